@@ -1,0 +1,18 @@
+//! Linker arguments of the shim. Nothing slow, nothing generated.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    for argument in [
+        // The name that a program linked against the shim would record.
+        "-Wl,-soname,libepollshim.so",
+        // Resolve our own imports at load: no lazy binding inside a hook, and a read-only GOT.
+        "-Wl,-z,now",
+        "-Wl,-z,relro",
+        // dlclose() must not unmap code that hooks, exit handlers and other threads still run.
+        "-Wl,-z,nodelete",
+        // An unresolved symbol is a failure here, not in a stranger's process.
+        "-Wl,-z,defs",
+    ] {
+        println!("cargo::rustc-cdylib-link-arg={argument}");
+    }
+}

@@ -1,0 +1,2 @@
+//! What the shim and the command share.
+#![no_std]
