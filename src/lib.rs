@@ -1,1 +1,49 @@
-//! The shim.
+//! The shim: what runs inside a stranger's process. `LD_PRELOAD=libepollshim.so ./app`.
+//!
+//! ```text
+//! hooks/      what the loader sees instead of glibc's functions: do it, note it
+//! real.rs     the real functions
+//! ledger/     descriptors, descriptions, instances, interests, and what is counted
+//! thread.rs   the calling thread's block of counters
+//! process.rs  whose memory this is: own, fresh after a fork, borrowed from a parent
+//! init.rs     coming to life, and the options
+//! report/     what is told at the end, and how it gets out
+//! capi.rs     the C interface
+//! procfs.rs   what the kernel says about this process
+//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs: memory for reports
+//! ```
+//!
+//! The arrows: hooks → ledger, real, thread; ledger → sys, process; report reads the ledger. Nothing points
+//! back at hooks.
+//!
+//! # The laws of everything that a hook reaches
+//!
+//! 1. It does not allocate: memory comes from the kernel by `mmap`, in chunks that are never given back.
+//! 2. It takes no lock that anybody could wait for (ledger/gate.rs: a try-lock whose loser leaves a note).
+//! 3. It does not panic: no indexing, no unwrap, no arithmetic that could overflow into one.
+//! 4. It leaves errno alone, calls nothing of libc's but the function that was hooked, and makes no system call
+//!    unless a descriptor that the ledger knows is born or dies.
+//!
+//! `std` is linked (redhook wants it) and not used: the crate is `no_std`, so that a lock, an allocation or a
+//! `println!` cannot slip in unseen.
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(test, allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing))]
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
+compile_error!("epollshim is for x86-64 Linux with glibc; other processors need src/sys.rs, src/thread.rs and the hooks' entries");
+
+// For redhook's `hook!` alone, which speaks of `::std`.
+extern crate std;
+
+mod buffer;
+mod capi;
+mod clock;
+mod hooks;
+mod init;
+mod ledger;
+mod process;
+mod procfs;
+mod real;
+mod report;
+mod sys;
+mod thread;

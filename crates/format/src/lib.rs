@@ -1,2 +1,15 @@
-//! What the shim and the command share.
+//! What the shim and its command share, and nothing else: names, grammars, layouts.
+//!
+//! It knows nobody: no system call, no allocation, no `std`. Everything here may be called from the
+//! shim's constructor and from its report; `errno::name` and `Call` also from a hook.
 #![no_std]
+#![forbid(unsafe_code)]
+
+pub mod call;
+pub mod errno;
+pub mod histogram;
+pub mod options;
+pub mod suggest;
+
+/// The schema that the exit report's JSON follows. Keys are added, never renamed or removed, within it.
+pub const REPORT_SCHEMA: &str = "epollshim.report/1";

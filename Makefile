@@ -1,0 +1,60 @@
+# The front door: `make help` says what is behind it.
+
+CARGO ?= cargo
+CC ?= cc
+PREFIX ?= /usr/local
+DESTDIR ?=
+LIBDIR ?= $(PREFIX)/lib
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+LIBRARY := $(TARGET)/release/libepollshim.so
+INSTALLED := $(DESTDIR)$(LIBDIR)/libepollshim.so
+
+.DEFAULT_GOAL := build
+.PHONY: help build test demo bench header install uninstall toolchain programs
+
+help:
+	@echo 'make            build the library: $(LIBRARY)'
+	@echo 'make demo       build it, and show it on a real server and on a small program'
+	@echo 'make test       everything: format, lints, tests on C programs, real servers and Python'
+	@echo 'make bench      what a call costs under the shim, beside a plain forwarder'
+	@echo 'make header     write include/epollshim.h anew from src/capi.rs'
+	@echo 'make install    copy the library to $(INSTALLED) (PREFIX=, DESTDIR=, LIBDIR=)'
+	@echo 'make uninstall  remove it from there'
+
+build: toolchain
+	$(CARGO) build --release
+
+# What a test needs and the machine lacks is installed when this runs as root, else named in one line.
+# NO_SKIP=1: a test that would skip for want of a program fails instead.
+test: toolchain programs
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(CARGO) build --release
+	sh scripts/check-header include/epollshim.h
+	$(CARGO) test --release --workspace
+
+demo: build
+	bash scripts/demo $(LIBRARY)
+
+bench: build
+	benches/run
+
+header: toolchain
+	EPOLLSHIM_BLESS=1 $(CARGO) test --release --test header
+
+# Neither builds: root need not have a Rust toolchain.
+install:
+	@test -f $(LIBRARY) || { echo 'make install: $(LIBRARY) is not built; run make first' >&2; exit 1; }
+	install -D -m 755 $(LIBRARY) $(INSTALLED)
+
+uninstall:
+	rm -f $(INSTALLED)
+
+programs:
+	bash scripts/need redis-server redis-benchmark nginx memcached wrk strace valgrind jq g++ python-tests
+
+toolchain:
+	@for tool in $(CARGO) $(CC); do \
+	    command -v $$tool >/dev/null || { echo "make: $$tool is not installed (rustup.rs for cargo; apt-get install gcc for cc)" >&2; exit 1; }; \
+	done

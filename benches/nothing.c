@@ -1,0 +1,5 @@
+/* A program that never uses epoll. */
+int main(void)
+{
+    return 0;
+}

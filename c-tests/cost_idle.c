@@ -1,0 +1,12 @@
+/* A program that never uses epoll. Prints the descriptors that it has. */
+#include <fcntl.h>
+#include <stdio.h>
+
+int main(void)
+{
+    for (int fd = 0; fd < 4096; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            printf("%d ", fd);
+    puts("");
+    return 0;
+}

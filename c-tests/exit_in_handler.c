@@ -1,0 +1,76 @@
+/* pthread_exit from a signal handler that interrupts a wait, or a thread that never stops calling: the thread is
+ * unwound through whatever frame the signal met; its cleanup handler runs and it joins. */
+#include "check.h"
+
+static int epfd, fd;
+static volatile int cleaned, busy;
+
+static void leave(int number) {
+    (void)number;
+    pthread_exit((void *)77);
+}
+
+static void clean(void *unused) {
+    (void)unused;
+    cleaned++;
+}
+
+static void call(intptr_t which, int forever) {
+    struct epoll_event event = interest(EPOLLIN, 1);
+    struct timespec zero = {0, 0};
+    switch (which) {
+    case 0: epoll_wait(epfd, &event, 1, forever ? -1 : 0); break;
+    case 1: epoll_pwait(epfd, &event, 1, forever ? -1 : 0, NULL); break;
+    case 2: epoll_pwait2(epfd, &event, 1, forever ? NULL : &zero, NULL); break;
+    case 3: epoll_wait(epfd, &event, 1, 0); break;
+    case 4: epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event); break;
+    case 5: close(-1); break;
+    case 6: fcntl(fd, F_SETFD, 0); break;
+    case 7: dup2(fd, fd); break;
+    case 8: syscall(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, -1, NULL); break;
+    case 9: epoll_create(0); break;
+    }
+}
+
+static void *thread_of(void *which) {
+    pthread_cleanup_push(clean, NULL);
+    busy = 1;
+    for (;;) call((intptr_t)which, 1);
+    pthread_cleanup_pop(0);
+    return NULL;
+}
+
+int main(void) {
+    static const char *const names[] = {"epoll_wait, blocked",   "epoll_pwait, blocked", "epoll_pwait2, blocked",
+                                        "epoll_wait, spinning",  "epoll_ctl, spinning",  "close, spinning",
+                                        "fcntl, spinning",       "dup2, spinning",       "syscall, spinning",
+                                        "epoll_create, spinning"};
+    struct sigaction action = {.sa_handler = leave};
+    sigaction(SIGUSR1, &action, NULL);
+    epfd = epoll_create1(0);
+    fd = eventfd(0, 0);
+    GIVES(add(epfd, fd, EPOLLIN), 0);
+    for (intptr_t which = 0; which < 10; which++) {
+        call(which, 0); /* so that no signal meets the loader's lazy binding, which holds locks */
+        int rounds = which < 3 ? 3 : 60, joined = 0;
+        cleaned = 0;
+        for (int round = 0; round < rounds; round++) {
+            pthread_t thread;
+            void *result = NULL;
+            busy = 0;
+            pthread_create(&thread, NULL, thread_of, (void *)which);
+            while (!busy) sched_yield();
+            struct timespec span = {0, which < 3 ? 10000000 : round * 997};
+            nanosleep(&span, NULL);
+            pthread_kill(thread, SIGUSR1);
+            pthread_join(thread, &result);
+            joined += result == (void *)77;
+        }
+        say("     %s\n", names[which]);
+        EQUAL(joined, rounds);
+        EQUAL(cleaned, rounds);
+    }
+    GIVES(events_of(epfd, 0), 0);
+    LEDGER_KNOWS();
+    return verdict();
+}

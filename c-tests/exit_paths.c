@@ -1,0 +1,120 @@
+/* Uses epoll, then ends as its argument says. The exit status is what the program said, whoever reports on the way. */
+#include "check.h"
+
+static int ending_status = 37;
+static char *const script[] = {"sh", "-c", "exit 38", NULL};
+static char *const environment[] = {"PATH=/usr/bin:/bin", NULL};
+
+static void at_exit(void) { say("     atexit handler\n"); }
+static void at_quick(void) { say("     at_quick_exit handler\n"); }
+__attribute__((destructor)) static void destructor(void) { say("     destructor\n"); }
+
+static void *end_later(void *main_thread) {
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    int epfd = epoll_create1(0);
+    CHECK(epfd >= 0 && close(epfd) == 0);
+    exit(ending_status);
+}
+
+static void *end_now(void *unused) {
+    (void)unused;
+    exit(ending_status);
+}
+
+static void *last_thread(void *main_thread) {
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    return NULL;
+}
+
+static void end_in_handler(int number) { _exit(number == SIGUSR1 ? ending_status : 1); }
+
+int main(int count, char **arguments) {
+    const char *way = count > 1 ? arguments[1] : "return";
+    int epfd = WORKS(epoll_create1(0)), fd = eventfd(1, 0);
+    pthread_t self = pthread_self(), thread;
+    GIVES(add(epfd, fd, EPOLLIN), 0);
+    GIVES(events_of(epfd, 0), EPOLLIN);
+    atexit(at_exit);
+    at_quick_exit(at_quick);
+#define WAY(name) if (strcmp(way, name) == 0)
+    WAY("return") return ending_status;
+    WAY("exit") exit(ending_status);
+    WAY("_exit") _exit(ending_status);
+    WAY("_Exit") _Exit(ending_status);
+    WAY("quick_exit") quick_exit(ending_status);
+    WAY("syscall_exit_group") syscall(SYS_exit_group, ending_status);
+    WAY("thread_after_main") {
+        pthread_create(&thread, NULL, end_later, &self);
+        pthread_exit(NULL);
+    }
+    WAY("last_thread") {
+        pthread_create(&thread, NULL, last_thread, &self);
+        pthread_exit(NULL);
+    }
+    WAY("thread") {
+        pthread_create(&thread, NULL, end_now, NULL);
+        for (;;) pause();
+    }
+    WAY("handler") {
+        signal(SIGUSR1, end_in_handler);
+        raise(SIGUSR1);
+    }
+    WAY("abort") {
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        abort();
+    }
+    WAY("killed") raise(SIGKILL);
+    WAY("closed_stderr") {
+        GIVES(close(2), 0);
+        return ending_status;
+    }
+    WAY("execve") execve("/bin/sh", script, environment);
+    WAY("execv") execv("/bin/sh", script);
+    WAY("execvp") execvp("sh", script);
+    WAY("execvpe") execvpe("sh", script, environment);
+    WAY("execl") execl("/bin/sh", "sh", "-c", "exit 38", (char *)NULL);
+    WAY("execlp") execlp("sh", "sh", "-c", "exit 38", (char *)NULL);
+    WAY("execle") execle("/bin/sh", "sh", "-c", "exit 38", (char *)NULL, environment);
+    WAY("execl_long") {
+        execl("/bin/sh", "sh", "-c", "test \"$9\" = i && exit 38", "0", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j",
+              (char *)NULL);
+    }
+    WAY("execveat") execveat(AT_FDCWD, "/bin/sh", script, environment, 0);
+    WAY("fexecve") fexecve(open("/bin/sh", O_RDONLY | O_CLOEXEC), script, environment);
+    WAY("syscall_execve") syscall(SYS_execve, "/bin/sh", script, environment);
+    WAY("failing_exec") {
+        FAILS(execl("/nonexistent/program", "program", (char *)NULL), ENOENT);
+        FAILS(execve("/", script, environment), EACCES);
+        FAILS(execv("/etc/passwd", script), EACCES);
+        FAILS(execvp("no-such-program-anywhere", script), ENOENT);
+        FAILS(execvpe("no-such-program-anywhere", script, environment), ENOENT);
+        FAILS(execlp("no-such-program-anywhere", "x", (char *)NULL), ENOENT);
+        FAILS(execle("/nonexistent/program", "x", (char *)NULL, environment), ENOENT);
+        FAILS(fexecve(-1, script, environment), EINVAL);
+        FAILS(execveat(-1, "sh", script, environment, 0), EBADF);
+        /* And it goes on. */
+        GIVES(events_of(epfd, 0), EPOLLIN);
+        GIVES(close(epfd), 0);
+        LEDGER_KNOWS();
+        return ending_status;
+    }
+    WAY("inherited") {
+        /* Itself again: the instance and its interest go through exec, under their numbers. */
+        char numbers[2][16];
+        snprintf(numbers[0], sizeof numbers[0], "%d", epfd);
+        snprintf(numbers[1], sizeof numbers[1], "%d", fd);
+        execl("/proc/self/exe", arguments[0], "heir", numbers[0], numbers[1], (char *)NULL);
+    }
+    WAY("heir") {
+        int inherited = atoi(arguments[2]), watched = atoi(arguments[3]);
+        GIVES(events_of(inherited, 0), EPOLLIN);
+        LEDGER_AGREES();
+        GIVES(epoll_ctl(inherited, EPOLL_CTL_DEL, watched, NULL), 0);
+        LEDGER_AGREES();
+        GIVES(close(inherited), 0);
+        LEDGER_AGREES();
+        return ending_status;
+    }
+    say("FAIL no such way to end: %s\n", way);
+    return 1;
+}

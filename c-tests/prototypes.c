@@ -1,0 +1,67 @@
+/* Each hook has the prototype that the system's headers give it (a wrong one would not compile here), and the
+ * dynamic loader finds it, at the address that the program itself calls. */
+#include "check.h"
+
+extern int __close(int);
+extern int __dup2(int, int);
+extern int __fcntl(int, int, ...);
+
+static int (*const p_epoll_create)(int) = epoll_create;
+static int (*const p_epoll_create1)(int) = epoll_create1;
+static int (*const p_epoll_ctl)(int, int, int, struct epoll_event *) = epoll_ctl;
+static int (*const p_epoll_wait)(int, struct epoll_event *, int, int) = epoll_wait;
+static int (*const p_epoll_pwait)(int, struct epoll_event *, int, int, const sigset_t *) = epoll_pwait;
+static int (*const p_epoll_pwait2)(int, struct epoll_event *, int, const struct timespec *, const sigset_t *) = epoll_pwait2;
+static int (*const p_close)(int) = close;
+static int (*const p_dup)(int) = dup;
+static int (*const p_dup2)(int, int) = dup2;
+static int (*const p_dup3)(int, int, int) = dup3;
+static int (*const p_fcntl)(int, int, ...) = fcntl;
+static int (*const p_fcntl64)(int, int, ...) = fcntl64;
+static int (*const p_close_range)(unsigned, unsigned, int) = close_range;
+static void (*const p_closefrom)(int) = closefrom;
+static int (*const p___close)(int) = __close;
+static int (*const p___dup2)(int, int) = __dup2;
+static int (*const p___fcntl)(int, int, ...) = __fcntl;
+static long (*const p_syscall)(long, ...) = syscall;
+static void (*const p_exit)(int) = exit;
+static void (*const p__exit)(int) = _exit;
+static void (*const p__Exit)(int) = _Exit;
+static void (*const p_quick_exit)(int) = quick_exit;
+static int (*const p_execve)(const char *, char *const *, char *const *) = execve;
+static int (*const p_execv)(const char *, char *const *) = execv;
+static int (*const p_execvp)(const char *, char *const *) = execvp;
+static int (*const p_execvpe)(const char *, char *const *, char *const *) = execvpe;
+static int (*const p_execl)(const char *, const char *, ...) = execl;
+static int (*const p_execlp)(const char *, const char *, ...) = execlp;
+static int (*const p_execle)(const char *, const char *, ...) = execle;
+static int (*const p_fexecve)(int, char *const *, char *const *) = fexecve;
+static int (*const p_execveat)(int, const char *, char *const *, char *const *, int) = execveat;
+
+static void found(const char *name, void *address) {
+    void *symbol = dlsym(RTLD_DEFAULT, name);
+    if (symbol == address && symbol != NULL) {
+        say("ok   %s\n", name);
+        return;
+    }
+    checks_failed = 1;
+    say("FAIL %s: expected the loader to find what the program calls, got %s\n", name, symbol ? "another" : "none");
+}
+#define FOUND(name) found(#name, (void *)(uintptr_t)p_##name)
+
+int main(void) {
+    FOUND(epoll_create), FOUND(epoll_create1), FOUND(epoll_ctl), FOUND(epoll_wait), FOUND(epoll_pwait);
+    FOUND(epoll_pwait2), FOUND(close), FOUND(dup), FOUND(dup2), FOUND(dup3), FOUND(fcntl), FOUND(fcntl64);
+    FOUND(close_range), FOUND(closefrom), FOUND(__close), FOUND(__dup2), FOUND(__fcntl), FOUND(syscall);
+    FOUND(exit), FOUND(_exit), FOUND(_Exit), FOUND(quick_exit), FOUND(execve), FOUND(execv), FOUND(execvp);
+    FOUND(execvpe), FOUND(execl), FOUND(execlp), FOUND(execle), FOUND(fexecve), FOUND(execveat);
+    /* Called by pointer they work as called by name. */
+    int epfd = WORKS(p_epoll_create1(0)), fd = eventfd(1, 0);
+    struct epoll_event event = interest(EPOLLIN, 9);
+    GIVES(p_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event), 0);
+    GIVES(p_epoll_wait(epfd, &event, 1, 0), 1);
+    GIVES(p_syscall(SYS_close, fd), 0);
+    GIVES(p_close(epfd), 0);
+    LEDGER_KNOWS();
+    return verdict();
+}

@@ -1,0 +1,101 @@
+//! A growing array in memory of its own, for reports: no allocator of the program's is called.
+
+use core::marker::PhantomData;
+
+use crate::sys;
+
+/// Elements of a plain type. What the kernel has no memory for is refused, never a panic.
+pub struct Buffer<T: Copy> {
+    start: *mut u8,
+    bytes: usize,
+    length: usize,
+    kind: PhantomData<T>,
+}
+
+const FIRST: usize = 64 * 1024;
+
+impl<T: Copy> Buffer<T> {
+    pub const fn new() -> Self {
+        Buffer { start: core::ptr::null_mut(), bytes: 0, length: 0, kind: PhantomData }
+    }
+
+    /// False: no memory.
+    pub fn push(&mut self, element: T) -> bool {
+        if (self.length + 1) * size_of::<T>() > self.bytes && !self.grow() {
+            return false;
+        }
+        // SAFETY: within the mapping, which is page-aligned; there is room for one more.
+        unsafe { self.start.cast::<T>().add(self.length).write(element) };
+        self.length += 1;
+        true
+    }
+
+    fn grow(&mut self) -> bool {
+        let wanted = if self.bytes == 0 { FIRST } else { self.bytes * 2 };
+        let grown = if self.bytes == 0 {
+            sys::map(wanted)
+        } else {
+            // SAFETY: the whole of this buffer's own mapping; no slice of it is out while it is borrowed mutably.
+            unsafe { sys::remap(self.start, self.bytes, wanted) }
+        };
+        match grown {
+            Ok(start) => {
+                self.start = start;
+                self.bytes = wanted;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    pub fn as_slice(&self) -> &[T] {
+        if self.length == 0 {
+            return &[];
+        }
+        // SAFETY: `length` elements were written.
+        unsafe { core::slice::from_raw_parts(self.start.cast::<T>(), self.length) }
+    }
+
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        if self.length == 0 {
+            return &mut [];
+        }
+        // SAFETY: `length` elements were written; the borrow is unique.
+        unsafe { core::slice::from_raw_parts_mut(self.start.cast::<T>(), self.length) }
+    }
+}
+
+impl Buffer<u8> {
+    /// Appends bytes. False: no memory.
+    pub fn extend(&mut self, bytes: &[u8]) -> bool {
+        bytes.iter().all(|byte| self.push(*byte))
+    }
+
+    /// Room for at least `more` bytes behind the content, to read into; `advance` makes them content.
+    pub fn room(&mut self, more: usize) -> Option<&mut [u8]> {
+        while self.bytes - self.length < more {
+            if !self.grow() {
+                return None;
+            }
+        }
+        // SAFETY: the mapping is zeroed or was written; the borrow is unique.
+        Some(unsafe { core::slice::from_raw_parts_mut(self.start.add(self.length), self.bytes - self.length) })
+    }
+
+    pub fn advance(&mut self, bytes: usize) {
+        self.length = (self.length + bytes).min(self.bytes);
+    }
+}
+
+impl<T: Copy> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        if self.bytes != 0 {
+            // SAFETY: this buffer's own mapping, whole; nobody else has its address.
+            unsafe { sys::unmap(self.start, self.bytes) };
+        }
+    }
+}

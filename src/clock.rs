@@ -1,0 +1,125 @@
+//! The clocks, read through the vDSO: no system call, no libc (whose clock another preload may have faked).
+//!
+//! `prepare` is called by the constructor or the first hook; `monotonic` may be called from anywhere, before
+//! that too: then it asks the kernel.
+
+use core::ffi::{CStr, c_void};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::sys;
+
+type ClockGettime = extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
+
+/// The address of the vDSO's clock_gettime; 0 while unknown. Relaxed: it is written once with one value, and
+/// the code that it points to was mapped before this process began.
+static VDSO: AtomicUsize = AtomicUsize::new(0);
+
+/// Nanoseconds of CLOCK_MONOTONIC.
+#[inline]
+pub fn monotonic() -> u64 {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds since 1970 of CLOCK_REALTIME.
+pub fn realtime() -> u64 {
+    read(libc::CLOCK_REALTIME)
+}
+
+#[inline]
+fn read(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let address = VDSO.load(Ordering::Relaxed);
+    if address == 0 {
+        time = sys::clock(clock);
+    } else {
+        // SAFETY: the only non-zero value ever stored is the address of __vdso_clock_gettime, which has this type.
+        let function = unsafe { core::mem::transmute::<usize, ClockGettime>(address) };
+        if function(clock, &raw mut time) != 0 {
+            time = sys::clock(clock);
+        }
+    }
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+/// Finds the vDSO's clock. Without one (or in an unknown form) the kernel is asked at each reading.
+pub fn prepare() {
+    if VDSO.load(Ordering::Relaxed) != 0 {
+        return;
+    }
+    // SAFETY: getauxval only reads the auxiliary vector that the kernel laid out; the caller keeps errno.
+    let base = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize;
+    if base == 0 {
+        return;
+    }
+    // SAFETY: AT_SYSINFO_EHDR is the address of a complete ELF image that stays mapped (vdso(7)).
+    if let Some(address) = unsafe { find(base, c"__vdso_clock_gettime") } {
+        VDSO.store(address, Ordering::Relaxed);
+    }
+}
+
+const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
+const DT_NULL: u64 = 0;
+const DT_STRTAB: u64 = 5;
+const DT_SYMTAB: u64 = 6;
+
+/// The address of a symbol of an ELF image in memory.
+///
+/// # Safety
+/// `base` must be the address of a mapped, complete ELF64 image.
+unsafe fn find(base: usize, name: &CStr) -> Option<usize> {
+    // SAFETY: within the image by its own headers, for all reads below.
+    unsafe {
+        let header = &*(base as *const libc::Elf64_Ehdr);
+        if header.e_ident.first_chunk::<4>() != Some(b"\x7fELF") {
+            return None;
+        }
+        let programs = core::slice::from_raw_parts(
+            (base + header.e_phoff as usize) as *const libc::Elf64_Phdr,
+            usize::from(header.e_phnum),
+        );
+        let load = programs.iter().find(|program| program.p_type == PT_LOAD)?;
+        let dynamic = programs.iter().find(|program| program.p_type == PT_DYNAMIC)?;
+        let slide = base.wrapping_add(load.p_offset as usize).wrapping_sub(load.p_vaddr as usize);
+        let (mut strings, mut symbols) = (0usize, 0usize);
+        let mut entry = slide.wrapping_add(dynamic.p_vaddr as usize) as *const [u64; 2];
+        loop {
+            match *entry {
+                [DT_NULL, _] => break,
+                [DT_STRTAB, value] => strings = slide.wrapping_add(value as usize),
+                [DT_SYMTAB, value] => symbols = slide.wrapping_add(value as usize),
+                _ => {}
+            }
+            entry = entry.add(1);
+        }
+        // The kernel's linker script puts .dynstr right behind .dynsym (arch/x86/entry/vdso/vdso-layout.lds.S,
+        // v4.x to v6.x), which gives the number of symbols whether or not there is a DT_HASH.
+        if symbols == 0 || strings <= symbols {
+            return None;
+        }
+        let count = (strings - symbols) / size_of::<libc::Elf64_Sym>();
+        core::slice::from_raw_parts(symbols as *const libc::Elf64_Sym, count)
+            .iter()
+            .filter(|symbol| symbol.st_shndx != 0 && symbol.st_value != 0)
+            .find(|symbol| {
+                let at = strings.wrapping_add(symbol.st_name as usize) as *const c_void;
+                CStr::from_ptr(at.cast()) == name
+            })
+            .map(|symbol| slide.wrapping_add(symbol.st_value as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_vdso_and_the_kernel_tell_the_same_time() {
+        let asked = || {
+            let time = crate::sys::clock(libc::CLOCK_MONOTONIC);
+            time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+        };
+        super::prepare();
+        assert_ne!(super::VDSO.load(core::sync::atomic::Ordering::Relaxed), 0, "no vDSO clock found");
+        let (before, between, after) = (asked(), super::monotonic(), asked());
+        assert!(before <= between && between <= after, "{before} {between} {after}");
+    }
+}

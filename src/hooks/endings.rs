@@ -1,0 +1,93 @@
+//! _exit, _Exit, and exec*: the ends of a process that run no exit handler. (exit and quick_exit run the
+//! handlers that the constructor registered.)
+//!
+//! The exec family is partly variadic, so all of it goes through one trampoline: it keeps the arguments'
+//! registers, delivers the report, and jumps to the real function with stack and registers as they came.
+
+use libc::c_int;
+
+use crate::{real, report};
+
+#[cfg(not(test))]
+mod exports {
+    use core::arch::naked_asm;
+    use libc::c_int;
+
+    #[unsafe(no_mangle)]
+    pub unsafe extern "C-unwind" fn _exit(status: c_int) -> ! {
+        crate::report::at_end(crate::report::End::UnderscoreExit);
+        // SAFETY: the program's own call.
+        unsafe { crate::real::_exit()(status) }
+    }
+
+    #[unsafe(no_mangle)]
+    pub unsafe extern "C-unwind" fn _Exit(status: c_int) -> ! {
+        crate::report::at_end(crate::report::End::UnderscoreExit);
+        // SAFETY: the program's own call.
+        unsafe { crate::real::_Exit()(status) }
+    }
+
+    macro_rules! exec {
+        ($($name:ident = $number:literal;)*) => {$(
+            #[unsafe(naked)]
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $name() -> c_int {
+                naked_asm!(
+                    ".cfi_startproc",
+                    "push rdi", "push rsi", "push rdx", "push rcx", "push r8", "push r9",
+                    ".cfi_adjust_cfa_offset 48",
+                    // al: the number of vector registers in a variadic call, of which these have none in use.
+                    "sub rsp, 8",
+                    ".cfi_adjust_cfa_offset 8",
+                    "mov edx, {number}",
+                    "call {before}",
+                    "add rsp, 8",
+                    ".cfi_adjust_cfa_offset -8",
+                    "mov r11, rax",
+                    "pop r9", "pop r8", "pop rcx", "pop rdx", "pop rsi", "pop rdi",
+                    ".cfi_adjust_cfa_offset -48",
+                    "xor eax, eax",
+                    "jmp r11",
+                    ".cfi_endproc",
+                    number = const $number,
+                    before = sym super::before_exec,
+                )
+            }
+        )*};
+    }
+
+    exec! {
+        execve = 0;
+        execv = 1;
+        execl = 2;
+        execle = 3;
+        execvp = 4;
+        execvpe = 5;
+        execlp = 6;
+        fexecve = 7;
+        execveat = 8;
+    }
+}
+
+/// Delivers the report if the call can be expected to succeed, and returns the real function's address.
+unsafe extern "C" fn before_exec(first: usize, second: usize, which: u32) -> usize {
+    let program = match which {
+        7 => report::Program::Descriptor(first as c_int),
+        8 => report::Program::At(first as c_int, second as *const libc::c_char),
+        4..=6 => report::Program::Searched(first as *const libc::c_char),
+        _ => report::Program::At(libc::AT_FDCWD, first as *const libc::c_char),
+    };
+    report::before_exec(program);
+    let real = match which {
+        0 => &real::statics::execve,
+        1 => &real::statics::execv,
+        2 => &real::statics::execl,
+        3 => &real::statics::execle,
+        4 => &real::statics::execvp,
+        5 => &real::statics::execvpe,
+        6 => &real::statics::execlp,
+        7 => &real::statics::fexecve,
+        _ => &real::statics::execveat,
+    };
+    real.get().get()
+}

@@ -1,0 +1,715 @@
+//! The ledger itself: which descriptors refer to which open file descriptions, which of these are epoll
+//! instances, and which are in whose interest list. What the kernel does in fs/eventpoll.c and fs/file.c,
+//! followed from the outside.
+//!
+//! Every method that changes something is called by the holder of the gate. No system call is made here, so
+//! that the whole can be tested without a kernel. All walks are bounded: even a ledger that was damaged by an
+//! abandoned holder ends them.
+
+use core::sync::atomic::Ordering;
+
+use super::descriptors::{Descriptors, Slot};
+use super::kernel_memory;
+use super::pool::Pool;
+use super::records::{Description, Instance, Interest, Long, Origin};
+
+/// 2,048 chunks of 4,096: eight million descriptions and interests, more than max_user_watches of a 24 GiB machine.
+type Many<T> = Pool<T, 2048>;
+/// Four million instances.
+type Some_<T> = Pool<T, 1024>;
+
+/// What is counted under the gate.
+pub struct Totals {
+    pub instances: Long,
+    pub instances_peak: Long,
+    pub watches: Long,
+    pub watches_peak: Long,
+    /// Interests removed by the kernel when a descriptor, or the instance, was closed for the last time.
+    pub vanished: Long,
+    pub memory_peak: Long,
+    pub unseen_instances: Long,
+    pub unseen_watches: Long,
+    /// Times that an entry was found to be no longer true, and mended.
+    pub healed: Long,
+    /// Changes that could not be noted: no memory, or no room in the queue.
+    pub lost: Long,
+    /// Grows with every change.
+    pub version: Long,
+    next_id: Long,
+    epoch: Long,
+    serial: Long,
+    /// The serial of the last interest noted before this process was forked.
+    serial_at_fork: Long,
+}
+
+impl Totals {
+    const fn new() -> Self {
+        Totals {
+            instances: Long::new(),
+            instances_peak: Long::new(),
+            watches: Long::new(),
+            watches_peak: Long::new(),
+            vanished: Long::new(),
+            memory_peak: Long::new(),
+            unseen_instances: Long::new(),
+            unseen_watches: Long::new(),
+            healed: Long::new(),
+            lost: Long::new(),
+            version: Long::new(),
+            next_id: Long::new(),
+            epoch: Long::new(),
+            serial: Long::new(),
+            serial_at_fork: Long::new(),
+        }
+    }
+}
+
+pub struct Core {
+    pub descriptors: Descriptors,
+    descriptions: Many<Description>,
+    instances: Some_<Instance>,
+    interests: Many<Interest>,
+    pub totals: Totals,
+}
+
+/// An interest noted before the real call, to be confirmed or undone after it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ticket {
+    pub interest: u32,
+    pub serial: u32,
+}
+
+/// How an instance came to be.
+#[derive(Clone, Copy)]
+pub struct Creation {
+    pub origin: Origin,
+    /// `size` or `flags`.
+    pub argument: i32,
+    pub site: usize,
+}
+
+/// An interest's registration.
+#[derive(Clone, Copy)]
+pub struct Registration {
+    pub epfd: i32,
+    pub fd: i32,
+    pub events: u32,
+    pub site: usize,
+}
+
+impl Core {
+    pub const fn new() -> Self {
+        Core {
+            descriptors: Descriptors::new(),
+            descriptions: Pool::new(),
+            instances: Pool::new(),
+            interests: Pool::new(),
+            totals: Totals::new(),
+        }
+    }
+
+    // ---- reading, by anybody ----
+
+    #[inline(always)]
+    pub fn instance_of(&self, epfd: i32) -> Option<&'static Instance> {
+        self.instances.get(self.descriptors.get(epfd).instance())
+    }
+
+    pub fn live_instances(&self) -> impl Iterator<Item = (u32, &'static Instance)> {
+        (1..self.instances.end())
+            .filter_map(|index| Some((index, self.instances.get(index)?)))
+            .filter(|(_, instance)| instance.id.get() != 0)
+    }
+
+    /// The interest of an instance in what a descriptor refers to now.
+    #[inline(always)]
+    pub fn find(&self, epfd: i32, fd: i32) -> Option<(u32, &'static Interest)> {
+        let instance = self.descriptors.get(epfd).instance();
+        if instance == 0 {
+            return None;
+        }
+        self.find_in(instance, fd)
+    }
+
+    #[inline(always)]
+    fn find_in(&self, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
+        let description = self.descriptions.get(self.descriptors.get(fd).description())?;
+        let mut index = description.interests.get();
+        for _ in 0..self.interests.end() {
+            let interest = self.interests.get(index)?;
+            if interest.instance.get() == instance && interest.fd.get() == fd {
+                return Some((index, interest));
+            }
+            index = interest.sibling.get();
+        }
+        None
+    }
+
+    /// Bytes that the kernel is estimated to hold for this process's epolls now.
+    pub fn memory(&self) -> u64 {
+        kernel_memory::estimate(self.totals.instances.get(), self.totals.watches.get())
+    }
+
+    // ---- instances ----
+
+    pub fn created(&self, fd: i32, creation: Creation) {
+        if self.descriptors.get(fd).is_known() {
+            // The number was free in the kernel: its last user was closed where we could not see it.
+            self.heal(fd);
+        }
+        if self.new_instance(fd, creation).is_none() {
+            self.totals.lost.add(1);
+        }
+    }
+
+    /// An epoll descriptor that the ledger did not know has turned up.
+    pub fn adopt(&self, fd: i32) -> Option<u32> {
+        let slot = self.descriptors.get(fd);
+        if slot.instance() != 0 {
+            return Some(slot.instance());
+        }
+        if slot.is_known() {
+            // Known as some watched file: it may be a nested epoll, or the number was used again.
+            let description = self.descriptions.get(slot.description())?;
+            let (index, _) = self.open_instance(
+                slot.description(),
+                Creation { origin: Origin::Unseen, argument: 0, site: 0 },
+            )?;
+            description.instance.set(index);
+            // Other descriptors of it are found by reconciliation.
+            self.descriptors.set(fd, Slot::new(slot.description(), index));
+            self.totals.unseen_instances.add(1);
+            return Some(index);
+        }
+        let index = self.new_instance(fd, Creation { origin: Origin::Unseen, argument: 0, site: 0 })?;
+        self.totals.unseen_instances.add(1);
+        Some(index)
+    }
+
+    fn new_instance(&self, fd: i32, creation: Creation) -> Option<u32> {
+        let (description_index, description) = self.new_description(1)?;
+        let Some((index, _)) = self.open_instance(description_index, creation) else {
+            self.descriptions.release(description_index);
+            return None;
+        };
+        description.instance.set(index);
+        if !self.descriptors.set(fd, Slot::new(description_index, index)) {
+            self.end_instance(index);
+            self.descriptions.release(description_index);
+            return None;
+        }
+        Some(index)
+    }
+
+    fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
+        let (index, instance) = self.instances.allocate()?;
+        instance.owner.store(0, Ordering::Relaxed);
+        instance.alone.clear();
+        instance.shared.clear();
+        self.totals.next_id.add(1);
+        instance.id.set(self.totals.next_id.get());
+        instance.site.store(creation.site, Ordering::Relaxed);
+        instance.description.set(description);
+        instance.first.set(0);
+        instance.watches.set(0);
+        instance.peak.set(0);
+        instance.argument.set(creation.argument);
+        instance.origin.store(creation.origin as u8, Ordering::Relaxed);
+        instance.seen.store(0, Ordering::Relaxed);
+        instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
+        self.totals.instances.add(1);
+        self.totals.instances_peak.raise(self.totals.instances.get());
+        self.totals.memory_peak.raise(self.memory());
+        Some((index, instance))
+    }
+
+    /// The last descriptor of an instance is gone: the kernel frees it with all its interests.
+    fn end_instance(&self, index: u32) {
+        let Some(instance) = self.instances.get(index) else { return };
+        for _ in 0..self.interests.end() {
+            let first = instance.first.get();
+            if first == 0 {
+                break;
+            }
+            self.vanish(first);
+        }
+        if let Some(description) = self.descriptions.get(instance.description.get()) {
+            description.instance.set(0);
+        }
+        instance.id.set(0);
+        self.totals.instances.subtract(1);
+        self.instances.release(index);
+    }
+
+    // ---- descriptors ----
+
+    fn new_description(&self, descriptors: u32) -> Option<(u32, &'static Description)> {
+        let (index, description) = self.descriptions.allocate()?;
+        description.descriptors.set(descriptors);
+        description.interests.set(0);
+        description.instance.set(0);
+        description.epoch.set((self.totals.epoch.get() as u32) << 1);
+        Some((index, description))
+    }
+
+    /// Whether others than the counted descriptors may keep a description alive: it was there before this
+    /// process was forked (the parent has it), or it was dupped before it was known.
+    fn may_be_shared(&self, description: &Description) -> bool {
+        description.epoch.get() != (self.totals.epoch.get() as u32) << 1
+    }
+
+    /// The description of a descriptor, noted now if it was not known.
+    fn describe(&self, fd: i32) -> Option<(u32, &'static Description)> {
+        let slot = self.descriptors.get(fd);
+        if slot.is_known() {
+            return Some((slot.description(), self.descriptions.get(slot.description())?));
+        }
+        let (index, description) = self.new_description(1)?;
+        if slot.is_duplicated() {
+            description.epoch.set(description.epoch.get() | 1);
+        }
+        if !self.descriptors.set(fd, Slot::new(index, 0)) {
+            self.descriptions.release(index);
+            return None;
+        }
+        Some((index, description))
+    }
+
+    /// A descriptor number is given up: by close, by dup2 onto it, by closing a range.
+    pub fn closed(&self, fd: i32) {
+        let slot = self.descriptors.get(fd);
+        self.descriptors.set(fd, Slot::UNKNOWN);
+        let Some(description) = self.descriptions.get(slot.description()) else { return };
+        let left = description.descriptors.get().saturating_sub(1);
+        description.descriptors.set(left);
+        if left > 0 {
+            return;
+        }
+        if description.instance.get() != 0 {
+            self.end_instance(description.instance.get());
+        }
+        if description.interests.get() == 0 {
+            self.descriptions.release(slot.description());
+        } else if self.may_be_shared(description) {
+            self.doubt(description);
+        } else {
+            self.vanish_all(description);
+        }
+    }
+
+    fn vanish_all(&self, description: &Description) {
+        for _ in 0..self.interests.end() {
+            // The last removal releases the description, whose list then reads as the pool's link.
+            let first = description.interests.get();
+            let Some(interest) = self.interests.get(first) else { break };
+            let last = interest.sibling.get() == 0;
+            self.vanish(first);
+            if last {
+                break;
+            }
+        }
+    }
+
+    fn doubt(&self, description: &Description) {
+        let mut index = description.interests.get();
+        for _ in 0..self.interests.end() {
+            let Some(interest) = self.interests.get(index) else { break };
+            interest.raise(Interest::DOUBTFUL);
+            index = interest.sibling.get();
+        }
+    }
+
+    pub fn closed_range(&self, first: i32, last: i32) {
+        for fd in first.max(0)..=last.min(self.descriptors.highest()) {
+            if self.descriptors.get(fd) != Slot::UNKNOWN {
+                self.closed(fd);
+            }
+        }
+    }
+
+    /// `new` refers to the description of `old` from now on.
+    pub fn duplicated(&self, old: i32, new: i32) {
+        if old == new {
+            return;
+        }
+        let slot = self.descriptors.get(old);
+        if self.descriptors.get(new).is_known() {
+            self.closed(new);
+        }
+        // What was said of `new` before is over.
+        self.descriptors.set(new, Slot::UNKNOWN);
+        match self.descriptions.get(slot.description()) {
+            Some(description) if slot.is_known() => {
+                if self.descriptors.set(new, Slot::new(slot.description(), slot.instance())) {
+                    description.descriptors.set(description.descriptors.get() + 1);
+                } else {
+                    description.epoch.set(description.epoch.get() | 1);
+                    self.totals.lost.add(1);
+                }
+            }
+            _ => {
+                self.descriptors.mark_duplicated(old);
+                self.descriptors.mark_duplicated(new);
+            }
+        }
+    }
+
+    /// What the ledger says of a descriptor is not true any more.
+    pub fn heal(&self, fd: i32) {
+        if self.descriptors.get(fd).is_known() {
+            self.closed(fd);
+            self.totals.healed.add(1);
+        }
+    }
+
+    // ---- interests ----
+
+    /// Notes an interest before the kernel is asked. None: not known enough to do so (or known already).
+    #[inline(always)]
+    pub fn reserve(&self, registration: &Registration) -> Option<Ticket> {
+        let instance = self.descriptors.get(registration.epfd).instance();
+        if instance == 0 || self.find_in(instance, registration.fd).is_some() {
+            return None;
+        }
+        let (index, interest) = self.insert(instance, registration, Interest::TENTATIVE)?;
+        Some(Ticket { interest: index, serial: interest.serial.get() })
+    }
+
+    /// Puts an interest into the lists of an instance and of the descriptor's description.
+    #[inline(always)]
+    fn insert(&self, instance: u32, registration: &Registration, flags: u64) -> Option<(u32, &'static Interest)> {
+        let (description, _) = self.describe(registration.fd)?;
+        let inserted = self.insert_into(instance, description, registration, flags);
+        if inserted.is_none() {
+            self.forget_if_idle(registration.fd, description);
+        }
+        inserted
+    }
+
+    #[inline(always)]
+    fn insert_into(
+        &self,
+        instance_index: u32,
+        description_index: u32,
+        registration: &Registration,
+        flags: u64,
+    ) -> Option<(u32, &'static Interest)> {
+        let instance = self.instances.get(instance_index)?;
+        let description = self.descriptions.get(description_index)?;
+        let (index, interest) = self.interests.allocate()?;
+        self.totals.serial.add(1);
+        interest.serial.set(self.totals.serial.get() as u32);
+        interest.instance.set(instance_index);
+        interest.fd.set(registration.fd);
+        interest.description.set(description_index);
+        interest.events.set(registration.events);
+        interest.set_site(registration.site, flags | Interest::LIVE);
+        interest.sibling.set(description.interests.get());
+        description.interests.set(index);
+        let first = instance.first.get();
+        interest.next.set(first);
+        interest.previous.set(0);
+        if let Some(first) = self.interests.get(first) {
+            first.previous.set(index);
+        }
+        instance.first.set(index);
+        instance.watches.add(1);
+        self.totals.watches.add(1);
+        Some((index, interest))
+    }
+
+    /// Marks an interest as real: the kernel has it. Not under the gate: one flag of one record, and maxima.
+    #[inline(always)]
+    pub fn confirm(&self, ticket: Ticket) {
+        let Some(interest) = self.interests.get(ticket.interest) else { return };
+        if interest.serial.get() != ticket.serial {
+            return;
+        }
+        interest.lower(Interest::TENTATIVE);
+        self.reach(interest);
+    }
+
+    #[inline(always)]
+    fn reach(&self, interest: &Interest) {
+        if let Some(instance) = self.instances.get(interest.instance.get()) {
+            instance.peak.raise(instance.watches.get());
+        }
+        self.totals.watches_peak.raise(self.totals.watches.get());
+        self.totals.memory_peak.raise(self.memory());
+    }
+
+    /// The kernel refused: as if it had never been noted.
+    pub fn undo(&self, ticket: Ticket) {
+        if let Some(interest) = self.interests.get(ticket.interest)
+            && interest.serial.get() == ticket.serial
+            && interest.has(Interest::LIVE)
+        {
+            self.remove(ticket.interest);
+        }
+    }
+
+    /// The kernel says that it has had this interest all along.
+    pub fn existed(&self, ticket: Ticket) {
+        if self.interests.get(ticket.interest).is_some_and(|interest| interest.serial.get() == ticket.serial) {
+            self.confirm(ticket);
+            self.totals.unseen_watches.add(1);
+        }
+    }
+
+    /// An ADD succeeded that could not be noted before.
+    pub fn added(&self, registration: &Registration) {
+        let Some(instance) = self.adopt(registration.epfd) else {
+            self.totals.lost.add(1);
+            return;
+        };
+        if self.find_in(instance, registration.fd).is_some() {
+            // The kernel keys an interest by number and description: this number has another file now.
+            self.heal(registration.fd);
+        }
+        match self.insert(instance, registration, 0) {
+            Some((_, interest)) => self.reach(interest),
+            None => self.totals.lost.add(1),
+        }
+    }
+
+    /// A MOD succeeded on an interest that the ledger did not have.
+    pub fn found(&self, registration: &Registration) {
+        let Some(instance) = self.adopt(registration.epfd) else { return };
+        if let Some((_, interest)) = self.find_in(instance, registration.fd) {
+            interest.events.set(registration.events);
+        } else if let Some((_, interest)) = self.insert(instance, registration, 0) {
+            self.totals.unseen_watches.add(1);
+            self.reach(interest);
+        }
+    }
+
+    /// A DEL succeeded.
+    #[inline(always)]
+    pub fn deleted(&self, epfd: i32, fd: i32) {
+        match self.find(epfd, fd) {
+            Some((index, _)) => self.remove(index),
+            None => {
+                // It was there, or the kernel would not have removed it.
+                let _ = self.adopt(epfd);
+                self.totals.unseen_watches.add(1);
+            }
+        }
+    }
+
+    fn vanish(&self, index: u32) {
+        if self.interests.get(index).is_some_and(|interest| !interest.has(Interest::TENTATIVE)) {
+            self.totals.vanished.add(1);
+        }
+        self.remove(index);
+    }
+
+    /// Takes an interest out of both lists; forgets a description that nothing needs any more.
+    #[inline(always)]
+    fn remove(&self, index: u32) {
+        let Some(interest) = self.interests.get(index) else { return };
+        if !interest.has(Interest::LIVE) {
+            return;
+        }
+        let (next, previous) = (interest.next.get(), interest.previous.get());
+        if let Some(next) = self.interests.get(next) {
+            next.previous.set(previous);
+        }
+        if let Some(instance) = self.instances.get(interest.instance.get()) {
+            match self.interests.get(previous) {
+                Some(previous) => previous.next.set(next),
+                None => instance.first.set(next),
+            }
+            instance.watches.subtract(1);
+        }
+        let description_index = interest.description.get();
+        if let Some(description) = self.descriptions.get(description_index) {
+            if description.interests.get() == index {
+                description.interests.set(interest.sibling.get());
+            } else {
+                self.unlink_sibling(description, index, interest.sibling.get());
+            }
+        }
+        interest.set_site(0, 0);
+        self.totals.watches.subtract(1);
+        self.interests.release(index);
+        self.forget_if_idle(interest.fd.get(), description_index);
+    }
+
+    fn unlink_sibling(&self, description: &Description, index: u32, after: u32) {
+        let mut at = description.interests.get();
+        for _ in 0..self.interests.end() {
+            let Some(interest) = self.interests.get(at) else { break };
+            if interest.sibling.get() == index {
+                interest.sibling.set(after);
+                break;
+            }
+            at = interest.sibling.get();
+        }
+    }
+
+    /// A description that nobody watches, that is no epoll, and that has one descriptor is none of ours:
+    /// its close is to cost nothing.
+    #[inline(always)]
+    fn forget_if_idle(&self, fd: i32, index: u32) {
+        let Some(description) = self.descriptions.get(index) else { return };
+        if description.interests.get() != 0 || description.instance.get() != 0 {
+            return;
+        }
+        match description.descriptors.get() {
+            0 => self.descriptions.release(index),
+            1 if self.descriptors.get(fd).description() == index => {
+                let shared = self.may_be_shared(description);
+                self.descriptors.set(fd, Slot::UNKNOWN);
+                if shared {
+                    self.descriptors.mark_duplicated(fd);
+                }
+                self.descriptions.release(index);
+            }
+            _ => {}
+        }
+    }
+
+    // ---- reconciliation with the kernel's lists ----
+
+    /// Begins a comparison: nothing has been seen yet.
+    pub fn begin_comparison(&self) {
+        for (_, instance) in self.live_instances() {
+            instance.seen.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The instance of a descriptor that is an epoll, and whether it came up before in this comparison.
+    pub fn meet(&self, epfd: i32) -> Option<(u32, bool)> {
+        let index = self.adopt(epfd)?;
+        let seen = self.instances.get(index)?.seen.swap(1, Ordering::Relaxed) != 0;
+        Some((index, seen))
+    }
+
+    /// Compares one instance with the kernel's list of it: `(tfd, events)`, one a registered interest. Uses `kernel` as its notepad.
+    pub fn compare(&self, epfd: i32, index: u32, kernel: &mut [(i32, u32)], is_open: impl Fn(i32) -> bool) {
+        // First the plain cases: the descriptor still refers to what is watched.
+        let mut open = 0;
+        for at in 0..kernel.len() {
+            let Some(&(fd, events)) = kernel.get(at) else { break };
+            match self.find_in(index, fd) {
+                Some((_, interest)) if !interest.has(Interest::SEEN) => interest.raise(Interest::SEEN),
+                _ => {
+                    if let Some(place) = kernel.get_mut(open) {
+                        *place = (fd, events);
+                        open += 1;
+                    }
+                }
+            }
+        }
+        let Some(unmatched) = kernel.get_mut(..open) else { return };
+        unmatched.sort_unstable();
+        // Then what the ledger holds beyond them: alive under a number that is gone, or gone.
+        let mut at = self.instances.get(index).map_or(0, |instance| instance.first.get());
+        for _ in 0..self.interests.end() {
+            let Some(interest) = self.interests.get(at) else { break };
+            let next = interest.next.get();
+            if interest.has(Interest::SEEN) {
+                interest.lower(Interest::SEEN);
+            } else if !self.is_under_way(interest) && !take(unmatched, interest.fd.get()) {
+                if !interest.has(Interest::DOUBTFUL) {
+                    self.totals.healed.add(1);
+                }
+                self.vanish(at);
+            }
+            at = next;
+        }
+        // What remains is the kernel's alone.
+        for &(fd, events) in unmatched.iter().filter(|(fd, _)| *fd >= 0) {
+            let registration = Registration { epfd, fd, events, site: 0 };
+            let inserted = if is_open(fd) {
+                self.insert(index, &registration, 0)
+            } else {
+                // A ghost: its number is closed, something else keeps the description.
+                self.new_description(0).and_then(|(description_index, description)| {
+                    description.epoch.set(description.epoch.get() | 1);
+                    self.insert_into(index, description_index, &registration, Interest::DOUBTFUL)
+                })
+            };
+            if let Some((_, interest)) = inserted {
+                self.reach(interest);
+            }
+            self.totals.unseen_watches.add(1);
+        }
+    }
+
+    /// Whether a thread is between noting an interest and hearing the kernel's answer. (A thread of the parent's
+    /// that was, at the fork, is not here to go on.)
+    fn is_under_way(&self, interest: &Interest) -> bool {
+        interest.has(Interest::TENTATIVE) && u64::from(interest.serial.get()) > self.totals.serial_at_fork.get()
+    }
+
+    /// Ends a comparison: descriptors of instances that did not come up are not open any more.
+    pub fn end_comparison(&self) {
+        for fd in 0..=self.descriptors.highest() {
+            let instance = self.instances.get(self.descriptors.get(fd).instance());
+            if instance.is_some_and(|instance| instance.seen.load(Ordering::Relaxed) == 0) {
+                self.heal(fd);
+            }
+        }
+    }
+
+    // ---- the process ----
+
+    /// In the child of a fork: the same descriptors, shared with the parent; counts of its own.
+    pub fn after_fork(&self) {
+        let totals = &self.totals;
+        totals.epoch.add(1);
+        totals.serial_at_fork.set(totals.serial.get());
+        for count in [&totals.vanished, &totals.unseen_instances, &totals.unseen_watches, &totals.healed, &totals.lost] {
+            count.set(0);
+        }
+        self.restart_peaks();
+        for (_, instance) in self.live_instances() {
+            instance.inherited.store(1, Ordering::Relaxed);
+            instance.alone.clear();
+            instance.shared.clear();
+        }
+    }
+
+    /// Peaks begin again at what is there now.
+    pub fn restart_peaks(&self) {
+        self.totals.instances_peak.set(self.totals.instances.get());
+        self.totals.watches_peak.set(self.totals.watches.get());
+        self.totals.memory_peak.set(self.memory());
+        for (_, instance) in self.live_instances() {
+            instance.peak.set(instance.watches.get());
+        }
+    }
+
+    /// Forgets everything, also a half-made change: reconciliation finds again what is there.
+    pub fn forget_everything(&self) {
+        for fd in 0..=self.descriptors.highest() {
+            self.descriptors.set(fd, Slot::UNKNOWN);
+        }
+        for (_, instance) in self.live_instances() {
+            // Leaked, not released: the pool's own lists may be what was half-changed.
+            instance.id.set(0);
+        }
+        self.totals.instances.set(0);
+        self.totals.watches.set(0);
+        self.totals.lost.add(1);
+    }
+}
+
+/// Takes one entry of a descriptor out of a sorted list; a taken entry's number becomes -1 - fd.
+fn take(sorted: &mut [(i32, u32)], fd: i32) -> bool {
+    // Taken entries keep their place: compare by the number that they had.
+    let number = |entry: &(i32, u32)| if entry.0 < 0 { -1 - entry.0 } else { entry.0 };
+    let mut at = sorted.partition_point(|entry| number(entry) < fd);
+    while let Some(entry) = sorted.get_mut(at) {
+        if number(entry) != fd {
+            return false;
+        }
+        if entry.0 >= 0 {
+            entry.0 = -1 - entry.0;
+            return true;
+        }
+        at += 1;
+    }
+    false
+}

@@ -1,0 +1,237 @@
+//! What is counted per thread: plain additions into memory that one thread writes and reports read.
+//!
+//! Written by hooks on the counting thread, and by signal handlers that interrupt it; read by reports on any
+//! thread. All-zero memory is a valid, empty set of counters (the blocks are wiped by the kernel at fork).
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use epollshim_format::call::Call;
+use epollshim_format::{errno, histogram};
+
+/// A count with one writing thread.
+///
+/// The addition is one instruction without a lock prefix. One instruction: a signal handler on the same
+/// thread comes before or after it, never between its read and its write. No lock prefix: no other thread
+/// writes. Readers see some value that it had (an aligned 8-byte store is never torn), which is all that a
+/// counter promises; they need no ordering with other memory, hence Relaxed loads.
+#[repr(transparent)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline(always)]
+    pub fn bump(&self) {
+        self.add(1);
+    }
+
+    #[inline(always)]
+    pub fn add(&self, amount: u64) {
+        // SAFETY: the address is this counter's own; flags are declared destroyed by default.
+        unsafe {
+            asm!("add qword ptr [{counter}], {amount}", counter = in(reg) self.0.as_ptr(), amount = in(reg) amount,
+                 options(nostack));
+        }
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A log-linear histogram (buckets of `epollshim_format::histogram`) with one writing thread.
+#[repr(C)]
+pub struct Histogram {
+    buckets: [Counter; histogram::BUCKETS],
+    sum: Counter,
+    max: AtomicU64,
+}
+
+impl Histogram {
+    #[inline(always)]
+    pub fn record(&self, value: u64) {
+        if let Some(bucket) = self.buckets.get(histogram::bucket(value)) {
+            bucket.bump();
+        }
+        self.sum.add(value);
+        if value > self.max.load(Ordering::Relaxed) {
+            // A read-modify-write, for a handler that interrupts between the test and the store; it is rare.
+            self.max.fetch_max(value, Ordering::Relaxed);
+        }
+    }
+
+    pub fn bucket(&self, index: usize) -> u64 {
+        self.buckets.get(index).map_or(0, Counter::get)
+    }
+
+    pub fn sum(&self) -> u64 {
+        self.sum.get()
+    }
+
+    pub fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    fn clear(&self) {
+        self.buckets.iter().for_each(Counter::clear);
+        self.sum.clear();
+        self.max.store(0, Ordering::Relaxed);
+    }
+}
+
+/// One counted call: how often, and how it failed.
+#[repr(C)]
+pub struct CallCounters {
+    pub calls: Counter,
+    /// By error number; index 0 takes the numbers that have no name.
+    pub errors: [Counter; errno::NAMED],
+}
+
+/// The kinds of events that are told apart, in the order of [`Counters::kinds`].
+pub const KINDS: [(&str, u32); 6] = [
+    ("IN", libc::EPOLLIN as u32),
+    ("OUT", libc::EPOLLOUT as u32),
+    ("RDHUP", libc::EPOLLRDHUP as u32),
+    ("HUP", libc::EPOLLHUP as u32),
+    ("ERR", libc::EPOLLERR as u32),
+    ("PRI", libc::EPOLLPRI as u32),
+];
+
+/// Everything that a thread counts for its process.
+#[repr(C)]
+pub struct Counters {
+    pub calls: [CallCounters; Call::COUNT],
+    /// Waits that returned no event.
+    pub empty: Counter,
+    /// Waits that returned `maxevents` events.
+    pub full: Counter,
+    /// Events delivered.
+    pub events: Counter,
+    /// Events delivered by kind; one event may be of several.
+    pub kinds: [Counter; KINDS.len()],
+    /// Nanoseconds in a wait that could block, by call, in the order of `Call::WAITS`.
+    pub blocked: [Histogram; Call::WAITS.len()],
+    /// Nanoseconds from the end of one wait that could block to the beginning of the thread's next.
+    pub work: Histogram,
+    /// Events in a batch, of waits that returned any.
+    pub batch: Histogram,
+    /// CLOCK_MONOTONIC at the end of this thread's last wait that could block; 0: none, or a wait that could
+    /// not block came since.
+    pub last_wait_end: AtomicU64,
+}
+
+impl Counters {
+    #[inline(always)]
+    pub fn call(&self, call: Call) -> &CallCounters {
+        let index = call as usize;
+        // SAFETY: a Call's number is below Call::COUNT by its definition.
+        unsafe { self.calls.get_unchecked(index) }
+    }
+
+    /// A call that failed: counted, and its errno as the real function left it.
+    #[cold]
+    pub fn failed(&self, call: Call, error: i32) {
+        let counters = self.call(call);
+        counters.calls.bump();
+        let index = usize::try_from(error).unwrap_or(0);
+        if let Some(counter) = counters.errors.get(index).or(counters.errors.first()) {
+            counter.bump();
+        }
+    }
+
+    /// The events of a batch by kind.
+    #[inline(always)]
+    pub fn delivered(&self, masks: impl Iterator<Item = u32>) {
+        for mask in masks {
+            if mask == libc::EPOLLIN as u32 {
+                self.kinds[0].bump();
+            } else {
+                self.delivered_mixed(mask);
+            }
+        }
+    }
+
+    fn delivered_mixed(&self, mask: u32) {
+        for (counter, (_, bit)) in self.kinds.iter().zip(KINDS) {
+            if mask & bit != 0 {
+                counter.bump();
+            }
+        }
+    }
+
+    /// Back to zero, all but the time of the last wait. Calls that other threads count meanwhile may be kept
+    /// or lost, as the caller of `epollshim_reset` was told.
+    pub fn clear(&self) {
+        for call in &self.calls {
+            call.calls.clear();
+            call.errors.iter().for_each(Counter::clear);
+        }
+        self.empty.clear();
+        self.full.clear();
+        self.events.clear();
+        self.kinds.iter().for_each(Counter::clear);
+        self.blocked.iter().for_each(Histogram::clear);
+        self.work.clear();
+        self.batch.clear();
+    }
+}
+
+/// What is counted per instance, by one set of writers.
+#[repr(C)]
+pub struct WaitCounters {
+    pub waits: Counter,
+    pub events: Counter,
+    pub empty: Counter,
+    pub full: Counter,
+    pub interrupted: Counter,
+}
+
+/// How a wait ended, in terms of what is counted.
+#[derive(Clone, Copy)]
+pub enum WaitEnd {
+    Events { count: u64, full: bool },
+    Empty,
+    Failed { interrupted: bool },
+}
+
+impl WaitCounters {
+    /// Counts a wait by the one thread that owns this set.
+    #[inline(always)]
+    pub fn count_alone(&self, end: WaitEnd) {
+        self.waits.bump();
+        match end {
+            WaitEnd::Events { count, full } => {
+                self.events.add(count);
+                if full {
+                    self.full.bump();
+                }
+            }
+            WaitEnd::Empty => self.empty.bump(),
+            WaitEnd::Failed { interrupted: true } => self.interrupted.bump(),
+            WaitEnd::Failed { interrupted: false } => {}
+        }
+    }
+
+    /// Counts a wait by any thread.
+    pub fn count_shared(&self, end: WaitEnd) {
+        let add = |counter: &Counter, amount| counter.0.fetch_add(amount, Ordering::Relaxed);
+        add(&self.waits, 1);
+        match end {
+            WaitEnd::Events { count, full } => {
+                add(&self.events, count);
+                add(&self.full, u64::from(full));
+            }
+            WaitEnd::Empty => drop(add(&self.empty, 1)),
+            WaitEnd::Failed { interrupted } => drop(add(&self.interrupted, u64::from(interrupted))),
+        }
+    }
+
+    pub fn clear(&self) {
+        for counter in [&self.waits, &self.events, &self.empty, &self.full, &self.interrupted] {
+            counter.clear();
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One writer at a time, without anybody ever waiting for long: a try-lock whose loser leaves a note.
+//!
+//! The holder's work is some ten nanoseconds. Who finds the gate taken by another thread spins that long; who
+//! finds it taken by itself (a signal handler interrupted the holder), or not free after the spin (the holder
+//! lost its processor), puts the change into a queue that the holder empties. Nobody blocks, allocates or
+//! makes a system call. What does not fit into the queue is counted as lost, and mended by reconciliation.
+//!
+//! Orderings: entering is Acquire, leaving Release, so that a holder sees its predecessor's records. In a
+//! single-threaded process (glibc's own flag says so) both are plain stores: a signal handler that comes
+//! between the test and the store leaves the gate free again before the interrupted code goes on.
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, compiler_fence};
+
+/// How often a loser looks again before it leaves a note: about a microsecond.
+const PATIENCE: u32 = 100;
+/// Notes that fit.
+const NOTES: usize = 1024;
+
+pub struct Gate<N: 'static> {
+    /// The holder's token; 0: free.
+    holder: AtomicUsize,
+    /// glibc's `__libc_single_threaded` (2.32); null: there may be any number of threads.
+    single_threaded: AtomicPtr<u8>,
+    head: AtomicUsize,
+    tail: AtomicUsize,
+    notes: [Note<N>; NOTES],
+}
+
+struct Note<N> {
+    /// Even: to be written in the lap `turn / 2`. Odd: filled. Release by the writer of the note, Acquire by its reader.
+    turn: AtomicUsize,
+    content: UnsafeCell<MaybeUninit<N>>,
+}
+
+// SAFETY: a note's content is touched only by the one thread that its turn names.
+unsafe impl<N: Send> Sync for Gate<N> {}
+
+impl<N: Copy + Send + 'static> Gate<N> {
+    pub const fn new() -> Self {
+        Gate {
+            holder: AtomicUsize::new(0),
+            single_threaded: AtomicPtr::new(core::ptr::null_mut()),
+            head: AtomicUsize::new(0),
+            tail: AtomicUsize::new(0),
+            notes: [const { Note { turn: AtomicUsize::new(0), content: UnsafeCell::new(MaybeUninit::uninit()) } }; NOTES],
+        }
+    }
+
+    /// # Safety
+    /// `flag` must stay readable for ever, and be non-zero only while the process has one thread.
+    pub unsafe fn trust_single_threaded(&self, flag: *mut u8) {
+        self.single_threaded.store(flag, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn single_threaded(&self) -> bool {
+        let flag = self.single_threaded.load(Ordering::Relaxed);
+        // SAFETY: as `trust_single_threaded` was promised.
+        !flag.is_null() && unsafe { flag.read_volatile() } != 0
+    }
+
+    /// True: the caller holds the gate and must `leave`. `token` is the thread's own, never 0.
+    #[inline(always)]
+    pub fn enter(&self, token: usize) -> bool {
+        if self.single_threaded() {
+            if self.holder.load(Ordering::Relaxed) != 0 {
+                return false;
+            }
+            self.holder.store(token, Ordering::Relaxed);
+            compiler_fence(Ordering::SeqCst);
+            return true;
+        }
+        self.holder.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed).is_ok() || self.insist(token)
+    }
+
+    #[cold]
+    fn insist(&self, token: usize) -> bool {
+        for _ in 0..PATIENCE {
+            match self.holder.load(Ordering::Relaxed) {
+                0 => {
+                    if self.holder.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                        return true;
+                    }
+                }
+                holder if holder == token => return false,
+                _ => core::hint::spin_loop(),
+            }
+        }
+        false
+    }
+
+    #[inline(always)]
+    pub fn leave(&self) {
+        self.holder.store(0, Ordering::Release);
+    }
+
+    pub fn holder(&self) -> usize {
+        self.holder.load(Ordering::Relaxed)
+    }
+
+    /// Takes the gate from a holder that will never leave it: its frame was jumped out of, or its thread is not
+    /// in this process.
+    pub fn seize(&self, token: usize) {
+        self.holder.store(token, Ordering::Relaxed);
+    }
+
+    /// Whether no note waits. A thread sees its own notes; of another's it may learn later.
+    #[inline(always)]
+    pub fn is_quiet(&self) -> bool {
+        self.head.load(Ordering::Relaxed) == self.tail.load(Ordering::Relaxed)
+    }
+
+    /// False: no room.
+    pub fn leave_note(&self, content: N) -> bool {
+        let mut position = self.tail.load(Ordering::Relaxed);
+        loop {
+            let Some(note) = self.notes.get(position % NOTES) else { return false };
+            let lap = position / NOTES;
+            let turn = note.turn.load(Ordering::Acquire);
+            if turn == 2 * lap {
+                let next = position + 1;
+                match self.tail.compare_exchange_weak(position, next, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => {
+                        // SAFETY: the exchange made this thread the only writer of this note in this lap.
+                        unsafe { (*note.content.get()).write(content) };
+                        note.turn.store(2 * lap + 1, Ordering::Release);
+                        return true;
+                    }
+                    Err(now) => position = now,
+                }
+            } else if turn < 2 * lap {
+                return false;
+            } else {
+                position = self.tail.load(Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether the oldest note is complete. (A handler that interrupted a writer finds it not so.)
+    pub fn has_note(&self) -> bool {
+        let position = self.head.load(Ordering::Relaxed);
+        self.notes
+            .get(position % NOTES)
+            .is_some_and(|note| note.turn.load(Ordering::Acquire) == 2 * (position / NOTES) + 1)
+    }
+
+    /// The oldest complete note. By the holder only.
+    pub fn take_note(&self) -> Option<N> {
+        if !self.has_note() {
+            return None;
+        }
+        let position = self.head.load(Ordering::Relaxed);
+        let note = self.notes.get(position % NOTES)?;
+        // SAFETY: its turn says that it is written, and the holder is its only reader.
+        let content = unsafe { (*note.content.get()).assume_init() };
+        note.turn.store(2 * (position / NOTES) + 2, Ordering::Release);
+        self.head.store(position + 1, Ordering::Relaxed);
+        Some(content)
+    }
+
+    /// Throws all notes away, half-written ones too, and returns how many. Only where no other thread exists.
+    pub fn forget_notes(&self) -> usize {
+        let (head, tail) = (self.head.load(Ordering::Relaxed), self.tail.load(Ordering::Relaxed));
+        for position in head..tail {
+            if let Some(note) = self.notes.get(position % NOTES) {
+                note.turn.store(2 * (position / NOTES) + 2, Ordering::Relaxed);
+            }
+        }
+        self.head.store(tail, Ordering::Relaxed);
+        tail.wrapping_sub(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Gate, NOTES};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[test]
+    fn who_holds_the_gate_is_refused_at_once_and_leaves_a_note() {
+        static GATE: Gate<u32> = Gate::new();
+        assert!(GATE.enter(8));
+        assert!(!GATE.enter(8));
+        assert!(GATE.is_quiet());
+        assert!(GATE.leave_note(7) && GATE.leave_note(9));
+        assert!(!GATE.is_quiet());
+        assert_eq!((GATE.take_note(), GATE.take_note(), GATE.take_note()), (Some(7), Some(9), None));
+        GATE.leave();
+        assert!(GATE.enter(16));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_works_on_after_it_was_emptied() {
+        static GATE: Gate<usize> = Gate::new();
+        for lap in 0..3 {
+            for note in 0..NOTES {
+                assert!(GATE.leave_note(lap * NOTES + note));
+            }
+            assert!(!GATE.leave_note(0));
+            for note in 0..NOTES {
+                assert_eq!(GATE.take_note(), Some(lap * NOTES + note));
+            }
+        }
+        assert!(GATE.leave_note(1) && GATE.leave_note(2));
+        assert_eq!(GATE.forget_notes(), 2);
+        assert!(GATE.is_quiet() && GATE.take_note().is_none() && GATE.leave_note(3));
+    }
+
+    #[test]
+    fn every_change_of_racing_threads_is_made_once() {
+        static GATE: Gate<u64> = Gate::new();
+        static SUM: AtomicU64 = AtomicU64::new(0);
+        static LOST: AtomicU64 = AtomicU64::new(0);
+        let threads: std::vec::Vec<_> = (1..=4usize)
+            .map(|number| {
+                std::thread::spawn(move || {
+                    let token = number * 8;
+                    for _ in 0..200_000 {
+                        // Only the holder changes SUM, by a plain load and store: a second holder would show.
+                        let apply = |amount| SUM.store(SUM.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+                        if GATE.is_quiet() && GATE.enter(token) {
+                            apply(1);
+                        } else {
+                            if !GATE.leave_note(1) {
+                                LOST.fetch_add(1, Ordering::Relaxed);
+                            }
+                            if !GATE.enter(token) {
+                                continue;
+                            }
+                        }
+                        loop {
+                            while let Some(amount) = GATE.take_note() {
+                                apply(amount);
+                            }
+                            GATE.leave();
+                            if !GATE.has_note() || !GATE.enter(token) {
+                                break;
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().ok();
+        }
+        while let Some(amount) = GATE.take_note() {
+            SUM.fetch_add(amount, Ordering::Relaxed);
+        }
+        assert_eq!(SUM.load(Ordering::Relaxed) + LOST.load(Ordering::Relaxed), 800_000);
+    }
+}

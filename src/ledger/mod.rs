@@ -1,0 +1,343 @@
+//! The ledger: descriptors, open file descriptions, epoll instances, interests, and what is counted of them.
+//!
+//! This file is what hooks and reports call. Hooks tell it what the real calls returned; it never decides
+//! anything for them. A counted call (wait, MOD, a failure, a descriptor that no epoll knows) reads a few words
+//! and takes no gate; a change of the ledger takes the gate (gate.rs) and never waits for it.
+
+pub mod core;
+pub mod counters;
+mod descriptors;
+mod gate;
+pub mod kernel_memory;
+mod pool;
+mod reconcile;
+pub mod records;
+
+use ::core::sync::atomic::Ordering;
+
+use self::core::{Core, Creation, Registration, Ticket};
+use self::counters::WaitEnd;
+use self::gate::Gate;
+use crate::{process, sys, thread};
+
+pub use reconcile::reconcile;
+
+static CORE: Core = Core::new();
+static GATE: Gate<Change> = Gate::new();
+
+/// A change of the ledger, as it waits in the gate's queue when the gate is taken.
+#[derive(Clone, Copy)]
+enum Change {
+    Created { fd: i32, creation: Creation },
+    Adopted { fd: i32 },
+    Added(Registration),
+    Found(Registration),
+    Existed(Ticket),
+    Undone(Ticket),
+    Deleted { epfd: i32, fd: i32 },
+    Closed { fd: i32 },
+    ClosedRange { first: i32, last: i32 },
+    Duplicated { old: i32, new: i32 },
+    Healed { fd: i32 },
+}
+
+fn apply(change: Change) {
+    CORE.totals.version.add(1);
+    match change {
+        Change::Created { fd, creation } => CORE.created(fd, creation),
+        Change::Adopted { fd } => drop(CORE.adopt(fd)),
+        Change::Added(registration) => CORE.added(&registration),
+        Change::Found(registration) => CORE.found(&registration),
+        Change::Existed(ticket) => CORE.existed(ticket),
+        Change::Undone(ticket) => CORE.undo(ticket),
+        Change::Deleted { epfd, fd } => CORE.deleted(epfd, fd),
+        Change::Closed { fd } => CORE.closed(fd),
+        Change::ClosedRange { first, last } => CORE.closed_range(first, last),
+        Change::Duplicated { old, new } => CORE.duplicated(old, new),
+        Change::Healed { fd } => CORE.heal(fd),
+    }
+}
+
+/// Makes a change, after those that wait; or lets it wait itself.
+#[inline(always)]
+fn change(change: Change) {
+    let token = thread::token();
+    if GATE.is_quiet() && GATE.enter(token) {
+        apply(change);
+        leave(token);
+    } else {
+        queue(change, token);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn queue(change: Change, token: usize) {
+    if !GATE.leave_note(change) {
+        if GATE.holder() == token {
+            // A thousand notes by the holder itself: it was jumped out of (siglongjmp) and will never leave.
+            GATE.seize(token);
+            leave(token);
+        }
+        if !GATE.leave_note(change) {
+            CORE.totals.lost.add(1);
+            return;
+        }
+    }
+    if GATE.enter(token) {
+        leave(token);
+    }
+}
+
+/// Empties the queue and leaves the gate. A note that came between the two is looked for again.
+#[inline(always)]
+fn leave(token: usize) {
+    if !GATE.is_quiet() {
+        empty_queue();
+    }
+    GATE.leave();
+    if !GATE.is_quiet() {
+        leave_again(token);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn empty_queue() {
+    while let Some(change) = GATE.take_note() {
+        apply(change);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn leave_again(token: usize) {
+    while GATE.has_note() && GATE.enter(token) {
+        empty_queue();
+        GATE.leave();
+    }
+}
+
+/// # Safety
+/// `flag` must be glibc's `__libc_single_threaded`.
+pub unsafe fn trust_single_threaded(flag: *mut u8) {
+    // SAFETY: by this function's contract.
+    unsafe { GATE.trust_single_threaded(flag) };
+}
+
+// ---- what hooks tell ----
+
+/// An `epoll_create*` returned a descriptor.
+#[cold]
+pub fn created(fd: i32, creation: Creation) {
+    if process::is_own() {
+        change(Change::Created { fd, creation });
+    }
+}
+
+/// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
+/// events and closes the descriptor comes second in the ledger too.
+#[inline(always)]
+pub fn adding(registration: &Registration) -> Option<Ticket> {
+    let token = thread::token();
+    if !GATE.is_quiet() || !GATE.enter(token) {
+        return None;
+    }
+    CORE.totals.version.add(1);
+    let ticket = CORE.reserve(registration);
+    leave(token);
+    ticket
+}
+
+/// After it, if it succeeded.
+#[inline(always)]
+pub fn added(registration: &Registration, ticket: Option<Ticket>) {
+    match ticket {
+        Some(ticket) => CORE.confirm(ticket),
+        None => change(Change::Added(*registration)),
+    }
+}
+
+/// After it, if it failed.
+#[cold]
+pub fn not_added(registration: &Registration, ticket: Option<Ticket>, error: i32) {
+    match (ticket, error) {
+        (Some(ticket), libc::EEXIST) => change(Change::Existed(ticket)),
+        (Some(ticket), _) => change(Change::Undone(ticket)),
+        (None, libc::EEXIST) if CORE.find(registration.epfd, registration.fd).is_none() => {
+            change(Change::Found(*registration));
+        }
+        _ => {}
+    }
+    if error == libc::EBADF {
+        look_for_dead(registration.epfd, registration.fd);
+    }
+}
+
+/// An `EPOLL_CTL_MOD` succeeded.
+#[inline(always)]
+pub fn modified(registration: &Registration) {
+    match CORE.find(registration.epfd, registration.fd) {
+        Some((_, interest)) => interest.events.set(registration.events),
+        None => change(Change::Found(*registration)),
+    }
+}
+
+/// An `EPOLL_CTL_DEL` succeeded.
+#[inline(always)]
+pub fn deleted(epfd: i32, fd: i32) {
+    change(Change::Deleted { epfd, fd });
+}
+
+/// An `EPOLL_CTL_MOD` or `EPOLL_CTL_DEL` failed.
+#[cold]
+pub fn not_changed(epfd: i32, fd: i32, error: i32) {
+    match error {
+        // The kernel does not know the pair that the ledger knows: the number has another file now.
+        libc::ENOENT if CORE.find(epfd, fd).is_some() && process::is_own() => change(Change::Healed { fd }),
+        libc::EBADF => look_for_dead(epfd, fd),
+        _ => {}
+    }
+}
+
+/// One of two descriptors is not open, says the kernel: which, if the ledger believes in it?
+fn look_for_dead(epfd: i32, fd: i32) {
+    for number in [epfd, fd] {
+        if CORE.descriptors.get(number).is_known() && !sys::is_open(number) && process::is_own() {
+            change(Change::Healed { fd: number });
+        }
+    }
+}
+
+/// A wait ended. `owner` is the calling thread's block.
+#[inline(always)]
+pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
+    let Some(instance) = CORE.instance_of(epfd) else {
+        if !matches!(end, WaitEnd::Failed { .. }) {
+            waited_on_unknown(epfd, end, owner);
+        }
+        return;
+    };
+    if instance.owner.load(Ordering::Relaxed) == owner {
+        instance.alone.count_alone(end);
+    } else if instance.owner.compare_exchange(0, owner, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        // Its first waiter owns one set of counters. Relaxed: whoever wins writes there alone from now on.
+        instance.alone.count_alone(end);
+    } else {
+        instance.shared.count_shared(end);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize) {
+    if process::is_own() {
+        change(Change::Adopted { fd: epfd });
+        if CORE.instance_of(epfd).is_some() {
+            waited(epfd, end, owner);
+        }
+    }
+}
+
+/// A wait failed with EBADF.
+#[cold]
+pub fn waited_on_bad(epfd: i32) {
+    look_for_dead(epfd, -1);
+}
+
+/// Before the real close of a descriptor: whoever gets the number next must find it free.
+#[inline(always)]
+pub fn closing(fd: i32) {
+    if CORE.descriptors.get(fd) != descriptors::Slot::UNKNOWN || !GATE.is_quiet() {
+        closing_known(fd);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn closing_known(fd: i32) {
+    if !CORE.descriptors.get(fd).is_known() && GATE.is_quiet() {
+        // A dup of something that no epoll knows: the mark ends with the number.
+        CORE.descriptors.set(fd, descriptors::Slot::UNKNOWN);
+    } else if process::is_own() {
+        change(Change::Closed { fd });
+    }
+}
+
+/// Before the real close of a range of descriptors, both ends included.
+pub fn closing_range(first: u32, last: u32) {
+    let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    if (bound(first) <= CORE.descriptors.highest() || !GATE.is_quiet()) && process::is_own() {
+        change(Change::ClosedRange { first: bound(first), last: bound(last) });
+    }
+}
+
+/// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD.
+#[inline(always)]
+pub fn duplicated(old: i32, new: i32) {
+    let table = &CORE.descriptors;
+    if !table.get(old).is_known() && !table.get(new).is_known() && GATE.is_quiet() {
+        // Only a mark: that other descriptors may refer to the same description.
+        table.mark_duplicated(old);
+        table.mark_duplicated(new);
+    } else {
+        duplicated_known(old, new);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn duplicated_known(old: i32, new: i32) {
+    if old != new && process::is_own() {
+        change(Change::Duplicated { old, new });
+    }
+}
+
+// ---- the process ----
+
+/// In the child of a fork, before anything else is told. The other threads are gone, whatever they were doing.
+pub fn after_fork() {
+    let token = thread::token();
+    let holder = GATE.holder();
+    let torn = holder != 0 && holder != token;
+    if holder != token {
+        GATE.seize(token);
+        empty_queue();
+        let half_written = GATE.forget_notes();
+        CORE.after_fork();
+        if torn || half_written != 0 {
+            CORE.forget_everything();
+        }
+        GATE.leave();
+    } else {
+        // Forked by a signal handler that interrupted this thread inside the gate: it will go on, and leave.
+        CORE.after_fork();
+    }
+}
+
+/// Peaks and the counts of the ledger begin again (epollshim_reset).
+pub fn restart() {
+    let token = thread::token();
+    if GATE.enter(token) {
+        for count in [
+            &CORE.totals.vanished,
+            &CORE.totals.unseen_instances,
+            &CORE.totals.unseen_watches,
+            &CORE.totals.healed,
+            &CORE.totals.lost,
+        ] {
+            count.set(0);
+        }
+        for (_, instance) in CORE.live_instances() {
+            instance.alone.clear();
+            instance.shared.clear();
+        }
+        CORE.restart_peaks();
+        leave(token);
+    }
+}
+
+/// For reports: the records as they are.
+pub fn view() -> &'static Core {
+    &CORE
+}

@@ -1,0 +1,84 @@
+//! Records in chunks that the kernel gives and nobody takes back: an index stays valid for ever.
+//!
+//! Allocation and release happen under the ledger's gate; `get` may be called by any thread at any time.
+//! Type-stable memory of atomics is what makes that sound: a reader that lost a race reads a record that means
+//! something else by now, never memory that is something else.
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use crate::sys;
+
+/// A record made of atomics only, for which all-zero bytes are a valid, empty one.
+///
+/// # Safety
+/// The implementor promises the above.
+pub unsafe trait Record: Sync + 'static {
+    /// A field that the pool may use while the record is free.
+    fn link(&self) -> &AtomicU32;
+}
+
+/// Records in a chunk.
+const CHUNK: u32 = 4096;
+
+/// Up to `CHUNKS * 4096` records; index 0 is never given out and stands for "none".
+pub struct Pool<T: 'static, const CHUNKS: usize> {
+    chunks: [AtomicPtr<T>; CHUNKS],
+    /// The highest index given out so far.
+    last: AtomicU32,
+    free: AtomicU32,
+}
+
+impl<T: Record, const CHUNKS: usize> Pool<T, CHUNKS> {
+    pub const fn new() -> Self {
+        Pool {
+            chunks: [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNKS],
+            last: AtomicU32::new(0),
+            free: AtomicU32::new(0),
+        }
+    }
+
+    /// The record of an index that was given out at some time.
+    #[inline(always)]
+    pub fn get(&self, index: u32) -> Option<&'static T> {
+        if index == 0 {
+            return None;
+        }
+        // Acquire: the chunk's pages were zeroed by the kernel before the pointer was stored.
+        let chunk = self.chunks.get((index / CHUNK) as usize)?.load(Ordering::Acquire);
+        if chunk.is_null() {
+            return None;
+        }
+        // SAFETY: a chunk holds CHUNK valid records and is never unmapped.
+        Some(unsafe { &*chunk.add((index % CHUNK) as usize) })
+    }
+
+    /// A record for a new purpose, with the content that it had when it was released. Under the gate only.
+    pub fn allocate(&self) -> Option<(u32, &'static T)> {
+        let index = self.free.load(Ordering::Relaxed);
+        if let Some(record) = self.get(index) {
+            self.free.store(record.link().load(Ordering::Relaxed), Ordering::Relaxed);
+            return Some((index, record));
+        }
+        let index = self.last.load(Ordering::Relaxed) + 1;
+        let chunk = self.chunks.get((index / CHUNK) as usize)?;
+        if chunk.load(Ordering::Relaxed).is_null() {
+            let start = sys::map(CHUNK as usize * size_of::<T>()).ok()?;
+            chunk.store(start.cast(), Ordering::Release);
+        }
+        self.last.store(index, Ordering::Relaxed);
+        Some((index, self.get(index)?))
+    }
+
+    /// Under the gate only, and once for each allocation.
+    pub fn release(&self, index: u32) {
+        if let Some(record) = self.get(index) {
+            record.link().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.free.store(index, Ordering::Relaxed);
+        }
+    }
+
+    /// One more than the highest index given out so far.
+    pub fn end(&self) -> u32 {
+        self.last.load(Ordering::Relaxed) + 1
+    }
+}

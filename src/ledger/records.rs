@@ -1,0 +1,200 @@
+//! The ledger's three kinds of records. Every field is an atomic of its own (see pool.rs); the gate orders the
+//! writers, so Relaxed suffices everywhere: readers outside the gate want single fields, not consistent sets.
+
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use super::counters::WaitCounters;
+use super::pool::Record;
+
+/// A 32-bit field.
+#[repr(transparent)]
+pub struct Word(AtomicU32);
+
+impl Word {
+    #[inline(always)]
+    pub fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+    #[inline(always)]
+    pub fn set(&self, value: u32) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+/// A 64-bit field.
+#[repr(transparent)]
+pub struct Long(AtomicU64);
+
+impl Long {
+    pub const fn new() -> Self {
+        Long(AtomicU64::new(0))
+    }
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+    #[inline(always)]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+    /// Under the gate only: a plain read and write.
+    #[inline(always)]
+    pub fn add(&self, amount: u64) {
+        self.set(self.get().wrapping_add(amount));
+    }
+    #[inline(always)]
+    pub fn subtract(&self, amount: u64) {
+        self.set(self.get().saturating_sub(amount));
+    }
+    /// By any thread.
+    #[inline(always)]
+    pub fn raise(&self, value: u64) {
+        if value > self.get() {
+            self.0.fetch_max(value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// An open file description that some epoll knows: it is one, or it is watched, or it shares with such.
+#[repr(C)]
+pub struct Description {
+    /// Descriptors of this process that refer to it. 0: all gone, kept for interests that may outlive them.
+    pub descriptors: Word,
+    /// The first of the interests in it; 0: none.
+    pub interests: Word,
+    /// The epoll instance that it is; 0: none.
+    pub instance: Word,
+    /// The ledger's epoch when it was noted, shifted left by one; bit 0: it may have descriptors not counted here.
+    pub epoch: Word,
+}
+
+/// One file in the interest list of one instance (the kernel's struct epitem).
+#[repr(C)]
+pub struct Interest {
+    pub instance: Word,
+    /// The descriptor number it was added under: the kernel's key is this number and the description.
+    pub fd: Number,
+    pub description: Word,
+    /// The next interest in the same description.
+    pub sibling: Word,
+    pub next: Word,
+    pub previous: Word,
+    /// The events asked for, as last given.
+    pub events: Word,
+    /// Changes with every use of this record; 0: never used.
+    pub serial: Word,
+    /// The return address of the ADD, in 48 bits; above it the flags.
+    site: AtomicU64,
+}
+
+/// A descriptor number in a word.
+#[repr(transparent)]
+pub struct Number(Word);
+
+impl Number {
+    #[inline(always)]
+    pub fn get(&self) -> i32 {
+        self.0.get() as i32
+    }
+    #[inline(always)]
+    pub fn set(&self, value: i32) {
+        self.0.set(value as u32);
+    }
+}
+
+const SITE: u64 = (1 << 48) - 1;
+
+impl Interest {
+    /// Noted before the real call; it may still fail.
+    pub const TENTATIVE: u64 = 1 << 48;
+    /// Its last known descriptor is gone, but the description may live on elsewhere: the kernel knows.
+    pub const DOUBTFUL: u64 = 1 << 49;
+    /// Seen in the kernel by the reconciliation that is under way.
+    pub const SEEN: u64 = 1 << 50;
+    /// In use.
+    pub const LIVE: u64 = 1 << 51;
+
+    #[inline(always)]
+    pub fn has(&self, flag: u64) -> bool {
+        self.site.load(Ordering::Relaxed) & flag != 0
+    }
+    #[inline(always)]
+    pub fn set_site(&self, site: usize, flags: u64) {
+        self.site.store(site as u64 & SITE | flags, Ordering::Relaxed);
+    }
+    #[inline(always)]
+    pub fn raise(&self, flag: u64) {
+        self.site.store(self.site.load(Ordering::Relaxed) | flag, Ordering::Relaxed);
+    }
+    #[inline(always)]
+    pub fn lower(&self, flag: u64) {
+        self.site.store(self.site.load(Ordering::Relaxed) & !flag, Ordering::Relaxed);
+    }
+}
+
+/// How the ledger came to know an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Origin {
+    Create = 1,
+    Create1 = 2,
+    /// Made where the shim could not see it, or handed over by exec or a message.
+    Unseen = 3,
+}
+
+impl Origin {
+    pub fn from_byte(byte: u8) -> Origin {
+        match byte {
+            1 => Origin::Create,
+            2 => Origin::Create1,
+            _ => Origin::Unseen,
+        }
+    }
+}
+
+/// An epoll instance (the kernel's struct eventpoll).
+#[repr(C, align(64))]
+pub struct Instance {
+    /// The thread block that counts in `alone`; every other thread counts in `shared`.
+    pub owner: AtomicUsize,
+    pub alone: WaitCounters,
+    pub shared: WaitCounters,
+    /// A number for reports: 1 for the process's first. 0: not in use.
+    pub id: Long,
+    pub site: AtomicUsize,
+    pub description: Word,
+    pub first: Word,
+    pub watches: Long,
+    pub peak: Long,
+    /// `size` of epoll_create, or `flags` of epoll_create1.
+    pub argument: Number,
+    pub origin: AtomicU8,
+    /// Found by the reconciliation that is under way.
+    pub seen: AtomicU8,
+    /// It was there before this process was forked.
+    pub inherited: AtomicU8,
+    link: AtomicU32,
+}
+
+/// What the ledger may take (SPEC, figures to reach): 64 B a watch, its descriptor's word included, and 512 B an instance.
+const _: () = assert!(size_of::<Interest>() + size_of::<Description>() + size_of::<u64>() <= 64);
+const _: () = assert!(size_of::<Instance>() + size_of::<Description>() + size_of::<u64>() <= 512);
+
+// SAFETY: atomics only; zero is empty.
+unsafe impl Record for Description {
+    fn link(&self) -> &AtomicU32 {
+        &self.interests.0
+    }
+}
+// SAFETY: atomics only; zero is empty.
+unsafe impl Record for Interest {
+    fn link(&self) -> &AtomicU32 {
+        &self.next.0
+    }
+}
+// SAFETY: atomics only; zero is empty.
+unsafe impl Record for Instance {
+    fn link(&self) -> &AtomicU32 {
+        &self.link
+    }
+}

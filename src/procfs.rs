@@ -1,0 +1,155 @@
+//! Reading `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. Reports only.
+//!
+//! thread-self, not self: after the main thread has ended, /proc/self/fd of a process that lives on is empty.
+//! A process that has no descriptor left to open with is given one by raising its own soft limit for that long.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use crate::buffer::Buffer;
+use crate::sys;
+
+/// A zero-terminated path of a few dozen bytes, on the stack.
+struct Path {
+    bytes: [u8; 64],
+    length: usize,
+}
+
+impl Path {
+    fn new(arguments: core::fmt::Arguments) -> Path {
+        let mut path = Path { bytes: [0; 64], length: 0 };
+        let _ = path.write_fmt(arguments);
+        path
+    }
+
+    fn as_c(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
+}
+
+impl Write for Path {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        // The last byte stays zero.
+        let end = self.length + text.len();
+        if end >= self.bytes.len() {
+            return Err(core::fmt::Error);
+        }
+        self.bytes.get_mut(self.length..end).ok_or(core::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+/// Opens for reading, also where RLIMIT_NOFILE leaves no room, if its hard limit does.
+fn open(path: &CStr) -> sys::Result<i32> {
+    with_room(|| sys::open(path, libc::O_RDONLY, 0))
+}
+
+/// Tries something that takes a descriptor, once more with a raised soft limit if there was none left.
+pub fn with_room(open: impl Fn() -> sys::Result<i32>) -> sys::Result<i32> {
+    let opened = open();
+    if opened != Err(libc::EMFILE) {
+        return opened;
+    }
+    let limit = sys::descriptor_limit()?;
+    let roomier = libc::rlimit { rlim_cur: limit.rlim_cur.saturating_add(8).min(limit.rlim_max), ..limit };
+    if roomier.rlim_cur <= limit.rlim_cur || sys::set_descriptor_limit(roomier).is_err() {
+        return opened;
+    }
+    let opened = open();
+    let _ = sys::set_descriptor_limit(limit);
+    opened
+}
+
+/// The whole of a file. False: not readable, or no memory; what was read before that is there.
+pub fn read_file(path: &CStr, into: &mut Buffer<u8>) -> bool {
+    let Ok(fd) = open(path) else { return false };
+    let complete = read_to_end(fd, into);
+    sys::close(fd);
+    complete
+}
+
+fn read_to_end(fd: i32, into: &mut Buffer<u8>) -> bool {
+    loop {
+        let Some(room) = into.room(32 * 1024) else { return false };
+        match sys::read(fd, room) {
+            Ok(0) => return true,
+            Ok(bytes) => into.advance(bytes),
+            Err(libc::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Where a symbolic link of `/proc/thread-self` points. None: not readable.
+pub fn read_link<'a>(path: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
+    let length = sys::read_link_at(libc::AT_FDCWD, path, into).ok()?;
+    into.get(..length)
+}
+
+/// Tells every descriptor of this process that is an epoll instance. False: the list could not be read to its end.
+pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
+    let Ok(directory) = with_room(|| sys::open(c"/proc/thread-self/fd", libc::O_RDONLY | libc::O_DIRECTORY, 0)) else {
+        return false;
+    };
+    let mut entries: Buffer<u8> = Buffer::new();
+    let complete = loop {
+        let Some(room) = entries.room(32 * 1024) else { break false };
+        match sys::directory_entries(directory, room) {
+            Ok(0) => break true,
+            Ok(bytes) => entries.advance(bytes),
+            Err(_) => break false,
+        }
+    };
+    // struct linux_dirent64: 8 bytes inode, 8 bytes offset, 2 bytes record length, 1 byte type, name.
+    let mut rest = entries.as_slice();
+    while let Some(length) = rest.get(16..18).and_then(|bytes| Some(u16::from_ne_bytes(*bytes.first_chunk()?))) {
+        let Some((entry, after)) = rest.split_at_checked(usize::from(length)) else { break };
+        rest = after;
+        let name = entry.get(19..).and_then(|bytes| CStr::from_bytes_until_nul(bytes).ok());
+        if let Some(name) = name
+            && let Some(fd) = number(name.to_bytes())
+            && fd != directory
+        {
+            let mut target = [0u8; 32];
+            if sys::read_link_at(directory, name, &mut target).is_ok_and(|n| target.get(..n) == Some(b"anon_inode:[eventpoll]")) {
+                tell(fd);
+            }
+        }
+        if length == 0 {
+            break;
+        }
+    }
+    sys::close(directory);
+    complete
+}
+
+/// Tells every interest of an epoll instance, as `(tfd, events)`. False: not readable.
+pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32, u32)) -> bool {
+    let path = Path::new(format_args!("/proc/thread-self/fdinfo/{epfd}"));
+    let mut text: Buffer<u8> = Buffer::new();
+    if !read_file(path.as_c(), &mut text) {
+        return false;
+    }
+    // tfd:        6 events:       1d data:                6  pos:0 ino:61c7 sdev:8 (proc(5), Linux 3.8 and 4.13)
+    for line in text.as_slice().split(|byte| *byte == b'\n') {
+        let mut words = line.split(|byte| *byte == b' ' || *byte == b'\t').filter(|word| !word.is_empty());
+        if words.next() == Some(b"tfd:")
+            && let Some(fd) = words.next().and_then(number)
+            && words.next() == Some(b"events:")
+            && let Some(events) = words.next().and_then(hexadecimal)
+        {
+            tell(fd, events as u32);
+        }
+    }
+    true
+}
+
+/// A decimal number.
+pub fn number(digits: &[u8]) -> Option<i32> {
+    core::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+pub fn hexadecimal(digits: &[u8]) -> Option<u64> {
+    u64::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()
+}

@@ -1,0 +1,247 @@
+//! The real functions: what the program would have called without the shim.
+//!
+//! Each is looked up once, by `dlsym(RTLD_NEXT)`: by the constructor, or by the first hook where that comes
+//! first. What the host's glibc does not have is done by the raw system call, so that the shim runs on an older
+//! glibc than it was built on.
+
+use core::ffi::{CStr, c_void};
+use core::num::NonZeroUsize;
+
+use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
+use once_cell::race::OnceNonZeroUsize;
+
+use crate::sys;
+
+/// A function of the next library in the search order.
+pub struct Real {
+    /// Non-blocking, first wins: a signal handler that interrupts the look-up looks up by itself.
+    address: OnceNonZeroUsize,
+    name: &'static CStr,
+    fallback: NonZeroUsizeFn,
+}
+
+/// The address of a function that stands in for a missing one.
+type NonZeroUsizeFn = fn() -> NonZeroUsize;
+
+impl Real {
+    const fn new(name: &'static CStr, fallback: NonZeroUsizeFn) -> Self {
+        Real { address: OnceNonZeroUsize::new(), name, fallback }
+    }
+
+    #[inline(always)]
+    pub fn get(&self) -> NonZeroUsize {
+        match self.address.get() {
+            Some(address) => address,
+            None => resolve(self),
+        }
+    }
+}
+
+/// Cold, and `extern "C"`: it cannot unwind, so that redhook's `catch_unwind` around a hook compiles to nothing.
+#[cold]
+#[inline(never)]
+extern "C" fn resolve(real: &Real) -> NonZeroUsize {
+    let errno = sys::errno();
+    // SAFETY: a zero-terminated name; RTLD_NEXT looks behind this library, from which this is called.
+    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, real.name.as_ptr()) };
+    sys::set_errno(errno);
+    let address = NonZeroUsize::new(found as usize).unwrap_or_else(real.fallback);
+    real.address.get_or_init(|| address)
+}
+
+macro_rules! reals {
+    ($( $(#[$attribute:meta])* $name:ident as $symbol:literal: $type:ty, else $fallback:expr; )*) => {
+        $(
+            $(#[$attribute])*
+            #[inline(always)]
+            pub fn $name() -> $type {
+                // SAFETY: the symbol has this type in glibc's headers, and so has the fallback.
+                unsafe { core::mem::transmute::<usize, $type>(statics::$name.get().get()) }
+            }
+        )*
+        /// The functions' addresses; naked hooks jump through them after `resolve_all`.
+        #[allow(non_upper_case_globals)]
+        pub mod statics {
+            use super::*;
+            $(
+                pub static $name: Real = Real::new($symbol, || {
+                    let fallback: $type = $fallback;
+                    NonZeroUsize::new(fallback as *const c_void as usize).unwrap_or(NonZeroUsize::MIN)
+                });
+            )*
+        }
+        /// Looks all of them up (the constructor's first work).
+        pub fn resolve_all() {
+            $( statics::$name.get(); )*
+        }
+    };
+}
+
+pub type EpollCreate = unsafe extern "C" fn(c_int) -> c_int;
+pub type EpollCtl = unsafe extern "C" fn(c_int, c_int, c_int, *mut epoll_event) -> c_int;
+pub type EpollWait = unsafe extern "C-unwind" fn(c_int, *mut epoll_event, c_int, c_int) -> c_int;
+pub type EpollPwait = unsafe extern "C-unwind" fn(c_int, *mut epoll_event, c_int, c_int, *const sigset_t) -> c_int;
+pub type EpollPwait2 =
+    unsafe extern "C-unwind" fn(c_int, *mut epoll_event, c_int, *const timespec, *const sigset_t) -> c_int;
+pub type Close = unsafe extern "C-unwind" fn(c_int) -> c_int;
+pub type Dup = unsafe extern "C" fn(c_int) -> c_int;
+pub type Dup2 = unsafe extern "C" fn(c_int, c_int) -> c_int;
+pub type Dup3 = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
+/// Variadic in C. Its caller puts the third argument, if any, where a fixed third argument goes (x86-64 psABI).
+pub type Fcntl = unsafe extern "C-unwind" fn(c_int, c_int, usize) -> c_int;
+pub type CloseRange = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
+pub type CloseFrom = unsafe extern "C" fn(c_int);
+/// Variadic in C, as fcntl.
+pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
+pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
+/// Only jumped to, with the caller's registers and stack.
+pub type Exec = unsafe extern "C" fn() -> c_int;
+
+reals! {
+    epoll_create as c"epoll_create": EpollCreate, else fallback::epoll_create;
+    epoll_create1 as c"epoll_create1": EpollCreate, else fallback::epoll_create1;
+    epoll_ctl as c"epoll_ctl": EpollCtl, else fallback::epoll_ctl;
+    epoll_wait as c"epoll_wait": EpollWait, else fallback::epoll_wait;
+    epoll_pwait as c"epoll_pwait": EpollPwait, else fallback::epoll_pwait;
+    /// glibc 2.35.
+    epoll_pwait2 as c"epoll_pwait2": EpollPwait2, else fallback::epoll_pwait2;
+    close as c"close": Close, else fallback::close;
+    __close as c"__close": Close, else fallback::close;
+    dup as c"dup": Dup, else fallback::dup;
+    dup2 as c"dup2": Dup2, else fallback::dup2;
+    __dup2 as c"__dup2": Dup2, else fallback::dup2;
+    dup3 as c"dup3": Dup3, else fallback::dup3;
+    fcntl as c"fcntl": Fcntl, else fallback::fcntl;
+    __fcntl as c"__fcntl": Fcntl, else fallback::fcntl;
+    /// glibc 2.28.
+    fcntl64 as c"fcntl64": Fcntl, else fallback::fcntl;
+    /// glibc 2.34.
+    close_range as c"close_range": CloseRange, else fallback::close_range;
+    /// glibc 2.34.
+    closefrom as c"closefrom": CloseFrom, else fallback::closefrom;
+    syscall as c"syscall": Syscall, else fallback::syscall;
+    _exit as c"_exit": Exit, else fallback::exit;
+    #[allow(non_snake_case)]
+    _Exit as c"_Exit": Exit, else fallback::exit;
+    #[allow(dead_code)]
+    execve as c"execve": Exec, else fallback::exec;
+    #[allow(dead_code)]
+    execv as c"execv": Exec, else fallback::exec;
+    #[allow(dead_code)]
+    execvp as c"execvp": Exec, else fallback::exec;
+    #[allow(dead_code)]
+    execvpe as c"execvpe": Exec, else fallback::exec;
+    #[allow(dead_code)]
+    execl as c"execl": Exec, else fallback::exec;
+    #[allow(dead_code)]
+    execlp as c"execlp": Exec, else fallback::exec;
+    #[allow(dead_code)]
+    execle as c"execle": Exec, else fallback::exec;
+    #[allow(dead_code)]
+    fexecve as c"fexecve": Exec, else fallback::exec;
+    /// glibc 2.34.
+    #[allow(dead_code)]
+    execveat as c"execveat": Exec, else fallback::exec;
+}
+
+/// The system calls themselves, with glibc's signatures and glibc's way of telling an error.
+mod fallback {
+    use super::*;
+
+    macro_rules! raw {
+        ($($name:ident = $number:ident($($argument:ident: $type:ty),*) $abi:literal;)*) => {$(
+            pub unsafe extern $abi fn $name($($argument: $type),*) -> c_int {
+                let mut words = [0usize; 6];
+                for (word, argument) in words.iter_mut().zip([$($argument as usize),*]) {
+                    *word = argument;
+                }
+                // SAFETY: the caller's arguments, for the call that the caller named.
+                unsafe { sys::forward(libc::$number, words) }
+            }
+        )*};
+    }
+
+    raw! {
+        epoll_create = SYS_epoll_create(size: c_int) "C";
+        epoll_create1 = SYS_epoll_create1(flags: c_int) "C";
+        epoll_ctl = SYS_epoll_ctl(epfd: c_int, op: c_int, fd: c_int, event: *mut epoll_event) "C";
+        epoll_wait = SYS_epoll_wait(epfd: c_int, events: *mut epoll_event, max: c_int, timeout: c_int) "C-unwind";
+        close = SYS_close(fd: c_int) "C-unwind";
+        dup = SYS_dup(fd: c_int) "C";
+        dup2 = SYS_dup2(old: c_int, new: c_int) "C";
+        dup3 = SYS_dup3(old: c_int, new: c_int, flags: c_int) "C";
+        fcntl = SYS_fcntl(fd: c_int, command: c_int, argument: usize) "C-unwind";
+        close_range = SYS_close_range(first: c_uint, last: c_uint, flags: c_int) "C";
+    }
+
+    /// The kernel's signal set is eight bytes, of glibc's 128.
+    const KERNEL_SIGSET: usize = 8;
+
+    pub unsafe extern "C-unwind" fn epoll_pwait(
+        epfd: c_int,
+        events: *mut epoll_event,
+        max: c_int,
+        timeout: c_int,
+        mask: *const sigset_t,
+    ) -> c_int {
+        let words = [epfd as usize, events as usize, max as usize, timeout as usize, mask as usize, KERNEL_SIGSET];
+        // SAFETY: the caller's arguments.
+        unsafe { sys::forward(libc::SYS_epoll_pwait, words) }
+    }
+
+    /// Linux 5.11; ENOSYS before.
+    pub unsafe extern "C-unwind" fn epoll_pwait2(
+        epfd: c_int,
+        events: *mut epoll_event,
+        max: c_int,
+        timeout: *const timespec,
+        mask: *const sigset_t,
+    ) -> c_int {
+        let words = [epfd as usize, events as usize, max as usize, timeout as usize, mask as usize, KERNEL_SIGSET];
+        // SAFETY: the caller's arguments.
+        unsafe { sys::forward(libc::SYS_epoll_pwait2, words) }
+    }
+
+    pub unsafe extern "C" fn closefrom(first: c_int) {
+        let words = [first.max(0) as usize, c_uint::MAX as usize, 0, 0, 0, 0];
+        // SAFETY: takes no pointer.
+        unsafe { sys::forward(libc::SYS_close_range, words) };
+    }
+
+    pub unsafe extern "C-unwind" fn syscall(
+        number: c_long,
+        a: usize,
+        b: usize,
+        c: usize,
+        d: usize,
+        e: usize,
+        f: usize,
+    ) -> c_long {
+        // SAFETY: the caller's arguments.
+        c_long::from(unsafe { sys::forward(number, [a, b, c, d, e, f]) })
+    }
+
+    pub unsafe extern "C-unwind" fn exit(status: c_int) -> ! {
+        sys::exit_group(status)
+    }
+
+    pub unsafe extern "C" fn exec() -> c_int {
+        sys::set_errno(libc::ENOSYS);
+        -1
+    }
+}
+
+/// glibc's flag that is non-zero only while the process has one thread (2.32); null where it has none.
+pub fn single_threaded_flag() -> *mut u8 {
+    // SAFETY: a zero-terminated name; the symbol is a char in <sys/single_threaded.h>.
+    unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()).cast() }
+}
+
+/// The environment as libc has it; null before libc's own initialisation.
+pub fn environment() -> *const *const c_char {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    // SAFETY: one word, read before the program's main can change it from another thread.
+    unsafe { environ }
+}

@@ -1,0 +1,271 @@
+//! What a report tells, gathered from the threads' counters and the ledger; both formats and the C interface
+//! render these.
+
+use core::sync::atomic::Ordering;
+
+use epollshim_format::call::Call;
+use epollshim_format::{errno, histogram};
+
+use super::End;
+use super::sites::Map;
+use crate::buffer::Buffer;
+use crate::ledger::core::Core;
+use crate::ledger::counters::{Counters, Histogram, KINDS, WaitCounters};
+use crate::ledger::records::{Instance, Origin};
+use crate::ledger::{self};
+use crate::thread::Block;
+use crate::{clock, process, procfs, sys, thread};
+
+/// The calls that a thread's block has counted.
+pub fn calls(block: &Block) -> u64 {
+    Call::ALL.iter().map(|call| block.counters.call(*call).calls.get()).sum()
+}
+
+/// The sums of all threads' counters. Sums are taken when asked for: a report is rare.
+pub struct Sums;
+
+impl Sums {
+    fn total(count: impl Fn(&Counters) -> u64) -> u64 {
+        thread::all().map(|block| count(&block.counters)).fold(0, u64::wrapping_add)
+    }
+
+    pub fn calls(&self, calls: &[Call]) -> u64 {
+        calls.iter().map(|call| Self::total(|counters| counters.call(*call).calls.get())).sum()
+    }
+
+    /// Failures with an error number; 0: with a number that has no name.
+    pub fn errors(&self, calls: &[Call], error: usize) -> u64 {
+        calls
+            .iter()
+            .map(|call| {
+                Self::total(|counters| counters.call(*call).errors.get(error).map_or(0, |counter| counter.get()))
+            })
+            .sum()
+    }
+
+    pub fn failures(&self, calls: &[Call]) -> u64 {
+        (0..errno::NAMED).map(|error| self.errors(calls, error)).sum()
+    }
+
+    pub fn successes(&self, call: Call) -> u64 {
+        self.calls(&[call]) - self.failures(&[call]).min(self.calls(&[call]))
+    }
+
+    pub fn empty(&self) -> u64 {
+        Self::total(|counters| counters.empty.get())
+    }
+
+    pub fn full(&self) -> u64 {
+        Self::total(|counters| counters.full.get())
+    }
+
+    pub fn interrupted(&self) -> u64 {
+        self.errors(&Call::WAITS, libc::EINTR as usize)
+    }
+
+    pub fn events(&self) -> u64 {
+        Self::total(|counters| counters.batch.sum())
+    }
+
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        KINDS.iter().enumerate().map(|(index, (name, _))| {
+            (*name, Self::total(|counters| counters.kinds.get(index).map_or(0, |kind| kind.get())))
+        })
+    }
+
+    pub fn distribution(&self, of: impl Fn(&Counters, usize) -> Option<&Histogram>) -> Distribution {
+        let mut counts = [0u64; histogram::BUCKETS];
+        let mut distribution = Distribution::default();
+        for block in thread::all() {
+            for part in 0..Call::WAITS.len() {
+                let Some(histogram) = of(&block.counters, part) else { continue };
+                for (index, count) in counts.iter_mut().enumerate() {
+                    *count += histogram.bucket(index);
+                }
+                distribution.sum = distribution.sum.wrapping_add(histogram.sum());
+                distribution.max = distribution.max.max(histogram.max());
+            }
+        }
+        distribution.count = counts.iter().sum();
+        let at = |per_mille| {
+            histogram::quantile(counts.iter().copied(), distribution.count, distribution.max, per_mille).unwrap_or(0)
+        };
+        (distribution.p50, distribution.p90, distribution.p99) = (at(500), at(900), at(990));
+        distribution
+    }
+
+    /// Nanoseconds in waits that could block: of one call, or of all.
+    pub fn blocked(&self, call: Option<Call>) -> Distribution {
+        let only = call.map(|call| call as usize - Call::Wait as usize);
+        self.distribution(|counters, part| {
+            if only.is_none_or(|only| only == part) { counters.blocked.get(part) } else { None }
+        })
+    }
+
+    pub fn work(&self) -> Distribution {
+        self.distribution(|counters, part| (part == 0).then_some(&counters.work))
+    }
+
+    pub fn batch(&self) -> Distribution {
+        self.distribution(|counters, part| (part == 0).then_some(&counters.batch))
+    }
+}
+
+/// A histogram's summary.
+#[derive(Default, Clone, Copy)]
+pub struct Distribution {
+    pub count: u64,
+    pub sum: u64,
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub max: u64,
+}
+
+/// A live instance's own counts.
+pub struct InstanceFacts {
+    pub index: u32,
+    pub id: u64,
+    pub origin: Origin,
+    pub argument: i32,
+    pub site: usize,
+    pub inherited: bool,
+    pub watches: u64,
+    pub peak: u64,
+    pub waits: u64,
+    pub events: u64,
+    pub empty: u64,
+    pub full: u64,
+    pub interrupted: u64,
+}
+
+impl InstanceFacts {
+    pub fn of(index: u32, instance: &Instance) -> Self {
+        let sum = |part: fn(&WaitCounters) -> u64| part(&instance.alone) + part(&instance.shared);
+        InstanceFacts {
+            index,
+            id: instance.id.get(),
+            origin: Origin::from_byte(instance.origin.load(Ordering::Relaxed)),
+            argument: instance.argument.get(),
+            site: instance.site.load(Ordering::Relaxed),
+            inherited: instance.inherited.load(Ordering::Relaxed) != 0,
+            watches: instance.watches.get(),
+            peak: instance.peak.get(),
+            waits: sum(|counters| counters.waits.get()),
+            events: sum(|counters| counters.events.get()),
+            empty: sum(|counters| counters.empty.get()),
+            full: sum(|counters| counters.full.get()),
+            interrupted: sum(|counters| counters.interrupted.get()),
+        }
+    }
+
+    pub fn kernel_bytes(&self) -> u64 {
+        ledger::kernel_memory::estimate(1, self.watches)
+    }
+
+    /// The call that made it, as a C function's name; None where that was not seen.
+    pub fn call(&self) -> Option<&'static str> {
+        match self.origin {
+            Origin::Create => Some("epoll_create"),
+            Origin::Create1 => Some("epoll_create1"),
+            Origin::Unseen => None,
+        }
+    }
+
+    /// The promise made to epoll_create.
+    pub fn size(&self) -> Option<i32> {
+        (self.origin == Origin::Create).then_some(self.argument)
+    }
+}
+
+/// An epoll descriptor and the index of its instance.
+type Descriptor = (i32, u32);
+
+pub struct Facts {
+    pub end: End,
+    pub reconciled: bool,
+    pub sums: Sums,
+    pub ledger: &'static Core,
+    pub map: Map,
+    pub pid: i32,
+    pub ppid: i32,
+    pub began_unix: u64,
+    pub duration: u64,
+    pub comm: [u8; 16],
+    exe: Buffer<u8>,
+    arguments: Buffer<u8>,
+    descriptors: Buffer<Descriptor>,
+}
+
+impl Facts {
+    pub fn gather(end: End, reconciled: bool) -> Facts {
+        let ledger = ledger::view();
+        let mut exe = Buffer::new();
+        let mut link = [0u8; 4096];
+        exe.extend(procfs::read_link(c"/proc/self/exe", &mut link).unwrap_or_default());
+        let mut arguments = Buffer::new();
+        procfs::read_file(c"/proc/self/cmdline", &mut arguments);
+        let mut descriptors = Buffer::new();
+        for fd in 0..=ledger.descriptors.highest() {
+            let instance = ledger.descriptors.get(fd).instance();
+            if instance != 0 {
+                descriptors.push((fd, instance));
+            }
+        }
+        descriptors.as_mut_slice().sort_unstable_by_key(|(fd, instance)| (*instance, *fd));
+        let mut comm = [0u8; 16];
+        let mut text: Buffer<u8> = Buffer::new();
+        procfs::read_file(c"/proc/self/comm", &mut text);
+        for (place, byte) in comm.iter_mut().zip(text.as_slice().trim_ascii_end()) {
+            *place = *byte;
+        }
+        Facts {
+            end,
+            reconciled,
+            sums: Sums,
+            ledger,
+            map: Map::read(),
+            pid: sys::getpid(),
+            ppid: sys::getppid(),
+            began_unix: process::began_unix(),
+            duration: clock::monotonic().saturating_sub(process::began()),
+            comm,
+            exe,
+            arguments,
+            descriptors,
+        }
+    }
+
+    pub fn comm(&self) -> &[u8] {
+        self.comm.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    pub fn exe(&self) -> &[u8] {
+        self.exe.as_slice()
+    }
+
+    pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
+        let text = self.arguments.as_slice();
+        let text = text.strip_suffix(b"\0").unwrap_or(text);
+        text.split(|byte| *byte == 0)
+    }
+
+    /// The descriptors of an instance, in ascending order.
+    pub fn descriptors_of(&self, index: u32) -> impl Iterator<Item = i32> {
+        let all = self.descriptors.as_slice();
+        let first = all.partition_point(|(_, instance)| *instance < index);
+        all.get(first..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(move |(_, instance)| *instance == index)
+            .map(|(fd, _)| *fd)
+    }
+
+    pub fn instances(&self) -> impl Iterator<Item = InstanceFacts> {
+        self.ledger.live_instances().map(|(index, instance)| InstanceFacts::of(index, instance))
+    }
+
+    pub fn created(&self) -> u64 {
+        self.sums.successes(Call::Create) + self.sums.successes(Call::Create1)
+    }
+}

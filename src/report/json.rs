@@ -1,0 +1,246 @@
+//! The report as one line of JSON, schema `epollshim.report/1`: one line a process, so that a file that several
+//! processes share is JSON Lines.
+
+use core::fmt::{self, Display, Write};
+
+use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::{REPORT_SCHEMA, errno};
+
+use super::facts::{Distribution, Facts, InstanceFacts};
+use crate::ledger::kernel_memory;
+
+/// Bytes as a JSON string: what is no UTF-8 becomes U+FFFD.
+struct Quoted<'a>(&'a [u8]);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for chunk in self.0.utf8_chunks() {
+            for letter in chunk.valid().chars() {
+                match letter {
+                    '"' => f.write_str("\\\"")?,
+                    '\\' => f.write_str("\\\\")?,
+                    '\n' => f.write_str("\\n")?,
+                    '\t' => f.write_str("\\t")?,
+                    letter if letter.is_control() => write!(f, "\\u{:04x}", letter as u32)?,
+                    letter => f.write_char(letter)?,
+                }
+            }
+            if !chunk.invalid().is_empty() {
+                f.write_char('\u{fffd}')?;
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+/// A value, or null.
+struct OrNull<T>(Option<T>);
+
+impl<T: Display> Display for OrNull<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("null"),
+        }
+    }
+}
+
+/// Items with commas between.
+struct List<F>(F);
+
+impl<F, I> Display for List<F>
+where
+    F: Fn() -> I,
+    I: Iterator,
+    I::Item: Display,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, item) in (self.0)().enumerate() {
+            if index > 0 {
+                f.write_char(',')?;
+            }
+            item.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.count == 0 {
+            return write!(f, r#"{{"count":0,"sum":0,"p50":null,"p90":null,"p99":null,"max":null}}"#);
+        }
+        write!(
+            f,
+            r#"{{"count":{},"sum":{},"p50":{},"p90":{},"p99":{},"max":{}}}"#,
+            self.count, self.sum, self.p50, self.p90, self.p99, self.max
+        )
+    }
+}
+
+pub fn render(facts: &Facts, into: &mut impl Write) {
+    // Only a want of memory fails; then the end is missing, and no parser takes it for whole.
+    let _ = write(facts, into);
+}
+
+fn write(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let totals = &facts.ledger.totals;
+    write!(
+        out,
+        concat!(
+            r#"{{"schema":"{}","process":{{"pid":{},"ppid":{},"comm":{},"exe":{},"argv":[{}],"start_unix_ns":{},"#,
+            r#""duration_ns":{},"end":"{}","seed":null}},"calls":{{{}}},"#
+        ),
+        REPORT_SCHEMA,
+        facts.pid,
+        facts.ppid,
+        Quoted(facts.comm()),
+        Quoted(facts.exe()),
+        List(|| facts.arguments().map(Quoted)),
+        facts.began_unix,
+        facts.duration,
+        facts.end.name(),
+        List(|| FUNCTIONS
+            .iter()
+            .filter(|(_, calls)| facts.sums.calls(calls) != 0)
+            .map(|(name, calls)| OfCall { facts, name, calls })),
+    )?;
+    write!(
+        out,
+        r#""instances":{{"created":{},"live":{},"peak":{},"list":[{}]}},"#,
+        facts.created(),
+        totals.instances.get(),
+        totals.instances_peak.get(),
+        List(|| facts.instances().map(|instance| OfInstance { facts, instance })),
+    )?;
+    write!(
+        out,
+        r#""watches":{{"added":{},"modified":{},"deleted":{},"vanished":{},"live":{},"peak":{}}},"#,
+        facts.sums.successes(Call::CtlAdd),
+        facts.sums.successes(Call::CtlMod),
+        facts.sums.successes(Call::CtlDel),
+        totals.vanished.get(),
+        totals.watches.get(),
+        totals.watches_peak.get(),
+    )?;
+    write!(
+        out,
+        concat!(
+            r#""waits":{{"empty":{},"full":{},"interrupted":{},"events":{{"total":{},{}}},"#,
+            r#""blocked_ns":{},"work_ns":{},"batch":{}}},"#
+        ),
+        facts.sums.empty(),
+        facts.sums.full(),
+        facts.sums.interrupted(),
+        facts.sums.events(),
+        List(|| facts.sums.kinds().map(|(name, count)| Pair(name, count))),
+        facts.sums.blocked(None),
+        facts.sums.work(),
+        facts.sums.batch(),
+    )?;
+    write!(
+        out,
+        r#""kernel_memory":{{"live":{},"peak":{},"source":"{}"}},"limits":[],"faults":[],"findings":[],"#,
+        facts.ledger.memory(),
+        totals.memory_peak.get(),
+        kernel_memory::SOURCE,
+    )?;
+    writeln!(
+        out,
+        r#""coverage":{{"unseen_instances":{},"unseen_watches":{},"healed":{},"lost":{},"uncounted":{},"reconciled":{}}}}}"#,
+        totals.unseen_instances.get(),
+        totals.unseen_watches.get(),
+        totals.healed.get(),
+        totals.lost.get(),
+        crate::thread::uncounted(),
+        facts.reconciled,
+    )
+}
+
+struct Pair(&'static str, u64);
+
+impl Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, r#""{}":{}"#, self.0, self.1)
+    }
+}
+
+struct OfCall<'a> {
+    facts: &'a Facts,
+    name: &'static str,
+    calls: &'static [Call],
+}
+
+impl Display for OfCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sums = &self.facts.sums;
+        let errors = || {
+            (0..errno::NAMED)
+                .map(|error| (error, sums.errors(self.calls, error)))
+                .filter(|(_, count)| *count != 0)
+                .map(|(error, count)| Pair(errno::name(error as u32).unwrap_or("other"), count))
+        };
+        write!(f, r#""{}":{{"calls":{},"errors":{{{}}}"#, self.name, sums.calls(self.calls), List(errors))?;
+        // Only waits are timed: a clock costs more than the call's own counting.
+        let timed = self.calls.first().copied().filter(|call| Call::WAITS.contains(call));
+        let latency = timed.map(|call| sums.blocked(Some(call)));
+        write!(f, r#","injected":0,"limited":0,"latency_ns":{}}}"#, OrNull(latency))
+    }
+}
+
+struct OfInstance<'a> {
+    facts: &'a Facts,
+    instance: InstanceFacts,
+}
+
+impl Display for OfInstance<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let instance = &self.instance;
+        let descriptors = || self.facts.descriptors_of(instance.index);
+        let site = self.facts.map.site(instance.site);
+        write!(
+            f,
+            r#"{{"id":{},"epfds":[{}],"call":{},"size":{},"cloexec":{},"inherited":{},"site":{},"#,
+            instance.id,
+            List(descriptors),
+            OrNull(instance.call().map(|call| Quoted(call.as_bytes()))),
+            OrNull(instance.size()),
+            descriptors().next().is_some_and(crate::sys::is_cloexec),
+            instance.inherited,
+            OrNull(site.as_ref().map(InQuotes)),
+        )?;
+        write!(
+            f,
+            r#""watches":{},"peak_watches":{},"waits":{},"events":{},"empty":{},"full":{},"interrupted":{},"kernel_bytes":{}}}"#,
+            instance.watches,
+            instance.peak,
+            instance.waits,
+            instance.events,
+            instance.empty,
+            instance.full,
+            instance.interrupted,
+            instance.kernel_bytes(),
+        )
+    }
+}
+
+/// Something displayable as a JSON string.
+struct InQuotes<T>(T);
+
+impl<T: Display> Display for InQuotes<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+        impl Write for Escaping<'_, '_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                text.chars().try_for_each(|letter| match letter {
+                    '"' | '\\' => write!(self.0, "\\{letter}"),
+                    letter => self.0.write_char(letter),
+                })
+            }
+        }
+        f.write_char('"')?;
+        write!(Escaping(f), "{}", self.0)?;
+        f.write_char('"')
+    }
+}

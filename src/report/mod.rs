@@ -1,0 +1,222 @@
+//! The exit report: when it is due, what it tells, and how it gets out without harming the program.
+//!
+//! Called at the ends of the process and through the C interface; may run in a signal handler (`_exit` there
+//! is legal), with any lock of the program's held. So nothing here allocates from the program, locks, or calls
+//! libc; all signals are blocked while it runs.
+
+mod facts;
+mod json;
+mod output;
+mod sites;
+mod text;
+
+use core::fmt::{self, Write};
+
+use epollshim_format::options::Format;
+
+use crate::init::{self, Config, Destination};
+use crate::ledger;
+use crate::{process, procfs, sys, thread};
+
+use facts::Facts;
+pub use facts::{InstanceFacts, Sums};
+
+/// How the process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    Exit,
+    UnderscoreExit,
+    Exec,
+    /// It has not.
+    Running,
+}
+
+impl End {
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Exit => "exit",
+            End::UnderscoreExit => "_exit",
+            End::Exec => "exec",
+            End::Running => "running",
+        }
+    }
+}
+
+/// What an exec call names as the program.
+#[derive(Clone, Copy)]
+pub enum Program {
+    At(i32, *const libc::c_char),
+    /// Looked for in PATH.
+    Searched(*const libc::c_char),
+    Descriptor(i32),
+}
+
+/// Has `exit` and `quick_exit` deliver the report as their last handler: what is registered before main runs
+/// after everything that is registered later, destructors of libraries included.
+pub fn register_exit_handlers() {
+    unsafe extern "C" {
+        fn __cxa_atexit(
+            handler: extern "C" fn(*mut libc::c_void),
+            argument: *mut libc::c_void,
+            dso: *mut libc::c_void,
+        ) -> libc::c_int;
+        fn __cxa_at_quick_exit(handler: extern "C" fn(*mut libc::c_void), dso: *mut libc::c_void) -> libc::c_int;
+    }
+    extern "C" fn at_exit(_: *mut libc::c_void) {
+        at_end(End::Exit);
+    }
+    // No library of its own (null), so that this one's own termination does not run it early.
+    // SAFETY: the handler outlives the process (-z nodelete); glibc has both functions since 2.2 and 2.10.
+    unsafe {
+        __cxa_atexit(at_exit, core::ptr::null_mut(), core::ptr::null_mut());
+        __cxa_at_quick_exit(at_exit, core::ptr::null_mut());
+    }
+}
+
+/// Delivers the report, once, if there is something to report.
+pub fn at_end(end: End) {
+    if let Some(config) = due()
+        && process::begin_report()
+    {
+        deliver(config, end);
+    }
+}
+
+/// Delivers the report before an exec that can be expected to succeed. If it fails all the same, the process
+/// goes on, and says so with a whole report at its end.
+pub fn before_exec(program: Program) {
+    if let Some(config) = due()
+        && is_executable(program)
+    {
+        deliver(config, End::Exec);
+    }
+}
+
+/// Only a process that made an epoll call has something to tell, and only about itself.
+fn due() -> Option<&'static Config> {
+    let config = init::config()?;
+    if matches!(config.report, Destination::None) {
+        return None;
+    }
+    let errno = sys::errno();
+    let counted = process::is_own() && thread::all().any(|block| facts::calls(block) != 0);
+    sys::set_errno(errno);
+    counted.then_some(config)
+}
+
+fn is_executable(program: Program) -> bool {
+    match program {
+        Program::Descriptor(fd) => sys::is_open(fd),
+        // SAFETY: the program's own path, zero-terminated as execve(2) wants it.
+        Program::At(directory, path) => unsafe { sys::may_execute(directory, path) }.is_ok(),
+        Program::Searched(name) => {
+            if name.is_null() {
+                return false;
+            }
+            // SAFETY: zero-terminated, as execvp(3) wants it.
+            let name = unsafe { core::ffi::CStr::from_ptr(name) };
+            if name.to_bytes().contains(&b'/') {
+                // SAFETY: as above.
+                return unsafe { sys::may_execute(libc::AT_FDCWD, name.as_ptr()) }.is_ok();
+            }
+            is_in_path(name.to_bytes())
+        }
+    }
+}
+
+fn is_in_path(name: &[u8]) -> bool {
+    let environment = crate::real::environment();
+    let path = init::variable(environment, b"PATH").unwrap_or(b"/bin:/usr/bin");
+    path.split(|byte| *byte == b':').any(|directory| {
+        let mut file = output::Path::new();
+        file.push(directory);
+        if !directory.is_empty() {
+            file.push(b"/");
+        }
+        file.push(name);
+        // SAFETY: a path of our own making, zero-terminated.
+        file.as_c().is_some_and(|file| unsafe { sys::may_execute(libc::AT_FDCWD, file.as_ptr()) }.is_ok())
+    })
+}
+
+/// Renders the report and writes it to where the options say.
+fn deliver(config: &Config, end: End) {
+    undisturbed(|| {
+        let mut text = output::Text::new();
+        render(config.format, end, &mut text);
+        match config.report {
+            Destination::None => {}
+            Destination::Stderr => output::to_stderr(config, text.as_bytes()),
+            Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_bytes()),
+        }
+    });
+}
+
+fn render(format: Format, end: End, into: &mut output::Text) {
+    let reconciled = ledger::reconcile();
+    let facts = Facts::gather(end, reconciled);
+    match format {
+        Format::Text => text::render(&facts, into),
+        Format::Json => json::render(&facts, into),
+    }
+}
+
+/// Runs something that opens descriptors with all signals blocked, and errno kept.
+pub fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+    let errno = sys::errno();
+    let quiet = output::Quiet::new();
+    let result = work();
+    quiet.end();
+    sys::set_errno(errno);
+    result
+}
+
+/// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error number.
+pub fn write_now(fd: i32) -> sys::Result<()> {
+    let format = init::config().map_or(Format::Text, |config| config.format);
+    undisturbed(|| {
+        let mut text = output::Text::new();
+        render(format, End::Running, &mut text);
+        output::write_all(fd, text.as_bytes())
+    })
+}
+
+/// One short line on the stack, for messages; what does not fit is cut.
+pub struct Line {
+    bytes: [u8; 512],
+    length: usize,
+}
+
+impl Line {
+    pub const fn new() -> Self {
+        Line { bytes: [0; 512], length: 0 }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            // The last byte is kept for the line's end.
+            let end = self.bytes.len() - 1;
+            let at = if byte == b'\n' { self.length.min(end) } else { self.length };
+            if at >= end && byte != b'\n' {
+                continue;
+            }
+            if let Some(place) = self.bytes.get_mut(at) {
+                *place = byte;
+                self.length = at + 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of the program's file, without its directories.
+pub fn program_name(into: &mut [u8; 4096]) -> &[u8] {
+    let target = procfs::read_link(c"/proc/self/exe", into).unwrap_or_default();
+    target.rsplit(|byte| *byte == b'/').next().unwrap_or(target)
+}

@@ -1,0 +1,200 @@
+//! Getting text out: to descriptor 2 if it is still the file that it was, or to a file; never blocking for
+//! long, never raising a signal, never a byte to a descriptor that became something else.
+
+use core::ffi::CStr;
+use core::fmt::{self, Write};
+
+use epollshim_format::options::Format;
+
+use super::Line;
+use crate::buffer::Buffer;
+use crate::init::Config;
+use crate::{process, procfs, sys};
+
+/// A report's text. What there is no memory for is missing at its end.
+pub struct Text {
+    bytes: Buffer<u8>,
+}
+
+impl Text {
+    pub const fn new() -> Self {
+        Text { bytes: Buffer::new() }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.bytes.extend(text.as_bytes()) { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+/// All signals blocked; those that our own writing raised are taken away at the end.
+pub struct Quiet {
+    mask: sys::SignalSet,
+    pending: sys::SignalSet,
+}
+
+/// The bit of a signal in the kernel's set.
+const fn bit(signal: i32) -> sys::SignalSet {
+    1 << (signal - 1)
+}
+
+/// What writing may raise: no reader, RLIMIT_FSIZE, a terminal that wants background jobs to stop.
+const RAISED: sys::SignalSet = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) | bit(libc::SIGTTOU);
+
+impl Quiet {
+    pub fn new() -> Self {
+        let mask = sys::block_signals();
+        Quiet { mask, pending: sys::pending_signals() }
+    }
+
+    pub fn end(self) {
+        sys::swallow_signals(RAISED & sys::pending_signals() & !self.pending);
+        sys::set_signal_mask(self.mask);
+    }
+}
+
+/// How long in all a reader that does not read may hold up the end of the program: 2 seconds.
+const PATIENCE_MS: i32 = 2000;
+/// A pipe that polls writable takes this much without blocking (PIPE_BUF, pipe(7)).
+const PIECE: usize = 4096;
+
+/// Writes everything, in pieces that do not block. Err: an error number; ETIMEDOUT where nobody reads.
+pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
+    for piece in bytes.chunks(PIECE) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            if let Ok(false) = sys::writable(fd, PATIENCE_MS) {
+                return Err(libc::ETIMEDOUT);
+            }
+            match sys::write(fd, rest) {
+                Ok(0) => return Err(libc::EIO),
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(libc::EINTR | libc::EAGAIN) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn stderr_is_ours(config: &Config) -> bool {
+    config.stderr.is_some() && sys::status(2).ok().map(|status| (status.st_dev, status.st_ino)) == config.stderr
+}
+
+pub fn to_stderr(config: &Config, bytes: &[u8]) {
+    if stderr_is_ours(config) {
+        // Nobody is left to be told of a failure.
+        let _ = write_all(2, bytes);
+    }
+}
+
+/// A path being put together; too long: none.
+pub struct Path {
+    bytes: [u8; 4096],
+    length: usize,
+}
+
+impl Path {
+    pub const fn new() -> Self {
+        Path { bytes: [0; 4096], length: 0 }
+    }
+
+    pub fn push(&mut self, part: &[u8]) {
+        let end = self.length + part.len();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(part);
+        }
+        self.length = end;
+    }
+
+    /// None: it is longer than a path can be.
+    pub fn as_c(&self) -> Option<&CStr> {
+        self.bytes.get(..=self.length).and_then(|bytes| CStr::from_bytes_with_nul(bytes).ok())
+    }
+}
+
+impl Write for Path {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// The path that a pattern stands for in this process.
+fn expand(pattern: &CStr) -> Path {
+    let mut path = Path::new();
+    let mut rest = pattern.to_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            path.push(&[byte]);
+            continue;
+        }
+        let Some((&letter, after)) = rest.split_first() else { break };
+        rest = after;
+        let _ = match letter {
+            b'p' => write!(path, "{}", sys::getpid()),
+            b't' => write!(path, "{}", process::began_unix()),
+            b'e' => {
+                let mut space = [0u8; 4096];
+                path.push(super::program_name(&mut space));
+                Ok(())
+            }
+            other => {
+                path.push(&[other]);
+                Ok(())
+            }
+        };
+    }
+    path
+}
+
+/// Writes a report to a file: a new one, or in place of one that an earlier run left. Processes that descend
+/// from one another by fork and share a name without `%p` append, each its own report.
+pub fn to_file(config: &Config, pattern: &CStr, format: Format, bytes: &[u8]) {
+    let path = expand(pattern);
+    let Some(name) = path.as_c() else { return complain(config, c"(a path too long)", libc::ENAMETOOLONG) };
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_APPEND | libc::O_NONBLOCK;
+    let written = procfs::with_room(|| sys::open(name, flags, 0o600)).and_then(|fd| {
+        let written = write_to(fd, format, bytes);
+        sys::close(fd);
+        written
+    });
+    if let Err(error) = written {
+        complain(config, name, error);
+    }
+}
+
+fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
+    let status = sys::status(fd)?;
+    if status.st_mode & libc::S_IFMT == libc::S_IFREG {
+        if status.st_uid != sys::geteuid() {
+            return Err(libc::EPERM);
+        }
+        let changed = status.st_mtime as u64 * 1_000_000_000 + status.st_mtime_nsec as u64;
+        if status.st_size > 0 && changed < process::family_began_unix() {
+            sys::truncate(fd)?;
+        } else if status.st_size > 0 && format == Format::Text {
+            write_all(fd, b"\n")?;
+        }
+    }
+    write_all(fd, bytes)
+}
+
+/// Says on stderr, if that is still what it was, that a report could not be written.
+fn complain(config: &Config, path: &CStr, error: i32) {
+    let mut line = Line::new();
+    let name = epollshim_format::errno::name(error as u32).unwrap_or("?");
+    let _ = writeln!(
+        line,
+        "epollshim: EPOLLSHIM_REPORT: cannot write '{}': {name}; the report of process {} is lost",
+        path.to_bytes().escape_ascii(),
+        sys::getpid()
+    );
+    to_stderr(config, line.as_bytes());
+}

@@ -1,0 +1,306 @@
+//! The report as a person reads it first: in a terminal of 80 columns.
+
+use core::fmt::{self, Display, Write};
+
+use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::errno;
+
+use super::End;
+use super::facts::{Distribution, Facts, InstanceFacts};
+use crate::ledger::kernel_memory;
+
+/// How many instances are listed one by one.
+const LISTED: usize = 20;
+
+/// A number in groups of three.
+struct Grouped(u64);
+
+impl Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = [0u8; 26];
+        let mut at = digits.len();
+        let mut rest = self.0;
+        let mut place = 0;
+        loop {
+            if place > 0 && place % 3 == 0 {
+                at -= 1;
+                if let Some(digit) = digits.get_mut(at) {
+                    *digit = b',';
+                }
+            }
+            at -= 1;
+            if let Some(digit) = digits.get_mut(at) {
+                *digit = b'0' + (rest % 10) as u8;
+            }
+            rest /= 10;
+            place += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        f.pad(digits.get(at..).and_then(|digits| core::str::from_utf8(digits).ok()).unwrap_or_default())
+    }
+}
+
+/// Three digits and a unit, on the stack.
+struct Scaled {
+    text: [u8; 16],
+    length: usize,
+}
+
+impl Scaled {
+    fn new(value: u64, units: &[(u64, &str)]) -> Scaled {
+        let mut scaled = Scaled { text: [0; 16], length: 0 };
+        let (size, unit) = units.iter().rev().find(|(size, _)| value >= *size).or(units.first()).unwrap_or(&(1, ""));
+        let (whole, part) = (value / size, value % size * 1000 / size);
+        let _ = match whole {
+            _ if *size == 1 => write!(scaled, "{value} {unit}"),
+            0..10 => write!(scaled, "{whole}.{:02} {unit}", part / 10),
+            10..100 => write!(scaled, "{whole}.{} {unit}", part / 100),
+            _ => write!(scaled, "{whole} {unit}"),
+        };
+        scaled
+    }
+
+    /// A time in nanoseconds.
+    fn time(nanoseconds: u64) -> Scaled {
+        Scaled::new(nanoseconds, &[(1, "ns"), (1_000, "us"), (1_000_000, "ms"), (1_000_000_000, "s")])
+    }
+
+    fn bytes(bytes: u64) -> Scaled {
+        Scaled::new(bytes, &[(1, "B"), (1 << 10, "KiB"), (1 << 20, "MiB"), (1 << 30, "GiB")])
+    }
+}
+
+impl Write for Scaled {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            *self.text.get_mut(self.length).ok_or(fmt::Error)? = byte;
+            self.length += 1;
+        }
+        Ok(())
+    }
+}
+
+impl Display for Scaled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.text.get(..self.length).and_then(|text| core::str::from_utf8(text).ok()).unwrap_or_default())
+    }
+}
+
+/// Text of the program's making, with nothing that a terminal would obey.
+struct Plain<'a>(&'a [u8]);
+
+impl Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for letter in chunk.valid().chars() {
+                f.write_char(if letter.is_control() { '?' } else { letter })?;
+            }
+            if !chunk.invalid().is_empty() {
+                f.write_char('?')?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub fn render(facts: &Facts, into: &mut impl Write) {
+    // Only a want of memory fails; what there was room for is written.
+    let _ = write(facts, into);
+}
+
+fn write(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let ended = match facts.end {
+        End::Exit => "ended by exit",
+        End::UnderscoreExit => "ended by _exit",
+        End::Exec => "about to exec",
+        End::Running => "still running",
+    };
+    writeln!(
+        out,
+        "epollshim: {} (pid {}), {ended} after {}\n",
+        Plain(facts.comm()),
+        facts.pid,
+        Scaled::time(facts.duration)
+    )?;
+    calls(facts, out)?;
+    instances(facts, out)?;
+    watches(facts, out)?;
+    waits(facts, out)?;
+    let totals = &facts.ledger.totals;
+    writeln!(
+        out,
+        "\nKernel memory (estimate): {} now, {} at the peak\n  ({} B an instance, {} B a watch)",
+        Scaled::bytes(facts.ledger.memory()),
+        Scaled::bytes(totals.memory_peak.get()),
+        kernel_memory::INSTANCE,
+        kernel_memory::INTEREST,
+    )?;
+    coverage(facts, out)
+}
+
+fn calls(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    writeln!(out, "{:<15}{:>16}{:>12}  errors", "Calls", "calls", "failed")?;
+    for (name, calls) in FUNCTIONS {
+        let count = facts.sums.calls(calls);
+        if count == 0 {
+            continue;
+        }
+        let failed = facts.sums.failures(calls);
+        write!(out, "  {name:<13}{:>16}{:>12}", Grouped(count), Grouped(failed))?;
+        let mut column = 0;
+        for error in 0..errno::NAMED {
+            let times = facts.sums.errors(calls, error);
+            if times == 0 {
+                continue;
+            }
+            if column == 3 {
+                write!(out, "\n{:<43}", "")?;
+                column = 0;
+            }
+            write!(out, "  {} {}", errno::name(error as u32).unwrap_or("other"), Grouped(times))?;
+            column += 1;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn instances(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let totals = &facts.ledger.totals;
+    writeln!(
+        out,
+        "\nInstances: {} created, {} alive now, {} at the peak",
+        Grouped(facts.created()),
+        Grouped(totals.instances.get()),
+        Grouped(totals.instances_peak.get())
+    )?;
+    for instance in facts.instances().take(LISTED) {
+        one_instance(facts, &instance, out)?;
+    }
+    let more = facts.instances().count().saturating_sub(LISTED);
+    if more > 0 {
+        writeln!(out, "  and {more} more (EPOLLSHIM_REPORT_FORMAT=json lists all)")?;
+    }
+    Ok(())
+}
+
+fn one_instance(facts: &Facts, instance: &InstanceFacts, out: &mut impl Write) -> fmt::Result {
+    write!(out, "  #{}  fd", instance.id)?;
+    for fd in facts.descriptors_of(instance.index).take(8) {
+        write!(out, " {fd}")?;
+    }
+    match (instance.call(), instance.size()) {
+        (Some(call), Some(size)) => write!(out, "  {call}({size})")?,
+        (Some(call), None) if instance.argument == 0 => write!(out, "  {call}(0)")?,
+        (Some(call), None) if instance.argument == libc::EPOLL_CLOEXEC => write!(out, "  {call}(EPOLL_CLOEXEC)")?,
+        (Some(call), None) => write!(out, "  {call}({:#x})", instance.argument)?,
+        (None, _) => write!(out, "  made out of sight")?,
+    }
+    if let Some(site) = facts.map.site(instance.site) {
+        write!(out, "  at {site}")?;
+    }
+    if instance.inherited && instance.call().is_some() {
+        write!(out, "  (inherited)")?;
+    }
+    writeln!(
+        out,
+        "\n      watches {} (peak {}), waits {}, events {}",
+        Grouped(instance.watches),
+        Grouped(instance.peak),
+        Grouped(instance.waits),
+        Grouped(instance.events),
+    )?;
+    if instance.empty + instance.full + instance.interrupted > 0 {
+        writeln!(
+            out,
+            "      of its waits: {} empty, {} full, {} interrupted",
+            Grouped(instance.empty),
+            Grouped(instance.full),
+            Grouped(instance.interrupted)
+        )?;
+    }
+    Ok(())
+}
+
+fn watches(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let totals = &facts.ledger.totals;
+    writeln!(
+        out,
+        "\nWatches: {} added, {} modified, {} deleted, {} vanished at a close,\n  {} alive now, {} at the peak",
+        Grouped(facts.sums.successes(Call::CtlAdd)),
+        Grouped(facts.sums.successes(Call::CtlMod)),
+        Grouped(facts.sums.successes(Call::CtlDel)),
+        Grouped(totals.vanished.get()),
+        Grouped(totals.watches.get()),
+        Grouped(totals.watches_peak.get()),
+    )
+}
+
+fn waits(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let count = facts.sums.calls(&Call::WAITS);
+    if count == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nWaits: {}, of these {} empty, {} full (n == maxevents), {} interrupted",
+        Grouped(count),
+        Grouped(facts.sums.empty()),
+        Grouped(facts.sums.full()),
+        Grouped(facts.sums.interrupted())
+    )?;
+    write!(out, "  {} events:", Grouped(facts.sums.events()))?;
+    for (name, count) in facts.sums.kinds().filter(|(_, count)| *count != 0) {
+        write!(out, " {name} {}", Grouped(count))?;
+    }
+    writeln!(out)?;
+    let rows: [(&str, Distribution, fn(u64) -> Scaled); 3] = [
+        ("blocked in a wait", facts.sums.blocked(None), Scaled::time),
+        ("work between two", facts.sums.work(), Scaled::time),
+        ("events in a batch", facts.sums.batch(), |value| Scaled::new(value, &[(1, "")])),
+    ];
+    writeln!(out, "  {:<18}{:>11}{:>11}{:>11}{:>11}{:>11}", "", "p50", "p90", "p99", "max", "in all")?;
+    for (name, row, scale) in rows.iter().filter(|(_, row, _)| row.count != 0) {
+        write!(out, "  {name:<18}")?;
+        for value in [row.p50, row.p90, row.p99, row.max, row.sum] {
+            let scaled = scale(value);
+            write!(out, "{:>11}", Trimmed(&scaled))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Without the space that a unit of no name leaves.
+struct Trimmed<'a>(&'a Scaled);
+
+impl Display for Trimmed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.text.get(..self.0.length).and_then(|text| core::str::from_utf8(text).ok());
+        f.pad(text.unwrap_or_default().trim_end())
+    }
+}
+
+fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let totals = &facts.ledger.totals;
+    let uncounted = crate::thread::uncounted();
+    let rows = [
+        ("instances made or inherited out of sight", totals.unseen_instances.get()),
+        ("watches changed out of sight", totals.unseen_watches.get()),
+        ("entries of the ledger mended", totals.healed.get()),
+        ("changes that could not be noted", totals.lost.get()),
+        ("calls that could not be counted (no memory)", uncounted),
+    ];
+    let clean = rows.iter().all(|(_, count)| *count == 0);
+    match (facts.reconciled, clean) {
+        (true, true) => return writeln!(out, "\nCoverage: complete; the kernel's own lists agree"),
+        (true, false) => writeln!(out, "\nCoverage: brought in line with the kernel's own lists; seen by comparing:")?,
+        (false, _) => writeln!(out, "\nCoverage: NOT compared with the kernel's own lists (/proc could not be read)")?,
+    }
+    for (what, count) in rows.iter().filter(|(_, count)| *count != 0) {
+        writeln!(out, "  {:>10} {what}", Grouped(*count))?;
+    }
+    Ok(())
+}

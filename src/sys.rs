@@ -1,0 +1,292 @@
+//! System calls that go round libc: round our own hooks, round errno, round cancellation.
+//!
+//! May be called from anywhere, signal handlers and borrowed memory included. Every function returns what
+//! the kernel returned, an error as a negative number, and touches nothing of libc's.
+
+use core::arch::asm;
+use core::ffi::CStr;
+
+/// A negative error number as the kernel gives it, or the result.
+pub type Result<T> = core::result::Result<T, i32>;
+
+/// One system call with up to six arguments.
+///
+/// # Safety
+/// The arguments must be valid for the call `number`; pointers must be valid for what the kernel does with them.
+#[inline(always)]
+unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    let result: isize;
+    // SAFETY: the x86-64 Linux system call convention: number in rax, arguments in these registers, rcx and
+    // r11 destroyed, everything else kept (Linux v6.1 arch/x86/entry/entry_64.S). The caller answers for the arguments.
+    unsafe {
+        asm!("syscall", inlateout("rax") number as isize => result,
+             in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+             lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result
+}
+
+fn checked(result: isize) -> Result<usize> {
+    if result < 0 { Err(-(result as i32)) } else { Ok(result as usize) }
+}
+
+/// Up to six arguments as all six.
+#[inline(always)]
+fn words<const N: usize>(given: [usize; N]) -> [usize; 6] {
+    let mut all = [0; 6];
+    for (word, argument) in all.iter_mut().zip(given) {
+        *word = argument;
+    }
+    all
+}
+
+macro_rules! syscall {
+    ($number:ident $(, $argument:expr)* $(,)?) => {
+        checked(call(libc::$number, words([$( $argument as usize ),*])))
+    };
+}
+
+pub fn getpid() -> i32 {
+    // SAFETY: takes no argument.
+    unsafe { syscall!(SYS_getpid) }.unwrap_or(0) as i32
+}
+
+pub fn getppid() -> i32 {
+    // SAFETY: takes no argument.
+    unsafe { syscall!(SYS_getppid) }.unwrap_or(0) as i32
+}
+
+pub fn gettid() -> i32 {
+    // SAFETY: takes no argument.
+    unsafe { syscall!(SYS_gettid) }.unwrap_or(0) as i32
+}
+
+pub fn geteuid() -> u32 {
+    // SAFETY: takes no argument.
+    unsafe { syscall!(SYS_geteuid) }.unwrap_or(0) as u32
+}
+
+/// Whether a thread of this process (or of `pid`) still exists. Sends nothing.
+pub fn thread_exists(pid: i32, tid: i32) -> bool {
+    // SAFETY: signal 0 is never delivered.
+    let answer = unsafe { syscall!(SYS_tgkill, pid, tid, 0) };
+    answer != Err(libc::ESRCH)
+}
+
+/// Whether two processes share their memory (kcmp(2), Linux 3.5). Err where the kernel will not say.
+pub fn same_memory(pid: i32, other: i32) -> Result<bool> {
+    const KCMP_VM: i32 = 1;
+    // SAFETY: kcmp takes no pointer.
+    unsafe { syscall!(SYS_kcmp, pid, other, KCMP_VM, 0, 0) }.map(|order| order == 0)
+}
+
+/// Whether two descriptors of this process refer to one open file description (kcmp(2)).
+pub fn same_description(pid: i32, fd: i32, other: i32) -> Result<bool> {
+    const KCMP_FILE: i32 = 0;
+    // SAFETY: kcmp takes no pointer.
+    unsafe { syscall!(SYS_kcmp, pid, pid, KCMP_FILE, fd, other) }.map(|order| order == 0)
+}
+
+/// Fresh zeroed private memory; not reserved, so only touched pages cost anything.
+pub fn map(bytes: usize) -> Result<*mut u8> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
+    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
+}
+
+/// Grows a mapping made by [`map`]; it may move.
+///
+/// # Safety
+/// `start` and `old` must be a whole mapping of [`map`]'s that nobody else refers to.
+pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
+    // SAFETY: by this function's contract.
+    unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) }.map(|address| address as *mut u8)
+}
+
+/// # Safety
+/// `start` and `bytes` must be a whole mapping of [`map`]'s that nobody refers to any more.
+pub unsafe fn unmap(start: *mut u8, bytes: usize) {
+    // SAFETY: by this function's contract.
+    let _ = unsafe { syscall!(SYS_munmap, start, bytes) };
+}
+
+/// Memory of [`map`]'s is to read as zero in the child of a fork (madvise(2), Linux 4.14).
+///
+/// # Safety
+/// `start` and `bytes` must be a whole mapping of [`map`]'s.
+pub unsafe fn wipe_on_fork(start: *mut u8, bytes: usize) -> Result<()> {
+    // SAFETY: by this function's contract; the advice changes nothing in this process.
+    unsafe { syscall!(SYS_madvise, start, bytes, libc::MADV_WIPEONFORK) }.map(drop)
+}
+
+pub fn open(path: &CStr, flags: i32, mode: u32) -> Result<i32> {
+    // SAFETY: the path is zero-terminated.
+    unsafe { syscall!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags | libc::O_CLOEXEC, mode) }.map(|fd| fd as i32)
+}
+
+/// Closes a descriptor that the shim itself opened.
+pub fn close(fd: i32) {
+    // SAFETY: takes no pointer; callers close only what they opened.
+    let _ = unsafe { syscall!(SYS_close, fd) };
+}
+
+pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
+    // SAFETY: the slice bounds what the kernel writes.
+    unsafe { syscall!(SYS_read, fd, into.as_mut_ptr(), into.len()) }
+}
+
+pub fn write(fd: i32, from: &[u8]) -> Result<usize> {
+    // SAFETY: the slice bounds what the kernel reads.
+    unsafe { syscall!(SYS_write, fd, from.as_ptr(), from.len()) }
+}
+
+/// Directory entries in the form of getdents64(2).
+pub fn directory_entries(fd: i32, into: &mut [u8]) -> Result<usize> {
+    // SAFETY: the slice bounds what the kernel writes.
+    unsafe { syscall!(SYS_getdents64, fd, into.as_mut_ptr(), into.len()) }
+}
+
+/// Where a symbolic link below a directory's descriptor points; cut at the length of `into`.
+pub fn read_link_at(directory: i32, path: &CStr, into: &mut [u8]) -> Result<usize> {
+    // SAFETY: the path is zero-terminated, the slice bounds what the kernel writes.
+    unsafe { syscall!(SYS_readlinkat, directory, path.as_ptr(), into.as_mut_ptr(), into.len()) }
+}
+
+/// Status of a descriptor: enough to know one file from another, and an owner.
+pub fn status(fd: i32) -> Result<libc::stat> {
+    let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the kernel's struct stat is libc's on x86-64; all-zero is a valid one.
+    unsafe {
+        syscall!(SYS_fstat, fd, status.as_mut_ptr())?;
+        Ok(status.assume_init())
+    }
+}
+
+pub fn truncate(fd: i32) -> Result<()> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_ftruncate, fd, 0) }.map(drop)
+}
+
+/// Whether the effective user may execute a file.
+///
+/// # Safety
+/// `path` must point to a zero-terminated string, or be null (then: EFAULT).
+pub unsafe fn may_execute(directory: i32, path: *const libc::c_char) -> Result<()> {
+    // SAFETY: by this function's contract. Plain access(2) semantics: the real user's, which here are the same.
+    unsafe { syscall!(SYS_faccessat, directory, path, libc::X_OK) }.map(drop)
+}
+
+/// Waits up to `milliseconds` until a descriptor takes writes. Ok(false): it does not.
+pub fn writable(fd: i32, milliseconds: i32) -> Result<bool> {
+    let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one pollfd, as said.
+    let ready = unsafe { syscall!(SYS_poll, &raw mut poll, 1, milliseconds) }?;
+    Ok(ready == 1 && poll.revents & libc::POLLOUT != 0)
+}
+
+/// The kernel's signal set (64 signals in a word).
+pub type SignalSet = u64;
+
+/// Blocks every signal of this thread and returns what was blocked before.
+pub fn block_signals() -> SignalSet {
+    set_signal_mask(u64::MAX)
+}
+
+pub fn set_signal_mask(set: SignalSet) -> SignalSet {
+    let mut old: SignalSet = 0;
+    // SAFETY: both sets are of the size that is said.
+    let _ = unsafe {
+        syscall!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, &raw mut old, size_of::<SignalSet>())
+    };
+    old
+}
+
+/// The signals that wait for this thread.
+pub fn pending_signals() -> SignalSet {
+    let mut set: SignalSet = 0;
+    // SAFETY: the set is of the size that is said.
+    let _ = unsafe { syscall!(SYS_rt_sigpending, &raw mut set, size_of::<SignalSet>()) };
+    set
+}
+
+/// Takes the waiting signals of `set` away without delivering them.
+pub fn swallow_signals(set: SignalSet) {
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the set is of the size that is said; no siginfo is wanted.
+    while unsafe {
+        syscall!(SYS_rt_sigtimedwait, &raw const set, core::ptr::null::<u8>(), &raw const now, size_of::<SignalSet>())
+    }
+    .is_ok()
+    {}
+}
+
+/// The soft and hard limit of the number of descriptors.
+pub fn descriptor_limit() -> Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: one rlimit is written.
+    unsafe { syscall!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, core::ptr::null::<u8>(), &raw mut limit) }?;
+    Ok(limit)
+}
+
+pub fn set_descriptor_limit(limit: libc::rlimit) -> Result<()> {
+    // SAFETY: one rlimit is read.
+    unsafe { syscall!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, &raw const limit, core::ptr::null::<u8>()) }.map(drop)
+}
+
+/// A clock by system call, for where the vDSO has none.
+pub fn clock(clock: libc::clockid_t) -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: one timespec is written.
+    let _ = unsafe { syscall!(SYS_clock_gettime, clock, &raw mut time) };
+    time
+}
+
+/// Ends the process at once.
+pub fn exit_group(status: i32) -> ! {
+    loop {
+        // SAFETY: takes no pointer, does not return.
+        let _ = unsafe { syscall!(SYS_exit_group, status) };
+    }
+}
+
+/// A system call of the program's own, for a function that the host's glibc lacks: -1 and errno on failure.
+///
+/// # Safety
+/// As the system call's own.
+pub unsafe fn forward(number: libc::c_long, arguments: [usize; 6]) -> libc::c_int {
+    // SAFETY: by this function's contract.
+    match checked(unsafe { call(number, arguments) }) {
+        Ok(result) => result as libc::c_int,
+        Err(error) => {
+            set_errno(error);
+            -1
+        }
+    }
+}
+
+/// The calling thread's errno, as the real function left it.
+#[inline(always)]
+pub fn errno() -> i32 {
+    // SAFETY: glibc's errno location is valid in every thread and in every state of the process.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Gives errno back after a cold path that may have called into libc.
+pub fn set_errno(value: i32) {
+    // SAFETY: as for `errno`.
+    unsafe { *libc::__errno_location() = value }
+}
+
+/// Whether a number is an open descriptor of the caller.
+pub fn is_open(fd: i32) -> bool {
+    // SAFETY: F_GETFD takes no argument.
+    unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok()
+}
+
+/// Whether a descriptor of the caller closes at exec.
+pub fn is_cloexec(fd: i32) -> bool {
+    // SAFETY: F_GETFD takes no argument.
+    unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok_and(|flags| flags & libc::FD_CLOEXEC as usize != 0)
+}

@@ -1,0 +1,209 @@
+//! The calling thread's block of counters, found without a call and without a lock.
+//!
+//! A thread-local slot of eight bytes in the initial-exec model holds the pointer: `thread_local!` would go
+//! through `__tls_get_addr`, which may allocate. The block is a mapping of its own that the kernel wipes at
+//! fork, so that the child of any kind of fork begins at zero and is noticed by `state` being zero.
+//!
+//! May be called from hooks in any state of the process, and from signal handlers.
+
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use crate::ledger::counters::Counters;
+use crate::{init, process, sys};
+
+global_asm!(
+    ".pushsection .tbss,\"awT\",@nobits",
+    ".p2align 3",
+    ".globl epollshim_thread_slot",
+    ".hidden epollshim_thread_slot",
+    ".type epollshim_thread_slot, @object",
+    ".size epollshim_thread_slot, 8",
+    "epollshim_thread_slot:",
+    ".zero 8",
+    ".popsection",
+);
+
+/// The calling thread's slot; zero in a new thread.
+#[inline(always)]
+fn slot() -> usize {
+    let value: usize;
+    // SAFETY: reads the thread's own eight bytes at the offset that the loader fixed (x86-64 psABI, initial-exec).
+    unsafe {
+        asm!("mov {0}, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]", "mov {0}, qword ptr fs:[{0}]",
+             out(reg) value, options(nostack, preserves_flags, readonly));
+    }
+    value
+}
+
+fn set_slot(value: usize) {
+    // SAFETY: writes the thread's own eight bytes, as above.
+    unsafe {
+        asm!("mov {0}, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]", "mov qword ptr fs:[{0}], {1}",
+             out(reg) _, in(reg) value, options(nostack, preserves_flags));
+    }
+}
+
+/// A thread's counters. Never unmapped: reports walk the list without a lock.
+#[repr(C, align(64))]
+pub struct Block {
+    /// 0: fresh from the kernel, or wiped by a fork. 1: in use.
+    state: AtomicU32,
+    /// The owner, by kernel thread id; [`KEPT`] where it cannot be known to end.
+    tid: AtomicU32,
+    next: AtomicPtr<Block>,
+    pub counters: Counters,
+}
+
+/// A `tid` that is never found dead.
+const KEPT: u32 = u32::MAX;
+
+/// All blocks of this process, newest first. Blocks are published by compare-and-swap (Release) after they
+/// were filled in, and read by Acquire loads.
+static BLOCKS: AtomicPtr<Block> = AtomicPtr::new(core::ptr::null_mut());
+/// Where the next search for a dead thread's block goes on.
+static CURSOR: AtomicPtr<Block> = AtomicPtr::new(core::ptr::null_mut());
+/// Calls that were forwarded but could not be counted, because the kernel refused memory.
+static UNCOUNTED: AtomicU64 = AtomicU64::new(0);
+
+/// How many blocks a new thread asks about before it takes a new one. More than one, so that the number of
+/// blocks stays near the highest number of threads that were alive together.
+const SEARCH: usize = 4;
+
+/// The calling thread's block. None: forward, and count nothing (not to act here, or no memory).
+#[inline(always)]
+pub fn block() -> Option<&'static Block> {
+    let address = slot();
+    if address != 0 {
+        // SAFETY: the slot only ever holds addresses of blocks, which are never unmapped.
+        let block = unsafe { &*(address as *const Block) };
+        if block.state.load(Ordering::Relaxed) != 0 {
+            return Some(block);
+        }
+    }
+    acquire()
+}
+
+/// A word that tells this thread from the others, for the ledger's gate: never 0.
+#[inline(always)]
+pub fn token() -> usize {
+    slot() | 1
+}
+
+#[cold]
+#[inline(never)]
+fn acquire() -> Option<&'static Block> {
+    if !init::acts() {
+        return None;
+    }
+    let errno = sys::errno();
+    let block = take();
+    if block.is_none() {
+        UNCOUNTED.fetch_add(1, Ordering::Relaxed);
+    }
+    sys::set_errno(errno);
+    block
+}
+
+fn take() -> Option<&'static Block> {
+    // A child of vfork or clone(CLONE_VM) runs on its parent's slot: the block will be the parent thread's,
+    // whose id cannot be known from here.
+    let own = process::is_own();
+    let tid = if own { sys::gettid() as u32 } else { KEPT };
+    let address = slot();
+    if address != 0 {
+        // Wiped by a fork: this thread's own memory, in a process that has no blocks listed yet.
+        // SAFETY: as in `block`.
+        let block = unsafe { &*(address as *const Block) };
+        publish(block, tid);
+        return Some(block);
+    }
+    let block = reuse(tid).or_else(|| {
+        let block = map()?;
+        publish(block, tid);
+        Some(block)
+    })?;
+    set_slot(core::ptr::from_ref(block) as usize);
+    Some(block)
+}
+
+/// A block whose thread has ended. Its counters go on: they are the process's.
+fn reuse(tid: u32) -> Option<&'static Block> {
+    let mut at = CURSOR.load(Ordering::Acquire);
+    for _ in 0..SEARCH {
+        if at.is_null() {
+            at = BLOCKS.load(Ordering::Acquire);
+        }
+        // SAFETY: null or a published block.
+        let block = unsafe { at.as_ref() }?;
+        at = block.next.load(Ordering::Acquire);
+        let owner = block.tid.load(Ordering::Relaxed);
+        // An id of the caller's own in another's block: that thread has ended, and its id was given again.
+        let dead = owner != KEPT && (owner == tid || !sys::thread_exists(process::pid(), owner as i32));
+        // The winner of the exchange is the new owner. Relaxed: the counters' last writer has left the kernel,
+        // and tgkill's or gettid's answer came after that.
+        if dead && block.tid.compare_exchange(owner, tid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            block.counters.last_wait_end.store(0, Ordering::Relaxed);
+            CURSOR.store(at, Ordering::Release);
+            return Some(block);
+        }
+    }
+    CURSOR.store(at, Ordering::Release);
+    None
+}
+
+fn map() -> Option<&'static Block> {
+    let bytes = size_of::<Block>().next_multiple_of(4096);
+    let start = sys::map(bytes).ok()?;
+    // SAFETY: a mapping made one line above.
+    if unsafe { sys::wipe_on_fork(start, bytes) }.is_err() {
+        // SAFETY: as above; nobody has seen it.
+        unsafe { sys::unmap(start, bytes) };
+        return None;
+    }
+    // SAFETY: page-aligned, large enough, zeroed (a valid Block), and never unmapped from here on.
+    Some(unsafe { &*start.cast::<Block>() })
+}
+
+fn publish(block: &'static Block, tid: u32) {
+    block.tid.store(tid, Ordering::Relaxed);
+    block.state.store(1, Ordering::Relaxed);
+    let mut head = BLOCKS.load(Ordering::Relaxed);
+    loop {
+        block.next.store(head, Ordering::Relaxed);
+        let this = core::ptr::from_ref(block).cast_mut();
+        match BLOCKS.compare_exchange_weak(head, this, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => head = now,
+        }
+    }
+}
+
+/// Every block of this process.
+pub fn all() -> impl Iterator<Item = &'static Block> {
+    let mut at = BLOCKS.load(Ordering::Acquire);
+    core::iter::from_fn(move || {
+        // SAFETY: null or a published block.
+        let block = unsafe { at.as_ref() }?;
+        at = block.next.load(Ordering::Acquire);
+        Some(block)
+    })
+}
+
+pub fn uncounted() -> u64 {
+    UNCOUNTED.load(Ordering::Relaxed)
+}
+
+/// Called once in the child of a fork, before anything is counted there: the parent's blocks are not its own.
+pub fn forget_after_fork() {
+    BLOCKS.store(core::ptr::null_mut(), Ordering::Relaxed);
+    CURSOR.store(core::ptr::null_mut(), Ordering::Relaxed);
+    UNCOUNTED.store(0, Ordering::Relaxed);
+}
+
+/// How many blocks are listed (a test of their reuse asks).
+#[cfg(test)]
+pub fn listed() -> usize {
+    all().count()
+}
+

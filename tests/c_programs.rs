@@ -1,0 +1,288 @@
+//! The C programs of `c-tests/`: each checks itself, and each must end the same way and print the same lines whether
+//! the shim is there or not. Some are then held against what the shim reported.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use common::{c_program, c_program_with, report, reports, scratch, under_shim};
+use serde_json::Value;
+
+/// No program here needs more than a few seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+struct Run {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs to the end, or panics. Output goes through files: a descendant that lives on must not hold a pipe open.
+fn run(command: &mut Command) -> Run {
+    let directory = scratch("run");
+    let (out, err) = (directory.join("stdout"), directory.join("stderr"));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(File::create(&out).unwrap())
+        .stderr(File::create(&err).unwrap())
+        .spawn()
+        .expect("the program starts");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} hangs; so far it printed:\n{}", text(&out));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Run { status, stdout: text(&out), stderr: text(&err) }
+}
+
+fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+}
+
+/// The lines in which two outputs differ, and where.
+fn difference(native: &Run, shimmed: &Run) -> Option<String> {
+    let mut found = Vec::new();
+    if native.status != shimmed.status {
+        found.push(format!("ends natively with {}, under the shim with {}", native.status, shimmed.status));
+    }
+    let (mut left, mut right) = (native.stdout.lines(), shimmed.stdout.lines());
+    for number in 1.. {
+        match (left.next(), right.next()) {
+            (None, None) => break,
+            (native, shimmed) if native == shimmed => {}
+            (native, shimmed) => {
+                let (native, shimmed) = (native.unwrap_or("(the end)"), shimmed.unwrap_or("(the end)"));
+                found.push(format!("line {number}\n  natively: {native}\n  shimmed:  {shimmed}"));
+            }
+        }
+    }
+    found.truncate(12);
+    (!found.is_empty()).then(|| found.join("\n"))
+}
+
+/// Runs `binary` natively and under the shim; both must end alike and print alike. Gives the second run, and where its
+/// report went.
+fn same(binary: &Path, arguments: &[&str]) -> (Run, PathBuf) {
+    let native = run(Command::new(binary).args(arguments));
+    assert!(
+        !native.stdout.contains("FAIL"),
+        "{} fails natively, {}:\n{}{}",
+        binary.display(),
+        native.status,
+        native.stdout,
+        native.stderr
+    );
+    let path = scratch("report").join("report.json");
+    let shimmed = run(under_shim(Command::new(binary).args(arguments), &path));
+    if let Some(difference) = difference(&native, &shimmed) {
+        panic!("{} {arguments:?}: {difference}\n--- stderr under the shim ---\n{}", binary.display(), shimmed.stderr);
+    }
+    (shimmed, path)
+}
+
+/// A program that ends with 0 in both worlds.
+fn passes(binary: &Path) -> PathBuf {
+    let (run, report) = same(binary, &[]);
+    assert!(run.status.success(), "{}: {}", binary.display(), run.status);
+    report
+}
+
+macro_rules! programs {
+    ($($name:ident: $program:literal;)*) => {
+        $(#[test]
+        fn $name() {
+            passes(&c_program($program));
+        })*
+    };
+}
+
+programs! {
+    instances_are_created_and_refused_as_natively: "epoll_create";
+    interests_are_added_changed_and_refused_as_natively: "epoll_ctl";
+    waits_deliver_every_event_and_errno_as_natively: "epoll_wait";
+    descriptors_are_born_and_die_as_natively: "descriptors";
+    raw_system_calls_pass_untouched_with_six_arguments: "raw_syscall";
+    every_hook_has_the_prototype_of_the_headers: "prototypes";
+    a_thread_may_exit_in_a_handler_that_interrupted_a_hook: "exit_in_handler";
+    a_signal_handler_may_use_epoll_on_a_tiny_stack: "signal_handlers";
+    epoll_works_before_main_and_after_exit: "constructor_user";
+    a_vfork_child_that_closes_everything_leaves_its_parent_whole: "vfork_child";
+    a_clone_vm_child_leaves_its_parent_whole: "clone_vm_child";
+    posix_spawn_system_and_popen_leave_the_parent_whole: "posix_spawn_child";
+    forked_children_use_what_they_inherit_and_end_in_every_way: "fork_children";
+    a_fork_amid_busy_threads_gives_a_working_child: "fork_from_threads";
+    a_fork_in_a_signal_handler_gives_a_working_child: "fork_in_signal_handler";
+    a_fork_by_raw_system_call_gives_a_process_of_its_own: "raw_clone_fork";
+    a_daemon_on_descriptors_0_1_2_sends_its_clients_nothing_of_ours: "daemon_closefrom";
+    numbers_change_hands_and_the_ledger_follows: "dup2_over_epoll";
+    an_instance_travels_through_a_socket_and_back: "scm_rights";
+}
+
+#[test]
+fn a_cancelled_wait_runs_its_cleanup_handlers() {
+    passes(&c_program("cancel_epoll_wait"));
+}
+
+#[test]
+fn a_cancelled_wait_unwinds_a_program_built_for_exceptions() {
+    passes(&c_program_with("cancel_epoll_wait", &["-fexceptions"]));
+}
+
+#[test]
+fn a_daemon_is_silent_to_its_clients_with_the_report_on_stderr() {
+    let binary = c_program("daemon_closefrom");
+    let native = run(&mut Command::new(&binary));
+    let shimmed = run(Command::new(&binary).env("LD_PRELOAD", common::shim()));
+    assert_eq!(difference(&native, &shimmed), None, "{}", shimmed.stderr);
+}
+
+#[test]
+fn a_descriptor_closed_before_epoll_ctl_returned_leaves_no_interest() {
+    let binary = c_program("close_storm");
+    for _ in 0..3 {
+        let report = report(&passes(&binary));
+        let watches = &report["watches"];
+        assert_eq!(watches["added"], 16_000, "{watches}");
+        assert_eq!(watches["live"], 0, "{watches}");
+        assert_eq!(
+            watches["deleted"].as_u64().unwrap() + watches["vanished"].as_u64().unwrap(),
+            16_000,
+            "each interest ends once: {watches}"
+        );
+        assert_eq!(report["instances"]["live"], 0);
+    }
+}
+
+/// How `exit_paths` ends, and what `process.end` the report gives, if there is one.
+#[test]
+fn every_way_to_end_keeps_its_status_and_is_reported() {
+    const EXIT: Option<&str> = Some("exit");
+    const EXEC: Option<&str> = Some("exec");
+    let binary = c_program("exit_paths");
+    let mut wrong = Vec::new();
+    for (way, status, end) in [
+        ("return", 37, EXIT),
+        ("exit", 37, EXIT),
+        ("_exit", 37, Some("_exit")),
+        ("_Exit", 37, Some("_exit")),
+        ("quick_exit", 37, EXIT),
+        ("thread_after_main", 37, EXIT),
+        ("last_thread", 0, EXIT),
+        ("thread", 37, EXIT),
+        ("handler", 37, Some("_exit")),
+        ("closed_stderr", 37, EXIT),
+        ("failing_exec", 37, EXIT),
+        ("execve", 38, EXEC),
+        ("execv", 38, EXEC),
+        ("execvp", 38, EXEC),
+        ("execvpe", 38, EXEC),
+        ("execl", 38, EXEC),
+        ("execlp", 38, EXEC),
+        ("execle", 38, EXEC),
+        ("execl_long", 38, EXEC),
+        ("execveat", 38, EXEC),
+        ("fexecve", 38, EXEC),
+        ("abort", 128 + libc::SIGABRT, None),
+        ("killed", 128 + libc::SIGKILL, None),
+    ] {
+        let (run, path) = same(&binary, &[way]);
+        let got = run.status.code().or(run.status.signal().map(|signal| 128 + signal));
+        let ends: Vec<Value> = match path.exists() {
+            true => reports(&path).iter().map(|report| report["process"]["end"].clone()).collect(),
+            false => Vec::new(),
+        };
+        if got != Some(status) || ends != end.map(Value::from).into_iter().collect::<Vec<_>>() {
+            wrong.push(format!("{way}: expected {status} and {end:?}, got {got:?} and {ends:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_process_ended_or_replaced_by_raw_system_call_keeps_its_status() {
+    let binary = c_program("exit_paths");
+    same(&binary, &["syscall_exit_group"]);
+    same(&binary, &["syscall_execve"]);
+}
+
+#[test]
+fn an_instance_goes_through_exec_and_is_reported_on_both_sides() {
+    let (run, path) = same(&c_program("exit_paths"), &["inherited"]);
+    assert_eq!(run.status.code(), Some(37));
+    let ends: Vec<_> = reports(&path).iter().map(|report| report["process"]["end"].clone()).collect();
+    assert_eq!(ends, ["exec", "exit"]);
+}
+
+/// What the program says it did is what the report says it did, to the last call.
+fn counts_are_exact(arguments: &[&str]) {
+    let path = scratch("report").join("report.json");
+    let run = run(under_shim(Command::new(c_program("known_counts")).args(arguments), &path));
+    assert!(run.status.success(), "{arguments:?}: {}\n{}{}", run.status, run.stdout, run.stderr);
+    let did: Value = serde_json::from_str(&run.stdout).expect("one line of JSON");
+    let report = report(&path);
+    let mut wrong = Vec::new();
+    for (call, own) in did["calls"].as_object().unwrap() {
+        let shims = &report["calls"][call];
+        if shims["calls"] != own["calls"] || shims["errors"] != own["errors"] {
+            wrong.push(format!("{call}: the program made {own}, the report says {shims}"));
+        }
+    }
+    for (key, own) in did["watches"].as_object().unwrap() {
+        if report["watches"][key] != *own {
+            wrong.push(format!("watches {key}: {own} by the program, {} by the report", report["watches"][key]));
+        }
+    }
+    assert!(wrong.is_empty(), "{arguments:?}:\n{}", wrong.join("\n"));
+    assert_eq!(report["instances"]["live"], 0, "{arguments:?}");
+    assert_eq!(report["watches"]["live"], 0, "{arguments:?}");
+}
+
+#[test]
+fn known_counts_are_reported_exactly_with_one_thread() {
+    counts_are_exact(&["1", "1000"]);
+}
+
+#[test]
+fn known_counts_are_reported_exactly_with_sixteen_threads() {
+    counts_are_exact(&["16", "300"]);
+}
+
+#[test]
+fn known_counts_are_reported_exactly_with_calls_from_signal_handlers() {
+    counts_are_exact(&["1", "1000", "signal"]);
+    counts_are_exact(&["16", "300", "signal"]);
+}
+
+/// From the environment, to repeat a failure; else drawn. The program prints it when it fails.
+fn seed() -> String {
+    std::env::var("EPOLLSHIM_TEST_SEED").unwrap_or_else(|_| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        (now.as_nanos() % 1_000_000_007).to_string()
+    })
+}
+
+#[test]
+fn the_ledger_equals_the_kernel_after_100_000_random_operations() {
+    let seed = seed();
+    println!("EPOLLSHIM_TEST_SEED={seed}");
+    same(&c_program("random_ops"), &[&seed, "100000"]);
+}
+
+#[test]
+fn the_ledger_knows_100_000_random_operations_without_healing() {
+    let seed = seed();
+    println!("EPOLLSHIM_TEST_SEED={seed}");
+    same(&c_program("random_ops"), &[&seed, "100000", "strict"]);
+}

@@ -1,0 +1,439 @@
+//! What the shim costs a program, by bounds that hold on any machine: system calls, allocations, instructions, files,
+//! exports. Times are the business of `make bench`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{c_program, c_program_with, root, scratch, shim, show};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Says why a test does not run; with `NO_SKIP=1` it shall.
+fn skip(why: &str) {
+    assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// Whether `tool` is there.
+fn have(tool: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()));
+    if !found {
+        skip(&format!("{tool} is not installed"));
+    }
+    found
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", show(&output));
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The system calls of a run, as strace writes them: `name(arguments) = result`, without the process number.
+fn system_calls(program: &Path, arguments: &[&str], preload: Option<&Path>) -> Vec<String> {
+    let trace = scratch("strace").join("trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o"]).arg(&trace);
+    // Set for the program alone: strace itself shall not run under the shim.
+    for name in ["LD_LIBRARY_PATH", "EPOLLSHIM_REPORT", "EPOLLSHIM_REPORT_FORMAT"] {
+        command.env_remove(name);
+    }
+    if let Some(library) = preload {
+        command.arg("-E").arg(format!("LD_PRELOAD={}", library.display()));
+    }
+    run(command.arg(program).args(arguments));
+    let trace = std::fs::read_to_string(&trace).expect("strace's output");
+    trace
+        .lines()
+        .filter_map(|line| line.split_once(' ').map(|(_process, call)| call.trim_start().to_owned()))
+        .filter(|call| call.contains('(') && !call.starts_with(['-', '+']))
+        .collect()
+}
+
+/// How many of each.
+fn census(calls: &[String]) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    for call in calls {
+        *counts.entry(call.split('(').next().unwrap_or_default().to_owned()).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// What `more` has beyond `less`, where they differ.
+fn beyond(more: &BTreeMap<String, i64>, less: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+    let names: BTreeSet<_> = more.keys().chain(less.keys()).collect();
+    names
+        .into_iter()
+        .map(|name| (name.clone(), more.get(name).unwrap_or(&0) - less.get(name).unwrap_or(&0)))
+        .filter(|(_, count)| *count != 0)
+        .collect()
+}
+
+/// The system calls that the shim adds to `rounds` more rounds of a path of `c-tests/cost_calls.c`.
+fn added_by_the_shim(program: &Path, path: &str, rounds: usize) -> BTreeMap<String, i64> {
+    let growth = |preload: Option<&Path>| {
+        let once = census(&system_calls(program, &[path, &rounds.to_string()], preload));
+        let twice = census(&system_calls(program, &[path, &(2 * rounds).to_string()], preload));
+        beyond(&twice, &once)
+    };
+    beyond(&growth(Some(&shim())), &growth(None))
+}
+
+const ROUNDS: usize = 100;
+
+#[test]
+fn a_counted_call_makes_no_system_call_of_its_own() {
+    if !have("strace") {
+        return;
+    }
+    let program = c_program("cost_calls");
+    for path in [
+        "wait_nothing",
+        "wait_ready",
+        "pwait",
+        "pwait2",
+        "raw_wait",
+        "wait_failing",
+        "modify",
+        "add_failing",
+        "add_delete",
+        "close_unknown",
+        "raw_close_unknown",
+        "close_failing",
+        "dup_unknown",
+        "fcntl_dup_unknown",
+        "fcntl_getfl",
+        "raw_other",
+    ] {
+        assert_eq!(
+            added_by_the_shim(&program, path, ROUNDS),
+            BTreeMap::new(),
+            "{path}: calls added in {ROUNDS} rounds"
+        );
+    }
+}
+
+#[test]
+fn a_wait_that_can_block_makes_no_system_call_of_its_own_where_the_clock_makes_none() {
+    if !have("strace") {
+        return;
+    }
+    let program = c_program("cost_calls");
+    if census(&system_calls(&program, &["clock_read", "100"], None)).contains_key("clock_gettime") {
+        skip("reading the clock is a system call on this machine");
+        return;
+    }
+    assert_eq!(added_by_the_shim(&program, "wait_blocking", ROUNDS), BTreeMap::new());
+}
+
+#[test]
+fn the_birth_or_death_of_a_descriptor_that_epoll_knows_makes_one_system_call_at_most() {
+    if !have("strace") {
+        return;
+    }
+    let program = c_program("cost_calls");
+    for path in ["create_close", "dup_instance", "dup_watched"] {
+        let added = added_by_the_shim(&program, path, ROUNDS);
+        let births_and_deaths = 2 * i64::try_from(ROUNDS).unwrap();
+        assert!(added.values().sum::<i64>() <= births_and_deaths, "{path}: {added:?} in {births_and_deaths}");
+        assert!(added.keys().all(|name| ["getpid", "gettid"].contains(&name.as_str())), "{path}: {added:?}");
+    }
+}
+
+#[test]
+fn no_hook_allocates() {
+    let program = c_program("cost_malloc");
+    for preload in [None, Some(shim())] {
+        let mut command = Command::new(&program);
+        command.env("EPOLLSHIM_REPORT", "none");
+        if let Some(library) = preload {
+            command.env("LD_PRELOAD", library);
+        }
+        let output = run(&mut command);
+        assert_eq!(text(&output.stdout), "allocations 0\n", "{}", show(&output));
+    }
+}
+
+/// The instructions of a round of each path, under `library`, counted by callgrind.
+fn instructions(program: &Path, library: &Path) -> BTreeMap<String, f64> {
+    let rounds = 1000;
+    let folder = scratch("callgrind");
+    run(Command::new("valgrind")
+        .args(["--tool=callgrind", "--trace-children=no"])
+        .arg(format!("--callgrind-out-file={}", folder.join("out").display()))
+        .arg(program)
+        .args(["all", &rounds.to_string()])
+        .env("EPOLLSHIM_REPORT", "none")
+        .env("LD_PRELOAD", library));
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(&folder).expect("callgrind's dumps") {
+        let dump = text(&std::fs::read(entry.unwrap().path()).unwrap());
+        let field = |name: &str| dump.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let Some(path) = field("desc: Trigger: Client Request:") else { continue };
+        let total: f64 = field("summary:").and_then(|sum| sum.parse().ok()).expect("a summary");
+        found.insert(path.to_owned(), total / f64::from(rounds));
+    }
+    found
+}
+
+/// benches/forwarder.c, built: the same functions, forwarded and nothing else.
+fn forwarder() -> PathBuf {
+    let library = scratch("forwarder").join("libforwarder.so");
+    run(Command::new("cc")
+        .args(["-std=gnu11", "-O2", "-fPIC", "-shared", "-Wl,-z,now", "-o"])
+        .arg(&library)
+        .arg(root().join("benches/forwarder.c")));
+    library
+}
+
+#[test]
+fn a_call_costs_few_instructions_over_a_library_that_only_forwards() {
+    if cfg!(debug_assertions) {
+        skip("this is a debug build: cargo test --release holds the bound");
+        return;
+    }
+    if !have("valgrind") {
+        return;
+    }
+    let program = c_program("cost_calls");
+    let bare = instructions(&program, &forwarder());
+    let shimmed = instructions(&program, &shim());
+    // Half as many again as measured, a round being what c-tests/cost_calls.c says.
+    let bounds = [
+        ("wait_nothing", 60.0),
+        ("wait_ready", 60.0),
+        ("pwait", 60.0),
+        ("raw_wait", 60.0),
+        ("wait_failing", 60.0),
+        ("modify", 60.0),
+        ("add_failing", 60.0),
+        ("add_delete", 200.0),
+        ("close_unknown", 30.0),
+        ("raw_close_unknown", 30.0),
+        ("close_failing", 30.0),
+        ("dup_unknown", 60.0),
+        ("fcntl_dup_unknown", 60.0),
+        ("fcntl_getfl", 30.0),
+        ("raw_other", 30.0),
+        ("wait_blocking", 200.0),
+        ("create_close", 2000.0),
+        ("dup_instance", 2000.0),
+        ("dup_watched", 2000.0),
+    ];
+    let mut over = Vec::new();
+    for (path, bound) in bounds {
+        let (Some(under_forwarder), Some(under_shim)) = (bare.get(path), shimmed.get(path)) else {
+            eprintln!("skipped: {path}: this valgrind lacks its system call");
+            continue;
+        };
+        let difference = under_shim - under_forwarder;
+        let line = format!("{path}: {difference:+.1} instructions a round (at most {bound:+.0})");
+        println!("{line}");
+        if difference > bound {
+            over.push(line);
+        }
+    }
+    assert!(over.is_empty(), "{over:#?}");
+}
+
+#[test]
+fn a_program_that_never_uses_epoll_gets_no_file_no_thread_and_no_descriptor() {
+    if !have("strace") {
+        return;
+    }
+    let program = c_program("cost_idle");
+    let bare = system_calls(&program, &[], None);
+    let shimmed = system_calls(&program, &[], Some(&shim()));
+
+    let opened = |calls: &[String]| -> BTreeSet<String> {
+        calls
+            .iter()
+            .filter(|call| call.starts_with("open") && !call.contains("= -1"))
+            .filter_map(|call| call.split('"').nth(1).map(str::to_owned))
+            .collect()
+    };
+    let libraries = ["libepollshim.so", "libgcc_s.so.1"];
+    let strange: Vec<_> = opened(&shimmed)
+        .difference(&opened(&bare))
+        .filter(|path| Path::new(path).file_name().is_none_or(|name| libraries.iter().all(|library| name != *library)))
+        .cloned()
+        .collect();
+    assert_eq!(strange, Vec::<String>::new(), "files opened");
+
+    let in_proc: Vec<_> = shimmed.iter().filter(|call| call.contains("\"/proc")).collect();
+    assert!(in_proc.is_empty(), "{in_proc:#?}");
+
+    // What opens the libraries, and maps and protects memory, and asks who and where we are; nothing that makes a
+    // descriptor or a thread, takes a signal, sleeps or speaks.
+    let harmless = [
+        "openat",
+        "read",
+        "pread64",
+        "newfstatat",
+        "fstat",
+        "statx",
+        "close",
+        "mmap",
+        "munmap",
+        "mprotect",
+        "madvise",
+        "brk",
+        "getpid",
+        "gettid",
+        "clock_gettime",
+        "futex",
+        "getrandom",
+        "prlimit64",
+    ];
+    let added = beyond(&census(&shimmed), &census(&bare));
+    println!("system calls added at start and end: {added:?}");
+    assert!(added.keys().all(|name| harmless.contains(&name.as_str())), "{added:?}");
+    assert!(added.values().sum::<i64>() <= 40, "{added:?}");
+
+    let output = |library: Option<PathBuf>| {
+        let mut command = Command::new(&program);
+        command.env_remove("EPOLLSHIM_REPORT");
+        if let Some(library) = library {
+            command.env("LD_PRELOAD", library);
+        }
+        run(&mut command)
+    };
+    let (without, with) = (output(None), output(Some(shim())));
+    assert_eq!(text(&without.stdout), text(&with.stdout), "descriptors");
+    assert_eq!(text(&with.stderr), "", "a word from the shim");
+}
+
+/// SPEC.md section 2, and the endings that deliver the report.
+const HOOKS: [&str; 31] = [
+    "epoll_create",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "close",
+    "__close",
+    "dup",
+    "dup2",
+    "__dup2",
+    "dup3",
+    "fcntl",
+    "fcntl64",
+    "__fcntl",
+    "close_range",
+    "closefrom",
+    "syscall",
+    "_exit",
+    "_Exit",
+    "quick_exit",
+    "execl",
+    "execle",
+    "execlp",
+    "execv",
+    "execve",
+    "execveat",
+    "execvp",
+    "execvpe",
+    "fexecve",
+    "exit",
+];
+
+#[test]
+fn the_library_exports_the_hooks_and_its_own_functions_alone() {
+    if !have("nm") {
+        return;
+    }
+    let output = run(Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(shim()));
+    let listing = text(&output.stdout);
+    let exported: BTreeSet<&str> =
+        listing.lines().filter_map(|line| line.split([' ', '@']).next()).filter(|name| !name.is_empty()).collect();
+    let strange: Vec<_> =
+        exported.iter().filter(|name| !name.starts_with("epollshim_") && !HOOKS.contains(name)).collect();
+    assert!(strange.is_empty(), "exported beyond SPEC.md section 2: {strange:?}");
+    let needed = HOOKS[..18].iter();
+    let lacking: Vec<_> = needed.filter(|name| !exported.contains(*name)).collect();
+    assert!(lacking.is_empty(), "not interposed: {lacking:?}");
+}
+
+#[test]
+fn the_library_needs_only_libc_and_libgcc_s() {
+    if !have("readelf") {
+        return;
+    }
+    let output = run(Command::new("readelf").args(["-d", "-W"]).arg(shim()));
+    let listing = text(&output.stdout);
+    let strange: Vec<_> = listing
+        .lines()
+        .filter(|line| line.contains("(NEEDED)"))
+        .filter_map(|line| line.split(['[', ']']).nth(1))
+        .filter(|name| !["libc.so.6", "libgcc_s.so.1"].contains(name) && !name.starts_with("ld-linux"))
+        .collect();
+    assert!(strange.is_empty(), "needs {strange:?}");
+}
+
+#[test]
+fn the_stripped_library_is_600_kilobytes_at_most() {
+    if cfg!(debug_assertions) {
+        skip("this is a debug build: cargo test --release holds the bound");
+        return;
+    }
+    if !have("strip") {
+        return;
+    }
+    let stripped = scratch("strip").join("libepollshim.so");
+    run(Command::new("strip").arg("-o").arg(&stripped).arg(shim()));
+    let bytes = std::fs::metadata(&stripped).expect("the stripped library").len();
+    println!("{bytes} bytes");
+    assert!(bytes <= 600_000, "{bytes} bytes");
+}
+
+#[test]
+fn the_instruments_find_what_they_look_for() {
+    // A preloaded library that does everything that these tests forbid: each must be seen by its test's instrument.
+    let folder = scratch("culprit");
+    let source = folder.join("culprit.c");
+    std::fs::write(
+        &source,
+        r#"
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <stdlib.h>
+        #include <unistd.h>
+        int dup(int fd)
+        {
+            int (*real)(int) = dlsym(RTLD_NEXT, "dup");
+            void *volatile block = malloc(1);
+            free(block);
+            getppid();
+            return real(fd);
+        }
+        __attribute__((constructor)) static void start(void)
+        {
+            int (*real)(int) = dlsym(RTLD_NEXT, "dup");
+            real(0);
+        }
+        "#,
+    )
+    .unwrap();
+    let culprit = folder.join("culprit.so");
+    run(Command::new("cc").args(["-fPIC", "-shared", "-o"]).arg(&culprit).arg(&source));
+
+    let output = Command::new(c_program("cost_malloc")).env("LD_PRELOAD", &culprit).output().unwrap();
+    assert!(!output.status.success() && text(&output.stdout).contains("culprit.so"), "{}", show(&output));
+
+    let idle = c_program("cost_idle");
+    let descriptors = |preload: &Path| text(&run(Command::new(&idle).env("LD_PRELOAD", preload)).stdout);
+    assert_ne!(descriptors(&culprit), descriptors(Path::new("")));
+
+    if have("strace") {
+        let program = c_program_with("cost_calls", &[]);
+        let of = |rounds| census(&system_calls(&program, &["dup_unknown", rounds], Some(&culprit)));
+        assert_eq!(beyond(&of("20"), &of("10")).get("getppid"), Some(&10));
+    }
+}

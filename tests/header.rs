@@ -1,0 +1,23 @@
+//! The committed header is what cbindgen makes of src/capi.rs.
+
+mod common;
+
+#[test]
+fn the_header_is_what_the_source_says() {
+    let root = common::root();
+    let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml");
+    let made = cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(root.join("src/capi.rs"))
+        .generate()
+        .expect("cbindgen understands src/capi.rs");
+    let mut text = Vec::new();
+    made.write(&mut text);
+    let text = String::from_utf8(text).expect("a header is text");
+    let path = root.join("include/epollshim.h");
+    if std::env::var_os("EPOLLSHIM_BLESS").is_some() {
+        std::fs::write(&path, &text).expect("include/epollshim.h");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == text, "include/epollshim.h is not what src/capi.rs gives; `make header` makes it anew\n{text}");
+}

@@ -1,0 +1,48 @@
+//! Loads of a known shape, whose answers can be compared byte by byte.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Sends `request` and reads until the server closes.
+pub fn conversation(port: u16, request: &str) -> String {
+    let mut stream = connect(port);
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// `connections` at once, each `messages` messages of growing length, each answered before the next is sent.
+pub fn echo(port: u16, connections: usize, messages: usize) {
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| {
+                let mut stream = connect(port);
+                for length in 1..=messages {
+                    let message: Vec<u8> = (0..length * 7).map(|i| (i % 251) as u8).collect();
+                    let mut answer = vec![0; message.len()];
+                    stream.write_all(&message).unwrap();
+                    stream.read_exact(&mut answer).unwrap();
+                    assert_eq!(answer, message);
+                }
+            });
+        }
+    });
+}
+
+/// A load generator of the world's: succeeds, or shows what it said.
+pub fn tool(program: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}: {}", program.display(), crate::common::show(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,225 @@
+//! Real programs: found, started bare, under the shim, or under the shim and strace at once, and ended by name
+//! of the process that the test itself started.
+
+pub mod installed;
+pub mod load;
+pub mod strace;
+
+use crate::common;
+use installed::installed;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Nothing here takes a second; what has not come after this long has hung.
+const HUNG: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mode {
+    Bare,
+    Shim,
+    /// Under the shim and, at the same time, under strace: the kernel's own account of the same run.
+    Traced,
+}
+
+/// The interpreter itself: a pyenv `python3` is a shell script that looks for one.
+pub fn python() -> Option<PathBuf> {
+    let [launcher] = installed(["python3"])?;
+    let output = Command::new(launcher).args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
+    Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()))
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A program that runs, and a directory of its own with its output and reports. Dropped, it is killed with all
+/// its descendants (they are a process group of their own).
+pub struct Running {
+    child: Child,
+    mode: Mode,
+    dir: PathBuf,
+}
+
+/// How a program ended, and what it left. The files stay where a test fails.
+pub struct Ended {
+    dir: PathBuf,
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+    /// Its `error.log`, if it writes one.
+    pub log: String,
+    /// The reports of the shim, by process id.
+    pub reports: BTreeMap<i64, Value>,
+    /// What strace saw, by process id.
+    pub traced: BTreeMap<i64, strace::Account>,
+}
+
+impl Running {
+    pub fn start(mode: Mode, dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
+        let shim = common::shim();
+        let report = dir.join("report-%p.json");
+        let mut command;
+        if mode == Mode::Traced {
+            // -E: strace itself, and what it does, is none of the shim's business.
+            command = Command::new("strace");
+            command.args(["--seccomp-bpf", "-f", "-qq", "-e", "signal=none", "-e"]).arg(strace::FILTER);
+            command.arg("-o").arg(dir.join("strace"));
+            for (name, value) in [
+                ("LD_PRELOAD", shim.as_os_str()),
+                ("EPOLLSHIM_REPORT", report.as_os_str()),
+                ("EPOLLSHIM_REPORT_FORMAT", "json".as_ref()),
+            ] {
+                let mut assignment = std::ffi::OsString::from(name);
+                assignment.push("=");
+                assignment.push(value);
+                command.arg("-E").arg(assignment);
+            }
+            command.arg(program);
+        } else {
+            command = Command::new(program);
+            if mode == Mode::Shim {
+                common::under_shim(&mut command, &report);
+            }
+        }
+        let child = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(File::create(dir.join("stdout")).unwrap())
+            .stderr(File::create(dir.join("stderr")).unwrap())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        Running { child, mode, dir }
+    }
+
+    /// Until `ready` gives something. Fails when the program ends first, or hangs.
+    pub fn until<T>(&mut self, what: &str, mut ready: impl FnMut(&Running) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(value) = ready(self) {
+                return value;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("{status} before {what}\n{}{}", self.read("stdout"), self.read("stderr"));
+            }
+            assert!(start.elapsed() < HUNG, "hung before {what}\n{}{}", self.read("stdout"), self.read("stderr"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn until_listening(&mut self, port: u16) {
+        self.until("it listens", |_| TcpStream::connect(("127.0.0.1", port)).ok());
+    }
+
+    /// The port that a program prints as `port N`.
+    pub fn printed_port(&mut self) -> u16 {
+        self.until("it printed its port", |running| {
+            running.read("stdout").lines().find_map(|line| line.strip_prefix("port ")?.parse().ok())
+        })
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.dir.join(name)).unwrap_or_default()).into_owned()
+    }
+
+    /// The program's own process, which under strace is not the one that the test started.
+    pub fn pid(&self) -> i32 {
+        match self.mode {
+            Mode::Traced => strace::first_process(&self.read("strace")).expect("strace has seen the program start"),
+            _ => self.child.id() as i32,
+        }
+    }
+
+    /// Sends `signal`, waits for the end, and collects.
+    pub fn end(self, signal: i32) -> Ended {
+        let pid = self.pid();
+        // SAFETY: kill has no memory to get wrong; the process is ours and not yet waited for.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "kill {pid}");
+        self.ended()
+    }
+
+    /// Waits for the end, and collects.
+    pub fn ended(mut self) -> Ended {
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(start.elapsed() < HUNG, "does not end\n{}{}", self.read("stdout"), self.read("stderr"));
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert_eq!(status.signal(), None, "{}{}", self.read("stdout"), self.read("stderr"));
+        let reports = std::fs::read_dir(&self.dir)
+            .unwrap()
+            .filter_map(|entry| {
+                let path = entry.unwrap().path();
+                let pid = path.file_name()?.to_str()?.strip_prefix("report-")?.strip_suffix(".json")?.parse().ok()?;
+                let report = common::report(&path);
+                assert_eq!(report["process"]["pid"], pid, "{}", path.display());
+                Some((pid, report))
+            })
+            .collect();
+        Ended {
+            dir: self.dir.clone(),
+            status,
+            stdout: self.read("stdout"),
+            stderr: self.read("stderr"),
+            log: self.read("error.log"),
+            reports,
+            traced: strace::accounts(&self.read("strace")),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // SAFETY: as above; the group was made for this child, which is not yet waited for.
+            unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// A program's log without what differs from run to run: every number is `#`.
+pub fn normal(log: &str) -> String {
+    let mut out = String::with_capacity(log.len());
+    for character in log.chars() {
+        if !character.is_ascii_digit() {
+            out.push(character);
+        } else if !out.ends_with('#') {
+            out.push('#');
+        }
+    }
+    out
+}
+
+/// Runs to the end, and collects what the command does not send elsewhere. What hangs is killed, and the test fails.
+#[track_caller]
+pub fn outcome(command: &mut Command) -> Output {
+    // SAFETY: alarm is safe after fork. It goes with the process through exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::alarm(HUNG.as_secs() as u32);
+            Ok(())
+        });
+    }
+    let output = command.output().unwrap();
+    assert_ne!(output.status.signal(), Some(libc::SIGALRM), "hung: {command:?} {}", common::show(&output));
+    output
+}

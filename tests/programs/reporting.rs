@@ -1,0 +1,235 @@
+use crate::common::{root, scratch, shim, show};
+use crate::programs::outcome;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions, read_to_string};
+use std::io::pipe;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// tests/programs/one_wait.c: uses epoll, and exits with the status it is given.
+fn one_wait() -> Command {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    let binary = BINARY.get_or_init(|| {
+        let binary = scratch("one_wait").join("one_wait");
+        let source = root().join("tests/programs/one_wait.c");
+        let output = Command::new("cc").args(["-O1", "-o"]).args([&binary, &source]).output().unwrap();
+        assert!(output.status.success(), "{}", show(&output));
+        binary
+    });
+    let mut command = Command::new(binary);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("EPOLLSHIM_")) {
+        command.env_remove(name);
+    }
+    command.env("LD_PRELOAD", shim()).stdin(Stdio::null());
+    command
+}
+
+/// Both ways to end keep their status: after `exit` of main, and by `_exit`.
+#[track_caller]
+fn keeps_its_status(mut command: impl FnMut() -> Command) -> Vec<Output> {
+    [("41", "exit"), ("42", "_exit")]
+        .map(|(status, how)| {
+            let output = outcome(command().args([status, how]));
+            assert_eq!(output.status.code(), status.parse().ok(), "{how}: {}", show(&output));
+            output
+        })
+        .into()
+}
+
+#[test]
+fn the_report_goes_to_stderr_by_default() {
+    for output in keeps_its_status(one_wait) {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        for word in ["one_wait", "epoll_create1", "epoll_ctl", "epoll_wait"] {
+            assert!(stderr.contains(word), "{word}: {stderr}");
+        }
+        assert!(output.stdout.is_empty(), "{}", show(&output));
+    }
+}
+
+#[test]
+fn a_closed_stderr_costs_nothing_and_what_opens_in_its_place_is_not_written_to() {
+    let file = scratch("closed").join("file");
+    keeps_its_status(|| {
+        let mut command = one_wait();
+        command.env("FILE", &file);
+        // SAFETY: close is safe after fork; descriptor 2 is the child's to close.
+        unsafe {
+            command.pre_exec(|| {
+                libc::close(2);
+                Ok(())
+            });
+        }
+        command
+    });
+    assert_eq!(read_to_string(&file).unwrap(), "mine\n");
+}
+
+#[test]
+fn a_full_pipe_that_nobody_reads_does_not_hold_the_program_up() {
+    keeps_its_status(|| {
+        let (reader, writer) = pipe().unwrap();
+        fill(&writer);
+        let mut command = one_wait();
+        command.stderr(writer);
+        // It stays open, and unread, until this test's process ends.
+        let _ = reader.into_raw_fd();
+        command
+    });
+}
+
+#[test]
+fn a_full_socket_that_nobody_reads_does_not_hold_the_program_up() {
+    keeps_its_status(|| {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        fill(&writer);
+        let mut command = one_wait();
+        command.stderr(OwnedFd::from(writer));
+        let _ = reader.into_raw_fd();
+        command
+    });
+}
+
+/// Writes until the next byte would block.
+fn fill(writer: &impl AsRawFd) {
+    let fd = writer.as_raw_fd();
+    // SAFETY: the descriptor is open; the buffer is as long as said.
+    unsafe {
+        let flags = libc::fcntl(fd, libc::F_GETFL);
+        libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK);
+        for chunk in [4096, 1] {
+            while libc::write(fd, [b'.'; 4096].as_ptr().cast(), chunk) > 0 {}
+        }
+        libc::fcntl(fd, libc::F_SETFL, flags);
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_does_not_kill_the_program() {
+    keeps_its_status(|| {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let mut command = one_wait();
+        command.stderr(writer);
+        command
+    });
+    keeps_its_status(|| {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        drop(reader);
+        let mut command = one_wait();
+        command.stderr(OwnedFd::from(writer));
+        command
+    });
+}
+
+#[test]
+fn a_full_disk_costs_nothing() {
+    keeps_its_status(|| {
+        let mut command = one_wait();
+        command.stderr(OpenOptions::new().write(true).open("/dev/full").unwrap());
+        command
+    });
+    for output in keeps_its_status(|| with("EPOLLSHIM_REPORT", "/dev/full")) {
+        one_line(&output, &["/dev/full"]);
+    }
+}
+
+#[test]
+fn a_stderr_that_is_a_file_gets_the_whole_report() {
+    let path = scratch("file").join("stderr");
+    keeps_its_status(|| {
+        let mut command = one_wait();
+        command.stderr(File::create(&path).unwrap());
+        command
+    });
+    assert!(read_to_string(&path).unwrap().contains("epoll_create1"));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_one_line_and_no_more() {
+    let readable = scratch("unwritable").join("directory");
+    std::fs::create_dir(&readable).unwrap();
+    for path in ["/nonexistent/report.json".into(), readable.into_os_string()] {
+        for output in keeps_its_status(|| with("EPOLLSHIM_REPORT", &path)) {
+            one_line(&output, &[&path.to_string_lossy()]);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_option_is_one_line_and_exit_2_before_main() {
+    let file = scratch("wrong").join("file");
+    let output = outcome(with("EPOLLSHIM_REPORT_FORMAT", "xml").env("FILE", &file).arg("0"));
+    assert_eq!(output.status.code(), Some(2), "{}", show(&output));
+    one_line(&output, &["EPOLLSHIM_REPORT_FORMAT", "xml", "text", "json"]);
+    assert!(!file.exists(), "main ran");
+}
+
+#[test]
+fn a_wrong_option_that_is_to_be_ignored_is_one_line_and_the_program_runs() {
+    let command = || {
+        let mut command = with("EPOLLSHIM_REPORT_FORMAT", "xml");
+        command.env("EPOLLSHIM_ON_BAD_CONFIG", "ignore");
+        command
+    };
+    for output in keeps_its_status(command) {
+        one_line(&output, &["EPOLLSHIM_REPORT_FORMAT", "xml", "text", "json"]);
+    }
+}
+
+#[test]
+fn a_program_that_is_not_meant_is_left_alone() {
+    let dir = scratch("only");
+    let report = dir.join("report");
+    for output in keeps_its_status(|| {
+        let mut command = with("EPOLLSHIM_ONLY", "other,another");
+        command.env("EPOLLSHIM_REPORT", &report);
+        command
+    }) {
+        assert!(output.stderr.is_empty(), "{}", show(&output));
+    }
+    assert!(!report.exists());
+    for output in keeps_its_status(|| with("EPOLLSHIM_ONLY", "other")) {
+        assert!(output.stderr.is_empty(), "{}", show(&output));
+    }
+    for output in keeps_its_status(|| with("EPOLLSHIM_ONLY", "other,one_wait")) {
+        assert!(!output.stderr.is_empty(), "{}", show(&output));
+    }
+}
+
+#[test]
+fn no_report_is_none_at_all() {
+    for output in keeps_its_status(|| with("EPOLLSHIM_REPORT", "none")) {
+        assert!(output.stderr.is_empty() && output.stdout.is_empty(), "{}", show(&output));
+    }
+}
+
+#[test]
+fn a_program_without_epoll_has_no_report() {
+    let report = scratch("unused").join("report");
+    for to in ["stderr".as_ref(), report.as_os_str()] {
+        let output = outcome(Command::new("true").env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", to));
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", show(&output));
+    }
+    assert!(!report.exists());
+}
+
+fn with(name: &str, value: impl AsRef<OsStr>) -> Command {
+    let mut command = one_wait();
+    command.env(name, value);
+    command
+}
+
+#[track_caller]
+fn one_line(output: &Output, words: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(stderr.lines().count(), 1, "{}", show(output));
+    assert!(stderr.ends_with('\n'), "{}", show(output));
+    for word in words {
+        assert!(stderr.contains(word), "{word}: {stderr}");
+    }
+}

@@ -1,0 +1,139 @@
+//! The tests that ship with the machine's Python, of what stands on epoll and on descriptors: each has the same
+//! outcome bare and under the shim. A test that fails bare may fail.
+
+// A test says by a panic what it saw.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+#[path = "programs/installed.rs"]
+mod installed;
+
+use installed::{installed, skipped};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What each test came to: `passed`, `skipped`, `failed`, by its full name.
+type Outcomes = BTreeMap<String, String>;
+
+#[derive(Clone, Copy, Debug)]
+enum Under {
+    Nothing,
+    /// The shim, silent: for tests that read the standard error of what they start.
+    SilentShim,
+    /// The shim as it is when no option is set. It speaks in processes that use epoll, and in no other.
+    Shim,
+}
+
+/// A python3 that has its own tests: of PATH, or Debian's.
+fn python() -> Option<PathBuf> {
+    let [launcher] = installed(["python3"])?;
+    // sys.executable: a pyenv `python3` is a shell script that looks for one.
+    let find = "import sys, importlib.util as u; print(sys.executable if u.find_spec('test.test_epoll') else '')";
+    let found = [launcher, PathBuf::from("/usr/bin/python3")].into_iter().find_map(|candidate| {
+        let output = Command::new(candidate).args(["-c", find]).stderr(Stdio::null()).output().ok()?;
+        let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    });
+    if found.is_none() {
+        skipped("no python3 here has its own tests (Debian: libpython3.11-testsuite)", false);
+    }
+    found
+}
+
+/// Runs `modules` of Python's tests, or of these only the tests `only`.
+fn run(python: &Path, under: Under, modules: &[&str], only: &BTreeSet<String>) -> Outcomes {
+    let dir = common::scratch("python");
+    let (xml, matches) = (dir.join("outcomes.xml"), dir.join("only"));
+    let mut command = Command::new(python);
+    command.args(["-m", "test", "-u", "none", "--junit-xml"]).arg(&xml);
+    if !only.is_empty() {
+        std::fs::write(&matches, only.iter().map(|name| format!("{name}\n")).collect::<String>()).unwrap();
+        command.arg("--matchfile").arg(&matches);
+    }
+    match under {
+        Under::Nothing => {}
+        Under::SilentShim => {
+            command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_REPORT", "none");
+        }
+        Under::Shim => {
+            command.env("LD_PRELOAD", common::shim());
+        }
+    }
+    // Its exit status says what the outcomes say.
+    let output = command.args(modules).stdin(Stdio::null()).output().unwrap();
+    let text = std::fs::read_to_string(&xml)
+        .unwrap_or_else(|error| panic!("{}: {error}\n{}", xml.display(), common::show(&output)));
+    std::fs::remove_dir_all(&dir).unwrap();
+    outcomes(&text)
+}
+
+/// From JUnit's XML as regrtest writes it: `<testcase name="NAME" .../>`, or with `<skipped>`, `<failure>` or `<error>` within.
+fn outcomes(xml: &str) -> Outcomes {
+    xml.split("<testcase name=\"")
+        .skip(1)
+        .map(|case| {
+            let (name, rest) = case.split_once('"').unwrap();
+            let outcome = match rest {
+                _ if rest.contains("<failure") || rest.contains("<error") => "failed",
+                _ if rest.contains("<skipped") || rest.contains("result=\"skipped\"") => "skipped",
+                _ => "passed",
+            };
+            (name.to_owned(), outcome.to_owned())
+        })
+        .collect()
+}
+
+/// The modules have the same outcomes bare and under the shim. The two run side by side, on whatever machine: a
+/// test that differs is run again, alone, and counts only if it never comes to what it came to bare.
+fn same_outcomes(modules: &[&str], at_least: usize, shims: &[Under]) {
+    let Some(python) = python() else { return };
+    let all = BTreeSet::new();
+    std::thread::scope(|scope| {
+        let (python, all) = (&python, &all);
+        let bare = scope.spawn(|| run(python, Under::Nothing, modules, all));
+        let shimmed: Vec<_> =
+            shims.iter().map(|&shim| (shim, scope.spawn(move || run(python, shim, modules, all)))).collect();
+        let bare = bare.join().unwrap();
+        let passed = bare.values().filter(|outcome| *outcome == "passed").count();
+        assert!(passed >= at_least, "only {passed} tests passed bare: {bare:?}");
+        for (shim, shimmed) in shimmed {
+            let mut different = differences(&bare, &shimmed.join().unwrap());
+            for _ in 0..3 {
+                if different.is_empty() {
+                    break;
+                }
+                let bare = run(python, Under::Nothing, modules, &different);
+                let again = differences(&bare, &run(python, shim, modules, &different));
+                different.retain(|name| again.contains(name));
+            }
+            assert!(different.is_empty(), "{shim:?}: not what they come to bare: {different:#?}");
+        }
+    });
+}
+
+fn differences(bare: &Outcomes, shimmed: &Outcomes) -> BTreeSet<String> {
+    let names: BTreeSet<&String> = bare.keys().chain(shimmed.keys()).collect();
+    names.into_iter().filter(|&name| bare.get(name) != shimmed.get(name)).cloned().collect()
+}
+
+#[test]
+fn python_s_tests_of_epoll_and_descriptors_come_to_the_same() {
+    let modules = ["test_epoll", "test_selectors", "test_subprocess", "test_fcntl", "test_posix", "test_socketserver"];
+    same_outcomes(&modules, 300, &[Under::SilentShim, Under::Shim]);
+}
+
+#[test]
+fn python_s_tests_of_asyncio_come_to_the_same() {
+    same_outcomes(&["test_asyncio"], 1500, &[Under::SilentShim, Under::Shim]);
+}
+
+#[test]
+fn an_outcome_is_read_from_each_test() {
+    let read = outcomes(
+        "<testsuite tests=\"3\"><testcase name=\"test.a\" status=\"run\" result=\"completed\" time=\"0.1\" />\
+         <testcase name=\"test.b\" status=\"run\" result=\"completed\"><failure type=\"E\">x</failure></testcase>\
+         <testcase name=\"test.c\" status=\"run\" result=\"skipped\"><skipped>no</skipped></testcase></testsuite>",
+    );
+    assert_eq!(read.into_values().collect::<Vec<_>>(), ["passed", "failed", "skipped"]);
+}
