@@ -1,10 +1,10 @@
 #!/bin/sh
 # Start-up: the times (startup.c), then what the shim does by itself in a program that never uses epoll, by strace.
-# startup.sh PROGRAM STARTUP FORWARDER SHIM [options of startup]
+# startup.sh PROGRAM STARTUP FORWARDER LOOKER SHIM [options of startup]
 set -eu
-program=$1 startup=$2 forwarder=$3 shim=$4
-shift 4
-"$startup" "$program" "$forwarder" "$shim" "$@"
+program=$1 startup=$2 forwarder=$3 looker=$4 shim=$5
+shift 5
+"$startup" "$program" "$forwarder" "$looker" "$shim" "$@"
 
 command -v strace >/dev/null || { echo 'skipped: strace is not installed'; exit 0; }
 traces=$(mktemp -d)

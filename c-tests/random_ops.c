@@ -5,7 +5,9 @@
 
 #define LOWEST 3
 #define TOP 96
-#define EVERY 64
+#ifndef EVERY
+#define EVERY 64 /* operations between two comparisons */
+#endif
 
 enum kind { CLOSED, EPOLL, OTHER };
 static unsigned char kinds[TOP];
@@ -70,7 +72,18 @@ static void compare(void) {
         truth.watches, (unsigned long long)ledger.instances_live, (unsigned long long)ledger.watches_live,
         (unsigned long long)ledger.healed, (unsigned long long)ledger.unseen_instances,
         (unsigned long long)ledger.unseen_watches, failed);
-    for (long i = step < EVERY + 15 ? 0 : step - EVERY - 15; i <= step; i++) say("     %s\n", history[i % (EVERY + 16)]);
+    for (int fd = LOWEST; fd < TOP; fd++) {
+        char line[256], path[64];
+        snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+        FILE *info = fopen(path, "re");
+        while (info != NULL && fgets(line, sizeof line, info) != NULL) {
+            if (strncmp(line, "tfd:", 4) == 0) say("     the kernel: instance %d watches %d\n", fd, atoi(line + 4));
+        }
+        if (info != NULL) fclose(info);
+    }
+    for (long i = step < EVERY + 15 ? 0 : step - EVERY - 15; i <= step; i++) {
+        if (history[i % (EVERY + 16)][0]) say("     %ld: %s\n", i, history[i % (EVERY + 16)]);
+    }
     _exit(1);
 }
 
@@ -112,6 +125,7 @@ static void operation(int most) {
     static const uint32_t masks[] = {EPOLLIN, EPOLLOUT, EPOLLIN | EPOLLET, EPOLLIN | EPOLLOUT | EPOLLONESHOT, 0, EPOLLIN | EPOLLEXCLUSIVE};
     int fds[2], fd, other;
     long result;
+    history[step % (EVERY + 16)][0] = 0;
     event.events = masks[pick(6)];
     switch (pick((unsigned)most)) {
     case 0: learn(did(epoll_create(1 + (int)pick(9)), "epoll_create"), EPOLL); break;

@@ -235,7 +235,10 @@ fn usable(size: usize, is_null: bool) -> Result<(), c_int> {
     }
     // The first call of the process may be this one.
     if thread::block().is_none() || !process::is_own() {
-        return Err(fail(libc::ENOTSUP, "the shim only forwards in this process (EPOLLSHIM_ONLY, bad configuration)\0"));
+        return Err(fail(
+            libc::ENOTSUP,
+            "the shim only forwards in this process (EPOLLSHIM_ONLY, bad configuration)\0",
+        ));
     }
     Ok(())
 }

@@ -77,8 +77,7 @@ fn decide(environment: *const *const c_char) {
     process::note_load();
     // SAFETY: the auxiliary vector is the kernel's.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
-    let (options, problem) =
-        if secure { (Options::default(), None) } else { options::parse(Environment(environment)) };
+    let (options, problem) = if secure { (Options::default(), None) } else { options::parse(Environment(environment)) };
     if let Some(problem) = problem {
         let mut line = report::Line::new();
         let _ = writeln!(line, "epollshim: {problem}");

@@ -30,7 +30,9 @@
 #![cfg_attr(test, allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing))]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-compile_error!("epollshim is for x86-64 Linux with glibc; other processors need src/sys.rs, src/thread.rs and the hooks' entries");
+compile_error!(
+    "epollshim is for x86-64 Linux with glibc; other processors need src/sys.rs, src/thread.rs and the hooks' entries"
+);
 
 // For redhook's `hook!` alone, which speaks of `::std`.
 extern crate std;

@@ -80,7 +80,10 @@ pub fn is_own() -> bool {
     if owner == pid {
         return true;
     }
-    if owner != 0 && sys::same_memory(pid as i32, owner as i32) != Ok(false) && sys::thread_exists(owner as i32, owner as i32) {
+    if owner != 0
+        && sys::same_memory(pid as i32, owner as i32) != Ok(false)
+        && sys::thread_exists(owner as i32, owner as i32)
+    {
         return false;
     }
     // Fresh after a fork, or claimed by a vfork child that came before its parent and is gone.

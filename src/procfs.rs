@@ -112,7 +112,9 @@ pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
             && fd != directory
         {
             let mut target = [0u8; 32];
-            if sys::read_link_at(directory, name, &mut target).is_ok_and(|n| target.get(..n) == Some(b"anon_inode:[eventpoll]")) {
+            if sys::read_link_at(directory, name, &mut target)
+                .is_ok_and(|n| target.get(..n) == Some(b"anon_inode:[eventpoll]"))
+            {
                 tell(fd);
             }
         }
@@ -124,8 +126,8 @@ pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
     complete
 }
 
-/// Tells every interest of an epoll instance, as `(tfd, events)`. False: not readable.
-pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32, u32)) -> bool {
+/// Tells every interest of an epoll instance, by its `tfd`. False: not readable.
+pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
     let path = Path::new(format_args!("/proc/thread-self/fdinfo/{epfd}"));
     let mut text: Buffer<u8> = Buffer::new();
     if !read_file(path.as_c(), &mut text) {
@@ -136,10 +138,8 @@ pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32, u32)) -> bool {
         let mut words = line.split(|byte| *byte == b' ' || *byte == b'\t').filter(|word| !word.is_empty());
         if words.next() == Some(b"tfd:")
             && let Some(fd) = words.next().and_then(number)
-            && words.next() == Some(b"events:")
-            && let Some(events) = words.next().and_then(hexadecimal)
         {
-            tell(fd, events as u32);
+            tell(fd);
         }
     }
     true

@@ -12,13 +12,17 @@ use once_cell::race::OnceNonZeroUsize;
 
 use crate::sys;
 
-/// A function of the next library in the search order.
+/// A function of the next library in the search order. Its first word is its address, or 0 before it was
+/// looked up: naked hooks (hooks/entry.rs) read it there.
+#[repr(C)]
 pub struct Real {
     /// Non-blocking, first wins: a signal handler that interrupts the look-up looks up by itself.
     address: OnceNonZeroUsize,
     name: &'static CStr,
     fallback: NonZeroUsizeFn,
 }
+
+const _: () = assert!(size_of::<OnceNonZeroUsize>() == size_of::<usize>());
 
 /// The address of a function that stands in for a missing one.
 type NonZeroUsizeFn = fn() -> NonZeroUsize;
@@ -29,9 +33,9 @@ impl Real {
     }
 
     #[inline(always)]
-    pub fn get(&self) -> NonZeroUsize {
+    pub fn address(&self) -> usize {
         match self.address.get() {
-            Some(address) => address,
+            Some(address) => address.get(),
             None => resolve(self),
         }
     }
@@ -40,41 +44,41 @@ impl Real {
 /// Cold, and `extern "C"`: it cannot unwind, so that redhook's `catch_unwind` around a hook compiles to nothing.
 #[cold]
 #[inline(never)]
-extern "C" fn resolve(real: &Real) -> NonZeroUsize {
+extern "C" fn resolve(real: &Real) -> usize {
     let errno = sys::errno();
     // SAFETY: a zero-terminated name; RTLD_NEXT looks behind this library, from which this is called.
     let found = unsafe { libc::dlsym(libc::RTLD_NEXT, real.name.as_ptr()) };
     sys::set_errno(errno);
     let address = NonZeroUsize::new(found as usize).unwrap_or_else(real.fallback);
-    real.address.get_or_init(|| address)
+    real.address.get_or_init(|| address).get()
 }
 
 macro_rules! reals {
-    ($( $(#[$attribute:meta])* $name:ident as $symbol:literal: $type:ty, else $fallback:expr; )*) => {
+    ($( $(#[$attribute:meta])* $static:ident = $symbol:literal: $type:ty, else $fallback:expr; )*) => {
         $(
             $(#[$attribute])*
-            #[inline(always)]
-            pub fn $name() -> $type {
-                // SAFETY: the symbol has this type in glibc's headers, and so has the fallback.
-                unsafe { core::mem::transmute::<usize, $type>(statics::$name.get().get()) }
-            }
+            pub static $static: Real = Real::new($symbol, || {
+                let fallback: $type = $fallback;
+                NonZeroUsize::new(fallback as *const c_void as usize).unwrap_or(NonZeroUsize::MIN)
+            });
         )*
-        /// The functions' addresses; naked hooks jump through them after `resolve_all`.
-        #[allow(non_upper_case_globals)]
-        pub mod statics {
-            use super::*;
-            $(
-                pub static $name: Real = Real::new($symbol, || {
-                    let fallback: $type = $fallback;
-                    NonZeroUsize::new(fallback as *const c_void as usize).unwrap_or(NonZeroUsize::MIN)
-                });
-            )*
-        }
         /// Looks all of them up (the constructor's first work).
         pub fn resolve_all() {
-            $( statics::$name.get(); )*
+            $( $static.address(); )*
         }
     };
+}
+
+/// The functions that hooks call by type; the others are only jumped to, with the program's registers.
+macro_rules! called {
+    ($($name:ident = $static:ident: $type:ty;)*) => {$(
+        #[inline(always)]
+        #[allow(non_snake_case)]
+        pub fn $name() -> $type {
+            // SAFETY: the symbol has this type in glibc's headers, and so has the fallback.
+            unsafe { core::mem::transmute::<usize, $type>($static.address()) }
+        }
+    )*};
 }
 
 pub type EpollCreate = unsafe extern "C" fn(c_int) -> c_int;
@@ -98,50 +102,52 @@ pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
 pub type Exec = unsafe extern "C" fn() -> c_int;
 
 reals! {
-    epoll_create as c"epoll_create": EpollCreate, else fallback::epoll_create;
-    epoll_create1 as c"epoll_create1": EpollCreate, else fallback::epoll_create1;
-    epoll_ctl as c"epoll_ctl": EpollCtl, else fallback::epoll_ctl;
-    epoll_wait as c"epoll_wait": EpollWait, else fallback::epoll_wait;
-    epoll_pwait as c"epoll_pwait": EpollPwait, else fallback::epoll_pwait;
+    EPOLL_CREATE = c"epoll_create": EpollCreate, else fallback::epoll_create;
+    EPOLL_CREATE1 = c"epoll_create1": EpollCreate, else fallback::epoll_create1;
+    EPOLL_CTL = c"epoll_ctl": EpollCtl, else fallback::epoll_ctl;
+    EPOLL_WAIT = c"epoll_wait": EpollWait, else fallback::epoll_wait;
+    EPOLL_PWAIT = c"epoll_pwait": EpollPwait, else fallback::epoll_pwait;
     /// glibc 2.35.
-    epoll_pwait2 as c"epoll_pwait2": EpollPwait2, else fallback::epoll_pwait2;
-    close as c"close": Close, else fallback::close;
-    __close as c"__close": Close, else fallback::close;
-    dup as c"dup": Dup, else fallback::dup;
-    dup2 as c"dup2": Dup2, else fallback::dup2;
-    __dup2 as c"__dup2": Dup2, else fallback::dup2;
-    dup3 as c"dup3": Dup3, else fallback::dup3;
-    fcntl as c"fcntl": Fcntl, else fallback::fcntl;
-    __fcntl as c"__fcntl": Fcntl, else fallback::fcntl;
+    EPOLL_PWAIT2 = c"epoll_pwait2": EpollPwait2, else fallback::epoll_pwait2;
+    CLOSE = c"close": Close, else fallback::close;
+    CLOSE_ALIAS = c"__close": Close, else fallback::close;
+    DUP = c"dup": Dup, else fallback::dup;
+    DUP2 = c"dup2": Dup2, else fallback::dup2;
+    DUP2_ALIAS = c"__dup2": Dup2, else fallback::dup2;
+    DUP3 = c"dup3": Dup3, else fallback::dup3;
+    FCNTL = c"fcntl": Fcntl, else fallback::fcntl;
+    FCNTL_ALIAS = c"__fcntl": Fcntl, else fallback::fcntl;
     /// glibc 2.28.
-    fcntl64 as c"fcntl64": Fcntl, else fallback::fcntl;
+    FCNTL64 = c"fcntl64": Fcntl, else fallback::fcntl;
     /// glibc 2.34.
-    close_range as c"close_range": CloseRange, else fallback::close_range;
+    CLOSE_RANGE = c"close_range": CloseRange, else fallback::close_range;
     /// glibc 2.34.
-    closefrom as c"closefrom": CloseFrom, else fallback::closefrom;
-    syscall as c"syscall": Syscall, else fallback::syscall;
-    _exit as c"_exit": Exit, else fallback::exit;
-    #[allow(non_snake_case)]
-    _Exit as c"_Exit": Exit, else fallback::exit;
-    #[allow(dead_code)]
-    execve as c"execve": Exec, else fallback::exec;
-    #[allow(dead_code)]
-    execv as c"execv": Exec, else fallback::exec;
-    #[allow(dead_code)]
-    execvp as c"execvp": Exec, else fallback::exec;
-    #[allow(dead_code)]
-    execvpe as c"execvpe": Exec, else fallback::exec;
-    #[allow(dead_code)]
-    execl as c"execl": Exec, else fallback::exec;
-    #[allow(dead_code)]
-    execlp as c"execlp": Exec, else fallback::exec;
-    #[allow(dead_code)]
-    execle as c"execle": Exec, else fallback::exec;
-    #[allow(dead_code)]
-    fexecve as c"fexecve": Exec, else fallback::exec;
+    CLOSEFROM = c"closefrom": CloseFrom, else fallback::closefrom;
+    SYSCALL = c"syscall": Syscall, else fallback::syscall;
+    EXIT_AT_ONCE = c"_exit": Exit, else fallback::exit;
+    EXIT_AT_ONCE_ALIAS = c"_Exit": Exit, else fallback::exit;
+    EXECVE = c"execve": Exec, else fallback::exec;
+    EXECV = c"execv": Exec, else fallback::exec;
+    EXECVP = c"execvp": Exec, else fallback::exec;
+    EXECVPE = c"execvpe": Exec, else fallback::exec;
+    EXECL = c"execl": Exec, else fallback::exec;
+    EXECLP = c"execlp": Exec, else fallback::exec;
+    EXECLE = c"execle": Exec, else fallback::exec;
+    FEXECVE = c"fexecve": Exec, else fallback::exec;
     /// glibc 2.34.
-    #[allow(dead_code)]
-    execveat as c"execveat": Exec, else fallback::exec;
+    EXECVEAT = c"execveat": Exec, else fallback::exec;
+}
+
+called! {
+    close = CLOSE: Close;
+    __close = CLOSE_ALIAS: Close;
+    fcntl = FCNTL: Fcntl;
+    __fcntl = FCNTL_ALIAS: Fcntl;
+    fcntl64 = FCNTL64: Fcntl;
+    close_range = CLOSE_RANGE: CloseRange;
+    closefrom = CLOSEFROM: CloseFrom;
+    _exit = EXIT_AT_ONCE: Exit;
+    _Exit = EXIT_AT_ONCE_ALIAS: Exit;
 }
 
 /// The system calls themselves, with glibc's signatures and glibc's way of telling an error.

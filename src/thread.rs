@@ -52,6 +52,8 @@ pub struct Block {
     /// The owner, by kernel thread id; [`KEPT`] where it cannot be known to end.
     tid: AtomicU32,
     next: AtomicPtr<Block>,
+    /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
+    pub adding: AtomicU64,
     pub counters: Counters,
 }
 
@@ -144,6 +146,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
         // and tgkill's or gettid's answer came after that.
         if dead && block.tid.compare_exchange(owner, tid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             block.counters.last_wait_end.store(0, Ordering::Relaxed);
+            block.adding.store(0, Ordering::Relaxed);
             CURSOR.store(at, Ordering::Release);
             return Some(block);
         }
@@ -206,4 +209,3 @@ pub fn forget_after_fork() {
 pub fn listed() -> usize {
     all().count()
 }
-

@@ -19,5 +19,8 @@ fn the_header_is_what_the_source_says() {
         std::fs::write(&path, &text).expect("include/epollshim.h");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == text, "include/epollshim.h is not what src/capi.rs gives; `make header` makes it anew\n{text}");
+    assert!(
+        committed == text,
+        "include/epollshim.h is not what src/capi.rs gives; `make header` makes it anew\n{text}"
+    );
 }

@@ -25,6 +25,10 @@ enum Under {
     Shim,
 }
 
+/// These compare all that a Python child writes to its standard error, and the child imports `subprocess`, hence
+/// `selectors`, which makes an epoll instance to see whether it can: it has used epoll, and the shim says so.
+const HEAR_THE_SHIM: [&str; 2] = ["test_stderr_redirect_with_no_stdout_redirect", "test_encoding_warning"];
+
 /// A python3 that has its own tests: of PATH, or Debian's.
 fn python() -> Option<PathBuf> {
     let [launcher] = installed(["python3"])?;
@@ -106,6 +110,9 @@ fn same_outcomes(modules: &[&str], at_least: usize, shims: &[Under]) {
                 let bare = run(python, Under::Nothing, modules, &different);
                 let again = differences(&bare, &run(python, shim, modules, &different));
                 different.retain(|name| again.contains(name));
+            }
+            if matches!(shim, Under::Shim) {
+                different.retain(|name| !HEAR_THE_SHIM.iter().any(|test| name.ends_with(test)));
             }
             assert!(different.is_empty(), "{shim:?}: not what they come to bare: {different:#?}");
         }

@@ -1,48 +1,21 @@
 //! close, dup, dup2, dup3, fcntl, close_range, closefrom, and glibc's aliases of them.
 //!
-//! What takes a number away is noted before the real call, what gives one after it: whoever gets the number next must find
-//! the ledger ready. dup2 replaces a number in one step, and is noted after.
+//! What takes a number away is noted before the real call, what gives one after it: whoever gets the number
+//! next must find the ledger ready. dup2 replaces a number in one step, and is noted after.
 //!
-//! dup, dup2, dup3 and close_range are redhook's `hook!`: fixed arity, no cancellation point, and a real
-//! function whose look-up cannot unwind, so that the macro's catch_unwind compiles to nothing. Its `real!` is
-//! not used: std's Once inside would deadlock in a signal handler, and panics where a symbol is missing.
-//! close and fcntl are cancellation points, so they are written out, `extern "C-unwind"`.
+//! close and fcntl are cancellation points: `extern "C-unwind"`, and they end in a jump to the real function.
+//! close_range is redhook's `hook!`. The dups are not, though they have its fixed arity: what comes after the
+//! real function in a plain wrapper costs 6 ns (entry.rs), twice what a dup may cost. redhook's `real!` is
+//! used nowhere: std's Once inside would deadlock in a signal handler, and panics where a symbol is missing.
 
 use libc::{c_int, c_uint};
 
-use crate::ledger;
+use super::entry::Frame;
+use crate::{ledger, real};
 
 #[cfg(not(test))]
 mod exports {
     use libc::{c_int, c_uint};
-
-    redhook::hook! {
-        unsafe fn dup(old: c_int) -> c_int => noted_dup {
-            // SAFETY: the program's own call.
-            super::note_duplicate(old, unsafe { crate::real::dup()(old) })
-        }
-    }
-
-    redhook::hook! {
-        unsafe fn dup2(old: c_int, new: c_int) -> c_int => noted_dup2 {
-            // SAFETY: the program's own call.
-            super::note_duplicate(old, unsafe { crate::real::dup2()(old, new) })
-        }
-    }
-
-    redhook::hook! {
-        unsafe fn __dup2(old: c_int, new: c_int) -> c_int => noted_alias_of_dup2 {
-            // SAFETY: the program's own call.
-            super::note_duplicate(old, unsafe { crate::real::__dup2()(old, new) })
-        }
-    }
-
-    redhook::hook! {
-        unsafe fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int => noted_dup3 {
-            // SAFETY: the program's own call.
-            super::note_duplicate(old, unsafe { crate::real::dup3()(old, new, flags) })
-        }
-    }
 
     redhook::hook! {
         unsafe fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int => noted_close_range {
@@ -74,42 +47,86 @@ mod exports {
         unsafe { crate::real::__close()(fd) }
     }
 
+    crate::hooks::entry::around! {
+        #[unsafe(no_mangle)]
+        dup("jmp 4f"): super::before_dup, crate::real::DUP, super::after_dup;
+        #[unsafe(no_mangle)]
+        dup2("jmp 4f"): super::before_dup2, crate::real::DUP2, super::after_dup;
+        #[unsafe(no_mangle)]
+        __dup2("jmp 4f"): super::before_alias_of_dup2, crate::real::DUP2_ALIAS, super::after_dup;
+        #[unsafe(no_mangle)]
+        dup3("jmp 4f"): super::before_dup3, crate::real::DUP3, super::after_dup;
+        duplicate("jmp 4f"): super::before_fcntl, crate::real::FCNTL, super::after_dup;
+    }
+
+    /// Only two commands of fcntl give a new number; every other is a jump to the real function.
+    #[inline(always)]
+    unsafe fn control(fd: c_int, command: c_int, argument: usize, real: crate::real::Fcntl) -> c_int {
+        // SAFETY: `duplicate` passes its registers on to the real fcntl, and returns what that returns.
+        let duplicate: crate::real::Fcntl =
+            unsafe { core::mem::transmute(duplicate as unsafe extern "C-unwind" fn() -> isize) };
+        let function = if super::gives_a_number(command) { duplicate } else { real };
+        // SAFETY: the program's own call.
+        unsafe { function(fd, command, argument) }
+    }
+
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
         // SAFETY: the program's own call.
-        super::note_fcntl(fd, command, unsafe { crate::real::fcntl()(fd, command, argument) })
+        unsafe { control(fd, command, argument, crate::real::fcntl()) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
         // SAFETY: the program's own call.
-        super::note_fcntl(fd, command, unsafe { crate::real::fcntl64()(fd, command, argument) })
+        unsafe { control(fd, command, argument, crate::real::fcntl64()) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
         // SAFETY: the program's own call.
-        super::note_fcntl(fd, command, unsafe { crate::real::__fcntl()(fd, command, argument) })
+        unsafe { control(fd, command, argument, crate::real::__fcntl()) }
     }
 }
 
-/// Notes what a dup, dup2 or dup3 of `old` returned, and returns it.
-#[inline(always)]
-pub fn note_duplicate(old: c_int, new: c_int) -> c_int {
-    if new >= 0 && new != old {
-        ledger::duplicated(old, new);
-    }
+pub extern "C" fn before_dup(_: &mut Frame) -> usize {
+    real::DUP.address()
+}
+
+pub extern "C" fn before_dup2(_: &mut Frame) -> usize {
+    real::DUP2.address()
+}
+
+pub extern "C" fn before_alias_of_dup2(_: &mut Frame) -> usize {
+    real::DUP2_ALIAS.address()
+}
+
+pub extern "C" fn before_dup3(_: &mut Frame) -> usize {
+    real::DUP3.address()
+}
+
+pub extern "C" fn before_fcntl(_: &mut Frame) -> usize {
+    real::FCNTL.address()
+}
+
+/// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).
+pub extern "C" fn after_dup(frame: &mut Frame, new: isize) -> isize {
+    note_duplicate(frame.int(0), new as c_int);
     new
 }
 
-/// Notes what an fcntl returned, and returns it.
+/// Notes what a dup of `old` returned.
 #[inline(always)]
-pub fn note_fcntl(fd: c_int, command: c_int, result: c_int) -> c_int {
-    if command == libc::F_DUPFD || command == libc::F_DUPFD_CLOEXEC {
-        note_duplicate(fd, result)
-    } else {
-        result
+pub fn note_duplicate(old: c_int, new: c_int) {
+    if new >= 0 && new != old {
+        ledger::duplicated(old, new);
     }
+}
+
+/// Whether a command of fcntl returns a new descriptor.
+#[inline(always)]
+pub fn gives_a_number(command: c_int) -> bool {
+    command == libc::F_DUPFD || command == libc::F_DUPFD_CLOEXEC
 }
 
 /// Notes that a range is about to be closed, where the kernel will do so (Linux v6.1 fs/open.c, fs/file.c):
@@ -120,4 +137,3 @@ pub fn note_range(first: c_uint, last: c_uint, flags: c_int) {
         ledger::closing_range(first, last);
     }
 }
-

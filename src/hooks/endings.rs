@@ -79,15 +79,15 @@ unsafe extern "C" fn before_exec(first: usize, second: usize, which: u32) -> usi
     };
     report::before_exec(program);
     let real = match which {
-        0 => &real::statics::execve,
-        1 => &real::statics::execv,
-        2 => &real::statics::execl,
-        3 => &real::statics::execle,
-        4 => &real::statics::execvp,
-        5 => &real::statics::execvpe,
-        6 => &real::statics::execlp,
-        7 => &real::statics::fexecve,
-        _ => &real::statics::execveat,
+        0 => &real::EXECVE,
+        1 => &real::EXECV,
+        2 => &real::EXECL,
+        3 => &real::EXECLE,
+        4 => &real::EXECVP,
+        5 => &real::EXECVPE,
+        6 => &real::EXECLP,
+        7 => &real::FEXECVE,
+        _ => &real::EXECVEAT,
     };
-    real.get().get()
+    real.address()
 }

@@ -1,292 +1,236 @@
 //! epoll_create, epoll_create1, epoll_ctl, epoll_wait, epoll_pwait, epoll_pwait2.
 //!
-//! The waits are cancellation points: pthread_cancel unwinds from inside the real function through ours. They
-//! are `extern "C-unwind"`, and no value with a destructor lives across the real call. After it the thread's
-//! block is looked up again: a signal handler may have forked, and this may be the child.
+//! After the real call the thread's block is looked up again: a signal handler may have forked meanwhile, and this may be
+//! the child. The waits are cancellation points; entry.rs lets the unwinder through.
 
 use core::sync::atomic::Ordering;
 
 use epollshim_format::call::Call;
-use libc::{c_int, epoll_event, sigset_t, timespec};
+use libc::{c_int, epoll_event};
 
-use crate::ledger::core::{Creation, Registration};
+use super::entry::Frame;
+use crate::ledger::core::{Creation, Registration, Ticket};
 use crate::ledger::counters::WaitEnd;
 use crate::ledger::records::Origin;
 use crate::thread::Block;
 use crate::{clock, ledger, real, sys, thread};
 
-/// The exported functions: each passes its caller's return address on.
 #[cfg(not(test))]
 mod exports {
-    use core::arch::naked_asm;
-
-    use libc::{c_int, epoll_event, sigset_t, timespec};
-
-    macro_rules! with_caller {
-        ($($name:ident($($argument:ident: $type:ty),*) $abi:literal, $register:literal => $inner:path;)*) => {$(
-            #[unsafe(naked)]
-            #[unsafe(no_mangle)]
-            pub unsafe extern $abi fn $name($($argument: $type),*) -> c_int {
-                naked_asm!(
-                    ".cfi_startproc",
-                    concat!("mov ", $register, ", qword ptr [rsp]"),
-                    "jmp {inner}",
-                    ".cfi_endproc",
-                    inner = sym $inner
-                )
-            }
-        )*};
+    crate::hooks::entry::around! {
+        #[unsafe(no_mangle)]
+        epoll_create("jmp 4f"): super::before_create, crate::real::EPOLL_CREATE, super::after_create;
+        #[unsafe(no_mangle)]
+        epoll_create1("jmp 4f"): super::before_create1, crate::real::EPOLL_CREATE1, super::after_create1;
+        #[unsafe(no_mangle)]
+        epoll_ctl("cmp esi, 1", "jne 4f"): super::before_ctl, crate::real::EPOLL_CTL, super::after_ctl;
+        #[unsafe(no_mangle)]
+        epoll_wait("test ecx, ecx", "jz 4f"): super::before_wait, crate::real::EPOLL_WAIT, super::after_wait;
+        #[unsafe(no_mangle)]
+        epoll_pwait("test ecx, ecx", "jz 4f"): super::before_pwait, crate::real::EPOLL_PWAIT, super::after_pwait;
+        #[unsafe(no_mangle)]
+        epoll_pwait2("/* always timed */"): super::before_pwait2, crate::real::EPOLL_PWAIT2, super::after_pwait2;
     }
 
-    with_caller! {
-        epoll_create(size: c_int) "C", "rsi" => super::create;
-        epoll_create1(flags: c_int) "C", "rsi" => super::create1;
-        epoll_ctl(epfd: c_int, op: c_int, fd: c_int, event: *mut epoll_event) "C", "r8" => super::ctl;
-        epoll_wait(epfd: c_int, events: *mut epoll_event, max: c_int, timeout: c_int) "C-unwind", "r8" => super::wait;
-        epoll_pwait(epfd: c_int, events: *mut epoll_event, max: c_int, timeout: c_int, mask: *const sigset_t)
-            "C-unwind", "r9" => super::pwait;
-        epoll_pwait2(epfd: c_int, events: *mut epoll_event, max: c_int, timeout: *const timespec, mask: *const sigset_t)
-            "C-unwind", "r9" => super::pwait2;
-    }
-
-    // The exports have the types that libc gives to glibc's functions.
-    const _: unsafe extern "C" fn(c_int) -> c_int = libc::epoll_create;
-    const _: unsafe extern "C" fn(c_int) -> c_int = libc::epoll_create1;
-    const _: unsafe extern "C" fn(c_int, c_int, c_int, *mut epoll_event) -> c_int = libc::epoll_ctl;
-    const _: unsafe extern "C" fn(c_int, *mut epoll_event, c_int, c_int) -> c_int = libc::epoll_wait;
-    const _: unsafe extern "C" fn(c_int, *mut epoll_event, c_int, c_int, *const sigset_t) -> c_int = libc::epoll_pwait;
+    // The numbers in the instructions above: 1 is EPOLL_CTL_ADD, and a timeout of 0 (in ecx) does not block.
+    const _: () = assert!(libc::EPOLL_CTL_ADD == 1);
+    // The types that frames are read by are those that libc gives to glibc's functions.
+    const _: crate::real::EpollCreate = libc::epoll_create;
+    const _: crate::real::EpollCreate = libc::epoll_create1;
+    const _: crate::real::EpollCtl = libc::epoll_ctl;
+    const _: unsafe extern "C" fn(i32, *mut libc::epoll_event, i32, i32) -> i32 = libc::epoll_wait;
+    const _: unsafe extern "C" fn(i32, *mut libc::epoll_event, i32, i32, *const libc::sigset_t) -> i32 =
+        libc::epoll_pwait;
 }
 
-/// # Safety
-/// As `epoll_create(2)`. `caller` is the return address.
-pub unsafe extern "C" fn create(size: c_int, caller: usize) -> c_int {
-    // SAFETY: the caller's own call.
-    let fd = unsafe { real::epoll_create()(size) };
-    note_creation(Call::Create, fd, Creation { origin: Origin::Create, argument: size, site: caller });
+// ---- epoll_create, epoll_create1 ----
+
+pub extern "C" fn before_create(_: &mut Frame) -> usize {
+    real::EPOLL_CREATE.address()
+}
+
+pub extern "C" fn after_create(frame: &mut Frame, fd: isize) -> isize {
+    note_creation(Call::Create, Origin::Create, frame, fd as c_int);
     fd
 }
 
-/// # Safety
-/// As `epoll_create1(2)`.
-pub unsafe extern "C" fn create1(flags: c_int, caller: usize) -> c_int {
-    // SAFETY: the caller's own call.
-    let fd = unsafe { real::epoll_create1()(flags) };
-    note_creation(Call::Create1, fd, Creation { origin: Origin::Create1, argument: flags, site: caller });
+pub extern "C" fn before_create1(_: &mut Frame) -> usize {
+    real::EPOLL_CREATE1.address()
+}
+
+pub extern "C" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
+    note_creation(Call::Create1, Origin::Create1, frame, fd as c_int);
     fd
 }
 
-/// Notes what a creating call returned.
-pub fn note_creation(call: Call, fd: c_int, creation: Creation) {
+fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
     let Some(block) = thread::block() else { return };
     if fd < 0 {
         return block.counters.failed(call, sys::errno());
     }
     block.counters.call(call).calls.bump();
-    ledger::created(fd, creation);
+    ledger::created(fd, Creation { origin, argument: frame.int(0), site: frame.caller });
 }
 
-/// # Safety
-/// As `epoll_ctl(2)`.
-pub unsafe extern "C" fn ctl(epfd: c_int, op: c_int, fd: c_int, event: *mut epoll_event, caller: usize) -> c_int {
-    // SAFETY: the caller's own call.
-    unsafe { control(epfd, op, fd, event, caller, || real::epoll_ctl()(epfd, op, fd, event)) }
-}
+// ---- epoll_ctl(epfd, op, fd, event) ----
 
-/// A control call, by whatever function it is made.
-///
-/// # Safety
-/// `event` must be valid for what the kernel does with it in `real`.
-#[inline(always)]
-pub unsafe fn control(
-    epfd: c_int,
-    op: c_int,
-    fd: c_int,
-    event: *mut epoll_event,
-    caller: usize,
-    real: impl FnOnce() -> c_int,
-) -> c_int {
-    let Some(block) = thread::block() else { return real() };
-    let counters = &block.counters;
-    match op {
-        libc::EPOLL_CTL_ADD => {
-            let mut registration = Registration { epfd, fd, events: 0, site: caller };
-            let ticket = ledger::adding(&registration);
-            let result = real();
-            if result == 0 {
-                // SAFETY: the kernel has just read it from there.
-                registration.events = unsafe { (&raw const (*event).events).read_unaligned() };
-                ledger::added(&registration, ticket);
-                counters.call(Call::CtlAdd).calls.bump();
-            } else {
-                let error = sys::errno();
-                ledger::not_added(&registration, ticket, error);
-                counters.failed(Call::CtlAdd, error);
+/// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
+/// comes second in the ledger too. The kernel may still refuse it.
+pub extern "C" fn before_ctl(frame: &mut Frame) -> usize {
+    if frame.int(1) == libc::EPOLL_CTL_ADD {
+        frame.state = match thread::block() {
+            Some(block) => {
+                let ticket = Ticket::to_word(ledger::adding(&registration(frame)));
+                block.adding.store(ticket, Ordering::Relaxed);
+                ticket
             }
-            result
+            None => 0,
+        };
+    }
+    real::EPOLL_CTL.address()
+}
+
+pub extern "C" fn after_ctl(frame: &mut Frame, result: isize) -> isize {
+    let Some(block) = thread::block() else { return result };
+    let counters = &block.counters;
+    let op = frame.int(1);
+    if result < 0 {
+        note_failed_ctl(block, frame, op);
+    } else if op == libc::EPOLL_CTL_ADD {
+        block.adding.store(0, Ordering::Relaxed);
+        if frame.state == 0 {
+            ledger::added_late(&registration(frame));
+        }
+        counters.call(Call::CtlAdd).calls.bump();
+    } else if op == libc::EPOLL_CTL_MOD {
+        // Nothing changes in what is watched; that the kernel had it is compared at the report.
+        counters.call(Call::CtlMod).calls.bump();
+    } else if op == libc::EPOLL_CTL_DEL {
+        ledger::deleted(frame.int(0), frame.int(2));
+        counters.call(Call::CtlDel).calls.bump();
+    } else {
+        counters.call(Call::CtlOther).calls.bump();
+    }
+    result
+}
+
+#[inline(always)]
+fn registration(frame: &Frame) -> Registration {
+    Registration { epfd: frame.int(0), fd: frame.int(2), site: frame.caller }
+}
+
+#[cold]
+#[inline(never)]
+fn note_failed_ctl(block: &Block, frame: &Frame, op: c_int) {
+    let error = sys::errno();
+    let call = match op {
+        libc::EPOLL_CTL_ADD => {
+            block.adding.store(0, Ordering::Relaxed);
+            ledger::not_added(&registration(frame), Ticket::from_word(frame.state), error);
+            Call::CtlAdd
         }
         libc::EPOLL_CTL_MOD => {
-            let result = real();
-            if result == 0 {
-                // SAFETY: as above.
-                let events = unsafe { (&raw const (*event).events).read_unaligned() };
-                ledger::modified(&Registration { epfd, fd, events, site: caller });
-                counters.call(Call::CtlMod).calls.bump();
-            } else {
-                let error = sys::errno();
-                ledger::not_changed(epfd, fd, error);
-                counters.failed(Call::CtlMod, error);
-            }
-            result
+            ledger::not_changed(frame.int(0), frame.int(2), error);
+            Call::CtlMod
         }
         libc::EPOLL_CTL_DEL => {
-            let result = real();
-            if result == 0 {
-                ledger::deleted(epfd, fd);
-                counters.call(Call::CtlDel).calls.bump();
-            } else {
-                let error = sys::errno();
-                ledger::not_changed(epfd, fd, error);
-                counters.failed(Call::CtlDel, error);
-            }
-            result
+            ledger::not_changed(frame.int(0), frame.int(2), error);
+            Call::CtlDel
         }
-        _ => {
-            let result = real();
-            if result < 0 {
-                counters.failed(Call::CtlOther, sys::errno());
-            } else {
-                counters.call(Call::CtlOther).calls.bump();
-            }
-            result
-        }
-    }
-}
-
-/// # Safety
-/// As `epoll_wait(2)`.
-pub unsafe extern "C-unwind" fn wait(
-    epfd: c_int,
-    events: *mut epoll_event,
-    max: c_int,
-    timeout: c_int,
-    _caller: usize,
-) -> c_int {
-    // SAFETY: the caller's own call.
-    unsafe { waiting(Call::Wait, epfd, events, max, timeout != 0, || real::epoll_wait()(epfd, events, max, timeout)) }
-}
-
-/// # Safety
-/// As `epoll_pwait(2)`.
-pub unsafe extern "C-unwind" fn pwait(
-    epfd: c_int,
-    events: *mut epoll_event,
-    max: c_int,
-    timeout: c_int,
-    mask: *const sigset_t,
-    _caller: usize,
-) -> c_int {
-    let real = || {
-        // SAFETY: the caller's own call.
-        unsafe { real::epoll_pwait()(epfd, events, max, timeout, mask) }
+        _ => Call::CtlOther,
     };
-    // SAFETY: as above.
-    unsafe { waiting(Call::Pwait, epfd, events, max, timeout != 0, real) }
+    block.counters.failed(call, error);
 }
 
-/// # Safety
-/// As `epoll_pwait2(2)`.
-pub unsafe extern "C-unwind" fn pwait2(
-    epfd: c_int,
-    events: *mut epoll_event,
-    max: c_int,
-    timeout: *const timespec,
-    mask: *const sigset_t,
-    _caller: usize,
-) -> c_int {
-    let real = || {
-        // SAFETY: the caller's own call.
-        unsafe { real::epoll_pwait2()(epfd, events, max, timeout, mask) }
-    };
-    // A timeout may point to zero, but only the kernel may look: the address may be bad, which is EFAULT.
-    // SAFETY: as above.
-    unsafe { waiting(Call::Pwait2, epfd, events, max, true, real) }
+// ---- epoll_wait(epfd, events, maxevents, timeout) and its relatives ----
+
+pub extern "C" fn before_wait(frame: &mut Frame) -> usize {
+    begin_wait(frame, frame.int(3) != 0);
+    real::EPOLL_WAIT.address()
 }
 
-/// A wait, by whatever function it is made. Only one that can block is timed.
-///
-/// # Safety
-/// `events` must be valid for what the kernel does with it in `real`.
+pub extern "C" fn after_wait(frame: &mut Frame, count: isize) -> isize {
+    end_wait(Call::Wait, frame, count)
+}
+
+pub extern "C" fn before_pwait(frame: &mut Frame) -> usize {
+    begin_wait(frame, frame.int(3) != 0);
+    real::EPOLL_PWAIT.address()
+}
+
+pub extern "C" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
+    end_wait(Call::Pwait, frame, count)
+}
+
+/// A timeout may point to zero, but only the kernel may look: the address may be bad, which is EFAULT.
+pub extern "C" fn before_pwait2(frame: &mut Frame) -> usize {
+    begin_wait(frame, true);
+    real::EPOLL_PWAIT2.address()
+}
+
+pub extern "C" fn after_pwait2(frame: &mut Frame, count: isize) -> isize {
+    end_wait(Call::Pwait2, frame, count)
+}
+
+/// Only a wait that can block is timed: `state` is when it began, or 0.
 #[inline(always)]
-pub unsafe fn waiting(
-    call: Call,
-    epfd: c_int,
-    events: *mut epoll_event,
-    max: c_int,
-    can_block: bool,
-    real: impl FnOnce() -> c_int,
-) -> c_int {
-    if !can_block {
-        let count = real();
-        if let Some(block) = thread::block() {
-            block.counters.last_wait_end.store(0, Ordering::Relaxed);
-            // SAFETY: the kernel has written `count` events there.
-            unsafe { note_wait(block, call, epfd, events, max, count) };
-        }
-        return count;
+fn begin_wait(frame: &mut Frame, can_block: bool) {
+    frame.state = 0;
+    if can_block {
+        begin_timed_wait(frame);
     }
-    let Some(block) = thread::block() else { return real() };
+}
+
+#[inline(never)]
+fn begin_timed_wait(frame: &mut Frame) {
+    let Some(block) = thread::block() else { return };
     let start = clock::monotonic();
     let last = block.counters.last_wait_end.load(Ordering::Relaxed);
     if last != 0 {
         block.counters.work.record(start.saturating_sub(last));
     }
-    let count = real();
-    let end = clock::monotonic();
-    if let Some(block) = thread::block() {
-        let index = call as usize - Call::Wait as usize;
-        if let Some(blocked) = block.counters.blocked.get(index) {
-            blocked.record(end.saturating_sub(start));
-        }
-        block.counters.last_wait_end.store(end, Ordering::Relaxed);
-        // SAFETY: the kernel has written `count` events there.
-        unsafe { note_wait(block, call, epfd, events, max, count) };
-    }
-    count
+    frame.state = start;
 }
 
-/// Notes what a wait returned.
-///
-/// # Safety
-/// Where `count` is positive, that many events stand at `events`.
 #[inline(always)]
-unsafe fn note_wait(
-    block: &'static Block,
-    call: Call,
-    epfd: c_int,
-    events: *const epoll_event,
-    max: c_int,
-    count: c_int,
-) {
+fn end_wait(call: Call, frame: &Frame, count: isize) -> isize {
+    let Some(block) = thread::block() else { return count };
     let counters = &block.counters;
+    if frame.state == 0 {
+        counters.last_wait_end.store(0, Ordering::Relaxed);
+    } else {
+        end_timed_wait(block, call, frame.state);
+    }
     let owner = core::ptr::from_ref(block) as usize;
     if count == 0 {
         counters.call(call).calls.bump();
         counters.empty.bump();
-        ledger::waited(epfd, WaitEnd::Empty, owner);
+        ledger::waited(frame.int(0), WaitEnd::Empty, owner);
     } else if count > 0 {
         counters.call(call).calls.bump();
-        let full = count == max;
+        let full = count as c_int == frame.int(2);
         if full {
             counters.full.bump();
         }
+        let events = frame.word(1) as *const epoll_event;
         counters.batch.record(count as u64);
         counters.delivered((0..count as usize).map(|index| {
-            // SAFETY: below `count`.
+            // SAFETY: the kernel has just written that many events there.
             unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
         }));
-        ledger::waited(epfd, WaitEnd::Events { count: count as u64, full }, owner);
+        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner);
     } else {
-        note_failed_wait(block, call, epfd, owner);
+        note_failed_wait(block, call, frame.int(0), owner);
+    }
+    count
+}
+
+#[inline(never)]
+fn end_timed_wait(block: &Block, call: Call, start: u64) {
+    let end = clock::monotonic();
+    block.counters.last_wait_end.store(end, Ordering::Relaxed);
+    if let Some(blocked) = block.counters.blocked.get(call as usize - Call::Wait as usize) {
+        blocked.record(end.saturating_sub(start));
     }
 }
 

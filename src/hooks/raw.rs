@@ -1,20 +1,19 @@
 //! `syscall()`, for the numbers of the other families; every other number goes to the real function by a jump.
 //!
-//! Its arguments are words: six behind the number, of which the last lies on the caller's stack. A hooked
-//! number is called with the return address besides; the frame that this takes is described to unwinders.
+//! Its arguments are words: the number and five in registers, the sixth on the caller's stack, whether the
+//! caller gave it or not. A hooked number goes the way of entry.rs: the words behind the number are put where the named
+//! function has its arguments, and its own `before` and `after` do the rest.
 
-use epollshim_format::call::Call;
 use libc::{c_int, c_long, c_uint};
 
+use super::entry::{After, Before, Frame};
 use super::{descriptors, epoll};
-use crate::ledger::core::Creation;
-use crate::ledger::records::Origin;
 use crate::{ledger, real};
 
 /// One more than the highest number that is looked at here.
 const NUMBERS: usize = 448;
 
-/// One for the numbers that `hooked` handles.
+/// One for the numbers that `named` knows.
 static HOOKED: [u8; NUMBERS] = {
     let mut table = [0u8; NUMBERS];
     let numbers = [
@@ -39,11 +38,6 @@ static HOOKED: [u8; NUMBERS] = {
     table
 };
 
-/// Where every other number goes: the real `syscall`, jumped to with all registers as they came.
-extern "C" fn destination() -> usize {
-    real::statics::syscall.get().get()
-}
-
 #[cfg(not(test))]
 mod exports {
     use core::arch::naked_asm;
@@ -59,17 +53,42 @@ mod exports {
             "lea r11, [rip + {hooked}]",
             "cmp byte ptr [r11 + rdi], 0",
             "je 2f",
-            // hooked(number, a, b, c, d, e, f, caller): the last two on the stack, which stays aligned to 16.
+            // As in entry.rs, but for the sixth argument: a word that lies above the return address.
+            "sub rsp, 56",
+            ".cfi_adjust_cfa_offset 56",
+            "mov qword ptr [rsp], rdi",
+            "mov qword ptr [rsp + 8], rsi",
+            "mov qword ptr [rsp + 16], rdx",
+            "mov qword ptr [rsp + 24], rcx",
+            "mov qword ptr [rsp + 32], r8",
+            "mov qword ptr [rsp + 40], r9",
+            "mov rdi, rsp",
+            "call {before}",
+            "mov rdi, qword ptr [rsp]",
+            "mov rsi, qword ptr [rsp + 8]",
+            "mov rdx, qword ptr [rsp + 16]",
+            "mov rcx, qword ptr [rsp + 24]",
+            "mov r8, qword ptr [rsp + 32]",
+            "mov r9, qword ptr [rsp + 40]",
             "sub rsp, 8",
-            "push qword ptr [rsp + 8]",
-            "push qword ptr [rsp + 24]",
-            ".cfi_adjust_cfa_offset 24",
-            "call {inner}",
-            "add rsp, 24",
-            ".cfi_adjust_cfa_offset -24",
-            "ret",
+            "push qword ptr [rsp + 72]",
+            ".cfi_adjust_cfa_offset 16",
+            "call rax",
+            "add rsp, 16",
+            ".cfi_adjust_cfa_offset -16",
+            "mov rsi, rax",
+            "mov rdi, rsp",
+            "call {after}",
+            "add rsp, 56",
+            ".cfi_adjust_cfa_offset -56",
+            "pop rcx",
+            ".cfi_adjust_cfa_offset -8",
+            ".cfi_register rip, rcx",
+            "jmp rcx",
             "2:",
-            // Keep what the real function will read; the look-up is one load after the first time.
+            ".cfi_def_cfa rsp, 8",
+            ".cfi_offset rip, -8",
+            // Any other number: keep what the real function will read while its address is looked up.
             "push rdi", "push rsi", "push rdx", "push rcx", "push r8", "push r9", "sub rsp, 8",
             ".cfi_adjust_cfa_offset 56",
             "call {destination}",
@@ -79,83 +98,78 @@ mod exports {
             ".cfi_endproc",
             numbers = const super::NUMBERS,
             hooked = sym super::HOOKED,
-            inner = sym super::hooked,
+            before = sym super::before,
+            after = sym super::after,
             destination = sym super::destination,
         )
     }
 }
 
-/// A system call of a hooked number.
-///
-/// # Safety
-/// As the system call's own.
-#[allow(clippy::too_many_arguments)]
-unsafe extern "C-unwind" fn hooked(
-    number: c_long,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-    caller: usize,
-) -> c_long {
-    let real = || {
-        // SAFETY: the program's own call, all words as they came.
-        unsafe { real::syscall()(number, a, b, c, d, e, f) }
-    };
-    let fd = a as c_int;
-    match number {
-        libc::SYS_epoll_create => {
-            let result = real();
-            let creation = Creation { origin: Origin::Create, argument: a as c_int, site: caller };
-            epoll::note_creation(Call::Create, result as c_int, creation);
-            result
-        }
-        libc::SYS_epoll_create1 => {
-            let result = real();
-            let creation = Creation { origin: Origin::Create1, argument: a as c_int, site: caller };
-            epoll::note_creation(Call::Create1, result as c_int, creation);
-            result
-        }
-        libc::SYS_epoll_ctl => {
-            // SAFETY: the kernel reads the event from where the program says.
-            let result =
-                unsafe { epoll::control(fd, b as c_int, c as c_int, d as *mut _, caller, || real() as c_int) };
-            c_long::from(result)
-        }
-        libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => {
-            let (call, can_block) = match number {
-                libc::SYS_epoll_wait => (Call::Wait, d as c_int != 0),
-                libc::SYS_epoll_pwait => (Call::Pwait, d as c_int != 0),
-                _ => (Call::Pwait2, true),
-            };
-            // SAFETY: the kernel writes the events to where the program says.
-            let result =
-                unsafe { epoll::waiting(call, fd, b as *mut _, c as c_int, can_block, || real() as c_int) };
-            c_long::from(result)
-        }
-        libc::SYS_close => {
-            ledger::closing(fd);
-            real()
-        }
-        libc::SYS_close_range => {
-            descriptors::note_range(a as c_uint, b as c_uint, c as c_int);
-            real()
-        }
-        libc::SYS_fcntl => {
-            let result = real();
-            // Commands other than the dups may return what is no int.
-            if b as c_int == libc::F_DUPFD || b as c_int == libc::F_DUPFD_CLOEXEC {
-                descriptors::note_duplicate(fd, result as c_int);
-            }
-            result
-        }
-        _ => {
-            // dup, dup2, dup3.
-            let result = real();
-            descriptors::note_duplicate(fd, result as c_int);
-            result
-        }
+extern "C" fn destination() -> usize {
+    real::SYSCALL.address()
+}
+
+/// What the function of a number's own name does before and after.
+fn named(number: c_long) -> Option<(Before, After)> {
+    Some(match number {
+        libc::SYS_epoll_create => (epoll::before_create, epoll::after_create),
+        libc::SYS_epoll_create1 => (epoll::before_create1, epoll::after_create1),
+        libc::SYS_epoll_ctl => (epoll::before_ctl, epoll::after_ctl),
+        libc::SYS_epoll_wait => (epoll::before_wait, epoll::after_wait),
+        libc::SYS_epoll_pwait => (epoll::before_pwait, epoll::after_pwait),
+        libc::SYS_epoll_pwait2 => (epoll::before_pwait2, epoll::after_pwait2),
+        libc::SYS_close => (before_close, after_nothing),
+        libc::SYS_close_range => (before_close_range, after_nothing),
+        libc::SYS_fcntl => (before_nothing, after_fcntl),
+        libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 => (before_nothing, descriptors::after_dup),
+        _ => return None,
+    })
+}
+
+/// The frame that the function of the number's own name would have had.
+fn shifted(frame: &Frame) -> Frame {
+    let [_, words @ ..] = frame.words;
+    let [a, b, c, d, e] = words;
+    Frame { words: [a, b, c, d, e, 0], state: frame.state, caller: frame.caller }
+}
+
+extern "C" fn before(frame: &mut Frame) -> usize {
+    if let Some((before, _)) = named(frame.word(0) as c_long) {
+        let mut own = shifted(frame);
+        before(&mut own);
+        frame.state = own.state;
     }
+    destination()
+}
+
+extern "C" fn after(frame: &mut Frame, result: isize) -> isize {
+    match named(frame.word(0) as c_long) {
+        Some((_, after)) => after(&mut shifted(frame), result),
+        None => result,
+    }
+}
+
+extern "C" fn before_nothing(_: &mut Frame) -> usize {
+    0
+}
+
+extern "C" fn after_nothing(_: &mut Frame, result: isize) -> isize {
+    result
+}
+
+extern "C" fn before_close(frame: &mut Frame) -> usize {
+    ledger::closing(frame.int(0));
+    0
+}
+
+extern "C" fn before_close_range(frame: &mut Frame) -> usize {
+    descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2));
+    0
+}
+
+extern "C" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
+    if descriptors::gives_a_number(frame.int(1)) {
+        descriptors::note_duplicate(frame.int(0), result as c_int);
+    }
+    result
 }

@@ -38,8 +38,6 @@ pub struct Totals {
     next_id: Long,
     epoch: Long,
     serial: Long,
-    /// The serial of the last interest noted before this process was forked.
-    serial_at_fork: Long,
 }
 
 impl Totals {
@@ -59,7 +57,6 @@ impl Totals {
             next_id: Long::new(),
             epoch: Long::new(),
             serial: Long::new(),
-            serial_at_fork: Long::new(),
         }
     }
 }
@@ -75,8 +72,21 @@ pub struct Core {
 /// An interest noted before the real call, to be confirmed or undone after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ticket {
-    pub interest: u32,
-    pub serial: u32,
+    interest: u32,
+    serial: u32,
+}
+
+impl Ticket {
+    /// In one word; 0: none.
+    #[inline(always)]
+    pub fn to_word(ticket: Option<Ticket>) -> u64 {
+        ticket.map_or(0, |ticket| u64::from(ticket.interest) << 32 | u64::from(ticket.serial))
+    }
+
+    #[inline(always)]
+    pub fn from_word(word: u64) -> Option<Ticket> {
+        (word != 0).then_some(Ticket { interest: (word >> 32) as u32, serial: word as u32 })
+    }
 }
 
 /// How an instance came to be.
@@ -93,7 +103,6 @@ pub struct Creation {
 pub struct Registration {
     pub epfd: i32,
     pub fd: i32,
-    pub events: u32,
     pub site: usize,
 }
 
@@ -134,6 +143,11 @@ impl Core {
     #[inline(always)]
     fn find_in(&self, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
         let description = self.descriptions.get(self.descriptors.get(fd).description())?;
+        self.find_among(description, instance, fd)
+    }
+
+    #[inline(always)]
+    fn find_among(&self, description: &Description, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
         let mut index = description.interests.get();
         for _ in 0..self.interests.end() {
             let interest = self.interests.get(index)?;
@@ -171,10 +185,8 @@ impl Core {
         if slot.is_known() {
             // Known as some watched file: it may be a nested epoll, or the number was used again.
             let description = self.descriptions.get(slot.description())?;
-            let (index, _) = self.open_instance(
-                slot.description(),
-                Creation { origin: Origin::Unseen, argument: 0, site: 0 },
-            )?;
+            let (index, _) =
+                self.open_instance(slot.description(), Creation { origin: Origin::Unseen, argument: 0, site: 0 })?;
             description.instance.set(index);
             // Other descriptors of it are found by reconciliation.
             self.descriptors.set(fd, Slot::new(slot.description(), index));
@@ -189,13 +201,13 @@ impl Core {
     fn new_instance(&self, fd: i32, creation: Creation) -> Option<u32> {
         let (description_index, description) = self.new_description(1)?;
         let Some((index, _)) = self.open_instance(description_index, creation) else {
-            self.descriptions.release(description_index);
+            self.descriptions.release(description_index, description);
             return None;
         };
         description.instance.set(index);
         if !self.descriptors.set(fd, Slot::new(description_index, index)) {
             self.end_instance(index);
-            self.descriptions.release(description_index);
+            self.descriptions.release(description_index, description);
             return None;
         }
         Some(index)
@@ -218,8 +230,6 @@ impl Core {
         instance.seen.store(0, Ordering::Relaxed);
         instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
         self.totals.instances.add(1);
-        self.totals.instances_peak.raise(self.totals.instances.get());
-        self.totals.memory_peak.raise(self.memory());
         Some((index, instance))
     }
 
@@ -237,8 +247,9 @@ impl Core {
             description.instance.set(0);
         }
         instance.id.set(0);
+        self.reach();
         self.totals.instances.subtract(1);
-        self.instances.release(index);
+        self.instances.release(index, instance);
     }
 
     // ---- descriptors ----
@@ -259,8 +270,8 @@ impl Core {
     }
 
     /// The description of a descriptor, noted now if it was not known.
-    fn describe(&self, fd: i32) -> Option<(u32, &'static Description)> {
-        let slot = self.descriptors.get(fd);
+    #[inline(always)]
+    fn describe(&self, fd: i32, slot: Slot) -> Option<(u32, &'static Description)> {
         if slot.is_known() {
             return Some((slot.description(), self.descriptions.get(slot.description())?));
         }
@@ -269,7 +280,7 @@ impl Core {
             description.epoch.set(description.epoch.get() | 1);
         }
         if !self.descriptors.set(fd, Slot::new(index, 0)) {
-            self.descriptions.release(index);
+            self.descriptions.release(index, description);
             return None;
         }
         Some((index, description))
@@ -289,7 +300,7 @@ impl Core {
             self.end_instance(description.instance.get());
         }
         if description.interests.get() == 0 {
-            self.descriptions.release(slot.description());
+            self.descriptions.release(slot.description(), description);
         } else if self.may_be_shared(description) {
             self.doubt(description);
         } else {
@@ -367,42 +378,41 @@ impl Core {
     /// Notes an interest before the kernel is asked. None: not known enough to do so (or known already).
     #[inline(always)]
     pub fn reserve(&self, registration: &Registration) -> Option<Ticket> {
-        let instance = self.descriptors.get(registration.epfd).instance();
-        if instance == 0 || self.find_in(instance, registration.fd).is_some() {
+        let index = self.descriptors.get(registration.epfd).instance();
+        let instance = self.instances.get(index)?;
+        let slot = self.descriptors.get(registration.fd);
+        if slot.is_known() && self.find_in(index, registration.fd).is_some() {
             return None;
         }
-        let (index, interest) = self.insert(instance, registration, Interest::TENTATIVE)?;
-        Some(Ticket { interest: index, serial: interest.serial.get() })
+        let description = self.describe(registration.fd, slot)?;
+        self.insert_into((index, instance), description, registration, 0)
     }
 
     /// Puts an interest into the lists of an instance and of the descriptor's description.
-    #[inline(always)]
-    fn insert(&self, instance: u32, registration: &Registration, flags: u64) -> Option<(u32, &'static Interest)> {
-        let (description, _) = self.describe(registration.fd)?;
-        let inserted = self.insert_into(instance, description, registration, flags);
-        if inserted.is_none() {
-            self.forget_if_idle(registration.fd, description);
-        }
-        inserted
+    fn insert(&self, index: u32, registration: &Registration, flags: u64) -> Option<Ticket> {
+        let instance = self.instances.get(index)?;
+        let description = self.describe(registration.fd, self.descriptors.get(registration.fd))?;
+        self.insert_into((index, instance), description, registration, flags)
     }
 
     #[inline(always)]
     fn insert_into(
         &self,
-        instance_index: u32,
-        description_index: u32,
+        (instance_index, instance): (u32, &Instance),
+        (description_index, description): (u32, &Description),
         registration: &Registration,
         flags: u64,
-    ) -> Option<(u32, &'static Interest)> {
-        let instance = self.instances.get(instance_index)?;
-        let description = self.descriptions.get(description_index)?;
-        let (index, interest) = self.interests.allocate()?;
-        self.totals.serial.add(1);
-        interest.serial.set(self.totals.serial.get() as u32);
+    ) -> Option<Ticket> {
+        let Some((index, interest)) = self.interests.allocate() else {
+            self.forget_if_idle(registration.fd, description_index, description);
+            return None;
+        };
+        let serial = self.totals.serial.get() + 1;
+        self.totals.serial.set(serial);
+        interest.serial.set(serial as u32);
         interest.instance.set(instance_index);
         interest.fd.set(registration.fd);
         interest.description.set(description_index);
-        interest.events.set(registration.events);
         interest.set_site(registration.site, flags | Interest::LIVE);
         interest.sibling.set(description.interests.get());
         description.interests.set(index);
@@ -415,35 +425,28 @@ impl Core {
         instance.first.set(index);
         instance.watches.add(1);
         self.totals.watches.add(1);
-        Some((index, interest))
+        Some(Ticket { interest: index, serial: serial as u32 })
     }
 
-    /// Marks an interest as real: the kernel has it. Not under the gate: one flag of one record, and maxima.
+    /// Peaks are taken before something goes, and when they are read: what only grows has its peak at its end.
     #[inline(always)]
-    pub fn confirm(&self, ticket: Ticket) {
-        let Some(interest) = self.interests.get(ticket.interest) else { return };
-        if interest.serial.get() != ticket.serial {
-            return;
+    pub fn reach(&self) {
+        let (instances, watches) = (self.totals.instances.get(), self.totals.watches.get());
+        if watches > self.totals.watches_peak.get() {
+            self.totals.watches_peak.set(watches);
         }
-        interest.lower(Interest::TENTATIVE);
-        self.reach(interest);
-    }
-
-    #[inline(always)]
-    fn reach(&self, interest: &Interest) {
-        if let Some(instance) = self.instances.get(interest.instance.get()) {
-            instance.peak.raise(instance.watches.get());
+        if instances > self.totals.instances_peak.get() {
+            self.totals.instances_peak.set(instances);
         }
-        self.totals.watches_peak.raise(self.totals.watches.get());
-        self.totals.memory_peak.raise(self.memory());
+        let memory = kernel_memory::estimate(instances, watches);
+        if memory > self.totals.memory_peak.get() {
+            self.totals.memory_peak.set(memory);
+        }
     }
 
     /// The kernel refused: as if it had never been noted.
     pub fn undo(&self, ticket: Ticket) {
-        if let Some(interest) = self.interests.get(ticket.interest)
-            && interest.serial.get() == ticket.serial
-            && interest.has(Interest::LIVE)
-        {
+        if self.interests.get(ticket.interest).is_some_and(|interest| interest.serial.get() == ticket.serial) {
             self.remove(ticket.interest);
         }
     }
@@ -451,7 +454,6 @@ impl Core {
     /// The kernel says that it has had this interest all along.
     pub fn existed(&self, ticket: Ticket) {
         if self.interests.get(ticket.interest).is_some_and(|interest| interest.serial.get() == ticket.serial) {
-            self.confirm(ticket);
             self.totals.unseen_watches.add(1);
         }
     }
@@ -466,73 +468,88 @@ impl Core {
             // The kernel keys an interest by number and description: this number has another file now.
             self.heal(registration.fd);
         }
-        match self.insert(instance, registration, 0) {
-            Some((_, interest)) => self.reach(interest),
-            None => self.totals.lost.add(1),
+        if self.insert(instance, registration, 0).is_none() {
+            self.totals.lost.add(1);
         }
     }
 
-    /// A MOD succeeded on an interest that the ledger did not have.
+    /// The kernel said that an interest exists that the ledger did not have.
     pub fn found(&self, registration: &Registration) {
         let Some(instance) = self.adopt(registration.epfd) else { return };
-        if let Some((_, interest)) = self.find_in(instance, registration.fd) {
-            interest.events.set(registration.events);
-        } else if let Some((_, interest)) = self.insert(instance, registration, 0) {
+        if self.find_in(instance, registration.fd).is_none() && self.insert(instance, registration, 0).is_some() {
             self.totals.unseen_watches.add(1);
-            self.reach(interest);
         }
     }
 
     /// A DEL succeeded.
     #[inline(always)]
     pub fn deleted(&self, epfd: i32, fd: i32) {
-        match self.find(epfd, fd) {
-            Some((index, _)) => self.remove(index),
-            None => {
-                // It was there, or the kernel would not have removed it.
-                let _ = self.adopt(epfd);
-                self.totals.unseen_watches.add(1);
-            }
+        let instance_index = self.descriptors.get(epfd).instance();
+        let description_index = self.descriptors.get(fd).description();
+        if let Some(instance) = self.instances.get(instance_index)
+            && let Some(description) = self.descriptions.get(description_index)
+            && let Some((index, interest)) = self.find_among(description, instance_index, fd)
+        {
+            self.reach();
+            instance.reach();
+            self.unlink((index, interest), instance, (description_index, description));
+        } else {
+            // It was there, or the kernel would not have removed it.
+            let _ = self.adopt(epfd);
+            self.totals.unseen_watches.add(1);
         }
     }
 
+    /// The kernel has removed an interest at a close.
     fn vanish(&self, index: u32) {
-        if self.interests.get(index).is_some_and(|interest| !interest.has(Interest::TENTATIVE)) {
-            self.totals.vanished.add(1);
+        self.reach();
+        if let Some(instance) =
+            self.interests.get(index).and_then(|interest| self.instances.get(interest.instance.get()))
+        {
+            instance.reach();
         }
+        self.totals.vanished.add(1);
         self.remove(index);
+    }
+
+    fn remove(&self, index: u32) {
+        if let Some(interest) = self.interests.get(index)
+            && interest.has(Interest::LIVE)
+            && let Some(instance) = self.instances.get(interest.instance.get())
+            && let Some(description) = self.descriptions.get(interest.description.get())
+        {
+            self.unlink((index, interest), instance, (interest.description.get(), description));
+        }
     }
 
     /// Takes an interest out of both lists; forgets a description that nothing needs any more.
     #[inline(always)]
-    fn remove(&self, index: u32) {
-        let Some(interest) = self.interests.get(index) else { return };
-        if !interest.has(Interest::LIVE) {
-            return;
-        }
+    fn unlink(
+        &self,
+        (index, interest): (u32, &Interest),
+        instance: &Instance,
+        (description_index, description): (u32, &Description),
+    ) {
         let (next, previous) = (interest.next.get(), interest.previous.get());
         if let Some(next) = self.interests.get(next) {
             next.previous.set(previous);
         }
-        if let Some(instance) = self.instances.get(interest.instance.get()) {
-            match self.interests.get(previous) {
-                Some(previous) => previous.next.set(next),
-                None => instance.first.set(next),
-            }
-            instance.watches.subtract(1);
+        match self.interests.get(previous) {
+            Some(previous) => previous.next.set(next),
+            None => instance.first.set(next),
         }
-        let description_index = interest.description.get();
-        if let Some(description) = self.descriptions.get(description_index) {
-            if description.interests.get() == index {
-                description.interests.set(interest.sibling.get());
-            } else {
-                self.unlink_sibling(description, index, interest.sibling.get());
-            }
+        instance.watches.subtract(1);
+        let sibling = interest.sibling.get();
+        if description.interests.get() == index {
+            description.interests.set(sibling);
+        } else {
+            self.unlink_sibling(description, index, sibling);
         }
         interest.set_site(0, 0);
         self.totals.watches.subtract(1);
-        self.interests.release(index);
-        self.forget_if_idle(interest.fd.get(), description_index);
+        let fd = interest.fd.get();
+        self.interests.release(index, interest);
+        self.forget_if_idle(fd, description_index, description);
     }
 
     fn unlink_sibling(&self, description: &Description, index: u32, after: u32) {
@@ -550,20 +567,18 @@ impl Core {
     /// A description that nobody watches, that is no epoll, and that has one descriptor is none of ours:
     /// its close is to cost nothing.
     #[inline(always)]
-    fn forget_if_idle(&self, fd: i32, index: u32) {
-        let Some(description) = self.descriptions.get(index) else { return };
+    fn forget_if_idle(&self, fd: i32, index: u32, description: &Description) {
         if description.interests.get() != 0 || description.instance.get() != 0 {
             return;
         }
         match description.descriptors.get() {
-            0 => self.descriptions.release(index),
+            0 => self.descriptions.release(index, description),
             1 if self.descriptors.get(fd).description() == index => {
-                let shared = self.may_be_shared(description);
                 self.descriptors.set(fd, Slot::UNKNOWN);
-                if shared {
+                if self.may_be_shared(description) {
                     self.descriptors.mark_duplicated(fd);
                 }
-                self.descriptions.release(index);
+                self.descriptions.release(index, description);
             }
             _ => {}
         }
@@ -585,17 +600,25 @@ impl Core {
         Some((index, seen))
     }
 
-    /// Compares one instance with the kernel's list of it: `(tfd, events)`, one a registered interest. Uses `kernel` as its notepad.
-    pub fn compare(&self, epfd: i32, index: u32, kernel: &mut [(i32, u32)], is_open: impl Fn(i32) -> bool) {
+    /// Compares one instance with the kernel's list of it: the `tfd`s, one a registered interest. Uses `kernel` as its notepad.
+    /// `is_under_way` tells of an interest that a thread has noted and not yet heard the kernel's answer to.
+    pub fn compare(
+        &self,
+        epfd: i32,
+        index: u32,
+        kernel: &mut [i32],
+        is_open: impl Fn(i32) -> bool,
+        is_under_way: impl Fn(Ticket) -> bool,
+    ) {
         // First the plain cases: the descriptor still refers to what is watched.
         let mut open = 0;
         for at in 0..kernel.len() {
-            let Some(&(fd, events)) = kernel.get(at) else { break };
+            let Some(&fd) = kernel.get(at) else { break };
             match self.find_in(index, fd) {
                 Some((_, interest)) if !interest.has(Interest::SEEN) => interest.raise(Interest::SEEN),
                 _ => {
                     if let Some(place) = kernel.get_mut(open) {
-                        *place = (fd, events);
+                        *place = fd;
                         open += 1;
                     }
                 }
@@ -610,7 +633,9 @@ impl Core {
             let next = interest.next.get();
             if interest.has(Interest::SEEN) {
                 interest.lower(Interest::SEEN);
-            } else if !self.is_under_way(interest) && !take(unmatched, interest.fd.get()) {
+            } else if !is_under_way(Ticket { interest: at, serial: interest.serial.get() })
+                && !take(unmatched, interest.fd.get())
+            {
                 if !interest.has(Interest::DOUBTFUL) {
                     self.totals.healed.add(1);
                 }
@@ -619,28 +644,22 @@ impl Core {
             at = next;
         }
         // What remains is the kernel's alone.
-        for &(fd, events) in unmatched.iter().filter(|(fd, _)| *fd >= 0) {
-            let registration = Registration { epfd, fd, events, site: 0 };
+        for &fd in unmatched.iter().filter(|fd| **fd >= 0) {
+            let registration = Registration { epfd, fd, site: 0 };
             let inserted = if is_open(fd) {
                 self.insert(index, &registration, 0)
             } else {
                 // A ghost: its number is closed, something else keeps the description.
-                self.new_description(0).and_then(|(description_index, description)| {
-                    description.epoch.set(description.epoch.get() | 1);
-                    self.insert_into(index, description_index, &registration, Interest::DOUBTFUL)
+                self.instances.get(index).zip(self.new_description(0)).and_then(|(instance, description)| {
+                    description.1.epoch.set(description.1.epoch.get() | 1);
+                    self.insert_into((index, instance), description, &registration, Interest::DOUBTFUL)
                 })
             };
-            if let Some((_, interest)) = inserted {
-                self.reach(interest);
+            if inserted.is_none() {
+                self.totals.lost.add(1);
             }
             self.totals.unseen_watches.add(1);
         }
-    }
-
-    /// Whether a thread is between noting an interest and hearing the kernel's answer. (A thread of the parent's
-    /// that was, at the fork, is not here to go on.)
-    fn is_under_way(&self, interest: &Interest) -> bool {
-        interest.has(Interest::TENTATIVE) && u64::from(interest.serial.get()) > self.totals.serial_at_fork.get()
     }
 
     /// Ends a comparison: descriptors of instances that did not come up are not open any more.
@@ -659,8 +678,8 @@ impl Core {
     pub fn after_fork(&self) {
         let totals = &self.totals;
         totals.epoch.add(1);
-        totals.serial_at_fork.set(totals.serial.get());
-        for count in [&totals.vanished, &totals.unseen_instances, &totals.unseen_watches, &totals.healed, &totals.lost] {
+        for count in [&totals.vanished, &totals.unseen_instances, &totals.unseen_watches, &totals.healed, &totals.lost]
+        {
             count.set(0);
         }
         self.restart_peaks();
@@ -696,20 +715,16 @@ impl Core {
     }
 }
 
-/// Takes one entry of a descriptor out of a sorted list; a taken entry's number becomes -1 - fd.
-fn take(sorted: &mut [(i32, u32)], fd: i32) -> bool {
-    // Taken entries keep their place: compare by the number that they had.
-    let number = |entry: &(i32, u32)| if entry.0 < 0 { -1 - entry.0 } else { entry.0 };
-    let mut at = sorted.partition_point(|entry| number(entry) < fd);
-    while let Some(entry) = sorted.get_mut(at) {
-        if number(entry) != fd {
-            return false;
-        }
-        if entry.0 >= 0 {
-            entry.0 = -1 - entry.0;
+/// Takes one entry of a descriptor out of a sorted list; a taken entry becomes -1 - fd, and keeps its place.
+fn take(sorted: &mut [i32], fd: i32) -> bool {
+    let number = |entry: i32| if entry < 0 { -1 - entry } else { entry };
+    let first = sorted.partition_point(|entry| number(*entry) < fd);
+    let same = sorted.iter_mut().skip(first).take_while(|entry| number(**entry) == fd);
+    for entry in same {
+        if *entry >= 0 {
+            *entry = -1 - *entry;
             return true;
         }
-        at += 1;
     }
     false
 }

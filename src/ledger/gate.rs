@@ -44,7 +44,8 @@ impl<N: Copy + Send + 'static> Gate<N> {
             single_threaded: AtomicPtr::new(core::ptr::null_mut()),
             head: AtomicUsize::new(0),
             tail: AtomicUsize::new(0),
-            notes: [const { Note { turn: AtomicUsize::new(0), content: UnsafeCell::new(MaybeUninit::uninit()) } }; NOTES],
+            notes: [const { Note { turn: AtomicUsize::new(0), content: UnsafeCell::new(MaybeUninit::uninit()) } };
+                NOTES],
         }
     }
 

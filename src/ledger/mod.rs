@@ -149,13 +149,11 @@ pub fn adding(registration: &Registration) -> Option<Ticket> {
     ticket
 }
 
-/// After it, if it succeeded.
-#[inline(always)]
-pub fn added(registration: &Registration, ticket: Option<Ticket>) {
-    match ticket {
-        Some(ticket) => CORE.confirm(ticket),
-        None => change(Change::Added(*registration)),
-    }
+/// After it, if it succeeded and had not been noted before.
+#[cold]
+#[inline(never)]
+pub fn added_late(registration: &Registration) {
+    change(Change::Added(*registration));
 }
 
 /// After it, if it failed.
@@ -174,19 +172,17 @@ pub fn not_added(registration: &Registration, ticket: Option<Ticket>, error: i32
     }
 }
 
-/// An `EPOLL_CTL_MOD` succeeded.
-#[inline(always)]
-pub fn modified(registration: &Registration) {
-    match CORE.find(registration.epfd, registration.fd) {
-        Some((_, interest)) => interest.events.set(registration.events),
-        None => change(Change::Found(*registration)),
-    }
-}
-
 /// An `EPOLL_CTL_DEL` succeeded.
 #[inline(always)]
 pub fn deleted(epfd: i32, fd: i32) {
-    change(Change::Deleted { epfd, fd });
+    let token = thread::token();
+    if GATE.is_quiet() && GATE.enter(token) {
+        CORE.totals.version.add(1);
+        CORE.deleted(epfd, fd);
+        leave(token);
+    } else {
+        queue(Change::Deleted { epfd, fd }, token);
+    }
 }
 
 /// An `EPOLL_CTL_MOD` or `EPOLL_CTL_DEL` failed.
@@ -337,7 +333,11 @@ pub fn restart() {
     }
 }
 
-/// For reports: the records as they are.
+/// For reports: the records as they are, peaks included.
 pub fn view() -> &'static Core {
+    CORE.reach();
+    for (_, instance) in CORE.live_instances() {
+        instance.reach();
+    }
     &CORE
 }

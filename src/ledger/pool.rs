@@ -53,12 +53,19 @@ impl<T: Record, const CHUNKS: usize> Pool<T, CHUNKS> {
     }
 
     /// A record for a new purpose, with the content that it had when it was released. Under the gate only.
+    #[inline(always)]
     pub fn allocate(&self) -> Option<(u32, &'static T)> {
         let index = self.free.load(Ordering::Relaxed);
         if let Some(record) = self.get(index) {
             self.free.store(record.link().load(Ordering::Relaxed), Ordering::Relaxed);
             return Some((index, record));
         }
+        self.extend()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn extend(&self) -> Option<(u32, &'static T)> {
         let index = self.last.load(Ordering::Relaxed) + 1;
         let chunk = self.chunks.get((index / CHUNK) as usize)?;
         if chunk.load(Ordering::Relaxed).is_null() {
@@ -69,12 +76,11 @@ impl<T: Record, const CHUNKS: usize> Pool<T, CHUNKS> {
         Some((index, self.get(index)?))
     }
 
-    /// Under the gate only, and once for each allocation.
-    pub fn release(&self, index: u32) {
-        if let Some(record) = self.get(index) {
-            record.link().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
-            self.free.store(index, Ordering::Relaxed);
-        }
+    /// Under the gate only, and once for each allocation. `record` is that of `index`.
+    #[inline(always)]
+    pub fn release(&self, index: u32, record: &T) {
+        record.link().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.free.store(index, Ordering::Relaxed);
     }
 
     /// One more than the highest index given out so far.

@@ -4,6 +4,9 @@
 //! The kernel is read without the gate; what it said is applied under it, and only if nothing changed in
 //! between. A ledger that other threads keep changing is reported as it stands.
 
+use ::core::sync::atomic::Ordering;
+
+use super::core::Ticket;
 use super::{CORE, GATE, empty_queue, leave};
 use crate::buffer::Buffer;
 use crate::procfs;
@@ -12,11 +15,10 @@ use crate::{process, sys, thread};
 /// How often a reading that was overtaken by a change is made again.
 const TRIES: u32 = 4;
 
-/// A line of the reading: an epoll descriptor (`tfd` is [`HEAD`]), or one of its interests.
+/// A line of the reading: an epoll descriptor (`is_head`), or one of its interests.
 #[derive(Clone, Copy)]
 struct Line {
     fd: i32,
-    events: u32,
     is_head: bool,
 }
 
@@ -24,7 +26,7 @@ struct Line {
 /// memory, or other threads changed the ledger all the time).
 pub fn reconcile() -> bool {
     let mut lines: Buffer<Line> = Buffer::new();
-    let mut pairs: Buffer<(i32, u32)> = Buffer::new();
+    let mut watched: Buffer<i32> = Buffer::new();
     for _ in 0..TRIES {
         lines.clear();
         let version = CORE.totals.version.get();
@@ -38,7 +40,7 @@ pub fn reconcile() -> bool {
         empty_queue();
         let unchanged = CORE.totals.version.get() == version;
         if unchanged {
-            compare(lines.as_slice(), &mut pairs);
+            compare(lines.as_slice(), &mut watched);
         }
         leave(token);
         if unchanged {
@@ -51,15 +53,15 @@ pub fn reconcile() -> bool {
 fn read_kernel(lines: &mut Buffer<Line>) -> bool {
     let mut complete = true;
     let listed = procfs::each_epoll(|epfd| {
-        complete &= lines.push(Line { fd: epfd, events: 0, is_head: true });
-        complete &= procfs::each_interest(epfd, |fd, events| {
-            complete &= lines.push(Line { fd, events, is_head: false });
+        complete &= lines.push(Line { fd: epfd, is_head: true });
+        complete &= procfs::each_interest(epfd, |fd| {
+            complete &= lines.push(Line { fd, is_head: false });
         });
     });
     listed && complete
 }
 
-fn compare(mut lines: &[Line], pairs: &mut Buffer<(i32, u32)>) {
+fn compare(mut lines: &[Line], watched: &mut Buffer<i32>) {
     let pid = process::pid();
     CORE.begin_comparison();
     let all = lines;
@@ -83,10 +85,15 @@ fn compare(mut lines: &[Line], pairs: &mut Buffer<(i32, u32)>) {
         if seen {
             continue;
         }
-        pairs.clear();
-        if interests.iter().all(|line| pairs.push((line.fd, line.events))) {
-            CORE.compare(head.fd, index, pairs.as_mut_slice(), sys::is_open);
+        watched.clear();
+        if interests.iter().all(|line| watched.push(line.fd)) {
+            CORE.compare(head.fd, index, watched.as_mut_slice(), sys::is_open, is_under_way);
         }
     }
     CORE.end_comparison();
+}
+
+/// Whether a thread has noted an interest and not yet heard the kernel's answer.
+fn is_under_way(ticket: Ticket) -> bool {
+    thread::all().any(|block| block.adding.load(Ordering::Relaxed) == Ticket::to_word(Some(ticket)))
 }

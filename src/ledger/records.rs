@@ -46,13 +46,6 @@ impl Long {
     pub fn subtract(&self, amount: u64) {
         self.set(self.get().saturating_sub(amount));
     }
-    /// By any thread.
-    #[inline(always)]
-    pub fn raise(&self, value: u64) {
-        if value > self.get() {
-            self.0.fetch_max(value, Ordering::Relaxed);
-        }
-    }
 }
 
 /// An open file description that some epoll knows: it is one, or it is watched, or it shares with such.
@@ -79,8 +72,6 @@ pub struct Interest {
     pub sibling: Word,
     pub next: Word,
     pub previous: Word,
-    /// The events asked for, as last given.
-    pub events: Word,
     /// Changes with every use of this record; 0: never used.
     pub serial: Word,
     /// The return address of the ADD, in 48 bits; above it the flags.
@@ -105,8 +96,6 @@ impl Number {
 const SITE: u64 = (1 << 48) - 1;
 
 impl Interest {
-    /// Noted before the real call; it may still fail.
-    pub const TENTATIVE: u64 = 1 << 48;
     /// Its last known descriptor is gone, but the description may live on elsewhere: the kernel knows.
     pub const DOUBTFUL: u64 = 1 << 49;
     /// Seen in the kernel by the reconciliation that is under way.
@@ -174,6 +163,17 @@ pub struct Instance {
     /// It was there before this process was forked.
     pub inherited: AtomicU8,
     link: AtomicU32,
+}
+
+impl Instance {
+    /// Takes the peak before an interest goes, or when it is read.
+    #[inline(always)]
+    pub fn reach(&self) {
+        let watches = self.watches.get();
+        if watches > self.peak.get() {
+            self.peak.set(watches);
+        }
+    }
 }
 
 /// What the ledger may take (SPEC, figures to reach): 64 B a watch, its descriptor's word included, and 512 B an instance.

@@ -97,9 +97,11 @@ impl Sums {
     /// Nanoseconds in waits that could block: of one call, or of all.
     pub fn blocked(&self, call: Option<Call>) -> Distribution {
         let only = call.map(|call| call as usize - Call::Wait as usize);
-        self.distribution(|counters, part| {
-            if only.is_none_or(|only| only == part) { counters.blocked.get(part) } else { None }
-        })
+        self.distribution(
+            |counters, part| {
+                if only.is_none_or(|only| only == part) { counters.blocked.get(part) } else { None }
+            },
+        )
     }
 
     pub fn work(&self) -> Distribution {

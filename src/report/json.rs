@@ -101,10 +101,11 @@ fn write(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         facts.began_unix,
         facts.duration,
         facts.end.name(),
-        List(|| FUNCTIONS
-            .iter()
-            .filter(|(_, calls)| facts.sums.calls(calls) != 0)
-            .map(|(name, calls)| OfCall { facts, name, calls })),
+        List(|| FUNCTIONS.iter().filter(|(_, calls)| facts.sums.calls(calls) != 0).map(|(name, calls)| OfCall {
+            facts,
+            name,
+            calls
+        })),
     )?;
     write!(
         out,

@@ -39,10 +39,9 @@ impl Map {
             let mut words = line.splitn(6, |byte| *byte == b' ');
             let Some(range) = words.next() else { continue };
             let Some(dash) = range.iter().position(|byte| *byte == b'-') else { continue };
-            let (Some(start), Some(end)) = (
-                range.get(..dash).and_then(procfs::hexadecimal),
-                range.get(dash + 1..).and_then(procfs::hexadecimal),
-            ) else {
+            let (Some(start), Some(end)) =
+                (range.get(..dash).and_then(procfs::hexadecimal), range.get(dash + 1..).and_then(procfs::hexadecimal))
+            else {
                 continue;
             };
             let path = words.nth(4).unwrap_or_default().trim_ascii_start();

@@ -23,8 +23,7 @@ pub fn root() -> PathBuf {
 pub fn scratch(name: &str) -> PathBuf {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("{name}-{}-{serial}", std::process::id()));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{serial}", std::process::id()));
     std::fs::create_dir_all(&path).expect("scratch directory");
     path
 }
@@ -53,10 +52,7 @@ pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
 
 /// `command`, with the shim preloaded and its report in JSON at `report`.
 pub fn under_shim<'a>(command: &'a mut Command, report: &Path) -> &'a mut Command {
-    command
-        .env("LD_PRELOAD", shim())
-        .env("EPOLLSHIM_REPORT", report)
-        .env("EPOLLSHIM_REPORT_FORMAT", "json")
+    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", report).env("EPOLLSHIM_REPORT_FORMAT", "json")
 }
 
 pub fn show(output: &Output) -> String {

@@ -1,4 +1,4 @@
-use crate::common::{root, scratch, shim, show};
+use crate::common::{reports, root, scratch, shim, show};
 use crate::programs::outcome;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, read_to_string};
@@ -16,7 +16,7 @@ fn one_wait() -> Command {
     let binary = BINARY.get_or_init(|| {
         let binary = scratch("one_wait").join("one_wait");
         let source = root().join("tests/programs/one_wait.c");
-        let output = Command::new("cc").args(["-O1", "-o"]).args([&binary, &source]).output().unwrap();
+        let output = Command::new("cc").args(["-O1", "-pthread", "-o"]).args([&binary, &source]).output().unwrap();
         assert!(output.status.success(), "{}", show(&output));
         binary
     });
@@ -135,6 +135,28 @@ fn a_full_disk_costs_nothing() {
     });
     for output in keeps_its_status(|| with("EPOLLSHIM_REPORT", "/dev/full")) {
         one_line(&output, &["/dev/full"]);
+    }
+}
+
+#[test]
+fn a_program_that_ends_on_a_small_stack_keeps_its_status_and_reports() {
+    for how in ["thread", "handler"] {
+        let report = scratch("stack").join("report");
+        let output = outcome(with("EPOLLSHIM_REPORT", &report).args(["43", how]));
+        assert_eq!(output.status.code(), Some(43), "{how}: {}", show(&output));
+        assert!(read_to_string(&report).unwrap().contains("epoll_create1"), "{how}");
+    }
+}
+
+#[test]
+fn processes_that_share_a_report_s_name_lose_no_report() {
+    let path = scratch("family").join("report.json");
+    // Each run takes the place of the one before: what that left is old.
+    for run in 0..100 {
+        let mut command = with("EPOLLSHIM_REPORT", &path);
+        let output = outcome(command.env("EPOLLSHIM_REPORT_FORMAT", "json").args(["44", "family"]));
+        assert_eq!(output.status.code(), Some(44), "{}", show(&output));
+        assert_eq!(reports(&path).len(), 9, "run {run}: the reports of eight children and their parent");
     }
 }
 
