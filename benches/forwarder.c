@@ -5,13 +5,14 @@
  *
  * Every hook compiles to one load and one jump: the real function returns straight to the program. With LOOK the
  * results come back through the hook, as they must in any library that looks at them: one return instruction more.
- * Where return addresses do not outlive a system call in the processor's prediction (AMD Zen with the kernel's "Safe
- * RET"), every return that follows one is mispredicted, and this alone costs 5 ns. It is shown as the floor of what the
- * shim can reach.
+ * Where the processor's prediction of returns does not outlive a system call (AMD Zen with the kernel's "Safe RET"),
+ * every return that follows one is mispredicted, and this alone costs 5 ns. It is shown as the floor of what the shim
+ * can reach.
  *
  * The constructor resolves them all; a call that comes before it (from another library's constructor) lands in
- * NAME_first, which resolves and goes on, so that the hot path needs no test. fcntl and syscall are written with a fixed
- * arity, as in the shim: no va_list, no registers saved. For this the headers that declare them as variadic stay out. */
+ * NAME_first, which resolves and goes on, so that the hot path needs no test. fcntl and syscall are written with a
+ * fixed arity, as in the shim: no va_list, no registers saved. For this the headers that declare them as variadic
+ * stay out. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <sys/epoll.h>

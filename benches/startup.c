@@ -14,7 +14,8 @@ static double start(char *program, char **environment)
     double begun = now_ns();
     int error = posix_spawn(&child, program, NULL, NULL, arguments, environment);
     if (error || waitpid(child, &status, 0) != child || status)
-        die("%s with %s: %s, status %#x", program, environment[0] ? environment[0] : "nothing", strerror(error), status);
+        die("%s with %s: %s, status %#x", program, environment[0] ? environment[0] : "nothing", strerror(error),
+            status);
     return (now_ns() - begun) / 1e3;
 }
 

@@ -126,12 +126,12 @@ static void measure(const char *what, bool changes)
     putchar('\n');
     print_figures("  times as many", times, " %11.2f");
     /* Where the forwarder itself does not reach 1.9 here, the shim may not be the reason that it falls further. */
-    double bound = times[FORWARDER] < 1.9 ? times[FORWARDER] * .98 : 1.9;
+    double bound = times[FORWARDER] < 1.9 ? times[FORWARDER] * .95 : 1.9;
     snprintf(bound_text, sizeof bound_text, "%.2f", bound);
     snprintf(name, sizeof name, "two threads, %s", what);
     judge(name, times, bound_text, times[SHIM] >= bound);
     if (bound < 1.9)
-        puts("  (the forwarder misses 1.9 here itself: the bound is 0.98 of what it reached)");
+        puts("  (the forwarder misses 1.9 here itself: the bound is 0.95 of what it reached)");
 }
 
 int main(int count, char **arguments)

@@ -24,7 +24,7 @@
 #define CALLGRIND_DUMP_STATS_AT(name) (void)(name)
 #endif
 
-static int quiet_epfd, ready_epfd, watched, ready, unknown;
+static int quiet_epfd, ready_epfd, watched, ready, spare, unknown;
 static struct epoll_event events[8];
 static struct epoll_event interest = {.events = EPOLLIN};
 static const struct timespec zero;
@@ -44,8 +44,8 @@ static int add_failing(void)
 }
 static int add_delete(void)
 {
-    return epoll_ctl(quiet_epfd, EPOLL_CTL_ADD, ready, &interest) == 0 &&
-           epoll_ctl(quiet_epfd, EPOLL_CTL_DEL, ready, NULL) == 0;
+    return epoll_ctl(quiet_epfd, EPOLL_CTL_ADD, spare, &interest) == 0 &&
+           epoll_ctl(quiet_epfd, EPOLL_CTL_DEL, spare, NULL) == 0;
 }
 static int close_unknown(void) { return close(eventfd(0, EFD_CLOEXEC)) == 0; }
 static int raw_close_unknown(void) { return syscall(SYS_close, eventfd(0, EFD_CLOEXEC)) == 0; }
@@ -105,6 +105,7 @@ static void furnish(void)
     ready_epfd = epoll_create1(EPOLL_CLOEXEC);
     watched = eventfd(0, EFD_CLOEXEC);
     ready = eventfd(1, EFD_CLOEXEC);
+    spare = eventfd(0, EFD_CLOEXEC);
     unknown = eventfd(0, EFD_CLOEXEC);
     check(epoll_ctl(quiet_epfd, EPOLL_CTL_ADD, watched, &interest) == 0, "furnish");
     check(epoll_ctl(ready_epfd, EPOLL_CTL_ADD, ready, &interest) == 0, "furnish");

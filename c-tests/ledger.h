@@ -3,7 +3,7 @@
 #include "epollshim.h"
 #else
 struct epollshim_stats {
-    uint64_t instances_live, watches_live, healed, unseen_instances, unseen_watches;
+    uint64_t instances_live, watches_live, healed, unseen_instances, unseen_watches, lost, reconciled;
 };
 #endif
 
@@ -62,8 +62,9 @@ __attribute__((unused)) static void ledger_agrees(int line, int strictly) {
     }
     checks_failed = 1;
     say("FAIL line %d: the kernel has %d instances and %d interests; the ledger %llu and %llu (healed %llu, unseen "
-        "%llu and %llu)\n",
+        "%llu and %llu, lost %llu, reconciled %llu)\n",
         line, truth.instances, truth.watches, (unsigned long long)ledger.instances_live,
         (unsigned long long)ledger.watches_live, (unsigned long long)ledger.healed,
-        (unsigned long long)ledger.unseen_instances, (unsigned long long)ledger.unseen_watches);
+        (unsigned long long)ledger.unseen_instances, (unsigned long long)ledger.unseen_watches,
+        (unsigned long long)ledger.lost, (unsigned long long)ledger.reconciled);
 }

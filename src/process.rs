@@ -80,11 +80,10 @@ pub fn is_own() -> bool {
     if owner == pid {
         return true;
     }
-    if owner != 0
-        && sys::same_memory(pid as i32, owner as i32) != Ok(false)
-        && sys::thread_exists(owner as i32, owner as i32)
-    {
-        return false;
+    let (caller, lender) = (pid as i32, owner as i32);
+    if owner != 0 && sys::same_memory(caller, lender) != Ok(false) && sys::thread_exists(lender, lender) {
+        // Borrowed memory; with clone(CLONE_FILES) the table is the lender's own too.
+        return sys::same_descriptors(caller, lender) == Ok(true);
     }
     // Fresh after a fork, or claimed by a vfork child that came before its parent and is gone.
     if page.owner.compare_exchange(owner, pid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {

@@ -81,11 +81,24 @@ pub fn same_memory(pid: i32, other: i32) -> Result<bool> {
     unsafe { syscall!(SYS_kcmp, pid, other, KCMP_VM, 0, 0) }.map(|order| order == 0)
 }
 
+/// Whether two processes share their descriptor table (kcmp(2)).
+pub fn same_descriptors(pid: i32, other: i32) -> Result<bool> {
+    const KCMP_FILES: i32 = 2;
+    // SAFETY: kcmp takes no pointer.
+    unsafe { syscall!(SYS_kcmp, pid, other, KCMP_FILES, 0, 0) }.map(|order| order == 0)
+}
+
 /// Whether two descriptors of this process refer to one open file description (kcmp(2)).
 pub fn same_description(pid: i32, fd: i32, other: i32) -> Result<bool> {
     const KCMP_FILE: i32 = 0;
     // SAFETY: kcmp takes no pointer.
     unsafe { syscall!(SYS_kcmp, pid, pid, KCMP_FILE, fd, other) }.map(|order| order == 0)
+}
+
+/// Lets another thread have the processor.
+pub fn yield_now() {
+    // SAFETY: takes no argument.
+    let _ = unsafe { syscall!(SYS_sched_yield) };
 }
 
 /// Fresh zeroed private memory; not reserved, so only touched pages cost anything.

@@ -92,6 +92,15 @@ pub fn token() -> usize {
     slot() | 1
 }
 
+/// Whether the thread that a token stands for has ended.
+pub fn is_gone(token: usize) -> bool {
+    let address = token & !1;
+    all().find(|block| core::ptr::from_ref(*block) as usize == address).is_some_and(|block| {
+        let tid = block.tid.load(Ordering::Relaxed);
+        tid != KEPT && !sys::thread_exists(process::pid(), tid as i32)
+    })
+}
+
 #[cold]
 #[inline(never)]
 fn acquire() -> Option<&'static Block> {

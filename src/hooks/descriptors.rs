@@ -89,28 +89,28 @@ mod exports {
     }
 }
 
-pub extern "C" fn before_dup(_: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_dup(_: &mut Frame) -> usize {
     real::DUP.address()
 }
 
-pub extern "C" fn before_dup2(_: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_dup2(_: &mut Frame) -> usize {
     real::DUP2.address()
 }
 
-pub extern "C" fn before_alias_of_dup2(_: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_alias_of_dup2(_: &mut Frame) -> usize {
     real::DUP2_ALIAS.address()
 }
 
-pub extern "C" fn before_dup3(_: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_dup3(_: &mut Frame) -> usize {
     real::DUP3.address()
 }
 
-pub extern "C" fn before_fcntl(_: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_fcntl(_: &mut Frame) -> usize {
     real::FCNTL.address()
 }
 
 /// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).
-pub extern "C" fn after_dup(frame: &mut Frame, new: isize) -> isize {
+pub extern "C-unwind" fn after_dup(frame: &mut Frame, new: isize) -> isize {
     note_duplicate(frame.int(0), new as c_int);
     new
 }

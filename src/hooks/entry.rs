@@ -37,9 +37,9 @@ impl Frame {
 }
 
 /// What chooses the function to call: its address.
-pub type Before = extern "C" fn(&mut Frame) -> usize;
+pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
 /// What notes the result, and returns it to the program.
-pub type After = extern "C" fn(&mut Frame, isize) -> isize;
+pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 
 /// Functions of up to six words that go `before` → real → `after`, written
 /// `name(instructions that jump to 4 where before has nothing to do): before, REAL, after;`

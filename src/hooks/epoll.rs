@@ -45,20 +45,20 @@ mod exports {
 
 // ---- epoll_create, epoll_create1 ----
 
-pub extern "C" fn before_create(_: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_create(_: &mut Frame) -> usize {
     real::EPOLL_CREATE.address()
 }
 
-pub extern "C" fn after_create(frame: &mut Frame, fd: isize) -> isize {
+pub extern "C-unwind" fn after_create(frame: &mut Frame, fd: isize) -> isize {
     note_creation(Call::Create, Origin::Create, frame, fd as c_int);
     fd
 }
 
-pub extern "C" fn before_create1(_: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_create1(_: &mut Frame) -> usize {
     real::EPOLL_CREATE1.address()
 }
 
-pub extern "C" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
+pub extern "C-unwind" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
     note_creation(Call::Create1, Origin::Create1, frame, fd as c_int);
     fd
 }
@@ -76,11 +76,11 @@ fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
 
 /// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
 /// comes second in the ledger too. The kernel may still refuse it.
-pub extern "C" fn before_ctl(frame: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_ctl(frame: &mut Frame) -> usize {
     if frame.int(1) == libc::EPOLL_CTL_ADD {
         frame.state = match thread::block() {
             Some(block) => {
-                let ticket = Ticket::to_word(ledger::adding(&registration(frame)));
+                let ticket = ledger::adding(&registration(frame)).to_word();
                 block.adding.store(ticket, Ordering::Relaxed);
                 ticket
             }
@@ -90,7 +90,7 @@ pub extern "C" fn before_ctl(frame: &mut Frame) -> usize {
     real::EPOLL_CTL.address()
 }
 
-pub extern "C" fn after_ctl(frame: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn after_ctl(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block() else { return result };
     let counters = &block.counters;
     let op = frame.int(1);
@@ -98,8 +98,9 @@ pub extern "C" fn after_ctl(frame: &mut Frame, result: isize) -> isize {
         note_failed_ctl(block, frame, op);
     } else if op == libc::EPOLL_CTL_ADD {
         block.adding.store(0, Ordering::Relaxed);
-        if frame.state == 0 {
-            ledger::added_late(&registration(frame));
+        let ticket = Ticket::from_word(frame.state);
+        if !matches!(ticket, Ticket::Noted { .. }) {
+            ledger::added_late(&registration(frame), ticket);
         }
         counters.call(Call::CtlAdd).calls.bump();
     } else if op == libc::EPOLL_CTL_MOD {
@@ -144,31 +145,31 @@ fn note_failed_ctl(block: &Block, frame: &Frame, op: c_int) {
 
 // ---- epoll_wait(epfd, events, maxevents, timeout) and its relatives ----
 
-pub extern "C" fn before_wait(frame: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
     begin_wait(frame, frame.int(3) != 0);
     real::EPOLL_WAIT.address()
 }
 
-pub extern "C" fn after_wait(frame: &mut Frame, count: isize) -> isize {
+pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
     end_wait(Call::Wait, frame, count)
 }
 
-pub extern "C" fn before_pwait(frame: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
     begin_wait(frame, frame.int(3) != 0);
     real::EPOLL_PWAIT.address()
 }
 
-pub extern "C" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
+pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
     end_wait(Call::Pwait, frame, count)
 }
 
 /// A timeout may point to zero, but only the kernel may look: the address may be bad, which is EFAULT.
-pub extern "C" fn before_pwait2(frame: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
     begin_wait(frame, true);
     real::EPOLL_PWAIT2.address()
 }
 
-pub extern "C" fn after_pwait2(frame: &mut Frame, count: isize) -> isize {
+pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize {
     end_wait(Call::Pwait2, frame, count)
 }
 

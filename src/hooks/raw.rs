@@ -14,6 +14,7 @@ use crate::{ledger, real};
 const NUMBERS: usize = 448;
 
 /// One for the numbers that `named` knows.
+#[allow(clippy::indexing_slicing)] // at compile time: a number too large does not build
 static HOOKED: [u8; NUMBERS] = {
     let mut table = [0u8; NUMBERS];
     let numbers = [
@@ -133,7 +134,7 @@ fn shifted(frame: &Frame) -> Frame {
     Frame { words: [a, b, c, d, e, 0], state: frame.state, caller: frame.caller }
 }
 
-extern "C" fn before(frame: &mut Frame) -> usize {
+extern "C-unwind" fn before(frame: &mut Frame) -> usize {
     if let Some((before, _)) = named(frame.word(0) as c_long) {
         let mut own = shifted(frame);
         before(&mut own);
@@ -142,32 +143,32 @@ extern "C" fn before(frame: &mut Frame) -> usize {
     destination()
 }
 
-extern "C" fn after(frame: &mut Frame, result: isize) -> isize {
+extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     match named(frame.word(0) as c_long) {
         Some((_, after)) => after(&mut shifted(frame), result),
         None => result,
     }
 }
 
-extern "C" fn before_nothing(_: &mut Frame) -> usize {
+extern "C-unwind" fn before_nothing(_: &mut Frame) -> usize {
     0
 }
 
-extern "C" fn after_nothing(_: &mut Frame, result: isize) -> isize {
+extern "C-unwind" fn after_nothing(_: &mut Frame, result: isize) -> isize {
     result
 }
 
-extern "C" fn before_close(frame: &mut Frame) -> usize {
+extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
     ledger::closing(frame.int(0));
     0
 }
 
-extern "C" fn before_close_range(frame: &mut Frame) -> usize {
+extern "C-unwind" fn before_close_range(frame: &mut Frame) -> usize {
     descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2));
     0
 }
 
-extern "C" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
+extern "C-unwind" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
     if descriptors::gives_a_number(frame.int(1)) {
         descriptors::note_duplicate(frame.int(0), result as c_int);
     }

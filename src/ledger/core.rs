@@ -61,6 +61,9 @@ impl Totals {
     }
 }
 
+/// Marks the serial numbers that are promised to notes in the queue.
+pub const QUEUED: u32 = 1 << 31;
+
 pub struct Core {
     pub descriptors: Descriptors,
     descriptions: Many<Description>,
@@ -69,23 +72,35 @@ pub struct Core {
     pub totals: Totals,
 }
 
-/// An interest noted before the real call, to be confirmed or undone after it.
+/// What is known, while the kernel is asked, of an interest that was noted before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ticket {
-    interest: u32,
-    serial: u32,
+pub enum Ticket {
+    /// Nothing was noted: the instance is not known, or the pair is known already.
+    None,
+    /// The record, and its serial number.
+    Noted { interest: u32, serial: u32 },
+    /// A note about it waits in the gate's queue: the serial number that its record will have.
+    Queued { serial: u32 },
 }
 
 impl Ticket {
     /// In one word; 0: none.
     #[inline(always)]
-    pub fn to_word(ticket: Option<Ticket>) -> u64 {
-        ticket.map_or(0, |ticket| u64::from(ticket.interest) << 32 | u64::from(ticket.serial))
+    pub fn to_word(self) -> u64 {
+        match self {
+            Ticket::None => 0,
+            Ticket::Noted { interest, serial } => u64::from(interest) << 32 | u64::from(serial),
+            Ticket::Queued { serial } => u64::from(serial),
+        }
     }
 
     #[inline(always)]
-    pub fn from_word(word: u64) -> Option<Ticket> {
-        (word != 0).then_some(Ticket { interest: (word >> 32) as u32, serial: word as u32 })
+    pub fn from_word(word: u64) -> Ticket {
+        match ((word >> 32) as u32, word as u32) {
+            (0, 0) => Ticket::None,
+            (0, serial) => Ticket::Queued { serial },
+            (interest, serial) => Ticket::Noted { interest, serial },
+        }
     }
 }
 
@@ -343,12 +358,9 @@ impl Core {
         if old == new {
             return;
         }
+        // What was said of `new` before is over. It comes first: it may take the last interest in `old` with it.
+        self.closed(new);
         let slot = self.descriptors.get(old);
-        if self.descriptors.get(new).is_known() {
-            self.closed(new);
-        }
-        // What was said of `new` before is over.
-        self.descriptors.set(new, Slot::UNKNOWN);
         match self.descriptions.get(slot.description()) {
             Some(description) if slot.is_known() => {
                 if self.descriptors.set(new, Slot::new(slot.description(), slot.instance())) {
@@ -375,9 +387,20 @@ impl Core {
 
     // ---- interests ----
 
-    /// Notes an interest before the kernel is asked. None: not known enough to do so (or known already).
+    /// Notes an interest before the kernel is asked, if the instance is known and the pair is not.
     #[inline(always)]
-    pub fn reserve(&self, registration: &Registration) -> Option<Ticket> {
+    pub fn reserve(&self, registration: &Registration) -> Ticket {
+        self.totals.serial.add(1);
+        let serial = self.totals.serial.get() as u32 & !QUEUED;
+        match self.reserve_as(registration, serial) {
+            Some(interest) => Ticket::Noted { interest, serial },
+            None => Ticket::None,
+        }
+    }
+
+    /// The same, under a serial number that was promised when the gate was taken.
+    #[inline(always)]
+    pub fn reserve_as(&self, registration: &Registration, serial: u32) -> Option<u32> {
         let index = self.descriptors.get(registration.epfd).instance();
         let instance = self.instances.get(index)?;
         let slot = self.descriptors.get(registration.fd);
@@ -385,14 +408,14 @@ impl Core {
             return None;
         }
         let description = self.describe(registration.fd, slot)?;
-        self.insert_into((index, instance), description, registration, 0)
+        self.insert_into((index, instance), description, registration, serial, 0)
     }
 
     /// Puts an interest into the lists of an instance and of the descriptor's description.
-    fn insert(&self, index: u32, registration: &Registration, flags: u64) -> Option<Ticket> {
+    fn insert(&self, index: u32, registration: &Registration, flags: u64) -> Option<u32> {
         let instance = self.instances.get(index)?;
         let description = self.describe(registration.fd, self.descriptors.get(registration.fd))?;
-        self.insert_into((index, instance), description, registration, flags)
+        self.insert_into((index, instance), description, registration, 0, flags)
     }
 
     #[inline(always)]
@@ -401,15 +424,14 @@ impl Core {
         (instance_index, instance): (u32, &Instance),
         (description_index, description): (u32, &Description),
         registration: &Registration,
+        serial: u32,
         flags: u64,
-    ) -> Option<Ticket> {
+    ) -> Option<u32> {
         let Some((index, interest)) = self.interests.allocate() else {
             self.forget_if_idle(registration.fd, description_index, description);
             return None;
         };
-        let serial = self.totals.serial.get() + 1;
-        self.totals.serial.set(serial);
-        interest.serial.set(serial as u32);
+        interest.serial.set(serial);
         interest.instance.set(instance_index);
         interest.fd.set(registration.fd);
         interest.description.set(description_index);
@@ -425,7 +447,7 @@ impl Core {
         instance.first.set(index);
         instance.watches.add(1);
         self.totals.watches.add(1);
-        Some(Ticket { interest: index, serial: serial as u32 })
+        Some(index)
     }
 
     /// Peaks are taken before something goes, and when they are read: what only grows has its peak at its end.
@@ -444,17 +466,54 @@ impl Core {
         }
     }
 
+    /// The record of an interest that was noted before the real call; None: it is gone again, closed meanwhile.
+    fn noted(&self, registration: &Registration, ticket: Ticket) -> Option<u32> {
+        let (index, serial) = match ticket {
+            Ticket::None => return None,
+            Ticket::Noted { interest, serial } => (interest, serial),
+            Ticket::Queued { serial } => (self.find(registration.epfd, registration.fd)?.0, serial),
+        };
+        let interest = self.interests.get(index)?;
+        (interest.serial.get() == serial && interest.has(Interest::LIVE)).then_some(index)
+    }
+
     /// The kernel refused: as if it had never been noted.
-    pub fn undo(&self, ticket: Ticket) {
-        if self.interests.get(ticket.interest).is_some_and(|interest| interest.serial.get() == ticket.serial) {
-            self.remove(ticket.interest);
+    pub fn undo(&self, registration: &Registration, ticket: Ticket) {
+        if let Some(index) = self.noted(registration, ticket) {
+            self.remove(index);
         }
     }
 
     /// The kernel says that it has had this interest all along.
-    pub fn existed(&self, ticket: Ticket) {
-        if self.interests.get(ticket.interest).is_some_and(|interest| interest.serial.get() == ticket.serial) {
+    pub fn existed(&self, registration: &Registration, ticket: Ticket) {
+        let Some(index) = self.noted(registration, ticket) else { return };
+        let instance = self.descriptors.get(registration.epfd).instance();
+        self.remove(index);
+        if self.find_by_number(instance, registration.fd).is_none() {
+            self.insert(instance, registration, 0);
             self.totals.unseen_watches.add(1);
+        }
+    }
+
+    /// An interest of an instance by its number alone, whatever the number refers to now.
+    fn find_by_number(&self, instance: u32, fd: i32) -> Option<u32> {
+        let mut index = self.instances.get(instance)?.first.get();
+        for _ in 0..self.interests.end() {
+            let interest = self.interests.get(index)?;
+            if interest.fd.get() == fd {
+                return Some(index);
+            }
+            index = interest.next.get();
+        }
+        None
+    }
+
+    /// An ADD succeeded about which a note was left in the queue.
+    pub fn confirmed(&self, registration: &Registration, ticket: Ticket) {
+        let unknown = self.instance_of(registration.epfd).is_none();
+        let other = self.find(registration.epfd, registration.fd).is_some() && self.noted(registration, ticket).is_none();
+        if unknown || other {
+            self.added(registration);
         }
     }
 
@@ -494,9 +553,18 @@ impl Core {
             instance.reach();
             self.unlink((index, interest), instance, (description_index, description));
         } else {
-            // It was there, or the kernel would not have removed it.
-            let _ = self.adopt(epfd);
-            self.totals.unseen_watches.add(1);
+            self.deleted_by_number(instance_index, fd);
+        }
+    }
+
+    /// It was there, or the kernel would not have removed it: under another description that is the same (the number
+    /// was given up, and came back by a dup of what the ledger did not know to be a twin), or unseen.
+    #[cold]
+    #[inline(never)]
+    fn deleted_by_number(&self, instance: u32, fd: i32) {
+        match self.find_by_number(instance, fd) {
+            Some(index) => self.remove(index),
+            None => self.totals.unseen_watches.add(1),
         }
     }
 
@@ -593,11 +661,35 @@ impl Core {
         }
     }
 
-    /// The instance of a descriptor that is an epoll, and whether it came up before in this comparison.
-    pub fn meet(&self, epfd: i32) -> Option<(u32, bool)> {
-        let index = self.adopt(epfd)?;
-        let seen = self.instances.get(index)?.seen.swap(1, Ordering::Relaxed) != 0;
-        Some((index, seen))
+    /// A descriptor is an epoll, says the kernel.
+    pub fn meet(&self, epfd: i32) {
+        match self.adopt(epfd).and_then(|index| self.instances.get(index)) {
+            Some(instance) => instance.seen.store(1, Ordering::Relaxed),
+            None => self.totals.lost.add(1),
+        }
+    }
+
+    /// All epolls have been met: instances that were not among them are not open any more.
+    pub fn end_meeting(&self) {
+        let unmet = |instance: &Instance| instance.seen.load(Ordering::Relaxed) == 0;
+        for fd in 0..=self.descriptors.highest() {
+            if self.instances.get(self.descriptors.get(fd).instance()).is_some_and(unmet) {
+                self.heal(fd);
+            }
+        }
+        for (index, instance) in self.live_instances() {
+            if unmet(instance) {
+                // Held only by a count of descriptors that were closed out of sight.
+                self.end_instance(index);
+                self.totals.healed.add(1);
+            }
+        }
+    }
+
+    /// The instance of a descriptor, the first time that it is asked for.
+    pub fn first_turn(&self, epfd: i32) -> Option<u32> {
+        let instance = self.instance_of(epfd)?;
+        (instance.seen.swap(2, Ordering::Relaxed) == 1).then_some(self.descriptors.get(epfd).instance())
     }
 
     /// Compares one instance with the kernel's list of it: the `tfd`s, one a registered interest. Uses `kernel` as its notepad.
@@ -608,7 +700,7 @@ impl Core {
         index: u32,
         kernel: &mut [i32],
         is_open: impl Fn(i32) -> bool,
-        is_under_way: impl Fn(Ticket) -> bool,
+        is_under_way: impl Fn(u32) -> bool,
     ) {
         // First the plain cases: the descriptor still refers to what is watched.
         let mut open = 0;
@@ -626,22 +718,25 @@ impl Core {
         }
         let Some(unmatched) = kernel.get_mut(..open) else { return };
         unmatched.sort_unstable();
-        // Then what the ledger holds beyond them: alive under a number that is gone, or gone.
-        let mut at = self.instances.get(index).map_or(0, |instance| instance.first.get());
-        for _ in 0..self.interests.end() {
-            let Some(interest) = self.interests.get(at) else { break };
-            let next = interest.next.get();
-            if interest.has(Interest::SEEN) {
-                interest.lower(Interest::SEEN);
-            } else if !is_under_way(Ticket { interest: at, serial: interest.serial.get() })
-                && !take(unmatched, interest.fd.get())
-            {
-                if !interest.has(Interest::DOUBTFUL) {
-                    self.totals.healed.add(1);
+        // Then what the ledger holds beyond them: alive under a number that is gone, or gone. Of two that had the
+        // same number, the one that is not in doubt is the one that lives.
+        for doubtful in [false, true] {
+            let mut at = self.instances.get(index).map_or(0, |instance| instance.first.get());
+            for _ in 0..self.interests.end() {
+                let Some(interest) = self.interests.get(at) else { break };
+                let next = interest.next.get();
+                if interest.has(Interest::DOUBTFUL) != doubtful {
+                    // The other pass's.
+                } else if interest.has(Interest::SEEN) {
+                    interest.lower(Interest::SEEN);
+                } else if !is_under_way(interest.serial.get()) && !take(unmatched, interest.fd.get()) {
+                    if !doubtful {
+                        self.totals.healed.add(1);
+                    }
+                    self.vanish(at);
                 }
-                self.vanish(at);
+                at = next;
             }
-            at = next;
         }
         // What remains is the kernel's alone.
         for &fd in unmatched.iter().filter(|fd| **fd >= 0) {
@@ -652,23 +747,13 @@ impl Core {
                 // A ghost: its number is closed, something else keeps the description.
                 self.instances.get(index).zip(self.new_description(0)).and_then(|(instance, description)| {
                     description.1.epoch.set(description.1.epoch.get() | 1);
-                    self.insert_into((index, instance), description, &registration, Interest::DOUBTFUL)
+                    self.insert_into((index, instance), description, &registration, 0, Interest::DOUBTFUL)
                 })
             };
             if inserted.is_none() {
                 self.totals.lost.add(1);
             }
             self.totals.unseen_watches.add(1);
-        }
-    }
-
-    /// Ends a comparison: descriptors of instances that did not come up are not open any more.
-    pub fn end_comparison(&self) {
-        for fd in 0..=self.descriptors.highest() {
-            let instance = self.instances.get(self.descriptors.get(fd).instance());
-            if instance.is_some_and(|instance| instance.seen.load(Ordering::Relaxed) == 0) {
-                self.heal(fd);
-            }
         }
     }
 

@@ -15,8 +15,9 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, compiler_fence};
 
 /// How often a loser looks again before it leaves a note: about a microsecond.
 const PATIENCE: u32 = 100;
-/// Notes that fit.
-const NOTES: usize = 1024;
+/// Notes that fit: what other threads may do while the holder waits some tens of milliseconds for a processor.
+/// (Zero memory: only what was ever used is backed by pages.)
+const NOTES: usize = 1 << 16;
 
 pub struct Gate<N: 'static> {
     /// The holder's token; 0: free.
@@ -111,6 +112,11 @@ impl<N: Copy + Send + 'static> Gate<N> {
     #[inline(always)]
     pub fn is_quiet(&self) -> bool {
         self.head.load(Ordering::Relaxed) == self.tail.load(Ordering::Relaxed)
+    }
+
+    /// Whether a quarter of the room is taken.
+    pub fn is_crowded(&self) -> bool {
+        self.tail.load(Ordering::Relaxed).wrapping_sub(self.head.load(Ordering::Relaxed)) > NOTES / 4
     }
 
     /// False: no room.

@@ -13,9 +13,9 @@ mod pool;
 mod reconcile;
 pub mod records;
 
-use ::core::sync::atomic::Ordering;
+use ::core::sync::atomic::{AtomicU32, Ordering};
 
-use self::core::{Core, Creation, Registration, Ticket};
+use self::core::{Core, Creation, QUEUED, Registration, Ticket};
 use self::counters::WaitEnd;
 use self::gate::Gate;
 use crate::{process, sys, thread};
@@ -30,10 +30,13 @@ static GATE: Gate<Change> = Gate::new();
 enum Change {
     Created { fd: i32, creation: Creation },
     Adopted { fd: i32 },
+    /// An interest is about to be added; the serial number is promised to its record.
+    Adding(Registration, u32),
+    Confirmed(Registration, Ticket),
     Added(Registration),
     Found(Registration),
-    Existed(Ticket),
-    Undone(Ticket),
+    Existed(Registration, Ticket),
+    Undone(Registration, Ticket),
     Deleted { epfd: i32, fd: i32 },
     Closed { fd: i32 },
     ClosedRange { first: i32, last: i32 },
@@ -46,10 +49,12 @@ fn apply(change: Change) {
     match change {
         Change::Created { fd, creation } => CORE.created(fd, creation),
         Change::Adopted { fd } => drop(CORE.adopt(fd)),
+        Change::Adding(registration, serial) => drop(CORE.reserve_as(&registration, serial)),
+        Change::Confirmed(registration, ticket) => CORE.confirmed(&registration, ticket),
         Change::Added(registration) => CORE.added(&registration),
         Change::Found(registration) => CORE.found(&registration),
-        Change::Existed(ticket) => CORE.existed(ticket),
-        Change::Undone(ticket) => CORE.undo(ticket),
+        Change::Existed(registration, ticket) => CORE.existed(&registration, ticket),
+        Change::Undone(registration, ticket) => CORE.undo(&registration, ticket),
         Change::Deleted { epfd, fd } => CORE.deleted(epfd, fd),
         Change::Closed { fd } => CORE.closed(fd),
         Change::ClosedRange { first, last } => CORE.closed_range(first, last),
@@ -73,10 +78,12 @@ fn change(change: Change) {
 #[cold]
 #[inline(never)]
 fn queue(change: Change, token: usize) {
+    if GATE.is_crowded() {
+        // The holder waits for a processor: let it have this one. (The only other way would be to lose changes.)
+        sys::yield_now();
+    }
     if !GATE.leave_note(change) {
-        if GATE.holder() == token {
-            // A thousand notes by the holder itself: it was jumped out of (siglongjmp) and will never leave.
-            GATE.seize(token);
+        if enter_or_seize(token) {
             leave(token);
         }
         if !GATE.leave_note(change) {
@@ -87,6 +94,21 @@ fn queue(change: Change, token: usize) {
     if GATE.enter(token) {
         leave(token);
     }
+}
+
+/// Enters the gate, also past a holder that will never leave it: this thread itself, whose frame was jumped out of
+/// (siglongjmp), or a thread that ended inside (pthread_exit in a signal handler).
+fn enter_or_seize(token: usize) -> bool {
+    if GATE.enter(token) {
+        return true;
+    }
+    let holder = GATE.holder();
+    if holder != token && (holder == 0 || !thread::is_gone(holder)) {
+        return false;
+    }
+    GATE.seize(token);
+    CORE.totals.lost.add(1);
+    true
 }
 
 /// Empties the queue and leaves the gate. A note that came between the two is looked for again.
@@ -138,34 +160,51 @@ pub fn created(fd: i32, creation: Creation) {
 /// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
 /// events and closes the descriptor comes second in the ledger too.
 #[inline(always)]
-pub fn adding(registration: &Registration) -> Option<Ticket> {
+pub fn adding(registration: &Registration) -> Ticket {
     let token = thread::token();
-    if !GATE.is_quiet() || !GATE.enter(token) {
-        return None;
+    if GATE.is_quiet() && GATE.enter(token) {
+        CORE.totals.version.add(1);
+        let ticket = CORE.reserve(registration);
+        leave(token);
+        ticket
+    } else {
+        adding_later(registration, token)
     }
-    CORE.totals.version.add(1);
-    let ticket = CORE.reserve(registration);
-    leave(token);
-    ticket
 }
 
-/// After it, if it succeeded and had not been noted before.
 #[cold]
 #[inline(never)]
-pub fn added_late(registration: &Registration) {
-    change(Change::Added(*registration));
+fn adding_later(registration: &Registration, token: usize) -> Ticket {
+    static PROMISED: AtomicU32 = AtomicU32::new(0);
+    // Relaxed: only that no two are the same matters.
+    let serial = PROMISED.fetch_add(1, Ordering::Relaxed) | QUEUED;
+    queue(Change::Adding(*registration, serial), token);
+    Ticket::Queued { serial }
+}
+
+/// After it, if it succeeded and the record was not made at once.
+#[cold]
+#[inline(never)]
+pub fn added_late(registration: &Registration, ticket: Ticket) {
+    if matches!(ticket, Ticket::Queued { .. }) {
+        change(Change::Confirmed(*registration, ticket));
+    } else if CORE.instance_of(registration.epfd).is_some() || process::is_own() {
+        change(Change::Added(*registration));
+    }
 }
 
 /// After it, if it failed.
 #[cold]
-pub fn not_added(registration: &Registration, ticket: Option<Ticket>, error: i32) {
+pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
     match (ticket, error) {
-        (Some(ticket), libc::EEXIST) => change(Change::Existed(ticket)),
-        (Some(ticket), _) => change(Change::Undone(ticket)),
-        (None, libc::EEXIST) if CORE.find(registration.epfd, registration.fd).is_none() => {
-            change(Change::Found(*registration));
+        (Ticket::None, libc::EEXIST) if CORE.find(registration.epfd, registration.fd).is_none() => {
+            if process::is_own() {
+                change(Change::Found(*registration));
+            }
         }
-        _ => {}
+        (Ticket::None, _) => {}
+        (ticket, libc::EEXIST) => change(Change::Existed(*registration, ticket)),
+        (ticket, _) => change(Change::Undone(*registration, ticket)),
     }
     if error == libc::EBADF {
         look_for_dead(registration.epfd, registration.fd);
@@ -175,6 +214,9 @@ pub fn not_added(registration: &Registration, ticket: Option<Ticket>, error: i32
 /// An `EPOLL_CTL_DEL` succeeded.
 #[inline(always)]
 pub fn deleted(epfd: i32, fd: i32) {
+    if CORE.instance_of(epfd).is_none() && !process::is_own() {
+        return;
+    }
     let token = thread::token();
     if GATE.is_quiet() && GATE.enter(token) {
         CORE.totals.version.add(1);
@@ -252,10 +294,8 @@ pub fn closing(fd: i32) {
 #[cold]
 #[inline(never)]
 fn closing_known(fd: i32) {
-    if !CORE.descriptors.get(fd).is_known() && GATE.is_quiet() {
-        // A dup of something that no epoll knows: the mark ends with the number.
-        CORE.descriptors.set(fd, descriptors::Slot::UNKNOWN);
-    } else if process::is_own() {
+    // A mere mark that the number was dupped is looked at too: in a vfork child it is the parent's.
+    if process::is_own() {
         change(Change::Closed { fd });
     }
 }

@@ -6,8 +6,7 @@
 
 use ::core::sync::atomic::Ordering;
 
-use super::core::Ticket;
-use super::{CORE, GATE, empty_queue, leave};
+use super::{CORE, empty_queue, enter_or_seize, leave};
 use crate::buffer::Buffer;
 use crate::procfs;
 use crate::{process, sys, thread};
@@ -34,7 +33,8 @@ pub fn reconcile() -> bool {
             return false;
         }
         let token = thread::token();
-        if !GATE.enter(token) {
+        if !enter_or_seize(token) {
+            sys::yield_now();
             continue;
         }
         empty_queue();
@@ -61,39 +61,38 @@ fn read_kernel(lines: &mut Buffer<Line>) -> bool {
     listed && complete
 }
 
-fn compare(mut lines: &[Line], watched: &mut Buffer<i32>) {
-    let pid = process::pid();
+fn compare(lines: &[Line], watched: &mut Buffer<i32>) {
     CORE.begin_comparison();
-    let all = lines;
-    while let Some((head, rest)) = lines.split_first() {
-        let count = rest.iter().position(|line| line.is_head).unwrap_or(rest.len());
-        let (interests, after) = rest.split_at(count);
-        lines = after;
-        // An epoll that the ledger does not know may be a second descriptor of one that it knows.
-        if CORE.instance_of(head.fd).is_none()
-            && let Some(twin) = all.iter().filter(|line| line.is_head && line.fd != head.fd).find(|line| {
-                CORE.instance_of(line.fd).is_some() && sys::same_description(pid, head.fd, line.fd) == Ok(true)
+    let heads = || lines.iter().filter(|line| line.is_head).map(|line| line.fd);
+    for epfd in heads() {
+        // An epoll that the ledger does not know may be one more descriptor of one that it knows.
+        if CORE.instance_of(epfd).is_none()
+            && let Some(twin) = heads().find(|other| {
+                *other != epfd
+                    && CORE.instance_of(*other).is_some()
+                    && sys::same_description(process::pid(), epfd, *other) == Ok(true)
             })
         {
-            CORE.duplicated(twin.fd, head.fd);
+            CORE.duplicated(twin, epfd);
             CORE.totals.healed.add(1);
         }
-        let Some((index, seen)) = CORE.meet(head.fd) else {
-            CORE.totals.lost.add(1);
-            continue;
-        };
-        if seen {
-            continue;
-        }
+        CORE.meet(epfd);
+    }
+    CORE.end_meeting();
+    let mut rest = lines;
+    while let Some((head, after)) = rest.split_first() {
+        let count = after.iter().position(|line| line.is_head).unwrap_or(after.len());
+        let (interests, next) = after.split_at(count);
+        rest = next;
+        let Some(index) = CORE.first_turn(head.fd) else { continue };
         watched.clear();
         if interests.iter().all(|line| watched.push(line.fd)) {
             CORE.compare(head.fd, index, watched.as_mut_slice(), sys::is_open, is_under_way);
         }
     }
-    CORE.end_comparison();
 }
 
-/// Whether a thread has noted an interest and not yet heard the kernel's answer.
-fn is_under_way(ticket: Ticket) -> bool {
-    thread::all().any(|block| block.adding.load(Ordering::Relaxed) == Ticket::to_word(Some(ticket)))
+/// Whether a thread has noted an interest, of this serial number, and not yet heard the kernel's answer.
+fn is_under_way(serial: u32) -> bool {
+    serial != 0 && thread::all().any(|block| block.adding.load(Ordering::Relaxed) as u32 == serial)
 }

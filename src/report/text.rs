@@ -256,7 +256,8 @@ fn waits(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         write!(out, " {name} {}", Grouped(count))?;
     }
     writeln!(out)?;
-    let rows: [(&str, Distribution, fn(u64) -> Scaled); 3] = [
+    type Row = (&'static str, Distribution, fn(u64) -> Scaled);
+    let rows: [Row; 3] = [
         ("blocked in a wait", facts.sums.blocked(None), Scaled::time),
         ("work between two", facts.sums.work(), Scaled::time),
         ("events in a batch", facts.sums.batch(), |value| Scaled::new(value, &[(1, "")])),
