@@ -103,7 +103,7 @@ pub unsafe extern "C" fn epollshim_stats(size: usize, out: *mut epollshim_stats)
     if let Err(error) = usable(size, out.is_null()) {
         return error;
     }
-    let reconciled = report::undisturbed(ledger::reconcile);
+    let reconciled = report::undisturbed(ledger::reconcile) == Some(true);
     let totals = &ledger::view().totals;
     let sums = Sums;
     let calls = |call| sums.calls(&[call]);

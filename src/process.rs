@@ -23,8 +23,10 @@ struct Page {
 
 /// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the mapping is filled in before.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
-/// CLOCK_REALTIME when the first process of this memory's line of forks was loaded: not wiped.
-static FAMILY_BEGAN: AtomicU64 = AtomicU64::new(0);
+/// A word that all processes share which descend from one another by fork: whether one has written a report.
+static FAMILY: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
+/// CLOCK_REALTIME when the library was loaded: not wiped.
+static LOADED_UNIX: AtomicU64 = AtomicU64::new(0);
 /// CLOCK_MONOTONIC at the same moment.
 static LOADED: AtomicU64 = AtomicU64::new(0);
 
@@ -51,7 +53,7 @@ pub fn prepare() -> bool {
     page.owner.store(sys::getpid() as u32, Ordering::Relaxed);
     note_load();
     page.began.store(LOADED.load(Ordering::Relaxed), Ordering::Relaxed);
-    page.began_unix.store(family_began_unix(), Ordering::Relaxed);
+    page.began_unix.store(LOADED_UNIX.load(Ordering::Relaxed), Ordering::Relaxed);
     if PAGE.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
         // SAFETY: another thread was first; nobody has seen this one.
         unsafe { sys::unmap(start, bytes) };
@@ -59,11 +61,29 @@ pub fn prepare() -> bool {
     true
 }
 
-/// Notes when the library was loaded; the page is mapped only when something is counted.
+/// Notes when the library was loaded; the page is mapped only when something is counted. What the family shares is
+/// mapped before anybody can fork.
 pub fn note_load() {
-    if FAMILY_BEGAN.load(Ordering::Relaxed) == 0 {
+    if LOADED_UNIX.load(Ordering::Relaxed) == 0 {
         LOADED.store(clock::monotonic(), Ordering::Relaxed);
-        FAMILY_BEGAN.store(clock::realtime(), Ordering::Relaxed);
+        LOADED_UNIX.store(clock::realtime(), Ordering::Relaxed);
+        if let Ok(start) = sys::map_shared(4096) {
+            FAMILY.store(start.cast(), Ordering::Release);
+        }
+    }
+}
+
+/// Whether this process, or one that it descends from by fork, or a descendant, has written a report to a file.
+pub fn family_has_written() -> bool {
+    // SAFETY: null, or the shared mapping, which nobody unmaps and which begins as zero.
+    unsafe { FAMILY.load(Ordering::Acquire).as_ref() }.is_some_and(|written| written.load(Ordering::Acquire) != 0)
+}
+
+/// Called with the file's lock held. Release and Acquire besides: the lock may not have been to be had.
+pub fn note_family_has_written() {
+    // SAFETY: as above.
+    if let Some(written) = unsafe { FAMILY.load(Ordering::Acquire).as_ref() } {
+        written.store(1, Ordering::Release);
     }
 }
 
@@ -113,9 +133,4 @@ pub fn began() -> u64 {
 /// CLOCK_REALTIME when this process began, nanoseconds since 1970.
 pub fn began_unix() -> u64 {
     page().map_or(0, |page| page.began_unix.load(Ordering::Relaxed))
-}
-
-/// CLOCK_REALTIME when the first of the processes that descend from one another by fork was loaded.
-pub fn family_began_unix() -> u64 {
-    FAMILY_BEGAN.load(Ordering::Relaxed)
 }

@@ -69,7 +69,8 @@ pub fn read_file(path: &CStr, into: &mut Buffer<u8>) -> bool {
     complete
 }
 
-fn read_to_end(fd: i32, into: &mut Buffer<u8>) -> bool {
+/// What is left to read of a descriptor. False: not readable, or no memory.
+pub fn read_to_end(fd: i32, into: &mut Buffer<u8>) -> bool {
     loop {
         let Some(room) = into.room(32 * 1024) else { return false };
         match sys::read(fd, room) {

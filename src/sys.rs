@@ -109,6 +109,14 @@ pub fn map(bytes: usize) -> Result<*mut u8> {
     unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
 }
 
+/// Fresh zeroed memory that the children of forks share.
+pub fn map_shared(bytes: usize) -> Result<*mut u8> {
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: as for `map`.
+    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
+}
+
 /// Grows a mapping made by [`map`]; it may move.
 ///
 /// # Safety
@@ -177,18 +185,36 @@ pub fn status(fd: i32) -> Result<libc::stat> {
     }
 }
 
+/// Tries to take the only lock of a file (flock(2)); it ends with the descriptor.
+pub fn lock(fd: i32) -> bool {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_flock, fd, libc::LOCK_EX | libc::LOCK_NB) }.is_ok()
+}
+
+/// Sleeps, unless a signal comes.
+pub fn sleep(nanoseconds: i64) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    // SAFETY: one timespec is read; the rest is not wanted.
+    let _ = unsafe { syscall!(SYS_nanosleep, &raw const time, core::ptr::null::<u8>()) };
+}
+
 pub fn truncate(fd: i32) -> Result<()> {
     // SAFETY: takes no pointer.
     unsafe { syscall!(SYS_ftruncate, fd, 0) }.map(drop)
 }
 
-/// Whether the effective user may execute a file.
+/// Whether a path is a regular file that the user may execute.
 ///
 /// # Safety
-/// `path` must point to a zero-terminated string, or be null (then: EFAULT).
-pub unsafe fn may_execute(directory: i32, path: *const libc::c_char) -> Result<()> {
-    // SAFETY: by this function's contract. Plain access(2) semantics: the real user's, which here are the same.
-    unsafe { syscall!(SYS_faccessat, directory, path, libc::X_OK) }.map(drop)
+/// `path` must point to a zero-terminated string, or be null (then: no).
+pub unsafe fn may_execute(directory: i32, path: *const libc::c_char) -> bool {
+    let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: by this function's contract; all-zero is a valid struct stat.
+    unsafe {
+        syscall!(SYS_faccessat, directory, path, libc::X_OK).is_ok()
+            && syscall!(SYS_newfstatat, directory, path, status.as_mut_ptr(), 0).is_ok()
+            && status.assume_init().st_mode & libc::S_IFMT == libc::S_IFREG
+    }
 }
 
 /// Waits up to `milliseconds` until a descriptor takes writes. Ok(false): it does not.

@@ -1,5 +1,7 @@
 //! The committed header is what cbindgen makes of src/capi.rs.
 
+#![allow(clippy::expect_used)]
+
 mod common;
 
 #[test]

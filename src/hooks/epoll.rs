@@ -146,7 +146,7 @@ fn note_failed_ctl(block: &Block, frame: &Frame, op: c_int) {
 // ---- epoll_wait(epfd, events, maxevents, timeout) and its relatives ----
 
 pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
-    begin_wait(frame, frame.int(3) != 0);
+    begin_wait(Call::Wait, frame, frame.int(3) != 0);
     real::EPOLL_WAIT.address()
 }
 
@@ -155,7 +155,7 @@ pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
 }
 
 pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
-    begin_wait(frame, frame.int(3) != 0);
+    begin_wait(Call::Pwait, frame, frame.int(3) != 0);
     real::EPOLL_PWAIT.address()
 }
 
@@ -165,7 +165,7 @@ pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
 
 /// A timeout may point to zero, but only the kernel may look: the address may be bad, which is EFAULT.
 pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
-    begin_wait(frame, true);
+    begin_wait(Call::Pwait2, frame, true);
     real::EPOLL_PWAIT2.address()
 }
 
@@ -173,22 +173,26 @@ pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize 
     end_wait(Call::Pwait2, frame, count)
 }
 
-/// Only a wait that can block is timed: `state` is when it began, or 0.
+/// Only a wait that can block is timed: `state` is when it began, or 0. It is counted as it begins, since it may never
+/// come back: cancelled, or left by siglongjmp.
 #[inline(always)]
-fn begin_wait(frame: &mut Frame, can_block: bool) {
+fn begin_wait(call: Call, frame: &mut Frame, can_block: bool) {
     frame.state = 0;
     if can_block {
-        begin_timed_wait(frame);
+        begin_timed_wait(call, frame);
     }
 }
 
 #[inline(never)]
-fn begin_timed_wait(frame: &mut Frame) {
+fn begin_timed_wait(call: Call, frame: &mut Frame) {
     let Some(block) = thread::block() else { return };
+    let counters = &block.counters;
+    counters.call(call).calls.bump();
     let start = clock::monotonic();
-    let last = block.counters.last_wait_end.load(Ordering::Relaxed);
+    let last = counters.last_wait_end.load(Ordering::Relaxed);
     if last != 0 {
-        block.counters.work.record(start.saturating_sub(last));
+        counters.work.record(start.saturating_sub(last));
+        counters.last_wait_end.store(0, Ordering::Relaxed);
     }
     frame.state = start;
 }
@@ -198,17 +202,16 @@ fn end_wait(call: Call, frame: &Frame, count: isize) -> isize {
     let Some(block) = thread::block() else { return count };
     let counters = &block.counters;
     if frame.state == 0 {
+        counters.call(call).calls.bump();
         counters.last_wait_end.store(0, Ordering::Relaxed);
     } else {
         end_timed_wait(block, call, frame.state);
     }
     let owner = core::ptr::from_ref(block) as usize;
     if count == 0 {
-        counters.call(call).calls.bump();
         counters.empty.bump();
         ledger::waited(frame.int(0), WaitEnd::Empty, owner);
     } else if count > 0 {
-        counters.call(call).calls.bump();
         let full = count as c_int == frame.int(2);
         if full {
             counters.full.bump();
@@ -239,7 +242,7 @@ fn end_timed_wait(block: &Block, call: Call, start: u64) {
 #[inline(never)]
 fn note_failed_wait(block: &'static Block, call: Call, epfd: c_int, owner: usize) {
     let error = sys::errno();
-    block.counters.failed(call, error);
+    block.counters.error(call, error);
     ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner);
     if error == libc::EBADF {
         ledger::waited_on_bad(epfd);

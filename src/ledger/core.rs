@@ -161,15 +161,35 @@ impl Core {
         self.find_among(description, instance, fd)
     }
 
+    /// Searches the shorter of two lists, by walking both at once: the interests in the description, and those of
+    /// the instance. (An eventfd may be in the lists of thousands of instances; most descriptors are in one.)
     #[inline(always)]
     fn find_among(&self, description: &Description, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
-        let mut index = description.interests.get();
+        let index = description.interests.get();
+        let first = self.interests.get(index)?;
+        if first.instance.get() == instance && first.fd.get() == fd {
+            return Some((index, first));
+        }
+        self.find_further(first, instance, fd)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_further(&self, first: &Interest, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
+        let description = first.description.get();
+        let mut by_description = first.sibling.get();
+        let mut by_instance = self.instances.get(instance)?.first.get();
         for _ in 0..self.interests.end() {
-            let interest = self.interests.get(index)?;
+            let interest = self.interests.get(by_description)?;
             if interest.instance.get() == instance && interest.fd.get() == fd {
-                return Some((index, interest));
+                return Some((by_description, interest));
             }
-            index = interest.sibling.get();
+            by_description = interest.sibling.get();
+            let interest = self.interests.get(by_instance)?;
+            if interest.description.get() == description && interest.fd.get() == fd {
+                return Some((by_instance, interest));
+            }
+            by_instance = interest.next.get();
         }
         None
     }
@@ -511,7 +531,8 @@ impl Core {
     /// An ADD succeeded about which a note was left in the queue.
     pub fn confirmed(&self, registration: &Registration, ticket: Ticket) {
         let unknown = self.instance_of(registration.epfd).is_none();
-        let other = self.find(registration.epfd, registration.fd).is_some() && self.noted(registration, ticket).is_none();
+        let other =
+            self.find(registration.epfd, registration.fd).is_some() && self.noted(registration, ticket).is_none();
         if unknown || other {
             self.added(registration);
         }

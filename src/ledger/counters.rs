@@ -134,8 +134,13 @@ impl Counters {
     /// A call that failed: counted, and its errno as the real function left it.
     #[cold]
     pub fn failed(&self, call: Call, error: i32) {
+        self.call(call).calls.bump();
+        self.error(call, error);
+    }
+
+    /// The failure of a call that was counted when it began.
+    pub fn error(&self, call: Call, error: i32) {
         let counters = self.call(call);
-        counters.calls.bump();
         let index = usize::try_from(error).unwrap_or(0);
         if let Some(counter) = counters.errors.get(index).or(counters.errors.first()) {
             counter.bump();

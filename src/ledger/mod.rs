@@ -28,8 +28,13 @@ static GATE: Gate<Change> = Gate::new();
 /// A change of the ledger, as it waits in the gate's queue when the gate is taken.
 #[derive(Clone, Copy)]
 enum Change {
-    Created { fd: i32, creation: Creation },
-    Adopted { fd: i32 },
+    Created {
+        fd: i32,
+        creation: Creation,
+    },
+    Adopted {
+        fd: i32,
+    },
     /// An interest is about to be added; the serial number is promised to its record.
     Adding(Registration, u32),
     Confirmed(Registration, Ticket),
@@ -37,11 +42,24 @@ enum Change {
     Found(Registration),
     Existed(Registration, Ticket),
     Undone(Registration, Ticket),
-    Deleted { epfd: i32, fd: i32 },
-    Closed { fd: i32 },
-    ClosedRange { first: i32, last: i32 },
-    Duplicated { old: i32, new: i32 },
-    Healed { fd: i32 },
+    Deleted {
+        epfd: i32,
+        fd: i32,
+    },
+    Closed {
+        fd: i32,
+    },
+    ClosedRange {
+        first: i32,
+        last: i32,
+    },
+    Duplicated {
+        old: i32,
+        new: i32,
+    },
+    Healed {
+        fd: i32,
+    },
 }
 
 fn apply(change: Change) {

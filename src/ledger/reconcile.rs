@@ -61,16 +61,27 @@ fn read_kernel(lines: &mut Buffer<Line>) -> bool {
     listed && complete
 }
 
+/// How often the kernel is asked, in one comparison, whether two descriptors are one instance.
+const QUESTIONS: u32 = 20_000;
+
+fn ask(left: &mut u32, fd: i32, other: i32) -> bool {
+    *left = left.saturating_sub(1);
+    *left > 0 && sys::same_description(process::pid(), fd, other) == Ok(true)
+}
+
 fn compare(lines: &[Line], watched: &mut Buffer<i32>) {
     CORE.begin_comparison();
     let heads = || lines.iter().filter(|line| line.is_head).map(|line| line.fd);
-    for epfd in heads() {
-        // An epoll that the ledger does not know may be one more descriptor of one that it knows.
-        if CORE.instance_of(epfd).is_none()
-            && let Some(twin) = heads().find(|other| {
-                *other != epfd
-                    && CORE.instance_of(*other).is_some()
-                    && sys::same_description(process::pid(), epfd, *other) == Ok(true)
+    let mut questions = QUESTIONS;
+    for (place, epfd) in heads().enumerate() {
+        // An epoll that came out of sight may be one more descriptor of one that is known.
+        if CORE.instance_of(epfd).is_none_or(|instance| instance.came_out_of_sight())
+            && let Some(twin) = heads().enumerate().find_map(|(other, twin)| {
+                let index = CORE.descriptors.get(twin).instance();
+                let may_be = index != 0
+                    && index != CORE.descriptors.get(epfd).instance()
+                    && (other < place || CORE.instance_of(epfd).is_none());
+                (may_be && ask(&mut questions, epfd, twin)).then_some(twin)
             })
         {
             CORE.duplicated(twin, epfd);

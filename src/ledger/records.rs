@@ -166,6 +166,11 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Whether nobody saw it made.
+    pub fn came_out_of_sight(&self) -> bool {
+        self.origin.load(Ordering::Relaxed) == Origin::Unseen as u8
+    }
+
     /// Takes the peak before an interest goes, or when it is read.
     #[inline(always)]
     pub fn reach(&self) {

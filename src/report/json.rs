@@ -79,12 +79,8 @@ impl Display for Distribution {
     }
 }
 
-pub fn render(facts: &Facts, into: &mut impl Write) {
-    // Only a want of memory fails; then the end is missing, and no parser takes it for whole.
-    let _ = write(facts, into);
-}
-
-fn write(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+/// Err: there was no memory for all of it.
+pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let totals = &facts.ledger.totals;
     write!(
         out,

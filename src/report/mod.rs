@@ -8,6 +8,7 @@ mod facts;
 mod json;
 mod output;
 mod sites;
+mod stack;
 mod text;
 
 use core::fmt::{self, Write};
@@ -108,7 +109,7 @@ fn is_executable(program: Program) -> bool {
     match program {
         Program::Descriptor(fd) => sys::is_open(fd),
         // SAFETY: the program's own path, zero-terminated as execve(2) wants it.
-        Program::At(directory, path) => unsafe { sys::may_execute(directory, path) }.is_ok(),
+        Program::At(directory, path) => unsafe { sys::may_execute(directory, path) },
         Program::Searched(name) => {
             if name.is_null() {
                 return false;
@@ -117,7 +118,7 @@ fn is_executable(program: Program) -> bool {
             let name = unsafe { core::ffi::CStr::from_ptr(name) };
             if name.to_bytes().contains(&b'/') {
                 // SAFETY: as above.
-                return unsafe { sys::may_execute(libc::AT_FDCWD, name.as_ptr()) }.is_ok();
+                return unsafe { sys::may_execute(libc::AT_FDCWD, name.as_ptr()) };
             }
             is_in_path(name.to_bytes())
         }
@@ -135,37 +136,48 @@ fn is_in_path(name: &[u8]) -> bool {
         }
         file.push(name);
         // SAFETY: a path of our own making, zero-terminated.
-        file.as_c().is_some_and(|file| unsafe { sys::may_execute(libc::AT_FDCWD, file.as_ptr()) }.is_ok())
+        file.as_c().is_some_and(|file| unsafe { sys::may_execute(libc::AT_FDCWD, file.as_ptr()) })
     })
 }
 
 /// Renders the report and writes it to where the options say.
 fn deliver(config: &Config, end: End) {
-    undisturbed(|| {
+    let delivered = undisturbed(|| {
         let mut text = output::Text::new();
-        render(config.format, end, &mut text);
+        if !render(config.format, end, &mut text) {
+            return false;
+        }
         match config.report {
             Destination::None => {}
             Destination::Stderr => output::to_stderr(config, text.as_bytes()),
             Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_bytes()),
         }
+        true
     });
+    if delivered != Some(true) {
+        let mut line = Line::new();
+        let _ = writeln!(line, "epollshim: no memory for the report of process {}; it is lost", sys::getpid());
+        output::to_stderr(config, line.as_bytes());
+    }
 }
 
-fn render(format: Format, end: End, into: &mut output::Text) {
+/// False: not all of it found memory.
+fn render(format: Format, end: End, into: &mut output::Text) -> bool {
     let reconciled = ledger::reconcile();
     let facts = Facts::gather(end, reconciled);
     match format {
         Format::Text => text::render(&facts, into),
         Format::Json => json::render(&facts, into),
     }
+    .is_ok()
 }
 
-/// Runs something that opens descriptors with all signals blocked, and errno kept.
-pub fn undisturbed<T>(work: impl FnOnce() -> T) -> T {
+/// Runs the work of a report: on a stack of its own (the caller's may be a signal handler's, of a few KiB), with
+/// all signals blocked, and errno kept. None: the kernel has no memory for the stack.
+pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
     let errno = sys::errno();
     let quiet = output::Quiet::new();
-    let result = work();
+    let result = stack::on_its_own(work);
     quiet.end();
     sys::set_errno(errno);
     result
@@ -176,9 +188,9 @@ pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = init::config().map_or(Format::Text, |config| config.format);
     undisturbed(|| {
         let mut text = output::Text::new();
-        render(format, End::Running, &mut text);
-        output::write_all(fd, text.as_bytes())
+        if render(format, End::Running, &mut text) { output::write_all(fd, text.as_bytes()) } else { Err(libc::ENOMEM) }
     })
+    .unwrap_or(Err(libc::ENOMEM))
 }
 
 /// One short line on the stack, for messages; what does not fit is cut.

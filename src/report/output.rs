@@ -155,12 +155,17 @@ fn expand(pattern: &CStr) -> Path {
 }
 
 /// Writes a report to a file: a new one, or in place of one that an earlier run left. Processes that descend
-/// from one another by fork and share a name without `%p` append, each its own report.
+/// from one another by fork, and images of one process that follow each other by exec, append: each its own report.
 pub fn to_file(config: &Config, pattern: &CStr, format: Format, bytes: &[u8]) {
     let path = expand(pattern);
     let Some(name) = path.as_c() else { return complain(config, c"(a path too long)", libc::ENAMETOOLONG) };
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_APPEND | libc::O_NONBLOCK;
-    let written = procfs::with_room(|| sys::open(name, flags, 0o600)).and_then(|fd| {
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_APPEND | libc::O_NONBLOCK;
+    let open = || match sys::open(name, flags, 0o600) {
+        // A device or pipe that takes no reading.
+        Err(libc::EACCES) => sys::open(name, flags & !libc::O_RDWR | libc::O_WRONLY, 0o600),
+        opened => opened,
+    };
+    let written = procfs::with_room(open).and_then(|fd| {
         let written = write_to(fd, format, bytes);
         sys::close(fd);
         written
@@ -172,18 +177,41 @@ pub fn to_file(config: &Config, pattern: &CStr, format: Format, bytes: &[u8]) {
 
 fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
     let status = sys::status(fd)?;
-    if status.st_mode & libc::S_IFMT == libc::S_IFREG {
-        if status.st_uid != sys::geteuid() {
-            return Err(libc::EPERM);
-        }
-        let changed = status.st_mtime as u64 * 1_000_000_000 + status.st_mtime_nsec as u64;
-        if status.st_size > 0 && changed < process::family_began_unix() {
-            sys::truncate(fd)?;
-        } else if status.st_size > 0 && format == Format::Text {
-            write_all(fd, b"\n")?;
-        }
+    if status.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return write_all(fd, bytes);
     }
+    if status.st_uid != sys::geteuid() {
+        return Err(libc::EPERM);
+    }
+    // One writer at a time; a lock that is not to be had within a second is done without (appending is atomic).
+    let _ = (0..500).any(|_| {
+        let locked = sys::lock(fd);
+        if !locked {
+            sys::sleep(2_000_000);
+        }
+        locked
+    });
+    let size = sys::status(fd)?.st_size;
+    let ours = process::family_has_written() || (size > 0 && holds_a_report_of_ours(fd, format));
+    if size > 0 && !ours {
+        sys::truncate(fd)?;
+    } else if size > 0 && format == Format::Text {
+        write_all(fd, b"\n")?;
+    }
+    process::note_family_has_written();
     write_all(fd, bytes)
+}
+
+/// Whether a file holds a report of this very process, from before it called exec.
+fn holds_a_report_of_ours(fd: i32, format: Format) -> bool {
+    let mut text: Buffer<u8> = Buffer::new();
+    let mut mark = Line::new();
+    let _ = match format {
+        Format::Json => write!(mark, "\"process\":{{\"pid\":{},", sys::getpid()),
+        Format::Text => write!(mark, " (pid {}), about to exec", sys::getpid()),
+    };
+    let mark = mark.as_bytes();
+    procfs::read_to_end(fd, &mut text) && text.as_slice().windows(mark.len()).any(|part| part == mark)
 }
 
 /// Says on stderr, if that is still what it was, that a report could not be written.

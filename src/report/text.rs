@@ -105,12 +105,8 @@ impl Display for Plain<'_> {
     }
 }
 
-pub fn render(facts: &Facts, into: &mut impl Write) {
-    // Only a want of memory fails; what there was room for is written.
-    let _ = write(facts, into);
-}
-
-fn write(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+/// Err: there was no memory for all of it.
+pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let ended = match facts.end {
         End::Exit => "ended by exit",
         End::UnderscoreExit => "ended by _exit",

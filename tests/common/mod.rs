@@ -11,8 +11,30 @@ pub fn shim() -> PathBuf {
     // target/PROFILE/deps/this_test-HASH
     let profile = test.parent().and_then(Path::parent).expect("target/PROFILE");
     let library = profile.join("libepollshim.so");
-    assert!(library.exists(), "{} is not built", library.display());
+    assert!(library.exists(), "{} is not there: cargo build --release first", library.display());
+    // cargo test does not build a cdylib: an old one would be tested in place of the source.
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).expect("a time");
+    for source in sources(&root().join("src")).chain(sources(&root().join("crates/format/src"))) {
+        assert!(
+            changed(&source) <= changed(&library),
+            "{} is newer than {}: cargo build --release first",
+            source.display(),
+            library.display()
+        );
+    }
     library
+}
+
+fn sources(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).expect("a directory").flatten() {
+            let path = entry.path();
+            if path.is_dir() { open.push(path) } else { found.push(path) }
+        }
+    }
+    found.into_iter()
 }
 
 pub fn root() -> PathBuf {

@@ -1,0 +1,48 @@
+//! A stack for reports: they may be due on a signal handler's stack of a few KiB, or on a thread's smallest.
+
+use core::arch::asm;
+use core::ffi::c_void;
+
+use crate::sys;
+
+/// Room for a report, of which some 30 KiB are used; only what is touched is backed by memory.
+const BYTES: usize = 256 * 1024;
+
+/// Runs `work` on a stack of its own. None: no memory for it. Nothing may unwind out of `work`.
+pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let start = sys::map(BYTES).ok()?;
+    let mut work = Some(work);
+    let mut result = None;
+    let mut task = || result = work.take().map(|work| work());
+    let mut task: &mut dyn FnMut() = &mut task;
+    call_on(start.wrapping_add(BYTES), (&raw mut task).cast());
+    // SAFETY: the mapping made above; the work is done.
+    unsafe { sys::unmap(start, BYTES) };
+    result
+}
+
+/// Runs the task that a pointer to a `&mut dyn FnMut()` names.
+extern "C" fn run(task: *mut c_void) {
+    // SAFETY: `on_its_own` passes just that, and leaves it alone meanwhile.
+    let task = unsafe { &mut *task.cast::<&mut dyn FnMut()>() };
+    task();
+}
+
+/// Calls `run` with another stack, whose upper end (aligned to 16) is given.
+fn call_on(top: *mut u8, task: *mut c_void) {
+    // SAFETY: r12 is kept by the callee (x86-64 psABI) and brings the old stack back; everything else that a call
+    // destroys is declared. The new stack is large enough and unused.
+    unsafe {
+        asm!(
+            "mov r12, rsp",
+            "mov rsp, {top}",
+            "call {run}",
+            "mov rsp, r12",
+            top = in(reg) top,
+            run = sym run,
+            in("rdi") task,
+            out("r12") _,
+            clobber_abi("C"),
+        );
+    }
+}
