@@ -13,8 +13,8 @@
  *
  * Shown for each path: minimum and median of nanoseconds a call; what the shim takes beyond the forwarder, by the
  * minima of each process and by the pairs within the rounds (the median of each), both held against the bound of
- * SPEC.md section 10; and the floor, which is the same (the smaller of the two) for the looker: the forwarder again, but that
- * results return through it (see forwarder.c).
+ * SPEC.md section 10; and the floor, which is the same (the smaller of the two) for the looker: the forwarder again,
+ * but that results return through it (see forwarder.c).
  *
  * The cross-check runs this program once a variant with LD_PRELOAD, in turn, and takes the functions as any program
  * does. Each process has its own luck with addresses, and no rounds to pair: good to a few nanoseconds, so that no
@@ -223,6 +223,7 @@ static const struct path {
     {"epoll_wait 1 s, ready", CLOCKS, 300, 1, NULL, wait_blocking, NULL, false},
     {"epoll_pwait2 1 s", CLOCKS, 300, 1, NULL, pwait2_blocking, NULL, false},
     {"close, unknown", 3, 250, 1, make_unknown, close_made, NULL, true},
+    {"close, unknown's dup", 3, 250, 1, dup_unknown, close_made, NULL, false},
     {"syscall(close), unkn.", 3, 250, 1, make_unknown, raw_close_made, NULL, false},
     {"dup, unknown", 3, 250, 1, NULL, dup_unknown, close_made_bare, true},
     {"fcntl DUPFD, unknown", 3, 250, 1, NULL, fcntl_dup_unknown, close_made_bare, false},

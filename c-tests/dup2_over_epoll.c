@@ -91,6 +91,45 @@ static void an_interest_outlives_its_number(void) {
     LEDGER_AGREES();
 }
 
+/* dup2 of what an instance watches onto the last descriptor of that instance. */
+static void the_watched_over_its_watcher(void) {
+    int epfd = WORKS(epoll_create1(0)), fd = eventfd_with(1);
+    GIVES(add(epfd, fd, EPOLLIN), 0);
+    GIVES(dup2(fd, epfd), epfd);
+    LEDGER_KNOWS();
+    int second = WORKS(epoll_create1(0)), third = WORKS(epoll_create1(0));
+    GIVES(add(second, epfd, EPOLLIN), 0);
+    GIVES(add(third, fd, EPOLLIN), 0);
+    LEDGER_KNOWS();
+    GIVES(close(epfd), 0);
+    GIVES(events_of(second, 0), EPOLLIN);
+    LEDGER_AGREES();
+    GIVES(close(fd), 0);
+    GIVES(events_of(second, 0), 0);
+    LEDGER_AGREES();
+    GIVES(close(second), 0);
+    GIVES(close(third), 0);
+    LEDGER_AGREES();
+}
+
+/* A descriptor dupped before anybody watched it, and brought back to its number: the kernel knows it again. */
+static void a_twin_comes_back(void) {
+    int epfd = epoll_create1(0), fd = eventfd_with(1), twin = dup(fd), again = dup(fd);
+    for (int op = 0; op < 3; op++) {
+        GIVES(add(epfd, fd, EPOLLIN), 0);
+        GIVES(close(fd), 0);
+        GIVES(dup2(op == 1 ? again : twin, fd), fd);
+        struct epoll_event event = interest(EPOLLIN, 3);
+        if (op == 0) GIVES(epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event), 0);
+        if (op == 1) FAILS(epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event), EEXIST);
+        LEDGER_AGREES();
+        GIVES(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL), 0);
+        LEDGER_AGREES();
+    }
+    close(fd), close(twin), close(again), close(epfd);
+    LEDGER_AGREES();
+}
+
 static void nested_instances(void) {
     int outer = epoll_create1(0), inner = epoll_create1(0), fd = eventfd_with(1);
     GIVES(add(outer, inner, EPOLLIN), 0);
@@ -141,6 +180,8 @@ int main(void) {
     a_marker_over_an_instance();
     a_marker_over_a_watched_descriptor();
     an_interest_outlives_its_number();
+    the_watched_over_its_watcher();
+    a_twin_comes_back();
     nested_instances();
     closed_behind_the_shim();
     return verdict();

@@ -68,6 +68,19 @@ int main(void) {
         FAILS(add(epfd, fd, EPOLLIN), EEXIST);
         EQUAL(fcntl(twin, F_GETFD), 0);
     }
+    /* What a child removes from the shared instance is gone for the parent, whose descriptors are what they were. */
+    int inner = WORKS(epoll_create1(0)), inner_copy = WORKS(dup(inner));
+    GIVES(add(epfd, inner, EPOLLIN), 0);
+    pid_t remover = fork();
+    if (remover == 0) _exit(epoll_ctl(epfd, EPOLL_CTL_DEL, inner, NULL));
+    EQUAL(status_of(remover), 0);
+    FAILS(epoll_ctl(epfd, EPOLL_CTL_DEL, inner, NULL), ENOENT);
+    GIVES(add(inner, fd, EPOLLIN), 0);
+    LEDGER_AGREES();
+    GIVES(add(epfd, inner, EPOLLIN), 0);
+    GIVES(close(inner), 0);
+    GIVES(close(inner_copy), 0);
+    LEDGER_AGREES();
     /* An event of the child's making; and an interest that outlives its descriptor because a child still holds it. */
     int ends_of[2];
     struct epoll_event got[3];

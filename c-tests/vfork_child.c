@@ -37,9 +37,40 @@ static void *thread_of(void *unused) {
     return unused;
 }
 
+/* A descriptor that was dupped before any epoll knew it: the child's closes must not make that forgotten. */
+static void dups_are_remembered(void) {
+    int instance = epoll_create1(0), event = eventfd(1, 0), twin = dup(event);
+    EQUAL(status_of(child_that(0)), 40);
+    GIVES(add(instance, event, EPOLLIN), 0);
+    GIVES(close(event), 0);
+    GIVES(events_of(instance, 0), EPOLLIN);
+    LEDGER_KNOWS();
+    GIVES(close(twin), 0);
+    GIVES(events_of(instance, 0), 0);
+    GIVES(close(instance), 0);
+    LEDGER_AGREES();
+}
+
+/* A forked child that has done nothing yet lends its memory at once: it is its own all the same. */
+static void a_fresh_child_lends_its_memory(void) {
+    pid_t fresh = fork();
+    if (fresh == 0) {
+        EQUAL(status_of(child_that(0)), 40);
+        EQUAL(status_of(child_that(1)), 0);
+        parent_is_whole();
+        GIVES(close(copy), 0);
+        LEDGER_KNOWS();
+        if (checks_failed) _exit(1);
+        exit(9);
+    }
+    EQUAL(status_of(fresh), 9);
+}
+
 int main(void) {
     static const int statuses[] = {40, 0, 42, 44, 5, 6};
     build_parent();
+    a_fresh_child_lends_its_memory();
+    dups_are_remembered();
     for (int round = 0; round < 2; round++) {
         for (int end = 0; end < 6; end++) {
             EQUAL(status_of(child_that(end)), statuses[end]);

@@ -2,13 +2,13 @@
 //! instances, and which are in whose interest list. What the kernel does in fs/eventpoll.c and fs/file.c,
 //! followed from the outside.
 //!
-//! Every method that changes something is called by the holder of the gate. No system call is made here, so
-//! that the whole can be tested without a kernel. All walks are bounded: even a ledger that was damaged by an
+//! Every method that changes something is called by the holder of the gate. The kernel is asked in one
+//! place, where a number that was dupped becomes known. All walks are bounded: even a ledger that was damaged by an
 //! abandoned holder ends them.
 
 use core::sync::atomic::Ordering;
 
-use super::descriptors::{Descriptors, Slot};
+use super::descriptors::{Descriptors, RING, Slot};
 use super::kernel_memory;
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, Long, Origin};
@@ -202,10 +202,9 @@ impl Core {
     // ---- instances ----
 
     pub fn created(&self, fd: i32, creation: Creation) {
-        if self.descriptors.get(fd).is_known() {
-            // The number was free in the kernel: its last user was closed where we could not see it.
-            self.heal(fd);
-        }
+        // The number was free in the kernel: if it is known, its last user was closed where we could not see it.
+        self.heal(fd);
+        self.descriptors.part(fd);
         if self.new_instance(fd, creation).is_none() {
             self.totals.lost.add(1);
         }
@@ -217,18 +216,24 @@ impl Core {
         if slot.instance() != 0 {
             return Some(slot.instance());
         }
-        if slot.is_known() {
-            // Known as some watched file: it may be a nested epoll, or the number was used again.
-            let description = self.descriptions.get(slot.description())?;
-            let (index, _) =
-                self.open_instance(slot.description(), Creation { origin: Origin::Unseen, argument: 0, site: 0 })?;
-            description.instance.set(index);
-            // Other descriptors of it are found by reconciliation.
-            self.descriptors.set(fd, Slot::new(slot.description(), index));
-            self.totals.unseen_instances.add(1);
-            return Some(index);
+        // It may be known as a watched file (a nested epoll), or as one of several numbers of a description; numbers
+        // that this does not reach are found by reconciliation.
+        let mut twins = [fd; RING + 1];
+        let mut places = twins.iter_mut().skip(1);
+        self.descriptors.twins(fd, |twin| {
+            if let Some(place) = places.next() {
+                *place = twin;
+            }
+        });
+        let (description_index, description) = self.describe(fd, slot)?;
+        let (index, _) =
+            self.open_instance(description_index, Creation { origin: Origin::Unseen, argument: 0, site: 0 })?;
+        description.instance.set(index);
+        for twin in twins {
+            if self.descriptors.get(twin).description() == description_index {
+                self.descriptors.set(twin, Slot::known(description_index, index));
+            }
         }
-        let index = self.new_instance(fd, Creation { origin: Origin::Unseen, argument: 0, site: 0 })?;
         self.totals.unseen_instances.add(1);
         Some(index)
     }
@@ -240,7 +245,7 @@ impl Core {
             return None;
         };
         description.instance.set(index);
-        if !self.descriptors.set(fd, Slot::new(description_index, index)) {
+        if !self.descriptors.set(fd, Slot::known(description_index, index)) {
             self.end_instance(index);
             self.descriptions.release(description_index, description);
             return None;
@@ -311,19 +316,50 @@ impl Core {
             return Some((slot.description(), self.descriptions.get(slot.description())?));
         }
         let (index, description) = self.new_description(1)?;
-        if slot.is_duplicated() {
-            description.epoch.set(description.epoch.get() | 1);
+        if slot.next_twin().is_some() {
+            self.recognise_twins(fd, index, description);
         }
-        if !self.descriptors.set(fd, Slot::new(index, 0)) {
+        if !self.descriptors.set(fd, Slot::known(index, 0)) {
             self.descriptions.release(index, description);
             return None;
         }
         Some((index, description))
     }
 
+    /// A number of a ring of twins becomes known: so do its twins, those that the kernel says are.
+    #[cold]
+    #[inline(never)]
+    fn recognise_twins(&self, fd: i32, index: u32, description: &Description) {
+        let mut twins = [-1; RING];
+        let mut places = twins.iter_mut();
+        let mut sure = self.descriptors.twins(fd, |twin| {
+            if let Some(place) = places.next() {
+                *place = twin;
+            }
+        });
+        self.descriptors.part(fd);
+        for twin in twins.into_iter().filter(|twin| *twin >= 0 && *twin != fd) {
+            match super::are_twins(fd, twin) {
+                Some(true) => {
+                    self.descriptors.part(twin);
+                    self.descriptors.set(twin, Slot::known(index, 0));
+                    description.descriptors.set(description.descriptors.get() + 1);
+                }
+                Some(false) => {}
+                None => sure = false,
+            }
+        }
+        if !sure {
+            description.epoch.set(description.epoch.get() | 1);
+        }
+    }
+
     /// A descriptor number is given up: by close, by dup2 onto it, by closing a range.
     pub fn closed(&self, fd: i32) {
         let slot = self.descriptors.get(fd);
+        if !slot.is_known() {
+            return;
+        }
         self.descriptors.set(fd, Slot::UNKNOWN);
         let Some(description) = self.descriptions.get(slot.description()) else { return };
         let left = description.descriptors.get().saturating_sub(1);
@@ -367,9 +403,7 @@ impl Core {
 
     pub fn closed_range(&self, first: i32, last: i32) {
         for fd in first.max(0)..=last.min(self.descriptors.highest()) {
-            if self.descriptors.get(fd) != Slot::UNKNOWN {
-                self.closed(fd);
-            }
+            self.closed(fd);
         }
     }
 
@@ -383,17 +417,15 @@ impl Core {
         let slot = self.descriptors.get(old);
         match self.descriptions.get(slot.description()) {
             Some(description) if slot.is_known() => {
-                if self.descriptors.set(new, Slot::new(slot.description(), slot.instance())) {
+                self.descriptors.part(new);
+                if self.descriptors.set(new, Slot::known(slot.description(), slot.instance())) {
                     description.descriptors.set(description.descriptors.get() + 1);
                 } else {
                     description.epoch.set(description.epoch.get() | 1);
                     self.totals.lost.add(1);
                 }
             }
-            _ => {
-                self.descriptors.mark_duplicated(old);
-                self.descriptors.mark_duplicated(new);
-            }
+            _ => self.descriptors.join(old, new),
         }
     }
 
@@ -664,9 +696,6 @@ impl Core {
             0 => self.descriptions.release(index, description),
             1 if self.descriptors.get(fd).description() == index => {
                 self.descriptors.set(fd, Slot::UNKNOWN);
-                if self.may_be_shared(description) {
-                    self.descriptors.mark_duplicated(fd);
-                }
                 self.descriptions.release(index, description);
             }
             _ => {}

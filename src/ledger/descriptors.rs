@@ -1,7 +1,15 @@
 //! What a descriptor number stands for: one word for each number, found by two loads.
 //!
-//! Read by hooks without a lock, written under the ledger's gate (all but the `duplicated` mark, which any
-//! thread may set or clear by itself: it only ever makes the ledger more careful).
+//! ```text
+//! unknown   0                                 no epoll knows it, no dup was seen
+//! twin      1 << 63 | next << 32              no epoll knows it, but a dup was seen: one of a ring of numbers
+//! known     instance << 32 | description      watched, or an epoll, or sharing a description with such
+//! ```
+//!
+//! Read by hooks without a lock; known numbers are written under the ledger's gate. The rings of twins are not: a
+//! dup of what no epoll knows costs two loads and two stores, a close of it nothing. So a ring is a hint: it keeps
+//! numbers that were closed since, and those that a vfork child gave away in its own table. Whose watching depends
+//! on it asks the kernel about each (core.rs, `recognise_twins`).
 
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
@@ -11,15 +19,18 @@ use crate::sys;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Slot(u64);
 
-/// The number came from a dup, or was the source of one, before any epoll knew it: other descriptors may refer
-/// to the same open file description.
-const DUPLICATED: u64 = 1 << 63;
+const TWIN: u64 = 1 << 63;
 
 impl Slot {
     pub const UNKNOWN: Slot = Slot(0);
 
-    pub fn new(description: u32, instance: u32) -> Slot {
+    pub fn known(description: u32, instance: u32) -> Slot {
         Slot(u64::from(description) | (u64::from(instance) & 0x7fff_ffff) << 32)
+    }
+
+    #[inline(always)]
+    fn twin(next: i32) -> Slot {
+        Slot(TWIN | (next as u64 & 0x7fff_ffff) << 32)
     }
 
     /// Index of the open file description; 0: unknown to every epoll.
@@ -31,7 +42,7 @@ impl Slot {
     /// Index of the epoll instance that the description is; 0: it is none, or not known to be one.
     #[inline(always)]
     pub fn instance(self) -> u32 {
-        ((self.0 & !DUPLICATED) >> 32) as u32
+        if self.0 & TWIN == 0 { (self.0 >> 32) as u32 } else { 0 }
     }
 
     #[inline(always)]
@@ -39,10 +50,15 @@ impl Slot {
         self.description() != 0
     }
 
-    pub fn is_duplicated(self) -> bool {
-        self.0 & DUPLICATED != 0
+    /// The next number of a ring of twins.
+    #[inline(always)]
+    pub fn next_twin(self) -> Option<i32> {
+        (self.0 & TWIN != 0).then_some((self.0 >> 32) as i32 & 0x7fff_ffff)
     }
 }
+
+/// The longest ring that is followed.
+pub const RING: usize = 64;
 
 const LOW: usize = 1 << 16;
 const CHUNK_SHIFT: u32 = 16;
@@ -92,12 +108,64 @@ impl Descriptors {
         true
     }
 
-    /// Marks an unknown number as one end of a dup.
+    /// Notes that `new` is a dup of `old`, neither of which any epoll knows. Rings only ever grow together here.
     #[inline(always)]
-    pub fn mark_duplicated(&self, fd: i32) {
-        if !self.get(fd).is_duplicated() {
-            self.set(fd, Slot(self.get(fd).0 | DUPLICATED));
+    pub fn join(&self, old: i32, new: i32) {
+        match (self.get(old).next_twin(), self.get(new).next_twin()) {
+            (next, None) => {
+                self.set(new, Slot::twin(next.unwrap_or(old)));
+                self.set(old, Slot::twin(new));
+            }
+            (None, Some(next)) => {
+                self.set(old, Slot::twin(next));
+                self.set(new, Slot::twin(old));
+            }
+            (Some(after_old), Some(after_new)) => self.merge((old, after_old), (new, after_new)),
         }
+    }
+
+    /// Two rings become one by exchanging the ends of two links; the same exchange would cut one ring in two.
+    #[inline(never)]
+    fn merge(&self, (old, after_old): (i32, i32), (new, after_new): (i32, i32)) {
+        let mut met = false;
+        self.twins(old, |twin| met |= twin == new);
+        if !met {
+            self.set(old, Slot::twin(after_new));
+            self.set(new, Slot::twin(after_old));
+        }
+    }
+
+    /// Takes a number out of its ring: it becomes known. A ring of one is none.
+    pub fn part(&self, fd: i32) {
+        let Some(next) = self.get(fd).next_twin() else { return };
+        self.set(fd, Slot::UNKNOWN);
+        let mut at = next;
+        for _ in 0..RING {
+            match self.get(at).next_twin() {
+                Some(after) if after == fd => {
+                    self.set(at, if at == next { Slot::UNKNOWN } else { Slot::twin(next) });
+                    return;
+                }
+                Some(after) => at = after,
+                None => return,
+            }
+        }
+    }
+
+    /// The other numbers of a ring. False: it is too long, or spoilt, and they may be more.
+    pub fn twins(&self, fd: i32, mut tell: impl FnMut(i32)) -> bool {
+        let mut at = self.get(fd).next_twin();
+        for _ in 0..RING {
+            match at {
+                Some(number) if number == fd => return true,
+                Some(number) => {
+                    tell(number);
+                    at = self.get(number).next_twin();
+                }
+                None => return false,
+            }
+        }
+        false
     }
 
     /// The highest number whose word was ever other than zero; -1: none was.

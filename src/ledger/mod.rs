@@ -165,6 +165,16 @@ pub unsafe fn trust_single_threaded(flag: *mut u8) {
     unsafe { GATE.trust_single_threaded(flag) };
 }
 
+/// Whether two descriptors refer to one open file description; None: the kernel will not say (kcmp(2) is missing or
+/// forbidden). A number that is not open is nobody's twin.
+fn are_twins(fd: i32, other: i32) -> Option<bool> {
+    match sys::same_description(process::pid(), fd, other) {
+        Ok(same) => Some(same),
+        Err(libc::EBADF) => Some(false),
+        Err(_) => None,
+    }
+}
+
 // ---- what hooks tell ----
 
 /// An `epoll_create*` returned a descriptor.
@@ -304,7 +314,7 @@ pub fn waited_on_bad(epfd: i32) {
 /// Before the real close of a descriptor: whoever gets the number next must find it free.
 #[inline(always)]
 pub fn closing(fd: i32) {
-    if CORE.descriptors.get(fd) != descriptors::Slot::UNKNOWN || !GATE.is_quiet() {
+    if CORE.descriptors.get(fd).is_known() || !GATE.is_quiet() {
         closing_known(fd);
     }
 }
@@ -312,7 +322,6 @@ pub fn closing(fd: i32) {
 #[cold]
 #[inline(never)]
 fn closing_known(fd: i32) {
-    // A mere mark that the number was dupped is looked at too: in a vfork child it is the parent's.
     if process::is_own() {
         change(Change::Closed { fd });
     }
@@ -331,9 +340,7 @@ pub fn closing_range(first: u32, last: u32) {
 pub fn duplicated(old: i32, new: i32) {
     let table = &CORE.descriptors;
     if !table.get(old).is_known() && !table.get(new).is_known() && GATE.is_quiet() {
-        // Only a mark: that other descriptors may refer to the same description.
-        table.mark_duplicated(old);
-        table.mark_duplicated(new);
+        table.join(old, new);
     } else {
         duplicated_known(old, new);
     }

@@ -1,0 +1,37 @@
+/* Threads that never call epoll, but dup and close what an epoll knows, more of them than there are processors. */
+#include "check.h"
+
+#define THREADS 12
+#define ROUNDS 40000
+
+static int epfd, fd, failed[THREADS];
+
+static void *juggle(void *argument) {
+    int number = (int)(intptr_t)argument, place = 200 + number * 4;
+    for (int i = 0; i < ROUNDS; i++) {
+        int instance = dup(epfd), watched = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        failed[number] += instance < 0 || watched < 0;
+        failed[number] += dup2(instance, place) != place || dup3(watched, place + 1, O_CLOEXEC) != place + 1;
+        failed[number] += dup2(place, place + 1) != place + 1 || syscall(SYS_close, watched) != 0;
+        failed[number] += close(instance) != 0 || close_range((unsigned)place, (unsigned)place + 1, 0) != 0;
+    }
+    return NULL;
+}
+
+int main(void) {
+    pthread_t threads[THREADS];
+    epfd = WORKS(epoll_create1(0));
+    fd = WORKS(eventfd(1, 0));
+    GIVES(add(epfd, fd, EPOLLIN), 0);
+    for (intptr_t i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, juggle, (void *)i);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < THREADS; i++) QUIETLY(failed[i] == 0);
+    GIVES(events_of(epfd, 0), EPOLLIN);
+    LEDGER_KNOWS();
+    GIVES(close(fd), 0);
+    GIVES(events_of(epfd, 0), 0);
+    LEDGER_KNOWS();
+    GIVES(close(epfd), 0);
+    LEDGER_KNOWS();
+    return verdict();
+}

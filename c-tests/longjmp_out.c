@@ -1,0 +1,68 @@
+/* A handler that leaves by siglongjmp, out of whatever epoll call it interrupted (a classic way to time out). The
+ * program goes on as if nothing had been, and so must the ledger. */
+#include "check.h"
+
+#include <setjmp.h>
+#include <sys/time.h>
+
+#define JUMPS 1500
+
+static sigjmp_buf back;
+static volatile sig_atomic_t armed, jumps;
+static int epfd;
+
+static void on_signal(int number) {
+    (void)number;
+    if (!armed) return;
+    armed = 0;
+    jumps++;
+    siglongjmp(back, 1);
+}
+
+static void work(void) {
+    struct epoll_event event = interest(EPOLLIN, 1);
+    int own = epoll_create1(EPOLL_CLOEXEC), fd = eventfd(1, EFD_CLOEXEC), copy = dup(fd), twin = dup(own);
+    epoll_ctl(own, EPOLL_CTL_ADD, fd, &event);
+    epoll_ctl(twin, EPOLL_CTL_ADD, copy, &event);
+    epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
+    epoll_wait(own, &event, 1, 0);
+    epoll_ctl(own, EPOLL_CTL_DEL, fd, NULL);
+    close(own);
+    close(fd);
+    syscall(SYS_close, copy);
+    dup2(epfd, twin);
+    epoll_wait(twin, &event, 1, 1);
+    close(twin);
+}
+
+int main(void) {
+    struct sigaction action = {.sa_handler = on_signal};
+    struct itimerval tick = {{0, 211}, {0, 211}}, off = {{0, 0}, {0, 0}};
+    epfd = WORKS(epoll_create1(0));
+    alarm(0);
+    work();
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &tick, NULL);
+    while (jumps < JUMPS) {
+        if (sigsetjmp(back, 1) == 0) {
+            armed = 1;
+            for (;;) work();
+        }
+        /* What the jump left open. */
+        close_range((unsigned)epfd + 1, ~0u, 0);
+    }
+    setitimer(ITIMER_REAL, &off, NULL);
+    EQUAL(close_range((unsigned)epfd + 1, ~0u, 0), 0);
+    GIVES(events_of(epfd, 0), 0);
+    LEDGER_AGREES();
+    /* Nothing is stuck: what comes after is followed as ever. */
+    int fd = WORKS(eventfd(1, 0)), second = WORKS(epoll_create1(0));
+    GIVES(add(epfd, fd, EPOLLIN), 0);
+    GIVES(add(second, fd, EPOLLIN), 0);
+    LEDGER_AGREES();
+    GIVES(close(epfd), 0);
+    LEDGER_AGREES();
+    GIVES(close(fd), 0);
+    LEDGER_AGREES();
+    return verdict();
+}
