@@ -82,9 +82,9 @@ int main(void) {
     }
     /* Descriptors that the ended threads left open. Nothing is stuck: what comes now is followed as ever. */
     EQUAL(close_range((unsigned)other + 1, ~0u, 0), 0);
+    epoll_ctl(epfd, EPOLL_CTL_DEL, other, NULL);
     LEDGER_AGREES();
     EQUAL(eventfd_write(other, 1), 0);
-    epoll_ctl(epfd, EPOLL_CTL_DEL, other, NULL);
     GIVES(events_of(epfd, 0), 0);
     GIVES(add(epfd, other, EPOLLIN), 0);
     GIVES(events_of(epfd, 0), EPOLLIN);

@@ -1,6 +1,8 @@
 /* Uses epoll, then ends as its argument says. The exit status is what the program said, whoever reports on the way. */
 #include "check.h"
 
+#include <sys/time.h>
+
 static int ending_status = 37;
 static char *const script[] = {"sh", "-c", "exit 38", NULL};
 static char *const environment[] = {"PATH=/usr/bin:/bin", NULL};
@@ -25,6 +27,25 @@ static void *last_thread(void *main_thread) {
     pthread_join(*(pthread_t *)main_thread, NULL);
     return NULL;
 }
+
+static void *hammer(void *unused) {
+    for (;;) {
+        int epfd = epoll_create1(EPOLL_CLOEXEC), fd = eventfd(1, EFD_CLOEXEC), copy = dup(fd);
+        add(epfd, fd, EPOLLIN), add(epfd, copy, EPOLLIN);
+        close(fd), close(epfd), close(copy);
+    }
+    return unused;
+}
+
+static void hammer_from_threads(void) {
+    pthread_t thread;
+    for (int i = 0; i < 6; i++) QUIETLY(pthread_create(&thread, NULL, hammer, NULL) == 0);
+    nap(30);
+}
+
+static void exit_in_handler(int number) { exit(number == SIGALRM ? ending_status : 1); }
+static void _exit_in_handler(int number) { _exit(number == SIGALRM ? ending_status : 1); }
+static void _exit_now(void) { _exit(ending_status); }
 
 static void end_in_handler(int number) { _exit(number == SIGUSR1 ? ending_status : 1); }
 
@@ -58,6 +79,49 @@ int main(int count, char **arguments) {
     WAY("handler") {
         signal(SIGUSR1, end_in_handler);
         raise(SIGUSR1);
+    }
+    WAY("exit_from_the_midst") {
+        signal(SIGALRM, exit_in_handler);
+        setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 5000}}, NULL);
+        hammer(NULL);
+    }
+    WAY("_exit_from_the_midst") {
+        signal(SIGALRM, _exit_in_handler);
+        setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 5000}}, NULL);
+        hammer(NULL);
+    }
+    WAY("exit_amid_threads") {
+        hammer_from_threads();
+        exit(ending_status);
+    }
+    WAY("_exit_amid_threads") {
+        hammer_from_threads();
+        _exit(ending_status);
+    }
+    WAY("exec_amid_threads") {
+        hammer_from_threads();
+        execv("/bin/sh", script);
+    }
+    WAY("_exit_in_atexit") {
+        atexit(_exit_now);
+        exit(1);
+    }
+    WAY("full_table") {
+        struct rlimit limit;
+        getrlimit(RLIMIT_NOFILE, &limit);
+        limit.rlim_cur = (rlim_t)fd + 1;
+        EQUAL(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        FAILS(dup(fd), EMFILE);
+        return ending_status;
+    }
+    WAY("fork_exit") {
+        pid_t child = fork();
+        if (child == 0) {
+            GIVES(events_of(epfd, 0), EPOLLIN);
+            exit(36);
+        }
+        EQUAL(status_of(child), 36);
+        return ending_status;
     }
     WAY("abort") {
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});

@@ -8,7 +8,7 @@ use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use epollshim_format::options::{self, Format, OnBadConfig, Options, Report};
-use libc::{c_char, c_int};
+use libc::c_char;
 use once_cell::race::OnceRef;
 
 use crate::{clock, ledger, process, real, report, sys};
@@ -43,8 +43,8 @@ static EXIT_HANDLERS: AtomicU8 = AtomicU8::new(0);
 #[cfg(not(test))]
 #[used]
 #[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = {
-    extern "C" fn construct(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
+static CONSTRUCTOR: extern "C" fn(libc::c_int, *const *const c_char, *const *const c_char) = {
+    extern "C" fn construct(_: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
         let errno = sys::errno();
         real::resolve_all();
         decide(environment);
@@ -98,6 +98,7 @@ fn decide(environment: *const *const c_char) {
     STATE.store(ACT, Ordering::Relaxed);
     if EXIT_HANDLERS.swap(1, Ordering::Relaxed) == 0 {
         report::register_exit_handlers();
+        report::register_fork_handler();
     }
 }
 

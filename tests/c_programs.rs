@@ -14,7 +14,7 @@ use common::{c_program, c_program_with, report, reports, scratch, under_shim};
 use serde_json::Value;
 
 /// No program here needs more than a few seconds on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 struct Run {
     status: ExitStatus,
@@ -128,6 +128,18 @@ programs! {
     a_daemon_on_descriptors_0_1_2_sends_its_clients_nothing_of_ours: "daemon_closefrom";
     numbers_change_hands_and_the_ledger_follows: "dup2_over_epoll";
     an_instance_travels_through_a_socket_and_back: "scm_rights";
+    an_unwinder_finds_its_way_from_every_instruction_of_a_hook: "unwind_everywhere";
+    a_handler_may_leave_a_hook_by_siglongjmp: "longjmp_out";
+    threads_that_only_dup_and_close_are_followed: "descriptor_threads";
+    months_of_work_do_not_make_the_ledger_grow: "long_life";
+    the_highest_descriptor_numbers_are_followed: "high_numbers";
+}
+
+#[test]
+fn a_sandbox_that_refuses_all_other_system_calls_changes_nothing() {
+    let binary = c_program("seccomp");
+    same(&binary, &[]);
+    same(&binary, &["first"]);
 }
 
 #[test]
@@ -184,6 +196,13 @@ fn every_way_to_end_keeps_its_status_and_is_reported() {
         ("handler", 37, Some("_exit")),
         ("closed_stderr", 37, EXIT),
         ("failing_exec", 37, EXIT),
+        ("full_table", 37, EXIT),
+        ("_exit_in_atexit", 37, Some("_exit")),
+        ("exit_from_the_midst", 37, EXIT),
+        ("_exit_from_the_midst", 37, Some("_exit")),
+        ("exit_amid_threads", 37, EXIT),
+        ("_exit_amid_threads", 37, Some("_exit")),
+        ("exec_amid_threads", 38, EXEC),
         ("execve", 38, EXEC),
         ("execv", 38, EXEC),
         ("execvp", 38, EXEC),
@@ -223,6 +242,21 @@ fn an_instance_goes_through_exec_and_is_reported_on_both_sides() {
     assert_eq!(run.status.code(), Some(37));
     let ends: Vec<_> = reports(&path).iter().map(|report| report["process"]["end"].clone()).collect();
     assert_eq!(ends, ["exec", "exit"]);
+}
+
+#[test]
+fn a_parent_and_its_forked_child_both_report() {
+    let (run, path) = same(&c_program("exit_paths"), &["fork_exit"]);
+    assert_eq!(run.status.code(), Some(37));
+    let reports = reports(&path);
+    assert_eq!(reports.len(), 2, "{reports:?}");
+    let [child, parent] = [&reports[0]["process"], &reports[1]["process"]];
+    assert_eq!((&child["end"], &parent["end"]), (&Value::from("exit"), &Value::from("exit")));
+    assert_eq!(child["ppid"], parent["pid"]);
+    // What each made itself: the child did not create what it inherited.
+    assert_eq!(reports[0]["calls"]["epoll_create1"], Value::Null);
+    assert_eq!(reports[0]["calls"]["epoll_wait"]["calls"], 1);
+    assert_eq!(reports[1]["calls"]["epoll_create1"]["calls"], 1);
 }
 
 /// What the program says it did is what the report says it did, to the last call.

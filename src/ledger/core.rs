@@ -576,12 +576,21 @@ impl Core {
             self.totals.lost.add(1);
             return;
         };
-        if self.find_in(instance, registration.fd).is_some() {
-            // The kernel keys an interest by number and description: this number has another file now.
-            self.heal(registration.fd);
-        }
+        self.gone(registration.epfd, registration.fd);
         if self.insert(instance, registration, 0).is_none() {
             self.totals.lost.add(1);
+        }
+    }
+
+    /// The kernel does not know a pair that the ledger knows. It keys an interest by number and description: the
+    /// number has another file now; or, of an epoll, which is known by its own calls, another process removed it.
+    pub fn gone(&self, epfd: i32, fd: i32) {
+        let Some((index, _)) = self.find(epfd, fd) else { return };
+        if self.descriptors.get(fd).instance() == 0 {
+            self.heal(fd);
+        } else {
+            self.remove(index);
+            self.totals.healed.add(1);
         }
     }
 

@@ -60,6 +60,10 @@ enum Change {
     Healed {
         fd: i32,
     },
+    Gone {
+        epfd: i32,
+        fd: i32,
+    },
 }
 
 fn apply(change: Change) {
@@ -78,6 +82,7 @@ fn apply(change: Change) {
         Change::ClosedRange { first, last } => CORE.closed_range(first, last),
         Change::Duplicated { old, new } => CORE.duplicated(old, new),
         Change::Healed { fd } => CORE.heal(fd),
+        Change::Gone { epfd, fd } => CORE.gone(epfd, fd),
     }
 }
 
@@ -125,7 +130,8 @@ fn enter_or_seize(token: usize) -> bool {
         return false;
     }
     GATE.seize(token);
-    CORE.totals.lost.add(1);
+    // What it was at is half done. Reconciliation finds again what there is.
+    CORE.forget_everything();
     true
 }
 
@@ -260,7 +266,7 @@ pub fn deleted(epfd: i32, fd: i32) {
 pub fn not_changed(epfd: i32, fd: i32, error: i32) {
     match error {
         // The kernel does not know the pair that the ledger knows: the number has another file now.
-        libc::ENOENT if CORE.find(epfd, fd).is_some() && process::is_own() => change(Change::Healed { fd }),
+        libc::ENOENT if CORE.find(epfd, fd).is_some() && process::is_own() => change(Change::Gone { epfd, fd }),
         libc::EBADF => look_for_dead(epfd, fd),
         _ => {}
     }

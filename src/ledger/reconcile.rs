@@ -75,13 +75,15 @@ fn compare(lines: &[Line], watched: &mut Buffer<i32>) {
     let mut questions = QUESTIONS;
     for (place, epfd) in heads().enumerate() {
         // An epoll that came out of sight may be one more descriptor of one that is known.
-        if CORE.instance_of(epfd).is_none_or(|instance| instance.came_out_of_sight())
-            && let Some(twin) = heads().enumerate().find_map(|(other, twin)| {
-                let index = CORE.descriptors.get(twin).instance();
-                let may_be = index != 0
-                    && index != CORE.descriptors.get(epfd).instance()
-                    && (other < place || CORE.instance_of(epfd).is_none());
-                (may_be && ask(&mut questions, epfd, twin)).then_some(twin)
+        let known = |fd| CORE.instance_of(fd);
+        if known(epfd).is_none_or(|instance| instance.came_out_of_sight())
+            && let Some((_, twin)) = heads().enumerate().find(|(other, twin)| {
+                let index = CORE.descriptors.get(*twin).instance();
+                let is_another = index != 0 && index != CORE.descriptors.get(epfd).instance();
+                // Of two that both came out of sight, the first stays.
+                let stays =
+                    *other < place || known(epfd).is_none() || !known(*twin).is_some_and(|i| i.came_out_of_sight());
+                is_another && stays && ask(&mut questions, epfd, *twin)
             })
         {
             CORE.duplicated(twin, epfd);

@@ -74,6 +74,18 @@ pub fn register_exit_handlers() {
     }
 }
 
+/// Has the child of a fork claim its memory at once: should it lend it to a vfork child before it has made any call
+/// that is counted, that child must not be taken for the owner. (A fork by raw system call claims at its first call.)
+pub fn register_fork_handler() {
+    unsafe extern "C" fn claim() {
+        if init::config().is_some() {
+            process::is_own();
+        }
+    }
+    // SAFETY: the handler lasts as long as the process (-z nodelete), and makes system calls only.
+    unsafe { libc::pthread_atfork(None, None, Some(claim)) };
+}
+
 /// Delivers the report, once, if there is something to report.
 pub fn at_end(end: End) {
     if let Some(config) = due()
