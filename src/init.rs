@@ -5,7 +5,7 @@
 
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use epollshim_format::options::{self, Format, OnBadConfig, Options, Report};
 use libc::c_char;
@@ -39,13 +39,23 @@ const FORWARD_ONLY: u8 = 2;
 
 static EXIT_HANDLERS: AtomicU8 = AtomicU8::new(0);
 
+/// How many arguments the program was called with; 0: not known.
+static ARGUMENTS: AtomicI32 = AtomicI32::new(0);
+
+/// The number of the program's arguments, its name included. (What `/proc/PID/cmdline` has beyond them is what a
+/// setproctitle left.)
+pub fn arguments() -> usize {
+    usize::try_from(ARGUMENTS.load(Ordering::Relaxed)).unwrap_or(0)
+}
+
 /// Run by the loader with main's arguments, before main.
 #[cfg(not(test))]
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn(libc::c_int, *const *const c_char, *const *const c_char) = {
-    extern "C" fn construct(_: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
+    extern "C" fn construct(count: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
         let errno = sys::errno();
+        ARGUMENTS.store(count, Ordering::Relaxed);
         real::resolve_all();
         decide(environment);
         sys::set_errno(errno);

@@ -246,10 +246,15 @@ impl Facts {
         self.exe.as_slice()
     }
 
+    /// The program's arguments, its name first.
     pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
         let text = self.arguments.as_slice();
         let text = text.strip_suffix(b"\0").unwrap_or(text);
-        text.split(|byte| *byte == 0)
+        let count = match crate::init::arguments() {
+            0 => usize::MAX,
+            count => count,
+        };
+        text.split(|byte| *byte == 0).take(count)
     }
 
     /// The descriptors of an instance, in ascending order.

@@ -224,13 +224,13 @@ fn watches(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let totals = &facts.ledger.totals;
     writeln!(
         out,
-        "\nWatches: {} added, {} modified, {} deleted, {} vanished at a close,\n  {} alive now, {} at the peak",
+        "\nWatches: {} alive now, {} at the peak\n  added {}, modified {}, deleted {}, vanished at a close {}",
+        Grouped(totals.watches.get()),
+        Grouped(totals.watches_peak.get()),
         Grouped(facts.sums.successes(Call::CtlAdd)),
         Grouped(facts.sums.successes(Call::CtlMod)),
         Grouped(facts.sums.successes(Call::CtlDel)),
         Grouped(totals.vanished.get()),
-        Grouped(totals.watches.get()),
-        Grouped(totals.watches_peak.get()),
     )
 }
 
@@ -241,7 +241,7 @@ fn waits(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     }
     writeln!(
         out,
-        "\nWaits: {}, of these {} empty, {} full (n == maxevents), {} interrupted",
+        "\nWaits: {}\n  empty {}, full (n == maxevents) {}, interrupted {}",
         Grouped(count),
         Grouped(facts.sums.empty()),
         Grouped(facts.sums.full()),
