@@ -111,7 +111,7 @@ impl<N: Copy + Send + 'static> Gate<N> {
     /// Whether no note waits. A thread sees its own notes; of another's it may learn later.
     #[inline(always)]
     pub fn is_quiet(&self) -> bool {
-        self.head.load(Ordering::Relaxed) == self.tail.load(Ordering::Relaxed)
+        self.head.load(Ordering::Acquire) == self.tail.load(Ordering::Relaxed)
     }
 
     /// Whether a quarter of the room is taken.
@@ -153,18 +153,22 @@ impl<N: Copy + Send + 'static> Gate<N> {
             .is_some_and(|note| note.turn.load(Ordering::Acquire) == 2 * (position / NOTES) + 1)
     }
 
-    /// The oldest complete note. By the holder only.
-    pub fn take_note(&self) -> Option<N> {
+    /// Gives the oldest complete note to `apply`. By the holder only. False: there is none.
+    ///
+    /// It leaves the queue after it was applied: till then the gate is not quiet, and a thread that looks past the
+    /// gate for what it has noted itself does not miss it.
+    pub fn apply_note(&self, apply: impl FnOnce(N)) -> bool {
         if !self.has_note() {
-            return None;
+            return false;
         }
         let position = self.head.load(Ordering::Relaxed);
-        let note = self.notes.get(position % NOTES)?;
+        let Some(note) = self.notes.get(position % NOTES) else { return false };
         // SAFETY: its turn says that it is written, and the holder is its only reader.
-        let content = unsafe { (*note.content.get()).assume_init() };
+        apply(unsafe { (*note.content.get()).assume_init() });
         note.turn.store(2 * (position / NOTES) + 2, Ordering::Release);
-        self.head.store(position + 1, Ordering::Relaxed);
-        Some(content)
+        // Release: who finds the gate quiet by this finds the change too (Acquire in `is_quiet`).
+        self.head.store(position + 1, Ordering::Release);
+        true
     }
 
     /// Throws all notes away, half-written ones too, and returns how many. Only where no other thread exists.
@@ -186,15 +190,21 @@ mod tests {
     use super::{Gate, NOTES};
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    fn taken(gate: &Gate<usize>) -> Option<usize> {
+        let mut taken = None;
+        gate.apply_note(|note| taken = Some(note));
+        taken
+    }
+
     #[test]
     fn who_holds_the_gate_is_refused_at_once_and_leaves_a_note() {
-        static GATE: Gate<u32> = Gate::new();
+        static GATE: Gate<usize> = Gate::new();
         assert!(GATE.enter(8));
         assert!(!GATE.enter(8));
         assert!(GATE.is_quiet());
         assert!(GATE.leave_note(7) && GATE.leave_note(9));
         assert!(!GATE.is_quiet());
-        assert_eq!((GATE.take_note(), GATE.take_note(), GATE.take_note()), (Some(7), Some(9), None));
+        assert_eq!((taken(&GATE), taken(&GATE), taken(&GATE)), (Some(7), Some(9), None));
         GATE.leave();
         assert!(GATE.enter(16));
     }
@@ -208,12 +218,12 @@ mod tests {
             }
             assert!(!GATE.leave_note(0));
             for note in 0..NOTES {
-                assert_eq!(GATE.take_note(), Some(lap * NOTES + note));
+                assert_eq!(taken(&GATE), Some(lap * NOTES + note));
             }
         }
         assert!(GATE.leave_note(1) && GATE.leave_note(2));
         assert_eq!(GATE.forget_notes(), 2);
-        assert!(GATE.is_quiet() && GATE.take_note().is_none() && GATE.leave_note(3));
+        assert!(GATE.is_quiet() && taken(&GATE).is_none() && GATE.leave_note(3));
     }
 
     #[test]
@@ -239,9 +249,7 @@ mod tests {
                             }
                         }
                         loop {
-                            while let Some(amount) = GATE.take_note() {
-                                apply(amount);
-                            }
+                            while GATE.apply_note(apply) {}
                             GATE.leave();
                             if !GATE.has_note() || !GATE.enter(token) {
                                 break;
@@ -254,9 +262,7 @@ mod tests {
         for thread in threads {
             thread.join().ok();
         }
-        while let Some(amount) = GATE.take_note() {
-            SUM.fetch_add(amount, Ordering::Relaxed);
-        }
+        while GATE.apply_note(|amount| drop(SUM.fetch_add(amount, Ordering::Relaxed))) {}
         assert_eq!(SUM.load(Ordering::Relaxed) + LOST.load(Ordering::Relaxed), 800_000);
     }
 }

@@ -150,9 +150,7 @@ fn leave(token: usize) {
 #[cold]
 #[inline(never)]
 fn empty_queue() {
-    while let Some(change) = GATE.take_note() {
-        apply(change);
-    }
+    while GATE.apply_note(apply) {}
 }
 
 #[cold]
@@ -320,7 +318,8 @@ pub fn waited_on_bad(epfd: i32) {
 /// Before the real close of a descriptor: whoever gets the number next must find it free.
 #[inline(always)]
 pub fn closing(fd: i32) {
-    if CORE.descriptors.get(fd).is_known() || !GATE.is_quiet() {
+    // The gate first: once it is quiet, what this thread noted stands in the table.
+    if !GATE.is_quiet() || CORE.descriptors.get(fd).is_known() {
         closing_known(fd);
     }
 }
@@ -336,7 +335,7 @@ fn closing_known(fd: i32) {
 /// Before the real close of a range of descriptors, both ends included.
 pub fn closing_range(first: u32, last: u32) {
     let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    if (bound(first) <= CORE.descriptors.highest() || !GATE.is_quiet()) && process::is_own() {
+    if (!GATE.is_quiet() || bound(first) <= CORE.descriptors.highest()) && process::is_own() {
         change(Change::ClosedRange { first: bound(first), last: bound(last) });
     }
 }
@@ -345,7 +344,7 @@ pub fn closing_range(first: u32, last: u32) {
 #[inline(always)]
 pub fn duplicated(old: i32, new: i32) {
     let table = &CORE.descriptors;
-    if !table.get(old).is_known() && !table.get(new).is_known() && GATE.is_quiet() {
+    if GATE.is_quiet() && !table.get(old).is_known() && !table.get(new).is_known() {
         table.join(old, new);
     } else {
         duplicated_known(old, new);
