@@ -10,7 +10,14 @@
 //! Why this is written out and not left to the compiler: a plain wrapper ends in a second `ret` behind the
 //! real function's own. Coming out of the kernel the processor's stack of predicted returns is spoilt (the
 //! mitigations of Retbleed and SRSO rewrite it), so that every `ret` is mispredicted: measured 6.0 to 6.8 ns a wrapper, more
-//! than all its counting. Popping the address and jumping is predicted like any indirect jump: 0.6 ns.
+//! than all its counting. Popping the address and jumping is predicted like any indirect jump.
+//!
+//! Where predictions do outlive a system call, a `call` without a `ret` of its own would leave one prediction too
+//! many, and every `ret` above the hook would go wrong, one after another. So the real function is not called
+//! either: its return address is pushed, and it is jumped to. Its `ret` uses up the prediction of the program's own `call`;
+//! it alone is wrong. Measured with 1, 3 and 5 frames above the hook, where predictions survive: 7.6, 10.0 and 12.7 ns
+//! (with `call`: 9.5, 19.8 and 32.3; a plain wrapper: 4.3, 5.8 and 9.8). Where they do not: 1.4 ns (with `call`: 1.0).
+//!
 //! (A shadow stack would object; glibc enables it only where every loaded library asks for it, and we do not.)
 //!
 //! The frame is described to unwinders, has no personality and no destructors: pthread_cancel passes through.
@@ -72,7 +79,14 @@ macro_rules! around {
                 "mov r8, qword ptr [rsp + 32]",
                 "mov r9, qword ptr [rsp + 40]",
                 "5:",
-                "call rax",
+                // A call without `call`: see above. The byte in front of 6 is where unwinders look for the caller's row.
+                "lea r11, [rip + 6f]",
+                "push r11",
+                ".cfi_adjust_cfa_offset 8",
+                "jmp rax",
+                ".cfi_adjust_cfa_offset -8",
+                "nop",
+                "6:",
                 // The functions return int, whose upper half is undefined.
                 "movsxd rsi, eax",
                 "mov rdi, rsp",
@@ -89,8 +103,9 @@ macro_rules! around {
                 "mov qword ptr [rsp + 48], 0",
                 "mov rax, qword ptr [rip + {real}]",
                 "test rax, rax",
-                "jnz 5b",
-                "jmp 3b",
+                // Not taken, once the constructor has run: what is not taken is not mispredicted.
+                "jz 3b",
+                "jmp 5b",
                 ".cfi_endproc",
                 real = sym $real,
                 before = sym $before,
