@@ -262,7 +262,9 @@ mod tests {
         for thread in threads {
             thread.join().ok();
         }
-        while GATE.apply_note(|amount| drop(SUM.fetch_add(amount, Ordering::Relaxed))) {}
+        while GATE.apply_note(|amount| {
+            SUM.fetch_add(amount, Ordering::Relaxed);
+        }) {}
         assert_eq!(SUM.load(Ordering::Relaxed) + LOST.load(Ordering::Relaxed), 800_000);
     }
 }
