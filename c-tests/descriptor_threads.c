@@ -18,13 +18,29 @@ static void *juggle(void *argument) {
     return NULL;
 }
 
+/* A thread that only asks how things stand: the ledger is compared with the kernel while the others change it. */
+static volatile int over;
+static void *ask(void *unused) {
+    ledger_stats stats = (ledger_stats)(uintptr_t)dlsym(RTLD_DEFAULT, "epollshim_stats");
+    while (!over) {
+        struct epollshim_stats now;
+        memset(&now, 0, sizeof now);
+        if (stats != NULL) QUIETLY(stats(sizeof now, &now) == 0 && now.lost == 0);
+        nap(1);
+    }
+    return unused;
+}
+
 int main(void) {
-    pthread_t threads[THREADS];
+    pthread_t threads[THREADS], asking;
     epfd = WORKS(epoll_create1(0));
     fd = WORKS(eventfd(1, 0));
     GIVES(add(epfd, fd, EPOLLIN), 0);
+    pthread_create(&asking, NULL, ask, NULL);
     for (intptr_t i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, juggle, (void *)i);
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    over = 1;
+    pthread_join(asking, NULL);
     for (int i = 0; i < THREADS; i++) QUIETLY(failed[i] == 0);
     GIVES(events_of(epfd, 0), EPOLLIN);
     LEDGER_KNOWS();

@@ -1,0 +1,128 @@
+//! The ledger beside the kernel's lists: what both have, what only one has, and what follows. By the holder of the gate.
+//!
+//! The order matters. First every descriptor that is an epoll is met, and instances that did not come up are ended: that
+//! may take interests in them along. Then each instance's list is compared, once.
+
+use ::core::sync::atomic::Ordering;
+
+use super::{Core, Registration};
+use crate::ledger::records::{Instance, Interest};
+
+impl Core {
+    /// Begins a comparison: nothing has been seen yet.
+    pub fn begin_comparison(&self) {
+        for (_, instance) in self.live_instances() {
+            instance.seen.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A descriptor is an epoll, says the kernel.
+    pub fn meet(&self, epfd: i32) {
+        match self.adopt(epfd).and_then(|index| self.instances.get(index)) {
+            Some(instance) => instance.seen.store(1, Ordering::Relaxed),
+            None => self.totals.lost.add(1),
+        }
+    }
+
+    /// All epolls have been met: instances that were not among them are not open any more.
+    pub fn end_meeting(&self) {
+        let unmet = |instance: &Instance| instance.seen.load(Ordering::Relaxed) == 0;
+        for fd in 0..=self.descriptors.highest() {
+            if self.instances.get(self.descriptors.get(fd).instance()).is_some_and(unmet) {
+                self.heal(fd);
+            }
+        }
+        for (index, instance) in self.live_instances() {
+            if unmet(instance) {
+                // Held only by a count of descriptors that were closed out of sight.
+                self.end_instance(index);
+                self.totals.healed.add(1);
+            }
+        }
+    }
+
+    /// The instance of a descriptor, the first time that it is asked for.
+    pub fn first_turn(&self, epfd: i32) -> Option<u32> {
+        let instance = self.instance_of(epfd)?;
+        (instance.seen.swap(2, Ordering::Relaxed) == 1).then_some(self.descriptors.get(epfd).instance())
+    }
+
+    /// Compares one instance with the kernel's list of it: the `tfd`s, one a registered interest. Uses `kernel` as its notepad.
+    /// `is_under_way` tells of an interest that a thread has noted and not yet heard the kernel's answer to.
+    pub fn compare(
+        &self,
+        epfd: i32,
+        index: u32,
+        kernel: &mut [i32],
+        is_open: impl Fn(i32) -> bool,
+        is_under_way: impl Fn(u32) -> bool,
+    ) {
+        // First the plain cases: the descriptor still refers to what is watched.
+        let mut open = 0;
+        for at in 0..kernel.len() {
+            let Some(&fd) = kernel.get(at) else { break };
+            match self.find_in(index, fd) {
+                Some((_, interest)) if !interest.has(Interest::SEEN) => interest.raise(Interest::SEEN),
+                _ => {
+                    if let Some(place) = kernel.get_mut(open) {
+                        *place = fd;
+                        open += 1;
+                    }
+                }
+            }
+        }
+        let Some(unmatched) = kernel.get_mut(..open) else { return };
+        unmatched.sort_unstable();
+        // Then what the ledger holds beyond them: alive under a number that is gone, or gone. Of two that had the
+        // same number, the one that is not in doubt is the one that lives.
+        for doubtful in [false, true] {
+            let mut at = self.instances.get(index).map_or(0, |instance| instance.first.get());
+            for _ in 0..self.interests.end() {
+                let Some(interest) = self.interests.get(at) else { break };
+                let next = interest.next.get();
+                if interest.has(Interest::DOUBTFUL) != doubtful {
+                    // The other pass's.
+                } else if interest.has(Interest::SEEN) {
+                    interest.lower(Interest::SEEN);
+                } else if !is_under_way(interest.serial.get()) && !take(unmatched, interest.fd.get()) {
+                    if !doubtful {
+                        self.totals.healed.add(1);
+                    }
+                    self.vanish(at);
+                }
+                at = next;
+            }
+        }
+        // What remains is the kernel's alone.
+        for &fd in unmatched.iter().filter(|fd| **fd >= 0) {
+            let registration = Registration { epfd, fd, site: 0 };
+            let inserted = if is_open(fd) {
+                self.insert(index, &registration, 0)
+            } else {
+                // A ghost: its number is closed, something else keeps the description.
+                self.instances.get(index).zip(self.new_description(0)).and_then(|(instance, description)| {
+                    description.1.epoch.set(description.1.epoch.get() | 1);
+                    self.insert_into((index, instance), description, &registration, 0, Interest::DOUBTFUL)
+                })
+            };
+            if inserted.is_none() {
+                self.totals.lost.add(1);
+            }
+            self.totals.unseen_watches.add(1);
+        }
+    }
+}
+
+/// Takes one entry of a descriptor out of a sorted list; a taken entry becomes -1 - fd, and keeps its place.
+fn take(sorted: &mut [i32], fd: i32) -> bool {
+    let number = |entry: i32| if entry < 0 { -1 - entry } else { entry };
+    let first = sorted.partition_point(|entry| number(*entry) < fd);
+    let same = sorted.iter_mut().skip(first).take_while(|entry| number(**entry) == fd);
+    for entry in same {
+        if *entry >= 0 {
+            *entry = -1 - *entry;
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,135 @@
+//! The ledger without a kernel: what random operations found, each by itself.
+
+use super::{Core, Creation, Origin, Registration, Ticket};
+
+fn create(core: &Core, fd: i32) {
+    core.created(fd, Creation { origin: Origin::Create1, argument: 0, site: 1 });
+}
+
+fn add(core: &Core, epfd: i32, fd: i32) -> Ticket {
+    core.reserve(&Registration { epfd, fd, site: 2 })
+}
+
+fn live(core: &Core) -> (u64, u64) {
+    (core.totals.instances.get(), core.totals.watches.get())
+}
+
+#[test]
+fn an_instance_lives_until_its_last_descriptor_is_closed() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    CORE.duplicated(3, 4);
+    add(&CORE, 4, 7);
+    CORE.closed(3);
+    assert_eq!(live(&CORE), (1, 1));
+    assert!(CORE.find(4, 7).is_some());
+    CORE.closed(4);
+    assert_eq!((live(&CORE), CORE.totals.vanished.get()), ((0, 0), 1));
+    // Nothing is left of the watched file either: its close costs nothing.
+    assert!(!CORE.descriptors.get(7).is_known());
+}
+
+#[test]
+fn an_interest_outlives_its_number_while_a_dup_lives() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    add(&CORE, 3, 7);
+    CORE.duplicated(7, 8);
+    CORE.closed(7);
+    assert_eq!(live(&CORE), (1, 1));
+    // The number belongs to somebody else now.
+    assert!(CORE.find(3, 7).is_none());
+    add(&CORE, 3, 7);
+    assert_eq!(live(&CORE), (1, 2));
+    CORE.closed(8);
+    assert_eq!((live(&CORE), CORE.totals.vanished.get()), ((1, 1), 1));
+    assert!(CORE.find(3, 7).is_some());
+}
+
+#[test]
+fn a_dup2_over_the_only_instance_that_watched_its_source_ends_both() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    add(&CORE, 3, 7);
+    CORE.duplicated(7, 3);
+    assert_eq!(live(&CORE), (0, 0));
+    // Two numbers of one file that no epoll knows: an instance made later is not mixed up with them.
+    create(&CORE, 9);
+    CORE.closed(3);
+    CORE.closed(7);
+    assert_eq!(live(&CORE), (1, 0));
+}
+
+#[test]
+fn a_refused_interest_leaves_no_trace_and_no_peak() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    let registration = Registration { epfd: 3, fd: 7, site: 2 };
+    let ticket = CORE.reserve(&registration);
+    assert_ne!(ticket, Ticket::None);
+    assert_eq!(Ticket::from_word(ticket.to_word()), ticket);
+    CORE.undo(&registration, ticket);
+    CORE.reach();
+    assert_eq!((live(&CORE), CORE.totals.watches_peak.get()), ((1, 0), 0));
+    assert!(!CORE.descriptors.get(7).is_known());
+    // A late undo of a record that is another's by now changes nothing.
+    add(&CORE, 3, 8);
+    CORE.undo(&registration, ticket);
+    assert_eq!(live(&CORE), (1, 1));
+}
+
+#[test]
+fn what_a_forked_child_closes_may_live_on_in_its_parent() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    add(&CORE, 3, 7);
+    CORE.after_fork();
+    CORE.closed(7);
+    assert_eq!(live(&CORE), (1, 1));
+    // The kernel decides: it has it no longer, and nobody was wrong.
+    CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [], |_| false, |_| false);
+    assert_eq!((live(&CORE), CORE.totals.healed.get()), ((1, 0), 0));
+}
+
+#[test]
+fn of_two_interests_of_one_number_the_certain_one_is_the_kernels() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    add(&CORE, 3, 7);
+    CORE.duplicated(7, 8);
+    CORE.closed(7);
+    CORE.after_fork();
+    add(&CORE, 3, 7);
+    CORE.closed(7);
+    // The kernel lists one 7: that of the file behind 8.
+    CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [7], |_| true, |_| false);
+    assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((1, 1), 0));
+}
+
+#[test]
+fn closing_a_range_closes_what_is_in_it() {
+    static CORE: Core = Core::new();
+    for fd in [3, 4, 5] {
+        create(&CORE, fd);
+    }
+    add(&CORE, 3, 70_000);
+    CORE.closed_range(4, 4);
+    assert_eq!(live(&CORE), (2, 1));
+    CORE.closed_range(70_000, i32::MAX);
+    assert_eq!(live(&CORE), (2, 0));
+    CORE.closed_range(0, i32::MAX);
+    assert_eq!(live(&CORE), (0, 0));
+}
+
+#[test]
+fn an_eventfd_in_thousands_of_lists_is_found_in_each() {
+    static CORE: Core = Core::new();
+    for fd in 3..2003 {
+        create(&CORE, fd);
+        add(&CORE, fd, 2);
+    }
+    for fd in (3..2003).rev() {
+        CORE.deleted(fd, 2);
+    }
+    assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((2000, 0), 0));
+}
