@@ -11,7 +11,7 @@ use epollshim_format::options::{self, Format, OnBadConfig, Options, Report};
 use libc::c_char;
 use once_cell::race::OnceRef;
 
-use crate::{clock, ledger, process, real, report, sys};
+use crate::{clock, process, real, report, sys};
 
 /// What was read at load.
 pub struct Config {
@@ -99,11 +99,6 @@ fn decide(environment: *const *const c_char) {
     }
     if options.only.is_some_and(|names| !is_one_of(names)) || !keep(&options) {
         return STATE.store(FORWARD_ONLY, Ordering::Relaxed);
-    }
-    let flag = real::single_threaded_flag();
-    if !flag.is_null() {
-        // SAFETY: glibc's own flag.
-        unsafe { ledger::trust_single_threaded(flag) };
     }
     STATE.store(ACT, Ordering::Relaxed);
     if EXIT_HANDLERS.swap(1, Ordering::Relaxed) == 0 {

@@ -237,12 +237,6 @@ mod fallback {
     }
 }
 
-/// glibc's flag that is non-zero only while the process has one thread (2.32); null where it has none.
-pub fn single_threaded_flag() -> *mut u8 {
-    // SAFETY: a zero-terminated name; the symbol is a char in <sys/single_threaded.h>.
-    unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()).cast() }
-}
-
 /// The environment as libc has it; null before libc's own initialisation.
 pub fn environment() -> *const *const c_char {
     unsafe extern "C" {

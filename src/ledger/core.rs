@@ -443,19 +443,70 @@ impl Core {
 
     // ---- interests ----
 
-    /// Notes an interest before the kernel is asked, if the instance is known and the pair is not.
+    /// Notes an interest before the kernel is asked, if the instance is known and the pair is not. Returns the word of
+    /// its ticket.
+    ///
+    /// This and `deleted` read straight down: behind a long system call a conditional branch that is taken is
+    /// mispredicted, always, and costs 8 to 15 ns (benches/branches finds them); one that is not taken costs nothing.
     #[inline(always)]
-    pub fn reserve(&self, registration: &Registration) -> Ticket {
+    pub fn reserve(&self, registration: &Registration) -> u64 {
         self.totals.serial.add(1);
         let serial = self.totals.serial.get() as u32 & !QUEUED;
-        match self.reserve_as(registration, serial) {
-            Some(interest) => Ticket::Noted { interest, serial },
-            None => Ticket::None,
+        match self.reserve_plain(registration, serial) {
+            Some(interest) => Ticket::Noted { interest, serial }.to_word(),
+            None => self.reserve_rare(registration, serial),
         }
     }
 
-    /// The same, under a serial number that was promised when the gate was taken.
+    #[cold]
+    #[inline(never)]
+    fn reserve_rare(&self, registration: &Registration, serial: u32) -> u64 {
+        match self.reserve_as(registration, serial) {
+            Some(interest) => Ticket::Noted { interest, serial }.to_word(),
+            None => Ticket::None.to_word(),
+        }
+    }
+
+    /// `reserve_as` for the plain case: a low descriptor that nothing is known of, and records that were used before.
+    /// None: another case, and nothing has been done.
     #[inline(always)]
+    fn reserve_plain(&self, registration: &Registration, serial: u32) -> Option<u32> {
+        let instance_index = self.descriptors.low(registration.epfd)?.get().instance();
+        let instance = self.instances.get(instance_index)?;
+        let place = self.descriptors.low(registration.fd)?;
+        let (description_index, index) = (self.descriptions.next_free(), self.interests.next_free());
+        if place.get() != Slot::UNKNOWN {
+            return None;
+        }
+        let description = self.descriptions.get(description_index)?;
+        let interest = self.interests.get(index)?;
+        let first = instance.first.get();
+        let next = self.interests.neighbour(first)?;
+        self.descriptions.take(description);
+        description.descriptors.set(1);
+        description.interests.set(0);
+        description.instance.set(0);
+        description.epoch.set((self.totals.epoch.get() as u32) << 1);
+        place.set(Slot::known(description_index, 0));
+        self.descriptors.reach(registration.fd);
+        self.interests.take(interest);
+        interest.serial.set(serial);
+        interest.instance.set(instance_index);
+        interest.fd.set(registration.fd);
+        interest.description.set(description_index);
+        interest.set_site(registration.site, Interest::LIVE);
+        interest.sibling.set(0);
+        description.interests.set(index);
+        interest.next.set(first);
+        interest.previous.set(0);
+        next.previous.set(index);
+        instance.first.set(index);
+        instance.watches.add(1);
+        self.totals.watches.add(1);
+        Some(index)
+    }
+
+    /// The same in every case, under a serial number that was promised when the gate was taken.
     pub fn reserve_as(&self, registration: &Registration, serial: u32) -> Option<u32> {
         let index = self.descriptors.get(registration.epfd).instance();
         let instance = self.instances.get(index)?;
@@ -510,16 +561,9 @@ impl Core {
     #[inline(always)]
     pub fn reach(&self) {
         let (instances, watches) = (self.totals.instances.get(), self.totals.watches.get());
-        if watches > self.totals.watches_peak.get() {
-            self.totals.watches_peak.set(watches);
-        }
-        if instances > self.totals.instances_peak.get() {
-            self.totals.instances_peak.set(instances);
-        }
-        let memory = kernel_memory::estimate(instances, watches);
-        if memory > self.totals.memory_peak.get() {
-            self.totals.memory_peak.set(memory);
-        }
+        self.totals.watches_peak.reach(watches);
+        self.totals.instances_peak.reach(instances);
+        self.totals.memory_peak.reach(kernel_memory::estimate(instances, watches));
     }
 
     /// The record of an interest that was noted before the real call; None: it is gone again, closed meanwhile.
@@ -609,6 +653,50 @@ impl Core {
     /// A DEL succeeded.
     #[inline(always)]
     pub fn deleted(&self, epfd: i32, fd: i32) {
+        if self.deleted_plain(epfd, fd).is_none() {
+            self.deleted_rare(epfd, fd);
+        }
+    }
+
+    /// The plain case: the only interest in a description that has one low number, and is no epoll. All of it is
+    /// forgotten. None: another case, and nothing has been done.
+    #[inline(always)]
+    fn deleted_plain(&self, epfd: i32, fd: i32) -> Option<()> {
+        let instance_index = self.descriptors.low(epfd)?.get().instance();
+        let instance = self.instances.get(instance_index)?;
+        let place = self.descriptors.low(fd)?;
+        let description_index = place.get().description();
+        let description = self.descriptions.get(description_index)?;
+        let index = description.interests.get();
+        let interest = self.interests.get(index)?;
+        if interest.instance.get() != instance_index
+            || interest.fd.get() != fd
+            || interest.sibling.get() != 0
+            || description.instance.get() != 0
+            || description.descriptors.get() != 1
+        {
+            return None;
+        }
+        let (next, previous) = (interest.next.get(), interest.previous.get());
+        let (after, before) = (self.interests.neighbour(next)?, self.interests.neighbour(previous)?);
+        self.reach();
+        instance.reach();
+        after.previous.set(previous);
+        let link = if previous == 0 { &instance.first } else { &before.next };
+        link.set(next);
+        instance.watches.subtract(1);
+        description.interests.set(0);
+        interest.set_site(0, 0);
+        self.totals.watches.subtract(1);
+        self.interests.release(index, interest);
+        place.set(Slot::UNKNOWN);
+        self.descriptions.release(description_index, description);
+        Some(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn deleted_rare(&self, epfd: i32, fd: i32) {
         let instance_index = self.descriptors.get(epfd).instance();
         let description_index = self.descriptors.get(fd).description();
         if let Some(instance) = self.instances.get(instance_index)

@@ -24,6 +24,7 @@ const TWIN: u64 = 1 << 63;
 impl Slot {
     pub const UNKNOWN: Slot = Slot(0);
 
+    #[inline(always)]
     pub fn known(description: u32, instance: u32) -> Slot {
         Slot(u64::from(description) | (u64::from(instance) & 0x7fff_ffff) << 32)
     }
@@ -54,6 +55,23 @@ impl Slot {
     #[inline(always)]
     pub fn next_twin(self) -> Option<i32> {
         (self.0 & TWIN != 0).then_some((self.0 >> 32) as i32 & 0x7fff_ffff)
+    }
+}
+
+/// The word of one number.
+#[derive(Clone, Copy)]
+pub struct Place<'table>(&'table AtomicU64);
+
+impl Place<'_> {
+    #[inline(always)]
+    pub fn get(self) -> Slot {
+        Slot(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Who writes another word than [`Slot::UNKNOWN`] tells the table by `reach`.
+    #[inline(always)]
+    pub fn set(self, slot: Slot) {
+        self.0.store(slot.0, Ordering::Relaxed);
     }
 }
 
@@ -89,6 +107,12 @@ impl Descriptors {
             Some(word) => Slot(word.load(Ordering::Relaxed)),
             None => self.word(fd).map_or(Slot::UNKNOWN, |word| Slot(word.load(Ordering::Relaxed))),
         }
+    }
+
+    /// The word of a low number, to be read and written without another look; None: a high one.
+    #[inline(always)]
+    pub fn low(&self, fd: i32) -> Option<Place<'_>> {
+        self.low.get(fd as u32 as usize).map(Place)
     }
 
     /// False: the kernel refused the memory for it, or the number is none that a descriptor can have.
@@ -173,11 +197,18 @@ impl Descriptors {
         self.end.load(Ordering::Relaxed) - 1
     }
 
+    /// `fd` has a word other than zero.
     #[inline(always)]
-    fn reach(&self, fd: i32) {
+    pub fn reach(&self, fd: i32) {
         if fd >= self.end.load(Ordering::Relaxed) {
-            self.end.fetch_max(fd.saturating_add(1), Ordering::Relaxed);
+            self.reach_further(fd);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reach_further(&self, fd: i32) {
+        self.end.fetch_max(fd.saturating_add(1), Ordering::Relaxed);
     }
 
     fn chunk(&self, fd: i32) -> Option<&AtomicPtr<AtomicU64>> {

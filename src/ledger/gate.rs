@@ -5,13 +5,13 @@
 //! lost its processor), puts the change into a queue that the holder empties. Nobody blocks, allocates or
 //! makes a system call. What does not fit into the queue is counted as lost, and mended by reconciliation.
 //!
-//! Orderings: entering is Acquire, leaving Release, so that a holder sees its predecessor's records. In a
-//! single-threaded process (glibc's own flag says so) both are plain stores: a signal handler that comes
-//! between the test and the store leaves the gate free again before the interrupted code goes on.
+//! Orderings: entering is Acquire, leaving Release, so that a holder sees its predecessor's records. A process of one
+//! thread enters by the same locked instruction: asking glibc whether it is alone, and branching on the answer, costs
+//! as much as it saves (a taken branch behind a system call is mispredicted).
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// How often a loser looks again before it leaves a note: about a microsecond.
 const PATIENCE: u32 = 100;
@@ -22,8 +22,6 @@ const NOTES: usize = 1 << 16;
 pub struct Gate<N: 'static> {
     /// The holder's token; 0: free.
     holder: AtomicUsize,
-    /// glibc's `__libc_single_threaded` (2.32); null: there may be any number of threads.
-    single_threaded: AtomicPtr<u8>,
     head: AtomicUsize,
     tail: AtomicUsize,
     notes: [Note<N>; NOTES],
@@ -42,7 +40,6 @@ impl<N: Copy + Send + 'static> Gate<N> {
     pub const fn new() -> Self {
         Gate {
             holder: AtomicUsize::new(0),
-            single_threaded: AtomicPtr::new(core::ptr::null_mut()),
             head: AtomicUsize::new(0),
             tail: AtomicUsize::new(0),
             notes: [const { Note { turn: AtomicUsize::new(0), content: UnsafeCell::new(MaybeUninit::uninit()) } };
@@ -50,34 +47,17 @@ impl<N: Copy + Send + 'static> Gate<N> {
         }
     }
 
-    /// # Safety
-    /// `flag` must stay readable for ever, and be non-zero only while the process has one thread.
-    pub unsafe fn trust_single_threaded(&self, flag: *mut u8) {
-        self.single_threaded.store(flag, Ordering::Relaxed);
-    }
-
-    #[inline(always)]
-    fn single_threaded(&self) -> bool {
-        let flag = self.single_threaded.load(Ordering::Relaxed);
-        // SAFETY: as `trust_single_threaded` was promised.
-        !flag.is_null() && unsafe { flag.read_volatile() } != 0
-    }
-
     /// True: the caller holds the gate and must `leave`. `token` is the thread's own, never 0.
     #[inline(always)]
     pub fn enter(&self, token: usize) -> bool {
-        if self.single_threaded() {
-            if self.holder.load(Ordering::Relaxed) != 0 {
-                return false;
-            }
-            self.holder.store(token, Ordering::Relaxed);
-            compiler_fence(Ordering::SeqCst);
-            return true;
+        if self.holder.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return self.insist(token);
         }
-        self.holder.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed).is_ok() || self.insist(token)
+        true
     }
 
     #[cold]
+    #[inline(never)]
     fn insist(&self, token: usize) -> bool {
         for _ in 0..PATIENCE {
             match self.holder.load(Ordering::Relaxed) {

@@ -162,13 +162,6 @@ fn leave_again(token: usize) {
     }
 }
 
-/// # Safety
-/// `flag` must be glibc's `__libc_single_threaded`.
-pub unsafe fn trust_single_threaded(flag: *mut u8) {
-    // SAFETY: by this function's contract.
-    unsafe { GATE.trust_single_threaded(flag) };
-}
-
 /// Whether two descriptors refer to one open file description; None: the kernel will not say (kcmp(2) is missing or
 /// forbidden). A number that is not open is nobody's twin.
 fn are_twins(fd: i32, other: i32) -> Option<bool> {
@@ -190,9 +183,9 @@ pub fn created(fd: i32, creation: Creation) {
 }
 
 /// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
-/// events and closes the descriptor comes second in the ledger too.
+/// events and closes the descriptor comes second in the ledger too. Returns its ticket's word.
 #[inline(always)]
-pub fn adding(registration: &Registration) -> Ticket {
+pub fn adding(registration: &Registration) -> u64 {
     let token = thread::token();
     if GATE.is_quiet() && GATE.enter(token) {
         CORE.totals.version.add(1);
@@ -206,12 +199,12 @@ pub fn adding(registration: &Registration) -> Ticket {
 
 #[cold]
 #[inline(never)]
-fn adding_later(registration: &Registration, token: usize) -> Ticket {
+fn adding_later(registration: &Registration, token: usize) -> u64 {
     static PROMISED: AtomicU32 = AtomicU32::new(0);
     // Relaxed: only that no two are the same matters.
     let serial = PROMISED.fetch_add(1, Ordering::Relaxed) | QUEUED;
     queue(Change::Adding(*registration, serial), token);
-    Ticket::Queued { serial }
+    Ticket::Queued { serial }.to_word()
 }
 
 /// After it, if it succeeded and the record was not made at once.
@@ -246,8 +239,8 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
 /// An `EPOLL_CTL_DEL` succeeded.
 #[inline(always)]
 pub fn deleted(epfd: i32, fd: i32) {
-    if CORE.instance_of(epfd).is_none() && !process::is_own() {
-        return;
+    if CORE.instance_of(epfd).is_none() {
+        return deleted_unknown(epfd, fd);
     }
     let token = thread::token();
     if GATE.is_quiet() && GATE.enter(token) {
@@ -256,6 +249,14 @@ pub fn deleted(epfd: i32, fd: i32) {
         leave(token);
     } else {
         queue(Change::Deleted { epfd, fd }, token);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn deleted_unknown(epfd: i32, fd: i32) {
+    if process::is_own() {
+        change(Change::Deleted { epfd, fd });
     }
 }
 

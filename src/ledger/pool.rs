@@ -52,6 +52,30 @@ impl<T: Record, const CHUNKS: usize> Pool<T, CHUNKS> {
         Some(unsafe { &*chunk.add((index % CHUNK) as usize) })
     }
 
+    /// The same without a test for 0, whose record is nobody's: what is written there is never read. So a list's
+    /// neighbours need no branch.
+    #[inline(always)]
+    pub fn neighbour(&self, index: u32) -> Option<&'static T> {
+        let chunk = self.chunks.get((index / CHUNK) as usize)?.load(Ordering::Acquire);
+        if chunk.is_null() {
+            return None;
+        }
+        // SAFETY: as in `get`; the first chunk begins with a record that is never given out.
+        Some(unsafe { &*chunk.add((index % CHUNK) as usize) })
+    }
+
+    /// The record that `take` would take; 0: none is free. Under the gate only.
+    #[inline(always)]
+    pub fn next_free(&self) -> u32 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// Takes the record of `next_free` for a new purpose. Under the gate only.
+    #[inline(always)]
+    pub fn take(&self, record: &T) {
+        self.free.store(record.link().load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// A record for a new purpose, with the content that it had when it was released. Under the gate only.
     #[inline(always)]
     pub fn allocate(&self) -> Option<(u32, &'static T)> {

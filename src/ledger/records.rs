@@ -37,6 +37,11 @@ impl Long {
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
+    /// Grows to `value`, if it is less. Under the gate only. No branch: its outcome would be a guess.
+    #[inline(always)]
+    pub fn reach(&self, value: u64) {
+        self.set(self.get().max(value));
+    }
     /// Under the gate only: a plain read and write.
     #[inline(always)]
     pub fn add(&self, amount: u64) {
@@ -174,10 +179,7 @@ impl Instance {
     /// Takes the peak before an interest goes, or when it is read.
     #[inline(always)]
     pub fn reach(&self) {
-        let watches = self.watches.get();
-        if watches > self.peak.get() {
-            self.peak.set(watches);
-        }
+        self.peak.reach(self.watches.get());
     }
 }
 
