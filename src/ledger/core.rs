@@ -608,12 +608,10 @@ impl Core {
         None
     }
 
-    /// An ADD succeeded about which a note was left in the queue.
-    pub fn confirmed(&self, registration: &Registration, ticket: Ticket) {
-        let unknown = self.instance_of(registration.epfd).is_none();
-        let other =
-            self.find(registration.epfd, registration.fd).is_some() && self.noted(registration, ticket).is_none();
-        if unknown || other {
+    /// An ADD succeeded about which a note was left in the queue. If its record is not there any more, or another's is
+    /// in its place, then the descriptor was closed meanwhile, and perhaps its number added anew: nothing to do.
+    pub fn confirmed(&self, registration: &Registration) {
+        if self.instance_of(registration.epfd).is_none() {
             self.added(registration);
         }
     }

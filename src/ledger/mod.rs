@@ -37,7 +37,7 @@ enum Change {
     },
     /// An interest is about to be added; the serial number is promised to its record.
     Adding(Registration, u32),
-    Confirmed(Registration, Ticket),
+    Confirmed(Registration),
     Added(Registration),
     Found(Registration),
     Existed(Registration, Ticket),
@@ -72,7 +72,7 @@ fn apply(change: Change) {
         Change::Created { fd, creation } => CORE.created(fd, creation),
         Change::Adopted { fd } => drop(CORE.adopt(fd)),
         Change::Adding(registration, serial) => drop(CORE.reserve_as(&registration, serial)),
-        Change::Confirmed(registration, ticket) => CORE.confirmed(&registration, ticket),
+        Change::Confirmed(registration) => CORE.confirmed(&registration),
         Change::Added(registration) => CORE.added(&registration),
         Change::Found(registration) => CORE.found(&registration),
         Change::Existed(registration, ticket) => CORE.existed(&registration, ticket),
@@ -212,7 +212,7 @@ fn adding_later(registration: &Registration, token: usize) -> u64 {
 #[inline(never)]
 pub fn added_late(registration: &Registration, ticket: Ticket) {
     if matches!(ticket, Ticket::Queued { .. }) {
-        change(Change::Confirmed(*registration, ticket));
+        change(Change::Confirmed(*registration));
     } else if CORE.instance_of(registration.epfd).is_some() || process::is_own() {
         change(Change::Added(*registration));
     }

@@ -7,7 +7,7 @@ fn create(core: &Core, fd: i32) {
 }
 
 fn add(core: &Core, epfd: i32, fd: i32) -> Ticket {
-    core.reserve(&Registration { epfd, fd, site: 2 })
+    Ticket::from_word(core.reserve(&Registration { epfd, fd, site: 2 }))
 }
 
 fn live(core: &Core) -> (u64, u64) {
@@ -65,7 +65,7 @@ fn a_refused_interest_leaves_no_trace_and_no_peak() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     let registration = Registration { epfd: 3, fd: 7, site: 2 };
-    let ticket = CORE.reserve(&registration);
+    let ticket = Ticket::from_word(CORE.reserve(&registration));
     assert_ne!(ticket, Ticket::None);
     assert_eq!(Ticket::from_word(ticket.to_word()), ticket);
     CORE.undo(&registration, ticket);
