@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! unknown   0                                 no epoll knows it, no dup was seen
-//! twin      1 << 63 | next << 32              no epoll knows it, but a dup was seen: one of a ring of numbers
+//! twin      1 << 63 | next << 32 | leader     no epoll knows it, but a dup was seen: one of a ring of numbers
 //! known     instance << 32 | description      watched, or an epoll, or sharing a description with such
 //! ```
 //!
@@ -29,15 +29,16 @@ impl Slot {
         Slot(u64::from(description) | (u64::from(instance) & 0x7fff_ffff) << 32)
     }
 
+    /// One of a ring: `leader` is the same in all of it.
     #[inline(always)]
-    fn twin(next: i32) -> Slot {
-        Slot(TWIN | (next as u64 & 0x7fff_ffff) << 32)
+    fn twin(next: i32, leader: u32) -> Slot {
+        Slot(TWIN | (next as u64 & 0x7fff_ffff) << 32 | u64::from(leader))
     }
 
     /// Index of the open file description; 0: unknown to every epoll.
     #[inline(always)]
     pub fn description(self) -> u32 {
-        self.0 as u32
+        if self.0 & TWIN == 0 { self.0 as u32 } else { 0 }
     }
 
     /// Index of the epoll instance that the description is; 0: it is none, or not known to be one.
@@ -49,6 +50,12 @@ impl Slot {
     #[inline(always)]
     pub fn is_known(self) -> bool {
         self.description() != 0
+    }
+
+    /// What the numbers of one ring have in common, and those of two do not.
+    #[inline(always)]
+    fn leader(self) -> u32 {
+        self.0 as u32
     }
 
     /// The next number of a ring of twins.
@@ -135,39 +142,55 @@ impl Descriptors {
     /// Notes that `new` is a dup of `old`, neither of which any epoll knows. Rings only ever grow together here.
     #[inline(always)]
     pub fn join(&self, old: i32, new: i32) {
-        match (self.get(old).next_twin(), self.get(new).next_twin()) {
-            (next, None) => {
-                self.set(new, Slot::twin(next.unwrap_or(old)));
-                self.set(old, Slot::twin(new));
+        let (of_old, of_new) = (self.get(old), self.get(new));
+        match (of_old.next_twin(), of_new.next_twin()) {
+            (None, None) => {
+                self.set(new, Slot::twin(old, old as u32));
+                self.set(old, Slot::twin(new, old as u32));
+            }
+            (Some(next), None) => {
+                self.set(new, Slot::twin(next, of_old.leader()));
+                self.set(old, Slot::twin(new, of_old.leader()));
             }
             (None, Some(next)) => {
-                self.set(old, Slot::twin(next));
-                self.set(new, Slot::twin(old));
+                self.set(old, Slot::twin(next, of_new.leader()));
+                self.set(new, Slot::twin(old, of_new.leader()));
             }
-            (Some(after_old), Some(after_new)) => self.merge((old, after_old), (new, after_new)),
+            (Some(_), Some(_)) if of_old.leader() == of_new.leader() => {}
+            (Some(_), Some(_)) => self.merge(old, new),
         }
     }
 
-    /// Two rings become one by exchanging the ends of two links; the same exchange would cut one ring in two.
+    /// Two rings become one: one takes the other's leader, and two links exchange their ends.
+    #[cold]
     #[inline(never)]
-    fn merge(&self, (old, after_old): (i32, i32), (new, after_new): (i32, i32)) {
-        let mut met = false;
-        self.twins(old, |twin| met |= twin == new);
-        if !met {
-            self.set(old, Slot::twin(after_new));
-            self.set(new, Slot::twin(after_old));
+    fn merge(&self, old: i32, new: i32) {
+        let leader = self.get(old).leader();
+        let mut at = new;
+        for _ in 0..RING {
+            let Some(next) = self.get(at).next_twin() else { break };
+            self.set(at, Slot::twin(next, leader));
+            at = next;
+            if at == new {
+                break;
+            }
+        }
+        if let (Some(after_old), Some(after_new)) = (self.get(old).next_twin(), self.get(new).next_twin()) {
+            self.set(old, Slot::twin(after_new, leader));
+            self.set(new, Slot::twin(after_old, leader));
         }
     }
 
     /// Takes a number out of its ring: it becomes known. A ring of one is none.
     pub fn part(&self, fd: i32) {
-        let Some(next) = self.get(fd).next_twin() else { return };
+        let slot = self.get(fd);
+        let Some(next) = slot.next_twin() else { return };
         self.set(fd, Slot::UNKNOWN);
         let mut at = next;
         for _ in 0..RING {
             match self.get(at).next_twin() {
                 Some(after) if after == fd => {
-                    self.set(at, if at == next { Slot::UNKNOWN } else { Slot::twin(next) });
+                    self.set(at, if at == next { Slot::UNKNOWN } else { Slot::twin(next, slot.leader()) });
                     return;
                 }
                 Some(after) => at = after,
