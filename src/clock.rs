@@ -30,15 +30,24 @@ fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let address = VDSO.load(Ordering::Relaxed);
     if address == 0 {
-        time = sys::clock(clock);
-    } else {
-        // SAFETY: the only non-zero value ever stored is the address of __vdso_clock_gettime, which has this type.
-        let function = unsafe { core::mem::transmute::<usize, ClockGettime>(address) };
-        if function(clock, &raw mut time) != 0 {
-            time = sys::clock(clock);
-        }
+        return ask(clock);
     }
+    // SAFETY: the only non-zero value ever stored is the address of __vdso_clock_gettime, which has this type.
+    let function = unsafe { core::mem::transmute::<usize, ClockGettime>(address) };
+    if function(clock, &raw mut time) != 0 {
+        return ask(clock);
+    }
+    nanoseconds(&time)
+}
+
+fn nanoseconds(time: &libc::timespec) -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
+#[cold]
+#[inline(never)]
+fn ask(clock: libc::clockid_t) -> u64 {
+    nanoseconds(&sys::clock(clock))
 }
 
 /// Finds the vDSO's clock. Without one (or in an unknown form) the kernel is asked at each reading.

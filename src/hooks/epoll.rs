@@ -276,9 +276,7 @@ fn end_wait(call: Call, frame: &Frame, count: isize) -> isize {
         ledger::waited(frame.int(0), WaitEnd::Empty, owner);
     } else if count > 0 {
         let full = count as c_int == frame.int(2);
-        if full {
-            counters.full.bump();
-        }
+        counters.full.add(u64::from(full));
         let events = frame.word(1) as *const epoll_event;
         counters.batch.record(count as u64);
         counters.delivered((0..count as usize).map(|index| {

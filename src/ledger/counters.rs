@@ -58,9 +58,15 @@ impl Histogram {
         }
         self.sum.add(value);
         if value > self.max.load(Ordering::Relaxed) {
-            // A read-modify-write, for a handler that interrupts between the test and the store; it is rare.
-            self.max.fetch_max(value, Ordering::Relaxed);
+            self.reach(value);
         }
+    }
+
+    /// A read-modify-write, for a handler that interrupts between the test and the store; it is rare.
+    #[cold]
+    #[inline(never)]
+    fn reach(&self, value: u64) {
+        self.max.fetch_max(value, Ordering::Relaxed);
     }
 
     pub fn bucket(&self, index: usize) -> u64 {
@@ -215,9 +221,7 @@ impl WaitCounters {
         match end {
             WaitEnd::Events { count, full } => {
                 self.events.add(count);
-                if full {
-                    self.full.bump();
-                }
+                self.full.add(u64::from(full));
             }
             WaitEnd::Empty => self.empty.bump(),
             WaitEnd::Failed { interrupted: true } => self.interrupted.bump(),

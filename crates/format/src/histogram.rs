@@ -12,13 +12,9 @@ pub const BUCKETS: usize = ((64 - FINE as usize) << FINE) + (1 << FINE);
 #[inline]
 #[must_use]
 pub const fn bucket(value: u64) -> usize {
-    let exponent = (value | 1).ilog2();
-    if exponent < FINE {
-        value as usize
-    } else {
-        let shift = exponent - FINE;
-        (((shift as usize) + 1) << FINE) + ((value >> shift) as usize & ((1 << FINE) - 1))
-    }
+    // No branch (it would be a guess): below 8 the shift is 0, above the highest bit left counts for one more octave.
+    let shift = (value | 1 << FINE).ilog2() - FINE;
+    ((shift as usize) << FINE) + (value >> shift) as usize
 }
 
 /// The highest value that falls into a bucket.
