@@ -11,7 +11,7 @@
 //! numbers that were closed since, and those that a vfork child gave away in its own table. Whose watching depends
 //! on it asks the kernel about each (core.rs, `recognise_twins`).
 
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::sys;
 
@@ -82,8 +82,10 @@ impl Place<'_> {
     }
 }
 
-/// The longest ring that is followed.
+/// The longest ring of which all are asked about.
 pub const RING: usize = 64;
+/// The longest ring that is relabelled when two become one, which happens once for each pair.
+const RELABELLED: usize = 1 << 16;
 
 const LOW: usize = 1 << 16;
 const CHUNK_SHIFT: u32 = 16;
@@ -97,6 +99,8 @@ pub struct Descriptors {
     /// One more than the highest number whose word was ever other than zero. (All of this begins as zero, so
     /// that the table lies in .bss and costs the library's file nothing.)
     end: AtomicI32,
+    /// How many rings of twins were begun: the number of the last one's leader.
+    rings: AtomicU32,
 }
 
 impl Descriptors {
@@ -105,6 +109,7 @@ impl Descriptors {
             low: [const { AtomicU64::new(0) }; LOW],
             high: [const { AtomicPtr::new(core::ptr::null_mut()) }; HIGH],
             end: AtomicI32::new(0),
+            rings: AtomicU32::new(0),
         }
     }
 
@@ -145,8 +150,11 @@ impl Descriptors {
         let (of_old, of_new) = (self.get(old), self.get(new));
         match (of_old.next_twin(), of_new.next_twin()) {
             (None, None) => {
-                self.set(new, Slot::twin(old, old as u32));
-                self.set(old, Slot::twin(new, old as u32));
+                // Not a locked addition: two threads that draw one number at once only make a ring too many look known.
+                let leader = self.rings.load(Ordering::Relaxed).wrapping_add(1);
+                self.rings.store(leader, Ordering::Relaxed);
+                self.set(new, Slot::twin(old, leader));
+                self.set(old, Slot::twin(new, leader));
             }
             (Some(next), None) => {
                 self.set(new, Slot::twin(next, of_old.leader()));
@@ -167,7 +175,7 @@ impl Descriptors {
     fn merge(&self, old: i32, new: i32) {
         let leader = self.get(old).leader();
         let mut at = new;
-        for _ in 0..RING {
+        for _ in 0..RELABELLED {
             let Some(next) = self.get(at).next_twin() else { break };
             self.set(at, Slot::twin(next, leader));
             at = next;
@@ -187,7 +195,7 @@ impl Descriptors {
         let Some(next) = slot.next_twin() else { return };
         self.set(fd, Slot::UNKNOWN);
         let mut at = next;
-        for _ in 0..RING {
+        for _ in 0..RELABELLED {
             match self.get(at).next_twin() {
                 Some(after) if after == fd => {
                     self.set(at, if at == next { Slot::UNKNOWN } else { Slot::twin(next, slot.leader()) });
