@@ -7,7 +7,7 @@
 //! May be called from hooks in any state of the process, and from signal handlers.
 
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::ledger::counters::Counters;
 use crate::{init, process, sys};
@@ -52,6 +52,8 @@ pub struct Block {
     /// The owner, by kernel thread id; [`KEPT`] where it cannot be known to end.
     tid: AtomicU32,
     next: AtomicPtr<Block>,
+    /// The owner's `token`.
+    control: AtomicUsize,
     /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
     pub adding: AtomicU64,
     pub counters: Counters,
@@ -86,19 +88,27 @@ pub fn block() -> Option<&'static Block> {
     acquire()
 }
 
-/// A word that tells this thread from the others, for the ledger's gate: never 0.
+/// A word that tells this thread from the others, for the ledger's gate: never 0. The address of its control block, which
+/// every thread has, whether or not it ever called epoll.
 #[inline(always)]
 pub fn token() -> usize {
-    slot() | 1
+    let address: usize;
+    // SAFETY: the word at fs:0 is the thread control block's own address (x86-64 psABI, thread-local storage).
+    unsafe {
+        asm!("mov {0}, qword ptr fs:[0]", out(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    address
 }
 
-/// Whether the thread that a token stands for has ended.
+/// Whether the thread that a token stands for is known to have ended.
 pub fn is_gone(token: usize) -> bool {
-    let address = token & !1;
-    all().find(|block| core::ptr::from_ref(*block) as usize == address).is_some_and(|block| {
+    let mut known = false;
+    let alive = all().filter(|block| block.control.load(Ordering::Relaxed) == token).any(|block| {
+        known = true;
         let tid = block.tid.load(Ordering::Relaxed);
-        tid != KEPT && !sys::thread_exists(process::pid(), tid as i32)
-    })
+        tid == KEPT || sys::thread_exists(process::pid(), tid as i32)
+    });
+    known && !alive
 }
 
 #[cold]
@@ -156,6 +166,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
         if dead && block.tid.compare_exchange(owner, tid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             block.counters.last_wait_end.store(0, Ordering::Relaxed);
             block.adding.store(0, Ordering::Relaxed);
+            block.control.store(token(), Ordering::Relaxed);
             CURSOR.store(at, Ordering::Release);
             return Some(block);
         }
@@ -179,6 +190,7 @@ fn map() -> Option<&'static Block> {
 
 fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
+    block.control.store(token(), Ordering::Relaxed);
     block.state.store(1, Ordering::Relaxed);
     let mut head = BLOCKS.load(Ordering::Relaxed);
     loop {

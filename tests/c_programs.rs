@@ -132,6 +132,7 @@ programs! {
     a_handler_may_leave_a_hook_by_siglongjmp: "longjmp_out";
     threads_that_only_dup_and_close_are_followed: "descriptor_threads";
     months_of_work_do_not_make_the_ledger_grow: "long_life";
+    a_crowd_of_threads_and_handlers_is_followed_to_the_last_step: "crowd";
     the_highest_descriptor_numbers_are_followed: "high_numbers";
 }
 

@@ -343,6 +343,10 @@ impl Core {
         });
         self.descriptors.part(fd);
         for twin in twins.into_iter().filter(|twin| *twin >= 0 && *twin != fd) {
+            if self.descriptors.get(twin).is_known() {
+                // Met before: threads that dup at the same moment can tie a ring into a loop that leaves `fd` out.
+                continue;
+            }
             match super::are_twins(fd, twin) {
                 Some(true) => {
                     self.descriptors.part(twin);

@@ -13,7 +13,7 @@ mod pool;
 mod reconcile;
 pub mod records;
 
-use ::core::sync::atomic::{AtomicU32, Ordering};
+use ::core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use self::core::{Core, Creation, QUEUED, Registration, Ticket};
 use self::counters::WaitEnd;
@@ -130,6 +130,7 @@ fn enter_or_seize(token: usize) -> bool {
         return false;
     }
     GATE.seize(token);
+    LATE.store(false, Ordering::Relaxed);
     // What it was at is half done. Reconciliation finds again what there is.
     CORE.forget_everything();
     true
@@ -150,7 +151,9 @@ fn leave(token: usize) {
 #[cold]
 #[inline(never)]
 fn empty_queue() {
+    LATE.store(true, Ordering::Relaxed);
     while GATE.apply_note(apply) {}
+    LATE.store(false, Ordering::Relaxed);
 }
 
 #[cold]
@@ -162,9 +165,16 @@ fn leave_again(token: usize) {
     }
 }
 
+/// A waiting note is being applied: its numbers may have changed hands since it was left. Written by the gate's holder.
+static LATE: AtomicBool = AtomicBool::new(false);
+
 /// Whether two descriptors refer to one open file description; None: the kernel will not say (kcmp(2) is missing or
-/// forbidden). A number that is not open is nobody's twin.
+/// forbidden), or would speak of another moment. A number that is not open is nobody's twin.
 fn are_twins(fd: i32, other: i32) -> Option<bool> {
+    // Relaxed: set and cleared by the same holder, which is the one that asks.
+    if LATE.load(Ordering::Relaxed) {
+        return None;
+    }
     match sys::same_description(process::pid(), fd, other) {
         Ok(same) => Some(same),
         Err(libc::EBADF) => Some(false),
@@ -369,6 +379,7 @@ pub fn after_fork() {
     let torn = holder != 0 && holder != token;
     if holder != token {
         GATE.seize(token);
+        LATE.store(false, Ordering::Relaxed);
         empty_queue();
         let half_written = GATE.forget_notes();
         CORE.after_fork();
