@@ -11,7 +11,7 @@ LIBRARY := $(TARGET)/release/libepollshim.so
 INSTALLED := $(DESTDIR)$(LIBDIR)/libepollshim.so
 
 .DEFAULT_GOAL := build
-.PHONY: help build test demo bench soak header install uninstall toolchain programs
+.PHONY: help build test demo bench soak fuzz header install uninstall toolchain programs
 
 help:
 	@echo 'make            build the library: $(LIBRARY)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test       everything: format, lints, tests on C programs, real servers and Python'
 	@echo 'make bench      what a call costs under the shim, beside a plain forwarder'
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
+	@echo 'make fuzz       arbitrary bytes for each grammar of the options, for FUZZ_SECONDS each (60)'
 	@echo 'make header     write include/epollshim.h anew from src/capi.rs'
 	@echo 'make install    copy the library to $(INSTALLED) (PREFIX=, DESTDIR=, LIBDIR=)'
 	@echo 'make uninstall  remove it from there'
@@ -52,6 +53,11 @@ soak: build
 	        LD_PRELOAD=$(abspath $(LIBRARY)) EPOLLSHIM_REPORT=none "$$scratch/$$program" | tail -n 1; \
 	    done; \
 	done
+
+# Needs a C++ compiler and, the first time, the registry. What it broke or found worth keeping lies under $(TARGET)/fuzz.
+FUZZ_SECONDS ?= 60
+fuzz:
+	@fuzz/run $(TARGET)/fuzz $(FUZZ_SECONDS)
 
 header: toolchain
 	EPOLLSHIM_BLESS=1 $(CARGO) test --release --test header

@@ -158,8 +158,40 @@ int epollshim_instance_stats(size_t size,
 int epollshim_report(int fd);
 
 /*
- Begins all counts and peaks anew; what lives goes on to be known. Calls that other threads make meanwhile are
- counted in full, in part or not at all.
+ Arms faults: the rules of `EPOLLSHIM_INJECT`, such as "epoll_wait:error=EINTR:prob=0.1". They come behind those that are
+ armed already, and count their calls from now on. Rules that no kernel could have caused are refused unless
+ `EPOLLSHIM_INJECT_IMPOSSIBLE=1` was in the environment.
+
+ Returns 0; or -1 with errno `EINVAL` (`rules` is null, or the text is wrong: `epollshim_error` says where; or there
+ are more than 64), `EBUSY` (another thread is changing them) or `ENOTSUP`. Of a text with a mistake nothing is armed.
+
+ # Safety
+ `rules` must be null or zero-terminated.
+ */
+int epollshim_inject(const char *rules);
+
+/*
+ Takes all faults back, those of the environment too.
+
+ Returns 0; or -1 with errno `EBUSY` (another thread is changing them) or `ENOTSUP`.
+ */
+int epollshim_inject_clear(void);
+
+/*
+ Sets limits as `EPOLLSHIM_LIMIT` does, such as "instances=8,watches=1000", in place of all that are set. Null or "":
+ none. What lives already counts; what is beyond a limit already stays.
+
+ Returns 0; or -1 with errno `EINVAL` (the text is wrong: `epollshim_error` says where), `EBUSY` (another thread has the
+ ledger), `EACCES` (the session of `user-` limits cannot be used) or `ENOTSUP`.
+
+ # Safety
+ `limits` must be null or zero-terminated.
+ */
+int epollshim_limit(const char *limits);
+
+/*
+ Begins all counts and peaks anew, those of faults and limits too; what lives goes on to be known, and what is armed
+ to be armed. Calls that other threads make meanwhile are counted in full, in part or not at all.
 
  Returns 0; or -1 with errno `ENOTSUP`.
  */

@@ -4,14 +4,18 @@
 //! any thread. A program finds them by weak symbols or `dlsym`: without the shim they are absent.
 
 use core::cell::UnsafeCell;
-use core::ffi::{c_char, c_int};
+use core::ffi::{CStr, c_char, c_int};
+use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use epollshim_format::call::Call;
+use epollshim_format::faults;
+use epollshim_format::limits::{self, Limits};
 
+use crate::policy::{self, rules};
 use crate::report::InstanceFacts;
 use crate::report::Sums;
-use crate::{ledger, process, report, sys, thread};
+use crate::{init, ledger, process, report, sys, thread};
 
 /// What this process has done with epoll, since it began or since `epollshim_reset`. Times are nanoseconds.
 #[repr(C)]
@@ -160,7 +164,7 @@ pub unsafe extern "C" fn epollshim_instance_stats(
     }
     let index = ledger::view().descriptors.get(epfd).instance();
     let Some(instance) = ledger::view().instance_of(epfd) else {
-        return fail(libc::EBADF, "no epoll instance is known by this descriptor\0");
+        return fail(libc::EBADF, format_args!("no epoll instance is known by this descriptor"));
     };
     let facts = InstanceFacts::of(index, instance);
     let stats = epollshim_instance_stats {
@@ -191,12 +195,92 @@ pub extern "C" fn epollshim_report(fd: c_int) -> c_int {
     }
     match report::write_now(fd) {
         Ok(()) => 0,
-        Err(error) => fail(error, "the report could not be written\0"),
+        Err(error) => fail(error, format_args!("the report could not be written")),
     }
 }
 
-/// Begins all counts and peaks anew; what lives goes on to be known. Calls that other threads make meanwhile are
-/// counted in full, in part or not at all.
+/// Arms faults: the rules of `EPOLLSHIM_INJECT`, such as "epoll_wait:error=EINTR:prob=0.1". They come behind those that are
+/// armed already, and count their calls from now on. Rules that no kernel could have caused are refused unless
+/// `EPOLLSHIM_INJECT_IMPOSSIBLE=1` was in the environment.
+///
+/// Returns 0; or -1 with errno `EINVAL` (`rules` is null, or the text is wrong: `epollshim_error` says where; or there
+/// are more than 64), `EBUSY` (another thread is changing them) or `ENOTSUP`. Of a text with a mistake nothing is armed.
+///
+/// # Safety
+/// `rules` must be null or zero-terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn epollshim_inject(rules: *const c_char) -> c_int {
+    if let Err(error) = usable(usize::MAX, false) {
+        return error;
+    }
+    // SAFETY: by this function's contract.
+    let Some(text) = (unsafe { text(rules) }) else { return fail(libc::EINVAL, format_args!("rules is null")) };
+    let impossible = init::config().is_some_and(|config| config.impossible);
+    if let Err(fault) = faults::check(text, impossible) {
+        return fail(libc::EINVAL, format_args!("{fault}"));
+    }
+    init::seed(None);
+    let armed = rules::arm(faults::parse(text, impossible).filter_map(Result::ok));
+    policy::arm();
+    match armed {
+        Ok(()) => 0,
+        Err(refusal) => refused(refusal),
+    }
+}
+
+/// Takes all faults back, those of the environment too.
+///
+/// Returns 0; or -1 with errno `EBUSY` (another thread is changing them) or `ENOTSUP`.
+#[unsafe(no_mangle)]
+pub extern "C" fn epollshim_inject_clear() -> c_int {
+    if let Err(error) = usable(usize::MAX, false) {
+        return error;
+    }
+    let cleared = rules::clear();
+    policy::arm();
+    match cleared {
+        Ok(()) => 0,
+        Err(refusal) => refused(refusal),
+    }
+}
+
+fn refused(refusal: rules::Refusal) -> c_int {
+    let error = if refusal == rules::Refusal::Busy { libc::EBUSY } else { libc::EINVAL };
+    fail(error, format_args!("{refusal}"))
+}
+
+/// Sets limits as `EPOLLSHIM_LIMIT` does, such as "instances=8,watches=1000", in place of all that are set. Null or "":
+/// none. What lives already counts; what is beyond a limit already stays.
+///
+/// Returns 0; or -1 with errno `EINVAL` (the text is wrong: `epollshim_error` says where), `EBUSY` (another thread has the
+/// ledger), `EACCES` (the session of `user-` limits cannot be used) or `ENOTSUP`.
+///
+/// # Safety
+/// `limits` must be null or zero-terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn epollshim_limit(limits: *const c_char) -> c_int {
+    if let Err(error) = usable(usize::MAX, false) {
+        return error;
+    }
+    // SAFETY: by this function's contract.
+    let text = unsafe { text(limits) }.unwrap_or_default();
+    let wanted = if text.is_empty() { Ok(Limits::default()) } else { limits::parse(text) };
+    let (wanted, config) = match (wanted, init::config()) {
+        (Ok(wanted), Some(config)) => (wanted, config),
+        (Err(fault), _) => return fail(libc::EINVAL, format_args!("{fault}")),
+        (_, None) => return fail(libc::ENOTSUP, format_args!("the shim has not read its options yet")),
+    };
+    let set = init::set_limits(&wanted, config);
+    policy::arm();
+    match set {
+        Ok(()) => 0,
+        Err(None) => fail(libc::EBUSY, format_args!("another thread has the ledger")),
+        Err(Some(trouble)) => fail(libc::EACCES, format_args!("{}", trouble.of(config.session))),
+    }
+}
+
+/// Begins all counts and peaks anew, those of faults and limits too; what lives goes on to be known, and what is armed
+/// to be armed. Calls that other threads make meanwhile are counted in full, in part or not at all.
 ///
 /// Returns 0; or -1 with errno `ENOTSUP`.
 #[unsafe(no_mangle)]
@@ -206,23 +290,46 @@ pub extern "C" fn epollshim_reset() -> c_int {
     }
     thread::all().for_each(|block| block.counters.clear());
     ledger::restart();
+    rules::restart();
+    policy::limits::restart();
     0
 }
 
+/// # Safety
+/// `start` must be null or zero-terminated.
+unsafe fn text<'a>(start: *const c_char) -> Option<&'a [u8]> {
+    // SAFETY: by this function's contract.
+    (!start.is_null()).then(|| unsafe { CStr::from_ptr(start).to_bytes() })
+}
+
+/// Room for the text of a failure.
+const ERROR_BYTES: usize = 512;
+
 /// The text of the last failure.
-struct ErrorText(UnsafeCell<[u8; 96]>, AtomicBool);
+struct ErrorText(UnsafeCell<[u8; ERROR_BYTES]>, AtomicBool);
 // SAFETY: written by one thread at a time, by the flag; a reader may see a text change under it, never past its
 // end: the last byte is never written and stays zero.
 unsafe impl Sync for ErrorText {}
-static ERROR: ErrorText = ErrorText(UnsafeCell::new([0; 96]), AtomicBool::new(false));
+static ERROR: ErrorText = ErrorText(UnsafeCell::new([0; ERROR_BYTES]), AtomicBool::new(false));
 
-/// `text` ends with a zero byte.
-fn fail(error: c_int, text: &'static str) -> c_int {
+fn fail(error: c_int, reason: fmt::Arguments) -> c_int {
+    /// Writes text as far as there is room.
+    struct Cut(*mut u8, usize);
+    impl Write for Cut {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let length = text.len().min(ERROR_BYTES - 1 - self.1);
+            // SAFETY: within the array, whose last byte stays zero; the flag makes this thread the only writer.
+            unsafe { self.0.add(self.1).copy_from_nonoverlapping(text.as_ptr(), length) };
+            self.1 += length;
+            Ok(())
+        }
+    }
     // Acquire and Release: one writer's text is whole before the next begins.
     if !ERROR.1.swap(true, Ordering::Acquire) {
-        let length = text.len().min(95);
-        // SAFETY: within the array; the flag makes this thread the only writer.
-        unsafe { ERROR.0.get().cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), length) };
+        let mut text = Cut(ERROR.0.get().cast(), 0);
+        let _ = text.write_fmt(reason);
+        // SAFETY: as above; what is left of a longer text goes.
+        unsafe { text.0.add(text.1).write_bytes(0, ERROR_BYTES - text.1) };
         ERROR.1.store(false, Ordering::Release);
     }
     sys::set_errno(error);
@@ -231,13 +338,13 @@ fn fail(error: c_int, text: &'static str) -> c_int {
 
 fn usable(size: usize, is_null: bool) -> Result<(), c_int> {
     if is_null || size < size_of::<u64>() {
-        return Err(fail(libc::EINVAL, "out is null, or size is smaller than the first field\0"));
+        return Err(fail(libc::EINVAL, format_args!("out is null, or size is smaller than the first field")));
     }
     // The first call of the process may be this one.
     if thread::block().is_none() || !process::is_own() {
         return Err(fail(
             libc::ENOTSUP,
-            "the shim only forwards in this process (EPOLLSHIM_ONLY, bad configuration)\0",
+            format_args!("the shim only forwards in this process (EPOLLSHIM_ONLY, bad configuration)"),
         ));
     }
     Ok(())

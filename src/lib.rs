@@ -9,12 +9,15 @@
 //! init.rs     coming to life, and the options
 //! report/     what is told at the end, and how it gets out
 //! capi.rs     the C interface
+//! policy/     what is done to calls besides: faults, limits
+//! log/        a line a call
+//! session.rs  what the processes of one user count together
 //! procfs.rs   what the kernel says about this process
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs: memory for reports
 //! ```
 //!
-//! The arrows: hooks → ledger, real, thread; ledger → sys, process; report reads the ledger. Nothing points
-//! back at hooks.
+//! The arrows: hooks → policy → ledger, log; hooks → ledger, real, thread; ledger → session, sys, process; report reads the
+//! ledger and the policy. Nothing points back at hooks, but for the frame that they leave.
 //!
 //! # The laws of everything that a hook reaches
 //!
@@ -43,9 +46,12 @@ mod clock;
 mod hooks;
 mod init;
 mod ledger;
+mod log;
+mod policy;
 mod process;
 mod procfs;
 mod real;
 mod report;
+mod session;
 mod sys;
 mod thread;

@@ -9,6 +9,7 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
+use crate::policy::Tally;
 use crate::{clock, ledger, sys, thread};
 
 #[repr(C)]
@@ -19,6 +20,10 @@ struct Page {
     /// CLOCK_MONOTONIC and CLOCK_REALTIME when this process was first seen, in nanoseconds.
     began: AtomicU64,
     began_unix: AtomicU64,
+    /// This process's place in the session (session.rs).
+    session_slot: AtomicU32,
+    /// What rules and limits have counted.
+    policy: Tally,
 }
 
 /// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the mapping is filled in before.
@@ -40,7 +45,7 @@ pub fn prepare() -> bool {
     if page().is_some() {
         return true;
     }
-    let bytes = 4096;
+    let bytes = size_of::<Page>().next_multiple_of(4096);
     let Ok(start) = sys::map(bytes) else { return false };
     // SAFETY: a mapping made one line above.
     if unsafe { sys::wipe_on_fork(start, bytes) }.is_err() {
@@ -113,6 +118,15 @@ pub fn is_own() -> bool {
         ledger::after_fork();
     }
     true
+}
+
+pub fn session_slot() -> Option<&'static AtomicU32> {
+    page().map(|page| &page.session_slot)
+}
+
+/// What rules and limits have counted in this process.
+pub fn tally() -> Option<&'static Tally> {
+    page().map(|page| &page.policy)
 }
 
 /// The pid of the owner of this memory; 0 before it was claimed.

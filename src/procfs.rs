@@ -69,6 +69,14 @@ pub fn read_file(path: &CStr, into: &mut Buffer<u8>) -> bool {
     complete
 }
 
+/// The beginning of a file, by one read. None: not readable.
+pub fn read_short(path: &CStr, into: &mut [u8]) -> Option<usize> {
+    let fd = open(path).ok()?;
+    let read = sys::read(fd, into);
+    sys::close(fd);
+    read.ok()
+}
+
 /// What is left to read of a descriptor. False: not readable, or no memory.
 pub fn read_to_end(fd: i32, into: &mut Buffer<u8>) -> bool {
     loop {
@@ -87,6 +95,20 @@ pub fn read_link<'a>(path: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
     let length = sys::read_link_at(libc::AT_FDCWD, path, into).ok()?;
     into.get(..length)
 }
+
+/// What a descriptor of this process refers to, as `/proc` names it. None: it is not open, or not readable.
+pub fn target_of(fd: i32, into: &mut [u8]) -> Option<&[u8]> {
+    let path = Path::new(format_args!("/proc/thread-self/fd/{fd}"));
+    read_link(path.as_c(), into)
+}
+
+/// Whether a descriptor of this process is an epoll instance. False too where `/proc` cannot be read.
+pub fn is_epoll(fd: i32) -> bool {
+    target_of(fd, &mut [0; 32]) == Some(EPOLL)
+}
+
+/// How `/proc` names an epoll instance (Linux v6.1 fs/eventpoll.c, `do_epoll_create`).
+const EPOLL: &[u8] = b"anon_inode:[eventpoll]";
 
 /// Tells every descriptor of this process that is an epoll instance. False: the list could not be read to its end.
 pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
@@ -113,9 +135,7 @@ pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
             && fd != directory
         {
             let mut target = [0u8; 32];
-            if sys::read_link_at(directory, name, &mut target)
-                .is_ok_and(|n| target.get(..n) == Some(b"anon_inode:[eventpoll]"))
-            {
+            if sys::read_link_at(directory, name, &mut target).is_ok_and(|n| target.get(..n) == Some(EPOLL)) {
                 tell(fd);
             }
         }

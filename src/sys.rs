@@ -74,6 +74,83 @@ pub fn thread_exists(pid: i32, tid: i32) -> bool {
     answer != Err(libc::ESRCH)
 }
 
+/// Whether a process of this pid exists. Sends nothing.
+pub fn process_exists(pid: i32) -> bool {
+    // SAFETY: signal 0 is never delivered.
+    let answer = unsafe { syscall!(SYS_kill, pid, 0) };
+    answer != Err(libc::ESRCH)
+}
+
+/// Sends a signal to the calling thread.
+pub fn raise(signal: i32) {
+    let (pid, tid) = (getpid(), gettid());
+    // SAFETY: takes no pointer. What the signal does is what the option's user asked for.
+    let _ = unsafe { syscall!(SYS_tgkill, pid, tid, signal) };
+}
+
+/// Up to eight random bytes; None: the kernel has none yet.
+pub fn random() -> Option<u64> {
+    let mut value = 0u64;
+    // SAFETY: eight bytes are written at most.
+    let got = unsafe { syscall!(SYS_getrandom, &raw mut value, size_of::<u64>(), libc::GRND_NONBLOCK) };
+    (got == Ok(size_of::<u64>())).then_some(value)
+}
+
+/// The time at an address; None: it cannot be read.
+pub fn timespec_at(address: usize) -> Option<libc::timespec> {
+    let second = address.wrapping_add(size_of::<i64>());
+    if address == 0 || !is_readable(address) || !is_readable(second.wrapping_sub(4)) {
+        return None;
+    }
+    // SAFETY: the kernel has just read these sixteen bytes; a program that unmaps them meanwhile has a fault of its own.
+    Some(unsafe { (address as *const libc::timespec).read_unaligned() })
+}
+
+/// Whether twelve bytes (a `struct epoll_event`) can be read. The kernel looks, so that a bad address is no fault: a signal
+/// mask is read before it is asked what to do with it (Linux v6.1 kernel/signal.c), and that is made up.
+pub fn is_readable(address: usize) -> bool {
+    const NO_SUCH_WAY: i32 = 0x7fff;
+    [address, address.wrapping_add(4)].into_iter().all(|set| {
+        // SAFETY: the kernel checks the address; with an unknown `how` nothing is changed.
+        let answer = unsafe { syscall!(SYS_rt_sigprocmask, NO_SUCH_WAY, set, 0, size_of::<SignalSet>()) };
+        set != 0 && answer == Err(libc::EINVAL)
+    })
+}
+
+/// Asks for an epoll_ctl that cannot succeed (there is no operation 0): its checks of the arguments are made, and nothing
+/// else. Err(EINVAL) where they find no fault but that.
+pub fn probe_epoll_ctl(epfd: i32, fd: i32, event: usize) -> Result<usize> {
+    // SAFETY: the kernel checks the address that it reads.
+    unsafe { syscall!(SYS_epoll_ctl, epfd, 0, fd, event) }
+}
+
+/// Blocks one signal of this thread and returns what was blocked before.
+pub fn block_signal(signal: i32) -> SignalSet {
+    let set: SignalSet = 1u64 << (signal - 1).clamp(0, 63);
+    let mut old: SignalSet = 0;
+    // SAFETY: both sets are of the size that is said.
+    let _ =
+        unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const set, &raw mut old, size_of::<SignalSet>()) };
+    old
+}
+
+/// Sleeps until a time of CLOCK_MONOTONIC. Err(EINTR): a signal handler ran.
+pub fn sleep_until(nanoseconds: u64) -> Result<()> {
+    let time =
+        libc::timespec { tv_sec: (nanoseconds / 1_000_000_000) as i64, tv_nsec: (nanoseconds % 1_000_000_000) as i64 };
+    // SAFETY: one timespec is read; an absolute sleep leaves no rest.
+    unsafe {
+        syscall!(
+            SYS_clock_nanosleep,
+            libc::CLOCK_MONOTONIC,
+            libc::TIMER_ABSTIME,
+            &raw const time,
+            core::ptr::null::<u8>()
+        )
+    }
+    .map(drop)
+}
+
 /// Whether two processes share their memory (kcmp(2), Linux 3.5). Err where the kernel will not say.
 pub fn same_memory(pid: i32, other: i32) -> Result<bool> {
     const KCMP_VM: i32 = 1;
@@ -145,6 +222,29 @@ pub unsafe fn wipe_on_fork(start: *mut u8, bytes: usize) -> Result<()> {
 pub fn open(path: &CStr, flags: i32, mode: u32) -> Result<i32> {
     // SAFETY: the path is zero-terminated.
     unsafe { syscall!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags | libc::O_CLOEXEC, mode) }.map(|fd| fd as i32)
+}
+
+pub fn open_at(directory: i32, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
+    // SAFETY: the path is zero-terminated.
+    unsafe { syscall!(SYS_openat, directory, path.as_ptr(), flags | libc::O_CLOEXEC, mode) }.map(|fd| fd as i32)
+}
+
+pub fn make_directory(path: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: the path is zero-terminated.
+    unsafe { syscall!(SYS_mkdir, path.as_ptr(), mode) }.map(drop)
+}
+
+/// Makes a file at least so long, with all its blocks.
+pub fn allocate(fd: i32, bytes: usize) -> Result<()> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_fallocate, fd, 0, 0, bytes) }.map(drop)
+}
+
+/// A file's first bytes, shared with all who map it.
+pub fn map_file(fd: i32, bytes: usize) -> Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+    unsafe { syscall!(SYS_mmap, 0, bytes, protection, libc::MAP_SHARED, fd, 0) }.map(|address| address as *mut u8)
 }
 
 /// Closes a descriptor that the shim itself opened.

@@ -7,10 +7,13 @@
 //! May be called from hooks in any state of the process, and from signal handlers.
 
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use epollshim_format::faults::RULES;
+
+use crate::ledger::charges::Owed;
 use crate::ledger::counters::Counters;
-use crate::{init, process, sys};
+use crate::{init, ledger, process, sys};
 
 global_asm!(
     ".pushsection .tbss,\"awT\",@nobits",
@@ -56,6 +59,14 @@ pub struct Block {
     control: AtomicUsize,
     /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
     pub adding: AtomicU64,
+    /// What the call that is under way has charged ahead, until the ledger takes it (`charges::Ahead`); 0: nothing.
+    pub ahead: AtomicU64,
+    /// What limits get back when the close that this thread is making is done.
+    pub owed: Owed,
+    /// How many calls have matched each rule of faults, by this thread.
+    pub ordinals: [AtomicU64; RULES],
+    /// A line for the log is being written: by this thread, or by what it interrupted.
+    pub is_logging: AtomicBool,
     pub counters: Counters,
 }
 
@@ -166,8 +177,15 @@ fn reuse(tid: u32) -> Option<&'static Block> {
         if dead && block.tid.compare_exchange(owner, tid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             block.counters.last_wait_end.store(0, Ordering::Relaxed);
             block.adding.store(0, Ordering::Relaxed);
+            block.ahead.store(0, Ordering::Relaxed);
+            block.is_logging.store(false, Ordering::Relaxed);
+            block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
             block.control.store(token(), Ordering::Relaxed);
             CURSOR.store(at, Ordering::Release);
+            if !block.owed.is_empty() {
+                // Its last owner was cancelled in a close.
+                ledger::done_closing(block);
+            }
             return Some(block);
         }
     }

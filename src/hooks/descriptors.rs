@@ -17,9 +17,19 @@ use crate::{ledger, real};
 mod exports {
     use libc::{c_int, c_uint};
 
+    use crate::hooks::armed::exports as armed;
+    use crate::policy;
+
     redhook::hook! {
         unsafe fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int => noted_close_range {
-            super::note_range(first, last, flags);
+            if policy::is_armed() {
+                // SAFETY: it passes its registers on to the real close_range, and returns what that returns.
+                let armed: crate::real::CloseRange =
+                    unsafe { core::mem::transmute(armed::close_range as unsafe extern "C-unwind" fn() -> isize) };
+                // SAFETY: the program's own call.
+                return unsafe { armed(first, last, flags) };
+            }
+            super::note_range(first, last, flags, false);
             // SAFETY: the program's own call.
             unsafe { crate::real::close_range()(first, last, flags) }
         }
@@ -28,44 +38,74 @@ mod exports {
     /// `closefrom(3)`: descriptors below zero are no descriptors.
     #[unsafe(no_mangle)]
     pub unsafe extern "C" fn closefrom(first: c_int) {
-        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0);
+        let for_now = policy::is_armed();
+        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now);
         // SAFETY: the program's own call.
         unsafe { crate::real::closefrom()(first) };
+        if for_now {
+            crate::ledger::closed();
+        }
+    }
+
+    #[inline(always)]
+    fn armed_close() -> crate::real::Close {
+        // SAFETY: it passes its registers on to the real close, and returns what that returns.
+        unsafe { core::mem::transmute(armed::close as unsafe extern "C-unwind" fn() -> isize) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
-        crate::ledger::closing(fd);
+        let real = if policy::is_armed() {
+            armed_close()
+        } else {
+            crate::ledger::closing(fd);
+            crate::real::close()
+        };
         // SAFETY: the program's own call.
-        unsafe { crate::real::close()(fd) }
+        unsafe { real(fd) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn __close(fd: c_int) -> c_int {
-        crate::ledger::closing(fd);
+        let real = if policy::is_armed() {
+            armed_close()
+        } else {
+            crate::ledger::closing(fd);
+            crate::real::__close()
+        };
         // SAFETY: the program's own call.
-        unsafe { crate::real::__close()(fd) }
+        unsafe { real(fd) }
     }
 
     crate::hooks::entry::around! {
         #[unsafe(no_mangle)]
-        dup("jmp 4f"): super::before_dup, crate::real::DUP, super::after_dup;
+        dup("jmp 4f") or armed::dup: super::before_dup, crate::real::DUP, super::after_dup;
         #[unsafe(no_mangle)]
-        dup2("jmp 4f"): super::before_dup2, crate::real::DUP2, super::after_dup;
+        dup2("jmp 4f") or armed::dup2: super::before_dup2, crate::real::DUP2, super::after_dup;
         #[unsafe(no_mangle)]
-        __dup2("jmp 4f"): super::before_alias_of_dup2, crate::real::DUP2_ALIAS, super::after_dup;
+        __dup2("jmp 4f") or armed::dup2: super::before_alias_of_dup2, crate::real::DUP2_ALIAS, super::after_dup;
         #[unsafe(no_mangle)]
-        dup3("jmp 4f"): super::before_dup3, crate::real::DUP3, super::after_dup;
+        dup3("jmp 4f") or armed::dup3: super::before_dup3, crate::real::DUP3, super::after_dup;
         duplicate("jmp 4f"): super::before_fcntl, crate::real::FCNTL, super::after_dup;
     }
 
     /// Only two commands of fcntl give a new number; every other is a jump to the real function.
     #[inline(always)]
     unsafe fn control(fd: c_int, command: c_int, argument: usize, real: crate::real::Fcntl) -> c_int {
-        // SAFETY: `duplicate` passes its registers on to the real fcntl, and returns what that returns.
-        let duplicate: crate::real::Fcntl =
-            unsafe { core::mem::transmute(duplicate as unsafe extern "C-unwind" fn() -> isize) };
-        let function = if super::gives_a_number(command) { duplicate } else { real };
+        // SAFETY: both pass their registers on to the real fcntl, and return what that returns.
+        let [duplicate, armed]: [crate::real::Fcntl; 2] = unsafe {
+            [
+                core::mem::transmute(duplicate as unsafe extern "C-unwind" fn() -> isize),
+                core::mem::transmute(armed::fcntl as unsafe extern "C-unwind" fn() -> isize),
+            ]
+        };
+        let function = if policy::is_armed() {
+            armed
+        } else if super::gives_a_number(command) {
+            duplicate
+        } else {
+            real
+        };
         // SAFETY: the program's own call.
         unsafe { function(fd, command, argument) }
     }
@@ -131,9 +171,11 @@ pub fn gives_a_number(command: c_int) -> bool {
 
 /// Notes that a range is about to be closed, where the kernel will do so (Linux v6.1 fs/open.c, fs/file.c):
 /// a range that ends before it begins, or an unknown flag, is EINVAL; CLOSE_RANGE_CLOEXEC closes nothing.
-pub fn note_range(first: c_uint, last: c_uint, flags: c_int) {
+///
+/// `for_now`: `ledger::closed` will be told when it is done.
+pub fn note_range(first: c_uint, last: c_uint, flags: c_int, for_now: bool) {
     let flags = flags as c_uint;
     if first <= last && flags & !libc::CLOSE_RANGE_UNSHARE == 0 {
-        ledger::closing_range(first, last);
+        ledger::closing_range(first, last, for_now);
     }
 }

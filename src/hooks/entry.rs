@@ -25,6 +25,7 @@
 /// What the entry leaves on the stack: the argument registers, a word for `before` to tell `after`, and above it
 /// the return address, where the program's `call` put it.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Frame {
     pub words: [usize; 6],
     pub state: u64,
@@ -50,9 +51,10 @@ pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 
 /// Functions of up to six words that go `before` → real → `after`, written
 /// `name(instructions that jump to 4 where before has nothing to do): before, REAL, after;`
+/// with `or armed` before the colon where the function is the program's own entry: the way of armed.rs.
 #[cfg(not(test))]
 macro_rules! around {
-    ($($(#[$attribute:meta])* $name:ident($($skip:literal),+): $before:path, $real:path, $after:path;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident($($skip:literal),+) $(or $armed:path)?: $before:path, $real:path, $after:path;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
@@ -60,6 +62,10 @@ macro_rules! around {
             const _: $crate::hooks::entry::After = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
+                $(
+                    concat!("cmp byte ptr [rip + {flag}], 0 /* ", stringify!($armed), " */"),
+                    "jne {armed}",
+                )?
                 "sub rsp, 56",
                 ".cfi_adjust_cfa_offset 56",
                 "mov qword ptr [rsp], rdi",
@@ -107,6 +113,7 @@ macro_rules! around {
                 "jz 3b",
                 "jmp 5b",
                 ".cfi_endproc",
+                $(armed = sym $armed, flag = sym $crate::policy::ARMED,)?
                 real = sym $real,
                 before = sym $before,
                 after = sym $after,

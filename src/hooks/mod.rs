@@ -5,8 +5,11 @@
 //!
 //! Exports exist only in the cdylib: a test binary must not interpose on its own test runner.
 
+mod armed;
 mod descriptors;
 mod endings;
 mod entry;
 mod epoll;
 mod raw;
+
+pub use entry::{After, Before, Frame};

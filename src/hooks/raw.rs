@@ -54,6 +54,8 @@ mod exports {
             "lea r11, [rip + {hooked}]",
             "cmp byte ptr [r11 + rdi], 0",
             "je 2f",
+            "cmp byte ptr [rip + {flag}], 0",
+            "jne {armed}",
             // As in entry.rs, but for the sixth argument: a word that lies above the return address.
             "sub rsp, 56",
             ".cfi_adjust_cfa_offset 56",
@@ -116,6 +118,8 @@ mod exports {
             ".cfi_adjust_cfa_offset -56",
             "jmp rax",
             ".cfi_endproc",
+            flag = sym crate::policy::ARMED,
+            armed = sym crate::hooks::armed::exports::syscall,
             numbers = const super::NUMBERS,
             hooked = sym super::HOOKED,
             before = sym super::before,
@@ -147,7 +151,7 @@ fn named(number: c_long) -> Option<(Before, After)> {
 }
 
 /// The frame that the function of the number's own name would have had.
-fn shifted(frame: &Frame) -> Frame {
+pub fn shifted(frame: &Frame) -> Frame {
     let [_, words @ ..] = frame.words;
     let [a, b, c, d, e] = words;
     Frame { words: [a, b, c, d, e, 0], state: frame.state, caller: frame.caller }
@@ -183,7 +187,7 @@ extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
 }
 
 extern "C-unwind" fn before_close_range(frame: &mut Frame) -> usize {
-    descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2));
+    descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2), false);
     0
 }
 

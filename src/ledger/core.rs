@@ -12,6 +12,7 @@ mod tests;
 
 use core::sync::atomic::Ordering;
 
+use super::charges;
 use super::descriptors::{Descriptors, RING, Slot};
 use super::kernel_memory;
 use super::pool::Pool;
@@ -274,6 +275,7 @@ impl Core {
         instance.seen.store(0, Ordering::Relaxed);
         instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
         self.totals.instances.add(1);
+        charges::opened(instance);
         Some((index, instance))
     }
 
@@ -293,6 +295,7 @@ impl Core {
         instance.id.set(0);
         self.reach();
         self.totals.instances.subtract(1);
+        charges::ended(instance);
         self.instances.release(index, instance);
     }
 
@@ -456,10 +459,12 @@ impl Core {
     pub fn reserve(&self, registration: &Registration) -> u64 {
         self.totals.serial.add(1);
         let serial = self.totals.serial.get() as u32 & !QUEUED;
-        match self.reserve_plain(registration, serial) {
-            Some(interest) => Ticket::Noted { interest, serial }.to_word(),
-            None => self.reserve_rare(registration, serial),
+        if !charges::tracks()
+            && let Some(interest) = self.reserve_plain(registration, serial)
+        {
+            return Ticket::Noted { interest, serial }.to_word();
         }
+        self.reserve_rare(registration, serial)
     }
 
     #[cold]
@@ -558,6 +563,7 @@ impl Core {
         instance.first.set(index);
         instance.watches.add(1);
         self.totals.watches.add(1);
+        charges::added(instance_index, instance, interest);
         Some(index)
     }
 
@@ -655,7 +661,7 @@ impl Core {
     /// A DEL succeeded.
     #[inline(always)]
     pub fn deleted(&self, epfd: i32, fd: i32) {
-        if self.deleted_plain(epfd, fd).is_none() {
+        if charges::tracks() || self.deleted_plain(epfd, fd).is_none() {
             self.deleted_rare(epfd, fd);
         }
     }
@@ -763,6 +769,7 @@ impl Core {
             None => instance.first.set(next),
         }
         instance.watches.subtract(1);
+        charges::removed(interest.instance.get(), instance, interest);
         let sibling = interest.sibling.get();
         if description.interests.get() == index {
             description.interests.set(sibling);
@@ -821,6 +828,47 @@ impl Core {
             instance.alone.clear();
             instance.shared.clear();
         }
+        if charges::tracks() {
+            charges::next_epoch();
+            self.track();
+        }
+    }
+
+    /// Begins to charge what limits count, with what there is. What was there before is not this process's share of the
+    /// user's count.
+    pub fn track(&self) {
+        for (_, instance) in self.live_instances() {
+            instance.paid.store(0, Ordering::Relaxed);
+            instance.charged.store(instance.watches.get(), Ordering::Relaxed);
+        }
+        for index in 1..self.interests.end() {
+            if let Some(interest) = self.interests.get(index) {
+                interest.lower(Interest::PAID);
+            }
+        }
+        charges::begin(self.totals.instances.get(), self.totals.watches.get());
+    }
+
+    /// Puts what this process has made into the user's count.
+    pub fn pay(&self) {
+        for (_, instance) in self.live_instances().filter(|(_, one)| one.inherited.load(Ordering::Relaxed) == 0) {
+            if instance.paid.swap(1, Ordering::Relaxed) == 0 {
+                charges::pay_for_instance();
+            }
+            let mut index = instance.first.get();
+            for _ in 0..self.interests.end() {
+                let Some(interest) = self.interests.get(index) else { break };
+                if !interest.has(Interest::PAID) {
+                    interest.raise(Interest::PAID);
+                    charges::pay_for_watch();
+                }
+                index = interest.next.get();
+            }
+        }
+    }
+
+    pub fn instance_at(&self, index: u32) -> Option<&'static Instance> {
+        self.instances.get(index)
     }
 
     /// Peaks begin again at what is there now.
@@ -844,6 +892,9 @@ impl Core {
         }
         self.totals.instances.set(0);
         self.totals.watches.set(0);
+        if charges::tracks() {
+            charges::begin(0, 0);
+        }
         self.totals.lost.add(1);
     }
 }

@@ -92,6 +92,10 @@ impl Histogram {
 #[repr(C)]
 pub struct CallCounters {
     pub calls: Counter,
+    /// A fault fired.
+    pub injected: Counter,
+    /// A limit refused it.
+    pub limited: Counter,
     /// By error number; index 0 takes the numbers that have no name.
     pub errors: [Counter; errno::NAMED],
 }
@@ -183,6 +187,8 @@ impl Counters {
     pub fn clear(&self) {
         for call in &self.calls {
             call.calls.clear();
+            call.injected.clear();
+            call.limited.clear();
             call.errors.iter().for_each(Counter::clear);
         }
         self.empty.clear();

@@ -4,6 +4,7 @@
 //! anything for them. A counted call (wait, MOD, a failure, a descriptor that no epoll knows) reads a few words
 //! and takes no gate; a change of the ledger takes the gate (gate.rs) and never waits for it.
 
+pub mod charges;
 pub mod core;
 pub mod counters;
 mod descriptors;
@@ -15,9 +16,11 @@ pub mod records;
 
 use ::core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use self::charges::Owed;
 use self::core::{Core, Creation, QUEUED, Registration, Ticket};
 use self::counters::WaitEnd;
 use self::gate::Gate;
+use crate::thread::Block;
 use crate::{process, sys, thread};
 
 pub use reconcile::reconcile;
@@ -31,12 +34,13 @@ enum Change {
     Created {
         fd: i32,
         creation: Creation,
+        ahead: u64,
     },
     Adopted {
         fd: i32,
     },
     /// An interest is about to be added; the serial number is promised to its record.
-    Adding(Registration, u32),
+    Adding(Registration, u32, u64),
     Confirmed(Registration),
     Added(Registration),
     Found(Registration),
@@ -52,6 +56,15 @@ enum Change {
     ClosedRange {
         first: i32,
         last: i32,
+    },
+    /// The same, by a thread that will say when the kernel has done it: limits count till then.
+    ClosedFor {
+        first: i32,
+        last: i32,
+        closer: &'static Owed,
+    },
+    DoneClosing {
+        closer: &'static Owed,
     },
     Duplicated {
         old: i32,
@@ -69,9 +82,12 @@ enum Change {
 fn apply(change: Change) {
     CORE.totals.version.add(1);
     match change {
-        Change::Created { fd, creation } => CORE.created(fd, creation),
+        Change::Created { fd, creation, ahead: 0 } => CORE.created(fd, creation),
+        Change::Created { fd, creation, ahead } => charged(ahead, || CORE.created(fd, creation)),
         Change::Adopted { fd } => drop(CORE.adopt(fd)),
-        Change::Adding(registration, serial) => drop(CORE.reserve_as(&registration, serial)),
+        Change::Adding(registration, serial, ahead) => {
+            charged(ahead, || CORE.reserve_as(&registration, serial));
+        }
         Change::Confirmed(registration) => CORE.confirmed(&registration),
         Change::Added(registration) => CORE.added(&registration),
         Change::Found(registration) => CORE.found(&registration),
@@ -80,10 +96,20 @@ fn apply(change: Change) {
         Change::Deleted { epfd, fd } => CORE.deleted(epfd, fd),
         Change::Closed { fd } => CORE.closed(fd),
         Change::ClosedRange { first, last } => CORE.closed_range(first, last),
+        Change::ClosedFor { first, last, closer } => {
+            charges::on_behalf_of(closer, || CORE.closed_range(first, last));
+        }
+        Change::DoneClosing { closer } => closer.settle(|index| CORE.instance_at(index)),
         Change::Duplicated { old, new } => CORE.duplicated(old, new),
         Change::Healed { fd } => CORE.heal(fd),
         Change::Gone { epfd, fd } => CORE.gone(epfd, fd),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn charged<T>(ahead: u64, apply: impl FnOnce() -> T) -> T {
+    charges::with(ahead, |index| CORE.instance_at(index), apply)
 }
 
 /// Makes a change, after those that wait; or lets it wait itself.
@@ -186,9 +212,10 @@ fn are_twins(fd: i32, other: i32) -> Option<bool> {
 
 /// An `epoll_create*` returned a descriptor.
 #[cold]
-pub fn created(fd: i32, creation: Creation) {
+pub fn created(block: &Block, fd: i32, creation: Creation) {
     if process::is_own() {
-        change(Change::Created { fd, creation });
+        let ahead = block.ahead.swap(0, Ordering::Relaxed);
+        change(Change::Created { fd, creation, ahead });
     }
 }
 
@@ -199,7 +226,7 @@ pub fn adding(registration: &Registration) -> u64 {
     let token = thread::token();
     if GATE.is_quiet() && GATE.enter(token) {
         CORE.totals.version.add(1);
-        let ticket = CORE.reserve(registration);
+        let ticket = if charges::tracks() { reserve_charged(registration) } else { CORE.reserve(registration) };
         leave(token);
         ticket
     } else {
@@ -209,11 +236,19 @@ pub fn adding(registration: &Registration) -> u64 {
 
 #[cold]
 #[inline(never)]
+fn reserve_charged(registration: &Registration) -> u64 {
+    let ahead = thread::block().map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
+    charged(ahead, || CORE.reserve(registration))
+}
+
+#[cold]
+#[inline(never)]
 fn adding_later(registration: &Registration, token: usize) -> u64 {
     static PROMISED: AtomicU32 = AtomicU32::new(0);
     // Relaxed: only that no two are the same matters.
     let serial = PROMISED.fetch_add(1, Ordering::Relaxed) | QUEUED;
-    queue(Change::Adding(*registration, serial), token);
+    let ahead = thread::block().map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
+    queue(Change::Adding(*registration, serial, ahead), token);
     Ticket::Queued { serial }.to_word()
 }
 
@@ -343,13 +378,96 @@ fn closing_known(fd: i32) {
     }
 }
 
-/// Before the real close of a range of descriptors, both ends included.
-pub fn closing_range(first: u32, last: u32) {
+/// Before the real close of a range of descriptors, both ends included. `for_now`: limits count what it ends until the
+/// caller says that it is `closed`.
+pub fn closing_range(first: u32, last: u32, for_now: bool) {
     let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    if (!GATE.is_quiet() || bound(first) <= CORE.descriptors.highest()) && process::is_own() {
-        change(Change::ClosedRange { first: bound(first), last: bound(last) });
+    let (first, last) = (bound(first), bound(last));
+    if (!GATE.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
+        match thread::block() {
+            Some(block) if for_now && charges::tracks() => {
+                change(Change::ClosedFor { first, last, closer: &block.owed });
+            }
+            _ => change(Change::ClosedRange { first, last }),
+        }
     }
 }
+
+/// Before the real close of a descriptor, whose caller says when it is `closed`.
+pub fn closing_for_now(fd: i32) {
+    if fd >= 0 && (!GATE.is_quiet() || CORE.descriptors.get(fd).is_known()) {
+        closing_range(fd as u32, fd as u32, true);
+    }
+}
+
+/// After the real close.
+pub fn closed() {
+    if charges::tracks()
+        && let Some(block) = thread::block()
+        && (!GATE.is_quiet() || !block.owed.is_empty())
+    {
+        done_closing(block);
+    }
+}
+
+/// A close that this block's thread was making is done.
+pub fn done_closing(block: &'static Block) {
+    change(Change::DoneClosing { closer: &block.owed });
+}
+
+/// The instance of a descriptor, for a limit: taken into the ledger first, if it came out of sight. None: it is none, or
+/// not to be had now.
+pub fn instance_for_limit(epfd: i32) -> Option<(u32, &'static records::Instance)> {
+    for _ in 0..PATIENCE {
+        if let Some(instance) = CORE.instance_of(epfd) {
+            return Some((CORE.descriptors.get(epfd).instance(), instance));
+        }
+        if GATE.is_quiet() || GATE.holder() == thread::token() {
+            break;
+        }
+        // A note about it may wait: let the gate's holder work.
+        sys::yield_now();
+    }
+    if !process::is_own() || !crate::procfs::is_epoll(epfd) {
+        return None;
+    }
+    change(Change::Adopted { fd: epfd });
+    CORE.instance_of(epfd).map(|instance| (CORE.descriptors.get(epfd).instance(), instance))
+}
+
+/// Gives back what was charged ahead for a call, and not needed.
+pub fn give_back(ahead: charges::Ahead) {
+    charges::give_back_ahead(ahead, CORE.instance_at(ahead.of));
+}
+
+/// Whether the ledger has an interest of this instance in what this descriptor refers to.
+pub fn is_watched(epfd: i32, fd: i32) -> bool {
+    CORE.find(epfd, fd).is_some()
+}
+
+/// Begins to charge what limits count. False: another thread has the gate all the time.
+pub fn track(user: bool) -> bool {
+    let token = thread::token();
+    for _ in 0..PATIENCE {
+        if enter_or_seize(token) {
+            empty_queue();
+            if !charges::tracks() {
+                CORE.track();
+            }
+            if user && !charges::tracks_user() {
+                charges::track_user_too();
+                CORE.pay();
+            }
+            leave(token);
+            return true;
+        }
+        sys::yield_now();
+    }
+    false
+}
+
+/// How often a rare call lets other threads run before it gives up: a second at least, where they do.
+const PATIENCE: u32 = 100_000;
 
 /// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD.
 #[inline(always)]

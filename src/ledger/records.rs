@@ -107,6 +107,8 @@ impl Interest {
     pub const SEEN: u64 = 1 << 50;
     /// In use.
     pub const LIVE: u64 = 1 << 51;
+    /// It counts in the user's share (a limit of the session).
+    pub const PAID: u64 = 1 << 52;
 
     #[inline(always)]
     pub fn has(&self, flag: u64) -> bool {
@@ -167,6 +169,10 @@ pub struct Instance {
     pub seen: AtomicU8,
     /// It was there before this process was forked.
     pub inherited: AtomicU8,
+    /// It counts in the user's share (a limit of the session).
+    pub paid: AtomicU8,
+    /// Watches, those under way included: what limits count (charges.rs).
+    pub charged: AtomicU64,
     link: AtomicU32,
 }
 

@@ -51,6 +51,16 @@ impl Sums {
         self.calls(&[call]) - self.failures(&[call]).min(self.calls(&[call]))
     }
 
+    /// Calls on which a fault fired.
+    pub fn injected(&self, calls: &[Call]) -> u64 {
+        calls.iter().map(|call| Self::total(|counters| counters.call(*call).injected.get())).sum()
+    }
+
+    /// Calls that a limit refused.
+    pub fn limited(&self, calls: &[Call]) -> u64 {
+        calls.iter().map(|call| Self::total(|counters| counters.call(*call).limited.get())).sum()
+    }
+
     pub fn empty(&self) -> u64 {
         Self::total(|counters| counters.empty.get())
     }

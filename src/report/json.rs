@@ -8,6 +8,8 @@ use epollshim_format::{REPORT_SCHEMA, errno};
 
 use super::facts::{Distribution, Facts, InstanceFacts};
 use crate::ledger::kernel_memory;
+use crate::log;
+use crate::policy::{limits, rules};
 
 /// Bytes as a JSON string: what is no UTF-8 becomes U+FFFD.
 struct Quoted<'a>(&'a [u8]);
@@ -86,7 +88,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         out,
         concat!(
             r#"{{"schema":"{}","process":{{"pid":{},"ppid":{},"comm":{},"exe":{},"argv":[{}],"start_unix_ns":{},"#,
-            r#""duration_ns":{},"end":"{}","seed":null}},"calls":{{{}}},"#
+            r#""duration_ns":{},"end":"{}","seed":{}}},"calls":{{{}}},"#
         ),
         REPORT_SCHEMA,
         facts.pid,
@@ -97,6 +99,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         facts.began_unix,
         facts.duration,
         facts.end.name(),
+        OrNull(rules::the_seed()),
         List(|| FUNCTIONS.iter().filter(|(_, calls)| facts.sums.calls(calls) != 0).map(|(name, calls)| OfCall {
             facts,
             name,
@@ -138,11 +141,16 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     )?;
     write!(
         out,
-        r#""kernel_memory":{{"live":{},"peak":{},"source":"{}"}},"limits":[],"faults":[],"findings":[],"#,
+        r#""kernel_memory":{{"live":{},"peak":{},"source":"{}"}},"limits":[{}],"faults":[{}],"findings":[],"#,
         facts.ledger.memory(),
         totals.memory_peak.get(),
         kernel_memory::SOURCE,
+        List(|| limits::told().map(OfLimit)),
+        List(|| rules::told().map(OfRule)),
     )?;
+    if let Some((written, dropped)) = log::told() {
+        write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
+    }
     writeln!(
         out,
         r#""coverage":{{"unseen_instances":{},"unseen_watches":{},"healed":{},"lost":{},"uncounted":{},"reconciled":{}}}}}"#,
@@ -182,7 +190,51 @@ impl Display for OfCall<'_> {
         // Only waits are timed: a clock costs more than the call's own counting.
         let timed = self.calls.first().copied().filter(|call| Call::WAITS.contains(call));
         let latency = timed.map(|call| sums.blocked(Some(call)));
-        write!(f, r#","injected":0,"limited":0,"latency_ns":{}}}"#, OrNull(latency))
+        write!(
+            f,
+            r#","injected":{},"limited":{},"latency_ns":{}}}"#,
+            sums.injected(self.calls),
+            sums.limited(self.calls),
+            OrNull(latency)
+        )
+    }
+}
+
+struct OfLimit(limits::Told);
+
+impl Display for OfLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = &self.0;
+        write!(
+            f,
+            r#"{{"key":"{}","limit":{},"peak":{},"denied":{},"let_through":{}"#,
+            told.key.name(),
+            OrNull(told.limit),
+            told.peak,
+            told.denied,
+            told.let_through,
+        )?;
+        if let Some(mode) = told.mode {
+            write!(f, r#","mode":"{mode}""#)?;
+        }
+        f.write_char('}')
+    }
+}
+
+struct OfRule(rules::Told);
+
+impl Display for OfRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = &self.0;
+        f.write_str(r#"{"rule":""#)?;
+        for byte in told.text() {
+            match byte {
+                b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
+                b' '..=b'~' => f.write_char(char::from(byte))?,
+                other => write!(f, "\\u{:04x}", other)?,
+            }
+        }
+        write!(f, r#"","matched":{},"fired":{},"legal":{}}}"#, told.matched, told.fired, told.legal)
     }
 }
 

@@ -21,6 +21,8 @@ use crate::{process, procfs, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
+pub use output::{Path, Quiet, expand, stderr_is_ours};
+pub use stack::on as on_stack;
 
 /// How the process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +30,8 @@ pub enum End {
     Exit,
     UnderscoreExit,
     Exec,
+    /// By a signal of its own: abort().
+    Signal,
     /// It has not.
     Running,
 }
@@ -38,6 +42,7 @@ impl End {
             End::Exit => "exit",
             End::UnderscoreExit => "_exit",
             End::Exec => "exec",
+            End::Signal => "signal",
             End::Running => "running",
         }
     }
@@ -182,6 +187,21 @@ fn render(format: Format, end: End, into: &mut output::Text) -> bool {
         Format::Json => json::render(&facts, into),
     }
     .is_ok()
+}
+
+/// Delivers the report of a process that a limit is about to abort.
+pub fn at_abort() {
+    at_end(End::Signal);
+}
+
+/// Says one line on stderr, if that is still the file that it was at load.
+pub fn tell(write: impl FnOnce(&mut Line)) {
+    let Some(config) = init::config() else { return };
+    undisturbed(|| {
+        let mut line = Line::new();
+        write(&mut line);
+        output::to_stderr(config, line.as_bytes());
+    });
 }
 
 /// Runs the work of a report: on a stack of its own (the caller's may be a signal handler's, of a few KiB), with

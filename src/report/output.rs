@@ -53,7 +53,10 @@ impl Quiet {
     }
 
     pub fn end(self) {
-        sys::swallow_signals(RAISED & sys::pending_signals() & !self.pending);
+        let raised = RAISED & sys::pending_signals() & !self.pending;
+        if raised != 0 {
+            sys::swallow_signals(raised);
+        }
         sys::set_signal_mask(self.mask);
     }
 }
@@ -82,7 +85,7 @@ pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
     Ok(())
 }
 
-fn stderr_is_ours(config: &Config) -> bool {
+pub fn stderr_is_ours(config: &Config) -> bool {
     config.stderr.is_some() && sys::status(2).ok().map(|status| (status.st_dev, status.st_ino)) == config.stderr
 }
 
@@ -126,7 +129,7 @@ impl Write for Path {
 }
 
 /// The path that a pattern stands for in this process.
-fn expand(pattern: &CStr) -> Path {
+pub fn expand(pattern: &CStr) -> Path {
     let mut path = Path::new();
     let mut rest = pattern.to_bytes();
     while let Some((&byte, after)) = rest.split_first() {

@@ -11,14 +11,24 @@ const BYTES: usize = 256 * 1024;
 /// Runs `work` on a stack of its own. None: no memory for it. Nothing may unwind out of `work`.
 pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
     let start = sys::map(BYTES).ok()?;
-    let mut work = Some(work);
     let mut result = None;
-    let mut task = || result = work.take().map(|work| work());
-    let mut task: &mut dyn FnMut() = &mut task;
-    call_on(start.wrapping_add(BYTES), (&raw mut task).cast());
+    on(start.wrapping_add(BYTES), || result = Some(work()));
     // SAFETY: the mapping made above; the work is done.
     unsafe { sys::unmap(start, BYTES) };
     result
+}
+
+/// Runs `work` on a stack whose upper end, aligned to 16, is given: large enough, and unused. Nothing may unwind out of
+/// `work`.
+pub fn on(top: *mut u8, work: impl FnOnce()) {
+    let mut work = Some(work);
+    let mut task = || {
+        if let Some(work) = work.take() {
+            work();
+        }
+    };
+    let mut task: &mut dyn FnMut() = &mut task;
+    call_on(top, (&raw mut task).cast());
 }
 
 /// Runs the task that a pointer to a `&mut dyn FnMut()` names.

@@ -8,6 +8,8 @@ use epollshim_format::errno;
 use super::End;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use crate::ledger::kernel_memory;
+use crate::log;
+use crate::policy::{limits, rules};
 
 /// How many instances are listed one by one.
 const LISTED: usize = 20;
@@ -111,6 +113,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         End::Exit => "ended by exit",
         End::UnderscoreExit => "ended by _exit",
         End::Exec => "about to exec",
+        End::Signal => "aborted by a limit",
         End::Running => "still running",
     };
     writeln!(
@@ -133,7 +136,59 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         kernel_memory::INSTANCE,
         kernel_memory::INTEREST,
     )?;
+    policy(out)?;
     coverage(facts, out)
+}
+
+/// Limits, faults and the log, where there are any.
+fn policy(out: &mut impl Write) -> fmt::Result {
+    if limits::told().next().is_some() {
+        writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;
+    }
+    for told in limits::told() {
+        write!(out, "  {:<20}", told.key.name())?;
+        match (told.limit, told.mode) {
+            (Some(limit), _) if told.key == limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(limit))?,
+            (Some(limit), _) => write!(out, "{:>14}", Grouped(limit))?,
+            (None, mode) => write!(out, "{:>14}", mode.unwrap_or_default())?,
+        }
+        match told.key {
+            limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(told.peak))?,
+            limits::Key::Events => write!(out, "{:>14}", "")?,
+            _ => write!(out, "{:>14}", Grouped(told.peak))?,
+        }
+        writeln!(out, "{:>14}{:>14}", Grouped(told.denied), Grouped(told.let_through))?;
+    }
+    if let Some(seed) = rules::the_seed() {
+        writeln!(out, "\n{:<50}{:>14}{:>14}", "Faults", "matched", "fired")?;
+        for told in rules::told() {
+            write!(out, "  ")?;
+            let mut length = 0;
+            for byte in told.text() {
+                out.write_char(if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' })?;
+                length += 1;
+            }
+            if length > 48 {
+                write!(out, "\n  ")?;
+                length = 0;
+            }
+            for _ in length..48 {
+                out.write_char(' ')?;
+            }
+            writeln!(out, "{:>14}{:>14}", Grouped(told.matched), Grouped(told.fired))?;
+            if !told.legal {
+                writeln!(out, "    (impossible: no kernel does this)")?;
+            }
+        }
+        writeln!(out, "  to repeat random choices: EPOLLSHIM_SEED={seed}")?;
+    }
+    match log::told() {
+        Some((written, dropped)) if dropped > 0 => {
+            writeln!(out, "\nLog: {} lines written, {} DROPPED (not writable)", Grouped(written), Grouped(dropped))
+        }
+        Some((written, _)) => writeln!(out, "\nLog: {} lines written, none dropped", Grouped(written)),
+        None => Ok(()),
+    }
 }
 
 fn calls(facts: &Facts, out: &mut impl Write) -> fmt::Result {
@@ -157,6 +212,17 @@ fn calls(facts: &Facts, out: &mut impl Write) -> fmt::Result {
             }
             write!(out, "  {} {}", errno::name(error as u32).unwrap_or("other"), Grouped(times))?;
             column += 1;
+        }
+        for (what, times) in [("injected", facts.sums.injected(calls)), ("limited", facts.sums.limited(calls))] {
+            if times != 0 {
+                write!(
+                    out,
+                    "{}  ({what} {})",
+                    if column == 3 { "\n                                           " } else { "" },
+                    Grouped(times)
+                )?;
+                column = if column == 3 { 1 } else { column + 1 };
+            }
         }
         writeln!(out)?;
     }

@@ -8,9 +8,20 @@
 
 pub mod call;
 pub mod errno;
+pub mod events;
+pub mod faults;
+pub mod function;
 pub mod histogram;
+pub mod limits;
+pub mod log_filter;
 pub mod options;
+pub mod problem;
+mod scan;
+pub mod signal;
 pub mod suggest;
 
 /// The schema that the exit report's JSON follows. Keys are added, never renamed or removed, within it.
 pub const REPORT_SCHEMA: &str = "epollshim.report/1";
+
+/// The schema that the lines of a JSON log follow, by the same rule.
+pub const LOG_SCHEMA: &str = "epollshim.log/1";

@@ -3,9 +3,12 @@
 //! Parsing borrows from its input and allocates nothing. The first problem found is the one told; all
 //! other options still hold, so that `EPOLLSHIM_ON_BAD_CONFIG=ignore` is known whatever its place.
 
-use core::fmt;
+use crate::limits::{self, Limits};
+use crate::log_filter::{self, Filter};
+use crate::problem::Bad;
+use crate::{faults, scan, suggest};
 
-use crate::suggest;
+pub use crate::problem::{Fault, Problem};
 
 /// What every option's name begins with.
 pub const PREFIX: &str = "EPOLLSHIM_";
@@ -17,6 +20,15 @@ pub enum Report<'a> {
     Stderr,
     None,
     /// A path with `%p` (pid), `%e` (program name), `%t` (start time), `%%`.
+    File(&'a [u8]),
+}
+
+/// Where a line for each call goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Log<'a> {
+    /// Descriptor 2, if it is still the file that it was at load.
+    Stderr,
+    /// A path with the patterns of [`Report::File`].
     File(&'a [u8]),
 }
 
@@ -39,63 +51,36 @@ pub struct Options<'a> {
     /// Program names to act in, comma-separated; None: in all.
     pub only: Option<&'a [u8]>,
     pub on_bad_config: OnBadConfig,
+    /// None: the variable is not set.
+    pub limit: Option<Limits>,
+    /// Rules without a problem, for [`faults::parse`]; empty: none.
+    pub inject: &'a [u8],
+    /// Whether faults that no kernel gives are allowed.
+    pub impossible: bool,
+    /// None: to be drawn.
+    pub seed: Option<u64>,
+    pub log: Option<Log<'a>>,
+    pub log_format: Format,
+    pub log_filter: Filter,
+    /// The directory that processes share; None: the user's own.
+    pub session: Option<&'a [u8]>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { report: Report::Stderr, format: Format::Text, only: None, on_bad_config: OnBadConfig::Exit }
-    }
-}
-
-/// What is wrong with an option: shown as one line that names the variable, the word, and the remedy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Problem<'a> {
-    pub variable: &'a [u8],
-    pub fault: Fault<'a>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault<'a> {
-    /// The value is not one of the words that the option knows.
-    Word { word: &'a [u8], allowed: &'static [&'static str] },
-    /// The value, or an element of the list, is empty.
-    Empty { wanted: &'static str },
-    /// A `%` that stands for nothing.
-    Pattern { at: &'a [u8] },
-    /// A file name that ends in a slash, or is longer than the system takes.
-    Path { path: &'a [u8], why: &'static str },
-    /// An option of the contract that this version does not have yet.
-    NotYet,
-    /// A name that is nearly an option's.
-    Unknown { meant: &'static str },
-}
-
-impl fmt::Display for Problem<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.variable.escape_ascii())?;
-        match self.fault {
-            Fault::Word { word, allowed } => {
-                write!(f, "unknown word '{}'; allowed: ", word.escape_ascii())?;
-                for (index, known) in allowed.iter().enumerate() {
-                    write!(f, "{}{known}", if index == 0 { "" } else { ", " })?;
-                }
-                let near = core::str::from_utf8(word).ok();
-                match near.and_then(|word| suggest::nearest(word, allowed.iter().copied())) {
-                    Some(meant) => write!(f, "; did you mean {meant}?"),
-                    None => Ok(()),
-                }
-            }
-            Fault::Empty { wanted } => write!(f, "empty; wanted: {wanted}"),
-            Fault::Pattern { at } => write!(
-                f,
-                "unknown pattern at '{}'; allowed: %p (pid), %e (program name), %t (start time), %% (a percent sign)",
-                at.escape_ascii()
-            ),
-            Fault::Path { path, why } => {
-                write!(f, "'{}' {why}; wanted: stderr, none or a file name", path.escape_ascii())
-            }
-            Fault::NotYet => write!(f, "this version of epollshim does not have this option yet; unset it"),
-            Fault::Unknown { meant } => write!(f, "no such option; did you mean {meant}?"),
+        Options {
+            report: Report::Stderr,
+            format: Format::Text,
+            only: None,
+            on_bad_config: OnBadConfig::Exit,
+            limit: None,
+            inject: b"",
+            impossible: false,
+            seed: None,
+            log: None,
+            log_format: Format::Text,
+            log_filter: Filter::default(),
+            session: None,
         }
     }
 }
@@ -104,29 +89,46 @@ const REPORT: &str = "EPOLLSHIM_REPORT";
 const REPORT_FORMAT: &str = "EPOLLSHIM_REPORT_FORMAT";
 const ONLY: &str = "EPOLLSHIM_ONLY";
 const ON_BAD_CONFIG: &str = "EPOLLSHIM_ON_BAD_CONFIG";
-const HERE: [&str; 4] = [REPORT, REPORT_FORMAT, ONLY, ON_BAD_CONFIG];
-const NOT_YET: [&str; 12] = [
-    "EPOLLSHIM_LIMIT",
-    "EPOLLSHIM_INJECT",
-    "EPOLLSHIM_INJECT_IMPOSSIBLE",
-    "EPOLLSHIM_SESSION",
-    "EPOLLSHIM_SEED",
-    "EPOLLSHIM_LOG",
-    "EPOLLSHIM_LOG_FORMAT",
-    "EPOLLSHIM_LOG_FILTER",
-    "EPOLLSHIM_RECORD",
-    "EPOLLSHIM_STACKS",
-    "EPOLLSHIM_CENSUS",
-    "EPOLLSHIM_SUPPRESSIONS",
+const LIMIT: &str = "EPOLLSHIM_LIMIT";
+const INJECT: &str = "EPOLLSHIM_INJECT";
+const INJECT_IMPOSSIBLE: &str = "EPOLLSHIM_INJECT_IMPOSSIBLE";
+const SEED: &str = "EPOLLSHIM_SEED";
+const LOG: &str = "EPOLLSHIM_LOG";
+const LOG_FORMAT: &str = "EPOLLSHIM_LOG_FORMAT";
+const LOG_FILTER: &str = "EPOLLSHIM_LOG_FILTER";
+const SESSION: &str = "EPOLLSHIM_SESSION";
+const HERE: [&str; 12] = [
+    REPORT,
+    REPORT_FORMAT,
+    ONLY,
+    ON_BAD_CONFIG,
+    LIMIT,
+    INJECT,
+    INJECT_IMPOSSIBLE,
+    SEED,
+    LOG,
+    LOG_FORMAT,
+    LOG_FILTER,
+    SESSION,
 ];
+const NOT_YET: [&str; 4] = ["EPOLLSHIM_RECORD", "EPOLLSHIM_STACKS", "EPOLLSHIM_CENSUS", "EPOLLSHIM_SUPPRESSIONS"];
 
 /// The longest path that the system takes (PATH_MAX of limits.h, without the final zero byte).
 const LONGEST_PATH: usize = 4095;
+/// The same for a directory in which the shim names files of its own.
+const LONGEST_DIRECTORY: usize = 4000;
+
+const DESTINATIONS: &str = "stderr, none or a file name";
+const SESSION_DIRECTORY: &str = "a directory of at most 4000 bytes";
+const SEEDS: &str = "a number from 0 to 18446744073709551615, or one in hex behind 0x";
 
 /// Reads the options out of `NAME=VALUE` entries; other variables are passed over.
+///
+/// Of the faults a problem is told last: whether they are allowed may stand behind them.
 pub fn parse<'a>(environment: impl Iterator<Item = &'a [u8]>) -> (Options<'a>, Option<Problem<'a>>) {
     let mut options = Options::default();
     let mut first = None;
+    let mut faults = None;
     for entry in environment {
         let Some(equals) = entry.iter().position(|byte| *byte == b'=') else { continue };
         let (name, value) = entry.split_at(equals);
@@ -134,18 +136,35 @@ pub fn parse<'a>(environment: impl Iterator<Item = &'a [u8]>) -> (Options<'a>, O
             continue;
         }
         let value = value.get(1..).unwrap_or_default();
-        if let Err(fault) = set(&mut options, name, value) {
+        if name == INJECT.as_bytes() {
+            faults = Some(value);
+        } else if let Err(fault) = set(&mut options, name, value) {
             first.get_or_insert(Problem { variable: name, fault });
+        }
+    }
+    if let Some(text) = faults {
+        match inject(text, options.impossible) {
+            Ok(()) => options.inject = text,
+            Err(fault) => {
+                first.get_or_insert(Problem { variable: INJECT.as_bytes(), fault });
+            }
         }
     }
     (options, first)
 }
 
 fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<(), Fault<'a>> {
+    const FORMATS: (&[&str], &[Format]) = (&["text", "json"], &[Format::Text, Format::Json]);
     let Ok(name) = core::str::from_utf8(name) else { return Ok(()) };
     match name {
-        REPORT => options.report = report(value)?,
-        REPORT_FORMAT => options.format = word(value, &["text", "json"], &[Format::Text, Format::Json])?,
+        REPORT => {
+            options.report = match destination(value)? {
+                Destination::Stderr => Report::Stderr,
+                Destination::None => Report::None,
+                Destination::File(path) => Report::File(path),
+            }
+        }
+        REPORT_FORMAT => options.format = word(value, FORMATS.0, FORMATS.1)?,
         ON_BAD_CONFIG => {
             options.on_bad_config = word(value, &["exit", "ignore"], &[OnBadConfig::Exit, OnBadConfig::Ignore])?;
         }
@@ -155,6 +174,31 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             }
             options.only = Some(value);
         }
+        LIMIT if value.is_empty() => return Err(Fault::Empty { wanted: "key=value, such as instances=8" }),
+        LIMIT => options.limit = Some(limits::parse(value)?),
+        INJECT_IMPOSSIBLE => options.impossible = word(value, &["0", "1"], &[false, true])?,
+        SEED if value.is_empty() => return Err(Fault::Empty { wanted: SEEDS }),
+        SEED => {
+            let fault = |bad| Fault::Number { bad, word: value, at: b"", wanted: SEEDS };
+            options.seed = Some(seed(value).map_err(fault)?);
+        }
+        LOG => {
+            options.log = match destination(value)? {
+                Destination::Stderr => Some(Log::Stderr),
+                Destination::None => None,
+                Destination::File(path) => Some(Log::File(path)),
+            }
+        }
+        LOG_FORMAT => options.log_format = word(value, FORMATS.0, FORMATS.1)?,
+        LOG_FILTER if value.is_empty() => {
+            return Err(Fault::Empty { wanted: "names of calls, failed, injected, limited, slow=TIME, epfd=N, fd=N" });
+        }
+        LOG_FILTER => options.log_filter = log_filter::parse(value)?,
+        SESSION if value.is_empty() => return Err(Fault::Empty { wanted: SESSION_DIRECTORY }),
+        SESSION if value.len() > LONGEST_DIRECTORY => {
+            return Err(Fault::Path { path: value, why: "is too long", wanted: SESSION_DIRECTORY });
+        }
+        SESSION => options.session = Some(value),
         other if NOT_YET.contains(&other) => return Err(Fault::NotYet),
         other => {
             if let Some(meant) = suggest::nearest(other, HERE.iter().chain(&NOT_YET).copied()) {
@@ -163,6 +207,21 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
         }
     }
     Ok(())
+}
+
+fn inject(text: &[u8], impossible_allowed: bool) -> Result<(), Fault<'_>> {
+    if text.is_empty() {
+        return Err(Fault::Empty { wanted: "rules such as epoll_wait:error=EINTR:when=3, separated by semicolons" });
+    }
+    faults::check(text, impossible_allowed).map(|_| ())
+}
+
+/// A number in digits, or in hex digits behind `0x`.
+fn seed(value: &[u8]) -> Result<u64, Bad> {
+    match value {
+        [b'0', b'x' | b'X', ..] => scan::wide(value),
+        _ => scan::digits(value),
+    }
 }
 
 fn word<'a, T: Copy>(value: &'a [u8], allowed: &'static [&'static str], meanings: &[T]) -> Result<T, Fault<'a>> {
@@ -174,21 +233,24 @@ fn word<'a, T: Copy>(value: &'a [u8], allowed: &'static [&'static str], meanings
         .ok_or(Fault::Word { word: value, allowed })
 }
 
-fn report(value: &[u8]) -> Result<Report<'_>, Fault<'_>> {
+enum Destination<'a> {
+    Stderr,
+    None,
+    File(&'a [u8]),
+}
+
+fn destination(value: &[u8]) -> Result<Destination<'_>, Fault<'_>> {
     match value {
-        b"" => return Err(Fault::Empty { wanted: "stderr, none or a file name" }),
-        b"stderr" => return Ok(Report::Stderr),
-        b"none" => return Ok(Report::None),
+        b"" => return Err(Fault::Empty { wanted: DESTINATIONS }),
+        b"stderr" => return Ok(Destination::Stderr),
+        b"none" => return Ok(Destination::None),
         _ => {}
     }
     if value.ends_with(b"/") {
-        return Err(Fault::Path { path: value, why: "is a directory" });
+        return Err(Fault::Path { path: value, why: "is a directory", wanted: DESTINATIONS });
     }
     if value.len() > LONGEST_PATH {
-        return Err(Fault::Path {
-            path: value.get(..32).unwrap_or(value),
-            why: "(cut here) is longer than 4095 bytes",
-        });
+        return Err(Fault::Path { path: value, why: "is longer than 4095 bytes", wanted: DESTINATIONS });
     }
     let mut rest = value;
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
@@ -197,13 +259,14 @@ fn report(value: &[u8]) -> Result<Report<'_>, Fault<'_>> {
             _ => return Err(Fault::Pattern { at: rest.get(at..).unwrap_or(rest) }),
         }
     }
-    Ok(Report::File(value))
+    Ok(Destination::File(value))
 }
 
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Format, OnBadConfig, Options, Report, parse};
+    use super::{Format, Log, OnBadConfig, Options, Report, parse};
+    use crate::function::Functions;
     use std::string::{String, ToString};
 
     fn read<'a>(entries: &'a [&'a str]) -> (Options<'a>, Option<String>) {
@@ -227,13 +290,57 @@ mod tests {
             "EPOLLSHIM_REPORT_FORMAT=json",
             "EPOLLSHIM_ONLY=nginx,redis-server",
             "EPOLLSHIM_ON_BAD_CONFIG=ignore",
+            "EPOLLSHIM_LIMIT=instances=8",
+            "EPOLLSHIM_INJECT=epoll_wait:error=EINTR;epoll_ctl:retval=0",
+            "EPOLLSHIM_INJECT_IMPOSSIBLE=0",
+            "EPOLLSHIM_SEED=42",
+            "EPOLLSHIM_LOG=log.%p",
+            "EPOLLSHIM_LOG_FORMAT=json",
+            "EPOLLSHIM_LOG_FILTER=failed,epoll_ctl",
+            "EPOLLSHIM_SESSION=run",
         ]);
         assert_eq!(problem, None);
         assert_eq!(options.report, Report::File(b"/tmp/a-%p-%e-%t-%%.json"));
         assert_eq!(options.format, Format::Json);
         assert_eq!(options.only, Some(&b"nginx,redis-server"[..]));
         assert_eq!(options.on_bad_config, OnBadConfig::Ignore);
+        assert_eq!(options.limit.and_then(|limits| limits.instances), Some(8));
+        assert_eq!(options.inject, b"epoll_wait:error=EINTR;epoll_ctl:retval=0");
+        assert!(!options.impossible);
+        assert_eq!(options.seed, Some(42));
+        assert_eq!(options.log, Some(Log::File(b"log.%p")));
+        assert_eq!(options.log_format, Format::Json);
+        assert!(options.log_filter.failed && options.log_filter.functions == Functions(1 << 2));
+        assert_eq!(options.session, Some(&b"run"[..]));
         assert_eq!(read(&["EPOLLSHIM_REPORT=none"]).0.report, Report::None);
+        assert_eq!(read(&["EPOLLSHIM_LOG=stderr"]).0.log, Some(Log::Stderr));
+        assert_eq!(read(&["EPOLLSHIM_LOG=none"]).0.log, None);
+    }
+
+    #[test]
+    fn a_seed_is_decimal_or_hex() {
+        for (text, seed) in [
+            ("EPOLLSHIM_SEED=0", 0),
+            ("EPOLLSHIM_SEED=0xdeadBEEF", 0xdead_beef),
+            ("EPOLLSHIM_SEED=010", 10),
+            ("EPOLLSHIM_SEED=0xffffffffffffffff", u64::MAX),
+            ("EPOLLSHIM_SEED=18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(read(&[text]).0.seed, Some(seed), "{text}");
+        }
+    }
+
+    #[test]
+    fn impossible_faults_are_allowed_wherever_that_is_said() {
+        let rule = "EPOLLSHIM_INJECT=epoll_ctl:retval=7";
+        let allowed = "EPOLLSHIM_INJECT_IMPOSSIBLE=1";
+        for entries in [[rule, allowed], [allowed, rule]] {
+            let (options, problem) = read(&entries);
+            assert_eq!((options.inject, problem), (&b"epoll_ctl:retval=7"[..], None));
+        }
+        let forbidden = [rule, "EPOLLSHIM_INJECT_IMPOSSIBLE=0"];
+        let (options, problem) = read(&forbidden);
+        assert!(options.inject.is_empty() && problem.is_some());
     }
 
     #[test]
@@ -255,7 +362,7 @@ mod tests {
         assert!(complaint("EPOLLSHIM_REPORT=/tmp/").contains("is a directory"));
         assert!(complaint("EPOLLSHIM_REPORT=").contains("empty"));
         assert_eq!(complaint("EPOLLSHIM_REPROT=x"), "EPOLLSHIM_REPROT: no such option; did you mean EPOLLSHIM_REPORT?");
-        assert!(complaint("EPOLLSHIM_INJECT=all:error=EMFILE").contains("does not have this option yet"));
+        assert!(complaint("EPOLLSHIM_RECORD=/tmp").contains("does not have this option yet"));
         assert_eq!(
             complaint("EPOLLSHIM_REPORT_FORMAT=\u{1b}[31m"),
             "EPOLLSHIM_REPORT_FORMAT: unknown word '\\x1b[31m'; allowed: text, json"

@@ -1,16 +1,19 @@
 //! "Did you mean": the known word nearest to a mistyped one.
 
-/// The known word that is at most two edits (insert, delete, replace) away, the nearest one first.
+/// The known word that is at most two edits (insert, delete, replace) away. Of two that are equally near, the one that
+/// begins more like the mistyped word: few slips happen at the beginning.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let mut best = None;
+    let mut best: Option<(usize, usize, &str)> = None;
     for candidate in known {
         let distance = distance(word.as_bytes(), candidate.as_bytes());
-        if distance <= 2 && distance < candidate.len() && best.is_none_or(|(found, _)| distance < found) {
-            best = Some((distance, candidate));
+        let same = word.bytes().zip(candidate.bytes()).take_while(|(left, right)| left == right).count();
+        let nearer = best.is_none_or(|(found, alike, _)| distance < found || distance == found && same > alike);
+        if distance <= 2 && distance < candidate.len() && nearer {
+            best = Some((distance, same, candidate));
         }
     }
-    best.map(|(_, candidate)| candidate)
+    best.map(|(_, _, candidate)| candidate)
 }
 
 /// Levenshtein distance; words longer than the row are called far apart, which they are.
@@ -51,5 +54,6 @@ mod tests {
         assert_eq!(nearest("EMFIL", known), Some("EMFILE"));
         assert_eq!(nearest("xml", known), None);
         assert_eq!(nearest("", ["ab"]), None);
+        assert_eq!(nearest("fail", ["all", "failed"]), Some("failed"));
     }
 }

@@ -1,0 +1,285 @@
+//! Faults: the rules of `EPOLLSHIM_INJECT`, a superset of strace's `-e inject=`.
+//!
+//! ```text
+//! RULES   = RULE[;RULE...]
+//! RULE    = CALLS:TOKEN[:TOKEN...]          at least one token is an action
+//! CALLS   = NAME[,NAME...]                  a function's name, epoll (the six), all (the twelve)
+//! ACTION  = error=ERRNO | retval=N | timeout | signal=SIG | delay_enter=T | delay_exit=T
+//!         | batch=N | forge=EVENTS | shuffle
+//! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
+//!         | events=EVENTS | caller=NAME | after=T | max=N
+//! ```
+//!
+//! What strace 6.1 takes for these calls (src/filter_qualify.c, src/basic_filters.c) means the same here, its
+//! laxities too: an empty name among CALLS and an empty token are passed over; names of errors and signals are
+//! known in any case; white space and a sign may stand before a number; a `?` before a name forgives a name that is
+//! not known; of several `when` the last one holds. Any other key may stand once.
+//!
+//! Not taken over: `syscall=`, `poke_enter=`, `poke_exit=`; calls as numbers, `/regex`, `%class`, `!`, `none`, and
+//! `@` (a personality). A `retval` that no kernel returns needs `EPOLLSHIM_INJECT_IMPOSSIBLE=1`; strace takes it.
+//! strace counts the ordinals of `when` per system call and per thread; here they count all calls that match the
+//! rule, in the process or, with `scope=thread`, in the thread.
+//!
+//! A rule borrows from its text; nothing is allocated.
+
+use crate::function::Functions;
+use crate::problem::{Fault, Vocabulary};
+use key::{Entry, KEYS, Key, Seen};
+
+mod key;
+mod value;
+
+pub(crate) use value::descriptor;
+
+/// The most rules at a time; more is an error.
+pub const RULES: usize = 64;
+
+/// What the program gets in place of the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// -1, and this errno (1 to 4095).
+    Error(u16),
+    /// This return value.
+    Value(i64),
+    /// 0 from a wait.
+    Timeout,
+}
+
+/// An operation of `epoll_ctl`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    Add,
+    Mod,
+    Del,
+}
+
+/// Whose calls an ordinal counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    Process,
+    Thread,
+}
+
+/// On which of the matching calls a rule fires.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct When {
+    /// At least 1.
+    pub first: u64,
+    /// At least `first`; u64::MAX: without end.
+    pub last: u64,
+    /// 0: on `first` alone.
+    pub step: u64,
+}
+
+impl Default for When {
+    fn default() -> Self {
+        When { first: 1, last: u64::MAX, step: 1 }
+    }
+}
+
+impl When {
+    /// Whether the call with this ordinal (from 1) is one of them.
+    #[must_use]
+    pub const fn holds(self, ordinal: u64) -> bool {
+        if ordinal < self.first || ordinal > self.last {
+            return false;
+        }
+        match (ordinal - self.first).checked_rem(self.step) {
+            Some(rest) => rest == 0,
+            None => ordinal == self.first,
+        }
+    }
+}
+
+/// One rule of faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rule<'a> {
+    /// As written.
+    pub text: &'a [u8],
+    pub functions: Functions,
+    /// None: the call is made.
+    pub outcome: Option<Outcome>,
+    /// The signal to raise; 0: none.
+    pub signal: u8,
+    /// Nanoseconds.
+    pub delay_enter: u64,
+    /// Nanoseconds.
+    pub delay_exit: u64,
+    /// The most events that a wait delivers (1 to INT_MAX); 0: as many as asked for.
+    pub batch: u32,
+    /// Event bits to add to delivered events.
+    pub forge: u32,
+    pub shuffle: bool,
+    pub when: When,
+    pub scope: Scope,
+    /// Fires where a uniform 64-bit number is below this; None: always.
+    pub chance: Option<u64>,
+    pub operation: Option<Operation>,
+    pub fd: Option<i32>,
+    pub epfd: Option<i32>,
+    /// Event bits that must all be asked for; 0: any.
+    pub events: u32,
+    /// The base name of the calling object; empty: any.
+    pub caller: &'a [u8],
+    /// Nanoseconds from the start before which the rule is silent.
+    pub after: u64,
+    /// How often it may fire; u64::MAX: any number of times.
+    pub max: u64,
+    /// Whether a kernel may do this to any program.
+    pub legal: bool,
+}
+
+/// Every rule of a text, or the first problem, in order.
+#[derive(Clone, Debug)]
+pub struct Rules<'a> {
+    /// None: all is read, or a problem was told.
+    rest: Option<&'a [u8]>,
+    place: usize,
+    impossible_allowed: bool,
+}
+
+/// The rules of a text. Ends after the first problem; never yields more than [`RULES`] rules.
+#[must_use]
+pub const fn parse(text: &[u8], impossible_allowed: bool) -> Rules<'_> {
+    Rules { rest: Some(text), place: 0, impossible_allowed }
+}
+
+/// How many rules a text has, or its first problem.
+pub fn check(text: &[u8], impossible_allowed: bool) -> Result<usize, Fault<'_>> {
+    parse(text, impossible_allowed).try_fold(0, |count, rule| rule.map(|_| count + 1))
+}
+
+impl<'a> Iterator for Rules<'a> {
+    type Item = Result<Rule<'a>, Fault<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let text = self.rest.take()?;
+        if self.place == RULES {
+            return Some(Err(Fault::TooMany { what: "rules", most: RULES }));
+        }
+        self.place += 1;
+        let (text, rest) = split(text, b';');
+        let rule = rule(text, self.place, self.impossible_allowed);
+        if rule.is_ok() {
+            self.rest = rest;
+        }
+        Some(rule)
+    }
+}
+
+/// What stands before the first separator, and what behind it.
+fn split(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    match text.iter().position(|byte| *byte == separator) {
+        Some(at) => (text.get(..at).unwrap_or_default(), text.get(at + 1..)),
+        None => (text, None),
+    }
+}
+
+const RULE: &str = "CALLS:ACTION[:ACTION...][:CONDITION...]";
+const CALLS: &str = "names such as epoll_wait, separated by commas, epoll or all";
+
+static CALL_NAMES: Vocabulary = Vocabulary {
+    noun: "call",
+    known: &[
+        "epoll_create",
+        "epoll_create1",
+        "epoll_ctl",
+        "epoll_wait",
+        "epoll_pwait",
+        "epoll_pwait2",
+        "close",
+        "dup",
+        "dup2",
+        "dup3",
+        "fcntl",
+        "close_range",
+        "epoll",
+        "all",
+    ],
+    prefix: "",
+    wanted: "epoll_create, epoll_create1, epoll_ctl, epoll_wait, epoll_pwait, epoll_pwait2, close, dup, dup2, dup3, \
+             fcntl, close_range, epoll or all",
+};
+
+fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>, Fault<'_>> {
+    if text.is_empty() {
+        return Err(Fault::Nothing { what: "rule", place, wanted: RULE });
+    }
+    let (names, tokens) = split(text, b':');
+    let mut rule = Rule {
+        text,
+        functions: calls(names, text)?,
+        outcome: None,
+        signal: 0,
+        delay_enter: 0,
+        delay_exit: 0,
+        batch: 0,
+        forge: 0,
+        shuffle: false,
+        when: When::default(),
+        scope: Scope::Process,
+        chance: None,
+        operation: None,
+        fd: None,
+        epfd: None,
+        events: 0,
+        caller: b"",
+        after: 0,
+        max: u64::MAX,
+        legal: true,
+    };
+    let mut seen = Seen::default();
+    let mut impossible = None;
+    for token in tokens.unwrap_or_default().split(|byte| *byte == b':').filter(|token| !token.is_empty()) {
+        let (word, value) = split(token, b'=');
+        let Entry { key, name, .. } = *key::find(word, value, text)?;
+        if seen.has(key) && key != Key::When {
+            return Err(Fault::Twice { key: name, at: text });
+        }
+        seen.insert(key);
+        if let Some(fault) = value::set(&mut rule, key, value.unwrap_or_default())? {
+            impossible.get_or_insert(fault);
+        }
+    }
+    if !KEYS.iter().any(|entry| entry.key.acts() && seen.has(entry.key)) {
+        return Err(Fault::NoAction { at: text, wanted: key::ACTIONS });
+    }
+    let mut outcomes = KEYS.iter().filter(|entry| entry.key.decides() && seen.has(entry.key));
+    if let (Some(one), Some(other)) = (outcomes.next(), outcomes.next()) {
+        return Err(Fault::Both { keys: [one.name, other.name], at: text });
+    }
+    if let Some(entry) = KEYS.iter().find(|entry| seen.has(entry.key) && !rule.functions.meets(entry.calls)) {
+        return Err(Fault::Calls { key: entry.name, at: text, wanted: key::told(entry) });
+    }
+    rule.legal = impossible.is_none();
+    match impossible {
+        Some(fault) if !impossible_allowed => Err(fault),
+        _ => Ok(rule),
+    }
+}
+
+/// The functions that a list of calls names.
+fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<Functions, Fault<'a>> {
+    let mut functions = Functions::default();
+    for written in names.split(|byte| *byte == b',').filter(|name| !name.is_empty()) {
+        let name = written.get(written.iter().take_while(|byte| **byte == b'?').count()..).unwrap_or_default();
+        match Functions::named(name) {
+            Some(named) => functions = functions.with(named),
+            None if foreign(name) => return Err(Fault::Strace { word: written, at, wanted: CALLS }),
+            None if name.len() < written.len() => {}
+            None => return Err(Fault::Name { of: &CALL_NAMES, word: written, at }),
+        }
+    }
+    if functions.is_empty() { Err(Fault::NoCall { at, wanted: CALLS }) } else { Ok(functions) }
+}
+
+/// Whether strace takes it for a set of calls that has no place here: a number, a pattern, a class, a negation, a
+/// personality.
+fn foreign(name: &[u8]) -> bool {
+    const CLASSES: [&[u8]; 8] = [b"none", b"desc", b"file", b"memory", b"process", b"signal", b"ipc", b"network"];
+    match name {
+        [b'/' | b'%' | b'!', ..] => true,
+        [] => false,
+        _ => CLASSES.contains(&name) || name.contains(&b'@') || name.iter().all(u8::is_ascii_digit),
+    }
+}

@@ -1,0 +1,167 @@
+//! The actions and conditions of a rule, and what they go with.
+
+use crate::function::{Function, Functions};
+use crate::problem::{Fault, Vocabulary};
+
+/// An action or a condition. Its number is its place in [`KEYS`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Key {
+    Error,
+    Retval,
+    Timeout,
+    Signal,
+    DelayEnter,
+    DelayExit,
+    Batch,
+    Forge,
+    Shuffle,
+    When,
+    Scope,
+    Prob,
+    Op,
+    Fd,
+    Epfd,
+    Events,
+    Caller,
+    After,
+    Max,
+}
+
+/// What is known of a key.
+pub(super) struct Entry {
+    pub key: Key,
+    pub name: &'static str,
+    /// How it is written with its value; empty: it has none.
+    written: &'static str,
+    /// The functions of which one must be among the rule's calls.
+    pub calls: Functions,
+}
+
+const fn any(key: Key, name: &'static str, written: &'static str) -> Entry {
+    Entry { key, name, written, calls: Functions::ALL }
+}
+
+const fn of_waits(key: Key, name: &'static str, written: &'static str) -> Entry {
+    Entry { key, name, written, calls: Functions::WAITS }
+}
+
+const CTL: Functions = Functions(1 << Function::EpollCtl as u16);
+/// The functions with a descriptor other than an epoll instance's.
+const DESCRIPTORS: Functions = Functions(
+    CTL.0
+        | 1 << Function::Close as u16
+        | 1 << Function::Dup as u16
+        | 1 << Function::Dup2 as u16
+        | 1 << Function::Dup3 as u16
+        | 1 << Function::Fcntl as u16,
+);
+
+/// The actions, then the conditions.
+pub(super) static KEYS: [Entry; 19] = [
+    any(Key::Error, "error", "error=ERRNO"),
+    any(Key::Retval, "retval", "retval=N"),
+    of_waits(Key::Timeout, "timeout", ""),
+    any(Key::Signal, "signal", "signal=SIG"),
+    any(Key::DelayEnter, "delay_enter", "delay_enter=TIME"),
+    any(Key::DelayExit, "delay_exit", "delay_exit=TIME"),
+    of_waits(Key::Batch, "batch", "batch=N"),
+    of_waits(Key::Forge, "forge", "forge=EVENTS"),
+    of_waits(Key::Shuffle, "shuffle", ""),
+    any(Key::When, "when", "when=FIRST[..LAST][+[STEP]]"),
+    any(Key::Scope, "scope", "scope=process or scope=thread"),
+    any(Key::Prob, "prob", "prob=P, from 0 to 1"),
+    Entry { key: Key::Op, name: "op", written: "op=ADD, op=MOD or op=DEL", calls: CTL },
+    Entry { key: Key::Fd, name: "fd", written: "fd=N", calls: DESCRIPTORS },
+    Entry { key: Key::Epfd, name: "epfd", written: "epfd=N", calls: CTL.with(Functions::WAITS) },
+    Entry { key: Key::Events, name: "events", written: "events=EVENTS", calls: CTL },
+    any(Key::Caller, "caller", "caller=NAME"),
+    any(Key::After, "after", "after=TIME"),
+    any(Key::Max, "max", "max=N"),
+];
+
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const NAMES: [&str; KEYS.len()] = {
+    let mut names = [""; KEYS.len()];
+    let mut index = 0;
+    while index < KEYS.len() {
+        names[index] = KEYS[index].name;
+        index += 1;
+    }
+    names
+};
+
+pub(super) const ACTIONS: &str =
+    "error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge= or shuffle";
+
+static VOCABULARY: Vocabulary = Vocabulary {
+    noun: "action or condition",
+    known: &NAMES,
+    prefix: "",
+    wanted: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
+             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, after=, max=)",
+};
+
+impl Key {
+    /// Whether it is an action: a rule needs one.
+    pub fn acts(self) -> bool {
+        (self as u8) < Key::When as u8
+    }
+
+    /// Whether it says what the program gets in place of the call: a rule has one at most.
+    pub fn decides(self) -> bool {
+        matches!(self, Key::Error | Key::Retval | Key::Timeout)
+    }
+}
+
+/// The keys that a rule has.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen(u32);
+
+impl Seen {
+    pub fn has(self, key: Key) -> bool {
+        self.0 & 1 << key as u8 != 0
+    }
+
+    pub fn insert(&mut self, key: Key) {
+        self.0 |= 1 << key as u8;
+    }
+}
+
+/// The key that a token's word names, if the token has a value where the key needs one, and none where not.
+pub(super) fn find<'a>(word: &'a [u8], value: Option<&[u8]>, at: &'a [u8]) -> Result<&'static Entry, Fault<'a>> {
+    let Some(entry) = KEYS.iter().find(|entry| entry.name.as_bytes() == word) else {
+        return Err(match word {
+            b"syscall" | b"poke_enter" | b"poke_exit" => Fault::Strace { word, at, wanted: ACTIONS },
+            _ => Fault::Name { of: &VOCABULARY, word, at },
+        });
+    };
+    match value {
+        Some(_) if entry.written.is_empty() => Err(Fault::Alone { key: entry.name, at }),
+        None | Some(b"") if !entry.written.is_empty() => {
+            Err(Fault::Value { key: entry.name, at, wanted: entry.written })
+        }
+        _ => Ok(entry),
+    }
+}
+
+/// How the functions that a key goes with are told.
+pub(super) fn told(entry: &Entry) -> &'static str {
+    match entry.key {
+        Key::Op | Key::Events => "epoll_ctl",
+        Key::Fd => "epoll_ctl, close, dup, dup2, dup3 or fcntl",
+        Key::Epfd => "epoll_ctl, epoll_wait, epoll_pwait or epoll_pwait2",
+        _ => "epoll_wait, epoll_pwait or epoll_pwait2",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_key_stands_in_its_place() {
+        for (place, entry) in super::KEYS.iter().enumerate() {
+            assert_eq!(entry.key as usize, place, "{}", entry.name);
+            assert!(entry.written.is_empty() || entry.written.starts_with(entry.name));
+        }
+    }
+}

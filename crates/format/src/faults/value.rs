@@ -1,0 +1,178 @@
+//! The values of a rule's actions and conditions.
+
+use super::key::Key;
+use super::{Operation, Outcome, Rule, Scope, When};
+use crate::function::Function;
+use crate::problem::{Bad, Fault, Vocabulary};
+use crate::{errno, events, scan, signal};
+
+const EVENTS: &str = "names such as EPOLLIN, joined by |";
+const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
+const DESCRIPTOR: &str = "a number from 0 to 2147483647";
+const COUNT: &str = "a number from 1 to 2147483647";
+const WHEN: &str = "FIRST[..LAST][+[STEP]], each at least 1, LAST at least FIRST";
+const TIMES: &str = "a number from 0 to 18446744073709551615";
+const RETURNED: &str = "a number, in hex behind 0x, in octal behind 0";
+const PROBABILITY: &str = "a decimal from 0 to 1, with at most 19 digits behind the point";
+const ERRNO: &str = "a name such as EMFILE, or a number from 1 to 4095";
+const CALLER: &str = "the base name of a program or library, such as libuv.so.1";
+
+/// The highest descriptor, and the most events of one call (`int`).
+const INT_MAX: u64 = i32::MAX as u64;
+/// The highest errno: beyond it the kernel takes a return value for a result (MAX_ERRNO of include/linux/err.h).
+const MAX_ERRNO: u64 = 4095;
+/// The most events that one wait may return: EP_MAX_EVENTS of fs/eventpoll.c, INT_MAX / sizeof(struct epoll_event).
+const MAX_EVENTS: i64 = 178_956_970;
+
+static ERRNO_NAMES: Vocabulary = Vocabulary { noun: "errno", known: &errno::NAMES, prefix: "", wanted: ERRNO };
+static SIGNAL_NAMES: Vocabulary = Vocabulary {
+    noun: "signal",
+    known: &signal::NAMES,
+    prefix: signal::PREFIX,
+    wanted: "a name such as SIGUSR1, or a number from 1 to 64",
+};
+static EVENT_NAMES: Vocabulary =
+    Vocabulary { noun: "event", known: &events::NAMES, prefix: events::PREFIX, wanted: EVENTS };
+static SCOPES: Vocabulary =
+    Vocabulary { noun: "scope", known: &["process", "thread"], prefix: "", wanted: "process or thread" };
+static OPERATIONS: Vocabulary =
+    Vocabulary { noun: "operation", known: &["ADD", "MOD", "DEL"], prefix: "EPOLL_CTL_", wanted: "ADD, MOD or DEL" };
+
+/// Puts one token into a rule. The answer is what would be said of it where impossible faults are not allowed.
+pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<Option<Fault<'a>>, Fault<'a>> {
+    let at = rule.text;
+    let number = |wanted| move |bad| Fault::Number { bad, word: value, at, wanted };
+    let name = |of| Fault::Name { of, word: value, at };
+    match key {
+        Key::Error => rule.outcome = Some(Outcome::Error(error(value, at)?)),
+        Key::Retval => {
+            let returned = scan::wide(value).map_err(number(RETURNED))?.cast_signed();
+            rule.outcome = Some(Outcome::Value(returned));
+            return Ok(Function::ALL
+                .into_iter()
+                .find(|function| rule.functions.has(*function) && !returns(*function, returned))
+                .map(|function| Fault::Impossible {
+                    word: value,
+                    call: function.name(),
+                    error: errno_of(returned),
+                    at,
+                }));
+        }
+        Key::Timeout => rule.outcome = Some(Outcome::Timeout),
+        Key::Signal => rule.signal = signal::number(value).ok_or(name(&SIGNAL_NAMES))?,
+        Key::DelayEnter => rule.delay_enter = scan::time(value).map_err(number(TIME))?,
+        Key::DelayExit => rule.delay_exit = scan::time(value).map_err(number(TIME))?,
+        Key::Batch => {
+            let most = scan::between(value, 1, INT_MAX).map_err(number(COUNT))?;
+            rule.batch = u32::try_from(most).unwrap_or(u32::MAX);
+        }
+        Key::Forge => {
+            rule.forge = bits(value, "forge", at)?;
+            if rule.forge & !(events::EPOLLERR | events::EPOLLHUP) != 0 {
+                return Ok(Some(Fault::Unasked { word: value, at }));
+            }
+        }
+        Key::Shuffle => rule.shuffle = true,
+        Key::When => rule.when = when(value).map_err(number(WHEN))?,
+        Key::Scope => {
+            rule.scope = match value {
+                b"process" => Scope::Process,
+                b"thread" => Scope::Thread,
+                _ => return Err(name(&SCOPES)),
+            }
+        }
+        Key::Prob => rule.chance = scan::probability(value).map_err(number(PROBABILITY))?,
+        Key::Op => {
+            rule.operation = Some(match value.strip_prefix(b"EPOLL_CTL_").unwrap_or(value) {
+                b"ADD" => Operation::Add,
+                b"MOD" => Operation::Mod,
+                b"DEL" => Operation::Del,
+                _ => return Err(name(&OPERATIONS)),
+            });
+        }
+        Key::Fd => rule.fd = Some(descriptor(value).map_err(number(DESCRIPTOR))?),
+        Key::Epfd => rule.epfd = Some(descriptor(value).map_err(number(DESCRIPTOR))?),
+        Key::Events => rule.events = bits(value, "events", at)?,
+        Key::Caller => {
+            if value.contains(&b'/') {
+                return Err(Fault::Unfit { key: "caller", word: value, at, wanted: CALLER });
+            }
+            rule.caller = value;
+        }
+        Key::After => rule.after = scan::time(value).map_err(number(TIME))?,
+        Key::Max => rule.max = scan::digits(value).map_err(number(TIMES))?,
+    }
+    Ok(None)
+}
+
+/// Whether a kernel may return this value from a call.
+fn returns(function: Function, value: i64) -> bool {
+    let most = match function {
+        Function::EpollCtl | Function::Close | Function::CloseRange => 0,
+        Function::EpollWait | Function::EpollPwait | Function::EpollPwait2 => MAX_EVENTS,
+        // A new descriptor.
+        _ => i64::from(i32::MAX),
+    };
+    (0..=most).contains(&value)
+}
+
+/// The error that the kernel means by a negative return value, and that its C library turns into -1 and errno.
+fn errno_of(returned: i64) -> Option<&'static str> {
+    errno::name(u32::try_from(returned.checked_neg()?).ok()?)
+}
+
+/// The errno of a name, in any case, or of a number.
+fn error<'a>(value: &'a [u8], at: &'a [u8]) -> Result<u16, Fault<'a>> {
+    let fault = |bad| Fault::Number { bad, word: value, at, wanted: ERRNO };
+    let number = match scan::leading(value) {
+        Ok((number, [])) => number,
+        Err(bad @ (Bad::Negative | Bad::TooLarge)) => return Err(fault(bad)),
+        _ => errno::find(value).map(u64::from).ok_or(Fault::Name { of: &ERRNO_NAMES, word: value, at })?,
+    };
+    match u16::try_from(number) {
+        Ok(0) => Err(fault(Bad::TooSmall)),
+        Ok(number) if u64::from(number) <= MAX_ERRNO => Ok(number),
+        _ => Err(fault(Bad::TooLarge)),
+    }
+}
+
+/// The bits of event names, of which there is at least one.
+fn bits<'a>(value: &'a [u8], key: &'static str, at: &'a [u8]) -> Result<u32, Fault<'a>> {
+    match events::mask(value) {
+        Ok(0) => Err(Fault::Unfit { key, word: value, at, wanted: EVENTS }),
+        Ok(bits) => Ok(bits),
+        Err(word) => Err(Fault::Name { of: &EVENT_NAMES, word, at }),
+    }
+}
+
+pub(crate) fn descriptor(value: &[u8]) -> Result<i32, Bad> {
+    i32::try_from(scan::between(value, 0, INT_MAX)?).map_err(|_| Bad::TooLarge)
+}
+
+/// strace's ordinals: `F` is F alone, `F+` from F on, `F+S` every S-th from F on; `F..L`, `F..L+` and `F..L+S` are
+/// each, each, and every S-th from F to L. (strace's own numbers end at 65535.)
+fn when(value: &[u8]) -> Result<When, Bad> {
+    let (first, rest) = at_least_one(value)?;
+    let (last, rest) = match rest {
+        [b'.', b'.', rest @ ..] => match at_least_one(rest)? {
+            (last, _) if last < first => return Err(Bad::Malformed),
+            (last, rest) => (Some(last), rest),
+        },
+        _ => (None, rest),
+    };
+    let (step, rest) = match rest {
+        [] => (u64::from(last.is_some()), rest),
+        [b'+'] => (1, &b""[..]),
+        [b'+', rest @ ..] => at_least_one(rest)?,
+        _ => (0, rest),
+    };
+    let last = last.unwrap_or(u64::MAX);
+    if rest.is_empty() { Ok(When { first, last, step }) } else { Err(Bad::Malformed) }
+}
+
+fn at_least_one(text: &[u8]) -> Result<(u64, &[u8]), Bad> {
+    match scan::leading(text)? {
+        (0, _) => Err(Bad::TooSmall),
+        found => Ok(found),
+    }
+}

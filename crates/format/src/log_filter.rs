@@ -1,0 +1,160 @@
+//! Which calls are logged: `EPOLLSHIM_LOG_FILTER`, comma-separated words.
+//!
+//! Call names (`epoll`: the six, `all`: all that are interposed), `failed`, `injected`, `limited`, `slow=TIME`,
+//! `epfd=N`, `fd=N`. A number may be asked for as often as there is room; a word said twice is said once.
+
+use crate::faults;
+use crate::function::Functions;
+use crate::problem::{Fault, Vocabulary};
+use crate::scan;
+
+/// The most numbers of one kind.
+pub const NUMBERS: usize = 16;
+
+/// What a call must be to be logged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Filter {
+    /// Empty: all that `<sys/epoll.h>` declares.
+    pub functions: Functions,
+    pub failed: bool,
+    pub injected: bool,
+    pub limited: bool,
+    /// At least this many nanoseconds.
+    pub slow: Option<u64>,
+    /// -1: unused.
+    pub epfds: [i32; NUMBERS],
+    /// -1: unused.
+    pub fds: [i32; NUMBERS],
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Filter {
+            functions: Functions::default(),
+            failed: false,
+            injected: false,
+            limited: false,
+            slow: None,
+            epfds: [-1; NUMBERS],
+            fds: [-1; NUMBERS],
+        }
+    }
+}
+
+static WORDS: Vocabulary = Vocabulary {
+    noun: "word",
+    known: &[
+        "epoll_create",
+        "epoll_create1",
+        "epoll_ctl",
+        "epoll_wait",
+        "epoll_pwait",
+        "epoll_pwait2",
+        "close",
+        "dup",
+        "dup2",
+        "dup3",
+        "fcntl",
+        "close_range",
+        "epoll",
+        "all",
+        "failed",
+        "injected",
+        "limited",
+        "slow",
+        "epfd",
+        "fd",
+    ],
+    prefix: "",
+    wanted: "names such as epoll_wait, epoll, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",
+};
+const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
+const DESCRIPTOR: &str = "a number from 0 to 2147483647";
+
+/// The filter of a text, or its first problem.
+pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
+    let mut filter = Filter::default();
+    for (index, at) in text.split(|byte| *byte == b',').enumerate() {
+        if at.is_empty() {
+            return Err(Fault::Nothing { what: "element", place: index + 1, wanted: WORDS.wanted });
+        }
+        let equals = at.iter().position(|byte| *byte == b'=');
+        let (word, value) = at.split_at_checked(equals.unwrap_or(at.len())).unwrap_or((at, b""));
+        let value = value.strip_prefix(b"=");
+        let Some(key) = spelled(word) else { return Err(Fault::Name { of: &WORDS, word, at }) };
+        match (key, value) {
+            ("slow", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: TIME }),
+            ("epfd" | "fd", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: DESCRIPTOR }),
+            ("slow", Some(_)) if filter.slow.is_some() => return Err(Fault::Twice { key, at }),
+            ("slow", Some(word)) => {
+                let fault = |bad| Fault::Number { bad, word, at, wanted: TIME };
+                filter.slow = Some(scan::time(word).map_err(fault)?);
+            }
+            ("epfd", Some(word)) => add(&mut filter.epfds, word, at, "epfd= elements")?,
+            ("fd", Some(word)) => add(&mut filter.fds, word, at, "fd= elements")?,
+            (_, Some(_)) => return Err(Fault::Alone { key, at }),
+            ("failed", None) => filter.failed = true,
+            ("injected", None) => filter.injected = true,
+            ("limited", None) => filter.limited = true,
+            (name, None) => {
+                filter.functions = filter.functions.with(Functions::named(name.as_bytes()).unwrap_or_default());
+            }
+        }
+    }
+    Ok(filter)
+}
+
+/// The word as the vocabulary spells it.
+fn spelled(word: &[u8]) -> Option<&'static str> {
+    if word == b"fcntl64" {
+        return Some("fcntl");
+    }
+    WORDS.known.iter().find(|known| known.as_bytes() == word).copied()
+}
+
+fn add<'a>(numbers: &mut [i32], word: &'a [u8], at: &'a [u8], what: &'static str) -> Result<(), Fault<'a>> {
+    let fault = |bad| Fault::Number { bad, word, at, wanted: DESCRIPTOR };
+    let number = faults::descriptor(word).map_err(fault)?;
+    if numbers.contains(&number) {
+        return Ok(());
+    }
+    match numbers.iter_mut().find(|number| **number == -1) {
+        Some(place) => *place = number,
+        None => return Err(Fault::TooMany { what, most: NUMBERS }),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Filter, NUMBERS, parse};
+    use crate::function::Functions;
+
+    #[test]
+    fn every_word_is_understood() {
+        let all = Filter::default();
+        for (text, filter) in [
+            ("epoll", Filter { functions: Functions::EPOLL, ..all }),
+            ("all", Filter { functions: Functions::ALL, ..all }),
+            ("epoll_wait,close,epoll_wait", Filter { functions: Functions(0b100_1000), ..all }),
+            ("failed,failed", Filter { failed: true, ..all }),
+            ("injected,limited", Filter { injected: true, limited: true, ..all }),
+            ("slow=10ms", Filter { slow: Some(10_000_000), ..all }),
+            ("slow=1.5", Filter { slow: Some(1_500), ..all }),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Ok(filter), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_take_the_places_that_there_are() {
+        let filter = parse(b"epfd=5,fd=0,fd=2147483647,fd=0").unwrap_or_default();
+        assert_eq!(filter.epfds[..2], [5, -1]);
+        assert_eq!(filter.fds[..3], [0, i32::MAX, -1]);
+        let full = b"fd=1,fd=2,fd=3,fd=4,fd=5,fd=6,fd=7,fd=8,fd=9,fd=10,fd=11,fd=12,fd=13,fd=14,fd=15,fd=16,fd=9";
+        assert_eq!(
+            parse(full).unwrap_or_default().fds,
+            core::array::from_fn::<i32, NUMBERS, _>(|place| place as i32 + 1)
+        );
+    }
+}

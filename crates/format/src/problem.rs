@@ -1,0 +1,228 @@
+//! What is said of a bad option: one line that names the variable, the word, the element it stands in, the remedy.
+//!
+//! It borrows from the option's text and shows no more of it than fits into a line, in printable ASCII.
+
+use core::fmt;
+
+use crate::suggest;
+
+/// A fault and the variable it is in. (The C interface shows the same faults without a variable.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Problem<'a> {
+    pub variable: &'a [u8],
+    pub fault: Fault<'a>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault<'a> {
+    /// The value is not one of the words that the option knows.
+    Word { word: &'a [u8], allowed: &'static [&'static str] },
+    /// The value, or an element of the list, is empty.
+    Empty { wanted: &'static str },
+    /// A `%` that stands for nothing.
+    Pattern { at: &'a [u8] },
+    /// A file name that ends in a slash, or is longer than the system takes.
+    Path { path: &'a [u8], why: &'static str, wanted: &'static str },
+    /// An option of the contract that this version does not have yet.
+    NotYet,
+    /// A name that is nearly an option's.
+    Unknown { meant: &'static str },
+    /// The element in this place (from 1) is empty.
+    Nothing { what: &'static str, place: usize, wanted: &'static str },
+    /// A word that its vocabulary does not have.
+    Name { of: &'static Vocabulary, word: &'a [u8], at: &'a [u8] },
+    /// A number that is none, or out of range.
+    Number { bad: Bad, word: &'a [u8], at: &'a [u8], wanted: &'static str },
+    /// A key without its value.
+    Value { key: &'static str, at: &'a [u8], wanted: &'static str },
+    /// A word that takes no value.
+    Alone { key: &'static str, at: &'a [u8] },
+    /// A value that its key cannot take.
+    Unfit { key: &'static str, word: &'a [u8], at: &'a [u8], wanted: &'static str },
+    /// A key that stands twice in one element.
+    Twice { key: &'static str, at: &'a [u8] },
+    /// Two keys that exclude one another.
+    Both { keys: [&'static str; 2], at: &'a [u8] },
+    /// A rule that does nothing.
+    NoAction { at: &'a [u8], wanted: &'static str },
+    /// A rule that names no call.
+    NoCall { at: &'a [u8], wanted: &'static str },
+    /// A key that says nothing about the calls that its rule names.
+    Calls { key: &'static str, at: &'a [u8], wanted: &'static str },
+    /// What strace has and the shim has not.
+    Strace { word: &'a [u8], at: &'a [u8], wanted: &'static str },
+    /// A return value that no kernel gives to this call; the error that it stands for in the kernel.
+    Impossible { word: &'a [u8], call: &'static str, error: Option<&'static str>, at: &'a [u8] },
+    /// Events that no kernel reports unasked.
+    Unasked { word: &'a [u8], at: &'a [u8] },
+    /// More elements than there is room for.
+    TooMany { what: &'static str, most: usize },
+}
+
+/// The words that are known in one place.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Vocabulary {
+    /// What a word of it is called.
+    pub noun: &'static str,
+    /// An empty word is passed over.
+    pub known: &'static [&'static str],
+    /// What a user may leave out at the beginning of a known word.
+    pub prefix: &'static str,
+    /// What is said where no known word is near.
+    pub wanted: &'static str,
+}
+
+impl Vocabulary {
+    /// The known word nearest to a mistyped one, without the prefix where the mistyped one has none.
+    fn nearest(&self, word: &[u8]) -> Option<&'static str> {
+        let word = core::str::from_utf8(word).ok()?;
+        let mut same = [0u8; 64];
+        let same = same.get_mut(..word.len())?;
+        same.copy_from_slice(word.as_bytes());
+        // The known words are all in one case: the other one is not what is mistyped.
+        if self.known.iter().any(|known| known.bytes().any(|byte| byte.is_ascii_lowercase())) {
+            same.make_ascii_lowercase();
+        } else {
+            same.make_ascii_uppercase();
+        }
+        let word = core::str::from_utf8(same).ok()?;
+        let short = !self.prefix.is_empty() && !word.starts_with(self.prefix);
+        let known = self.known.iter().map(|known| match known.strip_prefix(self.prefix) {
+            Some(rest) if short => rest,
+            _ => *known,
+        });
+        suggest::nearest(word, known)
+    }
+}
+
+/// What is wrong with a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bad {
+    Missing,
+    NotNumber,
+    /// Numbers that are not put together as wanted.
+    Malformed,
+    Negative,
+    TooLarge,
+    TooSmall,
+    /// The unit of a time or of a size is not known.
+    Unit,
+    /// More digits behind the point than can be told apart.
+    TooFine,
+}
+
+impl fmt::Display for Problem<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", Cut(self.variable, LONGEST_WORD), self.fault)
+    }
+}
+
+impl fmt::Display for Fault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Fault::Word { word, allowed } => {
+                write!(f, "unknown word {}; allowed: ", Quoted(word))?;
+                for (index, known) in allowed.iter().enumerate() {
+                    write!(f, "{}{known}", if index == 0 { "" } else { ", " })?;
+                }
+                let near = core::str::from_utf8(word).ok();
+                match near.and_then(|word| suggest::nearest(word, allowed.iter().copied())) {
+                    Some(meant) => write!(f, "; did you mean {meant}?"),
+                    None => Ok(()),
+                }
+            }
+            Fault::Empty { wanted } => write!(f, "empty; wanted: {wanted}"),
+            Fault::Pattern { at } => write!(
+                f,
+                "unknown pattern at {}; allowed: %p (pid), %e (program name), %t (start time), %% (a percent sign)",
+                Quoted(at)
+            ),
+            Fault::Path { path, why, wanted } => write!(f, "{} {why}; wanted: {wanted}", Quoted(path)),
+            Fault::NotYet => write!(f, "this version of epollshim does not have this option yet; unset it"),
+            Fault::Unknown { meant } => write!(f, "no such option; did you mean {meant}?"),
+            Fault::Nothing { what, place, wanted } => write!(f, "{what} {place} is empty; wanted: {wanted}"),
+            Fault::Name { of, word, at } => {
+                let around = if word == at { b"" } else { at };
+                write!(f, "unknown {} {}{}; ", of.noun, Quoted(word), At(around))?;
+                match of.nearest(word) {
+                    Some(meant) => write!(f, "did you mean {meant}?"),
+                    None => write!(f, "wanted: {}", of.wanted),
+                }
+            }
+            Fault::Number { bad, word, at, wanted } => {
+                match bad {
+                    Bad::Missing => write!(f, "a number is missing"),
+                    Bad::NotNumber => write!(f, "{} is not a number", Quoted(word)),
+                    Bad::Malformed => write!(f, "{} is malformed", Quoted(word)),
+                    Bad::Negative => write!(f, "{} is negative", Quoted(word)),
+                    Bad::TooLarge => write!(f, "{} is too large", Quoted(word)),
+                    Bad::TooSmall => write!(f, "{} is too small", Quoted(word)),
+                    Bad::Unit => write!(f, "{} has an unknown unit", Quoted(word)),
+                    Bad::TooFine => write!(f, "{} has too many digits", Quoted(word)),
+                }?;
+                write!(f, "{}; wanted: {wanted}", At(at))
+            }
+            Fault::Value { key, at, wanted } => write!(f, "{key} has no value{}; wanted: {wanted}", At(at)),
+            Fault::Alone { key, at } => write!(f, "{key} takes no value{}; wanted: {key} alone", At(at)),
+            Fault::Unfit { key, word, at, wanted } => {
+                write!(f, "{key} cannot be {}{}; wanted: {wanted}", Quoted(word), At(at))
+            }
+            Fault::Twice { key, at } => write!(f, "{key} stands twice{}; wanted: once", At(at)),
+            Fault::Both { keys: [one, other], at } => {
+                write!(f, "{one} and {other} exclude one another{}; wanted: one of them", At(at))
+            }
+            Fault::NoAction { at, wanted } => write!(f, "no action{}; wanted: {wanted}", At(at)),
+            Fault::NoCall { at, wanted } => write!(f, "no call is named{}; wanted: {wanted}", At(at)),
+            Fault::Calls { key, at, wanted } => {
+                write!(f, "{key} does not go with these calls{}; wanted: {wanted} among them", At(at))
+            }
+            Fault::Strace { word, at, wanted } => {
+                write!(f, "{} of strace is not supported{}; wanted: {wanted}", Quoted(word), At(at))
+            }
+            Fault::Impossible { word, call, error, at } => {
+                write!(f, "no kernel returns {} from {call}{}; ", Cut(word, LONGEST_WORD), At(at))?;
+                match error {
+                    Some(error) => write!(f, "wanted: error={error}, or EPOLLSHIM_INJECT_IMPOSSIBLE=1"),
+                    None => write!(f, "{ALLOW}"),
+                }
+            }
+            Fault::Unasked { word, at } => {
+                write!(f, "no kernel reports {} unasked{}; {ALLOW}", Cut(word, LONGEST_WORD), At(at))
+            }
+            Fault::TooMany { what, most } => write!(f, "too many {what}; wanted: at most {most}"),
+        }
+    }
+}
+
+const ALLOW: &str = "EPOLLSHIM_INJECT_IMPOSSIBLE=1 allows it";
+
+/// How much of a word, and of the element around it, is shown.
+const LONGEST_WORD: usize = 40;
+const LONGEST_ELEMENT: usize = 80;
+
+struct Quoted<'a>(&'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}'", Cut(self.0, LONGEST_WORD))
+    }
+}
+
+/// The element that a word stands in; nothing where there is no element around it.
+struct At<'a>(&'a [u8]);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " at '{}'", Cut(self.0, LONGEST_ELEMENT)) }
+    }
+}
+
+/// The beginning of a text in printable ASCII.
+struct Cut<'a>(&'a [u8], usize);
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.get(..self.1).unwrap_or(self.0);
+        write!(f, "{}{}", shown.escape_ascii(), if shown.len() < self.0.len() { "..." } else { "" })
+    }
+}

@@ -1,0 +1,36 @@
+//! The inputs that the fuzzer kept (fuzz/corpus), each tried again.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod invariants;
+
+use std::fs;
+use std::path::Path;
+
+fn each(target: &str, holds: fn(&[u8])) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let mut files = 0;
+    for entry in fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read(&path).unwrap();
+        // Tells which one it was.
+        println!("{}: {}", path.display(), text.escape_ascii());
+        holds(&text);
+        files += 1;
+    }
+    assert!(files > 0, "{} is empty", directory.display());
+}
+
+#[test]
+fn faults() {
+    each("faults", invariants::faults);
+}
+
+#[test]
+fn limits() {
+    each("limits", invariants::limits);
+}
+
+#[test]
+fn log_filter() {
+    each("log_filter", invariants::log_filter);
+}

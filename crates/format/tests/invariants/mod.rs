@@ -1,0 +1,119 @@
+//! What holds whatever bytes are parsed. The fuzzer runs these on its own inputs (fuzz/targets), `corpus.rs` on the
+//! inputs that it kept.
+
+use core::fmt::Display;
+
+use epollshim_format::faults::{self, Outcome, RULES, Rule};
+use epollshim_format::function::Functions;
+use epollshim_format::options;
+use epollshim_format::{events, limits, log_filter};
+
+/// The longest time: added to a clock's reading it must still fit into 64 bits.
+const LONGEST: u64 = i64::MAX as u64;
+
+pub fn limits(text: &[u8]) {
+    let read = limits::parse(text);
+    let entry = [b"EPOLLSHIM_LIMIT=", text].concat();
+    let (options, problem) = options::parse([entry.as_slice()].into_iter());
+    assert_eq!((options.limit, problem.is_some()), (read.ok(), read.is_err()));
+    match read {
+        Ok(read) => {
+            let numbers = [read.instances, read.user_instances, read.watches, read.instance_watches, read.user_watches];
+            assert!(numbers.iter().chain(&[read.memory]).flatten().all(|number| *number <= limits::MOST));
+            assert!(read.events.is_none_or(|events| (1..=i32::MAX as u32).contains(&events)));
+        }
+        Err(fault) => is_a_line(fault),
+    }
+    if let Some(problem) = problem {
+        is_a_line(problem);
+    }
+}
+
+pub fn faults(text: &[u8]) {
+    for impossible_allowed in [false, true] {
+        let mut behind = 0;
+        let mut count = 0;
+        let mut fault = None;
+        for rule in faults::parse(text, impossible_allowed) {
+            assert_eq!(fault, None, "nothing follows a fault");
+            match rule {
+                Ok(rule) => {
+                    let end = place(rule.text, text);
+                    assert!(end >= behind + rule.text.len(), "rules come in order");
+                    behind = end;
+                    count += 1;
+                    makes_sense(&rule, impossible_allowed);
+                }
+                Err(found) => fault = Some(found),
+            }
+        }
+        assert!(count <= RULES);
+        assert_eq!(faults::check(text, impossible_allowed), fault.map_or(Ok(count), Err));
+        if let Some(fault) = fault {
+            is_a_line(fault);
+        }
+        let impossible = [&b"EPOLLSHIM_INJECT_IMPOSSIBLE="[..], if impossible_allowed { b"1" } else { b"0" }].concat();
+        let entry = [b"EPOLLSHIM_INJECT=", text].concat();
+        let (options, problem) = options::parse([entry.as_slice(), &impossible].into_iter());
+        assert_eq!(options.inject, if fault.is_none() { text } else { b"" });
+        assert_eq!(problem.is_some(), fault.is_some());
+        if let Some(problem) = problem {
+            is_a_line(problem);
+        }
+    }
+}
+
+pub fn log_filter(text: &[u8]) {
+    match log_filter::parse(text) {
+        Ok(filter) => {
+            assert_eq!(filter.functions.0 & !Functions::ALL.0, 0);
+            assert!(filter.slow.is_none_or(|slow| slow <= LONGEST));
+            for numbers in [filter.epfds, filter.fds] {
+                let used = numbers.iter().take_while(|number| **number != -1).count();
+                assert!(numbers[..used].iter().all(|number| *number >= 0));
+                assert!(numbers[used..].iter().all(|number| *number == -1));
+                assert!((1..used).all(|at| !numbers[..at].contains(&numbers[at])), "none stands twice");
+            }
+        }
+        Err(fault) => is_a_line(fault),
+    }
+}
+
+fn makes_sense(rule: &Rule, impossible_allowed: bool) {
+    let again: Vec<_> = faults::parse(rule.text, impossible_allowed).collect();
+    assert_eq!(again, [Ok(*rule)], "a rule's text is that rule");
+    assert!(rule.legal || impossible_allowed);
+    assert_eq!(faults::check(rule.text, false).is_ok(), rule.legal);
+    if !rule.caller.is_empty() {
+        place(rule.caller, rule.text);
+    }
+    assert!(!rule.functions.is_empty() && rule.functions.0 & !Functions::ALL.0 == 0);
+    assert!(rule.signal <= 64 && rule.batch <= i32::MAX as u32);
+    assert!([rule.delay_enter, rule.delay_exit, rule.after].iter().all(|time| *time <= LONGEST));
+    assert!([rule.fd, rule.epfd].iter().flatten().all(|fd| *fd >= 0));
+    assert!(1 <= rule.when.first && rule.when.first <= rule.when.last && rule.when.holds(rule.when.first));
+    assert!(!rule.when.holds(rule.when.first - 1));
+    match rule.outcome {
+        Some(Outcome::Error(error)) => assert!((1..=4095).contains(&error)),
+        Some(Outcome::Value(value)) => assert!(value >= 0 || !rule.legal),
+        Some(Outcome::Timeout) => assert!(rule.functions.meets(Functions::WAITS)),
+        None => {}
+    }
+    for bits in [rule.events, rule.forge].into_iter().filter(|bits| *bits != 0) {
+        assert_eq!(events::mask(events::Mask(bits).to_string().as_bytes()), Ok(bits));
+    }
+}
+
+/// Where a part ends within the text that it must be borrowed from.
+fn place(part: &[u8], text: &[u8]) -> usize {
+    let (part, text) = (part.as_ptr_range(), text.as_ptr_range());
+    assert!(text.start <= part.start && part.end <= text.end, "borrowed from the text");
+    part.end.addr() - text.start.addr()
+}
+
+fn is_a_line(complaint: impl Display) {
+    let line = complaint.to_string();
+    assert!(line.len() < 1000, "{line}");
+    assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
+    assert!(line.contains("wanted: ") || line.contains(" allow") || line.ends_with('?'), "it tells the remedy: {line}");
+}

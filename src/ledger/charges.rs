@@ -1,0 +1,312 @@
+//! What limits count: what lives, what is being made, and what is being closed.
+//!
+//! The ledger's own totals are not enough for a limit: a note may still wait in the gate's queue, and a close is noted
+//! before the kernel has made it. So whatever is limited is charged before the real call is made, and given back after
+//! the real call that ends it. A charge that was made ahead is handed to the ledger with the note, and belongs to the record from then on; what the
+//! record turns out not to need is given back at once. The sum is never less than what the kernel holds.
+//!
+//! Kept only once a limit was set (`tracks`); then for good. Charges are made by any thread, without the gate; everything
+//! else here happens under it.
+
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use super::kernel_memory;
+use super::records::{Instance, Interest};
+use crate::session::{self, Kind};
+
+/// What one process has charged. Relaxed throughout: a read-modify-write of one word has one order for all threads, and
+/// nothing else is published by it.
+static INSTANCES: AtomicU64 = AtomicU64::new(0);
+static WATCHES: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicU64 = AtomicU64::new(0);
+
+static TRACKS: AtomicU8 = AtomicU8::new(NOTHING);
+const NOTHING: u8 = 0;
+const PROCESS: u8 = 1;
+const USER_TOO: u8 = 2;
+
+/// Changes in the child of a fork: what was charged ahead before it is not charged there.
+static EPOCH: AtomicU32 = AtomicU32::new(0);
+
+/// Whether a limit was ever set.
+#[inline(always)]
+pub fn tracks() -> bool {
+    TRACKS.load(Ordering::Relaxed) != NOTHING
+}
+
+pub fn tracks_user() -> bool {
+    TRACKS.load(Ordering::Relaxed) == USER_TOO
+}
+
+pub fn epoch() -> u32 {
+    EPOCH.load(Ordering::Relaxed)
+}
+
+/// What is charged now.
+pub fn charged() -> (u64, u64, u64) {
+    (INSTANCES.load(Ordering::Relaxed), WATCHES.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed))
+}
+
+/// What a call has charged before it was made. In one word, for [`crate::thread::Block::ahead`]; 0: nothing.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Ahead {
+    pub instance: bool,
+    pub watch: bool,
+    /// The user's count too, in the session.
+    pub user: bool,
+    /// Of a watch: the record of its instance, whose own count was charged.
+    pub of: u32,
+}
+
+impl Ahead {
+    pub fn to_word(self) -> u64 {
+        u64::from(self.of) << 8 | u64::from(self.instance) | u64::from(self.watch) << 1 | u64::from(self.user) << 2
+    }
+
+    pub fn from_word(word: u64) -> Ahead {
+        Ahead { instance: word & 1 != 0, watch: word & 2 != 0, user: word & 4 != 0, of: (word >> 8) as u32 }
+    }
+}
+
+/// Charges `amount` unless that would exceed `limit`. Ok: the new sum.
+pub fn charge(count: &AtomicU64, amount: u64, limit: Option<u64>) -> Result<u64, ()> {
+    let limit = limit.unwrap_or(u64::MAX);
+    count
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| now.checked_add(amount).filter(|sum| *sum <= limit))
+        .map(|before| before + amount)
+        .map_err(drop)
+}
+
+fn give_back(count: &AtomicU64, amount: u64) {
+    let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(amount)));
+}
+
+pub fn charge_instance(limit: Option<u64>) -> Result<u64, ()> {
+    charge(&INSTANCES, 1, limit)
+}
+
+pub fn charge_watch(limit: Option<u64>) -> Result<u64, ()> {
+    charge(&WATCHES, 1, limit)
+}
+
+pub fn charge_bytes(amount: u64, limit: Option<u64>) -> Result<u64, ()> {
+    charge(&BYTES, amount, limit)
+}
+
+pub fn give_back_instance() {
+    give_back(&INSTANCES, 1);
+}
+
+pub fn give_back_watch() {
+    give_back(&WATCHES, 1);
+}
+
+pub fn give_back_bytes(amount: u64) {
+    give_back(&BYTES, amount);
+}
+
+/// Charges a watch to its instance, unless that would exceed `limit`. Ok: the new sum.
+pub fn charge_to(instance: &Instance, limit: Option<u64>) -> Result<u64, ()> {
+    charge(&instance.charged, 1, limit)
+}
+
+pub fn give_back_to(instance: &Instance) {
+    give_back(&instance.charged, 1);
+}
+
+/// Gives back what was charged ahead and is not needed. `of` is the instance that a watch was charged to.
+pub fn give_back_ahead(ahead: Ahead, of: Option<&Instance>) {
+    if ahead.instance {
+        give_back(&INSTANCES, 1);
+        give_back(&BYTES, kernel_memory::INSTANCE);
+        if ahead.user {
+            session::release(Kind::Instances);
+        }
+    }
+    if ahead.watch {
+        give_back(&WATCHES, 1);
+        give_back(&BYTES, kernel_memory::INTEREST);
+        if let Some(instance) = of {
+            give_back(&instance.charged, 1);
+        }
+        if ahead.user {
+            session::release(Kind::Watches);
+        }
+    }
+}
+
+// ---- under the gate ----
+
+/// What the change that is being applied has charged ahead (`Ahead::to_word`).
+static IN_HAND: AtomicU64 = AtomicU64::new(0);
+/// Who closes, if the change that is being applied is a close that the kernel has yet to make.
+static CLOSER: AtomicPtr<Owed> = AtomicPtr::new(core::ptr::null_mut());
+
+/// The most instances whose own counts a closer gives back later; those beyond get theirs at once.
+const LIST: usize = 32;
+
+/// What a thread gives back when the close that it is making is done.
+#[repr(C)]
+pub struct Owed {
+    instances: AtomicU64,
+    watches: AtomicU64,
+    user_instances: AtomicU64,
+    user_watches: AtomicU64,
+    length: AtomicU64,
+    /// Records of instances, each with its id of the time in the upper half.
+    list: [AtomicU64; LIST],
+}
+
+impl Owed {
+    /// Gives all of it back; `find` has the instance of a record.
+    pub fn settle(&self, find: impl Fn(u32) -> Option<&'static Instance>) {
+        let (instances, watches) = (self.instances.swap(0, Ordering::Relaxed), self.watches.swap(0, Ordering::Relaxed));
+        give_back(&INSTANCES, instances);
+        give_back(&WATCHES, watches);
+        give_back(&BYTES, kernel_memory::estimate(instances, watches));
+        for _ in 0..self.user_instances.swap(0, Ordering::Relaxed) {
+            session::release(Kind::Instances);
+        }
+        for _ in 0..self.user_watches.swap(0, Ordering::Relaxed) {
+            session::release(Kind::Watches);
+        }
+        let length = self.length.swap(0, Ordering::Relaxed) as usize;
+        for entry in self.list.iter().take(length) {
+            let word = entry.load(Ordering::Relaxed);
+            if let Some(instance) = find(word as u32)
+                && instance.id.get() as u32 == (word >> 32) as u32
+            {
+                give_back(&instance.charged, 1);
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.instances.load(Ordering::Relaxed) == 0 && self.watches.load(Ordering::Relaxed) == 0
+    }
+
+    fn note(&self, index: u32, instance: &Instance) {
+        let at = self.length.load(Ordering::Relaxed);
+        match self.list.get(at as usize) {
+            Some(entry) => {
+                entry.store(u64::from(index) | instance.id.get() << 32, Ordering::Relaxed);
+                self.length.store(at + 1, Ordering::Relaxed);
+            }
+            None => give_back(&instance.charged, 1),
+        }
+    }
+}
+
+/// Applies a change that comes with something charged ahead.
+pub fn with<T>(ahead: u64, find: impl Fn(u32) -> Option<&'static Instance>, apply: impl FnOnce() -> T) -> T {
+    IN_HAND.store(ahead, Ordering::Relaxed);
+    let result = apply();
+    let left = Ahead::from_word(IN_HAND.swap(0, Ordering::Relaxed));
+    give_back_ahead(left, find(left.of));
+    result
+}
+
+/// Applies a close that the kernel has yet to make.
+pub fn on_behalf_of(closer: &'static Owed, apply: impl FnOnce()) {
+    CLOSER.store(core::ptr::from_ref(closer).cast_mut(), Ordering::Relaxed);
+    apply();
+    CLOSER.store(core::ptr::null_mut(), Ordering::Relaxed);
+}
+
+fn closer() -> Option<&'static Owed> {
+    // SAFETY: null, or part of a thread's block, which is never unmapped.
+    unsafe { CLOSER.load(Ordering::Relaxed).as_ref() }
+}
+
+/// Takes one thing out of what is in hand. Some(whether the user's count was charged).
+fn from_hand(wanted: impl Fn(Ahead) -> bool) -> Option<bool> {
+    let ahead = Ahead::from_word(IN_HAND.load(Ordering::Relaxed));
+    wanted(ahead).then(|| {
+        IN_HAND.store(0, Ordering::Relaxed);
+        ahead.user
+    })
+}
+
+pub fn opened(instance: &Instance) {
+    if !tracks() {
+        return;
+    }
+    instance.charged.store(0, Ordering::Relaxed);
+    let paid = from_hand(|ahead| ahead.instance).unwrap_or_else(|| {
+        let _ = (charge_instance(None), charge_bytes(kernel_memory::INSTANCE, None));
+        false
+    });
+    instance.paid.store(u8::from(paid), Ordering::Relaxed);
+}
+
+pub fn ended(instance: &Instance) {
+    if !tracks() {
+        return;
+    }
+    let paid = instance.paid.swap(0, Ordering::Relaxed) != 0;
+    match closer() {
+        Some(owed) => {
+            owed.instances.fetch_add(1, Ordering::Relaxed);
+            owed.user_instances.fetch_add(u64::from(paid), Ordering::Relaxed);
+        }
+        None => give_back_ahead(Ahead { instance: true, user: paid, ..Ahead::default() }, None),
+    }
+}
+
+pub fn added(index: u32, instance: &Instance, interest: &Interest) {
+    if !tracks() {
+        return;
+    }
+    let paid = from_hand(|ahead| ahead.watch && ahead.of == index).unwrap_or_else(|| {
+        let _ = (charge_watch(None), charge_bytes(kernel_memory::INTEREST, None), charge_to(instance, None));
+        false
+    });
+    if paid {
+        interest.raise(Interest::PAID);
+    }
+}
+
+/// Called while the interest still has its flags.
+pub fn removed(index: u32, instance: &Instance, interest: &Interest) {
+    if !tracks() {
+        return;
+    }
+    let paid = interest.has(Interest::PAID);
+    match closer() {
+        Some(owed) => {
+            owed.watches.fetch_add(1, Ordering::Relaxed);
+            owed.user_watches.fetch_add(u64::from(paid), Ordering::Relaxed);
+            owed.note(index, instance);
+        }
+        None => give_back_ahead(Ahead { watch: true, user: paid, ..Ahead::default() }, Some(instance)),
+    }
+}
+
+/// Begins to track, or begins anew (in the child of a fork, after everything was forgotten): this is what there is.
+pub fn begin(instances: u64, watches: u64) {
+    INSTANCES.store(instances, Ordering::Relaxed);
+    WATCHES.store(watches, Ordering::Relaxed);
+    BYTES.store(kernel_memory::estimate(instances, watches), Ordering::Relaxed);
+    IN_HAND.store(0, Ordering::Relaxed);
+    CLOSER.store(core::ptr::null_mut(), Ordering::Relaxed);
+    // Release: who sees that it is tracked adds to these sums.
+    TRACKS.fetch_max(PROCESS, Ordering::Release);
+}
+
+/// The user's counts from now on, too.
+pub fn track_user_too() {
+    TRACKS.store(USER_TOO, Ordering::Release);
+}
+
+pub fn pay_for_instance() {
+    let _ = session::claim(Kind::Instances, None);
+}
+
+pub fn pay_for_watch() {
+    let _ = session::claim(Kind::Watches, None);
+}
+
+/// In the child of a fork.
+pub fn next_epoch() {
+    EPOCH.fetch_add(1, Ordering::Relaxed);
+}

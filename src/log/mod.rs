@@ -1,0 +1,169 @@
+//! The log: a line a call, to descriptor 2 or to a file.
+//!
+//! One line is one write, at most 4,096 bytes: lines of threads and processes never mix (pipe(7), PIPE_BUF; O_APPEND).
+//! A line is put together on a stack of its own (a hook may run on a handler's few KiB) with all signals blocked. The
+//! file is opened for each line and closed again: no descriptor is held. What cannot be written is dropped and counted;
+//! nobody waits long for a reader that does not read.
+
+mod json;
+mod output;
+mod text;
+
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use epollshim_format::function::Function;
+use epollshim_format::log_filter::Filter;
+use epollshim_format::options::Format;
+use libc::{c_int, epoll_event};
+
+use crate::init::{self, Config, LogTo};
+use crate::policy::Plan;
+use crate::{clock, process, sys};
+
+/// Events of one wait that are told one by one.
+const EVENTS: usize = 16;
+
+/// A call, as the log tells it.
+struct Line<'a> {
+    plan: &'a Plan,
+    pid: i32,
+    tid: i32,
+    result: isize,
+    /// The errno; 0: it did not fail.
+    error: c_int,
+    duration: u64,
+}
+
+impl Line<'_> {
+    fn int(&self, index: usize) -> c_int {
+        self.word(index) as c_int
+    }
+
+    fn word(&self, index: usize) -> usize {
+        self.plan.words().get(index).copied().unwrap_or(0)
+    }
+
+    /// The events that a wait delivered, as many as are told.
+    fn delivered(&self) -> impl Iterator<Item = epoll_event> + Clone + '_ {
+        let count = usize::try_from(self.result).unwrap_or(0);
+        let count = if self.plan.function.waits() && self.plan.is_made() { count.min(EVENTS) } else { 0 };
+        // SAFETY: the wait has written them.
+        (0..count).map(|index| unsafe { (self.word(1) as *const epoll_event).add(index).read_unaligned() })
+    }
+
+    /// Events that are not told.
+    fn more(&self) -> usize {
+        usize::try_from(self.result).unwrap_or(0).saturating_sub(self.delivered().count())
+    }
+
+    /// The event that an `epoll_ctl` points to. None: its address is bad, or no event is looked at.
+    fn asked(&self) -> Option<epoll_event> {
+        let address = self.word(3);
+        // SAFETY: the kernel has just read these bytes.
+        (self.int(1) != libc::EPOLL_CTL_DEL && sys::is_readable(address))
+            .then(|| unsafe { (address as *const epoll_event).read_unaligned() })
+    }
+}
+
+/// Whether the options ask for a log.
+pub fn is_on() -> bool {
+    init::config().is_some_and(|config| !matches!(config.log, LogTo::Off))
+}
+
+/// Lines written and dropped, if the options ask for a log.
+pub fn told() -> Option<(u64, u64)> {
+    let tally = process::tally().filter(|_| is_on())?;
+    let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    Some((of(&tally.log_written), of(&tally.log_dropped)))
+}
+
+/// Tells of a call that has just returned.
+pub fn call(plan: &Plan, result: isize, error: c_int) {
+    let Some(config) = init::config() else { return };
+    let duration = clock::monotonic().saturating_sub(plan.began());
+    let failed = result == -1;
+    if !is_wanted(&config.log_filter, plan, failed, duration) {
+        return;
+    }
+    let error = if failed { error } else { 0 };
+    let written = output::write(config, |out| {
+        let line = Line { plan, pid: sys::getpid(), tid: sys::gettid(), result, error, duration };
+        render(config, &line, out)
+    });
+    if let Some(tally) = process::tally() {
+        let count = if written { &tally.log_written } else { &tally.log_dropped };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn render(config: &Config, line: &Line, out: &mut impl Write) -> fmt::Result {
+    match config.log_format {
+        Format::Text => text::render(line, out),
+        Format::Json => json::render(line, out),
+    }
+}
+
+/// Names are one condition, outcomes another, descriptors a third: a line must meet one word of each that is given.
+fn is_wanted(filter: &Filter, plan: &Plan, failed: bool, duration: u64) -> bool {
+    let by_name = if filter.functions.is_empty() {
+        plan.function.is_epoll() || plan.is_injected
+    } else {
+        filter.functions.has(plan.function)
+    };
+    let asks_outcome = filter.failed || filter.injected || filter.limited || filter.slow.is_some();
+    let by_outcome = !asks_outcome
+        || filter.failed && failed
+        || filter.injected && plan.is_injected
+        || filter.limited && plan.is_limited
+        || filter.slow.is_some_and(|slow| duration >= slow);
+    let named =
+        |numbers: &[i32], number: Option<c_int>| number.is_some_and(|number| number >= 0 && numbers.contains(&number));
+    let asks_descriptor = filter.epfds.iter().chain(&filter.fds).any(|number| *number >= 0);
+    by_name && by_outcome && (!asks_descriptor || named(&filter.epfds, epfd(plan)) || named(&filter.fds, fd(plan)))
+}
+
+/// The epoll instance's descriptor in a call.
+fn epfd(plan: &Plan) -> Option<c_int> {
+    let [first, ..] = plan.words();
+    (plan.function == Function::EpollCtl || plan.function.waits()).then_some(*first as c_int)
+}
+
+/// The watched, closed or dupped descriptor in a call.
+fn fd(plan: &Plan) -> Option<c_int> {
+    let [first, _, third, ..] = plan.words();
+    match plan.function {
+        Function::EpollCtl => Some(*third as c_int),
+        Function::Close | Function::Dup | Function::Dup2 | Function::Dup3 | Function::Fcntl => Some(*first as c_int),
+        _ => None,
+    }
+}
+
+/// How an operation is written.
+fn operation(number: c_int) -> Option<&'static str> {
+    match number {
+        libc::EPOLL_CTL_ADD => Some("EPOLL_CTL_ADD"),
+        libc::EPOLL_CTL_DEL => Some("EPOLL_CTL_DEL"),
+        libc::EPOLL_CTL_MOD => Some("EPOLL_CTL_MOD"),
+        _ => None,
+    }
+}
+
+/// How a command of fcntl that gives a number, or closes at exec, is written.
+fn command(number: c_int) -> Option<&'static str> {
+    match number {
+        libc::F_DUPFD => Some("F_DUPFD"),
+        libc::F_DUPFD_CLOEXEC => Some("F_DUPFD_CLOEXEC"),
+        libc::F_GETFD => Some("F_GETFD"),
+        libc::F_SETFD => Some("F_SETFD"),
+        libc::F_GETFL => Some("F_GETFL"),
+        libc::F_SETFL => Some("F_SETFL"),
+        _ => None,
+    }
+}
+
+/// The signal mask at an address, as a word of the kernel's. None: there is none, or it cannot be read.
+fn mask(address: usize) -> Option<u64> {
+    // SAFETY: the kernel has just read these bytes.
+    sys::is_readable(address).then(|| unsafe { (address as *const u64).read_unaligned() })
+}

@@ -1,0 +1,128 @@
+//! Getting a line out: put together in a place of its own, and written by one write.
+
+use core::cell::UnsafeCell;
+use core::ffi::CStr;
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::init::{Config, LogTo};
+use crate::report::{self, Quiet};
+use crate::{sys, thread};
+
+/// The longest line: what a pipe takes in one piece.
+const LONGEST: usize = 4096;
+/// What putting one together needs, several times over.
+const STACK: usize = 28 * 1024;
+/// Lines that can be put together at one time; those beyond are dropped. (Zero memory: only what was ever used is
+/// backed by pages.)
+const PLACES: usize = 64;
+
+#[repr(C, align(16))]
+struct Place {
+    stack: UnsafeCell<[u8; STACK]>,
+    line: UnsafeCell<[u8; LONGEST]>,
+    is_taken: AtomicBool,
+}
+
+// SAFETY: the memory is touched only by the thread that has taken the place.
+unsafe impl Sync for Place {}
+
+static PLACE: [Place; PLACES] = [const {
+    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), is_taken: AtomicBool::new(false) }
+}; PLACES];
+
+/// A reader did not read for as long as is waited: lines are dropped until it does. Relaxed: a guess is good enough.
+static IS_STUCK: AtomicBool = AtomicBool::new(false);
+/// A line was cut by a disk that is full: the next one begins a line of its own.
+static IS_TORN: AtomicBool = AtomicBool::new(false);
+
+/// How long a reader that does not read may hold up the program, once.
+const PATIENCE_MS: i32 = 2000;
+
+/// The bytes of a line as they come.
+pub struct Bytes<'a> {
+    bytes: &'a mut [u8],
+    length: usize,
+}
+
+impl Write for Bytes<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+/// Puts a line together and writes it. False: it is dropped.
+pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result) -> bool {
+    // Signals are blocked first: a handler that left for good would keep the place, and the file's descriptor.
+    let quiet = Quiet::new();
+    let written = take().is_some_and(|place| {
+        let top = place.stack.get().cast::<u8>().wrapping_add(STACK);
+        let mut written = false;
+        report::on_stack(top, || {
+            // SAFETY: the place is this thread's until it gives it back.
+            let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
+            if IS_TORN.swap(false, Ordering::Relaxed) {
+                let _ = line.write_char('\n');
+            }
+            written = render(&mut line).is_ok()
+                && line.bytes.get(..line.length).is_some_and(|bytes| send(config, bytes).is_ok());
+        });
+        // Release: the next taker (Acquire) finds nothing of this in progress.
+        place.is_taken.store(false, Ordering::Release);
+        written
+    });
+    quiet.end();
+    written
+}
+
+/// A free place, looked for from one that this thread is likely to find free.
+fn take() -> Option<&'static Place> {
+    let first = thread::token() >> 12;
+    (0..PLACES)
+        .filter_map(|step| PLACE.get(first.wrapping_add(step) % PLACES))
+        .find(|place| !place.is_taken.swap(true, Ordering::Acquire))
+}
+
+fn send(config: &Config, bytes: &[u8]) -> sys::Result<()> {
+    match config.log {
+        LogTo::Off => Ok(()),
+        LogTo::Stderr if report::stderr_is_ours(config) => send_to(2, bytes),
+        LogTo::Stderr => Err(libc::EBADF),
+        LogTo::File(pattern) => {
+            let has_pattern = pattern.to_bytes().contains(&b'%');
+            if !has_pattern {
+                return send_to_file(pattern, bytes);
+            }
+            let path = report::expand(pattern);
+            path.as_c().map_or(Err(libc::ENAMETOOLONG), |name| send_to_file(name, bytes))
+        }
+    }
+}
+
+fn send_to_file(name: &CStr, bytes: &[u8]) -> sys::Result<()> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let fd = sys::open(name, flags, 0o600)?;
+    let sent = send_to(fd, bytes);
+    sys::close(fd);
+    sent
+}
+
+fn send_to(fd: i32, bytes: &[u8]) -> sys::Result<()> {
+    let patience = if IS_STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE_MS };
+    if let Ok(false) = sys::writable(fd, patience) {
+        IS_STUCK.store(true, Ordering::Relaxed);
+        return Err(libc::ETIMEDOUT);
+    }
+    IS_STUCK.store(false, Ordering::Relaxed);
+    match sys::write(fd, bytes) {
+        Ok(written) if written == bytes.len() => Ok(()),
+        Ok(_) => {
+            IS_TORN.store(true, Ordering::Relaxed);
+            Err(libc::ENOSPC)
+        }
+        Err(error) => Err(error),
+    }
+}

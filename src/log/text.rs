@@ -1,0 +1,164 @@
+//! A line that reads like strace's.
+
+use core::fmt::{self, Display, Write};
+
+use epollshim_format::events::Mask;
+use epollshim_format::function::Function;
+use epollshim_format::{errno, signal};
+use libc::{c_int, epoll_event};
+
+use super::Line;
+use crate::policy::kind_of;
+use crate::sys;
+
+pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
+    write!(out, "[pid {} tid {}] {}(", line.pid, line.tid, line.plan.function.name())?;
+    arguments(line, out)?;
+    write!(out, ") = {}", line.result)?;
+    if line.error != 0 {
+        match errno::name(line.error as u32) {
+            Some(name) => write!(out, " {name} ({})", errno::text(line.error as u32).unwrap_or("?"))?,
+            None => write!(out, " (errno {})", line.error)?,
+        }
+    }
+    if line.plan.function.waits() && line.plan.is_made() {
+        write!(out, " <{}.{:06}>", line.duration / 1_000_000_000, line.duration / 1000 % 1_000_000)?;
+    }
+    if line.plan.is_injected {
+        out.write_str(" (INJECTED)")?;
+    }
+    if line.plan.is_limited {
+        out.write_str(" (LIMITED)")?;
+    }
+    out.write_char('\n')
+}
+
+fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
+    match line.plan.function {
+        Function::EpollCreate => write!(out, "{}", line.int(0)),
+        Function::EpollCreate1 => match line.int(0) {
+            libc::EPOLL_CLOEXEC => out.write_str("EPOLL_CLOEXEC"),
+            flags => write!(out, "{}", Number(flags)),
+        },
+        Function::EpollCtl => {
+            write!(out, "{}, ", line.int(0))?;
+            match super::operation(line.int(1)) {
+                Some(name) => out.write_str(name)?,
+                None => write!(out, "{:#x} /* EPOLL_CTL_??? */", line.int(1))?,
+            }
+            write!(out, ", {}, ", OfKind(line.int(2)))?;
+            match line.asked() {
+                Some(event) => write!(out, "{}", Event(event)),
+                None => write!(out, "{}", Address(line.word(3))),
+            }
+        }
+        Function::EpollWait | Function::EpollPwait | Function::EpollPwait2 => wait(line, out),
+        Function::Close | Function::Dup => write!(out, "{}", line.int(0)),
+        Function::Dup2 => write!(out, "{}, {}", line.int(0), line.int(1)),
+        Function::Dup3 => match line.int(2) {
+            libc::O_CLOEXEC => write!(out, "{}, {}, O_CLOEXEC", line.int(0), line.int(1)),
+            flags => write!(out, "{}, {}, {}", line.int(0), line.int(1), Number(flags)),
+        },
+        Function::Fcntl => {
+            match super::command(line.int(1)) {
+                Some(name) => write!(out, "{}, {name}", line.int(0))?,
+                None => write!(out, "{}, {}", line.int(0), Number(line.int(1)))?,
+            }
+            match line.int(1) {
+                libc::F_GETFD | libc::F_GETFL => Ok(()),
+                _ => write!(out, ", {}", Number(line.int(2))),
+            }
+        }
+        Function::CloseRange => {
+            write!(out, "{}, {}, {}", line.word(0) as u32, line.word(1) as u32, Number(line.int(2)))
+        }
+    }
+}
+
+fn wait(line: &Line, out: &mut impl Write) -> fmt::Result {
+    write!(out, "{}, ", line.int(0))?;
+    if line.result < 0 || !line.plan.is_made() {
+        write!(out, "{}", Address(line.word(1)))?;
+    } else {
+        out.write_char('[')?;
+        for (index, event) in line.delivered().enumerate() {
+            write!(out, "{}{}", if index == 0 { "" } else { ", " }, Event(event))?;
+        }
+        out.write_str(if line.more() > 0 { ", ...]" } else { "]" })?;
+    }
+    write!(out, ", {}, ", line.int(2))?;
+    match line.plan.function {
+        Function::EpollWait => return write!(out, "{}", line.int(3)),
+        Function::EpollPwait => write!(out, "{}, ", line.int(3))?,
+        _ => match (line.word(3), sys::timespec_at(line.word(3))) {
+            (0, _) => out.write_str("NULL, ")?,
+            (_, Some(time)) => write!(out, "{{tv_sec={}, tv_nsec={}}}, ", time.tv_sec, time.tv_nsec)?,
+            (address, None) => write!(out, "{}, ", Address(address))?,
+        },
+    }
+    match super::mask(line.word(4)) {
+        Some(mask) => write!(out, "{}", Signals(mask)),
+        None => write!(out, "{}", Address(line.word(4))),
+    }
+}
+
+struct Event(epoll_event);
+
+impl Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{events={}, data={:#x}}}", Mask(self.0.events), { self.0.u64 })
+    }
+}
+
+struct Address(usize);
+
+impl Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { f.write_str("NULL") } else { write!(f, "{:#x}", self.0) }
+    }
+}
+
+/// Flags: 0, or hexadecimal.
+struct Number(c_int);
+
+impl Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if (0..10).contains(&self.0) { write!(f, "{}", self.0) } else { write!(f, "{:#x}", self.0) }
+    }
+}
+
+/// A descriptor, and what it refers to.
+struct OfKind(c_int);
+
+impl Display for OfKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match kind_of(self.0, &mut [0; 64]) {
+            Some(kind) => write!(f, "{}<{kind}>", self.0),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// A mask, as strace writes it: `[INT TERM]`.
+struct Signals(u64);
+
+impl Display for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('[')?;
+        let mut first = true;
+        for number in 1..=signal::HIGHEST {
+            if self.0 >> (number - 1) & 1 == 0 {
+                continue;
+            }
+            if !first {
+                f.write_char(' ')?;
+            }
+            first = false;
+            match signal::name(number) {
+                Some(name) => f.write_str(name.strip_prefix(signal::PREFIX).unwrap_or(name))?,
+                None => write!(f, "{number}")?,
+            }
+        }
+        f.write_char(']')
+    }
+}

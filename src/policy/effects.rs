@@ -1,0 +1,196 @@
+//! What faults do to a call, and what rules ask about one.
+
+use core::ffi::{CStr, c_char, c_void};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use libc::epoll_event;
+
+use crate::hooks::Frame;
+use crate::{clock, procfs, sys};
+
+/// Stands in for a function that is not called: returns a value, with an errno unless that is 0.
+pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
+    if error != 0 {
+        sys::set_errno(error as i32);
+    }
+    value
+}
+
+/// The same for a wait, which is a cancellation point: a thread that only ever gets injected answers can be cancelled.
+pub extern "C-unwind" fn answer_of_a_wait(value: isize, error: usize) -> isize {
+    unsafe extern "C-unwind" {
+        fn pthread_testcancel();
+    }
+    // SAFETY: callable at any time; it may unwind, and nothing here needs to be dropped.
+    unsafe { pthread_testcancel() };
+    answer(value, error)
+}
+
+/// The events that an `epoll_ctl` asks for; None: the address is bad, which the kernel will say.
+pub fn asked_for(frame: &Frame) -> Option<u32> {
+    event(frame).map(|event| event.events)
+}
+
+/// The event of an `epoll_ctl`; None: the address is bad.
+pub fn event(frame: &Frame) -> Option<epoll_event> {
+    let address = frame.word(3);
+    // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
+    sys::is_readable(address).then(|| unsafe { (address as *const epoll_event).read_unaligned() })
+}
+
+/// Lets time pass. False: a signal handler ran before it was over.
+pub fn pause(nanoseconds: u64) -> bool {
+    sys::sleep_until(clock::monotonic().saturating_add(nanoseconds)).is_ok()
+}
+
+/// Lets all of the time pass, whatever handlers run meanwhile.
+pub fn pause_fully(nanoseconds: u64) {
+    let end = clock::monotonic().saturating_add(nanoseconds);
+    while sys::sleep_until(end) == Err(libc::EINTR) {}
+}
+
+/// The events that a wait has delivered.
+///
+/// # Safety
+/// The kernel must have written `count` events at the address that is the wait's second argument.
+pub unsafe fn delivered<'a>(frame: &Frame, count: usize) -> &'a mut [epoll_event] {
+    // SAFETY: epoll_event is packed, so that any address is aligned; by this function's contract.
+    unsafe { core::slice::from_raw_parts_mut(frame.word(1) as *mut epoll_event, count) }
+}
+
+/// Another order, by a random number: Fisher and Yates.
+pub fn shuffle(events: &mut [epoll_event], mut random: u64) {
+    for last in (1..events.len()).rev() {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let other = ((random >> 33) as usize) % (last + 1);
+        events.swap(last, other);
+    }
+}
+
+// ---- who calls ----
+
+/// glibc's lock-free answer to which object holds an address (2.35, dl_find_object.3).
+type FindObject = unsafe extern "C" fn(*const c_void, *mut Found) -> libc::c_int;
+
+/// struct dl_find_object of <dlfcn.h>, x86-64.
+#[repr(C)]
+struct Found {
+    flags: u64,
+    start: usize,
+    end: usize,
+    map: *const LinkMap,
+    eh_frame: usize,
+    reserved: [u64; 7],
+}
+
+/// The beginning of struct link_map of <link.h>.
+#[repr(C)]
+struct LinkMap {
+    base: usize,
+    name: *const c_char,
+}
+
+static FIND_OBJECT: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether the host's glibc can tell callers. Looked up here, once: not in a call.
+pub fn can_tell_callers() -> bool {
+    if FIND_OBJECT.load(Ordering::Relaxed) == 0 {
+        let errno = sys::errno();
+        // SAFETY: a zero-terminated name.
+        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
+        sys::set_errno(errno);
+        FIND_OBJECT.store(found as usize, Ordering::Relaxed);
+    }
+    FIND_OBJECT.load(Ordering::Relaxed) != 0
+}
+
+/// Whether the object that holds a return address has this base name, or a versioned one of it (`libuv.so` is also
+/// `libuv.so.1`).
+pub fn is_called_by(caller: usize, name: impl Iterator<Item = u8> + Clone) -> bool {
+    let function = FIND_OBJECT.load(Ordering::Relaxed);
+    if function == 0 {
+        return false;
+    }
+    let mut found = Found { flags: 0, start: 0, end: 0, map: core::ptr::null(), eh_frame: 0, reserved: [0; 7] };
+    // SAFETY: the only value ever stored is the address of _dl_find_object, which has this type, takes no lock and may be
+    // called from signal handlers. What it finds stays loaded while its code is on the stack.
+    let path = unsafe {
+        let find = core::mem::transmute::<usize, FindObject>(function);
+        if find(caller.wrapping_sub(1) as *const c_void, &raw mut found) != 0 || found.map.is_null() {
+            return false;
+        }
+        let path = (*found.map).name;
+        if path.is_null() { &b""[..] } else { CStr::from_ptr(path).to_bytes() }
+    };
+    if path.is_empty() {
+        // The program itself.
+        return crate::init::is_named(|own| has_name(own, name.clone()));
+    }
+    has_name(path, name)
+}
+
+fn has_name(path: &[u8], name: impl Iterator<Item = u8>) -> bool {
+    let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    let mut rest = base.iter();
+    for byte in name {
+        if rest.next() != Some(&byte) {
+            return false;
+        }
+    }
+    matches!(rest.next(), None | Some(b'.'))
+}
+
+/// A word for what a descriptor refers to, as the log shows it; None: it is not open.
+pub fn kind_of(fd: i32, space: &mut [u8; 64]) -> Option<&'static str> {
+    let target = procfs::target_of(fd, space)?;
+    Some(match target {
+        b"anon_inode:[eventpoll]" => "epoll",
+        b"anon_inode:[eventfd]" => "eventfd",
+        b"anon_inode:[timerfd]" => "timerfd",
+        b"anon_inode:[signalfd]" => "signalfd",
+        b"anon_inode:inotify" => "inotify",
+        b"anon_inode:[fanotify]" => "fanotify",
+        b"anon_inode:[pidfd]" => "pidfd",
+        b"anon_inode:[io_uring]" => "io_uring",
+        _ if target.starts_with(b"socket:") => "socket",
+        _ if target.starts_with(b"pipe:") => "pipe",
+        _ if target.starts_with(b"anon_inode:") => "anon_inode",
+        _ if target.starts_with(b"/dev/pts/") || target.starts_with(b"/dev/tty") => "tty",
+        _ if target.starts_with(b"/dev/") => "device",
+        _ => "file",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{has_name, shuffle};
+    use libc::epoll_event;
+
+    #[test]
+    fn a_caller_is_known_by_its_base_name_with_or_without_a_version() {
+        let is = |path: &str, name: &str| has_name(path.as_bytes(), name.bytes());
+        assert!(is("/usr/lib/libuv.so.1.0.0", "libuv.so"));
+        assert!(is("/usr/lib/libuv.so.1", "libuv.so.1"));
+        assert!(is("redis-server", "redis-server"));
+        assert!(!is("/usr/lib/libuv.so.1", "libuv.so.10"));
+        assert!(!is("/usr/lib/libuvx.so", "libuv"));
+        assert!(!is("/libuv.so/libc.so.6", "libuv.so"));
+    }
+
+    #[test]
+    fn a_shuffle_keeps_every_event_and_repeats_with_its_number() {
+        let order = |random| {
+            let mut events = [epoll_event { events: 0, u64: 0 }; 16];
+            for (place, event) in events.iter_mut().enumerate() {
+                event.u64 = place as u64;
+            }
+            shuffle(&mut events, random);
+            events.map(|event| event.u64)
+        };
+        let mut sorted = order(7);
+        assert_eq!(order(7), order(7));
+        assert_ne!(order(7), order(8));
+        sorted.sort_unstable();
+        assert_eq!(sorted, core::array::from_fn(|place| place as u64));
+    }
+}

@@ -1,0 +1,384 @@
+//! What is done to a call besides counting it: faults, limits, the log.
+//!
+//! While nothing is armed the hooks look at one byte and pass by. Otherwise they come here before the real call and after it
+//! (hooks/armed.rs), with a plan on the stack that says what was decided:
+//!
+//! ```text
+//! before   a rule of faults is chosen (rules.rs) → delay → an answer instead of the call?
+//!          limits (limits.rs) → an errno instead of the call?
+//!          maxevents lowered, a signal made pending
+//! ──────── the real call, or the answer
+//! after    events forged or shuffled → counted as ever → charges given back → signal → delay → a line for the log
+//! ```
+
+mod effects;
+pub mod limits;
+pub mod rules;
+
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use epollshim_format::call::Call;
+use epollshim_format::faults::Outcome;
+use epollshim_format::function::Function;
+use libc::c_int;
+
+pub use self::effects::kind_of;
+use self::limits::{Key, LimitTally, Verdict};
+use self::rules::RuleTally;
+use crate::hooks::{After, Before, Frame};
+use crate::ledger::charges::{self, Ahead};
+use crate::thread::Block;
+use crate::{clock, ledger, log, real, sys, thread};
+
+/// What is armed, by bit; 0: nothing, and the hooks go their short way. Relaxed, and read by assembly: what it stands
+/// for is published by its own words.
+///
+/// Begins as [`UNDECIDED`], so that the very first call of the process comes here and has the options read.
+pub static ARMED: AtomicU8 = AtomicU8::new(UNDECIDED);
+const UNDECIDED: u8 = 0x80;
+const FAULTS: u8 = 1;
+const LIMITS: u8 = 2;
+const LOG: u8 = 4;
+
+#[inline(always)]
+pub fn is_armed() -> bool {
+    ARMED.load(Ordering::Relaxed) != 0
+}
+
+/// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
+pub fn arm() {
+    let mut armed = 0;
+    if rules::told().next().is_some() {
+        armed |= FAULTS;
+    }
+    // Once limits count, closes are followed to their end.
+    if limits::are_set() || charges::tracks() {
+        armed |= LIMITS;
+    }
+    if log::is_on() {
+        armed |= LOG;
+    }
+    ARMED.store(armed, Ordering::Relaxed);
+}
+
+/// Forwarding only: nothing is armed.
+pub fn disarm() {
+    ARMED.store(0, Ordering::Relaxed);
+}
+
+/// What rules and limits have counted in one process; wiped by the kernel at fork (process.rs). All-zero is valid.
+#[repr(C)]
+pub struct Tally {
+    pub rules: [RuleTally; 2 * epollshim_format::faults::RULES],
+    pub limits: [LimitTally; Key::COUNT],
+    /// Lines of the log that could not be written.
+    pub log_dropped: AtomicU64,
+    pub log_written: AtomicU64,
+}
+
+/// What was decided about a call, from before it to after it.
+#[repr(C, align(16))]
+pub struct Plan {
+    pub function: Function,
+    way: Way,
+    pub is_injected: bool,
+    pub is_limited: bool,
+    /// The delay before a wait was cut short by a signal handler.
+    is_interrupted: bool,
+    /// The signal waits for this thread: `mask` was its mask.
+    is_pending: bool,
+    signal: c_int,
+    /// The errno of an answer; 0: none.
+    error: c_int,
+    /// What the program asked for.
+    words: [usize; 6],
+    /// CLOCK_MONOTONIC before the call; 0: not wanted.
+    began: u64,
+    delay_exit: u64,
+    shuffle: Option<u64>,
+    forge: u32,
+    /// In which the charge was made (`charges::epoch`).
+    epoch: u32,
+    /// What was charged ahead (`Ahead::to_word`).
+    ahead: u64,
+    mask: sys::SignalSet,
+    /// Zero, for a wait that is not to block.
+    no_time: libc::timespec,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// The function that the program called.
+    Real,
+    /// Another real function in its place.
+    Instead,
+    /// None.
+    Answer,
+}
+
+impl Plan {
+    fn new(function: Function, frame: &Frame) -> Plan {
+        Plan {
+            function,
+            way: Way::Real,
+            is_injected: false,
+            is_limited: false,
+            is_interrupted: false,
+            is_pending: false,
+            signal: 0,
+            error: 0,
+            words: frame.words,
+            began: 0,
+            delay_exit: 0,
+            shuffle: None,
+            forge: 0,
+            epoch: 0,
+            ahead: 0,
+            mask: 0,
+            no_time: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+        }
+    }
+
+    /// Whether the function that the program called is what is called.
+    pub fn is_real(&self) -> bool {
+        self.way == Way::Real
+    }
+
+    /// Whether the kernel was asked.
+    pub fn is_made(&self) -> bool {
+        self.way != Way::Answer
+    }
+
+    pub fn words(&self) -> &[usize; 6] {
+        &self.words
+    }
+
+    /// CLOCK_MONOTONIC when the call began.
+    pub fn began(&self) -> u64 {
+        self.began
+    }
+}
+
+/// Before the call. Writes the plan, has the call counted as ever (`counted`), and returns the function to call.
+pub fn before(plan: &mut MaybeUninit<Plan>, frame: &mut Frame, function: Function, counted: Before) -> usize {
+    let plan = plan.write(Plan::new(function, frame));
+    frame.state = 0;
+    // It may be the first call of all, that has the options read: ARMED says the truth after it.
+    let Some(block) = thread::block() else { return counted(frame) };
+    let armed = ARMED.load(Ordering::Relaxed);
+    if armed & LOG != 0 {
+        plan.began = clock::monotonic();
+    }
+    if armed & FAULTS != 0
+        && let Some(address) = fault(plan, frame, block)
+    {
+        return address;
+    }
+    if armed & LIMITS != 0
+        && let Some(address) = limit(plan, frame)
+    {
+        return address;
+    }
+    let own = block.ahead.swap(plan.ahead, Ordering::Relaxed);
+    let address = counted(frame);
+    // What the ledger has taken is the record's.
+    plan.ahead = block.ahead.swap(own, Ordering::Relaxed);
+    if plan.signal != 0 && function.waits() {
+        return send_ahead(plan, frame).unwrap_or(address);
+    }
+    address
+}
+
+/// Chooses among the rules. Some: the function to call instead of the real one.
+fn fault(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
+    let fault = rules::decide(block, frame, plan.function)?;
+    plan.is_injected = true;
+    plan.signal = fault.signal;
+    plan.delay_exit = fault.delay_exit;
+    plan.forge = fault.forge;
+    plan.shuffle = fault.shuffle;
+    if plan.function.waits() {
+        if fault.delay_enter != 0 && !effects::pause(fault.delay_enter) {
+            // A handler ran: the wait takes what is ready, and else ends with EINTR, as the kernel's own.
+            plan.is_interrupted = true;
+            let no_time = if plan.function == Function::EpollPwait2 { &raw const plan.no_time as usize } else { 0 };
+            set(frame, 3, no_time);
+        }
+        if fault.batch != 0 && frame.int(2) > fault.batch as c_int {
+            set(frame, 2, fault.batch as usize);
+        }
+    } else if fault.delay_enter != 0 {
+        effects::pause_fully(fault.delay_enter);
+    }
+    match fault.outcome? {
+        Outcome::Error(error) => Some(answer(plan, frame, -1, c_int::from(error))),
+        Outcome::Value(value) => Some(answer(plan, frame, value as isize, 0)),
+        Outcome::Timeout => Some(answer(plan, frame, 0, 0)),
+    }
+}
+
+/// Asks the limits. Some: the function to call instead of the real one.
+fn limit(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
+    if plan.function.waits() {
+        let asked = frame.int(2);
+        set(frame, 2, limits::most_events(asked) as usize);
+        return None;
+    }
+    match limits::admit(frame, plan.function) {
+        Verdict::Go(ahead) => {
+            plan.ahead = ahead.to_word();
+            plan.epoch = charges::epoch();
+            None
+        }
+        Verdict::Refused(error) => {
+            plan.is_limited = true;
+            Some(answer(plan, frame, -1, error))
+        }
+    }
+}
+
+fn set(frame: &mut Frame, index: usize, value: usize) {
+    if let Some(word) = frame.words.get_mut(index) {
+        *word = value;
+    }
+}
+
+/// The call is not made: its frame becomes that of an answer.
+fn answer(plan: &mut Plan, frame: &mut Frame, value: isize, error: c_int) -> usize {
+    plan.way = Way::Answer;
+    plan.error = error;
+    set(frame, 0, value as usize);
+    set(frame, 1, error as usize);
+    let answer = if plan.function.waits() { effects::answer_of_a_wait } else { effects::answer };
+    answer as *const () as usize
+}
+
+/// A wait that begins with a signal pending, as under strace: the signal is sent while it is blocked, and the kernel
+/// lets it in with the wait's own mask. Some: the function to call instead of the real one.
+fn send_ahead(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
+    plan.mask = sys::block_signal(plan.signal);
+    plan.is_pending = true;
+    sys::raise(plan.signal);
+    if frame.word(4) == 0 || plan.function == Function::EpollWait {
+        set(frame, 4, &raw const plan.mask as usize);
+    }
+    match plan.function {
+        Function::EpollWait => {
+            plan.way = Way::Instead;
+            Some(real::EPOLL_PWAIT.address())
+        }
+        _ => None,
+    }
+}
+
+/// After the call, or the answer. Returns what the program gets.
+pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) -> isize {
+    let mut result = result;
+    // Looked up again: a signal handler may have forked meanwhile, and this may be the child.
+    let block = thread::block();
+    if plan.is_interrupted && plan.way != Way::Answer && result == 0 && !asked_for_no_time(plan) {
+        sys::set_errno(libc::EINTR);
+        result = -1;
+    }
+    if let Some(block) = block {
+        match plan.way {
+            Way::Answer => count(plan, block),
+            Way::Real | Way::Instead => result = after_real(plan, frame, block, result, counted),
+        }
+    }
+    let error = sys::errno();
+    if plan.is_pending {
+        // Now it is delivered, if the wait did not let it in.
+        sys::set_signal_mask(plan.mask);
+    } else if plan.signal != 0 {
+        sys::raise(plan.signal);
+    }
+    if plan.delay_exit != 0 {
+        effects::pause_fully(plan.delay_exit);
+    }
+    if plan.began != 0 {
+        log::call(plan, result, error);
+    }
+    sys::set_errno(error);
+    result
+}
+
+/// Changes what a wait has delivered, where that is wanted, and has the call counted.
+fn after_real(plan: &mut Plan, frame: &mut Frame, block: &Block, result: isize, counted: After) -> isize {
+    if result > 0 && plan.function.waits() && (plan.forge != 0 || plan.shuffle.is_some()) {
+        // SAFETY: a wait that returned `result` has written as many events.
+        let events = unsafe { effects::delivered(frame, result as usize) };
+        events.iter_mut().for_each(|event| event.events |= plan.forge);
+        if let Some(random) = plan.shuffle {
+            effects::shuffle(events, random);
+        }
+    }
+    if plan.is_injected
+        && let Some(call) = call_of(plan)
+    {
+        block.counters.call(call).injected.bump();
+    }
+    settle(plan, frame, block, result, counted)
+}
+
+/// Has the call counted, with what was charged for it in hand, and gives back what is left of that.
+fn settle(plan: &mut Plan, frame: &mut Frame, block: &Block, result: isize, counted: After) -> isize {
+    if plan.ahead == 0 {
+        return counted(frame, result);
+    }
+    // A child that was forked meanwhile has charged nothing.
+    let ahead = if plan.epoch == charges::epoch() { plan.ahead } else { 0 };
+    let own = block.ahead.swap(ahead, Ordering::Relaxed);
+    let result = counted(frame, result);
+    let left = Ahead::from_word(block.ahead.swap(own, Ordering::Relaxed));
+    ledger::give_back(left);
+    result
+}
+
+/// Whether a wait was not to block in any case.
+fn asked_for_no_time(plan: &Plan) -> bool {
+    let [_, _, _, timeout, ..] = plan.words;
+    match plan.function {
+        Function::EpollPwait2 => sys::timespec_at(timeout).is_some_and(|time| time.tv_sec == 0 && time.tv_nsec == 0),
+        _ => timeout as c_int == 0,
+    }
+}
+
+/// The counted call that a plan is about; None: of descriptors, which are not counted.
+fn call_of(plan: &Plan) -> Option<Call> {
+    Some(match plan.function {
+        Function::EpollCreate => Call::Create,
+        Function::EpollCreate1 => Call::Create1,
+        Function::EpollCtl => match plan.words[1] as c_int {
+            libc::EPOLL_CTL_ADD => Call::CtlAdd,
+            libc::EPOLL_CTL_MOD => Call::CtlMod,
+            libc::EPOLL_CTL_DEL => Call::CtlDel,
+            _ => Call::CtlOther,
+        },
+        Function::EpollWait => Call::Wait,
+        Function::EpollPwait => Call::Pwait,
+        Function::EpollPwait2 => Call::Pwait2,
+        _ => return None,
+    })
+}
+
+/// Counts a call that was not made. The ledger and the instances hear nothing of it.
+fn count(plan: &Plan, block: &Block) {
+    let Some(call) = call_of(plan) else { return };
+    let counters = &block.counters;
+    if plan.error != 0 {
+        counters.failed(call, plan.error);
+    } else {
+        counters.call(call).calls.bump();
+    }
+    if plan.is_injected {
+        counters.call(call).injected.bump();
+    }
+    if plan.is_limited {
+        counters.call(call).limited.bump();
+    }
+    if plan.function.waits() {
+        counters.last_wait_end.store(0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,369 @@
+//! What the processes of one user count together: a file in the session's directory that all of them have mapped.
+//!
+//! ```text
+//! header   magic, layout version
+//! sums     for instances and for watches, one word each: the sum, and the last change to it
+//! slots    one a process: who (pid, start, pid namespace), and its share of each sum
+//! ```
+//!
+//! Nobody waits for anybody, and a process may be killed at any instruction. A sum is changed by one exchange of its word,
+//! which also says whose share must change, by what, and under which number; whoever comes next brings that share in
+//! line before he changes the sum himself. So at any moment at most one share of a kind is behind its sum, and anybody
+//! can mend it. The share of a dead process is taken out of the sum in the same way.
+//!
+//! Who is dead: no process of that pid and start time (proc(5), field 22 of stat) in the same pid namespace. Processes in
+//! other namespaces are taken for alive.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use crate::report::Path;
+use crate::{process, procfs, sys};
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Instances = 0,
+    Watches = 1,
+}
+
+const MAGIC: u64 = 0x6570_6f6c_6c73_686d;
+const VERSION: u64 = 1;
+/// Processes that can take part at one time.
+const SLOTS: usize = 8192;
+
+#[repr(C)]
+struct File {
+    magic: AtomicU64,
+    version: AtomicU64,
+    sums: [AtomicU64; 2],
+    reserved: [u64; 4],
+    slots: [Slot; SLOTS],
+}
+
+#[repr(C)]
+struct Slot {
+    /// Pid in the lower half, 0: free; [`READY`] once the rest is filled in.
+    owner: AtomicU64,
+    /// Field 22 of `/proc/PID/stat`: clock ticks after the boot.
+    start: AtomicU64,
+    /// The inode of the pid namespace.
+    namespace: AtomicU64,
+    shares: [AtomicU64; 2],
+    reserved: [u64; 3],
+}
+
+const READY: u64 = 1 << 32;
+
+// A sum: count (28 bits), slot (14), number (20), change (2).
+const COUNT: u64 = (1 << 28) - 1;
+const SLOT_SHIFT: u32 = 28;
+const SLOT_MASK: u64 = (1 << 14) - 1;
+const NUMBER_SHIFT: u32 = 42;
+const NUMBER_MASK: u64 = (1 << 20) - 1;
+const CHANGE_SHIFT: u32 = 62;
+// A share: count (28 bits), number of the last change to it (36).
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    None = 0,
+    Claim = 1,
+    Release = 2,
+    /// The whole share goes: its process is dead.
+    Reclaim = 3,
+}
+
+fn change_of(sum: u64) -> Change {
+    match sum >> CHANGE_SHIFT {
+        1 => Change::Claim,
+        2 => Change::Release,
+        3 => Change::Reclaim,
+        _ => Change::None,
+    }
+}
+
+static FILE: AtomicPtr<File> = AtomicPtr::new(core::ptr::null_mut());
+/// This process's slot and one; 0: none yet. In the page that the kernel wipes at fork: a child has its own.
+fn own_slot() -> &'static AtomicU32 {
+    static NOWHERE: AtomicU32 = AtomicU32::new(0);
+    process::session_slot().unwrap_or(&NOWHERE)
+}
+
+fn file() -> Option<&'static File> {
+    // SAFETY: null, or the mapping that `attach` made and nobody unmaps.
+    unsafe { FILE.load(Ordering::Acquire).as_ref() }
+}
+
+/// Brings the share that the last change of a sum speaks of in line with it.
+fn complete(file: &File, kind: Kind, sum: u64) {
+    let change = change_of(sum);
+    let Some(slot) = file.slots.get((sum >> SLOT_SHIFT & SLOT_MASK) as usize) else { return };
+    let [instances, watches] = &slot.shares;
+    let share = if kind == Kind::Instances { instances } else { watches };
+    let now = share.load(Ordering::Acquire);
+    let number = now >> SLOT_SHIFT;
+    if change == Change::None || number.wrapping_add(1) & NUMBER_MASK != sum >> NUMBER_SHIFT & NUMBER_MASK {
+        return;
+    }
+    let count = match change {
+        Change::Claim => (now & COUNT) + 1,
+        Change::Release => (now & COUNT).saturating_sub(1),
+        _ => 0,
+    };
+    // Who is late finds the share changed, and the exchange fails.
+    let _ = share.compare_exchange(
+        now,
+        count & COUNT | number.wrapping_add(1) << SLOT_SHIFT,
+        Ordering::AcqRel,
+        Ordering::Relaxed,
+    );
+}
+
+/// Changes a sum on behalf of a slot. Err: that would exceed `limit`. Ok: the new sum.
+fn apply(file: &File, kind: Kind, slot: u32, change: Change, limit: Option<u64>) -> Result<u64, ()> {
+    let [instances, watches] = &file.sums;
+    let word = if kind == Kind::Instances { instances } else { watches };
+    let Some(own) = file.slots.get(slot as usize) else { return Err(()) };
+    let [own_instances, own_watches] = &own.shares;
+    let share = if kind == Kind::Instances { own_instances } else { own_watches };
+    loop {
+        let sum = word.load(Ordering::Acquire);
+        complete(file, kind, sum);
+        // Read after the last change was completed: it is in line if the exchange below finds the sum unchanged.
+        let mine = share.load(Ordering::Acquire);
+        let count = match change {
+            Change::Claim => (sum & COUNT) + 1,
+            Change::Release => (sum & COUNT).saturating_sub(u64::from(mine & COUNT != 0)),
+            _ => (sum & COUNT).saturating_sub(mine & COUNT),
+        };
+        if change == Change::Claim && count > limit.unwrap_or(COUNT).min(COUNT) {
+            return Err(());
+        }
+        let number = (mine >> SLOT_SHIFT).wrapping_add(1) & NUMBER_MASK;
+        let next = count | u64::from(slot) << SLOT_SHIFT | number << NUMBER_SHIFT | (change as u64) << CHANGE_SHIFT;
+        if word.compare_exchange(sum, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            complete(file, kind, next);
+            return Ok(count);
+        }
+    }
+}
+
+/// Counts one more, unless that would exceed `limit`. Ok: the sum of all the user's processes; 0 where no session is open.
+pub fn claim(kind: Kind, limit: Option<u64>) -> Result<u64, ()> {
+    let (Some(file), Some(slot)) = (file(), slot_of_this_process()) else { return Ok(0) };
+    apply(file, kind, slot, Change::Claim, limit)
+        .or_else(|()| if reclaim_the_dead(file) { apply(file, kind, slot, Change::Claim, limit) } else { Err(()) })
+}
+
+/// Counts one less.
+pub fn release(kind: Kind) {
+    let slot = own_slot().load(Ordering::Relaxed);
+    if let (Some(file), Some(slot)) = (file(), slot.checked_sub(1)) {
+        let _ = apply(file, kind, slot, Change::Release, None);
+    }
+}
+
+/// The sum of all the user's processes.
+pub fn sum(kind: Kind) -> u64 {
+    file().map_or(0, |file| {
+        let [instances, watches] = &file.sums;
+        (if kind == Kind::Instances { instances } else { watches }).load(Ordering::Relaxed) & COUNT
+    })
+}
+
+/// When a process began, in clock ticks after the boot. None: there is none, or /proc cannot be read.
+fn start_of(pid: i32) -> Option<u64> {
+    let mut path = Path::new();
+    let _ = write!(path, "/proc/{pid}/stat");
+    let mut text = [0u8; 1024];
+    let length = procfs::read_short(path.as_c()?, &mut text)?;
+    let text = text.get(..length)?;
+    // The name, in parentheses, may hold anything: count from its end. State is field 3.
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let field = text.get(end + 2..)?.split(|byte| *byte == b' ').nth(22 - 3)?;
+    core::str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// The inode of this process's pid namespace; 0: not known.
+fn namespace() -> u64 {
+    let mut target = [0u8; 64];
+    procfs::read_link(c"/proc/self/ns/pid", &mut target)
+        .and_then(|text| text.strip_prefix(b"pid:[")?.strip_suffix(b"]"))
+        .and_then(|digits| core::str::from_utf8(digits).ok()?.parse().ok())
+        .unwrap_or(0)
+}
+
+fn is_dead(slot: &Slot, owner: u64, here: u64) -> bool {
+    let pid = owner as u32 as i32;
+    if owner & READY == 0 {
+        // Being filled in, or left so by one who was killed meanwhile.
+        return pid != 0 && !sys::process_exists(pid);
+    }
+    slot.namespace.load(Ordering::Relaxed) == here
+        && (!sys::process_exists(pid) || start_of(pid).is_some_and(|start| start != slot.start.load(Ordering::Relaxed)))
+}
+
+/// Takes the shares of dead processes out of the sums. True: there was one.
+fn reclaim_the_dead(file: &File) -> bool {
+    let here = namespace();
+    let mut found = false;
+    for (index, slot) in file.slots.iter().enumerate() {
+        let owner = slot.owner.load(Ordering::Acquire);
+        if owner != 0 && is_dead(slot, owner, here) {
+            empty(file, index as u32);
+            found |= slot.owner.compare_exchange(owner, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        }
+    }
+    found
+}
+
+fn empty(file: &File, slot: u32) {
+    for kind in [Kind::Instances, Kind::Watches] {
+        let _ = apply(file, kind, slot, Change::Reclaim, None);
+    }
+}
+
+fn slot_of_this_process() -> Option<u32> {
+    match own_slot().load(Ordering::Acquire).checked_sub(1) {
+        Some(slot) => Some(slot),
+        None => take_slot(),
+    }
+}
+
+/// A slot for this process. Two threads that come here together take two; the second is given back.
+#[cold]
+fn take_slot() -> Option<u32> {
+    let file = file()?;
+    let pid = sys::getpid();
+    let start = start_of(pid).unwrap_or(0);
+    let here = namespace();
+    let begin = pid as usize % SLOTS;
+    for attempt in 0..2 {
+        for step in 0..SLOTS {
+            let index = (begin + step) % SLOTS;
+            let Some(slot) = file.slots.get(index) else { continue };
+            let owner = slot.owner.load(Ordering::Acquire);
+            // An image of this process from before it called exec.
+            let was_own = owner == pid as u64 | READY
+                && slot.start.load(Ordering::Relaxed) == start
+                && slot.namespace.load(Ordering::Relaxed) == here;
+            if owner != 0 && !was_own
+                || slot.owner.compare_exchange(owner, pid as u64, Ordering::AcqRel, Ordering::Relaxed).is_err()
+            {
+                continue;
+            }
+            empty(file, index as u32);
+            slot.start.store(start, Ordering::Relaxed);
+            slot.namespace.store(here, Ordering::Relaxed);
+            slot.owner.store(pid as u64 | READY, Ordering::Release);
+            return match own_slot().compare_exchange(0, index as u32 + 1, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => Some(index as u32),
+                Err(other) => {
+                    slot.owner.store(0, Ordering::Release);
+                    other.checked_sub(1)
+                }
+            };
+        }
+        if attempt == 0 && !reclaim_the_dead(file) {
+            break;
+        }
+    }
+    None
+}
+
+/// Why a session could not be opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// It is not a directory that this user owns and nobody else may write.
+    Directory(i32),
+    NotOwned,
+    File(i32),
+    /// The file is another version's, or no session's.
+    Foreign,
+}
+
+impl Trouble {
+    /// As a message about a directory.
+    pub fn of(self, directory: &CStr) -> impl core::fmt::Display + '_ {
+        struct Message<'a>(Trouble, &'a CStr);
+        impl core::fmt::Display for Message<'_> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                let name = |error: i32| epollshim_format::errno::name(error as u32).unwrap_or("?");
+                let directory = self.1.to_bytes().escape_ascii();
+                match self.0 {
+                    Trouble::Directory(error) => write!(f, "cannot use the directory '{directory}': {}", name(error)),
+                    Trouble::NotOwned => {
+                        write!(f, "'{directory}' must be this user's own, and nobody else may write in it (chmod 700)")
+                    }
+                    Trouble::File(error) => write!(f, "cannot map '{directory}/limits.1': {}", name(error)),
+                    Trouble::Foreign => write!(f, "'{directory}/limits.1' is another version's; remove it"),
+                }
+            }
+        }
+        Message(self, directory)
+    }
+}
+
+/// Maps the file of a session, making it where it is not there; the descriptor is closed again. The directory is made
+/// (0700) where its parent exists.
+pub fn attach(directory: &CStr) -> Result<(), Trouble> {
+    if file().is_some() {
+        return Ok(());
+    }
+    match sys::make_directory(directory, 0o700) {
+        Ok(()) | Err(libc::EEXIST) => {}
+        Err(error) => return Err(Trouble::Directory(error)),
+    }
+    let at = sys::open(directory, libc::O_RDONLY | libc::O_DIRECTORY, 0).map_err(Trouble::Directory)?;
+    let mapped = map_in(at);
+    sys::close(at);
+    let start = mapped?;
+    let _ = FILE.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Relaxed);
+    Ok(())
+}
+
+fn map_in(directory: i32) -> Result<*mut File, Trouble> {
+    let status = sys::status(directory).map_err(Trouble::Directory)?;
+    if status.st_uid != sys::geteuid() || status.st_mode & 0o022 != 0 {
+        return Err(Trouble::NotOwned);
+    }
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW;
+    let fd = sys::open_at(directory, c"limits.1", flags, 0o600).map_err(Trouble::File)?;
+    let mapped = map_file(fd);
+    sys::close(fd);
+    mapped
+}
+
+fn map_file(fd: i32) -> Result<*mut File, Trouble> {
+    let status = sys::status(fd).map_err(Trouble::File)?;
+    if status.st_uid != sys::geteuid() || status.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(Trouble::NotOwned);
+    }
+    // Every block is the file's before it is touched: a full disk is an error here, not a signal later. (New blocks
+    // read as zero, which is a valid File but for its header.)
+    sys::allocate(fd, size_of::<File>()).map_err(Trouble::File)?;
+    let start = sys::map_file(fd, size_of::<File>()).map_err(Trouble::File)?.cast::<File>();
+    // SAFETY: the mapping is as long as a File, which is made of integers that may have any value.
+    let file = unsafe { &*start };
+    for (word, value) in [(&file.magic, MAGIC), (&file.version, VERSION)] {
+        // The first one writes it; all who come with him write the same.
+        if word.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire).is_err_and(|found| found != value) {
+            return Err(Trouble::Foreign);
+        }
+    }
+    Ok(start)
+}
+
+/// Where the session is, unless the options say: `$XDG_RUNTIME_DIR/epollshim`, else `/tmp/epollshim-UID`.
+pub fn default_directory(runtime: Option<&[u8]>) -> Path {
+    let mut path = Path::new();
+    match runtime.filter(|directory| directory.starts_with(b"/")) {
+        Some(directory) => {
+            path.push(directory);
+            path.push(b"/epollshim");
+        }
+        None => drop(write!(path, "/tmp/epollshim-{}", sys::geteuid())),
+    }
+    path
+}
