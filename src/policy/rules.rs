@@ -467,6 +467,14 @@ impl Told {
     }
 }
 
+/// The functions that rules name.
+pub fn functions() -> Functions {
+    let table = table(TURN.load(Ordering::Acquire));
+    let length = table.length.load(Ordering::Acquire) as usize;
+    let heads = table.entries.iter().take(length).map(|entry| entry.head.load(Ordering::Relaxed) as u16);
+    Functions(heads.fold(0, |all, head| all | head))
+}
+
 /// The rules that are armed now.
 pub fn told() -> impl Iterator<Item = Told> {
     let turn = TURN.load(Ordering::Acquire);
