@@ -133,3 +133,17 @@ fn an_eventfd_in_thousands_of_lists_is_found_in_each() {
     }
     assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((2000, 0), 0));
 }
+
+#[test]
+fn a_dup_told_late_counts_once() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    // The dup found the gate busy: an ADD made its source known, and perhaps the new number too.
+    add(&CORE, 3, 7);
+    CORE.duplicated(7, 8);
+    CORE.duplicated(7, 8);
+    CORE.closed(7);
+    assert_eq!(live(&CORE), (1, 1));
+    CORE.closed(8);
+    assert_eq!((live(&CORE), CORE.totals.vanished.get()), ((1, 0), 1));
+}
