@@ -285,6 +285,16 @@ pub fn status(fd: i32) -> Result<libc::stat> {
     }
 }
 
+/// How many hard links a file or directory has.
+pub fn links(path: &CStr) -> Result<u64> {
+    let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the path is zero-terminated; all-zero is a valid struct stat.
+    unsafe {
+        syscall!(SYS_newfstatat, libc::AT_FDCWD, path.as_ptr(), status.as_mut_ptr(), 0)?;
+        Ok(status.assume_init().st_nlink)
+    }
+}
+
 /// Tries to take the only lock of a file (flock(2)); it ends with the descriptor.
 pub fn lock(fd: i32) -> bool {
     // SAFETY: takes no pointer.
