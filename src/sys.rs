@@ -186,14 +186,6 @@ pub fn map(bytes: usize) -> Result<*mut u8> {
     unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
 }
 
-/// Fresh zeroed memory that the children of forks share.
-pub fn map_shared(bytes: usize) -> Result<*mut u8> {
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: as for `map`.
-    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
-}
-
 /// Grows a mapping made by [`map`]; it may move.
 ///
 /// # Safety
@@ -258,6 +250,12 @@ pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
     unsafe { syscall!(SYS_read, fd, into.as_mut_ptr(), into.len()) }
 }
 
+/// Reads from a place of a file.
+pub fn read_at(fd: i32, into: &mut [u8], place: i64) -> Result<usize> {
+    // SAFETY: the slice bounds what the kernel writes.
+    unsafe { syscall!(SYS_pread64, fd, into.as_mut_ptr(), into.len(), place) }
+}
+
 pub fn write(fd: i32, from: &[u8]) -> Result<usize> {
     // SAFETY: the slice bounds what the kernel reads.
     unsafe { syscall!(SYS_write, fd, from.as_ptr(), from.len()) }
@@ -306,11 +304,6 @@ pub fn sleep(nanoseconds: i64) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
     // SAFETY: one timespec is read; the rest is not wanted.
     let _ = unsafe { syscall!(SYS_nanosleep, &raw const time, core::ptr::null::<u8>()) };
-}
-
-pub fn truncate(fd: i32) -> Result<()> {
-    // SAFETY: takes no pointer.
-    unsafe { syscall!(SYS_ftruncate, fd, 0) }.map(drop)
 }
 
 /// Whether a path is a regular file that the user may execute.
