@@ -256,6 +256,14 @@ pub fn read_at(fd: i32, into: &mut [u8], place: i64) -> Result<usize> {
     unsafe { syscall!(SYS_pread64, fd, into.as_mut_ptr(), into.len(), place) }
 }
 
+/// The absolute path of the working directory. Err too where it has none: it was removed, or lies outside the root.
+pub fn working_directory(into: &mut [u8]) -> Result<&[u8]> {
+    // SAFETY: the slice bounds what the kernel writes.
+    let length = unsafe { syscall!(SYS_getcwd, into.as_mut_ptr(), into.len()) }?;
+    // The length counts the final zero; "(unreachable)" stands before what lies outside (getcwd(3), Linux 2.6.36).
+    into.get(..length.saturating_sub(1)).filter(|path| path.starts_with(b"/")).ok_or(libc::ENOENT)
+}
+
 pub fn write(fd: i32, from: &[u8]) -> Result<usize> {
     // SAFETY: the slice bounds what the kernel reads.
     unsafe { syscall!(SYS_write, fd, from.as_ptr(), from.len()) }

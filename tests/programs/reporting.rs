@@ -1,6 +1,6 @@
 use crate::common::{reports, root, scratch, shim, show};
 use crate::programs::outcome;
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions, read_to_string};
 use std::io::pipe;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
@@ -216,6 +216,56 @@ fn a_torn_report_does_not_spoil_the_next() {
         let report = text.strip_prefix(torn).and_then(|rest| rest.strip_prefix(end)).unwrap_or_default();
         assert!(report.starts_with(if format == "json" { "{" } else { "epollshim: one_wait" }), "{text}");
     }
+}
+
+#[test]
+fn a_relative_name_is_below_the_directory_where_the_program_started() {
+    // What looks like a pattern there is none.
+    for name in ["plain", "100%", "%p%%e"] {
+        let dir = scratch("relative").join(name);
+        std::fs::create_dir(&dir).unwrap();
+        for report in ["report", "%e", "./%%"] {
+            let output = outcome(with("EPOLLSHIM_REPORT", report).current_dir(&dir).args(["45", "elsewhere"]));
+            assert!(output.status.code() == Some(45) && output.stderr.is_empty(), "{}", show(&output));
+        }
+        let mut files: Vec<_> = dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["%", "one_wait", "report"], "{}", dir.display());
+    }
+    let dir = scratch("relative-log");
+    outcome(with("EPOLLSHIM_LOG", "log").current_dir(&dir).args(["45", "elsewhere"]));
+    assert!(read_to_string(dir.join("log")).unwrap().contains("epoll_create1"));
+}
+
+#[test]
+fn a_relative_name_without_a_directory_stays_relative() {
+    let dir = scratch("gone");
+    let output = script("cd dir; rmdir ../dir; $0 47", "report", |command| {
+        std::fs::create_dir(dir.join("dir")).unwrap();
+        command.current_dir(&dir);
+    });
+    one_line(&output, &["'report'", "ENOENT"]);
+    // A directory too deep to be named: what is there by its relative name is found.
+    let report = dir.join("report");
+    File::create(&report).unwrap();
+    let below = CString::new("d".repeat(200)).unwrap();
+    let mut command = with("EPOLLSHIM_REPORT", "report");
+    command.current_dir(&dir).arg("46");
+    // SAFETY: system calls only, with strings of the test's own.
+    unsafe {
+        command.pre_exec(move || {
+            for _ in 0..30 {
+                libc::mkdir(below.as_ptr(), 0o700);
+                if libc::chdir(below.as_ptr()) != 0 || libc::link(c"../report".as_ptr(), c"report".as_ptr()) != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
+    let output = outcome(&mut command);
+    assert!(output.status.code() == Some(46) && output.stderr.is_empty(), "{}", show(&output));
+    assert!(read_to_string(&report).unwrap().contains("epoll_create1"));
 }
 
 #[test]
