@@ -59,7 +59,7 @@ pub struct epollshim_stats {
     pub healed: u64,
     /// Calls or changes that could not be noted, for want of memory.
     pub lost: u64,
-    /// 1: compared with /proc/self/fdinfo for this answer; 0: it could not be read.
+    /// 1: compared with /proc/self/fdinfo for this answer; 0: it could not be read, or threads were too busy.
     pub reconciled: u64,
 }
 

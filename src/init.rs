@@ -199,8 +199,9 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     if let Some(config) = CONFIG.get() {
         return Some(config);
     }
-    let report = if let Report::File(path) = options.report { path } else { b"" };
-    let log = if let Some(Log::File(path)) = options.log { path } else { b"" };
+    let (mut for_report, mut for_log) = (report::Path::new(), report::Path::new());
+    let report = if let Report::File(path) = options.report { from_root(path, &mut for_report) } else { b"" };
+    let log = if let Some(Log::File(path)) = options.log { from_root(path, &mut for_log) } else { b"" };
     let default = session::default_directory(variable(environment, b"XDG_RUNTIME_DIR"));
     let session = options.session.or_else(|| default.as_c().map(CStr::to_bytes)).unwrap_or_default();
     let [called, file, short] = names.all();
@@ -242,6 +243,23 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     };
     let _ = CONFIG.set(config);
     CONFIG.get()
+}
+
+/// A file's pattern, below the working directory of now if it is relative: the program may go elsewhere, as daemons do.
+/// As it was given, where that directory is not to be had, or would make it too long.
+fn from_root<'a>(pattern: &'a [u8], space: &'a mut report::Path) -> &'a [u8] {
+    if pattern.starts_with(b"/") {
+        return pattern;
+    }
+    let mut directory = [0u8; 4096];
+    let Ok(directory) = sys::working_directory(&mut directory) else { return pattern };
+    for &byte in directory {
+        // A percent sign of the directory's stands for itself.
+        space.push(if byte == b'%' { b"%%" } else { core::slice::from_ref(&byte) });
+    }
+    space.push(b"/");
+    space.push(pattern);
+    space.as_c().map_or(pattern, CStr::to_bytes)
 }
 
 /// The `NAME=VALUE` strings of an environment.

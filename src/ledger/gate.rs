@@ -94,6 +94,13 @@ impl<N: Copy + Send + 'static> Gate<N> {
         self.head.load(Ordering::Acquire) == self.tail.load(Ordering::Relaxed)
     }
 
+    /// Whether nobody holds it, and no note waits.
+    #[inline(always)]
+    pub fn is_idle(&self) -> bool {
+        // Acquire: who finds that a holder has left finds what it did.
+        self.holder.load(Ordering::Acquire) == 0 && self.is_quiet()
+    }
+
     /// Whether a quarter of the room is taken.
     pub fn is_crowded(&self) -> bool {
         self.tail.load(Ordering::Relaxed).wrapping_sub(self.head.load(Ordering::Relaxed)) > NOTES / 4

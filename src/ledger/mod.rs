@@ -472,10 +472,9 @@ const PATIENCE: u32 = 100_000;
 /// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD.
 #[inline(always)]
 pub fn duplicated(old: i32, new: i32) {
-    let table = &CORE.descriptors;
-    if GATE.is_quiet() && !table.get(old).is_known() && !table.get(new).is_known() {
-        table.join(old, new);
-    } else {
+    // The gate first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
+    // idle, what a holder made known stands in the table.
+    if !GATE.is_idle() || !CORE.descriptors.join(old, new, || GATE.is_idle()) {
         duplicated_known(old, new);
     }
 }
