@@ -308,21 +308,22 @@ fn send_ahead(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
     plan.mask = sys::block_signal(plan.signal);
     plan.is_pending = true;
     sys::raise(plan.signal);
-    if frame.word(4) == 0 || plan.function == Function::EpollWait {
-        set(frame, 4, &raw const plan.mask as usize);
-    }
-    match plan.function {
-        Function::EpollWait => {
-            plan.way = Way::Instead;
-            Some(real::EPOLL_PWAIT.address())
-        }
-        _ => None,
-    }
+    let instead = match plan.function {
+        Function::EpollWait => real::EPOLL_PWAIT.address(),
+        // syscall() would pass on what the program gave as the size of a set where it gave none.
+        Function::EpollPwait if frame.word(4) == 0 => real::EPOLL_PWAIT.address(),
+        Function::EpollPwait2 if frame.word(4) == 0 => real::EPOLL_PWAIT2.address(),
+        _ => return None,
+    };
+    set(frame, 4, &raw const plan.mask as usize);
+    plan.way = Way::Instead;
+    Some(instead)
 }
 
 /// After the call, or the answer. Returns what the program gets.
 pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) -> isize {
-    let mut result = result;
+    // What syscall() gives is a word; a function in its place gives an int, whose upper half is undefined.
+    let mut result = if plan.way == Way::Instead { result as c_int as isize } else { result };
     // Looked up again: a signal handler may have forked meanwhile, and this may be the child.
     let block = thread::block();
     if plan.is_interrupted && plan.way != Way::Answer && result == 0 && !asked_for_no_time(plan) {
