@@ -232,11 +232,21 @@ fn tag(turn: u32) -> u64 {
     u64::from(turn % 0xffff + 1) << TAG_SHIFT
 }
 
-/// Counts one more, up to `most`. Ok: the new count.
-fn count(word: &AtomicU64, tag: u64, most: u64) -> Result<u64, ()> {
+/// Counts one more, up to `most`. Ok: the new count. Err: it is `most` already, or the turn is over.
+fn count(word: &AtomicU64, turn: u32, most: u64) -> Result<u64, ()> {
+    let tag = tag(turn);
     let mut now = word.load(Ordering::Relaxed);
     loop {
-        let before = if now & !NUMBER == tag { now & NUMBER } else { 0 };
+        let before = if now & !NUMBER == tag {
+            now & NUMBER
+        } else {
+            // An earlier turn's count is replaced; a later one's, which a slow call may find here, is not its to touch.
+            fence(Ordering::Acquire);
+            if TURN.load(Ordering::Relaxed) != turn {
+                return Err(());
+            }
+            0
+        };
         if before >= most {
             return Err(());
         }
@@ -275,7 +285,8 @@ fn draw(rule: usize, ordinal: u64) -> u64 {
     };
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
     let seed = SEED.load(Ordering::Relaxed);
-    mix(mix(seed.wrapping_add((rule as u64 + 1).wrapping_mul(STEP))).wrapping_add(ordinal.wrapping_mul(STEP)))
+    let rule = (rule as u64).wrapping_add(1);
+    mix(mix(seed.wrapping_add(rule.wrapping_mul(STEP))).wrapping_add(ordinal.wrapping_mul(STEP)))
 }
 
 /// The first rule that fires on a call. All rules that match count it, also those behind.
@@ -303,7 +314,6 @@ fn tally(turn: u32, rule: usize) -> Option<&'static RuleTally> {
 #[inline(always)]
 fn decide_by(turn: u32, block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
     let table = table(turn);
-    let tag = tag(turn);
     let mut chosen = None;
     let length = table.length.load(Ordering::Acquire) as usize;
     for (index, entry) in table.entries.iter().enumerate().take(length) {
@@ -312,11 +322,11 @@ fn decide_by(turn: u32, block: &Block, frame: &Frame, function: Function) -> Opt
             continue;
         }
         let Some(tally) = tally(turn, index) else { continue };
-        let Ok(mut ordinal) = count(&tally.matched, tag, u64::MAX) else { continue };
+        let Ok(mut ordinal) = count(&tally.matched, turn, u64::MAX) else { continue };
         if head & IN_THREAD != 0
             && let Some(of_thread) = block.ordinals.get(index)
         {
-            ordinal = count(of_thread, tag, u64::MAX).unwrap_or(ordinal);
+            ordinal = count(of_thread, turn, u64::MAX).unwrap_or(ordinal);
         }
         if chosen.is_some() || !entry.holds(ordinal) {
             continue;
@@ -328,7 +338,7 @@ fn decide_by(turn: u32, block: &Block, frame: &Frame, function: Function) -> Opt
         if after != 0 && clock::monotonic().saturating_sub(process::began()) < after {
             continue;
         }
-        if !fits(entry, frame, function) || count(&tally.fired, tag, entry.max.load(Ordering::Relaxed)).is_err() {
+        if !fits(entry, frame, function) || count(&tally.fired, turn, entry.max.load(Ordering::Relaxed)).is_err() {
             continue;
         }
         let batch = entry.batch.load(Ordering::Relaxed);
