@@ -6,7 +6,7 @@
 //!
 //! Counts carry the number of the table's turn (its tag): one of an earlier turn reads as zero.
 
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use epollshim_format::faults::{Operation, Outcome, RULES, Rule, Scope};
 use epollshim_format::function::{Function, Functions};
@@ -14,7 +14,7 @@ use epollshim_format::function::{Function, Functions};
 use super::effects;
 use crate::hooks::Frame;
 use crate::thread::Block;
-use crate::{clock, process};
+use crate::{clock, process, sys};
 
 /// Bytes of rules that one table keeps for the report.
 const TEXT: usize = 16 * 1024;
@@ -65,8 +65,8 @@ const OUTCOME: u32 = OPERATION + 2;
 static TABLES: [Table; 2] = [const { Table::new() }; 2];
 /// Turns of the tables: the lowest bit tells which one is current.
 static TURN: AtomicU32 = AtomicU32::new(0);
-/// One thread arms at a time.
-static ARMING: AtomicBool = AtomicBool::new(false);
+/// One thread arms at a time: of the process with this pid; 0: none does.
+static ARMING: AtomicI32 = AtomicI32::new(0);
 static SEED: AtomicU64 = AtomicU64::new(0);
 static HAS_SEED: AtomicBool = AtomicBool::new(false);
 
@@ -442,12 +442,18 @@ pub fn restart() {
 }
 
 fn exclusively(work: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
-    // Acquire and Release: one change is whole before the next begins.
-    if ARMING.swap(true, Ordering::Acquire) {
-        return Err(Refusal::Busy);
+    let own = sys::getpid();
+    let mut holder = 0;
+    // Acquire and Release: one change is whole before the next begins. Another process's: a thread of the parent's was
+    // arming at the fork, and is not here to end it. What it had not published is written over.
+    while let Err(now) = ARMING.compare_exchange(holder, own, Ordering::Acquire, Ordering::Relaxed) {
+        if now == own {
+            return Err(Refusal::Busy);
+        }
+        holder = now;
     }
     let result = work();
-    ARMING.store(false, Ordering::Release);
+    ARMING.store(0, Ordering::Release);
     result
 }
 
