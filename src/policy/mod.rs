@@ -16,7 +16,7 @@ pub mod limits;
 pub mod rules;
 
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
 
 use epollshim_format::call::Call;
 use epollshim_format::faults::Outcome;
@@ -53,6 +53,20 @@ pub fn is_armed_for(function: Function) -> bool {
 
 /// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
 pub fn arm() {
+    loop {
+        let (armed, functions) = what_is_set();
+        // In this order: who comes by the second finds the first.
+        ARMED.store(armed, Ordering::Release);
+        ARMED_FOR.store(functions.0, Ordering::Release);
+        // Of two threads that arm at once, the last to store sees, behind the fence, what both have set.
+        fence(Ordering::SeqCst);
+        if what_is_set() == (armed, functions) {
+            return;
+        }
+    }
+}
+
+fn what_is_set() -> (u8, Functions) {
     let mut armed = 0;
     let mut functions = rules::functions();
     if !functions.is_empty() {
@@ -67,9 +81,7 @@ pub fn arm() {
         armed |= LOG;
         functions = functions.with(wanted);
     }
-    // In this order: who comes by the second finds the first.
-    ARMED.store(armed, Ordering::Release);
-    ARMED_FOR.store(functions.0, Ordering::Release);
+    (armed, functions)
 }
 
 /// Forwarding only: nothing is armed.
