@@ -161,6 +161,11 @@ impl core::fmt::Display for Refusal {
     }
 }
 
+/// Whether faults are allowed that no kernel gives.
+pub fn allows_impossible() -> bool {
+    config().is_some_and(|config| config.impossible)
+}
+
 /// Arms what the options ask for.
 fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     if !options.inject.is_empty() {

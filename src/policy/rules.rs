@@ -14,7 +14,7 @@ use epollshim_format::function::{Function, Functions};
 use super::effects;
 use crate::hooks::Frame;
 use crate::thread::Block;
-use crate::{clock, process, sys};
+use crate::{clock, init, process, sys};
 
 /// Bytes of rules that one table keeps for the report.
 const TEXT: usize = 16 * 1024;
@@ -223,6 +223,8 @@ impl Entry {
 pub struct RuleTally {
     matched: AtomicU64,
     fired: AtomicU64,
+    /// Of those that fired: beyond what this very call could return, which only an impossible fault does.
+    beyond: AtomicU64,
 }
 
 const TAG_SHIFT: u32 = 48;
@@ -338,8 +340,15 @@ fn decide_by(turn: u32, block: &Block, frame: &Frame, function: Function) -> Opt
         if after != 0 && clock::monotonic().saturating_sub(process::began()) < after {
             continue;
         }
-        if !fits(entry, frame, function) || count(&tally.fired, turn, entry.max.load(Ordering::Relaxed)).is_err() {
+        let is_beyond = !fits(entry, frame, function);
+        if is_beyond && !init::allows_impossible() {
             continue;
+        }
+        if count(&tally.fired, turn, entry.max.load(Ordering::Relaxed)).is_err() {
+            continue;
+        }
+        if is_beyond {
+            let _ = count(&tally.beyond, turn, u64::MAX);
         }
         let batch = entry.batch.load(Ordering::Relaxed);
         let is_wait = function.waits();
@@ -434,6 +443,7 @@ pub fn restart() {
         for rule in &tally.rules {
             rule.matched.store(0, Ordering::Relaxed);
             rule.fired.store(0, Ordering::Relaxed);
+            rule.beyond.store(0, Ordering::Relaxed);
         }
     }
     for block in crate::thread::all() {
@@ -504,7 +514,7 @@ pub fn told() -> impl Iterator<Item = Told> {
             text: entry.text.load(Ordering::Relaxed),
             matched: of(|tally| &tally.matched),
             fired: of(|tally| &tally.fired),
-            legal: entry.head.load(Ordering::Relaxed) & ILLEGAL == 0,
+            legal: entry.head.load(Ordering::Relaxed) & ILLEGAL == 0 && of(|tally| &tally.beyond) == 0,
         }
     })
 }
