@@ -219,7 +219,7 @@ pub unsafe extern "C" fn epollshim_inject(rules: *const c_char) -> c_int {
     if let Err(fault) = faults::check(text, impossible) {
         return fail(libc::EINVAL, format_args!("{fault}"));
     }
-    init::seed(None);
+    init::seed();
     let armed = rules::arm(faults::parse(text, impossible).filter_map(Result::ok));
     policy::arm();
     match armed {

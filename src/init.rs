@@ -168,8 +168,12 @@ pub fn allows_impossible() -> bool {
 
 /// Arms what the options ask for.
 fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
+    // Also for rules that the program arms later (epollshim_inject).
+    if let Some(given) = options.seed {
+        rules::seed(given);
+    }
     if !options.inject.is_empty() {
-        seed(options.seed);
+        seed();
         rules::arm(faults::parse(options.inject, options.impossible).filter_map(Result::ok)).map_err(Refusal::Rules)?;
     }
     match &options.limit {
@@ -181,11 +185,9 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     }
 }
 
-/// Draws a seed, unless one is given or was drawn before: 32 bits, for people to type again.
-pub fn seed(given: Option<u64>) {
-    if let Some(seed) = given {
-        rules::seed(seed);
-    } else if rules::the_seed().is_none() {
+/// Draws a seed, unless one was given or drawn before: 32 bits, for people to type again.
+pub fn seed() {
+    if rules::the_seed().is_none() {
         let random = sys::random().unwrap_or_else(|| clock::realtime() ^ u64::from(sys::getpid() as u32) << 16);
         rules::seed(random & 0xffff_ffff);
     }
