@@ -215,11 +215,11 @@ pub unsafe extern "C" fn epollshim_inject(rules: *const c_char) -> c_int {
     }
     // SAFETY: by this function's contract.
     let Some(text) = (unsafe { text(rules) }) else { return fail(libc::EINVAL, format_args!("rules is null")) };
-    let impossible = init::config().is_some_and(|config| config.impossible);
+    let impossible = init::allows_impossible();
     if let Err(fault) = faults::check(text, impossible) {
         return fail(libc::EINVAL, format_args!("{fault}"));
     }
-    init::seed(None);
+    init::seed();
     let armed = rules::arm(faults::parse(text, impossible).filter_map(Result::ok));
     policy::arm();
     match armed {

@@ -1,11 +1,11 @@
 //! Coming to life: by the constructor, or by the first hook where another library's constructor came before.
 //!
-//! Every step may run twice, on two threads at once: each is first-wins. Nothing here allocates; the options
-//! are copied out of the environment, which programs overwrite (setproctitle), into a mapping of their own.
+//! It may be called on two threads at once: the first decides. Nothing here allocates; the options are copied out of
+//! the environment, which programs overwrite (setproctitle), into a mapping of their own.
 
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 
 use epollshim_format::faults;
 use epollshim_format::log_filter::Filter;
@@ -15,7 +15,7 @@ use once_cell::race::OnceRef;
 
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{clock, process, real, report, sys};
+use crate::{clock, process, real, report, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -58,7 +58,10 @@ const UNDECIDED: u8 = 0;
 const ACT: u8 = 1;
 const FORWARD_ONLY: u8 = 2;
 
-static EXIT_HANDLERS: AtomicU8 = AtomicU8::new(0);
+/// The thread that has read the options, or is reading them, by its token; 0: none has begun.
+static DECIDER: AtomicUsize = AtomicUsize::new(0);
+/// What is decided holds, and is armed. Release and Acquire: who goes on finds it whole.
+static IS_DECIDED: AtomicBool = AtomicBool::new(false);
 
 /// How many arguments the program was called with; 0: not known.
 static ARGUMENTS: AtomicI32 = AtomicI32::new(0);
@@ -86,7 +89,7 @@ static CONSTRUCTOR: extern "C" fn(libc::c_int, *const *const c_char, *const *con
 
 /// Whether to count in this process. Comes to life where that has not happened yet.
 pub fn acts() -> bool {
-    if STATE.load(Ordering::Relaxed) == UNDECIDED {
+    if !IS_DECIDED.load(Ordering::Acquire) {
         let errno = sys::errno();
         decide(real::environment());
         sys::set_errno(errno);
@@ -101,7 +104,15 @@ pub fn config() -> Option<&'static Config> {
 }
 
 fn decide(environment: *const *const c_char) {
-    if STATE.load(Ordering::Relaxed) != UNDECIDED || environment.is_null() {
+    if environment.is_null() {
+        return;
+    }
+    // One thread decides, so that rules are armed once. Relaxed: what is decided is published by its own words.
+    let own = thread::token();
+    if let Err(other) = DECIDER.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
+        if other != own {
+            wait_for_decision();
+        }
         return;
     }
     clock::prepare();
@@ -122,15 +133,26 @@ fn decide(environment: *const *const c_char) {
     }
     STATE.store(ACT, Ordering::Relaxed);
     policy::arm();
-    if EXIT_HANDLERS.swap(1, Ordering::Relaxed) == 0 {
-        report::register_exit_handlers();
-        report::register_fork_handler();
+    IS_DECIDED.store(true, Ordering::Release);
+    report::register_exit_handlers();
+    report::register_fork_handler();
+}
+
+/// Another library's constructor has begun threads, and one of them is reading the options: it takes less than a
+/// millisecond. This is before main and once in a thread's life; and no wait is for ever, should that thread be gone.
+fn wait_for_decision() {
+    for _ in 0..10_000 {
+        if IS_DECIDED.load(Ordering::Acquire) {
+            return;
+        }
+        sys::yield_now();
     }
 }
 
 fn forward_only() {
     policy::disarm();
     STATE.store(FORWARD_ONLY, Ordering::Relaxed);
+    IS_DECIDED.store(true, Ordering::Release);
 }
 
 /// A bad option: says so, and ends the program before main, or has it run as if the shim were not there.
@@ -161,10 +183,19 @@ impl core::fmt::Display for Refusal {
     }
 }
 
+/// Whether faults are allowed that no kernel gives.
+pub fn allows_impossible() -> bool {
+    config().is_some_and(|config| config.impossible)
+}
+
 /// Arms what the options ask for.
 fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
+    // Also for rules that the program arms later (epollshim_inject).
+    if let Some(given) = options.seed {
+        rules::seed(given);
+    }
     if !options.inject.is_empty() {
-        seed(options.seed);
+        seed();
         rules::arm(faults::parse(options.inject, options.impossible).filter_map(Result::ok)).map_err(Refusal::Rules)?;
     }
     match &options.limit {
@@ -176,11 +207,9 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     }
 }
 
-/// Draws a seed, unless one is given or was drawn before: 32 bits, for people to type again.
-pub fn seed(given: Option<u64>) {
-    if let Some(seed) = given {
-        rules::seed(seed);
-    } else if rules::the_seed().is_none() {
+/// Draws a seed, unless one was given or drawn before: 32 bits, for people to type again.
+pub fn seed() {
+    if rules::the_seed().is_none() {
         let random = sys::random().unwrap_or_else(|| clock::realtime() ^ u64::from(sys::getpid() as u32) << 16);
         rules::seed(random & 0xffff_ffff);
     }

@@ -16,7 +16,7 @@ pub mod limits;
 pub mod rules;
 
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
 
 use epollshim_format::call::Call;
 use epollshim_format::faults::Outcome;
@@ -53,6 +53,20 @@ pub fn is_armed_for(function: Function) -> bool {
 
 /// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
 pub fn arm() {
+    loop {
+        let (armed, functions) = what_is_set();
+        // In this order: who comes by the second finds the first.
+        ARMED.store(armed, Ordering::Release);
+        ARMED_FOR.store(functions.0, Ordering::Release);
+        // Of two threads that arm at once, the last to store sees, behind the fence, what both have set.
+        fence(Ordering::SeqCst);
+        if what_is_set() == (armed, functions) {
+            return;
+        }
+    }
+}
+
+fn what_is_set() -> (u8, Functions) {
     let mut armed = 0;
     let mut functions = rules::functions();
     if !functions.is_empty() {
@@ -67,9 +81,7 @@ pub fn arm() {
         armed |= LOG;
         functions = functions.with(wanted);
     }
-    // In this order: who comes by the second finds the first.
-    ARMED.store(armed, Ordering::Release);
-    ARMED_FOR.store(functions.0, Ordering::Release);
+    (armed, functions)
 }
 
 /// Forwarding only: nothing is armed.
@@ -308,21 +320,22 @@ fn send_ahead(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
     plan.mask = sys::block_signal(plan.signal);
     plan.is_pending = true;
     sys::raise(plan.signal);
-    if frame.word(4) == 0 || plan.function == Function::EpollWait {
-        set(frame, 4, &raw const plan.mask as usize);
-    }
-    match plan.function {
-        Function::EpollWait => {
-            plan.way = Way::Instead;
-            Some(real::EPOLL_PWAIT.address())
-        }
-        _ => None,
-    }
+    let instead = match plan.function {
+        Function::EpollWait => real::EPOLL_PWAIT.address(),
+        // syscall() would pass on what the program gave as the size of a set where it gave none.
+        Function::EpollPwait if frame.word(4) == 0 => real::EPOLL_PWAIT.address(),
+        Function::EpollPwait2 if frame.word(4) == 0 => real::EPOLL_PWAIT2.address(),
+        _ => return None,
+    };
+    set(frame, 4, &raw const plan.mask as usize);
+    plan.way = Way::Instead;
+    Some(instead)
 }
 
 /// After the call, or the answer. Returns what the program gets.
 pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) -> isize {
-    let mut result = result;
+    // What syscall() gives is a word; a function in its place gives an int, whose upper half is undefined.
+    let mut result = if plan.way == Way::Instead { result as c_int as isize } else { result };
     // Looked up again: a signal handler may have forked meanwhile, and this may be the child.
     let block = thread::block();
     if plan.is_interrupted && plan.way != Way::Answer && result == 0 && !asked_for_no_time(plan) {
