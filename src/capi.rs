@@ -275,7 +275,10 @@ pub unsafe extern "C" fn epollshim_limit(limits: *const c_char) -> c_int {
     match set {
         Ok(()) => 0,
         Err(None) => fail(libc::EBUSY, format_args!("another thread has the ledger")),
-        Err(Some(trouble)) => fail(libc::EACCES, format_args!("{}", trouble.of(config.session))),
+        Err(Some(trouble)) => {
+            let directory = config.session_directory();
+            fail(libc::EACCES, format_args!("{}", trouble.of(directory.as_c().unwrap_or_default())))
+        }
     }
 }
 

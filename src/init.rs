@@ -26,10 +26,12 @@ pub struct Config {
     pub log_filter: Filter,
     /// Whether faults are allowed that no kernel gives.
     pub impossible: bool,
-    /// Where the processes of a user count together.
-    pub session: &'static CStr,
-    /// What the program is called: by its caller, by its file, by libc.
-    names: [&'static CStr; 3],
+    /// Where the processes of a user count together, if the options say.
+    session: Option<&'static CStr>,
+    /// `$XDG_RUNTIME_DIR`; empty: not set.
+    runtime: &'static CStr,
+    /// What the program is called: by its caller, by libc.
+    names: [&'static CStr; 2],
     /// Device and inode of descriptor 2 at load; None where it was closed.
     pub stderr: Option<(u64, u64)>,
 }
@@ -169,7 +171,7 @@ fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
 /// Why an option that is well written cannot be had.
 enum Refusal {
     Rules(rules::Refusal),
-    Session(Trouble, &'static CStr),
+    Session(Trouble, report::Path),
     Limits,
 }
 
@@ -178,7 +180,9 @@ impl core::fmt::Display for Refusal {
         match self {
             Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
             Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
-            Refusal::Session(trouble, directory) => write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory)),
+            Refusal::Session(trouble, directory) => {
+                write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory.as_c().unwrap_or_default()))
+            }
         }
     }
 }
@@ -200,7 +204,7 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     }
     match &options.limit {
         Some(limits) => set_limits(limits, config).map_err(|trouble| match trouble {
-            Some(trouble) => Refusal::Session(trouble, config.session),
+            Some(trouble) => Refusal::Session(trouble, config.session_directory()),
             None => Refusal::Limits,
         }),
         None => Ok(()),
@@ -218,7 +222,8 @@ pub fn seed() {
 /// Sets limits, and opens the session where the user's counts are wanted. Err(None): another thread has the ledger.
 pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Config) -> Result<(), Option<Trouble>> {
     if limits.user_instances.is_some() || limits.user_watches.is_some() {
-        session::attach(config.session).map_err(Some)?;
+        let directory = config.session_directory();
+        session::attach(directory.as_c().ok_or(Some(Trouble::Directory(libc::ENAMETOOLONG)))?).map_err(Some)?;
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }
 }
@@ -231,13 +236,12 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     let (mut for_report, mut for_log) = (report::Path::new(), report::Path::new());
     let report = if let Report::File(path) = options.report { from_root(path, &mut for_report) } else { b"" };
     let log = if let Some(Log::File(path)) = options.log { from_root(path, &mut for_log) } else { b"" };
-    let default = session::default_directory(variable(environment, b"XDG_RUNTIME_DIR"));
-    let session = options.session.or_else(|| default.as_c().map(CStr::to_bytes)).unwrap_or_default();
-    let [called, file, short] = names.all();
-    let texts = [report, log, session, called, file, short];
+    let session = options.session.unwrap_or_default();
+    let runtime = variable(environment, b"XDG_RUNTIME_DIR").unwrap_or_default();
+    let texts = [report, log, session, runtime, names.called, names.short];
     let start = sys::map(size_of::<Config>() + texts.iter().map(|text| text.len() + 1).sum::<usize>()).ok()?;
     let mut at = start.wrapping_add(size_of::<Config>());
-    let [report, log, session, called, file, short] = texts.map(|text| {
+    let [report, log, session, runtime, called, short] = texts.map(|text| {
         // SAFETY: the mapping has room for a Config and, behind it, every text and its final zero (the kernel's own zero).
         let kept = unsafe {
             at.copy_from_nonoverlapping(text.as_ptr(), text.len());
@@ -261,8 +265,9 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
         log_format: options.log_format,
         log_filter: options.log_filter,
         impossible: options.impossible,
-        session,
-        names: [called, file, short],
+        session: options.session.map(|_| session),
+        runtime,
+        names: [called, short],
         stderr: sys::status(2).ok().map(|status| (status.st_dev, status.st_ino)),
     };
     // SAFETY: page-aligned, and large enough.
@@ -311,19 +316,31 @@ impl Iterator for Environment {
     }
 }
 
-/// What this program is called.
+impl Config {
+    pub fn session_directory(&self) -> report::Path {
+        let mut path = report::Path::new();
+        match self.session {
+            Some(directory) => path.push(directory.to_bytes()),
+            None => session::default_directory(self.runtime.to_bytes(), &mut path),
+        }
+        path
+    }
+}
+
+/// What this program is called, but for its file's name, which only /proc knows.
 struct Names {
     /// By its caller: the last part of what exec was given.
     called: &'static [u8],
     /// By libc: the last part of argv[0].
     short: &'static [u8],
-    target: [u8; 4096],
-    length: usize,
+}
+
+fn base(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 impl Names {
     fn read() -> Names {
-        let base = |path: &'static [u8]| path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
         // SAFETY: AT_EXECFN is 0 or a zero-terminated string that the kernel laid out.
         let called = unsafe {
             let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
@@ -337,25 +354,44 @@ impl Names {
             let name = program_invocation_short_name;
             if name.is_null() { &b""[..] } else { CStr::from_ptr(name).to_bytes() }
         };
-        let mut target = [0u8; 4096];
-        let length = crate::procfs::read_link(c"/proc/self/exe", &mut target).map_or(0, <[u8]>::len);
-        Names { called, short, target, length }
+        Names { called, short }
     }
 
-    fn all(&self) -> [&[u8]; 3] {
-        let file = self.target.get(..self.length).unwrap_or_default();
-        [self.called, file.rsplit(|byte| *byte == b'/').next().unwrap_or(file), self.short]
-    }
-
-    /// Whether one of them is in a comma-separated list.
+    /// Whether one of them, or the file's name, is in a comma-separated list.
     fn are_among(&self, list: &[u8]) -> bool {
-        list.split(|byte| *byte == b',').any(|name| self.all().contains(&name))
+        let mut space = [0u8; 4096];
+        let file = report::program_name(&mut space);
+        list.split(|byte| *byte == b',').any(|name| name == self.called || name == self.short || name == file)
     }
+}
+
+/// The name of the program's file, once `learn_file_name` has asked for it; empty till then. Written under its flag.
+static FILE_NAME: FileName = FileName { bytes: [const { AtomicU8::new(0) }; 256], length: AtomicUsize::new(0) };
+
+struct FileName {
+    bytes: [AtomicU8; 256],
+    /// Release once the bytes are there, Acquire by readers.
+    length: AtomicUsize,
+}
+
+/// Has `is_named` know the name of the program's file too. Not for hooks: it reads /proc.
+pub fn learn_file_name() {
+    let mut space = [0u8; 4096];
+    let name = report::program_name(&mut space);
+    for (place, byte) in FILE_NAME.bytes.iter().zip(name) {
+        // The same bytes by whoever comes here.
+        place.store(*byte, Ordering::Relaxed);
+    }
+    FILE_NAME.length.store(name.len().min(FILE_NAME.bytes.len()), Ordering::Release);
 }
 
 /// Whether one of the program's names is as wanted.
 pub fn is_named(wanted: impl Fn(&[u8]) -> bool) -> bool {
-    CONFIG.get().is_some_and(|config| config.names.iter().any(|name| wanted(name.to_bytes())))
+    let length = FILE_NAME.length.load(Ordering::Acquire);
+    let file: [u8; 256] =
+        core::array::from_fn(|at| FILE_NAME.bytes.get(at).map_or(0, |byte| byte.load(Ordering::Relaxed)));
+    file.get(..length).is_some_and(&wanted)
+        || CONFIG.get().is_some_and(|config| config.names.iter().any(|name| wanted(name.to_bytes())))
 }
 
 /// The value of an environment variable.

@@ -106,6 +106,11 @@ impl<N: Copy + Send + 'static> Gate<N> {
         self.tail.load(Ordering::Relaxed).wrapping_sub(self.head.load(Ordering::Relaxed)) > NOTES / 4
     }
 
+    /// Whether half of the room is taken.
+    pub fn is_nearly_full(&self) -> bool {
+        self.tail.load(Ordering::Relaxed).wrapping_sub(self.head.load(Ordering::Relaxed)) > NOTES / 2
+    }
+
     /// False: no room.
     pub fn leave_note(&self, content: N) -> bool {
         let mut position = self.tail.load(Ordering::Relaxed);

@@ -127,9 +127,8 @@ fn change(change: Change) {
 #[cold]
 #[inline(never)]
 fn queue(change: Change, token: usize) {
-    if GATE.is_crowded() {
-        // The holder waits for a processor: let it have this one. (The only other way would be to lose changes.)
-        sys::yield_now();
+    if GATE.is_crowded() && GATE.holder() != token {
+        let_the_holder_work();
     }
     if !GATE.leave_note(change) {
         if enter_or_seize(token) {
@@ -142,6 +141,22 @@ fn queue(change: Change, token: usize) {
     }
     if GATE.enter(token) {
         leave(token);
+    }
+}
+
+/// The holder waits for a processor, or is kept from its work by handlers of its own: let it have this one, for some
+/// milliseconds at most. (The only other way would be to lose changes.)
+#[cold]
+#[inline(never)]
+fn let_the_holder_work() {
+    for _ in 0..100 {
+        sys::yield_now();
+        if !GATE.is_crowded() {
+            return;
+        }
+    }
+    if GATE.is_nearly_full() {
+        sys::sleep(2_000_000);
     }
 }
 

@@ -99,6 +99,7 @@ pub fn can_tell_callers() -> bool {
         // SAFETY: a zero-terminated name.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
         sys::set_errno(errno);
+        crate::init::learn_file_name();
         FIND_OBJECT.store(found as usize, Ordering::Relaxed);
     }
     FIND_OBJECT.load(Ordering::Relaxed) != 0
