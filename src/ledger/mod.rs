@@ -144,19 +144,15 @@ fn queue(change: Change, token: usize) {
     }
 }
 
-/// The holder waits for a processor, or is kept from its work by handlers of its own: let it have this one, for some
-/// milliseconds at most. (The only other way would be to lose changes.)
+/// The holder waits for a processor, or is kept from its work by handlers of its own: let it have this one. (The only other
+/// way would be to lose changes.)
 #[cold]
 #[inline(never)]
 fn let_the_holder_work() {
-    for _ in 0..100 {
-        sys::yield_now();
-        if !GATE.is_crowded() {
-            return;
-        }
-    }
     if GATE.is_nearly_full() {
-        sys::sleep(2_000_000);
+        sys::sleep(200_000);
+    } else {
+        sys::yield_now();
     }
 }
 
