@@ -16,6 +16,7 @@ pub mod limits;
 pub mod log_filter;
 pub mod options;
 pub mod problem;
+pub mod recording;
 mod scan;
 pub mod signal;
 pub mod suggest;

@@ -1,0 +1,216 @@
+//! The layout of a recording: one file a process, mapped by it, readable at any moment, also after SIGKILL.
+//!
+//! ```text
+//! page 0        header: who, since when, how it ended, what was dropped
+//! pages 1 to 8  directory: one entry a segment, in the order in which they were made
+//! then          segments, each of whole pages: totals, threads, instances, interests, modules
+//! ```
+//!
+//! All numbers are little-endian words of 64 bits at multiples of 8 unless said otherwise; places are bytes from the
+//! beginning of what they are in. Words that were never written are zero. The writer reserves the blocks of a segment before it
+//! enters it into the directory, and writes an entry's kind last: so a reader that finds a kind finds a whole
+//! segment in the file. Numbers change while a reader looks, each by itself: a reader of a running process copies, and does not
+//! expect two numbers to agree.
+//!
+//! Written on x86-64 only: `MACHINE` says so.
+
+use crate::call::Call;
+use crate::{errno, histogram};
+
+/// `EPOLLREC`.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"EPOLLREC");
+/// Grows when something is moved or means something else. What is only added (words that were zero, kinds of segments) does not
+/// change it.
+pub const VERSION: u64 = 1;
+/// ELF's number of x86-64 (EM_X86_64).
+pub const MACHINE: u64 = 62;
+
+pub const PAGE: usize = 4096;
+/// Where the directory begins.
+pub const DIRECTORY: usize = PAGE;
+/// The most segments of a file.
+pub const SEGMENTS: usize = 8 * PAGE / entry::SIZE;
+/// Where the first segment begins.
+pub const FIRST_SEGMENT: usize = 9 * PAGE;
+
+/// Places in the header.
+pub mod header {
+    pub const MAGIC: usize = 0;
+    pub const VERSION: usize = 8;
+    pub const MACHINE: usize = 16;
+    pub const PID: usize = 24;
+    pub const PPID: usize = 32;
+    /// CLOCK_MONOTONIC and CLOCK_REALTIME when the process was first seen (load, or after a fork), nanoseconds.
+    pub const BEGAN: usize = 40;
+    pub const BEGAN_UNIX: usize = 48;
+    /// CLOCK_MONOTONIC when it ended; 0: it runs, or was killed.
+    pub const ENDED: usize = 56;
+    /// How: one of [`super::end`].
+    pub const END: usize = 64;
+    /// Seed of faults, and whether there is one (0 or 1).
+    pub const SEED: usize = 72;
+    pub const HAS_SEED: usize = 80;
+    /// Threads that have no segment, for want of space or of places in the directory: their calls are not in this file.
+    pub const THREADS_DROPPED: usize = 88;
+    /// Calls of such threads.
+    pub const CALLS_DROPPED: usize = 96;
+    /// Entries of the tables that found no space.
+    pub const ENTRIES_DROPPED: usize = 104;
+    /// Records that a ring holds (the same for all threads).
+    pub const RING: usize = 112;
+    /// An errno of the first reservation that failed; 0: none did.
+    pub const TROUBLE: usize = 120;
+    /// The beginning of `/proc/self/comm`: 16 bytes, filled with zeros.
+    pub const COMM: usize = 128;
+    /// Length of the program's path, and its bytes, at most [`EXE_BYTES`].
+    pub const EXE_LENGTH: usize = 144;
+    pub const EXE: usize = 152;
+    pub const EXE_BYTES: usize = 1024;
+    /// Length of the arguments, and their bytes as `/proc/self/cmdline` has them, at most [`ARGUMENTS_BYTES`].
+    pub const ARGUMENTS_LENGTH: usize = 1176;
+    pub const ARGUMENTS: usize = 1184;
+    pub const ARGUMENTS_BYTES: usize = 2048;
+}
+
+/// How a process ended.
+pub mod end {
+    pub const NOT_YET: u64 = 0;
+    pub const EXIT: u64 = 1;
+    pub const UNDERSCORE_EXIT: u64 = 2;
+    pub const EXEC: u64 = 3;
+    /// A limit aborted it.
+    pub const ABORT: u64 = 4;
+}
+
+/// Places in an entry of the directory.
+pub mod entry {
+    pub const SIZE: usize = 32;
+    /// One of [`super::kind`]; 0: none, and none after it.
+    pub const KIND: usize = 0;
+    /// Bytes from the beginning of the file, a multiple of [`super::PAGE`].
+    pub const START: usize = 8;
+    /// Bytes, a multiple of [`super::PAGE`].
+    pub const LENGTH: usize = 16;
+    /// Of a thread: its kernel thread id when it began. Of a table: the index of its first entry.
+    pub const EXTRA: usize = 24;
+}
+
+/// Kinds of segments.
+pub mod kind {
+    /// What is counted once a process ([`super::totals`]).
+    pub const TOTALS: u64 = 1;
+    /// A thread's counters, and behind them its ring ([`super::thread`], [`super::record`]).
+    pub const THREAD: u64 = 2;
+    /// A part of the table of instances ([`super::instance`]).
+    pub const INSTANCES: u64 = 3;
+    /// A part of the table of interests ([`super::interest`]).
+    pub const INTERESTS: u64 = 4;
+    /// Text: the objects that were mapped, one line each: start (hexadecimal), end, build id (hexadecimal, or -), path. The
+    /// last such segment is the newest.
+    pub const MODULES: u64 = 5;
+}
+
+/// Places in the totals.
+pub mod totals {
+    pub const INSTANCES: usize = 0;
+    pub const INSTANCES_PEAK: usize = 8;
+    pub const WATCHES: usize = 16;
+    pub const WATCHES_PEAK: usize = 24;
+    pub const VANISHED: usize = 32;
+    pub const MEMORY_PEAK: usize = 40;
+    pub const UNSEEN_INSTANCES: usize = 48;
+    pub const UNSEEN_WATCHES: usize = 56;
+    pub const HEALED: usize = 64;
+    pub const LOST: usize = 72;
+}
+
+/// Places in a thread's segment. Counters first; they are the shim's own memory (src/ledger/counters.rs asserts the places).
+pub mod thread {
+    use super::{Call, errno, histogram};
+
+    /// One call's counters: calls, injected, limited, and failures by errno (0: without a name).
+    pub const CALL_SIZE: usize = (3 + errno::NAMED) * 8;
+    pub const CALL_CALLS: usize = 0;
+    pub const CALL_INJECTED: usize = 8;
+    pub const CALL_LIMITED: usize = 16;
+    pub const CALL_ERRORS: usize = 24;
+    /// [`Call::COUNT`] of them, in the order of `Call`.
+    pub const CALLS: usize = 0;
+    /// Waits that returned nothing; that returned `maxevents`; events delivered (unused: the sum of BATCH).
+    pub const EMPTY: usize = CALLS + Call::COUNT * CALL_SIZE;
+    pub const FULL: usize = EMPTY + 8;
+    /// Events by kind: IN, OUT, RDHUP, HUP, ERR, PRI.
+    pub const KINDS: usize = FULL + 16;
+    pub const KIND_NAMES: [&str; 6] = ["IN", "OUT", "RDHUP", "HUP", "ERR", "PRI"];
+    /// A histogram: [`histogram::BUCKETS`] buckets, sum, highest value.
+    pub const HISTOGRAM_SIZE: usize = (histogram::BUCKETS + 2) * 8;
+    pub const HISTOGRAM_SUM: usize = histogram::BUCKETS * 8;
+    pub const HISTOGRAM_MAX: usize = HISTOGRAM_SUM + 8;
+    /// Nanoseconds blocked, by call, in the order of `Call::WAITS`.
+    pub const BLOCKED: usize = KINDS + KIND_NAMES.len() * 8;
+    /// Nanoseconds of work between two waits.
+    pub const WORK: usize = BLOCKED + Call::WAITS.len() * HISTOGRAM_SIZE;
+    /// Events in a batch.
+    pub const BATCH: usize = WORK + HISTOGRAM_SIZE;
+    /// CLOCK_MONOTONIC at the end of the last wait that could block.
+    pub const LAST_WAIT_END: usize = BATCH + HISTOGRAM_SIZE;
+    pub const COUNTERS_SIZE: usize = LAST_WAIT_END + 8;
+    /// Records begun since the thread began. Record number N (from 0) lies in place N modulo the ring's length; those that were
+    /// overwritten are `begun - length`, where that is positive.
+    pub const BEGUN: usize = COUNTERS_SIZE.next_multiple_of(super::PAGE);
+    /// Where the ring begins: a page behind.
+    pub const RING: usize = BEGUN + super::PAGE;
+}
+
+/// Places in a record of a call.
+pub mod record {
+    pub const SIZE: usize = 64;
+    /// The record's number and one, written last; another: it is being written, or was never.
+    pub const NUMBER: usize = 0;
+    /// CLOCK_MONOTONIC when the call began, nanoseconds.
+    pub const BEGAN: usize = 8;
+    pub const DURATION: usize = 16;
+    /// From the lowest byte: `Function`, flags ([`INJECTED`], [`LIMITED`]), operation of epoll_ctl (16 bits); errno in the upper 32.
+    pub const CALL: usize = 24;
+    pub const INJECTED: u64 = 1;
+    pub const LIMITED: u64 = 2;
+    /// The result, signed.
+    pub const RESULT: usize = 32;
+    /// The first argument (epfd, size, flags) in the lower 32 bits; fd of epoll_ctl, or maxevents of a wait, above.
+    pub const ARGUMENTS: usize = 40;
+    /// Of a wait: the timeout in nanoseconds, u64::MAX: none. Of epoll_ctl: the event mask asked for.
+    pub const EXTRA: usize = 48;
+    /// The return address.
+    pub const CALLER: usize = 56;
+}
+
+/// Places in an entry of the table of instances; the table's entry 0 is unused.
+pub mod instance {
+    pub const SIZE: usize = 136;
+    /// 1 for the process's first; 0: not in use.
+    pub const ID: usize = 0;
+    pub const SITE: usize = 8;
+    /// `size` of epoll_create or `flags` of epoll_create1 in the lower 32 bits; above: 1 create, 2 create1, 3 out of sight;
+    /// bit 63: it was there before the fork or exec.
+    pub const ORIGIN: usize = 16;
+    pub const INHERITED: u64 = 1 << 63;
+    /// The descriptor that it was made under.
+    pub const EPFD: usize = 24;
+    pub const WATCHES: usize = 32;
+    pub const WATCHES_PEAK: usize = 40;
+    /// CLOCK_MONOTONIC when it was noted.
+    pub const BEGAN: usize = 48;
+    /// Waits, events, empty, full, interrupted: two sets of five words, to be added up.
+    pub const WAITS: usize = 56;
+    pub const ENTRIES: usize = 4096;
+}
+
+/// Places in an entry of the table of interests; the table's entry 0 is unused.
+pub mod interest {
+    pub const SIZE: usize = 24;
+    /// The index of its instance in the table (lower 32 bits), the descriptor above; 0: not in use.
+    pub const INSTANCE: usize = 0;
+    pub const SITE: usize = 8;
+    pub const RESERVED: usize = 16;
+    pub const ENTRIES: usize = 4096;
+}
