@@ -94,6 +94,11 @@ impl<N: Copy + Send + 'static> Gate<N> {
         self.head.load(Ordering::Acquire) == self.tail.load(Ordering::Relaxed)
     }
 
+    /// How many notes were ever left.
+    pub fn notes_left(&self) -> usize {
+        self.tail.load(Ordering::Relaxed)
+    }
+
     /// Whether a quarter of the room is taken.
     pub fn is_crowded(&self) -> bool {
         self.tail.load(Ordering::Relaxed).wrapping_sub(self.head.load(Ordering::Relaxed)) > NOTES / 4

@@ -415,12 +415,24 @@ pub fn done_closing(block: &'static Block) {
     change(Change::DoneClosing { closer: &block.owed });
 }
 
-/// The instance of a descriptor, for a limit: taken into the ledger first, if it came out of sight. None: it is none, or
-/// not to be had now.
-pub fn instance_for_limit(epfd: i32) -> Option<(u32, &'static records::Instance)> {
+/// What a descriptor is to a limit.
+pub enum Sought {
+    NoEpoll,
+    /// Its record.
+    Known(u32, &'static records::Instance),
+    /// An epoll, whose record cannot be looked at now.
+    NotNow,
+}
+
+/// The instance of a descriptor, for a limit: taken into the ledger first, if it came out of sight.
+pub fn instance_for_limit(epfd: i32) -> Sought {
+    let known = || {
+        let slot = CORE.descriptors.get(epfd);
+        CORE.instance_at(slot.instance()).map(|instance| Sought::Known(slot.instance(), instance))
+    };
     for _ in 0..PATIENCE {
-        if let Some(instance) = CORE.instance_of(epfd) {
-            return Some((CORE.descriptors.get(epfd).instance(), instance));
+        if let Some(known) = known() {
+            return known;
         }
         if GATE.is_quiet() || GATE.holder() == thread::token() {
             break;
@@ -429,10 +441,32 @@ pub fn instance_for_limit(epfd: i32) -> Option<(u32, &'static records::Instance)
         sys::yield_now();
     }
     if !process::is_own() || !crate::procfs::is_epoll(epfd) {
-        return None;
+        return Sought::NoEpoll;
     }
     change(Change::Adopted { fd: epfd });
-    CORE.instance_of(epfd).map(|instance| (CORE.descriptors.get(epfd).instance(), instance))
+    known().unwrap_or(Sought::NotNow)
+}
+
+/// Tries to charge something until that succeeds, or fails at a moment when nothing that is to be given back waits in the
+/// gate's queue. (A close of this very thread may have left a note there.)
+pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
+    let token = thread::token();
+    for _ in 0..PATIENCE {
+        let notes = GATE.notes_left();
+        let was_quiet = GATE.is_quiet();
+        if let Ok(charged) = charge() {
+            return Ok(charged);
+        }
+        if was_quiet && GATE.notes_left() == notes || GATE.holder() == token {
+            break;
+        }
+        if GATE.enter(token) {
+            leave(token);
+        } else {
+            sys::yield_now();
+        }
+    }
+    Err(())
 }
 
 /// Gives back what was charged ahead for a call, and not needed.
