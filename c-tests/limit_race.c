@@ -92,7 +92,7 @@ static void *fair(void *number) {
 
 /* ---- random work ---- */
 
-#define MINE 8
+#define MINE 16
 
 static void *instances(void *number) {
     int mine[MINE], copies[MINE], spare = eventfd(0, 0);

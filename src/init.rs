@@ -15,7 +15,7 @@ use once_cell::race::OnceRef;
 
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{clock, process, real, report, sys};
+use crate::{clock, ledger, process, real, report, sys};
 
 /// What was read at load.
 pub struct Config {
@@ -190,6 +190,10 @@ pub fn seed(given: Option<u64>) {
 pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Config) -> Result<(), Option<Trouble>> {
     if limits.user_instances.is_some() || limits.user_watches.is_some() {
         session::attach(config.session).map_err(Some)?;
+    }
+    // What came through exec counts, and what went round the shim does not.
+    if limits::count_something(limits) && process::prepare() {
+        report::undisturbed(ledger::reconcile);
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }
 }

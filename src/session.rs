@@ -259,7 +259,7 @@ fn vacate(file: &File, index: u32, slot: &Slot, owner: u64, is_still_his: impl F
 }
 
 /// Frees the slot of this process's image from before it called exec: what that held and did not close is found by
-/// reconciliation. What it was in for is kept for [`former_share`].
+/// reconciliation. What it was in for is kept ([`take_former`]).
 fn vacate_the_former(file: &File) {
     let pid = sys::getpid();
     let owner = pid as u64 | READY;
@@ -274,22 +274,29 @@ fn vacate_the_former(file: &File) {
         if slot.owner.load(Ordering::Acquire) != owner || !is_mine() {
             continue;
         }
-        for ((kind, share), former) in [Kind::Instances, Kind::Watches].into_iter().zip(&slot.shares).zip(&FORMER) {
+        for (kind, share) in [Kind::Instances, Kind::Watches].into_iter().zip(&slot.shares) {
             complete(file, kind, sum_of(file, kind).load(Ordering::Acquire));
-            former.store(share.load(Ordering::Acquire) & COUNT, Ordering::Relaxed);
+            set_former(kind, share.load(Ordering::Acquire) & COUNT);
         }
         vacate(file, index as u32, slot, owner, is_mine);
     }
 }
 
-/// What the image of this process from before its exec was in for, of each kind, and has not been claimed anew.
+/// What this process was in for, of each kind, and has not claimed anew: before an exec.
 static FORMER: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-/// Takes one out of what the former image was in for. False: nothing is left.
-pub fn was_claimed_before_exec(kind: Kind) -> bool {
+fn former(kind: Kind) -> &'static AtomicU64 {
     let [instances, watches] = &FORMER;
-    let former = if kind == Kind::Instances { instances } else { watches };
-    former.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    if kind == Kind::Instances { instances } else { watches }
+}
+
+pub fn set_former(kind: Kind, count: u64) {
+    former(kind).store(count, Ordering::Relaxed);
+}
+
+/// Takes one out of it. False: nothing is left.
+pub fn take_former(kind: Kind) -> bool {
+    former(kind).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 fn empty(file: &File, slot: u32) {

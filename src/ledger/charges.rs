@@ -291,7 +291,7 @@ pub fn opened(instance: &Instance) {
         Some(ahead) => ahead.user,
         None => {
             let _ = (charge_instance(None), charge_bytes(kernel_memory::INSTANCE, None));
-            false
+            pay_if_own(instance, Kind::Instances)
         }
     };
     instance.paid.store(u8::from(paid), Ordering::Relaxed);
@@ -334,7 +334,7 @@ pub fn added(
         }
         None => {
             let _ = (charge_watch(None), charge_bytes(kernel_memory::INTEREST, None), charge_to(instance, None));
-            false
+            pay_if_own(instance, Kind::Watches)
         }
     };
     if paid {
@@ -377,14 +377,29 @@ pub fn track_user_too() {
     TRACKS.store(USER_TOO, Ordering::Release);
 }
 
+/// Puts what was made unasked into the user's count, but not what this process was handed with an instance. True: done.
+fn pay_if_own(instance: &Instance, kind: Kind) -> bool {
+    let is_own = tracks_user() && instance.inherited.load(Ordering::Relaxed) == 0;
+    if is_own {
+        pay_for(kind);
+    }
+    is_own
+}
+
 /// Puts one that lives into the user's count, whatever the limit.
 pub fn pay_for(kind: Kind) {
     let _ = session::claim(kind, None);
 }
 
-/// Whether one more was in the user's count when this process called exec.
-pub fn paid_before_exec(kind: Kind) -> bool {
-    session::was_claimed_before_exec(kind)
+/// Whether one more of what this process was in for, before an exec or in a close that was not made, is to be claimed anew.
+pub fn paid_before(kind: Kind) -> bool {
+    session::take_former(kind)
+}
+
+/// What was given back, or will be, in the user's count, and may be found to live on.
+pub fn was_paid(owed: &Owed) {
+    session::set_former(Kind::Instances, owed.user_instances.load(Ordering::Relaxed));
+    session::set_former(Kind::Watches, owed.user_watches.load(Ordering::Relaxed));
 }
 
 /// In the child of a fork.

@@ -849,18 +849,18 @@ impl Core {
         charges::begin(self.totals.instances.get(), self.totals.watches.get());
     }
 
-    /// Puts into the user's count what this process has made, before an exec too; not what it was handed.
+    /// Puts into the user's count what this process has made, and what it was in for before; not what it was handed.
     pub fn pay(&self) {
         for (_, instance) in self.live_instances() {
             let is_own = instance.inherited.load(Ordering::Relaxed) == 0;
-            if instance.paid.load(Ordering::Relaxed) == 0 && (is_own || charges::paid_before_exec(Kind::Instances)) {
+            if instance.paid.load(Ordering::Relaxed) == 0 && (is_own || charges::paid_before(Kind::Instances)) {
                 instance.paid.store(1, Ordering::Relaxed);
                 charges::pay_for(Kind::Instances);
             }
             let mut index = instance.first.get();
             for _ in 0..self.interests.end() {
                 let Some(interest) = self.interests.get(index) else { break };
-                if !interest.has(Interest::PAID) && (is_own || charges::paid_before_exec(Kind::Watches)) {
+                if !interest.has(Interest::PAID) && (is_own || charges::paid_before(Kind::Watches)) {
                     interest.raise(Interest::PAID);
                     charges::pay_for(Kind::Watches);
                 }

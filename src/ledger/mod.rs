@@ -14,14 +14,15 @@ mod pool;
 mod reconcile;
 pub mod records;
 
-use ::core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use ::core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use self::charges::Owed;
 use self::core::{Core, Creation, QUEUED, Registration, Ticket};
 use self::counters::WaitEnd;
+use self::descriptors::Slot;
 use self::gate::Gate;
 use crate::thread::Block;
-use crate::{process, sys, thread};
+use crate::{clock, process, sys, thread};
 
 pub use reconcile::reconcile;
 
@@ -77,6 +78,11 @@ enum Change {
         epfd: i32,
         fd: i32,
     },
+    /// The kernel does not have what this word stands for.
+    NotThere {
+        fd: i32,
+        slot: Slot,
+    },
 }
 
 fn apply(change: Change) {
@@ -103,6 +109,11 @@ fn apply(change: Change) {
         Change::Duplicated { old, new } => CORE.duplicated(old, new),
         Change::Healed { fd } => CORE.heal(fd),
         Change::Gone { epfd, fd } => CORE.gone(epfd, fd),
+        Change::NotThere { fd, slot } => {
+            if CORE.descriptors.get(fd) == slot {
+                CORE.heal(fd);
+            }
+        }
     }
 }
 
@@ -467,6 +478,61 @@ pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
         }
     }
     Err(())
+}
+
+/// Before a refusal: whether the descriptors that the ledger knows are still open, as the kernel says. Those that are not
+/// were closed out of sight (fclose, a system call of the program's own), and what they were charged is given back. So is
+/// what a thread was closing that ended meanwhile. True: there was something.
+///
+/// Takes a system call a descriptor, hence no more than a small part of the program's time: what is left is found later.
+#[cold]
+#[inline(never)]
+pub fn look_for_the_gone() -> bool {
+    /// CLOCK_MONOTONIC when the next look may begin.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    const PART: u64 = 16;
+    const LONG: u64 = 1_000_000_000;
+    if !process::is_own() {
+        return false;
+    }
+    let began = clock::monotonic();
+    let next = NEXT.load(Ordering::Relaxed);
+    if began < next {
+        return false;
+    }
+    // Not for ever: who looks may be in another process than the copy of this word.
+    let taken = NEXT.compare_exchange(next, began.saturating_add(LONG), Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    if !taken {
+        return false;
+    }
+    let mut found = false;
+    for block in thread::all().filter(|block| !block.owed.is_empty() && thread::has_ended(block)) {
+        left_closing(block);
+        found = true;
+    }
+    for fd in 0..=CORE.descriptors.highest() {
+        let slot = CORE.descriptors.get(fd);
+        let is_there = || if slot.instance() != 0 { crate::procfs::is_epoll(fd) } else { sys::is_open(fd) };
+        if slot.is_known() && !is_there() {
+            change(Change::NotThere { fd, slot });
+            found = true;
+        }
+    }
+    let end = clock::monotonic();
+    NEXT.store(end.saturating_add(PART * end.saturating_sub(began)), Ordering::Relaxed);
+    found
+}
+
+/// The thread of this block ended in a close (cancelled, it may be), before the kernel had made it or after: the kernel is
+/// asked.
+pub fn left_closing(block: &'static Block) {
+    charges::was_paid(&block.owed);
+    done_closing(block);
+    let token = thread::token();
+    if reconcile() && charges::tracks_user() && GATE.enter(token) {
+        CORE.pay();
+        leave(token);
+    }
 }
 
 /// Gives back what was charged ahead for a call, and not needed.

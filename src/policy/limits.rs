@@ -167,13 +167,20 @@ pub fn restart() {
     }
 }
 
+/// Whether these ask for something to be counted.
+pub fn count_something(limits: &Limits) -> bool {
+    wants_user(limits)
+        || limits.size != OnSize::Ignore
+        || [limits.instances, limits.watches, limits.instance_watches, limits.memory].iter().any(Option::is_some)
+}
+
+fn wants_user(limits: &Limits) -> bool {
+    limits.user_instances.is_some() || limits.user_watches.is_some()
+}
+
 /// Sets these limits, in place of those that were set. False: they cannot be kept (another thread has the ledger).
 pub fn set(limits: &Limits) -> bool {
-    let wants_user = limits.user_instances.is_some() || limits.user_watches.is_some();
-    let counts = wants_user
-        || limits.size != OnSize::Ignore
-        || [limits.instances, limits.watches, limits.instance_watches, limits.memory].iter().any(Option::is_some);
-    if counts && !ledger::track(wants_user) {
+    if count_something(limits) && !ledger::track(wants_user(limits)) {
         return false;
     }
     let values = [
@@ -245,7 +252,8 @@ fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u6
     let most = limit(key);
     let is_users = matches!(key, Key::UserInstances | Key::UserWatches);
     let charged = ledger::when_settled(|| charge(most))
-        .or_else(|()| if is_users && session::reclaim() { charge(most) } else { Err(()) });
+        .or_else(|()| if is_users && session::reclaim() { charge(most) } else { Err(()) })
+        .or_else(|()| if ledger::look_for_the_gone() { ledger::when_settled(|| charge(most)) } else { Err(()) });
     let sum = match (charged, beyond) {
         (Ok(sum), _) => sum,
         (Err(()), None) => return Err(key),
