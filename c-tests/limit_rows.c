@@ -73,11 +73,12 @@ static void none(void) {
     creations_of_the_kernels_own_mind();
 }
 
-/* What the kernel refuses for a reason of its own, at a limit of interests. `watched` is in `epfd` already. */
-static void additions_of_the_kernels_own_mind(int epfd, int watched) {
+/* What the kernel refuses for a reason of its own, at a limit of interests. `watched` is in `epfd` already, `inner` is
+ * another instance. */
+static void additions_of_the_kernels_own_mind(int epfd, int watched, int inner) {
     struct epoll_event event = interest(EPOLLIN, 1), exclusive = interest(EPOLLIN | EPOLLEXCLUSIVE | EPOLLONESHOT, 1);
     struct epoll_event nested = interest(EPOLLIN | EPOLLEXCLUSIVE, 1);
-    int file = scratch_file(), fd = eventfd(0, 0), inner = epoll_create1(0);
+    int file = scratch_file(), fd = eventfd(0, 0);
     REFUSED(epoll_ctl(epfd, EPOLL_CTL_ADD, watched, &event), EEXIST);
     REFUSED(epoll_ctl(epfd, EPOLL_CTL_ADD, 9999, &event), EBADF);
     REFUSED(epoll_ctl(9999, EPOLL_CTL_ADD, fd, &event), EBADF);
@@ -93,7 +94,7 @@ static void additions_of_the_kernels_own_mind(int epfd, int watched) {
     REFUSED(syscall(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, file, &event), EPERM);
     REFUSED(epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event), ENOENT);
     REFUSED(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL), ENOENT);
-    close(file), close(fd), close(inner);
+    close(file), close(fd);
 }
 
 static void no_addition(int epfd, int fd, int error) {
@@ -118,8 +119,8 @@ static void watches(void) {
     GIVES(add(one, f[1], EPOLLIN), 0);
     no_addition(one, f[2], ENOSPC);
     no_addition(other, f[2], ENOSPC);
-    additions_of_the_kernels_own_mind(one, f[0]);
-    additions_of_the_kernels_own_mind(other, f[0]);
+    additions_of_the_kernels_own_mind(one, f[0], other);
+    additions_of_the_kernels_own_mind(other, f[0], one);
     GIVES(epoll_ctl(one, EPOLL_CTL_MOD, f[1], &event), 0);
     GIVES(epoll_ctl(other, EPOLL_CTL_DEL, f[0], NULL), 0);
     GIVES(add(other, f[2], EPOLLIN), 0);
@@ -147,7 +148,7 @@ static void instance_watches(void) {
     make_event_fds();
     for (int i = 0; i < 2; i++) GIVES(add(one, f[i], EPOLLIN), 0);
     no_addition(one, f[2], ENOSPC);
-    additions_of_the_kernels_own_mind(one, f[0]);
+    additions_of_the_kernels_own_mind(one, f[0], other);
     for (int i = 0; i < 2; i++) GIVES(add(other, f[i], EPOLLIN), 0);
     no_addition(other, f[2], ENOSPC);
     int copy = dup(one);
@@ -241,10 +242,10 @@ static void events(void) {
 static void warn(void) {
     int *f = event_fds;
     make_event_fds();
-    for (int i = 0; i < 4; i++) (void)WORKS(epoll_create1(0));
-    int epfd = WORKS(epoll_create(3));
+    for (int i = 0; i < 3; i++) (void)WORKS(epoll_create1(0));
+    int inner = WORKS(epoll_create1(0)), epfd = WORKS(epoll_create(3));
     for (int i = 0; i < 5; i++) GIVES(add(epfd, f[i], EPOLLIN), 0);
-    additions_of_the_kernels_own_mind(epfd, f[0]);
+    additions_of_the_kernels_own_mind(epfd, f[0], inner);
     EQUAL(watches_of(epfd), 5);
     EQUAL(kernel_truth().instances, 5);
 }
@@ -253,9 +254,9 @@ static void warn(void) {
 static void aborting(const char *what) {
     int epfd = epoll_create1(0), *f = event_fds;
     make_event_fds();
-    epoll_create1(0);
+    int inner = epoll_create1(0);
     for (int i = 0; i < 2; i++) GIVES(add(epfd, f[i], EPOLLIN), 0);
-    additions_of_the_kernels_own_mind(epfd, f[0]);
+    additions_of_the_kernels_own_mind(epfd, f[0], inner);
     say("now\n");
     if (*what == 'i') epoll_create1(0);
     else add(epfd, f[2], EPOLLIN);

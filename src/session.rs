@@ -268,9 +268,8 @@ fn vacate_the_former(file: &File) {
     }
     let (Some(life), here) = (life_of(pid), namespace()) else { return };
     for (index, slot) in file.slots.iter().enumerate() {
-        let is_mine = || {
-            slot.start.load(Ordering::Relaxed) == life.start && slot.namespace.load(Ordering::Relaxed) == here
-        };
+        let is_mine =
+            || slot.start.load(Ordering::Relaxed) == life.start && slot.namespace.load(Ordering::Relaxed) == here;
         if slot.owner.load(Ordering::Acquire) != owner || !is_mine() {
             continue;
         }

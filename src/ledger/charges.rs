@@ -312,12 +312,7 @@ pub fn ended(instance: &Instance) {
 }
 
 /// `find` has the instance of a record.
-pub fn added(
-    index: u32,
-    instance: &Instance,
-    interest: &Interest,
-    find: impl Fn(u32) -> Option<&'static Instance>,
-) {
+pub fn added(index: u32, instance: &Instance, interest: &Interest, find: impl Fn(u32) -> Option<&'static Instance>) {
     if !tracks() {
         return;
     }

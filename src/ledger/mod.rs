@@ -71,9 +71,6 @@ enum Change {
         old: i32,
         new: i32,
     },
-    Healed {
-        fd: i32,
-    },
     Gone {
         epfd: i32,
         fd: i32,
@@ -107,10 +104,11 @@ fn apply(change: Change) {
         }
         Change::DoneClosing { closer } => closer.settle(|index| CORE.instance_at(index)),
         Change::Duplicated { old, new } => CORE.duplicated(old, new),
-        Change::Healed { fd } => CORE.heal(fd),
         Change::Gone { epfd, fd } => CORE.gone(epfd, fd),
         Change::NotThere { fd, slot } => {
-            if CORE.descriptors.get(fd) == slot {
+            // Asked again: the number, and the records, may have come back to life since. Whoever closes a number that the
+            // ledger knows says so first, so that one which is known here, and not there, was closed out of sight.
+            if CORE.descriptors.get(fd) == slot && !is_there(fd, slot) {
                 CORE.heal(fd);
             }
         }
@@ -329,11 +327,17 @@ pub fn not_changed(epfd: i32, fd: i32, error: i32) {
 
 /// One of two descriptors is not open, says the kernel: which, if the ledger believes in it?
 fn look_for_dead(epfd: i32, fd: i32) {
-    for number in [epfd, fd] {
-        if CORE.descriptors.get(number).is_known() && !sys::is_open(number) && process::is_own() {
-            change(Change::Healed { fd: number });
+    for fd in [epfd, fd] {
+        let slot = CORE.descriptors.get(fd);
+        if slot.is_known() && !sys::is_open(fd) && process::is_own() {
+            change(Change::NotThere { fd, slot });
         }
     }
+}
+
+/// Whether the kernel has a descriptor that may be what its word in the table says.
+fn is_there(fd: i32, slot: Slot) -> bool {
+    sys::is_open(fd) && (slot.instance() == 0 || crate::procfs::may_be_epoll(fd))
 }
 
 /// A wait ended. `owner` is the calling thread's block.
@@ -512,8 +516,7 @@ pub fn look_for_the_gone() -> bool {
     }
     for fd in 0..=CORE.descriptors.highest() {
         let slot = CORE.descriptors.get(fd);
-        let is_there = || if slot.instance() != 0 { crate::procfs::is_epoll(fd) } else { sys::is_open(fd) };
-        if slot.is_known() && !is_there() {
+        if slot.is_known() && !is_there(fd, slot) {
             change(Change::NotThere { fd, slot });
             found = true;
         }

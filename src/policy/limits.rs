@@ -14,8 +14,8 @@ use libc::c_int;
 
 use crate::hooks::Frame;
 use crate::ledger::charges::{self, Ahead};
-use crate::ledger::{Sought, kernel_memory};
 use crate::ledger::records::{Instance, Origin};
+use crate::ledger::{Sought, kernel_memory};
 use crate::session::{self, Kind};
 use crate::{ledger, process, report, sys};
 
