@@ -42,8 +42,8 @@ demo: build
 bench: build
 	benches/run
 
-# Ten rounds each: a crowd, which `make test` runs once; and a dup at the very moment of another thread's first ADD of its
-# source, which still costs an entry mended at the report now and then (join and merge write without the gate).
+# Ten rounds each of what `make test` runs once: a crowd; and dups at the very moment of another thread's first ADD of
+# their source.
 soak: build
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	for program in crowd dup_while_adding; do \

@@ -79,7 +79,7 @@ struct epollshim_stats {
    */
   uint64_t lost;
   /*
-   1: compared with /proc/self/fdinfo for this answer; 0: it could not be read.
+   1: compared with /proc/self/fdinfo for this answer; 0: it could not be read, or threads were too busy.
    */
   uint64_t reconciled;
 };

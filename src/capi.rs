@@ -59,7 +59,7 @@ pub struct epollshim_stats {
     pub healed: u64,
     /// Calls or changes that could not be noted, for want of memory.
     pub lost: u64,
-    /// 1: compared with /proc/self/fdinfo for this answer; 0: it could not be read.
+    /// 1: compared with /proc/self/fdinfo for this answer; 0: it could not be read, or threads were too busy.
     pub reconciled: u64,
 }
 
@@ -215,11 +215,11 @@ pub unsafe extern "C" fn epollshim_inject(rules: *const c_char) -> c_int {
     }
     // SAFETY: by this function's contract.
     let Some(text) = (unsafe { text(rules) }) else { return fail(libc::EINVAL, format_args!("rules is null")) };
-    let impossible = init::config().is_some_and(|config| config.impossible);
+    let impossible = init::allows_impossible();
     if let Err(fault) = faults::check(text, impossible) {
         return fail(libc::EINVAL, format_args!("{fault}"));
     }
-    init::seed(None);
+    init::seed();
     let armed = rules::arm(faults::parse(text, impossible).filter_map(Result::ok));
     policy::arm();
     match armed {
@@ -275,7 +275,10 @@ pub unsafe extern "C" fn epollshim_limit(limits: *const c_char) -> c_int {
     match set {
         Ok(()) => 0,
         Err(None) => fail(libc::EBUSY, format_args!("another thread has the ledger")),
-        Err(Some(trouble)) => fail(libc::EACCES, format_args!("{}", trouble.of(config.session))),
+        Err(Some(trouble)) => {
+            let directory = config.session_directory();
+            fail(libc::EACCES, format_args!("{}", trouble.of(directory.as_c().unwrap_or_default())))
+        }
     }
 }
 

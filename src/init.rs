@@ -1,11 +1,11 @@
 //! Coming to life: by the constructor, or by the first hook where another library's constructor came before.
 //!
-//! Every step may run twice, on two threads at once: each is first-wins. Nothing here allocates; the options
-//! are copied out of the environment, which programs overwrite (setproctitle), into a mapping of their own.
+//! It may be called on two threads at once: the first decides. Nothing here allocates; the options are copied out of
+//! the environment, which programs overwrite (setproctitle), into a mapping of their own.
 
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 
 use epollshim_format::faults;
 use epollshim_format::log_filter::Filter;
@@ -15,7 +15,7 @@ use once_cell::race::OnceRef;
 
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{clock, ledger, process, real, report, sys};
+use crate::{clock, ledger, process, real, report, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -26,10 +26,12 @@ pub struct Config {
     pub log_filter: Filter,
     /// Whether faults are allowed that no kernel gives.
     pub impossible: bool,
-    /// Where the processes of a user count together.
-    pub session: &'static CStr,
-    /// What the program is called: by its caller, by its file, by libc.
-    names: [&'static CStr; 3],
+    /// Where the processes of a user count together, if the options say.
+    session: Option<&'static CStr>,
+    /// `$XDG_RUNTIME_DIR`; empty: not set.
+    runtime: &'static CStr,
+    /// What the program is called: by its caller, by libc.
+    names: [&'static CStr; 2],
     /// Device and inode of descriptor 2 at load; None where it was closed.
     pub stderr: Option<(u64, u64)>,
 }
@@ -58,7 +60,10 @@ const UNDECIDED: u8 = 0;
 const ACT: u8 = 1;
 const FORWARD_ONLY: u8 = 2;
 
-static EXIT_HANDLERS: AtomicU8 = AtomicU8::new(0);
+/// The thread that has read the options, or is reading them, by its token; 0: none has begun.
+static DECIDER: AtomicUsize = AtomicUsize::new(0);
+/// What is decided holds, and is armed. Release and Acquire: who goes on finds it whole.
+static IS_DECIDED: AtomicBool = AtomicBool::new(false);
 
 /// How many arguments the program was called with; 0: not known.
 static ARGUMENTS: AtomicI32 = AtomicI32::new(0);
@@ -86,7 +91,7 @@ static CONSTRUCTOR: extern "C" fn(libc::c_int, *const *const c_char, *const *con
 
 /// Whether to count in this process. Comes to life where that has not happened yet.
 pub fn acts() -> bool {
-    if STATE.load(Ordering::Relaxed) == UNDECIDED {
+    if !IS_DECIDED.load(Ordering::Acquire) {
         let errno = sys::errno();
         decide(real::environment());
         sys::set_errno(errno);
@@ -101,7 +106,15 @@ pub fn config() -> Option<&'static Config> {
 }
 
 fn decide(environment: *const *const c_char) {
-    if STATE.load(Ordering::Relaxed) != UNDECIDED || environment.is_null() {
+    if environment.is_null() {
+        return;
+    }
+    // One thread decides, so that rules are armed once. Relaxed: what is decided is published by its own words.
+    let own = thread::token();
+    if let Err(other) = DECIDER.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
+        if other != own {
+            wait_for_decision();
+        }
         return;
     }
     clock::prepare();
@@ -122,15 +135,26 @@ fn decide(environment: *const *const c_char) {
     }
     STATE.store(ACT, Ordering::Relaxed);
     policy::arm();
-    if EXIT_HANDLERS.swap(1, Ordering::Relaxed) == 0 {
-        report::register_exit_handlers();
-        report::register_fork_handler();
+    IS_DECIDED.store(true, Ordering::Release);
+    report::register_exit_handlers();
+    report::register_fork_handler();
+}
+
+/// Another library's constructor has begun threads, and one of them is reading the options: it takes less than a
+/// millisecond. This is before main and once in a thread's life; and no wait is for ever, should that thread be gone.
+fn wait_for_decision() {
+    for _ in 0..10_000 {
+        if IS_DECIDED.load(Ordering::Acquire) {
+            return;
+        }
+        sys::yield_now();
     }
 }
 
 fn forward_only() {
     policy::disarm();
     STATE.store(FORWARD_ONLY, Ordering::Relaxed);
+    IS_DECIDED.store(true, Ordering::Release);
 }
 
 /// A bad option: says so, and ends the program before main, or has it run as if the shim were not there.
@@ -147,7 +171,7 @@ fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
 /// Why an option that is well written cannot be had.
 enum Refusal {
     Rules(rules::Refusal),
-    Session(Trouble, &'static CStr),
+    Session(Trouble, report::Path),
     Limits,
 }
 
@@ -156,31 +180,40 @@ impl core::fmt::Display for Refusal {
         match self {
             Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
             Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
-            Refusal::Session(trouble, directory) => write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory)),
+            Refusal::Session(trouble, directory) => {
+                write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory.as_c().unwrap_or_default()))
+            }
         }
     }
 }
 
+/// Whether faults are allowed that no kernel gives.
+pub fn allows_impossible() -> bool {
+    config().is_some_and(|config| config.impossible)
+}
+
 /// Arms what the options ask for.
 fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
+    // Also for rules that the program arms later (epollshim_inject).
+    if let Some(given) = options.seed {
+        rules::seed(given);
+    }
     if !options.inject.is_empty() {
-        seed(options.seed);
+        seed();
         rules::arm(faults::parse(options.inject, options.impossible).filter_map(Result::ok)).map_err(Refusal::Rules)?;
     }
     match &options.limit {
         Some(limits) => set_limits(limits, config).map_err(|trouble| match trouble {
-            Some(trouble) => Refusal::Session(trouble, config.session),
+            Some(trouble) => Refusal::Session(trouble, config.session_directory()),
             None => Refusal::Limits,
         }),
         None => Ok(()),
     }
 }
 
-/// Draws a seed, unless one is given or was drawn before: 32 bits, for people to type again.
-pub fn seed(given: Option<u64>) {
-    if let Some(seed) = given {
-        rules::seed(seed);
-    } else if rules::the_seed().is_none() {
+/// Draws a seed, unless one was given or drawn before: 32 bits, for people to type again.
+pub fn seed() {
+    if rules::the_seed().is_none() {
         let random = sys::random().unwrap_or_else(|| clock::realtime() ^ u64::from(sys::getpid() as u32) << 16);
         rules::seed(random & 0xffff_ffff);
     }
@@ -189,7 +222,8 @@ pub fn seed(given: Option<u64>) {
 /// Sets limits, and opens the session where the user's counts are wanted. Err(None): another thread has the ledger.
 pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Config) -> Result<(), Option<Trouble>> {
     if limits.user_instances.is_some() || limits.user_watches.is_some() {
-        session::attach(config.session).map_err(Some)?;
+        let directory = config.session_directory();
+        session::attach(directory.as_c().ok_or(Some(Trouble::Directory(libc::ENAMETOOLONG)))?).map_err(Some)?;
     }
     // What came through exec counts, and what went round the shim does not.
     if limits::count_something(limits) && process::prepare() {
@@ -203,15 +237,15 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     if let Some(config) = CONFIG.get() {
         return Some(config);
     }
-    let report = if let Report::File(path) = options.report { path } else { b"" };
-    let log = if let Some(Log::File(path)) = options.log { path } else { b"" };
-    let default = session::default_directory(variable(environment, b"XDG_RUNTIME_DIR"));
-    let session = options.session.or_else(|| default.as_c().map(CStr::to_bytes)).unwrap_or_default();
-    let [called, file, short] = names.all();
-    let texts = [report, log, session, called, file, short];
+    let (mut for_report, mut for_log) = (report::Path::new(), report::Path::new());
+    let report = if let Report::File(path) = options.report { from_root(path, &mut for_report) } else { b"" };
+    let log = if let Some(Log::File(path)) = options.log { from_root(path, &mut for_log) } else { b"" };
+    let session = options.session.unwrap_or_default();
+    let runtime = variable(environment, b"XDG_RUNTIME_DIR").unwrap_or_default();
+    let texts = [report, log, session, runtime, names.called, names.short];
     let start = sys::map(size_of::<Config>() + texts.iter().map(|text| text.len() + 1).sum::<usize>()).ok()?;
     let mut at = start.wrapping_add(size_of::<Config>());
-    let [report, log, session, called, file, short] = texts.map(|text| {
+    let [report, log, session, runtime, called, short] = texts.map(|text| {
         // SAFETY: the mapping has room for a Config and, behind it, every text and its final zero (the kernel's own zero).
         let kept = unsafe {
             at.copy_from_nonoverlapping(text.as_ptr(), text.len());
@@ -235,8 +269,9 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
         log_format: options.log_format,
         log_filter: options.log_filter,
         impossible: options.impossible,
-        session,
-        names: [called, file, short],
+        session: options.session.map(|_| session),
+        runtime,
+        names: [called, short],
         stderr: sys::status(2).ok().map(|status| (status.st_dev, status.st_ino)),
     };
     // SAFETY: page-aligned, and large enough.
@@ -246,6 +281,23 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     };
     let _ = CONFIG.set(config);
     CONFIG.get()
+}
+
+/// A file's pattern, below the working directory of now if it is relative: the program may go elsewhere, as daemons do.
+/// As it was given, where that directory is not to be had, or would make it too long.
+fn from_root<'a>(pattern: &'a [u8], space: &'a mut report::Path) -> &'a [u8] {
+    if pattern.starts_with(b"/") {
+        return pattern;
+    }
+    let mut directory = [0u8; 4096];
+    let Ok(directory) = sys::working_directory(&mut directory) else { return pattern };
+    for &byte in directory {
+        // A percent sign of the directory's stands for itself.
+        space.push(if byte == b'%' { b"%%" } else { core::slice::from_ref(&byte) });
+    }
+    space.push(b"/");
+    space.push(pattern);
+    space.as_c().map_or(pattern, CStr::to_bytes)
 }
 
 /// The `NAME=VALUE` strings of an environment.
@@ -268,19 +320,31 @@ impl Iterator for Environment {
     }
 }
 
-/// What this program is called.
+impl Config {
+    pub fn session_directory(&self) -> report::Path {
+        let mut path = report::Path::new();
+        match self.session {
+            Some(directory) => path.push(directory.to_bytes()),
+            None => session::default_directory(self.runtime.to_bytes(), &mut path),
+        }
+        path
+    }
+}
+
+/// What this program is called, but for its file's name, which only /proc knows.
 struct Names {
     /// By its caller: the last part of what exec was given.
     called: &'static [u8],
     /// By libc: the last part of argv[0].
     short: &'static [u8],
-    target: [u8; 4096],
-    length: usize,
+}
+
+fn base(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 impl Names {
     fn read() -> Names {
-        let base = |path: &'static [u8]| path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
         // SAFETY: AT_EXECFN is 0 or a zero-terminated string that the kernel laid out.
         let called = unsafe {
             let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
@@ -294,25 +358,44 @@ impl Names {
             let name = program_invocation_short_name;
             if name.is_null() { &b""[..] } else { CStr::from_ptr(name).to_bytes() }
         };
-        let mut target = [0u8; 4096];
-        let length = crate::procfs::read_link(c"/proc/self/exe", &mut target).map_or(0, <[u8]>::len);
-        Names { called, short, target, length }
+        Names { called, short }
     }
 
-    fn all(&self) -> [&[u8]; 3] {
-        let file = self.target.get(..self.length).unwrap_or_default();
-        [self.called, file.rsplit(|byte| *byte == b'/').next().unwrap_or(file), self.short]
-    }
-
-    /// Whether one of them is in a comma-separated list.
+    /// Whether one of them, or the file's name, is in a comma-separated list.
     fn are_among(&self, list: &[u8]) -> bool {
-        list.split(|byte| *byte == b',').any(|name| self.all().contains(&name))
+        let mut space = [0u8; 4096];
+        let file = report::program_name(&mut space);
+        list.split(|byte| *byte == b',').any(|name| name == self.called || name == self.short || name == file)
     }
+}
+
+/// The name of the program's file, once `learn_file_name` has asked for it; empty till then. Written under its flag.
+static FILE_NAME: FileName = FileName { bytes: [const { AtomicU8::new(0) }; 256], length: AtomicUsize::new(0) };
+
+struct FileName {
+    bytes: [AtomicU8; 256],
+    /// Release once the bytes are there, Acquire by readers.
+    length: AtomicUsize,
+}
+
+/// Has `is_named` know the name of the program's file too. Not for hooks: it reads /proc.
+pub fn learn_file_name() {
+    let mut space = [0u8; 4096];
+    let name = report::program_name(&mut space);
+    for (place, byte) in FILE_NAME.bytes.iter().zip(name) {
+        // The same bytes by whoever comes here.
+        place.store(*byte, Ordering::Relaxed);
+    }
+    FILE_NAME.length.store(name.len().min(FILE_NAME.bytes.len()), Ordering::Release);
 }
 
 /// Whether one of the program's names is as wanted.
 pub fn is_named(wanted: impl Fn(&[u8]) -> bool) -> bool {
-    CONFIG.get().is_some_and(|config| config.names.iter().any(|name| wanted(name.to_bytes())))
+    let length = FILE_NAME.length.load(Ordering::Acquire);
+    let file: [u8; 256] =
+        core::array::from_fn(|at| FILE_NAME.bytes.get(at).map_or(0, |byte| byte.load(Ordering::Relaxed)));
+    file.get(..length).is_some_and(&wanted)
+        || CONFIG.get().is_some_and(|config| config.names.iter().any(|name| wanted(name.to_bytes())))
 }
 
 /// The value of an environment variable.

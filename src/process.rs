@@ -28,8 +28,6 @@ struct Page {
 
 /// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the mapping is filled in before.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
-/// A word that all processes share which descend from one another by fork: whether one has written a report.
-static FAMILY: AtomicPtr<AtomicU32> = AtomicPtr::new(core::ptr::null_mut());
 /// CLOCK_REALTIME when the library was loaded: not wiped.
 static LOADED_UNIX: AtomicU64 = AtomicU64::new(0);
 /// CLOCK_MONOTONIC at the same moment.
@@ -66,29 +64,11 @@ pub fn prepare() -> bool {
     true
 }
 
-/// Notes when the library was loaded; the page is mapped only when something is counted. What the family shares is
-/// mapped before anybody can fork.
+/// Notes when the library was loaded; the page is mapped only when something is counted.
 pub fn note_load() {
     if LOADED_UNIX.load(Ordering::Relaxed) == 0 {
         LOADED.store(clock::monotonic(), Ordering::Relaxed);
         LOADED_UNIX.store(clock::realtime(), Ordering::Relaxed);
-        if let Ok(start) = sys::map_shared(4096) {
-            FAMILY.store(start.cast(), Ordering::Release);
-        }
-    }
-}
-
-/// Whether this process, or one that it descends from by fork, or a descendant, has written a report to a file.
-pub fn family_has_written() -> bool {
-    // SAFETY: null, or the shared mapping, which nobody unmaps and which begins as zero.
-    unsafe { FAMILY.load(Ordering::Acquire).as_ref() }.is_some_and(|written| written.load(Ordering::Acquire) != 0)
-}
-
-/// Called with the file's lock held. Release and Acquire besides: the lock may not have been to be had.
-pub fn note_family_has_written() {
-    // SAFETY: as above.
-    if let Some(written) = unsafe { FAMILY.load(Ordering::Acquire).as_ref() } {
-        written.store(1, Ordering::Release);
     }
 }
 

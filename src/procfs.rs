@@ -115,6 +115,12 @@ pub fn may_be_epoll(fd: i32) -> bool {
 /// How `/proc` names an epoll instance (Linux v6.1 fs/eventpoll.c, `do_epoll_create`).
 const EPOLL: &[u8] = b"anon_inode:[eventpoll]";
 
+/// Whether this process has one thread. False also where it cannot be found out.
+pub fn has_one_thread() -> bool {
+    // The links of a directory are two and one for each directory in it (proc_task_getattr, Linux v4.14 fs/proc/base.c).
+    sys::links(c"/proc/self/task") == Ok(3)
+}
+
 /// Tells every descriptor of this process that is an epoll instance. False: the list could not be read to its end.
 pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
     let Ok(directory) = with_room(|| sys::open(c"/proc/thread-self/fd", libc::O_RDONLY | libc::O_DIRECTORY, 0)) else {

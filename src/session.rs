@@ -438,14 +438,11 @@ fn map_file(fd: i32) -> Result<*mut File, Trouble> {
 }
 
 /// Where the session is, unless the options say: `$XDG_RUNTIME_DIR/epollshim`, else `/tmp/epollshim-UID`.
-pub fn default_directory(runtime: Option<&[u8]>) -> Path {
-    let mut path = Path::new();
-    match runtime.filter(|directory| directory.starts_with(b"/")) {
-        Some(directory) => {
-            path.push(directory);
-            path.push(b"/epollshim");
-        }
-        None => drop(write!(path, "/tmp/epollshim-{}", sys::geteuid())),
+pub fn default_directory(runtime: &[u8], path: &mut Path) {
+    if runtime.starts_with(b"/") {
+        path.push(runtime);
+        path.push(b"/epollshim");
+    } else {
+        let _ = write!(path, "/tmp/epollshim-{}", sys::geteuid());
     }
-    path
 }

@@ -186,14 +186,6 @@ pub fn map(bytes: usize) -> Result<*mut u8> {
     unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
 }
 
-/// Fresh zeroed memory that the children of forks share.
-pub fn map_shared(bytes: usize) -> Result<*mut u8> {
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: as for `map`.
-    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
-}
-
 /// Grows a mapping made by [`map`]; it may move.
 ///
 /// # Safety
@@ -258,6 +250,20 @@ pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
     unsafe { syscall!(SYS_read, fd, into.as_mut_ptr(), into.len()) }
 }
 
+/// Reads from a place of a file.
+pub fn read_at(fd: i32, into: &mut [u8], place: i64) -> Result<usize> {
+    // SAFETY: the slice bounds what the kernel writes.
+    unsafe { syscall!(SYS_pread64, fd, into.as_mut_ptr(), into.len(), place) }
+}
+
+/// The absolute path of the working directory. Err too where it has none: it was removed, or lies outside the root.
+pub fn working_directory(into: &mut [u8]) -> Result<&[u8]> {
+    // SAFETY: the slice bounds what the kernel writes.
+    let length = unsafe { syscall!(SYS_getcwd, into.as_mut_ptr(), into.len()) }?;
+    // The length counts the final zero; "(unreachable)" stands before what lies outside (getcwd(3), Linux 2.6.36).
+    into.get(..length.saturating_sub(1)).filter(|path| path.starts_with(b"/")).ok_or(libc::ENOENT)
+}
+
 pub fn write(fd: i32, from: &[u8]) -> Result<usize> {
     // SAFETY: the slice bounds what the kernel reads.
     unsafe { syscall!(SYS_write, fd, from.as_ptr(), from.len()) }
@@ -285,6 +291,16 @@ pub fn status(fd: i32) -> Result<libc::stat> {
     }
 }
 
+/// How many hard links a file or directory has.
+pub fn links(path: &CStr) -> Result<u64> {
+    let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the path is zero-terminated; all-zero is a valid struct stat.
+    unsafe {
+        syscall!(SYS_newfstatat, libc::AT_FDCWD, path.as_ptr(), status.as_mut_ptr(), 0)?;
+        Ok(status.assume_init().st_nlink)
+    }
+}
+
 /// Tries to take the only lock of a file (flock(2)); it ends with the descriptor.
 pub fn lock(fd: i32) -> bool {
     // SAFETY: takes no pointer.
@@ -296,11 +312,6 @@ pub fn sleep(nanoseconds: i64) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
     // SAFETY: one timespec is read; the rest is not wanted.
     let _ = unsafe { syscall!(SYS_nanosleep, &raw const time, core::ptr::null::<u8>()) };
-}
-
-pub fn truncate(fd: i32) -> Result<()> {
-    // SAFETY: takes no pointer.
-    unsafe { syscall!(SYS_ftruncate, fd, 0) }.map(drop)
 }
 
 /// Whether a path is a regular file that the user may execute.

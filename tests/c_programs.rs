@@ -133,6 +133,8 @@ programs! {
     threads_that_only_dup_and_close_are_followed: "descriptor_threads";
     months_of_work_do_not_make_the_ledger_grow: "long_life";
     a_crowd_of_threads_and_handlers_is_followed_to_the_last_step: "crowd";
+    a_dup_at_the_moment_of_an_add_is_neither_hidden_nor_forgotten: "dup_while_adding";
+    a_ledger_that_is_asked_amid_busy_threads_mends_nothing: "asked_amid_threads";
     the_highest_descriptor_numbers_are_followed: "high_numbers";
 }
 

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use common::{c_program, report, reports, scratch, show, under_shim};
 use serde_json::{Value, json};
 
+#[allow(dead_code)] // what is installed is not asked here
 #[path = "programs/installed.rs"]
 mod installed;
 

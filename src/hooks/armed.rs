@@ -3,11 +3,11 @@
 //! ```text
 //! entry ── something armed? ──▶ armed ── before(plan, frame) ──▶ which function to call: the real one, or an answer
 //!                                 │ ───── that function
-//!                                 │ ───── after(plan, frame, result) ──▶ what the program gets
+//!                                 │ ───── after(frame, result) ──▶ what the program gets
 //! program ◀──────── jump ─────────┘
 //! ```
 //!
-//! The hooks look at one byte ([`crate::policy::ARMED`]) and go on as if this file were not there when it is zero.
+//! The hooks look at one bit ([`crate::policy::ARMED_FOR`]) and go on as if this file were not there when it is zero.
 
 use epollshim_format::function::Function;
 use libc::{c_long, c_uint};
@@ -15,7 +15,7 @@ use libc::{c_long, c_uint};
 use super::entry::{After, Before, Frame};
 use super::raw::shifted;
 use super::{descriptors, epoll};
-use crate::policy::{self, Plan};
+use crate::policy::{self, Counted, Plan};
 use crate::{ledger, real};
 
 /// What the armed entry leaves on the stack.
@@ -30,11 +30,34 @@ pub struct Armed {
 pub const PLAN: usize = size_of::<Plan>();
 const _: () = assert!(PLAN.is_multiple_of(16) && core::mem::offset_of!(Armed, frame) == PLAN);
 
+/// The bit of each function's own entry in [`crate::policy::ARMED_FOR`].
+#[allow(non_upper_case_globals)]
+#[cfg(not(test))]
+pub mod bits {
+    use epollshim_format::function::Function;
+
+    macro_rules! bits {
+        ($($name:ident = $function:ident;)*) => {$(pub const $name: u16 = 1 << Function::$function as u16;)*};
+    }
+
+    bits! {
+        epoll_create = EpollCreate;
+        epoll_create1 = EpollCreate1;
+        epoll_ctl = EpollCtl;
+        epoll_wait = EpollWait;
+        epoll_pwait = EpollPwait;
+        epoll_pwait2 = EpollPwait2;
+        dup = Dup;
+        dup2 = Dup2;
+        dup3 = Dup3;
+    }
+}
+
 #[cfg(not(test))]
 pub mod exports {
-    /// `name(instruction that widens the result) = function's number: before, after;`
+    /// `name(instruction that widens the result) = function's number: before;`
     macro_rules! armed {
-        ($($name:ident($widen:literal) = $number:expr, $before:path, $after:path;)*) => {$(
+        ($($name:ident($widen:literal) = $number:expr, $before:path;)*) => {$(
             #[unsafe(naked)]
             pub unsafe extern "C-unwind" fn $name() -> isize {
                 core::arch::naked_asm!(
@@ -73,8 +96,10 @@ pub mod exports {
                     "add rsp, 16",
                     ".cfi_adjust_cfa_offset -16",
                     $widen,
-                    "mov rdi, rsp",
-                    "call {after}",
+                    "lea rdi, [rsp + {plan}]",
+                    // Straight to what counts the call, where nothing else is to be done: every return behind a system
+                    // call costs 6 ns (entry.rs).
+                    "call qword ptr [rsp]",
                     "add rsp, {plan} + 56",
                     ".cfi_adjust_cfa_offset -({plan} + 56)",
                     "pop rcx",
@@ -85,7 +110,6 @@ pub mod exports {
                     plan = const super::PLAN,
                     number = const $number as u32,
                     before = sym $before,
-                    after = sym $after,
                 )
             }
         )*};
@@ -94,28 +118,33 @@ pub mod exports {
     use epollshim_format::function::Function;
 
     armed! {
-        epoll_create("movsxd rsi, eax") = Function::EpollCreate, super::before, super::after;
-        epoll_create1("movsxd rsi, eax") = Function::EpollCreate1, super::before, super::after;
-        epoll_ctl("movsxd rsi, eax") = Function::EpollCtl, super::before, super::after;
-        epoll_wait("movsxd rsi, eax") = Function::EpollWait, super::before, super::after;
-        epoll_pwait("movsxd rsi, eax") = Function::EpollPwait, super::before, super::after;
-        epoll_pwait2("movsxd rsi, eax") = Function::EpollPwait2, super::before, super::after;
-        close("movsxd rsi, eax") = Function::Close, super::before, super::after;
-        dup("movsxd rsi, eax") = Function::Dup, super::before, super::after;
-        dup2("movsxd rsi, eax") = Function::Dup2, super::before, super::after;
-        dup3("movsxd rsi, eax") = Function::Dup3, super::before, super::after;
-        fcntl("movsxd rsi, eax") = Function::Fcntl, super::before, super::after;
-        close_range("movsxd rsi, eax") = Function::CloseRange, super::before, super::after;
-        syscall("mov rsi, rax") = 0u32, super::before_raw, super::after_raw;
+        epoll_create("movsxd rsi, eax") = Function::EpollCreate, super::before;
+        epoll_create1("movsxd rsi, eax") = Function::EpollCreate1, super::before;
+        epoll_ctl("movsxd rsi, eax") = Function::EpollCtl, super::before;
+        epoll_wait("movsxd rsi, eax") = Function::EpollWait, super::before;
+        epoll_pwait("movsxd rsi, eax") = Function::EpollPwait, super::before;
+        epoll_pwait2("movsxd rsi, eax") = Function::EpollPwait2, super::before;
+        close("movsxd rsi, eax") = Function::Close, super::before;
+        dup("movsxd rsi, eax") = Function::Dup, super::before;
+        dup2("movsxd rsi, eax") = Function::Dup2, super::before;
+        dup3("movsxd rsi, eax") = Function::Dup3, super::before;
+        fcntl("movsxd rsi, eax") = Function::Fcntl, super::before;
+        close_range("movsxd rsi, eax") = Function::CloseRange, super::before;
+        syscall("mov rsi, rax") = 0u32, super::before_raw;
     }
 }
 
-/// What the hook of a function does before and after, when nothing is armed.
-pub fn counted(function: Function) -> (Before, After) {
-    match function {
+/// What the hook of a call does before and after, when nothing is armed: of `epoll_ctl`, by its operation.
+fn counted(function: Function, operation: usize) -> Counted {
+    let (before, after): (Before, After) = match function {
         Function::EpollCreate => (epoll::before_create, epoll::after_create),
         Function::EpollCreate1 => (epoll::before_create1, epoll::after_create1),
-        Function::EpollCtl => (epoll::before_ctl, epoll::after_ctl),
+        Function::EpollCtl => match operation as i32 {
+            libc::EPOLL_CTL_ADD => (epoll::before_add, epoll::after_add),
+            libc::EPOLL_CTL_DEL => (epoll::before_other, epoll::after_del),
+            libc::EPOLL_CTL_MOD => (epoll::before_other, epoll::after_mod),
+            _ => (epoll::before_other, epoll::after_ctl),
+        },
         Function::EpollWait => (epoll::before_wait, epoll::after_wait),
         Function::EpollPwait => (epoll::before_pwait, epoll::after_pwait),
         Function::EpollPwait2 => (epoll::before_pwait2, epoll::after_pwait2),
@@ -125,7 +154,8 @@ pub fn counted(function: Function) -> (Before, After) {
         Function::Dup3 => (descriptors::before_dup3, descriptors::after_dup),
         Function::Fcntl => (descriptors::before_fcntl, after_fcntl),
         Function::CloseRange => (before_close_range, after_close),
-    }
+    };
+    Counted { before, after }
 }
 
 extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
@@ -149,15 +179,34 @@ extern "C-unwind" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
 
 extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     let Some(function) = Function::ALL.get(number as usize).copied() else { return 0 };
-    let (counted, _) = counted(function);
-    policy::before(&mut armed.plan, &mut armed.frame, function, counted)
+    let counted = counted(function, armed.frame.word(1));
+    let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, counted);
+    let then = if plan.is_some() { after as After } else { counted.after };
+    call_after(&mut armed.plan, then);
+    address
 }
 
-extern "C-unwind" fn after(armed: &mut Armed, result: isize) -> isize {
+/// Says what is called after the real call. The rest of the plan is written only where that is [`after`].
+fn call_after(plan: &mut core::mem::MaybeUninit<Plan>, function: After) {
+    // SAFETY: a field of the plan's own memory; it is an integer, of which nothing need be dropped.
+    unsafe { (&raw mut (*plan.as_mut_ptr()).after).write(function as *const () as usize) };
+}
+
+/// The plan below a frame.
+///
+/// # Safety
+/// The frame must be an armed entry's, and its plan written.
+unsafe fn plan_of<'plan>(frame: *mut Frame) -> &'plan mut Plan {
+    let armed = frame.cast::<u8>().wrapping_sub(PLAN).cast::<Armed>();
+    // SAFETY: by this function's contract; the frame itself is not part of what is referred to.
+    unsafe { (*armed).plan.assume_init_mut() }
+}
+
+extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before` has written it.
-    let plan = unsafe { armed.plan.assume_init_mut() };
-    let (_, counted) = counted(plan.function);
-    policy::after(plan, &mut armed.frame, result, counted)
+    let plan = unsafe { plan_of(frame) };
+    let counted = counted(plan.function, frame.word(1));
+    policy::after(plan, frame, result, counted.after)
 }
 
 /// The function of a system call's number.
@@ -185,20 +234,31 @@ extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
     let number = armed.frame.word(0);
     let function = named(number as c_long).unwrap_or(Function::Close);
     let mut own = shifted(&armed.frame);
-    let (counted, _) = counted(function);
-    let address = policy::before(&mut armed.plan, &mut own, function, counted);
-    // SAFETY: it has just been written.
-    let is_real = unsafe { armed.plan.assume_init_ref() }.is_real();
+    let counted = counted(function, own.word(1));
+    let (address, plan) = policy::before(&mut armed.plan, &mut own, function, counted);
+    let is_planned = plan.is_some();
+    let is_real = plan.is_none_or(Plan::is_real);
+    call_after(&mut armed.plan, if is_planned { after_raw } else { after_raw_counted });
     let [a, b, c, d, e, _] = own.words;
     armed.frame.words = if is_real { [number, a, b, c, d, e] } else { own.words };
     armed.frame.state = own.state;
     if is_real { real::SYSCALL.address() } else { address }
 }
 
-extern "C-unwind" fn after_raw(armed: &mut Armed, result: isize) -> isize {
+extern "C-unwind" fn after_raw(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before_raw` has written it.
-    let plan = unsafe { armed.plan.assume_init_mut() };
-    let (_, counted) = counted(plan.function);
-    let mut own = if plan.is_real() { shifted(&armed.frame) } else { armed.frame };
-    policy::after(plan, &mut own, result, counted)
+    let plan = unsafe { plan_of(frame) };
+    let mut own = if plan.is_real() { shifted(frame) } else { *frame };
+    let counted = counted(plan.function, own.word(1));
+    policy::after(plan, &mut own, result, counted.after)
+}
+
+extern "C-unwind" fn after_raw_counted(frame: &mut Frame, result: isize) -> isize {
+    match named(frame.word(0) as c_long) {
+        Some(function) => {
+            let mut own = shifted(frame);
+            (counted(function, own.word(1)).after)(&mut own, result)
+        }
+        None => result,
+    }
 }

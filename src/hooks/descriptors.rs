@@ -15,17 +15,20 @@ use crate::{ledger, real};
 
 #[cfg(not(test))]
 mod exports {
+    use epollshim_format::function::Function;
     use libc::{c_int, c_uint};
 
     use crate::hooks::armed::exports as armed;
     use crate::policy;
 
+    /// An entry in assembly, by a type that says nothing of its arguments.
+    type Entry = unsafe extern "C-unwind" fn() -> isize;
+
     redhook::hook! {
         unsafe fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int => noted_close_range {
-            if policy::is_armed() {
+            if policy::is_armed_for(Function::CloseRange) {
                 // SAFETY: it passes its registers on to the real close_range, and returns what that returns.
-                let armed: crate::real::CloseRange =
-                    unsafe { core::mem::transmute(armed::close_range as unsafe extern "C-unwind" fn() -> isize) };
+                let armed: crate::real::CloseRange = unsafe { core::mem::transmute(armed::close_range as Entry) };
                 // SAFETY: the program's own call.
                 return unsafe { armed(first, last, flags) };
             }
@@ -38,7 +41,7 @@ mod exports {
     /// `closefrom(3)`: descriptors below zero are no descriptors.
     #[unsafe(no_mangle)]
     pub unsafe extern "C" fn closefrom(first: c_int) {
-        let for_now = policy::is_armed();
+        let for_now = policy::is_armed_for(Function::CloseRange);
         super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now);
         // SAFETY: the program's own call.
         unsafe { crate::real::closefrom()(first) };
@@ -50,12 +53,12 @@ mod exports {
     #[inline(always)]
     fn armed_close() -> crate::real::Close {
         // SAFETY: it passes its registers on to the real close, and returns what that returns.
-        unsafe { core::mem::transmute(armed::close as unsafe extern "C-unwind" fn() -> isize) }
+        unsafe { core::mem::transmute::<Entry, crate::real::Close>(armed::close) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
-        let real = if policy::is_armed() {
+        let real = if policy::is_armed_for(Function::Close) {
             armed_close()
         } else {
             crate::ledger::closing(fd);
@@ -67,7 +70,7 @@ mod exports {
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn __close(fd: c_int) -> c_int {
-        let real = if policy::is_armed() {
+        let real = if policy::is_armed_for(Function::Close) {
             armed_close()
         } else {
             crate::ledger::closing(fd);
@@ -79,13 +82,13 @@ mod exports {
 
     crate::hooks::entry::around! {
         #[unsafe(no_mangle)]
-        dup("jmp 4f") or armed::dup: super::before_dup, crate::real::DUP, super::after_dup;
+        dup("jmp 4f") or dup: super::before_dup, crate::real::DUP, super::after_dup;
         #[unsafe(no_mangle)]
-        dup2("jmp 4f") or armed::dup2: super::before_dup2, crate::real::DUP2, super::after_dup;
+        dup2("jmp 4f") or dup2: super::before_dup2, crate::real::DUP2, super::after_dup;
         #[unsafe(no_mangle)]
-        __dup2("jmp 4f") or armed::dup2: super::before_alias_of_dup2, crate::real::DUP2_ALIAS, super::after_dup;
+        __dup2("jmp 4f") or dup2: super::before_alias_of_dup2, crate::real::DUP2_ALIAS, super::after_dup;
         #[unsafe(no_mangle)]
-        dup3("jmp 4f") or armed::dup3: super::before_dup3, crate::real::DUP3, super::after_dup;
+        dup3("jmp 4f") or dup3: super::before_dup3, crate::real::DUP3, super::after_dup;
         duplicate("jmp 4f"): super::before_fcntl, crate::real::FCNTL, super::after_dup;
     }
 
@@ -93,13 +96,9 @@ mod exports {
     #[inline(always)]
     unsafe fn control(fd: c_int, command: c_int, argument: usize, real: crate::real::Fcntl) -> c_int {
         // SAFETY: both pass their registers on to the real fcntl, and return what that returns.
-        let [duplicate, armed]: [crate::real::Fcntl; 2] = unsafe {
-            [
-                core::mem::transmute(duplicate as unsafe extern "C-unwind" fn() -> isize),
-                core::mem::transmute(armed::fcntl as unsafe extern "C-unwind" fn() -> isize),
-            ]
-        };
-        let function = if policy::is_armed() {
+        let [duplicate, armed] = [duplicate as Entry, armed::fcntl as Entry]
+            .map(|entry| unsafe { core::mem::transmute::<Entry, crate::real::Fcntl>(entry) });
+        let function = if policy::is_armed_for(Function::Fcntl) {
             armed
         } else if super::gives_a_number(command) {
             duplicate

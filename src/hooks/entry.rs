@@ -54,7 +54,7 @@ pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 /// with `or armed` before the colon where the function is the program's own entry: the way of armed.rs.
 #[cfg(not(test))]
 macro_rules! around {
-    ($($(#[$attribute:meta])* $name:ident($($skip:literal),+) $(or $armed:path)?: $before:path, $real:path, $after:path;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident($($skip:literal),+) $(or $armed:ident)?: $before:path, $real:path, $after:path;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
@@ -63,8 +63,8 @@ macro_rules! around {
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 $(
-                    concat!("cmp byte ptr [rip + {flag}], 0 /* ", stringify!($armed), " */"),
-                    "jne {armed}",
+                    concat!("test word ptr [rip + {armed_for}], {bit} /* ", stringify!($armed), " */"),
+                    "jnz {armed}",
                 )?
                 "sub rsp, 56",
                 ".cfi_adjust_cfa_offset 56",
@@ -113,7 +113,11 @@ macro_rules! around {
                 "jz 3b",
                 "jmp 5b",
                 ".cfi_endproc",
-                $(armed = sym $armed, flag = sym $crate::policy::ARMED,)?
+                $(
+                    armed = sym $crate::hooks::armed::exports::$armed,
+                    bit = const $crate::hooks::armed::bits::$armed,
+                    armed_for = sym $crate::policy::ARMED_FOR,
+                )?
                 real = sym $real,
                 before = sym $before,
                 after = sym $after,

@@ -17,23 +17,21 @@ use crate::{clock, ledger, real, sys, thread};
 
 #[cfg(not(test))]
 mod exports {
-    use crate::hooks::armed::exports as armed;
-
     crate::hooks::entry::around! {
         #[unsafe(no_mangle)]
-        epoll_create("jmp 4f") or armed::epoll_create: super::before_create, crate::real::EPOLL_CREATE, super::after_create;
+        epoll_create("jmp 4f") or epoll_create: super::before_create, crate::real::EPOLL_CREATE, super::after_create;
         #[unsafe(no_mangle)]
-        epoll_create1("jmp 4f") or armed::epoll_create1: super::before_create1, crate::real::EPOLL_CREATE1, super::after_create1;
+        epoll_create1("jmp 4f") or epoll_create1: super::before_create1, crate::real::EPOLL_CREATE1, super::after_create1;
         ctl_add("/* noted first */"): super::before_add, crate::real::EPOLL_CTL, super::after_add;
         ctl_del("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_del;
         ctl_mod("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_mod;
         ctl_other("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_ctl;
         #[unsafe(no_mangle)]
-        epoll_wait("test ecx, ecx", "jz 4f") or armed::epoll_wait: super::before_wait, crate::real::EPOLL_WAIT, super::after_wait;
+        epoll_wait("test ecx, ecx", "jz 4f") or epoll_wait: super::before_wait, crate::real::EPOLL_WAIT, super::after_wait;
         #[unsafe(no_mangle)]
-        epoll_pwait("test ecx, ecx", "jz 4f") or armed::epoll_pwait: super::before_pwait, crate::real::EPOLL_PWAIT, super::after_pwait;
+        epoll_pwait("test ecx, ecx", "jz 4f") or epoll_pwait: super::before_pwait, crate::real::EPOLL_PWAIT, super::after_pwait;
         #[unsafe(no_mangle)]
-        epoll_pwait2("/* always timed */") or armed::epoll_pwait2: super::before_pwait2, crate::real::EPOLL_PWAIT2, super::after_pwait2;
+        epoll_pwait2("/* always timed */") or epoll_pwait2: super::before_pwait2, crate::real::EPOLL_PWAIT2, super::after_pwait2;
     }
 
     /// Each operation has its own way, chosen by a jump through a table: behind ADD and DEL, which are long in the
@@ -43,8 +41,8 @@ mod exports {
     pub unsafe extern "C-unwind" fn epoll_ctl() -> isize {
         core::arch::naked_asm!(
             ".cfi_startproc",
-            "cmp byte ptr [rip + {flag}], 0",
-            "jne {armed}",
+            "test word ptr [rip + {armed_for}], {bit}",
+            "jnz {armed}",
             "cmp esi, 3",
             "ja 2f",
             "mov eax, esi",
@@ -61,8 +59,9 @@ mod exports {
             ".long {del} - 3b",
             ".long {modify} - 3b",
             ".cfi_endproc",
-            flag = sym crate::policy::ARMED,
-            armed = sym armed::epoll_ctl,
+            armed_for = sym crate::policy::ARMED_FOR,
+            bit = const crate::hooks::armed::bits::epoll_ctl,
+            armed = sym crate::hooks::armed::exports::epoll_ctl,
             other = sym ctl_other,
             add = sym ctl_add,
             del = sym ctl_del,

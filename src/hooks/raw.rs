@@ -54,7 +54,7 @@ mod exports {
             "lea r11, [rip + {hooked}]",
             "cmp byte ptr [r11 + rdi], 0",
             "je 2f",
-            "cmp byte ptr [rip + {flag}], 0",
+            "cmp word ptr [rip + {armed_for}], 0",
             "jne {armed}",
             // As in entry.rs, but for the sixth argument: a word that lies above the return address.
             "sub rsp, 56",
@@ -118,7 +118,7 @@ mod exports {
             ".cfi_adjust_cfa_offset -56",
             "jmp rax",
             ".cfi_endproc",
-            flag = sym crate::policy::ARMED,
+            armed_for = sym crate::policy::ARMED_FOR,
             armed = sym crate::hooks::armed::exports::syscall,
             numbers = const super::NUMBERS,
             hooked = sym super::HOOKED,

@@ -436,7 +436,7 @@ impl Core {
                     self.totals.lost.add(1);
                 }
             }
-            _ => self.descriptors.join(old, new),
+            _ => self.descriptors.join_held(old, new),
         }
     }
 

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Read by hooks without a lock; known numbers are written under the ledger's gate. The rings of twins are not: a
-//! dup of what no epoll knows costs two loads and two stores, a close of it nothing. So a ring is a hint: it keeps
-//! numbers that were closed since, and those that a vfork child gave away in its own table. Whose watching depends
-//! on it asks the kernel about each (core.rs, `recognise_twins`).
+//! dup of what no epoll knows costs two loads, the first also an exchange (see `join`), a close of it nothing. So a
+//! ring is a hint: it keeps numbers that were closed since, and those that a vfork child gave away in its own table.
+//! Whose watching depends on it asks the kernel about each (core.rs, `recognise_twins`).
 
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -56,6 +56,12 @@ impl Slot {
     #[inline(always)]
     fn leader(self) -> u32 {
         self.0 as u32
+    }
+
+    /// Whether both are in one ring.
+    #[inline(always)]
+    fn is_in_ring_of(self, other: Slot) -> bool {
+        self.0 & other.0 & TWIN != 0 && self.leader() == other.leader()
     }
 
     /// The next number of a ring of twins.
@@ -127,6 +133,14 @@ impl Descriptors {
         self.low.get(fd as u32 as usize).map(Place)
     }
 
+    /// Writes another word in place of one that was read before, or nothing if it has changed. A locked instruction:
+    /// what the thread reads later, it reads after the word was written.
+    fn exchange(&self, fd: i32, from: Slot, to: Slot) -> bool {
+        let Some(word) = self.word(fd).or_else(|| self.map(fd)) else { return false };
+        self.reach(fd);
+        word.compare_exchange(from.0, to.0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
     /// False: the kernel refused the memory for it, or the number is none that a descriptor can have.
     pub fn set(&self, fd: i32, slot: Slot) -> bool {
         let word = match self.word(fd) {
@@ -144,32 +158,96 @@ impl Descriptors {
         true
     }
 
-    /// Notes that `new` is a dup of `old`, neither of which any epoll knows. Rings only ever grow together here.
+    /// Notes that `new` is a dup of `old`, without the gate. False: they are known, or became so meanwhile, or are of two
+    /// rings: all is to be done again under the gate, where what was done here does no harm.
+    ///
+    /// The caller has found the gate idle, after the real dup; `is_idle` finds out whether it is still. A repeated dup,
+    /// which writes nothing, needs no more: who enters the gate later and asks the kernel is told of it. A new link is
+    /// another matter: an ADD of `old` may read its word, and enter it as known, on both sides of the link's being
+    /// written. So the word is written by an exchange, which never hides a known one; and then the gate is looked at
+    /// again. The exchange is a locked instruction, so that this look is not made before the link is there for all to
+    /// see (a plain store would wait in the processor's buffer, while the look found the gate free and an ADD found no
+    /// link). Whoever read the word before the exchange was in the gate by then, and is seen there; or has left, and
+    /// what it wrote over the link is seen in its place. (Locked as well: 5 ns, but for the first dup only.)
     #[inline(always)]
-    pub fn join(&self, old: i32, new: i32) {
+    pub fn join(&self, old: i32, new: i32, is_idle: impl Fn() -> bool) -> bool {
         let (of_old, of_new) = (self.get(old), self.get(new));
-        match (of_old.next_twin(), of_new.next_twin()) {
+        of_old.is_in_ring_of(of_new) || self.join_anew(old, new, is_idle)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn join_anew(&self, old: i32, new: i32, is_idle: impl Fn() -> bool) -> bool {
+        let (of_old, of_new) = (self.get(old), self.get(new));
+        match self.link((old, of_old), (new, of_new)) {
+            Some(linked) => is_idle() && self.get(old) == linked,
+            None => false,
+        }
+    }
+
+    /// Links two numbers of which at most one is in a ring, if `old` is still what it was. Gives the new word of `old`.
+    fn link(&self, (old, of_old): (i32, Slot), (new, of_new): (i32, Slot)) -> Option<Slot> {
+        if of_old.is_known() || of_new.is_known() {
+            return None;
+        }
+        // The word of `new` needs no exchange: nobody else has been told yet that the number is open.
+        let linked = match (of_old.next_twin(), of_new.next_twin()) {
             (None, None) => {
                 // Not a locked addition: two threads that draw one number at once only make a ring too many look known.
                 let leader = self.rings.load(Ordering::Relaxed).wrapping_add(1);
                 self.rings.store(leader, Ordering::Relaxed);
                 self.set(new, Slot::twin(old, leader));
-                self.set(old, Slot::twin(new, leader));
+                Slot::twin(new, leader)
             }
             (Some(next), None) => {
                 self.set(new, Slot::twin(next, of_old.leader()));
-                self.set(old, Slot::twin(new, of_old.leader()));
+                Slot::twin(new, of_old.leader())
             }
             (None, Some(next)) => {
-                self.set(old, Slot::twin(next, of_new.leader()));
+                let linked = Slot::twin(next, of_new.leader());
+                if !self.exchange(old, of_old, linked) {
+                    return None;
+                }
                 self.set(new, Slot::twin(old, of_new.leader()));
+                return Some(linked);
             }
-            (Some(_), Some(_)) if of_old.leader() == of_new.leader() => {}
-            (Some(_), Some(_)) => self.merge(old, new),
+            (Some(_), Some(_)) => return None,
+        };
+        if !self.exchange(old, of_old, linked) {
+            self.set(new, of_new);
+            return None;
+        }
+        Some(linked)
+    }
+
+    /// The same by the holder of the gate. Rings only ever grow together here.
+    pub fn join_held(&self, old: i32, new: i32) {
+        // A few times, since other threads dup `old` at the same moment; what is not linked then is not worth more.
+        for _ in 0..8 {
+            let (of_old, of_new) = (self.get(old), self.get(new));
+            match (of_old.next_twin(), of_new.next_twin()) {
+                (Some(_), Some(_)) if !of_old.is_in_ring_of(of_new) => return self.merge(old, new),
+                (Some(next), Some(_)) => {
+                    // Of one ring; unless it was taken apart while the other thread joined it.
+                    let mut is_there = false;
+                    self.twins(old, |twin| is_there |= twin == new);
+                    if !is_there {
+                        self.set(new, Slot::twin(next, of_old.leader()));
+                    }
+                    if is_there || self.exchange(old, of_old, Slot::twin(new, of_old.leader())) {
+                        return;
+                    }
+                }
+                _ => {
+                    if self.link((old, of_old), (new, of_new)).is_some() {
+                        return;
+                    }
+                }
+            }
         }
     }
 
-    /// Two rings become one: one takes the other's leader, and two links exchange their ends.
+    /// Two rings become one: one takes the other's leader, and two links exchange their ends. By the holder of the gate.
     #[cold]
     #[inline(never)]
     fn merge(&self, old: i32, new: i32) {
@@ -189,7 +267,7 @@ impl Descriptors {
         }
     }
 
-    /// Takes a number out of its ring: it becomes known. A ring of one is none.
+    /// Takes a number out of its ring: it becomes known. A ring of one is none. By the holder of the gate.
     pub fn part(&self, fd: i32) {
         let slot = self.get(fd);
         let Some(next) = slot.next_twin() else { return };
@@ -201,6 +279,8 @@ impl Descriptors {
                     self.set(at, if at == next { Slot::UNKNOWN } else { Slot::twin(next, slot.leader()) });
                     return;
                 }
+                // Round, and not met.
+                Some(after) if after == next => return,
                 Some(after) => at = after,
                 None => return,
             }
@@ -271,5 +351,80 @@ impl Descriptors {
             unsafe { sys::unmap(start, bytes) };
         }
         self.word(fd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Descriptors, Slot};
+    use std::vec::Vec;
+
+    fn ring(table: &Descriptors, fd: i32) -> (Vec<i32>, bool) {
+        let mut twins = Vec::new();
+        let whole = table.twins(fd, |twin| twins.push(twin));
+        twins.sort_unstable();
+        (twins, whole)
+    }
+
+    #[test]
+    fn dups_and_dups_of_dups_are_one_ring() {
+        static TABLE: Descriptors = Descriptors::new();
+        for (old, new) in [(3, 4), (3, 5), (6, 4), (5, 70_000), (3, 4)] {
+            assert!(TABLE.join(old, new, || true), "{old}, {new}");
+        }
+        assert_eq!(ring(&TABLE, 6), (Vec::from([3, 4, 5, 70_000]), true));
+        TABLE.part(4);
+        assert_eq!(ring(&TABLE, 70_000), (Vec::from([3, 5, 6]), true));
+    }
+
+    #[test]
+    fn two_rings_become_one_under_the_gate_alone() {
+        static TABLE: Descriptors = Descriptors::new();
+        assert!(TABLE.join(3, 4, || true) && TABLE.join(5, 6, || true));
+        assert!(!TABLE.join(4, 6, || true));
+        TABLE.join_held(4, 6);
+        assert_eq!(ring(&TABLE, 3), (Vec::from([4, 5, 6]), true));
+    }
+
+    #[test]
+    fn a_number_that_became_known_since_it_was_read_stays_known() {
+        static TABLE: Descriptors = Descriptors::new();
+        let known = Slot::known(7, 0);
+        TABLE.set(3, known);
+        assert!(TABLE.link((3, Slot::UNKNOWN), (4, Slot::UNKNOWN)).is_none());
+        assert!(TABLE.get(3) == known && TABLE.get(4) == Slot::UNKNOWN);
+        // So it does where the number that it gets was a twin before.
+        TABLE.join(4, 5, || true);
+        assert!(TABLE.link((3, Slot::UNKNOWN), (4, TABLE.get(4))).is_none());
+        assert!(TABLE.get(3) == known);
+        assert_eq!(ring(&TABLE, 4), (Vec::from([5]), true));
+    }
+
+    #[test]
+    fn a_link_that_somebody_wrote_over_is_not_taken_for_made() {
+        static TABLE: Descriptors = Descriptors::new();
+        assert!(!TABLE.join(3, 4, || TABLE.set(3, Slot::known(7, 0))));
+        assert!(!TABLE.join(5, 6, || false));
+        // A twin was taken out of the ring, and the ring closed, by who did not see the new link.
+        TABLE.join(8, 9, || true);
+        assert!(!TABLE.join(8, 10, || TABLE.set(8, Slot::UNKNOWN)));
+        // The same among three, and the gate's holder mends it.
+        TABLE.join(11, 12, || true);
+        TABLE.join(11, 13, || true);
+        let before = TABLE.get(11);
+        assert!(!TABLE.join(11, 14, || TABLE.set(11, before)));
+        assert_eq!(ring(&TABLE, 11), (Vec::from([12, 13]), true));
+        TABLE.join_held(11, 14);
+        assert_eq!(ring(&TABLE, 11), (Vec::from([12, 13, 14]), true));
+    }
+
+    #[test]
+    fn a_number_that_its_ring_does_not_lead_to_is_not_looked_for_without_end() {
+        static TABLE: Descriptors = Descriptors::new();
+        TABLE.join(3, 4, || true);
+        TABLE.set(5, TABLE.get(3));
+        TABLE.part(5);
+        assert_eq!(ring(&TABLE, 3), (Vec::from([4]), true));
     }
 }

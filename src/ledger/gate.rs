@@ -99,9 +99,21 @@ impl<N: Copy + Send + 'static> Gate<N> {
         self.tail.load(Ordering::Relaxed)
     }
 
+    /// Whether nobody holds it, and no note waits.
+    #[inline(always)]
+    pub fn is_idle(&self) -> bool {
+        // Acquire: who finds that a holder has left finds what it did.
+        self.holder.load(Ordering::Acquire) == 0 && self.is_quiet()
+    }
+
     /// Whether a quarter of the room is taken.
     pub fn is_crowded(&self) -> bool {
         self.tail.load(Ordering::Relaxed).wrapping_sub(self.head.load(Ordering::Relaxed)) > NOTES / 4
+    }
+
+    /// Whether half of the room is taken.
+    pub fn is_nearly_full(&self) -> bool {
+        self.tail.load(Ordering::Relaxed).wrapping_sub(self.head.load(Ordering::Relaxed)) > NOTES / 2
     }
 
     /// False: no room.

@@ -136,9 +136,8 @@ fn change(change: Change) {
 #[cold]
 #[inline(never)]
 fn queue(change: Change, token: usize) {
-    if GATE.is_crowded() {
-        // The holder waits for a processor: let it have this one. (The only other way would be to lose changes.)
-        sys::yield_now();
+    if GATE.is_crowded() && GATE.holder() != token {
+        let_the_holder_work();
     }
     if !GATE.leave_note(change) {
         if enter_or_seize(token) {
@@ -151,6 +150,18 @@ fn queue(change: Change, token: usize) {
     }
     if GATE.enter(token) {
         leave(token);
+    }
+}
+
+/// The holder waits for a processor, or is kept from its work by handlers of its own: let it have this one. (The only other
+/// way would be to lose changes.)
+#[cold]
+#[inline(never)]
+fn let_the_holder_work() {
+    if GATE.is_nearly_full() {
+        sys::sleep(200_000);
+    } else {
+        sys::yield_now();
     }
 }
 
@@ -575,10 +586,9 @@ const PATIENCE: u32 = 100_000;
 /// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD.
 #[inline(always)]
 pub fn duplicated(old: i32, new: i32) {
-    let table = &CORE.descriptors;
-    if GATE.is_quiet() && !table.get(old).is_known() && !table.get(new).is_known() {
-        table.join(old, new);
-    } else {
+    // The gate first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
+    // idle, what a holder made known stands in the table.
+    if !GATE.is_idle() || !CORE.descriptors.join(old, new, || GATE.is_idle()) {
         duplicated_known(old, new);
     }
 }

@@ -1,8 +1,13 @@
 //! The comparison with the kernel: `/proc/thread-self/fd` tells which descriptors are epolls, `fdinfo` what
 //! each has in its interest list. Called by reports only: it opens descriptors (one at a time), and reads.
 //!
-//! The kernel is read without the gate; what it said is applied under it, and only if nothing changed in
+//! The kernel is read without the gate; what it said is compared under it, and only if nothing changed in
 //! between. A ledger that other threads keep changing is reported as it stands.
+//!
+//! A close is noted before it is made, a dup after it was: in between the two disagree, though nobody is wrong, and the
+//! ledger does not change. So where there are other threads, only what two readings agree on is mended, some time apart
+//! and with no change of the ledger in between. (A thread that is kept from the processor for longer, in the midst of
+//! a close, while no other changes anything, is still taken for one that closed out of sight.)
 
 use ::core::sync::atomic::Ordering;
 
@@ -13,9 +18,11 @@ use crate::{process, sys, thread};
 
 /// How often a reading that was overtaken by a change is made again.
 const TRIES: u32 = 4;
+/// How long other threads have for what they are at, in milliseconds: some turns of a scheduler.
+const PAUSE: u32 = 25;
 
 /// A line of the reading: an epoll descriptor (`is_head`), or one of its interests.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Line {
     fd: i32,
     is_head: bool,
@@ -25,8 +32,12 @@ struct Line {
 /// memory, or other threads changed the ledger all the time).
 pub fn reconcile() -> bool {
     let mut lines: Buffer<Line> = Buffer::new();
+    let mut before: Buffer<Line> = Buffer::new();
     let mut watched: Buffer<i32> = Buffer::new();
+    // The ledger's version at the reading before, if nothing has changed since.
+    let mut differed_at = None;
     for _ in 0..TRIES {
+        ::core::mem::swap(&mut lines, &mut before);
         lines.clear();
         let version = CORE.totals.version.get();
         if !read_kernel(&mut lines) {
@@ -35,19 +46,30 @@ pub fn reconcile() -> bool {
         let token = thread::token();
         if !enter_or_seize(token) {
             sys::yield_now();
+            differed_at = None;
             continue;
         }
         empty_queue();
         let unchanged = CORE.totals.version.get() == version;
-        if unchanged {
-            compare(lines.as_slice(), &mut watched);
-        }
+        let is_confirmed = differed_at == Some(version) && lines.as_slice() == before.as_slice();
+        let agrees = unchanged
+            && (compare(lines.as_slice(), &mut watched, false)
+                || (is_confirmed || procfs::has_one_thread()) && compare(lines.as_slice(), &mut watched, true));
         leave(token);
-        if unchanged {
+        if agrees {
             return true;
         }
+        differed_at = (unchanged && stays_as_it_is(version)).then_some(version);
     }
     false
+}
+
+/// Gives other threads time. False: the ledger has changed.
+fn stays_as_it_is(version: u64) -> bool {
+    (0..PAUSE).all(|_| {
+        sys::sleep(1_000_000);
+        CORE.totals.version.get() == version
+    })
 }
 
 fn read_kernel(lines: &mut Buffer<Line>) -> bool {
@@ -69,13 +91,17 @@ fn ask(left: &mut u32, fd: i32, other: i32) -> bool {
     *left > 0 && sys::same_description(process::pid(), fd, other) == Ok(true)
 }
 
-fn compare(lines: &[Line], watched: &mut Buffer<i32>) {
+/// False: the two differ, and `mend` does not allow to make the ledger true.
+fn compare(lines: &[Line], watched: &mut Buffer<i32>, mend: bool) -> bool {
     CORE.begin_comparison();
     let heads = || lines.iter().filter(|line| line.is_head).map(|line| line.fd);
     let mut questions = QUESTIONS;
     for (place, epfd) in heads().enumerate() {
         // An epoll that came out of sight may be one more descriptor of one that is known.
         let known = |fd| CORE.instance_of(fd);
+        if !mend && known(epfd).is_none() {
+            return false;
+        }
         if known(epfd).is_none_or(|instance| instance.came_out_of_sight())
             && let Some((_, twin)) = heads().enumerate().find(|(other, twin)| {
                 let index = CORE.descriptors.get(*twin).instance();
@@ -86,12 +112,17 @@ fn compare(lines: &[Line], watched: &mut Buffer<i32>) {
                 is_another && stays && ask(&mut questions, epfd, *twin)
             })
         {
+            if !mend {
+                return false;
+            }
             CORE.duplicated(twin, epfd);
             CORE.totals.healed.add(1);
         }
         CORE.meet(epfd);
     }
-    CORE.end_meeting();
+    if !CORE.end_meeting(mend) {
+        return false;
+    }
     let mut rest = lines;
     while let Some((head, after)) = rest.split_first() {
         let count = after.iter().position(|line| line.is_head).unwrap_or(after.len());
@@ -99,10 +130,13 @@ fn compare(lines: &[Line], watched: &mut Buffer<i32>) {
         rest = next;
         let Some(index) = CORE.first_turn(head.fd) else { continue };
         watched.clear();
-        if interests.iter().all(|line| watched.push(line.fd)) {
-            CORE.compare(head.fd, index, watched.as_mut_slice(), sys::is_open, is_under_way);
+        if interests.iter().all(|line| watched.push(line.fd))
+            && !CORE.compare(head.fd, index, watched.as_mut_slice(), mend, sys::is_open, is_under_way)
+        {
+            return false;
         }
     }
+    true
 }
 
 /// Whether a thread has noted an interest, of this serial number, and not yet heard the kernel's answer.

@@ -47,7 +47,7 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
                 None => write!(out, r#""{}""#, line.int(1))?,
             }
             write!(out, r#","fd":{},"kind":"#, line.int(2))?;
-            match kind_of(line.int(2), &mut [0; 64]) {
+            match kind_of(line.int(2)) {
                 Some(kind) => write!(out, r#""{kind}","#)?,
                 None => out.write_str("null,")?,
             }

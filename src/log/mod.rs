@@ -12,7 +12,7 @@ mod text;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use epollshim_format::function::Function;
+use epollshim_format::function::{Function, Functions};
 use epollshim_format::log_filter::Filter;
 use epollshim_format::options::Format;
 use libc::{c_int, epoll_event};
@@ -67,8 +67,17 @@ impl Line<'_> {
 }
 
 /// Whether the options ask for a log.
-pub fn is_on() -> bool {
+fn is_on() -> bool {
     init::config().is_some_and(|config| !matches!(config.log, LogTo::Off))
+}
+
+/// The functions whose calls may be told of; None: there is no log.
+pub fn functions() -> Option<Functions> {
+    let config = init::config().filter(|_| is_on())?;
+    Some(match config.log_filter.functions {
+        Functions(0) => Functions::EPOLL,
+        named => named,
+    })
 }
 
 /// Lines written and dropped, if the options ask for a log.

@@ -132,7 +132,7 @@ struct OfKind(c_int);
 
 impl Display for OfKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match kind_of(self.0, &mut [0; 64]) {
+        match kind_of(self.0) {
             Some(kind) => write!(f, "{}<{kind}>", self.0),
             None => write!(f, "{}", self.0),
         }

@@ -99,6 +99,7 @@ pub fn can_tell_callers() -> bool {
         // SAFETY: a zero-terminated name.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
         sys::set_errno(errno);
+        crate::init::learn_file_name();
         FIND_OBJECT.store(found as usize, Ordering::Relaxed);
     }
     FIND_OBJECT.load(Ordering::Relaxed) != 0
@@ -141,9 +142,17 @@ fn has_name(path: &[u8], name: impl Iterator<Item = u8>) -> bool {
 }
 
 /// A word for what a descriptor refers to, as the log shows it; None: it is not open.
-pub fn kind_of(fd: i32, space: &mut [u8; 64]) -> Option<&'static str> {
-    let target = procfs::target_of(fd, space)?;
-    Some(match target {
+pub fn kind_of(fd: i32) -> Option<&'static str> {
+    match sys::status(fd).ok()?.st_mode & libc::S_IFMT {
+        libc::S_IFSOCK => return Some("socket"),
+        libc::S_IFIFO => return Some("pipe"),
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => return Some("file"),
+        libc::S_IFCHR => return Some("device"),
+        _ => {}
+    }
+    // The anonymous inodes have no type but their name.
+    let mut space = [0; 64];
+    Some(match procfs::target_of(fd, &mut space)? {
         b"anon_inode:[eventpoll]" => "epoll",
         b"anon_inode:[eventfd]" => "eventfd",
         b"anon_inode:[timerfd]" => "timerfd",
@@ -152,12 +161,7 @@ pub fn kind_of(fd: i32, space: &mut [u8; 64]) -> Option<&'static str> {
         b"anon_inode:[fanotify]" => "fanotify",
         b"anon_inode:[pidfd]" => "pidfd",
         b"anon_inode:[io_uring]" => "io_uring",
-        _ if target.starts_with(b"socket:") => "socket",
-        _ if target.starts_with(b"pipe:") => "pipe",
-        _ if target.starts_with(b"anon_inode:") => "anon_inode",
-        _ if target.starts_with(b"/dev/pts/") || target.starts_with(b"/dev/tty") => "tty",
-        _ if target.starts_with(b"/dev/") => "device",
-        _ => "file",
+        _ => "anon_inode",
     })
 }
 

@@ -220,6 +220,15 @@ pub enum Verdict {
     Objected(c_int),
 }
 
+/// Whether a call is one that limits look at.
+pub fn concern(frame: &Frame, function: Function) -> bool {
+    match function {
+        Function::EpollCreate | Function::EpollCreate1 => true,
+        Function::EpollCtl => frame.int(1) == libc::EPOLL_CTL_ADD,
+        _ => function.waits() && limit(Key::Events).is_some(),
+    }
+}
+
 /// Charges what a call needs.
 pub fn admit(frame: &Frame, function: Function) -> Verdict {
     if !charges::tracks() {

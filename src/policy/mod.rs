@@ -1,6 +1,6 @@
 //! What is done to a call besides counting it: faults, limits, the log.
 //!
-//! While nothing is armed the hooks look at one byte and pass by. Otherwise they come here before the real call and after it
+//! While nothing is armed for a function its hook looks at one bit and passes by. Otherwise they come here before the real call and after it
 //! (hooks/armed.rs), with a plan on the stack that says what was decided:
 //!
 //! ```text
@@ -16,11 +16,11 @@ pub mod limits;
 pub mod rules;
 
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
 
 use epollshim_format::call::Call;
 use epollshim_format::faults::Outcome;
-use epollshim_format::function::Function;
+use epollshim_format::function::{Function, Functions};
 use libc::c_int;
 
 pub use self::effects::kind_of;
@@ -31,40 +31,63 @@ use crate::ledger::charges::{self, Ahead};
 use crate::thread::Block;
 use crate::{clock, ledger, log, real, sys, thread};
 
-/// What is armed, by bit; 0: nothing, and the hooks go their short way. Relaxed, and read by assembly: what it stands
-/// for is published by its own words.
+/// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
+/// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
 ///
-/// Begins as [`UNDECIDED`], so that the very first call of the process comes here and has the options read.
-pub static ARMED: AtomicU8 = AtomicU8::new(UNDECIDED);
-const UNDECIDED: u8 = 0x80;
+/// Begins with all of them, so that the very first call of the process comes here and has the options read.
+pub static ARMED_FOR: AtomicU16 = AtomicU16::new(u16::MAX);
+/// What is armed, by bit.
+static ARMED: AtomicU8 = AtomicU8::new(0);
 const FAULTS: u8 = 1;
 const LIMITS: u8 = 2;
 const LOG: u8 = 4;
 
+/// What limits look at, and what gives back what they count.
+const LIMITED: Functions =
+    Functions(Functions::EPOLL.0 | 1 << Function::Close as u16 | 1 << Function::CloseRange as u16);
+
 #[inline(always)]
-pub fn is_armed() -> bool {
-    ARMED.load(Ordering::Relaxed) != 0
+pub fn is_armed_for(function: Function) -> bool {
+    ARMED_FOR.load(Ordering::Relaxed) & 1 << function as u16 != 0
 }
 
 /// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
 pub fn arm() {
+    loop {
+        let (armed, functions) = what_is_set();
+        // In this order: who comes by the second finds the first.
+        ARMED.store(armed, Ordering::Release);
+        ARMED_FOR.store(functions.0, Ordering::Release);
+        // Of two threads that arm at once, the last to store sees, behind the fence, what both have set.
+        fence(Ordering::SeqCst);
+        if what_is_set() == (armed, functions) {
+            return;
+        }
+    }
+}
+
+fn what_is_set() -> (u8, Functions) {
     let mut armed = 0;
-    if rules::told().next().is_some() {
+    let mut functions = rules::functions();
+    if !functions.is_empty() {
         armed |= FAULTS;
     }
     // Once limits count, closes are followed to their end.
     if limits::are_set() || charges::tracks() {
         armed |= LIMITS;
+        functions = functions.with(LIMITED);
     }
-    if log::is_on() {
+    if let Some(wanted) = log::functions() {
         armed |= LOG;
+        functions = functions.with(wanted);
     }
-    ARMED.store(armed, Ordering::Relaxed);
+    (armed, functions)
 }
 
 /// Forwarding only: nothing is armed.
 pub fn disarm() {
     ARMED.store(0, Ordering::Relaxed);
+    ARMED_FOR.store(0, Ordering::Relaxed);
 }
 
 /// What rules and limits have counted in one process; wiped by the kernel at fork (process.rs). All-zero is valid.
@@ -80,6 +103,9 @@ pub struct Tally {
 /// What was decided about a call, from before it to after it.
 #[repr(C, align(16))]
 pub struct Plan {
+    /// What the entry calls after the real call (an [`After`]): what counts it, unless there is more to do. Read by assembly:
+    /// the first field.
+    pub after: usize,
     pub function: Function,
     way: Way,
     pub is_injected: bool,
@@ -122,6 +148,7 @@ enum Way {
 impl Plan {
     fn new(function: Function, frame: &Frame) -> Plan {
         Plan {
+            after: 0,
             function,
             way: Way::Real,
             is_injected: false,
@@ -163,18 +190,52 @@ impl Plan {
     }
 }
 
-/// Before the call. Writes the plan, has the call counted as ever (`counted`), and returns the function to call.
-pub fn before(plan: &mut MaybeUninit<Plan>, frame: &mut Frame, function: Function, counted: Before) -> usize {
-    let plan = plan.write(Plan::new(function, frame));
+/// What an armed entry does before the real call and after it, if nothing comes of what is armed.
+#[derive(Clone, Copy)]
+pub struct Counted {
+    pub before: Before,
+    pub after: After,
+}
+
+/// Before the call. Has it counted as ever, and returns the function to call. Some: there is more to do after it, by
+/// [`after`]; the plan is written. None: only what counts it.
+///
+/// Most calls that come here are none of any rule's: they pay for the look at the rules, and for nothing else.
+#[inline(always)]
+pub fn before<'plan>(
+    plan: &'plan mut MaybeUninit<Plan>,
+    frame: &mut Frame,
+    function: Function,
+    counted: Counted,
+) -> (usize, Option<&'plan Plan>) {
     frame.state = 0;
     // It may be the first call of all, that has the options read: ARMED says the truth after it.
-    let Some(block) = thread::block() else { return counted(frame) };
+    let Some(block) = thread::block() else { return ((counted.before)(frame), None) };
+    let armed = ARMED.load(Ordering::Relaxed);
+    let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
+    if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
+        return ((counted.before)(frame), None);
+    }
+    let plan = plan.write(Plan::new(function, frame));
+    let address = before_planned(plan, frame, fault, block, counted.before);
+    (address, Some(plan))
+}
+
+#[cold]
+#[inline(never)]
+fn before_planned(
+    plan: &mut Plan,
+    frame: &mut Frame,
+    fault: Option<rules::Fault>,
+    block: &Block,
+    counted: Before,
+) -> usize {
     let armed = ARMED.load(Ordering::Relaxed);
     if armed & LOG != 0 {
         plan.began = clock::monotonic();
     }
-    if armed & FAULTS != 0
-        && let Some(address) = fault(plan, frame, block)
+    if let Some(fault) = fault
+        && let Some(address) = begin_fault(plan, frame, fault)
     {
         return address;
     }
@@ -187,15 +248,14 @@ pub fn before(plan: &mut MaybeUninit<Plan>, frame: &mut Frame, function: Functio
     let address = counted(frame);
     // What the ledger has taken is the record's.
     plan.ahead = block.ahead.swap(own, Ordering::Relaxed);
-    if plan.signal != 0 && function.waits() {
+    if plan.signal != 0 && plan.function.waits() {
         return send_ahead(plan, frame).unwrap_or(address);
     }
     address
 }
 
-/// Chooses among the rules. Some: the function to call instead of the real one.
-fn fault(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
-    let fault = rules::decide(block, frame, plan.function)?;
+/// What a rule that has fired does first. Some: the function to call instead of the real one.
+fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Option<usize> {
     plan.is_injected = true;
     plan.signal = fault.signal;
     plan.delay_exit = fault.delay_exit;
@@ -272,21 +332,22 @@ fn send_ahead(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
     plan.mask = sys::block_signal(plan.signal);
     plan.is_pending = true;
     sys::raise(plan.signal);
-    if frame.word(4) == 0 || plan.function == Function::EpollWait {
-        set(frame, 4, &raw const plan.mask as usize);
-    }
-    match plan.function {
-        Function::EpollWait => {
-            plan.way = Way::Instead;
-            Some(real::EPOLL_PWAIT.address())
-        }
-        _ => None,
-    }
+    let instead = match plan.function {
+        Function::EpollWait => real::EPOLL_PWAIT.address(),
+        // syscall() would pass on what the program gave as the size of a set where it gave none.
+        Function::EpollPwait if frame.word(4) == 0 => real::EPOLL_PWAIT.address(),
+        Function::EpollPwait2 if frame.word(4) == 0 => real::EPOLL_PWAIT2.address(),
+        _ => return None,
+    };
+    set(frame, 4, &raw const plan.mask as usize);
+    plan.way = Way::Instead;
+    Some(instead)
 }
 
 /// After the call, or the answer. Returns what the program gets.
 pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) -> isize {
-    let mut result = result;
+    // What syscall() gives is a word; a function in its place gives an int, whose upper half is undefined.
+    let mut result = if plan.way == Way::Instead { result as c_int as isize } else { result };
     // Looked up again: a signal handler may have forked meanwhile, and this may be the child.
     let block = thread::block();
     if plan.is_interrupted && plan.way != Way::Answer && result == 0 && !asked_for_no_time(plan) {

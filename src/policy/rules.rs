@@ -6,7 +6,7 @@
 //!
 //! Counts carry the number of the table's turn (its tag): one of an earlier turn reads as zero.
 
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use epollshim_format::faults::{Operation, Outcome, RULES, Rule, Scope};
 use epollshim_format::function::{Function, Functions};
@@ -14,7 +14,7 @@ use epollshim_format::function::{Function, Functions};
 use super::effects;
 use crate::hooks::Frame;
 use crate::thread::Block;
-use crate::{clock, process};
+use crate::{clock, init, process, sys};
 
 /// Bytes of rules that one table keeps for the report.
 const TEXT: usize = 16 * 1024;
@@ -65,8 +65,8 @@ const OUTCOME: u32 = OPERATION + 2;
 static TABLES: [Table; 2] = [const { Table::new() }; 2];
 /// Turns of the tables: the lowest bit tells which one is current.
 static TURN: AtomicU32 = AtomicU32::new(0);
-/// One thread arms at a time.
-static ARMING: AtomicBool = AtomicBool::new(false);
+/// One thread arms at a time: of the process with this pid; 0: none does.
+static ARMING: AtomicI32 = AtomicI32::new(0);
 static SEED: AtomicU64 = AtomicU64::new(0);
 static HAS_SEED: AtomicBool = AtomicBool::new(false);
 
@@ -223,6 +223,8 @@ impl Entry {
 pub struct RuleTally {
     matched: AtomicU64,
     fired: AtomicU64,
+    /// Of those that fired: beyond what this very call could return, which only an impossible fault does.
+    beyond: AtomicU64,
 }
 
 const TAG_SHIFT: u32 = 48;
@@ -232,11 +234,21 @@ fn tag(turn: u32) -> u64 {
     u64::from(turn % 0xffff + 1) << TAG_SHIFT
 }
 
-/// Counts one more, up to `most`. Ok: the new count.
-fn count(word: &AtomicU64, tag: u64, most: u64) -> Result<u64, ()> {
+/// Counts one more, up to `most`. Ok: the new count. Err: it is `most` already, or the turn is over.
+fn count(word: &AtomicU64, turn: u32, most: u64) -> Result<u64, ()> {
+    let tag = tag(turn);
     let mut now = word.load(Ordering::Relaxed);
     loop {
-        let before = if now & !NUMBER == tag { now & NUMBER } else { 0 };
+        let before = if now & !NUMBER == tag {
+            now & NUMBER
+        } else {
+            // An earlier turn's count is replaced; a later one's, which a slow call may find here, is not its to touch.
+            fence(Ordering::Acquire);
+            if TURN.load(Ordering::Relaxed) != turn {
+                return Err(());
+            }
+            0
+        };
         if before >= most {
             return Err(());
         }
@@ -275,7 +287,8 @@ fn draw(rule: usize, ordinal: u64) -> u64 {
     };
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
     let seed = SEED.load(Ordering::Relaxed);
-    mix(mix(seed.wrapping_add((rule as u64 + 1).wrapping_mul(STEP))).wrapping_add(ordinal.wrapping_mul(STEP)))
+    let rule = (rule as u64).wrapping_add(1);
+    mix(mix(seed.wrapping_add(rule.wrapping_mul(STEP))).wrapping_add(ordinal.wrapping_mul(STEP)))
 }
 
 /// The first rule that fires on a call. All rules that match count it, also those behind.
@@ -303,7 +316,6 @@ fn tally(turn: u32, rule: usize) -> Option<&'static RuleTally> {
 #[inline(always)]
 fn decide_by(turn: u32, block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
     let table = table(turn);
-    let tag = tag(turn);
     let mut chosen = None;
     let length = table.length.load(Ordering::Acquire) as usize;
     for (index, entry) in table.entries.iter().enumerate().take(length) {
@@ -312,11 +324,11 @@ fn decide_by(turn: u32, block: &Block, frame: &Frame, function: Function) -> Opt
             continue;
         }
         let Some(tally) = tally(turn, index) else { continue };
-        let Ok(mut ordinal) = count(&tally.matched, tag, u64::MAX) else { continue };
+        let Ok(mut ordinal) = count(&tally.matched, turn, u64::MAX) else { continue };
         if head & IN_THREAD != 0
             && let Some(of_thread) = block.ordinals.get(index)
         {
-            ordinal = count(of_thread, tag, u64::MAX).unwrap_or(ordinal);
+            ordinal = count(of_thread, turn, u64::MAX).unwrap_or(ordinal);
         }
         if chosen.is_some() || !entry.holds(ordinal) {
             continue;
@@ -328,8 +340,15 @@ fn decide_by(turn: u32, block: &Block, frame: &Frame, function: Function) -> Opt
         if after != 0 && clock::monotonic().saturating_sub(process::began()) < after {
             continue;
         }
-        if !fits(entry, frame, function) || count(&tally.fired, tag, entry.max.load(Ordering::Relaxed)).is_err() {
+        let is_beyond = !fits(entry, frame, function);
+        if is_beyond && !init::allows_impossible() {
             continue;
+        }
+        if count(&tally.fired, turn, entry.max.load(Ordering::Relaxed)).is_err() {
+            continue;
+        }
+        if is_beyond {
+            let _ = count(&tally.beyond, turn, u64::MAX);
         }
         let batch = entry.batch.load(Ordering::Relaxed);
         let is_wait = function.waits();
@@ -424,6 +443,7 @@ pub fn restart() {
         for rule in &tally.rules {
             rule.matched.store(0, Ordering::Relaxed);
             rule.fired.store(0, Ordering::Relaxed);
+            rule.beyond.store(0, Ordering::Relaxed);
         }
     }
     for block in crate::thread::all() {
@@ -432,12 +452,18 @@ pub fn restart() {
 }
 
 fn exclusively(work: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
-    // Acquire and Release: one change is whole before the next begins.
-    if ARMING.swap(true, Ordering::Acquire) {
-        return Err(Refusal::Busy);
+    let own = sys::getpid();
+    let mut holder = 0;
+    // Acquire and Release: one change is whole before the next begins. Another process's: a thread of the parent's was
+    // arming at the fork, and is not here to end it. What it had not published is written over.
+    while let Err(now) = ARMING.compare_exchange(holder, own, Ordering::Acquire, Ordering::Relaxed) {
+        if now == own {
+            return Err(Refusal::Busy);
+        }
+        holder = now;
     }
     let result = work();
-    ARMING.store(false, Ordering::Release);
+    ARMING.store(0, Ordering::Release);
     result
 }
 
@@ -467,6 +493,14 @@ impl Told {
     }
 }
 
+/// The functions that rules name.
+pub fn functions() -> Functions {
+    let table = table(TURN.load(Ordering::Acquire));
+    let length = table.length.load(Ordering::Acquire) as usize;
+    let heads = table.entries.iter().take(length).map(|entry| entry.head.load(Ordering::Relaxed) as u16);
+    Functions(heads.fold(0, |all, head| all | head))
+}
+
 /// The rules that are armed now.
 pub fn told() -> impl Iterator<Item = Told> {
     let turn = TURN.load(Ordering::Acquire);
@@ -480,7 +514,7 @@ pub fn told() -> impl Iterator<Item = Told> {
             text: entry.text.load(Ordering::Relaxed),
             matched: of(|tally| &tally.matched),
             fired: of(|tally| &tally.fired),
-            legal: entry.head.load(Ordering::Relaxed) & ILLEGAL == 0,
+            legal: entry.head.load(Ordering::Relaxed) & ILLEGAL == 0 && of(|tally| &tally.beyond) == 0,
         }
     })
 }

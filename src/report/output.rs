@@ -157,8 +157,8 @@ pub fn expand(pattern: &CStr) -> Path {
     path
 }
 
-/// Writes a report to a file: a new one, or in place of one that an earlier run left. Processes that descend
-/// from one another by fork, and images of one process that follow each other by exec, append: each its own report.
+/// Adds a report to a file, which is never emptied: what it holds may be of the same run, by another program of a script,
+/// and nothing that could be asked here tells where a run began (docs/report.md).
 pub fn to_file(config: &Config, pattern: &CStr, format: Format, bytes: &[u8]) {
     let path = expand(pattern);
     let Some(name) = path.as_c() else { return complain(config, c"(a path too long)", libc::ENAMETOOLONG) };
@@ -186,7 +186,7 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
     if status.st_uid != sys::geteuid() {
         return Err(libc::EPERM);
     }
-    // One writer at a time; a lock that is not to be had within a second is done without (appending is atomic).
+    // One writer at a time; a lock that is not to be had within a second is done without (each piece is appended at once).
     let _ = (0..500).any(|_| {
         let locked = sys::lock(fd);
         if !locked {
@@ -195,26 +195,18 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
         locked
     });
     let size = sys::status(fd)?.st_size;
-    let ours = process::family_has_written() || (size > 0 && holds_a_report_of_ours(fd, format));
-    if size > 0 && !ours {
-        sys::truncate(fd)?;
-    } else if size > 0 && format == Format::Text {
-        write_all(fd, b"\n")?;
+    if size > 0 {
+        // What a full disk, or a kill, has cut off is not to spoil what follows it.
+        let mut last = [b'\n'];
+        let _ = sys::read_at(fd, &mut last, size - 1);
+        let gap: &[u8] = match (last == *b"\n", format) {
+            (true, Format::Json) => b"",
+            (false, Format::Text) => b"\n\n",
+            _ => b"\n",
+        };
+        write_all(fd, gap)?;
     }
-    process::note_family_has_written();
     write_all(fd, bytes)
-}
-
-/// Whether a file holds a report of this very process, from before it called exec.
-fn holds_a_report_of_ours(fd: i32, format: Format) -> bool {
-    let mut text: Buffer<u8> = Buffer::new();
-    let mut mark = Line::new();
-    let _ = match format {
-        Format::Json => write!(mark, "\"process\":{{\"pid\":{},", sys::getpid()),
-        Format::Text => write!(mark, " (pid {}), about to exec", sys::getpid()),
-    };
-    let mark = mark.as_bytes();
-    procfs::read_to_end(fd, &mut text) && text.as_slice().windows(mark.len()).any(|part| part == mark)
 }
 
 /// Says on stderr, if that is still what it was, that a report could not be written.

@@ -360,7 +360,9 @@ fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     match (facts.reconciled, clean) {
         (true, true) => return writeln!(out, "\nCoverage: complete; the kernel's own lists agree"),
         (true, false) => writeln!(out, "\nCoverage: brought in line with the kernel's own lists; seen by comparing:")?,
-        (false, _) => writeln!(out, "\nCoverage: NOT compared with the kernel's own lists (/proc could not be read)")?,
+        (false, _) => {
+            writeln!(out, "\nCoverage: NOT compared with the kernel's own lists (no /proc, or busy threads)")?
+        }
     }
     for (what, count) in rows.iter().filter(|(_, count)| *count != 0) {
         writeln!(out, "  {:>10} {what}", Grouped(*count))?;

@@ -50,6 +50,8 @@ pub fn scratch(name: &str) -> PathBuf {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{serial}", std::process::id()));
+    // Left by an earlier process of that id: reports are added to what a file holds.
+    let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).expect("scratch directory");
     path
 }

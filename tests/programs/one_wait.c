@@ -5,6 +5,7 @@
  *     thread    exit, in a thread with the smallest stack that there is
  *     handler   _exit, in a signal handler on an alternate stack of SIGSTKSZ's traditional 8 KiB
  *     family    return from main, after eight children that did the same, at once, with status 0
+ *     elsewhere return from main, in another working directory
  *
  * With FILE in the environment, what is opened first is that file, and one line is written to it: when
  * descriptor 2 was closed, it is descriptor 2. */
@@ -65,6 +66,8 @@ int main(int argc, char **argv)
     }
     if (!use_epoll())
         return 95;
+    if (strcmp(how, "elsewhere") == 0 && chdir("/") != 0)
+        return 92;
     if (strcmp(how, "_exit") == 0)
         _exit(status);
     if (strcmp(how, "thread") == 0) {

@@ -1,6 +1,6 @@
 use crate::common::{reports, root, scratch, shim, show};
 use crate::programs::outcome;
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions, read_to_string};
 use std::io::pipe;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
@@ -151,13 +151,121 @@ fn a_program_that_ends_on_a_small_stack_keeps_its_status_and_reports() {
 #[test]
 fn processes_that_share_a_report_s_name_lose_no_report() {
     let path = scratch("family").join("report.json");
-    // Each run takes the place of the one before: what that left is old.
-    for run in 0..100 {
+    for run in 1..=100 {
         let mut command = with("EPOLLSHIM_REPORT", &path);
         let output = outcome(command.env("EPOLLSHIM_REPORT_FORMAT", "json").args(["44", "family"]));
         assert_eq!(output.status.code(), Some(44), "{}", show(&output));
-        assert_eq!(reports(&path).len(), 9, "run {run}: the reports of eight children and their parent");
+        let lines = read_to_string(&path).unwrap().lines().count();
+        assert_eq!(lines, 9 * run, "run {run}: the reports of eight children and their parent, added to those before");
     }
+    assert_eq!(reports(&path).len(), 900);
+}
+
+/// Runs a shell script in which `$0` is one_wait, all of it under the shim.
+#[track_caller]
+fn script(script: &str, report: impl AsRef<OsStr>, prepare: impl FnOnce(&mut Command)) -> Output {
+    let mut command = Command::new("sh");
+    for (name, value) in with("EPOLLSHIM_REPORT", report).get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.arg("-c").arg(script).arg(one_wait().get_program());
+    prepare(&mut command);
+    let output = outcome(&mut command);
+    assert_eq!(output.status.code(), Some(47), "{}", show(&output));
+    output
+}
+
+#[test]
+fn programs_of_one_script_lose_no_report() {
+    let dir = scratch("script");
+    // One after another, in sessions of their own, and at once.
+    let text = "$0 1; $0 2 _exit; setsid $0 3; setsid sh -c \"$0 4\"; $0 5 & $0 6 & $0 7 family & wait; exec $0 47";
+    for _ in 0..3 {
+        for format in ["json", "text"] {
+            let output = script(text, dir.join(format), |command| {
+                command.env("EPOLLSHIM_REPORT_FORMAT", format);
+            });
+            assert!(output.stderr.is_empty(), "{}", show(&output));
+        }
+    }
+    let all = reports(&dir.join("json"));
+    for (status, end, times) in
+        [("1", "exit", 3), ("2", "_exit", 3), ("3", "exit", 3), ("7", "exit", 27), ("47", "exit", 3)]
+    {
+        let of_it = all.iter().map(|report| &report["process"]).filter(|process| process["argv"][1] == status);
+        let ends: Vec<_> = of_it.map(|process| process["end"].clone()).collect();
+        assert_eq!(ends, vec![end; times], "{status}");
+    }
+    assert_eq!(all.len(), 3 * 16);
+    let text = read_to_string(dir.join("text")).unwrap();
+    assert!(text.starts_with("epollshim: one_wait (pid "), "{text}");
+    assert_eq!(text.matches("\n\nepollshim: one_wait (pid ").count(), 3 * 16 - 1, "{text}");
+}
+
+#[test]
+fn a_torn_report_does_not_spoil_the_next() {
+    let path = scratch("torn").join("report");
+    for (format, end) in [("json", "\n"), ("text", "\n\n")] {
+        let torn = "{\"schema\":\"epollsh";
+        std::fs::write(&path, torn).unwrap();
+        outcome(with("EPOLLSHIM_REPORT", &path).env("EPOLLSHIM_REPORT_FORMAT", format).arg("0"));
+        let text = read_to_string(&path).unwrap();
+        let report = text.strip_prefix(torn).and_then(|rest| rest.strip_prefix(end)).unwrap_or_default();
+        assert!(report.starts_with(if format == "json" { "{" } else { "epollshim: one_wait" }), "{text}");
+    }
+}
+
+#[test]
+fn a_relative_name_is_below_the_directory_where_the_program_started() {
+    // What looks like a pattern there is none.
+    for name in ["plain", "100%", "%p%%e"] {
+        let dir = scratch("relative").join(name);
+        std::fs::create_dir(&dir).unwrap();
+        for report in ["report", "%e", "./%%"] {
+            let output = outcome(with("EPOLLSHIM_REPORT", report).current_dir(&dir).args(["45", "elsewhere"]));
+            assert!(output.status.code() == Some(45) && output.stderr.is_empty(), "{}", show(&output));
+        }
+        let mut files: Vec<_> = dir.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["%", "one_wait", "report"], "{}", dir.display());
+    }
+    let dir = scratch("relative-log");
+    outcome(with("EPOLLSHIM_LOG", "log").current_dir(&dir).args(["45", "elsewhere"]));
+    assert!(read_to_string(dir.join("log")).unwrap().contains("epoll_create1"));
+}
+
+#[test]
+fn a_relative_name_without_a_directory_stays_relative() {
+    let dir = scratch("gone");
+    let output = script("cd dir; rmdir ../dir; $0 47", "report", |command| {
+        std::fs::create_dir(dir.join("dir")).unwrap();
+        command.current_dir(&dir);
+    });
+    one_line(&output, &["'report'", "ENOENT"]);
+    // A directory too deep to be named: what is there by its relative name is found.
+    let report = dir.join("report");
+    File::create(&report).unwrap();
+    let below = CString::new("d".repeat(200)).unwrap();
+    let mut command = with("EPOLLSHIM_REPORT", "report");
+    command.current_dir(&dir).arg("46");
+    // SAFETY: system calls only, with strings of the test's own.
+    unsafe {
+        command.pre_exec(move || {
+            for _ in 0..30 {
+                libc::mkdir(below.as_ptr(), 0o700);
+                if libc::chdir(below.as_ptr()) != 0 || libc::link(c"../report".as_ptr(), c"report".as_ptr()) != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        });
+    }
+    let output = outcome(&mut command);
+    assert!(output.status.code() == Some(46) && output.stderr.is_empty(), "{}", show(&output));
+    assert!(read_to_string(&report).unwrap().contains("epoll_create1"));
 }
 
 #[test]

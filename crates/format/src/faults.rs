@@ -16,7 +16,8 @@
 //! not known; of several `when` the last one holds. Any other key may stand once.
 //!
 //! Not taken over: `syscall=`, `poke_enter=`, `poke_exit=`; calls as numbers, `/regex`, `%class`, `!`, `none`, and
-//! `@` (a personality). A `retval` that no kernel returns needs `EPOLLSHIM_INJECT_IMPOSSIBLE=1`; strace takes it.
+//! `@` (a personality). A `retval` of -4095 to -1 is the kernel's way to say
+//! an error, and means one. One that no kernel returns needs `EPOLLSHIM_INJECT_IMPOSSIBLE=1`; strace takes it.
 //! strace counts the ordinals of `when` per system call and per thread; here they count all calls that match the
 //! rule, in the process or, with `scope=thread`, in the thread.
 //!

@@ -51,8 +51,8 @@ pub enum Fault<'a> {
     Calls { key: &'static str, at: &'a [u8], wanted: &'static str },
     /// What strace has and the shim has not.
     Strace { word: &'a [u8], at: &'a [u8], wanted: &'static str },
-    /// A return value that no kernel gives to this call; the error that it stands for in the kernel.
-    Impossible { word: &'a [u8], call: &'static str, error: Option<&'static str>, at: &'a [u8] },
+    /// A return value that no kernel gives to this call.
+    Impossible { word: &'a [u8], call: &'static str, at: &'a [u8] },
     /// Events that no kernel reports unasked.
     Unasked { word: &'a [u8], at: &'a [u8] },
     /// More elements than there is room for.
@@ -179,12 +179,8 @@ impl fmt::Display for Fault<'_> {
             Fault::Strace { word, at, wanted } => {
                 write!(f, "{} of strace is not supported{}; wanted: {wanted}", Quoted(word), At(at))
             }
-            Fault::Impossible { word, call, error, at } => {
-                write!(f, "no kernel returns {} from {call}{}; ", Cut(word, LONGEST_WORD), At(at))?;
-                match error {
-                    Some(error) => write!(f, "wanted: error={error}, or EPOLLSHIM_INJECT_IMPOSSIBLE=1"),
-                    None => write!(f, "{ALLOW}"),
-                }
+            Fault::Impossible { word, call, at } => {
+                write!(f, "no kernel returns {} from {call}{}; {ALLOW}", Cut(word, LONGEST_WORD), At(at))
             }
             Fault::Unasked { word, at } => {
                 write!(f, "no kernel reports {} unasked{}; {ALLOW}", Cut(word, LONGEST_WORD), At(at))

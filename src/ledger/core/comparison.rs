@@ -2,6 +2,8 @@
 //!
 //! The order matters. First every descriptor that is an epoll is met, and instances that did not come up are ended: that
 //! may take interests in them along. Then each instance's list is compared, once.
+//!
+//! A comparison that may not mend only finds out whether there is anything to mend.
 
 use ::core::sync::atomic::Ordering;
 
@@ -24,9 +26,13 @@ impl Core {
         }
     }
 
-    /// All epolls have been met: instances that were not among them are not open any more.
-    pub fn end_meeting(&self) {
+    /// All epolls have been met: instances that were not among them are not open any more. False: there are such, and
+    /// they were left.
+    pub fn end_meeting(&self, mend: bool) -> bool {
         let unmet = |instance: &Instance| instance.seen.load(Ordering::Relaxed) == 0;
+        if !mend {
+            return !self.live_instances().any(|(_, instance)| unmet(instance));
+        }
         for fd in 0..=self.descriptors.highest() {
             if self.instances.get(self.descriptors.get(fd).instance()).is_some_and(unmet) {
                 self.heal(fd);
@@ -39,6 +45,7 @@ impl Core {
                 self.totals.healed.add(1);
             }
         }
+        true
     }
 
     /// The instance of a descriptor, the first time that it is asked for.
@@ -48,15 +55,17 @@ impl Core {
     }
 
     /// Compares one instance with the kernel's list of it: the `tfd`s, one a registered interest. Uses `kernel` as its notepad.
-    /// `is_under_way` tells of an interest that a thread has noted and not yet heard the kernel's answer to.
+    /// `is_under_way` tells of an interest that a thread has noted and not yet heard the kernel's answer to. False: the two
+    /// differ, and nothing was mended.
     pub fn compare(
         &self,
         epfd: i32,
         index: u32,
         kernel: &mut [i32],
+        mend: bool,
         is_open: impl Fn(i32) -> bool,
         is_under_way: impl Fn(u32) -> bool,
-    ) {
+    ) -> bool {
         // First the plain cases: the descriptor still refers to what is watched.
         let mut open = 0;
         for at in 0..kernel.len() {
@@ -71,8 +80,9 @@ impl Core {
                 }
             }
         }
-        let Some(unmatched) = kernel.get_mut(..open) else { return };
+        let Some(unmatched) = kernel.get_mut(..open) else { return true };
         unmatched.sort_unstable();
+        let mut agrees = true;
         // Then what the ledger holds beyond them: alive under a number that is gone, or gone. Of two that had the
         // same number, the one that is not in doubt is the one that lives.
         for doubtful in [false, true] {
@@ -84,7 +94,11 @@ impl Core {
                     // The other pass's.
                 } else if interest.has(Interest::SEEN) {
                     interest.lower(Interest::SEEN);
-                } else if !is_under_way(interest.serial.get()) && !take(unmatched, interest.fd.get()) {
+                } else if is_under_way(interest.serial.get()) || take(unmatched, interest.fd.get()) {
+                    // The kernel has it, or will have it.
+                } else if !mend {
+                    agrees = false;
+                } else {
                     if !doubtful {
                         self.totals.healed.add(1);
                     }
@@ -94,6 +108,9 @@ impl Core {
             }
         }
         // What remains is the kernel's alone.
+        if !mend {
+            return agrees && unmatched.iter().all(|fd| *fd < 0);
+        }
         for &fd in unmatched.iter().filter(|fd| **fd >= 0) {
             let registration = Registration { epfd, fd, site: 0 };
             let inserted = if is_open(fd) {
@@ -110,6 +127,7 @@ impl Core {
             }
             self.totals.unseen_watches.add(1);
         }
+        true
     }
 }
 

@@ -87,7 +87,7 @@ fn what_a_forked_child_closes_may_live_on_in_its_parent() {
     CORE.closed(7);
     assert_eq!(live(&CORE), (1, 1));
     // The kernel decides: it has it no longer, and nobody was wrong.
-    CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [], |_| false, |_| false);
+    CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [], true, |_| false, |_| false);
     assert_eq!((live(&CORE), CORE.totals.healed.get()), ((1, 0), 0));
 }
 
@@ -102,7 +102,7 @@ fn of_two_interests_of_one_number_the_certain_one_is_the_kernels() {
     add(&CORE, 3, 7);
     CORE.closed(7);
     // The kernel lists one 7: that of the file behind 8.
-    CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [7], |_| true, |_| false);
+    CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [7], true, |_| true, |_| false);
     assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((1, 1), 0));
 }
 
@@ -132,4 +132,42 @@ fn an_eventfd_in_thousands_of_lists_is_found_in_each() {
         CORE.deleted(fd, 2);
     }
     assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((2000, 0), 0));
+}
+
+#[test]
+fn a_dup_told_late_counts_once() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    // The dup found the gate busy: an ADD made its source known, and perhaps the new number too.
+    add(&CORE, 3, 7);
+    CORE.duplicated(7, 8);
+    CORE.duplicated(7, 8);
+    CORE.closed(7);
+    assert_eq!(live(&CORE), (1, 1));
+    CORE.closed(8);
+    assert_eq!((live(&CORE), CORE.totals.vanished.get()), ((1, 0), 1));
+}
+
+#[test]
+fn a_comparison_that_may_not_mend_tells_and_changes_nothing() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    add(&CORE, 3, 7);
+    add(&CORE, 3, 8);
+    let index = CORE.descriptors.get(3).instance();
+    let agrees = |kernel: &mut [i32]| CORE.compare(3, index, kernel, false, |_| true, |_| false);
+    assert!(agrees(&mut [8, 7]));
+    assert!(!agrees(&mut [7]) && !agrees(&mut [7, 8, 9]) && !agrees(&mut [7, 8, 8]) && !agrees(&mut [7, 9]));
+    assert!(agrees(&mut [7, 8]));
+    // What a thread is just adding is nobody's mistake.
+    assert!(CORE.compare(3, index, &mut [7], false, |_| true, |_| true));
+    // An interest whose number is gone is found all the same.
+    CORE.duplicated(7, 9);
+    CORE.closed(7);
+    assert!(agrees(&mut [7, 8]) && !agrees(&mut [8]));
+    CORE.begin_comparison();
+    assert!(!CORE.end_meeting(false));
+    assert_eq!((live(&CORE), CORE.totals.healed.get(), CORE.totals.unseen_watches.get()), ((1, 2), 0, 0));
+    CORE.meet(3);
+    assert!(CORE.end_meeting(false));
 }

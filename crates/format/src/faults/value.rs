@@ -47,16 +47,16 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
         Key::Error => rule.outcome = Some(Outcome::Error(error(value, at)?)),
         Key::Retval => {
             let returned = scan::wide(value).map_err(number(RETURNED))?.cast_signed();
+            // As under strace, where it is the kernel's answer: that libc turns it into -1 and an errno.
+            if let Some(error) = errno_of(returned) {
+                rule.outcome = Some(Outcome::Error(error));
+                return Ok(None);
+            }
             rule.outcome = Some(Outcome::Value(returned));
             return Ok(Function::ALL
                 .into_iter()
                 .find(|function| rule.functions.has(*function) && !returns(*function, returned))
-                .map(|function| Fault::Impossible {
-                    word: value,
-                    call: function.name(),
-                    error: errno_of(returned),
-                    at,
-                }));
+                .map(|function| Fault::Impossible { word: value, call: function.name(), at }));
         }
         Key::Timeout => rule.outcome = Some(Outcome::Timeout),
         Key::Signal => rule.signal = signal::number(value).ok_or(name(&SIGNAL_NAMES))?,
@@ -116,9 +116,10 @@ fn returns(function: Function, value: i64) -> bool {
     (0..=most).contains(&value)
 }
 
-/// The error that the kernel means by a negative return value, and that its C library turns into -1 and errno.
-fn errno_of(returned: i64) -> Option<&'static str> {
-    errno::name(u32::try_from(returned.checked_neg()?).ok()?)
+/// The errno that a kernel's return value stands for (`-MAX_ERRNO` to -1).
+fn errno_of(returned: i64) -> Option<u16> {
+    let error = u16::try_from(returned.checked_neg()?).ok()?;
+    (1..=MAX_ERRNO).contains(&u64::from(error)).then_some(error)
 }
 
 /// The errno of a name, in any case, or of a number.

@@ -1,0 +1,251 @@
+//! strace and the shim, given one expression, do the same to one program.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use super::installed::installed;
+use super::{common, program, run};
+
+/// Expressions as strace's manual has them. Where there are several rules, no two name the same call: strace would go
+/// by the last alone.
+const SAME: &[&str] = &[
+    // error=
+    "epoll_create:error=EMFILE",
+    "epoll_create1:error=ENFILE",
+    "epoll_create1:error=24:when=2",
+    "epoll_create,epoll_create1:error=enomem",
+    "epoll_ctl:error=ENOSPC:when=2",
+    "epoll_ctl:error=EPERM:when=3+",
+    "epoll_wait:error=EINTR",
+    "epoll_wait:error=EINTR:when=2",
+    "epoll_wait:error=4:when=1+2",
+    "epoll_wait:error=4095",
+    "?epoll_wait,epoll_pwait:error=EBADF",
+    "epoll_pwait:error=EINTR:when=3",
+    "close:error=EIO",
+    "close:error=EINTR:when=2",
+    "dup:error=EMFILE:when=1..2",
+    "dup2:error=EBUSY",
+    "dup3:error=EMFILE:when=2",
+    "dup,dup2,dup3:error=EMFILE",
+    "fcntl:error=EMFILE:when=4..5",
+    "fcntl:error=EINVAL",
+    // retval=
+    "epoll_create:retval=77",
+    "epoll_create1:retval=0:when=1",
+    "epoll_ctl:retval=0",
+    "epoll_ctl:retval=0:when=2",
+    "epoll_wait:retval=0",
+    "epoll_wait:retval=2:when=4",
+    "epoll_pwait:retval=0x3:when=2+3",
+    "close:retval=0",
+    "close:retval=0:when=3",
+    "dup:retval=010",
+    "dup2:retval=30:when=1",
+    "dup3:retval=5",
+    "fcntl:retval=1:when=2",
+    // Beyond int: a function of glibc's cuts it, syscall() does not.
+    "dup:retval=4294967301",
+    // signal=: with a handler, with one that restarts, ignored by the program, ignored by default, deadly.
+    "epoll_wait:signal=USR1",
+    "epoll_wait:signal=SIGHUP",
+    "epoll_wait:signal=USR2",
+    "epoll_wait:signal=SIGCHLD:when=4+",
+    "epoll_wait:signal=10:when=2+",
+    "epoll_wait:signal=36:when=1+3",
+    "epoll_wait:signal=sigrt_4",
+    "epoll_pwait:signal=SIGUSR1",
+    "epoll_pwait:signal=SIGUSR2",
+    "epoll_pwait:signal=TERM:when=3",
+    "epoll_create:signal=USR1",
+    "epoll_create1:signal=HUP:when=2",
+    "epoll_ctl:signal=USR1:when=2..9+3",
+    "close:signal=USR1:when=2",
+    "dup:signal=usr1",
+    "dup:signal=KILL:when=2",
+    "dup2:signal=SIGTERM:when=2",
+    "dup2,dup3:signal=USR1",
+    "fcntl:signal=USR1:when=2",
+    // Together.
+    "epoll_wait:error=EINTR:signal=USR1:when=2",
+    "epoll_wait:retval=0:signal=USR1",
+    "epoll_pwait:error=EINTR:signal=SIGUSR1:when=3+",
+    "epoll_ctl:error=ENOMEM:signal=USR2:when=4",
+    "close:error=EINTR:signal=USR1:when=1+2",
+    "dup:retval=9:signal=USR1:when=1..3+2",
+    // when=, every form.
+    "epoll_wait:error=ENOMEM:when=3",
+    "epoll_wait:error=ENOMEM:when=3..5",
+    "epoll_wait:error=ENOMEM:when=3+",
+    "epoll_wait:error=ENOMEM:when=3+2",
+    "epoll_wait:error=ENOMEM:when=3..5+",
+    "epoll_wait:error=ENOMEM:when=3..8+3",
+    "epoll_wait:error=ENOMEM:when=1..1",
+    "epoll_wait:error=ENOMEM:when=65534",
+    "epoll_wait:error=ENOMEM:when=2:when=4",
+    "epoll_wait::error=ENOMEM:",
+    // Several rules.
+    "dup:error=EMFILE:when=2;dup2:error=EBUSY:when=1",
+    "epoll_create:error=ENFILE;epoll_wait:signal=USR1:when=2;close:error=EIO:when=2",
+    "epoll_ctl:error=ENOENT:when=3;epoll_pwait:error=EINTR:signal=USR1:when=1+2;fcntl:retval=3",
+];
+
+/// Expressions whose calls take so long, by the beginning of what the program prints of them.
+const DELAYED: &[(&str, &[(&str, u64)])] = &[
+    ("epoll_create:delay_enter=60000", &[("epoll_create(1)", 60), ("epoll_create(0)", 60)]),
+    ("epoll_wait:delay_enter=50ms:when=2", &[("epoll_wait(second, got, 8, 90)", 50)]),
+    ("epoll_wait:delay_exit=0.05s:when=4", &[("epoll_wait(third, got, 8, 10)", 60)]),
+    ("epoll_pwait:delay_enter=30000us:delay_exit=30ms:when=1", &[("epoll_pwait(second, got, 8, 0", 60)]),
+    ("epoll_ctl:delay_exit=50000000ns:error=ENOMEM:when=2", &[("epoll_ctl(second, EPOLL_CTL_ADD, b", 50)]),
+    ("dup:delay_enter=5e4:retval=7:when=1", &[("dup(a)", 50)]),
+    ("dup3:delay_exit=50ms:signal=USR1:when=1", &[("dup3(a, 33", 50)]),
+    ("fcntl:delay_enter=50ms:when=1;dup2:delay_exit=50ms:when=1", &[("fcntl(a, F_GETFD)", 50), ("dup2(a, 30)", 50)]),
+    ("close:delay_enter=40ms:delay_exit=.01s:when=1", &[("close(copy)", 50)]),
+];
+
+/// What is meant to differ, and why. The test fails where one of these does not differ any more.
+const DIFFERENT: &[(&str, &str)] = &[
+    ("dup,dup2:error=EMFILE:when=2", "strace counts each system call by itself, a rule here all calls that it names"),
+    (
+        "dup:error=EMFILE:when=1;dup:error=EBUSY:when=2",
+        "strace goes by the last rule for a call, here by the first that fires",
+    ),
+    (
+        "epoll_ctl:retval=-22",
+        "strace puts the number where glibc looks for the kernel's errors, so that -22 is -1 and EINVAL; here a function \
+         returns what is said, and error= is for errors (the message of an impossible retval says so)",
+    ),
+    ("dup:delay_enter=1ms:signal=USR1", "strace 6.1 forgets the signal of a call that it delays at its entry"),
+    ("dup:error=EMFILE:when=70000", "strace's ordinals end at 65535"),
+];
+
+struct Outcome {
+    status: ExitStatus,
+    stdout: String,
+    /// Milliseconds that each call took, by what is printed of it.
+    took: Vec<(u64, String)>,
+}
+
+fn outcome(command: &mut Command) -> Outcome {
+    let run = run(command);
+    let took = run
+        .stderr
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(time, call)| Some((time.parse::<u64>().ok()? / 1_000_000, call.to_owned())))
+        .collect();
+    Outcome { status: run.status, stdout: run.stdout, took }
+}
+
+/// strace counts from the program's first instruction, and the loader closes files: so many closes come before `main`.
+fn closes_before_main(strace: &Path) -> u64 {
+    let log = common::scratch("strace").join("log");
+    run(Command::new(strace).arg("-o").arg(&log).args(["-e", "trace=close,write"]).arg(program("fault_sequence")));
+    let log = std::fs::read_to_string(log).unwrap();
+    log.lines().take_while(|line| !line.starts_with("write(")).filter(|line| line.starts_with("close(")).count() as u64
+}
+
+/// A rule as strace is to have it: what it says about `close` begins behind the loader's own.
+fn shifted(rule: &str, by: u64) -> String {
+    if !rule.starts_with("close:") {
+        return rule.to_owned();
+    }
+    let Some((head, when)) = rule.split_once(":when=") else { return format!("{rule}:when={}+", by + 1) };
+    let number = |text: &str| (text.parse::<u64>().unwrap() + by).to_string();
+    let (range, step) = when.split_at(when.find('+').unwrap_or(when.len()));
+    let range: Vec<_> = range.split("..").map(number).collect();
+    format!("{head}:when={}{step}", range.join(".."))
+}
+
+fn by_strace(strace: &Path, rules: &str, closes: u64) -> Outcome {
+    let mut command = Command::new(strace);
+    command.args(["-f", "-o", "/dev/null"]);
+    for rule in rules.split(';') {
+        command.arg("-e").arg(format!("inject={}", shifted(rule, closes)));
+    }
+    outcome(command.arg(program("fault_sequence")))
+}
+
+fn by_shim(rules: &str) -> Outcome {
+    outcome(
+        Command::new(program("fault_sequence"))
+            .env("LD_PRELOAD", common::shim())
+            .env("EPOLLSHIM_REPORT", "none")
+            .env("EPOLLSHIM_INJECT", rules)
+            .env("EPOLLSHIM_INJECT_IMPOSSIBLE", "1"),
+    )
+}
+
+fn difference(strace: &Outcome, shim: &Outcome) -> Option<String> {
+    if strace.status != shim.status {
+        return Some(format!("ends with {} under strace, {} under the shim", strace.status, shim.status));
+    }
+    let (mut left, mut right) = (strace.stdout.lines(), shim.stdout.lines());
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return None,
+            (strace, shim) if strace == shim => {}
+            (strace, shim) => {
+                let end = "(the end)";
+                return Some(format!("\n  strace: {}\n  shim:   {}", strace.unwrap_or(end), shim.unwrap_or(end)));
+            }
+        }
+    }
+}
+
+fn strace() -> Option<PathBuf> {
+    installed(["strace"]).map(|[strace]| strace)
+}
+
+#[test]
+fn an_expression_means_what_it_means_to_strace() {
+    let Some(strace) = strace() else { return };
+    let closes = closes_before_main(&strace);
+    let plain = outcome(&mut Command::new(program("fault_sequence")));
+    let mut wrong = Vec::new();
+    for rules in SAME {
+        let (left, right) = (by_strace(&strace, rules, closes), by_shim(rules));
+        assert!(left.stdout.contains("begin"), "strace does not take {rules}");
+        if let Some(difference) = difference(&left, &right) {
+            wrong.push(format!("{rules}: {difference}"));
+        }
+        // A rule that does nothing would be the same too.
+        if difference(&left, &plain).is_none() && !rules.contains("65534") {
+            wrong.push(format!("{rules}: does nothing under strace"));
+        }
+    }
+    assert!(SAME.len() >= 40);
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), SAME.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_delay_is_as_long_as_it_is_under_strace() {
+    let Some(strace) = strace() else { return };
+    let closes = closes_before_main(&strace);
+    let mut wrong = Vec::new();
+    for (rules, delayed) in DELAYED {
+        let (left, right) = (by_strace(&strace, rules, closes), by_shim(rules));
+        if let Some(difference) = difference(&left, &right) {
+            wrong.push(format!("{rules}: {difference}"));
+        }
+        for (who, outcome) in [("strace", &left), ("the shim", &right)] {
+            for (call, least) in *delayed {
+                // strace holds the program back by a timer of another clock, up to a tick shorter.
+                let took = outcome.took.iter().find(|(_, of)| of.starts_with(call)).map(|(took, _)| *took);
+                if took.is_none_or(|took| took + 1 < *least) {
+                    wrong.push(format!("{rules}: {call} took {took:?} ms under {who}, at least {least} wanted"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_differs_from_strace_is_what_is_meant_to() {
+    let Some(strace) = strace() else { return };
+    for (rules, why) in DIFFERENT {
+        let (left, right) = (by_strace(&strace, rules, 0), by_shim(rules));
+        assert!(difference(&left, &right).is_some(), "{rules} does not differ: {why}");
+    }
+}
