@@ -171,7 +171,7 @@ fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
 /// Why an option that is well written cannot be had.
 enum Refusal {
     Rules(rules::Refusal),
-    Session(Trouble, report::Path),
+    Session(Trouble, &'static Config),
     Limits,
 }
 
@@ -180,7 +180,8 @@ impl core::fmt::Display for Refusal {
         match self {
             Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
             Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
-            Refusal::Session(trouble, directory) => {
+            Refusal::Session(trouble, config) => {
+                let directory = config.session_directory();
                 write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory.as_c().unwrap_or_default()))
             }
         }
@@ -204,7 +205,7 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     }
     match &options.limit {
         Some(limits) => set_limits(limits, config).map_err(|trouble| match trouble {
-            Some(trouble) => Refusal::Session(trouble, config.session_directory()),
+            Some(trouble) => Refusal::Session(trouble, config),
             None => Refusal::Limits,
         }),
         None => Ok(()),
