@@ -15,7 +15,7 @@ use once_cell::race::OnceRef;
 
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{clock, process, real, report, sys, thread};
+use crate::{clock, ledger, process, real, report, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -171,7 +171,7 @@ fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
 /// Why an option that is well written cannot be had.
 enum Refusal {
     Rules(rules::Refusal),
-    Session(Trouble, report::Path),
+    Session(Trouble, &'static Config),
     Limits,
 }
 
@@ -180,7 +180,8 @@ impl core::fmt::Display for Refusal {
         match self {
             Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
             Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
-            Refusal::Session(trouble, directory) => {
+            Refusal::Session(trouble, config) => {
+                let directory = config.session_directory();
                 write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory.as_c().unwrap_or_default()))
             }
         }
@@ -204,7 +205,7 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     }
     match &options.limit {
         Some(limits) => set_limits(limits, config).map_err(|trouble| match trouble {
-            Some(trouble) => Refusal::Session(trouble, config.session_directory()),
+            Some(trouble) => Refusal::Session(trouble, config),
             None => Refusal::Limits,
         }),
         None => Ok(()),
@@ -224,6 +225,10 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
     if limits.user_instances.is_some() || limits.user_watches.is_some() {
         let directory = config.session_directory();
         session::attach(directory.as_c().ok_or(Some(Trouble::Directory(libc::ENAMETOOLONG)))?).map_err(Some)?;
+    }
+    // What came through exec counts, and what went round the shim does not.
+    if limits::count_something(limits) && process::prepare() {
+        report::undisturbed(ledger::reconcile);
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }
 }

@@ -122,6 +122,12 @@ pub fn is_gone(token: usize) -> bool {
     known && !alive
 }
 
+/// Whether a block's owner is known to have ended.
+pub fn has_ended(block: &Block) -> bool {
+    let tid = block.tid.load(Ordering::Relaxed);
+    tid != KEPT && !sys::thread_exists(process::pid(), tid as i32)
+}
+
 #[cold]
 #[inline(never)]
 fn acquire() -> Option<&'static Block> {
@@ -184,7 +190,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
             CURSOR.store(at, Ordering::Release);
             if !block.owed.is_empty() {
                 // Its last owner was cancelled in a close.
-                ledger::done_closing(block);
+                ledger::left_closing(block);
             }
             return Some(block);
         }

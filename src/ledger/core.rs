@@ -12,7 +12,7 @@ mod tests;
 
 use core::sync::atomic::Ordering;
 
-use super::charges;
+use super::charges::{self, Kind};
 use super::descriptors::{Descriptors, RING, Slot};
 use super::kernel_memory;
 use super::pool::Pool;
@@ -563,7 +563,7 @@ impl Core {
         instance.first.set(index);
         instance.watches.add(1);
         self.totals.watches.add(1);
-        charges::added(instance_index, instance, interest);
+        charges::added(instance_index, instance, interest, |of| self.instance_at(of));
         Some(index)
     }
 
@@ -839,7 +839,7 @@ impl Core {
     pub fn track(&self) {
         for (_, instance) in self.live_instances() {
             instance.paid.store(0, Ordering::Relaxed);
-            instance.charged.store(instance.watches.get(), Ordering::Relaxed);
+            charges::begin_count(instance, instance.watches.get());
         }
         for index in 1..self.interests.end() {
             if let Some(interest) = self.interests.get(index) {
@@ -849,18 +849,20 @@ impl Core {
         charges::begin(self.totals.instances.get(), self.totals.watches.get());
     }
 
-    /// Puts what this process has made into the user's count.
+    /// Puts into the user's count what this process has made, and what it was in for before; not what it was handed.
     pub fn pay(&self) {
-        for (_, instance) in self.live_instances().filter(|(_, one)| one.inherited.load(Ordering::Relaxed) == 0) {
-            if instance.paid.swap(1, Ordering::Relaxed) == 0 {
-                charges::pay_for_instance();
+        for (_, instance) in self.live_instances() {
+            let is_own = instance.inherited.load(Ordering::Relaxed) == 0;
+            if instance.paid.load(Ordering::Relaxed) == 0 && (is_own || charges::paid_before(Kind::Instances)) {
+                instance.paid.store(1, Ordering::Relaxed);
+                charges::pay_for(Kind::Instances);
             }
             let mut index = instance.first.get();
             for _ in 0..self.interests.end() {
                 let Some(interest) = self.interests.get(index) else { break };
-                if !interest.has(Interest::PAID) {
+                if !interest.has(Interest::PAID) && (is_own || charges::paid_before(Kind::Watches)) {
                     interest.raise(Interest::PAID);
-                    charges::pay_for_watch();
+                    charges::pay_for(Kind::Watches);
                 }
                 index = interest.next.get();
             }

@@ -110,6 +110,8 @@ pub struct Plan {
     way: Way,
     pub is_injected: bool,
     pub is_limited: bool,
+    /// An answer that was counted when it was decided: the program may be aborted for it.
+    is_counted: bool,
     /// The delay before a wait was cut short by a signal handler.
     is_interrupted: bool,
     /// The signal waits for this thread: `mask` was its mask.
@@ -151,6 +153,7 @@ impl Plan {
             way: Way::Real,
             is_injected: false,
             is_limited: false,
+            is_counted: false,
             is_interrupted: false,
             is_pending: false,
             signal: 0,
@@ -237,7 +240,7 @@ fn before_planned(
         return address;
     }
     if armed & LIMITS != 0
-        && let Some(address) = limit(plan, frame)
+        && let Some(address) = limit(plan, frame, block)
     {
         return address;
     }
@@ -279,7 +282,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
 }
 
 /// Asks the limits. Some: the function to call instead of the real one.
-fn limit(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
+fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
     if plan.function.waits() {
         let asked = frame.int(2);
         set(frame, 2, limits::most_events(asked) as usize);
@@ -291,9 +294,18 @@ fn limit(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
             plan.epoch = charges::epoch();
             None
         }
-        Verdict::Refused(error) => {
+        Verdict::Refused(key) => {
             plan.is_limited = true;
-            Some(answer(plan, frame, -1, error))
+            let answer = answer(plan, frame, -1, key.errno());
+            count(plan, block);
+            limits::refuse(key, plan.function);
+            Some(answer)
+        }
+        Verdict::Objected(error) => {
+            ledger::not_changed(frame.int(0), frame.int(2), error);
+            let answer = answer(plan, frame, -1, error);
+            count(plan, block);
+            Some(answer)
         }
     }
 }
@@ -344,6 +356,7 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
     }
     if let Some(block) = block {
         match plan.way {
+            Way::Answer if plan.is_counted => {}
             Way::Answer => count(plan, block),
             Way::Real | Way::Instead => result = after_real(plan, frame, block, result, counted),
         }
@@ -425,7 +438,8 @@ fn call_of(plan: &Plan) -> Option<Call> {
 }
 
 /// Counts a call that was not made. The ledger and the instances hear nothing of it.
-fn count(plan: &Plan, block: &Block) {
+fn count(plan: &mut Plan, block: &Block) {
+    plan.is_counted = true;
     let Some(call) = call_of(plan) else { return };
     let counters = &block.counters;
     if plan.error != 0 {
