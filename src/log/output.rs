@@ -3,11 +3,11 @@
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crate::init::{Config, LogTo};
 use crate::report::{self, Quiet};
-use crate::{sys, thread};
+use crate::{process, sys, thread};
 
 /// The longest line: what a pipe takes in one piece.
 const LONGEST: usize = 4096;
@@ -21,14 +21,15 @@ const PLACES: usize = 64;
 struct Place {
     stack: UnsafeCell<[u8; STACK]>,
     line: UnsafeCell<[u8; LONGEST]>,
-    is_taken: AtomicBool,
+    /// The process whose thread has it; 0: none. One that a fork left taken is free: that thread is not here.
+    owner: AtomicI32,
 }
 
 // SAFETY: the memory is touched only by the thread that has taken the place.
 unsafe impl Sync for Place {}
 
 static PLACE: [Place; PLACES] = [const {
-    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), is_taken: AtomicBool::new(false) }
+    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), owner: AtomicI32::new(0) }
 }; PLACES];
 
 /// A reader did not read for as long as is waited: lines are dropped until it does. Relaxed: a guess is good enough.
@@ -54,9 +55,9 @@ impl Write for Bytes<'_> {
     }
 }
 
-/// Puts a line together and writes it. False: it is dropped.
-pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result) -> bool {
-    // Signals are blocked first: a handler that left for good would keep the place, and the file's descriptor.
+/// Puts a line together and writes it, and tells `count` whether it went out.
+pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, count: impl FnOnce(bool)) {
+    // Signals are blocked first: a handler that left for good would keep the place, the file's descriptor and the count.
     let quiet = Quiet::new();
     let written = take().is_some_and(|place| {
         let top = place.stack.get().cast::<u8>().wrapping_add(STACK);
@@ -64,26 +65,33 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result) ->
         report::on_stack(top, || {
             // SAFETY: the place is this thread's until it gives it back.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
-            if IS_TORN.swap(false, Ordering::Relaxed) {
+            let mends = IS_TORN.swap(false, Ordering::Relaxed);
+            if mends {
                 let _ = line.write_char('\n');
             }
             written = render(&mut line).is_ok()
                 && line.bytes.get(..line.length).is_some_and(|bytes| send(config, bytes).is_ok());
+            if mends && !written {
+                IS_TORN.store(true, Ordering::Relaxed);
+            }
         });
         // Release: the next taker (Acquire) finds nothing of this in progress.
-        place.is_taken.store(false, Ordering::Release);
+        place.owner.store(0, Ordering::Release);
         written
     });
+    count(written);
     quiet.end();
-    written
 }
 
 /// A free place, looked for from one that this thread is likely to find free.
 fn take() -> Option<&'static Place> {
+    let own = process::pid();
     let first = thread::token() >> 12;
-    (0..PLACES)
-        .filter_map(|step| PLACE.get(first.wrapping_add(step) % PLACES))
-        .find(|place| !place.is_taken.swap(true, Ordering::Acquire))
+    let is_got = |place: &Place| {
+        let owner = place.owner.load(Ordering::Relaxed);
+        owner != own && place.owner.compare_exchange(owner, own, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    };
+    (0..PLACES).filter_map(|step| PLACE.get(first.wrapping_add(step) % PLACES)).find(|place| is_got(place))
 }
 
 fn send(config: &Config, bytes: &[u8]) -> sys::Result<()> {
