@@ -336,6 +336,14 @@ pub fn writable(fd: i32, milliseconds: i32) -> Result<bool> {
     Ok(ready == 1 && poll.revents & libc::POLLOUT != 0)
 }
 
+/// Writes what can be written without waiting, whatever mode the descriptor is in (pwritev2(2): of pipes since Linux 6.4,
+/// of sockets since 5.13). Err(EAGAIN): nothing can; Err(EOPNOTSUPP): not of this file.
+pub fn write_at_once(fd: i32, bytes: &[u8]) -> Result<usize> {
+    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: one piece, which the kernel only reads; position -1 is the file's own.
+    unsafe { syscall!(SYS_pwritev2, fd, &raw const piece, 1, -1isize, -1isize, libc::RWF_NOWAIT) }
+}
+
 /// The kernel's signal set (64 signals in a word).
 pub type SignalSet = u64;
 

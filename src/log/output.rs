@@ -40,6 +40,9 @@ static IS_TORN: AtomicBool = AtomicBool::new(false);
 /// How long a reader that does not read may hold up the program, once.
 const PATIENCE_MS: i32 = 2000;
 
+/// How often a pipe may be full again before the line is written.
+const TRIES: usize = 100;
+
 /// The bytes of a line as they come.
 pub struct Bytes<'a> {
     bytes: &'a mut [u8],
@@ -119,18 +122,40 @@ fn send_to_file(name: &CStr, bytes: &[u8]) -> sys::Result<()> {
 }
 
 fn send_to(fd: i32, bytes: &[u8]) -> sys::Result<()> {
-    let patience = if IS_STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE_MS };
-    if let Ok(false) = sys::writable(fd, patience) {
-        IS_STUCK.store(true, Ordering::Relaxed);
-        return Err(libc::ETIMEDOUT);
-    }
-    IS_STUCK.store(false, Ordering::Relaxed);
-    match sys::write(fd, bytes) {
-        Ok(written) if written == bytes.len() => Ok(()),
-        Ok(_) => {
-            IS_TORN.store(true, Ordering::Relaxed);
-            Err(libc::ENOSPC)
+    for _ in 0..TRIES {
+        let patience = if IS_STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE_MS };
+        if let Ok(false) = sys::writable(fd, patience) {
+            IS_STUCK.store(true, Ordering::Relaxed);
+            return Err(libc::ETIMEDOUT);
         }
-        Err(error) => Err(error),
+        IS_STUCK.store(false, Ordering::Relaxed);
+        match put(fd, bytes) {
+            Ok(written) if written == bytes.len() => return Ok(()),
+            Ok(_) => {
+                IS_TORN.store(true, Ordering::Relaxed);
+                return Err(libc::ENOSPC);
+            }
+            // Somebody else was faster.
+            Err(libc::EAGAIN) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Err(libc::EAGAIN)
+}
+
+/// Between poll and write another thread, or another process, may have filled the pipe: a plain write would wait for its
+/// reader, for ever, and with all signals blocked. (The log's own file is opened with O_NONBLOCK.)
+fn put(fd: i32, bytes: &[u8]) -> sys::Result<usize> {
+    if fd != 2 {
+        return sys::write(fd, bytes);
+    }
+    match sys::write_at_once(fd, bytes) {
+        Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => sys::write(fd, bytes),
+        Err(libc::EAGAIN) if is_file(fd) => sys::write(fd, bytes),
+        done => done,
+    }
+}
+
+fn is_file(fd: i32) -> bool {
+    sys::status(fd).is_ok_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
