@@ -139,14 +139,7 @@ fn line(text: &str) -> Option<Line> {
             return None;
         }
     }
-    Some(Line {
-        pid: pid.parse().ok()?,
-        call: call.to_owned(),
-        said: rest.to_owned(),
-        has_duration,
-        injected,
-        limited,
-    })
+    Some(Line { pid: pid.parse().ok()?, call: call.to_owned(), said: rest.to_owned(), has_duration, injected, limited })
 }
 
 /// Every line of a log, each whole.
