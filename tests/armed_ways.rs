@@ -100,7 +100,7 @@ fn same(binary: &Path, arguments: &[&str], armed: Armed) -> Vec<Value> {
 }
 
 /// Every program, with the arguments that tests/c_programs.rs gives it. (`crowd` and `long_life` with a log write hundreds of
-/// megabytes of it.)
+/// megabytes of it; `descriptor_threads` wants no loss of the ledger's gate, which is a matter of the machine's load.)
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("epoll_create", &[]),
     ("epoll_ctl", &[]),
@@ -175,7 +175,7 @@ fn built(name: &str) -> PathBuf {
     static BUILT: OnceLock<Vec<(&str, PathBuf)>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let mut names: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
-        names.extend(["exit_paths", "cancel_epoll_wait", "descriptor_threads"]);
+        names.extend(["exit_paths", "cancel_epoll_wait"]);
         names.dedup();
         names.into_iter().map(|name| (name, c_program(name))).collect()
     });
@@ -210,13 +210,11 @@ fn a_log_to_a_file_changes_nothing() {
 #[test]
 fn a_rule_whose_turn_never_comes_changes_nothing() {
     all_are_the_same(Armed::Rule);
-    same(&built("descriptor_threads"), &[], Armed::Rule);
 }
 
 #[test]
 fn limits_that_are_never_reached_change_nothing() {
     all_are_the_same(Armed::Limits);
-    same(&built("descriptor_threads"), &[], Armed::Limits);
 }
 
 #[test]
