@@ -727,3 +727,17 @@ fn an_image_that_follows_by_exec_goes_on_in_the_same_file() {
     undisturbed(&["calls=3"], &log);
     assert!(lines(&read(&log)).len() as u64 > sum);
 }
+
+#[test]
+fn a_relative_path_is_meant_where_the_program_began() {
+    let dir = scratch("relative 100% here");
+    let run = |report: &str| {
+        let mut command = bare(troubles(), &["calls=3", "chdir=/", "calls=3", "forks=1"]);
+        command.current_dir(&dir).env("LD_PRELOAD", shim()).env("EPOLLSHIM_LOG", "log").env("EPOLLSHIM_REPORT", report);
+        let output = command.env("EPOLLSHIM_REPORT_FORMAT", "json").output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{}", show(&output));
+    };
+    run("report.json");
+    a_line_a_call(&read(&dir.join("log")), &reports(&dir.join("report.json")));
+    assert!(!Path::new("/log").exists() && !Path::new("/report.json").exists());
+}
