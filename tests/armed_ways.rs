@@ -127,8 +127,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("seccomp", &[]),
     ("seccomp", &["first"]),
     ("close_storm", &[]),
-    ("random_ops", &["20260711", "20000"]),
-    ("random_ops", &["20260711", "20000", "strict"]),
+    ("random_ops", &["20260711", "8000"]),
+    ("random_ops", &["20260711", "8000", "strict"]),
     ("log_walk", &[]),
     ("log_walk", &["descriptors"]),
 ];

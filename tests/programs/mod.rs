@@ -100,6 +100,7 @@ impl Running {
     }
 
     /// Under the shim, with these options of it besides its report.
+    #[allow(dead_code)] // tests/error_paths.rs alone
     pub fn start_with(options: &[(&str, &str)], dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
         let mut command = Command::new(program);
         common::under_shim(&mut command, &dir.join("report-%p.json")).envs(options.iter().copied());
