@@ -336,12 +336,26 @@ pub fn writable(fd: i32, milliseconds: i32) -> Result<bool> {
     Ok(ready == 1 && poll.revents & libc::POLLOUT != 0)
 }
 
+/// Writes what can be written without waiting, whatever mode the descriptor is in (pwritev2(2): of pipes since Linux 6.4,
+/// of sockets since 5.13). Err(EAGAIN): nothing can; Err(EOPNOTSUPP): not of this file.
+pub fn write_at_once(fd: i32, bytes: &[u8]) -> Result<usize> {
+    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: one piece, which the kernel only reads; position -1 is the file's own.
+    unsafe { syscall!(SYS_pwritev2, fd, &raw const piece, 1, -1isize, -1isize, libc::RWF_NOWAIT) }
+}
+
 /// The kernel's signal set (64 signals in a word).
 pub type SignalSet = u64;
 
-/// Blocks every signal of this thread and returns what was blocked before.
+/// Blocks every signal of this thread and returns what was blocked before. But for SIGTRAP: a program that steps itself by
+/// the processor's trap flag would be killed for it (Linux v6.1 kernel/signal.c, force_sig_info_to_task).
 pub fn block_signals() -> SignalSet {
-    set_signal_mask(u64::MAX)
+    let trap: SignalSet = 1 << (libc::SIGTRAP - 1);
+    let mut old: SignalSet = 0;
+    let (all, size) = (!trap, size_of::<SignalSet>());
+    // SAFETY: both sets are of the size that is said.
+    let _ = unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, &raw mut old, size) };
+    old
 }
 
 pub fn set_signal_mask(set: SignalSet) -> SignalSet {

@@ -7,7 +7,7 @@
 //! May be called from hooks in any state of the process, and from signal handlers.
 
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use epollshim_format::faults::RULES;
 
@@ -65,8 +65,6 @@ pub struct Block {
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
     pub ordinals: [AtomicU64; RULES],
-    /// A line for the log is being written: by this thread, or by what it interrupted.
-    pub is_logging: AtomicBool,
     pub counters: Counters,
 }
 
@@ -184,7 +182,6 @@ fn reuse(tid: u32) -> Option<&'static Block> {
             block.counters.last_wait_end.store(0, Ordering::Relaxed);
             block.adding.store(0, Ordering::Relaxed);
             block.ahead.store(0, Ordering::Relaxed);
-            block.is_logging.store(false, Ordering::Relaxed);
             block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
             block.control.store(token(), Ordering::Relaxed);
             CURSOR.store(at, Ordering::Release);
