@@ -432,6 +432,7 @@ fn count(plan: &Plan, block: &Block) {
         counters.failed(call, plan.error);
     } else {
         counters.call(call).calls.bump();
+        counters.call(call).made_up.bump();
     }
     if plan.is_injected {
         counters.call(call).injected.bump();
