@@ -186,6 +186,17 @@ static void cancellation(void) {
         CHECK(end == PTHREAD_CANCELED);
         EQUAL(cleaned, 1);
     }
+    /* Nor does it have to wait for a long delay to end. */
+    ARM("epoll_wait:delay_enter=60s");
+    pthread_t thread;
+    void *end = NULL;
+    int64_t began = now_ns();
+    cleaned = 0;
+    pthread_create(&thread, NULL, waits_for_ever, NULL);
+    nap(30);
+    pthread_cancel(thread);
+    pthread_join(thread, &end);
+    CHECK(end == PTHREAD_CANCELED && cleaned == 1 && now_ns() - began < 30 * SECOND);
     /* Not one that does not let itself be cancelled. */
     ARM("epoll_wait:error=EINTR");
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
