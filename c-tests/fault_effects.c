@@ -150,6 +150,7 @@ static void batches(void) {
     GIVES(epoll_wait(epfd, got, 3, 0), 3);
     FAILS(epoll_wait(epfd, got, 0, 0), EINVAL);
     FAILS(syscall(SYS_epoll_wait, epfd, got, -1, 0), EINVAL);
+    FAILS(syscall(SYS_epoll_wait, epfd, got, 178956971, 0), EINVAL);
 }
 
 static void forged(void) {

@@ -61,6 +61,45 @@ hold! {
     two_threads_that_arm_leave_armed_what_they_were_told: "fault_threads" "racing_arms";
 }
 
+/// Programs that know nothing of faults, all of whose calls go the armed way: no rule fires, or one that changes nothing.
+#[test]
+fn programs_whose_calls_no_rule_changes_are_as_natively() {
+    let quiet = "all:error=EIO:when=999999999;all:signal=KILL:max=0;epoll_ctl,epoll_wait:error=EIO:epfd=1000000:scope=thread;\
+                 all:delay_enter=5s:prob=0;epoll_wait,epoll_pwait:batch=100000000;all:delay_exit=1ns:fd=1000000";
+    for (name, rules) in [
+        ("epoll_create", quiet),
+        ("epoll_ctl", quiet),
+        ("epoll_wait", quiet),
+        ("descriptors", quiet),
+        ("raw_syscall", quiet),
+        ("signal_handlers", quiet),
+        ("constructor_user", quiet),
+        ("vfork_child", quiet),
+        ("fork_children", quiet),
+        ("posix_spawn_child", quiet),
+        ("unwind_everywhere", quiet),
+        ("longjmp_out", quiet),
+        ("dup2_over_epoll", quiet),
+        ("exit_in_handler", quiet),
+        ("cancel_epoll_wait", quiet),
+        ("seccomp", quiet),
+        ("descriptors", "all:delay_enter=1us:delay_exit=1us"),
+        ("epoll_wait", "all:delay_enter=1us:delay_exit=1us"),
+        ("cancel_epoll_wait", "all:delay_enter=1us:delay_exit=1us"),
+        ("unwind_everywhere", "all:delay_exit=1us:when=1+50"),
+        // Its sandbox does not let anybody sleep.
+        ("seccomp", "all:delay_enter=1us:delay_exit=1us"),
+    ] {
+        let native = run(&mut Command::new(program(name)));
+        let armed = run(Command::new(program(name))
+            .env("LD_PRELOAD", common::shim())
+            .env("EPOLLSHIM_REPORT", "none")
+            .env("EPOLLSHIM_INJECT", rules));
+        assert_eq!(armed.status, native.status, "{name}, {rules}:\n{}{}", armed.stdout, armed.stderr);
+        assert!(armed.stdout == native.stdout, "{name}, {rules}:\n{}", armed.stdout);
+    }
+}
+
 #[test]
 fn impossible_faults_fire_where_they_are_allowed() {
     holds("fault_effects", "impossible", &[("EPOLLSHIM_INJECT_IMPOSSIBLE", "1")]);
