@@ -94,6 +94,8 @@ pub struct CallCounters {
     pub calls: Counter,
     /// A fault fired.
     pub injected: Counter,
+    /// Of those, that returned a value without being made: no failure, and nothing has come of it.
+    pub made_up: Counter,
     /// A limit refused it.
     pub limited: Counter,
     /// By error number; index 0 takes the numbers that have no name.
@@ -188,6 +190,7 @@ impl Counters {
         for call in &self.calls {
             call.calls.clear();
             call.injected.clear();
+            call.made_up.clear();
             call.limited.clear();
             call.errors.iter().for_each(Counter::clear);
         }

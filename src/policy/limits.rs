@@ -246,7 +246,7 @@ pub fn admit(frame: &Frame, function: Function) -> Verdict {
 /// The lowest `maxevents` that a limit asks for.
 pub fn most_events(asked: c_int) -> c_int {
     let most = limit(Key::Events).and_then(|most| c_int::try_from(most).ok()).unwrap_or(c_int::MAX);
-    if asked > most {
+    if asked > most && asked <= super::MAX_EVENTS {
         if let Some(tally) = tally(Key::Events) {
             tally.let_through.fetch_add(1, Ordering::Relaxed);
         }

@@ -46,6 +46,9 @@ const LOG: u8 = 4;
 const LIMITED: Functions =
     Functions(Functions::EPOLL.0 | 1 << Function::Close as u16 | 1 << Function::CloseRange as u16);
 
+/// A wait that asks for more is refused (EINVAL): EP_MAX_EVENTS of fs/eventpoll.c. It is not to be made valid.
+pub const MAX_EVENTS: c_int = (i32::MAX as usize / size_of::<libc::epoll_event>()) as c_int;
+
 #[inline(always)]
 pub fn is_armed_for(function: Function) -> bool {
     ARMED_FOR.load(Ordering::Relaxed) & 1 << function as u16 != 0
@@ -268,7 +271,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
             let no_time = if plan.function == Function::EpollPwait2 { &raw const plan.no_time as usize } else { 0 };
             set(frame, 3, no_time);
         }
-        if fault.batch != 0 && frame.int(2) > fault.batch as c_int {
+        if fault.batch != 0 && (fault.batch as c_int..=MAX_EVENTS).contains(&frame.int(2)) {
             set(frame, 2, fault.batch as usize);
         }
     } else if fault.delay_enter != 0 {
@@ -446,6 +449,7 @@ fn count(plan: &mut Plan, block: &Block) {
         counters.failed(call, plan.error);
     } else {
         counters.call(call).calls.bump();
+        counters.call(call).made_up.bump();
     }
     if plan.is_injected {
         counters.call(call).injected.bump();
