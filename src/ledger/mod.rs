@@ -543,7 +543,9 @@ pub fn left_closing(block: &'static Block) {
     charges::was_paid(&block.owed);
     done_closing(block);
     let token = thread::token();
-    if reconcile() && charges::tracks_user() && GATE.enter(token) {
+    // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
+    let reconciled = crate::report::undisturbed(reconcile) == Some(true);
+    if reconciled && charges::tracks_user() && GATE.enter(token) {
         CORE.pay();
         leave(token);
     }
