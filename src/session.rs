@@ -424,7 +424,7 @@ fn map_file(fd: i32) -> Result<*mut File, Trouble> {
     }
     // Every block is the file's before it is touched: a full disk is an error here, not a signal later. (New blocks
     // read as zero, which is a valid File but for its header.)
-    sys::allocate(fd, size_of::<File>()).map_err(Trouble::File)?;
+    sys::allocate(fd, 0, size_of::<File>()).map_err(Trouble::File)?;
     let start = sys::map_file(fd, size_of::<File>()).map_err(Trouble::File)?.cast::<File>();
     // SAFETY: the mapping is as long as a File, which is made of integers that may have any value.
     let file = unsafe { &*start };

@@ -226,10 +226,39 @@ pub fn make_directory(path: &CStr, mode: u32) -> Result<()> {
     unsafe { syscall!(SYS_mkdir, path.as_ptr(), mode) }.map(drop)
 }
 
-/// Makes a file at least so long, with all its blocks.
-pub fn allocate(fd: i32, bytes: usize) -> Result<()> {
+/// Has a file own all blocks of a part of it, and be so long at least.
+pub fn allocate(fd: i32, offset: usize, bytes: usize) -> Result<()> {
     // SAFETY: takes no pointer.
-    unsafe { syscall!(SYS_fallocate, fd, 0, 0, bytes) }.map(drop)
+    unsafe { syscall!(SYS_fallocate, fd, 0, offset, bytes) }.map(drop)
+}
+
+/// Whether the user may make files in a directory.
+pub fn may_write(directory: &CStr) -> Result<()> {
+    // SAFETY: the path is zero-terminated.
+    unsafe { syscall!(SYS_faccessat, libc::AT_FDCWD, directory.as_ptr(), libc::W_OK | libc::X_OK) }.map(drop)
+}
+
+/// A part of a file, shared with all who map it: in place of what is at `fixed`, which must be memory of the shim's own that
+/// nobody else refers to, or at an address of the kernel's choice.
+pub fn map_part(fd: i32, offset: usize, bytes: usize, fixed: Option<*mut u8>) -> Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let (address, flags) = match fixed {
+        Some(address) => (address, libc::MAP_SHARED | libc::MAP_FIXED),
+        None => (core::ptr::null_mut(), libc::MAP_SHARED),
+    };
+    // SAFETY: as said of `fixed`; else a new mapping disturbs no other memory.
+    unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) }.map(|address| address as *mut u8)
+}
+
+/// Fresh zeroed private memory in place of what is there.
+///
+/// # Safety
+/// `start` and `bytes` must be whole pages of the shim's own mappings.
+pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: by this function's contract.
+    unsafe { syscall!(SYS_mmap, start, bytes, protection, flags, -1isize, 0) }.map(drop)
 }
 
 /// A file's first bytes, shared with all who map it.

@@ -26,6 +26,7 @@ enum Armed {
     Rule,
     /// Limits that are never reached.
     Limits,
+    Recording,
     /// All of these, and the log in JSON.
     All,
 }
@@ -80,6 +81,9 @@ fn same(binary: &Path, arguments: &[&str], armed: Armed) -> Vec<Value> {
     }
     if matches!(armed, Armed::Limits | Armed::All) {
         command.env(WIDE.0, WIDE.1);
+    }
+    if matches!(armed, Armed::Recording | Armed::All) {
+        command.env("EPOLLSHIM_RECORD", directory.join("recordings"));
     }
     if armed == Armed::All {
         command.env("EPOLLSHIM_LOG_FORMAT", "json").env("EPOLLSHIM_LOG_FILTER", "all");
@@ -215,6 +219,11 @@ fn a_rule_whose_turn_never_comes_changes_nothing() {
 #[test]
 fn limits_that_are_never_reached_change_nothing() {
     all_are_the_same(Armed::Limits);
+}
+
+#[test]
+fn a_recording_changes_nothing() {
+    all_are_the_same(Armed::Recording);
 }
 
 #[test]

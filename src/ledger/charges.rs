@@ -364,6 +364,7 @@ pub fn begin(instances: u64, watches: u64) {
     IN_HAND.store(0, Ordering::Relaxed);
     CLOSER.store(core::ptr::null_mut(), Ordering::Relaxed);
     // Release: who sees that it is tracked adds to these sums.
+    super::follow();
     TRACKS.fetch_max(PROCESS, Ordering::Release);
 }
 

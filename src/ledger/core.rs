@@ -15,6 +15,7 @@ use core::sync::atomic::Ordering;
 use super::charges::{self, Kind};
 use super::descriptors::{Descriptors, RING, Slot};
 use super::kernel_memory;
+use crate::record;
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, Long, Origin};
 
@@ -240,6 +241,7 @@ impl Core {
             }
         }
         self.totals.unseen_instances.add(1);
+        self.tell_instance(index, fd);
         Some(index)
     }
 
@@ -255,7 +257,32 @@ impl Core {
             self.descriptions.release(description_index, description);
             return None;
         }
+        self.tell_instance(index, fd);
         Some(index)
+    }
+
+    /// Tells the recording of an instance.
+    fn tell_instance(&self, index: u32, fd: i32) {
+        if super::is_followed()
+            && record::has_tables()
+            && let Some(instance) = self.instances.get(index)
+        {
+            record::noted_instance(index, instance, fd);
+        }
+    }
+
+    /// Tells the recording of everything.
+    pub fn mirror(&self) {
+        for (index, instance) in self.live_instances() {
+            let fd = (0..=self.descriptors.highest()).find(|fd| self.descriptors.get(*fd).instance() == index);
+            record::noted_instance(index, instance, fd.unwrap_or(-1));
+            let mut at = instance.first.get();
+            for _ in 0..self.interests.end() {
+                let Some(interest) = self.interests.get(at) else { break };
+                record::noted_interest(at, interest, instance.watches.get());
+                at = interest.next.get();
+            }
+        }
     }
 
     fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
@@ -296,6 +323,9 @@ impl Core {
         self.reach();
         self.totals.instances.subtract(1);
         charges::ended(instance);
+        if super::is_followed() && record::has_tables() {
+            record::gone_instance(index);
+        }
         self.instances.release(index, instance);
     }
 
@@ -459,7 +489,7 @@ impl Core {
     pub fn reserve(&self, registration: &Registration) -> u64 {
         self.totals.serial.add(1);
         let serial = self.totals.serial.get() as u32 & !QUEUED;
-        if !charges::tracks()
+        if !super::is_followed()
             && let Some(interest) = self.reserve_plain(registration, serial)
         {
             return Ticket::Noted { interest, serial }.to_word();
@@ -564,6 +594,9 @@ impl Core {
         instance.watches.add(1);
         self.totals.watches.add(1);
         charges::added(instance_index, instance, interest, |of| self.instance_at(of));
+        if super::is_followed() && record::has_tables() {
+            record::noted_interest(index, interest, instance.watches.get());
+        }
         Some(index)
     }
 
@@ -661,7 +694,7 @@ impl Core {
     /// A DEL succeeded.
     #[inline(always)]
     pub fn deleted(&self, epfd: i32, fd: i32) {
-        if charges::tracks() || self.deleted_plain(epfd, fd).is_none() {
+        if super::is_followed() || self.deleted_plain(epfd, fd).is_none() {
             self.deleted_rare(epfd, fd);
         }
     }
@@ -770,6 +803,9 @@ impl Core {
         }
         instance.watches.subtract(1);
         charges::removed(interest.instance.get(), instance, interest);
+        if super::is_followed() && record::has_tables() {
+            record::gone_interest(index, interest.instance.get(), instance.watches.get());
+        }
         let sibling = interest.sibling.get();
         if description.interests.get() == index {
             description.interests.set(sibling);

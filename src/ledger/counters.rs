@@ -94,12 +94,12 @@ pub struct CallCounters {
     pub calls: Counter,
     /// A fault fired.
     pub injected: Counter,
-    /// Of those, that returned a value without being made: no failure, and nothing has come of it.
-    pub made_up: Counter,
     /// A limit refused it.
     pub limited: Counter,
     /// By error number; index 0 takes the numbers that have no name.
     pub errors: [Counter; errno::NAMED],
+    /// Of those on which a fault fired: returned a value without being made. No failure, and nothing has come of it.
+    pub made_up: Counter,
 }
 
 /// The kinds of events that are told apart, in the order of [`Counters::kinds`].

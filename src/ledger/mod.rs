@@ -22,7 +22,7 @@ use self::counters::WaitEnd;
 use self::descriptors::Slot;
 use self::gate::Gate;
 use crate::thread::Block;
-use crate::{clock, process, sys, thread};
+use crate::{clock, process, record, sys, thread};
 
 pub use reconcile::reconcile;
 
@@ -182,15 +182,43 @@ fn enter_or_seize(token: usize) -> bool {
     true
 }
 
+/// Whether changes are followed by others than the ledger itself: limits, a recording. Its short ways are not taken then.
+static IS_FOLLOWED: AtomicBool = AtomicBool::new(false);
+
+#[inline(always)]
+fn is_followed() -> bool {
+    IS_FOLLOWED.load(Ordering::Relaxed)
+}
+
+/// For good.
+pub fn follow() {
+    IS_FOLLOWED.store(true, Ordering::Relaxed);
+}
+
 /// Empties the queue and leaves the gate. A note that came between the two is looked for again.
 #[inline(always)]
 fn leave(token: usize) {
     if !GATE.is_quiet() {
         empty_queue();
     }
+    if is_followed() {
+        tell_totals();
+    }
     GATE.leave();
     if !GATE.is_quiet() {
         leave_again(token);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_totals() {
+    if record::wants_tables() {
+        record::begin_tables();
+        CORE.mirror();
+    }
+    if record::has_tables() {
+        record::changed_totals(&CORE.totals, CORE.memory());
     }
 }
 
@@ -554,6 +582,24 @@ pub fn left_closing(block: &'static Block) {
 /// Gives back what was charged ahead for a call, and not needed.
 pub fn give_back(ahead: charges::Ahead) {
     charges::give_back_ahead(ahead, CORE.instance_at(ahead.of));
+}
+
+/// A recording has begun: all that is known goes into it as soon as the gate is free. (Not now, if this is a handler that has
+/// interrupted its holder: then when that leaves.)
+pub fn mirror_soon() {
+    let token = thread::token();
+    if GATE.enter(token) {
+        leave(token);
+    }
+}
+
+/// A wait on an instance ended, for the recording.
+#[inline(always)]
+pub fn recorded_wait(epfd: i32, end: WaitEnd, owner: usize) {
+    let index = CORE.descriptors.get(epfd).instance();
+    if let Some(instance) = CORE.instance_at(index) {
+        record::instance_waited(index, end, instance.owner.load(Ordering::Relaxed) == owner);
+    }
 }
 
 /// Whether the ledger has an interest of this instance in what this descriptor refers to.

@@ -28,8 +28,9 @@ use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
 use crate::hooks::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
+use crate::ledger::counters::WaitEnd;
 use crate::thread::Block;
-use crate::{clock, ledger, log, real, sys, thread};
+use crate::{clock, ledger, log, real, record, sys, thread};
 
 /// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
@@ -41,6 +42,7 @@ static ARMED: AtomicU8 = AtomicU8::new(0);
 const FAULTS: u8 = 1;
 const LIMITS: u8 = 2;
 const LOG: u8 = 4;
+const RECORD: u8 = 8;
 
 /// What limits look at, and what gives back what they count.
 const LIMITED: Functions =
@@ -84,6 +86,10 @@ fn what_is_set() -> (u8, Functions) {
         armed |= LOG;
         functions = functions.with(wanted);
     }
+    if record::is_wanted() {
+        armed |= RECORD;
+        functions = functions.with(Functions::EPOLL);
+    }
     (armed, functions)
 }
 
@@ -113,6 +119,9 @@ pub struct Plan {
     way: Way,
     pub is_injected: bool,
     pub is_limited: bool,
+    is_logged: bool,
+    is_recorded: bool,
+    is_only_recorded: bool,
     /// An answer that was counted when it was decided: the program may be aborted for it.
     is_counted: bool,
     /// The delay before a wait was cut short by a signal handler.
@@ -156,6 +165,9 @@ impl Plan {
             way: Way::Real,
             is_injected: false,
             is_limited: false,
+            is_logged: false,
+            is_recorded: false,
+            is_only_recorded: false,
             is_counted: false,
             is_interrupted: false,
             is_pending: false,
@@ -176,6 +188,11 @@ impl Plan {
     /// Whether the function that the program called is what is called.
     pub fn is_real(&self) -> bool {
         self.way == Way::Real
+    }
+
+    /// Whether the call is recorded, and nothing else is done to it.
+    pub fn is_only_recorded(&self) -> bool {
+        self.is_only_recorded
     }
 
     /// Whether the kernel was asked.
@@ -217,7 +234,16 @@ pub fn before<'plan>(
     let armed = ARMED.load(Ordering::Relaxed);
     let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
     if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
-        return ((counted.before)(frame), None);
+        if armed & RECORD == 0 || !function.is_epoll() {
+            return ((counted.before)(frame), None);
+        }
+        let plan = plan.write(Plan::new(function, frame));
+        plan.is_recorded = true;
+        plan.is_only_recorded = true;
+        let address = (counted.before)(frame);
+        // A wait that is timed has read the clock.
+        plan.began = if function.waits() && frame.state != 0 { frame.state } else { clock::monotonic() };
+        return (address, Some(plan));
     }
     let plan = plan.write(Plan::new(function, frame));
     let address = before_planned(plan, frame, fault, block, counted.before);
@@ -234,7 +260,9 @@ fn before_planned(
     counted: Before,
 ) -> usize {
     let armed = ARMED.load(Ordering::Relaxed);
-    if armed & LOG != 0 {
+    plan.is_logged = armed & LOG != 0;
+    plan.is_recorded = armed & RECORD != 0 && plan.function.is_epoll();
+    if plan.is_logged || plan.is_recorded {
         plan.began = clock::monotonic();
     }
     if let Some(fault) = fault
@@ -374,11 +402,58 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
     if plan.delay_exit != 0 {
         effects::pause_fully(plan.delay_exit);
     }
-    if plan.began != 0 {
+    if plan.is_logged {
         log::call(plan, result, error);
+    }
+    if plan.is_recorded
+        && let Some(block) = block
+    {
+        tell_recording(plan, frame, block, result, error);
     }
     sys::set_errno(error);
     result
+}
+
+/// After a call that is recorded, and nothing else.
+#[inline(always)]
+pub fn after_recorded(plan: &Plan, frame: &mut Frame, result: isize, counted: After) -> isize {
+    let result = counted(frame, result);
+    if let Some(block) = thread::block() {
+        tell_recording(plan, frame, block, result, sys::errno());
+    }
+    result
+}
+
+#[inline(always)]
+fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, error: c_int) {
+    let waits = plan.function.waits();
+    // A wait that was timed has read the clock, and left it there.
+    let left = if waits && frame.state != 0 { block.counters.last_wait_end.load(Ordering::Relaxed) } else { 0 };
+    let ended = if left != 0 { left } else { clock::monotonic() };
+    let failed = result == -1;
+    if waits && plan.is_made() {
+        let end = match result {
+            0 => WaitEnd::Empty,
+            1.. => WaitEnd::Events { count: result as u64, full: result as c_int == frame.int(2) },
+            _ => WaitEnd::Failed { interrupted: error == libc::EINTR },
+        };
+        ledger::recorded_wait(frame.int(0), end, core::ptr::from_ref(block) as usize);
+    }
+    record::write(
+        block,
+        &record::Told {
+            function: plan.function,
+            words: plan.words,
+            began: plan.began,
+            ended,
+            result,
+            error: if failed { error } else { 0 },
+            is_made: plan.is_made(),
+            is_injected: plan.is_injected,
+            is_limited: plan.is_limited,
+            caller: frame.caller,
+        },
+    );
 }
 
 /// Changes what a wait has delivered, where that is wanted, and has the call counted.
