@@ -97,7 +97,8 @@ const LOG: &str = "EPOLLSHIM_LOG";
 const LOG_FORMAT: &str = "EPOLLSHIM_LOG_FORMAT";
 const LOG_FILTER: &str = "EPOLLSHIM_LOG_FILTER";
 const SESSION: &str = "EPOLLSHIM_SESSION";
-const HERE: [&str; 12] = [
+/// The options that there are. Each has a flag of `epollshim run` of the same name.
+pub const NAMES: [&str; 12] = [
     REPORT,
     REPORT_FORMAT,
     ONLY,
@@ -201,7 +202,7 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
         SESSION => options.session = Some(value),
         other if NOT_YET.contains(&other) => return Err(Fault::NotYet),
         other => {
-            if let Some(meant) = suggest::nearest(other, HERE.iter().chain(&NOT_YET).copied()) {
+            if let Some(meant) = suggest::nearest(other, NAMES.iter().chain(&NOT_YET).copied()) {
                 return Err(Fault::Unknown { meant });
             }
         }
