@@ -4,15 +4,25 @@
 //! The two bytes of `syscall` (0f 05) also occur inside other instructions. So the code before each occurrence is
 //! decoded, from three places: x86 code that is decoded from a wrong place falls into step within a few instructions.
 //! What two of the three say holds.
+//!
+//! Tables lie among the code of some libraries (libcrypto's curves), and hold the two bytes by chance. So an occurrence
+//! of which no number is known counts only if what is around it looks like code that compilers write.
 
 use iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register,
+    Code, CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
+    OpKind, Register,
 };
 
 /// How far before an instruction decoding starts.
 const STARTS: [usize; 3] = [512, 483, 445];
 /// The first byte of the instruction, and its second.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
+
+/// No kernel knows so many calls.
+const MOST_NUMBER: u32 = 1023;
+/// How much is looked at around an instruction, in bytes, to tell code from tables.
+const BEFORE: usize = 80;
+const BEHIND: usize = 40;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Site {
@@ -29,7 +39,12 @@ pub fn sites(address: u64, code: &[u8]) -> Vec<Site> {
     let mut from = 0;
     while let Some(at) = next(code, from) {
         from = at + 1;
-        if let Some(number) = reader.number(code, at) {
+        let number = reader.number(code, at);
+        let is_call = number.is_some_and(|number| match number {
+            Some(number) => number <= MOST_NUMBER,
+            None => reader.looks_like_code(code, at),
+        });
+        if let Some(number) = number.filter(|_| is_call) {
             found.push(Site { address: address.wrapping_add(at as u64), number });
         }
     }
@@ -104,6 +119,29 @@ impl Reader {
         None
     }
 
+    /// Whether the instructions before an occurrence, and those behind it until the code goes elsewhere, are such as
+    /// compilers write.
+    fn looks_like_code(&self, code: &[u8], at: usize) -> bool {
+        let before = at.saturating_sub(BEFORE);
+        let end = code.len().min(at + SYSCALL.len() + BEHIND);
+        let piece = |from: usize, to: usize| {
+            Decoder::with_ip(64, code.get(from..to).unwrap_or_default(), from as u64, DecoderOptions::NONE)
+        };
+        // The first few may be out of step; the last may be cut.
+        let plain_before = piece(before, at).iter().skip(4).all(|instruction| is_plain(&instruction));
+        let plain_behind = piece(at + SYSCALL.len(), end)
+            .iter()
+            .take_while(|instruction| instruction.next_ip() + 15 <= end as u64)
+            .take_while(|instruction| {
+                !matches!(
+                    instruction.flow_control(),
+                    FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch
+                )
+            })
+            .all(|instruction| is_plain(&instruction));
+        plain_before && plain_behind
+    }
+
     /// What an instruction does to what is known.
     fn follow(&mut self, instruction: &Instruction, known: &mut Known, pushed: &mut Option<u32>) {
         let target = general(instruction.op0_register()).filter(|_| instruction.op0_kind() == OpKind::Register);
@@ -144,6 +182,56 @@ impl Reader {
             *place = Some(value);
         }
     }
+}
+
+/// What neither compilers nor those who write system calls by hand use beside one.
+const ODD: &[Mnemonic] = &[
+    Mnemonic::Clc,
+    Mnemonic::Cli,
+    Mnemonic::Cmc,
+    Mnemonic::Enter,
+    Mnemonic::Hlt,
+    Mnemonic::In,
+    Mnemonic::Insb,
+    Mnemonic::Insd,
+    Mnemonic::Int,
+    Mnemonic::Int1,
+    Mnemonic::Iretd,
+    Mnemonic::Iretq,
+    Mnemonic::Jecxz,
+    Mnemonic::Jrcxz,
+    Mnemonic::Lahf,
+    Mnemonic::Loop,
+    Mnemonic::Loope,
+    Mnemonic::Loopne,
+    Mnemonic::Out,
+    Mnemonic::Outsb,
+    Mnemonic::Outsd,
+    Mnemonic::Popfq,
+    Mnemonic::Pushfq,
+    Mnemonic::Rcl,
+    Mnemonic::Rcr,
+    Mnemonic::Retf,
+    Mnemonic::Sahf,
+    Mnemonic::Stc,
+    Mnemonic::Std,
+    Mnemonic::Sti,
+    Mnemonic::Wait,
+    Mnemonic::Xlatb,
+];
+
+/// Of random bytes, about one instruction in five is not.
+fn is_plain(instruction: &Instruction) -> bool {
+    let exchanges = instruction.mnemonic() == Mnemonic::Xchg
+        && instruction.op0_kind() == OpKind::Register
+        && instruction.op1_kind() == OpKind::Register;
+    let is_x87 =
+        |feature: &CpuidFeature| matches!(feature, CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387);
+    !(instruction.is_invalid()
+        || instruction.is_privileged()
+        || exchanges
+        || ODD.contains(&instruction.mnemonic())
+        || instruction.cpuid_features().iter().any(is_x87))
 }
 
 /// The number of a general register of whatever width.
@@ -209,6 +297,19 @@ mod tests {
     fn the_bytes_inside_another_instruction_are_no_system_call() {
         // mov eax, 0x050f; mov edx, [rip + 0x050f]
         assert!(sites(0, &[0xb8, 0x0f, 0x05, 0, 0, 0x8b, 0x15, 0x0f, 0x05, 0, 0]).is_empty());
+    }
+
+    #[test]
+    fn the_bytes_in_a_table_are_no_system_call() {
+        // ecp_nistz256_precomputed of OpenSSL 3.0, which lies among the code.
+        let table = [
+            0xcc, 0xfc, 0x63, 0xd5, 0xf5, 0x80, 0x76, 0x31, 0x28, 0xa9, 0x80, 0xf2, 0x55, 0x50, 0xca, 0x48, 0xcf, 0x78,
+            0xb5, 0x27, 0xb2, 0x81, 0x0b, 0xe0, 0x14, 0xa5, 0x94, 0x29, 0x18, 0xd9, 0xaa, 0x10, 0x53, 0xc9, 0xbd, 0xb7,
+            0x62, 0x7b, 0xe0, 0xd9, 0xdd, 0x86, 0xc0, 0x5b, 0xf2, 0x6f, 0x0f, 0x9f, 0x77, 0xee, 0x5e, 0x65, 0xff, 0xcc,
+            0xd1, 0x09, 0xf1, 0x7d, 0xef, 0x5b, 0x79, 0x5f, 0x47, 0x45, 0xcc, 0x02, 0xf7, 0x86, 0xfa, 0x28, 0xaa, 0x3f,
+            0x07, 0x1f, 0x02, 0x0f, 0x05, 0x09, 0xe6, 0x92, 0xc6, 0xa8, 0x8f, 0x7f, 0x68, 0x29, 0xe6, 0xe9, 0x2c, 0xea,
+        ];
+        assert!(sites(0, &table).is_empty());
     }
 
     #[test]

@@ -136,7 +136,7 @@ pub fn judge(facts: &Facts) -> Verdict {
 fn all_seen(facts: &Facts) -> &'static str {
     if facts.objects.iter().any(|object| !object.calls.epoll.is_empty()) {
         "all of its epoll calls go through libc"
-    } else if facts.objects.iter().any(|object| object.calls.syscall) {
+    } else if facts.objects.iter().any(|object| object.is_program && object.calls.syscall) {
         "it calls no epoll function of libc; what it does by syscall() is seen"
     } else if facts.process.is_some() {
         "nothing that it has loaded calls epoll"
