@@ -62,8 +62,8 @@ Examples:
 #[command(next_line_help = true)]
 #[command(override_usage = "epollshim run [FLAGS] [--] CMD [ARGUMENT]...")]
 pub struct Run {
-    /// Where the report goes when a process ends: stderr, none, or a file, to
-    /// which it is added (%p pid, %e program, %t time of load, %% percent sign)
+    /// Where the report goes when a process ends: stderr, none, or a file to
+    /// which it is added (%p: pid, %e: program, %t: time of load, %%: a %)
     #[arg(long, value_name = "WHERE", verbatim_doc_comment)]
     pub report: Option<OsString>,
     /// The report as text, or as json: a line a process
@@ -108,7 +108,7 @@ pub struct Run {
     /// The library to use
     #[arg(long, value_name = "PATH")]
     pub shim: Option<PathBuf>,
-    /// Do not warn where the shim will not act in CMD (epollshim check says why)
+    /// Do not warn where the shim will not act in CMD (check says why)
     #[arg(long, short)]
     pub quiet: bool,
     /// The program, and its arguments

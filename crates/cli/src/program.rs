@@ -41,17 +41,21 @@ pub fn find(name: impl AsRef<OsStr>) -> Option<PathBuf> {
         .find(|file| file.is_file() && sys::may_execute(file))
 }
 
-/// Follows scripts to a program.
-pub fn follow(path: &Path) -> Result<Target, Unreadable> {
+/// Follows scripts to a program. On failure, the file that is the matter.
+pub fn follow(path: &Path) -> Result<Target, (PathBuf, Unreadable)> {
     let mut path = path.to_path_buf();
     let mut scripts = Vec::new();
     while scripts.len() <= DEPTH {
-        let line = beginning(&path)?;
+        let line = match beginning(&path) {
+            Ok(line) => line,
+            Err(error) => return Err((path, error)),
+        };
         if let Some(header) = Header::of(&line) {
             return Ok(Target { path, header, scripts });
         }
         let Some((interpreter, argument)) = interpreter(&line) else {
-            return Err(Unreadable::Format("not a program: neither an ELF file nor a script that begins with #!"));
+            let why = "not a program: neither an ELF file nor a script that begins with #!";
+            return Err((path, Unreadable::Format(why)));
         };
         scripts.push(path);
         let by_env = Path::new(interpreter).file_name() == Some(OsStr::new("env"));
@@ -61,7 +65,7 @@ pub fn follow(path: &Path) -> Result<Target, Unreadable> {
             .and_then(find)
             .unwrap_or_else(|| PathBuf::from(interpreter));
     }
-    Err(Unreadable::Format("scripts whose interpreters are scripts, without end"))
+    Err((path, Unreadable::Format("scripts whose interpreters are scripts, without end")))
 }
 
 fn beginning(path: &Path) -> Result<Vec<u8>, Unreadable> {

@@ -68,7 +68,8 @@ fn unreadable(path: &Path, error: &Unreadable) -> Failure {
 }
 
 fn of_file(path: &Path) -> Result<Facts, Failure> {
-    let Target { path: file, header, scripts } = program::follow(path).map_err(|error| unreadable(path, &error))?;
+    let Target { path: file, header, scripts } =
+        program::follow(path).map_err(|(path, error)| unreadable(&path, &error))?;
     if !header.is_loadable() {
         return Err(unreadable(&file, &Unreadable::Format("not a program: an object file or a core file")));
     }
