@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 
 use crate::args::Run;
-use crate::check::verdict;
+use crate::check::verdict::{self, Seen};
 use crate::program::{self, Target};
 use crate::text::{reason, shown};
 use crate::{Failure, elf, privilege, say, sys};
@@ -53,9 +53,9 @@ fn warn(command: Option<&OsString>) {
     let elf = header.is_native().then(|| elf::read_file(&file).ok()).flatten();
     let privilege = privilege::of(&file);
     let mut reasons = verdict::outside(&header, elf.as_ref(), privilege.as_ref());
-    if let Some(elf) = &elf {
-        reasons.extend(verdict::go(elf));
-    }
+    // What is seen when this user starts it is seen now.
+    reasons.retain(|found| found.seen == Seen::Not);
+    reasons.extend(elf.as_ref().and_then(verdict::go));
     for found in reasons {
         let through = if file == path { String::new() } else { format!(" (by {})", shown(&file)) };
         say(&format!("warning: {}{through}: {}", shown(&path), found.text));
