@@ -1,1 +1,1 @@
-pub fn render(_set: &crate::Set, _out: &mut dyn std::io::Write) -> std::io::Result<()> { Ok(()) }
+pub fn render(_set: &crate::Set, out: &mut dyn std::io::Write) -> std::io::Result<()> { writeln!(out, "</html>") }

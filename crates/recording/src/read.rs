@@ -109,7 +109,8 @@ impl Reader<'_> {
         let mut taken: Vec<(usize, usize)> = Vec::new();
         for index in 0..SEGMENTS {
             let place = DIRECTORY + index * entry::SIZE;
-            let Some(kind) = self.file.get(place + entry::KIND) else {
+            let words = self.file.part(place, entry::SIZE);
+            let (Some(kind), Some(extra)) = (words.get(entry::KIND), words.get(entry::EXTRA)) else {
                 let length = self.file.0.len();
                 self.note(|| format!("the file ends at byte {length}, within the directory of its segments"));
                 return;
@@ -117,9 +118,7 @@ impl Reader<'_> {
             if kind == 0 {
                 return;
             }
-            let words = self.file.part(place, entry::SIZE);
             let (start, length) = (words.word(entry::START), words.word(entry::LENGTH));
-            let extra = words.word(entry::EXTRA);
             let Some((start, end)) = range(start, length) else {
                 self.note(|| format!("segment {index}: left out, it cannot begin at {start} with {length} bytes"));
                 continue;
