@@ -1,1 +1,0 @@
-pub fn render(_set: &crate::Set, out: &mut dyn std::io::Write) -> std::io::Result<()> { writeln!(out, "</html>") }
