@@ -7,9 +7,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use epollshim_format::call::Call;
 use epollshim_format::function::Function;
 
-use crate::model::{Process, Record};
+use crate::model::{Process, Record, Thread};
 
 const ADD: u16 = 1;
 const DELETE: u16 = 2;
@@ -30,9 +31,8 @@ pub struct Series {
 
 impl Series {
     pub fn of(process: &Process) -> Series {
-        // Where a ring has wrapped, what came before its first record is not known: all begin with the last such.
-        let wrapped = process.threads.iter().filter(|thread| thread.overwritten > 0);
-        let began = wrapped.filter_map(|thread| thread.records.first()).map(|record| record.began).max();
+        // Where a ring has lost changes, what came before its first record is not known: all begin with the last such.
+        let began = process.threads.iter().filter(|thread| loses_changes(thread)).filter_map(|thread| thread.records.first()).map(|record| record.began).max();
         let began = began.unwrap_or(process.header.began);
         let mut calls: Vec<&Record> =
             process.records().map(|(_, record)| record).filter(|record| record.end() >= began && !record.failed()).collect();
@@ -56,6 +56,18 @@ impl Series {
         series.points.push((end, last));
         series
     }
+}
+
+/// Whether a thread made changes that its ring no longer holds: its counters know of more.
+fn loses_changes(thread: &Thread) -> bool {
+    const CHANGES: [Call; 4] = [Call::Create, Call::Create1, Call::CtlAdd, Call::CtlDel];
+    let changes = |record: &&Record| match record.function {
+        Some(Function::EpollCtl) => matches!(record.operation, ADD | DELETE),
+        Some(function) => function.creates(),
+        None => false,
+    };
+    thread.overwritten > 0
+        && thread.counters.of(&CHANGES).calls > thread.records.iter().filter(changes).count() as u64
 }
 
 /// Descriptors of instances, and for each the descriptors that it watches.
@@ -139,5 +151,75 @@ impl State {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Live, Series};
+    use crate::model::{CallCounters, Counters, Process, Record, Thread};
+    use epollshim_format::call::Call;
+    use epollshim_format::function::Function;
+
+    fn call(began: u64, function: Function, operation: u16, first: i32, second: i32, result: i64) -> Record {
+        Record {
+            number: began,
+            began,
+            duration: 1,
+            function: Some(function),
+            flags: 0,
+            operation,
+            errno: 0,
+            result,
+            first,
+            second,
+            extra: 0,
+            caller: 0,
+        }
+    }
+
+    fn lines(process: &Process) -> (Vec<(u64, u64)>, bool) {
+        let series = Series::of(process);
+        let told = |(_, live): &(u64, Live)| (live.instances, live.watches);
+        (series.points.iter().map(told).collect(), series.vague)
+    }
+
+    #[test]
+    fn a_whole_ring_tells_every_change_from_nothing_on() {
+        let mut process = Process::default();
+        process.threads.push(Thread {
+            records: vec![
+                call(10, Function::EpollCreate1, 0, 0, 0, 3),
+                call(20, Function::EpollCtl, 1, 3, 5, 0),
+                call(30, Function::EpollCtl, 1, 3, 6, 0),
+                call(35, Function::EpollCtl, 1, 3, 6, -1),
+                call(40, Function::EpollCtl, 2, 3, 5, 0),
+            ],
+            ..Thread::default()
+        });
+        (process.totals.instances, process.totals.watches) = (1, 1);
+        assert_eq!(lines(&process), (vec![(0, 0), (1, 0), (1, 1), (1, 2), (1, 1), (1, 1)], false));
+        process.totals.watches = 0;
+        assert!(lines(&process).1, "the last watch vanished, nobody saw when");
+    }
+
+    #[test]
+    fn what_the_calls_left_take_as_given_was_there_before() {
+        let mut process = Process::default();
+        let mut counters = Counters::default();
+        counters.calls[Call::CtlAdd as usize] = CallCounters { calls: 9, ..CallCounters::default() };
+        process.threads.push(Thread {
+            counters,
+            overwritten: 9,
+            records: vec![
+                call(100, Function::EpollWait, 0, 3, 64, 1),
+                call(110, Function::EpollCtl, 3, 3, 7, 0),
+                call(120, Function::EpollCtl, 2, 3, 8, 0),
+                call(130, Function::EpollCtl, 1, 3, 9, 0),
+            ],
+            ..Thread::default()
+        });
+        (process.totals.instances, process.totals.watches) = (1, 2);
+        assert_eq!(lines(&process), (vec![(1, 2), (1, 1), (1, 2), (1, 2)], false));
     }
 }

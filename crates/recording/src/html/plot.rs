@@ -13,7 +13,7 @@ const WIDTH: f64 = 380.0;
 const HEIGHT: f64 = 190.0;
 const LEFT: f64 = 44.0;
 const RIGHT: f64 = 10.0;
-const TOP: f64 = 8.0;
+const TOP: f64 = 14.0;
 const BOTTOM: f64 = 24.0;
 /// Points that a line is drawn with, at most: more than there are pixels would show nothing.
 const COLUMNS: usize = 300;
@@ -341,14 +341,13 @@ impl Bars {
         let mut frame = Frame::new(self.title, most as f64, "");
         let (count, class, floor) = (self.bars.len() as f64, self.class, frame.y(0.0));
         for (index, (height, what)) in self.bars.iter().enumerate() {
-            let (left, right) = (x(index as f64 / count), x((index + 1) as f64 / count));
+            let width = (x(1.0 / count) - x(0.0) - 2.0).clamp(1.0, 60.0);
+            let left = x((index as f64 + 0.5) / count) - width / 2.0;
             // What is there is seen, however little.
             let tall = if *height == 0 { 0.0 } else { (floor - frame.y(*height as f64)).max(1.0) };
             let _ = writeln!(
                 frame.svg,
-                "<rect class=\"{class}\" x=\"{:.1}\" width=\"{:.1}\" y=\"{:.1}\" height=\"{tall:.1}\"><title>{what}</title></rect>",
-                left + 1.0,
-                (right - left - 2.0).clamp(1.0, 60.0),
+                "<rect class=\"{class}\" x=\"{left:.1}\" width=\"{width:.1}\" y=\"{:.1}\" height=\"{tall:.1}\"><title>{what}</title></rect>",
                 floor - tall
             );
         }
