@@ -30,7 +30,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn report(path: &Path, format: Format, file: Option<&Path>, options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+fn report(
+    path: &Path,
+    format: Format,
+    file: Option<&Path>,
+    options: &Options,
+) -> Result<(), Box<dyn std::error::Error>> {
     let set = load_with(path, options)?;
     match file {
         Some(file) => write_file(&set, format, file)?,

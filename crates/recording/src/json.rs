@@ -22,11 +22,8 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     }
     out.write_all(b"],\n\"merged\":")?;
     serde_json::to_writer(&mut *out, &merged(set))?;
-    let unread: Vec<Value> = set
-        .failures
-        .iter()
-        .map(|failure| json!({ "file": shown(&failure.path), "error": failure.what }))
-        .collect();
+    let unread: Vec<Value> =
+        set.failures.iter().map(|failure| json!({ "file": shown(&failure.path), "error": failure.what })).collect();
     write!(out, ",\n\"unread\":{}}}", Value::from(unread))?;
     out.write_all(b"\n")
 }

@@ -252,8 +252,7 @@ impl Histogram {
     pub fn summary(&self) -> Summary {
         let count = self.count();
         let at = |per_mille| histogram::quantile(self.buckets.iter().copied(), count, self.max, per_mille).unwrap_or(0);
-        let quantiles =
-            (count != 0).then(|| Quantiles { p50: at(500), p90: at(900), p99: at(990), max: self.max });
+        let quantiles = (count != 0).then(|| Quantiles { p50: at(500), p90: at(900), p99: at(990), max: self.max });
         Summary { count, sum: self.sum, quantiles }
     }
 }
@@ -443,9 +442,8 @@ impl Process {
 
     /// CLOCK_MONOTONIC of the last thing that it is known to have done.
     pub fn last_seen(&self) -> u64 {
-        let ends = self.threads.iter().flat_map(|thread| {
-            thread.records.iter().map(Record::end).chain([thread.last_wait_end])
-        });
+        let ends =
+            self.threads.iter().flat_map(|thread| thread.records.iter().map(Record::end).chain([thread.last_wait_end]));
         ends.chain(self.instances.iter().map(|instance| instance.began)).max().unwrap_or(0).max(self.header.began)
     }
 

@@ -112,7 +112,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
 
 /// A build id's digits as bytes; real ones have 8 to 32.
 fn bytes(digits: &[u8]) -> Option<Vec<u8>> {
-    if digits.is_empty() || digits.len() > 128 || digits.len() % 2 != 0 {
+    if digits.is_empty() || digits.len() > 128 || !digits.len().is_multiple_of(2) {
         return None;
     }
     digits.chunks(2).map(|pair| hexadecimal(pair).and_then(|byte| u8::try_from(byte).ok())).collect()

@@ -12,13 +12,15 @@ use serde_json::{Value, json};
 
 use crate::Set;
 use crate::json::error_name;
-use crate::modules::plain;
 use crate::model::{Process, Record};
+use crate::modules::plain;
 use crate::series::Series;
 
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     let zero = set.processes.iter().map(|process| process.header.began).min().unwrap_or(0);
-    out.write_all(b"{\"displayTimeUnit\":\"ns\",\"otherData\":{\"producer\":\"epollshim report\"},\"traceEvents\":[\n")?;
+    out.write_all(
+        b"{\"displayTimeUnit\":\"ns\",\"otherData\":{\"producer\":\"epollshim report\"},\"traceEvents\":[\n",
+    )?;
     let mut events = Events { out, first: true, zero };
     for process in &set.processes {
         events.process(process)?;

@@ -86,13 +86,13 @@ type Samples<'a> = &'a mut dyn FnMut(&[(&str, &str)], u64);
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = write!(self.text, "# TYPE {name} {kind}\n");
+        let _ = writeln!(self.text, "# TYPE {name} {kind}");
         for (suffix, unit) in [("_seconds", "seconds"), ("_bytes", "bytes")] {
             if name.ends_with(suffix) {
-                let _ = write!(self.text, "# UNIT {name} {unit}\n");
+                let _ = writeln!(self.text, "# UNIT {name} {unit}");
             }
         }
-        let _ = write!(self.text, "# HELP {name} {help}\n");
+        let _ = writeln!(self.text, "# HELP {name} {help}");
     }
 
     fn samples(&mut self, name: &str, suffix: &str, of: impl Fn(&Program, Samples)) {
@@ -195,9 +195,13 @@ impl Page {
             NANOSECONDS,
             |program| program.counters.blocked(),
         );
-        self.histogram("epollshim_work_seconds", "Time of a thread between two waits.", &TIMES, NANOSECONDS, |program| {
-            program.counters.work.clone()
-        });
+        self.histogram(
+            "epollshim_work_seconds",
+            "Time of a thread between two waits.",
+            &TIMES,
+            NANOSECONDS,
+            |program| program.counters.work.clone(),
+        );
         self.histogram("epollshim_batch_events", "Events of a wait that returned any.", &BATCHES, 1.0, |program| {
             program.counters.batch.clone()
         });

@@ -53,9 +53,13 @@ pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
     }
     if file.word(header::MACHINE) != MACHINE {
         let machine = file.word(header::MACHINE);
-        return damage(header::MACHINE, format!("written on a machine of ELF number {machine}, not {MACHINE} (x86-64)"));
+        return damage(
+            header::MACHINE,
+            format!("written on a machine of ELF number {machine}, not {MACHINE} (x86-64)"),
+        );
     }
-    let mut reader = Reader { file, process: Process { header: the_header(file), ..Process::default() }, totals: false };
+    let mut reader =
+        Reader { file, process: Process { header: the_header(file), ..Process::default() }, totals: false };
     reader.directory();
     reader.check();
     Ok(reader.process)
@@ -344,12 +348,14 @@ fn instances(segment: Bytes<'_>, first: u64) -> impl Iterator<Item = Instance> {
 }
 
 fn interests(segment: Bytes<'_>, first: u64) -> impl Iterator<Item = Interest> {
-    entries(segment, first, interest::SIZE).filter(|(_, words)| words.word(interest::INSTANCE) != 0).map(|(_, words)| {
-        let instance = words.word(interest::INSTANCE);
-        Interest {
-            instance: instance & u64::from(u32::MAX),
-            fd: (instance >> 32) as u32 as i32,
-            site: words.word(interest::SITE),
-        }
-    })
+    entries(segment, first, interest::SIZE).filter(|(_, words)| words.word(interest::INSTANCE) != 0).map(
+        |(_, words)| {
+            let instance = words.word(interest::INSTANCE);
+            Interest {
+                instance: instance & u64::from(u32::MAX),
+                fd: (instance >> 32) as u32 as i32,
+                site: words.word(interest::SITE),
+            }
+        },
+    )
 }

@@ -32,10 +32,19 @@ pub struct Series {
 impl Series {
     pub fn of(process: &Process) -> Series {
         // Where a ring has lost changes, what came before its first record is not known: all begin with the last such.
-        let began = process.threads.iter().filter(|thread| loses_changes(thread)).filter_map(|thread| thread.records.first()).map(|record| record.began).max();
+        let began = process
+            .threads
+            .iter()
+            .filter(|thread| loses_changes(thread))
+            .filter_map(|thread| thread.records.first())
+            .map(|record| record.began)
+            .max();
         let began = began.unwrap_or(process.header.began);
-        let mut calls: Vec<&Record> =
-            process.records().map(|(_, record)| record).filter(|record| record.end() >= began && !record.failed()).collect();
+        let mut calls: Vec<&Record> = process
+            .records()
+            .map(|(_, record)| record)
+            .filter(|record| record.end() >= began && !record.failed())
+            .collect();
         if calls.is_empty() && process.instances.is_empty() {
             return Series::default();
         }
@@ -52,7 +61,8 @@ impl Series {
         }
         let last = state.live();
         series.vague = last.watches != process.totals.watches || last.instances != process.totals.instances;
-        let end = process.header.began.saturating_add(process.duration).max(calls.last().map_or(0, |record| record.end()));
+        let end =
+            process.header.began.saturating_add(process.duration).max(calls.last().map_or(0, |record| record.end()));
         series.points.push((end, last));
         series
     }
@@ -66,8 +76,7 @@ fn loses_changes(thread: &Thread) -> bool {
         Some(function) => function.creates(),
         None => false,
     };
-    thread.overwritten > 0
-        && thread.counters.of(&CHANGES).calls > thread.records.iter().filter(changes).count() as u64
+    thread.overwritten > 0 && thread.counters.of(&CHANGES).calls > thread.records.iter().filter(changes).count() as u64
 }
 
 /// Descriptors of instances, and for each the descriptors that it watches.
@@ -140,9 +149,8 @@ impl State {
             }
             Some(Function::EpollCtl) if record.operation == ADD => self.add(record.first, record.second),
             Some(Function::EpollCtl) if record.operation == DELETE => {
-                if self.watched.get_mut(&record.first).is_some_and(|fds| fds.remove(&record.second)) {
-                    self.watches -= 1;
-                }
+                let fds = self.watched.get_mut(&record.first);
+                self.watches -= u64::from(fds.is_some_and(|fds| fds.remove(&record.second)));
             }
             Some(Function::Close) => {
                 self.remove_instance(record.first);

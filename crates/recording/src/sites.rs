@@ -216,9 +216,8 @@ impl Known {
         let mut frames = lines.find_frames(address).skip_all_loads().ok()?;
         // The innermost: where the call is written, also where that function was inlined.
         let frame = frames.next().ok()??;
-        let function = frame.function.as_ref().and_then(|function| {
-            function.demangle().ok().map(|name| plain(name.as_bytes()))
-        });
+        let function =
+            frame.function.as_ref().and_then(|function| function.demangle().ok().map(|name| plain(name.as_bytes())));
         let file = frame.location.as_ref().and_then(|place| place.file).map(|file| plain(file.as_bytes()));
         let line = frame.location.as_ref().and_then(|place| place.line).filter(|line| *line != 0);
         (file.is_some() || function.is_some()).then_some((function, file, line))
@@ -240,9 +239,8 @@ fn lines(file: &object::File<'_>) -> Option<addr2line::Context<Slice>> {
     let load = |id: gimli::SectionId| -> Result<Slice, gimli::Error> {
         let section = file.section_by_name(id.name());
         // What is compressed says how long it is otherwise: believed only within reason.
-        let sane = section.filter(|section| {
-            section.compressed_data().is_ok_and(|data| data.uncompressed_size <= LARGEST)
-        });
+        let sane =
+            section.filter(|section| section.compressed_data().is_ok_and(|data| data.uncompressed_size <= LARGEST));
         let data = sane.and_then(|section| section.uncompressed_data().ok()).unwrap_or_default();
         Ok(EndianArcSlice::new(Arc::from(&*data), endian))
     };

@@ -73,10 +73,7 @@ fn merged(set: &Set) -> String {
     let mut page = Page::default();
     page.line(format!("All {} processes together", set.processes.len()));
     page.gap();
-    page.line(format!(
-        "{:<26}{:>10}{:>14}{:>10}{:>8}{:>10}",
-        "Processes", "pid", "calls", "watches", "failed", "end"
-    ));
+    page.line(format!("{:<26}{:>10}{:>14}{:>10}{:>8}{:>10}", "Processes", "pid", "calls", "watches", "failed", "end"));
     for process in set.processes.iter().take(LISTED) {
         let counters = process.counters();
         page.line(format!(
@@ -246,11 +243,7 @@ fn one_instance(process: &Process, instance: &Instance, watched: Option<Watched>
 fn sums(facts: &Facts, page: &mut Page) {
     let (counters, totals) = (&facts.counters, &facts.totals);
     page.gap();
-    page.line(format!(
-        "Watches: {} alive, {} at the peak",
-        grouped(totals.watches),
-        grouped(totals.watches_peak)
-    ));
+    page.line(format!("Watches: {} alive, {} at the peak", grouped(totals.watches), grouped(totals.watches_peak)));
     page.line(format!(
         "  added {}, modified {}, deleted {}, vanished at a close {}",
         grouped(counters.successes(Call::CtlAdd)),
@@ -344,9 +337,12 @@ fn one_site(site: &SiteFacts, page: &mut Page) {
         told.push(site.what());
         told.push(format!("{} in all", time(site.time)));
     }
-    for (count, what) in
-        [(site.failed, "failed"), (site.events, "events"), (site.instances, "live instances"), (site.watches, "live watches")]
-    {
+    for (count, what) in [
+        (site.failed, "failed"),
+        (site.events, "events"),
+        (site.instances, "live instances"),
+        (site.watches, "live watches"),
+    ] {
         if count > 0 {
             told.push(format!("{} {what}", grouped(count)));
         }
@@ -360,7 +356,11 @@ fn records(facts: &Facts, page: &mut Page) {
         return;
     }
     page.gap();
-    page.line(format!("Records of single calls: {} left, {} overwritten", grouped(records.seen), grouped(records.overwritten)));
+    page.line(format!(
+        "Records of single calls: {} left, {} overwritten",
+        grouped(records.seen),
+        grouped(records.overwritten)
+    ));
     if records.unfinished > 0 {
         page.line(format!("  {} begun and not ended, or damaged", grouped(records.unfinished)));
     }

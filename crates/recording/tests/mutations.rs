@@ -102,8 +102,12 @@ fn damaged(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
+/// The peak is the whole program's: one test at a time.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 #[test]
 fn twelve_thousand_damaged_recordings_give_an_error_or_a_report() {
+    let _alone = ALONE.lock().unwrap();
     let valid = [
         common::small().bytes,
         common::server(4100, common::SECOND, false).bytes,
@@ -129,4 +133,16 @@ fn twelve_thousand_damaged_recordings_give_an_error_or_a_report() {
     }
     println!("12000 damaged recordings: {read} read, slowest {slowest:?}");
     assert!(read > 3000, "only {read} got beyond the header");
+}
+
+#[test]
+fn the_inputs_that_the_fuzzer_kept_still_hold() {
+    let _alone = ALONE.lock().unwrap();
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/recording");
+    let mut files = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        invariants::recording(&std::fs::read(entry.unwrap().path()).unwrap());
+        files += 1;
+    }
+    assert!(files > 0);
 }

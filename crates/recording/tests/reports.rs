@@ -80,8 +80,17 @@ fn each_process_has_the_keys_of_an_exit_report_and_the_merged_view_their_sums() 
     assert_eq!(processes.len(), 2);
     for process in processes {
         for key in [
-            "schema", "process", "calls", "instances", "watches", "waits", "kernel_memory", "limits", "faults",
-            "findings", "coverage",
+            "schema",
+            "process",
+            "calls",
+            "instances",
+            "watches",
+            "waits",
+            "kernel_memory",
+            "limits",
+            "faults",
+            "findings",
+            "coverage",
         ] {
             assert!(!process[key].is_null(), "{key}");
         }
@@ -92,8 +101,20 @@ fn each_process_has_the_keys_of_an_exit_report_and_the_merged_view_their_sums() 
             assert!(process["calls"]["epoll_wait"].get(key).is_some(), "{key}");
         }
         for key in [
-            "id", "epfds", "call", "size", "cloexec", "site", "watches", "peak_watches", "waits", "events", "empty",
-            "full", "interrupted", "kernel_bytes",
+            "id",
+            "epfds",
+            "call",
+            "size",
+            "cloexec",
+            "site",
+            "watches",
+            "peak_watches",
+            "waits",
+            "events",
+            "empty",
+            "full",
+            "interrupted",
+            "kernel_bytes",
         ] {
             assert!(process["instances"]["list"][0].get(key).is_some(), "{key}");
         }
@@ -101,8 +122,11 @@ fn each_process_has_the_keys_of_an_exit_report_and_the_merged_view_their_sums() 
         assert_eq!(process["calls"]["epoll_wait"]["errors"]["EINTR"], 1);
         assert_eq!(process["calls"]["epoll_wait"]["calls"], 1021);
         assert_eq!(process["calls"]["epoll_ctl"]["latency_ns"], Value::Null);
-        assert_eq!(process["watches"], serde_json::json!(
-            {"added":17,"modified":0,"deleted":4,"vanished":2,"live":3,"peak":7}));
+        assert_eq!(
+            process["watches"],
+            serde_json::json!(
+            {"added":17,"modified":0,"deleted":4,"vanished":2,"live":3,"peak":7})
+        );
         assert_eq!(process["instances"]["list"][0]["site"], "server+0x1010");
         assert_eq!(process["instances"]["list"][0]["waits"], 100);
         assert_eq!(process["instances"]["list"][0]["watched_fds"], serde_json::json!([4, 7, 8]));
@@ -207,9 +231,15 @@ fn segments_that_overlap_or_leave_the_file_are_left_out_and_noted() {
     let process = read(&made.bytes).unwrap();
     assert_eq!(process.threads.len(), 1);
     let notes = process.notes.kept.join("\n");
-    for wanted in
-        ["too short", "kind 99", "segment 4: left out, it overlaps", "segment 5: left out, it cannot", "segment 6: left out, it cannot", "segment 7 (a thread): the file holds 0", "segment 8: left out, it cannot"]
-    {
+    for wanted in [
+        "too short",
+        "kind 99",
+        "segment 4: left out, it overlaps",
+        "segment 5: left out, it cannot",
+        "segment 6: left out, it cannot",
+        "segment 7 (a thread): the file holds 0",
+        "segment 8: left out, it cannot",
+    ] {
         assert!(notes.contains(wanted), "{wanted} in\n{notes}");
     }
 }

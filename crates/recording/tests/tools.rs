@@ -26,6 +26,12 @@ fn servers(at: &Path) -> Set {
     load(at).unwrap()
 }
 
+/// Says that a test was skipped; with NO_SKIP=1 that is a failure.
+fn skipped(why: &str) {
+    assert!(std::env::var_os("NO_SKIP").is_none(), "{why}");
+    eprintln!("SKIPPED: {why}");
+}
+
 fn there(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
@@ -61,7 +67,7 @@ result.id = "found"; result.textContent = JSON.stringify(found); document.body.a
 #[test]
 fn the_page_opens_in_a_browser_without_an_error_or_a_request_and_its_tables_sort() {
     let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| there(name)) else {
-        eprintln!("SKIPPED: no chromium here (apt-get install chromium): the HTML report was not opened");
+        skipped("no chromium here (apt-get install chromium): the HTML report was not opened");
         return;
     };
     let at = directory("browser");
@@ -107,11 +113,11 @@ fn the_metrics_are_read_by_prometheus_own_parser() {
         \tfor sample in family.samples: print(sample.name, sorted(sample.labels.items()), sample.value)\n";
     let run = Command::new("python3").arg("-c").arg(script).arg(&page).output();
     let Ok(run) = run else {
-        eprintln!("SKIPPED: no python3 here: the metrics were not parsed");
+        skipped("no python3 here: the metrics were not parsed");
         return;
     };
     if run.status.code() == Some(77) {
-        eprintln!("SKIPPED: python3 has no prometheus_client (pip install prometheus_client): the metrics were not parsed");
+        skipped("python3 has no prometheus_client (pip install prometheus_client): the metrics were not parsed");
         return;
     }
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
@@ -148,7 +154,10 @@ fn the_trace_keeps_the_rules_of_trace_events() {
                 slices += 1;
                 assert!(event["ts"].as_f64().unwrap() >= 0.0 && event["dur"].as_f64().unwrap() >= 0.0, "{event}");
                 assert!(event["args"].is_object() && event["cat"].is_string(), "{event}");
-                assert!(named.contains(&(event["pid"].clone(), event["tid"].clone())), "a track without a name: {event}");
+                assert!(
+                    named.contains(&(event["pid"].clone(), event["tid"].clone())),
+                    "a track without a name: {event}"
+                );
             }
             "C" => {
                 counters += 1;
@@ -195,7 +204,7 @@ fn site(recording: &[u8], at: &Path, options: &Options) -> String {
 #[test]
 fn a_site_is_a_function_and_a_line_by_the_recorded_build_id_also_when_the_program_is_gone() {
     if !there("cc") || !there("objcopy") {
-        eprintln!("SKIPPED: no cc and objcopy here: sites were not resolved");
+        skipped("no cc and objcopy here: sites were not resolved");
         return;
     }
     let at = directory("sites");

@@ -92,11 +92,7 @@ fn tiles(set: &Set, facts: &Facts, page: &mut String) {
     let tiles = [
         ("calls", grouped(all.calls), format!("{} failed", grouped(all.failures()))),
         ("events", grouped(facts.counters.batch.sum), format!("{} empty waits", grouped(facts.counters.empty))),
-        (
-            "instances alive",
-            grouped(facts.totals.instances),
-            format!("{} created", grouped(facts.created())),
-        ),
+        ("instances alive", grouped(facts.totals.instances), format!("{} created", grouped(facts.created()))),
         ("watches alive", grouped(facts.totals.watches), format!("peak {}", grouped(facts.totals.watches_peak))),
         ("kernel memory", bytes(facts.memory()), format!("peak {}", bytes(facts.totals.memory_peak))),
         ("processes", grouped(set.processes.len() as u64), format!("{} killed", grouped(killed as u64))),
@@ -150,9 +146,26 @@ fn plots(set: &Set, facts: &Facts, page: &mut String) {
     let counters = &facts.counters;
     page.push_str("<div class=\"plots\">\n");
     for plot in [
-        Line { title: "Live watches", note: format!("{left}{vague}"), unit: "", steps: true, points: &lives.watches, class: "a" }.render(),
-        Line { title: "Live instances", note: format!("{left}{vague}"), unit: "", steps: true, points: &lives.instances, class: "b" }.render(),
-        Line { title: "Call rate", note: left, unit: "/s", steps: false, points: &plot::rate(set), class: "c" }.render(),
+        Line {
+            title: "Live watches",
+            note: format!("{left}{vague}"),
+            unit: "",
+            steps: true,
+            points: &lives.watches,
+            class: "a",
+        }
+        .render(),
+        Line {
+            title: "Live instances",
+            note: format!("{left}{vague}"),
+            unit: "",
+            steps: true,
+            points: &lives.instances,
+            class: "b",
+        }
+        .render(),
+        Line { title: "Call rate", note: left, unit: "/s", steps: false, points: &plot::rate(set), class: "c" }
+            .render(),
         Bars::times("Blocked in a wait", &counters.blocked(), "a").render(),
         Bars::times("Work between two waits", &counters.work, "b").render(),
         Bars::sizes("Events in a batch", &counters.batch, "c").render(),
@@ -198,11 +211,8 @@ fn calls(facts: &Facts) -> Table {
         if counted.calls == 0 {
             continue;
         }
-        let errors: Vec<String> = counted
-            .errors
-            .iter()
-            .map(|(error, times)| format!("{} {}", error_name(*error), grouped(*times)))
-            .collect();
+        let errors: Vec<String> =
+            counted.errors.iter().map(|(error, times)| format!("{} {}", error_name(*error), grouped(*times))).collect();
         let blocked = of.first().and_then(|call| facts.counters.blocked_in(*call));
         let quantiles = blocked.and_then(|blocked| blocked.summary().quantiles);
         let quantile = |value: Option<u64>| value.map_or(Cell::none(), |value| Cell::number(value, time));
@@ -289,7 +299,9 @@ fn threads(set: &Set) -> Table {
         &["program", "pid", "thread", "calls", "failed", "events", "blocked", "work", "records", "overwritten"],
         "",
     );
-    let all = || set.processes.iter().flat_map(|process: &Process| process.threads.iter().map(move |thread| (process, thread)));
+    let all = || {
+        set.processes.iter().flat_map(|process: &Process| process.threads.iter().map(move |thread| (process, thread)))
+    };
     for (process, thread) in all().take(ROWS) {
         let counted = thread.counters.of(&Call::ALL);
         table.row(vec![
@@ -311,7 +323,8 @@ fn threads(set: &Set) -> Table {
 
 fn coverage(facts: &Facts) -> String {
     let totals = &facts.totals;
-    let mut told = String::from("<footer class=\"quiet\"><p>As the shim saw it; a recording is not compared with the kernel.");
+    let mut told =
+        String::from("<footer class=\"quiet\"><p>As the shim saw it; a recording is not compared with the kernel.");
     for (count, what) in [
         (totals.unseen_instances, "instances made or inherited out of sight"),
         (totals.unseen_watches, "watches changed out of sight"),
@@ -323,9 +336,9 @@ fn coverage(facts: &Facts) -> String {
         }
     }
     let records = &facts.records;
-    let _ = write!(
+    let _ = writeln!(
         told,
-        " Records of single calls: {} left, {} overwritten, {} unfinished.</p></footer>\n",
+        " Records of single calls: {} left, {} overwritten, {} unfinished.</p></footer>",
         grouped(records.seen),
         grouped(records.overwritten),
         grouped(records.unfinished)

@@ -144,7 +144,13 @@ impl Frame {
 
     /// A label below, at a share of the width.
     fn label(&mut self, share: f64, text: &str) {
-        let anchor = if share < 0.06 { "start" } else if share > 0.94 { "end" } else { "middle" };
+        let anchor = if share < 0.06 {
+            "start"
+        } else if share > 0.94 {
+            "end"
+        } else {
+            "middle"
+        };
         let _ = writeln!(
             self.svg,
             "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{text}</text>",
@@ -293,7 +299,8 @@ impl Bars {
         for power in (0..20).step_by(apart) {
             let share = ((10f64.powi(power)).log2() - low) / width;
             if (0.0..=1.0).contains(&share) {
-                bars.labels.push((share, time(10u64.saturating_pow(power as u32)).replace(".00", "").replace(".0", "")));
+                bars.labels
+                    .push((share, time(10u64.saturating_pow(power as u32)).replace(".00", "").replace(".0", "")));
             }
         }
         bars

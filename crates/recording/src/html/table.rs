@@ -66,7 +66,8 @@ impl Table {
             let _ = writeln!(page, "<p class=\"quiet\">{}</p>", self.note);
         }
         page.push_str("<div class=\"wide\"><table>\n<thead><tr>");
-        let numeric = |index: usize| self.rows.first().and_then(|row| row.get(index)).is_some_and(|cell| cell.number.is_some());
+        let numeric =
+            |index: usize| self.rows.first().and_then(|row| row.get(index)).is_some_and(|cell| cell.number.is_some());
         for (index, column) in self.columns.iter().enumerate() {
             let class = if numeric(index) { " class=\"n\"" } else { "" };
             let _ = write!(page, "<th scope=\"col\"{class}><button type=\"button\">{column}</button></th>");
@@ -86,7 +87,11 @@ impl Table {
         }
         page.push_str("</tbody></table></div>\n");
         if self.left_out > 0 {
-            let _ = writeln!(page, "<p class=\"quiet\">{} more are in --format json.</p>", crate::scale::grouped(self.left_out as u64));
+            let _ = writeln!(
+                page,
+                "<p class=\"quiet\">{} more are in --format json.</p>",
+                crate::scale::grouped(self.left_out as u64)
+            );
         }
         page.push_str("</section>\n");
         page

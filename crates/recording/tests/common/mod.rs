@@ -168,10 +168,7 @@ impl Recording {
             for (word, value) in [
                 (record::BEGAN, call.began),
                 (record::DURATION, call.duration),
-                (
-                    record::CALL,
-                    call.function as u64 | u64::from(call.operation) << 16 | u64::from(call.errno) << 32,
-                ),
+                (record::CALL, call.function as u64 | u64::from(call.operation) << 16 | u64::from(call.errno) << 32),
                 (record::RESULT, call.result as u64),
                 (record::ARGUMENTS, u64::from(call.first as u32) | u64::from(call.second as u32) << 32),
                 (record::EXTRA, call.extra),

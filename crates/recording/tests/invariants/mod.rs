@@ -15,7 +15,10 @@ pub fn recording(bytes: &[u8]) -> bool {
     };
     for thread in &process.threads {
         let seen = thread.records.len() as u64;
-        assert_eq!(u128::from(thread.begun), u128::from(seen) + u128::from(thread.overwritten) + u128::from(thread.unfinished));
+        assert_eq!(
+            u128::from(thread.begun),
+            u128::from(seen) + u128::from(thread.overwritten) + u128::from(thread.unfinished)
+        );
         assert!(thread.records.is_sorted_by_key(|record| record.began));
     }
     let mut set = Set::default();
