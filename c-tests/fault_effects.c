@@ -150,6 +150,7 @@ static void batches(void) {
     GIVES(epoll_wait(epfd, got, 3, 0), 3);
     FAILS(epoll_wait(epfd, got, 0, 0), EINVAL);
     FAILS(syscall(SYS_epoll_wait, epfd, got, -1, 0), EINVAL);
+    FAILS(syscall(SYS_epoll_wait, epfd, got, 178956971, 0), EINVAL);
 }
 
 static void forged(void) {
@@ -179,10 +180,11 @@ static void impossible(void) {
     ARM("epoll_wait:forge=EPOLLRDHUP|EPOLLPRI");
     GIVES(epoll_wait(epfd, got, 64, 0), 1);
     EQUAL(got[0].events, EPOLLIN | EPOLLRDHUP | EPOLLPRI);
-    ARM("epoll_ctl:retval=1;epoll_create1:retval=-5;dup:retval=-1;epoll_wait:retval=100");
+    ARM("epoll_ctl:retval=1;epoll_create1:retval=-5000;dup:retval=0x100000005;epoll_wait:retval=100");
     GIVES(epoll_ctl(epfd, EPOLL_CTL_DEL, ready, NULL), 1);
-    GIVES(epoll_create1(0), -5);
-    GIVES(dup(ready), -1);
+    GIVES(epoll_create1(0), -5000);
+    GIVES(dup(ready), 5);
+    GIVES(syscall(SYS_dup, ready), 0x100000005);
     GIVES(epoll_wait(epfd, got, 2, 0), 100);
     DISARM();
     LEDGER_KNOWS();
@@ -411,9 +413,23 @@ static void quiet_rules(void) {
     LEDGER_KNOWS();
 }
 
+/* As the kernel's own: a small negative number is an errno. */
+static void negative_values(void) {
+    build();
+    struct state before = state_of(epfd);
+    ARM("epoll_ctl:retval=-22;epoll_wait:retval=-4;dup:retval=-1;close:retval=-4095");
+    FAILS(epoll_ctl(epfd, EPOLL_CTL_DEL, ready, NULL), EINVAL);
+    FAILS(epoll_wait(epfd, got, 2, -1), EINTR);
+    FAILS(syscall(SYS_epoll_wait, epfd, got, 2, -1), EINTR);
+    FAILS(dup(ready), EPERM);
+    FAILS(close(ready), 4095);
+    SAME_STATE(before, epfd);
+}
+
 /* A known number of calls, for the report; the rules are the environment's. */
 static void counted(void) {
     struct epoll_event in = interest(EPOLLIN, 1);
+    memset(got, 0, sizeof got);
     epfd = epoll_create1(0);
     int fd = eventfd(1, 0), made_up = epoll_create1(0);
     EQUAL(made_up, 77);
@@ -437,6 +453,7 @@ static const struct mode modes[] = {
     {"forged", forged},           {"impossible", impossible}, {"shuffled", shuffled},
     {"delays", delays},           {"ordinals", ordinals},     {"after", after_a_time},
     {"arguments", arguments},     {"order", order_of_rules},  {"quiet", quiet_rules},
+    {"negative", negative_values},
     {"counted", counted},
 };
 

@@ -15,7 +15,7 @@ use once_cell::race::OnceRef;
 
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{clock, process, real, report, sys, thread};
+use crate::{clock, ledger, process, real, record, report, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -26,6 +26,10 @@ pub struct Config {
     pub log_filter: Filter,
     /// Whether faults are allowed that no kernel gives.
     pub impossible: bool,
+    /// The directory of recordings.
+    pub record: Option<&'static CStr>,
+    /// Calls that a thread's ring holds: a power of two.
+    pub ring: u32,
     /// Where the processes of a user count together, if the options say.
     session: Option<&'static CStr>,
     /// `$XDG_RUNTIME_DIR`; empty: not set.
@@ -171,8 +175,9 @@ fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
 /// Why an option that is well written cannot be had.
 enum Refusal {
     Rules(rules::Refusal),
-    Session(Trouble, report::Path),
+    Session(Trouble, &'static Config),
     Limits,
+    Record(i32, &'static CStr),
 }
 
 impl core::fmt::Display for Refusal {
@@ -180,9 +185,16 @@ impl core::fmt::Display for Refusal {
         match self {
             Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
             Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
-            Refusal::Session(trouble, directory) => {
+            Refusal::Session(trouble, config) => {
+                let directory = config.session_directory();
                 write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory.as_c().unwrap_or_default()))
             }
+            Refusal::Record(error, directory) => write!(
+                f,
+                "EPOLLSHIM_RECORD: cannot write in '{}': {}",
+                directory.to_bytes().escape_ascii(),
+                epollshim_format::errno::name(*error as u32).unwrap_or("?")
+            ),
         }
     }
 }
@@ -194,6 +206,9 @@ pub fn allows_impossible() -> bool {
 
 /// Arms what the options ask for.
 fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
+    if let Some(directory) = config.record {
+        record::prepare(directory).map_err(|error| Refusal::Record(error, directory))?;
+    }
     // Also for rules that the program arms later (epollshim_inject).
     if let Some(given) = options.seed {
         rules::seed(given);
@@ -204,7 +219,7 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     }
     match &options.limit {
         Some(limits) => set_limits(limits, config).map_err(|trouble| match trouble {
-            Some(trouble) => Refusal::Session(trouble, config.session_directory()),
+            Some(trouble) => Refusal::Session(trouble, config),
             None => Refusal::Limits,
         }),
         None => Ok(()),
@@ -225,6 +240,10 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
         let directory = config.session_directory();
         session::attach(directory.as_c().ok_or(Some(Trouble::Directory(libc::ENAMETOOLONG)))?).map_err(Some)?;
     }
+    // What came through exec counts, and what went round the shim does not.
+    if limits::count_something(limits) && process::prepare() {
+        report::undisturbed(ledger::reconcile);
+    }
     if limits::set(limits) { Ok(()) } else { Err(None) }
 }
 
@@ -234,14 +253,16 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
         return Some(config);
     }
     let (mut for_report, mut for_log) = (report::Path::new(), report::Path::new());
-    let report = if let Report::File(path) = options.report { from_root(path, &mut for_report) } else { b"" };
-    let log = if let Some(Log::File(path)) = options.log { from_root(path, &mut for_log) } else { b"" };
+    let mut for_record = report::Path::new();
+    let report = if let Report::File(path) = options.report { from_root(path, true, &mut for_report) } else { b"" };
+    let log = if let Some(Log::File(path)) = options.log { from_root(path, true, &mut for_log) } else { b"" };
+    let record = options.record.map_or(&b""[..], |path| from_root(path, false, &mut for_record));
     let session = options.session.unwrap_or_default();
     let runtime = variable(environment, b"XDG_RUNTIME_DIR").unwrap_or_default();
-    let texts = [report, log, session, runtime, names.called, names.short];
+    let texts = [report, log, record, session, runtime, names.called, names.short];
     let start = sys::map(size_of::<Config>() + texts.iter().map(|text| text.len() + 1).sum::<usize>()).ok()?;
     let mut at = start.wrapping_add(size_of::<Config>());
-    let [report, log, session, runtime, called, short] = texts.map(|text| {
+    let [report, log, record, session, runtime, called, short] = texts.map(|text| {
         // SAFETY: the mapping has room for a Config and, behind it, every text and its final zero (the kernel's own zero).
         let kept = unsafe {
             at.copy_from_nonoverlapping(text.as_ptr(), text.len());
@@ -265,6 +286,8 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
         log_format: options.log_format,
         log_filter: options.log_filter,
         impossible: options.impossible,
+        record: options.record.map(|_| record),
+        ring: options.ring,
         session: options.session.map(|_| session),
         runtime,
         names: [called, short],
@@ -281,7 +304,7 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
 
 /// A file's pattern, below the working directory of now if it is relative: the program may go elsewhere, as daemons do.
 /// As it was given, where that directory is not to be had, or would make it too long.
-fn from_root<'a>(pattern: &'a [u8], space: &'a mut report::Path) -> &'a [u8] {
+fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut report::Path) -> &'a [u8] {
     if pattern.starts_with(b"/") {
         return pattern;
     }
@@ -289,7 +312,7 @@ fn from_root<'a>(pattern: &'a [u8], space: &'a mut report::Path) -> &'a [u8] {
     let Ok(directory) = sys::working_directory(&mut directory) else { return pattern };
     for &byte in directory {
         // A percent sign of the directory's stands for itself.
-        space.push(if byte == b'%' { b"%%" } else { core::slice::from_ref(&byte) });
+        space.push(if byte == b'%' && is_pattern { b"%%" } else { core::slice::from_ref(&byte) });
     }
     space.push(b"/");
     space.push(pattern);

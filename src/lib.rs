@@ -11,6 +11,7 @@
 //! capi.rs     the C interface
 //! policy/     what is done to calls besides: faults, limits
 //! log/        a line a call
+//! record/     a file that holds what is counted, and the last calls, whatever ends the process
 //! session.rs  what the processes of one user count together
 //! procfs.rs   what the kernel says about this process
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs: memory for reports
@@ -51,6 +52,7 @@ mod policy;
 mod process;
 mod procfs;
 mod real;
+mod record;
 mod report;
 mod session;
 mod sys;

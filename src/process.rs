@@ -10,6 +10,7 @@
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::policy::Tally;
+use crate::record;
 use crate::{clock, ledger, sys, thread};
 
 #[repr(C)]
@@ -24,6 +25,7 @@ struct Page {
     session_slot: AtomicU32,
     /// What rules and limits have counted.
     policy: Tally,
+    recording: record::State,
 }
 
 /// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the mapping is filled in before.
@@ -102,6 +104,12 @@ pub fn is_own() -> bool {
 
 pub fn session_slot() -> Option<&'static AtomicU32> {
     page().map(|page| &page.session_slot)
+}
+
+/// This process's recording.
+#[inline(always)]
+pub fn recording() -> Option<&'static record::State> {
+    page().map(|page| &page.recording)
 }
 
 /// What rules and limits have counted in this process.

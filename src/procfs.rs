@@ -107,6 +107,11 @@ pub fn is_epoll(fd: i32) -> bool {
     target_of(fd, &mut [0; 32]) == Some(EPOLL)
 }
 
+/// Whether a descriptor of this process is an epoll instance, or `/proc` will not say.
+pub fn may_be_epoll(fd: i32) -> bool {
+    target_of(fd, &mut [0; 32]).is_none_or(|target| target == EPOLL)
+}
+
 /// How `/proc` names an epoll instance (Linux v6.1 fs/eventpoll.c, `do_epoll_create`).
 const EPOLL: &[u8] = b"anon_inode:[eventpoll]";
 

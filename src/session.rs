@@ -11,14 +11,14 @@
 //! line before he changes the sum himself. So at any moment at most one share of a kind is behind its sum, and anybody
 //! can mend it. The share of a dead process is taken out of the sum in the same way.
 //!
-//! Who is dead: no process of that pid and start time (proc(5), field 22 of stat) in the same pid namespace. Processes in
-//! other namespaces are taken for alive.
+//! Who is dead: no process of that pid and start time (proc(5), field 22 of stat) in the same pid namespace, or one that
+//! nobody has waited for. Processes in other namespaces are taken for alive.
 
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use crate::report::Path;
+use crate::report::{self, Path};
 use crate::{process, procfs, sys};
 
 /// What is counted.
@@ -44,7 +44,7 @@ struct File {
 
 #[repr(C)]
 struct Slot {
-    /// Pid in the lower half, 0: free; [`READY`] once the rest is filled in.
+    /// Pid in the lower half, 0: free, and the shares are zero; [`READY`] once the rest is filled in, and until it is emptied.
     owner: AtomicU64,
     /// Field 22 of `/proc/PID/stat`: clock ticks after the boot.
     start: AtomicU64,
@@ -122,8 +122,7 @@ fn complete(file: &File, kind: Kind, sum: u64) {
 
 /// Changes a sum on behalf of a slot. Err: that would exceed `limit`. Ok: the new sum.
 fn apply(file: &File, kind: Kind, slot: u32, change: Change, limit: Option<u64>) -> Result<u64, ()> {
-    let [instances, watches] = &file.sums;
-    let word = if kind == Kind::Instances { instances } else { watches };
+    let word = sum_of(file, kind);
     let Some(own) = file.slots.get(slot as usize) else { return Err(()) };
     let [own_instances, own_watches] = &own.shares;
     let share = if kind == Kind::Instances { own_instances } else { own_watches };
@@ -149,11 +148,11 @@ fn apply(file: &File, kind: Kind, slot: u32, change: Change, limit: Option<u64>)
     }
 }
 
-/// Counts one more, unless that would exceed `limit`. Ok: the sum of all the user's processes; 0 where no session is open.
+/// Counts one more, unless that would exceed `limit`; dead processes count until they are [`reclaim`]ed. Ok: the sum of
+/// all the user's processes; 0 where no session is open.
 pub fn claim(kind: Kind, limit: Option<u64>) -> Result<u64, ()> {
     let (Some(file), Some(slot)) = (file(), slot_of_this_process()) else { return Ok(0) };
     apply(file, kind, slot, Change::Claim, limit)
-        .or_else(|()| if reclaim_the_dead(file) { apply(file, kind, slot, Change::Claim, limit) } else { Err(()) })
 }
 
 /// Counts one less.
@@ -164,16 +163,26 @@ pub fn release(kind: Kind) {
     }
 }
 
-/// The sum of all the user's processes.
-pub fn sum(kind: Kind) -> u64 {
-    file().map_or(0, |file| {
-        let [instances, watches] = &file.sums;
-        (if kind == Kind::Instances { instances } else { watches }).load(Ordering::Relaxed) & COUNT
-    })
+fn sum_of(file: &File, kind: Kind) -> &AtomicU64 {
+    let [instances, watches] = &file.sums;
+    if kind == Kind::Instances { instances } else { watches }
 }
 
-/// When a process began, in clock ticks after the boot. None: there is none, or /proc cannot be read.
-fn start_of(pid: i32) -> Option<u64> {
+/// The sum of all the user's processes.
+pub fn sum(kind: Kind) -> u64 {
+    file().map_or(0, |file| sum_of(file, kind).load(Ordering::Relaxed) & COUNT)
+}
+
+/// What `/proc/PID/stat` says of a process.
+struct Life {
+    /// When it began, in clock ticks after the boot.
+    start: u64,
+    /// It has ended, and nobody has waited for it yet: it holds no descriptors any more.
+    has_ended: bool,
+}
+
+/// None: there is no such process, or /proc cannot be read.
+fn life_of(pid: i32) -> Option<Life> {
     let mut path = Path::new();
     let _ = write!(path, "/proc/{pid}/stat");
     let mut text = [0u8; 1024];
@@ -181,8 +190,14 @@ fn start_of(pid: i32) -> Option<u64> {
     let text = text.get(..length)?;
     // The name, in parentheses, may hold anything: count from its end. State is field 3.
     let end = text.iter().rposition(|byte| *byte == b')')?;
-    let field = text.get(end + 2..)?.split(|byte| *byte == b' ').nth(22 - 3)?;
-    core::str::from_utf8(field).ok()?.parse().ok()
+    let mut fields = text.get(end + 2..)?.split(|byte| *byte == b' ');
+    let state = fields.next()?;
+    let mut number = |skipped| core::str::from_utf8(fields.nth(skipped)?).ok()?.parse::<u64>().ok();
+    // num_threads, field 20: a first thread that ended before the others is a zombie as well.
+    let threads = number(20 - 4)?;
+    // starttime, field 22.
+    let start = number(22 - 21)?;
+    Some(Life { start, has_ended: threads <= 1 && matches!(state, b"Z" | b"X") })
 }
 
 /// The inode of this process's pid namespace; 0: not known.
@@ -194,28 +209,93 @@ fn namespace() -> u64 {
         .unwrap_or(0)
 }
 
-fn is_dead(slot: &Slot, owner: u64, here: u64) -> bool {
+fn is_dead(slot: &Slot, owner: u64, start: u64, here: u64) -> bool {
     let pid = owner as u32 as i32;
     if owner & READY == 0 {
-        // Being filled in, or left so by one who was killed meanwhile.
+        // Being filled in or emptied, or left so by one who was killed meanwhile.
         return pid != 0 && !sys::process_exists(pid);
     }
     slot.namespace.load(Ordering::Relaxed) == here
-        && (!sys::process_exists(pid) || start_of(pid).is_some_and(|start| start != slot.start.load(Ordering::Relaxed)))
+        && (!sys::process_exists(pid)
+            || life_of(pid).is_some_and(|life| life.has_ended || start != 0 && life.start != start))
 }
 
 /// Takes the shares of dead processes out of the sums. True: there was one.
+pub fn reclaim() -> bool {
+    // The caller's stack may be a signal handler's.
+    file().is_some_and(|file| report::undisturbed(|| reclaim_the_dead(file)) == Some(true))
+}
+
+#[cold]
+#[inline(never)]
 fn reclaim_the_dead(file: &File) -> bool {
     let here = namespace();
     let mut found = false;
     for (index, slot) in file.slots.iter().enumerate() {
         let owner = slot.owner.load(Ordering::Acquire);
-        if owner != 0 && is_dead(slot, owner, here) {
-            empty(file, index as u32);
-            found |= slot.owner.compare_exchange(owner, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let start = slot.start.load(Ordering::Relaxed);
+        if owner != 0 && is_dead(slot, owner, start, here) {
+            // Of a successor of the same pid, were there one by now, `start` is not.
+            found |= vacate(file, index as u32, slot, owner, || slot.start.load(Ordering::Relaxed) == start);
         }
     }
     found
+}
+
+/// Frees a slot whose owner will not use it any more. One at a time: while it is emptied it is this process's, and should
+/// that be killed meanwhile, it is a dead one's again.
+fn vacate(file: &File, index: u32, slot: &Slot, owner: u64, is_still_his: impl Fn() -> bool) -> bool {
+    let me = sys::getpid() as u64;
+    if slot.owner.compare_exchange(owner, me, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        return false;
+    }
+    if !is_still_his() {
+        slot.owner.store(owner, Ordering::Release);
+        return false;
+    }
+    empty(file, index);
+    slot.owner.store(0, Ordering::Release);
+    true
+}
+
+/// Frees the slot of this process's image from before it called exec: what that held and did not close is found by
+/// reconciliation. What it was in for is kept ([`take_former`]).
+fn vacate_the_former(file: &File) {
+    let pid = sys::getpid();
+    let owner = pid as u64 | READY;
+    if !file.slots.iter().any(|slot| slot.owner.load(Ordering::Relaxed) == owner) {
+        return;
+    }
+    let (Some(life), here) = (life_of(pid), namespace()) else { return };
+    for (index, slot) in file.slots.iter().enumerate() {
+        let is_mine =
+            || slot.start.load(Ordering::Relaxed) == life.start && slot.namespace.load(Ordering::Relaxed) == here;
+        if slot.owner.load(Ordering::Acquire) != owner || !is_mine() {
+            continue;
+        }
+        for (kind, share) in [Kind::Instances, Kind::Watches].into_iter().zip(&slot.shares) {
+            complete(file, kind, sum_of(file, kind).load(Ordering::Acquire));
+            set_former(kind, share.load(Ordering::Acquire) & COUNT);
+        }
+        vacate(file, index as u32, slot, owner, is_mine);
+    }
+}
+
+/// What this process was in for, of each kind, and has not claimed anew: before an exec.
+static FORMER: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+fn former(kind: Kind) -> &'static AtomicU64 {
+    let [instances, watches] = &FORMER;
+    if kind == Kind::Instances { instances } else { watches }
+}
+
+pub fn set_former(kind: Kind, count: u64) {
+    former(kind).store(count, Ordering::Relaxed);
+}
+
+/// Takes one out of it. False: nothing is left.
+pub fn take_former(kind: Kind) -> bool {
+    former(kind).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 fn empty(file: &File, slot: u32) {
@@ -233,41 +313,37 @@ fn slot_of_this_process() -> Option<u32> {
 
 /// A slot for this process. Two threads that come here together take two; the second is given back.
 #[cold]
+#[inline(never)]
 fn take_slot() -> Option<u32> {
-    let file = file()?;
-    let pid = sys::getpid();
-    let start = start_of(pid).unwrap_or(0);
+    // The caller's stack may be a signal handler's.
+    report::undisturbed(|| {
+        let file = file()?;
+        find_slot(file).or_else(|| if reclaim_the_dead(file) { find_slot(file) } else { None })
+    })?
+}
+
+fn find_slot(file: &File) -> Option<u32> {
+    // Of the memory's owner: a child of vfork claims what its parent will give back.
+    let pid = process::pid();
+    let start = life_of(pid).map_or(0, |life| life.start);
     let here = namespace();
     let begin = pid as usize % SLOTS;
-    for attempt in 0..2 {
-        for step in 0..SLOTS {
-            let index = (begin + step) % SLOTS;
-            let Some(slot) = file.slots.get(index) else { continue };
-            let owner = slot.owner.load(Ordering::Acquire);
-            // An image of this process from before it called exec.
-            let was_own = owner == pid as u64 | READY
-                && slot.start.load(Ordering::Relaxed) == start
-                && slot.namespace.load(Ordering::Relaxed) == here;
-            if owner != 0 && !was_own
-                || slot.owner.compare_exchange(owner, pid as u64, Ordering::AcqRel, Ordering::Relaxed).is_err()
-            {
-                continue;
+    for step in 0..SLOTS {
+        let index = (begin + step) % SLOTS;
+        let Some(slot) = file.slots.get(index) else { continue };
+        if slot.owner.compare_exchange(0, pid as u64, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            continue;
+        }
+        slot.start.store(start, Ordering::Relaxed);
+        slot.namespace.store(here, Ordering::Relaxed);
+        slot.owner.store(pid as u64 | READY, Ordering::Release);
+        return match own_slot().compare_exchange(0, index as u32 + 1, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Some(index as u32),
+            Err(other) => {
+                slot.owner.store(0, Ordering::Release);
+                other.checked_sub(1)
             }
-            empty(file, index as u32);
-            slot.start.store(start, Ordering::Relaxed);
-            slot.namespace.store(here, Ordering::Relaxed);
-            slot.owner.store(pid as u64 | READY, Ordering::Release);
-            return match own_slot().compare_exchange(0, index as u32 + 1, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => Some(index as u32),
-                Err(other) => {
-                    slot.owner.store(0, Ordering::Release);
-                    other.checked_sub(1)
-                }
-            };
-        }
-        if attempt == 0 && !reclaim_the_dead(file) {
-            break;
-        }
+        };
     }
     None
 }
@@ -319,6 +395,12 @@ pub fn attach(directory: &CStr) -> Result<(), Trouble> {
     let mapped = map_in(at);
     sys::close(at);
     let start = mapped?;
+    static FIRST: AtomicBool = AtomicBool::new(true);
+    // Before anybody can claim: a slot that is this process's own cannot be taken for the former image's.
+    if FIRST.swap(false, Ordering::Relaxed) {
+        // SAFETY: the mapping that was just made.
+        vacate_the_former(unsafe { &*start });
+    }
     let _ = FILE.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Relaxed);
     Ok(())
 }
@@ -342,7 +424,7 @@ fn map_file(fd: i32) -> Result<*mut File, Trouble> {
     }
     // Every block is the file's before it is touched: a full disk is an error here, not a signal later. (New blocks
     // read as zero, which is a valid File but for its header.)
-    sys::allocate(fd, size_of::<File>()).map_err(Trouble::File)?;
+    sys::allocate(fd, 0, size_of::<File>()).map_err(Trouble::File)?;
     let start = sys::map_file(fd, size_of::<File>()).map_err(Trouble::File)?.cast::<File>();
     // SAFETY: the mapping is as long as a File, which is made of integers that may have any value.
     let file = unsafe { &*start };

@@ -226,10 +226,39 @@ pub fn make_directory(path: &CStr, mode: u32) -> Result<()> {
     unsafe { syscall!(SYS_mkdir, path.as_ptr(), mode) }.map(drop)
 }
 
-/// Makes a file at least so long, with all its blocks.
-pub fn allocate(fd: i32, bytes: usize) -> Result<()> {
+/// Has a file own all blocks of a part of it, and be so long at least.
+pub fn allocate(fd: i32, offset: usize, bytes: usize) -> Result<()> {
     // SAFETY: takes no pointer.
-    unsafe { syscall!(SYS_fallocate, fd, 0, 0, bytes) }.map(drop)
+    unsafe { syscall!(SYS_fallocate, fd, 0, offset, bytes) }.map(drop)
+}
+
+/// Whether the user may make files in a directory.
+pub fn may_write(directory: &CStr) -> Result<()> {
+    // SAFETY: the path is zero-terminated.
+    unsafe { syscall!(SYS_faccessat, libc::AT_FDCWD, directory.as_ptr(), libc::W_OK | libc::X_OK) }.map(drop)
+}
+
+/// A part of a file, shared with all who map it: in place of what is at `fixed`, which must be memory of the shim's own that
+/// nobody else refers to, or at an address of the kernel's choice.
+pub fn map_part(fd: i32, offset: usize, bytes: usize, fixed: Option<*mut u8>) -> Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let (address, flags) = match fixed {
+        Some(address) => (address, libc::MAP_SHARED | libc::MAP_FIXED),
+        None => (core::ptr::null_mut(), libc::MAP_SHARED),
+    };
+    // SAFETY: as said of `fixed`; else a new mapping disturbs no other memory.
+    unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) }.map(|address| address as *mut u8)
+}
+
+/// Fresh zeroed private memory in place of what is there.
+///
+/// # Safety
+/// `start` and `bytes` must be whole pages of the shim's own mappings.
+pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: by this function's contract.
+    unsafe { syscall!(SYS_mmap, start, bytes, protection, flags, -1isize, 0) }.map(drop)
 }
 
 /// A file's first bytes, shared with all who map it.
@@ -336,12 +365,26 @@ pub fn writable(fd: i32, milliseconds: i32) -> Result<bool> {
     Ok(ready == 1 && poll.revents & libc::POLLOUT != 0)
 }
 
+/// Writes what can be written without waiting, whatever mode the descriptor is in (pwritev2(2): of pipes since Linux 6.4,
+/// of sockets since 5.13). Err(EAGAIN): nothing can; Err(EOPNOTSUPP): not of this file.
+pub fn write_at_once(fd: i32, bytes: &[u8]) -> Result<usize> {
+    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: one piece, which the kernel only reads; position -1 is the file's own.
+    unsafe { syscall!(SYS_pwritev2, fd, &raw const piece, 1, -1isize, -1isize, libc::RWF_NOWAIT) }
+}
+
 /// The kernel's signal set (64 signals in a word).
 pub type SignalSet = u64;
 
-/// Blocks every signal of this thread and returns what was blocked before.
+/// Blocks every signal of this thread and returns what was blocked before. But for SIGTRAP: a program that steps itself by
+/// the processor's trap flag would be killed for it (Linux v6.1 kernel/signal.c, force_sig_info_to_task).
 pub fn block_signals() -> SignalSet {
-    set_signal_mask(u64::MAX)
+    let trap: SignalSet = 1 << (libc::SIGTRAP - 1);
+    let mut old: SignalSet = 0;
+    let (all, size) = (!trap, size_of::<SignalSet>());
+    // SAFETY: both sets are of the size that is said.
+    let _ = unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, &raw mut old, size) };
+    old
 }
 
 pub fn set_signal_mask(set: SignalSet) -> SignalSet {

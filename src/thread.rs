@@ -7,13 +7,13 @@
 //! May be called from hooks in any state of the process, and from signal handlers.
 
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use epollshim_format::faults::RULES;
 
 use crate::ledger::charges::Owed;
 use crate::ledger::counters::Counters;
-use crate::{init, ledger, process, sys};
+use crate::{init, ledger, process, record, sys};
 
 global_asm!(
     ".pushsection .tbss,\"awT\",@nobits",
@@ -48,7 +48,7 @@ fn set_slot(value: usize) {
 }
 
 /// A thread's counters. Never unmapped: reports walk the list without a lock.
-#[repr(C, align(64))]
+#[repr(C, align(4096))]
 pub struct Block {
     /// 0: fresh from the kernel, or wiped by a fork. 1: in use.
     state: AtomicU32,
@@ -65,10 +65,26 @@ pub struct Block {
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
     pub ordinals: [AtomicU64; RULES],
-    /// A line for the log is being written: by this thread, or by what it interrupted.
-    pub is_logging: AtomicBool,
-    pub counters: Counters,
+    /// Where the recording has this thread's calls; null: nowhere.
+    pub ring: AtomicPtr<u8>,
+    /// On pages of their own, which a recording has lie in its file.
+    pub counters: Pages<Counters>,
 }
+
+#[repr(C, align(4096))]
+pub struct Pages<T>(T);
+
+impl<T> core::ops::Deref for Pages<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Where the counters lie in a block.
+pub const COUNTERS: usize = core::mem::offset_of!(Block, counters);
 
 /// A `tid` that is never found dead.
 const KEPT: u32 = u32::MAX;
@@ -122,6 +138,12 @@ pub fn is_gone(token: usize) -> bool {
     known && !alive
 }
 
+/// Whether a block's owner is known to have ended.
+pub fn has_ended(block: &Block) -> bool {
+    let tid = block.tid.load(Ordering::Relaxed);
+    tid != KEPT && !sys::thread_exists(process::pid(), tid as i32)
+}
+
 #[cold]
 #[inline(never)]
 fn acquire() -> Option<&'static Block> {
@@ -143,7 +165,10 @@ fn take() -> Option<&'static Block> {
     let own = process::is_own();
     let tid = if own { sys::gettid() as u32 } else { KEPT };
     let address = slot();
-    if address != 0 {
+    if address != 0 && record::is_wanted() {
+        // Wiped by a fork, but for the counters, which lie in the parent's file.
+        record::detach(address as *mut u8);
+    } else if address != 0 {
         // Wiped by a fork: this thread's own memory, in a process that has no blocks listed yet.
         // SAFETY: as in `block`.
         let block = unsafe { &*(address as *const Block) };
@@ -151,7 +176,7 @@ fn take() -> Option<&'static Block> {
         return Some(block);
     }
     let block = reuse(tid).or_else(|| {
-        let block = map()?;
+        let block = map(tid)?;
         publish(block, tid);
         Some(block)
     })?;
@@ -178,13 +203,12 @@ fn reuse(tid: u32) -> Option<&'static Block> {
             block.counters.last_wait_end.store(0, Ordering::Relaxed);
             block.adding.store(0, Ordering::Relaxed);
             block.ahead.store(0, Ordering::Relaxed);
-            block.is_logging.store(false, Ordering::Relaxed);
             block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
             block.control.store(token(), Ordering::Relaxed);
             CURSOR.store(at, Ordering::Release);
             if !block.owed.is_empty() {
                 // Its last owner was cancelled in a close.
-                ledger::done_closing(block);
+                ledger::left_closing(block);
             }
             return Some(block);
         }
@@ -193,8 +217,12 @@ fn reuse(tid: u32) -> Option<&'static Block> {
     None
 }
 
-fn map() -> Option<&'static Block> {
-    let bytes = size_of::<Block>().next_multiple_of(4096);
+fn map(tid: u32) -> Option<&'static Block> {
+    if init::config().is_none() {
+        record::never();
+    }
+    let is_recorded = record::is_wanted();
+    let bytes = size_of::<Block>() + if is_recorded { record::ring_bytes() } else { 0 };
     let start = sys::map(bytes).ok()?;
     // SAFETY: a mapping made one line above.
     if unsafe { sys::wipe_on_fork(start, bytes) }.is_err() {
@@ -202,8 +230,16 @@ fn map() -> Option<&'static Block> {
         unsafe { sys::unmap(start, bytes) };
         return None;
     }
+    let ring = if is_recorded {
+        record::begin();
+        record::attach(start, tid).then(|| start.wrapping_add(size_of::<Block>()))
+    } else {
+        None
+    };
     // SAFETY: page-aligned, large enough, zeroed (a valid Block), and never unmapped from here on.
-    Some(unsafe { &*start.cast::<Block>() })
+    let block = unsafe { &*start.cast::<Block>() };
+    block.ring.store(ring.unwrap_or(core::ptr::null_mut()), Ordering::Relaxed);
+    Some(block)
 }
 
 fn publish(block: &'static Block, tid: u32) {

@@ -12,6 +12,9 @@ mod installed;
 #[path = "faults/differential.rs"]
 mod differential;
 
+#[path = "faults/effects.rs"]
+mod effects;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};

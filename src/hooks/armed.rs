@@ -181,7 +181,11 @@ extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     let Some(function) = Function::ALL.get(number as usize).copied() else { return 0 };
     let counted = counted(function, armed.frame.word(1));
     let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, counted);
-    let then = if plan.is_some() { after as After } else { counted.after };
+    let then = match plan {
+        None => counted.after,
+        Some(plan) if plan.is_only_recorded() => after_recorded,
+        Some(_) => after,
+    };
     call_after(&mut armed.plan, then);
     address
 }
@@ -207,6 +211,13 @@ extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     let plan = unsafe { plan_of(frame) };
     let counted = counted(plan.function, frame.word(1));
     policy::after(plan, frame, result, counted.after)
+}
+
+extern "C-unwind" fn after_recorded(frame: &mut Frame, result: isize) -> isize {
+    // SAFETY: `before` has written it.
+    let plan = unsafe { plan_of(frame) };
+    let counted = counted(plan.function, frame.word(1));
+    policy::after_recorded(plan, frame, result, counted.after)
 }
 
 /// The function of a system call's number.

@@ -12,7 +12,9 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::kernel_memory;
 use super::records::{Instance, Interest};
-use crate::session::{self, Kind};
+use crate::session;
+
+pub use crate::session::Kind;
 
 /// What one process has charged. Relaxed throughout: a read-modify-write of one word has one order for all threads, and
 /// nothing else is published by it.
@@ -54,17 +56,35 @@ pub struct Ahead {
     pub watch: bool,
     /// The user's count too, in the session.
     pub user: bool,
-    /// Of a watch: the record of its instance, whose own count was charged.
+    /// Of a watch: the record of its instance, whose own count was charged, and which use of that record it was (the
+    /// instance's id, as much of it as fits); 0: no instance's.
     pub of: u32,
+    pub life: u32,
 }
+
+/// The part of an instance's id that is kept with what is charged to it: 24 bits.
+const LIFE: u64 = (1 << 24) - 1;
+/// Below it, in [`Instance::charged`], the count.
+const LIFE_SHIFT: u32 = 40;
+const COUNT: u64 = (1 << LIFE_SHIFT) - 1;
 
 impl Ahead {
     pub fn to_word(self) -> u64 {
-        u64::from(self.of) << 8 | u64::from(self.instance) | u64::from(self.watch) << 1 | u64::from(self.user) << 2
+        u64::from(self.life) << LIFE_SHIFT
+            | u64::from(self.of) << 8
+            | u64::from(self.instance)
+            | u64::from(self.watch) << 1
+            | u64::from(self.user) << 2
     }
 
     pub fn from_word(word: u64) -> Ahead {
-        Ahead { instance: word & 1 != 0, watch: word & 2 != 0, user: word & 4 != 0, of: (word >> 8) as u32 }
+        Ahead {
+            instance: word & 1 != 0,
+            watch: word & 2 != 0,
+            user: word & 4 != 0,
+            of: (word >> 8) as u32,
+            life: (word >> LIFE_SHIFT) as u32,
+        }
     }
 }
 
@@ -105,13 +125,31 @@ pub fn give_back_bytes(amount: u64) {
     give_back(&BYTES, amount);
 }
 
-/// Charges a watch to its instance, unless that would exceed `limit`. Ok: the new sum.
-pub fn charge_to(instance: &Instance, limit: Option<u64>) -> Result<u64, ()> {
-    charge(&instance.charged, 1, limit)
+/// Begins an instance's own count: no charge to the record's former instance is one to this, and none of them is given
+/// back to it.
+pub fn begin_count(instance: &Instance, watches: u64) {
+    instance.charged.store((instance.id.get() & LIFE) << LIFE_SHIFT | watches & COUNT, Ordering::Relaxed);
 }
 
-pub fn give_back_to(instance: &Instance) {
-    give_back(&instance.charged, 1);
+/// Charges a watch to its instance, unless that would exceed `limit`. Ok: the new sum, and which life of the record it
+/// was charged to.
+pub fn charge_to(instance: &Instance, limit: Option<u64>) -> Result<(u64, u32), ()> {
+    let limit = limit.unwrap_or(COUNT).min(COUNT - 1);
+    instance
+        .charged
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now & COUNT < limit).then_some(now + 1))
+        .map(|before| ((before & COUNT) + 1, (before >> LIFE_SHIFT) as u32))
+        .map_err(drop)
+}
+
+pub fn give_back_to(instance: &Instance, life: u32) {
+    let _ = instance.charged.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
+        (now >> LIFE_SHIFT == u64::from(life) && now & COUNT != 0).then(|| now - 1)
+    });
+}
+
+fn life_of(instance: &Instance) -> u32 {
+    (instance.charged.load(Ordering::Relaxed) >> LIFE_SHIFT) as u32
 }
 
 /// Gives back what was charged ahead and is not needed. `of` is the instance that a watch was charged to.
@@ -127,7 +165,7 @@ pub fn give_back_ahead(ahead: Ahead, of: Option<&Instance>) {
         give_back(&WATCHES, 1);
         give_back(&BYTES, kernel_memory::INTEREST);
         if let Some(instance) = of {
-            give_back(&instance.charged, 1);
+            give_back_to(instance, ahead.life);
         }
         if ahead.user {
             session::release(Kind::Watches);
@@ -153,13 +191,18 @@ pub struct Owed {
     user_instances: AtomicU64,
     user_watches: AtomicU64,
     length: AtomicU64,
-    /// Records of instances, each with its id of the time in the upper half.
+    /// When it was noted (`epoch`): a child of fork has nothing of it charged.
+    epoch: AtomicU32,
+    /// Records of instances, each with its life of the time in the upper half.
     list: [AtomicU64; LIST],
 }
 
 impl Owed {
     /// Gives all of it back; `find` has the instance of a record.
     pub fn settle(&self, find: impl Fn(u32) -> Option<&'static Instance>) {
+        if self.epoch.load(Ordering::Relaxed) != epoch() {
+            return self.forget();
+        }
         let (instances, watches) = (self.instances.swap(0, Ordering::Relaxed), self.watches.swap(0, Ordering::Relaxed));
         give_back(&INSTANCES, instances);
         give_back(&WATCHES, watches);
@@ -173,11 +216,22 @@ impl Owed {
         let length = self.length.swap(0, Ordering::Relaxed) as usize;
         for entry in self.list.iter().take(length) {
             let word = entry.load(Ordering::Relaxed);
-            if let Some(instance) = find(word as u32)
-                && instance.id.get() as u32 == (word >> 32) as u32
-            {
-                give_back(&instance.charged, 1);
+            if let Some(instance) = find(word as u32) {
+                give_back_to(instance, (word >> 32) as u32);
             }
+        }
+    }
+
+    fn forget(&self) {
+        for count in [&self.instances, &self.watches, &self.user_instances, &self.user_watches, &self.length] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Before something is noted.
+    fn begin(&self) {
+        if self.epoch.swap(epoch(), Ordering::Relaxed) != epoch() {
+            self.forget();
         }
     }
 
@@ -189,10 +243,10 @@ impl Owed {
         let at = self.length.load(Ordering::Relaxed);
         match self.list.get(at as usize) {
             Some(entry) => {
-                entry.store(u64::from(index) | instance.id.get() << 32, Ordering::Relaxed);
+                entry.store(u64::from(index) | u64::from(life_of(instance)) << 32, Ordering::Relaxed);
                 self.length.store(at + 1, Ordering::Relaxed);
             }
-            None => give_back(&instance.charged, 1),
+            None => give_back_to(instance, life_of(instance)),
         }
     }
 }
@@ -208,6 +262,7 @@ pub fn with<T>(ahead: u64, find: impl Fn(u32) -> Option<&'static Instance>, appl
 
 /// Applies a close that the kernel has yet to make.
 pub fn on_behalf_of(closer: &'static Owed, apply: impl FnOnce()) {
+    closer.begin();
     CLOSER.store(core::ptr::from_ref(closer).cast_mut(), Ordering::Relaxed);
     apply();
     CLOSER.store(core::ptr::null_mut(), Ordering::Relaxed);
@@ -218,12 +273,12 @@ fn closer() -> Option<&'static Owed> {
     unsafe { CLOSER.load(Ordering::Relaxed).as_ref() }
 }
 
-/// Takes one thing out of what is in hand. Some(whether the user's count was charged).
-fn from_hand(wanted: impl Fn(Ahead) -> bool) -> Option<bool> {
+/// Takes what is in hand, if it is what is wanted.
+fn from_hand(wanted: impl Fn(Ahead) -> bool) -> Option<Ahead> {
     let ahead = Ahead::from_word(IN_HAND.load(Ordering::Relaxed));
     wanted(ahead).then(|| {
         IN_HAND.store(0, Ordering::Relaxed);
-        ahead.user
+        ahead
     })
 }
 
@@ -231,11 +286,14 @@ pub fn opened(instance: &Instance) {
     if !tracks() {
         return;
     }
-    instance.charged.store(0, Ordering::Relaxed);
-    let paid = from_hand(|ahead| ahead.instance).unwrap_or_else(|| {
-        let _ = (charge_instance(None), charge_bytes(kernel_memory::INSTANCE, None));
-        false
-    });
+    begin_count(instance, 0);
+    let paid = match from_hand(|ahead| ahead.instance) {
+        Some(ahead) => ahead.user,
+        None => {
+            let _ = (charge_instance(None), charge_bytes(kernel_memory::INSTANCE, None));
+            pay_if_own(instance, Kind::Instances)
+        }
+    };
     instance.paid.store(u8::from(paid), Ordering::Relaxed);
 }
 
@@ -253,14 +311,27 @@ pub fn ended(instance: &Instance) {
     }
 }
 
-pub fn added(index: u32, instance: &Instance, interest: &Interest) {
+/// `find` has the instance of a record.
+pub fn added(index: u32, instance: &Instance, interest: &Interest, find: impl Fn(u32) -> Option<&'static Instance>) {
     if !tracks() {
         return;
     }
-    let paid = from_hand(|ahead| ahead.watch && ahead.of == index).unwrap_or_else(|| {
-        let _ = (charge_watch(None), charge_bytes(kernel_memory::INTEREST, None), charge_to(instance, None));
-        false
-    });
+    let paid = match from_hand(|ahead| ahead.watch) {
+        Some(ahead) => {
+            // It may have been charged to another instance, if the number changed hands since, or to none.
+            if ahead.of != index || ahead.life != life_of(instance) {
+                if let Some(other) = find(ahead.of) {
+                    give_back_to(other, ahead.life);
+                }
+                let _ = charge_to(instance, None);
+            }
+            ahead.user
+        }
+        None => {
+            let _ = (charge_watch(None), charge_bytes(kernel_memory::INTEREST, None), charge_to(instance, None));
+            pay_if_own(instance, Kind::Watches)
+        }
+    };
     if paid {
         interest.raise(Interest::PAID);
     }
@@ -278,7 +349,10 @@ pub fn removed(index: u32, instance: &Instance, interest: &Interest) {
             owed.user_watches.fetch_add(u64::from(paid), Ordering::Relaxed);
             owed.note(index, instance);
         }
-        None => give_back_ahead(Ahead { watch: true, user: paid, ..Ahead::default() }, Some(instance)),
+        None => {
+            let life = life_of(instance);
+            give_back_ahead(Ahead { watch: true, user: paid, of: index, life, ..Ahead::default() }, Some(instance));
+        }
     }
 }
 
@@ -290,6 +364,7 @@ pub fn begin(instances: u64, watches: u64) {
     IN_HAND.store(0, Ordering::Relaxed);
     CLOSER.store(core::ptr::null_mut(), Ordering::Relaxed);
     // Release: who sees that it is tracked adds to these sums.
+    super::follow();
     TRACKS.fetch_max(PROCESS, Ordering::Release);
 }
 
@@ -298,12 +373,29 @@ pub fn track_user_too() {
     TRACKS.store(USER_TOO, Ordering::Release);
 }
 
-pub fn pay_for_instance() {
-    let _ = session::claim(Kind::Instances, None);
+/// Puts what was made unasked into the user's count, but not what this process was handed with an instance. True: done.
+fn pay_if_own(instance: &Instance, kind: Kind) -> bool {
+    let is_own = tracks_user() && instance.inherited.load(Ordering::Relaxed) == 0;
+    if is_own {
+        pay_for(kind);
+    }
+    is_own
 }
 
-pub fn pay_for_watch() {
-    let _ = session::claim(Kind::Watches, None);
+/// Puts one that lives into the user's count, whatever the limit.
+pub fn pay_for(kind: Kind) {
+    let _ = session::claim(kind, None);
+}
+
+/// Whether one more of what this process was in for, before an exec or in a close that was not made, is to be claimed anew.
+pub fn paid_before(kind: Kind) -> bool {
+    session::take_former(kind)
+}
+
+/// What was given back, or will be, in the user's count, and may be found to live on.
+pub fn was_paid(owed: &Owed) {
+    session::set_former(Kind::Instances, owed.user_instances.load(Ordering::Relaxed));
+    session::set_former(Kind::Watches, owed.user_watches.load(Ordering::Relaxed));
 }
 
 /// In the child of a fork.

@@ -12,9 +12,10 @@ mod tests;
 
 use core::sync::atomic::Ordering;
 
-use super::charges;
+use super::charges::{self, Kind};
 use super::descriptors::{Descriptors, RING, Slot};
 use super::kernel_memory;
+use crate::record;
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, Long, Origin};
 
@@ -240,6 +241,7 @@ impl Core {
             }
         }
         self.totals.unseen_instances.add(1);
+        self.tell_instance(index, fd);
         Some(index)
     }
 
@@ -255,7 +257,32 @@ impl Core {
             self.descriptions.release(description_index, description);
             return None;
         }
+        self.tell_instance(index, fd);
         Some(index)
+    }
+
+    /// Tells the recording of an instance.
+    fn tell_instance(&self, index: u32, fd: i32) {
+        if super::is_followed()
+            && record::has_tables()
+            && let Some(instance) = self.instances.get(index)
+        {
+            record::noted_instance(index, instance, fd);
+        }
+    }
+
+    /// Tells the recording of everything.
+    pub fn mirror(&self) {
+        for (index, instance) in self.live_instances() {
+            let fd = (0..=self.descriptors.highest()).find(|fd| self.descriptors.get(*fd).instance() == index);
+            record::noted_instance(index, instance, fd.unwrap_or(-1));
+            let mut at = instance.first.get();
+            for _ in 0..self.interests.end() {
+                let Some(interest) = self.interests.get(at) else { break };
+                record::noted_interest(at, interest, instance.watches.get());
+                at = interest.next.get();
+            }
+        }
     }
 
     fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
@@ -296,6 +323,9 @@ impl Core {
         self.reach();
         self.totals.instances.subtract(1);
         charges::ended(instance);
+        if super::is_followed() && record::has_tables() {
+            record::gone_instance(index);
+        }
         self.instances.release(index, instance);
     }
 
@@ -459,7 +489,7 @@ impl Core {
     pub fn reserve(&self, registration: &Registration) -> u64 {
         self.totals.serial.add(1);
         let serial = self.totals.serial.get() as u32 & !QUEUED;
-        if !charges::tracks()
+        if !super::is_followed()
             && let Some(interest) = self.reserve_plain(registration, serial)
         {
             return Ticket::Noted { interest, serial }.to_word();
@@ -563,7 +593,10 @@ impl Core {
         instance.first.set(index);
         instance.watches.add(1);
         self.totals.watches.add(1);
-        charges::added(instance_index, instance, interest);
+        charges::added(instance_index, instance, interest, |of| self.instance_at(of));
+        if super::is_followed() && record::has_tables() {
+            record::noted_interest(index, interest, instance.watches.get());
+        }
         Some(index)
     }
 
@@ -661,7 +694,7 @@ impl Core {
     /// A DEL succeeded.
     #[inline(always)]
     pub fn deleted(&self, epfd: i32, fd: i32) {
-        if charges::tracks() || self.deleted_plain(epfd, fd).is_none() {
+        if super::is_followed() || self.deleted_plain(epfd, fd).is_none() {
             self.deleted_rare(epfd, fd);
         }
     }
@@ -770,6 +803,9 @@ impl Core {
         }
         instance.watches.subtract(1);
         charges::removed(interest.instance.get(), instance, interest);
+        if super::is_followed() && record::has_tables() {
+            record::gone_interest(index, interest.instance.get(), instance.watches.get());
+        }
         let sibling = interest.sibling.get();
         if description.interests.get() == index {
             description.interests.set(sibling);
@@ -839,7 +875,7 @@ impl Core {
     pub fn track(&self) {
         for (_, instance) in self.live_instances() {
             instance.paid.store(0, Ordering::Relaxed);
-            instance.charged.store(instance.watches.get(), Ordering::Relaxed);
+            charges::begin_count(instance, instance.watches.get());
         }
         for index in 1..self.interests.end() {
             if let Some(interest) = self.interests.get(index) {
@@ -849,18 +885,20 @@ impl Core {
         charges::begin(self.totals.instances.get(), self.totals.watches.get());
     }
 
-    /// Puts what this process has made into the user's count.
+    /// Puts into the user's count what this process has made, and what it was in for before; not what it was handed.
     pub fn pay(&self) {
-        for (_, instance) in self.live_instances().filter(|(_, one)| one.inherited.load(Ordering::Relaxed) == 0) {
-            if instance.paid.swap(1, Ordering::Relaxed) == 0 {
-                charges::pay_for_instance();
+        for (_, instance) in self.live_instances() {
+            let is_own = instance.inherited.load(Ordering::Relaxed) == 0;
+            if instance.paid.load(Ordering::Relaxed) == 0 && (is_own || charges::paid_before(Kind::Instances)) {
+                instance.paid.store(1, Ordering::Relaxed);
+                charges::pay_for(Kind::Instances);
             }
             let mut index = instance.first.get();
             for _ in 0..self.interests.end() {
                 let Some(interest) = self.interests.get(index) else { break };
-                if !interest.has(Interest::PAID) {
+                if !interest.has(Interest::PAID) && (is_own || charges::paid_before(Kind::Watches)) {
                     interest.raise(Interest::PAID);
-                    charges::pay_for_watch();
+                    charges::pay_for(Kind::Watches);
                 }
                 index = interest.next.get();
             }

@@ -98,6 +98,8 @@ pub struct CallCounters {
     pub limited: Counter,
     /// By error number; index 0 takes the numbers that have no name.
     pub errors: [Counter; errno::NAMED],
+    /// Of those on which a fault fired: returned a value without being made. No failure, and nothing has come of it.
+    pub made_up: Counter,
 }
 
 /// The kinds of events that are told apart, in the order of [`Counters::kinds`].
@@ -188,6 +190,7 @@ impl Counters {
         for call in &self.calls {
             call.calls.clear();
             call.injected.clear();
+            call.made_up.clear();
             call.limited.clear();
             call.errors.iter().for_each(Counter::clear);
         }

@@ -94,6 +94,11 @@ impl<N: Copy + Send + 'static> Gate<N> {
         self.head.load(Ordering::Acquire) == self.tail.load(Ordering::Relaxed)
     }
 
+    /// How many notes were ever left.
+    pub fn notes_left(&self) -> usize {
+        self.tail.load(Ordering::Relaxed)
+    }
+
     /// Whether nobody holds it, and no note waits.
     #[inline(always)]
     pub fn is_idle(&self) -> bool {

@@ -14,14 +14,15 @@ mod pool;
 mod reconcile;
 pub mod records;
 
-use ::core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use ::core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use self::charges::Owed;
 use self::core::{Core, Creation, QUEUED, Registration, Ticket};
 use self::counters::WaitEnd;
+use self::descriptors::Slot;
 use self::gate::Gate;
 use crate::thread::Block;
-use crate::{process, sys, thread};
+use crate::{clock, process, record, sys, thread};
 
 pub use reconcile::reconcile;
 
@@ -70,12 +71,14 @@ enum Change {
         old: i32,
         new: i32,
     },
-    Healed {
-        fd: i32,
-    },
     Gone {
         epfd: i32,
         fd: i32,
+    },
+    /// The kernel does not have what this word stands for.
+    NotThere {
+        fd: i32,
+        slot: Slot,
     },
 }
 
@@ -101,8 +104,14 @@ fn apply(change: Change) {
         }
         Change::DoneClosing { closer } => closer.settle(|index| CORE.instance_at(index)),
         Change::Duplicated { old, new } => CORE.duplicated(old, new),
-        Change::Healed { fd } => CORE.heal(fd),
         Change::Gone { epfd, fd } => CORE.gone(epfd, fd),
+        Change::NotThere { fd, slot } => {
+            // Asked again: the number, and the records, may have come back to life since. Whoever closes a number that the
+            // ledger knows says so first, so that one which is known here, and not there, was closed out of sight.
+            if CORE.descriptors.get(fd) == slot && !is_there(fd, slot) {
+                CORE.heal(fd);
+            }
+        }
     }
 }
 
@@ -173,15 +182,43 @@ fn enter_or_seize(token: usize) -> bool {
     true
 }
 
+/// Whether changes are followed by others than the ledger itself: limits, a recording. Its short ways are not taken then.
+static IS_FOLLOWED: AtomicBool = AtomicBool::new(false);
+
+#[inline(always)]
+fn is_followed() -> bool {
+    IS_FOLLOWED.load(Ordering::Relaxed)
+}
+
+/// For good.
+pub fn follow() {
+    IS_FOLLOWED.store(true, Ordering::Relaxed);
+}
+
 /// Empties the queue and leaves the gate. A note that came between the two is looked for again.
 #[inline(always)]
 fn leave(token: usize) {
     if !GATE.is_quiet() {
         empty_queue();
     }
+    if is_followed() {
+        tell_totals();
+    }
     GATE.leave();
     if !GATE.is_quiet() {
         leave_again(token);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_totals() {
+    if record::wants_tables() {
+        record::begin_tables();
+        CORE.mirror();
+    }
+    if record::has_tables() {
+        record::changed_totals(&CORE.totals, CORE.memory());
     }
 }
 
@@ -329,11 +366,17 @@ pub fn not_changed(epfd: i32, fd: i32, error: i32) {
 
 /// One of two descriptors is not open, says the kernel: which, if the ledger believes in it?
 fn look_for_dead(epfd: i32, fd: i32) {
-    for number in [epfd, fd] {
-        if CORE.descriptors.get(number).is_known() && !sys::is_open(number) && process::is_own() {
-            change(Change::Healed { fd: number });
+    for fd in [epfd, fd] {
+        let slot = CORE.descriptors.get(fd);
+        if slot.is_known() && !sys::is_open(fd) && process::is_own() {
+            change(Change::NotThere { fd, slot });
         }
     }
+}
+
+/// Whether the kernel has a descriptor that may be what its word in the table says.
+fn is_there(fd: i32, slot: Slot) -> bool {
+    sys::is_open(fd) && (slot.instance() == 0 || crate::procfs::may_be_epoll(fd))
 }
 
 /// A wait ended. `owner` is the calling thread's block.
@@ -426,12 +469,24 @@ pub fn done_closing(block: &'static Block) {
     change(Change::DoneClosing { closer: &block.owed });
 }
 
-/// The instance of a descriptor, for a limit: taken into the ledger first, if it came out of sight. None: it is none, or
-/// not to be had now.
-pub fn instance_for_limit(epfd: i32) -> Option<(u32, &'static records::Instance)> {
+/// What a descriptor is to a limit.
+pub enum Sought {
+    NoEpoll,
+    /// Its record.
+    Known(u32, &'static records::Instance),
+    /// An epoll, whose record cannot be looked at now.
+    NotNow,
+}
+
+/// The instance of a descriptor, for a limit: taken into the ledger first, if it came out of sight.
+pub fn instance_for_limit(epfd: i32) -> Sought {
+    let known = || {
+        let slot = CORE.descriptors.get(epfd);
+        CORE.instance_at(slot.instance()).map(|instance| Sought::Known(slot.instance(), instance))
+    };
     for _ in 0..PATIENCE {
-        if let Some(instance) = CORE.instance_of(epfd) {
-            return Some((CORE.descriptors.get(epfd).instance(), instance));
+        if let Some(known) = known() {
+            return known;
         }
         if GATE.is_quiet() || GATE.holder() == thread::token() {
             break;
@@ -440,15 +495,111 @@ pub fn instance_for_limit(epfd: i32) -> Option<(u32, &'static records::Instance)
         sys::yield_now();
     }
     if !process::is_own() || !crate::procfs::is_epoll(epfd) {
-        return None;
+        return Sought::NoEpoll;
     }
     change(Change::Adopted { fd: epfd });
-    CORE.instance_of(epfd).map(|instance| (CORE.descriptors.get(epfd).instance(), instance))
+    known().unwrap_or(Sought::NotNow)
+}
+
+/// Tries to charge something until that succeeds, or fails at a moment when nothing that is to be given back waits in the
+/// gate's queue. (A close of this very thread may have left a note there.)
+pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
+    let token = thread::token();
+    for _ in 0..PATIENCE {
+        let notes = GATE.notes_left();
+        let was_quiet = GATE.is_quiet();
+        if let Ok(charged) = charge() {
+            return Ok(charged);
+        }
+        if was_quiet && GATE.notes_left() == notes || GATE.holder() == token {
+            break;
+        }
+        if GATE.enter(token) {
+            leave(token);
+        } else {
+            sys::yield_now();
+        }
+    }
+    Err(())
+}
+
+/// Before a refusal: whether the descriptors that the ledger knows are still open, as the kernel says. Those that are not
+/// were closed out of sight (fclose, a system call of the program's own), and what they were charged is given back. So is
+/// what a thread was closing that ended meanwhile. True: there was something.
+///
+/// Takes a system call a descriptor, hence no more than a small part of the program's time: what is left is found later.
+#[cold]
+#[inline(never)]
+pub fn look_for_the_gone() -> bool {
+    /// CLOCK_MONOTONIC when the next look may begin.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    const PART: u64 = 16;
+    const LONG: u64 = 1_000_000_000;
+    if !process::is_own() {
+        return false;
+    }
+    let began = clock::monotonic();
+    let next = NEXT.load(Ordering::Relaxed);
+    if began < next {
+        return false;
+    }
+    // Not for ever: who looks may be in another process than the copy of this word.
+    let taken = NEXT.compare_exchange(next, began.saturating_add(LONG), Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    if !taken {
+        return false;
+    }
+    let mut found = false;
+    for block in thread::all().filter(|block| !block.owed.is_empty() && thread::has_ended(block)) {
+        left_closing(block);
+        found = true;
+    }
+    for fd in 0..=CORE.descriptors.highest() {
+        let slot = CORE.descriptors.get(fd);
+        if slot.is_known() && !is_there(fd, slot) {
+            change(Change::NotThere { fd, slot });
+            found = true;
+        }
+    }
+    let end = clock::monotonic();
+    NEXT.store(end.saturating_add(PART * end.saturating_sub(began)), Ordering::Relaxed);
+    found
+}
+
+/// The thread of this block ended in a close (cancelled, it may be), before the kernel had made it or after: the kernel is
+/// asked.
+pub fn left_closing(block: &'static Block) {
+    charges::was_paid(&block.owed);
+    done_closing(block);
+    let token = thread::token();
+    // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
+    let reconciled = crate::report::undisturbed(reconcile) == Some(true);
+    if reconciled && charges::tracks_user() && GATE.enter(token) {
+        CORE.pay();
+        leave(token);
+    }
 }
 
 /// Gives back what was charged ahead for a call, and not needed.
 pub fn give_back(ahead: charges::Ahead) {
     charges::give_back_ahead(ahead, CORE.instance_at(ahead.of));
+}
+
+/// A recording has begun: all that is known goes into it as soon as the gate is free. (Not now, if this is a handler that has
+/// interrupted its holder: then when that leaves.)
+pub fn mirror_soon() {
+    let token = thread::token();
+    if GATE.enter(token) {
+        leave(token);
+    }
+}
+
+/// A wait on an instance ended, for the recording.
+#[inline(always)]
+pub fn recorded_wait(epfd: i32, end: WaitEnd, owner: usize) {
+    let index = CORE.descriptors.get(epfd).instance();
+    if let Some(instance) = CORE.instance_at(index) {
+        record::instance_waited(index, end, instance.owner.load(Ordering::Relaxed) == owner);
+    }
 }
 
 /// Whether the ledger has an interest of this instance in what this descriptor refers to.

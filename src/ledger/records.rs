@@ -114,6 +114,10 @@ impl Interest {
     pub fn has(&self, flag: u64) -> bool {
         self.site.load(Ordering::Relaxed) & flag != 0
     }
+    /// The return address of the ADD.
+    pub fn site(&self) -> u64 {
+        self.site.load(Ordering::Relaxed) & SITE
+    }
     #[inline(always)]
     pub fn set_site(&self, site: usize, flags: u64) {
         self.site.store(site as u64 & SITE | flags, Ordering::Relaxed);
@@ -177,6 +181,10 @@ pub struct Instance {
 }
 
 impl Instance {
+    pub fn origin(&self) -> Origin {
+        Origin::from_byte(self.origin.load(Ordering::Relaxed))
+    }
+
     /// Whether nobody saw it made.
     pub fn came_out_of_sight(&self) -> bool {
         self.origin.load(Ordering::Relaxed) == Origin::Unseen as u8

@@ -96,14 +96,16 @@ pub fn call(plan: &Plan, result: isize, error: c_int) {
         return;
     }
     let error = if failed { error } else { 0 };
-    let written = output::write(config, |out| {
+    let render = |out: &mut output::Bytes| {
         let line = Line { plan, pid: sys::getpid(), tid: sys::gettid(), result, error, duration };
         render(config, &line, out)
+    };
+    output::write(config, render, |written| {
+        if let Some(tally) = process::tally() {
+            let count = if written { &tally.log_written } else { &tally.log_dropped };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     });
-    if let Some(tally) = process::tally() {
-        let count = if written { &tally.log_written } else { &tally.log_dropped };
-        count.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 fn render(config: &Config, line: &Line, out: &mut impl Write) -> fmt::Result {

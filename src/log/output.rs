@@ -3,11 +3,11 @@
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crate::init::{Config, LogTo};
 use crate::report::{self, Quiet};
-use crate::{sys, thread};
+use crate::{process, sys, thread};
 
 /// The longest line: what a pipe takes in one piece.
 const LONGEST: usize = 4096;
@@ -21,14 +21,15 @@ const PLACES: usize = 64;
 struct Place {
     stack: UnsafeCell<[u8; STACK]>,
     line: UnsafeCell<[u8; LONGEST]>,
-    is_taken: AtomicBool,
+    /// The process whose thread has it; 0: none. One that a fork left taken is free: that thread is not here.
+    owner: AtomicI32,
 }
 
 // SAFETY: the memory is touched only by the thread that has taken the place.
 unsafe impl Sync for Place {}
 
 static PLACE: [Place; PLACES] = [const {
-    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), is_taken: AtomicBool::new(false) }
+    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), owner: AtomicI32::new(0) }
 }; PLACES];
 
 /// A reader did not read for as long as is waited: lines are dropped until it does. Relaxed: a guess is good enough.
@@ -38,6 +39,9 @@ static IS_TORN: AtomicBool = AtomicBool::new(false);
 
 /// How long a reader that does not read may hold up the program, once.
 const PATIENCE_MS: i32 = 2000;
+
+/// How often a pipe may be full again before the line is written.
+const TRIES: usize = 100;
 
 /// The bytes of a line as they come.
 pub struct Bytes<'a> {
@@ -54,9 +58,9 @@ impl Write for Bytes<'_> {
     }
 }
 
-/// Puts a line together and writes it. False: it is dropped.
-pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result) -> bool {
-    // Signals are blocked first: a handler that left for good would keep the place, and the file's descriptor.
+/// Puts a line together and writes it, and tells `count` whether it went out.
+pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, count: impl FnOnce(bool)) {
+    // Signals are blocked first: a handler that left for good would keep the place, the file's descriptor and the count.
     let quiet = Quiet::new();
     let written = take().is_some_and(|place| {
         let top = place.stack.get().cast::<u8>().wrapping_add(STACK);
@@ -64,26 +68,33 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result) ->
         report::on_stack(top, || {
             // SAFETY: the place is this thread's until it gives it back.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
-            if IS_TORN.swap(false, Ordering::Relaxed) {
+            let mends = IS_TORN.swap(false, Ordering::Relaxed);
+            if mends {
                 let _ = line.write_char('\n');
             }
             written = render(&mut line).is_ok()
                 && line.bytes.get(..line.length).is_some_and(|bytes| send(config, bytes).is_ok());
+            if mends && !written {
+                IS_TORN.store(true, Ordering::Relaxed);
+            }
         });
         // Release: the next taker (Acquire) finds nothing of this in progress.
-        place.is_taken.store(false, Ordering::Release);
+        place.owner.store(0, Ordering::Release);
         written
     });
+    count(written);
     quiet.end();
-    written
 }
 
 /// A free place, looked for from one that this thread is likely to find free.
 fn take() -> Option<&'static Place> {
+    let own = process::pid();
     let first = thread::token() >> 12;
-    (0..PLACES)
-        .filter_map(|step| PLACE.get(first.wrapping_add(step) % PLACES))
-        .find(|place| !place.is_taken.swap(true, Ordering::Acquire))
+    let is_got = |place: &Place| {
+        let owner = place.owner.load(Ordering::Relaxed);
+        owner != own && place.owner.compare_exchange(owner, own, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    };
+    (0..PLACES).filter_map(|step| PLACE.get(first.wrapping_add(step) % PLACES)).find(|place| is_got(place))
 }
 
 fn send(config: &Config, bytes: &[u8]) -> sys::Result<()> {
@@ -111,18 +122,40 @@ fn send_to_file(name: &CStr, bytes: &[u8]) -> sys::Result<()> {
 }
 
 fn send_to(fd: i32, bytes: &[u8]) -> sys::Result<()> {
-    let patience = if IS_STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE_MS };
-    if let Ok(false) = sys::writable(fd, patience) {
-        IS_STUCK.store(true, Ordering::Relaxed);
-        return Err(libc::ETIMEDOUT);
-    }
-    IS_STUCK.store(false, Ordering::Relaxed);
-    match sys::write(fd, bytes) {
-        Ok(written) if written == bytes.len() => Ok(()),
-        Ok(_) => {
-            IS_TORN.store(true, Ordering::Relaxed);
-            Err(libc::ENOSPC)
+    for _ in 0..TRIES {
+        let patience = if IS_STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE_MS };
+        if let Ok(false) = sys::writable(fd, patience) {
+            IS_STUCK.store(true, Ordering::Relaxed);
+            return Err(libc::ETIMEDOUT);
         }
-        Err(error) => Err(error),
+        IS_STUCK.store(false, Ordering::Relaxed);
+        match put(fd, bytes) {
+            Ok(written) if written == bytes.len() => return Ok(()),
+            Ok(_) => {
+                IS_TORN.store(true, Ordering::Relaxed);
+                return Err(libc::ENOSPC);
+            }
+            // Somebody else was faster.
+            Err(libc::EAGAIN) => {}
+            Err(error) => return Err(error),
+        }
     }
+    Err(libc::EAGAIN)
+}
+
+/// Between poll and write another thread, or another process, may have filled the pipe: a plain write would wait for its
+/// reader, for ever, and with all signals blocked. (The log's own file is opened with O_NONBLOCK.)
+fn put(fd: i32, bytes: &[u8]) -> sys::Result<usize> {
+    if fd != 2 {
+        return sys::write(fd, bytes);
+    }
+    match sys::write_at_once(fd, bytes) {
+        Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL) => sys::write(fd, bytes),
+        Err(libc::EAGAIN) if is_file(fd) => sys::write(fd, bytes),
+        done => done,
+    }
+}
+
+fn is_file(fd: i32) -> bool {
+    sys::status(fd).is_ok_and(|status| status.st_mode & libc::S_IFMT == libc::S_IFREG)
 }

@@ -36,15 +36,14 @@ pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
 fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
     match line.plan.function {
         Function::EpollCreate => write!(out, "{}", line.int(0)),
-        Function::EpollCreate1 => match line.int(0) {
-            libc::EPOLL_CLOEXEC => out.write_str("EPOLL_CLOEXEC"),
-            flags => write!(out, "{}", Number(flags)),
-        },
+        Function::EpollCreate1 => {
+            write!(out, "{}", Flags(line.int(0), "EPOLL", &[(libc::EPOLL_CLOEXEC, "EPOLL_CLOEXEC")]))
+        }
         Function::EpollCtl => {
             write!(out, "{}, ", line.int(0))?;
             match super::operation(line.int(1)) {
                 Some(name) => out.write_str(name)?,
-                None => write!(out, "{:#x} /* EPOLL_CTL_??? */", line.int(1))?,
+                None => write!(out, "{} /* EPOLL_CTL_??? */", Number(line.int(1)))?,
             }
             write!(out, ", {}, ", OfKind(line.int(2)))?;
             match line.asked() {
@@ -55,10 +54,10 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
         Function::EpollWait | Function::EpollPwait | Function::EpollPwait2 => wait(line, out),
         Function::Close | Function::Dup => write!(out, "{}", line.int(0)),
         Function::Dup2 => write!(out, "{}, {}", line.int(0), line.int(1)),
-        Function::Dup3 => match line.int(2) {
-            libc::O_CLOEXEC => write!(out, "{}, {}, O_CLOEXEC", line.int(0), line.int(1)),
-            flags => write!(out, "{}, {}, {}", line.int(0), line.int(1), Number(flags)),
-        },
+        Function::Dup3 => {
+            let flags = Flags(line.int(2), "O", &[(libc::O_CLOEXEC, "O_CLOEXEC")]);
+            write!(out, "{}, {}, {flags}", line.int(0), line.int(1))
+        }
         Function::Fcntl => {
             match super::command(line.int(1)) {
                 Some(name) => write!(out, "{}, {name}", line.int(0))?,
@@ -66,11 +65,19 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
             }
             match line.int(1) {
                 libc::F_GETFD | libc::F_GETFL => Ok(()),
+                libc::F_SETFD => write!(out, ", {}", Flags(line.int(2), "FD", &[(libc::FD_CLOEXEC, "FD_CLOEXEC")])),
+                libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => write!(out, ", {}", line.int(2)),
                 _ => write!(out, ", {}", Number(line.int(2))),
             }
         }
         Function::CloseRange => {
-            write!(out, "{}, {}, {}", line.word(0) as u32, line.word(1) as u32, Number(line.int(2)))
+            write!(
+                out,
+                "{}, {}, {}",
+                line.word(0) as u32,
+                line.word(1) as u32,
+                Flags(line.int(2), "CLOSE_RANGE", &RANGE)
+            )
         }
     }
 }
@@ -127,6 +134,31 @@ impl Display for Number {
     }
 }
 
+const RANGE: [(c_int, &str); 2] = [
+    (libc::CLOSE_RANGE_UNSHARE as c_int, "CLOSE_RANGE_UNSHARE"),
+    (libc::CLOSE_RANGE_CLOEXEC as c_int, "CLOSE_RANGE_CLOEXEC"),
+];
+
+/// Flags by their names; bits without one as strace writes them: `O_CLOEXEC|0x1`, or `0x1 /* O_??? */` alone.
+struct Flags(c_int, &'static str, &'static [(c_int, &'static str)]);
+
+impl Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Flags(flags, family, names) = *self;
+        let mut rest = flags;
+        for (bit, name) in names.iter().filter(|(bit, _)| flags & bit != 0) {
+            write!(f, "{}{name}", if rest == flags { "" } else { "|" })?;
+            rest &= !bit;
+        }
+        match rest {
+            0 if flags != 0 => Ok(()),
+            0 => f.write_char('0'),
+            _ if rest == flags => write!(f, "{rest:#x} /* {family}_??? */"),
+            _ => write!(f, "|{rest:#x}"),
+        }
+    }
+}
+
 /// A descriptor, and what it refers to.
 struct OfKind(c_int);
 
@@ -139,15 +171,17 @@ impl Display for OfKind {
     }
 }
 
-/// A mask, as strace writes it: `[INT TERM]`.
+/// A mask, as strace writes it: `[INT TERM]`, or what is not in it where that is less than a third: `~[KILL]`.
 struct Signals(u64);
 
 impl Display for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('[')?;
+        let is_long = self.0.count_ones() >= u32::from(signal::HIGHEST) * 2 / 3;
+        let told = if is_long { !self.0 } else { self.0 };
+        f.write_str(if is_long { "~[" } else { "[" })?;
         let mut first = true;
         for number in 1..=signal::HIGHEST {
-            if self.0 >> (number - 1) & 1 == 0 {
+            if told >> (number - 1) & 1 == 0 {
                 continue;
             }
             if !first {

@@ -4,6 +4,7 @@
 //! past a limit only with the charge in its hand: so no number of racing threads gets one too many. What is charged to a
 //! call that the kernel then refuses is given back after it.
 
+use core::cell::Cell;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -13,8 +14,8 @@ use libc::c_int;
 
 use crate::hooks::Frame;
 use crate::ledger::charges::{self, Ahead};
-use crate::ledger::kernel_memory;
 use crate::ledger::records::{Instance, Origin};
+use crate::ledger::{Sought, kernel_memory};
 use crate::session::{self, Kind};
 use crate::{ledger, process, report, sys};
 
@@ -58,7 +59,7 @@ impl Key {
     }
 
     /// What a refused call gets.
-    const fn errno(self) -> c_int {
+    pub const fn errno(self) -> c_int {
         match self {
             Key::Instances | Key::UserInstances => libc::EMFILE,
             Key::Memory => libc::ENOMEM,
@@ -166,13 +167,20 @@ pub fn restart() {
     }
 }
 
+/// Whether these ask for something to be counted.
+pub fn count_something(limits: &Limits) -> bool {
+    wants_user(limits)
+        || limits.size != OnSize::Ignore
+        || [limits.instances, limits.watches, limits.instance_watches, limits.memory].iter().any(Option::is_some)
+}
+
+fn wants_user(limits: &Limits) -> bool {
+    limits.user_instances.is_some() || limits.user_watches.is_some()
+}
+
 /// Sets these limits, in place of those that were set. False: they cannot be kept (another thread has the ledger).
 pub fn set(limits: &Limits) -> bool {
-    let wants_user = limits.user_instances.is_some() || limits.user_watches.is_some();
-    let counts = wants_user
-        || limits.size != OnSize::Ignore
-        || [limits.instances, limits.watches, limits.instance_watches, limits.memory].iter().any(Option::is_some);
-    if counts && !ledger::track(wants_user) {
+    if count_something(limits) && !ledger::track(wants_user(limits)) {
         return false;
     }
     let values = [
@@ -206,8 +214,10 @@ const _: () = assert!(OnSize::Ignore as u8 == 0 && OnSize::Warn as u8 == 1 && On
 pub enum Verdict {
     /// Charged ahead.
     Go(Ahead),
-    /// The errno of the limit that it would exceed. Nothing is charged.
-    Refused(c_int),
+    /// It would exceed this limit. Nothing is charged.
+    Refused(Key),
+    /// It would exceed a limit, but the kernel has just said that it would refuse it with this errno. Nothing is charged.
+    Objected(c_int),
 }
 
 /// Whether a call is one that limits look at.
@@ -236,7 +246,7 @@ pub fn admit(frame: &Frame, function: Function) -> Verdict {
 /// The lowest `maxevents` that a limit asks for.
 pub fn most_events(asked: c_int) -> c_int {
     let most = limit(Key::Events).and_then(|most| c_int::try_from(most).ok()).unwrap_or(c_int::MAX);
-    if asked > most {
+    if asked > most && asked <= super::MAX_EVENTS {
         if let Some(tally) = tally(Key::Events) {
             tally.let_through.fetch_add(1, Ordering::Relaxed);
         }
@@ -245,13 +255,19 @@ pub fn most_events(asked: c_int) -> c_int {
     asked
 }
 
-/// Asks `charge` for one more within a limit. Err: refused. Ok: charged, within the limit or, if so wanted, beyond it.
-fn ask(key: Key, name: &str, charge: impl Fn(Option<u64>) -> Result<u64, ()>) -> Result<u64, ()> {
+/// Asks `charge` for one more within a limit. Err: refused, unless it may go `beyond` (the name of the call, for the
+/// message). Ok: charged.
+fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u64, ()>) -> Result<u64, Key> {
     let most = limit(key);
-    let sum = match charge(most) {
-        Ok(sum) => sum,
-        Err(()) => {
-            breach(key, most.unwrap_or(0), name)?;
+    let is_users = matches!(key, Key::UserInstances | Key::UserWatches);
+    let charged = ledger::when_settled(|| charge(most))
+        .or_else(|()| if is_users && session::reclaim() { charge(most) } else { Err(()) })
+        .or_else(|()| if ledger::look_for_the_gone() { ledger::when_settled(|| charge(most)) } else { Err(()) });
+    let sum = match (charged, beyond) {
+        (Ok(sum), _) => sum,
+        (Err(()), None) => return Err(key),
+        (Err(()), Some(name)) => {
+            let_through(key, most.unwrap_or(0), name);
             charge(None).unwrap_or(0)
         }
     };
@@ -263,20 +279,17 @@ fn ask(key: Key, name: &str, charge: impl Fn(Option<u64>) -> Result<u64, ()>) ->
     Ok(sum)
 }
 
-/// A limit would be exceeded. Err: refuse. Ok: let it through.
-fn breach(key: Key, most: u64, name: &str) -> Result<(), ()> {
-    let warns = match key {
-        Key::Size if ON_SIZE.load(Ordering::Relaxed) == OnSize::Warn as u8 => true,
-        _ => ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Warn as u8,
-    };
-    if warns {
-        if let Some(tally) = tally(key) {
-            tally.let_through.fetch_add(1, Ordering::Relaxed);
-        }
-        tell_once(key, most, name, "let through");
-        return Ok(());
+fn let_through(key: Key, most: u64, name: &str) {
+    if let Some(tally) = tally(key) {
+        tally.let_through.fetch_add(1, Ordering::Relaxed);
     }
-    Err(())
+    tell_once(key, most, name, "let through");
+}
+
+/// Whether a breach is to be told, and no more.
+fn warns(key: Key) -> bool {
+    key == Key::Size && ON_SIZE.load(Ordering::Relaxed) == OnSize::Warn as u8
+        || ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Warn as u8
 }
 
 fn tell_once(key: Key, most: u64, name: &str, what: &str) {
@@ -302,91 +315,162 @@ fn admit_instance(frame: &Frame, function: Function) -> Verdict {
         // The kernel refuses it for a reason of its own.
         return Verdict::Go(Ahead::default());
     }
-    let name = function.name();
-    if ask(Key::Instances, name, charges::charge_instance).is_err() {
-        return refuse(Key::Instances, name);
+    let beyond = warns(Key::Instances).then_some(function.name());
+    match charge_an_instance(beyond) {
+        Ok(ahead) => Verdict::Go(ahead),
+        Err(key) => Verdict::Refused(key),
     }
-    if ask(Key::Memory, name, |most| charges::charge_bytes(kernel_memory::INSTANCE, most)).is_err() {
-        charges::give_back_instance();
-        return refuse(Key::Memory, name);
-    }
-    let user = charges::tracks_user();
-    if user && ask(Key::UserInstances, name, |most| session::claim(Kind::Instances, most)).is_err() {
-        charges::give_back_instance();
-        charges::give_back_bytes(kernel_memory::INSTANCE);
-        return refuse(Key::UserInstances, name);
-    }
-    Verdict::Go(Ahead { instance: true, user, ..Ahead::default() })
 }
+
+fn charge_an_instance(beyond: Option<&str>) -> Result<Ahead, Key> {
+    ask(Key::Instances, beyond, charges::charge_instance)?;
+    let charged = ask(Key::Memory, beyond, |most| charges::charge_bytes(kernel_memory::INSTANCE, most));
+    let user = charges::tracks_user();
+    let claimed = charged.and_then(|_| {
+        let claim = |most| session::claim(Kind::Instances, most);
+        if user { ask(Key::UserInstances, beyond, claim) } else { Ok(0) }
+    });
+    if let Err(key) = claimed {
+        charges::give_back_instance();
+        if key == Key::UserInstances {
+            charges::give_back_bytes(kernel_memory::INSTANCE);
+        }
+        return Err(key);
+    }
+    Ok(Ahead { instance: true, user, ..Ahead::default() })
+}
+
+/// In messages.
+const AN_ADD: &str = "an EPOLL_CTL_ADD";
 
 fn admit_watch(frame: &Frame) -> Verdict {
-    let Some((of, instance)) = ledger::instance_for_limit(frame.int(0)) else {
-        // No epoll, or not open: the kernel refuses.
-        return Verdict::Go(Ahead::default());
+    let of = match ledger::instance_for_limit(frame.int(0)) {
+        // The kernel refuses.
+        Sought::NoEpoll => return Verdict::Go(Ahead::default()),
+        Sought::Known(index, instance) => Some((index, instance)),
+        Sought::NotNow => None,
     };
-    match admit_to(of, instance) {
-        Ok(ahead) => Verdict::Go(ahead),
-        Err(_) if !would_add(frame) => Verdict::Go(Ahead::default()),
-        Err(key) => refuse(key, "epoll_ctl"),
+    let key = match charge_a_watch(of, false) {
+        Ok(ahead) => return Verdict::Go(ahead),
+        Err(key) => key,
+    };
+    match objection(frame) {
+        Some(Objection::Lasting) => Verdict::Go(Ahead::default()),
+        Some(Objection::Now(error)) => Verdict::Objected(error),
+        None if !warns(key) => Verdict::Refused(key),
+        // Another of its limits may be one that refuses.
+        None => charge_a_watch(of, true).map_or_else(Verdict::Refused, Verdict::Go),
     }
 }
 
-fn admit_to(of: u32, instance: &Instance) -> Result<Ahead, Key> {
-    const NAME: &str = "an EPOLL_CTL_ADD";
-    let charged = ask(Key::InstanceWatches, NAME, |most| charges::charge_to(instance, most))
-        .map_err(|()| Key::InstanceWatches)?;
+/// Charges a watch to an instance (if it is to be had now), to the process, and to the user; past a limit that only warns,
+/// if it is `known` that the kernel has nothing against it.
+fn charge_a_watch(of: Option<(u32, &Instance)>, known: bool) -> Result<Ahead, Key> {
+    let beyond = |key| (known && warns(key)).then_some(AN_ADD);
+    let life = of.map(|(_, instance)| charge_to(instance, &beyond)).transpose()?;
     let back = |key: Key| {
-        charges::give_back_to(instance);
+        if let (Some((_, instance)), Some(life)) = (of, life) {
+            charges::give_back_to(instance, life);
+        }
         key
     };
-    let is_by_size = instance.origin.load(Ordering::Relaxed) == Origin::Create as u8;
-    let size = u64::try_from(instance.argument.get()).unwrap_or(0);
-    if is_by_size && ON_SIZE.load(Ordering::Relaxed) != 0 {
-        if charged > size {
-            breach(Key::Size, size, NAME).map_err(|()| back(Key::Size))?;
-        }
-        if let Some(tally) = tally(Key::Size) {
-            tally.peak.fetch_max(charged, Ordering::Relaxed);
-        }
-    }
-    ask(Key::Watches, NAME, charges::charge_watch).map_err(|()| back(Key::Watches))?;
+    ask(Key::Watches, beyond(Key::Watches), charges::charge_watch).map_err(back)?;
     let back = |key: Key| {
         charges::give_back_watch();
         back(key)
     };
     let bytes = kernel_memory::INTEREST;
-    ask(Key::Memory, NAME, |most| charges::charge_bytes(bytes, most)).map_err(|()| back(Key::Memory))?;
+    ask(Key::Memory, beyond(Key::Memory), |most| charges::charge_bytes(bytes, most)).map_err(back)?;
     let user = charges::tracks_user();
     if user {
-        ask(Key::UserWatches, NAME, |most| session::claim(Kind::Watches, most)).map_err(|()| {
+        let claim = |most| session::claim(Kind::Watches, most);
+        ask(Key::UserWatches, beyond(Key::UserWatches), claim).map_err(|key| {
             charges::give_back_bytes(bytes);
-            back(Key::UserWatches)
+            back(key)
         })?;
     }
-    Ok(Ahead { watch: true, user, of, ..Ahead::default() })
+    let of = of.map_or(0, |(index, _)| index);
+    Ok(Ahead { watch: true, user, of, life: life.unwrap_or(0), ..Ahead::default() })
 }
 
-/// Whether the kernel would add what an ADD asks for, as far as can be known without adding it. What it would refuse for
-/// a reason of its own (EBADF, EPERM, EFAULT, EINVAL, EEXIST) is to be refused for that reason.
+/// Charges a watch to its instance. Ok: the life of its record.
+fn charge_to(instance: &Instance, beyond: &impl Fn(Key) -> Option<&'static str>) -> Result<u32, Key> {
+    let life = Cell::new(0);
+    let charged = ask(Key::InstanceWatches, beyond(Key::InstanceWatches), |most| {
+        let (sum, of) = charges::charge_to(instance, most)?;
+        life.set(of);
+        Ok(sum)
+    })?;
+    let is_by_size = instance.origin.load(Ordering::Relaxed) == Origin::Create as u8;
+    let size = u64::try_from(instance.argument.get()).unwrap_or(0);
+    if !is_by_size || ON_SIZE.load(Ordering::Relaxed) == 0 {
+        return Ok(life.get());
+    }
+    if charged > size {
+        let Some(name) = beyond(Key::Size) else {
+            charges::give_back_to(instance, life.get());
+            return Err(Key::Size);
+        };
+        let_through(Key::Size, size, name);
+    }
+    if let Some(tally) = tally(Key::Size) {
+        tally.peak.fetch_max(charged, Ordering::Relaxed);
+    }
+    Ok(life.get())
+}
+
+/// Why the kernel would not add what an ADD asks for.
+enum Objection {
+    /// Made, the call is refused.
+    Lasting,
+    /// For this reason, a moment ago: another thread may make the call a good one before it is made.
+    Now(c_int),
+}
+
+/// What the kernel would refuse an ADD for (EBADF, EPERM, EFAULT, EINVAL, EEXIST), as far as can be known without making
+/// it: that comes before a limit. None: it would add. (It would say ELOOP, too, which nothing but an ADD can ask for.)
 ///
 /// An `epoll_ctl` with an unknown operation is checked like any other before it fails with EINVAL (Linux v6.1
 /// fs/eventpoll.c, `do_epoll_ctl`).
-fn would_add(frame: &Frame) -> bool {
+fn objection(frame: &Frame) -> Option<Objection> {
     let (epfd, fd) = (frame.int(0), frame.int(2));
-    epfd != fd && !ledger::is_watched(epfd, fd) && sys::probe_epoll_ctl(epfd, fd, frame.word(3)) == Err(libc::EINVAL)
+    if epfd == fd || ledger::is_watched(epfd, fd) {
+        return Some(Objection::Lasting);
+    }
+    match sys::probe_epoll_ctl(epfd, fd, frame.word(3)) {
+        Err(libc::EINVAL) if is_exclusive_in_vain(frame) => Some(Objection::Now(libc::EINVAL)),
+        Err(libc::EINVAL) | Ok(_) => None,
+        Err(error) => Some(Objection::Now(error)),
+    }
 }
 
-/// Refuses, or ends the program if that is wanted.
-fn refuse(key: Key, name: &str) -> Verdict {
+/// Whether an ADD asks for EPOLLEXCLUSIVE where it cannot be had: with some other bits, or in an epoll (Linux v6.1
+/// fs/eventpoll.c, `do_epoll_ctl` and EPOLLEXCLUSIVE_OK_BITS).
+fn is_exclusive_in_vain(frame: &Frame) -> bool {
+    const WITH: c_int = libc::EPOLLIN
+        | libc::EPOLLOUT
+        | libc::EPOLLERR
+        | libc::EPOLLHUP
+        | libc::EPOLLWAKEUP
+        | libc::EPOLLET
+        | libc::EPOLLEXCLUSIVE;
+    super::effects::asked_for(frame).is_some_and(|events| {
+        events & libc::EPOLLEXCLUSIVE as u32 != 0
+            && (events & !(WITH as u32) != 0 || crate::procfs::is_epoll(frame.int(2)))
+    })
+}
+
+/// Counts a refusal, once the call itself was counted; ends the program if that is wanted.
+pub fn refuse(key: Key, function: Function) {
     if let Some(tally) = tally(key) {
         tally.denied.fetch_add(1, Ordering::Relaxed);
     }
-    if ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Abort as u8 && !(key == Key::Size && on_size() == Some("warn")) {
+    if ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Abort as u8 {
+        let name = if function.creates() { function.name() } else { AN_ADD };
         let most = limit(key).unwrap_or(0);
         tell_once(key, most, name, "refused, and the program aborted (on-limit=abort)");
         report::at_abort();
         // SAFETY: ends the process, as the option's user asked.
         unsafe { libc::abort() };
     }
-    Verdict::Refused(key.errno())
 }

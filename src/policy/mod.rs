@@ -28,8 +28,9 @@ use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
 use crate::hooks::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
+use crate::ledger::counters::WaitEnd;
 use crate::thread::Block;
-use crate::{clock, ledger, log, real, sys, thread};
+use crate::{clock, ledger, log, real, record, sys, thread};
 
 /// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
@@ -41,10 +42,14 @@ static ARMED: AtomicU8 = AtomicU8::new(0);
 const FAULTS: u8 = 1;
 const LIMITS: u8 = 2;
 const LOG: u8 = 4;
+const RECORD: u8 = 8;
 
 /// What limits look at, and what gives back what they count.
 const LIMITED: Functions =
     Functions(Functions::EPOLL.0 | 1 << Function::Close as u16 | 1 << Function::CloseRange as u16);
+
+/// A wait that asks for more is refused (EINVAL): EP_MAX_EVENTS of fs/eventpoll.c. It is not to be made valid.
+pub const MAX_EVENTS: c_int = (i32::MAX as usize / size_of::<libc::epoll_event>()) as c_int;
 
 #[inline(always)]
 pub fn is_armed_for(function: Function) -> bool {
@@ -81,6 +86,10 @@ fn what_is_set() -> (u8, Functions) {
         armed |= LOG;
         functions = functions.with(wanted);
     }
+    if record::is_wanted() {
+        armed |= RECORD;
+        functions = functions.with(Functions::EPOLL);
+    }
     (armed, functions)
 }
 
@@ -110,6 +119,11 @@ pub struct Plan {
     way: Way,
     pub is_injected: bool,
     pub is_limited: bool,
+    is_logged: bool,
+    is_recorded: bool,
+    is_only_recorded: bool,
+    /// An answer that was counted when it was decided: the program may be aborted for it.
+    is_counted: bool,
     /// The delay before a wait was cut short by a signal handler.
     is_interrupted: bool,
     /// The signal waits for this thread: `mask` was its mask.
@@ -151,6 +165,10 @@ impl Plan {
             way: Way::Real,
             is_injected: false,
             is_limited: false,
+            is_logged: false,
+            is_recorded: false,
+            is_only_recorded: false,
+            is_counted: false,
             is_interrupted: false,
             is_pending: false,
             signal: 0,
@@ -170,6 +188,11 @@ impl Plan {
     /// Whether the function that the program called is what is called.
     pub fn is_real(&self) -> bool {
         self.way == Way::Real
+    }
+
+    /// Whether the call is recorded, and nothing else is done to it.
+    pub fn is_only_recorded(&self) -> bool {
+        self.is_only_recorded
     }
 
     /// Whether the kernel was asked.
@@ -211,7 +234,16 @@ pub fn before<'plan>(
     let armed = ARMED.load(Ordering::Relaxed);
     let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
     if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
-        return ((counted.before)(frame), None);
+        if armed & RECORD == 0 || !function.is_epoll() {
+            return ((counted.before)(frame), None);
+        }
+        let plan = plan.write(Plan::new(function, frame));
+        plan.is_recorded = true;
+        plan.is_only_recorded = true;
+        let address = (counted.before)(frame);
+        // A wait that is timed has read the clock.
+        plan.began = if function.waits() && frame.state != 0 { frame.state } else { clock::monotonic() };
+        return (address, Some(plan));
     }
     let plan = plan.write(Plan::new(function, frame));
     let address = before_planned(plan, frame, fault, block, counted.before);
@@ -228,7 +260,9 @@ fn before_planned(
     counted: Before,
 ) -> usize {
     let armed = ARMED.load(Ordering::Relaxed);
-    if armed & LOG != 0 {
+    plan.is_logged = armed & LOG != 0;
+    plan.is_recorded = armed & RECORD != 0 && plan.function.is_epoll();
+    if plan.is_logged || plan.is_recorded {
         plan.began = clock::monotonic();
     }
     if let Some(fault) = fault
@@ -237,7 +271,7 @@ fn before_planned(
         return address;
     }
     if armed & LIMITS != 0
-        && let Some(address) = limit(plan, frame)
+        && let Some(address) = limit(plan, frame, block)
     {
         return address;
     }
@@ -265,7 +299,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
             let no_time = if plan.function == Function::EpollPwait2 { &raw const plan.no_time as usize } else { 0 };
             set(frame, 3, no_time);
         }
-        if fault.batch != 0 && frame.int(2) > fault.batch as c_int {
+        if fault.batch != 0 && (fault.batch as c_int..=MAX_EVENTS).contains(&frame.int(2)) {
             set(frame, 2, fault.batch as usize);
         }
     } else if fault.delay_enter != 0 {
@@ -279,7 +313,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
 }
 
 /// Asks the limits. Some: the function to call instead of the real one.
-fn limit(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
+fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
     if plan.function.waits() {
         let asked = frame.int(2);
         set(frame, 2, limits::most_events(asked) as usize);
@@ -291,9 +325,18 @@ fn limit(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
             plan.epoch = charges::epoch();
             None
         }
-        Verdict::Refused(error) => {
+        Verdict::Refused(key) => {
             plan.is_limited = true;
-            Some(answer(plan, frame, -1, error))
+            let answer = answer(plan, frame, -1, key.errno());
+            count(plan, block);
+            limits::refuse(key, plan.function);
+            Some(answer)
+        }
+        Verdict::Objected(error) => {
+            ledger::not_changed(frame.int(0), frame.int(2), error);
+            let answer = answer(plan, frame, -1, error);
+            count(plan, block);
+            Some(answer)
         }
     }
 }
@@ -344,6 +387,7 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
     }
     if let Some(block) = block {
         match plan.way {
+            Way::Answer if plan.is_counted => {}
             Way::Answer => count(plan, block),
             Way::Real | Way::Instead => result = after_real(plan, frame, block, result, counted),
         }
@@ -358,11 +402,58 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
     if plan.delay_exit != 0 {
         effects::pause_fully(plan.delay_exit);
     }
-    if plan.began != 0 {
+    if plan.is_logged {
         log::call(plan, result, error);
+    }
+    if plan.is_recorded
+        && let Some(block) = block
+    {
+        tell_recording(plan, frame, block, result, error);
     }
     sys::set_errno(error);
     result
+}
+
+/// After a call that is recorded, and nothing else.
+#[inline(always)]
+pub fn after_recorded(plan: &Plan, frame: &mut Frame, result: isize, counted: After) -> isize {
+    let result = counted(frame, result);
+    if let Some(block) = thread::block() {
+        tell_recording(plan, frame, block, result, sys::errno());
+    }
+    result
+}
+
+#[inline(always)]
+fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, error: c_int) {
+    let waits = plan.function.waits();
+    // A wait that was timed has read the clock, and left it there.
+    let left = if waits && frame.state != 0 { block.counters.last_wait_end.load(Ordering::Relaxed) } else { 0 };
+    let ended = if left != 0 { left } else { clock::monotonic() };
+    let failed = result == -1;
+    if waits && plan.is_made() {
+        let end = match result {
+            0 => WaitEnd::Empty,
+            1.. => WaitEnd::Events { count: result as u64, full: result as c_int == frame.int(2) },
+            _ => WaitEnd::Failed { interrupted: error == libc::EINTR },
+        };
+        ledger::recorded_wait(frame.int(0), end, core::ptr::from_ref(block) as usize);
+    }
+    record::write(
+        block,
+        &record::Told {
+            function: plan.function,
+            words: plan.words,
+            began: plan.began,
+            ended,
+            result,
+            error: if failed { error } else { 0 },
+            is_made: plan.is_made(),
+            is_injected: plan.is_injected,
+            is_limited: plan.is_limited,
+            caller: frame.caller,
+        },
+    );
 }
 
 /// Changes what a wait has delivered, where that is wanted, and has the call counted.
@@ -425,13 +516,15 @@ fn call_of(plan: &Plan) -> Option<Call> {
 }
 
 /// Counts a call that was not made. The ledger and the instances hear nothing of it.
-fn count(plan: &Plan, block: &Block) {
+fn count(plan: &mut Plan, block: &Block) {
+    plan.is_counted = true;
     let Some(call) = call_of(plan) else { return };
     let counters = &block.counters;
     if plan.error != 0 {
         counters.failed(call, plan.error);
     } else {
         counters.call(call).calls.bump();
+        counters.call(call).made_up.bump();
     }
     if plan.is_injected {
         counters.call(call).injected.bump();

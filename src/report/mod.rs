@@ -17,11 +17,11 @@ use epollshim_format::options::Format;
 
 use crate::init::{self, Config, Destination};
 use crate::ledger;
-use crate::{process, procfs, sys, thread};
+use crate::{process, procfs, record, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
-pub use output::{Path, Quiet, expand, stderr_is_ours};
+pub use output::{Path, Text, Quiet, expand, stderr_is_ours};
 pub use stack::on as on_stack;
 
 /// How the process ended.
@@ -93,6 +93,7 @@ pub fn register_fork_handler() {
 
 /// Delivers the report, once, if there is something to report.
 pub fn at_end(end: End) {
+    record::at_end(end);
     if let Some(config) = due()
         && process::begin_report()
     {
@@ -103,10 +104,12 @@ pub fn at_end(end: End) {
 /// Delivers the report before an exec that can be expected to succeed. If it fails all the same, the process
 /// goes on, and says so with a whole report at its end.
 pub fn before_exec(program: Program) {
-    if let Some(config) = due()
-        && is_executable(program)
-    {
-        deliver(config, End::Exec);
+    let due = due();
+    if (due.is_some() || record::is_on()) && is_executable(program) {
+        record::at_end(End::Exec);
+        if let Some(config) = due {
+            deliver(config, End::Exec);
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! A stack for reports: they may be due on a signal handler's stack of a few KiB, or on a thread's smallest.
 
-use core::arch::asm;
 use core::ffi::c_void;
 
 use crate::sys;
@@ -38,21 +37,25 @@ extern "C" fn run(task: *mut c_void) {
     task();
 }
 
-/// Calls `run` with another stack, whose upper end (aligned to 16) is given.
-fn call_on(top: *mut u8, task: *mut c_void) {
-    // SAFETY: r12 is kept by the callee (x86-64 psABI) and brings the old stack back; everything else that a call
-    // destroys is declared. The new stack is large enough and unused.
-    unsafe {
-        asm!(
-            "mov r12, rsp",
-            "mov rsp, {top}",
-            "call {run}",
-            "mov rsp, r12",
-            top = in(reg) top,
-            run = sym run,
-            in("rdi") task,
-            out("r12") _,
-            clobber_abi("C"),
-        );
-    }
+/// Calls `run` with another stack, whose upper end (aligned to 16) is given. The frame is described by rbp, which the
+/// callee keeps: an unwinder finds its way back to the old stack.
+#[unsafe(naked)]
+extern "C" fn call_on(top: *mut u8, task: *mut c_void) {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "mov rsp, rdi",
+        "mov rdi, rsi",
+        "call {run}",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+        run = sym run,
+    )
 }

@@ -99,6 +99,22 @@ impl Running {
         Running { child, mode, dir }
     }
 
+    /// Under the shim, with these options of it besides its report.
+    #[allow(dead_code)] // tests/error_paths.rs alone
+    pub fn start_with(options: &[(&str, &str)], dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
+        let mut command = Command::new(program);
+        common::under_shim(&mut command, &dir.join("report-%p.json")).envs(options.iter().copied());
+        let child = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(File::create(dir.join("stdout")).unwrap())
+            .stderr(File::create(dir.join("stderr")).unwrap())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        Running { child, mode: Mode::Shim, dir }
+    }
+
     /// Until `ready` gives something. Fails when the program ends first, or hangs.
     pub fn until<T>(&mut self, what: &str, mut ready: impl FnMut(&Running) -> Option<T>) -> T {
         let start = Instant::now();

@@ -64,6 +64,10 @@ pub struct Options<'a> {
     pub log_filter: Filter,
     /// The directory that processes share; None: the user's own.
     pub session: Option<&'a [u8]>,
+    /// The directory of recordings; None: no recording.
+    pub record: Option<&'a [u8]>,
+    /// Calls of each thread that a recording holds: a power of two.
+    pub ring: u32,
 }
 
 impl Default for Options<'_> {
@@ -81,6 +85,8 @@ impl Default for Options<'_> {
             log_format: Format::Text,
             log_filter: Filter::default(),
             session: None,
+            record: None,
+            ring: 1024,
         }
     }
 }
@@ -97,7 +103,9 @@ const LOG: &str = "EPOLLSHIM_LOG";
 const LOG_FORMAT: &str = "EPOLLSHIM_LOG_FORMAT";
 const LOG_FILTER: &str = "EPOLLSHIM_LOG_FILTER";
 const SESSION: &str = "EPOLLSHIM_SESSION";
-const HERE: [&str; 12] = [
+const RECORD: &str = "EPOLLSHIM_RECORD";
+const RECORD_RING: &str = "EPOLLSHIM_RECORD_RING";
+const HERE: [&str; 14] = [
     REPORT,
     REPORT_FORMAT,
     ONLY,
@@ -110,8 +118,10 @@ const HERE: [&str; 12] = [
     LOG_FORMAT,
     LOG_FILTER,
     SESSION,
+    RECORD,
+    RECORD_RING,
 ];
-const NOT_YET: [&str; 4] = ["EPOLLSHIM_RECORD", "EPOLLSHIM_STACKS", "EPOLLSHIM_CENSUS", "EPOLLSHIM_SUPPRESSIONS"];
+const NOT_YET: [&str; 3] = ["EPOLLSHIM_STACKS", "EPOLLSHIM_CENSUS", "EPOLLSHIM_SUPPRESSIONS"];
 
 /// The longest path that the system takes (PATH_MAX of limits.h, without the final zero byte).
 const LONGEST_PATH: usize = 4095;
@@ -199,6 +209,17 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             return Err(Fault::Path { path: value, why: "is too long", wanted: SESSION_DIRECTORY });
         }
         SESSION => options.session = Some(value),
+        RECORD if value.is_empty() => return Err(Fault::Empty { wanted: "a directory" }),
+        RECORD if value.len() > LONGEST_DIRECTORY => {
+            return Err(Fault::Path { path: value, why: "is too long", wanted: SESSION_DIRECTORY });
+        }
+        RECORD => options.record = Some(value),
+        RECORD_RING => {
+            let wanted = "a number of calls from 16 to 1048576";
+            let most = scan::between(value, 16, 1 << 20)
+                .map_err(|bad| Fault::Number { bad, word: value, at: value, wanted })?;
+            options.ring = u32::try_from(most).unwrap_or(1024).next_power_of_two();
+        }
         other if NOT_YET.contains(&other) => return Err(Fault::NotYet),
         other => {
             if let Some(meant) = suggest::nearest(other, HERE.iter().chain(&NOT_YET).copied()) {

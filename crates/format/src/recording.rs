@@ -128,12 +128,14 @@ pub mod totals {
 pub mod thread {
     use super::{Call, errno, histogram};
 
-    /// One call's counters: calls, injected, limited, and failures by errno (0: without a name).
-    pub const CALL_SIZE: usize = (3 + errno::NAMED) * 8;
+    /// One call's counters: calls, injected, limited, failures by errno (0: without a name), and those that returned a value
+    /// by a fault, without being made: they are no failures, and made nothing.
+    pub const CALL_SIZE: usize = (4 + errno::NAMED) * 8;
     pub const CALL_CALLS: usize = 0;
     pub const CALL_INJECTED: usize = 8;
     pub const CALL_LIMITED: usize = 16;
     pub const CALL_ERRORS: usize = 24;
+    pub const CALL_MADE_UP: usize = CALL_ERRORS + errno::NAMED * 8;
     /// [`Call::COUNT`] of them, in the order of `Call`.
     pub const CALLS: usize = 0;
     /// Waits that returned nothing; that returned `maxevents`; events delivered (unused: the sum of BATCH).
@@ -202,7 +204,8 @@ pub mod instance {
     pub const BEGAN: usize = 48;
     /// Waits, events, empty, full, interrupted: two sets of five words, to be added up.
     pub const WAITS: usize = 56;
-    pub const ENTRIES: usize = 4096;
+    /// Entries of a segment.
+    pub const ENTRIES: usize = 512;
 }
 
 /// Places in an entry of the table of interests; the table's entry 0 is unused.
@@ -212,5 +215,6 @@ pub mod interest {
     pub const INSTANCE: usize = 0;
     pub const SITE: usize = 8;
     pub const RESERVED: usize = 16;
+    /// Entries of a segment.
     pub const ENTRIES: usize = 4096;
 }

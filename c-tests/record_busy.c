@@ -1,0 +1,48 @@
+/* Eight threads that call without end, and count their calls in a page that they share with the test: each before the call,
+ * and again after it. Killed at a random moment, their recording has as many calls as were counted: at least those that
+ * have returned, at most those that were begun.
+ *
+ *   record_busy PAGE      PAGE: a file of 4,096 bytes; word 2i: calls begun by thread i, word 2i + 1: returned */
+#include "check.h"
+#include <sys/mman.h>
+
+enum { THREADS = 8 };
+static volatile unsigned long *page;
+
+static void *busy(void *number) {
+    volatile unsigned long *begun = &page[2 * (long)number], *returned = begun + 1;
+    int epfd, fd = eventfd(1, EFD_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN}, got[4];
+    for (;;) {
+        ++*begun;
+        epfd = epoll_create1(EPOLL_CLOEXEC);
+        ++*returned;
+        ++*begun;
+        epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event);
+        ++*returned;
+        for (int i = 0; i < 50; i++) {
+            ++*begun;
+            epoll_wait(epfd, got, 4, i % 3);
+            ++*returned;
+            ++*begun;
+            epoll_ctl(epfd, EPOLL_CTL_MOD, i % 5 ? fd : -1, &event);
+            ++*returned;
+        }
+        ++*begun;
+        epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL);
+        ++*returned;
+        close(epfd);
+    }
+    return NULL;
+}
+
+int main(int count, char **arguments) {
+    if (count != 2) return 2;
+    int file = WORKS(open(arguments[1], O_RDWR));
+    page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    CHECK(page != MAP_FAILED);
+    pthread_t threads[THREADS];
+    for (long i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, busy, (void *)i);
+    pthread_join(threads[0], NULL);
+    return 0;
+}

@@ -1,0 +1,92 @@
+//! The recording: a file a process, mapped by it, that holds what it counts and its last calls, whatever ends it.
+//!
+//! ```text
+//! file.rs     the file: header, directory, segments reserved before they are touched
+//! threads.rs  a thread's counters laid over the file, and its ring of calls
+//! tables.rs   the ledger's totals, instances and interests, mirrored under the gate
+//! modules.rs  the objects that are mapped, with their build ids
+//! ```
+//!
+//! The layout is `epollshim_format::recording`'s. Nothing is ever flushed: pages of a shared mapping outlive the process. The file is
+//! made with the first epoll call of a process; the child of a fork makes its own, and never writes into its parent's: all
+//! that points into a file lies in memory that the kernel wipes at fork, or is replaced before it is written.
+//!
+//! A reservation that fails (no space, no descriptor, a directory that is gone) is not tried again for that thread or
+//! that part of a table; what is missing is counted in the header, and the program goes on.
+
+mod file;
+mod modules;
+mod tables;
+mod threads;
+
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use epollshim_format::recording::end;
+
+pub use file::State;
+pub use tables::{begin_tables, changed_totals, has_tables, wants_tables, gone_interest, instance_waited, noted_instance, noted_interest, gone_instance};
+pub use threads::{Told, attach, detach, ring_bytes, write};
+
+use crate::report::End;
+use crate::{init, ledger, process, sys};
+
+/// A block was mapped before the options were read: it has no room for a ring, and no process of the family records.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// Whether the options ask for a recording.
+pub fn is_wanted() -> bool {
+    !NEVER.load(Ordering::Relaxed) && init::config().is_some_and(|config| config.record.is_some())
+}
+
+pub fn never() {
+    NEVER.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process has a file. Cheap enough for every change of the ledger.
+#[inline(always)]
+pub fn is_on() -> bool {
+    process::recording().is_some_and(State::is_on)
+}
+
+/// Has a directory take recordings, and the ledger tell of its changes. Err: an error number.
+pub fn prepare(directory: &CStr) -> sys::Result<()> {
+    file::prepare_directory(directory)?;
+    ledger::follow();
+    Ok(())
+}
+
+/// Makes the file of this process, once. Called with its first epoll call, by the thread that makes it.
+#[cold]
+pub fn begin() {
+    if !is_wanted() || !process::is_own() {
+        return;
+    }
+    let Some(state) = process::recording() else { return };
+    if state.begin() {
+        ledger::mirror_soon();
+        modules::write();
+    }
+}
+
+/// Notes that the process ends, and how.
+pub fn at_end(how: End) {
+    let Some(state) = process::recording().filter(|state| state.is_on()) else { return };
+    if !process::is_own() {
+        return;
+    }
+    modules::write();
+    state.ended(match how {
+        End::Exit => end::EXIT,
+        End::UnderscoreExit => end::UNDERSCORE_EXIT,
+        End::Exec => end::EXEC,
+        End::Signal => end::ABORT,
+        End::Running => end::NOT_YET,
+    });
+}
+
+/// What failed first, for the report: an errno. None: nothing did, or there is no recording.
+pub fn trouble() -> Option<i32> {
+    let error = process::recording()?.trouble.load(Ordering::Relaxed);
+    (error != 0).then_some(error as i32)
+}

@@ -1,0 +1,155 @@
+//! A thread's counters, laid over the file so that they are counted in it and nowhere else; and its ring of calls.
+
+use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+
+use epollshim_format::recording::{PAGE, header, kind, record, thread as layout};
+use epollshim_format::function::Function;
+use libc::{c_int, epoll_event};
+
+use super::file::word;
+use crate::ledger::counters::Counters;
+use crate::thread::{self, Block};
+use crate::{init, process, sys};
+
+// The places that readers go by.
+const _: () = {
+    use core::mem::offset_of;
+    use crate::ledger::counters::{CallCounters, Histogram};
+    assert!(size_of::<CallCounters>() == layout::CALL_SIZE);
+    assert!(offset_of!(CallCounters, calls) == layout::CALL_CALLS);
+    assert!(offset_of!(CallCounters, injected) == layout::CALL_INJECTED);
+    assert!(offset_of!(CallCounters, limited) == layout::CALL_LIMITED);
+    assert!(offset_of!(CallCounters, errors) == layout::CALL_ERRORS);
+    assert!(offset_of!(CallCounters, made_up) == layout::CALL_MADE_UP);
+    assert!(size_of::<Histogram>() == layout::HISTOGRAM_SIZE);
+    assert!(offset_of!(Counters, calls) == layout::CALLS);
+    assert!(offset_of!(Counters, empty) == layout::EMPTY);
+    assert!(offset_of!(Counters, full) == layout::FULL);
+    assert!(offset_of!(Counters, kinds) == layout::KINDS);
+    assert!(offset_of!(Counters, blocked) == layout::BLOCKED);
+    assert!(offset_of!(Counters, work) == layout::WORK);
+    assert!(offset_of!(Counters, batch) == layout::BATCH);
+    assert!(offset_of!(Counters, last_wait_end) == layout::LAST_WAIT_END);
+    assert!(size_of::<Counters>() == layout::COUNTERS_SIZE);
+    assert!(size_of::<Block>() - thread::COUNTERS == layout::BEGUN);
+};
+
+/// What a block has behind it for a ring of no records.
+pub const RING_EXTRA: usize = PAGE;
+
+/// Records that a ring holds: a power of two.
+pub fn ring_length() -> usize {
+    init::config().map_or(0, |config| config.ring as usize)
+}
+
+/// Bytes behind a block, where a recording is wanted.
+pub fn ring_bytes() -> usize {
+    RING_EXTRA + (ring_length() * record::SIZE).next_multiple_of(PAGE)
+}
+
+/// Lays a new block's counters over this process's file. `start` is the block, with [`ring_bytes`] behind it. True: done; the
+/// memory from the counters on is the file's.
+pub fn attach(start: *mut u8, tid: u32) -> bool {
+    let Some(state) = process::recording().filter(|state| state.is_on()) else { return false };
+    let counters = start.wrapping_add(thread::COUNTERS);
+    let bytes = size_of::<Block>() - thread::COUNTERS + ring_bytes();
+    let attached = state.segment(kind::THREAD, bytes, u64::from(tid), Some(counters), |_| ()).is_some();
+    if !attached {
+        state.add(header::THREADS_DROPPED, 1);
+    }
+    attached
+}
+
+/// In the child of a fork: the block's counters are the parent's file no longer.
+pub fn detach(start: *mut u8) {
+    let counters = start.wrapping_add(thread::COUNTERS);
+    // SAFETY: the block's own memory, from its counters to the ring's end; what is there is the parent's.
+    let _ = unsafe { sys::map_over(counters, size_of::<Block>() - thread::COUNTERS + ring_bytes()) };
+}
+
+/// A call, for the ring.
+pub struct Told {
+    pub function: Function,
+    pub words: [usize; 6],
+    pub began: u64,
+    pub ended: u64,
+    pub result: isize,
+    /// 0: it did not fail.
+    pub error: c_int,
+    /// The kernel was asked: addresses that it has read may be read.
+    pub is_made: bool,
+    pub is_injected: bool,
+    pub is_limited: bool,
+    pub caller: usize,
+}
+
+/// Writes a call into the calling thread's ring.
+#[inline(always)]
+pub fn write(block: &Block, told: &Told) {
+    let ring = block.ring.load(Ordering::Relaxed);
+    if ring.is_null() {
+        return drop_call();
+    }
+    // SAFETY: the block's own count, on the page before its ring.
+    let begun = unsafe { word(ring, 0) };
+    let number = next(begun);
+    let mask = (ring_length() as u64).wrapping_sub(1);
+    let place = RING_EXTRA + (number & mask) as usize * record::SIZE;
+    let [first, second, third, fourth, ..] = told.words;
+    let (argument, extra) = match told.function {
+        Function::EpollCtl => (third as u32, asked(told)),
+        Function::EpollCreate | Function::EpollCreate1 => (0, 0),
+        Function::EpollPwait2 => (third as u32, 0),
+        _ => {
+            let timeout = fourth as c_int;
+            (third as u32, if timeout < 0 { u64::MAX } else { timeout as u64 * 1_000_000 })
+        }
+    };
+    let flags = if told.is_injected { record::INJECTED } else { 0 } | if told.is_limited { record::LIMITED } else { 0 };
+    let operation = if told.function == Function::EpollCtl { second as u16 } else { 0 };
+    let call = told.function as u64 | flags << 8 | u64::from(operation) << 16 | (told.error as u32 as u64) << 32;
+    // SAFETY: a record of this ring.
+    let set = |field, value: u64| unsafe { word(ring, place + field).store(value, Ordering::Relaxed) };
+    // Who reads it meanwhile, or after a kill, finds that it is not whole. The processor keeps the order of stores (x86-64);
+    // the compiler is told to.
+    set(record::NUMBER, 0);
+    compiler_fence(Ordering::Release);
+    set(record::BEGAN, told.began);
+    set(record::DURATION, told.ended.saturating_sub(told.began));
+    set(record::CALL, call);
+    set(record::RESULT, told.result as u64);
+    set(record::ARGUMENTS, u64::from(first as u32) | u64::from(argument) << 32);
+    set(record::EXTRA, extra);
+    set(record::CALLER, told.caller as u64);
+    compiler_fence(Ordering::Release);
+    set(record::NUMBER, number + 1);
+}
+
+/// The events that an epoll_ctl asked for.
+fn asked(told: &Told) -> u64 {
+    let [_, operation, _, address, ..] = told.words;
+    if told.result != 0 || !told.is_made || operation as c_int == libc::EPOLL_CTL_DEL {
+        return 0;
+    }
+    // SAFETY: the call succeeded, so that the kernel has read the event there.
+    u64::from(unsafe { (&raw const (*(address as *const epoll_event)).events).read_unaligned() })
+}
+
+/// Takes a number, by one instruction: a handler on this thread comes before or after it.
+#[inline(always)]
+fn next(count: &AtomicU64) -> u64 {
+    let mut number: u64 = 1;
+    // SAFETY: the word is this thread's own; no other writes it.
+    unsafe {
+        core::arch::asm!("xadd qword ptr [{count}], {number}", count = in(reg) count.as_ptr(), number = inout(reg) number,
+                         options(nostack));
+    }
+    number
+}
+
+#[cold]
+fn drop_call() {
+    if let Some(state) = process::recording() {
+        state.add(header::CALLS_DROPPED, 1);
+    }
+}

@@ -1,0 +1,232 @@
+//! While something is armed the hooks go another way (src/hooks/armed.rs). It changes nothing either, where nothing bites: the C
+//! programs of `c-tests/` run as they do bare with a log, with a rule that never matches, and with limits never reached.
+//!
+//! Programs that measure what a call costs are left away.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{c_program, c_program_with, reports, scratch, under_shim};
+use serde_json::Value;
+use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// No program here needs more than a few seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+#[derive(Clone, Copy, PartialEq)]
+enum Armed {
+    /// To a file.
+    Log,
+    /// A rule whose turn never comes.
+    Rule,
+    /// Limits that are never reached.
+    Limits,
+    Recording,
+    /// All of these, and the log in JSON.
+    All,
+}
+
+const NEVER: (&str, &str) = ("EPOLLSHIM_INJECT", "all:error=EIO:when=4000000000");
+const WIDE: (&str, &str) = ("EPOLLSHIM_LIMIT", "instances=100000,watches=1000000,memory=1G");
+
+/// The lines on standard output, and how it ended last of all.
+fn run(command: &mut Command) -> (Vec<String>, String) {
+    let directory = scratch("run");
+    let (out, err) = (directory.join("stdout"), directory.join("stderr"));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(File::create(&out).unwrap())
+        .stderr(File::create(&err).unwrap())
+        .spawn()
+        .expect("the program starts");
+    let text = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} hangs; so far it printed:\n{}", text(&out));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let lines = text(&out).lines().map(str::to_owned).chain([status.to_string()]).collect();
+    if status.signal() == Some(libc::SIGSEGV) {
+        panic!("{command:?}: {status}\n{}", text(&err));
+    }
+    (lines, text(&err))
+}
+
+/// Ends and prints as it does bare. Gives the reports.
+#[track_caller]
+fn same(binary: &Path, arguments: &[&str], armed: Armed) -> Vec<Value> {
+    let (bare, _) = run(Command::new(binary).args(arguments));
+    assert!(!bare.iter().any(|line| line.contains("FAIL")), "{} fails bare: {bare:?}", binary.display());
+    let directory = scratch("armed");
+    let (report, log) = (directory.join("report.json"), directory.join("log"));
+    let mut command = Command::new(binary);
+    under_shim(command.args(arguments), &report);
+    if matches!(armed, Armed::Log | Armed::All) {
+        command.env("EPOLLSHIM_LOG", &log);
+    }
+    if matches!(armed, Armed::Rule | Armed::All) {
+        command.env(NEVER.0, NEVER.1);
+    }
+    if matches!(armed, Armed::Limits | Armed::All) {
+        command.env(WIDE.0, WIDE.1);
+    }
+    if matches!(armed, Armed::Recording | Armed::All) {
+        command.env("EPOLLSHIM_RECORD", directory.join("recordings"));
+    }
+    if armed == Armed::All {
+        command.env("EPOLLSHIM_LOG_FORMAT", "json").env("EPOLLSHIM_LOG_FILTER", "all");
+    }
+    let (shimmed, stderr) = run(&mut command);
+    let what = format!("{command:?}");
+    for (bare, shimmed) in bare.iter().zip(&shimmed) {
+        assert_eq!(shimmed, bare, "{what}\n{stderr}");
+    }
+    assert_eq!(shimmed.len(), bare.len(), "{what}\n{stderr}");
+    let reports = if report.exists() { reports(&report) } else { Vec::new() };
+    let _ = std::fs::remove_dir_all(&directory);
+    for report in &reports {
+        let nothing = |list: &Value, key: &str| list.as_array().unwrap().iter().all(|entry| entry[key] == 0);
+        assert!(nothing(&report["faults"], "fired") && nothing(&report["limits"], "denied"), "{what}: {report}");
+    }
+    reports
+}
+
+/// Every program, with the arguments that tests/c_programs.rs gives it. (`crowd` and `long_life` with a log write hundreds of
+/// megabytes of it; `descriptor_threads` wants no loss of the ledger's gate, which is a matter of the machine's load.)
+const PROGRAMS: &[(&str, &[&str])] = &[
+    ("epoll_create", &[]),
+    ("epoll_ctl", &[]),
+    ("epoll_wait", &[]),
+    ("descriptors", &[]),
+    ("raw_syscall", &[]),
+    ("prototypes", &[]),
+    ("exit_in_handler", &[]),
+    ("signal_handlers", &[]),
+    ("constructor_user", &[]),
+    ("vfork_child", &[]),
+    ("clone_vm_child", &[]),
+    ("posix_spawn_child", &[]),
+    ("fork_children", &[]),
+    ("fork_from_threads", &[]),
+    ("fork_in_signal_handler", &[]),
+    ("raw_clone_fork", &[]),
+    ("daemon_closefrom", &[]),
+    ("dup2_over_epoll", &[]),
+    ("scm_rights", &[]),
+    ("unwind_everywhere", &[]),
+    ("longjmp_out", &[]),
+    ("high_numbers", &[]),
+    ("seccomp", &[]),
+    ("seccomp", &["first"]),
+    ("close_storm", &[]),
+    ("random_ops", &["20260711", "8000"]),
+    ("random_ops", &["20260711", "8000", "strict"]),
+    ("log_walk", &[]),
+    ("log_walk", &["descriptors"]),
+];
+
+const ENDINGS: &[&str] = &[
+    "return",
+    "exit",
+    "_exit",
+    "_Exit",
+    "quick_exit",
+    "thread_after_main",
+    "last_thread",
+    "thread",
+    "handler",
+    "closed_stderr",
+    "failing_exec",
+    "full_table",
+    "_exit_in_atexit",
+    "exit_from_the_midst",
+    "_exit_from_the_midst",
+    "exit_amid_threads",
+    "_exit_amid_threads",
+    "exec_amid_threads",
+    "execve",
+    "execv",
+    "execvp",
+    "execvpe",
+    "execl",
+    "execlp",
+    "execle",
+    "execl_long",
+    "execveat",
+    "fexecve",
+    "abort",
+    "killed",
+    "syscall_exit_group",
+    "syscall_execve",
+    "inherited",
+    "fork_exit",
+];
+
+/// The programs, built once for all tests of this file.
+fn built(name: &str) -> PathBuf {
+    static BUILT: OnceLock<Vec<(&str, PathBuf)>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let mut names: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
+        names.extend(["exit_paths", "cancel_epoll_wait"]);
+        names.dedup();
+        names.into_iter().map(|name| (name, c_program(name))).collect()
+    });
+    built.iter().find(|(known, _)| *known == name).expect("it is listed").1.clone()
+}
+
+fn all_are_the_same(armed: Armed) {
+    for (name, arguments) in PROGRAMS {
+        let reports = same(&built(name), arguments, armed);
+        if matches!(armed, Armed::Log) && matches!(*name, "fork_children" | "epoll_wait" | "scm_rights" | "vfork_child")
+        {
+            for report in reports {
+                let log = &report["log"];
+                let told = log["written"].as_u64().unwrap() + log["dropped"].as_u64().unwrap();
+                let calls = report["calls"].as_object().unwrap().values();
+                assert_eq!(told, calls.map(|call| call["calls"].as_u64().unwrap()).sum::<u64>(), "{name}: {report}");
+            }
+        }
+    }
+    for way in ENDINGS {
+        same(&built("exit_paths"), &[way], armed);
+    }
+    same(&built("cancel_epoll_wait"), &[], armed);
+    same(&c_program_with("cancel_epoll_wait", &["-fexceptions"]), &[], armed);
+}
+
+#[test]
+fn a_log_to_a_file_changes_nothing() {
+    all_are_the_same(Armed::Log);
+}
+
+#[test]
+fn a_rule_whose_turn_never_comes_changes_nothing() {
+    all_are_the_same(Armed::Rule);
+}
+
+#[test]
+fn limits_that_are_never_reached_change_nothing() {
+    all_are_the_same(Armed::Limits);
+}
+
+#[test]
+fn a_recording_changes_nothing() {
+    all_are_the_same(Armed::Recording);
+}
+
+#[test]
+fn all_of_them_together_change_nothing() {
+    all_are_the_same(Armed::All);
+}

@@ -1,0 +1,425 @@
+//! What servers that nobody wrote for this project do when epoll fails them: their own error paths, reached by faults and
+//! limits, and held here as observed (Redis 7.0, nginx 1.22, Python 3.11). And that faults which a kernel may give at any
+//! time cost their clients nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+#[allow(dead_code)]
+mod programs;
+
+use programs::installed::{installed, skipped};
+use programs::{Ended, Running, free_port, load, python};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const NO_INSTANCE: &str = "epoll_create,epoll_create1:error=EMFILE";
+const NO_ROOM: &str = "epoll_ctl:error=ENOSPC:op=ADD:when=5+";
+
+#[track_caller]
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("a number, not {value}"))
+}
+
+/// How often each rule has fired in a process.
+fn fired(report: &Value) -> Vec<u64> {
+    report["faults"].as_array().unwrap().iter().map(|rule| count(&rule["fired"])).collect()
+}
+
+/// What a report says of a call: calls, failures by this errno, injected, limited.
+fn of_call(report: &Value, call: &str, errno: &str) -> (u64, u64, u64, u64) {
+    let call = &report["calls"][call];
+    let errors = call["errors"][errno].as_u64().unwrap_or(0);
+    (count(&call["calls"]), errors, count(&call["injected"]), count(&call["limited"]))
+}
+
+/// Faults and calls agree: what fired is what was injected.
+#[track_caller]
+fn agrees(report: &Value) {
+    let injected: u64 = report["calls"].as_object().unwrap().values().map(|call| count(&call["injected"])).sum();
+    assert_eq!(fired(report).iter().sum::<u64>(), injected, "{report}");
+    let limited: u64 = report["calls"].as_object().unwrap().values().map(|call| count(&call["limited"])).sum();
+    let denied: u64 = report["limits"].as_array().unwrap().iter().map(|limit| count(&limit["denied"])).sum();
+    assert_eq!(denied, limited, "{report}");
+}
+
+#[track_caller]
+fn only_report(ended: &Ended) -> &Value {
+    assert_eq!(ended.reports.len(), 1, "{:?}", ended.reports);
+    let report = ended.reports.values().next().unwrap();
+    agrees(report);
+    report
+}
+
+/// What became of a connection that asked for something.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answer {
+    Served,
+    Closed,
+    /// Taken, and left alone: neither an answer nor an end.
+    Silence,
+}
+
+/// `number` connections one after another, all kept open to the end; each asks, and waits for a while.
+fn ask(port: u16, request: &str, answer: &str, number: usize) -> Vec<Answer> {
+    let mut streams = Vec::new();
+    for _ in 0..number {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        streams.push(stream);
+    }
+    // Those that are served have long been when the first one that is not has been waited for.
+    streams
+        .iter_mut()
+        .map(|stream| {
+            let mut got = [0; 4096];
+            match stream.read(&mut got) {
+                Ok(0) => Answer::Closed,
+                Ok(length) if String::from_utf8_lossy(&got[..length]).starts_with(answer) => Answer::Served,
+                Ok(length) => panic!("{}", String::from_utf8_lossy(&got[..length])),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => Answer::Closed,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Answer::Silence,
+                Err(error) => panic!("{error}"),
+            }
+        })
+        .collect()
+}
+
+fn times(answers: &[Answer], of: Answer) -> usize {
+    answers.iter().filter(|answer| **answer == of).count()
+}
+
+// --- Redis ----------------------------------------------------------------------------------------------------
+
+fn redis(server: &Path, options: &[(&str, &str)]) -> (Running, u16) {
+    let dir = common::scratch("redis");
+    let (port, data) = (free_port(), dir.to_str().unwrap().to_owned());
+    let text = port.to_string();
+    let arguments = ["--port", &text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &data];
+    (Running::start_with(options, dir, server, &arguments), port)
+}
+
+fn until_ready(redis: &mut Running) {
+    redis.until("it is ready", |running| running.read("stdout").contains("Ready to accept connections").then_some(()));
+}
+
+#[test]
+fn redis_without_an_instance_says_so_and_ends_with_1() {
+    let Some([server]) = installed(["redis-server"]) else { return };
+    for (option, limited) in [(("EPOLLSHIM_INJECT", NO_INSTANCE), 0), (("EPOLLSHIM_LIMIT", "instances=0"), 1)] {
+        let ended = redis(&server, &[option]).0.ended();
+        assert_eq!(ended.status.code(), Some(1), "{}{}", ended.stdout, ended.stderr);
+        let said = "# Failed creating the event loop. Error message: 'Too many open files'";
+        assert!(ended.stdout.trim_end().ends_with(said), "{}", ended.stdout);
+        assert_eq!(of_call(only_report(&ended), "epoll_create", "EMFILE"), (1, 1, 1 - limited, limited));
+    }
+}
+
+/// Redis 7.0 does not look at what connSetReadHandler returns for a new client: it keeps the connection, says nothing, and
+/// never reads from it. It serves those that it has, and new ones as soon as there is room.
+#[track_caller]
+fn redis_leaves_clients_alone(option: (&str, &str), clients: usize, room: usize) -> (Vec<Answer>, Ended) {
+    let [server] = installed(["redis-server"]).unwrap();
+    let (mut redis, port) = redis(&server, &[option]);
+    until_ready(&mut redis);
+    let answers = ask(port, "PING\r\n", "+PONG\r\n", clients);
+    let served = times(&answers, Answer::Served);
+    // What Redis watches for itself: where it listens, and what wakes it.
+    assert!(served < room && served + 4 >= room, "{served} of {room}: {answers:?}");
+    assert!(answers[..served].iter().all(|answer| *answer == Answer::Served), "the first are served: {answers:?}");
+    assert_eq!(times(&answers, Answer::Closed), 0, "{answers:?}");
+    if option.0 == "EPOLLSHIM_LIMIT" {
+        assert_eq!(ask(port, "PING\r\n", "+PONG\r\n", 2), [Answer::Served; 2], "those who left made room");
+    }
+    let ended = redis.end(libc::SIGTERM);
+    assert_eq!(ended.status.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("Redis is now ready to exit, bye bye..."), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("No space left"), "it says nothing of it: {}", ended.stdout);
+    (answers, ended)
+}
+
+#[test]
+fn redis_takes_clients_that_it_cannot_watch_and_never_answers_them() {
+    if installed(["redis-server"]).is_none() {
+        return;
+    }
+    let (answers, ended) = redis_leaves_clients_alone(("EPOLLSHIM_INJECT", NO_ROOM), 8, 4);
+    let report = only_report(&ended);
+    let silent = times(&answers, Answer::Silence) as u64;
+    assert_eq!(fired(report), [silent], "{report}");
+    assert_eq!(of_call(report, "epoll_ctl", "ENOSPC").1, silent, "{report}");
+
+    let (answers, ended) = redis_leaves_clients_alone(("EPOLLSHIM_LIMIT", "watches=20"), 50, 20);
+    let report = only_report(&ended);
+    let silent = times(&answers, Answer::Silence) as u64;
+    assert_eq!(of_call(report, "epoll_ctl", "ENOSPC").1, silent, "{report}");
+    assert_eq!(count(&report["watches"]["peak"]), 20, "{report}");
+    assert_eq!(report["limits"][0]["denied"], silent, "{report}");
+    assert_eq!(report["limits"][0]["peak"], 20, "{report}");
+}
+
+// --- nginx ----------------------------------------------------------------------------------------------------
+
+fn nginx(server: &Path, options: &[(&str, &str)]) -> (Running, u16) {
+    let dir = common::scratch("nginx");
+    let port = free_port();
+    std::fs::create_dir(dir.join("www")).unwrap();
+    std::fs::write(dir.join("www/page"), "a page\n".repeat(1000)).unwrap();
+    // SAFETY: geteuid cannot fail and has no arguments.
+    let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
+    let text = std::fs::read_to_string(common::root().join("tests/programs/nginx.conf")).unwrap();
+    let text: String = text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
+    let text = text.replace("USER", user).replace("PORT", &port.to_string()).replace("DIR", dir.to_str().unwrap());
+    std::fs::write(dir.join("nginx.conf"), text).unwrap();
+    let prefix = dir.to_str().unwrap().to_owned();
+    let error_log = dir.join("error.log").to_str().unwrap().to_owned();
+    let mut nginx = Running::start_with(options, dir, server, &["-p", &prefix, "-c", "nginx.conf", "-e", &error_log]);
+    nginx.until("it has its workers", |running| {
+        (running.read("error.log").matches("start worker process ").count() == 2).then_some(())
+    });
+    (nginx, port)
+}
+
+const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: test\r\n\r\n";
+
+#[test]
+fn nginx_workers_without_an_instance_end_with_2_and_are_not_started_again() {
+    let Some([server]) = installed(["nginx"]) else { return };
+    for (option, limited) in [(("EPOLLSHIM_INJECT", NO_INSTANCE), 0), (("EPOLLSHIM_LIMIT", "instances=0"), 1)] {
+        let (mut nginx, port) = nginx(&server, &[option]);
+        nginx.until("the master gives up on them", |running| {
+            (running.read("error.log").matches("exited with fatal code 2 and cannot be respawned").count() == 2)
+                .then_some(())
+        });
+        // The master lives, and so does the socket that listens.
+        assert_eq!(ask(port, HELLO, "HTTP/1.1 200", 3), [Answer::Silence; 3]);
+        let ended = nginx.end(libc::SIGQUIT);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+        assert_eq!(ended.log.matches("epoll_create() failed (24: Too many open files)").count(), 2, "{}", ended.log);
+        assert_eq!(ended.reports.len(), 3, "{:?}", ended.reports);
+        for report in ended.reports.values() {
+            agrees(report);
+            assert_eq!(of_call(report, "epoll_create", "EMFILE"), (1, 1, 1 - limited, limited), "{report}");
+        }
+    }
+}
+
+#[test]
+fn nginx_workers_that_cannot_watch_a_client_close_it_say_so_and_live_on() {
+    let Some([server]) = installed(["nginx"]) else { return };
+    let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", NO_ROOM)]);
+    let answers = ask(port, HELLO, "HTTP/1.1 200", 14);
+    assert_eq!(times(&answers, Answer::Served), 0, "{answers:?}");
+    // One of each worker that took one; then it cannot watch its listening socket either, and is deaf.
+    assert!((1..=2).contains(&times(&answers, Answer::Closed)), "{answers:?}");
+    let ended = nginx.end(libc::SIGQUIT);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let mut all = 0;
+    for report in ended.reports.values() {
+        agrees(report);
+        all += fired(report)[0];
+    }
+    assert!(all >= 2, "{:?}", ended.reports);
+    let alerts: Vec<_> = ended.log.lines().filter(|line| line.contains("[alert]")).collect();
+    assert_eq!(alerts.len() as u64, all, "{alerts:?}");
+    for alert in &alerts {
+        assert!(alert.contains("epoll_ctl(1, ") && alert.contains("failed (28: No space left on device)"), "{alert}");
+    }
+    assert!(alerts[0].contains("while waiting for request, client: 127.0.0.1"), "{alerts:?}");
+    assert_eq!(ended.log.matches("exited with code 0").count(), 2, "{}", ended.log);
+}
+
+#[test]
+fn nginx_needs_one_instance_a_process() {
+    let Some([server]) = installed(["nginx"]) else { return };
+    let (nginx, port) = nginx(&server, &[("EPOLLSHIM_LIMIT", "instances=1")]);
+    assert_eq!(ask(port, HELLO, "HTTP/1.1 200", 20), [Answer::Served; 20]);
+    let ended = nginx.end(libc::SIGQUIT);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("[emerg]") && !ended.log.contains("[alert]"), "{}", ended.log);
+    assert_eq!(ended.reports.len(), 3, "{:?}", ended.reports);
+    for report in ended.reports.values() {
+        let limit = &report["limits"][0];
+        assert_eq!((&limit["key"], &limit["peak"], &limit["denied"]), (&"instances".into(), &1.into(), &0.into()));
+    }
+}
+
+// --- Python ---------------------------------------------------------------------------------------------------
+
+fn asyncio(python: &Path, options: &[(&str, &str)]) -> (Running, u16) {
+    let script = common::root().join("tests/programs/echo.py");
+    let mut server = Running::start_with(options, common::scratch("asyncio"), python, &[script.to_str().unwrap()]);
+    let port = server.printed_port();
+    (server, port)
+}
+
+#[test]
+fn asyncio_without_an_instance_takes_poll_and_serves_everybody() {
+    let Some(python) = python() else { return };
+    let (server, port) = asyncio(&python, &[("EPOLLSHIM_INJECT", NO_INSTANCE)]);
+    load::echo(port, 8, 20);
+    let ended = server.end(libc::SIGTERM);
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    assert_eq!(ended.stderr, "", "it says nothing of it");
+    assert!(ended.stdout.contains("served 8 connections"), "{}", ended.stdout);
+    // selectors tries one when it is imported, and asks no more.
+    let report = only_report(&ended);
+    assert_eq!(of_call(report, "epoll_create1", "EMFILE"), (1, 1, 1, 0), "{report}");
+    assert_eq!(report["calls"].as_object().unwrap().len(), 1, "{report}");
+}
+
+#[test]
+fn asyncio_takes_clients_that_it_cannot_watch_and_never_answers_them() {
+    let Some(python) = python() else { return };
+    let (server, port) = asyncio(&python, &[("EPOLLSHIM_INJECT", NO_ROOM)]);
+    let answers = ask(port, "hello", "hello", 6);
+    // Its own: the socket that wakes it, and the one that listens.
+    let [served, silent] = [Answer::Served, Answer::Silence].map(|of| times(&answers, of));
+    assert_eq!((served, silent), (2, 4), "{answers:?}");
+    let ended = server.end(libc::SIGTERM);
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    assert!(ended.stdout.contains("served 6 connections, 10 bytes"), "{}", ended.stdout);
+    assert_eq!(ended.stderr.matches("OSError: [Errno 28] No space left on device").count(), 4, "{}", ended.stderr);
+    assert_eq!(fired(only_report(&ended)), [4]);
+}
+
+// --- faults that cost nobody anything -------------------------------------------------------------------------
+
+/// What a kernel may do to any program at any wait.
+const HARMLESS: [&str; 6] = [
+    "epoll_wait:error=EINTR:prob=0.05",
+    "epoll_wait:batch=1",
+    "epoll_wait:error=EINTR:prob=0.05;epoll_wait:batch=1",
+    "epoll_wait:shuffle",
+    "epoll_wait:delay_exit=100us:prob=0.1",
+    "epoll_wait:timeout:prob=0.05",
+];
+
+/// Every rule has fired; what it answers with EINTR is reported so.
+#[track_caller]
+fn bit(report: &Value, rules: &str) {
+    agrees(report);
+    for (rule, fired) in rules.split(';').zip(fired(report)) {
+        assert!(fired > 0, "{rule}: {report}");
+        if rule.contains("EINTR") {
+            assert!(of_call(report, "epoll_wait", "EINTR").1 >= fired, "{report}");
+        }
+    }
+}
+
+#[test]
+fn redis_serves_every_client_whatever_its_waits_do() {
+    let Some([server, benchmark]) = installed(["redis-server", "redis-benchmark"]) else { return };
+    for rules in HARMLESS {
+        let (mut redis, port) = redis(&server, &[("EPOLLSHIM_INJECT", rules), ("EPOLLSHIM_SEED", "7")]);
+        until_ready(&mut redis);
+        let text = port.to_string();
+        let tests = "ping,set,get,incr,lpush,rpop,sadd,hset,zadd,lrange_100,mset";
+        let said = load::tool(&benchmark, &["-p", &text, "-c", "50", "-n", "1000", "-q", "-t", tests]);
+        assert!(!said.to_lowercase().contains("error"), "{rules}: {said}");
+        assert!(said.matches("requests per second").count() >= 11, "{rules}: {said}");
+        let ended = redis.end(libc::SIGTERM);
+        assert_eq!(ended.status.code(), Some(0), "{rules}: {}", ended.stdout);
+        bit(only_report(&ended), rules);
+    }
+}
+
+#[test]
+fn nginx_serves_every_client_whatever_its_waits_do() {
+    let Some([server, wrk]) = installed(["nginx", "wrk"]) else { return };
+    for rules in HARMLESS {
+        let (nginx, port) = nginx(&server, &[("EPOLLSHIM_INJECT", rules), ("EPOLLSHIM_SEED", "7")]);
+        for path in ["page", "proxied"] {
+            let url = format!("http://127.0.0.1:{port}/{path}");
+            let said = load::tool(&wrk, &["-t", "2", "-c", "30", "-d", "1s", "--timeout", "30s", &url]);
+            assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{rules}: {said}");
+        }
+        let ended = nginx.end(libc::SIGQUIT);
+        assert_eq!(ended.status.code(), Some(0), "{rules}: {}", ended.log);
+        // No kernel ends a wait without a time limit with nothing, and nginx says so; it goes on all the same.
+        let known =
+            if rules.contains("timeout") { "epoll_wait() returned no events without timeout" } else { "(none)" };
+        for line in ended.log.lines().filter(|line| !line.contains(known)) {
+            assert!(line.contains("[notice]"), "{rules}: {}", ended.log);
+        }
+        let workers: Vec<_> =
+            ended.reports.values().filter(|report| report["calls"]["epoll_wait"].is_object()).collect();
+        assert_eq!(workers.len(), 2, "{rules}");
+        // A worker may get too few of the connections to meet a rule of chance; both together do not.
+        assert!(workers.iter().any(|report| fired(report).iter().all(|fired| *fired > 0)), "{rules}: {workers:?}");
+        for report in workers {
+            agrees(report);
+        }
+    }
+}
+
+#[test]
+fn asyncio_serves_every_client_whatever_its_waits_do() {
+    let Some(python) = python() else { return };
+    for rules in HARMLESS {
+        let (server, port) = asyncio(&python, &[("EPOLLSHIM_INJECT", rules), ("EPOLLSHIM_SEED", "7")]);
+        load::echo(port, 8, 60);
+        let ended = server.end(libc::SIGTERM);
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(7), ""), "{rules}");
+        assert!(ended.stdout.contains("served 8 connections, 102480 bytes"), "{rules}: {}", ended.stdout);
+        bit(only_report(&ended), rules);
+    }
+}
+
+// --- Python's own tests ---------------------------------------------------------------------------------------
+
+/// A python3 that has its own tests: of PATH, or Debian's.
+fn python_with_tests() -> Option<PathBuf> {
+    let [launcher] = installed(["python3"])?;
+    let find = "import sys, importlib.util as u; print(sys.executable if u.find_spec('test.test_epoll') else '')";
+    let found = [launcher, PathBuf::from("/usr/bin/python3")].into_iter().find_map(|candidate| {
+        let output = Command::new(candidate).args(["-c", find]).stderr(Stdio::null()).output().ok()?;
+        let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    });
+    if found.is_none() {
+        skipped("no python3 here has its own tests (Debian: libpython3.11-testsuite)", false);
+    }
+    found
+}
+
+/// What each test of epoll and selectors came to, from regrtest's JUnit file.
+fn outcomes(python: &Path, options: &[(&str, &str)]) -> BTreeMap<String, &'static str> {
+    let xml = common::scratch("python").join("outcomes.xml");
+    let mut command = Command::new(python);
+    command.args(["-m", "test", "-u", "none", "--junit-xml"]).arg(&xml).args(["test_epoll", "test_selectors"]);
+    if !options.is_empty() {
+        command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_REPORT", "none").envs(options.iter().copied());
+    }
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = std::fs::read_to_string(&xml).unwrap_or_else(|error| panic!("{error}\n{}", common::show(&output)));
+    text.split("<testcase name=\"")
+        .skip(1)
+        .map(|case| {
+            let (name, rest) = case.split_once('"').unwrap();
+            let failed = rest.contains("<failure") || rest.contains("<error");
+            (name.to_owned(), if failed { "failed" } else { "not failed" })
+        })
+        .collect()
+}
+
+#[test]
+fn python_s_own_tests_come_to_the_same_with_what_never_bites_and_with_the_log_on() {
+    let Some(python) = python_with_tests() else { return };
+    let log = common::scratch("log").join("log");
+    let bare = outcomes(&python, &[]);
+    assert!(bare.values().filter(|outcome| **outcome == "not failed").count() >= 50, "{bare:?}");
+    for option in [
+        ("EPOLLSHIM_INJECT", "all:error=EIO:when=4000000000"),
+        ("EPOLLSHIM_LIMIT", "instances=100000,watches=1000000,memory=1G"),
+        ("EPOLLSHIM_LOG", log.to_str().unwrap()),
+    ] {
+        assert_eq!(outcomes(&python, &[option]), bare, "{option:?}");
+    }
+    assert!(std::fs::metadata(&log).unwrap().len() > 1000);
+}
