@@ -197,7 +197,7 @@ fn of_instance(process: &Process, instance: &Instance, watched: Option<Watched>)
         .take(facts::SITES)
         .filter_map(|(address, times)| {
             let site = process.site(*address)?;
-            Some(json!({ "site": site.text, "function": site.function, "location": site.location(), "watches": times }))
+            Some(json!({ "site": site.text, "function": site.function.as_ref().filter(|_| !site.behind), "location": site.location(), "watches": times }))
         })
         .collect();
     json!({
@@ -208,7 +208,7 @@ fn of_instance(process: &Process, instance: &Instance, watched: Option<Watched>)
         "cloexec": instance.cloexec(),
         "inherited": instance.inherited,
         "site": site.as_deref().map(|site| &site.text),
-        "function": site.as_deref().and_then(|site| site.function.as_ref()),
+        "function": site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
         "location": site.as_deref().and_then(Site::location),
         "watches": instance.watches,
         "peak_watches": instance.watches_peak,
@@ -249,7 +249,8 @@ fn of_thread(thread: &Thread) -> Value {
 fn of_site(site: &SiteFacts) -> Value {
     json!({
         "site": site.site.text,
-        "function": site.site.function,
+        "function": site.site.function.as_ref().filter(|_| !site.site.behind),
+        "behind": site.site.function.as_ref().filter(|_| site.site.behind),
         "file": site.site.file,
         "line": site.site.line,
         "calls": site.calls,

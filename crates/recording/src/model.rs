@@ -133,6 +133,8 @@ pub struct CallCounters {
     pub calls: u64,
     pub injected: u64,
     pub limited: u64,
+    /// Returned a value by a fault, without being made.
+    pub made_up: u64,
     /// By error number; 0: one without a name.
     pub errors: BTreeMap<u32, u64>,
 }
@@ -146,6 +148,7 @@ impl CallCounters {
         self.calls = self.calls.saturating_add(other.calls);
         self.injected = self.injected.saturating_add(other.injected);
         self.limited = self.limited.saturating_add(other.limited);
+        self.made_up = self.made_up.saturating_add(other.made_up);
         for (error, times) in &other.errors {
             let sum = self.errors.entry(*error).or_default();
             *sum = sum.saturating_add(*times);
@@ -179,7 +182,7 @@ impl Counters {
 
     pub fn successes(&self, call: Call) -> u64 {
         let counters = self.of(&[call]);
-        counters.calls.saturating_sub(counters.failures())
+        counters.calls.saturating_sub(counters.failures()).saturating_sub(counters.made_up)
     }
 
     pub fn blocked(&self) -> Histogram {

@@ -101,7 +101,8 @@ pub fn arguments(process: &Process, record: &Record) -> Value {
         Some(function) if function.waits() => json!({
             "epfd": record.first,
             "maxevents": record.second,
-            "timeout_ns": (record.extra != u64::MAX).then_some(record.extra),
+            // Of epoll_pwait2 it is not recorded.
+            "timeout_ns": (record.extra != u64::MAX && function != Function::EpollPwait2).then_some(record.extra),
         }),
         _ => json!({ "fd": record.first, "argument": record.second }),
     };

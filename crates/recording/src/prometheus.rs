@@ -70,7 +70,7 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     }
     let mut page = Page { programs, text: String::new() };
     page.all();
-    page.gauge("epollshim_unread_recordings", "Files of the directory that could not be read.", |_, _| {});
+    page.family("epollshim_unread_recordings", "gauge", "Files of the directory that could not be read.");
     let _ = writeln!(page.text, "epollshim_unread_recordings {}", set.failures.len());
     page.text.push_str("# EOF\n");
     out.write_all(page.text.as_bytes())

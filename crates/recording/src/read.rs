@@ -274,6 +274,7 @@ fn of_call(segment: Bytes, place: usize) -> CallCounters {
         calls: segment.word(place + thread::CALL_CALLS),
         injected: segment.word(place + thread::CALL_INJECTED),
         limited: segment.word(place + thread::CALL_LIMITED),
+        made_up: segment.word(place + thread::CALL_MADE_UP),
         errors: errors.filter(|(_, times)| *times != 0).collect(),
     }
 }

@@ -1,7 +1,8 @@
 //! From an address to a function and a line, by the objects and the debug files on this machine.
 //!
-//! An object counts only if its build id is the recorded one: another version's lines would be lies. What a recording
-//! names is opened read-only, and only if it is a plain file of a sane size.
+//! An object counts only if its build id is the recorded one (or, where none is recorded, if it has not changed since):
+//! another version's lines would be lies. What a recording names is opened read-only, and only if it is a plain file of a
+//! sane size.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -32,6 +33,8 @@ pub struct Site {
     pub function: Option<String>,
     /// Distance from the function's beginning, where no line is known.
     pub offset: Option<u64>,
+    /// The function is only the nearest known symbol before the place: it ends before it.
+    pub behind: bool,
     pub file: Option<String>,
     pub line: Option<u32>,
 }
@@ -60,6 +63,7 @@ impl Site {
     pub fn best(&self) -> String {
         match (&self.function, self.location()) {
             (Some(function), Some(location)) => format!("{function} ({location})"),
+            (Some(function), None) if self.behind => format!("{} (behind {function})", self.text),
             (Some(function), None) => format!("{function}+{:#x}", self.offset.unwrap_or(0)),
             (None, Some(location)) => location,
             (None, None) => self.text.clone(),
@@ -93,7 +97,7 @@ impl Resolver<'_> {
         Resolver { options, objects: HashMap::new(), sites: HashMap::new(), budget: BUDGET, lookups: LOOKUPS }
     }
 
-    /// `began`: an object without a build id must be older than this (nanoseconds since 1970).
+    /// `began`: an object of which no build id is recorded must not have changed since (nanoseconds since 1970).
     pub fn site(&mut self, place: Place<'_>, address: u64, began: u64) -> Site {
         let mut site = Site::plain(place.text(address));
         let Some(module) = place.module else { return site };
@@ -132,7 +136,7 @@ impl Resolver<'_> {
         let path = Path::new(std::ffi::OsStr::from_bytes(&module.path));
         let own = match &module.build_id {
             Some(build_id) => self.read(path, Some(build_id)),
-            None if older(path, began) => self.read(path, None),
+            None if unchanged(path, began) => self.read(path, None),
             None => None,
         };
         // A copy that was kept beside the debug files serves as well as the object itself.
@@ -140,12 +144,12 @@ impl Resolver<'_> {
         Known::new(own.as_deref(), debug.as_deref())
     }
 
-    /// A file's bytes, if it is an object with that build id.
+    /// A file's bytes, if it is an object, and has that build id where one is asked for.
     fn read(&mut self, path: &Path, build_id: Option<&[u8]>) -> Option<Vec<u8>> {
         let (bytes, _) = copy(path, LARGEST.min(self.budget)).ok()?;
         self.budget = self.budget.saturating_sub(bytes.len() as u64);
-        let same = object::File::parse(&*bytes).ok()?.build_id().ok()? == build_id;
-        same.then_some(bytes)
+        let own = object::File::parse(&*bytes).ok()?.build_id().ok()?;
+        (build_id.is_none() || own == build_id).then_some(bytes)
     }
 
     /// By build id, then by the object's debug link (gdb's "Separate Debug Files").
@@ -165,11 +169,12 @@ impl Resolver<'_> {
     }
 }
 
-/// An object without a build id is believed if it is older than the process.
-fn older(path: &Path, began: u64) -> bool {
+/// An object of which no build id was recorded is believed if nobody has touched its file since the process began: its
+/// ctime tells, also where an installer sets the mtime back.
+fn unchanged(path: &Path, began: u64) -> bool {
     use std::os::unix::fs::MetadataExt;
     let Ok(facts) = path.metadata() else { return false };
-    u64::try_from(facts.mtime()).is_ok_and(|seconds| seconds.saturating_mul(1_000_000_000) <= began)
+    u64::try_from(facts.ctime()).is_ok_and(|seconds| seconds.saturating_mul(1_000_000_000) <= began)
 }
 
 impl Known {
@@ -204,8 +209,9 @@ impl Known {
             (site.function, site.file, site.line) = (function, file, line);
         }
         if site.function.is_none()
-            && let Some((name, distance)) = self.symbol(address)
+            && let Some((name, distance, behind)) = self.symbol(address)
         {
+            site.behind = behind;
             site.function = Some(name);
             site.offset = Some(distance + 1);
         }
@@ -223,13 +229,13 @@ impl Known {
         (file.is_some() || function.is_some()).then_some((function, file, line))
     }
 
-    /// The nearest symbol before an address, and how far before.
-    fn symbol(&self, address: u64) -> Option<(String, u64)> {
+    /// The nearest symbol before an address, how far before, and whether it ends before (where its size is known).
+    fn symbol(&self, address: u64) -> Option<(String, u64, bool)> {
         let before = self.symbols.partition_point(|(start, ..)| *start <= address).checked_sub(1)?;
-        let (start, _, name) = self.symbols.get(before)?;
+        let (start, size, name) = self.symbols.get(before)?;
         let distance = address.saturating_sub(*start);
         let name = demangle_auto(Cow::Borrowed(name), None);
-        (distance < FARTHEST).then(|| (plain(name.as_bytes()), distance))
+        (distance < FARTHEST).then(|| (plain(name.as_bytes()), distance, *size != 0 && distance >= *size))
     }
 }
 

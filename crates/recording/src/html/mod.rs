@@ -240,6 +240,7 @@ fn sites(facts: &Facts) -> Table {
     for site in &facts.sites {
         let at: &Site = &site.site;
         let function = match (&at.function, at.offset) {
+            (Some(function), _) if at.behind => format!("behind {function}"),
             (Some(function), Some(offset)) => format!("{function}+{offset:#x}"),
             (Some(function), None) => function.clone(),
             (None, _) => String::new(),
