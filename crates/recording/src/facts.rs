@@ -1,0 +1,209 @@
+//! What a report tells of one process, or of all together: sums, and the breakdown by call site. All formats render these.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use epollshim_format::call::Call;
+
+use crate::Set;
+use crate::model::{Counters, Instance, Process, Totals};
+use crate::sites::Site;
+
+/// Bytes for an instance and for an interest: those of the shim (src/ledger/kernel_memory.rs), which a test compares.
+pub const KERNEL_INSTANCE: u64 = 256 + 256 + 192;
+pub const KERNEL_INTEREST: u64 = 128 + 64;
+pub const KERNEL_SOURCE: &str = "x86-64 slab sizes of Linux 6.x: instance 704 B (eventpoll 256, file 256, dentry 192), interest 192 B (epitem 128, eppoll_entry 64)";
+
+/// The most call sites that are told one by one.
+pub const SITES: usize = 500;
+
+pub fn kernel_bytes(instances: u64, interests: u64) -> u64 {
+    instances.saturating_mul(KERNEL_INSTANCE).saturating_add(interests.saturating_mul(KERNEL_INTEREST))
+}
+
+#[derive(Default)]
+pub struct Facts {
+    pub counters: Counters,
+    pub totals: Totals,
+    pub records: Records,
+    pub calls_dropped: u64,
+    pub threads_dropped: u64,
+    pub entries_dropped: u64,
+    /// The busiest first, at most [`SITES`].
+    pub sites: Vec<SiteFacts>,
+    /// Sites beyond these.
+    pub more_sites: usize,
+}
+
+/// What became of the records of single calls.
+#[derive(Default, Clone, Copy)]
+pub struct Records {
+    pub begun: u64,
+    pub seen: u64,
+    pub overwritten: u64,
+    pub unfinished: u64,
+}
+
+/// What was seen of a call site. Calls, times and events are those of the records that are left.
+pub struct SiteFacts {
+    pub site: Arc<Site>,
+    pub calls: BTreeMap<&'static str, u64>,
+    pub failed: u64,
+    pub time: u64,
+    pub events: u64,
+    /// Live instances that were made here, and live watches that were added here.
+    pub instances: u64,
+    pub watches: u64,
+}
+
+impl SiteFacts {
+    pub fn all_calls(&self) -> u64 {
+        self.calls.values().sum()
+    }
+
+    /// `epoll_wait 12, epoll_ctl 3`.
+    pub fn what(&self) -> String {
+        let mut calls: Vec<_> = self.calls.iter().collect();
+        calls.sort_by_key(|(name, times)| (std::cmp::Reverse(**times), **name));
+        let told = calls.iter().map(|(name, times)| format!("{name} {}", crate::scale::grouped(**times)));
+        told.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Facts {
+    pub fn of(process: &Process) -> Facts {
+        Facts::sum([process])
+    }
+
+    pub fn merged(set: &Set) -> Facts {
+        Facts::sum(&set.processes)
+    }
+
+    fn sum<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Facts {
+        let mut facts = Facts::default();
+        let mut sites: HashMap<String, SiteFacts> = HashMap::new();
+        for process in processes {
+            facts.totals.add(process.totals);
+            let header = &process.header;
+            facts.calls_dropped = facts.calls_dropped.saturating_add(header.calls_dropped);
+            facts.threads_dropped = facts.threads_dropped.saturating_add(header.threads_dropped);
+            facts.entries_dropped = facts.entries_dropped.saturating_add(header.entries_dropped);
+            for thread in &process.threads {
+                facts.counters.add(&thread.counters);
+                let records = &mut facts.records;
+                records.begun = records.begun.saturating_add(thread.begun);
+                records.seen = records.seen.saturating_add(thread.records.len() as u64);
+                records.overwritten = records.overwritten.saturating_add(thread.overwritten);
+                records.unfinished = records.unfinished.saturating_add(thread.unfinished);
+            }
+            of_sites(process, &mut sites);
+        }
+        let mut sites: Vec<SiteFacts> = sites.into_values().collect();
+        sites.sort_by(|one, other| {
+            let weight = |site: &SiteFacts| std::cmp::Reverse((site.all_calls(), site.watches, site.instances));
+            weight(one).cmp(&weight(other)).then_with(|| one.site.text.cmp(&other.site.text))
+        });
+        facts.more_sites = sites.len().saturating_sub(SITES);
+        sites.truncate(SITES);
+        facts.sites = sites;
+        facts
+    }
+
+    /// By this process or these, as their calls tell.
+    pub fn created(&self) -> u64 {
+        self.counters.successes(Call::Create).saturating_add(self.counters.successes(Call::Create1))
+    }
+
+    pub fn memory(&self) -> u64 {
+        kernel_bytes(self.totals.instances, self.totals.watches)
+    }
+}
+
+/// Adds what a process did at each site. Same object and same offset: same site, in whatever process.
+fn of_sites(process: &Process, sites: &mut HashMap<String, SiteFacts>) {
+    // Address by address first: a name is looked up once for each.
+    let mut own: HashMap<u64, SiteFacts> = HashMap::new();
+    let mut at = |address: u64, note: &dyn Fn(&mut SiteFacts)| {
+        if address == 0 {
+            return;
+        }
+        let site = own.entry(address).or_insert_with(|| SiteFacts {
+            site: process.site(address).unwrap_or_default(),
+            calls: BTreeMap::new(),
+            failed: 0,
+            time: 0,
+            events: 0,
+            instances: 0,
+            watches: 0,
+        });
+        note(site);
+    };
+    for (_, record) in process.records() {
+        at(record.caller, &|site| {
+            *site.calls.entry(record.name()).or_default() += 1;
+            site.failed += u64::from(record.failed());
+            site.time = site.time.saturating_add(record.duration);
+            site.events = site.events.saturating_add(record.events());
+        });
+    }
+    for instance in &process.instances {
+        at(instance.site, &|site| site.instances += 1);
+    }
+    for interest in &process.interests {
+        at(interest.site, &|site| site.watches += 1);
+    }
+    for more in own.into_values() {
+        match sites.get_mut(&more.site.text) {
+            None => drop(sites.insert(more.site.text.clone(), more)),
+            Some(site) => {
+                more.calls.iter().for_each(|(name, times)| *site.calls.entry(name).or_default() += times);
+                site.failed += more.failed;
+                site.time = site.time.saturating_add(more.time);
+                site.events = site.events.saturating_add(more.events);
+                site.instances += more.instances;
+                site.watches += more.watches;
+            }
+        }
+    }
+}
+
+/// The descriptors that an instance watches, in order, and how many of them were added at each site.
+pub struct Watched {
+    pub fds: Vec<i32>,
+    pub sites: Vec<(u64, u64)>,
+}
+
+/// Of each instance, by its place in the table.
+pub fn watched(process: &Process) -> HashMap<u64, Watched> {
+    let mut all: HashMap<u64, (Vec<i32>, BTreeMap<u64, u64>)> = HashMap::new();
+    for interest in &process.interests {
+        let (fds, sites) = all.entry(interest.instance).or_default();
+        fds.push(interest.fd);
+        *sites.entry(interest.site).or_default() += 1;
+    }
+    let sorted = |(index, (mut fds, sites)): (u64, (Vec<i32>, BTreeMap<u64, u64>))| {
+        fds.sort_unstable();
+        let mut sites: Vec<(u64, u64)> = sites.into_iter().filter(|(site, _)| *site != 0).collect();
+        sites.sort_by_key(|(site, times)| (std::cmp::Reverse(*times), *site));
+        (index, Watched { fds, sites })
+    };
+    all.into_iter().map(sorted).collect()
+}
+
+/// The instances of a process in the order in which they were made.
+pub fn by_id(process: &Process) -> Vec<&Instance> {
+    let mut instances: Vec<&Instance> = process.instances.iter().collect();
+    instances.sort_by_key(|instance| (instance.id, instance.index));
+    instances
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_kernels_sizes_are_those_of_the_exit_report() {
+        let shim = include_str!("../../../src/ledger/kernel_memory.rs");
+        assert!(shim.contains("pub const INSTANCE: u64 = 256 + 256 + 192;"));
+        assert!(shim.contains("pub const INTEREST: u64 = 128 + 64;"));
+        assert!(shim.contains(super::KERNEL_SOURCE));
+    }
+}

@@ -1,0 +1,348 @@
+//! One page, whole in itself: no network, no font, no script but the few lines that sort its tables.
+//!
+//! Everything that a program chose (its name, paths, arguments, functions) goes through [`escaped`]; the page's own policy
+//! (Content-Security-Policy) refuses whatever would be fetched all the same. Plots are SVG by hand (`plot`): their colours
+//! must follow the reader's light or dark scheme, which plotting crates write into each shape.
+
+mod plot;
+mod table;
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use epollshim_format::call::{Call, FUNCTIONS};
+
+use crate::Set;
+use crate::facts::{self, Facts};
+use crate::json::error_name;
+use crate::load::shown;
+use crate::model::Process;
+use crate::modules::plain;
+use crate::scale::{bytes, grouped, time};
+use crate::sites::Site;
+use plot::{Bars, Line};
+use table::{Cell, Table};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// The most rows of a table.
+const ROWS: usize = 1000;
+
+pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
+    let facts = Facts::merged(set);
+    let mut page = String::new();
+    head(set, &mut page);
+    tiles(set, &facts, &mut page);
+    troubles(set, &mut page);
+    plots(set, &facts, &mut page);
+    out.write_all(page.as_bytes())?;
+    for table in [processes(set), calls(&facts), sites(&facts), instances(set), threads(set)] {
+        out.write_all(table.render().as_bytes())?;
+    }
+    out.write_all(coverage(&facts).as_bytes())?;
+    write!(out, "</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
+}
+
+/// Text for a page: nothing in it is markup, nothing commands.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            letter if letter.is_control() => out.push('?'),
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+fn names(set: &Set) -> String {
+    let mut names: Vec<String> = set.processes.iter().map(|process| plain(&process.header.comm)).collect();
+    names.sort();
+    names.dedup();
+    let more = if names.len() > 4 { ", ..." } else { "" };
+    names.truncate(4);
+    names.join(", ") + more
+}
+
+fn head(set: &Set, page: &mut String) {
+    let names = escaped(&names(set));
+    let count = set.processes.len();
+    let processes = if count == 1 { "1 process".to_owned() } else { format!("{} processes", grouped(count as u64)) };
+    let _ = write!(
+        page,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
+         script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n\
+         <title>epollshim: {names}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <header>\n<h1>{names}</h1>\n<p class=\"quiet\">epoll use of {processes}, from <code>{}</code></p>\n</header>\n",
+        escaped(&shown(&set.source)),
+    );
+}
+
+fn tiles(set: &Set, facts: &Facts, page: &mut String) {
+    let all = facts.counters.of(&Call::ALL);
+    let killed = set.processes.iter().filter(|process| process.end() == "signal").count();
+    let tiles = [
+        ("calls", grouped(all.calls), format!("{} failed", grouped(all.failures()))),
+        ("events", grouped(facts.counters.batch.sum), format!("{} empty waits", grouped(facts.counters.empty))),
+        ("instances alive", grouped(facts.totals.instances), format!("{} created", grouped(facts.created()))),
+        ("watches alive", grouped(facts.totals.watches), format!("peak {}", grouped(facts.totals.watches_peak))),
+        ("kernel memory", bytes(facts.memory()), format!("peak {}", bytes(facts.totals.memory_peak))),
+        ("processes", grouped(set.processes.len() as u64), format!("{} killed", grouped(killed as u64))),
+    ];
+    page.push_str("<div class=\"tiles\">\n");
+    for (name, value, more) in tiles {
+        let _ = writeln!(page, "<div><b>{value}</b><span>{name}</span><small>{more}</small></div>");
+    }
+    page.push_str("</div>\n");
+}
+
+/// What is missing, before anything is believed.
+fn troubles(set: &Set, page: &mut String) {
+    let mut lines = Vec::new();
+    for process in set.processes.iter().filter(|process| process.partial()).take(ROWS) {
+        let header = &process.header;
+        let mut notes = process.notes.kept.clone();
+        if let Some(error) = header.trouble {
+            notes.push(format!("the file could not grow: {}", error_name(error)));
+        }
+        for (count, what) in [
+            (process.notes.more, "more notes of that kind"),
+            (header.threads_dropped, "threads found no space"),
+            (header.calls_dropped, "calls of such threads are not counted"),
+            (header.entries_dropped, "instances or watches found no space in the tables"),
+        ] {
+            if count > 0 {
+                notes.push(format!("{} {what}", grouped(count)));
+            }
+        }
+        let name = format!("{} (pid {})", plain(&header.comm), header.pid);
+        lines.push(format!("{}: {}", escaped(&name), escaped(&notes.join("; "))));
+    }
+    for failure in set.failures.iter().take(ROWS) {
+        lines.push(format!("{}: not read, {}", escaped(&shown(&failure.path)), escaped(&failure.what)));
+    }
+    if lines.is_empty() {
+        return;
+    }
+    page.push_str("<section class=\"warning\"><h2>Partial: not everything is here</h2>\n<ul>\n");
+    for line in lines {
+        let _ = writeln!(page, "<li>{line}</li>");
+    }
+    page.push_str("</ul></section>\n");
+}
+
+fn plots(set: &Set, facts: &Facts, page: &mut String) {
+    let lives = plot::lives(set);
+    let left = format!("from the {} records left", grouped(facts.records.seen));
+    let vague = if lives.vague { "; at most: what vanished at a close has no record" } else { "" };
+    let counters = &facts.counters;
+    page.push_str("<div class=\"plots\">\n");
+    for plot in [
+        Line {
+            title: "Live watches",
+            note: format!("{left}{vague}"),
+            unit: "",
+            steps: true,
+            points: &lives.watches,
+            class: "a",
+        }
+        .render(),
+        Line {
+            title: "Live instances",
+            note: format!("{left}{vague}"),
+            unit: "",
+            steps: true,
+            points: &lives.instances,
+            class: "b",
+        }
+        .render(),
+        Line { title: "Call rate", note: left, unit: "/s", steps: false, points: &plot::rate(set), class: "c" }
+            .render(),
+        Bars::times("Blocked in a wait", &counters.blocked(), "a").render(),
+        Bars::times("Work between two waits", &counters.work, "b").render(),
+        Bars::sizes("Events in a batch", &counters.batch, "c").render(),
+    ] {
+        page.push_str(&plot);
+    }
+    page.push_str("</div>\n");
+}
+
+fn processes(set: &Set) -> Table {
+    let mut table = Table::new(
+        "Processes",
+        &["program", "pid", "ended", "ran", "calls", "failed", "events", "watches", "peak", "threads", "arguments"],
+        "",
+    );
+    for process in set.processes.iter().take(ROWS) {
+        let counters = process.counters();
+        let all = counters.of(&Call::ALL);
+        let arguments: Vec<String> = process.header.arguments.iter().map(|argument| plain(argument)).collect();
+        table.row(vec![
+            Cell::text(&plain(&process.header.comm)),
+            Cell::bare(process.header.pid),
+            Cell::text(process.end()),
+            Cell::number(process.duration, time),
+            Cell::number(all.calls, grouped),
+            Cell::number(all.failures(), grouped),
+            Cell::number(counters.batch.sum, grouped),
+            Cell::number(process.totals.watches, grouped),
+            Cell::number(process.totals.watches_peak, grouped),
+            Cell::number(process.threads.len() as u64, grouped),
+            Cell::code(&arguments.join(" ")),
+        ]);
+    }
+    table.left_out(set.processes.len().saturating_sub(ROWS));
+    table
+}
+
+fn calls(facts: &Facts) -> Table {
+    let mut table =
+        Table::new("Calls", &["call", "calls", "failed", "errors", "injected", "limited", "p50", "p99", "max"], "");
+    for (name, of) in FUNCTIONS {
+        let counted = facts.counters.of(of);
+        if counted.calls == 0 {
+            continue;
+        }
+        let errors: Vec<String> =
+            counted.errors.iter().map(|(error, times)| format!("{} {}", error_name(*error), grouped(*times))).collect();
+        let blocked = of.first().and_then(|call| facts.counters.blocked_in(*call));
+        let quantiles = blocked.and_then(|blocked| blocked.summary().quantiles);
+        let quantile = |value: Option<u64>| value.map_or(Cell::none(), |value| Cell::number(value, time));
+        table.row(vec![
+            Cell::code(name),
+            Cell::number(counted.calls, grouped),
+            Cell::number(counted.failures(), grouped),
+            Cell::text(&errors.join(", ")),
+            Cell::number(counted.injected, grouped),
+            Cell::number(counted.limited, grouped),
+            quantile(quantiles.map(|quantiles| quantiles.p50)),
+            quantile(quantiles.map(|quantiles| quantiles.p99)),
+            quantile(quantiles.map(|quantiles| quantiles.max)),
+        ]);
+    }
+    table
+}
+
+fn sites(facts: &Facts) -> Table {
+    let mut table = Table::new(
+        "Call sites",
+        &["function", "at", "object", "calls", "failed", "time", "events", "watches", "what"],
+        "Calls, times and events are those of the records that are left: the last ones of each thread.",
+    );
+    for site in &facts.sites {
+        let at: &Site = &site.site;
+        let function = match (&at.function, at.offset) {
+            (Some(function), _) if at.behind => format!("behind {function}"),
+            (Some(function), Some(offset)) => format!("{function}+{offset:#x}"),
+            (Some(function), None) => function.clone(),
+            (None, _) => String::new(),
+        };
+        table.row(vec![
+            Cell::code(&function),
+            Cell::code(&at.location().unwrap_or_default()),
+            Cell::code(&at.text),
+            Cell::number(site.all_calls(), grouped),
+            Cell::number(site.failed, grouped),
+            Cell::number(site.time, time),
+            Cell::number(site.events, grouped),
+            Cell::number(site.watches, grouped),
+            Cell::text(&site.what()),
+        ]);
+    }
+    table.left_out(facts.more_sites);
+    table
+}
+
+fn instances(set: &Set) -> Table {
+    let mut table = Table::new(
+        "Instances",
+        &["program", "pid", "#", "fd", "made by", "at", "watches", "peak", "waits", "events", "empty", "full"],
+        "Those that were alive at the end, or are alive now.",
+    );
+    let mut left = ROWS;
+    let mut more = 0;
+    for process in &set.processes {
+        let instances = facts::by_id(process);
+        for instance in instances.iter().take(left) {
+            table.row(vec![
+                Cell::text(&plain(&process.header.comm)),
+                Cell::bare(process.header.pid),
+                Cell::bare(instance.id),
+                Cell::text(&instance.epfd.to_string()),
+                Cell::code(&instance.made_by()),
+                Cell::code(&process.site(instance.site).map(|site| site.best()).unwrap_or_default()),
+                Cell::number(instance.watches, grouped),
+                Cell::number(instance.watches_peak, grouped),
+                Cell::number(instance.waits, grouped),
+                Cell::number(instance.events, grouped),
+                Cell::number(instance.empty, grouped),
+                Cell::number(instance.full, grouped),
+            ]);
+        }
+        more += instances.len().saturating_sub(left);
+        left = left.saturating_sub(instances.len());
+    }
+    table.left_out(more);
+    table
+}
+
+fn threads(set: &Set) -> Table {
+    let mut table = Table::new(
+        "Threads",
+        &["program", "pid", "thread", "calls", "failed", "events", "blocked", "work", "records", "overwritten"],
+        "",
+    );
+    let all = || {
+        set.processes.iter().flat_map(|process: &Process| process.threads.iter().map(move |thread| (process, thread)))
+    };
+    for (process, thread) in all().take(ROWS) {
+        let counted = thread.counters.of(&Call::ALL);
+        table.row(vec![
+            Cell::text(&plain(&process.header.comm)),
+            Cell::bare(process.header.pid),
+            Cell::bare(thread.tid),
+            Cell::number(counted.calls, grouped),
+            Cell::number(counted.failures(), grouped),
+            Cell::number(thread.counters.batch.sum, grouped),
+            Cell::number(thread.counters.blocked().sum, time),
+            Cell::number(thread.counters.work.sum, time),
+            Cell::number(thread.records.len() as u64, grouped),
+            Cell::number(thread.overwritten, grouped),
+        ]);
+    }
+    table.left_out(all().count().saturating_sub(ROWS));
+    table
+}
+
+fn coverage(facts: &Facts) -> String {
+    let totals = &facts.totals;
+    let mut told =
+        String::from("<footer class=\"quiet\"><p>As the shim saw it; a recording is not compared with the kernel.");
+    for (count, what) in [
+        (totals.unseen_instances, "instances made or inherited out of sight"),
+        (totals.unseen_watches, "watches changed out of sight"),
+        (totals.healed, "entries of the ledger mended"),
+        (totals.lost, "changes that could not be noted"),
+    ] {
+        if count > 0 {
+            let _ = write!(told, " {} {what}.", grouped(count));
+        }
+    }
+    let records = &facts.records;
+    let _ = writeln!(
+        told,
+        " Records of single calls: {} left, {} overwritten, {} unfinished.</p></footer>",
+        grouped(records.seen),
+        grouped(records.overwritten),
+        grouped(records.unfinished)
+    );
+    told
+}

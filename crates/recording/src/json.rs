@@ -1,0 +1,272 @@
+//! Schema `epollshim.report/1`: each process as its own exit report would have it, and all merged. What a recording cannot
+//! know is null or an empty list. Processes are written one by one: memory holds one at a time.
+
+use std::io::{self, Write};
+
+use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::recording::thread::KIND_NAMES;
+use epollshim_format::{REPORT_SCHEMA, errno};
+use serde_json::{Map, Value, json};
+
+use crate::Set;
+use crate::facts::{self, Facts, SiteFacts, Watched};
+use crate::load::shown;
+use crate::model::{CallCounters, Histogram, Instance, Process, Thread};
+use crate::sites::Site;
+
+pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "{{\"schema\":\"{REPORT_SCHEMA}\",\"processes\":[")?;
+    for (index, process) in set.processes.iter().enumerate() {
+        out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut *out, &of_process(process))?;
+    }
+    out.write_all(b"],\n\"merged\":")?;
+    serde_json::to_writer(&mut *out, &merged(set))?;
+    let unread: Vec<Value> =
+        set.failures.iter().map(|failure| json!({ "file": shown(&failure.path), "error": failure.what })).collect();
+    write!(out, ",\n\"unread\":{}}}", Value::from(unread))?;
+    out.write_all(b"\n")
+}
+
+fn of_process(process: &Process) -> Value {
+    let header = &process.header;
+    let facts = Facts::of(process);
+    let mut watched = facts::watched(process);
+    let instances: Vec<Value> = facts::by_id(process)
+        .into_iter()
+        .map(|instance| of_instance(process, instance, watched.remove(&instance.index)))
+        .collect();
+    let mut report = json!({
+        "schema": REPORT_SCHEMA,
+        "process": {
+            "pid": header.pid,
+            "ppid": header.ppid,
+            "comm": text(&header.comm),
+            "exe": text(&header.exe),
+            "argv": header.arguments.iter().map(|argument| text(argument)).collect::<Vec<_>>(),
+            "start_unix_ns": header.began_unix,
+            "duration_ns": process.duration,
+            "end": process.end(),
+            "seed": header.seed,
+        },
+    });
+    if let Some(report) = report.as_object_mut() {
+        sums(&facts, instances, report);
+        report.insert("threads".into(), process.threads.iter().map(of_thread).collect());
+        report.insert(
+            "recording".into(),
+            json!({
+                "file": shown(&process.path),
+                "partial": process.partial(),
+                "notes": process.notes.kept,
+                "more_notes": process.notes.more,
+                "ring": header.ring,
+                "trouble": header.trouble.map(error_name),
+            }),
+        );
+    }
+    report
+}
+
+fn merged(set: &Set) -> Value {
+    let facts = Facts::merged(set);
+    let mut report = Map::new();
+    report.insert("processes".into(), set.processes.len().into());
+    sums(&facts, Vec::new(), &mut report);
+    report.into()
+}
+
+/// What a process and the merged view have in common.
+fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
+    let (counters, totals) = (&facts.counters, &facts.totals);
+    let mut calls = Map::new();
+    for (name, of) in FUNCTIONS {
+        let counted = counters.of(of);
+        if counted.calls != 0 || counted.failures() != 0 {
+            // Only waits are timed by the counters.
+            let latency = of.first().and_then(|call| counters.blocked_in(*call));
+            calls.insert(name.into(), of_call(&counted, latency));
+        }
+    }
+    let mut events = Map::new();
+    events.insert("total".into(), counters.batch.sum.into());
+    for (name, count) in KIND_NAMES.iter().zip(counters.kinds) {
+        events.insert((*name).into(), count.into());
+    }
+    let records = &facts.records;
+    let parts = [
+        ("calls", calls.into()),
+        (
+            "instances",
+            json!({
+                "created": facts.created(),
+                "live": totals.instances,
+                "peak": totals.instances_peak,
+                "list": instances,
+            }),
+        ),
+        (
+            "watches",
+            json!({
+                "added": counters.successes(Call::CtlAdd),
+                "modified": counters.successes(Call::CtlMod),
+                "deleted": counters.successes(Call::CtlDel),
+                "vanished": totals.vanished,
+                "live": totals.watches,
+                "peak": totals.watches_peak,
+            }),
+        ),
+        (
+            "waits",
+            json!({
+                "empty": counters.empty,
+                "full": counters.full,
+                "interrupted": counters.interrupted(),
+                "events": events,
+                "blocked_ns": distribution(&counters.blocked()),
+                "work_ns": distribution(&counters.work),
+                "batch": distribution(&counters.batch),
+            }),
+        ),
+        (
+            "kernel_memory",
+            json!({ "live": facts.memory(), "peak": totals.memory_peak, "source": facts::KERNEL_SOURCE }),
+        ),
+        ("limits", json!([])),
+        ("faults", json!([])),
+        ("findings", json!([])),
+        (
+            "coverage",
+            json!({
+                "unseen_instances": totals.unseen_instances,
+                "unseen_watches": totals.unseen_watches,
+                "healed": totals.healed,
+                "lost": totals.lost,
+                "uncounted": facts.calls_dropped,
+                "reconciled": false,
+            }),
+        ),
+        (
+            "records",
+            json!({
+                "begun": records.begun,
+                "seen": records.seen,
+                "overwritten": records.overwritten,
+                "unfinished": records.unfinished,
+                "threads_dropped": facts.threads_dropped,
+                "calls_dropped": facts.calls_dropped,
+                "entries_dropped": facts.entries_dropped,
+            }),
+        ),
+        ("sites", facts.sites.iter().map(of_site).collect()),
+        ("more_sites", facts.more_sites.into()),
+    ];
+    report.extend(parts.map(|(name, value)| (name.to_owned(), value)));
+}
+
+fn of_call(counted: &CallCounters, latency: Option<&Histogram>) -> Value {
+    json!({
+        "calls": counted.calls,
+        "errors": counted.errors.iter().map(|(error, times)| (error_name(*error).to_owned(), Value::from(*times)))
+            .collect::<Map<_, _>>(),
+        "injected": counted.injected,
+        "limited": counted.limited,
+        "latency_ns": latency.map(distribution),
+    })
+}
+
+fn distribution(histogram: &Histogram) -> Value {
+    let summary = histogram.summary();
+    let quantiles = summary.quantiles;
+    json!({
+        "count": summary.count,
+        "sum": summary.sum,
+        "p50": quantiles.map(|quantiles| quantiles.p50),
+        "p90": quantiles.map(|quantiles| quantiles.p90),
+        "p99": quantiles.map(|quantiles| quantiles.p99),
+        "max": quantiles.map(|quantiles| quantiles.max),
+    })
+}
+
+fn of_instance(process: &Process, instance: &Instance, watched: Option<Watched>) -> Value {
+    let site = process.site(instance.site);
+    let watched = watched.unwrap_or(Watched { fds: Vec::new(), sites: Vec::new() });
+    let added: Vec<Value> = watched
+        .sites
+        .iter()
+        .take(facts::SITES)
+        .filter_map(|(address, times)| {
+            let site = process.site(*address)?;
+            Some(json!({ "site": site.text, "function": site.function.as_ref().filter(|_| !site.behind), "location": site.location(), "watches": times }))
+        })
+        .collect();
+    json!({
+        "id": instance.id,
+        "epfds": [instance.epfd],
+        "call": instance.call(),
+        "size": instance.size(),
+        "cloexec": instance.cloexec(),
+        "inherited": instance.inherited,
+        "site": site.as_deref().map(|site| &site.text),
+        "function": site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
+        "location": site.as_deref().and_then(Site::location),
+        "watches": instance.watches,
+        "peak_watches": instance.watches_peak,
+        "waits": instance.waits,
+        "events": instance.events,
+        "empty": instance.empty,
+        "full": instance.full,
+        "interrupted": instance.interrupted,
+        "kernel_bytes": facts::kernel_bytes(1, instance.watches),
+        "watched_fds": watched.fds,
+        "watch_sites": added,
+    })
+}
+
+fn of_thread(thread: &Thread) -> Value {
+    let mut calls = Map::new();
+    for (name, of) in FUNCTIONS {
+        let counted = thread.counters.of(of);
+        if counted.calls != 0 {
+            calls.insert(name.into(), json!({ "calls": counted.calls, "failed": counted.failures() }));
+        }
+    }
+    json!({
+        "tid": thread.tid,
+        "calls": calls,
+        "events": thread.counters.batch.sum,
+        "blocked_ns": distribution(&thread.counters.blocked()),
+        "work_ns": distribution(&thread.counters.work),
+        "records": {
+            "begun": thread.begun,
+            "seen": thread.records.len(),
+            "overwritten": thread.overwritten,
+            "unfinished": thread.unfinished,
+        },
+    })
+}
+
+fn of_site(site: &SiteFacts) -> Value {
+    json!({
+        "site": site.site.text,
+        "function": site.site.function.as_ref().filter(|_| !site.site.behind),
+        "behind": site.site.function.as_ref().filter(|_| site.site.behind),
+        "file": site.site.file,
+        "line": site.site.line,
+        "calls": site.calls,
+        "failed": site.failed,
+        "time_ns": site.time,
+        "events": site.events,
+        "instances": site.instances,
+        "watches": site.watches,
+    })
+}
+
+/// Bytes as text: what is no UTF-8 becomes U+FFFD.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub fn error_name(error: u32) -> &'static str {
+    errno::name(error).unwrap_or("other")
+}

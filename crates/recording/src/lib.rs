@@ -1,0 +1,101 @@
+//! Reads recordings (`EPOLLSHIM_RECORD`, layout: `epollshim_format::recording`) and tells what is in them.
+//!
+//! A recording may be of a program that runs, was killed, or never existed: [`load`] gives an error that names file,
+//! place and reason, or what could be read, marked as partial. [`render`] writes it in one of five formats,
+//! [`write_file`] into a file at once or not at all.
+//!
+//! `load` and `sites` look at the machine; everything else is computed from the bytes alone.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::indexing_slicing))]
+
+mod bytes;
+mod facts;
+mod html;
+mod json;
+mod load;
+pub mod model;
+mod modules;
+mod perfetto;
+mod prometheus;
+mod read;
+mod scale;
+mod series;
+mod sites;
+mod text;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+pub use load::{Error, Failure, Options, Set, load, load_with};
+pub use read::{Damage, process as read};
+pub use sites::Site;
+
+/// What a report is written as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    Text,
+    Json,
+    Html,
+    Perfetto,
+    Prometheus,
+}
+
+impl Format {
+    pub const ALL: [Format; 5] = [Format::Text, Format::Json, Format::Html, Format::Perfetto, Format::Prometheus];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+            Format::Html => "html",
+            Format::Perfetto => "perfetto",
+            Format::Prometheus => "prometheus",
+        }
+    }
+
+    #[must_use]
+    pub fn named(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.name() == name)
+    }
+}
+
+/// Writes a report.
+pub fn render(set: &Set, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Text => text::render(set, out),
+        Format::Json => json::render(set, out),
+        Format::Html => html::render(set, out),
+        Format::Perfetto => perfetto::render(set, out),
+        Format::Prometheus => prometheus::render(set, out),
+    }
+}
+
+/// Writes a report into a file: a reader of that name sees the old one or the whole new one. What is there and is not a
+/// plain file (a pipe, a terminal) is written to as it is.
+pub fn write_file(set: &Set, format: Format, path: &Path) -> io::Result<()> {
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        let mut out = io::BufWriter::new(std::fs::OpenOptions::new().write(true).open(path)?);
+        render(set, format, &mut out)?;
+        return out.flush();
+    }
+    // Through a link, so that the file it names is replaced and not the link.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(hidden);
+    let written = write_whole(set, format, &temporary).and_then(|()| std::fs::rename(&temporary, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_whole(set: &Set, format: Format, path: &Path) -> io::Result<()> {
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut out = io::BufWriter::new(file);
+    render(set, format, &mut out)?;
+    out.into_inner()?.sync_all()
+}

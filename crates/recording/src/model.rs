@@ -1,0 +1,465 @@
+//! What a recording holds, in types. Sums never overflow: a damaged file may hold any number.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use epollshim_format::call::Call;
+use epollshim_format::function::Function;
+use epollshim_format::recording::{record, thread};
+use epollshim_format::{errno, histogram};
+
+use crate::modules::Modules;
+use crate::sites::Site;
+
+/// One process, or one program of it: an exec begins another recording.
+#[derive(Default)]
+pub struct Process {
+    pub path: PathBuf,
+    pub header: Header,
+    pub totals: Totals,
+    pub threads: Vec<Thread>,
+    /// The live ones, or those that were alive when it was killed.
+    pub instances: Vec<Instance>,
+    pub interests: Vec<Interest>,
+    pub modules: Modules,
+    pub notes: Notes,
+    /// Whether it runs: it has the file mapped. Asked of /proc when the file was read.
+    pub runs: bool,
+    /// Nanoseconds from the beginning to the end, or to now, or to the last thing known of it.
+    pub duration: u64,
+    /// Of the addresses in this recording.
+    pub sites: BTreeMap<u64, Arc<Site>>,
+}
+
+#[derive(Default)]
+pub struct Header {
+    pub pid: u64,
+    pub ppid: u64,
+    pub began: u64,
+    pub began_unix: u64,
+    pub ended: u64,
+    pub end: End,
+    pub seed: Option<u64>,
+    pub threads_dropped: u64,
+    pub calls_dropped: u64,
+    pub entries_dropped: u64,
+    pub ring: u64,
+    /// The errno of the first reservation that failed.
+    pub trouble: Option<u32>,
+    pub comm: Vec<u8>,
+    pub exe: Vec<u8>,
+    pub arguments: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum End {
+    #[default]
+    NotYet,
+    Exit,
+    UnderscoreExit,
+    Exec,
+    Abort,
+    /// A number that this version does not know.
+    Other(u64),
+}
+
+#[derive(Clone, Copy, Default)]
+pub struct Totals {
+    pub instances: u64,
+    pub instances_peak: u64,
+    pub watches: u64,
+    pub watches_peak: u64,
+    pub vanished: u64,
+    pub memory_peak: u64,
+    pub unseen_instances: u64,
+    pub unseen_watches: u64,
+    pub healed: u64,
+    pub lost: u64,
+}
+
+impl Totals {
+    fn fields(&mut self) -> [&mut u64; 10] {
+        [
+            &mut self.instances,
+            &mut self.instances_peak,
+            &mut self.watches,
+            &mut self.watches_peak,
+            &mut self.vanished,
+            &mut self.memory_peak,
+            &mut self.unseen_instances,
+            &mut self.unseen_watches,
+            &mut self.healed,
+            &mut self.lost,
+        ]
+    }
+
+    pub fn add(&mut self, mut other: Totals) {
+        for (sum, more) in self.fields().into_iter().zip(other.fields()) {
+            *sum = sum.saturating_add(*more);
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Thread {
+    pub tid: u64,
+    pub counters: Counters,
+    /// Records begun.
+    pub begun: u64,
+    pub overwritten: u64,
+    /// Begun and never ended: the thread was in the call, or the file is damaged there.
+    pub unfinished: u64,
+    /// CLOCK_MONOTONIC at the end of the last wait that could block.
+    pub last_wait_end: u64,
+    /// By time.
+    pub records: Vec<Record>,
+}
+
+/// Counters of a thread, or sums of several.
+#[derive(Clone, Default)]
+pub struct Counters {
+    pub calls: [CallCounters; Call::COUNT],
+    pub empty: u64,
+    pub full: u64,
+    pub kinds: [u64; thread::KIND_NAMES.len()],
+    pub blocked: [Histogram; Call::WAITS.len()],
+    pub work: Histogram,
+    pub batch: Histogram,
+}
+
+#[derive(Clone, Default)]
+pub struct CallCounters {
+    pub calls: u64,
+    pub injected: u64,
+    pub limited: u64,
+    /// Returned a value by a fault, without being made.
+    pub made_up: u64,
+    /// By error number; 0: one without a name.
+    pub errors: BTreeMap<u32, u64>,
+}
+
+impl CallCounters {
+    pub fn failures(&self) -> u64 {
+        self.errors.values().fold(0, |sum, times| sum.saturating_add(*times))
+    }
+
+    pub fn add(&mut self, other: &CallCounters) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.injected = self.injected.saturating_add(other.injected);
+        self.limited = self.limited.saturating_add(other.limited);
+        self.made_up = self.made_up.saturating_add(other.made_up);
+        for (error, times) in &other.errors {
+            let sum = self.errors.entry(*error).or_default();
+            *sum = sum.saturating_add(*times);
+        }
+    }
+}
+
+impl Counters {
+    pub fn add(&mut self, other: &Counters) {
+        self.calls.iter_mut().zip(&other.calls).for_each(|(sum, more)| sum.add(more));
+        self.empty = self.empty.saturating_add(other.empty);
+        self.full = self.full.saturating_add(other.full);
+        for (sum, more) in self.kinds.iter_mut().zip(other.kinds) {
+            *sum = sum.saturating_add(more);
+        }
+        self.blocked.iter_mut().zip(&other.blocked).for_each(|(sum, more)| sum.add(more));
+        self.work.add(&other.work);
+        self.batch.add(&other.batch);
+    }
+
+    /// The counters of several calls as one.
+    pub fn of(&self, calls: &[Call]) -> CallCounters {
+        let mut sum = CallCounters::default();
+        for call in calls {
+            if let Some(counters) = self.calls.get(*call as usize) {
+                sum.add(counters);
+            }
+        }
+        sum
+    }
+
+    pub fn successes(&self, call: Call) -> u64 {
+        let counters = self.of(&[call]);
+        counters.calls.saturating_sub(counters.failures()).saturating_sub(counters.made_up)
+    }
+
+    pub fn blocked(&self) -> Histogram {
+        let mut sum = Histogram::default();
+        self.blocked.iter().for_each(|more| sum.add(more));
+        sum
+    }
+
+    /// Nanoseconds blocked in one call; None: it is not timed.
+    pub fn blocked_in(&self, call: Call) -> Option<&Histogram> {
+        let place = Call::WAITS.iter().position(|wait| *wait == call)?;
+        self.blocked.get(place)
+    }
+
+    pub fn interrupted(&self) -> u64 {
+        self.of(&Call::WAITS).errors.get(&errno::number("EINTR").unwrap_or(4)).copied().unwrap_or(0)
+    }
+
+    pub fn all_calls(&self) -> u64 {
+        self.of(&Call::ALL).calls
+    }
+}
+
+/// Empty: no buckets at all.
+#[derive(Clone, Default)]
+pub struct Histogram {
+    pub buckets: Vec<u64>,
+    pub sum: u64,
+    pub max: u64,
+}
+
+/// A histogram in six numbers; None where nothing was recorded.
+pub struct Summary {
+    pub count: u64,
+    pub sum: u64,
+    pub quantiles: Option<Quantiles>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Quantiles {
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub max: u64,
+}
+
+impl Histogram {
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    pub fn add(&mut self, other: &Histogram) {
+        if self.buckets.is_empty() {
+            self.buckets.clone_from(&other.buckets);
+        } else {
+            for (sum, more) in self.buckets.iter_mut().zip(&other.buckets) {
+                *sum = sum.saturating_add(*more);
+            }
+        }
+        self.sum = self.sum.saturating_add(other.sum);
+        self.max = self.max.max(other.max);
+    }
+
+    /// Recorded values up to the bucket of `value`, that bucket included.
+    pub fn up_to(&self, value: u64) -> u64 {
+        let buckets = self.buckets.get(..=histogram::bucket(value)).unwrap_or_default();
+        buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    pub fn summary(&self) -> Summary {
+        let count = self.count();
+        let at = |per_mille| histogram::quantile(self.buckets.iter().copied(), count, self.max, per_mille).unwrap_or(0);
+        let quantiles = (count != 0).then(|| Quantiles { p50: at(500), p90: at(900), p99: at(990), max: self.max });
+        Summary { count, sum: self.sum, quantiles }
+    }
+}
+
+/// A call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub number: u64,
+    pub began: u64,
+    pub duration: u64,
+    /// None: a number that this version does not know.
+    pub function: Option<Function>,
+    pub flags: u8,
+    /// Of epoll_ctl.
+    pub operation: u16,
+    /// 0 where it did not fail.
+    pub errno: u32,
+    pub result: i64,
+    pub first: i32,
+    pub second: i32,
+    pub extra: u64,
+    pub caller: u64,
+}
+
+impl Record {
+    pub fn name(&self) -> &'static str {
+        self.function.map_or("(unknown)", Function::name)
+    }
+
+    pub fn failed(&self) -> bool {
+        self.result < 0
+    }
+
+    pub fn waits(&self) -> bool {
+        self.function.is_some_and(Function::waits)
+    }
+
+    /// Events that it brought.
+    pub fn events(&self) -> u64 {
+        if self.waits() { u64::try_from(self.result).unwrap_or(0) } else { 0 }
+    }
+
+    pub fn injected(&self) -> bool {
+        u64::from(self.flags) & record::INJECTED != 0
+    }
+
+    pub fn limited(&self) -> bool {
+        u64::from(self.flags) & record::LIMITED != 0
+    }
+
+    pub fn end(&self) -> u64 {
+        self.began.saturating_add(self.duration)
+    }
+}
+
+pub struct Instance {
+    /// In the table.
+    pub index: u64,
+    pub id: u64,
+    pub site: u64,
+    pub origin: Origin,
+    /// `size` or `flags`.
+    pub argument: i32,
+    pub inherited: bool,
+    /// The descriptor that it was made under.
+    pub epfd: i32,
+    pub watches: u64,
+    pub watches_peak: u64,
+    pub began: u64,
+    pub waits: u64,
+    pub events: u64,
+    pub empty: u64,
+    pub full: u64,
+    pub interrupted: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    Create,
+    Create1,
+    Unseen,
+}
+
+impl Instance {
+    /// The call that made it; None where that was not seen.
+    pub fn call(&self) -> Option<&'static str> {
+        match self.origin {
+            Origin::Create => Some(Call::Create.function()),
+            Origin::Create1 => Some(Call::Create1.function()),
+            Origin::Unseen => None,
+        }
+    }
+
+    /// The promise made to epoll_create.
+    pub fn size(&self) -> Option<i32> {
+        (self.origin == Origin::Create).then_some(self.argument)
+    }
+
+    /// As it was made: a later fcntl is not in the recording.
+    pub fn cloexec(&self) -> Option<bool> {
+        match self.origin {
+            Origin::Create => Some(false),
+            Origin::Create1 => Some(self.argument & libc::EPOLL_CLOEXEC != 0),
+            Origin::Unseen => None,
+        }
+    }
+
+    /// The creating call as C spells it.
+    pub fn made_by(&self) -> String {
+        match self.origin {
+            Origin::Create => format!("epoll_create({})", self.argument),
+            Origin::Create1 if self.argument == 0 => "epoll_create1(0)".into(),
+            Origin::Create1 if self.argument == libc::EPOLL_CLOEXEC => "epoll_create1(EPOLL_CLOEXEC)".into(),
+            Origin::Create1 => format!("epoll_create1({:#x})", self.argument),
+            Origin::Unseen => "made out of sight".into(),
+        }
+    }
+}
+
+pub struct Interest {
+    /// Its instance's place in the table.
+    pub instance: u64,
+    pub fd: i32,
+    pub site: u64,
+}
+
+/// What could not be read, and why. The first ones are kept; all are counted.
+#[derive(Default, Clone)]
+pub struct Notes {
+    pub kept: Vec<String>,
+    pub more: u64,
+}
+
+impl Notes {
+    const KEPT: usize = 32;
+
+    pub fn add(&mut self, note: impl FnOnce() -> String) {
+        if self.kept.len() < Notes::KEPT {
+            self.kept.push(note());
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+}
+
+impl Process {
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.threads.iter().for_each(|thread| sum.add(&thread.counters));
+        sum
+    }
+
+    /// How it ended, as the schema spells it.
+    pub fn end(&self) -> &'static str {
+        match self.header.end {
+            End::Exit => "exit",
+            End::UnderscoreExit => "_exit",
+            End::Exec => "exec",
+            End::Abort | End::Other(_) => "signal",
+            End::NotYet if self.runs => "running",
+            End::NotYet => "signal",
+        }
+    }
+
+    /// The same for people.
+    pub fn ended(&self) -> &'static str {
+        match self.header.end {
+            End::Exit => "ended by exit",
+            End::UnderscoreExit => "ended by _exit",
+            End::Exec => "replaced itself (exec)",
+            End::Abort => "aborted by a limit",
+            End::Other(_) => "ended in a way unknown to this version",
+            End::NotYet if self.runs => "still running",
+            End::NotYet => "killed",
+        }
+    }
+
+    /// Something is missing: of the file, or of what the writer had space for.
+    pub fn partial(&self) -> bool {
+        let header = &self.header;
+        !self.notes.kept.is_empty()
+            || header.threads_dropped != 0
+            || header.calls_dropped != 0
+            || header.entries_dropped != 0
+            || header.trouble.is_some()
+    }
+
+    /// CLOCK_MONOTONIC of the last thing that it is known to have done.
+    pub fn last_seen(&self) -> u64 {
+        let ends =
+            self.threads.iter().flat_map(|thread| thread.records.iter().map(Record::end).chain([thread.last_wait_end]));
+        ends.chain(self.instances.iter().map(|instance| instance.began)).max().unwrap_or(0).max(self.header.began)
+    }
+
+    pub fn records(&self) -> impl Iterator<Item = (&Thread, &Record)> {
+        self.threads.iter().flat_map(|thread| thread.records.iter().map(move |record| (thread, record)))
+    }
+
+    /// A call's place in the program; None: no address was noted.
+    pub fn site(&self, address: u64) -> Option<Arc<Site>> {
+        if address == 0 {
+            return None;
+        }
+        let known = self.sites.get(&address).cloned();
+        Some(known.unwrap_or_else(|| Arc::new(Site::plain(self.modules.place(address).text(address)))))
+    }
+}

@@ -1,0 +1,233 @@
+//! Live instances and watches over time, from the calls that are left in the rings.
+//!
+//! The rings hold the end of each thread's calls, so the beginning is found backwards: what a call takes as given
+//! (a DEL or MOD that succeeds, a wait on an instance) was there when the records begin, and so is what the tables show
+//! alive at the end and no record made. What vanished at a close is not in the records: a watch is taken for gone when its
+//! descriptor is added anew, or its instance is made anew; else the line stays above the truth, and `vague` is set.
+
+use std::collections::{HashMap, HashSet};
+
+use epollshim_format::call::Call;
+use epollshim_format::function::Function;
+
+use crate::model::{Process, Record, Thread};
+
+const ADD: u16 = 1;
+const DELETE: u16 = 2;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Live {
+    pub instances: u64,
+    pub watches: u64,
+}
+
+#[derive(Default)]
+pub struct Series {
+    /// When (CLOCK_MONOTONIC) and how many from then on; only changes.
+    pub points: Vec<(u64, Live)>,
+    /// The lines may be too high: something vanished unseen.
+    pub vague: bool,
+}
+
+impl Series {
+    pub fn of(process: &Process) -> Series {
+        // Where a ring has lost changes, what came before its first record is not known: all begin with the last such.
+        let began = process
+            .threads
+            .iter()
+            .filter(|thread| loses_changes(thread))
+            .filter_map(|thread| thread.records.first())
+            .map(|record| record.began)
+            .max();
+        let began = began.unwrap_or(process.header.began);
+        let mut calls: Vec<&Record> = process
+            .records()
+            .map(|(_, record)| record)
+            .filter(|record| record.end() >= began && !record.failed())
+            .collect();
+        if calls.is_empty() && process.instances.is_empty() {
+            return Series::default();
+        }
+        // A call's effect is there when it returns.
+        calls.sort_by_key(|record| record.end());
+        let mut state = State::at_first(process, &calls, began);
+        let mut series = Series { points: vec![(began, state.live())], vague: false };
+        for record in &calls {
+            state.follow(record);
+            let live = state.live();
+            if series.points.last().is_none_or(|(_, last)| *last != live) {
+                series.points.push((record.end(), live));
+            }
+        }
+        let last = state.live();
+        series.vague = last.watches != process.totals.watches || last.instances != process.totals.instances;
+        let end =
+            process.header.began.saturating_add(process.duration).max(calls.last().map_or(0, |record| record.end()));
+        series.points.push((end, last));
+        series
+    }
+}
+
+/// Whether a thread made changes that its ring no longer holds: its counters know of more.
+fn loses_changes(thread: &Thread) -> bool {
+    const CHANGES: [Call; 4] = [Call::Create, Call::Create1, Call::CtlAdd, Call::CtlDel];
+    let changes = |record: &&Record| match record.function {
+        Some(Function::EpollCtl) => matches!(record.operation, ADD | DELETE),
+        Some(function) => function.creates(),
+        None => false,
+    };
+    thread.overwritten > 0 && thread.counters.of(&CHANGES).calls > thread.records.iter().filter(changes).count() as u64
+}
+
+/// Descriptors of instances, and for each the descriptors that it watches.
+#[derive(Default)]
+struct State {
+    watched: HashMap<i32, HashSet<i32>>,
+    watches: u64,
+}
+
+impl State {
+    fn at_first(process: &Process, calls: &[&Record], began: u64) -> State {
+        let mut state = State::default();
+        let (mut made, mut added) = (HashSet::new(), HashSet::new());
+        for record in calls {
+            match record.function {
+                Some(function) if function.creates() => drop(made.insert(record.result as i32)),
+                Some(Function::EpollCtl) => {
+                    if !made.contains(&record.first) {
+                        state.instance(record.first);
+                    }
+                    let watch = (record.first, record.second);
+                    if record.operation == ADD {
+                        added.insert(watch);
+                    } else if !added.contains(&watch) && !made.contains(&record.first) {
+                        state.add(record.first, record.second);
+                    }
+                }
+                Some(function) if function.waits() && !made.contains(&record.first) => state.instance(record.first),
+                _ => {}
+            }
+        }
+        let epfds: HashMap<u64, i32> =
+            process.instances.iter().map(|instance| (instance.index, instance.epfd)).collect();
+        for instance in process.instances.iter().filter(|instance| instance.began < began) {
+            state.instance(instance.epfd);
+        }
+        for interest in &process.interests {
+            if let Some(epfd) = epfds.get(&interest.instance)
+                && !added.contains(&(*epfd, interest.fd))
+                && !made.contains(epfd)
+            {
+                state.add(*epfd, interest.fd);
+            }
+        }
+        state
+    }
+
+    fn live(&self) -> Live {
+        Live { instances: self.watched.len() as u64, watches: self.watches }
+    }
+
+    fn instance(&mut self, epfd: i32) {
+        self.watched.entry(epfd).or_default();
+    }
+
+    fn add(&mut self, epfd: i32, fd: i32) {
+        self.watches += u64::from(self.watched.entry(epfd).or_default().insert(fd));
+    }
+
+    fn remove_instance(&mut self, epfd: i32) {
+        self.watches -= self.watched.remove(&epfd).map_or(0, |fds| fds.len() as u64);
+    }
+
+    fn follow(&mut self, record: &Record) {
+        match record.function {
+            // The number is new: what was there before under it has gone.
+            Some(function) if function.creates() => {
+                self.remove_instance(record.result as i32);
+                self.instance(record.result as i32);
+            }
+            Some(Function::EpollCtl) if record.operation == ADD => self.add(record.first, record.second),
+            Some(Function::EpollCtl) if record.operation == DELETE => {
+                let fds = self.watched.get_mut(&record.first);
+                self.watches -= u64::from(fds.is_some_and(|fds| fds.remove(&record.second)));
+            }
+            Some(Function::Close) => {
+                self.remove_instance(record.first);
+                let gone = self.watched.values_mut().filter_map(|fds| fds.remove(&record.first).then_some(()));
+                self.watches -= gone.count() as u64;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Live, Series};
+    use crate::model::{CallCounters, Counters, Process, Record, Thread};
+    use epollshim_format::call::Call;
+    use epollshim_format::function::Function;
+
+    fn call(began: u64, function: Function, operation: u16, first: i32, second: i32, result: i64) -> Record {
+        Record {
+            number: began,
+            began,
+            duration: 1,
+            function: Some(function),
+            flags: 0,
+            operation,
+            errno: 0,
+            result,
+            first,
+            second,
+            extra: 0,
+            caller: 0,
+        }
+    }
+
+    fn lines(process: &Process) -> (Vec<(u64, u64)>, bool) {
+        let series = Series::of(process);
+        let told = |(_, live): &(u64, Live)| (live.instances, live.watches);
+        (series.points.iter().map(told).collect(), series.vague)
+    }
+
+    #[test]
+    fn a_whole_ring_tells_every_change_from_nothing_on() {
+        let mut process = Process::default();
+        process.threads.push(Thread {
+            records: vec![
+                call(10, Function::EpollCreate1, 0, 0, 0, 3),
+                call(20, Function::EpollCtl, 1, 3, 5, 0),
+                call(30, Function::EpollCtl, 1, 3, 6, 0),
+                call(35, Function::EpollCtl, 1, 3, 6, -1),
+                call(40, Function::EpollCtl, 2, 3, 5, 0),
+            ],
+            ..Thread::default()
+        });
+        (process.totals.instances, process.totals.watches) = (1, 1);
+        assert_eq!(lines(&process), (vec![(0, 0), (1, 0), (1, 1), (1, 2), (1, 1), (1, 1)], false));
+        process.totals.watches = 0;
+        assert!(lines(&process).1, "the last watch vanished, nobody saw when");
+    }
+
+    #[test]
+    fn what_the_calls_left_take_as_given_was_there_before() {
+        let mut process = Process::default();
+        let mut counters = Counters::default();
+        counters.calls[Call::CtlAdd as usize] = CallCounters { calls: 9, ..CallCounters::default() };
+        process.threads.push(Thread {
+            counters,
+            overwritten: 9,
+            records: vec![
+                call(100, Function::EpollWait, 0, 3, 64, 1),
+                call(110, Function::EpollCtl, 3, 3, 7, 0),
+                call(120, Function::EpollCtl, 2, 3, 8, 0),
+                call(130, Function::EpollCtl, 1, 3, 9, 0),
+            ],
+            ..Thread::default()
+        });
+        (process.totals.instances, process.totals.watches) = (1, 2);
+        assert_eq!(lines(&process), (vec![(1, 2), (1, 1), (1, 2), (1, 2)], false));
+    }
+}

@@ -1,0 +1,383 @@
+//! The report in a terminal of 80 columns, in the manner of the shim's own: each process, then all of them.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::recording::thread::KIND_NAMES;
+
+use crate::Set;
+use crate::facts::{self, Facts, SiteFacts, Watched};
+use crate::json::error_name;
+use crate::load::shown;
+use crate::model::{Counters, Histogram, Instance, Process};
+use crate::modules::plain;
+use crate::scale::{bytes, grouped, time};
+
+const WIDTH: usize = 80;
+/// How many of a kind are listed one by one.
+const LISTED: usize = 20;
+const SITES: usize = 12;
+
+pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
+    for (index, process) in set.processes.iter().enumerate() {
+        if index > 0 {
+            writeln!(out, "\n{}\n", "-".repeat(WIDTH))?;
+        }
+        out.write_all(of_process(process).as_bytes())?;
+    }
+    if set.processes.len() > 1 {
+        writeln!(out, "\n{}\n", "=".repeat(WIDTH))?;
+        out.write_all(merged(set).as_bytes())?;
+    }
+    if !set.failures.is_empty() {
+        writeln!(out, "\nNot read:")?;
+        for failure in &set.failures {
+            writeln!(out, "  {}\n    {}", shown(&failure.path), plain(failure.what.as_bytes()))?;
+        }
+    }
+    Ok(())
+}
+
+fn of_process(process: &Process) -> String {
+    let facts = Facts::of(process);
+    let mut page = Page::default();
+    let header = &process.header;
+    let comm = plain(&header.comm);
+    page.line(format!("epollshim: {comm} (pid {}), {} after {}", header.pid, process.ended(), time(process.duration)));
+    if !header.arguments.is_empty() {
+        let arguments: Vec<String> = header.arguments.iter().map(|argument| plain(argument)).collect();
+        page.wrapped("  ", &arguments.join(" "), 3);
+    }
+    partial(process, &mut page);
+    page.gap();
+    calls(&facts.counters, &mut page);
+    page.gap();
+    page.line(the_instances(&facts));
+    let mut watched = facts::watched(process);
+    let instances = facts::by_id(process);
+    for instance in instances.iter().take(LISTED) {
+        one_instance(process, instance, watched.remove(&instance.index), &mut page);
+    }
+    page.more(instances.len().saturating_sub(LISTED));
+    sums(&facts, &mut page);
+    threads(process, &mut page);
+    sites(&facts, &mut page);
+    records(&facts, &mut page);
+    coverage(&facts, &mut page);
+    page.text
+}
+
+fn merged(set: &Set) -> String {
+    let facts = Facts::merged(set);
+    let mut page = Page::default();
+    page.line(format!("All {} processes together", set.processes.len()));
+    page.gap();
+    page.line(format!("{:<26}{:>10}{:>14}{:>10}{:>8}{:>10}", "Processes", "pid", "calls", "watches", "failed", "end"));
+    for process in set.processes.iter().take(LISTED) {
+        let counters = process.counters();
+        page.line(format!(
+            "  {:<24}{:>10}{:>14}{:>10}{:>8}{:>10}",
+            cut(&plain(&process.header.comm), 24),
+            process.header.pid,
+            grouped(counters.all_calls()),
+            grouped(process.totals.watches),
+            grouped(counters.of(&Call::ALL).failures()),
+            process.end(),
+        ));
+    }
+    page.more(set.processes.len().saturating_sub(LISTED));
+    page.gap();
+    calls(&facts.counters, &mut page);
+    page.gap();
+    page.line(the_instances(&facts));
+    page.line("  (peaks are sums of the processes' own peaks: at most that many at once)".into());
+    sums(&facts, &mut page);
+    sites(&facts, &mut page);
+    records(&facts, &mut page);
+    coverage(&facts, &mut page);
+    page.text
+}
+
+/// Lines, none of them wider than the terminal.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn gap(&mut self) {
+        self.text.push('\n');
+    }
+
+    fn line(&mut self, line: String) {
+        self.text.push_str(&cut(line.trim_end(), WIDTH));
+        self.text.push('\n');
+    }
+
+    fn more(&mut self, more: usize) {
+        if more > 0 {
+            self.line(format!("  and {} more (--format json lists all)", grouped(more as u64)));
+        }
+    }
+
+    /// Words, as many to a line as fit, at most so many lines.
+    fn wrapped(&mut self, indent: &str, words: &str, lines: usize) {
+        let mut line = indent.to_owned();
+        let mut left = lines;
+        for word in words.split(' ').filter(|word| !word.is_empty()) {
+            if line.chars().count() + 1 + word.chars().count() > WIDTH && line.trim() != "" {
+                if left == 1 {
+                    line.push_str(" ...");
+                    break;
+                }
+                left -= 1;
+                self.line(std::mem::replace(&mut line, format!("{indent}  ")));
+            }
+            if line.trim() != "" {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        self.line(line);
+    }
+}
+
+/// At most so many letters; an ellipsis tells that there were more.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
+}
+
+fn partial(process: &Process, page: &mut Page) {
+    let header = &process.header;
+    if !process.partial() {
+        return;
+    }
+    page.line("  PARTIAL: this recording does not hold everything".into());
+    for note in &process.notes.kept {
+        page.wrapped("    - ", note, 3);
+    }
+    if process.notes.more > 0 {
+        page.line(format!("    - and {} more of that kind", grouped(process.notes.more)));
+    }
+    if let Some(error) = header.trouble {
+        page.line(format!("    - the file could not grow: {}", error_name(error)));
+    }
+    for (count, what) in [
+        (header.threads_dropped, "threads found no space"),
+        (header.calls_dropped, "calls of such threads are not counted"),
+        (header.entries_dropped, "instances or watches found no space in the tables"),
+    ] {
+        if count > 0 {
+            page.line(format!("    - {} {what}", grouped(count)));
+        }
+    }
+}
+
+fn calls(counters: &Counters, page: &mut Page) {
+    page.line(format!("{:<15}{:>16}{:>12}  errors", "Calls", "calls", "failed"));
+    for (name, of) in FUNCTIONS {
+        let counted = counters.of(of);
+        let failed = counted.failures();
+        if counted.calls == 0 && failed == 0 {
+            continue;
+        }
+        let mut line = format!("  {name:<13}{:>16}{:>12}", grouped(counted.calls), grouped(failed));
+        let errors = counted.errors.iter().map(|(error, times)| format!("{} {}", error_name(*error), grouped(*times)));
+        let policy = [("injected", counted.injected), ("limited", counted.limited)];
+        let policy = policy.iter().filter(|(_, times)| *times != 0);
+        for word in errors.chain(policy.map(|(what, times)| format!("({what} {})", grouped(*times)))) {
+            if line.chars().count() + 2 + word.len() > WIDTH {
+                page.line(std::mem::replace(&mut line, format!("{:<43}", "")));
+            }
+            let _ = write!(line, "  {word}");
+        }
+        page.line(line);
+    }
+}
+
+fn the_instances(facts: &Facts) -> String {
+    format!(
+        "Instances: {} created, {} alive, {} at the peak",
+        grouped(facts.created()),
+        grouped(facts.totals.instances),
+        grouped(facts.totals.instances_peak)
+    )
+}
+
+fn one_instance(process: &Process, instance: &Instance, watched: Option<Watched>, page: &mut Page) {
+    let inherited = if instance.inherited && instance.call().is_some() { "  (inherited)" } else { "" };
+    page.line(format!("  #{}  fd {}  {}{inherited}", instance.id, instance.epfd, instance.made_by()));
+    if let Some(site) = process.site(instance.site) {
+        page.line(format!("      at {}", site.best()));
+    }
+    page.line(format!(
+        "      watches {} (peak {}), waits {}, events {}",
+        grouped(instance.watches),
+        grouped(instance.watches_peak),
+        grouped(instance.waits),
+        grouped(instance.events),
+    ));
+    if instance.empty.saturating_add(instance.full).saturating_add(instance.interrupted) > 0 {
+        page.line(format!(
+            "      of its waits: {} empty, {} full, {} interrupted",
+            grouped(instance.empty),
+            grouped(instance.full),
+            grouped(instance.interrupted)
+        ));
+    }
+    let Some(watched) = watched else { return };
+    let fds: Vec<String> = watched.fds.iter().take(LISTED).map(ToString::to_string).collect();
+    let more = if watched.fds.len() > LISTED { " ..." } else { "" };
+    page.wrapped("      ", &format!("watched: fd {}{more}", fds.join(" ")), 2);
+    for (address, times) in watched.sites.iter().take(3) {
+        if let Some(site) = process.site(*address) {
+            page.line(format!("        {} added at {}", grouped(*times), site.best()));
+        }
+    }
+}
+
+fn sums(facts: &Facts, page: &mut Page) {
+    let (counters, totals) = (&facts.counters, &facts.totals);
+    page.gap();
+    page.line(format!("Watches: {} alive, {} at the peak", grouped(totals.watches), grouped(totals.watches_peak)));
+    page.line(format!(
+        "  added {}, modified {}, deleted {}, vanished at a close {}",
+        grouped(counters.successes(Call::CtlAdd)),
+        grouped(counters.successes(Call::CtlMod)),
+        grouped(counters.successes(Call::CtlDel)),
+        grouped(totals.vanished),
+    ));
+    let count = counters.of(&Call::WAITS).calls;
+    if count > 0 {
+        page.gap();
+        page.line(format!("Waits: {}", grouped(count)));
+        page.line(format!(
+            "  empty {}, full (n == maxevents) {}, interrupted {}",
+            grouped(counters.empty),
+            grouped(counters.full),
+            grouped(counters.interrupted())
+        ));
+        let kinds = KIND_NAMES.iter().zip(counters.kinds).filter(|(_, count)| *count != 0);
+        let kinds: String = kinds.map(|(name, count)| format!(" {name} {}", grouped(count))).collect();
+        page.line(format!("  {} events:{kinds}", grouped(counters.batch.sum)));
+        page.line(format!("  {:<18}{:>11}{:>11}{:>11}{:>11}{:>11}", "", "p50", "p90", "p99", "max", "in all"));
+        row("blocked in a wait", &counters.blocked(), time, page);
+        row("work between two", &counters.work, time, page);
+        row("events in a batch", &counters.batch, grouped, page);
+    }
+    page.gap();
+    page.line(format!(
+        "Kernel memory (estimate): {} now, {} at the peak",
+        bytes(facts.memory()),
+        bytes(totals.memory_peak)
+    ));
+    page.line(format!("  ({} B an instance, {} B a watch)", facts::KERNEL_INSTANCE, facts::KERNEL_INTEREST));
+}
+
+fn row(name: &str, histogram: &Histogram, scale: fn(u64) -> String, page: &mut Page) {
+    let summary = histogram.summary();
+    let Some(quantiles) = summary.quantiles else { return };
+    let mut line = format!("  {name:<18}");
+    for value in [quantiles.p50, quantiles.p90, quantiles.p99, quantiles.max, summary.sum] {
+        let _ = write!(line, "{:>11}", scale(value));
+    }
+    page.line(line);
+}
+
+fn threads(process: &Process, page: &mut Page) {
+    if process.threads.len() < 2 {
+        return;
+    }
+    page.gap();
+    page.line(format!(
+        "{:<14}{:>14}{:>12}{:>14}{:>13}{:>13}",
+        "Threads", "calls", "failed", "events", "blocked", "work"
+    ));
+    let mut threads: Vec<_> = process.threads.iter().collect();
+    threads.sort_by_key(|thread| (std::cmp::Reverse(thread.counters.all_calls()), thread.tid));
+    for thread in threads.iter().take(LISTED) {
+        let counters = &thread.counters;
+        page.line(format!(
+            "  {:<12}{:>14}{:>12}{:>14}{:>13}{:>13}",
+            thread.tid,
+            grouped(counters.all_calls()),
+            grouped(counters.of(&Call::ALL).failures()),
+            grouped(counters.batch.sum),
+            time(counters.blocked().sum),
+            time(counters.work.sum),
+        ));
+    }
+    page.more(threads.len().saturating_sub(LISTED));
+}
+
+fn sites(facts: &Facts, page: &mut Page) {
+    if facts.sites.is_empty() {
+        return;
+    }
+    page.gap();
+    page.line("Call sites (calls: of the last records of each thread)".into());
+    for site in facts.sites.iter().take(SITES) {
+        one_site(site, page);
+    }
+    page.more(facts.sites.len().saturating_sub(SITES) + facts.more_sites);
+}
+
+fn one_site(site: &SiteFacts, page: &mut Page) {
+    let best = site.site.best();
+    page.line(format!("  {best}"));
+    if best != site.site.text {
+        page.line(format!("      {}", site.site.text));
+    }
+    let mut told = Vec::new();
+    if !site.calls.is_empty() {
+        told.push(site.what());
+        told.push(format!("{} in all", time(site.time)));
+    }
+    for (count, what) in [
+        (site.failed, "failed"),
+        (site.events, "events"),
+        (site.instances, "live instances"),
+        (site.watches, "live watches"),
+    ] {
+        if count > 0 {
+            told.push(format!("{} {what}", grouped(count)));
+        }
+    }
+    page.wrapped("      ", &told.join(", "), 2);
+}
+
+fn records(facts: &Facts, page: &mut Page) {
+    let records = &facts.records;
+    if records.begun == 0 {
+        return;
+    }
+    page.gap();
+    page.line(format!(
+        "Records of single calls: {} left, {} overwritten",
+        grouped(records.seen),
+        grouped(records.overwritten)
+    ));
+    if records.unfinished > 0 {
+        page.line(format!("  {} begun and not ended, or damaged", grouped(records.unfinished)));
+    }
+}
+
+fn coverage(facts: &Facts, page: &mut Page) {
+    let totals = &facts.totals;
+    page.gap();
+    page.line("Coverage: as the shim saw it; a recording is not compared with the kernel".into());
+    for (count, what) in [
+        (totals.unseen_instances, "instances made or inherited out of sight"),
+        (totals.unseen_watches, "watches changed out of sight"),
+        (totals.healed, "entries of the ledger mended"),
+        (totals.lost, "changes that could not be noted"),
+    ] {
+        if count > 0 {
+            page.line(format!("  {:>10} {what}", grouped(count)));
+        }
+    }
+}

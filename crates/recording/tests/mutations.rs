@@ -1,0 +1,148 @@
+//! Valid recordings, cut, flipped and spliced, from a seed: never a panic, never memory out of proportion, never long.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+mod invariants;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, PAGE};
+
+/// Counts what is held, and the most of it.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(held, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    /// A place where damage tells: header, directory, the beginning of a segment; or anywhere.
+    fn place(&mut self, length: usize) -> usize {
+        let place = match self.below(4) {
+            0 => self.below(200),
+            1 => DIRECTORY + self.below(8 * 32),
+            2 => FIRST_SEGMENT + self.below(length / PAGE + 1) * PAGE + self.below(256),
+            _ => self.below(length),
+        };
+        place.min(length.saturating_sub(1))
+    }
+
+    /// Numbers that break arithmetic.
+    fn number(&mut self) -> u64 {
+        match self.below(6) {
+            0 => u64::MAX,
+            1 => 1 << self.below(64),
+            2 => (1u64 << self.below(64)).wrapping_sub(1),
+            3 => self.below(1 << 20) as u64 * 4096,
+            4 => self.below(16) as u64,
+            _ => self.next(),
+        }
+    }
+}
+
+fn damaged(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
+    for _ in 0..=random.below(4) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = random.place(bytes.len());
+        match random.below(6) {
+            0 => bytes.truncate(random.below(bytes.len() + 1)),
+            1 => bytes[at] ^= 1 << random.below(8),
+            2 | 3 => {
+                let at = at / 8 * 8;
+                let number = random.number().to_le_bytes();
+                let end = (at + 8).min(bytes.len());
+                bytes[at..end].copy_from_slice(&number[..end - at]);
+            }
+            4 => {
+                let from = random.below(other.len());
+                let length = random.below(3 * PAGE).min(other.len() - from).min(bytes.len() - at);
+                bytes[at..at + length].copy_from_slice(&other[from..from + length]);
+            }
+            _ => {
+                let end = (at + random.below(PAGE)).min(bytes.len());
+                bytes[at..end].fill(if random.below(2) == 0 { 0 } else { 0xff });
+            }
+        }
+    }
+}
+
+/// The peak is the whole program's: one test at a time.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+#[test]
+fn twelve_thousand_damaged_recordings_give_an_error_or_a_report() {
+    let _alone = ALONE.lock().unwrap();
+    let valid = [
+        common::small().bytes,
+        common::server(4100, common::SECOND, false).bytes,
+        common::server(4200, common::SECOND * 3, true).bytes,
+    ];
+    for bytes in &valid {
+        assert!(invariants::recording(bytes));
+    }
+    let mut random = Random(0x5eed_0004);
+    let (mut read, mut slowest) = (0, Duration::ZERO);
+    for round in 0..12_000usize {
+        let mut bytes = valid[random.below(valid.len())].clone();
+        let other = &valid[random.below(valid.len())];
+        damaged(&mut random, &mut bytes, other);
+        let before = HELD.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        let began = Instant::now();
+        read += usize::from(invariants::recording(&bytes));
+        slowest = slowest.max(began.elapsed());
+        let most = PEAK.load(Ordering::Relaxed) - before;
+        assert!(most <= (8 << 20) + 32 * bytes.len(), "round {round}: {most} bytes for a file of {}", bytes.len());
+        assert!(slowest < Duration::from_secs(5), "round {round}: {slowest:?}");
+    }
+    println!("12000 damaged recordings: {read} read, slowest {slowest:?}");
+    assert!(read > 3000, "only {read} got beyond the header");
+}
+
+#[test]
+fn the_inputs_that_the_fuzzer_kept_still_hold() {
+    let _alone = ALONE.lock().unwrap();
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/recording");
+    let mut files = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        invariants::recording(&std::fs::read(entry.unwrap().path()).unwrap());
+        files += 1;
+    }
+    assert!(files > 0);
+}

@@ -1,0 +1,278 @@
+//! What a user sees of recordings that were made by the layout: whole ones, wrapped ones, killed ones, broken ones.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{CODE, CallOf, Recording, SECOND, server, small};
+use epollshim_format::recording::{FIRST_SEGMENT, PAGE, header, kind, record, thread};
+use epollshim_recording::{Error, Format, Set, load, read, render, write_file};
+use serde_json::Value;
+
+/// A directory of its own, gone at the end.
+pub struct Directory(PathBuf);
+
+impl Directory {
+    pub fn new(name: &str) -> Directory {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Directory(path)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn two_servers(directory: &Directory) -> Set {
+    directory.put("epollshim.4100.1.rec", &server(4100, SECOND, false).bytes);
+    directory.put("epollshim.4200.2.rec", &server(4200, 2 * SECOND, true).bytes);
+    load(&directory.0).unwrap()
+}
+
+fn rendered(set: &Set, format: Format) -> String {
+    let mut out = Vec::new();
+    render(set, format, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn json(set: &Set) -> Value {
+    serde_json::from_str(&rendered(set, Format::Json)).unwrap()
+}
+
+/// Compares with a file that is committed; EPOLLSHIM_BLESS=1 writes it.
+fn golden(name: &str, got: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("EPOLLSHIM_BLESS").is_some() {
+        fs::write(&path, got).unwrap();
+    }
+    let wanted = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(got, wanted, "{} differs; EPOLLSHIM_BLESS=1 accepts what is shown", path.display());
+}
+
+#[test]
+fn the_text_of_two_processes_is_as_it_was_accepted() {
+    let directory = Directory::new("golden-text");
+    let text = rendered(&two_servers(&directory), Format::Text);
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    golden("two-servers.txt", &text);
+}
+
+#[test]
+fn each_process_has_the_keys_of_an_exit_report_and_the_merged_view_their_sums() {
+    let directory = Directory::new("json-keys");
+    let report = json(&two_servers(&directory));
+    assert_eq!(report["schema"], "epollshim.report/1");
+    let processes = report["processes"].as_array().unwrap();
+    assert_eq!(processes.len(), 2);
+    for process in processes {
+        for key in [
+            "schema",
+            "process",
+            "calls",
+            "instances",
+            "watches",
+            "waits",
+            "kernel_memory",
+            "limits",
+            "faults",
+            "findings",
+            "coverage",
+        ] {
+            assert!(!process[key].is_null(), "{key}");
+        }
+        for key in ["pid", "ppid", "comm", "exe", "argv", "start_unix_ns", "duration_ns", "end", "seed"] {
+            assert!(process["process"].get(key).is_some(), "{key}");
+        }
+        for key in ["calls", "errors", "injected", "limited", "latency_ns"] {
+            assert!(process["calls"]["epoll_wait"].get(key).is_some(), "{key}");
+        }
+        for key in [
+            "id",
+            "epfds",
+            "call",
+            "size",
+            "cloexec",
+            "site",
+            "watches",
+            "peak_watches",
+            "waits",
+            "events",
+            "empty",
+            "full",
+            "interrupted",
+            "kernel_bytes",
+        ] {
+            assert!(process["instances"]["list"][0].get(key).is_some(), "{key}");
+        }
+        assert_eq!(process["process"]["argv"], serde_json::json!(["server", "--port", "80"]));
+        assert_eq!(process["calls"]["epoll_wait"]["errors"]["EINTR"], 1);
+        assert_eq!(process["calls"]["epoll_wait"]["calls"], 1021);
+        assert_eq!(process["calls"]["epoll_ctl"]["latency_ns"], Value::Null);
+        assert_eq!(
+            process["watches"],
+            serde_json::json!(
+            {"added":17,"modified":0,"deleted":4,"vanished":2,"live":3,"peak":7})
+        );
+        assert_eq!(process["instances"]["list"][0]["site"], "server+0x1010");
+        assert_eq!(process["instances"]["list"][0]["waits"], 100);
+        assert_eq!(process["instances"]["list"][0]["watched_fds"], serde_json::json!([4, 7, 8]));
+        let records = &process["records"];
+        let sum = ["seen", "overwritten", "unfinished"].iter().map(|key| records[key].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(sum, records["begun"].as_u64().unwrap(), "seen + dropped = calls");
+    }
+    assert_eq!(processes[0]["process"]["end"], "exit");
+    assert_eq!(processes[0]["process"]["duration_ns"], 50_000_000);
+    assert_eq!(processes[1]["process"]["end"], "signal");
+    assert_eq!(processes[1]["process"]["duration_ns"], 40_030_000 + 5 * 900);
+    let merged = &report["merged"];
+    assert_eq!(merged["calls"]["epoll_wait"]["calls"], 2042);
+    assert_eq!(merged["watches"]["live"], 6);
+    assert_eq!(merged["processes"], 2);
+    let wait = merged["sites"].as_array().unwrap().iter().find(|site| site["site"] == "libloop.so+0x2f0").unwrap();
+    assert_eq!(wait["calls"]["epoll_wait"], 2 * (63 + 21));
+}
+
+#[test]
+fn a_ring_that_has_wrapped_gives_the_last_calls_in_order() {
+    let mut made = Recording::new(9, b"ring", SECOND, 16);
+    made.totals([0; 2], [0; 2], 0);
+    let calls: Vec<CallOf> =
+        (0..100u64).map(|step| CallOf::wait(SECOND + step * 10, 1, 3, step as i64, CODE)).collect();
+    let at = made.thread(9, &calls);
+    // Number 99 is half written: its place still tells number 83.
+    made.word(at + thread::RING + 99 % 16 * record::SIZE + record::NUMBER, 84);
+    let process = read(&made.bytes).unwrap();
+    let results: Vec<i64> = process.threads[0].records.iter().map(|record| record.result).collect();
+    assert_eq!(results, (84..99).collect::<Vec<i64>>());
+    assert_eq!((process.threads[0].overwritten, process.threads[0].unfinished), (84, 1));
+}
+
+#[test]
+fn a_file_that_ends_early_gives_what_it_holds_and_says_what_not() {
+    let whole = server(4100, SECOND, true).bytes;
+    let process = read(&whole[..FIRST_SEGMENT + PAGE + thread::RING + 640]).unwrap();
+    assert_eq!(process.threads.len(), 1);
+    assert_eq!(process.threads[0].counters.all_calls(), 43, "the counters are whole");
+    assert_eq!(process.threads[0].records.len(), 10, "as many as are in the file");
+    assert!(process.partial());
+    assert!(process.notes.kept[0].contains("a thread"), "{:?}", process.notes.kept);
+    let process = read(&whole[..PAGE + 8]).unwrap();
+    assert!(process.notes.kept[0].contains("directory"), "{:?}", process.notes.kept);
+}
+
+#[test]
+fn what_is_no_recording_is_told_with_file_and_place() {
+    let directory = Directory::new("errors");
+    let mut newer = small();
+    newer.word(header::VERSION, 2);
+    let mut other = small();
+    other.word(header::MACHINE, 183);
+    for (name, bytes, wanted) in [
+        ("empty.rec", Vec::new(), "at byte 0: the file is empty"),
+        ("foreign.rec", b"\x7fELF and so on, for a while".to_vec(), "at byte 0: not a recording"),
+        ("zeros.rec", vec![0; 9000], "at byte 0: the header was never written"),
+        ("short.rec", small().bytes[..100].to_vec(), "at byte 100: the file ends within its header"),
+        ("newer.rec", newer.bytes, "at byte 8: layout version 2"),
+        ("other.rec", other.bytes, "at byte 16: written on a machine of ELF number 183"),
+    ] {
+        let path = directory.put(name, &bytes);
+        let error = load(&path).err().unwrap().to_string();
+        assert!(error.contains(wanted) && error.contains(name), "{error}");
+    }
+    assert!(matches!(load(&directory.0), Err(Error::Nothing { .. })), "none of these is named as a recording");
+    assert!(matches!(load(&directory.0.join("missing")), Err(Error::Io { .. })));
+    assert!(load(Path::new("/dev/zero")).err().unwrap().to_string().contains("not a plain file"));
+}
+
+#[test]
+fn one_bad_file_of_a_directory_is_named_and_the_others_are_reported() {
+    let directory = Directory::new("one-bad");
+    directory.put("epollshim.1.1.rec", b"nonsense");
+    directory.put("epollshim.77.2.rec", &small().bytes);
+    directory.put("notes.txt", b"not read");
+    std::os::unix::fs::symlink("/dev/zero", directory.0.join("epollshim.2.2.rec")).unwrap();
+    let set = load(&directory.0).unwrap();
+    assert_eq!((set.processes.len(), set.failures.len()), (1, 1));
+    assert!(rendered(&set, Format::Text).contains("Not read:"));
+    assert!(json(&set)["unread"][0]["error"].as_str().unwrap().contains("not a recording"));
+    assert_eq!(set.processes[0].end(), "_exit");
+}
+
+#[test]
+fn segments_that_overlap_or_leave_the_file_are_left_out_and_noted() {
+    let mut made = small();
+    let start = made.bytes.len() as u64;
+    made.segment(kind::THREAD, PAGE, 5);
+    made.segment(99, PAGE, 0);
+    let entry = |made: &mut Recording, index: usize, from: u64, length: u64| {
+        made.word(PAGE + index * 32 + 8, from);
+        made.word(PAGE + index * 32 + 16, length);
+        made.word(PAGE + index * 32, kind::THREAD);
+    };
+    entry(&mut made, 4, FIRST_SEGMENT as u64, PAGE as u64);
+    entry(&mut made, 5, u64::MAX - 4095, 8192);
+    entry(&mut made, 6, start + 1, 4096);
+    entry(&mut made, 7, 1 << 40, 4096);
+    entry(&mut made, 8, 0, 4096);
+    let process = read(&made.bytes).unwrap();
+    assert_eq!(process.threads.len(), 1);
+    let notes = process.notes.kept.join("\n");
+    for wanted in [
+        "too short",
+        "kind 99",
+        "segment 4: left out, it overlaps",
+        "segment 5: left out, it cannot",
+        "segment 6: left out, it cannot",
+        "segment 7 (a thread): the file holds 0",
+        "segment 8: left out, it cannot",
+    ] {
+        assert!(notes.contains(wanted), "{wanted} in\n{notes}");
+    }
+}
+
+#[test]
+fn names_that_would_command_a_terminal_or_a_page_do_not() {
+    let evil = b"\x1b]0;x\x07<b>\"&'";
+    let mut made = Recording::new(5, evil, SECOND, 4);
+    made.arguments(&[b"</script><script>alert(1)</script>", b"a\nb\"c\\", b"\xff\xfe"]);
+    made.totals([0; 2], [0; 2], 0);
+    made.thread(5, &[CallOf::wait(SECOND + 5, 3, 3, 1, CODE + 0x10)]);
+    made.modules(&format!("{CODE:x} {:x} - /tmp/<img src=x onerror=alert(1)>\x1b[2J\n", CODE + 0x1000));
+    let directory = Directory::new("evil");
+    let set = load(&directory.put("epollshim.5.5.rec", &made.bytes)).unwrap();
+    for format in Format::ALL {
+        let text = rendered(&set, format);
+        let commands = text.chars().filter(|letter| letter.is_control() && *letter != '\n').count();
+        assert_eq!(commands, 0, "{format:?}");
+        if format == Format::Html {
+            assert!(!text.contains("x?<b>") && !text.contains("<img") && !text.contains("alert(1)</script>"), "{text}");
+        }
+    }
+    assert_eq!(json(&set)["processes"][0]["process"]["comm"], std::str::from_utf8(evil).unwrap());
+}
+
+#[test]
+fn a_report_file_is_replaced_whole_or_not_at_all() {
+    let directory = Directory::new("atomic");
+    let set = load(&directory.put("epollshim.77.2.rec", &small().bytes)).unwrap();
+    let path = directory.put("out.prom", b"old");
+    write_file(&set, Format::Prometheus, &path).unwrap();
+    assert!(fs::read_to_string(&path).unwrap().ends_with("# EOF\n"));
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 2, "no temporary file stays");
+    assert!(write_file(&set, Format::Json, &directory.0.join("no/such/place")).is_err());
+    write_file(&set, Format::Json, Path::new("/dev/null")).unwrap();
+}

@@ -1,0 +1,244 @@
+//! Reports before those who will read them: a browser, a Prometheus parser, the rules of trace events, and the debug
+//! information of a compiled program. What the machine lacks is skipped, and said.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{CODE, CallOf, Recording, SECOND, server};
+use epollshim_recording::{Format, Options, Set, load, load_with, write_file};
+use object::{Object, ObjectSymbol};
+use serde_json::Value;
+
+fn directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tools-{name}"));
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+fn servers(at: &Path) -> Set {
+    fs::write(at.join("epollshim.4100.1.rec"), server(4100, SECOND, false).bytes).unwrap();
+    fs::write(at.join("epollshim.4200.1.rec"), server(4200, SECOND + 20_000_000, true).bytes).unwrap();
+    load(at).unwrap()
+}
+
+/// Says that a test was skipped; with NO_SKIP=1 that is a failure.
+fn skipped(why: &str) {
+    assert!(std::env::var_os("NO_SKIP").is_none(), "{why}");
+    eprintln!("SKIPPED: {why}");
+}
+
+fn there(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+/// Clicks through the page as a reader would, and writes what it found into the page.
+const READER: &str = r#"<script>
+const found = { svgs: 0, empty: [], unsorted: [], columns: 0, wide: document.documentElement.scrollWidth - innerWidth,
+  requests: performance.getEntriesByType("resource").map(entry => entry.name) };
+for (const svg of document.querySelectorAll("svg")) {
+  found.svgs++;
+  const box = svg.getBoundingClientRect();
+  const shapes = [...svg.querySelectorAll("path, rect")].filter(shape => {
+    const own = shape.getBoundingClientRect(); return own.width > 0 && own.height > 0; });
+  if (!shapes.length || box.width < 200 || box.height < 80) found.empty.push(svg.getAttribute("aria-label"));
+}
+for (const table of document.querySelectorAll("table")) {
+  for (const head of table.tHead.rows[0].cells) {
+    found.columns++;
+    for (let click = 0; click < 2; click++) {
+      head.querySelector("button").click();
+      const numeric = head.classList.contains("n"), sign = head.ariaSort === "ascending" ? 1 : -1;
+      const keys = [...table.tBodies[0].rows].map(row => row.cells[head.cellIndex])
+        .map(cell => numeric ? Number(cell.dataset.v) : cell.textContent.toLowerCase());
+      if (!keys.every((key, index) => index === 0 || (sign > 0 ? keys[index - 1] <= key : keys[index - 1] >= key)))
+        found.unsorted.push(head.textContent);
+    }
+  }
+}
+const result = document.createElement("pre");
+result.id = "found"; result.textContent = JSON.stringify(found); document.body.append(result);
+</script>"#;
+
+#[test]
+fn the_page_opens_in_a_browser_without_an_error_or_a_request_and_its_tables_sort() {
+    let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| there(name)) else {
+        skipped("no chromium here (apt-get install chromium): the HTML report was not opened");
+        return;
+    };
+    let at = directory("browser");
+    let page = at.join("report.html");
+    write_file(&servers(&at), Format::Html, &page).unwrap();
+    let text = fs::read_to_string(&page).unwrap();
+    for outside in ["http:", "https:", "src=", "@import", "url(", "//cdn"] {
+        assert!(!text.contains(outside), "{outside} in the page");
+    }
+    let read = at.join("read.html");
+    fs::write(&read, text.replace("</body>", &format!("{READER}</body>"))).unwrap();
+    for width in [1280, 390] {
+        let run = Command::new(browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"])
+            .arg(format!("--user-data-dir={}", at.join("profile").display()))
+            .arg(format!("--window-size={width},900"))
+            .arg(format!("file://{}", read.display()))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&run.stderr);
+        assert!(!errors.contains("CONSOLE"), "{errors}");
+        let dom = String::from_utf8_lossy(&run.stdout);
+        let found = dom.split("<pre id=\"found\">").nth(1).and_then(|rest| rest.split("</pre>").next());
+        let found: Value = serde_json::from_str(found.unwrap_or_else(|| panic!("no result\n{errors}\n{dom}"))).unwrap();
+        assert_eq!(found["svgs"], 6);
+        assert_eq!(found["empty"], serde_json::json!([]), "plots without a shape");
+        assert_eq!(found["unsorted"], serde_json::json!([]), "columns that do not sort");
+        assert_eq!(found["requests"], serde_json::json!([]));
+        assert!(found["columns"].as_u64().unwrap() > 40);
+        assert!(found["wide"].as_i64().unwrap() <= 0, "at {width} px the page is wider than the window: {found}");
+    }
+}
+
+#[test]
+fn the_metrics_are_read_by_prometheus_own_parser() {
+    let at = directory("prometheus");
+    let page = at.join("report.prom");
+    write_file(&servers(&at), Format::Prometheus, &page).unwrap();
+    let script = "import sys\n\
+        try: from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
+        except ImportError: sys.exit(77)\n\
+        for family in parse(open(sys.argv[1]).read()):\n\
+        \tfor sample in family.samples: print(sample.name, sorted(sample.labels.items()), sample.value)\n";
+    let run = Command::new("python3").arg("-c").arg(script).arg(&page).output();
+    let Ok(run) = run else {
+        skipped("no python3 here: the metrics were not parsed");
+        return;
+    };
+    if run.status.code() == Some(77) {
+        skipped("python3 has no prometheus_client (pip install prometheus_client): the metrics were not parsed");
+        return;
+    }
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let samples = String::from_utf8(run.stdout).unwrap();
+    for wanted in [
+        "epollshim_calls_total [('call', 'epoll_wait'), ('program', 'server')] 2042",
+        "epollshim_call_errors_total [('call', 'epoll_wait'), ('errno', 'EINTR'), ('program', 'server')] 2",
+        "epollshim_watches [('program', 'server')] 6",
+        "epollshim_wait_blocked_seconds_bucket [('le', '+Inf'), ('program', 'server')] 2042",
+        "epollshim_batch_events_bucket [('le', '1.0'), ('program', 'server')] 414",
+    ] {
+        assert!(samples.contains(wanted), "{wanted} in\n{samples}");
+    }
+}
+
+#[test]
+fn the_trace_keeps_the_rules_of_trace_events() {
+    let at = directory("perfetto");
+    let page = at.join("trace.json");
+    write_file(&servers(&at), Format::Perfetto, &page).unwrap();
+    let trace: Value = serde_json::from_str(&fs::read_to_string(&page).unwrap()).unwrap();
+    assert!(matches!(trace["displayTimeUnit"].as_str(), Some("ns" | "ms")));
+    let events = trace["traceEvents"].as_array().unwrap();
+    let (mut slices, mut named, mut counters) = (0, Vec::new(), 0);
+    for event in events {
+        assert!(event["pid"].is_u64() && event["tid"].is_u64() && event["name"].is_string(), "{event}");
+        match event["ph"].as_str().unwrap() {
+            "M" => {
+                assert!(matches!(event["name"].as_str(), Some("process_name" | "thread_name")), "{event}");
+                assert!(event["args"]["name"].is_string(), "{event}");
+                named.push((event["pid"].clone(), event["tid"].clone()));
+            }
+            "X" => {
+                slices += 1;
+                assert!(event["ts"].as_f64().unwrap() >= 0.0 && event["dur"].as_f64().unwrap() >= 0.0, "{event}");
+                assert!(event["args"].is_object() && event["cat"].is_string(), "{event}");
+                assert!(
+                    named.contains(&(event["pid"].clone(), event["tid"].clone())),
+                    "a track without a name: {event}"
+                );
+            }
+            "C" => {
+                counters += 1;
+                assert!(event["args"].as_object().unwrap().values().all(Value::is_u64), "{event}");
+            }
+            other => panic!("phase {other}"),
+        }
+    }
+    assert_eq!(slices, 2 * (63 + 43));
+    assert!(counters > 4);
+    let add = events.iter().find(|event| event["args"]["op"] == "EPOLL_CTL_ADD").unwrap();
+    assert_eq!(add["args"]["events"], "EPOLLIN|EPOLLET");
+}
+
+const PROGRAM: &str = "int counted;\n\n__attribute__((noinline)) int serve(void)\n{\n    counted++;\n    return counted;\n}\n\nint main(void)\n{\n    return serve();\n}\n";
+
+fn run(program: &str, arguments: &[&str], at: &Path) {
+    let status = Command::new(program).args(arguments).current_dir(at).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}");
+}
+
+/// A recording with one call from within `serve`, as if `program` had been mapped.
+fn recorded(program: &Path, build_id: &str) -> Vec<u8> {
+    let bytes = fs::read(program).unwrap();
+    let file = object::File::parse(&*bytes).unwrap();
+    let symbol = file.symbols().chain(file.dynamic_symbols()).find(|symbol| symbol.name() == Ok("serve")).unwrap();
+    // Behind the first instruction of the increment, on line 5.
+    let caller = CODE + symbol.address() + 7;
+    let mut made = Recording::new(60, b"serve", SECOND, 16);
+    made.totals([0; 2], [0; 2], 0);
+    made.thread(60, &[CallOf::wait(SECOND + 5, 10, 3, 1, caller)]);
+    made.modules(&format!("{CODE:x} {:x} {build_id} {}\n", CODE + 0x10_0000, program.display()));
+    made.bytes
+}
+
+fn site(recording: &[u8], at: &Path, options: &Options) -> String {
+    let path = at.join("epollshim.60.1.rec");
+    fs::write(&path, recording).unwrap();
+    let set = load_with(&path, options).unwrap();
+    let process = &set.processes[0];
+    process.site(process.threads[0].records[0].caller).unwrap().best()
+}
+
+#[test]
+fn a_site_is_a_function_and_a_line_by_the_recorded_build_id_also_when_the_program_is_gone() {
+    if !there("cc") || !there("objcopy") {
+        skipped("no cc and objcopy here: sites were not resolved");
+        return;
+    }
+    let at = directory("sites");
+    fs::write(at.join("serve.c"), PROGRAM).unwrap();
+    run("cc", &["-g", "-O0", "-pie", "-fPIE", "-rdynamic", "-Wl,--build-id=sha1", "-o", "serve", "serve.c"], &at);
+    let program = at.join("serve");
+    let bytes = fs::read(&program).unwrap();
+    let build_id = object::File::parse(&*bytes).unwrap().build_id().unwrap().unwrap().to_vec();
+    let digits: String = build_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let made = recorded(&program, &digits);
+    let plain = Options::default();
+    let line = |told: &str| told.starts_with("serve (") && told.ends_with("/serve.c:5)");
+    let told = site(&made, &at, &plain);
+    assert!(line(&told), "{told}");
+
+    let other = recorded(&program, &"ab".repeat(20));
+    assert!(site(&other, &at, &plain).starts_with("serve+0x"), "another build id: only the object and the offset");
+    assert_eq!(site(&made, &at, &Options { raw: true, ..Options::default() }), site(&other, &at, &plain));
+
+    // Its debug file is kept; the program is stripped, then gone.
+    let kept = at.join("kept");
+    let debug = kept.join(".build-id").join(&digits[..2]).join(format!("{}.debug", &digits[2..]));
+    fs::create_dir_all(debug.parent().unwrap()).unwrap();
+    run("objcopy", &["--only-keep-debug", "serve", debug.to_str().unwrap()], &at);
+    run("objcopy", &["--strip-all", "serve", "stripped"], &at);
+    fs::rename(at.join("stripped"), &program).unwrap();
+    let told = site(&made, &at, &plain);
+    assert!(told.starts_with("serve+0x"), "a stripped object has its dynamic symbol: {told}");
+    let options = Options { debug: vec![kept], raw: false };
+    assert!(line(&site(&made, &at, &options)));
+    fs::remove_file(&program).unwrap();
+    let told = site(&made, &at, &options);
+    assert!(line(&told), "{told}");
+    // What the recording names is not followed if it is no plain file.
+    run("mkfifo", &["serve"], &at);
+    assert!(line(&site(&made, &at, &options)));
+}
