@@ -4,25 +4,29 @@ CARGO ?= cargo
 CC ?= cc
 PREFIX ?= /usr/local
 DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 LIBRARY := $(TARGET)/release/libepollshim.so
-INSTALLED := $(DESTDIR)$(LIBDIR)/libepollshim.so
+COMMAND := $(TARGET)/release/epollshim
+# The command finds the library beside itself, in ../lib or in ../lib/x86_64-linux-gnu.
+INSTALLED := $(DESTDIR)$(LIBDIR)/libepollshim.so $(DESTDIR)$(BINDIR)/epollshim
 
 .DEFAULT_GOAL := build
 .PHONY: help build test demo bench soak fuzz header install uninstall toolchain programs
 
 help:
-	@echo 'make            build the library: $(LIBRARY)'
+	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND)'
 	@echo 'make demo       build it, and show it on a real server and on a small program'
 	@echo 'make test       everything: format, lints, tests on C programs, real servers and Python'
 	@echo 'make bench      what a call costs under the shim, beside a plain forwarder'
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
 	@echo 'make fuzz       arbitrary bytes for each grammar of the options and for recordings, for FUZZ_SECONDS each (60)'
 	@echo 'make header     write include/epollshim.h anew from src/capi.rs'
-	@echo 'make install    copy the library to $(INSTALLED) (PREFIX=, DESTDIR=, LIBDIR=)'
-	@echo 'make uninstall  remove it from there'
+	@echo 'make install    copy them to $(INSTALLED)'
+	@echo '                (PREFIX=, DESTDIR=, LIBDIR=, BINDIR=)'
+	@echo 'make uninstall  remove them from there'
 
 build: toolchain
 	$(CARGO) build --release
@@ -64,8 +68,11 @@ header: toolchain
 
 # Neither builds: root need not have a Rust toolchain.
 install:
-	@test -f $(LIBRARY) || { echo 'make install: $(LIBRARY) is not built; run make first' >&2; exit 1; }
-	install -D -m 755 $(LIBRARY) $(INSTALLED)
+	@for file in $(LIBRARY) $(COMMAND); do \
+	    test -f "$$file" || { echo "make install: $$file is not built; run make first" >&2; exit 1; }; \
+	done
+	install -D -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libepollshim.so
+	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/epollshim
 
 uninstall:
 	rm -f $(INSTALLED)

@@ -48,7 +48,9 @@ impl Recording {
     fn calls(&self, call: Call) -> u64 {
         self.segments(kind::THREAD)
             .iter()
-            .map(|(start, ..)| self.word(start + thread::CALLS + call as usize * thread::CALL_SIZE + thread::CALL_CALLS))
+            .map(|(start, ..)| {
+                self.word(start + thread::CALLS + call as usize * thread::CALL_SIZE + thread::CALL_CALLS)
+            })
             .sum()
     }
 
@@ -333,6 +335,7 @@ fn a_disk_that_is_full_stops_the_recording_and_not_the_program() {
     let json = scratch("record-full-report").join("report.json");
     let output = common::under_shim(Command::new(&program).arg("16"), &json).output().unwrap();
     assert!(output.status.success());
-    let calls: u64 = report(&json)["calls"].as_object().unwrap().values().map(|call| call["calls"].as_u64().unwrap()).sum();
+    let calls: u64 =
+        report(&json)["calls"].as_object().unwrap().values().map(|call| call["calls"].as_u64().unwrap()).sum();
     assert_eq!(seen + recording.word(header::CALLS_DROPPED), calls, "seen + dropped = calls");
 }

@@ -15,9 +15,9 @@ use core::sync::atomic::Ordering;
 use super::charges::{self, Kind};
 use super::descriptors::{Descriptors, RING, Slot};
 use super::kernel_memory;
-use crate::record;
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, Long, Origin};
+use crate::record;
 
 /// 2,048 chunks of 4,096: eight million descriptions and interests, more than max_user_watches of a 24 GiB machine.
 type Many<T> = Pool<T, 2048>;

@@ -4,12 +4,10 @@ use core::ffi::CStr;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use epollshim_format::recording::{
-    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, entry, header,
-};
+use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, entry, header};
 
 use crate::policy::rules;
-use crate::report::{Path, Quiet};
+use crate::report::{self, Path};
 use crate::{clock, init, process, procfs, sys};
 
 /// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that has none yet.
@@ -64,8 +62,8 @@ impl State {
             }
             return false;
         }
-        let quiet = Quiet::new();
-        let made = self.make();
+        // Aside: this may be a handler's small stack, and whoever jumps out of it must not leave a descriptor open.
+        let made = report::undisturbed(|| self.make()).unwrap_or(Err(libc::ENOMEM));
         let phase = match made {
             Ok(()) => ON,
             Err(error) => {
@@ -75,7 +73,6 @@ impl State {
         };
         // Release: who finds it on finds header and directory.
         self.phase.store(phase, Ordering::Release);
-        quiet.end();
         phase == ON
     }
 
@@ -108,25 +105,23 @@ impl State {
         if directory.is_null() {
             return None;
         }
-        let quiet = Quiet::new();
-        let mut free = false;
-        for _ in 0..10_000 {
+        let made = report::undisturbed(|| {
             // Acquire and Release: one segment is in the directory before the next is made.
-            free = self.making.swap(1, Ordering::Acquire) == 0;
-            if free {
-                break;
+            let is_free = (0..10_000).any(|_| {
+                let is_free = self.making.swap(1, Ordering::Acquire) == 0;
+                if !is_free {
+                    sys::yield_now();
+                }
+                is_free
+            });
+            if !is_free {
+                return Err(libc::EBUSY);
             }
-            sys::yield_now();
-        }
-        let made = if free {
             let made = self.segment_alone(directory, kind, bytes, extra, fixed, fill);
             self.making.store(0, Ordering::Release);
             made
-        } else {
-            Err(libc::EBUSY)
-        };
-        quiet.end();
-        made.map_err(|error| self.note_trouble(error)).ok()
+        });
+        made.unwrap_or(Err(libc::ENOMEM)).map_err(|error| self.note_trouble(error)).ok()
     }
 
     fn segment_alone(
@@ -147,8 +142,8 @@ impl State {
         let path = path().ok_or(libc::ENAMETOOLONG)?;
         let name = path.as_c().ok_or(libc::ENAMETOOLONG)?;
         let fd = procfs::with_room(|| sys::open(name, libc::O_RDWR | libc::O_NOFOLLOW, 0))?;
-        let mapped = sys::allocate(fd, at as usize, length)
-            .and_then(|()| sys::map_part(fd, at as usize, length, fixed));
+        let mapped =
+            sys::allocate(fd, at as usize, length).and_then(|()| sys::map_part(fd, at as usize, length, fixed));
         sys::close(fd);
         let start = mapped?;
         fill(start);

@@ -25,7 +25,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use epollshim_format::recording::end;
 
 pub use file::State;
-pub use tables::{begin_tables, changed_totals, has_tables, wants_tables, gone_interest, instance_waited, noted_instance, noted_interest, gone_instance};
+pub use tables::{
+    begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
+    noted_interest, wants_tables,
+};
 pub use threads::{Told, attach, detach, ring_bytes, write};
 
 use crate::report::End;
@@ -83,10 +86,4 @@ pub fn at_end(how: End) {
         End::Signal => end::ABORT,
         End::Running => end::NOT_YET,
     });
-}
-
-/// What failed first, for the report: an errno. None: nothing did, or there is no recording.
-pub fn trouble() -> Option<i32> {
-    let error = process::recording()?.trouble.load(Ordering::Relaxed);
-    (error != 0).then_some(error as i32)
 }

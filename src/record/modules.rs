@@ -28,9 +28,9 @@ fn write_list() {
         return;
     }
     let bytes = list.as_bytes();
-    let number = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let number = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     let pid = process::pid() as u64;
     if WRITTEN.swap(number, Ordering::Relaxed) == number && WRITTEN_BY.load(Ordering::Relaxed) == pid {
         return;

@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
-use epollshim_format::recording::{PAGE, header, kind, record, thread as layout};
 use epollshim_format::function::Function;
+use epollshim_format::recording::{PAGE, header, kind, record, thread as layout};
 use libc::{c_int, epoll_event};
 
 use super::file::word;
@@ -13,8 +13,8 @@ use crate::{init, process, sys};
 
 // The places that readers go by.
 const _: () = {
-    use core::mem::offset_of;
     use crate::ledger::counters::{CallCounters, Histogram};
+    use core::mem::offset_of;
     assert!(size_of::<CallCounters>() == layout::CALL_SIZE);
     assert!(offset_of!(CallCounters, calls) == layout::CALL_CALLS);
     assert!(offset_of!(CallCounters, injected) == layout::CALL_INJECTED);

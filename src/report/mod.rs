@@ -21,7 +21,7 @@ use crate::{process, procfs, record, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
-pub use output::{Path, Text, Quiet, expand, stderr_is_ours};
+pub use output::{Path, Quiet, Text, expand, stderr_is_ours};
 pub use stack::on as on_stack;
 
 /// How the process ended.

@@ -105,7 +105,8 @@ const LOG_FILTER: &str = "EPOLLSHIM_LOG_FILTER";
 const SESSION: &str = "EPOLLSHIM_SESSION";
 const RECORD: &str = "EPOLLSHIM_RECORD";
 const RECORD_RING: &str = "EPOLLSHIM_RECORD_RING";
-const HERE: [&str; 14] = [
+/// The options that there are. Each has a flag of `epollshim run` of the same name.
+pub const NAMES: [&str; 14] = [
     REPORT,
     REPORT_FORMAT,
     ONLY,
@@ -216,13 +217,17 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
         RECORD => options.record = Some(value),
         RECORD_RING => {
             let wanted = "a number of calls from 16 to 1048576";
-            let most = scan::between(value, 16, 1 << 20)
-                .map_err(|bad| Fault::Number { bad, word: value, at: value, wanted })?;
+            let most = scan::between(value, 16, 1 << 20).map_err(|bad| Fault::Number {
+                bad,
+                word: value,
+                at: value,
+                wanted,
+            })?;
             options.ring = u32::try_from(most).unwrap_or(1024).next_power_of_two();
         }
         other if NOT_YET.contains(&other) => return Err(Fault::NotYet),
         other => {
-            if let Some(meant) = suggest::nearest(other, HERE.iter().chain(&NOT_YET).copied()) {
+            if let Some(meant) = suggest::nearest(other, NAMES.iter().chain(&NOT_YET).copied()) {
                 return Err(Fault::Unknown { meant });
             }
         }

@@ -1,0 +1,237 @@
+//! What the command line looks like, and what is said of a wrong one: one line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::Failure;
+use crate::text::printable;
+
+const ABOUT: &str = "Shows, limits and breaks the epoll calls of a program that nobody will change";
+
+#[derive(Parser, Debug)]
+#[command(name = "epollshim", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  epollshim run -- redis-server             its report is on stderr when it ends
+  epollshim run --inject epoll_wait:error=EINTR:when=3 -- ./app
+  epollshim check ./app                     what would the shim see of it?
+
+`epollshim COMMAND --help` says more. Exit status: that of the command; 2 for
+an error of use, which is told in one line on stderr.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Run(Box<Run>),
+    Check(Check),
+}
+
+const ABOUT_RUN: &str = "\
+Start a program under the shim.
+
+CMD takes the place of epollshim (exec): it has its process id, gets its
+signals, and its exit status is the exit status; a shell shows 128+N where
+signal N ended it. Every option is read before CMD starts: a bad one is told in
+one line, and the exit status is 2. 126: CMD cannot be executed, 127: there is
+no such CMD.
+
+Each flag but --shim and --quiet sets the variable of the same name in CMD's
+environment (--report-format: EPOLLSHIM_REPORT_FORMAT), over one that is set.";
+
+const RUN_EXAMPLES: &str = "\
+The library libepollshim.so is looked for beside this command, in ../lib, in
+../lib/x86_64-linux-gnu, and in ../release (a build tree).
+
+Examples:
+  epollshim run -- redis-server --port 7000
+  epollshim run --report report.%p.json --report-format json -- nginx
+  epollshim run --limit instances=8 --limit watches=1000 -- ./app
+  epollshim run --inject epoll_create1:error=EMFILE:when=3 -- ./app
+  epollshim run --log stderr --log-filter failed,slow=10ms -- ./app";
+
+#[derive(Args, Debug, Default)]
+#[command(about = "Start a program under the shim", long_about = ABOUT_RUN, after_help = RUN_EXAMPLES)]
+#[command(next_line_help = true)]
+#[command(override_usage = "epollshim run [FLAGS] [--] CMD [ARGUMENT]...")]
+pub struct Run {
+    /// Where the report goes when a process ends: stderr, none, or a file to
+    /// which it is added (%p: pid, %e: program, %t: time of load, %%: a %)
+    #[arg(long, value_name = "WHERE", verbatim_doc_comment)]
+    pub report: Option<OsString>,
+    /// The report as text, or as json: a line a process
+    #[arg(long, value_name = "FORMAT")]
+    pub report_format: Option<OsString>,
+    /// Refuse what exceeds a limit: instances=8,watches=1000,memory=1M,...
+    /// May be given several times
+    #[arg(long, value_name = "LIMITS", verbatim_doc_comment)]
+    pub limit: Vec<OsString>,
+    /// Inject faults, in the words of strace -e inject= and some more:
+    /// epoll_wait:error=EINTR:when=3;... May be given several times
+    #[arg(long, value_name = "RULES", verbatim_doc_comment)]
+    pub inject: Vec<OsString>,
+    /// Allow faults that no kernel gives
+    #[arg(long, value_name = "0|1", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    pub inject_impossible: Option<OsString>,
+    /// The directory that processes share to count user- limits together
+    #[arg(long, value_name = "DIRECTORY")]
+    pub session: Option<OsString>,
+    /// The seed of every random choice; without one it is drawn, and shown in
+    /// the report
+    #[arg(long, value_name = "NUMBER", verbatim_doc_comment)]
+    pub seed: Option<OsString>,
+    /// Write a line a call to stderr, or to a file named as for --report
+    #[arg(long, value_name = "WHERE")]
+    pub log: Option<OsString>,
+    /// The log as text, which reads like strace, or as json: JSON Lines
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<OsString>,
+    /// Which calls are logged: names of calls, failed, injected, limited,
+    /// slow=TIME, epfd=N, fd=N
+    #[arg(long, value_name = "WORDS", verbatim_doc_comment)]
+    pub log_filter: Option<OsString>,
+    /// Record into a directory, a file a process: what is counted, and the last
+    /// calls of each thread, whatever ends it
+    #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
+    pub record: Option<OsString>,
+    /// How many calls of each thread a recording holds (1024)
+    #[arg(long, value_name = "NUMBER")]
+    pub record_ring: Option<OsString>,
+    /// Act in programs of these names alone, and only forward in others:
+    /// nginx,redis-server
+    #[arg(long, value_name = "NAMES", verbatim_doc_comment)]
+    pub only: Option<OsString>,
+    /// What a bad option does: exit, or ignore: say so, and run CMD without
+    /// the shim
+    #[arg(long, value_name = "WORD", verbatim_doc_comment)]
+    pub on_bad_config: Option<OsString>,
+    /// The library to use
+    #[arg(long, value_name = "PATH")]
+    pub shim: Option<PathBuf>,
+    /// Do not warn where the shim will not act in CMD (check says why)
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The program, and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+const ABOUT_CHECK: &str = "\
+Say beforehand what the shim will see of a program, and what not: from its ELF
+file and those of the libraries that it needs, without starting it. The first
+line is the verdict.
+
+A word of digits is a process id: then what its memory has mapped is looked at,
+and its epoll instances, their interests and its descriptors are listed, without
+stopping it. (./123 is a file.)
+
+What a program loads while it runs (dlopen), and the programs that it starts,
+cannot be known from its file.";
+
+const CHECK_EXAMPLES: &str = "\
+Exit status: 0 seen, 1 partly or not seen, 2 an error of use (no such file, not
+a program, no permission).
+
+Examples:
+  epollshim check redis-server
+  epollshim check --format json ./app | jq -r '.verdict, .reasons[].text'
+  epollshim check $(pidof -s nginx)";
+
+#[derive(Args, Debug)]
+#[command(about = "Say beforehand what the shim will see of a program, and what not")]
+#[command(long_about = ABOUT_CHECK, after_help = CHECK_EXAMPLES)]
+#[command(next_line_help = true)]
+pub struct Check {
+    /// Text for people, or one JSON object (schema epollshim.check/1)
+    #[arg(long, value_enum, default_value = "text", hide_possible_values = true, value_name = "text|json")]
+    pub format: Format,
+    /// A program (a path, or a name that PATH leads to), or a process id
+    #[arg(value_name = "BINARY|PID")]
+    pub subject: OsString,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// What the arguments ask for.
+pub enum Asked {
+    Run(Box<Run>),
+    Check(Check),
+    /// Help or the version, asked for.
+    Text(String),
+    /// Help, where nothing was asked for.
+    Help(String),
+}
+
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
+    match Cli::try_parse_from(words) {
+        Ok(Cli { command: Command::Run(asked) }) => Ok(Asked::Run(asked)),
+        Ok(Cli { command: Command::Check(asked) }) => Ok(Asked::Check(asked)),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(help(&error))),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Asked::Help(help(&error))),
+            _ => Err(Failure::of_use(told(&error))),
+        },
+    }
+}
+
+fn help(error: &clap::Error) -> String {
+    format!("{}\n", error.render().to_string().trim_end())
+}
+
+/// A wrong command line in one line: what clap says in its first paragraph, and what may have been meant.
+fn told(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or(&text);
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let words = words.join(" ");
+    let mut line = printable(words.strip_prefix("error: ").unwrap_or(&words));
+    let meant = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
+        .into_iter()
+        .find_map(|kind| match error.get(kind) {
+            Some(ContextValue::String(one)) => Some(one.clone()),
+            Some(ContextValue::Strings(several)) => several.first().cloned(),
+            _ => None,
+        });
+    line.push_str("; ");
+    match meant {
+        Some(word) => line.push_str(&format!("did you mean {word}?")),
+        None => line.push_str("epollshim --help says more"),
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+    use epollshim_format::options::{NAMES, PREFIX};
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_the_shim_has_a_flag_of_its_name() {
+        let cli = Cli::command();
+        let run =
+            cli.find_subcommand("run").map(|run| run.get_arguments().filter_map(|flag| flag.get_long()).collect());
+        let flags: Vec<&str> = run.unwrap_or_default();
+        for name in NAMES {
+            let flag = name.strip_prefix(PREFIX).unwrap_or_default().to_lowercase().replace('_', "-");
+            assert!(flags.contains(&flag.as_str()), "{name}");
+        }
+        assert_eq!(flags.len(), NAMES.len() + 2, "the shim's options, --shim and --quiet: {flags:?}");
+    }
+}

@@ -1,0 +1,78 @@
+//! The command around the shim.
+//!
+//! ```text
+//! args        what the command line looks like
+//! run         epollshim run: options to variables, the library into LD_PRELOAD, exec
+//! check       epollshim check: gathers facts, judges them, prints them as text or JSON
+//! program     which file a command is: PATH, scripts and their interpreters
+//! elf         what an ELF file says of itself
+//! privilege   setuid, setgid, file capabilities: whether the loader will ignore LD_PRELOAD
+//! text        names of strangers made fit for a terminal, lines for 80 columns
+//! sys         the few system calls that the standard library does not have: the only unsafe code
+//! ```
+//!
+//! A command returns the exit status, or a [`Failure`] that is told in one line. It never links the shim, which would
+//! interpose on it.
+#![deny(unsafe_code)]
+
+use std::io::Write;
+
+pub mod args;
+pub mod check;
+pub mod elf;
+pub mod privilege;
+pub mod program;
+pub mod run;
+#[allow(unsafe_code)]
+mod sys;
+pub mod text;
+
+/// The exit status of an error of use.
+pub const USE: i32 = 2;
+
+/// Why a command cannot do what is asked.
+#[derive(Debug)]
+pub struct Failure {
+    pub status: i32,
+    /// One line.
+    pub text: String,
+}
+
+impl Failure {
+    #[must_use]
+    pub fn of_use(text: impl Into<String>) -> Failure {
+        Failure { status: USE, text: text.into() }
+    }
+}
+
+/// Runs the command that the arguments of this process ask for; the exit status.
+#[must_use]
+pub fn main() -> i32 {
+    let done = args::parse(std::env::args_os()).and_then(|command| match command {
+        args::Asked::Run(asked) => run::run(&asked),
+        args::Asked::Check(asked) => check::check(&asked),
+        args::Asked::Text(text) => print(&text).map(|()| 0),
+        args::Asked::Help(text) => {
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            Ok(USE)
+        }
+    });
+    done.unwrap_or_else(|failure| {
+        say(&failure.text);
+        failure.status
+    })
+}
+
+/// A line on stderr.
+pub fn say(line: &str) {
+    // One write, so that lines of several programs do not mix.
+    let _ = std::io::stderr().write_all(format!("epollshim: {line}\n").as_bytes());
+}
+
+/// Text on stdout.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::of_use(format!("stdout: {}", text::reason(&error))))
+}

@@ -1,0 +1,79 @@
+//! The few system calls that the standard library does not have. The only unsafe code of the command.
+
+use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::io::{Error, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+fn c_string(text: &OsStr) -> Result<CString, Error> {
+    CString::new(text.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidInput))
+}
+
+/// Becomes the program `words[0]`, looked for in PATH as a shell does. Returns only where that failed.
+///
+/// Not `std::os::unix::process::CommandExt::exec`, which sets SIGPIPE to its default: what is ignored stays ignored.
+pub fn execute(words: &[OsString], environment: &[(OsString, OsString)]) -> Error {
+    let attempt = || -> Result<Error, Error> {
+        let words = words.iter().map(|word| c_string(word)).collect::<Result<Vec<_>, _>>()?;
+        let entries = environment
+            .iter()
+            .map(|(name, value)| {
+                let mut entry = name.clone();
+                entry.push("=");
+                entry.push(value);
+                c_string(&entry)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let file = words.first().ok_or(ErrorKind::InvalidInput)?;
+        let (words, entries) = (pointers(&words), pointers(&entries));
+        // SAFETY: zero-terminated strings, and arrays of them that end with a null pointer, all alive until here.
+        unsafe { libc::execvpe(file.as_ptr(), words.as_ptr(), entries.as_ptr()) };
+        Ok(Error::last_os_error())
+    };
+    attempt().unwrap_or_else(|error| error)
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// Whether this process may execute a file.
+pub fn may_execute(path: &Path) -> bool {
+    // SAFETY: a zero-terminated string.
+    c_string(path.as_os_str()).is_ok_and(|path| unsafe { libc::access(path.as_ptr(), libc::X_OK) } == 0)
+}
+
+/// The real user and group of this process.
+pub fn user() -> (u32, u32) {
+    // SAFETY: they take nothing and cannot fail.
+    unsafe { (libc::getuid(), libc::getgid()) }
+}
+
+/// An extended attribute of a file, of at most 64 bytes; None: it has none, or it cannot be read.
+pub fn attribute(path: &Path, name: &CStr) -> Option<Vec<u8>> {
+    let path = c_string(path.as_os_str()).ok()?;
+    let mut value = vec![0u8; 64];
+    // SAFETY: the buffer has the length that is told.
+    let length = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    value.truncate(usize::try_from(length).ok()?);
+    Some(value)
+}
+
+/// Whether set-user-ID bits and capabilities of files have no effect where this file lies.
+pub fn is_mounted_nosuid(path: &Path) -> bool {
+    let Ok(path) = c_string(path.as_os_str()) else { return false };
+    let mut status = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the structure is as large as libc says, and all zeroes are a valid value of it.
+    unsafe {
+        libc::statvfs(path.as_ptr(), status.as_mut_ptr()) == 0 && status.assume_init().f_flag & libc::ST_NOSUID != 0
+    }
+}
+
+/// Whether two descriptors of a process refer to one open file description (kcmp(2)). None: it cannot be found out.
+pub fn are_one(pid: u32, one: i32, other: i32) -> Option<bool> {
+    const KCMP_FILE: libc::c_long = 0;
+    let (pid, one, other) = (libc::c_long::from(pid), libc::c_long::from(one), libc::c_long::from(other));
+    // SAFETY: kcmp takes numbers alone.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_FILE, one, other) };
+    if order < 0 { None } else { Some(order == 0) }
+}

@@ -1,0 +1,91 @@
+//! Names of strangers made fit for a terminal, and lines for 80 columns.
+
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::path::Path;
+
+/// The width that text is laid out for.
+pub const WIDTH: usize = 80;
+
+/// A name as it can be shown: control characters escaped, bytes that are no UTF-8 replaced.
+pub fn shown(name: impl AsRef<OsStr>) -> String {
+    printable(&name.as_ref().to_string_lossy())
+}
+
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_harmless(character) {
+            out.push(character);
+        } else {
+            out.extend(character.escape_default());
+        }
+    }
+    out
+}
+
+/// Neither a control character nor one that turns the direction of writing or hides.
+fn is_harmless(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// The last part of a path, fit to be shown.
+#[must_use]
+pub fn base(path: &Path) -> String {
+    shown(path.file_name().unwrap_or(path.as_os_str()))
+}
+
+/// An error of the operating system without its number.
+#[must_use]
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((reason, _)) => reason.to_string(),
+        None => text,
+    }
+}
+
+/// Adds words to `out`, broken at spaces, behind `first` on the first line and `indent` spaces on the others.
+pub fn wrap(out: &mut String, first: &str, indent: usize, words: &str) {
+    let mut line = String::from(first);
+    let mut is_empty = true;
+    for word in words.split(' ') {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            let _ = writeln!(out, "{}", line.trim_end());
+            line = " ".repeat(indent);
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
+}
+
+/// `1 thing`, `2 things`.
+#[must_use]
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{printable, wrap};
+
+    #[test]
+    fn a_hostile_name_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31m\n\u{202e}é"), "a\\u{1b}[31m\\n\\u{202e}é");
+    }
+
+    #[test]
+    fn lines_break_at_80_columns_and_go_on_below_their_first_word() {
+        let mut out = String::new();
+        wrap(&mut out, "  name  ", 8, &"word ".repeat(30));
+        assert!(out.lines().all(|line| line.len() <= 80), "{out}");
+        assert!(out.lines().skip(1).all(|line| line.starts_with("        word")), "{out}");
+    }
+}

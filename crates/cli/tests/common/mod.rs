@@ -1,0 +1,113 @@
+//! What the command's tests need: the built command and library, C programs, scratch directories.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Nothing here takes a second; what has not come after this long has hung.
+pub const HUNG: Duration = Duration::from_secs(60);
+
+/// The command, which finds the library beside it. Without options of the caller's.
+pub fn epollshim() -> Command {
+    let path = Path::new(env!("CARGO_BIN_EXE_epollshim"));
+    let library = path.with_file_name("libepollshim.so");
+    // `cargo test -p epollshim-cli` does not build the library.
+    assert!(library.exists(), "{} is not there: cargo build --release first", library.display());
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("EPOLLSHIM_") || name == "LD_PRELOAD") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+pub fn library() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_epollshim")).with_file_name("libepollshim.so")
+}
+
+/// The command with these arguments, to its end.
+pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Output {
+    output(epollshim().args(arguments))
+}
+
+pub fn output(command: &mut Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let (send, ended) = std::sync::mpsc::channel();
+    let watcher = std::thread::spawn(move || {
+        if ended.recv_timeout(HUNG).is_err() {
+            // SAFETY: the child is not waited for before the watcher is told.
+            unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    let _ = send.send(());
+    watcher.join().unwrap();
+    output
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn scratch(name: &str) -> PathBuf {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}-{}-{serial}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Compiles `tests/programs/NAME.c`. Err: what the compiler says.
+pub fn try_compile(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/programs/{name}.c"));
+    let binary = scratch("cc").join(name);
+    let mut cc = Command::new("cc");
+    cc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&binary).arg(&source).args(flags);
+    let output = cc.output().expect("cc");
+    if output.status.success() { Ok(binary) } else { Err(stderr(&output)) }
+}
+
+pub fn compile(name: &str, flags: &[&str]) -> PathBuf {
+    try_compile(name, flags).unwrap_or_else(|error| panic!("{name}.c: {error}"))
+}
+
+/// Says so past the test harness, which shows nothing of a test that passes. `NO_SKIP=1` makes that a failure.
+pub fn skipped(why: &str, allowed: bool) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+    assert!(allowed || std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
+}
+
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file());
+    if found.is_none() {
+        skipped(&format!("{name} is not installed"), name == "busybox" || name == "musl-gcc");
+    }
+    found
+}
+
+/// Until `ready` gives something.
+pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(start.elapsed() < HUNG, "hung before {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,7 @@
+// No epoll.
+#include <stdio.h>
+
+int main(void) {
+    puts("plain");
+    return 0;
+}
