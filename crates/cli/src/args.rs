@@ -23,6 +23,8 @@ const EXAMPLES: &str = "\
 Examples:
   epollshim run -- redis-server             its report is on stderr when it ends
   epollshim run --inject epoll_wait:error=EINTR:when=3 -- ./app
+  epollshim run --record rec -- ./app       records it, whatever ends it
+  epollshim report rec                      tells what was recorded
   epollshim check ./app                     what would the shim see of it?
 
 `epollshim COMMAND --help` says more. Exit status: that of the command; 2 for
@@ -31,6 +33,7 @@ an error of use, which is told in one line on stderr.";
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(Box<Run>),
+    Report(Report),
     Check(Check),
 }
 
@@ -123,6 +126,50 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+const ABOUT_REPORT: &str = "\
+Tell what is in recordings (epollshim run --record DIRECTORY): of programs that
+ended, were killed, or still run. All processes of a directory are told, and all
+together.
+
+A recording that is damaged is told as far as it can be read, and marked.";
+
+const REPORT_EXAMPLES: &str = "\
+Formats: text; json (epollshim.report/1); html: one page, with plots, that needs
+nothing else; perfetto: for ui.perfetto.dev, a track a thread; prometheus: for
+node_exporter's textfile collector.
+
+Examples:
+  epollshim run --record rec -- nginx
+  epollshim report rec
+  epollshim report rec --format html -o report.html
+  epollshim report rec --format json | jq '.merged.calls'";
+
+#[derive(Args, Debug)]
+#[command(about = "Tell what is in recordings")]
+#[command(long_about = ABOUT_REPORT, after_help = REPORT_EXAMPLES)]
+#[command(next_line_help = true)]
+pub struct Report {
+    /// What the report is written as
+    #[arg(
+        long,
+        default_value = "text",
+        value_parser = ["text", "json", "html", "perfetto", "prometheus"],
+        hide_possible_values = true,
+        value_name = "text|json|html|perfetto|prometheus"
+    )]
+    pub format: String,
+    /// The file to write: whole, or not at all. Without it: stdout
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// A directory of debug files, by build id (.build-id/xx/yyyy.debug), beside
+    /// /usr/lib/debug. May be given several times
+    #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
+    pub debug: Vec<PathBuf>,
+    /// A directory of recordings, or one of them
+    #[arg(value_name = "DIR|FILE")]
+    pub path: PathBuf,
+}
+
 const ABOUT_CHECK: &str = "\
 Say beforehand what the shim will see of a program, and what not: from its ELF
 file and those of the libraries that it needs, without starting it. The first
@@ -166,6 +213,7 @@ pub enum Format {
 /// What the arguments ask for.
 pub enum Asked {
     Run(Box<Run>),
+    Report(Report),
     Check(Check),
     /// Help or the version, asked for.
     Text(String),
@@ -176,6 +224,7 @@ pub enum Asked {
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     match Cli::try_parse_from(words) {
         Ok(Cli { command: Command::Run(asked) }) => Ok(Asked::Run(asked)),
+        Ok(Cli { command: Command::Report(asked) }) => Ok(Asked::Report(asked)),
         Ok(Cli { command: Command::Check(asked) }) => Ok(Asked::Check(asked)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(help(&error))),

@@ -3,6 +3,7 @@
 //! ```text
 //! args        what the command line looks like
 //! run         epollshim run: options to variables, the library into LD_PRELOAD, exec
+//! report      epollshim report: recordings, by crates/recording
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
 //! program     which file a command is: PATH, scripts and their interpreters
 //! elf         what an ELF file says of itself
@@ -22,6 +23,7 @@ pub mod check;
 pub mod elf;
 pub mod privilege;
 pub mod program;
+pub mod report;
 pub mod run;
 #[allow(unsafe_code)]
 mod sys;
@@ -50,6 +52,7 @@ impl Failure {
 pub fn main() -> i32 {
     let done = args::parse(std::env::args_os()).and_then(|command| match command {
         args::Asked::Run(asked) => run::run(&asked),
+        args::Asked::Report(asked) => report::report(&asked),
         args::Asked::Check(asked) => check::check(&asked),
         args::Asked::Text(text) => print(&text).map(|()| 0),
         args::Asked::Help(text) => {

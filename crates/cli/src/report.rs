@@ -1,0 +1,32 @@
+//! `epollshim report`: what is in recordings.
+
+use std::io::{BufWriter, ErrorKind, Write};
+
+use epollshim_recording::{Format, Options, load_with, render, write_file};
+
+use crate::Failure;
+use crate::args::Report;
+use crate::text::{printable, reason};
+
+/// Writes the report that is asked for; the exit status.
+pub fn report(asked: &Report) -> Result<i32, Failure> {
+    // The command line knows the formats.
+    let format = Format::named(&asked.format).unwrap_or(Format::Text);
+    let options = Options { debug: asked.debug.clone(), ..Options::default() };
+    let set = load_with(&asked.path, &options).map_err(|error| Failure::of_use(printable(&error.to_string())))?;
+    match &asked.output {
+        Some(file) => write_file(&set, format, file).map_err(|error| {
+            Failure::of_use(format!("{}: {}", printable(&file.to_string_lossy()), reason(&error)))
+        })?,
+        None => {
+            let mut out = BufWriter::new(std::io::stdout().lock());
+            match render(&set, format, &mut out).and_then(|()| out.flush()) {
+                // `epollshim report rec | head`
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+                Err(error) => return Err(Failure::of_use(format!("stdout: {}", reason(&error)))),
+                Ok(()) => {}
+            }
+        }
+    }
+    Ok(0)
+}
