@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{CODE, CallOf, Recording, SECOND, server, small};
+use epollshim_format::call::Call;
 use epollshim_format::recording::{FIRST_SEGMENT, PAGE, header, kind, record, thread};
 use epollshim_recording::{Error, Format, Set, load, read, render, write_file};
 use serde_json::Value;
@@ -242,6 +243,18 @@ fn segments_that_overlap_or_leave_the_file_are_left_out_and_noted() {
     ] {
         assert!(notes.contains(wanted), "{wanted} in\n{notes}");
     }
+}
+
+#[test]
+fn a_value_that_a_fault_made_up_is_no_failure_and_made_nothing() {
+    let mut made = Recording::new(8, b"faults", SECOND, 4);
+    made.totals([0; 2], [0; 2], 0);
+    let at = made.thread(8, &[CallOf::create(SECOND + 1, 3, CODE), CallOf::create(SECOND + 9, 4, CODE)]);
+    made.word(at + thread::CALLS + Call::Create1 as usize * thread::CALL_SIZE + thread::CALL_MADE_UP, 1);
+    let directory = Directory::new("made-up");
+    let report = json(&load(&directory.put("epollshim.8.8.rec", &made.bytes)).unwrap());
+    assert_eq!(report["merged"]["calls"]["epoll_create1"]["calls"], 2);
+    assert_eq!(report["merged"]["instances"]["created"], 1);
 }
 
 #[test]
