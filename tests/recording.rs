@@ -209,6 +209,21 @@ fn a_recording_has_what_the_report_has() {
 }
 
 #[test]
+fn threads_that_begin_together_all_have_their_place() {
+    let program = c_program("record_threads");
+    for round in 0..10 {
+        let directory = scratch("record-threads");
+        let output = recorded(&program, &directory).output().unwrap();
+        assert!(output.status.success(), "{}", show(&output));
+        let recording = only(&directory);
+        assert_eq!(recording.word(header::TROUBLE), 0, "round {round}");
+        assert_eq!(recording.all_calls(), 16_000, "round {round}");
+        assert_eq!(recording.rings().iter().map(|(begun, _)| begun).sum::<u64>(), 16_000, "round {round}");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}
+
+#[test]
 fn a_small_ring_holds_the_last_calls_of_each_thread() {
     let program = c_program("epoll_ctl");
     let directory = scratch("record-ring");

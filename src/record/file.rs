@@ -54,11 +54,11 @@ impl State {
     pub fn begin(&self) -> bool {
         if self.phase.compare_exchange(0, BEGINNING, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             // Another thread is at it, for some hundred microseconds. (This one, in a handler: its calls are not told.)
-            for _ in 0..1000 {
+            for _ in 0..2000 {
                 if self.phase.load(Ordering::Acquire) != BEGINNING {
                     break;
                 }
-                sys::yield_now();
+                sys::sleep(100_000);
             }
             return false;
         }
@@ -107,10 +107,11 @@ impl State {
         }
         let made = report::undisturbed(|| {
             // Acquire and Release: one segment is in the directory before the next is made.
-            let is_free = (0..10_000).any(|_| {
+            // Its maker may wait for a processor, or for a slow disk: two seconds at most, once in a thread's life.
+            let is_free = (0..20_000).any(|_| {
                 let is_free = self.making.swap(1, Ordering::Acquire) == 0;
                 if !is_free {
-                    sys::yield_now();
+                    sys::sleep(100_000);
                 }
                 is_free
             });

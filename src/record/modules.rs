@@ -101,7 +101,9 @@ fn build_id(start: usize, end: usize) -> Option<&'static [u8]> {
         if number(program, 0, 4)? as u32 != PT_NOTE {
             continue;
         }
-        let (at, length) = (number(program, 16, 8)?, number(program, 40, 8)?);
+        // Its place in the file, which is that behind the start of the object's first mapping: in a program of fixed addresses
+        // the one in memory is not.
+        let (at, length) = (number(program, 8, 8)?, number(program, 32, 8)?);
         let mut notes = readable(start.checked_add(at)?, length.min(4096), end)?;
         while notes.len() > 12 {
             let (name, size, kind) = (number(notes, 0, 4)?, number(notes, 4, 4)?, number(notes, 8, 4)?);

@@ -15,9 +15,8 @@ pub fn report(asked: &Report) -> Result<i32, Failure> {
     let options = Options { debug: asked.debug.clone(), ..Options::default() };
     let set = load_with(&asked.path, &options).map_err(|error| Failure::of_use(printable(&error.to_string())))?;
     match &asked.output {
-        Some(file) => write_file(&set, format, file).map_err(|error| {
-            Failure::of_use(format!("{}: {}", printable(&file.to_string_lossy()), reason(&error)))
-        })?,
+        Some(file) => write_file(&set, format, file)
+            .map_err(|error| Failure::of_use(format!("{}: {}", printable(&file.to_string_lossy()), reason(&error))))?,
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
             match render(&set, format, &mut out).and_then(|()| out.flush()) {
