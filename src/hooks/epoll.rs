@@ -26,12 +26,41 @@ mod exports {
         ctl_del("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_del;
         ctl_mod("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_mod;
         ctl_other("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_ctl;
-        #[unsafe(no_mangle)]
-        epoll_wait("test ecx, ecx", "jz 4f") or epoll_wait: super::before_wait, crate::real::EPOLL_WAIT, super::after_wait;
-        #[unsafe(no_mangle)]
-        epoll_pwait("test ecx, ecx", "jz 4f") or epoll_pwait: super::before_pwait, crate::real::EPOLL_PWAIT, super::after_pwait;
+        wait_timed("/* its beginning is noted */"): super::before_wait, crate::real::EPOLL_WAIT, super::after_wait;
+        wait_untimed("jmp 4f"): super::before_wait, crate::real::EPOLL_WAIT, super::after_untimed_wait;
+        pwait_timed("/* its beginning is noted */"): super::before_pwait, crate::real::EPOLL_PWAIT, super::after_pwait;
+        pwait_untimed("jmp 4f"): super::before_pwait, crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
         #[unsafe(no_mangle)]
         epoll_pwait2("/* always timed */") or epoll_pwait2: super::before_pwait2, crate::real::EPOLL_PWAIT2, super::after_pwait2;
+    }
+
+    /// A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
+    macro_rules! wait {
+        ($($name:ident = $timed:ident, $untimed:ident;)*) => {$(
+            #[unsafe(naked)]
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C-unwind" fn $name() -> isize {
+                core::arch::naked_asm!(
+                    ".cfi_startproc",
+                    "test word ptr [rip + {armed_for}], {bit}",
+                    "jnz {armed}",
+                    "test ecx, ecx",
+                    "jz {untimed}",
+                    "jmp {timed}",
+                    ".cfi_endproc",
+                    armed_for = sym crate::policy::ARMED_FOR,
+                    bit = const crate::hooks::armed::bits::$name,
+                    armed = sym crate::hooks::armed::exports::$name,
+                    timed = sym $timed,
+                    untimed = sym $untimed,
+                )
+            }
+        )*};
+    }
+
+    wait! {
+        epoll_wait = wait_timed, wait_untimed;
+        epoll_pwait = pwait_timed, pwait_untimed;
     }
 
     /// Each operation has its own way, chosen by a jump through a table: behind ADD and DEL, which are long in the
@@ -123,13 +152,15 @@ pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
 /// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
 /// comes second in the ledger too. The kernel may still refuse it.
 pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
+    let address = real::EPOLL_CTL.address();
     frame.state = 0;
-    if let Some(block) = thread::block() {
-        let ticket = ledger::adding(&registration(frame));
+    let Some(block) = thread::block() else { return address };
+    let registration = registration(frame);
+    ledger::adding(&registration, |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;
-    }
-    real::EPOLL_CTL.address()
+    });
+    address
 }
 
 pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
@@ -161,8 +192,9 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return note_failed_ctl(block, frame, result);
     }
-    ledger::deleted(frame.int(0), frame.int(2));
+    // Counted first: what comes last reads straight down to its end (benches/branches).
     block.counters.call(Call::CtlDel).calls.bump();
+    ledger::deleted(frame.int(0), frame.int(2));
     result
 }
 
@@ -222,6 +254,10 @@ pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
     end_wait(Call::Wait, frame, count)
 }
 
+pub extern "C-unwind" fn after_untimed_wait(frame: &mut Frame, count: isize) -> isize {
+    end_untimed_wait(Call::Wait, frame, count)
+}
+
 pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
     begin_wait(Call::Pwait, frame, frame.int(3) != 0);
     real::EPOLL_PWAIT.address()
@@ -229,6 +265,10 @@ pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
 
 pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
     end_wait(Call::Pwait, frame, count)
+}
+
+pub extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isize {
+    end_untimed_wait(Call::Pwait, frame, count)
 }
 
 /// A timeout may point to zero, but only the kernel may look: the address may be bad, which is EFAULT.
@@ -267,14 +307,26 @@ fn begin_timed_wait(call: Call, frame: &mut Frame) {
 
 #[inline(always)]
 fn end_wait(call: Call, frame: &Frame, count: isize) -> isize {
-    let Some(block) = thread::block() else { return count };
-    let counters = &block.counters;
     if frame.state == 0 {
-        counters.call(call).calls.bump();
-        counters.last_wait_end.store(0, Ordering::Relaxed);
-    } else {
-        end_timed_wait(block, call, frame.state);
+        return end_untimed_wait(call, frame, count);
     }
+    let Some(block) = thread::block() else { return count };
+    end_timed_wait(block, call, frame.state);
+    note_wait(block, call, frame, count)
+}
+
+#[inline(always)]
+fn end_untimed_wait(call: Call, frame: &Frame, count: isize) -> isize {
+    let Some(block) = thread::block() else { return count };
+    block.counters.call(call).calls.bump();
+    block.counters.last_wait_end.store(0, Ordering::Relaxed);
+    note_wait(block, call, frame, count)
+}
+
+/// What came of a wait.
+#[inline(always)]
+fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> isize {
+    let counters = &block.counters;
     let owner = core::ptr::from_ref(block) as usize;
     if count == 0 {
         counters.empty.bump();

@@ -483,27 +483,26 @@ impl Core {
     /// Notes an interest before the kernel is asked, if the instance is known and the pair is not. Returns the word of
     /// its ticket.
     ///
-    /// This and `deleted` read straight down: behind a long system call a conditional branch that is taken is
-    /// mispredicted, always, and costs 8 to 15 ns (benches/branches finds them); one that is not taken costs nothing.
-    #[inline(always)]
     pub fn reserve(&self, registration: &Registration) -> u64 {
         self.totals.serial.add(1);
         let serial = self.totals.serial.get() as u32 & !QUEUED;
-        if !super::is_followed()
-            && let Some(interest) = self.reserve_plain(registration, serial)
-        {
-            return Ticket::Noted { interest, serial }.to_word();
-        }
-        self.reserve_rare(registration, serial)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn reserve_rare(&self, registration: &Registration, serial: u32) -> u64 {
         match self.reserve_as(registration, serial) {
             Some(interest) => Ticket::Noted { interest, serial }.to_word(),
             None => Ticket::None.to_word(),
         }
+    }
+
+    /// The same for the plain case, where nobody follows; None: another case, and nothing has been done.
+    ///
+    /// This and `deleted_at_once` read straight down: behind a long system call a conditional branch that is taken is
+    /// mispredicted, always, and costs 8 to 15 ns (benches/branches finds them); one that is not taken costs nothing.
+    #[inline(always)]
+    pub fn reserve_at_once(&self, registration: &Registration) -> Option<u64> {
+        let serial = self.totals.serial.get().wrapping_add(1);
+        let interest = self.reserve_plain(registration, serial as u32 & !QUEUED)?;
+        self.totals.serial.set(serial);
+        self.totals.version.add(1);
+        Some(Ticket::Noted { interest, serial: serial as u32 & !QUEUED }.to_word())
     }
 
     /// `reserve_as` for the plain case: a low descriptor that nothing is known of, and records that were used before.
@@ -691,12 +690,14 @@ impl Core {
         }
     }
 
-    /// A DEL succeeded.
+    /// A DEL succeeded; the plain case, where nobody follows. False: another case, and nothing has been done.
     #[inline(always)]
-    pub fn deleted(&self, epfd: i32, fd: i32) {
-        if super::is_followed() || self.deleted_plain(epfd, fd).is_none() {
-            self.deleted_rare(epfd, fd);
+    pub fn deleted_at_once(&self, epfd: i32, fd: i32) -> bool {
+        let done = self.deleted_plain(epfd, fd).is_some();
+        if done {
+            self.totals.version.add(1);
         }
+        done
     }
 
     /// The plain case: the only interest in a description that has one low number, and is no epoll. All of it is
@@ -735,9 +736,10 @@ impl Core {
         Some(())
     }
 
+    /// A DEL succeeded.
     #[cold]
     #[inline(never)]
-    fn deleted_rare(&self, epfd: i32, fd: i32) {
+    pub fn deleted(&self, epfd: i32, fd: i32) {
         let instance_index = self.descriptors.get(epfd).instance();
         let description_index = self.descriptors.get(fd).description();
         if let Some(instance) = self.instances.get(instance_index)

@@ -123,8 +123,14 @@ impl Descriptors {
     pub fn get(&self, fd: i32) -> Slot {
         match self.low.get(fd as u32 as usize) {
             Some(word) => Slot(word.load(Ordering::Relaxed)),
-            None => self.word(fd).map_or(Slot::UNKNOWN, |word| Slot(word.load(Ordering::Relaxed))),
+            None => self.get_high(fd),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_high(&self, fd: i32) -> Slot {
+        self.word(fd).map_or(Slot::UNKNOWN, |word| Slot(word.load(Ordering::Relaxed)))
     }
 
     /// The word of a low number, to be read and written without another look; None: a high one.

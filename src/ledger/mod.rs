@@ -210,6 +210,20 @@ fn leave(token: usize) {
     }
 }
 
+/// The same where nobody follows.
+#[inline(always)]
+fn leave_unfollowed(token: usize) {
+    if !GATE.is_quiet() {
+        empty_queue();
+    }
+    GATE.leave();
+    // By a table, and not by a branch, which the compiler has jump over what is rare: see benches/branches.
+    static THEN: [fn(usize); 2] = [|_| (), leave_again];
+    if let Some(then) = THEN.get(usize::from(!GATE.is_quiet())) {
+        then(token);
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn tell_totals() {
@@ -268,25 +282,31 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
 }
 
 /// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
-/// events and closes the descriptor comes second in the ledger too. Returns its ticket's word.
+/// events and closes the descriptor comes second in the ledger too. `keep` is given its ticket's word.
 #[inline(always)]
-pub fn adding(registration: &Registration) -> u64 {
+pub fn adding(registration: &Registration, keep: impl FnOnce(u64)) {
     let token = thread::token();
-    if GATE.is_quiet() && GATE.enter(token) {
-        CORE.totals.version.add(1);
-        let ticket = if charges::tracks() { reserve_charged(registration) } else { CORE.reserve(registration) };
-        leave(token);
-        ticket
-    } else {
-        adding_later(registration, token)
+    if !GATE.is_quiet() || !GATE.enter(token) {
+        return keep(adding_later(registration, token));
     }
+    if !is_followed()
+        && let Some(ticket) = CORE.reserve_at_once(registration)
+    {
+        keep(ticket);
+        return leave_unfollowed(token);
+    }
+    keep(adding_rarely(registration, token));
 }
 
+/// The same in every other case, by the holder of the gate.
 #[cold]
 #[inline(never)]
-fn reserve_charged(registration: &Registration) -> u64 {
+fn adding_rarely(registration: &Registration, token: usize) -> u64 {
+    CORE.totals.version.add(1);
     let ahead = thread::block().map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
-    charged(ahead, || CORE.reserve(registration))
+    let ticket = if ahead == 0 { CORE.reserve(registration) } else { charged(ahead, || CORE.reserve(registration)) };
+    leave(token);
+    ticket
 }
 
 #[cold]
@@ -336,13 +356,22 @@ pub fn deleted(epfd: i32, fd: i32) {
         return deleted_unknown(epfd, fd);
     }
     let token = thread::token();
-    if GATE.is_quiet() && GATE.enter(token) {
-        CORE.totals.version.add(1);
-        CORE.deleted(epfd, fd);
-        leave(token);
-    } else {
-        queue(Change::Deleted { epfd, fd }, token);
+    if !GATE.is_quiet() || !GATE.enter(token) {
+        return queue(Change::Deleted { epfd, fd }, token);
     }
+    if !is_followed() && CORE.deleted_at_once(epfd, fd) {
+        return leave_unfollowed(token);
+    }
+    deleted_rarely(epfd, fd, token);
+}
+
+/// The same in every other case, by the holder of the gate.
+#[cold]
+#[inline(never)]
+fn deleted_rarely(epfd: i32, fd: i32, token: usize) {
+    CORE.totals.version.add(1);
+    CORE.deleted(epfd, fd);
+    leave(token);
 }
 
 #[cold]
