@@ -81,6 +81,8 @@ impl Histogram {
         self.max.load(Ordering::Relaxed)
     }
 
+    #[cold]
+    #[inline(never)]
     fn clear(&self) {
         self.buckets.iter().for_each(Counter::clear);
         self.sum.clear();
@@ -186,14 +188,10 @@ impl Counters {
 
     /// Back to zero, all but the time of the last wait. Calls that other threads count meanwhile may be kept
     /// or lost, as the caller of `epollshim_reset` was told.
+    #[cold]
+    #[inline(never)]
     pub fn clear(&self) {
-        for call in &self.calls {
-            call.calls.clear();
-            call.injected.clear();
-            call.made_up.clear();
-            call.limited.clear();
-            call.errors.iter().for_each(Counter::clear);
-        }
+        self.calls.iter().for_each(CallCounters::clear);
         self.empty.clear();
         self.full.clear();
         self.events.clear();
@@ -201,6 +199,17 @@ impl Counters {
         self.blocked.iter().for_each(Histogram::clear);
         self.work.clear();
         self.batch.clear();
+    }
+}
+
+impl CallCounters {
+    #[inline(never)]
+    fn clear(&self) {
+        self.calls.clear();
+        self.injected.clear();
+        self.made_up.clear();
+        self.limited.clear();
+        self.errors.iter().for_each(Counter::clear);
     }
 }
 

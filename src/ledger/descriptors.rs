@@ -123,6 +123,8 @@ impl Descriptors {
     pub fn get(&self, fd: i32) -> Slot {
         match self.low.get(fd as u32 as usize) {
             Some(word) => Slot(word.load(Ordering::Relaxed)),
+            // No descriptor at all: close(-1) is not rare.
+            None if fd < 0 => Slot::UNKNOWN,
             None => self.get_high(fd),
         }
     }

@@ -12,29 +12,27 @@ use crate::ledger::counters::{WaitCounters, WaitEnd};
 use crate::ledger::records::{Instance, Interest, Origin};
 use crate::{clock, process};
 
-/// Parts of a table, as the file has them; null: none yet. `DROPPED`: no space.
-struct Table<const PARTS: usize> {
+/// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (All of it begins as zero, so that it lies in
+/// .bss.)
+struct Table<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usize> {
     parts: [AtomicPtr<u8>; PARTS],
-    kind: u64,
-    size: usize,
-    entries: usize,
 }
 
 const fn dropped() -> *mut u8 {
     core::ptr::without_provenance_mut(1)
 }
 
-static INSTANCES: Table<1024> = Table::new(kind::INSTANCES, instance::SIZE, instance::ENTRIES);
-static INTERESTS: Table<2048> = Table::new(kind::INTERESTS, interest::SIZE, interest::ENTRIES);
+static INSTANCES: Table<1024, { kind::INSTANCES }, { instance::SIZE }, { instance::ENTRIES }> = Table::new();
+static INTERESTS: Table<2048, { kind::INTERESTS }, { interest::SIZE }, { interest::ENTRIES }> = Table::new();
 
-impl<const PARTS: usize> Table<PARTS> {
-    const fn new(kind: u64, size: usize, entries: usize) -> Self {
-        Table { parts: [const { AtomicPtr::new(core::ptr::null_mut()) }; PARTS], kind, size, entries }
+impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usize> Table<PARTS, KIND, SIZE, ENTRIES> {
+    const fn new() -> Self {
+        Table { parts: [const { AtomicPtr::new(core::ptr::null_mut()) }; PARTS] }
     }
 
     /// The entry of an index; None: there is no space for it. Makes the part that it is in.
     fn entry(&self, index: u32) -> Option<*mut u8> {
-        let number = index as usize / self.entries;
+        let number = index as usize / ENTRIES;
         let part = self.parts.get(number)?;
         let mut start = part.load(Ordering::Relaxed);
         if start.is_null() {
@@ -47,21 +45,19 @@ impl<const PARTS: usize> Table<PARTS> {
             }
             return None;
         }
-        Some(start.wrapping_add(index as usize % self.entries * self.size))
+        Some(start.wrapping_add(index as usize % ENTRIES * SIZE))
     }
 
     /// The entry of an index whose part is there.
     fn known(&self, index: u32) -> Option<*mut u8> {
-        let start = self.parts.get(index as usize / self.entries)?.load(Ordering::Relaxed);
-        (!start.is_null() && start != dropped()).then(|| start.wrapping_add(index as usize % self.entries * self.size))
+        let start = self.parts.get(index as usize / ENTRIES)?.load(Ordering::Relaxed);
+        (!start.is_null() && start != dropped()).then(|| start.wrapping_add(index as usize % ENTRIES * SIZE))
     }
 
     #[cold]
     fn make(&self, number: usize) -> *mut u8 {
         process::recording()
-            .and_then(|state| {
-                state.segment(self.kind, self.entries * self.size, (number * self.entries) as u64, None, |_| ())
-            })
+            .and_then(|state| state.segment(KIND, ENTRIES * SIZE, (number * ENTRIES) as u64, None, |_| ()))
             .unwrap_or(dropped())
     }
 

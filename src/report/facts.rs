@@ -8,7 +8,7 @@ use epollshim_format::{errno, histogram};
 
 use super::End;
 use super::sites::Map;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, sort_by_key};
 use crate::ledger::core::Core;
 use crate::ledger::counters::{Counters, Histogram, KINDS, WaitCounters};
 use crate::ledger::records::{Instance, Origin};
@@ -226,7 +226,7 @@ impl Facts {
                 descriptors.push((fd, instance));
             }
         }
-        descriptors.as_mut_slice().sort_unstable_by_key(|(fd, instance)| (*instance, *fd));
+        sort_by_key(descriptors.as_mut_slice(), |(fd, instance)| (*instance, *fd));
         let mut comm = [0u8; 16];
         let mut text: Buffer<u8> = Buffer::new();
         procfs::read_file(c"/proc/self/comm", &mut text);

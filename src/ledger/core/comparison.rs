@@ -5,6 +5,7 @@
 //!
 //! A comparison that may not mend only finds out whether there is anything to mend.
 
+use crate::buffer::sort_by_key;
 use ::core::sync::atomic::Ordering;
 
 use super::{Core, Registration};
@@ -81,7 +82,7 @@ impl Core {
             }
         }
         let Some(unmatched) = kernel.get_mut(..open) else { return true };
-        unmatched.sort_unstable();
+        sort_by_key(unmatched, |number| *number);
         let mut agrees = true;
         // Then what the ledger holds beyond them: alive under a number that is gone, or gone. Of two that had the
         // same number, the one that is not in doubt is the one that lives.
