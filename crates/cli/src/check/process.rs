@@ -94,7 +94,9 @@ fn instances(pid: u32, targets: &BTreeMap<i32, PathBuf>) -> Vec<Instance> {
             continue;
         }
         let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")) else { continue };
-        let interests = text.lines().filter_map(|line| interest(line, pid, targets)).collect();
+        // The kernel lists them by the addresses of their files.
+        let mut interests: Vec<_> = text.lines().filter_map(|line| interest(line, pid, targets)).collect();
+        interests.sort_by_key(|interest| interest.fd);
         all.push(Instance { fds: vec![fd], interests });
     }
     all
