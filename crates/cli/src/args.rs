@@ -134,6 +134,9 @@ together.
 A recording that is damaged is told as far as it can be read, and marked.";
 
 const REPORT_EXAMPLES: &str = "\
+Exit status: 0, or 2 for an error of use (no recording there, a file that cannot
+be written).
+
 Formats: text; json (epollshim.report/1); html: one page, with plots, that needs
 nothing else; perfetto: for ui.perfetto.dev, a track a thread; prometheus: for
 node_exporter's textfile collector.
@@ -161,8 +164,8 @@ pub struct Report {
     /// The file to write: whole, or not at all. Without it: stdout
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// A directory of debug files, by build id (.build-id/xx/yyyy.debug), beside
-    /// /usr/lib/debug. May be given several times
+    /// A directory of debug files by build id (.build-id/xx/yyyy.debug),
+    /// beside /usr/lib/debug. May be given several times
     #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
     pub debug: Vec<PathBuf>,
     /// A directory of recordings, or one of them
