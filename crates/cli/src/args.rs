@@ -100,8 +100,8 @@ pub struct Run {
     /// slow=TIME, epfd=N, fd=N
     #[arg(long, value_name = "WORDS", verbatim_doc_comment)]
     pub log_filter: Option<OsString>,
-    /// Record into a directory, a file a process: what is counted, and the last
-    /// calls of each thread, whatever ends it
+    /// Record into a directory, a file a process: what is counted, and the
+    /// last calls of each thread, whatever ends it
     #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
     pub record: Option<OsString>,
     /// How many calls of each thread a recording holds (1024)
