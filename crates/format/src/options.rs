@@ -388,7 +388,7 @@ mod tests {
         assert!(complaint("EPOLLSHIM_REPORT=/tmp/").contains("is a directory"));
         assert!(complaint("EPOLLSHIM_REPORT=").contains("empty"));
         assert_eq!(complaint("EPOLLSHIM_REPROT=x"), "EPOLLSHIM_REPROT: no such option; did you mean EPOLLSHIM_REPORT?");
-        assert!(complaint("EPOLLSHIM_RECORD=/tmp").contains("does not have this option yet"));
+        assert!(complaint("EPOLLSHIM_CENSUS=1").contains("does not have this option yet"));
         assert_eq!(
             complaint("EPOLLSHIM_REPORT_FORMAT=\u{1b}[31m"),
             "EPOLLSHIM_REPORT_FORMAT: unknown word '\\x1b[31m'; allowed: text, json"
