@@ -10,13 +10,12 @@
 //! The hooks look at one bit ([`crate::policy::ARMED_FOR`]) and go on as if this file were not there when it is zero.
 
 use epollshim_format::function::Function;
-use libc::{c_long, c_uint};
 
-use super::entry::{After, Before, Frame};
-use super::raw::shifted;
-use super::{descriptors, epoll};
-use crate::policy::{self, Counted, Plan};
-use crate::{ledger, real};
+use super::counted::counted;
+use super::entry::{After, Frame};
+use super::raw;
+use crate::policy::{self, Plan};
+use crate::real;
 
 /// What the armed entry leaves on the stack.
 #[repr(C)]
@@ -134,49 +133,6 @@ pub mod exports {
     }
 }
 
-/// What the hook of a call does before and after, when nothing is armed: of `epoll_ctl`, by its operation.
-fn counted(function: Function, operation: usize) -> Counted {
-    let (before, after): (Before, After) = match function {
-        Function::EpollCreate => (epoll::before_create, epoll::after_create),
-        Function::EpollCreate1 => (epoll::before_create1, epoll::after_create1),
-        Function::EpollCtl => match operation as i32 {
-            libc::EPOLL_CTL_ADD => (epoll::before_add, epoll::after_add),
-            libc::EPOLL_CTL_DEL => (epoll::before_other, epoll::after_del),
-            libc::EPOLL_CTL_MOD => (epoll::before_other, epoll::after_mod),
-            _ => (epoll::before_other, epoll::after_ctl),
-        },
-        Function::EpollWait => (epoll::before_wait, epoll::after_wait),
-        Function::EpollPwait => (epoll::before_pwait, epoll::after_pwait),
-        Function::EpollPwait2 => (epoll::before_pwait2, epoll::after_pwait2),
-        Function::Close => (before_close, after_close),
-        Function::Dup => (descriptors::before_dup, descriptors::after_dup),
-        Function::Dup2 => (descriptors::before_dup2, descriptors::after_dup),
-        Function::Dup3 => (descriptors::before_dup3, descriptors::after_dup),
-        Function::Fcntl => (descriptors::before_fcntl, after_fcntl),
-        Function::CloseRange => (before_close_range, after_close),
-    };
-    Counted { before, after }
-}
-
-extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
-    ledger::closing_for_now(frame.int(0));
-    real::CLOSE.address()
-}
-
-extern "C-unwind" fn before_close_range(frame: &mut Frame) -> usize {
-    descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2), true);
-    real::CLOSE_RANGE.address()
-}
-
-extern "C-unwind" fn after_close(_: &mut Frame, result: isize) -> isize {
-    ledger::closed();
-    result
-}
-
-extern "C-unwind" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
-    if descriptors::gives_a_number(frame.int(1)) { descriptors::after_dup(frame, result) } else { result }
-}
-
 extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     let Some(function) = Function::ALL.get(number as usize).copied() else { return 0 };
     let counted = counted(function, armed.frame.word(1));
@@ -220,36 +176,20 @@ extern "C-unwind" fn after_recorded(frame: &mut Frame, result: isize) -> isize {
     policy::after_recorded(plan, frame, result, counted.after)
 }
 
-/// The function of a system call's number.
-fn named(number: c_long) -> Option<Function> {
-    Some(match number {
-        libc::SYS_epoll_create => Function::EpollCreate,
-        libc::SYS_epoll_create1 => Function::EpollCreate1,
-        libc::SYS_epoll_ctl => Function::EpollCtl,
-        libc::SYS_epoll_wait => Function::EpollWait,
-        libc::SYS_epoll_pwait => Function::EpollPwait,
-        libc::SYS_epoll_pwait2 => Function::EpollPwait2,
-        libc::SYS_close => Function::Close,
-        libc::SYS_dup => Function::Dup,
-        libc::SYS_dup2 => Function::Dup2,
-        libc::SYS_dup3 => Function::Dup3,
-        libc::SYS_fcntl => Function::Fcntl,
-        libc::SYS_close_range => Function::CloseRange,
-        _ => return None,
-    })
-}
-
 /// syscall(number, five words, one on the stack): the plan is made for the frame that the named function would have had.
 /// Only hooked numbers come here (raw.rs).
 extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
     let number = armed.frame.word(0);
-    let function = named(number as c_long).unwrap_or(Function::Close);
-    let mut own = shifted(&armed.frame);
+    let Some(function) = raw::named(number) else {
+        call_after(&mut armed.plan, raw::after);
+        return real::SYSCALL.address();
+    };
+    let mut own = raw::shifted(&armed.frame);
     let counted = counted(function, own.word(1));
     let (address, plan) = policy::before(&mut armed.plan, &mut own, function, counted);
     let is_planned = plan.is_some();
     let is_real = plan.is_none_or(Plan::is_real);
-    call_after(&mut armed.plan, if is_planned { after_raw } else { after_raw_counted });
+    call_after(&mut armed.plan, if is_planned { after_raw } else { raw::after });
     let [a, b, c, d, e, _] = own.words;
     armed.frame.words = if is_real { [number, a, b, c, d, e] } else { own.words };
     armed.frame.state = own.state;
@@ -259,17 +199,7 @@ extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
 extern "C-unwind" fn after_raw(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before_raw` has written it.
     let plan = unsafe { plan_of(frame) };
-    let mut own = if plan.is_real() { shifted(frame) } else { *frame };
+    let mut own = if plan.is_real() { raw::shifted(frame) } else { *frame };
     let counted = counted(plan.function, own.word(1));
     policy::after(plan, &mut own, result, counted.after)
-}
-
-extern "C-unwind" fn after_raw_counted(frame: &mut Frame, result: isize) -> isize {
-    match named(frame.word(0) as c_long) {
-        Some(function) => {
-            let mut own = shifted(frame);
-            (counted(function, own.word(1)).after)(&mut own, result)
-        }
-        None => result,
-    }
 }

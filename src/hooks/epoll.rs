@@ -25,7 +25,7 @@ mod exports {
         ctl_add("/* noted first */"): super::before_add, crate::real::EPOLL_CTL, super::after_add;
         ctl_del("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_del;
         ctl_mod("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_mod;
-        ctl_other("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_ctl;
+        ctl_other("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_other;
         wait_timed("/* its beginning is noted */"): super::before_wait, crate::real::EPOLL_WAIT, super::after_wait;
         wait_untimed("jmp 4f"): super::before_wait, crate::real::EPOLL_WAIT, super::after_untimed_wait;
         pwait_timed("/* its beginning is noted */"): super::before_pwait, crate::real::EPOLL_PWAIT, super::after_pwait;
@@ -140,11 +140,6 @@ fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
 
 // ---- epoll_ctl(epfd, op, fd, event) ----
 
-/// For syscall(), which has one way for all operations.
-pub extern "C-unwind" fn before_ctl(frame: &mut Frame) -> usize {
-    if frame.int(1) == libc::EPOLL_CTL_ADD { before_add(frame) } else { before_other(frame) }
-}
-
 pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
     real::EPOLL_CTL.address()
 }
@@ -198,14 +193,8 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     result
 }
 
-/// For syscall(), and for operations that there are none of.
-pub extern "C-unwind" fn after_ctl(frame: &mut Frame, result: isize) -> isize {
-    match frame.int(1) {
-        libc::EPOLL_CTL_ADD => return after_add(frame, result),
-        libc::EPOLL_CTL_MOD => return after_mod(frame, result),
-        libc::EPOLL_CTL_DEL => return after_del(frame, result),
-        _ => {}
-    }
+/// Of an operation that there is none of.
+pub extern "C-unwind" fn after_other(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block() else { return result };
     if result < 0 {
         return note_failed_ctl(block, frame, result);

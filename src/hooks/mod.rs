@@ -6,6 +6,7 @@
 //! Exports exist only in the cdylib: a test binary must not interpose on its own test runner.
 
 mod armed;
+mod counted;
 mod descriptors;
 mod endings;
 mod entry;

@@ -4,40 +4,48 @@
 //! caller gave it or not. A hooked number goes the way of entry.rs: the words behind the number are put where the named
 //! function has its arguments, and its own `before` and `after` do the rest.
 
-use libc::{c_int, c_long, c_uint};
+use epollshim_format::function::Function;
+use libc::c_long;
 
-use super::entry::{After, Before, Frame};
-use super::{descriptors, epoll};
-use crate::{ledger, real};
+use super::counted::counted;
+use super::entry::Frame;
+use crate::real;
 
 /// One more than the highest number that is looked at here.
 const NUMBERS: usize = 448;
 
-/// One for the numbers that `named` knows.
+/// The function of each system call that is looked at here: one more than its own number. 0: none.
 #[allow(clippy::indexing_slicing)] // at compile time: a number too large does not build
 static HOOKED: [u8; NUMBERS] = {
     let mut table = [0u8; NUMBERS];
-    let numbers = [
-        libc::SYS_epoll_create,
-        libc::SYS_epoll_create1,
-        libc::SYS_epoll_ctl,
-        libc::SYS_epoll_wait,
-        libc::SYS_epoll_pwait,
-        libc::SYS_epoll_pwait2,
-        libc::SYS_close,
-        libc::SYS_dup,
-        libc::SYS_dup2,
-        libc::SYS_dup3,
-        libc::SYS_fcntl,
-        libc::SYS_close_range,
+    let functions: [(c_long, Function); Function::COUNT] = [
+        (libc::SYS_epoll_create, Function::EpollCreate),
+        (libc::SYS_epoll_create1, Function::EpollCreate1),
+        (libc::SYS_epoll_ctl, Function::EpollCtl),
+        (libc::SYS_epoll_wait, Function::EpollWait),
+        (libc::SYS_epoll_pwait, Function::EpollPwait),
+        (libc::SYS_epoll_pwait2, Function::EpollPwait2),
+        (libc::SYS_close, Function::Close),
+        (libc::SYS_dup, Function::Dup),
+        (libc::SYS_dup2, Function::Dup2),
+        (libc::SYS_dup3, Function::Dup3),
+        (libc::SYS_fcntl, Function::Fcntl),
+        (libc::SYS_close_range, Function::CloseRange),
     ];
     let mut at = 0;
-    while at < numbers.len() {
-        table[numbers[at] as usize] = 1;
+    while at < functions.len() {
+        let (number, function) = functions[at];
+        table[number as usize] = function as u8 + 1;
         at += 1;
     }
     table
 };
+
+/// The function of a system call's number.
+pub fn named(number: usize) -> Option<Function> {
+    let place = HOOKED.get(number)?.checked_sub(1)?;
+    Function::ALL.get(usize::from(place)).copied()
+}
 
 #[cfg(not(test))]
 mod exports {
@@ -133,23 +141,6 @@ extern "C" fn destination() -> usize {
     real::SYSCALL.address()
 }
 
-/// What the function of a number's own name does before and after.
-fn named(number: c_long) -> Option<(Before, After)> {
-    Some(match number {
-        libc::SYS_epoll_create => (epoll::before_create, epoll::after_create),
-        libc::SYS_epoll_create1 => (epoll::before_create1, epoll::after_create1),
-        libc::SYS_epoll_ctl => (epoll::before_ctl, epoll::after_ctl),
-        libc::SYS_epoll_wait => (epoll::before_wait, epoll::after_wait),
-        libc::SYS_epoll_pwait => (epoll::before_pwait, epoll::after_pwait),
-        libc::SYS_epoll_pwait2 => (epoll::before_pwait2, epoll::after_pwait2),
-        libc::SYS_close => (before_close, after_nothing),
-        libc::SYS_close_range => (before_close_range, after_nothing),
-        libc::SYS_fcntl => (before_nothing, after_fcntl),
-        libc::SYS_dup | libc::SYS_dup2 | libc::SYS_dup3 => (before_nothing, descriptors::after_dup),
-        _ => return None,
-    })
-}
-
 /// The frame that the function of the number's own name would have had.
 pub fn shifted(frame: &Frame) -> Frame {
     let [_, words @ ..] = frame.words;
@@ -158,42 +149,20 @@ pub fn shifted(frame: &Frame) -> Frame {
 }
 
 extern "C-unwind" fn before(frame: &mut Frame) -> usize {
-    if let Some((before, _)) = named(frame.word(0) as c_long) {
+    if let Some(function) = named(frame.word(0)) {
         let mut own = shifted(frame);
-        before(&mut own);
+        (counted(function, own.word(1)).before)(&mut own);
         frame.state = own.state;
     }
     destination()
 }
 
-extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
-    match named(frame.word(0) as c_long) {
-        Some((_, after)) => after(&mut shifted(frame), result),
+pub extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
+    match named(frame.word(0)) {
+        Some(function) => {
+            let mut own = shifted(frame);
+            (counted(function, own.word(1)).after)(&mut own, result)
+        }
         None => result,
     }
-}
-
-extern "C-unwind" fn before_nothing(_: &mut Frame) -> usize {
-    0
-}
-
-extern "C-unwind" fn after_nothing(_: &mut Frame, result: isize) -> isize {
-    result
-}
-
-extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
-    ledger::closing(frame.int(0));
-    0
-}
-
-extern "C-unwind" fn before_close_range(frame: &mut Frame) -> usize {
-    descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2), false);
-    0
-}
-
-extern "C-unwind" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
-    if descriptors::gives_a_number(frame.int(1)) {
-        descriptors::note_duplicate(frame.int(0), result as c_int);
-    }
-    result
 }

@@ -477,6 +477,7 @@ pub fn closing_range(first: u32, last: u32, for_now: bool) {
 }
 
 /// Before the real close of a descriptor, whose caller says when it is `closed`.
+#[inline(always)]
 pub fn closing_for_now(fd: i32) {
     if fd >= 0 && (!GATE.is_quiet() || CORE.descriptors.get(fd).is_known()) {
         closing_range(fd as u32, fd as u32, true);
@@ -484,9 +485,17 @@ pub fn closing_for_now(fd: i32) {
 }
 
 /// After the real close.
+#[inline(always)]
 pub fn closed() {
-    if charges::tracks()
-        && let Some(block) = thread::block()
+    if charges::tracks() {
+        settle_closed();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn settle_closed() {
+    if let Some(block) = thread::block()
         && (!GATE.is_quiet() || !block.owed.is_empty())
     {
         done_closing(block);

@@ -1,0 +1,53 @@
+//! What each hook does before and after the real call where nothing is armed, by function: for the ways that are told the
+//! function as they go, of syscall() (raw.rs) and of what is armed (armed.rs).
+
+use epollshim_format::function::Function;
+use libc::c_uint;
+
+use super::entry::{After, Before, Frame};
+use super::{descriptors, epoll};
+use crate::policy::Counted;
+use crate::{ledger, real};
+
+/// Of `epoll_ctl`, by its operation.
+pub fn counted(function: Function, operation: usize) -> Counted {
+    let (before, after): (Before, After) = match function {
+        Function::EpollCreate => (epoll::before_create, epoll::after_create),
+        Function::EpollCreate1 => (epoll::before_create1, epoll::after_create1),
+        Function::EpollCtl => match operation as i32 {
+            libc::EPOLL_CTL_ADD => (epoll::before_add, epoll::after_add),
+            libc::EPOLL_CTL_DEL => (epoll::before_other, epoll::after_del),
+            libc::EPOLL_CTL_MOD => (epoll::before_other, epoll::after_mod),
+            _ => (epoll::before_other, epoll::after_other),
+        },
+        Function::EpollWait => (epoll::before_wait, epoll::after_wait),
+        Function::EpollPwait => (epoll::before_pwait, epoll::after_pwait),
+        Function::EpollPwait2 => (epoll::before_pwait2, epoll::after_pwait2),
+        Function::Close => (before_close, after_close),
+        Function::Dup => (descriptors::before_dup, descriptors::after_dup),
+        Function::Dup2 => (descriptors::before_dup2, descriptors::after_dup),
+        Function::Dup3 => (descriptors::before_dup3, descriptors::after_dup),
+        Function::Fcntl => (descriptors::before_fcntl, after_fcntl),
+        Function::CloseRange => (before_close_range, after_close),
+    };
+    Counted { before, after }
+}
+
+extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
+    ledger::closing_for_now(frame.int(0));
+    real::CLOSE.address()
+}
+
+extern "C-unwind" fn before_close_range(frame: &mut Frame) -> usize {
+    descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2), true);
+    real::CLOSE_RANGE.address()
+}
+
+extern "C-unwind" fn after_close(_: &mut Frame, result: isize) -> isize {
+    ledger::closed();
+    result
+}
+
+extern "C-unwind" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
+    if descriptors::gives_a_number(frame.int(1)) { descriptors::after_dup(frame, result) } else { result }
+}
