@@ -1,5 +1,6 @@
 //! A growing array in memory of its own, for reports: no allocator of the program's is called.
 
+use core::fmt;
 use core::marker::PhantomData;
 
 use crate::sys;
@@ -88,6 +89,13 @@ impl Buffer<u8> {
 
     pub fn advance(&mut self, bytes: usize) {
         self.length = (self.length + bytes).min(self.bytes);
+    }
+}
+
+/// Text. What there is no memory for is missing at its end.
+impl fmt::Write for Buffer<u8> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.extend(text.as_bytes()) { Ok(()) } else { Err(fmt::Error) }
     }
 }
 

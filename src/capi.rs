@@ -15,7 +15,7 @@ use epollshim_format::limits::{self, Limits};
 use crate::policy::{self, rules};
 use crate::report::InstanceFacts;
 use crate::report::Sums;
-use crate::{init, ledger, process, report, sys, thread};
+use crate::{aside, init, ledger, process, report, sys, thread};
 
 /// What this process has done with epoll, since it began or since `epollshim_reset`. Times are nanoseconds.
 #[repr(C)]
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn epollshim_stats(size: usize, out: *mut epollshim_stats)
     if let Err(error) = usable(size, out.is_null()) {
         return error;
     }
-    let reconciled = report::undisturbed(ledger::reconcile) == Some(true);
+    let reconciled = aside::undisturbed(ledger::reconcile) == Some(true);
     let totals = &ledger::view().totals;
     let sums = Sums;
     let calls = |call| sums.calls(&[call]);

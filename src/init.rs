@@ -13,9 +13,10 @@ use epollshim_format::options::{self, Format, Log, OnBadConfig, Options, Report}
 use libc::c_char;
 use once_cell::race::OnceRef;
 
+use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{clock, ledger, process, real, record, report, sys, thread};
+use crate::{aside, clock, ledger, process, real, record, report, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -242,7 +243,7 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
     }
     // What came through exec counts, and what went round the shim does not.
     if limits::count_something(limits) && process::prepare() {
-        report::undisturbed(ledger::reconcile);
+        aside::undisturbed(ledger::reconcile);
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }
 }
@@ -252,8 +253,8 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     if let Some(config) = CONFIG.get() {
         return Some(config);
     }
-    let (mut for_report, mut for_log) = (report::Path::new(), report::Path::new());
-    let mut for_record = report::Path::new();
+    let (mut for_report, mut for_log) = (Path::new(), Path::new());
+    let mut for_record = Path::new();
     let report = if let Report::File(path) = options.report { from_root(path, true, &mut for_report) } else { b"" };
     let log = if let Some(Log::File(path)) = options.log { from_root(path, true, &mut for_log) } else { b"" };
     let record = options.record.map_or(&b""[..], |path| from_root(path, false, &mut for_record));
@@ -304,7 +305,7 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
 
 /// A file's pattern, below the working directory of now if it is relative: the program may go elsewhere, as daemons do.
 /// As it was given, where that directory is not to be had, or would make it too long.
-fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut report::Path) -> &'a [u8] {
+fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'a [u8] {
     if pattern.starts_with(b"/") {
         return pattern;
     }
@@ -340,8 +341,8 @@ impl Iterator for Environment {
 }
 
 impl Config {
-    pub fn session_directory(&self) -> report::Path {
-        let mut path = report::Path::new();
+    pub fn session_directory(&self) -> Path {
+        let mut path = Path::new();
         match self.session {
             Some(directory) => path.push(directory.to_bytes()),
             None => session::default_directory(self.runtime.to_bytes(), &mut path),

@@ -14,7 +14,8 @@
 //! record/     a file that holds what is counted, and the last calls, whatever ends the process
 //! session.rs  what the processes of one user count together
 //! procfs.rs   what the kernel says about this process
-//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs: memory for reports
+//! aside.rs    work on a stack of its own, with signals blocked
+//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
 //! ```
 //!
 //! The arrows: hooks → policy → ledger, log; hooks → ledger, real, thread; ledger → session, sys, process; report reads the
@@ -41,6 +42,7 @@ compile_error!(
 // For redhook's `hook!` alone, which speaks of `::std`.
 extern crate std;
 
+mod aside;
 mod buffer;
 mod capi;
 mod clock;
@@ -48,6 +50,7 @@ mod hooks;
 mod init;
 mod ledger;
 mod log;
+mod path;
 mod policy;
 mod process;
 mod procfs;

@@ -4,41 +4,13 @@
 //! A process that has no descriptor left to open with is given one by raising its own soft limit for that long.
 
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use crate::buffer::Buffer;
+use crate::path::Path;
 use crate::sys;
 
-/// A zero-terminated path of a few dozen bytes, on the stack.
-struct Path {
-    bytes: [u8; 64],
-    length: usize,
-}
-
-impl Path {
-    fn new(arguments: core::fmt::Arguments) -> Path {
-        let mut path = Path { bytes: [0; 64], length: 0 };
-        let _ = path.write_fmt(arguments);
-        path
-    }
-
-    fn as_c(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
-    }
-}
-
-impl Write for Path {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        // The last byte stays zero.
-        let end = self.length + text.len();
-        if end >= self.bytes.len() {
-            return Err(core::fmt::Error);
-        }
-        self.bytes.get_mut(self.length..end).ok_or(core::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
-    }
-}
+/// A path in /proc.
+pub type Short = Path<64>;
 
 /// Opens for reading, also where RLIMIT_NOFILE leaves no room, if its hard limit does.
 fn open(path: &CStr) -> sys::Result<i32> {
@@ -98,8 +70,8 @@ pub fn read_link<'a>(path: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
 
 /// What a descriptor of this process refers to, as `/proc` names it. None: it is not open, or not readable.
 pub fn target_of(fd: i32, into: &mut [u8]) -> Option<&[u8]> {
-    let path = Path::new(format_args!("/proc/thread-self/fd/{fd}"));
-    read_link(path.as_c(), into)
+    let path = Short::of(format_args!("/proc/thread-self/fd/{fd}"));
+    read_link(path.as_c()?, into)
 }
 
 /// Whether a descriptor of this process is an epoll instance. False too where `/proc` cannot be read.
@@ -160,9 +132,9 @@ pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
 
 /// Tells every interest of an epoll instance, by its `tfd`. False: not readable.
 pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
-    let path = Path::new(format_args!("/proc/thread-self/fdinfo/{epfd}"));
+    let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
     let mut text: Buffer<u8> = Buffer::new();
-    if !read_file(path.as_c(), &mut text) {
+    if !path.as_c().is_some_and(|path| read_file(path, &mut text)) {
         return false;
     }
     // tfd:        6 events:       1d data:                6  pos:0 ino:61c7 sdev:8 (proc(5), Linux 3.8 and 4.13)

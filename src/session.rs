@@ -18,8 +18,8 @@ use core::ffi::CStr;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use crate::report::{self, Path};
-use crate::{process, procfs, sys};
+use crate::path::Path;
+use crate::{aside, process, procfs, sys};
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,12 +95,20 @@ fn file() -> Option<&'static File> {
     unsafe { FILE.load(Ordering::Acquire).as_ref() }
 }
 
+/// Of a pair of counts, that of a kind.
+fn of_kind(pair: &[AtomicU64; 2], kind: Kind) -> &AtomicU64 {
+    let [instances, watches] = pair;
+    match kind {
+        Kind::Instances => instances,
+        Kind::Watches => watches,
+    }
+}
+
 /// Brings the share that the last change of a sum speaks of in line with it.
 fn complete(file: &File, kind: Kind, sum: u64) {
     let change = change_of(sum);
     let Some(slot) = file.slots.get((sum >> SLOT_SHIFT & SLOT_MASK) as usize) else { return };
-    let [instances, watches] = &slot.shares;
-    let share = if kind == Kind::Instances { instances } else { watches };
+    let share = of_kind(&slot.shares, kind);
     let now = share.load(Ordering::Acquire);
     let number = now >> SLOT_SHIFT;
     if change == Change::None || number.wrapping_add(1) & NUMBER_MASK != sum >> NUMBER_SHIFT & NUMBER_MASK {
@@ -122,10 +130,9 @@ fn complete(file: &File, kind: Kind, sum: u64) {
 
 /// Changes a sum on behalf of a slot. Err: that would exceed `limit`. Ok: the new sum.
 fn apply(file: &File, kind: Kind, slot: u32, change: Change, limit: Option<u64>) -> Result<u64, ()> {
-    let word = sum_of(file, kind);
+    let word = of_kind(&file.sums, kind);
     let Some(own) = file.slots.get(slot as usize) else { return Err(()) };
-    let [own_instances, own_watches] = &own.shares;
-    let share = if kind == Kind::Instances { own_instances } else { own_watches };
+    let share = of_kind(&own.shares, kind);
     loop {
         let sum = word.load(Ordering::Acquire);
         complete(file, kind, sum);
@@ -163,14 +170,9 @@ pub fn release(kind: Kind) {
     }
 }
 
-fn sum_of(file: &File, kind: Kind) -> &AtomicU64 {
-    let [instances, watches] = &file.sums;
-    if kind == Kind::Instances { instances } else { watches }
-}
-
 /// The sum of all the user's processes.
 pub fn sum(kind: Kind) -> u64 {
-    file().map_or(0, |file| sum_of(file, kind).load(Ordering::Relaxed) & COUNT)
+    file().map_or(0, |file| of_kind(&file.sums, kind).load(Ordering::Relaxed) & COUNT)
 }
 
 /// What `/proc/PID/stat` says of a process.
@@ -183,8 +185,7 @@ struct Life {
 
 /// None: there is no such process, or /proc cannot be read.
 fn life_of(pid: i32) -> Option<Life> {
-    let mut path = Path::new();
-    let _ = write!(path, "/proc/{pid}/stat");
+    let path = procfs::Short::of(format_args!("/proc/{pid}/stat"));
     let mut text = [0u8; 1024];
     let length = procfs::read_short(path.as_c()?, &mut text)?;
     let text = text.get(..length)?;
@@ -223,7 +224,7 @@ fn is_dead(slot: &Slot, owner: u64, start: u64, here: u64) -> bool {
 /// Takes the shares of dead processes out of the sums. True: there was one.
 pub fn reclaim() -> bool {
     // The caller's stack may be a signal handler's.
-    file().is_some_and(|file| report::undisturbed(|| reclaim_the_dead(file)) == Some(true))
+    file().is_some_and(|file| aside::undisturbed(|| reclaim_the_dead(file)) == Some(true))
 }
 
 #[cold]
@@ -274,7 +275,7 @@ fn vacate_the_former(file: &File) {
             continue;
         }
         for (kind, share) in [Kind::Instances, Kind::Watches].into_iter().zip(&slot.shares) {
-            complete(file, kind, sum_of(file, kind).load(Ordering::Acquire));
+            complete(file, kind, of_kind(&file.sums, kind).load(Ordering::Acquire));
             set_former(kind, share.load(Ordering::Acquire) & COUNT);
         }
         vacate(file, index as u32, slot, owner, is_mine);
@@ -284,18 +285,13 @@ fn vacate_the_former(file: &File) {
 /// What this process was in for, of each kind, and has not claimed anew: before an exec.
 static FORMER: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
-fn former(kind: Kind) -> &'static AtomicU64 {
-    let [instances, watches] = &FORMER;
-    if kind == Kind::Instances { instances } else { watches }
-}
-
 pub fn set_former(kind: Kind, count: u64) {
-    former(kind).store(count, Ordering::Relaxed);
+    of_kind(&FORMER, kind).store(count, Ordering::Relaxed);
 }
 
 /// Takes one out of it. False: nothing is left.
 pub fn take_former(kind: Kind) -> bool {
-    former(kind).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    of_kind(&FORMER, kind).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 fn empty(file: &File, slot: u32) {
@@ -316,7 +312,7 @@ fn slot_of_this_process() -> Option<u32> {
 #[inline(never)]
 fn take_slot() -> Option<u32> {
     // The caller's stack may be a signal handler's.
-    report::undisturbed(|| {
+    aside::undisturbed(|| {
         let file = file()?;
         find_slot(file).or_else(|| if reclaim_the_dead(file) { find_slot(file) } else { None })
     })?
@@ -425,7 +421,7 @@ fn map_file(fd: i32) -> Result<*mut File, Trouble> {
     // Every block is the file's before it is touched: a full disk is an error here, not a signal later. (New blocks
     // read as zero, which is a valid File but for its header.)
     sys::allocate(fd, 0, size_of::<File>()).map_err(Trouble::File)?;
-    let start = sys::map_file(fd, size_of::<File>()).map_err(Trouble::File)?.cast::<File>();
+    let start = sys::map_part(fd, 0, size_of::<File>(), None).map_err(Trouble::File)?.cast::<File>();
     // SAFETY: the mapping is as long as a File, which is made of integers that may have any value.
     let file = unsafe { &*start };
     for (word, value) in [(&file.magic, MAGIC), (&file.version, VERSION)] {

@@ -106,6 +106,12 @@ pub fn timespec_at(address: usize) -> Option<libc::timespec> {
     Some(unsafe { (address as *const libc::timespec).read_unaligned() })
 }
 
+/// The event at an address; None: it cannot be read.
+pub fn event_at(address: usize) -> Option<libc::epoll_event> {
+    // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
+    is_readable(address).then(|| unsafe { (address as *const libc::epoll_event).read_unaligned() })
+}
+
 /// Whether twelve bytes (a `struct epoll_event`) can be read. The kernel looks, so that a bad address is no fault: a signal
 /// mask is read before it is asked what to do with it (Linux v6.1 kernel/signal.c), and that is made up.
 pub fn is_readable(address: usize) -> bool {
@@ -212,8 +218,7 @@ pub unsafe fn wipe_on_fork(start: *mut u8, bytes: usize) -> Result<()> {
 }
 
 pub fn open(path: &CStr, flags: i32, mode: u32) -> Result<i32> {
-    // SAFETY: the path is zero-terminated.
-    unsafe { syscall!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags | libc::O_CLOEXEC, mode) }.map(|fd| fd as i32)
+    open_at(libc::AT_FDCWD, path, flags, mode)
 }
 
 pub fn open_at(directory: i32, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
@@ -259,13 +264,6 @@ pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: by this function's contract.
     unsafe { syscall!(SYS_mmap, start, bytes, protection, flags, -1isize, 0) }.map(drop)
-}
-
-/// A file's first bytes, shared with all who map it.
-pub fn map_file(fd: i32, bytes: usize) -> Result<*mut u8> {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
-    unsafe { syscall!(SYS_mmap, 0, bytes, protection, libc::MAP_SHARED, fd, 0) }.map(|address| address as *mut u8)
 }
 
 /// Closes a descriptor that the shim itself opened.

@@ -10,7 +10,8 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use super::kernel_memory;
+use epollshim_format::kernel_memory;
+
 use super::records::{Instance, Interest};
 use crate::session;
 

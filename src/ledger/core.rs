@@ -12,9 +12,10 @@ mod tests;
 
 use core::sync::atomic::Ordering;
 
+use epollshim_format::kernel_memory;
+
 use super::charges::{self, Kind};
 use super::descriptors::{Descriptors, RING, Slot};
-use super::kernel_memory;
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, Long, Origin};
 use crate::record;

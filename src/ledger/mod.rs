@@ -9,7 +9,6 @@ pub mod core;
 pub mod counters;
 mod descriptors;
 mod gate;
-pub mod kernel_memory;
 mod pool;
 mod reconcile;
 pub mod records;
@@ -610,7 +609,7 @@ pub fn left_closing(block: &'static Block) {
     done_closing(block);
     let token = thread::token();
     // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
-    let reconciled = crate::report::undisturbed(reconcile) == Some(true);
+    let reconciled = crate::aside::undisturbed(reconcile) == Some(true);
     if reconciled && charges::tracks_user() && GATE.enter(token) {
         CORE.pay();
         leave(token);

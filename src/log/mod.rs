@@ -12,13 +12,13 @@ mod text;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use epollshim_format::function::{Function, Functions};
+use epollshim_format::function::Functions;
 use epollshim_format::log_filter::Filter;
 use epollshim_format::options::Format;
 use libc::{c_int, epoll_event};
 
 use crate::init::{self, Config, LogTo};
-use crate::policy::Plan;
+use crate::policy::{Plan, epfd_of, fd_of};
 use crate::{clock, process, sys};
 
 /// Events of one wait that are told one by one.
@@ -59,10 +59,7 @@ impl Line<'_> {
 
     /// The event that an `epoll_ctl` points to. None: its address is bad, or no event is looked at.
     fn asked(&self) -> Option<epoll_event> {
-        let address = self.word(3);
-        // SAFETY: the kernel has just read these bytes.
-        (self.int(1) != libc::EPOLL_CTL_DEL && sys::is_readable(address))
-            .then(|| unsafe { (address as *const epoll_event).read_unaligned() })
+        if self.int(1) == libc::EPOLL_CTL_DEL { None } else { sys::event_at(self.word(3)) }
     }
 }
 
@@ -131,23 +128,8 @@ fn is_wanted(filter: &Filter, plan: &Plan, failed: bool, duration: u64) -> bool 
     let named =
         |numbers: &[i32], number: Option<c_int>| number.is_some_and(|number| number >= 0 && numbers.contains(&number));
     let asks_descriptor = filter.epfds.iter().chain(&filter.fds).any(|number| *number >= 0);
-    by_name && by_outcome && (!asks_descriptor || named(&filter.epfds, epfd(plan)) || named(&filter.fds, fd(plan)))
-}
-
-/// The epoll instance's descriptor in a call.
-fn epfd(plan: &Plan) -> Option<c_int> {
-    let [first, ..] = plan.words();
-    (plan.function == Function::EpollCtl || plan.function.waits()).then_some(*first as c_int)
-}
-
-/// The watched, closed or dupped descriptor in a call.
-fn fd(plan: &Plan) -> Option<c_int> {
-    let [first, _, third, ..] = plan.words();
-    match plan.function {
-        Function::EpollCtl => Some(*third as c_int),
-        Function::Close | Function::Dup | Function::Dup2 | Function::Dup3 | Function::Fcntl => Some(*first as c_int),
-        _ => None,
-    }
+    let (epfd, fd) = (epfd_of(plan.function, plan.words()), fd_of(plan.function, plan.words()));
+    by_name && by_outcome && (!asks_descriptor || named(&filter.epfds, epfd) || named(&filter.fds, fd))
 }
 
 /// How an operation is written.

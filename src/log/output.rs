@@ -5,9 +5,9 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use crate::aside::{self, Quiet};
 use crate::init::{Config, LogTo};
-use crate::report::{self, Quiet};
-use crate::{process, sys, thread};
+use crate::{process, report, sys, thread};
 
 /// The longest line: what a pipe takes in one piece.
 const LONGEST: usize = 4096;
@@ -65,7 +65,7 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
     let written = take().is_some_and(|place| {
         let top = place.stack.get().cast::<u8>().wrapping_add(STACK);
         let mut written = false;
-        report::on_stack(top, || {
+        aside::on_stack(top, || {
             // SAFETY: the place is this thread's until it gives it back.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
             let mends = IS_TORN.swap(false, Ordering::Relaxed);

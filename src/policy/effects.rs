@@ -3,7 +3,8 @@
 use core::ffi::{CStr, c_char, c_void};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use libc::epoll_event;
+use epollshim_format::function::Function;
+use libc::{c_int, epoll_event};
 
 use crate::hooks::Frame;
 use crate::{clock, procfs, sys};
@@ -28,14 +29,23 @@ pub extern "C-unwind" fn answer_of_a_wait(value: isize, error: usize) -> isize {
 
 /// The events that an `epoll_ctl` asks for; None: the address is bad, which the kernel will say.
 pub fn asked_for(frame: &Frame) -> Option<u32> {
-    event(frame).map(|event| event.events)
+    sys::event_at(frame.word(3)).map(|event| event.events)
 }
 
-/// The event of an `epoll_ctl`; None: the address is bad.
-pub fn event(frame: &Frame) -> Option<epoll_event> {
-    let address = frame.word(3);
-    // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
-    sys::is_readable(address).then(|| unsafe { (address as *const epoll_event).read_unaligned() })
+/// The epoll instance's descriptor among a call's arguments.
+pub fn epfd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
+    let [first, ..] = *words;
+    (function == Function::EpollCtl || function.waits()).then_some(first as c_int)
+}
+
+/// The watched, closed or dupped descriptor among a call's arguments.
+pub fn fd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
+    let [first, _, third, ..] = *words;
+    match function {
+        Function::EpollCtl => Some(third as c_int),
+        Function::Close | Function::Dup | Function::Dup2 | Function::Dup3 | Function::Fcntl => Some(first as c_int),
+        _ => None,
+    }
 }
 
 /// Lets time pass before a wait. False: a signal handler ran before it was over. The thread can be cancelled in it, as in

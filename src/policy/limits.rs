@@ -8,14 +8,16 @@ use core::cell::Cell;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use epollshim_format::faults::MAX_EVENTS;
 use epollshim_format::function::Function;
+use epollshim_format::kernel_memory;
 use epollshim_format::limits::{Limits, OnLimit, OnSize};
 use libc::c_int;
 
 use crate::hooks::Frame;
+use crate::ledger::Sought;
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::records::{Instance, Origin};
-use crate::ledger::{Sought, kernel_memory};
 use crate::session::{self, Kind};
 use crate::{ledger, process, report, sys};
 
@@ -246,7 +248,7 @@ pub fn admit(frame: &Frame, function: Function) -> Verdict {
 /// The lowest `maxevents` that a limit asks for.
 pub fn most_events(asked: c_int) -> c_int {
     let most = limit(Key::Events).and_then(|most| c_int::try_from(most).ok()).unwrap_or(c_int::MAX);
-    if asked > most && asked <= super::MAX_EVENTS {
+    if asked > most && asked <= MAX_EVENTS {
         if let Some(tally) = tally(Key::Events) {
             tally.let_through.fetch_add(1, Ordering::Relaxed);
         }

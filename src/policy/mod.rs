@@ -19,11 +19,11 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
 
 use epollshim_format::call::Call;
-use epollshim_format::faults::Outcome;
+use epollshim_format::faults::{MAX_EVENTS, Outcome};
 use epollshim_format::function::{Function, Functions};
 use libc::c_int;
 
-pub use self::effects::kind_of;
+pub use self::effects::{epfd_of, fd_of, kind_of};
 use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
 use crate::hooks::{After, Before, Frame};
@@ -48,8 +48,7 @@ const RECORD: u8 = 8;
 const LIMITED: Functions =
     Functions(Functions::EPOLL.0 | 1 << Function::Close as u16 | 1 << Function::CloseRange as u16);
 
-/// A wait that asks for more is refused (EINVAL): EP_MAX_EVENTS of fs/eventpoll.c. It is not to be made valid.
-pub const MAX_EVENTS: c_int = (i32::MAX as usize / size_of::<libc::epoll_event>()) as c_int;
+const _: () = assert!(MAX_EVENTS as usize == i32::MAX as usize / size_of::<libc::epoll_event>());
 
 #[inline(always)]
 pub fn is_armed_for(function: Function) -> bool {
@@ -299,6 +298,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
             let no_time = if plan.function == Function::EpollPwait2 { &raw const plan.no_time as usize } else { 0 };
             set(frame, 3, no_time);
         }
+        // A wait that asks for more than there can be is refused (EINVAL), and not to be made valid.
         if fault.batch != 0 && (fault.batch as c_int..=MAX_EVENTS).contains(&frame.int(2)) {
             set(frame, 2, fault.batch as usize);
         }

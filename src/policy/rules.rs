@@ -186,18 +186,11 @@ impl Entry {
         if operation != 0 && !(is_ctl && frame.int(1) == operation) {
             return false;
         }
-        if head & HAS_EPFD != 0 && !((is_ctl || function.waits()) && frame.int(0) == (descriptors >> 32) as i32) {
+        if head & HAS_EPFD != 0 && effects::epfd_of(function, &frame.words) != Some((descriptors >> 32) as i32) {
             return false;
         }
-        if head & HAS_FD != 0 {
-            let fd = match function {
-                Function::EpollCtl => frame.int(2),
-                Function::Close | Function::Dup | Function::Dup2 | Function::Dup3 | Function::Fcntl => frame.int(0),
-                _ => return false,
-            };
-            if fd != descriptors as i32 {
-                return false;
-            }
+        if head & HAS_FD != 0 && effects::fd_of(function, &frame.words) != Some(descriptors as i32) {
+            return false;
         }
         if head & HAS_EVENTS != 0 {
             let wanted = self.events.load(Ordering::Relaxed) as u32;

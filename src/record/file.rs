@@ -6,9 +6,9 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, entry, header};
 
+use crate::path::Path;
 use crate::policy::rules;
-use crate::report::{self, Path};
-use crate::{clock, init, process, procfs, sys};
+use crate::{aside, clock, init, process, procfs, sys};
 
 /// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that has none yet.
 #[repr(C)]
@@ -63,7 +63,7 @@ impl State {
             return false;
         }
         // Aside: this may be a handler's small stack, and whoever jumps out of it must not leave a descriptor open.
-        let made = report::undisturbed(|| self.make()).unwrap_or(Err(libc::ENOMEM));
+        let made = aside::undisturbed(|| self.make()).unwrap_or(Err(libc::ENOMEM));
         let phase = match made {
             Ok(()) => ON,
             Err(error) => {
@@ -81,7 +81,7 @@ impl State {
         let name = path.as_c().ok_or(libc::ENAMETOOLONG)?;
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
         let fd = procfs::with_room(|| sys::open(name, flags, 0o600))?;
-        let mapped = sys::allocate(fd, 0, FIRST_SEGMENT).and_then(|()| sys::map_file(fd, FIRST_SEGMENT));
+        let mapped = sys::allocate(fd, 0, FIRST_SEGMENT).and_then(|()| sys::map_part(fd, 0, FIRST_SEGMENT, None));
         sys::close(fd);
         let start = mapped?;
         write_header(start);
@@ -105,7 +105,7 @@ impl State {
         if directory.is_null() {
             return None;
         }
-        let made = report::undisturbed(|| {
+        let made = aside::undisturbed(|| {
             // Acquire and Release: one segment is in the directory before the next is made.
             // Its maker may wait for a processor, or for a slow disk: two seconds at most, once in a thread's life.
             let is_free = (0..20_000).any(|_| {

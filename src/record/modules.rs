@@ -7,7 +7,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use epollshim_format::recording::{PAGE, kind};
 
 use crate::buffer::Buffer;
-use crate::report::Text;
 use crate::{process, procfs};
 
 /// What was written last, by a number made of its bytes (FNV-1a). A child of a fork compares with its parent's; its first
@@ -18,16 +17,16 @@ static WRITTEN_BY: AtomicU64 = AtomicU64::new(0);
 
 /// Writes the list, unless it is in the file already.
 pub fn write() {
-    crate::report::undisturbed(write_list);
+    crate::aside::undisturbed(write_list);
 }
 
 fn write_list() {
     let mut maps: Buffer<u8> = Buffer::new();
-    let mut list = Text::new();
+    let mut list = Buffer::new();
     if !procfs::read_file(c"/proc/thread-self/maps", &mut maps) || tell(maps.as_slice(), &mut list).is_err() {
         return;
     }
-    let bytes = list.as_bytes();
+    let bytes = list.as_slice();
     let number = bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
@@ -45,7 +44,7 @@ fn write_list() {
 }
 
 /// start-end perms offset dev inode path (proc_pid_maps(5)), a line a mapping, to a line an object.
-fn tell(maps: &[u8], list: &mut Text) -> core::fmt::Result {
+fn tell(maps: &[u8], list: &mut Buffer<u8>) -> core::fmt::Result {
     let mut last: Option<(u64, u64, &[u8])> = None;
     let mut flush = |object: Option<(u64, u64, &[u8])>| match object {
         Some((start, end, path)) => line(start, end, path, list),
@@ -71,7 +70,7 @@ fn tell(maps: &[u8], list: &mut Text) -> core::fmt::Result {
     flush(last)
 }
 
-fn line(start: u64, end: u64, path: &[u8], list: &mut Text) -> core::fmt::Result {
+fn line(start: u64, end: u64, path: &[u8], list: &mut Buffer<u8>) -> core::fmt::Result {
     write!(list, "{start:x} {end:x} ")?;
     match build_id(start as usize, end as usize) {
         Some(id) => id.iter().try_for_each(|byte| write!(list, "{byte:02x}"))?,

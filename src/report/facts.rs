@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use epollshim_format::call::Call;
-use epollshim_format::{errno, histogram};
+use epollshim_format::{errno, histogram, kernel_memory};
 
 use super::End;
 use super::sites::Map;
@@ -174,7 +174,7 @@ impl InstanceFacts {
     }
 
     pub fn kernel_bytes(&self) -> u64 {
-        ledger::kernel_memory::estimate(1, self.watches)
+        kernel_memory::estimate(1, self.watches)
     }
 
     /// The call that made it, as a C function's name; None where that was not seen.

@@ -4,10 +4,9 @@
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
-use epollshim_format::{REPORT_SCHEMA, errno};
+use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
 use super::facts::{Distribution, Facts, InstanceFacts};
-use crate::ledger::kernel_memory;
 use crate::log;
 use crate::policy::{limits, rules};
 

@@ -8,21 +8,22 @@ mod facts;
 mod json;
 mod output;
 mod sites;
-mod stack;
 mod text;
 
 use core::fmt::{self, Write};
 
 use epollshim_format::options::Format;
 
+use crate::aside::undisturbed;
+use crate::buffer::Buffer;
 use crate::init::{self, Config, Destination};
 use crate::ledger;
+use crate::path::Path;
 use crate::{process, procfs, record, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
-pub use output::{Path, Quiet, Text, expand, stderr_is_ours};
-pub use stack::on as on_stack;
+pub use output::{expand, stderr_is_ours};
 
 /// How the process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -149,7 +150,7 @@ fn is_in_path(name: &[u8]) -> bool {
     let environment = crate::real::environment();
     let path = init::variable(environment, b"PATH").unwrap_or(b"/bin:/usr/bin");
     path.split(|byte| *byte == b':').any(|directory| {
-        let mut file = output::Path::new();
+        let mut file = Path::new();
         file.push(directory);
         if !directory.is_empty() {
             file.push(b"/");
@@ -163,14 +164,14 @@ fn is_in_path(name: &[u8]) -> bool {
 /// Renders the report and writes it to where the options say.
 fn deliver(config: &Config, end: End) {
     let delivered = undisturbed(|| {
-        let mut text = output::Text::new();
+        let mut text = Buffer::<u8>::new();
         if !render(config.format, end, &mut text) {
             return false;
         }
         match config.report {
             Destination::None => {}
-            Destination::Stderr => output::to_stderr(config, text.as_bytes()),
-            Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_bytes()),
+            Destination::Stderr => output::to_stderr(config, text.as_slice()),
+            Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_slice()),
         }
         true
     });
@@ -182,7 +183,7 @@ fn deliver(config: &Config, end: End) {
 }
 
 /// False: not all of it found memory.
-fn render(format: Format, end: End, into: &mut output::Text) -> bool {
+fn render(format: Format, end: End, into: &mut Buffer<u8>) -> bool {
     let reconciled = ledger::reconcile();
     let facts = Facts::gather(end, reconciled);
     match format {
@@ -207,23 +208,12 @@ pub fn tell(write: impl FnOnce(&mut Line)) {
     });
 }
 
-/// Runs the work of a report: on a stack of its own (the caller's may be a signal handler's, of a few KiB), with
-/// all signals blocked, and errno kept. None: the kernel has no memory for the stack.
-pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
-    let errno = sys::errno();
-    let quiet = output::Quiet::new();
-    let result = stack::on_its_own(work);
-    quiet.end();
-    sys::set_errno(errno);
-    result
-}
-
 /// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error number.
 pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = init::config().map_or(Format::Text, |config| config.format);
     undisturbed(|| {
-        let mut text = output::Text::new();
-        if render(format, End::Running, &mut text) { output::write_all(fd, text.as_bytes()) } else { Err(libc::ENOMEM) }
+        let mut text = Buffer::<u8>::new();
+        if render(format, End::Running, &mut text) { output::write_all(fd, text.as_slice()) } else { Err(libc::ENOMEM) }
     })
     .unwrap_or(Err(libc::ENOMEM))
 }

@@ -2,64 +2,14 @@
 //! long, never raising a signal, never a byte to a descriptor that became something else.
 
 use core::ffi::CStr;
-use core::fmt::{self, Write};
+use core::fmt::Write;
 
 use epollshim_format::options::Format;
 
 use super::Line;
-use crate::buffer::Buffer;
 use crate::init::Config;
+use crate::path::Path;
 use crate::{process, procfs, sys};
-
-/// A report's text. What there is no memory for is missing at its end.
-pub struct Text {
-    bytes: Buffer<u8>,
-}
-
-impl Text {
-    pub const fn new() -> Self {
-        Text { bytes: Buffer::new() }
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.as_slice()
-    }
-}
-
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.bytes.extend(text.as_bytes()) { Ok(()) } else { Err(fmt::Error) }
-    }
-}
-
-/// All signals blocked; those that our own writing raised are taken away at the end.
-pub struct Quiet {
-    mask: sys::SignalSet,
-    pending: sys::SignalSet,
-}
-
-/// The bit of a signal in the kernel's set.
-const fn bit(signal: i32) -> sys::SignalSet {
-    1 << (signal - 1)
-}
-
-/// What writing may raise: no reader, RLIMIT_FSIZE, a terminal that wants background jobs to stop.
-const RAISED: sys::SignalSet = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) | bit(libc::SIGTTOU);
-
-impl Quiet {
-    pub fn new() -> Self {
-        let mask = sys::block_signals();
-        Quiet { mask, pending: sys::pending_signals() }
-    }
-
-    pub fn end(self) {
-        let raised = RAISED & sys::pending_signals() & !self.pending;
-        if raised != 0 {
-            sys::swallow_signals(raised);
-        }
-        sys::set_signal_mask(self.mask);
-    }
-}
 
 /// How long in all a reader that does not read may hold up the end of the program: 2 seconds.
 const PATIENCE_MS: i32 = 2000;
@@ -93,38 +43,6 @@ pub fn to_stderr(config: &Config, bytes: &[u8]) {
     if stderr_is_ours(config) {
         // Nobody is left to be told of a failure.
         let _ = write_all(2, bytes);
-    }
-}
-
-/// A path being put together; too long: none.
-pub struct Path {
-    bytes: [u8; 4096],
-    length: usize,
-}
-
-impl Path {
-    pub const fn new() -> Self {
-        Path { bytes: [0; 4096], length: 0 }
-    }
-
-    pub fn push(&mut self, part: &[u8]) {
-        let end = self.length + part.len();
-        if let Some(place) = self.bytes.get_mut(self.length..end) {
-            place.copy_from_slice(part);
-        }
-        self.length = end;
-    }
-
-    /// None: it is longer than a path can be.
-    pub fn as_c(&self) -> Option<&CStr> {
-        self.bytes.get(..=self.length).and_then(|bytes| CStr::from_bytes_with_nul(bytes).ok())
-    }
-}
-
-impl Write for Path {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push(text.as_bytes());
-        Ok(())
     }
 }
 

@@ -3,92 +3,16 @@
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
-use epollshim_format::errno;
+use epollshim_format::scale::{Grouped, Scaled};
+use epollshim_format::{errno, kernel_memory};
 
 use super::End;
 use super::facts::{Distribution, Facts, InstanceFacts};
-use crate::ledger::kernel_memory;
 use crate::log;
 use crate::policy::{limits, rules};
 
 /// How many instances are listed one by one.
 const LISTED: usize = 20;
-
-/// A number in groups of three.
-struct Grouped(u64);
-
-impl Display for Grouped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [0u8; 26];
-        let mut at = digits.len();
-        let mut rest = self.0;
-        let mut place = 0;
-        loop {
-            if place > 0 && place % 3 == 0 {
-                at -= 1;
-                if let Some(digit) = digits.get_mut(at) {
-                    *digit = b',';
-                }
-            }
-            at -= 1;
-            if let Some(digit) = digits.get_mut(at) {
-                *digit = b'0' + (rest % 10) as u8;
-            }
-            rest /= 10;
-            place += 1;
-            if rest == 0 {
-                break;
-            }
-        }
-        f.pad(digits.get(at..).and_then(|digits| core::str::from_utf8(digits).ok()).unwrap_or_default())
-    }
-}
-
-/// Three digits and a unit, on the stack.
-struct Scaled {
-    text: [u8; 16],
-    length: usize,
-}
-
-impl Scaled {
-    fn new(value: u64, units: &[(u64, &str)]) -> Scaled {
-        let mut scaled = Scaled { text: [0; 16], length: 0 };
-        let (size, unit) = units.iter().rev().find(|(size, _)| value >= *size).or(units.first()).unwrap_or(&(1, ""));
-        let (whole, part) = (value / size, value % size * 1000 / size);
-        let _ = match whole {
-            _ if *size == 1 => write!(scaled, "{value} {unit}"),
-            0..10 => write!(scaled, "{whole}.{:02} {unit}", part / 10),
-            10..100 => write!(scaled, "{whole}.{} {unit}", part / 100),
-            _ => write!(scaled, "{whole} {unit}"),
-        };
-        scaled
-    }
-
-    /// A time in nanoseconds.
-    fn time(nanoseconds: u64) -> Scaled {
-        Scaled::new(nanoseconds, &[(1, "ns"), (1_000, "us"), (1_000_000, "ms"), (1_000_000_000, "s")])
-    }
-
-    fn bytes(bytes: u64) -> Scaled {
-        Scaled::new(bytes, &[(1, "B"), (1 << 10, "KiB"), (1 << 20, "MiB"), (1 << 30, "GiB")])
-    }
-}
-
-impl Write for Scaled {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            *self.text.get_mut(self.length).ok_or(fmt::Error)? = byte;
-            self.length += 1;
-        }
-        Ok(())
-    }
-}
-
-impl Display for Scaled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.text.get(..self.length).and_then(|text| core::str::from_utf8(text).ok()).unwrap_or_default())
-    }
-}
 
 /// Text of the program's making, with nothing that a terminal would obey.
 struct Plain<'a>(&'a [u8]);
@@ -328,22 +252,11 @@ fn waits(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     for (name, row, scale) in rows.iter().filter(|(_, row, _)| row.count != 0) {
         write!(out, "  {name:<18}")?;
         for value in [row.p50, row.p90, row.p99, row.max, row.sum] {
-            let scaled = scale(value);
-            write!(out, "{:>11}", Trimmed(&scaled))?;
+            write!(out, "{:>11}", scale(value))?;
         }
         writeln!(out)?;
     }
     Ok(())
-}
-
-/// Without the space that a unit of no name leaves.
-struct Trimmed<'a>(&'a Scaled);
-
-impl Display for Trimmed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.text.get(..self.0.length).and_then(|text| core::str::from_utf8(text).ok());
-        f.pad(text.unwrap_or_default().trim_end())
-    }
 }
 
 fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {

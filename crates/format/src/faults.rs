@@ -35,6 +35,9 @@ pub(crate) use value::descriptor;
 /// The most rules at a time; more is an error.
 pub const RULES: usize = 64;
 
+/// The most events that one wait may ask for: EP_MAX_EVENTS of fs/eventpoll.c, INT_MAX / sizeof(struct epoll_event).
+pub const MAX_EVENTS: i32 = 178_956_970;
+
 /// What the program gets in place of the call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {

@@ -4,22 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use epollshim_format::call::Call;
+use epollshim_format::kernel_memory;
 
 use crate::Set;
 use crate::model::{Counters, Instance, Process, Totals};
 use crate::sites::Site;
 
-/// Bytes for an instance and for an interest: those of the shim (src/ledger/kernel_memory.rs), which a test compares.
-pub const KERNEL_INSTANCE: u64 = 256 + 256 + 192;
-pub const KERNEL_INTEREST: u64 = 128 + 64;
-pub const KERNEL_SOURCE: &str = "x86-64 slab sizes of Linux 6.x: instance 704 B (eventpoll 256, file 256, dentry 192), interest 192 B (epitem 128, eppoll_entry 64)";
-
 /// The most call sites that are told one by one.
 pub const SITES: usize = 500;
-
-pub fn kernel_bytes(instances: u64, interests: u64) -> u64 {
-    instances.saturating_mul(KERNEL_INSTANCE).saturating_add(interests.saturating_mul(KERNEL_INTEREST))
-}
 
 #[derive(Default)]
 pub struct Facts {
@@ -115,7 +107,7 @@ impl Facts {
     }
 
     pub fn memory(&self) -> u64 {
-        kernel_bytes(self.totals.instances, self.totals.watches)
+        kernel_memory::estimate(self.totals.instances, self.totals.watches)
     }
 }
 
@@ -195,15 +187,4 @@ pub fn by_id(process: &Process) -> Vec<&Instance> {
     let mut instances: Vec<&Instance> = process.instances.iter().collect();
     instances.sort_by_key(|instance| (instance.id, instance.index));
     instances
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_kernels_sizes_are_those_of_the_exit_report() {
-        let shim = include_str!("../../../src/ledger/kernel_memory.rs");
-        assert!(shim.contains("pub const INSTANCE: u64 = 256 + 256 + 192;"));
-        assert!(shim.contains("pub const INTEREST: u64 = 128 + 64;"));
-        assert!(shim.contains(super::KERNEL_SOURCE));
-    }
 }

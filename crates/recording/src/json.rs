@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
 use epollshim_format::recording::thread::KIND_NAMES;
-use epollshim_format::{REPORT_SCHEMA, errno};
+use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 use serde_json::{Map, Value, json};
 
 use crate::Set;
@@ -130,7 +130,7 @@ fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
         ),
         (
             "kernel_memory",
-            json!({ "live": facts.memory(), "peak": totals.memory_peak, "source": facts::KERNEL_SOURCE }),
+            json!({ "live": facts.memory(), "peak": totals.memory_peak, "source": kernel_memory::SOURCE }),
         ),
         ("limits", json!([])),
         ("faults", json!([])),
@@ -217,7 +217,7 @@ fn of_instance(process: &Process, instance: &Instance, watched: Option<Watched>)
         "empty": instance.empty,
         "full": instance.full,
         "interrupted": instance.interrupted,
-        "kernel_bytes": facts::kernel_bytes(1, instance.watches),
+        "kernel_bytes": kernel_memory::estimate(1, instance.watches),
         "watched_fds": watched.fds,
         "watch_sites": added,
     })

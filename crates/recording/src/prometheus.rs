@@ -8,10 +8,11 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::kernel_memory;
 use epollshim_format::recording::thread::KIND_NAMES;
 
 use crate::Set;
-use crate::facts::{self, Facts};
+use crate::facts::Facts;
 use crate::json::error_name;
 use crate::model::{Counters, Histogram, Process, Totals};
 
@@ -206,7 +207,7 @@ impl Page {
             program.counters.batch.clone()
         });
         self.gauge("epollshim_kernel_memory_bytes", "Kernel memory of epoll objects, estimated.", |program, sample| {
-            sample(&[], facts::kernel_bytes(program.totals.instances, program.totals.watches));
+            sample(&[], kernel_memory::estimate(program.totals.instances, program.totals.watches));
         });
         self.counter("epollshim_records", "Records of single calls, by what became of them.", |program, sample| {
             sample(&[("state", "seen")], program.seen);

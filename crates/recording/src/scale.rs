@@ -1,37 +1,19 @@
-//! Numbers for people.
+//! Numbers for people, as in the exit report.
+
+use epollshim_format::scale::{Grouped, Scaled};
 
 /// In groups of three digits.
 pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-fn scaled(value: u64, units: &[(u64, &str)]) -> String {
-    let (size, unit) =
-        units.iter().rev().find(|(size, _)| value >= *size).or(units.first()).copied().unwrap_or((1, ""));
-    let (whole, part) = (value / size, ((u128::from(value % size) * 1000) / u128::from(size)) as u64);
-    match whole {
-        _ if size == 1 => format!("{value} {unit}"),
-        0..10 => format!("{whole}.{:02} {unit}", part / 10),
-        10..100 => format!("{whole}.{} {unit}", part / 100),
-        _ => format!("{whole} {unit}"),
-    }
+    Grouped(number).to_string()
 }
 
 /// Nanoseconds, three digits and a unit.
 pub fn time(nanoseconds: u64) -> String {
-    scaled(nanoseconds, &[(1, "ns"), (1_000, "us"), (1_000_000, "ms"), (1_000_000_000, "s")])
+    Scaled::time(nanoseconds).to_string()
 }
 
 pub fn bytes(bytes: u64) -> String {
-    scaled(bytes, &[(1, "B"), (1 << 10, "KiB"), (1 << 20, "MiB"), (1 << 30, "GiB")])
+    Scaled::bytes(bytes).to_string()
 }
 
 #[cfg(test)]

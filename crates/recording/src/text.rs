@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::kernel_memory;
 use epollshim_format::recording::thread::KIND_NAMES;
 
 use crate::Set;
@@ -275,7 +276,7 @@ fn sums(facts: &Facts, page: &mut Page) {
         bytes(facts.memory()),
         bytes(totals.memory_peak)
     ));
-    page.line(format!("  ({} B an instance, {} B a watch)", facts::KERNEL_INSTANCE, facts::KERNEL_INTEREST));
+    page.line(format!("  ({} B an instance, {} B a watch)", kernel_memory::INSTANCE, kernel_memory::INTEREST));
 }
 
 fn row(name: &str, histogram: &Histogram, scale: fn(u64) -> String, page: &mut Page) {

@@ -1,7 +1,7 @@
 //! The values of a rule's actions and conditions.
 
 use super::key::Key;
-use super::{Operation, Outcome, Rule, Scope, When};
+use super::{MAX_EVENTS, Operation, Outcome, Rule, Scope, When};
 use crate::function::Function;
 use crate::problem::{Bad, Fault, Vocabulary};
 use crate::{errno, events, scan, signal};
@@ -21,8 +21,6 @@ const CALLER: &str = "the base name of a program or library, such as libuv.so.1"
 const INT_MAX: u64 = i32::MAX as u64;
 /// The highest errno: beyond it the kernel takes a return value for a result (MAX_ERRNO of include/linux/err.h).
 const MAX_ERRNO: u64 = 4095;
-/// The most events that one wait may return: EP_MAX_EVENTS of fs/eventpoll.c, INT_MAX / sizeof(struct epoll_event).
-const MAX_EVENTS: i64 = 178_956_970;
 
 static ERRNO_NAMES: Vocabulary = Vocabulary { noun: "errno", known: &errno::NAMES, prefix: "", wanted: ERRNO };
 static SIGNAL_NAMES: Vocabulary = Vocabulary {
@@ -109,7 +107,7 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
 fn returns(function: Function, value: i64) -> bool {
     let most = match function {
         Function::EpollCtl | Function::Close | Function::CloseRange => 0,
-        Function::EpollWait | Function::EpollPwait | Function::EpollPwait2 => MAX_EVENTS,
+        Function::EpollWait | Function::EpollPwait | Function::EpollPwait2 => i64::from(MAX_EVENTS),
         // A new descriptor.
         _ => i64::from(i32::MAX),
     };

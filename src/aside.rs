@@ -1,17 +1,58 @@
-//! A stack for reports: they may be due on a signal handler's stack of a few KiB, or on a thread's smallest.
+//! Work aside from the program: on a stack of its own (a hook may run on a signal handler's few KiB), with all signals
+//! blocked (who jumps out of a handler leaves things half done), and errno kept. For all that is longer than a hook: reports, lines of the log,
+//! reading /proc, making files.
 
 use core::ffi::c_void;
 
 use crate::sys;
 
+/// Runs `work` aside. None: the kernel has no memory for the stack.
+pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let errno = sys::errno();
+    let quiet = Quiet::new();
+    let result = on_its_own(work);
+    quiet.end();
+    sys::set_errno(errno);
+    result
+}
+
+/// All signals blocked; those that our own writing raised are taken away at the end.
+pub struct Quiet {
+    mask: sys::SignalSet,
+    pending: sys::SignalSet,
+}
+
+/// The bit of a signal in the kernel's set.
+const fn bit(signal: i32) -> sys::SignalSet {
+    1 << (signal - 1)
+}
+
+/// What writing may raise: no reader, RLIMIT_FSIZE, a terminal that wants background jobs to stop.
+const RAISED: sys::SignalSet = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) | bit(libc::SIGTTOU);
+
+impl Quiet {
+    pub fn new() -> Self {
+        let mask = sys::block_signals();
+        Quiet { mask, pending: sys::pending_signals() }
+    }
+
+    pub fn end(self) {
+        let raised = RAISED & sys::pending_signals() & !self.pending;
+        if raised != 0 {
+            sys::swallow_signals(raised);
+        }
+        sys::set_signal_mask(self.mask);
+    }
+}
+
 /// Room for a report, of which some 30 KiB are used; only what is touched is backed by memory.
 const BYTES: usize = 256 * 1024;
 
 /// Runs `work` on a stack of its own. None: no memory for it. Nothing may unwind out of `work`.
-pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
+fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
     let start = sys::map(BYTES).ok()?;
     let mut result = None;
-    on(start.wrapping_add(BYTES), || result = Some(work()));
+    on_stack(start.wrapping_add(BYTES), || result = Some(work()));
     // SAFETY: the mapping made above; the work is done.
     unsafe { sys::unmap(start, BYTES) };
     result
@@ -19,7 +60,7 @@ pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 /// Runs `work` on a stack whose upper end, aligned to 16, is given: large enough, and unused. Nothing may unwind out of
 /// `work`.
-pub fn on(top: *mut u8, work: impl FnOnce()) {
+pub fn on_stack(top: *mut u8, work: impl FnOnce()) {
     let mut work = Some(work);
     let mut task = || {
         if let Some(work) = work.take() {

@@ -14,6 +14,22 @@ pub const INTEREST: u64 = 128 + 64;
 pub const SOURCE: &str = "x86-64 slab sizes of Linux 6.x: instance 704 B (eventpoll 256, file 256, dentry 192), interest 192 B (epitem 128, eppoll_entry 64)";
 
 /// Bytes for so many instances and interests.
-pub fn estimate(instances: u64, interests: u64) -> u64 {
+#[must_use]
+#[inline]
+pub const fn estimate(instances: u64, interests: u64) -> u64 {
     instances.saturating_mul(INSTANCE).saturating_add(interests.saturating_mul(INTEREST))
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{INSTANCE, INTEREST, SOURCE, estimate};
+
+    #[test]
+    fn the_sizes_are_those_that_the_reports_name() {
+        assert!(SOURCE.contains(&std::format!("instance {INSTANCE} B (eventpoll 256, file 256, dentry 192)")));
+        assert!(SOURCE.contains(&std::format!("interest {INTEREST} B (epitem 128, eppoll_entry 64)")));
+        assert_eq!((INSTANCE, INTEREST), (256 + 256 + 192, 128 + 64));
+        assert_eq!(estimate(2, 3), 2 * 704 + 3 * 192);
+    }
 }
