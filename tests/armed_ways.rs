@@ -8,15 +8,10 @@ mod common;
 
 use common::{c_program, c_program_with, reports, scratch, under_shim};
 use serde_json::Value;
-use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-
-/// No program here needs more than a few seconds on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(150);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Armed {
@@ -35,39 +30,18 @@ const NEVER: (&str, &str) = ("EPOLLSHIM_INJECT", "all:error=EIO:when=4000000000"
 const WIDE: (&str, &str) = ("EPOLLSHIM_LIMIT", "instances=100000,watches=1000000,memory=1G");
 
 /// The lines on standard output, and how it ended last of all.
-fn run(command: &mut Command) -> (Vec<String>, String) {
-    let directory = scratch("run");
-    let (out, err) = (directory.join("stdout"), directory.join("stderr"));
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(File::create(&out).unwrap())
-        .stderr(File::create(&err).unwrap())
-        .spawn()
-        .expect("the program starts");
-    let text = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if start.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("{command:?} hangs; so far it printed:\n{}", text(&out));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    let lines = text(&out).lines().map(str::to_owned).chain([status.to_string()]).collect();
-    if status.signal() == Some(libc::SIGSEGV) {
-        panic!("{command:?}: {status}\n{}", text(&err));
+fn lines(command: &mut Command) -> (Vec<String>, String) {
+    let run = common::run(command);
+    if run.status.signal() == Some(libc::SIGSEGV) {
+        panic!("{command:?}: {}\n{}", run.status, run.stderr);
     }
-    (lines, text(&err))
+    (run.stdout.lines().map(str::to_owned).chain([run.status.to_string()]).collect(), run.stderr)
 }
 
 /// Ends and prints as it does bare. Gives the reports.
 #[track_caller]
 fn same(binary: &Path, arguments: &[&str], armed: Armed) -> Vec<Value> {
-    let (bare, _) = run(Command::new(binary).args(arguments));
+    let (bare, _) = lines(Command::new(binary).args(arguments));
     assert!(!bare.iter().any(|line| line.contains("FAIL")), "{} fails bare: {bare:?}", binary.display());
     let directory = scratch("armed");
     let (report, log) = (directory.join("report.json"), directory.join("log"));
@@ -88,7 +62,7 @@ fn same(binary: &Path, arguments: &[&str], armed: Armed) -> Vec<Value> {
     if armed == Armed::All {
         command.env("EPOLLSHIM_LOG_FORMAT", "json").env("EPOLLSHIM_LOG_FILTER", "all");
     }
-    let (shimmed, stderr) = run(&mut command);
+    let (shimmed, stderr) = lines(&mut command);
     let what = format!("{command:?}");
     for (bare, shimmed) in bare.iter().zip(&shimmed) {
         assert_eq!(shimmed, bare, "{what}\n{stderr}");

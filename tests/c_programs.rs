@@ -4,52 +4,13 @@
 
 mod common;
 
-use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::{c_program, c_program_with, report, reports, scratch, under_shim};
+use common::{Run, c_program, c_program_with, report, reports, run, scratch, under_shim};
 use serde_json::Value;
-
-/// No program here needs more than a few seconds on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(150);
-
-struct Run {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-}
-
-/// Runs to the end, or panics. Output goes through files: a descendant that lives on must not hold a pipe open.
-fn run(command: &mut Command) -> Run {
-    let directory = scratch("run");
-    let (out, err) = (directory.join("stdout"), directory.join("stderr"));
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(File::create(&out).unwrap())
-        .stderr(File::create(&err).unwrap())
-        .spawn()
-        .expect("the program starts");
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if start.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("{command:?} hangs; so far it printed:\n{}", text(&out));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    Run { status, stdout: text(&out), stderr: text(&err) }
-}
-
-fn text(path: &Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
-}
 
 /// The lines in which two outputs differ, and where.
 fn difference(native: &Run, shimmed: &Run) -> Option<String> {

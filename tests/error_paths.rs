@@ -7,13 +7,13 @@ mod common;
 #[allow(dead_code)]
 mod programs;
 
-use programs::installed::{installed, skipped};
-use programs::{Ended, Running, free_port, load, python};
+use programs::installed::{installed, python_with_tests};
+use programs::{Ended, Running, free_port, load, nginx_directory, python};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -166,19 +166,9 @@ fn redis_takes_clients_that_it_cannot_watch_and_never_answers_them() {
 // --- nginx ----------------------------------------------------------------------------------------------------
 
 fn nginx(server: &Path, options: &[(&str, &str)]) -> (Running, u16) {
-    let dir = common::scratch("nginx");
     let port = free_port();
-    std::fs::create_dir(dir.join("www")).unwrap();
-    std::fs::write(dir.join("www/page"), "a page\n".repeat(1000)).unwrap();
-    // SAFETY: geteuid cannot fail and has no arguments.
-    let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
-    let text = std::fs::read_to_string(common::root().join("tests/programs/nginx.conf")).unwrap();
-    let text: String = text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
-    let text = text.replace("USER", user).replace("PORT", &port.to_string()).replace("DIR", dir.to_str().unwrap());
-    std::fs::write(dir.join("nginx.conf"), text).unwrap();
-    let prefix = dir.to_str().unwrap().to_owned();
-    let error_log = dir.join("error.log").to_str().unwrap().to_owned();
-    let mut nginx = Running::start_with(options, dir, server, &["-p", &prefix, "-c", "nginx.conf", "-e", &error_log]);
+    let (dir, words) = nginx_directory(port);
+    let mut nginx = Running::start_with(options, dir, server, &words.each_ref().map(String::as_str));
     nginx.until("it has its workers", |running| {
         (running.read("error.log").matches("start worker process ").count() == 2).then_some(())
     });
@@ -372,21 +362,6 @@ fn asyncio_serves_every_client_whatever_its_waits_do() {
 }
 
 // --- Python's own tests ---------------------------------------------------------------------------------------
-
-/// A python3 that has its own tests: of PATH, or Debian's.
-fn python_with_tests() -> Option<PathBuf> {
-    let [launcher] = installed(["python3"])?;
-    let find = "import sys, importlib.util as u; print(sys.executable if u.find_spec('test.test_epoll') else '')";
-    let found = [launcher, PathBuf::from("/usr/bin/python3")].into_iter().find_map(|candidate| {
-        let output = Command::new(candidate).args(["-c", find]).stderr(Stdio::null()).output().ok()?;
-        let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-        (!path.is_empty()).then(|| PathBuf::from(path))
-    });
-    if found.is_none() {
-        skipped("no python3 here has its own tests (Debian: libpython3.11-testsuite)", false);
-    }
-    found
-}
 
 /// What each test of epoll and selectors came to, from regrtest's JUnit file.
 fn outcomes(python: &Path, options: &[(&str, &str)]) -> BTreeMap<String, &'static str> {

@@ -8,9 +8,9 @@ mod common;
 #[path = "programs/installed.rs"]
 mod installed;
 
-use installed::{installed, skipped};
+use installed::python_with_tests;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What each test came to: `passed`, `skipped`, `failed`, by its full name.
@@ -28,22 +28,6 @@ enum Under {
 /// These compare all that a Python child writes to its standard error, and the child imports `subprocess`, hence
 /// `selectors`, which makes an epoll instance to see whether it can: it has used epoll, and the shim says so.
 const HEAR_THE_SHIM: [&str; 2] = ["test_stderr_redirect_with_no_stdout_redirect", "test_encoding_warning"];
-
-/// A python3 that has its own tests: of PATH, or Debian's.
-fn python() -> Option<PathBuf> {
-    let [launcher] = installed(["python3"])?;
-    // sys.executable: a pyenv `python3` is a shell script that looks for one.
-    let find = "import sys, importlib.util as u; print(sys.executable if u.find_spec('test.test_epoll') else '')";
-    let found = [launcher, PathBuf::from("/usr/bin/python3")].into_iter().find_map(|candidate| {
-        let output = Command::new(candidate).args(["-c", find]).stderr(Stdio::null()).output().ok()?;
-        let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-        (!path.is_empty()).then(|| PathBuf::from(path))
-    });
-    if found.is_none() {
-        skipped("no python3 here has its own tests (Debian: libpython3.11-testsuite)", false);
-    }
-    found
-}
 
 /// Runs `modules` of Python's tests, or of these only the tests `only`.
 fn run(python: &Path, under: Under, modules: &[&str], only: &BTreeSet<String>) -> Outcomes {
@@ -91,7 +75,7 @@ fn outcomes(xml: &str) -> Outcomes {
 /// The modules have the same outcomes bare and under the shim. The two run side by side, on whatever machine: a
 /// test that differs is run again, alone, and counts only if it never comes to what it came to bare.
 fn same_outcomes(modules: &[&str], at_least: usize, shims: &[Under]) {
-    let Some(python) = python() else { return };
+    let Some(python) = python_with_tests() else { return };
     let all = BTreeSet::new();
     std::thread::scope(|scope| {
         let (python, all) = (&python, &all);

@@ -8,7 +8,7 @@ mod common;
 mod programs;
 
 use programs::installed::installed;
-use programs::{Ended, Mode, Running, free_port, load, normal, python, strace};
+use programs::{Ended, Mode, Running, free_port, load, nginx_directory, normal, python, strace};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -70,20 +70,9 @@ fn redis_is_reported_as_the_kernel_saw_it() {
 
 /// nginx, a master and two workers, through some requests and one load; what it answered.
 fn nginx([server, wrk]: &[PathBuf; 2], mode: Mode) -> (Vec<String>, Ended) {
-    let dir = common::scratch("nginx");
     let port = free_port();
-    std::fs::create_dir(dir.join("www")).unwrap();
-    std::fs::write(dir.join("www/page"), "a page\n".repeat(1000)).unwrap();
-    // SAFETY: geteuid cannot fail and has no arguments.
-    let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
-    let text = std::fs::read_to_string(common::root().join("tests/programs/nginx.conf")).unwrap();
-    let text: String = text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
-    let text = text.replace("USER", user).replace("PORT", &port.to_string()).replace("DIR", dir.to_str().unwrap());
-    std::fs::write(dir.join("nginx.conf"), text).unwrap();
-
-    let prefix = dir.to_str().unwrap().to_owned();
-    let error_log = dir.join("error.log").to_str().unwrap().to_owned();
-    let mut nginx = Running::start(mode, dir, server, &["-p", &prefix, "-c", "nginx.conf", "-e", &error_log]);
+    let (dir, words) = nginx_directory(port);
+    let mut nginx = Running::start(mode, dir, server, &words.each_ref().map(String::as_str));
     nginx.until_listening(port);
     let answers = ["GET /hello", "HEAD /page", "GET /page", "GET /moved", "GET /none", "GET /proxied", "BREW /hello"]
         .map(|request| format!("{request} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))

@@ -1,9 +1,11 @@
 //! What every black-box test needs: the built library, C programs, a run bare or under the shim, its report.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// The library that `cargo test` has just built, of the same profile as this test.
 pub fn shim() -> PathBuf {
@@ -81,6 +83,42 @@ pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
 /// `command`, with the shim preloaded and its report in JSON at `report`.
 pub fn under_shim<'a>(command: &'a mut Command, report: &Path) -> &'a mut Command {
     command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", report).env("EPOLLSHIM_REPORT_FORMAT", "json")
+}
+
+/// No program of c-tests/ needs more than a few seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// How a program ended, and what it wrote.
+pub struct Run {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs to the end, or panics. Output goes through files: a descendant that lives on must not hold a pipe open.
+pub fn run(command: &mut Command) -> Run {
+    let directory = scratch("run");
+    let (out, err) = (directory.join("stdout"), directory.join("stderr"));
+    let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(File::create(&out).unwrap())
+        .stderr(File::create(&err).unwrap())
+        .spawn()
+        .expect("the program starts");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("{command:?} hangs; so far it printed:\n{}", text(&out));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    Run { status, stdout: text(&out), stderr: text(&err) }
 }
 
 pub fn show(output: &Output) -> String {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// Where each of `names` is installed; or nothing, and a line that says why the test did not run. `NO_SKIP=1`, as
 /// CI sets it, makes that a failure.
@@ -20,6 +21,23 @@ pub fn installed<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
 pub fn skipped(why: &str, allowed: bool) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
     assert!(allowed || std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
+}
+
+/// A python3 that has its own tests: of PATH, or Debian's.
+#[allow(dead_code)] // not every file of tests asks for it
+pub fn python_with_tests() -> Option<PathBuf> {
+    let [launcher] = installed(["python3"])?;
+    // sys.executable: a pyenv `python3` is a shell script that looks for one.
+    let find = "import sys, importlib.util as u; print(sys.executable if u.find_spec('test.test_epoll') else '')";
+    let found = [launcher, PathBuf::from("/usr/bin/python3")].into_iter().find_map(|candidate| {
+        let output = Command::new(candidate).args(["-c", find]).stderr(Stdio::null()).output().ok()?;
+        let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    });
+    if found.is_none() {
+        skipped("no python3 here has its own tests (Debian: libpython3.11-testsuite)", false);
+    }
+    found
 }
 
 fn find(name: &str) -> Option<PathBuf> {

@@ -34,6 +34,22 @@ pub fn python() -> Option<PathBuf> {
     Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()))
 }
 
+/// A directory with what nginx needs to serve on a port, and the arguments that it is started with.
+pub fn nginx_directory(port: u16) -> (PathBuf, [String; 6]) {
+    let dir = crate::common::scratch("nginx");
+    std::fs::create_dir(dir.join("www")).unwrap();
+    std::fs::write(dir.join("www/page"), "a page\n".repeat(1000)).unwrap();
+    // SAFETY: geteuid cannot fail and has no arguments.
+    let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
+    let text = std::fs::read_to_string(crate::common::root().join("tests/programs/nginx.conf")).unwrap();
+    let text: String = text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
+    let text = text.replace("USER", user).replace("PORT", &port.to_string()).replace("DIR", dir.to_str().unwrap());
+    std::fs::write(dir.join("nginx.conf"), text).unwrap();
+    let (prefix, error_log) = (dir.display().to_string(), dir.join("error.log").display().to_string());
+    let words = ["-p", &prefix, "-c", "nginx.conf", "-e", &error_log].map(str::to_owned);
+    (dir, words)
+}
+
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
