@@ -35,10 +35,10 @@ build: toolchain
 # NO_SKIP=1: a test that would skip for want of a program fails instead.
 test: toolchain programs
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --profile checks --workspace --all-targets -- -D warnings
 	$(CARGO) build --release
 	sh scripts/check-header include/epollshim.h
-	$(CARGO) test --release --workspace
+	$(CARGO) test --profile checks --workspace
 
 demo: build
 	bash scripts/demo $(LIBRARY)
@@ -64,7 +64,7 @@ fuzz:
 	@fuzz/run $(TARGET)/fuzz $(FUZZ_SECONDS)
 
 header: toolchain
-	EPOLLSHIM_BLESS=1 $(CARGO) test --release --test header
+	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test header
 
 # Neither builds: root need not have a Rust toolchain.
 install:

@@ -7,14 +7,13 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// The library that `cargo test` has just built, of the same profile as this test.
+/// The library as users get it: `cargo build --release` makes it, and cargo test does not.
 pub fn shim() -> PathBuf {
     let test = std::env::current_exe().expect("this test's own path");
     // target/PROFILE/deps/this_test-HASH
-    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE");
-    let library = profile.join("libepollshim.so");
+    let target = test.ancestors().nth(3).expect("target");
+    let library = target.join("release/libepollshim.so");
     assert!(library.exists(), "{} is not there: cargo build --release first", library.display());
-    // cargo test does not build a cdylib: an old one would be tested in place of the source.
     let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).expect("a time");
     for source in sources(&root().join("src")).chain(sources(&root().join("crates/format/src"))) {
         assert!(

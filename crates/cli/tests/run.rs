@@ -11,7 +11,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{compile, epollshim, installed, library, output, run, scratch, stderr, stdout, until};
+use common::{binary, compile, epollshim, installed, library, output, run, scratch, stderr, stdout, until};
 use serde_json::Value;
 
 fn reports(path: &Path) -> Vec<Value> {
@@ -41,7 +41,7 @@ fn the_exit_status_is_the_program_s() {
 fn a_program_that_a_signal_ends_is_seen_to_end_by_it() {
     let output = run(&["run", "--", "sh", "-c", "kill -TERM $$"]);
     assert_eq!(output.status.signal(), Some(libc::SIGTERM));
-    let shell = format!("'{}' run -- sh -c 'kill -KILL $$'; echo $?", env!("CARGO_BIN_EXE_epollshim"));
+    let shell = format!("'{}' run -- sh -c 'kill -KILL $$'; echo $?", binary().display());
     let output = Command::new("sh").args(["-c", &shell]).output().unwrap();
     assert_eq!(stdout(&output), "137\n");
 }
@@ -222,7 +222,7 @@ fn a_bad_option_that_is_to_be_ignored_is_told_and_the_program_runs_bare() {
 
 #[test]
 fn the_library_is_found_beside_the_command_or_in_lib() {
-    let real = Path::new(env!("CARGO_BIN_EXE_epollshim"));
+    let real = &binary();
     for (place, is_found) in [
         ("bin/libepollshim.so", true),
         ("lib/libepollshim.so", true),

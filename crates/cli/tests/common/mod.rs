@@ -12,11 +12,8 @@ pub const HUNG: Duration = Duration::from_secs(60);
 
 /// The command, which finds the library beside it. Without options of the caller's.
 pub fn epollshim() -> Command {
-    let path = Path::new(env!("CARGO_BIN_EXE_epollshim"));
-    let library = path.with_file_name("libepollshim.so");
-    // `cargo test -p epollshim-cli` does not build the library.
-    assert!(library.exists(), "{} is not there: cargo build --release first", library.display());
-    let mut command = Command::new(path);
+    assert!(library().exists(), "{} is not there: cargo build --release first", library().display());
+    let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("EPOLLSHIM_") || name == "LD_PRELOAD") {
             command.env_remove(name);
@@ -26,8 +23,37 @@ pub fn epollshim() -> Command {
     command
 }
 
+/// The command as users get it, with the library beside it: `cargo build --release` makes both.
+pub fn binary() -> PathBuf {
+    // target/PROFILE/epollshim
+    let built = Path::new(env!("CARGO_BIN_EXE_epollshim"));
+    let binary = built.ancestors().nth(2).unwrap().join("release/epollshim");
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).unwrap();
+    assert!(binary.exists(), "{} is not there: cargo build --release first", binary.display());
+    assert!(
+        sources().iter().all(|source| changed(source) <= changed(&binary)),
+        "{} is older than its sources: cargo build --release first",
+        binary.display()
+    );
+    binary
+}
+
+fn sources() -> Vec<PathBuf> {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut open = ["cli/src", "recording/src", "format/src"].map(|name| crates.join(name)).to_vec();
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
 pub fn library() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_epollshim")).with_file_name("libepollshim.so")
+    binary().with_file_name("libepollshim.so")
 }
 
 /// The command with these arguments, to its end.
