@@ -4,6 +4,9 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     for argument in [
+        // GNU ld (the last -fuse-ld counts): lld, rustc's own choice, keeps the language's personality routine in every library
+        // (LLVM 22, lld/ELF/MarkLive.cpp: .eh_frame is a root), and with it 260 KB of panicking that nothing here calls.
+        "-fuse-ld=bfd",
         // The name that a program linked against the shim would record.
         "-Wl,-soname,libepollshim.so",
         // Resolve our own imports at load: no lazy binding inside a hook, and a read-only GOT.

@@ -60,28 +60,24 @@ fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 /// Runs `work` on a stack whose upper end, aligned to 16, is given: large enough, and unused. Nothing may unwind out of
 /// `work`.
-pub fn on_stack(top: *mut u8, work: impl FnOnce()) {
+pub fn on_stack<W: FnOnce()>(top: *mut u8, work: W) {
     let mut work = Some(work);
-    let mut task = || {
-        if let Some(work) = work.take() {
-            work();
-        }
-    };
-    let mut task: &mut dyn FnMut() = &mut task;
-    call_on(top, (&raw mut task).cast());
+    call_on(top, (&raw mut work).cast(), run::<W>);
 }
 
-/// Runs the task that a pointer to a `&mut dyn FnMut()` names.
-extern "C" fn run(task: *mut c_void) {
-    // SAFETY: `on_its_own` passes just that, and leaves it alone meanwhile.
-    let task = unsafe { &mut *task.cast::<&mut dyn FnMut()>() };
-    task();
+/// Runs the work that a pointer to an `Option<W>` names.
+extern "C-unwind" fn run<W: FnOnce()>(work: *mut c_void) {
+    // SAFETY: `on_stack` passes just that, and leaves it alone meanwhile.
+    let work = unsafe { &mut *work.cast::<Option<W>>() };
+    if let Some(work) = work.take() {
+        work();
+    }
 }
 
-/// Calls `run` with another stack, whose upper end (aligned to 16) is given. The frame is described by rbp, which the
+/// Calls `run(work)` with another stack, whose upper end (aligned to 16) is given. The frame is described by rbp, which the
 /// callee keeps: an unwinder finds its way back to the old stack.
 #[unsafe(naked)]
-extern "C" fn call_on(top: *mut u8, task: *mut c_void) {
+extern "C" fn call_on(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_void)) {
     core::arch::naked_asm!(
         ".cfi_startproc",
         "push rbp",
@@ -91,12 +87,11 @@ extern "C" fn call_on(top: *mut u8, task: *mut c_void) {
         ".cfi_def_cfa_register rbp",
         "mov rsp, rdi",
         "mov rdi, rsi",
-        "call {run}",
+        "call rdx",
         "mov rsp, rbp",
         "pop rbp",
         ".cfi_def_cfa rsp, 8",
         "ret",
         ".cfi_endproc",
-        run = sym run,
     )
 }

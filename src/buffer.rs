@@ -1,4 +1,7 @@
 //! A growing array in memory of its own, for reports: no allocator of the program's is called.
+//!
+//! It is given back by [`Buffer::end`] and not by a `Drop`: what must be dropped when somebody unwinds brings the language's
+//! personality routine into the library, and with it all of std's panicking (tests/cost.rs looks).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -18,6 +21,22 @@ const FIRST: usize = 64 * 1024;
 impl<T: Copy> Buffer<T> {
     pub const fn new() -> Self {
         Buffer { start: core::ptr::null_mut(), bytes: 0, length: 0, kind: PhantomData }
+    }
+
+    /// Lends an empty one for the time of some work.
+    pub fn lend<R>(work: impl FnOnce(&mut Buffer<T>) -> R) -> R {
+        let mut buffer = Buffer::new();
+        let result = work(&mut buffer);
+        buffer.end();
+        result
+    }
+
+    /// Gives its memory back.
+    pub fn end(self) {
+        if self.bytes != 0 {
+            // SAFETY: this buffer's own mapping, whole; nobody else has its address.
+            unsafe { sys::unmap(self.start, self.bytes) };
+        }
     }
 
     /// False: no memory.
@@ -99,15 +118,6 @@ impl fmt::Write for Buffer<u8> {
     }
 }
 
-impl<T: Copy> Drop for Buffer<T> {
-    fn drop(&mut self) {
-        if self.bytes != 0 {
-            // SAFETY: this buffer's own mapping, whole; nobody else has its address.
-            unsafe { sys::unmap(self.start, self.bytes) };
-        }
-    }
-}
-
 /// Sorts by heaps: some hundred bytes of code, where core's sorts are ten kilobytes a type of the library's 600.
 pub fn sort_by_key<T, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K) {
     let sink = |heap: &mut [T], mut at: usize| {
@@ -123,7 +133,7 @@ pub fn sort_by_key<T, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K) {
             if largest == at {
                 return;
             }
-            heap.swap(at, largest);
+            exchange(heap, at, largest);
             at = largest;
         }
     };
@@ -131,10 +141,17 @@ pub fn sort_by_key<T, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K) {
         sink(slice, at);
     }
     for end in (1..slice.len()).rev() {
-        slice.swap(0, end);
+        exchange(slice, 0, end);
         if let Some(heap) = slice.get_mut(..end) {
             sink(heap, 0);
         }
+    }
+}
+
+/// Two elements change places; where they are one, or not there, nothing does.
+pub fn exchange<T>(slice: &mut [T], one: usize, other: usize) {
+    if let Ok([one, other]) = slice.get_disjoint_mut([one, other]) {
+        core::mem::swap(one, other);
     }
 }
 

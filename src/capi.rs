@@ -84,13 +84,13 @@ pub struct epollshim_instance_stats {
 
 /// The shim's version, such as "0.1.0". Valid for ever.
 #[unsafe(no_mangle)]
-pub extern "C" fn epollshim_version() -> *const c_char {
+pub extern "C-unwind" fn epollshim_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
 /// Why the last call here failed, for people; "" if none did. Valid until the next failing call of any thread.
 #[unsafe(no_mangle)]
-pub extern "C" fn epollshim_error() -> *const c_char {
+pub extern "C-unwind" fn epollshim_error() -> *const c_char {
     ERROR.0.get().cast::<c_char>()
 }
 
@@ -103,7 +103,7 @@ pub extern "C" fn epollshim_error() -> *const c_char {
 /// # Safety
 /// `out` must be null or point to `size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn epollshim_stats(size: usize, out: *mut epollshim_stats) -> c_int {
+pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim_stats) -> c_int {
     if let Err(error) = usable(size, out.is_null()) {
         return error;
     }
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn epollshim_stats(size: usize, out: *mut epollshim_stats)
 /// # Safety
 /// `out` must be null or point to `size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn epollshim_instance_stats(
+pub unsafe extern "C-unwind" fn epollshim_instance_stats(
     size: usize,
     epfd: c_int,
     out: *mut epollshim_instance_stats,
@@ -189,7 +189,7 @@ pub unsafe extern "C" fn epollshim_instance_stats(
 ///
 /// Returns 0; or -1 with errno `ENOTSUP`, the error of write(2), or `ETIMEDOUT` (nobody read for two seconds).
 #[unsafe(no_mangle)]
-pub extern "C" fn epollshim_report(fd: c_int) -> c_int {
+pub extern "C-unwind" fn epollshim_report(fd: c_int) -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
         return error;
     }
@@ -209,7 +209,7 @@ pub extern "C" fn epollshim_report(fd: c_int) -> c_int {
 /// # Safety
 /// `rules` must be null or zero-terminated.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn epollshim_inject(rules: *const c_char) -> c_int {
+pub unsafe extern "C-unwind" fn epollshim_inject(rules: *const c_char) -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
         return error;
     }
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn epollshim_inject(rules: *const c_char) -> c_int {
 ///
 /// Returns 0; or -1 with errno `EBUSY` (another thread is changing them) or `ENOTSUP`.
 #[unsafe(no_mangle)]
-pub extern "C" fn epollshim_inject_clear() -> c_int {
+pub extern "C-unwind" fn epollshim_inject_clear() -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
         return error;
     }
@@ -258,7 +258,7 @@ fn refused(refusal: rules::Refusal) -> c_int {
 /// # Safety
 /// `limits` must be null or zero-terminated.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn epollshim_limit(limits: *const c_char) -> c_int {
+pub unsafe extern "C-unwind" fn epollshim_limit(limits: *const c_char) -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
         return error;
     }
@@ -287,7 +287,7 @@ pub unsafe extern "C" fn epollshim_limit(limits: *const c_char) -> c_int {
 ///
 /// Returns 0; or -1 with errno `ENOTSUP`.
 #[unsafe(no_mangle)]
-pub extern "C" fn epollshim_reset() -> c_int {
+pub extern "C-unwind" fn epollshim_reset() -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
         return error;
     }

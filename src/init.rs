@@ -83,8 +83,8 @@ pub fn arguments() -> usize {
 #[cfg(not(test))]
 #[used]
 #[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn(libc::c_int, *const *const c_char, *const *const c_char) = {
-    extern "C" fn construct(count: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
+static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *const *const c_char) = {
+    extern "C-unwind" fn construct(count: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
         let errno = sys::errno();
         ARGUMENTS.store(count, Ordering::Relaxed);
         real::resolve_all();

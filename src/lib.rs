@@ -30,7 +30,9 @@
 //!    unless a descriptor that the ledger knows is born or dies.
 //!
 //! `std` is linked (redhook wants it) and not used: the crate is `no_std`, so that a lock, an allocation or a
-//! `println!` cannot slip in unseen.
+//! `println!` cannot slip in unseen. Nor can a panic: nothing in the library refers to panicking, so that the linker leaves all of it
+//! away (tests/cost.rs looks). What keeps it so: no `Drop` where something could unwind (buffer.rs), `extern "C-unwind"` wherever
+//! rustc would put a guard that aborts.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(test, allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing))]
 

@@ -98,7 +98,12 @@ pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
     let Ok(directory) = with_room(|| sys::open(c"/proc/thread-self/fd", libc::O_RDONLY | libc::O_DIRECTORY, 0)) else {
         return false;
     };
-    let mut entries: Buffer<u8> = Buffer::new();
+    let complete = Buffer::lend(|entries| each_epoll_in(directory, entries, &mut tell));
+    sys::close(directory);
+    complete
+}
+
+fn each_epoll_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut(i32)) -> bool {
     let complete = loop {
         let Some(room) = entries.room(32 * 1024) else { break false };
         match sys::directory_entries(directory, room) {
@@ -126,27 +131,27 @@ pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
             break;
         }
     }
-    sys::close(directory);
     complete
 }
 
 /// Tells every interest of an epoll instance, by its `tfd`. False: not readable.
 pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
     let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
-    let mut text: Buffer<u8> = Buffer::new();
-    if !path.as_c().is_some_and(|path| read_file(path, &mut text)) {
-        return false;
-    }
-    // tfd:        6 events:       1d data:                6  pos:0 ino:61c7 sdev:8 (proc(5), Linux 3.8 and 4.13)
-    for line in text.as_slice().split(|byte| *byte == b'\n') {
-        let mut words = line.split(|byte| *byte == b' ' || *byte == b'\t').filter(|word| !word.is_empty());
-        if words.next() == Some(b"tfd:")
-            && let Some(fd) = words.next().and_then(number)
-        {
-            tell(fd);
+    Buffer::lend(|text| {
+        if !path.as_c().is_some_and(|path| read_file(path, text)) {
+            return false;
         }
-    }
-    true
+        // tfd:        6 events:       1d data:                6  pos:0 ino:61c7 sdev:8 (proc(5), Linux 3.8 and 4.13)
+        for line in text.as_slice().split(|byte| *byte == b'\n') {
+            let mut words = line.split(|byte| *byte == b' ' || *byte == b'\t').filter(|word| !word.is_empty());
+            if words.next() == Some(b"tfd:")
+                && let Some(fd) = words.next().and_then(number)
+            {
+                tell(fd);
+            }
+        }
+        true
+    })
 }
 
 /// A decimal number.

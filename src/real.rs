@@ -19,16 +19,18 @@ pub struct Real {
     /// Non-blocking, first wins: a signal handler that interrupts the look-up looks up by itself.
     address: OnceNonZeroUsize,
     name: &'static CStr,
-    fallback: NonZeroUsizeFn,
+    fallback: Fallback,
 }
 
 const _: () = assert!(size_of::<OnceNonZeroUsize>() == size_of::<usize>());
 
 /// The address of a function that stands in for a missing one.
-type NonZeroUsizeFn = fn() -> NonZeroUsize;
+struct Fallback(*const c_void);
+// SAFETY: the address of code, which nobody writes.
+unsafe impl Sync for Fallback {}
 
 impl Real {
-    const fn new(name: &'static CStr, fallback: NonZeroUsizeFn) -> Self {
+    const fn new(name: &'static CStr, fallback: Fallback) -> Self {
         Real { address: OnceNonZeroUsize::new(), name, fallback }
     }
 
@@ -49,7 +51,8 @@ extern "C" fn resolve(real: &Real) -> usize {
     // SAFETY: a zero-terminated name; RTLD_NEXT looks behind this library, from which this is called.
     let found = unsafe { libc::dlsym(libc::RTLD_NEXT, real.name.as_ptr()) };
     sys::set_errno(errno);
-    let address = NonZeroUsize::new(found as usize).unwrap_or_else(real.fallback);
+    let address =
+        NonZeroUsize::new(found as usize).or(NonZeroUsize::new(real.fallback.0 as usize)).unwrap_or(NonZeroUsize::MIN);
     real.address.get_or_init(|| address).get()
 }
 
@@ -57,9 +60,9 @@ macro_rules! reals {
     ($( $(#[$attribute:meta])* $static:ident = $symbol:literal: $type:ty, else $fallback:expr; )*) => {
         $(
             $(#[$attribute])*
-            pub static $static: Real = Real::new($symbol, || {
+            pub static $static: Real = Real::new($symbol, {
                 let fallback: $type = $fallback;
-                NonZeroUsize::new(fallback as *const c_void as usize).unwrap_or(NonZeroUsize::MIN)
+                Fallback(fallback as *const c_void)
             });
         )*
         /// Looks all of them up (the constructor's first work).

@@ -372,6 +372,27 @@ fn the_library_needs_only_libc_and_libgcc_s() {
     assert!(strange.is_empty(), "needs {strange:?}");
 }
 
+/// Neither panics, which would end in the program's stderr or its abort, nor what std does then: allocate, take locks, read
+/// files of debug information.
+#[test]
+fn nothing_in_the_library_can_panic() {
+    if !have("nm") {
+        return;
+    }
+    let symbols = run(Command::new("nm").arg("--demangle").arg(shim()));
+    let symbols = String::from_utf8_lossy(&symbols.stdout);
+    assert!(symbols.contains("epollshim::init::decide"), "not stripped: {symbols:.300}");
+    let strange: Vec<&str> = symbols
+        .lines()
+        .filter(|line| {
+            ["panick", "rust_begin_unwind", "eh_personality", "__rust_alloc", "backtrace"]
+                .iter()
+                .any(|part| line.contains(part))
+        })
+        .collect();
+    assert!(strange.is_empty(), "in the library: {strange:#?}");
+}
+
 #[test]
 fn the_stripped_library_is_600_kilobytes_at_most() {
     if !have("strip") {

@@ -32,15 +32,22 @@ mod exports {
                 // SAFETY: the program's own call.
                 return unsafe { armed(first, last, flags) };
             }
-            super::note_range(first, last, flags, false);
+            note_range_flatly(first, last, flags, false);
             // SAFETY: the program's own call.
             unsafe { crate::real::close_range()(first, last, flags) }
         }
     }
 
+    /// [`super::note_range`], by a way that rustc cannot see through: it would not be sure that nothing unwinds out of it, and would
+    /// leave `hook!`'s `catch_unwind` standing around the real call (and with it all of std's panicking in the library).
+    #[unsafe(naked)]
+    extern "C" fn note_range_flatly(first: c_uint, last: c_uint, flags: c_int, for_now: bool) {
+        core::arch::naked_asm!(".cfi_startproc", "jmp {note_range}", ".cfi_endproc", note_range = sym super::note_range)
+    }
+
     /// `closefrom(3)`: descriptors below zero are no descriptors.
     #[unsafe(no_mangle)]
-    pub unsafe extern "C" fn closefrom(first: c_int) {
+    pub unsafe extern "C-unwind" fn closefrom(first: c_int) {
         let for_now = policy::is_armed_for(Function::CloseRange);
         super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now);
         // SAFETY: the program's own call.
@@ -172,7 +179,7 @@ pub fn gives_a_number(command: c_int) -> bool {
 /// a range that ends before it begins, or an unknown flag, is EINVAL; CLOSE_RANGE_CLOEXEC closes nothing.
 ///
 /// `for_now`: `ledger::closed` will be told when it is done.
-pub fn note_range(first: c_uint, last: c_uint, flags: c_int, for_now: bool) {
+pub extern "C-unwind" fn note_range(first: c_uint, last: c_uint, flags: c_int, for_now: bool) {
     let flags = flags as c_uint;
     if first <= last && flags & !libc::CLOSE_RANGE_UNSHARE == 0 {
         ledger::closing_range(first, last, for_now);

@@ -78,7 +78,7 @@ mod exports {
 }
 
 /// Delivers the report if the call can be expected to succeed, and returns the real function's address.
-unsafe extern "C" fn before_exec(first: usize, second: usize, which: u32) -> usize {
+unsafe extern "C-unwind" fn before_exec(first: usize, second: usize, which: u32) -> usize {
     let program = match which {
         7 => report::Program::Descriptor(first as c_int),
         8 => report::Program::At(first as c_int, second as *const libc::c_char),

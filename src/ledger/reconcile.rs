@@ -31,16 +31,17 @@ struct Line {
 /// Brings the ledger in line with the kernel. False: it could not be done (no /proc, no free descriptor, no
 /// memory, or other threads changed the ledger all the time).
 pub fn reconcile() -> bool {
-    let mut lines: Buffer<Line> = Buffer::new();
-    let mut before: Buffer<Line> = Buffer::new();
-    let mut watched: Buffer<i32> = Buffer::new();
+    Buffer::lend(|lines| Buffer::lend(|before| Buffer::lend(|watched| reconcile_with(lines, before, watched))))
+}
+
+fn reconcile_with(lines: &mut Buffer<Line>, before: &mut Buffer<Line>, watched: &mut Buffer<i32>) -> bool {
     // The ledger's version at the reading before, if nothing has changed since.
     let mut differed_at = None;
     for _ in 0..TRIES {
-        ::core::mem::swap(&mut lines, &mut before);
+        ::core::mem::swap(lines, before);
         lines.clear();
         let version = CORE.totals.version.get();
-        if !read_kernel(&mut lines) {
+        if !read_kernel(lines) {
             return false;
         }
         let token = thread::token();
@@ -53,8 +54,8 @@ pub fn reconcile() -> bool {
         let unchanged = CORE.totals.version.get() == version;
         let is_confirmed = differed_at == Some(version) && lines.as_slice() == before.as_slice();
         let agrees = unchanged
-            && (compare(lines.as_slice(), &mut watched, false)
-                || (is_confirmed || procfs::has_one_thread()) && compare(lines.as_slice(), &mut watched, true));
+            && (compare(lines.as_slice(), watched, false)
+                || (is_confirmed || procfs::has_one_thread()) && compare(lines.as_slice(), watched, true));
         leave(token);
         if agrees {
             return true;
@@ -126,7 +127,7 @@ fn compare(lines: &[Line], watched: &mut Buffer<i32>, mend: bool) -> bool {
     let mut rest = lines;
     while let Some((head, after)) = rest.split_first() {
         let count = after.iter().position(|line| line.is_head).unwrap_or(after.len());
-        let (interests, next) = after.split_at(count);
+        let Some((interests, next)) = after.split_at_checked(count) else { break };
         rest = next;
         let Some(index) = CORE.first_turn(head.fd) else { continue };
         watched.clear();

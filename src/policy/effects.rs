@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use epollshim_format::function::Function;
 use libc::{c_int, epoll_event};
 
+use crate::buffer::exchange;
 use crate::hooks::Frame;
 use crate::{clock, procfs, sys};
 
@@ -89,7 +90,7 @@ pub fn shuffle(events: &mut [epoll_event], mut random: u64) {
     for last in (1..events.len()).rev() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let other = ((random >> 33) as usize) % (last + 1);
-        events.swap(last, other);
+        exchange(events, last, other);
     }
 }
 

@@ -17,16 +17,18 @@ static WRITTEN_BY: AtomicU64 = AtomicU64::new(0);
 
 /// Writes the list, unless it is in the file already.
 pub fn write() {
-    crate::aside::undisturbed(write_list);
+    crate::aside::undisturbed(|| {
+        Buffer::lend(|maps| {
+            Buffer::lend(|list| {
+                if procfs::read_file(c"/proc/thread-self/maps", maps) && tell(maps.as_slice(), list).is_ok() {
+                    write_list(list.as_slice());
+                }
+            });
+        });
+    });
 }
 
-fn write_list() {
-    let mut maps: Buffer<u8> = Buffer::new();
-    let mut list = Buffer::new();
-    if !procfs::read_file(c"/proc/thread-self/maps", &mut maps) || tell(maps.as_slice(), &mut list).is_err() {
-        return;
-    }
-    let bytes = list.as_slice();
+fn write_list(bytes: &[u8]) {
     let number = bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));

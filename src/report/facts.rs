@@ -228,11 +228,12 @@ impl Facts {
         }
         sort_by_key(descriptors.as_mut_slice(), |(fd, instance)| (*instance, *fd));
         let mut comm = [0u8; 16];
-        let mut text: Buffer<u8> = Buffer::new();
-        procfs::read_file(c"/proc/self/comm", &mut text);
-        for (place, byte) in comm.iter_mut().zip(text.as_slice().trim_ascii_end()) {
-            *place = *byte;
-        }
+        Buffer::lend(|text: &mut Buffer<u8>| {
+            procfs::read_file(c"/proc/self/comm", text);
+            for (place, byte) in comm.iter_mut().zip(text.as_slice().trim_ascii_end()) {
+                *place = *byte;
+            }
+        });
         Facts {
             end,
             reconciled,
@@ -248,6 +249,14 @@ impl Facts {
             arguments,
             descriptors,
         }
+    }
+
+    /// Gives the memory back.
+    pub fn end(self) {
+        self.exe.end();
+        self.arguments.end();
+        self.descriptors.end();
+        self.map.end();
     }
 
     pub fn comm(&self) -> &[u8] {

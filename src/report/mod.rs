@@ -63,13 +63,14 @@ pub enum Program {
 pub fn register_exit_handlers() {
     unsafe extern "C" {
         fn __cxa_atexit(
-            handler: extern "C" fn(*mut libc::c_void),
+            handler: extern "C-unwind" fn(*mut libc::c_void),
             argument: *mut libc::c_void,
             dso: *mut libc::c_void,
         ) -> libc::c_int;
-        fn __cxa_at_quick_exit(handler: extern "C" fn(*mut libc::c_void), dso: *mut libc::c_void) -> libc::c_int;
+        fn __cxa_at_quick_exit(handler: extern "C-unwind" fn(*mut libc::c_void), dso: *mut libc::c_void)
+        -> libc::c_int;
     }
-    extern "C" fn at_exit(_: *mut libc::c_void) {
+    extern "C-unwind" fn at_exit(_: *mut libc::c_void) {
         at_end(End::Exit);
     }
     // No library of its own (null), so that this one's own termination does not run it early.
@@ -83,13 +84,20 @@ pub fn register_exit_handlers() {
 /// Has the child of a fork claim its memory at once: should it lend it to a vfork child before it has made any call
 /// that is counted, that child must not be taken for the owner. (A fork by raw system call claims at its first call.)
 pub fn register_fork_handler() {
-    unsafe extern "C" fn claim() {
+    unsafe extern "C" {
+        fn pthread_atfork(
+            before: Option<extern "C-unwind" fn()>,
+            in_parent: Option<extern "C-unwind" fn()>,
+            in_child: Option<extern "C-unwind" fn()>,
+        ) -> libc::c_int;
+    }
+    extern "C-unwind" fn claim() {
         if init::config().is_some() {
             process::is_own();
         }
     }
     // SAFETY: the handler lasts as long as the process (-z nodelete), and makes system calls only.
-    unsafe { libc::pthread_atfork(None, None, Some(claim)) };
+    unsafe { pthread_atfork(None, None, Some(claim)) };
 }
 
 /// Delivers the report, once, if there is something to report.
@@ -164,16 +172,17 @@ fn is_in_path(name: &[u8]) -> bool {
 /// Renders the report and writes it to where the options say.
 fn deliver(config: &Config, end: End) {
     let delivered = undisturbed(|| {
-        let mut text = Buffer::<u8>::new();
-        if !render(config.format, end, &mut text) {
-            return false;
-        }
-        match config.report {
-            Destination::None => {}
-            Destination::Stderr => output::to_stderr(config, text.as_slice()),
-            Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_slice()),
-        }
-        true
+        Buffer::lend(|text| {
+            if !render(config.format, end, text) {
+                return false;
+            }
+            match config.report {
+                Destination::None => {}
+                Destination::Stderr => output::to_stderr(config, text.as_slice()),
+                Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_slice()),
+            }
+            true
+        })
     });
     if delivered != Some(true) {
         let mut line = Line::new();
@@ -186,11 +195,12 @@ fn deliver(config: &Config, end: End) {
 fn render(format: Format, end: End, into: &mut Buffer<u8>) -> bool {
     let reconciled = ledger::reconcile();
     let facts = Facts::gather(end, reconciled);
-    match format {
+    let rendered = match format {
         Format::Text => text::render(&facts, into),
         Format::Json => json::render(&facts, into),
-    }
-    .is_ok()
+    };
+    facts.end();
+    rendered.is_ok()
 }
 
 /// Delivers the report of a process that a limit is about to abort.
@@ -212,8 +222,9 @@ pub fn tell(write: impl FnOnce(&mut Line)) {
 pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = init::config().map_or(Format::Text, |config| config.format);
     undisturbed(|| {
-        let mut text = Buffer::<u8>::new();
-        if render(format, End::Running, &mut text) { output::write_all(fd, text.as_slice()) } else { Err(libc::ENOMEM) }
+        Buffer::lend(|text| {
+            if render(format, End::Running, text) { output::write_all(fd, text.as_slice()) } else { Err(libc::ENOMEM) }
+        })
     })
     .unwrap_or(Err(libc::ENOMEM))
 }

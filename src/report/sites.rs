@@ -26,6 +26,10 @@ impl Map {
         Map { text }
     }
 
+    pub fn end(self) {
+        self.text.end();
+    }
+
     /// None: no address was noted.
     pub fn site(&self, address: usize) -> Option<Site<'_>> {
         if address == 0 {

@@ -43,7 +43,8 @@ impl Scaled {
     pub fn new(value: u64, units: &[(u64, &str)]) -> Scaled {
         let mut scaled = Scaled { text: [0; 16], length: 0 };
         let (size, unit) = units.iter().rev().find(|(size, _)| value >= *size).or(units.first()).unwrap_or(&(1, ""));
-        let (whole, part) = (value / size, value % size * 1000 / size);
+        let whole = value.checked_div(*size).unwrap_or(value);
+        let part = value.wrapping_sub(whole.wrapping_mul(*size)).wrapping_mul(1000).checked_div(*size).unwrap_or(0);
         let _ = match whole {
             _ if *size == 1 => write!(scaled, "{value} {unit}"),
             0..10 => write!(scaled, "{whole}.{:02} {unit}", part / 10),

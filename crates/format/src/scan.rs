@@ -178,7 +178,7 @@ pub(crate) fn probability(word: &[u8]) -> Result<Option<u64>, Bad> {
         (Err(Bad::Missing), _) => {
             let parts = u128::from(digits(fraction)?) << 64;
             let whole = 10u128.pow(u32::try_from(fraction.len()).unwrap_or(19));
-            Ok(u64::try_from(parts / whole).ok())
+            Ok(parts.checked_div(whole).and_then(|seed| u64::try_from(seed).ok()))
         }
         _ => Err(Bad::TooLarge),
     }
