@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,15 +47,28 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A directory of this test run's own, removed by the operating system's /tmp rules, named after `name`.
+/// A directory of this test run's own, under one of this process, named after `name`. It stays until the next run, so that a
+/// failure can be looked at.
 pub fn scratch(name: &str) -> PathBuf {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
+    static SWEPT: Once = Once::new();
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    SWEPT.call_once(|| sweep(all));
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{serial}", std::process::id()));
-    // Left by an earlier process of that id: reports are added to what a file holds.
-    let _ = std::fs::remove_dir_all(&path);
+    let path = all.join(std::process::id().to_string()).join(format!("{name}-{serial}"));
     std::fs::create_dir_all(&path).expect("scratch directory");
     path
+}
+
+/// Removes what earlier runs left: recordings take gigabytes.
+fn sweep(all: &Path) {
+    for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.parse::<u32>().ok());
+        if pid.is_some_and(|pid| pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Compiles `c-tests/NAME.c` with `cc` (once a test process and program) and returns the binary.
