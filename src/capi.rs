@@ -15,7 +15,7 @@ use epollshim_format::limits::{self, Limits};
 use crate::policy::{self, rules};
 use crate::report::InstanceFacts;
 use crate::report::Sums;
-use crate::{aside, init, ledger, process, report, sys, thread};
+use crate::{aside, findings, init, ledger, process, report, sys, thread};
 
 /// What this process has done with epoll, since it began or since `epollshim_reset`. Times are nanoseconds.
 #[repr(C)]
@@ -293,6 +293,7 @@ pub extern "C-unwind" fn epollshim_reset() -> c_int {
     }
     thread::all().for_each(|block| block.counters.clear());
     ledger::restart();
+    findings::restart();
     rules::restart();
     policy::limits::restart();
     0

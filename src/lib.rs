@@ -48,6 +48,7 @@ mod aside;
 mod buffer;
 mod capi;
 mod clock;
+mod findings;
 mod hooks;
 mod init;
 mod ledger;

@@ -26,6 +26,8 @@ struct Page {
     /// What rules and limits have counted.
     policy: Tally,
     recording: record::State,
+    /// The table of findings; null: nothing was found.
+    findings: AtomicPtr<u8>,
 }
 
 /// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the mapping is filled in before.
@@ -110,6 +112,11 @@ pub fn session_slot() -> Option<&'static AtomicU32> {
 #[inline(always)]
 pub fn recording() -> Option<&'static record::State> {
     page().map(|page| &page.recording)
+}
+
+/// Where this process's findings are.
+pub fn findings() -> Option<&'static AtomicPtr<u8>> {
+    page().map(|page| &page.findings)
 }
 
 /// What rules and limits have counted in this process.

@@ -13,7 +13,7 @@ use crate::ledger::core::{Creation, Registration, Ticket};
 use crate::ledger::counters::WaitEnd;
 use crate::ledger::records::Origin;
 use crate::thread::Block;
-use crate::{clock, ledger, real, sys, thread};
+use crate::{clock, findings, ledger, real, sys, thread};
 
 #[cfg(not(test))]
 mod exports {
@@ -229,6 +229,7 @@ fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
         _ => Call::CtlOther,
     };
     block.counters.failed(call, error);
+    findings::errors::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error, frame.caller);
     result
 }
 

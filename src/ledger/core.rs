@@ -152,6 +152,11 @@ impl Core {
             .filter(|(_, instance)| instance.id.get() != 0)
     }
 
+    /// The lowest descriptor of an instance; -1: none. Walks all of them.
+    pub fn descriptor_of(&self, instance: u32) -> i32 {
+        (0..=self.descriptors.highest()).find(|fd| self.descriptors.get(*fd).instance() == instance).unwrap_or(-1)
+    }
+
     /// The interest of an instance in what a descriptor refers to now.
     #[inline(always)]
     pub fn find(&self, epfd: i32, fd: i32) -> Option<(u32, &'static Interest)> {
@@ -275,8 +280,7 @@ impl Core {
     /// Tells the recording of everything.
     pub fn mirror(&self) {
         for (index, instance) in self.live_instances() {
-            let fd = (0..=self.descriptors.highest()).find(|fd| self.descriptors.get(*fd).instance() == index);
-            record::noted_instance(index, instance, fd.unwrap_or(-1));
+            record::noted_instance(index, instance, self.descriptor_of(index));
             let mut at = instance.first.get();
             for _ in 0..self.interests.end() {
                 let Some(interest) = self.interests.get(at) else { break };

@@ -4,6 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use epollshim_format::call::Call;
+use epollshim_format::findings::Finding;
 use epollshim_format::{errno, histogram, kernel_memory};
 
 use super::End;
@@ -209,6 +210,7 @@ pub struct Facts {
     exe: Buffer<u8>,
     arguments: Buffer<u8>,
     descriptors: Buffer<Descriptor>,
+    findings: Buffer<Finding>,
 }
 
 impl Facts {
@@ -227,6 +229,8 @@ impl Facts {
             }
         }
         sort_by_key(descriptors.as_mut_slice(), |(fd, instance)| (*instance, *fd));
+        let mut findings = Buffer::new();
+        super::findings::gather(&mut findings);
         let mut comm = [0u8; 16];
         Buffer::lend(|text: &mut Buffer<u8>| {
             procfs::read_file(c"/proc/self/comm", text);
@@ -248,6 +252,7 @@ impl Facts {
             exe,
             arguments,
             descriptors,
+            findings,
         }
     }
 
@@ -256,6 +261,7 @@ impl Facts {
         self.exe.end();
         self.arguments.end();
         self.descriptors.end();
+        self.findings.end();
         self.map.end();
     }
 
@@ -276,6 +282,11 @@ impl Facts {
             count => count,
         };
         text.split(|byte| *byte == 0).take(count)
+    }
+
+    /// What is wrong, the worst first.
+    pub fn findings(&self) -> &[Finding] {
+        self.findings.as_slice()
     }
 
     /// The descriptors of an instance, in ascending order.

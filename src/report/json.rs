@@ -4,6 +4,7 @@
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::findings::{Finding, Message};
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
 use super::facts::{Distribution, Facts, InstanceFacts};
@@ -140,12 +141,13 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     )?;
     write!(
         out,
-        r#""kernel_memory":{{"live":{},"peak":{},"source":"{}"}},"limits":[{}],"faults":[{}],"findings":[],"#,
+        r#""kernel_memory":{{"live":{},"peak":{},"source":"{}"}},"limits":[{}],"faults":[{}],"findings":[{}],"#,
         facts.ledger.memory(),
         totals.memory_peak.get(),
         kernel_memory::SOURCE,
         List(|| limits::told().map(OfLimit)),
         List(|| rules::told().map(OfRule)),
+        List(|| facts.findings().iter().map(|finding| OfFinding { facts, finding })),
     )?;
     if let Some((written, dropped)) = log::told() {
         write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
@@ -234,6 +236,31 @@ impl Display for OfRule {
             }
         }
         write!(f, r#"","matched":{},"fired":{},"legal":{}}}"#, told.matched, told.fired, told.legal)
+    }
+}
+
+struct OfFinding<'a> {
+    facts: &'a Facts,
+    finding: &'a Finding,
+}
+
+impl Display for OfFinding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let finding = self.finding;
+        let site = self.facts.map.site(finding.site as usize);
+        let other = self.facts.map.site(finding.other as usize);
+        write!(
+            f,
+            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":[],"message":{}}}"#,
+            finding.id.name(),
+            finding.severity.name(),
+            finding.count,
+            OrNull(finding.epfd),
+            OrNull(finding.fd),
+            OrNull(site.as_ref().map(InQuotes)),
+            OrNull(other.as_ref().map(InQuotes)),
+            InQuotes(Message(finding)),
+        )
     }
 }
 

@@ -5,6 +5,7 @@
 //! libc; all signals are blocked while it runs.
 
 mod facts;
+mod findings;
 mod json;
 mod output;
 mod sites;
@@ -102,11 +103,17 @@ pub fn register_fork_handler() {
 
 /// Delivers the report, once, if there is something to report.
 pub fn at_end(end: End) {
+    match due() {
+        Some(config) if process::begin_report() => deliver(config, end),
+        _ => judge_for_recording(end),
+    }
     record::at_end(end);
-    if let Some(config) = due()
-        && process::begin_report()
-    {
-        deliver(config, end);
+}
+
+/// Without a report, what is judged at the end is for the recording alone.
+fn judge_for_recording(end: End) {
+    if record::is_on() && process::is_own() {
+        undisturbed(|| crate::findings::judge(end));
     }
 }
 
@@ -115,10 +122,11 @@ pub fn at_end(end: End) {
 pub fn before_exec(program: Program) {
     let due = due();
     if (due.is_some() || record::is_on()) && is_executable(program) {
-        record::at_end(End::Exec);
-        if let Some(config) = due {
-            deliver(config, End::Exec);
+        match due {
+            Some(config) => deliver(config, End::Exec),
+            None => judge_for_recording(End::Exec),
         }
+        record::at_end(End::Exec);
     }
 }
 
@@ -194,6 +202,7 @@ fn deliver(config: &Config, end: End) {
 /// False: not all of it found memory.
 fn render(format: Format, end: End, into: &mut Buffer<u8>) -> bool {
     let reconciled = ledger::reconcile();
+    crate::findings::judge(end);
     let facts = Facts::gather(end, reconciled);
     let rendered = match format {
         Format::Text => text::render(&facts, into),

@@ -3,11 +3,13 @@
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::findings::{Message, Severity};
 use epollshim_format::scale::{Grouped, Scaled};
 use epollshim_format::{errno, kernel_memory};
 
 use super::End;
 use super::facts::{Distribution, Facts, InstanceFacts};
+use super::findings::count;
 use crate::log;
 use crate::policy::{limits, rules};
 
@@ -47,6 +49,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         facts.pid,
         Scaled::time(facts.duration)
     )?;
+    findings(facts, out)?;
     calls(facts, out)?;
     instances(facts, out)?;
     watches(facts, out)?;
@@ -62,6 +65,92 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     )?;
     policy(out)?;
     coverage(facts, out)
+}
+
+/// How many findings are told one by one.
+const TOLD: usize = 30;
+
+fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let all = facts.findings();
+    let dropped = crate::findings::dropped();
+    if all.is_empty() && dropped == 0 {
+        return Ok(());
+    }
+    write!(out, "Findings:")?;
+    let mut comma = "";
+    for severity in [Severity::Error, Severity::Warning, Severity::Info] {
+        let count = count(all, severity);
+        if count != 0 {
+            let plural = if count == 1 || severity == Severity::Info { "" } else { "s" };
+            write!(out, "{comma} {count} {}{plural}", severity.name())?;
+            comma = ",";
+        }
+    }
+    writeln!(out, "  (epollshim explain ID tells what to do)")?;
+    for finding in all.iter().take(TOLD) {
+        write!(out, "  {:<8} {:<13}", finding.severity.name(), finding.id.name())?;
+        if finding.count > 1 {
+            write!(out, " {} times", Grouped(finding.count))?;
+        }
+        if let Some(epfd) = finding.epfd {
+            write!(out, "  epfd {epfd}")?;
+        }
+        if let Some(fd) = finding.fd {
+            write!(out, "  fd {fd}")?;
+        }
+        if let Some(site) = facts.map.site(finding.site as usize) {
+            write!(out, "  at {site}")?;
+        }
+        writeln!(out)?;
+        let mut wrapped = Wrapped { out, column: 0, is_apart: false };
+        write!(wrapped, "{}", Message(finding))?;
+        if let Some(site) = facts.map.site(finding.other as usize) {
+            write!(wrapped, " (the other place: {site})")?;
+        }
+        writeln!(out)?;
+    }
+    if all.len() > TOLD {
+        writeln!(out, "  and {} more (EPOLLSHIM_REPORT_FORMAT=json lists all)", all.len() - TOLD)?;
+    }
+    if dropped != 0 {
+        writeln!(out, "  {} more found no place in the table of findings", Grouped(dropped))?;
+    }
+    writeln!(out)
+}
+
+/// Text of words, indented, in lines of 80 columns.
+struct Wrapped<'a, W: Write> {
+    out: &'a mut W,
+    column: usize,
+    /// A space stands before what comes next.
+    is_apart: bool,
+}
+
+const INDENT: usize = 11;
+
+impl<W: Write> Write for Wrapped<'_, W> {
+    /// A piece without a space at its end may go on in the next piece: the line breaks before pieces and words that do not fit.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let length = rest.bytes().position(|byte| byte == b' ').unwrap_or(rest.len());
+            let (word, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+            if self.column == 0 || self.column + 1 + word.len() > 80 {
+                write!(self.out, "{}{:INDENT$}", if self.column == 0 { "" } else { "\n" }, "")?;
+                self.column = INDENT;
+                self.is_apart = false;
+            }
+            if self.is_apart {
+                self.out.write_str(" ")?;
+                self.column += 1;
+            }
+            self.out.write_str(word)?;
+            self.column += word.len();
+            self.is_apart = after.starts_with(' ');
+            rest = after.strip_prefix(' ').unwrap_or(after);
+        }
+        Ok(())
+    }
 }
 
 /// Limits, faults and the log, where there are any.

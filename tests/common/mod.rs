@@ -78,7 +78,7 @@ pub fn c_program(name: &str) -> PathBuf {
 
 pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
     let source = root().join("c-tests").join(format!("{name}.c"));
-    let binary = scratch("cc").join(name);
+    let binary = scratch("cc").join(Path::new(name).file_name().expect("a name"));
     let output = Command::new("cc")
         .args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"])
         .arg(root().join("include"))

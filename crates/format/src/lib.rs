@@ -10,6 +10,7 @@ pub mod call;
 pub mod errno;
 pub mod events;
 pub mod faults;
+pub mod findings;
 pub mod function;
 pub mod histogram;
 pub mod kernel_memory;

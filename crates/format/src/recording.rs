@@ -108,6 +108,8 @@ pub mod kind {
     /// Text: the objects that were mapped, one line each: start (hexadecimal), end, build id (hexadecimal, or -), path. The
     /// last such segment is the newest.
     pub const MODULES: u64 = 5;
+    /// What was found wrong ([`super::findings`], [`super::finding`]).
+    pub const FINDINGS: u64 = 8;
 }
 
 /// Places in the totals.
@@ -206,6 +208,36 @@ pub mod instance {
     pub const WAITS: usize = 56;
     /// Entries of a segment.
     pub const ENTRIES: usize = 512;
+}
+
+/// The table of findings: a page, and behind it the entries, in no order.
+pub mod findings {
+    /// Findings that found no place.
+    pub const DROPPED: usize = 0;
+    /// Where the entries begin.
+    pub const FIRST: usize = super::PAGE;
+    /// A power of two.
+    pub const ENTRIES: usize = 512;
+    pub const SIZE: usize = FIRST + ENTRIES * super::finding::SIZE;
+}
+
+/// Places in an entry of the table of findings.
+pub mod finding {
+    pub const SIZE: usize = 128;
+    /// What tells it from the others; 0: not in use.
+    pub const KEY: usize = 0;
+    /// [`crate::findings::Id`] in the lowest byte, above it the variant; written last: 0: it is being filled in.
+    pub const WHAT: usize = 8;
+    /// [`crate::findings::Severity`].
+    pub const SEVERITY: usize = 16;
+    pub const COUNT: usize = 24;
+    /// epfd and one in the lower 32 bits, fd and one above; 0: none.
+    pub const DESCRIPTORS: usize = 32;
+    pub const SITE: usize = 40;
+    pub const OTHER: usize = 48;
+    /// Four words.
+    pub const DETAIL: usize = 56;
+    pub const FIRST: usize = 88;
 }
 
 /// Places in an entry of the table of interests; the table's entry 0 is unused.

@@ -1,0 +1,14 @@
+// epoll_create(2) promised two watches; three are added. With -DMENDED: epoll_create1, which promises nothing.
+#include "finding.h"
+
+int main(void)
+{
+#ifdef MENDED
+    int epfd = epoll_create1(EPOLL_CLOEXEC);
+#else
+    int epfd = epoll_create(2); /* HERE */
+#endif
+    for (int i = 0; i < 3; i++)
+        add(epfd, eventfd(0, EFD_CLOEXEC), EPOLLIN);
+    return found(epfd, -1);
+}

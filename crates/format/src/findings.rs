@@ -1,0 +1,156 @@
+//! What is wrong with how a program uses descriptors: the defects, by name, and how each is told in one sentence.
+//!
+//! The shim notes them (src/findings), the recording keeps them ([`crate::recording::finding`]), and both exit report and command tell
+//! them in the words of this file. What each means and how it is mended stands in `docs/findings/`, which
+//! `epollshim explain` shows.
+
+mod message;
+
+pub use message::Message;
+
+/// Defines the defects: the number that a recording has for each never changes.
+macro_rules! ids {
+    ($($(#[$doc:meta])* $id:ident = $number:literal $name:literal;)*) => {
+        /// A kind of defect.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub enum Id {
+            $($(#[$doc])* $id = $number,)*
+        }
+
+        impl Id {
+            pub const ALL: &[Id] = &[$(Id::$id),*];
+
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Id::$id => $name,)*
+                }
+            }
+
+            #[must_use]
+            pub const fn from_number(number: u8) -> Option<Id> {
+                match number {
+                    $($number => Some(Id::$id),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+ids! {
+    /// An instance alive at the end, or instances whose number only grows.
+    Leak = 1 "leak";
+    /// An interest whose descriptor was closed while something else keeps its description alive.
+    Ghost = 2 "ghost";
+    /// A ghost's number belongs to another file by now.
+    StaleData = 3 "stale-data";
+    /// The same events again and again, with nothing done about them.
+    Spin = 4 "spin";
+    /// Waits that do not block and return nothing, for a long time.
+    PollLoop = 5 "poll-loop";
+    /// `maxevents` keeps being filled.
+    FullBatch = 6 "full-batch";
+    /// Several threads or processes wake for one event.
+    Herd = 7 "herd";
+    /// An instance without close-on-exec that reached another program, or could have.
+    NoCloexec = 8 "no-cloexec";
+    /// An instance used on both sides of a fork.
+    ForkShared = 9 "fork-shared";
+    /// An instance, or what it watches, was closed while another thread waits.
+    CloseInWait = 10 "close-in-wait";
+    /// `epoll_ctl` failed as no correct program makes it fail.
+    CtlError = 11 "ctl-error";
+    /// A call with -1 for a descriptor, after an error that nobody looked at.
+    IgnoredError = 12 "ignored-error";
+    /// More watches than `epoll_create(size)` promised, or a size that is not positive.
+    SizeLie = 13 "size-lie";
+    /// The work between two waits takes long.
+    LateLoop = 14 "late-loop";
+    /// Close to a limit of the system's or the user's.
+    NearLimit = 15 "near-limit";
+    /// Descriptors of one site only grow in number (census).
+    FdLeak = 16 "fd-leak";
+    /// A number was closed that was closed before (census).
+    DoubleClose = 17 "double-close";
+    /// A descriptor reached another program by accident (census).
+    FdInherited = 18 "fd-inherited";
+}
+
+impl Id {
+    #[must_use]
+    pub fn named(name: &str) -> Option<Id> {
+        Id::ALL.iter().copied().find(|id| id.name() == name)
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Severity {
+    /// Worth knowing; correct programs do it too.
+    Info = 1,
+    /// Costs something, or becomes an error in other circumstances.
+    Warning = 2,
+    /// Wrong in every circumstance.
+    Error = 3,
+}
+
+impl Severity {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+
+    #[must_use]
+    pub const fn from_number(number: u64) -> Option<Severity> {
+        match number {
+            1 => Some(Severity::Info),
+            2 => Some(Severity::Warning),
+            3 => Some(Severity::Error),
+            _ => None,
+        }
+    }
+}
+
+/// What was found: all that has the same id, variant, site and other site.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Finding {
+    pub id: Id,
+    pub severity: Severity,
+    /// Tells apart what one id covers (`ctl-error`: the errno); 0 where it covers one thing.
+    pub variant: u8,
+    /// How often it was met.
+    pub count: u64,
+    /// The epoll descriptor, and the descriptor watched by it, when it was met last; None: of none.
+    pub epfd: Option<i32>,
+    pub fd: Option<i32>,
+    /// The return address of the call to mend; 0: not known.
+    pub site: u64,
+    /// A second place, which the id's page names (`ghost`: where the interest was added); 0: none.
+    pub other: u64,
+    /// Numbers that the message tells; what they are is the id's own affair.
+    pub detail: [u64; 4],
+    /// CLOCK_MONOTONIC when it was met first, nanoseconds; 0: it is judged at the end, not met.
+    pub first: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Id;
+
+    #[test]
+    fn every_defect_has_a_name_and_a_number_of_its_own() {
+        for id in Id::ALL {
+            assert_eq!(Id::named(id.name()), Some(*id));
+            assert_eq!(Id::from_number(*id as u8), Some(*id));
+        }
+        assert_eq!(Id::named("leek"), None);
+        assert_eq!(Id::from_number(0), None);
+    }
+}

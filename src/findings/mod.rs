@@ -1,0 +1,237 @@
+//! What is wrong with how the program uses descriptors.
+//!
+//! A detector stands where its facts pass by: [`note`] is for what happens (a call fails, a descriptor is closed),
+//! [`judge`](judge::judge) for what only the sums at the end tell. Both write into one table, which lies in the recording where there is one,
+//! and which every report tells. Names, severities and sentences are in `epollshim_format::findings`.
+//!
+//! Hooks call `note`, from any state and from signal handlers; it costs some ten nanoseconds, so it has no place on the way of a call
+//! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
+
+pub mod errors;
+mod judge;
+
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use epollshim_format::findings::{Finding, Id, Severity};
+use epollshim_format::recording::{finding, findings, kind};
+
+use crate::{clock, process, record, sys};
+
+pub use judge::judge;
+
+/// What a detector has met.
+#[derive(Clone, Copy)]
+pub struct Note {
+    pub id: Id,
+    pub severity: Severity,
+    /// Tells apart what one id covers.
+    pub variant: u8,
+    /// -1: none.
+    pub epfd: i32,
+    pub fd: i32,
+    /// The return address of the call to mend; 0: not known.
+    pub site: usize,
+    /// A second place that belongs to it; 0: none.
+    pub other: usize,
+    pub detail: [u64; 4],
+}
+
+impl Note {
+    /// One with no descriptor, site or numbers.
+    pub const fn of(id: Id, severity: Severity) -> Note {
+        Note { id, severity, variant: 0, epfd: -1, fd: -1, site: 0, other: 0, detail: [0; 4] }
+    }
+
+    #[inline(always)]
+    fn descriptors(&self) -> u64 {
+        u64::from((self.epfd as u32).wrapping_add(1)) | u64::from((self.fd as u32).wrapping_add(1)) << 32
+    }
+
+    #[inline(always)]
+    fn what(&self) -> u64 {
+        self.id as u64 | u64::from(self.variant) << 8
+    }
+
+    /// What tells it from others: never 0.
+    #[inline(always)]
+    fn key(&self) -> u64 {
+        // An address has 48 bits, and of these two places the lowest tell most.
+        let places = (self.site as u64 ^ (self.other as u64).rotate_left(24)).rotate_left(16);
+        (places ^ self.what()).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+    }
+}
+
+/// Something was met once more. Of what was met before only the count and the descriptors are renewed.
+///
+/// Inlined as far as what was met before and found at once, so that no `Note` is built for it.
+#[inline(always)]
+pub fn note(note: &Note) {
+    if let Some(table) = table() {
+        let key = note.key();
+        let entry = table.entry((key >> 32) as usize);
+        if entry.word(finding::KEY).load(Ordering::Relaxed) == key {
+            entry.word(finding::DESCRIPTORS).store(note.descriptors(), Ordering::Relaxed);
+            entry.word(finding::COUNT).fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+    }
+    note_slowly(note);
+}
+
+#[cold]
+#[inline(never)]
+fn note_slowly(note: &Note) {
+    let Some(entry) = entry(note) else { return };
+    entry.word(finding::DESCRIPTORS).store(note.descriptors(), Ordering::Relaxed);
+    entry.word(finding::COUNT).fetch_add(1, Ordering::Relaxed);
+    // The clock costs more than all the rest: it is read once.
+    let first = entry.word(finding::FIRST);
+    if first.load(Ordering::Relaxed) == 0 {
+        first.store(clock::monotonic(), Ordering::Relaxed);
+    }
+}
+
+/// Something is so as a report is made: replaces what an earlier report found.
+pub fn put(note: &Note, count: u64) {
+    let Some(entry) = entry(note) else { return };
+    entry.tell(note);
+    entry.word(finding::COUNT).store(count, Ordering::Relaxed);
+}
+
+/// All that was found in this process, in no order.
+pub fn all() -> impl Iterator<Item = Finding> {
+    let table = table();
+    (0..findings::ENTRIES).filter_map(move |index| table.map(|table| table.entry(index))?.read())
+}
+
+/// How many found no place.
+pub fn dropped() -> u64 {
+    table().map_or(0, |table| table.dropped().load(Ordering::Relaxed))
+}
+
+/// All counts begin anew.
+pub fn restart() {
+    if let Some(table) = table() {
+        (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
+    }
+}
+
+// ---- the table ----
+
+#[derive(Clone, Copy)]
+struct Table(*mut u8);
+
+/// This process's table, if there is one.
+#[inline(always)]
+fn table() -> Option<Table> {
+    // Acquire: it was mapped before it was stored.
+    let start = process::findings()?.load(Ordering::Acquire);
+    (!start.is_null()).then_some(Table(start))
+}
+
+/// Makes it: in the recording, or in memory that a fork wipes.
+#[cold]
+fn make(place: &AtomicPtr<u8>) -> Option<Table> {
+    let recorded = process::recording()
+        .filter(|state| record::is_wanted() && state.is_on())
+        .and_then(|state| state.segment(kind::FINDINGS, findings::SIZE, 0, None, |_| ()));
+    let start = match recorded {
+        Some(start) => start,
+        None => sys::map(findings::SIZE).ok()?,
+    };
+    // Of two threads the first wins; the other's memory, met once in a process's life, stays unused.
+    match place.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Acquire) {
+        Ok(_) => Some(Table(start)),
+        Err(there) => Some(Table(there)),
+    }
+}
+
+impl Table {
+    #[inline(always)]
+    fn entry(self, index: usize) -> Entry {
+        Entry(self.0.wrapping_add(findings::FIRST + index % findings::ENTRIES * finding::SIZE))
+    }
+
+    fn dropped(self) -> &'static AtomicU64 {
+        // SAFETY: a word of the table's first page, which is mapped for good.
+        unsafe { &*self.0.wrapping_add(findings::DROPPED).cast::<AtomicU64>() }
+    }
+}
+
+/// The entry of a note, made if there is none.
+fn entry(note: &Note) -> Option<Entry> {
+    let table = match table() {
+        Some(table) => table,
+        None => make(process::findings()?)?,
+    };
+    let key = note.key();
+    for step in 0..findings::ENTRIES {
+        let entry = table.entry((key >> 32) as usize + step);
+        let place = entry.word(finding::KEY);
+        if place.load(Ordering::Relaxed) == key {
+            return Some(entry);
+        }
+        match place.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => {
+                entry.word(finding::SITE).store(note.site as u64, Ordering::Relaxed);
+                entry.word(finding::OTHER).store(note.other as u64, Ordering::Relaxed);
+                entry.tell(note);
+                // Release: who reads what it is reads where it is.
+                entry.word(finding::WHAT).store(note.what(), Ordering::Release);
+                return Some(entry);
+            }
+            Err(there) if there == key => return Some(entry),
+            Err(_) => {}
+        }
+    }
+    table.dropped().fetch_add(1, Ordering::Relaxed);
+    None
+}
+
+/// An entry of the table. Its words change each by itself: a report may find the count of one moment beside the numbers of the
+/// next.
+#[derive(Clone, Copy)]
+struct Entry(*mut u8);
+
+impl Entry {
+    fn word(self, place: usize) -> &'static AtomicU64 {
+        // SAFETY: an aligned word of an entry of the table, which is mapped for good.
+        unsafe { &*self.0.wrapping_add(place).cast::<AtomicU64>() }
+    }
+
+    /// What is newest of it; its severity only rises.
+    fn tell(self, note: &Note) {
+        self.word(finding::DESCRIPTORS).store(note.descriptors(), Ordering::Relaxed);
+        for (index, detail) in note.detail.iter().enumerate() {
+            self.word(finding::DETAIL + index * 8).store(*detail, Ordering::Relaxed);
+        }
+        if self.word(finding::SEVERITY).load(Ordering::Relaxed) < note.severity as u64 {
+            self.word(finding::SEVERITY).fetch_max(note.severity as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// None: not in use, or not met since `restart`.
+    fn read(self) -> Option<Finding> {
+        let what = self.word(finding::WHAT).load(Ordering::Acquire);
+        let get = |place| self.word(place).load(Ordering::Relaxed);
+        let descriptors = get(finding::DESCRIPTORS);
+        let descriptor = |word: u32| word.checked_sub(1).map(|fd| fd as i32);
+        let mut detail = [0; 4];
+        for (index, word) in detail.iter_mut().enumerate() {
+            *word = get(finding::DETAIL + index * 8);
+        }
+        let found = Finding {
+            id: Id::from_number(what as u8)?,
+            severity: Severity::from_number(get(finding::SEVERITY))?,
+            variant: (what >> 8) as u8,
+            count: get(finding::COUNT),
+            epfd: descriptor(descriptors as u32),
+            fd: descriptor((descriptors >> 32) as u32),
+            site: get(finding::SITE),
+            other: get(finding::OTHER),
+            detail,
+            first: get(finding::FIRST),
+        };
+        (found.count != 0).then_some(found)
+    }
+}
