@@ -171,20 +171,22 @@ fn completion(shell: Shell, command: &Command) -> String {
     String::from_utf8(text).expect("a script in UTF-8")
 }
 
-/// clap_complete's script does not know that a command with arguments of its own stands behind `epollshim run FLAGS`.
-fn bash(command: &Command) -> String {
+/// The flags of `epollshim run` whose value is the next word.
+fn run_flags(command: &Command) -> Vec<String> {
     let run = command.find_subcommand("run").expect("epollshim run");
     let flags = run.get_arguments().filter(|flag| flag.get_action().takes_values() && !flag.is_require_equals_set());
-    let flags: Vec<String> = flags.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect();
+    flags.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect()
+}
+
+// The scripts of clap_complete for bash and fish do not know that a command with arguments of its own stands behind
+// `epollshim run FLAGS`.
+
+fn bash(command: &Command) -> String {
     let script = completion(Shell::Bash, command).replace("-F _epollshim ", "-F _epollshim_or_command ");
-    format!("{}{script}", include_str!("run.bash").replace("@FLAGS@", &flags.join(" | ")))
+    format!("{}{script}", include_str!("run.bash").replace("@FLAGS@", &run_flags(command).join(" | ")))
 }
 
 fn fish(command: &Command) -> String {
     let script = completion(Shell::Fish, command);
-    format!(
-        "{script}# Behind `epollshim run FLAGS` stands a command with arguments of its own.\n\
-         complete -c epollshim -n \"__fish_epollshim_using_subcommand run\" -x -a \
-         \"(__fish_complete_subcommand --fcs-skip=2)\"\n"
-    )
+    format!("{script}{}", include_str!("run.fish").replace("@FLAGS@", &run_flags(command).join(" ")))
 }
