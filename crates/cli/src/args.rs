@@ -27,8 +27,8 @@ Examples:
   epollshim report rec                      tells what was recorded
   epollshim check ./app                     what would the shim see of it?
 
-Exit status: that of the command; 2 for an error of use, which is told in one
-line on stderr.
+Exit status: 2 for an error of use, which is told in one line on stderr; else
+that of the command.
 
 `epollshim COMMAND --help` says more.";
 
@@ -50,8 +50,9 @@ Each flag but --shim and --quiet sets the variable of the same name in CMD's
 environment (--report-format: EPOLLSHIM_REPORT_FORMAT), over one that is set.";
 
 const RUN_EXAMPLES: &str = "\
-Exit status: that of CMD; a shell shows 128+N where signal N ended it. 2: an
-error of use, 126: CMD cannot be executed, 127: there is no such CMD.
+Exit status: 2 for an error of use, 126 where CMD cannot be executed, 127 where
+there is no such CMD; else that of CMD. A shell shows 128+N where signal N ended
+it.
 
 Library: libepollshim.so is looked for beside this command, in ../lib, in
 ../lib64, in ../lib/x86_64-linux-gnu, and in ../release (a build tree).

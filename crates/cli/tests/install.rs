@@ -21,11 +21,11 @@ fn assets() -> PathBuf {
     let assets = library().with_file_name("assets");
     let made = fs::metadata(assets.join("man/epollshim.1")).and_then(|data| data.modified());
     let made = made.unwrap_or_else(|error| panic!("{}: {error}: run make first", assets.display()));
-    let makers = ["assets.rs", "run.bash", "run.fish"].map(|name| format!("crates/cli/examples/{name}"));
-    let sources = ["crates/cli/src/args.rs", "docs/libepollshim.7", "Cargo.toml"].map(str::to_string);
-    for source in makers.iter().chain(&sources) {
-        let changed = fs::metadata(root().join(source)).unwrap().modified().unwrap();
-        assert!(changed <= made, "{source} is newer than {}: run make first", assets.display());
+    let makers = fs::read_dir(root().join("crates/cli/examples/assets")).unwrap().map(|entry| entry.unwrap().path());
+    let others = ["crates/cli/src/args.rs", "docs/libepollshim.7", "Cargo.toml"].map(|name| root().join(name));
+    for source in makers.chain(others) {
+        let changed = fs::metadata(&source).unwrap().modified().unwrap();
+        assert!(changed <= made, "{} is newer than {}: run make first", source.display(), assets.display());
     }
     assets
 }
@@ -34,7 +34,8 @@ fn assets() -> PathBuf {
 fn make<S: AsRef<OsStr>>(words: &[S]) -> Output {
     let target = binary().ancestors().nth(2).unwrap().to_path_buf();
     let mut command = Command::new("make");
-    for name in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PREFIX", "DESTDIR", "BINDIR", "LIBDIR", "DATADIR", "MANDIR"] {
+    let given = ["PREFIX", "DESTDIR", "BINDIR", "LIBDIR", "INCLUDEDIR", "DATADIR", "MANDIR"];
+    for name in given.iter().chain(&["MAKEFLAGS", "MAKELEVEL", "MFLAGS"]) {
         command.env_remove(name);
     }
     output(command.arg("-C").arg(root()).env("CARGO_TARGET_DIR", target).args(words))
@@ -298,6 +299,8 @@ fn the_manual_pages_fit_80_columns_and_have_what_a_page_has() {
         assert!(text.contains(&format!("epollshim {}", env!("CARGO_PKG_VERSION"))), "{name}: its version");
         let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
         assert!(wide.is_empty(), "{name}: {wide:#?}");
+        let cut: Vec<&str> = text.lines().filter(|line| line.ends_with('\u{2010}')).collect();
+        assert!(cut.is_empty(), "{name}: a word that cannot be searched for: {cut:#?}");
         for heading in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"] {
             assert!(text.lines().any(|line| line == heading), "{name}: no {heading}");
         }
