@@ -194,6 +194,7 @@ fn the_installed_library_reports_what_a_program_did() {
     let text = stderr(&ran);
     assert!(ran.status.success() && text.contains("Instances: 1 created"), "{text}");
     assert!(text.lines().any(|line| line.split_whitespace().take(2).eq(["epoll_wait", "1"])), "{text}");
+    fs::remove_dir_all(prefix).unwrap();
 }
 
 #[test]
@@ -226,6 +227,7 @@ fn pkg_config_says_where_library_and_header_are() {
         let line = format!("cc -Wall -Wextra -Werror -fsyntax-only {flags} '{}'", source.display());
         let compiled = output(Command::new("sh").args(["-c", &line]));
         assert!(compiled.status.success(), "{line}: {}", stderr(&compiled));
+        fs::remove_dir_all(stage).unwrap();
     }
 }
 
@@ -253,6 +255,7 @@ fn without_a_build_it_says_what_is_missing_and_installs_nothing() {
     let output = make(&["install", &destdir, "PREFIX=usr"]);
     assert_eq!(stderr(&output).lines().next(), Some("make install: 'usr' is not an absolute path"));
     assert_eq!(leaves(&stage), [""; 0]);
+    fs::remove_dir_all(release).unwrap();
 }
 
 fn pages() -> Vec<PathBuf> {
