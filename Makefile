@@ -5,31 +5,42 @@ CC ?= cc
 PREFIX ?= /usr/local
 DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
+# The command finds the library beside itself, in ../lib, in ../lib64 or in ../lib/x86_64-linux-gnu.
 LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 LIBRARY := $(TARGET)/release/libepollshim.so
 COMMAND := $(TARGET)/release/epollshim
-# The command finds the library beside itself, in ../lib or in ../lib/x86_64-linux-gnu.
-INSTALLED := $(DESTDIR)$(LIBDIR)/libepollshim.so $(DESTDIR)$(BINDIR)/epollshim
+# Manual pages and completions, made from the command line of the command.
+ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: help build test demo bench soak fuzz header install uninstall toolchain programs
+.PHONY: help build release assets test demo bench soak fuzz header install uninstall toolchain programs
 
 help:
-	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND)'
+	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
+	@echo '                manual pages and completions: $(ASSETS)'
 	@echo 'make demo       build it, and show it on a real server and on a small program'
 	@echo 'make test       everything: format, lints, tests on C programs, real servers and Python'
 	@echo 'make bench      what a call costs under the shim, beside a plain forwarder'
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
 	@echo 'make fuzz       arbitrary bytes for each grammar of the options and for recordings, for FUZZ_SECONDS each (60)'
 	@echo 'make header     write include/epollshim.h anew from src/capi.rs'
-	@echo 'make install    copy them to $(INSTALLED)'
-	@echo '                (PREFIX=, DESTDIR=, LIBDIR=, BINDIR=)'
-	@echo 'make uninstall  remove them from there'
+	@echo 'make install    copy all of it, the header and a pkg-config file below $(DESTDIR)$(PREFIX)'
+	@echo '                (PREFIX=, DESTDIR=, BINDIR=, LIBDIR=, INCLUDEDIR=, DATADIR=, MANDIR=)'
+	@echo 'make uninstall  remove what was installed with the same PREFIX=, DESTDIR=...'
 
-build: toolchain
+build: release assets
+
+release: toolchain
 	$(CARGO) build --release
+
+# With the tests' profile: link-time optimisation takes longer than all that it does.
+assets: toolchain
+	$(CARGO) run --quiet --profile checks --package epollshim-cli --example assets -- '$(ASSETS)'
 
 # What a test needs and the machine lacks is installed when this runs as root, else named in one line.
 # NO_SKIP=1: a test that would skip for want of a program fails instead.
@@ -37,18 +48,19 @@ test: toolchain programs
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --profile checks --workspace --all-targets -- -D warnings
 	$(CARGO) build --release
+	$(MAKE) --no-print-directory assets
 	sh scripts/check-header include/epollshim.h
 	$(CARGO) test --profile checks --workspace
 
-demo: build
+demo: release
 	bash scripts/demo $(LIBRARY)
 
-bench: build
+bench: release
 	benches/run
 
 # Ten rounds each of what `make test` runs once: a crowd; and dups at the very moment of another thread's first ADD of
 # their source.
-soak: build
+soak: release
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	for program in crowd dup_while_adding; do \
 	    $(CC) -std=gnu11 -O1 -g -pthread -Iinclude -o "$$scratch/$$program" c-tests/$$program.c -ldl -rdynamic || exit; \
@@ -67,18 +79,19 @@ header: toolchain
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test header
 
 # Neither builds: root need not have a Rust toolchain.
-install:
-	@for file in $(LIBRARY) $(COMMAND); do \
-	    test -f "$$file" || { echo "make install: $$file is not built; run make first" >&2; exit 1; }; \
-	done
-	install -D -m 755 $(LIBRARY) $(DESTDIR)$(LIBDIR)/libepollshim.so
-	install -D -m 755 $(COMMAND) $(DESTDIR)$(BINDIR)/epollshim
-
-uninstall:
-	rm -f $(INSTALLED)
+install uninstall: export DESTDIR := $(DESTDIR)
+install uninstall: export PREFIX := $(PREFIX)
+install uninstall: export BINDIR := $(BINDIR)
+install uninstall: export LIBDIR := $(LIBDIR)
+install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
+install uninstall: export DATADIR := $(DATADIR)
+install uninstall: export MANDIR := $(MANDIR)
+install uninstall: export RELEASE := $(TARGET)/release
+install uninstall:
+	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached wrk strace valgrind jq g++ python-tests
+	bash scripts/need redis-server redis-benchmark nginx memcached wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::Failure;
 use crate::text::printable;
@@ -27,8 +27,10 @@ Examples:
   epollshim report rec                      tells what was recorded
   epollshim check ./app                     what would the shim see of it?
 
-`epollshim COMMAND --help` says more. Exit status: that of the command; 2 for
-an error of use, which is told in one line on stderr.";
+Exit status: 2 for an error of use, which is told in one line on stderr; else
+that of the command.
+
+`epollshim COMMAND --help` says more.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -40,18 +42,20 @@ enum Command {
 const ABOUT_RUN: &str = "\
 Start a program under the shim.
 
-CMD takes the place of epollshim (exec): it has its process id, gets its
-signals, and its exit status is the exit status; a shell shows 128+N where
-signal N ended it. Every option is read before CMD starts: a bad one is told in
-one line, and the exit status is 2. 126: CMD cannot be executed, 127: there is
-no such CMD.
+CMD takes the place of epollshim (exec): it has its process id and gets its
+signals. Every option is read before CMD starts: a bad one is told in one line,
+and nothing is started.
 
 Each flag but --shim and --quiet sets the variable of the same name in CMD's
 environment (--report-format: EPOLLSHIM_REPORT_FORMAT), over one that is set.";
 
 const RUN_EXAMPLES: &str = "\
-The library libepollshim.so is looked for beside this command, in ../lib, in
-../lib/x86_64-linux-gnu, and in ../release (a build tree).
+Exit status: 2 for an error of use, 126 where CMD cannot be executed, 127 where
+there is no such CMD; else that of CMD. A shell shows 128+N where signal N ended
+it.
+
+Library: libepollshim.so is looked for beside this command, in ../lib, in
+../lib64, in ../lib/x86_64-linux-gnu, and in ../release (a build tree).
 
 Examples:
   epollshim run -- redis-server --port 7000
@@ -224,6 +228,12 @@ pub enum Asked {
     Help(String),
 }
 
+/// The command line as clap has it, for the manual pages and the completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     match Cli::try_parse_from(words) {
         Ok(Cli { command: Command::Run(asked) }) => Ok(Asked::Run(asked)),
@@ -265,18 +275,17 @@ fn told(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
-    use clap::CommandFactory;
+    use super::command;
     use epollshim_format::options::{NAMES, PREFIX};
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn every_option_of_the_shim_has_a_flag_of_its_name() {
-        let cli = Cli::command();
+        let cli = command();
         let run =
             cli.find_subcommand("run").map(|run| run.get_arguments().filter_map(|flag| flag.get_long()).collect());
         let flags: Vec<&str> = run.unwrap_or_default();

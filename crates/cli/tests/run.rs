@@ -226,6 +226,7 @@ fn the_library_is_found_beside_the_command_or_in_lib() {
     for (place, is_found) in [
         ("bin/libepollshim.so", true),
         ("lib/libepollshim.so", true),
+        ("lib64/libepollshim.so", true),
         ("lib/x86_64-linux-gnu/libepollshim.so", true),
         ("release/libepollshim.so", true),
         ("share/libepollshim.so", false),

@@ -1,0 +1,24 @@
+
+# Behind `epollshim run FLAGS` stands a command with arguments of its own.
+function __fish_epollshim_run_command
+    set -l words (commandline -opc) (commandline -ct)
+    set -e words[1..2]
+    while set -q words[1]
+        switch $words[1]
+            case --
+                set -e words[1]
+                break
+            case @FLAGS@
+                set -e words[1]
+                set -e words[1]
+            case '-*'
+                set -e words[1]
+            case '*'
+                break
+        end
+    end
+    set -q words[1]
+    and complete -C "$words"
+end
+
+complete -c epollshim -n "__fish_epollshim_using_subcommand run" -x -a "(__fish_epollshim_run_command)"
