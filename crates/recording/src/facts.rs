@@ -7,6 +7,7 @@ use epollshim_format::call::Call;
 use epollshim_format::kernel_memory;
 
 use crate::Set;
+use crate::findings::{self, Found};
 use crate::model::{Counters, Instance, Process, Totals};
 use crate::sites::Site;
 
@@ -21,6 +22,9 @@ pub struct Facts {
     pub calls_dropped: u64,
     pub threads_dropped: u64,
     pub entries_dropped: u64,
+    /// The worst first.
+    pub findings: Vec<Found>,
+    pub findings_dropped: u64,
     /// The busiest first, at most [`SITES`].
     pub sites: Vec<SiteFacts>,
     /// Sites beyond these.
@@ -64,17 +68,18 @@ impl SiteFacts {
 
 impl Facts {
     pub fn of(process: &Process) -> Facts {
-        Facts::sum([process])
+        Facts::sum(std::slice::from_ref(process))
     }
 
     pub fn merged(set: &Set) -> Facts {
         Facts::sum(&set.processes)
     }
 
-    fn sum<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Facts {
-        let mut facts = Facts::default();
+    fn sum(processes: &[Process]) -> Facts {
+        let mut facts = Facts { findings: findings::of(processes), ..Facts::default() };
         let mut sites: HashMap<String, SiteFacts> = HashMap::new();
         for process in processes {
+            facts.findings_dropped = facts.findings_dropped.saturating_add(process.findings_dropped);
             facts.totals.add(process.totals);
             let header = &process.header;
             facts.calls_dropped = facts.calls_dropped.saturating_add(header.calls_dropped);

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Set;
 use crate::facts::{self, Facts, SiteFacts, Watched};
+use crate::findings::Found;
 use crate::load::shown;
 use crate::model::{CallCounters, Histogram, Instance, Process, Thread};
 use crate::sites::Site;
@@ -134,7 +135,7 @@ fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
         ),
         ("limits", json!([])),
         ("faults", json!([])),
-        ("findings", json!([])),
+        ("findings", facts.findings.iter().map(of_finding).collect()),
         (
             "coverage",
             json!({
@@ -243,6 +244,26 @@ fn of_thread(thread: &Thread) -> Value {
             "overwritten": thread.overwritten,
             "unfinished": thread.unfinished,
         },
+    })
+}
+
+fn of_finding(found: &Found) -> Value {
+    let finding = &found.finding;
+    let place = |site: Option<&Site>| site.map(|site| site.text.clone());
+    json!({
+        "id": finding.id.name(),
+        "severity": finding.severity.name(),
+        "count": finding.count,
+        "epfd": finding.epfd,
+        "fd": finding.fd,
+        "site": place(found.site.as_deref()),
+        "function": found.site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
+        "location": found.site.as_deref().and_then(Site::location),
+        "other_site": place(found.other.as_deref()),
+        "other_location": found.other.as_deref().and_then(Site::location),
+        "stack": [],
+        "message": found.message(),
+        "processes": found.processes,
     })
 }
 

@@ -10,6 +10,7 @@
 
 mod bytes;
 mod facts;
+mod findings;
 mod html;
 mod json;
 mod load;

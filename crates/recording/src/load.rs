@@ -176,8 +176,9 @@ fn resolve(set: &mut Set, options: &Options) {
         let callers = process.threads.iter().flat_map(|thread| thread.records.iter().map(|record| record.caller));
         let created = process.instances.iter().map(|instance| instance.site);
         let added = process.interests.iter().map(|interest| interest.site);
+        let found = process.findings.iter().flat_map(|finding| [finding.site, finding.other]);
         let mut addresses = BTreeSet::new();
-        for address in created.chain(added).chain(callers).filter(|address| *address != 0) {
+        for address in found.chain(created).chain(added).chain(callers).filter(|address| *address != 0) {
             if addresses.len() == ADDRESSES {
                 break;
             }

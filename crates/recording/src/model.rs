@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use epollshim_format::call::Call;
+use epollshim_format::findings::Finding;
 use epollshim_format::function::Function;
 use epollshim_format::recording::{record, thread};
 use epollshim_format::{errno, histogram};
@@ -22,6 +23,9 @@ pub struct Process {
     /// The live ones, or those that were alive when it was killed.
     pub instances: Vec<Instance>,
     pub interests: Vec<Interest>,
+    pub findings: Vec<Finding>,
+    /// Findings that found no place in the table.
+    pub findings_dropped: u64,
     pub modules: Modules,
     pub notes: Notes,
     /// Whether it runs: it has the file mapped. Asked of /proc when the file was read.

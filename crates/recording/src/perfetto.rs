@@ -11,6 +11,7 @@ use epollshim_format::function::Function;
 use serde_json::{Value, json};
 
 use crate::Set;
+use crate::findings;
 use crate::json::error_name;
 use crate::model::{Process, Record};
 use crate::modules::plain;
@@ -75,6 +76,16 @@ impl Events<'_> {
                 event.insert("cname".into(), "terrible".into());
             }
             self.put(&event)?;
+        }
+        for found in findings::of(std::slice::from_ref(process)) {
+            if found.finding.first != 0 {
+                self.put(&json!({
+                    "ph": "i", "s": "p", "name": format!("{}: {}", found.finding.severity.name(), found.finding.id.name()),
+                    "cat": "finding", "ts": self.at(found.finding.first), "pid": pid, "tid": pid,
+                    "args": { "message": found.message(), "times": found.finding.count,
+                              "site": found.site.as_ref().map(|site| site.best()) },
+                }))?;
+            }
         }
         let series = Series::of(process);
         for (time, live) in &series.points {

@@ -44,6 +44,7 @@ struct Program {
     overwritten: u64,
     unfinished: u64,
     calls_dropped: u64,
+    findings: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Program {
@@ -56,6 +57,10 @@ impl Program {
         self.seen = self.seen.saturating_add(facts.records.seen);
         self.overwritten = self.overwritten.saturating_add(facts.records.overwritten);
         self.unfinished = self.unfinished.saturating_add(facts.records.unfinished);
+        for found in &facts.findings {
+            let place = self.findings.entry((found.finding.id.name(), found.finding.severity.name())).or_default();
+            *place = place.saturating_add(1);
+        }
         self.calls_dropped = self.calls_dropped.saturating_add(facts.calls_dropped);
     }
 }
@@ -205,6 +210,11 @@ impl Page {
         );
         self.histogram("epollshim_batch_events", "Events of a wait that returned any.", &BATCHES, 1.0, |program| {
             program.counters.batch.clone()
+        });
+        self.gauge("epollshim_findings", "Findings, a site each, by id and severity.", |program, sample| {
+            for ((id, severity), count) in &program.findings {
+                sample(&[("id", id), ("severity", severity)], *count);
+            }
         });
         self.gauge("epollshim_kernel_memory_bytes", "Kernel memory of epoll objects, estimated.", |program, sample| {
             sample(&[], kernel_memory::estimate(program.totals.instances, program.totals.watches));

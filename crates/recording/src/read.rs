@@ -12,6 +12,7 @@ use epollshim_format::recording::{
 use epollshim_format::{errno, histogram};
 
 use crate::bytes::Bytes;
+use crate::findings;
 use crate::model::{
     CallCounters, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record, Thread, Totals,
 };
@@ -160,6 +161,11 @@ impl Reader<'_> {
             }
             kind::INSTANCES => self.process.instances.extend(instances(segment, extra)),
             kind::INTERESTS => self.process.interests.extend(interests(segment, extra)),
+            kind::FINDINGS => {
+                let (found, dropped) = findings::read(segment);
+                self.process.findings.extend(found);
+                self.process.findings_dropped = self.process.findings_dropped.saturating_add(dropped);
+            }
             kind::MODULES => {
                 let unread = self.process.modules.add(segment.until_zero());
                 if unread > 0 {
@@ -192,6 +198,7 @@ fn name(kind: u64) -> &'static str {
         kind::INSTANCES => "instances",
         kind::INTERESTS => "watches",
         kind::MODULES => "modules",
+        kind::FINDINGS => "findings",
         _ => "of an unknown kind",
     }
 }

@@ -9,6 +9,7 @@ use epollshim_format::recording::thread::KIND_NAMES;
 
 use crate::Set;
 use crate::facts::{self, Facts, SiteFacts, Watched};
+use crate::findings;
 use crate::json::error_name;
 use crate::load::shown;
 use crate::model::{Counters, Histogram, Instance, Process};
@@ -19,6 +20,9 @@ const WIDTH: usize = 80;
 /// How many of a kind are listed one by one.
 const LISTED: usize = 20;
 const SITES: usize = 12;
+const FINDINGS: usize = 30;
+/// Where what belongs to a finding begins.
+const INDENT: &str = "           ";
 
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     for (index, process) in set.processes.iter().enumerate() {
@@ -52,6 +56,7 @@ fn of_process(process: &Process) -> String {
     }
     partial(process, &mut page);
     page.gap();
+    findings(&facts, &mut page);
     calls(&facts.counters, &mut page);
     page.gap();
     page.line(the_instances(&facts));
@@ -89,6 +94,7 @@ fn merged(set: &Set) -> String {
     }
     page.more(set.processes.len().saturating_sub(LISTED));
     page.gap();
+    findings(&facts, &mut page);
     calls(&facts.counters, &mut page);
     page.gap();
     page.line(the_instances(&facts));
@@ -98,6 +104,40 @@ fn merged(set: &Set) -> String {
     records(&facts, &mut page);
     coverage(&facts, &mut page);
     page.text
+}
+
+fn findings(facts: &Facts, page: &mut Page) {
+    if facts.findings.is_empty() && facts.findings_dropped == 0 {
+        return;
+    }
+    page.line(format!("Findings: {}  (epollshim explain ID tells what to do)", findings::summary(&facts.findings)));
+    for found in facts.findings.iter().take(FINDINGS) {
+        let finding = &found.finding;
+        let mut line = format!("  {:<8} {:<13}", finding.severity.name(), finding.id.name());
+        if finding.count > 1 {
+            let _ = write!(line, " {} times", grouped(finding.count));
+        }
+        if found.processes > 1 {
+            let _ = write!(line, " in {} processes", grouped(found.processes));
+        }
+        for (name, fd) in [("epfd", finding.epfd), ("fd", finding.fd)] {
+            if let Some(fd) = fd {
+                let _ = write!(line, "  {name} {fd}");
+            }
+        }
+        page.line(line);
+        for (what, site) in [("at", &found.site), ("and", &found.other)] {
+            if let Some(site) = site {
+                page.line(format!("{INDENT}{what} {}", site.best()));
+            }
+        }
+        page.hanging(INDENT, INDENT, &found.message(), 8);
+    }
+    page.more(facts.findings.len().saturating_sub(FINDINGS));
+    if facts.findings_dropped > 0 {
+        page.line(format!("  {} more found no place in the table of findings", grouped(facts.findings_dropped)));
+    }
+    page.gap();
 }
 
 /// Lines, none of them wider than the terminal.
@@ -122,8 +162,12 @@ impl Page {
         }
     }
 
-    /// Words, as many to a line as fit, at most so many lines.
+    /// Words, as many to a line as fit, at most so many lines; each line after the first is indented by two more.
     fn wrapped(&mut self, indent: &str, words: &str, lines: usize) {
+        self.hanging(indent, &format!("{indent}  "), words, lines);
+    }
+
+    fn hanging(&mut self, indent: &str, further: &str, words: &str, lines: usize) {
         let mut line = indent.to_owned();
         let mut left = lines;
         for word in words.split(' ').filter(|word| !word.is_empty()) {
@@ -133,7 +177,7 @@ impl Page {
                     break;
                 }
                 left -= 1;
-                self.line(std::mem::replace(&mut line, format!("{indent}  ")));
+                self.line(std::mem::replace(&mut line, further.to_owned()));
             }
             if line.trim() != "" {
                 line.push(' ');

@@ -36,7 +36,7 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     troubles(set, &mut page);
     plots(set, &facts, &mut page);
     out.write_all(page.as_bytes())?;
-    for table in [processes(set), calls(&facts), sites(&facts), instances(set), threads(set)] {
+    for table in [findings(&facts), processes(set), calls(&facts), sites(&facts), instances(set), threads(set)] {
         out.write_all(table.render().as_bytes())?;
     }
     out.write_all(coverage(&facts).as_bytes())?;
@@ -173,6 +173,34 @@ fn plots(set: &Set, facts: &Facts, page: &mut String) {
         page.push_str(&plot);
     }
     page.push_str("</div>\n");
+}
+
+fn findings(facts: &Facts) -> Table {
+    let mut table = Table::new(
+        "Findings",
+        &["severity", "finding", "times", "processes", "epfd", "fd", "site", "other site", "what"],
+        "<code>epollshim explain</code> tells what each means and how to mend it.",
+    );
+    let descriptor = |fd: Option<i32>| fd.map_or_else(Cell::none, |fd| Cell::bare(u64::try_from(fd).unwrap_or(0)));
+    let place = |site: &Option<std::sync::Arc<Site>>| {
+        site.as_ref().map_or_else(|| Cell::text(""), |site| Cell::code(&site.best()))
+    };
+    for found in facts.findings.iter().take(ROWS) {
+        let finding = &found.finding;
+        table.row(vec![
+            Cell::badge(finding.severity.name()),
+            Cell::text(finding.id.name()),
+            Cell::number(finding.count, grouped),
+            Cell::number(found.processes, grouped),
+            descriptor(finding.epfd),
+            descriptor(finding.fd),
+            place(&found.site),
+            place(&found.other),
+            Cell::text(&found.message()),
+        ]);
+    }
+    table.left_out(facts.findings.len().saturating_sub(ROWS));
+    table
 }
 
 fn processes(set: &Set) -> Table {

@@ -37,6 +37,11 @@ impl Cell {
         Cell::number(value, |value| value.to_string())
     }
 
+    /// A word of the page's own that has a colour (page.css).
+    pub fn badge(word: &'static str) -> Cell {
+        Cell { shown: format!("<span class=\"badge {word}\">{word}</span>"), number: None, code: false }
+    }
+
     /// Not known: the least.
     pub fn none() -> Cell {
         Cell { shown: String::new(), number: Some(0), code: false }
