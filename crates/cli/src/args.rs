@@ -26,6 +26,7 @@ Examples:
   epollshim run --record rec -- ./app       records it, whatever ends it
   epollshim report rec                      tells what was recorded
   epollshim check ./app                     what would the shim see of it?
+  epollshim explain ghost                   what does that finding mean?
 
 Exit status: 2 for an error of use, which is told in one line on stderr; else
 that of the command.
@@ -37,6 +38,7 @@ enum Command {
     Run(Box<Run>),
     Report(Report),
     Check(Check),
+    Explain(Explain),
 }
 
 const ABOUT_RUN: &str = "\
@@ -211,6 +213,27 @@ pub struct Check {
     pub subject: OsString,
 }
 
+const ABOUT_EXPLAIN: &str = "\
+Say what a finding of the report means, what it costs, and how to mend it.
+Without an ID: list all findings, a line each.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Exit status: 0, or 2 for a finding that there is none of.
+
+Examples:
+  epollshim explain
+  epollshim explain ghost | less";
+
+#[derive(Args, Debug)]
+#[command(about = "Say what a finding means, and how to mend it")]
+#[command(long_about = ABOUT_EXPLAIN, after_help = EXPLAIN_EXAMPLES)]
+#[command(next_line_help = true)]
+pub struct Explain {
+    /// Findings, as the report names them
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+}
+
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     Text,
@@ -222,6 +245,7 @@ pub enum Asked {
     Run(Box<Run>),
     Report(Report),
     Check(Check),
+    Explain(Explain),
     /// Help or the version, asked for.
     Text(String),
     /// Help, where nothing was asked for.
@@ -239,6 +263,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure
         Ok(Cli { command: Command::Run(asked) }) => Ok(Asked::Run(asked)),
         Ok(Cli { command: Command::Report(asked) }) => Ok(Asked::Report(asked)),
         Ok(Cli { command: Command::Check(asked) }) => Ok(Asked::Check(asked)),
+        Ok(Cli { command: Command::Explain(asked) }) => Ok(Asked::Explain(asked)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(help(&error))),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Asked::Help(help(&error))),

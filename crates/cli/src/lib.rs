@@ -5,6 +5,7 @@
 //! run         epollshim run: options to variables, the library into LD_PRELOAD, exec
 //! report      epollshim report: recordings, by crates/recording
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
+//! explain     epollshim explain: the pages of docs/findings
 //! program     which file a command is: PATH, scripts and their interpreters
 //! elf         what an ELF file says of itself
 //! privilege   setuid, setgid, file capabilities: whether the loader will ignore LD_PRELOAD
@@ -21,6 +22,7 @@ use std::io::Write;
 pub mod args;
 pub mod check;
 pub mod elf;
+pub mod explain;
 pub mod privilege;
 pub mod program;
 pub mod report;
@@ -54,6 +56,7 @@ pub fn main() -> i32 {
         args::Asked::Run(asked) => run::run(&asked),
         args::Asked::Report(asked) => report::report(&asked),
         args::Asked::Check(asked) => check::check(&asked),
+        args::Asked::Explain(asked) => explain::explain(&asked),
         args::Asked::Text(text) => print(&text).map(|()| 0),
         args::Asked::Help(text) => {
             let _ = std::io::stderr().write_all(text.as_bytes());

@@ -1,0 +1,92 @@
+//! `epollshim explain`: what a finding means, and how to mend it. The pages are those of docs/findings.
+
+use epollshim_format::findings::Id;
+use epollshim_format::suggest::nearest;
+
+use crate::args::Explain;
+use crate::text::printable;
+use crate::{Failure, print};
+
+macro_rules! pages {
+    ($($id:ident $name:literal;)*) => {
+        /// The page of a finding.
+        #[must_use]
+        pub const fn page(id: Id) -> &'static str {
+            match id {
+                $(Id::$id => include_str!(concat!("../../../docs/findings/", $name, ".md")),)*
+            }
+        }
+    };
+}
+
+pages! {
+    Leak "leak";
+    Ghost "ghost";
+    StaleData "stale-data";
+    Spin "spin";
+    PollLoop "poll-loop";
+    FullBatch "full-batch";
+    Herd "herd";
+    NoCloexec "no-cloexec";
+    ForkShared "fork-shared";
+    CloseInWait "close-in-wait";
+    CtlError "ctl-error";
+    IgnoredError "ignored-error";
+    SizeLie "size-lie";
+    LateLoop "late-loop";
+    NearLimit "near-limit";
+    FdLeak "fd-leak";
+    DoubleClose "double-close";
+    FdInherited "fd-inherited";
+}
+
+/// Prints the pages that are asked for, or the list of all; the exit status.
+pub fn explain(asked: &Explain) -> Result<i32, Failure> {
+    let mut text = String::new();
+    if asked.ids.is_empty() {
+        for id in Id::ALL {
+            text.push_str(&format!("{:<15}{}\n", id.name(), title(*id)));
+        }
+    }
+    for (index, name) in asked.ids.iter().enumerate() {
+        let id = Id::named(name).ok_or_else(|| unknown(name))?;
+        if index > 0 {
+            text.push('\n');
+        }
+        text.push_str(page(id));
+    }
+    print(&text)?;
+    Ok(0)
+}
+
+/// What stands behind the id in the first line of its page.
+fn title(id: Id) -> &'static str {
+    let first = page(id).lines().next().unwrap_or_default();
+    first.split_once(": ").map_or("", |(_, title)| title)
+}
+
+fn unknown(name: &str) -> Failure {
+    let hint = match nearest(name, Id::ALL.iter().map(|id| id.name())) {
+        Some(known) => format!("did you mean {known}?"),
+        None => "epollshim explain lists all".into(),
+    };
+    Failure::of_use(format!("there is no finding '{}'; {hint}", printable(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Id, page, title};
+
+    #[test]
+    fn each_finding_has_a_page_of_80_columns_that_says_how_to_mend_it() {
+        for id in Id::ALL {
+            let page = page(*id);
+            assert!(page.starts_with(&format!("# {}: ", id.name())), "{}", id.name());
+            assert!(!title(*id).is_empty() && title(*id).len() <= 65, "{}: {}", id.name(), title(*id));
+            assert!(page.contains("\n## How to mend it\n"), "{}", id.name());
+            for line in page.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", id.name());
+            }
+        }
+    }
+}
