@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use epollshim_format::findings::{Finding, Id, Severity};
+use epollshim_format::suggest::nearest;
+
 use crate::Failure;
 use crate::text::printable;
 
@@ -140,8 +143,8 @@ together.
 A recording that is damaged is told as far as it can be read, and marked.";
 
 const REPORT_EXAMPLES: &str = "\
-Exit status: 0, or 2 for an error of use (no recording there, a file that cannot
-be written).
+Exit status: 0; 1 if something was found that --fail-on names; 2 for an error of
+use (no recording there, a file that cannot be written).
 
 Formats: text; json (epollshim.report/1); html: one page, with plots, that needs
 nothing else; perfetto: for ui.perfetto.dev, a track a thread; prometheus: for
@@ -174,9 +177,46 @@ pub struct Report {
     /// beside /usr/lib/debug. May be given several times
     #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
     pub debug: Vec<PathBuf>,
+    /// Exit with 1 if one of these was found: ids, or error, warning, all
+    #[arg(long, value_name = "ID,...", value_delimiter = ',', value_parser = FailOn::parse)]
+    pub fail_on: Vec<FailOn>,
     /// A directory of recordings, or one of them
     #[arg(value_name = "DIR|FILE")]
     pub path: PathBuf,
+}
+
+/// What `--fail-on` names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FailOn {
+    /// A kind of finding, of whatever severity.
+    Id(Id),
+    /// All of this severity or a higher one.
+    Severity(Severity),
+}
+
+impl FailOn {
+    fn parse(word: &str) -> Result<FailOn, String> {
+        match word {
+            "error" => Ok(FailOn::Severity(Severity::Error)),
+            "warning" => Ok(FailOn::Severity(Severity::Warning)),
+            "all" => Ok(FailOn::Severity(Severity::Info)),
+            _ => Id::named(word).map(FailOn::Id).ok_or_else(|| {
+                let known = Id::ALL.iter().map(|id| id.name()).chain(["error", "warning", "all"]);
+                match nearest(word, known) {
+                    Some(known) => format!("there is no finding of that name: did you mean {known}?"),
+                    None => "there is no finding of that name (epollshim explain lists them)".into(),
+                }
+            }),
+        }
+    }
+
+    #[must_use]
+    pub fn names(self, finding: &Finding) -> bool {
+        match self {
+            FailOn::Id(id) => finding.id == id,
+            FailOn::Severity(severity) => finding.severity >= severity,
+        }
+    }
 }
 
 const ABOUT_CHECK: &str = "\

@@ -2,11 +2,12 @@
 
 use std::io::{BufWriter, ErrorKind, Write};
 
-use epollshim_recording::{Format, Options, load_with, render, write_file};
+use epollshim_recording::findings::{self, Found};
+use epollshim_recording::{Format, Options, Set, load_with, render, write_file};
 
-use crate::Failure;
-use crate::args::Report;
-use crate::text::{printable, reason};
+use crate::args::{FailOn, Report};
+use crate::text::{count, printable, reason};
+use crate::{Failure, say};
 
 /// Writes the report that is asked for; the exit status.
 pub fn report(asked: &Report) -> Result<i32, Failure> {
@@ -27,5 +28,19 @@ pub fn report(asked: &Report) -> Result<i32, Failure> {
             }
         }
     }
-    Ok(0)
+    Ok(verdict(&set, &asked.fail_on))
+}
+
+/// The exit status: 1 where something was found that must not be there. Says what on stderr.
+fn verdict(set: &Set, fail_on: &[FailOn]) -> i32 {
+    let all = findings::of(&set.processes);
+    let named: Vec<&Found> = all.iter().filter(|found| fail_on.iter().any(|one| one.names(&found.finding))).collect();
+    if named.is_empty() {
+        return 0;
+    }
+    let mut ids: Vec<&str> = named.iter().map(|found| found.finding.id.name()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    say(&format!("{} that --fail-on names: {}", count(named.len(), "finding"), ids.join(", ")));
+    1
 }

@@ -12,7 +12,7 @@ use crate::model::Process;
 use crate::sites::Site;
 
 /// The entries of a segment that are in use and can be told, and how many findings found no place.
-pub fn read(segment: Bytes<'_>) -> (Vec<Finding>, u64) {
+pub(crate) fn read(segment: Bytes<'_>) -> (Vec<Finding>, u64) {
     let entries = segment.0.get(findings::FIRST..).unwrap_or_default();
     let found = entries.chunks_exact(finding::SIZE).take(findings::ENTRIES).filter_map(|entry| one(Bytes(entry)));
     (found.collect(), segment.word(findings::DROPPED))

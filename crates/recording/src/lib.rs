@@ -10,7 +10,7 @@
 
 mod bytes;
 mod facts;
-mod findings;
+pub mod findings;
 mod html;
 mod json;
 mod load;
