@@ -95,10 +95,11 @@ pub fn register_fork_handler() {
 /// Delivers the report, once, if there is something to report.
 pub fn at_end(end: End) {
     record::at_end(end);
-    if let Some(config) = due()
-        && process::begin_report()
-    {
-        deliver(config, end);
+    match due() {
+        Some(config) if process::begin_report() => deliver(config, end),
+        Some(_) => {}
+        None if record::is_wanted() && process::is_own() && process::begin_report() => record::complain(),
+        None => {}
     }
 }
 

@@ -15,6 +15,7 @@ mod json;
 mod load;
 pub mod model;
 mod modules;
+mod owner;
 mod perfetto;
 mod prometheus;
 mod read;

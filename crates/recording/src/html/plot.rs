@@ -32,9 +32,12 @@ pub struct Lives {
 pub fn lives(set: &Set) -> Lives {
     let mut changes: Vec<(u64, usize, Live)> = Vec::new();
     let mut vague = false;
+    let mut late: Option<u64> = None;
     for (index, process) in set.processes.iter().enumerate() {
         let series = Series::of(process);
         vague |= series.vague;
+        let begins = series.points.first().map(|(at, _)| *at);
+        late = late.max(begins.filter(|at| *at > process.header.began));
         changes.extend(series.points.iter().map(|(at, live)| (*at, index, *live)));
         // What ended has nothing alive any more.
         if let Some((at, _)) = series.points.last()
@@ -45,7 +48,8 @@ pub fn lives(set: &Set) -> Lives {
         }
     }
     changes.sort_by_key(|(at, index, _)| (*at, *index));
-    let first = changes.first().map_or(0, |(at, ..)| *at);
+    // Of all together nothing is known before each one's own is.
+    let first = late.or(changes.first().map(|(at, ..)| *at)).unwrap_or(0);
     let mut now = vec![Live::default(); set.processes.len()];
     let (mut watches, mut instances) = (0u64, 0u64);
     let mut lives = Lives { watches: Vec::new(), instances: Vec::new(), vague };
@@ -54,6 +58,11 @@ pub fn lives(set: &Set) -> Lives {
         watches = (watches + live.watches).saturating_sub(own.watches);
         instances = (instances + live.instances).saturating_sub(own.instances);
         *own = live;
+        if at < first {
+            // Only what it comes to by then.
+            lives = Lives { watches: vec![(0, watches as f64)], instances: vec![(0, instances as f64)], vague };
+            continue;
+        }
         lives.watches.push((at - first, watches as f64));
         lives.instances.push((at - first, instances as f64));
     }
