@@ -11,13 +11,39 @@ use programs::installed::{installed, skipped};
 use programs::{Running, free_port, load, nginx_directory, nginx_directory_at, python};
 use recorded::{count, every_format, json, page, processes, report, start, sums};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A server that listens, and its load.
-type Server = (Running, Box<dyn Fn()>);
+/// A server that listens.
+struct Server {
+    running: Running,
+    /// A load that succeeds.
+    load: Box<dyn Fn()>,
+    port: u16,
+    /// What it answers, again and again on one connection.
+    request: &'static str,
+}
+
+impl Server {
+    /// Two clients that ask until the server is gone.
+    fn keep_busy(&self) {
+        for _ in 0..2 {
+            let (mut stream, request) = (TcpStream::connect(("127.0.0.1", self.port)).unwrap(), self.request);
+            std::thread::spawn(move || {
+                let mut answer = [0; 16384];
+                while stream.write_all(request.as_bytes()).is_ok() && stream.read(&mut answer).is_ok_and(|got| got > 0)
+                {
+                }
+            });
+        }
+    }
+}
+
+const HTTP: &str = "GET /page HTTP/1.1\r\nHost: test\r\n\r\n";
 
 fn redis() -> Option<Server> {
     let [server, benchmark] = installed(["redis-server", "redis-benchmark"])?;
@@ -25,9 +51,10 @@ fn redis() -> Option<Server> {
     let data = dir.display().to_string();
     let options = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &data];
     let mut running = start(dir, &server, &options);
-    running.until_listening(port.parse().unwrap());
+    let number = port.parse().unwrap();
+    running.until_listening(number);
     let load = move || drop(load::tool(&benchmark, &["-p", &port, "-c", "50", "-n", "20000", "-q", "-t", "set,lpush"]));
-    Some((running, Box::new(load)))
+    Some(Server { running, load: Box::new(load), port: number, request: "PING\r\n" })
 }
 
 fn nginx() -> Option<Server> {
@@ -36,7 +63,7 @@ fn nginx() -> Option<Server> {
     let (dir, words) = nginx_directory(port);
     let mut running = start(dir, &server, &words.each_ref().map(String::as_str));
     running.until_listening(port);
-    Some((running, Box::new(move || wrk_for_a_second(&wrk, port))))
+    Some(Server { running, load: Box::new(move || wrk_for_a_second(&wrk, port)), port, request: HTTP })
 }
 
 fn wrk_for_a_second(wrk: &Path, port: u16) {
@@ -60,14 +87,14 @@ fn memcached(options: &[&str]) -> Option<Server> {
             assert!(load::conversation(port, &request).contains("VALUE"));
         }
     };
-    Some((running, Box::new(load)))
+    Some(Server { running, load: Box::new(load), port, request: "get key0\r\n" })
 }
 
 fn asyncio() -> Option<Server> {
     let script = common::root().join("tests/programs/echo.py");
     let mut running = start(common::scratch("recorded-asyncio"), &python()?, &[script.to_str().unwrap()]);
     let port = running.printed_port();
-    Some((running, Box::new(move || load::echo(port, 8, 60))))
+    Some(Server { running, load: Box::new(move || load::echo(port, 8, 60)), port, request: "again\n" })
 }
 
 fn node() -> Option<Server> {
@@ -81,12 +108,12 @@ fn node() -> Option<Server> {
             assert!(load::conversation(port, &request).contains(&format!("GET /{number}")));
         }
     };
-    Some((running, Box::new(load)))
+    Some(Server { running, load: Box::new(load), port, request: HTTP })
 }
 
 /// Under load, looked at while it runs, ended by its own signal: as its exit reports tell. Gives back the directory.
 #[track_caller]
-fn is_recorded_as_it_reports((running, load): Server, signal: i32, number: usize) -> PathBuf {
+fn is_recorded_as_it_reports(Server { running, load, .. }: Server, signal: i32, number: usize) -> PathBuf {
     load();
     let dir = running.dir().to_owned();
     let recordings = dir.join("rec");
@@ -110,13 +137,14 @@ fn is_recorded_as_it_reports((running, load): Server, signal: i32, number: usize
     kept
 }
 
-/// Killed: with every call that was there before, and all formats.
+/// Killed while it answers: with every call that was there before, and all formats.
 #[track_caller]
-fn is_recorded_when_killed((running, load): Server, number: usize) {
-    load();
-    let recordings = running.dir().join("rec");
+fn is_recorded_when_killed(server: Server, number: usize) {
+    (server.load)();
+    server.keep_busy();
+    let recordings = server.running.dir().join("rec");
     let live = json(&recordings);
-    let ended = running.kill();
+    let ended = server.running.kill();
     // The descendants of what was killed end a moment later.
     let start = Instant::now();
     let told = loop {
@@ -203,7 +231,7 @@ fn an_asyncio_server_is_recorded_as_it_reports() {
 }
 
 #[test]
-fn an_asyncio_server_killed_is_recorded() {
+fn an_asyncio_server_killed_under_load_is_recorded() {
     let Some(server) = asyncio() else { return };
     is_recorded_when_killed(server, 1);
 }
@@ -215,7 +243,7 @@ fn a_node_server_is_recorded_as_it_reports() {
 }
 
 #[test]
-fn a_node_server_killed_is_recorded() {
+fn a_node_server_killed_under_load_is_recorded() {
     let Some(server) = node() else { return };
     is_recorded_when_killed(server, 1);
 }
@@ -340,14 +368,14 @@ fn a_program_without_a_report_says_on_stderr_that_its_recording_is_lost() {
         .spawn()
         .unwrap();
     let start = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() && start.elapsed() < Duration::from_secs(10) {
+    while TcpStream::connect(("127.0.0.1", port)).is_err() && start.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(20));
     }
     // SAFETY: kill has no memory to get wrong; the process is ours and not yet waited for.
     assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
     let pid = child.id();
     let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(child.wait().unwrap().success());
     let wanted = format!(
         "epollshim: EPOLLSHIM_RECORD: cannot write in '{}': EACCES; the recording of process {pid} is lost\n",
