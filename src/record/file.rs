@@ -209,6 +209,7 @@ impl State {
 }
 
 /// The name of this process's file.
+#[inline(never)] // for size
 pub fn path() -> Option<Path> {
     let directory = init::config()?.record?;
     let mut path = Path::new();
@@ -244,6 +245,7 @@ fn write_header(start: *mut u8) {
 
 /// Writes what the program is called, and its arguments: at first, and at the end, since many set them anew when they know
 /// what they are ("nginx: worker process").
+#[inline(never)] // for size
 fn write_names(start: *mut u8) {
     // SAFETY: places in the header are aligned, and it is mapped for good.
     let length_word = unsafe { word(start, header::ARGUMENTS_LENGTH) };

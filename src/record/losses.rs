@@ -43,6 +43,7 @@ pub struct Losses {
 }
 
 /// None: no recording was asked for, or there was nothing to record.
+#[inline(never)] // for size
 pub fn losses() -> Option<Losses> {
     process::recording()?.losses()
 }

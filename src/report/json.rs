@@ -152,7 +152,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     }
     if let Some(losses) = record::losses() {
         let file = losses.has_file.then(record::path).flatten();
-        let error = |number| (number != 0).then(|| InQuotes(errno::name(number as u32).unwrap_or("other")));
+        let error = |number| (number != 0).then(|| Quoted(errno::name(number as u32).unwrap_or("other").as_bytes()));
         write!(
             out,
             r#""recording":{{"file":{},"trouble":{},"children_lost":{},"children_trouble":{}}},"#,
