@@ -147,7 +147,7 @@ fn troubles(set: &Set, page: &mut String) {
 fn plots(set: &Set, facts: &Facts, page: &mut String) {
     let lives = plot::lives(set);
     let left = format!("from the {} records left", grouped(facts.records.seen));
-    let vague = if lives.vague { "; at most: what vanished at a close has no record" } else { "" };
+    let vague = if lives.vague { "; not exact: what vanished at a close has no record" } else { "" };
     let counters = &facts.counters;
     page.push_str("<div class=\"plots\">\n");
     for plot in [
