@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -323,6 +324,31 @@ fn nginx_workers_of_another_user_leave_their_recordings_in_a_directory_that_root
     let text = report(&recordings, &[]);
     assert_eq!(text.matches("  recorded by user nobody, not by the directory's owner\n").count(), 2, "{text}");
     assert!(!text.contains("MISSING"), "{text}");
+}
+
+#[test]
+fn a_directory_that_another_user_than_root_makes_is_that_users_own() {
+    let Some(uid) = nobody(&["-u"]).filter(|_| is_root()) else {
+        return skipped("not root, or there is no user nobody", true);
+    };
+    let uid: u32 = uid.parse().unwrap();
+    let open = Open::new("own");
+    for (file, name) in [(common::shim(), "shim.so"), (common::c_program("epoll_wait"), "program")] {
+        std::fs::copy(file, open.0.join(name)).unwrap();
+    }
+    let output = Command::new(open.0.join("program"))
+        .env("LD_PRELOAD", open.0.join("shim.so"))
+        .env("EPOLLSHIM_RECORD", open.0.join("rec"))
+        .env("EPOLLSHIM_REPORT", "none")
+        .uid(uid)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", common::show(&output));
+    let directory = std::fs::metadata(open.0.join("rec")).unwrap();
+    assert_eq!((directory.mode() & 0o7777, directory.uid()), (0o700, uid));
+    let told = json(&open.0.join("rec"));
+    assert_eq!(told["processes"][0]["recording"]["owner"]["uid"], uid);
+    assert!(!report(&open.0.join("rec"), &[]).contains("recorded by user"), "{told}");
 }
 
 #[test]
