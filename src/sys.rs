@@ -231,6 +231,11 @@ pub fn make_directory(path: &CStr, mode: u32) -> Result<()> {
     unsafe { syscall!(SYS_mkdir, path.as_ptr(), mode) }.map(drop)
 }
 
+pub fn set_mode(fd: i32, mode: u32) -> Result<()> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_fchmod, fd, mode) }.map(drop)
+}
+
 /// Has a file own all blocks of a part of it, and be so long at least.
 pub fn allocate(fd: i32, offset: usize, bytes: usize) -> Result<()> {
     // SAFETY: takes no pointer.

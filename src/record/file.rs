@@ -2,10 +2,11 @@
 
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, entry, header};
 
+use super::losses::{self, Losses};
 use crate::path::Path;
 use crate::policy::rules;
 use crate::{aside, clock, init, process, procfs, sys};
@@ -20,7 +21,7 @@ pub struct State {
     /// How many segments the directory has.
     segments: AtomicU32,
     /// The errno of the first reservation that failed.
-    pub trouble: AtomicU32,
+    trouble: AtomicU32,
     /// Where the file ends.
     end: AtomicU64,
     /// Header and directory. Release when they are whole, Acquire by readers.
@@ -68,6 +69,7 @@ impl State {
             Ok(()) => ON,
             Err(error) => {
                 self.note_trouble(error);
+                losses::has_no_file(error);
                 OFF
             }
         };
@@ -88,6 +90,7 @@ impl State {
         self.end.store(FIRST_SEGMENT as u64, Ordering::Relaxed);
         self.segments.store(0, Ordering::Relaxed);
         self.start.store(start, Ordering::Release);
+        losses::has_file(start);
         Ok(())
     }
 
@@ -182,7 +185,22 @@ impl State {
         }
     }
 
+    pub fn losses(&self) -> Option<Losses> {
+        let phase = self.phase.load(Ordering::Acquire);
+        let counted = |place| self.header(place).map_or(0, |word| word.load(Ordering::Relaxed));
+        matches!(phase, ON | OFF).then(|| Losses {
+            has_file: phase == ON,
+            trouble: self.trouble.load(Ordering::Relaxed) as i32,
+            children: counted(header::CHILDREN_LOST),
+            children_trouble: counted(header::CHILDREN_TROUBLE) as i32,
+        })
+    }
+
     pub fn ended(&self, how: u64) {
+        let start = self.start.load(Ordering::Acquire);
+        if !start.is_null() {
+            aside::undisturbed(|| write_names(start));
+        }
         if let (Some(end), Some(ended)) = (self.header(header::END), self.header(header::ENDED)) {
             end.store(how, Ordering::Relaxed);
             ended.store(clock::monotonic(), Ordering::Relaxed);
@@ -191,7 +209,8 @@ impl State {
 }
 
 /// The name of this process's file.
-fn path() -> Option<Path> {
+#[inline(never)] // for size
+pub fn path() -> Option<Path> {
     let directory = init::config()?.record?;
     let mut path = Path::new();
     path.push(directory.to_bytes());
@@ -213,36 +232,78 @@ fn write_header(start: *mut u8) {
         set(header::HAS_SEED, 1);
     }
     set(header::RING, super::threads::ring_length() as u64);
-    let text = |place: usize, bytes: &[u8]| {
-        // SAFETY: within the header; nobody else knows it yet.
-        unsafe { start.wrapping_add(place).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-    };
-    let mut space = [0u8; header::ARGUMENTS_BYTES];
-    if let Some(length) = procfs::read_short(c"/proc/self/comm", &mut space) {
-        let comm = space.get(..length.min(16)).unwrap_or_default();
-        text(header::COMM, comm.strip_suffix(b"\n").unwrap_or(comm));
-    }
     let mut exe = [0u8; header::EXE_BYTES];
     if let Some(exe) = procfs::read_link(c"/proc/self/exe", &mut exe) {
-        text(header::EXE, exe);
+        write_text(start, header::EXE, exe);
         set(header::EXE_LENGTH, exe.len() as u64);
     }
-    if let Some(length) = procfs::read_short(c"/proc/self/cmdline", &mut space) {
-        text(header::ARGUMENTS, space.get(..length).unwrap_or_default());
-        set(header::ARGUMENTS_LENGTH, length as u64);
-    }
+    write_names(start);
     // Last: a file without it is none.
     // SAFETY: as above.
     unsafe { word(start, header::MAGIC).store(MAGIC, Ordering::Release) };
 }
 
-/// Whether a directory can take recordings, as far as can be seen: made (0700) if it is not there.
+/// Writes what the program is called, and its arguments: at first, and at the end, since many set them anew when they know
+/// what they are ("nginx: worker process").
+#[inline(never)] // for size
+fn write_names(start: *mut u8) {
+    // SAFETY: places in the header are aligned, and it is mapped for good.
+    let length_word = unsafe { word(start, header::ARGUMENTS_LENGTH) };
+    let mut comm = [0u8; 17];
+    if let Some(length) = procfs::read_short(c"/proc/self/comm", &mut comm) {
+        // With its zero, should it be shorter than the last.
+        if let Some(newline) = comm.get_mut(length.saturating_sub(1)..) {
+            newline.fill(0);
+        }
+        write_text(start, header::COMM, comm.get(..16).unwrap_or_default());
+    }
+    let mut space = [0u8; header::ARGUMENTS_BYTES];
+    if let Some(length) = procfs::read_short(c"/proc/self/cmdline", &mut space) {
+        let arguments = only_arguments(space.get(..length).unwrap_or_default());
+        // Whoever reads it meanwhile, or after a kill, finds no half of two texts.
+        length_word.store(0, Ordering::Relaxed);
+        compiler_fence(Ordering::Release);
+        write_text(start, header::ARGUMENTS, arguments);
+        compiler_fence(Ordering::Release);
+        length_word.store(arguments.len() as u64, Ordering::Relaxed);
+    }
+}
+
+fn write_text(start: *mut u8, place: usize, text: &[u8]) {
+    // SAFETY: within the header, which has room for the longest; only this process writes there.
+    unsafe { start.wrapping_add(place).copy_from_nonoverlapping(text.as_ptr(), text.len()) };
+}
+
+/// As many as the program was called with: what is behind them is what a setproctitle left.
+fn only_arguments(text: &[u8]) -> &[u8] {
+    let count = init::arguments();
+    let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(place, _)| place + 1);
+    let end = if count == 0 { None } else { ends.nth(count - 1) };
+    text.get(..end.unwrap_or(text.len())).unwrap_or_default()
+}
+
+/// Of a directory that root makes: all may add files to it and open their own by name, none but root may list it, and none may
+/// remove another's (the sticky bit). A server that gives up root's rights writes its recordings with those of its new user.
+const DROP_BOX: u32 = 0o1733;
+
+/// Whether a directory can take recordings, as far as can be seen: made if it is not there.
 pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
     match sys::make_directory(directory, 0o700) {
+        Ok(()) if sys::geteuid() == 0 => open_to_all(directory),
         Ok(()) | Err(libc::EEXIST) => {}
         Err(error) => return Err(error),
     }
-    let fd = sys::open(directory, libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    // By path alone: a drop box is not read by those who write into it.
+    let fd = sys::open(directory, libc::O_PATH | libc::O_DIRECTORY, 0)?;
     sys::close(fd);
     sys::may_write(directory)
+}
+
+/// Afterwards, since the program's umask takes away what a mkdir asks for. A file system that has no such modes leaves it
+/// root's own.
+fn open_to_all(directory: &CStr) {
+    if let Ok(fd) = sys::open(directory, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0) {
+        let _ = sys::set_mode(fd, DROP_BOX);
+        sys::close(fd);
+    }
 }

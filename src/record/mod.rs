@@ -5,16 +5,19 @@
 //! threads.rs  a thread's counters laid over the file, and its ring of calls
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the gate
 //! modules.rs  the objects that are mapped, with their build ids
+//! losses.rs   what could not be recorded, for the reports
 //! ```
 //!
 //! The layout is `epollshim_format::recording`'s. Nothing is ever flushed: pages of a shared mapping outlive the process. The file is
-//! made with the first epoll call of a process; the child of a fork makes its own, and never writes into its parent's: all
-//! that points into a file lies in memory that the kernel wipes at fork, or is replaced before it is written.
+//! made with the first epoll call of a process; the child of a fork makes its own, and never writes into its parent's (but for
+//! the count of children that could make none): all that points into a file lies in memory that the kernel wipes at fork,
+//! or is replaced before it is written.
 //!
 //! A reservation that fails (no space, no descriptor, a directory that is gone) is not tried again for that thread or
 //! that part of a table; what is missing is counted in the header, and the program goes on.
 
 mod file;
+mod losses;
 mod modules;
 mod tables;
 mod threads;
@@ -24,7 +27,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use epollshim_format::recording::end;
 
-pub use file::State;
+pub use file::{State, path};
+pub use losses::{complain, losses};
 pub use tables::{
     begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
     noted_interest, wants_tables,

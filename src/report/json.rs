@@ -8,8 +8,8 @@ use epollshim_format::findings::{Finding, Message};
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
 use super::facts::{Distribution, Facts, InstanceFacts};
-use crate::log;
 use crate::policy::{limits, rules};
+use crate::{log, record};
 
 /// Bytes as a JSON string: what is no UTF-8 becomes U+FFFD.
 struct Quoted<'a>(&'a [u8]);
@@ -151,6 +151,18 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     )?;
     if let Some((written, dropped)) = log::told() {
         write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
+    }
+    if let Some(losses) = record::losses() {
+        let file = losses.has_file.then(record::path).flatten();
+        let error = |number| (number != 0).then(|| Quoted(errno::name(number as u32).unwrap_or("other").as_bytes()));
+        write!(
+            out,
+            r#""recording":{{"file":{},"trouble":{},"children_lost":{},"children_trouble":{}}},"#,
+            OrNull(file.as_ref().and_then(|path| path.as_c()).map(|path| Quoted(path.to_bytes()))),
+            OrNull(error(losses.trouble)),
+            losses.children,
+            OrNull(error(losses.children_trouble)),
+        )?;
     }
     writeln!(
         out,

@@ -103,11 +103,17 @@ pub fn register_fork_handler() {
 
 /// Delivers the report, once, if there is something to report.
 pub fn at_end(end: End) {
-    match due() {
-        Some(config) if process::begin_report() => deliver(config, end),
-        _ => judge_for_recording(end),
+    let due = due();
+    if due.is_none() {
+        judge_for_recording(end);
     }
     record::at_end(end);
+    match due {
+        Some(config) if process::begin_report() => deliver(config, end),
+        Some(_) => {}
+        None if record::is_wanted() && process::is_own() && process::begin_report() => record::complain(),
+        None => {}
+    }
 }
 
 /// Without a report, what is judged at the end is for the recording alone.

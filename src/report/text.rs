@@ -10,8 +10,8 @@ use epollshim_format::{errno, kernel_memory};
 use super::End;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use super::findings::count;
-use crate::log;
 use crate::policy::{limits, rules};
+use crate::{log, record};
 
 /// How many instances are listed one by one.
 const LISTED: usize = 20;
@@ -153,7 +153,7 @@ impl<W: Write> Write for Wrapped<'_, W> {
     }
 }
 
-/// Limits, faults and the log, where there are any.
+/// Limits, faults, the log, and what was not recorded, where there are any.
 fn policy(out: &mut impl Write) -> fmt::Result {
     if limits::told().next().is_some() {
         writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;
@@ -201,7 +201,23 @@ fn policy(out: &mut impl Write) -> fmt::Result {
         }
         Some((written, _)) => writeln!(out, "\nLog: {} lines written, none dropped", Grouped(written)),
         None => Ok(()),
+    }?;
+    not_recorded(out)
+}
+
+fn not_recorded(out: &mut impl Write) -> fmt::Result {
+    let Some(losses) = record::losses() else { return Ok(()) };
+    let name = |error| errno::name(error as u32).unwrap_or("?");
+    match (losses.has_file, losses.trouble) {
+        (_, 0) => {}
+        (true, error) => writeln!(out, "\nRecording: PARTIAL, its file could not grow ({})", name(error))?,
+        (false, error) => writeln!(out, "\nRecording: NONE, its file could not be made ({})", name(error))?,
     }
+    if losses.children > 0 {
+        let (count, error) = (Grouped(losses.children), name(losses.children_trouble));
+        writeln!(out, "\nRecording: {count} forked processes could make NONE ({error})")?;
+    }
+    Ok(())
 }
 
 fn calls(facts: &Facts, out: &mut impl Write) -> fmt::Result {

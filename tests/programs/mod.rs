@@ -36,11 +36,15 @@ pub fn python() -> Option<PathBuf> {
 
 /// A directory with what nginx needs to serve on a port, and the arguments that it is started with.
 pub fn nginx_directory(port: u16) -> (PathBuf, [String; 6]) {
-    let dir = crate::common::scratch("nginx");
-    std::fs::create_dir(dir.join("www")).unwrap();
-    std::fs::write(dir.join("www/page"), "a page\n".repeat(1000)).unwrap();
     // SAFETY: geteuid cannot fail and has no arguments.
     let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
+    nginx_directory_at(crate::common::scratch("nginx"), port, user)
+}
+
+/// The same in a directory that is there, with workers of another user (`user NAME GROUP;`).
+pub fn nginx_directory_at(dir: PathBuf, port: u16, user: &str) -> (PathBuf, [String; 6]) {
+    std::fs::create_dir(dir.join("www")).unwrap();
+    std::fs::write(dir.join("www/page"), "a page\n".repeat(1000)).unwrap();
     let text = std::fs::read_to_string(crate::common::root().join("tests/programs/nginx.conf")).unwrap();
     let text: String = text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
     let text = text.replace("USER", user).replace("PORT", &port.to_string()).replace("DIR", dir.to_str().unwrap());
@@ -157,6 +161,11 @@ impl Running {
         })
     }
 
+    #[allow(dead_code)] // tests/recorded_programs.rs alone
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&std::fs::read(self.dir.join(name)).unwrap_or_default()).into_owned()
     }
@@ -188,6 +197,19 @@ impl Running {
             std::thread::sleep(Duration::from_millis(10));
         };
         assert_eq!(status.signal(), None, "{}{}", self.read("stdout"), self.read("stderr"));
+        self.collect(status)
+    }
+
+    /// Kills it with all its descendants, waits for its own end, and collects.
+    #[allow(dead_code)] // tests/recorded_programs.rs alone
+    pub fn kill(mut self) -> Ended {
+        // SAFETY: as of end(); the group was made for this child.
+        assert_eq!(unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) }, 0);
+        let status = self.child.wait().unwrap();
+        self.collect(status)
+    }
+
+    fn collect(&self, status: ExitStatus) -> Ended {
         let reports = std::fs::read_dir(&self.dir)
             .unwrap()
             .filter_map(|entry| {

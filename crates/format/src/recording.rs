@@ -70,6 +70,10 @@ pub mod header {
     pub const ARGUMENTS_LENGTH: usize = 1176;
     pub const ARGUMENTS: usize = 1184;
     pub const ARGUMENTS_BYTES: usize = 2048;
+    /// Processes of this one's family (forked, without an exec) that could make no file of their own and found no nearer
+    /// relative's: they count themselves here. And the errno of the first one.
+    pub const CHILDREN_LOST: usize = ARGUMENTS + ARGUMENTS_BYTES;
+    pub const CHILDREN_TROUBLE: usize = CHILDREN_LOST + 8;
 }
 
 /// How a process ended.

@@ -58,11 +58,14 @@ fn of_process(process: &Process) -> Value {
             "recording".into(),
             json!({
                 "file": shown(&process.path),
+                "owner": { "uid": process.owner.uid, "name": process.owner.name },
                 "partial": process.partial(),
                 "notes": process.notes.kept,
                 "more_notes": process.notes.more,
                 "ring": header.ring,
                 "trouble": header.trouble.map(error_name),
+                "children_lost": header.children_lost,
+                "children_trouble": header.children_trouble.map(error_name),
             }),
         );
     }

@@ -16,6 +16,7 @@ mod json;
 mod load;
 pub mod model;
 mod modules;
+mod owner;
 mod perfetto;
 mod prometheus;
 mod read;

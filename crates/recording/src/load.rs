@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::model::{End, Process};
+use crate::model::{End, Header, Process};
+use crate::owner::Users;
 use crate::read::{self, Damage};
 use crate::sites::Resolver;
 
@@ -77,12 +78,17 @@ pub fn load(path: &Path) -> Result<Set, Error> {
 pub fn load_with(path: &Path, options: &Options) -> Result<Set, Error> {
     let io = |error| Error::Io { path: path.to_path_buf(), error };
     let mut set = Set { source: path.to_path_buf(), ..Set::default() };
-    if !fs::metadata(path).map_err(io)?.is_dir() {
-        set.processes.push(one(path)?);
+    let users = Users::of_this_machine();
+    let facts = fs::metadata(path).map_err(io)?;
+    if !facts.is_dir() {
+        let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let directory = fs::metadata(parent).map_or(facts.uid(), |facts| facts.uid());
+        set.processes.push(one(path, 0, &users, directory)?);
     } else {
         let mut first = None;
         for path in recordings(path).map_err(io)? {
-            match one(&path) {
+            // Others may add to the directory: what became a link meanwhile is not followed.
+            match one(&path, libc::O_NOFOLLOW, &users, facts.uid()) {
                 Ok(process) => set.processes.push(process),
                 Err(error) => {
                     set.failures.push(Failure { path, what: reason(&error) });
@@ -121,13 +127,17 @@ fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-fn one(path: &Path) -> Result<Process, Error> {
+fn one(path: &Path, flags: i32, users: &Users, directory: u32) -> Result<Process, Error> {
     let io = |error| Error::Io { path: path.to_path_buf(), error };
-    let (bytes, inode) = copy(path, LARGEST).map_err(io)?;
+    let (bytes, facts) = copy(path, flags, LARGEST).map_err(io)?;
     let mut process = read::process(&bytes).map_err(|damage| Error::Damaged { path: path.to_path_buf(), damage })?;
     process.path = path.to_path_buf();
+    process.owner = users.owner(facts.uid(), directory);
+    process.runs = process.header.end == End::NotYet && maps(process.header.pid, path, facts.ino());
+    if process.runs {
+        name_anew(&mut process.header);
+    }
     let header = &process.header;
-    process.runs = header.end == End::NotYet && maps(header.pid, path, inode);
     process.duration = if header.end != End::NotYet {
         header.ended
     } else if process.runs {
@@ -141,10 +151,10 @@ fn one(path: &Path) -> Result<Process, Error> {
     Ok(process)
 }
 
-/// The bytes of a plain file, and its inode. A copy: a mapping of a file that somebody cuts short would kill us.
-pub fn copy(path: &Path, largest: u64) -> io::Result<(Vec<u8>, u64)> {
+/// The bytes of a plain file, and what is known of it. A copy: a mapping of a file that somebody cuts short would kill us.
+pub fn copy(path: &Path, flags: i32, largest: u64) -> io::Result<(Vec<u8>, Metadata)> {
     // O_NONBLOCK: a pipe of that name would keep us waiting.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
     let facts = file.metadata()?;
     if !facts.is_file() {
         return Err(io::Error::other("not a plain file"));
@@ -155,7 +165,19 @@ pub fn copy(path: &Path, largest: u64) -> io::Result<(Vec<u8>, u64)> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(usize::try_from(facts.len()).map_err(io::Error::other)?)?;
     file.take(facts.len()).read_to_end(&mut bytes)?;
-    Ok((bytes, facts.ino()))
+    Ok((bytes, facts))
+}
+
+/// A process that runs may have another name and other arguments than when it began: a worker's title.
+fn name_anew(header: &mut Header) {
+    let read = |name| fs::read(format!("/proc/{}/{name}", header.pid)).ok().filter(|text| !text.is_empty());
+    let (comm, arguments) = (read("comm"), read("cmdline"));
+    if let Some(comm) = comm {
+        header.comm = comm.trim_ascii_end().to_vec();
+    }
+    if let Some(arguments) = arguments {
+        header.arguments = read::arguments(&arguments);
+    }
 }
 
 /// Whether a process has that file mapped: then it is the one, and it runs.

@@ -11,12 +11,14 @@ use epollshim_format::recording::{record, thread};
 use epollshim_format::{errno, histogram};
 
 use crate::modules::Modules;
+use crate::owner::Owner;
 use crate::sites::Site;
 
 /// One process, or one program of it: an exec begins another recording.
 #[derive(Default)]
 pub struct Process {
     pub path: PathBuf,
+    pub owner: Owner,
     pub header: Header,
     pub totals: Totals,
     pub threads: Vec<Thread>,
@@ -51,6 +53,9 @@ pub struct Header {
     pub ring: u64,
     /// The errno of the first reservation that failed.
     pub trouble: Option<u32>,
+    /// Processes forked from this one that could make no recording, and the errno of the first.
+    pub children_lost: u64,
+    pub children_trouble: Option<u32>,
     pub comm: Vec<u8>,
     pub exe: Vec<u8>,
     pub arguments: Vec<Vec<u8>>,

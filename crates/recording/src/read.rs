@@ -67,8 +67,8 @@ pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
 }
 
 fn the_header(file: Bytes) -> Header {
+    let error = |word| u32::try_from(word).ok().filter(|error| *error != 0);
     let arguments = file.text(header::ARGUMENTS_LENGTH, header::ARGUMENTS, header::ARGUMENTS_BYTES);
-    let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
     Header {
         pid: file.word(header::PID),
         ppid: file.word(header::PPID),
@@ -88,13 +88,20 @@ fn the_header(file: Bytes) -> Header {
         calls_dropped: file.word(header::CALLS_DROPPED),
         entries_dropped: file.word(header::ENTRIES_DROPPED),
         ring: file.word(header::RING),
-        trouble: u32::try_from(file.word(header::TROUBLE)).ok().filter(|error| *error != 0),
+        trouble: error(file.word(header::TROUBLE)),
+        children_lost: file.word(header::CHILDREN_LOST),
+        children_trouble: error(file.word(header::CHILDREN_TROUBLE)),
         comm: file.part(header::COMM, 16).until_zero().to_vec(),
         exe: file.text(header::EXE_LENGTH, header::EXE, header::EXE_BYTES).to_vec(),
-        arguments: match arguments {
-            b"" => Vec::new(),
-            arguments => arguments.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect(),
-        },
+        arguments: self::arguments(arguments),
+    }
+}
+
+/// What `/proc/PID/cmdline` has, argument by argument.
+pub fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
+    match text.strip_suffix(b"\0").unwrap_or(text) {
+        b"" => Vec::new(),
+        text => text.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect(),
     }
 }
 

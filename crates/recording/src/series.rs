@@ -3,7 +3,8 @@
 //! The rings hold the end of each thread's calls, so the beginning is found backwards: what a call takes as given
 //! (a DEL or MOD that succeeds, a wait on an instance) was there when the records begin, and so is what the tables show
 //! alive at the end and no record made. What vanished at a close is not in the records: a watch is taken for gone when its
-//! descriptor is added anew, or its instance is made anew; else the line stays above the truth, and `vague` is set.
+//! descriptor is added anew, or its instance is made anew; else the line stays above the truth. And where a ring has lost the ADD
+//! of what vanished later, nothing tells of it: the line is below. In both cases `vague` is set.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,7 +26,7 @@ pub struct Live {
 pub struct Series {
     /// When (CLOCK_MONOTONIC) and how many from then on; only changes.
     pub points: Vec<(u64, Live)>,
-    /// The lines may be too high: something vanished unseen.
+    /// The lines may be too high or too low: something vanished unseen.
     pub vague: bool,
 }
 
@@ -39,6 +40,7 @@ impl Series {
             .filter_map(|thread| thread.records.first())
             .map(|record| record.began)
             .max();
+        let lost = began.is_some();
         let began = began.unwrap_or(process.header.began);
         let mut calls: Vec<&Record> = process
             .records()
@@ -60,7 +62,9 @@ impl Series {
             }
         }
         let last = state.live();
-        series.vague = last.watches != process.totals.watches || last.instances != process.totals.instances;
+        series.vague = last.watches != process.totals.watches
+            || last.instances != process.totals.instances
+            || lost && process.totals.vanished > 0;
         let end =
             process.header.began.saturating_add(process.duration).max(calls.last().map_or(0, |record| record.end()));
         series.points.push((end, last));
@@ -229,5 +233,7 @@ mod tests {
         });
         (process.totals.instances, process.totals.watches) = (1, 2);
         assert_eq!(lines(&process), (vec![(1, 2), (1, 1), (1, 2), (1, 2)], false));
+        process.totals.vanished = 1;
+        assert!(lines(&process).1, "one of those added before may have vanished since");
     }
 }

@@ -54,7 +54,17 @@ fn of_process(process: &Process) -> String {
         let arguments: Vec<String> = header.arguments.iter().map(|argument| plain(argument)).collect();
         page.wrapped("  ", &arguments.join(" "), 3);
     }
+    if process.owner.differs {
+        page.line(format!("  recorded by user {}, not by the directory's owner", process.owner.shown()));
+    }
     partial(process, &mut page);
+    if header.children_lost > 0 {
+        let error = header.children_trouble.map_or("?", error_name);
+        page.line(format!(
+            "  MISSING: {} forked processes could make no recording ({error})",
+            grouped(header.children_lost)
+        ));
+    }
     page.gap();
     findings(&facts, &mut page);
     calls(&facts.counters, &mut page);
@@ -374,7 +384,7 @@ fn sites(facts: &Facts, page: &mut Page) {
 fn one_site(site: &SiteFacts, page: &mut Page) {
     let best = site.site.best();
     page.line(format!("  {best}"));
-    if best != site.site.text {
+    if !best.starts_with(&site.site.text) {
         page.line(format!("      {}", site.site.text));
     }
     let mut told = Vec::new();
@@ -384,9 +394,9 @@ fn one_site(site: &SiteFacts, page: &mut Page) {
     }
     for (count, what) in [
         (site.failed, "failed"),
-        (site.events, "events"),
-        (site.instances, "live instances"),
-        (site.watches, "live watches"),
+        (site.events, if site.events == 1 { "event" } else { "events" }),
+        (site.instances, if site.instances == 1 { "live instance" } else { "live instances" }),
+        (site.watches, if site.watches == 1 { "live watch" } else { "live watches" }),
     ] {
         if count > 0 {
             told.push(format!("{} {what}", grouped(count)));

@@ -37,32 +37,7 @@ fn there(program: &str) -> bool {
 }
 
 /// Clicks through the page as a reader would, and writes what it found into the page.
-const READER: &str = r#"<script>
-const found = { svgs: 0, empty: [], unsorted: [], columns: 0, wide: document.documentElement.scrollWidth - innerWidth,
-  requests: performance.getEntriesByType("resource").map(entry => entry.name) };
-for (const svg of document.querySelectorAll("svg")) {
-  found.svgs++;
-  const box = svg.getBoundingClientRect();
-  const shapes = [...svg.querySelectorAll("path, rect")].filter(shape => {
-    const own = shape.getBoundingClientRect(); return own.width > 0 && own.height > 0; });
-  if (!shapes.length || box.width < 200 || box.height < 80) found.empty.push(svg.getAttribute("aria-label"));
-}
-for (const table of document.querySelectorAll("table")) {
-  for (const head of table.tHead.rows[0].cells) {
-    found.columns++;
-    for (let click = 0; click < 2; click++) {
-      head.querySelector("button").click();
-      const numeric = head.classList.contains("n"), sign = head.ariaSort === "ascending" ? 1 : -1;
-      const keys = [...table.tBodies[0].rows].map(row => row.cells[head.cellIndex])
-        .map(cell => numeric ? Number(cell.dataset.v) : cell.textContent.toLowerCase());
-      if (!keys.every((key, index) => index === 0 || (sign > 0 ? keys[index - 1] <= key : keys[index - 1] >= key)))
-        found.unsorted.push(head.textContent);
-    }
-  }
-}
-const result = document.createElement("pre");
-result.id = "found"; result.textContent = JSON.stringify(found); document.body.append(result);
-</script>"#;
+const READER: &str = include_str!("common/reader.html");
 
 #[test]
 fn the_page_opens_in_a_browser_without_an_error_or_a_request_and_its_tables_sort() {

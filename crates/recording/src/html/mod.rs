@@ -107,7 +107,8 @@ fn tiles(set: &Set, facts: &Facts, page: &mut String) {
 /// What is missing, before anything is believed.
 fn troubles(set: &Set, page: &mut String) {
     let mut lines = Vec::new();
-    for process in set.processes.iter().filter(|process| process.partial()).take(ROWS) {
+    let lacks = |process: &&Process| process.partial() || process.header.children_lost > 0;
+    for process in set.processes.iter().filter(lacks).take(ROWS) {
         let header = &process.header;
         let mut notes = process.notes.kept.clone();
         if let Some(error) = header.trouble {
@@ -122,6 +123,10 @@ fn troubles(set: &Set, page: &mut String) {
             if count > 0 {
                 notes.push(format!("{} {what}", grouped(count)));
             }
+        }
+        if header.children_lost > 0 {
+            let error = header.children_trouble.map_or("?", error_name);
+            notes.push(format!("{} forked processes could make no recording: {error}", grouped(header.children_lost)));
         }
         let name = format!("{} (pid {})", plain(&header.comm), header.pid);
         lines.push(format!("{}: {}", escaped(&name), escaped(&notes.join("; "))));
@@ -142,7 +147,7 @@ fn troubles(set: &Set, page: &mut String) {
 fn plots(set: &Set, facts: &Facts, page: &mut String) {
     let lives = plot::lives(set);
     let left = format!("from the {} records left", grouped(facts.records.seen));
-    let vague = if lives.vague { "; at most: what vanished at a close has no record" } else { "" };
+    let vague = if lives.vague { "; not exact: what vanished at a close has no record" } else { "" };
     let counters = &facts.counters;
     page.push_str("<div class=\"plots\">\n");
     for plot in [
@@ -206,7 +211,20 @@ fn findings(facts: &Facts) -> Table {
 fn processes(set: &Set) -> Table {
     let mut table = Table::new(
         "Processes",
-        &["program", "pid", "ended", "ran", "calls", "failed", "events", "watches", "peak", "threads", "arguments"],
+        &[
+            "program",
+            "pid",
+            "user",
+            "ended",
+            "ran",
+            "calls",
+            "failed",
+            "events",
+            "watches",
+            "peak",
+            "threads",
+            "arguments",
+        ],
         "",
     );
     for process in set.processes.iter().take(ROWS) {
@@ -216,6 +234,7 @@ fn processes(set: &Set) -> Table {
         table.row(vec![
             Cell::text(&plain(&process.header.comm)),
             Cell::bare(process.header.pid),
+            Cell::text(&process.owner.shown()),
             Cell::text(process.end()),
             Cell::number(process.duration, time),
             Cell::number(all.calls, grouped),

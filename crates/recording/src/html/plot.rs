@@ -32,9 +32,12 @@ pub struct Lives {
 pub fn lives(set: &Set) -> Lives {
     let mut changes: Vec<(u64, usize, Live)> = Vec::new();
     let mut vague = false;
+    let mut late: Option<u64> = None;
     for (index, process) in set.processes.iter().enumerate() {
         let series = Series::of(process);
         vague |= series.vague;
+        let begins = series.points.first().map(|(at, _)| *at);
+        late = late.max(begins.filter(|at| *at > process.header.began));
         changes.extend(series.points.iter().map(|(at, live)| (*at, index, *live)));
         // What ended has nothing alive any more.
         if let Some((at, _)) = series.points.last()
@@ -45,7 +48,8 @@ pub fn lives(set: &Set) -> Lives {
         }
     }
     changes.sort_by_key(|(at, index, _)| (*at, *index));
-    let first = changes.first().map_or(0, |(at, ..)| *at);
+    // Of all together nothing is known before each one's own is.
+    let first = late.or(changes.first().map(|(at, ..)| *at)).unwrap_or(0);
     let mut now = vec![Live::default(); set.processes.len()];
     let (mut watches, mut instances) = (0u64, 0u64);
     let mut lives = Lives { watches: Vec::new(), instances: Vec::new(), vague };
@@ -54,6 +58,11 @@ pub fn lives(set: &Set) -> Lives {
         watches = (watches + live.watches).saturating_sub(own.watches);
         instances = (instances + live.instances).saturating_sub(own.instances);
         *own = live;
+        if at < first {
+            // Only what it comes to by then.
+            lives = Lives { watches: vec![(0, watches as f64)], instances: vec![(0, instances as f64)], vague };
+            continue;
+        }
         lives.watches.push((at - first, watches as f64));
         lives.instances.push((at - first, instances as f64));
     }
@@ -368,12 +377,54 @@ impl Bars {
 
 #[cfg(test)]
 mod tests {
-    use super::{short, step, thinned};
+    use super::{lives, short, step, thinned};
+    use crate::Set;
+    use crate::model::{Counters, Process, Record, Thread};
+    use epollshim_format::call::Call;
+    use epollshim_format::function::Function;
 
     #[test]
     fn gridlines_are_round_and_few() {
         assert_eq!([0.0, 1.0, 3.0, 7.0, 40.0, 1234.0].map(step), [1.0, 1.0, 1.0, 2.0, 10.0, 500.0]);
         assert_eq!([0.0, 5.0, 1200.0, 150_000.0, 2e6].map(short), ["0", "5", "1.2k", "150k", "2M"]);
+    }
+
+    /// Began at 0, with one instance and one watch made at these times; `overwritten`: and others before, which are lost.
+    fn process(times: [u64; 2], overwritten: u64) -> Process {
+        let call = |number: u64, function, operation| Record {
+            number,
+            began: times[number as usize],
+            duration: 0,
+            function: Some(function),
+            flags: 0,
+            operation,
+            errno: 0,
+            result: if operation == 0 { 3 } else { 0 },
+            first: 3,
+            second: 5,
+            extra: 0,
+            caller: 0,
+        };
+        let mut counters = Counters::default();
+        counters.calls[Call::CtlAdd as usize].calls = 1 + overwritten;
+        counters.calls[Call::Create1 as usize].calls = 1;
+        let records = vec![call(0, Function::EpollCreate1, 0), call(1, Function::EpollCtl, 1)];
+        let thread = Thread { counters, overwritten, records, ..Thread::default() };
+        let mut process = Process { duration: 1000, threads: vec![thread], ..Process::default() };
+        (process.totals.instances, process.totals.watches) = (1, 1);
+        process
+    }
+
+    #[test]
+    fn the_lines_of_several_processes_begin_where_all_of_them_are_known() {
+        let whole = Set { processes: vec![process([10, 20], 0), process([30, 40], 0)], ..Set::default() };
+        let all = lives(&whole).watches;
+        assert_eq!((all.first(), all.last()), (Some(&(0, 0.0)), Some(&(1000, 0.0))));
+        assert!(all.contains(&(20, 1.0)) && all.contains(&(40, 2.0)), "{all:?}");
+        let wrapped = Set { processes: vec![process([10, 20], 0), process([500, 600], 7)], ..Set::default() };
+        let late = lives(&wrapped).watches;
+        assert_eq!(late.first(), Some(&(0, 1.0)), "at 500, with the first process's watch: {late:?}");
+        assert!(late.contains(&(100, 2.0)) && late.last() == Some(&(500, 0.0)), "{late:?}");
     }
 
     #[test]

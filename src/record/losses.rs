@@ -1,0 +1,64 @@
+//! What a recording has lost, for those who ask at the end: this process's own report, and that of the nearest relative before
+//! it. A child that changed its user and may not write into the directory has no file that could tell of it.
+
+use core::fmt::Write;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use epollshim_format::errno;
+use epollshim_format::recording::header;
+
+use super::file::word;
+use crate::{init, process, report};
+
+/// The header of this process's file; in the child of a fork that has none of its own, that of the nearest relative before it
+/// that has one: mapped in the child as well, and for good. Release when it is whole, Acquire by who counts in it.
+static NEAREST: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+
+/// This process has a file.
+pub fn has_file(start: *mut u8) {
+    NEAREST.store(start, Ordering::Release);
+}
+
+/// This process has none: counts it in the file of the nearest relative.
+pub fn has_no_file(error: i32) {
+    let start = NEAREST.load(Ordering::Acquire);
+    if start.is_null() {
+        return;
+    }
+    // SAFETY: places in the header are aligned, and the header is mapped for good, in children too.
+    let word = |place| unsafe { word(start, place) };
+    word(header::CHILDREN_LOST).fetch_add(1, Ordering::Relaxed);
+    let trouble = word(header::CHILDREN_TROUBLE);
+    let _ = trouble.compare_exchange(0, error as u64, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// What is known of this process's recording.
+pub struct Losses {
+    pub has_file: bool,
+    /// The errno of what could not be had of it; 0: all could.
+    pub trouble: i32,
+    /// Processes forked from this one that could make no file, and the errno of the first.
+    pub children: u64,
+    pub children_trouble: i32,
+}
+
+/// None: no recording was asked for, or there was nothing to record.
+#[inline(never)] // for size
+pub fn losses() -> Option<Losses> {
+    process::recording()?.losses()
+}
+
+/// Says on stderr that there is no recording: for processes whose report does not say so.
+pub fn complain() {
+    let Some(Losses { has_file: false, trouble, .. }) = losses() else { return };
+    let Some(directory) = init::config().and_then(|config| config.record) else { return };
+    report::tell(|line| {
+        let _ = writeln!(
+            line,
+            "epollshim: EPOLLSHIM_RECORD: cannot write in '{}': {}; the recording of process {} is lost",
+            directory.to_bytes().escape_ascii(),
+            errno::name(trouble as u32).unwrap_or("?"),
+            process::pid(),
+        );
+    });
+}

@@ -1,0 +1,106 @@
+//! Programs under `epollshim run --record`, and what `epollshim report` says of them in each of its formats.
+
+pub mod metrics;
+pub mod page;
+pub mod sums;
+pub mod trace;
+
+use crate::common::{self, show};
+use crate::programs::{Mode, Running};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The command as users get it.
+pub fn command() -> PathBuf {
+    let command = common::shim().with_file_name("epollshim");
+    assert!(command.exists(), "{} is not there: cargo build --release first", command.display());
+    command
+}
+
+/// Starts a program by `epollshim run --record DIR/rec`, with the exit reports of its processes in DIR.
+pub fn start(dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
+    let [record, report] = ["rec", "report-%p.json"].map(|name| dir.join(name).display().to_string());
+    let words = ["run", "--quiet", "--record", &record, "--report", &report, "--report-format", "json", "--"];
+    let words = [&words[..], &[program.to_str().unwrap()], arguments].concat();
+    Running::start(Mode::Bare, dir, &command(), &words)
+}
+
+/// What `epollshim report` writes; it has nothing to say besides.
+#[track_caller]
+pub fn report(recordings: &Path, words: &[&str]) -> String {
+    let output: Output = Command::new(command()).arg("report").args(words).arg(recordings).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{words:?}: {}", show(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+pub fn json(recordings: &Path) -> Value {
+    let text = report(recordings, &["--format", "json"]);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// Asks for each format of what does not change any more; each says the same as the JSON, which is given back.
+#[track_caller]
+pub fn every_format(recordings: &Path) -> Value {
+    let told = json(recordings);
+    sums::add_up(&told);
+    readable(&report(recordings, &[]), &told);
+    trace::keeps_the_rules(&report(recordings, &["--format", "perfetto"]), &told);
+    metrics::agree(&report(recordings, &["--format", "prometheus"]), &told);
+    page::is_whole(&report(recordings, &["--format", "html"]), &told);
+    told
+}
+
+pub fn processes(told: &Value) -> &Vec<Value> {
+    told["processes"].as_array().unwrap()
+}
+
+#[track_caller]
+pub fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("a whole number, not {value}"))
+}
+
+/// 1234567 as 1,234,567.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// The text fits a terminal, names each process, and has the sums of all.
+#[track_caller]
+fn readable(text: &str, told: &Value) {
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+    let processes = processes(told);
+    for process in processes {
+        let heading =
+            format!("epollshim: {} (pid {})", process["process"]["comm"].as_str().unwrap(), process["process"]["pid"]);
+        assert!(text.contains(&heading), "{heading}\n{text}");
+    }
+    let together = format!("All {} processes together", processes.len());
+    assert_eq!(text.contains(&together), processes.len() > 1, "{text}");
+    let last = text.rsplit("processes together").next().unwrap();
+    for (name, call) in told["merged"]["calls"].as_object().unwrap() {
+        let line = last.lines().find(|line| line.split_whitespace().next() == Some(name));
+        let shown = line.and_then(|line| line.split_whitespace().nth(1));
+        assert_eq!(shown, Some(grouped(count(&call["calls"])).as_str()), "{name}\n{last}");
+    }
+    for (what, number) in [
+        ("Instances: ", &told["merged"]["instances"]["created"]),
+        ("Watches: ", &told["merged"]["watches"]["live"]),
+        ("Records of single calls: ", &told["merged"]["records"]["seen"]),
+    ] {
+        let wanted = format!("{what}{}", grouped(count(number)));
+        assert!(last.contains(&wanted), "{wanted}\n{last}");
+    }
+}
