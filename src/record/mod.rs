@@ -4,6 +4,7 @@
 //! file.rs     the file: header, directory, segments reserved before they are touched
 //! threads.rs  a thread's counters laid over the file, and its ring of calls
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the gate
+//! control.rs  requests from outside, taken as a recorded call returns
 //! modules.rs  the objects that are mapped, with their build ids
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! A reservation that fails (no space, no descriptor, a directory that is gone) is not tried again for that thread or
 //! that part of a table; what is missing is counted in the header, and the program goes on.
 
+mod control;
 mod file;
 mod modules;
 mod tables;
@@ -24,6 +26,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use epollshim_format::recording::end;
 
+pub use control::{answer, bell, is_asked, told};
 pub use file::State;
 pub use tables::{
     begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
@@ -69,6 +72,13 @@ pub fn begin() {
     if state.begin() {
         ledger::mirror_soon();
         modules::write();
+    }
+}
+
+/// Faults have a seed from now on.
+pub fn note_seed(seed: u64) {
+    if let Some(state) = process::recording().filter(|state| state.is_on()) {
+        state.note_seed(seed);
     }
 }
 

@@ -7,8 +7,8 @@ use epollshim_format::call::{Call, FUNCTIONS};
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
 use super::facts::{Distribution, Facts, InstanceFacts};
-use crate::log;
 use crate::policy::{limits, rules};
+use crate::{log, record};
 
 /// Bytes as a JSON string: what is no UTF-8 becomes U+FFFD.
 struct Quoted<'a>(&'a [u8]);
@@ -147,6 +147,9 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         List(|| limits::told().map(OfLimit)),
         List(|| rules::told().map(OfRule)),
     )?;
+    if let Some((requests, damaged)) = record::told() {
+        write!(out, r#""control":{{"requests":{requests},"damaged":{damaged}}},"#)?;
+    }
     if let Some((written, dropped)) = log::told() {
         write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
     }

@@ -8,8 +8,8 @@ use epollshim_format::{errno, kernel_memory};
 
 use super::End;
 use super::facts::{Distribution, Facts, InstanceFacts};
-use crate::log;
 use crate::policy::{limits, rules};
+use crate::{log, record};
 
 /// How many instances are listed one by one.
 const LISTED: usize = 20;
@@ -105,6 +105,13 @@ fn policy(out: &mut impl Write) -> fmt::Result {
             }
         }
         writeln!(out, "  to repeat random choices: EPOLLSHIM_SEED={seed}")?;
+    }
+    if let Some((requests, damaged)) = record::told() {
+        write!(out, "\nControl: {} requests taken from outside", Grouped(requests))?;
+        match damaged {
+            0 => writeln!(out)?,
+            _ => writeln!(out, ", {} of them IGNORED (control page damaged)", Grouped(damaged))?,
+        }
     }
     match log::told() {
         Some((written, dropped)) if dropped > 0 => {

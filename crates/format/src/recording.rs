@@ -108,6 +108,8 @@ pub mod kind {
     /// Text: the objects that were mapped, one line each: start (hexadecimal), end, build id (hexadecimal, or -), path. The
     /// last such segment is the newest.
     pub const MODULES: u64 = 5;
+    /// How the program is steered while it runs ([`crate::control`]). The first segment, made with the file.
+    pub const CONTROL: u64 = 6;
 }
 
 /// Places in the totals.
