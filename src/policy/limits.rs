@@ -111,15 +111,6 @@ pub fn on_size() -> Option<&'static str> {
     }
 }
 
-/// What a breach does.
-pub fn on_limit() -> &'static str {
-    match ON_LIMIT.load(Ordering::Relaxed) {
-        1 => "warn",
-        2 => "abort",
-        _ => "deny",
-    }
-}
-
 pub fn tally(key: Key) -> Option<&'static LimitTally> {
     process::tally()?.limits.get(key as usize)
 }

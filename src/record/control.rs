@@ -8,18 +8,17 @@
 //! What a process has taken is in the memory that the kernel wipes at fork, and so is each thread's way to the bell:
 //! the child of a fork begins with pages of its own.
 
-use core::fmt::{self, Write};
+use core::fmt::Write;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::control::{self, Order, status};
-use libc::c_int;
 
 use super::file::{State, word};
 use super::modules;
-use crate::policy::{limits, rules};
+use crate::buffer::Buffer;
 use crate::steer::{self, Refusal};
 use crate::thread::Block;
-use crate::{aside, ledger, process};
+use crate::{aside, ledger, process, report};
 
 /// What was taken. All-zero is a process that has taken nothing.
 #[repr(C)]
@@ -82,7 +81,7 @@ fn take(pages: &Pages, steered: &Steered) {
     }
     steered.requests.fetch_add(1, Ordering::Relaxed);
     let mut space = [0u8; control::REQUEST_BYTES];
-    let mut answer = Answer { bytes: [0; control::ANSWER_BYTES], length: 0 };
+    let mut answer = Buffer::<u8>::new();
     let last = steered.last.load(Ordering::Relaxed);
     let came = match pages.request(number, &mut space).filter(|_| number > last) {
         Some(text) => {
@@ -101,82 +100,53 @@ fn take(pages: &Pages, steered: &Steered) {
     pages.set(control::REQUESTS, steered.requests.load(Ordering::Relaxed));
     pages.set(control::DAMAGED, steered.damaged.load(Ordering::Relaxed));
     let (came, done) = came.unwrap_or((status::DAMAGED, 0));
-    pages.answer(number, came, done, answer.as_bytes());
+    // What does not fit is cut.
+    let text = answer.as_slice();
+    pages.answer(number, came, done, text.get(..control::ANSWER_BYTES).unwrap_or(text));
 }
 
 /// Carries a request out, order by order, up to the first that is refused; none of them, if one is no order or its text is wrong.
 /// None: it is none that can have been sent by the command. Some: what came of it, and how many orders were carried out.
-fn carry_out(text: &[u8], answer: &mut Answer) -> Option<(u64, u64)> {
+fn carry_out(text: &[u8], answer: &mut Buffer<u8>) -> Option<(u64, u64)> {
     core::str::from_utf8(text).ok()?;
-    if control::orders(text).any(|order| order.is_none()) {
-        return None;
-    }
-    let checked = |order| match order {
-        Order::Inject(rules) => steer::check_rules(rules),
-        Order::Limit(limits) => steer::parse_limits(limits).map(drop),
-        _ => Ok(()),
-    };
-    if let Some(refusal) = control::orders(text).flatten().find_map(|order| checked(order).err()) {
-        let _ = write!(answer, "{refusal}");
-        return Some((status::REFUSED, 0));
-    }
     let mut done = 0;
-    for order in control::orders(text).flatten() {
-        if let Err(refusal) = obey(order, answer) {
-            answer.length = 0;
-            let _ = write!(answer, "{refusal}");
-            let is_busy = refusal.errno() == libc::EBUSY as c_int;
-            return Some((if is_busy { status::BUSY } else { status::REFUSED }, done));
+    for is_done in [false, true] {
+        for order in control::orders(text) {
+            if let Err(refusal) = obey(order?, is_done, answer) {
+                answer.clear();
+                let _ = write!(answer, "{refusal}");
+                let is_busy = refusal.errno() == libc::EBUSY;
+                return Some((if is_busy { status::BUSY } else { status::REFUSED }, done));
+            }
+            done += u64::from(is_done);
         }
-        done += 1;
     }
     Some((status::DONE, done))
 }
 
-fn obey<'a>(order: Order<'a>, answer: &mut Answer) -> Result<(), Refusal<'a>> {
+/// Carries an order out, or only looks whether its text is right.
+#[inline(never)]
+fn obey<'a>(order: Order<'a>, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), Refusal<'a>> {
     match order {
-        Order::Inject(rules) => steer::inject(rules),
-        Order::Limit(limits) => steer::limit(limits),
-        Order::OffFaults => steer::clear_rules(),
-        Order::OffLimits => steer::limit(b""),
+        Order::Inject(rules) if is_done => steer::inject(rules)?,
+        Order::Inject(rules) => steer::check_rules(rules)?,
+        Order::Limit(limits) if is_done => steer::limit(limits)?,
+        Order::Limit(limits) => drop(steer::parse_limits(limits)?),
+        _ if !is_done => {}
+        Order::OffFaults => steer::clear_rules()?,
+        Order::OffLimits => steer::limit(b"")?,
         Order::Snapshot => {
             // What it finds is mirrored as the ledger changes.
-            let _ = writeln!(answer, "{}", if ledger::reconcile() { "reconciled" } else { "not reconciled" });
+            if ledger::reconcile() {
+                let _ = answer.write_str(control::RECONCILED);
+            }
             modules::write();
-            Ok(())
         }
         Order::Status => {
-            // What does not fit is cut.
-            let _ = tell_armed(answer);
-            Ok(())
+            let _ = report::armed(answer);
         }
     }
-}
-
-/// What is armed, a line each, words parted by tabs.
-fn tell_armed(out: &mut Answer) -> fmt::Result {
-    for limit in limits::told() {
-        write!(out, "limit\t{}\t", limit.key.name())?;
-        match (limit.limit, limit.mode) {
-            (Some(most), _) => write!(out, "{most}")?,
-            (None, mode) => out.write_str(mode.unwrap_or_default())?,
-        }
-        writeln!(out, "\t{}\t{}\t{}", limit.peak, limit.denied, limit.let_through)?;
-    }
-    if limits::are_set() {
-        writeln!(out, "on-limit\t{}", limits::on_limit())?;
-    }
-    for rule in rules::told() {
-        write!(out, "fault\t{}\t{}\t", rule.matched, rule.fired)?;
-        for byte in rule.text() {
-            out.write_char(if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' })?;
-        }
-        out.write_char('\n')?;
-    }
-    match rules::the_seed() {
-        Some(seed) => writeln!(out, "seed\t{seed}"),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The pages, as they are mapped.
@@ -226,25 +196,4 @@ impl Pages {
 
 fn checksum(number: u64, text: &[u8]) -> u64 {
     control::checksum(process::pid() as u64, process::began_unix(), number, text)
-}
-
-/// An answer's text; what does not fit is cut.
-struct Answer {
-    bytes: [u8; control::ANSWER_BYTES],
-    length: usize,
-}
-
-impl Answer {
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl Write for Answer {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let place = self.bytes.get_mut(self.length..self.length + text.len()).ok_or(fmt::Error)?;
-        place.copy_from_slice(text.as_bytes());
-        self.length += text.len();
-        Ok(())
-    }
 }

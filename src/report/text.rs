@@ -8,6 +8,7 @@ use epollshim_format::{errno, kernel_memory};
 
 use super::End;
 use super::facts::{Distribution, Facts, InstanceFacts};
+use crate::buffer::Buffer;
 use crate::policy::{limits, rules};
 use crate::{log, record};
 
@@ -32,7 +33,7 @@ impl Display for Plain<'_> {
 }
 
 /// Err: there was no memory for all of it.
-pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let ended = match facts.end {
         End::Exit => "ended by exit",
         End::UnderscoreExit => "ended by _exit",
@@ -64,8 +65,8 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     coverage(facts, out)
 }
 
-/// Limits, faults and the log, where there are any.
-fn policy(out: &mut impl Write) -> fmt::Result {
+/// Limits, faults, requests from outside and the log, where there are any.
+pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
     if limits::told().next().is_some() {
         writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;
     }
@@ -103,6 +104,9 @@ fn policy(out: &mut impl Write) -> fmt::Result {
             if !told.legal {
                 writeln!(out, "    (impossible: no kernel does this)")?;
             }
+        }
+        if rules::told().next().is_none() {
+            writeln!(out, "  (none armed now)")?;
         }
         writeln!(out, "  to repeat random choices: EPOLLSHIM_SEED={seed}")?;
     }

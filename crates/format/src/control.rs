@@ -45,6 +45,9 @@ pub const REQUEST_BYTES: usize = 3 * PAGE;
 pub const ANSWER: usize = 4 * PAGE;
 pub const ANSWER_BYTES: usize = 4 * PAGE;
 
+/// What a snapshot answers that could be compared with the kernel.
+pub const RECONCILED: &str = "reconciled";
+
 /// What came of a request.
 pub mod status {
     pub const DONE: u64 = 0;
