@@ -4,6 +4,7 @@
 //! args        what the command line looks like
 //! run         epollshim run: options to variables, the library into LD_PRELOAD, exec
 //! report      epollshim report: recordings, by crates/recording
+//! ctl         epollshim ctl: finds the recording of a process, and talks to it through its control pages
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
 //! program     which file a command is: PATH, scripts and their interpreters
 //! elf         what an ELF file says of itself
@@ -20,6 +21,7 @@ use std::io::Write;
 
 pub mod args;
 pub mod check;
+pub mod ctl;
 pub mod elf;
 pub mod privilege;
 pub mod program;
@@ -54,6 +56,7 @@ pub fn main() -> i32 {
         args::Asked::Run(asked) => run::run(&asked),
         args::Asked::Report(asked) => report::report(&asked),
         args::Asked::Check(asked) => check::check(&asked),
+        args::Asked::Ctl(asked) => ctl::ctl(&asked),
         args::Asked::Text(text) => print(&text).map(|()| 0),
         args::Asked::Help(text) => {
             let _ = std::io::stderr().write_all(text.as_bytes());

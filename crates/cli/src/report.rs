@@ -1,8 +1,9 @@
 //! `epollshim report`: what is in recordings.
 
 use std::io::{BufWriter, ErrorKind, Write};
+use std::path::Path;
 
-use epollshim_recording::{Format, Options, load_with, render, write_file};
+use epollshim_recording::{Format, Options, Set, load_with, render, write_file};
 
 use crate::Failure;
 use crate::args::Report;
@@ -14,12 +15,18 @@ pub fn report(asked: &Report) -> Result<i32, Failure> {
     let format = Format::named(&asked.format).unwrap_or(Format::Text);
     let options = Options { debug: asked.debug.clone(), ..Options::default() };
     let set = load_with(&asked.path, &options).map_err(|error| Failure::of_use(printable(&error.to_string())))?;
-    match &asked.output {
-        Some(file) => write_file(&set, format, file)
+    write(&set, format, asked.output.as_deref())?;
+    Ok(0)
+}
+
+/// Writes a report into a file, or to stdout.
+pub fn write(set: &Set, format: Format, output: Option<&Path>) -> Result<(), Failure> {
+    match output {
+        Some(file) => write_file(set, format, file)
             .map_err(|error| Failure::of_use(format!("{}: {}", printable(&file.to_string_lossy()), reason(&error))))?,
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
-            match render(&set, format, &mut out).and_then(|()| out.flush()) {
+            match render(set, format, &mut out).and_then(|()| out.flush()) {
                 // `epollshim report rec | head`
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
                 Err(error) => return Err(Failure::of_use(format!("stdout: {}", reason(&error)))),
@@ -27,5 +34,5 @@ pub fn report(asked: &Report) -> Result<i32, Failure> {
             }
         }
     }
-    Ok(0)
+    Ok(())
 }

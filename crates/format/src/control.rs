@@ -22,6 +22,8 @@ pub const BELL: usize = 0;
 /// [`checksum`] of the request.
 pub const CHECK: usize = 8;
 pub const LENGTH: usize = 16;
+/// The number of the request that was made last, written before the bell: while it is not answered its text stays.
+pub const MADE: usize = 24;
 
 /// The number of the request that was taken last.
 pub const TAKEN: usize = 64;

@@ -21,6 +21,8 @@ pub struct Facts {
     pub calls_dropped: u64,
     pub threads_dropped: u64,
     pub entries_dropped: u64,
+    /// Whether all of it was compared with the kernel's lists.
+    pub reconciled: bool,
     /// The busiest first, at most [`SITES`].
     pub sites: Vec<SiteFacts>,
     /// Sites beyond these.
@@ -72,10 +74,11 @@ impl Facts {
     }
 
     fn sum<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Facts {
-        let mut facts = Facts::default();
+        let mut facts = Facts { reconciled: true, ..Facts::default() };
         let mut sites: HashMap<String, SiteFacts> = HashMap::new();
         for process in processes {
             facts.totals.add(process.totals);
+            facts.reconciled &= process.reconciled;
             let header = &process.header;
             facts.calls_dropped = facts.calls_dropped.saturating_add(header.calls_dropped);
             facts.threads_dropped = facts.threads_dropped.saturating_add(header.threads_dropped);

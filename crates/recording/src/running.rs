@@ -30,7 +30,14 @@ pub fn recordings_of(pid: u32) -> io::Result<Vec<PathBuf>> {
 
 /// The recordings that a process has mapped, each once.
 pub fn mapped_by(pid: u32) -> io::Result<BTreeSet<Mapped>> {
-    Ok(mapped(&fs::read(format!("/proc/{pid}/maps"))?))
+    let maps = fs::read(format!("/proc/{pid}/maps"))?;
+    if !maps.is_empty() {
+        return Ok(mapped(&maps));
+    }
+    // The first thread has ended before the others: they still tell.
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))?.flatten();
+    let maps = threads.filter_map(|thread| fs::read(thread.path().join("maps")).ok()).find(|maps| !maps.is_empty());
+    Ok(mapped(&maps.unwrap_or_default()))
 }
 
 impl Mapped {

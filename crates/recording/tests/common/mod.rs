@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use epollshim_format::call::Call;
+use epollshim_format::control;
 use epollshim_format::function::Function;
 use epollshim_format::histogram;
 use epollshim_format::recording::{
@@ -248,6 +249,13 @@ impl Recording {
             self.word(at + interest::SITE, *site);
             self.word(at + interest::INSTANCE, instance | u64::from(*fd as u32) << 32);
         }
+    }
+
+    /// Control pages: requests taken, and ignored as damaged.
+    pub fn control(&mut self, requests: u64, damaged: u64) {
+        let at = self.segment(kind::CONTROL, control::BYTES, 0);
+        self.word(at + control::REQUESTS, requests);
+        self.word(at + control::DAMAGED, damaged);
     }
 
     pub fn modules(&mut self, text: &str) {
