@@ -59,6 +59,7 @@ impl Target {
         let refused = |why: String| Failure::of_use(format!("{name} (pid {pid}) {why}"));
         let mapped = mapped_by(pid).map_err(|error| match error.kind() {
             ErrorKind::NotFound => no_process(pid),
+            _ if sys::effective_user() == 0 => refused(format!("may not be looked at ({})", reason(&error))),
             _ => refused(format!(
                 "may not be looked at ({}): it has changed its user, or is not dumpable; root may steer it",
                 reason(&error)
