@@ -111,10 +111,10 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
         writeln!(out, "  to repeat random choices: EPOLLSHIM_SEED={seed}")?;
     }
     if let Some((requests, damaged)) = record::told() {
-        write!(out, "\nControl: {} requests taken from outside", Grouped(requests))?;
+        write!(out, "\nControl: {} requests from outside", Grouped(requests))?;
         match damaged {
             0 => writeln!(out)?,
-            _ => writeln!(out, ", {} of them IGNORED (control page damaged)", Grouped(damaged))?,
+            _ => writeln!(out, ", {} IGNORED (control page damaged)", Grouped(damaged))?,
         }
     }
     match log::told() {

@@ -289,7 +289,7 @@ pub enum Order {
             value_name = "FORMAT"
         )]
         format: String,
-        /// The file to write: whole, or not at all. Without it: stdout
+        /// The file to write, whole or not at all; else stdout
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },

@@ -374,9 +374,9 @@ fn control(process: &Process, page: &mut Page) {
         page.gap();
         let ignored = match of.damaged {
             0 => String::new(),
-            damaged => format!(", {} of them IGNORED (control page damaged)", grouped(damaged)),
+            damaged => format!(", {} IGNORED (control page damaged)", grouped(damaged)),
         };
-        page.line(format!("Control: {} requests taken from outside{ignored}", grouped(of.requests)));
+        page.line(format!("Control: {} requests from outside{ignored}", grouped(of.requests)));
     }
 }
 

@@ -50,6 +50,7 @@ impl<'a> Exchange<'a> {
         let deadline = Instant::now() + wait;
         let trouble = |error| failure(NOT_DONE, format!("{}: {}", target.shown_path(), reason(&error)));
         while !sys::lock(&target.file).map_err(trouble)? {
+            check_process(target)?;
             if Instant::now() >= deadline {
                 return Err(failure(NOT_DONE, format!("{target}: another epollshim ctl is talking to it")));
             }
@@ -124,6 +125,7 @@ impl<'a> Exchange<'a> {
             let place = [control::REQUEST, control::REQUEST_BYTES, control::LENGTH, control::CHECK];
             // Damaged: it would not have been carried out.
             let text = self.text(number, place).unwrap_or_default();
+            self.set(control::MADE, 0);
             let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
             self.standing = lines.map(<[u8]>::to_vec).collect();
             return Ok(());
@@ -135,7 +137,7 @@ impl<'a> Exchange<'a> {
             && number != 0
             && since.elapsed() < Duration::from_secs(1)
         {
-            self.check_process()?;
+            check_process(self.target)?;
             std::thread::sleep(LOOK);
         }
         Ok(())
@@ -187,12 +189,13 @@ impl<'a> Exchange<'a> {
             let now = Instant::now();
             if looked.elapsed() >= LOOK_AT_PROCESS || now >= self.deadline {
                 looked = now;
-                self.check_process()?;
+                check_process(self.target)?;
             }
             if now >= self.deadline {
                 // If it is not there any more, it was taken.
                 let after = if when == When::Now { 0 } else { number };
                 if bell.compare_exchange(number, after, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                    self.set(control::MADE, after);
                     return Ok(None);
                 }
                 if now >= self.deadline + LONG {
@@ -218,15 +221,15 @@ impl<'a> Exchange<'a> {
             None => Answer { status: status::REFUSED, done: 0, text: "its answer is damaged".into() },
         }
     }
+}
 
-    fn check_process(&self) -> Result<(), Failure> {
-        let how = match self.target.state() {
-            State::Ended => "it has ended, and not answered",
-            State::Replaced => "it became another program (exec), and has not answered",
-            State::Runs | State::Stopped => return Ok(()),
-        };
-        Err(failure(NOT_DONE, format!("{}: {how}", self.target)))
-    }
+fn check_process(target: &Target) -> Result<(), Failure> {
+    let how = match target.state() {
+        State::Ended => "it has ended, and not answered",
+        State::Replaced => "it became another program (exec), and has not answered",
+        State::Runs | State::Stopped => return Ok(()),
+    };
+    Err(failure(NOT_DONE, format!("{target}: {how}")))
 }
 
 /// What stood stands again, if nothing was put behind it.

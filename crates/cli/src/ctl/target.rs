@@ -59,6 +59,8 @@ impl Target {
         let refused = |why: String| Failure::of_use(format!("{name} (pid {pid}) {why}"));
         let mapped = mapped_by(pid).map_err(|error| match error.kind() {
             ErrorKind::NotFound => no_process(pid),
+            // It ended between two looks.
+            _ if error.raw_os_error() == Some(libc::ESRCH) => no_process(pid),
             _ if sys::effective_user() == 0 => refused(format!("may not be looked at ({})", reason(&error))),
             _ => refused(format!(
                 "may not be looked at ({}): it has changed its user, or is not dumpable; root may steer it",
@@ -92,13 +94,19 @@ impl Target {
 
     pub fn state(&self) -> State {
         match life(self.pid) {
-            Some(life) if life.start == self.start && !life.has_ended => match mapped_by(self.pid) {
-                Ok(mapped) if !mapped.iter().any(|one| one.inode == self.inode) => State::Replaced,
-                _ if life.is_stopped => State::Stopped,
-                _ => State::Runs,
+            Some(life) if life.start == self.start && !life.has_ended => match () {
+                () if self.is_unmapped() => State::Replaced,
+                () if life.is_stopped => State::Stopped,
+                () => State::Runs,
             },
             _ => State::Ended,
         }
+    }
+
+    /// Whether it has memory, and the recording is not in it. (One that is being killed has none before it has ended.)
+    fn is_unmapped(&self) -> bool {
+        mapped_by(self.pid).is_ok_and(|mapped| !mapped.iter().any(|one| one.inode == self.inode))
+            && fs::read(format!("/proc/{}/maps", self.pid)).is_ok_and(|maps| !maps.is_empty())
     }
 }
 
@@ -197,6 +205,9 @@ fn without_recording(pid: u32) -> String {
     let has = |file: &str, word: &[u8]| {
         fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|text| text.windows(word.len()).any(|part| part == word))
     };
+    if fs::read(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.is_empty()) {
+        return "has ended, or is the kernel's own".to_owned();
+    }
     let remedy = "start it by epollshim run --record DIRECTORY -- ...";
     if !has("maps", b"/libepollshim.so") {
         return format!("runs without the shim, which cannot come into a running program: {remedy}");
