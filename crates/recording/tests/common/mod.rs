@@ -295,6 +295,7 @@ pub fn server(pid: u64, began: u64, killed: bool) -> Recording {
         CODE + 0x8000,
         LIBRARY + 0x9000
     ));
+    made.control(49, 43);
     if !killed {
         made.ended(began + 50_000_000, 1);
     }
