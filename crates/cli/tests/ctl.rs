@@ -138,11 +138,12 @@ impl Puppet {
     fn told_of(&mut self, pid: &str, words: &[&str]) -> String {
         let child =
             epollshim().args(["ctl", pid]).args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let file = self.running.recordings.clone();
+        let directory = self.running.recordings.clone();
         until("the request stands", || {
-            let stands = fs::read_dir(&file).unwrap().flatten().any(|file| {
-                let file = File::open(file.path()).unwrap();
-                word(&file, pages(&file) + control::BELL as u64) != 0
+            let stands = fs::read_dir(&directory).unwrap().flatten().any(|entry| {
+                let file = File::open(entry.path()).unwrap();
+                entry.file_name().to_string_lossy().contains(&format!(".{pid}."))
+                    && word(&file, pages(&file) + control::BELL as u64) != 0
             });
             stands.then_some(())
         });
