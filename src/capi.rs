@@ -9,13 +9,11 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use epollshim_format::call::Call;
-use epollshim_format::faults;
-use epollshim_format::limits::{self, Limits};
 
 use crate::policy::{self, rules};
 use crate::report::InstanceFacts;
 use crate::report::Sums;
-use crate::{aside, findings, init, ledger, process, report, sys, thread};
+use crate::{aside, findings, ledger, process, report, steer, sys, thread};
 
 /// What this process has done with epoll, since it began or since `epollshim_reset`. Times are nanoseconds.
 #[repr(C)]
@@ -215,17 +213,7 @@ pub unsafe extern "C-unwind" fn epollshim_inject(rules: *const c_char) -> c_int 
     }
     // SAFETY: by this function's contract.
     let Some(text) = (unsafe { text(rules) }) else { return fail(libc::EINVAL, format_args!("rules is null")) };
-    let impossible = init::allows_impossible();
-    if let Err(fault) = faults::check(text, impossible) {
-        return fail(libc::EINVAL, format_args!("{fault}"));
-    }
-    init::seed();
-    let armed = rules::arm(faults::parse(text, impossible).filter_map(Result::ok));
-    policy::arm();
-    match armed {
-        Ok(()) => 0,
-        Err(refusal) => refused(refusal),
-    }
+    done(steer::inject(text))
 }
 
 /// Takes all faults back, those of the environment too.
@@ -236,17 +224,14 @@ pub extern "C-unwind" fn epollshim_inject_clear() -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
         return error;
     }
-    let cleared = rules::clear();
-    policy::arm();
-    match cleared {
-        Ok(()) => 0,
-        Err(refusal) => refused(refusal),
-    }
+    done(steer::clear_rules())
 }
 
-fn refused(refusal: rules::Refusal) -> c_int {
-    let error = if refusal == rules::Refusal::Busy { libc::EBUSY } else { libc::EINVAL };
-    fail(error, format_args!("{refusal}"))
+fn done(steered: Result<(), steer::Refusal>) -> c_int {
+    match steered {
+        Ok(()) => 0,
+        Err(refusal) => fail(refusal.errno(), format_args!("{refusal}")),
+    }
 }
 
 /// Sets limits as `EPOLLSHIM_LIMIT` does, such as "instances=8,watches=1000", in place of all that are set. Null or "":
@@ -263,23 +248,7 @@ pub unsafe extern "C-unwind" fn epollshim_limit(limits: *const c_char) -> c_int 
         return error;
     }
     // SAFETY: by this function's contract.
-    let text = unsafe { text(limits) }.unwrap_or_default();
-    let wanted = if text.is_empty() { Ok(Limits::default()) } else { limits::parse(text) };
-    let (wanted, config) = match (wanted, init::config()) {
-        (Ok(wanted), Some(config)) => (wanted, config),
-        (Err(fault), _) => return fail(libc::EINVAL, format_args!("{fault}")),
-        (_, None) => return fail(libc::ENOTSUP, format_args!("the shim has not read its options yet")),
-    };
-    let set = init::set_limits(&wanted, config);
-    policy::arm();
-    match set {
-        Ok(()) => 0,
-        Err(None) => fail(libc::EBUSY, format_args!("another thread has the ledger")),
-        Err(Some(trouble)) => {
-            let directory = config.session_directory();
-            fail(libc::EACCES, format_args!("{}", trouble.of(directory.as_c().unwrap_or_default())))
-        }
-    }
+    done(steer::limit(unsafe { text(limits) }.unwrap_or_default()))
 }
 
 /// Begins all counts and peaks anew, those of faults and limits too; what lives goes on to be known, and what is armed

@@ -12,6 +12,7 @@
 //! policy/     what is done to calls besides: faults, limits
 //! log/        a line a call
 //! record/     a file that holds what is counted, and the last calls, whatever ends the process
+//! steer.rs    faults and limits that are armed while the program runs
 //! session.rs  what the processes of one user count together
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
@@ -61,5 +62,6 @@ mod real;
 mod record;
 mod report;
 mod session;
+mod steer;
 mod sys;
 mod thread;

@@ -67,6 +67,8 @@ pub struct Block {
     pub ordinals: [AtomicU64; RULES],
     /// Where the recording has this thread's calls; null: nowhere.
     pub ring: AtomicPtr<u8>,
+    /// The word of this process's recording that says whether a request stands (`record::is_asked`); null: there is none.
+    pub bell: AtomicPtr<AtomicU64>,
     /// On pages of their own, which a recording has lie in its file.
     pub counters: Pages<Counters>,
 }
@@ -239,6 +241,7 @@ fn map(tid: u32) -> Option<&'static Block> {
     // SAFETY: page-aligned, large enough, zeroed (a valid Block), and never unmapped from here on.
     let block = unsafe { &*start.cast::<Block>() };
     block.ring.store(ring.unwrap_or(core::ptr::null_mut()), Ordering::Relaxed);
+    block.bell.store(record::bell(), Ordering::Relaxed);
     Some(block)
 }
 

@@ -630,6 +630,11 @@ pub fn mirror_soon() {
     }
 }
 
+/// Whether the calling thread has the gate: this is a handler that has interrupted it there.
+pub fn is_interrupted() -> bool {
+    GATE.holder() == thread::token()
+}
+
 /// A wait on an instance ended, for the recording.
 #[inline(always)]
 pub fn recorded_wait(epfd: i32, end: WaitEnd, owner: usize) {

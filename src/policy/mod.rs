@@ -454,6 +454,10 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
             caller: frame.caller,
         },
     );
+    // At its end: a call that has waited for long tells the program what to do next, and what that finds is armed.
+    if record::is_asked(block) {
+        record::answer();
+    }
 }
 
 /// Changes what a wait has delivered, where that is wanted, and has the call counted.

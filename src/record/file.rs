@@ -4,7 +4,10 @@ use core::ffi::CStr;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
-use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, entry, header};
+use epollshim_format::control;
+use epollshim_format::recording::{
+    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, entry, header, kind,
+};
 
 use super::losses::{self, Losses};
 use crate::path::Path;
@@ -30,6 +33,7 @@ pub struct State {
     pub totals: AtomicPtr<u8>,
     /// The ledger's changes go into the tables. Under its gate; readers beside it see it late at worst.
     pub has_tables: AtomicU32,
+    pub control: super::control::Steered,
 }
 
 const BEGINNING: u32 = 1;
@@ -83,15 +87,35 @@ impl State {
         let name = path.as_c().ok_or(libc::ENAMETOOLONG)?;
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
         let fd = procfs::with_room(|| sys::open(name, flags, 0o600))?;
-        let mapped = sys::allocate(fd, 0, FIRST_SEGMENT).and_then(|()| sys::map_part(fd, 0, FIRST_SEGMENT, None));
+        // The control pages too, by the descriptor that made the file: by its name it might be another's.
+        let bytes = FIRST_SEGMENT + control::BYTES;
+        let mapped = sys::allocate(fd, 0, bytes).and_then(|()| sys::map_part(fd, 0, bytes, None));
         sys::close(fd);
         let start = mapped?;
+        // SAFETY: the pages lie behind the directory, in the same mapping.
+        unsafe { word(start, FIRST_SEGMENT + control::IMPOSSIBLE) }
+            .store(u64::from(init::allows_impossible()), Ordering::Relaxed);
+        enter(start, 0, FIRST_SEGMENT as u64, control::BYTES as u64, 0, kind::CONTROL);
         write_header(start);
-        self.end.store(FIRST_SEGMENT as u64, Ordering::Relaxed);
-        self.segments.store(0, Ordering::Relaxed);
+        self.end.store(bytes as u64, Ordering::Relaxed);
+        self.segments.store(1, Ordering::Relaxed);
         self.start.store(start, Ordering::Release);
         losses::has_file(start);
         Ok(())
+    }
+
+    /// The control pages, mapped for good; None: there is no file.
+    pub fn control_pages(&self) -> Option<*mut u8> {
+        let start = self.start.load(Ordering::Acquire);
+        (self.is_on() && !start.is_null()).then(|| start.wrapping_add(FIRST_SEGMENT))
+    }
+
+    /// Faults have been given a seed after the file was made.
+    pub fn note_seed(&self, seed: u64) {
+        if let (Some(place), Some(has)) = (self.header(header::SEED), self.header(header::HAS_SEED)) {
+            place.store(seed, Ordering::Relaxed);
+            has.store(1, Ordering::Relaxed);
+        }
     }
 
     /// Reserves a segment at the end of the file and maps it: at `fixed`, in place of what is there, or anywhere. `fill` is
@@ -153,14 +177,7 @@ impl State {
         fill(start);
         self.end.store(at + length as u64, Ordering::Relaxed);
         self.segments.store(index as u32 + 1, Ordering::Relaxed);
-        let place = DIRECTORY + index * entry::SIZE;
-        // SAFETY: within the directory, which is mapped for good.
-        let set = |field, value, order| unsafe { word(directory, place + field).store(value, order) };
-        set(entry::START, at, Ordering::Relaxed);
-        set(entry::LENGTH, length as u64, Ordering::Relaxed);
-        set(entry::EXTRA, extra, Ordering::Relaxed);
-        // Release: the kind last, so that who finds it finds the segment.
-        set(entry::KIND, kind, Ordering::Release);
+        enter(directory, index, at, length as u64, extra, kind);
         Ok(start)
     }
 
@@ -206,6 +223,18 @@ impl State {
             ended.store(clock::monotonic(), Ordering::Relaxed);
         }
     }
+}
+
+/// Enters a segment into the directory.
+fn enter(file: *mut u8, index: usize, at: u64, length: u64, extra: u64, kind: u64) {
+    let place = DIRECTORY + index * entry::SIZE;
+    // SAFETY: within the directory, which is mapped for good.
+    let set = |field, value, order| unsafe { word(file, place + field).store(value, order) };
+    set(entry::START, at, Ordering::Relaxed);
+    set(entry::LENGTH, length, Ordering::Relaxed);
+    set(entry::EXTRA, extra, Ordering::Relaxed);
+    // Release: the kind last, so that who finds it finds the segment.
+    set(entry::KIND, kind, Ordering::Release);
 }
 
 /// The name of this process's file.

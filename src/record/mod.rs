@@ -4,6 +4,7 @@
 //! file.rs     the file: header, directory, segments reserved before they are touched
 //! threads.rs  a thread's counters laid over the file, and its ring of calls
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the gate
+//! control.rs  requests from outside, taken as a recorded call returns
 //! modules.rs  the objects that are mapped, with their build ids
 //! losses.rs   what could not be recorded, for the reports
 //! ```
@@ -16,6 +17,7 @@
 //! A reservation that fails (no space, no descriptor, a directory that is gone) is not tried again for that thread or
 //! that part of a table; what is missing is counted in the header, and the program goes on.
 
+mod control;
 mod file;
 mod losses;
 mod modules;
@@ -27,6 +29,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use epollshim_format::recording::end;
 
+pub use control::{answer, bell, is_asked, told};
 pub use file::{State, path};
 pub use losses::{complain, losses};
 pub use tables::{
@@ -73,6 +76,13 @@ pub fn begin() {
     if state.begin() {
         ledger::mirror_soon();
         modules::write();
+    }
+}
+
+/// Faults have a seed from now on.
+pub fn note_seed(seed: u64) {
+    if let Some(state) = process::recording().filter(|state| state.is_on()) {
+        state.note_seed(seed);
     }
 }
 

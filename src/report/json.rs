@@ -149,6 +149,9 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         List(|| rules::told().map(OfRule)),
         List(|| facts.findings().iter().map(|finding| OfFinding { facts, finding })),
     )?;
+    if let Some((requests, damaged)) = record::told() {
+        write!(out, r#""control":{{"requests":{requests},"damaged":{damaged}}},"#)?;
+    }
     if let Some((written, dropped)) = log::told() {
         write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
     }

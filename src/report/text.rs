@@ -10,6 +10,7 @@ use epollshim_format::{errno, kernel_memory};
 use super::End;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use super::findings::count;
+use crate::buffer::Buffer;
 use crate::policy::{limits, rules};
 use crate::{log, record};
 
@@ -34,7 +35,7 @@ impl Display for Plain<'_> {
 }
 
 /// Err: there was no memory for all of it.
-pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let ended = match facts.end {
         End::Exit => "ended by exit",
         End::UnderscoreExit => "ended by _exit",
@@ -153,8 +154,8 @@ impl<W: Write> Write for Wrapped<'_, W> {
     }
 }
 
-/// Limits, faults, the log, and what was not recorded, where there are any.
-fn policy(out: &mut impl Write) -> fmt::Result {
+/// Limits, faults, requests from outside, the log, and what was not recorded, where there are any.
+pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
     if limits::told().next().is_some() {
         writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;
     }
@@ -193,7 +194,17 @@ fn policy(out: &mut impl Write) -> fmt::Result {
                 writeln!(out, "    (impossible: no kernel does this)")?;
             }
         }
+        if rules::told().next().is_none() {
+            writeln!(out, "  (none armed now)")?;
+        }
         writeln!(out, "  to repeat random choices: EPOLLSHIM_SEED={seed}")?;
+    }
+    if let Some((requests, damaged)) = record::told() {
+        write!(out, "\nControl: {} requests from outside", Grouped(requests))?;
+        match damaged {
+            0 => writeln!(out)?,
+            _ => writeln!(out, ", {} IGNORED (control page damaged)", Grouped(damaged))?,
+        }
     }
     match log::told() {
         Some((written, dropped)) if dropped > 0 => {

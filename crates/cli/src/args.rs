@@ -30,6 +30,8 @@ Examples:
   epollshim report rec                      tells what was recorded
   epollshim check ./app                     what would the shim see of it?
   epollshim explain ghost                   what does that finding mean?
+  epollshim ctl 123 inject epoll_ctl:error=ENOSPC
+                                            steers a process that is recorded
 
 Exit status: 2 for an error of use, which is told in one line on stderr; else
 that of the command.
@@ -42,6 +44,7 @@ enum Command {
     Report(Report),
     Check(Check),
     Explain(Explain),
+    Ctl(Ctl),
 }
 
 const ABOUT_RUN: &str = "\
@@ -274,6 +277,97 @@ pub struct Explain {
     pub ids: Vec<String>,
 }
 
+const ABOUT_CTL: &str = "\
+Steer a running process that keeps a recording (epollshim run --record): arm
+faults and limits, take them away, or take a report of it. Without an order:
+status.
+
+The process finds the request as one of its epoll calls returns, and is neither
+stopped nor signalled. One that waits finds it when that wait ends: until then
+the request stands, and further orders are added to it. Only its own user may
+steer it, and root.";
+
+const CTL_EXAMPLES: &str = "\
+Exit status: 0 done; 1 refused by the process, or it ended before; 2 an error of
+use (no such process, no recording, another user's, bad rules); 3 no call has
+returned in time: the request stands (of status and snapshot: is withdrawn).
+
+Examples:
+  epollshim ctl $(pidof redis-server) inject epoll_ctl:error=ENOSPC:op=ADD
+  epollshim ctl 123 inject --replace 'epoll_wait:error=EINTR:prob=0.1'
+  epollshim ctl 123 limit instances=8,watches=1000
+  epollshim ctl 123                         what is armed, and what it did
+  epollshim ctl 123 off                     all faults and limits away
+  epollshim ctl 123 snapshot --format html -o now.html";
+
+#[derive(Args, Debug)]
+#[command(about = "Steer a running process: faults, limits, a report of it")]
+#[command(long_about = ABOUT_CTL, after_help = CTL_EXAMPLES)]
+#[command(override_usage = "epollshim ctl [--wait SECONDS] PID [ORDER]")]
+#[command(subcommand_value_name = "ORDER", subcommand_help_heading = "Orders", disable_help_subcommand = true)]
+pub struct Ctl {
+    /// How long to wait for the process's answer (5)
+    #[arg(long, value_name = "SECONDS", default_value = "5", hide_default_value = true, global = true)]
+    pub wait: String,
+    /// The process
+    #[arg(value_name = "PID")]
+    pub pid: OsString,
+    #[command(subcommand)]
+    pub order: Option<Order>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Order {
+    /// Tell what is armed, and how often it struck
+    Status,
+    /// Arm faults behind those that are armed: the rules of run --inject
+    #[command(override_usage = "epollshim ctl PID inject [--replace] RULES...")]
+    Inject {
+        /// In place of those that are armed
+        #[arg(long)]
+        replace: bool,
+        /// Such as epoll_wait:error=EINTR:when=3
+        #[arg(value_name = "RULES", required = true)]
+        rules: Vec<OsString>,
+    },
+    /// Set limits in place of all that are set: those of run --limit
+    #[command(override_usage = "epollshim ctl PID limit LIMITS...")]
+    Limit {
+        /// Such as instances=8,watches=1000
+        #[arg(value_name = "LIMITS", required = true)]
+        limits: Vec<OsString>,
+    },
+    /// Take all faults and limits away, or one of the two
+    #[command(override_usage = "epollshim ctl PID off [faults|limits]")]
+    Off {
+        #[arg(value_name = "faults|limits", value_enum, hide_possible_values = true)]
+        what: Option<Armed>,
+    },
+    /// Report the process as it stands, compared with the kernel's lists
+    #[command(override_usage = "epollshim ctl PID snapshot [--format FORMAT] [-o FILE]")]
+    Snapshot {
+        /// text, json, html, perfetto or prometheus
+        #[arg(
+            long,
+            default_value = "text",
+            hide_default_value = true,
+            value_parser = ["text", "json", "html", "perfetto", "prometheus"],
+            hide_possible_values = true,
+            value_name = "FORMAT"
+        )]
+        format: String,
+        /// The file to write, whole or not at all; else stdout
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Armed {
+    Faults,
+    Limits,
+}
+
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     Text,
@@ -286,6 +380,7 @@ pub enum Asked {
     Report(Report),
     Check(Check),
     Explain(Explain),
+    Ctl(Ctl),
     /// Help or the version, asked for.
     Text(String),
     /// Help, where nothing was asked for.
@@ -304,6 +399,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure
         Ok(Cli { command: Command::Report(asked) }) => Ok(Asked::Report(asked)),
         Ok(Cli { command: Command::Check(asked) }) => Ok(Asked::Check(asked)),
         Ok(Cli { command: Command::Explain(asked) }) => Ok(Asked::Explain(asked)),
+        Ok(Cli { command: Command::Ctl(asked) }) => Ok(Asked::Ctl(asked)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(help(&error))),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Asked::Help(help(&error))),

@@ -4,6 +4,7 @@
 //! args        what the command line looks like
 //! run         epollshim run: options to variables, the library into LD_PRELOAD, exec
 //! report      epollshim report: recordings, by crates/recording
+//! ctl         epollshim ctl: finds the recording of a process, and talks to it through its control pages
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
 //! explain     epollshim explain: the pages of docs/findings
 //! program     which file a command is: PATH, scripts and their interpreters
@@ -21,6 +22,7 @@ use std::io::Write;
 
 pub mod args;
 pub mod check;
+pub mod ctl;
 pub mod elf;
 pub mod explain;
 pub mod privilege;
@@ -57,6 +59,7 @@ pub fn main() -> i32 {
         args::Asked::Report(asked) => report::report(&asked),
         args::Asked::Check(asked) => check::check(&asked),
         args::Asked::Explain(asked) => explain::explain(&asked),
+        args::Asked::Ctl(asked) => ctl::ctl(&asked),
         args::Asked::Text(text) => print(&text).map(|()| 0),
         args::Asked::Help(text) => {
             let _ = std::io::stderr().write_all(text.as_bytes());

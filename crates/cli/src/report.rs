@@ -1,6 +1,7 @@
 //! `epollshim report`: what is in recordings.
 
 use std::io::{BufWriter, ErrorKind, Write};
+use std::path::Path;
 
 use epollshim_recording::findings::{self, Found};
 use epollshim_recording::{Format, Options, Set, load_with, render, write_file};
@@ -15,12 +16,18 @@ pub fn report(asked: &Report) -> Result<i32, Failure> {
     let format = Format::named(&asked.format).unwrap_or(Format::Text);
     let options = Options { debug: asked.debug.clone(), ..Options::default() };
     let set = load_with(&asked.path, &options).map_err(|error| Failure::of_use(printable(&error.to_string())))?;
-    match &asked.output {
-        Some(file) => write_file(&set, format, file)
+    write(&set, format, asked.output.as_deref())?;
+    Ok(verdict(&set, &asked.fail_on))
+}
+
+/// Writes a report into a file, or to stdout.
+pub fn write(set: &Set, format: Format, output: Option<&Path>) -> Result<(), Failure> {
+    match output {
+        Some(file) => write_file(set, format, file)
             .map_err(|error| Failure::of_use(format!("{}: {}", printable(&file.to_string_lossy()), reason(&error))))?,
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
-            match render(&set, format, &mut out).and_then(|()| out.flush()) {
+            match render(set, format, &mut out).and_then(|()| out.flush()) {
                 // `epollshim report rec | head`
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
                 Err(error) => return Err(Failure::of_use(format!("stdout: {}", reason(&error)))),
@@ -28,7 +35,7 @@ pub fn report(asked: &Report) -> Result<i32, Failure> {
             }
         }
     }
-    Ok(verdict(&set, &asked.fail_on))
+    Ok(())
 }
 
 /// The exit status: 1 where something was found that must not be there. Says what on stderr.

@@ -1,9 +1,13 @@
 //! The few system calls that the standard library does not have. The only unsafe code of the command.
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::fs::File;
 use std::io::{Error, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 fn c_string(text: &OsStr) -> Result<CString, Error> {
     CString::new(text.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidInput))
@@ -76,4 +80,57 @@ pub fn are_one(pid: u32, one: i32, other: i32) -> Option<bool> {
     // SAFETY: kcmp takes numbers alone.
     let order = unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_FILE, one, other) };
     if order < 0 { None } else { Some(order == 0) }
+}
+
+/// The effective user of this process.
+pub fn effective_user() -> u32 {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Tries to take the only lock of a file (flock(2)); it ends with the last descriptor of it. Ok(false): another has it.
+pub fn lock(file: &File) -> Result<bool, Error> {
+    // SAFETY: the descriptor is open as long as the file is.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    let error = Error::last_os_error();
+    if error.kind() == ErrorKind::WouldBlock { Ok(false) } else { Err(error) }
+}
+
+/// A part of a file that is shared with all who have it mapped, in words.
+pub struct Shared {
+    start: NonNull<AtomicU64>,
+    words: usize,
+}
+
+impl Shared {
+    /// `offset` must be a multiple of the page's size, `bytes` of 8. The file should hold all of it: to look at what it does not
+    /// hold ends this process (SIGBUS).
+    pub fn map(file: &File, offset: u64, bytes: usize) -> Result<Shared, Error> {
+        let offset = libc::off_t::try_from(offset).map_err(Error::other)?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file.as_raw_fd(), offset) };
+        if start == libc::MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(ErrorKind::OutOfMemory)?;
+        Ok(Shared { start, words: bytes / 8 })
+    }
+
+    /// The word at a place in bytes: a multiple of 8 within the part. Anything else is the last word.
+    pub fn word(&self, place: usize) -> &AtomicU64 {
+        let index = (place / 8).min(self.words.saturating_sub(1));
+        // SAFETY: within the mapping, which lasts as long as this; others change it by whole words alone.
+        unsafe { self.start.add(index).as_ref() }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: the whole of this mapping; nobody has a word of it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * 8) };
+    }
 }

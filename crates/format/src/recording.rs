@@ -114,6 +114,8 @@ pub mod kind {
     pub const MODULES: u64 = 5;
     /// What was found wrong ([`super::findings`], [`super::finding`]).
     pub const FINDINGS: u64 = 8;
+    /// How the program is steered while it runs ([`crate::control`]). The first segment, made with the file.
+    pub const CONTROL: u64 = 6;
 }
 
 /// Places in the totals.

@@ -25,6 +25,8 @@ pub struct Facts {
     /// The worst first.
     pub findings: Vec<Found>,
     pub findings_dropped: u64,
+    /// Whether all of it was compared with the kernel's lists.
+    pub reconciled: bool,
     /// The busiest first, at most [`SITES`].
     pub sites: Vec<SiteFacts>,
     /// Sites beyond these.
@@ -76,11 +78,12 @@ impl Facts {
     }
 
     fn sum(processes: &[Process]) -> Facts {
-        let mut facts = Facts { findings: findings::of(processes), ..Facts::default() };
+        let mut facts = Facts { findings: findings::of(processes), reconciled: true, ..Facts::default() };
         let mut sites: HashMap<String, SiteFacts> = HashMap::new();
         for process in processes {
             facts.findings_dropped = facts.findings_dropped.saturating_add(process.findings_dropped);
             facts.totals.add(process.totals);
+            facts.reconciled &= process.reconciled;
             let header = &process.header;
             facts.calls_dropped = facts.calls_dropped.saturating_add(header.calls_dropped);
             facts.threads_dropped = facts.threads_dropped.saturating_add(header.threads_dropped);

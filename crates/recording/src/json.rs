@@ -54,6 +54,10 @@ fn of_process(process: &Process) -> Value {
     if let Some(report) = report.as_object_mut() {
         sums(&facts, instances, report);
         report.insert("threads".into(), process.threads.iter().map(of_thread).collect());
+        if process.control.requests > 0 || process.control.damaged > 0 {
+            let of = process.control;
+            report.insert("control".into(), json!({ "requests": of.requests, "damaged": of.damaged }));
+        }
         report.insert(
             "recording".into(),
             json!({
@@ -147,7 +151,7 @@ fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
                 "healed": totals.healed,
                 "lost": totals.lost,
                 "uncounted": facts.calls_dropped,
-                "reconciled": false,
+                "reconciled": facts.reconciled,
             }),
         ),
         (

@@ -20,6 +20,7 @@ mod owner;
 mod perfetto;
 mod prometheus;
 mod read;
+pub mod running;
 mod scale;
 mod series;
 mod sites;

@@ -29,7 +29,10 @@ pub struct Process {
     /// Findings that found no place in the table.
     pub findings_dropped: u64,
     pub modules: Modules,
+    pub control: Control,
     pub notes: Notes,
+    /// Whether the shim has compared its ledger with the kernel's lists for this report (`epollshim ctl PID snapshot`).
+    pub reconciled: bool,
     /// Whether it runs: it has the file mapped. Asked of /proc when the file was read.
     pub runs: bool,
     /// Nanoseconds from the beginning to the end, or to now, or to the last thing known of it.
@@ -108,6 +111,13 @@ impl Totals {
             *sum = sum.saturating_add(*more);
         }
     }
+}
+
+/// Requests from outside (`epollshim ctl`): taken, and those of them that were ignored as damaged.
+#[derive(Clone, Copy, Default)]
+pub struct Control {
+    pub requests: u64,
+    pub damaged: u64,
 }
 
 #[derive(Default)]

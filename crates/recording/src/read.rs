@@ -9,12 +9,13 @@ use epollshim_format::recording::{
     DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, end, entry, header, instance, interest, kind,
     record, thread, totals,
 };
-use epollshim_format::{errno, histogram};
+use epollshim_format::{control, errno, histogram};
 
 use crate::bytes::Bytes;
 use crate::findings;
 use crate::model::{
-    CallCounters, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record, Thread, Totals,
+    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record,
+    Thread, Totals,
 };
 
 /// Why a file is no recording that can be read, and where in it.
@@ -179,6 +180,10 @@ impl Reader<'_> {
                     self.note(|| format!("segment {index}: {unread} lines of the map of modules cannot be read"));
                 }
             }
+            kind::CONTROL => {
+                self.process.control =
+                    Control { requests: segment.word(control::REQUESTS), damaged: segment.word(control::DAMAGED) };
+            }
             other => self.note(|| format!("segment {index}: left out, this program does not know kind {other}")),
         }
     }
@@ -206,6 +211,7 @@ fn name(kind: u64) -> &'static str {
         kind::INTERESTS => "watches",
         kind::MODULES => "modules",
         kind::FINDINGS => "findings",
+        kind::CONTROL => "control",
         _ => "of an unknown kind",
     }
 }

@@ -80,6 +80,7 @@ fn of_process(process: &Process) -> String {
     threads(process, &mut page);
     sites(&facts, &mut page);
     records(&facts, &mut page);
+    control(process, &mut page);
     coverage(&facts, &mut page);
     page.text
 }
@@ -421,10 +422,25 @@ fn records(facts: &Facts, page: &mut Page) {
     }
 }
 
+fn control(process: &Process, page: &mut Page) {
+    let of = process.control;
+    if of.requests > 0 || of.damaged > 0 {
+        page.gap();
+        let ignored = match of.damaged {
+            0 => String::new(),
+            damaged => format!(", {} IGNORED (control page damaged)", grouped(damaged)),
+        };
+        page.line(format!("Control: {} requests from outside{ignored}", grouped(of.requests)));
+    }
+}
+
 fn coverage(facts: &Facts, page: &mut Page) {
     let totals = &facts.totals;
     page.gap();
-    page.line("Coverage: as the shim saw it; a recording is not compared with the kernel".into());
+    page.line(match facts.reconciled {
+        true => "Coverage: the kernel's own lists were compared for this report".into(),
+        false => "Coverage: as the shim saw it; a recording is not compared with the kernel".into(),
+    });
     for (count, what) in [
         (totals.unseen_instances, "instances made or inherited out of sight"),
         (totals.unseen_watches, "watches changed out of sight"),

@@ -36,6 +36,18 @@ impl Drop for Directory {
     }
 }
 
+#[test]
+fn requests_from_outside_are_told_and_so_is_that_some_were_damaged() {
+    let directory = Directory::new("control");
+    let set = load(&directory.put("epollshim.1.1.rec", &server(1, SECOND, true).bytes)).unwrap();
+    let text = rendered(&set, Format::Text);
+    assert!(text.contains("\nControl: 49 requests from outside, 43 IGNORED (control page damaged)\n"), "{text}");
+    assert_eq!(json(&set)["processes"][0]["control"], serde_json::json!({ "requests": 49, "damaged": 43 }));
+    let set = load(&directory.put("epollshim.2.1.rec", &small().bytes)).unwrap();
+    assert!(!rendered(&set, Format::Text).contains("Control:"));
+    assert!(json(&set)["processes"][0].get("control").is_none());
+}
+
 fn two_servers(directory: &Directory) -> Set {
     directory.put("epollshim.4100.1.rec", &server(4100, SECOND, false).bytes);
     directory.put("epollshim.4200.2.rec", &server(4200, 2 * SECOND, true).bytes);

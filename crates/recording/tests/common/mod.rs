@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use epollshim_format::call::Call;
+use epollshim_format::control;
 use epollshim_format::function::Function;
 use epollshim_format::histogram;
 use epollshim_format::recording::{
@@ -250,6 +251,13 @@ impl Recording {
         }
     }
 
+    /// Control pages: requests taken, and ignored as damaged.
+    pub fn control(&mut self, requests: u64, damaged: u64) {
+        let at = self.segment(kind::CONTROL, control::BYTES, 0);
+        self.word(at + control::REQUESTS, requests);
+        self.word(at + control::DAMAGED, damaged);
+    }
+
     pub fn modules(&mut self, text: &str) {
         let at = self.segment(kind::MODULES, text.len(), 0);
         self.text(at, text.as_bytes());
@@ -287,6 +295,7 @@ pub fn server(pid: u64, began: u64, killed: bool) -> Recording {
         CODE + 0x8000,
         LIBRARY + 0x9000
     ));
+    made.control(49, 43);
     if !killed {
         made.ended(began + 50_000_000, 1);
     }

@@ -1,0 +1,176 @@
+//! `epollshim ctl`: steers a running process through the control pages of its recording.
+//!
+//! ```text
+//! target    which recording is the process's own, and may it be steered
+//! exchange  a request written, the answer awaited
+//! ```
+
+mod exchange;
+mod target;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use epollshim_format::{control, faults, limits};
+use epollshim_recording::{Format, load};
+
+use crate::args::{Armed, Ctl, Order};
+use crate::text::printable;
+use crate::{Failure, print, report, say};
+use exchange::{Exchange, Outcome, When};
+use target::{State, Target};
+
+/// The process has not done it.
+const NOT_DONE: i32 = 1;
+/// No call of the process has returned in time.
+const STANDS: i32 = 3;
+
+/// Carries out what is asked; the exit status.
+pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
+    let wait = seconds(&asked.wait)?;
+    let order = asked.order.as_ref().unwrap_or(&Order::Status);
+    // Before the process is looked at: as if every fault were allowed.
+    let lines = lines(order, true)?;
+    let target = Target::find(&asked.pid)?;
+    let mut exchange = Exchange::begin(&target, wait)?;
+    if let Order::Inject { rules, .. } = order {
+        check_rules(&joined(rules, b";"), exchange.allows_impossible())?;
+    }
+    // What nobody waits for is not to be told, or compared, later.
+    let when = if matches!(order, Order::Status | Order::Snapshot { .. }) { When::Now } else { When::Sometime };
+    match exchange.request(lines, when)? {
+        Outcome::Done(text) => match order {
+            Order::Status => status(&target, &text).map(|()| 0),
+            Order::Snapshot { format, output } => snapshot(&target, &text, format, output.as_deref()).map(|()| 0),
+            _ => Ok(0),
+        },
+        Outcome::Refused(text) => Err(failure(NOT_DONE, format!("{target}: {}", printable(&text)))),
+        Outcome::NotTaken => Err(failure(STANDS, not_taken(&target, wait, when, order))),
+    }
+}
+
+fn failure(status: i32, text: String) -> Failure {
+    Failure { status, text }
+}
+
+/// What is asked of the shim, an order a line.
+fn lines(order: &Order, impossible: bool) -> Result<Vec<Vec<u8>>, Failure> {
+    let line = |word: &str, text: &[u8]| [word.as_bytes(), b" ", text].concat();
+    Ok(match order {
+        Order::Status => vec![b"status".to_vec()],
+        Order::Snapshot { .. } => vec![b"snapshot".to_vec()],
+        Order::Inject { replace, rules } => {
+            let rules = joined(rules, b";");
+            check_rules(&rules, impossible)?;
+            let before = if *replace { Some(b"off faults".to_vec()) } else { None };
+            before.into_iter().chain([line("inject", &rules)]).collect()
+        }
+        Order::Limit { limits } => {
+            let limits = joined(limits, b",");
+            limits::parse(&limits).map_err(|fault| Failure::of_use(format!("limit: {fault}")))?;
+            vec![line("limit", &limits)]
+        }
+        Order::Off { what } => [(Armed::Faults, &b"off faults"[..]), (Armed::Limits, b"off limits")]
+            .into_iter()
+            .filter(|(armed, _)| what.is_none_or(|what| what == *armed))
+            .map(|(_, line)| line.to_vec())
+            .collect(),
+    })
+}
+
+fn joined(words: &[OsString], between: &[u8]) -> Vec<u8> {
+    let mut text = words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>().join(between);
+    // A line is an order. Where rules may have white space, any will do.
+    text.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+    text
+}
+
+fn check_rules(rules: &[u8], impossible: bool) -> Result<(), Failure> {
+    std::str::from_utf8(rules).map_err(|_| Failure::of_use("inject: the rules are no text (UTF-8)"))?;
+    faults::check(rules, impossible).map(drop).map_err(|fault| Failure::of_use(format!("inject: {fault}")))
+}
+
+fn seconds(word: &str) -> Result<Duration, Failure> {
+    let number = word.parse::<f64>().ok().filter(|_| word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'));
+    number.and_then(|number| Duration::try_from_secs_f64(number.min(1e9)).ok()).ok_or_else(|| {
+        Failure::of_use(format!("--wait: '{}' is no number of seconds; wanted: such as 5 or 0.5", printable(word)))
+    })
+}
+
+fn not_taken(target: &Target, wait: Duration, when: When, order: &Order) -> String {
+    let why = match target.state() {
+        State::Stopped => "it is stopped; ",
+        _ => "",
+    };
+    let then = match (when, order) {
+        (When::Sometime, _) => "the request stands, and is taken when one does".to_owned(),
+        (When::Now, Order::Snapshot { .. }) => {
+            format!("epollshim report {} tells what it has recorded, not compared with the kernel", target.shown_path())
+        }
+        (When::Now, _) => "nothing was asked of it".to_owned(),
+    };
+    format!("{target}: no epoll call of it has returned within {} s; {why}{then}", wait.as_secs_f64())
+}
+
+/// What is armed, as the shim tells it in its exit report.
+fn status(target: &Target, text: &str) -> Result<(), Failure> {
+    let is_armed = text.contains("\nLimits") || text.contains("\nFaults") && !text.contains("(none armed now)");
+    let mut page = format!("{target}: {}\n", if is_armed { "armed now" } else { "nothing is armed" });
+    for line in text.lines() {
+        page.push_str(&printable(line));
+        page.push('\n');
+    }
+    print(&page)
+}
+
+fn snapshot(target: &Target, text: &str, format: &str, output: Option<&Path>) -> Result<(), Failure> {
+    let mut set = load(target.path()).map_err(|error| Failure::of_use(printable(&error.to_string())))?;
+    let reconciled = text == control::RECONCILED;
+    if !reconciled {
+        say(&format!("{target}: not compared with the kernel: its threads change the descriptors all the time"));
+    }
+    set.processes.iter_mut().for_each(|process| process.reconciled = reconciled);
+    // The command line knows the formats.
+    report::write(&set, Format::named(format).unwrap_or(Format::Text), output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{joined, lines, seconds};
+    use crate::args::{Armed, Order};
+    use epollshim_format::control;
+
+    fn texts(order: &Order) -> Vec<String> {
+        let lines = lines(order, false).unwrap_or_default();
+        assert!(lines.iter().all(|line| control::orders(line).all(|order| order.is_some())), "{order:?}");
+        lines.into_iter().map(|line| String::from_utf8_lossy(&line).into_owned()).collect()
+    }
+
+    #[test]
+    fn an_order_is_lines_that_the_shim_knows() {
+        let rules = vec!["epoll_ctl:error=ENOSPC".into(), "epoll_wait:timeout".into()];
+        assert_eq!(
+            texts(&Order::Inject { replace: true, rules }),
+            ["off faults", "inject epoll_ctl:error=ENOSPC;epoll_wait:timeout"]
+        );
+        assert_eq!(
+            texts(&Order::Limit { limits: vec!["watches=1".into(), "events=2".into()] }),
+            ["limit watches=1,events=2"]
+        );
+        assert_eq!(texts(&Order::Off { what: None }), ["off faults", "off limits"]);
+        assert_eq!(texts(&Order::Off { what: Some(Armed::Limits) }), ["off limits"]);
+        assert_eq!(texts(&Order::Status), ["status"]);
+        assert_eq!(joined(&["a\nb".into(), "c".into()], b";"), b"a b;c");
+    }
+
+    #[test]
+    fn a_wait_is_seconds_and_parts_of_them() {
+        assert_eq!(seconds("0.25").ok().map(|wait| wait.as_millis()), Some(250));
+        assert_eq!(seconds("0").ok().map(|wait| wait.as_millis()), Some(0));
+        for bad in ["", "-1", "inf", "NaN", "1e3", "5s"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}

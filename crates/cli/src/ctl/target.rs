@@ -1,0 +1,310 @@
+//! Which process is to be steered, and which recording is its own.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use epollshim_format::control;
+use epollshim_format::recording::{DIRECTORY, MAGIC, PAGE, SEGMENTS, VERSION, entry, header, kind};
+use epollshim_recording::running::{Mapped, mapped_by};
+
+use crate::text::{printable, reason, shown};
+use crate::{Failure, sys};
+
+/// A process, and its recording, open.
+pub struct Target {
+    pid: u32,
+    name: String,
+    /// When it began, in clock ticks after the boot: another of its number began at another time.
+    start: u64,
+    inode: u64,
+    path: PathBuf,
+    pub file: File,
+    /// Where the control pages lie in the file.
+    pub control: u64,
+    /// Its number for itself (in its pid namespace), and when its recording began: what a request's checksum is tied to.
+    pub own_pid: u64,
+    pub began_unix: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    Runs,
+    Stopped,
+    Ended,
+    /// It is another program by now (exec), whose recording is another.
+    Replaced,
+}
+
+/// `name (pid N)`, for messages.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name, self.pid)
+    }
+}
+
+impl Target {
+    /// The process of a number, if it keeps a recording that the caller may write into. Err: one line that says why not.
+    pub fn find(word: &OsStr) -> Result<Target, Failure> {
+        let pid = word.to_str().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(pid) = pid.and_then(|word| word.parse::<u32>().ok()) else {
+            return Err(Failure::of_use(format!("'{}' is no process id; wanted: such as 1234", shown(word))));
+        };
+        let facts = Facts::of(pid)?;
+        facts.check_user(pid)?;
+        let name = printable(&facts.name);
+        let refused = |why: String| Failure::of_use(format!("{name} (pid {pid}) {why}"));
+        let mapped = mapped_by(pid).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => no_process(pid),
+            // It ended between two looks.
+            _ if error.raw_os_error() == Some(libc::ESRCH) => no_process(pid),
+            _ if sys::effective_user() == 0 => refused(format!("may not be looked at ({})", reason(&error))),
+            _ => refused(format!(
+                "may not be looked at ({}): it has changed its user, or is not dumpable; root may steer it",
+                reason(&error)
+            )),
+        })?;
+        let own: Vec<&Mapped> = mapped.iter().filter(|one| names_pid(&one.path, facts.own_pid)).collect();
+        if own.is_empty() {
+            return Err(refused(without_recording(pid)));
+        }
+        let mut found: Option<Target> = None;
+        let mut why_not = None;
+        for one in own {
+            match open(pid, one, &facts, &name) {
+                Ok(target) if found.as_ref().is_some_and(|known| known.began_unix >= target.began_unix) => {}
+                Ok(target) => found = Some(target),
+                Err(why) => why_not = why_not.or(Some(why)),
+            }
+        }
+        found.ok_or_else(|| refused(why_not.unwrap_or_default()))
+    }
+
+    /// The recording.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn shown_path(&self) -> String {
+        shown(&self.path)
+    }
+
+    pub fn state(&self) -> State {
+        match life(self.pid) {
+            Some(life) if life.start == self.start && !life.has_ended => match () {
+                () if self.is_unmapped() => State::Replaced,
+                () if life.is_stopped => State::Stopped,
+                () => State::Runs,
+            },
+            _ => State::Ended,
+        }
+    }
+
+    /// Whether it has memory, and the recording is not in it. (One that is being killed has none before it has ended.)
+    fn is_unmapped(&self) -> bool {
+        mapped_by(self.pid).is_ok_and(|mapped| !mapped.iter().any(|one| one.inode == self.inode))
+            && fs::read(format!("/proc/{}/maps", self.pid)).is_ok_and(|maps| !maps.is_empty())
+    }
+}
+
+fn no_process(pid: u32) -> Failure {
+    Failure::of_use(format!("there is no process {pid}"))
+}
+
+/// What `/proc/PID/status` says (proc_pid_status(5)).
+struct Facts {
+    name: String,
+    users: Vec<u32>,
+    own_pid: u64,
+    start: u64,
+}
+
+impl Facts {
+    fn of(pid: u32) -> Result<Facts, Failure> {
+        let text = fs::read(format!("/proc/{pid}/status")).map_err(|_| no_process(pid))?;
+        let text = String::from_utf8_lossy(&text);
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.unwrap_or_default().trim()
+        };
+        let name = field("Name").to_owned();
+        match field("Tgid").parse::<u32>() {
+            Ok(process) if process != pid => {
+                return Err(Failure::of_use(format!(
+                    "{pid} is a thread of {} (pid {process}): name that",
+                    printable(&name)
+                )));
+            }
+            _ => {}
+        }
+        let Some(life) = life(pid) else { return Err(no_process(pid)) };
+        if life.has_ended {
+            return Err(Failure::of_use(format!(
+                "{} (pid {pid}) has ended; its parent has not waited for it yet",
+                printable(&name)
+            )));
+        }
+        Ok(Facts {
+            name,
+            users: field("Uid").split_whitespace().filter_map(|word| word.parse().ok()).collect(),
+            // Its numbers in the namespaces from here inwards; the last is what it calls itself.
+            own_pid: field("NSpid")
+                .split_whitespace()
+                .next_back()
+                .and_then(|word| word.parse().ok())
+                .unwrap_or(u64::from(pid)),
+            start: life.start,
+        })
+    }
+
+    /// Root may: it may trace, kill and change every process anyway.
+    fn check_user(&self, pid: u32) -> Result<(), Failure> {
+        let caller = sys::effective_user();
+        if caller == 0 || self.users.contains(&caller) {
+            return Ok(());
+        }
+        let (name, owner) = (printable(&self.name), self.users.first().copied().unwrap_or_default());
+        Err(Failure::of_use(format!(
+            "{name} (pid {pid}) is user {owner}'s, not yours ({caller}): only that user and root may steer it"
+        )))
+    }
+}
+
+struct Life {
+    start: u64,
+    has_ended: bool,
+    is_stopped: bool,
+}
+
+/// What `/proc/PID/stat` says (proc_pid_stat(5)).
+fn life(pid: u32) -> Option<Life> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // The name, in parentheses, may hold anything: count from its end. State is field 3.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let (state, threads) = (fields.first()?, fields.get(20 - 3)?.parse::<u64>().ok()?);
+    Some(Life {
+        start: fields.get(22 - 3)?.parse().ok()?,
+        // A first thread that ended before the others is a zombie as well.
+        has_ended: threads <= 1 && matches!(*state, "Z" | "X"),
+        is_stopped: matches!(*state, "T" | "t"),
+    })
+}
+
+/// Whether a recording's name has this pid: `epollshim.PID.START.rec`. One inherited by a fork has the parent's.
+fn names_pid(path: &Path, pid: u64) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').nth(1).is_some_and(|word| word.parse() == Ok(pid))
+}
+
+/// Why there is none.
+fn without_recording(pid: u32) -> String {
+    let has = |file: &str, word: &[u8]| {
+        fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|text| text.windows(word.len()).any(|part| part == word))
+    };
+    if fs::read(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.is_empty()) {
+        return "has ended, or is the kernel's own".to_owned();
+    }
+    let remedy = "start it by epollshim run --record DIRECTORY -- ...";
+    if !has("maps", b"/libepollshim.so") {
+        return format!("runs without the shim, which cannot come into a running program: {remedy}");
+    }
+    if !has("environ", b"EPOLLSHIM_RECORD=") {
+        return format!("keeps no recording: {remedy}");
+    }
+    "has no recording of its own: that begins with its first epoll call, if it may write in the directory".to_owned()
+}
+
+/// Opens a recording that a process has mapped. Err: why it is of no use.
+fn open(pid: u32, mapped: &Mapped, facts: &Facts, name: &str) -> Result<Target, String> {
+    let gone = |how: &str| format!("can no longer be steered: its recording {} {how}", shown(&mapped.path));
+    if mapped.is_deleted {
+        return Err(gone("was deleted"));
+    }
+    let Some(path) = mapped.reachable(pid) else {
+        return Err(gone("was replaced, or lies where it cannot be reached"));
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&path)
+        .map_err(|error| match fs::symlink_metadata(&path) {
+            Ok(data) if error.kind() == ErrorKind::PermissionDenied => format!(
+                "may not be steered by you: its recording {} is user {}'s; only that user and root may",
+                shown(&path),
+                data.uid()
+            ),
+            _ => format!("cannot be steered: {}: {}", shown(&path), reason(&error)),
+        })?;
+    let broken = |what: &str| format!("cannot be steered: its recording {} {what}", shown(&path));
+    let data = file.metadata().map_err(|error| broken(&reason(&error)))?;
+    if !data.is_file() || data.ino() != mapped.inode {
+        return Err(gone("was replaced"));
+    }
+    let mut head = vec![0u8; DIRECTORY + SEGMENTS * entry::SIZE];
+    file.read_exact_at(&mut head, 0).map_err(|_| broken("is cut short"))?;
+    let word = |at: usize| {
+        let bytes = head.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default();
+        u64::from_le_bytes(bytes)
+    };
+    if word(header::MAGIC) != MAGIC || word(header::VERSION) != VERSION || word(header::PID) != facts.own_pid {
+        return Err(broken("is damaged, or another version's"));
+    }
+    let segment =
+        (0..SEGMENTS).map(|index| DIRECTORY + index * entry::SIZE).find(|at| word(at + entry::KIND) == kind::CONTROL);
+    let Some(at) = segment else {
+        return Err(broken("has no control pages: it is an older version's, or damaged"));
+    };
+    let (start, length) = (word(at + entry::START), word(at + entry::LENGTH));
+    let is_whole = start % PAGE as u64 == 0
+        && length >= control::BYTES as u64
+        && start.checked_add(length).is_some_and(|end| end <= data.len());
+    if !is_whole {
+        return Err(broken("is damaged where its control pages are told"));
+    }
+    Ok(Target {
+        pid,
+        name: name.to_owned(),
+        start: facts.start,
+        inode: mapped.inode,
+        control: start,
+        own_pid: facts.own_pid,
+        began_unix: word(header::BEGAN_UNIX),
+        path,
+        file,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Target, life, names_pid};
+    use std::path::Path;
+
+    #[test]
+    fn a_recording_of_a_parent_is_not_its_child_s() {
+        assert!(names_pid(Path::new("/a/epollshim.12.1700000000.rec"), 12));
+        assert!(!names_pid(Path::new("/a/epollshim.12.1700000000.rec"), 1));
+        assert!(!names_pid(Path::new("/a/epollshim.rec"), 1));
+    }
+
+    #[test]
+    fn what_is_no_process_is_said_in_a_line() {
+        for (word, said) in [
+            ("x", "'x' is no process id; wanted: such as 1234"),
+            ("-1", "'-1' is no process id; wanted: such as 1234"),
+            ("4294967295", "there is no process 4294967295"),
+        ] {
+            let failure = Target::find(word.as_ref()).err();
+            assert_eq!(failure.map(|failure| (failure.status, failure.text)), Some((2, said.into())));
+        }
+    }
+
+    #[test]
+    fn this_process_lives() {
+        assert!(life(std::process::id()).is_some_and(|life| !life.has_ended && life.start > 0));
+    }
+}

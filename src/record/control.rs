@@ -1,0 +1,199 @@
+//! The control pages: a request from outside (`epollshim ctl`) is taken as a recorded call returns, by the thread that made
+//! it, and carried out aside. No thread waits for requests, no signal tells of them, no descriptor is held.
+//!
+//! Who may write there may steer: the file is this user's alone (0600), and the pages were mapped by the descriptor that
+//! made it. What is found there is copied before it is looked at, and trusted for nothing: a request counts if its checksum ties it to
+//! this process and to a number above all that were taken.
+//!
+//! What a process has taken is in the memory that the kernel wipes at fork, and so is each thread's way to the bell:
+//! the child of a fork begins with pages of its own.
+
+use core::fmt::Write;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use epollshim_format::control::{self, Order, status};
+
+use super::file::{State, word};
+use super::modules;
+use crate::buffer::Buffer;
+use crate::steer::{self, Refusal};
+use crate::thread::Block;
+use crate::{aside, ledger, process, report};
+
+/// What was taken. All-zero is a process that has taken nothing.
+#[repr(C)]
+pub struct Steered {
+    /// A thread has a request in hand.
+    busy: AtomicU32,
+    /// The number of the last one taken.
+    last: AtomicU64,
+    requests: AtomicU64,
+    damaged: AtomicU64,
+}
+
+/// The word that a thread looks at; null: there is no recording.
+pub fn bell() -> *mut AtomicU64 {
+    let pages = process::recording().and_then(State::control_pages);
+    pages.map_or(core::ptr::null_mut(), |pages| pages.wrapping_add(control::BELL).cast())
+}
+
+/// Whether a request stands. Relaxed: who takes it looks again.
+#[inline(always)]
+pub fn is_asked(block: &Block) -> bool {
+    let bell: &AtomicPtr<AtomicU64> = &block.bell;
+    // SAFETY: null, or a word of the mapping that the recording lies in, which lasts as long as the process.
+    unsafe { bell.load(Ordering::Relaxed).as_ref() }.is_some_and(|bell| bell.load(Ordering::Relaxed) != 0)
+}
+
+/// Requests taken, and those of them that were ignored as damaged; None: there were none.
+pub fn told() -> Option<(u64, u64)> {
+    let of = &process::recording()?.control;
+    let requests = of.requests.load(Ordering::Relaxed);
+    (requests != 0).then(|| (requests, of.damaged.load(Ordering::Relaxed)))
+}
+
+/// Takes the request that stands, and answers it. Left for a later call: where another thread has one in hand, where this is a handler
+/// that has interrupted the ledger, and where the memory is a parent's.
+#[cold]
+#[inline(never)]
+pub fn answer() {
+    let Some(state) = process::recording() else { return };
+    if state.control.busy.load(Ordering::Relaxed) != 0 || ledger::is_interrupted() {
+        return;
+    }
+    aside::undisturbed(|| {
+        if process::is_own()
+            && let Some(start) = state.control_pages()
+            // Acquire and Release: one request is answered before the next is taken. No signal comes between the two.
+            && state.control.busy.swap(1, Ordering::Acquire) == 0
+        {
+            take(&Pages(start), &state.control);
+            state.control.busy.store(0, Ordering::Release);
+        }
+    });
+}
+
+fn take(pages: &Pages, steered: &Steered) {
+    // Acquire: behind the number stands what the command wrote before it.
+    let number = pages.word(control::BELL).swap(0, Ordering::AcqRel);
+    if number == 0 {
+        return;
+    }
+    steered.requests.fetch_add(1, Ordering::Relaxed);
+    let mut space = [0u8; control::REQUEST_BYTES];
+    let mut answer = Buffer::<u8>::new();
+    let last = steered.last.load(Ordering::Relaxed);
+    let came = match pages.request(number, &mut space).filter(|_| number > last) {
+        Some(text) => {
+            steered.last.store(number, Ordering::Relaxed);
+            pages.set(control::TAKEN, number);
+            carry_out(text, &mut answer)
+        }
+        None => None,
+    };
+    if came.is_none() {
+        steered.damaged.fetch_add(1, Ordering::Relaxed);
+        let _ = answer.write_str("the control page is damaged; the request was ignored");
+    }
+    // Written anew each time: these too may have been damaged.
+    pages.set(control::TAKEN, steered.last.load(Ordering::Relaxed));
+    pages.set(control::REQUESTS, steered.requests.load(Ordering::Relaxed));
+    pages.set(control::DAMAGED, steered.damaged.load(Ordering::Relaxed));
+    let (came, done) = came.unwrap_or((status::DAMAGED, 0));
+    // What does not fit is cut.
+    let text = answer.as_slice();
+    pages.answer(number, came, done, text.get(..control::ANSWER_BYTES).unwrap_or(text));
+}
+
+/// Carries a request out, order by order, up to the first that is refused; none of them, if one is no order or its text is wrong.
+/// None: it is none that can have been sent by the command. Some: what came of it, and how many orders were carried out.
+fn carry_out(text: &[u8], answer: &mut Buffer<u8>) -> Option<(u64, u64)> {
+    core::str::from_utf8(text).ok()?;
+    let mut done = 0;
+    for is_done in [false, true] {
+        for order in control::orders(text) {
+            if let Err(refusal) = obey(order?, is_done, answer) {
+                answer.clear();
+                let _ = write!(answer, "{refusal}");
+                let is_busy = refusal.errno() == libc::EBUSY;
+                return Some((if is_busy { status::BUSY } else { status::REFUSED }, done));
+            }
+            done += u64::from(is_done);
+        }
+    }
+    Some((status::DONE, done))
+}
+
+/// Carries an order out, or only looks whether its text is right.
+#[inline(never)]
+fn obey<'a>(order: Order<'a>, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), Refusal<'a>> {
+    match order {
+        Order::Inject(rules) if is_done => steer::inject(rules)?,
+        Order::Inject(rules) => steer::check_rules(rules)?,
+        Order::Limit(limits) if is_done => steer::limit(limits)?,
+        Order::Limit(limits) => drop(steer::parse_limits(limits)?),
+        _ if !is_done => {}
+        Order::OffFaults => steer::clear_rules()?,
+        Order::OffLimits => steer::limit(b"")?,
+        Order::Snapshot => {
+            // What it finds is mirrored as the ledger changes.
+            if ledger::reconcile() {
+                let _ = answer.write_str(control::RECONCILED);
+            }
+            modules::write();
+        }
+        Order::Status => {
+            let _ = report::armed(answer);
+        }
+    }
+    Ok(())
+}
+
+/// The pages, as they are mapped.
+struct Pages(*mut u8);
+
+impl Pages {
+    fn word(&self, place: usize) -> &AtomicU64 {
+        // SAFETY: places in the pages are aligned, and these are mapped for good.
+        unsafe { word(self.0, place) }
+    }
+
+    fn set(&self, place: usize, value: u64) {
+        self.word(place).store(value, Ordering::Relaxed);
+    }
+
+    /// The request of a number, copied: it may change meanwhile. None: its length or its checksum is not what belongs to it.
+    fn request<'a>(&self, number: u64, into: &'a mut [u8; control::REQUEST_BYTES]) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.word(control::LENGTH).load(Ordering::Relaxed)).ok()?;
+        let check = self.word(control::CHECK).load(Ordering::Relaxed);
+        if length > into.len() {
+            return None;
+        }
+        for (index, bytes) in into.chunks_exact_mut(8).enumerate().take(length.div_ceil(8)) {
+            let found = self.word(control::REQUEST + index * 8).load(Ordering::Relaxed);
+            bytes.copy_from_slice(&found.to_le_bytes());
+        }
+        let text = into.get(..length)?;
+        (checksum(number, text) == check).then_some(text)
+    }
+
+    fn answer(&self, number: u64, came: u64, done: u64, text: &[u8]) {
+        for (index, bytes) in text.chunks(8).enumerate() {
+            let mut found = [0; 8];
+            if let Some(place) = found.get_mut(..bytes.len()) {
+                place.copy_from_slice(bytes);
+            }
+            self.set(control::ANSWER + index * 8, u64::from_le_bytes(found));
+        }
+        self.set(control::ANSWER_LENGTH, text.len() as u64);
+        self.set(control::ANSWER_CHECK, checksum(number, text));
+        self.set(control::STATUS, came);
+        self.set(control::DONE, done);
+        // Release: who finds the number finds the answer.
+        self.word(control::ANSWERED).store(number, Ordering::Release);
+    }
+}
+
+fn checksum(number: u64, text: &[u8]) -> u64 {
+    control::checksum(process::pid() as u64, process::began_unix(), number, text)
+}

@@ -1,0 +1,91 @@
+//! Faults and limits that are armed while the program runs: by itself (capi.rs), or from outside (record/control.rs).
+//!
+//! Not for hooks on their way: it takes what the ledger takes for a report.
+
+use core::fmt;
+
+use epollshim_format::faults;
+use epollshim_format::limits::{self, Limits};
+use epollshim_format::problem::Fault;
+use libc::c_int;
+
+use crate::init::{self, Config};
+use crate::policy::{self, rules};
+use crate::record;
+use crate::session::Trouble;
+
+/// Why something was not armed.
+pub enum Refusal<'a> {
+    /// The text is wrong.
+    Fault(Fault<'a>),
+    Rules(rules::Refusal),
+    /// Another thread has the ledger.
+    Limits,
+    Session(Trouble, &'static Config),
+    /// The options were not read yet.
+    Unread,
+}
+
+impl Refusal<'_> {
+    pub fn errno(&self) -> c_int {
+        match self {
+            Refusal::Limits | Refusal::Rules(rules::Refusal::Busy) => libc::EBUSY,
+            Refusal::Fault(_) | Refusal::Rules(_) => libc::EINVAL,
+            Refusal::Session(..) => libc::EACCES,
+            Refusal::Unread => libc::ENOTSUP,
+        }
+    }
+}
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Fault(fault) => fault.fmt(f),
+            Refusal::Rules(refusal) => refusal.fmt(f),
+            Refusal::Limits => f.write_str("another thread has the ledger"),
+            Refusal::Session(trouble, config) => {
+                let directory = config.session_directory();
+                trouble.of(directory.as_c().unwrap_or_default()).fmt(f)
+            }
+            Refusal::Unread => f.write_str("the shim has not read its options yet"),
+        }
+    }
+}
+
+/// Whether a text is one for [`inject`].
+pub fn check_rules(text: &[u8]) -> Result<(), Refusal<'_>> {
+    faults::check(text, init::allows_impossible()).map(drop).map_err(Refusal::Fault)
+}
+
+/// Arms rules behind those that are armed; all or none.
+pub fn inject(text: &[u8]) -> Result<(), Refusal<'_>> {
+    check_rules(text)?;
+    init::seed();
+    if let Some(seed) = rules::the_seed() {
+        record::note_seed(seed);
+    }
+    let armed = rules::arm(faults::parse(text, init::allows_impossible()).filter_map(Result::ok));
+    policy::arm();
+    armed.map_err(Refusal::Rules)
+}
+
+/// Takes all rules back.
+pub fn clear_rules() -> Result<(), Refusal<'static>> {
+    let cleared = rules::clear();
+    policy::arm();
+    cleared.map_err(Refusal::Rules)
+}
+
+/// The limits of a text; of an empty one: none.
+pub fn parse_limits(text: &[u8]) -> Result<Limits, Refusal<'_>> {
+    if text.is_empty() { Ok(Limits::default()) } else { limits::parse(text).map_err(Refusal::Fault) }
+}
+
+/// Sets limits in place of all that are set.
+pub fn limit(text: &[u8]) -> Result<(), Refusal<'_>> {
+    let wanted = parse_limits(text)?;
+    let config = init::config().ok_or(Refusal::Unread)?;
+    let set = init::set_limits(&wanted, config);
+    policy::arm();
+    set.map_err(|trouble| trouble.map_or(Refusal::Limits, |trouble| Refusal::Session(trouble, config)))
+}
