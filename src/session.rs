@@ -360,8 +360,6 @@ impl Trouble {
     pub fn of(self, directory: &CStr) -> impl core::fmt::Display + '_ {
         struct Message<'a>(Trouble, &'a CStr);
         impl core::fmt::Display for Message<'_> {
-            // In one place: two refusals show it, and the library is small.
-            #[inline(never)]
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 let name = |error: i32| epollshim_format::errno::name(error as u32).unwrap_or("?");
                 let directory = self.1.to_bytes().escape_ascii();

@@ -3,7 +3,7 @@
 //! ```text
 //! page 0        header: who, since when, how it ended, what was dropped
 //! pages 1 to 8  directory: one entry a segment, in the order in which they were made
-//! then          segments, each of whole pages: totals, threads, instances, interests, modules
+//! then          segments, each of whole pages: control, totals, threads, instances, interests, modules
 //! ```
 //!
 //! All numbers are little-endian words of 64 bits at multiples of 8 unless said otherwise; places are bytes from the
