@@ -65,8 +65,10 @@ pub struct Block {
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
     pub ordinals: [AtomicU64; RULES],
-    /// Where the recording has this thread's calls; null: nowhere.
+    /// Where the recording has this thread's last calls; null: nowhere.
     pub ring: AtomicPtr<u8>,
+    /// Where it has them where it keeps each call.
+    pub records: record::Records,
     /// On pages of their own, which a recording has lie in its file.
     pub counters: Pages<Counters>,
 }
@@ -204,6 +206,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
             block.adding.store(0, Ordering::Relaxed);
             block.ahead.store(0, Ordering::Relaxed);
             block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
+            block.records.pass_on();
             block.control.store(token(), Ordering::Relaxed);
             CURSOR.store(at, Ordering::Release);
             if !block.owed.is_empty() {
@@ -230,15 +233,12 @@ fn map(tid: u32) -> Option<&'static Block> {
         unsafe { sys::unmap(start, bytes) };
         return None;
     }
-    let ring = if is_recorded {
-        record::begin();
-        record::attach(start, tid).then(|| start.wrapping_add(size_of::<Block>()))
-    } else {
-        None
-    };
     // SAFETY: page-aligned, large enough, zeroed (a valid Block), and never unmapped from here on.
     let block = unsafe { &*start.cast::<Block>() };
-    block.ring.store(ring.unwrap_or(core::ptr::null_mut()), Ordering::Relaxed);
+    if is_recorded {
+        record::begin();
+        record::attach(block, tid);
+    }
     Some(block)
 }
 

@@ -452,6 +452,7 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
             is_injected: plan.is_injected,
             is_limited: plan.is_limited,
             caller: frame.caller,
+            given: frame.word(3),
         },
     );
 }

@@ -4,7 +4,9 @@ use core::ffi::CStr;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, entry, header};
+use epollshim_format::recording::{
+    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, area, entry, header, kind, stopped,
+};
 
 use crate::path::Path;
 use crate::policy::rules;
@@ -23,6 +25,10 @@ pub struct State {
     pub trouble: AtomicU32,
     /// Where the file ends.
     end: AtomicU64,
+    /// Calls that were dropped before there was a header to count them in.
+    early: AtomicU64,
+    /// CLOCK_MONOTONIC from which on the file may be asked again to grow for records.
+    pub again: AtomicU64,
     /// Header and directory. Release when they are whole, Acquire by readers.
     start: AtomicPtr<u8>,
     /// The totals, under the ledger's gate.
@@ -30,6 +36,19 @@ pub struct State {
     /// The ledger's changes go into the tables. Under its gate; readers beside it see it late at worst.
     pub has_tables: AtomicU32,
 }
+
+/// Why there is no room for more records.
+pub enum NoRoom {
+    /// The file has the size or the segments that it may have: neither grows smaller.
+    ForGood,
+    /// By an errno.
+    ForNow(i32),
+}
+
+/// The smallest segment of records.
+const LEAST: usize = PAGE;
+/// Records leave these places of the directory to threads that begin, to tables and modules.
+const PLACES_LEFT: usize = SEGMENTS / 8;
 
 const BEGINNING: u32 = 1;
 const ON: u32 = 2;
@@ -87,7 +106,8 @@ impl State {
         write_header(start);
         self.end.store(FIRST_SEGMENT as u64, Ordering::Relaxed);
         self.segments.store(0, Ordering::Relaxed);
-        self.start.store(start, Ordering::Release);
+        self.start.store(start, Ordering::SeqCst);
+        self.drop_calls(0);
         Ok(())
     }
 
@@ -101,28 +121,89 @@ impl State {
         fixed: Option<*mut u8>,
         fill: impl FnOnce(*mut u8),
     ) -> Option<*mut u8> {
-        let directory = self.start.load(Ordering::Acquire);
-        if directory.is_null() {
+        if self.start.load(Ordering::Acquire).is_null() {
             return None;
         }
         let made = aside::undisturbed(|| {
-            // Acquire and Release: one segment is in the directory before the next is made.
-            // Its maker may wait for a processor, or for a slow disk: two seconds at most, once in a thread's life.
-            let is_free = (0..20_000).any(|_| {
-                let is_free = self.making.swap(1, Ordering::Acquire) == 0;
-                if !is_free {
-                    sys::sleep(100_000);
-                }
-                is_free
-            });
-            if !is_free {
-                return Err(libc::EBUSY);
-            }
-            let made = self.segment_alone(directory, kind, bytes, extra, fixed, fill);
-            self.making.store(0, Ordering::Release);
-            made
+            self.alone(|directory| self.segment_alone(directory, kind, bytes, extra, fixed, fill))
         });
         made.unwrap_or(Err(libc::ENOMEM)).map_err(|error| self.note_trouble(error)).ok()
+    }
+
+    /// Makes and maps a segment of records, of `wanted` bytes or of another power of two, for the thread in that place of the
+    /// directory; its first record has the number `first`. Called aside (`aside.rs`).
+    pub fn grow(&self, thread: u32, wanted: usize, first: u64) -> Result<(*mut u8, usize), NoRoom> {
+        let most = init::config().map_or(0, |config| config.record_max);
+        let made = self.alone(|directory| {
+            let (end, places) = (self.end.load(Ordering::Relaxed), self.segments.load(Ordering::Relaxed) as usize);
+            if places + PLACES_LEFT >= SEGMENTS {
+                return Ok(Err(stopped::PLACES));
+            }
+            // Where half of the directory is in use, each segment adds a 32nd to the file at least: 384 of them make it
+            // 100,000 times as large.
+            let least = if places < SEGMENTS / 2 { 0 } else { (end as usize / 32).next_power_of_two() };
+            let mut bytes = wanted.max(least);
+            while end + bytes as u64 > most {
+                bytes /= 2;
+                if bytes < LEAST {
+                    return Ok(Err(stopped::MOST));
+                }
+            }
+            let make = |bytes| {
+                let fill = |start: *mut u8| {
+                    // SAFETY: the segment's head, mapped just now.
+                    unsafe { word(start, area::FIRST).store(first, Ordering::Relaxed) };
+                };
+                let made = self.segment_alone(directory, kind::RECORDS, bytes, u64::from(thread), None, fill);
+                made.map(|start| (start, bytes))
+            };
+            // A disk that is nearly full may have a little left.
+            make(bytes)
+                .or_else(|error| if bytes > area::IN_THREAD { make(area::IN_THREAD) } else { Err(error) })
+                .map(Ok)
+        });
+        let why = match made {
+            Ok(Ok(made)) => return Ok(made),
+            Ok(Err(reason)) => {
+                self.set_bits(header::RECORDS_STOPPED, reason);
+                NoRoom::ForGood
+            }
+            Err(error) => {
+                self.note_trouble(error);
+                self.set_bits(header::RECORDS_STOPPED, stopped::SPACE);
+                NoRoom::ForNow(error)
+            }
+        };
+        Err(why)
+    }
+
+    /// Runs `work` with header and directory, while nobody else makes a segment. Called aside (`aside.rs`): who has the lock is
+    /// not interrupted.
+    fn alone<T>(&self, work: impl FnOnce(*mut u8) -> sys::Result<T>) -> sys::Result<T> {
+        let directory = self.start.load(Ordering::Acquire);
+        if directory.is_null() {
+            return Err(libc::ENOENT);
+        }
+        // Acquire and Release: one segment is in the directory before the next is made.
+        // Its maker may wait for a processor, or for a slow disk: two seconds at most, once in a segment's life.
+        let is_free = (0..20_000).any(|_| {
+            let is_free = self.making.swap(1, Ordering::Acquire) == 0;
+            if !is_free {
+                sys::sleep(100_000);
+            }
+            is_free
+        });
+        if !is_free {
+            return Err(libc::EBUSY);
+        }
+        let done = work(directory);
+        self.making.store(0, Ordering::Release);
+        done
+    }
+
+    /// The place in the directory of the segment that is being made: for its `fill`.
+    pub fn next_place(&self) -> u32 {
+        self.segments.load(Ordering::Relaxed)
     }
 
     fn segment_alone(
@@ -182,6 +263,21 @@ impl State {
         }
     }
 
+    fn set_bits(&self, place: usize, bits: u64) {
+        if let Some(word) = self.header(place) {
+            word.fetch_or(bits, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts calls of which the file has nothing: in the header, as soon as there is one.
+    pub fn drop_calls(&self, calls: u64) {
+        self.early.fetch_add(calls, Ordering::SeqCst);
+        // SeqCst: of who counts and who makes the header, the later one finds what the other has done.
+        if !self.start.load(Ordering::SeqCst).is_null() {
+            self.add(header::CALLS_DROPPED, self.early.swap(0, Ordering::SeqCst));
+        }
+    }
+
     pub fn ended(&self, how: u64) {
         if let (Some(end), Some(ended)) = (self.header(header::END), self.header(header::ENDED)) {
             end.store(how, Ordering::Relaxed);
@@ -213,6 +309,7 @@ fn write_header(start: *mut u8) {
         set(header::HAS_SEED, 1);
     }
     set(header::RING, super::threads::ring_length() as u64);
+    set(header::RECORDS_MOST, init::config().map_or(0, |config| config.record_max));
     let text = |place: usize, bytes: &[u8]| {
         // SAFETY: within the header; nobody else knows it yet.
         unsafe { start.wrapping_add(place).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };

@@ -3,6 +3,7 @@
 //! ```text
 //! file.rs     the file: header, directory, segments reserved before they are touched
 //! threads.rs  a thread's counters laid over the file, and its ring of calls
+//! full.rs     areas of records, where each call is kept
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the gate
 //! modules.rs  the objects that are mapped, with their build ids
 //! ```
@@ -12,9 +13,10 @@
 //! that points into a file lies in memory that the kernel wipes at fork, or is replaced before it is written.
 //!
 //! A reservation that fails (no space, no descriptor, a directory that is gone) is not tried again for that thread or
-//! that part of a table; what is missing is counted in the header, and the program goes on.
+//! that part of a table, for records not at once; what is missing is counted, and the program goes on.
 
 mod file;
+mod full;
 mod modules;
 mod tables;
 mod threads;
@@ -25,6 +27,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use epollshim_format::recording::end;
 
 pub use file::State;
+pub use full::Records;
 pub use tables::{
     begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
     noted_interest, wants_tables,
