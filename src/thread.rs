@@ -67,6 +67,8 @@ pub struct Block {
     pub ordinals: [AtomicU64; RULES],
     /// Where the recording has this thread's last calls; null: nowhere.
     pub ring: AtomicPtr<u8>,
+    /// Its length less one.
+    pub ring_mask: AtomicU64,
     /// Where it has them where it keeps each call.
     pub records: record::Records,
     /// On pages of their own, which a recording has lie in its file.

@@ -30,7 +30,7 @@ use crate::hooks::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
 use crate::thread::Block;
-use crate::{clock, ledger, log, real, record, sys, thread};
+use crate::{clock, ledger, log, process, real, record, sys, thread};
 
 /// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
@@ -428,7 +428,8 @@ pub fn after_recorded(plan: &Plan, frame: &mut Frame, result: isize, counted: Af
 fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, error: c_int) {
     let waits = plan.function.waits();
     // A wait that was timed has read the clock, and left it there.
-    let left = if waits && frame.state != 0 { block.counters.last_wait_end.load(Ordering::Relaxed) } else { 0 };
+    let is_timed = waits && frame.state != 0;
+    let left = if is_timed { block.counters.last_wait_end.load(Ordering::Relaxed) } else { 0 };
     let ended = if left != 0 { left } else { clock::monotonic() };
     let failed = result == -1;
     if waits && plan.is_made() {
@@ -439,22 +440,45 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
         };
         ledger::recorded_wait(frame.int(0), end, core::ptr::from_ref(block) as usize);
     }
-    record::write(
-        block,
-        &record::Told {
-            function: plan.function,
-            words: plan.words,
-            began: plan.began,
-            ended,
-            result,
-            error: if failed { error } else { 0 },
-            is_made: plan.is_made(),
-            is_injected: plan.is_injected,
-            is_limited: plan.is_limited,
-            caller: frame.caller,
-            given: frame.word(3),
-        },
-    );
+    if is_timed && frame.state < process::began() {
+        // A handler has forked, and this is the child: the wait was counted when it began, in the parent.
+        return;
+    }
+    let error = if failed { error } else { 0 };
+    match record::ring_of(block) {
+        Some(ring) if plan.function != Function::EpollPwait2 => {
+            record::write(block, ring, &told(plan, frame, ended, result, error));
+        }
+        _ => tell_at_length(plan, frame, block, ended, result, error),
+    }
+}
+
+/// Where there is no ring, or a timeout to be read. By itself, so that the words of the other calls stay in registers.
+#[inline(never)]
+fn tell_at_length(plan: &Plan, frame: &Frame, block: &Block, ended: u64, result: isize, error: c_int) {
+    let mut told = told(plan, frame, ended, result, error);
+    if plan.function == Function::EpollPwait2 {
+        let [_, _, _, address, ..] = plan.words;
+        told.time = record::timeout(address, plan.is_made() && frame.word(3) == address, error);
+    }
+    record::write_elsewhere(block, &told);
+}
+
+#[inline(always)]
+fn told(plan: &Plan, frame: &Frame, ended: u64, result: isize, error: c_int) -> record::Told {
+    record::Told {
+        function: plan.function,
+        words: plan.words,
+        began: plan.began,
+        ended,
+        result,
+        error,
+        is_made: plan.is_made(),
+        is_injected: plan.is_injected,
+        is_limited: plan.is_limited,
+        caller: frame.caller,
+        time: 0,
+    }
 }
 
 /// Changes what a wait has delivered, where that is wanted, and has the call counted.

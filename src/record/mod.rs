@@ -32,7 +32,7 @@ pub use tables::{
     begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
     noted_interest, wants_tables,
 };
-pub use threads::{Told, attach, detach, ring_bytes, write};
+pub use threads::{Told, attach, detach, ring_bytes, ring_of, timeout, write, write_elsewhere};
 
 use crate::report::End;
 use crate::{init, ledger, process, sys};

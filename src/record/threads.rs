@@ -1,5 +1,6 @@
 //! A thread's counters, laid over the file so that they are counted in it and nowhere else; and its ring of calls.
 
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use epollshim_format::function::Function;
@@ -68,6 +69,7 @@ pub fn attach(block: &Block, tid: u32) {
     if ring_length() == 0 {
         block.records.begin(ring.wrapping_add(RING_EXTRA), place);
     } else {
+        block.ring_mask.store(ring_length() as u64 - 1, Ordering::Relaxed);
         block.ring.store(ring, Ordering::Relaxed);
     }
 }
@@ -100,29 +102,33 @@ pub struct Told {
     pub is_injected: bool,
     pub is_limited: bool,
     pub caller: usize,
-    /// The fourth word that the kernel was given: a fault may have another timeout in the place of the program's.
-    pub given: usize,
+    /// Of epoll_pwait2: what [`timeout`] says.
+    pub time: u64,
 }
 
-/// Keeps a record of a call.
+/// A thread's ring. None: it has none.
 #[inline(always)]
-pub fn write(block: &Block, told: &Told) {
-    let ring = block.ring.load(Ordering::Relaxed);
-    if ring.is_null() {
-        return write_elsewhere(block, told);
-    }
+pub fn ring_of(block: &Block) -> Option<NonNull<u8>> {
+    NonNull::new(block.ring.load(Ordering::Relaxed))
+}
+
+/// Keeps a record of a call in the thread's ring.
+#[inline(always)]
+pub fn write(block: &Block, ring: NonNull<u8>, told: &Told) {
+    let ring = ring.as_ptr();
     // SAFETY: the block's own count, on the page before its ring.
     let begun = unsafe { word(ring, 0) };
     let number = next(begun);
-    let mask = (ring_length() as u64).wrapping_sub(1);
-    let place = RING_EXTRA + (number & mask) as usize * record::SIZE;
+    let place = RING_EXTRA + (number & block.ring_mask.load(Ordering::Relaxed)) as usize * record::SIZE;
     // SAFETY: a record of this ring.
     unsafe { put(ring.wrapping_add(place), number, told) };
 }
 
-#[inline(never)]
-fn write_elsewhere(block: &Block, told: &Told) {
-    if block.records.is_on() {
+/// Keeps a record of a call in the thread's ring, or where it has none: each is kept, or its segment found no space.
+pub fn write_elsewhere(block: &Block, told: &Told) {
+    if let Some(ring) = ring_of(block) {
+        write(block, ring, told);
+    } else if block.records.is_on() {
         full::write(block, told);
     } else if let Some(state) = process::recording() {
         state.drop_calls(1);
@@ -139,7 +145,7 @@ pub unsafe fn put(start: *mut u8, number: u64, told: &Told) {
     let (argument, extra) = match told.function {
         Function::EpollCtl => (third as u32, asked(told)),
         Function::EpollCreate | Function::EpollCreate1 => (0, 0),
-        Function::EpollPwait2 => (third as u32, timeout(told)),
+        Function::EpollPwait2 => (third as u32, told.time),
         _ => {
             let timeout = fourth as c_int;
             (third as u32, if timeout < 0 { record::NO_TIMEOUT } else { timeout as u64 * 1_000_000 })
@@ -175,15 +181,13 @@ fn asked(told: &Told) -> u64 {
     u64::from(unsafe { (&raw const (*(address as *const epoll_event)).events).read_unaligned() })
 }
 
-/// The timeout of an epoll_pwait2, where the kernel has read it: it does that first of all (Linux v5.11 fs/eventpoll.c), so that
-/// what else it objects to comes behind. (An ENOSYS or an EPERM may be a filter's, that reads nothing.)
-fn timeout(told: &Told) -> u64 {
-    let [_, _, _, address, ..] = told.words;
+/// The timeout of an epoll_pwait2, if the kernel was given it (a fault may have another in its place, or none asked): it reads that first of all (Linux v5.11 fs/eventpoll.c), so that
+/// what else it objects to comes behind. (An ENOSYS or an EPERM may be a filter's, which reads nothing.)
+pub fn timeout(address: usize, is_given: bool, error: c_int) -> u64 {
     if address == 0 {
         return record::NO_TIMEOUT;
     }
-    let is_read = matches!(told.error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL);
-    if !told.is_made || told.given != address || !is_read {
+    if !is_given || !matches!(error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL) {
         return record::UNKNOWN_TIMEOUT;
     }
     // SAFETY: the kernel has read the time there.
