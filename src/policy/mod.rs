@@ -30,7 +30,7 @@ use crate::hooks::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
 use crate::thread::Block;
-use crate::{clock, ledger, log, process, real, record, sys, thread};
+use crate::{clock, ledger, log, real, record, sys, thread};
 
 /// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
@@ -428,8 +428,7 @@ pub fn after_recorded(plan: &Plan, frame: &mut Frame, result: isize, counted: Af
 fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, error: c_int) {
     let waits = plan.function.waits();
     // A wait that was timed has read the clock, and left it there.
-    let is_timed = waits && frame.state != 0;
-    let left = if is_timed { block.counters.last_wait_end.load(Ordering::Relaxed) } else { 0 };
+    let left = if waits && frame.state != 0 { block.counters.last_wait_end.load(Ordering::Relaxed) } else { 0 };
     let ended = if left != 0 { left } else { clock::monotonic() };
     let failed = result == -1;
     if waits && plan.is_made() {
@@ -439,10 +438,6 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
             _ => WaitEnd::Failed { interrupted: error == libc::EINTR },
         };
         ledger::recorded_wait(frame.int(0), end, core::ptr::from_ref(block) as usize);
-    }
-    if is_timed && frame.state < process::began() {
-        // A handler has forked, and this is the child: the wait was counted when it began, in the parent.
-        return;
     }
     let error = if failed { error } else { 0 };
     match record::ring_of(block) {
