@@ -18,9 +18,11 @@ mod modules;
 mod perfetto;
 mod prometheus;
 mod read;
+mod records;
 mod scale;
 mod series;
 mod sites;
+mod source;
 mod text;
 
 use std::io::{self, Write};

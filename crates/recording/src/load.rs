@@ -11,12 +11,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::{End, Process};
 use crate::read::{self, Damage};
+use crate::records::HELD;
 use crate::sites::Resolver;
+use crate::source::Opened;
 
-/// The largest file that is read: a recording is at most some hundred megabytes.
-const LARGEST: u64 = 2 << 30;
+/// The largest file that is read: what EPOLLSHIM_RECORD_MAX allows for records, and as much as there may be beside them.
+const LARGEST: u64 = 66 << 30;
 /// The most addresses of one process that are looked up; others are told by their bare number.
 const ADDRESSES: usize = 1 << 16;
+/// The fewest records of a process that are held, however many processes are told together.
+const FEWEST: usize = 256;
 
 /// What a report is made of.
 #[derive(Default)]
@@ -78,12 +82,19 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Set, Error> {
     let io = |error| Error::Io { path: path.to_path_buf(), error };
     let mut set = Set { source: path.to_path_buf(), ..Set::default() };
     if !fs::metadata(path).map_err(io)?.is_dir() {
-        set.processes.push(one(path)?);
+        set.processes.push(one(path, HELD)?);
     } else {
         let mut first = None;
-        for path in recordings(path).map_err(io)? {
-            match one(&path) {
-                Ok(process) => set.processes.push(process),
+        let found = recordings(path).map_err(io)?;
+        let mut left = HELD;
+        for (files, path) in (1..=found.len()).rev().zip(found) {
+            // What one does not use, the others may.
+            match one(&path, (left / files).max(FEWEST)) {
+                Ok(process) => {
+                    let held: usize = process.threads.iter().map(|thread| thread.records.len()).sum();
+                    left = left.saturating_sub(held);
+                    set.processes.push(process);
+                }
                 Err(error) => {
                     set.failures.push(Failure { path, what: reason(&error) });
                     first = first.or(Some(error));
@@ -121,10 +132,12 @@ fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-fn one(path: &Path) -> Result<Process, Error> {
+fn one(path: &Path, held: usize) -> Result<Process, Error> {
     let io = |error| Error::Io { path: path.to_path_buf(), error };
-    let (bytes, inode) = copy(path, LARGEST).map_err(io)?;
-    let mut process = read::process(&bytes).map_err(|damage| Error::Damaged { path: path.to_path_buf(), damage })?;
+    let (file, facts) = open(path, LARGEST).map_err(io)?;
+    let (length, inode) = (usize::try_from(facts.len()).unwrap_or(usize::MAX), facts.ino());
+    let read = read::of(&Opened::new(file, length), held);
+    let mut process = read.map_err(|damage| Error::Damaged { path: path.to_path_buf(), damage })?;
     process.path = path.to_path_buf();
     let header = &process.header;
     process.runs = header.end == End::NotYet && maps(header.pid, path, inode);
@@ -141,8 +154,8 @@ fn one(path: &Path) -> Result<Process, Error> {
     Ok(process)
 }
 
-/// The bytes of a plain file, and its inode. A copy: a mapping of a file that somebody cuts short would kill us.
-pub fn copy(path: &Path, largest: u64) -> io::Result<(Vec<u8>, u64)> {
+/// A plain file.
+fn open(path: &Path, largest: u64) -> io::Result<(fs::File, fs::Metadata)> {
     // O_NONBLOCK: a pipe of that name would keep us waiting.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let facts = file.metadata()?;
@@ -152,10 +165,16 @@ pub fn copy(path: &Path, largest: u64) -> io::Result<(Vec<u8>, u64)> {
     if facts.len() > largest {
         return Err(io::Error::other(format!("{} bytes; the most that is read is {largest}", facts.len())));
     }
+    Ok((file, facts))
+}
+
+/// The bytes of a plain file. A copy: a mapping of a file that somebody cuts short would kill us.
+pub fn copy(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+    let (file, facts) = open(path, largest)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(usize::try_from(facts.len()).map_err(io::Error::other)?)?;
     file.take(facts.len()).read_to_end(&mut bytes)?;
-    Ok((bytes, facts.ino()))
+    Ok(bytes)
 }
 
 /// Whether a process has that file mapped: then it is the one, and it runs.
@@ -173,7 +192,7 @@ fn maps(pid: u64, path: &Path, inode: u64) -> bool {
 fn resolve(set: &mut Set, options: &Options) {
     let mut resolver = Resolver::new(options);
     for process in &mut set.processes {
-        let callers = process.threads.iter().flat_map(|thread| thread.records.iter().map(|record| record.caller));
+        let callers = process.callers.keys().copied();
         let created = process.instances.iter().map(|instance| instance.site);
         let added = process.interests.iter().map(|interest| interest.site);
         let mut addresses = BTreeSet::new();

@@ -123,6 +123,10 @@ fn troubles(set: &Set, page: &mut String) {
                 notes.push(format!("{} {what}", grouped(count)));
             }
         }
+        if process.dropped() > 0 {
+            let why = process.why_dropped().join("; ");
+            notes.push(format!("{} records of single calls were dropped: {why}", grouped(process.dropped())));
+        }
         let name = format!("{} (pid {})", plain(&header.comm), header.pid);
         lines.push(format!("{}: {}", escaped(&name), escaped(&notes.join("; "))));
     }
@@ -141,7 +145,7 @@ fn troubles(set: &Set, page: &mut String) {
 
 fn plots(set: &Set, facts: &Facts, page: &mut String) {
     let lives = plot::lives(set);
-    let left = format!("from the {} records left", grouped(facts.records.seen));
+    let left = format!("from the last {} records", grouped(facts.records.held));
     let vague = if lives.vague { "; at most: what vanished at a close has no record" } else { "" };
     let counters = &facts.counters;
     page.push_str("<div class=\"plots\">\n");
@@ -235,7 +239,7 @@ fn sites(facts: &Facts) -> Table {
     let mut table = Table::new(
         "Call sites",
         &["function", "at", "object", "calls", "failed", "time", "events", "watches", "what"],
-        "Calls, times and events are those of the records that are left: the last ones of each thread.",
+        "Calls, times and events are those of the records that are left: the last ones of each thread, or all.",
     );
     for site in &facts.sites {
         let at: &Site = &site.site;
@@ -314,7 +318,7 @@ fn threads(set: &Set) -> Table {
             Cell::number(thread.counters.batch.sum, grouped),
             Cell::number(thread.counters.blocked().sum, time),
             Cell::number(thread.counters.work.sum, time),
-            Cell::number(thread.records.len() as u64, grouped),
+            Cell::number(thread.seen, grouped),
             Cell::number(thread.overwritten, grouped),
         ]);
     }
@@ -339,9 +343,10 @@ fn coverage(facts: &Facts) -> String {
     let records = &facts.records;
     let _ = writeln!(
         told,
-        " Records of single calls: {} left, {} overwritten, {} unfinished.</p></footer>",
+        " Records of single calls: {} left, {} overwritten, {} dropped, {} unfinished.</p></footer>",
         grouped(records.seen),
         grouped(records.overwritten),
+        grouped(records.dropped),
         grouped(records.unfinished)
     );
     told
