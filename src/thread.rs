@@ -169,15 +169,20 @@ fn take() -> Option<&'static Block> {
     let own = process::is_own();
     let tid = if own { sys::gettid() as u32 } else { KEPT };
     let address = slot();
-    if address != 0 && record::is_wanted() {
-        // Wiped by a fork, but for the counters, which lie in the parent's file.
-        record::detach(address as *mut u8);
-    } else if address != 0 {
-        // Wiped by a fork: this thread's own memory, in a process that has no blocks listed yet.
+    if address != 0 {
         // SAFETY: as in `block`.
         let block = unsafe { &*(address as *const Block) };
-        publish(block, tid);
-        return Some(block);
+        if block.state.load(Ordering::Relaxed) != 0 {
+            // A handler has come since `block` looked, and has taken one.
+            return Some(block);
+        }
+        // Wiped by a fork: this thread's own memory, in a process that has no blocks listed yet.
+        if !record::is_wanted() {
+            publish(block, tid);
+            return Some(block);
+        }
+        // But for the counters, which lie in the parent's file.
+        record::detach(address as *mut u8);
     }
     let block = reuse(tid).or_else(|| {
         let block = map(tid)?;
@@ -247,7 +252,10 @@ fn map(tid: u32) -> Option<&'static Block> {
 fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
     block.control.store(token(), Ordering::Relaxed);
-    block.state.store(1, Ordering::Relaxed);
+    if block.state.swap(1, Ordering::Relaxed) != 0 {
+        // By a handler that came between.
+        return;
+    }
     let mut head = BLOCKS.load(Ordering::Relaxed);
     loop {
         block.next.store(head, Ordering::Relaxed);
