@@ -43,7 +43,14 @@ static void rounds(long number) {
     close(epfd);
 }
 
+/* All threads of a time have made a call before the first one goes on, and ends. */
+static pthread_barrier_t start;
+
 static void *thread(void *number) {
+    int epfd = epoll_create1(EPOLL_CLOEXEC);
+    counted(1);
+    pthread_barrier_wait(&start);
+    close(epfd);
     rounds((long)number);
     return NULL;
 }
@@ -85,6 +92,7 @@ int main(int count, char **arguments) {
     pthread_attr_t small;
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 64 << 10);
+    pthread_barrier_init(&start, NULL, (unsigned)wide);
     for (long begun = 0; begun < all; begun += wide) {
         for (long i = 0; i < wide; i++) QUIETLY(pthread_create(&threads[i], &small, thread, (void *)number) == 0);
         /* The handlers come into the threads, not into this one. */
