@@ -335,6 +335,30 @@ fn a_fork_in_a_handler_and_a_jump_out_of_one_leave_no_call_uncounted() {
 }
 
 #[test]
+fn a_handler_that_makes_a_thread_s_first_call_within_another_loses_neither() {
+    let program = c_program("first_call_interrupted");
+    for ring in [None, Some("full"), Some("16")] {
+        let directory = scratch("full-first-call");
+        let (rec, json) = (directory.join("rec"), directory.join("report.json"));
+        let mut command = Command::new(&program);
+        common::under_shim(&mut command, &json);
+        if let Some(ring) = ring {
+            command.env("EPOLLSHIM_RECORD", &rec).env("EPOLLSHIM_RECORD_RING", ring);
+        }
+        run(&mut command);
+        let report = common::report(&json);
+        assert_eq!(report["calls"]["epoll_create"]["calls"], 60, "{ring:?}");
+        // By the handler: once a thread, at least.
+        let by_handler = report["calls"]["epoll_create1"]["calls"].as_u64().unwrap();
+        assert!(by_handler >= 20, "{ring:?}: {by_handler}");
+        if ring.is_some() {
+            assert_eq!(only(&rec).all_calls(), 60 + by_handler, "{ring:?}");
+            report_is_exact(&rec);
+        }
+    }
+}
+
+#[test]
 fn a_ring_of_sixteen_tells_how_many_it_has_overwritten() {
     let directory = scratch("ring-law");
     let (counts, rec) = (directory.join("counts"), directory.join("rec"));
@@ -354,14 +378,14 @@ fn a_ring_of_sixteen_tells_how_many_it_has_overwritten() {
 }
 
 #[test]
-fn what_is_full_is_unmapped() {
+fn what_is_full_is_unmapped_and_a_report_of_it_holds_little() {
     let directory = scratch("full-maps");
     let (counts, rec) = (directory.join("counts"), directory.join("rec"));
     let mut command = full(&c_program("record_calls"), &rec);
     command.arg(&counts).args(["2", "0", "2"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
-    let length = || rec.is_dir() && files(&rec).first().is_some_and(|path| path.metadata().unwrap().len() > 64 << 20);
-    until("64 MB are recorded", length);
+    let length = || rec.is_dir() && files(&rec).first().is_some_and(|path| path.metadata().unwrap().len() > 200 << 20);
+    until("200 MB are recorded", length);
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", child.id())).unwrap();
     let mapped: u64 = maps
         .lines()
@@ -372,7 +396,23 @@ fn what_is_full_is_unmapped() {
     end_of_input(child);
     assert!(mapped < 16 << 20, "{mapped} bytes are mapped");
     is_exact(&only(&rec), counted(&counts).into_values().sum());
+    for format in ["text", "json", "html", "perfetto", "prometheus"] {
+        told_within(256, &rec, format);
+    }
     std::fs::remove_dir_all(&rec).unwrap();
+}
+
+/// `epollshim report`, with no more memory than that.
+fn told_within(mebibytes: usize, path: &Path, format: &str) {
+    let output = Command::new("sh")
+        .args(["-c", &format!("ulimit -v {} && exec \"$@\" > /dev/null", mebibytes << 10), "sh"])
+        .arg(common::shim().with_file_name("epollshim"))
+        .arg("report")
+        .arg(path)
+        .args(["--format", format])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{format}: {}", show(&output));
 }
 
 #[test]

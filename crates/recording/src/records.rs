@@ -10,7 +10,7 @@ use epollshim_format::function::Function;
 use crate::model::{Process, Record};
 
 /// The most records that are held, of a process or of all that are told together.
-pub const HELD: usize = 1 << 20;
+pub const HELD: usize = 1 << 19;
 /// The most addresses of callers that are told apart.
 pub const CALLERS: usize = 1 << 16;
 
