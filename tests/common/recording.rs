@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 use epollshim_format::call::Call;
 use epollshim_format::recording::{
     DIRECTORY, FIRST_SEGMENT, MAGIC, SEGMENTS, VERSION, area, entry, header, instance, interest, kind, record, thread,
-    totals,
 };
 
 use super::{scratch, shim};
