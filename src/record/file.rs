@@ -19,6 +19,8 @@ pub struct State {
     phase: AtomicU32,
     /// One segment is made at a time.
     making: AtomicU32,
+    /// How often that was over: who waits knows by it that the others get on.
+    turns: AtomicU32,
     /// How many segments the directory has.
     segments: AtomicU32,
     /// The errno of the first reservation that failed.
@@ -184,21 +186,34 @@ impl State {
         if directory.is_null() {
             return Err(libc::ENOENT);
         }
-        // Acquire and Release: one segment is in the directory before the next is made.
-        // Its maker may wait for a processor, or for a slow disk: two seconds at most, once in a segment's life.
-        let is_free = (0..20_000).any(|_| {
-            let is_free = self.making.swap(1, Ordering::Acquire) == 0;
-            if !is_free {
-                sys::sleep(100_000);
-            }
-            is_free
-        });
-        if !is_free {
+        if !self.wait_for_turn() {
             return Err(libc::EBUSY);
         }
         let done = work(directory);
+        self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         self.making.store(0, Ordering::Release);
         done
+    }
+
+    /// A thousand threads may begin at once, and each may wait for a processor, or for a slow disk. No turn in two seconds: who
+    /// has it is gone (a child of vfork that was killed). Half a minute is the end in any case.
+    fn wait_for_turn(&self) -> bool {
+        const EACH: usize = 20_000;
+        let (mut turns, mut idle) = (self.turns.load(Ordering::Relaxed), 0);
+        for _ in 0..15 * EACH {
+            // Acquire and Release: one segment is in the directory before the next is made.
+            if self.making.swap(1, Ordering::Acquire) == 0 {
+                return true;
+            }
+            sys::sleep(100_000);
+            let now = self.turns.load(Ordering::Relaxed);
+            idle = if now == turns { idle + 1 } else { 0 };
+            turns = now;
+            if idle == EACH {
+                return false;
+            }
+        }
+        false
     }
 
     /// The place in the directory of the segment that is being made: for its `fill`.
