@@ -29,8 +29,10 @@ pub struct Config {
     pub impossible: bool,
     /// The directory of recordings.
     pub record: Option<&'static CStr>,
-    /// Calls that a thread's ring holds: a power of two.
+    /// Calls that a thread's ring holds: a power of two; 0: each call is kept.
     pub ring: u32,
+    /// Bytes up to which a file grows for them.
+    pub record_max: u64,
     /// Where the processes of a user count together, if the options say.
     session: Option<&'static CStr>,
     /// `$XDG_RUNTIME_DIR`; empty: not set.
@@ -289,6 +291,7 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
         impossible: options.impossible,
         record: options.record.map(|_| record),
         ring: options.ring,
+        record_max: options.record_max,
         session: options.session.map(|_| session),
         runtime,
         names: [called, short],

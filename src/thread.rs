@@ -65,10 +65,14 @@ pub struct Block {
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
     pub ordinals: [AtomicU64; RULES],
-    /// Where the recording has this thread's calls; null: nowhere.
+    /// Where the recording has this thread's last calls; null: nowhere.
     pub ring: AtomicPtr<u8>,
     /// The word of this process's recording that says whether a request stands (`record::is_asked`); null: there is none.
     pub bell: AtomicPtr<AtomicU64>,
+    /// Its length less one.
+    pub ring_mask: AtomicU64,
+    /// Where it has them where it keeps each call.
+    pub records: record::Records,
     /// On pages of their own, which a recording has lie in its file.
     pub counters: Pages<Counters>,
 }
@@ -167,15 +171,20 @@ fn take() -> Option<&'static Block> {
     let own = process::is_own();
     let tid = if own { sys::gettid() as u32 } else { KEPT };
     let address = slot();
-    if address != 0 && record::is_wanted() {
-        // Wiped by a fork, but for the counters, which lie in the parent's file.
-        record::detach(address as *mut u8);
-    } else if address != 0 {
-        // Wiped by a fork: this thread's own memory, in a process that has no blocks listed yet.
+    if address != 0 {
         // SAFETY: as in `block`.
         let block = unsafe { &*(address as *const Block) };
-        publish(block, tid);
-        return Some(block);
+        if block.state.load(Ordering::Relaxed) != 0 {
+            // A handler has come since `block` looked, and has taken one.
+            return Some(block);
+        }
+        // Wiped by a fork: this thread's own memory, in a process that has no blocks listed yet.
+        if !record::is_wanted() {
+            publish(block, tid);
+            return Some(block);
+        }
+        // But for the counters, which lie in the parent's file.
+        record::detach(address as *mut u8);
     }
     let block = reuse(tid).or_else(|| {
         let block = map(tid)?;
@@ -206,6 +215,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
             block.adding.store(0, Ordering::Relaxed);
             block.ahead.store(0, Ordering::Relaxed);
             block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
+            block.records.pass_on();
             block.control.store(token(), Ordering::Relaxed);
             CURSOR.store(at, Ordering::Release);
             if !block.owed.is_empty() {
@@ -232,23 +242,23 @@ fn map(tid: u32) -> Option<&'static Block> {
         unsafe { sys::unmap(start, bytes) };
         return None;
     }
-    let ring = if is_recorded {
-        record::begin();
-        record::attach(start, tid).then(|| start.wrapping_add(size_of::<Block>()))
-    } else {
-        None
-    };
     // SAFETY: page-aligned, large enough, zeroed (a valid Block), and never unmapped from here on.
     let block = unsafe { &*start.cast::<Block>() };
-    block.ring.store(ring.unwrap_or(core::ptr::null_mut()), Ordering::Relaxed);
-    block.bell.store(record::bell(), Ordering::Relaxed);
+    if is_recorded {
+        record::begin();
+        record::attach(block, tid);
+        block.bell.store(record::bell(), Ordering::Relaxed);
+    }
     Some(block)
 }
 
 fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
     block.control.store(token(), Ordering::Relaxed);
-    block.state.store(1, Ordering::Relaxed);
+    if block.state.swap(1, Ordering::Relaxed) != 0 {
+        // By a handler that came between.
+        return;
+    }
     let mut head = BLOCKS.load(Ordering::Relaxed);
     loop {
         block.next.store(head, Ordering::Relaxed);

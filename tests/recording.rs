@@ -4,129 +4,14 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{c_program, report, scratch, shim, show};
-use epollshim_format::call::Call;
+use common::recording::{Recording, Small, files, only, recorded};
+use common::{c_program, report, scratch, show};
 use epollshim_format::function::Function;
-use epollshim_format::recording::{
-    DIRECTORY, FIRST_SEGMENT, MAGIC, SEGMENTS, VERSION, end, entry, header, instance, interest, kind, record, thread,
-    totals,
-};
-
-/// A file, read as its layout says, and by nothing else.
-struct Recording(Vec<u8>);
-
-impl Recording {
-    fn read(path: &Path) -> Recording {
-        let recording = Recording(std::fs::read(path).unwrap());
-        assert!(recording.0.len() >= FIRST_SEGMENT, "{}: {} bytes", path.display(), recording.0.len());
-        assert_eq!(recording.word(header::MAGIC), MAGIC, "{}", path.display());
-        assert_eq!(recording.word(header::VERSION), VERSION);
-        recording
-    }
-
-    fn word(&self, at: usize) -> u64 {
-        u64::from_le_bytes(self.0[at..at + 8].try_into().unwrap())
-    }
-
-    /// Start, length and extra of the segments of a kind.
-    fn segments(&self, wanted: u64) -> Vec<(usize, usize, u64)> {
-        (0..SEGMENTS)
-            .map(|index| DIRECTORY + index * entry::SIZE)
-            .filter(|at| self.word(at + entry::KIND) == wanted)
-            .map(|at| {
-                let (start, length) = (self.word(at + entry::START) as usize, self.word(at + entry::LENGTH) as usize);
-                assert!(start >= FIRST_SEGMENT && start + length <= self.0.len());
-                (start, length, self.word(at + entry::EXTRA))
-            })
-            .collect()
-    }
-
-    fn calls(&self, call: Call) -> u64 {
-        self.segments(kind::THREAD)
-            .iter()
-            .map(|(start, ..)| {
-                self.word(start + thread::CALLS + call as usize * thread::CALL_SIZE + thread::CALL_CALLS)
-            })
-            .sum()
-    }
-
-    fn all_calls(&self) -> u64 {
-        Call::ALL.into_iter().map(|call| self.calls(call)).sum()
-    }
-
-    /// What the rings hold: for each thread, how many records were begun, and those that are whole, by number.
-    fn rings(&self) -> Vec<(u64, BTreeMap<u64, [u64; 8]>)> {
-        let ring = self.word(header::RING);
-        self.segments(kind::THREAD)
-            .iter()
-            .map(|(start, ..)| {
-                let begun = self.word(start + thread::BEGUN);
-                let records = (0..ring)
-                    .map(|place| start + thread::RING + place as usize * record::SIZE)
-                    .map(|at| core::array::from_fn(|word| self.word(at + word * 8)))
-                    .filter(|words: &[u64; 8]| words[0] != 0)
-                    .map(|words| (words[0] - 1, words))
-                    .collect();
-                (begun, records)
-            })
-            .collect()
-    }
-
-    /// Live instances: index and watches.
-    fn instances(&self) -> BTreeMap<u64, u64> {
-        let mut found = BTreeMap::new();
-        for (start, length, first) in self.segments(kind::INSTANCES) {
-            for place in 0..length / instance::SIZE {
-                let at = start + place * instance::SIZE;
-                if self.word(at + instance::ID) != 0 {
-                    found.insert(first + place as u64, self.word(at + instance::WATCHES));
-                }
-            }
-        }
-        found
-    }
-
-    /// Live interests by the index of their instance.
-    fn interests(&self) -> BTreeMap<u64, u64> {
-        let mut found = BTreeMap::new();
-        for (start, length, _) in self.segments(kind::INTERESTS) {
-            for place in 0..length / interest::SIZE {
-                let of = self.word(start + place * interest::SIZE + interest::INSTANCE);
-                if of != 0 {
-                    *found.entry(of & 0xffff_ffff).or_default() += 1;
-                }
-            }
-        }
-        found
-    }
-
-    fn total(&self, place: usize) -> u64 {
-        let segments = self.segments(kind::TOTALS);
-        self.word(segments[0].0 + place)
-    }
-}
-
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
-fn only(directory: &Path) -> Recording {
-    let files = files(directory);
-    assert_eq!(files.len(), 1, "{files:?}");
-    Recording::read(&files[0])
-}
-
-fn recorded(program: &Path, directory: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_RECORD", directory);
-    command
-}
+use epollshim_format::recording::{FIRST_SEGMENT, end, header, kind, record, totals};
 
 #[test]
 fn a_program_that_is_killed_leaves_every_call_that_has_returned() {
@@ -306,28 +191,6 @@ fn a_directory_that_takes_no_recording_is_said_before_main() {
         assert_eq!(output.status.code(), Some(2), "{}", show(&output));
         assert_eq!(said, format!("epollshim: EPOLLSHIM_RECORD: cannot write in '{}': {why}\n", bad.display()));
         assert!(output.stdout.is_empty());
-    }
-}
-
-/// A file system of two megabytes, unmounted at the end.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(name: &str) -> Option<Small> {
-        let path = scratch(name);
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
-            .arg(&path)
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        mounted.then_some(Small(path))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
     }
 }
 

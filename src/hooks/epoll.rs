@@ -13,7 +13,7 @@ use crate::ledger::core::{Creation, Registration, Ticket};
 use crate::ledger::counters::WaitEnd;
 use crate::ledger::records::Origin;
 use crate::thread::Block;
-use crate::{clock, findings, ledger, real, sys, thread};
+use crate::{clock, findings, ledger, process, real, sys, thread};
 
 #[cfg(not(test))]
 mod exports {
@@ -340,6 +340,10 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> 
 #[inline(never)]
 fn end_timed_wait(block: &Block, call: Call, start: u64) {
     let end = clock::monotonic();
+    if start < process::began() {
+        // A handler has forked, and this is the child: here too a call returns, as other calls do, and is counted.
+        block.counters.call(call).calls.bump();
+    }
     block.counters.last_wait_end.store(end, Ordering::Relaxed);
     if let Some(blocked) = block.counters.blocked.get(call as usize - Call::Wait as usize) {
         blocked.record(end.saturating_sub(start));

@@ -439,24 +439,44 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
         };
         ledger::recorded_wait(frame.int(0), end, core::ptr::from_ref(block) as usize);
     }
-    record::write(
-        block,
-        &record::Told {
-            function: plan.function,
-            words: plan.words,
-            began: plan.began,
-            ended,
-            result,
-            error: if failed { error } else { 0 },
-            is_made: plan.is_made(),
-            is_injected: plan.is_injected,
-            is_limited: plan.is_limited,
-            caller: frame.caller,
-        },
-    );
+    let error = if failed { error } else { 0 };
+    match record::ring_of(block) {
+        Some(ring) if plan.function != Function::EpollPwait2 => {
+            record::write(block, ring, &told(plan, frame, ended, result, error));
+        }
+        _ => tell_at_length(plan, frame, block, ended, result, error),
+    }
     // At its end: a call that has waited for long tells the program what to do next, and what that finds is armed.
     if record::is_asked(block) {
         record::answer();
+    }
+}
+
+/// Where there is no ring, or a timeout to be read. By itself, so that the words of the other calls stay in registers.
+#[inline(never)]
+fn tell_at_length(plan: &Plan, frame: &Frame, block: &Block, ended: u64, result: isize, error: c_int) {
+    let mut told = told(plan, frame, ended, result, error);
+    if plan.function == Function::EpollPwait2 {
+        let [_, _, _, address, ..] = plan.words;
+        told.time = record::timeout(address, plan.is_made() && frame.word(3) == address, error);
+    }
+    record::write_elsewhere(block, &told);
+}
+
+#[inline(always)]
+fn told(plan: &Plan, frame: &Frame, ended: u64, result: isize, error: c_int) -> record::Told {
+    record::Told {
+        function: plan.function,
+        words: plan.words,
+        began: plan.began,
+        ended,
+        result,
+        error,
+        is_made: plan.is_made(),
+        is_injected: plan.is_injected,
+        is_limited: plan.is_limited,
+        caller: frame.caller,
+        time: 0,
     }
 }
 

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fen
 
 use epollshim_format::control;
 use epollshim_format::recording::{
-    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, entry, header, kind,
+    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, area, entry, header, kind, stopped,
 };
 
 use super::losses::{self, Losses};
@@ -21,12 +21,18 @@ pub struct State {
     phase: AtomicU32,
     /// One segment is made at a time.
     making: AtomicU32,
+    /// How often that was over: who waits knows by it that the others get on.
+    turns: AtomicU32,
     /// How many segments the directory has.
     segments: AtomicU32,
     /// The errno of the first reservation that failed.
     trouble: AtomicU32,
     /// Where the file ends.
     end: AtomicU64,
+    /// Calls that were dropped before there was a header to count them in.
+    early: AtomicU64,
+    /// CLOCK_MONOTONIC from which on the file may be asked again to grow for records.
+    pub again: AtomicU64,
     /// Header and directory. Release when they are whole, Acquire by readers.
     start: AtomicPtr<u8>,
     /// The totals, under the ledger's gate.
@@ -35,6 +41,19 @@ pub struct State {
     pub has_tables: AtomicU32,
     pub control: super::control::Steered,
 }
+
+/// Why there is no room for more records.
+pub enum NoRoom {
+    /// The file has the size or the segments that it may have: neither grows smaller.
+    ForGood,
+    /// By an errno.
+    ForNow(i32),
+}
+
+/// The smallest segment of records.
+const LEAST: usize = PAGE;
+/// Records leave these places of the directory to threads that begin, to tables and modules.
+const PLACES_LEFT: usize = SEGMENTS / 8;
 
 const BEGINNING: u32 = 1;
 const ON: u32 = 2;
@@ -99,7 +118,8 @@ impl State {
         write_header(start);
         self.end.store(bytes as u64, Ordering::Relaxed);
         self.segments.store(1, Ordering::Relaxed);
-        self.start.store(start, Ordering::Release);
+        self.start.store(start, Ordering::SeqCst);
+        self.drop_calls(0);
         losses::has_file(start);
         Ok(())
     }
@@ -128,28 +148,102 @@ impl State {
         fixed: Option<*mut u8>,
         fill: impl FnOnce(*mut u8),
     ) -> Option<*mut u8> {
-        let directory = self.start.load(Ordering::Acquire);
-        if directory.is_null() {
+        if self.start.load(Ordering::Acquire).is_null() {
             return None;
         }
         let made = aside::undisturbed(|| {
-            // Acquire and Release: one segment is in the directory before the next is made.
-            // Its maker may wait for a processor, or for a slow disk: two seconds at most, once in a thread's life.
-            let is_free = (0..20_000).any(|_| {
-                let is_free = self.making.swap(1, Ordering::Acquire) == 0;
-                if !is_free {
-                    sys::sleep(100_000);
-                }
-                is_free
-            });
-            if !is_free {
-                return Err(libc::EBUSY);
-            }
-            let made = self.segment_alone(directory, kind, bytes, extra, fixed, fill);
-            self.making.store(0, Ordering::Release);
-            made
+            self.alone(|directory| self.segment_alone(directory, kind, bytes, extra, fixed, fill))
         });
         made.unwrap_or(Err(libc::ENOMEM)).map_err(|error| self.note_trouble(error)).ok()
+    }
+
+    /// Makes and maps a segment of records, of `wanted` bytes or of another power of two, for the thread in that place of the
+    /// directory; its first record has the number `first`. Called aside (`aside.rs`).
+    pub fn grow(&self, thread: u32, wanted: usize, first: u64) -> Result<(*mut u8, usize), NoRoom> {
+        let most = init::config().map_or(0, |config| config.record_max);
+        let made = self.alone(|directory| {
+            let (end, places) = (self.end.load(Ordering::Relaxed), self.segments.load(Ordering::Relaxed) as usize);
+            if places + PLACES_LEFT >= SEGMENTS {
+                return Ok(Err(stopped::PLACES));
+            }
+            // Where half of the directory is in use, each segment adds a 32nd to the file at least: 384 of them make it
+            // 100,000 times as large.
+            let least = if places < SEGMENTS / 2 { 0 } else { (end as usize / 32).next_power_of_two() };
+            let mut bytes = wanted.max(least);
+            while end + bytes as u64 > most {
+                bytes /= 2;
+                if bytes < LEAST {
+                    return Ok(Err(stopped::MOST));
+                }
+            }
+            let make = |bytes| {
+                let fill = |start: *mut u8| {
+                    // SAFETY: the segment's head, mapped just now.
+                    unsafe { word(start, area::FIRST).store(first, Ordering::Relaxed) };
+                };
+                let made = self.segment_alone(directory, kind::RECORDS, bytes, u64::from(thread), None, fill);
+                made.map(|start| (start, bytes))
+            };
+            // A disk that is nearly full may have a little left.
+            make(bytes)
+                .or_else(|error| if bytes > area::IN_THREAD { make(area::IN_THREAD) } else { Err(error) })
+                .map(Ok)
+        });
+        let why = match made {
+            Ok(Ok(made)) => return Ok(made),
+            Ok(Err(reason)) => {
+                self.set_bits(header::RECORDS_STOPPED, reason);
+                NoRoom::ForGood
+            }
+            Err(error) => {
+                self.note_trouble(error);
+                self.set_bits(header::RECORDS_STOPPED, stopped::SPACE);
+                NoRoom::ForNow(error)
+            }
+        };
+        Err(why)
+    }
+
+    /// Runs `work` with header and directory, while nobody else makes a segment. Called aside (`aside.rs`): who has the lock is
+    /// not interrupted.
+    fn alone<T>(&self, work: impl FnOnce(*mut u8) -> sys::Result<T>) -> sys::Result<T> {
+        let directory = self.start.load(Ordering::Acquire);
+        if directory.is_null() {
+            return Err(libc::ENOENT);
+        }
+        if !self.wait_for_turn() {
+            return Err(libc::EBUSY);
+        }
+        let done = work(directory);
+        self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.making.store(0, Ordering::Release);
+        done
+    }
+
+    /// A thousand threads may begin at once, and each may wait for a processor, or for a slow disk. No turn in two seconds: who
+    /// has it is gone (a child of vfork that was killed). Half a minute is the end in any case.
+    fn wait_for_turn(&self) -> bool {
+        const EACH: usize = 20_000;
+        let (mut turns, mut idle) = (self.turns.load(Ordering::Relaxed), 0);
+        for _ in 0..15 * EACH {
+            // Acquire and Release: one segment is in the directory before the next is made.
+            if self.making.swap(1, Ordering::Acquire) == 0 {
+                return true;
+            }
+            sys::sleep(100_000);
+            let now = self.turns.load(Ordering::Relaxed);
+            idle = if now == turns { idle + 1 } else { 0 };
+            turns = now;
+            if idle == EACH {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// The place in the directory of the segment that is being made: for its `fill`.
+    pub fn next_place(&self) -> u32 {
+        self.segments.load(Ordering::Relaxed)
     }
 
     fn segment_alone(
@@ -213,6 +307,21 @@ impl State {
         })
     }
 
+    fn set_bits(&self, place: usize, bits: u64) {
+        if let Some(word) = self.header(place) {
+            word.fetch_or(bits, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts calls of which the file has nothing: in the header, as soon as there is one.
+    pub fn drop_calls(&self, calls: u64) {
+        self.early.fetch_add(calls, Ordering::SeqCst);
+        // SeqCst: of who counts and who makes the header, the later one finds what the other has done.
+        if !self.start.load(Ordering::SeqCst).is_null() {
+            self.add(header::CALLS_DROPPED, self.early.swap(0, Ordering::SeqCst));
+        }
+    }
+
     pub fn ended(&self, how: u64) {
         let start = self.start.load(Ordering::Acquire);
         if !start.is_null() {
@@ -261,6 +370,7 @@ fn write_header(start: *mut u8) {
         set(header::HAS_SEED, 1);
     }
     set(header::RING, super::threads::ring_length() as u64);
+    set(header::RECORDS_MOST, init::config().map_or(0, |config| config.record_max));
     let mut exe = [0u8; header::EXE_BYTES];
     if let Some(exe) = procfs::read_link(c"/proc/self/exe", &mut exe) {
         write_text(start, header::EXE, exe);

@@ -3,6 +3,7 @@
 //! ```text
 //! file.rs     the file: header, directory, segments reserved before they are touched
 //! threads.rs  a thread's counters laid over the file, and its ring of calls
+//! full.rs     areas of records, where each call is kept
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the gate
 //! control.rs  requests from outside, taken as a recorded call returns
 //! modules.rs  the objects that are mapped, with their build ids
@@ -15,10 +16,11 @@
 //! or is replaced before it is written.
 //!
 //! A reservation that fails (no space, no descriptor, a directory that is gone) is not tried again for that thread or
-//! that part of a table; what is missing is counted in the header, and the program goes on.
+//! that part of a table, for records not at once; what is missing is counted, and the program goes on.
 
 mod control;
 mod file;
+mod full;
 mod losses;
 mod modules;
 mod tables;
@@ -31,12 +33,13 @@ use epollshim_format::recording::end;
 
 pub use control::{answer, bell, is_asked, told};
 pub use file::{State, path};
+pub use full::Records;
 pub use losses::{complain, losses};
 pub use tables::{
     begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
     noted_interest, wants_tables,
 };
-pub use threads::{Told, attach, detach, ring_bytes, write};
+pub use threads::{Told, attach, detach, ring_bytes, ring_of, timeout, write, write_elsewhere};
 
 use crate::report::End;
 use crate::{init, ledger, process, sys};

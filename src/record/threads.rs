@@ -1,12 +1,14 @@
 //! A thread's counters, laid over the file so that they are counted in it and nowhere else; and its ring of calls.
 
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use epollshim_format::function::Function;
-use epollshim_format::recording::{PAGE, header, kind, record, thread as layout};
+use epollshim_format::recording::{PAGE, area, header, kind, record, thread as layout};
 use libc::{c_int, epoll_event};
 
 use super::file::word;
+use super::full;
 use crate::ledger::counters::Counters;
 use crate::thread::{self, Block};
 use crate::{init, process, sys};
@@ -37,27 +39,46 @@ const _: () = {
 /// What a block has behind it for a ring of no records.
 pub const RING_EXTRA: usize = PAGE;
 
-/// Records that a ring holds: a power of two.
+/// Records that a ring holds: a power of two; 0: each record is kept.
 pub fn ring_length() -> usize {
     init::config().map_or(0, |config| config.ring as usize)
 }
 
 /// Bytes behind a block, where a recording is wanted.
 pub fn ring_bytes() -> usize {
-    RING_EXTRA + (ring_length() * record::SIZE).next_multiple_of(PAGE)
+    RING_EXTRA
+        + match ring_length() {
+            0 => area::IN_THREAD,
+            length => (length * record::SIZE).next_multiple_of(PAGE),
+        }
 }
 
-/// Lays a new block's counters over this process's file. `start` is the block, with [`ring_bytes`] behind it. True: done; the
-/// memory from the counters on is the file's.
-pub fn attach(start: *mut u8, tid: u32) -> bool {
-    let Some(state) = process::recording().filter(|state| state.is_on()) else { return false };
+/// Lays a new block's counters over this process's file: the memory from the counters on, with the [`ring_bytes`] that are
+/// behind the block, is the file's then.
+pub fn attach(block: &Block, tid: u32) {
+    let Some(state) = process::recording().filter(|state| state.is_on()) else { return };
+    let start = core::ptr::from_ref(block).cast_mut().cast::<u8>();
     let counters = start.wrapping_add(thread::COUNTERS);
     let bytes = size_of::<Block>() - thread::COUNTERS + ring_bytes();
-    let attached = state.segment(kind::THREAD, bytes, u64::from(tid), Some(counters), |_| ()).is_some();
-    if !attached {
-        state.add(header::THREADS_DROPPED, 1);
+    let mut place = 0;
+    let note_place = |_| place = state.next_place();
+    if state.segment(kind::THREAD, bytes, u64::from(tid), Some(counters), note_place).is_none() {
+        return state.add(header::THREADS_DROPPED, 1);
     }
-    attached
+    let ring = start.wrapping_add(size_of::<Block>());
+    if ring_length() == 0 {
+        block.records.begin(ring.wrapping_add(RING_EXTRA), place);
+    } else {
+        block.ring_mask.store(ring_length() as u64 - 1, Ordering::Relaxed);
+        block.ring.store(ring, Ordering::Relaxed);
+    }
+}
+
+/// How many records of a thread found no place, where each is kept. The block must be attached.
+pub fn dropped_of(block: &Block) -> &AtomicU64 {
+    let start = core::ptr::from_ref(block).cast_mut().cast::<u8>();
+    // SAFETY: on the page behind the block's counters, which is mapped with them for good.
+    unsafe { word(start, thread::COUNTERS + layout::DROPPED) }
 }
 
 /// In the child of a fork: the block's counters are the parent's file no longer.
@@ -81,35 +102,60 @@ pub struct Told {
     pub is_injected: bool,
     pub is_limited: bool,
     pub caller: usize,
+    /// Of epoll_pwait2: what [`timeout`] says.
+    pub time: u64,
 }
 
-/// Writes a call into the calling thread's ring.
+/// A thread's ring. None: it has none.
 #[inline(always)]
-pub fn write(block: &Block, told: &Told) {
-    let ring = block.ring.load(Ordering::Relaxed);
-    if ring.is_null() {
-        return drop_call();
-    }
+pub fn ring_of(block: &Block) -> Option<NonNull<u8>> {
+    NonNull::new(block.ring.load(Ordering::Relaxed))
+}
+
+/// Keeps a record of a call in the thread's ring.
+#[inline(always)]
+pub fn write(block: &Block, ring: NonNull<u8>, told: &Told) {
+    let ring = ring.as_ptr();
     // SAFETY: the block's own count, on the page before its ring.
     let begun = unsafe { word(ring, 0) };
     let number = next(begun);
-    let mask = (ring_length() as u64).wrapping_sub(1);
-    let place = RING_EXTRA + (number & mask) as usize * record::SIZE;
+    let place = RING_EXTRA + (number & block.ring_mask.load(Ordering::Relaxed)) as usize * record::SIZE;
+    // SAFETY: a record of this ring.
+    unsafe { put(ring.wrapping_add(place), number, told) };
+}
+
+/// Keeps a record of a call in the thread's ring, or where it has none: each is kept, or its segment found no space.
+pub fn write_elsewhere(block: &Block, told: &Told) {
+    if let Some(ring) = ring_of(block) {
+        write(block, ring, told);
+    } else if block.records.is_on() {
+        full::write(block, told);
+    } else if let Some(state) = process::recording() {
+        state.drop_calls(1);
+    }
+}
+
+/// Writes a record.
+///
+/// # Safety
+/// `start` must be a record's place, mapped, and the calling thread's.
+#[inline(always)]
+pub unsafe fn put(start: *mut u8, number: u64, told: &Told) {
     let [first, second, third, fourth, ..] = told.words;
     let (argument, extra) = match told.function {
         Function::EpollCtl => (third as u32, asked(told)),
         Function::EpollCreate | Function::EpollCreate1 => (0, 0),
-        Function::EpollPwait2 => (third as u32, 0),
+        Function::EpollPwait2 => (third as u32, told.time),
         _ => {
             let timeout = fourth as c_int;
-            (third as u32, if timeout < 0 { u64::MAX } else { timeout as u64 * 1_000_000 })
+            (third as u32, if timeout < 0 { record::NO_TIMEOUT } else { timeout as u64 * 1_000_000 })
         }
     };
     let flags = if told.is_injected { record::INJECTED } else { 0 } | if told.is_limited { record::LIMITED } else { 0 };
     let operation = if told.function == Function::EpollCtl { second as u16 } else { 0 };
     let call = told.function as u64 | flags << 8 | u64::from(operation) << 16 | (told.error as u32 as u64) << 32;
-    // SAFETY: a record of this ring.
-    let set = |field, value: u64| unsafe { word(ring, place + field).store(value, Ordering::Relaxed) };
+    // SAFETY: by this function's contract.
+    let set = |field, value: u64| unsafe { word(start, field).store(value, Ordering::Relaxed) };
     // Who reads it meanwhile, or after a kill, finds that it is not whole. The processor keeps the order of stores (x86-64);
     // the compiler is told to.
     set(record::NUMBER, 0);
@@ -135,9 +181,28 @@ fn asked(told: &Told) -> u64 {
     u64::from(unsafe { (&raw const (*(address as *const epoll_event)).events).read_unaligned() })
 }
 
+/// The timeout of an epoll_pwait2, if the kernel was given it (a fault may have another in its place, or none asked): it reads that first of all (Linux v5.11 fs/eventpoll.c), so that
+/// what else it objects to comes behind. (An ENOSYS or an EPERM may be a filter's, which reads nothing.)
+pub fn timeout(address: usize, is_given: bool, error: c_int) -> u64 {
+    if address == 0 {
+        return record::NO_TIMEOUT;
+    }
+    if !is_given || !matches!(error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL) {
+        return record::UNKNOWN_TIMEOUT;
+    }
+    // SAFETY: the kernel has read the time there.
+    let time = unsafe { (address as *const libc::timespec).read_unaligned() };
+    match (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec)) {
+        (Ok(seconds), Ok(nanoseconds)) if nanoseconds < 1_000_000_000 => {
+            seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds).min(record::UNKNOWN_TIMEOUT - 1)
+        }
+        _ => record::UNKNOWN_TIMEOUT,
+    }
+}
+
 /// Takes a number, by one instruction: a handler on this thread comes before or after it.
 #[inline(always)]
-fn next(count: &AtomicU64) -> u64 {
+pub fn next(count: &AtomicU64) -> u64 {
     let mut number: u64 = 1;
     // SAFETY: the word is this thread's own; no other writes it.
     unsafe {
@@ -145,11 +210,4 @@ fn next(count: &AtomicU64) -> u64 {
                          options(nostack));
     }
     number
-}
-
-#[cold]
-fn drop_call() {
-    if let Some(state) = process::recording() {
-        state.add(header::CALLS_DROPPED, 1);
-    }
 }

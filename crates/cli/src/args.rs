@@ -116,9 +116,13 @@ pub struct Run {
     /// last calls of each thread, whatever ends it
     #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
     pub record: Option<OsString>,
-    /// How many calls of each thread a recording holds (1024)
-    #[arg(long, value_name = "NUMBER")]
+    /// How many calls of each thread a recording holds (1024); full: all,
+    /// as far as --record-max and the disk allow
+    #[arg(long, value_name = "NUMBER|full", verbatim_doc_comment)]
     pub record_ring: Option<OsString>,
+    /// The size up to which a full recording grows: 64K to 64G (1G)
+    #[arg(long, value_name = "SIZE")]
+    pub record_max: Option<OsString>,
     /// Act in programs of these names alone, and only forward in others:
     /// nginx,redis-server
     #[arg(long, value_name = "NAMES", verbatim_doc_comment)]

@@ -3,7 +3,7 @@
 //! Each key may stand once; a number is written in digits alone. See section 5 of the contract for what a key counts
 //! and what a refused call gets.
 
-use crate::problem::{Bad, Fault, Vocabulary};
+use crate::problem::{Fault, Vocabulary};
 use crate::scan;
 
 /// What a breach does.
@@ -126,7 +126,7 @@ fn set<'a>(limits: &mut Limits, key: &'static str, value: &'a [u8], at: &'a [u8]
         "watches" => limits.watches = limit()?,
         "instance-watches" => limits.instance_watches = limit()?,
         "user-watches" => limits.user_watches = limit()?,
-        "memory" => limits.memory = Some(bytes(value).map_err(fault)?),
+        "memory" => limits.memory = Some(scan::bytes(value, 0, MOST).map_err(fault)?),
         "events" => {
             let most = scan::between(value, 1, i32::MAX as u64).map_err(fault)?;
             limits.events = u32::try_from(most).ok();
@@ -151,18 +151,6 @@ fn set<'a>(limits: &mut Limits, key: &'static str, value: &'a [u8], at: &'a [u8]
         }
     }
     Ok(())
-}
-
-/// Bytes, or with K, M, G 1024 times as many for each.
-fn bytes(value: &[u8]) -> Result<u64, Bad> {
-    let (figures, unit) = match value {
-        [figures @ .., b'K'] => (figures, 10),
-        [figures @ .., b'M'] => (figures, 20),
-        [figures @ .., b'G'] => (figures, 30),
-        [figures @ .., last] if last.is_ascii_alphabetic() && scan::digits(figures).is_ok() => return Err(Bad::Unit),
-        _ => (value, 0),
-    };
-    scan::between(figures, 0, MOST >> unit).map(|number| number << unit)
 }
 
 #[cfg(test)]

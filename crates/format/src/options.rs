@@ -66,8 +66,10 @@ pub struct Options<'a> {
     pub session: Option<&'a [u8]>,
     /// The directory of recordings; None: no recording.
     pub record: Option<&'a [u8]>,
-    /// Calls of each thread that a recording holds: a power of two.
+    /// Calls of each thread that a recording holds: a power of two; 0: all of them.
     pub ring: u32,
+    /// Bytes up to which a recording that holds all calls grows for them.
+    pub record_max: u64,
 }
 
 impl Default for Options<'_> {
@@ -87,6 +89,7 @@ impl Default for Options<'_> {
             session: None,
             record: None,
             ring: 1024,
+            record_max: 1 << 30,
         }
     }
 }
@@ -105,8 +108,9 @@ const LOG_FILTER: &str = "EPOLLSHIM_LOG_FILTER";
 const SESSION: &str = "EPOLLSHIM_SESSION";
 const RECORD: &str = "EPOLLSHIM_RECORD";
 const RECORD_RING: &str = "EPOLLSHIM_RECORD_RING";
+const RECORD_MAX: &str = "EPOLLSHIM_RECORD_MAX";
 /// The options that there are. Each has a flag of `epollshim run` of the same name.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     REPORT,
     REPORT_FORMAT,
     ONLY,
@@ -121,6 +125,7 @@ pub const NAMES: [&str; 14] = [
     SESSION,
     RECORD,
     RECORD_RING,
+    RECORD_MAX,
 ];
 const NOT_YET: [&str; 3] = ["EPOLLSHIM_STACKS", "EPOLLSHIM_CENSUS", "EPOLLSHIM_SUPPRESSIONS"];
 
@@ -215,8 +220,9 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             return Err(Fault::Path { path: value, why: "is too long", wanted: SESSION_DIRECTORY });
         }
         RECORD => options.record = Some(value),
+        RECORD_RING if value == b"full" => options.ring = 0,
         RECORD_RING => {
-            let wanted = "a number of calls from 16 to 1048576";
+            let wanted = "full, or a number of calls from 16 to 1048576";
             let most = scan::between(value, 16, 1 << 20).map_err(|bad| Fault::Number {
                 bad,
                 word: value,
@@ -224,6 +230,11 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
                 wanted,
             })?;
             options.ring = u32::try_from(most).unwrap_or(1024).next_power_of_two();
+        }
+        RECORD_MAX => {
+            let wanted = "a number of bytes, or one with K, M or G, from 64K to 64G";
+            let fault = |bad| Fault::Number { bad, word: value, at: value, wanted };
+            options.record_max = scan::bytes(value, 64 << 10, 64 << 30).map_err(fault)?;
         }
         other if NOT_YET.contains(&other) => return Err(Fault::NotYet),
         other => {

@@ -3,7 +3,7 @@
 //! ```text
 //! page 0        header: who, since when, how it ended, what was dropped
 //! pages 1 to 8  directory: one entry a segment, in the order in which they were made
-//! then          segments, each of whole pages: control, totals, threads, instances, interests, modules
+//! then          segments, each of whole pages: control, totals, threads, instances, interests, modules, records
 //! ```
 //!
 //! All numbers are little-endian words of 64 bits at multiples of 8 unless said otherwise; places are bytes from the
@@ -56,7 +56,7 @@ pub mod header {
     pub const CALLS_DROPPED: usize = 96;
     /// Entries of the tables that found no space.
     pub const ENTRIES_DROPPED: usize = 104;
-    /// Records that a ring holds (the same for all threads).
+    /// Records that a ring holds (the same for all threads); 0: there are no rings, each record is kept ([`super::area`]).
     pub const RING: usize = 112;
     /// An errno of the first reservation that failed; 0: none did.
     pub const TROUBLE: usize = 120;
@@ -74,6 +74,20 @@ pub mod header {
     /// relative's: they count themselves here. And the errno of the first one.
     pub const CHILDREN_LOST: usize = ARGUMENTS + ARGUMENTS_BYTES;
     pub const CHILDREN_TROUBLE: usize = CHILDREN_LOST + 8;
+    /// Where each record is kept: the bytes up to which the file grows for them, and what they have found in their way
+    /// ([`super::stopped`]; bits).
+    pub const RECORDS_MOST: usize = 4000;
+    pub const RECORDS_STOPPED: usize = 4008;
+}
+
+/// Why a record found no place.
+pub mod stopped {
+    /// The file had the size that it may have.
+    pub const MOST: u64 = 1;
+    /// The file could not grow: `header::TROUBLE` tells why the first time.
+    pub const SPACE: u64 = 2;
+    /// The directory had no place for another segment.
+    pub const PLACES: u64 = 4;
 }
 
 /// How a process ended.
@@ -95,7 +109,8 @@ pub mod entry {
     pub const START: usize = 8;
     /// Bytes, a multiple of [`super::PAGE`].
     pub const LENGTH: usize = 16;
-    /// Of a thread: its kernel thread id when it began. Of a table: the index of its first entry.
+    /// Of a thread: its kernel thread id when it began. Of a table: the index of its first entry. Of records: the place in
+    /// this directory, from 0, of their thread.
     pub const EXTRA: usize = 24;
 }
 
@@ -103,7 +118,7 @@ pub mod entry {
 pub mod kind {
     /// What is counted once a process ([`super::totals`]).
     pub const TOTALS: u64 = 1;
-    /// A thread's counters, and behind them its ring ([`super::thread`], [`super::record`]).
+    /// A thread's counters, and behind them its ring or the first area of its records ([`super::thread`]).
     pub const THREAD: u64 = 2;
     /// A part of the table of instances ([`super::instance`]).
     pub const INSTANCES: u64 = 3;
@@ -116,6 +131,8 @@ pub mod kind {
     pub const FINDINGS: u64 = 8;
     /// How the program is steered while it runs ([`crate::control`]). The first segment, made with the file.
     pub const CONTROL: u64 = 6;
+    /// Records of a thread that has filled those it has ([`super::area`]).
+    pub const RECORDS: u64 = 7;
 }
 
 /// Places in the totals.
@@ -168,8 +185,23 @@ pub mod thread {
     /// Records begun since the thread began. Record number N (from 0) lies in place N modulo the ring's length; those that were
     /// overwritten are `begun - length`, where that is positive.
     pub const BEGUN: usize = COUNTERS_SIZE.next_multiple_of(super::PAGE);
-    /// Where the ring begins: a page behind.
+    /// Records that found no place, where each is to be kept. (Then [`BEGUN`] stays zero: begun are those, and the places that
+    /// are taken in the thread's areas.)
+    pub const DROPPED: usize = BEGUN + 8;
+    /// Where the ring begins, or the first area of records: a page behind.
     pub const RING: usize = BEGUN + super::PAGE;
+}
+
+/// Places in an area of records, where each record is kept: the first lies in the thread's segment, each other is a segment
+/// ([`kind::RECORDS`]). Behind a head of 64 bytes lie records, in the order in which they were begun.
+pub mod area {
+    /// How many places are taken. More than there are: who asked further found it full.
+    pub const TAKEN: usize = 0;
+    /// The number of the first record (from 0, of this thread's records that have a place).
+    pub const FIRST: usize = 8;
+    pub const RECORDS: usize = 64;
+    /// The size of a thread's first area.
+    pub const IN_THREAD: usize = 64 << 10;
 }
 
 /// Places in a record of a call.
@@ -188,8 +220,11 @@ pub mod record {
     pub const RESULT: usize = 32;
     /// The first argument (epfd, size, flags) in the lower 32 bits; fd of epoll_ctl, or maxevents of a wait, above.
     pub const ARGUMENTS: usize = 40;
-    /// Of a wait: the timeout in nanoseconds, u64::MAX: none. Of epoll_ctl: the event mask asked for.
+    /// Of a wait: the timeout in nanoseconds, or [`NO_TIMEOUT`], or [`UNKNOWN_TIMEOUT`]. Of epoll_ctl: the event mask asked for.
     pub const EXTRA: usize = 48;
+    pub const NO_TIMEOUT: u64 = u64::MAX;
+    /// Of an epoll_pwait2 whose timeout the kernel did not read.
+    pub const UNKNOWN_TIMEOUT: u64 = u64::MAX - 1;
     /// The return address.
     pub const CALLER: usize = 56;
 }

@@ -26,6 +26,21 @@ pub(crate) fn between(word: &[u8], least: u64, most: u64) -> Result<u64, Bad> {
     }
 }
 
+/// Bytes, or with K, M, G 1024 times as many for each, within bounds.
+pub(crate) fn bytes(word: &[u8], least: u64, most: u64) -> Result<u64, Bad> {
+    let (figures, unit) = match word {
+        [figures @ .., b'K'] => (figures, 10),
+        [figures @ .., b'M'] => (figures, 20),
+        [figures @ .., b'G'] => (figures, 30),
+        [figures @ .., last] if last.is_ascii_alphabetic() && digits(figures).is_ok() => return Err(Bad::Unit),
+        _ => (word, 0),
+    };
+    match between(figures, 0, most >> unit)? << unit {
+        number if number < least => Err(Bad::TooSmall),
+        number => Ok(number),
+    }
+}
+
 /// The number at the beginning of a text, behind white space and a sign, and the rest of the text.
 pub(crate) fn leading(text: &[u8]) -> Result<(u64, &[u8]), Bad> {
     let (negative, text) = sign(text.trim_ascii_start());

@@ -27,6 +27,8 @@ pub struct Facts {
     pub findings_dropped: u64,
     /// Whether all of it was compared with the kernel's lists.
     pub reconciled: bool,
+    /// Rings hold the last calls alone.
+    pub has_rings: bool,
     /// The busiest first, at most [`SITES`].
     pub sites: Vec<SiteFacts>,
     /// Sites beyond these.
@@ -39,10 +41,16 @@ pub struct Records {
     pub begun: u64,
     pub seen: u64,
     pub overwritten: u64,
+    /// Found no place, where each is kept.
+    pub dropped: u64,
     pub unfinished: u64,
+    /// Calls that were counted, and of which no record was begun.
+    pub left: u64,
+    /// Those of `seen` that are held, to be told one by one.
+    pub held: u64,
 }
 
-/// What was seen of a call site. Calls, times and events are those of the records that are left.
+/// What was seen of a call site. Calls, times and events are those of the records that are in the file.
 pub struct SiteFacts {
     pub site: Arc<Site>,
     pub calls: BTreeMap<&'static str, u64>,
@@ -85,6 +93,7 @@ impl Facts {
             facts.totals.add(process.totals);
             facts.reconciled &= process.reconciled;
             let header = &process.header;
+            facts.has_rings |= header.ring != 0;
             facts.calls_dropped = facts.calls_dropped.saturating_add(header.calls_dropped);
             facts.threads_dropped = facts.threads_dropped.saturating_add(header.threads_dropped);
             facts.entries_dropped = facts.entries_dropped.saturating_add(header.entries_dropped);
@@ -92,8 +101,11 @@ impl Facts {
                 facts.counters.add(&thread.counters);
                 let records = &mut facts.records;
                 records.begun = records.begun.saturating_add(thread.begun);
-                records.seen = records.seen.saturating_add(thread.records.len() as u64);
+                records.seen = records.seen.saturating_add(thread.seen);
                 records.overwritten = records.overwritten.saturating_add(thread.overwritten);
+                records.dropped = records.dropped.saturating_add(thread.dropped);
+                records.left = records.left.saturating_add(thread.left());
+                records.held = records.held.saturating_add(thread.records.len() as u64);
                 records.unfinished = records.unfinished.saturating_add(thread.unfinished);
             }
             of_sites(process, &mut sites);
@@ -138,12 +150,10 @@ fn of_sites(process: &Process, sites: &mut HashMap<String, SiteFacts>) {
         });
         note(site);
     };
-    for (_, record) in process.records() {
-        at(record.caller, &|site| {
-            *site.calls.entry(record.name()).or_default() += 1;
-            site.failed += u64::from(record.failed());
-            site.time = site.time.saturating_add(record.duration);
-            site.events = site.events.saturating_add(record.events());
+    for (address, caller) in &process.callers {
+        at(*address, &|site| {
+            site.calls.extend(caller.calls());
+            (site.failed, site.time, site.events) = (caller.failed, caller.time, caller.events);
         });
     }
     for instance in &process.instances {

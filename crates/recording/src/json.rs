@@ -66,7 +66,9 @@ fn of_process(process: &Process) -> Value {
                 "partial": process.partial(),
                 "notes": process.notes.kept,
                 "more_notes": process.notes.more,
-                "ring": header.ring,
+                "ring": (header.ring != 0).then_some(header.ring),
+                "records_max": (header.ring == 0).then_some(header.records_most),
+                "why_dropped": process.why_dropped(),
                 "trouble": header.trouble.map(error_name),
                 "children_lost": header.children_lost,
                 "children_trouble": header.children_trouble.map(error_name),
@@ -160,7 +162,9 @@ fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
                 "begun": records.begun,
                 "seen": records.seen,
                 "overwritten": records.overwritten,
+                "dropped": records.dropped,
                 "unfinished": records.unfinished,
+                "left": records.left,
                 "threads_dropped": facts.threads_dropped,
                 "calls_dropped": facts.calls_dropped,
                 "entries_dropped": facts.entries_dropped,
@@ -247,9 +251,11 @@ fn of_thread(thread: &Thread) -> Value {
         "work_ns": distribution(&thread.counters.work),
         "records": {
             "begun": thread.begun,
-            "seen": thread.records.len(),
+            "seen": thread.seen,
             "overwritten": thread.overwritten,
+            "dropped": thread.dropped,
             "unfinished": thread.unfinished,
+            "left": thread.left(),
         },
     })
 }

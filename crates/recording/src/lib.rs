@@ -20,10 +20,12 @@ mod owner;
 mod perfetto;
 mod prometheus;
 mod read;
+mod records;
 pub mod running;
 mod scale;
 mod series;
 mod sites;
+mod source;
 mod text;
 
 use std::io::{self, Write};

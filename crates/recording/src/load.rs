@@ -12,12 +12,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::model::{End, Header, Process};
 use crate::owner::Users;
 use crate::read::{self, Damage};
+use crate::records::HELD;
 use crate::sites::Resolver;
+use crate::source::Opened;
 
-/// The largest file that is read: a recording is at most some hundred megabytes.
-const LARGEST: u64 = 2 << 30;
+/// The largest file that is read: what EPOLLSHIM_RECORD_MAX allows for records, and as much as there may be beside them.
+const LARGEST: u64 = 66 << 30;
 /// The most addresses of one process that are looked up; others are told by their bare number.
 const ADDRESSES: usize = 1 << 16;
+/// The fewest records of a process that are held, however many processes are told together.
+const FEWEST: usize = 256;
 
 /// What a report is made of.
 #[derive(Default)]
@@ -83,13 +87,20 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Set, Error> {
     if !facts.is_dir() {
         let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         let directory = fs::metadata(parent).map_or(facts.uid(), |facts| facts.uid());
-        set.processes.push(one(path, 0, &users, directory)?);
+        set.processes.push(one(path, 0, HELD, &users, directory)?);
     } else {
         let mut first = None;
-        for path in recordings(path).map_err(io)? {
-            // Others may add to the directory: what became a link meanwhile is not followed.
-            match one(&path, libc::O_NOFOLLOW, &users, facts.uid()) {
-                Ok(process) => set.processes.push(process),
+        let found = recordings(path).map_err(io)?;
+        let mut left = HELD;
+        for (files, path) in (1..=found.len()).rev().zip(found) {
+            // Others may add to the directory: what became a link meanwhile is not followed. Records that one does not hold, the
+            // others may.
+            match one(&path, libc::O_NOFOLLOW, (left / files).max(FEWEST), &users, facts.uid()) {
+                Ok(process) => {
+                    let held: usize = process.threads.iter().map(|thread| thread.records.len()).sum();
+                    left = left.saturating_sub(held);
+                    set.processes.push(process);
+                }
                 Err(error) => {
                     set.failures.push(Failure { path, what: reason(&error) });
                     first = first.or(Some(error));
@@ -127,10 +138,12 @@ fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-fn one(path: &Path, flags: i32, users: &Users, directory: u32) -> Result<Process, Error> {
+fn one(path: &Path, flags: i32, held: usize, users: &Users, directory: u32) -> Result<Process, Error> {
     let io = |error| Error::Io { path: path.to_path_buf(), error };
-    let (bytes, facts) = copy(path, flags, LARGEST).map_err(io)?;
-    let mut process = read::process(&bytes).map_err(|damage| Error::Damaged { path: path.to_path_buf(), damage })?;
+    let (file, facts) = open(path, flags, LARGEST).map_err(io)?;
+    let length = usize::try_from(facts.len()).unwrap_or(usize::MAX);
+    let read = read::of(&Opened::new(file, length), held);
+    let mut process = read.map_err(|damage| Error::Damaged { path: path.to_path_buf(), damage })?;
     process.path = path.to_path_buf();
     process.owner = users.owner(facts.uid(), directory);
     process.runs = process.header.end == End::NotYet && maps(process.header.pid, path, facts.ino());
@@ -151,8 +164,8 @@ fn one(path: &Path, flags: i32, users: &Users, directory: u32) -> Result<Process
     Ok(process)
 }
 
-/// The bytes of a plain file, and what is known of it. A copy: a mapping of a file that somebody cuts short would kill us.
-pub fn copy(path: &Path, flags: i32, largest: u64) -> io::Result<(Vec<u8>, Metadata)> {
+/// A plain file.
+fn open(path: &Path, flags: i32, largest: u64) -> io::Result<(fs::File, Metadata)> {
     // O_NONBLOCK: a pipe of that name would keep us waiting.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
     let facts = file.metadata()?;
@@ -162,10 +175,16 @@ pub fn copy(path: &Path, flags: i32, largest: u64) -> io::Result<(Vec<u8>, Metad
     if facts.len() > largest {
         return Err(io::Error::other(format!("{} bytes; the most that is read is {largest}", facts.len())));
     }
+    Ok((file, facts))
+}
+
+/// The bytes of a plain file. A copy: a mapping of a file that somebody cuts short would kill us.
+pub fn copy(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
+    let (file, facts) = open(path, 0, largest)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(usize::try_from(facts.len()).map_err(io::Error::other)?)?;
     file.take(facts.len()).read_to_end(&mut bytes)?;
-    Ok((bytes, facts))
+    Ok(bytes)
 }
 
 /// A process that runs may have another name and other arguments than when it began: a worker's title.
@@ -195,7 +214,7 @@ fn maps(pid: u64, path: &Path, inode: u64) -> bool {
 fn resolve(set: &mut Set, options: &Options) {
     let mut resolver = Resolver::new(options);
     for process in &mut set.processes {
-        let callers = process.threads.iter().flat_map(|thread| thread.records.iter().map(|record| record.caller));
+        let callers = process.callers.keys().copied();
         let created = process.instances.iter().map(|instance| instance.site);
         let added = process.interests.iter().map(|interest| interest.site);
         let found = process.findings.iter().flat_map(|finding| [finding.site, finding.other]);

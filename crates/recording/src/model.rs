@@ -1,17 +1,19 @@
 //! What a recording holds, in types. Sums never overflow: a damaged file may hold any number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use epollshim_format::call::Call;
 use epollshim_format::findings::Finding;
 use epollshim_format::function::Function;
-use epollshim_format::recording::{record, thread};
+use epollshim_format::recording::{SEGMENTS, record, stopped, thread};
 use epollshim_format::{errno, histogram};
 
 use crate::modules::Modules;
 use crate::owner::Owner;
+use crate::records::Caller;
+use crate::scale::bytes;
 use crate::sites::Site;
 
 /// One process, or one program of it: an exec begins another recording.
@@ -30,6 +32,10 @@ pub struct Process {
     pub findings_dropped: u64,
     pub modules: Modules,
     pub control: Control,
+    /// By address: the sums of all records, also of those that are not held.
+    pub callers: HashMap<u64, Caller>,
+    /// CLOCK_MONOTONIC when the last recorded call ended.
+    pub last_record: u64,
     pub notes: Notes,
     /// Whether the shim has compared its ledger with the kernel's lists for this report (`epollshim ctl PID snapshot`).
     pub reconciled: bool,
@@ -53,7 +59,11 @@ pub struct Header {
     pub threads_dropped: u64,
     pub calls_dropped: u64,
     pub entries_dropped: u64,
+    /// 0: each record is kept.
     pub ring: u64,
+    /// Where each is: the bytes up to which the file may grow for them, and bits that tell why some found no place.
+    pub records_most: u64,
+    pub records_stopped: u64,
     /// The errno of the first reservation that failed.
     pub trouble: Option<u32>,
     /// Processes forked from this one that could make no recording, and the errno of the first.
@@ -126,13 +136,29 @@ pub struct Thread {
     pub counters: Counters,
     /// Records begun.
     pub begun: u64,
+    /// The whole ones in the file.
+    pub seen: u64,
     pub overwritten: u64,
+    /// Found no place, where each is kept.
+    pub dropped: u64,
     /// Begun and never ended: the thread was in the call, or the file is damaged there.
     pub unfinished: u64,
     /// CLOCK_MONOTONIC at the end of the last wait that could block.
     pub last_wait_end: u64,
-    /// By time.
+    /// By time: the last ones, where there are more than are held ([`crate::records::HELD`]).
     pub records: Vec<Record>,
+}
+
+impl Thread {
+    /// Calls that were counted and of which no record was begun: under way, or left by a cancellation or a jump.
+    pub fn left(&self) -> u64 {
+        self.counters.all_calls().saturating_sub(self.begun)
+    }
+
+    /// There were records before the first one that is held.
+    pub fn lacks_the_beginning(&self) -> bool {
+        self.overwritten > 0 || self.seen > self.records.len() as u64
+    }
 }
 
 /// Counters of a thread, or sums of several.
@@ -328,6 +354,15 @@ impl Record {
     pub fn end(&self) -> u64 {
         self.began.saturating_add(self.duration)
     }
+
+    /// Of a wait: nanoseconds, if it has a timeout. None: the kernel was not asked, and it is not known.
+    pub fn timeout(&self) -> Option<Option<u64>> {
+        match self.extra {
+            record::UNKNOWN_TIMEOUT => None,
+            record::NO_TIMEOUT => Some(None),
+            nanoseconds => Some(Some(nanoseconds)),
+        }
+    }
 }
 
 pub struct Instance {
@@ -460,12 +495,41 @@ impl Process {
             || header.calls_dropped != 0
             || header.entries_dropped != 0
             || header.trouble.is_some()
+            || self.dropped() != 0
+    }
+
+    /// Records that found no place, where each is kept.
+    pub fn dropped(&self) -> u64 {
+        self.threads.iter().fold(0, |sum, thread| sum.saturating_add(thread.dropped))
+    }
+
+    /// Why they did not, and what can be done.
+    pub fn why_dropped(&self) -> Vec<String> {
+        let header = &self.header;
+        let most = bytes(header.records_most);
+        [
+            (
+                stopped::MOST,
+                format!("the file has the size that it may have, {most}: raise EPOLLSHIM_RECORD_MAX, or keep the last calls alone (EPOLLSHIM_RECORD_RING=1024)"),
+            ),
+            (
+                stopped::SPACE,
+                "the file could not grow: record to a disk with more space, or keep the last calls alone (EPOLLSHIM_RECORD_RING=1024)".into(),
+            ),
+            (
+                stopped::PLACES,
+                format!("the file has no more than {SEGMENTS} segments, for all threads: keep the last calls alone (EPOLLSHIM_RECORD_RING=1024)"),
+            ),
+        ]
+        .into_iter()
+        .filter(|(bit, _)| header.records_stopped & bit != 0)
+        .map(|(_, why)| why)
+        .collect()
     }
 
     /// CLOCK_MONOTONIC of the last thing that it is known to have done.
     pub fn last_seen(&self) -> u64 {
-        let ends =
-            self.threads.iter().flat_map(|thread| thread.records.iter().map(Record::end).chain([thread.last_wait_end]));
+        let ends = self.threads.iter().map(|thread| thread.last_wait_end).chain([self.last_record]);
         ends.chain(self.instances.iter().map(|instance| instance.began)).max().unwrap_or(0).max(self.header.began)
     }
 

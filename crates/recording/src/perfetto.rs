@@ -109,12 +109,12 @@ pub fn arguments(process: &Process, record: &Record) -> Value {
             "fd": record.second,
             "events": Mask(record.extra as u32).to_string(),
         }),
-        Some(function) if function.waits() => json!({
-            "epfd": record.first,
-            "maxevents": record.second,
-            // Of epoll_pwait2 it is not recorded.
-            "timeout_ns": (record.extra != u64::MAX && function != Function::EpollPwait2).then_some(record.extra),
-        }),
+        Some(function) if function.waits() => match record.timeout() {
+            Some(timeout) => {
+                json!({ "epfd": record.first, "maxevents": record.second, "timeout_ns": timeout })
+            }
+            None => json!({ "epfd": record.first, "maxevents": record.second }),
+        },
         _ => json!({ "fd": record.first, "argument": record.second }),
     };
     if let Some(arguments) = arguments.as_object_mut() {

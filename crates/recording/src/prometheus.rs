@@ -42,6 +42,7 @@ struct Program {
     partial: u64,
     seen: u64,
     overwritten: u64,
+    dropped: u64,
     unfinished: u64,
     calls_dropped: u64,
     findings: BTreeMap<(&'static str, &'static str), u64>,
@@ -56,6 +57,7 @@ impl Program {
         self.partial += u64::from(process.partial());
         self.seen = self.seen.saturating_add(facts.records.seen);
         self.overwritten = self.overwritten.saturating_add(facts.records.overwritten);
+        self.dropped = self.dropped.saturating_add(facts.records.dropped);
         self.unfinished = self.unfinished.saturating_add(facts.records.unfinished);
         for found in &facts.findings {
             let place = self.findings.entry((found.finding.id.name(), found.finding.severity.name())).or_default();
@@ -222,6 +224,7 @@ impl Page {
         self.counter("epollshim_records", "Records of single calls, by what became of them.", |program, sample| {
             sample(&[("state", "seen")], program.seen);
             sample(&[("state", "overwritten")], program.overwritten);
+            sample(&[("state", "dropped")], program.dropped);
             sample(&[("state", "unfinished")], program.unfinished);
         });
         self.counter("epollshim_calls_uncounted", "Calls of threads that found no space.", |program, sample| {

@@ -1,22 +1,25 @@
 //! From a file's bytes to a [`Process`]. Whatever the bytes are: no panic, no loop without end, no more memory than a
-//! few times their number (segments that overlap are refused, so nothing is read twice).
+//! few times their number (segments that overlap are refused, so nothing is read twice), and records a stretch at a time.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use epollshim_format::call::Call;
 use epollshim_format::function::Function;
 use epollshim_format::recording::{
-    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, end, entry, header, instance, interest, kind,
-    record, thread, totals,
+    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, area, end, entry, header, instance, interest,
+    kind, record, thread, totals,
 };
 use epollshim_format::{control, errno, histogram};
 
 use crate::bytes::Bytes;
 use crate::findings;
 use crate::model::{
-    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record,
-    Thread, Totals,
+    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Origin, Process, Record, Thread,
+    Totals,
 };
+use crate::records::{HELD, Records};
+use crate::source::Source;
 
 /// Why a file is no recording that can be read, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +38,22 @@ fn damage<T>(place: usize, what: impl Into<String>) -> Result<T, Damage> {
     Err(Damage { place, what: what.into() })
 }
 
+/// The largest segment that is read at once. A writer's are far smaller, but for those with records.
+const LARGEST: usize = 64 << 20;
+/// Records are read so many bytes at a time.
+const STRETCH: usize = 1 << 20;
+
 /// Reads a recording that was copied into memory.
 pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
-    let file = Bytes(bytes);
+    of(bytes, HELD)
+}
+
+/// Reads a recording; holds so many of its records.
+pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage> {
+    let mut space = Vec::new();
+    let front = source.part(0, FIRST_SEGMENT, &mut space);
+    let file = front;
+    let bytes = front.0;
     if bytes.is_empty() {
         return damage(0, "the file is empty");
     }
@@ -60,11 +76,21 @@ pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
             format!("written on a machine of ELF number {machine}, not {MACHINE} (x86-64)"),
         );
     }
-    let mut reader =
-        Reader { file, process: Process { header: the_header(file), ..Process::default() }, totals: false };
-    reader.directory();
+    let mut reader = Reader {
+        source,
+        process: Process { header: the_header(file), ..Process::default() },
+        totals: false,
+        threads: HashMap::new(),
+        records: Records::new(held),
+    };
+    reader.directory(file);
+    if let Some(trouble) = source.trouble() {
+        reader.note(|| format!("the file cannot be read to its end: {trouble}"));
+    }
     reader.check();
-    Ok(reader.process)
+    let Reader { mut process, records, .. } = reader;
+    records.give(&mut process);
+    Ok(process)
 }
 
 fn the_header(file: Bytes) -> Header {
@@ -92,6 +118,8 @@ fn the_header(file: Bytes) -> Header {
         trouble: error(file.word(header::TROUBLE)),
         children_lost: file.word(header::CHILDREN_LOST),
         children_trouble: error(file.word(header::CHILDREN_TROUBLE)),
+        records_most: file.word(header::RECORDS_MOST),
+        records_stopped: file.word(header::RECORDS_STOPPED),
         comm: file.part(header::COMM, 16).until_zero().to_vec(),
         exe: file.text(header::EXE_LENGTH, header::EXE, header::EXE_BYTES).to_vec(),
         arguments: self::arguments(arguments),
@@ -106,25 +134,28 @@ pub fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-struct Reader<'a> {
-    file: Bytes<'a>,
+struct Reader<'a, S: ?Sized> {
+    source: &'a S,
     process: Process,
     /// Whether totals were read.
     totals: bool,
+    /// Where the thread of a segment is in `process.threads`.
+    threads: HashMap<u64, usize>,
+    records: Records,
 }
 
-impl Reader<'_> {
+impl<S: Source + ?Sized> Reader<'_, S> {
     fn note(&mut self, note: impl FnOnce() -> String) {
         self.process.notes.add(note);
     }
 
-    fn directory(&mut self) {
+    fn directory(&mut self, front: Bytes) {
         let mut taken: Vec<(usize, usize)> = Vec::new();
         for index in 0..SEGMENTS {
             let place = DIRECTORY + index * entry::SIZE;
-            let words = self.file.part(place, entry::SIZE);
+            let words = front.part(place, entry::SIZE);
             let (Some(kind), Some(extra)) = (words.get(entry::KIND), words.get(entry::EXTRA)) else {
-                let length = self.file.0.len();
+                let length = front.0.len();
                 self.note(|| format!("the file ends at byte {length}, within the directory of its segments"));
                 return;
             };
@@ -141,15 +172,123 @@ impl Reader<'_> {
                 continue;
             }
             taken.push((start, end));
-            let segment = self.file.part(start, end - start);
-            if segment.0.len() < end - start {
-                let (has, of) = (segment.0.len(), end - start);
+            let has = self.source.length().min(end).saturating_sub(start);
+            if has < end - start {
+                let of = end - start;
                 self.note(|| format!("segment {index} ({}): the file holds {has} of its {of} bytes", name(kind)));
             }
-            if !segment.0.is_empty() {
-                self.segment(index, kind, segment, extra);
+            match kind {
+                _ if has == 0 => {}
+                kind::RECORDS => self.more_records(index, start, end - start, extra),
+                kind::THREAD => self.thread(index, start, end - start, extra),
+                _ if has > LARGEST => {
+                    self.note(|| format!("segment {index} ({}): left out, it is too large", name(kind)))
+                }
+                _ => {
+                    let mut space = Vec::new();
+                    let source = self.source;
+                    self.segment(index, kind, source.part(start, has, &mut space), extra);
+                }
             }
         }
+    }
+
+    fn thread(&mut self, index: usize, start: usize, length: usize, tid: u64) {
+        let (mut space, source) = (Vec::new(), self.source);
+        let segment = source.part(start, thread::RING.min(length), &mut space);
+        if segment.0.len() < thread::COUNTERS_SIZE {
+            return self.note(|| format!("segment {index}: left out, too short for a thread's counters"));
+        }
+        let mut read = Thread {
+            tid,
+            counters: counters(segment),
+            begun: segment.word(thread::BEGUN),
+            // Half of all numbers: with what is there, it is still one.
+            dropped: segment.word(thread::DROPPED).min(u64::MAX / 2),
+            last_wait_end: segment.word(thread::LAST_WAIT_END),
+            ..Thread::default()
+        };
+        let behind = source.length().min(start + length).saturating_sub(start + thread::RING);
+        let place = self.process.threads.len();
+        if self.process.header.ring == 0 {
+            read.begun = read.dropped;
+            self.area(place, start + thread::RING, area::IN_THREAD.min(length.saturating_sub(thread::RING)), &mut read);
+        } else {
+            read.dropped = 0;
+            self.ring(place, start + thread::RING, behind, &mut read);
+        }
+        self.threads.insert(index as u64, place);
+        self.process.threads.push(read);
+    }
+
+    /// The ring of a thread, of which `behind` bytes are in the file.
+    fn ring(&mut self, thread: usize, start: usize, behind: usize, of: &mut Thread) {
+        let (ring, tid) = (self.process.header.ring, of.tid);
+        let space = behind / record::SIZE;
+        let places = match usize::try_from(ring) {
+            Ok(ring) if ring <= space => ring,
+            _ => {
+                self.note(|| format!("thread {tid}: of the {ring} places of its ring, {space} are in the file"));
+                space
+            }
+        };
+        of.overwritten = of.begun.saturating_sub(ring);
+        let numbers = of.overwritten..of.begun;
+        // Stored is the number and one. Another number's place, or an older one's: not whole.
+        of.seen = self.stretches(thread, start, places, |place, number| {
+            number % ring == place as u64 && numbers.contains(&number)
+        });
+        of.unfinished = of.begun.saturating_sub(of.overwritten).saturating_sub(of.seen);
+    }
+
+    /// A segment of records of a thread whose segment is in that place of the directory.
+    fn more_records(&mut self, index: usize, start: usize, length: usize, of: u64) {
+        let thread = self.threads.get(&of).copied().filter(|_| self.process.header.ring == 0);
+        let Some((thread, mut of)) =
+            thread.and_then(|thread| Some((thread, std::mem::take(self.process.threads.get_mut(thread)?))))
+        else {
+            return self.note(|| format!("segment {index}: left out, there is no thread that these records are of"));
+        };
+        self.area(thread, start, length, &mut of);
+        if let Some(place) = self.process.threads.get_mut(thread) {
+            *place = of;
+        }
+    }
+
+    /// An area of a thread's records.
+    fn area(&mut self, thread: usize, start: usize, length: usize, of: &mut Thread) {
+        let (mut space, source) = (Vec::new(), self.source);
+        let head = source.part(start, area::RECORDS, &mut space);
+        let places = length.saturating_sub(area::RECORDS) / record::SIZE;
+        let taken = head.word(area::TAKEN).min(places as u64);
+        let first = head.word(area::FIRST);
+        let seen = self.stretches(thread, start + area::RECORDS, taken as usize, |place, number| {
+            number == first.wrapping_add(place as u64)
+        });
+        of.begun = of.begun.saturating_add(taken);
+        of.seen += seen;
+        of.unfinished = of.unfinished.saturating_add(taken - seen);
+    }
+
+    /// Adds the records in so many places whose number is the right one there; how many those are.
+    fn stretches(&mut self, thread: usize, start: usize, places: usize, is_right: impl Fn(usize, u64) -> bool) -> u64 {
+        let (mut space, source, mut seen) = (Vec::new(), self.source, 0);
+        for from in (0..places).step_by(STRETCH / record::SIZE) {
+            let bytes = (places - from).min(STRETCH / record::SIZE) * record::SIZE;
+            let stretch = source.part(start.saturating_add(from * record::SIZE), bytes, &mut space);
+            if stretch.0.is_empty() {
+                break;
+            }
+            for (place, words) in stretch.0.chunks_exact(record::SIZE).enumerate() {
+                let words = Bytes(words);
+                let Some(number) = words.word(record::NUMBER).checked_sub(1) else { continue };
+                if is_right(from + place, number) {
+                    seen += 1;
+                    self.records.add(thread, the_record(words, number));
+                }
+            }
+        }
+        seen
     }
 
     fn segment(&mut self, index: usize, kind: u64, segment: Bytes, extra: u64) {
@@ -158,14 +297,6 @@ impl Reader<'_> {
             kind::TOTALS => {
                 self.totals = true;
                 self.process.totals = the_totals(segment);
-            }
-            kind::THREAD if segment.0.len() < thread::COUNTERS_SIZE => {
-                self.note(|| format!("segment {index}: left out, too short for a thread's counters"));
-            }
-            kind::THREAD => {
-                let ring = self.process.header.ring;
-                let read = the_thread(segment, extra, ring, &mut self.process.notes);
-                self.process.threads.push(read);
             }
             kind::INSTANCES => self.process.instances.extend(instances(segment, extra)),
             kind::INTERESTS => self.process.interests.extend(interests(segment, extra)),
@@ -212,6 +343,7 @@ fn name(kind: u64) -> &'static str {
         kind::MODULES => "modules",
         kind::FINDINGS => "findings",
         kind::CONTROL => "control",
+        kind::RECORDS => "records",
         _ => "of an unknown kind",
     }
 }
@@ -236,36 +368,6 @@ fn the_totals(segment: Bytes) -> Totals {
         healed: segment.word(totals::HEALED),
         lost: segment.word(totals::LOST),
     }
-}
-
-fn the_thread(segment: Bytes, tid: u64, ring: u64, notes: &mut Notes) -> Thread {
-    let mut read = Thread {
-        tid,
-        counters: counters(segment),
-        begun: segment.word(thread::BEGUN),
-        last_wait_end: segment.word(thread::LAST_WAIT_END),
-        ..Thread::default()
-    };
-    let space = segment.0.len().saturating_sub(thread::RING) / record::SIZE;
-    let places = match usize::try_from(ring) {
-        Ok(ring) if ring <= space => ring,
-        _ => {
-            notes.add(|| format!("thread {tid}: of the {ring} places of its ring, {space} are in the file"));
-            space
-        }
-    };
-    read.overwritten = read.begun.saturating_sub(ring);
-    for place in 0..places {
-        let words = segment.part(thread::RING + place * record::SIZE, record::SIZE);
-        // Stored is the number and one. Another number's place, or an older one's: not whole.
-        let Some(number) = words.word(record::NUMBER).checked_sub(1) else { continue };
-        if number % ring == place as u64 && (read.overwritten..read.begun).contains(&number) {
-            read.records.push(the_record(words, number));
-        }
-    }
-    read.records.sort_unstable_by_key(|record| (record.began, record.number));
-    read.unfinished = read.begun.saturating_sub(read.overwritten).saturating_sub(read.records.len() as u64);
-    read
 }
 
 fn counters(segment: Bytes) -> Counters {

@@ -80,7 +80,8 @@ fn loses_changes(thread: &Thread) -> bool {
         Some(function) => function.creates(),
         None => false,
     };
-    thread.overwritten > 0 && thread.counters.of(&CHANGES).calls > thread.records.iter().filter(changes).count() as u64
+    thread.lacks_the_beginning()
+        && thread.counters.of(&CHANGES).calls > thread.records.iter().filter(changes).count() as u64
 }
 
 /// Descriptors of instances, and for each the descriptors that it watches.

@@ -146,7 +146,7 @@ impl Resolver<'_> {
 
     /// A file's bytes, if it is an object, and has that build id where one is asked for.
     fn read(&mut self, path: &Path, build_id: Option<&[u8]>) -> Option<Vec<u8>> {
-        let (bytes, _) = copy(path, 0, LARGEST.min(self.budget)).ok()?;
+        let bytes = copy(path, LARGEST.min(self.budget)).ok()?;
         self.budget = self.budget.saturating_sub(bytes.len() as u64);
         let own = object::File::parse(&*bytes).ok()?.build_id().ok()?;
         (build_id.is_none() || own == build_id).then_some(bytes)

@@ -231,6 +231,11 @@ fn partial(process: &Process, page: &mut Page) {
             page.line(format!("    - {} {what}", grouped(count)));
         }
     }
+    let dropped = process.dropped();
+    if dropped > 0 {
+        page.line(format!("    - {} records of single calls were dropped:", grouped(dropped)));
+        process.why_dropped().iter().for_each(|why| page.wrapped("      ", why, 3));
+    }
 }
 
 fn calls(counters: &Counters, page: &mut Page) {
@@ -375,7 +380,8 @@ fn sites(facts: &Facts, page: &mut Page) {
         return;
     }
     page.gap();
-    page.line("Call sites (calls: of the last records of each thread)".into());
+    let of = if facts.has_rings { "the last records of each thread" } else { "the records of all calls" };
+    page.line(format!("Call sites (calls: of {of})"));
     for site in facts.sites.iter().take(SITES) {
         one_site(site, page);
     }
@@ -412,13 +418,20 @@ fn records(facts: &Facts, page: &mut Page) {
         return;
     }
     page.gap();
-    page.line(format!(
-        "Records of single calls: {} left, {} overwritten",
-        grouped(records.seen),
-        grouped(records.overwritten)
-    ));
+    let lost = if records.dropped > 0 {
+        format!("{} dropped", grouped(records.dropped))
+    } else {
+        format!("{} overwritten", grouped(records.overwritten))
+    };
+    page.line(format!("Records of single calls: {} left, {lost}", grouped(records.seen)));
+    if records.held < records.seen {
+        page.line(format!("  (html and perfetto tell the last {} one by one)", grouped(records.held)));
+    }
     if records.unfinished > 0 {
         page.line(format!("  {} begun and not ended, or damaged", grouped(records.unfinished)));
+    }
+    if records.left > 0 {
+        page.line(format!("  {} calls without a record: under way, cancelled, left by a jump", grouped(records.left)));
     }
 }
 

@@ -6,9 +6,9 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{CODE, CallOf, Recording, SECOND, server, small};
+use common::{CODE, CallOf, Recording, SECOND, full, server, small};
 use epollshim_format::call::Call;
-use epollshim_format::recording::{FIRST_SEGMENT, PAGE, header, kind, record, thread};
+use epollshim_format::recording::{FIRST_SEGMENT, PAGE, area, header, kind, record, thread};
 use epollshim_recording::{Error, Format, Set, load, read, render, write_file};
 use serde_json::Value;
 
@@ -144,7 +144,10 @@ fn each_process_has_the_keys_of_an_exit_report_and_the_merged_view_their_sums() 
         assert_eq!(process["instances"]["list"][0]["waits"], 100);
         assert_eq!(process["instances"]["list"][0]["watched_fds"], serde_json::json!([4, 7, 8]));
         let records = &process["records"];
-        let sum = ["seen", "overwritten", "unfinished"].iter().map(|key| records[key].as_u64().unwrap()).sum::<u64>();
+        let sum = ["seen", "overwritten", "dropped", "unfinished"]
+            .iter()
+            .map(|key| records[key].as_u64().unwrap())
+            .sum::<u64>();
         assert_eq!(sum, records["begun"].as_u64().unwrap(), "seen + dropped = calls");
     }
     assert_eq!(processes[0]["process"]["end"], "exit");
@@ -172,6 +175,59 @@ fn a_ring_that_has_wrapped_gives_the_last_calls_in_order() {
     let results: Vec<i64> = process.threads[0].records.iter().map(|record| record.result).collect();
     assert_eq!(results, (84..99).collect::<Vec<i64>>());
     assert_eq!((process.threads[0].overwritten, process.threads[0].unfinished), (84, 1));
+}
+
+#[test]
+fn where_each_call_is_kept_all_areas_are_one_and_what_is_dropped_is_told_with_its_remedy() {
+    let process = read(&full(4300, SECOND).bytes).unwrap();
+    let told: Vec<[u64; 5]> = process
+        .threads
+        .iter()
+        .map(|thread| [thread.begun, thread.seen, thread.dropped, thread.overwritten, thread.unfinished])
+        .collect();
+    assert_eq!(told, [[1253, 1213, 40, 0, 0], [20, 20, 0, 0, 0]]);
+    let numbers: Vec<u64> = process.threads[0].records.iter().map(|record| record.number).collect();
+    assert_eq!(numbers, (0..1213).collect::<Vec<_>>());
+    assert_eq!(process.notes.kept, Vec::<String>::new());
+    assert!(process.partial());
+    let mut set = Set::default();
+    set.processes.push(process);
+    let mut out = Vec::new();
+    render(&set, Format::Text, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    for line in [
+        "    - 40 records of single calls were dropped:\n      the file has the size that it may have, 1.00 MiB: raise\n",
+        "Records of single calls: 1,233 left, 40 dropped\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let mut out = Vec::new();
+    render(&set, Format::Json, &mut out).unwrap();
+    let report: Value = serde_json::from_slice(&out).unwrap();
+    let site = report["merged"]["sites"].as_array().unwrap().iter().find(|site| site["calls"]["epoll_wait"] == 1213);
+    assert!(site.is_some(), "{report}");
+}
+
+#[test]
+fn records_that_are_not_whole_or_belong_to_no_thread_are_told() {
+    let mut made = Recording::new(9, b"keeper", SECOND, 0);
+    made.totals([0; 2], [0; 2], 0);
+    let calls: Vec<CallOf> = (0..1100u64).map(|step| CallOf::wait(SECOND + step * 10, 1, 3, 0, CODE)).collect();
+    let (at, areas) = made.thread_full(9, &calls, &[8192]);
+    // One was being written, another tells a number that is not its place's.
+    made.word(areas[0] + area::RECORDS + 7 * record::SIZE + record::NUMBER, 0);
+    made.word(areas[1] + area::RECORDS + record::NUMBER, 5);
+    // More calls than records: one is under way.
+    made.word(at + thread::CALLS + Call::Wait as usize * thread::CALL_SIZE + thread::CALL_CALLS, 1101);
+    made.segment(kind::RECORDS, 4096, 17);
+    let process = read(&made.bytes).unwrap();
+    let thread = &process.threads[0];
+    assert_eq!((thread.begun, thread.seen, thread.unfinished, thread.left()), (1100, 1098, 2, 1));
+    assert_eq!(process.notes.kept, ["segment 3: left out, there is no thread that these records are of"]);
+    // Cut within the second area.
+    let process = read(&made.bytes[..areas[1] + area::RECORDS + 10 * record::SIZE + 30]).unwrap();
+    assert_eq!((process.threads[0].begun, process.threads[0].seen), (1100, 1022 + 9));
+    assert!(process.notes.kept[0].contains("(records): the file holds"), "{:?}", process.notes.kept);
 }
 
 #[test]

@@ -128,6 +128,10 @@ fn troubles(set: &Set, page: &mut String) {
             let error = header.children_trouble.map_or("?", error_name);
             notes.push(format!("{} forked processes could make no recording: {error}", grouped(header.children_lost)));
         }
+        if process.dropped() > 0 {
+            let why = process.why_dropped().join("; ");
+            notes.push(format!("{} records of single calls were dropped: {why}", grouped(process.dropped())));
+        }
         let name = format!("{} (pid {})", plain(&header.comm), header.pid);
         lines.push(format!("{}: {}", escaped(&name), escaped(&notes.join("; "))));
     }
@@ -146,7 +150,7 @@ fn troubles(set: &Set, page: &mut String) {
 
 fn plots(set: &Set, facts: &Facts, page: &mut String) {
     let lives = plot::lives(set);
-    let left = format!("from the {} records left", grouped(facts.records.seen));
+    let left = format!("from the last {} records", grouped(facts.records.held));
     let vague = if lives.vague { "; not exact: what vanished at a close has no record" } else { "" };
     let counters = &facts.counters;
     page.push_str("<div class=\"plots\">\n");
@@ -282,7 +286,7 @@ fn sites(facts: &Facts) -> Table {
     let mut table = Table::new(
         "Call sites",
         &["function", "at", "object", "calls", "failed", "time", "events", "watches", "what"],
-        "Calls, times and events are those of the records that are left: the last ones of each thread.",
+        "Calls, times and events are those of the records that are left: the last ones of each thread, or all.",
     );
     for site in &facts.sites {
         let at: &Site = &site.site;
@@ -361,7 +365,7 @@ fn threads(set: &Set) -> Table {
             Cell::number(thread.counters.batch.sum, grouped),
             Cell::number(thread.counters.blocked().sum, time),
             Cell::number(thread.counters.work.sum, time),
-            Cell::number(thread.records.len() as u64, grouped),
+            Cell::number(thread.seen, grouped),
             Cell::number(thread.overwritten, grouped),
         ]);
     }
@@ -386,9 +390,10 @@ fn coverage(facts: &Facts) -> String {
     let records = &facts.records;
     let _ = writeln!(
         told,
-        " Records of single calls: {} left, {} overwritten, {} unfinished.</p></footer>",
+        " Records of single calls: {} left, {} overwritten, {} dropped, {} unfinished.</p></footer>",
         grouped(records.seen),
         grouped(records.overwritten),
+        grouped(records.dropped),
         grouped(records.unfinished)
     );
     told

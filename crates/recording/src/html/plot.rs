@@ -98,7 +98,7 @@ fn thinned(points: Vec<Point>) -> Vec<Point> {
 pub fn rate(set: &Set) -> Vec<Point> {
     let threads = || set.processes.iter().flat_map(|process| &process.threads);
     let all = || threads().flat_map(|thread| &thread.records).map(|record| record.began);
-    let wrapped = threads().filter(|thread| thread.overwritten > 0);
+    let wrapped = threads().filter(|thread| thread.lacks_the_beginning());
     let Some(last) = all().max() else { return Vec::new() };
     let earliest = wrapped.filter_map(|thread| thread.records.first()).map(|record| record.began).max();
     // A thread that did nothing of late must not hide the others: then its hole is seen instead.

@@ -6,8 +6,8 @@ use epollshim_format::control;
 use epollshim_format::function::Function;
 use epollshim_format::histogram;
 use epollshim_format::recording::{
-    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, VERSION, entry, header, instance, interest, kind, record, thread,
-    totals,
+    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, VERSION, area, entry, header, instance, interest, kind, record,
+    stopped, thread, totals,
 };
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -165,23 +165,54 @@ impl Recording {
             if self.ring == 0 {
                 continue;
             }
-            let place = at + thread::RING + number % self.ring * record::SIZE;
-            for (word, value) in [
-                (record::BEGAN, call.began),
-                (record::DURATION, call.duration),
-                (record::CALL, call.function as u64 | u64::from(call.operation) << 16 | u64::from(call.errno) << 32),
-                (record::RESULT, call.result as u64),
-                (record::ARGUMENTS, u64::from(call.first as u32) | u64::from(call.second as u32) << 32),
-                (record::EXTRA, call.extra),
-                (record::CALLER, call.caller),
-                (record::NUMBER, number as u64 + 1),
-            ] {
-                self.word(place + word, value);
-            }
+            self.record(at + thread::RING + number % self.ring * record::SIZE, number as u64, call);
         }
         self.word(at + thread::BEGUN, calls.len() as u64);
         self.word(at + thread::LAST_WAIT_END, last_end);
         at
+    }
+
+    fn record(&mut self, place: usize, number: u64, call: &CallOf) {
+        for (word, value) in [
+            (record::BEGAN, call.began),
+            (record::DURATION, call.duration),
+            (record::CALL, call.function as u64 | u64::from(call.operation) << 16 | u64::from(call.errno) << 32),
+            (record::RESULT, call.result as u64),
+            (record::ARGUMENTS, u64::from(call.first as u32) | u64::from(call.second as u32) << 32),
+            (record::EXTRA, call.extra),
+            (record::CALLER, call.caller),
+            (record::NUMBER, number + 1),
+        ] {
+            self.word(place + word, value);
+        }
+    }
+
+    /// A thread that made these calls, each kept (the ring's length must be 0): what the thread's segment has no place for
+    /// lies in segments of so many bytes, and what those have none for was dropped. Gives its place, and those of its areas.
+    pub fn thread_full(&mut self, tid: u64, calls: &[CallOf], more: &[usize]) -> (usize, Vec<usize>) {
+        let thread = self.segments as u64;
+        let at = self.segment(kind::THREAD, thread::RING + area::IN_THREAD, tid);
+        let mut last_end = 0;
+        calls.iter().for_each(|call| self.counted(at, call, &mut last_end));
+        let (mut number, mut areas) = (0, Vec::new());
+        for (index, bytes) in [area::IN_THREAD].iter().chain(more).enumerate() {
+            let start = if index == 0 { at + thread::RING } else { self.segment(kind::RECORDS, *bytes, thread) };
+            areas.push(start);
+            self.word(start + area::FIRST, number as u64);
+            let places = (bytes - area::RECORDS) / record::SIZE;
+            let here = &calls[number..(number + places).min(calls.len())];
+            for (place, call) in here.iter().enumerate() {
+                let first = number as u64;
+                self.record(start + area::RECORDS + place * record::SIZE, first + place as u64, call);
+            }
+            number += here.len();
+            // Whoever found the last area full has asked there.
+            let asked = if number == calls.len() { here.len() } else { places + 1 };
+            self.word(start + area::TAKEN, asked as u64);
+        }
+        self.word(at + thread::DROPPED, (calls.len() - number) as u64);
+        self.word(at + thread::LAST_WAIT_END, last_end);
+        (at, areas)
     }
 
     fn counted(&mut self, at: usize, call: &CallOf, last_end: &mut u64) {
@@ -299,6 +330,21 @@ pub fn server(pid: u64, began: u64, killed: bool) -> Recording {
     if !killed {
         made.ended(began + 50_000_000, 1);
     }
+    made
+}
+
+/// A process of which each call is kept: two threads, one with three areas and calls that found no place.
+pub fn full(pid: u64, began: u64) -> Recording {
+    let mut made = Recording::new(pid, b"keeper", began, 0);
+    made.word(header::RECORDS_MOST, 1 << 20);
+    made.word(header::RECORDS_STOPPED, stopped::MOST);
+    made.totals([1, 1], [0, 0], 0);
+    let calls = |many: u64, caller: u64| -> Vec<CallOf> {
+        (0..many).map(|step| CallOf::wait(began + step * 900, 700, 3, (step % 3) as i64, caller)).collect()
+    };
+    made.thread_full(pid, &calls(1023 + 63 + 127 + 40, CODE + 0x100), &[4096, 8192]);
+    made.thread_full(pid + 1, &calls(20, CODE + 0x200), &[]);
+    made.ended(began + SECOND, 1);
     made
 }
 

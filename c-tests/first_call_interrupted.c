@@ -1,0 +1,49 @@
+/* A handler that runs within a thread's first call, while the shim asks the kernel for the thread's id, and makes the thread's
+ * first call itself. Every call counts. */
+#include "check.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <ucontext.h>
+
+enum { THREADS = 20, LET_THROUGH = 0x5a };
+static _Thread_local int deep;
+
+/* A trapped gettid: before it is answered, another call of epoll. */
+static void on_trap(int number, siginfo_t *info, void *context) {
+    int kept = errno;
+    (void)number;
+    QUIETLY(info->si_syscall == SYS_gettid);
+    if (deep++ == 0) close(epoll_create1(EPOLL_CLOEXEC));
+    deep--;
+    ((ucontext_t *)context)->uc_mcontext.gregs[REG_RAX] = syscall(SYS_gettid, LET_THROUGH);
+    errno = kept;
+}
+
+static void *thread(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 3; i++) QUIETLY(close(epoll_create(1)) == 0);
+    return NULL;
+}
+
+int main(void) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_gettid, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, LET_THROUGH, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof rules / sizeof *rules, rules};
+    struct sigaction action = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    pthread_t threads[THREADS];
+    sigaction(SIGSYS, &action, NULL);
+    QUIETLY(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    QUIETLY(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    for (int i = 0; i < THREADS; i++) QUIETLY(pthread_create(&threads[i], NULL, thread, NULL) == 0);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    return verdict();
+}

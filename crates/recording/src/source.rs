@@ -1,0 +1,73 @@
+//! Where a recording's bytes come from: from memory, or from a file that may be larger than memory, a stretch at a time.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::bytes::Bytes;
+
+pub trait Source {
+    /// As it was when it was opened.
+    fn length(&self) -> usize;
+
+    /// What there is of `length` bytes from `start` on; `space` may be used for it.
+    fn part<'a>(&'a self, start: usize, length: usize, space: &'a mut Vec<u8>) -> Bytes<'a>;
+
+    /// The first read that failed.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Source for [u8] {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn part<'a>(&'a self, start: usize, length: usize, _: &'a mut Vec<u8>) -> Bytes<'a> {
+        Bytes(self).part(start, length)
+    }
+}
+
+/// A file, read and not mapped: whoever cuts it short would end us.
+pub struct Opened {
+    pub file: File,
+    pub length: usize,
+    trouble: RefCell<Option<io::Error>>,
+}
+
+impl Opened {
+    pub fn new(file: File, length: usize) -> Opened {
+        Opened { file, length, trouble: RefCell::default() }
+    }
+}
+
+impl Source for Opened {
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    fn part<'a>(&'a self, start: usize, length: usize, space: &'a mut Vec<u8>) -> Bytes<'a> {
+        space.clear();
+        space.resize(length.min(self.length.saturating_sub(start)), 0);
+        let mut read = 0;
+        while let Some(rest) = space.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, (start + read) as u64) {
+                Ok(0) => break,
+                Ok(bytes) => read += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.trouble.borrow_mut().get_or_insert(error);
+                    break;
+                }
+            }
+        }
+        space.truncate(read);
+        Bytes(space)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().as_ref().map(ToString::to_string)
+    }
+}
