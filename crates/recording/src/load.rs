@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::{End, Process};
 use crate::read::{self, Damage};
+use crate::running;
 use crate::sites::Resolver;
 
 /// The largest file that is read: a recording is at most some hundred megabytes.
@@ -108,7 +109,7 @@ fn reason(error: &Error) -> String {
 }
 
 /// The plain files of a directory that are named as recordings are, in order.
-fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
+pub fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -143,12 +144,7 @@ fn one(path: &Path) -> Result<Process, Error> {
 
 /// The bytes of a plain file, and its inode. A copy: a mapping of a file that somebody cuts short would kill us.
 pub fn copy(path: &Path, largest: u64) -> io::Result<(Vec<u8>, u64)> {
-    // O_NONBLOCK: a pipe of that name would keep us waiting.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let facts = file.metadata()?;
-    if !facts.is_file() {
-        return Err(io::Error::other("not a plain file"));
-    }
+    let (file, facts) = open(path)?;
     if facts.len() > largest {
         return Err(io::Error::other(format!("{} bytes; the most that is read is {largest}", facts.len())));
     }
@@ -158,15 +154,17 @@ pub fn copy(path: &Path, largest: u64) -> io::Result<(Vec<u8>, u64)> {
     Ok((bytes, facts.ino()))
 }
 
+/// A plain file, to be read.
+pub fn open(path: &Path) -> io::Result<(fs::File, fs::Metadata)> {
+    // O_NONBLOCK: a pipe of that name would keep us waiting.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let facts = file.metadata()?;
+    if facts.is_file() { Ok((file, facts)) } else { Err(io::Error::other("not a plain file")) }
+}
+
 /// Whether a process has that file mapped: then it is the one, and it runs.
 fn maps(pid: u64, path: &Path, inode: u64) -> bool {
-    let Ok(maps) = fs::read(format!("/proc/{pid}/maps")) else { return false };
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let inode = inode.to_string();
-    maps.split(|byte| *byte == b'\n').any(|line| {
-        // start-end perms offset dev inode path (proc_pid_maps(5))
-        line.ends_with(name) && line.split(|byte| *byte == b' ').nth(4) == Some(inode.as_bytes())
-    })
+    fs::read(format!("/proc/{pid}/maps")).is_ok_and(|maps| running::is_mapped(&maps, path, inode))
 }
 
 /// Finds functions and lines for all addresses.

@@ -36,6 +36,17 @@ fn damage<T>(place: usize, what: impl Into<String>) -> Result<T, Damage> {
 /// Reads a recording that was copied into memory.
 pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
     let file = Bytes(bytes);
+    check_header(file)?;
+    let mut reader =
+        Reader { file, process: Process { header: the_header(file), ..Process::default() }, totals: false };
+    reader.directory();
+    reader.check();
+    Ok(reader.process)
+}
+
+/// Whether a file begins as a recording that this program reads.
+pub fn check_header(file: Bytes) -> Result<(), Damage> {
+    let bytes = file.0;
     if bytes.is_empty() {
         return damage(0, "the file is empty");
     }
@@ -58,14 +69,10 @@ pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
             format!("written on a machine of ELF number {machine}, not {MACHINE} (x86-64)"),
         );
     }
-    let mut reader =
-        Reader { file, process: Process { header: the_header(file), ..Process::default() }, totals: false };
-    reader.directory();
-    reader.check();
-    Ok(reader.process)
+    Ok(())
 }
 
-fn the_header(file: Bytes) -> Header {
+pub fn the_header(file: Bytes) -> Header {
     let arguments = file.text(header::ARGUMENTS_LENGTH, header::ARGUMENTS, header::ARGUMENTS_BYTES);
     let arguments = arguments.strip_suffix(b"\0").unwrap_or(arguments);
     Header {
@@ -97,6 +104,43 @@ fn the_header(file: Bytes) -> Header {
     }
 }
 
+/// A segment as the directory tells of it.
+pub struct Segment {
+    pub index: usize,
+    pub kind: u64,
+    pub start: usize,
+    pub end: usize,
+    pub extra: u64,
+}
+
+/// The segments that lie where segments may lie, each in a place of its own. `head`: the file, to the end of its directory at
+/// least.
+pub fn segments(head: Bytes, notes: &mut Notes) -> Vec<Segment> {
+    let mut taken: Vec<Segment> = Vec::new();
+    for index in 0..SEGMENTS {
+        let words = head.part(DIRECTORY + index * entry::SIZE, entry::SIZE);
+        let (Some(kind), Some(extra)) = (words.get(entry::KIND), words.get(entry::EXTRA)) else {
+            let length = head.0.len();
+            notes.add(|| format!("the file ends at byte {length}, within the directory of its segments"));
+            break;
+        };
+        if kind == 0 {
+            break;
+        }
+        let (start, length) = (words.word(entry::START), words.word(entry::LENGTH));
+        let Some((start, end)) = range(start, length) else {
+            notes.add(|| format!("segment {index}: left out, it cannot begin at {start} with {length} bytes"));
+            continue;
+        };
+        if taken.iter().any(|other| start < other.end && other.start < end) {
+            notes.add(|| format!("segment {index}: left out, it overlaps another"));
+            continue;
+        }
+        taken.push(Segment { index, kind, start, end, extra });
+    }
+    taken
+}
+
 struct Reader<'a> {
     file: Bytes<'a>,
     process: Process,
@@ -110,28 +154,7 @@ impl Reader<'_> {
     }
 
     fn directory(&mut self) {
-        let mut taken: Vec<(usize, usize)> = Vec::new();
-        for index in 0..SEGMENTS {
-            let place = DIRECTORY + index * entry::SIZE;
-            let words = self.file.part(place, entry::SIZE);
-            let (Some(kind), Some(extra)) = (words.get(entry::KIND), words.get(entry::EXTRA)) else {
-                let length = self.file.0.len();
-                self.note(|| format!("the file ends at byte {length}, within the directory of its segments"));
-                return;
-            };
-            if kind == 0 {
-                return;
-            }
-            let (start, length) = (words.word(entry::START), words.word(entry::LENGTH));
-            let Some((start, end)) = range(start, length) else {
-                self.note(|| format!("segment {index}: left out, it cannot begin at {start} with {length} bytes"));
-                continue;
-            };
-            if taken.iter().any(|(from, to)| start < *to && *from < end) {
-                self.note(|| format!("segment {index}: left out, it overlaps another"));
-                continue;
-            }
-            taken.push((start, end));
+        for Segment { index, kind, start, end, extra } in segments(self.file, &mut self.process.notes) {
             let segment = self.file.part(start, end - start);
             if segment.0.len() < end - start {
                 let (has, of) = (segment.0.len(), end - start);
@@ -203,7 +226,7 @@ fn range(start: u64, length: u64) -> Option<(usize, usize)> {
     (start >= FIRST_SEGMENT && length > 0 && start % PAGE == 0 && length % PAGE == 0).then_some((start, end))
 }
 
-fn the_totals(segment: Bytes) -> Totals {
+pub fn the_totals(segment: Bytes) -> Totals {
     Totals {
         instances: segment.word(totals::INSTANCES),
         instances_peak: segment.word(totals::INSTANCES_PEAK),
@@ -248,7 +271,7 @@ fn the_thread(segment: Bytes, tid: u64, ring: u64, notes: &mut Notes) -> Thread 
     read
 }
 
-fn counters(segment: Bytes) -> Counters {
+pub fn counters(segment: Bytes) -> Counters {
     let mut read = Counters {
         empty: segment.word(thread::EMPTY),
         full: segment.word(thread::FULL),
@@ -317,7 +340,7 @@ fn entries(segment: Bytes<'_>, first: u64, size: usize) -> impl Iterator<Item = 
         .filter(|(index, _)| *index != 0)
 }
 
-fn instances(segment: Bytes<'_>, first: u64) -> impl Iterator<Item = Instance> {
+pub fn instances(segment: Bytes<'_>, first: u64) -> impl Iterator<Item = Instance> {
     entries(segment, first, instance::SIZE).filter(|(_, words)| words.word(instance::ID) != 0).map(|(index, words)| {
         let origin = words.word(instance::ORIGIN);
         let both = |word: usize| {
