@@ -13,10 +13,10 @@ use epollshim_format::recording::{FIRST_SEGMENT, PAGE, kind, thread, totals};
 
 use crate::bytes::Bytes;
 use crate::load::{Error, Options, open};
+use crate::maps;
 use crate::model::{Counters, End, Header, Instance, Notes, Totals};
 use crate::modules::{Module, Modules, Place, plain};
 use crate::read::{self, Segment};
-use crate::running;
 use crate::sites::{Resolver, Site};
 
 /// The most bytes of the table of instances, and of the maps of modules, that are read at a time.
@@ -31,7 +31,7 @@ pub struct Live {
     file: File,
     /// The process's mappings. Opened once: it is this very program's, also where the id is given to another, and empty
     /// when it has ended (proc_pid_maps(5); Linux v6.1 fs/proc/task_mmu.c, m_start).
-    maps: File,
+    mappings: File,
     modules: Modules,
     /// Segments of modules that have been read.
     modules_read: usize,
@@ -89,7 +89,7 @@ impl Waiting {
 }
 
 impl Live {
-    /// Opens the recording of a process that runs. None: it does not, or not with this file. `pid`: as it is seen from
+    /// Opens the recording of a process that runs. None: it does not, or does not write this file. `pid`: as it is seen from
     /// here; None: as the recording has it.
     pub fn open(path: &Path, pid: Option<u32>) -> Result<Option<Live>, Error> {
         let io = |error| Error::Io { path: path.to_path_buf(), error };
@@ -98,14 +98,16 @@ impl Live {
         let damaged = |damage| Error::Damaged { path: path.to_path_buf(), damage };
         read::check_header(Bytes(&head)).map_err(damaged)?;
         let header = read::the_header(Bytes(&head));
-        let pid = pid.or_else(|| u32::try_from(header.pid).ok()).filter(|_| header.end == End::NotYet);
-        let maps = pid.and_then(|pid| Some((pid, maps(pid, path, facts.ino())?)));
-        Ok(maps.map(|(pid, maps)| Live {
+        let Some(pid) = pid.or_else(|| u32::try_from(header.pid).ok()) else { return Ok(None) };
+        // The child of a fork has its parent's mapped as well.
+        let is_its_own = header.end == End::NotYet && maps::is_known_as(pid, header.pid);
+        let mappings = if is_its_own { mappings(pid, path, facts.ino()) } else { None };
+        Ok(mappings.map(|mappings| Live {
             path: path.to_path_buf(),
             pid,
             began_unix: header.began_unix,
             file,
-            maps,
+            mappings,
             modules: Modules::default(),
             modules_read: 0,
         }))
@@ -153,7 +155,7 @@ impl Live {
 
     /// Whether the program still runs: asked of /proc, for some microseconds. (A recording that still counts tells it as well.)
     pub fn runs(&self) -> bool {
-        self.maps.read_at(&mut [0], 0).is_ok_and(|length| length > 0)
+        self.mappings.read_at(&mut [0], 0).is_ok_and(|length| length > 0)
     }
 
     /// The live instances, as many as are within reason.
@@ -236,9 +238,9 @@ pub fn names(header: &Header) -> (String, String) {
 }
 
 /// The open list of a process's mappings, if the file is among them.
-fn maps(pid: u32, path: &Path, inode: u64) -> Option<File> {
-    let (open, bytes) = running::maps_of(pid).ok()?;
-    running::is_mapped(&bytes, path, inode).then_some(open)
+fn mappings(pid: u32, path: &Path, inode: u64) -> Option<File> {
+    let (open, list) = maps::of(pid).ok()?;
+    maps::has(&list, path, inode).then_some(open)
 }
 
 /// What a file has of `length` bytes from a place on.

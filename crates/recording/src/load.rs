@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::maps;
 use crate::model::{End, Process};
 use crate::read::{self, Damage};
-use crate::running;
 use crate::sites::Resolver;
 
 /// The largest file that is read: a recording is at most some hundred megabytes.
@@ -128,7 +128,7 @@ fn one(path: &Path) -> Result<Process, Error> {
     let mut process = read::process(&bytes).map_err(|damage| Error::Damaged { path: path.to_path_buf(), damage })?;
     process.path = path.to_path_buf();
     let header = &process.header;
-    process.runs = header.end == End::NotYet && maps(header.pid, path, inode);
+    process.runs = header.end == End::NotYet && has_mapped(header.pid, path, inode);
     process.duration = if header.end != End::NotYet {
         header.ended
     } else if process.runs {
@@ -163,8 +163,8 @@ pub fn open(path: &Path) -> io::Result<(fs::File, fs::Metadata)> {
 }
 
 /// Whether a process has that file mapped: then it is the one, and it runs.
-fn maps(pid: u64, path: &Path, inode: u64) -> bool {
-    fs::read(format!("/proc/{pid}/maps")).is_ok_and(|maps| running::is_mapped(&maps, path, inode))
+fn has_mapped(pid: u64, path: &Path, inode: u64) -> bool {
+    u32::try_from(pid).is_ok_and(|pid| maps::of(pid).is_ok_and(|(_, list)| maps::has(&list, path, inode)))
 }
 
 /// Finds functions and lines for all addresses.
