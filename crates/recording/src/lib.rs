@@ -23,6 +23,7 @@ mod modules;
 mod perfetto;
 mod prometheus;
 mod read;
+pub mod running;
 mod scale;
 mod series;
 mod sites;

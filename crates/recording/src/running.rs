@@ -1,0 +1,97 @@
+//! The recordings of a running process: it has them mapped, and `/proc/PID/maps` names them.
+//!
+//! What is mapped need not be its own: the child of a fork keeps its parent's mapping beside that of its own file. The
+//! header tells whose it is.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A recording that a process has mapped.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mapped {
+    /// As the process sees it: below its own root.
+    pub path: PathBuf,
+    pub inode: u64,
+    /// The file has no name any more.
+    pub is_deleted: bool,
+}
+
+/// The recordings that a process has mapped, by paths that can be opened here. Err: there is no such process, or its memory
+/// map may not be read.
+pub fn recordings_of(pid: u32) -> io::Result<Vec<PathBuf>> {
+    let mapped = mapped_by(pid)?;
+    Ok(mapped.iter().filter(|one| !one.is_deleted).filter_map(|one| one.reachable(pid)).collect())
+}
+
+/// The recordings that a process has mapped, each once.
+pub fn mapped_by(pid: u32) -> io::Result<BTreeSet<Mapped>> {
+    Ok(mapped(&fs::read(format!("/proc/{pid}/maps"))?))
+}
+
+impl Mapped {
+    /// A path by which this very file can be opened here: its own, or, of a process with another root, that below
+    /// `/proc/PID/root`. None: another file has its name by now, or none.
+    #[must_use]
+    pub fn reachable(&self, pid: u32) -> Option<PathBuf> {
+        let relative = self.path.strip_prefix("/").unwrap_or(&self.path);
+        let below = Path::new("/proc").join(pid.to_string()).join("root").join(relative);
+        // By its inode alone: the device that maps shows is not stat's on overlay and btrfs.
+        let is_it = |path: &PathBuf| {
+            fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.ino() == self.inode)
+        };
+        [self.path.clone(), below].into_iter().find(is_it)
+    }
+}
+
+fn mapped(maps: &[u8]) -> BTreeSet<Mapped> {
+    maps.split(|byte| *byte == b'\n').filter_map(line).collect()
+}
+
+/// `start-end perms offset dev inode path` (proc_pid_maps(5)).
+fn line(line: &[u8]) -> Option<Mapped> {
+    let path = line.get(line.iter().position(|byte| *byte == b'/')?..)?;
+    let inode = line.split(|byte| *byte == b' ').nth(4)?;
+    let inode = std::str::from_utf8(inode).ok()?.parse().ok()?;
+    // The kernel's own word for a file that is gone.
+    let (path, is_deleted) = match path.strip_suffix(b" (deleted)") {
+        Some(path) => (path, true),
+        None => (path, false),
+    };
+    let name = path.rsplit(|byte| *byte == b'/').next()?;
+    (name.starts_with(b"epollshim.") && name.ends_with(b".rec")).then(|| Mapped {
+        path: PathBuf::from(OsStr::from_bytes(path)),
+        inode,
+        is_deleted,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{mapped, recordings_of};
+
+    #[test]
+    fn a_recording_is_known_by_its_name_and_told_once() {
+        let maps = b"\
+7f00-7f01 rw-s 00000000 fd:00 77                         /var/rec/epollshim.12.34.rec\n\
+7f01-7f02 rw-s 00009000 fd:00 77                         /var/rec/epollshim.12.34.rec\n\
+7f02-7f03 rw-s 00000000 fd:00 78                         /a b/epollshim.1.2.rec (deleted)\n\
+7f03-7f04 r-xp 00000000 fd:00 79                         /lib/libepollshim.so\n\
+7f04-7f05 rw-p 00000000 00:00 0                          [heap]\n\n";
+        let found: Vec<_> = mapped(maps).into_iter().map(|one| (one.path, one.inode, one.is_deleted)).collect();
+        assert_eq!(
+            found,
+            [("/a b/epollshim.1.2.rec".into(), 78, true), ("/var/rec/epollshim.12.34.rec".into(), 77, false)]
+        );
+    }
+
+    #[test]
+    fn a_process_without_a_recording_has_none_and_no_process_is_an_error() {
+        assert_eq!(recordings_of(std::process::id()).unwrap_or_default(), Vec::<std::path::PathBuf>::new());
+        assert!(recordings_of(u32::MAX).is_err());
+    }
+}
