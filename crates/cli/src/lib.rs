@@ -4,6 +4,7 @@
 //! args        what the command line looks like
 //! run         epollshim run: options to variables, the library into LD_PRELOAD, exec
 //! report      epollshim report: recordings, by crates/recording
+//! top         epollshim top: recordings of running programs, again and again
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
 //! program     which file a command is: PATH, scripts and their interpreters
 //! elf         what an ELF file says of itself
@@ -28,6 +29,7 @@ pub mod run;
 #[allow(unsafe_code)]
 mod sys;
 pub mod text;
+pub mod top;
 
 /// The exit status of an error of use.
 pub const USE: i32 = 2;
@@ -53,6 +55,7 @@ pub fn main() -> i32 {
     let done = args::parse(std::env::args_os()).and_then(|command| match command {
         args::Asked::Run(asked) => run::run(&asked),
         args::Asked::Report(asked) => report::report(&asked),
+        args::Asked::Top(asked) => top::top(&asked),
         args::Asked::Check(asked) => check::check(&asked),
         args::Asked::Text(text) => print(&text).map(|()| 0),
         args::Asked::Help(text) => {

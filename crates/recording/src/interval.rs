@@ -7,6 +7,7 @@ use epollshim_format::histogram;
 use crate::live::{Reading, Waiting};
 use crate::model::{CallCounters, Counters, Header, Histogram};
 
+#[derive(Default)]
 pub struct Interval {
     /// Its length, nanoseconds.
     pub length: u64,

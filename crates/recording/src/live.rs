@@ -48,7 +48,7 @@ pub struct Reading {
     pub threads: Vec<Waiting>,
     pub end: End,
     /// Something is missing: threads, calls or entries that found no space, or parts of the file.
-    pub partial: bool,
+    pub is_partial: bool,
 }
 
 /// How a thread stands with its waits.
@@ -146,7 +146,7 @@ impl Live {
                 reading.counters.add(&counters);
             }
         }
-        reading.partial = !notes.kept.is_empty()
+        reading.is_partial = !notes.kept.is_empty()
             || header.threads_dropped != 0
             || header.calls_dropped != 0
             || header.entries_dropped != 0;
@@ -219,15 +219,15 @@ impl Address {
     }
 }
 
-/// Names addresses by functions and lines, one after another as they are asked for: each once, objects are kept. A large one takes
-/// seconds the first time.
-pub fn name(asked: impl IntoIterator<Item = Address>, mut told: impl FnMut(&Address, Site)) {
+/// Names addresses by functions and lines, one after another as they are asked for; `Of` comes back with the name. Objects are
+/// kept: a large one takes seconds the first time.
+pub fn name<Of>(asked: impl IntoIterator<Item = (Of, Address)>, mut told: impl FnMut(&Of, &Address, Site)) {
     let options = Options::default();
     let mut resolver = Resolver::new(&options);
-    for address in asked {
+    for (of, address) in asked {
         let place = Place { module: address.module.as_ref() };
         let site = resolver.site(place, address.address, address.began_unix);
-        told(&address, site);
+        told(&of, &address, site);
     }
 }
 

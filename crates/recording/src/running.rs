@@ -41,9 +41,8 @@ impl Mapped {
         let relative = self.path.strip_prefix("/").unwrap_or(&self.path);
         let below = Path::new("/proc").join(pid.to_string()).join("root").join(relative);
         // By its inode alone: the device that maps shows is not stat's on overlay and btrfs.
-        let is_it = |path: &PathBuf| {
-            fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.ino() == self.inode)
-        };
+        let is_it =
+            |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.ino() == self.inode);
         [self.path.clone(), below].into_iter().find(is_it)
     }
 }
