@@ -204,3 +204,6 @@ fn help_page(frame: &mut Frame) {
     frame.render_widget(Clear, inside);
     frame.render_widget(Paragraph::new(HELP).block(Block::bordered().title(" any key closes this ")), inside);
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,7 +80,8 @@ impl View {
                 Asked::Suspend => self.step_aside(libc::SIGTSTP)?,
                 Asked::Read => self.read(),
                 Asked::Wait => self.next = self.next.min(Instant::now() + self.app.interval),
-                Asked::Redraw | Asked::Nothing => {}
+                Asked::Redraw => self.screen.redraw()?,
+                Asked::Nothing => {}
             },
             Event::Input(Input::Resize(..)) => self.screen.redraw()?,
             Event::Input(_) => {}
