@@ -303,23 +303,47 @@ fn a_signal_ends_the_view_as_it_ends_any_program_and_the_terminal_is_given_back(
 #[test]
 fn stopped_it_gives_the_terminal_back_and_takes_it_again_when_it_goes_on() {
     let directory = scratch("stopped");
+    // A shell with job control: it goes on when its job stops.
+    let mut command = Command::new("sh");
+    let script = "set -m; \"$@\"; for stop in 1 2; do echo STOPPED; read line; fg >/dev/null; done; echo ENDED $?";
+    command.args(["-c", script, "sh"]).arg(common::binary()).args(["top", "-d", "0.2"]).arg(&directory);
+    let mut terminal = Terminal::with(command, 80, 24);
+    terminal.shows(&["epollshim", "run"]);
+    let pid = terminal.grandchild();
+    // Ctrl-Z; then stopped without warning, after which a shell may set the terminal its own way.
+    for is_sudden in [false, true] {
+        if is_sudden {
+            terminal.forget();
+            pty::signal(pid, libc::SIGSTOP);
+        } else {
+            terminal.press("\x1a");
+        }
+        pty::stops(pid);
+        until("the shell goes on", || terminal.text().contains("STOPPED").then_some(()));
+        if is_sudden {
+            terminal.cook();
+        } else {
+            terminal.is_given_back();
+        }
+        terminal.press("\n");
+        terminal.shows(&["epollshim", "run"]);
+        assert!(terminal.is_raw());
+    }
+    terminal.press("q");
+    assert_eq!(terminal.wait().code(), Some(0));
+    assert!(terminal.text().contains("ENDED 0"), "{}", terminal.text());
+    terminal.is_given_back();
+}
+
+#[test]
+fn where_nobody_could_let_it_go_on_it_does_not_stop() {
+    let directory = scratch("orphan");
+    // As of `ssh -t host epollshim top`, or in a terminal's window of its own: no shell has it as a job.
     let mut terminal = view(&directory, &[]);
     terminal.shows(&["epollshim", "run"]);
+    terminal.press("\x1a");
     terminal.signal(libc::SIGTSTP);
-    terminal.stops();
-    terminal.is_given_back();
-    terminal.forget();
-    terminal.signal(libc::SIGCONT);
     terminal.shows(&["epollshim", "run"]);
-    assert!(terminal.is_raw());
-    // Stopped without warning, while a shell sets the terminal its own way.
-    terminal.signal(libc::SIGSTOP);
-    terminal.stops();
-    terminal.cook();
-    terminal.forget();
-    terminal.signal(libc::SIGCONT);
-    terminal.shows(&["epollshim", "run"]);
-    assert!(terminal.is_raw());
     terminal.press("q");
     assert_eq!(terminal.wait().code(), Some(0));
     terminal.is_given_back();
@@ -332,7 +356,6 @@ fn no_color_is_heeded() {
     let colour = "\x1b[38;5;";
     let mut terminal = view(&directory, &[]);
     terminal.shows(&["CALLS/S", colour]);
-    drop(terminal);
     let mut command = epollshim();
     command.args(["top"]).arg(&directory).env("TERM", "xterm-256color").env("NO_COLOR", "1");
     terminal = Terminal::with(command, 80, 24);

@@ -40,6 +40,7 @@ pub struct App {
 /// What a key asks of others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asked {
+    /// What has changed is drawn after every key.
     Nothing,
     Quit,
     /// Stop, as by job control.
@@ -48,6 +49,7 @@ pub enum Asked {
     Read,
     /// The time until the next reading has changed.
     Wait,
+    /// All of the screen: something else has written on it.
     Redraw,
 }
 
@@ -110,7 +112,7 @@ impl App {
         }
         if self.has_help {
             self.has_help = false;
-            return if key.code == KeyCode::Char('q') { Asked::Quit } else { Asked::Redraw };
+            return if key.code == KeyCode::Char('q') { Asked::Quit } else { Asked::Nothing };
         }
         match key.code {
             KeyCode::Char('q') => return Asked::Quit,
@@ -137,7 +139,7 @@ impl App {
                 self.select(moved(code, self.place().unwrap_or(0), last));
             }
         }
-        Asked::Redraw
+        Asked::Nothing
     }
 
     fn move_instances(&mut self, code: KeyCode) {
@@ -223,7 +225,7 @@ mod tests {
     fn s_sorts_by_one_column_after_another() {
         let mut app = app();
         let mut seen = vec![app.sort()];
-        while press(&mut app, KeyCode::Char('s')) == Asked::Redraw && app.sort() != Column::Calls {
+        while press(&mut app, KeyCode::Char('s')) == Asked::Nothing && app.sort() != Column::Calls {
             seen.push(app.sort());
             if app.sort() == Column::Pid {
                 assert_eq!(pids(&app), [1, 2, 3]);

@@ -7,8 +7,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use crate::common::until;
+use crate::common::{HUNG, until};
 
 pub struct Terminal {
     /// The side of the terminal itself.
@@ -26,6 +27,20 @@ fn settings(of: &File) -> libc::termios {
         assert_eq!(libc::tcgetattr(of.as_raw_fd(), &raw mut settings), 0);
         settings
     }
+}
+
+/// To a process that was not waited for yet.
+pub fn signal(pid: u32, number: i32) {
+    // SAFETY: takes numbers.
+    assert_eq!(unsafe { libc::kill(pid as i32, number) }, 0);
+}
+
+/// Waits until a process is stopped.
+pub fn stops(pid: u32) {
+    until("it stops", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.contains("State:\tT").then_some(())
+    });
 }
 
 impl Terminal {
@@ -72,17 +87,17 @@ impl Terminal {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
 
-    /// Waits until all these words have been written since the last key. (Blanks are not written, but jumped over.)
-    pub fn shows(&self, words: &[&str]) {
-        let mut missing = None;
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            until("it is on the screen", || {
-                let text = self.text();
-                missing = words.iter().find(|word| !text.contains(**word));
-                missing.is_none().then_some(())
-            });
-        }));
-        assert!(result.is_ok(), "{missing:?} is not in {:?}", self.text());
+    /// Waits until all these words are on the screen, which is asked for anew (Ctrl-L): else only what changes is written, and
+    /// blanks are jumped over in any case.
+    pub fn shows(&mut self, words: &[&str]) {
+        let start = Instant::now();
+        loop {
+            self.press("\x0c");
+            let text = self.text();
+            let missing = words.iter().find(|word| !text.contains(**word));
+            let Some(missing) = missing else { return };
+            assert!(start.elapsed() < HUNG, "{missing:?} is not in {text:?}");
+        }
     }
 
     /// What was written so far counts no more.
@@ -93,8 +108,8 @@ impl Terminal {
     pub fn press(&mut self, keys: &str) {
         self.forget();
         self.master.write_all(keys.as_bytes()).unwrap();
-        // An escape that is followed at once is the beginning of another key.
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        // Also because an escape that is followed at once is the beginning of another key.
+        std::thread::sleep(Duration::from_millis(100));
     }
 
     pub fn resize(&self, width: u16, height: u16) {
@@ -104,17 +119,14 @@ impl Terminal {
         assert_eq!(unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
     }
 
-    pub fn signal(&self, signal: i32) {
-        // SAFETY: the child is not waited for yet.
-        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+    pub fn signal(&self, number: i32) {
+        signal(self.child.id(), number);
     }
 
-    /// Waits until it is stopped.
-    pub fn stops(&self) {
-        until("it stops", || {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-            status.contains("State:\tT").then_some(())
-        });
+    /// The one process that the program has started.
+    pub fn grandchild(&self) -> u32 {
+        let pid = self.child.id();
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().trim().parse().unwrap()
     }
 
     pub fn is_raw(&self) -> bool {
