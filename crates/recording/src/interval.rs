@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use epollshim_format::histogram;
 
 use crate::live::{Reading, Waiting};
-use crate::model::{CallCounters, Counters, Header, Histogram};
+use crate::model::{CallCounters, Counters, Histogram};
 
 #[derive(Default)]
 pub struct Interval {
@@ -35,10 +35,10 @@ impl Interval {
     }
 }
 
-/// Of a process that began since the last look: nothing was counted when it began.
+/// Of a recording that was begun after a moment: nothing was counted till then.
 #[must_use]
-pub fn beginning(header: &Header) -> Reading {
-    Reading { at: header.began, ..Reading::default() }
+pub fn nothing_until(at: u64) -> Reading {
+    Reading { at, ..Reading::default() }
 }
 
 /// Counters begin again at zero where the program asks for it (`epollshim_reset`): then what has come since is told.

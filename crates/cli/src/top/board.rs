@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use epollshim_recording::interval::beginning;
+use epollshim_recording::interval::nothing_until;
 use epollshim_recording::live::{Address, Live, Reading, names};
 use epollshim_recording::model::{End, Header, Instance};
 
@@ -48,7 +48,8 @@ impl Board {
         let is_watched = |path: &Path| watched.iter().any(|one| one.live.path == path);
         let is_process = |pid| watched.iter().any(|one| one.left.is_none() && one.live.pid == pid);
         for live in self.sources.look(is_watched, is_process) {
-            match Watched::new(live, self.last) {
+            let was_missing = self.last != 0 && self.sources.finds_all();
+            match Watched::new(live, self.last, was_missing) {
                 Ok(one) => self.watched.push(one),
                 Err((path, what)) => drop(self.sources.failures.insert(path, what)),
             }
@@ -86,14 +87,15 @@ impl Board {
 }
 
 impl Watched {
-    /// `last`: when was looked before. What has begun since did all that it counted in the time since it began.
-    fn new(live: Live, last: u64) -> Result<Watched, (PathBuf, String)> {
+    /// `last`: when was looked before. A recording that was not there then, or whose process was not, has counted since what it has
+    /// counted.
+    fn new(live: Live, last: u64, was_missing: bool) -> Result<Watched, (PathBuf, String)> {
         let now = sys::monotonic();
         let read = live.header().map_err(|error| error.to_string());
         let read = read.and_then(|header| Ok((header, live.read(now).map_err(|error| error.to_string())?)));
         let (header, reading) = read.map_err(|what| (live.path.clone(), printable(&what)))?;
-        let is_new = last != 0 && (last..now).contains(&header.began);
-        let rates = is_new.then(|| Rates::between(&beginning(&header), &reading));
+        let is_new = was_missing || last != 0 && (last..now).contains(&header.began);
+        let rates = is_new.then(|| Rates::between(&nothing_until(header.began.clamp(last, now)), &reading));
         let row = row(&live, &header, &reading, rates);
         Ok(Watched { live, reading, row, left: None, instances: None })
     }

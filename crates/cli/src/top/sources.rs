@@ -66,6 +66,11 @@ impl Sources {
         [what, format!("make one: epollshim run --record {directory} -- CMD")]
     }
 
+    /// Whether each look finds all that there is: among all processes, those without a recording are looked at less often.
+    pub fn finds_all(&self) -> bool {
+        !self.subjects.iter().any(|subject| matches!(subject, Subject::All))
+    }
+
     /// Recordings of running programs, but for those that `is_watched` knows.
     pub fn look(&mut self, is_watched: impl Fn(&Path) -> bool, is_watched_process: impl Fn(u32) -> bool) -> Vec<Live> {
         self.failures.clear();

@@ -1,5 +1,5 @@
 //! What is drawn, on terminals of several sizes.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
