@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::args::{Format, Top};
 use crate::text::reason;
-use crate::{Failure, print, say};
+use crate::{Failure, print, say, sys};
 
 mod app;
 mod board;
@@ -42,6 +42,8 @@ const NOTHING: i32 = 1;
 
 /// The exit status.
 pub fn top(asked: &Top) -> Result<i32, Failure> {
+    // Two a process are held open.
+    sys::allow_descriptors();
     let board = Board::new(Sources::new(&asked.subjects)?);
     // The command line knows the columns.
     let sort = Column::named(&asked.sort).unwrap_or(Column::Calls);

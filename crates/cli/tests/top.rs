@@ -124,6 +124,36 @@ fn the_list_is_one_line_a_process_of_words_for_scripts() {
 }
 
 #[test]
+fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() {
+    let Some(python) = installed("python3") else { return };
+    let directory = scratch("family");
+    let poll = "e = select.epoll()\nwhile True: e.poll(0.01)\n";
+    let script = format!(
+        "import os, select, sys\nselect.epoll().poll(0)\nif os.fork() == 0:\n  {}\n\
+         select.epoll().poll(1)\nos.execv(sys.executable, ['second', '-c', 'import select\\n' + {poll:?}])",
+        "open(sys.argv[1], 'w').write(str(os.getpid()))\n  e = select.epoll()\n  while os.getppid() != 1: e.poll(0.01)"
+    );
+    let told = directory.join("pid");
+    let mut command = epollshim();
+    command.args(["run", "--report", "none", "--record"]).arg(&directory).arg("--").arg(python).arg("-c").arg(script);
+    let parent = Running { child: command.arg(&told).spawn().unwrap(), told: told.clone() };
+    let child = until("the child", || fs::read_to_string(&told).ok()?.parse::<u32>().ok());
+    // The child has its parent's recording mapped as well.
+    let processes = once(&["-d", "0.3"], Path::new(&child.to_string()));
+    assert_eq!((processes.len(), &processes[0]["pid"]), (1, &child.into()));
+    let calls = |process: &Value| process["rates"]["calls"].as_f64().unwrap_or(0.0);
+    assert!(calls(&processes[0]) > 20.0, "{processes:?}");
+    // The parent waits for a second, then it is another program.
+    until("the exec", || {
+        let processes = once(&["-d", "0.2"], Path::new(&parent.pid().to_string()));
+        let second = processes.iter().find(|one| one["state"] == "running" && calls(one) > 20.0)?;
+        second["arguments"].as_str()?.starts_with("second").then_some(())
+    });
+    drop(parent);
+    until("the child's end", || (!Path::new(&format!("/proc/{child}")).exists()).then_some(()));
+}
+
+#[test]
 fn nothing_to_watch_is_exit_status_1_and_says_how_to_record() {
     let directory = scratch("nothing");
     let mut ended = Running::steady(&directory);
