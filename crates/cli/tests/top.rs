@@ -131,7 +131,7 @@ fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() 
     let script = format!(
         "import os, select, sys\nselect.epoll().poll(0)\nif os.fork() == 0:\n  {}\n\
          select.epoll().poll(1)\nos.execv(sys.executable, ['second', '-c', 'import select\\n' + {poll:?}])",
-        "open(sys.argv[1], 'w').write(str(os.getpid()))\n  e = select.epoll()\n  while os.getppid() != 1: e.poll(0.01)"
+        "open(sys.argv[1], 'w').write(str(os.getpid()))\n  p = os.getppid()\n  e = select.epoll()\n  while os.getppid() == p: e.poll(0.01)\n  os._exit(0)"
     );
     let told = directory.join("pid");
     let mut command = epollshim();
