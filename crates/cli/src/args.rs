@@ -28,6 +28,7 @@ Examples:
   epollshim run --inject epoll_wait:error=EINTR:when=3 -- ./app
   epollshim run --record rec -- ./app       records it, whatever ends it
   epollshim report rec                      tells what was recorded
+  epollshim top rec                         watches those that still run
   epollshim check ./app                     what would the shim see of it?
   epollshim explain ghost                   what does that finding mean?
   epollshim ctl 123 inject epoll_ctl:error=ENOSPC
@@ -42,6 +43,7 @@ that of the command.
 enum Command {
     Run(Box<Run>),
     Report(Report),
+    Top(Top),
     Check(Check),
     Explain(Explain),
     Ctl(Ctl),
@@ -226,6 +228,62 @@ impl FailOn {
     }
 }
 
+const ABOUT_TOP: &str = "\
+Watch running programs by what they do with epoll: calls, waits, events and
+errors a second, how long they are blocked, what they watch; Enter shows one
+program's calls and instances.
+
+It reads the recordings that the programs write (epollshim run --record DIR) and
+nothing else of them: they are not stopped, get no signal, and wait for nothing.
+A word of digits is a process, any other a directory of recordings, or one of
+them. (./123 is a directory.) Without any: all processes of this user that
+record; root sees everybody's. Those that are started later are picked up.";
+
+const TOP_EXAMPLES: &str = "\
+Keys: ? says all. q quits, Enter opens a program and Esc closes it, s sorts by
+the next column, p pauses, + and - change the interval.
+
+Exit status: 0; 1 if nothing runs that records (with --once); 2 for an error of
+use. No colours where NO_COLOR is set.
+
+Examples:
+  epollshim run --record rec -- nginx
+  epollshim top rec
+  epollshim top $(pidof redis-server)
+  epollshim top --once --interval 5 | awk 'NR > 1 && $9 > 0'    calls fail
+  epollshim top --once --format json | jq '.processes[].rates.calls'";
+
+#[derive(Args, Debug)]
+#[command(about = "Watch running programs by what they do with epoll")]
+#[command(long_about = ABOUT_TOP, after_help = TOP_EXAMPLES)]
+#[command(next_line_help = true)]
+pub struct Top {
+    /// Print the list once, of one interval, and end: for scripts
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds from one reading to the next: 0.1 to 3600
+    #[arg(long, short = 'd', value_name = "SECONDS", default_value = "1", value_parser = crate::top::interval)]
+    pub interval: std::time::Duration,
+    /// What the list is sorted by: calls, waits, events, events-per-wait,
+    /// empty, blocked, p99-wait, p99-work, errors, instances, watches,
+    /// threads, age, pid or program
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        default_value = "calls",
+        value_parser = clap::builder::PossibleValuesParser::new(crate::top::sorts()),
+        hide_possible_values = true,
+        verbatim_doc_comment
+    )]
+    pub sort: String,
+    /// With --once: text, or one JSON object (schema epollshim.top/1)
+    #[arg(long, value_enum, default_value = "text", hide_possible_values = true, value_name = "text|json")]
+    pub format: Format,
+    /// Processes, directories of recordings, or recordings
+    #[arg(value_name = "PID|DIR")]
+    pub subjects: Vec<OsString>,
+}
+
 const ABOUT_CHECK: &str = "\
 Say beforehand what the shim will see of a program, and what not: from its ELF
 file and those of the libraries that it needs, without starting it. The first
@@ -382,6 +440,7 @@ pub enum Format {
 pub enum Asked {
     Run(Box<Run>),
     Report(Report),
+    Top(Top),
     Check(Check),
     Explain(Explain),
     Ctl(Ctl),
@@ -401,6 +460,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure
     match Cli::try_parse_from(words) {
         Ok(Cli { command: Command::Run(asked) }) => Ok(Asked::Run(asked)),
         Ok(Cli { command: Command::Report(asked) }) => Ok(Asked::Report(asked)),
+        Ok(Cli { command: Command::Top(asked) }) => Ok(Asked::Top(asked)),
         Ok(Cli { command: Command::Check(asked) }) => Ok(Asked::Check(asked)),
         Ok(Cli { command: Command::Explain(asked) }) => Ok(Asked::Explain(asked)),
         Ok(Cli { command: Command::Ctl(asked) }) => Ok(Asked::Ctl(asked)),

@@ -5,6 +5,7 @@
 //! run         epollshim run: options to variables, the library into LD_PRELOAD, exec
 //! report      epollshim report: recordings, by crates/recording
 //! ctl         epollshim ctl: finds the recording of a process, and talks to it through its control pages
+//! top         epollshim top: recordings of running programs, again and again
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
 //! explain     epollshim explain: the pages of docs/findings
 //! program     which file a command is: PATH, scripts and their interpreters
@@ -32,6 +33,7 @@ pub mod run;
 #[allow(unsafe_code)]
 mod sys;
 pub mod text;
+pub mod top;
 
 /// The exit status of an error of use.
 pub const USE: i32 = 2;
@@ -57,6 +59,7 @@ pub fn main() -> i32 {
     let done = args::parse(std::env::args_os()).and_then(|command| match command {
         args::Asked::Run(asked) => run::run(&asked),
         args::Asked::Report(asked) => report::report(&asked),
+        args::Asked::Top(asked) => top::top(&asked),
         args::Asked::Check(asked) => check::check(&asked),
         args::Asked::Explain(asked) => explain::explain(&asked),
         args::Asked::Ctl(asked) => ctl::ctl(&asked),

@@ -82,7 +82,15 @@ pub fn are_one(pid: u32, one: i32, other: i32) -> Option<bool> {
     if order < 0 { None } else { Some(order == 0) }
 }
 
-/// The effective user of this process.
+/// CLOCK_MONOTONIC, nanoseconds: the clock of recordings.
+pub fn monotonic() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it writes the one structure that it is given, and knows this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}
+
+/// The user that files and processes are opened as.
 pub fn effective_user() -> u32 {
     // SAFETY: it takes nothing and cannot fail.
     unsafe { libc::geteuid() }
@@ -132,5 +140,63 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: the whole of this mapping; nobody has a word of it any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * 8) };
+    }
+}
+
+/// Allows this process as many descriptors as it may allow itself. Without that, as before.
+pub fn allow_descriptors() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the first writes, the second reads the one structure that it is given.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
+/// A set of signals that are waited for, and not delivered otherwise.
+pub struct Signals(libc::sigset_t);
+
+impl Signals {
+    /// Blocks signals for this thread and those that it starts, but for those that this process was started to ignore.
+    pub fn block(numbers: &[i32]) -> Signals {
+        // SAFETY: all zeroes are valid values of both; sigaction without a new action only tells the old one, into its own space; the
+        // sets are initialised before they are used.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            for number in numbers {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                let is_known = libc::sigaction(*number, std::ptr::null(), &raw mut action) == 0;
+                if is_known && action.sa_sigaction != libc::SIG_IGN {
+                    libc::sigaddset(&raw mut set, *number);
+                }
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            Signals(set)
+        }
+    }
+
+    /// Waits for one. None: there is none to wait for.
+    pub fn wait(&self) -> Option<i32> {
+        let mut number = 0;
+        // SAFETY: an initialised set, and space for a number.
+        (unsafe { libc::sigwait(&raw const self.0, &raw mut number) } == 0).then_some(number)
+    }
+}
+
+/// Has a signal do to this process what it does by default: ends or stops it, unless it is ignored. Returns where it was
+/// stopped and goes on.
+pub fn take(signal: i32) {
+    // SAFETY: the set is initialised before it is used; raise takes a number.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::raise(signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
+        // Here it was delivered.
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
     }
 }

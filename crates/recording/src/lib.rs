@@ -4,7 +4,9 @@
 //! place and reason, or what could be read, marked as partial. [`render`] writes it in one of five formats,
 //! [`write_file`] into a file at once or not at all.
 //!
-//! `load` and `sites` look at the machine; everything else is computed from the bytes alone.
+//! [`live`] reads what a running program counts, again and again, and [`interval`] tells what came between two readings.
+//!
+//! `load`, `live`, `running` and `sites` look at the machine; everything else is computed from the bytes alone.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
@@ -12,8 +14,11 @@ mod bytes;
 mod facts;
 pub mod findings;
 mod html;
+pub mod interval;
 mod json;
+pub mod live;
 mod load;
+mod maps;
 pub mod model;
 mod modules;
 mod owner;
@@ -31,7 +36,7 @@ mod text;
 use std::io::{self, Write};
 use std::path::Path;
 
-pub use load::{Error, Failure, Options, Set, load, load_with};
+pub use load::{Error, Failure, Options, Set, load, load_with, recordings};
 pub use read::{Damage, process as read};
 pub use sites::Site;
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::maps;
 use crate::model::{End, Header, Process};
 use crate::owner::Users;
 use crate::read::{self, Damage};
@@ -125,7 +126,7 @@ fn reason(error: &Error) -> String {
 }
 
 /// The plain files of a directory that are named as recordings are, in order.
-fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
+pub fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -140,13 +141,13 @@ fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
 
 fn one(path: &Path, flags: i32, held: usize, users: &Users, directory: u32) -> Result<Process, Error> {
     let io = |error| Error::Io { path: path.to_path_buf(), error };
-    let (file, facts) = open(path, flags, LARGEST).map_err(io)?;
+    let (file, facts) = open_up_to(path, flags, LARGEST).map_err(io)?;
     let length = usize::try_from(facts.len()).unwrap_or(usize::MAX);
     let read = read::of(&Opened::new(file, length), held);
     let mut process = read.map_err(|damage| Error::Damaged { path: path.to_path_buf(), damage })?;
     process.path = path.to_path_buf();
     process.owner = users.owner(facts.uid(), directory);
-    process.runs = process.header.end == End::NotYet && maps(process.header.pid, path, facts.ino());
+    process.runs = process.header.end == End::NotYet && has_mapped(process.header.pid, path, facts.ino());
     if process.runs {
         name_anew(&mut process.header);
     }
@@ -164,23 +165,9 @@ fn one(path: &Path, flags: i32, held: usize, users: &Users, directory: u32) -> R
     Ok(process)
 }
 
-/// A plain file.
-fn open(path: &Path, flags: i32, largest: u64) -> io::Result<(fs::File, Metadata)> {
-    // O_NONBLOCK: a pipe of that name would keep us waiting.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
-    let facts = file.metadata()?;
-    if !facts.is_file() {
-        return Err(io::Error::other("not a plain file"));
-    }
-    if facts.len() > largest {
-        return Err(io::Error::other(format!("{} bytes; the most that is read is {largest}", facts.len())));
-    }
-    Ok((file, facts))
-}
-
 /// The bytes of a plain file. A copy: a mapping of a file that somebody cuts short would kill us.
 pub fn copy(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
-    let (file, facts) = open(path, 0, largest)?;
+    let (file, facts) = open_up_to(path, 0, largest)?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(usize::try_from(facts.len()).map_err(io::Error::other)?)?;
     file.take(facts.len()).read_to_end(&mut bytes)?;
@@ -199,15 +186,27 @@ fn name_anew(header: &mut Header) {
     }
 }
 
+/// A plain file, to be read.
+pub fn open(path: &Path) -> io::Result<(fs::File, Metadata)> {
+    open_up_to(path, 0, u64::MAX)
+}
+
+fn open_up_to(path: &Path, flags: i32, largest: u64) -> io::Result<(fs::File, Metadata)> {
+    // O_NONBLOCK: a pipe of that name would keep us waiting.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
+    let facts = file.metadata()?;
+    if !facts.is_file() {
+        return Err(io::Error::other("not a plain file"));
+    }
+    if facts.len() > largest {
+        return Err(io::Error::other(format!("{} bytes; the most that is read is {largest}", facts.len())));
+    }
+    Ok((file, facts))
+}
+
 /// Whether a process has that file mapped: then it is the one, and it runs.
-fn maps(pid: u64, path: &Path, inode: u64) -> bool {
-    let Ok(maps) = fs::read(format!("/proc/{pid}/maps")) else { return false };
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let inode = inode.to_string();
-    maps.split(|byte| *byte == b'\n').any(|line| {
-        // start-end perms offset dev inode path (proc_pid_maps(5))
-        line.ends_with(name) && line.split(|byte| *byte == b' ').nth(4) == Some(inode.as_bytes())
-    })
+fn has_mapped(pid: u64, path: &Path, inode: u64) -> bool {
+    u32::try_from(pid).is_ok_and(|pid| maps::of(pid).is_ok_and(|(_, list)| maps::has(&list, path, inode)))
 }
 
 /// Finds functions and lines for all addresses.

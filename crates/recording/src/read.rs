@@ -15,8 +15,8 @@ use epollshim_format::{control, errno, histogram};
 use crate::bytes::Bytes;
 use crate::findings;
 use crate::model::{
-    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Origin, Process, Record, Thread,
-    Totals,
+    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record,
+    Thread, Totals,
 };
 use crate::records::{HELD, Records};
 use crate::source::Source;
@@ -52,8 +52,27 @@ pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
 pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage> {
     let mut space = Vec::new();
     let front = source.part(0, FIRST_SEGMENT, &mut space);
-    let file = front;
-    let bytes = front.0;
+    check_header(front)?;
+    let mut reader = Reader {
+        source,
+        process: Process { header: the_header(front), ..Process::default() },
+        totals: false,
+        threads: HashMap::new(),
+        records: Records::new(held),
+    };
+    reader.directory(front);
+    if let Some(trouble) = source.trouble() {
+        reader.note(|| format!("the file cannot be read to its end: {trouble}"));
+    }
+    reader.check();
+    let Reader { mut process, records, .. } = reader;
+    records.give(&mut process);
+    Ok(process)
+}
+
+/// Whether a file begins as a recording that this program reads.
+pub fn check_header(file: Bytes) -> Result<(), Damage> {
+    let bytes = file.0;
     if bytes.is_empty() {
         return damage(0, "the file is empty");
     }
@@ -76,24 +95,10 @@ pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage
             format!("written on a machine of ELF number {machine}, not {MACHINE} (x86-64)"),
         );
     }
-    let mut reader = Reader {
-        source,
-        process: Process { header: the_header(file), ..Process::default() },
-        totals: false,
-        threads: HashMap::new(),
-        records: Records::new(held),
-    };
-    reader.directory(file);
-    if let Some(trouble) = source.trouble() {
-        reader.note(|| format!("the file cannot be read to its end: {trouble}"));
-    }
-    reader.check();
-    let Reader { mut process, records, .. } = reader;
-    records.give(&mut process);
-    Ok(process)
+    Ok(())
 }
 
-fn the_header(file: Bytes) -> Header {
+pub fn the_header(file: Bytes) -> Header {
     let error = |word| u32::try_from(word).ok().filter(|error| *error != 0);
     let arguments = file.text(header::ARGUMENTS_LENGTH, header::ARGUMENTS, header::ARGUMENTS_BYTES);
     Header {
@@ -134,6 +139,43 @@ pub fn arguments(text: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
+/// A segment as the directory tells of it.
+pub struct Segment {
+    pub index: usize,
+    pub kind: u64,
+    pub start: usize,
+    pub end: usize,
+    pub extra: u64,
+}
+
+/// The segments that lie where segments may lie, each in a place of its own. `head`: the file, to the end of its directory at
+/// least.
+pub fn segments(head: Bytes, notes: &mut Notes) -> Vec<Segment> {
+    let mut taken: Vec<Segment> = Vec::new();
+    for index in 0..SEGMENTS {
+        let words = head.part(DIRECTORY + index * entry::SIZE, entry::SIZE);
+        let (Some(kind), Some(extra)) = (words.get(entry::KIND), words.get(entry::EXTRA)) else {
+            let length = head.0.len();
+            notes.add(|| format!("the file ends at byte {length}, within the directory of its segments"));
+            break;
+        };
+        if kind == 0 {
+            break;
+        }
+        let (start, length) = (words.word(entry::START), words.word(entry::LENGTH));
+        let Some((start, end)) = range(start, length) else {
+            notes.add(|| format!("segment {index}: left out, it cannot begin at {start} with {length} bytes"));
+            continue;
+        };
+        if taken.iter().any(|other| start < other.end && other.start < end) {
+            notes.add(|| format!("segment {index}: left out, it overlaps another"));
+            continue;
+        }
+        taken.push(Segment { index, kind, start, end, extra });
+    }
+    taken
+}
+
 struct Reader<'a, S: ?Sized> {
     source: &'a S,
     process: Process,
@@ -150,28 +192,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
     }
 
     fn directory(&mut self, front: Bytes) {
-        let mut taken: Vec<(usize, usize)> = Vec::new();
-        for index in 0..SEGMENTS {
-            let place = DIRECTORY + index * entry::SIZE;
-            let words = front.part(place, entry::SIZE);
-            let (Some(kind), Some(extra)) = (words.get(entry::KIND), words.get(entry::EXTRA)) else {
-                let length = front.0.len();
-                self.note(|| format!("the file ends at byte {length}, within the directory of its segments"));
-                return;
-            };
-            if kind == 0 {
-                return;
-            }
-            let (start, length) = (words.word(entry::START), words.word(entry::LENGTH));
-            let Some((start, end)) = range(start, length) else {
-                self.note(|| format!("segment {index}: left out, it cannot begin at {start} with {length} bytes"));
-                continue;
-            };
-            if taken.iter().any(|(from, to)| start < *to && *from < end) {
-                self.note(|| format!("segment {index}: left out, it overlaps another"));
-                continue;
-            }
-            taken.push((start, end));
+        for Segment { index, kind, start, end, extra } in segments(front, &mut self.process.notes) {
             let has = self.source.length().min(end).saturating_sub(start);
             if has < end - start {
                 let of = end - start;
@@ -355,7 +376,7 @@ fn range(start: u64, length: u64) -> Option<(usize, usize)> {
     (start >= FIRST_SEGMENT && length > 0 && start % PAGE == 0 && length % PAGE == 0).then_some((start, end))
 }
 
-fn the_totals(segment: Bytes) -> Totals {
+pub fn the_totals(segment: Bytes) -> Totals {
     Totals {
         instances: segment.word(totals::INSTANCES),
         instances_peak: segment.word(totals::INSTANCES_PEAK),
@@ -370,7 +391,7 @@ fn the_totals(segment: Bytes) -> Totals {
     }
 }
 
-fn counters(segment: Bytes) -> Counters {
+pub fn counters(segment: Bytes) -> Counters {
     let mut read = Counters {
         empty: segment.word(thread::EMPTY),
         full: segment.word(thread::FULL),
@@ -439,7 +460,7 @@ fn entries(segment: Bytes<'_>, first: u64, size: usize) -> impl Iterator<Item = 
         .filter(|(index, _)| *index != 0)
 }
 
-fn instances(segment: Bytes<'_>, first: u64) -> impl Iterator<Item = Instance> {
+pub fn instances(segment: Bytes<'_>, first: u64) -> impl Iterator<Item = Instance> {
     entries(segment, first, instance::SIZE).filter(|(_, words)| words.word(instance::ID) != 0).map(|(index, words)| {
         let origin = words.word(instance::ORIGIN);
         let both = |word: usize| {

@@ -5,10 +5,14 @@ mod common;
 mod invariants;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, PAGE};
+use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, PAGE, header};
+use epollshim_recording::interval::Interval;
+use epollshim_recording::live::{Live, names};
 
 /// Counts what is held, and the most of it.
 struct Counting;
@@ -134,6 +138,61 @@ fn twelve_thousand_damaged_recordings_give_an_error_or_a_report() {
     }
     println!("12000 damaged recordings: {read} read, slowest {slowest:?}");
     assert!(read > 3000, "only {read} got beyond the header");
+}
+
+/// A file of this process's own name, which it has mapped as a program has: then it is read again and again, whatever is in it.
+#[test]
+fn a_file_that_is_damaged_under_its_reader_never_stops_it() {
+    let _alone = ALONE.lock().unwrap();
+    let pid = std::process::id();
+    let valid = [common::small().bytes, common::server(pid.into(), common::SECOND, true).bytes].map(|mut bytes| {
+        bytes[header::PID..header::PID + 8].copy_from_slice(&u64::from(pid).to_le_bytes());
+        bytes[header::END..header::END + 8].fill(0);
+        bytes
+    });
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("epollshim.{pid}.1.rec"));
+    std::fs::write(&path, &valid[1]).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    let (protection, flags) = (libc::PROT_READ, libc::MAP_SHARED);
+    // SAFETY: a new mapping, at a place of the kernel's choice; it is never touched.
+    let mapped = unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, file.as_raw_fd(), 0) };
+    assert_ne!(mapped, libc::MAP_FAILED);
+    let mut live = Live::open(&path, None).unwrap().expect("it is this process's");
+    assert!(live.runs());
+    let mut before = live.read(common::SECOND).unwrap();
+    assert!(before.counters.all_calls() > 0 && !before.is_partial && !live.instances().unwrap().is_empty());
+    let mut random = Random(0x5eed_0009);
+    let (mut read, mut told) = (0, 0);
+    for round in 0..4_000usize {
+        let mut bytes = valid[random.below(valid.len())].clone();
+        let other = valid[random.below(valid.len())].clone();
+        damaged(&mut random, &mut bytes, &other);
+        std::fs::write(&path, &bytes).unwrap();
+        let held = HELD.load(Ordering::Relaxed);
+        PEAK.store(held, Ordering::Relaxed);
+        let began = Instant::now();
+        if let Ok(now) = live.read(random.number()) {
+            read += 1;
+            let between = Interval::between(&before, &now);
+            told += between.counters.all_calls() & 1;
+            assert!(between.blocked.is_none_or(|share| (0.0..=1.0).contains(&share)), "round {round}");
+            before = now;
+        }
+        if let Ok(header) = live.header() {
+            assert!(!names(&header).0.contains('\x1b'));
+        }
+        for instance in live.instances().unwrap_or_default().iter().take(8) {
+            told += live.address(instance.site).text().len() as u64;
+        }
+        let _ = Live::open(&path, Some(pid));
+        let most = PEAK.load(Ordering::Relaxed) - held;
+        assert!(most <= (40 << 20) + 32 * bytes.len(), "round {round}: {most} bytes for a file of {}", bytes.len());
+        assert!(began.elapsed() < Duration::from_secs(5), "round {round}");
+    }
+    println!("4000 damaged files: {read} read ({told})");
+    assert!(read > 1000, "only {read} got beyond the header");
+    assert!(live.runs(), "that it runs is not told by the file");
+    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! The terminal: taken, given back, and what comes from it. It is given back when the program ends, however: by `q`, by an
+//! error, by a panic, by a signal; and while it is stopped.
+
+use std::io::{self, Stdout, Write};
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::event::Event as Input;
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::{event, execute};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
+
+use super::app::Key;
+use crate::sys::Signals;
+
+/// What happens.
+pub enum Event {
+    Input(Input),
+    Signal(i32),
+    /// An address has a name.
+    Named(Key, u64, String),
+    /// The terminal is gone.
+    Closed,
+}
+
+/// The terminal, as long as it is ours.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Screen {
+    pub fn take() -> io::Result<Screen> {
+        // Before anything is changed: what a panic would leave behind is put right first.
+        let say = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            leave();
+            say(panic);
+        }));
+        let mut screen = Screen { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))? };
+        screen.enter()?;
+        Ok(screen)
+    }
+
+    pub fn enter(&mut self) -> io::Result<()> {
+        enable_raw_mode()?;
+        execute!(io::stdout(), EnterAlternateScreen, Hide)?;
+        self.redraw()
+    }
+
+    pub fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame)) -> io::Result<()> {
+        self.terminal.draw(draw).map(drop)
+    }
+
+    /// Draws all of it the next time. (`Terminal::clear` asks the terminal where its cursor is: some do not answer, and the answer
+    /// would come between the keys.)
+    pub fn redraw(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+/// Gives the terminal back. What fails has no terminal to be put right.
+pub fn leave() {
+    let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+    let _ = disable_raw_mode();
+    let _ = io::stdout().flush();
+}
+
+/// The signals that end or stop a program at a terminal, and the one with which it goes on. Blocked before any thread is
+/// started, so that one thread takes them all and nothing is done within a handler.
+pub fn signals() -> Signals {
+    use libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+    Signals::block(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT])
+}
+
+/// Sends what happens, each kind from a thread of its own. They end with the process.
+pub fn listen(signals: Signals, events: &Sender<Event>) {
+    let to = events.clone();
+    thread::spawn(move || {
+        while let Some(signal) = signals.wait() {
+            if to.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    });
+    let to = events.clone();
+    thread::spawn(move || {
+        loop {
+            let read = event::read();
+            let is_over = read.is_err();
+            if to.send(read.map_or(Event::Closed, Event::Input)).is_err() || is_over {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,165 @@
+//! A program on a pseudo-terminal: what it writes, what is typed, how it leaves the terminal.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::common::{HUNG, until};
+
+pub struct Terminal {
+    /// The side of the terminal itself.
+    master: File,
+    child: Child,
+    written: Arc<Mutex<Vec<u8>>>,
+    /// Settings before the program came.
+    before: libc::termios,
+}
+
+fn settings(of: &File) -> libc::termios {
+    // SAFETY: all zeroes are a valid value; tcgetattr writes the one structure that it is given.
+    unsafe {
+        let mut settings = std::mem::zeroed();
+        assert_eq!(libc::tcgetattr(of.as_raw_fd(), &raw mut settings), 0);
+        settings
+    }
+}
+
+/// To a process that was not waited for yet.
+pub fn signal(pid: u32, number: i32) {
+    // SAFETY: takes numbers.
+    assert_eq!(unsafe { libc::kill(pid as i32, number) }, 0);
+}
+
+/// Waits until a process is stopped.
+pub fn stops(pid: u32) {
+    until("it stops", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.contains("State:\tT").then_some(())
+    });
+}
+
+impl Terminal {
+    /// Starts a program with a terminal of that size as its own.
+    pub fn with(mut command: Command, width: u16, height: u16) -> Terminal {
+        let (mut master, mut slave) = (-1, -1);
+        let mut size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+        let (name, default) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: two numbers are written; name and settings may be null.
+        let opened = unsafe { libc::openpty(&raw mut master, &raw mut slave, name, default, &raw mut size) };
+        assert_eq!(opened, 0);
+        // SAFETY: both are open and nobody else's.
+        let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+        // SAFETY: takes numbers. (Programs that other tests start must not hold it open.)
+        unsafe { libc::fcntl(master.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
+        let master = File::from(master);
+        let before = settings(&master);
+        for stream in [Command::stdin, Command::stdout, Command::stderr] {
+            stream(&mut command, Stdio::from(slave.try_clone().unwrap()));
+        }
+        // SAFETY: only async-signal-safe calls, between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::setsid();
+                libc::ioctl(0, libc::TIOCSCTTY, 0);
+                Ok(())
+            });
+        }
+        let child = command.spawn().unwrap();
+        drop((command, slave));
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (to, mut from) = (written.clone(), master.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // Ends with EIO when the last one has closed the terminal.
+            while let Ok(length @ 1..) = from.read(&mut bytes) {
+                to.lock().unwrap().extend_from_slice(&bytes[..length]);
+            }
+        });
+        Terminal { master, child, written, before }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until all these words are on the screen, which is asked for anew (Ctrl-L): else only what changes is written, and
+    /// blanks are jumped over in any case.
+    pub fn shows(&mut self, words: &[&str]) {
+        let start = Instant::now();
+        loop {
+            self.press("\x0c");
+            let text = self.text();
+            let missing = words.iter().find(|word| !text.contains(**word));
+            let Some(missing) = missing else { return };
+            assert!(start.elapsed() < HUNG, "{missing:?} is not in {text:?}");
+        }
+    }
+
+    /// What was written so far counts no more.
+    pub fn forget(&self) {
+        self.written.lock().unwrap().clear();
+    }
+
+    pub fn press(&mut self, keys: &str) {
+        self.forget();
+        self.master.write_all(keys.as_bytes()).unwrap();
+        // Also because an escape that is followed at once is the beginning of another key.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    pub fn resize(&self, width: u16, height: u16) {
+        self.forget();
+        let size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: reads the one structure.
+        assert_eq!(unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
+    }
+
+    pub fn signal(&self, number: i32) {
+        signal(self.child.id(), number);
+    }
+
+    /// The one process that the program has started.
+    pub fn grandchild(&self) -> u32 {
+        let pid = self.child.id();
+        std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().trim().parse().unwrap()
+    }
+
+    pub fn is_raw(&self) -> bool {
+        settings(&self.master).c_lflag & (libc::ICANON | libc::ECHO) == 0
+    }
+
+    /// Sets the terminal as a shell does.
+    pub fn cook(&self) {
+        // SAFETY: reads the one structure.
+        assert_eq!(unsafe { libc::tcsetattr(self.master.as_raw_fd(), libc::TCSANOW, &raw const self.before) }, 0);
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        until("it ends", || self.child.try_wait().unwrap())
+    }
+
+    /// The settings are those from before, the cursor is shown, and the screen is the one from before.
+    pub fn is_given_back(&self) {
+        until("its last words", || {
+            let text = self.text();
+            let place = |sequence: &str| text.rfind(sequence);
+            let is_back = place("\x1b[?1049l") > place("\x1b[?1049h") && place("\x1b[?25h") > place("\x1b[?25l");
+            (is_back && place("\x1b[?1049l").is_some()).then_some(())
+        });
+        let now = settings(&self.master);
+        let of = |settings: &libc::termios| [settings.c_iflag, settings.c_oflag, settings.c_cflag, settings.c_lflag];
+        assert_eq!(of(&now), of(&self.before));
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,394 @@
+//! `epollshim top`, as a user sees it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+mod pty;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use common::{compile, epollshim, installed, output, run, scratch, stderr, stdout, until};
+use pty::Terminal;
+use serde_json::Value;
+
+/// A program that records into a directory. It ends with the test.
+struct Running {
+    child: Child,
+    told: PathBuf,
+}
+
+impl Running {
+    /// `steady`, when it is at work.
+    fn steady(directory: &Path) -> Running {
+        static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+        let program = PROGRAM.get_or_init(|| compile("steady", &[]));
+        let told = scratch("told").join("told");
+        let mut command = epollshim();
+        command.args(["run", "--report", "none", "--record"]).arg(directory).arg("--").arg(program).arg(&told);
+        let running = Running { child: command.spawn().unwrap(), told };
+        until("the program works", || (running.word(0) > 10).then_some(()));
+        running
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn word(&self, place: usize) -> u64 {
+        let bytes = fs::read(&self.told).unwrap_or_default();
+        bytes.get(place * 8..place * 8 + 8).map_or(0, |word| u64::from_le_bytes(word.try_into().unwrap()))
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processes of `top --once --format json`, by their ids.
+fn once(words: &[&str], subject: &Path) -> Vec<Value> {
+    let output = output(epollshim().args(["top", "--once", "--format", "json"]).args(words).arg(subject));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(told["schema"], "epollshim.top/1");
+    told["processes"].as_array().unwrap().clone()
+}
+
+fn near(told: &Value, wanted: f64, tolerance: f64) {
+    let told = told.as_f64().unwrap();
+    assert!((told - wanted).abs() <= tolerance, "told {told}, counted {wanted}");
+}
+
+#[test]
+fn rates_are_what_the_program_counted() {
+    let directory = scratch("rates");
+    let program = Running::steady(&directory);
+    let before = program.word(0);
+    let processes = once(&["--interval", "2"], &directory);
+    let after = program.word(0);
+    assert_eq!(processes.len(), 1);
+    let (process, rates) = (&processes[0], &processes[0]["rates"]);
+    assert_eq!(process["pid"], program.pid());
+    assert_eq!(process["comm"], "steady");
+    assert_eq!((&process["instances"], &process["watches"]), (&2.into(), &1.into()));
+    // Rounds in the interval: no more than the program did while top was there, and 500 a second. It goes by an absolute
+    // clock: what it misses it makes good, so that only a delay at one end counts. 3 %: 60 ms of such a delay.
+    let seconds = rates["interval_ns"].as_f64().unwrap() / 1e9;
+    let rounds = rates["errors"].as_f64().unwrap() * seconds;
+    assert!(rounds <= (after - before) as f64 + 1.0, "{rounds} of {}", after - before);
+    near(&rates["errors"], 500.0, 15.0);
+    // Against each other they may differ by the round that was under way at either end.
+    let one = 1.01 / seconds;
+    let round = rates["errors"].as_f64().unwrap();
+    near(&rates["waits"], 2.0 * round, 2.0 * one);
+    near(&rates["events"], round, one);
+    near(&rates["calls"], 3.0 * round, 3.0 * one);
+    near(&rates["functions"]["epoll_ctl"]["errors"]["EEXIST"], round, 0.001);
+    near(&rates["empty_share"], 0.5, 0.005);
+    near(&rates["events_per_wait"], 0.5, 0.005);
+    // Its waits find their event at once.
+    assert!(rates["blocked_share"].as_f64().unwrap() < 0.2, "{rates}");
+    let (p50, p99) = (&rates["blocked_ns"]["p50"], &rates["blocked_ns"]["p99"]);
+    assert!(p50.as_u64().unwrap() <= p99.as_u64().unwrap(), "{rates}");
+}
+
+#[test]
+fn the_list_is_one_line_a_process_of_words_for_scripts() {
+    let directory = scratch("list");
+    let program = Running::steady(&directory);
+    let pid = program.pid().to_string();
+    for subject in [directory.to_str().unwrap(), &pid] {
+        let output = run(&["top", "--once", "-d", "0.5", subject]);
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+        let text = stdout(&output);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!((lines[0].len(), lines[1].len()), (15, 15), "{text}");
+        assert_eq!((lines[0][0], lines[0][8], lines[0][14]), ("PID", "ERRORS/S", "PROGRAM"));
+        assert_eq!((lines[1][0], lines[1][13], lines[1][14]), (pid.as_str(), "running", "steady"));
+        assert!(lines[1][1].parse::<f64>().unwrap() > 500.0, "{text}");
+    }
+    // Without a name: all that this user has.
+    assert!(stdout(&run(&["top", "--once", "-d", "0.1"])).lines().any(|line| line.trim_start().starts_with(&pid)));
+}
+
+#[test]
+fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() {
+    let Some(python) = installed("python3") else { return };
+    let directory = scratch("family");
+    let poll = "e = select.epoll()\nwhile True: e.poll(0.01)\n";
+    let script = format!(
+        "import os, select, sys\nselect.epoll().poll(0)\nif os.fork() == 0:\n  {}\n\
+         select.epoll().poll(1)\nos.execv(sys.executable, ['second', '-c', 'import select\\n' + {poll:?}])",
+        "open(sys.argv[1], 'w').write(str(os.getpid()))\n  p = os.getppid()\n  e = select.epoll()\n  while os.getppid() == p: e.poll(0.01)\n  os._exit(0)"
+    );
+    let told = directory.join("pid");
+    let mut command = epollshim();
+    command.args(["run", "--report", "none", "--record"]).arg(&directory).arg("--").arg(python).arg("-c").arg(script);
+    let parent = Running { child: command.arg(&told).spawn().unwrap(), told: told.clone() };
+    let child = until("the child", || fs::read_to_string(&told).ok()?.parse::<u32>().ok());
+    // The child has its parent's recording mapped as well.
+    let processes = once(&["-d", "0.3"], Path::new(&child.to_string()));
+    assert_eq!((processes.len(), &processes[0]["pid"]), (1, &child.into()));
+    let calls = |process: &Value| process["rates"]["calls"].as_f64().unwrap_or(0.0);
+    assert!(calls(&processes[0]) > 20.0, "{processes:?}");
+    // The parent waits for a second, then it is another program.
+    until("the exec", || {
+        let processes = once(&["-d", "0.2"], Path::new(&parent.pid().to_string()));
+        let second = processes.iter().find(|one| one["state"] == "running" && calls(one) > 20.0)?;
+        second["arguments"].as_str()?.starts_with("second").then_some(())
+    });
+    drop(parent);
+    until("the child's end", || (!Path::new(&format!("/proc/{child}")).exists()).then_some(()));
+}
+
+#[test]
+fn nothing_to_watch_is_exit_status_1_and_says_how_to_record() {
+    let directory = scratch("nothing");
+    let mut ended = Running::steady(&directory);
+    ended.kill();
+    let mut plain = Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = plain.id().to_string();
+    for subject in [directory.to_str().unwrap(), &pid] {
+        let output = run(&["top", "--once", "-d", "0.1", subject]);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(1), String::new()));
+        let told = stderr(&output);
+        assert!(told.lines().count() == 1 && told.contains("epollshim run --record"), "{told}");
+    }
+    plain.kill().unwrap();
+    plain.wait().unwrap();
+}
+
+#[test]
+fn errors_of_use_are_one_line_and_exit_status_2() {
+    for words in [
+        &["99999999"][..],
+        &["/no/such/directory"],
+        &["/etc/passwd"],
+        &["--interval", "0", "/tmp"],
+        &["--sort", "colour"],
+        &["--format", "json"],
+        &["."],
+    ] {
+        let output = run(&[&["top"], words].concat());
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert_eq!(stderr(&output).lines().count(), 1, "{words:?}: {}", stderr(&output));
+    }
+    assert!(stderr(&run(&["top"])).contains("--once"), "stdout is no terminal");
+    let help = stdout(&run(&["top", "--help"]));
+    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+}
+
+#[test]
+fn the_program_under_watch_is_not_touched() {
+    let directory = scratch("untouched");
+    let program = Running::steady(&directory);
+    if installed("strace").is_some() {
+        let trace = directory.join("strace");
+        let calls = "trace=kill,tkill,tgkill,pidfd_send_signal,pidfd_open,rt_sigqueueinfo,rt_tgsigqueueinfo,ptrace,\
+                     process_vm_readv,process_vm_writev,process_madvise,prlimit64,mmap,setpriority,sched_setaffinity";
+        let mut command = Command::new("strace");
+        command.args(["-f", "-y", "-o"]).arg(&trace).args(["-e", calls]).arg(common::binary());
+        let output = output(command.args(["top", "--once", "-d", "0.3", &program.pid().to_string()]));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let trace = fs::read_to_string(&trace).unwrap();
+        let pid = program.pid().to_string();
+        // Of this process itself there are mappings: not one is of the recording, and no call names the program.
+        let touched: Vec<&str> =
+            trace.lines().filter(|line| line.contains(".rec>") || line.contains(&format!("({pid},"))).collect();
+        assert!(touched.is_empty(), "{touched:?}");
+        for call in ["kill(", "sigqueueinfo(", "ptrace(", "process_vm_", "pidfd_"] {
+            assert!(!trace.contains(call), "{call}: {trace}");
+        }
+    }
+    let before = program.word(0);
+    once(&["--interval", "0.2"], &directory);
+    assert!(program.word(0) > before, "it goes on");
+    assert_eq!(program.word(1), 0, "signals that it got");
+}
+
+#[test]
+fn a_process_that_is_killed_meanwhile_is_told_as_killed() {
+    let directory = scratch("killed");
+    let (stays, mut goes) = (Running::steady(&directory), Running::steady(&directory));
+    let command = epollshim()
+        .args(["top", "--once", "-d", "1.5", "--format", "json"])
+        .arg(&directory)
+        .stdout(Stdio::piped())
+        .spawn();
+    let top = command.unwrap();
+    // Before or in its first reading, or between the two.
+    std::thread::sleep(Duration::from_millis(100));
+    goes.kill();
+    let output = top.wait_with_output().unwrap();
+    let told: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let process = |pid| told["processes"].as_array().unwrap().iter().find(|one| one["pid"] == pid).cloned();
+    assert_eq!(process(stays.pid()).unwrap()["state"], "running");
+    // What counted in the interval was alive in it: that it has gone is seen with the next reading.
+    assert!(process(goes.pid()).is_none_or(|one| ["killed", "running"].contains(&one["state"].as_str().unwrap())));
+    assert!(once(&["-d", "0.1"], &directory).iter().all(|one| one["pid"] == stays.pid()));
+}
+
+#[test]
+fn files_that_are_no_recordings_do_not_keep_it_from_the_others() {
+    let directory = scratch("hostile");
+    let program = Running::steady(&directory);
+    let real = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(&real).unwrap();
+    let pid = program.pid();
+    for (serial, content) in
+        [&b""[..], b"EPOLLREC", &bytes[..100], &bytes[..5000], &[0xff; 50_000], &vec![b'E'; 40_000]].iter().enumerate()
+    {
+        fs::write(directory.join(format!("epollshim.{pid}.{serial}.rec")), content).unwrap();
+    }
+    let pipe = std::ffi::CString::new(directory.join("epollshim.1.1.rec").to_str().unwrap()).unwrap();
+    // SAFETY: a zero-terminated path.
+    assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+    std::os::unix::fs::symlink("/dev/zero", directory.join("epollshim.1.2.rec")).unwrap();
+    let output = output(epollshim().args(["top", "--once", "-d", "0.3"]).arg(&directory));
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stdout(&output).lines().count(), 2, "{}", stdout(&output));
+    let told = stderr(&output);
+    assert!(told.contains("the file is empty") && told.contains("not a recording"), "{told}");
+}
+
+#[test]
+fn a_copy_of_a_recording_is_not_taken_for_a_program() {
+    let directory = scratch("copy");
+    let program = Running::steady(&directory);
+    let real = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+    let copies = scratch("copies");
+    fs::copy(&real, copies.join(real.file_name().unwrap())).unwrap();
+    assert_eq!(run(&["top", "--once", "-d", "0.1", copies.to_str().unwrap()]).status.code(), Some(1));
+    drop(program);
+}
+
+/// The view of a directory, on a terminal of its own.
+fn view(directory: &Path, more: &[&str]) -> Terminal {
+    let mut command = epollshim();
+    command.args(["top", "--interval", "0.2"]).args(more).arg(directory).env("TERM", "xterm-256color");
+    Terminal::with(command, 80, 24)
+}
+
+#[test]
+fn the_view_draws_reacts_to_keys_and_gives_the_terminal_back() {
+    let directory = scratch("view");
+    let program = Running::steady(&directory);
+    let mut terminal = view(&directory, &[]);
+    terminal.shows(&["CALLS/S", &program.pid().to_string(), "steady", "EEXIST"]);
+    assert!(terminal.is_raw(), "keys come one by one");
+    // Rates are there: 1500 calls a second, more or less.
+    terminal.press("\r");
+    terminal.shows(&["INSTANCE", "epoll_create1(0)", "FAILED/S", "main"]);
+    terminal.press("\x1b");
+    terminal.press("s");
+    terminal.shows(&["waits"]);
+    terminal.press("?");
+    terminal.shows(&["PgUp"]);
+    terminal.press("x");
+    terminal.press("p");
+    terminal.shows(&["PAUSED"]);
+    terminal.press("p");
+    terminal.resize(120, 40);
+    terminal.shows(&["INJ/S", "WORK"]);
+    // Another is started, and picked up; one ends, and is told as ended.
+    let mut other = Running::steady(&directory);
+    terminal.shows(&[&other.pid().to_string()]);
+    other.kill();
+    terminal.shows(&["(killed)"]);
+    terminal.press("q");
+    assert_eq!(terminal.wait().code(), Some(0));
+    terminal.is_given_back();
+}
+
+#[test]
+fn a_signal_ends_the_view_as_it_ends_any_program_and_the_terminal_is_given_back() {
+    let directory = scratch("signals");
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        let mut terminal = view(&directory, &[]);
+        terminal.shows(&["epollshim", "run"]);
+        terminal.signal(signal);
+        assert_eq!(terminal.wait().signal(), Some(signal));
+        terminal.is_given_back();
+    }
+    // Ctrl-C is a key, as in top(1).
+    let mut terminal = view(&directory, &[]);
+    terminal.shows(&["epollshim", "run"]);
+    terminal.press("\x03");
+    assert_eq!(terminal.wait().code(), Some(0));
+    terminal.is_given_back();
+}
+
+#[test]
+fn stopped_it_gives_the_terminal_back_and_takes_it_again_when_it_goes_on() {
+    let directory = scratch("stopped");
+    // A shell with job control: it goes on when its job stops.
+    let mut command = Command::new("sh");
+    let script = "set -m; \"$@\"; for stop in 1 2; do echo STOPPED; read line; fg >/dev/null; done; echo ENDED $?";
+    command.args(["-c", script, "sh"]).arg(common::binary()).args(["top", "-d", "0.2"]).arg(&directory);
+    let mut terminal = Terminal::with(command, 80, 24);
+    terminal.shows(&["epollshim", "run"]);
+    let pid = terminal.grandchild();
+    // Ctrl-Z; then stopped without warning, after which a shell may set the terminal its own way.
+    for is_sudden in [false, true] {
+        if is_sudden {
+            terminal.forget();
+            pty::signal(pid, libc::SIGSTOP);
+        } else {
+            terminal.press("\x1a");
+        }
+        pty::stops(pid);
+        until("the shell goes on", || terminal.text().contains("STOPPED").then_some(()));
+        if is_sudden {
+            terminal.cook();
+        } else {
+            terminal.is_given_back();
+        }
+        terminal.press("\n");
+        terminal.shows(&["epollshim", "run"]);
+        assert!(terminal.is_raw());
+    }
+    terminal.press("q");
+    assert_eq!(terminal.wait().code(), Some(0));
+    assert!(terminal.text().contains("ENDED 0"), "{}", terminal.text());
+    terminal.is_given_back();
+}
+
+#[test]
+fn where_nobody_could_let_it_go_on_it_does_not_stop() {
+    let directory = scratch("orphan");
+    // As of `ssh -t host epollshim top`, or in a terminal's window of its own: no shell has it as a job.
+    let mut terminal = view(&directory, &[]);
+    terminal.shows(&["epollshim", "run"]);
+    terminal.press("\x1a");
+    terminal.signal(libc::SIGTSTP);
+    terminal.shows(&["epollshim", "run"]);
+    terminal.press("q");
+    assert_eq!(terminal.wait().code(), Some(0));
+    terminal.is_given_back();
+}
+
+#[test]
+fn no_color_is_heeded() {
+    let directory = scratch("colour");
+    let _program = Running::steady(&directory);
+    let colour = "\x1b[38;5;";
+    let mut terminal = view(&directory, &[]);
+    terminal.shows(&["CALLS/S", colour]);
+    let mut command = epollshim();
+    command.args(["top"]).arg(&directory).env("TERM", "xterm-256color").env("NO_COLOR", "1");
+    terminal = Terminal::with(command, 80, 24);
+    terminal.shows(&["CALLS/S", "EEXIST"]);
+    assert!(!terminal.text().contains(colour));
+}

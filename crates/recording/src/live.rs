@@ -1,0 +1,264 @@
+//! A recording that is read again and again while its program runs: its counters alone, some kilobytes a thread, however large
+//! the file is. Rings are not looked at; tables and the map of modules are where they are asked for.
+//!
+//! Nothing is asked of the program: its file is read, and `/proc/PID/maps` where the file does not tell whether it still runs.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use epollshim_format::call::Call;
+use epollshim_format::recording::{FIRST_SEGMENT, PAGE, kind, thread, totals};
+
+use crate::bytes::Bytes;
+use crate::load::{Error, Options, open};
+use crate::maps;
+use crate::model::{Counters, End, Header, Instance, Notes, Totals};
+use crate::modules::{Module, Modules, Place, plain};
+use crate::read::{self, Segment};
+use crate::sites::{Resolver, Site};
+
+/// The most bytes of the table of instances, and of the maps of modules, that are read at a time.
+const MOST: usize = 16 << 20;
+
+/// The recording of a process that ran when it was opened.
+pub struct Live {
+    pub path: PathBuf,
+    /// As this process sees it: in a container the recording has another.
+    pub pid: u32,
+    pub began_unix: u64,
+    file: File,
+    /// The process's mappings. Opened once: it is this very program's, also where the id is given to another, and empty
+    /// when it has ended (proc_pid_maps(5); Linux v6.1 fs/proc/task_mmu.c, m_start).
+    mappings: File,
+    modules: Modules,
+    /// Segments of modules that have been read.
+    modules_read: usize,
+}
+
+/// What a recording counted at a moment.
+#[derive(Clone, Default)]
+pub struct Reading {
+    /// CLOCK_MONOTONIC, of the caller.
+    pub at: u64,
+    pub totals: Totals,
+    /// Of all threads.
+    pub counters: Counters,
+    pub threads: Vec<Waiting>,
+    pub end: End,
+    /// Something is missing: threads, calls or entries that found no space, or parts of the file.
+    pub is_partial: bool,
+}
+
+/// How a thread stands with its waits.
+#[derive(Clone, Default)]
+pub struct Waiting {
+    /// Where its segment lies: that tells one from another.
+    pub place: usize,
+    /// Waits begun (those that cannot block are counted when they end), and ended.
+    pub begun: u64,
+    pub ended: u64,
+    /// Those that could block: ended; nanoseconds in them; nanoseconds between them.
+    pub timed: u64,
+    pub blocked: u64,
+    pub worked: u64,
+    /// CLOCK_MONOTONIC at the end of the last one; 0: it is in one, or one that cannot block came since.
+    pub last_end: u64,
+}
+
+impl Waiting {
+    fn of(place: usize, segment: Bytes, counters: &Counters) -> Waiting {
+        let waits = counters.of(&Call::WAITS);
+        let blocked = counters.blocked();
+        let ended = counters.empty.saturating_add(counters.batch.count()).saturating_add(waits.failures());
+        Waiting {
+            place,
+            begun: waits.calls,
+            ended,
+            timed: blocked.count(),
+            blocked: blocked.sum,
+            worked: counters.work.sum,
+            last_end: segment.word(thread::LAST_WAIT_END),
+        }
+    }
+
+    pub fn is_in_wait(&self) -> bool {
+        self.last_end == 0 && self.begun > self.ended
+    }
+}
+
+impl Live {
+    /// Opens the recording of a process that runs. None: it does not, or does not write this file. `pid`: as it is seen from
+    /// here; None: as the recording has it.
+    pub fn open(path: &Path, pid: Option<u32>) -> Result<Option<Live>, Error> {
+        let io = |error| Error::Io { path: path.to_path_buf(), error };
+        let (file, facts) = open(path).map_err(io)?;
+        let head = part(&file, 0, PAGE).map_err(io)?;
+        let damaged = |damage| Error::Damaged { path: path.to_path_buf(), damage };
+        read::check_header(Bytes(&head)).map_err(damaged)?;
+        let header = read::the_header(Bytes(&head));
+        let Some(pid) = pid.or_else(|| u32::try_from(header.pid).ok()) else { return Ok(None) };
+        // The child of a fork has its parent's mapped as well.
+        let is_its_own = header.end == End::NotYet && maps::is_known_as(pid, header.pid);
+        let mappings = if is_its_own { mappings(pid, path, facts.ino()) } else { None };
+        Ok(mappings.map(|mappings| Live {
+            path: path.to_path_buf(),
+            pid,
+            began_unix: header.began_unix,
+            file,
+            mappings,
+            modules: Modules::default(),
+            modules_read: 0,
+        }))
+    }
+
+    /// Who it is.
+    pub fn header(&self) -> io::Result<Header> {
+        Ok(read::the_header(Bytes(&part(&self.file, 0, PAGE)?)))
+    }
+
+    /// What it has counted. `now`: CLOCK_MONOTONIC.
+    pub fn read(&self, now: u64) -> Result<Reading, Error> {
+        let io = |error| Error::Io { path: self.path.clone(), error };
+        let head = part(&self.file, 0, FIRST_SEGMENT).map_err(io)?;
+        let head = Bytes(&head);
+        read::check_header(head).map_err(|damage| Error::Damaged { path: self.path.clone(), damage })?;
+        let header = read::the_header(head);
+        let mut notes = Notes::default();
+        let mut reading = Reading { at: now, end: header.end, ..Reading::default() };
+        for segment in read::segments(head, &mut notes) {
+            let needed = match segment.kind {
+                kind::TOTALS => totals::LOST + 8,
+                kind::THREAD => thread::COUNTERS_SIZE,
+                _ => continue,
+            };
+            let bytes = self.part(&segment, needed).map_err(io)?;
+            if bytes.len() < needed {
+                notes.add(|| "the file ends within a segment".into());
+                continue;
+            }
+            if segment.kind == kind::TOTALS {
+                reading.totals = read::the_totals(Bytes(&bytes));
+            } else {
+                let counters = read::counters(Bytes(&bytes));
+                reading.threads.push(Waiting::of(segment.start, Bytes(&bytes), &counters));
+                reading.counters.add(&counters);
+            }
+        }
+        reading.is_partial = !notes.kept.is_empty()
+            || header.threads_dropped != 0
+            || header.calls_dropped != 0
+            || header.entries_dropped != 0;
+        Ok(reading)
+    }
+
+    /// Whether the program still runs: asked of /proc, for some microseconds. (A recording that still counts tells it as well.)
+    pub fn runs(&self) -> bool {
+        self.mappings.read_at(&mut [0], 0).is_ok_and(|length| length > 0)
+    }
+
+    /// The live instances, as many as are within reason.
+    pub fn instances(&self) -> io::Result<Vec<Instance>> {
+        let mut left = MOST;
+        let mut found = Vec::new();
+        for segment in self.segments()?.iter().filter(|segment| segment.kind == kind::INSTANCES) {
+            let bytes = self.part(segment, left)?;
+            left = left.saturating_sub(bytes.len());
+            found.extend(read::instances(Bytes(&bytes), segment.extra));
+        }
+        Ok(found)
+    }
+
+    /// An address of the program, with what is needed to name it.
+    pub fn address(&mut self, address: u64) -> Address {
+        if self.modules.place(address).module.is_none() {
+            // It may have been loaded since: the shim writes a new map when it finds one changed.
+            let _ = self.read_modules();
+        }
+        Address { address, module: self.modules.place(address).module.cloned(), began_unix: self.began_unix }
+    }
+
+    fn read_modules(&mut self) -> io::Result<()> {
+        let all: Vec<Segment> = self.segments()?.into_iter().filter(|segment| segment.kind == kind::MODULES).collect();
+        if all.len() == self.modules_read {
+            return Ok(());
+        }
+        self.modules_read = all.len();
+        self.modules = Modules::default();
+        let mut left = MOST;
+        for segment in &all {
+            let bytes = self.part(segment, left)?;
+            left = left.saturating_sub(bytes.len());
+            self.modules.add(Bytes(&bytes).until_zero());
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> io::Result<Vec<Segment>> {
+        Ok(read::segments(Bytes(&part(&self.file, 0, FIRST_SEGMENT)?), &mut Notes::default()))
+    }
+
+    fn part(&self, segment: &Segment, most: usize) -> io::Result<Vec<u8>> {
+        part(&self.file, segment.start, most.min(segment.end - segment.start))
+    }
+}
+
+/// An address, and the object that it lies in.
+#[derive(Clone)]
+pub struct Address {
+    pub address: u64,
+    module: Option<Module>,
+    began_unix: u64,
+}
+
+impl Address {
+    /// `object+0xoffset`.
+    pub fn text(&self) -> String {
+        Place { module: self.module.as_ref() }.text(self.address)
+    }
+}
+
+/// Names addresses by functions and lines, one after another as they are asked for; `Of` comes back with the name. Objects are
+/// kept: a large one takes seconds the first time.
+pub fn name<Of>(asked: impl IntoIterator<Item = (Of, Address)>, mut told: impl FnMut(&Of, &Address, Site)) {
+    let options = Options::default();
+    let mut resolver = Resolver::new(&options);
+    for (of, address) in asked {
+        let place = Place { module: address.module.as_ref() };
+        let site = resolver.site(place, address.address, address.began_unix);
+        told(&of, &address, site);
+    }
+}
+
+/// The process's name and its arguments, fit to be shown.
+pub fn names(header: &Header) -> (String, String) {
+    let arguments: Vec<String> = header.arguments.iter().map(|argument| plain(argument)).collect();
+    (plain(&header.comm), arguments.join(" "))
+}
+
+/// The open list of a process's mappings, if the file is among them.
+fn mappings(pid: u32, path: &Path, inode: u64) -> Option<File> {
+    let (open, list) = maps::of(pid).ok()?;
+    maps::has(&list, path, inode).then_some(open)
+}
+
+/// What a file has of `length` bytes from a place on.
+fn part(file: &File, start: usize, length: usize) -> io::Result<Vec<u8>> {
+    // Farther than any file reaches, the kernel calls it an error.
+    let length = if i64::try_from(start.saturating_add(length)).is_ok() { length } else { 0 };
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length)?;
+    bytes.resize(length, 0);
+    let mut done = 0;
+    while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, (start + done) as u64) {
+            Ok(0) => break,
+            Ok(more) => done += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(done);
+    Ok(bytes)
+}
