@@ -1,25 +1,175 @@
-//! Failures that no correct program makes: noted where the call has failed.
+//! Calls that fail as no correct program makes them fail: noted where they have failed.
+//!
+//! Some programs let an `epoll_ctl` fail on purpose, and mend it by their next call: libuv adds, and modifies what is there
+//! already; libevent modifies, and adds what is not. So what can be mended is noted as it fails (a process that is killed then has it told),
+//! and moved to another entry of the table when the thread's next `epoll_ctl` is for the same pair and succeeds.
 
-use epollshim_format::findings::{Id, Severity};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use epollshim_format::findings::{Cause, Id, Severity};
 use libc::c_int;
 
-use super::{Note, note};
+use super::{Note, ghosts, note, unmet};
+use crate::hooks::Frame;
+use crate::ledger::core::Registration;
+use crate::{ledger, sys};
 
-/// An `epoll_ctl` has failed.
-pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int, site: usize) {
-    let is_ignored = error == libc::EBADF && (epfd == -1 || fd == -1);
-    let id = if is_ignored { Id::IgnoredError } else { Id::CtlError };
-    let severity = if is_ignored { Severity::Error } else { Severity::Warning };
-    let is_told = is_ignored
-        || matches!(error, libc::EEXIST | libc::ENOENT | libc::EBADF | libc::EPERM | libc::ELOOP | libc::EINVAL);
-    if is_told {
+/// What a thread's last `epoll_ctl` has left open. Written and read by that thread, and its signal handlers, alone.
+pub struct Pending {
+    /// epfd and one in the lower 32 bits, fd and one above; 0: nothing is open.
+    pair: AtomicU64,
+    /// The cause of its failure, [`REUSED`] or [`RETURNED`].
+    what: AtomicUsize,
+    site: AtomicUsize,
+}
+
+/// An ADD of a number under which a ghost is watched: stale data, if it succeeds.
+const REUSED: usize = 0x100;
+/// An ADD of a ghost whose number is its file's again.
+const RETURNED: usize = 0x200;
+
+/// An `epoll_ctl`.
+#[derive(Clone, Copy)]
+pub struct Ctl {
+    pub epfd: c_int,
+    pub operation: c_int,
+    pub fd: c_int,
+    pub site: usize,
+}
+
+impl Ctl {
+    #[inline(always)]
+    pub fn of(frame: &Frame) -> Ctl {
+        Ctl { epfd: frame.int(0), operation: frame.int(1), fd: frame.int(2), site: frame.caller }
+    }
+}
+
+fn pair(epfd: c_int, fd: c_int) -> u64 {
+    u64::from((epfd as u32).wrapping_add(1)) | u64::from((fd as u32).wrapping_add(1)) << 32
+}
+
+impl Pending {
+    #[inline(always)]
+    pub fn is_open(&self) -> bool {
+        self.pair.load(Ordering::Relaxed) != 0
+    }
+
+    pub fn forget(&self) {
+        self.pair.store(0, Ordering::Relaxed);
+    }
+
+    fn leave(&self, pair: u64, what: usize, site: usize) {
+        self.what.store(what, Ordering::Relaxed);
+        self.site.store(site, Ordering::Relaxed);
+        self.pair.store(pair, Ordering::Relaxed);
+    }
+}
+
+/// An ADD is about to be made of a number under which a ghost is watched.
+pub fn adding_over_ghost(pending: &Pending, registration: &Registration) {
+    pending.leave(pair(registration.epfd, registration.fd), REUSED, registration.site);
+}
+
+/// An `epoll_ctl` has succeeded, and the thread has left something open.
+#[cold]
+#[inline(never)]
+pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int) {
+    let is_same = pending.pair.swap(0, Ordering::Relaxed) == pair(epfd, fd);
+    let (what, site) = (pending.what.load(Ordering::Relaxed), pending.site.load(Ordering::Relaxed));
+    if !is_same {
+        return;
+    }
+    if what == REUSED {
+        if operation == libc::EPOLL_CTL_ADD {
+            ghosts::added_over(epfd, fd, site);
+        }
+    } else if what == RETURNED {
+        ghosts::mended(epfd, fd);
+    } else if let Some(cause) = Cause::from_number(what as u8)
+        && let Some(mended) = cause.mended()
+    {
+        let (failed, error) = match cause {
+            Cause::WatchedAlready => (libc::EPOLL_CTL_ADD, libc::EEXIST),
+            _ => (libc::EPOLL_CTL_MOD, libc::ENOENT),
+        };
+        unmet(&of_ctl(cause, epfd, failed, fd, error, site));
+        note(&of_ctl(mended, epfd, failed, fd, error, site));
+    }
+}
+
+/// An `epoll_ctl` has failed; of a ghost, that is told already.
+pub fn ctl_failed(pending: &Pending, call: &Ctl, error: c_int, is_ghost: bool) {
+    let Ctl { epfd, operation, fd, site } = *call;
+    if error == libc::EBADF && (epfd == -1 || fd == -1) {
+        return ignored(epfd, fd, site);
+    }
+    if is_ghost {
+        let what = if operation == libc::EPOLL_CTL_ADD { RETURNED } else { 0 };
+        return pending.leave(pair(epfd, fd), what, site);
+    }
+    let Some(cause) = cause(epfd, operation, fd, error) else {
+        return pending.forget();
+    };
+    note(&of_ctl(cause, epfd, operation, fd, error, site));
+    match cause.mended() {
+        Some(_) => pending.leave(pair(epfd, fd), cause as usize, site),
+        None => pending.forget(),
+    }
+}
+
+#[inline(always)]
+fn of_ctl(cause: Cause, epfd: c_int, operation: c_int, fd: c_int, error: c_int, site: usize) -> Note {
+    Note {
+        variant: cause as u8,
+        epfd,
+        fd,
+        site,
+        detail: [operation as u64, error as u64, 0, 0],
+        ..Note::of(Id::CtlError, cause.severity())
+    }
+}
+
+/// None: a failure of another kind (no memory, a limit, a bad address).
+fn cause(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> Option<Cause> {
+    let deletes = operation == libc::EPOLL_CTL_DEL;
+    Some(match error {
+        libc::EEXIST => Cause::WatchedAlready,
+        libc::ENOENT if deletes => Cause::GoneBeforeDel,
+        libc::ENOENT => Cause::NotWatched,
+        libc::EBADF if !ledger::is_instance(epfd) && !sys::is_open(epfd) => Cause::InstanceClosed,
+        libc::EBADF if deletes => Cause::ClosedBeforeDel,
+        libc::EBADF => Cause::Closed,
+        libc::EPERM if deletes => Cause::GoneBeforeDel,
+        libc::EPERM => Cause::NotPollable,
+        libc::ELOOP => Cause::NestedTooDeep,
+        libc::EINVAL if epfd == fd => Cause::InItself,
+        libc::EINVAL => Cause::Invalid,
+        _ => return None,
+    })
+}
+
+/// A wait has failed with EBADF.
+pub fn wait_failed(epfd: c_int, site: usize) {
+    if epfd == -1 {
+        ignored(epfd, -1, site);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn ignored(epfd: c_int, fd: c_int, site: usize) {
+    // What is -1 has no number to show.
+    note(&Note { epfd, fd, site, ..Note::of(Id::IgnoredError, Severity::Error) });
+}
+
+/// An `epoll_create` was refused for its size.
+pub fn create_failed(size: c_int, error: c_int, site: usize) {
+    if error == libc::EINVAL && size <= 0 {
         note(&Note {
-            variant: error as u8,
-            epfd,
-            fd,
+            variant: 1,
             site,
-            detail: [operation as u64, error as u64, 0, 0],
-            ..Note::of(id, severity)
+            detail: [0, i64::from(size) as u64, 0, 0],
+            ..Note::of(Id::SizeLie, Severity::Warning)
         });
     }
 }

@@ -8,16 +8,20 @@
 //! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
 
 pub mod errors;
+pub mod ghosts;
 mod judge;
+mod sizes;
+pub mod waiters;
 
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::recording::{finding, findings, kind};
 
-use crate::{clock, process, record, sys};
+use crate::{clock, ledger, process, record, sys};
 
 pub use judge::judge;
+pub use sizes::ended as instance_ended;
 
 /// What a detector has met.
 #[derive(Clone, Copy)]
@@ -91,6 +95,20 @@ fn note_slowly(note: &Note) {
     }
 }
 
+/// What was noted once turned out to be something else.
+pub fn unmet(note: &Note) {
+    if let Some(entry) = entry(note) {
+        let count = entry.word(finding::COUNT);
+        // Not below 0, where `restart` came between.
+        let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    }
+}
+
+/// Whether the same was met before.
+pub fn is_known(note: &Note) -> bool {
+    table().is_some() && entry(note).is_some_and(|entry| entry.word(finding::COUNT).load(Ordering::Relaxed) != 0)
+}
+
 /// Something is so as a report is made: replaces what an earlier report found.
 pub fn put(note: &Note, count: u64) {
     let Some(entry) = entry(note) else { return };
@@ -111,6 +129,7 @@ pub fn dropped() -> u64 {
 
 /// All counts begin anew.
 pub fn restart() {
+    ledger::closings::restart();
     if let Some(table) = table() {
         (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
     }
