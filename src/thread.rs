@@ -91,10 +91,15 @@ impl Block {
         self.waiting_on.store(0, Ordering::Relaxed);
     }
 
-    /// The descriptor that this thread waits on, and where; None: none.
-    pub fn waits_on(&self) -> Option<(i32, usize)> {
-        let epfd = self.waiting_on.load(Ordering::Relaxed).checked_sub(1)?;
-        Some((epfd as i32, self.waiting_at.load(Ordering::Relaxed)))
+    /// The descriptor that this thread waits on; None: none.
+    #[inline(always)]
+    pub fn waits_on(&self) -> Option<i32> {
+        self.waiting_on.load(Ordering::Relaxed).checked_sub(1).map(|epfd| epfd as i32)
+    }
+
+    /// The return address of its last wait that could block.
+    pub fn waits_at(&self) -> usize {
+        self.waiting_at.load(Ordering::Relaxed)
     }
 
     /// The owner's kernel thread id; None: it is not known.
@@ -312,6 +317,11 @@ pub fn forget_after_fork() {
     BLOCKS.store(core::ptr::null_mut(), Ordering::Relaxed);
     CURSOR.store(core::ptr::null_mut(), Ordering::Relaxed);
     UNCOUNTED.store(0, Ordering::Relaxed);
+}
+
+/// Whether a block is the calling thread's.
+pub fn is_own(block: &Block) -> bool {
+    slot() == core::ptr::from_ref(block) as usize
 }
 
 /// The block at an address.

@@ -6,7 +6,6 @@
 int main(int count, char **arguments)
 {
     int fd = event(1);
-    struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};
     struct rlimit limit = {.rlim_cur = (rlim_t)fd + 1, .rlim_max = 4096}, before;
     (void)arguments;
     must(getrlimit(RLIMIT_NOFILE, &before) == 0, "getrlimit");
@@ -18,6 +17,7 @@ int main(int count, char **arguments)
 #ifdef MENDED
     return found(-1, fd);
 #else
+    struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};
     int result = epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &interest); /* HERE */
     must(result == -1 && errno == EBADF, "EPOLL_CTL_ADD");
     return found(-1, fd);

@@ -4,48 +4,36 @@
 //! already; libevent modifies, and adds what is not. So what can be mended is noted as it fails (a process that is killed then has it told),
 //! and moved to another entry of the table when the thread's next `epoll_ctl` is for the same pair and succeeds.
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use epollshim_format::findings::{Cause, Id, Severity};
 use libc::c_int;
 
-use super::{Note, ghosts, note, unmet};
+use super::{Note, again, descriptors, ghosts, note, unmet};
 use crate::hooks::Frame;
 use crate::ledger::core::Registration;
-use crate::{ledger, sys};
+use crate::{ledger, sys, thread};
 
 /// What a thread's last `epoll_ctl` has left open. Written and read by that thread, and its signal handlers, alone.
 pub struct Pending {
     /// epfd and one in the lower 32 bits, fd and one above; 0: nothing is open.
     pair: AtomicU64,
-    /// The cause of its failure, [`REUSED`] or [`RETURNED`].
-    what: AtomicUsize,
-    site: AtomicUsize,
+    /// Its return address in the upper 48 bits; below, the cause of its failure, [`REUSED`] or [`RETURNED`].
+    what: AtomicU64,
 }
 
 /// An ADD of a number under which a ghost is watched: stale data, if it succeeds.
-const REUSED: usize = 0x100;
+const REUSED: u64 = 0x100;
 /// An ADD of a ghost whose number is its file's again.
-const RETURNED: usize = 0x200;
+const RETURNED: u64 = 0x200;
 
 /// An `epoll_ctl`.
 #[derive(Clone, Copy)]
-pub struct Ctl {
-    pub epfd: c_int,
-    pub operation: c_int,
-    pub fd: c_int,
-    pub site: usize,
-}
-
-impl Ctl {
-    #[inline(always)]
-    pub fn of(frame: &Frame) -> Ctl {
-        Ctl { epfd: frame.int(0), operation: frame.int(1), fd: frame.int(2), site: frame.caller }
-    }
-}
-
-fn pair(epfd: c_int, fd: c_int) -> u64 {
-    u64::from((epfd as u32).wrapping_add(1)) | u64::from((fd as u32).wrapping_add(1)) << 32
+struct Ctl {
+    epfd: c_int,
+    operation: c_int,
+    fd: c_int,
+    site: usize,
 }
 
 impl Pending {
@@ -54,28 +42,34 @@ impl Pending {
         self.pair.load(Ordering::Relaxed) != 0
     }
 
+    #[inline(always)]
     pub fn forget(&self) {
         self.pair.store(0, Ordering::Relaxed);
     }
 
-    fn leave(&self, pair: u64, what: usize, site: usize) {
-        self.what.store(what, Ordering::Relaxed);
-        self.site.store(site, Ordering::Relaxed);
+    #[inline(always)]
+    fn leave(&self, pair: u64, what: u64, site: usize) {
+        self.what.store((site as u64) << 16 | what, Ordering::Relaxed);
         self.pair.store(pair, Ordering::Relaxed);
     }
 }
 
-/// An ADD is about to be made of a number under which a ghost is watched.
-pub fn adding_over_ghost(pending: &Pending, registration: &Registration) {
-    pending.leave(pair(registration.epfd, registration.fd), REUSED, registration.site);
+/// The calling thread is about to add a number under which a ghost is watched.
+#[cold]
+#[inline(never)]
+pub fn adding_over_ghost(registration: &Registration) {
+    if let Some(block) = thread::block() {
+        block.pending.leave(descriptors(registration.epfd, registration.fd), REUSED, registration.site);
+    }
 }
 
 /// An `epoll_ctl` has succeeded, and the thread has left something open.
 #[cold]
 #[inline(never)]
 pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int) {
-    let is_same = pending.pair.swap(0, Ordering::Relaxed) == pair(epfd, fd);
-    let (what, site) = (pending.what.load(Ordering::Relaxed), pending.site.load(Ordering::Relaxed));
+    let is_same = pending.pair.swap(0, Ordering::Relaxed) == descriptors(epfd, fd);
+    let word = pending.what.load(Ordering::Relaxed);
+    let (what, site) = (word & 0xffff, (word >> 16) as usize);
     if !is_same {
         return;
     }
@@ -92,33 +86,53 @@ pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int
             Cause::WatchedAlready => (libc::EPOLL_CTL_ADD, libc::EEXIST),
             _ => (libc::EPOLL_CTL_MOD, libc::ENOENT),
         };
-        unmet(&of_ctl(cause, epfd, failed, fd, error, site));
-        note(&of_ctl(mended, epfd, failed, fd, error, site));
+        let call = Ctl { epfd, operation: failed, fd, site };
+        unmet(&of_ctl(cause, &call, error));
+        note(&of_ctl(mended, &call, error));
     }
 }
 
 /// An `epoll_ctl` has failed; of a ghost, that is told already.
-pub fn ctl_failed(pending: &Pending, call: &Ctl, error: c_int, is_ghost: bool) {
-    let Ctl { epfd, operation, fd, site } = *call;
+#[inline(always)]
+pub fn ctl_failed(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
+    const AGAIN: Cause = Cause::WatchedAlready;
+    let pair = descriptors(frame.int(0), frame.int(2));
+    // A program that adds first does so all the time.
+    if frame.int(1) == libc::EPOLL_CTL_ADD
+        && error == libc::EEXIST
+        && !is_ghost
+        && again(Id::CtlError, AGAIN as u8, frame.caller, pair)
+    {
+        return pending.leave(pair, AGAIN as u64, frame.caller);
+    }
+    ctl_failed_otherwise(pending, frame, error, is_ghost);
+}
+
+#[cold]
+#[inline(never)]
+fn ctl_failed_otherwise(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
+    let call = Ctl { epfd: frame.int(0), operation: frame.int(1), fd: frame.int(2), site: frame.caller };
+    let Ctl { epfd, operation, fd, site } = call;
+    pending.forget();
     if error == libc::EBADF && (epfd == -1 || fd == -1) {
         return ignored(epfd, fd, site);
     }
     if is_ghost {
-        let what = if operation == libc::EPOLL_CTL_ADD { RETURNED } else { 0 };
-        return pending.leave(pair(epfd, fd), what, site);
+        if operation == libc::EPOLL_CTL_ADD {
+            pending.leave(descriptors(epfd, fd), RETURNED, site);
+        }
+        return;
     }
-    let Some(cause) = cause(epfd, operation, fd, error) else {
-        return pending.forget();
-    };
-    note(&of_ctl(cause, epfd, operation, fd, error, site));
-    match cause.mended() {
-        Some(_) => pending.leave(pair(epfd, fd), cause as usize, site),
-        None => pending.forget(),
+    let Some(cause) = cause(epfd, operation, fd, error) else { return };
+    note(&of_ctl(cause, &call, error));
+    if cause.mended().is_some() {
+        pending.leave(descriptors(epfd, fd), cause as u64, site);
     }
 }
 
 #[inline(always)]
-fn of_ctl(cause: Cause, epfd: c_int, operation: c_int, fd: c_int, error: c_int, site: usize) -> Note {
+fn of_ctl(cause: Cause, call: &Ctl, error: c_int) -> Note {
+    let Ctl { epfd, operation, fd, site } = *call;
     Note {
         variant: cause as u8,
         epfd,
@@ -149,8 +163,9 @@ fn cause(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> Option<Cause
 }
 
 /// A wait has failed with EBADF.
+#[inline(always)]
 pub fn wait_failed(epfd: c_int, site: usize) {
-    if epfd == -1 {
+    if epfd == -1 && !again(Id::IgnoredError, 0, site, 0) {
         ignored(epfd, -1, site);
     }
 }

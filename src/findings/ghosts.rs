@@ -20,7 +20,14 @@ use crate::ledger::records::Instance;
 use crate::{ledger, process, procfs, sys};
 
 /// An `epoll_ctl` has failed, and the ledger has not heard of it yet. True: for the sake of a ghost.
+#[inline(always)]
 pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
+    closings::any_marked() && ctl_failed_of_ghost(epfd, operation, fd, error)
+}
+
+#[cold]
+#[inline(never)]
+fn ctl_failed_of_ghost(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
     let may_be = match operation {
         // The number is its file's again, by a dup of the dup, and was never deleted.
         libc::EPOLL_CTL_ADD => error == libc::EEXIST,
@@ -218,7 +225,7 @@ fn tell(suspect: &Suspect) {
         // Nobody has asked for events since: the program is about to end, or to get rid of it.
         Some(closing) if instance.waits() == closing.waits => {}
         Some(closing) => {
-            let added_now = view.added_now_at(index, fd) as usize;
+            let added_now = view.added_at(index, fd, true) as usize;
             let found = if files > 1 && added_now != 0 {
                 let stale = Note::of(Id::StaleData, Severity::Error);
                 Note { epfd, fd, site: added_now, other: closing.place(), ..stale }
@@ -231,7 +238,7 @@ fn tell(suspect: &Suspect) {
         }
         None if sys::is_open(fd) => {}
         None => {
-            let added_at = view.added_at(index, fd) as usize;
+            let added_at = view.added_at(index, fd, false) as usize;
             // Closed where the shim does not see it, and nobody knows when: standard streams as the program ends, most of all.
             let severity = if fd <= libc::STDERR_FILENO { Severity::Info } else { Severity::Warning };
             if added_at != 0 {

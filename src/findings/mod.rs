@@ -48,7 +48,7 @@ impl Note {
 
     #[inline(always)]
     fn descriptors(&self) -> u64 {
-        u64::from((self.epfd as u32).wrapping_add(1)) | u64::from((self.fd as u32).wrapping_add(1)) << 32
+        descriptors(self.epfd, self.fd)
     }
 
     #[inline(always)]
@@ -59,10 +59,35 @@ impl Note {
     /// What tells it from others: never 0.
     #[inline(always)]
     fn key(&self) -> u64 {
-        // An address has 48 bits, and of these two places the lowest tell most.
-        let places = (self.site as u64 ^ (self.other as u64).rotate_left(24)).rotate_left(16);
-        (places ^ self.what()).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+        key(self.what(), self.site, self.other)
     }
+}
+
+#[inline(always)]
+fn key(what: u64, site: usize, other: usize) -> u64 {
+    // An address has 48 bits, and of these two places the lowest tell most.
+    let places = (site as u64 ^ (other as u64).rotate_left(24)).rotate_left(16);
+    (places ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+}
+
+/// Counts what was met before at a place, and has no other, without a `Note` of it. False: it was not, and nothing is counted.
+#[inline(always)]
+pub fn again(id: Id, variant: u8, site: usize, descriptors: u64) -> bool {
+    let Some(table) = table() else { return false };
+    let key = key(id as u64 | u64::from(variant) << 8, site, 0);
+    let entry = table.entry((key >> 32) as usize);
+    if entry.word(finding::KEY).load(Ordering::Relaxed) != key {
+        return false;
+    }
+    entry.word(finding::DESCRIPTORS).store(descriptors, Ordering::Relaxed);
+    entry.word(finding::COUNT).fetch_add(1, Ordering::Relaxed);
+    true
+}
+
+/// Two descriptors as a finding keeps them; -1: none.
+#[inline(always)]
+pub fn descriptors(epfd: i32, fd: i32) -> u64 {
+    u64::from((epfd as u32).wrapping_add(1)) | u64::from((fd as u32).wrapping_add(1)) << 32
 }
 
 /// Something was met once more. Of what was met before only the count and the descriptors are renewed.

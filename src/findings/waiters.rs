@@ -15,45 +15,54 @@ use crate::{aside, ledger, procfs, sys, thread};
 /// How often the kernel is asked for what was not told before.
 const QUESTIONS: u32 = 32;
 
-/// Before the real close of a descriptor that the ledger knows; of a dup2 onto it, after.
-pub fn closing(fd: i32, site: usize) {
-    let own = thread::block().map_or(0, |block| core::ptr::from_ref(block) as usize);
-    let slot = ledger::slot_of(fd);
-    if slot.instance() != 0 {
-        let waiter = thread::all()
-            .filter(|block| core::ptr::from_ref(*block) as usize != own)
-            .find(|block| block.waits_on().is_some_and(|(epfd, _)| epfd == fd));
-        if let Some(waiter) = waiter {
-            closed_under(waiter, Severity::Error, fd, -1, site);
+/// An instance's descriptor is closed: by the holder of the gate, as it happens.
+#[inline(always)]
+pub fn instance_closed(fd: i32, site: usize) {
+    for block in thread::all() {
+        if block.waits_on() == Some(fd) {
+            closed_under(block, Severity::Error, fd, -1, site);
         }
     }
-    ledger::each_watcher(fd, |index, owner| {
-        // Only its first waiter is looked at: to look at every thread would cost a close more than all else.
-        if owner == 0 || owner == own {
-            return;
-        }
+}
+
+/// A descriptor that an instance watches is closed. Of the instance's waiters only the first that it ever had is looked at (its
+/// `owner`): to look at every thread would cost a close more than all else.
+#[inline(always)]
+pub fn watched_closed(owner: usize, instance: u32, fd: i32, site: usize) {
+    if owner != 0 {
         // SAFETY: the owner of an instance's counters is the address of a block.
         let waiter = unsafe { thread::block_at(owner) };
-        if let Some((epfd, _)) = waiter.waits_on()
-            && ledger::slot_of(epfd).instance() == index
-        {
-            closed_under(waiter, Severity::Warning, epfd, fd, site);
+        if waiter.waits_on().is_some() {
+            watched_closed_under(waiter, instance, fd, site);
         }
-    });
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn watched_closed_under(waiter: &Block, instance: u32, fd: i32, site: usize) {
+    if let Some(epfd) = waiter.waits_on()
+        && ledger::slot_of(epfd).instance() == instance
+    {
+        closed_under(waiter, Severity::Warning, epfd, fd, site);
+    }
 }
 
 #[cold]
 #[inline(never)]
 fn closed_under(waiter: &Block, severity: Severity, epfd: i32, fd: i32, site: usize) {
     static ASKED: AtomicU32 = AtomicU32::new(0);
-    let Some((_, at)) = waiter.waits_on() else { return };
+    // In a handler that has interrupted its own wait.
+    if thread::is_own(waiter) {
+        return;
+    }
     let is_watched = u8::from(fd >= 0);
     let found = Note {
         variant: is_watched,
         epfd,
         fd,
         site,
-        other: at,
+        other: waiter.waits_at(),
         detail: [u64::from(is_watched), 0, 0, 0],
         ..Note::of(Id::CloseInWait, severity)
     };

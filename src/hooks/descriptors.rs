@@ -57,13 +57,7 @@ mod exports {
         }
     }
 
-    #[inline(always)]
-    fn armed_close() -> crate::real::Close {
-        // SAFETY: it passes its registers on to the real close, and returns what that returns.
-        unsafe { core::mem::transmute::<Entry, crate::real::Close>(armed::close) }
-    }
-
-    /// A close that is told first. `close` jumps here, so that the program's return address lies where it lay.
+    /// A close that is told first, or whose real function is not known yet. `close` jumps here, so that the program's return address lies where it lay.
     macro_rules! noted {
         ($($name:ident: $before:path;)*) => {$(
             #[unsafe(naked)]
@@ -90,35 +84,35 @@ mod exports {
     }
 
     #[inline(always)]
-    fn noted(entry: Entry) -> crate::real::Close {
+    fn flat(entry: Entry) -> crate::real::Close {
         // SAFETY: it passes its first register on to the real close, and returns what that returns.
         unsafe { core::mem::transmute::<Entry, crate::real::Close>(entry) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
-        let real = if policy::is_armed_for(Function::Close) {
-            armed_close()
-        } else if crate::ledger::concerns(fd) {
-            noted(close_noted)
+        let function = if policy::is_armed_for(Function::Close) {
+            flat(armed::close)
+        } else if crate::ledger::may_concern(fd) {
+            flat(close_noted)
         } else {
-            crate::real::close()
+            crate::real::close().unwrap_or(flat(close_noted))
         };
         // SAFETY: the program's own call.
-        unsafe { real(fd) }
+        unsafe { function(fd) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn __close(fd: c_int) -> c_int {
-        let real = if policy::is_armed_for(Function::Close) {
-            armed_close()
-        } else if crate::ledger::concerns(fd) {
-            noted(close_alias_noted)
+        let function = if policy::is_armed_for(Function::Close) {
+            flat(armed::close)
+        } else if crate::ledger::may_concern(fd) {
+            flat(close_alias_noted)
         } else {
-            crate::real::__close()
+            crate::real::__close().unwrap_or(flat(close_alias_noted))
         };
         // SAFETY: the program's own call.
-        unsafe { real(fd) }
+        unsafe { function(fd) }
     }
 
     crate::hooks::entry::around! {
@@ -202,13 +196,13 @@ pub extern "C-unwind" fn before_fcntl(_: &mut Frame) -> usize {
 
 /// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).
 pub extern "C-unwind" fn after_dup(frame: &mut Frame, new: isize) -> isize {
-    note_duplicate(frame.int(0), new as c_int, frame.caller);
+    note_duplicate(frame.int(0), new as c_int, &frame.caller);
     new
 }
 
 /// Notes what a dup of `old` returned.
 #[inline(always)]
-pub fn note_duplicate(old: c_int, new: c_int, caller: usize) {
+pub fn note_duplicate(old: c_int, new: c_int, caller: &usize) {
     if new >= 0 && new != old {
         ledger::duplicated(old, new, caller);
     }

@@ -9,7 +9,6 @@ use epollshim_format::call::Call;
 use libc::{c_int, epoll_event};
 
 use super::entry::Frame;
-use crate::findings::errors::Ctl;
 use crate::ledger::core::{Creation, Registration, Ticket};
 use crate::ledger::counters::WaitEnd;
 use crate::ledger::records::Origin;
@@ -252,7 +251,7 @@ fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
         _ => Call::CtlOther,
     };
     block.counters.failed(call, error);
-    findings::errors::ctl_failed(&block.pending, &Ctl::of(frame), error, is_ghost);
+    findings::errors::ctl_failed(&block.pending, frame, error, is_ghost);
     result
 }
 

@@ -53,6 +53,19 @@ const ENTRIES: usize = 1024;
 
 static TABLE: [Entry; ENTRIES] = [const { Entry::new() }; ENTRIES];
 
+/// A close has left a dup.
+static ANY_MARKED: AtomicU32 = AtomicU32::new(0);
+
+pub fn mark() {
+    ANY_MARKED.store(1, Ordering::Relaxed);
+}
+
+/// Whether a close has ever left a dup: if not, no ghost is known.
+#[inline(always)]
+pub fn any_marked() -> bool {
+    ANY_MARKED.load(Ordering::Relaxed) != 0
+}
+
 impl Entry {
     const fn new() -> Entry {
         Entry {

@@ -19,7 +19,8 @@ use super::closings::{self, Closing};
 use super::descriptors::{Descriptors, RING, Slot};
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, Long, Origin};
-use crate::{findings, record};
+use crate::findings::{self, waiters};
+use crate::record;
 
 /// 2,048 chunks of 4,096: eight million descriptions and interests, more than max_user_watches of a 24 GiB machine.
 type Many<T> = Pool<T, 2048>;
@@ -415,10 +416,13 @@ impl Core {
         let Some(description) = self.descriptions.get(slot.description()) else { return };
         let left = description.descriptors.get().saturating_sub(1);
         description.descriptors.set(left);
-        if let Some(at) = at
-            && description.interests.get() != 0
-        {
-            self.remember(description, fd, at, left > 0);
+        if let Some(at) = at {
+            if description.interests.get() != 0 {
+                self.remember(description, fd, at, left > 0);
+            }
+            if description.instance.get() != 0 && super::is_timely() {
+                waiters::instance_closed(fd, at);
+            }
         }
         if left > 0 {
             return;
@@ -458,11 +462,16 @@ impl Core {
                     waits: instance.waits(),
                     is_told: false,
                 });
-                is_marked |= leaves_a_dup;
+                if leaves_a_dup {
+                    is_marked = true;
+                } else if super::is_timely() {
+                    waiters::watched_closed(instance.owner.load(Ordering::Relaxed), interest.instance.get(), fd, at);
+                }
             }
             index = interest.sibling.get();
         }
         if is_marked {
+            closings::mark();
             self.descriptors.mark(fd);
         }
     }
@@ -481,34 +490,20 @@ impl Core {
         (lives && instance.inherited.load(Ordering::Relaxed) == 0).then_some(closing)
     }
 
-    /// Where an interest of an instance was added, by its number alone; 0: not known.
-    pub fn added_at(&self, instance: u32, fd: i32) -> u64 {
-        self.find_by_number(instance, fd).and_then(|index| self.interests.get(index)).map_or(0, Interest::site)
-    }
-
-    /// The same of the interest in what the number refers to now.
-    pub fn added_now_at(&self, instance: u32, fd: i32) -> u64 {
-        self.find_in(instance, fd).map_or(0, |(_, interest)| interest.site())
-    }
-
-    /// The instances, other than closed ones, that watch a descriptor by its number: told to `tell`, the first few.
-    pub fn watchers(&self, fd: i32, mut tell: impl FnMut(u32, &'static Instance)) {
-        const MOST: usize = 4;
-        let Some(description) = self.descriptions.get(self.descriptors.get(fd).description()) else { return };
-        if description.descriptors.get() != 1 {
-            return;
-        }
-        let mut index = description.interests.get();
-        for _ in 0..MOST {
+    /// Where an interest of an instance was added, by its number alone; 0: not known. `now`: one in what the number refers to.
+    pub fn added_at(&self, instance: u32, fd: i32, now: bool) -> u64 {
+        let description = self.descriptors.get(fd).description();
+        let mut index = self.instances.get(instance).map_or(0, |instance| instance.first.get());
+        for _ in 0..self.interests.end() {
             let Some(interest) = self.interests.get(index) else { break };
-            let of = interest.instance.get();
-            if interest.fd.get() == fd
-                && let Some(instance) = self.instances.get(of)
-            {
-                tell(of, instance);
+            // What reconciliation has found has no place.
+            let is_one = interest.fd.get() == fd && (!now || interest.description.get() == description);
+            if is_one && interest.site() != 0 {
+                return interest.site();
             }
-            index = interest.sibling.get();
+            index = interest.next.get();
         }
+        0
     }
 
     fn vanish_all(&self, description: &Description) {
@@ -642,6 +637,10 @@ impl Core {
         let slot = self.descriptors.get(registration.fd);
         if slot.is_known() && self.find_in(index, registration.fd).is_some() {
             return None;
+        }
+        if slot.next_twin().is_some() && super::is_timely() && self.ghost(registration.epfd, registration.fd).is_some()
+        {
+            findings::errors::adding_over_ghost(registration);
         }
         let description = self.describe(registration.fd, slot)?;
         self.insert_into((index, instance), description, registration, serial, 0)

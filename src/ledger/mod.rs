@@ -22,7 +22,7 @@ use self::counters::WaitEnd;
 use self::descriptors::Slot;
 use self::gate::Gate;
 use crate::thread::Block;
-use crate::{clock, findings, process, record, sys, thread};
+use crate::{clock, process, record, sys, thread};
 
 pub use reconcile::reconcile;
 
@@ -261,11 +261,16 @@ fn leave_again(token: usize) {
 /// A waiting note is being applied: its numbers may have changed hands since it was left. Written by the gate's holder.
 static LATE: AtomicBool = AtomicBool::new(false);
 
+/// Whether what is told happens now.
+fn is_timely() -> bool {
+    !LATE.load(Ordering::Relaxed)
+}
+
 /// Whether two descriptors refer to one open file description; None: the kernel will not say (kcmp(2) is missing or
 /// forbidden), or would speak of another moment. A number that is not open is nobody's twin.
 fn are_twins(fd: i32, other: i32) -> Option<bool> {
     // Relaxed: set and cleared by the same holder, which is the one that asks.
-    if LATE.load(Ordering::Relaxed) {
+    if !is_timely() {
         return None;
     }
     match sys::same_description(process::pid(), fd, other) {
@@ -308,14 +313,7 @@ pub fn adding(registration: &Registration, keep: impl FnOnce(u64)) {
 #[inline(never)]
 fn adding_rarely(registration: &Registration, token: usize) -> u64 {
     CORE.totals.version.add(1);
-    let block = thread::block();
-    if CORE.descriptors.get(registration.fd).next_twin().is_some()
-        && CORE.ghost(registration.epfd, registration.fd).is_some()
-        && let Some(block) = block
-    {
-        findings::errors::adding_over_ghost(&block.pending, registration);
-    }
-    let ahead = block.map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
+    let ahead = thread::block().map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
     let ticket = if ahead == 0 { CORE.reserve(registration) } else { charged(ahead, || CORE.reserve(registration)) };
     leave(token);
     ticket
@@ -463,12 +461,17 @@ pub fn concerns(fd: i32) -> bool {
     !GATE.is_quiet() || CORE.descriptors.get(fd).is_known()
 }
 
+/// The same, true also of what takes longer to find out.
+#[inline(always)]
+pub fn may_concern(fd: i32) -> bool {
+    !GATE.is_quiet() || CORE.descriptors.low(fd).map_or(fd >= 0, |place| place.get().is_known())
+}
+
 /// Before the real close of a descriptor: whoever gets the number next must find it free. `at`: the call's return address.
 #[cold]
 #[inline(never)]
 pub fn closing(fd: i32, at: usize) {
-    if process::is_own() {
-        findings::waiters::closing(fd, at);
+    if concerns(fd) && process::is_own() {
         change(Change::Closed { fd, at });
     }
 }
@@ -492,17 +495,8 @@ pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
 #[inline(always)]
 pub fn closing_for_now(fd: i32, at: usize) {
     if fd >= 0 && concerns(fd) {
-        closing_followed(fd, at);
+        closing_range(fd as u32, fd as u32, true, at);
     }
-}
-
-#[cold]
-#[inline(never)]
-fn closing_followed(fd: i32, at: usize) {
-    if process::is_own() {
-        findings::waiters::closing(fd, at);
-    }
-    closing_range(fd as u32, fd as u32, true, at);
 }
 
 /// After the real close.
@@ -697,11 +691,11 @@ const PATIENCE: u32 = 100_000;
 
 /// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD, called `at`.
 #[inline(always)]
-pub fn duplicated(old: i32, new: i32, at: usize) {
+pub fn duplicated(old: i32, new: i32, at: &usize) {
     // The gate first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
     // idle, what a holder made known stands in the table.
     if !GATE.is_idle() || !CORE.descriptors.join(old, new, || GATE.is_idle()) {
-        duplicated_known(old, new, at);
+        duplicated_known(old, new, *at);
     }
 }
 
@@ -709,9 +703,6 @@ pub fn duplicated(old: i32, new: i32, at: usize) {
 #[inline(never)]
 fn duplicated_known(old: i32, new: i32, at: usize) {
     if old != new && process::is_own() {
-        if CORE.descriptors.get(new).is_known() {
-            findings::waiters::closing(new, at);
-        }
         change(Change::Duplicated { old, new, at });
     }
 }
@@ -764,11 +755,6 @@ pub fn restart() {
 /// What a descriptor stands for.
 pub fn slot_of(fd: i32) -> Slot {
     CORE.descriptors.get(fd)
-}
-
-/// The instances that watch a descriptor of which no dup is known, and the blocks of their first waiters (0: none).
-pub fn each_watcher(fd: i32, mut tell: impl FnMut(u32, usize)) {
-    CORE.watchers(fd, |index, instance| tell(index, instance.owner.load(Ordering::Relaxed)));
 }
 
 /// The records as they are.

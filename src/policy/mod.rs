@@ -26,7 +26,6 @@ use libc::c_int;
 pub use self::effects::{epfd_of, fd_of, kind_of};
 use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
-use crate::findings::errors::Ctl;
 use crate::hooks::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
@@ -335,7 +334,7 @@ fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
         }
         Verdict::Objected(error) => {
             ledger::not_changed(frame.int(0), frame.int(2), error);
-            findings::errors::ctl_failed(&block.pending, &Ctl::of(frame), error, false);
+            findings::errors::ctl_failed(&block.pending, frame, error, false);
             let answer = answer(plan, frame, -1, error);
             count(plan, block);
             Some(answer)
