@@ -484,6 +484,8 @@ impl Core {
         let interest = self.interests.get(closing.interest)?;
         let lives = closing.leaves_a_dup
             && interest.has(Interest::LIVE)
+            // Else the dup is closed too, and who keeps it, if anybody, is not known: a child on its way to exec, it may be.
+            && !interest.has(Interest::DOUBTFUL)
             && interest.serial.get() == closing.serial
             && interest.instance.get() == instance_index
             && interest.fd.get() == fd;

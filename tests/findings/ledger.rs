@@ -106,3 +106,10 @@ fn what_correct_programs_do_is_no_defect() {
         has_nothing_serious(&report);
     }
 }
+
+#[test]
+fn a_storm_of_dups_forks_and_passed_copies_leaves_no_ghost() {
+    for report in reports_of("storm_ledger") {
+        has_nothing_serious(&report);
+    }
+}
