@@ -136,6 +136,11 @@ fn each_epoll_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut
 
 /// Tells every interest of an epoll instance, by its `tfd`. False: not readable.
 pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
+    each_target(epfd, |fd, _| tell(fd))
+}
+
+/// The same, with the number of the inode; 0: the kernel does not say (before 4.13).
+pub fn each_target(epfd: i32, mut tell: impl FnMut(i32, u64)) -> bool {
     let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
     Buffer::lend(|text| {
         if !path.as_c().is_some_and(|path| read_file(path, text)) {
@@ -147,11 +152,24 @@ pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
             if words.next() == Some(b"tfd:")
                 && let Some(fd) = words.next().and_then(number)
             {
-                tell(fd);
+                let inode = words.find_map(|word| word.strip_prefix(b"ino:")).and_then(hexadecimal);
+                tell(fd, inode.unwrap_or(0));
             }
         }
         true
     })
+}
+
+/// Whether a thread of this process is inside a system call, by its number. False too where `/proc` will not say.
+pub fn is_in_call(tid: i32, is_one: impl Fn(i64) -> bool) -> bool {
+    let path = Short::of(format_args!("/proc/self/task/{tid}/syscall"));
+    let mut text = [0u8; 256];
+    // number, six arguments, stack pointer, program counter; or "running" (proc_pid_syscall(5)).
+    let number = path
+        .as_c()
+        .and_then(|path| read_short(path, &mut text))
+        .and_then(|length| text.get(..length)?.split(|byte| *byte == b' ').next().and_then(number));
+    number.is_some_and(|number| is_one(i64::from(number)))
 }
 
 /// A decimal number.

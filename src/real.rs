@@ -141,9 +141,24 @@ reals! {
     EXECVEAT = c"execveat": Exec, else fallback::exec;
 }
 
-called! {
+/// The same, without a look-up; None: it was not looked up yet.
+macro_rules! known {
+    ($($name:ident = $static:ident: $type:ty;)*) => {$(
+        #[inline(always)]
+        pub fn $name() -> Option<$type> {
+            let address = $static.address.get().map_or(0, NonZeroUsize::get);
+            // SAFETY: the symbol has this type in glibc's headers, and so has the fallback; 0 is None.
+            unsafe { core::mem::transmute::<usize, Option<$type>>(address) }
+        }
+    )*};
+}
+
+known! {
     close = CLOSE: Close;
     __close = CLOSE_ALIAS: Close;
+}
+
+called! {
     fcntl = FCNTL: Fcntl;
     __fcntl = FCNTL_ALIAS: Fcntl;
     fcntl64 = FCNTL64: Fcntl;

@@ -178,6 +178,23 @@ pub fn same_description(pid: i32, fd: i32, other: i32) -> Result<bool> {
     unsafe { syscall!(SYS_kcmp, pid, pid, KCMP_FILE, fd, other) }.map(|order| order == 0)
 }
 
+/// Whether an epoll of this process watches, under the number `tfd`, the file that `fd` refers to (kcmp(2), Linux 4.13). Of
+/// several files under one number the kernel speaks of the first. Err(ENOENT): it watches none; other errors: the kernel will not say.
+pub fn watches_file_of(pid: i32, fd: i32, epfd: i32, tfd: i32) -> Result<bool> {
+    const KCMP_EPOLL_TFD: i32 = 7;
+    // struct kcmp_epoll_slot: efd, tfd, toff.
+    let slot = [epfd as u32, tfd as u32, 0];
+    // SAFETY: the kernel reads the twelve bytes of the slot.
+    unsafe { syscall!(SYS_kcmp, pid, pid, KCMP_EPOLL_TFD, fd, slot.as_ptr()) }.map(|order| order == 0)
+}
+
+/// Whether a filter looks at the system calls of this thread (seccomp(2)), or none can be asked.
+pub fn is_filtered() -> bool {
+    // SAFETY: takes no pointer.
+    let mode = unsafe { syscall!(SYS_prctl, libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
+    mode != Ok(0)
+}
+
 /// Lets another thread have the processor.
 pub fn yield_now() {
     // SAFETY: takes no argument.

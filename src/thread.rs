@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 
 use epollshim_format::faults::RULES;
 
+use crate::findings::errors::Pending;
 use crate::ledger::charges::Owed;
 use crate::ledger::counters::Counters;
 use crate::{init, ledger, process, record, sys};
@@ -61,6 +62,13 @@ pub struct Block {
     pub adding: AtomicU64,
     /// What the call that is under way has charged ahead, until the ledger takes it (`charges::Ahead`); 0: nothing.
     pub ahead: AtomicU64,
+    /// The instance's descriptor that this thread waits on in a call that can block, and one; 0: none. A thread that was
+    /// cancelled, or that has jumped out, leaves it as it was.
+    waiting_on: AtomicU32,
+    /// The return address of that call.
+    waiting_at: AtomicUsize,
+    /// What this thread's last `epoll_ctl` has left open.
+    pub pending: Pending,
     /// What limits get back when the close that this thread is making is done.
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
@@ -75,6 +83,36 @@ pub struct Block {
     pub records: record::Records,
     /// On pages of their own, which a recording has lie in its file.
     pub counters: Pages<Counters>,
+}
+
+impl Block {
+    #[inline(always)]
+    pub fn begin_wait(&self, epfd: i32, caller: usize) {
+        self.waiting_at.store(caller, Ordering::Relaxed);
+        self.waiting_on.store((epfd as u32).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub fn end_wait(&self) {
+        self.waiting_on.store(0, Ordering::Relaxed);
+    }
+
+    /// The descriptor that this thread waits on; None: none.
+    #[inline(always)]
+    pub fn waits_on(&self) -> Option<i32> {
+        self.waiting_on.load(Ordering::Relaxed).checked_sub(1).map(|epfd| epfd as i32)
+    }
+
+    /// The return address of its last wait that could block.
+    pub fn waits_at(&self) -> usize {
+        self.waiting_at.load(Ordering::Relaxed)
+    }
+
+    /// The owner's kernel thread id; None: it is not known.
+    pub fn tid(&self) -> Option<i32> {
+        let tid = self.tid.load(Ordering::Relaxed);
+        (tid != KEPT).then_some(tid as i32)
+    }
 }
 
 #[repr(C, align(4096))]
@@ -214,6 +252,8 @@ fn reuse(tid: u32) -> Option<&'static Block> {
             block.counters.last_wait_end.store(0, Ordering::Relaxed);
             block.adding.store(0, Ordering::Relaxed);
             block.ahead.store(0, Ordering::Relaxed);
+            block.end_wait();
+            block.pending.forget();
             block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
             block.records.pass_on();
             block.control.store(token(), Ordering::Relaxed);
@@ -290,6 +330,20 @@ pub fn forget_after_fork() {
     BLOCKS.store(core::ptr::null_mut(), Ordering::Relaxed);
     CURSOR.store(core::ptr::null_mut(), Ordering::Relaxed);
     UNCOUNTED.store(0, Ordering::Relaxed);
+}
+
+/// Whether a block is the calling thread's.
+pub fn is_own(block: &Block) -> bool {
+    slot() == core::ptr::from_ref(block) as usize
+}
+
+/// The block at an address.
+///
+/// # Safety
+/// The address must be that of a block, of this process or of one that it was forked from.
+pub unsafe fn block_at(address: usize) -> &'static Block {
+    // SAFETY: by this function's contract; blocks are never unmapped, and one that a fork has wiped is a valid one.
+    unsafe { &*(address as *const Block) }
 }
 
 /// How many blocks are listed (a test of their reuse asks).

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
+#[path = "findings/ledger.rs"]
+mod ledger;
 #[path = "findings/sums.rs"]
 mod sums;
 
-use common::{c_program_with, report, root, run, scratch, under_shim};
+use common::{c_program_with, report, reports, root, run, scratch, under_shim};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,6 +51,20 @@ fn examine(program: &str, flags: &[&str]) -> (PathBuf, Value, (i64, i64)) {
     assert!(run.status.success(), "{program}: {}\n{}", run.status, run.stderr);
     let told: Vec<i64> = run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
     (binary, report(&path), (told[0], told[1]))
+}
+
+/// Every report of a run of a program, the children's among them.
+fn reports_of(program: &str) -> Vec<Value> {
+    let binary = c_program_with(&format!("findings/{program}"), &[]);
+    let path = scratch(program).join("report");
+    let run = run(under_shim(&mut Command::new(&binary), &path));
+    assert!(run.status.success(), "{program}: {}\n{}", run.status, run.stderr);
+    reports(&path)
+}
+
+fn has_nothing_serious(report: &Value) {
+    let serious = serious(report);
+    assert!(serious.is_empty(), "{serious:#?}");
 }
 
 /// The line of `program.c` that ends in a mark.

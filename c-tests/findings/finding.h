@@ -30,6 +30,30 @@ static inline void add(int epfd, int fd, unsigned events)
     must(epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event) == 0, "EPOLL_CTL_ADD");
 }
 
+// A new descriptor under the number that is free and lowest, as eventfd, ready or not.
+static inline int event(unsigned value)
+{
+    int fd = eventfd(value, EFD_CLOEXEC | EFD_NONBLOCK);
+    must(fd >= 0, "eventfd");
+    return fd;
+}
+
+// Waits until the thread is inside a system call of this number.
+static inline void await_call(int tid, int number)
+{
+    char path[64], text[256], wanted[16];
+    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", tid);
+    int length = snprintf(wanted, sizeof wanted, "%d ", number);
+    do {
+        usleep(1000);
+        FILE *file = fopen(path, "r");
+        must(file != NULL, path);
+        if (!fgets(text, sizeof text, file))
+            text[0] = 0;
+        fclose(file);
+    } while (strncmp(text, wanted, (size_t)length) != 0);
+}
+
 // Tells the test which descriptors the finding must name (-1: none), and gives main's exit status.
 static inline int found(int epfd, int fd)
 {

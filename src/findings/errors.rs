@@ -1,25 +1,190 @@
-//! Failures that no correct program makes: noted where the call has failed.
+//! Calls that fail as no correct program makes them fail: noted where they have failed.
+//!
+//! Some programs let an `epoll_ctl` fail on purpose, and mend it by their next call: libuv adds, and modifies what is there
+//! already; libevent modifies, and adds what is not. So what can be mended is noted as it fails (a process that is killed then has it told),
+//! and moved to another entry of the table when the thread's next `epoll_ctl` is for the same pair and succeeds.
 
-use epollshim_format::findings::{Id, Severity};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use epollshim_format::findings::{Cause, Id, Severity};
 use libc::c_int;
 
-use super::{Note, note};
+use super::{Note, again, descriptors, ghosts, note, unmet};
+use crate::hooks::Frame;
+use crate::ledger::core::Registration;
+use crate::{ledger, sys, thread};
 
-/// An `epoll_ctl` has failed.
-pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int, site: usize) {
-    let is_ignored = error == libc::EBADF && (epfd == -1 || fd == -1);
-    let id = if is_ignored { Id::IgnoredError } else { Id::CtlError };
-    let severity = if is_ignored { Severity::Error } else { Severity::Warning };
-    let is_told = is_ignored
-        || matches!(error, libc::EEXIST | libc::ENOENT | libc::EBADF | libc::EPERM | libc::ELOOP | libc::EINVAL);
-    if is_told {
+/// What a thread's last `epoll_ctl` has left open. Written and read by that thread, and its signal handlers, alone.
+pub struct Pending {
+    /// epfd and one in the lower 32 bits, fd and one above; 0: nothing is open.
+    pair: AtomicU64,
+    /// Its return address in the upper 48 bits; below, the cause of its failure, [`REUSED`] or [`RETURNED`].
+    what: AtomicU64,
+}
+
+/// An ADD of a number under which a ghost is watched: stale data, if it succeeds.
+const REUSED: u64 = 0x100;
+/// An ADD of a ghost whose number is its file's again.
+const RETURNED: u64 = 0x200;
+
+/// An `epoll_ctl`.
+#[derive(Clone, Copy)]
+struct Ctl {
+    epfd: c_int,
+    operation: c_int,
+    fd: c_int,
+    site: usize,
+}
+
+impl Pending {
+    #[inline(always)]
+    pub fn is_open(&self) -> bool {
+        self.pair.load(Ordering::Relaxed) != 0
+    }
+
+    #[inline(always)]
+    pub fn forget(&self) {
+        self.pair.store(0, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn leave(&self, pair: u64, what: u64, site: usize) {
+        self.what.store((site as u64) << 16 | what, Ordering::Relaxed);
+        self.pair.store(pair, Ordering::Relaxed);
+    }
+}
+
+/// The calling thread is about to add a number under which a ghost is watched.
+#[cold]
+#[inline(never)]
+pub fn adding_over_ghost(registration: &Registration) {
+    if let Some(block) = thread::block() {
+        block.pending.leave(descriptors(registration.epfd, registration.fd), REUSED, registration.site);
+    }
+}
+
+/// An `epoll_ctl` has succeeded, and the thread has left something open.
+#[cold]
+#[inline(never)]
+pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int) {
+    let is_same = pending.pair.swap(0, Ordering::Relaxed) == descriptors(epfd, fd);
+    let word = pending.what.load(Ordering::Relaxed);
+    let (what, site) = (word & 0xffff, (word >> 16) as usize);
+    if !is_same {
+        return;
+    }
+    if what == REUSED {
+        if operation == libc::EPOLL_CTL_ADD {
+            ghosts::added_over(epfd, fd, site);
+        }
+    } else if what == RETURNED {
+        ghosts::mended(epfd, fd);
+    } else if let Some(cause) = Cause::from_number(what as u8)
+        && let Some(mended) = cause.mended()
+    {
+        let (failed, error) = match cause {
+            Cause::WatchedAlready => (libc::EPOLL_CTL_ADD, libc::EEXIST),
+            _ => (libc::EPOLL_CTL_MOD, libc::ENOENT),
+        };
+        let call = Ctl { epfd, operation: failed, fd, site };
+        unmet(&of_ctl(cause, &call, error));
+        note(&of_ctl(mended, &call, error));
+    }
+}
+
+/// An `epoll_ctl` has failed; of a ghost, that is told already.
+#[inline(always)]
+pub fn ctl_failed(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
+    const AGAIN: Cause = Cause::WatchedAlready;
+    let pair = descriptors(frame.int(0), frame.int(2));
+    // A program that adds first does so all the time.
+    if frame.int(1) == libc::EPOLL_CTL_ADD
+        && error == libc::EEXIST
+        && !is_ghost
+        && again(Id::CtlError, AGAIN as u8, frame.caller, pair)
+    {
+        return pending.leave(pair, AGAIN as u64, frame.caller);
+    }
+    ctl_failed_otherwise(pending, frame, error, is_ghost);
+}
+
+#[cold]
+#[inline(never)]
+fn ctl_failed_otherwise(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
+    let call = Ctl { epfd: frame.int(0), operation: frame.int(1), fd: frame.int(2), site: frame.caller };
+    let Ctl { epfd, operation, fd, site } = call;
+    pending.forget();
+    if error == libc::EBADF && (epfd == -1 || fd == -1) {
+        return ignored(epfd, fd, site);
+    }
+    if is_ghost {
+        if operation == libc::EPOLL_CTL_ADD {
+            pending.leave(descriptors(epfd, fd), RETURNED, site);
+        }
+        return;
+    }
+    let Some(cause) = cause(epfd, operation, fd, error) else { return };
+    note(&of_ctl(cause, &call, error));
+    if cause.mended().is_some() {
+        pending.leave(descriptors(epfd, fd), cause as u64, site);
+    }
+}
+
+#[inline(always)]
+fn of_ctl(cause: Cause, call: &Ctl, error: c_int) -> Note {
+    let Ctl { epfd, operation, fd, site } = *call;
+    Note {
+        variant: cause as u8,
+        epfd,
+        fd,
+        site,
+        detail: [operation as u64, error as u64, 0, 0],
+        ..Note::of(Id::CtlError, cause.severity())
+    }
+}
+
+/// None: a failure of another kind (no memory, a limit, a bad address).
+fn cause(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> Option<Cause> {
+    let deletes = operation == libc::EPOLL_CTL_DEL;
+    Some(match error {
+        libc::EEXIST => Cause::WatchedAlready,
+        libc::ENOENT if deletes => Cause::GoneBeforeDel,
+        libc::ENOENT => Cause::NotWatched,
+        libc::EBADF if !ledger::is_instance(epfd) && !sys::is_open(epfd) => Cause::InstanceClosed,
+        libc::EBADF if deletes => Cause::ClosedBeforeDel,
+        libc::EBADF => Cause::Closed,
+        libc::EPERM if deletes => Cause::GoneBeforeDel,
+        libc::EPERM => Cause::NotPollable,
+        libc::ELOOP => Cause::NestedTooDeep,
+        libc::EINVAL if epfd == fd => Cause::InItself,
+        libc::EINVAL => Cause::Invalid,
+        _ => return None,
+    })
+}
+
+/// A wait has failed with EBADF.
+#[inline(always)]
+pub fn wait_failed(epfd: c_int, site: usize) {
+    if epfd == -1 && !again(Id::IgnoredError, 0, site, 0) {
+        ignored(epfd, -1, site);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn ignored(epfd: c_int, fd: c_int, site: usize) {
+    // What is -1 has no number to show.
+    note(&Note { epfd, fd, site, ..Note::of(Id::IgnoredError, Severity::Error) });
+}
+
+/// An `epoll_create` was refused for its size.
+pub fn create_failed(size: c_int, error: c_int, site: usize) {
+    if error == libc::EINVAL && size <= 0 {
         note(&Note {
-            variant: error as u8,
-            epfd,
-            fd,
+            variant: 1,
             site,
-            detail: [operation as u64, error as u64, 0, 0],
-            ..Note::of(id, severity)
+            detail: [0, i64::from(size) as u64, 0, 0],
+            ..Note::of(Id::SizeLie, Severity::Warning)
         });
     }
 }

@@ -8,16 +8,20 @@
 //! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
 
 pub mod errors;
+pub mod ghosts;
 mod judge;
+mod sizes;
+pub mod waiters;
 
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::recording::{finding, findings, kind};
 
-use crate::{clock, process, record, sys};
+use crate::{clock, ledger, process, record, sys};
 
 pub use judge::judge;
+pub use sizes::ended as instance_ended;
 
 /// What a detector has met.
 #[derive(Clone, Copy)]
@@ -44,7 +48,7 @@ impl Note {
 
     #[inline(always)]
     fn descriptors(&self) -> u64 {
-        u64::from((self.epfd as u32).wrapping_add(1)) | u64::from((self.fd as u32).wrapping_add(1)) << 32
+        descriptors(self.epfd, self.fd)
     }
 
     #[inline(always)]
@@ -55,10 +59,35 @@ impl Note {
     /// What tells it from others: never 0.
     #[inline(always)]
     fn key(&self) -> u64 {
-        // An address has 48 bits, and of these two places the lowest tell most.
-        let places = (self.site as u64 ^ (self.other as u64).rotate_left(24)).rotate_left(16);
-        (places ^ self.what()).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+        key(self.what(), self.site, self.other)
     }
+}
+
+#[inline(always)]
+fn key(what: u64, site: usize, other: usize) -> u64 {
+    // An address has 48 bits, and of these two places the lowest tell most.
+    let places = (site as u64 ^ (other as u64).rotate_left(24)).rotate_left(16);
+    (places ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+}
+
+/// Counts what was met before at a place, and has no other, without a `Note` of it. False: it was not, and nothing is counted.
+#[inline(always)]
+pub fn again(id: Id, variant: u8, site: usize, descriptors: u64) -> bool {
+    let Some(table) = table() else { return false };
+    let key = key(id as u64 | u64::from(variant) << 8, site, 0);
+    let entry = table.entry((key >> 32) as usize);
+    if entry.word(finding::KEY).load(Ordering::Relaxed) != key {
+        return false;
+    }
+    entry.word(finding::DESCRIPTORS).store(descriptors, Ordering::Relaxed);
+    entry.word(finding::COUNT).fetch_add(1, Ordering::Relaxed);
+    true
+}
+
+/// Two descriptors as a finding keeps them; -1: none.
+#[inline(always)]
+pub fn descriptors(epfd: i32, fd: i32) -> u64 {
+    u64::from((epfd as u32).wrapping_add(1)) | u64::from((fd as u32).wrapping_add(1)) << 32
 }
 
 /// Something was met once more. Of what was met before only the count and the descriptors are renewed.
@@ -91,6 +120,20 @@ fn note_slowly(note: &Note) {
     }
 }
 
+/// What was noted once turned out to be something else.
+pub fn unmet(note: &Note) {
+    if let Some(entry) = entry(note) {
+        let count = entry.word(finding::COUNT);
+        // Not below 0, where `restart` came between.
+        let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    }
+}
+
+/// Whether the same was met before.
+pub fn is_known(note: &Note) -> bool {
+    table().is_some() && entry(note).is_some_and(|entry| entry.word(finding::COUNT).load(Ordering::Relaxed) != 0)
+}
+
 /// Something is so as a report is made: replaces what an earlier report found.
 pub fn put(note: &Note, count: u64) {
     let Some(entry) = entry(note) else { return };
@@ -111,6 +154,7 @@ pub fn dropped() -> u64 {
 
 /// All counts begin anew.
 pub fn restart() {
+    ledger::closings::restart();
     if let Some(table) = table() {
         (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
     }

@@ -34,12 +34,12 @@ pub fn counted(function: Function, operation: usize) -> Counted {
 }
 
 extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
-    ledger::closing_for_now(frame.int(0));
+    ledger::closing_for_now(frame.int(0), frame.caller);
     real::CLOSE.address()
 }
 
 extern "C-unwind" fn before_close_range(frame: &mut Frame) -> usize {
-    descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2), true);
+    descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2), true, frame.caller);
     real::CLOSE_RANGE.address()
 }
 

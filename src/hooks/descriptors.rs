@@ -32,7 +32,7 @@ mod exports {
                 // SAFETY: the program's own call.
                 return unsafe { armed(first, last, flags) };
             }
-            note_range_flatly(first, last, flags, false);
+            note_range_flatly(first, last, flags, false, 0);
             // SAFETY: the program's own call.
             unsafe { crate::real::close_range()(first, last, flags) }
         }
@@ -41,7 +41,7 @@ mod exports {
     /// [`super::note_range`], by a way that rustc cannot see through: it would not be sure that nothing unwinds out of it, and would
     /// leave `hook!`'s `catch_unwind` standing around the real call (and with it all of std's panicking in the library).
     #[unsafe(naked)]
-    extern "C" fn note_range_flatly(first: c_uint, last: c_uint, flags: c_int, for_now: bool) {
+    extern "C" fn note_range_flatly(first: c_uint, last: c_uint, flags: c_int, for_now: bool, at: usize) {
         core::arch::naked_asm!(".cfi_startproc", "jmp {note_range}", ".cfi_endproc", note_range = sym super::note_range)
     }
 
@@ -49,7 +49,7 @@ mod exports {
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn closefrom(first: c_int) {
         let for_now = policy::is_armed_for(Function::CloseRange);
-        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now);
+        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now, 0);
         // SAFETY: the program's own call.
         unsafe { crate::real::closefrom()(first) };
         if for_now {
@@ -57,34 +57,62 @@ mod exports {
         }
     }
 
+    /// A close that is told first, or whose real function is not known yet. `close` jumps here, so that the program's return address lies where it lay.
+    macro_rules! noted {
+        ($($name:ident: $before:path;)*) => {$(
+            #[unsafe(naked)]
+            unsafe extern "C-unwind" fn $name() -> isize {
+                core::arch::naked_asm!(
+                    ".cfi_startproc",
+                    "push rdi",
+                    ".cfi_adjust_cfa_offset 8",
+                    "mov rsi, qword ptr [rsp + 8]",
+                    "call {before}",
+                    "pop rdi",
+                    ".cfi_adjust_cfa_offset -8",
+                    "jmp rax",
+                    ".cfi_endproc",
+                    before = sym $before,
+                )
+            }
+        )*};
+    }
+
+    noted! {
+        close_noted: super::before_close;
+        close_alias_noted: super::before_alias_of_close;
+    }
+
     #[inline(always)]
-    fn armed_close() -> crate::real::Close {
-        // SAFETY: it passes its registers on to the real close, and returns what that returns.
-        unsafe { core::mem::transmute::<Entry, crate::real::Close>(armed::close) }
+    fn flat(entry: Entry) -> crate::real::Close {
+        // SAFETY: it passes its first register on to the real close, and returns what that returns.
+        unsafe { core::mem::transmute::<Entry, crate::real::Close>(entry) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
-        let real = if policy::is_armed_for(Function::Close) {
-            armed_close()
+        let function = if policy::is_armed_for(Function::Close) {
+            flat(armed::close)
+        } else if crate::ledger::may_concern(fd) {
+            flat(close_noted)
         } else {
-            crate::ledger::closing(fd);
-            crate::real::close()
+            crate::real::close().unwrap_or(flat(close_noted))
         };
         // SAFETY: the program's own call.
-        unsafe { real(fd) }
+        unsafe { function(fd) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn __close(fd: c_int) -> c_int {
-        let real = if policy::is_armed_for(Function::Close) {
-            armed_close()
+        let function = if policy::is_armed_for(Function::Close) {
+            flat(armed::close)
+        } else if crate::ledger::may_concern(fd) {
+            flat(close_alias_noted)
         } else {
-            crate::ledger::closing(fd);
-            crate::real::__close()
+            crate::real::__close().unwrap_or(flat(close_alias_noted))
         };
         // SAFETY: the program's own call.
-        unsafe { real(fd) }
+        unsafe { function(fd) }
     }
 
     crate::hooks::entry::around! {
@@ -135,6 +163,17 @@ mod exports {
     }
 }
 
+/// Returns the function that closes.
+extern "C-unwind" fn before_close(fd: c_int, caller: usize) -> usize {
+    ledger::closing(fd, caller);
+    real::CLOSE.address()
+}
+
+extern "C-unwind" fn before_alias_of_close(fd: c_int, caller: usize) -> usize {
+    ledger::closing(fd, caller);
+    real::CLOSE_ALIAS.address()
+}
+
 pub extern "C-unwind" fn before_dup(_: &mut Frame) -> usize {
     real::DUP.address()
 }
@@ -157,15 +196,15 @@ pub extern "C-unwind" fn before_fcntl(_: &mut Frame) -> usize {
 
 /// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).
 pub extern "C-unwind" fn after_dup(frame: &mut Frame, new: isize) -> isize {
-    note_duplicate(frame.int(0), new as c_int);
+    note_duplicate(frame.int(0), new as c_int, &frame.caller);
     new
 }
 
 /// Notes what a dup of `old` returned.
 #[inline(always)]
-pub fn note_duplicate(old: c_int, new: c_int) {
+pub fn note_duplicate(old: c_int, new: c_int, caller: &usize) {
     if new >= 0 && new != old {
-        ledger::duplicated(old, new);
+        ledger::duplicated(old, new, caller);
     }
 }
 
@@ -178,10 +217,10 @@ pub fn gives_a_number(command: c_int) -> bool {
 /// Notes that a range is about to be closed, where the kernel will do so (Linux v6.1 fs/open.c, fs/file.c):
 /// a range that ends before it begins, or an unknown flag, is EINVAL; CLOSE_RANGE_CLOEXEC closes nothing.
 ///
-/// `for_now`: `ledger::closed` will be told when it is done.
-pub extern "C-unwind" fn note_range(first: c_uint, last: c_uint, flags: c_int, for_now: bool) {
+/// `for_now`: `ledger::closed` will be told when it is done. `caller` is 0 where it is not known.
+pub extern "C-unwind" fn note_range(first: c_uint, last: c_uint, flags: c_int, for_now: bool, caller: usize) {
     let flags = flags as c_uint;
     if first <= last && flags & !libc::CLOSE_RANGE_UNSHARE == 0 {
-        ledger::closing_range(first, last, for_now);
+        ledger::closing_range(first, last, for_now, caller);
     }
 }

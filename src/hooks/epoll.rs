@@ -132,7 +132,11 @@ pub extern "C-unwind" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
 fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
     let Some(block) = thread::block() else { return };
     if fd < 0 {
-        return block.counters.failed(call, sys::errno());
+        let error = sys::errno();
+        if origin == Origin::Create {
+            findings::errors::create_failed(frame.int(0), error, frame.caller);
+        }
+        return block.counters.failed(call, error);
     }
     block.counters.call(call).calls.bump();
     ledger::created(block, fd, Creation { origin, argument: frame.int(0), site: frame.caller });
@@ -168,6 +172,9 @@ pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
     if !matches!(ticket, Ticket::Noted { .. }) {
         ledger::added_late(&registration(frame), ticket);
     }
+    if block.pending.is_open() {
+        note_mended(block, frame);
+    }
     block.counters.call(Call::CtlAdd).calls.bump();
     result
 }
@@ -178,6 +185,9 @@ pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return note_failed_ctl(block, frame, result);
     }
+    if block.pending.is_open() {
+        note_mended(block, frame);
+    }
     block.counters.call(Call::CtlMod).calls.bump();
     result
 }
@@ -186,6 +196,9 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block() else { return result };
     if result < 0 {
         return note_failed_ctl(block, frame, result);
+    }
+    if block.pending.is_open() {
+        note_mended(block, frame);
     }
     // Counted first: what comes last reads straight down to its end (benches/branches).
     block.counters.call(Call::CtlDel).calls.bump();
@@ -208,10 +221,19 @@ fn registration(frame: &Frame) -> Registration {
     Registration { epfd: frame.int(0), fd: frame.int(2), site: frame.caller }
 }
 
+/// The thread's last `epoll_ctl` has left something open.
+#[cold]
+#[inline(never)]
+fn note_mended(block: &Block, frame: &Frame) {
+    findings::errors::ctl_succeeded(&block.pending, frame.int(0), frame.int(1), frame.int(2));
+}
+
 #[cold]
 #[inline(never)]
 fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
     let error = sys::errno();
+    // Before the ledger hears of it, and forgets what it believed.
+    let is_ghost = findings::ghosts::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error);
     let call = match frame.int(1) {
         libc::EPOLL_CTL_ADD => {
             block.adding.store(0, Ordering::Relaxed);
@@ -229,7 +251,7 @@ fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
         _ => Call::CtlOther,
     };
     block.counters.failed(call, error);
-    findings::errors::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error, frame.caller);
+    findings::errors::ctl_failed(&block.pending, frame, error, is_ghost);
     result
 }
 
@@ -286,6 +308,7 @@ fn begin_timed_wait(call: Call, frame: &mut Frame) {
     let Some(block) = thread::block() else { return };
     let counters = &block.counters;
     counters.call(call).calls.bump();
+    block.begin_wait(frame.int(0), frame.caller);
     let start = clock::monotonic();
     let last = counters.last_wait_end.load(Ordering::Relaxed);
     if last != 0 {
@@ -332,13 +355,14 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> 
         }));
         ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner);
     } else {
-        note_failed_wait(block, call, frame.int(0), owner);
+        note_failed_wait(block, call, frame, owner);
     }
     count
 }
 
 #[inline(never)]
 fn end_timed_wait(block: &Block, call: Call, start: u64) {
+    block.end_wait();
     let end = clock::monotonic();
     if start < process::began() {
         // A handler has forked, and this is the child: here too a call returns, as other calls do, and is counted.
@@ -352,11 +376,13 @@ fn end_timed_wait(block: &Block, call: Call, start: u64) {
 
 #[cold]
 #[inline(never)]
-fn note_failed_wait(block: &'static Block, call: Call, epfd: c_int, owner: usize) {
+fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, owner: usize) {
+    let epfd = frame.int(0);
     let error = sys::errno();
     block.counters.error(call, error);
     ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner);
     if error == libc::EBADF {
         ledger::waited_on_bad(epfd);
+        findings::errors::wait_failed(epfd, frame.caller);
     }
 }

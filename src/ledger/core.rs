@@ -15,9 +15,11 @@ use core::sync::atomic::Ordering;
 use epollshim_format::kernel_memory;
 
 use super::charges::{self, Kind};
+use super::closings::{self, Closing};
 use super::descriptors::{Descriptors, RING, Slot};
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, Long, Origin};
+use crate::findings::{self, waiters};
 use crate::record;
 
 /// 2,048 chunks of 4,096: eight million descriptions and interests, more than max_user_watches of a 24 GiB machine.
@@ -259,7 +261,7 @@ impl Core {
         };
         description.instance.set(index);
         if !self.descriptors.set(fd, Slot::known(description_index, index)) {
-            self.end_instance(index);
+            self.end_instance(index, fd);
             self.descriptions.release(description_index, description);
             return None;
         }
@@ -305,6 +307,7 @@ impl Core {
         instance.argument.set(creation.argument);
         instance.origin.store(creation.origin as u8, Ordering::Relaxed);
         instance.seen.store(0, Ordering::Relaxed);
+        instance.told.store(0, Ordering::Relaxed);
         instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
         self.totals.instances.add(1);
         charges::opened(instance);
@@ -312,8 +315,10 @@ impl Core {
     }
 
     /// The last descriptor of an instance is gone: the kernel frees it with all its interests.
-    fn end_instance(&self, index: u32) {
+    fn end_instance(&self, index: u32, epfd: i32) {
         let Some(instance) = self.instances.get(index) else { return };
+        instance.reach();
+        findings::instance_ended(instance, epfd);
         for _ in 0..self.interests.end() {
             let first = instance.first.get();
             if first == 0 {
@@ -400,8 +405,9 @@ impl Core {
         }
     }
 
-    /// A descriptor number is given up: by close, by dup2 onto it, by closing a range.
-    pub fn closed(&self, fd: i32) {
+    /// A descriptor number is given up: by close, by dup2 onto it, by closing a range. `at`: where; 0: not known; None: nobody
+    /// knows when.
+    pub fn closed(&self, fd: i32, at: Option<usize>) {
         let slot = self.descriptors.get(fd);
         if !slot.is_known() {
             return;
@@ -410,11 +416,19 @@ impl Core {
         let Some(description) = self.descriptions.get(slot.description()) else { return };
         let left = description.descriptors.get().saturating_sub(1);
         description.descriptors.set(left);
+        if let Some(at) = at {
+            if description.interests.get() != 0 {
+                self.remember(description, fd, at, left > 0);
+            }
+            if description.instance.get() != 0 && super::is_timely() {
+                waiters::instance_closed(fd, at);
+            }
+        }
         if left > 0 {
             return;
         }
         if description.instance.get() != 0 {
-            self.end_instance(description.instance.get());
+            self.end_instance(description.instance.get(), fd);
         }
         if description.interests.get() == 0 {
             self.descriptions.release(slot.description(), description);
@@ -423,6 +437,75 @@ impl Core {
         } else {
             self.vanish_all(description);
         }
+    }
+
+    /// A watched descriptor is closed: where it was, and where it was added, should the file live on. Where a dup is known to
+    /// stay, the number's next ADD is to be looked at.
+    fn remember(&self, description: &Description, fd: i32, at: usize, leaves_a_dup: bool) {
+        /// Of a file that very many instances watch, only so many are looked at.
+        const MOST: usize = 64;
+        let mut index = description.interests.get();
+        let mut is_marked = false;
+        for _ in 0..MOST {
+            let Some(interest) = self.interests.get(index) else { break };
+            if interest.fd.get() == fd
+                && let Some(instance) = self.instances.get(interest.instance.get())
+            {
+                closings::note(&Closing {
+                    instance: instance.id.get(),
+                    fd,
+                    interest: index,
+                    serial: interest.serial.get(),
+                    leaves_a_dup,
+                    added_at: interest.site(),
+                    closed_at: at as u64,
+                    waits: instance.waits(),
+                    is_told: false,
+                });
+                if leaves_a_dup {
+                    is_marked = true;
+                } else if super::is_timely() {
+                    waiters::watched_closed(instance.owner.load(Ordering::Relaxed), interest.instance.get(), fd, at);
+                }
+            }
+            index = interest.sibling.get();
+        }
+        if is_marked {
+            closings::mark();
+            self.descriptors.mark(fd);
+        }
+    }
+
+    /// A descriptor that was closed while a dup of it stayed, as far as the ledger knows, and which its instance still watches.
+    pub fn ghost(&self, epfd: i32, fd: i32) -> Option<Closing> {
+        let instance_index = self.descriptors.get(epfd).instance();
+        let instance = self.instances.get(instance_index)?;
+        let closing = closings::last(instance.id.get(), fd)?;
+        let interest = self.interests.get(closing.interest)?;
+        let lives = closing.leaves_a_dup
+            && interest.has(Interest::LIVE)
+            // Else the dup is closed too, and who keeps it, if anybody, is not known: a child on its way to exec, it may be.
+            && !interest.has(Interest::DOUBTFUL)
+            && interest.serial.get() == closing.serial
+            && interest.instance.get() == instance_index
+            && interest.fd.get() == fd;
+        (lives && instance.inherited.load(Ordering::Relaxed) == 0).then_some(closing)
+    }
+
+    /// Where an interest of an instance was added, by its number alone; 0: not known. `now`: one in what the number refers to.
+    pub fn added_at(&self, instance: u32, fd: i32, now: bool) -> u64 {
+        let description = self.descriptors.get(fd).description();
+        let mut index = self.instances.get(instance).map_or(0, |instance| instance.first.get());
+        for _ in 0..self.interests.end() {
+            let Some(interest) = self.interests.get(index) else { break };
+            // What reconciliation has found has no place.
+            let is_one = interest.fd.get() == fd && (!now || interest.description.get() == description);
+            if is_one && interest.site() != 0 {
+                return interest.site();
+            }
+            index = interest.next.get();
+        }
+        0
     }
 
     fn vanish_all(&self, description: &Description) {
@@ -447,19 +530,19 @@ impl Core {
         }
     }
 
-    pub fn closed_range(&self, first: i32, last: i32) {
+    pub fn closed_range(&self, first: i32, last: i32, at: usize) {
         for fd in first.max(0)..=last.min(self.descriptors.highest()) {
-            self.closed(fd);
+            self.closed(fd, Some(at));
         }
     }
 
     /// `new` refers to the description of `old` from now on.
-    pub fn duplicated(&self, old: i32, new: i32) {
+    pub fn duplicated(&self, old: i32, new: i32, at: usize) {
         if old == new {
             return;
         }
         // What was said of `new` before is over. It comes first: it may take the last interest in `old` with it.
-        self.closed(new);
+        self.closed(new, Some(at));
         let slot = self.descriptors.get(old);
         match self.descriptions.get(slot.description()) {
             Some(description) if slot.is_known() => {
@@ -478,7 +561,7 @@ impl Core {
     /// What the ledger says of a descriptor is not true any more.
     pub fn heal(&self, fd: i32) {
         if self.descriptors.get(fd).is_known() {
-            self.closed(fd);
+            self.closed(fd, None);
             self.totals.healed.add(1);
         }
     }
@@ -556,6 +639,10 @@ impl Core {
         let slot = self.descriptors.get(registration.fd);
         if slot.is_known() && self.find_in(index, registration.fd).is_some() {
             return None;
+        }
+        if slot.next_twin().is_some() && super::is_timely() && self.ghost(registration.epfd, registration.fd).is_some()
+        {
+            findings::errors::adding_over_ghost(registration);
         }
         let description = self.describe(registration.fd, slot)?;
         self.insert_into((index, instance), description, registration, serial, 0)

@@ -275,6 +275,13 @@ impl Descriptors {
         }
     }
 
+    /// Marks a number as one that is to be looked at when it becomes known: it gets a ring of its own, in which it is alone.
+    pub fn mark(&self, fd: i32) {
+        let leader = self.rings.load(Ordering::Relaxed).wrapping_add(1);
+        self.rings.store(leader, Ordering::Relaxed);
+        self.set(fd, Slot::twin(fd, leader));
+    }
+
     /// Takes a number out of its ring: it becomes known. A ring of one is none. By the holder of the gate.
     pub fn part(&self, fd: i32) {
         let slot = self.get(fd);

@@ -5,6 +5,7 @@
 //! and takes no gate; a change of the ledger takes the gate (gate.rs) and never waits for it.
 
 pub mod charges;
+pub mod closings;
 pub mod core;
 pub mod counters;
 mod descriptors;
@@ -50,17 +51,21 @@ enum Change {
         epfd: i32,
         fd: i32,
     },
+    /// `at` is the return address of the call, here and below; 0: not known.
     Closed {
         fd: i32,
+        at: usize,
     },
     ClosedRange {
         first: i32,
         last: i32,
+        at: usize,
     },
     /// The same, by a thread that will say when the kernel has done it: limits count till then.
     ClosedFor {
         first: i32,
         last: i32,
+        at: usize,
         closer: &'static Owed,
     },
     DoneClosing {
@@ -69,6 +74,7 @@ enum Change {
     Duplicated {
         old: i32,
         new: i32,
+        at: usize,
     },
     Gone {
         epfd: i32,
@@ -96,13 +102,13 @@ fn apply(change: Change) {
         Change::Existed(registration, ticket) => CORE.existed(&registration, ticket),
         Change::Undone(registration, ticket) => CORE.undo(&registration, ticket),
         Change::Deleted { epfd, fd } => CORE.deleted(epfd, fd),
-        Change::Closed { fd } => CORE.closed(fd),
-        Change::ClosedRange { first, last } => CORE.closed_range(first, last),
-        Change::ClosedFor { first, last, closer } => {
-            charges::on_behalf_of(closer, || CORE.closed_range(first, last));
+        Change::Closed { fd, at } => CORE.closed(fd, Some(at)),
+        Change::ClosedRange { first, last, at } => CORE.closed_range(first, last, at),
+        Change::ClosedFor { first, last, at, closer } => {
+            charges::on_behalf_of(closer, || CORE.closed_range(first, last, at));
         }
         Change::DoneClosing { closer } => closer.settle(|index| CORE.instance_at(index)),
-        Change::Duplicated { old, new } => CORE.duplicated(old, new),
+        Change::Duplicated { old, new, at } => CORE.duplicated(old, new, at),
         Change::Gone { epfd, fd } => CORE.gone(epfd, fd),
         Change::NotThere { fd, slot } => {
             // Asked again: the number, and the records, may have come back to life since. Whoever closes a number that the
@@ -255,11 +261,16 @@ fn leave_again(token: usize) {
 /// A waiting note is being applied: its numbers may have changed hands since it was left. Written by the gate's holder.
 static LATE: AtomicBool = AtomicBool::new(false);
 
+/// Whether what is told happens now.
+fn is_timely() -> bool {
+    !LATE.load(Ordering::Relaxed)
+}
+
 /// Whether two descriptors refer to one open file description; None: the kernel will not say (kcmp(2) is missing or
 /// forbidden), or would speak of another moment. A number that is not open is nobody's twin.
 fn are_twins(fd: i32, other: i32) -> Option<bool> {
     // Relaxed: set and cleared by the same holder, which is the one that asks.
-    if LATE.load(Ordering::Relaxed) {
+    if !is_timely() {
         return None;
     }
     match sys::same_description(process::pid(), fd, other) {
@@ -443,43 +454,48 @@ pub fn waited_on_bad(epfd: i32) {
     look_for_dead(epfd, -1);
 }
 
-/// Before the real close of a descriptor: whoever gets the number next must find it free.
+/// Whether the close of a descriptor is to be told before it is made, by `closing`.
 #[inline(always)]
-pub fn closing(fd: i32) {
+pub fn concerns(fd: i32) -> bool {
     // The gate first: once it is quiet, what this thread noted stands in the table.
-    if !GATE.is_quiet() || CORE.descriptors.get(fd).is_known() {
-        closing_known(fd);
-    }
+    !GATE.is_quiet() || CORE.descriptors.get(fd).is_known()
 }
 
+/// The same, true also of what takes longer to find out.
+#[inline(always)]
+pub fn may_concern(fd: i32) -> bool {
+    !GATE.is_quiet() || CORE.descriptors.low(fd).map_or(fd >= 0, |place| place.get().is_known())
+}
+
+/// Before the real close of a descriptor: whoever gets the number next must find it free. `at`: the call's return address.
 #[cold]
 #[inline(never)]
-fn closing_known(fd: i32) {
-    if process::is_own() {
-        change(Change::Closed { fd });
+pub fn closing(fd: i32, at: usize) {
+    if concerns(fd) && process::is_own() {
+        change(Change::Closed { fd, at });
     }
 }
 
 /// Before the real close of a range of descriptors, both ends included. `for_now`: limits count what it ends until the
-/// caller says that it is `closed`.
-pub fn closing_range(first: u32, last: u32, for_now: bool) {
+/// caller says that it is `closed`. `at`: the call's return address; 0: not known.
+pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
     let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let (first, last) = (bound(first), bound(last));
     if (!GATE.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
         match thread::block() {
             Some(block) if for_now && charges::tracks() => {
-                change(Change::ClosedFor { first, last, closer: &block.owed });
+                change(Change::ClosedFor { first, last, at, closer: &block.owed });
             }
-            _ => change(Change::ClosedRange { first, last }),
+            _ => change(Change::ClosedRange { first, last, at }),
         }
     }
 }
 
 /// Before the real close of a descriptor, whose caller says when it is `closed`.
 #[inline(always)]
-pub fn closing_for_now(fd: i32) {
-    if fd >= 0 && (!GATE.is_quiet() || CORE.descriptors.get(fd).is_known()) {
-        closing_range(fd as u32, fd as u32, true);
+pub fn closing_for_now(fd: i32, at: usize) {
+    if fd >= 0 && concerns(fd) {
+        closing_range(fd as u32, fd as u32, true, at);
     }
 }
 
@@ -644,6 +660,11 @@ pub fn recorded_wait(epfd: i32, end: WaitEnd, owner: usize) {
     }
 }
 
+/// Whether the ledger knows a descriptor as that of an instance.
+pub fn is_instance(epfd: i32) -> bool {
+    CORE.instance_of(epfd).is_some()
+}
+
 /// Whether the ledger has an interest of this instance in what this descriptor refers to.
 pub fn is_watched(epfd: i32, fd: i32) -> bool {
     CORE.find(epfd, fd).is_some()
@@ -673,21 +694,21 @@ pub fn track(user: bool) -> bool {
 /// How often a rare call lets other threads run before it gives up: a second at least, where they do.
 const PATIENCE: u32 = 100_000;
 
-/// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD.
+/// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD, called `at`.
 #[inline(always)]
-pub fn duplicated(old: i32, new: i32) {
+pub fn duplicated(old: i32, new: i32, at: &usize) {
     // The gate first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
     // idle, what a holder made known stands in the table.
     if !GATE.is_idle() || !CORE.descriptors.join(old, new, || GATE.is_idle()) {
-        duplicated_known(old, new);
+        duplicated_known(old, new, *at);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn duplicated_known(old: i32, new: i32) {
+fn duplicated_known(old: i32, new: i32, at: usize) {
     if old != new && process::is_own() {
-        change(Change::Duplicated { old, new });
+        change(Change::Duplicated { old, new, at });
     }
 }
 
@@ -734,6 +755,16 @@ pub fn restart() {
         CORE.restart_peaks();
         leave(token);
     }
+}
+
+/// What a descriptor stands for.
+pub fn slot_of(fd: i32) -> Slot {
+    CORE.descriptors.get(fd)
+}
+
+/// The records as they are.
+pub fn view_now() -> &'static Core {
+    &CORE
 }
 
 /// For reports: the records as they are, peaks included.

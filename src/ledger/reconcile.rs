@@ -116,7 +116,7 @@ fn compare(lines: &[Line], watched: &mut Buffer<i32>, mend: bool) -> bool {
             if !mend {
                 return false;
             }
-            CORE.duplicated(twin, epfd);
+            CORE.duplicated(twin, epfd, 0);
             CORE.totals.healed.add(1);
         }
         CORE.meet(epfd);

@@ -11,6 +11,9 @@ use super::pool::Record;
 pub struct Word(AtomicU32);
 
 impl Word {
+    pub const fn new() -> Self {
+        Word(AtomicU32::new(0))
+    }
     #[inline(always)]
     pub fn get(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
@@ -88,6 +91,9 @@ pub struct Interest {
 pub struct Number(Word);
 
 impl Number {
+    pub const fn new() -> Self {
+        Number(Word::new())
+    }
     #[inline(always)]
     pub fn get(&self) -> i32 {
         self.0.get() as i32
@@ -175,6 +181,8 @@ pub struct Instance {
     pub inherited: AtomicU8,
     /// It counts in the user's share (a limit of the session).
     pub paid: AtomicU8,
+    /// That it holds more than its size promised was told.
+    pub told: AtomicU8,
     /// Watches, those under way included: what limits count (charges.rs).
     pub charged: AtomicU64,
     link: AtomicU32,
@@ -188,6 +196,11 @@ impl Instance {
     /// Whether nobody saw it made.
     pub fn came_out_of_sight(&self) -> bool {
         self.origin.load(Ordering::Relaxed) == Origin::Unseen as u8
+    }
+
+    /// Waits on it.
+    pub fn waits(&self) -> u64 {
+        self.alone.waits.get().wrapping_add(self.shared.waits.get())
     }
 
     /// Takes the peak before an interest goes, or when it is read.

@@ -30,7 +30,7 @@ use crate::hooks::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
 use crate::thread::Block;
-use crate::{clock, ledger, log, real, record, sys, thread};
+use crate::{clock, findings, ledger, log, real, record, sys, thread};
 
 /// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
@@ -334,6 +334,7 @@ fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
         }
         Verdict::Objected(error) => {
             ledger::not_changed(frame.int(0), frame.int(2), error);
+            findings::errors::ctl_failed(&block.pending, frame, error, false);
             let answer = answer(plan, frame, -1, error);
             count(plan, block);
             Some(answer)

@@ -4,8 +4,10 @@
 //! them in the words of this file. What each means and how it is mended stands in `docs/findings/`, which
 //! `epollshim explain` shows.
 
+mod cause;
 mod message;
 
+pub use cause::Cause;
 pub use message::Message;
 
 /// Defines the defects: the number that a recording has for each never changes.
@@ -123,7 +125,7 @@ impl Severity {
 pub struct Finding {
     pub id: Id,
     pub severity: Severity,
-    /// Tells apart what one id covers (`ctl-error`: the errno); 0 where it covers one thing.
+    /// Tells apart what one id covers (`ctl-error`: a [`Cause`]); 0 where it covers one thing.
     pub variant: u8,
     /// How often it was met.
     pub count: u64,

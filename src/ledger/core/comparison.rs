@@ -42,7 +42,7 @@ impl Core {
         for (index, instance) in self.live_instances() {
             if unmet(instance) {
                 // Held only by a count of descriptors that were closed out of sight.
-                self.end_instance(index);
+                self.end_instance(index, -1);
                 self.totals.healed.add(1);
             }
         }

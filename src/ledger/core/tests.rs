@@ -18,12 +18,12 @@ fn live(core: &Core) -> (u64, u64) {
 fn an_instance_lives_until_its_last_descriptor_is_closed() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
-    CORE.duplicated(3, 4);
+    CORE.duplicated(3, 4, 0);
     add(&CORE, 4, 7);
-    CORE.closed(3);
+    CORE.closed(3, None);
     assert_eq!(live(&CORE), (1, 1));
     assert!(CORE.find(4, 7).is_some());
-    CORE.closed(4);
+    CORE.closed(4, None);
     assert_eq!((live(&CORE), CORE.totals.vanished.get()), ((0, 0), 1));
     // Nothing is left of the watched file either: its close costs nothing.
     assert!(!CORE.descriptors.get(7).is_known());
@@ -34,14 +34,14 @@ fn an_interest_outlives_its_number_while_a_dup_lives() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     add(&CORE, 3, 7);
-    CORE.duplicated(7, 8);
-    CORE.closed(7);
+    CORE.duplicated(7, 8, 0);
+    CORE.closed(7, None);
     assert_eq!(live(&CORE), (1, 1));
     // The number belongs to somebody else now.
     assert!(CORE.find(3, 7).is_none());
     add(&CORE, 3, 7);
     assert_eq!(live(&CORE), (1, 2));
-    CORE.closed(8);
+    CORE.closed(8, None);
     assert_eq!((live(&CORE), CORE.totals.vanished.get()), ((1, 1), 1));
     assert!(CORE.find(3, 7).is_some());
 }
@@ -51,12 +51,12 @@ fn a_dup2_over_the_only_instance_that_watched_its_source_ends_both() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     add(&CORE, 3, 7);
-    CORE.duplicated(7, 3);
+    CORE.duplicated(7, 3, 0);
     assert_eq!(live(&CORE), (0, 0));
     // Two numbers of one file that no epoll knows: an instance made later is not mixed up with them.
     create(&CORE, 9);
-    CORE.closed(3);
-    CORE.closed(7);
+    CORE.closed(3, None);
+    CORE.closed(7, None);
     assert_eq!(live(&CORE), (1, 0));
 }
 
@@ -84,7 +84,7 @@ fn what_a_forked_child_closes_may_live_on_in_its_parent() {
     create(&CORE, 3);
     add(&CORE, 3, 7);
     CORE.after_fork();
-    CORE.closed(7);
+    CORE.closed(7, None);
     assert_eq!(live(&CORE), (1, 1));
     // The kernel decides: it has it no longer, and nobody was wrong.
     CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [], true, |_| false, |_| false);
@@ -96,11 +96,11 @@ fn of_two_interests_of_one_number_the_certain_one_is_the_kernels() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     add(&CORE, 3, 7);
-    CORE.duplicated(7, 8);
-    CORE.closed(7);
+    CORE.duplicated(7, 8, 0);
+    CORE.closed(7, None);
     CORE.after_fork();
     add(&CORE, 3, 7);
-    CORE.closed(7);
+    CORE.closed(7, None);
     // The kernel lists one 7: that of the file behind 8.
     CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [7], true, |_| true, |_| false);
     assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((1, 1), 0));
@@ -113,11 +113,11 @@ fn closing_a_range_closes_what_is_in_it() {
         create(&CORE, fd);
     }
     add(&CORE, 3, 70_000);
-    CORE.closed_range(4, 4);
+    CORE.closed_range(4, 4, 0);
     assert_eq!(live(&CORE), (2, 1));
-    CORE.closed_range(70_000, i32::MAX);
+    CORE.closed_range(70_000, i32::MAX, 0);
     assert_eq!(live(&CORE), (2, 0));
-    CORE.closed_range(0, i32::MAX);
+    CORE.closed_range(0, i32::MAX, 0);
     assert_eq!(live(&CORE), (0, 0));
 }
 
@@ -140,11 +140,11 @@ fn a_dup_told_late_counts_once() {
     create(&CORE, 3);
     // The dup found the gate busy: an ADD made its source known, and perhaps the new number too.
     add(&CORE, 3, 7);
-    CORE.duplicated(7, 8);
-    CORE.duplicated(7, 8);
-    CORE.closed(7);
+    CORE.duplicated(7, 8, 0);
+    CORE.duplicated(7, 8, 0);
+    CORE.closed(7, None);
     assert_eq!(live(&CORE), (1, 1));
-    CORE.closed(8);
+    CORE.closed(8, None);
     assert_eq!((live(&CORE), CORE.totals.vanished.get()), ((1, 0), 1));
 }
 
@@ -162,8 +162,8 @@ fn a_comparison_that_may_not_mend_tells_and_changes_nothing() {
     // What a thread is just adding is nobody's mistake.
     assert!(CORE.compare(3, index, &mut [7], false, |_| true, |_| true));
     // An interest whose number is gone is found all the same.
-    CORE.duplicated(7, 9);
-    CORE.closed(7);
+    CORE.duplicated(7, 9, 0);
+    CORE.closed(7, None);
     assert!(agrees(&mut [7, 8]) && !agrees(&mut [8]));
     CORE.begin_comparison();
     assert!(!CORE.end_meeting(false));

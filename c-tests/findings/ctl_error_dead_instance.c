@@ -1,0 +1,19 @@
+// Adds to an instance that was closed. Mended: the instance is closed last.
+#include "finding.h"
+
+int main(void)
+{
+    int epfd = epoll_create1(EPOLL_CLOEXEC), fd = event(1);
+    struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};
+#ifndef MENDED
+    close(epfd);
+#endif
+    int result = epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &interest); /* HERE */
+#ifdef MENDED
+    must(result == 0, "EPOLL_CTL_ADD");
+#else
+    must(result == -1 && errno == EBADF, "EPOLL_CTL_ADD");
+#endif
+    close(epfd);
+    return found(epfd, fd);
+}

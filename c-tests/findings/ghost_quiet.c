@@ -1,0 +1,19 @@
+// As ghost.c, but the program only goes on to wait: nobody calls anything for the dead number. It was closed by a dup2 over it.
+#include "finding.h"
+
+int main(void)
+{
+    int epfd = epoll_create1(EPOLL_CLOEXEC), fd = event(0), kept = dup(fd), other = event(0);
+    struct epoll_event event;
+    must(kept >= 0, "dup");
+    add(epfd, fd, EPOLLIN);
+#ifdef MENDED
+    must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
+    must(dup2(other, fd) == fd, "dup2");
+#else
+    must(dup2(other, fd) == fd, "dup2"); /* HERE */
+#endif
+    for (int i = 0; i < 3; i++)
+        must(epoll_wait(epfd, &event, 1, 1) == 0, "epoll_wait");
+    return found(epfd, fd);
+}

@@ -1,0 +1,14 @@
+// epoll_create refuses a size of 0. Mended: epoll_create1.
+#include "finding.h"
+
+int main(void)
+{
+#ifdef MENDED
+    int epfd = epoll_create1(EPOLL_CLOEXEC);
+    must(epfd >= 0, "epoll_create1");
+#else
+    int epfd = epoll_create(0); /* HERE */
+    must(epfd == -1 && errno == EINVAL, "epoll_create");
+#endif
+    return found(-1, -1);
+}

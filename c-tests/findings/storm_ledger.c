@@ -1,0 +1,117 @@
+// Eight threads make, dup, pass and close watched descriptors, fork and vfork meanwhile, and each waits on an instance of its own. What is
+// closed without DEL is closed for good a moment later: no ghost is left, and none may be told. With an argument: for so many seconds.
+#include "finding.h"
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { THREADS = 8 };
+
+static time_t end;
+
+// Sends a copy to itself, and takes it out again.
+static void pass(int pair[2], int fd)
+{
+    char data = 'x';
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr header;
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    struct iovec part = {.iov_base = &data, .iov_len = 1};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    must(sendmsg(pair[0], &message, 0) == 1, "sendmsg");
+    close(fd);
+    message.msg_controllen = sizeof control.bytes;
+    must(recvmsg(pair[1], &message, MSG_CMSG_CLOEXEC) == 1, "recvmsg");
+    memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+    close(fd);
+}
+
+__attribute__((noinline)) static void close_in_vforked(int fd)
+{
+    pid_t child = vfork();
+    if (child == 0) {
+        close(fd);
+        _exit(0);
+    }
+    must(waitpid(child, NULL, 0) == child, "waitpid");
+}
+
+static void *work(void *number)
+{
+    unsigned seed = (unsigned)(size_t)number;
+    int epfd = epoll_create1(EPOLL_CLOEXEC), pair[2];
+    struct epoll_event events[8];
+    must(epfd >= 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0, "socketpair");
+    while (time(NULL) < end) {
+        int fd = event(1), copy;
+        add(epfd, fd, EPOLLIN);
+        must(epoll_wait(epfd, events, 8, 1) >= 0, "epoll_wait");
+        switch (rand_r(&seed) % 8) {
+        case 0:
+            copy = dup(fd);
+            close(fd);
+            must(copy >= 0 && epoll_wait(epfd, events, 8, 0) >= 0, "a ghost's event");
+            close(copy);
+            break;
+        case 1:
+            copy = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+            close(copy);
+            close(fd);
+            break;
+        case 2:
+            pass(pair, fd);
+            break;
+        case 3:
+            if (rand_r(&seed) % 16 == 0) {
+                pid_t child = fork();
+                if (child == 0) {
+                    close(fd);
+                    _exit(0);
+                }
+                close(fd);
+                must(epoll_wait(epfd, events, 8, 0) >= 0 && waitpid(child, NULL, 0) == child, "waitpid");
+                break;
+            }
+            close(fd);
+            break;
+        case 4:
+            if (rand_r(&seed) % 16 == 0)
+                close_in_vforked(fd);
+            close(fd);
+            break;
+        case 5:
+            copy = event(0);
+            must(dup2(copy, fd) == fd, "dup2");
+            close(copy);
+            close(fd);
+            break;
+        case 6:
+            must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
+            close(fd);
+            break;
+        default:
+            close(fd);
+        }
+    }
+    close(epfd);
+    close(pair[0]);
+    close(pair[1]);
+    return NULL;
+}
+
+int main(int count, char **arguments)
+{
+    pthread_t threads[THREADS];
+    end = time(NULL) + (count > 1 ? atoi(arguments[1]) : 4);
+    int epfd = epoll_create1(EPOLL_CLOEXEC);
+    must(epfd >= 0, "epoll_create1");
+    for (size_t i = 0; i < THREADS; i++)
+        must(pthread_create(&threads[i], NULL, work, (void *)i) == 0, "pthread_create");
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    return found(-1, -1);
+}

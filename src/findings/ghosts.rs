@@ -1,0 +1,249 @@
+//! Ghosts: interests whose descriptor was closed while something else keeps the file open. The kernel goes on to deliver their
+//! events, and no call can name them any more.
+//!
+//! A close without DEL is no fault where it closes the file. What keeps a file open the ledger knows only in part (dups, not what a
+//! forked child or another process has), and a ghost that is soon rid of harms nobody. So one is told:
+//!
+//! - when an `epoll_ctl` of its number fails, where a dup is known and the kernel confirms that it is still watched;
+//! - when its number is added anew, which is `stale-data`;
+//! - when it lives as a report is made, which the kernel's own list says, and waits went on after the close.
+
+use core::sync::atomic::Ordering;
+
+use epollshim_format::findings::{Id, Severity};
+use libc::c_int;
+
+use super::{Note, note, put, unmet};
+use crate::buffer::{Buffer, sort_by_key};
+use crate::ledger::closings::{self, Closing};
+use crate::ledger::records::Instance;
+use crate::{ledger, process, procfs, sys};
+
+/// An `epoll_ctl` has failed, and the ledger has not heard of it yet. True: for the sake of a ghost.
+#[inline(always)]
+pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
+    closings::any_marked() && ctl_failed_of_ghost(epfd, operation, fd, error)
+}
+
+#[cold]
+#[inline(never)]
+fn ctl_failed_of_ghost(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
+    let may_be = match operation {
+        // The number is its file's again, by a dup of the dup, and was never deleted.
+        libc::EPOLL_CTL_ADD => error == libc::EEXIST,
+        _ => error == libc::EBADF || error == libc::ENOENT,
+    };
+    may_be
+        && ledger::view_now()
+            .ghost(epfd, fd)
+            .is_some_and(|closing| closing.is_told || met(&closing, epfd, operation, fd, error))
+}
+
+#[cold]
+#[inline(never)]
+fn met(closing: &Closing, epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
+    let is_one = process::is_own() && is_watched_by_number(epfd, fd);
+    if is_one && closings::tell(closing) {
+        note(&Note { detail: [operation as u64, error as u64, 0, 0], ..of_closing(closing, epfd) });
+    }
+    is_one
+}
+
+/// The ADD that failed for the sake of a ghost was followed by a MOD: the interest is in use again.
+pub fn mended(epfd: c_int, fd: c_int) {
+    if let Some(closing) = ledger::view_now().ghost(epfd, fd)
+        && closing.is_told
+    {
+        unmet(&of_closing(&closing, epfd));
+        closings::take_back(&closing);
+    }
+}
+
+fn is_watched_by_number(epfd: i32, fd: i32) -> bool {
+    sys::watches_file_of(process::pid(), epfd, epfd, fd).is_ok()
+}
+
+/// An ADD of a ghost's number has succeeded.
+pub fn added_over(epfd: c_int, fd: c_int, site: usize) {
+    if let Some(closing) = ledger::view_now().ghost(epfd, fd)
+        && !closing.is_told
+        && process::is_own()
+        && has_another_file(epfd, fd)
+        && closings::tell(&closing)
+    {
+        note(&Note { epfd, fd, site, other: closing.place(), ..Note::of(Id::StaleData, Severity::Error) });
+    }
+}
+
+fn of_closing(closing: &Closing, epfd: i32) -> Note {
+    Note {
+        epfd,
+        fd: closing.fd,
+        site: closing.closed_at as usize,
+        other: closing.added_at as usize,
+        ..Note::of(Id::Ghost, Severity::Error)
+    }
+}
+
+// ---- when a report is made ----
+
+/// How many descriptors are looked at, and how many questions are asked of the kernel that take it longer the more is watched.
+struct Budget {
+    looks: u32,
+    questions: u32,
+}
+
+impl Budget {
+    fn look(&mut self) -> bool {
+        self.looks = self.looks.saturating_sub(1);
+        self.looks > 0
+    }
+
+    fn question(&mut self) -> bool {
+        self.questions = self.questions.saturating_sub(1);
+        self.questions > 0
+    }
+}
+
+/// A file in the kernel's list.
+#[derive(Clone, Copy)]
+struct Target {
+    fd: i32,
+    inode: u64,
+}
+
+/// A number of which one instance has more, or another file, than it refers to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Suspect {
+    epfd: i32,
+    index: u32,
+    fd: i32,
+    /// Files that are watched under it.
+    files: usize,
+}
+
+/// The most that are told by one report.
+const MOST: usize = 512;
+
+/// Compares the numbers in the kernel's lists with what they refer to now.
+pub fn judge() {
+    Buffer::lend(|suspects| {
+        collect(suspects);
+        if suspects.as_slice().is_empty() {
+            return;
+        }
+        if procfs::has_one_thread() {
+            return suspects.as_slice().iter().for_each(tell);
+        }
+        // The kernel frees the number first: a thread may be in the midst of a close. Some turns of a scheduler later it is not.
+        const PAUSE: i64 = 60_000_000;
+        sys::sleep(PAUSE);
+        Buffer::lend(|again| {
+            collect(again);
+            again.as_slice().iter().filter(|suspect| suspects.as_slice().contains(suspect)).for_each(tell);
+        });
+    });
+}
+
+fn collect(suspects: &mut Buffer<Suspect>) {
+    let mut budget = Budget { looks: 50_000, questions: 256 };
+    let view = ledger::view_now();
+    Buffer::lend(|targets| {
+        for epfd in 0..=view.descriptors.highest() {
+            let index = ledger::slot_of(epfd).instance();
+            // What was there before a fork, or came out of sight, others may use under numbers of their own.
+            if let Some(instance) = view.instance_at(index)
+                && instance.inherited.load(Ordering::Relaxed) == 0
+            {
+                targets.clear();
+                if procfs::each_target(epfd, |fd, inode| {
+                    targets.push(Target { fd, inode });
+                }) {
+                    sort_by_key(targets.as_mut_slice(), |target: &Target| (target.fd, target.inode));
+                    look_through(epfd, (index, instance), targets.as_slice(), &mut budget, suspects);
+                }
+            }
+        }
+    });
+}
+
+fn look_through(
+    epfd: i32,
+    (index, instance): (u32, &Instance),
+    targets: &[Target],
+    budget: &mut Budget,
+    suspects: &mut Buffer<Suspect>,
+) {
+    let mut rest = targets;
+    while let Some(first) = rest.first() {
+        let files = rest.iter().take_while(|target| target.fd == first.fd).count();
+        let Some((same, after)) = rest.split_at_checked(files) else { break };
+        rest = after;
+        if !budget.look() || suspects.as_slice().len() >= MOST {
+            break;
+        }
+        if is_ghost(epfd, instance, same, budget) {
+            suspects.push(Suspect { epfd, index, fd: first.fd, files });
+        }
+    }
+}
+
+/// Whether one of the files that are watched under a number is not what the number refers to.
+fn is_ghost(epfd: i32, instance: &Instance, same: &[Target], budget: &mut Budget) -> bool {
+    let Some(first) = same.first() else { return false };
+    match sys::status(first.fd) {
+        Err(error) => error == libc::EBADF,
+        Ok(_) if same.len() > 1 => true,
+        Ok(status) => {
+            // Files without a place of their own (eventfd, timerfd, epoll) have one inode in common.
+            let is_suspect = first.inode != 0 && first.inode != status.st_ino
+                || closings::last(instance.id.get(), first.fd).is_some_and(|closing| !closing.is_told);
+            is_suspect && budget.question() && has_another_file(epfd, first.fd)
+        }
+    }
+}
+
+/// Whether under an open number another file is watched than it refers to: alone, or beside it.
+fn has_another_file(epfd: i32, fd: i32) -> bool {
+    match sys::watches_file_of(process::pid(), fd, epfd, fd) {
+        Ok(false) => true,
+        Ok(true) => {
+            let mut count = 0;
+            procfs::each_interest(epfd, |other| count += u32::from(other == fd));
+            count > 1
+        }
+        Err(_) => false,
+    }
+}
+
+fn tell(suspect: &Suspect) {
+    let Suspect { epfd, index, fd, files } = *suspect;
+    let view = ledger::view_now();
+    let Some(instance) = view.instance_at(index) else { return };
+    match closings::last(instance.id.get(), fd) {
+        Some(closing) if closing.is_told => {}
+        // Nobody has asked for events since: the program is about to end, or to get rid of it.
+        Some(closing) if instance.waits() == closing.waits => {}
+        Some(closing) => {
+            let added_now = view.added_at(index, fd, true) as usize;
+            let found = if files > 1 && added_now != 0 {
+                let stale = Note::of(Id::StaleData, Severity::Error);
+                Note { epfd, fd, site: added_now, other: closing.place(), ..stale }
+            } else {
+                of_closing(&closing, epfd)
+            };
+            if closings::tell(&closing) {
+                note(&found);
+            }
+        }
+        None if sys::is_open(fd) => {}
+        None => {
+            let added_at = view.added_at(index, fd, false) as usize;
+            // Closed where the shim does not see it, and nobody knows when: standard streams as the program ends, most of all.
+            let severity = if fd <= libc::STDERR_FILENO { Severity::Info } else { Severity::Warning };
+            if added_at != 0 {
+                put(&Note { epfd, fd, other: added_at, ..Note::of(Id::Ghost, severity) }, 1);
+            }
+        }
+    }
+}

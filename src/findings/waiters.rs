@@ -1,0 +1,79 @@
+//! A descriptor is closed under a thread that waits: on it, or on an instance that watches it.
+//!
+//! Each thread says in its block what it waits on. What it says may be old (it was cancelled, has jumped out, or comes back this
+//! moment), so before something is told the kernel is asked whether the thread is inside the wait. That opens a file in /proc: a
+//! few times a process, and never under a seccomp filter.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use epollshim_format::findings::{Id, Severity};
+
+use super::{Note, is_known, note};
+use crate::thread::Block;
+use crate::{aside, ledger, procfs, sys, thread};
+
+/// How often the kernel is asked for what was not told before.
+const QUESTIONS: u32 = 32;
+
+/// An instance's descriptor is closed: by the holder of the gate, as it happens.
+#[inline(always)]
+pub fn instance_closed(fd: i32, site: usize) {
+    for block in thread::all() {
+        if block.waits_on() == Some(fd) {
+            closed_under(block, Severity::Error, fd, -1, site);
+        }
+    }
+}
+
+/// A descriptor that an instance watches is closed. Of the instance's waiters only the first that it ever had is looked at (its
+/// `owner`): to look at every thread would cost a close more than all else.
+#[inline(always)]
+pub fn watched_closed(owner: usize, instance: u32, fd: i32, site: usize) {
+    if owner != 0 {
+        // SAFETY: the owner of an instance's counters is the address of a block.
+        let waiter = unsafe { thread::block_at(owner) };
+        if waiter.waits_on().is_some() {
+            watched_closed_under(waiter, instance, fd, site);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn watched_closed_under(waiter: &Block, instance: u32, fd: i32, site: usize) {
+    if let Some(epfd) = waiter.waits_on()
+        && ledger::slot_of(epfd).instance() == instance
+    {
+        closed_under(waiter, Severity::Warning, epfd, fd, site);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn closed_under(waiter: &Block, severity: Severity, epfd: i32, fd: i32, site: usize) {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    // In a handler that has interrupted its own wait.
+    if thread::is_own(waiter) {
+        return;
+    }
+    let is_watched = u8::from(fd >= 0);
+    let found = Note {
+        variant: is_watched,
+        epfd,
+        fd,
+        site,
+        other: waiter.waits_at(),
+        detail: [u64::from(is_watched), 0, 0, 0],
+        ..Note::of(Id::CloseInWait, severity)
+    };
+    if is_known(&found) || ASKED.fetch_add(1, Ordering::Relaxed) < QUESTIONS && is_waiting(waiter) {
+        note(&found);
+    }
+}
+
+/// Whether the block's thread is inside a wait, says the kernel.
+fn is_waiting(waiter: &Block) -> bool {
+    let is_wait = |number| [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2].contains(&number);
+    let Some(tid) = waiter.tid() else { return false };
+    !sys::is_filtered() && aside::undisturbed(|| procfs::is_in_call(tid, is_wait)) == Some(true)
+}
