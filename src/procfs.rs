@@ -137,9 +137,24 @@ fn each_epoll_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut
 /// Tells every interest of an epoll instance, by its `tfd`. False: not readable.
 pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
     let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
+    each_listed(&path, |listed| tell(listed.fd)).is_some()
+}
+
+/// An interest, as the kernel lists it.
+#[derive(Clone, Copy)]
+pub struct Listed {
+    /// The number that it was added under.
+    pub fd: i32,
+    /// What was asked for, EPOLLERR and EPOLLHUP included.
+    pub events: u32,
+    pub data: u64,
+}
+
+/// Tells every interest in an epoll instance's fdinfo. Returns how many bytes that took to read; None: not readable.
+pub fn each_listed(path: &Short, mut tell: impl FnMut(Listed)) -> Option<usize> {
     Buffer::lend(|text| {
         if !path.as_c().is_some_and(|path| read_file(path, text)) {
-            return false;
+            return None;
         }
         // tfd:        6 events:       1d data:                6  pos:0 ino:61c7 sdev:8 (proc(5), Linux 3.8 and 4.13)
         for line in text.as_slice().split(|byte| *byte == b'\n') {
@@ -147,10 +162,12 @@ pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
             if words.next() == Some(b"tfd:")
                 && let Some(fd) = words.next().and_then(number)
             {
-                tell(fd);
+                let mut value = |name: &[u8]| words.find(|word| *word == name).and_then(|_| hexadecimal(words.next()?));
+                let events = value(b"events:").unwrap_or(0) as u32;
+                tell(Listed { fd, events, data: value(b"data:").unwrap_or(0) });
             }
         }
-        true
+        Some(text.as_slice().len())
     })
 }
 

@@ -8,14 +8,18 @@
 //! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
 
 pub mod errors;
+mod herd;
 mod judge;
+mod loops;
+mod spin;
+pub mod watch;
 
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::recording::{finding, findings, kind};
 
-use crate::{clock, process, record, sys};
+use crate::{clock, process, record, sys, thread};
 
 pub use judge::judge;
 
@@ -114,6 +118,7 @@ pub fn restart() {
     if let Some(table) = table() {
         (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
     }
+    thread::all().for_each(|block| block.watch.restart());
 }
 
 // ---- the table ----

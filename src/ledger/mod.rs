@@ -407,12 +407,12 @@ fn is_there(fd: i32, slot: Slot) -> bool {
     sys::is_open(fd) && (slot.instance() == 0 || crate::procfs::may_be_epoll(fd))
 }
 
-/// A wait ended. `owner` is the calling thread's block.
+/// A wait ended. `owner` is the calling thread's block, `site` the return address.
 #[inline(always)]
-pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
+pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
     let Some(instance) = CORE.instance_of(epfd) else {
         if !matches!(end, WaitEnd::Failed { .. }) {
-            waited_on_unknown(epfd, end, owner);
+            waited_on_unknown(epfd, end, owner, site);
         }
         return;
     };
@@ -420,6 +420,7 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
         instance.alone.count_alone(end);
     } else if instance.owner.compare_exchange(0, owner, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         // Its first waiter owns one set of counters. Relaxed: whoever wins writes there alone from now on.
+        instance.waiter.store(site, Ordering::Relaxed);
         instance.alone.count_alone(end);
     } else {
         instance.shared.count_shared(end);
@@ -428,11 +429,11 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
 
 #[cold]
 #[inline(never)]
-fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize) {
+fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
     if process::is_own() {
         change(Change::Adopted { fd: epfd });
         if CORE.instance_of(epfd).is_some() {
-            waited(epfd, end, owner);
+            waited(epfd, end, owner, site);
         }
     }
 }
@@ -441,6 +442,17 @@ fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize) {
 #[cold]
 pub fn waited_on_bad(epfd: i32) {
     look_for_dead(epfd, -1);
+}
+
+/// Where a descriptor was added to an instance, if what it refers to now is watched there.
+pub fn site_of(epfd: i32, fd: i32) -> Option<usize> {
+    CORE.find(epfd, fd).map(|(_, interest)| interest.site() as usize)
+}
+
+/// How many interests an instance has, and whether several threads wait on it.
+pub fn crowd_of(epfd: i32) -> Option<(u64, bool)> {
+    let instance = CORE.instance_of(epfd)?;
+    Some((instance.watches.get(), instance.shared.waits.get() != 0))
 }
 
 /// Before the real close of a descriptor: whoever gets the number next must find it free.

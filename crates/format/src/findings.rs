@@ -5,6 +5,7 @@
 //! `epollshim explain` shows.
 
 mod message;
+pub mod thresholds;
 
 pub use message::Message;
 

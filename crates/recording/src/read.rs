@@ -250,7 +250,7 @@ fn the_thread(segment: Bytes, tid: u64, ring: u64, notes: &mut Notes) -> Thread 
 
 fn counters(segment: Bytes) -> Counters {
     let mut read = Counters {
-        empty: segment.word(thread::EMPTY),
+        empty: segment.word(thread::EMPTY).saturating_add(segment.word(thread::POLLED)),
         full: segment.word(thread::FULL),
         work: the_histogram(segment, thread::WORK),
         batch: the_histogram(segment, thread::BATCH),
