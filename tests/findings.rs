@@ -5,6 +5,8 @@
 mod common;
 #[path = "findings/sums.rs"]
 mod sums;
+#[path = "findings/waits.rs"]
+mod waits;
 
 use common::{c_program_with, report, root, run, scratch, under_shim};
 use serde_json::Value;

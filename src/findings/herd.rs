@@ -164,9 +164,7 @@ fn watches_too(pid: i32, listener: &Listener) -> bool {
         return false;
     }
     (0..MOST_DESCRIPTORS).any(|epfd| {
-        is_epoll(pid, epfd)
-            && !sys::same_description_in(own, listener.epfd, pid, epfd)
-            && lists(pid, epfd, listener.fd)
+        is_epoll(pid, epfd) && !sys::same_description_in(own, listener.epfd, pid, epfd) && lists(pid, epfd, listener.fd)
     })
 }
 

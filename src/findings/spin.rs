@@ -89,7 +89,7 @@ impl Sample {
     fn of(wait: &Wait) -> Option<(Found, Sample)> {
         /// Reading the list of more holds the instance's lock for long.
         const MOST: u64 = 8192;
-        if ledger::crowd_of(wait.epfd)?.0 > MOST {
+        if ledger::crowd_of(wait.epfd)?.watches > MOST {
             return None;
         }
         let mut sample = Sample::default();
@@ -143,11 +143,15 @@ impl Sample {
         match status.st_mode & libc::S_IFMT {
             libc::S_IFSOCK => self.socket(fd, mask),
             libc::S_IFIFO => {
-                // Nobody has written (pipe_write sets it), and as much is there as before.
-                self.add(status.st_mtime as u64);
-                self.add(status.st_mtime_nsec as u64);
-                self.add(sys::bytes_waiting(fd, libc::FIONREAD).ok()? as u64);
-                Some(Kind::Certain)
+                // As much is there as before, and nobody has written or read (pipe_write and pipe_read set these times, but
+                // splice does not: a full pipe may be filled as fast as it is emptied).
+                let bytes = sys::bytes_waiting(fd, libc::FIONREAD).ok()?;
+                for part in [status.st_mtime, status.st_mtime_nsec, status.st_atime, status.st_atime_nsec] {
+                    self.add(part as u64);
+                }
+                self.add(bytes as u64);
+                let may_be_full = mask & EPOLLHUP == 0 && mask & libc::EPOLLIN as u32 != 0 && bytes >= 4096;
+                (!may_be_full).then_some(Kind::Certain)
             }
             _ => self.other(fd, mask),
         }
@@ -183,14 +187,16 @@ impl Sample {
 
     fn other(&mut self, fd: i32, mask: u32) -> Option<Kind> {
         let mut target = [0; 32];
-        let is_counter = matches!(
-            procfs::target_of(fd, &mut target),
-            Some(b"anon_inode:[eventfd]" | b"anon_inode:[timerfd]" | b"anon_inode:[signalfd]" | b"anon_inode:inotify")
-        );
-        if is_counter {
+        let kind = match procfs::target_of(fd, &mut target) {
+            Some(b"anon_inode:[eventfd]" | b"anon_inode:inotify") => Some(Kind::Certain),
+            // These can be answered otherwise than by a read: set anew; taken by sigwaitinfo.
+            Some(b"anon_inode:[timerfd]" | b"anon_inode:[signalfd]") => Some(Kind::Unclear),
+            _ => None,
+        };
+        if kind.is_some() {
             self.needs_reads = true;
             self.add_text(&Short::of(format_args!("/proc/thread-self/fdinfo/{fd}")))?;
-            return Some(Kind::Certain);
+            return kind;
         }
         if mask & EPOLLHUP == 0 {
             return None;

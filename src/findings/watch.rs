@@ -84,11 +84,12 @@ impl Watch {
         self.due.store(0, Ordering::Relaxed);
     }
 
-    /// The thread comes late to its wait. Where several threads wait on one instance, another has stood in for it.
+    /// The thread comes late to its wait. Where several threads wait on one instance, another has stood in for it; and nobody was
+    /// kept waiting by an instance that is waited on for the first time.
     #[cold]
     #[inline(never)]
     pub fn late(&self, epfd: i32, work: u64, site: usize) {
-        if ledger::crowd_of(epfd).is_some_and(|(_, is_shared)| is_shared) {
+        if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.waits != 0 && !crowd.is_shared) {
             return;
         }
         if self.late.count.get() == 0 {
@@ -175,7 +176,9 @@ fn glance(block: &Block, wait: &Wait) {
     let fills = wait.is_at_once && wait.is_full() && watch.was_full.get() != 0 && wait.leaves_some();
     watch.signature.set(wait.signature);
     watch.was_full.set(u64::from(wait.is_full()));
-    if resembles && wait.batch <= thresholds::SPIN_EVENTS {
+    // What might be either is taken for each by turns.
+    let is_turn = !fills || watch.glances.get() & 1 == 0;
+    if resembles && is_turn && wait.batch <= thresholds::SPIN_EVENTS {
         watch.begin(SPIN, wait.now);
     } else if fills {
         watch.begin(FULL, wait.now);
@@ -238,7 +241,7 @@ fn follow_full(block: &Block, wait: &Wait) {
     }
     watch.full_rows.add(1);
     if watch.full_rows.get() >= thresholds::FULL_ROWS {
-        let watches = ledger::crowd_of(wait.epfd).map_or(0, |(watches, _)| watches);
+        let watches = ledger::crowd_of(wait.epfd).map_or(0, |crowd| crowd.watches);
         note(&Note {
             epfd: wait.epfd,
             site: wait.site,
@@ -255,10 +258,12 @@ impl Wait<'_> {
         self.batch == self.maxevents as usize
     }
 
-    /// More is watched than fits into a batch, and the batch is small.
+    /// More is watched than fits into a batch, and the batch is small. (Threads that share an instance do well to take few
+    /// events each.)
     fn leaves_some(&self) -> bool {
         self.maxevents <= thresholds::FULL_LIMIT
-            && ledger::crowd_of(self.epfd).is_some_and(|(watches, _)| watches > self.maxevents as u64)
+            && ledger::crowd_of(self.epfd)
+                .is_some_and(|crowd| crowd.watches > self.maxevents as u64 && !crowd.is_shared)
     }
 }
 

@@ -449,10 +449,20 @@ pub fn site_of(epfd: i32, fd: i32) -> Option<usize> {
     CORE.find(epfd, fd).map(|(_, interest)| interest.site() as usize)
 }
 
-/// How many interests an instance has, and whether several threads wait on it.
-pub fn crowd_of(epfd: i32) -> Option<(u64, bool)> {
+/// Who is concerned with an instance.
+pub struct Crowd {
+    /// Its interests.
+    pub watches: u64,
+    /// The waits of the thread that waited first.
+    pub waits: u64,
+    /// Other threads have waited, too.
+    pub is_shared: bool,
+}
+
+pub fn crowd_of(epfd: i32) -> Option<Crowd> {
     let instance = CORE.instance_of(epfd)?;
-    Some((instance.watches.get(), instance.shared.waits.get() != 0))
+    let (waits, others) = (instance.alone.waits.get(), instance.shared.waits.get());
+    Some(Crowd { watches: instance.watches.get(), waits, is_shared: others != 0 })
 }
 
 /// Before the real close of a descriptor: whoever gets the number next must find it free.

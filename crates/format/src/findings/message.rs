@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display};
 
-use super::{Finding, Id, thresholds};
+use super::{Finding, Id, Severity, thresholds};
 use crate::errno;
 use crate::events::{EPOLLERR, EPOLLHUP, Mask};
 use crate::scale::{Grouped, Scaled};
@@ -49,11 +49,15 @@ impl Display for Message<'_> {
                 let (mask, asked) = (first as u32, (first >> 32) as u32);
                 write!(
                     f,
-                    "{} waits in a row returned {} at once ({}), and in all that time nothing was read from the descriptor, \
-                     written to it or changed about it: ",
+                    "{} waits in a row returned {} at once ({}), and in all that time nothing {}: ",
                     Grouped(second),
                     Mask(mask),
-                    Scaled::time(third)
+                    Scaled::time(third),
+                    if finding.severity == Severity::Error {
+                        "was read from the descriptor or written to it"
+                    } else {
+                        "seems to have been done about it"
+                    }
                 )?;
                 let has_ended = mask & (EPOLLHUP | EPOLLERR) != 0;
                 if fourth != 0 {

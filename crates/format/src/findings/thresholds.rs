@@ -54,7 +54,7 @@ pub const FULL_LIMIT: i32 = 64;
 
 // ---- all that looks at waits ----
 
-/// One of so many waits with events is looked at.
-pub const GLANCE: u64 = 1_024;
+/// One of so many waits with events is looked at. A prime: what comes round by turns is not met at the same turn each time.
+pub const GLANCE: u64 = 1_021;
 /// After a suspicion that came to nothing the next is so much farther away, as a power of two, until this many times.
 pub const DOUBLINGS: u64 = 6;
