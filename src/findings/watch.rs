@@ -1,5 +1,5 @@
 //! What repeats in a thread's waits. One of a thousand waits with events is looked at; where it resembles the one looked at
-//! before, the next are looked at one by one, until the resemblance ends or something is found.
+//! before, many more are looked at, until the resemblance ends or something is found.
 //!
 //! The hook asks only whether as many events have come as were due ([`Watch::due`]), a comparison with a number that it has just
 //! counted; all else is here, and rare.
@@ -22,7 +22,7 @@ pub struct Watch {
     /// How many events the thread must have got for the next look; 0: the next wait.
     due: AtomicU64,
     glances: Long,
-    /// Waits looked at one by one; 0: this is a glance.
+    /// Waits looked at since there was a suspicion; 0: there is none, and a look is but a glance.
     run: Long,
     /// For what: [`SPIN`] or [`FULL`].
     suspicion: Long,
@@ -30,8 +30,9 @@ pub struct Watch {
     was_full: Long,
     /// Of the run: those that do not fit.
     odd: Long,
-    /// When it began, and what `changes` were then.
+    /// When it began, and what the thread's waits and `changes` were then.
     began: Long,
+    waits: Long,
     changes: Long,
     /// How far apart looks are (`thresholds::DOUBLINGS`).
     doublings: Long,
@@ -101,12 +102,22 @@ impl Watch {
         self.late.longest.reach(work);
     }
 
+    /// So many waits, with batches like this one, are not looked at.
+    fn skip(&self, waits: u64, block: &Block, batch: usize) {
+        let due = block.counters.batch.sum().saturating_add(waits.saturating_mul(batch as u64));
+        self.due.store(due, Ordering::Relaxed);
+    }
+
     /// Nothing is to be looked at for a while.
     fn rest(&self, block: &Block, batch: usize) {
         self.run.set(0);
-        let waits = thresholds::GLANCE << self.doublings.get().min(thresholds::DOUBLINGS);
-        let due = block.counters.batch.sum().saturating_add(waits.saturating_mul(batch as u64));
-        self.due.store(due, Ordering::Relaxed);
+        self.skip(thresholds::GLANCE << (self.doublings.get() & 31), block, batch);
+    }
+
+    /// Something was found: it need not be found again soon.
+    fn rest_long(&self, block: &Block, batch: usize) {
+        self.doublings.set(thresholds::DOUBLINGS_FOUND);
+        self.rest(block, batch);
     }
 
     /// The suspicion came to nothing.
@@ -115,11 +126,12 @@ impl Watch {
         self.rest(block, batch);
     }
 
-    /// The next waits are looked at one by one.
-    fn begin(&self, suspicion: u64, now: u64) {
+    /// There is a suspicion.
+    fn begin(&self, suspicion: u64, block: &Block, now: u64) {
         self.suspicion.set(suspicion);
         self.odd.set(0);
         self.began.set(now);
+        self.waits.set(block.counters.waits());
         self.changes.set(changes());
         self.trail.begin();
         self.run.set(1);
@@ -179,9 +191,9 @@ fn glance(block: &Block, wait: &Wait) {
     // What might be either is taken for each by turns.
     let is_turn = !fills || watch.glances.get() & 1 == 0;
     if resembles && is_turn && wait.batch <= thresholds::SPIN_EVENTS {
-        watch.begin(SPIN, wait.now);
+        watch.begin(SPIN, block, wait.now);
     } else if fills {
-        watch.begin(FULL, wait.now);
+        watch.begin(FULL, block, wait.now);
     } else {
         watch.rest(block, wait.batch);
     }
@@ -201,11 +213,16 @@ fn follow_spin(block: &Block, wait: &Wait) {
         watch.signature.set(wait.signature);
         return watch.give_up(block, wait.batch);
     }
-    if run < thresholds::SPIN_WAITS || !watch.trail.is_due(wait.now) {
+    if run < thresholds::SPIN_LOOKS {
+        return watch.skip(thresholds::SPIN_FIRST_STRIDE, block, wait.batch);
+    }
+    watch.skip(thresholds::SPIN_STRIDE, block, wait.batch);
+    if !watch.trail.is_due(wait.now) {
         return;
     }
+    let waits = block.counters.waits().wrapping_sub(watch.waits.get());
     let spent = wait.now.saturating_sub(watch.began.get());
-    let goes_on = spent < run.saturating_mul(thresholds::SPIN_ROUND) && changes() == watch.changes.get();
+    let goes_on = spent < waits.saturating_mul(thresholds::SPIN_ROUND) && changes() == watch.changes.get();
     match if goes_on { watch.trail.follow(wait) } else { spin::Verdict::Changed } {
         spin::Verdict::Unchanged => {}
         spin::Verdict::Changed => watch.give_up(block, wait.batch),
@@ -216,10 +233,10 @@ fn follow_spin(block: &Block, wait: &Wait) {
                 fd: found.fd,
                 site: wait.site,
                 other: found.added_at,
-                detail: [u64::from(found.mask) | asked << 32, run, spent, u64::from(found.is_refused)],
+                detail: [u64::from(found.mask) | asked << 32, waits, spent, u64::from(found.is_refused)],
                 ..Note::of(Id::Spin, found.severity)
             });
-            watch.give_up(block, wait.batch);
+            watch.rest_long(block, wait.batch);
         }
     }
 }
@@ -248,7 +265,7 @@ fn follow_full(block: &Block, wait: &Wait) {
             detail: [wait.maxevents as u64, watches, watch.run.get() - watch.odd.get(), watch.run.get()],
             ..Note::of(Id::FullBatch, Severity::Warning)
         });
-        watch.doublings.set(thresholds::DOUBLINGS);
+        return watch.rest_long(block, wait.batch);
     }
     watch.rest(block, wait.batch);
 }

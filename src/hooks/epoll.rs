@@ -328,7 +328,7 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize, emp
     let owner = core::ptr::from_ref(block) as usize;
     if count == 0 {
         empty.bump();
-        ledger::waited(frame.int(0), WaitEnd::Empty, owner, frame.caller);
+        ledger::waited(frame.int(0), WaitEnd::Empty, owner, &frame.caller);
     } else if count > 0 {
         let full = count as c_int == frame.int(2);
         counters.full.add(u64::from(full));
@@ -338,7 +338,7 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize, emp
             // SAFETY: the kernel has just written that many events there.
             unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
         }));
-        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner, frame.caller);
+        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner, &frame.caller);
         if counters.batch.sum() >= block.watch.due() {
             findings::watch::look(block, frame, count as usize);
         }
@@ -363,7 +363,7 @@ fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, owner: usi
     let epfd = frame.int(0);
     let error = sys::errno();
     block.counters.error(call, error);
-    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner, frame.caller);
+    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner, &frame.caller);
     if error == libc::EBADF {
         ledger::waited_on_bad(epfd);
     }

@@ -407,9 +407,10 @@ fn is_there(fd: i32, slot: Slot) -> bool {
     sys::is_open(fd) && (slot.instance() == 0 || crate::procfs::may_be_epoll(fd))
 }
 
-/// A wait ended. `owner` is the calling thread's block, `site` the return address.
+/// A wait ended. `owner` is the calling thread's block, `site` the return address, read
+/// for the first wait alone.
 #[inline(always)]
-pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
+pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
     let Some(instance) = CORE.instance_of(epfd) else {
         if !matches!(end, WaitEnd::Failed { .. }) {
             waited_on_unknown(epfd, end, owner, site);
@@ -420,7 +421,7 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
         instance.alone.count_alone(end);
     } else if instance.owner.compare_exchange(0, owner, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         // Its first waiter owns one set of counters. Relaxed: whoever wins writes there alone from now on.
-        instance.waiter.store(site, Ordering::Relaxed);
+        instance.waiter.store(*site, Ordering::Relaxed);
         instance.alone.count_alone(end);
     } else {
         instance.shared.count_shared(end);
@@ -429,7 +430,7 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
 
 #[cold]
 #[inline(never)]
-fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
+fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
     if process::is_own() {
         change(Change::Adopted { fd: epfd });
         if CORE.instance_of(epfd).is_some() {

@@ -29,8 +29,9 @@ pub const SHORT_POLLS: u64 = 1_000;
 
 // ---- spin ----
 
-/// Identical waits in a row that are a suspicion.
-pub const SPIN_WAITS: u64 = 1_000;
+/// A thousand waits of which each that was looked at, one of three, was the same are a suspicion.
+pub const SPIN_LOOKS: u64 = 334;
+pub const SPIN_FIRST_STRIDE: u64 = 3;
 /// A wait that took longer has blocked; a system call that finds something at once takes one or two microseconds.
 pub const AT_ONCE: u64 = 20 * MICROSECOND;
 /// A loop that takes longer for a round than this on average does something in it.
@@ -39,6 +40,8 @@ pub const SPIN_ROUND: u64 = MILLISECOND;
 /// that another thread is about to close is gone by then.
 pub const SPIN_SAMPLES: u64 = 10;
 pub const SPIN_DISTANCE: u64 = 10 * MILLISECOND;
+/// From then on one of so many waits is looked at: that nothing has changed says the rest.
+pub const SPIN_STRIDE: u64 = 251;
 /// The events of a batch of which each is compared.
 pub const SPIN_EVENTS: usize = 8;
 
@@ -58,3 +61,5 @@ pub const FULL_LIMIT: i32 = 64;
 pub const GLANCE: u64 = 1_021;
 /// After a suspicion that came to nothing the next is so much farther away, as a power of two, until this many times.
 pub const DOUBLINGS: u64 = 6;
+/// After something was found: a million waits.
+pub const DOUBLINGS_FOUND: u64 = 10;
