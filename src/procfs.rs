@@ -1,4 +1,4 @@
-//! Reading `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. Reports only.
+//! Reading `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. Reports, and what is done aside (aside.rs).
 //!
 //! thread-self, not self: after the main thread has ended, /proc/self/fd of a process that lives on is empty.
 //! A process that has no descriptor left to open with is given one by raising its own soft limit for that long.
@@ -169,6 +169,16 @@ pub fn each_listed(path: &Short, mut tell: impl FnMut(Listed)) -> Option<usize> 
         }
         Some(text.as_slice().len())
     })
+}
+
+/// For how long the calling thread has waited for a processor, ready to run; nanoseconds. None: the kernel does not count it
+/// (CONFIG_SCHED_INFO).
+pub fn time_in_queue() -> Option<u64> {
+    let mut text = [0; 96];
+    let length = read_short(c"/proc/thread-self/schedstat", &mut text)?;
+    // Time on a processor, time in a queue for one, number of turns (Linux v6.1 Documentation/scheduler/sched-stats.rst).
+    let queued = text.get(..length)?.split(|byte| *byte == b' ').nth(1)?;
+    core::str::from_utf8(queued).ok()?.parse().ok()
 }
 
 /// A decimal number.

@@ -13,7 +13,7 @@ int main(void)
     int epfd = epoll_create1(EPOLL_CLOEXEC);
     add(epfd, eventfd(1, EFD_CLOEXEC), EPOLLIN);
     struct epoll_event events[8];
-    for (int round = 0; round < 8 * PARTS; round++) {
+    for (int round = 0; round < 12 * PARTS; round++) {
         must(epoll_wait(epfd, events, 8, -1) == 1, "epoll_wait"); /* HERE */
         usleep(120000 / PARTS);
     }

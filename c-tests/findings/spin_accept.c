@@ -1,6 +1,5 @@
 // A listening socket whose accept fails for want of descriptors (EMFILE) is ready for ever: the server turns at full speed
-// without serving anybody (haproxy #411, and every accept loop without care for it). With -DMENDED: a descriptor in reserve
-// is given up to accept the connection and close it.
+// without serving anybody. With -DMENDED: a descriptor in reserve is given up to accept the connection and close it.
 #include "finding.h"
 #include "clock.h"
 #include <arpa/inet.h>

@@ -1,4 +1,4 @@
-// A connection whose peer has sent its end is watched on: it is readable for ever, and each read returns 0 (netty #16240).
+// A connection whose peer has sent its end is watched on: it is readable for ever, and each read returns 0 (netty #4082).
 // With -DMENDED: it is closed.
 #include "finding.h"
 #include "clock.h"

@@ -1,4 +1,4 @@
-// EPOLLOUT is asked for though there is nothing to write: a socket is nearly always writable. With -DMENDED: something is
+// EPOLLOUT is asked for though there is nothing to write: a socket is nearly always writable (haproxy #411). With -DMENDED: something is
 // written each time, as fast as it goes, and the events are the same.
 #include "finding.h"
 #include "clock.h"

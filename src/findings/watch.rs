@@ -10,11 +10,12 @@ use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;
 
 use super::{Note, herd, note, spin};
+use crate::aside::undisturbed;
 use crate::hooks::entry::Frame;
 use crate::ledger;
 use crate::ledger::records::Long;
 use crate::thread::Block;
-use crate::{clock, thread};
+use crate::{clock, procfs, sys, thread};
 
 /// What is known of one thread's waits, in its block. All zero: nothing yet. A signal handler that waits as well may
 /// confuse it: what is found is compared with the kernel before it is told.
@@ -49,6 +50,8 @@ pub struct Late {
     pub count: Long,
     pub time: Long,
     pub longest: Long,
+    /// For how long the thread had waited for a processor when it came late last.
+    queued: Long,
     /// Where the wait behind the first was called from, and on what.
     pub site: Long,
     pub epfd: Long,
@@ -66,6 +69,7 @@ impl Watch {
     /// Another thread has the block from now on.
     pub fn next_owner(&self) {
         self.former.add(1);
+        self.late.queued.set(0);
         self.run.set(0);
         self.signature.set(0);
         self.was_full.set(0);
@@ -90,7 +94,15 @@ impl Watch {
     #[cold]
     #[inline(never)]
     pub fn late(&self, epfd: i32, work: u64, site: usize) {
-        if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.waits != 0 && !crowd.is_shared) {
+        if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.waits != 0 && !crowd.is_shared) || sys::is_filtered() {
+            return;
+        }
+        // Who waited for a processor did not work. Since when is not known better than since the last time: so the wait is rather
+        // held to be long.
+        let Some(Some(queued)) = undisturbed(procfs::time_in_queue) else { return };
+        let before = self.late.queued.get();
+        self.late.queued.set(queued);
+        if queued.wrapping_sub(before) > work / 2 {
             return;
         }
         if self.late.count.get() == 0 {

@@ -6,7 +6,7 @@ const SECOND: u64 = 1_000 * MILLISECOND;
 
 // ---- late-loop ----
 
-/// Work between two waits that is late: 100 ms is what people notice as a delay, and a tenth of what health checks allow.
+/// Work between two waits that is late (time in which the thread waited for a processor is no work): 100 ms is what people notice as a delay, and a tenth of what health checks allow.
 pub const LATE: u64 = 100 * MILLISECOND;
 /// So many are often: one or two are reading a configuration, a fork of much memory, a process that was stopped.
 pub const LATE_TIMES: u64 = 5;
@@ -48,12 +48,13 @@ pub const SPIN_EVENTS: usize = 8;
 // ---- full-batch ----
 
 /// The waits that are looked at in a row, and how many of them may come back not full, or only after a while.
-pub const FULL_WAITS: u64 = 1_000;
-pub const FULL_ODD: u64 = 50;
+pub const FULL_WAITS: u64 = 250;
+pub const FULL_ODD: u64 = 12;
 /// In how many such rows, with a thousand waits or more between them: one may be a burst.
 pub const FULL_ROWS: u64 = 3;
-/// `maxevents` up to this: with more, the system call is shared by so many events that a larger batch gains nothing.
-pub const FULL_LIMIT: i32 = 64;
+/// `maxevents` up to this (with 128, mio's users have seen connections that were served a second late: flux #67). With more,
+/// a round is so long that the program is short of processor time, not of room: haproxy's 200, nginx's 512.
+pub const FULL_LIMIT: i32 = 128;
 
 // ---- all that looks at waits ----
 
