@@ -80,3 +80,8 @@ fn threads_that_wait_for_the_connections_of_one_socket_are_a_herd() {
     assert!(message(&finding).contains("2 instances"), "{finding:#}");
     is_mended("herd_threads");
 }
+
+#[test]
+fn loops_that_answer_the_same_event_at_full_speed_are_healthy() {
+    is_mended("busy");
+}
