@@ -18,15 +18,15 @@ use crate::{ledger, process, sys};
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
 /// Sockets, relatives, and descriptors of each, that are asked about: what is beyond is not told.
 const MOST_SOCKETS: usize = 4096;
-const MOST_RELATIVES: usize = 64;
-const MOST_DESCRIPTORS: i32 = 1024;
+const MOST_RELATIVES: usize = 16;
+const MOST_DESCRIPTORS: i32 = 128;
 
 /// CLOCK_MONOTONIC when the next look may be made.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 const FIRST: u64 = 500_000_000;
-const EACH: u64 = 60_000_000_000;
+const EACH: u64 = 600_000_000_000;
 
-/// While the process runs, since listening sockets are closed before it ends: once soon, and then once a minute.
+/// While the process runs, since listening sockets are closed before it ends: once soon, and then every ten minutes.
 pub fn look(now: u64) {
     let next = NEXT.load(Ordering::Relaxed);
     if now < next {
@@ -74,10 +74,12 @@ pub fn judge() {
 
 /// Those that are watched without EPOLLEXCLUSIVE, by instances that somebody has waited on.
 fn gather(into: &mut Buffer<Listener>) {
-    let view = ledger::view();
+    let view = ledger::records();
     let mut asked = 0;
     for (index, instance) in view.live_instances() {
-        if instance.alone.waits.get() == 0 || asked > MOST_SOCKETS {
+        // Reading a long list from the kernel holds up those who wait.
+        let is_long = instance.watches.get() > MOST_SOCKETS as u64;
+        if instance.alone.waits.get() == 0 || is_long || asked > MOST_SOCKETS {
             continue;
         }
         let epfd = view.descriptor_of(index);

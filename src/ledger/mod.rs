@@ -754,6 +754,11 @@ pub fn restart() {
     }
 }
 
+/// The records as they are; peaks may be behind.
+pub fn records() -> &'static Core {
+    &CORE
+}
+
 /// For reports: the records as they are, peaks included.
 pub fn view() -> &'static Core {
     CORE.reach();
