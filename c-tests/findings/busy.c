@@ -59,7 +59,7 @@ int main(void)
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     socklen_t length = sizeof address;
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 64) == 0, "listen");
+    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 4096) == 0, "listen");
     getsockname(listener, (struct sockaddr *)&address, &length);
     connection[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     must(connect(connection[1], (struct sockaddr *)&address, length) == 0, "connect");

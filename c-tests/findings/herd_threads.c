@@ -30,14 +30,14 @@ int main(void)
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 64) == 0, "listen");
+    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 4096) == 0, "listen");
     getsockname(listener, (struct sockaddr *)&address, &length);
     int second = epoll_create1(EPOLL_CLOEXEC), first = epoll_create1(EPOLL_CLOEXEC);
     pthread_t threads[2];
     must(pthread_create(&threads[0], NULL, serve, &first) == 0, "pthread_create");
     must(pthread_create(&threads[1], NULL, serve, &second) == 0, "pthread_create");
     struct since since = begin();
-    for (int made = 0; made < 10000 || runs(&since, 1500); made++) {
+    for (int made = 0; made < 5000 || runs(&since, 1500); made++) {
         int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         must(connect(client, (struct sockaddr *)&address, length) == 0, "connect");
         // Reset, so that no port stays taken.
