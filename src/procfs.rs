@@ -1,4 +1,4 @@
-//! Reading `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. Reports only.
+//! Reading `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. Reports, and what is done aside (aside.rs).
 //!
 //! thread-self, not self: after the main thread has ended, /proc/self/fd of a process that lives on is empty.
 //! A process that has no descriptor left to open with is given one by raising its own soft limit for that long.
@@ -142,9 +142,26 @@ pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
 /// The same, with the number of the inode; 0: the kernel does not say (before 4.13).
 pub fn each_target(epfd: i32, mut tell: impl FnMut(i32, u64)) -> bool {
     let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
+    each_listed(&path, |listed| tell(listed.fd, listed.inode)).is_some()
+}
+
+/// An interest, as the kernel lists it.
+#[derive(Clone, Copy)]
+pub struct Listed {
+    /// The number that it was added under.
+    pub fd: i32,
+    /// What was asked for, EPOLLERR and EPOLLHUP included.
+    pub events: u32,
+    pub data: u64,
+    /// Of the file; 0: the kernel does not say (before 4.13).
+    pub inode: u64,
+}
+
+/// Tells every interest in an epoll instance's fdinfo. Returns how many bytes that took to read; None: not readable.
+pub fn each_listed(path: &Short, mut tell: impl FnMut(Listed)) -> Option<usize> {
     Buffer::lend(|text| {
         if !path.as_c().is_some_and(|path| read_file(path, text)) {
-            return false;
+            return None;
         }
         // tfd:        6 events:       1d data:                6  pos:0 ino:61c7 sdev:8 (proc(5), Linux 3.8 and 4.13)
         for line in text.as_slice().split(|byte| *byte == b'\n') {
@@ -152,11 +169,14 @@ pub fn each_target(epfd: i32, mut tell: impl FnMut(i32, u64)) -> bool {
             if words.next() == Some(b"tfd:")
                 && let Some(fd) = words.next().and_then(number)
             {
-                let inode = words.find_map(|word| word.strip_prefix(b"ino:")).and_then(hexadecimal);
-                tell(fd, inode.unwrap_or(0));
+                let mut value = |name: &[u8]| words.find(|word| *word == name).and_then(|_| hexadecimal(words.next()?));
+                let events = value(b"events:").unwrap_or(0) as u32;
+                let data = value(b"data:").unwrap_or(0);
+                let inode = words.find_map(|word| word.strip_prefix(b"ino:")).and_then(hexadecimal).unwrap_or(0);
+                tell(Listed { fd, events, data, inode });
             }
         }
-        true
+        Some(text.as_slice().len())
     })
 }
 
@@ -170,6 +190,16 @@ pub fn is_in_call(tid: i32, is_one: impl Fn(i64) -> bool) -> bool {
         .and_then(|path| read_short(path, &mut text))
         .and_then(|length| text.get(..length)?.split(|byte| *byte == b' ').next().and_then(number));
     number.is_some_and(|number| is_one(i64::from(number)))
+}
+
+/// For how long the calling thread has waited for a processor, ready to run; nanoseconds. None: the kernel does not count it
+/// (CONFIG_SCHED_INFO).
+pub fn time_in_queue() -> Option<u64> {
+    let mut text = [0; 96];
+    let length = read_short(c"/proc/thread-self/schedstat", &mut text)?;
+    // Time on a processor, time in a queue for one, number of turns (Linux v6.1 Documentation/scheduler/sched-stats.rst).
+    let queued = text.get(..length)?.split(|byte| *byte == b' ').nth(1)?;
+    core::str::from_utf8(queued).ok()?.parse().ok()
 }
 
 /// A decimal number.

@@ -456,6 +456,53 @@ pub fn clock(clock: libc::clockid_t) -> libc::timespec {
     time
 }
 
+/// Processor time of a thread of this process, or of the process (0), nanoseconds. None: there is no such thread.
+pub fn processor_time(tid: i32) -> Option<u64> {
+    // Linux v6.1 include/linux/posix-timers.h: a clock's number is the thread's, inverted, and behind it in three bits the kind.
+    const SCHEDULED: i32 = 2;
+    const OF_A_THREAD: i32 = 4;
+    let clock = if tid == 0 { libc::CLOCK_PROCESS_CPUTIME_ID } else { !tid << 3 | OF_A_THREAD | SCHEDULED };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: one timespec is written.
+    unsafe { syscall!(SYS_clock_gettime, clock, &raw mut time) }.ok()?;
+    Some((time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
+}
+
+/// A number that a socket tells of itself. Err: not a socket, or not one that knows.
+pub fn socket_option(fd: i32, option: i32) -> Result<i32> {
+    let mut value = 0i32;
+    let mut length = size_of::<i32>() as u32;
+    // SAFETY: as many bytes are written as is said at most.
+    unsafe { syscall!(SYS_getsockopt, fd, libc::SOL_SOCKET, option, &raw mut value, &raw mut length) }?;
+    Ok(value)
+}
+
+/// The beginning of TCP_INFO, as words of 64 bits: bytes that were acknowledged and received are words 15 and 16 (Linux 4.1,
+/// include/uapi/linux/tcp.h). Err too where the kernel tells less.
+pub fn tcp_info(fd: i32) -> Result<[u64; 17]> {
+    let mut words = [0u64; 17];
+    let mut length = size_of_val(&words) as u32;
+    // SAFETY: as many bytes are written as is said at most.
+    unsafe { syscall!(SYS_getsockopt, fd, libc::IPPROTO_TCP, libc::TCP_INFO, words.as_mut_ptr(), &raw mut length) }?;
+    if length as usize == size_of_val(&words) { Ok(words) } else { Err(libc::EINVAL) }
+}
+
+/// Bytes that wait to be read (FIONREAD), or to be sent (TIOCOUTQ, which is SIOCOUTQ).
+pub fn bytes_waiting(fd: i32, request: libc::c_ulong) -> Result<i32> {
+    let mut bytes = 0i32;
+    // SAFETY: one int is written by both.
+    unsafe { syscall!(SYS_ioctl, fd, request, &raw mut bytes) }?;
+    Ok(bytes)
+}
+
+/// Whether a descriptor of another process and one of this refer to one open file description (kcmp(2)).
+pub fn same_description_in(pid: i32, fd: i32, other: i32, other_fd: i32) -> bool {
+    const KCMP_FILE: i32 = 0;
+    // SAFETY: kcmp takes no pointer.
+    let order = unsafe { syscall!(SYS_kcmp, pid, other, KCMP_FILE, fd, other_fd) };
+    order == Ok(0)
+}
+
 /// Ends the process at once.
 pub fn exit_group(status: i32) -> ! {
     loop {

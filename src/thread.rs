@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use epollshim_format::faults::RULES;
 
 use crate::findings::errors::Pending;
+use crate::findings::watch::Watch;
 use crate::ledger::charges::Owed;
 use crate::ledger::counters::Counters;
 use crate::{init, ledger, process, record, sys};
@@ -73,7 +74,9 @@ pub struct Block {
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
     pub ordinals: [AtomicU64; RULES],
-    /// Where the recording has this thread's last calls; null: nowhere.
+    /// What is looked at of its waits.
+    pub watch: Watch,
+    /// Where the recording has this thread's calls; null: nowhere.
     pub ring: AtomicPtr<u8>,
     /// The word of this process's recording that says whether a request stands (`record::is_asked`); null: there is none.
     pub bell: AtomicPtr<AtomicU64>,
@@ -182,6 +185,14 @@ pub fn is_gone(token: usize) -> bool {
     known && !alive
 }
 
+/// Nanoseconds of processor time that a block's owner has used; None: it has ended, or is not known.
+pub fn processor_time(block: &Block) -> Option<u64> {
+    match block.tid.load(Ordering::Relaxed) {
+        0 | KEPT => None,
+        tid => sys::processor_time(tid as i32),
+    }
+}
+
 /// Whether a block's owner is known to have ended.
 pub fn has_ended(block: &Block) -> bool {
     let tid = block.tid.load(Ordering::Relaxed);
@@ -257,6 +268,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
             block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
             block.records.pass_on();
             block.control.store(token(), Ordering::Relaxed);
+            block.watch.next_owner();
             CURSOR.store(at, Ordering::Release);
             if !block.owed.is_empty() {
                 // Its last owner was cancelled in a close.

@@ -7,6 +7,8 @@ mod common;
 mod ledger;
 #[path = "findings/sums.rs"]
 mod sums;
+#[path = "findings/waits.rs"]
+mod waits;
 
 use common::{c_program_with, report, reports, root, run, scratch, under_shim};
 use serde_json::Value;

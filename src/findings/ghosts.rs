@@ -34,7 +34,7 @@ fn ctl_failed_of_ghost(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -
         _ => error == libc::EBADF || error == libc::ENOENT,
     };
     may_be
-        && ledger::view_now()
+        && ledger::records()
             .ghost(epfd, fd)
             .is_some_and(|closing| closing.is_told || met(&closing, epfd, operation, fd, error))
 }
@@ -51,7 +51,7 @@ fn met(closing: &Closing, epfd: c_int, operation: c_int, fd: c_int, error: c_int
 
 /// The ADD that failed for the sake of a ghost was followed by a MOD: the interest is in use again.
 pub fn mended(epfd: c_int, fd: c_int) {
-    if let Some(closing) = ledger::view_now().ghost(epfd, fd)
+    if let Some(closing) = ledger::records().ghost(epfd, fd)
         && closing.is_told
     {
         unmet(&of_closing(&closing, epfd));
@@ -65,7 +65,7 @@ fn is_watched_by_number(epfd: i32, fd: i32) -> bool {
 
 /// An ADD of a ghost's number has succeeded.
 pub fn added_over(epfd: c_int, fd: c_int, site: usize) {
-    if let Some(closing) = ledger::view_now().ghost(epfd, fd)
+    if let Some(closing) = ledger::records().ghost(epfd, fd)
         && !closing.is_told
         && process::is_own()
         && has_another_file(epfd, fd)
@@ -147,7 +147,7 @@ pub fn judge() {
 
 fn collect(suspects: &mut Buffer<Suspect>) {
     let mut budget = Budget { looks: 50_000, questions: 256 };
-    let view = ledger::view_now();
+    let view = ledger::records();
     Buffer::lend(|targets| {
         for epfd in 0..=view.descriptors.highest() {
             let index = ledger::slot_of(epfd).instance();
@@ -218,7 +218,7 @@ fn has_another_file(epfd: i32, fd: i32) -> bool {
 
 fn tell(suspect: &Suspect) {
     let Suspect { epfd, index, fd, files } = *suspect;
-    let view = ledger::view_now();
+    let view = ledger::records();
     let Some(instance) = view.instance_at(index) else { return };
     match closings::last(instance.id.get(), fd) {
         Some(closing) if closing.is_told => {}

@@ -9,16 +9,20 @@
 
 pub mod errors;
 pub mod ghosts;
+mod herd;
 mod judge;
+mod loops;
 mod sizes;
+mod spin;
 pub mod waiters;
+pub mod watch;
 
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::recording::{finding, findings, kind};
 
-use crate::{clock, ledger, process, record, sys};
+use crate::{clock, ledger, process, record, sys, thread};
 
 pub use judge::judge;
 pub use sizes::ended as instance_ended;
@@ -158,6 +162,7 @@ pub fn restart() {
     if let Some(table) = table() {
         (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
     }
+    thread::all().for_each(|block| block.watch.restart());
 }
 
 // ---- the table ----

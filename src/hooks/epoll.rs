@@ -6,11 +6,12 @@
 use core::sync::atomic::Ordering;
 
 use epollshim_format::call::Call;
+use epollshim_format::findings::thresholds;
 use libc::{c_int, epoll_event};
 
 use super::entry::Frame;
 use crate::ledger::core::{Creation, Registration, Ticket};
-use crate::ledger::counters::WaitEnd;
+use crate::ledger::counters::{Counter, WaitEnd};
 use crate::ledger::records::Origin;
 use crate::thread::Block;
 use crate::{clock, findings, ledger, process, real, sys, thread};
@@ -312,8 +313,12 @@ fn begin_timed_wait(call: Call, frame: &mut Frame) {
     let start = clock::monotonic();
     let last = counters.last_wait_end.load(Ordering::Relaxed);
     if last != 0 {
-        counters.work.record(start.saturating_sub(last));
+        let work = start.saturating_sub(last);
+        counters.work.record(work);
         counters.last_wait_end.store(0, Ordering::Relaxed);
+        if work >= thresholds::LATE {
+            block.watch.late(frame.int(0), work, frame.caller);
+        }
     }
     frame.state = start;
 }
@@ -325,7 +330,10 @@ fn end_wait(call: Call, frame: &Frame, count: isize) -> isize {
     }
     let Some(block) = thread::block() else { return count };
     end_timed_wait(block, call, frame.state);
-    note_wait(block, call, frame, count)
+    if count == 0 {
+        block.counters.short.add(u64::from(frame.int(3) == 1));
+    }
+    note_wait(block, call, frame, count, &block.counters.empty)
 }
 
 #[inline(always)]
@@ -333,17 +341,17 @@ fn end_untimed_wait(call: Call, frame: &Frame, count: isize) -> isize {
     let Some(block) = thread::block() else { return count };
     block.counters.call(call).calls.bump();
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
-    note_wait(block, call, frame, count)
+    note_wait(block, call, frame, count, &block.counters.polled)
 }
 
-/// What came of a wait.
+/// What came of a wait; `empty` counts it if that is nothing.
 #[inline(always)]
-fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> isize {
+fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize, empty: &Counter) -> isize {
     let counters = &block.counters;
     let owner = core::ptr::from_ref(block) as usize;
     if count == 0 {
-        counters.empty.bump();
-        ledger::waited(frame.int(0), WaitEnd::Empty, owner);
+        empty.bump();
+        ledger::waited(frame.int(0), WaitEnd::Empty, owner, &frame.caller);
     } else if count > 0 {
         let full = count as c_int == frame.int(2);
         counters.full.add(u64::from(full));
@@ -353,7 +361,10 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> 
             // SAFETY: the kernel has just written that many events there.
             unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
         }));
-        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner);
+        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner, &frame.caller);
+        if counters.batch.sum() >= block.watch.due() {
+            findings::watch::look(block, frame, count as usize);
+        }
     } else {
         note_failed_wait(block, call, frame, owner);
     }
@@ -380,7 +391,7 @@ fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, owner: usi
     let epfd = frame.int(0);
     let error = sys::errno();
     block.counters.error(call, error);
-    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner);
+    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner, &frame.caller);
     if error == libc::EBADF {
         ledger::waited_on_bad(epfd);
         findings::errors::wait_failed(epfd, frame.caller);

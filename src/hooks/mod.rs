@@ -9,7 +9,7 @@ mod armed;
 mod counted;
 mod descriptors;
 mod endings;
-mod entry;
+pub mod entry;
 mod epoll;
 mod raw;
 

@@ -154,6 +154,16 @@ impl Core {
             .filter(|(_, instance)| instance.id.get() != 0)
     }
 
+    /// The interests of an instance, the newest first.
+    pub fn interests_of(&self, instance: &Instance) -> impl Iterator<Item = &'static Interest> {
+        let mut at = instance.first.get();
+        (0..self.interests.end()).map_while(move |_| {
+            let interest = self.interests.get(at)?;
+            at = interest.next.get();
+            Some(interest)
+        })
+    }
+
     /// The lowest descriptor of an instance; -1: none. Walks all of them.
     pub fn descriptor_of(&self, instance: u32) -> i32 {
         (0..=self.descriptors.highest()).find(|fd| self.descriptors.get(*fd).instance() == instance).unwrap_or(-1)
@@ -295,6 +305,7 @@ impl Core {
     fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
         let (index, instance) = self.instances.allocate()?;
         instance.owner.store(0, Ordering::Relaxed);
+        instance.waiter.store(0, Ordering::Relaxed);
         instance.alone.clear();
         instance.shared.clear();
         self.totals.next_id.add(1);

@@ -33,6 +33,7 @@ impl Counter {
         }
     }
 
+    #[inline(always)]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -73,6 +74,7 @@ impl Histogram {
         self.buckets.get(index).map_or(0, Counter::get)
     }
 
+    #[inline(always)]
     pub fn sum(&self) -> u64 {
         self.sum.get()
     }
@@ -118,12 +120,12 @@ pub const KINDS: [(&str, u32); 6] = [
 #[repr(C)]
 pub struct Counters {
     pub calls: [CallCounters; Call::COUNT],
-    /// Waits that returned no event.
+    /// Waits that returned no event; of those that could not block see `polled`.
     pub empty: Counter,
     /// Waits that returned `maxevents` events.
     pub full: Counter,
-    /// Events delivered.
-    pub events: Counter,
+    /// Waits that could not block, and returned no event.
+    pub polled: Counter,
     /// Events delivered by kind; one event may be of several.
     pub kinds: [Counter; KINDS.len()],
     /// Nanoseconds in a wait that could block, by call, in the order of `Call::WAITS`.
@@ -135,9 +137,27 @@ pub struct Counters {
     /// CLOCK_MONOTONIC at the end of this thread's last wait that could block; 0: none, or a wait that could
     /// not block came since.
     pub last_wait_end: AtomicU64,
+    /// Of `empty`: after a timeout of 1 ms.
+    pub short: Counter,
 }
 
 impl Counters {
+    /// Waits that returned no event.
+    pub fn empty_waits(&self) -> u64 {
+        self.empty.get().wrapping_add(self.polled.get())
+    }
+
+    /// Calls that wait.
+    pub fn waits(&self) -> u64 {
+        Call::WAITS.iter().map(|call| self.call(*call).calls.get()).fold(0, u64::wrapping_add)
+    }
+
+    /// Calls that change what is watched.
+    pub fn changes(&self) -> u64 {
+        let calls = [Call::CtlAdd, Call::CtlMod, Call::CtlDel, Call::CtlOther];
+        calls.iter().map(|call| self.call(*call).calls.get()).fold(0, u64::wrapping_add)
+    }
+
     #[inline(always)]
     pub fn call(&self, call: Call) -> &CallCounters {
         let index = call as usize;
@@ -194,7 +214,8 @@ impl Counters {
         self.calls.iter().for_each(CallCounters::clear);
         self.empty.clear();
         self.full.clear();
-        self.events.clear();
+        self.polled.clear();
+        self.short.clear();
         self.kinds.iter().for_each(Counter::clear);
         self.blocked.iter().for_each(Histogram::clear);
         self.work.clear();

@@ -418,12 +418,13 @@ fn is_there(fd: i32, slot: Slot) -> bool {
     sys::is_open(fd) && (slot.instance() == 0 || crate::procfs::may_be_epoll(fd))
 }
 
-/// A wait ended. `owner` is the calling thread's block.
+/// A wait ended. `owner` is the calling thread's block, `site` the return address, read
+/// for the first wait alone.
 #[inline(always)]
-pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
+pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
     let Some(instance) = CORE.instance_of(epfd) else {
         if !matches!(end, WaitEnd::Failed { .. }) {
-            waited_on_unknown(epfd, end, owner);
+            waited_on_unknown(epfd, end, owner, site);
         }
         return;
     };
@@ -431,6 +432,7 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
         instance.alone.count_alone(end);
     } else if instance.owner.compare_exchange(0, owner, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         // Its first waiter owns one set of counters. Relaxed: whoever wins writes there alone from now on.
+        instance.waiter.store(*site, Ordering::Relaxed);
         instance.alone.count_alone(end);
     } else {
         instance.shared.count_shared(end);
@@ -439,11 +441,11 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
 
 #[cold]
 #[inline(never)]
-fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize) {
+fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
     if process::is_own() {
         change(Change::Adopted { fd: epfd });
         if CORE.instance_of(epfd).is_some() {
-            waited(epfd, end, owner);
+            waited(epfd, end, owner, site);
         }
     }
 }
@@ -452,6 +454,27 @@ fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize) {
 #[cold]
 pub fn waited_on_bad(epfd: i32) {
     look_for_dead(epfd, -1);
+}
+
+/// Where a descriptor was added to an instance, if what it refers to now is watched there.
+pub fn site_of(epfd: i32, fd: i32) -> Option<usize> {
+    CORE.find(epfd, fd).map(|(_, interest)| interest.site() as usize)
+}
+
+/// Who is concerned with an instance.
+pub struct Crowd {
+    /// Its interests.
+    pub watches: u64,
+    /// The waits of the thread that waited first.
+    pub waits: u64,
+    /// Other threads have waited, too.
+    pub is_shared: bool,
+}
+
+pub fn crowd_of(epfd: i32) -> Option<Crowd> {
+    let instance = CORE.instance_of(epfd)?;
+    let (waits, others) = (instance.alone.waits.get(), instance.shared.waits.get());
+    Some(Crowd { watches: instance.watches.get(), waits, is_shared: others != 0 })
 }
 
 /// Whether the close of a descriptor is to be told before it is made, by `closing`.
@@ -762,8 +785,8 @@ pub fn slot_of(fd: i32) -> Slot {
     CORE.descriptors.get(fd)
 }
 
-/// The records as they are.
-pub fn view_now() -> &'static Core {
+/// The records as they are; peaks may be behind.
+pub fn records() -> &'static Core {
     &CORE
 }
 

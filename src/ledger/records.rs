@@ -164,6 +164,8 @@ pub struct Instance {
     /// The thread block that counts in `alone`; every other thread counts in `shared`.
     pub owner: AtomicUsize,
     pub alone: WaitCounters,
+    /// The return address of the first wait of the owner.
+    pub waiter: AtomicUsize,
     pub shared: WaitCounters,
     /// A number for reports: 1 for the process's first. 0: not in use.
     pub id: Long,

@@ -27,11 +27,13 @@ const _: () = {
     assert!(offset_of!(Counters, calls) == layout::CALLS);
     assert!(offset_of!(Counters, empty) == layout::EMPTY);
     assert!(offset_of!(Counters, full) == layout::FULL);
+    assert!(offset_of!(Counters, polled) == layout::POLLED);
     assert!(offset_of!(Counters, kinds) == layout::KINDS);
     assert!(offset_of!(Counters, blocked) == layout::BLOCKED);
     assert!(offset_of!(Counters, work) == layout::WORK);
     assert!(offset_of!(Counters, batch) == layout::BATCH);
     assert!(offset_of!(Counters, last_wait_end) == layout::LAST_WAIT_END);
+    assert!(offset_of!(Counters, short) == layout::SHORT);
     assert!(size_of::<Counters>() == layout::COUNTERS_SIZE);
     assert!(size_of::<Block>() - thread::COUNTERS == layout::BEGUN);
 };

@@ -65,7 +65,7 @@ impl Sums {
     }
 
     pub fn empty(&self) -> u64 {
-        Self::total(|counters| counters.empty.get())
+        Self::total(Counters::empty_waits)
     }
 
     pub fn full(&self) -> u64 {

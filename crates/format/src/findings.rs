@@ -6,6 +6,7 @@
 
 mod cause;
 mod message;
+pub mod thresholds;
 
 pub use cause::Cause;
 pub use message::Message;

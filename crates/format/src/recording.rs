@@ -163,9 +163,11 @@ pub mod thread {
     pub const CALL_MADE_UP: usize = CALL_ERRORS + errno::NAMED * 8;
     /// [`Call::COUNT`] of them, in the order of `Call`.
     pub const CALLS: usize = 0;
-    /// Waits that returned nothing; that returned `maxevents`; events delivered (unused: the sum of BATCH).
+    /// Waits that could block and returned nothing; waits that returned `maxevents`; waits that could not block and returned
+    /// nothing (POLLED; none in recordings of before there was that word).
     pub const EMPTY: usize = CALLS + Call::COUNT * CALL_SIZE;
     pub const FULL: usize = EMPTY + 8;
+    pub const POLLED: usize = FULL + 8;
     /// Events by kind: IN, OUT, RDHUP, HUP, ERR, PRI.
     pub const KINDS: usize = FULL + 16;
     pub const KIND_NAMES: [&str; 6] = ["IN", "OUT", "RDHUP", "HUP", "ERR", "PRI"];
@@ -181,7 +183,9 @@ pub mod thread {
     pub const BATCH: usize = WORK + HISTOGRAM_SIZE;
     /// CLOCK_MONOTONIC at the end of the last wait that could block.
     pub const LAST_WAIT_END: usize = BATCH + HISTOGRAM_SIZE;
-    pub const COUNTERS_SIZE: usize = LAST_WAIT_END + 8;
+    /// Of EMPTY: after a timeout of 1 ms.
+    pub const SHORT: usize = LAST_WAIT_END + 8;
+    pub const COUNTERS_SIZE: usize = SHORT + 8;
     /// Records begun since the thread began. Record number N (from 0) lies in place N modulo the ring's length; those that were
     /// overwritten are `begun - length`, where that is positive.
     pub const BEGUN: usize = COUNTERS_SIZE.next_multiple_of(super::PAGE);

@@ -393,7 +393,7 @@ pub fn the_totals(segment: Bytes) -> Totals {
 
 pub fn counters(segment: Bytes) -> Counters {
     let mut read = Counters {
-        empty: segment.word(thread::EMPTY),
+        empty: segment.word(thread::EMPTY).saturating_add(segment.word(thread::POLLED)),
         full: segment.word(thread::FULL),
         work: the_histogram(segment, thread::WORK),
         batch: the_histogram(segment, thread::BATCH),

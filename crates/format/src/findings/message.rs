@@ -2,9 +2,13 @@
 
 use core::fmt::{self, Display};
 
-use super::{Cause, Finding, Id};
+use super::{Cause, Finding, Id, Severity, thresholds};
 use crate::errno;
-use crate::scale::Grouped;
+use crate::events::{EPOLLERR, EPOLLHUP, Mask};
+use crate::scale::{Grouped, Scaled};
+
+const IN: u32 = 0x001;
+const RDHUP: u32 = 0x2000;
 
 /// The sentence. Sites are told apart from it; the text has neither line ends nor quotation marks.
 pub struct Message<'a>(pub &'a Finding);
@@ -12,7 +16,7 @@ pub struct Message<'a>(pub &'a Finding);
 impl Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let finding = self.0;
-        let [first, second, ..] = finding.detail;
+        let [first, second, third, fourth] = finding.detail;
         match finding.id {
             Id::SizeLie if first == 0 => write!(
                 f,
@@ -67,6 +71,81 @@ impl Display for Message<'_> {
                  told, and may hold an event for a number that is another file's by then; use EPOLL_CTL_DEL before close, \
                  or have the waiting thread close it",
             ),
+            Id::Spin => {
+                let (mask, asked) = (first as u32, (first >> 32) as u32);
+                write!(
+                    f,
+                    "{} waits in a row returned {} at once ({}), and in all that time nothing {}: ",
+                    Grouped(second),
+                    Mask(mask),
+                    Scaled::time(third),
+                    if finding.severity == Severity::Error {
+                        "was read from the descriptor or written to it"
+                    } else {
+                        "seems to have been done about it"
+                    }
+                )?;
+                let has_ended = mask & (EPOLLHUP | EPOLLERR) != 0;
+                if fourth != 0 {
+                    f.write_str(
+                        "it listens, and accept fails with EMFILE: stop watching it until a descriptor is free, or keep one \
+                         to accept and close with",
+                    )
+                } else if has_ended && asked == 0 {
+                    f.write_str(
+                        "EPOLLHUP and EPOLLERR come with a mask of 0, too: close the descriptor, or take it out by EPOLL_CTL_DEL",
+                    )
+                } else if has_ended || mask & RDHUP != 0 {
+                    f.write_str("its other end is gone: close the descriptor, or take it out by EPOLL_CTL_DEL")
+                } else if mask & IN == 0 {
+                    f.write_str("ask for EPOLLOUT only while there is something to write")
+                } else {
+                    f.write_str("read until EAGAIN or the end, or take it out of the interests meanwhile")
+                }
+            }
+            Id::FullBatch => write!(
+                f,
+                "{} of {} waits in a row came back at once with all {} events that they had room for, and {} descriptors are \
+                 watched: what is ready has to queue, at the price of a system call each {} events; give epoll_wait a larger \
+                 array",
+                Grouped(third),
+                Grouped(fourth),
+                Grouped(first),
+                Grouped(second),
+                Grouped(first)
+            ),
+            Id::LateLoop => write!(
+                f,
+                "the work between two waits took longer than {}, of {} works; p99 {}, the longest {}: no event was answered \
+                 meanwhile; do what takes long in another thread, or in parts",
+                Scaled::time(thresholds::LATE),
+                Grouped(third),
+                Scaled::time(first),
+                Scaled::time(second)
+            ),
+            Id::PollLoop => write!(
+                f,
+                "{} of {} waits had a timeout of {} and returned nothing; the thread has used {} of processor time: wait for \
+                 as long as there is nothing to do (timeout -1), and have other work wake the loop by an eventfd or a timer",
+                Grouped(finding.count),
+                Grouped(third),
+                if first == 0 { "0" } else { "1 ms" },
+                Scaled::time(second)
+            ),
+            Id::Herd => {
+                f.write_str("this listening socket is watched by ")?;
+                if first > 1 {
+                    write!(f, "{} instances of this process", Grouped(first))?;
+                }
+                if second > 1 {
+                    let and = if first > 1 { ", and by " } else { "" };
+                    write!(f, "{and}{} processes that are related, each with an instance of its own", Grouped(second))?;
+                }
+                f.write_str(
+                    ", without EPOLLEXCLUSIVE: each connection wakes all of them, and one gets it; add it with \
+                     EPOLLEXCLUSIVE, or give each a socket of its own (SO_REUSEPORT)",
+                )
+            }
             _ => write!(f, "{}", finding.id.name()),
         }
     }

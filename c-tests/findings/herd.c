@@ -1,0 +1,49 @@
+// Two workers wait for connections on one listening socket, each on an instance of its own: each connection wakes both
+// (gevent #1536). With -DMENDED: EPOLLEXCLUSIVE.
+#include "finding.h"
+#include "clock.h"
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#ifdef MENDED
+enum { EVENTS = EPOLLIN | EPOLLEXCLUSIVE };
+#else
+enum { EVENTS = EPOLLIN };
+#endif
+
+static int listener;
+static volatile int *serves;
+
+// Serves for a while; returns its instance.
+static int serve(void)
+{
+    int epfd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EVENTS, .data.fd = listener}, events[8];
+    must(epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &event) == 0, "EPOLL_CTL_ADD"); /* HERE */
+    __sync_fetch_and_add(serves, 1);
+    for (struct since since = begin(); runs(&since, 200) || *serves < 2;)
+        if (epoll_wait(epfd, events, 8, 10) == 1)
+            close(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
+    return epfd;
+}
+
+int main(void)
+{
+    serves = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    must(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 16) == 0, "listen");
+    pid_t parent = getpid();
+    if (fork() == 0) {
+        // Until the other is gone: it tells of both.
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() == parent)
+            serve();
+        for (;;)
+            pause();
+    }
+    return found(serve(), listener);
+}

@@ -1,0 +1,55 @@
+// Two threads wait for connections on one listening socket, each on an instance of its own: each connection wakes both. With
+// -DMENDED: EPOLLEXCLUSIVE.
+#include "finding.h"
+#include "clock.h"
+#include <arpa/inet.h>
+#include <pthread.h>
+
+#ifdef MENDED
+enum { EVENTS = EPOLLIN | EPOLLEXCLUSIVE };
+#else
+enum { EVENTS = EPOLLIN };
+#endif
+
+static int listener;
+static volatile int stops;
+
+// Serves until all is over.
+static void *serve(void *epfd)
+{
+    struct epoll_event event = {.events = EVENTS, .data.fd = listener}, events[8];
+    must(epoll_ctl(*(int *)epfd, EPOLL_CTL_ADD, listener, &event) == 0, "EPOLL_CTL_ADD"); /* HERE */
+    while (!stops)
+        if (epoll_wait(*(int *)epfd, events, 8, 10) == 1)
+            close(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
+    return NULL;
+}
+
+int main(void)
+{
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 4096) == 0, "listen");
+    getsockname(listener, (struct sockaddr *)&address, &length);
+    int second = epoll_create1(EPOLL_CLOEXEC), first = epoll_create1(EPOLL_CLOEXEC);
+    pthread_t threads[2];
+    must(pthread_create(&threads[0], NULL, serve, &first) == 0, "pthread_create");
+    must(pthread_create(&threads[1], NULL, serve, &second) == 0, "pthread_create");
+    struct since since = begin();
+    for (int made = 0; made < 5000 || runs(&since, 1500); made++) {
+        int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        must(connect(client, (struct sockaddr *)&address, length) == 0, "connect");
+        // Reset, so that no port stays taken.
+        struct linger linger = {.l_onoff = 1};
+        setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        close(client);
+    }
+    stops = 1;
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[1], NULL);
+    // As servers do before they end: it was found before.
+    int number = listener;
+    close(listener);
+    return found(second, number);
+}

@@ -1,0 +1,42 @@
+// EPOLLOUT is asked for though there is nothing to write: a socket is nearly always writable (haproxy #411). With -DMENDED: something is
+// written each time, as fast as it goes, and the events are the same.
+#include "finding.h"
+#include "clock.h"
+#include <arpa/inet.h>
+#include <pthread.h>
+
+static void *reader(void *connection)
+{
+    static char bytes[65536];
+    while (read(*(int *)connection, bytes, sizeof bytes) > 0)
+        ;
+    return NULL;
+}
+
+int main(void)
+{
+    int epfd = epoll_create1(EPOLL_CLOEXEC), listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 16) == 0, "listen");
+    getsockname(listener, (struct sockaddr *)&address, &length);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(connect(client, (struct sockaddr *)&address, length) == 0, "connect");
+    int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    pthread_t thread;
+    must(pthread_create(&thread, NULL, reader, &client) == 0, "pthread_create");
+    add(epfd, connection, EPOLLOUT);
+    struct epoll_event events[8];
+    for (struct since since = begin(); runs(&since, 600);) {
+        int n = epoll_wait(epfd, events, 8, 50); /* HERE */
+#ifdef MENDED
+        if (n == 1)
+            must(write(connection, "byte", 4) == 4, "write");
+#else
+        (void)n;
+#endif
+    }
+    close(connection);
+    pthread_join(thread, NULL);
+    return found(epfd, connection);
+}

@@ -1,0 +1,66 @@
+//! From where on something is a defect, each number with its reason. Times are nanoseconds.
+
+const MICROSECOND: u64 = 1_000;
+const MILLISECOND: u64 = 1_000 * MICROSECOND;
+const SECOND: u64 = 1_000 * MILLISECOND;
+
+// ---- late-loop ----
+
+/// Work between two waits that is late (time in which the thread waited for a processor is no work): 100 ms is what people notice as a delay, and a tenth of what health checks allow.
+pub const LATE: u64 = 100 * MILLISECOND;
+/// So many are often: one or two are reading a configuration, a fork of much memory, a process that was stopped.
+pub const LATE_TIMES: u64 = 5;
+/// And one in so many works is late, or so much of the process's time went into late work. A hundredth: the p99.
+pub const LATE_SHARE: u64 = 100;
+
+// ---- poll-loop ----
+
+/// Of a hundred waits of a thread, so many must have found nothing: who waits otherwise too has some use for it.
+pub const POLL_SHARE: u64 = 95;
+/// Processor time that has gone into it, or time asleep in waits of 1 ms: less is somebody's start or end.
+pub const POLL_TIME: u64 = SECOND;
+/// Waits that cannot block: a million of them take half a second in the kernel alone.
+pub const POLLS: u64 = 1_000_000;
+/// Processor time for each of them, all that the thread does besides included: where it is more, the thread works, and
+/// looks after events in between (a scheduler between its tasks, a game once a frame).
+pub const POLL_COST: u64 = 5 * MICROSECOND;
+/// Waits of 1 ms.
+pub const SHORT_POLLS: u64 = 1_000;
+
+// ---- spin ----
+
+/// A thousand waits of which each that was looked at, one of three, was the same are a suspicion.
+pub const SPIN_LOOKS: u64 = 334;
+pub const SPIN_FIRST_STRIDE: u64 = 3;
+/// A wait that took longer has blocked; a system call that finds something at once takes one or two microseconds.
+pub const AT_ONCE: u64 = 20 * MICROSECOND;
+/// A loop that takes longer for a round than this on average does something in it.
+pub const SPIN_ROUND: u64 = MILLISECOND;
+/// What is watched is compared so often, at this distance, and must never have changed: a tenth of a second in all. A file
+/// that another thread is about to close is gone by then.
+pub const SPIN_SAMPLES: u64 = 10;
+pub const SPIN_DISTANCE: u64 = 10 * MILLISECOND;
+/// From then on one of so many waits is looked at: that nothing has changed says the rest.
+pub const SPIN_STRIDE: u64 = 251;
+/// The events of a batch of which each is compared.
+pub const SPIN_EVENTS: usize = 8;
+
+// ---- full-batch ----
+
+/// The waits that are looked at in a row, and how many of them may come back not full, or only after a while.
+pub const FULL_WAITS: u64 = 250;
+pub const FULL_ODD: u64 = 12;
+/// In how many such rows, with a thousand waits or more between them: one may be a burst.
+pub const FULL_ROWS: u64 = 3;
+/// `maxevents` up to this (with 128, mio's users have seen connections that were served a second late: flux #67). With more,
+/// a round is so long that the program is short of processor time, not of room: haproxy's 200, nginx's 512.
+pub const FULL_LIMIT: i32 = 128;
+
+// ---- all that looks at waits ----
+
+/// One of so many waits with events is looked at. A prime: what comes round by turns is not met at the same turn each time.
+pub const GLANCE: u64 = 1_021;
+/// After a suspicion that came to nothing the next is so much farther away, as a power of two, until this many times.
+pub const DOUBLINGS: u64 = 6;
+/// After something was found: a million waits.
+pub const DOUBLINGS_FOUND: u64 = 10;

@@ -1,0 +1,98 @@
+//! How threads go about their loops, as their counts tell when a report is made.
+
+use core::sync::atomic::Ordering;
+
+use epollshim_format::call::Call;
+use epollshim_format::findings::{Id, Severity, thresholds};
+use epollshim_format::histogram;
+
+use super::{Note, put};
+use crate::ledger::counters::{Counters, Histogram};
+use crate::thread::Block;
+use crate::{clock, ledger, process, sys, thread};
+
+/// Loops that often come late to their wait. Those of one place are told together.
+pub fn late() {
+    let lived = clock::monotonic().saturating_sub(process::began());
+    for block in thread::all() {
+        let late = &block.watch.late;
+        let work = &block.counters.work;
+        let (count, time) = (late.count.get(), late.time.get());
+        let is_often = count.saturating_mul(thresholds::LATE_SHARE) >= recorded(work)
+            || time.saturating_mul(thresholds::LATE_SHARE) >= lived;
+        if count < thresholds::LATE_TIMES || !is_often {
+            continue;
+        }
+        let site = late.site.get();
+        let of_place = || thread::all().filter(|block| block.watch.late.site.get() == site);
+        let all = of_place().map(|block| block.watch.late.count.get()).fold(0, u64::wrapping_add);
+        let longest = of_place().map(|block| block.watch.late.longest.get()).max().unwrap_or(0);
+        let note = Note {
+            epfd: late.epfd.get() as i32,
+            site: site as usize,
+            detail: [quantile(work, 990), longest, recorded(work), time],
+            ..Note::of(Id::LateLoop, Severity::Warning)
+        };
+        put(&note, all);
+    }
+}
+
+fn recorded(of: &Histogram) -> u64 {
+    (0..histogram::BUCKETS).map(|index| of.bucket(index)).fold(0, u64::wrapping_add)
+}
+
+fn quantile(of: &Histogram, per_mille: u64) -> u64 {
+    let counts = (0..histogram::BUCKETS).map(|index| of.bucket(index));
+    histogram::quantile(counts, recorded(of), of.max(), per_mille).unwrap_or(0)
+}
+
+/// Threads that poll: waits that do not block, or hardly, and find nothing, and little else.
+pub fn polling() {
+    for block in thread::all() {
+        let counters = &block.counters;
+        let (polled, short) = (counters.polled.get(), counters.short.get());
+        let is_most = |count: u64| count.saturating_mul(100) >= counters.waits().saturating_mul(thresholds::POLL_SHARE);
+        if polled >= thresholds::POLLS && is_most(polled) {
+            let time = processor_time(block);
+            let is_idle = time < polled.saturating_mul(thresholds::POLL_COST);
+            if time >= thresholds::POLL_TIME && is_idle {
+                tell(block, polled, 0, time);
+            }
+        } else if short >= thresholds::SHORT_POLLS && is_most(short.saturating_add(polled)) {
+            let asleep = blocked(counters);
+            // Who works for longer than it sleeps looks after events in between.
+            if asleep >= thresholds::POLL_TIME && counters.work.sum() < asleep {
+                tell(block, short, 1, processor_time(block));
+            }
+        }
+    }
+}
+
+/// An upper bound of the processor time of the thread that a block's counts are of.
+fn processor_time(block: &Block) -> u64 {
+    let own = if block.watch.has_one_owner() { thread::processor_time(block) } else { None };
+    own.or_else(|| sys::processor_time(0)).unwrap_or(0)
+}
+
+/// Nanoseconds in waits that could block.
+fn blocked(counters: &Counters) -> u64 {
+    let of = |call: &Call| counters.blocked.get(*call as usize - Call::Wait as usize).map_or(0, Histogram::sum);
+    Call::WAITS.iter().map(of).fold(0, u64::wrapping_add)
+}
+
+fn tell(block: &Block, count: u64, milliseconds: u64, time: u64) {
+    let owner = core::ptr::from_ref(block) as usize;
+    // Of its instances the one with the most empty waits.
+    let found = ledger::view()
+        .live_instances()
+        .filter(|(_, instance)| instance.owner.load(Ordering::Relaxed) == owner)
+        .max_by_key(|(_, instance)| instance.alone.empty.get());
+    let note = Note {
+        variant: milliseconds as u8,
+        epfd: found.map_or(-1, |(index, _)| ledger::view().descriptor_of(index)),
+        site: found.map_or(0, |(_, instance)| instance.waiter.load(Ordering::Relaxed)),
+        detail: [milliseconds, time, block.counters.waits(), 0],
+        ..Note::of(Id::PollLoop, Severity::Warning)
+    };
+    put(&note, count);
+}

@@ -1,0 +1,263 @@
+//! Whether nothing is done about an event: what the kernel says of its descriptor is compared, several times.
+//!
+//! A server that uploads at full speed gets the same event again and again too, and so does one that answers so fast that the
+//! next request is there already. So only where it is certain that nothing was taken from the descriptor and nothing given to
+//! it is the event one without consequence. Called from hooks, in a thread that seems to spin: reads /proc, on a stack aside.
+
+use epollshim_format::events::{EPOLLERR, EPOLLHUP};
+use epollshim_format::findings::{Severity, thresholds};
+
+use super::watch::{Wait, mix};
+use crate::aside::undisturbed;
+use crate::ledger::records::Long;
+use crate::procfs::{self, Listed, Short};
+use crate::{ledger, process, sys};
+
+/// What was seen last, in a thread's block.
+pub struct Trail {
+    samples: Long,
+    /// CLOCK_MONOTONIC at the last sample.
+    last: Long,
+    state: Long,
+    /// What this process will have read by read(2) at the next sample, if it reads nothing.
+    read: Long,
+}
+
+pub enum Verdict {
+    Changed,
+    Unchanged,
+    Spins(Found),
+}
+
+#[derive(Clone, Copy)]
+pub struct Found {
+    pub fd: i32,
+    /// What was delivered, and what was asked for besides EPOLLERR and EPOLLHUP, which always are.
+    pub mask: u32,
+    pub asked: Option<u32>,
+    /// Where it was added.
+    pub added_at: usize,
+    pub severity: Severity,
+    /// It is a listening socket, and no descriptor is left to accept with.
+    pub is_refused: bool,
+}
+
+impl Trail {
+    pub fn begin(&self) {
+        self.samples.set(0);
+        self.last.set(0);
+    }
+
+    pub fn is_due(&self, now: u64) -> bool {
+        now.saturating_sub(self.last.get()) >= thresholds::SPIN_DISTANCE
+    }
+
+    /// Takes one more sample.
+    pub fn follow(&self, wait: &Wait) -> Verdict {
+        if sys::is_filtered() || !process::is_own() {
+            return Verdict::Changed;
+        }
+        let Some(Some((found, sample))) = undisturbed(|| Sample::of(wait)) else { return Verdict::Changed };
+        let is_first = self.samples.get() == 0;
+        let has_read = sample.needs_reads && sample.read_before != self.read.get();
+        if !is_first && (sample.state != self.state.get() || has_read) {
+            return Verdict::Changed;
+        }
+        self.state.set(sample.state);
+        self.read.set(sample.read_after);
+        self.last.set(wait.now);
+        self.samples.add(1);
+        if self.samples.get() < thresholds::SPIN_SAMPLES { Verdict::Unchanged } else { Verdict::Spins(found) }
+    }
+}
+
+/// What the descriptors of a batch are like now.
+#[derive(Clone, Copy, Default)]
+struct Sample {
+    state: u64,
+    /// Whether anything was taken is told by the process's count of bytes read alone.
+    needs_reads: bool,
+    /// That count without what this sample read, and with it.
+    read_before: u64,
+    read_after: u64,
+    /// Bytes that this sample has read.
+    own: u64,
+}
+
+impl Sample {
+    /// None: of one of the events it cannot be told whether anything is done about it.
+    fn of(wait: &Wait) -> Option<(Found, Sample)> {
+        /// Reading the list of more holds the instance's lock for long.
+        const MOST: u64 = 8192;
+        if ledger::crowd_of(wait.epfd)?.watches > MOST {
+            return None;
+        }
+        let mut sample = Sample::default();
+        let mut first = None;
+        for event in wait.events {
+            let (data, mask) = (event.u64, event.events);
+            let listed = sample.listed(wait.epfd, data)?;
+            // An edge is new: something has happened. And one shot is asked for anew.
+            if listed.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 {
+                return None;
+            }
+            // By another number's file, if this one was closed: not what is watched.
+            let added_at = ledger::site_of(wait.epfd, listed.fd)?;
+            let kind = sample.look_at(listed.fd, mask)?;
+            let found = Found {
+                fd: listed.fd,
+                mask,
+                asked: Some(listed.events & !(EPOLLERR | EPOLLHUP)),
+                added_at,
+                severity: if kind == Kind::Unclear { Severity::Warning } else { Severity::Error },
+                is_refused: kind == Kind::Refused,
+            };
+            first = first.or(Some(found));
+        }
+        sample.count_reads();
+        Some((first?, sample))
+    }
+
+    /// The interest that an event is of. None: there are several with this data.
+    fn listed(&mut self, epfd: i32, data: u64) -> Option<Listed> {
+        let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
+        let mut found = None;
+        let mut count = 0;
+        let bytes = procfs::each_listed(&path, |listed| {
+            if listed.data == data {
+                count += 1;
+                found = Some(listed);
+            }
+        })?;
+        self.own += bytes as u64;
+        if count == 1 { found } else { None }
+    }
+
+    fn add(&mut self, value: u64) {
+        self.state = mix(self.state ^ value).wrapping_add(1);
+    }
+
+    fn look_at(&mut self, fd: i32, mask: u32) -> Option<Kind> {
+        let status = sys::status(fd).ok()?;
+        self.add(status.st_ino);
+        match status.st_mode & libc::S_IFMT {
+            libc::S_IFSOCK => self.socket(fd, mask),
+            libc::S_IFIFO => {
+                // As much is there as before, and nobody has written or read (pipe_write and pipe_read set these times, but
+                // splice does not: a full pipe may be filled as fast as it is emptied).
+                let bytes = sys::bytes_waiting(fd, libc::FIONREAD).ok()?;
+                for part in [status.st_mtime, status.st_mtime_nsec, status.st_atime, status.st_atime_nsec] {
+                    self.add(part as u64);
+                }
+                self.add(bytes as u64);
+                let may_be_full = mask & EPOLLHUP == 0 && mask & libc::EPOLLIN as u32 != 0 && bytes >= 4096;
+                (!may_be_full).then_some(Kind::Certain)
+            }
+            _ => self.other(fd, mask),
+        }
+    }
+
+    fn socket(&mut self, fd: i32, mask: u32) -> Option<Kind> {
+        let option = |option| sys::socket_option(fd, option).ok();
+        if option(libc::SO_ACCEPTCONN)? != 0 {
+            // How many wait says nothing: as many may come as are accepted.
+            return is_out_of_descriptors().then_some(Kind::Refused);
+        }
+        let (domain, protocol) = (option(libc::SO_DOMAIN)?, option(libc::SO_PROTOCOL)?);
+        let incoming = sys::bytes_waiting(fd, libc::FIONREAD).ok()?;
+        let outgoing = sys::bytes_waiting(fd, libc::TIOCOUTQ).ok()?;
+        if matches!(domain, libc::AF_INET | libc::AF_INET6) && protocol == libc::IPPROTO_TCP {
+            let info = sys::tcp_info(fd).ok()?;
+            let [.., acknowledged, received] = info;
+            // What was taken by the program, and what it gave.
+            self.add(received.wrapping_sub(incoming as u64));
+            self.add(acknowledged.wrapping_add(outgoing as u64));
+            return Some(Kind::Certain);
+        }
+        self.add(incoming as u64);
+        self.add(outgoing as u64);
+        let has_hung_up = mask & EPOLLHUP != 0;
+        let is_at_end = mask & libc::EPOLLRDHUP as u32 != 0 && mask & libc::EPOLLOUT as u32 == 0;
+        if domain == libc::AF_UNIX && (has_hung_up || is_at_end) {
+            // Nobody can send to it any more, so that what was taken would be missing.
+            return Some(Kind::Certain);
+        }
+        has_hung_up.then_some(Kind::Unclear)
+    }
+
+    fn other(&mut self, fd: i32, mask: u32) -> Option<Kind> {
+        let mut target = [0; 32];
+        let kind = match procfs::target_of(fd, &mut target) {
+            Some(b"anon_inode:[eventfd]" | b"anon_inode:inotify") => Some(Kind::Certain),
+            // These can be answered otherwise than by a read: set anew; taken by sigwaitinfo.
+            Some(b"anon_inode:[timerfd]" | b"anon_inode:[signalfd]") => Some(Kind::Unclear),
+            _ => None,
+        };
+        if kind.is_some() {
+            self.needs_reads = true;
+            self.add_text(&Short::of(format_args!("/proc/thread-self/fdinfo/{fd}")))?;
+            return kind;
+        }
+        if mask & EPOLLHUP == 0 {
+            return None;
+        }
+        self.add(sys::bytes_waiting(fd, libc::FIONREAD).unwrap_or(0) as u64);
+        Some(Kind::Unclear)
+    }
+
+    /// What a file of /proc says, by its beginning.
+    fn add_text(&mut self, path: &Short) -> Option<()> {
+        let mut text = [0; 1024];
+        let length = procfs::read_short(path.as_c()?, &mut text)?;
+        self.own += length as u64;
+        for byte in text.iter().take(length) {
+            self.add(u64::from(*byte));
+        }
+        Some(())
+    }
+
+    /// Bytes that this process has read by read(2), where the kernel counts them (CONFIG_TASK_IO_ACCOUNTING).
+    fn count_reads(&mut self) {
+        if !self.needs_reads {
+            return;
+        }
+        let mut text = [0; 64];
+        let length = procfs::read_short(c"/proc/self/io", &mut text).unwrap_or(0);
+        let mut words = text.split(|byte| matches!(byte, b' ' | b'\n'));
+        let count = match (words.next(), words.next()) {
+            (Some(b"rchar:"), Some(digits)) => decimal(digits),
+            _ => None,
+        };
+        match count {
+            Some(count) => {
+                self.read_before = count.wrapping_sub(self.own);
+                // What this reading read is counted when it is done.
+                self.read_after = count.wrapping_add(length as u64);
+            }
+            // Never equal: it cannot be told.
+            None => (self.read_before, self.read_after) = (0, 1),
+        }
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    core::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// An unchanged state says that nothing was done.
+    Certain,
+    /// A listening socket, and no descriptor is left to accept with.
+    Refused,
+    /// It has hung up for good, and nothing seems to be done; but its kind of file tells little.
+    Unclear,
+}
+
+/// Whether accept must fail with EMFILE: every number below the limit is taken.
+fn is_out_of_descriptors() -> bool {
+    /// Asking about more takes long.
+    const MOST: u64 = 65_536;
+    let Ok(limit) = sys::descriptor_limit() else { return false };
+    limit.rlim_cur <= MOST && (0..limit.rlim_cur as i32).rev().all(sys::is_open)
+}

@@ -1,0 +1,319 @@
+//! What repeats in a thread's waits. One of a thousand waits with events is looked at; where it resembles the one looked at
+//! before, many more are looked at, until the resemblance ends or something is found.
+//!
+//! The hook asks only whether as many events have come as were due ([`Watch::due`]), a comparison with a number that it has just
+//! counted; all else is here, and rare.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use epollshim_format::findings::{Id, Severity, thresholds};
+use libc::epoll_event;
+
+use super::{Note, herd, note, spin};
+use crate::aside::undisturbed;
+use crate::hooks::entry::Frame;
+use crate::ledger;
+use crate::ledger::records::Long;
+use crate::thread::Block;
+use crate::{clock, procfs, sys, thread};
+
+/// What is known of one thread's waits, in its block. All zero: nothing yet. A signal handler that waits as well may
+/// confuse it: what is found is compared with the kernel before it is told.
+pub struct Watch {
+    /// How many events the thread must have got for the next look; 0: the next wait.
+    due: AtomicU64,
+    glances: Long,
+    /// Waits looked at since there was a suspicion; 0: there is none, and a look is but a glance.
+    run: Long,
+    /// For what: [`SPIN`] or [`FULL`].
+    suspicion: Long,
+    signature: Long,
+    was_full: Long,
+    /// Of the run: those that do not fit.
+    odd: Long,
+    /// When it began, and what the thread's waits and `changes` were then.
+    began: Long,
+    waits: Long,
+    changes: Long,
+    /// How far apart looks are (`thresholds::DOUBLINGS`).
+    doublings: Long,
+    /// Rows of full batches.
+    full_rows: Long,
+    pub trail: spin::Trail,
+    pub late: Late,
+    /// Threads that this block had before.
+    former: Long,
+}
+
+/// Late work.
+pub struct Late {
+    pub count: Long,
+    pub time: Long,
+    pub longest: Long,
+    /// For how long the thread had waited for a processor when it came late last.
+    queued: Long,
+    /// Where the wait behind the first was called from, and on what.
+    pub site: Long,
+    pub epfd: Long,
+}
+
+const SPIN: u64 = 1;
+const FULL: u64 = 2;
+
+impl Watch {
+    #[inline(always)]
+    pub fn due(&self) -> u64 {
+        self.due.load(Ordering::Relaxed)
+    }
+
+    /// Another thread has the block from now on.
+    pub fn next_owner(&self) {
+        self.former.add(1);
+        self.late.queued.set(0);
+        self.run.set(0);
+        self.signature.set(0);
+        self.was_full.set(0);
+    }
+
+    /// Whether all that the block has counted is its owner's.
+    pub fn has_one_owner(&self) -> bool {
+        self.former.get() == 0
+    }
+
+    /// All counts begin anew.
+    pub fn restart(&self) {
+        self.late.count.set(0);
+        self.late.time.set(0);
+        self.late.longest.set(0);
+        self.full_rows.set(0);
+        self.due.store(0, Ordering::Relaxed);
+    }
+
+    /// The thread comes late to its wait. Where several threads wait on one instance, another has stood in for it; and nobody was
+    /// kept waiting by an instance that is waited on for the first time.
+    #[cold]
+    #[inline(never)]
+    pub fn late(&self, epfd: i32, work: u64, site: usize) {
+        if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.waits != 0 && !crowd.is_shared) || sys::is_filtered() {
+            return;
+        }
+        // Who waited for a processor did not work. Since when is not known better than since the last time: so the wait is rather
+        // held to be long.
+        let Some(Some(queued)) = undisturbed(procfs::time_in_queue) else { return };
+        let before = self.late.queued.get();
+        self.late.queued.set(queued);
+        if queued.wrapping_sub(before) > work / 2 {
+            return;
+        }
+        if self.late.count.get() == 0 {
+            self.late.site.set(site as u64);
+        }
+        self.late.epfd.set(epfd as u64);
+        self.late.count.add(1);
+        self.late.time.add(work);
+        self.late.longest.reach(work);
+    }
+
+    /// So many waits, with batches like this one, are not looked at.
+    fn skip(&self, waits: u64, block: &Block, batch: usize) {
+        let due = block.counters.batch.sum().saturating_add(waits.saturating_mul(batch as u64));
+        self.due.store(due, Ordering::Relaxed);
+    }
+
+    /// Nothing is to be looked at for a while.
+    fn rest(&self, block: &Block, batch: usize) {
+        self.run.set(0);
+        self.skip(thresholds::GLANCE << (self.doublings.get() & 31), block, batch);
+    }
+
+    /// Something was found: it need not be found again soon.
+    fn rest_long(&self, block: &Block, batch: usize) {
+        self.doublings.set(thresholds::DOUBLINGS_FOUND);
+        self.rest(block, batch);
+    }
+
+    /// The suspicion came to nothing.
+    fn give_up(&self, block: &Block, batch: usize) {
+        self.doublings.set((self.doublings.get() + 1).min(thresholds::DOUBLINGS));
+        self.rest(block, batch);
+    }
+
+    /// There is a suspicion.
+    fn begin(&self, suspicion: u64, block: &Block, now: u64) {
+        self.suspicion.set(suspicion);
+        self.odd.set(0);
+        self.began.set(now);
+        self.waits.set(block.counters.waits());
+        self.changes.set(changes());
+        self.trail.begin();
+        self.run.set(1);
+        self.due.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A wait that has returned events.
+pub struct Wait<'a> {
+    pub epfd: i32,
+    pub site: usize,
+    maxevents: i32,
+    /// The first of them.
+    pub events: &'a [epoll_event],
+    batch: usize,
+    signature: u64,
+    /// It did not block.
+    is_at_once: bool,
+    /// CLOCK_MONOTONIC when it came back.
+    pub now: u64,
+}
+
+/// A wait with events, and a look is due.
+#[cold]
+#[inline(never)]
+pub fn look(block: &Block, frame: &Frame, batch: usize) {
+    let shown = batch.min(thresholds::SPIN_EVENTS);
+    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
+    let events = unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, shown) };
+    let is_timed = frame.state != 0;
+    let now = if is_timed { block.counters.last_wait_end.load(Ordering::Relaxed) } else { clock::monotonic() };
+    let wait = Wait {
+        epfd: frame.int(0),
+        site: frame.caller,
+        maxevents: frame.int(2),
+        events,
+        batch,
+        signature: signature(frame.int(0), batch, events),
+        is_at_once: !is_timed || now.saturating_sub(frame.state) < thresholds::AT_ONCE,
+        now,
+    };
+    let watch = &block.watch;
+    match (watch.run.get(), watch.suspicion.get()) {
+        (0, _) => glance(block, &wait),
+        (_, SPIN) => follow_spin(block, &wait),
+        _ => follow_full(block, &wait),
+    }
+}
+
+fn glance(block: &Block, wait: &Wait) {
+    let watch = &block.watch;
+    watch.glances.add(1);
+    let resembles = wait.is_at_once && wait.signature == watch.signature.get();
+    let fills = wait.is_at_once && wait.is_full() && watch.was_full.get() != 0 && wait.leaves_some();
+    watch.signature.set(wait.signature);
+    watch.was_full.set(u64::from(wait.is_full()));
+    // What might be either is taken for each by turns.
+    let is_turn = !fills || watch.glances.get() & 1 == 0;
+    if resembles && is_turn && wait.batch <= thresholds::SPIN_EVENTS {
+        watch.begin(SPIN, block, wait.now);
+    } else if fills {
+        watch.begin(FULL, block, wait.now);
+    } else {
+        watch.rest(block, wait.batch);
+    }
+    herd::look(wait.now);
+}
+
+/// The same events again and again?
+fn follow_spin(block: &Block, wait: &Wait) {
+    let watch = &block.watch;
+    watch.run.add(1);
+    let run = watch.run.get();
+    if !wait.is_at_once {
+        watch.odd.add(1);
+    }
+    // A thread that has lost the processor meanwhile seems to have blocked.
+    if wait.signature != watch.signature.get() || watch.odd.get() > 2 + run / 32 {
+        watch.signature.set(wait.signature);
+        return watch.give_up(block, wait.batch);
+    }
+    if run < thresholds::SPIN_LOOKS {
+        return watch.skip(thresholds::SPIN_FIRST_STRIDE, block, wait.batch);
+    }
+    watch.skip(thresholds::SPIN_STRIDE, block, wait.batch);
+    if !watch.trail.is_due(wait.now) {
+        return;
+    }
+    let waits = block.counters.waits().wrapping_sub(watch.waits.get());
+    let spent = wait.now.saturating_sub(watch.began.get());
+    let goes_on = spent < waits.saturating_mul(thresholds::SPIN_ROUND) && changes() == watch.changes.get();
+    match if goes_on { watch.trail.follow(wait) } else { spin::Verdict::Changed } {
+        spin::Verdict::Unchanged => {}
+        spin::Verdict::Changed => watch.give_up(block, wait.batch),
+        spin::Verdict::Spins(found) => {
+            let asked = found.asked.map_or(u64::MAX, u64::from);
+            note(&Note {
+                epfd: wait.epfd,
+                fd: found.fd,
+                site: wait.site,
+                other: found.added_at,
+                detail: [u64::from(found.mask) | asked << 32, waits, spent, u64::from(found.is_refused)],
+                ..Note::of(Id::Spin, found.severity)
+            });
+            watch.rest_long(block, wait.batch);
+        }
+    }
+}
+
+/// Batches that are full again and again?
+fn follow_full(block: &Block, wait: &Wait) {
+    let watch = &block.watch;
+    watch.run.add(1);
+    // The same events again are one that is not answered, and others that do not come.
+    if !wait.is_full() || !wait.is_at_once || wait.signature == watch.signature.get() {
+        watch.odd.add(1);
+    }
+    watch.signature.set(wait.signature);
+    if watch.odd.get() > thresholds::FULL_ODD || !wait.leaves_some() {
+        return watch.give_up(block, wait.batch);
+    }
+    if watch.run.get() < thresholds::FULL_WAITS {
+        return;
+    }
+    watch.full_rows.add(1);
+    if watch.full_rows.get() >= thresholds::FULL_ROWS {
+        let watches = ledger::crowd_of(wait.epfd).map_or(0, |crowd| crowd.watches);
+        note(&Note {
+            epfd: wait.epfd,
+            site: wait.site,
+            detail: [wait.maxevents as u64, watches, watch.run.get() - watch.odd.get(), watch.run.get()],
+            ..Note::of(Id::FullBatch, Severity::Warning)
+        });
+        return watch.rest_long(block, wait.batch);
+    }
+    watch.rest(block, wait.batch);
+}
+
+impl Wait<'_> {
+    fn is_full(&self) -> bool {
+        self.batch == self.maxevents as usize
+    }
+
+    /// More is watched than fits into a batch, and the batch is small. (Threads that share an instance do well to take few
+    /// events each.)
+    fn leaves_some(&self) -> bool {
+        self.maxevents <= thresholds::FULL_LIMIT
+            && ledger::crowd_of(self.epfd)
+                .is_some_and(|crowd| crowd.watches > self.maxevents as u64 && !crowd.is_shared)
+    }
+}
+
+/// What tells a batch from others: never 0.
+fn signature(epfd: i32, batch: usize, events: &[epoll_event]) -> u64 {
+    let start = mix(epfd as u64 ^ (batch as u64) << 32);
+    // The kernel may turn their order.
+    events.iter().fold(start, |sum, event| {
+        let (data, mask) = (event.u64, event.events);
+        sum.wrapping_add(mix(data ^ u64::from(mask) << 40))
+    }) | 1
+}
+
+/// Spreads what differs over all bits (the finish of MurmurHash3).
+pub fn mix(value: u64) -> u64 {
+    let value = (value ^ value >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let value = (value ^ value >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    value ^ value >> 33
+}
+
+/// Calls of epoll_ctl by this process.
+fn changes() -> u64 {
+    thread::all().map(|block| block.counters.changes()).fold(0, u64::wrapping_add)
+}
