@@ -2,13 +2,16 @@
 
 use epollshim_format::findings::{Id, Severity};
 
-use super::{Note, put};
+use super::{Note, leak, limits, processes, put};
 use crate::ledger;
 use crate::report::{End, InstanceFacts};
 
 /// Looks at what the ledger and the counters say now. Any number of times: what is so replaces what was.
-pub fn judge(_end: End) {
+pub fn judge(end: End) {
     sizes();
+    leak::judge(end);
+    processes::judge();
+    limits::judge();
 }
 
 /// Instances that hold more than their `size` promised.

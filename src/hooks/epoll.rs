@@ -132,7 +132,9 @@ pub extern "C-unwind" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
 fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
     let Some(block) = thread::block() else { return };
     if fd < 0 {
-        return block.counters.failed(call, sys::errno());
+        let error = sys::errno();
+        findings::limits::refused(call, (-1, -1), error, frame.caller);
+        return block.counters.failed(call, error);
     }
     block.counters.call(call).calls.bump();
     ledger::created(block, fd, Creation { origin, argument: frame.int(0), site: frame.caller });
@@ -189,7 +191,7 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     }
     // Counted first: what comes last reads straight down to its end (benches/branches).
     block.counters.call(Call::CtlDel).calls.bump();
-    ledger::deleted(frame.int(0), frame.int(2));
+    ledger::deleted(frame.int(0), frame.int(2), frame.caller);
     result
 }
 
@@ -219,16 +221,17 @@ fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
             Call::CtlAdd
         }
         libc::EPOLL_CTL_MOD => {
-            ledger::not_changed(frame.int(0), frame.int(2), error);
+            ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
             Call::CtlMod
         }
         libc::EPOLL_CTL_DEL => {
-            ledger::not_changed(frame.int(0), frame.int(2), error);
+            ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
             Call::CtlDel
         }
         _ => Call::CtlOther,
     };
     block.counters.failed(call, error);
+    findings::limits::refused(call, (frame.int(0), frame.int(2)), error, frame.caller);
     findings::errors::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error, frame.caller);
     result
 }
@@ -320,7 +323,7 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> 
     let owner = core::ptr::from_ref(block) as usize;
     if count == 0 {
         counters.empty.bump();
-        ledger::waited(frame.int(0), WaitEnd::Empty, owner);
+        ledger::waited(frame.int(0), WaitEnd::Empty, owner, frame.caller);
     } else if count > 0 {
         let full = count as c_int == frame.int(2);
         counters.full.add(u64::from(full));
@@ -330,9 +333,9 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> 
             // SAFETY: the kernel has just written that many events there.
             unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
         }));
-        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner);
+        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner, frame.caller);
     } else {
-        note_failed_wait(block, call, frame.int(0), owner);
+        note_failed_wait(block, call, frame.int(0), owner, frame.caller);
     }
     count
 }
@@ -348,10 +351,10 @@ fn end_timed_wait(block: &Block, call: Call, start: u64) {
 
 #[cold]
 #[inline(never)]
-fn note_failed_wait(block: &'static Block, call: Call, epfd: c_int, owner: usize) {
+fn note_failed_wait(block: &'static Block, call: Call, epfd: c_int, owner: usize, site: usize) {
     let error = sys::errno();
     block.counters.error(call, error);
-    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner);
+    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner, site);
     if error == libc::EBADF {
         ledger::waited_on_bad(epfd);
     }

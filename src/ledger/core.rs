@@ -14,11 +14,13 @@ use core::sync::atomic::Ordering;
 
 use epollshim_format::kernel_memory;
 
+use super::births;
 use super::charges::{self, Kind};
 use super::descriptors::{Descriptors, RING, Slot};
+use super::family;
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, Long, Origin};
-use crate::record;
+use crate::{clock, process, record};
 
 /// 2,048 chunks of 4,096: eight million descriptions and interests, more than max_user_watches of a 24 GiB machine.
 type Many<T> = Pool<T, 2048>;
@@ -42,6 +44,8 @@ pub struct Totals {
     pub lost: Long,
     /// Grows with every change.
     pub version: Long,
+    /// CLOCK_MONOTONIC when the waits of all instances were last marked.
+    pub marked: Long,
     next_id: Long,
     epoch: Long,
     serial: Long,
@@ -61,6 +65,7 @@ impl Totals {
             healed: Long::new(),
             lost: Long::new(),
             version: Long::new(),
+            marked: Long::new(),
             next_id: Long::new(),
             epoch: Long::new(),
             serial: Long::new(),
@@ -306,14 +311,48 @@ impl Core {
         instance.origin.store(creation.origin as u8, Ordering::Relaxed);
         instance.seen.store(0, Ordering::Relaxed);
         instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
+        instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { process::pid() as u32 });
+        instance.waits_marked.set(Instance::UNMARKED);
+        instance.forked.store(0, Ordering::Relaxed);
         self.totals.instances.add(1);
         charges::opened(instance);
+        births::note(creation.site);
+        if self.totals.next_id.get().is_power_of_two() {
+            self.mark_waits();
+        }
         Some((index, instance))
+    }
+
+    /// Notes how often each instance was waited on by now: what is the same at the end was not used since. At every creation
+    /// whose number is a power of two: so a creation costs the same, however many there are.
+    #[cold]
+    #[inline(never)]
+    fn mark_waits(&self) {
+        /// More are not looked at: the gate is taken.
+        const MANY: u64 = 1 << 16;
+        if self.totals.instances.get() > MANY {
+            return;
+        }
+        self.totals.marked.set(clock::monotonic());
+        for (_, instance) in self.live_instances() {
+            instance.waits_marked.set(instance.waits());
+        }
+    }
+
+    /// Whether an instance is itself in the interest list of one.
+    pub fn is_nested(&self, instance: &Instance) -> bool {
+        self.descriptions.get(instance.description.get()).is_some_and(|description| description.interests.get() != 0)
     }
 
     /// The last descriptor of an instance is gone: the kernel frees it with all its interests.
     fn end_instance(&self, index: u32) {
         let Some(instance) = self.instances.get(index) else { return };
+        if family::has_told() {
+            family::compare(instance);
+        }
+        if instance.forked.load(Ordering::Relaxed) == Instance::FROM_BEFORE {
+            super::expect_one_use_less();
+        }
         for _ in 0..self.interests.end() {
             let first = instance.first.get();
             if first == 0 {
@@ -866,11 +905,20 @@ impl Core {
             count.set(0);
         }
         self.restart_peaks();
+        family::forked();
+        births::forget();
+        let mut from_before = 0;
         for (_, instance) in self.live_instances() {
             instance.inherited.store(1, Ordering::Relaxed);
+            instance.waits_before.set(instance.waits());
+            // So that this process's first wait claims it anew, and is noticed.
+            instance.owner.store(0, Ordering::Relaxed);
+            instance.forked.store(Instance::FROM_BEFORE, Ordering::Relaxed);
+            from_before += 1;
             instance.alone.clear();
             instance.shared.clear();
         }
+        super::expect_uses(from_before);
         if charges::tracks() {
             charges::next_epoch();
             self.track();
@@ -935,6 +983,7 @@ impl Core {
             // Leaked, not released: the pool's own lists may be what was half-changed.
             instance.id.set(0);
         }
+        super::expect_uses(0);
         self.totals.instances.set(0);
         self.totals.watches.set(0);
         if charges::tracks() {

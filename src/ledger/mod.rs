@@ -4,16 +4,18 @@
 //! anything for them. A counted call (wait, MOD, a failure, a descriptor that no epoll knows) reads a few words
 //! and takes no gate; a change of the ledger takes the gate (gate.rs) and never waits for it.
 
+mod births;
 pub mod charges;
 pub mod core;
 pub mod counters;
 mod descriptors;
+pub mod family;
 mod gate;
 mod pool;
 mod reconcile;
 pub mod records;
 
-use ::core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use ::core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use self::charges::Owed;
 use self::core::{Core, Creation, QUEUED, Registration, Ticket};
@@ -181,17 +183,61 @@ fn enter_or_seize(token: usize) -> bool {
     true
 }
 
-/// Whether changes are followed by others than the ledger itself: limits, a recording. Its short ways are not taken then.
-static IS_FOLLOWED: AtomicBool = AtomicBool::new(false);
+/// Whether changes are followed by others than the ledger itself. Its short ways are not taken then.
+static FOLLOWED_BY: AtomicU8 = AtomicU8::new(0);
+/// By limits, by a recording.
+const FOLLOWER: u8 = 1;
+/// In the child of a fork: instances are there from before whose first use is to be noticed.
+const USES: u8 = 2;
 
 #[inline(always)]
 fn is_followed() -> bool {
-    IS_FOLLOWED.load(Ordering::Relaxed)
+    FOLLOWED_BY.load(Ordering::Relaxed) != 0
 }
 
 /// For good.
 pub fn follow() {
-    IS_FOLLOWED.store(true, Ordering::Relaxed);
+    FOLLOWED_BY.fetch_or(FOLLOWER, Ordering::Relaxed);
+}
+
+/// How many instances from before the fork this process has neither used nor closed.
+static UNUSED: AtomicU32 = AtomicU32::new(0);
+
+/// The next use of so many instances is to be noticed.
+fn expect_uses(count: u32) {
+    UNUSED.store(count, Ordering::Relaxed);
+    if count == 0 {
+        FOLLOWED_BY.fetch_and(!USES, Ordering::Relaxed);
+    } else {
+        FOLLOWED_BY.fetch_or(USES, Ordering::Relaxed);
+    }
+}
+
+fn expect_one_use_less() {
+    let _ = UNUSED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    if UNUSED.load(Ordering::Relaxed) == 0 {
+        expect_uses(0);
+    }
+}
+
+/// An instance is used in the child of a fork.
+#[cold]
+#[inline(never)]
+fn used(instance: &records::Instance, epfd: i32, site: usize) {
+    let (from, to) = (records::Instance::FROM_BEFORE, records::Instance::USED_SINCE);
+    if instance.forked.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        family::tell_use(instance, epfd, site);
+        expect_one_use_less();
+    }
+}
+
+/// The same of a call of `epoll_ctl`.
+fn used_by_ctl(epfd: i32, site: usize) {
+    if FOLLOWED_BY.load(Ordering::Relaxed) & USES != 0
+        && let Some(instance) = CORE.instance_of(epfd)
+    {
+        used(instance, epfd, site);
+    }
 }
 
 /// Empties the queue and leaves the gate. A note that came between the two is looked for again.
@@ -275,9 +321,49 @@ fn are_twins(fd: i32, other: i32) -> Option<bool> {
 #[cold]
 pub fn created(block: &Block, fd: i32, creation: Creation) {
     if process::is_own() {
+        let is_first = family::prepare();
         let ahead = block.ahead.swap(0, Ordering::Relaxed);
         change(Change::Created { fd, creation, ahead });
+        if is_first {
+            look_for_handed_on(fd);
+        }
     }
+}
+
+/// This program has made its first instance, `fd`: which were there before it? What was handed on by exec has no
+/// close-on-exec flag. Only low numbers are looked at, and only by calls that the program makes itself.
+#[cold]
+fn look_for_handed_on(fd: i32) {
+    const LOW: i32 = 128;
+    for other in (3..LOW).filter(|other| *other != fd) {
+        if sys::passes_exec(other) && !CORE.descriptors.get(other).is_known() && sys::is_epoll_without(other, fd) {
+            change(Change::Adopted { fd: other });
+            if let Some(instance) = CORE.instance_of(other) {
+                instance.inherited.store(records::Instance::FROM_EXEC, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Before an exec, of this process or of a child in its memory: the instances that it hands on.
+#[cold]
+pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
+    if !family::exists() {
+        return;
+    }
+    let handed_on = || {
+        (0..=CORE.descriptors.highest())
+            .filter_map(|fd| Some((fd, CORE.instance_of(fd)?)))
+            .filter(|(fd, _)| sys::passes_exec(*fd))
+    };
+    if handed_on().next().is_some() && is_executable() {
+        handed_on().for_each(|(fd, instance)| family::tell_exec(instance, fd, site));
+    }
+}
+
+/// How many instances were made by a call that returns to `site`; None: not known.
+pub fn made_at(site: usize) -> Option<u64> {
+    births::at(site)
 }
 
 /// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
@@ -301,6 +387,7 @@ pub fn adding(registration: &Registration, keep: impl FnOnce(u64)) {
 #[cold]
 #[inline(never)]
 fn adding_rarely(registration: &Registration, token: usize) -> u64 {
+    used_by_ctl(registration.epfd, registration.site);
     CORE.totals.version.add(1);
     let ahead = thread::block().map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
     let ticket = if ahead == 0 { CORE.reserve(registration) } else { charged(ahead, || CORE.reserve(registration)) };
@@ -350,7 +437,7 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
 
 /// An `EPOLL_CTL_DEL` succeeded.
 #[inline(always)]
-pub fn deleted(epfd: i32, fd: i32) {
+pub fn deleted(epfd: i32, fd: i32, site: usize) {
     if CORE.instance_of(epfd).is_none() {
         return deleted_unknown(epfd, fd);
     }
@@ -361,13 +448,14 @@ pub fn deleted(epfd: i32, fd: i32) {
     if !is_followed() && CORE.deleted_at_once(epfd, fd) {
         return leave_unfollowed(token);
     }
-    deleted_rarely(epfd, fd, token);
+    deleted_rarely(epfd, fd, site, token);
 }
 
 /// The same in every other case, by the holder of the gate.
 #[cold]
 #[inline(never)]
-fn deleted_rarely(epfd: i32, fd: i32, token: usize) {
+fn deleted_rarely(epfd: i32, fd: i32, site: usize, token: usize) {
+    used_by_ctl(epfd, site);
     CORE.totals.version.add(1);
     CORE.deleted(epfd, fd);
     leave(token);
@@ -383,7 +471,8 @@ fn deleted_unknown(epfd: i32, fd: i32) {
 
 /// An `EPOLL_CTL_MOD` or `EPOLL_CTL_DEL` failed.
 #[cold]
-pub fn not_changed(epfd: i32, fd: i32, error: i32) {
+pub fn not_changed(epfd: i32, fd: i32, error: i32, site: usize) {
+    used_by_ctl(epfd, site);
     match error {
         // The kernel does not know the pair that the ledger knows: the number has another file now.
         libc::ENOENT if CORE.find(epfd, fd).is_some() && process::is_own() => change(Change::Gone { epfd, fd }),
@@ -407,12 +496,12 @@ fn is_there(fd: i32, slot: Slot) -> bool {
     sys::is_open(fd) && (slot.instance() == 0 || crate::procfs::may_be_epoll(fd))
 }
 
-/// A wait ended. `owner` is the calling thread's block.
+/// A wait ended. `owner` is the calling thread's block, `site` where the call returns to.
 #[inline(always)]
-pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
+pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
     let Some(instance) = CORE.instance_of(epfd) else {
         if !matches!(end, WaitEnd::Failed { .. }) {
-            waited_on_unknown(epfd, end, owner);
+            waited_on_unknown(epfd, end, owner, site);
         }
         return;
     };
@@ -420,6 +509,9 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
         instance.alone.count_alone(end);
     } else if instance.owner.compare_exchange(0, owner, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         // Its first waiter owns one set of counters. Relaxed: whoever wins writes there alone from now on.
+        if instance.forked.load(Ordering::Relaxed) == records::Instance::FROM_BEFORE {
+            used(instance, epfd, site);
+        }
         instance.alone.count_alone(end);
     } else {
         instance.shared.count_shared(end);
@@ -428,11 +520,11 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize) {
 
 #[cold]
 #[inline(never)]
-fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize) {
+fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
     if process::is_own() {
         change(Change::Adopted { fd: epfd });
         if CORE.instance_of(epfd).is_some() {
-            waited(epfd, end, owner);
+            waited(epfd, end, owner, site);
         }
     }
 }
@@ -725,6 +817,7 @@ pub fn restart() {
         for (_, instance) in CORE.live_instances() {
             instance.alone.clear();
             instance.shared.clear();
+            instance.waits_marked.set(records::Instance::UNMARKED);
         }
         CORE.restart_peaks();
         leave(token);

@@ -108,6 +108,7 @@ pub fn at_end(end: End) {
         _ => judge_for_recording(end),
     }
     record::at_end(end);
+    ledger::family::leave();
 }
 
 /// Without a report, what is judged at the end is for the recording alone.
@@ -119,7 +120,10 @@ fn judge_for_recording(end: End) {
 
 /// Delivers the report before an exec that can be expected to succeed. If it fails all the same, the process
 /// goes on, and says so with a whole report at its end.
-pub fn before_exec(program: Program) {
+///
+/// May be called in borrowed memory: only which instances the exec hands on is noted then.
+pub fn before_exec(program: Program, caller: usize) {
+    ledger::before_exec(caller, || is_executable(program));
     let due = due();
     if (due.is_some() || record::is_on()) && is_executable(program) {
         match due {

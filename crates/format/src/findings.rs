@@ -4,7 +4,10 @@
 //! them in the words of this file. What each means and how it is mended stands in `docs/findings/`, which
 //! `epollshim explain` shows.
 
+pub mod leak;
 mod message;
+pub mod near_limit;
+pub mod no_cloexec;
 
 pub use message::Message;
 
