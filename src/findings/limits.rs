@@ -1,6 +1,5 @@
 //! Close to a limit: of descriptors, of watches, or one that the user has set; and calls that the kernel refused for one.
 
-use epollshim_format::call::Call;
 use epollshim_format::findings::{Id, Severity, near_limit};
 use libc::c_int;
 
@@ -9,19 +8,40 @@ use crate::buffer::Buffer;
 use crate::policy::limits;
 use crate::{ledger, procfs, sys};
 
-/// A creation or `epoll_ctl` has failed, by the kernel's own answer.
-pub fn refused(call: Call, (epfd, fd): (c_int, c_int), error: c_int, site: usize) {
-    if matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOSPC | libc::ENOMEM) {
-        let creates = matches!(call, Call::Create | Call::Create1);
-        note(&Note {
-            variant: error as u8,
-            epfd,
-            fd,
-            site,
-            detail: [u64::from(creates), error as u64, 0, 0],
-            ..Note::of(Id::NearLimit, Severity::Warning)
-        });
+/// The kernel has refused a creation.
+pub fn creation_failed(error: c_int, site: usize) {
+    if is_for_want(error) {
+        refused(true, (-1, -1), error, site);
     }
+}
+
+/// The kernel has refused an `epoll_ctl`.
+#[inline(always)]
+pub fn ctl_failed(epfd: c_int, fd: c_int, error: c_int, site: usize) {
+    if is_for_want(error) {
+        refused(false, (epfd, fd), error, site);
+    }
+}
+
+/// Whether an error says that there is no more of something.
+#[inline(always)]
+fn is_for_want(error: c_int) -> bool {
+    const WANT: u32 = 1 << libc::EMFILE | 1 << libc::ENFILE | 1 << libc::ENOSPC | 1 << libc::ENOMEM;
+    // All of them are below 32, and so is what epoll fails with otherwise.
+    WANT & 1u32.wrapping_shl(error as u32) != 0 && error < 32
+}
+
+#[cold]
+#[inline(never)]
+fn refused(creates: bool, (epfd, fd): (c_int, c_int), error: c_int, site: usize) {
+    note(&Note {
+        variant: error as u8,
+        epfd,
+        fd,
+        site,
+        detail: [u64::from(creates), error as u64, 0, 0],
+        ..Note::of(Id::NearLimit, Severity::Warning)
+    });
 }
 
 pub fn judge() {

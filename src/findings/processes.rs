@@ -23,7 +23,7 @@ pub fn judge() {
     }
     for (index, instance) in ledger::view().live_instances() {
         match instance.inherited.load(Ordering::Relaxed) {
-            0 if family::has_forked() => could_be_handed_on(index, instance),
+            0 if family::has_forked_with(instance) => could_be_handed_on(index, instance),
             Instance::FROM_EXEC => came_by_exec(index, instance),
             _ => {}
         }

@@ -133,7 +133,7 @@ fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
     let Some(block) = thread::block() else { return };
     if fd < 0 {
         let error = sys::errno();
-        findings::limits::refused(call, (-1, -1), error, frame.caller);
+        findings::limits::creation_failed(error, frame.caller);
         return block.counters.failed(call, error);
     }
     block.counters.call(call).calls.bump();
@@ -231,7 +231,7 @@ fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
         _ => Call::CtlOther,
     };
     block.counters.failed(call, error);
-    findings::limits::refused(call, (frame.int(0), frame.int(2)), error, frame.caller);
+    findings::limits::ctl_failed(frame.int(0), frame.int(2), error, frame.caller);
     findings::errors::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error, frame.caller);
     result
 }
@@ -323,7 +323,7 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> 
     let owner = core::ptr::from_ref(block) as usize;
     if count == 0 {
         counters.empty.bump();
-        ledger::waited(frame.int(0), WaitEnd::Empty, owner, frame.caller);
+        ledger::waited(frame.int(0), WaitEnd::Empty, owner, || frame.caller);
     } else if count > 0 {
         let full = count as c_int == frame.int(2);
         counters.full.add(u64::from(full));
@@ -333,7 +333,7 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> 
             // SAFETY: the kernel has just written that many events there.
             unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
         }));
-        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner, frame.caller);
+        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full }, owner, || frame.caller);
     } else {
         note_failed_wait(block, call, frame.int(0), owner, frame.caller);
     }
@@ -354,7 +354,7 @@ fn end_timed_wait(block: &Block, call: Call, start: u64) {
 fn note_failed_wait(block: &'static Block, call: Call, epfd: c_int, owner: usize, site: usize) {
     let error = sys::errno();
     block.counters.error(call, error);
-    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner, site);
+    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner, || site);
     if error == libc::EBADF {
         ledger::waited_on_bad(epfd);
     }

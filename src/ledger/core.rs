@@ -905,7 +905,7 @@ impl Core {
             count.set(0);
         }
         self.restart_peaks();
-        family::forked();
+        family::forked(totals.next_id.get());
         births::forget();
         let mut from_before = 0;
         for (_, instance) in self.live_instances() {

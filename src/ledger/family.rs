@@ -46,14 +46,15 @@ pub struct Entry {
     pub executor: AtomicU32,
 }
 
-const ENTRIES: usize = 63;
+const ENTRIES: usize = 62;
+const FORKERS: usize = 15;
 
 #[repr(C)]
 struct Page {
-    /// How many processes of the family were forked.
-    forks: AtomicU64,
-    /// How often anything was told.
+    /// How often anything was told of an instance.
     told: AtomicU64,
+    /// Who has forked others: the pid, and in the low half the id of the newest instance that it had then.
+    forkers: [AtomicU64; FORKERS],
     entries: [Entry; ENTRIES],
 }
 
@@ -86,17 +87,33 @@ pub fn prepare() -> bool {
     true
 }
 
-/// This process is the child of a fork.
-pub fn forked() {
-    FORKER.store(sys::getppid() as u32, Ordering::Relaxed);
-    if let Some(page) = page() {
-        page.forks.fetch_add(1, Ordering::Relaxed);
+/// This process is the child of a fork; the ids of its forker's instances went up to `newest`.
+pub fn forked(newest: u64) {
+    let forker = sys::getppid() as u32;
+    FORKER.store(forker, Ordering::Relaxed);
+    let Some(page) = page() else { return };
+    let word = u64::from(forker) << 32 | u64::from(newest as u32);
+    for place in &page.forkers {
+        let there = place.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
+        match there {
+            Ok(_) => return,
+            Err(there) if there >> 32 == word >> 32 => {
+                place.fetch_max(word, Ordering::Relaxed);
+                return;
+            }
+            Err(_) => {}
+        }
     }
 }
 
-/// Whether any process of the family was forked since it made its first instance.
-pub fn has_forked() -> bool {
-    page().is_some_and(|page| page.forks.load(Ordering::Relaxed) != 0)
+/// Whether this process has forked another since it made an instance.
+pub fn has_forked_with(instance: &Instance) -> bool {
+    let own = u64::from(process::pid() as u32);
+    let id = u64::from(instance.id.get() as u32);
+    page().is_some_and(|page| {
+        let mut words = page.forkers.iter().map(|place| place.load(Ordering::Relaxed));
+        words.any(|word| word >> 32 == own && word & u64::from(u32::MAX) >= id)
+    })
 }
 
 /// Whether any process of the family makes instances.
@@ -154,13 +171,11 @@ fn entry(instance: &Instance, fits: impl Fn(&Entry) -> bool) -> Option<&'static 
         if taken.is_ok() {
             entry.made_at.store(instance.site.load(Ordering::Relaxed) as u64, Ordering::Relaxed);
         }
-        if matches!(taken, Ok(_)) || taken == Err(key) {
-            if fits(entry) {
-                return Some(entry);
-            }
+        if (taken.is_ok() || taken == Err(key)) && fits(entry) {
+            return Some(entry);
         }
     }
-    // The page is full: 63 instances that are shared say what there is to say.
+    // The page is full: 62 instances that are shared say what there is to say.
     None
 }
 

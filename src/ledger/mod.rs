@@ -496,12 +496,12 @@ fn is_there(fd: i32, slot: Slot) -> bool {
     sys::is_open(fd) && (slot.instance() == 0 || crate::procfs::may_be_epoll(fd))
 }
 
-/// A wait ended. `owner` is the calling thread's block, `site` where the call returns to.
+/// A wait ended. `owner` is the calling thread's block; `site` says where the call returns to, and is rarely asked.
 #[inline(always)]
-pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
+pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: impl FnOnce() -> usize) {
     let Some(instance) = CORE.instance_of(epfd) else {
         if !matches!(end, WaitEnd::Failed { .. }) {
-            waited_on_unknown(epfd, end, owner, site);
+            waited_on_unknown(epfd, end, owner, site());
         }
         return;
     };
@@ -510,7 +510,7 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
     } else if instance.owner.compare_exchange(0, owner, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         // Its first waiter owns one set of counters. Relaxed: whoever wins writes there alone from now on.
         if instance.forked.load(Ordering::Relaxed) == records::Instance::FROM_BEFORE {
-            used(instance, epfd, site);
+            used(instance, epfd, site());
         }
         instance.alone.count_alone(end);
     } else {
@@ -524,7 +524,7 @@ fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize, site: usize) {
     if process::is_own() {
         change(Change::Adopted { fd: epfd });
         if CORE.instance_of(epfd).is_some() {
-            waited(epfd, end, owner, site);
+            waited(epfd, end, owner, || site);
         }
     }
 }
