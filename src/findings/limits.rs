@@ -5,34 +5,22 @@ use libc::c_int;
 
 use super::{Note, note, put, withdraw_judged};
 use crate::buffer::Buffer;
+use crate::ledger::core::Registration;
 use crate::policy::limits;
 use crate::{ledger, procfs, sys};
 
-/// The kernel has refused a creation.
-pub fn creation_failed(error: c_int, site: usize) {
-    if is_for_want(error) {
+/// A creation has failed, by the kernel's own answer.
+pub fn creation_refused(error: c_int, site: usize) {
+    if matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOMEM) {
         refused(true, (-1, -1), error, site);
     }
 }
 
-/// The kernel has refused an `epoll_ctl`.
-#[inline(always)]
-pub fn ctl_failed(epfd: c_int, fd: c_int, error: c_int, site: usize) {
-    if is_for_want(error) {
-        refused(false, (epfd, fd), error, site);
-    }
+/// An `epoll_ctl` has failed by ENOSPC or ENOMEM, by the kernel's own answer.
+pub fn ctl_refused(registration: &Registration, error: c_int) {
+    refused(false, (registration.epfd, registration.fd), error, registration.site);
 }
 
-/// Whether an error says that there is no more of something.
-#[inline(always)]
-fn is_for_want(error: c_int) -> bool {
-    const WANT: u32 = 1 << libc::EMFILE | 1 << libc::ENFILE | 1 << libc::ENOSPC | 1 << libc::ENOMEM;
-    // All of them are below 32, and so is what epoll fails with otherwise.
-    WANT & 1u32.wrapping_shl(error as u32) != 0 && error < 32
-}
-
-#[cold]
-#[inline(never)]
 fn refused(creates: bool, (epfd, fd): (c_int, c_int), error: c_int, site: usize) {
     note(&Note {
         variant: error as u8,

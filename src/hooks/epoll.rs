@@ -133,7 +133,7 @@ fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
     let Some(block) = thread::block() else { return };
     if fd < 0 {
         let error = sys::errno();
-        findings::limits::creation_failed(error, frame.caller);
+        findings::limits::creation_refused(error, frame.caller);
         return block.counters.failed(call, error);
     }
     block.counters.call(call).calls.bump();
@@ -231,9 +231,17 @@ fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
         _ => Call::CtlOther,
     };
     block.counters.failed(call, error);
-    findings::limits::ctl_failed(frame.int(0), frame.int(2), error, frame.caller);
+    if matches!(error, libc::ENOSPC | libc::ENOMEM) {
+        note_refusal(frame, error);
+    }
     findings::errors::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error, frame.caller);
     result
+}
+
+#[cold]
+#[inline(never)]
+fn note_refusal(frame: &Frame, error: c_int) {
+    findings::limits::ctl_refused(&registration(frame), error);
 }
 
 // ---- epoll_wait(epfd, events, maxevents, timeout) and its relatives ----

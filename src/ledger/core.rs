@@ -637,8 +637,8 @@ impl Core {
         instance.watches.add(1);
         self.totals.watches.add(1);
         charges::added(instance_index, instance, interest, |of| self.instance_at(of));
-        if super::is_followed() && record::has_tables() {
-            record::noted_interest(index, interest, instance.watches.get());
+        if super::is_followed() {
+            super::tell_interest(index, interest, instance, registration.epfd);
         }
         Some(index)
     }

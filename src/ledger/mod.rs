@@ -232,11 +232,31 @@ fn used(instance: &records::Instance, epfd: i32, site: usize) {
 }
 
 /// The same of a call of `epoll_ctl`.
+#[inline(always)]
 fn used_by_ctl(epfd: i32, site: usize) {
-    if FOLLOWED_BY.load(Ordering::Relaxed) & USES != 0
-        && let Some(instance) = CORE.instance_of(epfd)
-    {
+    if is_followed() {
+        used_by_number(epfd, site);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn used_by_number(epfd: i32, site: usize) {
+    if let Some(instance) = CORE.instance_of(epfd) {
         used(instance, epfd, site);
+    }
+}
+
+/// An interest was noted: those who follow are told.
+#[cold]
+#[inline(never)]
+fn tell_interest(index: u32, interest: &records::Interest, instance: &records::Instance, epfd: i32) {
+    // What reconciliation finds has no site: nobody uses anything then.
+    if interest.site() != 0 {
+        used(instance, epfd, interest.site() as usize);
+    }
+    if record::has_tables() {
+        record::noted_interest(index, interest, instance.watches.get());
     }
 }
 
@@ -387,7 +407,6 @@ pub fn adding(registration: &Registration, keep: impl FnOnce(u64)) {
 #[cold]
 #[inline(never)]
 fn adding_rarely(registration: &Registration, token: usize) -> u64 {
-    used_by_ctl(registration.epfd, registration.site);
     CORE.totals.version.add(1);
     let ahead = thread::block().map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
     let ticket = if ahead == 0 { CORE.reserve(registration) } else { charged(ahead, || CORE.reserve(registration)) };
@@ -420,6 +439,7 @@ pub fn added_late(registration: &Registration, ticket: Ticket) {
 /// After it, if it failed.
 #[cold]
 pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
+    used_by_ctl(registration.epfd, registration.site);
     match (ticket, error) {
         (Ticket::None, libc::EEXIST) if CORE.find(registration.epfd, registration.fd).is_none() => {
             if process::is_own() {
