@@ -1,7 +1,8 @@
 //! Instances that nobody closes: told by where they were made.
 //!
-//! One that is open at the end may well be in use until then. What is not: an instance that was waited on, and then no more
-//! while the program made as many again as there had been (`Core::mark_waits`). Two such of one site are abandoned loops.
+//! One that is open at the end may well be in use until then. Idle is what was waited on once, and not since the waits of all were
+//! marked last (`Core::mark_waits`: as the number of creations became a power of two), though others were. Two such of one
+//! site are abandoned loops.
 
 use core::sync::atomic::Ordering;
 
@@ -30,15 +31,16 @@ const GROUPS: usize = 64;
 
 pub fn judge(end: End) {
     withdraw(Id::Leak);
+    let is_any_used = ledger::view().live_instances().any(|(_, instance)| is_used(instance));
     Buffer::lend(|groups| {
-        gather(groups);
+        gather(groups, is_any_used);
         for group in groups.as_slice() {
             tell(group, end);
         }
     });
 }
 
-fn gather(groups: &mut Buffer<Group>) {
+fn gather(groups: &mut Buffer<Group>, is_any_used: bool) {
     let now = clock::monotonic();
     // Asked only if an instance looks idle.
     let mut are_waited_on = None;
@@ -49,7 +51,8 @@ fn gather(groups: &mut Buffer<Group>) {
             if site == 0 || instance.inherited.load(Ordering::Relaxed) != 0 {
                 continue;
             }
-            let is_idle = looks_idle(instance, now)
+            let is_idle = is_any_used
+                && looks_idle(instance, now)
                 && *are_waited_on.get_or_insert_with(|| read_waited(waited))
                 && !waited.as_slice().iter().any(|epfd| ledger::view().descriptors.get(*epfd).instance() == index);
             let place = groups.as_slice().iter().position(|group| group.site == site);
@@ -76,6 +79,12 @@ fn gather(groups: &mut Buffer<Group>) {
 fn read_waited(waited: &mut Buffer<i32>) -> bool {
     let mut complete = true;
     procfs::each_waited_epoll(|epfd| complete &= waited.push(epfd)) && complete
+}
+
+/// Whether an instance was waited on since the waits were marked. If none was, the program has not gone on since.
+fn is_used(instance: &Instance) -> bool {
+    let (waits, marked) = (instance.waits(), instance.waits_marked.get());
+    waits != 0 && waits != marked
 }
 
 /// Whether an instance was not waited on lately, as far as this process's own counts say.

@@ -49,8 +49,8 @@ impl Display for Message<'_> {
             ),
             Id::Leak => write!(
                 f,
-                "{} open, of {} made here, and {} of these were not waited on since the program made as many again: \
-                 close each with its loop ({} of kernel memory)",
+                "{} open, of {} made here, and {} of these were left: newer ones are waited on, they are not; close \
+                 each with its loop ({} of kernel memory)",
                 Instances(second),
                 Grouped(first),
                 Grouped(third),
@@ -96,6 +96,7 @@ impl Display for Message<'_> {
                     write!(f, "the limit {key}={}: ", Grouped(second))?;
                     match third {
                         0 => write!(f, "{} at the peak", Grouped(first)),
+                        1 => write!(f, "{} at the peak, and 1 call refused", Grouped(first)),
                         _ => write!(f, "{} at the peak, and {} calls refused", Grouped(first), Grouped(third)),
                     }
                 }
