@@ -26,7 +26,9 @@ int main(int argc, char **argv)
                 epfd = epoll_create1(EPOLL_CLOEXEC);
             }
 #endif
-            add(epfd, eventfd(1, EFD_CLOEXEC), EPOLLIN); /* HERE */
+            struct epoll_event event = {.events = EPOLLIN};
+            int added = epoll_ctl(epfd, EPOLL_CTL_ADD, eventfd(1, EFD_CLOEXEC), &event); /* HERE */
+            must(added == 0, "EPOLL_CTL_ADD");
             one_wait(epfd);
             exit(0);
         }

@@ -11,6 +11,8 @@ use epollshim_format::kernel_memory;
 
 use super::{Note, put, withdraw};
 use crate::buffer::Buffer;
+use crate::ledger::core::Core;
+use crate::ledger::family;
 use crate::ledger::records::Instance;
 use crate::report::End;
 use crate::{clock, ledger, procfs};
@@ -31,30 +33,31 @@ const GROUPS: usize = 64;
 
 pub fn judge(end: End) {
     withdraw(Id::Leak);
-    let is_any_used = ledger::view().live_instances().any(|(_, instance)| is_used(instance));
+    let ledger = ledger::view();
     Buffer::lend(|groups| {
-        gather(groups, is_any_used);
+        gather(ledger, groups);
         for group in groups.as_slice() {
-            tell(group, end);
+            tell(ledger, group, end);
         }
     });
 }
 
-fn gather(groups: &mut Buffer<Group>, is_any_used: bool) {
+fn gather(ledger: &Core, groups: &mut Buffer<Group>) {
+    let is_any_used = ledger.live_instances().any(|(_, instance)| is_used(instance));
     let now = clock::monotonic();
     // Asked only if an instance looks idle.
     let mut are_waited_on = None;
     Buffer::lend(|waited| {
-        for (index, instance) in ledger::view().live_instances() {
+        for (index, instance) in ledger.live_instances() {
             let site = instance.site.load(Ordering::Relaxed);
             // What came from elsewhere, by fork or exec, is not this process's to close.
             if site == 0 || instance.inherited.load(Ordering::Relaxed) != 0 {
                 continue;
             }
             let is_idle = is_any_used
-                && looks_idle(instance, now)
+                && looks_idle(ledger, instance, now)
                 && *are_waited_on.get_or_insert_with(|| read_waited(waited))
-                && !waited.as_slice().iter().any(|epfd| ledger::view().descriptors.get(*epfd).instance() == index);
+                && !waited.as_slice().iter().any(|epfd| ledger.descriptors.get(*epfd).instance() == index);
             let place = groups.as_slice().iter().position(|group| group.site == site);
             let place = match place {
                 Some(place) => place,
@@ -88,20 +91,17 @@ fn is_used(instance: &Instance) -> bool {
 }
 
 /// Whether an instance was not waited on lately, as far as this process's own counts say.
-fn looks_idle(instance: &Instance, now: u64) -> bool {
+fn looks_idle(ledger: &Core, instance: &Instance, now: u64) -> bool {
     let (waits, marked) = (instance.waits(), instance.waits_marked.get());
-    if waits != marked
-        || ledger::view().is_nested(instance)
-        || ledger::family::entries().any(|entry| entry.is_of(instance))
-    {
+    if waits != marked || ledger.is_nested(instance) || family::entries().any(|entry| entry.is_of(instance)) {
         // The waits of an instance that another watches, or another process uses, are not this program's measure.
         return false;
     }
     // One that was never waited on may be about to be.
-    waits != 0 || now.saturating_sub(ledger::view().totals.marked.get()) >= leak::UNUSED
+    waits != 0 || now.saturating_sub(ledger.totals.marked.get()) >= leak::UNUSED
 }
 
-fn tell(group: &Group, end: End) {
+fn tell(ledger: &Core, group: &Group, end: End) {
     let severity = leak::severity(group.alive, group.idle);
     if severity == Severity::Info && matches!(end, End::Running | End::Exec) {
         // In use, or closed by the exec.
@@ -110,7 +110,7 @@ fn tell(group: &Group, end: End) {
     let made = ledger::made_at(group.site).unwrap_or(group.alive).max(group.alive);
     let idle = if severity == Severity::Info { 0 } else { group.idle };
     let note = Note {
-        epfd: ledger::view().descriptor_of(group.one),
+        epfd: ledger.descriptor_of(group.one),
         site: group.site,
         detail: [made, group.alive, idle, kernel_memory::estimate(group.alive, group.watches)],
         ..Note::of(Id::Leak, severity)

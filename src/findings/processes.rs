@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use epollshim_format::findings::{Id, Severity, no_cloexec};
 
 use super::{Note, put, withdraw};
+use crate::ledger::core::Core;
 use crate::ledger::family::{self, Entry};
 use crate::ledger::records::Instance;
 use crate::{ledger, process, sys};
@@ -12,19 +13,20 @@ use crate::{ledger, process, sys};
 pub fn judge() {
     withdraw(Id::NoCloexec);
     withdraw(Id::ForkShared);
+    let ledger = ledger::view();
     if family::has_told() {
-        for (_, instance) in ledger::view().live_instances() {
+        for (_, instance) in ledger.live_instances() {
             family::compare(instance);
         }
     }
     for entry in family::entries() {
         handed_on(entry);
-        shared(entry);
+        shared(ledger, entry);
     }
-    for (index, instance) in ledger::view().live_instances() {
+    for (index, instance) in ledger.live_instances() {
         match instance.inherited.load(Ordering::Relaxed) {
-            0 if family::has_forked_with(instance) => could_be_handed_on(index, instance),
-            Instance::FROM_EXEC => came_by_exec(index, instance),
+            0 if family::has_forked_with(instance) => could_be_handed_on(ledger, index, instance),
+            Instance::FROM_EXEC => came_by_exec(ledger, index, instance),
             _ => {}
         }
     }
@@ -54,9 +56,8 @@ fn handed_on(entry: &Entry) {
 }
 
 /// Children were forked, whose exec, if there was one, was not seen.
-fn could_be_handed_on(index: u32, instance: &Instance) {
+fn could_be_handed_on(ledger: &Core, index: u32, instance: &Instance) {
     let is_told = family::entries().any(|entry| entry.is_of(instance) && entry.has(family::EXECUTED));
-    let ledger = ledger::view();
     let passing = |fd: &i32| ledger.descriptors.get(*fd).instance() == index && sys::passes_exec(*fd);
     if !is_told && let Some(epfd) = (0..=ledger.descriptors.highest()).find(passing) {
         let note = Note {
@@ -70,11 +71,11 @@ fn could_be_handed_on(index: u32, instance: &Instance) {
 }
 
 /// It was open when this program began. Who waits on such a one was given it on purpose.
-fn came_by_exec(index: u32, instance: &Instance) {
+fn came_by_exec(ledger: &Core, index: u32, instance: &Instance) {
     if instance.waits() == 0 {
         let note = Note {
             variant: no_cloexec::CAME,
-            epfd: ledger::view().descriptor_of(index),
+            epfd: ledger.descriptor_of(index),
             ..Note::of(Id::NoCloexec, Severity::Warning)
         };
         put(&note, 1);
@@ -82,8 +83,8 @@ fn came_by_exec(index: u32, instance: &Instance) {
 }
 
 /// Processes that stem from one another by fork use one instance.
-fn shared(entry: &Entry) {
-    let is_used_here = ledger::view()
+fn shared(ledger: &Core, entry: &Entry) {
+    let is_used_here = ledger
         .live_instances()
         .any(|(_, instance)| entry.is_of(instance) && instance.forked.load(Ordering::Relaxed) == Instance::USED_SINCE);
     if entry.has(family::SHARED) && family::concerns_this_process(entry, is_used_here) {

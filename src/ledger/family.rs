@@ -63,8 +63,6 @@ const _: () = assert!(size_of::<Page>() <= BYTES);
 
 /// Null until this process or one that it stems from has made an instance. Acquire and Release: the page is mapped before.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(::core::ptr::null_mut());
-/// Who forked this process; 0: nobody did since the program began.
-static FORKER: AtomicU32 = AtomicU32::new(0);
 
 fn page() -> Option<&'static Page> {
     // SAFETY: null, or the mapping that `prepare` made and nobody unmaps.
@@ -89,10 +87,8 @@ pub fn prepare() -> bool {
 
 /// This process is the child of a fork; the ids of its forker's instances went up to `newest`.
 pub fn forked(newest: u64) {
-    let forker = sys::getppid() as u32;
-    FORKER.store(forker, Ordering::Relaxed);
     let Some(page) = page() else { return };
-    let word = u64::from(forker) << 32 | u64::from(newest as u32);
+    let word = u64::from(process::forker()) << 32 | u64::from(newest as u32);
     for place in &page.forkers {
         let there = place.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
         match there {
@@ -181,7 +177,7 @@ fn entry(instance: &Instance, fits: impl Fn(&Entry) -> bool) -> Option<&'static 
 
 /// This process, which was forked, uses an instance that was there before, for the first time.
 pub fn tell_use(instance: &Instance, epfd: i32, site: usize) {
-    let (own, forker) = (process::pid() as u32, FORKER.load(Ordering::Relaxed));
+    let (own, forker) = (process::pid() as u32, process::forker());
     let of_forker = |entry: &Entry| {
         let there = entry.forker.compare_exchange(0, forker, Ordering::Relaxed, Ordering::Relaxed);
         if there.is_ok() {
@@ -218,7 +214,7 @@ pub fn compare(instance: &Instance) {
 /// Whether this process is one of those that share.
 pub fn concerns_this_process(entry: &Entry, is_used_here: bool) -> bool {
     let own = process::pid() as u32;
-    let is_child = is_used_here && entry.forker.load(Ordering::Relaxed) == FORKER.load(Ordering::Relaxed);
+    let is_child = is_used_here && entry.forker.load(Ordering::Relaxed) == process::forker();
     is_child || [&entry.forker, &entry.user, &entry.first_user].iter().any(|pid| pid.load(Ordering::Relaxed) == own)
 }
 
