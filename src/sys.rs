@@ -498,7 +498,15 @@ pub fn passes_exec(fd: i32) -> bool {
 
 /// Whether a descriptor is an epoll instance, in whose list `other`, an open descriptor, is not: the change of that interest, which
 /// there is none of, fails with ENOENT, and with EINVAL if the descriptor is something else (Linux v6.1 fs/eventpoll.c, do_epoll_ctl).
+///
+/// What is opened in another way than an epoll is, for reading and writing and nothing else, is not tried: who traces the program shall
+/// not wonder.
 pub fn is_epoll_without(fd: i32, other: i32) -> bool {
+    // SAFETY: F_GETFL takes no argument.
+    let flags = unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFL) };
+    if flags != Ok(libc::O_RDWR as usize) {
+        return false;
+    }
     let event = libc::epoll_event { events: 0, u64: 0 };
     // SAFETY: one event is read.
     let changed = unsafe { syscall!(SYS_epoll_ctl, fd, libc::EPOLL_CTL_MOD, other, &raw const event) };
