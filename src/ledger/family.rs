@@ -193,7 +193,7 @@ pub fn tell_use(instance: &Instance, epfd: i32, site: usize) {
     let before = entry.user.swap(own, Ordering::Relaxed);
     // Release: who sees that it was used sees by whom.
     entry.flags.fetch_or(USED, Ordering::Release);
-    if before != 0 && before != own && sys::process_exists(before as i32) {
+    if before != 0 && before != own && sys::thread_exists(before as i32, before as i32) {
         entry.raise(SHARED);
     }
 }
