@@ -36,6 +36,9 @@ static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
 static LOADED_UNIX: AtomicU64 = AtomicU64::new(0);
 /// CLOCK_MONOTONIC at the same moment.
 static LOADED: AtomicU64 = AtomicU64::new(0);
+/// The last owner, and the one before it: not wiped, so that a fork's child knows whose memory it has a copy of.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+static FORKER: AtomicU32 = AtomicU32::new(0);
 
 fn page() -> Option<&'static Page> {
     // SAFETY: null, or the mapping that `prepare` made and nobody unmaps.
@@ -57,7 +60,9 @@ pub fn prepare() -> bool {
     }
     // SAFETY: page-aligned, large enough, and all-zero is a valid Page.
     let page = unsafe { &*start.cast::<Page>() };
-    page.owner.store(sys::getpid() as u32, Ordering::Relaxed);
+    let pid = sys::getpid() as u32;
+    page.owner.store(pid, Ordering::Relaxed);
+    OWNER.store(pid, Ordering::Relaxed);
     note_load();
     page.began.store(LOADED.load(Ordering::Relaxed), Ordering::Relaxed);
     page.began_unix.store(LOADED_UNIX.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -96,6 +101,7 @@ pub fn is_own() -> bool {
     }
     // Fresh after a fork, or claimed by a vfork child that came before its parent and is gone.
     if page.owner.compare_exchange(owner, pid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        FORKER.store(OWNER.swap(pid, Ordering::Relaxed), Ordering::Relaxed);
         page.reported.store(0, Ordering::Relaxed);
         note_beginning(page);
         thread::forget_after_fork();
@@ -127,6 +133,11 @@ pub fn tally() -> Option<&'static Tally> {
 /// The pid of the owner of this memory; 0 before it was claimed.
 pub fn pid() -> i32 {
     page().map_or(0, |page| page.owner.load(Ordering::Relaxed) as i32)
+}
+
+/// The pid of the process whose ledger this one has a copy of, by a fork; 0: it was not forked since its program began.
+pub fn forker() -> u32 {
+    FORKER.load(Ordering::Relaxed)
 }
 
 /// True for the first caller only: the report is written once.

@@ -104,6 +104,18 @@ pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
 }
 
 fn each_epoll_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut(i32)) -> bool {
+    each_number_in(directory, entries, |name, fd| {
+        let mut target = [0u8; 32];
+        if fd != directory
+            && sys::read_link_at(directory, name, &mut target).is_ok_and(|n| target.get(..n) == Some(EPOLL))
+        {
+            tell(fd);
+        }
+    })
+}
+
+/// Tells the names in a directory that are numbers. False: it could not be read to its end.
+fn each_number_in(directory: i32, entries: &mut Buffer<u8>, mut tell: impl FnMut(&CStr, i32)) -> bool {
     let complete = loop {
         let Some(room) = entries.room(32 * 1024) else { break false };
         match sys::directory_entries(directory, room) {
@@ -119,19 +131,59 @@ fn each_epoll_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut
         rest = after;
         let name = entry.get(19..).and_then(|bytes| CStr::from_bytes_until_nul(bytes).ok());
         if let Some(name) = name
-            && let Some(fd) = number(name.to_bytes())
-            && fd != directory
+            && let Some(number) = number(name.to_bytes())
         {
-            let mut target = [0u8; 32];
-            if sys::read_link_at(directory, name, &mut target).is_ok_and(|n| target.get(..n) == Some(EPOLL)) {
-                tell(fd);
-            }
+            tell(name, number);
         }
         if length == 0 {
             break;
         }
     }
     complete
+}
+
+/// Tells the epoll descriptors that threads of this process wait on at this moment. False: the kernel will not say.
+pub fn each_waited_epoll(mut tell: impl FnMut(i32)) -> bool {
+    let Ok(directory) = with_room(|| sys::open(c"/proc/self/task", libc::O_RDONLY | libc::O_DIRECTORY, 0)) else {
+        return false;
+    };
+    let mut is_told = true;
+    let complete = Buffer::lend(|entries| {
+        each_number_in(directory, entries, |_, thread| is_told &= waited_by(thread, &mut tell));
+        is_told
+    });
+    sys::close(directory);
+    complete
+}
+
+/// What one thread waits on. False: the kernel will not say. (A thread that has just ended waits on nothing.)
+fn waited_by(thread: i32, tell: &mut impl FnMut(i32)) -> bool {
+    let path = Short::of(format_args!("/proc/self/task/{thread}/syscall"));
+    let mut text = [0u8; 256];
+    let Some(path) = path.as_c() else { return false };
+    let read = match open(path) {
+        Ok(fd) => {
+            let read = sys::read(fd, &mut text);
+            sys::close(fd);
+            read
+        }
+        Err(error) => Err(error),
+    };
+    let length = match read {
+        Ok(length) => length,
+        Err(error) => return matches!(error, libc::ENOENT | libc::ESRCH),
+    };
+    // 232 0x5 0x7ffd... : the number of the call it is blocked in, and its arguments; or "running" (proc_pid_syscall(5)).
+    let mut words = text.get(..length).unwrap_or_default().split(|byte| *byte == b' ');
+    let call = words.next().and_then(number);
+    let first = words.next().and_then(|word| hexadecimal(word.strip_prefix(b"0x")?));
+    let waits = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+    if let (Some(call), Some(epfd)) = (call, first)
+        && waits.contains(&libc::c_long::from(call))
+    {
+        tell(epfd as i32);
+    }
+    true
 }
 
 /// Tells every interest of an epoll instance, by its `tfd`. False: not readable.

@@ -209,6 +209,14 @@ pub fn map(bytes: usize) -> Result<*mut u8> {
     unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
 }
 
+/// Fresh zeroed memory that the children of forks share.
+pub fn map_shared(bytes: usize) -> Result<*mut u8> {
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
+    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
+}
+
 /// Grows a mapping made by [`map`]; it may move.
 ///
 /// # Safety
@@ -549,4 +557,27 @@ pub fn is_open(fd: i32) -> bool {
 pub fn is_cloexec(fd: i32) -> bool {
     // SAFETY: F_GETFD takes no argument.
     unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok_and(|flags| flags & libc::FD_CLOEXEC as usize != 0)
+}
+
+/// Whether a number is an open descriptor of the caller that an exec would hand on.
+pub fn passes_exec(fd: i32) -> bool {
+    // SAFETY: F_GETFD takes no argument.
+    unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok_and(|flags| flags & libc::FD_CLOEXEC as usize == 0)
+}
+
+/// Whether a descriptor is an epoll instance, in whose list `other`, an open descriptor, is not: the change of that interest, which
+/// there is none of, fails with ENOENT, and with EINVAL if the descriptor is something else (Linux v6.1 fs/eventpoll.c, do_epoll_ctl).
+///
+/// What is opened in another way than an epoll is, for reading and writing and nothing else, is not tried: who traces the program shall
+/// not wonder.
+pub fn is_epoll_without(fd: i32, other: i32) -> bool {
+    // SAFETY: F_GETFL takes no argument.
+    let flags = unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFL) };
+    if flags != Ok(libc::O_RDWR as usize) {
+        return false;
+    }
+    let event = libc::epoll_event { events: 0, u64: 0 };
+    // SAFETY: one event is read.
+    let changed = unsafe { syscall!(SYS_epoll_ctl, fd, libc::EPOLL_CTL_MOD, other, &raw const event) };
+    changed == Err(libc::ENOENT)
 }

@@ -2,9 +2,13 @@
 //! must be found, with the descriptors and the line that it tells itself, the second must give nothing above `info`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "findings/cases.rs"]
+mod cases;
 mod common;
 #[path = "findings/ledger.rs"]
 mod ledger;
+#[path = "findings/lives.rs"]
+mod lives;
 #[path = "findings/sums.rs"]
 mod sums;
 #[path = "findings/waits.rs"]

@@ -1,13 +1,16 @@
 //! What only the sums tell: judged as a report is made, and when the process ends.
 
-use super::{ghosts, herd, loops, sizes};
+use super::{ghosts, herd, leak, limits, loops, processes, sizes};
 use crate::report::End;
 
 /// Looks at what the ledger and the counters say now. Any number of times: what is so replaces what was.
-pub fn judge(_end: End) {
+pub fn judge(end: End) {
     sizes::judge();
     ghosts::judge();
     loops::late();
     loops::polling();
     herd::judge();
+    leak::judge(end);
+    processes::judge();
+    limits::judge();
 }

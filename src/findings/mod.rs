@@ -11,7 +11,10 @@ pub mod errors;
 pub mod ghosts;
 mod herd;
 mod judge;
+mod leak;
+pub mod limits;
 mod loops;
+mod processes;
 mod sizes;
 mod spin;
 pub mod waiters;
@@ -143,6 +146,26 @@ pub fn put(note: &Note, count: u64) {
     let Some(entry) = entry(note) else { return };
     entry.tell(note);
     entry.word(finding::COUNT).store(count, Ordering::Relaxed);
+}
+
+/// Takes back what an earlier report found of an id, before it is judged anew.
+pub fn withdraw(id: Id) {
+    take_back(id, |_| true);
+}
+
+/// The same of what was judged: what was met stays.
+pub fn withdraw_judged(id: Id) {
+    take_back(id, |entry| entry.word(finding::FIRST).load(Ordering::Relaxed) == 0);
+}
+
+fn take_back(id: Id, which: impl Fn(Entry) -> bool) {
+    let Some(table) = table() else { return };
+    for entry in (0..findings::ENTRIES).map(|index| table.entry(index)) {
+        if entry.word(finding::WHAT).load(Ordering::Acquire) as u8 == id as u8 && which(entry) {
+            entry.word(finding::COUNT).store(0, Ordering::Relaxed);
+            entry.word(finding::SEVERITY).store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// All that was found in this process, in no order.

@@ -137,6 +137,7 @@ fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
         if origin == Origin::Create {
             findings::errors::create_failed(frame.int(0), error, frame.caller);
         }
+        findings::limits::creation_refused(error, frame.caller);
         return block.counters.failed(call, error);
     }
     block.counters.call(call).calls.bump();
@@ -203,7 +204,7 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     }
     // Counted first: what comes last reads straight down to its end (benches/branches).
     block.counters.call(Call::CtlDel).calls.bump();
-    ledger::deleted(frame.int(0), frame.int(2));
+    ledger::deleted(frame.int(0), frame.int(2), frame.caller);
     result
 }
 
@@ -242,18 +243,27 @@ fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
             Call::CtlAdd
         }
         libc::EPOLL_CTL_MOD => {
-            ledger::not_changed(frame.int(0), frame.int(2), error);
+            ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
             Call::CtlMod
         }
         libc::EPOLL_CTL_DEL => {
-            ledger::not_changed(frame.int(0), frame.int(2), error);
+            ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
             Call::CtlDel
         }
         _ => Call::CtlOther,
     };
     block.counters.failed(call, error);
     findings::errors::ctl_failed(&block.pending, frame, error, is_ghost);
+    if matches!(error, libc::ENOSPC | libc::ENOMEM) {
+        note_refusal(frame, error);
+    }
     result
+}
+
+#[cold]
+#[inline(never)]
+fn note_refusal(frame: &Frame, error: c_int) {
+    findings::limits::ctl_refused(&registration(frame), error);
 }
 
 // ---- epoll_wait(epfd, events, maxevents, timeout) and its relatives ----

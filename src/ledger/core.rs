@@ -14,13 +14,15 @@ use core::sync::atomic::Ordering;
 
 use epollshim_format::kernel_memory;
 
+use super::births;
 use super::charges::{self, Kind};
 use super::closings::{self, Closing};
 use super::descriptors::{Descriptors, RING, Slot};
+use super::family;
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, Long, Origin};
 use crate::findings::{self, waiters};
-use crate::record;
+use crate::{clock, process, record};
 
 /// 2,048 chunks of 4,096: eight million descriptions and interests, more than max_user_watches of a 24 GiB machine.
 type Many<T> = Pool<T, 2048>;
@@ -44,6 +46,8 @@ pub struct Totals {
     pub lost: Long,
     /// Grows with every change.
     pub version: Long,
+    /// CLOCK_MONOTONIC when the waits of all instances were last marked.
+    pub marked: Long,
     next_id: Long,
     epoch: Long,
     serial: Long,
@@ -63,6 +67,7 @@ impl Totals {
             healed: Long::new(),
             lost: Long::new(),
             version: Long::new(),
+            marked: Long::new(),
             next_id: Long::new(),
             epoch: Long::new(),
             serial: Long::new(),
@@ -320,9 +325,37 @@ impl Core {
         instance.seen.store(0, Ordering::Relaxed);
         instance.told.store(0, Ordering::Relaxed);
         instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
+        instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { process::pid() as u32 });
+        instance.waits_marked.set(Instance::UNMARKED);
+        instance.forked.store(0, Ordering::Relaxed);
         self.totals.instances.add(1);
         charges::opened(instance);
+        births::note(creation.site);
+        if self.totals.next_id.get().is_power_of_two() {
+            self.mark_waits();
+        }
         Some((index, instance))
+    }
+
+    /// Notes how often each instance was waited on by now: what is the same at the end was not used since. At every creation
+    /// whose number is a power of two: so a creation costs the same, however many there are.
+    #[cold]
+    #[inline(never)]
+    fn mark_waits(&self) {
+        /// More are not looked at: the gate is taken.
+        const MANY: u64 = 1 << 16;
+        if self.totals.instances.get() > MANY {
+            return;
+        }
+        self.totals.marked.set(clock::monotonic());
+        for (_, instance) in self.live_instances() {
+            instance.waits_marked.set(instance.waits());
+        }
+    }
+
+    /// Whether an instance is itself in the interest list of one.
+    pub fn is_nested(&self, instance: &Instance) -> bool {
+        self.descriptions.get(instance.description.get()).is_some_and(|description| description.interests.get() != 0)
     }
 
     /// The last descriptor of an instance is gone: the kernel frees it with all its interests.
@@ -330,6 +363,12 @@ impl Core {
         let Some(instance) = self.instances.get(index) else { return };
         instance.reach();
         findings::instance_ended(instance, epfd);
+        if family::has_told() {
+            family::compare(instance);
+        }
+        if instance.forked.load(Ordering::Relaxed) == Instance::FROM_BEFORE {
+            super::expect_one_use_less();
+        }
         for _ in 0..self.interests.end() {
             let first = instance.first.get();
             if first == 0 {
@@ -696,8 +735,8 @@ impl Core {
         instance.watches.add(1);
         self.totals.watches.add(1);
         charges::added(instance_index, instance, interest, |of| self.instance_at(of));
-        if super::is_followed() && record::has_tables() {
-            record::noted_interest(index, interest, instance.watches.get());
+        if super::is_followed() {
+            super::tell_interest(index, interest, instance, registration.epfd);
         }
         Some(index)
     }
@@ -964,11 +1003,20 @@ impl Core {
             count.set(0);
         }
         self.restart_peaks();
+        family::forked(totals.next_id.get());
+        births::forget();
+        let mut from_before = 0;
         for (_, instance) in self.live_instances() {
             instance.inherited.store(1, Ordering::Relaxed);
+            instance.waits_before.set(instance.waits());
+            // So that this process's first wait claims it anew, and is noticed.
+            instance.owner.store(0, Ordering::Relaxed);
+            instance.forked.store(Instance::FROM_BEFORE, Ordering::Relaxed);
+            from_before += 1;
             instance.alone.clear();
             instance.shared.clear();
         }
+        super::expect_uses(from_before);
         if charges::tracks() {
             charges::next_epoch();
             self.track();
@@ -1033,6 +1081,7 @@ impl Core {
             // Leaked, not released: the pool's own lists may be what was half-changed.
             instance.id.set(0);
         }
+        super::expect_uses(0);
         self.totals.instances.set(0);
         self.totals.watches.set(0);
         if charges::tracks() {

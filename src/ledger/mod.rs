@@ -4,17 +4,19 @@
 //! anything for them. A counted call (wait, MOD, a failure, a descriptor that no epoll knows) reads a few words
 //! and takes no gate; a change of the ledger takes the gate (gate.rs) and never waits for it.
 
+mod births;
 pub mod charges;
 pub mod closings;
 pub mod core;
 pub mod counters;
 mod descriptors;
+pub mod family;
 mod gate;
 mod pool;
 mod reconcile;
 pub mod records;
 
-use ::core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use ::core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use self::charges::Owed;
 use self::core::{Core, Creation, QUEUED, Registration, Ticket};
@@ -187,17 +189,81 @@ fn enter_or_seize(token: usize) -> bool {
     true
 }
 
-/// Whether changes are followed by others than the ledger itself: limits, a recording. Its short ways are not taken then.
-static IS_FOLLOWED: AtomicBool = AtomicBool::new(false);
+/// Whether changes are followed by others than the ledger itself. Its short ways are not taken then.
+static FOLLOWED_BY: AtomicU8 = AtomicU8::new(0);
+/// By limits, by a recording.
+const FOLLOWER: u8 = 1;
+/// In the child of a fork: instances are there from before whose first use is to be noticed.
+const USES: u8 = 2;
 
 #[inline(always)]
 fn is_followed() -> bool {
-    IS_FOLLOWED.load(Ordering::Relaxed)
+    FOLLOWED_BY.load(Ordering::Relaxed) != 0
 }
 
 /// For good.
 pub fn follow() {
-    IS_FOLLOWED.store(true, Ordering::Relaxed);
+    FOLLOWED_BY.fetch_or(FOLLOWER, Ordering::Relaxed);
+}
+
+/// How many instances from before the fork this process has neither used nor closed.
+static UNUSED: AtomicU32 = AtomicU32::new(0);
+
+/// The next use of so many instances is to be noticed.
+fn expect_uses(count: u32) {
+    UNUSED.store(count, Ordering::Relaxed);
+    if count == 0 {
+        FOLLOWED_BY.fetch_and(!USES, Ordering::Relaxed);
+    } else {
+        FOLLOWED_BY.fetch_or(USES, Ordering::Relaxed);
+    }
+}
+
+fn expect_one_use_less() {
+    let _ = UNUSED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    if UNUSED.load(Ordering::Relaxed) == 0 {
+        expect_uses(0);
+    }
+}
+
+/// An instance is used in the child of a fork.
+#[cold]
+#[inline(never)]
+fn used(instance: &records::Instance, epfd: i32, site: usize) {
+    let (from, to) = (records::Instance::FROM_BEFORE, records::Instance::USED_SINCE);
+    if instance.forked.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        family::tell_use(instance, epfd, site);
+        expect_one_use_less();
+    }
+}
+
+/// The same of a call of `epoll_ctl`.
+#[inline(always)]
+fn used_by_ctl(epfd: i32, site: usize) {
+    if is_followed() {
+        used_by_number(epfd, site);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn used_by_number(epfd: i32, site: usize) {
+    if let Some(instance) = CORE.instance_of(epfd) {
+        used(instance, epfd, site);
+    }
+}
+
+/// An interest was noted: those who follow are told.
+#[cold]
+#[inline(never)]
+fn tell_interest(index: u32, interest: &records::Interest, instance: &records::Instance, epfd: i32) {
+    // What reconciliation finds has no site: nobody uses anything then.
+    if interest.site() != 0 {
+        used(instance, epfd, interest.site() as usize);
+    }
+    if record::has_tables() {
+        record::noted_interest(index, interest, instance.watches.get());
+    }
 }
 
 /// Empties the queue and leaves the gate. A note that came between the two is looked for again.
@@ -286,9 +352,49 @@ fn are_twins(fd: i32, other: i32) -> Option<bool> {
 #[cold]
 pub fn created(block: &Block, fd: i32, creation: Creation) {
     if process::is_own() {
+        let is_first = family::prepare();
         let ahead = block.ahead.swap(0, Ordering::Relaxed);
         change(Change::Created { fd, creation, ahead });
+        if is_first {
+            look_for_handed_on(fd);
+        }
     }
+}
+
+/// This program has made its first instance, `fd`: which were there before it? What was handed on by exec has no
+/// close-on-exec flag. Only low numbers are looked at, and only by calls that the program makes itself.
+#[cold]
+fn look_for_handed_on(fd: i32) {
+    const LOW: i32 = 128;
+    for other in (3..LOW).filter(|other| *other != fd) {
+        if sys::passes_exec(other) && !CORE.descriptors.get(other).is_known() && sys::is_epoll_without(other, fd) {
+            change(Change::Adopted { fd: other });
+            if let Some(instance) = CORE.instance_of(other) {
+                instance.inherited.store(records::Instance::FROM_EXEC, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Before an exec, of this process or of a child in its memory: the instances that it hands on.
+#[cold]
+pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
+    if !family::exists() {
+        return;
+    }
+    let handed_on = || {
+        (0..=CORE.descriptors.highest())
+            .filter_map(|fd| Some((fd, CORE.instance_of(fd)?)))
+            .filter(|(fd, _)| sys::passes_exec(*fd))
+    };
+    if handed_on().next().is_some() && is_executable() {
+        handed_on().for_each(|(fd, instance)| family::tell_exec(instance, fd, site));
+    }
+}
+
+/// How many instances were made by a call that returns to `site`; None: not known.
+pub fn made_at(site: usize) -> Option<u64> {
+    births::at(site)
 }
 
 /// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
@@ -344,6 +450,7 @@ pub fn added_late(registration: &Registration, ticket: Ticket) {
 /// After it, if it failed.
 #[cold]
 pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
+    used_by_ctl(registration.epfd, registration.site);
     match (ticket, error) {
         (Ticket::None, libc::EEXIST) if CORE.find(registration.epfd, registration.fd).is_none() => {
             if process::is_own() {
@@ -361,7 +468,7 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
 
 /// An `EPOLL_CTL_DEL` succeeded.
 #[inline(always)]
-pub fn deleted(epfd: i32, fd: i32) {
+pub fn deleted(epfd: i32, fd: i32, site: usize) {
     if CORE.instance_of(epfd).is_none() {
         return deleted_unknown(epfd, fd);
     }
@@ -372,13 +479,14 @@ pub fn deleted(epfd: i32, fd: i32) {
     if !is_followed() && CORE.deleted_at_once(epfd, fd) {
         return leave_unfollowed(token);
     }
-    deleted_rarely(epfd, fd, token);
+    deleted_rarely(epfd, fd, site, token);
 }
 
 /// The same in every other case, by the holder of the gate.
 #[cold]
 #[inline(never)]
-fn deleted_rarely(epfd: i32, fd: i32, token: usize) {
+fn deleted_rarely(epfd: i32, fd: i32, site: usize, token: usize) {
+    used_by_ctl(epfd, site);
     CORE.totals.version.add(1);
     CORE.deleted(epfd, fd);
     leave(token);
@@ -394,7 +502,8 @@ fn deleted_unknown(epfd: i32, fd: i32) {
 
 /// An `EPOLL_CTL_MOD` or `EPOLL_CTL_DEL` failed.
 #[cold]
-pub fn not_changed(epfd: i32, fd: i32, error: i32) {
+pub fn not_changed(epfd: i32, fd: i32, error: i32, site: usize) {
+    used_by_ctl(epfd, site);
     match error {
         // The kernel does not know the pair that the ledger knows: the number has another file now.
         libc::ENOENT if CORE.find(epfd, fd).is_some() && process::is_own() => change(Change::Gone { epfd, fd }),
@@ -433,6 +542,9 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
     } else if instance.owner.compare_exchange(0, owner, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         // Its first waiter owns one set of counters. Relaxed: whoever wins writes there alone from now on.
         instance.waiter.store(*site, Ordering::Relaxed);
+        if instance.forked.load(Ordering::Relaxed) == records::Instance::FROM_BEFORE {
+            used(instance, epfd, *site);
+        }
         instance.alone.count_alone(end);
     } else {
         instance.shared.count_shared(end);
@@ -774,6 +886,7 @@ pub fn restart() {
         for (_, instance) in CORE.live_instances() {
             instance.alone.clear();
             instance.shared.clear();
+            instance.waits_marked.set(records::Instance::UNMARKED);
         }
         CORE.restart_peaks();
         leave(token);

@@ -188,9 +188,30 @@ pub struct Instance {
     /// Watches, those under way included: what limits count (charges.rs).
     pub charged: AtomicU64,
     link: AtomicU32,
+    /// The process that made it; 0: not known.
+    pub maker: Word,
+    /// How often it was waited on when [`Core::mark_waits`](super::core::Core) was last there; [`Instance::UNMARKED`]: not yet.
+    pub waits_marked: Long,
+    /// How often the process that forked this one had waited on it then.
+    pub waits_before: Long,
+    /// Where this process was forked: [`Instance::FROM_BEFORE`], [`Instance::USED_SINCE`].
+    pub forked: AtomicU8,
 }
 
 impl Instance {
+    pub const UNMARKED: u64 = u64::MAX;
+    /// It was there before the fork, and this process has not used it.
+    pub const FROM_BEFORE: u8 = 1;
+    /// It was there before the fork, and this process has used it.
+    pub const USED_SINCE: u8 = 2;
+    /// Of `inherited`: it was there when the program began.
+    pub const FROM_EXEC: u8 = 2;
+
+    /// How often this process has waited on it.
+    pub fn waits(&self) -> u64 {
+        self.alone.waits.get().wrapping_add(self.shared.waits.get())
+    }
+
     pub fn origin(&self) -> Origin {
         Origin::from_byte(self.origin.load(Ordering::Relaxed))
     }
@@ -199,12 +220,6 @@ impl Instance {
     pub fn came_out_of_sight(&self) -> bool {
         self.origin.load(Ordering::Relaxed) == Origin::Unseen as u8
     }
-
-    /// Waits on it.
-    pub fn waits(&self) -> u64 {
-        self.alone.waits.get().wrapping_add(self.shared.waits.get())
-    }
-
     /// Takes the peak before an interest goes, or when it is read.
     #[inline(always)]
     pub fn reach(&self) {

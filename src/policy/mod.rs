@@ -333,7 +333,7 @@ fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
             Some(answer)
         }
         Verdict::Objected(error) => {
-            ledger::not_changed(frame.int(0), frame.int(2), error);
+            ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
             findings::errors::ctl_failed(&block.pending, frame, error, false);
             let answer = answer(plan, frame, -1, error);
             count(plan, block);

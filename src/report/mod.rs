@@ -115,6 +115,7 @@ pub fn at_end(end: End) {
         None if record::is_wanted() && process::is_own() && process::begin_report() => record::complain(),
         None => {}
     }
+    ledger::family::leave();
 }
 
 /// Without a report, what is judged at the end is for the recording alone.
@@ -126,7 +127,10 @@ fn judge_for_recording(end: End) {
 
 /// Delivers the report before an exec that can be expected to succeed. If it fails all the same, the process
 /// goes on, and says so with a whole report at its end.
-pub fn before_exec(program: Program) {
+///
+/// May be called in borrowed memory: only which instances the exec hands on is noted then.
+pub fn before_exec(program: Program, caller: usize) {
+    ledger::before_exec(caller, || is_executable(program));
     let due = due();
     if (due.is_some() || record::is_on()) && is_executable(program) {
         match due {

@@ -5,7 +5,10 @@
 //! `epollshim explain` shows.
 
 mod cause;
+pub mod leak;
 mod message;
+pub mod near_limit;
+pub mod no_cloexec;
 pub mod thresholds;
 
 pub use cause::Cause;

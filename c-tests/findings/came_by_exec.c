@@ -1,0 +1,26 @@
+// A program that begins with an epoll instance of its parent's at number 20, and has one of its own; the parent is this program too,
+// without the shim. With -DMENDED the parent has set close-on-exec. "used" as argument: it is handed on to be used, and is.
+#include "finding.h"
+
+int main(int argc, char **argv)
+{
+    const char *how = argc > 1 ? argv[1] : "parent";
+    if (strcmp(how, "parent") == 0) {
+        int epfd = epoll_create1(EPOLL_CLOEXEC);
+        must(dup2(epfd, 20) == 20, "dup2");
+#ifdef MENDED
+        fcntl(20, F_SETFD, FD_CLOEXEC);
+#endif
+        must(setenv("LD_PRELOAD", getenv("PRELOAD_LATER"), 1) == 0, "setenv");
+        execl("/proc/self/exe", argv[0], argc > 2 ? argv[2] : "child", (char *)NULL);
+        return 4;
+    }
+    int epfd = epoll_create1(EPOLL_CLOEXEC);
+    add(epfd, eventfd(1, EFD_CLOEXEC), EPOLLIN);
+    struct epoll_event event;
+    must(epoll_wait(epfd, &event, 1, 0) == 1, "epoll_wait");
+    if (strcmp(how, "used") == 0)
+        must(epoll_wait(20, &event, 1, 0) == 0, "epoll_wait");
+    close(epfd);
+    return found(20, -1);
+}

@@ -1,0 +1,18 @@
+// cups #4605 (busy loop when epoll is in use): while cupsd decides what to do with a request it wants to hear nothing of the
+// connection, and sets its events to 0. But EPOLLHUP is reported whether it is asked for or not: a client that goes away at that
+// moment has the server run hot.
+#include "../finding.h"
+#include <sys/socket.h>
+
+int main(void)
+{
+    int epfd = epoll_create1(EPOLL_CLOEXEC), client[2];
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, client) == 0, "socketpair");
+    add(epfd, client[0], EPOLLIN);
+    struct epoll_event event = {.events = 0, .data.fd = client[0]};
+    must(epoll_ctl(epfd, EPOLL_CTL_MOD, client[0], &event) == 0, "EPOLL_CTL_MOD");
+    close(client[1]);
+    for (int i = 0; i < 200000; i++)
+        must(epoll_wait(epfd, &event, 1, 1000) == 1 && event.events == EPOLLHUP, "epoll_wait"); /* HERE */
+    return found(epfd, client[0]);
+}

@@ -1,0 +1,27 @@
+// gattaca-com/flux #67 (connection starvation): waits of 128 events, edge-triggered, for more connections than that, most of them busy.
+// Those that found no place in a batch came in the next, a second late, and the kernel shrank their receive windows.
+#include "../finding.h"
+
+int main(void)
+{
+    enum { CONNECTIONS = 300, BATCH = 128 };
+    int epfd = epoll_create1(EPOLL_CLOEXEC), fds[CONNECTIONS];
+    for (int i = 0; i < CONNECTIONS; i++) {
+        fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        add(epfd, fds[i], EPOLLIN | EPOLLET);
+    }
+    struct epoll_event events[BATCH];
+    for (int round = 0; round < 5000; round++) {
+        // All are busy: more comes than one batch takes.
+        if (round % 2 == 0)
+            for (int i = 0; i < CONNECTIONS; i++)
+                eventfd_write(fds[i], 1);
+        int count = epoll_wait(epfd, events, BATCH, 1000); /* HERE */
+        must(count == BATCH, "epoll_wait");
+        for (int i = 0; i < count; i++) {
+            eventfd_t value;
+            eventfd_read(events[i].data.fd, &value);
+        }
+    }
+    return found(epfd, -1);
+}

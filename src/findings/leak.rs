@@ -1,0 +1,119 @@
+//! Instances that nobody closes: told by where they were made.
+//!
+//! One that is open at the end may well be in use until then. Idle is what was waited on once, and not since the waits of all were
+//! marked last (`Core::mark_waits`: as the number of creations became a power of two), though others were. Two such of one
+//! site are abandoned loops.
+
+use core::sync::atomic::Ordering;
+
+use epollshim_format::findings::{Id, Severity, leak};
+use epollshim_format::kernel_memory;
+
+use super::{Note, put, withdraw};
+use crate::buffer::Buffer;
+use crate::ledger::core::Core;
+use crate::ledger::family;
+use crate::ledger::records::Instance;
+use crate::report::End;
+use crate::{clock, ledger, procfs};
+
+/// The open instances of one site.
+#[derive(Clone, Copy, Default)]
+struct Group {
+    site: usize,
+    alive: u64,
+    idle: u64,
+    watches: u64,
+    /// One of them, by its record: an idle one, if there is one.
+    one: u32,
+}
+
+/// Sites that are told apart.
+const GROUPS: usize = 64;
+
+pub fn judge(end: End) {
+    withdraw(Id::Leak);
+    let ledger = ledger::view();
+    Buffer::lend(|groups| {
+        gather(ledger, groups);
+        for group in groups.as_slice() {
+            tell(ledger, group, end);
+        }
+    });
+}
+
+fn gather(ledger: &Core, groups: &mut Buffer<Group>) {
+    let is_any_used = ledger.live_instances().any(|(_, instance)| is_used(instance));
+    let now = clock::monotonic();
+    // Asked only if an instance looks idle.
+    let mut are_waited_on = None;
+    Buffer::lend(|waited| {
+        for (index, instance) in ledger.live_instances() {
+            let site = instance.site.load(Ordering::Relaxed);
+            // What came from elsewhere, by fork or exec, is not this process's to close.
+            if site == 0 || instance.inherited.load(Ordering::Relaxed) != 0 {
+                continue;
+            }
+            let is_idle = is_any_used
+                && looks_idle(ledger, instance, now)
+                && *are_waited_on.get_or_insert_with(|| read_waited(waited))
+                && !waited.as_slice().iter().any(|epfd| ledger.descriptors.get(*epfd).instance() == index);
+            let place = groups.as_slice().iter().position(|group| group.site == site);
+            let place = match place {
+                Some(place) => place,
+                None if groups.as_slice().len() < GROUPS && groups.push(Group { site, ..Group::default() }) => {
+                    groups.as_slice().len() - 1
+                }
+                None => continue,
+            };
+            if let Some(group) = groups.as_mut_slice().get_mut(place) {
+                group.alive += 1;
+                group.watches += instance.watches.get();
+                if group.one == 0 || is_idle && group.idle == 0 {
+                    group.one = index;
+                }
+                group.idle += u64::from(is_idle);
+            }
+        }
+    });
+}
+
+/// Which descriptors threads wait on now. False: it cannot be known.
+fn read_waited(waited: &mut Buffer<i32>) -> bool {
+    let mut complete = true;
+    procfs::each_waited_epoll(|epfd| complete &= waited.push(epfd)) && complete
+}
+
+/// Whether an instance was waited on since the waits were marked. If none was, the program has not gone on since.
+fn is_used(instance: &Instance) -> bool {
+    let (waits, marked) = (instance.waits(), instance.waits_marked.get());
+    waits != 0 && waits != marked
+}
+
+/// Whether an instance was not waited on lately, as far as this process's own counts say.
+fn looks_idle(ledger: &Core, instance: &Instance, now: u64) -> bool {
+    let (waits, marked) = (instance.waits(), instance.waits_marked.get());
+    if waits != marked || ledger.is_nested(instance) || family::entries().any(|entry| entry.is_of(instance)) {
+        // The waits of an instance that another watches, or another process uses, are not this program's measure.
+        return false;
+    }
+    // One that was never waited on may be about to be.
+    waits != 0 || now.saturating_sub(ledger.totals.marked.get()) >= leak::UNUSED
+}
+
+fn tell(ledger: &Core, group: &Group, end: End) {
+    let severity = leak::severity(group.alive, group.idle);
+    if severity == Severity::Info && matches!(end, End::Running | End::Exec) {
+        // In use, or closed by the exec.
+        return;
+    }
+    let made = ledger::made_at(group.site).unwrap_or(group.alive).max(group.alive);
+    let idle = if severity == Severity::Info { 0 } else { group.idle };
+    let note = Note {
+        epfd: ledger.descriptor_of(group.one),
+        site: group.site,
+        detail: [made, group.alive, idle, kernel_memory::estimate(group.alive, group.watches)],
+        ..Note::of(Id::Leak, severity)
+    };
+    put(&note, group.alive);
+}

@@ -1,0 +1,103 @@
+//! Close to a limit: of descriptors, of watches, or one that the user has set; and calls that the kernel refused for one.
+
+use epollshim_format::findings::{Id, Severity, near_limit};
+use libc::c_int;
+
+use super::{Note, note, put, withdraw_judged};
+use crate::buffer::Buffer;
+use crate::ledger::core::Registration;
+use crate::policy::limits;
+use crate::{ledger, procfs, sys};
+
+/// A creation has failed, by the kernel's own answer.
+pub fn creation_refused(error: c_int, site: usize) {
+    if matches!(error, libc::EMFILE | libc::ENFILE | libc::ENOMEM) {
+        refused(true, (-1, -1), error, site);
+    }
+}
+
+/// An `epoll_ctl` has failed by ENOSPC or ENOMEM, by the kernel's own answer.
+pub fn ctl_refused(registration: &Registration, error: c_int) {
+    refused(false, (registration.epfd, registration.fd), error, registration.site);
+}
+
+fn refused(creates: bool, (epfd, fd): (c_int, c_int), error: c_int, site: usize) {
+    note(&Note {
+        variant: error as u8,
+        epfd,
+        fd,
+        site,
+        detail: [u64::from(creates), error as u64, 0, 0],
+        ..Note::of(Id::NearLimit, Severity::Warning)
+    });
+}
+
+pub fn judge() {
+    withdraw_judged(Id::NearLimit);
+    descriptors();
+    watches();
+    set_by_the_user();
+}
+
+fn tell(variant: u8, peak: u64, limit: u64, severity: Severity, denied: u64) {
+    let note = Note { variant, detail: [peak, limit, denied, 0], ..Note::of(Id::NearLimit, severity) };
+    put(&note, 1);
+}
+
+/// The kernel gives the lowest number that is free: a number near the limit says how many were open. Unless it was chosen (dup2):
+/// so only where watches account for much of them.
+fn descriptors() {
+    let highest = u64::try_from(ledger::view().descriptors.highest()).unwrap_or(0);
+    let watches = ledger::view().totals.watches_peak.get();
+    if let Ok(limit) = sys::descriptor_limit()
+        && near_limit::is_near(highest + 1, limit.rlim_cur)
+        && watches >= highest / 2
+    {
+        tell(near_limit::DESCRIPTORS, highest + 1, limit.rlim_cur, Severity::Warning, 0);
+    }
+}
+
+fn watches() {
+    let peak = ledger::view().totals.watches_peak.get();
+    // Machines have it in the hundreds of thousands: few programs need to ask.
+    const FEW: u64 = 1000;
+    if peak < FEW {
+        return;
+    }
+    let limit = Buffer::lend(|text: &mut Buffer<u8>| {
+        if !procfs::read_file(c"/proc/sys/fs/epoll/max_user_watches", text) {
+            return None;
+        }
+        procfs::number(text.as_slice().trim_ascii()).and_then(|limit| u64::try_from(limit).ok())
+    });
+    if let Some(limit) = limit
+        && near_limit::is_near(peak, limit)
+    {
+        tell(near_limit::WATCHES, peak, limit, Severity::Warning, 0);
+    }
+}
+
+/// What was refused is a fact that the program met; what was not, the user's own affair.
+fn set_by_the_user() {
+    for told in limits::told() {
+        let Some(limit) = told.limit else { continue };
+        let counts = !matches!(told.key, limits::Key::Events);
+        if counts && (told.denied != 0 || near_limit::is_near(told.peak, limit)) {
+            let severity = if told.denied != 0 { Severity::Warning } else { Severity::Info };
+            tell(near_limit::SET + told.key as u8, told.peak, limit, severity, told.denied);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{limits::Key, near_limit};
+
+    #[test]
+    fn the_sentence_knows_each_key_by_its_name() {
+        for key in Key::ALL {
+            assert_eq!(near_limit::KEYS[key as usize], key.name());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Instances that more than one process has: handed on by exec, or used on both sides of a fork.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use epollshim_format::findings::{Id, Severity, no_cloexec};
+
+use super::{Note, put, withdraw};
+use crate::ledger::core::Core;
+use crate::ledger::family::{self, Entry};
+use crate::ledger::records::Instance;
+use crate::{ledger, process, sys};
+
+pub fn judge() {
+    withdraw(Id::NoCloexec);
+    withdraw(Id::ForkShared);
+    let ledger = ledger::view();
+    if family::has_told() {
+        for (_, instance) in ledger.live_instances() {
+            family::compare(instance);
+        }
+    }
+    for entry in family::entries() {
+        handed_on(entry);
+        shared(ledger, entry);
+    }
+    for (index, instance) in ledger.live_instances() {
+        match instance.inherited.load(Ordering::Relaxed) {
+            0 if family::has_forked_with(instance) => could_be_handed_on(ledger, index, instance),
+            Instance::FROM_EXEC => came_by_exec(ledger, index, instance),
+            _ => {}
+        }
+    }
+}
+
+fn number(word: &AtomicU32) -> u64 {
+    u64::from(word.load(Ordering::Relaxed))
+}
+
+fn place(word: &AtomicU64) -> usize {
+    word.load(Ordering::Relaxed) as usize
+}
+
+/// An exec has handed on what this process made.
+fn handed_on(entry: &Entry) {
+    if entry.has(family::EXECUTED) && entry.maker() == process::pid() as u32 {
+        let note = Note {
+            variant: no_cloexec::HANDED_ON,
+            epfd: number(&entry.epfd) as i32,
+            site: place(&entry.made_at),
+            other: place(&entry.executed_at),
+            detail: [number(&entry.executor), 0, 0, 0],
+            ..Note::of(Id::NoCloexec, Severity::Warning)
+        };
+        put(&note, 1);
+    }
+}
+
+/// Children were forked, whose exec, if there was one, was not seen.
+fn could_be_handed_on(ledger: &Core, index: u32, instance: &Instance) {
+    let is_told = family::entries().any(|entry| entry.is_of(instance) && entry.has(family::EXECUTED));
+    let passing = |fd: &i32| ledger.descriptors.get(*fd).instance() == index && sys::passes_exec(*fd);
+    if !is_told && let Some(epfd) = (0..=ledger.descriptors.highest()).find(passing) {
+        let note = Note {
+            variant: no_cloexec::COULD_BE,
+            epfd,
+            site: instance.site.load(Ordering::Relaxed),
+            ..Note::of(Id::NoCloexec, Severity::Info)
+        };
+        put(&note, 1);
+    }
+}
+
+/// It was open when this program began. Who waits on such a one was given it on purpose.
+fn came_by_exec(ledger: &Core, index: u32, instance: &Instance) {
+    if instance.waits() == 0 {
+        let note = Note {
+            variant: no_cloexec::CAME,
+            epfd: ledger.descriptor_of(index),
+            ..Note::of(Id::NoCloexec, Severity::Warning)
+        };
+        put(&note, 1);
+    }
+}
+
+/// Processes that stem from one another by fork use one instance.
+fn shared(ledger: &Core, entry: &Entry) {
+    let is_used_here = ledger
+        .live_instances()
+        .any(|(_, instance)| entry.is_of(instance) && instance.forked.load(Ordering::Relaxed) == Instance::USED_SINCE);
+    if entry.has(family::SHARED) && family::concerns_this_process(entry, is_used_here) {
+        let note = Note {
+            epfd: number(&entry.epfd) as i32,
+            site: place(&entry.used_at),
+            other: place(&entry.made_at),
+            detail: [number(&entry.first_user), number(&entry.forker), 0, 0],
+            ..Note::of(Id::ForkShared, Severity::Error)
+        };
+        put(&note, 1);
+    }
+}

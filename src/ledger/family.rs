@@ -1,0 +1,236 @@
+//! What processes that stem from one another by fork tell each other of the epoll instances that they have in common.
+//!
+//! A fork copies the ledger, but the instances themselves are shared: what one process adds, the other's waits deliver. Each
+//! sees only its own calls, so both write what matters into one shared page, which the first that makes an instance maps and its
+//! children inherit: who used an instance that was there before the fork, and which instance an exec has handed on.
+//! Findings read it (findings/life.rs).
+//!
+//! Written where an instance is used for the first time after a fork, and before an exec; never on a hot path. Every word is an
+//! atomic of its own, and processes may die between any two writes: readers want single facts, not consistent sets.
+
+use ::core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use super::records::Instance;
+use crate::{process, sys};
+
+/// A process that was forked has used the instance.
+pub const USED: u32 = 1;
+/// Others have, too: siblings, or who forked it.
+pub const SHARED: u32 = 2;
+/// An exec has handed it on.
+pub const EXECUTED: u32 = 4;
+
+/// An instance, as the family knows it. With several forkers in a row, one entry each.
+#[repr(C, align(64))]
+pub struct Entry {
+    /// The pid of who made it, and the low half of its id there; 0: not in use.
+    key: AtomicU64,
+    /// Where it was made.
+    pub made_at: AtomicU64,
+    /// Where it was first used by a forked process.
+    pub used_at: AtomicU64,
+    /// How often its forker had waited on it at the fork.
+    waits: AtomicU64,
+    /// The call of exec.
+    pub executed_at: AtomicU64,
+    flags: AtomicU32,
+    /// The parent of those who used it.
+    pub forker: AtomicU32,
+    /// Who used it last, and has not ended.
+    user: AtomicU32,
+    /// Who used it first.
+    pub first_user: AtomicU32,
+    /// Its descriptor.
+    pub epfd: AtomicU32,
+    /// Who made the exec.
+    pub executor: AtomicU32,
+}
+
+const ENTRIES: usize = 62;
+const FORKERS: usize = 15;
+
+#[repr(C)]
+struct Page {
+    /// How often anything was told of an instance.
+    told: AtomicU64,
+    /// Who has forked others: the pid, and in the low half the id of the newest instance that it had then.
+    forkers: [AtomicU64; FORKERS],
+    entries: [Entry; ENTRIES],
+}
+
+const BYTES: usize = 4096;
+const _: () = assert!(size_of::<Page>() <= BYTES);
+
+/// Null until this process or one that it stems from has made an instance. Acquire and Release: the page is mapped before.
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(::core::ptr::null_mut());
+
+fn page() -> Option<&'static Page> {
+    // SAFETY: null, or the mapping that `prepare` made and nobody unmaps.
+    unsafe { PAGE.load(Ordering::Acquire).as_ref() }
+}
+
+/// Maps the page, if there is none. True: it was mapped now.
+#[cold]
+pub fn prepare() -> bool {
+    if page().is_some() {
+        return false;
+    }
+    let Ok(start) = sys::map_shared(BYTES) else { return false };
+    let null = ::core::ptr::null_mut();
+    if PAGE.compare_exchange(null, start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
+        // SAFETY: another thread was first; nobody has seen this one.
+        unsafe { sys::unmap(start, BYTES) };
+        return false;
+    }
+    true
+}
+
+/// This process is the child of a fork; the ids of its forker's instances went up to `newest`.
+pub fn forked(newest: u64) {
+    let Some(page) = page() else { return };
+    let word = u64::from(process::forker()) << 32 | u64::from(newest as u32);
+    for place in &page.forkers {
+        let there = place.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
+        match there {
+            Ok(_) => return,
+            Err(there) if there >> 32 == word >> 32 => {
+                place.fetch_max(word, Ordering::Relaxed);
+                return;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Whether this process has forked another since it made an instance.
+pub fn has_forked_with(instance: &Instance) -> bool {
+    let own = u64::from(process::pid() as u32);
+    let id = u64::from(instance.id.get() as u32);
+    page().is_some_and(|page| {
+        let mut words = page.forkers.iter().map(|place| place.load(Ordering::Relaxed));
+        words.any(|word| word >> 32 == own && word & u64::from(u32::MAX) >= id)
+    })
+}
+
+/// Whether any process of the family makes instances.
+pub fn exists() -> bool {
+    page().is_some()
+}
+
+/// Whether anything was told.
+pub fn has_told() -> bool {
+    page().is_some_and(|page| page.told.load(Ordering::Relaxed) != 0)
+}
+
+/// All that was told.
+pub fn entries() -> impl Iterator<Item = &'static Entry> {
+    page().into_iter().flat_map(|page| &page.entries).take_while(|entry| entry.key.load(Ordering::Relaxed) != 0)
+}
+
+/// What the family knows an instance by; 0: it was not made by one of the family.
+fn key_of(instance: &Instance) -> u64 {
+    match instance.maker.get() {
+        0 => 0,
+        maker => u64::from(maker) << 32 | u64::from(instance.id.get() as u32),
+    }
+}
+
+impl Entry {
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    fn raise(&self, flag: u32) {
+        self.flags.fetch_or(flag, Ordering::Relaxed);
+    }
+
+    /// The process that made the instance.
+    pub fn maker(&self) -> u32 {
+        (self.key.load(Ordering::Relaxed) >> 32) as u32
+    }
+
+    pub fn is_of(&self, instance: &Instance) -> bool {
+        let key = key_of(instance);
+        key != 0 && self.key.load(Ordering::Relaxed) == key
+    }
+}
+
+/// The entry of an instance that `fits`, or a free one, which is taken.
+fn entry(instance: &Instance, fits: impl Fn(&Entry) -> bool) -> Option<&'static Entry> {
+    let (page, key) = (page()?, key_of(instance));
+    if key == 0 {
+        return None;
+    }
+    page.told.fetch_add(1, Ordering::Relaxed);
+    for entry in &page.entries {
+        let taken = entry.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed);
+        if taken.is_ok() {
+            entry.made_at.store(instance.site.load(Ordering::Relaxed) as u64, Ordering::Relaxed);
+        }
+        if (taken.is_ok() || taken == Err(key)) && fits(entry) {
+            return Some(entry);
+        }
+    }
+    // The page is full: 62 instances that are shared say what there is to say.
+    None
+}
+
+/// This process, which was forked, uses an instance that was there before, for the first time.
+pub fn tell_use(instance: &Instance, epfd: i32, site: usize) {
+    let (own, forker) = (process::pid() as u32, process::forker());
+    let of_forker = |entry: &Entry| {
+        let there = entry.forker.compare_exchange(0, forker, Ordering::Relaxed, Ordering::Relaxed);
+        if there.is_ok() {
+            entry.waits.store(instance.waits_before.get(), Ordering::Relaxed);
+        }
+        there.is_ok() || there == Err(forker)
+    };
+    let Some(entry) = entry(instance, of_forker) else { return };
+    if entry.first_user.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        entry.used_at.store(site as u64, Ordering::Relaxed);
+        entry.epfd.store(epfd as u32, Ordering::Relaxed);
+    }
+    let before = entry.user.swap(own, Ordering::Relaxed);
+    // Release: who sees that it was used sees by whom.
+    entry.flags.fetch_or(USED, Ordering::Release);
+    if before != 0 && before != own && sys::thread_exists(before as i32, before as i32) {
+        entry.raise(SHARED);
+    }
+}
+
+/// This process has forked others: have they used an instance that it has waited on since? Asked as the instance ends, and by
+/// reports.
+#[cold]
+pub fn compare(instance: &Instance) {
+    let own = process::pid() as u32;
+    for entry in entries().filter(|entry| entry.is_of(instance)) {
+        let is_forker = entry.flags.load(Ordering::Acquire) & USED != 0 && entry.forker.load(Ordering::Relaxed) == own;
+        if is_forker && instance.waits() > entry.waits.load(Ordering::Relaxed) {
+            entry.raise(SHARED);
+        }
+    }
+}
+
+/// Whether this process is one of those that share.
+pub fn concerns_this_process(entry: &Entry, is_used_here: bool) -> bool {
+    let own = process::pid() as u32;
+    let is_child = is_used_here && entry.forker.load(Ordering::Relaxed) == process::forker();
+    is_child || [&entry.forker, &entry.user, &entry.first_user].iter().any(|pid| pid.load(Ordering::Relaxed) == own)
+}
+
+/// This process ends: it uses nothing any more.
+pub fn leave() {
+    let own = process::pid() as u32;
+    for entry in entries() {
+        let _ = entry.user.compare_exchange(own, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// An exec of the calling process, which may have borrowed this memory, is about to hand on a descriptor of an instance.
+pub fn tell_exec(instance: &Instance, epfd: i32, site: usize) {
+    let Some(entry) = entry(instance, |_| true) else { return };
+    entry.executed_at.store(site as u64, Ordering::Relaxed);
+    entry.executor.store(sys::getpid() as u32, Ordering::Relaxed);
+    entry.epfd.store(epfd as u32, Ordering::Relaxed);
+    entry.raise(EXECUTED);
+}
