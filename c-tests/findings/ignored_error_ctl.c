@@ -1,18 +1,12 @@
-// No descriptor is left for an instance, and the program adds to -1. Mended: it looks at what epoll_create1 gave. With an argument
-// the descriptors are not used up: epoll_create1 is expected to fail by a fault.
+// epoll_create1 fails, and the program adds to -1. Mended: it looks at what epoll_create1 gave. With an argument epoll_create1 is
+// expected to fail by a fault, and else it is called with flags that there are none of.
 #include "finding.h"
-#include <sys/resource.h>
 
 int main(int count, char **arguments)
 {
     int fd = event(1);
-    struct rlimit limit = {.rlim_cur = (rlim_t)fd + 1, .rlim_max = 4096}, before;
     (void)arguments;
-    must(getrlimit(RLIMIT_NOFILE, &before) == 0, "getrlimit");
-    limit.rlim_max = before.rlim_max;
-    if (count == 1)
-        must(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
-    int epfd = epoll_create1(EPOLL_CLOEXEC);
+    int epfd = epoll_create1(count == 1 ? -1 : EPOLL_CLOEXEC);
     must(epfd == -1, "epoll_create1 fails");
 #ifdef MENDED
     return found(-1, fd);
