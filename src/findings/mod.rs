@@ -9,6 +9,7 @@
 
 pub mod errors;
 mod judge;
+pub mod suppressions;
 
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 

@@ -64,7 +64,27 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         kernel_memory::INTEREST,
     )?;
     policy(out)?;
-    coverage(facts, out)
+    coverage(facts, out)?;
+    suppressions(facts, out)
+}
+
+/// What was kept back: a line a rule.
+fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let rules = facts.suppressed().count();
+    if rules == 0 {
+        return Ok(());
+    }
+    let used = facts.suppressed().filter(|(_, count)| *count != 0).count();
+    writeln!(out, "\nSuppressions: {used} used, {} not used", rules - used)?;
+    for (rule, count) in facts.suppressed() {
+        match count {
+            0 => write!(out, "  not used     ")?,
+            1 => write!(out, "  1 finding    ")?,
+            _ => write!(out, "  {count} findings   ")?,
+        }
+        writeln!(out, "{}", Plain(rule))?;
+    }
+    Ok(())
 }
 
 /// How many findings are told one by one.

@@ -13,6 +13,7 @@ use crate::model::{End, Header, Process};
 use crate::owner::Users;
 use crate::read::{self, Damage};
 use crate::sites::Resolver;
+use crate::suppressions::Suppression;
 
 /// The largest file that is read: a recording is at most some hundred megabytes.
 const LARGEST: u64 = 2 << 30;
@@ -27,6 +28,8 @@ pub struct Set {
     pub processes: Vec<Process>,
     /// Files of the directory that could not be read.
     pub failures: Vec<Failure>,
+    /// The rules that `suppress` was given.
+    pub suppressions: Vec<Suppression>,
 }
 
 pub struct Failure {
