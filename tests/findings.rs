@@ -3,8 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
+#[path = "findings/healthy.rs"]
+mod healthy;
+#[allow(dead_code)]
+mod programs;
 #[path = "findings/sums.rs"]
 mod sums;
+#[path = "findings/suppressions.rs"]
+mod suppressions;
 
 use common::{c_program_with, report, root, run, scratch, under_shim};
 use serde_json::Value;

@@ -52,8 +52,7 @@ pub fn read(path: &CStr) -> Result<(), Refusal> {
     // Not given back, whatever comes of it: what is told of a bad line borrows from it.
     let (start, length) = text.keep();
     // SAFETY: `length` bytes were read to there; nothing writes them or unmaps them from now on.
-    let text: &'static [u8] =
-        if length == 0 { b"" } else { unsafe { core::slice::from_raw_parts(start, length) } };
+    let text: &'static [u8] = if length == 0 { b"" } else { unsafe { core::slice::from_raw_parts(start, length) } };
     suppressions::check(text).map_err(Refusal::Line)?;
     TEXT.store(start, Ordering::Relaxed);
     LENGTH.store(length, Ordering::Relaxed);
@@ -80,7 +79,6 @@ pub fn are_there() -> bool {
 pub fn rules() -> impl Iterator<Item = Rule<'static>> + Clone {
     let (start, length) = (TEXT.load(Ordering::Relaxed), LENGTH.load(Ordering::Relaxed));
     // SAFETY: as `read` left it.
-    let text: &'static [u8] =
-        if length == 0 { b"" } else { unsafe { core::slice::from_raw_parts(start, length) } };
+    let text: &'static [u8] = if length == 0 { b"" } else { unsafe { core::slice::from_raw_parts(start, length) } };
     suppressions::parse(text).filter_map(Result::ok)
 }

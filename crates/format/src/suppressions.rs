@@ -134,8 +134,7 @@ mod tests {
     fn lines_are_read_as_the_sanitizers_read_them() {
         let text = b"# a comment\n\n  leak:libfoo.so  \r\n\tspin:main_loop\n#leak:x\nfd-leak:a:b # c";
         let rules: Vec<_> = parse(text).map(|rule| rule.map(|rule| (rule.id, rule.pattern))).collect();
-        let wanted: [(Id, &[u8]); 3] =
-            [(Id::Leak, b"libfoo.so"), (Id::Spin, b"main_loop"), (Id::FdLeak, b"a:b # c")];
+        let wanted: [(Id, &[u8]); 3] = [(Id::Leak, b"libfoo.so"), (Id::Spin, b"main_loop"), (Id::FdLeak, b"a:b # c")];
         assert_eq!(rules, wanted.map(Ok));
         assert_eq!(check(b""), Ok(0));
     }
@@ -149,8 +148,11 @@ mod tests {
             ("spin: ", "1: spin has no value at 'spin:'; wanted: id:pattern, such as leak:libfoo.so"),
             ("spin:^$", "1: spin has no value at 'spin:^$'; wanted: id:pattern, such as leak:libfoo.so"),
             ("LEAK:a", "1: unknown finding 'LEAK' at 'LEAK:a'; did you mean leak?"),
-            ("interceptor_via_lib:x", "1: unknown finding 'interceptor_via_lib' at 'interceptor_via_lib:x'; wanted: \
-              id:pattern, such as leak:libfoo.so"),
+            (
+                "interceptor_via_lib:x",
+                "1: unknown finding 'interceptor_via_lib' at 'interceptor_via_lib:x'; wanted: \
+              id:pattern, such as leak:libfoo.so",
+            ),
         ] {
             assert_eq!(check(text.as_bytes()).map_err(|wrong| wrong.to_string()), Err(wanted.to_string()), "{text}");
         }

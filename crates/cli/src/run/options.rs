@@ -30,7 +30,8 @@ pub fn settle(asked: &Run, environment: &mut Vec<(OsString, OsString)>) -> Resul
         .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat())
         .collect();
     let (read, problem) = options::parse(entries.iter().map(Vec::as_slice));
-    let said_of = |variable: &[u8], what: &dyn Display| match flags.iter().find(|(name, _)| name.as_bytes() == variable) {
+    let said_of = |variable: &[u8], what: &dyn Display| match flags.iter().find(|(name, _)| name.as_bytes() == variable)
+    {
         Some((name, _)) => format!("{}: {what}", flag_of(name)),
         None => format!("{}: {what}", printable(&String::from_utf8_lossy(variable))),
     };

@@ -91,7 +91,11 @@ pub fn suppressions(text: &[u8]) {
                 behind = end;
                 rules += 1;
                 place(rule.pattern, rule.text);
-                assert_eq!(suppressions::parse(rule.text).collect::<Vec<_>>(), [Ok(rule)], "a rule's text is that rule");
+                assert_eq!(
+                    suppressions::parse(rule.text).collect::<Vec<_>>(),
+                    [Ok(rule)],
+                    "a rule's text is that rule"
+                );
                 assert!(!rule.matches(rule.id, b""));
                 let literal = rule.pattern.strip_prefix(b"^").unwrap_or(rule.pattern);
                 let literal = literal.strip_suffix(b"$").unwrap_or(literal);
