@@ -150,7 +150,7 @@ fn the_trace_keeps_the_rules_of_trace_events() {
     let trace: Value = serde_json::from_str(&fs::read_to_string(&page).unwrap()).unwrap();
     assert!(matches!(trace["displayTimeUnit"].as_str(), Some("ns" | "ms")));
     let events = trace["traceEvents"].as_array().unwrap();
-    let (mut slices, mut named, mut counters) = (0, Vec::new(), 0);
+    let (mut slices, mut named, mut counters, mut instants) = (0, Vec::new(), 0, 0);
     for event in events {
         assert!(event["pid"].is_u64() && event["tid"].is_u64() && event["name"].is_string(), "{event}");
         match event["ph"].as_str().unwrap() {
@@ -172,11 +172,17 @@ fn the_trace_keeps_the_rules_of_trace_events() {
                 counters += 1;
                 assert!(event["args"].as_object().unwrap().values().all(Value::is_u64), "{event}");
             }
+            "i" => {
+                instants += 1;
+                assert!(event["ts"].as_f64().unwrap() >= 0.0 && event["s"] == "p", "{event}");
+                assert!(event["args"]["message"].is_string(), "{event}");
+            }
             other => panic!("phase {other}"),
         }
     }
     assert_eq!(slices, 2 * (63 + 43));
     assert!(counters > 4);
+    assert_eq!(instants, 3, "findings that were met; what is judged at the end has no time");
     let add = events.iter().find(|event| event["args"]["op"] == "EPOLL_CTL_ADD").unwrap();
     assert_eq!(add["args"]["events"], "EPOLLIN|EPOLLET");
 }
