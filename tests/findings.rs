@@ -11,6 +11,8 @@ mod programs;
 mod sums;
 #[path = "findings/suppressions.rs"]
 mod suppressions;
+#[path = "findings/told.rs"]
+mod told;
 
 use common::{c_program_with, report, root, run, scratch, under_shim};
 use serde_json::Value;
