@@ -39,6 +39,11 @@ impl<T: Copy> Buffer<T> {
         }
     }
 
+    /// Its first element and their number, in memory that is never given back.
+    pub fn keep(self) -> (*mut T, usize) {
+        (self.start.cast(), self.length)
+    }
+
     /// False: no memory.
     pub fn push(&mut self, element: T) -> bool {
         if (self.length + 1) * size_of::<T>() > self.bytes && !self.grow() {

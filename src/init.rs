@@ -13,6 +13,7 @@ use epollshim_format::options::{self, Format, Log, OnBadConfig, Options, Report}
 use libc::c_char;
 use once_cell::race::OnceRef;
 
+use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
@@ -33,6 +34,8 @@ pub struct Config {
     pub ring: u32,
     /// Bytes up to which a file grows for them.
     pub record_max: u64,
+    /// A file of findings that are not told.
+    suppressions: Option<&'static CStr>,
     /// Where the processes of a user count together, if the options say.
     session: Option<&'static CStr>,
     /// `$XDG_RUNTIME_DIR`; empty: not set.
@@ -181,6 +184,7 @@ enum Refusal {
     Session(Trouble, &'static Config),
     Limits,
     Record(i32, &'static CStr),
+    Suppressions(suppressions::Refusal, &'static CStr),
 }
 
 impl core::fmt::Display for Refusal {
@@ -191,6 +195,9 @@ impl core::fmt::Display for Refusal {
             Refusal::Session(trouble, config) => {
                 let directory = config.session_directory();
                 write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory.as_c().unwrap_or_default()))
+            }
+            Refusal::Suppressions(refusal, file) => {
+                write!(f, "EPOLLSHIM_SUPPRESSIONS: {}{refusal}", file.to_bytes().escape_ascii())
             }
             Refusal::Record(error, directory) => write!(
                 f,
@@ -209,6 +216,9 @@ pub fn allows_impossible() -> bool {
 
 /// Arms what the options ask for.
 fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
+    if let Some(file) = config.suppressions {
+        suppressions::read(file).map_err(|refusal| Refusal::Suppressions(refusal, file))?;
+    }
     if let Some(directory) = config.record {
         record::prepare(directory).map_err(|error| Refusal::Record(error, directory))?;
     }
@@ -262,10 +272,11 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     let record = options.record.map_or(&b""[..], |path| from_root(path, false, &mut for_record));
     let session = options.session.unwrap_or_default();
     let runtime = variable(environment, b"XDG_RUNTIME_DIR").unwrap_or_default();
-    let texts = [report, log, record, session, runtime, names.called, names.short];
+    let suppressions = options.suppressions.unwrap_or_default();
+    let texts = [report, log, record, session, runtime, suppressions, names.called, names.short];
     let start = sys::map(size_of::<Config>() + texts.iter().map(|text| text.len() + 1).sum::<usize>()).ok()?;
     let mut at = start.wrapping_add(size_of::<Config>());
-    let [report, log, record, session, runtime, called, short] = texts.map(|text| {
+    let [report, log, record, session, runtime, suppressions, called, short] = texts.map(|text| {
         // SAFETY: the mapping has room for a Config and, behind it, every text and its final zero (the kernel's own zero).
         let kept = unsafe {
             at.copy_from_nonoverlapping(text.as_ptr(), text.len());
@@ -292,6 +303,7 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
         record: options.record.map(|_| record),
         ring: options.ring,
         record_max: options.record_max,
+        suppressions: options.suppressions.map(|_| suppressions),
         session: options.session.map(|_| session),
         runtime,
         names: [called, short],

@@ -5,12 +5,20 @@
 #[path = "findings/cases.rs"]
 mod cases;
 mod common;
+#[path = "findings/healthy.rs"]
+mod healthy;
 #[path = "findings/ledger.rs"]
 mod ledger;
 #[path = "findings/lives.rs"]
 mod lives;
+#[allow(dead_code)]
+mod programs;
 #[path = "findings/sums.rs"]
 mod sums;
+#[path = "findings/suppressions.rs"]
+mod suppressions;
+#[path = "findings/told.rs"]
+mod told;
 #[path = "findings/waits.rs"]
 mod waits;
 

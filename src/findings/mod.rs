@@ -17,6 +17,7 @@ mod loops;
 mod processes;
 mod sizes;
 mod spin;
+pub mod suppressions;
 pub mod waiters;
 pub mod watch;
 

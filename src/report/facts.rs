@@ -10,6 +10,7 @@ use epollshim_format::{errno, histogram, kernel_memory};
 use super::End;
 use super::sites::Map;
 use crate::buffer::{Buffer, sort_by_key};
+use crate::findings::suppressions;
 use crate::ledger::core::Core;
 use crate::ledger::counters::{Counters, Histogram, KINDS, WaitCounters};
 use crate::ledger::records::{Instance, Origin};
@@ -211,6 +212,7 @@ pub struct Facts {
     arguments: Buffer<u8>,
     descriptors: Buffer<Descriptor>,
     findings: Buffer<Finding>,
+    suppressed: Buffer<u64>,
 }
 
 impl Facts {
@@ -229,8 +231,9 @@ impl Facts {
             }
         }
         sort_by_key(descriptors.as_mut_slice(), |(fd, instance)| (*instance, *fd));
-        let mut findings = Buffer::new();
-        super::findings::gather(&mut findings);
+        let map = Map::read();
+        let (mut findings, mut suppressed) = (Buffer::new(), Buffer::new());
+        super::findings::gather(&map, &mut findings, &mut suppressed);
         let mut comm = [0u8; 16];
         Buffer::lend(|text: &mut Buffer<u8>| {
             procfs::read_file(c"/proc/self/comm", text);
@@ -243,7 +246,7 @@ impl Facts {
             reconciled,
             sums: Sums,
             ledger,
-            map: Map::read(),
+            map,
             pid: sys::getpid(),
             ppid: sys::getppid(),
             began_unix: process::began_unix(),
@@ -253,6 +256,7 @@ impl Facts {
             arguments,
             descriptors,
             findings,
+            suppressed,
         }
     }
 
@@ -262,6 +266,7 @@ impl Facts {
         self.arguments.end();
         self.descriptors.end();
         self.findings.end();
+        self.suppressed.end();
         self.map.end();
     }
 
@@ -287,6 +292,11 @@ impl Facts {
     /// What is wrong, the worst first.
     pub fn findings(&self) -> &[Finding] {
         self.findings.as_slice()
+    }
+
+    /// Each rule of suppression, as it was written, and how many findings it keeps back.
+    pub fn suppressed(&self) -> impl Iterator<Item = (&'static [u8], u64)> {
+        suppressions::rules().map(|rule| rule.text).zip(self.suppressed.as_slice().iter().copied())
     }
 
     /// The descriptors of an instance, in ascending order.

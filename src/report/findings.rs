@@ -1,18 +1,42 @@
-//! Findings, as both formats of the report tell them: the worst first, and of these the most frequent.
+//! Findings, as both formats of the report tell them: the worst first, and of these the most frequent; without those that are
+//! suppressed.
 
 use epollshim_format::findings::{Finding, Severity};
+use epollshim_format::suppressions::Rule;
 
+use super::sites::{Map, name_of};
+use super::symbols;
 use crate::buffer::{Buffer, sort_by_key};
-use crate::findings;
+use crate::findings::{self, suppressions};
 
-/// All of them, in order, in `into`.
-pub fn gather(into: &mut Buffer<Finding>) {
+/// All that are told, in order, in `into`; in `suppressed`, how many each rule keeps back.
+pub fn gather(map: &Map, into: &mut Buffer<Finding>, suppressed: &mut Buffer<u64>) {
+    for _ in suppressions::rules() {
+        suppressed.push(0);
+    }
     for finding in findings::all() {
-        into.push(finding);
+        match suppressions::rules().position(|rule| is_about(&rule, map, &finding)) {
+            Some(rule) => suppressed.as_mut_slice().iter_mut().skip(rule).take(1).for_each(|count| *count += 1),
+            None => {
+                into.push(finding);
+            }
+        }
     }
     sort_by_key(into.as_mut_slice(), |finding| {
         (u64::MAX - finding.severity as u64, finding.id, u64::MAX - finding.count, finding.site, finding.other)
     });
+}
+
+/// By the names of the finding's two places: of objects, and of functions that are exported.
+fn is_about(rule: &Rule, map: &Map, finding: &Finding) -> bool {
+    let matches = |name: &[u8]| rule.matches(finding.id, name);
+    rule.id == finding.id
+        && [finding.site as usize, finding.other as usize].into_iter().any(|address| {
+            let Some(site) = map.site(address) else { return false };
+            matches(site.path())
+                || matches(name_of(site.path()))
+                || symbols::function(map, &site, address).is_some_and(matches)
+        })
 }
 
 /// How many of a severity.

@@ -8,6 +8,7 @@ use epollshim_format::findings::{Finding, Message};
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
 use super::facts::{Distribution, Facts, InstanceFacts};
+use crate::findings::suppressions;
 use crate::policy::{limits, rules};
 use crate::{log, record};
 
@@ -152,6 +153,9 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     if let Some((requests, damaged)) = record::told() {
         write!(out, r#""control":{{"requests":{requests},"damaged":{damaged}}},"#)?;
     }
+    if suppressions::are_there() {
+        write!(out, r#""suppressions":[{}],"#, List(|| facts.suppressed().map(OfSuppression)))?;
+    }
     if let Some((written, dropped)) = log::told() {
         write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
     }
@@ -276,6 +280,16 @@ impl Display for OfFinding<'_> {
             OrNull(other.as_ref().map(InQuotes)),
             InQuotes(Message(finding)),
         )
+    }
+}
+
+/// A rule, as it was written, and how many findings it keeps back.
+struct OfSuppression((&'static [u8], u64));
+
+impl Display for OfSuppression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rule, count) = self.0;
+        write!(f, r#"{{"rule":{},"findings":{count}}}"#, Quoted(rule))
     }
 }
 

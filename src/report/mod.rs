@@ -9,6 +9,7 @@ mod findings;
 mod json;
 mod output;
 mod sites;
+mod symbols;
 mod text;
 
 use core::fmt::{self, Write};

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use crate::buffer::Buffer;
-use crate::procfs;
+use crate::{procfs, sys};
 
 /// The text of `/proc/thread-self/maps`, read once a report.
 pub struct Map {
@@ -15,7 +15,7 @@ pub struct Map {
 /// Where an address lies.
 pub struct Site<'a> {
     address: usize,
-    /// The object's file name, without its directories, and the address's distance from its first mapping.
+    /// The object's path, and the address's distance from its first mapping.
     place: Option<(&'a [u8], usize)>,
 }
 
@@ -61,19 +61,59 @@ impl Map {
             if (start..end).contains(&(call as u64))
                 && let Some((path, base)) = first
             {
-                let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-                return Some(Site { address, place: Some((name, address - base)) });
+                return Some(Site { address, place: Some((path, address - base)) });
             }
         }
         Some(Site { address, place: None })
     }
+
+    /// The bytes from an address of an object to the end of that mapping. None: nothing of it is there to be read.
+    ///
+    /// They are good as long as a report is made: only dlclose takes an object away. The kernel looks at both ends once more.
+    pub fn bytes(&self, address: usize) -> Option<&'static [u8]> {
+        for line in self.text.as_slice().split(|byte| *byte == b'\n') {
+            let mut words = line.splitn(6, |byte| *byte == b' ');
+            let (range, rights) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let mut ends = range.split(|byte| *byte == b'-').filter_map(procfs::hexadecimal);
+            let (Some(start), Some(end)) = (ends.next(), ends.next()) else { continue };
+            if !(start..end).contains(&(address as u64)) {
+                continue;
+            }
+            let length = (end as usize).checked_sub(address)?;
+            let is_file = words.nth(3).is_some_and(|path| path.trim_ascii_start().starts_with(b"/"));
+            let is_there = is_file && rights.starts_with(b"r") && length >= 12;
+            if !is_there || !sys::is_readable(address) || !sys::is_readable(end as usize - 12) {
+                return None;
+            }
+            // SAFETY: a mapping that can be read, of a file that the loader mapped, and by no rule changed while it is.
+            return Some(unsafe { core::slice::from_raw_parts(address as *const u8, length) });
+        }
+        None
+    }
+}
+
+impl<'a> Site<'a> {
+    /// The object's path; empty: not known.
+    pub fn path(&self) -> &'a [u8] {
+        self.place.map_or(b"", |(path, _)| path)
+    }
+
+    /// Where the object's first mapping begins.
+    pub fn base(&self) -> Option<usize> {
+        self.place.and_then(|(_, offset)| self.address.checked_sub(offset))
+    }
+}
+
+/// A path's last part.
+pub fn name_of(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 impl fmt::Display for Site<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place {
-            Some((name, offset)) => {
-                for chunk in name.utf8_chunks() {
+            Some((path, offset)) => {
+                for chunk in name_of(path).utf8_chunks() {
                     for letter in chunk.valid().chars() {
                         f.write_fmt(format_args!("{}", if letter.is_control() { '?' } else { letter }))?;
                     }

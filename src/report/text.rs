@@ -7,9 +7,9 @@ use epollshim_format::findings::{Message, Severity};
 use epollshim_format::scale::{Grouped, Scaled};
 use epollshim_format::{errno, kernel_memory};
 
-use super::End;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use super::findings::count;
+use super::{End, Line};
 use crate::buffer::Buffer;
 use crate::policy::{limits, rules};
 use crate::{log, record};
@@ -65,7 +65,27 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         kernel_memory::INTEREST,
     )?;
     policy(out)?;
-    coverage(facts, out)
+    coverage(facts, out)?;
+    suppressions(facts, out)
+}
+
+/// What was kept back: a line a rule.
+fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let rules = facts.suppressed().count();
+    if rules == 0 {
+        return Ok(());
+    }
+    let used = facts.suppressed().filter(|(_, count)| *count != 0).count();
+    writeln!(out, "\nSuppressions: {used} used, {} not used", rules - used)?;
+    for (rule, count) in facts.suppressed() {
+        match count {
+            0 => write!(out, "  not used     ")?,
+            1 => write!(out, "  1 finding    ")?,
+            _ => write!(out, "  {count} findings   ")?,
+        }
+        writeln!(out, "{}", Plain(rule))?;
+    }
+    Ok(())
 }
 
 /// How many findings are told one by one.
@@ -89,18 +109,25 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     }
     writeln!(out, "  (epollshim explain ID tells what to do)")?;
     for finding in all.iter().take(TOLD) {
-        write!(out, "  {:<8} {:<13}", finding.severity.name(), finding.id.name())?;
+        let (mut head, mut place) = (Line::new(), Line::new());
+        write!(head, "  {:<8} {:<13}", finding.severity.name(), finding.id.name())?;
         if finding.count > 1 {
-            write!(out, " {} times", Grouped(finding.count))?;
+            write!(head, " {} times", Grouped(finding.count))?;
         }
-        if let Some(epfd) = finding.epfd {
-            write!(out, "  epfd {epfd}")?;
-        }
-        if let Some(fd) = finding.fd {
-            write!(out, "  fd {fd}")?;
+        for (name, fd) in [("epfd", finding.epfd), ("fd", finding.fd)] {
+            if let Some(fd) = fd {
+                write!(head, "  {name} {fd}")?;
+            }
         }
         if let Some(site) = facts.map.site(finding.site as usize) {
-            write!(out, "  at {site}")?;
+            write!(place, "at {site}")?;
+        }
+        let (head, place) = (head.as_bytes().trim_ascii_end(), place.as_bytes());
+        write!(out, "{}", Plain(head))?;
+        if head.len() + 2 + place.len() > 80 {
+            write!(out, "\n{:INDENT$}{}", "", Plain(place))?;
+        } else if !place.is_empty() {
+            write!(out, "  {}", Plain(place))?;
         }
         writeln!(out)?;
         let mut wrapped = Wrapped { out, column: 0, is_apart: false };

@@ -125,6 +125,10 @@ pub struct Run {
     /// The size up to which a full recording grows: 64K to 64G (1G)
     #[arg(long, value_name = "SIZE")]
     pub record_max: Option<OsString>,
+    /// Do not report the findings that a file names, in lines such as
+    /// leak:libfoo.so
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub suppressions: Option<OsString>,
     /// Act in programs of these names alone, and only forward in others:
     /// nginx,redis-server
     #[arg(long, value_name = "NAMES", verbatim_doc_comment)]
@@ -157,13 +161,15 @@ use (no recording there, a file that cannot be written).
 
 Formats: text; json (epollshim.report/1); html: one page, with plots, that needs
 nothing else; perfetto: for ui.perfetto.dev, a track a thread; prometheus: for
-node_exporter's textfile collector.
+node_exporter's textfile collector; junit: for CI servers, a suite a process, a
+test case a kind of finding, which fails for errors and warnings.
 
 Examples:
   epollshim run --record rec -- nginx
   epollshim report rec
   epollshim report rec --format html -o report.html
-  epollshim report rec --format json | jq '.merged.calls'";
+  epollshim report rec --format json | jq '.merged.calls'
+  epollshim report rec --fail-on error,leak --suppressions known.supp";
 
 #[derive(Args, Debug)]
 #[command(about = "Tell what is in recordings")]
@@ -174,9 +180,9 @@ pub struct Report {
     #[arg(
         long,
         default_value = "text",
-        value_parser = ["text", "json", "html", "perfetto", "prometheus"],
+        value_parser = ["text", "json", "html", "perfetto", "prometheus", "junit"],
         hide_possible_values = true,
-        value_name = "text|json|html|perfetto|prometheus"
+        value_name = "text|json|html|perfetto|prometheus|junit"
     )]
     pub format: String,
     /// The file to write: whole, or not at all. Without it: stdout
@@ -189,6 +195,10 @@ pub struct Report {
     /// Exit with 1 if one of these was found: ids, or error, warning, all
     #[arg(long, value_name = "ID,...", value_delimiter = ',', value_parser = FailOn::parse)]
     pub fail_on: Vec<FailOn>,
+    /// Do not tell the findings that a file names, in lines such as
+    /// leak:libfoo.so. May be given several times
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub suppressions: Vec<PathBuf>,
     /// A directory of recordings, or one of them
     #[arg(value_name = "DIR|FILE")]
     pub path: PathBuf,

@@ -8,6 +8,7 @@
 //! top         epollshim top: recordings of running programs, again and again
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
 //! explain     epollshim explain: the pages of docs/findings
+//! suppressions  the file of findings that are not told, read and checked
 //! program     which file a command is: PATH, scripts and their interpreters
 //! elf         what an ELF file says of itself
 //! privilege   setuid, setgid, file capabilities: whether the loader will ignore LD_PRELOAD
@@ -30,6 +31,7 @@ pub mod privilege;
 pub mod program;
 pub mod report;
 pub mod run;
+pub mod suppressions;
 #[allow(unsafe_code)]
 mod sys;
 pub mod text;

@@ -8,14 +8,21 @@ use epollshim_recording::{Format, Options, Set, load_with, render, write_file};
 
 use crate::args::{FailOn, Report};
 use crate::text::{count, printable, reason};
-use crate::{Failure, say};
+use crate::{Failure, say, suppressions};
 
 /// Writes the report that is asked for; the exit status.
 pub fn report(asked: &Report) -> Result<i32, Failure> {
     // The command line knows the formats.
     let format = Format::named(&asked.format).unwrap_or(Format::Text);
     let options = Options { debug: asked.debug.clone(), ..Options::default() };
-    let set = load_with(&asked.path, &options).map_err(|error| Failure::of_use(printable(&error.to_string())))?;
+    let mut suppressions = Vec::new();
+    for file in &asked.suppressions {
+        let text = suppressions::read(file).map_err(|what| Failure::of_use(format!("--suppressions: {what}")))?;
+        suppressions.extend_from_slice(&text);
+        suppressions.push(b'\n');
+    }
+    let mut set = load_with(&asked.path, &options).map_err(|error| Failure::of_use(printable(&error.to_string())))?;
+    set.suppress(&suppressions);
     write(&set, format, asked.output.as_deref())?;
     Ok(verdict(&set, &asked.fail_on))
 }

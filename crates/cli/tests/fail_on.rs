@@ -1,9 +1,11 @@
-//! `epollshim report --fail-on`: for jobs that must stop at a finding.
+//! `epollshim report --fail-on`: for jobs that must stop at a finding; `--suppressions`: but not at known ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 
-use common::{compile, epollshim, output, run, scratch, stderr};
+use std::path::PathBuf;
+
+use common::{compile, epollshim, output, run, scratch, stderr, stdout};
 
 #[test]
 fn the_exit_status_tells_whether_a_named_finding_is_there() {
@@ -28,4 +30,64 @@ fn a_name_that_is_none_is_an_error_of_use() {
     assert_eq!(told.status.code(), Some(2));
     assert!(stderr(&told).contains("did you mean leak?"), "{}", stderr(&told));
     assert_eq!(stderr(&told).lines().count(), 1, "{}", stderr(&told));
+}
+
+/// A file of suppressions with this text, beside a recording of a size-lie.
+fn known(text: &str) -> (PathBuf, PathBuf) {
+    let directory = scratch("known");
+    let (program, recordings, file) = (compile("size_lie", &[]), directory.join("rec"), directory.join("known.supp"));
+    let ran = output(epollshim().args(["run", "--report=none", "--record"]).arg(&recordings).arg("--").arg(&program));
+    assert!(ran.status.success(), "{}", stderr(&ran));
+    std::fs::write(&file, text).unwrap();
+    (recordings, file)
+}
+
+#[test]
+fn what_is_suppressed_is_neither_told_nor_failed_on() {
+    // By the function too, which this program does not export: the reader has its symbols.
+    for (rule, is_told) in [("size-lie:^size_lie$", false), ("size-lie:^main$", false), ("size-lie:libfoo", true)] {
+        let (recordings, file) = known(&format!("# known\n{rule}\n"));
+        let report = |format| {
+            let mut report = epollshim();
+            report.arg("report").arg(&recordings).args(["--fail-on=all", "--format", format]);
+            output(report.arg("--suppressions").arg(&file))
+        };
+        let told = report("text");
+        assert_eq!(told.status.code(), Some(i32::from(is_told)), "{rule}: {}", stderr(&told));
+        assert_eq!(stdout(&told).contains("Findings:"), is_told, "{rule}: {}", stdout(&told));
+        let line = if is_told { "not used   " } else { "1 finding  " };
+        assert!(stdout(&told).ends_with(&format!("  {line}  {rule}\n")), "{rule}: {}", stdout(&told));
+        let failures = format!("failures=\"{}\"", i32::from(is_told));
+        assert!(stdout(&report("junit")).contains(&failures), "{rule}: {}", stdout(&report("junit")));
+    }
+}
+
+#[test]
+fn a_bad_line_is_told_before_anything_starts_or_is_read() {
+    let file = scratch("bad").join("known.supp");
+    std::fs::write(&file, "leak:libfoo.so\nleek:x\n").unwrap();
+    let name = file.to_str().unwrap();
+    let wanted =
+        format!("epollshim: --suppressions: {name}:2: unknown finding 'leek' at 'leek:x'; did you mean leak?\n");
+    for told in [
+        run(&["run", "--suppressions", name, "--", "echo", "started"]),
+        run(&["report", "--suppressions", name, "/nowhere"]),
+    ] {
+        assert_eq!((told.status.code(), stderr(&told), stdout(&told)), (Some(2), wanted.clone(), String::new()));
+    }
+    let by_variable = output(epollshim().args(["run", "echo", "started"]).env("EPOLLSHIM_SUPPRESSIONS", name));
+    assert_eq!(stderr(&by_variable), wanted.replace("--suppressions", "EPOLLSHIM_SUPPRESSIONS"));
+    let ignored = run(&["run", "--on-bad-config=ignore", "--suppressions", name, "--", "echo", "started"]);
+    assert_eq!((ignored.status.code(), stdout(&ignored)), (Some(0), "started\n".into()));
+}
+
+#[test]
+fn a_relative_file_of_suppressions_holds_wherever_the_program_goes() {
+    let (_, file) = known("size-lie:size_lie\n");
+    let program = compile("size_lie", &[]);
+    let mut command = epollshim();
+    command.current_dir(file.parent().unwrap()).args(["run", "--suppressions", "known.supp", "--", "sh", "-c"]);
+    let told = output(command.arg(format!("cd / && exec {}", program.display())));
+    assert!(told.status.success(), "{}", stderr(&told));
+    assert!(stderr(&told).ends_with("  1 finding    size-lie:size_lie\n"), "{}", stderr(&told));
 }

@@ -26,6 +26,7 @@ macro_rules! ids {
 
         impl Id {
             pub const ALL: &[Id] = &[$(Id::$id),*];
+            pub const NAMES: &[&str] = &[$($name),*];
 
             #[must_use]
             pub const fn name(self) -> &'static str {

@@ -70,6 +70,8 @@ pub struct Options<'a> {
     pub ring: u32,
     /// Bytes up to which a recording that holds all calls grows for them.
     pub record_max: u64,
+    /// A file for [`crate::suppressions::parse`].
+    pub suppressions: Option<&'a [u8]>,
 }
 
 impl Default for Options<'_> {
@@ -90,6 +92,7 @@ impl Default for Options<'_> {
             record: None,
             ring: 1024,
             record_max: 1 << 30,
+            suppressions: None,
         }
     }
 }
@@ -109,8 +112,9 @@ const SESSION: &str = "EPOLLSHIM_SESSION";
 const RECORD: &str = "EPOLLSHIM_RECORD";
 const RECORD_RING: &str = "EPOLLSHIM_RECORD_RING";
 const RECORD_MAX: &str = "EPOLLSHIM_RECORD_MAX";
+const SUPPRESSIONS: &str = "EPOLLSHIM_SUPPRESSIONS";
 /// The options that there are. Each has a flag of `epollshim run` of the same name.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     REPORT,
     REPORT_FORMAT,
     ONLY,
@@ -126,8 +130,9 @@ pub const NAMES: [&str; 15] = [
     RECORD,
     RECORD_RING,
     RECORD_MAX,
+    SUPPRESSIONS,
 ];
-const NOT_YET: [&str; 3] = ["EPOLLSHIM_STACKS", "EPOLLSHIM_CENSUS", "EPOLLSHIM_SUPPRESSIONS"];
+const NOT_YET: [&str; 2] = ["EPOLLSHIM_STACKS", "EPOLLSHIM_CENSUS"];
 
 /// The longest path that the system takes (PATH_MAX of limits.h, without the final zero byte).
 const LONGEST_PATH: usize = 4095;
@@ -136,6 +141,7 @@ const LONGEST_DIRECTORY: usize = 4000;
 
 const DESTINATIONS: &str = "stderr, none or a file name";
 const SESSION_DIRECTORY: &str = "a directory of at most 4000 bytes";
+const SUPPRESSION_FILE: &str = "a file of lines such as leak:libfoo.so";
 const SEEDS: &str = "a number from 0 to 18446744073709551615, or one in hex behind 0x";
 
 /// Reads the options out of `NAME=VALUE` entries; other variables are passed over.
@@ -236,6 +242,11 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             let fault = |bad| Fault::Number { bad, word: value, at: value, wanted };
             options.record_max = scan::bytes(value, 64 << 10, 64 << 30).map_err(fault)?;
         }
+        SUPPRESSIONS if value.is_empty() => return Err(Fault::Empty { wanted: SUPPRESSION_FILE }),
+        SUPPRESSIONS if value.len() > LONGEST_PATH => {
+            return Err(Fault::Path { path: value, why: "is longer than 4095 bytes", wanted: SUPPRESSION_FILE });
+        }
+        SUPPRESSIONS => options.suppressions = Some(value),
         other if NOT_YET.contains(&other) => return Err(Fault::NotYet),
         other => {
             if let Some(meant) = suggest::nearest(other, NAMES.iter().chain(&NOT_YET).copied()) {
@@ -335,6 +346,7 @@ mod tests {
             "EPOLLSHIM_LOG_FORMAT=json",
             "EPOLLSHIM_LOG_FILTER=failed,epoll_ctl",
             "EPOLLSHIM_SESSION=run",
+            "EPOLLSHIM_SUPPRESSIONS=known.supp",
         ]);
         assert_eq!(problem, None);
         assert_eq!(options.report, Report::File(b"/tmp/a-%p-%e-%t-%%.json"));
@@ -349,6 +361,7 @@ mod tests {
         assert_eq!(options.log_format, Format::Json);
         assert!(options.log_filter.failed && options.log_filter.functions == Functions(1 << 2));
         assert_eq!(options.session, Some(&b"run"[..]));
+        assert_eq!(options.suppressions, Some(&b"known.supp"[..]));
         assert_eq!(read(&["EPOLLSHIM_REPORT=none"]).0.report, Report::None);
         assert_eq!(read(&["EPOLLSHIM_LOG=stderr"]).0.log, Some(Log::Stderr));
         assert_eq!(read(&["EPOLLSHIM_LOG=none"]).0.log, None);

@@ -34,3 +34,8 @@ fn limits() {
 fn log_filter() {
     each("log_filter", invariants::log_filter);
 }
+
+#[test]
+fn suppressions() {
+    each("suppressions", invariants::suppressions);
+}

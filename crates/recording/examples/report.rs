@@ -49,6 +49,6 @@ fn report(
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: report DIR|FILE [--format text|json|html|perfetto|prometheus] [-o FILE] [--debug DIR]");
+    eprintln!("usage: report DIR|FILE [--format text|json|html|perfetto|prometheus|junit] [-o FILE] [--debug DIR]");
     ExitCode::from(2)
 }

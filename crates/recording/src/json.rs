@@ -25,6 +25,10 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &merged(set))?;
     let unread: Vec<Value> =
         set.failures.iter().map(|failure| json!({ "file": shown(&failure.path), "error": failure.what })).collect();
+    if !set.suppressions.is_empty() {
+        let rules = set.suppressions.iter().map(|one| json!({ "rule": one.rule, "findings": one.findings }));
+        write!(out, ",\n\"suppressions\":{}", rules.collect::<Value>())?;
+    }
     write!(out, ",\n\"unread\":{}}}", Value::from(unread))?;
     out.write_all(b"\n")
 }

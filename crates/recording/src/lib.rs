@@ -1,7 +1,7 @@
 //! Reads recordings (`EPOLLSHIM_RECORD`, layout: `epollshim_format::recording`) and tells what is in them.
 //!
 //! A recording may be of a program that runs, was killed, or never existed: [`load`] gives an error that names file,
-//! place and reason, or what could be read, marked as partial. [`render`] writes it in one of five formats,
+//! place and reason, or what could be read, marked as partial. [`render`] writes it in one of six formats,
 //! [`write_file`] into a file at once or not at all.
 //!
 //! [`live`] reads what a running program counts, again and again, and [`interval`] tells what came between two readings.
@@ -16,6 +16,7 @@ pub mod findings;
 mod html;
 pub mod interval;
 mod json;
+mod junit;
 pub mod live;
 mod load;
 mod maps;
@@ -31,6 +32,7 @@ mod scale;
 mod series;
 mod sites;
 mod source;
+mod suppressions;
 mod text;
 
 use std::io::{self, Write};
@@ -39,6 +41,7 @@ use std::path::Path;
 pub use load::{Error, Failure, Options, Set, load, load_with, recordings};
 pub use read::{Damage, process as read};
 pub use sites::Site;
+pub use suppressions::Suppression;
 
 /// What a report is written as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,10 +51,12 @@ pub enum Format {
     Html,
     Perfetto,
     Prometheus,
+    Junit,
 }
 
 impl Format {
-    pub const ALL: [Format; 5] = [Format::Text, Format::Json, Format::Html, Format::Perfetto, Format::Prometheus];
+    pub const ALL: [Format; 6] =
+        [Format::Text, Format::Json, Format::Html, Format::Perfetto, Format::Prometheus, Format::Junit];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -61,6 +66,7 @@ impl Format {
             Format::Html => "html",
             Format::Perfetto => "perfetto",
             Format::Prometheus => "prometheus",
+            Format::Junit => "junit",
         }
     }
 
@@ -78,6 +84,7 @@ pub fn render(set: &Set, format: Format, out: &mut dyn Write) -> io::Result<()> 
         Format::Html => html::render(set, out),
         Format::Perfetto => perfetto::render(set, out),
         Format::Prometheus => prometheus::render(set, out),
+        Format::Junit => junit::render(set, out),
     }
 }
 

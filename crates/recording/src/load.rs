@@ -16,6 +16,7 @@ use crate::read::{self, Damage};
 use crate::records::HELD;
 use crate::sites::Resolver;
 use crate::source::Opened;
+use crate::suppressions::Suppression;
 
 /// The largest file that is read: what EPOLLSHIM_RECORD_MAX allows for records, and as much as there may be beside them.
 const LARGEST: u64 = 66 << 30;
@@ -32,6 +33,8 @@ pub struct Set {
     pub processes: Vec<Process>,
     /// Files of the directory that could not be read.
     pub failures: Vec<Failure>,
+    /// The rules that `suppress` was given.
+    pub suppressions: Vec<Suppression>,
 }
 
 pub struct Failure {

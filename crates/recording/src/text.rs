@@ -35,6 +35,7 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\n{}\n", "=".repeat(WIDTH))?;
         out.write_all(merged(set).as_bytes())?;
     }
+    out.write_all(suppressions(set).as_bytes())?;
     if !set.failures.is_empty() {
         writeln!(out, "\nNot read:")?;
         for failure in &set.failures {
@@ -42,6 +43,24 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What was kept back: a line a rule.
+fn suppressions(set: &Set) -> String {
+    let mut page = Page::default();
+    let used = set.suppressions.iter().filter(|one| one.findings != 0).count();
+    if !set.suppressions.is_empty() {
+        page.line(format!("\nSuppressions: {used} used, {} not used", set.suppressions.len() - used));
+    }
+    for one in &set.suppressions {
+        let times = match one.findings {
+            0 => "not used".to_owned(),
+            1 => "1 finding".to_owned(),
+            more => format!("{} findings", grouped(more)),
+        };
+        page.line(format!("  {times:<13}{}", one.rule));
+    }
+    page.text
 }
 
 fn of_process(process: &Process) -> String {

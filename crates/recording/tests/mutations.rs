@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, PAGE, header};
+use epollshim_format::recording::{DIRECTORY, FIRST_SEGMENT, PAGE, finding, findings, header};
 use epollshim_recording::interval::Interval;
 use epollshim_recording::live::{Live, names};
 
@@ -56,10 +56,12 @@ impl Random {
 
     /// A place where damage tells: header, directory, the beginning of a segment; or anywhere.
     fn place(&mut self, length: usize) -> usize {
-        let place = match self.below(4) {
+        let place = match self.below(5) {
             0 => self.below(200),
             1 => DIRECTORY + self.below(8 * 32),
             2 => FIRST_SEGMENT + self.below(length / PAGE + 1) * PAGE + self.below(256),
+            // The findings, the last segment: entries that are in use, and one behind them.
+            3 => length.saturating_sub(findings::SIZE) + findings::FIRST + self.below(4 * finding::SIZE),
             _ => self.below(length),
         };
         place.min(length.saturating_sub(1))

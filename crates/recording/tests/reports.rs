@@ -6,9 +6,10 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{CODE, CallOf, Recording, SECOND, full, server, small};
+use common::{CODE, CallOf, Recording, SECOND, finding_of, full, server, small};
 use epollshim_format::call::Call;
-use epollshim_format::recording::{FIRST_SEGMENT, PAGE, area, header, kind, record, thread};
+use epollshim_format::findings::{Finding, Id, Severity};
+use epollshim_format::recording::{FIRST_SEGMENT, PAGE, area, finding, findings, header, kind, record, thread};
 use epollshim_recording::{Error, Format, Set, load, read, render, write_file};
 use serde_json::Value;
 
@@ -356,4 +357,110 @@ fn a_report_file_is_replaced_whole_or_not_at_all() {
     assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 2, "no temporary file stays");
     assert!(write_file(&set, Format::Json, &directory.0.join("no/such/place")).is_err());
     write_file(&set, Format::Json, Path::new("/dev/null")).unwrap();
+}
+
+#[test]
+fn findings_are_in_every_format_and_those_of_one_site_are_one() {
+    let directory = Directory::new("findings");
+    let set = two_servers(&directory);
+    let report = json(&set);
+    let ids = |findings: &Value| -> Vec<(String, u64)> {
+        let findings = findings.as_array().unwrap().iter();
+        findings.map(|one| (one["id"].as_str().unwrap().to_owned(), one["count"].as_u64().unwrap())).collect()
+    };
+    let pairs = |of: &[(&str, u64)]| of.iter().map(|(id, count)| ((*id).to_owned(), *count)).collect::<Vec<_>>();
+    assert_eq!(ids(&report["processes"][0]["findings"]), pairs(&[("ctl-error", 2), ("size-lie", 1)]));
+    assert_eq!(ids(&report["processes"][1]["findings"]), pairs(&[("ghost", 3), ("ctl-error", 40), ("size-lie", 1)]));
+    let merged = &report["merged"]["findings"];
+    assert_eq!(ids(merged), pairs(&[("ghost", 3), ("ctl-error", 42), ("size-lie", 2)]));
+    assert_eq!((&merged[0]["processes"], &merged[1]["processes"]), (&1.into(), &2.into()));
+    assert_eq!((&merged[0]["site"], &merged[0]["other_site"]), (&"server+0x1130".into(), &"server+0x1204".into()));
+    assert_eq!((&merged[0]["epfd"], &merged[0]["fd"], &merged[2]["fd"]), (&5.into(), &7.into(), &Value::Null));
+    for (format, wanted) in [
+        (Format::Text, "Findings: 1 error, 2 warnings"),
+        (Format::Text, "1 more found no place in the table of findings"),
+        (Format::Html, "epoll_ctl(EPOLL_CTL_ADD) failed with EEXIST"),
+        (Format::Perfetto, "\"error: ghost\""),
+        (Format::Prometheus, "epollshim_findings{program=\"server\",id=\"ghost\",severity=\"error\"} 1\n"),
+        (Format::Junit, "<testcase classname=\"server\" name=\"leak\" time=\"0\"/>"),
+        (Format::Junit, "<failure type=\"warning\" message=\"epoll_ctl(EPOLL_CTL_ADD) failed with EEXIST"),
+        (Format::Junit, "error: 3 times, epfd 5, fd 7, at server+0x1130, and server+0x1204: "),
+    ] {
+        let text = rendered(&set, format);
+        assert!(text.contains(wanted), "{format:?}: {wanted} in\n{text}");
+    }
+}
+
+#[test]
+fn suppressed_findings_are_in_no_format_and_each_rule_tells_what_it_did() {
+    let directory = Directory::new("suppressed");
+    let mut set = two_servers(&directory);
+    set.suppress(b"# known\nghost:^/srv/server$\nctl-error:libloop.so\nnonsense\nsize-lie:serv*r\n");
+    let told: Vec<_> = set.suppressions.iter().map(|one| (one.rule.as_str(), one.findings)).collect();
+    assert_eq!(told, [("ghost:^/srv/server$", 1), ("ctl-error:libloop.so", 0), ("size-lie:serv*r", 2)]);
+    for format in Format::ALL {
+        let text = rendered(&set, format);
+        for gone in ["where epoll_create promised", "error: ghost", "\"ghost\",severity", "type=\"error\""] {
+            assert!(!text.contains(gone), "{format:?}: {gone} in\n{text}");
+        }
+    }
+    let report = json(&set);
+    assert_eq!(report["merged"]["findings"].as_array().unwrap().len(), 1);
+    assert_eq!(report["suppressions"][1], serde_json::json!({"rule": "ctl-error:libloop.so", "findings": 0}));
+    let end = "\nSuppressions: 2 used, 1 not used\n  1 finding    ghost:^/srv/server$\n  not used     ctl-error:libloop.so\n  \
+               2 findings   size-lie:serv*r\n";
+    assert!(rendered(&set, Format::Text).ends_with(end), "{}", rendered(&set, Format::Text));
+    assert!(rendered(&set, Format::Html).contains("size-lie:serv*r"));
+}
+
+#[test]
+fn entries_of_findings_that_nobody_wrote_are_passed_over() {
+    let mut made = Recording::new(6, b"hostile", SECOND, 4);
+    made.totals([0; 2], [0; 2], 0);
+    let most = Finding {
+        variant: 255,
+        epfd: Some(i32::MAX),
+        fd: Some(i32::MAX),
+        other: u64::MAX,
+        detail: [u64::MAX; 4],
+        first: u64::MAX,
+        ..finding_of(Id::Leak, Severity::Error, u64::MAX, u64::MAX)
+    };
+    let all: Vec<Finding> = Id::ALL.iter().map(|id| Finding { id: *id, ..most }).collect();
+    let at = made.findings(&all, u64::MAX) + findings::FIRST;
+    let behind = at + all.len() * finding::SIZE;
+    for (index, (what, severity, count)) in
+        [(0, 3, 1), (255, 3, 1), (1, 0, 1), (1, 4, 1), (1, u64::MAX, 1), (1, 3, 0)].into_iter().enumerate()
+    {
+        for (word, value) in [(finding::WHAT, what), (finding::SEVERITY, severity), (finding::COUNT, count)] {
+            made.word(behind + index * finding::SIZE + word, value);
+        }
+    }
+    let process = read(&made.bytes).unwrap();
+    assert_eq!((process.findings, process.findings_dropped), (all.clone(), u64::MAX));
+    let directory = Directory::new("hostile-findings");
+    directory.put("epollshim.6.6.rec", &made.bytes);
+    directory.put("epollshim.6.7.rec", &made.bytes);
+    let set = load(&directory.0).unwrap();
+    let report = json(&set);
+    let merged = report["merged"]["findings"].as_array().unwrap();
+    assert_eq!(merged.len(), all.len());
+    assert!(merged.iter().all(|one| one["count"] == u64::MAX && one["processes"] == 2), "{merged:#?}");
+    for format in Format::ALL {
+        let text = rendered(&set, format);
+        assert!(format != Format::Text || text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}
+
+#[test]
+fn what_could_not_be_read_is_an_error_of_the_tests_too() {
+    let directory = Directory::new("junit-unread");
+    directory.put("epollshim.1.1.rec", b"nonsense");
+    directory.put("epollshim.77.2.rec", &small().bytes);
+    let text = rendered(&load(&directory.0).unwrap(), Format::Junit);
+    assert!(
+        text.contains("<testsuites name=\"epollshim\" tests=\"19\" failures=\"0\" errors=\"1\" skipped=\"0\">"),
+        "{text}"
+    );
+    assert!(text.contains("<error type=\"unread\" message=\"at byte 0: not a recording"), "{text}");
 }

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{CODE, CallOf, Recording, SECOND, server};
+use common::{CODE, CallOf, Recording, SECOND, finding_of, server};
+use epollshim_format::findings::{Id, Severity};
 use epollshim_recording::{Format, Options, Set, load, load_with, write_file};
 use object::{Object, ObjectSymbol};
 use serde_json::Value;
@@ -77,6 +78,39 @@ fn the_page_opens_in_a_browser_without_an_error_or_a_request_and_its_tables_sort
 }
 
 #[test]
+fn the_tests_of_junit_are_read_by_an_xml_parser() {
+    let at = directory("junit");
+    let evil = "\u{1b}]0;x\u{7}<b>\"&'\u{fffe}";
+    let mut made = Recording::new(5, evil.as_bytes(), SECOND, 4);
+    made.totals([0; 2], [0; 2], 0);
+    made.findings(
+        &[finding_of(Id::Leak, Severity::Info, 1, CODE + 2), finding_of(Id::Spin, Severity::Error, 1, CODE + 9)],
+        0,
+    );
+    made.modules(&format!("{CODE:x} {:x} - /tmp/]]><img>&amp;\u{1b}[2J\n", CODE + 0x1000));
+    fs::write(at.join("epollshim.5.5.rec"), made.bytes).unwrap();
+    fs::write(at.join("epollshim.6.<&\">.rec"), b"nonsense").unwrap();
+    let page = at.join("report.xml");
+    write_file(&servers(&at), Format::Junit, &page).unwrap();
+    let script = "import sys, xml.etree.ElementTree as tree\n\
+        root = tree.parse(sys.argv[1]).getroot()\n\
+        assert root.tag == 'testsuites', root.tag\n\
+        suites = root.findall('testsuite')\n\
+        for key, element in (('tests', 'testcase'), ('failures', 'testcase/failure'), ('errors', 'testcase/error')):\n\
+        \tfor suite in suites: assert int(suite.get(key)) == len(suite.findall(element)), (key, suite.attrib)\n\
+        \tassert int(root.get(key)) == sum(int(suite.get(key)) for suite in suites), key\n\
+        print(len(suites), root.get('tests'), root.get('failures'), root.get('errors'), suites[0].get('name'))\n";
+    let Ok(run) = Command::new("python3").arg("-c").arg(script).arg(&page).output() else {
+        skipped("no python3 here: the XML was not parsed");
+        return;
+    };
+    let (said, failed) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    let tests = 3 * Id::ALL.len() + 1;
+    // Of the servers two kinds and three, of the hostile one its spin; its leak is worth knowing only.
+    assert_eq!(said, format!("4 {tests} 6 1 ?]0;x?<b>\"&'? (pid 5)\n"), "{failed}");
+}
+
+#[test]
 fn the_metrics_are_read_by_prometheus_own_parser() {
     let at = directory("prometheus");
     let page = at.join("report.prom");
@@ -116,7 +150,7 @@ fn the_trace_keeps_the_rules_of_trace_events() {
     let trace: Value = serde_json::from_str(&fs::read_to_string(&page).unwrap()).unwrap();
     assert!(matches!(trace["displayTimeUnit"].as_str(), Some("ns" | "ms")));
     let events = trace["traceEvents"].as_array().unwrap();
-    let (mut slices, mut named, mut counters) = (0, Vec::new(), 0);
+    let (mut slices, mut named, mut counters, mut instants) = (0, Vec::new(), 0, 0);
     for event in events {
         assert!(event["pid"].is_u64() && event["tid"].is_u64() && event["name"].is_string(), "{event}");
         match event["ph"].as_str().unwrap() {
@@ -138,11 +172,17 @@ fn the_trace_keeps_the_rules_of_trace_events() {
                 counters += 1;
                 assert!(event["args"].as_object().unwrap().values().all(Value::is_u64), "{event}");
             }
+            "i" => {
+                instants += 1;
+                assert!(event["ts"].as_f64().unwrap() >= 0.0 && event["s"] == "p", "{event}");
+                assert!(event["args"]["message"].is_string(), "{event}");
+            }
             other => panic!("phase {other}"),
         }
     }
     assert_eq!(slices, 2 * (63 + 43));
     assert!(counters > 4);
+    assert_eq!(instants, 3, "findings that were met; what is judged at the end has no time");
     let add = events.iter().find(|event| event["args"]["op"] == "EPOLL_CTL_ADD").unwrap();
     assert_eq!(add["args"]["events"], "EPOLLIN|EPOLLET");
 }

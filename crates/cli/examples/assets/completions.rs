@@ -22,7 +22,7 @@ fn hinted(command: &Command) -> Command {
         _ => None,
     };
     let hint = |name: &str| match name {
-        "report" | "log" | "output" | "shim" => Some(ValueHint::FilePath),
+        "report" | "log" | "output" | "shim" | "suppressions" => Some(ValueHint::FilePath),
         "session" | "record" | "debug" => Some(ValueHint::DirPath),
         "limit" | "inject" | "seed" | "log_filter" | "record_ring" | "only" => Some(ValueHint::Other),
         "command" => Some(ValueHint::CommandWithArguments),

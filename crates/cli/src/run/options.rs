@@ -1,12 +1,16 @@
 //! Flags become variables; all of them are read by the shim's own parser before anything starts.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use epollshim_format::options::{self, OnBadConfig, PREFIX};
 
 use crate::Failure;
 use crate::args::Run;
+use crate::suppressions;
+use crate::text::printable;
 
 /// What became of the options.
 pub enum Settled {
@@ -26,12 +30,19 @@ pub fn settle(asked: &Run, environment: &mut Vec<(OsString, OsString)>) -> Resul
         .map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat())
         .collect();
     let (read, problem) = options::parse(entries.iter().map(Vec::as_slice));
-    if let Some(problem) = problem {
-        let flag = flags.iter().find(|(name, _)| name.as_bytes() == problem.variable);
-        let text = match flag {
-            Some((name, _)) => format!("{}: {}", flag_of(name), problem.fault),
-            None => problem.to_string(),
-        };
+    let said_of = |variable: &[u8], what: &dyn Display| match flags.iter().find(|(name, _)| name.as_bytes() == variable)
+    {
+        Some((name, _)) => format!("{}: {what}", flag_of(name)),
+        None => format!("{}: {what}", printable(&String::from_utf8_lossy(variable))),
+    };
+    let wrong = match (problem, read.suppressions) {
+        (Some(problem), _) => Some(said_of(problem.variable, &problem.fault)),
+        (None, Some(file)) => suppressions::read(Path::new(OsStr::from_bytes(file)))
+            .err()
+            .map(|what| said_of(b"EPOLLSHIM_SUPPRESSIONS", &what)),
+        (None, None) => None,
+    };
+    if let Some(text) = wrong {
         return match read.on_bad_config {
             OnBadConfig::Exit => Err(Failure::of_use(text)),
             OnBadConfig::Ignore => Ok(Settled::Ignored(text)),
@@ -60,6 +71,7 @@ fn variables(asked: &Run) -> Vec<(&'static str, OsString)> {
         ("EPOLLSHIM_RECORD", asked.record.clone()),
         ("EPOLLSHIM_RECORD_RING", asked.record_ring.clone()),
         ("EPOLLSHIM_RECORD_MAX", asked.record_max.clone()),
+        ("EPOLLSHIM_SUPPRESSIONS", asked.suppressions.clone()),
         ("EPOLLSHIM_ONLY", asked.only.clone()),
         ("EPOLLSHIM_ON_BAD_CONFIG", asked.on_bad_config.clone()),
     ];
@@ -76,7 +88,7 @@ fn flag_of(variable: &str) -> String {
 fn from_root(variable: &str, value: OsString, here: &[u8]) -> OsString {
     let is_pattern = match variable {
         "EPOLLSHIM_REPORT" | "EPOLLSHIM_LOG" if value != "stderr" && value != "none" => true,
-        "EPOLLSHIM_SESSION" | "EPOLLSHIM_RECORD" => false,
+        "EPOLLSHIM_SESSION" | "EPOLLSHIM_RECORD" | "EPOLLSHIM_SUPPRESSIONS" => false,
         _ => return value,
     };
     if here.is_empty() || value.as_bytes().starts_with(b"/") {
@@ -118,6 +130,7 @@ mod tests {
             record: one(),
             record_ring: one(),
             record_max: one(),
+            suppressions: one(),
             only: one(),
             on_bad_config: one(),
             ..Run::default()

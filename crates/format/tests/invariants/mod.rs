@@ -6,7 +6,7 @@ use core::fmt::Display;
 use epollshim_format::faults::{self, Outcome, RULES, Rule};
 use epollshim_format::function::Functions;
 use epollshim_format::options;
-use epollshim_format::{events, limits, log_filter};
+use epollshim_format::{events, limits, log_filter, suppressions};
 
 /// The longest time: added to a clock's reading it must still fit into 64 bits.
 const LONGEST: u64 = i64::MAX as u64;
@@ -77,6 +77,39 @@ pub fn log_filter(text: &[u8]) {
         }
         Err(fault) => is_a_line(fault),
     }
+}
+
+pub fn suppressions(text: &[u8]) {
+    let mut behind = 0;
+    let mut rules = 0;
+    let mut first = None;
+    for read in suppressions::parse(text) {
+        match read {
+            Ok(rule) => {
+                let end = place(rule.text, text);
+                assert!(end >= behind + rule.text.len(), "rules come in order");
+                behind = end;
+                rules += 1;
+                place(rule.pattern, rule.text);
+                assert_eq!(
+                    suppressions::parse(rule.text).collect::<Vec<_>>(),
+                    [Ok(rule)],
+                    "a rule's text is that rule"
+                );
+                assert!(!rule.matches(rule.id, b""));
+                let literal = rule.pattern.strip_prefix(b"^").unwrap_or(rule.pattern);
+                let literal = literal.strip_suffix(b"$").unwrap_or(literal);
+                assert!(literal.is_empty() || rule.matches(rule.id, literal), "a pattern is found in its own text");
+                let _ = rule.matches(rule.id, text);
+            }
+            Err(wrong) => {
+                assert!(wrong.line >= 1 && wrong.line <= text.iter().filter(|byte| **byte == b'\n').count() + 1);
+                is_a_line(wrong);
+                first.get_or_insert(wrong);
+            }
+        }
+    }
+    assert_eq!(suppressions::check(text), first.map_or(Ok(rules), Err));
 }
 
 fn makes_sense(rule: &Rule, impossible_allowed: bool) {

@@ -39,6 +39,9 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     for table in [findings(&facts), processes(set), calls(&facts), sites(&facts), instances(set), threads(set)] {
         out.write_all(table.render().as_bytes())?;
     }
+    if !set.suppressions.is_empty() {
+        out.write_all(suppressions(set).render().as_bytes())?;
+    }
     out.write_all(coverage(&facts).as_bytes())?;
     write!(out, "</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
 }
@@ -182,6 +185,15 @@ fn plots(set: &Set, facts: &Facts, page: &mut String) {
         page.push_str(&plot);
     }
     page.push_str("</div>\n");
+}
+
+fn suppressions(set: &Set) -> Table {
+    let mut table = Table::new("Suppressions", &["rule", "findings"], "Findings that are not told, by rule.");
+    for one in set.suppressions.iter().take(ROWS) {
+        table.row(vec![Cell::code(&one.rule), Cell::number(one.findings, grouped)]);
+    }
+    table.left_out(set.suppressions.len().saturating_sub(ROWS));
+    table
 }
 
 fn findings(facts: &Facts) -> Table {

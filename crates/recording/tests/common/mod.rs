@@ -3,11 +3,12 @@
 
 use epollshim_format::call::Call;
 use epollshim_format::control;
+use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::function::Function;
 use epollshim_format::histogram;
 use epollshim_format::recording::{
-    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, VERSION, area, entry, header, instance, interest, kind, record,
-    stopped, thread, totals,
+    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, VERSION, area, entry, finding, findings, header, instance,
+    interest, kind, record, stopped, thread, totals,
 };
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -289,10 +290,41 @@ impl Recording {
         self.word(at + control::DAMAGED, damaged);
     }
 
+    /// The table of findings, with these first, and how many found no place. Gives its place.
+    pub fn findings(&mut self, of: &[Finding], dropped: u64) -> usize {
+        let at = self.segment(kind::FINDINGS, findings::SIZE, 0);
+        self.word(at + findings::DROPPED, dropped);
+        for (index, one) in of.iter().enumerate() {
+            let place = at + findings::FIRST + index * finding::SIZE;
+            let descriptor = |fd: Option<i32>| fd.map_or(0, |fd| fd as u64 + 1);
+            for (word, value) in [
+                (finding::KEY, index as u64 + 1),
+                (finding::WHAT, one.id as u64 | u64::from(one.variant) << 8),
+                (finding::SEVERITY, one.severity as u64),
+                (finding::COUNT, one.count),
+                (finding::DESCRIPTORS, descriptor(one.epfd) | descriptor(one.fd) << 32),
+                (finding::SITE, one.site),
+                (finding::OTHER, one.other),
+                (finding::FIRST, one.first),
+            ] {
+                self.word(place + word, value);
+            }
+            for (index, detail) in one.detail.iter().enumerate() {
+                self.word(place + finding::DETAIL + index * 8, *detail);
+            }
+        }
+        at
+    }
+
     pub fn modules(&mut self, text: &str) {
         let at = self.segment(kind::MODULES, text.len(), 0);
         self.text(at, text.as_bytes());
     }
+}
+
+/// A finding of this kind at a place, without anything else.
+pub fn finding_of(id: Id, severity: Severity, count: u64, site: u64) -> Finding {
+    Finding { id, severity, variant: 0, count, epfd: None, fd: None, site, other: 0, detail: [0; 4], first: 0 }
 }
 
 /// Where the code of the made programs lies.
@@ -327,6 +359,16 @@ pub fn server(pid: u64, began: u64, killed: bool) -> Recording {
         LIBRARY + 0x9000
     ));
     made.control(49, 43);
+    // What both have at one site is one finding of theirs; the ghost is of the killed one alone.
+    let failed = finding_of(Id::CtlError, Severity::Warning, if killed { 40 } else { 2 }, serve);
+    let failed =
+        Finding { variant: 17, epfd: Some(5), fd: Some(8), detail: [1, 17, 0, 0], first: began + 9000, ..failed };
+    let small = finding_of(Id::SizeLie, Severity::Warning, 1, CODE + 0x1010);
+    let small = Finding { epfd: Some(5), detail: [7, 1, 0, 0], ..small };
+    let ghost = finding_of(Id::Ghost, Severity::Error, 3, accept);
+    let ghost = Finding { epfd: Some(5), fd: Some(7), other: serve, first: began + 20_000, ..ghost };
+    let all = [failed, small, ghost];
+    made.findings(if killed { &all } else { &all[..2] }, u64::from(killed));
     if !killed {
         made.ended(began + 50_000_000, 1);
     }

@@ -31,8 +31,31 @@ pub fn recording(bytes: &[u8]) -> bool {
                 serde_json::from_slice::<serde::de::IgnoredAny>(&out).expect("valid JSON");
             }
             Format::Html => assert!(text.ends_with("</html>\n")),
+            Format::Junit => is_a_document(text),
             Format::Prometheus => assert!(text.ends_with("# EOF\n")),
         }
     }
     true
+}
+
+/// Elements close in the order in which they were opened, and no text has what XML does not allow. (tools.rs has a parser look.)
+fn is_a_document(text: &str) {
+    assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control() && !"\u{fffe}\u{ffff}".contains(letter)));
+    let mut open: Vec<&str> = Vec::new();
+    let mut pieces = text.split('<');
+    assert_eq!(pieces.next(), Some(""));
+    for piece in pieces {
+        let (tag, behind) = piece.split_once('>').expect("a tag ends");
+        assert!(!behind.contains('>') && tag.matches('"').count() % 2 == 0, "{piece}");
+        let name = tag.split(' ').next().unwrap_or_default();
+        match name.strip_prefix('/') {
+            Some(closed) => assert_eq!(open.pop(), Some(closed), "{piece}"),
+            None if tag.ends_with(['/', '?']) => {}
+            None => open.push(name),
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    for reference in text.split('&').skip(1) {
+        assert!(["amp;", "lt;", "gt;", "quot;"].iter().any(|known| reference.starts_with(known)), "{reference}");
+    }
 }

@@ -1,0 +1,27 @@
+//! Files of suppressions: read and checked before anything starts.
+
+use std::io::Read;
+use std::path::Path;
+
+use epollshim_format::suppressions::{LONGEST_FILE, check};
+
+use crate::text::{reason, shown};
+
+/// The text of a file whose lines are all good; else what is the matter, with the file's name and the line.
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let said = |what: &str| format!("{}: {what}", shown(path));
+    let unreadable = |error: std::io::Error| said(&reason(&error));
+    if !path.metadata().map_err(unreadable)?.is_file() {
+        return Err(said("not a plain file"));
+    }
+    let mut text = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(LONGEST_FILE as u64 + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() > LONGEST_FILE {
+        return Err(said(&format!("longer than {LONGEST_FILE} bytes")));
+    }
+    match check(&text) {
+        Ok(_) => Ok(text),
+        Err(wrong) => Err(format!("{}:{wrong}", shown(path))),
+    }
+}

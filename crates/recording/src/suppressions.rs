@@ -1,0 +1,58 @@
+//! Findings that are not told, by rules of `epollshim_format::suppressions`.
+
+use std::collections::BTreeMap;
+
+use epollshim_format::findings::{Finding, Id};
+use epollshim_format::suppressions::{Rule, parse};
+
+use crate::Set;
+use crate::model::Process;
+use crate::modules::plain;
+
+/// A rule, and what it did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Suppression {
+    /// As it was written, fit for a terminal.
+    pub rule: String,
+    /// How many findings it keeps back, of all processes.
+    pub findings: u64,
+}
+
+impl Set {
+    /// Takes away what the rules of a text are about, so that no report tells it; lines that are no rules do nothing. What each
+    /// did is then in `suppressions`. To be called once.
+    pub fn suppress(&mut self, text: &[u8]) {
+        let mut rules: BTreeMap<Id, Vec<(usize, Rule)>> = BTreeMap::new();
+        for (index, rule) in parse(text).filter_map(Result::ok).enumerate() {
+            rules.entry(rule.id).or_default().push((index, rule));
+            self.suppressions.push(Suppression { rule: plain(rule.text), findings: 0 });
+        }
+        for process in &mut self.processes {
+            let found = std::mem::take(&mut process.findings);
+            for finding in found {
+                let of_its_kind = rules.get(&finding.id).map(Vec::as_slice).unwrap_or_default();
+                match of_its_kind.iter().find(|(_, rule)| is_about(rule, process, &finding)) {
+                    Some((index, _)) => {
+                        if let Some(suppression) = self.suppressions.get_mut(*index) {
+                            suppression.findings += 1;
+                        }
+                    }
+                    None => process.findings.push(finding),
+                }
+            }
+        }
+    }
+}
+
+/// By the names of the finding's two places: of the object, the function, the source file.
+fn is_about(rule: &Rule, process: &Process, finding: &Finding) -> bool {
+    let matches = |name: &[u8]| rule.matches(finding.id, name);
+    [finding.site, finding.other].into_iter().filter(|address| *address != 0).any(|address| {
+        let site = process.site(address);
+        let function = site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_deref());
+        let file = site.as_deref().and_then(|site| site.file.as_deref());
+        let of_object =
+            process.modules.place(address).module.is_some_and(|module| matches(&module.path) || matches(module.name()));
+        of_object || [function, file].into_iter().flatten().any(|name| matches(name.as_bytes()))
+    })
+}

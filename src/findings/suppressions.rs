@@ -1,0 +1,84 @@
+//! The file that `EPOLLSHIM_SUPPRESSIONS` names: read once, as the options are, and kept.
+
+use core::ffi::CStr;
+use core::fmt;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use epollshim_format::errno;
+use epollshim_format::suppressions::{self, LONGEST_FILE, Rule, Wrong};
+
+use crate::buffer::Buffer;
+use crate::{procfs, sys};
+
+/// Its bytes, in a mapping that is never given back. Relaxed: reports come after what publishes the options.
+static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+/// Why the file cannot be used.
+pub enum Refusal {
+    /// It cannot be read: an error number.
+    Unreadable(i32),
+    NotPlain,
+    TooLong,
+    Line(Wrong<'static>),
+}
+
+/// What is said of a file: behind its name.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Unreadable(error) => {
+                write!(f, ": cannot be read: {}", errno::name(*error as u32).unwrap_or("an error"))
+            }
+            Refusal::NotPlain => f.write_str(": not a plain file"),
+            Refusal::TooLong => write!(f, ": longer than {LONGEST_FILE} bytes"),
+            Refusal::Line(wrong) => write!(f, ":{wrong}"),
+        }
+    }
+}
+
+/// Reads the file, and has its rules hold from now on. Before main, once.
+pub fn read(path: &CStr) -> Result<(), Refusal> {
+    // O_NONBLOCK: a pipe of that name would keep the program waiting.
+    let open = || sys::open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0);
+    let fd = procfs::with_room(open).map_err(Refusal::Unreadable)?;
+    let mut text = Buffer::new();
+    let read = read_from(fd, &mut text);
+    sys::close(fd);
+    if let Err(refusal) = read {
+        text.end();
+        return Err(refusal);
+    }
+    // Not given back, whatever comes of it: what is told of a bad line borrows from it.
+    let (start, length) = text.keep();
+    // SAFETY: `length` bytes were read to there; nothing writes them or unmaps them from now on.
+    let text: &'static [u8] = if length == 0 { b"" } else { unsafe { core::slice::from_raw_parts(start, length) } };
+    suppressions::check(text).map_err(Refusal::Line)?;
+    TEXT.store(start, Ordering::Relaxed);
+    LENGTH.store(length, Ordering::Relaxed);
+    Ok(())
+}
+
+fn read_from(fd: i32, into: &mut Buffer<u8>) -> Result<(), Refusal> {
+    let status = sys::status(fd).map_err(Refusal::Unreadable)?;
+    if status.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(Refusal::NotPlain);
+    }
+    if status.st_size as u64 > LONGEST_FILE as u64 {
+        return Err(Refusal::TooLong);
+    }
+    if procfs::read_to_end(fd, into) { Ok(()) } else { Err(Refusal::Unreadable(libc::EIO)) }
+}
+
+/// Whether there is a rule.
+pub fn are_there() -> bool {
+    rules().next().is_some()
+}
+
+/// The rules, in the order of the file.
+pub fn rules() -> impl Iterator<Item = Rule<'static>> + Clone {
+    let (start, length) = (TEXT.load(Ordering::Relaxed), LENGTH.load(Ordering::Relaxed));
+    // SAFETY: as `read` left it.
+    let text: &'static [u8] = if length == 0 { b"" } else { unsafe { core::slice::from_raw_parts(start, length) } };
+    suppressions::parse(text).filter_map(Result::ok)
+}

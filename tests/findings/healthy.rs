@@ -1,0 +1,190 @@
+//! Programs that are well, under load and shut down properly: no finding of theirs is an error, and each warning is true.
+//!
+//! What is let pass is named with each program, and why it is so.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::common::{root, scratch};
+use super::programs::installed::{installed, skipped};
+use super::programs::{Ended, Mode, Running, free_port, load, nginx_directory, python};
+
+/// A warning that is true of a program that works: id, the words that its message must have, why it is no defect there.
+type Explained = (&'static str, &'static str, &'static str);
+
+/// No error, and no warning that is not explained, in any process: so many at least. What was found at all is printed.
+#[track_caller]
+fn is_well(name: &str, ended: &Ended, processes: usize, explained: &[Explained]) {
+    assert!(ended.reports.len() >= processes, "{name}: {:?}", ended.reports.keys());
+    for (pid, report) in &ended.reports {
+        let calls: i64 =
+            report["calls"].as_object().unwrap().values().map(|call| call["calls"].as_i64().unwrap()).sum();
+        println!("{name} (pid {pid}): {calls} calls");
+        for finding in report["findings"].as_array().unwrap() {
+            println!("  {finding}");
+            let is_explained = finding["severity"] == "info"
+                || finding["severity"] == "warning"
+                    && explained.iter().any(|(id, words, _)| finding["id"] == *id && told(finding).contains(words));
+            assert!(is_explained, "{name}: {finding:#}\n{:#}", report["calls"]);
+        }
+    }
+}
+
+fn told(finding: &Value) -> &str {
+    finding["message"].as_str().unwrap()
+}
+
+#[test]
+fn redis() {
+    let Some([server, benchmark]) = installed(["redis-server", "redis-benchmark"]) else { return };
+    let (dir, port) = (scratch("healthy-redis"), free_port());
+    let (text, data) = (port.to_string(), dir.display().to_string());
+    let options = ["--port", &text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &data];
+    let mut redis = Running::start(Mode::Shim, dir, &server, &options);
+    redis.until_listening(port);
+    load::tool(&benchmark, &["-p", &text, "-c", "50", "-n", "20000", "-q", "-t", "set,get,lpush,mset"]);
+    load::tool(&benchmark, &["-p", &text, "-c", "20", "-n", "50000", "-P", "16", "-q", "-t", "set,get"]);
+    is_well("redis", &redis.end(libc::SIGTERM), 1, &[]);
+}
+
+#[test]
+fn nginx_with_two_workers() {
+    let Some([server, wrk]) = installed(["nginx", "wrk"]) else { return };
+    let port = free_port();
+    let (dir, words) = nginx_directory(port);
+    let mut nginx = Running::start(Mode::Shim, dir, &server, &words.each_ref().map(String::as_str));
+    nginx.until_listening(port);
+    for path in ["page", "proxied", "hello"] {
+        requests(&wrk, port, path);
+    }
+    is_well("nginx", &nginx.end(libc::SIGQUIT), 3, &[]);
+}
+
+/// A second of requests on twenty connections.
+fn requests(wrk: &Path, port: u16, path: &str) {
+    let url = format!("http://127.0.0.1:{port}/{path}");
+    let said = load::tool(wrk, &["-t", "1", "-c", "20", "-d", "1s", &url]);
+    assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
+}
+
+#[test]
+fn memcached() {
+    let Some([server]) = installed(["memcached"]) else { return };
+    let port = free_port();
+    let text = port.to_string();
+    // SAFETY: geteuid cannot fail and has no arguments.
+    let user: &[&str] = if unsafe { libc::geteuid() } == 0 { &["-u", "root"] } else { &[] };
+    let options = [&["-l", "127.0.0.1", "-p", &text, "-U", "0", "-t", "4"], user].concat();
+    let mut memcached = Running::start(Mode::Shim, scratch("healthy-memcached"), &server, &options);
+    memcached.until_listening(port);
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            scope.spawn(move || {
+                for round in 0..100 {
+                    let key = format!("{client}-{round}");
+                    let one = format!("set {key} 0 0 5\r\nvalue\r\nget {key}\r\n");
+                    let answer = load::conversation(port, &(one.repeat(20) + "quit\r\n"));
+                    assert_eq!(answer.matches("VALUE").count(), 20, "{answer}");
+                }
+            });
+        }
+    });
+    is_well("memcached", &memcached.end(libc::SIGTERM), 1, &[]);
+}
+
+#[test]
+fn node() {
+    let Some([program, wrk]) = installed(["node", "wrk"]) else { return };
+    let script = root().join("tests/programs/http.js");
+    let mut server = Running::start(Mode::Shim, scratch("healthy-node"), &program, &[script.to_str().unwrap()]);
+    let port = server.printed_port();
+    requests(&wrk, port, "page");
+    for round in 0..50 {
+        load::conversation(port, &format!("GET /{round} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"));
+    }
+    is_well("node", &server.end(libc::SIGTERM), 1, &[]);
+}
+
+#[test]
+fn asyncio() {
+    let Some(python) = python() else { return };
+    let script = root().join("tests/programs/echo.py");
+    let mut server = Running::start(Mode::Shim, scratch("healthy-asyncio"), &python, &[script.to_str().unwrap()]);
+    let port = server.printed_port();
+    load::echo(port, 20, 200);
+    let ended = server.end(libc::SIGTERM);
+    assert_eq!(ended.status.code(), Some(7), "{}", ended.stderr);
+    is_well("asyncio", &ended, 1, &[]);
+}
+
+#[test]
+fn asyncio_with_subprocesses() {
+    let Some(python) = python() else { return };
+    let script = root().join("tests/programs/subprocesses.py");
+    let program = Running::start(Mode::Shim, scratch("healthy-subprocesses"), &python, &[script.to_str().unwrap()]);
+    let ended = program.ended();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    is_well("asyncio with subprocesses", &ended, 1, &[]);
+}
+
+#[test]
+fn haproxy() {
+    let Some([server, wrk]) = installed(["haproxy", "wrk"]) else { return };
+    let (dir, port, other) = (scratch("healthy-haproxy"), free_port(), free_port());
+    let text = std::fs::read_to_string(root().join("tests/programs/haproxy.cfg")).unwrap();
+    let text = text.replace("127.0.0.1:PORT", &format!("127.0.0.1:{port}"));
+    let config = dir.join("haproxy.cfg");
+    std::fs::write(&config, text.replace("127.0.0.1:OTHER", &format!("127.0.0.1:{other}"))).unwrap();
+    let mut haproxy = Running::start(Mode::Shim, dir, &server, &["-db", "-f", config.to_str().unwrap()]);
+    haproxy.until_listening(port);
+    requests(&wrk, port, "hello");
+    requests(&wrk, port, "proxied");
+    // Its own word for ending when the last connection has.
+    let ended = haproxy.end(libc::SIGUSR1);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let explained = [
+        (
+            "herd",
+            "this listening socket is watched by 2 instances",
+            "true of 2.6: each thread adds the listening sockets to an instance of its own, without EPOLLEXCLUSIVE",
+        ),
+        (
+            "close-in-wait",
+            "closed while another thread waits",
+            "true: at a soft stop one thread closes them while the other waits; haproxy looks into its own table of \
+             descriptors before it believes an event",
+        ),
+    ];
+    is_well("haproxy", &ended, 1, &explained);
+}
+
+#[test]
+fn a_tokio_echo_server() {
+    let Some(program) = tokio_echo() else { return };
+    let mut server = Running::start(Mode::Shim, scratch("healthy-tokio"), &program, &[]);
+    let port = server.printed_port();
+    load::echo(port, 20, 200);
+    let ended = server.end(libc::SIGTERM);
+    assert_eq!(ended.status.code(), Some(6), "{}", ended.stderr);
+    is_well("tokio", &ended, 1, &[]);
+}
+
+/// Built outside the workspace, so that nothing else needs tokio; None, and it is said, where the registry is out of reach.
+fn tokio_echo() -> Option<PathBuf> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tokio-echo");
+    let cargo = |arguments: &[&str]| {
+        let manifest = root().join("tests/programs/tokio-echo/Cargo.toml");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(arguments).args(["--quiet", "--locked", "--manifest-path"]).arg(manifest);
+        cargo.env("CARGO_TARGET_DIR", &target).output().unwrap()
+    };
+    if !cargo(&["fetch"]).status.success() && !cargo(&["fetch", "--offline"]).status.success() {
+        skipped("tokio is not in the cache of cargo, and the registry cannot be reached", true);
+        return None;
+    }
+    let built = cargo(&["build", "--offline", "--release"]);
+    assert!(built.status.success(), "{}", super::common::show(&built));
+    Some(target.join("release/tokio-echo"))
+}

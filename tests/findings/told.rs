@@ -1,0 +1,27 @@
+//! How the exit report's text tells a finding.
+
+use std::process::Command;
+
+use super::common::{c_program_with, run, scratch, shim};
+
+#[test]
+fn a_finding_is_told_first_and_in_80_columns_however_its_program_is_called() {
+    let program = c_program_with("findings/size_lie", &[]);
+    for length in [8, 40, 57] {
+        let binary = scratch("told").join("n".repeat(length));
+        std::fs::copy(&program, &binary).unwrap();
+        let run = run(Command::new(&binary).env("LD_PRELOAD", shim()));
+        let findings = run.stderr.split("\n\n").nth(1).unwrap();
+        let mut lines = findings.lines();
+        assert_eq!(
+            lines.next(),
+            Some("Findings: 1 warning  (epollshim explain ID tells what to do)"),
+            "{}",
+            run.stderr
+        );
+        assert!(lines.next().unwrap().starts_with("  warning  size-lie       epfd 3"), "{findings}");
+        assert!(lines.all(|line| line.starts_with("           ")), "{findings}");
+        assert!(findings.contains(&format!("  at {}+0x", "n".repeat(length))), "{findings}");
+        assert!(findings.lines().all(|line| line.len() <= 80), "{findings}");
+    }
+}
