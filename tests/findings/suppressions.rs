@@ -48,6 +48,17 @@ fn a_finding_is_known_by_its_object_or_its_exported_function() {
 }
 
 #[test]
+fn an_exported_function_is_found_however_the_program_is_linked() {
+    for flags in [&["-no-pie"][..], &["-Wl,--hash-style=sysv"], &["-Wl,--hash-style=gnu"], &["-s"]] {
+        let binary = c_program_with("findings/size_lie", flags);
+        let report = told(&binary, "size-lie:^main$");
+        assert_eq!(report["suppressions"][0]["findings"], 1, "{flags:?}: {report:#}");
+        let report = told(&binary, "size-lie:^_start$\nsize-lie:epoll_create");
+        assert_eq!(report["findings"].as_array().unwrap().len(), 1, "{flags:?}: {report:#}");
+    }
+}
+
+#[test]
 fn the_first_line_that_is_about_a_finding_is_the_one_that_is_used() {
     let binary = c_program_with("findings/size_lie", &[]);
     let report = told(&binary, "leak:x\nsize-lie:main\nsize-lie:size_lie\n");

@@ -1,11 +1,16 @@
-"""An asyncio program with children: of its own loop, of subprocess, of a thread pool; exits 0."""
+"""An asyncio program with children: of its own loop, of subprocess, of pools of threads and of processes that are forked with the
+loop's instance; exits 0."""
 import asyncio
+import concurrent.futures
 import subprocess
 import sys
 
 
 async def main():
     loop = asyncio.get_running_loop()
+    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+        squares = await asyncio.gather(*(loop.run_in_executor(pool, pow, number, 2) for number in range(50)))
+    assert squares[7] == 49
     for round in range(5):
         children = [
             await asyncio.create_subprocess_exec("cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(4)
