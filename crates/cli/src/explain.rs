@@ -4,7 +4,7 @@ use epollshim_format::findings::Id;
 use epollshim_format::suggest::nearest;
 
 use crate::args::Explain;
-use crate::text::printable;
+use crate::text::{printable, wrap};
 use crate::{Failure, print};
 
 macro_rules! pages {
@@ -53,10 +53,40 @@ pub fn explain(asked: &Explain) -> Result<i32, Failure> {
         if index > 0 {
             text.push('\n');
         }
-        text.push_str(page(id));
+        text.push_str(&laid_out(page(id)));
     }
     print(&text)?;
     Ok(0)
+}
+
+/// A page for a terminal: its paragraphs and lists in lines of 80 columns, its examples as they are.
+fn laid_out(page: &str) -> String {
+    let mut out = String::new();
+    let mut words = String::new();
+    let mut flush = |words: &mut String, out: &mut String| {
+        if !words.is_empty() {
+            let indent = if words.starts_with("- ") || words.starts_with('|') { 2 } else { 0 };
+            wrap(out, "", indent, words);
+            words.clear();
+        }
+    };
+    for line in page.lines() {
+        let is_whole = line.is_empty() || line.starts_with("    ") || line.starts_with('#');
+        if is_whole || line.starts_with("- ") || line.starts_with('|') {
+            flush(&mut words, &mut out);
+        }
+        if is_whole {
+            out.push_str(line);
+            out.push('\n');
+        } else {
+            if !words.is_empty() {
+                words.push(' ');
+            }
+            words.push_str(line.trim_start());
+        }
+    }
+    flush(&mut words, &mut out);
+    out
 }
 
 /// What stands behind the id in the first line of its page.
@@ -75,12 +105,12 @@ fn unknown(name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{Id, page, title};
+    use super::{Id, laid_out, page, title};
 
     #[test]
     fn each_finding_has_a_page_of_80_columns_that_says_how_to_mend_it() {
         for id in Id::ALL {
-            let page = page(*id);
+            let page = laid_out(page(*id));
             assert!(page.starts_with(&format!("# {}: ", id.name())), "{}", id.name());
             assert!(!title(*id).is_empty() && title(*id).len() <= 65, "{}: {}", id.name(), title(*id));
             assert!(page.contains("\n## How to mend it\n"), "{}", id.name());
