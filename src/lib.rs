@@ -13,6 +13,7 @@
 //! log/        a line a call
 //! record/     a file that holds what is counted, and the last calls, whatever ends the process
 //! session.rs  what the processes of one user count together
+//! census/     every other descriptor, if that is asked for
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
@@ -47,6 +48,7 @@ extern crate std;
 mod aside;
 mod buffer;
 mod capi;
+mod census;
 mod clock;
 mod findings;
 mod hooks;

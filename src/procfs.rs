@@ -95,15 +95,24 @@ pub fn has_one_thread() -> bool {
 
 /// Tells every descriptor of this process that is an epoll instance. False: the list could not be read to its end.
 pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
+    each_descriptor(|fd, target| {
+        if target == EPOLL {
+            tell(fd);
+        }
+    })
+}
+
+/// Tells every descriptor of this process, and what it refers to, cut at 32 bytes. False: the list could not be read to its end.
+pub fn each_descriptor(mut tell: impl FnMut(i32, &[u8])) -> bool {
     let Ok(directory) = with_room(|| sys::open(c"/proc/thread-self/fd", libc::O_RDONLY | libc::O_DIRECTORY, 0)) else {
         return false;
     };
-    let complete = Buffer::lend(|entries| each_epoll_in(directory, entries, &mut tell));
+    let complete = Buffer::lend(|entries| each_descriptor_in(directory, entries, &mut tell));
     sys::close(directory);
     complete
 }
 
-fn each_epoll_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut(i32)) -> bool {
+fn each_descriptor_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut(i32, &[u8])) -> bool {
     let complete = loop {
         let Some(room) = entries.room(32 * 1024) else { break false };
         match sys::directory_entries(directory, room) {
@@ -123,8 +132,8 @@ fn each_epoll_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut
             && fd != directory
         {
             let mut target = [0u8; 32];
-            if sys::read_link_at(directory, name, &mut target).is_ok_and(|n| target.get(..n) == Some(EPOLL)) {
-                tell(fd);
+            if let Ok(length) = sys::read_link_at(directory, name, &mut target) {
+                tell(fd, target.get(..length).unwrap_or_default());
             }
         }
         if length == 0 {

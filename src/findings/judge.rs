@@ -7,8 +7,9 @@ use crate::ledger;
 use crate::report::{End, InstanceFacts};
 
 /// Looks at what the ledger and the counters say now. Any number of times: what is so replaces what was.
-pub fn judge(_end: End) {
+pub fn judge(end: End) {
     sizes();
+    super::census::judge(end);
 }
 
 /// Instances that hold more than their `size` promised.

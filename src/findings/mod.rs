@@ -7,6 +7,7 @@
 //! Hooks call `note`, from any state and from signal handlers; it costs some ten nanoseconds, so it has no place on the way of a call
 //! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
 
+pub mod census;
 pub mod errors;
 mod judge;
 
@@ -88,6 +89,34 @@ fn note_slowly(note: &Note) {
     let first = entry.word(finding::FIRST);
     if first.load(Ordering::Relaxed) == 0 {
         first.store(clock::monotonic(), Ordering::Relaxed);
+    }
+}
+
+/// What was noted last of it was none. Nothing happens where it was never noted.
+#[cold]
+#[inline(never)]
+pub fn retract(note: &Note) {
+    let key = note.key();
+    let entry = table().and_then(|table| {
+        (0..findings::ENTRIES)
+            .map(|step| table.entry((key >> 32) as usize + step))
+            .find(|entry| entry.word(finding::KEY).load(Ordering::Relaxed) == key)
+    });
+    if let Some(entry) = entry {
+        let count = entry.word(finding::COUNT);
+        // Never below zero: a report may have been asked to begin anew.
+        let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    }
+}
+
+/// What was `put` of a defect does not hold any more: it is judged anew.
+pub fn withdraw(id: Id) {
+    let Some(table) = table() else { return };
+    for entry in (0..findings::ENTRIES).map(|index| table.entry(index)) {
+        if Id::from_number(entry.word(finding::WHAT).load(Ordering::Acquire) as u8) == Some(id) {
+            entry.word(finding::COUNT).store(0, Ordering::Relaxed);
+            entry.word(finding::SEVERITY).store(0, Ordering::Relaxed);
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use libc::c_int;
 
-use crate::{real, report};
+use crate::{census, findings, real, report};
 
 #[cfg(not(test))]
 mod exports {
@@ -43,6 +43,7 @@ mod exports {
                     "mov qword ptr [rsp + 32], r8",
                     "mov qword ptr [rsp + 40], r9",
                     "mov edx, {number}",
+                    "mov rcx, qword ptr [rsp + 56]",
                     "call {before}",
                     "mov r11, rax",
                     "mov rdi, qword ptr [rsp]",
@@ -78,13 +79,16 @@ mod exports {
 }
 
 /// Delivers the report if the call can be expected to succeed, and returns the real function's address.
-unsafe extern "C-unwind" fn before_exec(first: usize, second: usize, which: u32) -> usize {
+unsafe extern "C-unwind" fn before_exec(first: usize, second: usize, which: u32, caller: usize) -> usize {
     let program = match which {
         7 => report::Program::Descriptor(first as c_int),
         8 => report::Program::At(first as c_int, second as *const libc::c_char),
         4..=6 => report::Program::Searched(first as *const libc::c_char),
         _ => report::Program::At(libc::AT_FDCWD, first as *const libc::c_char),
     };
+    if census::is_on() && report::is_executable(program) {
+        findings::census::at_exec(caller);
+    }
     report::before_exec(program);
     let real = match which {
         0 => &real::EXECVE,

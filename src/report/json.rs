@@ -7,6 +7,7 @@ use epollshim_format::call::{Call, FUNCTIONS};
 use epollshim_format::findings::{Finding, Message};
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
+use super::census;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use crate::log;
 use crate::policy::{limits, rules};
@@ -37,7 +38,7 @@ impl Display for Quoted<'_> {
 }
 
 /// A value, or null.
-struct OrNull<T>(Option<T>);
+pub struct OrNull<T>(pub Option<T>);
 
 impl<T: Display> Display for OrNull<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +50,7 @@ impl<T: Display> Display for OrNull<T> {
 }
 
 /// Items with commas between.
-struct List<F>(F);
+pub struct List<F>(pub F);
 
 impl<F, I> Display for List<F>
 where
@@ -149,6 +150,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         List(|| rules::told().map(OfRule)),
         List(|| facts.findings().iter().map(|finding| OfFinding { facts, finding })),
     )?;
+    census::json(facts, out)?;
     if let Some((written, dropped)) = log::told() {
         write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
     }
@@ -164,7 +166,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     )
 }
 
-struct Pair(&'static str, u64);
+pub struct Pair(pub &'static str, pub u64);
 
 impl Display for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -301,7 +303,7 @@ impl Display for OfInstance<'_> {
 }
 
 /// Something displayable as a JSON string.
-struct InQuotes<T>(T);
+pub struct InQuotes<T>(pub T);
 
 impl<T: Display> Display for InQuotes<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

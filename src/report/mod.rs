@@ -4,6 +4,7 @@
 //! is legal), with any lock of the program's held. So nothing here allocates from the program, locks, or calls
 //! libc; all signals are blocked while it runs.
 
+mod census;
 mod facts;
 mod findings;
 mod json;
@@ -137,12 +138,13 @@ fn due() -> Option<&'static Config> {
         return None;
     }
     let errno = sys::errno();
-    let counted = process::is_own() && thread::all().any(|block| facts::calls(block) != 0);
+    let counted = process::is_own() && (thread::all().any(|block| facts::calls(block) != 0) || is_census_told());
     sys::set_errno(errno);
     counted.then_some(config)
 }
 
-fn is_executable(program: Program) -> bool {
+/// Whether an exec of it can be expected to succeed.
+pub fn is_executable(program: Program) -> bool {
     match program {
         Program::Descriptor(fd) => sys::is_open(fd),
         // SAFETY: the program's own path, zero-terminated as execve(2) wants it.
@@ -177,6 +179,11 @@ fn is_in_path(name: &[u8]) -> bool {
     })
 }
 
+/// With a census every process has something to tell, but for those that only pass by on their way to another program.
+fn is_census_told() -> bool {
+    crate::census::has_seen_something() && (crate::census::generation() == 0 || crate::findings::all().next().is_some())
+}
+
 /// Renders the report and writes it to where the options say.
 fn deliver(config: &Config, end: End) {
     let delivered = undisturbed(|| {
@@ -201,7 +208,7 @@ fn deliver(config: &Config, end: End) {
 
 /// False: not all of it found memory.
 fn render(format: Format, end: End, into: &mut Buffer<u8>) -> bool {
-    let reconciled = ledger::reconcile();
+    let reconciled = ledger::reconcile() & crate::census::reconcile();
     crate::findings::judge(end);
     let facts = Facts::gather(end, reconciled);
     let rendered = match format {

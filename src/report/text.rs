@@ -10,6 +10,7 @@ use epollshim_format::{errno, kernel_memory};
 use super::End;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use super::findings::count;
+use super::census;
 use crate::log;
 use crate::policy::{limits, rules};
 
@@ -54,6 +55,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     instances(facts, out)?;
     watches(facts, out)?;
     waits(facts, out)?;
+    census::text(facts, out)?;
     let totals = &facts.ledger.totals;
     writeln!(
         out,

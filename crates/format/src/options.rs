@@ -68,6 +68,10 @@ pub struct Options<'a> {
     pub record: Option<&'a [u8]>,
     /// Calls of each thread that a recording holds: a power of two.
     pub ring: u32,
+    /// Whether the birth and death of every descriptor is followed.
+    pub census: bool,
+    /// Callers that are kept of each create, ADD and birth of a descriptor; 0: the direct one alone.
+    pub stacks: u32,
 }
 
 impl Default for Options<'_> {
@@ -87,6 +91,8 @@ impl Default for Options<'_> {
             session: None,
             record: None,
             ring: 1024,
+            census: false,
+            stacks: 0,
         }
     }
 }
@@ -105,8 +111,10 @@ const LOG_FILTER: &str = "EPOLLSHIM_LOG_FILTER";
 const SESSION: &str = "EPOLLSHIM_SESSION";
 const RECORD: &str = "EPOLLSHIM_RECORD";
 const RECORD_RING: &str = "EPOLLSHIM_RECORD_RING";
+const CENSUS: &str = "EPOLLSHIM_CENSUS";
+const STACKS: &str = "EPOLLSHIM_STACKS";
 /// The options that there are. Each has a flag of `epollshim run` of the same name.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 16] = [
     REPORT,
     REPORT_FORMAT,
     ONLY,
@@ -121,8 +129,10 @@ pub const NAMES: [&str; 14] = [
     SESSION,
     RECORD,
     RECORD_RING,
+    CENSUS,
+    STACKS,
 ];
-const NOT_YET: [&str; 3] = ["EPOLLSHIM_STACKS", "EPOLLSHIM_CENSUS", "EPOLLSHIM_SUPPRESSIONS"];
+const NOT_YET: [&str; 1] = ["EPOLLSHIM_SUPPRESSIONS"];
 
 /// The longest path that the system takes (PATH_MAX of limits.h, without the final zero byte).
 const LONGEST_PATH: usize = 4095;
@@ -225,6 +235,13 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             })?;
             options.ring = u32::try_from(most).unwrap_or(1024).next_power_of_two();
         }
+        CENSUS => options.census = word(value, &["0", "1"], &[false, true])?,
+        STACKS => {
+            let wanted = "a number of callers from 0 to 64";
+            let most =
+                scan::between(value, 0, 64).map_err(|bad| Fault::Number { bad, word: value, at: b"", wanted })?;
+            options.stacks = u32::try_from(most).unwrap_or(0);
+        }
         other if NOT_YET.contains(&other) => return Err(Fault::NotYet),
         other => {
             if let Some(meant) = suggest::nearest(other, NAMES.iter().chain(&NOT_YET).copied()) {
@@ -324,6 +341,8 @@ mod tests {
             "EPOLLSHIM_LOG_FORMAT=json",
             "EPOLLSHIM_LOG_FILTER=failed,epoll_ctl",
             "EPOLLSHIM_SESSION=run",
+            "EPOLLSHIM_CENSUS=1",
+            "EPOLLSHIM_STACKS=64",
         ]);
         assert_eq!(problem, None);
         assert_eq!(options.report, Report::File(b"/tmp/a-%p-%e-%t-%%.json"));
@@ -338,6 +357,8 @@ mod tests {
         assert_eq!(options.log_format, Format::Json);
         assert!(options.log_filter.failed && options.log_filter.functions == Functions(1 << 2));
         assert_eq!(options.session, Some(&b"run"[..]));
+        assert!(options.census);
+        assert_eq!(options.stacks, 64);
         assert_eq!(read(&["EPOLLSHIM_REPORT=none"]).0.report, Report::None);
         assert_eq!(read(&["EPOLLSHIM_LOG=stderr"]).0.log, Some(Log::Stderr));
         assert_eq!(read(&["EPOLLSHIM_LOG=none"]).0.log, None);
@@ -388,7 +409,8 @@ mod tests {
         assert!(complaint("EPOLLSHIM_REPORT=/tmp/").contains("is a directory"));
         assert!(complaint("EPOLLSHIM_REPORT=").contains("empty"));
         assert_eq!(complaint("EPOLLSHIM_REPROT=x"), "EPOLLSHIM_REPROT: no such option; did you mean EPOLLSHIM_REPORT?");
-        assert!(complaint("EPOLLSHIM_CENSUS=1").contains("does not have this option yet"));
+        assert!(complaint("EPOLLSHIM_SUPPRESSIONS=f").contains("does not have this option yet"));
+        assert_eq!(complaint("EPOLLSHIM_CENSUS=yes"), "EPOLLSHIM_CENSUS: unknown word 'yes'; allowed: 0, 1");
         assert_eq!(
             complaint("EPOLLSHIM_REPORT_FORMAT=\u{1b}[31m"),
             "EPOLLSHIM_REPORT_FORMAT: unknown word '\\x1b[31m'; allowed: text, json"
