@@ -14,6 +14,7 @@
 //! record/     a file that holds what is counted, and the last calls, whatever ends the process
 //! session.rs  what the processes of one user count together
 //! census/     every other descriptor, if that is asked for
+//! stacks.rs   call stacks, where return addresses are not enough
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
@@ -63,5 +64,6 @@ mod real;
 mod record;
 mod report;
 mod session;
+mod stacks;
 mod sys;
 mod thread;

@@ -2,9 +2,9 @@
 //! must be found, with the descriptors and the line that it tells itself, the second must give nothing above `info`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
 #[path = "findings/census.rs"]
 mod census;
+mod common;
 #[path = "findings/sums.rs"]
 mod sums;
 

@@ -139,7 +139,8 @@ impl Place {
         let turned = self.turned.load(Ordering::Relaxed);
         let newest = self.floors.iter().map(|floor| floor.load(Ordering::Relaxed));
         let mut floors = [0; 4];
-        for (place, floor) in floors.iter_mut().rev().zip(core::iter::once(self.floor.load(Ordering::Relaxed)).chain(newest))
+        for (place, floor) in
+            floors.iter_mut().rev().zip(core::iter::once(self.floor.load(Ordering::Relaxed)).chain(newest))
         {
             *place = floor;
         }
@@ -221,7 +222,10 @@ fn look_on(key: u64) -> (u16, &'static Place) {
         let is_mine = there == key
             || index != 0
                 && there == 0
-                && place.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed).map_or_else(|it| it == key, |_| true);
+                && place
+                    .key
+                    .compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed)
+                    .map_or_else(|it| it == key, |_| true);
         if is_mine {
             return (index, place);
         }
@@ -232,9 +236,9 @@ fn look_on(key: u64) -> (u16, &'static Place) {
 /// All that were used.
 pub fn all() -> impl Iterator<Item = (u16, &'static Place)> {
     let count = if ALL.load(Ordering::Acquire).is_null() { 0 } else { PLACES };
-    (0..count).map(|index| (index as u16, at(index as u16))).filter(|(_, place)| {
-        place.key.load(Ordering::Relaxed) != 0 || place.counts.load(Ordering::Relaxed) != 0
-    })
+    (0..count)
+        .map(|index| (index as u16, at(index as u16)))
+        .filter(|(_, place)| place.key.load(Ordering::Relaxed) != 0 || place.counts.load(Ordering::Relaxed) != 0)
 }
 
 pub fn after_fork() {

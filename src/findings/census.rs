@@ -68,9 +68,14 @@ pub fn judge(end: End) {
             }
         }
         crate::buffer::sort_by_key(unattended.as_mut_slice(), |entry| *entry);
-        for group in unattended.as_slice().chunk_by(|one, other| one.0 == other.0) {
-            let Some((index, fd)) = group.last().copied() else { continue };
-            judge_place(places::at(index), group.len() as u64, fd, now, end);
+        let mut all = unattended.as_slice().iter().copied().peekable();
+        let mut count = 0;
+        while let Some((index, fd)) = all.next() {
+            count += 1;
+            if all.peek().is_none_or(|(next, _)| *next != index) {
+                judge_place(places::at(index), count, fd, now, end);
+                count = 0;
+            }
         }
     });
 }

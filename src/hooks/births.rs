@@ -11,6 +11,7 @@ use libc::c_int;
 
 use super::entry::Frame;
 use crate::census::{self, Birth};
+use crate::stacks;
 
 #[cfg(not(test))]
 mod exports {
@@ -143,13 +144,18 @@ mod exports {
     }
 }
 
+#[inline(always)]
+fn birth(frame: &Frame, kind: Kind, is_cloexec: bool) -> Birth {
+    Birth { kind, site: stacks::site(frame.caller), is_cloexec, is_placed: false }
+}
+
 /// What a call returned, where that is a descriptor or -1.
 #[inline(always)]
 fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize {
     if result < 0 {
         census::failed();
     } else {
-        census::born(result as c_int, Birth { kind, site: frame.caller, is_cloexec, is_placed: false });
+        census::born(result as c_int, birth(frame, kind, is_cloexec));
     }
     result
 }
@@ -162,8 +168,9 @@ fn two(frame: &Frame, result: isize, pair: usize, kind: Kind, is_cloexec: bool) 
     } else {
         // SAFETY: the kernel has just written two descriptors there.
         let pair = unsafe { (pair as *const [c_int; 2]).read_unaligned() };
+        let birth = birth(frame, kind, is_cloexec);
         for fd in pair {
-            census::born(fd, Birth { kind, site: frame.caller, is_cloexec, is_placed: false });
+            census::born(fd, birth);
         }
     }
     result
@@ -280,12 +287,7 @@ unsafe fn received(frame: &Frame, message: *const libc::msghdr, flags: c_int) {
             return;
         }
         if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
-            let birth = Birth {
-                kind: Kind::Received,
-                site: frame.caller,
-                is_cloexec: flags & libc::MSG_CMSG_CLOEXEC != 0,
-                is_placed: false,
-            };
+            let birth = birth(frame, Kind::Received, flags & libc::MSG_CMSG_CLOEXEC != 0);
             for index in 0..(whole - HEADER) / size_of::<c_int>() {
                 // SAFETY: as above.
                 let fd = unsafe { ((start + at + HEADER) as *const c_int).wrapping_add(index).read_unaligned() };

@@ -10,7 +10,7 @@ use super::entry::{After, Before, Frame};
 use super::{descriptors, epoll};
 use crate::census::{self, Birth};
 use crate::policy::Counted;
-use crate::sys;
+use crate::{stacks, sys};
 
 /// None: a function that neither makes nor closes any.
 pub fn followed(function: Function) -> Option<Counted> {
@@ -40,9 +40,10 @@ extern "C-unwind" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
 
 fn note_instance(frame: &Frame, fd: isize, is_cloexec: bool) {
     if fd < 0 {
-        census::failed();
+        return census::failed();
     }
-    census::born(fd as c_int, Birth { kind: Kind::Epoll, site: frame.caller, is_cloexec, is_placed: false });
+    let birth = Birth { kind: Kind::Epoll, site: stacks::site(frame.caller), is_cloexec, is_placed: false };
+    census::born(fd as c_int, birth);
 }
 
 extern "C-unwind" fn before_followed_close(frame: &mut Frame) -> usize {
@@ -73,7 +74,7 @@ fn note_duplicate(frame: &Frame, new: isize, is_cloexec: bool, is_placed: bool) 
     if new < 0 {
         return census::failed();
     }
-    let birth = Birth { kind: Kind::Other, site: frame.caller, is_cloexec, is_placed };
+    let birth = Birth { kind: Kind::Other, site: stacks::site(frame.caller), is_cloexec, is_placed };
     census::duplicated(frame.int(0), new as c_int, birth);
 }
 

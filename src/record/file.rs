@@ -29,6 +29,8 @@ pub struct State {
     pub totals: AtomicPtr<u8>,
     /// The ledger's changes go into the tables. Under its gate; readers beside it see it late at worst.
     pub has_tables: AtomicU32,
+    /// Where the parts of the arena of stacks lie; null: nowhere yet.
+    pub stacks: [AtomicPtr<u8>; crate::stacks::PARTS],
 }
 
 const BEGINNING: u32 = 1;

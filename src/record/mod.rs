@@ -4,6 +4,8 @@
 //! file.rs     the file: header, directory, segments reserved before they are touched
 //! threads.rs  a thread's counters laid over the file, and its ring of calls
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the gate
+//! census.rs   the census, as it was at the end
+//! stacks.rs   call stacks, where they are kept
 //! modules.rs  the objects that are mapped, with their build ids
 //! ```
 //!
@@ -14,8 +16,10 @@
 //! A reservation that fails (no space, no descriptor, a directory that is gone) is not tried again for that thread or
 //! that part of a table; what is missing is counted in the header, and the program goes on.
 
+mod census;
 mod file;
 mod modules;
+mod stacks;
 mod tables;
 mod threads;
 
@@ -25,6 +29,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use epollshim_format::recording::end;
 
 pub use file::State;
+pub use stacks::wrote_stack;
 pub use tables::{
     begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
     noted_interest, wants_tables,
@@ -69,6 +74,7 @@ pub fn begin() {
     if state.begin() {
         ledger::mirror_soon();
         modules::write();
+        stacks::mirror_stacks();
     }
 }
 
@@ -79,6 +85,7 @@ pub fn at_end(how: End) {
         return;
     }
     modules::write();
+    census::write();
     state.ended(match how {
         End::Exit => end::EXIT,
         End::UnderscoreExit => end::UNDERSCORE_EXIT,

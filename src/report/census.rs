@@ -63,12 +63,18 @@ pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
             let place = places::at(*index);
             write!(out, "    {} of {} ", Grouped(place.live()), Grouped(born(place)))?;
             writeln!(out, "{}  at {}", place.kind().plural(), OrNull(facts.map.site(place.site())))?;
+            stack(facts, place.site(), out)?;
         }
         match open.as_slice().len().saturating_sub(LISTED) {
             0 => Ok(()),
             more => writeln!(out, "    and {more} more calls (EPOLLSHIM_REPORT_FORMAT=json lists all)"),
         }
     })
+}
+
+/// The callers of a site, a line each, where its stack was kept.
+pub fn stack(facts: &Facts, site: usize, out: &mut impl Write) -> fmt::Result {
+    facts.map.stack(site).skip(1).try_for_each(|caller| writeln!(out, "           by {caller}"))
 }
 
 /// The member of the report's object, with a comma behind it.
@@ -85,9 +91,10 @@ pub fn json(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         census.at_start,
         census.unseen,
         census.healed,
-        List(|| kinds().map(|kind| (kind, of_kind(kind, Place::live))).filter(|(_, live)| *live != 0).map(
-            |(kind, live)| Pair(kind.name(), live)
-        )),
+        List(|| kinds()
+            .map(|kind| (kind, of_kind(kind, Place::live)))
+            .filter(|(_, live)| *live != 0)
+            .map(|(kind, live)| Pair(kind.name(), live))),
     )?;
     write!(
         out,
@@ -130,9 +137,10 @@ impl Display for OfPlace<'_> {
         let numbers = || each_alive().filter(|(_, entry)| entry.place() == self.index).map(|(fd, _)| fd).take(NUMBERS);
         write!(
             f,
-            r#"{{"kind":"{}","site":{},"live":{},"peak":{},"born":{},"closed":{},"fds":[{}]}}"#,
+            r#"{{"kind":"{}","site":{},"stack":[{}],"live":{},"peak":{},"born":{},"closed":{},"fds":[{}]}}"#,
             place.kind().name(),
             OrNull(self.facts.map.site(place.site()).as_ref().map(InQuotes)),
+            List(|| self.facts.map.stack(place.site()).map(InQuotes)),
             place.live(),
             place.peak(),
             born(place),

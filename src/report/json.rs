@@ -253,7 +253,7 @@ impl Display for OfFinding<'_> {
         let other = self.facts.map.site(finding.other as usize);
         write!(
             f,
-            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":[],"message":{}}}"#,
+            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":[{}],"message":{}}}"#,
             finding.id.name(),
             finding.severity.name(),
             finding.count,
@@ -261,6 +261,7 @@ impl Display for OfFinding<'_> {
             OrNull(finding.fd),
             OrNull(site.as_ref().map(InQuotes)),
             OrNull(other.as_ref().map(InQuotes)),
+            List(|| self.facts.map.stack(finding.site as usize).map(InQuotes)),
             InQuotes(Message(finding)),
         )
     }
@@ -278,7 +279,7 @@ impl Display for OfInstance<'_> {
         let site = self.facts.map.site(instance.site);
         write!(
             f,
-            r#"{{"id":{},"epfds":[{}],"call":{},"size":{},"cloexec":{},"inherited":{},"site":{},"#,
+            r#"{{"id":{},"epfds":[{}],"call":{},"size":{},"cloexec":{},"inherited":{},"site":{},"stack":[{}],"#,
             instance.id,
             List(descriptors),
             OrNull(instance.call().map(|call| Quoted(call.as_bytes()))),
@@ -286,6 +287,7 @@ impl Display for OfInstance<'_> {
             descriptors().next().is_some_and(crate::sys::is_cloexec),
             instance.inherited,
             OrNull(site.as_ref().map(InQuotes)),
+            List(|| self.facts.map.stack(instance.site).map(InQuotes)),
         )?;
         write!(
             f,

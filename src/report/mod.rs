@@ -14,6 +14,7 @@ mod text;
 
 use core::fmt::{self, Write};
 
+use epollshim_format::findings::{Finding, Severity};
 use epollshim_format::options::Format;
 
 use crate::aside::undisturbed;
@@ -104,7 +105,7 @@ pub fn register_fork_handler() {
 
 /// Delivers the report, once, if there is something to report.
 pub fn at_end(end: End) {
-    match due() {
+    match due(end) {
         Some(config) if process::begin_report() => deliver(config, end),
         _ => judge_for_recording(end),
     }
@@ -114,14 +115,17 @@ pub fn at_end(end: End) {
 /// Without a report, what is judged at the end is for the recording alone.
 fn judge_for_recording(end: End) {
     if record::is_on() && process::is_own() {
-        undisturbed(|| crate::findings::judge(end));
+        undisturbed(|| {
+            crate::census::reconcile();
+            crate::findings::judge(end);
+        });
     }
 }
 
 /// Delivers the report before an exec that can be expected to succeed. If it fails all the same, the process
 /// goes on, and says so with a whole report at its end.
 pub fn before_exec(program: Program) {
-    let due = due();
+    let due = due(End::Exec);
     if (due.is_some() || record::is_on()) && is_executable(program) {
         match due {
             Some(config) => deliver(config, End::Exec),
@@ -132,13 +136,13 @@ pub fn before_exec(program: Program) {
 }
 
 /// Only a process that made an epoll call has something to tell, and only about itself.
-fn due() -> Option<&'static Config> {
+fn due(end: End) -> Option<&'static Config> {
     let config = init::config()?;
     if matches!(config.report, Destination::None) {
         return None;
     }
     let errno = sys::errno();
-    let counted = process::is_own() && (thread::all().any(|block| facts::calls(block) != 0) || is_census_told());
+    let counted = process::is_own() && (thread::all().any(|block| facts::calls(block) != 0) || is_census_told(end));
     sys::set_errno(errno);
     counted.then_some(config)
 }
@@ -180,8 +184,10 @@ fn is_in_path(name: &[u8]) -> bool {
 }
 
 /// With a census every process has something to tell, but for those that only pass by on their way to another program.
-fn is_census_told() -> bool {
-    crate::census::has_seen_something() && (crate::census::generation() == 0 || crate::findings::all().next().is_some())
+fn is_census_told(end: End) -> bool {
+    let is_grave = |finding: Finding| finding.severity > Severity::Info;
+    crate::census::is_on()
+        && (end != End::Exec && crate::census::has_seen_something() || crate::findings::all().any(is_grave))
 }
 
 /// Renders the report and writes it to where the options say.

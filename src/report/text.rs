@@ -8,9 +8,9 @@ use epollshim_format::scale::{Grouped, Scaled};
 use epollshim_format::{errno, kernel_memory};
 
 use super::End;
+use super::census;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use super::findings::count;
-use super::census;
 use crate::log;
 use crate::policy::{limits, rules};
 
@@ -110,6 +110,7 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
             write!(wrapped, " (the other place: {site})")?;
         }
         writeln!(out)?;
+        census::stack(facts, finding.site as usize, out)?;
     }
     if all.len() > TOLD {
         writeln!(out, "  and {} more (EPOLLSHIM_REPORT_FORMAT=json lists all)", all.len() - TOLD)?;
@@ -289,6 +290,7 @@ fn one_instance(facts: &Facts, instance: &InstanceFacts, out: &mut impl Write) -
         Grouped(instance.waits),
         Grouped(instance.events),
     )?;
+    census::stack(facts, instance.site, out)?;
     if instance.empty + instance.full + instance.interrupted > 0 {
         writeln!(
             out,

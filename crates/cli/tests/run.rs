@@ -170,6 +170,8 @@ fn a_bad_option_is_told_in_one_line_and_nothing_is_started() {
         (&["--limti", "x"], "unexpected argument '--limti' found; did you mean --limit?"),
         (&["--record", ""], "--record: empty; wanted: a directory"),
         (&["--record-ring", "3"], "--record-ring: '3' is too small"),
+        (&["--census=2"], "--census: unknown word '2'; allowed: 0, 1"),
+        (&["--stacks", "65"], "--stacks: '65' is too large; wanted: a number of callers from 0 to 64"),
         (&["--stacks", "8"], "unexpected argument '--stacks' found"),
         (&["--shim", "/no/such.so"], "--shim /no/such.so: No such file or directory"),
         (&["--shim", "/etc/passwd"], "--shim /etc/passwd: not a shared object"),

@@ -115,7 +115,8 @@ impl Growth {
     /// number that it works with.
     #[must_use]
     pub fn judge(&self) -> Leak {
-        let rises = |pair: &[u64]| matches!(pair, [before, after] if *after >= before.saturating_mul(3) / 2 && after > before);
+        let rises =
+            |pair: &[u64]| matches!(pair, [before, after] if *after >= before.saturating_mul(3) / 2 && after > before);
         let goes_on = self.since <= self.span.saturating_mul(STANDSTILL).saturating_add(SLACK);
         if self.alive < FEW || !goes_on || !self.floors.windows(2).all(rises) {
             return Leak::No;

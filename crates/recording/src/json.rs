@@ -9,6 +9,7 @@ use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 use serde_json::{Map, Value, json};
 
 use crate::Set;
+use crate::census;
 use crate::facts::{self, Facts, SiteFacts, Watched};
 use crate::load::shown;
 use crate::model::{CallCounters, Histogram, Instance, Process, Thread};
@@ -52,6 +53,9 @@ fn of_process(process: &Process) -> Value {
     });
     if let Some(report) = report.as_object_mut() {
         sums(&facts, instances, report);
+        if let Some(census) = census::json(process) {
+            report.insert("census".into(), census);
+        }
         report.insert("threads".into(), process.threads.iter().map(of_thread).collect());
         report.insert(
             "recording".into(),
@@ -208,6 +212,7 @@ fn of_instance(process: &Process, instance: &Instance, watched: Option<Watched>)
         "cloexec": instance.cloexec(),
         "inherited": instance.inherited,
         "site": site.as_deref().map(|site| &site.text),
+        "stack": process.stack(instance.site).iter().map(|site| site.best()).collect::<Vec<_>>(),
         "function": site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
         "location": site.as_deref().and_then(Site::location),
         "watches": instance.watches,

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
 mod bytes;
+mod census;
 mod facts;
 mod html;
 mod json;
@@ -21,6 +22,7 @@ mod read;
 mod scale;
 mod series;
 mod sites;
+mod stacks;
 mod text;
 
 use std::io::{self, Write};

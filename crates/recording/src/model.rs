@@ -9,8 +9,10 @@ use epollshim_format::function::Function;
 use epollshim_format::recording::{record, thread};
 use epollshim_format::{errno, histogram};
 
+use crate::census::Census;
 use crate::modules::Modules;
 use crate::sites::Site;
+use crate::stacks::Stacks;
 
 /// One process, or one program of it: an exec begins another recording.
 #[derive(Default)]
@@ -23,6 +25,9 @@ pub struct Process {
     pub instances: Vec<Instance>,
     pub interests: Vec<Interest>,
     pub modules: Modules,
+    pub stacks: Stacks,
+    /// None: there was none, or the process was killed.
+    pub census: Option<Census>,
     pub notes: Notes,
     /// Whether it runs: it has the file mapped. Asked of /proc when the file was read.
     pub runs: bool,
@@ -456,6 +461,7 @@ impl Process {
 
     /// A call's place in the program; None: no address was noted.
     pub fn site(&self, address: u64) -> Option<Arc<Site>> {
+        let address = self.address(address);
         if address == 0 {
             return None;
         }

@@ -12,6 +12,7 @@ use epollshim_format::recording::{
 use epollshim_format::{errno, histogram};
 
 use crate::bytes::Bytes;
+use crate::census::Census;
 use crate::model::{
     CallCounters, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record, Thread, Totals,
 };
@@ -166,6 +167,9 @@ impl Reader<'_> {
                     self.note(|| format!("segment {index}: {unread} lines of the map of modules cannot be read"));
                 }
             }
+            kind::STACKS => self.process.stacks.add(extra, segment),
+            // The last is the newest.
+            kind::CENSUS => self.process.census = Some(Census::read(segment)),
             other => self.note(|| format!("segment {index}: left out, this program does not know kind {other}")),
         }
     }
@@ -192,6 +196,8 @@ fn name(kind: u64) -> &'static str {
         kind::INSTANCES => "instances",
         kind::INTERESTS => "watches",
         kind::MODULES => "modules",
+        kind::STACKS => "stacks",
+        kind::CENSUS => "the census",
         _ => "of an unknown kind",
     }
 }

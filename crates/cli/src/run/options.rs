@@ -59,6 +59,8 @@ fn variables(asked: &Run) -> Vec<(&'static str, OsString)> {
         ("EPOLLSHIM_LOG_FILTER", asked.log_filter.clone()),
         ("EPOLLSHIM_RECORD", asked.record.clone()),
         ("EPOLLSHIM_RECORD_RING", asked.record_ring.clone()),
+        ("EPOLLSHIM_CENSUS", asked.census.clone()),
+        ("EPOLLSHIM_STACKS", asked.stacks.clone()),
         ("EPOLLSHIM_ONLY", asked.only.clone()),
         ("EPOLLSHIM_ON_BAD_CONFIG", asked.on_bad_config.clone()),
     ];
@@ -116,6 +118,8 @@ mod tests {
             log_filter: one(),
             record: one(),
             record_ring: one(),
+            census: one(),
+            stacks: one(),
             only: one(),
             on_bad_config: one(),
             ..Run::default()

@@ -62,7 +62,8 @@ impl Display for Message<'_> {
                 "{}: take out one of the two closes; the number may belong to another thread's descriptor by the time of \
                  the second",
                 match finding.variant {
-                    double_close::OUT_OF_SIGHT => "close failed with EBADF: what was opened under this number was closed \
+                    double_close::OUT_OF_SIGHT =>
+                        "close failed with EBADF: what was opened under this number was closed \
                                                    before, by fclose or otherwise out of sight",
                     double_close::SWEPT => "close failed with EBADF: close_range or closefrom had closed the number",
                     double_close::BY_ANOTHER_THREAD =>
