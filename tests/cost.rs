@@ -246,7 +246,7 @@ fn a_call_costs_few_instructions_over_a_library_that_only_forwards() {
     assert!(over.is_empty(), "{over:#?}");
 }
 
-/// 25 ns a birth or a death: some 100 instructions, of which three are locked.
+/// 25 ns a birth or a death: some 200 instructions, of which three are locked. (A dup of what no epoll knows is the ledger's too.)
 #[test]
 fn a_birth_or_a_death_costs_few_instructions_with_a_census() {
     if !have("valgrind") {
@@ -256,18 +256,18 @@ fn a_birth_or_a_death_costs_few_instructions_with_a_census() {
     let bare = instructions(&program, &forwarder());
     let shimmed = instructions_with(&program, &shim(), "1");
     let mut over = Vec::new();
-    // Births and deaths of a round. (What an epoll knows is the ledger's affair.)
-    for (path, count) in [
-        ("open_close", 2.0),
-        ("close_unknown", 2.0),
-        ("dup_unknown", 2.0),
-        ("fcntl_dup_unknown", 2.0),
-        ("pipe_close", 4.0),
+    // Births and deaths of a round; half as many again as measured. (What an epoll knows is the ledger's affair.)
+    for (path, count, bound) in [
+        ("open_close", 2.0, 265.0),
+        ("close_unknown", 2.0, 260.0),
+        ("dup_unknown", 2.0, 355.0),
+        ("fcntl_dup_unknown", 2.0, 365.0),
+        ("pipe_close", 4.0, 235.0),
     ] {
         let each = (shimmed[path] - bare[path]) / count;
-        let line = format!("{path}: {each:+.1} instructions a birth or death (at most +BOUND)");
+        let line = format!("{path}: {each:+.1} instructions a birth or death (at most {bound:+.0})");
         println!("{line}");
-        if each > 150.0 {
+        if each > bound {
             over.push(line);
         }
     }

@@ -76,3 +76,28 @@ fn text_tells_the_callers_indented() {
         run.stderr
     );
 }
+
+#[test]
+fn a_recording_has_the_stacks_and_the_census() {
+    let folder = scratch("recorded");
+    let binary = program();
+    let run = run(Command::new(&binary)
+        .env("LD_PRELOAD", shim())
+        .env("EPOLLSHIM_REPORT", "none")
+        .env("EPOLLSHIM_RECORD", &folder)
+        .env("EPOLLSHIM_CENSUS", "1")
+        .env("EPOLLSHIM_STACKS", "8"));
+    assert!(run.status.success(), "{}", run.stderr);
+    let command = shim().with_file_name("epollshim");
+    let output = Command::new(command).args(["report", "--format", "json"]).arg(&folder).output().expect("the command");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let process = &report["processes"][0];
+    for instance in process["instances"]["list"].as_array().unwrap() {
+        let stack: Vec<&str> =
+            instance["stack"].as_array().unwrap().iter().map(|site| site.as_str().unwrap()).collect();
+        let named = ["innermost", "middle", "outermost", "main"];
+        assert!(stack.len() > 4 && stack.iter().zip(named).all(|(site, name)| site.starts_with(name)), "{instance:#}");
+    }
+    assert_eq!(process["census"]["kinds"]["epoll"], 3, "{:#}", process["census"]);
+    assert_eq!(process["recording"]["notes"], Value::Array(Vec::new()));
+}

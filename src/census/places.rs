@@ -42,17 +42,16 @@ static NOWHERE: Place = Place::new();
 
 impl Place {
     const fn new() -> Place {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         Place {
-            key: ZERO,
-            counts: ZERO,
-            more: ZERO,
-            base: ZERO,
-            peak: ZERO,
-            floor: ZERO,
-            floors: [ZERO; 4],
-            turned: ZERO,
-            turned_before: ZERO,
+            key: AtomicU64::new(0),
+            counts: AtomicU64::new(0),
+            more: AtomicU64::new(0),
+            base: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            floors: [const { AtomicU64::new(0) }; 4],
+            turned: AtomicU64::new(0),
+            turned_before: AtomicU64::new(0),
         }
     }
 

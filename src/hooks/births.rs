@@ -282,7 +282,7 @@ unsafe fn received(frame: &Frame, message: *const libc::msghdr, flags: c_int) {
     while start != 0 && at.saturating_add(HEADER) <= length {
         // SAFETY: within what the kernel has written.
         let header = unsafe { ((start + at) as *const libc::cmsghdr).read_unaligned() };
-        let whole = (header.cmsg_len as usize).min(length - at);
+        let whole = header.cmsg_len.min(length - at);
         if whole < HEADER {
             return;
         }

@@ -32,10 +32,13 @@ pub struct Row {
     pub closed: u64,
 }
 
+/// More places the shim does not keep.
+const ROWS: usize = 8192;
+
 impl Census {
     pub fn read(segment: Bytes) -> Census {
         let space = segment.0.len().saturating_sub(census::FIRST) / row::SIZE;
-        let count = usize::try_from(segment.word(census::ROWS)).unwrap_or(usize::MAX).min(space);
+        let count = usize::try_from(segment.word(census::ROWS)).unwrap_or(usize::MAX).min(space).min(ROWS);
         Census {
             live: segment.word(census::LIVE),
             peak: segment.word(census::PEAK),
@@ -69,7 +72,9 @@ pub fn json(process: &Process) -> Option<Value> {
         let counted = Kind::ALL.iter().map(move |kind| (kind.name().to_owned(), census.of_kind(*kind, count)));
         counted.filter(|(_, count)| *count != 0).map(|(name, count)| (name, count.into())).collect::<Map<_, _>>()
     };
-    let sites = census.rows.iter().map(|row| {
+    let mut rows: Vec<&Row> = census.rows.iter().collect();
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.live), row.site, row.kind));
+    let sites = rows.iter().take(TOLD).map(|row| {
         json!({
             "kind": row.kind.name(),
             "site": process.site(row.site).map(|site| site.text.clone()),
@@ -86,6 +91,8 @@ pub fn json(process: &Process) -> Option<Value> {
     }))
 }
 
+/// How many places are told in JSON: a damaged file may have any number, each with a stack.
+const TOLD: usize = 500;
 /// How many places are told one by one in text.
 const LISTED: usize = 12;
 

@@ -2,6 +2,7 @@
 //! know is null or an empty list. Processes are written one by one: memory holds one at a time.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use epollshim_format::call::{Call, FUNCTIONS};
 use epollshim_format::recording::thread::KIND_NAMES;
@@ -35,7 +36,11 @@ fn of_process(process: &Process) -> Value {
     let mut watched = facts::watched(process);
     let instances: Vec<Value> = facts::by_id(process)
         .into_iter()
-        .map(|instance| of_instance(process, instance, watched.remove(&instance.index)))
+        .enumerate()
+        .map(|(place, instance)| {
+            let stack = if place < STACKS { process.stack(instance.site) } else { Vec::new() };
+            of_instance(process, instance, &stack, watched.remove(&instance.index))
+        })
         .collect();
     let mut report = json!({
         "schema": REPORT_SCHEMA,
@@ -192,7 +197,10 @@ fn distribution(histogram: &Histogram) -> Value {
     })
 }
 
-fn of_instance(process: &Process, instance: &Instance, watched: Option<Watched>) -> Value {
+/// How many instances are told with their stacks: a damaged file may have any number.
+const STACKS: usize = 500;
+
+fn of_instance(process: &Process, instance: &Instance, stack: &[Arc<Site>], watched: Option<Watched>) -> Value {
     let site = process.site(instance.site);
     let watched = watched.unwrap_or(Watched { fds: Vec::new(), sites: Vec::new() });
     let added: Vec<Value> = watched
@@ -212,7 +220,7 @@ fn of_instance(process: &Process, instance: &Instance, watched: Option<Watched>)
         "cloexec": instance.cloexec(),
         "inherited": instance.inherited,
         "site": site.as_deref().map(|site| &site.text),
-        "stack": process.stack(instance.site).iter().map(|site| site.best()).collect::<Vec<_>>(),
+        "stack": stack.iter().map(|site| site.best()).collect::<Vec<_>>(),
         "function": site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
         "location": site.as_deref().and_then(Site::location),
         "watches": instance.watches,
