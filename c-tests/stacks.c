@@ -47,7 +47,7 @@ int main(void)
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     if (sigaltstack(&small, NULL) || sigaction(SIGUSR1, &action, NULL) || raise(SIGUSR1))
         return 1;
-    for (int i = 0; i < 3; i++)
+    for (volatile int i = 0; i < 3; i++)
         outermost(); /* MAIN */
     return 0;
 }

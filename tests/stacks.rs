@@ -99,5 +99,6 @@ fn a_recording_has_the_stacks_and_the_census() {
         assert!(stack.len() > 4 && stack.iter().zip(named).all(|(site, name)| site.starts_with(name)), "{instance:#}");
     }
     assert_eq!(process["census"]["kinds"]["epoll"], 3, "{:#}", process["census"]);
-    assert_eq!(process["recording"]["notes"], Value::Array(Vec::new()));
+    let notes = process["recording"]["notes"].to_string();
+    assert!(!notes.contains("kind 9") && !notes.contains("kind 10"), "{notes}");
 }

@@ -14,7 +14,7 @@
 //! The child of a fork goes on with a copy of all this, as it does with the descriptors. A child of vfork runs in its parent's memory with a
 //! table of its own: what it closes is not the parent's, and is not noted.
 
-mod local;
+pub mod local;
 pub mod places;
 mod reconcile;
 mod table;
@@ -27,7 +27,6 @@ use epollshim_format::findings::{Id, Severity, double_close};
 use crate::findings::{self, Note};
 use crate::{process, sys, thread};
 
-pub use local::{about_to_clone, about_to_vfork};
 pub use reconcile::{Census, reconcile};
 pub use table::{Entry, each_alive, was_touched_by_a_borrower};
 

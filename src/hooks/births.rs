@@ -137,10 +137,10 @@ mod exports {
     }
 
     lenders! {
-        vfork: crate::census::about_to_vfork, VFORK;
-        __vfork: crate::census::about_to_vfork, VFORK_ALIAS;
-        clone: crate::census::about_to_clone, CLONE;
-        __clone: crate::census::about_to_clone, CLONE_ALIAS;
+        vfork: crate::census::local::about_to_vfork, VFORK;
+        __vfork: crate::census::local::about_to_vfork, VFORK_ALIAS;
+        clone: crate::census::local::about_to_clone, CLONE;
+        __clone: crate::census::local::about_to_clone, CLONE_ALIAS;
     }
 }
 
