@@ -1,6 +1,6 @@
 //! The calls that make descriptors: a record for each place and kind, with what was made there, and how its number grew.
 
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::census::{Growth, Kind};
 
@@ -34,7 +34,7 @@ const CLOSED: u32 = 28;
 const ALIVE: u64 = (1 << CLOSED) - 1;
 const OVERFULL: u64 = 1 << 63;
 
-/// A power of two. The first is for all that find no place.
+/// A power of two.
 const PLACES: usize = 8192;
 
 static ALL: AtomicPtr<Place> = AtomicPtr::new(core::ptr::null_mut());
@@ -199,14 +199,20 @@ pub fn at(index: u16) -> &'static Place {
 #[inline(always)]
 pub fn of(site: usize, kind: Kind) -> (u16, &'static Place) {
     let key = site as u64 & SITE | (kind as u64) << KIND | USED;
-    let index = first(key);
+    let index = FOUND.get(first(key)).map_or(0, |index| index.load(Ordering::Relaxed));
     let place = at(index);
     if place.key.load(Ordering::Relaxed) == key { (index, place) } else { look_on(key) }
 }
 
-fn first(key: u64) -> u16 {
-    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 51) as u16
+#[inline(always)]
+fn first(key: u64) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50) as usize
 }
+
+/// Records in use, of which the first is for all that find no place; and where each is found by its key: 0: free. Records are taken in
+/// order, so that who looks at all of them looks at few.
+static USED_UP_TO: AtomicU32 = AtomicU32::new(1);
+static FOUND: [AtomicU16; 2 * PLACES] = [const { AtomicU16::new(0) }; 2 * PLACES];
 
 #[cold]
 #[inline(never)]
@@ -214,30 +220,38 @@ fn look_on(key: u64) -> (u16, &'static Place) {
     if table().is_null() {
         return (0, &NOWHERE);
     }
-    for step in 0..PLACES {
-        let index = ((usize::from(first(key)) + step) % PLACES) as u16;
+    for step in 0..2 * PLACES {
+        let Some(found) = FOUND.get((first(key) + step) % (2 * PLACES)) else { break };
+        let mut index = found.load(Ordering::Acquire);
+        if index == 0 {
+            let Some(taken) = take(key) else { break };
+            // Release: who finds it finds its key. Who loses leaves a record that nothing is counted in.
+            match found.compare_exchange(0, taken, Ordering::Release, Ordering::Acquire) {
+                Ok(_) => return (taken, at(taken)),
+                Err(other) => index = other,
+            }
+        }
         let place = at(index);
-        let there = place.key.load(Ordering::Relaxed);
-        let is_mine = there == key
-            || index != 0
-                && there == 0
-                && place
-                    .key
-                    .compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed)
-                    .map_or_else(|it| it == key, |_| true);
-        if is_mine {
+        if place.key.load(Ordering::Relaxed) == key {
             return (index, place);
         }
     }
     (0, at(0))
 }
 
+fn take(key: u64) -> Option<u16> {
+    let next = |used: u32| (used < PLACES as u32).then_some(used + 1);
+    let index = USED_UP_TO.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()? as u16;
+    at(index).key.store(key, Ordering::Relaxed);
+    Some(index)
+}
+
 /// All that were used.
 pub fn all() -> impl Iterator<Item = (u16, &'static Place)> {
-    let count = if ALL.load(Ordering::Acquire).is_null() { 0 } else { PLACES };
+    let count = if ALL.load(Ordering::Acquire).is_null() { 0 } else { USED_UP_TO.load(Ordering::Relaxed) };
     (0..count)
         .map(|index| (index as u16, at(index as u16)))
-        .filter(|(_, place)| place.key.load(Ordering::Relaxed) != 0 || place.counts.load(Ordering::Relaxed) != 0)
+        .filter(|(_, place)| place.counts.load(Ordering::Relaxed) | place.more.load(Ordering::Relaxed) != 0)
 }
 
 pub fn after_fork() {
