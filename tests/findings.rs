@@ -69,6 +69,11 @@ fn is_mended_with(program: &str, options: &[(&str, &str)]) {
 }
 
 /// Runs a program under the shim. Returns the binary, the report, and the descriptors that it says are concerned.
+fn examine(program: &str, flags: &[&str]) -> (PathBuf, Value, (i64, i64)) {
+    examine_with(program, flags, &[])
+}
+
+/// The same with options of the shim's.
 fn examine_with(program: &str, flags: &[&str], options: &[(&str, &str)]) -> (PathBuf, Value, (i64, i64)) {
     let binary = c_program_with(&format!("findings/{program}"), flags);
     let path = scratch(program).join("report");

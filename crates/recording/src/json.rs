@@ -291,7 +291,7 @@ fn of_finding(found: &Found) -> Value {
         "location": found.site.as_deref().and_then(Site::location),
         "other_site": place(found.other.as_deref()),
         "other_location": found.other.as_deref().and_then(Site::location),
-        "stack": [],
+        "stack": found.stack.iter().map(|site| site.best()).collect::<Vec<_>>(),
         "message": found.message(),
         "processes": found.processes,
     })

@@ -30,12 +30,17 @@ impl Stacks {
             words.get(at + 1..at + 1 + length)
         })
     }
+
+    /// The return address of a site.
+    pub fn address(&self, site: u64) -> u64 {
+        self.frames(site).map_or(site, |frames| frames.first().copied().unwrap_or(0))
+    }
 }
 
 impl Process {
     /// The return address of a site.
     pub fn address(&self, site: u64) -> u64 {
-        self.stacks.frames(site).map_or(site, |frames| frames.first().copied().unwrap_or(0))
+        self.stacks.address(site)
     }
 
     /// Every frame of a site's stack, the innermost first; nothing of a site that is an address of its own.

@@ -167,6 +167,9 @@ fn findings(facts: &Facts, page: &mut Page) {
                 page.line(format!("{INDENT}{what} {}", site.best()));
             }
         }
+        for caller in found.stack.iter().skip(1) {
+            page.line(format!("{INDENT}by {}", caller.best()));
+        }
         page.hanging(INDENT, INDENT, &found.message(), 8);
     }
     page.more(facts.findings.len().saturating_sub(FINDINGS));
