@@ -182,7 +182,7 @@ pub fn look(block: &Block, frame: &Frame, batch: usize) {
         events,
         batch,
         signature: signature(frame.int(0), batch, events),
-        is_at_once: !is_timed || now.saturating_sub(frame.state) < thresholds::AT_ONCE,
+        is_at_once: !is_timed || now.saturating_sub(frame.state) < thresholds::at_once(batch),
         now,
     };
     let watch = &block.watch;

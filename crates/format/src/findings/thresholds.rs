@@ -34,6 +34,14 @@ pub const SPIN_LOOKS: u64 = 334;
 pub const SPIN_FIRST_STRIDE: u64 = 3;
 /// A wait that took longer has blocked; a system call that finds something at once takes one or two microseconds.
 pub const AT_ONCE: u64 = 20 * MICROSECOND;
+/// And so much for each event: the kernel asks each file before it is told (ep_send_events of fs/eventpoll.c).
+pub const AT_ONCE_EVENT: u64 = MICROSECOND;
+
+/// The longest that a wait takes which brings so many events and has not blocked.
+#[must_use]
+pub const fn at_once(events: usize) -> u64 {
+    AT_ONCE + events as u64 * AT_ONCE_EVENT
+}
 /// A loop that takes longer for a round than this on average does something in it.
 pub const SPIN_ROUND: u64 = MILLISECOND;
 /// What is watched is compared so often, at this distance, and must never have changed: a tenth of a second in all. A file
