@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -57,6 +58,22 @@ static int raw_other(void) { return syscall(SYS_getppid) >= 0; }
 static int create_close(void) { return close(epoll_create1(EPOLL_CLOEXEC)) == 0; }
 static int dup_instance(void) { return close(dup(quiet_epfd)) == 0; }
 static int dup_watched(void) { return close(dup(watched)) == 0; }
+static int open_close(void) { return close(open("/dev/null", O_RDONLY | O_CLOEXEC)) == 0; }
+static int pipe_close(void)
+{
+    int pair[2];
+    return pipe2(pair, O_CLOEXEC) == 0 && close(pair[0]) == 0 && close(pair[1]) == 0;
+}
+static int receive(void)
+{
+    static int pair[2];
+    char byte = 0;
+    struct iovec piece = {&byte, 1};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+    if (pair[1] == 0 && socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair))
+        return 0;
+    return sendmsg(pair[0], &message, 0) == 1 && recvmsg(pair[1], &message, 0) == 1;
+}
 static int clock_read(void)
 {
     struct timespec now;
@@ -87,6 +104,9 @@ static const struct {
     {"create_close", create_close},
     {"dup_instance", dup_instance},
     {"dup_watched", dup_watched},
+    {"open_close", open_close},
+    {"pipe_close", pipe_close},
+    {"receive", receive},
     {"clock_read", clock_read},
 };
 enum { PATHS = sizeof paths / sizeof *paths };

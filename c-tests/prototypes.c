@@ -1,6 +1,10 @@
 /* Each hook has the prototype that the system's headers give it (a wrong one would not compile here), and the
  * dynamic loader finds it, at the address that the program itself calls. */
 #include "check.h"
+#include <sched.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
 
 extern int __close(int);
 extern int __dup2(int, int);
@@ -38,6 +42,32 @@ static int (*const p_execle)(const char *, const char *, ...) = execle;
 static int (*const p_fexecve)(int, char *const *, char *const *) = fexecve;
 static int (*const p_execveat)(int, const char *, char *const *, char *const *, int) = execveat;
 
+static int (*const p_open)(const char *, int, ...) = open;
+static int (*const p_open64)(const char *, int, ...) = open64;
+static int (*const p_openat)(int, const char *, int, ...) = openat;
+static int (*const p_openat64)(int, const char *, int, ...) = openat64;
+static int (*const p_creat)(const char *, mode_t) = creat;
+static int (*const p_mkstemp)(char *) = mkstemp;
+static int (*const p_mkostemp)(char *, int) = mkostemp;
+static int (*const p_posix_openpt)(int) = posix_openpt;
+static int (*const p_open_by_handle_at)(int, struct file_handle *, int) = open_by_handle_at;
+static int (*const p_socket)(int, int, int) = socket;
+static int (*const p_socketpair)(int, int, int, int[2]) = socketpair;
+static int (*const p_accept)(int, struct sockaddr *, socklen_t *) = accept;
+static int (*const p_accept4)(int, struct sockaddr *, socklen_t *, int) = accept4;
+static int (*const p_pipe)(int[2]) = pipe;
+static int (*const p_pipe2)(int[2], int) = pipe2;
+static int (*const p_eventfd)(unsigned, int) = eventfd;
+static int (*const p_timerfd_create)(clockid_t, int) = timerfd_create;
+static int (*const p_signalfd)(int, const sigset_t *, int) = signalfd;
+static int (*const p_inotify_init)(void) = inotify_init;
+static int (*const p_inotify_init1)(int) = inotify_init1;
+static int (*const p_memfd_create)(const char *, unsigned) = memfd_create;
+static ssize_t (*const p_recvmsg)(int, struct msghdr *, int) = recvmsg;
+static int (*const p_recvmmsg)(int, struct mmsghdr *, unsigned, int, struct timespec *) = recvmmsg;
+static pid_t (*const p_vfork)(void) = vfork;
+static int (*const p_clone)(int (*)(void *), void *, int, void *, ...) = clone;
+
 static void found(const char *name, void *address) {
     void *symbol = dlsym(RTLD_DEFAULT, name);
     if (symbol == address && symbol != NULL) {
@@ -55,6 +85,10 @@ int main(void) {
     FOUND(close_range), FOUND(closefrom), FOUND(__close), FOUND(__dup2), FOUND(__fcntl), FOUND(syscall);
     FOUND(exit), FOUND(_exit), FOUND(_Exit), FOUND(quick_exit), FOUND(execve), FOUND(execv), FOUND(execvp);
     FOUND(execvpe), FOUND(execl), FOUND(execlp), FOUND(execle), FOUND(fexecve), FOUND(execveat);
+    FOUND(open), FOUND(open64), FOUND(openat), FOUND(openat64), FOUND(creat), FOUND(mkstemp), FOUND(mkostemp);
+    FOUND(posix_openpt), FOUND(open_by_handle_at), FOUND(socket), FOUND(socketpair), FOUND(accept), FOUND(accept4);
+    FOUND(pipe), FOUND(pipe2), FOUND(eventfd), FOUND(timerfd_create), FOUND(signalfd), FOUND(inotify_init);
+    FOUND(inotify_init1), FOUND(memfd_create), FOUND(recvmsg), FOUND(recvmmsg), FOUND(vfork), FOUND(clone);
     /* Called by pointer they work as called by name. */
     int epfd = WORKS(p_epoll_create1(0)), fd = eventfd(1, 0);
     struct epoll_event event = interest(EPOLLIN, 9);

@@ -176,7 +176,7 @@ pub unsafe extern "C-unwind" fn epollshim_instance_stats(
         events: facts.events,
         kernel_bytes: facts.kernel_bytes(),
         size: facts.size().map_or(-1, i64::from),
-        site: facts.site as u64,
+        site: crate::stacks::first(facts.site) as u64,
     };
     // SAFETY: `out` has room for `size` bytes, by this function's contract.
     unsafe { give(&stats, size, out) };

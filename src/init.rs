@@ -17,7 +17,7 @@ use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{aside, clock, ledger, process, real, record, report, sys, thread};
+use crate::{aside, census, clock, ledger, process, real, record, report, stacks, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -94,6 +94,7 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
         ARGUMENTS.store(count, Ordering::Relaxed);
         real::resolve_all();
         decide(environment);
+        census::settle();
         sys::set_errno(errno);
     }
     construct
@@ -183,6 +184,8 @@ enum Refusal {
     Rules(rules::Refusal),
     Session(Trouble, &'static Config),
     Limits,
+    Census,
+    Stacks(stacks::Trouble),
     Record(i32, &'static CStr),
     Suppressions(suppressions::Refusal, &'static CStr),
 }
@@ -192,6 +195,8 @@ impl core::fmt::Display for Refusal {
         match self {
             Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
             Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
+            Refusal::Census => f.write_str("EPOLLSHIM_CENSUS: no memory that a fork wipes (Linux 4.14)"),
+            Refusal::Stacks(trouble) => write!(f, "EPOLLSHIM_STACKS: {trouble}"),
             Refusal::Session(trouble, config) => {
                 let directory = config.session_directory();
                 write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory.as_c().unwrap_or_default()))
@@ -229,6 +234,12 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     if !options.inject.is_empty() {
         seed();
         rules::arm(faults::parse(options.inject, options.impossible).filter_map(Result::ok)).map_err(Refusal::Rules)?;
+    }
+    if options.stacks != 0 {
+        stacks::prepare(options.stacks).map_err(Refusal::Stacks)?;
+    }
+    if options.census && !census::begin() {
+        return Err(Refusal::Census);
     }
     match &options.limit {
         Some(limits) => set_limits(limits, config).map_err(|trouble| match trouble {

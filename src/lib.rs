@@ -14,6 +14,8 @@
 //! record/     a file that holds what is counted, and the last calls, whatever ends the process
 //! steer.rs    faults and limits that are armed while the program runs
 //! session.rs  what the processes of one user count together
+//! census/     every other descriptor, if that is asked for
+//! stacks.rs   call stacks, where return addresses are not enough
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
@@ -48,6 +50,7 @@ extern crate std;
 mod aside;
 mod buffer;
 mod capi;
+mod census;
 mod clock;
 mod findings;
 mod hooks;
@@ -62,6 +65,7 @@ mod real;
 mod record;
 mod report;
 mod session;
+mod stacks;
 mod steer;
 mod sys;
 mod thread;

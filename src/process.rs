@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::policy::Tally;
 use crate::record;
-use crate::{clock, ledger, sys, thread};
+use crate::{census, clock, ledger, sys, thread};
 
 #[repr(C)]
 struct Page {
@@ -106,6 +106,7 @@ pub fn is_own() -> bool {
         note_beginning(page);
         thread::forget_after_fork();
         ledger::after_fork();
+        census::after_fork();
     }
     true
 }

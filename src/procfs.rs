@@ -95,21 +95,30 @@ pub fn has_one_thread() -> bool {
 
 /// Tells every descriptor of this process that is an epoll instance. False: the list could not be read to its end.
 pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
+    each_descriptor(|fd, target| {
+        if target == EPOLL {
+            tell(fd);
+        }
+    })
+}
+
+/// Tells every descriptor of this process, and what it refers to, cut at 32 bytes. False: the list could not be read to its end.
+pub fn each_descriptor(mut tell: impl FnMut(i32, &[u8])) -> bool {
     let Ok(directory) = with_room(|| sys::open(c"/proc/thread-self/fd", libc::O_RDONLY | libc::O_DIRECTORY, 0)) else {
         return false;
     };
-    let complete = Buffer::lend(|entries| each_epoll_in(directory, entries, &mut tell));
+    let complete = Buffer::lend(|entries| each_descriptor_in(directory, entries, &mut tell));
     sys::close(directory);
     complete
 }
 
-fn each_epoll_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut(i32)) -> bool {
+fn each_descriptor_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut(i32, &[u8])) -> bool {
     each_number_in(directory, entries, |name, fd| {
         let mut target = [0u8; 32];
         if fd != directory
-            && sys::read_link_at(directory, name, &mut target).is_ok_and(|n| target.get(..n) == Some(EPOLL))
+            && let Ok(length) = sys::read_link_at(directory, name, &mut target)
         {
-            tell(fd);
+            tell(fd, target.get(..length).unwrap_or_default());
         }
     })
 }

@@ -101,6 +101,13 @@ pub type CloseFrom = unsafe extern "C" fn(c_int);
 /// Variadic in C, as fcntl.
 pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
+/// Variadic in C, as fcntl.
+pub type Open = unsafe extern "C-unwind" fn(*const c_char, c_int, usize) -> c_int;
+pub type OpenAt = unsafe extern "C-unwind" fn(c_int, *const c_char, c_int, usize) -> c_int;
+pub type MemfdCreate = unsafe extern "C" fn(*const c_char, c_uint) -> c_int;
+pub type PidfdOpen = unsafe extern "C" fn(c_int, c_uint) -> c_int;
+/// Only jumped to: every glibc that there is for x86-64 has it.
+pub type Birth = unsafe extern "C" fn() -> c_int;
 /// Only jumped to, with the caller's registers and stack.
 pub type Exec = unsafe extern "C" fn() -> c_int;
 
@@ -126,6 +133,46 @@ reals! {
     CLOSE_RANGE = c"close_range": CloseRange, else fallback::close_range;
     /// glibc 2.34.
     CLOSEFROM = c"closefrom": CloseFrom, else fallback::closefrom;
+    OPEN = c"open": Open, else fallback::open;
+    OPEN64 = c"open64": Open, else fallback::open;
+    OPEN_ALIAS = c"__open": Open, else fallback::open;
+    OPEN64_ALIAS = c"__open64": Open, else fallback::open;
+    OPEN_2 = c"__open_2": Open, else fallback::open;
+    OPEN64_2 = c"__open64_2": Open, else fallback::open;
+    OPENAT = c"openat": OpenAt, else fallback::openat;
+    OPENAT64 = c"openat64": OpenAt, else fallback::openat;
+    OPENAT_2 = c"__openat_2": OpenAt, else fallback::openat;
+    OPENAT64_2 = c"__openat64_2": OpenAt, else fallback::openat;
+    CREAT = c"creat": Birth, else fallback::absent;
+    CREAT64 = c"creat64": Birth, else fallback::absent;
+    MKSTEMP = c"mkstemp": Birth, else fallback::absent;
+    MKSTEMP64 = c"mkstemp64": Birth, else fallback::absent;
+    MKOSTEMP = c"mkostemp": Birth, else fallback::absent;
+    MKOSTEMP64 = c"mkostemp64": Birth, else fallback::absent;
+    POSIX_OPENPT = c"posix_openpt": Birth, else fallback::absent;
+    OPEN_BY_HANDLE_AT = c"open_by_handle_at": Birth, else fallback::absent;
+    SOCKET = c"socket": Birth, else fallback::absent;
+    SOCKETPAIR = c"socketpair": Birth, else fallback::absent;
+    ACCEPT = c"accept": Birth, else fallback::absent;
+    ACCEPT4 = c"accept4": Birth, else fallback::absent;
+    PIPE = c"pipe": Birth, else fallback::absent;
+    PIPE_ALIAS = c"__pipe": Birth, else fallback::absent;
+    PIPE2 = c"pipe2": Birth, else fallback::absent;
+    EVENTFD = c"eventfd": Birth, else fallback::absent;
+    TIMERFD_CREATE = c"timerfd_create": Birth, else fallback::absent;
+    SIGNALFD = c"signalfd": Birth, else fallback::absent;
+    INOTIFY_INIT = c"inotify_init": Birth, else fallback::absent;
+    INOTIFY_INIT1 = c"inotify_init1": Birth, else fallback::absent;
+    /// glibc 2.27.
+    MEMFD_CREATE = c"memfd_create": MemfdCreate, else fallback::memfd_create;
+    /// glibc 2.36.
+    PIDFD_OPEN = c"pidfd_open": PidfdOpen, else fallback::pidfd_open;
+    RECVMSG = c"recvmsg": Birth, else fallback::absent;
+    RECVMMSG = c"recvmmsg": Birth, else fallback::absent;
+    VFORK = c"vfork": Birth, else fallback::absent;
+    VFORK_ALIAS = c"__vfork": Birth, else fallback::absent;
+    CLONE = c"clone": Birth, else fallback::absent;
+    CLONE_ALIAS = c"__clone": Birth, else fallback::absent;
     SYSCALL = c"syscall": Syscall, else fallback::syscall;
     EXIT_AT_ONCE = c"_exit": Exit, else fallback::exit;
     EXIT_AT_ONCE_ALIAS = c"_Exit": Exit, else fallback::exit;
@@ -195,6 +242,10 @@ mod fallback {
         dup2 = SYS_dup2(old: c_int, new: c_int) "C";
         dup3 = SYS_dup3(old: c_int, new: c_int, flags: c_int) "C";
         fcntl = SYS_fcntl(fd: c_int, command: c_int, argument: usize) "C-unwind";
+        open = SYS_open(path: *const c_char, flags: c_int, mode: usize) "C-unwind";
+        openat = SYS_openat(directory: c_int, path: *const c_char, flags: c_int, mode: usize) "C-unwind";
+        memfd_create = SYS_memfd_create(name: *const c_char, flags: c_uint) "C";
+        pidfd_open = SYS_pidfd_open(pid: c_int, flags: c_uint) "C";
         close_range = SYS_close_range(first: c_uint, last: c_uint, flags: c_int) "C";
     }
 
@@ -247,6 +298,11 @@ mod fallback {
 
     pub unsafe extern "C-unwind" fn exit(status: c_int) -> ! {
         sys::exit_group(status)
+    }
+
+    pub unsafe extern "C" fn absent() -> c_int {
+        sys::set_errno(libc::ENOSYS);
+        -1
     }
 
     pub unsafe extern "C" fn exec() -> c_int {

@@ -553,6 +553,20 @@ pub fn is_open(fd: i32) -> bool {
     unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok()
 }
 
+/// Whether a descriptor of the caller stays open at exec.
+pub fn survives_exec(fd: i32) -> bool {
+    // SAFETY: F_GETFD takes no argument.
+    unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok_and(|flags| flags & libc::FD_CLOEXEC as usize == 0)
+}
+
+/// Whether the other side of what a descriptor refers to is gone (POLLHUP).
+pub fn is_hung_up(fd: i32) -> bool {
+    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: one pollfd, as said.
+    let ready = unsafe { syscall!(SYS_poll, &raw mut poll, 1, 0) };
+    ready == Ok(1) && poll.revents & libc::POLLHUP != 0
+}
+
 /// Whether a descriptor of the caller closes at exec.
 pub fn is_cloexec(fd: i32) -> bool {
     // SAFETY: F_GETFD takes no argument.

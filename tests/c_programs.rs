@@ -97,6 +97,45 @@ programs! {
     a_dup_at_the_moment_of_an_add_is_neither_hidden_nor_forgotten: "dup_while_adding";
     a_ledger_that_is_asked_amid_busy_threads_mends_nothing: "asked_amid_threads";
     the_highest_descriptor_numbers_are_followed: "high_numbers";
+    whatever_makes_descriptors_gives_what_it_gives_natively: "births";
+}
+
+/// With a census and call stacks all these hooks go another way.
+#[test]
+fn nothing_changes_with_a_census_and_call_stacks_either() {
+    for program in [
+        "births",
+        "descriptors",
+        "raw_syscall",
+        "signal_handlers",
+        "constructor_user",
+        "vfork_child",
+        "clone_vm_child",
+        "posix_spawn_child",
+        "fork_children",
+        "fork_in_signal_handler",
+        "raw_clone_fork",
+        "daemon_closefrom",
+        "dup2_over_epoll",
+        "scm_rights",
+        "longjmp_out",
+        "exit_in_handler",
+        "descriptor_threads",
+        "high_numbers",
+        "cancel_epoll_wait",
+    ] {
+        let binary = c_program(program);
+        let native = run(&mut Command::new(&binary));
+        let mut command = Command::new(&binary);
+        // Millions of stacks are too many; and a handler that forks for ever, if every child reports, leaves no time to be
+        // interrupted.
+        let stacks = if program == "descriptor_threads" { "0" } else { "8" };
+        command.env("EPOLLSHIM_CENSUS", "1").env("EPOLLSHIM_STACKS", stacks);
+        let shimmed = run(command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_REPORT", "none"));
+        if let Some(difference) = difference(&native, &shimmed) {
+            panic!("{program}: {difference}\n--- stderr under the shim ---\n{}", shimmed.stderr);
+        }
+    }
 }
 
 #[test]

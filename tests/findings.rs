@@ -4,6 +4,8 @@
 
 #[path = "findings/cases.rs"]
 mod cases;
+#[path = "findings/census.rs"]
+mod census;
 mod common;
 #[path = "findings/healthy.rs"]
 mod healthy;
@@ -34,7 +36,12 @@ fn serious(report: &Value) -> Vec<&Value> {
 
 /// The program has the defect, and the report names it: severity, descriptors and place. Returns the finding.
 fn is_found(program: &str, id: &str, severity: &str) -> Value {
-    let (binary, report, told) = examine(program, &[]);
+    is_found_with(program, id, severity, &[])
+}
+
+/// The same with options of the shim's.
+fn is_found_with(program: &str, id: &str, severity: &str, options: &[(&str, &str)]) -> Value {
+    let (binary, report, told) = examine_with(program, &[], options);
     let findings = report["findings"].as_array().unwrap();
     let mut matching = findings.iter().filter(|finding| finding["id"] == id);
     let finding = matching.next().unwrap_or_else(|| panic!("{program}: no {id} among {findings:#?}"));
@@ -52,16 +59,25 @@ fn is_found(program: &str, id: &str, severity: &str) -> Value {
 
 /// The mended twin does the same work, and is found fault with in nothing.
 fn is_mended(program: &str) {
-    let (_, report, _) = examine(program, &["-DMENDED"]);
+    is_mended_with(program, &[]);
+}
+
+fn is_mended_with(program: &str, options: &[(&str, &str)]) {
+    let (_, report, _) = examine_with(program, &["-DMENDED"], options);
     let serious = serious(&report);
     assert!(serious.is_empty(), "{program}, mended: {serious:#?}");
 }
 
 /// Runs a program under the shim. Returns the binary, the report, and the descriptors that it says are concerned.
 fn examine(program: &str, flags: &[&str]) -> (PathBuf, Value, (i64, i64)) {
+    examine_with(program, flags, &[])
+}
+
+/// The same with options of the shim's.
+fn examine_with(program: &str, flags: &[&str], options: &[(&str, &str)]) -> (PathBuf, Value, (i64, i64)) {
     let binary = c_program_with(&format!("findings/{program}"), flags);
     let path = scratch(program).join("report");
-    let run = run(under_shim(&mut Command::new(&binary), &path));
+    let run = run(under_shim(Command::new(&binary).envs(options.iter().copied()), &path));
     assert!(run.status.success(), "{program}: {}\n{}", run.status, run.stderr);
     let told: Vec<i64> = run.stdout.lines().last().unwrap().split(' ').map(|number| number.parse().unwrap()).collect();
     (binary, report(&path), (told[0], told[1]))

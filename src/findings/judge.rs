@@ -1,6 +1,6 @@
 //! What only the sums tell: judged as a report is made, and when the process ends.
 
-use super::{ghosts, herd, leak, limits, loops, processes, sizes};
+use super::{census, ghosts, herd, leak, limits, loops, processes, sizes};
 use crate::report::End;
 
 /// Looks at what the ledger and the counters say now. Any number of times: what is so replaces what was.
@@ -13,4 +13,5 @@ pub fn judge(end: End) {
     leak::judge(end);
     processes::judge();
     limits::judge();
+    census::judge(end);
 }

@@ -7,6 +7,7 @@
 //! Hooks call `note`, from any state and from signal handlers; it costs some ten nanoseconds, so it has no place on the way of a call
 //! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
 
+pub mod census;
 pub mod errors;
 pub mod ghosts;
 mod herd;
@@ -128,9 +129,11 @@ fn note_slowly(note: &Note) {
     }
 }
 
-/// What was noted once turned out to be something else.
+/// What was noted last of it turned out to be none, or something else. Nothing happens where it was never noted.
+#[cold]
+#[inline(never)]
 pub fn unmet(note: &Note) {
-    if let Some(entry) = entry(note) {
+    if let Some(entry) = known(note) {
         let count = entry.word(finding::COUNT);
         // Not below 0, where `restart` came between.
         let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
@@ -139,7 +142,7 @@ pub fn unmet(note: &Note) {
 
 /// Whether the same was met before.
 pub fn is_known(note: &Note) -> bool {
-    table().is_some() && entry(note).is_some_and(|entry| entry.word(finding::COUNT).load(Ordering::Relaxed) != 0)
+    known(note).is_some_and(|entry| entry.word(finding::COUNT).load(Ordering::Relaxed) != 0)
 }
 
 /// Something is so as a report is made: replaces what an earlier report found.
@@ -231,6 +234,15 @@ impl Table {
     }
 }
 
+/// The entry of a note, if there is one.
+fn known(note: &Note) -> Option<Entry> {
+    let table = table()?;
+    let key = note.key();
+    let all = (0..findings::ENTRIES).map(|step| table.entry((key >> 32) as usize + step));
+    // Entries are never given back: what lies behind a free one is another's.
+    all.take_while(|entry| entry.key() != 0).find(|entry| entry.key() == key)
+}
+
 /// The entry of a note, made if there is none.
 fn entry(note: &Note) -> Option<Entry> {
     let table = match table() {
@@ -267,6 +279,10 @@ fn entry(note: &Note) -> Option<Entry> {
 struct Entry(*mut u8);
 
 impl Entry {
+    fn key(self) -> u64 {
+        self.word(finding::KEY).load(Ordering::Relaxed)
+    }
+
     fn word(self, place: usize) -> &'static AtomicU64 {
         // SAFETY: an aligned word of an entry of the table, which is mapped for good.
         unsafe { &*self.0.wrapping_add(place).cast::<AtomicU64>() }

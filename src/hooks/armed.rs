@@ -136,6 +136,11 @@ pub mod exports {
 extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     let Some(function) = Function::ALL.get(number as usize).copied() else { return 0 };
     let counted = counted(function, armed.frame.word(1));
+    if policy::is_census_alone() {
+        armed.frame.state = 0;
+        call_after(&mut armed.plan, counted.after);
+        return (counted.before)(&mut armed.frame);
+    }
     let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, counted);
     let then = match plan {
         None => counted.after,

@@ -5,12 +5,18 @@ use epollshim_format::function::Function;
 use libc::c_uint;
 
 use super::entry::{After, Before, Frame};
+use super::followed::followed;
 use super::{descriptors, epoll};
 use crate::policy::Counted;
-use crate::{ledger, real};
+use crate::{census, ledger, real};
 
 /// Of `epoll_ctl`, by its operation.
 pub fn counted(function: Function, operation: usize) -> Counted {
+    if census::is_on()
+        && let Some(followed) = followed(function)
+    {
+        return followed;
+    }
     let (before, after): (Before, After) = match function {
         Function::EpollCreate => (epoll::before_create, epoll::after_create),
         Function::EpollCreate1 => (epoll::before_create1, epoll::after_create1),
@@ -33,21 +39,21 @@ pub fn counted(function: Function, operation: usize) -> Counted {
     Counted { before, after }
 }
 
-extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
     ledger::closing_for_now(frame.int(0), frame.caller);
     real::CLOSE.address()
 }
 
-extern "C-unwind" fn before_close_range(frame: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_close_range(frame: &mut Frame) -> usize {
     descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2), true, frame.caller);
     real::CLOSE_RANGE.address()
 }
 
-extern "C-unwind" fn after_close(_: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn after_close(_: &mut Frame, result: isize) -> isize {
     ledger::closed();
     result
 }
 
-extern "C-unwind" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
     if descriptors::gives_a_number(frame.int(1)) { descriptors::after_dup(frame, result) } else { result }
 }

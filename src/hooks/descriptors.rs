@@ -49,6 +49,8 @@ mod exports {
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn closefrom(first: c_int) {
         let for_now = policy::is_armed_for(Function::CloseRange);
+        // It is called once in a process's life: which of its callers' frames this is in is not known here.
+        crate::census::closing_range(first.max(0) as c_uint, c_uint::MAX, 0);
         super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now, 0);
         // SAFETY: the program's own call.
         unsafe { crate::real::closefrom()(first) };
@@ -219,8 +221,12 @@ pub fn gives_a_number(command: c_int) -> bool {
 ///
 /// `for_now`: `ledger::closed` will be told when it is done. `caller` is 0 where it is not known.
 pub extern "C-unwind" fn note_range(first: c_uint, last: c_uint, flags: c_int, for_now: bool, caller: usize) {
-    let flags = flags as c_uint;
-    if first <= last && flags & !libc::CLOSE_RANGE_UNSHARE == 0 {
+    if closes(first, last, flags) {
         ledger::closing_range(first, last, for_now, caller);
     }
+}
+
+/// Whether close_range with these arguments closes anything.
+pub fn closes(first: c_uint, last: c_uint, flags: c_int) -> bool {
+    first <= last && flags as c_uint & !libc::CLOSE_RANGE_UNSHARE == 0
 }

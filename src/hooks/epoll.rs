@@ -14,7 +14,7 @@ use crate::ledger::core::{Creation, Registration, Ticket};
 use crate::ledger::counters::{Counter, WaitEnd};
 use crate::ledger::records::Origin;
 use crate::thread::Block;
-use crate::{clock, findings, ledger, process, real, sys, thread};
+use crate::{clock, findings, ledger, process, real, stacks, sys, thread};
 
 #[cfg(not(test))]
 mod exports {
@@ -141,7 +141,7 @@ fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
         return block.counters.failed(call, error);
     }
     block.counters.call(call).calls.bump();
-    ledger::created(block, fd, Creation { origin, argument: frame.int(0), site: frame.caller });
+    ledger::created(block, fd, Creation { origin, argument: frame.int(0), site: stacks::site(frame.caller) });
 }
 
 // ---- epoll_ctl(epfd, op, fd, event) ----
@@ -156,7 +156,7 @@ pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
     let address = real::EPOLL_CTL.address();
     frame.state = 0;
     let Some(block) = thread::block() else { return address };
-    let registration = registration(frame);
+    let registration = Registration { site: stacks::site(frame.caller), ..registration(frame) };
     ledger::adding(&registration, |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;

@@ -6,11 +6,13 @@
 //! Exports exist only in the cdylib: a test binary must not interpose on its own test runner.
 
 mod armed;
+mod births;
 mod counted;
 mod descriptors;
 mod endings;
 pub mod entry;
 mod epoll;
+mod followed;
 mod raw;
 
 pub use entry::{After, Before, Frame};

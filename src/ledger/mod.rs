@@ -805,6 +805,11 @@ pub fn is_watched(epfd: i32, fd: i32) -> bool {
     CORE.find(epfd, fd).is_some()
 }
 
+/// Whether a descriptor is an epoll instance, or is watched by one.
+pub fn is_known(fd: i32) -> bool {
+    CORE.descriptors.get(fd).is_known()
+}
+
 /// Begins to charge what limits count. False: another thread has the gate all the time.
 pub fn track(user: bool) -> bool {
     let token = thread::token();

@@ -30,7 +30,7 @@ use crate::hooks::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
 use crate::thread::Block;
-use crate::{clock, findings, ledger, log, real, record, sys, thread};
+use crate::{census, clock, findings, ledger, log, real, record, sys, thread};
 
 /// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
@@ -43,6 +43,20 @@ const FAULTS: u8 = 1;
 const LIMITS: u8 = 2;
 const LOG: u8 = 4;
 const RECORD: u8 = 8;
+/// What hooks/followed.rs does is all in what counts the call.
+const CENSUS: u8 = 16;
+
+/// What makes descriptors and closes them.
+const FOLLOWED: Functions = Functions(
+    1 << Function::EpollCreate as u16
+        | 1 << Function::EpollCreate1 as u16
+        | 1 << Function::Close as u16
+        | 1 << Function::Dup as u16
+        | 1 << Function::Dup2 as u16
+        | 1 << Function::Dup3 as u16
+        | 1 << Function::Fcntl as u16
+        | 1 << Function::CloseRange as u16,
+);
 
 /// What limits look at, and what gives back what they count.
 const LIMITED: Functions =
@@ -89,7 +103,17 @@ fn what_is_set() -> (u8, Functions) {
         armed |= RECORD;
         functions = functions.with(Functions::EPOLL);
     }
+    if census::is_on() {
+        armed |= CENSUS;
+        functions = functions.with(FOLLOWED);
+    }
     (armed, functions)
+}
+
+/// Whether calls come here for the census, and for nothing else.
+#[inline(always)]
+pub fn is_census_alone() -> bool {
+    ARMED.load(Ordering::Relaxed) == CENSUS
 }
 
 /// Forwarding only: nothing is armed.

@@ -40,6 +40,8 @@ pub struct State {
     /// The ledger's changes go into the tables. Under its gate; readers beside it see it late at worst.
     pub has_tables: AtomicU32,
     pub control: super::control::Steered,
+    /// Where the parts of the arena of stacks lie; null: nowhere yet.
+    pub stacks: [AtomicPtr<u8>; crate::stacks::PARTS],
 }
 
 /// Why there is no room for more records.

@@ -6,6 +6,8 @@
 //! full.rs     areas of records, where each call is kept
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the gate
 //! control.rs  requests from outside, taken as a recorded call returns
+//! census.rs   the census, as it was at the end
+//! stacks.rs   call stacks, where they are kept
 //! modules.rs  the objects that are mapped, with their build ids
 //! losses.rs   what could not be recorded, for the reports
 //! ```
@@ -18,11 +20,13 @@
 //! A reservation that fails (no space, no descriptor, a directory that is gone) is not tried again for that thread or
 //! that part of a table, for records not at once; what is missing is counted, and the program goes on.
 
+mod census;
 mod control;
 mod file;
 mod full;
 mod losses;
 mod modules;
+mod stacks;
 mod tables;
 mod threads;
 
@@ -35,6 +39,7 @@ pub use control::{answer, bell, is_asked, told};
 pub use file::{State, path};
 pub use full::Records;
 pub use losses::{complain, losses};
+pub use stacks::wrote_stack;
 pub use tables::{
     begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
     noted_interest, wants_tables,
@@ -79,6 +84,7 @@ pub fn begin() {
     if state.begin() {
         ledger::mirror_soon();
         modules::write();
+        stacks::mirror_stacks();
     }
 }
 
@@ -96,6 +102,7 @@ pub fn at_end(how: End) {
         return;
     }
     modules::write();
+    census::write();
     state.ended(match how {
         End::Exit => end::EXIT,
         End::UnderscoreExit => end::UNDERSCORE_EXIT,

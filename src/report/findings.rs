@@ -8,6 +8,7 @@ use super::sites::{Map, name_of};
 use super::symbols;
 use crate::buffer::{Buffer, sort_by_key};
 use crate::findings::{self, suppressions};
+use crate::stacks;
 
 /// All that are told, in order, in `into`; in `suppressed`, how many each rule keeps back.
 pub fn gather(map: &Map, into: &mut Buffer<Finding>, suppressed: &mut Buffer<u64>) {
@@ -31,7 +32,7 @@ pub fn gather(map: &Map, into: &mut Buffer<Finding>, suppressed: &mut Buffer<u64
 fn is_about(rule: &Rule, map: &Map, finding: &Finding) -> bool {
     let matches = |name: &[u8]| rule.matches(finding.id, name);
     rule.id == finding.id
-        && [finding.site as usize, finding.other as usize].into_iter().any(|address| {
+        && [finding.site as usize, finding.other as usize].map(stacks::first).into_iter().any(|address| {
             let Some(site) = map.site(address) else { return false };
             matches(site.path())
                 || matches(name_of(site.path()))

@@ -7,6 +7,7 @@ use epollshim_format::call::{Call, FUNCTIONS};
 use epollshim_format::findings::{Finding, Message};
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
+use super::census;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use crate::findings::suppressions;
 use crate::policy::{limits, rules};
@@ -38,7 +39,7 @@ impl Display for Quoted<'_> {
 }
 
 /// A value, or null.
-struct OrNull<T>(Option<T>);
+pub struct OrNull<T>(pub Option<T>);
 
 impl<T: Display> Display for OrNull<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +51,7 @@ impl<T: Display> Display for OrNull<T> {
 }
 
 /// Items with commas between.
-struct List<F>(F);
+pub struct List<F>(pub F);
 
 impl<F, I> Display for List<F>
 where
@@ -150,6 +151,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         List(|| rules::told().map(OfRule)),
         List(|| facts.findings().iter().map(|finding| OfFinding { facts, finding })),
     )?;
+    census::json(facts, out)?;
     if let Some((requests, damaged)) = record::told() {
         write!(out, r#""control":{{"requests":{requests},"damaged":{damaged}}},"#)?;
     }
@@ -183,7 +185,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     )
 }
 
-struct Pair(&'static str, u64);
+pub struct Pair(pub &'static str, pub u64);
 
 impl Display for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -270,7 +272,7 @@ impl Display for OfFinding<'_> {
         let other = self.facts.map.site(finding.other as usize);
         write!(
             f,
-            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":[],"message":{}}}"#,
+            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":[{}],"message":{}}}"#,
             finding.id.name(),
             finding.severity.name(),
             finding.count,
@@ -278,6 +280,7 @@ impl Display for OfFinding<'_> {
             OrNull(finding.fd),
             OrNull(site.as_ref().map(InQuotes)),
             OrNull(other.as_ref().map(InQuotes)),
+            List(|| self.facts.map.stack(finding.site as usize).map(InQuotes)),
             InQuotes(Message(finding)),
         )
     }
@@ -305,7 +308,7 @@ impl Display for OfInstance<'_> {
         let site = self.facts.map.site(instance.site);
         write!(
             f,
-            r#"{{"id":{},"epfds":[{}],"call":{},"size":{},"cloexec":{},"inherited":{},"site":{},"#,
+            r#"{{"id":{},"epfds":[{}],"call":{},"size":{},"cloexec":{},"inherited":{},"site":{},"stack":[{}],"#,
             instance.id,
             List(descriptors),
             OrNull(instance.call().map(|call| Quoted(call.as_bytes()))),
@@ -313,6 +316,7 @@ impl Display for OfInstance<'_> {
             descriptors().next().is_some_and(crate::sys::is_cloexec),
             instance.inherited,
             OrNull(site.as_ref().map(InQuotes)),
+            List(|| self.facts.map.stack(instance.site).map(InQuotes)),
         )?;
         write!(
             f,
@@ -330,7 +334,7 @@ impl Display for OfInstance<'_> {
 }
 
 /// Something displayable as a JSON string.
-struct InQuotes<T>(T);
+pub struct InQuotes<T>(pub T);
 
 impl<T: Display> Display for InQuotes<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

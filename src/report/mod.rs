@@ -4,6 +4,7 @@
 //! is legal), with any lock of the program's held. So nothing here allocates from the program, locks, or calls
 //! libc; all signals are blocked while it runs.
 
+mod census;
 mod facts;
 mod findings;
 mod json;
@@ -14,6 +15,7 @@ mod text;
 
 use core::fmt::{self, Write};
 
+use epollshim_format::findings::{Finding, Severity};
 use epollshim_format::options::Format;
 
 use crate::aside::undisturbed;
@@ -105,7 +107,7 @@ pub fn register_fork_handler() {
 
 /// Delivers the report, once, if there is something to report.
 pub fn at_end(end: End) {
-    let due = due();
+    let due = due(end);
     if due.is_none() {
         judge_for_recording(end);
     }
@@ -122,7 +124,10 @@ pub fn at_end(end: End) {
 /// Without a report, what is judged at the end is for the recording alone.
 fn judge_for_recording(end: End) {
     if record::is_on() && process::is_own() {
-        undisturbed(|| crate::findings::judge(end));
+        undisturbed(|| {
+            crate::census::reconcile();
+            crate::findings::judge(end);
+        });
     }
 }
 
@@ -132,7 +137,7 @@ fn judge_for_recording(end: End) {
 /// May be called in borrowed memory: only which instances the exec hands on is noted then.
 pub fn before_exec(program: Program, caller: usize) {
     ledger::before_exec(caller, || is_executable(program));
-    let due = due();
+    let due = due(End::Exec);
     if (due.is_some() || record::is_on()) && is_executable(program) {
         match due {
             Some(config) => deliver(config, End::Exec),
@@ -143,18 +148,19 @@ pub fn before_exec(program: Program, caller: usize) {
 }
 
 /// Only a process that made an epoll call has something to tell, and only about itself.
-fn due() -> Option<&'static Config> {
+fn due(end: End) -> Option<&'static Config> {
     let config = init::config()?;
     if matches!(config.report, Destination::None) {
         return None;
     }
     let errno = sys::errno();
-    let counted = process::is_own() && thread::all().any(|block| facts::calls(block) != 0);
+    let counted = process::is_own() && (thread::all().any(|block| facts::calls(block) != 0) || is_census_told(end));
     sys::set_errno(errno);
     counted.then_some(config)
 }
 
-fn is_executable(program: Program) -> bool {
+/// Whether an exec of it can be expected to succeed.
+pub fn is_executable(program: Program) -> bool {
     match program {
         Program::Descriptor(fd) => sys::is_open(fd),
         // SAFETY: the program's own path, zero-terminated as execve(2) wants it.
@@ -189,6 +195,13 @@ fn is_in_path(name: &[u8]) -> bool {
     })
 }
 
+/// With a census every process has something to tell, but for those that only pass by on their way to another program.
+fn is_census_told(end: End) -> bool {
+    let is_grave = |finding: Finding| finding.severity > Severity::Info;
+    crate::census::is_on()
+        && (end != End::Exec && crate::census::has_seen_something() || crate::findings::all().any(is_grave))
+}
+
 /// Renders the report and writes it to where the options say.
 fn deliver(config: &Config, end: End) {
     let delivered = undisturbed(|| {
@@ -213,7 +226,7 @@ fn deliver(config: &Config, end: End) {
 
 /// False: not all of it found memory.
 fn render(format: Format, end: End, into: &mut Buffer<u8>) -> bool {
-    let reconciled = ledger::reconcile();
+    let reconciled = ledger::reconcile() & crate::census::reconcile();
     crate::findings::judge(end);
     let facts = Facts::gather(end, reconciled);
     let rendered = match format {

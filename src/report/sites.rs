@@ -5,7 +5,7 @@
 use core::fmt;
 
 use crate::buffer::Buffer;
-use crate::{procfs, sys};
+use crate::{procfs, stacks, sys};
 
 /// The text of `/proc/thread-self/maps`, read once a report.
 pub struct Map {
@@ -32,9 +32,20 @@ impl Map {
 
     /// None: no address was noted.
     pub fn site(&self, address: usize) -> Option<Site<'_>> {
+        let address = stacks::first(address);
         if address == 0 {
             return None;
         }
+        self.address(address)
+    }
+
+    /// All of the stack that a site stands for, the innermost first; nothing of one that stands for itself.
+    pub fn stack(&self, site: usize) -> impl Iterator<Item = Site<'_>> {
+        let is_stack = stacks::first(site) != site;
+        stacks::frames(site).filter(move |_| is_stack).filter_map(|address| self.address(address))
+    }
+
+    fn address(&self, address: usize) -> Option<Site<'_>> {
         // The return address is that of the next instruction: the call is right before it.
         let call = address - 1;
         let mut first: Option<(&[u8], usize)> = None;

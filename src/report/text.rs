@@ -7,6 +7,7 @@ use epollshim_format::findings::{Message, Severity};
 use epollshim_format::scale::{Grouped, Scaled};
 use epollshim_format::{errno, kernel_memory};
 
+use super::census;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use super::findings::count;
 use super::{End, Line};
@@ -55,6 +56,7 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     instances(facts, out)?;
     watches(facts, out)?;
     waits(facts, out)?;
+    census::text(facts, out)?;
     let totals = &facts.ledger.totals;
     writeln!(
         out,
@@ -136,6 +138,7 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
             write!(wrapped, " (the other place: {site})")?;
         }
         writeln!(out)?;
+        census::stack(facts, finding.site as usize, out)?;
     }
     if all.len() > TOLD {
         writeln!(out, "  and {} more (EPOLLSHIM_REPORT_FORMAT=json lists all)", all.len() - TOLD)?;
@@ -341,6 +344,7 @@ fn one_instance(facts: &Facts, instance: &InstanceFacts, out: &mut impl Write) -
         Grouped(instance.waits),
         Grouped(instance.events),
     )?;
+    census::stack(facts, instance.site, out)?;
     if instance.empty + instance.full + instance.interrupted > 0 {
         writeln!(
             out,

@@ -129,6 +129,21 @@ pub struct Run {
     /// leak:libfoo.so
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub suppressions: Option<OsString>,
+    /// Follow every descriptor from the call that makes it to the one that
+    /// closes it: leaks, double closes, what reaches other programs
+    #[arg(
+        long,
+        value_name = "0|1",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        verbatim_doc_comment
+    )]
+    pub census: Option<OsString>,
+    /// Keep so many callers of each instance, interest and descriptor made
+    /// (0 to 64)
+    #[arg(long, value_name = "NUMBER", verbatim_doc_comment)]
+    pub stacks: Option<OsString>,
     /// Act in programs of these names alone, and only forward in others:
     /// nginx,redis-server
     #[arg(long, value_name = "NAMES", verbatim_doc_comment)]

@@ -125,6 +125,21 @@ impl Severity {
     }
 }
 
+/// Variants of `double-close`; 0: the number was closed before, by a hook's own call.
+pub mod double_close {
+    pub const BY_ANOTHER_THREAD: u8 = 1;
+    /// By close_range or closefrom.
+    pub const SWEPT: u8 = 2;
+    /// By nobody that was seen.
+    pub const OUT_OF_SIGHT: u8 = 3;
+}
+
+/// Variants of `fd-inherited`; 0: by a child.
+pub mod fd_inherited {
+    /// The process itself became the other program.
+    pub const BY_ITSELF: u8 = 1;
+}
+
 /// What was found: all that has the same id, variant, site and other site.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Finding {

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
 pub mod call;
+pub mod census;
 pub mod control;
 pub mod errno;
 pub mod events;

@@ -72,6 +72,10 @@ pub struct Options<'a> {
     pub record_max: u64,
     /// A file for [`crate::suppressions::parse`].
     pub suppressions: Option<&'a [u8]>,
+    /// Whether the birth and death of every descriptor is followed.
+    pub census: bool,
+    /// Callers that are kept of each create, ADD and birth of a descriptor; 0: the direct one alone.
+    pub stacks: u32,
 }
 
 impl Default for Options<'_> {
@@ -93,6 +97,8 @@ impl Default for Options<'_> {
             ring: 1024,
             record_max: 1 << 30,
             suppressions: None,
+            census: false,
+            stacks: 0,
         }
     }
 }
@@ -113,8 +119,10 @@ const RECORD: &str = "EPOLLSHIM_RECORD";
 const RECORD_RING: &str = "EPOLLSHIM_RECORD_RING";
 const RECORD_MAX: &str = "EPOLLSHIM_RECORD_MAX";
 const SUPPRESSIONS: &str = "EPOLLSHIM_SUPPRESSIONS";
+const CENSUS: &str = "EPOLLSHIM_CENSUS";
+const STACKS: &str = "EPOLLSHIM_STACKS";
 /// The options that there are. Each has a flag of `epollshim run` of the same name.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 18] = [
     REPORT,
     REPORT_FORMAT,
     ONLY,
@@ -131,8 +139,9 @@ pub const NAMES: [&str; 16] = [
     RECORD_RING,
     RECORD_MAX,
     SUPPRESSIONS,
+    CENSUS,
+    STACKS,
 ];
-const NOT_YET: [&str; 2] = ["EPOLLSHIM_STACKS", "EPOLLSHIM_CENSUS"];
 
 /// The longest path that the system takes (PATH_MAX of limits.h, without the final zero byte).
 const LONGEST_PATH: usize = 4095;
@@ -247,9 +256,15 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             return Err(Fault::Path { path: value, why: "is longer than 4095 bytes", wanted: SUPPRESSION_FILE });
         }
         SUPPRESSIONS => options.suppressions = Some(value),
-        other if NOT_YET.contains(&other) => return Err(Fault::NotYet),
+        CENSUS => options.census = word(value, &["0", "1"], &[false, true])?,
+        STACKS => {
+            let wanted = "a number of callers from 0 to 64";
+            let most =
+                scan::between(value, 0, 64).map_err(|bad| Fault::Number { bad, word: value, at: b"", wanted })?;
+            options.stacks = u32::try_from(most).unwrap_or(0);
+        }
         other => {
-            if let Some(meant) = suggest::nearest(other, NAMES.iter().chain(&NOT_YET).copied()) {
+            if let Some(meant) = suggest::nearest(other, NAMES.iter().copied()) {
                 return Err(Fault::Unknown { meant });
             }
         }
@@ -347,6 +362,8 @@ mod tests {
             "EPOLLSHIM_LOG_FILTER=failed,epoll_ctl",
             "EPOLLSHIM_SESSION=run",
             "EPOLLSHIM_SUPPRESSIONS=known.supp",
+            "EPOLLSHIM_CENSUS=1",
+            "EPOLLSHIM_STACKS=64",
         ]);
         assert_eq!(problem, None);
         assert_eq!(options.report, Report::File(b"/tmp/a-%p-%e-%t-%%.json"));
@@ -362,6 +379,8 @@ mod tests {
         assert!(options.log_filter.failed && options.log_filter.functions == Functions(1 << 2));
         assert_eq!(options.session, Some(&b"run"[..]));
         assert_eq!(options.suppressions, Some(&b"known.supp"[..]));
+        assert!(options.census);
+        assert_eq!(options.stacks, 64);
         assert_eq!(read(&["EPOLLSHIM_REPORT=none"]).0.report, Report::None);
         assert_eq!(read(&["EPOLLSHIM_LOG=stderr"]).0.log, Some(Log::Stderr));
         assert_eq!(read(&["EPOLLSHIM_LOG=none"]).0.log, None);
@@ -412,7 +431,7 @@ mod tests {
         assert!(complaint("EPOLLSHIM_REPORT=/tmp/").contains("is a directory"));
         assert!(complaint("EPOLLSHIM_REPORT=").contains("empty"));
         assert_eq!(complaint("EPOLLSHIM_REPROT=x"), "EPOLLSHIM_REPROT: no such option; did you mean EPOLLSHIM_REPORT?");
-        assert!(complaint("EPOLLSHIM_CENSUS=1").contains("does not have this option yet"));
+        assert_eq!(complaint("EPOLLSHIM_CENSUS=yes"), "EPOLLSHIM_CENSUS: unknown word 'yes'; allowed: 0, 1");
         assert_eq!(
             complaint("EPOLLSHIM_REPORT_FORMAT=\u{1b}[31m"),
             "EPOLLSHIM_REPORT_FORMAT: unknown word '\\x1b[31m'; allowed: text, json"

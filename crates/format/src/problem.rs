@@ -23,8 +23,6 @@ pub enum Fault<'a> {
     Pattern { at: &'a [u8] },
     /// A file name that ends in a slash, or is longer than the system takes.
     Path { path: &'a [u8], why: &'static str, wanted: &'static str },
-    /// An option of the contract that this version does not have yet.
-    NotYet,
     /// A name that is nearly an option's.
     Unknown { meant: &'static str },
     /// The element in this place (from 1) is empty.
@@ -138,7 +136,6 @@ impl fmt::Display for Fault<'_> {
                 Quoted(at)
             ),
             Fault::Path { path, why, wanted } => write!(f, "{} {why}; wanted: {wanted}", Quoted(path)),
-            Fault::NotYet => write!(f, "this version of epollshim does not have this option yet; unset it"),
             Fault::Unknown { meant } => write!(f, "no such option; did you mean {meant}?"),
             Fault::Nothing { what, place, wanted } => write!(f, "{what} {place} is empty; wanted: {wanted}"),
             Fault::Name { of, word, at } => {

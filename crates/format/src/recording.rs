@@ -133,6 +133,10 @@ pub mod kind {
     pub const CONTROL: u64 = 6;
     /// Records of a thread that has filled those it has ([`super::area`]).
     pub const RECORDS: u64 = 7;
+    /// A part of the arena of call stacks ([`super::stacks`]), whose address was the entry's EXTRA.
+    pub const STACKS: u64 = 9;
+    /// What the census has counted ([`super::census`]), as it was when the process ended.
+    pub const CENSUS: u64 = 10;
 }
 
 /// Places in the totals.
@@ -283,6 +287,43 @@ pub mod finding {
     /// Four words.
     pub const DETAIL: usize = 56;
     pub const FIRST: usize = 88;
+}
+
+/// The arena of call stacks. A site that lies in a part of it stands for a stack: there lie the number of its return addresses,
+/// and these, the innermost first, each a word.
+pub mod stacks {
+    /// Bytes of a part, which is a segment; a stack lies in one part.
+    pub const PART: usize = 64 * 1024;
+    /// The most return addresses of a stack.
+    pub const DEEPEST: usize = 64;
+}
+
+/// The census: a page of totals, and behind it a row a place and kind, in no order.
+pub mod census {
+    pub const LIVE: usize = 0;
+    pub const PEAK: usize = 8;
+    pub const BORN: usize = 16;
+    pub const CLOSED: usize = 24;
+    /// Found open at load; found by comparing with `/proc`.
+    pub const AT_START: usize = 32;
+    pub const HEALED: usize = 40;
+    /// How many rows follow.
+    pub const ROWS: usize = 48;
+    /// Where they begin.
+    pub const FIRST: usize = super::PAGE;
+
+    /// Places in a row.
+    pub mod row {
+        pub const SIZE: usize = 48;
+        /// The place; 0: out of sight.
+        pub const SITE: usize = 0;
+        /// [`crate::census::Kind`].
+        pub const KIND: usize = 8;
+        pub const LIVE: usize = 16;
+        pub const PEAK: usize = 24;
+        pub const BORN: usize = 32;
+        pub const CLOSED: usize = 40;
+    }
 }
 
 /// Places in an entry of the table of interests; the table's entry 0 is unused.

@@ -189,7 +189,7 @@ pub fn watched(process: &Process) -> HashMap<u64, Watched> {
     for interest in &process.interests {
         let (fds, sites) = all.entry(interest.instance).or_default();
         fds.push(interest.fd);
-        *sites.entry(interest.site).or_default() += 1;
+        *sites.entry(process.address(interest.site)).or_default() += 1;
     }
     let sorted = |(index, (mut fds, sites)): (u64, (Vec<i32>, BTreeMap<u64, u64>))| {
         fds.sort_unstable();

@@ -44,6 +44,8 @@ pub struct Found {
     pub finding: Finding,
     pub site: Option<Arc<Site>>,
     pub other: Option<Arc<Site>>,
+    /// The callers of `site`, itself first, where stacks were kept.
+    pub stack: Vec<Arc<Site>>,
     /// How many processes have it.
     pub processes: u64,
     /// How often the one met it whose numbers these are.
@@ -56,6 +58,7 @@ impl Found {
             finding: *finding,
             site: process.site(finding.site),
             other: process.site(finding.other),
+            stack: process.stack(finding.site),
             processes: 1,
             most: finding.count,
         }

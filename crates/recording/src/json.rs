@@ -2,6 +2,7 @@
 //! know is null or an empty list. Processes are written one by one: memory holds one at a time.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use epollshim_format::call::{Call, FUNCTIONS};
 use epollshim_format::recording::thread::KIND_NAMES;
@@ -9,6 +10,7 @@ use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 use serde_json::{Map, Value, json};
 
 use crate::Set;
+use crate::census;
 use crate::facts::{self, Facts, SiteFacts, Watched};
 use crate::findings::Found;
 use crate::load::shown;
@@ -39,7 +41,11 @@ fn of_process(process: &Process) -> Value {
     let mut watched = facts::watched(process);
     let instances: Vec<Value> = facts::by_id(process)
         .into_iter()
-        .map(|instance| of_instance(process, instance, watched.remove(&instance.index)))
+        .enumerate()
+        .map(|(place, instance)| {
+            let stack = if place < STACKS { process.stack(instance.site) } else { Vec::new() };
+            of_instance(process, instance, &stack, watched.remove(&instance.index))
+        })
         .collect();
     let mut report = json!({
         "schema": REPORT_SCHEMA,
@@ -57,6 +63,9 @@ fn of_process(process: &Process) -> Value {
     });
     if let Some(report) = report.as_object_mut() {
         sums(&facts, instances, report);
+        if let Some(census) = census::json(process) {
+            report.insert("census".into(), census);
+        }
         report.insert("threads".into(), process.threads.iter().map(of_thread).collect());
         if process.control.requests > 0 || process.control.damaged > 0 {
             let of = process.control;
@@ -204,7 +213,10 @@ fn distribution(histogram: &Histogram) -> Value {
     })
 }
 
-fn of_instance(process: &Process, instance: &Instance, watched: Option<Watched>) -> Value {
+/// How many instances are told with their stacks: a damaged file may have any number.
+const STACKS: usize = 500;
+
+fn of_instance(process: &Process, instance: &Instance, stack: &[Arc<Site>], watched: Option<Watched>) -> Value {
     let site = process.site(instance.site);
     let watched = watched.unwrap_or(Watched { fds: Vec::new(), sites: Vec::new() });
     let added: Vec<Value> = watched
@@ -224,6 +236,7 @@ fn of_instance(process: &Process, instance: &Instance, watched: Option<Watched>)
         "cloexec": instance.cloexec(),
         "inherited": instance.inherited,
         "site": site.as_deref().map(|site| &site.text),
+        "stack": stack.iter().map(|site| site.best()).collect::<Vec<_>>(),
         "function": site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
         "location": site.as_deref().and_then(Site::location),
         "watches": instance.watches,
@@ -278,7 +291,7 @@ fn of_finding(found: &Found) -> Value {
         "location": found.site.as_deref().and_then(Site::location),
         "other_site": place(found.other.as_deref()),
         "other_location": found.other.as_deref().and_then(Site::location),
-        "stack": [],
+        "stack": found.stack.iter().map(|site| site.best()).collect::<Vec<_>>(),
         "message": found.message(),
         "processes": found.processes,
     })

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing))]
 
 mod bytes;
+mod census;
 mod facts;
 pub mod findings;
 mod html;
@@ -32,6 +33,7 @@ mod scale;
 mod series;
 mod sites;
 mod source;
+mod stacks;
 mod suppressions;
 mod text;
 

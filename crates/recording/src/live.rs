@@ -18,6 +18,7 @@ use crate::model::{Counters, End, Header, Instance, Notes, Totals};
 use crate::modules::{Module, Modules, Place, plain};
 use crate::read::{self, Segment};
 use crate::sites::{Resolver, Site};
+use crate::stacks::Stacks;
 
 /// The most bytes of the table of instances, and of the maps of modules, that are read at a time.
 const MOST: usize = 16 << 20;
@@ -170,13 +171,26 @@ impl Live {
         Ok(found)
     }
 
-    /// An address of the program, with what is needed to name it.
-    pub fn address(&mut self, address: u64) -> Address {
+    /// The address of a site of the program, with what is needed to name it.
+    pub fn address(&mut self, site: u64) -> Address {
+        let address = self.stacks_at(site).map_or(site, |stacks| stacks.address(site));
         if self.modules.place(address).module.is_none() {
             // It may have been loaded since: the shim writes a new map when it finds one changed.
             let _ = self.read_modules();
         }
         Address { address, module: self.modules.place(address).module.cloned(), began_unix: self.began_unix }
+    }
+
+    /// The part of the arena of call stacks that a site lies in, if it lies there.
+    fn stacks_at(&self, site: u64) -> io::Result<Stacks> {
+        let mut stacks = Stacks::default();
+        for segment in self.segments()?.iter().filter(|segment| segment.kind == kind::STACKS) {
+            let length = (segment.end - segment.start) as u64;
+            if site.checked_sub(segment.extra).is_some_and(|place| place < length) {
+                stacks.add(segment.extra, Bytes(&self.part(segment, MOST)?));
+            }
+        }
+        Ok(stacks)
     }
 
     fn read_modules(&mut self) -> io::Result<()> {

@@ -221,7 +221,10 @@ fn resolve(set: &mut Set, options: &Options) {
         let added = process.interests.iter().map(|interest| interest.site);
         let found = process.findings.iter().flat_map(|finding| [finding.site, finding.other]);
         let mut addresses = BTreeSet::new();
-        for address in found.chain(created).chain(added).chain(callers).filter(|address| *address != 0) {
+        let counted = process.census.iter().flat_map(|census| census.rows.iter().map(|row| row.site));
+        let stacked = |site: u64| process.stacks.frames(site).map_or(vec![site], <[u64]>::to_vec);
+        let all = found.chain(created).chain(added).chain(counted).flat_map(stacked).chain(callers);
+        for address in all.filter(|address| *address != 0) {
             if addresses.len() == ADDRESSES {
                 break;
             }

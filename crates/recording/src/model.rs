@@ -10,11 +10,13 @@ use epollshim_format::function::Function;
 use epollshim_format::recording::{SEGMENTS, record, stopped, thread};
 use epollshim_format::{errno, histogram};
 
+use crate::census::Census;
 use crate::modules::Modules;
 use crate::owner::Owner;
 use crate::records::Caller;
 use crate::scale::bytes;
 use crate::sites::Site;
+use crate::stacks::Stacks;
 
 /// One process, or one program of it: an exec begins another recording.
 #[derive(Default)]
@@ -36,6 +38,9 @@ pub struct Process {
     pub callers: HashMap<u64, Caller>,
     /// CLOCK_MONOTONIC when the last recorded call ended.
     pub last_record: u64,
+    pub stacks: Stacks,
+    /// None: there was none, or the process was killed.
+    pub census: Option<Census>,
     pub notes: Notes,
     /// Whether the shim has compared its ledger with the kernel's lists for this report (`epollshim ctl PID snapshot`).
     pub reconciled: bool,
@@ -539,6 +544,7 @@ impl Process {
 
     /// A call's place in the program; None: no address was noted.
     pub fn site(&self, address: u64) -> Option<Arc<Site>> {
+        let address = self.address(address);
         if address == 0 {
             return None;
         }

@@ -13,6 +13,7 @@ use epollshim_format::recording::{
 use epollshim_format::{control, errno, histogram};
 
 use crate::bytes::Bytes;
+use crate::census::Census;
 use crate::findings;
 use crate::model::{
     CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record,
@@ -336,6 +337,9 @@ impl<S: Source + ?Sized> Reader<'_, S> {
                 self.process.control =
                     Control { requests: segment.word(control::REQUESTS), damaged: segment.word(control::DAMAGED) };
             }
+            kind::STACKS => self.process.stacks.add(extra, segment),
+            // The last is the newest.
+            kind::CENSUS => self.process.census = Some(Census::read(segment)),
             other => self.note(|| format!("segment {index}: left out, this program does not know kind {other}")),
         }
     }
@@ -365,6 +369,8 @@ fn name(kind: u64) -> &'static str {
         kind::FINDINGS => "findings",
         kind::CONTROL => "control",
         kind::RECORDS => "records",
+        kind::STACKS => "stacks",
+        kind::CENSUS => "the census",
         _ => "of an unknown kind",
     }
 }

@@ -47,7 +47,8 @@ impl Set {
 /// By the names of the finding's two places: of the object, the function, the source file.
 fn is_about(rule: &Rule, process: &Process, finding: &Finding) -> bool {
     let matches = |name: &[u8]| rule.matches(finding.id, name);
-    [finding.site, finding.other].into_iter().filter(|address| *address != 0).any(|address| {
+    let places = [finding.site, finding.other].map(|site| process.address(site));
+    places.into_iter().filter(|address| *address != 0).any(|address| {
         let site = process.site(address);
         let function = site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_deref());
         let file = site.as_deref().and_then(|site| site.file.as_deref());

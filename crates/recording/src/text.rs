@@ -8,6 +8,7 @@ use epollshim_format::kernel_memory;
 use epollshim_format::recording::thread::KIND_NAMES;
 
 use crate::Set;
+use crate::census;
 use crate::facts::{self, Facts, SiteFacts, Watched};
 use crate::findings;
 use crate::json::error_name;
@@ -96,6 +97,11 @@ fn of_process(process: &Process) -> String {
     }
     page.more(instances.len().saturating_sub(LISTED));
     sums(&facts, &mut page);
+    let census = census::text(process);
+    if !census.is_empty() {
+        page.gap();
+        census.into_iter().for_each(|line| page.line(line));
+    }
     threads(process, &mut page);
     sites(&facts, &mut page);
     records(&facts, &mut page);
@@ -160,6 +166,9 @@ fn findings(facts: &Facts, page: &mut Page) {
             if let Some(site) = site {
                 page.line(format!("{INDENT}{what} {}", site.best()));
             }
+        }
+        for caller in found.stack.iter().skip(1) {
+            page.line(format!("{INDENT}by {}", caller.best()));
         }
         page.hanging(INDENT, INDENT, &found.message(), 8);
     }
@@ -293,6 +302,9 @@ fn one_instance(process: &Process, instance: &Instance, watched: Option<Watched>
     page.line(format!("  #{}  fd {}  {}{inherited}", instance.id, instance.epfd, instance.made_by()));
     if let Some(site) = process.site(instance.site) {
         page.line(format!("      at {}", site.best()));
+    }
+    for caller in process.stack(instance.site).iter().skip(1) {
+        page.line(format!("      by {}", caller.best()));
     }
     page.line(format!(
         "      watches {} (peak {}), waits {}, events {}",

@@ -116,6 +116,7 @@ fn twelve_thousand_damaged_recordings_give_an_error_or_a_report() {
     let _alone = ALONE.lock().unwrap();
     let valid = [
         common::small().bytes,
+        common::with_stacks().bytes,
         common::server(4100, common::SECOND, false).bytes,
         common::server(4200, common::SECOND * 3, true).bytes,
         common::full(4300, common::SECOND).bytes,

@@ -24,7 +24,7 @@ fn hinted(command: &Command) -> Command {
     let hint = |name: &str| match name {
         "report" | "log" | "output" | "shim" | "suppressions" => Some(ValueHint::FilePath),
         "session" | "record" | "debug" => Some(ValueHint::DirPath),
-        "limit" | "inject" | "seed" | "log_filter" | "record_ring" | "only" => Some(ValueHint::Other),
+        "limit" | "inject" | "seed" | "log_filter" | "record_ring" | "stacks" | "only" => Some(ValueHint::Other),
         "command" => Some(ValueHint::CommandWithArguments),
         "subject" => Some(ValueHint::CommandName),
         _ => None,

@@ -72,6 +72,8 @@ fn variables(asked: &Run) -> Vec<(&'static str, OsString)> {
         ("EPOLLSHIM_RECORD_RING", asked.record_ring.clone()),
         ("EPOLLSHIM_RECORD_MAX", asked.record_max.clone()),
         ("EPOLLSHIM_SUPPRESSIONS", asked.suppressions.clone()),
+        ("EPOLLSHIM_CENSUS", asked.census.clone()),
+        ("EPOLLSHIM_STACKS", asked.stacks.clone()),
         ("EPOLLSHIM_ONLY", asked.only.clone()),
         ("EPOLLSHIM_ON_BAD_CONFIG", asked.on_bad_config.clone()),
     ];
@@ -131,6 +133,8 @@ mod tests {
             record_ring: one(),
             record_max: one(),
             suppressions: one(),
+            census: one(),
+            stacks: one(),
             only: one(),
             on_bad_config: one(),
             ..Run::default()

@@ -2,7 +2,8 @@
 
 use core::fmt::{self, Display};
 
-use super::{Cause, Finding, Id, Severity, near_limit, no_cloexec, thresholds};
+use super::{Cause, Finding, Id, Severity, double_close, fd_inherited, near_limit, no_cloexec, thresholds};
+use crate::census::Kind;
 use crate::errno;
 use crate::events::{EPOLLERR, EPOLLHUP, Mask};
 use crate::scale::{Grouped, Scaled};
@@ -218,7 +219,45 @@ impl Display for Message<'_> {
                     }
                 ),
             },
-            _ => write!(f, "{}", finding.id.name()),
+            Id::FdLeak if finding.severity == Severity::Info => write!(
+                f,
+                "{} of {} {} made here {} open at the end",
+                Grouped(second),
+                Grouped(third),
+                Kind::from_number(first).plural(),
+                if second == 1 { "is" } else { "are" },
+            ),
+            Id::FdLeak => write!(
+                f,
+                "{} of {} {} made here are open, and they only become more: close each when it is done with",
+                Grouped(second),
+                Grouped(third),
+                Kind::from_number(first).plural(),
+            ),
+            Id::DoubleClose => write!(
+                f,
+                "{}: take out one of the two closes; the number may belong to another thread's descriptor by the time of \
+                 the second",
+                match finding.variant {
+                    double_close::OUT_OF_SIGHT =>
+                        "close failed with EBADF: what was opened under this number was closed \
+                                                   before, by fclose or otherwise out of sight",
+                    double_close::SWEPT => "close failed with EBADF: close_range or closefrom had closed the number",
+                    double_close::BY_ANOTHER_THREAD =>
+                        "close failed with EBADF: another thread had closed the number, be it the wrong one",
+                    _ => "close failed with EBADF: the number was closed before",
+                }
+            ),
+            Id::FdInherited => write!(
+                f,
+                "{} was left open in a program that was started by exec: {}",
+                Kind::from_number(first).name(),
+                if finding.variant == fd_inherited::BY_ITSELF {
+                    "give it close-on-exec, unless that program shall have it"
+                } else {
+                    "make it with close-on-exec (O_CLOEXEC, SOCK_CLOEXEC), or what it holds stays held till that program ends"
+                }
+            ),
         }
     }
 }

@@ -7,8 +7,8 @@ use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::function::Function;
 use epollshim_format::histogram;
 use epollshim_format::recording::{
-    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, VERSION, area, entry, finding, findings, header, instance,
-    interest, kind, record, stopped, thread, totals,
+    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, VERSION, area, census, entry, finding, findings, header, instance,
+    interest, kind, record, stacks, stopped, thread, totals,
 };
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -387,6 +387,40 @@ pub fn full(pid: u64, began: u64) -> Recording {
     made.thread_full(pid, &calls(1023 + 63 + 127 + 40, CODE + 0x100), &[4096, 8192]);
     made.thread_full(pid + 1, &calls(20, CODE + 0x200), &[]);
     made.ended(began + SECOND, 1);
+    made
+}
+
+/// Where its arena of call stacks was.
+const ARENA: u64 = 0x7f00_0000_0000;
+
+/// A program with a census and call stacks: two frames of an instance, one of what it opened.
+pub fn with_stacks() -> Recording {
+    let mut made = Recording::new(88, b"deep", SECOND, 4);
+    made.totals([1, 1], [0, 0], 0);
+    made.thread(88, &[CallOf::create(SECOND + 5, 3, CODE + 0x1010)]);
+    made.instances(&[(1, 1, 3, 0, ARENA, SECOND + 5)]);
+    let at = made.segment(kind::STACKS, stacks::PART, ARENA);
+    for (index, word) in [2, CODE + 0x1010, CODE + 0x2020, 1, CODE + 0x3030].into_iter().enumerate() {
+        made.word(at + index * 8, word);
+    }
+    let at = made.segment(kind::CENSUS, census::FIRST + 2 * census::row::SIZE, 0);
+    for (place, value) in [
+        (census::LIVE, 8),
+        (census::PEAK, 9),
+        (census::BORN, 7),
+        (census::CLOSED, 2),
+        (census::AT_START, 3),
+        (census::ROWS, 2),
+    ] {
+        made.word(at + place, value);
+    }
+    for (index, row) in [[0, 1, 3, 3, 0, 0], [ARENA + 24, 3, 5, 6, 7, 2]].into_iter().enumerate() {
+        for (word, value) in row.into_iter().enumerate() {
+            made.word(at + census::FIRST + index * census::row::SIZE + word * 8, value);
+        }
+    }
+    made.modules(&format!("{CODE:x} {:x} - /srv/deep\n", CODE + 0x8000));
+    made.ended(SECOND + 1000, 1);
     made
 }
 

@@ -1,0 +1,36 @@
+// The dangerous case: a thread closes a number twice, and in between another thread has got it. The other's own close, which is right,
+// fails with EBADF: that is certain, and the stray close is named beside it. With -DMENDED the stray one is left away.
+#include "finding.h"
+#include <pthread.h>
+
+static pthread_barrier_t turn;
+static int number;
+
+static void *stray(void *unused)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    number = fd;
+    close(fd);
+    pthread_barrier_wait(&turn);
+    pthread_barrier_wait(&turn);
+#ifndef MENDED
+    close(fd); /* OTHER */
+#endif
+    pthread_barrier_wait(&turn);
+    return unused;
+}
+
+int main(void)
+{
+    pthread_t thread;
+    pthread_barrier_init(&turn, NULL, 2);
+    pthread_create(&thread, NULL, stray, NULL);
+    pthread_barrier_wait(&turn);
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    must(fd == number, "the number was given again");
+    pthread_barrier_wait(&turn);
+    pthread_barrier_wait(&turn);
+    close(fd); /* HERE */
+    pthread_join(thread, NULL);
+    return found(-1, fd);
+}

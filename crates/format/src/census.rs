@@ -1,0 +1,155 @@
+//! What kinds of descriptors the census tells apart, and when descriptors that only grow in number are a leak.
+
+/// Defines the kinds: the number that a recording has for each never changes.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $number:literal $name:literal $plural:literal;)*) => {
+        /// What a descriptor refers to, as far as the call that made it tells.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub enum Kind {
+            $($(#[$doc])* $kind = $number,)*
+        }
+
+        impl Kind {
+            pub const ALL: &[Kind] = &[$(Kind::$kind),*];
+
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $name,)*
+                }
+            }
+
+            #[must_use]
+            pub const fn plural(self) -> &'static str {
+                match self {
+                    $(Kind::$kind => $plural,)*
+                }
+            }
+
+            #[must_use]
+            pub const fn from_number(number: u64) -> Kind {
+                match number {
+                    $($number => Kind::$kind,)*
+                    _ => Kind::Other,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    Other = 0 "other" "other descriptors";
+    /// Whatever `open` opens: also devices, FIFOs and terminals.
+    File = 1 "file" "files";
+    Directory = 2 "directory" "directories";
+    Socket = 3 "socket" "sockets";
+    Pipe = 4 "pipe" "ends of pipes";
+    Eventfd = 5 "eventfd" "eventfds";
+    Timerfd = 6 "timerfd" "timerfds";
+    Signalfd = 7 "signalfd" "signalfds";
+    Inotify = 8 "inotify" "inotify instances";
+    Memfd = 9 "memfd" "memfds";
+    Epoll = 10 "epoll" "epoll instances";
+    Pidfd = 11 "pidfd" "pidfds";
+    /// It came with a message (SCM_RIGHTS): what it is was not asked.
+    Received = 12 "received" "received descriptors";
+}
+
+impl Kind {
+    /// Of what `/proc/PID/fd/N` points to (Linux v6.1: `d_path` of sockfs, pipefs and anon_inodefs).
+    #[must_use]
+    pub fn of_target(target: &[u8]) -> Kind {
+        let named: [(&[u8], Kind); 9] = [
+            (b"socket:[", Kind::Socket),
+            (b"pipe:[", Kind::Pipe),
+            (b"anon_inode:[eventfd", Kind::Eventfd),
+            (b"anon_inode:[timerfd]", Kind::Timerfd),
+            (b"anon_inode:[signalfd]", Kind::Signalfd),
+            (b"anon_inode:inotify", Kind::Inotify),
+            (b"anon_inode:[eventpoll]", Kind::Epoll),
+            (b"anon_inode:[pidfd]", Kind::Pidfd),
+            (b"/memfd:", Kind::Memfd),
+        ];
+        match named.into_iter().find(|(beginning, _)| target.starts_with(beginning)) {
+            Some((_, kind)) => kind,
+            None if target.starts_with(b"/") => Kind::File,
+            None => Kind::Other,
+        }
+    }
+}
+
+/// What is known of the descriptors of one place when it is judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Growth {
+    /// Made there.
+    pub born: u64,
+    /// Of these, alive and not looked after by anybody.
+    pub alive: u64,
+    /// The lowest number alive in each of the last four spans from one power of two of births to the next, the oldest first.
+    pub floors: [u64; 4],
+    /// Nanoseconds of the last whole span, and since.
+    pub span: u64,
+    pub since: u64,
+}
+
+/// How sure it is that they leak.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Leak {
+    No,
+    Likely,
+    Certain,
+}
+
+/// Fewer than these are no evidence: programs have a handful of each kind for life.
+pub const FEW: u64 = 16;
+/// From here on a warning becomes an error, if nearly none of them was ever closed.
+pub const MANY: u64 = 64;
+/// Growth that stands still this much longer than the last doubling took has ended: tables that are filled once do that.
+const STANDSTILL: u64 = 4;
+/// What the end of a program takes is no standstill: 20 ms.
+const SLACK: u64 = 20_000_000;
+
+impl Growth {
+    /// A leak's floor rises with every doubling of the births; that of a program that closes what it opens comes to rest, at the
+    /// number that it works with.
+    #[must_use]
+    pub fn judge(&self) -> Leak {
+        let rises =
+            |pair: &[u64]| matches!(pair, [before, after] if *after >= before.saturating_mul(3) / 2 && after > before);
+        let goes_on = self.since <= self.span.saturating_mul(STANDSTILL).saturating_add(SLACK);
+        if self.alive < FEW || !goes_on || !self.floors.windows(2).all(rises) {
+            return Leak::No;
+        }
+        // Nine of ten.
+        let nearly_all = self.alive.saturating_mul(10) >= self.born.saturating_mul(9);
+        if self.alive >= MANY && nearly_all { Leak::Certain } else { Leak::Likely }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Growth, Kind, Leak};
+
+    #[test]
+    fn a_kind_has_its_number_and_is_known_by_what_proc_says() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_number(*kind as u64), *kind);
+        }
+        assert_eq!(Kind::of_target(b"socket:[123]"), Kind::Socket);
+        assert_eq!(Kind::of_target(b"/dev/null"), Kind::File);
+        assert_eq!(Kind::of_target(b"anon_inode:[io_uring]"), Kind::Other);
+    }
+
+    #[test]
+    fn only_what_goes_on_growing_is_a_leak() {
+        let leak = Growth { born: 100, alive: 100, floors: [8, 16, 32, 64], span: 1000, since: 500 };
+        assert_eq!(leak.judge(), Leak::Certain);
+        assert_eq!(Growth { alive: 50, ..leak }.judge(), Leak::Likely);
+        assert_eq!(Growth { alive: 15, ..leak }.judge(), Leak::No);
+        // Filled at the start, and kept.
+        assert_eq!(Growth { since: 1_000_000_000, ..leak }.judge(), Leak::No);
+        // A server under a steady load, at its end.
+        assert_eq!(Growth { born: 100_000, floors: [60, 64, 62, 61], ..leak }.judge(), Leak::No);
+    }
+}

@@ -1,0 +1,42 @@
+//! Recordings with call stacks and a census.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use epollshim_recording::{Format, Set, read, render};
+use serde_json::{Value, json};
+
+fn rendered(bytes: &[u8], format: Format) -> String {
+    let mut set = Set::default();
+    set.processes.push(read(bytes).unwrap());
+    let mut out = Vec::new();
+    render(&set, format, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_site_in_the_arena_is_told_as_its_stack() {
+    let bytes = common::with_stacks().bytes;
+    let report: Value = serde_json::from_str(&rendered(&bytes, Format::Json)).unwrap();
+    let process = &report["processes"][0];
+    let instance = &process["instances"]["list"][0];
+    assert_eq!(instance["site"], "deep+0x1010", "{process:#}");
+    assert_eq!(instance["stack"], json!(["deep+0x1010", "deep+0x2020"]));
+    let text = rendered(&bytes, Format::Text);
+    assert!(text.contains("      at deep+0x1010\n      by deep+0x2020\n"), "{text}");
+    assert_eq!(process["recording"]["notes"], json!([]));
+}
+
+#[test]
+fn the_census_is_told_by_kind_and_by_place() {
+    let bytes = common::with_stacks().bytes;
+    let report: Value = serde_json::from_str(&rendered(&bytes, Format::Json)).unwrap();
+    let census = &report["processes"][0]["census"];
+    assert_eq!(census["live"], 8);
+    assert_eq!(census["kinds"], json!({"file": 3, "socket": 5}));
+    assert_eq!(census["sites"][0]["site"], "deep+0x3030");
+    assert_eq!(census["sites"][0]["born"], 7);
+    let text = rendered(&bytes, Format::Text);
+    assert!(text.contains("Descriptors: 8 open, 9 at the peak; 7 made, 2 closed\n"), "{text}");
+    assert!(text.contains("    5 of 7 sockets\n      at deep+0x3030\n"), "{text}");
+}

@@ -1,0 +1,180 @@
+//! What each thread remembers for the census, in thread-local words of the initial-exec model (see thread.rs).
+//!
+//! Whose memory this is: process.rs asks the kernel, which takes a system call, too much for every birth. So a thread that calls
+//! vfork notes that first, and asks from then on until it is itself that answers, which is once: its child is gone by then, or it is the
+//! child. After clone(CLONE_VM) without CLONE_VFORK both run at once, so that nobody is sure any more, for good.
+
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+
+use super::is_on;
+use crate::findings::{self, Note};
+use crate::process;
+
+global_asm!(
+    ".pushsection .tbss,\"awT\",@nobits",
+    ".p2align 3",
+    ".globl epollshim_census_words",
+    ".hidden epollshim_census_words",
+    ".type epollshim_census_words, @object",
+    ".size epollshim_census_words, 64",
+    "epollshim_census_words:",
+    ".zero 64",
+    ".popsection",
+);
+
+/// All-zero in a new thread. Written by the thread itself and its handlers; a vfork child shares it with its parent.
+#[repr(C)]
+struct Local {
+    /// This may be the child of a vfork.
+    is_unsure: AtomicU32,
+    /// How many closes in a row were of neighbouring numbers, from one place.
+    run: AtomicU32,
+    last_site: AtomicUsize,
+    last_fd: AtomicI32,
+    /// Which way the run goes.
+    step: AtomicI32,
+    /// What was noted of its first two closes: the numbers and one, 0: nothing; and where they were closed before.
+    noted: [AtomicI32; 2],
+    variants: [AtomicU32; 2],
+    others: [AtomicUsize; 2],
+}
+
+const _: () = assert!(size_of::<Local>() <= 64);
+
+/// From the third of them on, closes of neighbouring numbers are a sweep: a program that closes whatever may be open.
+const SWEEP: u32 = 3;
+
+static NOBODY_IS_SURE: AtomicBool = AtomicBool::new(false);
+
+#[inline(always)]
+fn local() -> &'static Local {
+    let address: usize;
+    // SAFETY: the address of the thread's own words (x86-64 psABI, initial-exec).
+    unsafe {
+        asm!("mov {0}, qword ptr [rip + epollshim_census_words@GOTTPOFF]", "add {0}, qword ptr fs:[0]",
+             out(reg) address, options(nostack, readonly));
+    }
+    // SAFETY: atomics, for which zero is valid; used by this thread alone, while it lives.
+    unsafe { &*(address as *const Local) }
+}
+
+/// Whether the caller runs in another process's memory, with a descriptor table of its own.
+#[inline(always)]
+pub fn is_borrowed() -> bool {
+    let is_unsure = local().is_unsure.load(Ordering::Relaxed) != 0 || NOBODY_IS_SURE.load(Ordering::Relaxed);
+    is_unsure && ask()
+}
+
+#[cold]
+#[inline(never)]
+fn ask() -> bool {
+    let is_borrowed = !process::is_own();
+    if !is_borrowed {
+        local().is_unsure.store(0, Ordering::Relaxed);
+    }
+    is_borrowed
+}
+
+/// Before the real vfork.
+pub extern "C" fn about_to_vfork() {
+    if is_on() {
+        local().is_unsure.store(1, Ordering::Relaxed);
+        super::table::forget_touched();
+    }
+}
+
+/// Before the real clone.
+pub extern "C" fn about_to_clone(_: usize, _: usize, flags: usize) {
+    if !is_on() || flags as i32 & libc::CLONE_VM == 0 || flags as i32 & libc::CLONE_THREAD != 0 {
+        return;
+    }
+    about_to_vfork();
+    if flags as i32 & libc::CLONE_VFORK == 0 {
+        NOBODY_IS_SURE.store(true, Ordering::Relaxed);
+    }
+}
+
+/// This thread closes a number.
+#[inline(always)]
+pub fn closes(fd: i32, site: usize) {
+    let local = local();
+    let step = fd.wrapping_sub(local.last_fd.swap_plain(fd));
+    if site != local.last_site.swap_plain(site) || (step != 1 && step != -1) {
+        local.run.store(1, Ordering::Relaxed);
+        local.step.store(0, Ordering::Relaxed);
+        local.noted.iter().for_each(|fd| fd.store(0, Ordering::Relaxed));
+        return;
+    }
+    go_on(local, step, site);
+}
+
+#[cold]
+#[inline(never)]
+fn go_on(local: &Local, step: i32, site: usize) {
+    let before = local.step.load(Ordering::Relaxed);
+    let run = if before == 0 || before == step { local.run.load(Ordering::Relaxed).saturating_add(1) } else { 2 };
+    local.step.store(step, Ordering::Relaxed);
+    local.run.store(run, Ordering::Relaxed);
+    if run == SWEEP {
+        retract(local, site);
+    }
+}
+
+/// The first closes of what turns out to be a sweep were no double closes.
+fn retract(local: &Local, site: usize) {
+    let fds = local.noted.iter().zip(&local.variants).zip(&local.others);
+    for ((fd, variant), other) in fds {
+        if let Some(fd) = fd.swap(0, Ordering::Relaxed).checked_sub(1).filter(|fd| *fd >= 0) {
+            let id = epollshim_format::findings::Id::DoubleClose;
+            findings::unmet(&Note {
+                variant: variant.load(Ordering::Relaxed) as u8,
+                fd,
+                site,
+                other: other.load(Ordering::Relaxed),
+                ..Note::of(id, epollshim_format::findings::Severity::Info)
+            });
+        }
+    }
+}
+
+/// Whether this thread's closes are a sweep.
+pub fn is_sweeping() -> bool {
+    local().run.load(Ordering::Relaxed) >= SWEEP
+}
+
+/// A double close was noted of this thread's last close.
+pub fn has_noted(note: &Note) {
+    let local = local();
+    let index = usize::from(local.run.load(Ordering::Relaxed) >= 2);
+    if let (Some(fd), Some(variant), Some(other)) =
+        (local.noted.get(index), local.variants.get(index), local.others.get(index))
+    {
+        fd.store(note.fd.saturating_add(1), Ordering::Relaxed);
+        variant.store(u32::from(note.variant), Ordering::Relaxed);
+        other.store(note.other, Ordering::Relaxed);
+    }
+}
+
+/// A read and a write of a word that only this thread has: no locked instruction.
+trait SwapPlain<T> {
+    fn swap_plain(&self, value: T) -> T;
+}
+
+impl SwapPlain<i32> for AtomicI32 {
+    #[inline(always)]
+    fn swap_plain(&self, value: i32) -> i32 {
+        let old = self.load(Ordering::Relaxed);
+        self.store(value, Ordering::Relaxed);
+        old
+    }
+}
+
+impl SwapPlain<usize> for AtomicUsize {
+    #[inline(always)]
+    fn swap_plain(&self, value: usize) -> usize {
+        let old = self.load(Ordering::Relaxed);
+        self.store(value, Ordering::Relaxed);
+        old
+    }
+}

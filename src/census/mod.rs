@@ -1,0 +1,280 @@
+//! The census: every descriptor of the process, from the call that makes it to the one that closes it (`EPOLLSHIM_CENSUS=1`).
+//!
+//! ```text
+//! table.rs      what each number stands for: alive or closed, by whom
+//! places.rs     the calls that make descriptors, each with what it made
+//! local.rs      what each thread remembers: whether it may run in a parent's memory, its last close
+//! reconcile.rs  comparing with /proc
+//! ```
+//!
+//! Hooks call this file with what the real calls returned, and only while the census is on. It takes no lock: each number has two
+//! words, and each place one that is added to. A death is noted before the real close, a birth after the real call, as in the
+//! ledger, so that whoever gets the number next comes second here too.
+//!
+//! The child of a fork goes on with a copy of all this, as it does with the descriptors. A child of vfork runs in its parent's memory with a
+//! table of its own: what it closes is not the parent's, and is not noted.
+
+pub mod local;
+pub mod places;
+mod reconcile;
+mod table;
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use epollshim_format::census::Kind;
+use epollshim_format::findings::{Id, Severity, double_close};
+
+use crate::findings::{self, Note};
+use crate::{process, sys, thread};
+
+pub use reconcile::{Census, reconcile};
+pub use table::{Entry, each_alive, was_touched_by_a_borrower};
+
+/// [`OFF`], [`ON`]; 0: the real functions are not all looked up yet. Read by the hooks' assembly.
+pub static STATE: AtomicU8 = AtomicU8::new(0);
+/// There is none: the hooks jump to the real functions at once.
+pub const OFF: u8 = 1;
+pub const ON: u8 = 2;
+
+/// How many forks lie between this process and the one that loaded the library.
+static GENERATION: AtomicU8 = AtomicU8::new(0);
+/// Descriptors alive, and the most that were.
+static LIVE: AtomicU64 = AtomicU64::new(0);
+static PEAK: AtomicU64 = AtomicU64::new(0);
+/// Found open at load.
+static AT_START: AtomicU32 = AtomicU32::new(0);
+/// Births and deaths that only a comparison with the kernel, or a later birth, told of.
+static HEALED: AtomicU64 = AtomicU64::new(0);
+/// Something was made or closed since this process began.
+static HAS_SEEN: AtomicBool = AtomicBool::new(false);
+
+#[inline(always)]
+pub fn is_on() -> bool {
+    STATE.load(Ordering::Relaxed) == ON
+}
+
+/// The constructor has looked up all real functions: if there is no census, the hooks need not come by any more.
+pub fn settle() {
+    let _ = STATE.compare_exchange(0, OFF, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// glibc's `__libc_single_threaded` (2.32): false from the first second thread on. Null: there is none.
+static IS_ALONE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Whether another thread may get a number in between.
+fn may_have_threads() -> bool {
+    // SAFETY: null, or libc's own byte, which it writes as a whole.
+    unsafe { IS_ALONE.load(Ordering::Relaxed).cast::<AtomicU8>().as_ref() }
+        .is_some_and(|is_alone| is_alone.load(Ordering::Relaxed) == 0)
+}
+
+/// Begins: what is open now was there at load. False: no memory that a fork wipes.
+#[cold]
+pub fn begin() -> bool {
+    if !process::prepare() {
+        return false;
+    }
+    // SAFETY: a zero-terminated name; at load, where the loader may be called.
+    let is_alone = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
+    IS_ALONE.store(is_alone.cast(), Ordering::Relaxed);
+    crate::aside::undisturbed(reconcile::take_stock);
+    STATE.store(ON, Ordering::Release);
+    true
+}
+
+/// In the child of a fork, once: it has its parent's descriptors, and has made and closed none itself.
+pub fn after_fork() {
+    if is_on() {
+        GENERATION.fetch_add(1, Ordering::Relaxed);
+        places::after_fork();
+        PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+        HEALED.store(0, Ordering::Relaxed);
+        HAS_SEEN.store(false, Ordering::Relaxed);
+    }
+}
+
+pub fn generation() -> u8 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Whether this process has made or closed a descriptor.
+pub fn has_seen_something() -> bool {
+    is_on() && HAS_SEEN.load(Ordering::Relaxed)
+}
+
+/// How a descriptor was made.
+#[derive(Clone, Copy)]
+pub struct Birth {
+    pub kind: Kind,
+    /// The return address, or a stack's.
+    pub site: usize,
+    pub is_cloexec: bool,
+    /// Under a number of the caller's choice (dup2).
+    pub is_placed: bool,
+}
+
+/// A call returned a new descriptor. A negative number is none.
+#[inline(always)]
+pub fn born(fd: i32, birth: Birth) {
+    if fd >= 0 && is_on() {
+        if local::is_borrowed() {
+            return table::touch(fd);
+        }
+        note_birth(fd, birth);
+    }
+}
+
+#[inline(always)]
+fn note_birth(fd: i32, birth: Birth) {
+    let (number, place) = places::of(birth.site, birth.kind);
+    let mut entry = Entry::alive(number, birth.kind, generation(), thread::token());
+    entry.set(Entry::CLOEXEC, birth.is_cloexec);
+    entry.set(Entry::PLACED, birth.is_placed);
+    let Some(old) = table::put(fd, entry) else { return };
+    if !HAS_SEEN.load(Ordering::Relaxed) {
+        HAS_SEEN.store(true, Ordering::Relaxed);
+    }
+    place.count_birth();
+    if old.is_alive() {
+        // The number changed hands in one step (dup2), or its death was out of sight (fclose).
+        places::at(old.place()).died();
+        if !birth.is_placed {
+            HEALED.fetch_add(1, Ordering::Relaxed);
+        }
+        return;
+    }
+    let live = LIVE.fetch_add(1, Ordering::Relaxed) + 1;
+    if live > PEAK.load(Ordering::Relaxed) {
+        PEAK.fetch_max(live, Ordering::Relaxed);
+    }
+}
+
+/// `new` is a duplicate of `old`: of the same kind.
+#[inline(always)]
+pub fn duplicated(old: i32, new: i32, birth: Birth) {
+    if new >= 0 && new != old {
+        let kind = table::get(old).kind();
+        born(new, Birth { kind, ..birth });
+    }
+}
+
+/// What `closing` tells `closed`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Before {
+    /// Nothing that could be said of a failure.
+    Nothing = 0,
+    WasClosed = 1,
+    WasAlive = 2,
+}
+
+/// Before a real close.
+#[inline(always)]
+pub fn closing(fd: i32, site: usize) -> u64 {
+    if fd < 0 || !is_on() {
+        return Before::Nothing as u64;
+    }
+    if local::is_borrowed() {
+        table::touch(fd);
+        return Before::Nothing as u64;
+    }
+    let before = end(fd, site, false);
+    local::closes(fd, site);
+    before as u64
+}
+
+#[inline(always)]
+fn end(fd: i32, site: usize, is_swept: bool) -> Before {
+    let old = table::end(fd, site, is_swept);
+    if old.is_alive() {
+        places::at(old.place()).died();
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+        if !HAS_SEEN.load(Ordering::Relaxed) {
+            HAS_SEEN.store(true, Ordering::Relaxed);
+        }
+        Before::WasAlive
+    } else if old.was_closed() {
+        Before::WasClosed
+    } else {
+        Before::Nothing
+    }
+}
+
+/// After a real close that failed.
+#[cold]
+#[inline(never)]
+pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
+    if error != libc::EBADF || before == Before::Nothing as u64 || local::is_sweeping() {
+        return;
+    }
+    let was_alive = before == Before::WasAlive as u64;
+    let closer = table::last_close(fd);
+    // What a parent closed before it forked, its child knows from a copy of the parent's memory: telling it is harmless.
+    let is_own = table::get(fd).generation() == generation();
+    let variant = match () {
+        () if was_alive => double_close::OUT_OF_SIGHT,
+        () if table::get(fd).has(Entry::SWEPT) => double_close::SWEPT,
+        () if closer.thread != table::mark(thread::token()) => double_close::BY_ANOTHER_THREAD,
+        () => 0,
+    };
+    let severity = match variant {
+        _ if !is_own => Severity::Info,
+        double_close::SWEPT => Severity::Info,
+        double_close::OUT_OF_SIGHT => Severity::Warning,
+        0 if !may_have_threads() => Severity::Warning,
+        _ => Severity::Error,
+    };
+    let note = Note {
+        variant,
+        fd,
+        site,
+        other: if was_alive { 0 } else { closer.site },
+        ..Note::of(Id::DoubleClose, severity)
+    };
+    findings::note(&note);
+    local::has_noted(&note);
+}
+
+/// Before a range is closed, both ends included.
+#[cold]
+pub fn closing_range(first: u32, last: u32, site: usize) {
+    if !is_on() {
+        return;
+    }
+    let is_borrowed = local::is_borrowed();
+    let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    for fd in bound(first)..=bound(last).min(table::highest()) {
+        if is_borrowed {
+            table::touch(fd);
+        } else if table::get(fd).is_alive() {
+            end(fd, site, true);
+        }
+    }
+}
+
+/// `fcntl(F_SETFD)` succeeded.
+pub fn set_flags(fd: i32, flags: i32) {
+    if is_on() && !local::is_borrowed() {
+        let is_cloexec = flags & libc::FD_CLOEXEC != 0;
+        table::change(fd, |entry| {
+            entry.set(Entry::CLOEXEC, is_cloexec);
+            // Said so by the program: whoever it starts next shall have it.
+            entry.set(Entry::HANDED_ON, !is_cloexec);
+        });
+    }
+}
+
+/// A call that makes descriptors failed for want of room.
+static HAS_MET_THE_LIMIT: AtomicBool = AtomicBool::new(false);
+
+#[cold]
+#[inline(never)]
+pub fn failed() {
+    if is_on() && matches!(sys::errno(), libc::EMFILE | libc::ENFILE) {
+        HAS_MET_THE_LIMIT.store(true, Ordering::Relaxed);
+    }
+}
+
+pub fn has_met_the_limit() -> bool {
+    HAS_MET_THE_LIMIT.load(Ordering::Relaxed)
+}

@@ -1,0 +1,259 @@
+//! The calls that make descriptors: a record for each place and kind, with what was made there, and how its number grew.
+
+use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use epollshim_format::census::{Growth, Kind};
+
+use crate::{clock, sys};
+
+/// A call of the program's that makes descriptors of a kind. All-zero is a valid, unused one.
+#[repr(C, align(64))]
+pub struct Place {
+    /// Its site in 48 bits, kind in 4, and [`USED`]; 0: not in use.
+    key: AtomicU64,
+    /// Alive in the lower 28 bits (the kernel's numbers have 30, but for so many there is no memory); above them closed, of which what
+    /// reaches the highest bit goes to `more`.
+    counts: AtomicU64,
+    more: AtomicU64,
+    /// Alive when this process began.
+    base: AtomicU64,
+    peak: AtomicU64,
+    /// The lowest number alive since births reached a power of two, and in the spans before, the newest first.
+    floor: AtomicU64,
+    floors: [AtomicU64; 4],
+    /// CLOCK_MONOTONIC when births reached the last two powers of two.
+    turned: AtomicU64,
+    turned_before: AtomicU64,
+}
+
+const USED: u64 = 1 << 63;
+const SITE: u64 = (1 << 48) - 1;
+const KIND: u32 = 48;
+
+const CLOSED: u32 = 28;
+const ALIVE: u64 = (1 << CLOSED) - 1;
+const OVERFULL: u64 = 1 << 63;
+
+/// A power of two.
+const PLACES: usize = 8192;
+
+static ALL: AtomicPtr<Place> = AtomicPtr::new(core::ptr::null_mut());
+static NOWHERE: Place = Place::new();
+
+impl Place {
+    const fn new() -> Place {
+        Place {
+            key: AtomicU64::new(0),
+            counts: AtomicU64::new(0),
+            more: AtomicU64::new(0),
+            base: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            floors: [const { AtomicU64::new(0) }; 4],
+            turned: AtomicU64::new(0),
+            turned_before: AtomicU64::new(0),
+        }
+    }
+
+    /// The return address, or a stack's; 0: out of sight.
+    pub fn site(&self) -> usize {
+        (self.key.load(Ordering::Relaxed) & SITE) as usize
+    }
+
+    pub fn kind(&self) -> Kind {
+        Kind::from_number(self.key.load(Ordering::Relaxed) >> KIND & 15)
+    }
+
+    pub fn live(&self) -> u64 {
+        self.counts.load(Ordering::Relaxed) & ALIVE
+    }
+
+    pub fn closed(&self) -> u64 {
+        self.more.load(Ordering::Relaxed) + (self.counts.load(Ordering::Relaxed) >> CLOSED)
+    }
+
+    /// By this process.
+    pub fn born(&self) -> u64 {
+        (self.live() + self.closed()).saturating_sub(self.base.load(Ordering::Relaxed))
+    }
+
+    /// Alive when this process was forked.
+    pub fn base(&self) -> u64 {
+        self.base.load(Ordering::Relaxed)
+    }
+
+    pub fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    pub fn count_birth(&self) {
+        let before = self.counts.fetch_add(1, Ordering::Relaxed);
+        let live = (before & ALIVE) + 1;
+        if live > self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(live, Ordering::Relaxed);
+        }
+        let made = live + (before >> CLOSED) + self.more.load(Ordering::Relaxed);
+        let born = made.wrapping_sub(self.base.load(Ordering::Relaxed));
+        if born & born.wrapping_sub(1) == 0 {
+            self.turn(live);
+        }
+    }
+
+    /// Births have reached a power of two. Each number is reached by one thread.
+    #[cold]
+    #[inline(never)]
+    fn turn(&self, live: u64) {
+        let mut floor = self.floor.swap(live, Ordering::Relaxed);
+        for place in &self.floors {
+            floor = place.swap(floor, Ordering::Relaxed);
+        }
+        let turned = self.turned.swap(clock::monotonic(), Ordering::Relaxed);
+        self.turned_before.store(turned, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub fn died(&self) {
+        let before = self.counts.fetch_add((1 << CLOSED) - 1, Ordering::Relaxed);
+        let live = (before & ALIVE).saturating_sub(1);
+        if live < self.floor.load(Ordering::Relaxed) {
+            self.floor.store(live, Ordering::Relaxed);
+        }
+        if before & OVERFULL != 0 {
+            self.carry();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn carry(&self) {
+        // One of those who find the bit takes it.
+        if self.counts.fetch_and(!OVERFULL, Ordering::Relaxed) & OVERFULL != 0 {
+            self.more.fetch_add(OVERFULL >> CLOSED, Ordering::Relaxed);
+        }
+    }
+
+    /// How its number has grown; `alive`: of those made by this process, without an owner that looks after them.
+    pub fn growth(&self, alive: u64, now: u64) -> Growth {
+        let turned = self.turned.load(Ordering::Relaxed);
+        let newest = self.floors.iter().map(|floor| floor.load(Ordering::Relaxed));
+        let mut floors = [0; 4];
+        for (place, floor) in
+            floors.iter_mut().rev().zip(core::iter::once(self.floor.load(Ordering::Relaxed)).chain(newest))
+        {
+            *place = floor;
+        }
+        Growth {
+            born: self.born(),
+            alive,
+            floors,
+            span: turned.saturating_sub(self.turned_before.load(Ordering::Relaxed)),
+            since: now.saturating_sub(turned),
+        }
+    }
+
+    fn after_fork(&self) {
+        let live = self.live();
+        self.base.store(live, Ordering::Relaxed);
+        self.counts.store(live, Ordering::Relaxed);
+        self.more.store(0, Ordering::Relaxed);
+        self.peak.store(live, Ordering::Relaxed);
+        self.floor.store(0, Ordering::Relaxed);
+        self.floors.iter().for_each(|floor| floor.store(0, Ordering::Relaxed));
+    }
+}
+
+fn table() -> *mut Place {
+    // Acquire: the kernel has zeroed it.
+    let start = ALL.load(Ordering::Acquire);
+    if start.is_null() { map() } else { start }
+}
+
+#[cold]
+#[inline(never)]
+fn map() -> *mut Place {
+    let bytes = PLACES * size_of::<Place>();
+    let Ok(start) = sys::map(bytes) else { return core::ptr::null_mut() };
+    match ALL.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Acquire) {
+        Ok(_) => start.cast(),
+        Err(there) => {
+            // SAFETY: another thread was first; nobody has seen this one.
+            unsafe { sys::unmap(start, bytes) };
+            there
+        }
+    }
+}
+
+/// The record of a number that [`of`] gave.
+#[inline(always)]
+pub fn at(index: u16) -> &'static Place {
+    let start = ALL.load(Ordering::Acquire);
+    if start.is_null() {
+        return &NOWHERE;
+    }
+    // SAFETY: the mapping holds PLACES records, and stays.
+    unsafe { &*start.add(index as usize % PLACES) }
+}
+
+/// The record of a place and a kind, made if there is none.
+#[inline(always)]
+pub fn of(site: usize, kind: Kind) -> (u16, &'static Place) {
+    let key = site as u64 & SITE | (kind as u64) << KIND | USED;
+    let index = FOUND.get(first(key)).map_or(0, |index| index.load(Ordering::Relaxed));
+    let place = at(index);
+    if place.key.load(Ordering::Relaxed) == key { (index, place) } else { look_on(key) }
+}
+
+#[inline(always)]
+fn first(key: u64) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50) as usize
+}
+
+/// Records in use, of which the first is for all that find no place; and where each is found by its key: 0: free. Records are taken in
+/// order, so that who looks at all of them looks at few.
+static USED_UP_TO: AtomicU32 = AtomicU32::new(1);
+static FOUND: [AtomicU16; 2 * PLACES] = [const { AtomicU16::new(0) }; 2 * PLACES];
+
+#[cold]
+#[inline(never)]
+fn look_on(key: u64) -> (u16, &'static Place) {
+    if table().is_null() {
+        return (0, &NOWHERE);
+    }
+    for step in 0..2 * PLACES {
+        let Some(found) = FOUND.get((first(key) + step) % (2 * PLACES)) else { break };
+        let mut index = found.load(Ordering::Acquire);
+        if index == 0 {
+            let Some(taken) = take(key) else { break };
+            // Release: who finds it finds its key. Who loses leaves a record that nothing is counted in.
+            match found.compare_exchange(0, taken, Ordering::Release, Ordering::Acquire) {
+                Ok(_) => return (taken, at(taken)),
+                Err(other) => index = other,
+            }
+        }
+        let place = at(index);
+        if place.key.load(Ordering::Relaxed) == key {
+            return (index, place);
+        }
+    }
+    (0, at(0))
+}
+
+fn take(key: u64) -> Option<u16> {
+    let next = |used: u32| (used < PLACES as u32).then_some(used + 1);
+    let index = USED_UP_TO.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()? as u16;
+    at(index).key.store(key, Ordering::Relaxed);
+    Some(index)
+}
+
+/// All that were used.
+pub fn all() -> impl Iterator<Item = (u16, &'static Place)> {
+    let count = if ALL.load(Ordering::Acquire).is_null() { 0 } else { USED_UP_TO.load(Ordering::Relaxed) };
+    (0..count)
+        .map(|index| (index as u16, at(index as u16)))
+        .filter(|(_, place)| place.counts.load(Ordering::Relaxed) | place.more.load(Ordering::Relaxed) != 0)
+}
+
+pub fn after_fork() {
+    all().for_each(|(_, place)| place.after_fork());
+}

@@ -1,0 +1,132 @@
+//! The census and the kernel: what is open is read from /proc, at load and for reports.
+
+use core::sync::atomic::Ordering;
+
+use epollshim_format::census::Kind;
+
+use super::table::{self, Entry};
+use super::{AT_START, GENERATION, HEALED, LIVE, PEAK, places};
+use crate::buffer::Buffer;
+use crate::{procfs, sys, thread};
+
+/// What reports tell of all descriptors.
+#[derive(Clone, Copy)]
+pub struct Census {
+    pub live: u64,
+    pub peak: u64,
+    pub born: u64,
+    pub closed: u64,
+    /// Open at load, or when this process was forked.
+    pub at_start: u64,
+    /// Made out of sight: told by /proc.
+    pub unseen: u64,
+    pub healed: u64,
+}
+
+impl Census {
+    /// None: there is none.
+    pub fn of_now() -> Option<Census> {
+        if !super::is_on() {
+            return None;
+        }
+        let sum = |count: fn(&places::Place) -> u64| places::all().map(|(_, place)| count(place)).sum::<u64>();
+        let live = sum(places::Place::live);
+        let is_seen = |place: &places::Place| place.site() != 0;
+        let unseen = sum(|place| if place.site() == 0 { place.born() } else { 0 });
+        let is_first = GENERATION.load(Ordering::Relaxed) == 0;
+        let at_load = if is_first { u64::from(AT_START.load(Ordering::Relaxed)) } else { 0 };
+        Some(Census {
+            live,
+            peak: PEAK.load(Ordering::Relaxed).max(live),
+            born: places::all().filter(|(_, place)| is_seen(place)).map(|(_, place)| place.born()).sum(),
+            closed: sum(places::Place::closed),
+            at_start: at_load + sum(places::Place::base),
+            // What was open at load was noted as if it were made then.
+            unseen: unseen.saturating_sub(at_load),
+            healed: HEALED.load(Ordering::Relaxed),
+        })
+    }
+}
+
+/// Notes what is open at load.
+pub fn take_stock() {
+    procfs::each_descriptor(|fd, target| {
+        AT_START.fetch_add(1, Ordering::Relaxed);
+        let mut entry = found(fd, target);
+        entry.set(Entry::AT_START, true);
+        table::exchange(fd, Entry::UNKNOWN, entry);
+    });
+    PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
+/// A descriptor that nobody saw made.
+fn found(_: i32, target: &[u8]) -> Entry {
+    let kind = Kind::of_target(target);
+    let (number, place) = places::of(0, kind);
+    place.count_birth();
+    LIVE.fetch_add(1, Ordering::Relaxed);
+    Entry::alive(number, kind, super::generation(), thread::token())
+}
+
+/// Brings the census in line with the kernel. False: /proc could not be read. Not for hooks.
+///
+/// Threads go on meanwhile: what differs is mended if it differs still a little later, and nothing was noted of that number since.
+pub fn reconcile() -> bool {
+    if !super::is_on() {
+        return true;
+    }
+    Buffer::lend(|differing: &mut Buffer<(i32, Entry)>| {
+        let complete = Buffer::lend(|open: &mut Buffer<i32>| {
+            let complete = procfs::each_descriptor(|fd, _| {
+                open.push(fd);
+            });
+            if complete {
+                compare(open, differing);
+            }
+            complete
+        });
+        if !differing.as_slice().is_empty() && !procfs::has_one_thread() {
+            sys::sleep(3_000_000);
+        }
+        for (fd, entry) in differing.as_slice() {
+            heal(*fd, *entry);
+        }
+        complete
+    })
+}
+
+fn compare(open: &mut Buffer<i32>, differing: &mut Buffer<(i32, Entry)>) {
+    crate::buffer::sort_by_key(open.as_mut_slice(), |fd| *fd);
+    let is_open = |fd: i32| open.as_slice().binary_search(&fd).is_ok();
+    for (fd, entry) in table::each_alive() {
+        if !is_open(fd) {
+            differing.push((fd, entry));
+        }
+    }
+    for fd in open.as_slice() {
+        let entry = table::get(*fd);
+        if !entry.is_alive() {
+            differing.push((*fd, entry));
+        }
+    }
+}
+
+fn heal(fd: i32, entry: Entry) {
+    if table::get(fd) != entry || sys::is_open(fd) == entry.is_alive() {
+        return;
+    }
+    HEALED.fetch_add(1, Ordering::Relaxed);
+    if entry.is_alive() {
+        super::end(fd, 0, false);
+        return;
+    }
+    let mut space = [0u8; 64];
+    let now = found(fd, procfs::target_of(fd, &mut space).unwrap_or_default());
+    if table::exchange(fd, entry, now) {
+        PEAK.fetch_max(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+    } else {
+        // Somebody was quicker.
+        places::at(now.place()).died();
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}

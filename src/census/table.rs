@@ -1,0 +1,227 @@
+//! What each descriptor number stands for: two words, found by two loads. The first says what it is, the second who closed it last.
+//!
+//! Relaxed throughout: a word is whole in itself, and who gets a number from the kernel comes after who gave it back.
+
+use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
+
+use epollshim_format::census::Kind;
+
+use crate::sys;
+
+/// The first word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Entry(u64);
+
+impl Entry {
+    pub const UNKNOWN: Entry = Entry(0);
+
+    // From the lowest bit: the place (16 bits), state and flags (8), kind (4), generation (8 from bit 28), and the thread that made it.
+    const ALIVE: u64 = 1 << 16;
+    const CLOSED: u64 = 1 << 17;
+    /// It closes at exec.
+    pub const CLOEXEC: u64 = 1 << 18;
+    /// Its number was chosen by the program (dup2).
+    pub const PLACED: u64 = 1 << 19;
+    /// Close-on-exec was taken from it.
+    pub const HANDED_ON: u64 = 1 << 20;
+    /// It was there at load.
+    pub const AT_START: u64 = 1 << 21;
+    /// Closed by close_range or closefrom.
+    pub const SWEPT: u64 = 1 << 22;
+    const KIND: u32 = 24;
+    const GENERATION: u32 = 28;
+    const THREAD: u32 = 36;
+
+    #[inline(always)]
+    pub fn alive(place: u16, kind: Kind, generation: u8, token: usize) -> Entry {
+        Entry(
+            u64::from(place)
+                | Self::ALIVE
+                | (kind as u64) << Self::KIND
+                | u64::from(generation) << Self::GENERATION
+                | (token as u64 >> 6) << Self::THREAD,
+        )
+    }
+
+    #[inline(always)]
+    pub fn set(&mut self, flag: u64, is_set: bool) {
+        self.0 = self.0 & !flag | if is_set { flag } else { 0 };
+    }
+
+    #[inline(always)]
+    pub fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+
+    #[inline(always)]
+    pub fn is_alive(self) -> bool {
+        self.has(Self::ALIVE)
+    }
+
+    #[inline(always)]
+    pub fn was_closed(self) -> bool {
+        self.has(Self::CLOSED)
+    }
+
+    #[inline(always)]
+    pub fn place(self) -> u16 {
+        self.0 as u16
+    }
+
+    #[inline(always)]
+    pub fn kind(self) -> Kind {
+        Kind::from_number(self.0 >> Self::KIND & 15)
+    }
+
+    #[inline(always)]
+    pub fn generation(self) -> u8 {
+        (self.0 >> Self::GENERATION) as u8
+    }
+}
+
+/// The second word.
+pub struct LastClose {
+    /// The return address; 0: not known.
+    pub site: usize,
+    /// The thread, by its [`mark`].
+    pub thread: u16,
+}
+
+/// What tells a thread from most others.
+pub fn mark(token: usize) -> u16 {
+    (token >> 6) as u16 ^ (token >> 22) as u16
+}
+
+#[repr(C)]
+struct Number {
+    entry: AtomicU64,
+    closed: AtomicU64,
+}
+
+const SHIFT: u32 = 16;
+const CHUNK: usize = 1 << SHIFT;
+/// The kernel's bound on descriptor numbers, fs.nr_open, is itself bounded by 2^30 (Linux v6.1 fs/file.c).
+const CHUNKS: usize = 1 << (30 - SHIFT);
+
+/// Chunks are mapped when needed, and stay. Release when one is published, Acquire by readers: the kernel has zeroed it.
+static TABLE: [AtomicPtr<Number>; CHUNKS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNKS];
+/// One more than the highest number that was ever alive.
+static END: AtomicI32 = AtomicI32::new(0);
+
+#[inline(always)]
+fn number(fd: i32) -> Option<&'static Number> {
+    let chunk = TABLE.get((fd as u32 >> SHIFT) as usize)?.load(Ordering::Acquire);
+    if chunk.is_null() {
+        return None;
+    }
+    // SAFETY: a chunk holds CHUNK numbers made of atomics, for which zero is valid, and is never unmapped.
+    Some(unsafe { &*chunk.add(fd as usize % CHUNK) })
+}
+
+#[cold]
+#[inline(never)]
+fn map(fd: i32) -> Option<&'static Number> {
+    let place = TABLE.get((fd as u32 >> SHIFT) as usize)?;
+    let bytes = CHUNK * size_of::<Number>();
+    let start = sys::map(bytes).ok()?;
+    if place.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
+        // SAFETY: another thread was first; nobody has seen this one.
+        unsafe { sys::unmap(start, bytes) };
+    }
+    number(fd)
+}
+
+pub fn get(fd: i32) -> Entry {
+    if fd < 0 {
+        return Entry::UNKNOWN;
+    }
+    number(fd).map_or(Entry::UNKNOWN, |number| Entry(number.entry.load(Ordering::Relaxed)))
+}
+
+/// Writes the word of a number that was born, and gives what it was before. None: no memory for it.
+#[inline(always)]
+pub fn put(fd: i32, entry: Entry) -> Option<Entry> {
+    let number = number(fd).or_else(|| map(fd))?;
+    if fd >= END.load(Ordering::Relaxed) {
+        END.fetch_max(fd + 1, Ordering::Relaxed);
+    }
+    Some(Entry(number.entry.swap(entry.0, Ordering::Relaxed)))
+}
+
+/// Ends what is alive under a number. Gives what it was: of two who close it, one finds it alive.
+#[inline(always)]
+pub fn end(fd: i32, site: usize, is_swept: bool) -> Entry {
+    let Some(number) = number(fd) else { return Entry::UNKNOWN };
+    let mut now = number.entry.load(Ordering::Relaxed);
+    while Entry(now).is_alive() {
+        let mut closed = Entry(now & !Entry::ALIVE | Entry::CLOSED);
+        closed.set(Entry::SWEPT, is_swept);
+        match number.entry.compare_exchange_weak(now, closed.0, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(old) => {
+                let thread = mark(crate::thread::token());
+                number.closed.store(site as u64 & SITE | u64::from(thread) << 48, Ordering::Relaxed);
+                return Entry(old);
+            }
+            Err(other) => now = other,
+        }
+    }
+    Entry(now)
+}
+
+const SITE: u64 = (1 << 48) - 1;
+
+pub fn last_close(fd: i32) -> LastClose {
+    let word = number(fd).map_or(0, |number| number.closed.load(Ordering::Relaxed));
+    LastClose { site: (word & SITE) as usize, thread: (word >> 48) as u16 }
+}
+
+/// Changes the flags of what is alive under a number.
+pub fn change(fd: i32, change: impl Fn(&mut Entry)) {
+    let Some(number) = (if fd < 0 { None } else { number(fd) }) else { return };
+    let now = number.entry.load(Ordering::Relaxed);
+    if Entry(now).is_alive() {
+        let mut changed = Entry(now);
+        change(&mut changed);
+        // Lost where the number changes hands at this moment: the flags were another's.
+        let _ = number.entry.compare_exchange(now, changed.0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// Writes another word in place of one that was read before, or nothing if it has changed. True: written.
+pub fn exchange(fd: i32, from: Entry, to: Entry) -> bool {
+    let Some(number) = number(fd).or_else(|| map(fd)) else { return false };
+    END.fetch_max(fd.saturating_add(1), Ordering::Relaxed);
+    number.entry.compare_exchange(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
+/// The highest number that was ever alive; -1: none was.
+pub fn highest() -> i32 {
+    END.load(Ordering::Relaxed) - 1
+}
+
+/// All numbers that are alive, in ascending order.
+pub fn each_alive() -> impl Iterator<Item = (i32, Entry)> {
+    (0..=highest()).map(|fd| (fd, get(fd))).filter(|(_, entry)| entry.is_alive())
+}
+
+// ---- a child of vfork ----
+
+/// Numbers that a child of vfork has made or closed in its own table since it began: bits of the lowest 1024.
+static TOUCHED: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+
+#[cold]
+#[inline(never)]
+pub fn touch(fd: i32) {
+    if let Some(word) = TOUCHED.get(fd as u32 as usize / 64) {
+        word.fetch_or(1 << (fd as u32 % 64), Ordering::Relaxed);
+    }
+}
+
+/// What it has not told is not known: numbers that are too high count as touched.
+pub fn was_touched_by_a_borrower(fd: i32) -> bool {
+    TOUCHED.get(fd as u32 as usize / 64).is_none_or(|word| word.load(Ordering::Relaxed) >> (fd as u32 % 64) & 1 != 0)
+}
+
+pub fn forget_touched() {
+    TOUCHED.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+}

@@ -1,0 +1,107 @@
+//! What the census finds: descriptors that only grow in number, and those that reach another program. (Double closes are noted where
+//! they happen, in census/mod.rs.)
+
+use epollshim_format::census::{Kind, Leak};
+use epollshim_format::findings::{Id, Severity, fd_inherited};
+
+use super::{Note, note, put, withdraw};
+use crate::buffer::Buffer;
+use crate::census::{self, Entry, places};
+use crate::report::End;
+use crate::{clock, ledger, process, sys};
+
+/// As much of the process's table is looked at before an exec: a system call a descriptor.
+const LOOKED_AT: usize = 4096;
+
+/// The process is about to become another program, or it is a child that is.
+///
+/// Meant to reach that program is what the child made itself, what was put at a number of the program's choice (dup2), what close-on-exec was
+/// taken from, and what this process has got itself at its start. Instances of epoll are `no-cloexec`'s.
+#[cold]
+#[inline(never)]
+pub fn at_exec(caller: usize) {
+    let errno = sys::errno();
+    // A fresh child becomes a generation of its own here, if it has not yet.
+    let is_borrower = !process::is_own();
+    let generation = census::generation();
+    let meant = Entry::CLOEXEC | Entry::PLACED | Entry::HANDED_ON | Entry::AT_START;
+    for (fd, entry) in census::each_alive().filter(|(fd, _)| *fd > 2).take(LOOKED_AT) {
+        let is_own = entry.generation() == generation;
+        let is_childs = !is_borrower && is_own && generation != 0;
+        let by_itself = !is_borrower && is_own;
+        if entry.has(meant)
+            || is_childs
+            || entry.kind() == Kind::Epoll
+            || is_borrower && census::was_touched_by_a_borrower(fd)
+            || !sys::survives_exec(fd)
+        {
+            continue;
+        }
+        // A file that stays open costs little; the other end of a pipe or connection waits for its end in vain.
+        let is_file = matches!(entry.kind(), Kind::File | Kind::Directory);
+        let place = places::at(entry.place());
+        note(&Note {
+            variant: if by_itself { fd_inherited::BY_ITSELF } else { 0 },
+            fd,
+            site: place.site(),
+            other: caller,
+            detail: [entry.kind() as u64, 0, 0, 0],
+            ..Note::of(Id::FdInherited, if is_file || by_itself { Severity::Info } else { Severity::Warning })
+        });
+    }
+    sys::set_errno(errno);
+}
+
+/// Places whose descriptors only become more.
+pub fn judge(end: End) {
+    if !census::is_on() {
+        return;
+    }
+    let now = clock::monotonic();
+    withdraw(Id::FdLeak);
+    Buffer::lend(|unattended: &mut Buffer<(u16, i32)>| {
+        // The table once, and not once a place.
+        for (fd, entry) in census::each_alive() {
+            let is_own = entry.generation() == census::generation() && !entry.has(Entry::AT_START);
+            if fd > 2 && is_own && !is_looked_after(fd) {
+                unattended.push((entry.place(), fd));
+            }
+        }
+        crate::buffer::sort_by_key(unattended.as_mut_slice(), |entry| *entry);
+        let mut all = unattended.as_slice().iter().copied().peekable();
+        let mut count = 0;
+        while let Some((index, fd)) = all.next() {
+            count += 1;
+            if all.peek().is_none_or(|(next, _)| *next != index) {
+                judge_place(places::at(index), count, fd, now, end);
+                count = 0;
+            }
+        }
+    });
+}
+
+fn judge_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End) {
+    let leak = place.growth(alive, now).judge();
+    let severity = match leak {
+        Leak::Certain => Severity::Error,
+        Leak::Likely if census::has_met_the_limit() => Severity::Error,
+        Leak::Likely => Severity::Warning,
+        // Alive at the end is worth a line; before it, it is what programs do.
+        Leak::No if end != End::Running && place.site() != 0 => Severity::Info,
+        Leak::No => return,
+    };
+    let note = Note {
+        // What one place makes of two kinds are two findings.
+        variant: place.kind() as u8,
+        fd,
+        site: place.site(),
+        detail: [place.kind() as u64, alive, place.born(), 0],
+        ..Note::of(Id::FdLeak, severity)
+    };
+    put(&note, 1);
+}
+
+/// Whether an epoll instance watches it, and its other side is there: a server's connections.
+fn is_looked_after(fd: i32) -> bool {
+    ledger::is_known(fd) && !sys::is_hung_up(fd)
+}

@@ -1,0 +1,50 @@
+//! What the census has counted, written into the file as the process ends.
+
+use epollshim_format::recording::census::{self, row};
+use epollshim_format::recording::kind;
+
+use super::file::word;
+use crate::aside::undisturbed;
+use crate::census::{Census, places};
+use crate::process;
+
+pub fn write() {
+    if !crate::census::is_on() {
+        return;
+    }
+    // The report, which looks for what was made and closed out of sight, comes after this.
+    undisturbed(crate::census::reconcile);
+    let (Some(census), Some(state)) = (Census::of_now(), process::recording()) else { return };
+    // Places that are used first meanwhile come too late.
+    let rows = places::all().count();
+    state.segment(kind::CENSUS, census::FIRST + rows * row::SIZE, 0, None, |start| {
+        // SAFETY: words of the segment, which was mapped just now, as long as they need.
+        let set = |place: usize, value: u64| unsafe {
+            word(start, place).store(value, core::sync::atomic::Ordering::Relaxed)
+        };
+        let totals = [
+            (census::LIVE, census.live),
+            (census::PEAK, census.peak),
+            (census::BORN, census.born),
+            (census::CLOSED, census.closed),
+            (census::AT_START, census.at_start),
+            (census::HEALED, census.healed),
+        ];
+        totals.into_iter().for_each(|(place, value)| set(place, value));
+        let mut written = 0;
+        for (_, place) in places::all().take(rows) {
+            let at = census::FIRST + written * row::SIZE;
+            let values = [
+                (row::SITE, place.site() as u64),
+                (row::KIND, place.kind() as u64),
+                (row::LIVE, place.live()),
+                (row::PEAK, place.peak()),
+                (row::BORN, if place.site() == 0 { 0 } else { place.born() }),
+                (row::CLOSED, place.closed()),
+            ];
+            values.into_iter().for_each(|(field, value)| set(at + field, value));
+            written += 1;
+        }
+        set(census::ROWS, written as u64);
+    });
+}

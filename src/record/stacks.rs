@@ -1,0 +1,58 @@
+//! The arena of call stacks, written again into the file part by part: sites in the file's tables are addresses in it.
+
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+use epollshim_format::recording::{kind, stacks::PART};
+
+use super::file::{State, word};
+use crate::{process, stacks};
+
+/// Being made, or there was no space for it.
+const fn taken() -> *mut u8 {
+    core::ptr::without_provenance_mut(1)
+}
+
+/// A stack was written into a part of the arena.
+pub fn wrote_stack(stack: &[AtomicU64], number: usize) {
+    let Some(state) = process::recording().filter(|state| state.is_on()) else { return };
+    let Some(start) = state.stacks.get(number).map(|start| start.load(Ordering::Acquire)) else { return };
+    if start.is_null() {
+        make(state, number);
+    } else if start != taken() {
+        let Some(part) = stacks::part(number) else { return };
+        copy(stack, stack.as_ptr() as usize - part.as_ptr() as usize, start);
+    }
+}
+
+/// The recording has begun: stacks that were kept before go into it.
+pub fn mirror_stacks() {
+    let Some(state) = process::recording().filter(|state| state.is_on()) else { return };
+    for (number, _) in stacks::parts() {
+        make(state, number);
+    }
+}
+
+#[cold]
+fn make(state: &State, number: usize) {
+    let (Some(place), Some(part)) = (state.stacks.get(number), stacks::part(number)) else { return };
+    if place.compare_exchange(core::ptr::null_mut(), taken(), Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        return;
+    }
+    if let Some(start) = state.segment(kind::STACKS, PART, part.as_ptr() as u64, None, |_| ()) {
+        place.store(start, Ordering::Release);
+        // Behind the store: what is written after this look is written there too.
+        fence(Ordering::SeqCst);
+        copy(part, 0, start);
+    }
+}
+
+/// Words of a part to their place in the segment.
+fn copy(words: &[AtomicU64], at: usize, start: *mut u8) {
+    for (index, value) in words.iter().enumerate() {
+        let value = value.load(Ordering::Relaxed);
+        if value != 0 {
+            // SAFETY: a word of a segment as long as the part, mapped for good.
+            unsafe { word(start, at + index * 8).store(value, Ordering::Relaxed) };
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What both formats of the report tell of the census.
+
+use core::fmt::{self, Display, Write};
+
+use epollshim_format::census::Kind;
+use epollshim_format::scale::Grouped;
+
+use super::facts::Facts;
+use super::json::{InQuotes, List, OrNull, Pair};
+use crate::buffer::{Buffer, sort_by_key};
+use crate::census::places::{self, Place};
+use crate::census::{Census, each_alive};
+
+/// How many places are told one by one in text.
+const LISTED: usize = 12;
+/// How many descriptors of a place are told by their numbers.
+const NUMBERS: usize = 64;
+
+fn of_kind(kind: Kind, count: fn(&Place) -> u64) -> u64 {
+    places::all().filter(|(_, place)| place.kind() == kind).map(|(_, place)| count(place)).sum()
+}
+
+/// What was made since load; what was there then has no place.
+fn born(place: &Place) -> u64 {
+    if place.site() == 0 { 0 } else { place.born() }
+}
+
+/// Nothing without a census.
+pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let Some(census) = Census::of_now() else { return Ok(()) };
+    writeln!(
+        out,
+        "\nDescriptors: {} open now, {} at the peak; {} made, {} closed",
+        Grouped(census.live),
+        Grouped(census.peak),
+        Grouped(census.born),
+        Grouped(census.closed)
+    )?;
+    writeln!(
+        out,
+        "  {} were there at the beginning, {} were made out of sight; mended: {}",
+        Grouped(census.at_start),
+        Grouped(census.unseen),
+        Grouped(census.healed)
+    )?;
+    writeln!(out, "  {:<24}{:>12}{:>14}{:>14}", "", "open", "made", "closed")?;
+    for kind in Kind::ALL.iter().copied() {
+        let row = [of_kind(kind, Place::live), of_kind(kind, born), of_kind(kind, Place::closed)];
+        let [live, made, closed] = row.map(Grouped);
+        if row != [0; 3] {
+            writeln!(out, "  {:<24}{live:>12}{made:>14}{closed:>14}", kind.plural())?;
+        }
+    }
+    Buffer::lend(|open: &mut Buffer<u16>| {
+        for (index, _) in places::all().filter(|(_, place)| place.live() != 0 && place.site() != 0) {
+            open.push(index);
+        }
+        sort_by_key(open.as_mut_slice(), |index| (u64::MAX - places::at(*index).live(), *index));
+        if !open.as_slice().is_empty() {
+            writeln!(out, "  Open ones, by the call that made them:")?;
+        }
+        for index in open.as_slice().iter().take(LISTED) {
+            let place = places::at(*index);
+            write!(out, "    {} of {} ", Grouped(place.live()), Grouped(born(place)))?;
+            writeln!(out, "{}  at {}", place.kind().plural(), OrNull(facts.map.site(place.site())))?;
+            stack(facts, place.site(), out)?;
+        }
+        match open.as_slice().len().saturating_sub(LISTED) {
+            0 => Ok(()),
+            more => writeln!(out, "    and {more} more calls (EPOLLSHIM_REPORT_FORMAT=json lists all)"),
+        }
+    })
+}
+
+/// The callers of a site, a line each, where its stack was kept.
+pub fn stack(facts: &Facts, site: usize, out: &mut impl Write) -> fmt::Result {
+    facts.map.stack(site).skip(1).try_for_each(|caller| writeln!(out, "           by {caller}"))
+}
+
+/// The member of the report's object, with a comma behind it.
+pub fn json(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let Some(census) = Census::of_now() else { return Ok(()) };
+    let kinds = || Kind::ALL.iter().copied();
+    write!(
+        out,
+        r#""census":{{"live":{},"peak":{},"born":{},"closed":{},"at_start":{},"unseen":{},"healed":{},"kinds":{{{}}},"#,
+        census.live,
+        census.peak,
+        census.born,
+        census.closed,
+        census.at_start,
+        census.unseen,
+        census.healed,
+        List(|| kinds()
+            .map(|kind| (kind, of_kind(kind, Place::live)))
+            .filter(|(_, live)| *live != 0)
+            .map(|(kind, live)| Pair(kind.name(), live))),
+    )?;
+    write!(
+        out,
+        r#""by_kind":[{}],"sites":[{}]}},"#,
+        List(|| kinds().map(OfKind).filter(OfKind::is_told)),
+        List(|| places::all().map(|(index, place)| OfPlace { facts, index, place })),
+    )
+}
+
+struct OfKind(Kind);
+
+impl OfKind {
+    fn is_told(&self) -> bool {
+        of_kind(self.0, Place::live) + of_kind(self.0, Place::born) + of_kind(self.0, Place::closed) != 0
+    }
+}
+
+impl Display for OfKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            r#"{{"kind":"{}","live":{},"born":{},"closed":{}}}"#,
+            self.0.name(),
+            of_kind(self.0, Place::live),
+            of_kind(self.0, born),
+            of_kind(self.0, Place::closed)
+        )
+    }
+}
+
+struct OfPlace<'a> {
+    facts: &'a Facts,
+    index: u16,
+    place: &'static Place,
+}
+
+impl Display for OfPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.place;
+        let numbers = || each_alive().filter(|(_, entry)| entry.place() == self.index).map(|(fd, _)| fd).take(NUMBERS);
+        write!(
+            f,
+            r#"{{"kind":"{}","site":{},"stack":[{}],"live":{},"peak":{},"born":{},"closed":{},"fds":[{}]}}"#,
+            place.kind().name(),
+            OrNull(self.facts.map.site(place.site()).as_ref().map(InQuotes)),
+            List(|| self.facts.map.stack(place.site()).map(InQuotes)),
+            place.live(),
+            place.peak(),
+            born(place),
+            place.closed(),
+            List(numbers),
+        )
+    }
+}

@@ -1,0 +1,252 @@
+//! Call stacks of what makes instances, interests and, with a census, descriptors (`EPOLLSHIM_STACKS=N`).
+//!
+//! A stack is kept once, in an arena, and a site that lies in the arena stands for it: wherever a return address is kept, a stack can be.
+//! Its first address is that return address.
+//!
+//! libgcc's unwinder walks, which needs no frame pointers: it finds what describes a frame by `_dl_find_object`, without a lock (glibc
+//! 2.35; before that it took the loader's). It runs aside, with signals blocked: a hook may be on a handler's small stack, and who jumped
+//! out of the unwinder would leave it half done. That is some system calls and a microsecond a frame, for those who ask for it.
+
+use core::ffi::c_void;
+use core::mem::transmute;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+use epollshim_format::recording::stacks::{DEEPEST, PART};
+
+use crate::{aside, record, sys};
+
+/// How many callers are kept; 0: no stacks.
+static DEPTH: AtomicU32 = AtomicU32::new(0);
+/// `_Unwind_Backtrace` and `_Unwind_GetIP`.
+static BACKTRACE: AtomicUsize = AtomicUsize::new(0);
+static GET_IP: AtomicUsize = AtomicUsize::new(0);
+
+/// Parts of the arena, each a segment of a recording.
+pub const PARTS: usize = 64;
+const WORDS: usize = PARTS * PART / 8;
+const PART_WORDS: usize = PART / 8;
+/// A power of two; more than stacks that have room.
+const PLACES: usize = 1 << 17;
+
+/// The arena, and behind it the table by which a stack is found: places in words of the arena and one, 0: free.
+#[repr(C)]
+struct Arena {
+    words: [AtomicU64; WORDS],
+    table: [AtomicU32; PLACES],
+}
+
+static ARENA: AtomicPtr<Arena> = AtomicPtr::new(core::ptr::null_mut());
+/// Words in use.
+static END: AtomicUsize = AtomicUsize::new(0);
+
+fn arena() -> Option<&'static Arena> {
+    // SAFETY: null, or the mapping that `prepare` made and nobody unmaps. Acquire: the kernel has zeroed it.
+    unsafe { ARENA.load(Ordering::Acquire).as_ref() }
+}
+
+/// Why there can be no stacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// glibc is older than 2.35.
+    OldLibc,
+    NoUnwinder,
+    NoMemory,
+}
+
+impl core::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Trouble::OldLibc => "stacks cannot be walked without a lock here: that needs glibc 2.35",
+            Trouble::NoUnwinder => "libgcc_s.so.1 cannot be loaded",
+            Trouble::NoMemory => "no memory",
+        })
+    }
+}
+
+/// Has stacks kept from here on. Once, at load.
+#[cold]
+pub fn prepare(depth: u32) -> Result<(), Trouble> {
+    // SAFETY: zero-terminated names; at load, where the loader may be called.
+    let (finder, unwinder) = unsafe {
+        (
+            libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()),
+            libc::dlopen(c"libgcc_s.so.1".as_ptr(), libc::RTLD_LAZY),
+        )
+    };
+    if finder.is_null() {
+        return Err(Trouble::OldLibc);
+    }
+    if unwinder.is_null() {
+        return Err(Trouble::NoUnwinder);
+    }
+    // SAFETY: as above; libgcc_s stays loaded, this library needs it or has just loaded it.
+    let (backtrace, get_ip) = unsafe {
+        (libc::dlsym(unwinder, c"_Unwind_Backtrace".as_ptr()), libc::dlsym(unwinder, c"_Unwind_GetIP".as_ptr()))
+    };
+    if backtrace.is_null() || get_ip.is_null() {
+        return Err(Trouble::NoUnwinder);
+    }
+    let start = sys::map(size_of::<Arena>()).map_err(|_| Trouble::NoMemory)?;
+    ARENA.store(start.cast(), Ordering::Release);
+    BACKTRACE.store(backtrace as usize, Ordering::Relaxed);
+    GET_IP.store(get_ip as usize, Ordering::Relaxed);
+    // The unwinder sets itself up at its first walk, once and under a lock: not in a handler later.
+    let _ = aside::undisturbed(|| Walk::up_to(0, 1).count);
+    DEPTH.store(depth, Ordering::Release);
+    Ok(())
+}
+
+/// What stands for the place of a call: its return address, or the stack that it heads.
+#[inline(always)]
+pub fn site(caller: usize) -> usize {
+    if DEPTH.load(Ordering::Relaxed) == 0 { caller } else { walk(caller) }
+}
+
+#[cold]
+#[inline(never)]
+fn walk(caller: usize) -> usize {
+    let depth = DEPTH.load(Ordering::Relaxed) as usize;
+    aside::undisturbed(|| {
+        let walk = Walk::up_to(caller, depth);
+        let frames = walk.frames.get(..walk.count).unwrap_or_default();
+        if frames.is_empty() { None } else { keep(frames) }
+    })
+    .flatten()
+    .unwrap_or(caller)
+}
+
+/// The return addresses of a site: itself, or those of the stack that it stands for.
+pub fn frames(site: usize) -> impl Iterator<Item = usize> {
+    let words = arena().and_then(|arena| {
+        let at = site.wrapping_sub(arena.words.as_ptr() as usize) / 8;
+        let length = arena.words.get(at)?.load(Ordering::Acquire) as usize;
+        arena.words.get(at + 1..at + 1 + length.min(DEEPEST))
+    });
+    let alone = if words.is_none() { Some(site).filter(|site| *site != 0) } else { None };
+    alone.into_iter().chain(words.into_iter().flatten().map(|word| word.load(Ordering::Relaxed) as usize))
+}
+
+/// The return address of a site.
+pub fn first(site: usize) -> usize {
+    frames(site).next().unwrap_or(0)
+}
+
+// ---- walking ----
+
+type GetIp = unsafe extern "C" fn(*mut c_void) -> usize;
+type Step = extern "C" fn(*mut c_void, *mut c_void) -> libc::c_int;
+type Backtrace = unsafe extern "C" fn(Step, *mut c_void) -> libc::c_int;
+
+struct Walk {
+    /// The frame that the stack begins with; 0: at once.
+    caller: usize,
+    depth: usize,
+    count: usize,
+    frames: [usize; DEEPEST],
+}
+
+impl Walk {
+    fn up_to(caller: usize, depth: usize) -> Walk {
+        let mut walk = Walk { caller, depth: depth.min(DEEPEST), count: 0, frames: [0; DEEPEST] };
+        let backtrace = BACKTRACE.load(Ordering::Relaxed);
+        if backtrace != 0 {
+            // SAFETY: libgcc's function, of this type (unwind.h); it calls `step` with the pointer that it is given.
+            unsafe { transmute::<usize, Backtrace>(backtrace)(step, (&raw mut walk).cast()) };
+        }
+        walk
+    }
+}
+
+/// A frame; another value than 0 ends the walk.
+extern "C" fn step(context: *mut c_void, walk: *mut c_void) -> libc::c_int {
+    // SAFETY: the pointer that `up_to` has passed.
+    let walk = unsafe { &mut *walk.cast::<Walk>() };
+    // SAFETY: libgcc's function, of this type, and its own context.
+    let address = unsafe { transmute::<usize, GetIp>(GET_IP.load(Ordering::Relaxed))(context) };
+    if walk.count == 0 && walk.caller != 0 && address != walk.caller {
+        return 0;
+    }
+    match walk.frames.get_mut(walk.count) {
+        Some(place) if walk.count < walk.depth && address != 0 => {
+            *place = address;
+            walk.count += 1;
+            0
+        }
+        _ => 1,
+    }
+}
+
+// ---- keeping ----
+
+/// The address of a stack in the arena. None: it is full.
+fn keep(frames: &[usize]) -> Option<usize> {
+    let arena = arena()?;
+    let hash = frames.iter().fold(frames.len() as u64, |hash, frame| {
+        (hash.rotate_left(5) ^ *frame as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
+    let address = |at: usize| arena.words.get(at).map(|word| word.as_ptr() as usize);
+    let mut written = None;
+    for step in 0..PLACES {
+        let place = arena.table.get(((hash >> 40) as usize + step) % PLACES)?;
+        let mut there = place.load(Ordering::Acquire);
+        if there == 0 {
+            let at = match written {
+                Some(at) => at,
+                None => write(arena, frames)?,
+            };
+            written = Some(at);
+            // Release: who finds the place finds the stack.
+            match place.compare_exchange(0, at as u32 + 1, Ordering::Release, Ordering::Acquire) {
+                Ok(_) => return address(at),
+                Err(other) => there = other,
+            }
+        }
+        let at = there as usize - 1;
+        if is_at(arena, at, frames) {
+            return address(at);
+        }
+    }
+    None
+}
+
+fn is_at(arena: &Arena, at: usize, frames: &[usize]) -> bool {
+    arena.words.get(at).is_some_and(|length| length.load(Ordering::Relaxed) as usize == frames.len())
+        && arena.words.get(at + 1..at + 1 + frames.len()).is_some_and(|words| {
+            words.iter().zip(frames).all(|(word, frame)| word.load(Ordering::Relaxed) == *frame as u64)
+        })
+}
+
+/// Writes a stack behind the others, into one part. Gives its place in words.
+fn write(arena: &Arena, frames: &[usize]) -> Option<usize> {
+    let length = frames.len() + 1;
+    let mut end = END.load(Ordering::Relaxed);
+    let at = loop {
+        let left = PART_WORDS - end % PART_WORDS;
+        let at = if left < length { end + left } else { end };
+        if at + length > WORDS {
+            return None;
+        }
+        match END.compare_exchange_weak(end, at + length, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => break at,
+            Err(now) => end = now,
+        }
+    };
+    for (word, frame) in arena.words.get(at + 1..at + length)?.iter().zip(frames) {
+        word.store(*frame as u64, Ordering::Relaxed);
+    }
+    arena.words.get(at)?.store(frames.len() as u64, Ordering::Release);
+    // Before the look at the part's segment: of its maker and this thread one sees what the other has done.
+    fence(Ordering::SeqCst);
+    record::wrote_stack(arena.words.get(at..at + length)?, at / PART_WORDS);
+    Some(at)
+}
+
+/// The parts in use, for a recording: each with its number.
+pub fn parts() -> impl Iterator<Item = (usize, &'static [AtomicU64])> {
+    let used = END.load(Ordering::Relaxed).div_ceil(PART_WORDS);
+    (0..used).filter_map(|number| Some((number, part(number)?)))
+}
+
+pub fn part(number: usize) -> Option<&'static [AtomicU64]> {
+    arena()?.words.get(number * PART_WORDS..(number + 1) * PART_WORDS)
+}

@@ -1,0 +1,152 @@
+//! The census (`EPOLLSHIM_CENSUS=1`): what it counts is what the kernel has, and what valgrind says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{c_program, report, root, run, scratch, shim, under_shim};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+/// The descriptors that the census has, by their numbers.
+fn numbers(census: &Value) -> BTreeSet<i64> {
+    let sites = census["sites"].as_array().unwrap();
+    sites.iter().flat_map(|site| site["fds"].as_array().unwrap()).map(|fd| fd.as_i64().unwrap()).collect()
+}
+
+/// Each number has its own way to be right.
+fn adds_up(census: &Value) {
+    let of = |key: &str| census[key].as_u64().unwrap_or_else(|| panic!("{key}: {census}"));
+    assert_eq!(of("live") + of("closed"), of("at_start") + of("unseen") + of("born"), "{census}");
+    assert!(of("peak") >= of("live"), "{census}");
+    let kinds: u64 = census["kinds"].as_object().unwrap().values().map(|live| live.as_u64().unwrap()).sum();
+    assert_eq!(kinds, of("live"), "{census}");
+    for key in ["live", "born", "closed"] {
+        for list in ["by_kind", "sites"] {
+            let rows = census[list].as_array().unwrap();
+            assert_eq!(rows.iter().map(|row| row[key].as_u64().unwrap()).sum::<u64>(), of(key), "{list}: {census}");
+        }
+    }
+}
+
+fn serious(report: &Value) -> Vec<&Value> {
+    report["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "info").collect()
+}
+
+#[test]
+fn after_a_storm_of_threads_forks_and_messages_the_census_equals_the_kernel() {
+    let seconds = std::env::var("EPOLLSHIM_STORM_SECONDS").unwrap_or_else(|_| "3".to_owned());
+    let folder = scratch("storm");
+    let (parent, child) = (folder.join("parent"), folder.join("child"));
+    let run = run(Command::new(c_program("census_storm"))
+        .arg(&seconds)
+        .args([&parent, &child])
+        .env("LD_PRELOAD", shim())
+        .env("EPOLLSHIM_REPORT", "none")
+        .env("EPOLLSHIM_REPORT_FORMAT", "json")
+        .env("EPOLLSHIM_CENSUS", "1"));
+    assert!(run.status.success(), "{}\n{}{}", run.status, run.stdout, run.stderr);
+    for (who, path) in [("parent", &parent), ("child", &child)] {
+        let line = run.stdout.lines().find_map(|line| line.strip_prefix(who)).expect(who);
+        let open: BTreeSet<i64> = line.split_whitespace().map(|number| number.parse().unwrap()).collect();
+        let report = report(path);
+        let census = &report["census"];
+        assert_eq!(numbers(census), open, "{who}: {census}");
+        assert_eq!(census["live"], open.len(), "{who}");
+        // Followed, and not only found at the report.
+        assert_eq!((&census["healed"], &census["unseen"]), (&0.into(), &0.into()), "{who}: {census}");
+        adds_up(census);
+        assert!(serious(&report).is_empty(), "{who}: {:#?}", report["findings"]);
+        println!("{who}: {} made, {} closed, {} open", census["born"], census["closed"], census["live"]);
+    }
+}
+
+/// What `valgrind --track-fds=yes` says is open at the end: by number, the line of the program's source that made it, if it is
+/// one (0: not of the program itself).
+fn valgrinds(program: &Path) -> Option<BTreeMap<i64, usize>> {
+    let Ok(output) = Command::new("valgrind").args(["--track-fds=yes", "-q"]).arg(program).output() else {
+        assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and valgrind is not installed");
+        eprintln!("skipped: valgrind is not installed");
+        return None;
+    };
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let source = format!("({}.c:", program.file_name().unwrap().to_str().unwrap());
+    let mut found = BTreeMap::new();
+    let mut last = None;
+    for line in text.lines().filter_map(|line| Some(line.split_once("== ")?.1)) {
+        // "Open file descriptor 5: /dev/null", "Open AF_UNIX socket 4: <unknown>", "Open AF_INET socket 3: unbound"
+        if let Some(what) = line.strip_prefix("Open ") {
+            let number = what.split(':').next().unwrap().rsplit(' ').next().unwrap();
+            last = number.parse::<i64>().ok().filter(|fd| *fd > 2);
+            found.extend(last.map(|fd| (fd, 0)));
+        } else if let Some((_, place)) = line.split_once(&source)
+            && let Some(line) = last.take()
+        {
+            found.insert(line, place.trim_end_matches(')').parse().expect("a line"));
+        }
+    }
+    assert!(!found.is_empty(), "{text}");
+    Some(found)
+}
+
+/// What the census says of the same program, in the same form.
+fn ours(program: &Path) -> BTreeMap<i64, usize> {
+    let path = scratch("census").join("report");
+    let run = run(under_shim(Command::new(program).env("EPOLLSHIM_CENSUS", "1"), &path));
+    assert!(run.status.success(), "{}", run.stderr);
+    let report = report(&path);
+    let mut found = BTreeMap::new();
+    for site in report["census"]["sites"].as_array().unwrap() {
+        let line = site["site"].as_str().map_or(0, |site| line_of(program, site));
+        let fds = site["fds"].as_array().unwrap().iter().map(|fd| fd.as_i64().unwrap());
+        found.extend(fds.filter(|fd| *fd > 2).map(|fd| (fd, line)));
+    }
+    found
+}
+
+/// The line of a site `object+0xoffset`; 0: of another object.
+fn line_of(binary: &Path, site: &str) -> usize {
+    let (object, offset) = site.split_once("+0x").unwrap_or_else(|| panic!("{site}"));
+    if object != binary.file_name().unwrap().to_str().unwrap() {
+        return 0;
+    }
+    let call = u64::from_str_radix(offset, 16).unwrap() - 1;
+    let output = Command::new("addr2line").arg("-e").arg(binary).arg(format!("{call:#x}")).output().expect("addr2line");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim().rsplit(':').next().unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_is_open_at_the_end_is_what_valgrind_says() {
+    for name in ["census_leaks", "findings/fd_leak", "findings/fd_leak_slowly"] {
+        let program = c_program(name);
+        let Some(valgrinds) = valgrinds(&program) else { return };
+        let ours = ours(&program);
+        // A place's first 64 numbers are told.
+        let first = |all: &BTreeMap<i64, usize>| all.keys().copied().take(60).collect::<Vec<_>>();
+        assert_eq!(first(&ours), first(&valgrinds), "{name}");
+        let source = std::fs::read_to_string(root().join(format!("c-tests/{name}.c"))).unwrap();
+        for (fd, line) in ours {
+            let valgrinds = valgrinds[&fd];
+            let is_out_of_sight = valgrinds == 0 || source.lines().nth(valgrinds - 1).unwrap().contains("fopen(");
+            assert_eq!(line, if is_out_of_sight { 0 } else { valgrinds }, "{name}: descriptor {fd}");
+        }
+    }
+}
+
+#[test]
+fn a_process_that_only_opens_files_is_told_of_with_a_census_and_silent_without() {
+    let program = c_program("census_leaks");
+    let stderr = |census: &str| {
+        run(Command::new(&program)
+            .env("LD_PRELOAD", shim())
+            .env("EPOLLSHIM_CENSUS", census)
+            .env_remove("EPOLLSHIM_REPORT"))
+        .stderr
+    };
+    let text = stderr("1");
+    assert!(text.contains("\nDescriptors: ") && text.contains("  sockets "), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(!stderr("0").contains("\nDescriptors: "));
+}
