@@ -63,7 +63,7 @@ pub fn explain(asked: &Explain) -> Result<i32, Failure> {
 fn laid_out(page: &str) -> String {
     let mut out = String::new();
     let mut words = String::new();
-    let mut flush = |words: &mut String, out: &mut String| {
+    let flush = |words: &mut String, out: &mut String| {
         if !words.is_empty() {
             let indent = if words.starts_with("- ") || words.starts_with('|') { 2 } else { 0 };
             wrap(out, "", indent, words);
@@ -76,7 +76,8 @@ fn laid_out(page: &str) -> String {
             flush(&mut words, &mut out);
         }
         if is_whole {
-            out.push_str(line);
+            // An example has the 80 columns of the report that it shows.
+            out.push_str(line.strip_prefix("    ").unwrap_or(line));
             out.push('\n');
         } else {
             if !words.is_empty() {
