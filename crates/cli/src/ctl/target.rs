@@ -200,16 +200,24 @@ fn names_pid(path: &Path, pid: u64) -> bool {
     name.split('.').nth(1).is_some_and(|word| word.parse() == Ok(pid))
 }
 
+const ENDED: &str = "has ended, or is the kernel's own";
+
 /// Why there is none.
 fn without_recording(pid: u32) -> String {
     let has = |file: &str, word: &[u8]| {
         fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|text| text.windows(word.len()).any(|part| part == word))
     };
-    if fs::read(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.is_empty()) {
-        return "has ended, or is the kernel's own".to_owned();
+    let is_ending = || fs::read(format!("/proc/{pid}/maps")).map_or(true, |maps| maps.is_empty());
+    if is_ending() {
+        return ENDED.to_owned();
     }
     let remedy = "start it by epollshim run --record DIRECTORY -- ...";
     if !has("maps", b"/libepollshim.so") {
+        // One that is being killed loses its mappings one by one.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        if is_ending() {
+            return ENDED.to_owned();
+        }
         return format!("runs without the shim, which cannot come into a running program: {remedy}");
     }
     if !has("environ", b"EPOLLSHIM_RECORD=") {
