@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::recording::{Recording, Small, files, only, recorded};
@@ -48,6 +49,13 @@ fn is_exact(recording: &Recording, calls: u64) -> (u64, u64) {
     (seen, dropped)
 }
 
+/// One test at a time: beside a crowd of a thousand threads others do not get their segments made in time, and what is then
+/// dropped is counted, as it should be, where these want all of it.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// `epollshim report`, as `format`.
 fn told(path: &Path, format: &str) -> String {
     let command = common::shim().with_file_name("epollshim");
@@ -71,6 +79,7 @@ fn report_is_exact(path: &Path) -> Value {
 
 #[test]
 fn every_call_of_threads_handlers_and_children_is_kept() {
+    let _alone = alone();
     let directory = scratch("full-calls");
     let (counts, rec, log) = (directory.join("counts"), directory.join("rec"), directory.join("log.%p"));
     let mut command = full(&c_program("record_calls"), &rec);
@@ -138,6 +147,7 @@ fn equals_the_log(recording: &Recording, log: &Path) {
 
 #[test]
 fn a_wait_s_timeout_is_told_to_the_nanosecond() {
+    let _alone = alone();
     let directory = scratch("full-timeouts");
     run(full(&c_program("record_calls"), &directory.join("rec")).arg(directory.join("counts")).args(["1", "9", "1"]));
     let recording = only(&directory.join("rec"));
@@ -154,6 +164,7 @@ fn a_wait_s_timeout_is_told_to_the_nanosecond() {
 
 #[test]
 fn threads_that_come_and_go_share_their_places() {
+    let _alone = alone();
     let directory = scratch("full-short");
     let (counts, rec) = (directory.join("counts"), directory.join("rec"));
     run(full(&c_program("record_calls"), &rec).arg(&counts).args(["8", "2", "3000"]));
@@ -168,6 +179,7 @@ fn threads_that_come_and_go_share_their_places() {
 
 #[test]
 fn more_threads_than_the_directory_has_places_for_lose_records_and_no_count() {
+    let _alone = alone();
     let directory = scratch("full-crowd");
     let (counts, rec) = (directory.join("counts"), directory.join("rec"));
     run(full(&c_program("record_calls"), &rec).arg(&counts).args(["1100", "300", "1100"]));
@@ -183,6 +195,7 @@ fn more_threads_than_the_directory_has_places_for_lose_records_and_no_count() {
 
 #[test]
 fn a_program_that_is_killed_leaves_every_call_that_has_returned() {
+    let _alone = alone();
     let program = c_program("record_busy");
     let directory = scratch("full-kill");
     let page = directory.join("page");
@@ -225,6 +238,7 @@ fn a_program_that_is_killed_leaves_every_call_that_has_returned() {
 
 #[test]
 fn beyond_its_size_the_file_grows_for_nothing_and_counts_what_it_drops() {
+    let _alone = alone();
     let program = c_program("record_calls");
     for (size, bytes) in [("64K", 64 << 10), ("1M", 1 << 20), ("3M", 3 << 20)] {
         let directory = scratch("full-cap");
@@ -249,6 +263,7 @@ fn beyond_its_size_the_file_grows_for_nothing_and_counts_what_it_drops() {
 
 #[test]
 fn a_disk_that_fills_midway_stops_the_recording_and_counts_what_it_drops() {
+    let _alone = alone();
     let Some(small) = Small::mount("full-disk") else {
         eprintln!("SKIPPED: a small file system needs root and mount");
         return;
@@ -285,6 +300,7 @@ fn end_of_input(mut child: Child) {
 
 #[test]
 fn a_disk_that_has_space_again_is_used_again() {
+    let _alone = alone();
     let Some(small) = Small::mount("full-again") else {
         eprintln!("SKIPPED: a small file system needs root and mount");
         return;
@@ -311,6 +327,7 @@ fn a_disk_that_has_space_again_is_used_again() {
 
 #[test]
 fn a_fork_in_a_handler_and_a_jump_out_of_one_leave_no_call_uncounted() {
+    let _alone = alone();
     for (name, ring) in [
         ("fork_in_signal_handler", "full"),
         ("fork_in_signal_handler", "16"),
@@ -337,6 +354,7 @@ fn a_fork_in_a_handler_and_a_jump_out_of_one_leave_no_call_uncounted() {
 
 #[test]
 fn a_handler_that_makes_a_thread_s_first_call_within_another_loses_neither() {
+    let _alone = alone();
     let program = c_program("first_call_interrupted");
     for ring in [None, Some("full"), Some("16")] {
         let directory = scratch("full-first-call");
@@ -361,6 +379,7 @@ fn a_handler_that_makes_a_thread_s_first_call_within_another_loses_neither() {
 
 #[test]
 fn a_ring_of_sixteen_tells_how_many_it_has_overwritten() {
+    let _alone = alone();
     let directory = scratch("ring-law");
     let (counts, rec) = (directory.join("counts"), directory.join("rec"));
     let mut command = recorded(&c_program("record_calls"), &rec);
@@ -380,6 +399,7 @@ fn a_ring_of_sixteen_tells_how_many_it_has_overwritten() {
 
 #[test]
 fn what_is_full_is_unmapped_and_a_report_of_it_holds_little() {
+    let _alone = alone();
     let directory = scratch("full-maps");
     let (counts, rec) = (directory.join("counts"), directory.join("rec"));
     let mut command = full(&c_program("record_calls"), &rec);
@@ -418,6 +438,7 @@ fn told_within(mebibytes: usize, path: &Path, format: &str) {
 
 #[test]
 fn the_flags_of_run_are_those_options() {
+    let _alone = alone();
     let rec = scratch("full-flags");
     let command: PathBuf = common::shim().with_file_name("epollshim");
     let output = Command::new(command)
