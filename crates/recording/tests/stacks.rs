@@ -39,4 +39,8 @@ fn the_census_is_told_by_kind_and_by_place() {
     let text = rendered(&bytes, Format::Text);
     assert!(text.contains("Descriptors: 8 open, 9 at the peak; 7 made, 2 closed\n"), "{text}");
     assert!(text.contains("    5 of 7 sockets\n      at deep+0x3030\n"), "{text}");
+    let page = rendered(&bytes, Format::Html);
+    assert!(page.contains("<h2>Descriptors</h2>"), "{page}");
+    assert!(page.contains("<td>socket</td><td class=\"n\" data-v=\"5\">5</td>"), "{page}");
+    assert!(page.contains("<td><code>deep+0x3030</code></td>"), "{page}");
 }

@@ -36,7 +36,9 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     troubles(set, &mut page);
     plots(set, &facts, &mut page);
     out.write_all(page.as_bytes())?;
-    for table in [findings(&facts), processes(set), calls(&facts), sites(&facts), instances(set), threads(set)] {
+    for table in
+        [findings(&facts), processes(set), calls(&facts), census(set), sites(&facts), instances(set), threads(set)]
+    {
         out.write_all(table.render().as_bytes())?;
     }
     if !set.suppressions.is_empty() {
@@ -221,6 +223,32 @@ fn findings(facts: &Facts) -> Table {
         ]);
     }
     table.left_out(facts.findings.len().saturating_sub(ROWS));
+    table
+}
+
+/// What each call made, of each kind, where there was a census.
+fn census(set: &Set) -> Table {
+    let mut table = Table::new(
+        "Descriptors",
+        &["program", "pid", "kind", "open", "peak", "made", "closed", "made at"],
+        "The census (<code>EPOLLSHIM_CENSUS=1</code>) as it was when each process ended.",
+    );
+    let counted = set.processes.iter().filter_map(|process| Some((process, process.census.as_ref()?)));
+    let rows = counted.flat_map(|(process, census)| census.rows.iter().map(move |row| (process, row)));
+    for (process, row) in rows.clone().take(ROWS) {
+        let site = process.site(row.site).map_or_else(|| "out of sight".to_owned(), |site| site.best());
+        table.row(vec![
+            Cell::text(&plain(&process.header.comm)),
+            Cell::bare(process.header.pid),
+            Cell::text(row.kind.name()),
+            Cell::number(row.live, grouped),
+            Cell::number(row.peak, grouped),
+            Cell::number(row.born, grouped),
+            Cell::number(row.closed, grouped),
+            Cell::code(&site),
+        ]);
+    }
+    table.left_out(rows.count().saturating_sub(ROWS));
     table
 }
 
