@@ -76,31 +76,39 @@ impl State {
         self.phase.load(Ordering::Acquire) == ON
     }
 
-    /// Makes the file. True: this call has made it.
+    /// Makes the file, if nobody has begun to. True: this call has made it.
     pub fn begin(&self) -> bool {
-        if self.phase.compare_exchange(0, BEGINNING, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            // Another thread is at it, for some hundred microseconds. (This one, in a handler: its calls are not told.)
-            for _ in 0..2000 {
-                if self.phase.load(Ordering::Acquire) != BEGINNING {
-                    break;
-                }
-                sys::sleep(100_000);
+        let is_first = || self.phase.compare_exchange(0, BEGINNING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if self.phase.load(Ordering::Relaxed) == 0 {
+            // Aside, before the word says that somebody is at it: a handler that came between would wait for the frame below it,
+            // all other threads for both, and none of them would get its place in the file. (It may be a handler's small
+            // stack, too, and whoever jumps out of it must not leave a descriptor open.)
+            match aside::undisturbed(|| is_first().then(|| self.settle(self.make()))) {
+                Some(Some(is_made)) => return is_made,
+                Some(None) => {}
+                None if is_first() => return self.settle(Err(libc::ENOMEM)),
+                None => {}
             }
-            return false;
         }
-        // Aside: this may be a handler's small stack, and whoever jumps out of it must not leave a descriptor open.
-        let made = aside::undisturbed(|| self.make()).unwrap_or(Err(libc::ENOMEM));
-        let phase = match made {
-            Ok(()) => ON,
-            Err(error) => {
-                self.note_trouble(error);
-                losses::has_no_file(error);
-                OFF
+        // Another thread is at it, for some hundred microseconds.
+        for _ in 0..2000 {
+            if self.phase.load(Ordering::Acquire) != BEGINNING {
+                break;
             }
-        };
+            sys::sleep(100_000);
+        }
+        false
+    }
+
+    /// Says what came of the beginning. True: there is a file.
+    fn settle(&self, made: sys::Result<()>) -> bool {
+        if let Err(error) = made {
+            self.note_trouble(error);
+            losses::has_no_file(error);
+        }
         // Release: who finds it on finds header and directory.
-        self.phase.store(phase, Ordering::Release);
-        phase == ON
+        self.phase.store(if made.is_ok() { ON } else { OFF }, Ordering::Release);
+        made.is_ok()
     }
 
     fn make(&self) -> sys::Result<()> {
