@@ -49,6 +49,40 @@ pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
 /// What notes the result, and returns it to the program.
 pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 
+/// Keeps the six registers that arguments come in as the words of a [`Frame`], which lies `at` above the stack's end: a sum in
+/// assembly that ends in a plus, or nothing.
+#[cfg(not(test))]
+macro_rules! keep_words {
+    ($($at:literal)?) => {
+        concat!(
+            "mov qword ptr [rsp + ", $($at,)? "0], rdi\n",
+            "mov qword ptr [rsp + ", $($at,)? "8], rsi\n",
+            "mov qword ptr [rsp + ", $($at,)? "16], rdx\n",
+            "mov qword ptr [rsp + ", $($at,)? "24], rcx\n",
+            "mov qword ptr [rsp + ", $($at,)? "32], r8\n",
+            "mov qword ptr [rsp + ", $($at,)? "40], r9\n",
+        )
+    };
+}
+
+/// Gives them back.
+#[cfg(not(test))]
+macro_rules! give_words {
+    ($($at:literal)?) => {
+        concat!(
+            "mov rdi, qword ptr [rsp + ", $($at,)? "0]\n",
+            "mov rsi, qword ptr [rsp + ", $($at,)? "8]\n",
+            "mov rdx, qword ptr [rsp + ", $($at,)? "16]\n",
+            "mov rcx, qword ptr [rsp + ", $($at,)? "24]\n",
+            "mov r8, qword ptr [rsp + ", $($at,)? "32]\n",
+            "mov r9, qword ptr [rsp + ", $($at,)? "40]\n",
+        )
+    };
+}
+
+#[cfg(not(test))]
+pub(crate) use {give_words, keep_words};
+
 /// Functions of up to six words that go `before` → real → `after`, written
 /// `name(instructions that jump to 4 where before has nothing to do): before, REAL, after;`
 /// with `or armed` before the colon where the function is the program's own entry: the way of armed.rs.
@@ -68,22 +102,12 @@ macro_rules! around {
                 )?
                 "sub rsp, 56",
                 ".cfi_adjust_cfa_offset 56",
-                "mov qword ptr [rsp], rdi",
-                "mov qword ptr [rsp + 8], rsi",
-                "mov qword ptr [rsp + 16], rdx",
-                "mov qword ptr [rsp + 24], rcx",
-                "mov qword ptr [rsp + 32], r8",
-                "mov qword ptr [rsp + 40], r9",
+                crate::hooks::entry::keep_words!(),
                 $($skip,)+
                 "3:",
                 "mov rdi, rsp",
                 "call {before}",
-                "mov rdi, qword ptr [rsp]",
-                "mov rsi, qword ptr [rsp + 8]",
-                "mov rdx, qword ptr [rsp + 16]",
-                "mov rcx, qword ptr [rsp + 24]",
-                "mov r8, qword ptr [rsp + 32]",
-                "mov r9, qword ptr [rsp + 40]",
+                crate::hooks::entry::give_words!(),
                 "5:",
                 // A call without `call`: see above. The byte in front of 6 is where unwinders look for the caller's row.
                 "lea r11, [rip + 6f]",
