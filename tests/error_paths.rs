@@ -78,7 +78,14 @@ fn ask(port: u16, request: &str, answer: &str, number: usize) -> Vec<Answer> {
         .iter_mut()
         .map(|stream| {
             let mut got = [0; 4096];
-            match stream.read(&mut got) {
+            // With a time limit a read fails with EINTR also where no handler ran: when the machine was frozen, say (signal(7)).
+            let read = loop {
+                match stream.read(&mut got) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    read => break read,
+                }
+            };
+            match read {
                 Ok(0) => Answer::Closed,
                 Ok(length) if String::from_utf8_lossy(&got[..length]).starts_with(answer) => Answer::Served,
                 Ok(length) => panic!("{}", String::from_utf8_lossy(&got[..length])),

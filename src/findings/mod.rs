@@ -301,26 +301,7 @@ impl Entry {
 
     /// None: not in use, or not met since `restart`.
     fn read(self) -> Option<Finding> {
-        let what = self.word(finding::WHAT).load(Ordering::Acquire);
-        let get = |place| self.word(place).load(Ordering::Relaxed);
-        let descriptors = get(finding::DESCRIPTORS);
-        let descriptor = |word: u32| word.checked_sub(1).map(|fd| fd as i32);
-        let mut detail = [0; 4];
-        for (index, word) in detail.iter_mut().enumerate() {
-            *word = get(finding::DETAIL + index * 8);
-        }
-        let found = Finding {
-            id: Id::from_number(what as u8)?,
-            severity: Severity::from_number(get(finding::SEVERITY))?,
-            variant: (what >> 8) as u8,
-            count: get(finding::COUNT),
-            epfd: descriptor(descriptors as u32),
-            fd: descriptor((descriptors >> 32) as u32),
-            site: get(finding::SITE),
-            other: get(finding::OTHER),
-            detail,
-            first: get(finding::FIRST),
-        };
-        (found.count != 0).then_some(found)
+        // Acquire: what it is was written last.
+        Finding::read(|place| self.word(place).load(Ordering::Acquire))
     }
 }

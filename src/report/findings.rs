@@ -1,7 +1,7 @@
 //! Findings, as both formats of the report tell them: the worst first, and of these the most frequent; without those that are
 //! suppressed.
 
-use epollshim_format::findings::{Finding, Severity};
+use epollshim_format::findings::Finding;
 use epollshim_format::suppressions::Rule;
 
 use super::sites::{Map, name_of};
@@ -38,9 +38,4 @@ fn is_about(rule: &Rule, map: &Map, finding: &Finding) -> bool {
                 || matches(name_of(site.path()))
                 || symbols::function(map, &site, address).is_some_and(matches)
         })
-}
-
-/// How many of a severity.
-pub fn count(of: &[Finding], severity: Severity) -> usize {
-    of.iter().filter(|finding| finding.severity == severity).count()
 }

@@ -3,13 +3,12 @@
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
-use epollshim_format::findings::{Message, Severity};
+use epollshim_format::findings::{Message, Tally};
 use epollshim_format::scale::{Grouped, Scaled};
 use epollshim_format::{errno, kernel_memory};
 
 use super::census;
 use super::facts::{Distribution, Facts, InstanceFacts};
-use super::findings::count;
 use super::{End, Line};
 use crate::buffer::Buffer;
 use crate::policy::{limits, rules};
@@ -99,17 +98,7 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     if all.is_empty() && dropped == 0 {
         return Ok(());
     }
-    write!(out, "Findings:")?;
-    let mut comma = "";
-    for severity in [Severity::Error, Severity::Warning, Severity::Info] {
-        let count = count(all, severity);
-        if count != 0 {
-            let plural = if count == 1 || severity == Severity::Info { "" } else { "s" };
-            write!(out, "{comma} {count} {}{plural}", severity.name())?;
-            comma = ",";
-        }
-    }
-    writeln!(out, "  (epollshim explain ID tells what to do)")?;
+    writeln!(out, "Findings: {}  (epollshim explain ID tells what to do)", all.iter().collect::<Tally>())?;
     for finding in all.iter().take(TOLD) {
         let (mut head, mut place) = (Line::new(), Line::new());
         write!(head, "  {:<8} {:<13}", finding.severity.name(), finding.id.name())?;

@@ -213,7 +213,14 @@ fn ping(port: u16) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     stream.write_all(b"PING\r\n").unwrap();
     let mut bytes = [0; 64];
-    match stream.read(&mut bytes) {
+    // With a time limit a read fails with EINTR also where no handler ran: when the machine was frozen, say (signal(7)).
+    let read = loop {
+        match stream.read(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => break read,
+        }
+    };
+    match read {
         Ok(length) => String::from_utf8_lossy(&bytes[..length]).into_owned(),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionReset) => String::new(),
         Err(error) => panic!("{error}"),

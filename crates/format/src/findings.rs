@@ -14,6 +14,10 @@ pub mod thresholds;
 pub use cause::Cause;
 pub use message::Message;
 
+use core::fmt::{self, Display};
+
+use crate::recording::finding;
+
 /// Defines the defects: the number that a recording has for each never changes.
 macro_rules! ids {
     ($($(#[$doc:meta])* $id:ident = $number:literal $name:literal;)*) => {
@@ -160,6 +164,68 @@ pub struct Finding {
     pub detail: [u64; 4],
     /// CLOCK_MONOTONIC when it was met first, nanoseconds; 0: it is judged at the end, not met.
     pub first: u64,
+}
+
+impl Finding {
+    /// What an entry of the table holds; `word` gives the word at a place of [`crate::recording::finding`]. None: it is not in use, is
+    /// being filled in, was not met since the table began anew, or is of a later version.
+    #[must_use]
+    pub fn read(word: impl Fn(usize) -> u64) -> Option<Finding> {
+        // First: what it is stands there when all else does.
+        let what = word(finding::WHAT);
+        let descriptors = word(finding::DESCRIPTORS);
+        let descriptor = |word: u32| word.checked_sub(1).map(|fd| fd as i32);
+        let found = Finding {
+            id: Id::from_number(what as u8)?,
+            severity: Severity::from_number(word(finding::SEVERITY))?,
+            variant: (what >> 8) as u8,
+            count: word(finding::COUNT),
+            epfd: descriptor(descriptors as u32),
+            fd: descriptor((descriptors >> 32) as u32),
+            site: word(finding::SITE),
+            other: word(finding::OTHER),
+            detail: [0, 8, 16, 24].map(|place| word(finding::DETAIL + place)),
+            first: word(finding::FIRST),
+        };
+        (found.count != 0).then_some(found)
+    }
+}
+
+/// How many there are of each severity: `1 error, 2 warnings`; nothing where there are none.
+#[derive(Clone, Copy, Default)]
+pub struct Tally {
+    errors: usize,
+    warnings: usize,
+    infos: usize,
+}
+
+impl<'a> FromIterator<&'a Finding> for Tally {
+    fn from_iter<I: IntoIterator<Item = &'a Finding>>(findings: I) -> Tally {
+        findings.into_iter().fold(Tally::default(), |mut tally, finding| {
+            match finding.severity {
+                Severity::Error => tally.errors += 1,
+                Severity::Warning => tally.warnings += 1,
+                Severity::Info => tally.infos += 1,
+            }
+            tally
+        })
+    }
+}
+
+impl Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = [
+            (self.errors, Severity::Error, "s"),
+            (self.warnings, Severity::Warning, "s"),
+            (self.infos, Severity::Info, ""),
+        ];
+        let mut comma = "";
+        for (count, severity, plural) in told.into_iter().filter(|(count, ..)| *count != 0) {
+            write!(f, "{comma}{count} {}{}", severity.name(), if count == 1 { "" } else { plural })?;
+            comma = ", ";
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use epollshim_format::findings::{Finding, Id, Message, Severity};
+use epollshim_format::findings::{Finding, Id, Message};
 use epollshim_format::recording::{finding, findings};
 
 use crate::bytes::Bytes;
@@ -14,27 +14,11 @@ use crate::sites::Site;
 /// The entries of a segment that are in use and can be told, and how many findings found no place.
 pub(crate) fn read(segment: Bytes<'_>) -> (Vec<Finding>, u64) {
     let entries = segment.0.get(findings::FIRST..).unwrap_or_default();
-    let found = entries.chunks_exact(finding::SIZE).take(findings::ENTRIES).filter_map(|entry| one(Bytes(entry)));
+    let found = entries
+        .chunks_exact(finding::SIZE)
+        .take(findings::ENTRIES)
+        .filter_map(|entry| Finding::read(|place| Bytes(entry).word(place)));
     (found.collect(), segment.word(findings::DROPPED))
-}
-
-fn one(words: Bytes<'_>) -> Option<Finding> {
-    let what = words.word(finding::WHAT);
-    let descriptors = words.word(finding::DESCRIPTORS);
-    let descriptor = |word: u32| word.checked_sub(1).map(|fd| fd as i32);
-    let found = Finding {
-        id: Id::from_number(what as u8)?,
-        severity: Severity::from_number(words.word(finding::SEVERITY))?,
-        variant: (what >> 8) as u8,
-        count: words.word(finding::COUNT),
-        epfd: descriptor(descriptors as u32),
-        fd: descriptor((descriptors >> 32) as u32),
-        site: words.word(finding::SITE),
-        other: words.word(finding::OTHER),
-        detail: [0, 8, 16, 24].map(|place| words.word(finding::DETAIL + place)),
-        first: words.word(finding::FIRST),
-    };
-    (found.count != 0).then_some(found)
 }
 
 /// A finding of one process, or the same finding of several.
@@ -99,19 +83,4 @@ fn add(known: &mut Found, more: Found) {
     known.finding.count = count;
     known.finding.severity = severity;
     known.processes = processes;
-}
-
-/// How many are of a severity.
-pub fn count(found: &[Found], severity: Severity) -> usize {
-    found.iter().filter(|found| found.finding.severity == severity).count()
-}
-
-/// `1 error, 2 warnings`; "" where there are none.
-pub fn summary(found: &[Found]) -> String {
-    let told = [Severity::Error, Severity::Warning, Severity::Info].into_iter().filter_map(|severity| {
-        let count = count(found, severity);
-        let plural = if count == 1 || severity == Severity::Info { "" } else { "s" };
-        (count > 0).then(|| format!("{count} {}{plural}", severity.name()))
-    });
-    told.collect::<Vec<_>>().join(", ")
 }

@@ -1,6 +1,7 @@
 //! Recordings from the file system: one file, or all of a directory.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -133,13 +134,17 @@ pub fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let name = name.as_encoded_bytes();
-        if name.starts_with(b"epollshim.") && name.ends_with(b".rec") && entry.file_type()?.is_file() {
+        if is_named_as_one(&entry.file_name()) && entry.file_type()?.is_file() {
             found.insert(entry.path());
         }
     }
     Ok(found)
+}
+
+/// Whether a file is named as recordings are.
+pub fn is_named_as_one(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.starts_with(b"epollshim.") && name.ends_with(b".rec")
 }
 
 fn one(path: &Path, flags: i32, held: usize, users: &Users, directory: u32) -> Result<Process, Error> {

@@ -1,4 +1,4 @@
-//! `/proc/PID/maps`: whether a process has a recording mapped, and is the one that writes it.
+//! `/proc/PID/maps`: which files a process has mapped.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -6,10 +6,23 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// A file that is mapped.
+pub struct Mapping<'a> {
+    /// As the process sees it: below its own root.
+    pub path: &'a Path,
+    pub inode: u64,
+    /// It has no name any more.
+    pub is_deleted: bool,
+}
+
+/// The files in a list of mappings, one for each mapping.
+pub fn files(maps: &[u8]) -> impl Iterator<Item = Mapping<'_>> {
+    maps.split(|byte| *byte == b'\n').filter_map(mapping)
+}
+
 /// Whether a list of mappings has a file, by its name and inode.
 pub fn has(maps: &[u8], path: &Path, inode: u64) -> bool {
-    let is_it = |line| mapping(line).is_some_and(|(name, its)| its == inode && Some(name) == path.file_name());
-    maps.split(|byte| *byte == b'\n').any(is_it)
+    files(maps).any(|mapping| mapping.inode == inode && mapping.path.file_name() == path.file_name())
 }
 
 /// The list of a process's mappings, and the file that it was read from. A first thread that has ended has none any more, while
@@ -38,13 +51,17 @@ fn read(path: &Path) -> io::Result<(File, Vec<u8>)> {
     Ok((file, bytes))
 }
 
-/// `start-end perms offset dev inode path` (proc_pid_maps(5)): the file's name and inode.
-fn mapping(line: &[u8]) -> Option<(&OsStr, u64)> {
+/// `start-end perms offset dev inode path` (proc_pid_maps(5)).
+fn mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let (facts, path) = line.split_at_checked(line.iter().position(|byte| *byte == b'/')?)?;
     let inode = std::str::from_utf8(facts.split(|byte| *byte == b' ').nth(4)?).ok()?;
     // The kernel's own word for a file that is gone.
-    let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
-    Some((Path::new(OsStr::from_bytes(path)).file_name()?, inode.parse().ok()?))
+    let name = path.strip_suffix(b" (deleted)");
+    Some(Mapping {
+        path: Path::new(OsStr::from_bytes(name.unwrap_or(path))),
+        inode: inode.parse().ok()?,
+        is_deleted: name.is_some(),
+    })
 }
 
 #[cfg(test)]

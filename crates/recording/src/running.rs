@@ -4,12 +4,13 @@
 //! header tells whose it is.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use crate::load::is_named_as_one;
+use crate::maps::{self, Mapping};
 
 /// A recording that a process has mapped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,14 +31,7 @@ pub fn recordings_of(pid: u32) -> io::Result<Vec<PathBuf>> {
 
 /// The recordings that a process has mapped, each once.
 pub fn mapped_by(pid: u32) -> io::Result<BTreeSet<Mapped>> {
-    let maps = fs::read(format!("/proc/{pid}/maps"))?;
-    if !maps.is_empty() {
-        return Ok(mapped(&maps));
-    }
-    // The first thread has ended before the others: they still tell.
-    let threads = fs::read_dir(format!("/proc/{pid}/task"))?.flatten();
-    let maps = threads.filter_map(|thread| fs::read(thread.path().join("maps")).ok()).find(|maps| !maps.is_empty());
-    Ok(mapped(&maps.unwrap_or_default()))
+    Ok(mapped(&maps::of(pid)?.1))
 }
 
 impl Mapped {
@@ -55,25 +49,9 @@ impl Mapped {
 }
 
 fn mapped(maps: &[u8]) -> BTreeSet<Mapped> {
-    maps.split(|byte| *byte == b'\n').filter_map(line).collect()
-}
-
-/// `start-end perms offset dev inode path` (proc_pid_maps(5)).
-fn line(line: &[u8]) -> Option<Mapped> {
-    let path = line.get(line.iter().position(|byte| *byte == b'/')?..)?;
-    let inode = line.split(|byte| *byte == b' ').nth(4)?;
-    let inode = std::str::from_utf8(inode).ok()?.parse().ok()?;
-    // The kernel's own word for a file that is gone.
-    let (path, is_deleted) = match path.strip_suffix(b" (deleted)") {
-        Some(path) => (path, true),
-        None => (path, false),
-    };
-    let name = path.rsplit(|byte| *byte == b'/').next()?;
-    (name.starts_with(b"epollshim.") && name.ends_with(b".rec")).then(|| Mapped {
-        path: PathBuf::from(OsStr::from_bytes(path)),
-        inode,
-        is_deleted,
-    })
+    let recordings = maps::files(maps).filter(|mapping| mapping.path.file_name().is_some_and(is_named_as_one));
+    let mapped = recordings.map(|Mapping { path, inode, is_deleted }| Mapped { path: path.into(), inode, is_deleted });
+    mapped.collect()
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::findings::Tally;
 use epollshim_format::kernel_memory;
 use epollshim_format::recording::thread::KIND_NAMES;
 
 use crate::Set;
 use crate::census;
 use crate::facts::{self, Facts, SiteFacts, Watched};
-use crate::findings;
 use crate::json::error_name;
 use crate::load::shown;
 use crate::model::{Counters, Histogram, Instance, Process};
@@ -146,7 +146,8 @@ fn findings(facts: &Facts, page: &mut Page) {
     if facts.findings.is_empty() && facts.findings_dropped == 0 {
         return;
     }
-    page.line(format!("Findings: {}  (epollshim explain ID tells what to do)", findings::summary(&facts.findings)));
+    let tally: Tally = facts.findings.iter().map(|found| &found.finding).collect();
+    page.line(format!("Findings: {}  (epollshim explain ID tells what to do)", tally));
     for found in facts.findings.iter().take(FINDINGS) {
         let finding = &found.finding;
         let mut line = format!("  {:<8} {:<13}", finding.severity.name(), finding.id.name());
