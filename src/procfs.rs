@@ -241,6 +241,20 @@ pub fn each_listed(path: &Short, mut tell: impl FnMut(Listed)) -> Option<usize> 
     })
 }
 
+/// The interest that has this data, and how many bytes the list took to read. None: there is none, there are several, or the list
+/// is not readable.
+pub fn the_one_with(epfd: i32, data: u64) -> Option<(Listed, usize)> {
+    let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
+    let (mut found, mut count) = (None, 0);
+    let bytes = each_listed(&path, |listed| {
+        if listed.data == data {
+            count += 1;
+            found = Some(listed);
+        }
+    })?;
+    found.filter(|_| count == 1).map(|listed| (listed, bytes))
+}
+
 /// Whether a thread of this process is inside a system call, by its number. False too where `/proc` will not say.
 pub fn is_in_call(tid: i32, is_one: impl Fn(i64) -> bool) -> bool {
     let path = Short::of(format_args!("/proc/self/task/{tid}/syscall"));

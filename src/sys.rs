@@ -495,6 +495,12 @@ pub fn tcp_info(fd: i32) -> Result<[u64; 17]> {
     if length as usize == size_of_val(&words) { Ok(words) } else { Err(libc::EINVAL) }
 }
 
+/// How many connections wait at a listening socket (`tcpi_unacked` of word 3: tcp_get_info of net/ipv4/tcp.c, Linux 6.1).
+pub fn connections_waiting(fd: i32) -> Result<u32> {
+    let [_, _, _, word, ..] = tcp_info(fd)?;
+    Ok(word as u32)
+}
+
 /// Bytes that wait to be read (FIONREAD), or to be sent (TIOCOUTQ, which is SIOCOUTQ).
 pub fn bytes_waiting(fd: i32, request: libc::c_ulong) -> Result<i32> {
     let mut bytes = 0i32;

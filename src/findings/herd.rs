@@ -94,7 +94,7 @@ fn gather(into: &mut Buffer<Listener>) {
                     epfd: -1,
                     site: interest.site() as usize,
                     description: interest.description.get(),
-                    owner: instance.owner.load(Ordering::Relaxed),
+                    owner: instance.owner.block(),
                 });
             }
         }

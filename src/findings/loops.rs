@@ -85,7 +85,7 @@ fn tell(block: &Block, count: u64, milliseconds: u64, time: u64) {
     // Of its instances the one with the most empty waits.
     let found = ledger::view()
         .live_instances()
-        .filter(|(_, instance)| instance.owner.load(Ordering::Relaxed) == owner)
+        .filter(|(_, instance)| instance.owner.block() == owner)
         .max_by_key(|(_, instance)| instance.alone.empty.get());
     let note = Note {
         variant: milliseconds as u8,

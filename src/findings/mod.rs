@@ -8,6 +8,7 @@
 //! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
 
 pub mod census;
+pub mod doubles;
 pub mod errors;
 pub mod ghosts;
 mod herd;

@@ -120,17 +120,9 @@ impl Sample {
 
     /// The interest that an event is of. None: there are several with this data.
     fn listed(&mut self, epfd: i32, data: u64) -> Option<Listed> {
-        let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
-        let mut found = None;
-        let mut count = 0;
-        let bytes = procfs::each_listed(&path, |listed| {
-            if listed.data == data {
-                count += 1;
-                found = Some(listed);
-            }
-        })?;
+        let (listed, bytes) = procfs::the_one_with(epfd, data)?;
         self.own += bytes as u64;
-        if count == 1 { found } else { None }
+        Some(listed)
     }
 
     fn add(&mut self, value: u64) {

@@ -309,7 +309,7 @@ impl Core {
 
     fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
         let (index, instance) = self.instances.allocate()?;
-        instance.owner.store(0, Ordering::Relaxed);
+        instance.owner.clear();
         instance.waiter.store(0, Ordering::Relaxed);
         instance.alone.clear();
         instance.shared.clear();
@@ -328,6 +328,7 @@ impl Core {
         instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { process::pid() as u32 });
         instance.waits_marked.set(Instance::UNMARKED);
         instance.forked.store(0, Ordering::Relaxed);
+        instance.doubles.clear();
         self.totals.instances.add(1);
         charges::opened(instance);
         births::note(creation.site);
@@ -515,7 +516,7 @@ impl Core {
                 if leaves_a_dup {
                     is_marked = true;
                 } else if super::is_timely() {
-                    waiters::watched_closed(instance.owner.load(Ordering::Relaxed), interest.instance.get(), fd, at);
+                    waiters::watched_closed(instance.owner.block(), interest.instance.get(), fd, at);
                 }
             }
             index = interest.sibling.get();
@@ -1010,8 +1011,9 @@ impl Core {
             instance.inherited.store(1, Ordering::Relaxed);
             instance.waits_before.set(instance.waits());
             // So that this process's first wait claims it anew, and is noticed.
-            instance.owner.store(0, Ordering::Relaxed);
+            instance.owner.clear();
             instance.forked.store(Instance::FROM_BEFORE, Ordering::Relaxed);
+            instance.doubles.clear();
             from_before += 1;
             instance.alone.clear();
             instance.shared.clear();

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use epollshim_format::call::Call;
 use epollshim_format::{errno, histogram};
+use libc::epoll_event;
 
 /// A count with one writing thread.
 ///
@@ -247,7 +248,8 @@ pub struct WaitCounters {
 /// How a wait ended, in terms of what is counted.
 #[derive(Clone, Copy)]
 pub enum WaitEnd {
-    Events { count: u64, full: bool },
+    /// `first`: where the events lie; null where that does not matter.
+    Events { count: u64, full: bool, first: *const epoll_event },
     Empty,
     Failed { interrupted: bool },
 }
@@ -258,7 +260,7 @@ impl WaitCounters {
     pub fn count_alone(&self, end: WaitEnd) {
         self.waits.bump();
         match end {
-            WaitEnd::Events { count, full } => {
+            WaitEnd::Events { count, full, .. } => {
                 self.events.add(count);
                 self.full.add(u64::from(full));
             }
@@ -273,7 +275,7 @@ impl WaitCounters {
         let add = |counter: &Counter, amount| counter.0.fetch_add(amount, Ordering::Relaxed);
         add(&self.waits, 1);
         match end {
-            WaitEnd::Events { count, full } => {
+            WaitEnd::Events { count, full, .. } => {
                 add(&self.events, count);
                 add(&self.full, u64::from(full));
             }

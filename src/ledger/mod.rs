@@ -537,17 +537,32 @@ pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
         }
         return;
     };
-    if instance.owner.load(Ordering::Relaxed) == owner {
-        instance.alone.count_alone(end);
-    } else if instance.owner.compare_exchange(0, owner, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        // Its first waiter owns one set of counters. Relaxed: whoever wins writes there alone from now on.
-        instance.waiter.store(*site, Ordering::Relaxed);
-        if instance.forked.load(Ordering::Relaxed) == records::Instance::FROM_BEFORE {
-            used(instance, epfd, *site);
-        }
+    if instance.owner.is_only(owner) {
         instance.alone.count_alone(end);
     } else {
+        waited_amid_others(instance, epfd, end, owner, *site);
+    }
+}
+
+/// The same for the first wait on an instance, and where several threads wait on it.
+#[cold]
+#[inline(never)]
+fn waited_amid_others(instance: &records::Instance, epfd: i32, end: WaitEnd, owner: usize, site: usize) {
+    if instance.owner.claim(owner) {
+        instance.waiter.store(site, Ordering::Relaxed);
+        if instance.forked.load(Ordering::Relaxed) == records::Instance::FROM_BEFORE {
+            used(instance, epfd, site);
+        }
+        return instance.alone.count_alone(end);
+    }
+    if instance.owner.block() == owner {
+        instance.alone.count_alone(end);
+    } else {
+        instance.owner.join();
         instance.shared.count_shared(end);
+    }
+    if let WaitEnd::Events { first, .. } = end {
+        instance.doubles.waited(epfd, first);
     }
 }
 
@@ -791,7 +806,7 @@ pub fn is_interrupted() -> bool {
 pub fn recorded_wait(epfd: i32, end: WaitEnd, owner: usize) {
     let index = CORE.descriptors.get(epfd).instance();
     if let Some(instance) = CORE.instance_at(index) {
-        record::instance_waited(index, end, instance.owner.load(Ordering::Relaxed) == owner);
+        record::instance_waited(index, end, instance.owner.block() == owner);
     }
 }
 

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::counters::WaitCounters;
 use super::pool::Record;
+use crate::findings::doubles::Doubles;
 
 /// A 32-bit field.
 #[repr(transparent)]
@@ -158,11 +159,41 @@ impl Origin {
     }
 }
 
+/// The block of the thread that was the first to wait on an instance, by its address; and whether others have waited since.
+#[repr(transparent)]
+pub struct Owner(AtomicUsize);
+
+impl Owner {
+    const HAS_COMPANY: usize = 1;
+
+    /// 0: nobody has waited yet.
+    pub fn block(&self) -> usize {
+        self.0.load(Ordering::Relaxed) & !Self::HAS_COMPANY
+    }
+    /// Whether a block's thread is the only one that has waited.
+    #[inline(always)]
+    pub fn is_only(&self, block: usize) -> bool {
+        self.0.load(Ordering::Relaxed) == block
+    }
+    /// True for the first, which is the owner from now on. Relaxed: whoever wins counts there alone.
+    pub fn claim(&self, block: usize) -> bool {
+        self.0.compare_exchange(0, block, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+    /// A second thread waits.
+    pub fn join(&self) {
+        let owner = self.block();
+        let _ = self.0.compare_exchange(owner, owner | Self::HAS_COMPANY, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    pub fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// An epoll instance (the kernel's struct eventpoll).
 #[repr(C, align(64))]
 pub struct Instance {
-    /// The thread block that counts in `alone`; every other thread counts in `shared`.
-    pub owner: AtomicUsize,
+    /// Who counts in `alone`; every other thread counts in `shared`.
+    pub owner: Owner,
     pub alone: WaitCounters,
     /// The return address of the first wait of the owner.
     pub waiter: AtomicUsize,
@@ -196,6 +227,8 @@ pub struct Instance {
     pub waits_before: Long,
     /// Where this process was forked: [`Instance::FROM_BEFORE`], [`Instance::USED_SINCE`].
     pub forked: AtomicU8,
+    /// Events that two threads were given.
+    pub doubles: Doubles,
 }
 
 impl Instance {

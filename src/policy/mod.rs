@@ -459,7 +459,11 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
     if waits && plan.is_made() {
         let end = match result {
             0 => WaitEnd::Empty,
-            1.. => WaitEnd::Events { count: result as u64, full: result as c_int == frame.int(2) },
+            1.. => WaitEnd::Events {
+                count: result as u64,
+                full: result as c_int == frame.int(2),
+                first: core::ptr::null(),
+            },
             _ => WaitEnd::Failed { interrupted: error == libc::EINTR },
         };
         ledger::recorded_wait(frame.int(0), end, core::ptr::from_ref(block) as usize);

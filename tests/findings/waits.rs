@@ -82,6 +82,25 @@ fn threads_that_wait_for_the_connections_of_one_socket_are_a_herd() {
 }
 
 #[test]
+fn threads_that_are_woken_for_one_connection_to_accept_are_a_herd() {
+    let finding = is_found("herd_one_instance", "herd", "warning");
+    assert!(message(&finding).contains("one connection to accept"), "{finding:#}");
+    is_mended("herd_one_instance");
+}
+
+#[test]
+fn threads_that_read_one_connection_at_once_are_a_herd() {
+    let finding = is_found("herd_stream", "herd", "warning");
+    assert!(message(&finding).contains("two read one stream"), "{finding:#}");
+    is_mended("herd_stream");
+}
+
+#[test]
+fn threads_that_share_what_holds_work_for_each_are_no_herd() {
+    is_mended("pool");
+}
+
+#[test]
 fn loops_that_answer_the_same_event_at_full_speed_are_healthy() {
     is_mended("busy");
 }

@@ -5,6 +5,7 @@
 //! `epollshim explain` shows.
 
 mod cause;
+pub mod herd;
 pub mod leak;
 mod message;
 pub mod near_limit;

@@ -66,6 +66,10 @@ impl Terminal {
             command.pre_exec(|| {
                 libc::setsid();
                 libc::ioctl(0, libc::TIOCSCTTY, 0);
+                // As at a terminal, also where the tests run under nohup or behind an ampersand.
+                for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                    libc::signal(number, libc::SIG_DFL);
+                }
                 Ok(())
             });
         }

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Display};
 
-use super::{Cause, Finding, Id, Severity, double_close, fd_inherited, near_limit, no_cloexec, thresholds};
+use super::{Cause, Finding, Id, Severity, double_close, fd_inherited, herd, near_limit, no_cloexec, thresholds};
 use crate::census::Kind;
 use crate::errno;
 use crate::events::{EPOLLERR, EPOLLHUP, Mask};
@@ -132,6 +132,20 @@ impl Display for Message<'_> {
                 Grouped(third),
                 if first == 0 { "0" } else { "1 ms" },
                 Scaled::time(second)
+            ),
+            Id::Herd if finding.variant == herd::ONE_INSTANCE => write!(
+                f,
+                "several threads wait on this instance, and in {} of {} waits the event was one that another thread had just \
+                 been given and was still at work on{}: what is level-triggered wakes the next thread too; {}",
+                Grouped(first),
+                Grouped(second),
+                if third == 0 { ", so that two read one stream" } else { ", with one connection to accept" },
+                if third == 0 {
+                    "add it with EPOLLONESHOT, and arm it again (EPOLL_CTL_MOD) when it is done with"
+                } else {
+                    "add it with EPOLLET and accept until EAGAIN, or give each thread an instance that watches it with \
+                     EPOLLEXCLUSIVE"
+                }
             ),
             Id::Herd => {
                 f.write_str("this listening socket is watched by ")?;

@@ -64,6 +64,23 @@ pub const FULL_ROWS: u64 = 3;
 /// a round is so long that the program is short of processor time, not of room: haproxy's 200, nginx's 512.
 pub const FULL_LIMIT: i32 = 128;
 
+// ---- herd, of threads on one instance ----
+
+/// Two threads that come back with one event within this, while the first has not waited again, have it both. (To wake a thread
+/// takes 5 to 50 microseconds where a processor is free.)
+pub const HERD_TOGETHER: u64 = MILLISECOND;
+/// At a listening socket: later, the next connection may have come.
+pub const HERD_CLOSE_TOGETHER: u64 = 200 * MICROSECOND;
+/// So many are no accident (a connection's next bytes that came at once).
+pub const HERD_DOUBLES: u64 = 100;
+/// And one of so many waits that brought events.
+pub const HERD_SHARE: u64 = 10;
+/// At a listening socket, one of so many.
+pub const HERD_SHARE_OF_LISTENER: u64 = 4;
+/// One of so many times there may be a connection for each of the two. Where they come so fast that the next is there within
+/// [`HERD_CLOSE_TOGETHER`] each time, two are there more often than that.
+pub const HERD_RICH: u64 = 20;
+
 // ---- all that looks at waits ----
 
 /// One of so many waits with events is looked at. A prime: what comes round by turns is not met at the same turn each time.

@@ -1,0 +1,6 @@
+//! The variants of `herd`.
+
+/// One listening socket in several instances.
+pub const SEVERAL_INSTANCES: u8 = 0;
+/// Several threads on one instance.
+pub const ONE_INSTANCE: u8 = 1;

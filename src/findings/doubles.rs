@@ -1,0 +1,163 @@
+//! One event that two threads were given: both wait on one instance, level-triggered, and the second was woken before the first
+//! had done anything about it.
+//!
+//! The kernel puts what is level-triggered back into the ready list as it delivers it, and wakes the next who waits (ep_send_events
+//! and ep_done_scan of fs/eventpoll.c, Linux 6.1). So the same event comes to a second thread at once, unless the first was faster.
+//!
+//! That is as it should be where the file holds work for both: a pipe of jobs, datagrams, several connections that wait to be
+//! accepted. So only two kinds are told: a connection (a stream has one reader), and a listening socket at which, time after
+//! time, one connection waits and two threads have come for it.
+//!
+//! Only instances that several threads wait on come here, and only waits that could block: these are timed.
+
+use core::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+
+use epollshim_format::findings::{Id, Severity, herd, thresholds};
+use libc::epoll_event;
+
+use super::{Note, put};
+use crate::aside::undisturbed;
+use crate::{ledger, procfs, sys, thread};
+
+/// What is known of an instance's events, in its record. All zero: nothing yet. Threads write into it as they come: what of two
+/// becomes mixed does not fit what the first says of itself, and is taken for nothing.
+pub struct Doubles {
+    /// The block of the thread that was given one last, what it was, and when (CLOCK_MONOTONIC).
+    by: AtomicUsize,
+    data: AtomicU64,
+    at: AtomicU64,
+    /// Waits that brought events, and those of them whose first event another thread was still at work on.
+    waits: AtomicU64,
+    doubled: AtomicU64,
+    /// How many of these there must be for the next look; 0: as few as are told.
+    due: AtomicU64,
+    /// The listening socket that is looked at: its descriptor and its data; 0: none.
+    listener: AtomicI32,
+    listener_data: AtomicU64,
+    /// `waits` when that began; of its events those with two threads, and how many found more than one connection.
+    waits_before: AtomicU64,
+    looks: AtomicU64,
+    rich: AtomicU64,
+}
+
+/// An event that two threads have.
+struct Double {
+    epfd: i32,
+    data: u64,
+    /// Between the two returns, in nanoseconds.
+    apart: u64,
+    /// What the instance's counts are with it.
+    doubled: u64,
+    waits: u64,
+}
+
+impl Doubles {
+    pub fn clear(&self) {
+        self.by.store(0, Ordering::Relaxed);
+        self.listener.store(0, Ordering::Relaxed);
+        for word in [&self.waits, &self.doubled, &self.due] {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A wait of the calling thread brought events, of which `first` is the first.
+    pub fn waited(&self, epfd: i32, first: *const epoll_event) {
+        let Some(block) = thread::block() else { return };
+        let now = block.counters.last_wait_end.load(Ordering::Relaxed);
+        if now == 0 || first.is_null() {
+            return;
+        }
+        // SAFETY: the kernel has just written it; the type has an alignment of 1.
+        let data = unsafe { (&raw const (*first).u64).read_unaligned() };
+        let own = core::ptr::from_ref(block) as usize;
+        let waits = self.waits.fetch_add(1, Ordering::Relaxed) + 1;
+        // Acquire: its event and its time were written before.
+        let by = self.by.load(Ordering::Acquire);
+        let at = self.at.load(Ordering::Relaxed);
+        let is_the_same = by != own && by != 0 && self.data.load(Ordering::Relaxed) == data;
+        let apart = now.saturating_sub(at);
+        if is_the_same && apart < thresholds::HERD_TOGETHER && is_at_work(by, at) {
+            let doubled = self.doubled.fetch_add(1, Ordering::Relaxed) + 1;
+            self.look(&Double { epfd, data, apart, doubled, waits });
+        }
+        self.by.store(0, Ordering::Relaxed);
+        self.data.store(data, Ordering::Relaxed);
+        self.at.store(now, Ordering::Relaxed);
+        self.by.store(own, Ordering::Release);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look(&self, double: &Double) {
+        let listener = self.listener.load(Ordering::Relaxed);
+        if listener != 0 {
+            if double.data == self.listener_data.load(Ordering::Relaxed) {
+                self.look_at_listener(listener, double);
+            }
+        } else if double.doubled >= self.due.load(Ordering::Relaxed).max(thresholds::HERD_DOUBLES) {
+            self.due.store(2 * double.doubled, Ordering::Relaxed);
+            if double.doubled >= double.waits / thresholds::HERD_SHARE && !sys::is_filtered() {
+                self.examine(double);
+            }
+        }
+    }
+
+    fn examine(&self, double: &Double) {
+        let Some(Some((listed, _))) = undisturbed(|| procfs::the_one_with(double.epfd, double.data)) else { return };
+        // An edge is told to one thread alone, and so is one shot: two of them are two events.
+        if listed.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 {
+            return;
+        }
+        let option = |option| sys::socket_option(listed.fd, option).unwrap_or(-1);
+        if option(libc::SO_TYPE) != libc::SOCK_STREAM {
+            return;
+        }
+        if option(libc::SO_ACCEPTCONN) == 0 {
+            return tell(double.epfd, listed.fd, [double.doubled, double.waits, 0, 0]);
+        }
+        // Relaxed: threads that find the words of two sockets ask about one of them.
+        self.waits_before.store(double.waits, Ordering::Relaxed);
+        self.looks.store(0, Ordering::Relaxed);
+        self.rich.store(0, Ordering::Relaxed);
+        self.listener_data.store(double.data, Ordering::Relaxed);
+        self.listener.store(listed.fd, Ordering::Relaxed);
+    }
+
+    /// Two threads have come to a listening socket. Where few connections wait each time, they came for one.
+    fn look_at_listener(&self, fd: i32, double: &Double) {
+        if double.apart >= thresholds::HERD_CLOSE_TOGETHER {
+            return;
+        }
+        let Ok(waiting) = sys::connections_waiting(fd) else { return self.listener.store(0, Ordering::Relaxed) };
+        let rich = self.rich.fetch_add(u64::from(waiting > 1), Ordering::Relaxed) + u64::from(waiting > 1);
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        if looks < thresholds::HERD_DOUBLES {
+            return;
+        }
+        self.listener.store(0, Ordering::Relaxed);
+        let waits = double.waits.saturating_sub(self.waits_before.load(Ordering::Relaxed));
+        if rich <= looks / thresholds::HERD_RICH && looks >= waits / thresholds::HERD_SHARE_OF_LISTENER {
+            tell(double.epfd, fd, [looks, waits, 1, 0]);
+        }
+    }
+}
+
+/// Whether the thread that was given an event then has not waited again.
+fn is_at_work(by: usize, at: u64) -> bool {
+    // SAFETY: only addresses of blocks are kept in `by`.
+    let block = unsafe { thread::block_at(by) };
+    block.waits_on().is_none() && block.counters.last_wait_end.load(Ordering::Relaxed) == at
+}
+
+fn tell(epfd: i32, fd: i32, detail: [u64; 4]) {
+    let note = Note {
+        variant: herd::ONE_INSTANCE,
+        epfd,
+        fd,
+        site: ledger::site_of(epfd, fd).unwrap_or(0),
+        detail,
+        ..Note::of(Id::Herd, Severity::Warning)
+    };
+    let [doubled, ..] = detail;
+    put(&note, doubled);
+}
