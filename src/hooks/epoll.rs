@@ -371,7 +371,12 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize, emp
             // SAFETY: the kernel has just written that many events there.
             unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
         }));
-        ledger::waited(frame.int(0), WaitEnd::Events { count: count as u64, full, first: events }, owner, &frame.caller);
+        ledger::waited(
+            frame.int(0),
+            WaitEnd::Events { count: count as u64, full, first: events },
+            owner,
+            &frame.caller,
+        );
         if counters.batch.sum() >= block.watch.due() {
             findings::watch::look(block, frame, count as usize);
         }

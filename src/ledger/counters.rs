@@ -249,9 +249,15 @@ pub struct WaitCounters {
 #[derive(Clone, Copy)]
 pub enum WaitEnd {
     /// `first`: where the events lie; null where that does not matter.
-    Events { count: u64, full: bool, first: *const epoll_event },
+    Events {
+        count: u64,
+        full: bool,
+        first: *const epoll_event,
+    },
     Empty,
-    Failed { interrupted: bool },
+    Failed {
+        interrupted: bool,
+    },
 }
 
 impl WaitCounters {
