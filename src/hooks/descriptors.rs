@@ -198,6 +198,16 @@ pub extern "C-unwind" fn before_fcntl(_: &mut Frame) -> usize {
 
 /// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).
 pub extern "C-unwind" fn after_dup(frame: &mut Frame, new: isize) -> isize {
+    // The common case by itself: it keeps no register.
+    if !ledger::are_joined(frame.int(0), new as c_int) {
+        return after_new_dup(frame, new);
+    }
+    new
+}
+
+#[cold]
+#[inline(never)]
+extern "C-unwind" fn after_new_dup(frame: &mut Frame, new: isize) -> isize {
     note_duplicate(frame.int(0), new as c_int, &frame.caller);
     new
 }

@@ -371,18 +371,23 @@ fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize, emp
             // SAFETY: the kernel has just written that many events there.
             unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
         }));
-        ledger::waited(
-            frame.int(0),
-            WaitEnd::Events { count: count as u64, full, first: events },
-            owner,
-            &frame.caller,
-        );
+        let end = WaitEnd::Events { count: count as u64, full, first: events };
         if counters.batch.sum() >= block.watch.due() {
-            findings::watch::look(block, frame, count as usize);
+            // In a function of its own to its end: the common way has no branch to take around it.
+            return note_wait_and_look(block, frame, count, end);
         }
+        ledger::waited(frame.int(0), end, owner, &frame.caller);
     } else {
         note_failed_wait(block, call, frame, owner);
     }
+    count
+}
+
+#[cold]
+#[inline(never)]
+fn note_wait_and_look(block: &'static Block, frame: &Frame, count: isize, end: WaitEnd) -> isize {
+    ledger::waited(frame.int(0), end, core::ptr::from_ref(block) as usize, &frame.caller);
+    findings::watch::look(block, frame, count as usize);
     count
 }
 

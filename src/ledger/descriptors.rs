@@ -184,6 +184,14 @@ impl Descriptors {
         of_old.is_in_ring_of(of_new) || self.join_anew(old, new, is_idle)
     }
 
+    /// Whether two low numbers are in one ring.
+    #[inline(always)]
+    pub fn are_joined(&self, old: i32, new: i32) -> bool {
+        // Straight down, as `Core::reserve_at_once`.
+        let (Some(of_old), Some(of_new)) = (self.low(old), self.low(new)) else { return false };
+        of_old.get().is_in_ring_of(of_new.get())
+    }
+
     #[cold]
     #[inline(never)]
     fn join_anew(&self, old: i32, new: i32, is_idle: impl Fn() -> bool) -> bool {

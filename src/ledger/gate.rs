@@ -82,10 +82,20 @@ impl<N: Copy + Send + 'static> Gate<N> {
         self.holder.load(Ordering::Relaxed)
     }
 
-    /// Takes the gate from a holder that will never leave it: its frame was jumped out of, or its thread is not
-    /// in this process.
-    pub fn seize(&self, token: usize) {
+    /// Takes the gate from a holder that will never leave it: its frame was jumped out of, or its thread has ended. False: it has
+    /// another holder now, or none. (The one that was asked about may have left before it ended.)
+    pub fn seize(&self, holder: usize, token: usize) -> bool {
+        self.holder.compare_exchange(holder, token, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// The same in the child of a fork, where no other thread is left.
+    pub fn seize_alone(&self, token: usize) {
         self.holder.store(token, Ordering::Relaxed);
+    }
+
+    /// How many notes were ever applied.
+    pub fn notes_applied(&self) -> usize {
+        self.head.load(Ordering::Relaxed)
     }
 
     /// Whether no note waits. A thread sees its own notes; of another's it may learn later.
@@ -204,6 +214,18 @@ mod tests {
         assert_eq!((taken(&GATE), taken(&GATE), taken(&GATE)), (Some(7), Some(9), None));
         GATE.leave();
         assert!(GATE.enter(16));
+    }
+
+    #[test]
+    fn a_gate_that_has_changed_hands_is_not_seized() {
+        static GATE: Gate<usize> = Gate::new();
+        assert!(GATE.enter(8));
+        let holder = GATE.holder();
+        GATE.leave();
+        assert!(!GATE.seize(holder, 24));
+        assert!(GATE.enter(16));
+        assert!(!GATE.seize(holder, 24));
+        assert!(GATE.seize(16, 24) && GATE.holder() == 24);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod pool;
 mod reconcile;
 pub mod records;
 
-use ::core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use ::core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use self::charges::Owed;
 use self::core::{Core, Creation, QUEUED, Registration, Ticket};
@@ -161,15 +161,24 @@ fn queue(change: Change, token: usize) {
 }
 
 /// The holder waits for a processor, or is kept from its work by handlers of its own: let it have this one. (The only other
-/// way would be to lose changes.)
+/// way would be to lose changes.) Where it has done nothing for a second, the program is not held up for it any more.
 #[cold]
 #[inline(never)]
 fn let_the_holder_work() {
-    if GATE.is_nearly_full() {
-        sys::sleep(200_000);
-    } else {
-        sys::yield_now();
+    /// How many notes were applied when somebody looked last, and since when it has been so many (CLOCK_MONOTONIC).
+    static APPLIED: AtomicUsize = AtomicUsize::new(0);
+    static SINCE: AtomicU64 = AtomicU64::new(0);
+    const LONG: u64 = 1_000_000_000;
+    if !GATE.is_nearly_full() {
+        return sys::yield_now();
     }
+    let (applied, now) = (GATE.notes_applied(), clock::monotonic());
+    if APPLIED.swap(applied, Ordering::Relaxed) != applied {
+        SINCE.store(now, Ordering::Relaxed);
+    } else if now.saturating_sub(SINCE.load(Ordering::Relaxed)) > LONG {
+        return;
+    }
+    sys::sleep(200_000);
 }
 
 /// Enters the gate, also past a holder that will never leave it: this thread itself, whose frame was jumped out of
@@ -179,10 +188,9 @@ fn enter_or_seize(token: usize) -> bool {
         return true;
     }
     let holder = GATE.holder();
-    if holder != token && (holder == 0 || !thread::is_gone(holder)) {
+    if holder != token && (holder == 0 || !thread::is_gone(holder)) || !GATE.seize(holder, token) {
         return false;
     }
-    GATE.seize(token);
     LATE.store(false, Ordering::Relaxed);
     // What it was at is half done. Reconciliation finds again what there is.
     CORE.forget_everything();
@@ -849,6 +857,12 @@ pub fn track(user: bool) -> bool {
 /// How often a rare call lets other threads run before it gives up: a second at least, where they do.
 const PATIENCE: u32 = 100_000;
 
+/// Whether it is known already that a number was a duplicate of another, and neither is known otherwise. May say no.
+#[inline(always)]
+pub fn are_joined(old: i32, new: i32) -> bool {
+    GATE.is_idle() && CORE.descriptors.are_joined(old, new)
+}
+
 /// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD, called `at`.
 #[inline(always)]
 pub fn duplicated(old: i32, new: i32, at: &usize) {
@@ -875,7 +889,7 @@ pub fn after_fork() {
     let holder = GATE.holder();
     let torn = holder != 0 && holder != token;
     if holder != token {
-        GATE.seize(token);
+        GATE.seize_alone(token);
         LATE.store(false, Ordering::Relaxed);
         empty_queue();
         let half_written = GATE.forget_notes();
