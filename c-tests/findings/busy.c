@@ -1,11 +1,9 @@
 // Loops that get the same event at full speed, and do something about each: nothing is wrong with them. A connection and a
 // pipe that are read as fast as another thread fills them, and connections that are accepted as fast as they come.
-#include "finding.h"
+#include "tcp.h"
 #include "clock.h"
-#include <arpa/inet.h>
 #include <pthread.h>
 
-static struct sockaddr_in address = {.sin_family = AF_INET};
 static volatile int stops;
 static int connection[2], pipes[2], listener;
 static char bytes[4096];
@@ -20,13 +18,8 @@ static void *fill(void *fd)
 
 static void *connect_often(void *unused)
 {
-    while (!stops) {
-        int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        must(connect(client, (struct sockaddr *)&address, sizeof address) == 0, "connect");
-        struct linger linger = {.l_onoff = 1};
-        setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-        close(client);
-    }
+    while (!stops)
+        resets(connects());
     return unused;
 }
 
@@ -56,13 +49,8 @@ static void *accept_all(void *unused)
 
 int main(void)
 {
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    socklen_t length = sizeof address;
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 4096) == 0, "listen");
-    getsockname(listener, (struct sockaddr *)&address, &length);
-    connection[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    must(connect(connection[1], (struct sockaddr *)&address, length) == 0, "connect");
+    listener = listens(SOCK_NONBLOCK, 4096);
+    connection[1] = connects();
     connection[0] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     must(pipe2(pipes, O_CLOEXEC) == 0, "pipe2");
     pthread_t threads[6];

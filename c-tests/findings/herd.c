@@ -1,8 +1,7 @@
 // Two workers wait for connections on one listening socket, each on an instance of its own: each connection wakes both
 // (gevent #1536). With -DMENDED: EPOLLEXCLUSIVE.
-#include "finding.h"
+#include "tcp.h"
 #include "clock.h"
-#include <arpa/inet.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -33,9 +32,7 @@ static int serve(void)
 int main(void)
 {
     serves = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    must(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 16) == 0, "listen");
+    listener = listens(SOCK_NONBLOCK, 16);
     pid_t parent = getpid();
     if (fork() == 0) {
         // Until the other is gone: it tells of both.

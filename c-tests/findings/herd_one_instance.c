@@ -1,8 +1,7 @@
 // Three threads wait on one instance, which watches a listening socket level-triggered: each connection wakes two of them. With
 // -DMENDED: EPOLLET, and each accepts until there is no more.
-#include "finding.h"
+#include "tcp.h"
 #include "clock.h"
-#include <arpa/inet.h>
 #include <pthread.h>
 
 #ifdef MENDED
@@ -31,11 +30,7 @@ static void *serve(void *nothing)
 
 int main(void)
 {
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 4096) == 0, "listen");
-    getsockname(listener, (struct sockaddr *)&address, &length);
+    listener = listens(SOCK_NONBLOCK, 4096);
     epfd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event interest = {.events = EVENTS, .data.fd = listener};
     must(epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &interest) == 0, "EPOLL_CTL_ADD"); /* HERE */
@@ -44,15 +39,11 @@ int main(void)
         must(pthread_create(&threads[i], NULL, serve, NULL) == 0, "pthread_create");
     struct since since = begin();
     for (int made = 0; made < 1000 || runs(&since, 3000); made++) {
-        int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        must(connect(client, (struct sockaddr *)&address, length) == 0, "connect");
+        int client = connects();
         // One after another: until the server has closed it.
         char nothing;
         must(read(client, &nothing, 1) == 0, "read");
-        // Reset, so that no port stays taken.
-        struct linger linger = {.l_onoff = 1};
-        setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-        close(client);
+        resets(client);
     }
     stops = 1;
     for (int i = 0; i < 3; i++)

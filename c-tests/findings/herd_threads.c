@@ -1,8 +1,7 @@
 // Two threads wait for connections on one listening socket, each on an instance of its own: each connection wakes both. With
 // -DMENDED: EPOLLEXCLUSIVE.
-#include "finding.h"
+#include "tcp.h"
 #include "clock.h"
-#include <arpa/inet.h>
 #include <pthread.h>
 
 #ifdef MENDED
@@ -27,24 +26,14 @@ static void *serve(void *epfd)
 
 int main(void)
 {
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 4096) == 0, "listen");
-    getsockname(listener, (struct sockaddr *)&address, &length);
+    listener = listens(SOCK_NONBLOCK, 4096);
     int second = epoll_create1(EPOLL_CLOEXEC), first = epoll_create1(EPOLL_CLOEXEC);
     pthread_t threads[2];
     must(pthread_create(&threads[0], NULL, serve, &first) == 0, "pthread_create");
     must(pthread_create(&threads[1], NULL, serve, &second) == 0, "pthread_create");
     struct since since = begin();
-    for (int made = 0; made < 5000 || runs(&since, 1500); made++) {
-        int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        must(connect(client, (struct sockaddr *)&address, length) == 0, "connect");
-        // Reset, so that no port stays taken.
-        struct linger linger = {.l_onoff = 1};
-        setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-        close(client);
-    }
+    for (int made = 0; made < 5000 || runs(&since, 1500); made++)
+        resets(connects());
     stops = 1;
     pthread_join(threads[0], NULL);
     pthread_join(threads[1], NULL);

@@ -1,13 +1,10 @@
 // Healthy: three threads wait on one instance, level-triggered, for what holds work for each of them: a semaphore of jobs, and a
 // listening socket to which clients come all the time.
-#include "finding.h"
+#include "tcp.h"
 #include "clock.h"
-#include <arpa/inet.h>
 #include <pthread.h>
 
 static int epfd, listener, jobs;
-static struct sockaddr_in address = {.sin_family = AF_INET};
-static socklen_t length = sizeof address;
 static volatile int stops;
 
 static void *serve(void *nothing)
@@ -29,24 +26,18 @@ static void *serve(void *nothing)
 static void *come(void *nothing)
 {
     while (!stops) {
-        int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        must(connect(client, (struct sockaddr *)&address, length) == 0, "connect");
-        struct linger linger = {.l_onoff = 1};
-        setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+        int client = connects();
         char end;
         while (read(client, &end, 1) < 0 && errno == EINTR)
             continue;
-        close(client);
+        resets(client);
     }
     return nothing;
 }
 
 int main(void)
 {
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 4096) == 0, "listen");
-    getsockname(listener, (struct sockaddr *)&address, &length);
+    listener = listens(SOCK_NONBLOCK, 4096);
     jobs = eventfd(0, EFD_SEMAPHORE | EFD_CLOEXEC | EFD_NONBLOCK);
     epfd = epoll_create1(EPOLL_CLOEXEC);
     add(epfd, listener, EPOLLIN);

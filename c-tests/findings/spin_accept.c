@@ -1,8 +1,7 @@
 // A listening socket whose accept fails for want of descriptors (EMFILE) is ready for ever: the server turns at full speed
 // without serving anybody. With -DMENDED: a descriptor in reserve is given up to accept the connection and close it.
-#include "finding.h"
+#include "tcp.h"
 #include "clock.h"
-#include <arpa/inet.h>
 #include <sys/resource.h>
 
 int main(void)
@@ -11,14 +10,9 @@ int main(void)
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = 64;
     must(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
-    int epfd = epoll_create1(EPOLL_CLOEXEC), listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 16) == 0, "listen");
-    getsockname(listener, (struct sockaddr *)&address, &length);
+    int epfd = epoll_create1(EPOLL_CLOEXEC), listener = listens(SOCK_NONBLOCK, 16);
     add(epfd, listener, EPOLLIN);
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    must(connect(client, (struct sockaddr *)&address, length) == 0, "connect");
+    connects();
     int last = -1, full;
     while ((full = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
         last = full;

@@ -1,18 +1,12 @@
 // A connection whose peer has sent its end is watched on: it is readable for ever, and each read returns 0 (netty #4082).
 // With -DMENDED: it is closed.
-#include "finding.h"
+#include "tcp.h"
 #include "clock.h"
-#include <arpa/inet.h>
 
 int main(void)
 {
-    int epfd = epoll_create1(EPOLL_CLOEXEC), listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 16) == 0, "listen");
-    getsockname(listener, (struct sockaddr *)&address, &length);
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    must(connect(client, (struct sockaddr *)&address, length) == 0, "connect");
+    int epfd = epoll_create1(EPOLL_CLOEXEC), listener = listens(0, 16);
+    int client = connects();
     int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     add(epfd, connection, EPOLLIN | EPOLLRDHUP);
     close(client);

@@ -1,8 +1,7 @@
 // EPOLLOUT is asked for though there is nothing to write: a socket is nearly always writable (haproxy #411). With -DMENDED: something is
 // written each time, as fast as it goes, and the events are the same.
-#include "finding.h"
+#include "tcp.h"
 #include "clock.h"
-#include <arpa/inet.h>
 #include <pthread.h>
 
 static void *reader(void *connection)
@@ -15,13 +14,8 @@ static void *reader(void *connection)
 
 int main(void)
 {
-    int epfd = epoll_create1(EPOLL_CLOEXEC), listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 16) == 0, "listen");
-    getsockname(listener, (struct sockaddr *)&address, &length);
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    must(connect(client, (struct sockaddr *)&address, length) == 0, "connect");
+    int epfd = epoll_create1(EPOLL_CLOEXEC), listener = listens(0, 16);
+    int client = connects();
     int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     pthread_t thread;
     must(pthread_create(&thread, NULL, reader, &client) == 0, "pthread_create");

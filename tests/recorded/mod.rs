@@ -1,5 +1,7 @@
 //! Programs under `epollshim run --record`, and what `epollshim report` says of them in each of its formats.
 
+#[path = "../../crates/recording/tests/common/browser.rs"]
+mod browser;
 pub mod metrics;
 pub mod page;
 pub mod sums;

@@ -1,8 +1,6 @@
 // gevent #1536 (support EPOLLEXCLUSIVE; gunicorn #2266): forked workers, each with a loop of its own, watch one listening
 // socket. A connection wakes them all; one accepts it, and the others' accept fails with EAGAIN.
-#include "../finding.h"
-#include <netinet/in.h>
-#include <sys/socket.h>
+#include "../tcp.h"
 #include <sys/wait.h>
 
 enum { WORKERS = 4, CONNECTIONS = 300 };
@@ -30,11 +28,8 @@ static int worker(int listener, int stop)
 
 int main(void)
 {
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), stop[2];
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    must(bind(listener, (struct sockaddr *)&address, length) == 0 && listen(listener, 128) == 0, "listen");
-    must(getsockname(listener, (struct sockaddr *)&address, &length) == 0 && pipe2(stop, O_CLOEXEC) == 0, "getsockname");
+    int listener = listens(SOCK_NONBLOCK, 128), stop[2];
+    must(pipe2(stop, O_CLOEXEC) == 0, "pipe2");
     for (int i = 0; i < WORKERS; i++) {
         pid_t child = fork();
         must(child >= 0, "fork");
@@ -45,8 +40,8 @@ int main(void)
     }
     for (int i = 0; i < CONNECTIONS; i++) {
         char byte;
-        int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        must(connect(client, (struct sockaddr *)&address, length) == 0 && read(client, &byte, 1) == 1, "a client");
+        int client = connects();
+        must(read(client, &byte, 1) == 1, "the answer");
         close(client);
         // So that all workers wait again.
         usleep(1000);
