@@ -334,7 +334,7 @@ fn a_directory_that_another_user_than_root_makes_is_that_users_own() {
     let uid: u32 = uid.parse().unwrap();
     let open = Open::new("own");
     for (file, name) in [(common::shim(), "shim.so"), (common::c_program("epoll_wait"), "program")] {
-        std::fs::copy(file, open.0.join(name)).unwrap();
+        common::copy(file, open.0.join(name));
     }
     let output = Command::new(open.0.join("program"))
         .env("LD_PRELOAD", open.0.join("shim.so"))

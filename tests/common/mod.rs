@@ -95,6 +95,14 @@ pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
     binary
 }
 
+/// Copies a file that will be executed, by a process of its own: a descriptor of this one that writes it would be in the children
+/// that other tests start meanwhile, and no file is executed that somebody may write (ETXTBSY).
+#[allow(dead_code)]
+pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
+    assert!(status.success(), "cp: {status}");
+}
+
 /// `command`, with the shim preloaded and its report in JSON at `report`.
 pub fn under_shim<'a>(command: &'a mut Command, report: &Path) -> &'a mut Command {
     command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", report).env("EPOLLSHIM_REPORT_FORMAT", "json")

@@ -2,14 +2,14 @@
 
 use std::process::Command;
 
-use super::common::{c_program_with, run, scratch, shim};
+use super::common::{c_program_with, copy, run, scratch, shim};
 
 #[test]
 fn a_finding_is_told_first_and_in_80_columns_however_its_program_is_called() {
     let program = c_program_with("findings/size_lie", &["-DCLOSED"]);
     for length in [8, 40, 57] {
         let binary = scratch("told").join("n".repeat(length));
-        std::fs::copy(&program, &binary).unwrap();
+        copy(&program, &binary);
         let run = run(Command::new(&binary).env("LD_PRELOAD", shim()));
         let findings = run.stderr.split("\n\n").nth(1).unwrap();
         let mut lines = findings.lines();

@@ -154,7 +154,7 @@ impl Public {
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         for (from, to) in [(common::shim(), "shim.so"), (c_program("limit_rows"), "program")] {
-            fs::copy(from, path.join(to)).unwrap();
+            common::copy(from, path.join(to));
             fs::set_permissions(path.join(to), Permissions::from_mode(0o755)).unwrap();
         }
         Public(path)

@@ -521,7 +521,7 @@ fn another_user_is_refused_and_nothing_is_armed() {
     let Some(setpriv) = installed("setpriv") else { return };
     // Where nobody may execute it.
     let binary = std::env::temp_dir().join(format!("epollshim-ctl-{}", std::process::id()));
-    fs::copy(common::binary(), &binary).unwrap();
+    common::copy(common::binary(), &binary);
     let mut puppet = Puppet::start();
     let as_nobody = |words: &[&str]| {
         let mut command = Command::new(&setpriv);
@@ -543,8 +543,8 @@ fn another_user_is_refused_and_nothing_is_armed() {
     let directory = std::env::temp_dir().join(format!("epollshim-ctl-{}-rec", std::process::id()));
     let program = std::env::temp_dir().join(format!("epollshim-ctl-{}-puppet", std::process::id()));
     let library = std::env::temp_dir().join(format!("epollshim-ctl-{}-libepollshim.so", std::process::id()));
-    fs::copy(compile("puppet", &[]), &program).unwrap();
-    fs::copy(common::library(), &library).unwrap();
+    common::copy(compile("puppet", &[]), &program);
+    common::copy(common::library(), &library);
     fs::create_dir(&directory).unwrap();
     std::os::unix::fs::chown(&directory, Some(65534), Some(65534)).unwrap();
     let mut child = Command::new(&setpriv)

@@ -247,9 +247,9 @@ fn without_a_build_it_says_what_is_missing_and_installs_nothing() {
     };
     say("libepollshim.so");
     fs::create_dir_all(&release).unwrap();
-    fs::copy(library(), release.join("libepollshim.so")).unwrap();
+    common::copy(library(), release.join("libepollshim.so"));
     say("epollshim");
-    fs::copy(binary(), release.join("epollshim")).unwrap();
+    common::copy(binary(), release.join("epollshim"));
     // `cargo build` alone makes no pages.
     say("assets/man/libepollshim.7");
     let output = make(&["install", &destdir, "PREFIX=usr"]);

@@ -235,7 +235,7 @@ fn the_library_is_found_beside_the_command_or_in_lib() {
         let tree = fs::canonicalize(scratch("tree")).unwrap();
         let put = |from: &Path, to: PathBuf| {
             fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::copy(from, to).unwrap();
+            common::copy(from, to);
         };
         put(real, tree.join("bin/epollshim"));
         put(&library(), tree.join(place));

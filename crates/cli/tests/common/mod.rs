@@ -52,6 +52,13 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
+/// Copies a file that will be executed, by a process of its own: a descriptor of this one that writes it would be in the children
+/// that other tests start meanwhile, and no file is executed that somebody may write (ETXTBSY).
+pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("cp").arg("--").arg(from.as_ref()).arg(to.as_ref()).status().unwrap();
+    assert!(status.success(), "cp: {status}");
+}
+
 pub fn library() -> PathBuf {
     binary().with_file_name("libepollshim.so")
 }
