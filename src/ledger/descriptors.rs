@@ -9,7 +9,7 @@
 //! Read by hooks without a lock; known numbers are written under the ledger's gate. The rings of twins are not: a
 //! dup of what no epoll knows costs two loads, the first also an exchange (see `join`), a close of it nothing. So a
 //! ring is a hint: it keeps numbers that were closed since, and those that a vfork child gave away in its own table.
-//! Whose watching depends on it asks the kernel about each (core.rs, `recognise_twins`).
+//! Whose watching depends on it asks the kernel about each (core/descriptions.rs, `recognise_twins`).
 
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 

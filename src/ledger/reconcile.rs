@@ -11,7 +11,8 @@
 
 use ::core::sync::atomic::Ordering;
 
-use super::{CORE, empty_queue, enter_or_seize, leave};
+use super::CORE;
+use super::entrance::{empty_queue, enter_or_seize, leave};
 use crate::buffer::Buffer;
 use crate::procfs;
 use crate::{process, sys, thread};

@@ -1,6 +1,7 @@
 //! The ledger without a kernel: what random operations found, each by itself.
 
-use super::{Core, Creation, Origin, Registration, Ticket};
+use super::{Core, Creation, Registration, Ticket};
+use crate::ledger::records::Origin;
 
 fn create(core: &Core, fd: i32) {
     core.created(fd, Creation { origin: Origin::Create1, argument: 0, site: 1 });

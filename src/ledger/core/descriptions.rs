@@ -1,0 +1,197 @@
+//! Open file descriptions, those of instances and of what they watch, and the numbers that refer to them: dupped, closed.
+
+use super::Core;
+use crate::findings::waiters;
+use crate::ledger::descriptors::{RING, Slot};
+use crate::ledger::entrance;
+use crate::ledger::records::{Description, Interest};
+use crate::{process, sys};
+
+impl Core {
+    pub(super) fn new_description(&self, descriptors: u32) -> Option<(u32, &'static Description)> {
+        let (index, description) = self.descriptions.allocate()?;
+        description.descriptors.set(descriptors);
+        description.interests.set(0);
+        description.instance.set(0);
+        description.epoch.set((self.totals.epoch.get() as u32) << 1);
+        Some((index, description))
+    }
+
+    /// Whether others than the counted descriptors may keep a description alive: it was there before this
+    /// process was forked (the parent has it), or it was dupped before it was known.
+    fn may_be_shared(&self, description: &Description) -> bool {
+        description.epoch.get() != (self.totals.epoch.get() as u32) << 1
+    }
+
+    /// The description of a descriptor, noted now if it was not known.
+    #[inline(always)]
+    pub(super) fn describe(&self, fd: i32, slot: Slot) -> Option<(u32, &'static Description)> {
+        if slot.is_known() {
+            return Some((slot.description(), self.descriptions.get(slot.description())?));
+        }
+        let (index, description) = self.new_description(1)?;
+        if slot.next_twin().is_some() {
+            self.recognise_twins(fd, index, description);
+        }
+        if !self.descriptors.set(fd, Slot::known(index, 0)) {
+            self.descriptions.release(index, description);
+            return None;
+        }
+        Some((index, description))
+    }
+
+    /// A number of a ring of twins becomes known: so do its twins, those that the kernel says are.
+    #[cold]
+    #[inline(never)]
+    fn recognise_twins(&self, fd: i32, index: u32, description: &Description) {
+        let mut twins = [-1; RING];
+        let mut places = twins.iter_mut();
+        let mut sure = self.descriptors.twins(fd, |twin| {
+            if let Some(place) = places.next() {
+                *place = twin;
+            }
+        });
+        self.descriptors.part(fd);
+        for twin in twins.into_iter().filter(|twin| *twin >= 0 && *twin != fd) {
+            if self.descriptors.get(twin).is_known() {
+                // Met before: threads that dup at the same moment can tie a ring into a loop that leaves `fd` out.
+                continue;
+            }
+            match are_twins(fd, twin) {
+                Some(true) => {
+                    self.descriptors.part(twin);
+                    self.descriptors.set(twin, Slot::known(index, 0));
+                    description.descriptors.set(description.descriptors.get() + 1);
+                }
+                Some(false) => {}
+                None => sure = false,
+            }
+        }
+        if !sure {
+            description.epoch.set(description.epoch.get() | 1);
+        }
+    }
+
+    /// A descriptor number is given up: by close, by dup2 onto it, by closing a range. `at`: where; 0: not known; None: nobody
+    /// knows when.
+    pub fn closed(&self, fd: i32, at: Option<usize>) {
+        let slot = self.descriptors.get(fd);
+        if !slot.is_known() {
+            return;
+        }
+        self.descriptors.set(fd, Slot::UNKNOWN);
+        let Some(description) = self.descriptions.get(slot.description()) else { return };
+        let left = description.descriptors.get().saturating_sub(1);
+        description.descriptors.set(left);
+        if let Some(at) = at {
+            if description.interests.get() != 0 {
+                self.remember(description, fd, at, left > 0);
+            }
+            if description.instance.get() != 0 && entrance::is_timely() {
+                waiters::instance_closed(fd, at);
+            }
+        }
+        if left > 0 {
+            return;
+        }
+        if description.instance.get() != 0 {
+            self.end_instance(description.instance.get(), fd);
+        }
+        if description.interests.get() == 0 {
+            self.descriptions.release(slot.description(), description);
+        } else if self.may_be_shared(description) {
+            self.doubt(description);
+        } else {
+            self.vanish_all(description);
+        }
+    }
+
+    pub fn closed_range(&self, first: i32, last: i32, at: usize) {
+        for fd in first.max(0)..=last.min(self.descriptors.highest()) {
+            self.closed(fd, Some(at));
+        }
+    }
+
+    fn vanish_all(&self, description: &Description) {
+        for _ in 0..self.interests.end() {
+            // The last removal releases the description, whose list then reads as the pool's link.
+            let first = description.interests.get();
+            let Some(interest) = self.interests.get(first) else { break };
+            let last = interest.sibling.get() == 0;
+            self.vanish(first);
+            if last {
+                break;
+            }
+        }
+    }
+
+    fn doubt(&self, description: &Description) {
+        let mut index = description.interests.get();
+        for _ in 0..self.interests.end() {
+            let Some(interest) = self.interests.get(index) else { break };
+            interest.raise(Interest::DOUBTFUL);
+            index = interest.sibling.get();
+        }
+    }
+
+    /// `new` refers to the description of `old` from now on.
+    pub fn duplicated(&self, old: i32, new: i32, at: usize) {
+        if old == new {
+            return;
+        }
+        // What was said of `new` before is over. It comes first: it may take the last interest in `old` with it.
+        self.closed(new, Some(at));
+        let slot = self.descriptors.get(old);
+        match self.descriptions.get(slot.description()) {
+            Some(description) if slot.is_known() => {
+                self.descriptors.part(new);
+                if self.descriptors.set(new, Slot::known(slot.description(), slot.instance())) {
+                    description.descriptors.set(description.descriptors.get() + 1);
+                } else {
+                    description.epoch.set(description.epoch.get() | 1);
+                    self.totals.lost.add(1);
+                }
+            }
+            _ => self.descriptors.join_held(old, new),
+        }
+    }
+
+    /// What the ledger says of a descriptor is not true any more.
+    pub fn heal(&self, fd: i32) {
+        if self.descriptors.get(fd).is_known() {
+            self.closed(fd, None);
+            self.totals.healed.add(1);
+        }
+    }
+
+    /// A description that nobody watches, that is no epoll, and that has one descriptor is none of ours:
+    /// its close is to cost nothing.
+    #[inline(always)]
+    pub(super) fn forget_if_idle(&self, fd: i32, index: u32, description: &Description) {
+        if description.interests.get() != 0 || description.instance.get() != 0 {
+            return;
+        }
+        match description.descriptors.get() {
+            0 => self.descriptions.release(index, description),
+            1 if self.descriptors.get(fd).description() == index => {
+                self.descriptors.set(fd, Slot::UNKNOWN);
+                self.descriptions.release(index, description);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether two descriptors refer to one open file description; None: the kernel will not say (kcmp(2) is missing or
+/// forbidden), or would speak of another moment. A number that is not open is nobody's twin.
+fn are_twins(fd: i32, other: i32) -> Option<bool> {
+    // Relaxed: set and cleared by the same holder, which is the one that asks.
+    if !entrance::is_timely() {
+        return None;
+    }
+    match sys::same_description(process::pid(), fd, other) {
+        Ok(same) => Some(same),
+        Err(libc::EBADF) => Some(false),
+        Err(_) => None,
+    }
+}

@@ -1,0 +1,81 @@
+//! Descriptors that are closed while something else keeps their file open: the kernel goes on watching it, and the
+//! program has no number left to end that with.
+
+use core::sync::atomic::Ordering;
+
+use super::Core;
+use crate::findings::waiters;
+use crate::ledger::closings::{self, Closing};
+use crate::ledger::entrance;
+use crate::ledger::records::{Description, Interest};
+
+impl Core {
+    /// A watched descriptor is closed: where it was, and where it was added, should the file live on. Where a dup is known to
+    /// stay, the number's next ADD is to be looked at.
+    pub(super) fn remember(&self, description: &Description, fd: i32, at: usize, leaves_a_dup: bool) {
+        /// Of a file that very many instances watch, only so many are looked at.
+        const MOST: usize = 64;
+        let mut index = description.interests.get();
+        let mut is_marked = false;
+        for _ in 0..MOST {
+            let Some(interest) = self.interests.get(index) else { break };
+            if interest.fd.get() == fd
+                && let Some(instance) = self.instances.get(interest.instance.get())
+            {
+                closings::note(&Closing {
+                    instance: instance.id.get(),
+                    fd,
+                    interest: index,
+                    serial: interest.serial.get(),
+                    leaves_a_dup,
+                    added_at: interest.site(),
+                    closed_at: at as u64,
+                    waits: instance.waits(),
+                    is_told: false,
+                });
+                if leaves_a_dup {
+                    is_marked = true;
+                } else if entrance::is_timely() {
+                    waiters::watched_closed(instance.owner.block(), interest.instance.get(), fd, at);
+                }
+            }
+            index = interest.sibling.get();
+        }
+        if is_marked {
+            closings::mark();
+            self.descriptors.mark(fd);
+        }
+    }
+
+    /// A descriptor that was closed while a dup of it stayed, as far as the ledger knows, and which its instance still watches.
+    pub fn ghost(&self, epfd: i32, fd: i32) -> Option<Closing> {
+        let instance_index = self.descriptors.get(epfd).instance();
+        let instance = self.instances.get(instance_index)?;
+        let closing = closings::last(instance.id.get(), fd)?;
+        let interest = self.interests.get(closing.interest)?;
+        let lives = closing.leaves_a_dup
+            && interest.has(Interest::LIVE)
+            // Else the dup is closed too, and who keeps it, if anybody, is not known: a child on its way to exec, it may be.
+            && !interest.has(Interest::DOUBTFUL)
+            && interest.serial.get() == closing.serial
+            && interest.instance.get() == instance_index
+            && interest.fd.get() == fd;
+        (lives && instance.inherited.load(Ordering::Relaxed) == 0).then_some(closing)
+    }
+
+    /// Where an interest of an instance was added, by its number alone; 0: not known. `now`: one in what the number refers to.
+    pub fn added_at(&self, instance: u32, fd: i32, now: bool) -> u64 {
+        let description = self.descriptors.get(fd).description();
+        let mut index = self.instances.get(instance).map_or(0, |instance| instance.first.get());
+        for _ in 0..self.interests.end() {
+            let Some(interest) = self.interests.get(index) else { break };
+            // What reconciliation has found has no place.
+            let is_one = interest.fd.get() == fd && (!now || interest.description.get() == description);
+            if is_one && interest.site() != 0 {
+                return interest.site();
+            }
+            index = interest.next.get();
+        }
+        0
+    }
+}

@@ -1,0 +1,175 @@
+//! Instances: made, or met for the first time; ended with their last descriptor.
+
+use core::sync::atomic::Ordering;
+
+use super::Core;
+use crate::ledger::descriptors::{RING, Slot};
+use crate::ledger::records::{Instance, Origin};
+use crate::ledger::{births, charges, family, followers};
+use crate::{clock, findings, process, record};
+
+/// How an instance came to be.
+#[derive(Clone, Copy)]
+pub struct Creation {
+    pub origin: Origin,
+    /// `size` or `flags`.
+    pub argument: i32,
+    pub site: usize,
+}
+
+impl Core {
+    pub fn created(&self, fd: i32, creation: Creation) {
+        // The number was free in the kernel: if it is known, its last user was closed where we could not see it.
+        self.heal(fd);
+        self.descriptors.part(fd);
+        if self.new_instance(fd, creation).is_none() {
+            self.totals.lost.add(1);
+        }
+    }
+
+    /// An epoll descriptor that the ledger did not know has turned up.
+    pub fn adopt(&self, fd: i32) -> Option<u32> {
+        let slot = self.descriptors.get(fd);
+        if slot.instance() != 0 {
+            return Some(slot.instance());
+        }
+        // It may be known as a watched file (a nested epoll), or as one of several numbers of a description; numbers
+        // that this does not reach are found by reconciliation.
+        let mut twins = [fd; RING + 1];
+        let mut places = twins.iter_mut().skip(1);
+        self.descriptors.twins(fd, |twin| {
+            if let Some(place) = places.next() {
+                *place = twin;
+            }
+        });
+        let (description_index, description) = self.describe(fd, slot)?;
+        let (index, _) =
+            self.open_instance(description_index, Creation { origin: Origin::Unseen, argument: 0, site: 0 })?;
+        description.instance.set(index);
+        for twin in twins {
+            if self.descriptors.get(twin).description() == description_index {
+                self.descriptors.set(twin, Slot::known(description_index, index));
+            }
+        }
+        self.totals.unseen_instances.add(1);
+        self.tell_instance(index, fd);
+        Some(index)
+    }
+
+    fn new_instance(&self, fd: i32, creation: Creation) -> Option<u32> {
+        let (description_index, description) = self.new_description(1)?;
+        let Some((index, _)) = self.open_instance(description_index, creation) else {
+            self.descriptions.release(description_index, description);
+            return None;
+        };
+        description.instance.set(index);
+        if !self.descriptors.set(fd, Slot::known(description_index, index)) {
+            self.end_instance(index, fd);
+            self.descriptions.release(description_index, description);
+            return None;
+        }
+        self.tell_instance(index, fd);
+        Some(index)
+    }
+
+    fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
+        let (index, instance) = self.instances.allocate()?;
+        instance.owner.clear();
+        instance.waiter.store(0, Ordering::Relaxed);
+        instance.alone.clear();
+        instance.shared.clear();
+        self.totals.next_id.add(1);
+        instance.id.set(self.totals.next_id.get());
+        instance.site.store(creation.site, Ordering::Relaxed);
+        instance.description.set(description);
+        instance.first.set(0);
+        instance.watches.set(0);
+        instance.peak.set(0);
+        instance.argument.set(creation.argument);
+        instance.origin.store(creation.origin as u8, Ordering::Relaxed);
+        instance.seen.store(0, Ordering::Relaxed);
+        instance.told.store(0, Ordering::Relaxed);
+        instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
+        instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { process::pid() as u32 });
+        instance.waits_marked.set(Instance::UNMARKED);
+        instance.forked.store(0, Ordering::Relaxed);
+        instance.doubles.clear();
+        self.totals.instances.add(1);
+        charges::opened(instance);
+        births::note(creation.site);
+        if self.totals.next_id.get().is_power_of_two() {
+            self.mark_waits();
+        }
+        Some((index, instance))
+    }
+
+    /// Notes how often each instance was waited on by now: what is the same at the end was not used since. At every creation
+    /// whose number is a power of two: so a creation costs the same, however many there are.
+    #[cold]
+    #[inline(never)]
+    fn mark_waits(&self) {
+        /// More are not looked at: the gate is taken.
+        const MANY: u64 = 1 << 16;
+        if self.totals.instances.get() > MANY {
+            return;
+        }
+        self.totals.marked.set(clock::monotonic());
+        for (_, instance) in self.live_instances() {
+            instance.waits_marked.set(instance.waits());
+        }
+    }
+
+    /// The last descriptor of an instance is gone: the kernel frees it with all its interests.
+    pub(super) fn end_instance(&self, index: u32, epfd: i32) {
+        let Some(instance) = self.instances.get(index) else { return };
+        instance.reach();
+        findings::instance_ended(instance, epfd);
+        if family::has_told() {
+            family::compare(instance);
+        }
+        if instance.forked.load(Ordering::Relaxed) == Instance::FROM_BEFORE {
+            followers::expect_one_use_less();
+        }
+        for _ in 0..self.interests.end() {
+            let first = instance.first.get();
+            if first == 0 {
+                break;
+            }
+            self.vanish(first);
+        }
+        if let Some(description) = self.descriptions.get(instance.description.get()) {
+            description.instance.set(0);
+        }
+        instance.id.set(0);
+        self.reach();
+        self.totals.instances.subtract(1);
+        charges::ended(instance);
+        if followers::is_followed() && record::has_tables() {
+            record::gone_instance(index);
+        }
+        self.instances.release(index, instance);
+    }
+
+    /// Tells the recording of an instance.
+    fn tell_instance(&self, index: u32, fd: i32) {
+        if followers::is_followed()
+            && record::has_tables()
+            && let Some(instance) = self.instances.get(index)
+        {
+            record::noted_instance(index, instance, fd);
+        }
+    }
+
+    /// Tells the recording of everything.
+    pub fn mirror(&self) {
+        for (index, instance) in self.live_instances() {
+            record::noted_instance(index, instance, self.descriptor_of(index));
+            let mut at = instance.first.get();
+            for _ in 0..self.interests.end() {
+                let Some(interest) = self.interests.get(at) else { break };
+                record::noted_interest(at, interest, instance.watches.get());
+                at = interest.next.get();
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Where counts begin anew: in the child of a fork, when limits begin to count, at a reset, and after a change that
+//! was left half made.
+
+use core::sync::atomic::Ordering;
+
+use super::Core;
+use crate::ledger::charges::{self, Kind};
+use crate::ledger::descriptors::Slot;
+use crate::ledger::records::{Instance, Interest};
+use crate::ledger::{births, family, followers};
+
+impl Core {
+    /// In the child of a fork: the same descriptors, shared with the parent; counts of its own.
+    pub fn after_fork(&self) {
+        let totals = &self.totals;
+        totals.epoch.add(1);
+        for count in [&totals.vanished, &totals.unseen_instances, &totals.unseen_watches, &totals.healed, &totals.lost]
+        {
+            count.set(0);
+        }
+        self.restart_peaks();
+        family::forked(totals.next_id.get());
+        births::forget();
+        let mut from_before = 0;
+        for (_, instance) in self.live_instances() {
+            instance.inherited.store(1, Ordering::Relaxed);
+            instance.waits_before.set(instance.waits());
+            // So that this process's first wait claims it anew, and is noticed.
+            instance.owner.clear();
+            instance.forked.store(Instance::FROM_BEFORE, Ordering::Relaxed);
+            instance.doubles.clear();
+            from_before += 1;
+            instance.alone.clear();
+            instance.shared.clear();
+        }
+        followers::expect_uses(from_before);
+        if charges::tracks() {
+            charges::next_epoch();
+            self.track();
+        }
+    }
+
+    /// Begins to charge what limits count, with what there is. What was there before is not this process's share of the
+    /// user's count.
+    pub fn track(&self) {
+        for (_, instance) in self.live_instances() {
+            instance.paid.store(0, Ordering::Relaxed);
+            charges::begin_count(instance, instance.watches.get());
+        }
+        for index in 1..self.interests.end() {
+            if let Some(interest) = self.interests.get(index) {
+                interest.lower(Interest::PAID);
+            }
+        }
+        charges::begin(self.totals.instances.get(), self.totals.watches.get());
+    }
+
+    /// Puts into the user's count what this process has made, and what it was in for before; not what it was handed.
+    pub fn pay(&self) {
+        for (_, instance) in self.live_instances() {
+            let is_own = instance.inherited.load(Ordering::Relaxed) == 0;
+            if instance.paid.load(Ordering::Relaxed) == 0 && (is_own || charges::paid_before(Kind::Instances)) {
+                instance.paid.store(1, Ordering::Relaxed);
+                charges::pay_for(Kind::Instances);
+            }
+            let mut index = instance.first.get();
+            for _ in 0..self.interests.end() {
+                let Some(interest) = self.interests.get(index) else { break };
+                if !interest.has(Interest::PAID) && (is_own || charges::paid_before(Kind::Watches)) {
+                    interest.raise(Interest::PAID);
+                    charges::pay_for(Kind::Watches);
+                }
+                index = interest.next.get();
+            }
+        }
+    }
+
+    /// Peaks begin again at what is there now.
+    pub fn restart_peaks(&self) {
+        self.totals.instances_peak.set(self.totals.instances.get());
+        self.totals.watches_peak.set(self.totals.watches.get());
+        self.totals.memory_peak.set(self.memory());
+        for (_, instance) in self.live_instances() {
+            instance.peak.set(instance.watches.get());
+        }
+    }
+
+    /// Forgets everything, also a half-made change: reconciliation finds again what is there.
+    pub fn forget_everything(&self) {
+        for fd in 0..=self.descriptors.highest() {
+            self.descriptors.set(fd, Slot::UNKNOWN);
+        }
+        for (_, instance) in self.live_instances() {
+            // Leaked, not released: the pool's own lists may be what was half-changed.
+            instance.id.set(0);
+        }
+        followers::expect_uses(0);
+        self.totals.instances.set(0);
+        self.totals.watches.set(0);
+        if charges::tracks() {
+            charges::begin(0, 0);
+        }
+        self.totals.lost.add(1);
+    }
+}

@@ -1,0 +1,117 @@
+//! Who follows the ledger's changes: limits, a recording, and, in the child of a fork, the first use of each instance that
+//! was there before. Where nobody does, changes take short ways.
+
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use super::counters::WaitEnd;
+use super::entrance::leave;
+use super::records::{Instance, Interest};
+use super::{CORE, GATE, family};
+use crate::{record, thread};
+
+/// Whether changes are followed by others than the ledger itself. Its short ways are not taken then.
+static FOLLOWED_BY: AtomicU8 = AtomicU8::new(0);
+/// By limits, by a recording.
+const FOLLOWER: u8 = 1;
+/// In the child of a fork: instances are there from before whose first use is to be noticed.
+const USES: u8 = 2;
+
+#[inline(always)]
+pub(super) fn is_followed() -> bool {
+    FOLLOWED_BY.load(Ordering::Relaxed) != 0
+}
+
+/// For good.
+pub fn follow() {
+    FOLLOWED_BY.fetch_or(FOLLOWER, Ordering::Relaxed);
+}
+
+/// How many instances from before the fork this process has neither used nor closed.
+static UNUSED: AtomicU32 = AtomicU32::new(0);
+
+/// The next use of so many instances is to be noticed.
+pub(super) fn expect_uses(count: u32) {
+    UNUSED.store(count, Ordering::Relaxed);
+    if count == 0 {
+        FOLLOWED_BY.fetch_and(!USES, Ordering::Relaxed);
+    } else {
+        FOLLOWED_BY.fetch_or(USES, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn expect_one_use_less() {
+    let _ = UNUSED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    if UNUSED.load(Ordering::Relaxed) == 0 {
+        expect_uses(0);
+    }
+}
+
+/// An instance is used in the child of a fork.
+#[cold]
+#[inline(never)]
+pub(super) fn used(instance: &Instance, epfd: i32, site: usize) {
+    let (from, to) = (Instance::FROM_BEFORE, Instance::USED_SINCE);
+    if instance.forked.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        family::tell_use(instance, epfd, site);
+        expect_one_use_less();
+    }
+}
+
+/// The same of a call of `epoll_ctl`.
+#[inline(always)]
+pub(super) fn used_by_ctl(epfd: i32, site: usize) {
+    if is_followed() {
+        used_by_number(epfd, site);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn used_by_number(epfd: i32, site: usize) {
+    if let Some(instance) = CORE.instance_of(epfd) {
+        used(instance, epfd, site);
+    }
+}
+
+/// An interest was noted: those who follow are told.
+#[cold]
+#[inline(never)]
+pub(super) fn tell_interest(index: u32, interest: &Interest, instance: &Instance, epfd: i32) {
+    // What reconciliation finds has no site: nobody uses anything then.
+    if interest.site() != 0 {
+        used(instance, epfd, interest.site() as usize);
+    }
+    if record::has_tables() {
+        record::noted_interest(index, interest, instance.watches.get());
+    }
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn tell_totals() {
+    if record::wants_tables() {
+        record::begin_tables();
+        CORE.mirror();
+    }
+    if record::has_tables() {
+        record::changed_totals(&CORE.totals, CORE.memory());
+    }
+}
+
+/// A recording has begun: all that is known goes into it as soon as the gate is free. (Not now, if this is a handler that has
+/// interrupted its holder: then when that leaves.)
+pub fn mirror_soon() {
+    let token = thread::token();
+    if GATE.enter(token) {
+        leave(token);
+    }
+}
+
+/// A wait on an instance ended, for the recording.
+#[inline(always)]
+pub fn recorded_wait(epfd: i32, end: WaitEnd, owner: usize) {
+    let index = CORE.descriptors.get(epfd).instance();
+    if let Some(instance) = CORE.instance_at(index) {
+        record::instance_waited(index, end, instance.owner.block() == owner);
+    }
+}

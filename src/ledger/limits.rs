@@ -1,0 +1,150 @@
+//! What limits ask of the ledger, and how it is made true before a call is refused for what is gone.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::changes::{Change, is_there};
+use super::entrance::{change, empty_queue, enter_or_seize, leave};
+use super::records::Instance;
+use super::told::done_closing;
+use super::{CORE, GATE, charges, reconcile};
+use crate::thread::Block;
+use crate::{clock, process, sys, thread};
+
+/// How often a rare call lets other threads run before it gives up: a second at least, where they do.
+const PATIENCE: u32 = 100_000;
+
+/// Begins to charge what limits count. False: another thread has the gate all the time.
+pub fn track(user: bool) -> bool {
+    let token = thread::token();
+    for _ in 0..PATIENCE {
+        if enter_or_seize(token) {
+            empty_queue();
+            if !charges::tracks() {
+                CORE.track();
+            }
+            if user && !charges::tracks_user() {
+                charges::track_user_too();
+                CORE.pay();
+            }
+            leave(token);
+            return true;
+        }
+        sys::yield_now();
+    }
+    false
+}
+
+/// What a descriptor is to a limit.
+pub enum Sought {
+    NoEpoll,
+    /// Its record.
+    Known(u32, &'static Instance),
+    /// An epoll, whose record cannot be looked at now.
+    NotNow,
+}
+
+/// The instance of a descriptor, for a limit: taken into the ledger first, if it came out of sight.
+pub fn instance_for_limit(epfd: i32) -> Sought {
+    let known = || {
+        let slot = CORE.descriptors.get(epfd);
+        CORE.instance_at(slot.instance()).map(|instance| Sought::Known(slot.instance(), instance))
+    };
+    for _ in 0..PATIENCE {
+        if let Some(known) = known() {
+            return known;
+        }
+        if GATE.is_quiet() || GATE.holder() == thread::token() {
+            break;
+        }
+        // A note about it may wait: let the gate's holder work.
+        sys::yield_now();
+    }
+    if !process::is_own() || !crate::procfs::is_epoll(epfd) {
+        return Sought::NoEpoll;
+    }
+    change(Change::Adopted { fd: epfd });
+    known().unwrap_or(Sought::NotNow)
+}
+
+/// Tries to charge something until that succeeds, or fails at a moment when nothing that is to be given back waits in the
+/// gate's queue. (A close of this very thread may have left a note there.)
+pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
+    let token = thread::token();
+    for _ in 0..PATIENCE {
+        let notes = GATE.notes_left();
+        let was_quiet = GATE.is_quiet();
+        if let Ok(charged) = charge() {
+            return Ok(charged);
+        }
+        if was_quiet && GATE.notes_left() == notes || GATE.holder() == token {
+            break;
+        }
+        if GATE.enter(token) {
+            leave(token);
+        } else {
+            sys::yield_now();
+        }
+    }
+    Err(())
+}
+
+/// Before a refusal: whether the descriptors that the ledger knows are still open, as the kernel says. Those that are not
+/// were closed out of sight (fclose, a system call of the program's own), and what they were charged is given back. So is
+/// what a thread was closing that ended meanwhile. True: there was something.
+///
+/// Takes a system call a descriptor, hence no more than a small part of the program's time: what is left is found later.
+#[cold]
+#[inline(never)]
+pub fn look_for_the_gone() -> bool {
+    /// CLOCK_MONOTONIC when the next look may begin.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    const PART: u64 = 16;
+    const LONG: u64 = 1_000_000_000;
+    if !process::is_own() {
+        return false;
+    }
+    let began = clock::monotonic();
+    let next = NEXT.load(Ordering::Relaxed);
+    if began < next {
+        return false;
+    }
+    // Not for ever: who looks may be in another process than the copy of this word.
+    let taken = NEXT.compare_exchange(next, began.saturating_add(LONG), Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    if !taken {
+        return false;
+    }
+    let mut found = false;
+    for block in thread::all().filter(|block| !block.owed.is_empty() && thread::has_ended(block)) {
+        left_closing(block);
+        found = true;
+    }
+    for fd in 0..=CORE.descriptors.highest() {
+        let slot = CORE.descriptors.get(fd);
+        if slot.is_known() && !is_there(fd, slot) {
+            change(Change::NotThere { fd, slot });
+            found = true;
+        }
+    }
+    let end = clock::monotonic();
+    NEXT.store(end.saturating_add(PART * end.saturating_sub(began)), Ordering::Relaxed);
+    found
+}
+
+/// The thread of this block ended in a close (cancelled, it may be), before the kernel had made it or after: the kernel is
+/// asked.
+pub fn left_closing(block: &'static Block) {
+    charges::was_paid(&block.owed);
+    done_closing(block);
+    let token = thread::token();
+    // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
+    let reconciled = crate::aside::undisturbed(reconcile) == Some(true);
+    if reconciled && charges::tracks_user() && GATE.enter(token) {
+        CORE.pay();
+        leave(token);
+    }
+}
+
+/// Gives back what was charged ahead for a call, and not needed.
+pub fn give_back(ahead: charges::Ahead) {
+    charges::give_back_ahead(ahead, CORE.instance_at(ahead.of));
+}

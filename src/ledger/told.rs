@@ -1,0 +1,11 @@
+//! What hooks tell the ledger: what the real calls returned, or are about to do.
+//!
+//! What is counted alone (a wait, a failure, a descriptor that no epoll knows) reads a few words and takes no gate.
+
+mod descriptors;
+mod instances;
+mod interests;
+
+pub use descriptors::*;
+pub use instances::*;
+pub use interests::*;

@@ -1,0 +1,109 @@
+//! Descriptors: closed, dupped, found not to be open.
+
+use crate::ledger::changes::Change;
+use crate::ledger::entrance::change;
+use crate::ledger::{CORE, GATE, charges};
+use crate::thread::Block;
+use crate::{process, sys, thread};
+
+/// Whether the close of a descriptor is to be told before it is made, by `closing`.
+#[inline(always)]
+fn concerns(fd: i32) -> bool {
+    // The gate first: once it is quiet, what this thread noted stands in the table.
+    !GATE.is_quiet() || CORE.descriptors.get(fd).is_known()
+}
+
+/// The same, true also of what takes longer to find out.
+#[inline(always)]
+pub fn may_concern(fd: i32) -> bool {
+    !GATE.is_quiet() || CORE.descriptors.low(fd).map_or(fd >= 0, |place| place.get().is_known())
+}
+
+/// Before the real close of a descriptor: whoever gets the number next must find it free. `at`: the call's return address.
+#[cold]
+#[inline(never)]
+pub fn closing(fd: i32, at: usize) {
+    if concerns(fd) && process::is_own() {
+        change(Change::Closed { fd, at });
+    }
+}
+
+/// Before the real close of a range of descriptors, both ends included. `for_now`: limits count what it ends until the
+/// caller says that it is `closed`. `at`: the call's return address; 0: not known.
+pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
+    let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    let (first, last) = (bound(first), bound(last));
+    if (!GATE.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
+        match thread::block() {
+            Some(block) if for_now && charges::tracks() => {
+                change(Change::ClosedFor { first, last, at, closer: &block.owed });
+            }
+            _ => change(Change::ClosedRange { first, last, at }),
+        }
+    }
+}
+
+/// Before the real close of a descriptor, whose caller says when it is `closed`.
+#[inline(always)]
+pub fn closing_for_now(fd: i32, at: usize) {
+    if fd >= 0 && concerns(fd) {
+        closing_range(fd as u32, fd as u32, true, at);
+    }
+}
+
+/// After the real close.
+#[inline(always)]
+pub fn closed() {
+    if charges::tracks() {
+        settle_closed();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn settle_closed() {
+    if let Some(block) = thread::block()
+        && (!GATE.is_quiet() || !block.owed.is_empty())
+    {
+        done_closing(block);
+    }
+}
+
+/// A close that this block's thread was making is done.
+pub(in crate::ledger) fn done_closing(block: &'static Block) {
+    change(Change::DoneClosing { closer: &block.owed });
+}
+
+/// Whether it is known already that a number was a duplicate of another, and neither is known otherwise. May say no.
+#[inline(always)]
+pub fn are_joined(old: i32, new: i32) -> bool {
+    GATE.is_idle() && CORE.descriptors.are_joined(old, new)
+}
+
+/// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD, called `at`.
+#[inline(always)]
+pub fn duplicated(old: i32, new: i32, at: &usize) {
+    // The gate first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
+    // idle, what a holder made known stands in the table.
+    if !GATE.is_idle() || !CORE.descriptors.join(old, new, || GATE.is_idle()) {
+        duplicated_known(old, new, *at);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn duplicated_known(old: i32, new: i32, at: usize) {
+    if old != new && process::is_own() {
+        change(Change::Duplicated { old, new, at });
+    }
+}
+
+/// One of two descriptors is not open, says the kernel: which, if the ledger believes in it?
+pub(super) fn look_for_dead(epfd: i32, fd: i32) {
+    for fd in [epfd, fd] {
+        let slot = CORE.descriptors.get(fd);
+        if slot.is_known() && !sys::is_open(fd) && process::is_own() {
+            change(Change::NotThere { fd, slot });
+        }
+    }
+}

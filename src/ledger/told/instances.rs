@@ -1,0 +1,114 @@
+//! Instances: created, waited on, handed on by exec.
+
+use core::sync::atomic::Ordering;
+
+use super::descriptors::look_for_dead;
+use crate::ledger::changes::Change;
+use crate::ledger::core::Creation;
+use crate::ledger::counters::WaitEnd;
+use crate::ledger::entrance::change;
+use crate::ledger::followers::used;
+use crate::ledger::records::Instance;
+use crate::ledger::{CORE, family};
+use crate::thread::Block;
+use crate::{process, sys};
+
+/// An `epoll_create*` returned a descriptor.
+#[cold]
+pub fn created(block: &Block, fd: i32, creation: Creation) {
+    if process::is_own() {
+        let is_first = family::prepare();
+        let ahead = block.ahead.swap(0, Ordering::Relaxed);
+        change(Change::Created { fd, creation, ahead });
+        if is_first {
+            look_for_handed_on(fd);
+        }
+    }
+}
+
+/// This program has made its first instance, `fd`: which were there before it? What was handed on by exec has no
+/// close-on-exec flag. Only low numbers are looked at, and only by calls that the program makes itself.
+#[cold]
+fn look_for_handed_on(fd: i32) {
+    const LOW: i32 = 128;
+    for other in (3..LOW).filter(|other| *other != fd) {
+        if sys::passes_exec(other) && !CORE.descriptors.get(other).is_known() && sys::is_epoll_without(other, fd) {
+            change(Change::Adopted { fd: other });
+            if let Some(instance) = CORE.instance_of(other) {
+                instance.inherited.store(Instance::FROM_EXEC, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Before an exec, of this process or of a child in its memory: the instances that it hands on.
+#[cold]
+pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
+    if !family::exists() {
+        return;
+    }
+    let handed_on = || {
+        (0..=CORE.descriptors.highest())
+            .filter_map(|fd| Some((fd, CORE.instance_of(fd)?)))
+            .filter(|(fd, _)| sys::passes_exec(*fd))
+    };
+    if handed_on().next().is_some() && is_executable() {
+        handed_on().for_each(|(fd, instance)| family::tell_exec(instance, fd, site));
+    }
+}
+
+/// A wait ended. `owner` is the calling thread's block, `site` the return address, read
+/// for the first wait alone.
+#[inline(always)]
+pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
+    let Some(instance) = CORE.instance_of(epfd) else {
+        if !matches!(end, WaitEnd::Failed { .. }) {
+            waited_on_unknown(epfd, end, owner, site);
+        }
+        return;
+    };
+    if instance.owner.is_only(owner) {
+        instance.alone.count_alone(end);
+    } else {
+        waited_amid_others(instance, epfd, end, owner, *site);
+    }
+}
+
+/// The same for the first wait on an instance, and where several threads wait on it.
+#[cold]
+#[inline(never)]
+fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize, site: usize) {
+    if instance.owner.claim(owner) {
+        instance.waiter.store(site, Ordering::Relaxed);
+        if instance.forked.load(Ordering::Relaxed) == Instance::FROM_BEFORE {
+            used(instance, epfd, site);
+        }
+        return instance.alone.count_alone(end);
+    }
+    if instance.owner.block() == owner {
+        instance.alone.count_alone(end);
+    } else {
+        instance.owner.join();
+        instance.shared.count_shared(end);
+    }
+    if let WaitEnd::Events { first, .. } = end {
+        instance.doubles.waited(epfd, first);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
+    if process::is_own() {
+        change(Change::Adopted { fd: epfd });
+        if CORE.instance_of(epfd).is_some() {
+            waited(epfd, end, owner, site);
+        }
+    }
+}
+
+/// A wait failed with EBADF.
+#[cold]
+pub fn waited_on_bad(epfd: i32) {
+    look_for_dead(epfd, -1);
+}
