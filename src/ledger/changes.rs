@@ -65,7 +65,7 @@ pub(super) enum Change {
 }
 
 pub(super) fn apply(change: Change) {
-    CORE.totals.version.add(1);
+    CORE.changes();
     match change {
         Change::Created { fd, creation, ahead: 0 } => CORE.created(fd, creation),
         Change::Created { fd, creation, ahead } => charged(ahead, || CORE.created(fd, creation)),

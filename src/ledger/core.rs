@@ -44,11 +44,19 @@ type Many<T> = Pool<T, 2048>;
 /// Four million instances.
 type Some_<T> = Pool<T, 1024>;
 
-/// What is counted under the gate.
+/// What is counted under the gate. What ADD and DEL change comes first, in one cache line.
+#[repr(C, align(64))]
 pub struct Totals {
+    pub watches: Long,
+    /// With up to so many watches no peak is behind.
+    reached: Long,
+    /// Of interests, in the plain case of an ADD.
+    serial: Long,
+    /// Grows with every other change.
+    changes: Long,
+    epoch: Long,
     pub instances: Long,
     pub instances_peak: Long,
-    pub watches: Long,
     pub watches_peak: Long,
     /// Interests removed by the kernel when a descriptor, or the instance, was closed for the last time.
     pub vanished: Long,
@@ -59,21 +67,21 @@ pub struct Totals {
     pub healed: Long,
     /// Changes that could not be noted: no memory, or no room in the queue.
     pub lost: Long,
-    /// Grows with every change.
-    pub version: Long,
     /// CLOCK_MONOTONIC when the waits of all instances were last marked.
     pub marked: Long,
     next_id: Long,
-    epoch: Long,
-    serial: Long,
 }
 
 impl Totals {
     const fn new() -> Self {
         Totals {
+            watches: Long::new(),
+            reached: Long::new(),
+            serial: Long::new(),
+            changes: Long::new(),
+            epoch: Long::new(),
             instances: Long::new(),
             instances_peak: Long::new(),
-            watches: Long::new(),
             watches_peak: Long::new(),
             vanished: Long::new(),
             memory_peak: Long::new(),
@@ -81,21 +89,19 @@ impl Totals {
             unseen_watches: Long::new(),
             healed: Long::new(),
             lost: Long::new(),
-            version: Long::new(),
             marked: Long::new(),
             next_id: Long::new(),
-            epoch: Long::new(),
-            serial: Long::new(),
         }
     }
 }
 
+#[repr(C)]
 pub struct Core {
-    pub descriptors: Descriptors,
-    descriptions: Many<Description>,
-    instances: Some_<Instance>,
-    interests: Many<Interest>,
     pub totals: Totals,
+    instances: Some_<Instance>,
+    descriptions: Many<Description>,
+    interests: Many<Interest>,
+    pub descriptors: Descriptors,
 }
 
 impl Core {
@@ -107,6 +113,17 @@ impl Core {
             interests: Pool::new(),
             totals: Totals::new(),
         }
+    }
+
+    /// Grows with every change.
+    pub fn version(&self) -> u64 {
+        self.totals.changes.get().wrapping_add(self.totals.serial.get())
+    }
+
+    /// Something changes.
+    #[inline(always)]
+    pub fn changes(&self) {
+        self.totals.changes.add(1);
     }
 
     #[inline(always)]
@@ -218,5 +235,6 @@ impl Core {
         self.totals.watches_peak.reach(watches);
         self.totals.instances_peak.reach(instances);
         self.totals.memory_peak.reach(kernel_memory::estimate(instances, watches));
+        self.totals.reached.set(watches);
     }
 }

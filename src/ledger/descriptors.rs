@@ -100,23 +100,26 @@ const CHUNK_SHIFT: u32 = 16;
 const HIGH: usize = 1 << (30 - CHUNK_SHIFT);
 
 /// The words of all descriptor numbers: the first 65,536 in place, the others in chunks mapped when needed.
+///
+/// In this order: the lowest numbers lie in one cache line with `end`.
+#[repr(C, align(64))]
 pub struct Descriptors {
-    low: [AtomicU64; LOW],
-    high: [AtomicPtr<AtomicU64>; HIGH],
     /// One more than the highest number whose word was ever other than zero. (All of this begins as zero, so
     /// that the table lies in .bss and costs the library's file nothing.)
     end: AtomicI32,
     /// How many rings of twins were begun: the number of the last one's leader.
     rings: AtomicU32,
+    low: [AtomicU64; LOW],
+    high: [AtomicPtr<AtomicU64>; HIGH],
 }
 
 impl Descriptors {
     pub const fn new() -> Self {
         Descriptors {
-            low: [const { AtomicU64::new(0) }; LOW],
-            high: [const { AtomicPtr::new(core::ptr::null_mut()) }; HIGH],
             end: AtomicI32::new(0),
             rings: AtomicU32::new(0),
+            low: [const { AtomicU64::new(0) }; LOW],
+            high: [const { AtomicPtr::new(core::ptr::null_mut()) }; HIGH],
         }
     }
 

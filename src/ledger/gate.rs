@@ -19,6 +19,8 @@ const PATIENCE: u32 = 100;
 /// (Zero memory: only what was ever used is backed by pages.)
 const NOTES: usize = 1 << 16;
 
+/// In this order: one cache line says whether it is free.
+#[repr(C, align(64))]
 pub struct Gate<N: 'static> {
     /// The holder's token; 0: free.
     holder: AtomicUsize,

@@ -41,7 +41,7 @@ fn reconcile_with(lines: &mut Buffer<Line>, before: &mut Buffer<Line>, watched: 
     for _ in 0..TRIES {
         ::core::mem::swap(lines, before);
         lines.clear();
-        let version = CORE.totals.version.get();
+        let version = CORE.version();
         if !read_kernel(lines) {
             return false;
         }
@@ -52,7 +52,7 @@ fn reconcile_with(lines: &mut Buffer<Line>, before: &mut Buffer<Line>, watched: 
             continue;
         }
         empty_queue();
-        let unchanged = CORE.totals.version.get() == version;
+        let unchanged = CORE.version() == version;
         let is_confirmed = differed_at == Some(version) && lines.as_slice() == before.as_slice();
         let agrees = unchanged
             && (compare(lines.as_slice(), watched, false)
@@ -70,7 +70,7 @@ fn reconcile_with(lines: &mut Buffer<Line>, before: &mut Buffer<Line>, watched: 
 fn stays_as_it_is(version: u64) -> bool {
     (0..PAUSE).all(|_| {
         sys::sleep(1_000_000);
-        CORE.totals.version.get() == version
+        CORE.version() == version
     })
 }
 

@@ -195,16 +195,17 @@ pub struct Instance {
     /// Who counts in `alone`; every other thread counts in `shared`.
     pub owner: Owner,
     pub alone: WaitCounters,
+    pub watches: Long,
+    pub first: Word,
+    pub description: Word,
+    // From here on in the next cache line.
+    pub peak: Long,
     /// The return address of the first wait of the owner.
     pub waiter: AtomicUsize,
     pub shared: WaitCounters,
     /// A number for reports: 1 for the process's first. 0: not in use.
     pub id: Long,
     pub site: AtomicUsize,
-    pub description: Word,
-    pub first: Word,
-    pub watches: Long,
-    pub peak: Long,
     /// `size` of epoll_create, or `flags` of epoll_create1.
     pub argument: Number,
     pub origin: AtomicU8,

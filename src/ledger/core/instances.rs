@@ -95,6 +95,7 @@ impl Core {
         instance.forked.store(0, Ordering::Relaxed);
         instance.doubles.clear();
         self.totals.instances.add(1);
+        self.totals.reached.set(0);
         charges::opened(instance);
         births::note(creation.site);
         if self.totals.next_id.get().is_power_of_two() {

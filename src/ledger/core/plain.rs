@@ -15,7 +15,6 @@ impl Core {
         let serial = self.totals.serial.get().wrapping_add(1);
         let interest = self.reserve_plain(registration, serial as u32 & !QUEUED)?;
         self.totals.serial.set(serial);
-        self.totals.version.add(1);
         Some(Ticket::Noted { interest, serial: serial as u32 & !QUEUED }.to_word())
     }
 
@@ -63,13 +62,13 @@ impl Core {
     pub fn deleted_at_once(&self, epfd: i32, fd: i32) -> bool {
         let done = self.deleted_plain(epfd, fd).is_some();
         if done {
-            self.totals.version.add(1);
+            self.changes();
         }
         done
     }
 
-    /// The plain case: the only interest in a description that has one low number, and is no epoll. All of it is
-    /// forgotten. None: another case, and nothing has been done.
+    /// The plain case: the only interest in a description that has one low number, and is no epoll, and no peak is behind. All of
+    /// it is forgotten. None: another case, and nothing has been done.
     #[inline(always)]
     fn deleted_plain(&self, epfd: i32, fd: i32) -> Option<()> {
         let instance_index = self.descriptors.low(epfd)?.get().instance();
@@ -84,13 +83,13 @@ impl Core {
             || interest.sibling.get() != 0
             || description.instance.get() != 0
             || description.descriptors.get() != 1
+            || instance.watches.get() > instance.peak.get()
+            || self.totals.watches.get() > self.totals.reached.get()
         {
             return None;
         }
         let (next, previous) = (interest.next.get(), interest.previous.get());
         let (after, before) = (self.interests.neighbour(next)?, self.interests.neighbour(previous)?);
-        self.reach();
-        instance.reach();
         after.previous.set(previous);
         let link = if previous == 0 { &instance.first } else { &before.next };
         link.set(next);

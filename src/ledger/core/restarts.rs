@@ -80,6 +80,7 @@ impl Core {
         self.totals.instances_peak.set(self.totals.instances.get());
         self.totals.watches_peak.set(self.totals.watches.get());
         self.totals.memory_peak.set(self.memory());
+        self.totals.reached.set(0);
         for (_, instance) in self.live_instances() {
             instance.peak.set(instance.watches.get());
         }

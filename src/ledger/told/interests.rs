@@ -31,7 +31,7 @@ pub fn adding(registration: &Registration, keep: impl FnOnce(u64)) {
 #[cold]
 #[inline(never)]
 fn adding_rarely(registration: &Registration, token: usize) -> u64 {
-    CORE.totals.version.add(1);
+    CORE.changes();
     let ahead = thread::block().map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
     let ticket = if ahead == 0 { CORE.reserve(registration) } else { charged(ahead, || CORE.reserve(registration)) };
     leave(token);
@@ -82,12 +82,9 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
 /// An `EPOLL_CTL_DEL` succeeded.
 #[inline(always)]
 pub fn deleted(epfd: i32, fd: i32, site: usize) {
-    if CORE.instance_of(epfd).is_none() {
-        return deleted_unknown(epfd, fd);
-    }
     let token = thread::token();
     if !GATE.is_quiet() || !GATE.enter(token) {
-        return queue(Change::Deleted { epfd, fd }, token);
+        return deleted_later(epfd, fd, token);
     }
     if !is_followed() && CORE.deleted_at_once(epfd, fd) {
         return leave_unfollowed(token);
@@ -99,14 +96,26 @@ pub fn deleted(epfd: i32, fd: i32, site: usize) {
 #[cold]
 #[inline(never)]
 fn deleted_rarely(epfd: i32, fd: i32, site: usize, token: usize) {
+    if CORE.instance_of(epfd).is_none() {
+        leave(token);
+        return deleted_unknown(epfd, fd);
+    }
     used_by_ctl(epfd, site);
-    CORE.totals.version.add(1);
+    CORE.changes();
     CORE.deleted(epfd, fd);
     leave(token);
 }
 
 #[cold]
 #[inline(never)]
+fn deleted_later(epfd: i32, fd: i32, token: usize) {
+    if CORE.instance_of(epfd).is_none() {
+        deleted_unknown(epfd, fd);
+    } else {
+        queue(Change::Deleted { epfd, fd }, token);
+    }
+}
+
 fn deleted_unknown(epfd: i32, fd: i32) {
     if process::is_own() {
         change(Change::Deleted { epfd, fd });
