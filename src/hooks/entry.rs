@@ -137,6 +137,7 @@ macro_rules! around {
                 "jz 3b",
                 "jmp 5b",
                 ".cfi_endproc",
+                ".p2align 6",
                 $(
                     armed = sym $crate::hooks::armed::exports::$armed,
                     bit = const $crate::hooks::armed::bits::$armed,
