@@ -151,18 +151,20 @@ fn each_number_in(directory: i32, entries: &mut Buffer<u8>, mut tell: impl FnMut
     complete
 }
 
-/// Tells the epoll descriptors that threads of this process wait on at this moment. False: the kernel will not say.
-pub fn each_waited_epoll(mut tell: impl FnMut(i32)) -> bool {
+/// Tells every thread of this process. False: the list could not be read to its end.
+pub fn each_thread(mut tell: impl FnMut(i32)) -> bool {
     let Ok(directory) = with_room(|| sys::open(c"/proc/self/task", libc::O_RDONLY | libc::O_DIRECTORY, 0)) else {
         return false;
     };
-    let mut is_told = true;
-    let complete = Buffer::lend(|entries| {
-        each_number_in(directory, entries, |_, thread| is_told &= waited_by(thread, &mut tell));
-        is_told
-    });
+    let complete = Buffer::lend(|entries| each_number_in(directory, entries, |_, thread| tell(thread)));
     sys::close(directory);
     complete
+}
+
+/// Tells the epoll descriptors that threads of this process wait on at this moment. False: the kernel will not say.
+pub fn each_waited_epoll(mut tell: impl FnMut(i32)) -> bool {
+    let mut is_told = true;
+    each_thread(|thread| is_told &= waited_by(thread, &mut tell)) && is_told
 }
 
 /// What one thread waits on. False: the kernel will not say. (A thread that has just ended waits on nothing.)
@@ -270,11 +272,35 @@ pub fn is_in_call(tid: i32, is_one: impl Fn(i64) -> bool) -> bool {
 /// For how long the calling thread has waited for a processor, ready to run; nanoseconds. None: the kernel does not count it
 /// (CONFIG_SCHED_INFO).
 pub fn time_in_queue() -> Option<u64> {
+    let [_, queued, _] = schedule(c"/proc/thread-self/schedstat")?;
+    Some(queued)
+}
+
+/// What grows while a thread of this process has a processor, and at no other time. None: it has ended, or the kernel does not
+/// count.
+pub fn progress(thread: i32) -> Option<u64> {
+    let path = Short::of(format_args!("/proc/self/task/{thread}/schedstat"));
+    let [ran, _, turns] = schedule(path.as_c()?)?;
+    Some(ran.wrapping_add(turns))
+}
+
+/// Time on a processor, time in a queue for one, number of turns (Linux v6.1 Documentation/scheduler/sched-stats.rst).
+fn schedule(path: &CStr) -> Option<[u64; 3]> {
     let mut text = [0; 96];
-    let length = read_short(c"/proc/thread-self/schedstat", &mut text)?;
-    // Time on a processor, time in a queue for one, number of turns (Linux v6.1 Documentation/scheduler/sched-stats.rst).
-    let queued = text.get(..length)?.split(|byte| *byte == b' ').nth(1)?;
-    core::str::from_utf8(queued).ok()?.parse().ok()
+    let length = read_short(path, &mut text)?;
+    let mut words = text.get(..length)?.trim_ascii_end().split(|byte| *byte == b' ');
+    let mut next = || core::str::from_utf8(words.next()?).ok()?.parse().ok();
+    Some([next()?, next()?, next()?])
+}
+
+/// Whether a thread of this process has a processor or waits for one (state R, proc_pid_stat(5)).
+pub fn is_runnable(thread: i32) -> bool {
+    let path = Short::of(format_args!("/proc/self/task/{thread}/stat"));
+    let mut text = [0; 96];
+    let length = path.as_c().and_then(|path| read_short(path, &mut text)).unwrap_or(0);
+    // The name, which may hold anything, is in brackets, and at most 15 bytes long.
+    let text = text.get(..length).unwrap_or_default();
+    text.iter().rposition(|byte| *byte == b')').and_then(|at| text.get(at + 2)) == Some(&b'R')
 }
 
 /// A decimal number.

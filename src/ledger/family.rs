@@ -3,7 +3,7 @@
 //! A fork copies the ledger, but the instances themselves are shared: what one process adds, the other's waits deliver. Each
 //! sees only its own calls, so both write what matters into one shared page, which the first that makes an instance maps and its
 //! children inherit: who used an instance that was there before the fork, and which instance an exec has handed on.
-//! Findings read it (findings/life.rs).
+//! Findings read it (findings/processes.rs).
 //!
 //! Written where an instance is used for the first time after a fork, and before an exec; never on a hot path. Every word is an
 //! atomic of its own, and processes may die between any two writes: readers want single facts, not consistent sets.

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `counters.rs` | what is counted of calls and waits |
 //! | `charges.rs`, `limits.rs` | what limits count, and what they ask |
-//! | `reconcile.rs` | the comparison with the kernel |
+//! | `reconcile.rs`, `turns.rs` | the comparison with the kernel, and the time that other threads need for it |
 //! | `births.rs` | for findings: how many instances each place has made |
 //! | `closings.rs` | for findings: where each watched descriptor was closed |
 //! | `family.rs` | for findings: what related processes do with the instances that they share |
@@ -42,6 +42,7 @@ mod pool;
 mod reconcile;
 pub mod records;
 mod told;
+mod turns;
 
 use self::changes::Change;
 use self::core::Core;

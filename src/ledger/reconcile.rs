@@ -6,13 +6,14 @@
 //!
 //! A close is noted before it is made, a dup after it was: in between the two disagree, though nobody is wrong, and the
 //! ledger does not change. So where there are other threads, only what two readings agree on is mended, some time apart
-//! and with no change of the ledger in between. (A thread that is kept from the processor for longer, in the midst of
-//! a close, while no other changes anything, is still taken for one that closed out of sight.)
+//! and with no change of the ledger in between, when each thread that is ready to run has run. (One that is stopped by
+//! a signal or a debugger in the midst of a close is still taken for one that closed out of sight.)
 
 use ::core::sync::atomic::Ordering;
 
 use super::CORE;
 use super::entrance::{empty_queue, enter_or_seize, leave};
+use super::turns::{self, Turn};
 use crate::buffer::Buffer;
 use crate::procfs;
 use crate::{process, sys, thread};
@@ -21,6 +22,8 @@ use crate::{process, sys, thread};
 const TRIES: u32 = 4;
 /// How long other threads have for what they are at, in milliseconds: some turns of a scheduler.
 const PAUSE: u32 = 25;
+/// So many such pauses at most, where a thread has had no turn.
+const PAUSES: u32 = 10;
 
 /// A line of the reading: an epoll descriptor (`is_head`), or one of its interests.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,10 +35,19 @@ struct Line {
 /// Brings the ledger in line with the kernel. False: it could not be done (no /proc, no free descriptor, no
 /// memory, or other threads changed the ledger all the time).
 pub fn reconcile() -> bool {
-    Buffer::lend(|lines| Buffer::lend(|before| Buffer::lend(|watched| reconcile_with(lines, before, watched))))
+    Buffer::lend(|lines| {
+        Buffer::lend(|before| {
+            Buffer::lend(|watched| Buffer::lend(|turns| reconcile_with(lines, before, watched, turns)))
+        })
+    })
 }
 
-fn reconcile_with(lines: &mut Buffer<Line>, before: &mut Buffer<Line>, watched: &mut Buffer<i32>) -> bool {
+fn reconcile_with(
+    lines: &mut Buffer<Line>,
+    before: &mut Buffer<Line>,
+    watched: &mut Buffer<i32>,
+    turns: &mut Buffer<Turn>,
+) -> bool {
     // The ledger's version at the reading before, if nothing has changed since.
     let mut differed_at = None;
     for _ in 0..TRIES {
@@ -61,17 +73,26 @@ fn reconcile_with(lines: &mut Buffer<Line>, before: &mut Buffer<Line>, watched: 
         if agrees {
             return true;
         }
-        differed_at = (unchanged && stays_as_it_is(version)).then_some(version);
+        differed_at = (unchanged && stays_as_it_is(version, turns)).then_some(version);
     }
     false
 }
 
-/// Gives other threads time. False: the ledger has changed.
-fn stays_as_it_is(version: u64) -> bool {
-    (0..PAUSE).all(|_| {
-        sys::sleep(1_000_000);
-        CORE.version() == version
-    })
+/// Gives other threads time. False: the ledger has changed, or one of them was ready to run all the time and did not.
+fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
+    turns::note(noted);
+    for _ in 0..PAUSES {
+        for _ in 0..PAUSE {
+            sys::sleep(1_000_000);
+            if CORE.version() != version {
+                return false;
+            }
+        }
+        if turns::were_had(noted.as_slice()) {
+            return true;
+        }
+    }
+    false
 }
 
 fn read_kernel(lines: &mut Buffer<Line>) -> bool {
