@@ -75,13 +75,7 @@ pub mod exports {
                     "push qword ptr [rsp + {plan} + 72]",
                     ".cfi_adjust_cfa_offset 8",
                     // A call without `call`, as in entry.rs.
-                    "lea r11, [rip + 6f]",
-                    "push r11",
-                    ".cfi_adjust_cfa_offset 8",
-                    "jmp rax",
-                    ".cfi_adjust_cfa_offset -8",
-                    "nop",
-                    "6:",
+                    crate::hooks::entry::call_real!(),
                     "add rsp, 16",
                     ".cfi_adjust_cfa_offset -16",
                     $widen,
@@ -89,12 +83,7 @@ pub mod exports {
                     // Straight to what counts the call, where nothing else is to be done: every return behind a system
                     // call costs 6 ns (entry.rs).
                     "call qword ptr [rsp]",
-                    "add rsp, {plan} + 56",
-                    ".cfi_adjust_cfa_offset -({plan} + 56)",
-                    "pop rcx",
-                    ".cfi_adjust_cfa_offset -8",
-                    ".cfi_register rip, rcx",
-                    "jmp rcx",
+                    crate::hooks::entry::leave!("{plan} + 56"),
                     ".cfi_endproc",
                     plan = const super::PLAN,
                     number = const $number as u32,

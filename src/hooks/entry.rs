@@ -80,8 +80,43 @@ macro_rules! give_words {
     };
 }
 
+/// Calls the function whose address is in rax, without `call`: see above. The byte in front of 6 is where unwinders look for the
+/// caller's row.
 #[cfg(not(test))]
-pub(crate) use {give_words, keep_words};
+macro_rules! call_real {
+    () => {
+        concat!(
+            "lea r11, [rip + 6f]\n",
+            "push r11\n",
+            ".cfi_adjust_cfa_offset 8\n",
+            "jmp rax\n",
+            ".cfi_adjust_cfa_offset -8\n",
+            "nop\n",
+            "6:\n",
+        )
+    };
+}
+
+/// Returns to the program without `ret`: see above. `size`: of what lies below the return address, a sum in assembly.
+#[cfg(not(test))]
+macro_rules! leave {
+    ($size:literal) => {
+        concat!(
+            "add rsp, ",
+            $size,
+            "\n.cfi_adjust_cfa_offset -(",
+            $size,
+            ")\n",
+            "pop rcx\n",
+            ".cfi_adjust_cfa_offset -8\n",
+            ".cfi_register rip, rcx\n",
+            "jmp rcx\n",
+        )
+    };
+}
+
+#[cfg(not(test))]
+pub(crate) use {call_real, give_words, keep_words, leave};
 
 /// Functions of up to six words that go `before` → real → `after`, written
 /// `name(instructions that jump to 4 where before has nothing to do): before, REAL, after;`
@@ -109,24 +144,12 @@ macro_rules! around {
                 "call {before}",
                 crate::hooks::entry::give_words!(),
                 "5:",
-                // A call without `call`: see above. The byte in front of 6 is where unwinders look for the caller's row.
-                "lea r11, [rip + 6f]",
-                "push r11",
-                ".cfi_adjust_cfa_offset 8",
-                "jmp rax",
-                ".cfi_adjust_cfa_offset -8",
-                "nop",
-                "6:",
+                crate::hooks::entry::call_real!(),
                 // The functions return int, whose upper half is undefined.
                 "movsxd rsi, eax",
                 "mov rdi, rsp",
                 "call {after}",
-                "add rsp, 56",
-                ".cfi_adjust_cfa_offset -56",
-                "pop rcx",
-                ".cfi_adjust_cfa_offset -8",
-                ".cfi_register rip, rcx",
-                "jmp rcx",
+                crate::hooks::entry::leave!("56"),
                 "4:",
                 ".cfi_def_cfa rsp, 64",
                 ".cfi_offset rip, -8",
