@@ -34,6 +34,12 @@ impl Real {
         Real { address: OnceNonZeroUsize::new(), name, fallback }
     }
 
+    /// None: it was not looked up yet.
+    #[inline(always)]
+    pub fn address_at_hand(&self) -> Option<NonZeroUsize> {
+        self.address.get()
+    }
+
     #[inline(always)]
     pub fn address(&self) -> usize {
         match self.address.get() {

@@ -96,10 +96,16 @@ pub fn prepare(depth: u32) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Whether a place is more than a return address.
+#[inline(always)]
+pub fn are_kept() -> bool {
+    DEPTH.load(Ordering::Relaxed) != 0
+}
+
 /// What stands for the place of a call: its return address, or the stack that it heads.
 #[inline(always)]
 pub fn site(caller: usize) -> usize {
-    if DEPTH.load(Ordering::Relaxed) == 0 { caller } else { walk(caller) }
+    if are_kept() { walk(caller) } else { caller }
 }
 
 #[cold]

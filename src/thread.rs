@@ -89,6 +89,16 @@ pub struct Block {
 }
 
 impl Block {
+    /// What the call that is under way has charged ahead, for the ledger to take. (A read first: there is nothing to take, mostly,
+    /// and an exchange is a locked instruction.)
+    #[inline(always)]
+    pub fn take_ahead(&self) -> u64 {
+        match self.ahead.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.ahead.swap(0, Ordering::Relaxed),
+        }
+    }
+
     #[inline(always)]
     pub fn begin_wait(&self, epfd: i32, caller: usize) {
         self.waiting_at.store(caller, Ordering::Relaxed);
@@ -151,15 +161,22 @@ const SEARCH: usize = 4;
 /// The calling thread's block. None: forward, and count nothing (not to act here, or no memory).
 #[inline(always)]
 pub fn block() -> Option<&'static Block> {
-    let address = slot();
-    if address != 0 {
-        // SAFETY: the slot only ever holds addresses of blocks, which are never unmapped.
-        let block = unsafe { &*(address as *const Block) };
-        if block.state.load(Ordering::Relaxed) != 0 {
-            return Some(block);
-        }
+    match block_at_hand() {
+        Some(block) => Some(block),
+        None => acquire(),
     }
-    acquire()
+}
+
+/// The same where it needs no search: None also where the thread has none yet.
+#[inline(always)]
+pub fn block_at_hand() -> Option<&'static Block> {
+    let address = slot();
+    if address == 0 {
+        return None;
+    }
+    // SAFETY: the slot only ever holds addresses of blocks, which are never unmapped.
+    let block = unsafe { &*(address as *const Block) };
+    (block.state.load(Ordering::Relaxed) != 0).then_some(block)
 }
 
 /// A word that tells this thread from the others, for the ledger's gate: never 0. The address of its control block, which

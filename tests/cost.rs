@@ -206,24 +206,24 @@ fn a_call_costs_few_instructions_over_a_library_that_only_forwards() {
     let program = c_program("cost_calls");
     let bare = instructions(&program, &forwarder());
     let shimmed = instructions(&program, &shim());
-    // Half as many again as measured, a round being what c-tests/cost_calls.c says.
+    // Some 15 in 100 more than measured, a round being what c-tests/cost_calls.c says.
     let bounds = [
-        ("wait_nothing", 135.0),
-        ("wait_ready", 190.0),
-        ("pwait", 135.0),
-        ("raw_wait", 250.0),
-        ("wait_failing", 180.0),
-        ("modify", 90.0),
+        ("wait_nothing", 80.0),
+        ("wait_ready", 130.0),
+        ("pwait", 80.0),
+        ("raw_wait", 230.0),
+        ("wait_failing", 160.0),
+        ("modify", 50.0),
         ("add_failing", 450.0),
-        ("add_delete", 790.0),
+        ("add_delete", 470.0),
         ("close_unknown", 26.0),
         ("raw_close_unknown", 160.0),
         ("close_failing", 20.0),
-        ("dup_unknown", 100.0),
-        ("fcntl_dup_unknown", 115.0),
+        ("dup_unknown", 70.0),
+        ("fcntl_dup_unknown", 80.0),
         ("fcntl_getfl", 14.0),
-        ("raw_other", 36.0),
-        ("wait_blocking", 420.0),
+        ("raw_other", 28.0),
+        ("wait_blocking", 350.0),
         ("create_close", 770.0),
         ("dup_instance", 570.0),
         ("dup_watched", 570.0),

@@ -42,8 +42,8 @@ mod exports {
                     }
                 )*
             }
-            crate::hooks::entry::around! {
-                $($way("jmp 4f"): before::$way, crate::real::$real, $after;)*
+            crate::hooks::entry::behind! {
+                $($way(6): before::$way, crate::real::$real, $after;)*
             }
         };
     }
@@ -99,10 +99,10 @@ mod exports {
                     "2:",
                     "sub rsp, 56",
                     ".cfi_adjust_cfa_offset 56",
-                    crate::hooks::entry::keep_words!(),
+                    crate::hooks::entry::keep_words!(6),
                     "call {note}",
                     "call {address}",
-                    crate::hooks::entry::give_words!(),
+                    crate::hooks::entry::give_words!(6),
                     "add rsp, 56",
                     ".cfi_adjust_cfa_offset -56",
                     "mov r11, rax",

@@ -117,67 +117,16 @@ mod exports {
         unsafe { function(fd) }
     }
 
-    /// A dup: as `around!` of entry.rs, but only the first word is kept, and it is all on one way down, since the real call is
-    /// as short as any.
-    macro_rules! duplicating {
-        ($($(#[$attribute:meta])* $name:ident $(or $armed:ident)?: $before:path, $real:path;)*) => {$(
-            #[unsafe(naked)]
-            $(#[$attribute])*
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                const _: crate::hooks::entry::Before = $before;
-                const _: crate::hooks::entry::After = super::after_dup;
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    $(
-                        concat!("test word ptr [rip + {armed_for}], {bit} /* ", stringify!($armed), " */"),
-                        "jnz {armed}",
-                    )?
-                    "sub rsp, 56",
-                    ".cfi_adjust_cfa_offset 56",
-                    "mov qword ptr [rsp], rdi",
-                    "mov rax, qword ptr [rip + {real}]",
-                    "test rax, rax",
-                    "jz 3f",
-                    "5:",
-                    crate::hooks::entry::call_real!(),
-                    "movsxd rsi, eax",
-                    "mov rdi, rsp",
-                    "call {after}",
-                    crate::hooks::entry::leave!("56"),
-                    // Before the constructor has run.
-                    "3:",
-                    ".cfi_def_cfa rsp, 64",
-                    ".cfi_offset rip, -8",
-                    crate::hooks::entry::keep_words!(),
-                    "mov rdi, rsp",
-                    "call {before}",
-                    crate::hooks::entry::give_words!(),
-                    "jmp 5b",
-                    ".cfi_endproc",
-                    ".p2align 6",
-                    $(
-                        armed = sym armed::$armed,
-                        bit = const crate::hooks::armed::bits::$armed,
-                        armed_for = sym policy::ARMED_FOR,
-                    )?
-                    real = sym $real,
-                    before = sym $before,
-                    after = sym super::after_dup,
-                )
-            }
-        )*};
-    }
-
-    duplicating! {
+    crate::hooks::entry::behind! {
         #[unsafe(no_mangle)]
-        dup or dup: super::before_dup, crate::real::DUP;
+        dup(1) or dup: super::before_dup, crate::real::DUP, super::after_dup;
         #[unsafe(no_mangle)]
-        dup2 or dup2: super::before_dup2, crate::real::DUP2;
+        dup2(1) or dup2: super::before_dup2, crate::real::DUP2, super::after_dup;
         #[unsafe(no_mangle)]
-        __dup2 or dup2: super::before_alias_of_dup2, crate::real::DUP2_ALIAS;
+        __dup2(1) or dup2: super::before_alias_of_dup2, crate::real::DUP2_ALIAS, super::after_dup;
         #[unsafe(no_mangle)]
-        dup3 or dup3: super::before_dup3, crate::real::DUP3;
-        duplicate: super::before_fcntl, crate::real::FCNTL;
+        dup3(1) or dup3: super::before_dup3, crate::real::DUP3, super::after_dup;
+        duplicate(1): super::before_fcntl, crate::real::FCNTL, super::after_dup;
     }
 
     /// Only two commands of fcntl give a new number; every other is a jump to the real function.

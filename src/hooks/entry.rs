@@ -1,7 +1,7 @@
 //! The way into a hook that has something to do after the real call, and the way out of it.
 //!
 //! ```text
-//! program ── call ──▶ entry ── before(frame) ──▶ which function to call (skipped where there is nothing to do)
+//! program ── call ──▶ entry ── before(frame) ──▶ which function to call (left out where there is nothing to do)
 //!                       │ ───── the real function, with the program's own registers
 //!                       │ ───── after(frame, result) ──▶ what the program gets
 //! program ◀── jump ─────┘
@@ -22,7 +22,7 @@
 //!
 //! The frame is described to unwinders, has no personality and no destructors: pthread_cancel passes through.
 
-/// What the entry leaves on the stack: the argument registers, a word for `before` to tell `after`, and above it
+/// What the entry leaves on the stack: the argument registers (as many as are read; the others are not written), a word for `before` to tell `after`, and above it
 /// the return address, where the program's `call` put it.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -49,34 +49,44 @@ pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
 /// What notes the result, and returns it to the program.
 pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 
-/// Keeps the six registers that arguments come in as the words of a [`Frame`], which lies `at` above the stack's end: a sum in
-/// assembly that ends in a plus, or nothing.
+/// Keeps the registers that the first so many arguments come in as the words of a [`Frame`], which lies `at` above the stack's end: a
+/// sum in assembly that ends in a plus, or nothing.
 #[cfg(not(test))]
 macro_rules! keep_words {
-    ($($at:literal)?) => {
+    (1 $($at:literal)?) => { concat!("mov qword ptr [rsp + ", $($at,)? "0], rdi\n") };
+    (4 $($at:literal)?) => {
         concat!(
-            "mov qword ptr [rsp + ", $($at,)? "0], rdi\n",
+            crate::hooks::entry::keep_words!(1 $($at)?),
             "mov qword ptr [rsp + ", $($at,)? "8], rsi\n",
             "mov qword ptr [rsp + ", $($at,)? "16], rdx\n",
             "mov qword ptr [rsp + ", $($at,)? "24], rcx\n",
-            "mov qword ptr [rsp + ", $($at,)? "32], r8\n",
-            "mov qword ptr [rsp + ", $($at,)? "40], r9\n",
         )
+    };
+    (5 $($at:literal)?) => {
+        concat!(crate::hooks::entry::keep_words!(4 $($at)?), "mov qword ptr [rsp + ", $($at,)? "32], r8\n")
+    };
+    (6 $($at:literal)?) => {
+        concat!(crate::hooks::entry::keep_words!(5 $($at)?), "mov qword ptr [rsp + ", $($at,)? "40], r9\n")
     };
 }
 
 /// Gives them back.
 #[cfg(not(test))]
 macro_rules! give_words {
-    ($($at:literal)?) => {
+    (1 $($at:literal)?) => { concat!("mov rdi, qword ptr [rsp + ", $($at,)? "0]\n") };
+    (4 $($at:literal)?) => {
         concat!(
-            "mov rdi, qword ptr [rsp + ", $($at,)? "0]\n",
+            crate::hooks::entry::give_words!(1 $($at)?),
             "mov rsi, qword ptr [rsp + ", $($at,)? "8]\n",
             "mov rdx, qword ptr [rsp + ", $($at,)? "16]\n",
             "mov rcx, qword ptr [rsp + ", $($at,)? "24]\n",
-            "mov r8, qword ptr [rsp + ", $($at,)? "32]\n",
-            "mov r9, qword ptr [rsp + ", $($at,)? "40]\n",
         )
+    };
+    (5 $($at:literal)?) => {
+        concat!(crate::hooks::entry::give_words!(4 $($at)?), "mov r8, qword ptr [rsp + ", $($at,)? "32]\n")
+    };
+    (6 $($at:literal)?) => {
+        concat!(crate::hooks::entry::give_words!(5 $($at)?), "mov r9, qword ptr [rsp + ", $($at,)? "40]\n")
     };
 }
 
@@ -118,12 +128,12 @@ macro_rules! leave {
 #[cfg(not(test))]
 pub(crate) use {call_real, give_words, keep_words, leave};
 
-/// Functions of up to six words that go `before` → real → `after`, written
-/// `name(instructions that jump to 4 where before has nothing to do): before, REAL, after;`
-/// with `or armed` before the colon where the function is the program's own entry: the way of armed.rs.
+/// Functions that go `before` → real → `after`, written `name(words): before, REAL, after;` with `or armed` before the colon where
+/// the function is the program's own entry: the way of armed.rs. `words`: of how many registers it has its arguments; only these
+/// are kept.
 #[cfg(not(test))]
 macro_rules! around {
-    ($($(#[$attribute:meta])* $name:ident($($skip:literal),+) $(or $armed:ident)?: $before:path, $real:path, $after:path;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $before:path, $after:path;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
@@ -137,27 +147,66 @@ macro_rules! around {
                 )?
                 "sub rsp, 56",
                 ".cfi_adjust_cfa_offset 56",
-                crate::hooks::entry::keep_words!(),
-                $($skip,)+
-                "3:",
+                crate::hooks::entry::keep_words!($words),
                 "mov rdi, rsp",
                 "call {before}",
-                crate::hooks::entry::give_words!(),
-                "5:",
+                crate::hooks::entry::give_words!($words),
                 crate::hooks::entry::call_real!(),
                 // The functions return int, whose upper half is undefined.
                 "movsxd rsi, eax",
                 "mov rdi, rsp",
                 "call {after}",
                 crate::hooks::entry::leave!("56"),
-                "4:",
-                ".cfi_def_cfa rsp, 64",
-                ".cfi_offset rip, -8",
-                "mov qword ptr [rsp + 48], 0",
+                ".cfi_endproc",
+                ".p2align 6",
+                $(
+                    armed = sym $crate::hooks::armed::exports::$armed,
+                    bit = const $crate::hooks::armed::bits::$armed,
+                    armed_for = sym $crate::policy::ARMED_FOR,
+                )?
+                before = sym $before,
+                after = sym $after,
+            )
+        }
+    )*};
+}
+
+/// The same for functions where there is something to do behind the real one alone, written `name(words): before, REAL, after;`.
+/// It is all on one way down: `before`, which does nothing but look the real function up, is called where the constructor has not
+/// run yet. `words`: how many `after` reads.
+#[cfg(not(test))]
+macro_rules! behind {
+    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $before:path, $real:path, $after:path;)*) => {$(
+        #[unsafe(naked)]
+        $(#[$attribute])*
+        pub unsafe extern "C-unwind" fn $name() -> isize {
+            const _: $crate::hooks::entry::Before = $before;
+            const _: $crate::hooks::entry::After = $after;
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                $(
+                    concat!("test word ptr [rip + {armed_for}], {bit} /* ", stringify!($armed), " */"),
+                    "jnz {armed}",
+                )?
+                "sub rsp, 56",
+                ".cfi_adjust_cfa_offset 56",
+                crate::hooks::entry::keep_words!($words),
                 "mov rax, qword ptr [rip + {real}]",
                 "test rax, rax",
-                // Not taken, once the constructor has run: what is not taken is not mispredicted.
-                "jz 3b",
+                "jz 3f",
+                "5:",
+                crate::hooks::entry::call_real!(),
+                "movsxd rsi, eax",
+                "mov rdi, rsp",
+                "call {after}",
+                crate::hooks::entry::leave!("56"),
+                "3:",
+                ".cfi_def_cfa rsp, 64",
+                ".cfi_offset rip, -8",
+                crate::hooks::entry::keep_words!(6),
+                "mov rdi, rsp",
+                "call {before}",
+                crate::hooks::entry::give_words!(6),
                 "jmp 5b",
                 ".cfi_endproc",
                 ".p2align 6",
@@ -173,5 +222,6 @@ macro_rules! around {
         }
     )*};
 }
+
 #[cfg(not(test))]
-pub(super) use around;
+pub(super) use {around, behind};

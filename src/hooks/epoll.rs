@@ -10,8 +10,9 @@ use epollshim_format::findings::thresholds;
 use libc::{c_int, epoll_event};
 
 use super::entry::Frame;
+use crate::ledger::Passage;
 use crate::ledger::core::{Creation, Registration, Ticket};
-use crate::ledger::counters::{Counter, WaitEnd};
+use crate::ledger::counters::{self, Counter, WaitEnd};
 use crate::ledger::records::Origin;
 use crate::thread::Block;
 use crate::{clock, findings, ledger, process, real, stacks, sys, thread};
@@ -19,20 +20,23 @@ use crate::{clock, findings, ledger, process, real, stacks, sys, thread};
 #[cfg(not(test))]
 mod exports {
     crate::hooks::entry::around! {
+        ctl_add(4): super::before_add, super::after_add;
+        wait_timed(4): super::before_timed_wait, super::after_timed_wait;
+        pwait_timed(5): super::before_timed_pwait, super::after_timed_pwait;
         #[unsafe(no_mangle)]
-        epoll_create("jmp 4f") or epoll_create: super::before_create, crate::real::EPOLL_CREATE, super::after_create;
+        epoll_pwait2(5) or epoll_pwait2: super::before_pwait2, super::after_pwait2;
+    }
+
+    crate::hooks::entry::behind! {
         #[unsafe(no_mangle)]
-        epoll_create1("jmp 4f") or epoll_create1: super::before_create1, crate::real::EPOLL_CREATE1, super::after_create1;
-        ctl_add("/* noted first */"): super::before_add, crate::real::EPOLL_CTL, super::after_add;
-        ctl_del("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_del;
-        ctl_mod("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_mod;
-        ctl_other("jmp 4f"): super::before_other, crate::real::EPOLL_CTL, super::after_other;
-        wait_timed("/* its beginning is noted */"): super::before_wait, crate::real::EPOLL_WAIT, super::after_wait;
-        wait_untimed("jmp 4f"): super::before_wait, crate::real::EPOLL_WAIT, super::after_untimed_wait;
-        pwait_timed("/* its beginning is noted */"): super::before_pwait, crate::real::EPOLL_PWAIT, super::after_pwait;
-        pwait_untimed("jmp 4f"): super::before_pwait, crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
+        epoll_create(1) or epoll_create: super::before_create, crate::real::EPOLL_CREATE, super::after_create;
         #[unsafe(no_mangle)]
-        epoll_pwait2("/* always timed */") or epoll_pwait2: super::before_pwait2, crate::real::EPOLL_PWAIT2, super::after_pwait2;
+        epoll_create1(1) or epoll_create1: super::before_create1, crate::real::EPOLL_CREATE1, super::after_create1;
+        ctl_del(4): super::before_other, crate::real::EPOLL_CTL, super::after_del;
+        ctl_mod(4): super::before_other, crate::real::EPOLL_CTL, super::after_mod;
+        ctl_other(4): super::before_other, crate::real::EPOLL_CTL, super::after_other;
+        wait_untimed(4): super::before_wait, crate::real::EPOLL_WAIT, super::after_untimed_wait;
+        pwait_untimed(4): super::before_pwait, crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
     }
 
     /// A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
@@ -155,69 +159,133 @@ pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
 /// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
 /// comes second in the ledger too. The kernel may still refuse it.
 pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
-    let address = real::EPOLL_CTL.address();
-    frame.state = 0;
-    let Some(block) = thread::block() else { return address };
-    let registration = Registration { site: stacks::site(frame.caller), ..registration(frame) };
-    ledger::adding(&registration, |ticket| {
+    let Some(block) = thread::block_at_hand() else { return before_add_otherwise(frame, Passage::NotTried) };
+    if stacks::are_kept() {
+        return before_add_otherwise(frame, Passage::NotTried);
+    }
+    let passage = ledger::adding_at_once(registration(frame), |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;
     });
-    address
+    match (passage, real::EPOLL_CTL.address_at_hand()) {
+        (Passage::Through, Some(address)) => address.get(),
+        (passage, _) => before_add_otherwise(frame, passage),
+    }
+}
+
+/// What is rare before an ADD; and see [`after_ctl_otherwise`].
+#[cold]
+#[inline(never)]
+fn before_add_otherwise(frame: &mut Frame, passage: Passage) -> usize {
+    match passage {
+        Passage::Through => {}
+        Passage::Left => ledger::pass_on(passage),
+        passage => {
+            frame.state = 0;
+            if let Some(block) = thread::block() {
+                let registration = Registration { site: stacks::site(frame.caller), ..registration(frame) };
+                ledger::adding(&registration, passage, block, |ticket| {
+                    block.adding.store(ticket, Ordering::Relaxed);
+                    frame.state = ticket;
+                });
+            }
+        }
+    }
+    real::EPOLL_CTL.address()
 }
 
 pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
-    let Some(block) = thread::block() else { return result };
+    let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
     if result < 0 {
-        return note_failed_ctl(block, frame, result);
+        return after_failed_ctl(frame, result);
     }
-    block.adding.store(0, Ordering::Relaxed);
-    let ticket = Ticket::from_word(frame.state);
-    if !matches!(ticket, Ticket::Noted { .. }) {
-        ledger::added_late(&registration(frame), ticket);
+    if !Ticket::is_noted(frame.state) {
+        return after_ctl_otherwise(frame, result);
     }
     if block.pending.is_open() {
-        note_mended(block, frame);
+        return after_ctl_otherwise(frame, result);
     }
+    block.adding.store(0, Ordering::Relaxed);
     block.counters.call(Call::CtlAdd).calls.bump();
     result
 }
 
 /// Nothing changes in what is watched; that the kernel had it is compared at the report.
 pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
-    let Some(block) = thread::block() else { return result };
+    let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
     if result < 0 {
-        return note_failed_ctl(block, frame, result);
+        return after_failed_ctl(frame, result);
     }
     if block.pending.is_open() {
-        note_mended(block, frame);
+        return after_ctl_otherwise(frame, result);
     }
     block.counters.call(Call::CtlMod).calls.bump();
     result
 }
 
 pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
-    let Some(block) = thread::block() else { return result };
+    let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
     if result < 0 {
-        return note_failed_ctl(block, frame, result);
+        return after_failed_ctl(frame, result);
     }
     if block.pending.is_open() {
-        note_mended(block, frame);
+        return after_ctl_otherwise(frame, result);
     }
-    // Counted first: what comes last reads straight down to its end (benches/branches).
     block.counters.call(Call::CtlDel).calls.bump();
-    ledger::deleted(frame.int(0), frame.int(2), frame.caller);
-    result
+    match ledger::deleted_at_once(frame.int(0), frame.int(2)) {
+        Passage::Through => result,
+        passage => after_del_otherwise(frame, result, passage),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn after_del_otherwise(frame: &mut Frame, result: isize, passage: Passage) -> isize {
+    ledger::deleted(frame.int(0), frame.int(2), frame.caller, passage);
+    unforeseen(result)
 }
 
 /// Of an operation that there is none of.
 pub extern "C-unwind" fn after_other(frame: &mut Frame, result: isize) -> isize {
-    let Some(block) = thread::block() else { return result };
+    after_ctl_otherwise(frame, result)
+}
+
+/// A result that the compiler does not see through. It would have the common way keep what it knows is returned, in a register
+/// that is to be saved first, and call what it was to jump to.
+#[inline(always)]
+fn unforeseen(result: isize) -> isize {
+    core::hint::black_box(result)
+}
+
+/// What is rare behind an `epoll_ctl`, in a function of its own to its end, which the common way jumps to.
+#[cold]
+#[inline(never)]
+fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
+    let Some(block) = thread::block() else { return unforeseen(result) };
     if result < 0 {
-        return note_failed_ctl(block, frame, result);
+        return after_failed_ctl(frame, result);
     }
-    block.counters.call(Call::CtlOther).calls.bump();
-    result
+    let call = match frame.int(1) {
+        libc::EPOLL_CTL_ADD => {
+            block.adding.store(0, Ordering::Relaxed);
+            if !Ticket::is_noted(frame.state) {
+                ledger::added_late(&registration(frame), Ticket::from_word(frame.state));
+            }
+            Call::CtlAdd
+        }
+        libc::EPOLL_CTL_MOD => Call::CtlMod,
+        libc::EPOLL_CTL_DEL => Call::CtlDel,
+        _ => Call::CtlOther,
+    };
+    if block.pending.is_open() && call != Call::CtlOther {
+        // The thread's last `epoll_ctl` has left something open.
+        findings::errors::ctl_succeeded(&block.pending, frame.int(0), frame.int(1), frame.int(2));
+    }
+    block.counters.call(call).calls.bump();
+    if call == Call::CtlDel {
+        ledger::deleted(frame.int(0), frame.int(2), frame.caller, Passage::NotTried);
+    }
+    unforeseen(result)
 }
 
 #[inline(always)]
@@ -225,16 +293,10 @@ fn registration(frame: &Frame) -> Registration {
     Registration { epfd: frame.int(0), fd: frame.int(2), site: frame.caller }
 }
 
-/// The thread's last `epoll_ctl` has left something open.
 #[cold]
 #[inline(never)]
-fn note_mended(block: &Block, frame: &Frame) {
-    findings::errors::ctl_succeeded(&block.pending, frame.int(0), frame.int(1), frame.int(2));
-}
-
-#[cold]
-#[inline(never)]
-fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
+fn after_failed_ctl(frame: &mut Frame, result: isize) -> isize {
+    let Some(block) = thread::block() else { return unforeseen(result) };
     let error = sys::errno();
     // Before the ledger hears of it, and forgets what it believed.
     let is_ghost = findings::ghosts::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error);
@@ -259,7 +321,7 @@ fn note_failed_ctl(block: &Block, frame: &Frame, result: isize) -> isize {
     if matches!(error, libc::ENOSPC | libc::ENOMEM) {
         note_refusal(frame, error);
     }
-    result
+    unforeseen(result)
 }
 
 #[cold]
@@ -275,11 +337,23 @@ pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
     real::EPOLL_WAIT.address()
 }
 
+#[cfg(not(test))]
+extern "C-unwind" fn before_timed_wait(frame: &mut Frame) -> usize {
+    begin_wait(Call::Wait, frame, true);
+    real::EPOLL_WAIT.address()
+}
+
 pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
     end_wait(Call::Wait, frame, count)
 }
 
-pub extern "C-unwind" fn after_untimed_wait(frame: &mut Frame, count: isize) -> isize {
+#[cfg(not(test))]
+extern "C-unwind" fn after_timed_wait(frame: &mut Frame, count: isize) -> isize {
+    end_timed_wait(Call::Wait, frame, count)
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn after_untimed_wait(frame: &mut Frame, count: isize) -> isize {
     end_untimed_wait(Call::Wait, frame, count)
 }
 
@@ -288,11 +362,23 @@ pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
     real::EPOLL_PWAIT.address()
 }
 
+#[cfg(not(test))]
+extern "C-unwind" fn before_timed_pwait(frame: &mut Frame) -> usize {
+    begin_wait(Call::Pwait, frame, true);
+    real::EPOLL_PWAIT.address()
+}
+
 pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
     end_wait(Call::Pwait, frame, count)
 }
 
-pub extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isize {
+#[cfg(not(test))]
+extern "C-unwind" fn after_timed_pwait(frame: &mut Frame, count: isize) -> isize {
+    end_timed_wait(Call::Pwait, frame, count)
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isize {
     end_untimed_wait(Call::Pwait, frame, count)
 }
 
@@ -303,7 +389,7 @@ pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
 }
 
 pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize {
-    end_wait(Call::Pwait2, frame, count)
+    end_timed_wait(Call::Pwait2, frame, count)
 }
 
 /// Only a wait that can block is timed: `state` is when it began, or 0. It is counted as it begins, since it may never
@@ -311,13 +397,9 @@ pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize 
 #[inline(always)]
 fn begin_wait(call: Call, frame: &mut Frame, can_block: bool) {
     frame.state = 0;
-    if can_block {
-        begin_timed_wait(call, frame);
+    if !can_block {
+        return;
     }
-}
-
-#[inline(never)]
-fn begin_timed_wait(call: Call, frame: &mut Frame) {
     let Some(block) = thread::block() else { return };
     let counters = &block.counters;
     counters.call(call).calls.bump();
@@ -336,86 +418,147 @@ fn begin_timed_wait(call: Call, frame: &mut Frame) {
 }
 
 #[inline(always)]
-fn end_wait(call: Call, frame: &Frame, count: isize) -> isize {
-    if frame.state == 0 {
-        return end_untimed_wait(call, frame, count);
-    }
+fn end_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
+    if frame.state == 0 { end_untimed_wait(call, frame, count) } else { end_timed_wait(call, frame, count) }
+}
+
+#[inline(always)]
+fn end_timed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
+    let start = frame.state;
     let Some(block) = thread::block() else { return count };
-    end_timed_wait(block, call, frame.state);
+    block.end_wait();
+    // 0: the thread had no block when it began.
+    if start != 0 {
+        let end = clock::monotonic();
+        if start < process::began() {
+            // A handler has forked, and this is the child: here too a call returns, as other calls do, and is counted.
+            block.counters.call(call).calls.bump();
+        }
+        block.counters.last_wait_end.store(end, Ordering::Relaxed);
+        if let Some(blocked) = block.counters.blocked.get(call as usize - Call::Wait as usize) {
+            blocked.record(end.saturating_sub(start));
+        }
+    }
     if count == 0 {
         block.counters.short.add(u64::from(frame.int(3) == 1));
     }
-    note_wait(block, call, frame, count, &block.counters.empty)
+    note_wait(block, call, frame, start, count, &block.counters.empty)
 }
 
 #[inline(always)]
-fn end_untimed_wait(call: Call, frame: &Frame, count: isize) -> isize {
-    let Some(block) = thread::block() else { return count };
+fn end_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
+    let Some(block) = thread::block_at_hand() else { return end_first_wait(call, frame, count) };
     block.counters.call(call).calls.bump();
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
-    note_wait(block, call, frame, count, &block.counters.polled)
+    note_wait(block, call, frame, 0, count, &block.counters.polled)
 }
 
-/// What came of a wait; `empty` counts it if that is nothing.
+#[cold]
+#[inline(never)]
+fn end_first_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
+    if thread::block().is_some() { end_untimed_wait(call, frame, count) } else { unforeseen(count) }
+}
+
+/// What came of a wait that began at `start` (0: it was not timed); `empty` counts it if that is nothing. What is rare, and
+/// what calls something, has a function of its own to its end, as behind an `epoll_ctl`.
 #[inline(always)]
-fn note_wait(block: &'static Block, call: Call, frame: &Frame, count: isize, empty: &Counter) -> isize {
-    let counters = &block.counters;
-    let owner = core::ptr::from_ref(block) as usize;
+fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, count: isize, empty: &Counter) -> isize {
+    if count < 0 {
+        return note_failed_wait(block, call, frame, count);
+    }
     if count == 0 {
         empty.bump();
-        ledger::waited(frame.int(0), WaitEnd::Empty, owner, &frame.caller);
-    } else if count > 0 {
-        let full = count as c_int == frame.int(2);
-        counters.full.add(u64::from(full));
-        let events = frame.word(1) as *const epoll_event;
-        counters.batch.record(count as u64);
-        counters.delivered((0..count as usize).map(|index| {
-            // SAFETY: the kernel has just written that many events there.
-            unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
-        }));
-        let end = WaitEnd::Events { count: count as u64, full, first: events };
-        if counters.batch.sum() >= block.watch.due() {
-            // In a function of its own to its end: the common way has no branch to take around it.
-            return note_wait_and_look(block, frame, count, end);
+        if !ledger::waited_alone(frame.int(0), WaitEnd::Empty, block) {
+            return note_rare_wait(block, frame, count);
         }
-        ledger::waited(frame.int(0), end, owner, &frame.caller);
-    } else {
-        note_failed_wait(block, call, frame, owner);
+        return count;
+    }
+    let batch = &block.counters.batch;
+    if !batch.has_reached(count as u64) || batch.sum() >= block.watch.due() {
+        return note_events_and_look(block, frame, start, count);
+    }
+    batch.record_reached(count as u64);
+    let full = is_full(frame, count);
+    block.counters.full.add(u64::from(full));
+    if !counters::are_plain(masks(frame, count)) {
+        return note_mixed_wait(block, frame, count);
+    }
+    block.counters.delivered_plain(count as u64);
+    let end = WaitEnd::Events { count: count as u64, full, first: core::ptr::null() };
+    if !ledger::waited_alone(frame.int(0), end, block) {
+        return note_rare_wait(block, frame, count);
     }
     count
 }
 
-#[cold]
-#[inline(never)]
-fn note_wait_and_look(block: &'static Block, frame: &Frame, count: isize, end: WaitEnd) -> isize {
-    ledger::waited(frame.int(0), end, core::ptr::from_ref(block) as usize, &frame.caller);
-    findings::watch::look(block, frame, count as usize);
-    count
+#[inline(always)]
+fn is_full(frame: &Frame, count: isize) -> bool {
+    count as c_int == frame.int(2)
 }
 
+/// What the events that a wait returned are.
+#[inline(always)]
+fn masks(frame: &Frame, count: isize) -> impl Iterator<Item = u32> {
+    let events = frame.word(1) as *const epoll_event;
+    (0..count as usize).map(move |index| {
+        // SAFETY: the kernel has just written that many events there.
+        unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
+    })
+}
+
+fn end_of(frame: &Frame, count: isize) -> WaitEnd {
+    match count {
+        0 => WaitEnd::Empty,
+        _ => WaitEnd::Events {
+            count: count as u64,
+            full: is_full(frame, count),
+            first: frame.word(1) as *const epoll_event,
+        },
+    }
+}
+
+/// The rest, where several threads wait on an instance, or for the first time.
+#[cold]
 #[inline(never)]
-fn end_timed_wait(block: &Block, call: Call, start: u64) {
-    block.end_wait();
-    let end = clock::monotonic();
-    if start < process::began() {
-        // A handler has forked, and this is the child: here too a call returns, as other calls do, and is counted.
-        block.counters.call(call).calls.bump();
+fn note_rare_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
+    ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
+    unforeseen(count)
+}
+
+/// The rest, where other events than the plain ones have come.
+#[inline(never)]
+fn note_mixed_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
+    block.counters.delivered(masks(frame, count));
+    ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
+    unforeseen(count)
+}
+
+/// Of a wait that returned events, with whatever that brings.
+#[cold]
+#[inline(never)]
+fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, count: isize) -> isize {
+    let counters = &block.counters;
+    counters.batch.record(count as u64);
+    counters.full.add(u64::from(is_full(frame, count)));
+    counters.delivered(masks(frame, count));
+    ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
+    if counters.batch.sum() >= block.watch.due() {
+        frame.state = start;
+        findings::watch::look(block, frame, count as usize);
     }
-    block.counters.last_wait_end.store(end, Ordering::Relaxed);
-    if let Some(blocked) = block.counters.blocked.get(call as usize - Call::Wait as usize) {
-        blocked.record(end.saturating_sub(start));
-    }
+    unforeseen(count)
 }
 
 #[cold]
 #[inline(never)]
-fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, owner: usize) {
+fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, count: isize) -> isize {
     let epfd = frame.int(0);
     let error = sys::errno();
     block.counters.error(call, error);
-    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, owner, &frame.caller);
+    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, block, &frame.caller);
     if error == libc::EBADF {
         ledger::waited_on_bad(epfd);
         findings::errors::wait_failed(epfd, frame.caller);
     }
+    unforeseen(count)
 }

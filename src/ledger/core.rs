@@ -131,6 +131,12 @@ impl Core {
         self.instances.get(self.descriptors.get(epfd).instance())
     }
 
+    /// The same of a low number; None also of a high one.
+    #[inline(always)]
+    pub fn low_instance_of(&self, epfd: i32) -> Option<&'static Instance> {
+        self.instances.get(self.descriptors.low(epfd)?.get().instance_sought())
+    }
+
     pub fn instance_at(&self, index: u32) -> Option<&'static Instance> {
         self.instances.get(index)
     }

@@ -47,6 +47,12 @@ impl Slot {
         if self.0 & TWIN == 0 { (self.0 >> 32) as u32 } else { 0 }
     }
 
+    /// The same for a look-up: of a twin, a number that no instance has.
+    #[inline(always)]
+    pub fn instance_sought(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
     #[inline(always)]
     pub fn is_known(self) -> bool {
         // A known word is not zero, and its uppermost bit is: one comparison, on the way of every close.

@@ -92,17 +92,37 @@ pub(super) fn leave(token: usize) {
     }
 }
 
-/// The same where nobody follows.
+/// How far a hook has come with a change that it tried to make at once. What comes then is rare, and is a function of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// It is made.
+    Through,
+    /// It is made, and the gate left; and a note has come meanwhile.
+    Left,
+    /// It is not made, and the calling thread holds the gate.
+    Inside,
+    /// It is not made: the gate was taken, or notes wait.
+    Outside,
+    NotTried,
+}
+
+/// Makes a change that nobody follows, if the gate is free and the change is of the plain kind: `make` says whether it is.
 #[inline(always)]
-pub(super) fn leave_unfollowed(token: usize) {
-    if !GATE.is_quiet() {
-        empty_queue();
+pub(super) fn pass(make: impl FnOnce() -> bool) -> Passage {
+    if !GATE.is_quiet() || !GATE.enter_at_once(thread::token()) {
+        return Passage::Outside;
+    }
+    if is_followed() || !make() {
+        return Passage::Inside;
     }
     GATE.leave();
-    // By a table, and not by a branch, which the compiler has jump over what is rare: see benches/branches.
-    static THEN: [fn(usize); 2] = [|_| (), leave_again];
-    if let Some(then) = THEN.get(usize::from(!GATE.is_quiet())) {
-        then(token);
+    if GATE.is_quiet() { Passage::Through } else { Passage::Left }
+}
+
+/// What is left to do of a passage whose change is made.
+pub fn pass_on(passage: Passage) {
+    if passage == Passage::Left {
+        leave_again(thread::token());
     }
 }
 

@@ -53,10 +53,13 @@ impl<N: Copy + Send + 'static> Gate<N> {
     /// True: the caller holds the gate and must `leave`. `token` is the thread's own, never 0.
     #[inline(always)]
     pub fn enter(&self, token: usize) -> bool {
-        if self.holder.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return self.insist(token);
-        }
-        true
+        self.enter_at_once(token) || self.insist(token)
+    }
+
+    /// The same where it is free now.
+    #[inline(always)]
+    pub fn enter_at_once(&self, token: usize) -> bool {
+        self.holder.compare_exchange(0, token, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     #[cold]

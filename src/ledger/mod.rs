@@ -51,7 +51,7 @@ use self::entrance::leave;
 use self::gate::Gate;
 use crate::thread;
 
-pub use entrance::{after_fork, is_interrupted};
+pub use entrance::{Passage, after_fork, is_interrupted, pass_on};
 pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
 pub use reconcile::reconcile;

@@ -22,7 +22,7 @@ impl Core {
     /// None: another case, and nothing has been done.
     #[inline(always)]
     fn reserve_plain(&self, registration: &Registration, serial: u32) -> Option<u32> {
-        let instance_index = self.descriptors.low(registration.epfd)?.get().instance();
+        let instance_index = self.descriptors.low(registration.epfd)?.get().instance_sought();
         let instance = self.instances.get(instance_index)?;
         let place = self.descriptors.low(registration.fd)?;
         let (description_index, index) = (self.descriptions.next_free(), self.interests.next_free());
@@ -71,7 +71,7 @@ impl Core {
     /// it is forgotten. None: another case, and nothing has been done.
     #[inline(always)]
     fn deleted_plain(&self, epfd: i32, fd: i32) -> Option<()> {
-        let instance_index = self.descriptors.low(epfd)?.get().instance();
+        let instance_index = self.descriptors.low(epfd)?.get().instance_sought();
         let instance = self.instances.get(instance_index)?;
         let place = self.descriptors.low(fd)?;
         let description_index = place.get().description();

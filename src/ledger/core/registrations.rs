@@ -31,6 +31,12 @@ impl Ticket {
         }
     }
 
+    /// Whether a word is that of a [`Ticket::Noted`].
+    #[inline(always)]
+    pub fn is_noted(word: u64) -> bool {
+        word >> 32 != 0
+    }
+
     #[inline(always)]
     pub fn from_word(word: u64) -> Ticket {
         match ((word >> 32) as u32, word as u32) {

@@ -18,7 +18,7 @@ use crate::{process, sys};
 pub fn created(block: &Block, fd: i32, creation: Creation) {
     if process::is_own() {
         let is_first = family::prepare();
-        let ahead = block.ahead.swap(0, Ordering::Relaxed);
+        let ahead = block.take_ahead();
         change(Change::Created { fd, creation, ahead });
         if is_first {
             look_for_handed_on(fd);
@@ -57,21 +57,38 @@ pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
     }
 }
 
-/// A wait ended. `owner` is the calling thread's block, `site` the return address, read
-/// for the first wait alone.
+/// A wait ended on an instance that this block's thread alone waits on. False: it is another case, and nothing was counted: see
+/// [`waited`].
 #[inline(always)]
-pub fn waited(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
+pub fn waited_alone(epfd: i32, end: WaitEnd, block: &'static Block) -> bool {
+    let Some(instance) = CORE.low_instance_of(epfd) else { return false };
+    if !instance.owner.is_only(word(block)) {
+        return false;
+    }
+    instance.alone.count_alone(end);
+    true
+}
+
+/// A wait of this block's thread ended; `site`: its return address, read for the first wait alone.
+#[inline(always)]
+pub fn waited(epfd: i32, end: WaitEnd, block: &'static Block, site: &usize) {
     let Some(instance) = CORE.instance_of(epfd) else {
         if !matches!(end, WaitEnd::Failed { .. }) {
-            waited_on_unknown(epfd, end, owner, site);
+            waited_on_unknown(epfd, end, block, site);
         }
         return;
     };
-    if instance.owner.is_only(owner) {
+    if instance.owner.is_only(word(block)) {
         instance.alone.count_alone(end);
     } else {
-        waited_amid_others(instance, epfd, end, owner, *site);
+        waited_amid_others(instance, epfd, end, word(block), *site);
     }
+}
+
+/// What an instance's [`Owner`](crate::ledger::records::Owner) is called.
+#[inline(always)]
+fn word(block: &'static Block) -> usize {
+    core::ptr::from_ref(block) as usize
 }
 
 /// The same for the first wait on an instance, and where several threads wait on it.
@@ -98,11 +115,11 @@ fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize
 
 #[cold]
 #[inline(never)]
-fn waited_on_unknown(epfd: i32, end: WaitEnd, owner: usize, site: &usize) {
+fn waited_on_unknown(epfd: i32, end: WaitEnd, block: &'static Block, site: &usize) {
     if process::is_own() {
         change(Change::Adopted { fd: epfd });
         if CORE.instance_of(epfd).is_some() {
-            waited(epfd, end, owner, site);
+            waited(epfd, end, block, site);
         }
     }
 }

@@ -5,47 +5,52 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::descriptors::look_for_dead;
 use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::{QUEUED, Registration, Ticket};
-use crate::ledger::entrance::{change, leave, leave_unfollowed, queue};
+use crate::ledger::entrance::{Passage, change, leave, pass, pass_on, queue};
 use crate::ledger::followers::{is_followed, used_by_ctl};
 use crate::ledger::{CORE, GATE};
+use crate::thread::Block;
 use crate::{process, thread};
 
 /// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
 /// events and closes the descriptor comes second in the ledger too. `keep` is given its ticket's word.
+///
+/// Unless this goes through, or leaves, [`adding`] is told of the same.
 #[inline(always)]
-pub fn adding(registration: &Registration, keep: impl FnOnce(u64)) {
+pub fn adding_at_once(registration: Registration, keep: impl FnOnce(u64)) -> Passage {
+    pass(|| match CORE.reserve_at_once(&registration) {
+        Some(ticket) => {
+            keep(ticket);
+            true
+        }
+        None => false,
+    })
+}
+
+/// The same in every other case.
+#[cold]
+pub fn adding(registration: &Registration, passage: Passage, block: &Block, keep: impl FnOnce(u64)) {
     let token = thread::token();
-    if !GATE.is_quiet() || !GATE.enter(token) {
-        return keep(adding_later(registration, token));
+    if passage != Passage::Inside && (!GATE.is_quiet() || !GATE.enter(token)) {
+        return keep(adding_later(registration, token, block));
     }
-    if !is_followed()
-        && let Some(ticket) = CORE.reserve_at_once(registration)
-    {
-        keep(ticket);
-        return leave_unfollowed(token);
+    if !is_followed() && CORE.find(registration.epfd, registration.fd).is_some() {
+        // Known already: the kernel will refuse it.
+        keep(Ticket::None.to_word());
+        return leave(token);
     }
-    keep(adding_rarely(registration, token));
-}
-
-/// The same in every other case, by the holder of the gate.
-#[cold]
-#[inline(never)]
-fn adding_rarely(registration: &Registration, token: usize) -> u64 {
     CORE.changes();
-    let ahead = thread::block().map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
-    let ticket = if ahead == 0 { CORE.reserve(registration) } else { charged(ahead, || CORE.reserve(registration)) };
+    let ahead = block.take_ahead();
+    keep(if ahead == 0 { CORE.reserve(registration) } else { charged(ahead, || CORE.reserve(registration)) });
     leave(token);
-    ticket
 }
 
 #[cold]
 #[inline(never)]
-fn adding_later(registration: &Registration, token: usize) -> u64 {
+fn adding_later(registration: &Registration, token: usize, block: &Block) -> u64 {
     static PROMISED: AtomicU32 = AtomicU32::new(0);
     // Relaxed: only that no two are the same matters.
     let serial = PROMISED.fetch_add(1, Ordering::Relaxed) | QUEUED;
-    let ahead = thread::block().map_or(0, |block| block.ahead.swap(0, Ordering::Relaxed));
-    queue(Change::Adding(*registration, serial, ahead), token);
+    queue(Change::Adding(*registration, serial, block.take_ahead()), token);
     Ticket::Queued { serial }.to_word()
 }
 
@@ -79,23 +84,22 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
     }
 }
 
-/// An `EPOLL_CTL_DEL` succeeded.
+/// An `EPOLL_CTL_DEL` succeeded. Unless this goes through, [`deleted`] is told of the same.
 #[inline(always)]
-pub fn deleted(epfd: i32, fd: i32, site: usize) {
-    let token = thread::token();
-    if !GATE.is_quiet() || !GATE.enter(token) {
-        return deleted_later(epfd, fd, token);
-    }
-    if !is_followed() && CORE.deleted_at_once(epfd, fd) {
-        return leave_unfollowed(token);
-    }
-    deleted_rarely(epfd, fd, site, token);
+pub fn deleted_at_once(epfd: i32, fd: i32) -> Passage {
+    pass(|| CORE.deleted_at_once(epfd, fd))
 }
 
-/// The same in every other case, by the holder of the gate.
+/// The same in every other case.
 #[cold]
-#[inline(never)]
-fn deleted_rarely(epfd: i32, fd: i32, site: usize, token: usize) {
+pub fn deleted(epfd: i32, fd: i32, site: usize, passage: Passage) {
+    if matches!(passage, Passage::Through | Passage::Left) {
+        return pass_on(passage);
+    }
+    let token = thread::token();
+    if passage != Passage::Inside && (!GATE.is_quiet() || !GATE.enter(token)) {
+        return deleted_later(epfd, fd, token);
+    }
     if CORE.instance_of(epfd).is_none() {
         leave(token);
         return deleted_unknown(epfd, fd);
