@@ -124,7 +124,7 @@ pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim
         watches_modified: sums.successes(Call::CtlMod),
         watches_deleted: sums.successes(Call::CtlDel),
         watches_vanished: totals.vanished.get(),
-        watches_live: totals.watches.get(),
+        watches_live: ledger::records().live_watches(),
         watches_peak: totals.watches_peak.get(),
         waits_empty: sums.empty(),
         waits_interrupted: sums.interrupted(),

@@ -206,16 +206,16 @@ fn a_call_costs_few_instructions_over_a_library_that_only_forwards() {
     let program = c_program("cost_calls");
     let bare = instructions(&program, &forwarder());
     let shimmed = instructions(&program, &shim());
-    // Some 15 in 100 more than measured, a round being what c-tests/cost_calls.c says.
+    // A tenth more than measured, or somewhat more, a round being what c-tests/cost_calls.c says.
     let bounds = [
         ("wait_nothing", 80.0),
-        ("wait_ready", 130.0),
+        ("wait_ready", 126.0),
         ("pwait", 80.0),
         ("raw_wait", 230.0),
         ("wait_failing", 160.0),
         ("modify", 50.0),
         ("add_failing", 450.0),
-        ("add_delete", 470.0),
+        ("add_delete", 415.0),
         ("close_unknown", 26.0),
         ("raw_close_unknown", 160.0),
         ("close_failing", 20.0),
@@ -224,8 +224,8 @@ fn a_call_costs_few_instructions_over_a_library_that_only_forwards() {
         ("fcntl_getfl", 14.0),
         ("raw_other", 28.0),
         ("wait_blocking", 350.0),
-        ("create_close", 770.0),
-        ("dup_instance", 570.0),
+        ("create_close", 750.0),
+        ("dup_instance", 550.0),
         ("dup_watched", 570.0),
         ("open_close", 26.0),
         ("pipe_close", 50.0),

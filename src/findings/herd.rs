@@ -86,14 +86,14 @@ fn gather(into: &mut Buffer<Listener>) {
         let first = into.as_slice().len();
         for interest in view.interests_of(instance).take(MOST_SOCKETS) {
             asked += 1;
-            let fd = interest.fd.get();
-            let is_known = view.descriptors.get(fd).description() == interest.description.get();
+            let fd = interest.fd();
+            let is_known = view.descriptors.get(fd).description() == interest.description();
             if is_known && sys::socket_option(fd, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens != 0) {
                 into.push(Listener {
                     fd,
                     epfd: -1,
                     site: interest.site() as usize,
-                    description: interest.description.get(),
+                    description: interest.description(),
                     owner: instance.owner.block(),
                 });
             }

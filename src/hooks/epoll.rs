@@ -20,8 +20,11 @@ use crate::{clock, findings, ledger, process, real, stacks, sys, thread};
 #[cfg(not(test))]
 mod exports {
     crate::hooks::entry::around! {
+        #[unsafe(link_section = ".text.hot.epollshim")]
         ctl_add(4): super::before_add, super::after_add;
+        #[unsafe(link_section = ".text.hot.epollshim")]
         wait_timed(4): super::before_timed_wait, super::after_timed_wait;
+        #[unsafe(link_section = ".text.hot.epollshim")]
         pwait_timed(5): super::before_timed_pwait, super::after_timed_pwait;
         #[unsafe(no_mangle)]
         epoll_pwait2(5) or epoll_pwait2: super::before_pwait2, super::after_pwait2;
@@ -32,10 +35,14 @@ mod exports {
         epoll_create(1) or epoll_create: super::before_create, crate::real::EPOLL_CREATE, super::after_create;
         #[unsafe(no_mangle)]
         epoll_create1(1) or epoll_create1: super::before_create1, crate::real::EPOLL_CREATE1, super::after_create1;
+        #[unsafe(link_section = ".text.hot.epollshim")]
         ctl_del(4): super::before_other, crate::real::EPOLL_CTL, super::after_del;
+        #[unsafe(link_section = ".text.hot.epollshim")]
         ctl_mod(4): super::before_other, crate::real::EPOLL_CTL, super::after_mod;
         ctl_other(4): super::before_other, crate::real::EPOLL_CTL, super::after_other;
+        #[unsafe(link_section = ".text.hot.epollshim")]
         wait_untimed(4): super::before_wait, crate::real::EPOLL_WAIT, super::after_untimed_wait;
+        #[unsafe(link_section = ".text.hot.epollshim")]
         pwait_untimed(4): super::before_pwait, crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
     }
 
@@ -44,6 +51,7 @@ mod exports {
         ($($name:ident = $timed:ident, $untimed:ident;)*) => {$(
             #[unsafe(naked)]
             #[unsafe(no_mangle)]
+            #[unsafe(link_section = ".text.hot.epollshim")]
             pub unsafe extern "C-unwind" fn $name() -> isize {
                 core::arch::naked_asm!(
                     ".cfi_startproc",
@@ -73,6 +81,7 @@ mod exports {
     /// kernel, a conditional branch that is taken costs 8 to 15 ns (benches/branches).
     #[unsafe(naked)]
     #[unsafe(no_mangle)]
+    #[unsafe(link_section = ".text.hot.epollshim")]
     pub unsafe extern "C-unwind" fn epoll_ctl() -> isize {
         core::arch::naked_asm!(
             ".cfi_startproc",
@@ -158,6 +167,7 @@ pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
 
 /// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
 /// comes second in the ledger too. The kernel may still refuse it.
+#[unsafe(link_section = ".text.hot.epollshim")]
 pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
     let Some(block) = thread::block_at_hand() else { return before_add_otherwise(frame, Passage::NotTried) };
     if stacks::are_kept() {
@@ -194,6 +204,7 @@ fn before_add_otherwise(frame: &mut Frame, passage: Passage) -> usize {
     real::EPOLL_CTL.address()
 }
 
+#[unsafe(link_section = ".text.hot.epollshim")]
 pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
     if result < 0 {
@@ -211,6 +222,7 @@ pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
 }
 
 /// Nothing changes in what is watched; that the kernel had it is compared at the report.
+#[unsafe(link_section = ".text.hot.epollshim")]
 pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
     if result < 0 {
@@ -223,6 +235,7 @@ pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
     result
 }
 
+#[unsafe(link_section = ".text.hot.epollshim")]
 pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
     if result < 0 {
@@ -338,6 +351,7 @@ pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
+#[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn before_timed_wait(frame: &mut Frame) -> usize {
     begin_wait(Call::Wait, frame, true);
     real::EPOLL_WAIT.address()
@@ -348,11 +362,13 @@ pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
 }
 
 #[cfg(not(test))]
+#[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn after_timed_wait(frame: &mut Frame, count: isize) -> isize {
     end_timed_wait(Call::Wait, frame, count)
 }
 
 #[cfg(not(test))]
+#[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn after_untimed_wait(frame: &mut Frame, count: isize) -> isize {
     end_untimed_wait(Call::Wait, frame, count)
 }
@@ -363,6 +379,7 @@ pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
+#[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn before_timed_pwait(frame: &mut Frame) -> usize {
     begin_wait(Call::Pwait, frame, true);
     real::EPOLL_PWAIT.address()
@@ -373,11 +390,13 @@ pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
 }
 
 #[cfg(not(test))]
+#[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn after_timed_pwait(frame: &mut Frame, count: isize) -> isize {
     end_timed_wait(Call::Pwait, frame, count)
 }
 
 #[cfg(not(test))]
+#[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isize {
     end_untimed_wait(Call::Pwait, frame, count)
 }

@@ -67,7 +67,6 @@ pub(super) enum Change {
 pub(super) fn apply(change: Change) {
     CORE.changes();
     match change {
-        Change::Created { fd, creation, ahead: 0 } => CORE.created(fd, creation),
         Change::Created { fd, creation, ahead } => charged(ahead, || CORE.created(fd, creation)),
         Change::Adopted { fd } => drop(CORE.adopt(fd)),
         Change::Adding(registration, serial, ahead) => {
@@ -97,10 +96,10 @@ pub(super) fn apply(change: Change) {
     }
 }
 
-#[cold]
-#[inline(never)]
-pub(super) fn charged<T>(ahead: u64, apply: impl FnOnce() -> T) -> T {
-    charges::with(ahead, |index| CORE.instance_at(index), apply)
+/// Makes a change for which so much was charged ahead.
+#[inline(always)]
+pub(super) fn charged<T>(ahead: u64, make: impl FnOnce() -> T) -> T {
+    if ahead == 0 { make() } else { charges::with(ahead, |index| CORE.instance_at(index), make) }
 }
 
 /// Whether the kernel has a descriptor that may be what its word in the table says.

@@ -253,6 +253,8 @@ impl Owed {
 }
 
 /// Applies a change that comes with something charged ahead.
+#[cold]
+#[inline(never)]
 pub fn with<T>(ahead: u64, find: impl Fn(u32) -> Option<&'static Instance>, apply: impl FnOnce() -> T) -> T {
     IN_HAND.store(ahead, Ordering::Relaxed);
     let result = apply();

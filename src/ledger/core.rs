@@ -30,31 +30,34 @@ mod restarts;
 #[cfg(test)]
 mod tests;
 
+use ::core::mem::offset_of;
+
 use epollshim_format::kernel_memory;
 
 use super::descriptors::Descriptors;
 use super::pool::Pool;
-use super::records::{Description, Instance, Interest, Long};
+use super::records::{Description, Instance, Interest, Long, Watch};
 
 pub use instances::Creation;
 pub use registrations::{QUEUED, Registration, Ticket};
 
-/// 2,048 chunks of 4,096: eight million descriptions and interests, more than max_user_watches of a 24 GiB machine.
+/// 2,048 chunks of 4,096: eight million watches, more than max_user_watches of a 24 GiB machine.
 type Many<T> = Pool<T, 2048>;
 /// Four million instances.
 type Some_<T> = Pool<T, 1024>;
 
-/// What is counted under the gate. What ADD and DEL change comes first, in one cache line.
-#[repr(C, align(64))]
-pub struct Totals {
+/// What each ADD and DEL changes.
+#[repr(C)]
+pub struct Churn {
     pub watches: Long,
     /// With up to so many watches no peak is behind.
     reached: Long,
-    /// Of interests, in the plain case of an ADD.
-    serial: Long,
-    /// Grows with every other change.
+    /// Grows with every change.
     changes: Long,
-    epoch: Long,
+}
+
+/// What else is counted under the gate.
+pub struct Totals {
     pub instances: Long,
     pub instances_peak: Long,
     pub watches_peak: Long,
@@ -75,11 +78,6 @@ pub struct Totals {
 impl Totals {
     const fn new() -> Self {
         Totals {
-            watches: Long::new(),
-            reached: Long::new(),
-            serial: Long::new(),
-            changes: Long::new(),
-            epoch: Long::new(),
             instances: Long::new(),
             instances_peak: Long::new(),
             watches_peak: Long::new(),
@@ -95,35 +93,66 @@ impl Totals {
     }
 }
 
+/// In this order, and behind the gate's own words: what an ADD or a DEL of one thread takes from another lies in the gate's cache
+/// line, and what it only reads in few others.
 #[repr(C)]
 pub struct Core {
-    pub totals: Totals,
+    pub churn: Churn,
+    records: Many<Watch>,
+    _to_the_next_line: u64,
+    /// What marks descriptions that are made now, as [`Description::being`] has it: another in the child of a fork. 0: there has
+    /// been none yet.
+    mark: Long,
     instances: Some_<Instance>,
-    descriptions: Many<Description>,
-    interests: Many<Interest>,
+    _to_the_one_after: [u64; 6],
     pub descriptors: Descriptors,
+    pub totals: Totals,
 }
+
+/// Where a core begins in a cache line (gate.rs).
+pub const BEGINNING: usize = 24;
+const _: () = assert!((BEGINNING + offset_of!(Core, records)) / 64 == 0);
+const _: () = assert!((BEGINNING + offset_of!(Core, mark)).is_multiple_of(64));
+const _: () = assert!((BEGINNING + offset_of!(Core, descriptors)).is_multiple_of(64));
 
 impl Core {
     pub const fn new() -> Self {
         Core {
-            descriptors: Descriptors::new(),
-            descriptions: Pool::new(),
+            churn: Churn { watches: Long::new(), reached: Long::new(), changes: Long::new() },
+            records: Pool::new(),
+            _to_the_next_line: 0,
+            mark: Long::new(),
             instances: Pool::new(),
-            interests: Pool::new(),
+            _to_the_one_after: [0; 6],
+            descriptors: Descriptors::new(),
             totals: Totals::new(),
         }
     }
 
     /// Grows with every change.
     pub fn version(&self) -> u64 {
-        self.totals.changes.get().wrapping_add(self.totals.serial.get())
+        self.churn.changes.get()
+    }
+
+    /// How many interests there are.
+    pub fn live_watches(&self) -> u64 {
+        self.churn.watches.get()
     }
 
     /// Something changes.
     #[inline(always)]
     pub fn changes(&self) {
-        self.totals.changes.add(1);
+        self.churn.changes.add(1);
+    }
+
+    #[inline(always)]
+    fn interest(&self, index: u32) -> Option<&'static Interest> {
+        self.records.get(index).map(|record| &record.interest)
+    }
+
+    #[inline(always)]
+    fn description(&self, index: u32) -> Option<&'static Description> {
+        self.records.get(index).map(|record| &record.description)
     }
 
     #[inline(always)]
@@ -149,14 +178,14 @@ impl Core {
 
     /// Whether an instance is itself in the interest list of one.
     pub fn is_nested(&self, instance: &Instance) -> bool {
-        self.descriptions.get(instance.description.get()).is_some_and(|description| description.interests.get() != 0)
+        self.description(instance.description.get()).is_some_and(|description| description.interests() != 0)
     }
 
     /// The interests of an instance, the newest first.
     pub fn interests_of(&self, instance: &Instance) -> impl Iterator<Item = &'static Interest> {
         let mut at = instance.first.get();
-        (0..self.interests.end()).map_while(move |_| {
-            let interest = self.interests.get(at)?;
+        (0..self.records.end()).map_while(move |_| {
+            let interest = self.interest(at)?;
             at = interest.next.get();
             Some(interest)
         })
@@ -179,7 +208,7 @@ impl Core {
 
     #[inline(always)]
     fn find_in(&self, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
-        let description = self.descriptions.get(self.descriptors.get(fd).description())?;
+        let description = self.description(self.descriptors.get(fd).description())?;
         self.find_among(description, instance, fd)
     }
 
@@ -187,9 +216,9 @@ impl Core {
     /// the instance. (An eventfd may be in the lists of thousands of instances; most descriptors are in one.)
     #[inline(always)]
     fn find_among(&self, description: &Description, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
-        let index = description.interests.get();
-        let first = self.interests.get(index)?;
-        if first.instance.get() == instance && first.fd.get() == fd {
+        let index = description.interests();
+        let first = self.interest(index)?;
+        if first.instance() == instance && first.fd() == fd {
             return Some((index, first));
         }
         self.find_further(first, instance, fd)
@@ -198,17 +227,17 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn find_further(&self, first: &Interest, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
-        let description = first.description.get();
-        let mut by_description = first.sibling.get();
+        let description = first.description();
+        let mut by_description = first.sibling();
         let mut by_instance = self.instances.get(instance)?.first.get();
-        for _ in 0..self.interests.end() {
-            let interest = self.interests.get(by_description)?;
-            if interest.instance.get() == instance && interest.fd.get() == fd {
+        for _ in 0..self.records.end() {
+            let interest = self.interest(by_description)?;
+            if interest.instance() == instance && interest.fd() == fd {
                 return Some((by_description, interest));
             }
-            by_description = interest.sibling.get();
-            let interest = self.interests.get(by_instance)?;
-            if interest.description.get() == description && interest.fd.get() == fd {
+            by_description = interest.sibling();
+            let interest = self.interest(by_instance)?;
+            if interest.description() == description && interest.fd() == fd {
                 return Some((by_instance, interest));
             }
             by_instance = interest.next.get();
@@ -219,9 +248,9 @@ impl Core {
     /// An interest of an instance by its number alone, whatever the number refers to now.
     fn find_by_number(&self, instance: u32, fd: i32) -> Option<u32> {
         let mut index = self.instances.get(instance)?.first.get();
-        for _ in 0..self.interests.end() {
-            let interest = self.interests.get(index)?;
-            if interest.fd.get() == fd {
+        for _ in 0..self.records.end() {
+            let interest = self.interest(index)?;
+            if interest.fd() == fd {
                 return Some(index);
             }
             index = interest.next.get();
@@ -231,16 +260,16 @@ impl Core {
 
     /// Bytes that the kernel is estimated to hold for this process's epolls now.
     pub fn memory(&self) -> u64 {
-        kernel_memory::estimate(self.totals.instances.get(), self.totals.watches.get())
+        kernel_memory::estimate(self.totals.instances.get(), self.churn.watches.get())
     }
 
     /// Peaks are taken before something goes, and when they are read: what only grows has its peak at its end.
     #[inline(always)]
     pub fn reach(&self) {
-        let (instances, watches) = (self.totals.instances.get(), self.totals.watches.get());
+        let (instances, watches) = (self.totals.instances.get(), self.churn.watches.get());
         self.totals.watches_peak.reach(watches);
         self.totals.instances_peak.reach(instances);
         self.totals.memory_peak.reach(kernel_memory::estimate(instances, watches));
-        self.totals.reached.set(watches);
+        self.churn.reached.set(watches);
     }
 }

@@ -41,6 +41,12 @@ impl Slot {
         if self.0 & TWIN == 0 { self.0 as u32 } else { 0 }
     }
 
+    /// The same where the description is no instance; None: it is one, or the number is unknown, or a twin.
+    #[inline(always)]
+    pub fn description_if_file(self) -> Option<u32> {
+        u32::try_from(self.0).ok()
+    }
+
     /// Index of the epoll instance that the description is; 0: it is none, or not known to be one.
     #[inline(always)]
     pub fn instance(self) -> u32 {
@@ -107,8 +113,8 @@ const HIGH: usize = 1 << (30 - CHUNK_SHIFT);
 
 /// The words of all descriptor numbers: the first 65,536 in place, the others in chunks mapped when needed.
 ///
-/// In this order: the lowest numbers lie in one cache line with `end`.
-#[repr(C, align(64))]
+/// In this order: the lowest numbers lie in one cache line with `end` (core.rs sees to it).
+#[repr(C)]
 pub struct Descriptors {
     /// One more than the highest number whose word was ever other than zero. (All of this begins as zero, so
     /// that the table lies in .bss and costs the library's file nothing.)
@@ -149,6 +155,12 @@ impl Descriptors {
     #[inline(always)]
     pub fn low(&self, fd: i32) -> Option<Place<'_>> {
         self.low.get(fd as u32 as usize).map(Place)
+    }
+
+    /// The same of a number whose word was other than [`Slot::UNKNOWN`] before, or one below such: no `reach` is needed.
+    #[inline(always)]
+    pub fn low_reached(&self, fd: i32) -> Option<Place<'_>> {
+        if (fd as u32) < self.end.load(Ordering::Relaxed) as u32 { self.low(fd) } else { None }
     }
 
     /// Writes another word in place of one that was read before, or nothing if it has changed. A locked instruction:

@@ -9,14 +9,19 @@ use super::{CORE, GATE};
 use crate::{clock, sys, thread};
 
 /// Makes a change, after those that wait; or lets it wait itself.
-#[inline(always)]
 pub(super) fn change(change: Change) {
+    change_by(|| apply(change), || change);
+}
+
+/// The same, where the change need only be put into words if it is to wait: `make` does what `apply` does of it.
+#[inline(always)]
+pub(super) fn change_by(make: impl FnOnce(), change: impl FnOnce() -> Change) {
     let token = thread::token();
     if GATE.is_quiet() && GATE.enter(token) {
-        apply(change);
+        make();
         leave(token);
     } else {
-        queue(change, token);
+        queue(change(), token);
     }
 }
 

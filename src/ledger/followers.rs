@@ -94,7 +94,7 @@ pub(super) fn tell_totals() {
         CORE.mirror();
     }
     if record::has_tables() {
-        record::changed_totals(&CORE.totals, CORE.memory());
+        record::changed_totals(&CORE.totals, CORE.live_watches(), CORE.memory());
     }
 }
 

@@ -20,13 +20,16 @@ const PATIENCE: u32 = 100;
 /// (Zero memory: only what was ever used is backed by pages.)
 const NOTES: usize = 1 << 16;
 
-/// In this order: one cache line says whether it is free.
+/// The gate, and what it guards: readers need not enter.
+///
+/// In this order: one cache line says whether it is free, and has what is changed first inside.
 #[repr(C, align(64))]
-pub struct Gate<N: 'static> {
+pub struct Gate<G, N: 'static> {
     /// The holder's token; 0: free.
     holder: AtomicUsize,
     head: AtomicUsize,
     tail: AtomicUsize,
+    pub guarded: G,
     notes: [Note<N>; NOTES],
 }
 
@@ -37,14 +40,15 @@ struct Note<N> {
 }
 
 // SAFETY: a note's content is touched only by the one thread that its turn names.
-unsafe impl<N: Send> Sync for Gate<N> {}
+unsafe impl<G: Sync, N: Send> Sync for Gate<G, N> {}
 
-impl<N: Copy + Send + 'static> Gate<N> {
-    pub const fn new() -> Self {
+impl<G, N: Copy + Send + 'static> Gate<G, N> {
+    pub const fn new(guarded: G) -> Self {
         Gate {
             holder: AtomicUsize::new(0),
             head: AtomicUsize::new(0),
             tail: AtomicUsize::new(0),
+            guarded,
             notes: [const { Note { turn: AtomicUsize::new(0), content: UnsafeCell::new(MaybeUninit::uninit()) } };
                 NOTES],
         }
@@ -203,7 +207,7 @@ mod tests {
     use super::{Gate, NOTES};
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    fn taken(gate: &Gate<usize>) -> Option<usize> {
+    fn taken(gate: &Gate<(), usize>) -> Option<usize> {
         let mut taken = None;
         gate.apply_note(|note| taken = Some(note));
         taken
@@ -211,7 +215,7 @@ mod tests {
 
     #[test]
     fn who_holds_the_gate_is_refused_at_once_and_leaves_a_note() {
-        static GATE: Gate<usize> = Gate::new();
+        static GATE: Gate<(), usize> = Gate::new(());
         assert!(GATE.enter(8));
         assert!(!GATE.enter(8));
         assert!(GATE.is_quiet());
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_gate_that_has_changed_hands_is_not_seized() {
-        static GATE: Gate<usize> = Gate::new();
+        static GATE: Gate<(), usize> = Gate::new(());
         assert!(GATE.enter(8));
         let holder = GATE.holder();
         GATE.leave();
@@ -236,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_and_works_on_after_it_was_emptied() {
-        static GATE: Gate<usize> = Gate::new();
+        static GATE: Gate<(), usize> = Gate::new(());
         for lap in 0..3 {
             for note in 0..NOTES {
                 assert!(GATE.leave_note(lap * NOTES + note));
@@ -253,7 +257,7 @@ mod tests {
 
     #[test]
     fn every_change_of_racing_threads_is_made_once() {
-        static GATE: Gate<u64> = Gate::new();
+        static GATE: Gate<(), u64> = Gate::new(());
         static SUM: AtomicU64 = AtomicU64::new(0);
         static LOST: AtomicU64 = AtomicU64::new(0);
         let threads: std::vec::Vec<_> = (1..=4usize)

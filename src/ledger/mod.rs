@@ -57,12 +57,13 @@ pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_t
 pub use reconcile::reconcile;
 pub use told::*;
 
-static CORE: Core = Core::new();
-static GATE: Gate<Change> = Gate::new();
+static GATE: Gate<Core, Change> = Gate::new(Core::new());
+static CORE: &Core = &GATE.guarded;
+const _: () = assert!(::core::mem::offset_of!(Gate<Core, Change>, guarded) == core::BEGINNING);
 
 /// The records as they are; peaks may be behind.
 pub fn records() -> &'static Core {
-    &CORE
+    CORE
 }
 
 /// For reports: the records as they are, peaks included.
@@ -71,7 +72,7 @@ pub fn view() -> &'static Core {
     for (_, instance) in CORE.live_instances() {
         instance.reach();
     }
-    &CORE
+    CORE
 }
 
 /// What a descriptor stands for.

@@ -22,8 +22,9 @@ const CHUNK: u32 = 4096;
 
 /// Up to `CHUNKS * 4096` records; index 0 is never given out and stands for "none".
 ///
-/// In this order: the first chunk, which most programs never fill, lies in one cache line with what leads to it.
-#[repr(C, align(64))]
+/// In this order: what changes lies apart from what is only read, and of this the first chunk, which most programs never fill, comes
+/// first.
+#[repr(C)]
 pub struct Pool<T: 'static, const CHUNKS: usize> {
     free: AtomicU32,
     /// The highest index given out so far.

@@ -1,4 +1,4 @@
-//! The ledger's three kinds of records. Every field is an atomic of its own (see pool.rs); the gate orders the
+//! The ledger's three kinds of records. Every field is an atomic, or half of one (see pool.rs); the gate orders the
 //! writers, so Relaxed suffices everywhere: readers outside the gate want single fields, not consistent sets.
 
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -57,34 +57,128 @@ impl Long {
     }
 }
 
+/// Two 32-bit fields that the hot ways read, compare and write at once.
+#[repr(transparent)]
+pub struct Pair(AtomicU64);
+
+impl Pair {
+    #[inline(always)]
+    fn word(low: u32, high: u32) -> u64 {
+        u64::from(low) | u64::from(high) << 32
+    }
+    #[inline(always)]
+    pub fn low(&self) -> u32 {
+        self.0.load(Ordering::Relaxed) as u32
+    }
+    #[inline(always)]
+    pub fn high(&self) -> u32 {
+        (self.0.load(Ordering::Relaxed) >> 32) as u32
+    }
+    #[inline(always)]
+    pub fn are(&self, low: u32, high: u32) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::word(low, high)
+    }
+    #[inline(always)]
+    pub fn set(&self, low: u32, high: u32) {
+        self.0.store(Self::word(low, high), Ordering::Relaxed);
+    }
+    /// The lower in the lower half.
+    #[inline(always)]
+    pub fn set_both(&self, word: u64) {
+        self.0.store(word, Ordering::Relaxed);
+    }
+    #[inline(always)]
+    pub fn set_low(&self, low: u32) {
+        self.set(low, self.high());
+    }
+    #[inline(always)]
+    pub fn set_high(&self, high: u32) {
+        self.set(self.low(), high);
+    }
+}
+
+/// Names for the halves of a record's pairs; without the second where they are only set together.
+macro_rules! halves {
+    ($($(#[$attribute:meta])* $get:ident $(, $set:ident)?: $type:ty = $pair:ident.$read:ident $(, $write:ident)?;)*) => {$(
+        $(#[$attribute])*
+        #[inline(always)]
+        pub fn $get(&self) -> $type {
+            self.$pair.$read() as $type
+        }
+        $(
+            #[inline(always)]
+            pub fn $set(&self, value: $type) {
+                self.$pair.$write(value as u32);
+            }
+        )?
+    )*};
+}
+
 /// An open file description that some epoll knows: it is one, or it is watched, or it shares with such.
 #[repr(C)]
 pub struct Description {
-    /// Descriptors of this process that refer to it. 0: all gone, kept for interests that may outlive them.
-    pub descriptors: Word,
-    /// The first of the interests in it; 0: none.
-    pub interests: Word,
-    /// The epoll instance that it is; 0: none.
-    pub instance: Word,
-    /// The ledger's epoch when it was noted, shifted left by one; bit 0: it may have descriptors not counted here.
-    pub epoch: Word,
+    /// `descriptors` and `interests`.
+    pub uses: Pair,
+    /// `instance` and `epoch`.
+    pub being: Pair,
+}
+
+impl Description {
+    halves! {
+        /// Descriptors of this process that refer to it. 0: all gone, kept for interests that may outlive them.
+        descriptors, set_descriptors: u32 = uses.low, set_low;
+        /// The first of the interests in it; 0: none.
+        interests, set_interests: u32 = uses.high, set_high;
+        /// The epoll instance that it is; 0: none.
+        instance, set_instance: u32 = being.low, set_low;
+        /// When it was noted: in this process, or before it was forked; bit 0: it may have descriptors not counted here. 0: not in
+        /// use.
+        epoch, set_epoch: u32 = being.high, set_high;
+    }
 }
 
 /// One file in the interest list of one instance (the kernel's struct epitem).
 #[repr(C)]
 pub struct Interest {
-    pub instance: Word,
-    /// The descriptor number it was added under: the kernel's key is this number and the description.
-    pub fd: Number,
-    pub description: Word,
-    /// The next interest in the same description.
-    pub sibling: Word,
+    /// `instance` and `fd`.
+    pub key: Pair,
+    /// `description` and `sibling`.
+    pub file: Pair,
     pub next: Word,
     pub previous: Word,
     /// Changes with every use of this record; 0: never used.
     pub serial: Word,
-    /// The return address of the ADD, in 48 bits; above it the flags.
+    /// The pool's, of the record that this is part of.
+    link: AtomicU32,
+    /// The return address of the ADD, in the upper 48 bits; below it the flags.
     site: AtomicU64,
+}
+
+impl Interest {
+    halves! {
+        instance: u32 = key.low;
+        /// The descriptor number it was added under: the kernel's key is this number and the description.
+        fd: i32 = key.high;
+        description: u32 = file.low;
+        /// The next interest in the same description.
+        sibling, set_sibling: u32 = file.high, set_high;
+    }
+}
+
+/// An interest and a description, each of which may be in use while the other is not. In the plain case both are: a watched file
+/// and the one interest in it lie together.
+#[repr(C)]
+pub struct Watch {
+    pub interest: Interest,
+    pub description: Description,
+}
+
+impl Watch {
+    /// Whether neither half is in use.
+    #[inline(always)]
+    pub fn is_free(&self) -> bool {
+        !self.interest.has(Interest::LIVE) && self.description.epoch() == 0
+    }
 }
 
 /// A descriptor number in a word.
@@ -105,17 +199,15 @@ impl Number {
     }
 }
 
-const SITE: u64 = (1 << 48) - 1;
-
 impl Interest {
     /// Its last known descriptor is gone, but the description may live on elsewhere: the kernel knows.
-    pub const DOUBTFUL: u64 = 1 << 49;
+    pub const DOUBTFUL: u64 = 1 << 1;
     /// Seen in the kernel by the reconciliation that is under way.
-    pub const SEEN: u64 = 1 << 50;
+    pub const SEEN: u64 = 1 << 2;
     /// In use.
-    pub const LIVE: u64 = 1 << 51;
+    pub const LIVE: u64 = 1;
     /// It counts in the user's share (a limit of the session).
-    pub const PAID: u64 = 1 << 52;
+    pub const PAID: u64 = 1 << 3;
 
     #[inline(always)]
     pub fn has(&self, flag: u64) -> bool {
@@ -123,11 +215,11 @@ impl Interest {
     }
     /// The return address of the ADD.
     pub fn site(&self) -> u64 {
-        self.site.load(Ordering::Relaxed) & SITE
+        self.site.load(Ordering::Relaxed) >> 16
     }
     #[inline(always)]
     pub fn set_site(&self, site: usize, flags: u64) {
-        self.site.store(site as u64 & SITE | flags, Ordering::Relaxed);
+        self.site.store((site as u64) << 16 | flags, Ordering::Relaxed);
     }
     #[inline(always)]
     pub fn raise(&self, flag: u64) {
@@ -179,6 +271,9 @@ impl Owner {
     pub fn claim(&self, block: usize) -> bool {
         self.0.compare_exchange(0, block, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
+    pub fn has_company(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & Self::HAS_COMPANY != 0
+    }
     /// A second thread waits.
     pub fn join(&self) {
         let owner = self.block();
@@ -228,7 +323,7 @@ pub struct Instance {
     pub waits_before: Long,
     /// Where this process was forked: [`Instance::FROM_BEFORE`], [`Instance::USED_SINCE`].
     pub forked: AtomicU8,
-    /// Events that two threads were given.
+    /// Events that two threads were given. Begins when a second thread waits: till then it holds what another instance left.
     pub doubles: Doubles,
 }
 
@@ -262,19 +357,13 @@ impl Instance {
 }
 
 /// What the ledger may take (SPEC, figures to reach): 64 B a watch, its descriptor's word included, and 512 B an instance.
-const _: () = assert!(size_of::<Interest>() + size_of::<Description>() + size_of::<u64>() <= 64);
-const _: () = assert!(size_of::<Instance>() + size_of::<Description>() + size_of::<u64>() <= 512);
+const _: () = assert!(size_of::<Watch>() + size_of::<u64>() <= 64);
+const _: () = assert!(size_of::<Instance>() + size_of::<Watch>() + size_of::<u64>() <= 512);
 
 // SAFETY: atomics only; zero is empty.
-unsafe impl Record for Description {
+unsafe impl Record for Watch {
     fn link(&self) -> &AtomicU32 {
-        &self.interests.0
-    }
-}
-// SAFETY: atomics only; zero is empty.
-unsafe impl Record for Interest {
-    fn link(&self) -> &AtomicU32 {
-        &self.next.0
+        &self.interest.link
     }
 }
 // SAFETY: atomics only; zero is empty.

@@ -119,10 +119,10 @@ pub fn gone_instance(index: u32) {
 }
 
 pub fn noted_interest(index: u32, of: &Interest, watches: u64) {
-    watched(of.instance.get(), watches);
+    watched(of.instance(), watches);
     let Some(entry) = INTERESTS.entry(index) else { return };
     set(entry, interest::SITE, of.site());
-    set(entry, interest::INSTANCE, u64::from(of.instance.get()) | u64::from(of.fd.get() as u32) << 32);
+    set(entry, interest::INSTANCE, u64::from(of.instance()) | u64::from(of.fd() as u32) << 32);
 }
 
 pub fn gone_interest(index: u32, instance: u32, watches: u64) {
@@ -161,12 +161,12 @@ pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
 }
 
 /// The totals have changed.
-pub fn changed_totals(of: &Totals, memory: u64) {
+pub fn changed_totals(of: &Totals, watches: u64, memory: u64) {
     let Some(start) = process::recording().map(|state| state.totals.load(Ordering::Acquire)) else { return };
     if start.is_null() {
         return;
     }
-    let (instances, watches) = (of.instances.get(), of.watches.get());
+    let instances = of.instances.get();
     set(start, totals::INSTANCES, instances);
     set(start, totals::INSTANCES_PEAK, of.instances_peak.get().max(instances));
     set(start, totals::WATCHES, watches);

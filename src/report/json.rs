@@ -123,7 +123,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         facts.sums.successes(Call::CtlMod),
         facts.sums.successes(Call::CtlDel),
         totals.vanished.get(),
-        totals.watches.get(),
+        facts.ledger.live_watches(),
         totals.watches_peak.get(),
     )?;
     write!(

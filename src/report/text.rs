@@ -351,7 +351,7 @@ fn watches(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     writeln!(
         out,
         "\nWatches: {} alive now, {} at the peak\n  added {}, modified {}, deleted {}, vanished at a close {}",
-        Grouped(totals.watches.get()),
+        Grouped(facts.ledger.live_watches()),
         Grouped(totals.watches_peak.get()),
         Grouped(facts.sums.successes(Call::CtlAdd)),
         Grouped(facts.sums.successes(Call::CtlMod)),

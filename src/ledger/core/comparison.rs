@@ -88,14 +88,14 @@ impl Core {
         // same number, the one that is not in doubt is the one that lives.
         for doubtful in [false, true] {
             let mut at = self.instances.get(index).map_or(0, |instance| instance.first.get());
-            for _ in 0..self.interests.end() {
-                let Some(interest) = self.interests.get(at) else { break };
+            for _ in 0..self.records.end() {
+                let Some(interest) = self.interest(at) else { break };
                 let next = interest.next.get();
                 if interest.has(Interest::DOUBTFUL) != doubtful {
                     // The other pass's.
                 } else if interest.has(Interest::SEEN) {
                     interest.lower(Interest::SEEN);
-                } else if is_under_way(interest.serial.get()) || take(unmatched, interest.fd.get()) {
+                } else if is_under_way(interest.serial.get()) || take(unmatched, interest.fd()) {
                     // The kernel has it, or will have it.
                 } else if !mend {
                     agrees = false;
@@ -119,7 +119,7 @@ impl Core {
             } else {
                 // A ghost: its number is closed, something else keeps the description.
                 self.instances.get(index).zip(self.new_description(0)).and_then(|(instance, description)| {
-                    description.1.epoch.set(description.1.epoch.get() | 1);
+                    description.1.set_epoch(description.1.epoch() | 1);
                     self.insert_into((index, instance), description, &registration, 0, Interest::DOUBTFUL)
                 })
             };

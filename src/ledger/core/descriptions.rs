@@ -4,37 +4,60 @@ use super::Core;
 use crate::findings::waiters;
 use crate::ledger::descriptors::{RING, Slot};
 use crate::ledger::entrance;
-use crate::ledger::records::{Description, Interest};
+use crate::ledger::records::{Description, Interest, Watch};
 use crate::{process, sys};
 
 impl Core {
     pub(super) fn new_description(&self, descriptors: u32) -> Option<(u32, &'static Description)> {
-        let (index, description) = self.descriptions.allocate()?;
-        description.descriptors.set(descriptors);
-        description.interests.set(0);
-        description.instance.set(0);
-        description.epoch.set((self.totals.epoch.get() as u32) << 1);
+        let (index, record) = self.records.allocate()?;
+        let description = &record.description;
+        if self.mark.get() == 0 {
+            self.next_epoch();
+        }
+        description.uses.set(descriptors, 0);
+        description.being.set_both(self.mark.get());
         Some((index, description))
+    }
+
+    /// Descriptions that were made before are others' too from now on.
+    pub(super) fn next_epoch(&self) {
+        self.mark.add(1 << 33);
+    }
+
+    /// The description is not needed any more.
+    pub(super) fn forget(&self, index: u32) {
+        if let Some(record) = self.records.get(index) {
+            record.description.being.set_both(0);
+            self.release_if_free(index, record);
+        }
+    }
+
+    /// Gives a record back, of which a half was released.
+    #[inline(always)]
+    pub(super) fn release_if_free(&self, index: u32, record: &Watch) {
+        if record.is_free() {
+            self.records.release(index, record);
+        }
     }
 
     /// Whether others than the counted descriptors may keep a description alive: it was there before this
     /// process was forked (the parent has it), or it was dupped before it was known.
     fn may_be_shared(&self, description: &Description) -> bool {
-        description.epoch.get() != (self.totals.epoch.get() as u32) << 1
+        description.epoch() != (self.mark.get() >> 32) as u32
     }
 
     /// The description of a descriptor, noted now if it was not known.
     #[inline(always)]
     pub(super) fn describe(&self, fd: i32, slot: Slot) -> Option<(u32, &'static Description)> {
         if slot.is_known() {
-            return Some((slot.description(), self.descriptions.get(slot.description())?));
+            return Some((slot.description(), self.description(slot.description())?));
         }
         let (index, description) = self.new_description(1)?;
         if slot.next_twin().is_some() {
             self.recognise_twins(fd, index, description);
         }
         if !self.descriptors.set(fd, Slot::known(index, 0)) {
-            self.descriptions.release(index, description);
+            self.forget(index);
             return None;
         }
         Some((index, description))
@@ -61,14 +84,14 @@ impl Core {
                 Some(true) => {
                     self.descriptors.part(twin);
                     self.descriptors.set(twin, Slot::known(index, 0));
-                    description.descriptors.set(description.descriptors.get() + 1);
+                    description.set_descriptors(description.descriptors() + 1);
                 }
                 Some(false) => {}
                 None => sure = false,
             }
         }
         if !sure {
-            description.epoch.set(description.epoch.get() | 1);
+            description.set_epoch(description.epoch() | 1);
         }
     }
 
@@ -80,25 +103,25 @@ impl Core {
             return;
         }
         self.descriptors.set(fd, Slot::UNKNOWN);
-        let Some(description) = self.descriptions.get(slot.description()) else { return };
-        let left = description.descriptors.get().saturating_sub(1);
-        description.descriptors.set(left);
+        let Some(description) = self.description(slot.description()) else { return };
+        let left = description.descriptors().saturating_sub(1);
+        description.set_descriptors(left);
         if let Some(at) = at {
-            if description.interests.get() != 0 {
+            if description.interests() != 0 {
                 self.remember(description, fd, at, left > 0);
             }
-            if description.instance.get() != 0 && entrance::is_timely() {
+            if description.instance() != 0 && entrance::is_timely() {
                 waiters::instance_closed(fd, at);
             }
         }
         if left > 0 {
             return;
         }
-        if description.instance.get() != 0 {
-            self.end_instance(description.instance.get(), fd);
+        if description.instance() != 0 {
+            self.end_instance(description.instance(), fd);
         }
-        if description.interests.get() == 0 {
-            self.descriptions.release(slot.description(), description);
+        if description.interests() == 0 {
+            self.forget(slot.description());
         } else if self.may_be_shared(description) {
             self.doubt(description);
         } else {
@@ -113,11 +136,11 @@ impl Core {
     }
 
     fn vanish_all(&self, description: &Description) {
-        for _ in 0..self.interests.end() {
-            // The last removal releases the description, whose list then reads as the pool's link.
-            let first = description.interests.get();
-            let Some(interest) = self.interests.get(first) else { break };
-            let last = interest.sibling.get() == 0;
+        for _ in 0..self.records.end() {
+            // The last removal releases the description.
+            let first = description.interests();
+            let Some(interest) = self.interest(first) else { break };
+            let last = interest.sibling() == 0;
             self.vanish(first);
             if last {
                 break;
@@ -126,11 +149,11 @@ impl Core {
     }
 
     fn doubt(&self, description: &Description) {
-        let mut index = description.interests.get();
-        for _ in 0..self.interests.end() {
-            let Some(interest) = self.interests.get(index) else { break };
+        let mut index = description.interests();
+        for _ in 0..self.records.end() {
+            let Some(interest) = self.interest(index) else { break };
             interest.raise(Interest::DOUBTFUL);
-            index = interest.sibling.get();
+            index = interest.sibling();
         }
     }
 
@@ -142,13 +165,13 @@ impl Core {
         // What was said of `new` before is over. It comes first: it may take the last interest in `old` with it.
         self.closed(new, Some(at));
         let slot = self.descriptors.get(old);
-        match self.descriptions.get(slot.description()) {
+        match self.description(slot.description()) {
             Some(description) if slot.is_known() => {
                 self.descriptors.part(new);
                 if self.descriptors.set(new, Slot::known(slot.description(), slot.instance())) {
-                    description.descriptors.set(description.descriptors.get() + 1);
+                    description.set_descriptors(description.descriptors() + 1);
                 } else {
-                    description.epoch.set(description.epoch.get() | 1);
+                    description.set_epoch(description.epoch() | 1);
                     self.totals.lost.add(1);
                 }
             }
@@ -168,14 +191,14 @@ impl Core {
     /// its close is to cost nothing.
     #[inline(always)]
     pub(super) fn forget_if_idle(&self, fd: i32, index: u32, description: &Description) {
-        if description.interests.get() != 0 || description.instance.get() != 0 {
+        if description.interests() != 0 || description.instance() != 0 {
             return;
         }
-        match description.descriptors.get() {
-            0 => self.descriptions.release(index, description),
+        match description.descriptors() {
+            0 => self.forget(index),
             1 if self.descriptors.get(fd).description() == index => {
                 self.descriptors.set(fd, Slot::UNKNOWN);
-                self.descriptions.release(index, description);
+                self.forget(index);
             }
             _ => {}
         }

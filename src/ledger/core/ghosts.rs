@@ -15,12 +15,12 @@ impl Core {
     pub(super) fn remember(&self, description: &Description, fd: i32, at: usize, leaves_a_dup: bool) {
         /// Of a file that very many instances watch, only so many are looked at.
         const MOST: usize = 64;
-        let mut index = description.interests.get();
+        let mut index = description.interests();
         let mut is_marked = false;
         for _ in 0..MOST {
-            let Some(interest) = self.interests.get(index) else { break };
-            if interest.fd.get() == fd
-                && let Some(instance) = self.instances.get(interest.instance.get())
+            let Some(interest) = self.interest(index) else { break };
+            if interest.fd() == fd
+                && let Some(instance) = self.instances.get(interest.instance())
             {
                 closings::note(&Closing {
                     instance: instance.id.get(),
@@ -36,10 +36,10 @@ impl Core {
                 if leaves_a_dup {
                     is_marked = true;
                 } else if entrance::is_timely() {
-                    waiters::watched_closed(instance.owner.block(), interest.instance.get(), fd, at);
+                    waiters::watched_closed(instance.owner.block(), interest.instance(), fd, at);
                 }
             }
-            index = interest.sibling.get();
+            index = interest.sibling();
         }
         if is_marked {
             closings::mark();
@@ -52,14 +52,14 @@ impl Core {
         let instance_index = self.descriptors.get(epfd).instance();
         let instance = self.instances.get(instance_index)?;
         let closing = closings::last(instance.id.get(), fd)?;
-        let interest = self.interests.get(closing.interest)?;
+        let interest = self.interest(closing.interest)?;
         let lives = closing.leaves_a_dup
             && interest.has(Interest::LIVE)
             // Else the dup is closed too, and who keeps it, if anybody, is not known: a child on its way to exec, it may be.
             && !interest.has(Interest::DOUBTFUL)
             && interest.serial.get() == closing.serial
-            && interest.instance.get() == instance_index
-            && interest.fd.get() == fd;
+            && interest.instance() == instance_index
+            && interest.fd() == fd;
         (lives && instance.inherited.load(Ordering::Relaxed) == 0).then_some(closing)
     }
 
@@ -67,10 +67,10 @@ impl Core {
     pub fn added_at(&self, instance: u32, fd: i32, now: bool) -> u64 {
         let description = self.descriptors.get(fd).description();
         let mut index = self.instances.get(instance).map_or(0, |instance| instance.first.get());
-        for _ in 0..self.interests.end() {
-            let Some(interest) = self.interests.get(index) else { break };
+        for _ in 0..self.records.end() {
+            let Some(interest) = self.interest(index) else { break };
             // What reconciliation has found has no place.
-            let is_one = interest.fd.get() == fd && (!now || interest.description.get() == description);
+            let is_one = interest.fd() == fd && (!now || interest.description() == description);
             if is_one && interest.site() != 0 {
                 return interest.site();
             }

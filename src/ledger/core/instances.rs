@@ -45,7 +45,7 @@ impl Core {
         let (description_index, description) = self.describe(fd, slot)?;
         let (index, _) =
             self.open_instance(description_index, Creation { origin: Origin::Unseen, argument: 0, site: 0 })?;
-        description.instance.set(index);
+        description.set_instance(index);
         for twin in twins {
             if self.descriptors.get(twin).description() == description_index {
                 self.descriptors.set(twin, Slot::known(description_index, index));
@@ -59,13 +59,13 @@ impl Core {
     fn new_instance(&self, fd: i32, creation: Creation) -> Option<u32> {
         let (description_index, description) = self.new_description(1)?;
         let Some((index, _)) = self.open_instance(description_index, creation) else {
-            self.descriptions.release(description_index, description);
+            self.forget(description_index);
             return None;
         };
-        description.instance.set(index);
+        description.set_instance(index);
         if !self.descriptors.set(fd, Slot::known(description_index, index)) {
             self.end_instance(index, fd);
-            self.descriptions.release(description_index, description);
+            self.forget(description_index);
             return None;
         }
         self.tell_instance(index, fd);
@@ -93,9 +93,8 @@ impl Core {
         instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { process::pid() as u32 });
         instance.waits_marked.set(Instance::UNMARKED);
         instance.forked.store(0, Ordering::Relaxed);
-        instance.doubles.clear();
         self.totals.instances.add(1);
-        self.totals.reached.set(0);
+        self.churn.reached.set(0);
         charges::opened(instance);
         births::note(creation.site);
         if self.totals.next_id.get().is_power_of_two() {
@@ -131,15 +130,15 @@ impl Core {
         if instance.forked.load(Ordering::Relaxed) == Instance::FROM_BEFORE {
             followers::expect_one_use_less();
         }
-        for _ in 0..self.interests.end() {
+        for _ in 0..self.records.end() {
             let first = instance.first.get();
             if first == 0 {
                 break;
             }
             self.vanish(first);
         }
-        if let Some(description) = self.descriptions.get(instance.description.get()) {
-            description.instance.set(0);
+        if let Some(description) = self.description(instance.description.get()) {
+            description.set_instance(0);
         }
         instance.id.set(0);
         self.reach();
@@ -166,8 +165,8 @@ impl Core {
         for (index, instance) in self.live_instances() {
             record::noted_instance(index, instance, self.descriptor_of(index));
             let mut at = instance.first.get();
-            for _ in 0..self.interests.end() {
-                let Some(interest) = self.interests.get(at) else { break };
+            for _ in 0..self.records.end() {
+                let Some(interest) = self.interest(at) else { break };
                 record::noted_interest(at, interest, instance.watches.get());
                 at = interest.next.get();
             }

@@ -6,6 +6,15 @@ use crate::ledger::{charges, followers};
 use crate::record;
 
 impl Core {
+    /// A record's half for an interest in a description: beside that, where it is the first.
+    #[inline(always)]
+    fn new_interest(&self, description: u32) -> Option<(u32, &'static Interest)> {
+        match self.interest(description) {
+            Some(own) if !own.has(Interest::LIVE) => Some((description, own)),
+            _ => self.records.allocate().map(|(index, record)| (index, &record.interest)),
+        }
+    }
+
     /// Puts an interest into the lists of an instance and of the descriptor's description.
     pub(super) fn insert(&self, index: u32, registration: &Registration, flags: u64) -> Option<u32> {
         let instance = self.instances.get(index)?;
@@ -22,26 +31,24 @@ impl Core {
         serial: u32,
         flags: u64,
     ) -> Option<u32> {
-        let Some((index, interest)) = self.interests.allocate() else {
+        let Some((index, interest)) = self.new_interest(description_index) else {
             self.forget_if_idle(registration.fd, description_index, description);
             return None;
         };
         interest.serial.set(serial);
-        interest.instance.set(instance_index);
-        interest.fd.set(registration.fd);
-        interest.description.set(description_index);
+        interest.key.set(instance_index, registration.fd as u32);
+        interest.file.set(description_index, description.interests());
         interest.set_site(registration.site, flags | Interest::LIVE);
-        interest.sibling.set(description.interests.get());
-        description.interests.set(index);
+        description.set_interests(index);
         let first = instance.first.get();
         interest.next.set(first);
         interest.previous.set(0);
-        if let Some(first) = self.interests.get(first) {
+        if let Some(first) = self.interest(first) {
             first.previous.set(index);
         }
         instance.first.set(index);
         instance.watches.add(1);
-        self.totals.watches.add(1);
+        self.churn.watches.add(1);
         charges::added(instance_index, instance, interest, |of| self.instance_at(of));
         if followers::is_followed() {
             followers::tell_interest(index, interest, instance, registration.epfd);
@@ -52,9 +59,7 @@ impl Core {
     /// The kernel has removed an interest at a close.
     pub(super) fn vanish(&self, index: u32) {
         self.reach();
-        if let Some(instance) =
-            self.interests.get(index).and_then(|interest| self.instances.get(interest.instance.get()))
-        {
+        if let Some(instance) = self.interest(index).and_then(|interest| self.instances.get(interest.instance())) {
             instance.reach();
         }
         self.totals.vanished.add(1);
@@ -62,12 +67,12 @@ impl Core {
     }
 
     pub(super) fn remove(&self, index: u32) {
-        if let Some(interest) = self.interests.get(index)
+        if let Some(interest) = self.interest(index)
             && interest.has(Interest::LIVE)
-            && let Some(instance) = self.instances.get(interest.instance.get())
-            && let Some(description) = self.descriptions.get(interest.description.get())
+            && let Some(instance) = self.instances.get(interest.instance())
+            && let Some(description) = self.description(interest.description())
         {
-            self.unlink((index, interest), instance, (interest.description.get(), description));
+            self.unlink((index, interest), instance, (interest.description(), description));
         }
     }
 
@@ -80,40 +85,42 @@ impl Core {
         (description_index, description): (u32, &Description),
     ) {
         let (next, previous) = (interest.next.get(), interest.previous.get());
-        if let Some(next) = self.interests.get(next) {
+        if let Some(next) = self.interest(next) {
             next.previous.set(previous);
         }
-        match self.interests.get(previous) {
+        match self.interest(previous) {
             Some(previous) => previous.next.set(next),
             None => instance.first.set(next),
         }
         instance.watches.subtract(1);
-        charges::removed(interest.instance.get(), instance, interest);
+        charges::removed(interest.instance(), instance, interest);
         if followers::is_followed() && record::has_tables() {
-            record::gone_interest(index, interest.instance.get(), instance.watches.get());
+            record::gone_interest(index, interest.instance(), instance.watches.get());
         }
-        let sibling = interest.sibling.get();
-        if description.interests.get() == index {
-            description.interests.set(sibling);
+        let sibling = interest.sibling();
+        if description.interests() == index {
+            description.set_interests(sibling);
         } else {
             self.unlink_sibling(description, index, sibling);
         }
         interest.set_site(0, 0);
-        self.totals.watches.subtract(1);
-        let fd = interest.fd.get();
-        self.interests.release(index, interest);
+        self.churn.watches.subtract(1);
+        let fd = interest.fd();
+        if let Some(record) = self.records.get(index) {
+            self.release_if_free(index, record);
+        }
         self.forget_if_idle(fd, description_index, description);
     }
 
     fn unlink_sibling(&self, description: &Description, index: u32, after: u32) {
-        let mut at = description.interests.get();
-        for _ in 0..self.interests.end() {
-            let Some(interest) = self.interests.get(at) else { break };
-            if interest.sibling.get() == index {
-                interest.sibling.set(after);
+        let mut at = description.interests();
+        for _ in 0..self.records.end() {
+            let Some(interest) = self.interest(at) else { break };
+            if interest.sibling() == index {
+                interest.set_sibling(after);
                 break;
             }
-            at = interest.sibling.get();
+            at = interest.sibling();
         }
     }
 }

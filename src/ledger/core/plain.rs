@@ -6,16 +6,17 @@
 
 use super::{Core, QUEUED, Registration, Ticket};
 use crate::ledger::descriptors::Slot;
-use crate::ledger::records::Interest;
+use crate::ledger::records::{Interest, Watch};
 
 impl Core {
     /// `reserve` for the plain case, where nobody follows; None: another case, and nothing has been done.
     #[inline(always)]
     pub fn reserve_at_once(&self, registration: &Registration) -> Option<u64> {
-        let serial = self.totals.serial.get().wrapping_add(1);
-        let interest = self.reserve_plain(registration, serial as u32 & !QUEUED)?;
-        self.totals.serial.set(serial);
-        Some(Ticket::Noted { interest, serial: serial as u32 & !QUEUED }.to_word())
+        let changes = self.churn.changes.get().wrapping_add(1);
+        let serial = changes as u32 & !QUEUED;
+        let interest = self.reserve_plain(registration, serial)?;
+        self.churn.changes.set(changes);
+        Some(Ticket::Noted { interest, serial }.to_word())
     }
 
     /// `reserve_as` for the plain case: a low descriptor that nothing is known of, and records that were used before.
@@ -24,36 +25,29 @@ impl Core {
     fn reserve_plain(&self, registration: &Registration, serial: u32) -> Option<u32> {
         let instance_index = self.descriptors.low(registration.epfd)?.get().instance_sought();
         let instance = self.instances.get(instance_index)?;
-        let place = self.descriptors.low(registration.fd)?;
-        let (description_index, index) = (self.descriptions.next_free(), self.interests.next_free());
+        let place = self.descriptors.low_reached(registration.fd)?;
+        let index = self.records.next_free();
         if place.get() != Slot::UNKNOWN {
             return None;
         }
-        let description = self.descriptions.get(description_index)?;
-        let interest = self.interests.get(index)?;
+        let record = self.records.get(index)?;
         let first = instance.first.get();
-        let next = self.interests.neighbour(first)?;
-        self.descriptions.take(description);
-        description.descriptors.set(1);
-        description.interests.set(0);
-        description.instance.set(0);
-        description.epoch.set((self.totals.epoch.get() as u32) << 1);
-        place.set(Slot::known(description_index, 0));
-        self.descriptors.reach(registration.fd);
-        self.interests.take(interest);
+        let next = self.records.neighbour(first)?;
+        self.records.take(record);
+        let Watch { interest, description } = record;
+        description.uses.set(1, index);
+        description.being.set_both(self.mark.get());
+        place.set(Slot::known(index, 0));
         interest.serial.set(serial);
-        interest.instance.set(instance_index);
-        interest.fd.set(registration.fd);
-        interest.description.set(description_index);
-        interest.set_site(registration.site, Interest::LIVE);
-        interest.sibling.set(0);
-        description.interests.set(index);
+        interest.key.set(instance_index, registration.fd as u32);
+        interest.file.set(index, 0);
         interest.next.set(first);
         interest.previous.set(0);
-        next.previous.set(index);
+        interest.set_site(registration.site, Interest::LIVE);
+        next.interest.previous.set(index);
         instance.first.set(index);
         instance.watches.add(1);
-        self.totals.watches.add(1);
+        self.churn.watches.add(1);
         Some(index)
     }
 
@@ -74,32 +68,29 @@ impl Core {
         let instance_index = self.descriptors.low(epfd)?.get().instance_sought();
         let instance = self.instances.get(instance_index)?;
         let place = self.descriptors.low(fd)?;
-        let description_index = place.get().description();
-        let description = self.descriptions.get(description_index)?;
-        let index = description.interests.get();
-        let interest = self.interests.get(index)?;
-        if interest.instance.get() != instance_index
-            || interest.fd.get() != fd
-            || interest.sibling.get() != 0
-            || description.instance.get() != 0
-            || description.descriptors.get() != 1
+        let index = place.get().description_if_file()?;
+        let record = self.records.get(index)?;
+        let Watch { interest, description } = record;
+        if !description.uses.are(1, index)
+            || !interest.key.are(instance_index, fd as u32)
+            || !interest.file.are(index, 0)
+            || description.instance() != 0
             || instance.watches.get() > instance.peak.get()
-            || self.totals.watches.get() > self.totals.reached.get()
+            || self.churn.watches.get() > self.churn.reached.get()
         {
             return None;
         }
         let (next, previous) = (interest.next.get(), interest.previous.get());
-        let (after, before) = (self.interests.neighbour(next)?, self.interests.neighbour(previous)?);
-        after.previous.set(previous);
-        let link = if previous == 0 { &instance.first } else { &before.next };
+        let (after, before) = (self.records.neighbour(next)?, self.records.neighbour(previous)?);
+        after.interest.previous.set(previous);
+        let link = if previous == 0 { &instance.first } else { &before.interest.next };
         link.set(next);
         instance.watches.subtract(1);
-        description.interests.set(0);
+        description.being.set_both(0);
         interest.set_site(0, 0);
-        self.totals.watches.subtract(1);
-        self.interests.release(index, interest);
+        self.churn.watches.subtract(1);
         place.set(Slot::UNKNOWN);
-        self.descriptions.release(description_index, description);
+        self.records.release(index, record);
         Some(())
     }
 }

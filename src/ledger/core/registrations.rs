@@ -59,8 +59,8 @@ impl Core {
     /// Notes an interest before the kernel is asked, if the instance is known and the pair is not. Returns the word of
     /// its ticket.
     pub fn reserve(&self, registration: &Registration) -> u64 {
-        self.totals.serial.add(1);
-        let serial = self.totals.serial.get() as u32 & !QUEUED;
+        self.changes();
+        let serial = self.churn.changes.get() as u32 & !QUEUED;
         match self.reserve_as(registration, serial) {
             Some(interest) => Ticket::Noted { interest, serial }.to_word(),
             None => Ticket::None.to_word(),
@@ -92,7 +92,7 @@ impl Core {
             Ticket::Noted { interest, serial } => (interest, serial),
             Ticket::Queued { serial } => (self.find(registration.epfd, registration.fd)?.0, serial),
         };
-        let interest = self.interests.get(index)?;
+        let interest = self.interest(index)?;
         (interest.serial.get() == serial && interest.has(Interest::LIVE)).then_some(index)
     }
 
@@ -161,7 +161,7 @@ impl Core {
         let instance_index = self.descriptors.get(epfd).instance();
         let description_index = self.descriptors.get(fd).description();
         if let Some(instance) = self.instances.get(instance_index)
-            && let Some(description) = self.descriptions.get(description_index)
+            && let Some(description) = self.description(description_index)
             && let Some((index, interest)) = self.find_among(description, instance_index, fd)
         {
             self.reach();

@@ -13,7 +13,7 @@ impl Core {
     /// In the child of a fork: the same descriptors, shared with the parent; counts of its own.
     pub fn after_fork(&self) {
         let totals = &self.totals;
-        totals.epoch.add(1);
+        self.next_epoch();
         for count in [&totals.vanished, &totals.unseen_instances, &totals.unseen_watches, &totals.healed, &totals.lost]
         {
             count.set(0);
@@ -28,7 +28,6 @@ impl Core {
             // So that this process's first wait claims it anew, and is noticed.
             instance.owner.clear();
             instance.forked.store(Instance::FROM_BEFORE, Ordering::Relaxed);
-            instance.doubles.clear();
             from_before += 1;
             instance.alone.clear();
             instance.shared.clear();
@@ -47,12 +46,12 @@ impl Core {
             instance.paid.store(0, Ordering::Relaxed);
             charges::begin_count(instance, instance.watches.get());
         }
-        for index in 1..self.interests.end() {
-            if let Some(interest) = self.interests.get(index) {
+        for index in 1..self.records.end() {
+            if let Some(interest) = self.interest(index) {
                 interest.lower(Interest::PAID);
             }
         }
-        charges::begin(self.totals.instances.get(), self.totals.watches.get());
+        charges::begin(self.totals.instances.get(), self.churn.watches.get());
     }
 
     /// Puts into the user's count what this process has made, and what it was in for before; not what it was handed.
@@ -64,8 +63,8 @@ impl Core {
                 charges::pay_for(Kind::Instances);
             }
             let mut index = instance.first.get();
-            for _ in 0..self.interests.end() {
-                let Some(interest) = self.interests.get(index) else { break };
+            for _ in 0..self.records.end() {
+                let Some(interest) = self.interest(index) else { break };
                 if !interest.has(Interest::PAID) && (is_own || charges::paid_before(Kind::Watches)) {
                     interest.raise(Interest::PAID);
                     charges::pay_for(Kind::Watches);
@@ -78,9 +77,9 @@ impl Core {
     /// Peaks begin again at what is there now.
     pub fn restart_peaks(&self) {
         self.totals.instances_peak.set(self.totals.instances.get());
-        self.totals.watches_peak.set(self.totals.watches.get());
+        self.totals.watches_peak.set(self.churn.watches.get());
         self.totals.memory_peak.set(self.memory());
-        self.totals.reached.set(0);
+        self.churn.reached.set(0);
         for (_, instance) in self.live_instances() {
             instance.peak.set(instance.watches.get());
         }
@@ -97,7 +96,7 @@ impl Core {
         }
         followers::expect_uses(0);
         self.totals.instances.set(0);
-        self.totals.watches.set(0);
+        self.churn.watches.set(0);
         if charges::tracks() {
             charges::begin(0, 0);
         }

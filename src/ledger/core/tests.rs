@@ -12,7 +12,7 @@ fn add(core: &Core, epfd: i32, fd: i32) -> Ticket {
 }
 
 fn live(core: &Core) -> (u64, u64) {
-    (core.totals.instances.get(), core.totals.watches.get())
+    (core.totals.instances.get(), core.churn.watches.get())
 }
 
 #[test]

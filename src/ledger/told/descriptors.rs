@@ -1,7 +1,7 @@
 //! Descriptors: closed, dupped, found not to be open.
 
 use crate::ledger::changes::Change;
-use crate::ledger::entrance::change;
+use crate::ledger::entrance::{change, change_by};
 use crate::ledger::{CORE, GATE, charges};
 use crate::thread::Block;
 use crate::{process, sys, thread};
@@ -24,7 +24,11 @@ pub fn may_concern(fd: i32) -> bool {
 #[inline(never)]
 pub fn closing(fd: i32, at: usize) {
     if concerns(fd) && process::is_own() {
-        change(Change::Closed { fd, at });
+        let make = || {
+            CORE.changes();
+            CORE.closed(fd, Some(at));
+        };
+        change_by(make, || Change::Closed { fd, at });
     }
 }
 
@@ -94,7 +98,11 @@ pub fn duplicated(old: i32, new: i32, at: &usize) {
 #[inline(never)]
 fn duplicated_known(old: i32, new: i32, at: usize) {
     if old != new && process::is_own() {
-        change(Change::Duplicated { old, new, at });
+        let make = || {
+            CORE.changes();
+            CORE.duplicated(old, new, at);
+        };
+        change_by(make, || Change::Duplicated { old, new, at });
     }
 }
 

@@ -3,10 +3,10 @@
 use core::sync::atomic::Ordering;
 
 use super::descriptors::look_for_dead;
-use crate::ledger::changes::Change;
+use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::Creation;
 use crate::ledger::counters::WaitEnd;
-use crate::ledger::entrance::change;
+use crate::ledger::entrance::{change, change_by};
 use crate::ledger::followers::used;
 use crate::ledger::records::Instance;
 use crate::ledger::{CORE, family};
@@ -19,7 +19,11 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
     if process::is_own() {
         let is_first = family::prepare();
         let ahead = block.take_ahead();
-        change(Change::Created { fd, creation, ahead });
+        let make = || {
+            CORE.changes();
+            charged(ahead, || CORE.created(fd, creation));
+        };
+        change_by(make, || Change::Created { fd, creation, ahead });
         if is_first {
             look_for_handed_on(fd);
         }
@@ -105,7 +109,11 @@ fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize
     if instance.owner.block() == owner {
         instance.alone.count_alone(end);
     } else {
-        instance.owner.join();
+        if !instance.owner.has_company() {
+            // What is left there is of another time, or of another instance.
+            instance.doubles.clear();
+            instance.owner.join();
+        }
         instance.shared.count_shared(end);
     }
     if let WaitEnd::Events { first, .. } = end {

@@ -38,9 +38,7 @@ pub fn adding(registration: &Registration, passage: Passage, block: &Block, keep
         keep(Ticket::None.to_word());
         return leave(token);
     }
-    CORE.changes();
-    let ahead = block.take_ahead();
-    keep(if ahead == 0 { CORE.reserve(registration) } else { charged(ahead, || CORE.reserve(registration)) });
+    keep(charged(block.take_ahead(), || CORE.reserve(registration)));
     leave(token);
 }
 
