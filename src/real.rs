@@ -212,9 +212,6 @@ known! {
 }
 
 called! {
-    fcntl = FCNTL: Fcntl;
-    __fcntl = FCNTL_ALIAS: Fcntl;
-    fcntl64 = FCNTL64: Fcntl;
     close_range = CLOSE_RANGE: CloseRange;
     closefrom = CLOSEFROM: CloseFrom;
     _exit = EXIT_AT_ONCE: Exit;

@@ -56,9 +56,6 @@ pub struct Block {
     state: AtomicU32,
     /// The owner, by kernel thread id; [`KEPT`] where it cannot be known to end.
     tid: AtomicU32,
-    next: AtomicPtr<Block>,
-    /// The owner's `token`.
-    control: AtomicUsize,
     /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
     pub adding: AtomicU64,
     /// What the call that is under way has charged ahead, until the ledger takes it (`charges::Ahead`); 0: nothing.
@@ -68,8 +65,13 @@ pub struct Block {
     waiting_on: AtomicU32,
     /// The return address of that call.
     waiting_at: AtomicUsize,
+    /// CLOCK_MONOTONIC when the process began that the block is in.
+    began: AtomicU64,
     /// What this thread's last `epoll_ctl` has left open.
     pub pending: Pending,
+    next: AtomicPtr<Block>,
+    /// The owner's `token`.
+    control: AtomicUsize,
     /// What limits get back when the close that this thread is making is done.
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
@@ -119,6 +121,12 @@ impl Block {
     /// The return address of its last wait that could block.
     pub fn waits_at(&self) -> usize {
         self.waiting_at.load(Ordering::Relaxed)
+    }
+
+    /// Whether a moment (CLOCK_MONOTONIC) lies before this process: what began then is the forker's.
+    #[inline(always)]
+    pub fn is_older(&self, moment: u64) -> bool {
+        moment < self.began.load(Ordering::Relaxed)
     }
 
     /// The owner's kernel thread id; None: it is not known.
@@ -324,6 +332,7 @@ fn map(tid: u32) -> Option<&'static Block> {
 fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
     block.control.store(token(), Ordering::Relaxed);
+    block.began.store(process::began(), Ordering::Relaxed);
     if block.state.swap(1, Ordering::Relaxed) != 0 {
         // By a handler that came between.
         return;

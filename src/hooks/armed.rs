@@ -49,6 +49,7 @@ pub mod bits {
         dup = Dup;
         dup2 = Dup2;
         dup3 = Dup3;
+        fcntl = Fcntl;
     }
 }
 

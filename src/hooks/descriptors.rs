@@ -130,38 +130,53 @@ mod exports {
     }
 
     /// Only two commands of fcntl give a new number; every other is a jump to the real function.
-    #[inline(always)]
-    unsafe fn control(fd: c_int, command: c_int, argument: usize, real: crate::real::Fcntl) -> c_int {
-        // SAFETY: both pass their registers on to the real fcntl, and return what that returns.
-        let [duplicate, armed] = [duplicate as Entry, armed::fcntl as Entry]
-            .map(|entry| unsafe { core::mem::transmute::<Entry, crate::real::Fcntl>(entry) });
-        let function = if policy::is_armed_for(Function::Fcntl) {
-            armed
-        } else if super::gives_a_number(command) {
-            duplicate
-        } else {
-            real
-        };
-        // SAFETY: the program's own call.
-        unsafe { function(fd, command, argument) }
+    macro_rules! controlling {
+        ($($name:ident: $before:path, $real:path;)*) => {$(
+            #[unsafe(naked)]
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C-unwind" fn $name() -> isize {
+                core::arch::naked_asm!(
+                    ".cfi_startproc",
+                    "test word ptr [rip + {armed_for}], {bit}",
+                    "jnz {armed}",
+                    "cmp esi, {cloexec}",
+                    "je {duplicate}",
+                    "test esi, esi",
+                    "jz {duplicate}",
+                    "mov r11, qword ptr [rip + {real}]",
+                    "test r11, r11",
+                    "jz 3f",
+                    "jmp r11",
+                    // Before the constructor has run.
+                    "3:",
+                    "sub rsp, 56",
+                    ".cfi_adjust_cfa_offset 56",
+                    crate::hooks::entry::keep_words!(4),
+                    "mov rdi, rsp",
+                    "call {before}",
+                    crate::hooks::entry::give_words!(4),
+                    "add rsp, 56",
+                    ".cfi_adjust_cfa_offset -56",
+                    "jmp rax",
+                    ".cfi_endproc",
+                    ".p2align 6",
+                    armed_for = sym policy::ARMED_FOR,
+                    bit = const crate::hooks::armed::bits::fcntl,
+                    armed = sym armed::fcntl,
+                    cloexec = const libc::F_DUPFD_CLOEXEC,
+                    duplicate = sym duplicate,
+                    real = sym $real,
+                    before = sym $before,
+                )
+            }
+        )*};
     }
+    const _: () = assert!(libc::F_DUPFD == 0);
 
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
-        // SAFETY: the program's own call.
-        unsafe { control(fd, command, argument, crate::real::fcntl()) }
-    }
-
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
-        // SAFETY: the program's own call.
-        unsafe { control(fd, command, argument, crate::real::fcntl64()) }
-    }
-
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
-        // SAFETY: the program's own call.
-        unsafe { control(fd, command, argument, crate::real::__fcntl()) }
+    controlling! {
+        fcntl: super::before_fcntl, crate::real::FCNTL;
+        fcntl64: super::before_fcntl64, crate::real::FCNTL64;
+        __fcntl: super::before_alias_of_fcntl, crate::real::FCNTL_ALIAS;
     }
 }
 
@@ -194,6 +209,16 @@ pub extern "C-unwind" fn before_dup3(_: &mut Frame) -> usize {
 
 pub extern "C-unwind" fn before_fcntl(_: &mut Frame) -> usize {
     real::FCNTL.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_fcntl64(_: &mut Frame) -> usize {
+    real::FCNTL64.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_alias_of_fcntl(_: &mut Frame) -> usize {
+    real::FCNTL_ALIAS.address()
 }
 
 /// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).

@@ -15,7 +15,7 @@ use crate::ledger::core::{Creation, Registration, Ticket};
 use crate::ledger::counters::{self, Counter, WaitEnd};
 use crate::ledger::records::Origin;
 use crate::thread::Block;
-use crate::{clock, findings, ledger, process, real, stacks, sys, thread};
+use crate::{clock, findings, ledger, real, stacks, sys, thread};
 
 #[cfg(not(test))]
 mod exports {
@@ -444,24 +444,31 @@ fn end_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
 #[inline(always)]
 fn end_timed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
     let start = frame.state;
+    if start == 0 {
+        // The thread had no block when it began.
+        return end_first_wait(call, frame, count);
+    }
     let Some(block) = thread::block() else { return count };
     block.end_wait();
-    // 0: the thread had no block when it began.
-    if start != 0 {
-        let end = clock::monotonic();
-        if start < process::began() {
-            // A handler has forked, and this is the child: here too a call returns, as other calls do, and is counted.
-            block.counters.call(call).calls.bump();
-        }
-        block.counters.last_wait_end.store(end, Ordering::Relaxed);
-        if let Some(blocked) = block.counters.blocked.get(call as usize - Call::Wait as usize) {
-            blocked.record(end.saturating_sub(start));
-        }
+    let end = clock::monotonic();
+    if block.is_older(start) {
+        count_in_child(block, call);
+    }
+    block.counters.last_wait_end.store(end, Ordering::Relaxed);
+    if let Some(blocked) = block.counters.blocked.get(call as usize - Call::Wait as usize) {
+        blocked.record(end.saturating_sub(start));
     }
     if count == 0 {
         block.counters.short.add(u64::from(frame.int(3) == 1));
     }
     note_wait(block, call, frame, start, count, &block.counters.empty)
+}
+
+/// A handler has forked, and this is the child: here too a call returns, as other calls do, and is counted.
+#[cold]
+#[inline(never)]
+fn count_in_child(block: &Block, call: Call) {
+    block.counters.call(call).calls.bump();
 }
 
 #[inline(always)]
@@ -493,13 +500,13 @@ fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, c
         return count;
     }
     let batch = &block.counters.batch;
-    if !batch.has_reached(count as u64) || batch.sum() >= block.watch.due() {
+    if !batch.has_reached(count as u64) || batch.sum().wrapping_add(count as u64) >= block.watch.due() {
         return note_events_and_look(block, frame, start, count);
     }
     batch.record_reached(count as u64);
     let full = is_full(frame, count);
     block.counters.full.add(u64::from(full));
-    if !counters::are_plain(masks(frame, count)) {
+    if !counters::are_plain(count as usize, |index| mask(frame, index)) {
         return note_mixed_wait(block, frame, count);
     }
     block.counters.delivered_plain(count as u64);
@@ -516,13 +523,16 @@ fn is_full(frame: &Frame, count: isize) -> bool {
 }
 
 /// What the events that a wait returned are.
-#[inline(always)]
 fn masks(frame: &Frame, count: isize) -> impl Iterator<Item = u32> {
+    (0..count as usize).map(|index| mask(frame, index))
+}
+
+/// `index`: less than the wait returned.
+#[inline(always)]
+fn mask(frame: &Frame, index: usize) -> u32 {
     let events = frame.word(1) as *const epoll_event;
-    (0..count as usize).map(move |index| {
-        // SAFETY: the kernel has just written that many events there.
-        unsafe { (&raw const (*events.add(index)).events).read_unaligned() }
-    })
+    // SAFETY: the kernel has just written that many events there.
+    unsafe { (&raw const (*events.wrapping_add(index)).events).read_unaligned() }
 }
 
 fn end_of(frame: &Frame, count: isize) -> WaitEnd {

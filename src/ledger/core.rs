@@ -263,6 +263,14 @@ impl Core {
         kernel_memory::estimate(self.totals.instances.get(), self.churn.watches.get())
     }
 
+    /// The same before an interest goes, where one may be behind.
+    #[inline(always)]
+    fn reach_if_behind(&self) {
+        if self.churn.watches.get() > self.churn.reached.get() {
+            self.reach();
+        }
+    }
+
     /// Peaks are taken before something goes, and when they are read: what only grows has its peak at its end.
     #[inline(always)]
     pub fn reach(&self) {
@@ -270,6 +278,6 @@ impl Core {
         self.totals.watches_peak.reach(watches);
         self.totals.instances_peak.reach(instances);
         self.totals.memory_peak.reach(kernel_memory::estimate(instances, watches));
-        self.churn.reached.set(watches);
+        self.churn.reached.reach(watches);
     }
 }

@@ -20,8 +20,10 @@ pub struct Creation {
 impl Core {
     pub fn created(&self, fd: i32, creation: Creation) {
         // The number was free in the kernel: if it is known, its last user was closed where we could not see it.
-        self.heal(fd);
-        self.descriptors.part(fd);
+        if self.descriptors.get(fd) != Slot::UNKNOWN {
+            self.heal(fd);
+            self.descriptors.part(fd);
+        }
         if self.new_instance(fd, creation).is_none() {
             self.totals.lost.add(1);
         }

@@ -58,7 +58,7 @@ impl Core {
 
     /// The kernel has removed an interest at a close.
     pub(super) fn vanish(&self, index: u32) {
-        self.reach();
+        self.reach_if_behind();
         if let Some(instance) = self.interest(index).and_then(|interest| self.instances.get(interest.instance())) {
             instance.reach();
         }

@@ -164,7 +164,7 @@ impl Core {
             && let Some(description) = self.description(description_index)
             && let Some((index, interest)) = self.find_among(description, instance_index, fd)
         {
-            self.reach();
+            self.reach_if_behind();
             instance.reach();
             self.unlink((index, interest), instance, (description_index, description));
         } else {
