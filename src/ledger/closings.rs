@@ -6,7 +6,7 @@
 
 use ::core::sync::atomic::{AtomicU32, Ordering, fence};
 
-use super::records::{Long, Number, Word};
+use super::records::{Instance, Interest, Long, Number, Word};
 
 /// What is known of a close.
 #[derive(Clone, Copy)]
@@ -29,6 +29,22 @@ pub struct Closing {
 }
 
 impl Closing {
+    /// Of an interest whose descriptor is closed `at`.
+    #[inline(always)]
+    pub fn of(instance: &Instance, (index, interest): (u32, &Interest), at: usize, leaves_a_dup: bool) -> Closing {
+        Closing {
+            instance: instance.id.get(),
+            fd: interest.fd(),
+            interest: index,
+            serial: interest.serial.get(),
+            leaves_a_dup,
+            added_at: interest.site(),
+            closed_at: at as u64,
+            waits: instance.waits(),
+            is_told: false,
+        }
+    }
+
     /// Where it was closed, or else where it was added.
     pub fn place(&self) -> usize {
         if self.closed_at != 0 { self.closed_at as usize } else { self.added_at as usize }

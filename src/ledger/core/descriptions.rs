@@ -42,7 +42,8 @@ impl Core {
 
     /// Whether others than the counted descriptors may keep a description alive: it was there before this
     /// process was forked (the parent has it), or it was dupped before it was known.
-    fn may_be_shared(&self, description: &Description) -> bool {
+    #[inline(always)]
+    pub(super) fn may_be_shared(&self, description: &Description) -> bool {
         description.epoch() != (self.mark.get() >> 32) as u32
     }
 

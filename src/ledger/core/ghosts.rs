@@ -22,17 +22,7 @@ impl Core {
             if interest.fd() == fd
                 && let Some(instance) = self.instances.get(interest.instance())
             {
-                closings::note(&Closing {
-                    instance: instance.id.get(),
-                    fd,
-                    interest: index,
-                    serial: interest.serial.get(),
-                    leaves_a_dup,
-                    added_at: interest.site(),
-                    closed_at: at as u64,
-                    waits: instance.waits(),
-                    is_told: false,
-                });
+                closings::note(&Closing::of(instance, (index, interest), at, leaves_a_dup));
                 if leaves_a_dup {
                     is_marked = true;
                 } else if entrance::is_timely() {

@@ -1,12 +1,14 @@
-//! ADD and DEL in the plain case: nobody follows, the number is low, and nothing is known of it but this one interest. In
-//! every other case these do nothing and say so: then `registrations.rs` has the general way.
+//! ADD, DEL and close in the plain case: nobody follows, the number is low, and nothing is known of it but this one interest. In
+//! every other case these do nothing and say so: then `registrations.rs` and `descriptions.rs` have the general way.
 //!
 //! These functions read straight down: behind a long system call a conditional branch that is taken is
 //! mispredicted, always, and costs 8 to 15 ns (benches/branches finds them); one that is not taken costs nothing.
 
 use super::{Core, QUEUED, Registration, Ticket};
-use crate::ledger::descriptors::Slot;
-use crate::ledger::records::{Interest, Watch};
+use crate::findings::waiters;
+use crate::ledger::closings::{self, Closing};
+use crate::ledger::descriptors::{Place, Slot};
+use crate::ledger::records::{Instance, Interest, Watch};
 
 impl Core {
     /// `reserve` for the plain case, where nobody follows; None: another case, and nothing has been done.
@@ -61,23 +63,56 @@ impl Core {
         done
     }
 
-    /// The plain case: the only interest in a description that has one low number, and is no epoll, and no peak is behind. All of
-    /// it is forgotten. None: another case, and nothing has been done.
     #[inline(always)]
     fn deleted_plain(&self, epfd: i32, fd: i32) -> Option<()> {
         let instance_index = self.descriptors.low(epfd)?.get().instance_sought();
         let instance = self.instances.get(instance_index)?;
+        let watch = self.plain_watch(fd)?;
+        if !watch.record.interest.key.are(instance_index, fd as u32) {
+            return None;
+        }
+        self.strike(&watch, instance)
+    }
+
+    /// `closed` for the plain case, where nobody follows, and as it happens. False: another case, and nothing has been done.
+    #[inline(always)]
+    pub fn closed_at_once(&self, fd: i32, at: usize) -> bool {
+        self.closed_plain(fd, at).is_some()
+    }
+
+    #[inline(always)]
+    fn closed_plain(&self, fd: i32, at: usize) -> Option<()> {
+        let watch = self.plain_watch(fd)?;
+        let interest = &watch.record.interest;
+        let index = interest.instance();
+        let instance = self.instances.get(index)?;
+        if interest.fd() != fd || self.may_be_shared(&watch.record.description) {
+            return None;
+        }
+        let closing = Closing::of(instance, (watch.index, interest), at, false);
+        self.strike(&watch, instance)?;
+        closings::note(&closing);
+        waiters::watched_closed(instance.owner.block(), index, fd, at);
+        self.totals.vanished.add(1);
+        Some(())
+    }
+
+    /// The plain case: a low number, the only one of a description that is no epoll, and has this one interest.
+    #[inline(always)]
+    fn plain_watch(&self, fd: i32) -> Option<Plain<'_>> {
         let place = self.descriptors.low(fd)?;
         let index = place.get().description_if_file()?;
         let record = self.records.get(index)?;
         let Watch { interest, description } = record;
-        if !description.uses.are(1, index)
-            || !interest.key.are(instance_index, fd as u32)
-            || !interest.file.are(index, 0)
-            || description.instance() != 0
-            || instance.watches.get() > instance.peak.get()
-            || self.churn.watches.get() > self.churn.reached.get()
-        {
+        let is_plain = description.uses.are(1, index) && interest.file.are(index, 0) && description.instance() == 0;
+        if is_plain { Some(Plain { place, index, record }) } else { None }
+    }
+
+    /// All of it is forgotten. None: a peak is behind, and nothing has been done.
+    #[inline(always)]
+    fn strike(&self, watch: &Plain<'_>, instance: &Instance) -> Option<()> {
+        let Plain { place, index, record: Watch { interest, description } } = *watch;
+        if instance.watches.get() > instance.peak.get() || self.churn.watches.get() > self.churn.reached.get() {
             return None;
         }
         let (next, previous) = (interest.next.get(), interest.previous.get());
@@ -90,7 +125,14 @@ impl Core {
         interest.set_site(0, 0);
         self.churn.watches.subtract(1);
         place.set(Slot::UNKNOWN);
-        self.records.release(index, record);
+        self.records.release(index, watch.record);
         Some(())
     }
+}
+
+#[derive(Clone, Copy)]
+struct Plain<'core> {
+    place: Place<'core>,
+    index: u32,
+    record: &'static Watch,
 }

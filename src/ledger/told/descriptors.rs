@@ -2,6 +2,7 @@
 
 use crate::ledger::changes::Change;
 use crate::ledger::entrance::{change, change_by};
+use crate::ledger::followers::is_followed;
 use crate::ledger::{CORE, GATE, charges};
 use crate::thread::Block;
 use crate::{process, sys, thread};
@@ -26,7 +27,9 @@ pub fn closing(fd: i32, at: usize) {
     if concerns(fd) && process::is_own() {
         let make = || {
             CORE.changes();
-            CORE.closed(fd, Some(at));
+            if is_followed() || !CORE.closed_at_once(fd, at) {
+                CORE.closed(fd, Some(at));
+            }
         };
         change_by(make, || Change::Closed { fd, at });
     }
