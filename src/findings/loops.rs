@@ -16,7 +16,7 @@ pub fn late() {
     let lived = clock::monotonic().saturating_sub(process::began());
     for block in thread::all() {
         let late = &block.watch.late;
-        let work = &block.counters.work;
+        let work = block.counters.work();
         let (count, time) = (late.count.get(), late.time.get());
         let is_often = count.saturating_mul(thresholds::LATE_SHARE) >= recorded(work)
             || time.saturating_mul(thresholds::LATE_SHARE) >= lived;
@@ -37,11 +37,11 @@ pub fn late() {
     }
 }
 
-fn recorded(of: &Histogram) -> u64 {
+fn recorded(of: Histogram<'_>) -> u64 {
     (0..histogram::BUCKETS).map(|index| of.bucket(index)).fold(0, u64::wrapping_add)
 }
 
-fn quantile(of: &Histogram, per_mille: u64) -> u64 {
+fn quantile(of: Histogram<'_>, per_mille: u64) -> u64 {
     let counts = (0..histogram::BUCKETS).map(|index| of.bucket(index));
     histogram::quantile(counts, recorded(of), of.max(), per_mille).unwrap_or(0)
 }
@@ -61,7 +61,7 @@ pub fn polling() {
         } else if short >= thresholds::SHORT_POLLS && is_most(short.saturating_add(polled)) {
             let asleep = blocked(counters);
             // Who works for longer than it sleeps looks after events in between.
-            if asleep >= thresholds::POLL_TIME && counters.work.sum() < asleep {
+            if asleep >= thresholds::POLL_TIME && counters.work().sum() < asleep {
                 tell(block, short, 1, processor_time(block));
             }
         }
@@ -76,7 +76,7 @@ fn processor_time(block: &Block) -> u64 {
 
 /// Nanoseconds in waits that could block.
 fn blocked(counters: &Counters) -> u64 {
-    let of = |call: &Call| counters.blocked.get(*call as usize - Call::Wait as usize).map_or(0, Histogram::sum);
+    let of = |call: &Call| counters.blocked(*call).map_or(0, Histogram::sum);
     Call::WAITS.iter().map(of).fold(0, u64::wrapping_add)
 }
 

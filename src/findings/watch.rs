@@ -116,7 +116,7 @@ impl Watch {
 
     /// So many waits, with batches like this one, are not looked at.
     fn skip(&self, waits: u64, block: &Block, batch: usize) {
-        let due = block.counters.batch.sum().saturating_add(waits.saturating_mul(batch as u64));
+        let due = block.counters.batch().sum().saturating_add(waits.saturating_mul(batch as u64));
         self.due.store(due, Ordering::Relaxed);
     }
 

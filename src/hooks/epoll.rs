@@ -40,41 +40,13 @@ mod exports {
         #[unsafe(link_section = ".text.hot.epollshim")]
         ctl_mod(4): super::before_other, crate::real::EPOLL_CTL, super::after_mod;
         ctl_other(4): super::before_other, crate::real::EPOLL_CTL, super::after_other;
+        // A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
+        #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim")]
-        wait_untimed(4): super::before_wait, crate::real::EPOLL_WAIT, super::after_untimed_wait;
+        epoll_wait(4) or epoll_wait unless wait_timed: super::before_wait, crate::real::EPOLL_WAIT, super::after_untimed_wait;
+        #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim")]
-        pwait_untimed(4): super::before_pwait, crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
-    }
-
-    /// A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
-    macro_rules! wait {
-        ($($name:ident = $timed:ident, $untimed:ident;)*) => {$(
-            #[unsafe(naked)]
-            #[unsafe(no_mangle)]
-            #[unsafe(link_section = ".text.hot.epollshim")]
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    "test word ptr [rip + {armed_for}], {bit}",
-                    "jnz {armed}",
-                    "test ecx, ecx",
-                    "jz {untimed}",
-                    "jmp {timed}",
-                    ".cfi_endproc",
-                    ".p2align 6",
-                    armed_for = sym crate::policy::ARMED_FOR,
-                    bit = const crate::hooks::armed::bits::$name,
-                    armed = sym crate::hooks::armed::exports::$name,
-                    timed = sym $timed,
-                    untimed = sym $untimed,
-                )
-            }
-        )*};
-    }
-
-    wait! {
-        epoll_wait = wait_timed, wait_untimed;
-        epoll_pwait = pwait_timed, pwait_untimed;
+        epoll_pwait(4) or epoll_pwait unless pwait_timed: super::before_pwait, crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
     }
 
     /// Each operation has its own way, chosen by a jump through a table: behind ADD and DEL, which are long in the
@@ -114,7 +86,7 @@ mod exports {
         )
     }
 
-    // The order of the table above; and a timeout of 0 (in ecx) does not block.
+    // The order of the table above.
     const _: () = assert!(libc::EPOLL_CTL_ADD == 1 && libc::EPOLL_CTL_DEL == 2 && libc::EPOLL_CTL_MOD == 3);
     // The types that frames are read by are those that libc gives to glibc's functions.
     const _: crate::real::EpollCreate = libc::epoll_create;
@@ -131,6 +103,7 @@ pub extern "C-unwind" fn before_create(_: &mut Frame) -> usize {
     real::EPOLL_CREATE.address()
 }
 
+#[unsafe(link_section = ".text.hot.epollshim")]
 pub extern "C-unwind" fn after_create(frame: &mut Frame, fd: isize) -> isize {
     note_creation(Call::Create, Origin::Create, frame, fd as c_int);
     fd
@@ -140,11 +113,13 @@ pub extern "C-unwind" fn before_create1(_: &mut Frame) -> usize {
     real::EPOLL_CREATE1.address()
 }
 
+#[unsafe(link_section = ".text.hot.epollshim")]
 pub extern "C-unwind" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
     note_creation(Call::Create1, Origin::Create1, frame, fd as c_int);
     fd
 }
 
+#[unsafe(link_section = ".text.hot.epollshim")]
 fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
     let Some(block) = thread::block() else { return };
     if fd < 0 {
@@ -155,7 +130,7 @@ fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
         findings::limits::creation_refused(error, frame.caller);
         return block.counters.failed(call, error);
     }
-    block.counters.call(call).calls.bump();
+    block.counters.calls(call).bump();
     ledger::created(block, fd, Creation { origin, argument: frame.int(0), site: stacks::site(frame.caller) });
 }
 
@@ -217,7 +192,7 @@ pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
         return after_ctl_otherwise(frame, result);
     }
     block.adding.store(0, Ordering::Relaxed);
-    block.counters.call(Call::CtlAdd).calls.bump();
+    block.counters.calls(Call::CtlAdd).bump();
     result
 }
 
@@ -231,7 +206,7 @@ pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
     if block.pending.is_open() {
         return after_ctl_otherwise(frame, result);
     }
-    block.counters.call(Call::CtlMod).calls.bump();
+    block.counters.calls(Call::CtlMod).bump();
     result
 }
 
@@ -244,7 +219,7 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     if block.pending.is_open() {
         return after_ctl_otherwise(frame, result);
     }
-    block.counters.call(Call::CtlDel).calls.bump();
+    block.counters.calls(Call::CtlDel).bump();
     match ledger::deleted_at_once(frame.int(0), frame.int(2)) {
         Passage::Through => result,
         passage => after_del_otherwise(frame, result, passage),
@@ -294,7 +269,7 @@ fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
         // The thread's last `epoll_ctl` has left something open.
         findings::errors::ctl_succeeded(&block.pending, frame.int(0), frame.int(1), frame.int(2));
     }
-    block.counters.call(call).calls.bump();
+    block.counters.calls(call).bump();
     if call == Call::CtlDel {
         ledger::deleted(frame.int(0), frame.int(2), frame.caller, Passage::NotTried);
     }
@@ -421,13 +396,13 @@ fn begin_wait(call: Call, frame: &mut Frame, can_block: bool) {
     }
     let Some(block) = thread::block() else { return };
     let counters = &block.counters;
-    counters.call(call).calls.bump();
+    counters.calls(call).bump();
     block.begin_wait(frame.int(0), frame.caller);
     let start = clock::monotonic();
     let last = counters.last_wait_end.load(Ordering::Relaxed);
     if last != 0 {
         let work = start.saturating_sub(last);
-        counters.work.record(work);
+        counters.work().record(work);
         counters.last_wait_end.store(0, Ordering::Relaxed);
         if work >= thresholds::LATE {
             block.watch.late(frame.int(0), work, frame.caller);
@@ -455,7 +430,7 @@ fn end_timed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
         count_in_child(block, call);
     }
     block.counters.last_wait_end.store(end, Ordering::Relaxed);
-    if let Some(blocked) = block.counters.blocked.get(call as usize - Call::Wait as usize) {
+    if let Some(blocked) = block.counters.blocked(call) {
         blocked.record(end.saturating_sub(start));
     }
     if count == 0 {
@@ -468,13 +443,13 @@ fn end_timed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
 #[cold]
 #[inline(never)]
 fn count_in_child(block: &Block, call: Call) {
-    block.counters.call(call).calls.bump();
+    block.counters.calls(call).bump();
 }
 
 #[inline(always)]
 fn end_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
     let Some(block) = thread::block_at_hand() else { return end_first_wait(call, frame, count) };
-    block.counters.call(call).calls.bump();
+    block.counters.calls(call).bump();
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
     note_wait(block, call, frame, 0, count, &block.counters.polled)
 }
@@ -499,7 +474,7 @@ fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, c
         }
         return count;
     }
-    let batch = &block.counters.batch;
+    let batch = block.counters.batch();
     if !batch.has_reached(count as u64) || batch.sum().wrapping_add(count as u64) >= block.watch.due() {
         return note_events_and_look(block, frame, start, count);
     }
@@ -567,11 +542,11 @@ fn note_mixed_wait(block: &'static Block, frame: &Frame, count: isize) -> isize 
 #[inline(never)]
 fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, count: isize) -> isize {
     let counters = &block.counters;
-    counters.batch.record(count as u64);
+    counters.batch().record(count as u64);
     counters.full.add(u64::from(is_full(frame, count)));
     counters.delivered(masks(frame, count));
     ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
-    if counters.batch.sum() >= block.watch.due() {
+    if counters.batch().sum() >= block.watch.due() {
         frame.state = start;
         findings::watch::look(block, frame, count as usize);
     }

@@ -7,6 +7,7 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use epollshim_format::call::Call;
+use epollshim_format::recording::thread;
 use epollshim_format::{errno, histogram};
 use libc::epoll_event;
 
@@ -47,17 +48,26 @@ impl Counter {
     }
 }
 
-/// A log-linear histogram (buckets of `epollshim_format::histogram`) with one writing thread.
+/// A log-linear histogram (buckets of `epollshim_format::histogram`) with one writing thread. Its two parts lie apart: what each
+/// value changes lies with what other values change.
+#[derive(Clone, Copy)]
+pub struct Histogram<'counters> {
+    top: &'counters Top,
+    buckets: &'counters Buckets,
+}
+
+/// The sum of a histogram's values, and the highest.
 #[repr(C)]
-pub struct Histogram {
-    buckets: [Counter; histogram::BUCKETS],
+pub struct Top {
     sum: Counter,
     max: AtomicU64,
 }
 
-impl Histogram {
+pub type Buckets = [Counter; histogram::BUCKETS];
+
+impl Histogram<'_> {
     #[inline(always)]
-    pub fn record(&self, value: u64) {
+    pub fn record(self, value: u64) {
         self.record_reached(value);
         if !self.has_reached(value) {
             self.reach(value);
@@ -66,52 +76,51 @@ impl Histogram {
 
     /// The same of a value that it [has reached](Self::has_reached) before.
     #[inline(always)]
-    pub fn record_reached(&self, value: u64) {
+    pub fn record_reached(self, value: u64) {
         if let Some(bucket) = self.buckets.get(histogram::bucket(value)) {
             bucket.bump();
         }
-        self.sum.add(value);
+        self.top.sum.add(value);
     }
 
     /// Whether it has had a value as great as this one, or greater.
     #[inline(always)]
-    pub fn has_reached(&self, value: u64) -> bool {
-        value <= self.max.load(Ordering::Relaxed)
+    pub fn has_reached(self, value: u64) -> bool {
+        value <= self.top.max.load(Ordering::Relaxed)
     }
 
     /// A read-modify-write, for a handler that interrupts between the test and the store; it is rare.
     #[cold]
     #[inline(never)]
-    fn reach(&self, value: u64) {
-        self.max.fetch_max(value, Ordering::Relaxed);
+    fn reach(self, value: u64) {
+        self.top.max.fetch_max(value, Ordering::Relaxed);
     }
 
-    pub fn bucket(&self, index: usize) -> u64 {
+    pub fn bucket(self, index: usize) -> u64 {
         self.buckets.get(index).map_or(0, Counter::get)
     }
 
     #[inline(always)]
-    pub fn sum(&self) -> u64 {
-        self.sum.get()
+    pub fn sum(self) -> u64 {
+        self.top.sum.get()
     }
 
-    pub fn max(&self) -> u64 {
-        self.max.load(Ordering::Relaxed)
+    pub fn max(self) -> u64 {
+        self.top.max.load(Ordering::Relaxed)
     }
 
     #[cold]
     #[inline(never)]
-    fn clear(&self) {
+    fn clear(self) {
         self.buckets.iter().for_each(Counter::clear);
-        self.sum.clear();
-        self.max.store(0, Ordering::Relaxed);
+        self.top.sum.clear();
+        self.top.max.store(0, Ordering::Relaxed);
     }
 }
 
-/// One counted call: how often, and how it failed.
+/// What is rare of one call: how it failed, and what became of it.
 #[repr(C)]
 pub struct CallCounters {
-    pub calls: Counter,
     /// A fault fired.
     pub injected: Counter,
     /// A limit refused it.
@@ -148,29 +157,27 @@ pub fn are_plain(count: usize, mask: impl Fn(usize) -> u32) -> bool {
     at >= count || mask(at) == PLAIN
 }
 
-/// Everything that a thread counts for its process.
+/// Everything that a thread counts for its process. What a common call touches comes first, in few cache lines.
 #[repr(C)]
 pub struct Counters {
-    pub calls: [CallCounters; Call::COUNT],
-    /// Waits that returned no event; of those that could not block see `polled`.
-    pub empty: Counter,
-    /// Waits that returned `maxevents` events.
-    pub full: Counter,
-    /// Waits that could not block, and returned no event.
-    pub polled: Counter,
-    /// Events delivered by kind; one event may be of several.
-    pub kinds: [Counter; KINDS.len()],
-    /// Nanoseconds in a wait that could block, by call, in the order of `Call::WAITS`.
-    pub blocked: [Histogram; Call::WAITS.len()],
-    /// Nanoseconds from the end of one wait that could block to the beginning of the thread's next.
-    pub work: Histogram,
-    /// Events in a batch, of waits that returned any.
-    pub batch: Histogram,
     /// CLOCK_MONOTONIC at the end of this thread's last wait that could block; 0: none, or a wait that could
     /// not block came since.
     pub last_wait_end: AtomicU64,
+    /// Waits that could not block, and returned no event.
+    pub polled: Counter,
+    /// Waits that returned no event; of those that could not block see `polled`.
+    pub empty: Counter,
     /// Of `empty`: after a timeout of 1 ms.
     pub short: Counter,
+    /// Waits that returned `maxevents` events.
+    pub full: Counter,
+    /// Events delivered by kind; one event may be of several.
+    pub kinds: [Counter; KINDS.len()],
+    /// How often each was called.
+    pub calls: [Counter; Call::COUNT],
+    pub tops: [Top; thread::HISTOGRAMS],
+    pub buckets: [Buckets; thread::HISTOGRAMS],
+    pub of_calls: [CallCounters; Call::COUNT],
 }
 
 impl Counters {
@@ -181,26 +188,61 @@ impl Counters {
 
     /// Calls that wait.
     pub fn waits(&self) -> u64 {
-        Call::WAITS.iter().map(|call| self.call(*call).calls.get()).fold(0, u64::wrapping_add)
+        Call::WAITS.iter().map(|call| self.calls(*call).get()).fold(0, u64::wrapping_add)
     }
 
     /// Calls that change what is watched.
     pub fn changes(&self) -> u64 {
         let calls = [Call::CtlAdd, Call::CtlMod, Call::CtlDel, Call::CtlOther];
-        calls.iter().map(|call| self.call(*call).calls.get()).fold(0, u64::wrapping_add)
+        calls.iter().map(|call| self.calls(*call).get()).fold(0, u64::wrapping_add)
+    }
+
+    /// How often this was called.
+    #[inline(always)]
+    pub fn calls(&self, call: Call) -> &Counter {
+        // SAFETY: a Call's number is below Call::COUNT by its definition.
+        unsafe { self.calls.get_unchecked(call as usize) }
+    }
+
+    pub fn call(&self, call: Call) -> &CallCounters {
+        // SAFETY: as above.
+        unsafe { self.of_calls.get_unchecked(call as usize) }
+    }
+
+    /// Events in a batch, of waits that returned any.
+    #[inline(always)]
+    pub fn batch(&self) -> Histogram<'_> {
+        self.histogram::<{ thread::BATCH }>()
+    }
+
+    /// Nanoseconds from the end of one wait that could block to the beginning of the thread's next.
+    #[inline(always)]
+    pub fn work(&self) -> Histogram<'_> {
+        self.histogram::<{ thread::WORK }>()
+    }
+
+    /// Nanoseconds in a wait that could block, by call; None: it is none that waits.
+    #[inline(always)]
+    pub fn blocked(&self, call: Call) -> Option<Histogram<'_>> {
+        let number = thread::BLOCKED + (call as usize).checked_sub(Call::Wait as usize)?;
+        Some(Histogram { top: self.tops.get(number)?, buckets: self.buckets.get(number)? })
     }
 
     #[inline(always)]
-    pub fn call(&self, call: Call) -> &CallCounters {
-        let index = call as usize;
-        // SAFETY: a Call's number is below Call::COUNT by its definition.
-        unsafe { self.calls.get_unchecked(index) }
+    fn histogram<const NUMBER: usize>(&self) -> Histogram<'_> {
+        const { assert!(NUMBER < thread::HISTOGRAMS) };
+        // SAFETY: asserted.
+        unsafe { Histogram { top: self.tops.get_unchecked(NUMBER), buckets: self.buckets.get_unchecked(NUMBER) } }
+    }
+
+    fn histograms(&self) -> impl Iterator<Item = Histogram<'_>> {
+        self.tops.iter().zip(&self.buckets).map(|(top, buckets)| Histogram { top, buckets })
     }
 
     /// A call that failed: counted, and its errno as the real function left it.
     #[cold]
     pub fn failed(&self, call: Call, error: i32) {
-        self.call(call).calls.bump();
+        self.calls(call).bump();
         self.error(call, error);
     }
 
@@ -236,22 +278,20 @@ impl Counters {
     #[cold]
     #[inline(never)]
     pub fn clear(&self) {
-        self.calls.iter().for_each(CallCounters::clear);
+        self.calls.iter().for_each(Counter::clear);
+        self.of_calls.iter().for_each(CallCounters::clear);
         self.empty.clear();
         self.full.clear();
         self.polled.clear();
         self.short.clear();
         self.kinds.iter().for_each(Counter::clear);
-        self.blocked.iter().for_each(Histogram::clear);
-        self.work.clear();
-        self.batch.clear();
+        self.histograms().for_each(Histogram::clear);
     }
 }
 
 impl CallCounters {
     #[inline(never)]
     fn clear(&self) {
-        self.calls.clear();
         self.injected.clear();
         self.made_up.clear();
         self.limited.clear();

@@ -71,6 +71,7 @@ fn page() -> Option<&'static Page> {
 
 /// Maps the page, if there is none. True: it was mapped now.
 #[cold]
+#[unsafe(link_section = ".text.hot.epollshim")]
 pub fn prepare() -> bool {
     if page().is_some() {
         return false;

@@ -576,7 +576,7 @@ fn count(plan: &mut Plan, block: &Block) {
     if plan.error != 0 {
         counters.failed(call, plan.error);
     } else {
-        counters.call(call).calls.bump();
+        counters.calls(call).bump();
         counters.call(call).made_up.bump();
     }
     if plan.is_injected {

@@ -15,25 +15,25 @@ use crate::{init, process, sys};
 
 // The places that readers go by.
 const _: () = {
-    use crate::ledger::counters::{CallCounters, Histogram};
+    use crate::ledger::counters::{Buckets, CallCounters, Top};
     use core::mem::offset_of;
+    assert!(offset_of!(Counters, last_wait_end) == layout::LAST_WAIT_END);
+    assert!(offset_of!(Counters, polled) == layout::POLLED);
+    assert!(offset_of!(Counters, empty) == layout::EMPTY);
+    assert!(offset_of!(Counters, short) == layout::SHORT);
+    assert!(offset_of!(Counters, full) == layout::FULL);
+    assert!(offset_of!(Counters, kinds) == layout::KINDS);
+    assert!(offset_of!(Counters, calls) == layout::CALLS);
+    assert!(offset_of!(Counters, tops) == layout::TOPS);
+    assert!(size_of::<Top>() == layout::TOP_SIZE);
+    assert!(offset_of!(Counters, buckets) == layout::BUCKETS);
+    assert!(size_of::<Buckets>() == layout::BUCKETS_SIZE);
+    assert!(offset_of!(Counters, of_calls) == layout::OF_CALLS);
     assert!(size_of::<CallCounters>() == layout::CALL_SIZE);
-    assert!(offset_of!(CallCounters, calls) == layout::CALL_CALLS);
     assert!(offset_of!(CallCounters, injected) == layout::CALL_INJECTED);
     assert!(offset_of!(CallCounters, limited) == layout::CALL_LIMITED);
     assert!(offset_of!(CallCounters, errors) == layout::CALL_ERRORS);
     assert!(offset_of!(CallCounters, made_up) == layout::CALL_MADE_UP);
-    assert!(size_of::<Histogram>() == layout::HISTOGRAM_SIZE);
-    assert!(offset_of!(Counters, calls) == layout::CALLS);
-    assert!(offset_of!(Counters, empty) == layout::EMPTY);
-    assert!(offset_of!(Counters, full) == layout::FULL);
-    assert!(offset_of!(Counters, polled) == layout::POLLED);
-    assert!(offset_of!(Counters, kinds) == layout::KINDS);
-    assert!(offset_of!(Counters, blocked) == layout::BLOCKED);
-    assert!(offset_of!(Counters, work) == layout::WORK);
-    assert!(offset_of!(Counters, batch) == layout::BATCH);
-    assert!(offset_of!(Counters, last_wait_end) == layout::LAST_WAIT_END);
-    assert!(offset_of!(Counters, short) == layout::SHORT);
     assert!(size_of::<Counters>() == layout::COUNTERS_SIZE);
     assert!(size_of::<Block>() - thread::COUNTERS == layout::BEGUN);
 };

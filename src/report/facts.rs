@@ -20,7 +20,7 @@ use crate::{clock, process, procfs, sys, thread};
 
 /// The calls that a thread's block has counted.
 pub fn calls(block: &Block) -> u64 {
-    Call::ALL.iter().map(|call| block.counters.call(*call).calls.get()).sum()
+    Call::ALL.iter().map(|call| block.counters.calls(*call).get()).sum()
 }
 
 /// The sums of all threads' counters. Sums are taken when asked for: a report is rare.
@@ -32,7 +32,7 @@ impl Sums {
     }
 
     pub fn calls(&self, calls: &[Call]) -> u64 {
-        calls.iter().map(|call| Self::total(|counters| counters.call(*call).calls.get())).sum()
+        calls.iter().map(|call| Self::total(|counters| counters.calls(*call).get())).sum()
     }
 
     /// Failures with an error number; 0: with a number that has no name.
@@ -78,7 +78,7 @@ impl Sums {
     }
 
     pub fn events(&self) -> u64 {
-        Self::total(|counters| counters.batch.sum())
+        Self::total(|counters| counters.batch().sum())
     }
 
     pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -87,7 +87,7 @@ impl Sums {
         })
     }
 
-    pub fn distribution(&self, of: impl Fn(&Counters, usize) -> Option<&Histogram>) -> Distribution {
+    pub fn distribution(&self, of: impl Fn(&Counters, usize) -> Option<Histogram<'_>>) -> Distribution {
         let mut counts = [0u64; histogram::BUCKETS];
         let mut distribution = Distribution::default();
         for block in thread::all() {
@@ -110,20 +110,18 @@ impl Sums {
 
     /// Nanoseconds in waits that could block: of one call, or of all.
     pub fn blocked(&self, call: Option<Call>) -> Distribution {
-        let only = call.map(|call| call as usize - Call::Wait as usize);
-        self.distribution(
-            |counters, part| {
-                if only.is_none_or(|only| only == part) { counters.blocked.get(part) } else { None }
-            },
-        )
+        self.distribution(|counters, part| {
+            let of = Call::WAITS.get(part).filter(|of| call.is_none_or(|call| call == **of))?;
+            counters.blocked(*of)
+        })
     }
 
     pub fn work(&self) -> Distribution {
-        self.distribution(|counters, part| (part == 0).then_some(&counters.work))
+        self.distribution(|counters, part| (part == 0).then(|| counters.work()))
     }
 
     pub fn batch(&self) -> Distribution {
-        self.distribution(|counters, part| (part == 0).then_some(&counters.batch))
+        self.distribution(|counters, part| (part == 0).then(|| counters.batch()))
     }
 }
 

@@ -40,12 +40,7 @@ impl Recording {
     }
 
     pub fn calls(&self, call: Call) -> u64 {
-        self.segments(kind::THREAD)
-            .iter()
-            .map(|(start, ..)| {
-                self.word(start + thread::CALLS + call as usize * thread::CALL_SIZE + thread::CALL_CALLS)
-            })
-            .sum()
+        self.segments(kind::THREAD).iter().map(|(start, ..)| self.word(start + thread::CALLS + call as usize * 8)).sum()
     }
 
     pub fn all_calls(&self) -> u64 {

@@ -21,7 +21,7 @@ use crate::{errno, histogram};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"EPOLLREC");
 /// Grows when something is moved or means something else. What is only added (words that were zero, kinds of segments) does not
 /// change it.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// ELF's number of x86-64 (EM_X86_64).
 pub const MACHINE: u64 = 62;
 
@@ -157,39 +157,47 @@ pub mod totals {
 pub mod thread {
     use super::{Call, errno, histogram};
 
-    /// One call's counters: calls, injected, limited, failures by errno (0: without a name), and those that returned a value
+    // What a common call touches comes first, in few cache lines.
+
+    /// CLOCK_MONOTONIC at the end of the last wait that could block.
+    pub const LAST_WAIT_END: usize = 0;
+    /// Waits that could not block and returned nothing; waits that could; of these, after a timeout of 1 ms; waits that returned
+    /// `maxevents`.
+    pub const POLLED: usize = 8;
+    pub const EMPTY: usize = 16;
+    pub const SHORT: usize = 24;
+    pub const FULL: usize = 32;
+    /// Events by kind: IN, OUT, RDHUP, HUP, ERR, PRI.
+    pub const KINDS: usize = 40;
+    pub const KIND_NAMES: [&str; 6] = ["IN", "OUT", "RDHUP", "HUP", "ERR", "PRI"];
+    /// Calls, [`Call::COUNT`] words in the order of `Call`.
+    pub const CALLS: usize = KINDS + KIND_NAMES.len() * 8;
+
+    /// Histograms by number: events in a batch; nanoseconds of work between two waits; nanoseconds blocked, by call, in the order
+    /// of `Call::WAITS`.
+    pub const BATCH: usize = 0;
+    pub const WORK: usize = 1;
+    pub const BLOCKED: usize = 2;
+    pub const HISTOGRAMS: usize = BLOCKED + Call::WAITS.len();
+    /// Of each its sum and its highest value.
+    pub const TOPS: usize = CALLS + Call::COUNT * 8;
+    pub const TOP_SIZE: usize = 16;
+    pub const TOP_SUM: usize = 0;
+    pub const TOP_MAX: usize = 8;
+    /// Of each [`histogram::BUCKETS`] buckets.
+    pub const BUCKETS: usize = TOPS + HISTOGRAMS * TOP_SIZE;
+    pub const BUCKETS_SIZE: usize = histogram::BUCKETS * 8;
+
+    /// One call's other counters: injected, limited, failures by errno (0: without a name), and those that returned a value
     /// by a fault, without being made: they are no failures, and made nothing.
-    pub const CALL_SIZE: usize = (4 + errno::NAMED) * 8;
-    pub const CALL_CALLS: usize = 0;
-    pub const CALL_INJECTED: usize = 8;
-    pub const CALL_LIMITED: usize = 16;
-    pub const CALL_ERRORS: usize = 24;
+    pub const CALL_SIZE: usize = (3 + errno::NAMED) * 8;
+    pub const CALL_INJECTED: usize = 0;
+    pub const CALL_LIMITED: usize = 8;
+    pub const CALL_ERRORS: usize = 16;
     pub const CALL_MADE_UP: usize = CALL_ERRORS + errno::NAMED * 8;
     /// [`Call::COUNT`] of them, in the order of `Call`.
-    pub const CALLS: usize = 0;
-    /// Waits that could block and returned nothing; waits that returned `maxevents`; waits that could not block and returned
-    /// nothing (POLLED; none in recordings of before there was that word).
-    pub const EMPTY: usize = CALLS + Call::COUNT * CALL_SIZE;
-    pub const FULL: usize = EMPTY + 8;
-    pub const POLLED: usize = FULL + 8;
-    /// Events by kind: IN, OUT, RDHUP, HUP, ERR, PRI.
-    pub const KINDS: usize = FULL + 16;
-    pub const KIND_NAMES: [&str; 6] = ["IN", "OUT", "RDHUP", "HUP", "ERR", "PRI"];
-    /// A histogram: [`histogram::BUCKETS`] buckets, sum, highest value.
-    pub const HISTOGRAM_SIZE: usize = (histogram::BUCKETS + 2) * 8;
-    pub const HISTOGRAM_SUM: usize = histogram::BUCKETS * 8;
-    pub const HISTOGRAM_MAX: usize = HISTOGRAM_SUM + 8;
-    /// Nanoseconds blocked, by call, in the order of `Call::WAITS`.
-    pub const BLOCKED: usize = KINDS + KIND_NAMES.len() * 8;
-    /// Nanoseconds of work between two waits.
-    pub const WORK: usize = BLOCKED + Call::WAITS.len() * HISTOGRAM_SIZE;
-    /// Events in a batch.
-    pub const BATCH: usize = WORK + HISTOGRAM_SIZE;
-    /// CLOCK_MONOTONIC at the end of the last wait that could block.
-    pub const LAST_WAIT_END: usize = BATCH + HISTOGRAM_SIZE;
-    /// Of EMPTY: after a timeout of 1 ms.
-    pub const SHORT: usize = LAST_WAIT_END + 8;
-    pub const COUNTERS_SIZE: usize = SHORT + 8;
+    pub const OF_CALLS: usize = BUCKETS + HISTOGRAMS * BUCKETS_SIZE;
+    pub const COUNTERS_SIZE: usize = OF_CALLS + Call::COUNT * CALL_SIZE;
     /// Records begun since the thread began. Record number N (from 0) lies in place N modulo the ring's length; those that were
     /// overwritten are `begun - length`, where that is positive.
     pub const BEGUN: usize = COUNTERS_SIZE.next_multiple_of(super::PAGE);

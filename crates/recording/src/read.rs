@@ -406,21 +406,22 @@ pub fn counters(segment: Bytes) -> Counters {
         ..Counters::default()
     };
     for (call, counters) in Call::ALL.into_iter().zip(&mut read.calls) {
-        *counters = of_call(segment, thread::CALLS + call as usize * thread::CALL_SIZE);
+        *counters = of_call(segment, call as usize);
     }
     for (index, kind) in read.kinds.iter_mut().enumerate() {
         *kind = segment.word(thread::KINDS + index * 8);
     }
     for (index, blocked) in read.blocked.iter_mut().enumerate() {
-        *blocked = the_histogram(segment, thread::BLOCKED + index * thread::HISTOGRAM_SIZE);
+        *blocked = the_histogram(segment, thread::BLOCKED + index);
     }
     read
 }
 
-fn of_call(segment: Bytes, place: usize) -> CallCounters {
+fn of_call(segment: Bytes, call: usize) -> CallCounters {
+    let place = thread::OF_CALLS + call * thread::CALL_SIZE;
     let errors = (0..errno::NAMED).map(|error| (error as u32, segment.word(place + thread::CALL_ERRORS + error * 8)));
     CallCounters {
-        calls: segment.word(place + thread::CALL_CALLS),
+        calls: segment.word(thread::CALLS + call * 8),
         injected: segment.word(place + thread::CALL_INJECTED),
         limited: segment.word(place + thread::CALL_LIMITED),
         made_up: segment.word(place + thread::CALL_MADE_UP),
@@ -428,16 +429,13 @@ fn of_call(segment: Bytes, place: usize) -> CallCounters {
     }
 }
 
-fn the_histogram(segment: Bytes, place: usize) -> Histogram {
-    let mut buckets: Vec<u64> = (0..histogram::BUCKETS).map(|bucket| segment.word(place + bucket * 8)).collect();
+fn the_histogram(segment: Bytes, number: usize) -> Histogram {
+    let (top, first) = (thread::TOPS + number * thread::TOP_SIZE, thread::BUCKETS + number * thread::BUCKETS_SIZE);
+    let mut buckets: Vec<u64> = (0..histogram::BUCKETS).map(|bucket| segment.word(first + bucket * 8)).collect();
     if buckets.iter().all(|count| *count == 0) {
         buckets = Vec::new();
     }
-    Histogram {
-        buckets,
-        sum: segment.word(place + thread::HISTOGRAM_SUM),
-        max: segment.word(place + thread::HISTOGRAM_MAX),
-    }
+    Histogram { buckets, sum: segment.word(top + thread::TOP_SUM), max: segment.word(top + thread::TOP_MAX) }
 }
 
 fn the_record(words: Bytes, number: u64) -> Record {

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use common::{CODE, CallOf, Recording, SECOND, finding_of, full, server, small};
 use epollshim_format::call::Call;
 use epollshim_format::findings::{Finding, Id, Severity};
-use epollshim_format::recording::{FIRST_SEGMENT, PAGE, area, finding, findings, header, kind, record, thread};
+use epollshim_format::recording::{
+    FIRST_SEGMENT, PAGE, VERSION, area, finding, findings, header, kind, record, thread,
+};
 use epollshim_recording::{Error, Format, Set, load, read, render, write_file};
 use serde_json::Value;
 
@@ -219,7 +221,7 @@ fn records_that_are_not_whole_or_belong_to_no_thread_are_told() {
     made.word(areas[0] + area::RECORDS + 7 * record::SIZE + record::NUMBER, 0);
     made.word(areas[1] + area::RECORDS + record::NUMBER, 5);
     // More calls than records: one is under way.
-    made.word(at + thread::CALLS + Call::Wait as usize * thread::CALL_SIZE + thread::CALL_CALLS, 1101);
+    made.word(at + thread::CALLS + Call::Wait as usize * 8, 1101);
     made.segment(kind::RECORDS, 4096, 17);
     let process = read(&made.bytes).unwrap();
     let thread = &process.threads[0];
@@ -248,7 +250,7 @@ fn a_file_that_ends_early_gives_what_it_holds_and_says_what_not() {
 fn what_is_no_recording_is_told_with_file_and_place() {
     let directory = Directory::new("errors");
     let mut newer = small();
-    newer.word(header::VERSION, 2);
+    newer.word(header::VERSION, VERSION + 1);
     let mut other = small();
     other.word(header::MACHINE, 183);
     for (name, bytes, wanted) in [
@@ -256,7 +258,7 @@ fn what_is_no_recording_is_told_with_file_and_place() {
         ("foreign.rec", b"\x7fELF and so on, for a while".to_vec(), "at byte 0: not a recording"),
         ("zeros.rec", vec![0; 9000], "at byte 0: the header was never written"),
         ("short.rec", small().bytes[..100].to_vec(), "at byte 100: the file ends within its header"),
-        ("newer.rec", newer.bytes, "at byte 8: layout version 2"),
+        ("newer.rec", newer.bytes, "at byte 8: layout version 3"),
         ("other.rec", other.bytes, "at byte 16: written on a machine of ELF number 183"),
     ] {
         let path = directory.put(name, &bytes);
@@ -319,7 +321,7 @@ fn a_value_that_a_fault_made_up_is_no_failure_and_made_nothing() {
     let mut made = Recording::new(8, b"faults", SECOND, 4);
     made.totals([0; 2], [0; 2], 0);
     let at = made.thread(8, &[CallOf::create(SECOND + 1, 3, CODE), CallOf::create(SECOND + 9, 4, CODE)]);
-    made.word(at + thread::CALLS + Call::Create1 as usize * thread::CALL_SIZE + thread::CALL_MADE_UP, 1);
+    made.word(at + thread::OF_CALLS + Call::Create1 as usize * thread::CALL_SIZE + thread::CALL_MADE_UP, 1);
     let directory = Directory::new("made-up");
     let report = json(&load(&directory.put("epollshim.8.8.rec", &made.bytes)).unwrap());
     assert_eq!(report["merged"]["calls"]["epoll_create1"]["calls"], 2);

@@ -98,6 +98,7 @@ impl Core {
 
     /// A descriptor number is given up: by close, by dup2 onto it, by closing a range. `at`: where; 0: not known; None: nobody
     /// knows when.
+    #[unsafe(link_section = ".text.hot.epollshim")]
     pub fn closed(&self, fd: i32, at: Option<usize>) {
         let slot = self.descriptors.get(fd);
         if !slot.is_known() {
@@ -164,7 +165,9 @@ impl Core {
             return;
         }
         // What was said of `new` before is over. It comes first: it may take the last interest in `old` with it.
-        self.closed(new, Some(at));
+        if self.descriptors.get(new).is_known() {
+            self.closed(new, Some(at));
+        }
         let slot = self.descriptors.get(old);
         match self.description(slot.description()) {
             Some(description) if slot.is_known() => {

@@ -18,6 +18,7 @@ pub struct Creation {
 }
 
 impl Core {
+    #[unsafe(link_section = ".text.hot.epollshim")]
     pub fn created(&self, fd: i32, creation: Creation) {
         // The number was free in the kernel: if it is known, its last user was closed where we could not see it.
         if self.descriptors.get(fd) != Slot::UNKNOWN {
@@ -74,6 +75,7 @@ impl Core {
         Some(index)
     }
 
+    #[unsafe(link_section = ".text.hot.epollshim")]
     fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
         let (index, instance) = self.instances.allocate()?;
         instance.owner.clear();
@@ -122,6 +124,7 @@ impl Core {
     }
 
     /// The last descriptor of an instance is gone: the kernel frees it with all its interests.
+    #[unsafe(link_section = ".text.hot.epollshim")]
     pub(super) fn end_instance(&self, index: u32, epfd: i32) {
         let Some(instance) = self.instances.get(index) else { return };
         instance.reach();

@@ -23,6 +23,7 @@ pub fn may_concern(fd: i32) -> bool {
 /// Before the real close of a descriptor: whoever gets the number next must find it free. `at`: the call's return address.
 #[cold]
 #[inline(never)]
+#[unsafe(link_section = ".text.hot.epollshim")]
 pub fn closing(fd: i32, at: usize) {
     if concerns(fd) && process::is_own() {
         let make = || {

@@ -15,6 +15,7 @@ use crate::{process, sys};
 
 /// An `epoll_create*` returned a descriptor.
 #[cold]
+#[unsafe(link_section = ".text.hot.epollshim")]
 pub fn created(block: &Block, fd: i32, creation: Creation) {
     if process::is_own() {
         let is_first = family::prepare();

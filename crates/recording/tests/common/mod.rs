@@ -149,10 +149,12 @@ impl Recording {
         self.word(place, old + by);
     }
 
-    fn histogram(&mut self, at: usize, value: u64) {
-        self.bump(at + histogram::bucket(value) * 8, 1);
-        self.bump(at + thread::HISTOGRAM_SUM, value);
-        let max = at + thread::HISTOGRAM_MAX;
+    /// `at`: the thread.
+    fn histogram(&mut self, at: usize, number: usize, value: u64) {
+        let top = at + thread::TOPS + number * thread::TOP_SIZE;
+        self.bump(at + thread::BUCKETS + number * thread::BUCKETS_SIZE + histogram::bucket(value) * 8, 1);
+        self.bump(top + thread::TOP_SUM, value);
+        let max = top + thread::TOP_MAX;
         let old = u64::from_le_bytes(self.bytes[max..max + 8].try_into().unwrap());
         self.word(max, old.max(value));
     }
@@ -228,21 +230,21 @@ impl Recording {
             (Function::EpollPwait2, _) => Call::Pwait2,
             _ => return,
         };
-        let counters = at + thread::CALLS + which as usize * thread::CALL_SIZE;
-        self.bump(counters + thread::CALL_CALLS, 1);
+        let counters = at + thread::OF_CALLS + which as usize * thread::CALL_SIZE;
+        self.bump(at + thread::CALLS + which as usize * 8, 1);
         if call.result < 0 {
             self.bump(counters + thread::CALL_ERRORS + call.errno as usize * 8, 1);
         }
         if let Some(wait) = Call::WAITS.iter().position(|wait| *wait == which) {
-            self.histogram(at + thread::BLOCKED + wait * thread::HISTOGRAM_SIZE, call.duration);
+            self.histogram(at, thread::BLOCKED + wait, call.duration);
             if *last_end != 0 {
-                self.histogram(at + thread::WORK, call.began - *last_end);
+                self.histogram(at, thread::WORK, call.began - *last_end);
             }
             *last_end = call.began + call.duration;
             match call.result {
                 0 => self.bump(at + thread::EMPTY, 1),
                 1.. => {
-                    self.histogram(at + thread::BATCH, call.result as u64);
+                    self.histogram(at, thread::BATCH, call.result as u64);
                     self.bump(at + thread::KINDS, call.result as u64);
                     self.bump(at + thread::FULL, u64::from(call.result == 64));
                 }
