@@ -20,8 +20,8 @@ use crate::aside::undisturbed;
 use crate::{ledger, procfs, sys, thread};
 
 /// What is known of an instance's events, in its record, from when a second thread waits on it and [`clear`](Doubles::clear)s it.
-/// Threads write into it as they come: what of two
-/// becomes mixed does not fit what the first says of itself, and is taken for nothing.
+/// Threads write into it as they come: what of two becomes mixed does not fit what the first says of itself, and is taken for
+/// nothing.
 pub struct Doubles {
     /// The block of the thread that was given one last, what it was, and when (CLOCK_MONOTONIC).
     by: AtomicUsize,

@@ -25,8 +25,8 @@
 //!
 //! The frame is described to unwinders, has no personality and no destructors: pthread_cancel passes through.
 
-/// What the entry leaves on the stack: the argument registers (as many as are read; the others are not written), a word for `before` to tell `after`, and above it
-/// the return address, where the program's `call` put it.
+/// What the entry leaves on the stack: the argument registers (as many as are read; the others are not written), a word
+/// for `before` to tell `after`, and above it the return address, where the program's `call` put it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Frame {
@@ -131,7 +131,7 @@ macro_rules! leave {
 #[cfg(not(test))]
 pub(crate) use {call_real, give_words, keep_words, leave};
 
-/// Functions that go `before` → real → `after`, written `name(words): before, REAL, after;` with `or armed` before the colon where
+/// Functions that go `before` → real → `after`, written `name(words): before, after;` with `or armed` before the colon where
 /// the function is the program's own entry: the way of armed.rs. `words`: of how many registers it has its arguments; only these
 /// are kept.
 #[cfg(not(test))]

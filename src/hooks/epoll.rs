@@ -167,12 +167,16 @@ fn before_add_otherwise(frame: &mut Frame, passage: Passage) -> usize {
         Passage::Left => ledger::pass_on(passage),
         passage => {
             frame.state = 0;
-            if let Some(block) = thread::block() {
-                let registration = Registration { site: stacks::site(frame.caller), ..registration(frame) };
-                ledger::adding(&registration, passage, block, |ticket| {
-                    block.adding.store(ticket, Ordering::Relaxed);
-                    frame.state = ticket;
-                });
+            match thread::block() {
+                Some(block) => {
+                    let registration = Registration { site: stacks::site(frame.caller), ..registration(frame) };
+                    ledger::adding(&registration, passage, block, |ticket| {
+                        block.adding.store(ticket, Ordering::Relaxed);
+                        frame.state = ticket;
+                    });
+                }
+                // A handler has forked, and the child gets no memory.
+                None => ledger::turn_back(passage),
             }
         }
     }

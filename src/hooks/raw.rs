@@ -118,6 +118,7 @@ pub fn shifted(frame: &Frame) -> Frame {
 }
 
 extern "C-unwind" fn before(frame: &mut Frame) -> usize {
+    frame.state = 0;
     if let Some(function) = named(frame.word(0)) {
         let mut own = shifted(frame);
         (counted(function, own.word(1)).before)(&mut own);

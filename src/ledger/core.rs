@@ -25,6 +25,8 @@ mod ghosts;
 mod instances;
 mod interests;
 mod plain;
+#[cfg(test)]
+mod random;
 mod registrations;
 mod restarts;
 #[cfg(test)]
@@ -263,14 +265,6 @@ impl Core {
         kernel_memory::estimate(self.totals.instances.get(), self.churn.watches.get())
     }
 
-    /// The same before an interest goes, where one may be behind.
-    #[inline(always)]
-    fn reach_if_behind(&self) {
-        if self.churn.watches.get() > self.churn.reached.get() {
-            self.reach();
-        }
-    }
-
     /// Peaks are taken before something goes, and when they are read: what only grows has its peak at its end.
     #[inline(always)]
     pub fn reach(&self) {
@@ -279,5 +273,24 @@ impl Core {
         self.totals.instances_peak.reach(instances);
         self.totals.memory_peak.reach(kernel_memory::estimate(instances, watches));
         self.churn.reached.reach(watches);
+    }
+
+    /// The same before an interest goes, where one may be behind.
+    #[inline(always)]
+    fn reach_if_behind(&self) {
+        if self.churn.watches.get() > self.churn.reached.get() {
+            self.reach();
+        }
+    }
+
+    /// The same for who is not inside the gate: whoever is takes peaks at the same time.
+    pub fn reach_beside(&self) {
+        let (instances, watches) = (self.totals.instances.get(), self.churn.watches.get());
+        self.totals.watches_peak.raise(watches);
+        self.totals.instances_peak.raise(instances);
+        self.totals.memory_peak.raise(kernel_memory::estimate(instances, watches));
+        for (_, instance) in self.live_instances() {
+            instance.peak.raise(instance.watches.get());
+        }
     }
 }

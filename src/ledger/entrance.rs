@@ -124,6 +124,14 @@ pub(super) fn pass(make: impl FnOnce() -> bool) -> Passage {
     if GATE.is_quiet() { Passage::Through } else { Passage::Left }
 }
 
+/// Leaves the gate without a change, if the passage has ended inside.
+#[cold]
+pub fn turn_back(passage: Passage) {
+    if passage == Passage::Inside {
+        leave(thread::token());
+    }
+}
+
 /// What is left to do of a passage whose change is made.
 pub fn pass_on(passage: Passage) {
     if passage == Passage::Left {

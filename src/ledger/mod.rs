@@ -51,7 +51,7 @@ use self::entrance::leave;
 use self::gate::Gate;
 use crate::thread;
 
-pub use entrance::{Passage, after_fork, is_interrupted, pass_on};
+pub use entrance::{Passage, after_fork, is_interrupted, pass_on, turn_back};
 pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
 pub use reconcile::reconcile;
@@ -68,10 +68,7 @@ pub fn records() -> &'static Core {
 
 /// For reports: the records as they are, peaks included.
 pub fn view() -> &'static Core {
-    CORE.reach();
-    for (_, instance) in CORE.live_instances() {
-        instance.reach();
-    }
+    CORE.reach_beside();
     CORE
 }
 

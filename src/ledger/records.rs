@@ -46,6 +46,10 @@ impl Long {
     pub fn reach(&self, value: u64) {
         self.set(self.get().max(value));
     }
+    /// The same by anybody.
+    pub fn raise(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
+    }
     /// Under the gate only: a plain read and write.
     #[inline(always)]
     pub fn add(&self, amount: u64) {

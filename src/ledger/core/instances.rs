@@ -46,6 +46,11 @@ impl Core {
             }
         });
         let (description_index, description) = self.describe(fd, slot)?;
+        if description.instance() != 0 {
+            // One more number of an instance that was met under another.
+            self.descriptors.set(fd, Slot::known(description_index, description.instance()));
+            return Some(description.instance());
+        }
         let (index, _) =
             self.open_instance(description_index, Creation { origin: Origin::Unseen, argument: 0, site: 0 })?;
         description.set_instance(index);

@@ -58,11 +58,16 @@ impl Core {
 
     /// The kernel has removed an interest at a close.
     pub(super) fn vanish(&self, index: u32) {
+        self.totals.vanished.add(1);
+        self.lose(index);
+    }
+
+    /// An interest that was there is there no longer.
+    pub(super) fn lose(&self, index: u32) {
         self.reach_if_behind();
         if let Some(instance) = self.interest(index).and_then(|interest| self.instances.get(interest.instance())) {
             instance.reach();
         }
-        self.totals.vanished.add(1);
         self.remove(index);
     }
 

@@ -149,7 +149,7 @@ impl Core {
         if self.descriptors.get(fd).instance() == 0 {
             self.heal(fd);
         } else {
-            self.remove(index);
+            self.lose(index);
             self.totals.healed.add(1);
         }
     }
@@ -178,7 +178,7 @@ impl Core {
     #[inline(never)]
     fn deleted_by_number(&self, instance: u32, fd: i32) {
         match self.find_by_number(instance, fd) {
-            Some(index) => self.remove(index),
+            Some(index) => self.lose(index),
             None => self.totals.unseen_watches.add(1),
         }
     }

@@ -87,6 +87,7 @@ impl Core {
 
     /// Forgets everything, also a half-made change: reconciliation finds again what is there.
     pub fn forget_everything(&self) {
+        self.reach();
         for fd in 0..=self.descriptors.highest() {
             self.descriptors.set(fd, Slot::UNKNOWN);
         }

@@ -3,7 +3,7 @@
 use super::{Core, Creation, Registration, Ticket};
 use crate::ledger::records::Origin;
 
-fn create(core: &Core, fd: i32) {
+pub fn create(core: &Core, fd: i32) {
     core.created(fd, Creation { origin: Origin::Create1, argument: 0, site: 1 });
 }
 
@@ -11,7 +11,7 @@ fn add(core: &Core, epfd: i32, fd: i32) -> Ticket {
     Ticket::from_word(core.reserve(&Registration { epfd, fd, site: 2 }))
 }
 
-fn live(core: &Core) -> (u64, u64) {
+pub fn live(core: &Core) -> (u64, u64) {
     (core.totals.instances.get(), core.churn.watches.get())
 }
 
@@ -147,6 +147,52 @@ fn a_dup_told_late_counts_once() {
     assert_eq!(live(&CORE), (1, 1));
     CORE.closed(8, None);
     assert_eq!((live(&CORE), CORE.totals.vanished.get()), ((1, 0), 1));
+}
+
+#[test]
+fn a_nested_instance_that_is_met_under_two_numbers_is_one() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    add(&CORE, 3, 7);
+    CORE.duplicated(7, 8, 0);
+    // That it is an epoll turns up later.
+    assert_eq!((CORE.adopt(7), live(&CORE)), (CORE.adopt(8), (2, 1)));
+    CORE.closed(7, None);
+    assert_eq!(live(&CORE), (2, 1));
+    CORE.closed(8, None);
+    assert_eq!(live(&CORE), (1, 0));
+}
+
+#[test]
+fn a_nested_instance_outlives_its_interest_whatever_its_numbers_words_say() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    create(&CORE, 5);
+    add(&CORE, 5, 6);
+    CORE.deleted(5, 6);
+    add(&CORE, 3, 7);
+    CORE.duplicated(7, 8, 0);
+    // The word of 7 goes on saying that it is a file.
+    CORE.adopt(8);
+    CORE.closed(8, None);
+    assert!(!CORE.deleted_at_once(3, 7) && !CORE.closed_at_once(7, 0));
+    CORE.deleted(3, 7);
+    assert_eq!(live(&CORE), (3, 0));
+    CORE.closed(7, None);
+    assert_eq!(live(&CORE), (2, 0));
+}
+
+#[test]
+fn what_was_watched_at_most_is_known_however_an_interest_goes() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    create(&CORE, 8);
+    add(&CORE, 3, 7);
+    add(&CORE, 3, 8);
+    // The kernel does not know the second pair: an instance in the list of another, from which another process has taken it.
+    CORE.gone(3, 8);
+    CORE.reach();
+    assert_eq!((live(&CORE), CORE.totals.watches_peak.get()), ((2, 1), 2));
 }
 
 #[test]
