@@ -167,19 +167,20 @@ fn a_nested_instance_that_is_met_under_two_numbers_is_one() {
 fn a_nested_instance_outlives_its_interest_whatever_its_numbers_words_say() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
-    create(&CORE, 5);
-    add(&CORE, 5, 6);
-    CORE.deleted(5, 6);
+    // No peak is behind.
+    add(&CORE, 3, 6);
+    CORE.deleted(3, 6);
     add(&CORE, 3, 7);
     CORE.duplicated(7, 8, 0);
     // The word of 7 goes on saying that it is a file.
     CORE.adopt(8);
     CORE.closed(8, None);
+    CORE.reach();
     assert!(!CORE.deleted_at_once(3, 7) && !CORE.closed_at_once(7, 0));
     CORE.deleted(3, 7);
-    assert_eq!(live(&CORE), (3, 0));
-    CORE.closed(7, None);
     assert_eq!(live(&CORE), (2, 0));
+    CORE.closed(7, None);
+    assert_eq!(live(&CORE), (1, 0));
 }
 
 #[test]
