@@ -1,0 +1,58 @@
+//! epoll_create(size), epoll_create1(flags).
+
+use epollshim_format::call::Call;
+use libc::c_int;
+
+use crate::hooks::entry::Frame;
+use crate::ledger::core::Creation;
+use crate::ledger::records::Origin;
+use crate::{findings, ledger, real, stacks, sys, thread};
+
+#[cfg(not(test))]
+mod exports {
+    crate::hooks::entry::behind! {
+        #[unsafe(no_mangle)]
+        epoll_create(1) or epoll_create: super::before_create, crate::real::EPOLL_CREATE, super::after_create;
+        #[unsafe(no_mangle)]
+        epoll_create1(1) or epoll_create1: super::before_create1, crate::real::EPOLL_CREATE1, super::after_create1;
+    }
+
+    // The types that frames are read by are those that libc gives to glibc's functions.
+    const _: crate::real::EpollCreate = libc::epoll_create;
+    const _: crate::real::EpollCreate = libc::epoll_create1;
+}
+
+pub extern "C-unwind" fn before_create(_: &mut Frame) -> usize {
+    real::EPOLL_CREATE.address()
+}
+
+#[unsafe(link_section = ".text.hot.epollshim")]
+pub extern "C-unwind" fn after_create(frame: &mut Frame, fd: isize) -> isize {
+    note_creation(Call::Create, Origin::Create, frame, fd as c_int);
+    fd
+}
+
+pub extern "C-unwind" fn before_create1(_: &mut Frame) -> usize {
+    real::EPOLL_CREATE1.address()
+}
+
+#[unsafe(link_section = ".text.hot.epollshim")]
+pub extern "C-unwind" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
+    note_creation(Call::Create1, Origin::Create1, frame, fd as c_int);
+    fd
+}
+
+#[unsafe(link_section = ".text.hot.epollshim")]
+fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
+    let Some(block) = thread::block() else { return };
+    if fd < 0 {
+        let error = sys::errno();
+        if origin == Origin::Create {
+            findings::errors::create_failed(frame.int(0), error, frame.caller);
+        }
+        findings::limits::creation_refused(error, frame.caller);
+        return block.counters.failed(call, error);
+    }
+    block.counters.calls(call).bump();
+    ledger::created(block, fd, Creation { origin, argument: frame.int(0), site: stacks::site(frame.caller) });
+}

@@ -1,0 +1,249 @@
+//! epoll_ctl(epfd, op, fd, event).
+
+use core::sync::atomic::Ordering;
+
+use epollshim_format::call::Call;
+use libc::c_int;
+
+use super::unforeseen;
+use crate::hooks::entry::Frame;
+use crate::ledger::Passage;
+use crate::ledger::core::{Registration, Ticket};
+use crate::{findings, ledger, real, stacks, sys, thread};
+
+#[cfg(not(test))]
+mod exports {
+    crate::hooks::entry::around! {
+        #[unsafe(link_section = ".text.hot.epollshim")]
+        ctl_add(4): super::before_add, super::after_add;
+    }
+
+    crate::hooks::entry::behind! {
+        #[unsafe(link_section = ".text.hot.epollshim")]
+        ctl_del(4): super::before_other, crate::real::EPOLL_CTL, super::after_del;
+        #[unsafe(link_section = ".text.hot.epollshim")]
+        ctl_mod(4): super::before_other, crate::real::EPOLL_CTL, super::after_mod;
+        ctl_other(4): super::before_other, crate::real::EPOLL_CTL, super::after_other;
+    }
+
+    /// Each operation has its own way, chosen by a jump through a table: behind ADD and DEL, which are long in the
+    /// kernel, a conditional branch that is taken costs 8 to 15 ns (benches/branches).
+    #[unsafe(naked)]
+    #[unsafe(no_mangle)]
+    #[unsafe(link_section = ".text.hot.epollshim")]
+    pub unsafe extern "C-unwind" fn epoll_ctl() -> isize {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            "test word ptr [rip + {armed_for}], {bit}",
+            "jnz {armed}",
+            "cmp esi, 3",
+            "ja 2f",
+            "mov eax, esi",
+            "lea r11, [rip + 3f]",
+            "movsxd rax, dword ptr [r11 + rax * 4]",
+            "add rax, r11",
+            "jmp rax",
+            "2:",
+            "jmp {other}",
+            ".p2align 2",
+            "3:",
+            ".long {other} - 3b",
+            ".long {add} - 3b",
+            ".long {del} - 3b",
+            ".long {modify} - 3b",
+            ".cfi_endproc",
+            ".p2align 6",
+            armed_for = sym crate::policy::ARMED_FOR,
+            bit = const crate::hooks::armed::bits::epoll_ctl,
+            armed = sym crate::hooks::armed::exports::epoll_ctl,
+            other = sym ctl_other,
+            add = sym ctl_add,
+            del = sym ctl_del,
+            modify = sym ctl_mod,
+        )
+    }
+
+    // The order of the table above.
+    const _: () = assert!(libc::EPOLL_CTL_ADD == 1 && libc::EPOLL_CTL_DEL == 2 && libc::EPOLL_CTL_MOD == 3);
+    // The type that frames are read by is that which libc gives to glibc's function.
+    const _: crate::real::EpollCtl = libc::epoll_ctl;
+}
+
+pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
+    real::EPOLL_CTL.address()
+}
+
+/// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
+/// comes second in the ledger too. The kernel may still refuse it.
+#[unsafe(link_section = ".text.hot.epollshim")]
+pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
+    let Some(block) = thread::block_at_hand() else { return before_add_otherwise(frame, Passage::NotTried) };
+    if stacks::are_kept() {
+        return before_add_otherwise(frame, Passage::NotTried);
+    }
+    let passage = ledger::adding_at_once(registration(frame), |ticket| {
+        block.adding.store(ticket, Ordering::Relaxed);
+        frame.state = ticket;
+    });
+    match (passage, real::EPOLL_CTL.address_at_hand()) {
+        (Passage::Through, Some(address)) => address.get(),
+        (passage, _) => before_add_otherwise(frame, passage),
+    }
+}
+
+/// What is rare before an ADD; and see [`after_ctl_otherwise`].
+#[cold]
+#[inline(never)]
+fn before_add_otherwise(frame: &mut Frame, passage: Passage) -> usize {
+    match passage {
+        Passage::Through => {}
+        Passage::Left => ledger::pass_on(passage),
+        passage => {
+            frame.state = 0;
+            match thread::block() {
+                Some(block) => {
+                    let registration = Registration { site: stacks::site(frame.caller), ..registration(frame) };
+                    ledger::adding(&registration, passage, block, |ticket| {
+                        block.adding.store(ticket, Ordering::Relaxed);
+                        frame.state = ticket;
+                    });
+                }
+                // A handler has forked, and the child gets no memory.
+                None => ledger::turn_back(passage),
+            }
+        }
+    }
+    real::EPOLL_CTL.address()
+}
+
+#[unsafe(link_section = ".text.hot.epollshim")]
+pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
+    let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
+    if result < 0 {
+        return after_failed_ctl(frame, result);
+    }
+    if !Ticket::is_noted(frame.state) {
+        return after_ctl_otherwise(frame, result);
+    }
+    if block.pending.is_open() {
+        return after_ctl_otherwise(frame, result);
+    }
+    block.adding.store(0, Ordering::Relaxed);
+    block.counters.calls(Call::CtlAdd).bump();
+    result
+}
+
+/// Nothing changes in what is watched; that the kernel had it is compared at the report.
+#[unsafe(link_section = ".text.hot.epollshim")]
+pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
+    let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
+    if result < 0 {
+        return after_failed_ctl(frame, result);
+    }
+    if block.pending.is_open() {
+        return after_ctl_otherwise(frame, result);
+    }
+    block.counters.calls(Call::CtlMod).bump();
+    result
+}
+
+#[unsafe(link_section = ".text.hot.epollshim")]
+pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
+    let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
+    if result < 0 {
+        return after_failed_ctl(frame, result);
+    }
+    if block.pending.is_open() {
+        return after_ctl_otherwise(frame, result);
+    }
+    block.counters.calls(Call::CtlDel).bump();
+    match ledger::deleted_at_once(frame.int(0), frame.int(2)) {
+        Passage::Through => result,
+        passage => after_del_otherwise(frame, result, passage),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn after_del_otherwise(frame: &mut Frame, result: isize, passage: Passage) -> isize {
+    ledger::deleted(frame.int(0), frame.int(2), frame.caller, passage);
+    unforeseen(result)
+}
+
+/// Of an operation that there is none of.
+pub extern "C-unwind" fn after_other(frame: &mut Frame, result: isize) -> isize {
+    after_ctl_otherwise(frame, result)
+}
+
+/// What is rare behind an `epoll_ctl`, in a function of its own to its end, which the common way jumps to.
+#[cold]
+#[inline(never)]
+fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
+    let Some(block) = thread::block() else { return unforeseen(result) };
+    if result < 0 {
+        return after_failed_ctl(frame, result);
+    }
+    let call = match frame.int(1) {
+        libc::EPOLL_CTL_ADD => {
+            block.adding.store(0, Ordering::Relaxed);
+            if !Ticket::is_noted(frame.state) {
+                ledger::added_late(&registration(frame), Ticket::from_word(frame.state));
+            }
+            Call::CtlAdd
+        }
+        libc::EPOLL_CTL_MOD => Call::CtlMod,
+        libc::EPOLL_CTL_DEL => Call::CtlDel,
+        _ => Call::CtlOther,
+    };
+    if block.pending.is_open() && call != Call::CtlOther {
+        // The thread's last `epoll_ctl` has left something open.
+        findings::errors::ctl_succeeded(&block.pending, frame.int(0), frame.int(1), frame.int(2));
+    }
+    block.counters.calls(call).bump();
+    if call == Call::CtlDel {
+        ledger::deleted(frame.int(0), frame.int(2), frame.caller, Passage::NotTried);
+    }
+    unforeseen(result)
+}
+
+#[inline(always)]
+fn registration(frame: &Frame) -> Registration {
+    Registration { epfd: frame.int(0), fd: frame.int(2), site: frame.caller }
+}
+
+#[cold]
+#[inline(never)]
+fn after_failed_ctl(frame: &mut Frame, result: isize) -> isize {
+    let Some(block) = thread::block() else { return unforeseen(result) };
+    let error = sys::errno();
+    // Before the ledger hears of it, and forgets what it believed.
+    let is_ghost = findings::ghosts::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error);
+    let call = match frame.int(1) {
+        libc::EPOLL_CTL_ADD => {
+            block.adding.store(0, Ordering::Relaxed);
+            ledger::not_added(&registration(frame), Ticket::from_word(frame.state), error);
+            Call::CtlAdd
+        }
+        libc::EPOLL_CTL_MOD => {
+            ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
+            Call::CtlMod
+        }
+        libc::EPOLL_CTL_DEL => {
+            ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
+            Call::CtlDel
+        }
+        _ => Call::CtlOther,
+    };
+    block.counters.failed(call, error);
+    findings::errors::ctl_failed(&block.pending, frame, error, is_ghost);
+    if matches!(error, libc::ENOSPC | libc::ENOMEM) {
+        note_refusal(frame, error);
+    }
+    unforeseen(result)
+}
+
+#[cold]
+#[inline(never)]
+fn note_refusal(frame: &Frame, error: c_int) {
+    findings::limits::ctl_refused(&registration(frame), error);
+}
