@@ -363,3 +363,19 @@ impl WaitCounters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{PLAIN, are_plain};
+
+    #[test]
+    fn one_event_that_is_not_plain_is_found_wherever_it_is() {
+        for count in 1..40 {
+            assert!(are_plain(count, |index| if index < count { PLAIN } else { 0 }), "{count}");
+            for other in 0..count {
+                let mask = |index| if index == other { PLAIN | libc::EPOLLHUP as u32 } else { PLAIN };
+                assert!(!are_plain(count, mask), "{other} of {count}");
+            }
+        }
+    }
+}
