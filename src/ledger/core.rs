@@ -58,9 +58,11 @@ pub struct Churn {
     changes: Long,
 }
 
-/// What else is counted under the gate.
+/// What else is counted under the gate. In this order: what a creation changes lies together.
+#[repr(C)]
 pub struct Totals {
     pub instances: Long,
+    next_id: Long,
     pub instances_peak: Long,
     pub watches_peak: Long,
     /// Interests removed by the kernel when a descriptor, or the instance, was closed for the last time.
@@ -74,13 +76,13 @@ pub struct Totals {
     pub lost: Long,
     /// CLOCK_MONOTONIC when the waits of all instances were last marked.
     pub marked: Long,
-    next_id: Long,
 }
 
 impl Totals {
     const fn new() -> Self {
         Totals {
             instances: Long::new(),
+            next_id: Long::new(),
             instances_peak: Long::new(),
             watches_peak: Long::new(),
             vanished: Long::new(),
@@ -90,7 +92,6 @@ impl Totals {
             healed: Long::new(),
             lost: Long::new(),
             marked: Long::new(),
-            next_id: Long::new(),
         }
     }
 }
