@@ -137,8 +137,7 @@ mod exports {
             pub unsafe extern "C-unwind" fn $name() -> isize {
                 core::arch::naked_asm!(
                     ".cfi_startproc",
-                    "test word ptr [rip + {armed_for}], {bit}",
-                    "jnz {armed}",
+                    crate::hooks::entry::unless_armed!($name),
                     "cmp esi, {cloexec}",
                     "je {duplicate}",
                     "test esi, esi",
@@ -149,14 +148,10 @@ mod exports {
                     "jmp r11",
                     // Before the constructor has run.
                     "3:",
-                    "sub rsp, 56",
-                    ".cfi_adjust_cfa_offset 56",
-                    crate::hooks::entry::keep_words!(4),
+                    crate::hooks::entry::open_frame!(4),
                     "mov rdi, rsp",
                     "call {before}",
-                    crate::hooks::entry::give_words!(4),
-                    "add rsp, 56",
-                    ".cfi_adjust_cfa_offset -56",
+                    crate::hooks::entry::close_frame!(4),
                     "jmp rax",
                     ".cfi_endproc",
                     ".p2align 6",

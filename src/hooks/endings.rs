@@ -34,16 +34,12 @@ mod exports {
             pub unsafe extern "C" fn $name() -> c_int {
                 naked_asm!(
                     ".cfi_startproc",
-                    "sub rsp, 56",
-                    ".cfi_adjust_cfa_offset 56",
-                    crate::hooks::entry::keep_words!(6),
+                    crate::hooks::entry::open_frame!(6),
                     "mov edx, {number}",
                     "mov rcx, qword ptr [rsp + 56]",
                     "call {before}",
                     "mov r11, rax",
-                    crate::hooks::entry::give_words!(6),
-                    "add rsp, 56",
-                    ".cfi_adjust_cfa_offset -56",
+                    crate::hooks::entry::close_frame!(6),
                     // al: the number of vector registers in a variadic call, of which these have none in use.
                     "xor eax, eax",
                     "jmp r11",

@@ -93,6 +93,30 @@ macro_rules! give_words {
     };
 }
 
+/// Puts a [`Frame`] with the first so many words below the return address; the others, and `state`, are not written.
+#[cfg(not(test))]
+macro_rules! open_frame {
+    ($words:tt) => {
+        concat!("sub rsp, 56\n", ".cfi_adjust_cfa_offset 56\n", crate::hooks::entry::keep_words!($words))
+    };
+}
+
+/// Takes it away, for a jump to another function: the registers are the program's own again.
+#[cfg(not(test))]
+macro_rules! close_frame {
+    ($words:tt) => {
+        concat!(crate::hooks::entry::give_words!($words), "add rsp, 56\n", ".cfi_adjust_cfa_offset -56\n")
+    };
+}
+
+/// Goes the armed way, if there is something armed for the function. By the operands `armed_for`, `bit` and `armed`.
+#[cfg(not(test))]
+macro_rules! unless_armed {
+    ($armed:ident) => {
+        concat!("test word ptr [rip + {armed_for}], {bit} /* ", stringify!($armed), " */\n", "jnz {armed}\n")
+    };
+}
+
 /// Calls the function whose address is in rax, without `call`: see above. The byte in front of 6 is where unwinders look for the
 /// caller's row.
 #[cfg(not(test))]
@@ -128,8 +152,22 @@ macro_rules! leave {
     };
 }
 
+/// Tells `after`, an operand, what the real function returned, and returns what that says to the program.
 #[cfg(not(test))]
-pub(crate) use {call_real, give_words, keep_words, leave};
+macro_rules! note_result {
+    () => {
+        concat!(
+            // The functions return int, whose upper half is undefined.
+            "movsxd rsi, eax\n",
+            "mov rdi, rsp\n",
+            "call {after}\n",
+            crate::hooks::entry::leave!("56"),
+        )
+    };
+}
+
+#[cfg(not(test))]
+pub(crate) use {call_real, close_frame, give_words, keep_words, leave, note_result, open_frame, unless_armed};
 
 /// Functions that go `before` → real → `after`, written `name(words): before, after;` with `or armed` before the colon where
 /// the function is the program's own entry: the way of armed.rs. `words`: of how many registers it has its arguments; only these
@@ -145,21 +183,14 @@ macro_rules! around {
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 $(
-                    concat!("test word ptr [rip + {armed_for}], {bit} /* ", stringify!($armed), " */"),
-                    "jnz {armed}",
+                    crate::hooks::entry::unless_armed!($armed),
                 )?
-                "sub rsp, 56",
-                ".cfi_adjust_cfa_offset 56",
-                crate::hooks::entry::keep_words!($words),
+                crate::hooks::entry::open_frame!($words),
                 "mov rdi, rsp",
                 "call {before}",
                 crate::hooks::entry::give_words!($words),
                 crate::hooks::entry::call_real!(),
-                // The functions return int, whose upper half is undefined.
-                "movsxd rsi, eax",
-                "mov rdi, rsp",
-                "call {after}",
-                crate::hooks::entry::leave!("56"),
+                crate::hooks::entry::note_result!(),
                 ".cfi_endproc",
                 ".p2align 6",
                 $(
@@ -189,25 +220,19 @@ macro_rules! behind {
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 $(
-                    concat!("test word ptr [rip + {armed_for}], {bit} /* ", stringify!($armed), " */"),
-                    "jnz {armed}",
+                    crate::hooks::entry::unless_armed!($armed),
                 )?
                 $(
                     concat!("test ecx, ecx /* ", stringify!($timed), " */"),
                     "jnz {timed}",
                 )?
-                "sub rsp, 56",
-                ".cfi_adjust_cfa_offset 56",
-                crate::hooks::entry::keep_words!($words),
+                crate::hooks::entry::open_frame!($words),
                 "mov rax, qword ptr [rip + {real}]",
                 "test rax, rax",
                 "jz 3f",
                 "5:",
                 crate::hooks::entry::call_real!(),
-                "movsxd rsi, eax",
-                "mov rdi, rsp",
-                "call {after}",
-                crate::hooks::entry::leave!("56"),
+                crate::hooks::entry::note_result!(),
                 "3:",
                 ".cfi_def_cfa rsp, 64",
                 ".cfi_offset rip, -8",

@@ -34,8 +34,7 @@ mod exports {
     pub unsafe extern "C-unwind" fn epoll_ctl() -> isize {
         core::arch::naked_asm!(
             ".cfi_startproc",
-            "test word ptr [rip + {armed_for}], {bit}",
-            "jnz {armed}",
+            crate::hooks::entry::unless_armed!(epoll_ctl),
             "cmp esi, 3",
             "ja 2f",
             "mov eax, esi",
