@@ -58,6 +58,11 @@ static int raw_other(void) { return syscall(SYS_getppid) >= 0; }
 static int create_close(void) { return close(epoll_create1(EPOLL_CLOEXEC)) == 0; }
 static int dup_instance(void) { return close(dup(quiet_epfd)) == 0; }
 static int dup_watched(void) { return close(dup(watched)) == 0; }
+static int close_watched(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    return epoll_ctl(quiet_epfd, EPOLL_CTL_ADD, fd, &interest) == 0 && close(fd) == 0;
+}
 static int open_close(void) { return close(open("/dev/null", O_RDONLY | O_CLOEXEC)) == 0; }
 static int pipe_close(void)
 {
@@ -104,6 +109,7 @@ static const struct {
     {"create_close", create_close},
     {"dup_instance", dup_instance},
     {"dup_watched", dup_watched},
+    {"close_watched", close_watched},
     {"open_close", open_close},
     {"pipe_close", pipe_close},
     {"receive", receive},

@@ -4,6 +4,7 @@
 //! that too: then it asks the kernel.
 
 use core::ffi::{CStr, c_void};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sys;
@@ -17,7 +18,7 @@ static VDSO: AtomicUsize = AtomicUsize::new(0);
 /// Nanoseconds of CLOCK_MONOTONIC. A function of its own: whoever had the place for the time in its frame could not end in a jump.
 #[inline(never)]
 #[unsafe(link_section = ".text.hot.epollshim")]
-pub fn monotonic() -> u64 {
+pub extern "C" fn monotonic() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
@@ -28,17 +29,18 @@ pub fn realtime() -> u64 {
 
 #[inline]
 fn read(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
     let address = VDSO.load(Ordering::Relaxed);
     if address == 0 {
         return ask(clock);
     }
     // SAFETY: the only non-zero value ever stored is the address of __vdso_clock_gettime, which has this type.
     let function = unsafe { core::mem::transmute::<usize, ClockGettime>(address) };
-    if function(clock, &raw mut time) != 0 {
+    if function(clock, time.as_mut_ptr()) != 0 {
         return ask(clock);
     }
-    nanoseconds(&time)
+    // SAFETY: it has written the time, since it did not fail.
+    nanoseconds(unsafe { time.assume_init_ref() })
 }
 
 fn nanoseconds(time: &libc::timespec) -> u64 {

@@ -92,9 +92,12 @@ pub fn is_own() -> bool {
     let Some(page) = page() else { return false };
     let pid = sys::getpid() as u32;
     let owner = page.owner.load(Ordering::Relaxed);
-    if owner == pid {
-        return true;
-    }
+    owner == pid || claim(page, pid, owner)
+}
+
+#[cold]
+#[inline(never)]
+fn claim(page: &Page, pid: u32, owner: u32) -> bool {
     let (caller, lender) = (pid as i32, owner as i32);
     if owner != 0 && sys::same_memory(caller, lender) != Ok(false) && sys::thread_exists(lender, lender) {
         // Borrowed memory; with clone(CLONE_FILES) the table is the lender's own too.

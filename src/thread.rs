@@ -97,8 +97,13 @@ impl Block {
     pub fn take_ahead(&self) -> u64 {
         match self.ahead.load(Ordering::Relaxed) {
             0 => 0,
-            _ => self.ahead.swap(0, Ordering::Relaxed),
+            _ => self.take_what_is_ahead(),
         }
+    }
+
+    #[cold]
+    fn take_what_is_ahead(&self) -> u64 {
+        self.ahead.swap(0, Ordering::Relaxed)
     }
 
     #[inline(always)]

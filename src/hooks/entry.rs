@@ -7,6 +7,10 @@
 //! program ◀── jump ─────┘
 //! ```
 //!
+//! Where a call and its return before the real function would be felt, `go` stands for `before`: it ends in a jump to the real
+//! function, which comes back to the entry. (That compilers make a jump of the last call of a function is a promise of none. Where it
+//! were a call, all would be as right, and some nanoseconds dearer: tests/cost.rs counts the instructions.)
+//!
 //! Why this is written out and not left to the compiler: a plain wrapper ends in a second `ret` behind the
 //! real function's own. Coming out of the kernel the processor's stack of predicted returns is spoilt (the
 //! mitigations of Retbleed and SRSO rewrite it), so that every `ret` is mispredicted: measured 6.0 to 6.8 ns a wrapper, more
@@ -49,6 +53,11 @@ impl Frame {
 
 /// What chooses the function to call: its address.
 pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
+/// What does the same and calls it, without coming back in between.
+pub type Go = extern "C-unwind" fn(&mut Frame) -> libc::c_int;
+/// The same where it is told the time, in nanoseconds of CLOCK_MONOTONIC.
+pub type TimedGo = extern "C-unwind" fn(&mut Frame, u64) -> libc::c_int;
+pub type TimedAfter = extern "C-unwind" fn(&mut Frame, isize, u64) -> isize;
 /// What notes the result, and returns it to the program.
 pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 
@@ -169,16 +178,37 @@ macro_rules! note_result {
 #[cfg(not(test))]
 pub(crate) use {call_real, close_frame, give_words, keep_words, leave, note_result, open_frame, unless_armed};
 
-/// Functions that go `before` → real → `after`, written `name(words): before, after;` with `or armed` before the colon where
-/// the function is the program's own entry: the way of armed.rs. `words`: of how many registers it has its arguments; only these
-/// are kept.
+/// Calls the function at `address` with the first words of a frame, four or more, as the last thing that is done before it: a jump.
+///
+/// # Safety
+/// It must be the function that the frame's words are the arguments of, and have so many of them.
+#[inline(always)]
+pub unsafe fn go_on<const WORDS: usize>(frame: &Frame, address: usize) -> libc::c_int {
+    const { assert!(WORDS == 4 || WORDS == 5) };
+    let [a, b, c, d, ..] = frame.words;
+    if WORDS == 4 {
+        type Real = extern "C-unwind" fn(usize, usize, usize, usize) -> libc::c_int;
+        // SAFETY: by this function's contract.
+        let real = unsafe { core::mem::transmute::<usize, Real>(address) };
+        real(a, b, c, d)
+    } else {
+        type Real = extern "C-unwind" fn(usize, usize, usize, usize, usize) -> libc::c_int;
+        // SAFETY: as above.
+        let real = unsafe { core::mem::transmute::<usize, Real>(address) };
+        real(a, b, c, d, frame.word(4))
+    }
+}
+
+/// Functions that go `go` → real → `after`, written `name(words): go, after;`, with `or armed` before the colon where the function is
+/// the program's own entry: the way of armed.rs. `go` ends in a jump to the real function ([`go_on`]). `words`: of how many registers
+/// it has its arguments; only these are kept.
 #[cfg(not(test))]
-macro_rules! around {
-    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $before:path, $after:path;)*) => {$(
+macro_rules! through {
+    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $go:path, $after:path;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
-            const _: $crate::hooks::entry::Before = $before;
+            const _: $crate::hooks::entry::Go = $go;
             const _: $crate::hooks::entry::After = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
@@ -187,9 +217,13 @@ macro_rules! around {
                 )?
                 crate::hooks::entry::open_frame!($words),
                 "mov rdi, rsp",
-                "call {before}",
-                crate::hooks::entry::give_words!($words),
-                crate::hooks::entry::call_real!(),
+                "lea r11, [rip + 6f]",
+                "push r11",
+                ".cfi_adjust_cfa_offset 8",
+                "jmp {go}",
+                ".cfi_adjust_cfa_offset -8",
+                "nop",
+                "6:",
                 crate::hooks::entry::note_result!(),
                 ".cfi_endproc",
                 ".p2align 6",
@@ -198,7 +232,57 @@ macro_rules! around {
                     bit = const $crate::hooks::armed::bits::$armed,
                     armed_for = sym $crate::policy::ARMED_FOR,
                 )?
-                before = sym $before,
+                go = sym $go,
+                after = sym $after,
+            )
+        }
+    )*};
+}
+
+/// The same, for functions of at most five arguments, where `go` and `after` are told the time, each as it begins: who called a clock
+/// in the midst would have to keep what it knows over the call.
+#[cfg(not(test))]
+macro_rules! timed {
+    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $go:path, $after:path;)*) => {$(
+        #[unsafe(naked)]
+        $(#[$attribute])*
+        pub unsafe extern "C-unwind" fn $name() -> isize {
+            const _: $crate::hooks::entry::TimedGo = $go;
+            const _: $crate::hooks::entry::TimedAfter = $after;
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                $(
+                    crate::hooks::entry::unless_armed!($armed),
+                )?
+                crate::hooks::entry::open_frame!($words),
+                "call {clock}",
+                "mov rsi, rax",
+                "mov rdi, rsp",
+                "lea r11, [rip + 6f]",
+                "push r11",
+                ".cfi_adjust_cfa_offset 8",
+                "jmp {go}",
+                ".cfi_adjust_cfa_offset -8",
+                "nop",
+                "6:",
+                // The functions return int, whose upper half is undefined.
+                "movsxd rax, eax",
+                "mov qword ptr [rsp + 40], rax",
+                "call {clock}",
+                "mov rdx, rax",
+                "mov rsi, qword ptr [rsp + 40]",
+                "mov rdi, rsp",
+                "call {after}",
+                crate::hooks::entry::leave!("56"),
+                ".cfi_endproc",
+                ".p2align 6",
+                $(
+                    armed = sym $crate::hooks::armed::exports::$armed,
+                    bit = const $crate::hooks::armed::bits::$armed,
+                    armed_for = sym $crate::policy::ARMED_FOR,
+                )?
+                clock = sym $crate::clock::monotonic,
+                go = sym $go,
                 after = sym $after,
             )
         }
@@ -258,4 +342,4 @@ macro_rules! behind {
 }
 
 #[cfg(not(test))]
-pub(super) use {around, behind};
+pub(super) use {behind, through, timed};

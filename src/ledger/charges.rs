@@ -285,10 +285,16 @@ fn from_hand(wanted: impl Fn(Ahead) -> bool) -> Option<Ahead> {
     })
 }
 
+#[inline(always)]
 pub fn opened(instance: &Instance) {
-    if !tracks() {
-        return;
+    if tracks() {
+        charge_opened(instance);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn charge_opened(instance: &Instance) {
     begin_count(instance, 0);
     let paid = match from_hand(|ahead| ahead.instance) {
         Some(ahead) => ahead.user,
@@ -300,10 +306,16 @@ pub fn opened(instance: &Instance) {
     instance.paid.store(u8::from(paid), Ordering::Relaxed);
 }
 
+#[inline(always)]
 pub fn ended(instance: &Instance) {
-    if !tracks() {
-        return;
+    if tracks() {
+        give_back_ended(instance);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn give_back_ended(instance: &Instance) {
     let paid = instance.paid.swap(0, Ordering::Relaxed) != 0;
     match closer() {
         Some(owed) => {

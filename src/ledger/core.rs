@@ -166,7 +166,15 @@ impl Core {
     /// The same of a low number; None also of a high one.
     #[inline(always)]
     pub fn low_instance_of(&self, epfd: i32) -> Option<&'static Instance> {
-        self.instances.get(self.descriptors.low(epfd)?.get().instance_sought())
+        self.low_instance(epfd).map(|(_, instance)| instance)
+    }
+
+    /// And its index.
+    #[inline(always)]
+    fn low_instance(&self, epfd: i32) -> Option<(u32, &'static Instance)> {
+        let index = self.descriptors.low_reached(epfd)?.get().instance_if_any()?;
+        // SAFETY: a known number's word has an index that was given out.
+        Some((index, unsafe { self.instances.given(index) }))
     }
 
     pub fn instance_at(&self, index: u32) -> Option<&'static Instance> {

@@ -10,6 +10,8 @@
 //! dup of what no epoll knows costs two loads, the first also an exchange (see `join`), a close of it nothing. So a
 //! ring is a hint: it keeps numbers that were closed since, and those that a vfork child gave away in its own table.
 //! Whose watching depends on it asks the kernel about each (core/descriptions.rs, `recognise_twins`).
+//!
+//! Words are stored by Release and loaded by Acquire: who reads an index finds the memory of its record there (pool.rs), gate or not.
 
 use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -53,10 +55,12 @@ impl Slot {
         if self.0 & TWIN == 0 { (self.0 >> 32) as u32 } else { 0 }
     }
 
-    /// The same for a look-up: of a twin, a number that no instance has.
+    /// The same where it is one.
     #[inline(always)]
-    pub fn instance_sought(self) -> u32 {
-        (self.0 >> 32) as u32
+    pub fn instance_if_any(self) -> Option<u32> {
+        // The uppermost bit says that the number is a twin.
+        let index = (self.0 as i64 >> 32) as i32;
+        if index > 0 { Some(index as u32) } else { None }
     }
 
     #[inline(always)]
@@ -91,13 +95,13 @@ pub struct Place<'table>(&'table AtomicU64);
 impl Place<'_> {
     #[inline(always)]
     pub fn get(self) -> Slot {
-        Slot(self.0.load(Ordering::Relaxed))
+        Slot(self.0.load(Ordering::Acquire))
     }
 
     /// Who writes another word than [`Slot::UNKNOWN`] tells the table by `reach`.
     #[inline(always)]
     pub fn set(self, slot: Slot) {
-        self.0.store(slot.0, Ordering::Relaxed);
+        self.0.store(slot.0, Ordering::Release);
     }
 }
 
@@ -119,8 +123,11 @@ pub struct Descriptors {
     /// One more than the highest number whose word was ever other than zero. (All of this begins as zero, so
     /// that the table lies in .bss and costs the library's file nothing.)
     end: AtomicI32,
+    /// The same of the numbers in place.
+    low_end: AtomicU32,
     /// How many rings of twins were begun: the number of the last one's leader.
     rings: AtomicU32,
+    _to_the_next_word: u32,
     low: [AtomicU64; LOW],
     high: [AtomicPtr<AtomicU64>; HIGH],
 }
@@ -129,7 +136,9 @@ impl Descriptors {
     pub const fn new() -> Self {
         Descriptors {
             end: AtomicI32::new(0),
+            low_end: AtomicU32::new(0),
             rings: AtomicU32::new(0),
+            _to_the_next_word: 0,
             low: [const { AtomicU64::new(0) }; LOW],
             high: [const { AtomicPtr::new(core::ptr::null_mut()) }; HIGH],
         }
@@ -138,7 +147,7 @@ impl Descriptors {
     #[inline(always)]
     pub fn get(&self, fd: i32) -> Slot {
         match self.low.get(fd as u32 as usize) {
-            Some(word) => Slot(word.load(Ordering::Relaxed)),
+            Some(word) => Slot(word.load(Ordering::Acquire)),
             // No descriptor at all: close(-1) is not rare.
             None if fd < 0 => Slot::UNKNOWN,
             None => self.get_high(fd),
@@ -148,7 +157,7 @@ impl Descriptors {
     #[cold]
     #[inline(never)]
     fn get_high(&self, fd: i32) -> Slot {
-        self.word(fd).map_or(Slot::UNKNOWN, |word| Slot(word.load(Ordering::Relaxed)))
+        self.word(fd).map_or(Slot::UNKNOWN, |word| Slot(word.load(Ordering::Acquire)))
     }
 
     /// The word of a low number, to be read and written without another look; None: a high one.
@@ -160,7 +169,11 @@ impl Descriptors {
     /// The same of a number whose word was other than [`Slot::UNKNOWN`] before, or one below such: no `reach` is needed.
     #[inline(always)]
     pub fn low_reached(&self, fd: i32) -> Option<Place<'_>> {
-        if (fd as u32) < self.end.load(Ordering::Relaxed) as u32 { self.low(fd) } else { None }
+        if fd as u32 >= self.low_end.load(Ordering::Relaxed) {
+            return None;
+        }
+        // SAFETY: `low_end` is at most LOW (`reach_further`).
+        Some(Place(unsafe { self.low.get_unchecked(fd as u32 as usize) }))
     }
 
     /// Writes another word in place of one that was read before, or nothing if it has changed. A locked instruction:
@@ -181,7 +194,7 @@ impl Descriptors {
                 None => return false,
             },
         };
-        word.store(slot.0, Ordering::Relaxed);
+        word.store(slot.0, Ordering::Release);
         if slot != Slot::UNKNOWN {
             self.reach(fd);
         }
@@ -364,7 +377,9 @@ impl Descriptors {
     #[cold]
     #[inline(never)]
     fn reach_further(&self, fd: i32) {
-        self.end.fetch_max(fd.saturating_add(1), Ordering::Relaxed);
+        let end = fd.saturating_add(1);
+        self.low_end.fetch_max((end.max(0) as u32).min(LOW as u32), Ordering::Relaxed);
+        self.end.fetch_max(end, Ordering::Relaxed);
     }
 
     fn chunk(&self, fd: i32) -> Option<&AtomicPtr<AtomicU64>> {

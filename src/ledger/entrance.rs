@@ -111,15 +111,18 @@ pub enum Passage {
     NotTried,
 }
 
-/// Makes a change that nobody follows, if the gate is free and the change is of the plain kind: `make` says whether it is.
+/// Enters for a change that nobody follows, if the gate is free. Who is [`Passage::Through`] makes it, and then leaves by
+/// [`pass_out`].
 #[inline(always)]
-pub(super) fn pass(make: impl FnOnce() -> bool) -> Passage {
+pub(super) fn pass_in() -> Passage {
     if !GATE.is_quiet() || !GATE.enter_at_once(thread::token()) {
         return Passage::Outside;
     }
-    if is_followed() || !make() {
-        return Passage::Inside;
-    }
+    if is_followed() { Passage::Inside } else { Passage::Through }
+}
+
+#[inline(always)]
+pub(super) fn pass_out() -> Passage {
     GATE.leave();
     if GATE.is_quiet() { Passage::Through } else { Passage::Left }
 }

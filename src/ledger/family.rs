@@ -73,9 +73,12 @@ fn page() -> Option<&'static Page> {
 #[cold]
 #[unsafe(link_section = ".text.hot.epollshim")]
 pub fn prepare() -> bool {
-    if page().is_some() {
-        return false;
-    }
+    page().is_none() && map()
+}
+
+#[cold]
+#[inline(never)]
+fn map() -> bool {
     let Ok(start) = sys::map_shared(BYTES) else { return false };
     let null = ::core::ptr::null_mut();
     if PAGE.compare_exchange(null, start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {

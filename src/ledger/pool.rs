@@ -56,16 +56,20 @@ impl<T: Record, const CHUNKS: usize> Pool<T, CHUNKS> {
         Some(unsafe { &*chunk.add((index % CHUNK) as usize) })
     }
 
-    /// The same without a test for 0, whose record is nobody's: what is written there is never read. So a list's
-    /// neighbours need no branch.
+    /// The same without a test. 0 is allowed, and its record is nobody's: what is written there is never read. So a list's neighbours
+    /// need no branch.
+    ///
+    /// # Safety
+    /// The index was given out at some time; of 0, that any was.
     #[inline(always)]
-    pub fn neighbour(&self, index: u32) -> Option<&'static T> {
-        let chunk = self.chunks.get((index / CHUNK) as usize)?.load(Ordering::Acquire);
-        if chunk.is_null() {
-            return None;
+    pub unsafe fn given(&self, index: u32) -> &'static T {
+        // SAFETY: by this function's contract the chunk is one of them, and is there; it holds CHUNK valid records and is never unmapped.
+        // (The first begins with a record that is never given out.)
+        unsafe {
+            let chunk = self.chunks.get_unchecked((index / CHUNK) as usize).load(Ordering::Acquire);
+            core::hint::assert_unchecked(!chunk.is_null());
+            &*chunk.add((index % CHUNK) as usize)
         }
-        // SAFETY: as in `get`; the first chunk begins with a record that is never given out.
-        Some(unsafe { &*chunk.add((index % CHUNK) as usize) })
     }
 
     /// The record that `take` would take; 0: none is free. Under the gate only.

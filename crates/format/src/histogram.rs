@@ -8,6 +8,9 @@ const FINE: u32 = 3;
 /// The number of buckets: every `u64` has one.
 pub const BUCKETS: usize = ((64 - FINE as usize) << FINE) + (1 << FINE);
 
+/// Each value below has a bucket of its own, of the same number.
+pub const EXACT: u64 = 2 << FINE;
+
 /// The bucket of a value; always less than [`BUCKETS`].
 #[inline]
 #[must_use]
@@ -56,6 +59,14 @@ pub fn quantile(counts: impl Iterator<Item = u64>, total: u64, max: u64, per_mil
 #[cfg(test)]
 mod tests {
     use super::{BUCKETS, bucket, highest, quantile};
+
+    #[test]
+    fn the_least_values_have_buckets_of_their_own_numbers() {
+        for value in 0..super::EXACT {
+            assert_eq!((bucket(value), highest(bucket(value))), (value as usize, value));
+        }
+        assert_ne!(bucket(super::EXACT + 1), super::EXACT as usize + 1);
+    }
 
     #[test]
     fn buckets_follow_each_other_without_gap_or_overlap() {

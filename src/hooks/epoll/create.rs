@@ -6,6 +6,7 @@ use libc::c_int;
 use crate::hooks::entry::Frame;
 use crate::ledger::core::Creation;
 use crate::ledger::records::Origin;
+use crate::thread::Block;
 use crate::{findings, ledger, real, stacks, sys, thread};
 
 #[cfg(not(test))]
@@ -46,13 +47,19 @@ pub extern "C-unwind" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
 fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
     let Some(block) = thread::block() else { return };
     if fd < 0 {
-        let error = sys::errno();
-        if origin == Origin::Create {
-            findings::errors::create_failed(frame.int(0), error, frame.caller);
-        }
-        findings::limits::creation_refused(error, frame.caller);
-        return block.counters.failed(call, error);
+        return note_failure(block, call, origin, frame);
     }
     block.counters.calls(call).bump();
     ledger::created(block, fd, Creation { origin, argument: frame.int(0), site: stacks::site(frame.caller) });
+}
+
+#[cold]
+#[inline(never)]
+fn note_failure(block: &Block, call: Call, origin: Origin, frame: &Frame) {
+    let error = sys::errno();
+    if origin == Origin::Create {
+        findings::errors::create_failed(frame.int(0), error, frame.caller);
+    }
+    findings::limits::creation_refused(error, frame.caller);
+    block.counters.failed(call, error);
 }

@@ -6,16 +6,16 @@ use epollshim_format::call::Call;
 use libc::c_int;
 
 use super::unforeseen;
-use crate::hooks::entry::Frame;
+use crate::hooks::entry::{Frame, go_on};
 use crate::ledger::Passage;
 use crate::ledger::core::{Registration, Ticket};
 use crate::{findings, ledger, real, stacks, sys, thread};
 
 #[cfg(not(test))]
 mod exports {
-    crate::hooks::entry::around! {
+    crate::hooks::entry::through! {
         #[unsafe(link_section = ".text.hot.epollshim")]
-        ctl_add(4): super::before_add, super::after_add;
+        ctl_add(4): super::add, super::after_add;
     }
 
     crate::hooks::entry::behind! {
@@ -75,19 +75,39 @@ pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
 /// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
 /// comes second in the ledger too. The kernel may still refuse it.
 #[unsafe(link_section = ".text.hot.epollshim")]
-pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
-    let Some(block) = thread::block_at_hand() else { return before_add_otherwise(frame, Passage::NotTried) };
-    if stacks::are_kept() {
-        return before_add_otherwise(frame, Passage::NotTried);
+extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
+    let passage = add_at_once(frame);
+    match (passage, real::EPOLL_CTL.address_at_hand()) {
+        // SAFETY: the program's own call of epoll_ctl.
+        (Passage::Through, Some(address)) => unsafe { go_on::<4>(frame, address.get()) },
+        (passage, _) => add_otherwise(frame, passage),
     }
-    let passage = ledger::adding_at_once(registration(frame), |ticket| {
+}
+
+#[cold]
+#[inline(never)]
+fn add_otherwise(frame: &mut Frame, passage: Passage) -> c_int {
+    let address = before_add_otherwise(frame, passage);
+    // SAFETY: the program's own call of epoll_ctl.
+    unsafe { go_on::<4>(frame, address) }
+}
+
+/// The same for who makes the real call itself.
+pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
+    let passage = add_at_once(frame);
+    before_add_otherwise(frame, passage)
+}
+
+#[inline(always)]
+fn add_at_once(frame: &mut Frame) -> Passage {
+    let Some(block) = thread::block_at_hand() else { return Passage::NotTried };
+    if stacks::are_kept() {
+        return Passage::NotTried;
+    }
+    ledger::adding_at_once(registration(frame), |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;
-    });
-    match (passage, real::EPOLL_CTL.address_at_hand()) {
-        (Passage::Through, Some(address)) => address.get(),
-        (passage, _) => before_add_otherwise(frame, passage),
-    }
+    })
 }
 
 /// What is rare before an ADD; and see [`after_ctl_otherwise`].

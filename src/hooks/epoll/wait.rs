@@ -8,19 +8,23 @@ use libc::{c_int, epoll_event};
 
 use super::unforeseen;
 use crate::hooks::entry::Frame;
+#[cfg(not(test))]
+use crate::hooks::entry::go_on;
 use crate::ledger::counters::{self, Counter, WaitEnd};
+#[cfg(not(test))]
+use crate::real::Real;
 use crate::thread::Block;
 use crate::{clock, findings, ledger, real, sys, thread};
 
 #[cfg(not(test))]
 mod exports {
-    crate::hooks::entry::around! {
+    crate::hooks::entry::timed! {
         #[unsafe(link_section = ".text.hot.epollshim")]
-        wait_timed(4): super::before_timed_wait, super::after_timed_wait;
+        wait_timed(4): super::go_wait, super::after_timed_wait;
         #[unsafe(link_section = ".text.hot.epollshim")]
-        pwait_timed(5): super::before_timed_pwait, super::after_timed_pwait;
+        pwait_timed(5): super::go_pwait, super::after_timed_pwait;
         #[unsafe(no_mangle)]
-        epoll_pwait2(5) or epoll_pwait2: super::before_pwait2, super::after_pwait2;
+        epoll_pwait2(5) or epoll_pwait2: super::go_pwait2, super::after_timed_pwait2;
     }
 
     // A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
@@ -40,15 +44,17 @@ mod exports {
 }
 
 pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
-    begin_wait(Call::Wait, frame, frame.int(3) != 0);
+    frame.state = 0;
+    if frame.int(3) != 0 {
+        begin_wait(Call::Wait, frame);
+    }
     real::EPOLL_WAIT.address()
 }
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim")]
-extern "C-unwind" fn before_timed_wait(frame: &mut Frame) -> usize {
-    begin_wait(Call::Wait, frame, true);
-    real::EPOLL_WAIT.address()
+extern "C-unwind" fn go_wait(frame: &mut Frame, now: u64) -> c_int {
+    go::<4>(Call::Wait, &real::EPOLL_WAIT, frame, now)
 }
 
 pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
@@ -57,8 +63,8 @@ pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim")]
-extern "C-unwind" fn after_timed_wait(frame: &mut Frame, count: isize) -> isize {
-    end_timed_wait(Call::Wait, frame, count)
+extern "C-unwind" fn after_timed_wait(frame: &mut Frame, count: isize, now: u64) -> isize {
+    end_timed_wait(Call::Wait, frame, count, now)
 }
 
 #[cfg(not(test))]
@@ -68,15 +74,17 @@ extern "C-unwind" fn after_untimed_wait(frame: &mut Frame, count: isize) -> isiz
 }
 
 pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
-    begin_wait(Call::Pwait, frame, frame.int(3) != 0);
+    frame.state = 0;
+    if frame.int(3) != 0 {
+        begin_wait(Call::Pwait, frame);
+    }
     real::EPOLL_PWAIT.address()
 }
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim")]
-extern "C-unwind" fn before_timed_pwait(frame: &mut Frame) -> usize {
-    begin_wait(Call::Pwait, frame, true);
-    real::EPOLL_PWAIT.address()
+extern "C-unwind" fn go_pwait(frame: &mut Frame, now: u64) -> c_int {
+    go::<5>(Call::Pwait, &real::EPOLL_PWAIT, frame, now)
 }
 
 pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
@@ -85,8 +93,8 @@ pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim")]
-extern "C-unwind" fn after_timed_pwait(frame: &mut Frame, count: isize) -> isize {
-    end_timed_wait(Call::Pwait, frame, count)
+extern "C-unwind" fn after_timed_pwait(frame: &mut Frame, count: isize, now: u64) -> isize {
+    end_timed_wait(Call::Pwait, frame, count, now)
 }
 
 #[cfg(not(test))]
@@ -97,86 +105,197 @@ extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isi
 
 /// A timeout may point to zero, but only the kernel may look: the address may be bad, which is EFAULT.
 pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
-    begin_wait(Call::Pwait2, frame, true);
+    begin_wait(Call::Pwait2, frame);
     real::EPOLL_PWAIT2.address()
 }
 
-pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize {
-    end_timed_wait(Call::Pwait2, frame, count)
+#[cfg(not(test))]
+extern "C-unwind" fn go_pwait2(frame: &mut Frame, now: u64) -> c_int {
+    go::<5>(Call::Pwait2, &real::EPOLL_PWAIT2, frame, now)
 }
 
-/// Only a wait that can block is timed: `state` is when it began, or 0. It is counted as it begins, since it may never
-/// come back: cancelled, or left by siglongjmp.
+#[cfg(not(test))]
+extern "C-unwind" fn after_timed_pwait2(frame: &mut Frame, count: isize, now: u64) -> isize {
+    end_timed_wait(Call::Pwait2, frame, count, now)
+}
+
+pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize {
+    end_timed_wait(Call::Pwait2, frame, count, clock::monotonic())
+}
+
+/// How far the beginning of a wait has come without anything rare.
+enum Begun {
+    Wholly,
+    /// But for the time that the thread has worked since its last wait, in nanoseconds.
+    After(&'static Block, u64),
+    /// The thread has no block yet.
+    NotYet,
+}
+
+/// A wait that can block begins `now`: it is counted, since it may never come back (cancelled, or left by siglongjmp), and timed:
+/// the frame's `state` is when it began, or 0.
 #[inline(always)]
-fn begin_wait(call: Call, frame: &mut Frame, can_block: bool) {
-    frame.state = 0;
-    if !can_block {
-        return;
-    }
-    let Some(block) = thread::block() else { return };
+fn begin_at_once(call: Call, frame: &mut Frame, now: u64) -> Begun {
+    let Some(block) = thread::block_at_hand() else { return Begun::NotYet };
     let counters = &block.counters;
     counters.calls(call).bump();
     block.begin_wait(frame.int(0), frame.caller);
-    let start = clock::monotonic();
+    frame.state = now;
     let last = counters.last_wait_end.load(Ordering::Relaxed);
     if last != 0 {
-        let work = start.saturating_sub(last);
-        counters.work().record(work);
-        counters.last_wait_end.store(0, Ordering::Relaxed);
-        if work >= thresholds::LATE {
-            block.watch.late(frame.int(0), work, frame.caller);
+        let work = now.saturating_sub(last);
+        if work >= thresholds::LATE || !counters.work().has_reached(work) {
+            return Begun::After(block, work);
         }
+        counters.work().record_reached(work);
+        counters.last_wait_end.store(0, Ordering::Relaxed);
     }
-    frame.state = start;
+    Begun::Wholly
+}
+
+/// The same where the thread has no block yet.
+#[cold]
+#[inline(never)]
+fn begin_first(call: Call, frame: &mut Frame, now: u64) {
+    frame.state = 0;
+    if thread::block().is_some()
+        && let Begun::After(block, work) = begin_at_once(call, frame, now)
+    {
+        begin_after(frame, block, work);
+    }
+}
+
+/// The thread comes later to its wait than ever before, or late.
+fn begin_after(frame: &Frame, block: &Block, work: u64) {
+    block.counters.work().record(work);
+    block.counters.last_wait_end.store(0, Ordering::Relaxed);
+    if work >= thresholds::LATE {
+        block.watch.late(frame.int(0), work, frame.caller);
+    }
+}
+
+/// The same in all cases.
+fn begin_wait(call: Call, frame: &mut Frame) {
+    let now = clock::monotonic();
+    match begin_at_once(call, frame, now) {
+        Begun::Wholly => {}
+        Begun::After(block, work) => begin_after(frame, block, work),
+        Begun::NotYet => begin_first(call, frame, now),
+    }
+}
+
+/// The whole way to the real function of a wait that can block: it has so many arguments.
+#[cfg(not(test))]
+#[inline(always)]
+fn go<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
+    match begin_at_once(call, frame, now) {
+        Begun::Wholly => match real.address_at_hand() {
+            // SAFETY: the program's own call.
+            Some(address) => unsafe { go_on::<WORDS>(frame, address.get()) },
+            None => go_further::<WORDS>(real, frame),
+        },
+        Begun::After(block, work) => go_after::<WORDS>(real, frame, block, work),
+        Begun::NotYet => go_first::<WORDS>(call, real, frame, now),
+    }
+}
+
+#[cfg(not(test))]
+#[cold]
+#[inline(never)]
+fn go_after<const WORDS: usize>(real: &Real, frame: &Frame, block: &Block, work: u64) -> c_int {
+    begin_after(frame, block, work);
+    go_further::<WORDS>(real, frame)
+}
+
+#[cfg(not(test))]
+#[cold]
+#[inline(never)]
+fn go_first<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
+    begin_first(call, frame, now);
+    go_further::<WORDS>(real, frame)
+}
+
+#[cfg(not(test))]
+#[cold]
+fn go_further<const WORDS: usize>(real: &Real, frame: &Frame) -> c_int {
+    // SAFETY: the program's own call.
+    unsafe { go_on::<WORDS>(frame, real.address()) }
 }
 
 #[inline(always)]
 fn end_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
-    if frame.state == 0 { end_untimed_wait(call, frame, count) } else { end_timed_wait(call, frame, count) }
+    match frame.state {
+        0 => end_untimed_wait(call, frame, count),
+        _ => end_timed_wait(call, frame, count, clock::monotonic()),
+    }
 }
 
 #[inline(always)]
-fn end_timed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
-    let start = frame.state;
-    if start == 0 {
-        // The thread had no block when it began.
-        return end_first_wait(call, frame, count);
+fn end_timed_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+    let Some(block) = thread::block_at_hand() else { return end_first_timed_wait(call, frame, count, now) };
+    if frame.state == 0 {
+        return end_first_timed_wait(call, frame, count, now);
     }
-    let Some(block) = thread::block() else { return count };
     block.end_wait();
-    let end = clock::monotonic();
-    if block.is_older(start) {
-        count_in_child(block, call);
+    let time = now.saturating_sub(frame.state);
+    let Some(blocked) = block.counters.blocked(call) else { return count };
+    if block.is_older(frame.state) || !blocked.has_reached(time) {
+        return end_rare_wait(block, call, frame, count, now);
     }
-    block.counters.last_wait_end.store(end, Ordering::Relaxed);
-    if let Some(blocked) = block.counters.blocked(call) {
-        blocked.record(end.saturating_sub(start));
-    }
+    blocked.record_reached(time);
+    end_any_wait(block, call, frame, count, now)
+}
+
+#[inline(always)]
+fn end_any_wait(block: &'static Block, call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+    block.counters.last_wait_end.store(now, Ordering::Relaxed);
     if count == 0 {
         block.counters.short.add(u64::from(frame.int(3) == 1));
     }
-    note_wait(block, call, frame, start, count, &block.counters.empty)
+    note_wait(block, call, frame, frame.state, count, &block.counters.empty)
 }
 
-/// A handler has forked, and this is the child: here too a call returns, as other calls do, and is counted.
+/// A wait that took longer than any before; or a handler has forked, and this is the child: here too a call returns, as other calls
+/// do, and is counted.
 #[cold]
 #[inline(never)]
-fn count_in_child(block: &Block, call: Call) {
-    block.counters.calls(call).bump();
+fn end_rare_wait(block: &'static Block, call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+    if block.is_older(frame.state) {
+        block.counters.calls(call).bump();
+    }
+    if let Some(blocked) = block.counters.blocked(call) {
+        blocked.record(now.saturating_sub(frame.state));
+    }
+    end_any_wait(block, call, frame, count, now)
 }
 
 #[inline(always)]
 fn end_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
-    let Some(block) = thread::block_at_hand() else { return end_first_wait(call, frame, count) };
+    let Some(block) = thread::block_at_hand() else { return end_first_untimed_wait(call, frame, count) };
     block.counters.calls(call).bump();
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
     note_wait(block, call, frame, 0, count, &block.counters.polled)
 }
 
+/// The thread has no block, and may get one. (The frame's `state` says nothing: nobody has written it.)
 #[cold]
 #[inline(never)]
-fn end_first_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
+fn end_first_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
     if thread::block().is_some() { end_untimed_wait(call, frame, count) } else { unforeseen(count) }
+}
+
+/// The thread had no block when it began, or has none now.
+#[cold]
+#[inline(never)]
+fn end_first_timed_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+    match thread::block() {
+        Some(_) if frame.state == 0 => end_untimed_wait(call, frame, count),
+        Some(block) => {
+            block.end_wait();
+            end_rare_wait(block, call, frame, count, now)
+        }
+        None => unforeseen(count),
+    }
 }
 
 /// What came of a wait that began at `start` (0: it was not timed); `empty` counts it if that is nothing. What is rare, and
@@ -194,13 +313,13 @@ fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, c
         return count;
     }
     let batch = block.counters.batch();
-    if !batch.has_reached(count as u64) || batch.sum().wrapping_add(count as u64) >= block.watch.due() {
+    if !batch.has_reached_small(count as u64) || batch.sum().wrapping_add(count as u64) >= block.watch.due() {
         return note_events_and_look(block, frame, start, count);
     }
-    batch.record_reached(count as u64);
+    batch.record_small(count as u64);
     let full = is_full(frame, count);
     block.counters.full.add(u64::from(full));
-    if !counters::are_plain(count as usize, |index| mask(frame, index)) {
+    if !are_plain(frame, count) {
         return note_mixed_wait(block, frame, count);
     }
     block.counters.delivered_plain(count as u64);
@@ -218,15 +337,15 @@ fn is_full(frame: &Frame, count: isize) -> bool {
 
 /// What the events that a wait returned are.
 fn masks(frame: &Frame, count: isize) -> impl Iterator<Item = u32> {
-    (0..count as usize).map(|index| mask(frame, index))
-}
-
-/// `index`: less than the wait returned.
-#[inline(always)]
-fn mask(frame: &Frame, index: usize) -> u32 {
     let events = frame.word(1) as *const epoll_event;
     // SAFETY: the kernel has just written that many events there.
-    unsafe { (&raw const (*events.wrapping_add(index)).events).read_unaligned() }
+    (0..count as usize).map(move |index| unsafe { (&raw const (*events.wrapping_add(index)).events).read_unaligned() })
+}
+
+#[inline(always)]
+fn are_plain(frame: &Frame, count: isize) -> bool {
+    // SAFETY: as above.
+    unsafe { counters::are_plain(frame.word(1) as *const epoll_event, count as usize) }
 }
 
 fn end_of(frame: &Frame, count: isize) -> WaitEnd {
@@ -256,14 +375,18 @@ fn note_mixed_wait(block: &'static Block, frame: &Frame, count: isize) -> isize 
     unforeseen(count)
 }
 
-/// Of a wait that returned events, with whatever that brings.
+/// Of a wait that returned events, with whatever that brings: as many as never before, or many, or as many as a look was due at.
 #[cold]
 #[inline(never)]
 fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, count: isize) -> isize {
     let counters = &block.counters;
     counters.batch().record(count as u64);
     counters.full.add(u64::from(is_full(frame, count)));
-    counters.delivered(masks(frame, count));
+    if are_plain(frame, count) {
+        counters.delivered_plain(count as u64);
+    } else {
+        counters.delivered(masks(frame, count));
+    }
     ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
     if counters.batch().sum() >= block.watch.due() {
         frame.state = start;
@@ -278,10 +401,12 @@ fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, count: isi
     let epfd = frame.int(0);
     let error = sys::errno();
     block.counters.error(call, error);
-    ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, block, &frame.caller);
     if error == libc::EBADF {
+        // No instance was waited on: if the ledger has one there, it is gone.
         ledger::waited_on_bad(epfd);
         findings::errors::wait_failed(epfd, frame.caller);
+    } else {
+        ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, block, &frame.caller);
     }
     unforeseen(count)
 }

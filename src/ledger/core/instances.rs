@@ -20,14 +20,20 @@ pub struct Creation {
 impl Core {
     #[unsafe(link_section = ".text.hot.epollshim")]
     pub fn created(&self, fd: i32, creation: Creation) {
-        // The number was free in the kernel: if it is known, its last user was closed where we could not see it.
         if self.descriptors.get(fd) != Slot::UNKNOWN {
-            self.heal(fd);
-            self.descriptors.part(fd);
+            self.forget_former(fd);
         }
         if self.new_instance(fd, creation).is_none() {
             self.totals.lost.add(1);
         }
+    }
+
+    /// The number was free in the kernel: if it is known, its last user was closed where we could not see it.
+    #[cold]
+    #[inline(never)]
+    fn forget_former(&self, fd: i32) {
+        self.heal(fd);
+        self.descriptors.part(fd);
     }
 
     /// An epoll descriptor that the ledger did not know has turned up.
@@ -161,6 +167,7 @@ impl Core {
     }
 
     /// Tells the recording of an instance.
+    #[inline(always)]
     fn tell_instance(&self, index: u32, fd: i32) {
         if followers::is_followed()
             && record::has_tables()

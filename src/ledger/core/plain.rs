@@ -25,16 +25,15 @@ impl Core {
     /// None: another case, and nothing has been done.
     #[inline(always)]
     fn reserve_plain(&self, registration: &Registration, serial: u32) -> Option<u32> {
-        let instance_index = self.descriptors.low(registration.epfd)?.get().instance_sought();
-        let instance = self.instances.get(instance_index)?;
+        let (instance_index, instance) = self.low_instance(registration.epfd)?;
         let place = self.descriptors.low_reached(registration.fd)?;
         let index = self.records.next_free();
-        if place.get() != Slot::UNKNOWN {
+        if place.get() != Slot::UNKNOWN || index == 0 {
             return None;
         }
-        let record = self.records.get(index)?;
         let first = instance.first.get();
-        let next = self.records.neighbour(first)?;
+        // SAFETY: what is free now, and what is in a list, was given out.
+        let (record, next) = unsafe { (self.records.given(index), self.records.given(first)) };
         self.records.take(record);
         let Watch { interest, description } = record;
         description.uses.set(1, index);
@@ -65,8 +64,7 @@ impl Core {
 
     #[inline(always)]
     fn deleted_plain(&self, epfd: i32, fd: i32) -> Option<()> {
-        let instance_index = self.descriptors.low(epfd)?.get().instance_sought();
-        let instance = self.instances.get(instance_index)?;
+        let (instance_index, instance) = self.low_instance(epfd)?;
         let watch = self.plain_watch(fd)?;
         if !watch.record.interest.key.are(instance_index, fd as u32) {
             return None;
@@ -100,9 +98,13 @@ impl Core {
     /// The plain case: a low number, the only one of a description that is no epoll, and has this one interest.
     #[inline(always)]
     fn plain_watch(&self, fd: i32) -> Option<Plain<'_>> {
-        let place = self.descriptors.low(fd)?;
+        let place = self.descriptors.low_reached(fd)?;
         let index = place.get().description_if_file()?;
-        let record = self.records.get(index)?;
+        if index == 0 {
+            return None;
+        }
+        // SAFETY: a known number's word has an index that was given out.
+        let record = unsafe { self.records.given(index) };
         let Watch { interest, description } = record;
         let is_plain = description.uses.are(1, index) && interest.file.are(index, 0) && description.instance() == 0;
         if is_plain { Some(Plain { place, index, record }) } else { None }
@@ -116,7 +118,8 @@ impl Core {
             return None;
         }
         let (next, previous) = (interest.next.get(), interest.previous.get());
-        let (after, before) = (self.records.neighbour(next)?, self.records.neighbour(previous)?);
+        // SAFETY: what is in a list was given out.
+        let (after, before) = unsafe { (self.records.given(next), self.records.given(previous)) };
         after.interest.previous.set(previous);
         let link = if previous == 0 { &instance.first } else { &before.interest.next };
         link.set(next);

@@ -21,7 +21,6 @@ pub fn may_concern(fd: i32) -> bool {
 }
 
 /// Before the real close of a descriptor: whoever gets the number next must find it free. `at`: the call's return address.
-#[cold]
 #[inline(never)]
 #[unsafe(link_section = ".text.hot.epollshim")]
 pub fn closing(fd: i32, at: usize) {
@@ -29,11 +28,17 @@ pub fn closing(fd: i32, at: usize) {
         let make = || {
             CORE.changes();
             if is_followed() || !CORE.closed_at_once(fd, at) {
-                CORE.closed(fd, Some(at));
+                closed_otherwise(fd, at);
             }
         };
         change_by(make, || Change::Closed { fd, at });
     }
+}
+
+#[cold]
+#[inline(never)]
+fn closed_otherwise(fd: i32, at: usize) {
+    CORE.closed(fd, Some(at));
 }
 
 /// Before the real close of a range of descriptors, both ends included. `for_now`: limits count what it ends until the

@@ -14,20 +14,20 @@ use crate::thread::Block;
 use crate::{process, sys};
 
 /// An `epoll_create*` returned a descriptor.
-#[cold]
 #[unsafe(link_section = ".text.hot.epollshim")]
 pub fn created(block: &Block, fd: i32, creation: Creation) {
-    if process::is_own() {
-        let is_first = family::prepare();
-        let ahead = block.take_ahead();
-        let make = || {
-            CORE.changes();
-            charged(ahead, || CORE.created(fd, creation));
-        };
-        change_by(make, || Change::Created { fd, creation, ahead });
-        if is_first {
-            look_for_handed_on(fd);
-        }
+    if !process::is_own() {
+        return;
+    }
+    let is_first = family::prepare();
+    let ahead = block.take_ahead();
+    let make = || {
+        CORE.changes();
+        charged(ahead, || CORE.created(fd, creation));
+    };
+    change_by(make, || Change::Created { fd, creation, ahead });
+    if is_first {
+        look_for_handed_on(fd);
     }
 }
 

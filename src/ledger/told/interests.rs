@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::descriptors::look_for_dead;
 use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::{QUEUED, Registration, Ticket};
-use crate::ledger::entrance::{Passage, change, leave, pass, pass_on, queue};
+use crate::ledger::entrance::{Passage, change, leave, pass_in, pass_on, pass_out, queue};
 use crate::ledger::followers::{is_followed, used_by_ctl};
 use crate::ledger::{CORE, GATE};
 use crate::thread::Block;
@@ -17,13 +17,14 @@ use crate::{process, thread};
 /// Unless this goes through, or leaves, [`adding`] is told of the same.
 #[inline(always)]
 pub fn adding_at_once(registration: Registration, keep: impl FnOnce(u64)) -> Passage {
-    pass(|| match CORE.reserve_at_once(&registration) {
-        Some(ticket) => {
-            keep(ticket);
-            true
-        }
-        None => false,
-    })
+    // Straight down, and not as a closure of `pass_in`: the compiler may leave one out of line, which takes 20 to 30 ns before an ADD.
+    let passage = pass_in();
+    if passage != Passage::Through {
+        return passage;
+    }
+    let Some(ticket) = CORE.reserve_at_once(&registration) else { return Passage::Inside };
+    keep(ticket);
+    pass_out()
 }
 
 /// The same in every other case.
@@ -85,7 +86,14 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
 /// An `EPOLL_CTL_DEL` succeeded. Unless this goes through, [`deleted`] is told of the same.
 #[inline(always)]
 pub fn deleted_at_once(epfd: i32, fd: i32) -> Passage {
-    pass(|| CORE.deleted_at_once(epfd, fd))
+    let passage = pass_in();
+    if passage != Passage::Through {
+        return passage;
+    }
+    if !CORE.deleted_at_once(epfd, fd) {
+        return Passage::Inside;
+    }
+    pass_out()
 }
 
 /// The same in every other case.
