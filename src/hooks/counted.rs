@@ -11,33 +11,61 @@ use crate::policy::Counted;
 use crate::{census, ledger, real};
 
 /// Of `epoll_ctl`, by its operation.
+#[inline(always)]
 pub fn counted(function: Function, operation: usize) -> Counted {
-    if census::is_on()
-        && let Some(followed) = followed(function)
-    {
-        return followed;
+    if census::is_on() {
+        return counted_or_followed(function, operation);
     }
-    let (before, after): (Before, After) = match function {
-        Function::EpollCreate => (epoll::before_create, epoll::after_create),
-        Function::EpollCreate1 => (epoll::before_create1, epoll::after_create1),
-        Function::EpollCtl => match operation as i32 {
-            libc::EPOLL_CTL_ADD => (epoll::before_add, epoll::after_add),
-            libc::EPOLL_CTL_DEL => (epoll::before_other, epoll::after_del),
-            libc::EPOLL_CTL_MOD => (epoll::before_other, epoll::after_mod),
-            _ => (epoll::before_other, epoll::after_other),
-        },
-        Function::EpollWait => (epoll::before_wait, epoll::after_wait),
-        Function::EpollPwait => (epoll::before_pwait, epoll::after_pwait),
-        Function::EpollPwait2 => (epoll::before_pwait2, epoll::after_pwait2),
-        Function::Close => (before_close, after_close),
-        Function::Dup => (descriptors::before_dup, descriptors::after_dup),
-        Function::Dup2 => (descriptors::before_dup2, descriptors::after_dup),
-        Function::Dup3 => (descriptors::before_dup3, descriptors::after_dup),
-        Function::Fcntl => (descriptors::before_fcntl, after_fcntl),
-        Function::CloseRange => (before_close_range, after_close),
+    counted_alone(function, operation)
+}
+
+#[cold]
+#[inline(never)]
+fn counted_or_followed(function: Function, operation: usize) -> Counted {
+    followed(function).unwrap_or(counted_alone(function, operation))
+}
+
+#[inline(always)]
+fn counted_alone(function: Function, operation: usize) -> Counted {
+    let of_ctl = of_ctl(operation);
+    if function == Function::EpollCtl { of_ctl } else { WAYS.get(function as usize).copied().unwrap_or(of_ctl) }
+}
+
+fn of_ctl(operation: usize) -> Counted {
+    let (before, after): (Before, After) = match operation as i32 {
+        libc::EPOLL_CTL_ADD => (epoll::before_add, epoll::after_add),
+        libc::EPOLL_CTL_DEL => (epoll::before_other, epoll::after_del),
+        libc::EPOLL_CTL_MOD => (epoll::before_other, epoll::after_mod),
+        _ => (epoll::before_other, epoll::after_other),
     };
     Counted { before, after }
 }
+
+/// By the function's number. Of `epoll_ctl` see [`of_ctl`].
+#[allow(clippy::indexing_slicing)] // at compile time: an index too large does not build
+static WAYS: [Counted; Function::COUNT] = {
+    let mut ways = [Counted { before: epoll::before_other, after: epoll::after_other }; Function::COUNT];
+    let mut at = 0;
+    while at < ways.len() {
+        let (before, after): (Before, After) = match Function::ALL[at] {
+            Function::EpollCreate => (epoll::before_create, epoll::after_create),
+            Function::EpollCreate1 => (epoll::before_create1, epoll::after_create1),
+            Function::EpollCtl => (epoll::before_other, epoll::after_other),
+            Function::EpollWait => (epoll::before_wait, epoll::after_wait),
+            Function::EpollPwait => (epoll::before_pwait, epoll::after_pwait),
+            Function::EpollPwait2 => (epoll::before_pwait2, epoll::after_pwait2),
+            Function::Close => (before_close, after_close),
+            Function::Dup => (descriptors::before_dup, descriptors::after_dup),
+            Function::Dup2 => (descriptors::before_dup2, descriptors::after_dup),
+            Function::Dup3 => (descriptors::before_dup3, descriptors::after_dup),
+            Function::Fcntl => (descriptors::before_fcntl, after_fcntl),
+            Function::CloseRange => (before_close_range, after_close),
+        };
+        ways[at] = Counted { before, after };
+        at += 1;
+    }
+    ways
+};
 
 pub extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
     ledger::closing_for_now(frame.int(0), frame.caller);

@@ -5,10 +5,16 @@
 //! function has its arguments, and its own `before` and `after` do the rest.
 
 use epollshim_format::function::Function;
+#[cfg(not(test))]
+use libc::c_int;
 use libc::c_long;
 
 use super::counted::counted;
+#[cfg(not(test))]
+use super::entry::After;
 use super::entry::Frame;
+#[cfg(not(test))]
+use crate::ledger;
 use crate::real;
 
 /// One more than the highest number that is looked at here.
@@ -47,6 +53,20 @@ pub fn named(number: usize) -> Option<Function> {
     Function::ALL.get(usize::from(place)).copied()
 }
 
+/// What the entry leaves on the stack: the frame that the function of the number's own name would have had, and below it what else
+/// is wanted.
+#[cfg(not(test))]
+#[repr(C)]
+struct Raw {
+    /// What is called behind the real call. Written by `before`.
+    after: core::mem::MaybeUninit<After>,
+    number: usize,
+    frame: Frame,
+}
+
+#[cfg(not(test))]
+const _: () = assert!(core::mem::offset_of!(Raw, number) == 8 && core::mem::offset_of!(Raw, frame) == 16);
+
 #[cfg(not(test))]
 mod exports {
     use core::arch::naked_asm;
@@ -64,25 +84,10 @@ mod exports {
             "je 2f",
             "cmp word ptr [rip + {armed_for}], 0",
             "jne {armed}",
-            // As in entry.rs, but for the sixth argument: a word that lies above the return address.
-            crate::hooks::entry::open_frame!(6),
-            "mov rdi, rsp",
-            "call {before}",
-            crate::hooks::entry::give_words!(6),
-            "sub rsp, 8",
-            ".cfi_adjust_cfa_offset 8",
-            "push qword ptr [rsp + 72]",
-            ".cfi_adjust_cfa_offset 8",
-            crate::hooks::entry::call_real!(),
-            "add rsp, 16",
-            ".cfi_adjust_cfa_offset -16",
-            "mov rsi, rax",
-            "mov rdi, rsp",
-            "call {after}",
-            crate::hooks::entry::leave!("56"),
+            "cmp edi, {close_number}",
+            "jne {noted}",
+            "jmp {close}",
             "2:",
-            ".cfi_def_cfa rsp, 8",
-            ".cfi_offset rip, -8",
             // Any other number: keep what the real function will read while its address is looked up.
             crate::hooks::entry::open_frame!(6),
             "call {destination}",
@@ -93,15 +98,71 @@ mod exports {
             armed = sym crate::hooks::armed::exports::syscall,
             numbers = const super::NUMBERS,
             hooked = sym super::HOOKED,
-            before = sym super::before,
-            after = sym super::after,
+            close_number = const libc::SYS_close,
+            close = sym super::close,
+            noted = sym syscall_noted,
             destination = sym super::destination,
+        )
+    }
+
+    /// Of a hooked number. As in entry.rs, but for the sixth argument: a word that lies above the return address.
+    #[unsafe(naked)]
+    pub unsafe extern "C-unwind" fn syscall_noted() -> isize {
+        naked_asm!(
+            ".cfi_startproc",
+            "sub rsp, 72",
+            ".cfi_adjust_cfa_offset 72",
+            "mov qword ptr [rsp + 8], rdi",
+            "mov qword ptr [rsp + 16], rsi",
+            "mov qword ptr [rsp + 24], rdx",
+            "mov qword ptr [rsp + 32], rcx",
+            "mov qword ptr [rsp + 40], r8",
+            "mov qword ptr [rsp + 48], r9",
+            "mov rdi, rsp",
+            "call {before}",
+            "mov rdi, qword ptr [rsp + 8]",
+            "mov rsi, qword ptr [rsp + 16]",
+            "mov rdx, qword ptr [rsp + 24]",
+            "mov rcx, qword ptr [rsp + 32]",
+            "mov r8, qword ptr [rsp + 40]",
+            "mov r9, qword ptr [rsp + 48]",
+            "sub rsp, 8",
+            ".cfi_adjust_cfa_offset 8",
+            "push qword ptr [rsp + 88]",
+            ".cfi_adjust_cfa_offset 8",
+            crate::hooks::entry::call_real!(),
+            "add rsp, 16",
+            ".cfi_adjust_cfa_offset -16",
+            "mov rsi, rax",
+            "lea rdi, [rsp + 16]",
+            "call qword ptr [rsp]",
+            crate::hooks::entry::leave!("72"),
+            ".cfi_endproc",
+            before = sym super::before,
         )
     }
 }
 
 extern "C" fn destination() -> usize {
     real::SYSCALL.address()
+}
+
+/// The real system call, by the number and five words; what lies above the return address is the sixth.
+#[cfg(not(test))]
+type Call = unsafe extern "C-unwind" fn(usize, usize, usize, usize, usize, usize) -> isize;
+
+/// `syscall(SYS_close, fd)`: a descriptor that no epoll knows goes straight on, as through `close`.
+#[cfg(not(test))]
+unsafe extern "C-unwind" fn close(number: usize, fd: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    let noted = exports::syscall_noted as unsafe extern "C-unwind" fn() -> isize as usize;
+    let address = match real::SYSCALL.address_at_hand() {
+        Some(address) if !ledger::may_concern(fd as c_int) => address.get(),
+        _ => noted,
+    };
+    // SAFETY: both pass on their registers, and what lies above the return address, as they are.
+    let call = unsafe { core::mem::transmute::<usize, Call>(address) };
+    // SAFETY: the program's own call.
+    unsafe { call(number, fd, a, b, c, d) }
 }
 
 /// The frame that the function of the number's own name would have had.
@@ -111,16 +172,27 @@ pub fn shifted(frame: &Frame) -> Frame {
     Frame { words: [a, b, c, d, e, 0], state: frame.state, caller: frame.caller }
 }
 
-extern "C-unwind" fn before(frame: &mut Frame) -> usize {
-    frame.state = 0;
-    if let Some(function) = named(frame.word(0)) {
-        let mut own = shifted(frame);
-        (counted(function, own.word(1)).before)(&mut own);
-        frame.state = own.state;
-    }
+#[cfg(not(test))]
+extern "C-unwind" fn before(raw: &mut Raw) -> usize {
+    raw.frame.state = 0;
+    let after = match named(raw.number) {
+        Some(function) => {
+            let counted = counted(function, raw.frame.word(1));
+            (counted.before)(&mut raw.frame);
+            counted.after
+        }
+        None => unnamed,
+    };
+    raw.after.write(after);
     destination()
 }
 
+#[cfg(not(test))]
+extern "C-unwind" fn unnamed(_: &mut Frame, result: isize) -> isize {
+    result
+}
+
+/// What notes the result, for a frame that begins with the number (armed.rs).
 pub extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     match named(frame.word(0)) {
         Some(function) => {

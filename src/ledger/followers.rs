@@ -39,6 +39,7 @@ pub(super) fn expect_uses(count: u32) {
     }
 }
 
+#[cold]
 pub(super) fn expect_one_use_less() {
     let _ = UNUSED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
     if UNUSED.load(Ordering::Relaxed) == 0 {

@@ -175,6 +175,8 @@ fn begin_after(frame: &Frame, block: &Block, work: u64) {
 }
 
 /// The same in all cases.
+#[cold]
+#[inline(never)]
 fn begin_wait(call: Call, frame: &mut Frame) {
     let now = clock::monotonic();
     match begin_at_once(call, frame, now) {
@@ -224,10 +226,16 @@ fn go_further<const WORDS: usize>(real: &Real, frame: &Frame) -> c_int {
 
 #[inline(always)]
 fn end_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
-    match frame.state {
-        0 => end_untimed_wait(call, frame, count),
-        _ => end_timed_wait(call, frame, count, clock::monotonic()),
+    if frame.state != 0 {
+        return end_timed_wait_now(call, frame, count);
     }
+    end_untimed_wait(call, frame, count)
+}
+
+#[cold]
+#[inline(never)]
+fn end_timed_wait_now(call: Call, frame: &mut Frame, count: isize) -> isize {
+    end_timed_wait(call, frame, count, clock::monotonic())
 }
 
 #[inline(always)]

@@ -20,6 +20,7 @@ impl Core {
     }
 
     /// Descriptions that were made before are others' too from now on.
+    #[cold]
     pub(super) fn next_epoch(&self) {
         self.mark.add(1 << 33);
     }

@@ -146,12 +146,8 @@ impl Core {
         if instance.forked.load(Ordering::Relaxed) == Instance::FROM_BEFORE {
             followers::expect_one_use_less();
         }
-        for _ in 0..self.records.end() {
-            let first = instance.first.get();
-            if first == 0 {
-                break;
-            }
-            self.vanish(first);
+        if instance.first.get() != 0 {
+            self.vanish_all_of(instance);
         }
         if let Some(description) = self.description(instance.description.get()) {
             description.set_instance(0);
@@ -160,17 +156,36 @@ impl Core {
         self.reach();
         self.totals.instances.subtract(1);
         charges::ended(instance);
-        if followers::is_followed() && record::has_tables() {
-            record::gone_instance(index);
+        if followers::is_followed() {
+            tell_end(index);
         }
         self.instances.release(index, instance);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn vanish_all_of(&self, instance: &Instance) {
+        for _ in 0..self.records.end() {
+            let first = instance.first.get();
+            if first == 0 {
+                break;
+            }
+            self.vanish(first);
+        }
     }
 
     /// Tells the recording of an instance.
     #[inline(always)]
     fn tell_instance(&self, index: u32, fd: i32) {
-        if followers::is_followed()
-            && record::has_tables()
+        if followers::is_followed() {
+            self.tell_recording(index, fd);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_recording(&self, index: u32, fd: i32) {
+        if record::has_tables()
             && let Some(instance) = self.instances.get(index)
         {
             record::noted_instance(index, instance, fd);
@@ -188,5 +203,13 @@ impl Core {
                 at = interest.next.get();
             }
         }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn tell_end(index: u32) {
+    if record::has_tables() {
+        record::gone_instance(index);
     }
 }

@@ -75,7 +75,11 @@ impl Core {
     /// `closed` for the plain case, where nobody follows, and as it happens. False: another case, and nothing has been done.
     #[inline(always)]
     pub fn closed_at_once(&self, fd: i32, at: usize) -> bool {
-        self.closed_plain(fd, at).is_some()
+        let done = self.closed_plain(fd, at).is_some();
+        if done {
+            self.changes();
+        }
+        done
     }
 
     #[inline(always)]

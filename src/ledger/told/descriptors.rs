@@ -1,8 +1,7 @@
 //! Descriptors: closed, dupped, found not to be open.
 
 use crate::ledger::changes::Change;
-use crate::ledger::entrance::{change, change_by};
-use crate::ledger::followers::is_followed;
+use crate::ledger::entrance::{Passage, change, change_by, leave, pass_in, pass_on, pass_out};
 use crate::ledger::{CORE, GATE, charges};
 use crate::thread::Block;
 use crate::{process, sys, thread};
@@ -20,25 +19,51 @@ pub fn may_concern(fd: i32) -> bool {
     !GATE.is_quiet() || CORE.descriptors.low(fd).map_or(fd >= 0, |place| place.get().is_known())
 }
 
-/// Before the real close of a descriptor: whoever gets the number next must find it free. `at`: the call's return address.
+/// Before the real close of a descriptor that [`may_concern`]: whoever gets the number next must find it free. `at`: the call's
+/// return address.
 #[inline(never)]
 #[unsafe(link_section = ".text.hot.epollshim")]
 pub fn closing(fd: i32, at: usize) {
-    if concerns(fd) && process::is_own() {
-        let make = || {
-            CORE.changes();
-            if is_followed() || !CORE.closed_at_once(fd, at) {
-                closed_otherwise(fd, at);
-            }
-        };
-        change_by(make, || Change::Closed { fd, at });
+    if CORE.descriptors.low(fd).is_none() && !concerns_high(fd) {
+        return;
+    }
+    if !process::is_own() {
+        return;
+    }
+    let passage = pass_in();
+    if passage != Passage::Through {
+        return closing_otherwise(fd, at, passage);
+    }
+    if !CORE.closed_at_once(fd, at) {
+        return closing_otherwise(fd, at, Passage::Inside);
+    }
+    let passage = pass_out();
+    if passage != Passage::Through {
+        closing_otherwise(fd, at, passage);
     }
 }
 
 #[cold]
+fn concerns_high(fd: i32) -> bool {
+    concerns(fd)
+}
+
+/// The same in every other case than the plain one.
+#[cold]
 #[inline(never)]
-fn closed_otherwise(fd: i32, at: usize) {
-    CORE.closed(fd, Some(at));
+fn closing_otherwise(fd: i32, at: usize, passage: Passage) {
+    let make = || {
+        CORE.changes();
+        CORE.closed(fd, Some(at));
+    };
+    match passage {
+        Passage::Through | Passage::Left => pass_on(passage),
+        Passage::Inside => {
+            make();
+            leave(thread::token());
+        }
+        Passage::Outside | Passage::NotTried => change_by(make, || Change::Closed { fd, at }),
+    }
 }
 
 /// Before the real close of a range of descriptors, both ends included. `for_now`: limits count what it ends until the
