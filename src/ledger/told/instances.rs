@@ -9,7 +9,7 @@ use crate::ledger::counters::WaitEnd;
 use crate::ledger::entrance::{change, change_by};
 use crate::ledger::followers::used;
 use crate::ledger::records::Instance;
-use crate::ledger::{CORE, family};
+use crate::ledger::{CORE, charges, family};
 use crate::thread::Block;
 use crate::{process, sys};
 
@@ -37,13 +37,43 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
 fn look_for_handed_on(fd: i32) {
     const LOW: i32 = 128;
     for other in (3..LOW).filter(|other| *other != fd) {
-        if sys::passes_exec(other) && !CORE.descriptors.get(other).is_known() && sys::is_epoll_without(other, fd) {
+        if sys::passes_exec(other)
+            && !CORE.descriptors.get(other).is_known()
+            && sys::is_epoll_without(other, fd)
+            && !is_being_made(other)
+        {
             change(Change::Adopted { fd: other });
             if let Some(instance) = CORE.instance_of(other) {
                 instance.inherited.store(Instance::FROM_EXEC, Ordering::Relaxed);
             }
         }
     }
+}
+
+/// Whether another thread has made an instance this moment that the ledger had not heard of. Where limits are, such a call has
+/// charged it, and would find it charged twice, and a third thread be refused for it; where there are none, others are given some
+/// turns.
+fn is_being_made(epfd: i32) -> bool {
+    /// Where a call may stay out for longer: not to wait for ever.
+    const MOST: u32 = 10_000;
+    const TURNS: u32 = 20;
+    for turn in 0..MOST {
+        // In this order: what is told meanwhile is known below.
+        let told = CORE.totals.instances.get();
+        let is_one_due = charges::tracks() && charges::charged().0 > told;
+        if CORE.descriptors.get(epfd).is_known() {
+            return true;
+        }
+        if !is_one_due && (charges::tracks() || turn >= TURNS) {
+            return false;
+        }
+        if sys::is_filtered() {
+            core::hint::spin_loop();
+        } else {
+            sys::yield_now();
+        }
+    }
+    false
 }
 
 /// Before an exec, of this process or of a child in its memory: the instances that it hands on.
