@@ -126,17 +126,21 @@ macro_rules! unless_armed {
     };
 }
 
-/// Calls the function whose address is in rax, without `call`: see above. The byte in front of 6 is where unwinders look for the
-/// caller's row.
+/// Calls the function whose address is in rax, or what an operand names, without `call`: see above. The byte in front of 6 is where
+/// unwinders look for the caller's row.
 #[cfg(not(test))]
 macro_rules! call_real {
     () => {
+        crate::hooks::entry::call_real!("rax")
+    };
+    ($function:literal) => {
         concat!(
             "lea r11, [rip + 6f]\n",
             "push r11\n",
             ".cfi_adjust_cfa_offset 8\n",
-            "jmp rax\n",
-            ".cfi_adjust_cfa_offset -8\n",
+            "jmp ",
+            $function,
+            "\n.cfi_adjust_cfa_offset -8\n",
             "nop\n",
             "6:\n",
         )
@@ -217,13 +221,7 @@ macro_rules! through {
                 )?
                 crate::hooks::entry::open_frame!($words),
                 "mov rdi, rsp",
-                "lea r11, [rip + 6f]",
-                "push r11",
-                ".cfi_adjust_cfa_offset 8",
-                "jmp {go}",
-                ".cfi_adjust_cfa_offset -8",
-                "nop",
-                "6:",
+                crate::hooks::entry::call_real!("{go}"),
                 crate::hooks::entry::note_result!(),
                 ".cfi_endproc",
                 ".p2align 6",
@@ -258,13 +256,7 @@ macro_rules! timed {
                 "call {clock}",
                 "mov rsi, rax",
                 "mov rdi, rsp",
-                "lea r11, [rip + 6f]",
-                "push r11",
-                ".cfi_adjust_cfa_offset 8",
-                "jmp {go}",
-                ".cfi_adjust_cfa_offset -8",
-                "nop",
-                "6:",
+                crate::hooks::entry::call_real!("{go}"),
                 // The functions return int, whose upper half is undefined.
                 "movsxd rax, eax",
                 "mov qword ptr [rsp + 40], rax",
