@@ -498,6 +498,11 @@ static void modify_anywhere(const struct api *api, int calls)
 
 static void measure_scale(int watched)
 {
+    char by_turns[64], anywhere[64];
+    snprintf(by_turns, sizeof by_turns, "ADD, DEL at %d", watched);
+    snprintf(anywhere, sizeof anywhere, "MOD any of %d", watched);
+    if (!wanted(by_turns) && !wanted(anywhere))
+        return;
     const struct api *owner = &apis[SHIM];
     struct rlimit limit;
     CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
@@ -530,13 +535,12 @@ static void measure_scale(int watched)
         }
     }
 
-    char name[64];
-    struct path pair = {name, 15, 512, .25, NULL, add_delete_few, NULL, false};
-    snprintf(name, sizeof name, "ADD, DEL at %d", watched);
-    measure_path(&pair);
-    struct path anywhere = {name, NO_BOUND, 512, .25, NULL, modify_anywhere, NULL, false};
-    snprintf(name, sizeof name, "MOD any of %d", watched);
-    measure_path(&anywhere);
+    struct path pair = {by_turns, 15, 512, .25, NULL, add_delete_few, NULL, false};
+    if (wanted(by_turns))
+        measure_path(&pair);
+    struct path any = {anywhere, NO_BOUND, 512, .25, NULL, modify_anywhere, NULL, false};
+    if (wanted(anywhere))
+        measure_path(&any);
     for (int e = 0; e < crowded_count; e++)
         owner->close(crowded[e]);
     for (int i = 0; i < crowd_size; i++)
@@ -573,8 +577,7 @@ static void child_table(void)
     pin();
     current_title = "Calls";
     measure_paths(true);
-    if (!*only)
-        measure_scales();
+    measure_scales();
     pthread_t thread;
     CHECK(pthread_barrier_init(&end_line, NULL, 2) == 0);
     CHECK(pthread_create(&thread, NULL, sleep_to_the_end, NULL) == 0);

@@ -49,7 +49,8 @@ fn set_slot(value: usize) {
     }
 }
 
-/// A thread's counters. Never unmapped: reports walk the list without a lock.
+/// A thread's counters. Never unmapped: reports walk the list without a lock. What common calls touch is in the first cache line, up
+/// to the first word of `watch`.
 #[repr(C, align(4096))]
 pub struct Block {
     /// 0: fresh from the kernel, or wiped by a fork. 1: in use.
@@ -58,8 +59,6 @@ pub struct Block {
     tid: AtomicU32,
     /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
     pub adding: AtomicU64,
-    /// What the call that is under way has charged ahead, until the ledger takes it (`charges::Ahead`); 0: nothing.
-    pub ahead: AtomicU64,
     /// The instance's descriptor that this thread waits on in a call that can block, and one; 0: none. A thread that was
     /// cancelled, or that has jumped out, leaves it as it was.
     waiting_on: AtomicU32,
@@ -69,6 +68,10 @@ pub struct Block {
     began: AtomicU64,
     /// What this thread's last `epoll_ctl` has left open.
     pub pending: Pending,
+    /// What is looked at of its waits.
+    pub watch: Watch,
+    /// What the call that is under way has charged ahead, until the ledger takes it (`charges::Ahead`); 0: nothing.
+    pub ahead: AtomicU64,
     next: AtomicPtr<Block>,
     /// The owner's `token`.
     control: AtomicUsize,
@@ -76,8 +79,6 @@ pub struct Block {
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
     pub ordinals: [AtomicU64; RULES],
-    /// What is looked at of its waits.
-    pub watch: Watch,
     /// Where the recording has this thread's calls; null: nowhere.
     pub ring: AtomicPtr<u8>,
     /// The word of this process's recording that says whether a request stands (`record::is_asked`); null: there is none.
@@ -152,6 +153,8 @@ impl<T> core::ops::Deref for Pages<T> {
         &self.0
     }
 }
+
+const _: () = assert!(core::mem::offset_of!(Block, watch) < 64, "what common calls touch of a block is one cache line");
 
 /// Where the counters lie in a block.
 pub const COUNTERS: usize = core::mem::offset_of!(Block, counters);

@@ -474,6 +474,39 @@ fn nothing_in_the_library_can_panic() {
     assert!(strange.is_empty(), "in the library: {strange:#?}");
 }
 
+/// Their code begins a page: what it costs does not change with what is written elsewhere (src/hooks/entry.rs). (Alignments are
+/// told of the whole section, and nothing else in it asks for a page.)
+#[test]
+fn what_hot_calls_read_is_one_cache_line_and_their_code_begins_a_page() {
+    if !have("nm") || !have("readelf") {
+        return;
+    }
+    let symbols = run(Command::new("nm").arg("--demangle").arg(shim()));
+    let symbols = text(&symbols.stdout);
+    let lines: BTreeMap<&str, Vec<u64>> = [
+        "::real::EPOLL_WAIT",
+        "::real::EPOLL_CTL",
+        "::policy::ARMED_FOR",
+        "::followers::FOLLOWED_BY",
+        "::stacks::DEPTH",
+    ]
+    .into_iter()
+    .map(|name| {
+        let end = format!("{name}::h");
+        let places = symbols.lines().filter(|line| line.ends_with(name) || line.contains(&end));
+        let place = |line: &str| u64::from_str_radix(line.split(' ').next().unwrap_or(""), 16).unwrap() / 64;
+        (name, places.map(place).collect())
+    })
+    .collect();
+    let first = lines.values().flatten().next().expect("the library has symbols");
+    assert!(lines.values().all(|of| *of == [*first]), "cache lines: {lines:?}");
+
+    let sections = run(Command::new("readelf").args(["-S", "-W"]).arg(shim()));
+    let sections = text(&sections.stdout);
+    let code = sections.lines().find(|line| line.contains(" .text ")).expect("the library has code");
+    assert_eq!(code.split_whitespace().last(), Some("4096"), "{code}");
+}
+
 #[test]
 fn the_stripped_library_is_600_kilobytes_at_most() {
     if !have("strip") {

@@ -28,7 +28,7 @@ pub fn judge() {
 fn is_one(instance: &Instance) -> bool {
     // No branch between the two: see core/plain.rs.
     (instance.origin.load(Ordering::Relaxed) == Origin::Create as u8)
-        & (instance.peak.get() > u64::from(instance.argument.get().unsigned_abs()))
+        & (instance.peak() > u64::from(instance.argument.get().unsigned_abs()))
 }
 
 #[cold]
@@ -38,7 +38,7 @@ fn tell(instance: &Instance, epfd: i32) {
         note(&Note {
             epfd,
             site: instance.site.load(Ordering::Relaxed),
-            detail: [instance.peak.get(), u64::from(instance.argument.get().unsigned_abs()), 0, 0],
+            detail: [instance.peak(), u64::from(instance.argument.get().unsigned_abs()), 0, 0],
             ..Note::of(Id::SizeLie, Severity::Warning)
         });
     }

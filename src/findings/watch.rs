@@ -19,8 +19,10 @@ use crate::{clock, procfs, sys, thread};
 
 /// What is known of one thread's waits, in its block. All zero: nothing yet. A signal handler that waits as well may
 /// confuse it: what is found is compared with the kernel before it is told.
+#[repr(C)]
 pub struct Watch {
-    /// How many events the thread must have got for the next look; 0: the next wait.
+    /// How many events the thread must have got for the next look; 0: the next wait. First, for it is read at every wait that brings
+    /// events: `thread::Block` has it in its first cache line.
     due: AtomicU64,
     glances: Long,
     /// Waits looked at since there was a suspicion; 0: there is none, and a look is but a glance.

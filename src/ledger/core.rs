@@ -103,20 +103,20 @@ pub struct Core {
     pub churn: Churn,
     records: Many<Watch>,
     _to_the_next_line: u64,
+    pub descriptors: Descriptors,
     /// What marks descriptions that are made now, as [`Description::being`] has it: another in the child of a fork. 0: there has
     /// been none yet.
     mark: Long,
     instances: Some_<Instance>,
-    _to_the_one_after: [u64; 6],
-    pub descriptors: Descriptors,
     pub totals: Totals,
 }
 
 /// Where a core begins in a cache line (gate.rs).
 pub const BEGINNING: usize = 24;
 const _: () = assert!((BEGINNING + offset_of!(Core, records)) / 64 == 0);
-const _: () = assert!((BEGINNING + offset_of!(Core, mark)).is_multiple_of(64));
 const _: () = assert!((BEGINNING + offset_of!(Core, descriptors)).is_multiple_of(64));
+/// How far descriptors reach, the mark and the first chunks of instances are one line.
+const _: () = assert!((BEGINNING + offset_of!(Core, mark)) % 64 == size_of::<[u32; 4]>());
 
 impl Core {
     pub const fn new() -> Self {
@@ -124,10 +124,9 @@ impl Core {
             churn: Churn { watches: Long::new(), reached: Long::new(), changes: Long::new() },
             records: Pool::new(),
             _to_the_next_line: 0,
+            descriptors: Descriptors::new(),
             mark: Long::new(),
             instances: Pool::new(),
-            _to_the_one_after: [0; 6],
-            descriptors: Descriptors::new(),
             totals: Totals::new(),
         }
     }
@@ -299,7 +298,7 @@ impl Core {
         self.totals.instances_peak.raise(instances);
         self.totals.memory_peak.raise(kernel_memory::estimate(instances, watches));
         for (_, instance) in self.live_instances() {
-            instance.peak.raise(instance.watches.get());
+            instance.reach_beside();
         }
     }
 }

@@ -117,9 +117,12 @@ const HIGH: usize = 1 << (30 - CHUNK_SHIFT);
 
 /// The words of all descriptor numbers: the first 65,536 in place, the others in chunks mapped when needed.
 ///
-/// In this order: the lowest numbers lie in one cache line with `end` (core.rs sees to it).
+/// In this order: how far they reach, which every call reads, lies at the end, in one cache line with what comes behind it in the
+/// core (core.rs sees to it).
 #[repr(C)]
 pub struct Descriptors {
+    low: [AtomicU64; LOW],
+    high: [AtomicPtr<AtomicU64>; HIGH],
     /// One more than the highest number whose word was ever other than zero. (All of this begins as zero, so
     /// that the table lies in .bss and costs the library's file nothing.)
     end: AtomicI32,
@@ -128,8 +131,6 @@ pub struct Descriptors {
     /// How many rings of twins were begun: the number of the last one's leader.
     rings: AtomicU32,
     _to_the_next_word: u32,
-    low: [AtomicU64; LOW],
-    high: [AtomicPtr<AtomicU64>; HIGH],
 }
 
 impl Descriptors {

@@ -10,6 +10,7 @@ use super::{CORE, GATE, family};
 use crate::{record, thread};
 
 /// Whether changes are followed by others than the ledger itself. Its short ways are not taken then.
+#[unsafe(link_section = ".data.hot.epollshim")]
 static FOLLOWED_BY: AtomicU8 = AtomicU8::new(0);
 /// By limits, by a recording.
 const FOLLOWER: u8 = 1;

@@ -23,6 +23,10 @@ impl Word {
     pub fn set(&self, value: u32) {
         self.0.store(value, Ordering::Relaxed);
     }
+    /// Grows to `value`, if it is less. By anybody.
+    pub fn raise(&self, value: u32) {
+        self.0.fetch_max(value, Ordering::Relaxed);
+    }
 }
 
 /// A 64-bit field.
@@ -296,9 +300,11 @@ pub struct Instance {
     pub alone: WaitCounters,
     pub watches: Long,
     pub first: Word,
-    pub description: Word,
+    /// The most `watches` there were at a time, as far as it was taken: see [`Instance::reach`]. (Interests have indices of 32 bits:
+    /// there are no more of them.)
+    peak: Word,
     // From here on in the next cache line.
-    pub peak: Long,
+    pub description: Word,
     /// The return address of the first wait of the owner.
     pub waiter: AtomicUsize,
     pub shared: WaitCounters,
@@ -353,10 +359,33 @@ impl Instance {
     pub fn came_out_of_sight(&self) -> bool {
         self.origin.load(Ordering::Relaxed) == Origin::Unseen as u8
     }
-    /// Takes the peak before an interest goes, or when it is read.
+
+    /// Takes the peak before an interest goes, or when it is read. Under the gate only. No branch: its outcome would be a guess.
     #[inline(always)]
     pub fn reach(&self) {
-        self.peak.reach(self.watches.get());
+        self.peak.set(self.peak.get().max(self.watches.get() as u32));
+    }
+
+    /// The same by anybody.
+    pub fn reach_beside(&self) {
+        self.peak.raise(self.watches.get() as u32);
+    }
+
+    /// What is there now is the most from here on.
+    pub fn begin_peak(&self) {
+        self.peak.set(self.watches.get() as u32);
+    }
+
+    /// Whether an interest may go without more ado.
+    #[inline(always)]
+    pub fn has_reached(&self) -> bool {
+        self.watches.get() <= u64::from(self.peak.get())
+    }
+
+    /// The most interests that it held at a time, as far as it was taken.
+    #[inline(always)]
+    pub fn peak(&self) -> u64 {
+        u64::from(self.peak.get())
     }
 }
 

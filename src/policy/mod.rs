@@ -36,6 +36,9 @@ use crate::{census, clock, findings, ledger, log, real, record, sys, thread};
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
 ///
 /// Begins with all of them, so that the very first call of the process comes here and has the options read.
+///
+/// In the section of what hot calls read, which is one cache line.
+#[unsafe(link_section = ".data.hot.epollshim")]
 pub static ARMED_FOR: AtomicU16 = AtomicU16::new(u16::MAX);
 /// What is armed, by bit.
 static ARMED: AtomicU8 = AtomicU8::new(0);

@@ -164,7 +164,7 @@ impl InstanceFacts {
             site: instance.site.load(Ordering::Relaxed),
             inherited: instance.inherited.load(Ordering::Relaxed) != 0,
             watches: instance.watches.get(),
-            peak: instance.peak.get(),
+            peak: instance.peak(),
             waits: sum(|counters| counters.waits.get()),
             events: sum(|counters| counters.events.get()),
             empty: sum(|counters| counters.empty.get()),

@@ -99,7 +99,7 @@ impl Core {
         instance.description.set(description);
         instance.first.set(0);
         instance.watches.set(0);
-        instance.peak.set(0);
+        instance.begin_peak();
         instance.argument.set(creation.argument);
         instance.origin.store(creation.origin as u8, Ordering::Relaxed);
         instance.seen.store(0, Ordering::Relaxed);

@@ -118,7 +118,7 @@ impl Core {
     #[inline(always)]
     fn strike(&self, watch: &Plain<'_>, instance: &Instance) -> Option<()> {
         let Plain { place, index, record: Watch { interest, description } } = *watch;
-        if instance.watches.get() > instance.peak.get() || self.churn.watches.get() > self.churn.reached.get() {
+        if !instance.has_reached() || self.churn.watches.get() > self.churn.reached.get() {
             return None;
         }
         let (next, previous) = (interest.next.get(), interest.previous.get());

@@ -150,7 +150,7 @@ fn random_operations_leave_what_the_kernel_has() {
                     assert_eq!(peaks.map(|peak| peak.get()), model.peaks);
                     if let Some(found) = CORE.instance_of(epfd) {
                         found.reach();
-                        assert_eq!(Some(&found.peak.get()), model.instances.get(&instance.unwrap_or(0)));
+                        assert_eq!(Some(&found.peak()), model.instances.get(&instance.unwrap_or(0)));
                     }
                 }
             },

@@ -81,7 +81,7 @@ impl Core {
         self.totals.memory_peak.set(self.memory());
         self.churn.reached.set(0);
         for (_, instance) in self.live_instances() {
-            instance.peak.set(instance.watches.get());
+            instance.begin_peak();
         }
     }
 
