@@ -5,6 +5,7 @@ mod common;
 mod pty;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -151,6 +152,39 @@ fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() 
     });
     drop(parent);
     until("the child's end", || (!Path::new(&format!("/proc/{child}")).exists()).then_some(()));
+}
+
+/// What is noted before an exec that can be expected to succeed stays there where it fails.
+#[test]
+fn a_process_whose_exec_failed_is_still_told_of_and_then_as_killed() {
+    let Some(python) = installed("python3") else { return };
+    let directory = scratch("failed-exec");
+    let recordings = directory.join("recordings");
+    let not_a_program = directory.join("empty");
+    fs::write(&not_a_program, "").unwrap();
+    fs::set_permissions(&not_a_program, fs::Permissions::from_mode(0o755)).unwrap();
+    let told = directory.join("pid");
+    let script = "import os, select, sys\ne = select.epoll()\ne.poll(0)\n\
+                  try: os.execv(sys.argv[2], ['x'])\nexcept OSError: open(sys.argv[1], 'w').write(str(os.getpid()))\n\
+                  while True: e.poll(0.01)\n";
+    let mut command = epollshim();
+    command.args(["run", "--report", "none", "--record"]).arg(&recordings).arg("--").arg(python).args(["-c", script]);
+    let mut program = Running { child: command.arg(&told).arg(&not_a_program).spawn().unwrap(), told: told.clone() };
+    until("the exec that fails", || fs::read_to_string(&told).ok().filter(|text| !text.is_empty()));
+
+    let processes = once(&["-d", "0.3"], Path::new(&program.pid().to_string()));
+    assert_eq!((processes.len(), processes[0]["state"].as_str()), (1, Some("running")), "{processes:?}");
+    let end = || {
+        let output = run(&["report", "--format", "json", recordings.to_str().unwrap()]);
+        let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let process = report.pointer("/processes/0/process").or(report.get("process")).unwrap();
+        process["end"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(end(), "running");
+    // Long enough after the exec that it can be no other thread's last call before one that succeeded.
+    std::thread::sleep(Duration::from_millis(1300));
+    program.kill();
+    assert_eq!(end(), "signal");
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl Live {
         let header = read::the_header(Bytes(&head));
         let Some(pid) = pid.or_else(|| u32::try_from(header.pid).ok()) else { return Ok(None) };
         // The child of a fork has its parent's mapped as well.
-        let is_its_own = header.end == End::NotYet && maps::is_known_as(pid, header.pid);
+        let is_its_own = header.end.is_open() && maps::is_known_as(pid, header.pid);
         let mappings = if is_its_own { mappings(pid, path, facts.ino()) } else { None };
         Ok(mappings.map(|mappings| Live {
             path: path.to_path_buf(),

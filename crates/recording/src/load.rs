@@ -155,9 +155,12 @@ fn one(path: &Path, flags: i32, held: usize, users: &Users, directory: u32) -> R
     let mut process = read.map_err(|damage| Error::Damaged { path: path.to_path_buf(), damage })?;
     process.path = path.to_path_buf();
     process.owner = users.owner(facts.uid(), directory);
-    process.runs = process.header.end == End::NotYet && has_mapped(process.header.pid, path, facts.ino());
+    process.runs = process.header.end.is_open() && has_mapped(process.header.pid, path, facts.ino());
     if process.runs {
         name_anew(&mut process.header);
+    }
+    if process.runs || process.has_outlived_its_exec() {
+        process.header.end = End::NotYet;
     }
     let header = &process.header;
     process.duration = if header.end != End::NotYet {

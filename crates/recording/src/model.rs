@@ -91,6 +91,14 @@ pub enum End {
     Other(u64),
 }
 
+impl End {
+    /// Whether a process that still has its recording mapped is at work. (What is noted before an exec stays where the exec fails:
+    /// nothing of ours comes behind it.)
+    pub fn is_open(self) -> bool {
+        matches!(self, End::NotYet | End::Exec)
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 pub struct Totals {
     pub instances: u64,
@@ -536,6 +544,13 @@ impl Process {
     pub fn last_seen(&self) -> u64 {
         let ends = self.threads.iter().map(|thread| thread.last_wait_end).chain([self.last_record]);
         ends.chain(self.instances.iter().map(|instance| instance.began)).max().unwrap_or(0).max(self.header.began)
+    }
+
+    /// Whether it went on for long after what it noted as its end: an exec that failed. (One that succeeds takes the other threads with
+    /// it; what they do meanwhile is no proof.)
+    pub fn has_outlived_its_exec(&self) -> bool {
+        const WHILE: u64 = 1_000_000_000;
+        self.header.end == End::Exec && self.last_seen() > self.header.ended.saturating_add(WHILE)
     }
 
     pub fn records(&self) -> impl Iterator<Item = (&Thread, &Record)> {

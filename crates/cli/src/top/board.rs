@@ -120,6 +120,7 @@ impl Watched {
         match end {
             End::Exit => self.leave("exit"),
             End::UnderscoreExit => self.leave("_exit"),
+            End::Exec if self.live.runs() => {}
             End::Exec => self.leave("exec"),
             End::Abort => self.leave("aborted by a limit"),
             End::Other(_) => self.leave("ended"),
