@@ -151,13 +151,16 @@ struct Public(PathBuf);
 impl Public {
     fn new(name: &str) -> Public {
         let path = PathBuf::from(format!("/tmp/epollshim-test-{name}-{}", std::process::id()));
+        // Of a run that was killed, whose number this process has now.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        let public = Public(path);
+        fs::set_permissions(&public.0, Permissions::from_mode(0o755)).unwrap();
         for (from, to) in [(common::shim(), "shim.so"), (c_program("limit_rows"), "program")] {
-            common::copy(from, path.join(to));
-            fs::set_permissions(path.join(to), Permissions::from_mode(0o755)).unwrap();
+            common::copy(from, public.0.join(to));
+            fs::set_permissions(public.0.join(to), Permissions::from_mode(0o755)).unwrap();
         }
-        Public(path)
+        public
     }
 
     /// `limit_rows instances` as this user, in the default session, where `runtime` is XDG_RUNTIME_DIR.
