@@ -9,12 +9,13 @@
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use epollshim_format::call::Call;
 use epollshim_format::faults::RULES;
 
 use crate::findings::errors::Pending;
 use crate::findings::watch::Watch;
 use crate::ledger::charges::Owed;
-use crate::ledger::counters::Counters;
+use crate::ledger::counters::{Counter, Counters};
 use crate::{init, ledger, process, record, sys};
 
 global_asm!(
@@ -155,6 +156,15 @@ impl<T> core::ops::Deref for Pages<T> {
 }
 
 const _: () = assert!(core::mem::offset_of!(Block, watch) < 64, "what common calls touch of a block is one cache line");
+
+/// Where the words that hooks in assembly read lie in a block: not 0 where it is in use; not 0 where something is open.
+pub const STATE: usize = core::mem::offset_of!(Block, state);
+pub const PENDING: usize = core::mem::offset_of!(Block, pending) + Pending::PAIR;
+
+/// Where the number of such calls lies in a block.
+pub const fn counter_of(call: Call) -> usize {
+    COUNTERS + core::mem::offset_of!(Counters, calls) + call as usize * size_of::<Counter>()
+}
 
 /// Where the counters lie in a block.
 pub const COUNTERS: usize = core::mem::offset_of!(Block, counters);

@@ -37,6 +37,9 @@ struct Ctl {
 }
 
 impl Pending {
+    /// Where the word lies that is 0 where nothing is open.
+    pub const PAIR: usize = core::mem::offset_of!(Pending, pair);
+
     #[inline(always)]
     pub fn is_open(&self) -> bool {
         self.pair.load(Ordering::Relaxed) != 0

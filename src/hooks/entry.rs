@@ -70,6 +70,7 @@ impl Frame {
 /// What chooses the function to call: its address.
 pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
 /// What does the same and calls it, without coming back in between.
+#[cfg(not(test))]
 pub type Go = extern "C-unwind" fn(&mut Frame) -> libc::c_int;
 /// The same where it is told the time, in nanoseconds of CLOCK_MONOTONIC.
 pub type TimedGo = extern "C-unwind" fn(&mut Frame, u64) -> libc::c_int;
@@ -195,8 +196,37 @@ macro_rules! note_result {
     };
 }
 
+/// Of an `epoll_ctl` whose success leaves nothing to do but to count it: counts it and returns to the program. All else goes on at 2.
+/// (What `after` does first, without the call: behind an ADD each line of code is one that the kernel has driven out of its cache.)
+/// `also`: what else must be so, and is done then. By the operands `state`, `pending` and `count`, of [`crate::thread::Block`].
 #[cfg(not(test))]
-pub(crate) use {call_real, close_frame, give_words, keep_words, leave, note_result, open_frame, unless_armed};
+macro_rules! unless_rare {
+    ($also:literal) => {
+        concat!(
+            "mov rcx, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]\n",
+            "mov rcx, qword ptr fs:[rcx]\n",
+            "test rcx, rcx\n",
+            "jz 2f\n",
+            "cmp dword ptr [rcx + {state}], 0\n",
+            "je 2f\n",
+            "test eax, eax\n",
+            "js 2f\n",
+            "cmp qword ptr [rcx + {pending}], 0\n",
+            "jne 2f\n",
+            $also,
+            "add qword ptr [rcx + {count}], 1\n",
+            ".cfi_remember_state\n",
+            crate::hooks::entry::leave!("56"),
+            ".cfi_restore_state\n",
+            "2:\n",
+        )
+    };
+}
+
+#[cfg(not(test))]
+pub(crate) use {
+    call_real, close_frame, give_words, keep_words, leave, note_result, open_frame, unless_armed, unless_rare,
+};
 
 /// Calls the function at `address` with the first words of a frame, four or more, as the last thing that is done before it: a jump.
 ///
@@ -219,33 +249,9 @@ pub unsafe fn go_on<const WORDS: usize>(frame: &Frame, address: usize) -> libc::
     }
 }
 
-/// Functions that go `go` → real → `after`, written `name(words): go, after;`. `go` ends in a jump to the real function ([`go_on`]).
-/// `words`: of how many registers it has its arguments; only these are kept.
-#[cfg(not(test))]
-macro_rules! through {
-    ($($(#[$attribute:meta])* $name:ident($words:tt): $go:path, $after:path;)*) => {$(
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            const _: $crate::hooks::entry::Go = $go;
-            const _: $crate::hooks::entry::After = $after;
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                crate::hooks::entry::open_frame!($words),
-                "mov rdi, rsp",
-                crate::hooks::entry::call_real!("{go}"),
-                crate::hooks::entry::note_result!(),
-                ".cfi_endproc",
-                ".p2align 6",
-                go = sym $go,
-                after = sym $after,
-            )
-        }
-    )*};
-}
-
-/// The same, with `or armed` before the colon where the function is the program's own entry: the way of armed.rs. For functions of at
-/// most five arguments, where `go` and `after` are told the time, each as it begins: who called a clock
+/// Functions that go `go` → real → `after`, written `name(words): go, after;`, with `or armed` before the colon where the function is
+/// the program's own entry: the way of armed.rs. `go` ends in a jump to the real function ([`go_on`]). `words`: of how many registers
+/// it has its arguments, five at most; only these are kept. `go` and `after` are told the time, each as it begins: who called a clock
 /// in the midst would have to keep what it knows over the call.
 #[cfg(not(test))]
 macro_rules! timed {
@@ -292,10 +298,10 @@ macro_rules! timed {
 /// The same for functions where there is something to do behind the real one alone, written `name(words): before, REAL, after;`.
 /// It is all on one way down: `before`, which does nothing but look the real function up, is called where the constructor has not
 /// run yet. `words`: how many `after` reads. With `unless timed` before the colon, a call whose timeout (in ecx) is not 0 goes that
-/// way.
+/// way. With `counting Call` behind it, a success is but counted, mostly ([`unless_rare`]).
 #[cfg(not(test))]
 macro_rules! behind {
-    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)? $(unless $timed:ident)?: $before:path, $real:path, $after:path;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)? $(unless $timed:ident)?: $before:path, $real:path, $after:path $(, counting $call:ident)?;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
@@ -316,6 +322,10 @@ macro_rules! behind {
                 "jz 3f",
                 "5:",
                 crate::hooks::entry::call_real!(),
+                $(
+                    concat!("/* ", stringify!($call), " */"),
+                    crate::hooks::entry::unless_rare!(""),
+                )?
                 crate::hooks::entry::note_result!(),
                 "3:",
                 ".cfi_def_cfa rsp, 64",
@@ -333,6 +343,11 @@ macro_rules! behind {
                     armed_for = sym $crate::policy::ARMED_FOR,
                 )?
                 $(timed = sym $timed,)?
+                $(
+                    state = const $crate::thread::STATE,
+                    pending = const $crate::thread::PENDING,
+                    count = const $crate::thread::counter_of(epollshim_format::call::Call::$call),
+                )?
                 real = sym $real,
                 before = sym $before,
                 after = sym $after,
@@ -342,4 +357,4 @@ macro_rules! behind {
 }
 
 #[cfg(not(test))]
-pub(super) use {behind, through, timed};
+pub(super) use {behind, timed};

@@ -13,16 +13,44 @@ use crate::{findings, ledger, real, stacks, sys, thread};
 
 #[cfg(not(test))]
 mod exports {
-    crate::hooks::entry::through! {
-        #[unsafe(link_section = ".text.hot.epollshim")]
-        ctl_add(4): super::add, super::after_add;
+    use core::mem::offset_of;
+
+    use epollshim_format::call::Call;
+
+    use crate::hooks::entry::{self, After, Frame, Go};
+    use crate::thread::{self, Block};
+
+    /// `add` goes on to the real function, whose success is but counted, mostly.
+    #[unsafe(naked)]
+    #[unsafe(link_section = ".text.hot.epollshim")]
+    pub unsafe extern "C-unwind" fn ctl_add() -> isize {
+        const _: Go = super::add;
+        const _: After = super::after_add;
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            entry::open_frame!(4),
+            "mov rdi, rsp",
+            entry::call_real!("{add}"),
+            // It was noted (Ticket::is_noted), and is not under way any more.
+            entry::unless_rare!("cmp dword ptr [rsp + {noted}], 0\nje 2f\nmov qword ptr [rcx + {adding}], 0\n"),
+            entry::note_result!(),
+            ".cfi_endproc",
+            ".p2align 6",
+            add = sym super::add,
+            after = sym super::after_add,
+            noted = const offset_of!(Frame, state) + 4,
+            adding = const offset_of!(Block, adding),
+            state = const thread::STATE,
+            pending = const thread::PENDING,
+            count = const thread::counter_of(Call::CtlAdd),
+        )
     }
 
     crate::hooks::entry::behind! {
         #[unsafe(link_section = ".text.hot.epollshim")]
         ctl_del(4): super::before_other, crate::real::EPOLL_CTL, super::after_del;
         #[unsafe(link_section = ".text.hot.epollshim")]
-        ctl_mod(4): super::before_other, crate::real::EPOLL_CTL, super::after_mod;
+        ctl_mod(4): super::before_other, crate::real::EPOLL_CTL, super::after_mod, counting CtlMod;
         ctl_other(4): super::before_other, crate::real::EPOLL_CTL, super::after_other;
     }
 
