@@ -215,10 +215,11 @@ macro_rules! unless_rare {
             "jne 2f\n",
             $also,
             "add qword ptr [rcx + {count}], 1\n",
-            ".cfi_remember_state\n",
             crate::hooks::entry::leave!("56"),
-            ".cfi_restore_state\n",
             "2:\n",
+            // Not remembered and restored: LLVM's assembler would go on adjusting the offset of before.
+            ".cfi_def_cfa rsp, 64\n",
+            ".cfi_offset rip, -8\n",
         )
     };
 }
