@@ -128,6 +128,7 @@ fn decide(environment: *const *const c_char) {
         }
         return;
     }
+    real::resolve_all();
     clock::prepare();
     process::note_load();
     // SAFETY: the auxiliary vector is the kernel's.

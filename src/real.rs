@@ -34,10 +34,11 @@ impl Real {
         Real { address: OnceNonZeroUsize::new(), name: Constant(name.as_ptr()), fallback: Constant(fallback) }
     }
 
-    /// None: it was not looked up yet.
+    /// The same where it is known to have been looked up: behind a look at `policy::ARMED_FOR`, which all functions are armed in till
+    /// the options were read, and that begins with [`resolve_all`].
     #[inline(always)]
-    pub fn address_at_hand(&self) -> Option<NonZeroUsize> {
-        self.address.get()
+    pub fn resolved(&self) -> usize {
+        self.address.get().map_or(0, NonZeroUsize::get)
     }
 
     #[inline(always)]
@@ -71,7 +72,7 @@ macro_rules! reals {
                 fallback as *const c_void
             });
         )*
-        /// Looks all of them up (the constructor's first work).
+        /// Looks all of them up (the first thing that is done, by the constructor or by a hook that comes before it).
         pub fn resolve_all() {
             $( $static.address(); )*
         }
@@ -195,23 +196,6 @@ reals! {
     FEXECVE = c"fexecve": Exec, else fallback::exec;
     /// glibc 2.34.
     EXECVEAT = c"execveat": Exec, else fallback::exec;
-}
-
-/// The same, without a look-up; None: it was not looked up yet.
-macro_rules! known {
-    ($($name:ident = $static:ident: $type:ty;)*) => {$(
-        #[inline(always)]
-        pub fn $name() -> Option<$type> {
-            let address = $static.address.get().map_or(0, NonZeroUsize::get);
-            // SAFETY: the symbol has this type in glibc's headers, and so has the fallback; 0 is None.
-            unsafe { core::mem::transmute::<usize, Option<$type>>(address) }
-        }
-    )*};
-}
-
-known! {
-    close = CLOSE: Close;
-    __close = CLOSE_ALIAS: Close;
 }
 
 called! {

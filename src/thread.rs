@@ -18,19 +18,45 @@ use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
 use crate::{init, ledger, process, record, sys};
 
+// The slot, which holds `epollshim_nobody` in a new thread: words that are always zero, as in a block that a fork has wiped. So hot
+// ways ask one question, not two: whether the block is in use.
 global_asm!(
-    ".pushsection .tbss,\"awT\",@nobits",
+    ".pushsection .tdata,\"awT\",@progbits",
     ".p2align 3",
     ".globl epollshim_thread_slot",
     ".hidden epollshim_thread_slot",
     ".type epollshim_thread_slot, @object",
     ".size epollshim_thread_slot, 8",
     "epollshim_thread_slot:",
-    ".zero 8",
+    ".quad epollshim_nobody",
     ".popsection",
+    ".pushsection .bss",
+    ".p2align 6",
+    ".globl epollshim_nobody",
+    ".hidden epollshim_nobody",
+    ".type epollshim_nobody, @object",
+    ".size epollshim_nobody, {size}",
+    "epollshim_nobody:",
+    ".zero {size}",
+    ".popsection",
+    size = const HEAD,
 );
 
-/// The calling thread's slot; zero in a new thread.
+/// How much of a block is there in `epollshim_nobody`: its first cache line.
+const HEAD: usize = 64;
+
+/// The address of `epollshim_nobody`.
+#[inline(always)]
+pub fn nobody() -> usize {
+    let address: usize;
+    // SAFETY: takes an address.
+    unsafe {
+        asm!("lea {0}, [rip + epollshim_nobody]", out(reg) address, options(nostack, nomem, preserves_flags, pure));
+    }
+    address
+}
+
+/// The calling thread's slot: the address of a block, or of [`nobody`].
 #[inline(always)]
 fn slot() -> usize {
     let value: usize;
@@ -65,8 +91,9 @@ pub struct Block {
     waiting_on: AtomicU32,
     /// The return address of that call.
     waiting_at: AtomicUsize,
-    /// CLOCK_MONOTONIC when the process began that the block is in.
-    began: AtomicU64,
+    /// What lies between the moment when the process began that the block is in (CLOCK_MONOTONIC) and the end of time (`u64::MAX`).
+    /// 0: wiped by a fork.
+    youth: AtomicU64,
     /// What this thread's last `epoll_ctl` has left open.
     pub pending: Pending,
     /// What is looked at of its waits.
@@ -130,10 +157,11 @@ impl Block {
         self.waiting_at.load(Ordering::Relaxed)
     }
 
-    /// Whether a moment (CLOCK_MONOTONIC) lies before this process: what began then is the forker's.
+    /// Whether a moment (CLOCK_MONOTONIC) lies before this process: what began then is the forker's. Also where a fork has wiped the
+    /// block since, and it is not in use yet.
     #[inline(always)]
     pub fn is_older(&self, moment: u64) -> bool {
-        moment < self.began.load(Ordering::Relaxed)
+        u64::MAX - moment > self.youth.load(Ordering::Relaxed)
     }
 
     /// The owner's kernel thread id; None: it is not known.
@@ -157,9 +185,9 @@ impl<T> core::ops::Deref for Pages<T> {
 
 const _: () = assert!(core::mem::offset_of!(Block, watch) < 64, "what common calls touch of a block is one cache line");
 
-/// Where the words that hooks in assembly read lie in a block: not 0 where it is in use; not 0 where something is open.
-pub const STATE: usize = core::mem::offset_of!(Block, state);
+/// Where the word lies in a block that hooks in assembly read: [`Pending::NOTHING`] where the block is in use, and nothing is open.
 pub const PENDING: usize = core::mem::offset_of!(Block, pending) + Pending::PAIR;
+const _: () = assert!(PENDING < HEAD);
 
 /// Where the number of such calls lies in a block.
 pub const fn counter_of(call: Call) -> usize {
@@ -196,13 +224,11 @@ pub fn block() -> Option<&'static Block> {
 /// The same where it needs no search: None also where the thread has none yet.
 #[inline(always)]
 pub fn block_at_hand() -> Option<&'static Block> {
-    let address = slot();
-    if address == 0 {
-        return None;
-    }
-    // SAFETY: the slot only ever holds addresses of blocks, which are never unmapped.
-    let block = unsafe { &*(address as *const Block) };
-    (block.state.load(Ordering::Relaxed) != 0).then_some(block)
+    let block = slot() as *const Block;
+    // SAFETY: the slot only ever holds addresses of blocks, which are never unmapped, or of `nobody`, which has this much of one.
+    let state = unsafe { &(*block).state };
+    // SAFETY: `nobody` is never in use: this is a block.
+    (state.load(Ordering::Relaxed) != 0).then(|| unsafe { &*block })
 }
 
 /// A word that tells this thread from the others, for the ledger's gate: never 0. The address of its control block, which
@@ -263,8 +289,8 @@ fn take() -> Option<&'static Block> {
     let own = process::is_own();
     let tid = if own { sys::gettid() as u32 } else { KEPT };
     let address = slot();
-    if address != 0 {
-        // SAFETY: as in `block`.
+    if address != nobody() {
+        // SAFETY: as in `block_at_hand`.
         let block = unsafe { &*(address as *const Block) };
         if block.state.load(Ordering::Relaxed) != 0 {
             // A handler has come since `block` looked, and has taken one.
@@ -350,7 +376,8 @@ fn map(tid: u32) -> Option<&'static Block> {
 fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
     block.control.store(token(), Ordering::Relaxed);
-    block.began.store(process::began(), Ordering::Relaxed);
+    block.youth.store(u64::MAX - process::began(), Ordering::Relaxed);
+    block.pending.forget();
     if block.state.swap(1, Ordering::Relaxed) != 0 {
         // By a handler that came between.
         return;

@@ -16,7 +16,7 @@ use crate::{ledger, sys, thread};
 
 /// What a thread's last `epoll_ctl` has left open. Written and read by that thread, and its signal handlers, alone.
 pub struct Pending {
-    /// epfd and one in the lower 32 bits, fd and one above; 0: nothing is open.
+    /// epfd and one in the lower 32 bits, fd and one above; [`Pending::NOTHING`]: nothing is open. 0: the block is not in use.
     pair: AtomicU64,
     /// Its return address in the upper 48 bits; below, the cause of its failure, [`REUSED`] or [`RETURNED`].
     what: AtomicU64,
@@ -37,17 +37,19 @@ struct Ctl {
 }
 
 impl Pending {
-    /// Where the word lies that is 0 where nothing is open.
+    /// Of no descriptors. (Not 0, so that who finds it knows that the block is in use as well.)
+    pub const NOTHING: u64 = u64::MAX;
+    /// Where the word lies that is so where nothing is open.
     pub const PAIR: usize = core::mem::offset_of!(Pending, pair);
 
     #[inline(always)]
     pub fn is_open(&self) -> bool {
-        self.pair.load(Ordering::Relaxed) != 0
+        self.pair.load(Ordering::Relaxed) != Self::NOTHING
     }
 
     #[inline(always)]
     pub fn forget(&self) {
-        self.pair.store(0, Ordering::Relaxed);
+        self.pair.store(Self::NOTHING, Ordering::Relaxed);
     }
 
     #[inline(always)]
@@ -70,7 +72,7 @@ pub fn adding_over_ghost(registration: &Registration) {
 #[cold]
 #[inline(never)]
 pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int) {
-    let is_same = pending.pair.swap(0, Ordering::Relaxed) == descriptors(epfd, fd);
+    let is_same = pending.pair.swap(Pending::NOTHING, Ordering::Relaxed) == descriptors(epfd, fd);
     let word = pending.what.load(Ordering::Relaxed);
     let (what, site) = (word & 0xffff, (word >> 16) as usize);
     if !is_same {

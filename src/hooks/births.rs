@@ -43,7 +43,7 @@ mod exports {
                 )*
             }
             crate::hooks::entry::behind! {
-                $($way(6): before::$way, crate::real::$real, $after;)*
+                $($way(6) first before::$way: crate::real::$real, $after;)*
             }
         };
     }

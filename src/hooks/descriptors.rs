@@ -59,7 +59,7 @@ mod exports {
         }
     }
 
-    /// A close that is told first, or whose real function is not known yet. `close` jumps here, so that the program's return address lies where it lay.
+    /// A close that is told first. `close` jumps here, so that the program's return address lies where it lay.
     macro_rules! noted {
         ($($name:ident: $before:path;)*) => {$(
             #[unsafe(naked)]
@@ -85,53 +85,47 @@ mod exports {
         close_alias_noted: super::before_alias_of_close;
     }
 
-    #[inline(always)]
-    fn flat(entry: Entry) -> crate::real::Close {
-        // SAFETY: it passes its first register on to the real close, and returns what that returns.
-        unsafe { core::mem::transmute::<Entry, crate::real::Close>(entry) }
-    }
-
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
-        let function = if policy::is_armed_for(Function::Close) {
-            flat(armed::close)
+        let address = if policy::is_armed_for(Function::Close) {
+            armed::close as Entry as usize
         } else if crate::ledger::may_concern(fd) {
-            flat(close_noted)
+            close_noted as Entry as usize
         } else {
-            crate::real::close().unwrap_or(flat(close_noted))
+            crate::real::CLOSE.resolved()
         };
-        // SAFETY: the program's own call.
-        unsafe { function(fd) }
+        // SAFETY: the program's own call, of the real function or of what passes the register on to it and returns what that returns.
+        unsafe { core::mem::transmute::<usize, crate::real::Close>(address)(fd) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn __close(fd: c_int) -> c_int {
-        let function = if policy::is_armed_for(Function::Close) {
-            flat(armed::close)
+        let address = if policy::is_armed_for(Function::Close) {
+            armed::close as Entry as usize
         } else if crate::ledger::may_concern(fd) {
-            flat(close_alias_noted)
+            close_alias_noted as Entry as usize
         } else {
-            crate::real::__close().unwrap_or(flat(close_alias_noted))
+            crate::real::CLOSE_ALIAS.resolved()
         };
-        // SAFETY: the program's own call.
-        unsafe { function(fd) }
+        // SAFETY: the program's own call, of the real function or of what passes the register on to it and returns what that returns.
+        unsafe { core::mem::transmute::<usize, crate::real::Close>(address)(fd) }
     }
 
     crate::hooks::entry::behind! {
         #[unsafe(no_mangle)]
-        dup(1) or dup: super::before_dup, crate::real::DUP, super::after_dup;
+        dup(1) or dup: crate::real::DUP, super::after_dup;
         #[unsafe(no_mangle)]
-        dup2(1) or dup2: super::before_dup2, crate::real::DUP2, super::after_dup;
+        dup2(1) or dup2: crate::real::DUP2, super::after_dup;
         #[unsafe(no_mangle)]
-        __dup2(1) or dup2: super::before_alias_of_dup2, crate::real::DUP2_ALIAS, super::after_dup;
+        __dup2(1) or dup2: crate::real::DUP2_ALIAS, super::after_dup;
         #[unsafe(no_mangle)]
-        dup3(1) or dup3: super::before_dup3, crate::real::DUP3, super::after_dup;
-        duplicate(1): super::before_fcntl, crate::real::FCNTL, super::after_dup;
+        dup3(1) or dup3: crate::real::DUP3, super::after_dup;
+        duplicate(1): crate::real::FCNTL, super::after_dup;
     }
 
     /// Only two commands of fcntl give a new number; every other is a jump to the real function.
     macro_rules! controlling {
-        ($($name:ident: $before:path, $real:path;)*) => {$(
+        ($($name:ident: $real:path;)*) => {$(
             #[unsafe(naked)]
             #[unsafe(no_mangle)]
             pub unsafe extern "C-unwind" fn $name() -> isize {
@@ -142,17 +136,7 @@ mod exports {
                     "je {duplicate}",
                     "test esi, esi",
                     "jz {duplicate}",
-                    "mov r11, qword ptr [rip + {real}]",
-                    "test r11, r11",
-                    "jz 3f",
-                    "jmp r11",
-                    // Before the constructor has run.
-                    "3:",
-                    crate::hooks::entry::open_frame!(4),
-                    "mov rdi, rsp",
-                    "call {before}",
-                    crate::hooks::entry::close_frame!(4),
-                    "jmp rax",
+                    "jmp qword ptr [rip + {real}]",
                     ".cfi_endproc",
                     ".p2align 6",
                     armed_for = sym policy::ARMED_FOR,
@@ -161,7 +145,6 @@ mod exports {
                     cloexec = const libc::F_DUPFD_CLOEXEC,
                     duplicate = sym duplicate,
                     real = sym $real,
-                    before = sym $before,
                 )
             }
         )*};
@@ -169,9 +152,9 @@ mod exports {
     const _: () = assert!(libc::F_DUPFD == 0);
 
     controlling! {
-        fcntl: super::before_fcntl, crate::real::FCNTL;
-        fcntl64: super::before_fcntl64, crate::real::FCNTL64;
-        __fcntl: super::before_alias_of_fcntl, crate::real::FCNTL_ALIAS;
+        fcntl: crate::real::FCNTL;
+        fcntl64: crate::real::FCNTL64;
+        __fcntl: crate::real::FCNTL_ALIAS;
     }
 }
 
@@ -195,26 +178,12 @@ pub extern "C-unwind" fn before_dup2(_: &mut Frame) -> usize {
     real::DUP2.address()
 }
 
-pub extern "C-unwind" fn before_alias_of_dup2(_: &mut Frame) -> usize {
-    real::DUP2_ALIAS.address()
-}
-
 pub extern "C-unwind" fn before_dup3(_: &mut Frame) -> usize {
     real::DUP3.address()
 }
 
 pub extern "C-unwind" fn before_fcntl(_: &mut Frame) -> usize {
     real::FCNTL.address()
-}
-
-#[cfg(not(test))]
-extern "C-unwind" fn before_fcntl64(_: &mut Frame) -> usize {
-    real::FCNTL64.address()
-}
-
-#[cfg(not(test))]
-extern "C-unwind" fn before_alias_of_fcntl(_: &mut Frame) -> usize {
-    real::FCNTL_ALIAS.address()
 }
 
 /// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).

@@ -159,6 +159,7 @@ macro_rules! call_real {
             $function,
             "\n.cfi_adjust_cfa_offset -8\n",
             "nop\n",
+            ".p2align 6\n",
             "6:\n",
         )
     };
@@ -198,20 +199,16 @@ macro_rules! note_result {
 
 /// Of an `epoll_ctl` whose success leaves nothing to do but to count it: counts it and returns to the program. All else goes on at 2.
 /// (What `after` does first, without the call: behind an ADD each line of code is one that the kernel has driven out of its cache.)
-/// `also`: what else must be so, and is done then. By the operands `state`, `pending` and `count`, of [`crate::thread::Block`].
+/// `find` brings the thread's block into rcx, or its like; `also`: what else is done. By the operands `pending`, `nothing` and `count`, of
+/// [`crate::thread::Block`].
 #[cfg(not(test))]
 macro_rules! unless_rare {
-    ($also:literal) => {
+    ($find:literal, $also:literal) => {
         concat!(
-            "mov rcx, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]\n",
-            "mov rcx, qword ptr fs:[rcx]\n",
-            "test rcx, rcx\n",
-            "jz 2f\n",
-            "cmp dword ptr [rcx + {state}], 0\n",
-            "je 2f\n",
+            $find,
             "test eax, eax\n",
             "js 2f\n",
-            "cmp qword ptr [rcx + {pending}], 0\n",
+            "cmp qword ptr [rcx + {pending}], {nothing}\n",
             "jne 2f\n",
             $also,
             "add qword ptr [rcx + {count}], 1\n",
@@ -296,17 +293,19 @@ macro_rules! timed {
     )*};
 }
 
-/// The same for functions where there is something to do behind the real one alone, written `name(words): before, REAL, after;`.
-/// It is all on one way down: `before`, which does nothing but look the real function up, is called where the constructor has not
-/// run yet. `words`: how many `after` reads. With `unless timed` before the colon, a call whose timeout (in ecx) is not 0 goes that
-/// way. With `counting Call` behind it, a success is but counted, mostly ([`unless_rare`]).
+/// The same for functions where there is something to do behind the real one alone, written `name(words): REAL, after;`. `words`: how
+/// many `after` reads. With `unless timed` before the colon, a call whose timeout (in ecx) is not 0 goes that way. With
+/// `counting Call` behind it, a success is but counted, mostly ([`unless_rare`]).
+///
+/// The real function was looked up by then: `ARMED_FOR` was looked at ([`crate::real::Real::resolved`]). Where it was not, `before` stands
+/// before REAL: what looks it up, and is called if that has not been done.
 #[cfg(not(test))]
 macro_rules! behind {
-    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)? $(unless $timed:ident)?: $before:path, $real:path, $after:path $(, counting $call:ident)?;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)? $(unless $timed:ident)? $(first $before:path)?: $real:path, $after:path $(, counting $call:ident)?;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
-            const _: $crate::hooks::entry::Before = $before;
+            $(const _: $crate::hooks::entry::Before = $before;)?
             const _: $crate::hooks::entry::After = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
@@ -318,24 +317,27 @@ macro_rules! behind {
                     "jnz {timed}",
                 )?
                 crate::hooks::entry::open_frame!($words),
-                "mov rax, qword ptr [rip + {real}]",
-                "test rax, rax",
-                "jz 3f",
-                "5:",
-                crate::hooks::entry::call_real!(),
+                $(
+                    concat!("cmp qword ptr [rip + {real}], 0 /* ", stringify!($before), " */"),
+                    "jz 3f",
+                    "5:",
+                )?
+                crate::hooks::entry::call_real!("qword ptr [rip + {real}]"),
                 $(
                     concat!("/* ", stringify!($call), " */"),
-                    crate::hooks::entry::unless_rare!(""),
+                    crate::hooks::entry::unless_rare!("mov rcx, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]\nmov rcx, qword ptr fs:[rcx]\n", ""),
                 )?
                 crate::hooks::entry::note_result!(),
-                "3:",
-                ".cfi_def_cfa rsp, 64",
-                ".cfi_offset rip, -8",
-                crate::hooks::entry::keep_words!(6),
-                "mov rdi, rsp",
-                "call {before}",
-                crate::hooks::entry::give_words!(6),
-                "jmp 5b",
+                $(
+                    concat!("3: /* ", stringify!($before), " */"),
+                    ".cfi_def_cfa rsp, 64",
+                    ".cfi_offset rip, -8",
+                    crate::hooks::entry::keep_words!(6),
+                    "mov rdi, rsp",
+                    "call {before}",
+                    crate::hooks::entry::give_words!(6),
+                    "jmp 5b",
+                )?
                 ".cfi_endproc",
                 ".p2align 6",
                 $(
@@ -345,12 +347,12 @@ macro_rules! behind {
                 )?
                 $(timed = sym $timed,)?
                 $(
-                    state = const $crate::thread::STATE,
                     pending = const $crate::thread::PENDING,
+                    nothing = const $crate::findings::errors::Pending::NOTHING as i64,
                     count = const $crate::thread::counter_of(epollshim_format::call::Call::$call),
                 )?
                 real = sym $real,
-                before = sym $before,
+                $(before = sym $before,)?
                 after = sym $after,
             )
         }

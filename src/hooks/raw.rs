@@ -154,10 +154,10 @@ type Call = unsafe extern "C-unwind" fn(usize, usize, usize, usize, usize, usize
 /// `syscall(SYS_close, fd)`: a descriptor that no epoll knows goes straight on, as through `close`.
 #[cfg(not(test))]
 unsafe extern "C-unwind" fn close(number: usize, fd: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
-    let noted = exports::syscall_noted as unsafe extern "C-unwind" fn() -> isize as usize;
-    let address = match real::SYSCALL.address_at_hand() {
-        Some(address) if !ledger::may_concern(fd as c_int) => address.get(),
-        _ => noted,
+    let address = if ledger::may_concern(fd as c_int) {
+        exports::syscall_noted as unsafe extern "C-unwind" fn() -> isize as usize
+    } else {
+        real::SYSCALL.resolved()
     };
     // SAFETY: both pass on their registers, and what lies above the return address, as they are.
     let call = unsafe { core::mem::transmute::<usize, Call>(address) };

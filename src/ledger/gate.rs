@@ -23,7 +23,7 @@ const NOTES: usize = 1 << 16;
 /// The gate, and what it guards: readers need not enter.
 ///
 /// In this order: one cache line says whether it is free, and has what is changed first inside.
-#[repr(C, align(64))]
+#[repr(C, align(4096))]
 pub struct Gate<G, N: 'static> {
     /// The holder's token; 0: free.
     holder: AtomicUsize,

@@ -30,7 +30,7 @@ use crate::hooks::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
 use crate::thread::Block;
-use crate::{census, clock, findings, ledger, log, real, record, sys, thread};
+use crate::{census, clock, findings, ledger, log, real, record, stacks, sys, thread};
 
 /// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
@@ -67,9 +67,10 @@ const LIMITED: Functions =
 
 const _: () = assert!(MAX_EVENTS as usize == i32::MAX as usize / size_of::<libc::epoll_event>());
 
+/// Acquire: who finds that it is not finds the real functions ([`crate::real::Real::resolved`]).
 #[inline(always)]
 pub fn is_armed_for(function: Function) -> bool {
-    ARMED_FOR.load(Ordering::Relaxed) & 1 << function as u16 != 0
+    ARMED_FOR.load(Ordering::Acquire) & 1 << function as u16 != 0
 }
 
 /// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
@@ -110,6 +111,10 @@ fn what_is_set() -> (u8, Functions) {
         armed |= CENSUS;
         functions = functions.with(FOLLOWED);
     }
+    if stacks::are_kept() {
+        // The short way of an ADD keeps none.
+        functions = functions.with(Functions(1 << Function::EpollCtl as u16));
+    }
     (armed, functions)
 }
 
@@ -122,7 +127,8 @@ pub fn is_census_alone() -> bool {
 /// Forwarding only: nothing is armed.
 pub fn disarm() {
     ARMED.store(0, Ordering::Relaxed);
-    ARMED_FOR.store(0, Ordering::Relaxed);
+    // Release: who finds it finds the real functions.
+    ARMED_FOR.store(0, Ordering::Release);
 }
 
 /// What rules and limits have counted in one process; wiped by the kernel at fork (process.rs). All-zero is valid.

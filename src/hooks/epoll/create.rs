@@ -13,9 +13,9 @@ use crate::{findings, ledger, real, stacks, sys, thread};
 mod exports {
     crate::hooks::entry::behind! {
         #[unsafe(no_mangle)]
-        epoll_create(1) or epoll_create: super::before_create, crate::real::EPOLL_CREATE, super::after_create;
+        epoll_create(1) or epoll_create: crate::real::EPOLL_CREATE, super::after_create;
         #[unsafe(no_mangle)]
-        epoll_create1(1) or epoll_create1: super::before_create1, crate::real::EPOLL_CREATE1, super::after_create1;
+        epoll_create1(1) or epoll_create1: crate::real::EPOLL_CREATE1, super::after_create1;
     }
 
     // The types that frames are read by are those that libc gives to glibc's functions.

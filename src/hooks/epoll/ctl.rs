@@ -9,6 +9,7 @@ use super::unforeseen;
 use crate::hooks::entry::{Frame, go_on};
 use crate::ledger::Passage;
 use crate::ledger::core::{Registration, Ticket};
+use crate::thread::Block;
 use crate::{findings, ledger, real, stacks, sys, thread};
 
 #[cfg(not(test))]
@@ -31,27 +32,27 @@ mod exports {
             entry::open_frame!(4),
             "mov rdi, rsp",
             entry::call_real!("{add}"),
-            // It was noted (Ticket::is_noted), and is not under way any more.
-            entry::unless_rare!("cmp dword ptr [rsp + {noted}], 0\nje 2f\nmov qword ptr [rcx + {adding}], 0\n"),
+            // It was noted (`add`), and is not under way any more.
+            entry::unless_rare!("mov rcx, qword ptr [rsp + {block}]\n", "mov qword ptr [rcx + {adding}], 0\n"),
             entry::note_result!(),
             ".cfi_endproc",
             ".p2align 6",
             add = sym super::add,
             after = sym super::after_add,
-            noted = const offset_of!(Frame, state) + 4,
+            block = const offset_of!(Frame, words) + super::BLOCK * size_of::<usize>(),
             adding = const offset_of!(Block, adding),
-            state = const thread::STATE,
             pending = const thread::PENDING,
+            nothing = const crate::findings::errors::Pending::NOTHING as i64,
             count = const thread::counter_of(Call::CtlAdd),
         )
     }
 
     crate::hooks::entry::behind! {
         #[unsafe(link_section = ".text.hot.epollshim")]
-        ctl_del(4): super::before_other, crate::real::EPOLL_CTL, super::after_del;
+        ctl_del(4): crate::real::EPOLL_CTL, super::after_del;
         #[unsafe(link_section = ".text.hot.epollshim")]
-        ctl_mod(4): super::before_other, crate::real::EPOLL_CTL, super::after_mod, counting CtlMod;
-        ctl_other(4): super::before_other, crate::real::EPOLL_CTL, super::after_other;
+        ctl_mod(4): crate::real::EPOLL_CTL, super::after_mod, counting CtlMod;
+        ctl_other(4): crate::real::EPOLL_CTL, super::after_other;
     }
 
     /// Each operation has its own way, chosen by a jump through a table: behind ADD and DEL, which are long in the
@@ -104,17 +105,22 @@ pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
 /// comes second in the ledger too. The kernel may still refuse it.
 #[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
-    let passage = add_at_once(frame);
-    match (passage, real::EPOLL_CTL.address_at_hand()) {
+    let Some(block) = thread::block_at_hand() else { return add_otherwise(frame, Passage::NotTried) };
+    frame.words[BLOCK] = core::ptr::from_ref(block) as usize;
+    match add_at_once(frame, block) {
         // SAFETY: the program's own call of epoll_ctl.
-        (Passage::Through, Some(address)) => unsafe { go_on::<4>(frame, address.get()) },
-        (passage, _) => add_otherwise(frame, passage),
+        Passage::Through => unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) },
+        passage => add_otherwise(frame, passage),
     }
 }
+
+/// The word of its frame in which [`add`] keeps the thread's block for the entry, which counts what was noted; else [`thread::nobody`].
+const BLOCK: usize = 5;
 
 #[cold]
 #[inline(never)]
 fn add_otherwise(frame: &mut Frame, passage: Passage) -> c_int {
+    frame.words[BLOCK] = thread::nobody();
     let address = before_add_otherwise(frame, passage);
     // SAFETY: the program's own call of epoll_ctl.
     unsafe { go_on::<4>(frame, address) }
@@ -122,16 +128,15 @@ fn add_otherwise(frame: &mut Frame, passage: Passage) -> c_int {
 
 /// The same for who makes the real call itself.
 pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
-    let passage = add_at_once(frame);
+    let passage = match thread::block_at_hand() {
+        Some(block) if !stacks::are_kept() => add_at_once(frame, block),
+        _ => Passage::NotTried,
+    };
     before_add_otherwise(frame, passage)
 }
 
 #[inline(always)]
-fn add_at_once(frame: &mut Frame) -> Passage {
-    let Some(block) = thread::block_at_hand() else { return Passage::NotTried };
-    if stacks::are_kept() {
-        return Passage::NotTried;
-    }
+fn add_at_once(frame: &mut Frame, block: &Block) -> Passage {
     ledger::adding_at_once(registration(frame), |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;

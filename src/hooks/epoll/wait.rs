@@ -31,10 +31,10 @@ mod exports {
     crate::hooks::entry::behind! {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim")]
-        epoll_wait(4) or epoll_wait unless wait_timed: super::before_wait, crate::real::EPOLL_WAIT, super::after_untimed_wait;
+        epoll_wait(4) or epoll_wait unless wait_timed: crate::real::EPOLL_WAIT, super::after_untimed_wait;
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim")]
-        epoll_pwait(4) or epoll_pwait unless pwait_timed: super::before_pwait, crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
+        epoll_pwait(4) or epoll_pwait unless pwait_timed: crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
     }
 
     // The types that frames are read by are those that libc gives to glibc's functions.
@@ -191,11 +191,8 @@ fn begin_wait(call: Call, frame: &mut Frame) {
 #[inline(always)]
 fn go<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
     match begin_at_once(call, frame, now) {
-        Begun::Wholly => match real.address_at_hand() {
-            // SAFETY: the program's own call.
-            Some(address) => unsafe { go_on::<WORDS>(frame, address.get()) },
-            None => go_further::<WORDS>(real, frame),
-        },
+        // SAFETY: the program's own call.
+        Begun::Wholly => unsafe { go_on::<WORDS>(frame, real.resolved()) },
         Begun::After(block, work) => go_after::<WORDS>(real, frame, block, work),
         Begun::NotYet => go_first::<WORDS>(call, real, frame, now),
     }
