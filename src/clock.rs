@@ -4,21 +4,19 @@
 //! that too: then it asks the kernel.
 
 use core::ffi::{CStr, c_void};
-use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::sys;
 
 type ClockGettime = extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
 
-/// The address of the vDSO's clock_gettime; 0 while unknown. Relaxed: it is written once with one value, and
-/// the code that it points to was mapped before this process began.
-static VDSO: AtomicUsize = AtomicUsize::new(0);
+/// The vDSO's clock_gettime, or what stands in for it ([`ClockGettime`]). Relaxed: it is written once with one value, and the code that it
+/// points to was mapped before this process began. Read by assembly (hooks/entry.rs, `read_clock!`).
+#[unsafe(link_section = ".data.hot.epollshim")]
+pub static CLOCK: AtomicPtr<()> = AtomicPtr::new(ask as ClockGettime as *mut ());
 
-/// Nanoseconds of CLOCK_MONOTONIC. A function of its own: whoever had the place for the time in its frame could not end in a jump.
-#[inline(never)]
-#[unsafe(link_section = ".text.hot.epollshim")]
-pub extern "C" fn monotonic() -> u64 {
+/// Nanoseconds of CLOCK_MONOTONIC.
+pub fn monotonic() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
@@ -27,37 +25,24 @@ pub fn realtime() -> u64 {
     read(libc::CLOCK_REALTIME)
 }
 
-#[inline]
 fn read(clock: libc::clockid_t) -> u64 {
-    let mut time = MaybeUninit::<libc::timespec>::uninit();
-    let address = VDSO.load(Ordering::Relaxed);
-    if address == 0 {
-        return ask(clock);
-    }
-    // SAFETY: the only non-zero value ever stored is the address of __vdso_clock_gettime, which has this type.
-    let function = unsafe { core::mem::transmute::<usize, ClockGettime>(address) };
-    if function(clock, time.as_mut_ptr()) != 0 {
-        return ask(clock);
-    }
-    // SAFETY: it has written the time, since it did not fail.
-    nanoseconds(unsafe { time.assume_init_ref() })
-}
-
-fn nanoseconds(time: &libc::timespec) -> u64 {
+    // Stays so where it fails: where even the kernel is forbidden to tell (seccomp).
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: what is stored there has this type.
+    let function = unsafe { core::mem::transmute::<*mut (), ClockGettime>(CLOCK.load(Ordering::Relaxed)) };
+    function(clock, &raw mut time);
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
-#[cold]
-#[inline(never)]
-fn ask(clock: libc::clockid_t) -> u64 {
-    nanoseconds(&sys::clock(clock))
+/// Asks the kernel.
+extern "C" fn ask(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
+    // SAFETY: by its callers, as with clock_gettime(2).
+    unsafe { time.write(sys::clock(clock)) };
+    0
 }
 
 /// Finds the vDSO's clock. Without one (or in an unknown form) the kernel is asked at each reading.
 pub fn prepare() {
-    if VDSO.load(Ordering::Relaxed) != 0 {
-        return;
-    }
     // SAFETY: getauxval only reads the auxiliary vector that the kernel laid out; the caller keeps errno.
     let base = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize;
     if base == 0 {
@@ -65,7 +50,7 @@ pub fn prepare() {
     }
     // SAFETY: AT_SYSINFO_EHDR is the address of a complete ELF image that stays mapped (vdso(7)).
     if let Some(address) = unsafe { find(base, c"__vdso_clock_gettime") } {
-        VDSO.store(address, Ordering::Relaxed);
+        CLOCK.store(address as *mut (), Ordering::Relaxed);
     }
 }
 
@@ -130,7 +115,8 @@ mod tests {
             time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
         };
         super::prepare();
-        assert_ne!(super::VDSO.load(core::sync::atomic::Ordering::Relaxed), 0, "no vDSO clock found");
+        let found = super::CLOCK.load(core::sync::atomic::Ordering::Relaxed);
+        assert_ne!(found, super::ask as super::ClockGettime as *mut (), "no vDSO clock found");
         let (before, between, after) = (asked(), super::monotonic(), asked());
         assert!(before <= between && between <= after, "{before} {between} {after}");
     }

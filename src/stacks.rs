@@ -16,7 +16,6 @@ use epollshim_format::recording::stacks::{DEEPEST, PART};
 use crate::{aside, record, sys};
 
 /// How many callers are kept; 0: no stacks.
-#[unsafe(link_section = ".data.hot.epollshim")]
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 /// `_Unwind_Backtrace` and `_Unwind_GetIP`.
 static BACKTRACE: AtomicUsize = AtomicUsize::new(0);

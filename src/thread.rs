@@ -41,6 +41,7 @@ global_asm!(
     ".popsection",
     size = const HEAD,
 );
+const _: () = assert!(core::mem::offset_of!(Block, youth) < HEAD);
 
 /// How much of a block is there in `epollshim_nobody`: its first cache line.
 const HEAD: usize = 64;
@@ -155,6 +156,10 @@ impl Block {
     /// The return address of its last wait that could block.
     pub fn waits_at(&self) -> usize {
         self.waiting_at.load(Ordering::Relaxed)
+    }
+
+    pub fn address(&self) -> usize {
+        core::ptr::from_ref(self) as usize
     }
 
     /// Whether a moment (CLOCK_MONOTONIC) lies before this process: what began then is the forker's. Also where a fork has wiped the
@@ -418,6 +423,19 @@ pub fn forget_after_fork() {
 /// Whether a block is the calling thread's.
 pub fn is_own(block: &Block) -> bool {
     slot() == core::ptr::from_ref(block) as usize
+}
+
+/// The block at an address, if it is in use, and was at a moment (CLOCK_MONOTONIC): see [`Block::is_older`].
+///
+/// # Safety
+/// The address must be that of a block, or [`nobody`].
+#[inline(always)]
+pub unsafe fn block_since(address: usize, moment: u64) -> Option<&'static Block> {
+    let block = address as *const Block;
+    // SAFETY: by this function's contract; `nobody` has this much of one, and what is wiped or nobody's is older.
+    let youth = unsafe { &(*block).youth };
+    // SAFETY: this is a block.
+    if u64::MAX - moment > youth.load(Ordering::Relaxed) { None } else { Some(unsafe { &*block }) }
 }
 
 /// The block at an address.

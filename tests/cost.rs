@@ -488,7 +488,7 @@ fn what_hot_calls_read_is_one_cache_line_and_their_code_begins_a_page() {
         "::real::EPOLL_CTL",
         "::policy::ARMED_FOR",
         "::followers::FOLLOWED_BY",
-        "::stacks::DEPTH",
+        "::clock::CLOCK",
     ]
     .into_iter()
     .map(|name| {

@@ -55,6 +55,10 @@ pub struct Frame {
     pub caller: usize,
 }
 
+/// The word of its frame in which a function that goes on to the real one ([`go_on`]) leaves the thread's block, or
+/// [`crate::thread::nobody`], for what comes behind it.
+pub const BLOCK: usize = 5;
+
 impl Frame {
     #[inline(always)]
     pub fn int(&self, index: usize) -> libc::c_int {
@@ -197,6 +201,29 @@ macro_rules! note_result {
     };
 }
 
+/// Reads CLOCK_MONOTONIC into a register, in nanoseconds, by 16 bytes at the stack's end. By the operand `clock`. (They stay 0 where not
+/// even the kernel tells the time.)
+#[cfg(not(test))]
+macro_rules! read_clock {
+    ($register:literal) => {
+        concat!(
+            "mov edi, 1\n", // CLOCK_MONOTONIC
+            "mov rsi, rsp\n",
+            "mov qword ptr [rsp], 0\n",
+            "mov qword ptr [rsp + 8], 0\n",
+            "call qword ptr [rip + {clock}]\n",
+            "imul ",
+            $register,
+            ", qword ptr [rsp], 1000000000\n",
+            "add ",
+            $register,
+            ", qword ptr [rsp + 8]\n",
+        )
+    };
+}
+#[cfg(not(test))]
+const _: () = assert!(libc::CLOCK_MONOTONIC == 1);
+
 /// Of an `epoll_ctl` whose success leaves nothing to do but to count it: counts it and returns to the program. All else goes on at 2.
 /// (What `after` does first, without the call: behind an ADD each line of code is one that the kernel has driven out of its cache.)
 /// `find` brings the thread's block into rcx, or its like; `also`: what else is done. By the operands `pending`, `nothing` and `count`, of
@@ -223,7 +250,8 @@ macro_rules! unless_rare {
 
 #[cfg(not(test))]
 pub(crate) use {
-    call_real, close_frame, give_words, keep_words, leave, note_result, open_frame, unless_armed, unless_rare,
+    call_real, close_frame, give_words, keep_words, leave, note_result, open_frame, read_clock, unless_armed,
+    unless_rare,
 };
 
 /// Calls the function at `address` with the first words of a frame, four or more, as the last thing that is done before it: a jump.
@@ -250,7 +278,8 @@ pub unsafe fn go_on<const WORDS: usize>(frame: &Frame, address: usize) -> libc::
 /// Functions that go `go` → real → `after`, written `name(words): go, after;`, with `or armed` before the colon where the function is
 /// the program's own entry: the way of armed.rs. `go` ends in a jump to the real function ([`go_on`]). `words`: of how many registers
 /// it has its arguments, five at most; only these are kept. `go` and `after` are told the time, each as it begins: who called a clock
-/// in the midst would have to keep what it knows over the call.
+/// in the midst would have to keep what it knows over the call. The entry itself reads it, below the frame: each function more behind
+/// a system call is a line of code more, and a return.
 #[cfg(not(test))]
 macro_rules! timed {
     ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $go:path, $after:path;)*) => {$(
@@ -264,20 +293,20 @@ macro_rules! timed {
                 $(
                     crate::hooks::entry::unless_armed!($armed),
                 )?
-                crate::hooks::entry::open_frame!($words),
-                "call {clock}",
-                "mov rsi, rax",
-                "mov rdi, rsp",
+                "sub rsp, 72",
+                ".cfi_adjust_cfa_offset 72",
+                crate::hooks::entry::keep_words!($words "16 + "),
+                crate::hooks::entry::read_clock!("rsi"),
+                "lea rdi, [rsp + 16]",
                 crate::hooks::entry::call_real!("{go}"),
                 // The functions return int, whose upper half is undefined.
                 "movsxd rax, eax",
-                "mov qword ptr [rsp + 40], rax",
-                "call {clock}",
-                "mov rdx, rax",
-                "mov rsi, qword ptr [rsp + 40]",
-                "mov rdi, rsp",
+                "mov qword ptr [rsp + 16 + {result}], rax",
+                crate::hooks::entry::read_clock!("rdx"),
+                "mov rsi, qword ptr [rsp + 16 + {result}]",
+                "lea rdi, [rsp + 16]",
                 "call {after}",
-                crate::hooks::entry::leave!("56"),
+                crate::hooks::entry::leave!("72"),
                 ".cfi_endproc",
                 ".p2align 6",
                 $(
@@ -285,7 +314,9 @@ macro_rules! timed {
                     bit = const $crate::hooks::armed::bits::$armed,
                     armed_for = sym $crate::policy::ARMED_FOR,
                 )?
-                clock = sym $crate::clock::monotonic,
+                clock = sym $crate::clock::CLOCK,
+                // The fifth argument is not needed any more then.
+                result = const 4 * size_of::<usize>(),
                 go = sym $go,
                 after = sym $after,
             )

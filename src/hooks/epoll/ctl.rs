@@ -6,7 +6,7 @@ use epollshim_format::call::Call;
 use libc::c_int;
 
 use super::unforeseen;
-use crate::hooks::entry::{Frame, go_on};
+use crate::hooks::entry::{BLOCK, Frame, go_on};
 use crate::ledger::Passage;
 use crate::ledger::core::{Registration, Ticket};
 use crate::thread::Block;
@@ -39,7 +39,7 @@ mod exports {
             ".p2align 6",
             add = sym super::add,
             after = sym super::after_add,
-            block = const offset_of!(Frame, words) + super::BLOCK * size_of::<usize>(),
+            block = const offset_of!(Frame, words) + entry::BLOCK * size_of::<usize>(),
             adding = const offset_of!(Block, adding),
             pending = const thread::PENDING,
             nothing = const crate::findings::errors::Pending::NOTHING as i64,
@@ -106,7 +106,7 @@ pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
 #[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
     let Some(block) = thread::block_at_hand() else { return add_otherwise(frame, Passage::NotTried) };
-    frame.words[BLOCK] = core::ptr::from_ref(block) as usize;
+    frame.words[BLOCK] = block.address();
     match add_at_once(frame, block) {
         // SAFETY: the program's own call of epoll_ctl.
         Passage::Through => unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) },
@@ -114,9 +114,7 @@ extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
     }
 }
 
-/// The word of its frame in which [`add`] keeps the thread's block for the entry, which counts what was noted; else [`thread::nobody`].
-const BLOCK: usize = 5;
-
+/// The entry does not count it.
 #[cold]
 #[inline(never)]
 fn add_otherwise(frame: &mut Frame, passage: Passage) -> c_int {

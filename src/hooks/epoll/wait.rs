@@ -9,7 +9,7 @@ use libc::{c_int, epoll_event};
 use super::unforeseen;
 use crate::hooks::entry::Frame;
 #[cfg(not(test))]
-use crate::hooks::entry::go_on;
+use crate::hooks::entry::{BLOCK, go_on};
 use crate::ledger::counters::{self, Counter, WaitEnd};
 #[cfg(not(test))]
 use crate::real::Real;
@@ -64,7 +64,7 @@ pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn after_timed_wait(frame: &mut Frame, count: isize, now: u64) -> isize {
-    end_timed_wait(Call::Wait, frame, count, now)
+    end_gone_wait(Call::Wait, frame, count, now)
 }
 
 #[cfg(not(test))]
@@ -94,7 +94,7 @@ pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim")]
 extern "C-unwind" fn after_timed_pwait(frame: &mut Frame, count: isize, now: u64) -> isize {
-    end_timed_wait(Call::Pwait, frame, count, now)
+    end_gone_wait(Call::Pwait, frame, count, now)
 }
 
 #[cfg(not(test))]
@@ -116,7 +116,7 @@ extern "C-unwind" fn go_pwait2(frame: &mut Frame, now: u64) -> c_int {
 
 #[cfg(not(test))]
 extern "C-unwind" fn after_timed_pwait2(frame: &mut Frame, count: isize, now: u64) -> isize {
-    end_timed_wait(Call::Pwait2, frame, count, now)
+    end_gone_wait(Call::Pwait2, frame, count, now)
 }
 
 pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize {
@@ -127,16 +127,13 @@ pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize 
 enum Begun {
     Wholly,
     /// But for the time that the thread has worked since its last wait, in nanoseconds.
-    After(&'static Block, u64),
-    /// The thread has no block yet.
-    NotYet,
+    After(u64),
 }
 
 /// A wait that can block begins `now`: it is counted, since it may never come back (cancelled, or left by siglongjmp), and timed:
 /// the frame's `state` is when it began, or 0.
 #[inline(always)]
-fn begin_at_once(call: Call, frame: &mut Frame, now: u64) -> Begun {
-    let Some(block) = thread::block_at_hand() else { return Begun::NotYet };
+fn begin_at_once(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begun {
     let counters = &block.counters;
     counters.calls(call).bump();
     block.begin_wait(frame.int(0), frame.caller);
@@ -145,7 +142,7 @@ fn begin_at_once(call: Call, frame: &mut Frame, now: u64) -> Begun {
     if last != 0 {
         let work = now.saturating_sub(last);
         if work >= thresholds::LATE || !counters.work().has_reached(work) {
-            return Begun::After(block, work);
+            return Begun::After(work);
         }
         counters.work().record_reached(work);
         counters.last_wait_end.store(0, Ordering::Relaxed);
@@ -153,16 +150,14 @@ fn begin_at_once(call: Call, frame: &mut Frame, now: u64) -> Begun {
     Begun::Wholly
 }
 
-/// The same where the thread has no block yet.
-#[cold]
-#[inline(never)]
-fn begin_first(call: Call, frame: &mut Frame, now: u64) {
+/// The same of whatever thread.
+fn begin(call: Call, frame: &mut Frame, now: u64) -> Option<&'static Block> {
     frame.state = 0;
-    if thread::block().is_some()
-        && let Begun::After(block, work) = begin_at_once(call, frame, now)
-    {
+    let block = thread::block()?;
+    if let Begun::After(work) = begin_at_once(block, call, frame, now) {
         begin_after(frame, block, work);
     }
+    Some(block)
 }
 
 /// The thread comes later to its wait than ever before, or late.
@@ -179,22 +174,19 @@ fn begin_after(frame: &Frame, block: &Block, work: u64) {
 #[inline(never)]
 fn begin_wait(call: Call, frame: &mut Frame) {
     let now = clock::monotonic();
-    match begin_at_once(call, frame, now) {
-        Begun::Wholly => {}
-        Begun::After(block, work) => begin_after(frame, block, work),
-        Begun::NotYet => begin_first(call, frame, now),
-    }
+    begin(call, frame, now);
 }
 
 /// The whole way to the real function of a wait that can block: it has so many arguments.
 #[cfg(not(test))]
 #[inline(always)]
 fn go<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
-    match begin_at_once(call, frame, now) {
+    let Some(block) = thread::block_at_hand() else { return go_first::<WORDS>(call, real, frame, now) };
+    frame.words[BLOCK] = block.address();
+    match begin_at_once(block, call, frame, now) {
         // SAFETY: the program's own call.
         Begun::Wholly => unsafe { go_on::<WORDS>(frame, real.resolved()) },
-        Begun::After(block, work) => go_after::<WORDS>(real, frame, block, work),
-        Begun::NotYet => go_first::<WORDS>(call, real, frame, now),
+        Begun::After(work) => go_after::<WORDS>(real, frame, block, work),
     }
 }
 
@@ -203,22 +195,17 @@ fn go<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) 
 #[inline(never)]
 fn go_after<const WORDS: usize>(real: &Real, frame: &Frame, block: &Block, work: u64) -> c_int {
     begin_after(frame, block, work);
-    go_further::<WORDS>(real, frame)
+    // SAFETY: the program's own call.
+    unsafe { go_on::<WORDS>(frame, real.resolved()) }
 }
 
 #[cfg(not(test))]
 #[cold]
 #[inline(never)]
 fn go_first<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
-    begin_first(call, frame, now);
-    go_further::<WORDS>(real, frame)
-}
-
-#[cfg(not(test))]
-#[cold]
-fn go_further<const WORDS: usize>(real: &Real, frame: &Frame) -> c_int {
+    frame.words[BLOCK] = begin(call, frame, now).map_or(thread::nobody(), Block::address);
     // SAFETY: the program's own call.
-    unsafe { go_on::<WORDS>(frame, real.address()) }
+    unsafe { go_on::<WORDS>(frame, real.resolved()) }
 }
 
 #[inline(always)]
@@ -235,16 +222,30 @@ fn end_timed_wait_now(call: Call, frame: &mut Frame, count: isize) -> isize {
     end_timed_wait(call, frame, count, clock::monotonic())
 }
 
+/// Of a wait that [`go`] has begun.
+#[cfg(not(test))]
 #[inline(always)]
-fn end_timed_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
-    let Some(block) = thread::block_at_hand() else { return end_first_timed_wait(call, frame, count, now) };
-    if frame.state == 0 {
-        return end_first_timed_wait(call, frame, count, now);
+fn end_gone_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+    // SAFETY: `go` has written that word.
+    match unsafe { thread::block_since(frame.words[BLOCK], frame.state) } {
+        Some(block) => end_timed_wait_in(block, call, frame, count, now),
+        None => end_timed_wait_otherwise(call, frame, count, now),
     }
+}
+
+fn end_timed_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+    match thread::block_at_hand() {
+        Some(block) if !block.is_older(frame.state) => end_timed_wait_in(block, call, frame, count, now),
+        _ => end_timed_wait_otherwise(call, frame, count, now),
+    }
+}
+
+#[inline(always)]
+fn end_timed_wait_in(block: &'static Block, call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
     block.end_wait();
     let time = now.saturating_sub(frame.state);
     let Some(blocked) = block.counters.blocked(call) else { return count };
-    if block.is_older(frame.state) || !blocked.has_reached(time) {
+    if !blocked.has_reached(time) {
         return end_rare_wait(block, call, frame, count, now);
     }
     blocked.record_reached(time);
@@ -289,10 +290,10 @@ fn end_first_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize 
     if thread::block().is_some() { end_untimed_wait(call, frame, count) } else { unforeseen(count) }
 }
 
-/// The thread had no block when it began, or has none now.
+/// The thread had no block when it began, or has none now, or another.
 #[cold]
 #[inline(never)]
-fn end_first_timed_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+fn end_timed_wait_otherwise(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
     match thread::block() {
         Some(_) if frame.state == 0 => end_untimed_wait(call, frame, count),
         Some(block) => {
