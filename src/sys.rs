@@ -456,12 +456,13 @@ pub fn set_descriptor_limit(limit: libc::rlimit) -> Result<()> {
     unsafe { syscall!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, &raw const limit, core::ptr::null::<u8>()) }.map(drop)
 }
 
-/// A clock by system call, for where the vDSO has none.
-pub fn clock(clock: libc::clockid_t) -> libc::timespec {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: one timespec is written.
-    let _ = unsafe { syscall!(SYS_clock_gettime, clock, &raw mut time) };
-    time
+/// A clock by system call, for where the vDSO has none. 0, or less than that: an errno, and nothing is written.
+///
+/// # Safety
+/// As of clock_gettime(2).
+pub unsafe fn clock(clock: libc::clockid_t, time: *mut libc::timespec) -> i32 {
+    // SAFETY: by this function's contract.
+    unsafe { syscall!(SYS_clock_gettime, clock, time) }.map_or_else(|error| -error, |_| 0)
 }
 
 /// Processor time of a thread of this process, or of the process (0), nanoseconds. None: there is no such thread.
