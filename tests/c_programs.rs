@@ -164,6 +164,15 @@ fn a_daemon_is_silent_to_its_clients_with_the_report_on_stderr() {
 }
 
 #[test]
+fn what_is_added_to_an_instance_that_nobody_saw_made_is_known_at_once() {
+    let report = report(&passes(&c_program("unseen_instance")));
+    let coverage = &report["coverage"];
+    assert_eq!(coverage["unseen_instances"], 1, "{coverage}");
+    assert_eq!(coverage["unseen_watches"], 0, "{coverage}");
+    assert_eq!((&report["watches"]["added"], &report["watches"]["live"]), (&3.into(), &2.into()), "{report}");
+}
+
+#[test]
 fn a_descriptor_closed_before_epoll_ctl_returned_leaves_no_interest() {
     let binary = c_program("close_storm");
     for _ in 0..3 {
