@@ -18,17 +18,18 @@ use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
 use crate::{init, ledger, process, record, sys};
 
-// The slot, which holds `epollshim_nobody` in a new thread: words that are always zero, as in a block that a fork has wiped. So hot
-// ways ask one question, not two: whether the block is in use.
+// The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
+// wiped. So a new thread, whose slot is zero, needs no question of its own: nobody's block is not in use. (That the slot held the address
+// of `epollshim_nobody` would be an instruction less, and the death of a thread that has made its thread-local storage itself, of zeros.)
 global_asm!(
-    ".pushsection .tdata,\"awT\",@progbits",
+    ".pushsection .tbss,\"awT\",@nobits",
     ".p2align 3",
     ".globl epollshim_thread_slot",
     ".hidden epollshim_thread_slot",
     ".type epollshim_thread_slot, @object",
     ".size epollshim_thread_slot, 8",
     "epollshim_thread_slot:",
-    ".quad epollshim_nobody",
+    ".zero 8",
     ".popsection",
     ".pushsection .bss",
     ".p2align 6",
@@ -57,7 +58,7 @@ pub fn nobody() -> usize {
     address
 }
 
-/// The calling thread's slot: the address of a block, or of [`nobody`].
+/// What the calling thread's slot says: the address of a block, or of [`nobody`].
 #[inline(always)]
 fn slot() -> usize {
     let value: usize;
@@ -66,10 +67,11 @@ fn slot() -> usize {
         asm!("mov {0}, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]", "mov {0}, qword ptr fs:[{0}]",
              out(reg) value, options(nostack, preserves_flags, readonly));
     }
-    value
+    nobody().wrapping_add(value)
 }
 
-fn set_slot(value: usize) {
+fn set_slot(address: usize) {
+    let value = address.wrapping_sub(nobody());
     // SAFETY: writes the thread's own eight bytes, as above.
     unsafe {
         asm!("mov {0}, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]", "mov qword ptr fs:[{0}], {1}",
@@ -230,7 +232,7 @@ pub fn block() -> Option<&'static Block> {
 #[inline(always)]
 pub fn block_at_hand() -> Option<&'static Block> {
     let block = slot() as *const Block;
-    // SAFETY: the slot only ever holds addresses of blocks, which are never unmapped, or of `nobody`, which has this much of one.
+    // SAFETY: the slot only ever speaks of blocks, which are never unmapped, or of `nobody`, which has this much of one.
     let state = unsafe { &(*block).state };
     // SAFETY: `nobody` is never in use: this is a block.
     (state.load(Ordering::Relaxed) != 0).then(|| unsafe { &*block })

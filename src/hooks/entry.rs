@@ -234,6 +234,13 @@ const _: () = assert!(libc::CLOCK_MONOTONIC == 1);
 /// [`crate::thread::Block`].
 #[cfg(not(test))]
 macro_rules! unless_rare {
+    () => {
+        crate::hooks::entry::unless_rare!(
+            "mov rcx, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]\nmov rcx, qword ptr fs:[rcx]\n\
+             lea rdx, [rip + epollshim_nobody]\nadd rcx, rdx\n",
+            ""
+        )
+    };
     ($find:literal, $also:literal) => {
         concat!(
             $find,
@@ -360,7 +367,7 @@ macro_rules! behind {
                 crate::hooks::entry::call_real!("qword ptr [rip + {real}]"),
                 $(
                     concat!("/* ", stringify!($call), " */"),
-                    crate::hooks::entry::unless_rare!("mov rcx, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]\nmov rcx, qword ptr fs:[rcx]\n", ""),
+                    crate::hooks::entry::unless_rare!(),
                 )?
                 crate::hooks::entry::note_result!(),
                 $(

@@ -22,7 +22,8 @@ const NOTES: usize = 1 << 16;
 
 /// The gate, and what it guards: readers need not enter.
 ///
-/// In this order: one cache line says whether it is free, and has what is changed first inside.
+/// In this order: one cache line says whether it is free, and has what is changed first inside. It begins a page, so that which cache sets
+/// its lines are in does not change with what else the library has (hooks/entry.rs says what that is worth).
 #[repr(C, align(4096))]
 pub struct Gate<G, N: 'static> {
     /// The holder's token; 0: free.
