@@ -91,6 +91,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("constructor_user", &[]),
     ("vfork_child", &[]),
     ("clone_vm_child", &[]),
+    ("own_tls", &[]),
+    ("unseen_instance", &[]),
     ("posix_spawn_child", &[]),
     ("fork_children", &[]),
     ("fork_from_threads", &[]),

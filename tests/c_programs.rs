@@ -81,6 +81,7 @@ programs! {
     epoll_works_before_main_and_after_exit: "constructor_user";
     a_vfork_child_that_closes_everything_leaves_its_parent_whole: "vfork_child";
     a_clone_vm_child_leaves_its_parent_whole: "clone_vm_child";
+    a_thread_with_storage_of_its_own_making_may_use_epoll: "own_tls";
     posix_spawn_system_and_popen_leave_the_parent_whole: "posix_spawn_child";
     forked_children_use_what_they_inherit_and_end_in_every_way: "fork_children";
     a_fork_amid_busy_threads_gives_a_working_child: "fork_from_threads";
@@ -111,6 +112,7 @@ fn nothing_changes_with_a_census_and_call_stacks_either() {
         "constructor_user",
         "vfork_child",
         "clone_vm_child",
+        "own_tls",
         "posix_spawn_child",
         "fork_children",
         "fork_in_signal_handler",
