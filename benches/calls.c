@@ -300,9 +300,11 @@ static int rounds_of(const struct path *path)
     return count < 8 ? 8 : count;
 }
 
-/* In the process that measures: one path, to standard output. */
+/* In the process that measures: one path, to standard output, if it is wanted. */
 static void measure_path(const struct path *path)
 {
+    if (!wanted(path->name))
+        return;
     struct heading heading = {.bound = path->bound, .count = rounds_of(path)};
     snprintf(heading.title, sizeof heading.title, "%s", current_title);
     snprintf(heading.name, sizeof heading.name, "%s", path->name);
@@ -332,7 +334,7 @@ static void measure_path(const struct path *path)
 static void measure_paths(bool all)
 {
     for (int i = 0; i < PATHS; i++)
-        if (wanted(paths[i].name) && (all || paths[i].again))
+        if (all || paths[i].again)
             measure_path(&paths[i]);
 }
 
@@ -536,11 +538,9 @@ static void measure_scale(int watched)
     }
 
     struct path pair = {by_turns, 15, 512, .25, NULL, add_delete_few, NULL, false};
-    if (wanted(by_turns))
-        measure_path(&pair);
+    measure_path(&pair);
     struct path any = {anywhere, NO_BOUND, 512, .25, NULL, modify_anywhere, NULL, false};
-    if (wanted(anywhere))
-        measure_path(&any);
+    measure_path(&any);
     for (int e = 0; e < crowded_count; e++)
         owner->close(crowded[e]);
     for (int i = 0; i < crowd_size; i++)

@@ -67,7 +67,10 @@ fn slot() -> usize {
         asm!("mov {0}, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]", "mov {0}, qword ptr fs:[{0}]",
              out(reg) value, options(nostack, preserves_flags, readonly));
     }
-    nobody().wrapping_add(value)
+    let address = nobody().wrapping_add(value);
+    // SAFETY: neither a block lies there nor `nobody`.
+    unsafe { core::hint::assert_unchecked(address != 0) };
+    address
 }
 
 fn set_slot(address: usize) {
@@ -236,6 +239,16 @@ pub fn block_at_hand() -> Option<&'static Block> {
     let state = unsafe { &(*block).state };
     // SAFETY: `nobody` is never in use: this is a block.
     (state.load(Ordering::Relaxed) != 0).then(|| unsafe { &*block })
+}
+
+/// The same where nothing is open of its last `epoll_ctl` either ([`Pending`]): one question.
+#[inline(always)]
+pub fn block_with_nothing_open() -> Option<&'static Block> {
+    let block = slot() as *const Block;
+    // SAFETY: as in `block_at_hand`.
+    let pending = unsafe { &(*block).pending };
+    // SAFETY: it was said that nothing is open, as `nobody` never says: this is a block, and in use.
+    (!pending.is_open()).then(|| unsafe { &*block })
 }
 
 /// A word that tells this thread from the others, for the ledger's gate: never 0. The address of its control block, which

@@ -168,14 +168,11 @@ fn before_add_otherwise(frame: &mut Frame, passage: Passage) -> usize {
 
 #[unsafe(link_section = ".text.hot.epollshim")]
 pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
-    let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
+    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
     if !Ticket::is_noted(frame.state) {
-        return after_ctl_otherwise(frame, result);
-    }
-    if block.pending.is_open() {
         return after_ctl_otherwise(frame, result);
     }
     block.adding.store(0, Ordering::Relaxed);
@@ -186,26 +183,20 @@ pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
 /// Nothing changes in what is watched; that the kernel had it is compared at the report.
 #[unsafe(link_section = ".text.hot.epollshim")]
 pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
-    let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
-    if block.pending.is_open() {
-        return after_ctl_otherwise(frame, result);
-    }
+    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
     block.counters.calls(Call::CtlMod).bump();
     result
 }
 
 #[unsafe(link_section = ".text.hot.epollshim")]
 pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
-    let Some(block) = thread::block_at_hand() else { return after_ctl_otherwise(frame, result) };
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
-    if block.pending.is_open() {
-        return after_ctl_otherwise(frame, result);
-    }
+    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
     block.counters.calls(Call::CtlDel).bump();
     match ledger::deleted_at_once(frame.int(0), frame.int(2)) {
         Passage::Through => result,
