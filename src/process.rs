@@ -87,7 +87,7 @@ fn note_beginning(page: &Page) {
 }
 
 /// Whether the calling process owns this memory. In the child of a fork the first call makes it so.
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 pub fn is_own() -> bool {
     let Some(page) = page() else { return false };
     let pid = sys::getpid() as u32;

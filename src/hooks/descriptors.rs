@@ -159,7 +159,7 @@ mod exports {
 }
 
 /// Returns the function that closes.
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 extern "C-unwind" fn before_close(fd: c_int, caller: usize) -> usize {
     ledger::closing(fd, caller);
     real::CLOSE.address()
@@ -187,7 +187,7 @@ pub extern "C-unwind" fn before_fcntl(_: &mut Frame) -> usize {
 }
 
 /// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 pub extern "C-unwind" fn after_dup(frame: &mut Frame, new: isize) -> isize {
     // The common case by itself: it keeps no register.
     if !ledger::are_joined(frame.int(0), new as c_int) {

@@ -71,7 +71,7 @@ fn page() -> Option<&'static Page> {
 
 /// Maps the page, if there is none. True: it was mapped now.
 #[cold]
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 pub fn prepare() -> bool {
     page().is_none() && map()
 }

@@ -27,7 +27,7 @@ pub extern "C-unwind" fn before_create(_: &mut Frame) -> usize {
     real::EPOLL_CREATE.address()
 }
 
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 pub extern "C-unwind" fn after_create(frame: &mut Frame, fd: isize) -> isize {
     note_creation(Call::Create, Origin::Create, frame, fd as c_int);
     fd
@@ -37,13 +37,13 @@ pub extern "C-unwind" fn before_create1(_: &mut Frame) -> usize {
     real::EPOLL_CREATE1.address()
 }
 
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 pub extern "C-unwind" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
     note_creation(Call::Create1, Origin::Create1, frame, fd as c_int);
     fd
 }
 
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 fn note_creation(call: Call, origin: Origin, frame: &Frame, fd: c_int) {
     let Some(block) = thread::block() else { return };
     if fd < 0 {

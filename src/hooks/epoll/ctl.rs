@@ -23,7 +23,7 @@ mod exports {
 
     /// `add` goes on to the real function, whose success is but counted, mostly.
     #[unsafe(naked)]
-    #[unsafe(link_section = ".text.hot.epollshim")]
+    #[unsafe(link_section = ".text.hot.epollshim.entries")]
     pub unsafe extern "C-unwind" fn ctl_add() -> isize {
         const _: Go = super::add;
         const _: After = super::after_add;
@@ -48,9 +48,9 @@ mod exports {
     }
 
     crate::hooks::entry::behind! {
-        #[unsafe(link_section = ".text.hot.epollshim")]
+        #[unsafe(link_section = ".text.hot.epollshim.entries")]
         ctl_del(4): crate::real::EPOLL_CTL, super::after_del;
-        #[unsafe(link_section = ".text.hot.epollshim")]
+        #[unsafe(link_section = ".text.hot.epollshim.entries")]
         ctl_mod(4): crate::real::EPOLL_CTL, super::after_mod, counting CtlMod;
         ctl_other(4): crate::real::EPOLL_CTL, super::after_other;
     }
@@ -59,7 +59,7 @@ mod exports {
     /// kernel, a conditional branch that is taken costs 8 to 15 ns (benches/branches).
     #[unsafe(naked)]
     #[unsafe(no_mangle)]
-    #[unsafe(link_section = ".text.hot.epollshim")]
+    #[unsafe(link_section = ".text.hot.epollshim.entries")]
     pub unsafe extern "C-unwind" fn epoll_ctl() -> isize {
         core::arch::naked_asm!(
             ".cfi_startproc",
@@ -103,7 +103,7 @@ pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
 
 /// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
 /// comes second in the ledger too. The kernel may still refuse it.
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.add")]
 extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
     let Some(block) = thread::block_at_hand() else { return add_otherwise(frame, Passage::NotTried) };
     frame.words[BLOCK] = block.address();
@@ -166,7 +166,7 @@ fn before_add_otherwise(frame: &mut Frame, passage: Passage) -> usize {
     real::EPOLL_CTL.address()
 }
 
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return after_failed_ctl(frame, result);
@@ -181,7 +181,7 @@ pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
 }
 
 /// Nothing changes in what is watched; that the kernel had it is compared at the report.
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return after_failed_ctl(frame, result);
@@ -191,7 +191,7 @@ pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
     result
 }
 
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.del")]
 pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return after_failed_ctl(frame, result);

@@ -19,9 +19,9 @@ use crate::{clock, findings, ledger, real, sys, thread};
 #[cfg(not(test))]
 mod exports {
     crate::hooks::entry::timed! {
-        #[unsafe(link_section = ".text.hot.epollshim")]
+        #[unsafe(link_section = ".text.hot.epollshim.entries")]
         wait_timed(4): super::go_wait, super::after_timed_wait;
-        #[unsafe(link_section = ".text.hot.epollshim")]
+        #[unsafe(link_section = ".text.hot.epollshim.entries")]
         pwait_timed(5): super::go_pwait, super::after_timed_pwait;
         #[unsafe(no_mangle)]
         epoll_pwait2(5) or epoll_pwait2: super::go_pwait2, super::after_timed_pwait2;
@@ -30,10 +30,10 @@ mod exports {
     // A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
     crate::hooks::entry::behind! {
         #[unsafe(no_mangle)]
-        #[unsafe(link_section = ".text.hot.epollshim")]
+        #[unsafe(link_section = ".text.hot.epollshim.entries")]
         epoll_wait(4) or epoll_wait unless wait_timed: crate::real::EPOLL_WAIT, super::after_untimed_wait;
         #[unsafe(no_mangle)]
-        #[unsafe(link_section = ".text.hot.epollshim")]
+        #[unsafe(link_section = ".text.hot.epollshim.entries")]
         epoll_pwait(4) or epoll_pwait unless pwait_timed: crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
     }
 
@@ -52,7 +52,7 @@ pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.go_wait")]
 extern "C-unwind" fn go_wait(frame: &mut Frame, now: u64) -> c_int {
     go::<4>(Call::Wait, &real::EPOLL_WAIT, frame, now)
 }
@@ -62,13 +62,13 @@ pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.timed_wait")]
 extern "C-unwind" fn after_timed_wait(frame: &mut Frame, count: isize, now: u64) -> isize {
     end_gone_wait(Call::Wait, frame, count, now)
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.untimed_wait")]
 extern "C-unwind" fn after_untimed_wait(frame: &mut Frame, count: isize) -> isize {
     end_untimed_wait(Call::Wait, frame, count)
 }
@@ -82,7 +82,7 @@ pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 extern "C-unwind" fn go_pwait(frame: &mut Frame, now: u64) -> c_int {
     go::<5>(Call::Pwait, &real::EPOLL_PWAIT, frame, now)
 }
@@ -92,13 +92,13 @@ pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 extern "C-unwind" fn after_timed_pwait(frame: &mut Frame, count: isize, now: u64) -> isize {
     end_gone_wait(Call::Pwait, frame, count, now)
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isize {
     end_untimed_wait(Call::Pwait, frame, count)
 }

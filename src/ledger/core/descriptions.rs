@@ -99,7 +99,7 @@ impl Core {
 
     /// A descriptor number is given up: by close, by dup2 onto it, by closing a range. `at`: where; 0: not known; None: nobody
     /// knows when.
-    #[unsafe(link_section = ".text.hot.epollshim")]
+    #[unsafe(link_section = ".text.hot.epollshim.more")]
     pub fn closed(&self, fd: i32, at: Option<usize>) {
         let slot = self.descriptors.get(fd);
         if !slot.is_known() {

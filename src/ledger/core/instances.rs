@@ -18,7 +18,7 @@ pub struct Creation {
 }
 
 impl Core {
-    #[unsafe(link_section = ".text.hot.epollshim")]
+    #[unsafe(link_section = ".text.hot.epollshim.more")]
     pub fn created(&self, fd: i32, creation: Creation) {
         if self.descriptors.get(fd) != Slot::UNKNOWN {
             self.forget_former(fd);
@@ -86,7 +86,7 @@ impl Core {
         Some(index)
     }
 
-    #[unsafe(link_section = ".text.hot.epollshim")]
+    #[unsafe(link_section = ".text.hot.epollshim.more")]
     fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
         let (index, instance) = self.instances.allocate()?;
         instance.owner.clear();
@@ -135,7 +135,7 @@ impl Core {
     }
 
     /// The last descriptor of an instance is gone: the kernel frees it with all its interests.
-    #[unsafe(link_section = ".text.hot.epollshim")]
+    #[unsafe(link_section = ".text.hot.epollshim.more")]
     pub(super) fn end_instance(&self, index: u32, epfd: i32) {
         let Some(instance) = self.instances.get(index) else { return };
         instance.reach();

@@ -22,7 +22,7 @@ pub fn may_concern(fd: i32) -> bool {
 /// Before the real close of a descriptor that [`may_concern`]: whoever gets the number next must find it free. `at`: the call's
 /// return address.
 #[inline(never)]
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 pub fn closing(fd: i32, at: usize) {
     if CORE.descriptors.low(fd).is_none() && !concerns_high(fd) {
         return;

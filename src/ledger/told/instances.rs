@@ -14,7 +14,7 @@ use crate::thread::Block;
 use crate::{process, sys};
 
 /// An `epoll_create*` returned a descriptor.
-#[unsafe(link_section = ".text.hot.epollshim")]
+#[unsafe(link_section = ".text.hot.epollshim.more")]
 pub fn created(block: &Block, fd: i32, creation: Creation) {
     if !process::is_own() {
         return;
