@@ -39,7 +39,7 @@ core::arch::global_asm!(
     ".pushsection .text.hot.epollshim.entries, \"ax\", @progbits",
     ".p2align 12,,1",
     ".popsection",
-    ".irp name, add, del, untimed_wait, go_wait, timed_wait, more",
+    ".irp name, add, del, untimed_wait, go_wait, timed_wait, untimed_pwait, go_pwait, timed_pwait, go_pwait2, timed_pwait2, more",
     ".pushsection .text.hot.epollshim.\\name, \"ax\", @progbits",
     ".p2align 6,,1",
     ".popsection",

@@ -135,7 +135,7 @@ pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
 
 #[inline(always)]
 fn add_at_once(frame: &mut Frame, block: &Block) -> Passage {
-    ledger::adding_at_once(registration(frame), |ticket| {
+    ledger::adding_at_once(frame.int(0), frame.int(2), &frame.caller, |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;
     })

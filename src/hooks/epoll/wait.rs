@@ -24,6 +24,7 @@ mod exports {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         pwait_timed(5): super::go_pwait, super::after_timed_pwait;
         #[unsafe(no_mangle)]
+        #[unsafe(link_section = ".text.hot.epollshim.entries")]
         epoll_pwait2(5) or epoll_pwait2: super::go_pwait2, super::after_timed_pwait2;
     }
 
@@ -82,7 +83,7 @@ pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim.more")]
+#[unsafe(link_section = ".text.hot.epollshim.go_pwait")]
 extern "C-unwind" fn go_pwait(frame: &mut Frame, now: u64) -> c_int {
     go::<5>(Call::Pwait, &real::EPOLL_PWAIT, frame, now)
 }
@@ -92,13 +93,13 @@ pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim.more")]
+#[unsafe(link_section = ".text.hot.epollshim.timed_pwait")]
 extern "C-unwind" fn after_timed_pwait(frame: &mut Frame, count: isize, now: u64) -> isize {
     end_gone_wait(Call::Pwait, frame, count, now)
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim.more")]
+#[unsafe(link_section = ".text.hot.epollshim.untimed_pwait")]
 extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isize {
     end_untimed_wait(Call::Pwait, frame, count)
 }
@@ -110,11 +111,13 @@ pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
+#[unsafe(link_section = ".text.hot.epollshim.go_pwait2")]
 extern "C-unwind" fn go_pwait2(frame: &mut Frame, now: u64) -> c_int {
     go::<5>(Call::Pwait2, &real::EPOLL_PWAIT2, frame, now)
 }
 
 #[cfg(not(test))]
+#[unsafe(link_section = ".text.hot.epollshim.timed_pwait2")]
 extern "C-unwind" fn after_timed_pwait2(frame: &mut Frame, count: isize, now: u64) -> isize {
     end_gone_wait(Call::Pwait2, frame, count, now)
 }

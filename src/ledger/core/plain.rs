@@ -4,7 +4,7 @@
 //! These functions read straight down: behind a long system call a conditional branch that is taken is
 //! mispredicted, always, and costs 8 to 15 ns (benches/branches finds them); one that is not taken costs nothing.
 
-use super::{Core, QUEUED, Registration, Ticket};
+use super::{Core, QUEUED, Ticket};
 use crate::findings::waiters;
 use crate::ledger::closings::{self, Closing};
 use crate::ledger::descriptors::{Place, Slot};
@@ -13,43 +13,47 @@ use crate::ledger::records::{Instance, Interest, Watch};
 impl Core {
     /// `reserve` for the plain case, where nobody follows; None: another case, and nothing has been done.
     #[inline(always)]
-    pub fn reserve_at_once(&self, registration: &Registration) -> Option<u64> {
+    pub fn reserve_at_once(&self, epfd: i32, fd: i32, site: &usize) -> Option<u64> {
+        let interest = self.reserve_plain(epfd, fd, site)?;
         let changes = self.churn.changes.get().wrapping_add(1);
-        let serial = changes as u32 & !QUEUED;
-        let interest = self.reserve_plain(registration, serial)?;
         self.churn.changes.set(changes);
-        Some(Ticket::Noted { interest, serial }.to_word())
+        let serial = changes as u32 & !QUEUED;
+        interest.record.interest.serial.set(serial);
+        Some(Ticket::Noted { interest: interest.index, serial }.to_word())
     }
 
     /// `reserve_as` for the plain case: a low descriptor that nothing is known of, and records that were used before.
-    /// None: another case, and nothing has been done.
+    /// None: another case, and nothing has been done. What it makes has no serial number yet.
+    ///
+    /// Everything is read where it is needed and not before, `site` too: what waits in a register keeps another from it, and the
+    /// function's callers would have to be given back as many.
     #[inline(always)]
-    fn reserve_plain(&self, registration: &Registration, serial: u32) -> Option<u32> {
-        let (instance_index, instance) = self.low_instance(registration.epfd)?;
-        let place = self.descriptors.low_reached(registration.fd)?;
+    fn reserve_plain(&self, epfd: i32, fd: i32, site: &usize) -> Option<Plain<'_>> {
+        let (instance_index, instance) = self.low_instance(epfd)?;
+        let place = self.descriptors.low_reached(fd)?;
         let index = self.records.next_free();
         if place.get() != Slot::UNKNOWN || index == 0 {
             return None;
         }
-        let first = instance.first.get();
-        // SAFETY: what is free now, and what is in a list, was given out.
-        let (record, next) = unsafe { (self.records.given(index), self.records.given(first)) };
+        // SAFETY: what is free now was given out.
+        let record = unsafe { self.records.given(index) };
         self.records.take(record);
         let Watch { interest, description } = record;
+        interest.key.set(instance_index, fd as u32);
+        place.set(Slot::known(index, 0));
         description.uses.set(1, index);
         description.being.set_both(self.mark.get());
-        place.set(Slot::known(index, 0));
-        interest.serial.set(serial);
-        interest.key.set(instance_index, registration.fd as u32);
         interest.file.set(index, 0);
-        interest.next.set(first);
         interest.previous.set(0);
-        interest.set_site(registration.site, Interest::LIVE);
-        next.interest.previous.set(index);
+        interest.set_site(*site, Interest::LIVE);
+        let first = instance.first.get();
+        interest.next.set(first);
+        // SAFETY: what is in a list was given out.
+        unsafe { self.records.given(first) }.interest.previous.set(index);
         instance.first.set(index);
         instance.watches.add(1);
         self.churn.watches.add(1);
-        Some(index)
+        Some(Plain { place, index, record })
     }
 
     /// A DEL succeeded; the plain case, where nobody follows. False: another case, and nothing has been done.
@@ -123,10 +127,11 @@ impl Core {
         }
         let (next, previous) = (interest.next.get(), interest.previous.get());
         // SAFETY: what is in a list was given out.
-        let (after, before) = unsafe { (self.records.given(next), self.records.given(previous)) };
-        after.interest.previous.set(previous);
-        let link = if previous == 0 { &instance.first } else { &before.interest.next };
-        link.set(next);
+        unsafe { self.records.given(next) }.interest.previous.set(previous);
+        // SAFETY: as above; of the first one, which has none before it, the record that is nobody's is written.
+        unsafe { self.records.given(previous) }.interest.next.set(next);
+        let first = instance.first.get();
+        instance.first.set(if previous == 0 { next } else { first });
         instance.watches.subtract(1);
         description.being.set_both(0);
         interest.set_site(0, 0);

@@ -91,7 +91,11 @@ fn random_operations_leave_what_the_kernel_has() {
                     model.noted.insert(file, model.forks);
                 }
                 let registration = Registration { epfd, fd, site: 2 };
-                let at_once = if below(3) != 0 { CORE.reserve_at_once(&registration) } else { None };
+                let at_once = if below(3) != 0 {
+                    CORE.reserve_at_once(registration.epfd, registration.fd, &registration.site)
+                } else {
+                    None
+                };
                 let ticket = Ticket::from_word(at_once.unwrap_or_else(|| CORE.reserve(&registration)));
                 assert_eq!(ticket == Ticket::None, watched.is_some());
                 if below(8) == 0 {

@@ -16,13 +16,13 @@ use crate::{process, thread};
 ///
 /// Unless this goes through, or leaves, [`adding`] is told of the same.
 #[inline(always)]
-pub fn adding_at_once(registration: Registration, keep: impl FnOnce(u64)) -> Passage {
+pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, keep: impl FnOnce(u64)) -> Passage {
     // Straight down, and not as a closure of `pass_in`: the compiler may leave one out of line, which takes 20 to 30 ns before an ADD.
     let passage = pass_in();
     if passage != Passage::Through {
         return passage;
     }
-    let Some(ticket) = CORE.reserve_at_once(&registration) else { return Passage::Inside };
+    let Some(ticket) = CORE.reserve_at_once(epfd, fd, site) else { return Passage::Inside };
     keep(ticket);
     pass_out()
 }
