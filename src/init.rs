@@ -94,6 +94,7 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
         ARGUMENTS.store(count, Ordering::Relaxed);
         real::resolve_all();
         decide(environment);
+        settle();
         census::settle();
         sys::set_errno(errno);
     }
@@ -128,7 +129,6 @@ fn decide(environment: *const *const c_char) {
         }
         return;
     }
-    real::resolve_all();
     clock::prepare();
     process::note_load();
     // SAFETY: the auxiliary vector is the kernel's.
@@ -150,6 +150,14 @@ fn decide(environment: *const *const c_char) {
     IS_DECIDED.store(true, Ordering::Release);
     report::register_exit_handlers();
     report::register_fork_handler();
+}
+
+/// All real functions are known: hooks may go their short ways from here on, where nothing is armed.
+#[cfg(not(test))]
+fn settle() {
+    if IS_DECIDED.load(Ordering::Acquire) {
+        if STATE.load(Ordering::Relaxed) == FORWARD_ONLY { policy::disarm() } else { policy::arm() }
+    }
 }
 
 /// Another library's constructor has begun threads, and one of them is reading the options: it takes less than a

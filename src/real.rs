@@ -6,6 +6,7 @@
 
 use core::ffi::{CStr, c_void};
 use core::num::NonZeroUsize;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
 use once_cell::race::OnceNonZeroUsize;
@@ -34,8 +35,8 @@ impl Real {
         Real { address: OnceNonZeroUsize::new(), name: Constant(name.as_ptr()), fallback: Constant(fallback) }
     }
 
-    /// The same where it is known to have been looked up: behind a look at `policy::ARMED_FOR`, which all functions are armed in till
-    /// the options were read, and that begins with [`resolve_all`].
+    /// The same where it is known to have been looked up: behind a look at `policy::ARMED_FOR`, in which all functions are armed until
+    /// [`are_known`].
     #[inline(always)]
     pub fn resolved(&self) -> usize {
         self.address.get().map_or(0, NonZeroUsize::get)
@@ -63,6 +64,14 @@ extern "C" fn resolve(real: &Real) -> usize {
     real.address.get_or_init(|| address).get()
 }
 
+/// Release and Acquire: who finds it set finds all addresses.
+static ARE_KNOWN: AtomicBool = AtomicBool::new(false);
+
+/// Whether all of them were looked up.
+pub fn are_known() -> bool {
+    ARE_KNOWN.load(Ordering::Acquire)
+}
+
 macro_rules! reals {
     ($( $(#[$attribute:meta])* $static:ident = $symbol:literal: $type:ty, else $fallback:expr; )*) => {
         $(
@@ -72,9 +81,11 @@ macro_rules! reals {
                 fallback as *const c_void
             });
         )*
-        /// Looks all of them up (the first thing that is done, by the constructor or by a hook that comes before it).
+        /// Looks all of them up: the constructor's first work. Not that of a hook that comes before it: for what is not there the loader
+        /// allocates a message, and the hook may have been called by an allocator that is not ready yet.
         pub fn resolve_all() {
             $( $static.address(); )*
+            ARE_KNOWN.store(true, Ordering::Release);
         }
     };
 }

@@ -35,11 +35,12 @@ use crate::{census, clock, findings, ledger, log, real, record, stacks, sys, thr
 /// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
 ///
-/// Begins with all of them, so that the very first call of the process comes here and has the options read.
+/// Begins with all of them, so that the very first call of the process comes here and has the options read; and so it stays until all real
+/// functions are known, which the short ways rely upon.
 ///
 /// In the section of what hot calls read, which is one cache line.
 #[unsafe(link_section = ".data.hot.epollshim")]
-pub static ARMED_FOR: AtomicU16 = AtomicU16::new(u16::MAX);
+pub static ARMED_FOR: AtomicU16 = AtomicU16::new(EVERY.0);
 /// What is armed, by bit.
 static ARMED: AtomicU8 = AtomicU8::new(0);
 const FAULTS: u8 = 1;
@@ -115,8 +116,10 @@ fn what_is_set() -> (u8, Functions) {
         // The short way of an ADD keeps none.
         functions = functions.with(Functions(1 << Function::EpollCtl as u16));
     }
-    (armed, functions)
+    (armed, if real::are_known() { functions } else { EVERY })
 }
+
+const EVERY: Functions = Functions(u16::MAX);
 
 /// Whether calls come here for the census, and for nothing else.
 #[inline(always)]
@@ -127,8 +130,10 @@ pub fn is_census_alone() -> bool {
 /// Forwarding only: nothing is armed.
 pub fn disarm() {
     ARMED.store(0, Ordering::Relaxed);
-    // Release: who finds it finds the real functions.
-    ARMED_FOR.store(0, Ordering::Release);
+    if real::are_known() {
+        // Release: who finds it finds the real functions.
+        ARMED_FOR.store(0, Ordering::Release);
+    }
 }
 
 /// What rules and limits have counted in one process; wiped by the kernel at fork (process.rs). All-zero is valid.
