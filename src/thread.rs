@@ -163,6 +163,8 @@ impl Block {
         self.waiting_at.load(Ordering::Relaxed)
     }
 
+    /// What an instance's [`Owner`](crate::ledger::records::Owner) is called, too.
+    #[inline(always)]
     pub fn address(&self) -> usize {
         core::ptr::from_ref(self) as usize
     }
@@ -171,7 +173,7 @@ impl Block {
     /// block since, and it is not in use yet.
     #[inline(always)]
     pub fn is_older(&self, moment: u64) -> bool {
-        u64::MAX - moment > self.youth.load(Ordering::Relaxed)
+        is_older_than(moment, &self.youth)
     }
 
     /// The owner's kernel thread id; None: it is not known.
@@ -193,7 +195,8 @@ impl<T> core::ops::Deref for Pages<T> {
     }
 }
 
-const _: () = assert!(core::mem::offset_of!(Block, watch) < 64, "what common calls touch of a block is one cache line");
+const _: () =
+    assert!(core::mem::offset_of!(Block, watch) < HEAD, "what common calls touch of a block is one cache line");
 
 /// Where the word lies in a block that hooks in assembly read: [`Pending::NOTHING`] where the block is in use, and nothing is open.
 pub const PENDING: usize = core::mem::offset_of!(Block, pending) + Pending::PAIR;
@@ -329,7 +332,7 @@ fn take() -> Option<&'static Block> {
         publish(block, tid);
         Some(block)
     })?;
-    set_slot(core::ptr::from_ref(block) as usize);
+    set_slot(block.address());
     Some(block)
 }
 
@@ -437,7 +440,7 @@ pub fn forget_after_fork() {
 
 /// Whether a block is the calling thread's.
 pub fn is_own(block: &Block) -> bool {
-    slot() == core::ptr::from_ref(block) as usize
+    slot() == block.address()
 }
 
 /// The block at an address, if it is in use, and was at a moment (CLOCK_MONOTONIC): see [`Block::is_older`].
@@ -450,7 +453,13 @@ pub unsafe fn block_since(address: usize, moment: u64) -> Option<&'static Block>
     // SAFETY: by this function's contract; `nobody` has this much of one, and what is wiped or nobody's is older.
     let youth = unsafe { &(*block).youth };
     // SAFETY: this is a block.
-    if u64::MAX - moment > youth.load(Ordering::Relaxed) { None } else { Some(unsafe { &*block }) }
+    if is_older_than(moment, youth) { None } else { Some(unsafe { &*block }) }
+}
+
+/// Of [`Block::is_older`], where only a block's `youth` may be there.
+#[inline(always)]
+fn is_older_than(moment: u64, youth: &AtomicU64) -> bool {
+    u64::MAX - moment > youth.load(Ordering::Relaxed)
 }
 
 /// The block at an address.

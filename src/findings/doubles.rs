@@ -71,7 +71,7 @@ impl Doubles {
         }
         // SAFETY: the kernel has just written it; the type has an alignment of 1.
         let data = unsafe { (&raw const (*first).u64).read_unaligned() };
-        let own = core::ptr::from_ref(block) as usize;
+        let own = block.address();
         let waits = self.waits.fetch_add(1, Ordering::Relaxed) + 1;
         // Acquire: its event and its time were written before.
         let by = self.by.load(Ordering::Acquire);

@@ -81,7 +81,7 @@ fn blocked(counters: &Counters) -> u64 {
 }
 
 fn tell(block: &Block, count: u64, milliseconds: u64, time: u64) {
-    let owner = core::ptr::from_ref(block) as usize;
+    let owner = block.address();
     // Of its instances the one with the most empty waits.
     let found = ledger::view()
         .live_instances()

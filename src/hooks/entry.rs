@@ -349,8 +349,8 @@ macro_rules! timed {
 /// many `after` reads. With `unless timed` before the colon, a call whose timeout (in ecx) is not 0 goes that way. With
 /// `counting Call` behind it, a success is but counted, mostly ([`unless_rare`]).
 ///
-/// The real function was looked up by then: `ARMED_FOR` was looked at ([`crate::real::Real::resolved`]). Where it was not, `before` stands
-/// before REAL: what looks it up, and is called if that has not been done.
+/// The real function was looked up by then: `ARMED_FOR` was looked at ([`crate::real::Real::resolved`]). Where it was not, `first
+/// before` stands before the colon: what looks it up, and is called if that has not been done.
 #[cfg(not(test))]
 macro_rules! behind {
     ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)? $(unless $timed:ident)? $(first $before:path)?: $real:path, $after:path $(, counting $call:ident)?;)*) => {$(

@@ -480,7 +480,7 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
             },
             _ => WaitEnd::Failed { interrupted: error == libc::EINTR },
         };
-        ledger::recorded_wait(frame.int(0), end, core::ptr::from_ref(block) as usize);
+        ledger::recorded_wait(frame.int(0), end, block.address());
     }
     let error = if failed { error } else { 0 };
     match record::ring_of(block) {

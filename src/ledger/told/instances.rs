@@ -97,7 +97,7 @@ pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
 #[inline(always)]
 pub fn waited_alone(epfd: i32, end: WaitEnd, block: &'static Block) -> bool {
     let Some(instance) = CORE.low_instance_of(epfd) else { return false };
-    if !instance.owner.is_only(word(block)) {
+    if !instance.owner.is_only(block.address()) {
         return false;
     }
     instance.alone.count_alone(end);
@@ -113,17 +113,11 @@ pub fn waited(epfd: i32, end: WaitEnd, block: &'static Block, site: &usize) {
         }
         return;
     };
-    if instance.owner.is_only(word(block)) {
+    if instance.owner.is_only(block.address()) {
         instance.alone.count_alone(end);
     } else {
-        waited_amid_others(instance, epfd, end, word(block), *site);
+        waited_amid_others(instance, epfd, end, block.address(), *site);
     }
-}
-
-/// What an instance's [`Owner`](crate::ledger::records::Owner) is called.
-#[inline(always)]
-fn word(block: &'static Block) -> usize {
-    core::ptr::from_ref(block) as usize
 }
 
 /// The same for the first wait on an instance, and where several threads wait on it.
