@@ -101,31 +101,31 @@ impl Totals {
 #[repr(C)]
 pub struct Core {
     pub churn: Churn,
-    records: Many<Watch>,
-    _to_the_next_line: u64,
-    pub descriptors: Descriptors,
     /// What marks descriptions that are made now, as [`Description::being`] has it: another in the child of a fork. 0: there has
     /// been none yet.
     mark: Long,
+    records: Many<Watch>,
+    _to_the_next_line: u64,
+    pub descriptors: Descriptors,
     instances: Some_<Instance>,
     pub totals: Totals,
 }
 
 /// Where a core begins in a cache line (gate.rs).
-pub const BEGINNING: usize = 24;
+pub const BEGINNING: usize = 16;
 const _: () = assert!((BEGINNING + offset_of!(Core, records)) / 64 == 0);
 const _: () = assert!((BEGINNING + offset_of!(Core, descriptors)).is_multiple_of(64));
-/// How far descriptors reach, the mark and the first chunks of instances are one line.
-const _: () = assert!((BEGINNING + offset_of!(Core, mark)) % 64 == size_of::<[u32; 4]>());
+/// How far descriptors reach, and the first chunks of instances, are one line.
+const _: () = assert!((BEGINNING + offset_of!(Core, instances)) % 64 == size_of::<[u32; 4]>());
 
 impl Core {
     pub const fn new() -> Self {
         Core {
             churn: Churn { watches: Long::new(), reached: Long::new(), changes: Long::new() },
+            mark: Long::new(),
             records: Pool::new(),
             _to_the_next_line: 0,
             descriptors: Descriptors::new(),
-            mark: Long::new(),
             instances: Pool::new(),
             totals: Totals::new(),
         }

@@ -16,8 +16,14 @@ pub(super) fn change(change: Change) {
 /// The same, where the change need only be put into words if it is to wait: `make` does what `apply` does of it.
 #[inline(always)]
 pub(super) fn change_by(make: impl FnOnce(), change: impl FnOnce() -> Change) {
+    change_on(Passage::NotTried, make, change);
+}
+
+/// The same of who has come so far.
+#[inline(always)]
+pub(super) fn change_on(passage: Passage, make: impl FnOnce(), change: impl FnOnce() -> Change) {
     let token = thread::token();
-    if GATE.is_quiet() && GATE.enter(token) {
+    if has_come_in(passage, token) {
         make();
         leave(token);
     } else {
@@ -104,9 +110,9 @@ pub enum Passage {
     Through,
     /// It is made, and the gate left; and a note has come meanwhile.
     Left,
-    /// It is not made, and the calling thread holds the gate.
+    /// It is not made, and the calling thread holds the gate. Notes may wait.
     Inside,
-    /// It is not made: the gate was taken, or notes wait.
+    /// It is not made: the gate was taken.
     Outside,
     NotTried,
 }
@@ -115,16 +121,29 @@ pub enum Passage {
 /// [`pass_out`].
 #[inline(always)]
 pub(super) fn pass_in() -> Passage {
-    if !GATE.is_quiet() || !GATE.enter_at_once(thread::token()) {
+    GATE.approach();
+    if !GATE.enter_at_once(thread::token()) {
         return Passage::Outside;
     }
-    if is_followed() { Passage::Inside } else { Passage::Through }
+    if GATE.wants_attention() { Passage::Inside } else { Passage::Through }
+}
+
+/// Whether who came so far holds the gate now, with no note before it, and must `leave`.
+pub(super) fn has_come_in(passage: Passage, token: usize) -> bool {
+    if passage == Passage::Inside {
+        if GATE.is_quiet() {
+            return true;
+        }
+        // Notes come first.
+        leave(token);
+    }
+    GATE.is_quiet() && GATE.enter(token)
 }
 
 #[inline(always)]
 pub(super) fn pass_out() -> Passage {
     GATE.leave();
-    if GATE.is_quiet() { Passage::Through } else { Passage::Left }
+    if GATE.wants_attention() { Passage::Left } else { Passage::Through }
 }
 
 /// Leaves the gate without a change, if the passage has ended inside.

@@ -1,7 +1,7 @@
 //! Who follows the ledger's changes: limits, a recording, and, in the child of a fork, the first use of each instance that
 //! was there before. Where nobody does, changes take short ways.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::counters::WaitEnd;
 use super::entrance::leave;
@@ -9,22 +9,21 @@ use super::records::{Instance, Interest};
 use super::{CORE, GATE, family};
 use crate::{record, thread};
 
-/// Whether changes are followed by others than the ledger itself. Its short ways are not taken then.
-#[unsafe(link_section = ".data.hot.epollshim")]
-static FOLLOWED_BY: AtomicU8 = AtomicU8::new(0);
 /// By limits, by a recording.
-const FOLLOWER: u8 = 1;
+const FOLLOWER: u32 = 1;
 /// In the child of a fork: instances are there from before whose first use is to be noticed.
-const USES: u8 = 2;
+const USES: u32 = 2;
 
+/// Whether changes are followed by others than the ledger itself. Its short ways are not taken then: the gate says so, by the word that
+/// also says whether notes wait.
 #[inline(always)]
 pub(super) fn is_followed() -> bool {
-    FOLLOWED_BY.load(Ordering::Relaxed) != 0
+    GATE.is_called_for()
 }
 
 /// For good.
 pub fn follow() {
-    FOLLOWED_BY.fetch_or(FOLLOWER, Ordering::Relaxed);
+    GATE.call_for(FOLLOWER);
 }
 
 /// How many instances from before the fork this process has neither used nor closed.
@@ -34,9 +33,9 @@ static UNUSED: AtomicU32 = AtomicU32::new(0);
 pub(super) fn expect_uses(count: u32) {
     UNUSED.store(count, Ordering::Relaxed);
     if count == 0 {
-        FOLLOWED_BY.fetch_and(!USES, Ordering::Relaxed);
+        GATE.call_off(USES);
     } else {
-        FOLLOWED_BY.fetch_or(USES, Ordering::Relaxed);
+        GATE.call_for(USES);
     }
 }
 

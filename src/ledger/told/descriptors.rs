@@ -1,7 +1,7 @@
 //! Descriptors: closed, dupped, found not to be open.
 
 use crate::ledger::changes::Change;
-use crate::ledger::entrance::{Passage, change, change_by, leave, pass_in, pass_on, pass_out};
+use crate::ledger::entrance::{Passage, change, change_by, change_on, pass_in, pass_on, pass_out};
 use crate::ledger::{CORE, GATE, charges};
 use crate::thread::Block;
 use crate::{process, sys, thread};
@@ -58,11 +58,7 @@ fn closing_otherwise(fd: i32, at: usize, passage: Passage) {
     };
     match passage {
         Passage::Through | Passage::Left => pass_on(passage),
-        Passage::Inside => {
-            make();
-            leave(thread::token());
-        }
-        Passage::Outside | Passage::NotTried => change_by(make, || Change::Closed { fd, at }),
+        passage => change_on(passage, make, || Change::Closed { fd, at }),
     }
 }
 

@@ -3,11 +3,11 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::descriptors::look_for_dead;
+use crate::ledger::CORE;
 use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::{QUEUED, Registration, Ticket};
-use crate::ledger::entrance::{Passage, change, leave, pass_in, pass_on, pass_out, queue};
+use crate::ledger::entrance::{Passage, change, has_come_in, leave, pass_in, pass_on, pass_out, queue};
 use crate::ledger::followers::{is_followed, used_by_ctl};
-use crate::ledger::{CORE, GATE};
 use crate::thread::Block;
 use crate::{process, thread};
 
@@ -31,7 +31,7 @@ pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, keep: impl FnOnce(u64)) 
 #[cold]
 pub fn adding(registration: &Registration, passage: Passage, block: &Block, keep: impl FnOnce(u64)) {
     let token = thread::token();
-    if passage != Passage::Inside && (!GATE.is_quiet() || !GATE.enter(token)) {
+    if !has_come_in(passage, token) {
         return keep(adding_later(registration, token, block));
     }
     if !is_followed() && CORE.find(registration.epfd, registration.fd).is_some() {
@@ -103,7 +103,7 @@ pub fn deleted(epfd: i32, fd: i32, site: usize, passage: Passage) {
         return pass_on(passage);
     }
     let token = thread::token();
-    if passage != Passage::Inside && (!GATE.is_quiet() || !GATE.enter(token)) {
+    if !has_come_in(passage, token) {
         return deleted_later(epfd, fd, token);
     }
     if CORE.instance_of(epfd).is_none() {
