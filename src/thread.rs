@@ -7,7 +7,7 @@
 //! May be called from hooks in any state of the process, and from signal handlers.
 
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 use epollshim_format::call::Call;
 use epollshim_format::faults::RULES;
@@ -16,6 +16,7 @@ use crate::findings::errors::Pending;
 use crate::findings::watch::Watch;
 use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
+use crate::ledger::records::AtHand;
 use crate::{init, ledger, process, record, sys};
 
 // The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
@@ -88,14 +89,14 @@ fn set_slot(address: usize) {
 pub struct Block {
     /// 0: fresh from the kernel, or wiped by a fork. 1: in use.
     state: AtomicU32,
-    /// The owner, by kernel thread id; [`KEPT`] where it cannot be known to end.
-    tid: AtomicU32,
-    /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
-    pub adding: AtomicU64,
     /// The instance's descriptor that this thread waits on in a call that can block, and one; 0: none. A thread that was
     /// cancelled, or that has jumped out, leaves it as it was.
     waiting_on: AtomicU32,
-    /// The return address of that call.
+    /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
+    pub adding: AtomicU64,
+    /// Where it looks first for the instance of an ADD, a DEL or a wait.
+    pub at_hand: AtHand,
+    /// The return address of the call that `waiting_on` is about.
     waiting_at: AtomicUsize,
     /// What lies between the moment when the process began that the block is in (CLOCK_MONOTONIC) and the end of time (`u64::MAX`).
     /// 0: wiped by a fork.
@@ -104,6 +105,8 @@ pub struct Block {
     pub pending: Pending,
     /// What is looked at of its waits.
     pub watch: Watch,
+    /// The owner, by kernel thread id; [`KEPT`] where it cannot be known to end.
+    tid: AtomicU32,
     /// What the call that is under way has charged ahead, until the ledger takes it (`charges::Ahead`); 0: nothing.
     pub ahead: AtomicU64,
     next: AtomicPtr<Block>,
@@ -400,6 +403,9 @@ fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
     block.control.store(token(), Ordering::Relaxed);
     block.youth.store(u64::MAX - process::began(), Ordering::Relaxed);
+    block.at_hand.begin();
+    // What is said to be in use is so for this thread's handlers, too.
+    compiler_fence(Ordering::Release);
     block.pending.forget();
     if block.state.swap(1, Ordering::Relaxed) != 0 {
         // By a handler that came between.

@@ -36,9 +36,9 @@ use ::core::mem::offset_of;
 
 use epollshim_format::kernel_memory;
 
-use super::descriptors::Descriptors;
+use super::descriptors::{Descriptors, Slot};
 use super::pool::Pool;
-use super::records::{Description, Instance, Interest, Long, Watch};
+use super::records::{AtHand, Description, Instance, Interest, Long, Watch};
 
 pub use instances::Creation;
 pub use registrations::{QUEUED, Registration, Ticket};
@@ -162,18 +162,32 @@ impl Core {
         self.instances.get(self.descriptors.get(epfd).instance())
     }
 
-    /// The same of a low number; None also of a high one.
-    #[inline(always)]
-    pub fn low_instance_of(&self, epfd: i32) -> Option<&'static Instance> {
-        self.low_instance(epfd).map(|(_, instance)| instance)
+    /// The instance of a descriptor is at hand from now on, if it has one. True: it was not. By the holder of the gate.
+    pub fn take_in_hand(&self, epfd: i32, at_hand: &AtHand) -> bool {
+        if at_hand.instance_of(epfd).is_some() {
+            return false;
+        }
+        let Some(instance) = self.instance_of(epfd) else { return false };
+        instance.appear_at(epfd);
+        at_hand.set(instance);
+        true
     }
 
-    /// And its index.
+    /// Writes what a descriptor refers to. False: there is no memory for it.
     #[inline(always)]
-    fn low_instance(&self, epfd: i32) -> Option<(u32, &'static Instance)> {
-        let index = self.descriptors.low_reached(epfd)?.get().instance_if_any()?;
-        // SAFETY: a known number's word has an index that was given out.
-        Some((index, unsafe { self.instances.given(index) }))
+    fn refer(&self, fd: i32, slot: Slot) -> bool {
+        if let Some(former) = self.instances.get(self.descriptors.get(fd).instance())
+            && former.is_at(fd)
+        {
+            former.disappear();
+        }
+        if !self.descriptors.set(fd, slot) {
+            return false;
+        }
+        if let Some(instance) = self.instances.get(slot.instance()) {
+            instance.appear_at(fd);
+        }
+        true
     }
 
     pub fn instance_at(&self, index: u32) -> Option<&'static Instance> {

@@ -55,14 +55,6 @@ impl Slot {
         if self.0 & TWIN == 0 { (self.0 >> 32) as u32 } else { 0 }
     }
 
-    /// The same where it is one.
-    #[inline(always)]
-    pub fn instance_if_any(self) -> Option<u32> {
-        // The uppermost bit says that the number is a twin.
-        let index = (self.0 as i64 >> 32) as i32;
-        if index > 0 { Some(index as u32) } else { None }
-    }
-
     #[inline(always)]
     pub fn is_known(self) -> bool {
         // A known word is not zero, and its uppermost bit is: one comparison, on the way of every close.
@@ -173,8 +165,8 @@ impl Descriptors {
         if fd as u32 >= self.low_end.load(Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: `low_end` is at most LOW (`reach_further`).
-        Some(Place(unsafe { self.low.get_unchecked(fd as u32 as usize) }))
+        // SAFETY: `low_end` is at most LOW (`reach_further`). (`get_unchecked` would have the compiler mask the number, twice.)
+        Some(Place(unsafe { &*self.low.as_ptr().add(fd as u32 as usize) }))
     }
 
     /// Writes another word in place of one that was read before, or nothing if it has changed. A locked instruction:

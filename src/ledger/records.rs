@@ -1,7 +1,7 @@
 //! The ledger's three kinds of records. Every field is an atomic, or half of one (see pool.rs); the gate orders the
 //! writers, so Relaxed suffices everywhere: readers outside the gate want single fields, not consistent sets.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::counters::WaitCounters;
 use super::pool::Record;
@@ -37,6 +37,9 @@ impl Long {
     pub const fn new() -> Self {
         Long(AtomicU64::new(0))
     }
+    const fn of(value: u64) -> Self {
+        Long(AtomicU64::new(value))
+    }
     #[inline(always)]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -62,6 +65,11 @@ impl Long {
     #[inline(always)]
     pub fn subtract(&self, amount: u64) {
         self.set(self.get().saturating_sub(amount));
+    }
+    /// The same of what is known to be there: one instruction.
+    #[inline(always)]
+    pub fn take_one(&self) {
+        self.set(self.get().wrapping_sub(1));
     }
 }
 
@@ -298,18 +306,22 @@ pub struct Instance {
     /// Who counts in `alone`; every other thread counts in `shared`.
     pub owner: Owner,
     pub alone: WaitCounters,
+    /// The return address of the first wait of the owner.
+    pub waiter: AtomicUsize,
+    /// A number for reports: 1 for the process's first. 0: not in use.
+    pub id: Long,
+    // From here on in the next cache line: what ADD and DEL touch.
+    /// One of the numbers that stand for it, if it has one in this process: the last that became one, or was asked about.
+    number: Long,
     pub watches: Long,
     pub first: Word,
     /// The most `watches` there were at a time, as far as it was taken: see [`Instance::reach`]. (Interests have indices of 32 bits:
     /// there are no more of them.)
     peak: Word,
-    // From here on in the next cache line.
+    /// Its own index.
+    pub index: Word,
     pub description: Word,
-    /// The return address of the first wait of the owner.
-    pub waiter: AtomicUsize,
     pub shared: WaitCounters,
-    /// A number for reports: 1 for the process's first. 0: not in use.
-    pub id: Long,
     pub site: AtomicUsize,
     /// `size` of epoll_create, or `flags` of epoll_create1.
     pub argument: Number,
@@ -337,7 +349,66 @@ pub struct Instance {
     pub doubles: Doubles,
 }
 
+/// The instance that a thread has used last, by ADD, DEL or a wait; at first one that no number stands for. Who goes on with the same
+/// finds it by two loads, where the table of descriptors takes four, one after another.
+#[repr(transparent)]
+pub struct AtHand(AtomicPtr<Instance>);
+
+impl AtHand {
+    #[cfg(test)]
+    pub const fn new() -> Self {
+        AtHand(AtomicPtr::new(core::ptr::null_mut()))
+    }
+    /// Before anybody asks: a block that is zero has none.
+    pub fn begin(&self) {
+        static NONE: Instance = Instance {
+            number: Long::of(Instance::NO_NUMBER),
+            // SAFETY: atomics only, for which zero is a valid value.
+            ..unsafe { core::mem::zeroed() }
+        };
+        self.set(&NONE);
+    }
+    /// An instance is the one that a thread uses now.
+    pub fn meet(&self, instance: &'static Instance, epfd: i32) {
+        if instance.is_at(epfd) {
+            self.set(instance);
+        }
+    }
+    /// That of a descriptor, if it is at hand.
+    #[inline(always)]
+    pub fn instance_of(&self, epfd: i32) -> Option<&'static Instance> {
+        // SAFETY: set by now (`begin`, before its block is in use), and to what is never unmapped.
+        let instance = unsafe { &*self.0.load(Ordering::Relaxed) };
+        instance.is_at(epfd).then_some(instance)
+    }
+    pub fn set(&self, instance: &'static Instance) {
+        self.0.store(core::ptr::from_ref(instance).cast_mut(), Ordering::Relaxed);
+    }
+}
+
 impl Instance {
+    /// No descriptor number, nor what a program may take for one.
+    const NO_NUMBER: u64 = u64::MAX;
+
+    /// Whether a descriptor is the number of it that is looked at first. Where it is, the descriptor stands for this instance: whoever
+    /// gives the number another meaning says so first ([`Core::refer`](super::core::Core)).
+    #[inline(always)]
+    pub fn is_at(&self, fd: i32) -> bool {
+        self.number.get() == u64::from(fd as u32)
+    }
+
+    /// A descriptor stands for this instance.
+    #[inline(always)]
+    pub fn appear_at(&self, fd: i32) {
+        self.number.set(u64::from(fd as u32));
+    }
+
+    /// No descriptor does, or none that is known here.
+    #[inline(always)]
+    pub fn disappear(&self) {
+        self.number.set(Self::NO_NUMBER);
+    }
+
     pub const UNMARKED: u64 = u64::MAX;
     /// It was there before the fork, and this process has not used it.
     pub const FROM_BEFORE: u8 = 1;
@@ -392,6 +463,7 @@ impl Instance {
 /// What the ledger may take (SPEC, figures to reach): 64 B a watch, its descriptor's word included, and 512 B an instance.
 const _: () = assert!(size_of::<Watch>() + size_of::<u64>() <= 64);
 const _: () = assert!(size_of::<Instance>() + size_of::<Watch>() + size_of::<u64>() <= 512);
+const _: () = assert!(core::mem::offset_of!(Instance, number).is_multiple_of(64));
 
 // SAFETY: atomics only; zero is empty.
 unsafe impl Record for Watch {

@@ -135,7 +135,7 @@ pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
 
 #[inline(always)]
 fn add_at_once(frame: &mut Frame, block: &Block) -> Passage {
-    ledger::adding_at_once(frame.int(0), frame.int(2), &frame.caller, |ticket| {
+    ledger::adding_at_once(frame.int(0), frame.int(2), &frame.caller, block, |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;
     })
@@ -198,16 +198,16 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     }
     let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
     block.counters.calls(Call::CtlDel).bump();
-    match ledger::deleted_at_once(frame.int(0), frame.int(2)) {
+    match ledger::deleted_at_once(frame.int(0), frame.int(2), block) {
         Passage::Through => result,
-        passage => after_del_otherwise(frame, result, passage),
+        passage => after_del_otherwise(frame, result, block, passage),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn after_del_otherwise(frame: &mut Frame, result: isize, passage: Passage) -> isize {
-    ledger::deleted(frame.int(0), frame.int(2), frame.caller, passage);
+fn after_del_otherwise(frame: &mut Frame, result: isize, block: &Block, passage: Passage) -> isize {
+    ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, passage);
     unforeseen(result)
 }
 
@@ -242,7 +242,7 @@ fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
     }
     block.counters.calls(call).bump();
     if call == Call::CtlDel {
-        ledger::deleted(frame.int(0), frame.int(2), frame.caller, Passage::NotTried);
+        ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, Passage::NotTried);
     }
     unforeseen(result)
 }

@@ -105,7 +105,7 @@ impl Core {
         if !slot.is_known() {
             return;
         }
-        self.descriptors.set(fd, Slot::UNKNOWN);
+        self.refer(fd, Slot::UNKNOWN);
         let Some(description) = self.description(slot.description()) else { return };
         let left = description.descriptors().saturating_sub(1);
         description.set_descriptors(left);
@@ -173,7 +173,7 @@ impl Core {
         match self.description(slot.description()) {
             Some(description) if slot.is_known() => {
                 self.descriptors.part(new);
-                if self.descriptors.set(new, Slot::known(slot.description(), slot.instance())) {
+                if self.refer(new, Slot::known(slot.description(), slot.instance())) {
                     description.set_descriptors(description.descriptors() + 1);
                 } else {
                     description.set_epoch(description.epoch() | 1);

@@ -54,7 +54,7 @@ impl Core {
         let (description_index, description) = self.describe(fd, slot)?;
         if description.instance() != 0 {
             // One more number of an instance that was met under another.
-            self.descriptors.set(fd, Slot::known(description_index, description.instance()));
+            self.refer(fd, Slot::known(description_index, description.instance()));
             return Some(description.instance());
         }
         let (index, _) =
@@ -62,7 +62,7 @@ impl Core {
         description.set_instance(index);
         for twin in twins {
             if self.descriptors.get(twin).description() == description_index {
-                self.descriptors.set(twin, Slot::known(description_index, index));
+                self.refer(twin, Slot::known(description_index, index));
             }
         }
         self.totals.unseen_instances.add(1);
@@ -77,7 +77,7 @@ impl Core {
             return None;
         };
         description.set_instance(index);
-        if !self.descriptors.set(fd, Slot::known(description_index, index)) {
+        if !self.refer(fd, Slot::known(description_index, index)) {
             self.end_instance(index, fd);
             self.forget(description_index);
             return None;
@@ -97,6 +97,8 @@ impl Core {
         instance.id.set(self.totals.next_id.get());
         instance.site.store(creation.site, Ordering::Relaxed);
         instance.description.set(description);
+        instance.index.set(index);
+        instance.disappear();
         instance.first.set(0);
         instance.watches.set(0);
         instance.begin_peak();

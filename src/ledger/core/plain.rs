@@ -8,13 +8,13 @@ use super::{Core, QUEUED, Ticket};
 use crate::findings::waiters;
 use crate::ledger::closings::{self, Closing};
 use crate::ledger::descriptors::{Place, Slot};
-use crate::ledger::records::{Instance, Interest, Watch};
+use crate::ledger::records::{AtHand, Instance, Interest, Watch};
 
 impl Core {
     /// `reserve` for the plain case, where nobody follows; None: another case, and nothing has been done.
     #[inline(always)]
-    pub fn reserve_at_once(&self, epfd: i32, fd: i32, site: &usize) -> Option<u64> {
-        let interest = self.reserve_plain(epfd, fd, site)?;
+    pub fn reserve_at_once(&self, epfd: i32, fd: i32, site: &usize, at_hand: &AtHand) -> Option<u64> {
+        let interest = self.reserve_plain(epfd, fd, site, at_hand)?;
         let changes = self.churn.changes.get().wrapping_add(1);
         self.churn.changes.set(changes);
         let serial = changes as u32 & !QUEUED;
@@ -28,8 +28,8 @@ impl Core {
     /// Everything is read where it is needed and not before, `site` too: what waits in a register keeps another from it, and the
     /// function's callers would have to be given back as many.
     #[inline(always)]
-    fn reserve_plain(&self, epfd: i32, fd: i32, site: &usize) -> Option<Plain<'_>> {
-        let (instance_index, instance) = self.low_instance(epfd)?;
+    fn reserve_plain(&self, epfd: i32, fd: i32, site: &usize, at_hand: &AtHand) -> Option<Plain<'_>> {
+        let instance = at_hand.instance_of(epfd)?;
         let place = self.descriptors.low_reached(fd)?;
         let index = self.records.next_free();
         if place.get() != Slot::UNKNOWN || index == 0 {
@@ -39,7 +39,7 @@ impl Core {
         let record = unsafe { self.records.given(index) };
         self.records.take(record);
         let Watch { interest, description } = record;
-        interest.key.set(instance_index, fd as u32);
+        interest.key.set(instance.index.get(), fd as u32);
         place.set(Slot::known(index, 0));
         description.uses.set(1, index);
         description.being.set_both(self.mark.get());
@@ -58,8 +58,8 @@ impl Core {
 
     /// A DEL succeeded; the plain case, where nobody follows. False: another case, and nothing has been done.
     #[inline(always)]
-    pub fn deleted_at_once(&self, epfd: i32, fd: i32) -> bool {
-        let done = self.deleted_plain(epfd, fd).is_some();
+    pub fn deleted_at_once(&self, epfd: i32, fd: i32, at_hand: &AtHand) -> bool {
+        let done = self.deleted_plain(epfd, fd, at_hand).is_some();
         if done {
             self.changes();
         }
@@ -67,10 +67,10 @@ impl Core {
     }
 
     #[inline(always)]
-    fn deleted_plain(&self, epfd: i32, fd: i32) -> Option<()> {
-        let (instance_index, instance) = self.low_instance(epfd)?;
+    fn deleted_plain(&self, epfd: i32, fd: i32, at_hand: &AtHand) -> Option<()> {
+        let instance = at_hand.instance_of(epfd)?;
         let watch = self.plain_watch(fd)?;
-        if !watch.record.interest.key.are(instance_index, fd as u32) {
+        if !watch.record.interest.key.are(instance.index.get(), fd as u32) {
             return None;
         }
         self.strike(&watch, instance)
@@ -132,10 +132,10 @@ impl Core {
         unsafe { self.records.given(previous) }.interest.next.set(next);
         let first = instance.first.get();
         instance.first.set(if previous == 0 { next } else { first });
-        instance.watches.subtract(1);
+        instance.watches.take_one();
         description.being.set_both(0);
         interest.set_site(0, 0);
-        self.churn.watches.subtract(1);
+        self.churn.watches.take_one();
         place.set(Slot::UNKNOWN);
         self.records.release(index, watch.record);
         Some(())

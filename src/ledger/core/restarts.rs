@@ -89,7 +89,7 @@ impl Core {
     pub fn forget_everything(&self) {
         self.reach();
         for fd in 0..=self.descriptors.highest() {
-            self.descriptors.set(fd, Slot::UNKNOWN);
+            self.refer(fd, Slot::UNKNOWN);
         }
         for (_, instance) in self.live_instances() {
             // Leaked, not released: the pool's own lists may be what was half-changed.

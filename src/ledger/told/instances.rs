@@ -96,7 +96,7 @@ pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
 /// [`waited`].
 #[inline(always)]
 pub fn waited_alone(epfd: i32, end: WaitEnd, block: &'static Block) -> bool {
-    let Some(instance) = CORE.low_instance_of(epfd) else { return false };
+    let Some(instance) = block.at_hand.instance_of(epfd) else { return false };
     if !instance.owner.is_only(block.address()) {
         return false;
     }
@@ -113,6 +113,7 @@ pub fn waited(epfd: i32, end: WaitEnd, block: &'static Block, site: &usize) {
         }
         return;
     };
+    block.at_hand.meet(instance, epfd);
     if instance.owner.is_only(block.address()) {
         instance.alone.count_alone(end);
     } else {

@@ -16,13 +16,13 @@ use crate::{process, thread};
 ///
 /// Unless this goes through, or leaves, [`adding`] is told of the same.
 #[inline(always)]
-pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, keep: impl FnOnce(u64)) -> Passage {
+pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: impl FnOnce(u64)) -> Passage {
     // Straight down, and not as a closure of `pass_in`: the compiler may leave one out of line, which takes 20 to 30 ns before an ADD.
     let passage = pass_in();
     if passage != Passage::Through {
         return passage;
     }
-    let Some(ticket) = CORE.reserve_at_once(epfd, fd, site) else { return Passage::Inside };
+    let Some(ticket) = CORE.reserve_at_once(epfd, fd, site, &block.at_hand) else { return Passage::Inside };
     keep(ticket);
     pass_out()
 }
@@ -33,6 +33,14 @@ pub fn adding(registration: &Registration, passage: Passage, block: &Block, keep
     let token = thread::token();
     if !has_come_in(passage, token) {
         return keep(adding_later(registration, token, block));
+    }
+    if CORE.take_in_hand(registration.epfd, &block.at_hand)
+        && !is_followed()
+        && let Some(ticket) =
+            CORE.reserve_at_once(registration.epfd, registration.fd, &registration.site, &block.at_hand)
+    {
+        keep(ticket);
+        return leave(token);
     }
     if !is_followed() && CORE.find(registration.epfd, registration.fd).is_some() {
         // Known already: the kernel will refuse it.
@@ -85,12 +93,12 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
 
 /// An `EPOLL_CTL_DEL` succeeded. Unless this goes through, [`deleted`] is told of the same.
 #[inline(always)]
-pub fn deleted_at_once(epfd: i32, fd: i32) -> Passage {
+pub fn deleted_at_once(epfd: i32, fd: i32, block: &Block) -> Passage {
     let passage = pass_in();
     if passage != Passage::Through {
         return passage;
     }
-    if !CORE.deleted_at_once(epfd, fd) {
+    if !CORE.deleted_at_once(epfd, fd, &block.at_hand) {
         return Passage::Inside;
     }
     pass_out()
@@ -98,7 +106,7 @@ pub fn deleted_at_once(epfd: i32, fd: i32) -> Passage {
 
 /// The same in every other case.
 #[cold]
-pub fn deleted(epfd: i32, fd: i32, site: usize, passage: Passage) {
+pub fn deleted(epfd: i32, fd: i32, site: usize, block: &Block, passage: Passage) {
     if matches!(passage, Passage::Through | Passage::Left) {
         return pass_on(passage);
     }
@@ -111,6 +119,9 @@ pub fn deleted(epfd: i32, fd: i32, site: usize, passage: Passage) {
         return deleted_unknown(epfd, fd);
     }
     used_by_ctl(epfd, site);
+    if CORE.take_in_hand(epfd, &block.at_hand) && !is_followed() && CORE.deleted_at_once(epfd, fd, &block.at_hand) {
+        return leave(token);
+    }
     CORE.changes();
     CORE.deleted(epfd, fd);
     leave(token);
