@@ -44,6 +44,7 @@ global_asm!(
     size = const HEAD,
 );
 const _: () = assert!(core::mem::offset_of!(Block, youth) < HEAD);
+const _: () = assert!(core::mem::offset_of!(Block, waiting_on) < HEAD);
 
 /// How much of a block is there in `epollshim_nobody`: its first cache line.
 const HEAD: usize = 64;
@@ -466,6 +467,20 @@ pub unsafe fn block_since(address: usize, moment: u64) -> Option<&'static Block>
 #[inline(always)]
 fn is_older_than(moment: u64, youth: &AtomicU64) -> bool {
     u64::MAX - moment > youth.load(Ordering::Relaxed)
+}
+
+/// The block at an address, if its thread waits on something; 0 is nobody's. (No branch for that: whether anybody has waited yet would
+/// be a guess.)
+///
+/// # Safety
+/// The address must be that of a block, of this process or of one that it was forked from, or 0.
+#[inline(always)]
+pub unsafe fn waiting_block(address: usize) -> Option<&'static Block> {
+    let block = if address == 0 { nobody() } else { address } as *const Block;
+    // SAFETY: by this function's contract; `nobody` has this much of one.
+    let waiting_on = unsafe { &(*block).waiting_on };
+    // SAFETY: `nobody` waits on nothing: this is a block.
+    (waiting_on.load(Ordering::Relaxed) != 0).then(|| unsafe { &*block })
 }
 
 /// The block at an address.

@@ -29,12 +29,9 @@ pub fn instance_closed(fd: i32, site: usize) {
 /// `owner`): to look at every thread would cost a close more than all else.
 #[inline(always)]
 pub fn watched_closed(owner: usize, instance: u32, fd: i32, site: usize) {
-    if owner != 0 {
-        // SAFETY: the owner of an instance's counters is the address of a block.
-        let waiter = unsafe { thread::block_at(owner) };
-        if waiter.waits_on().is_some() {
-            watched_closed_under(waiter, instance, fd, site);
-        }
+    // SAFETY: the owner of an instance's counters is the address of a block, or 0.
+    if let Some(waiter) = unsafe { thread::waiting_block(owner) } {
+        watched_closed_under(waiter, instance, fd, site);
     }
 }
 

@@ -13,10 +13,12 @@ fn concerns(fd: i32) -> bool {
     !GATE.is_quiet() || CORE.descriptors.get(fd).is_known()
 }
 
-/// The same, true also of what takes longer to find out.
+/// The same, true also of what takes longer to find out. Both are asked, and answered by one branch.
 #[inline(always)]
 pub fn may_concern(fd: i32) -> bool {
-    !GATE.is_quiet() || CORE.descriptors.low(fd).map_or(fd >= 0, |place| place.get().is_known())
+    let Some(place) = CORE.descriptors.low(fd) else { return fd >= 0 };
+    let notes_wait = !GATE.is_quiet();
+    notes_wait | place.get().is_known()
 }
 
 /// Before the real close of a descriptor that [`may_concern`]: whoever gets the number next must find it free. `at`: the call's
