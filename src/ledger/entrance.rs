@@ -130,14 +130,15 @@ pub(super) fn pass_in() -> Passage {
 
 /// Whether who came so far holds the gate now, with no note before it, and must `leave`.
 pub(super) fn has_come_in(passage: Passage, token: usize) -> bool {
-    if passage == Passage::Inside {
-        if GATE.is_quiet() {
-            return true;
-        }
-        // Notes come first.
-        leave(token);
+    if passage != Passage::Inside {
+        return GATE.is_quiet() && GATE.enter(token);
     }
-    GATE.is_quiet() && GATE.enter(token)
+    let is_first = GATE.is_quiet();
+    if !is_first {
+        // Who holds the gate makes the changes that wait only when its own is in the queue, with what was charged ahead for it.
+        GATE.leave();
+    }
+    is_first
 }
 
 #[inline(always)]

@@ -436,7 +436,9 @@ enum Objection {
 /// fs/eventpoll.c, `do_epoll_ctl`).
 fn objection(frame: &Frame) -> Option<Objection> {
     let (epfd, fd) = (frame.int(0), frame.int(2));
-    if epfd == fd || ledger::is_watched(epfd, fd) {
+    // This thread's own ADD may still wait as a note.
+    let is_watched = || if ledger::is_watched(epfd, fd) { Ok(()) } else { Err(()) };
+    if epfd == fd || ledger::when_settled(is_watched).is_ok() {
         return Some(Objection::Lasting);
     }
     match sys::probe_epoll_ctl(epfd, fd, frame.word(3)) {
