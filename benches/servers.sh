@@ -1,20 +1,21 @@
 #!/bin/sh
-# redis-server and nginx (a master, two workers) under load: the server's own processor time an operation, bare, under the
-# shim, and recording; against bare in the same round. Time is that of all the server's threads, in nanoseconds, of
-# /proc/PID/task/TID/schedstat (the same that /proc/PID/stat shows in hundredths of a second): what waits for a processor
-# because others work is not in it, what they take away of caches is.
+# redis-server, nginx (a master, two workers) and memcached (four threads) under load: the server's own processor time an
+# operation, bare, under the shim, and recording. By 50 connections, when a wait brings several requests, and by one a
+# thread, when each request is waited for.
 #
-#   servers.sh SHIM [--rounds N] [--json FILE]
+#   servers.sh LOAD SHIM [--starts N] [--rounds N] [--json FILE]
 #
-# A round is all three freshly started, and then loaded in turn, in short slices whose order alternates, so that what else
-# the machine does meets all of them. The median of the rounds' ratios is the figure; the least and the greatest tell how
-# much it may be believed.
+# Each start is of four instances of a server: bare, bare again, under the shim, recording; LOAD (load.c) loads them in
+# short slices by turns, so that what else the machine does meets all of them. A figure is the median of its ratios, within
+# a round of slices, to the mean of the two bare ones: over all starts, and the least and the greatest that a single start
+# has. What `bare again` is off 1 by, nobody causes: so much of the others' figures means nothing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-shim=$1 rounds=9 json=
-shift
+load=$1 shim=$2 starts=6 rounds=24 json=
+shift 2
 while [ $# -gt 0 ]; do
     case $1 in
+    --starts) starts=$2 ;;
     --rounds) rounds=$2 ;;
     --json) json=$2 ;;
     *) echo "servers.sh: $1?" >&2 && exit 2 ;;
@@ -22,6 +23,7 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 PATH=$PATH:/usr/sbin
+variants='bare again shim record'
 work=$(mktemp -d)
 servers=
 # Only what was started here, and only if it is still there.
@@ -33,147 +35,138 @@ stop() {
     servers=
 }
 
-# start VARIANT COMMAND...: in the background; its process id in the file pid of the variant's directory.
+# start VARIANT COMMAND...: in the background; its process id in $!.
 start() {
     variant=$1
     shift
     case $variant in
-    bare) "$@" ;;
-    shim) LD_PRELOAD=$shim EPOLLSHIM_REPORT=none "$@" ;;
-    record) LD_PRELOAD=$shim EPOLLSHIM_REPORT=none EPOLLSHIM_RECORD=$work/record/rec "$@" ;;
+    bare | again) exec "$@" ;;
+    shim) LD_PRELOAD=$shim EPOLLSHIM_REPORT=none exec "$@" ;;
+    record) LD_PRELOAD=$shim EPOLLSHIM_REPORT=none EPOLLSHIM_RECORD=$work/record/rec exec "$@" ;;
     esac >"$work/$variant/out" 2>&1 &
-    echo $! >"$work/$variant/pid"
     servers="$servers $!"
 }
 
-# taken VARIANT: nanoseconds of processor time of the server's process and its children, all threads.
-taken() {
-    server=$(cat "$work/$1/pid")
-    for pid in $server $(cat "/proc/$server/task/$server/children" 2>/dev/null); do
-        cat "/proc/$pid"/task/*/schedstat
-    done | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+# start_SERVER VARIANT PORT
+start_redis() {
+    start "$1" redis-server --port "$2" --bind 127.0.0.1 --save '' --appendonly no --dir "$work/$1"
 }
 
-# answers VARIANT COMMAND...: waits till it succeeds, ten seconds at most.
-answers() {
-    variant=$1 tries=0
-    shift
-    until "$@" >"$work/load" 2>&1; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 100 ] || { echo "servers.sh: $variant: no answer" >&2 && cat "$work/$variant/out" "$work/load" >&2 && exit 1; }
-        sleep 0.1
-    done
-}
-
-# Of each server: NAME_start VARIANT starts and warms it, NAME_load VARIANT loads it and prints how many operations it did.
-redis_start() {
-    start "$1" redis-server --port "$(port "$1")" --bind 127.0.0.1 --save '' --appendonly no --dir "$work/$1"
-    answers "$1" redis-cli -p "$(port "$1")" ping
-    redis-benchmark -p "$(port "$1")" -c 50 -n 20000 -t get -q >"$work/load"
-}
-
-redis_load() {
-    redis-benchmark -p "$(port "$1")" -c 50 -n 30000 -t get -q >"$work/load"
-    echo 30000
-}
-
-nginx_start() {
-    mkdir -p "$work/$1/www"
+start_nginx() {
     user=
     [ "$(id -u)" -ne 0 ] || user='user root;'
-    sed -e '/^#/d' -e "s,DIR,$work/$1,g" -e "s,PORT,$(port "$1"),g" -e "s,USER,$user," \
-        "$here/../tests/programs/nginx.conf" >"$work/$1/nginx.conf"
+    sed -e '/^#/d' -e "s,DIR,$work/$1,g" -e "s,PORT,$2,g" -e "s,USER,$user," "$here/nginx.conf" >"$work/$1/nginx.conf"
     start "$1" nginx -p "$work/$1" -c nginx.conf -e "$work/$1/error.log"
-    answers "$1" wrk -t 1 -c 50 -d 1s "http://127.0.0.1:$(port "$1")/hello"
 }
 
-nginx_load() {
-    wrk -t 1 -c 50 -d 1s "http://127.0.0.1:$(port "$1")/hello" >"$work/load"
-    awk '$2 == "requests" { print $1 }' "$work/load"
+start_memcached() {
+    user=
+    [ "$(id -u)" -ne 0 ] || user='-u root'
+    # shellcheck disable=SC2086
+    start "$1" memcached $user -l 127.0.0.1 -p "$2" -U 0 -t 4
 }
 
-port() {
-    case $1 in
-    bare) echo "$first_port" ;;
-    shim) echo $((first_port + 1)) ;;
-    record) echo $((first_port + 2)) ;;
-    esac
+# The last of four ports in a row that nobody listens on or talks by, as far as the kernel's table tells, above $1.
+free_ports() {
+    awk -v first="$1" '
+        FNR > 1 { split($2, place, ":"); taken[toupper(place[2])] = 1 }
+        END {
+            for (last = first + 1; last < 65536 && row < 4; last++)
+                row = sprintf("%04X", last) in taken ? 0 : row + 1
+            print last - 1
+        }' /proc/net/tcp
 }
 
-median() { sort -n | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
-
-# Sets `order` to another one for each number.
-order_of() {
-    case $(($1 % 6)) in
-    0) order='bare shim record' ;;
-    1) order='record shim bare' ;;
-    2) order='shim record bare' ;;
-    3) order='bare record shim' ;;
-    4) order='record bare shim' ;;
-    5) order='shim bare record' ;;
-    esac
+# once SERVER CONNECTIONS: one start of it; appends its rounds to the file "rounds".
+once() {
+    rm -rf "$work/bare" "$work/again" "$work/shim" "$work/record"
+    port=$(free_ports 20000)
+    instances=
+    for variant in $variants; do
+        mkdir "$work/$variant"
+        "start_$1" "$variant" "$port"
+        instances="$instances $!:$port"
+        port=$((port - 1))
+    done
+    # shellcheck disable=SC2086
+    if ! "$load" "$1" "$2" "$rounds" $instances >"$work/start"; then
+        tail -n 5 "$work"/*/out >&2
+        exit 1
+    fi
+    stop
+    echo >>"$work/rounds"
+    cat "$work/start" >>"$work/rounds"
 }
 
-# measure SERVER
-measure() {
-    round=0
-    : >"$work/rounds"
-    while [ "$round" -lt "$rounds" ]; do
-        rm -rf "$work/bare" "$work/shim" "$work/record"
-        mkdir "$work/bare" "$work/shim" "$work/record"
-        order_of "$round"
-        for variant in $order; do "$1_start" "$variant"; done
-        for slice in 0 1 2; do
-            order_of $((round + slice + 1))
-            for variant in $order; do
-                before=$(taken "$variant")
-                operations=$("$1_load" "$variant")
-                echo "$(($(taken "$variant") - before)) $operations" >>"$work/$variant/slices"
-            done
+# figures WHAT: of the file "rounds", in which an empty line begins a start.
+figures() {
+    awk -v what="$1" -v json="$json" '
+        function median(values, count,    i, j, value) {
+            for (i = 2; i <= count; i++) {
+                value = values[i]
+                for (j = i - 1; j >= 1 && values[j] > value; j--)
+                    values[j + 1] = values[j]
+                values[j + 1] = value
+            }
+            return count % 2 ? values[(count + 1) / 2] : (values[count / 2] + values[count / 2 + 1]) / 2
+        }
+        NF == 0 { start++ }
+        NF == 4 {
+            bare[++all] = ($1 + $2) / 2
+            of[all] = start
+            ratio[2, all] = $2 / $1
+            ratio[3, all] = $3 / bare[all]
+            ratio[4, all] = $4 / bare[all]
+        }
+        function print_figure(column, name, bound,    i, s, count, figure, least, greatest, one) {
+            least = 9e9
+            greatest = 0
+            for (s = 1; s <= start; s++) {
+                count = 0
+                for (i = 1; i <= all; i++)
+                    if (of[i] == s)
+                        some[++count] = ratio[column, i]
+                one = median(some, count)
+                least = one < least ? one : least
+                greatest = one > greatest ? one : greatest
+            }
+            for (i = 1; i <= all; i++)
+                some[i] = ratio[column, i]
+            figure = median(some, all)
+            name = what ": " name
+            printf "%-30s %8.0f %9.4f %9.4f %9.4f", name, cost, figure, least, greatest
+            printf bound ? "  " bound " " (figure <= bound ? "ok" : "MISS") "\n" : "\n"
+            if (json)
+                printf "{\"path\":\"%s\",\"ratio\":%.4f,\"least\":%.4f,\"greatest\":%.4f,\"ok\":%s}\n", name, figure, least, greatest, \
+                    !bound || figure <= bound ? "true" : "false" >>json
+        }
+        END {
+            for (i = 1; i <= all; i++)
+                some[i] = bare[i]
+            cost = median(some, all)
+            print_figure(2, "bare again")
+            print_figure(3, "shim", 1.01)
+            print_figure(4, "record", 1.02)
+        }' "$work/rounds"
+}
+
+printf '\nServers: processor time an operation, over bare, %s starts of %s rounds\n' "$starts" "$rounds"
+printf '%-30s %8s %9s %9s %9s\n' '(load of the machine: '"$(cut -d ' ' -f 1 /proc/loadavg))" 'bare, ns' median 'least of' 'starts to'
+for server in redis:1 nginx:2 memcached:4; do
+    threads=${server#*:} server=${server%:*}
+    program=$server
+    [ "$server" != redis ] || program=redis-server
+    if ! command -v "$program" >/dev/null; then
+        echo "skipped: $server: $program is not installed"
+        continue
+    fi
+    for connections in 50 "$threads"; do
+        : >"$work/rounds"
+        started=0
+        while [ "$started" -lt "$starts" ]; do
+            once "$server" "$connections"
+            started=$((started + 1))
         done
-        stop
-        for variant in bare shim record; do
-            awk '{ taken += $1; operations += $2 } END { printf "%.1f ", taken / operations }' "$work/$variant/slices"
-        done >>"$work/rounds"
-        echo >>"$work/rounds"
-        round=$((round + 1))
+        figures "$server by $connections"
     done
-    bare=$(cut -d ' ' -f 1 "$work/rounds" | median)
-    for variant in 2:shim:1.01 3:record:1.02; do
-        column=${variant%%:*} bound=${variant##*:} name=${variant#*:}
-        name=${name%:*}
-        awk -v column="$column" '{ printf "%.4f\n", $column / $1 }' "$work/rounds" | sort -n >"$work/ratios"
-        awk -v what="$1, $name" -v bare="$bare" -v bound="$bound" -v json="$json" '
-            { all[NR] = $1 }
-            END {
-                figure = all[int((NR + 1) / 2)]
-                ok = figure <= bound
-                printf "%-34s %11.0f %8.3f %8.3f %8.3f %6s %s\n", what, bare, figure, all[1], all[NR], bound, ok ? "ok" : "MISS"
-                if (json != "")
-                    printf "{\"path\":\"%s\",\"ratio\":%.4f,\"least\":%.4f,\"greatest\":%.4f,\"ok\":%s}\n", what, figure, all[1], \
-                        all[NR], ok ? "true" : "false" >>json
-            }' "$work/ratios"
-    done
-}
-
-# Three ports that nobody listens on, as far as the kernel's table tells.
-first_port=20000
-taken_port() { grep -qi ":$(printf '%04X' "$1") " /proc/net/tcp; }
-while taken_port "$first_port" || taken_port $((first_port + 1)) || taken_port $((first_port + 2)); do
-    first_port=$((first_port + 3))
 done
-
-printf '\nServers: processor time an operation, over bare, %s rounds (load of the machine: %s)\n' "$rounds" \
-    "$(cut -d ' ' -f 1 /proc/loadavg)"
-printf '%-34s %11s %8s %8s %8s %6s\n' '' 'bare, ns' median least greatest bound
-for program in redis-server redis-cli redis-benchmark nginx wrk; do
-    command -v "$program" >/dev/null || missing="${missing:-} $program"
-done
-case ${missing:-} in
-*redis*) echo "skipped: redis:$missing not installed" ;;
-*) measure redis ;;
-esac
-case ${missing:-} in
-*nginx* | *wrk*) echo "skipped: nginx:$missing not installed" ;;
-*) measure nginx ;;
-esac
