@@ -55,13 +55,20 @@ pub mod bits {
 
 #[cfg(not(test))]
 pub mod exports {
-    /// `name(instruction that widens the result) = function's number: before;`
+    use crate::hooks::epoll::recorded_exports as recorded;
+
+    /// `name(instruction that widens the result) = function's number: before;`, with `unless recorded` where it has a way of its own
+    /// while it is but recorded.
     macro_rules! armed {
-        ($($name:ident($widen:literal) = $number:expr, $before:path;)*) => {$(
+        ($($name:ident($widen:literal) = $number:expr, $before:path $(, unless $recorded:path)?;)*) => {$(
             #[unsafe(naked)]
             pub unsafe extern "C-unwind" fn $name() -> isize {
                 core::arch::naked_asm!(
                     ".cfi_startproc",
+                    $(
+                        concat!("test word ptr [rip + {recorded_alone}], {bit} /* ", stringify!($recorded), " */"),
+                        "jnz {recorded}",
+                    )?
                     "sub rsp, {plan} + 56",
                     ".cfi_adjust_cfa_offset {plan} + 56",
                     crate::hooks::entry::keep_words!(6 "{plan} + "),
@@ -86,6 +93,11 @@ pub mod exports {
                     "call qword ptr [rsp]",
                     crate::hooks::entry::leave!("{plan} + 56"),
                     ".cfi_endproc",
+                    $(
+                        recorded_alone = sym crate::policy::RECORDED_ALONE,
+                        bit = const super::bits::$name,
+                        recorded = sym $recorded,
+                    )?
                     plan = const super::PLAN,
                     number = const $number as u32,
                     before = sym $before,
@@ -99,10 +111,10 @@ pub mod exports {
     armed! {
         epoll_create("movsxd rsi, eax") = Function::EpollCreate, super::before;
         epoll_create1("movsxd rsi, eax") = Function::EpollCreate1, super::before;
-        epoll_ctl("movsxd rsi, eax") = Function::EpollCtl, super::before;
-        epoll_wait("movsxd rsi, eax") = Function::EpollWait, super::before;
-        epoll_pwait("movsxd rsi, eax") = Function::EpollPwait, super::before;
-        epoll_pwait2("movsxd rsi, eax") = Function::EpollPwait2, super::before;
+        epoll_ctl("movsxd rsi, eax") = Function::EpollCtl, super::before, unless recorded::epoll_ctl;
+        epoll_wait("movsxd rsi, eax") = Function::EpollWait, super::before, unless recorded::epoll_wait;
+        epoll_pwait("movsxd rsi, eax") = Function::EpollPwait, super::before, unless recorded::epoll_pwait;
+        epoll_pwait2("movsxd rsi, eax") = Function::EpollPwait2, super::before, unless recorded::epoll_pwait2;
         close("movsxd rsi, eax") = Function::Close, super::before;
         dup("movsxd rsi, eax") = Function::Dup, super::before;
         dup2("movsxd rsi, eax") = Function::Dup2, super::before;

@@ -39,7 +39,7 @@ core::arch::global_asm!(
     ".pushsection .text.hot.epollshim.entries, \"ax\", @progbits",
     ".p2align 12,,1",
     ".popsection",
-    ".irp name, add, del, untimed_wait, go_wait, timed_wait, untimed_pwait, go_pwait, timed_pwait, go_pwait2, timed_pwait2, more",
+    ".irp name, add, del, untimed_wait, go_wait, timed_wait, untimed_pwait, go_pwait, timed_pwait, go_pwait2, timed_pwait2, more, recorded",
     ".pushsection .text.hot.epollshim.\\name, \"ax\", @progbits",
     ".p2align 6,,1",
     ".popsection",
@@ -89,6 +89,8 @@ pub type Go = extern "C-unwind" fn(&mut Frame) -> libc::c_int;
 /// The same where it is told the time, in nanoseconds of CLOCK_MONOTONIC.
 pub type TimedGo = extern "C-unwind" fn(&mut Frame, u64) -> libc::c_int;
 pub type TimedAfter = extern "C-unwind" fn(&mut Frame, isize, u64) -> isize;
+/// The same that is told when the call began, too, behind when it ended.
+pub type RecordedAfter = extern "C-unwind" fn(&mut Frame, isize, u64, u64) -> isize;
 /// What notes the result, and returns it to the program.
 pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 
@@ -156,6 +158,33 @@ macro_rules! unless_armed {
         concat!("test word ptr [rip + {armed_for}], {bit} /* ", stringify!($armed), " */\n", "jnz {armed}\n")
     };
 }
+
+/// Jumps to the way of an `epoll_ctl`'s operation (in esi), by the operands `other`, `add`, `del` and `modify`; through a table: behind
+/// ADD and DEL, which are long in the kernel, a conditional branch that is taken costs 8 to 15 ns (benches/branches).
+#[cfg(not(test))]
+macro_rules! by_operation {
+    () => {
+        concat!(
+            "cmp esi, 3\n",
+            "ja 2f\n",
+            "mov eax, esi\n",
+            "lea r11, [rip + 3f]\n",
+            "movsxd rax, dword ptr [r11 + rax * 4]\n",
+            "add rax, r11\n",
+            "jmp rax\n",
+            "2:\n",
+            "jmp {other}\n",
+            ".p2align 2\n",
+            "3:\n",
+            ".long {other} - 3b\n",
+            ".long {add} - 3b\n",
+            ".long {del} - 3b\n",
+            ".long {modify} - 3b\n",
+        )
+    };
+}
+#[cfg(not(test))]
+const _: () = assert!(libc::EPOLL_CTL_ADD == 1 && libc::EPOLL_CTL_DEL == 2 && libc::EPOLL_CTL_MOD == 3);
 
 /// Calls the function whose address is in rax, or what an operand names, without `call`: see above. The byte in front of 6 is where
 /// unwinders look for the caller's row.
@@ -271,8 +300,8 @@ macro_rules! unless_rare {
 
 #[cfg(not(test))]
 pub(crate) use {
-    call_real, close_frame, give_words, keep_words, leave, note_result, open_frame, read_clock, unless_armed,
-    unless_rare,
+    by_operation, call_real, close_frame, give_words, keep_words, leave, note_result, open_frame, read_clock,
+    unless_armed, unless_rare,
 };
 
 /// Calls the function at `address` with the first words of a frame, four or more, as the last thing that is done before it: a jump.
@@ -338,6 +367,43 @@ macro_rules! timed {
                 clock = sym $crate::clock::CLOCK,
                 // The fifth argument is not needed any more then.
                 result = const 4 * size_of::<usize>(),
+                go = sym $go,
+                after = sym $after,
+            )
+        }
+    )*};
+}
+
+/// The same where the call is recorded: `after` is told when it began, too. Below the frame lie the 16 bytes of a clock reading, then
+/// the result and the beginning.
+#[cfg(not(test))]
+macro_rules! recorded {
+    ($($name:ident($words:tt): $go:path, $after:path;)*) => {$(
+        #[unsafe(naked)]
+        #[unsafe(link_section = ".text.hot.epollshim.recorded")]
+        pub unsafe extern "C-unwind" fn $name() -> isize {
+            const _: $crate::hooks::entry::TimedGo = $go;
+            const _: $crate::hooks::entry::RecordedAfter = $after;
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "sub rsp, 88",
+                ".cfi_adjust_cfa_offset 88",
+                crate::hooks::entry::keep_words!($words "32 + "),
+                crate::hooks::entry::read_clock!("rsi"),
+                "mov qword ptr [rsp + 24], rsi",
+                "lea rdi, [rsp + 32]",
+                crate::hooks::entry::call_real!("{go}"),
+                "mov dword ptr [rsp + 16], eax",
+                crate::hooks::entry::read_clock!("rdx"),
+                "mov rcx, qword ptr [rsp + 24]",
+                // The functions return int, whose upper half is undefined.
+                "movsxd rsi, dword ptr [rsp + 16]",
+                "lea rdi, [rsp + 32]",
+                "call {after}",
+                crate::hooks::entry::leave!("88"),
+                ".cfi_endproc",
+                ".p2align 6",
+                clock = sym $crate::clock::CLOCK,
                 go = sym $go,
                 after = sym $after,
             )
@@ -412,4 +478,4 @@ macro_rules! behind {
 }
 
 #[cfg(not(test))]
-pub(super) use {behind, timed};
+pub(super) use {behind, recorded, timed};

@@ -8,7 +8,12 @@
 
 mod create;
 mod ctl;
+#[cfg(not(test))]
+mod recorded;
 mod wait;
+
+#[cfg(not(test))]
+pub use recorded::exports as recorded_exports;
 
 pub use create::{after_create, after_create1, before_create, before_create1};
 pub use ctl::{after_add, after_del, after_mod, after_other, before_add, before_other};

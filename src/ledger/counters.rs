@@ -350,6 +350,18 @@ pub enum WaitEnd {
     },
 }
 
+impl WaitEnd {
+    /// Of what a wait returned that asked for `most` events, with `error` where it failed; which events they are is not looked at.
+    #[inline(always)]
+    pub fn of(result: isize, most: i32, error: i32) -> WaitEnd {
+        match result {
+            0 => WaitEnd::Empty,
+            1.. => WaitEnd::Events { count: result as u64, full: result as i32 == most, first: core::ptr::null() },
+            _ => WaitEnd::Failed { interrupted: error == libc::EINTR },
+        }
+    }
+}
+
 impl WaitCounters {
     /// Counts a wait by the one thread that owns this set.
     #[inline(always)]

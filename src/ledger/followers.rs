@@ -7,6 +7,7 @@ use super::counters::WaitEnd;
 use super::entrance::leave;
 use super::records::{Instance, Interest};
 use super::{CORE, GATE, family};
+use crate::thread::Block;
 use crate::{record, thread};
 
 /// By limits, by a recording.
@@ -110,9 +111,8 @@ pub fn mirror_soon() {
 
 /// A wait on an instance ended, for the recording.
 #[inline(always)]
-pub fn recorded_wait(epfd: i32, end: WaitEnd, owner: usize) {
-    let index = CORE.descriptors.get(epfd).instance();
-    if let Some(instance) = CORE.instance_at(index) {
-        record::instance_waited(index, end, instance.owner.block() == owner);
+pub fn recorded_wait(epfd: i32, end: WaitEnd, block: &Block) {
+    if let Some(instance) = block.at_hand.instance_of(epfd).or_else(|| CORE.instance_of(epfd)) {
+        record::instance_waited(instance.index.get(), end, instance.owner.block() == block.address());
     }
 }

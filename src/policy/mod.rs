@@ -29,6 +29,7 @@ use self::rules::RuleTally;
 use crate::hooks::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
+use crate::record::Told;
 use crate::thread::Block;
 use crate::{census, clock, findings, ledger, log, real, record, stacks, sys, thread};
 
@@ -41,6 +42,10 @@ use crate::{census, clock, findings, ledger, log, real, record, stacks, sys, thr
 /// In the section of what hot calls read, which is one cache line.
 #[unsafe(link_section = ".data.hot.epollshim")]
 pub static ARMED_FOR: AtomicU16 = AtomicU16::new(EVERY.0);
+/// Those of them whose calls are recorded, where nothing else is armed for them: they have a way of their own (hooks/epoll/recorded.rs).
+/// As [`ARMED_FOR`], behind which it is read.
+#[unsafe(link_section = ".data.hot.epollshim")]
+pub static RECORDED_ALONE: AtomicU16 = AtomicU16::new(0);
 /// What is armed, by bit.
 static ARMED: AtomicU8 = AtomicU8::new(0);
 const FAULTS: u8 = 1;
@@ -77,19 +82,27 @@ pub fn is_armed_for(function: Function) -> bool {
 /// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
 pub fn arm() {
     loop {
-        let (armed, functions) = what_is_set();
-        // In this order: who comes by the second finds the first.
-        ARMED.store(armed, Ordering::Release);
-        ARMED_FOR.store(functions.0, Ordering::Release);
+        let set = what_is_set();
+        // In this order: who comes by the last finds the others.
+        ARMED.store(set.armed, Ordering::Release);
+        RECORDED_ALONE.store(set.recorded_alone.0, Ordering::Release);
+        ARMED_FOR.store(set.functions.0, Ordering::Release);
         // Of two threads that arm at once, the last to store sees, behind the fence, what both have set.
         fence(Ordering::SeqCst);
-        if what_is_set() == (armed, functions) {
+        if what_is_set() == set {
             return;
         }
     }
 }
 
-fn what_is_set() -> (u8, Functions) {
+#[derive(PartialEq, Eq)]
+struct Set {
+    armed: u8,
+    functions: Functions,
+    recorded_alone: Functions,
+}
+
+fn what_is_set() -> Set {
     let mut armed = 0;
     let mut functions = rules::functions();
     if !functions.is_empty() {
@@ -104,20 +117,34 @@ fn what_is_set() -> (u8, Functions) {
         armed |= LOG;
         functions = functions.with(wanted);
     }
+    if stacks::are_kept() {
+        // The short way of an ADD keeps none.
+        functions = functions.with(Functions(1 << Function::EpollCtl as u16));
+    }
+    let mut recorded_alone = Functions(0);
     if record::is_wanted() {
         armed |= RECORD;
+        recorded_alone = Functions(RECORDED.0 & !functions.0);
         functions = functions.with(Functions::EPOLL);
     }
     if census::is_on() {
         armed |= CENSUS;
         functions = functions.with(FOLLOWED);
     }
-    if stacks::are_kept() {
-        // The short way of an ADD keeps none.
-        functions = functions.with(Functions(1 << Function::EpollCtl as u16));
+    if real::are_known() {
+        Set { armed, functions, recorded_alone }
+    } else {
+        Set { armed, functions: EVERY, recorded_alone: Functions(0) }
     }
-    (armed, if real::are_known() { functions } else { EVERY })
 }
+
+/// What there is a way of its own for, where it is but recorded.
+const RECORDED: Functions = Functions(
+    1 << Function::EpollCtl as u16
+        | 1 << Function::EpollWait as u16
+        | 1 << Function::EpollPwait as u16
+        | 1 << Function::EpollPwait2 as u16,
+);
 
 const EVERY: Functions = Functions(u16::MAX);
 
@@ -130,6 +157,7 @@ pub fn is_census_alone() -> bool {
 /// Forwarding only: nothing is armed.
 pub fn disarm() {
     ARMED.store(0, Ordering::Relaxed);
+    RECORDED_ALONE.store(0, Ordering::Relaxed);
     if real::are_known() {
         // Release: who finds it finds the real functions.
         ARMED_FOR.store(0, Ordering::Release);
@@ -469,58 +497,24 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
     // A wait that was timed has read the clock, and left it there.
     let left = if waits && frame.state != 0 { block.counters.last_wait_end.load(Ordering::Relaxed) } else { 0 };
     let ended = if left != 0 { left } else { clock::monotonic() };
-    let failed = result == -1;
-    if waits && plan.is_made() {
-        let end = match result {
-            0 => WaitEnd::Empty,
-            1.. => WaitEnd::Events {
-                count: result as u64,
-                full: result as c_int == frame.int(2),
-                first: core::ptr::null(),
-            },
-            _ => WaitEnd::Failed { interrupted: error == libc::EINTR },
-        };
-        ledger::recorded_wait(frame.int(0), end, block.address());
-    }
-    let error = if failed { error } else { 0 };
-    match record::ring_of(block) {
-        Some(ring) if plan.function != Function::EpollPwait2 => {
-            record::write(block, ring, &told(plan, frame, ended, result, error));
-        }
-        _ => tell_at_length(plan, frame, block, ended, result, error),
-    }
-    // At its end: a call that has waited for long tells the program what to do next, and what that finds is armed.
-    if record::is_asked(block) {
-        record::answer();
-    }
-}
-
-/// Where there is no ring, or a timeout to be read. By itself, so that the words of the other calls stay in registers.
-#[inline(never)]
-fn tell_at_length(plan: &Plan, frame: &Frame, block: &Block, ended: u64, result: isize, error: c_int) {
-    let mut told = told(plan, frame, ended, result, error);
-    if plan.function == Function::EpollPwait2 {
-        let [_, _, _, address, ..] = plan.words;
-        told.time = record::timeout(address, plan.is_made() && frame.word(3) == address, error);
-    }
-    record::write_elsewhere(block, &told);
-}
-
-#[inline(always)]
-fn told(plan: &Plan, frame: &Frame, ended: u64, result: isize, error: c_int) -> record::Told {
-    record::Told {
+    let [_, _, _, fourth, ..] = plan.words;
+    let told = Told {
         function: plan.function,
         words: plan.words,
         began: plan.began,
         ended,
         result,
-        error,
+        error: if result == -1 { error } else { 0 },
         is_made: plan.is_made(),
+        is_timeout_given: plan.is_made() && frame.word(3) == fourth,
         is_injected: plan.is_injected,
         is_limited: plan.is_limited,
         caller: frame.caller,
-        time: 0,
+    };
+    if waits && plan.is_made() {
+        ledger::recorded_wait(frame.int(0), WaitEnd::of(result, frame.int(2), error), block);
     }
+    record::keep(block, &told);
 }
 
 /// Changes what a wait has delivered, where that is wanted, and has the call counted.

@@ -89,14 +89,14 @@ impl Records {
 }
 
 /// Keeps a record of a call, or counts it as dropped.
-pub fn write(block: &Block, told: &Told) {
+pub fn write(block: &Block, told: &Told, time: u64) {
     let records = &block.records;
     // Before the area is looked up: from here on it stays mapped.
     step(&records.writing, true);
     match place(records, told.ended) {
         Some((at, number)) => {
             // SAFETY: a record's place in an area of this thread's, mapped until the last frame that writes has gone.
-            unsafe { put(at, number, told) };
+            unsafe { put(at, number, told, time) };
         }
         None => dropped(block),
     }

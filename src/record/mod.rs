@@ -35,7 +35,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use epollshim_format::recording::end;
 
-pub use control::{answer, bell, is_asked, told};
+pub use control::{bell, told};
 pub use file::{State, path};
 pub use full::Records;
 pub use losses::{complain, losses};
@@ -44,7 +44,7 @@ pub use tables::{
     begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
     noted_interest, wants_tables,
 };
-pub use threads::{Told, attach, detach, ring_bytes, ring_of, timeout, write, write_elsewhere};
+pub use threads::{Told, attach, detach, keep, ring_bytes};
 
 use crate::report::End;
 use crate::{init, ledger, process, sys};

@@ -7,6 +7,7 @@ use epollshim_format::function::Function;
 use epollshim_format::recording::{PAGE, area, header, kind, record, thread as layout};
 use libc::{c_int, epoll_event};
 
+use super::control::{answer, is_asked};
 use super::file::word;
 use super::full;
 use crate::ledger::counters::Counters;
@@ -90,7 +91,8 @@ pub fn detach(start: *mut u8) {
     let _ = unsafe { sys::map_over(counters, size_of::<Block>() - thread::COUNTERS + ring_bytes()) };
 }
 
-/// A call, for the ring.
+/// A call, for the recording.
+#[derive(Clone, Copy)]
 pub struct Told {
     pub function: Function,
     pub words: [usize; 6],
@@ -101,53 +103,70 @@ pub struct Told {
     pub error: c_int,
     /// The kernel was asked: addresses that it has read may be read.
     pub is_made: bool,
+    /// It was given the timeout that the program gave: of epoll_pwait2, where that is an address.
+    pub is_timeout_given: bool,
     pub is_injected: bool,
     pub is_limited: bool,
     pub caller: usize,
-    /// Of epoll_pwait2: what [`timeout`] says.
-    pub time: u64,
+}
+
+/// Keeps a record of a call; and has the thread look whether a request stands.
+#[inline(always)]
+pub fn keep(block: &Block, told: &Told) {
+    match ring_of(block) {
+        Some(ring) if told.function != Function::EpollPwait2 => write(block, ring, told, 0),
+        // Of a copy, so that the words of the other calls stay in registers.
+        _ => keep_at_length(block, &told.clone()),
+    }
+    // At its end: a call that has waited for long tells the program what to do next, and what that finds is armed.
+    if is_asked(block) {
+        answer();
+    }
+}
+
+/// Where there is no ring, or a timeout to be read.
+#[cold]
+#[inline(never)]
+fn keep_at_length(block: &Block, told: &Told) {
+    let time = if told.function == Function::EpollPwait2 { timeout(told) } else { 0 };
+    if let Some(ring) = ring_of(block) {
+        write(block, ring, told, time);
+    } else if block.records.is_on() {
+        full::write(block, told, time);
+    } else if let Some(state) = process::recording() {
+        state.drop_calls(1);
+    }
 }
 
 /// A thread's ring. None: it has none.
 #[inline(always)]
-pub fn ring_of(block: &Block) -> Option<NonNull<u8>> {
+fn ring_of(block: &Block) -> Option<NonNull<u8>> {
     NonNull::new(block.ring.load(Ordering::Relaxed))
 }
 
 /// Keeps a record of a call in the thread's ring.
 #[inline(always)]
-pub fn write(block: &Block, ring: NonNull<u8>, told: &Told) {
+fn write(block: &Block, ring: NonNull<u8>, told: &Told, time: u64) {
     let ring = ring.as_ptr();
     // SAFETY: the block's own count, on the page before its ring.
     let begun = unsafe { word(ring, 0) };
     let number = next(begun);
     let place = RING_EXTRA + (number & block.ring_mask.load(Ordering::Relaxed)) as usize * record::SIZE;
     // SAFETY: a record of this ring.
-    unsafe { put(ring.wrapping_add(place), number, told) };
+    unsafe { put(ring.wrapping_add(place), number, told, time) };
 }
 
-/// Keeps a record of a call in the thread's ring, or where it has none: each is kept, or its segment found no space.
-pub fn write_elsewhere(block: &Block, told: &Told) {
-    if let Some(ring) = ring_of(block) {
-        write(block, ring, told);
-    } else if block.records.is_on() {
-        full::write(block, told);
-    } else if let Some(state) = process::recording() {
-        state.drop_calls(1);
-    }
-}
-
-/// Writes a record.
+/// Writes a record. `time`: the timeout of an epoll_pwait2 ([`timeout`]).
 ///
 /// # Safety
 /// `start` must be a record's place, mapped, and the calling thread's.
 #[inline(always)]
-pub unsafe fn put(start: *mut u8, number: u64, told: &Told) {
+pub unsafe fn put(start: *mut u8, number: u64, told: &Told, time: u64) {
     let [first, second, third, fourth, ..] = told.words;
     let (argument, extra) = match told.function {
         Function::EpollCtl => (third as u32, asked(told)),
         Function::EpollCreate | Function::EpollCreate1 => (0, 0),
-        Function::EpollPwait2 => (third as u32, told.time),
+        Function::EpollPwait2 => (third as u32, time),
         _ => {
             let timeout = fourth as c_int;
             (third as u32, if timeout < 0 { record::NO_TIMEOUT } else { timeout as u64 * 1_000_000 })
@@ -183,13 +202,15 @@ fn asked(told: &Told) -> u64 {
     u64::from(unsafe { (&raw const (*(address as *const epoll_event)).events).read_unaligned() })
 }
 
-/// The timeout of an epoll_pwait2, if the kernel was given it (a fault may have another in its place, or none asked): it reads that first of all (Linux v5.11 fs/eventpoll.c), so that
-/// what else it objects to comes behind. (An ENOSYS or an EPERM may be a filter's, which reads nothing.)
-pub fn timeout(address: usize, is_given: bool, error: c_int) -> u64 {
+/// The timeout of an epoll_pwait2, if the kernel was given it (a fault may have another in its place, or none asked): it reads that first
+/// of all (Linux v5.11 fs/eventpoll.c), so that what else it objects to comes behind. (An ENOSYS or an EPERM may be a filter's, which
+/// reads nothing.)
+fn timeout(told: &Told) -> u64 {
+    let [_, _, _, address, ..] = told.words;
     if address == 0 {
         return record::NO_TIMEOUT;
     }
-    if !is_given || !matches!(error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL) {
+    if !told.is_timeout_given || !matches!(told.error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL) {
         return record::UNKNOWN_TIMEOUT;
     }
     // SAFETY: the kernel has read the time there.

@@ -55,8 +55,6 @@ mod exports {
         ctl_other(4): crate::real::EPOLL_CTL, super::after_other;
     }
 
-    /// Each operation has its own way, chosen by a jump through a table: behind ADD and DEL, which are long in the
-    /// kernel, a conditional branch that is taken costs 8 to 15 ns (benches/branches).
     #[unsafe(naked)]
     #[unsafe(no_mangle)]
     #[unsafe(link_section = ".text.hot.epollshim.entries")]
@@ -64,21 +62,7 @@ mod exports {
         core::arch::naked_asm!(
             ".cfi_startproc",
             crate::hooks::entry::unless_armed!(epoll_ctl),
-            "cmp esi, 3",
-            "ja 2f",
-            "mov eax, esi",
-            "lea r11, [rip + 3f]",
-            "movsxd rax, dword ptr [r11 + rax * 4]",
-            "add rax, r11",
-            "jmp rax",
-            "2:",
-            "jmp {other}",
-            ".p2align 2",
-            "3:",
-            ".long {other} - 3b",
-            ".long {add} - 3b",
-            ".long {del} - 3b",
-            ".long {modify} - 3b",
+            entry::by_operation!(),
             ".cfi_endproc",
             ".p2align 6",
             armed_for = sym crate::policy::ARMED_FOR,
@@ -91,8 +75,6 @@ mod exports {
         )
     }
 
-    // The order of the table above.
-    const _: () = assert!(libc::EPOLL_CTL_ADD == 1 && libc::EPOLL_CTL_DEL == 2 && libc::EPOLL_CTL_MOD == 3);
     // The type that frames are read by is that which libc gives to glibc's function.
     const _: crate::real::EpollCtl = libc::epoll_ctl;
 }

@@ -54,7 +54,7 @@ pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.go_wait")]
-extern "C-unwind" fn go_wait(frame: &mut Frame, now: u64) -> c_int {
+pub(super) extern "C-unwind" fn go_wait(frame: &mut Frame, now: u64) -> c_int {
     go::<4>(Call::Wait, &real::EPOLL_WAIT, frame, now)
 }
 
@@ -84,7 +84,7 @@ pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.go_pwait")]
-extern "C-unwind" fn go_pwait(frame: &mut Frame, now: u64) -> c_int {
+pub(super) extern "C-unwind" fn go_pwait(frame: &mut Frame, now: u64) -> c_int {
     go::<5>(Call::Pwait, &real::EPOLL_PWAIT, frame, now)
 }
 
@@ -112,7 +112,7 @@ pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.go_pwait2")]
-extern "C-unwind" fn go_pwait2(frame: &mut Frame, now: u64) -> c_int {
+pub(super) extern "C-unwind" fn go_pwait2(frame: &mut Frame, now: u64) -> c_int {
     go::<5>(Call::Pwait2, &real::EPOLL_PWAIT2, frame, now)
 }
 
@@ -183,7 +183,7 @@ fn begin_wait(call: Call, frame: &mut Frame) {
 /// The whole way to the real function of a wait that can block: it has so many arguments.
 #[cfg(not(test))]
 #[inline(always)]
-fn go<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
+pub(super) fn go<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
     let Some(block) = thread::block_at_hand() else { return go_first::<WORDS>(call, real, frame, now) };
     frame.words[BLOCK] = block.address();
     match begin_at_once(block, call, frame, now) {
@@ -228,7 +228,7 @@ fn end_timed_wait_now(call: Call, frame: &mut Frame, count: isize) -> isize {
 /// Of a wait that [`go`] has begun.
 #[cfg(not(test))]
 #[inline(always)]
-fn end_gone_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+pub(super) fn end_gone_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
     // SAFETY: `go` has written that word.
     match unsafe { thread::block_since(frame.words[BLOCK], frame.state) } {
         Some(block) => end_timed_wait_in(block, call, frame, count, now),
@@ -279,7 +279,7 @@ fn end_rare_wait(block: &'static Block, call: Call, frame: &mut Frame, count: is
 }
 
 #[inline(always)]
-fn end_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
+pub(super) fn end_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
     let Some(block) = thread::block_at_hand() else { return end_first_untimed_wait(call, frame, count) };
     block.counters.calls(call).bump();
     block.counters.last_wait_end.store(0, Ordering::Relaxed);

@@ -1,0 +1,143 @@
+//! The ways of epoll_ctl and of the waits where they are recorded, and nothing else is armed for them: what their short ways do, and
+//! a record. (What else may be armed goes the way of armed.rs, with a plan. In a server, whose caches the kernel has filled with its own
+//! by the next call, a recorded wait was 40 lines of code and 20 of data longer by that way than by this one.)
+
+use epollshim_format::call::Call;
+use epollshim_format::function::Function;
+use libc::c_int;
+
+use super::{ctl, wait};
+use crate::hooks::entry::{Frame, go_on};
+use crate::ledger::counters::WaitEnd;
+use crate::record::Told;
+use crate::{ledger, real, record, sys, thread};
+
+pub mod exports {
+    use crate::hooks::entry;
+
+    crate::hooks::entry::recorded! {
+        add(4): super::go_add, super::after_add;
+        del(4): super::go_ctl, super::after_del;
+        modify(4): super::go_ctl, super::after_mod;
+        other(4): super::go_ctl, super::after_other;
+        wait_timed(4): super::wait::go_wait, super::after_timed_wait;
+        wait_untimed(4): super::go_untimed_wait, super::after_untimed_wait;
+        pwait_timed(5): super::wait::go_pwait, super::after_timed_pwait;
+        pwait_untimed(5): super::go_untimed_pwait, super::after_untimed_pwait;
+        epoll_pwait2(5): super::wait::go_pwait2, super::after_timed_pwait2;
+    }
+
+    #[unsafe(naked)]
+    #[unsafe(link_section = ".text.hot.epollshim.recorded")]
+    pub unsafe extern "C-unwind" fn epoll_ctl() -> isize {
+        core::arch::naked_asm!(
+            ".cfi_startproc",
+            entry::by_operation!(),
+            ".cfi_endproc",
+            other = sym other,
+            add = sym add,
+            del = sym del,
+            modify = sym modify,
+        )
+    }
+
+    /// By the timeout, which is in ecx.
+    macro_rules! by_timeout {
+        ($($name:ident: $timed:path, $untimed:path;)*) => {$(
+            #[unsafe(naked)]
+            #[unsafe(link_section = ".text.hot.epollshim.recorded")]
+            pub unsafe extern "C-unwind" fn $name() -> isize {
+                core::arch::naked_asm!(
+                    ".cfi_startproc",
+                    "test ecx, ecx",
+                    "jnz {timed}",
+                    "jmp {untimed}",
+                    ".cfi_endproc",
+                    timed = sym $timed,
+                    untimed = sym $untimed,
+                )
+            }
+        )*};
+    }
+
+    by_timeout! {
+        epoll_wait: wait_timed, wait_untimed;
+        epoll_pwait: pwait_timed, pwait_untimed;
+    }
+}
+
+#[unsafe(link_section = ".text.hot.epollshim.recorded")]
+extern "C-unwind" fn go_add(frame: &mut Frame, _: u64) -> c_int {
+    let address = ctl::before_add(frame);
+    // SAFETY: the program's own call of epoll_ctl.
+    unsafe { go_on::<4>(frame, address) }
+}
+
+#[unsafe(link_section = ".text.hot.epollshim.recorded")]
+extern "C-unwind" fn go_ctl(frame: &mut Frame, _: u64) -> c_int {
+    // SAFETY: as above.
+    unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) }
+}
+
+#[unsafe(link_section = ".text.hot.epollshim.recorded")]
+extern "C-unwind" fn go_untimed_wait(frame: &mut Frame, _: u64) -> c_int {
+    // SAFETY: the program's own call.
+    unsafe { go_on::<4>(frame, real::EPOLL_WAIT.resolved()) }
+}
+
+#[unsafe(link_section = ".text.hot.epollshim.recorded")]
+extern "C-unwind" fn go_untimed_pwait(frame: &mut Frame, _: u64) -> c_int {
+    // SAFETY: the program's own call.
+    unsafe { go_on::<5>(frame, real::EPOLL_PWAIT.resolved()) }
+}
+
+/// `name = Function: what it does where it is not recorded;`
+macro_rules! after {
+    ($($name:ident = $function:ident: |$frame:ident, $result:ident, $now:pat_param| $counted:expr;)*) => {$(
+        #[unsafe(link_section = ".text.hot.epollshim.recorded")]
+        extern "C-unwind" fn $name($frame: &mut Frame, $result: isize, now: u64, began: u64) -> isize {
+            let $now = now;
+            let result = $counted;
+            keep(Function::$function, $frame, result, began, now);
+            result
+        }
+    )*};
+}
+
+after! {
+    after_add = EpollCtl: |frame, result, _| ctl::after_add(frame, result);
+    after_del = EpollCtl: |frame, result, _| ctl::after_del(frame, result);
+    after_mod = EpollCtl: |frame, result, _| ctl::after_mod(frame, result);
+    after_other = EpollCtl: |frame, result, _| ctl::after_other(frame, result);
+    after_timed_wait = EpollWait: |frame, result, now| wait::end_gone_wait(Call::Wait, frame, result, now);
+    after_untimed_wait = EpollWait: |frame, result, _| wait::end_untimed_wait(Call::Wait, frame, result);
+    after_timed_pwait = EpollPwait: |frame, result, now| wait::end_gone_wait(Call::Pwait, frame, result, now);
+    after_untimed_pwait = EpollPwait: |frame, result, _| wait::end_untimed_wait(Call::Pwait, frame, result);
+    after_timed_pwait2 = EpollPwait2: |frame, result, now| wait::end_gone_wait(Call::Pwait2, frame, result, now);
+}
+
+/// Keeps the record of a call that the program has made as it is, and that is counted.
+#[inline(always)]
+fn keep(function: Function, frame: &Frame, result: isize, began: u64, ended: u64) {
+    let Some(block) = thread::block() else { return };
+    let error = if result == -1 { sys::errno() } else { 0 };
+    if function.waits() {
+        ledger::recorded_wait(frame.int(0), WaitEnd::of(result, frame.int(2), error), block);
+    }
+    record::keep(
+        block,
+        &Told {
+            function,
+            words: frame.words,
+            began,
+            ended,
+            result,
+            error,
+            is_made: true,
+            is_timeout_given: true,
+            is_injected: false,
+            is_limited: false,
+            caller: frame.caller,
+        },
+    );
+}
