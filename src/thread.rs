@@ -456,6 +456,8 @@ pub fn is_own(block: &Block) -> bool {
 /// The address must be that of a block, or [`nobody`].
 #[inline(always)]
 pub unsafe fn block_since(address: usize, moment: u64) -> Option<&'static Block> {
+    // SAFETY: neither lies there. (The compiler would ask.)
+    unsafe { core::hint::assert_unchecked(address != 0) };
     let block = address as *const Block;
     // SAFETY: by this function's contract; `nobody` has this much of one, and what is wiped or nobody's is older.
     let youth = unsafe { &(*block).youth };

@@ -4,6 +4,7 @@
 //! thread. All-zero memory is a valid, empty set of counters (the blocks are wiped by the kernel at fork).
 
 use core::arch::asm;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use epollshim_format::call::Call;
@@ -48,6 +49,26 @@ impl Counter {
     }
 }
 
+/// Adds to the counter that lies so many bytes behind a base, or one to that which lies `index` counters further: as [`Counter::add`] and
+/// [`Counter::bump`], by a register that the caller has already. (What takes a counter's own address has it computed first: an
+/// instruction and a register each.) To be called where there is a counter, which is its safety.
+macro_rules! add_behind {
+    ($base:expr, $place:expr, $amount:expr) => {
+        asm!("add qword ptr [{base} + {place}], {amount}", base = in(reg) $base, place = const $place, amount = in(reg) $amount,
+             options(nostack))
+    };
+}
+
+macro_rules! bump_behind {
+    ($base:expr, $place:expr) => {
+        asm!("add qword ptr [{base} + {place}], 1", base = in(reg) $base, place = const $place, options(nostack))
+    };
+    ($base:expr, $place:expr, $index:expr) => {
+        asm!("add qword ptr [{base} + {index} * 8 + {place}], 1", base = in(reg) $base, index = in(reg) $index,
+             place = const $place, options(nostack))
+    };
+}
+
 /// A log-linear histogram (buckets of `epollshim_format::histogram`) with one writing thread. Its two parts lie apart: what each
 /// value changes lies with what other values change.
 #[derive(Clone, Copy)]
@@ -68,31 +89,16 @@ const _: () = assert!(histogram::bucket(u64::MAX) < histogram::BUCKETS);
 pub type Buckets = [Counter; histogram::BUCKETS];
 
 impl Histogram<'_> {
-    #[inline(always)]
     pub fn record(self, value: u64) {
-        self.record_reached(value);
+        // SAFETY: the bucket of any value is one of them: it grows with the value, and that of the highest is the last (asserted).
+        unsafe { self.buckets.get_unchecked(histogram::bucket(value)) }.bump();
+        self.top.sum.add(value);
         if !self.has_reached(value) {
             self.reach(value);
         }
     }
 
-    /// The same of a value that it [has reached](Self::has_reached) before.
-    #[inline(always)]
-    pub fn record_reached(self, value: u64) {
-        // SAFETY: the bucket of any value is one of them: it grows with the value, and that of the highest is the last (asserted).
-        unsafe { self.buckets.get_unchecked(histogram::bucket(value)) }.bump();
-        self.top.sum.add(value);
-    }
-
-    /// The same of one that is less than `histogram::EXACT`, too: it need not be looked for.
-    #[inline(always)]
-    pub fn record_small(self, value: u64) {
-        // SAFETY: there are more buckets than EXACT.
-        unsafe { self.buckets.get_unchecked((value % histogram::EXACT) as usize) }.bump();
-        self.top.sum.add(value);
-    }
-
-    /// Whether a value may be told to `record_small`.
+    /// Whether a value may be told to [`Counters::record_batch`].
     #[inline(always)]
     pub fn has_reached_small(self, value: u64) -> bool {
         value < histogram::EXACT && self.has_reached(value)
@@ -206,6 +212,14 @@ pub struct Counters {
     pub of_calls: [CallCounters; Call::COUNT],
 }
 
+/// What a thread's block has before its counters.
+const BEFORE: usize = crate::thread::COUNTERS;
+const _: () = assert!(
+    thread::HISTOGRAMS == 5
+        && Call::Pwait as usize == Call::Wait as usize + 1
+        && Call::Pwait2 as usize == Call::Wait as usize + 2
+);
+
 impl Counters {
     /// Waits that returned no event.
     pub fn empty_waits(&self) -> u64 {
@@ -254,6 +268,82 @@ impl Counters {
         Some(Histogram { top: self.tops.get(number)?, buckets: self.buckets.get(number)? })
     }
 
+    /// Where the thread's block begins, which the hooks have in a register. Nothing but these counters is reached by it.
+    #[inline(always)]
+    fn base(&self) -> *const u8 {
+        core::ptr::from_ref(self).cast::<u8>().wrapping_sub(BEFORE)
+    }
+
+    /// As [`Histogram::record`] does, of a value that the histogram [has reached](Histogram::has_reached).
+    #[inline(always)]
+    fn record_reached<const NUMBER: usize>(&self, value: u64) {
+        self.record_in_bucket::<NUMBER>(value, histogram::bucket(value));
+    }
+
+    #[inline(always)]
+    fn record_in_bucket<const NUMBER: usize>(&self, value: u64, bucket: usize) {
+        const { assert!(NUMBER < thread::HISTOGRAMS) };
+        // SAFETY: asserted; and the caller's bucket is one of them.
+        unsafe {
+            bump_behind!(self.base(), BEFORE + offset_of!(Counters, buckets) + NUMBER * size_of::<Buckets>(), bucket);
+            add_behind!(
+                self.base(),
+                BEFORE + offset_of!(Counters, tops) + NUMBER * size_of::<Top>() + offset_of!(Top, sum),
+                value
+            );
+        }
+    }
+
+    /// Of work: see [`Histogram::record`].
+    #[inline(always)]
+    pub fn record_work_reached(&self, nanoseconds: u64) {
+        self.record_reached::<{ thread::WORK }>(nanoseconds);
+    }
+
+    /// Of what a wait was blocked.
+    #[inline(always)]
+    pub fn record_blocked_reached(&self, call: Call, nanoseconds: u64) {
+        match call {
+            Call::Pwait => self.record_reached::<{ thread::BLOCKED + 1 }>(nanoseconds),
+            Call::Pwait2 => self.record_reached::<{ thread::BLOCKED + 2 }>(nanoseconds),
+            _ => self.record_reached::<{ thread::BLOCKED }>(nanoseconds),
+        }
+    }
+
+    /// Of a batch that is less than `histogram::EXACT`, too: its bucket need not be looked for.
+    #[inline(always)]
+    pub fn record_batch(&self, events: u64) {
+        self.record_in_bucket::<{ thread::BATCH }>(events, events as usize);
+    }
+
+    /// Waits by this call, which is one of the three: see [`Counters::calls`].
+    #[inline(always)]
+    pub fn bump_wait(&self, call: Call) {
+        const WAITS: usize = BEFORE + offset_of!(Counters, calls) + Call::Wait as usize * size_of::<Counter>();
+        // SAFETY: counters of this set.
+        unsafe {
+            match call {
+                Call::Pwait => bump_behind!(self.base(), WAITS + size_of::<Counter>()),
+                Call::Pwait2 => bump_behind!(self.base(), WAITS + 2 * size_of::<Counter>()),
+                _ => bump_behind!(self.base(), WAITS),
+            }
+        }
+    }
+
+    /// Waits of 1 ms that returned no event.
+    #[inline(always)]
+    pub fn add_short(&self, waits: u64) {
+        // SAFETY: a counter of this set.
+        unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, short), waits) }
+    }
+
+    /// Waits that returned `maxevents` events.
+    #[inline(always)]
+    pub fn add_full(&self, waits: u64) {
+        // SAFETY: a counter of this set.
+        unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, full), waits) }
+    }
+
     #[inline(always)]
     fn histogram<const NUMBER: usize>(&self) -> Histogram<'_> {
         const { assert!(NUMBER < thread::HISTOGRAMS) };
@@ -295,8 +385,9 @@ impl Counters {
     /// So many events of the plain kind.
     #[inline(always)]
     pub fn delivered_plain(&self, count: u64) {
-        let [readable, ..] = &self.kinds;
-        readable.add(count);
+        const { assert!(KINDS[0].1 == PLAIN) };
+        // SAFETY: a counter of this set.
+        unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, kinds), count) }
     }
 
     /// Back to zero, all but the time of the last wait. Calls that other threads count meanwhile may be kept
@@ -366,15 +457,19 @@ impl WaitCounters {
     /// Counts a wait by the one thread that owns this set.
     #[inline(always)]
     pub fn count_alone(&self, end: WaitEnd) {
-        self.waits.bump();
-        match end {
-            WaitEnd::Events { count, full, .. } => {
-                self.events.add(count);
-                self.full.add(u64::from(full));
+        let base = core::ptr::from_ref(self);
+        // SAFETY: counters of this set.
+        unsafe {
+            bump_behind!(base, offset_of!(Self, waits));
+            match end {
+                WaitEnd::Events { count, full, .. } => {
+                    add_behind!(base, offset_of!(Self, events), count);
+                    add_behind!(base, offset_of!(Self, full), u64::from(full));
+                }
+                WaitEnd::Empty => bump_behind!(base, offset_of!(Self, empty)),
+                WaitEnd::Failed { interrupted: true } => bump_behind!(base, offset_of!(Self, interrupted)),
+                WaitEnd::Failed { interrupted: false } => {}
             }
-            WaitEnd::Empty => self.empty.bump(),
-            WaitEnd::Failed { interrupted: true } => self.interrupted.bump(),
-            WaitEnd::Failed { interrupted: false } => {}
         }
     }
 

@@ -377,9 +377,14 @@ impl AtHand {
     /// That of a descriptor, if it is at hand.
     #[inline(always)]
     pub fn instance_of(&self, epfd: i32) -> Option<&'static Instance> {
-        // SAFETY: set by now (`begin`, before its block is in use), and to what is never unmapped.
-        let instance = unsafe { &*self.0.load(Ordering::Relaxed) };
-        instance.is_at(epfd).then_some(instance)
+        let instance = self.0.load(Ordering::Relaxed);
+        // SAFETY: set by now (`begin`, before its block is in use), and to what is never unmapped. (That it is not null is said by itself:
+        // the compiler would ask.)
+        let instance = unsafe {
+            core::hint::assert_unchecked(!instance.is_null());
+            &*instance
+        };
+        if instance.is_at(epfd) { Some(instance) } else { None }
     }
     pub fn set(&self, instance: &'static Instance) {
         self.0.store(core::ptr::from_ref(instance).cast_mut(), Ordering::Relaxed);

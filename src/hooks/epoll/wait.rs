@@ -138,7 +138,7 @@ enum Begun {
 #[inline(always)]
 fn begin_at_once(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begun {
     let counters = &block.counters;
-    counters.calls(call).bump();
+    counters.bump_wait(call);
     block.begin_wait(frame.int(0), frame.caller);
     frame.state = now;
     let last = counters.last_wait_end.load(Ordering::Relaxed);
@@ -147,7 +147,7 @@ fn begin_at_once(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begu
         if work >= thresholds::LATE || !counters.work().has_reached(work) {
             return Begun::After(work);
         }
-        counters.work().record_reached(work);
+        counters.record_work_reached(work);
         counters.last_wait_end.store(0, Ordering::Relaxed);
     }
     Begun::Wholly
@@ -251,7 +251,7 @@ fn end_timed_wait_in(block: &'static Block, call: Call, frame: &mut Frame, count
     if !blocked.has_reached(time) {
         return end_rare_wait(block, call, frame, count, now);
     }
-    blocked.record_reached(time);
+    block.counters.record_blocked_reached(call, time);
     end_any_wait(block, call, frame, count, now)
 }
 
@@ -259,7 +259,7 @@ fn end_timed_wait_in(block: &'static Block, call: Call, frame: &mut Frame, count
 fn end_any_wait(block: &'static Block, call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
     block.counters.last_wait_end.store(now, Ordering::Relaxed);
     if count == 0 {
-        block.counters.short.add(u64::from(frame.int(3) == 1));
+        block.counters.add_short(u64::from(frame.int(3) == 1));
     }
     note_wait(block, call, frame, frame.state, count, &block.counters.empty)
 }
@@ -281,7 +281,7 @@ fn end_rare_wait(block: &'static Block, call: Call, frame: &mut Frame, count: is
 #[inline(always)]
 pub(super) fn end_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
     let Some(block) = thread::block_at_hand() else { return end_first_untimed_wait(call, frame, count) };
-    block.counters.calls(call).bump();
+    block.counters.bump_wait(call);
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
     note_wait(block, call, frame, 0, count, &block.counters.polled)
 }
@@ -311,9 +311,6 @@ fn end_timed_wait_otherwise(call: Call, frame: &mut Frame, count: isize, now: u6
 /// what calls something, has a function of its own to its end, as behind an `epoll_ctl`.
 #[inline(always)]
 fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, count: isize, empty: &Counter) -> isize {
-    if count < 0 {
-        return note_failed_wait(block, call, frame, count);
-    }
     if count == 0 {
         empty.bump();
         if !ledger::waited_alone(frame.int(0), WaitEnd::Empty, block) {
@@ -322,12 +319,13 @@ fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, c
         return count;
     }
     let batch = block.counters.batch();
+    // (A failure is no small number.)
     if !batch.has_reached_small(count as u64) || batch.sum().wrapping_add(count as u64) >= block.watch.due() {
-        return note_events_and_look(block, frame, start, count);
+        return note_other_wait(block, call, frame, start, count);
     }
-    batch.record_small(count as u64);
+    block.counters.record_batch(count as u64);
     let full = is_full(frame, count);
-    block.counters.full.add(u64::from(full));
+    block.counters.add_full(u64::from(full));
     if !are_plain(frame, count) {
         return note_mixed_wait(block, frame, count);
     }
@@ -384,13 +382,22 @@ fn note_mixed_wait(block: &'static Block, frame: &Frame, count: isize) -> isize 
     unforeseen(count)
 }
 
-/// Of a wait that returned events, with whatever that brings: as many as never before, or many, or as many as a look was due at.
+/// Of a wait that failed, or that returned events, with whatever that brings: as many as never before, or many, or as many as a look
+/// was due at.
 #[cold]
+#[inline(never)]
+fn note_other_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, count: isize) -> isize {
+    if count < 0 {
+        return note_failed_wait(block, call, frame, count);
+    }
+    note_events_and_look(block, frame, start, count)
+}
+
 #[inline(never)]
 fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, count: isize) -> isize {
     let counters = &block.counters;
     counters.batch().record(count as u64);
-    counters.full.add(u64::from(is_full(frame, count)));
+    counters.add_full(u64::from(is_full(frame, count)));
     if are_plain(frame, count) {
         counters.delivered_plain(count as u64);
     } else {
