@@ -62,7 +62,7 @@ pub fn nobody() -> usize {
 
 /// What the calling thread's slot says: the address of a block, or of [`nobody`].
 #[inline(always)]
-fn slot() -> usize {
+pub fn slot() -> usize {
     let value: usize;
     // SAFETY: reads the thread's own eight bytes at the offset that the loader fixed (x86-64 psABI, initial-exec).
     unsafe {

@@ -240,6 +240,24 @@ macro_rules! note_result {
     };
 }
 
+/// Fetches the lines of the thread's block that a wait counts in, by the address in the frame's word [`BLOCK`], which lies `at` above the
+/// stack's end. What comes behind reads the clock, and the lines come meanwhile: 1 to 3 ns less of a timed wait, 5 where the kernel has
+/// driven them out.
+#[cfg(not(test))]
+macro_rules! fetch_block {
+    ($at:literal) => {
+        concat!(
+            "mov rcx, qword ptr [rsp + ",
+            $at,
+            "]\n",
+            "prefetcht0 [rcx]\n",
+            "prefetcht0 [rcx + {counters}]\n",
+            "prefetcht0 [rcx + {counters} + 128]\n",
+            "prefetcht0 [rcx + {counters} + 192]\n",
+        )
+    };
+}
+
 /// Reads CLOCK_MONOTONIC into a register, in nanoseconds, by 16 bytes at the stack's end, as [`crate::clock::monotonic`] does. By the
 /// operand `clock`. (Where it fails these may hold anything. They are not set before: the processor would guess that they still are
 /// what was written by their address, and go wrong, 1 ns a wait.)
@@ -300,8 +318,8 @@ macro_rules! unless_rare {
 
 #[cfg(not(test))]
 pub(crate) use {
-    by_operation, call_real, close_frame, give_words, keep_words, leave, note_result, open_frame, read_clock,
-    unless_armed, unless_rare,
+    by_operation, call_real, close_frame, fetch_block, give_words, keep_words, leave, note_result, open_frame,
+    read_clock, unless_armed, unless_rare,
 };
 
 /// Calls the function at `address` with the first words of a frame, four or more, as the last thing that is done before it: a jump.
@@ -350,6 +368,7 @@ macro_rules! timed {
                 "lea rdi, [rsp + 16]",
                 crate::hooks::entry::call_real!("{go}"),
                 // What comes behind is one line of code, all but exactly.
+                crate::hooks::entry::fetch_block!("16 + {block}"),
                 "mov dword ptr [rsp + 16 + {result}], eax",
                 crate::hooks::entry::read_clock!("rdx"),
                 // The functions return int, whose upper half is undefined.
@@ -364,6 +383,8 @@ macro_rules! timed {
                     bit = const $crate::hooks::armed::bits::$armed,
                     armed_for = sym $crate::policy::ARMED_FOR,
                 )?
+                block = const crate::hooks::entry::BLOCK * size_of::<usize>(),
+                counters = const crate::thread::COUNTERS,
                 clock = sym $crate::clock::CLOCK,
                 // The fifth argument is not needed any more then.
                 result = const 4 * size_of::<usize>(),
@@ -393,6 +414,7 @@ macro_rules! recorded {
                 "mov qword ptr [rsp + 24], rsi",
                 "lea rdi, [rsp + 32]",
                 crate::hooks::entry::call_real!("{go}"),
+                crate::hooks::entry::fetch_block!("32 + {block}"),
                 "mov dword ptr [rsp + 16], eax",
                 crate::hooks::entry::read_clock!("rdx"),
                 "mov rcx, qword ptr [rsp + 24]",
@@ -403,6 +425,8 @@ macro_rules! recorded {
                 crate::hooks::entry::leave!("88"),
                 ".cfi_endproc",
                 ".p2align 6",
+                block = const crate::hooks::entry::BLOCK * size_of::<usize>(),
+                counters = const crate::thread::COUNTERS,
                 clock = sym $crate::clock::CLOCK,
                 go = sym $go,
                 after = sym $after,

@@ -7,7 +7,7 @@ use epollshim_format::function::Function;
 use libc::c_int;
 
 use super::{ctl, wait};
-use crate::hooks::entry::{Frame, go_on};
+use crate::hooks::entry::{BLOCK, Frame, go_on};
 use crate::ledger::counters::WaitEnd;
 use crate::record::Told;
 use crate::{ledger, real, record, sys, thread};
@@ -68,6 +68,7 @@ pub mod exports {
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
 extern "C-unwind" fn go_add(frame: &mut Frame, _: u64) -> c_int {
+    note_block(frame);
     let address = ctl::before_add(frame);
     // SAFETY: the program's own call of epoll_ctl.
     unsafe { go_on::<4>(frame, address) }
@@ -75,20 +76,29 @@ extern "C-unwind" fn go_add(frame: &mut Frame, _: u64) -> c_int {
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
 extern "C-unwind" fn go_ctl(frame: &mut Frame, _: u64) -> c_int {
+    note_block(frame);
     // SAFETY: as above.
     unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) }
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
 extern "C-unwind" fn go_untimed_wait(frame: &mut Frame, _: u64) -> c_int {
+    note_block(frame);
     // SAFETY: the program's own call.
     unsafe { go_on::<4>(frame, real::EPOLL_WAIT.resolved()) }
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
 extern "C-unwind" fn go_untimed_pwait(frame: &mut Frame, _: u64) -> c_int {
+    note_block(frame);
     // SAFETY: the program's own call.
     unsafe { go_on::<5>(frame, real::EPOLL_PWAIT.resolved()) }
+}
+
+/// For the entry to fetch it.
+#[inline(always)]
+fn note_block(frame: &mut Frame) {
+    frame.words[BLOCK] = thread::slot();
 }
 
 /// `name = Function: what it does where it is not recorded;`
