@@ -11,7 +11,7 @@
 # has. What `bare again` is off 1 by, nobody causes: so much of the others' figures means nothing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-load=$1 shim=$2 starts=6 rounds=24 json=
+load=$1 shim=$2 starts=8 rounds=16 json=
 shift 2
 while [ $# -gt 0 ]; do
     case $1 in
@@ -23,7 +23,6 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 PATH=$PATH:/usr/sbin
-variants='bare again shim record'
 work=$(mktemp -d)
 servers=
 # Only what was started here, and only if it is still there.
@@ -77,12 +76,19 @@ free_ports() {
         }' /proc/net/tcp
 }
 
-# once SERVER CONNECTIONS: one start of it; appends its rounds to the file "rounds".
+# once SERVER CONNECTIONS NUMBER: one start of it, the variants in an order that changes with its number; appends that order, and the
+# rounds, to the file "rounds".
 once() {
+    case $(($3 % 4)) in
+    0) order='bare shim again record' ;;
+    1) order='record again shim bare' ;;
+    2) order='again record bare shim' ;;
+    3) order='shim bare record again' ;;
+    esac
     rm -rf "$work/bare" "$work/again" "$work/shim" "$work/record"
     port=$(free_ports 20000)
     instances=
-    for variant in $variants; do
+    for variant in $order; do
         mkdir "$work/$variant"
         "start_$1" "$variant" "$port"
         instances="$instances $!:$port"
@@ -94,11 +100,11 @@ once() {
         exit 1
     fi
     stop
-    echo >>"$work/rounds"
+    echo "starts $order" >>"$work/rounds"
     cat "$work/start" >>"$work/rounds"
 }
 
-# figures WHAT: of the file "rounds", in which an empty line begins a start.
+# figures WHAT: of the file "rounds".
 figures() {
     awk -v what="$1" -v json="$json" '
         function median(values, count,    i, j, value) {
@@ -110,28 +116,33 @@ figures() {
             }
             return count % 2 ? values[(count + 1) / 2] : (values[count / 2] + values[count / 2 + 1]) / 2
         }
-        NF == 0 { start++ }
-        NF == 4 {
-            bare[++all] = ($1 + $2) / 2
-            of[all] = start
-            ratio[2, all] = $2 / $1
-            ratio[3, all] = $3 / bare[all]
-            ratio[4, all] = $4 / bare[all]
+        $1 == "starts" {
+            start++
+            for (i = 2; i <= NF; i++)
+                column[$i] = i - 1
+            next
         }
-        function print_figure(column, name, bound,    i, s, count, figure, least, greatest, one) {
+        {
+            bare[++all] = ($column["bare"] + $column["again"]) / 2
+            of[all] = start
+            ratio["again", all] = $column["again"] / $column["bare"]
+            ratio["shim", all] = $column["shim"] / bare[all]
+            ratio["record", all] = $column["record"] / bare[all]
+        }
+        function print_figure(variant, name, bound,    i, s, count, figure, least, greatest, one) {
             least = 9e9
             greatest = 0
             for (s = 1; s <= start; s++) {
                 count = 0
                 for (i = 1; i <= all; i++)
                     if (of[i] == s)
-                        some[++count] = ratio[column, i]
+                        some[++count] = ratio[variant, i]
                 one = median(some, count)
                 least = one < least ? one : least
                 greatest = one > greatest ? one : greatest
             }
             for (i = 1; i <= all; i++)
-                some[i] = ratio[column, i]
+                some[i] = ratio[variant, i]
             figure = median(some, all)
             name = what ": " name
             printf "%-30s %8.0f %9.4f %9.4f %9.4f", name, cost, figure, least, greatest
@@ -144,9 +155,9 @@ figures() {
             for (i = 1; i <= all; i++)
                 some[i] = bare[i]
             cost = median(some, all)
-            print_figure(2, "bare again")
-            print_figure(3, "shim", 1.01)
-            print_figure(4, "record", 1.02)
+            print_figure("again", "bare again")
+            print_figure("shim", "shim", 1.01)
+            print_figure("record", "record", 1.02)
         }' "$work/rounds"
 }
 
@@ -164,7 +175,7 @@ for server in redis:1 nginx:2 memcached:4; do
         : >"$work/rounds"
         started=0
         while [ "$started" -lt "$starts" ]; do
-            once "$server" "$connections"
+            once "$server" "$connections" "$started"
             started=$((started + 1))
         done
         figures "$server by $connections"

@@ -48,6 +48,14 @@ struct Note<N> {
 // SAFETY: a note's content is touched only by the one thread that its turn names.
 unsafe impl<G: Sync, N: Send> Sync for Gate<G, N> {}
 
+/// Has a cache line fetched, of whatever address, while the processor goes on.
+#[inline(always)]
+pub fn fetch<T>(place: *const T) {
+    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch reads nothing, and every x86-64 processor has it.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
+}
+
 impl<G, N: Copy + Send + 'static> Gate<G, N> {
     pub const fn new(guarded: G) -> Self {
         Gate {
@@ -71,9 +79,7 @@ impl<G, N: Copy + Send + 'static> Gate<G, N> {
     /// is done, and would fetch the line then (behind a system call 2 ns more).
     #[inline(always)]
     pub fn approach(&self) {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing, and every x86-64 processor has it.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const self.holder).cast()) };
+        fetch(&raw const self.holder);
     }
 
     /// The same where it is free now.
