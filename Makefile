@@ -25,7 +25,7 @@ help:
 	@echo '                manual pages and completions: $(ASSETS)'
 	@echo 'make demo       build it, and show it on a real server and on a small program'
 	@echo 'make test       everything: format, lints, tests on C programs, real servers and Python'
-	@echo 'make bench      what a call costs under the shim, beside a plain forwarder; what Redis and nginx pay'
+	@echo 'make bench      what a call costs under the shim, beside a plain forwarder; what servers pay'
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
 	@echo 'make fuzz       arbitrary bytes for each grammar of the options and for recordings, for FUZZ_SECONDS each (60)'
 	@echo 'make header     write include/epollshim.h anew from src/capi.rs'

@@ -2,10 +2,10 @@
  *
  *   load redis|nginx|memcached CONNECTIONS ROUNDS PID:PORT PID:PORT PID:PORT PID:PORT
  *
- * A line a round, a column an instance: nanoseconds of processor time an operation. A round is a slice of 4,000 operations of
- * each, in an order that changes; a connection has one request under way at a time. The time is that of all the server's threads, by /proc/PID/task/TID/schedstat (the
- * same that /proc/PID/stat shows in hundredths of a second): what waits for a processor because others work is not in
- * it, what they take away of caches is.
+ * A line a round, a column an instance: nanoseconds of processor time an operation. A round is a slice of 4,000
+ * operations of each, in an order that changes; a connection has one request under way at a time. The time is that of
+ * all the server's threads, by /proc/PID/task/TID/schedstat (the same that /proc/PID/stat shows in hundredths of a
+ * second): what waits for a processor because others work is not in it, what they take away of caches is.
  *
  * A load generator of its own, because those that are to be had cannot do what decides here: a fixed number of
  * operations in slices this short, over connections that outlive them, of which each worker process has as many as the

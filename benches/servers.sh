@@ -11,7 +11,7 @@
 # has. What `bare again` is off 1 by, nobody causes: so much of the others' figures means nothing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-load=$1 shim=$2 starts=8 rounds=16 json=
+load=$1 shim=$2 starts=12 rounds=12 json=
 shift 2
 while [ $# -gt 0 ]; do
     case $1 in
@@ -76,8 +76,8 @@ free_ports() {
         }' /proc/net/tcp
 }
 
-# once SERVER CONNECTIONS NUMBER: one start of it, the variants in an order that changes with its number; appends that order, and the
-# rounds, to the file "rounds".
+# once SERVER CONNECTIONS NUMBER: one start of it, the variants in an order that changes with its number; appends that
+# order, and the rounds, to the file "rounds".
 once() {
     case $(($3 % 4)) in
     0) order='bare shim again record' ;;
@@ -148,8 +148,8 @@ figures() {
             printf "%-30s %8.0f %9.4f %9.4f %9.4f", name, cost, figure, least, greatest
             printf bound ? "  " bound " " (figure <= bound ? "ok" : "MISS") "\n" : "\n"
             if (json)
-                printf "{\"path\":\"%s\",\"ratio\":%.4f,\"least\":%.4f,\"greatest\":%.4f,\"ok\":%s}\n", name, figure, least, greatest, \
-                    !bound || figure <= bound ? "true" : "false" >>json
+                printf "{\"path\":\"%s\",\"ratio\":%.4f,\"least\":%.4f,\"greatest\":%.4f,\"ok\":%s}\n", \
+                    name, figure, least, greatest, !bound || figure <= bound ? "true" : "false" >>json
         }
         END {
             for (i = 1; i <= all; i++)

@@ -21,7 +21,7 @@
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
 //! ```
 //!
-//! The arrows: hooks → policy → ledger, log; hooks → ledger, real, thread; ledger → session, sys, process; report reads the
+//! The arrows: hooks → policy → ledger, log, record; hooks → ledger, record, real, thread; ledger → session, sys, process; report reads the
 //! ledger and the policy. Nothing points back at hooks, but for the frame that they leave.
 //!
 //! # The laws of everything that a hook reaches

@@ -496,7 +496,72 @@ impl WaitCounters {
 
 #[cfg(test)]
 mod tests {
-    use super::{PLAIN, are_plain, epoll_event};
+    extern crate std;
+    use super::{Call, Counters, Histogram, PLAIN, WaitCounters, WaitEnd, are_plain, epoll_event, histogram};
+
+    /// All zero.
+    fn new<T>() -> std::boxed::Box<T> {
+        // SAFETY: asked for of types of atomics alone, for which zero is a valid value.
+        unsafe { std::boxed::Box::new_zeroed().assume_init() }
+    }
+
+    /// How often each bucket was hit that was.
+    fn hit(histogram: Histogram<'_>) -> std::vec::Vec<(usize, u64)> {
+        let buckets = (0..histogram::BUCKETS).map(|bucket| (bucket, histogram.bucket(bucket)));
+        buckets.filter(|(_, times)| *times != 0).collect()
+    }
+
+    #[test]
+    fn what_the_hot_ways_count_by_the_blocks_address_is_what_is_read_by_name() {
+        let counters = new::<Counters>();
+        let all = || {
+            let histograms: std::vec::Vec<_> =
+                counters.histograms().map(|histogram| (histogram.sum(), hit(histogram))).collect();
+            let calls = Call::WAITS.map(|call| counters.calls(call).get());
+            (
+                histograms,
+                calls,
+                counters.full.get(),
+                counters.short.get(),
+                counters.kinds.each_ref().map(|kind| kind.get()),
+            )
+        };
+        let mut expected = all();
+        for (place, call) in Call::WAITS.into_iter().enumerate() {
+            let time = 1000 << place;
+            counters.bump_wait(call);
+            counters.record_blocked_reached(call, time);
+            expected.1[place] = 1;
+            expected.0[super::thread::BLOCKED + place] = (time, [(histogram::bucket(time), 1)].into());
+            assert_eq!(all(), expected, "{call:?}");
+            assert_eq!(counters.blocked(call).map(Histogram::sum), Some(time));
+        }
+        counters.record_work_reached(u64::MAX);
+        expected.0[super::thread::WORK] = (u64::MAX, [(histogram::BUCKETS - 1, 1)].into());
+        assert_eq!(all(), expected);
+        counters.record_batch(15);
+        counters.record_batch(3);
+        expected.0[super::thread::BATCH] = (18, [(3, 1), (15, 1)].into());
+        assert_eq!(all(), expected);
+        counters.add_full(1);
+        counters.add_short(2);
+        counters.delivered_plain(3);
+        (expected.2, expected.3, expected.4[0]) = (1, 2, 3);
+        assert_eq!(all(), expected);
+    }
+
+    #[test]
+    fn a_thread_alone_counts_its_waits_as_any_thread_does() {
+        let (alone, shared) = (new::<WaitCounters>(), new::<WaitCounters>());
+        let all =
+            |of: &WaitCounters| [&of.waits, &of.events, &of.empty, &of.full, &of.interrupted].map(super::Counter::get);
+        for (result, error) in [(0, 0), (3, 0), (8, 0), (-1, libc::EINTR), (-1, libc::EBADF)] {
+            alone.count_alone(WaitEnd::of(result, 8, error));
+            shared.count_shared(WaitEnd::of(result, 8, error));
+            assert_eq!(all(&alone), all(&shared), "{result}");
+        }
+        assert_eq!(all(&alone), [5, 11, 1, 1, 1]);
+    }
 
     #[test]
     fn one_event_that_is_not_plain_is_found_wherever_it_is() {

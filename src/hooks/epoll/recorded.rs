@@ -1,6 +1,6 @@
 //! The ways of epoll_ctl and of the waits where they are recorded, and nothing else is armed for them: what their short ways do, and
-//! a record. (What else may be armed goes the way of armed.rs, with a plan. In a server, whose caches the kernel has filled with its own
-//! by the next call, a recorded wait was 40 lines of code and 20 of data longer by that way than by this one.)
+//! a record. The way of armed.rs, with a plan, is for what else may be armed. By that one a recorded wait touched 65 cache lines of code
+//! and 43 of data, by this one 33 and 25: 20 ns less in a loop, 30 in a server, whose caches the kernel fills between two calls.
 
 use epollshim_format::call::Call;
 use epollshim_format::function::Function;
