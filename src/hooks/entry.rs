@@ -240,16 +240,16 @@ macro_rules! note_result {
     };
 }
 
-/// Fetches the lines of the thread's block that a wait counts in, by the address in the frame's word [`BLOCK`], which lies `at` above the
-/// stack's end. What comes behind reads the clock, and the lines come meanwhile: 1 to 3 ns less of a timed wait, 5 where the kernel has
+/// Fetches the lines of the thread's block that a wait counts in, by the address in the word [`BLOCK`] of a frame, which lies `frame` above
+/// the stack's end, as in [`keep_words`]. What comes behind reads the clock, and the lines come meanwhile: 1 to 3 ns less of a timed wait, 5 where the kernel has
 /// driven them out.
 #[cfg(not(test))]
 macro_rules! fetch_block {
-    ($at:literal) => {
+    ($frame:literal) => {
         concat!(
             "mov rcx, qword ptr [rsp + ",
-            $at,
-            "]\n",
+            $frame,
+            "{block}]\n",
             "prefetcht0 [rcx]\n",
             "prefetcht0 [rcx + {counters}]\n",
             "prefetcht0 [rcx + {counters} + 128]\n",
@@ -285,6 +285,44 @@ macro_rules! read_clock {
 #[cfg(not(test))]
 const _: () = assert!(libc::CLOCK_MONOTONIC == 1);
 
+/// What goes `go` → real → `after`, each told the time: the stack has `size` bytes below the return address, the [`Frame`] lies `frame`
+/// above its end, and the result is kept at `result` while the clock is read. `keep` and `tell`: what is done besides with the beginning,
+/// in rsi, and before `after` is called.
+#[cfg(not(test))]
+macro_rules! amid_clock_readings {
+    ($words:tt, $size:literal, $frame:literal, $result:literal, $keep:literal, $tell:literal) => {
+        concat!(
+            "sub rsp, ",
+            $size,
+            "\n.cfi_adjust_cfa_offset ",
+            $size,
+            "\n",
+            crate::hooks::entry::keep_words!($words $frame),
+            crate::hooks::entry::read_clock!("rsi"),
+            $keep,
+            "lea rdi, [rsp + ",
+            $frame,
+            "0]\n",
+            crate::hooks::entry::call_real!("{go}"),
+            crate::hooks::entry::fetch_block!($frame),
+            "mov dword ptr [rsp + ",
+            $result,
+            "], eax\n",
+            crate::hooks::entry::read_clock!("rdx"),
+            $tell,
+            // The functions return int, whose upper half is undefined.
+            "movsxd rsi, dword ptr [rsp + ",
+            $result,
+            "]\n",
+            "lea rdi, [rsp + ",
+            $frame,
+            "0]\n",
+            "call {after}\n",
+            crate::hooks::entry::leave!($size),
+        )
+    };
+}
+
 /// Of an `epoll_ctl` whose success leaves nothing to do but to count it: counts it and returns to the program. All else goes on at 2.
 /// (What `after` does first, without the call: behind an ADD each line of code is one that the kernel has driven out of its cache.)
 /// `find` brings the thread's block into rcx, or its like; `also`: what else is done. By the operands `pending`, `nothing` and `count`, of
@@ -318,8 +356,8 @@ macro_rules! unless_rare {
 
 #[cfg(not(test))]
 pub(crate) use {
-    by_operation, call_real, close_frame, fetch_block, give_words, keep_words, leave, note_result, open_frame,
-    read_clock, unless_armed, unless_rare,
+    amid_clock_readings, by_operation, call_real, close_frame, fetch_block, give_words, keep_words, leave, note_result,
+    open_frame, read_clock, unless_armed, unless_rare,
 };
 
 /// Calls the function at `address` with the first words of a frame, four or more, as the last thing that is done before it: a jump.
@@ -361,21 +399,7 @@ macro_rules! timed {
                 $(
                     crate::hooks::entry::unless_armed!($armed),
                 )?
-                "sub rsp, 72",
-                ".cfi_adjust_cfa_offset 72",
-                crate::hooks::entry::keep_words!($words "16 + "),
-                crate::hooks::entry::read_clock!("rsi"),
-                "lea rdi, [rsp + 16]",
-                crate::hooks::entry::call_real!("{go}"),
-                // What comes behind is one line of code, all but exactly.
-                crate::hooks::entry::fetch_block!("16 + {block}"),
-                "mov dword ptr [rsp + 16 + {result}], eax",
-                crate::hooks::entry::read_clock!("rdx"),
-                // The functions return int, whose upper half is undefined.
-                "movsxd rsi, dword ptr [rsp + 16 + {result}]",
-                "lea rdi, [rsp + 16]",
-                "call {after}",
-                crate::hooks::entry::leave!("72"),
+                crate::hooks::entry::amid_clock_readings!($words, "72", "16 + ", "16 + {result}", "", ""),
                 ".cfi_endproc",
                 ".p2align 6",
                 $(
@@ -407,22 +431,14 @@ macro_rules! recorded {
             const _: $crate::hooks::entry::RecordedAfter = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                "sub rsp, 88",
-                ".cfi_adjust_cfa_offset 88",
-                crate::hooks::entry::keep_words!($words "32 + "),
-                crate::hooks::entry::read_clock!("rsi"),
-                "mov qword ptr [rsp + 24], rsi",
-                "lea rdi, [rsp + 32]",
-                crate::hooks::entry::call_real!("{go}"),
-                crate::hooks::entry::fetch_block!("32 + {block}"),
-                "mov dword ptr [rsp + 16], eax",
-                crate::hooks::entry::read_clock!("rdx"),
-                "mov rcx, qword ptr [rsp + 24]",
-                // The functions return int, whose upper half is undefined.
-                "movsxd rsi, dword ptr [rsp + 16]",
-                "lea rdi, [rsp + 32]",
-                "call {after}",
-                crate::hooks::entry::leave!("88"),
+                crate::hooks::entry::amid_clock_readings!(
+                    $words,
+                    "88",
+                    "32 + ",
+                    "16",
+                    "mov qword ptr [rsp + 24], rsi\n",
+                    "mov rcx, qword ptr [rsp + 24]\n"
+                ),
                 ".cfi_endproc",
                 ".p2align 6",
                 block = const crate::hooks::entry::BLOCK * size_of::<usize>(),
