@@ -175,6 +175,7 @@ fn instructions_with(program: &Path, library: &Path, option: &str, value: &str) 
         .arg(program)
         .args(["all", &rounds.to_string()])
         .env("EPOLLSHIM_REPORT", "none")
+        .env("EPOLLSHIM_CENSUS", "0")
         .env(option, value)
         .env("LD_PRELOAD", library));
     let mut found = BTreeMap::new();

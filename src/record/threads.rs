@@ -116,7 +116,7 @@ pub fn keep(block: &Block, told: &Told) {
     match ring_of(block) {
         Some(ring) if told.function != Function::EpollPwait2 => write(block, ring, told, 0),
         // Of a copy, so that the words of the other calls stay in registers.
-        _ => keep_at_length(block, &told.clone()),
+        _ => keep_at_length(block, &{ *told }),
     }
     // At its end: a call that has waited for long tells the program what to do next, and what that finds is armed.
     if is_asked(block) {
@@ -125,7 +125,6 @@ pub fn keep(block: &Block, told: &Told) {
 }
 
 /// Where there is no ring, or a timeout to be read.
-#[cold]
 #[inline(never)]
 fn keep_at_length(block: &Block, told: &Told) {
     let time = if told.function == Function::EpollPwait2 { timeout(told) } else { 0 };
