@@ -3,10 +3,10 @@
 //! For a program or a test harness that wants to look at the shim from inside. The functions may be called by
 //! any thread. A program finds them by weak symbols or `dlsym`: without the shim they are absent.
 
+use crate::sync::{AtomicBool, Ordering};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int};
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use epollshim_format::call::Call;
 

@@ -3,8 +3,8 @@
 //! `prepare` is called by the constructor or the first hook; `monotonic` may be called from anywhere, before
 //! that too: then it asks the kernel.
 
+use crate::sync::{AtomicPtr, Ordering};
 use core::ffi::{CStr, c_void};
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::sys;
 
@@ -122,7 +122,7 @@ mod tests {
             time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
         };
         super::prepare();
-        let found = super::CLOCK.load(core::sync::atomic::Ordering::Relaxed);
+        let found = super::CLOCK.load(crate::sync::Ordering::Relaxed);
         assert_ne!(found, super::ask as super::ClockGettime as *mut (), "no vDSO clock found");
         let (before, between, after) = (asked(), super::monotonic(), asked());
         assert!(before <= between && between <= after, "{before} {between} {after}");

@@ -3,9 +3,9 @@
 //! It may be called on two threads at once: the first decides. Nothing here allocates; the options are copied out of
 //! the environment, which programs overwrite (setproctitle), into a mapping of their own.
 
+use crate::sync::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
 
 use epollshim_format::faults;
 use epollshim_format::log_filter::Filter;

@@ -18,6 +18,7 @@
 //! stacks.rs   call stacks, where return addresses are not enough
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
+//! sync.rs     the atomics that all of them use
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
 //! ```
 //!
@@ -67,5 +68,6 @@ mod report;
 mod session;
 mod stacks;
 mod steer;
+mod sync;
 mod sys;
 mod thread;

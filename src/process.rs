@@ -7,7 +7,7 @@
 //!
 //! May be called from hooks in any state and from signal handlers. `is_own` costs a system call.
 
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::policy::Tally;
 use crate::record;

@@ -4,9 +4,9 @@
 //! first. What the host's glibc does not have is done by the raw system call, so that the shim runs on an older
 //! glibc than it was built on.
 
+use crate::sync::{AtomicBool, Ordering};
 use core::ffi::{CStr, c_void};
 use core::num::NonZeroUsize;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
 use once_cell::race::OnceNonZeroUsize;

@@ -14,9 +14,9 @@
 //! Who is dead: no process of that pid and start time (proc(5), field 22 of stat) in the same pid namespace, or one that
 //! nobody has waited for. Processes in other namespaces are taken for alive.
 
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use crate::path::Path;
 use crate::{aside, process, procfs, sys};

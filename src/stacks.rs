@@ -7,9 +7,9 @@
 //! 2.35; before that it took the loader's). It runs aside, with signals blocked: a hook may be on a handler's small stack, and who jumped
 //! out of the unwinder would leave it half done. That is some system calls and a microsecond a frame, for those who ask for it.
 
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use core::ffi::c_void;
 use core::mem::transmute;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 use epollshim_format::recording::stacks::{DEEPEST, PART};
 

@@ -6,8 +6,8 @@
 //!
 //! May be called from hooks in any state of the process, and from signal handlers.
 
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 use epollshim_format::call::Call;
 use epollshim_format::faults::RULES;

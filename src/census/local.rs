@@ -4,8 +4,8 @@
 //! vfork notes that first, and asks from then on until it is itself that answers, which is once: its child is gone by then, or it is the
 //! child. After clone(CLONE_VM) without CLONE_VFORK both run at once, so that nobody is sure any more, for good.
 
+use crate::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
 use super::is_on;
 use crate::findings::{self, Note};

@@ -19,7 +19,7 @@ pub mod places;
 mod reconcile;
 mod table;
 
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::census::Kind;
 use epollshim_format::findings::{Id, Severity, double_close};

@@ -1,6 +1,6 @@
 //! The calls that make descriptors: a record for each place and kind, with what was made there, and how its number grew.
 
-use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::census::{Growth, Kind};
 

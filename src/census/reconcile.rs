@@ -1,6 +1,6 @@
 //! The census and the kernel: what is open is read from /proc, at load and for reports.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use epollshim_format::census::Kind;
 

@@ -2,7 +2,7 @@
 //!
 //! Relaxed throughout: a word is whole in itself, and who gets a number from the kernel comes after who gave it back.
 
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use crate::sync::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
 
 use epollshim_format::census::Kind;
 

@@ -10,7 +10,7 @@
 //!
 //! Only instances that several threads wait on come here, and only waits that could block: these are timed.
 
-use core::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 
 use epollshim_format::findings::{Id, Severity, herd, thresholds};
 use libc::epoll_event;

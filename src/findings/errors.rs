@@ -4,7 +4,7 @@
 //! already; libevent modifies, and adds what is not. So what can be mended is noted as it fails (a process that is killed then has it told),
 //! and moved to another entry of the table when the thread's next `epoll_ctl` is for the same pair and succeeds.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 use epollshim_format::findings::{Cause, Id, Severity};
 use libc::c_int;

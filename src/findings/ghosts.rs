@@ -8,7 +8,7 @@
 //! - when its number is added anew, which is `stale-data`;
 //! - when it lives as a report is made, which the kernel's own list says, and waits went on after the close.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use epollshim_format::findings::{Id, Severity};
 use libc::c_int;

@@ -3,8 +3,8 @@
 //! The kernel is asked: which of the sockets that this process watches listen, which other instances of it watch the same, and
 //! which of its relatives (parent, children, siblings) have the same socket in an instance of their own.
 
+use crate::sync::{AtomicU64, Ordering};
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use epollshim_format::findings::{Id, Severity};
 

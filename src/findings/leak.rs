@@ -4,7 +4,7 @@
 //! marked last (`Core::mark_waits`: as the number of creations became a power of two), though others were. Two such of one
 //! site are abandoned loops.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use epollshim_format::findings::{Id, Severity, leak};
 use epollshim_format::kernel_memory;

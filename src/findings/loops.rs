@@ -1,6 +1,6 @@
 //! How threads go about their loops, as their counts tell when a report is made.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
 use epollshim_format::findings::{Id, Severity, thresholds};

@@ -23,7 +23,7 @@ pub mod suppressions;
 pub mod waiters;
 pub mod watch;
 
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
 use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::recording::{finding, findings, kind};

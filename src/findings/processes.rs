@@ -1,6 +1,6 @@
 //! Instances that more than one process has: handed on by exec, or used on both sides of a fork.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::findings::{Id, Severity, no_cloexec};
 

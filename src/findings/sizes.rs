@@ -1,6 +1,6 @@
 //! Instances that hold more than their `size` promised.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use epollshim_format::findings::{Id, Severity};
 

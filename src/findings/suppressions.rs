@@ -1,8 +1,8 @@
 //! The file that `EPOLLSHIM_SUPPRESSIONS` names: read once, as the options are, and kept.
 
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use core::ffi::CStr;
 use core::fmt;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use epollshim_format::errno;
 use epollshim_format::suppressions::{self, LONGEST_FILE, Rule, Wrong};

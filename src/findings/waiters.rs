@@ -4,7 +4,7 @@
 //! moment), so before something is told the kernel is asked whether the thread is inside the wait. That opens a file in /proc: a
 //! few times a process, and never under a seccomp filter.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 use epollshim_format::findings::{Id, Severity};
 

@@ -4,7 +4,7 @@
 //! The hook asks only whether as many events have come as were due ([`Watch::due`]), a comparison with a number that it has just
 //! counted; all else is here, and rare.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;

@@ -8,7 +8,7 @@
 //! Kept only once a limit was set (`tracks`); then for good. Charges are made by any thread, without the gate; everything
 //! else here happens under it.
 
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::kernel_memory;
 

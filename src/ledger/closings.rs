@@ -4,7 +4,7 @@
 //! One place for each instance and number, by a hash; another pair that comes there takes it. Written by the holder of the gate, read
 //! by anybody: the instance's number is zero while an entry is being written.
 
-use ::core::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::sync::{AtomicU32, Ordering, fence};
 
 use super::records::{Instance, Interest, Long, Number, Word};
 

@@ -3,9 +3,9 @@
 //! Written by hooks on the counting thread, and by signal handlers that interrupt it; read by reports on any
 //! thread. All-zero memory is a valid, empty set of counters (the blocks are wiped by the kernel at fork).
 
+use crate::sync::{AtomicU64, Ordering};
 use core::arch::asm;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use epollshim_format::call::Call;
 use epollshim_format::recording::thread;

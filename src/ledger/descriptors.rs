@@ -13,7 +13,7 @@
 //!
 //! Words are stored by Release and loaded by Acquire: who reads an index finds the memory of its record there (pool.rs), gate or not.
 
-use core::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use super::gate::fetch;
 use crate::sys;

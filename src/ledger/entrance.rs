@@ -1,7 +1,7 @@
 //! The way into the gate, and out: who finds it free makes the change at once, and whoever leaves makes those that were left
 //! as notes meanwhile.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::changes::{Change, apply};
 use super::followers::{is_followed, tell_totals};

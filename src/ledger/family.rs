@@ -8,7 +8,7 @@
 //! Written where an instance is used for the first time after a fork, and before an exec; never on a hot path. Every word is an
 //! atomic of its own, and processes may die between any two writes: readers want single facts, not consistent sets.
 
-use ::core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use super::records::Instance;
 use crate::{process, sys};

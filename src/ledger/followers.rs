@@ -1,7 +1,7 @@
 //! Who follows the ledger's changes: limits, a recording, and, in the child of a fork, the first use of each instance that
 //! was there before. Where nobody does, changes take short ways.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 use super::counters::WaitEnd;
 use super::entrance::leave;

@@ -10,9 +10,9 @@
 //! as much as it saves (a taken branch behind a system call is mispredicted); and where the hook's jump table chose the
 //! way, without a branch, ADD and DEL were as long as before.
 
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How often a loser looks again before it leaves a note: about a microsecond.
 const PATIENCE: u32 = 100;

@@ -1,6 +1,6 @@
 //! What limits ask of the ledger, and how it is made true before a call is refused for what is gone.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 use super::changes::{Change, is_there};
 use super::entrance::{change, empty_queue, enter_or_seize, leave};

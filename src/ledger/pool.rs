@@ -4,7 +4,7 @@
 //! Type-stable memory of atomics is what makes that sound: a reader that lost a race reads a record that means
 //! something else by now, never memory that is something else.
 
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
 use crate::sys;
 

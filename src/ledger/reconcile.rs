@@ -9,7 +9,7 @@
 //! and with no change of the ledger in between, when each thread that is ready to run has run. (One that is stopped by
 //! a signal or a debugger in the midst of a close is still taken for one that closed out of sight.)
 
-use ::core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use super::CORE;
 use super::entrance::{empty_queue, enter_or_seize, leave};

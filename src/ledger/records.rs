@@ -1,7 +1,7 @@
 //! The ledger's three kinds of records. Every field is an atomic, or half of one (see pool.rs); the gate orders the
 //! writers, so Relaxed suffices everywhere: readers outside the gate want single fields, not consistent sets.
 
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::counters::WaitCounters;
 use super::pool::Record;

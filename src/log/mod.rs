@@ -9,8 +9,8 @@ mod json;
 mod output;
 mod text;
 
+use crate::sync::{AtomicU64, Ordering};
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use epollshim_format::function::Functions;
 use epollshim_format::log_filter::Filter;

@@ -1,9 +1,9 @@
 //! Getting a line out: put together in a place of its own, and written by one write.
 
+use crate::sync::{AtomicBool, AtomicI32, Ordering};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use crate::aside::{self, Quiet};
 use crate::init::{Config, LogTo};

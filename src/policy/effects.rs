@@ -1,7 +1,7 @@
 //! What faults do to a call, and what rules ask about one.
 
+use crate::sync::{AtomicUsize, Ordering};
 use core::ffi::{CStr, c_char, c_void};
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 use epollshim_format::function::Function;
 use libc::{c_int, epoll_event};

@@ -4,9 +4,9 @@
 //! past a limit only with the charge in its hand: so no number of racing threads gets one too many. What is charged to a
 //! call that the kernel then refuses is given back after it.
 
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use core::cell::Cell;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::faults::MAX_EVENTS;
 use epollshim_format::function::Function;

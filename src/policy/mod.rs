@@ -15,8 +15,8 @@ mod effects;
 pub mod limits;
 pub mod rules;
 
+use crate::sync::{AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
 
 use epollshim_format::call::Call;
 use epollshim_format::faults::{MAX_EVENTS, Outcome};

@@ -6,7 +6,7 @@
 //!
 //! Counts carry the number of the table's turn (its tag): one of an earlier turn reads as zero.
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use epollshim_format::faults::{Operation, Outcome, RULES, Rule, Scope};
 use epollshim_format::function::{Function, Functions};

@@ -19,9 +19,7 @@ pub fn write() {
     let rows = places::all().count();
     state.segment(kind::CENSUS, census::FIRST + rows * row::SIZE, 0, None, |start| {
         // SAFETY: words of the segment, which was mapped just now, as long as they need.
-        let set = |place: usize, value: u64| unsafe {
-            word(start, place).store(value, core::sync::atomic::Ordering::Relaxed)
-        };
+        let set = |place: usize, value: u64| unsafe { word(start, place).store(value, crate::sync::Ordering::Relaxed) };
         let totals = [
             (census::LIVE, census.live),
             (census::PEAK, census.peak),

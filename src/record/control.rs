@@ -8,8 +8,8 @@
 //! What a process has taken is in the memory that the kernel wipes at fork, and so is each thread's way to the bell:
 //! the child of a fork begins with pages of its own.
 
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::fmt::Write;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::control::{self, Order, status};
 

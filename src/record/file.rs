@@ -1,8 +1,8 @@
 //! The file: its header, its directory, and segments that are reserved before they are touched.
 
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 use core::ffi::CStr;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use epollshim_format::control;
 use epollshim_format::recording::{

@@ -14,7 +14,7 @@
 //!
 //! What finds no place is dropped, and counted on the thread's page: every call takes a place or is counted there, once.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use epollshim_format::recording::{PAGE, area, record};
 

@@ -1,8 +1,8 @@
 //! What a recording has lost, for those who ask at the end: this process's own report, and that of the nearest relative before
 //! it. A child that changed its user and may not write into the directory has no file that could tell of it.
 
+use crate::sync::{AtomicPtr, Ordering};
 use core::fmt::Write;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use epollshim_format::errno;
 use epollshim_format::recording::header;

@@ -30,8 +30,8 @@ mod stacks;
 mod tables;
 mod threads;
 
+use crate::sync::{AtomicBool, Ordering};
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use epollshim_format::recording::end;
 

@@ -1,8 +1,8 @@
 //! The objects that are mapped: where, by which build id, from which file. A reader turns addresses into functions
 //! with them when the program is long gone.
 
+use crate::sync::{AtomicU64, Ordering};
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 use epollshim_format::recording::{PAGE, kind};
 

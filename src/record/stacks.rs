@@ -1,6 +1,6 @@
 //! The arena of call stacks, written again into the file part by part: sites in the file's tables are addresses in it.
 
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 use epollshim_format::recording::{kind, stacks::PART};
 

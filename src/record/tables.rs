@@ -2,7 +2,7 @@
 //!
 //! Mirrors and not the ledger's own memory: the child of a fork would share that with its parent.
 
-use core::sync::atomic::{AtomicPtr, Ordering};
+use crate::sync::{AtomicPtr, Ordering};
 
 use epollshim_format::recording::{header, instance, interest, kind, totals};
 

@@ -1,7 +1,7 @@
 //! A thread's counters, laid over the file so that they are counted in it and nowhere else; and its ring of calls.
 
+use crate::sync::{AtomicU64, Ordering, compiler_fence};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use epollshim_format::function::Function;
 use epollshim_format::recording::{PAGE, area, header, kind, record, thread as layout};

@@ -1,7 +1,7 @@
 //! What a report tells, gathered from the threads' counters and the ledger; both formats and the C interface
 //! render these.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
 use epollshim_format::findings::Finding;

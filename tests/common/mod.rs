@@ -1,6 +1,7 @@
 //! What every black-box test needs: the built library, C programs, a run bare or under the shim, its report.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod modes;
 pub mod recording;
 
 use std::fs::File;

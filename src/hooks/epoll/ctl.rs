@@ -1,6 +1,6 @@
 //! epoll_ctl(epfd, op, fd, event).
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
 use libc::c_int;

@@ -1,6 +1,6 @@
 //! epoll_wait(epfd, events, maxevents, timeout) and its relatives.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
 use epollshim_format::findings::thresholds;

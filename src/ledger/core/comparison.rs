@@ -6,7 +6,7 @@
 //! A comparison that may not mend only finds out whether there is anything to mend.
 
 use crate::buffer::sort_by_key;
-use ::core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use super::{Core, Registration};
 use crate::ledger::records::{Instance, Interest};

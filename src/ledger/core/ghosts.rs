@@ -1,7 +1,7 @@
 //! Descriptors that are closed while something else keeps their file open: the kernel goes on watching it, and the
 //! program has no number left to end that with.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use super::Core;
 use crate::findings::waiters;

@@ -1,6 +1,6 @@
 //! Instances: made, or met for the first time; ended with their last descriptor.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use super::Core;
 use crate::ledger::descriptors::{RING, Slot};

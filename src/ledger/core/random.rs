@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use ::core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 

@@ -1,7 +1,7 @@
 //! Where counts begin anew: in the child of a fork, when limits begin to count, at a reset, and after a change that
 //! was left half made.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use super::Core;
 use crate::ledger::charges::{self, Kind};

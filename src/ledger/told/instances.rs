@@ -1,6 +1,6 @@
 //! Instances: created, waited on, handed on by exec.
 
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 
 use super::descriptors::look_for_dead;
 use crate::ledger::changes::{Change, charged};

@@ -1,6 +1,6 @@
 //! Interests: an ADD, before it and after; a DEL; what the kernel refused.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 
 use super::descriptors::look_for_dead;
 use crate::ledger::CORE;
