@@ -18,6 +18,7 @@
 //! stacks.rs   call stacks, where return addresses are not enough
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
+//! valgrind.rs  requests to valgrind
 //! sync.rs     the atomics that all of them use
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
 //! ```
@@ -71,3 +72,5 @@ mod steer;
 mod sync;
 mod sys;
 mod thread;
+#[allow(dead_code)]
+mod valgrind;
