@@ -275,7 +275,8 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
     }
     // What came through exec counts, and what went round the shim does not.
     if limits::count_something(limits) && process::prepare() {
-        aside::undisturbed(ledger::reconcile);
+        let here = ledger::Here::now();
+        aside::undisturbed(|| ledger::reconcile(here));
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }
 }

@@ -59,6 +59,8 @@ mod hooks;
 mod init;
 mod ledger;
 mod log;
+#[cfg(test)]
+mod model;
 mod path;
 mod policy;
 mod process;

@@ -14,9 +14,10 @@ use epollshim_format::faults::RULES;
 
 use crate::findings::errors::Pending;
 use crate::findings::watch::Watch;
+use crate::ledger::Hold;
 use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
-use crate::ledger::records::AtHand;
+use crate::ledger::records::LastUsed;
 use crate::{init, ledger, process, record, sys};
 
 // The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
@@ -96,7 +97,7 @@ pub struct Block {
     /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
     pub adding: AtomicU64,
     /// Where it looks first for the instance of an ADD, a DEL or a wait.
-    pub at_hand: AtHand,
+    pub last_used: LastUsed,
     /// The return address of the call that `waiting_on` is about.
     waiting_at: AtomicUsize,
     /// What lies between the moment when the process began that the block is in (CLOCK_MONOTONIC) and the end of time (`u64::MAX`).
@@ -270,10 +271,21 @@ pub fn token() -> usize {
     address
 }
 
-/// Whether the thread that a token stands for is known to have ended.
-pub fn is_gone(token: usize) -> bool {
+/// Where the calling frame lies on its stack.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let address: usize;
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mov {0}, rsp", out(reg) address, options(nostack, nomem, preserves_flags));
+    }
+    address
+}
+
+/// Whether the thread of a frame is known to have ended.
+pub fn is_gone(hold: Hold) -> bool {
     let mut known = false;
-    let alive = all().filter(|block| block.control.load(Ordering::Relaxed) == token).any(|block| {
+    let alive = all().filter(|block| hold.is_of(block.control.load(Ordering::Relaxed))).any(|block| {
         known = true;
         let tid = block.tid.load(Ordering::Relaxed);
         tid == KEPT || sys::thread_exists(process::pid(), tid as i32)
@@ -404,7 +416,6 @@ fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
     block.control.store(token(), Ordering::Relaxed);
     block.youth.store(u64::MAX - process::began(), Ordering::Relaxed);
-    block.at_hand.begin();
     // What is said to be in use is so for this thread's handlers, too.
     compiler_fence(Ordering::Release);
     block.pending.forget();

@@ -21,7 +21,7 @@ use epollshim_format::options::Format;
 use crate::aside::undisturbed;
 use crate::buffer::Buffer;
 use crate::init::{self, Config, Destination};
-use crate::ledger;
+use crate::ledger::{self, Here};
 use crate::path::Path;
 use crate::{process, procfs, record, sys, thread};
 
@@ -206,7 +206,7 @@ fn is_census_told(end: End) -> bool {
 fn deliver(config: &Config, end: End) {
     let delivered = undisturbed(|| {
         Buffer::lend(|text| {
-            if !render(config.format, end, text) {
+            if !render(Here::AtEnd, config.format, end, text) {
                 return false;
             }
             match config.report {
@@ -225,8 +225,8 @@ fn deliver(config: &Config, end: End) {
 }
 
 /// False: not all of it found memory.
-fn render(format: Format, end: End, into: &mut Buffer<u8>) -> bool {
-    let reconciled = ledger::reconcile() & crate::census::reconcile();
+fn render(here: Here, format: Format, end: End, into: &mut Buffer<u8>) -> bool {
+    let reconciled = ledger::reconcile(here) & crate::census::reconcile();
     crate::findings::judge(end);
     let facts = Facts::gather(end, reconciled);
     let rendered = match format {
@@ -255,9 +255,14 @@ pub fn tell(write: impl FnOnce(&mut Line)) {
 /// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error number.
 pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = init::config().map_or(Format::Text, |config| config.format);
+    let here = Here::now();
     undisturbed(|| {
         Buffer::lend(|text| {
-            if render(format, End::Running, text) { output::write_all(fd, text.as_slice()) } else { Err(libc::ENOMEM) }
+            if render(here, format, End::Running, text) {
+                output::write_all(fd, text.as_slice())
+            } else {
+                Err(libc::ENOMEM)
+            }
         })
     })
     .unwrap_or(Err(libc::ENOMEM))

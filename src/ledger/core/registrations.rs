@@ -3,7 +3,7 @@
 
 use super::Core;
 use crate::findings;
-use crate::ledger::entrance;
+use crate::ledger::lock_protocol;
 use crate::ledger::records::Interest;
 
 /// Marks the serial numbers that are promised to notes in the queue.
@@ -76,7 +76,7 @@ impl Core {
             return None;
         }
         if slot.next_twin().is_some()
-            && entrance::is_timely()
+            && lock_protocol::is_timely()
             && self.ghost(registration.epfd, registration.fd).is_some()
         {
             findings::errors::adding_over_ghost(registration);
