@@ -16,6 +16,7 @@
 //! session.rs  what the processes of one user count together
 //! census/     every other descriptor, if that is asked for
 //! stacks.rs   call stacks, where return addresses are not enough
+//! interrupted.rs  whether a handler on the stack has interrupted a hook
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
 //! valgrind.rs  requests to valgrind
@@ -57,6 +58,7 @@ mod clock;
 mod findings;
 mod hooks;
 mod init;
+mod interrupted;
 mod ledger;
 mod log;
 #[cfg(test)]

@@ -104,6 +104,11 @@ pub fn participate(at: usize, event: Option<Event>, work: impl FnOnce()) -> bool
     }
 }
 
+/// The participant stops here.
+pub fn stop() {
+    resume_unwind(Box::new(Stopped));
+}
+
 /// Whether the event of any participant was met so far.
 pub fn any_event_met() -> bool {
     with_world(|world| !world.met.is_empty()) == Some(true)

@@ -3,8 +3,8 @@
 
 use crate::sync::{AtomicU32, Ordering};
 
+use super::access::{lock, unlock};
 use super::counters::WaitEnd;
-use super::lock_protocol::{hold, unlock};
 use super::records::{Instance, Interest};
 use super::{CORE, LOCKED, family};
 use crate::record;
@@ -103,7 +103,7 @@ pub(super) fn tell_totals() {
 /// A recording has begun: all that is known goes into it as soon as the gate is free. (Not now, if this is a handler that has
 /// interrupted its holder: then when that leaves.)
 pub fn mirror_soon() {
-    if LOCKED.lock(hold()) {
+    if lock() {
         unlock();
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
+use super::access::{change, drain, lock, lock_or_break, settle, unlock};
 use super::changes::{Change, is_there};
-use super::lock_protocol::{Here, change, drain_all, hold, lock_or_break, settle, unlock};
+use super::lock_protocol::Here;
 use super::records::Instance;
 use super::told::done_closing;
 use super::{CORE, LOCKED, charges, reconcile};
@@ -17,7 +18,7 @@ const PATIENCE: u32 = 100_000;
 pub fn track(user: bool) -> bool {
     for _ in 0..PATIENCE {
         if lock_or_break(Here::Aside) {
-            drain_all();
+            drain();
             if !charges::tracks() {
                 CORE.track();
             }
@@ -68,12 +69,12 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
 /// gate's queue. (A close of this very thread may have left a note there.)
 pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
     for _ in 0..PATIENCE {
-        let appended = LOCKED.queue.appended();
+        let appended = LOCKED.queued();
         let was_quiet = LOCKED.lock.is_quiet();
         if let Ok(charged) = charge() {
             return Ok(charged);
         }
-        if was_quiet && LOCKED.queue.appended() == appended {
+        if was_quiet && LOCKED.queued() == appended {
             break;
         }
         if !settle() {
@@ -133,7 +134,7 @@ pub fn left_closing(block: &'static Block) {
     let here = Here::now();
     // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
     let reconciled = crate::aside::undisturbed(|| reconcile(here)) == Some(true);
-    if reconciled && charges::tracks_user() && LOCKED.lock(hold()) {
+    if reconciled && charges::tracks_user() && lock() {
         CORE.pay();
         unlock();
     }

@@ -1,8 +1,7 @@
 //! The ledger's lock: one writer at a time, and nobody blocks.
 //!
-//! The lock is a try-lock. The holder works for some ten nanoseconds. A thread that finds the lock taken spins for about a
-//! microsecond, and then leaves its change in the queue (queue.rs), which the holder empties before it unlocks. Nobody
-//! allocates or makes a system call for it.
+//! The lock is a try-lock. A thread that finds it taken spins for about a microsecond, and then leaves its change in the
+//! queue (queue.rs), which the holder empties before it unlocks (lock_protocol.rs).
 //!
 //! A holder may never come back: its frame was jumped out of (`siglongjmp`), its thread ended in a signal handler
 //! (`pthread_exit`), or the process forked and the holder is a thread that the child does not have. The lock word therefore
@@ -11,15 +10,6 @@
 //! suspended: [`Lock::unlock`] notices, and the records are rebuilt.
 
 use crate::sync::{AtomicU64, Ordering};
-
-use super::queue::Queue;
-
-/// How often a thread looks again before it queues its change: about a microsecond.
-const SPINS: u32 = 100;
-/// The same where many changes wait: the holder is not about to unlock.
-const SPINS_WHILE_STUCK: u32 = 4;
-/// So many changes are many.
-const STUCK: u32 = 64;
 
 /// Changes wait in the queue. The flags of [`Lock::set_slow_path`] lie above it.
 const QUEUED: u64 = 1;
@@ -74,6 +64,7 @@ impl Hold {
     }
 
     /// Whether both are frames of one thread.
+    #[inline(always)]
     pub fn is_beside(self, other: Hold) -> bool {
         (self.0 ^ other.0) >> STACK_BITS == 0
     }
@@ -114,7 +105,7 @@ impl Lock {
     /// The same after up to `spins` more looks. False at once where the caller's own thread holds it.
     #[cold]
     #[inline(never)]
-    fn spin(&self, hold: Hold, spins: u32) -> bool {
+    pub fn spin(&self, hold: Hold, spins: u32) -> bool {
         for _ in 0..spins {
             match self.holder() {
                 None => {
@@ -132,18 +123,19 @@ impl Lock {
     /// False: the calling thread does not hold the lock any more. Somebody took it for gone, and has changed the records
     /// meanwhile.
     #[inline(always)]
-    pub fn unlock(&self, token: usize) -> bool {
-        let is_holder = self.is_held_by(token);
+    pub fn unlock(&self, hold: Hold) -> bool {
+        let is_holder = self.is_held_beside(hold);
         if is_holder {
             self.holder.store(0, Ordering::Release);
         }
         is_holder
     }
 
+    /// Whether the thread of this frame holds the lock.
     #[inline(always)]
-    pub fn is_held_by(&self, token: usize) -> bool {
+    pub fn is_held_beside(&self, hold: Hold) -> bool {
         // Relaxed: only this thread, or one that breaks the lock, changes the answer.
-        Hold(self.holder.load(Ordering::Relaxed)).is_of(token)
+        Hold(self.holder.load(Ordering::Relaxed)).is_beside(hold)
     }
 
     pub fn holder(&self) -> Option<Hold> {
@@ -189,71 +181,18 @@ impl Lock {
         self.holder.load(Ordering::Acquire) == 0 && self.is_quiet()
     }
 
-    fn mark_queued(&self) {
+    /// A change is in the queue, or will be.
+    pub fn mark_queued(&self) {
         self.slow_path.fetch_or(QUEUED, Ordering::SeqCst);
     }
 
-    fn mark_drained(&self) {
+    pub fn is_marked_queued(&self) -> bool {
+        self.slow_path.load(Ordering::SeqCst) & QUEUED != 0
+    }
+
+    /// The queue was empty a moment ago. (Release in SeqCst: pairs with the Acquire of `is_quiet`.)
+    pub fn mark_drained(&self) {
         self.slow_path.fetch_and(!QUEUED, Ordering::SeqCst);
-    }
-}
-
-/// What the lock guards, and the changes that wait for it. Readers need not lock.
-///
-/// In this order: one cache line has the lock and what is changed first behind it. It begins a page, so that the place of
-/// its lines in the caches does not depend on what else the library has.
-#[repr(C, align(4096))]
-pub struct Locked<G, T: 'static> {
-    pub lock: Lock,
-    pub guarded: G,
-    pub queue: Queue<T>,
-}
-
-impl<G, T: Copy + Send + 'static> Locked<G, T> {
-    pub const fn new(guarded: G) -> Self {
-        Locked { lock: Lock::new(), guarded, queue: Queue::new() }
-    }
-
-    /// Locks, after a short spin. False: somebody else holds the lock, or the calling thread itself does.
-    #[inline(always)]
-    pub fn lock(&self, hold: Hold) -> bool {
-        self.lock.try_lock(hold) || self.lock_spinning(hold)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn lock_spinning(&self, hold: Hold) -> bool {
-        self.lock.spin(hold, if self.queue.len() < STUCK { SPINS } else { SPINS_WHILE_STUCK })
-    }
-
-    /// Appends a change to the queue. False: there is no room. Afterwards the caller tries to lock, and to drain.
-    pub fn enqueue(&self, change: T, hold: Hold) -> bool {
-        // The flag comes first: from the moment the entry is in the queue, this thread and its handlers see that.
-        self.lock.mark_queued();
-        if !self.queue.push(change, hold) {
-            return false;
-        }
-        // `drain` may have found the queue empty in between, and have cleared the flag. SeqCst, with `drain`: either this
-        // load sees that it did, or its look at the queue sees the entry.
-        if self.lock.slow_path.load(Ordering::SeqCst) & QUEUED == 0 {
-            self.lock.mark_queued();
-        }
-        true
-    }
-
-    /// Applies every change that waits, oldest first. By the holder, whose token is given; it stops where the lock was broken.
-    pub fn drain(&self, token: usize, apply: impl Fn(T)) {
-        while self.lock.is_held_by(token) {
-            if self.queue.apply_next(&apply) {
-                continue;
-            }
-            self.lock.mark_drained();
-            if self.queue.is_empty() {
-                return;
-            }
-            // An entry came before the flag was cleared.
-            self.lock.mark_queued();
-        }
     }
 }
 
@@ -290,12 +229,12 @@ mod tests {
         let lock = Lock::new();
         let [one, two, three] = [1, 2, 3].map(|number| Hold::new(TOKEN + 64 * number, 0x7000));
         assert!(lock.try_lock(one) && !lock.try_lock(two));
-        assert!(lock.unlock(TOKEN + 64));
+        assert!(lock.unlock(one));
         assert!(!lock.break_lock(one, two), "it is free");
         assert!(lock.try_lock(three) && !lock.break_lock(one, two));
         assert!(lock.break_lock(three, two) && lock.holder() == Some(two));
-        assert!(!lock.unlock(TOKEN + 64 * 3), "its former holder finds that out");
-        assert!(lock.unlock(TOKEN + 64 * 2) && lock.holder().is_none());
+        assert!(!lock.unlock(three), "its former holder finds that out");
+        assert!(lock.unlock(two) && lock.holder().is_none());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `told.rs` | what hooks tell: of instances, of interests, of descriptors |
+//! | `access.rs` | the lock, as hooks use it |
 //! | `lock_protocol.rs`, `lock.rs`, `queue.rs` | how a change gets the lock, or into the queue; a holder that is gone |
 //! | `changes.rs` | the changes that there are |
 //! | `core.rs` | the ledger itself: what refers to what, and how each change is followed |
@@ -26,6 +27,7 @@
 //!
 //! This file has what findings and reports read, and what begins anew with them.
 
+mod access;
 mod births;
 mod changes;
 pub mod charges;
@@ -36,6 +38,8 @@ pub mod family;
 mod followers;
 mod limits;
 mod lock;
+#[cfg(test)]
+mod lock_models;
 mod lock_protocol;
 mod pool;
 mod queue;
@@ -45,16 +49,17 @@ pub mod records;
 mod told;
 mod turns;
 
+use self::access::{lock_or_break, unlock};
 use self::changes::Change;
 use self::core::Core;
 use self::descriptors::Slot;
-use self::lock::Locked;
-use self::lock_protocol::{lock_or_break, unlock};
+use self::lock_protocol::Locked;
 
+pub use access::{after_fork, finish, is_interrupted, unlock_unapplied};
 pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
 pub use lock::Hold;
-pub use lock_protocol::{FastPath, Here, after_fork, finish, is_interrupted, unlock_unapplied};
+pub use lock_protocol::{FastPath, Here};
 pub use reconcile::reconcile;
 pub use told::*;
 

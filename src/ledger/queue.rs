@@ -127,7 +127,7 @@ impl<T: Copy + Send + 'static> Queue<T> {
     /// Whether no entry waits. By the consumer.
     pub fn is_empty(&self) -> bool {
         let head = index_of(self.head.load(Ordering::Relaxed));
-        // SeqCst: pairs with the exchange in `push`; see `Locked::enqueue`.
+        // SeqCst: pairs with the exchange in `push`; see `Locked::append`.
         self.node(head).is_none_or(|node| index_of(node.next.load(Ordering::SeqCst)) == 0)
     }
 
@@ -150,7 +150,7 @@ impl<T: Copy + Send + 'static> Queue<T> {
                 self.advance(&self.tail, tail, index_of(next));
                 continue;
             }
-            // Release: the content is complete for whoever finds the node. SeqCst: see `Locked::enqueue`.
+            // Release: the content is complete for whoever finds the node. SeqCst: see `Locked::append`.
             let published = next & !u64::from(u32::MAX) | u64::from(index);
             if last.next.compare_exchange(next, published, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
                 self.advance(&self.tail, tail, index);
@@ -259,6 +259,19 @@ impl<T: Copy + Send + 'static> Queue<T> {
         let extent = self.extent.load(Ordering::Relaxed);
         let is_owned = |index: &u32| self.node(*index).is_some_and(|node| node.owner.load(Ordering::Relaxed) != FREE);
         (1..=extent).filter(is_owned).count()
+    }
+}
+
+#[cfg(test)]
+impl<T> Drop for Queue<T> {
+    fn drop(&mut self) {
+        for chunk in &self.chunks {
+            let start = chunk.load(Ordering::Relaxed);
+            if !start.is_null() {
+                // SAFETY: mapped by `extend`, and the queue is gone.
+                unsafe { sys::unmap(start.cast(), CHUNK as usize * size_of::<Node>()) };
+            }
+        }
     }
 }
 

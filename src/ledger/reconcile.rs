@@ -12,7 +12,8 @@
 use crate::sync::Ordering;
 
 use super::CORE;
-use super::lock_protocol::{Here, drain_all, lock_or_break, unlock};
+use super::access::{drain, lock_or_break, unlock};
+use super::lock_protocol::Here;
 use super::turns::{self, Turn};
 use crate::buffer::Buffer;
 use crate::procfs;
@@ -33,8 +34,11 @@ struct Line {
 }
 
 /// Brings the ledger in line with the kernel. False: it could not be done (no /proc, no free descriptor, no
-/// memory, a frame that this one interrupted holds the lock, or other threads changed the ledger all the time).
+/// memory, a hook that a handler interrupted is half done, or other threads changed the ledger all the time).
 pub fn reconcile(here: Here) -> bool {
+    if here.is_amid_a_hook() {
+        return false;
+    }
     Buffer::lend(|lines| {
         Buffer::lend(|before| {
             Buffer::lend(|watched| Buffer::lend(|turns| reconcile_with(here, lines, before, watched, turns)))
@@ -67,7 +71,7 @@ fn reconcile_with(
             differed_at = None;
             continue;
         }
-        drain_all();
+        drain();
         let unchanged = CORE.version() == version;
         let is_confirmed = differed_at == Some(version) && lines.as_slice() == before.as_slice();
         let agrees = unchanged

@@ -5,7 +5,7 @@ use crate::sync::Ordering;
 
 use super::Core;
 use crate::findings::waiters;
-use crate::ledger::lock_protocol;
+use crate::ledger::access;
 use crate::ledger::recent_closes::{self, RecentClose};
 use crate::ledger::records::{Description, Interest};
 
@@ -25,7 +25,7 @@ impl Core {
                 recent_closes::note(&RecentClose::of(instance, (index, interest), at, leaves_a_dup));
                 if leaves_a_dup {
                     is_marked = true;
-                } else if lock_protocol::is_timely() {
+                } else if access::is_timely() {
                     waiters::watched_closed(instance.owner.block(), interest.instance(), fd, at);
                 }
             }

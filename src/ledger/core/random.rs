@@ -67,7 +67,6 @@ fn random_operations_leave_what_the_kernel_has() {
     let mut old = None;
     // Of three threads, which meet the instances in orders of their own.
     let hands = [const { LastUsed::new() }; 3];
-    hands.iter().for_each(LastUsed::begin);
     let mut random = 1_u64;
     // Knuth's MMIX generator; its lower bits are not random.
     let mut below = |limit: u64| {

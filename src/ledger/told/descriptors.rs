@@ -1,7 +1,8 @@
 //! Descriptors: closed, dupped, found not to be open.
 
+use crate::ledger::FastPath;
+use crate::ledger::access::{change, change_by, change_on, finish, try_lock_fast, unlock_fast};
 use crate::ledger::changes::Change;
-use crate::ledger::lock_protocol::{FastPath, change, change_by, change_on, finish, try_lock_fast, unlock_fast};
 use crate::ledger::{CORE, LOCKED, charges};
 use crate::thread::Block;
 use crate::{process, sys, thread};

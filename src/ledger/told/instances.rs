@@ -3,11 +3,11 @@
 use crate::sync::Ordering;
 
 use super::descriptors::look_for_dead;
+use crate::ledger::access::{change, change_by};
 use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::Creation;
 use crate::ledger::counters::WaitEnd;
 use crate::ledger::followers::used;
-use crate::ledger::lock_protocol::{change, change_by};
 use crate::ledger::records::Instance;
 use crate::ledger::{CORE, charges, family};
 use crate::thread::Block;

@@ -3,13 +3,11 @@
 use crate::sync::{AtomicU32, Ordering};
 
 use super::descriptors::look_for_dead;
-use crate::ledger::CORE;
+use crate::ledger::access::{change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast};
 use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::{QUEUED, Registration, Ticket};
 use crate::ledger::followers::{is_followed, used_by_ctl};
-use crate::ledger::lock_protocol::{
-    FastPath, change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast,
-};
+use crate::ledger::{CORE, FastPath};
 use crate::process;
 use crate::thread::Block;
 
