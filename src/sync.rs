@@ -14,6 +14,24 @@ pub use stepped::{
     AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, fence,
 };
 
+/// Adds one to a word that only the calling thread writes, and returns what it was. One instruction, without a lock prefix: a
+/// handler of this thread comes before or after it.
+#[inline(always)]
+pub fn own_increment(word: &AtomicU64) -> u64 {
+    #[cfg(not(test))]
+    {
+        let mut before: u64 = 1;
+        // SAFETY: the word's own address; the flags are declared clobbered by default.
+        unsafe {
+            core::arch::asm!("xadd qword ptr [{word}], {before}", word = in(reg) word.as_ptr(),
+                             before = inout(reg) before, options(nostack));
+        }
+        before
+    }
+    #[cfg(test)]
+    word.fetch_add(1, Ordering::Relaxed)
+}
+
 /// The same types, whose operations are steps of a model.
 #[cfg(test)]
 mod stepped {

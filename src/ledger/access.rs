@@ -38,17 +38,19 @@ impl Guarded<Change> for Core {
     }
 }
 
-/// The calling frame.
-#[inline(always)]
-pub(super) fn hold() -> Hold {
-    Hold::new(thread::token(), thread::stack_pointer())
+impl Hold {
+    /// The calling frame.
+    #[inline(always)]
+    pub fn here() -> Hold {
+        Hold::new(thread::token(), thread::stack_pointer())
+    }
 }
 
 impl Here {
     /// To be taken on the program's own stack.
     #[inline(always)]
     pub fn now() -> Here {
-        Here::In(hold(), thread::stack_pointer())
+        Here::In(Hold::here(), thread::stack_pointer())
     }
 
     /// Whether a hook below this place has made its real call, and not yet noted what came of it.
@@ -74,64 +76,64 @@ pub(super) fn change_by(make: impl FnOnce(), change: impl FnOnce() -> Change) {
 /// The same after the fast path was tried.
 #[inline(always)]
 pub(super) fn change_on(tried: FastPath, make: impl FnOnce(), change: impl FnOnce() -> Change) {
-    LOCKED.change(tried, hold(), make, change);
+    LOCKED.change(tried, Hold::here(), make, change);
 }
 
 /// [`Locked::enqueue`](super::lock_protocol::Locked::enqueue).
 #[cold]
 #[inline(never)]
 pub(super) fn enqueue(change: Change) {
-    LOCKED.enqueue(change, hold());
+    LOCKED.enqueue(change, Hold::here());
 }
 
 #[inline(always)]
 pub(super) fn try_lock_fast() -> FastPath {
-    LOCKED.try_lock_fast(hold())
+    LOCKED.try_lock_fast(Hold::here())
 }
 
 #[inline(always)]
 pub(super) fn unlock_fast() -> FastPath {
-    LOCKED.unlock_fast(hold())
+    LOCKED.unlock_fast(Hold::here())
 }
 
 pub(super) fn lock_for_change(tried: FastPath) -> bool {
-    LOCKED.lock_for_change(tried, hold())
+    LOCKED.lock_for_change(tried, Hold::here())
 }
 
 /// Locks, after a short spin.
 pub(super) fn lock() -> bool {
-    LOCKED.lock(hold())
+    LOCKED.lock(Hold::here())
 }
 
 /// Locks, also where the holder is gone.
 pub(super) fn lock_or_break(here: Here) -> bool {
-    LOCKED.lock_or_break(here, hold())
+    LOCKED.lock_or_break(here, Hold::here())
 }
 
 #[inline(always)]
 pub(super) fn unlock() {
-    LOCKED.unlock(hold());
+    LOCKED.unlock(Hold::here());
 }
 
 /// Applies the changes that wait. By the holder.
 pub(super) fn drain() {
-    LOCKED.drain(hold());
+    LOCKED.drain(Hold::here());
 }
 
 /// [`Locked::settle`](super::lock_protocol::Locked::settle).
 pub(super) fn settle() -> bool {
-    LOCKED.settle(hold())
+    LOCKED.settle(Hold::here())
 }
 
 /// Unlocks without a change, if the fast path has left the lock held.
 #[cold]
 pub fn unlock_unapplied(tried: FastPath) {
-    LOCKED.unlock_unapplied(tried, hold());
+    LOCKED.unlock_unapplied(tried, Hold::here());
 }
 
 /// What is left to do of a change that the fast path has made.
 pub fn finish(tried: FastPath) {
-    LOCKED.finish(tried, hold());
+    LOCKED.finish(tried, Hold::here());
 }
 
 /// Whether what is told happens now, and did not wait in the queue.
@@ -141,10 +143,10 @@ pub(super) fn is_timely() -> bool {
 
 /// Whether the calling thread holds the lock: a frame below holds it, or held it when it was jumped out of.
 pub fn is_interrupted() -> bool {
-    LOCKED.lock.is_held_beside(hold())
+    LOCKED.lock.is_held_beside(Hold::here())
 }
 
 /// In the child of a fork, before anything else is told.
 pub fn after_fork() {
-    LOCKED.after_fork(hold(), || CORE.after_fork());
+    LOCKED.after_fork(Hold::here(), || CORE.after_fork());
 }

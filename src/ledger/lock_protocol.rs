@@ -20,7 +20,7 @@ use super::lock::{Hold, Lock};
 use super::queue::Queue;
 
 /// How often a thread looks again before it queues its change: about a microsecond.
-const SPINS: u32 = 100;
+const SPINS: u32 = if cfg!(test) { 1 } else { 100 };
 /// The same where many changes wait: the holder is not about to unlock.
 const SPINS_WHILE_STUCK: u32 = 4;
 /// So many changes are many.

@@ -58,7 +58,7 @@ use self::lock_protocol::Locked;
 pub use access::{after_fork, finish, is_interrupted, unlock_unapplied};
 pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
-pub use lock::Hold;
+pub use lock::{Hold, Lock};
 pub use lock_protocol::{FastPath, Here};
 pub use reconcile::reconcile;
 pub use told::*;

@@ -133,6 +133,16 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// False: it is so already, or another close has taken its place.
+    fn set_reported(&self, close: &RecentClose, is_reported: bool) -> bool {
+        let (with, without) = (close.sequence | REPORTED, close.sequence);
+        let (from, to) = if is_reported { (without, with) } else { (with, without) };
+        // Relaxed: the winner reports it, and nothing else is published by this.
+        self.sequence.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
 const ENTRIES: usize = 1024;
 
 static TABLE: [Entry; ENTRIES] = [const { Entry::new() }; ENTRIES];
@@ -171,23 +181,99 @@ pub fn last(instance: u64, fd: i32) -> Option<RecentClose> {
 
 /// Marks a close as reported. False: it was reported already, or another close has taken its place.
 pub fn report(close: &RecentClose) -> bool {
-    set_reported(close, close.sequence, close.sequence | REPORTED)
+    entry(close.instance, close.fd).is_some_and(|entry| entry.set_reported(close, true))
 }
 
 /// It is not reported any more.
 pub fn retract(close: &RecentClose) {
-    set_reported(close, close.sequence | REPORTED, close.sequence);
-}
-
-fn set_reported(close: &RecentClose, from: u64, to: u64) -> bool {
-    // Relaxed: who wins reports it, and nothing else is published by this.
-    entry(close.instance, close.fd)
-        .is_some_and(|entry| entry.sequence.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok())
+    if let Some(entry) = entry(close.instance, close.fd) {
+        entry.set_reported(close, false);
+    }
 }
 
 /// All may be reported anew (epollshim_reset).
 pub fn restart() {
     for entry in &TABLE {
         let _ = entry.sequence.fetch_and(!REPORTED, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Entry, RecentClose};
+    use crate::model::{Event, Search, check, participate};
+    use std::sync::Arc;
+
+    /// A close all of whose fields follow from one number.
+    fn close(number: u32) -> RecentClose {
+        RecentClose {
+            instance: 7,
+            fd: 9,
+            interest: number,
+            serial: number + 1000,
+            added_at: u64::from(number) + 2000,
+            closed_at: u64::from(number) + 3000,
+            waits: u64::from(number) + 4000,
+            ..RecentClose::default()
+        }
+    }
+
+    fn is_whole(found: RecentClose) -> bool {
+        found == RecentClose { sequence: found.sequence, is_reported: found.is_reported, ..close(found.interest) }
+    }
+
+    #[test]
+    fn a_reader_gets_one_close_whole_or_none_wherever_the_writer_stops() {
+        // One write has 12 steps.
+        for at in 0..40 {
+            check(Search::Random(200), move || {
+                let entry = Arc::new(Entry::new());
+                entry.write(&close(1));
+                let writer = {
+                    let entry = entry.clone();
+                    shuttle::thread::spawn(move || {
+                        let went_on = participate(at, Some(Event::Stop), || {
+                            entry.write(&close(2));
+                            entry.write(&close(3));
+                        });
+                        // The next holder of the lock goes on.
+                        if !went_on {
+                            entry.write(&close(4));
+                        }
+                    })
+                };
+                for _ in 0..3 {
+                    assert!(entry.read().is_none_or(is_whole), "a pair of two closes");
+                }
+                writer.join().unwrap();
+                let last = entry.read().expect("nobody writes any more");
+                assert!(is_whole(last) && last.interest >= 3);
+            });
+        }
+    }
+
+    #[test]
+    fn a_close_is_reported_once_and_never_in_place_of_another() {
+        check(Search::Random(5000), || {
+            let entry = Arc::new(Entry::new());
+            entry.write(&close(1));
+            let report = |entry: Arc<Entry>| {
+                shuttle::thread::spawn(move || {
+                    let found = entry.read().filter(|found| !found.is_reported)?;
+                    entry.set_reported(&found, true).then_some(found.interest)
+                })
+            };
+            let reporters = [report(entry.clone()), report(entry.clone())];
+            let writer = {
+                let entry = entry.clone();
+                shuttle::thread::spawn(move || entry.write(&close(2)))
+            };
+            writer.join().unwrap();
+            let [one, two] = reporters.map(|reporter| reporter.join().unwrap());
+            assert!(one.is_none() || one != two, "reported twice");
+            let last = entry.read().expect("nobody writes any more");
+            assert_eq!(last.is_reported, one == Some(2) || two == Some(2));
+        });
     }
 }
