@@ -4,6 +4,7 @@
 //! hooks/      what the loader sees instead of glibc's functions: do it, note it
 //! real.rs     the real functions
 //! ledger/     descriptors, descriptions, instances, interests, and what is counted
+//! registry.rs  the blocks of all threads
 //! thread.rs   the calling thread's block of counters
 //! process.rs  whose memory this is: own, fresh after a fork, borrowed from a parent
 //! init.rs     coming to life, and the options
@@ -69,6 +70,7 @@ mod process;
 mod procfs;
 mod real;
 mod record;
+mod registry;
 mod report;
 mod session;
 mod stacks;

@@ -172,6 +172,23 @@ fn without_events_every_change_is_made_once() {
 }
 
 #[test]
+fn a_holder_that_was_only_slow_finds_out_that_it_was_taken_for_gone() {
+    static BROKEN: Plain = Plain::new(0);
+    check(Search::Random(4000), || {
+        let ledger = new_ledger();
+        let threads = [
+            thread(&ledger, 1, &[0, 1, 2, 3], 0, None, |_| {}),
+            thread(&ledger, 2, &[4, 5, 6, 7], 0, None, |_| {}),
+            thread(&ledger, 3, &[8, 9, 10, 11], 0, None, |_| {}),
+        ];
+        let returned: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        settle_and_check(&ledger, &returned);
+        BROKEN.fetch_add(ledger.guarded.rebuilt.load(Unordered), Unordered);
+    });
+    assert!(BROKEN.load(Unordered) > 100, "the model does not come to this case");
+}
+
+#[test]
 fn a_thread_that_jumps_out_of_any_step_goes_on() {
     for at in 0..STEPS {
         check(Search::Random(SCHEDULES), move || {

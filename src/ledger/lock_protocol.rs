@@ -33,8 +33,8 @@ const MOST_OWN: u32 = if cfg!(test) { 200 } else { 4096 };
 /// An answer to the program that had to do without the lock counts as so many of them.
 const OF_A_READER: u32 = 64;
 /// From so many waiting changes on, whoever adds one gives up its processor: the holder may need it.
-const CROWDED: u32 = if cfg!(test) { 1 } else { 4096 };
-const MOST_STUCK: u32 = if cfg!(test) { 4 } else { 8192 };
+const CROWDED: u32 = if cfg!(test) { 0 } else { 4096 };
+const MOST_STUCK: u32 = if cfg!(test) { 1 } else { 8192 };
 
 /// What the lock guards.
 pub trait Guarded<T> {
