@@ -7,7 +7,9 @@
 //! code lies on the stack, above the handler's frames (Linux v6.1 arch/x86/kernel/signal.c, struct rt_sigframe; the registers
 //! are a struct sigcontext, arch/x86/include/uapi/asm/sigcontext.h).
 
-use crate::sys;
+use core::ops::Range;
+
+use crate::{real, sys};
 
 const WORD: usize = size_of::<usize>();
 
@@ -36,23 +38,24 @@ struct Interrupted {
 }
 
 /// Whether one of the handlers that run on top of each other, seen from a frame at `stack`, interrupted a hook.
+///
+/// True also where an older signal frame is left in a part of the stack that a later frame has not written. So the caller may
+/// only become more careful by it.
 pub fn a_hook(stack: usize) -> bool {
-    let ours = own_code();
-    let mut at = stack;
-    for _ in 0..NESTED {
-        let Some(found) = next_signal_frame(at) else { return false };
-        if ours.contains(&found.instruction) || words(found.stack, SHALLOW).any(|word| ours.contains(&word)) {
-            return true;
-        }
-        at = found.stack;
-    }
-    false
+    interrupted_a_hook(stack, &own_code(), NESTED)
 }
 
-fn next_signal_frame(stack: usize) -> Option<Interrupted> {
+fn interrupted_a_hook(stack: usize, ours: &Range<usize>, nested: usize) -> bool {
     // The handler was called as by a `call`: the frame's address is 8 more than a multiple of 16 (x86-64 psABI).
     let first = stack.next_multiple_of(16) + WORD;
-    (first..first + REACH).step_by(16).map_while(read_frame).flatten().next()
+    let here = first..first + REACH;
+    here.clone().step_by(16).map_while(read_frame).flatten().any(|found| {
+        ours.contains(&found.instruction)
+            || is_in_real_close(found.instruction)
+            || words(found.stack, SHALLOW).any(|word| ours.contains(&word))
+            // The handler has a stack of its own: those that it interrupted are on another.
+            || nested > 0 && !here.contains(&found.stack) && interrupted_a_hook(found.stack, ours, nested - 1)
+    })
 }
 
 /// None: that cannot be read. Some(None): there is no signal frame.
@@ -92,8 +95,18 @@ fn words(start: usize, most: usize) -> impl Iterator<Item = usize> {
 #[cfg(not(test))]
 core::arch::global_asm!(".hidden __ehdr_start", ".hidden etext");
 
+/// Whether an instruction is in a real function that a hook ends in a jump to, after it has noted the close: there is no frame
+/// of the hook then.
+fn is_in_real_close(instruction: usize) -> bool {
+    /// More than these functions have up to their system call.
+    const LENGTH: usize = 256;
+    [&real::CLOSE, &real::CLOSE_ALIAS, &real::CLOSE_RANGE, &real::CLOSEFROM, &real::SYSCALL]
+        .into_iter()
+        .any(|function| instruction.wrapping_sub(function.resolved()) < LENGTH)
+}
+
 /// Where this library's code lies.
-fn own_code() -> core::ops::Range<usize> {
+fn own_code() -> Range<usize> {
     #[cfg(not(test))]
     {
         let (start, end): (usize, usize);

@@ -17,6 +17,10 @@ impl Guarded<Change> for Core {
         Core::rebuild(self);
     }
 
+    fn version(&self) -> u64 {
+        Core::version(self)
+    }
+
     fn before_unlock(&self) {
         tell_totals();
     }
@@ -50,14 +54,15 @@ impl Here {
     /// To be taken on the program's own stack.
     #[inline(always)]
     pub fn now() -> Here {
-        Here::In(Hold::here(), thread::stack_pointer())
+        let stack = thread::stack_pointer();
+        if sys::is_on_alternate_stack() { Here::Elsewhere(stack) } else { Here::In(Hold::here(), stack) }
     }
 
     /// Whether a hook below this place has made its real call, and not yet noted what came of it.
     pub fn is_amid_a_hook(self) -> bool {
         match self {
-            Here::In(_, stack) => interrupted::a_hook(stack),
-            Here::Aside | Here::AtEnd => false,
+            Here::In(_, stack) | Here::Elsewhere(stack) => stack != 0 && interrupted::a_hook(stack),
+            Here::AtEnd => false,
         }
     }
 }

@@ -17,7 +17,7 @@ const PATIENCE: u32 = 100_000;
 /// Begins to charge what limits count. False: another thread has the gate all the time.
 pub fn track(user: bool) -> bool {
     for _ in 0..PATIENCE {
-        if lock_or_break(Here::Aside) {
+        if lock_or_break(Here::Elsewhere(0)) {
             drain();
             if !charges::tracks() {
                 CORE.track();

@@ -49,6 +49,10 @@ impl Guarded<usize> for Records {
         self.same_count.store(count, Ordering::Relaxed);
     }
 
+    fn version(&self) -> u64 {
+        u64::from(self.applied.iter().map(|applied| applied.load(Unordered)).sum::<u32>())
+    }
+
     fn before_unlock(&self) {}
 
     fn lose(&self, _: usize) {

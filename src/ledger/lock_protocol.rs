@@ -42,6 +42,8 @@ pub trait Guarded<T> {
     fn apply(&self, change: T);
     /// Makes everything agree again, after a change that was left half-made or was made by two at once. By the holder.
     fn rebuild(&self);
+    /// Changes with every change that is made.
+    fn version(&self) -> u64;
     /// By the holder before it unlocks, where a flag of the slow path is set.
     fn before_unlock(&self);
     /// A change could neither be made nor queued.
@@ -65,7 +67,7 @@ pub struct Locked<G, T: 'static> {
     queue: Queue<T>,
     /// A waiting change is being applied: its numbers may have changed hands since it was queued. Written by the holder.
     late: AtomicBool,
-    /// The holder under which changes of its own thread had to wait, and how many. Written by that thread.
+    /// For which hold of the lock changes of the holder's own thread had to wait, and how many. Written by that thread.
     waited_under: AtomicU64,
     waited: AtomicU32,
     /// How many changes had been consumed when somebody looked last, and how many looks have found the same since.
@@ -78,8 +80,8 @@ pub struct Locked<G, T: 'static> {
 pub enum Here {
     /// A call of the program's: its frame, and its stack pointer in full.
     In(Hold, usize),
-    /// Work on a stack of our own (aside.rs): where the program's frames lie is not known.
-    Aside,
+    /// A call on another stack than the frames that it may have interrupted, by its stack pointer; 0: not known.
+    Elsewhere(usize),
     /// The process ends: no frame below will ever go on.
     AtEnd,
 }
@@ -358,13 +360,15 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
     /// Whether the lock was held by a frame of the calling thread that is gone. The caller holds it now.
     fn own_hold_is_gone(&self, here: Here, hold: Hold, weight: u32) -> bool {
         let Some(holder) = self.lock.holder().filter(|holder| holder.is_beside(hold)) else { return false };
-        // Relaxed: only the holder's own thread comes here.
-        if self.waited_under.swap(holder.to_word(), Ordering::Relaxed) != holder.to_word() {
+        // One thread's frames lie at the same places again and again: what they have changed tells one from the next. Relaxed:
+        // only the holder's own thread comes here.
+        let this = holder.to_word() ^ self.guarded.version().rotate_right(20);
+        if self.waited_under.swap(this, Ordering::Relaxed) != this {
             self.waited.store(0, Ordering::Relaxed);
         }
         let is_beyond = match here {
             Here::In(hold, _) => holder.is_left_behind(hold) && !self.guarded.is_on_another_stack(),
-            Here::Aside => false,
+            Here::Elsewhere(_) => false,
             Here::AtEnd => true,
         };
         let is_gone = is_beyond || self.waited.fetch_add(weight, Ordering::Relaxed) > MOST_OWN;

@@ -126,7 +126,7 @@ pub fn crowd_of(epfd: i32) -> Option<Crowd> {
 
 /// Peaks and the counts of the ledger begin again (epollshim_reset).
 pub fn restart() {
-    if lock_or_break(Here::Aside) {
+    if lock_or_break(Here::Elsewhere(0)) {
         for count in [
             &CORE.totals.vanished,
             &CORE.totals.unseen_instances,

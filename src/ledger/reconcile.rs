@@ -36,9 +36,6 @@ struct Line {
 /// Brings the ledger in line with the kernel. False: it could not be done (no /proc, no free descriptor, no
 /// memory, a hook that a handler interrupted is half done, or other threads changed the ledger all the time).
 pub fn reconcile(here: Here) -> bool {
-    if here.is_amid_a_hook() {
-        return false;
-    }
     Buffer::lend(|lines| {
         Buffer::lend(|before| {
             Buffer::lend(|watched| Buffer::lend(|turns| reconcile_with(here, lines, before, watched, turns)))
@@ -53,6 +50,8 @@ fn reconcile_with(
     watched: &mut Buffer<i32>,
     turns: &mut Buffer<Turn>,
 ) -> bool {
+    // Where a hook below is half done the two may differ, and nobody is wrong.
+    let may_mend = !here.is_amid_a_hook();
     // The ledger's version at the reading before, if nothing has changed since.
     let mut differed_at = None;
     for _ in 0..TRIES {
@@ -76,10 +75,10 @@ fn reconcile_with(
         let is_confirmed = differed_at == Some(version) && lines.as_slice() == before.as_slice();
         let agrees = unchanged
             && (compare(lines.as_slice(), watched, false)
-                || (is_confirmed || procfs::has_one_thread()) && compare(lines.as_slice(), watched, true));
+                || may_mend && (is_confirmed || procfs::has_one_thread()) && compare(lines.as_slice(), watched, true));
         unlock();
-        if agrees {
-            return true;
+        if agrees || unchanged && !may_mend {
+            return agrees;
         }
         differed_at = (unchanged && stays_as_it_is(version, turns)).then_some(version);
     }
