@@ -10,7 +10,10 @@ use std::{env, fs};
 /// libc.so.6 alone, and `-z defs` refuses to link it as soon as something that stays refers to either.
 const STAND_INS: [(&str, &str); 2] = [
     ("libgcc_s.so", "/* Nothing: the library does not use libgcc_s. */\n"),
-    ("libc.so", "/* libc without the loader, which the C library's own script adds as needed. */\nINPUT ( -l:libc.so.6 )\n"),
+    (
+        "libc.so",
+        "/* libc without the loader, which the C library's own script adds as needed. */\nINPUT ( -l:libc.so.6 )\n",
+    ),
 ];
 
 fn main() {

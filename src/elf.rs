@@ -48,7 +48,8 @@ pub struct Name<'a> {
 
 impl<'a> Name<'a> {
     pub fn new(text: &'a CStr) -> Self {
-        let hash = text.to_bytes().iter().fold(5381u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)));
+        let hash =
+            text.to_bytes().iter().fold(5381u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)));
         Name { text, hash }
     }
 
@@ -82,8 +83,15 @@ impl Symbols {
     /// # Safety
     /// `dynamic` must be the dynamic section of an object that is mapped whole, at its own addresses plus `slide`, and stays mapped.
     pub unsafe fn of(slide: usize, dynamic: *const Dynamic) -> Option<Symbols> {
-        let mut found =
-            Symbols { slide, symbols: null(), strings: null(), versions: null(), gnu: null(), old: null(), soname: None };
+        let mut found = Symbols {
+            slide,
+            symbols: null(),
+            strings: null(),
+            versions: null(),
+            gnu: null(),
+            old: null(),
+            soname: None,
+        };
         let mut entry = dynamic;
         // SAFETY: the caller's section ends with DT_NULL.
         while let Some(&Dynamic { tag, value }) = unsafe { entry.as_ref() }
