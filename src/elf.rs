@@ -229,3 +229,17 @@ impl Symbols {
         Some(choose())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+
+    #[test]
+    fn names_have_the_hashes_of_the_two_tables() {
+        assert_eq!(Name::new(c"").hash, 0x1505);
+        assert_eq!(Name::new(c"printf").hash, 0x156b_2bb8);
+        assert_eq!(Name::new(c"printf").old_hash(), 0x0779_05a6);
+        assert_eq!(Name::new(c"exit").old_hash(), 0x0006_cf04);
+        assert_eq!(Name::new(c"flapenguin.me").old_hash(), 0x0398_7915);
+    }
+}

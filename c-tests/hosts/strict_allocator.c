@@ -96,6 +96,12 @@ void *realloc(void *block, size_t size) {
     return memcpy(larger, block, old < size ? old : size);
 }
 
+size_t malloc_usable_size(void *block) {
+    size_t size = 0;
+    if (block != NULL) memcpy(&size, (char *)block - 8, 8);
+    return size;
+}
+
 void *memalign(size_t alignment, size_t size) { return allocate(size, alignment < 16 ? 16 : alignment); }
 void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
 
