@@ -139,6 +139,19 @@ fn an_allocator_that_must_not_be_re_entered_is_not() {
     runs_with(&host, &allocator);
 }
 
+/// A hook must not want the loader's lock, which `dlopen` holds while it runs constructors.
+#[test]
+fn a_thread_uses_epoll_while_another_one_loads_a_library() {
+    let host = c_program("hosts/loader_lock");
+    let library = preload("loader_lock_library", &[]);
+    let native = run(Command::new(&host).arg(&library));
+    assert!(native.status.success(), "bare: {}\n{}", native.status, native.stdout);
+    for mode in MODES {
+        let shimmed = run(mode.preload(Command::new(&host).arg(&library), &scratch("loader")));
+        assert_eq!((shimmed.status, &shimmed.stdout), (native.status, &native.stdout), "{mode:?}\n{}", shimmed.stderr);
+    }
+}
+
 /// heaptrack's preload; None: it is not installed.
 fn heaptrack() -> Option<PathBuf> {
     let [command] = installed(["heaptrack"])?;
