@@ -341,7 +341,7 @@ pub fn environment() -> *const *const c_char {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, AtomicBool, CStr, Ordering};
+    use super::{ALL, CStr};
 
     #[test]
     fn each_function_is_found_where_dlsym_finds_it() {
@@ -360,21 +360,18 @@ mod tests {
         assert_eq!(ABSENT.address(), super::fallback::absent as *const () as usize);
     }
 
-    /// A look-up must not need what a first hook may lack: it is tried on many threads at once, where each may be first.
     #[test]
     fn threads_that_look_up_at_once_find_the_same() {
         static REAL: super::Real = super::Real::new(c"dup3", super::fallback::dup3 as *const _);
-        static GO: AtomicBool = AtomicBool::new(false);
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                std::thread::spawn(|| {
-                    while !GO.load(Ordering::Acquire) {}
-                    REAL.address()
-                })
-            })
-            .collect();
-        GO.store(true, Ordering::Release);
-        let found: Vec<usize> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let together = std::sync::Barrier::new(8);
+        let found: Vec<usize> = std::thread::scope(|scope| {
+            let look_up = || {
+                together.wait();
+                REAL.address()
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(look_up)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
         assert!(found.iter().all(|address| *address == found[0] && *address != 0), "{found:x?}");
     }
 }
