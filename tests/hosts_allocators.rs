@@ -139,6 +139,30 @@ fn an_allocator_that_must_not_be_re_entered_is_not() {
     runs_with(&host, &allocator);
 }
 
+/// The allocator initialises itself from a constructor that runs before the library's own.
+#[test]
+fn a_call_before_the_library_is_ready_is_counted_without_a_stack() {
+    let path = scratch("early").join("report.json");
+    let run = run(Command::new(c_program("hosts/allocator_init"))
+        .env("LD_PRELOAD", beside(&preload("strict_allocator", &[]), Place::BehindTheShim))
+        .env("EPOLLSHIM_STACKS", "8")
+        .env("EPOLLSHIM_CENSUS", "1")
+        .env("EPOLLSHIM_REPORT", &path)
+        .env("EPOLLSHIM_REPORT_FORMAT", "json"));
+    assert!(run.status.success(), "{}\n{}", run.status, run.stderr);
+    let reports = reports(&path);
+    let sites = reports[0]["census"]["sites"].as_array().unwrap();
+    let made_by = |object: &str| {
+        let of = |site: &&serde_json::Value| {
+            site["kind"] == "epoll" && site["site"].as_str().is_some_and(|name| name.starts_with(object))
+        };
+        let site = sites.iter().find(of).unwrap_or_else(|| panic!("no epoll instance of {object}: {sites:#?}"));
+        (site["born"].as_u64(), site["stack"].as_array().unwrap().len() > 1)
+    };
+    assert_eq!(made_by("strict_allocator+"), (Some(1), false));
+    assert_eq!(made_by("allocator_init+"), (Some(1), true));
+}
+
 /// A hook must not want the loader's lock, which `dlopen` holds while it runs constructors.
 #[test]
 fn a_thread_uses_epoll_while_another_one_loads_a_library() {
