@@ -3,6 +3,7 @@
 //! ```text
 //! hooks/      what the loader sees instead of glibc's functions: do it, note it
 //! real.rs     the real functions
+//! loaded.rs   the loaded objects, in which they are looked up; elf.rs: symbol tables
 //! ledger/     descriptors, descriptions, instances, interests, and what is counted
 //! registry.rs  the blocks of all threads
 //! thread.rs   the calling thread's block of counters
@@ -36,6 +37,9 @@
 //! 4. It leaves errno alone, calls nothing of libc's but the function that was hooked, and makes no system call
 //!    unless a descriptor that the ledger knows is born or dies.
 //!
+//! What does allocate or lock (registering exit and fork handlers, loading libgcc's unwinder) asks for an `init::AtLoad`, which only
+//! the constructor can make. tests/hosts_allocators.rs lists each function that the library imports, and why it may.
+//!
 //! `std` is linked (redhook wants it) and not used: the crate is `no_std`, so that a lock, an allocation or a
 //! `println!` cannot slip in unseen. Nor can a panic: nothing in the library refers to panicking, so that the linker leaves all of it
 //! away (tests/cost.rs looks). What keeps it so: no `Drop` where something could unwind (buffer.rs), `extern "C-unwind"` wherever
@@ -56,11 +60,13 @@ mod buffer;
 mod capi;
 mod census;
 mod clock;
+mod elf;
 mod findings;
 mod hooks;
 mod init;
 mod interrupted;
 mod ledger;
+mod loaded;
 mod log;
 #[cfg(test)]
 mod model;

@@ -20,7 +20,7 @@ use epollshim_format::options::Format;
 
 use crate::aside::undisturbed;
 use crate::buffer::Buffer;
-use crate::init::{self, Config, Destination};
+use crate::init::{self, AtLoad, Config, Destination};
 use crate::ledger::{self, Here};
 use crate::path::Path;
 use crate::{process, procfs, record, sys, thread};
@@ -63,9 +63,9 @@ pub enum Program {
     Descriptor(i32),
 }
 
-/// Has `exit` and `quick_exit` deliver the report as their last handler: what is registered before main runs
-/// after everything that is registered later, destructors of libraries included.
-pub fn register_exit_handlers() {
+/// Has `exit` and `quick_exit` deliver the report as their last handler: what is registered before main runs after everything that
+/// is registered later, and after the destructors of libraries. glibc locks and may allocate here (2.36 stdlib/cxa_atexit.c).
+pub fn register_exit_handlers(_: &AtLoad) {
     unsafe extern "C" {
         fn __cxa_atexit(
             handler: extern "C-unwind" fn(*mut libc::c_void),
@@ -88,12 +88,14 @@ pub fn register_exit_handlers() {
 
 /// Has the child of a fork claim its memory at once: should it lend it to a vfork child before it has made any call
 /// that is counted, that child must not be taken for the owner. (A fork by raw system call claims at its first call.)
-pub fn register_fork_handler() {
+/// glibc locks and may allocate here (2.36 posix/register-atfork.c).
+pub fn register_fork_handler(_: &AtLoad) {
     unsafe extern "C" {
-        fn pthread_atfork(
+        fn __register_atfork(
             before: Option<extern "C-unwind" fn()>,
             in_parent: Option<extern "C-unwind" fn()>,
             in_child: Option<extern "C-unwind" fn()>,
+            dso: *mut libc::c_void,
         ) -> libc::c_int;
     }
     extern "C-unwind" fn claim() {
@@ -101,8 +103,9 @@ pub fn register_fork_handler() {
             process::is_own();
         }
     }
-    // SAFETY: the handler lasts as long as the process (-z nodelete), and makes system calls only.
-    unsafe { pthread_atfork(None, None, Some(claim)) };
+    // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has a copy of its own linked in.
+    // SAFETY: the handler outlives the process (-z nodelete), and makes system calls only; glibc has the function since 2.3.2.
+    unsafe { __register_atfork(None, None, Some(claim), core::ptr::null_mut()) };
 }
 
 /// Delivers the report, once, if there is something to report.
