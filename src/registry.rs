@@ -116,8 +116,9 @@ impl<T: Member> Registry<T> {
     pub fn reuse(&self, tid: u32, is_alive: impl Fn(u32) -> bool) -> Option<&'static T> {
         let (begin, end) = (self.begin.load(Ordering::Relaxed), self.end.load(Ordering::Acquire));
         let start = self.cursor.load(Ordering::Relaxed);
-        for step in 0..SEARCH.min(end.checked_sub(begin)?) {
-            let index = begin + start.wrapping_add(step) % (end - begin);
+        let count = end.checked_sub(begin)?;
+        for step in 0..SEARCH.min(count) {
+            let index = begin + start.wrapping_add(step).checked_rem(count)?;
             let Some(member) = self.at(index) else { continue };
             let owner = member.owner().load(Ordering::Relaxed);
             // An owner of the same id: that thread has ended, and its id was given again. Or it is this thread, whose frame
