@@ -6,7 +6,7 @@ use crate::sync::Ordering;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-use super::tests::{create, live};
+use super::tests::{check_lists, create, live};
 use super::{Core, Registration, Ticket};
 use crate::ledger::pool::{Pool, Record};
 use crate::ledger::records::{AtHand, Watch};
@@ -171,6 +171,9 @@ fn random_operations_leave_what_the_kernel_has() {
         }
         model.reach(&CORE);
         assert_eq!(live(&CORE), (model.instances.len() as u64, model.interests.len() as u64), "step {step}");
+        if step < 50_000 || step % 16 == 0 {
+            check_lists(&CORE);
+        }
         used(&CORE.records, Watch::is_free);
         assert_eq!(used(&CORE.instances, |one| one.id.get() == 0) as usize, model.instances.len());
     }

@@ -95,6 +95,7 @@ impl Core {
             // Leaked, not released: the pool's own lists may be what was half-changed.
             instance.id.set(0);
         }
+        self.pairs.clear();
         followers::expect_uses(0);
         self.totals.instances.set(0);
         self.churn.watches.set(0);

@@ -15,6 +15,37 @@ pub fn live(core: &Core) -> (u64, u64) {
     (core.totals.instances.get(), core.churn.watches.get())
 }
 
+/// Walks every list, both ways, and the index of pairs: each live interest is in each of its lists once.
+pub fn check_lists(core: &Core) {
+    let (mut by_instance, mut by_description, mut away) = (0, 0, 0);
+    for (index, instance) in core.live_instances() {
+        let (mut at, mut before) = (instance.first.get(), 0);
+        let mut listed = 0;
+        while let Some(interest) = core.interest(at) {
+            assert!(interest.is_live() && interest.instance() == index);
+            assert_eq!(interest.previous.get(), before);
+            (at, before, listed) = (interest.next.get(), at, listed + 1);
+            assert!(listed <= core.live_watches());
+        }
+        assert_eq!(listed, instance.watches.get());
+        by_instance += listed;
+    }
+    for index in 1..core.records.end() {
+        let Some(description) = core.description(index).filter(|one| one.epoch() != 0) else { continue };
+        let (mut at, mut before) = (description.interests(), 0);
+        while let Some(interest) = core.interest(at) {
+            assert!(interest.is_live() && interest.description() == index);
+            assert!(before == 0 || interest.previous_sibling() == before);
+            assert_eq!(core.find_among(description, interest.instance(), interest.fd()).map(|one| one.0), Some(at));
+            away += u32::from(at != index);
+            (at, before, by_description) = (interest.sibling(), at, by_description + 1);
+            assert!(by_description <= core.live_watches());
+        }
+    }
+    assert_eq!((by_instance, by_description), (core.live_watches(), core.live_watches()));
+    assert_eq!(core.check_pairs(), away);
+}
+
 #[test]
 fn an_instance_lives_until_its_last_descriptor_is_closed() {
     static CORE: Core = Core::new();
@@ -129,10 +160,40 @@ fn an_eventfd_in_thousands_of_lists_is_found_in_each() {
         create(&CORE, fd);
         add(&CORE, fd, 2);
     }
+    check_lists(&CORE);
     for fd in (3..2003).rev() {
         CORE.deleted(fd, 2);
     }
     assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((2000, 0), 0));
+}
+
+#[test]
+fn many_files_in_the_lists_of_many_instances_are_found_in_each_while_the_index_grows() {
+    const INSTANCES: i32 = 300;
+    const FILES: i32 = 100;
+    static CORE: Core = Core::new();
+    for epfd in 0..INSTANCES {
+        create(&CORE, epfd);
+        for fd in 1000..1000 + FILES {
+            assert_ne!(add(&CORE, epfd, fd), Ticket::None);
+        }
+    }
+    check_lists(&CORE);
+    // In an order that begins in the middle of every list.
+    for step in 0..INSTANCES {
+        let epfd = (step * 7 + INSTANCES / 2) % INSTANCES;
+        for fd in (1000..1000 + FILES).filter(|fd| fd % 3 == step % 3) {
+            CORE.deleted(epfd, fd);
+        }
+        if step % 2 == 0 {
+            CORE.closed(epfd, Some(0));
+        }
+    }
+    check_lists(&CORE);
+    assert_eq!((CORE.totals.instances.get(), CORE.totals.unseen_watches.get()), (150, 0));
+    CORE.closed_range(1000, 1000 + FILES, 0);
+    assert_eq!(live(&CORE), (150, 0));
+    check_lists(&CORE);
 }
 
 #[test]
