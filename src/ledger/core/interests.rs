@@ -45,10 +45,8 @@ impl Core {
             sibling.set_previous_sibling(index);
         }
         description.set_interests(index);
-        if index != description_index
-            && let Some(record) = self.records.get(index)
-        {
-            self.enter_pair(record, index);
+        if index != description_index {
+            self.enter_pair(index);
         }
         let first = instance.first.get();
         interest.next.set(first);
@@ -118,10 +116,8 @@ impl Core {
         } else {
             self.unlink_sibling(interest.previous_sibling(), sibling);
         }
-        if index != description_index
-            && let Some(record) = self.records.get(index)
-        {
-            self.leave_pair(record, index);
+        if index != description_index {
+            self.leave_pair(index);
         }
         interest.set_site(0, 0);
         self.churn.watches.subtract(1);
@@ -133,6 +129,8 @@ impl Core {
     }
 
     /// Joins the neighbours of an interest that is not the first in its description.
+    #[cold]
+    #[inline(never)]
     fn unlink_sibling(&self, before: u32, after: u32) {
         if let Some(before) = self.interest(before) {
             before.set_sibling(after);

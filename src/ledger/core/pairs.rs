@@ -98,7 +98,10 @@ impl Pairs {
 
 impl Core {
     /// Puts an interest into the index. [`Pairs::begin`] has returned true before.
-    pub(super) fn enter_pair(&self, record: &Watch, index: u32) {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn enter_pair(&self, index: u32) {
+        let Some(record) = self.records.get(index) else { return };
         let interest = &record.interest;
         let Some(bucket) = self.pairs.bucket_of(interest.instance(), interest.fd()) else { return };
         self.push_pair(bucket, record, index);
@@ -115,7 +118,10 @@ impl Core {
     }
 
     /// Takes an interest out of the index.
-    pub(super) fn leave_pair(&self, record: &Watch, index: u32) {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn leave_pair(&self, index: u32) {
+        let Some(record) = self.records.get(index) else { return };
         let interest = &record.interest;
         let Some(bucket) = self.pairs.bucket_of(interest.instance(), interest.fd()) else { return };
         let next = record.next_pair();
