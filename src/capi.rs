@@ -105,7 +105,7 @@ pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim
     if let Err(error) = usable(size, out.is_null()) {
         return error;
     }
-    let reconciled = aside::undisturbed(ledger::reconcile) == Some(true);
+    let reconciled = aside::undisturbed(ledger::reconcile).is_some_and(ledger::Compared::is_exact);
     let totals = &ledger::view().totals;
     let sums = Sums;
     let calls = |call| sums.calls(&[call]);

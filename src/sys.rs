@@ -4,6 +4,7 @@
 //! the kernel returned, an error as a negative number, and touches nothing of libc's.
 
 use core::arch::asm;
+use core::cmp::Ordering;
 use core::ffi::CStr;
 
 /// A negative error number as the kernel gives it, or the result.
@@ -176,6 +177,20 @@ pub fn same_description(pid: i32, fd: i32, other: i32) -> Result<bool> {
     const KCMP_FILE: i32 = 0;
     // SAFETY: kcmp takes no pointer.
     unsafe { syscall!(SYS_kcmp, pid, pid, KCMP_FILE, fd, other) }.map(|order| order == 0)
+}
+
+/// Which open file description comes first in the kernel's own order, which is the same as long as it runs: that of one
+/// descriptor or of another, both of the thread's table (kcmp(2)).
+pub fn order_of_descriptions(thread: i32, fd: i32, other: i32) -> Result<Ordering> {
+    const KCMP_FILE: usize = 0;
+    // SAFETY: kcmp takes no pointer.
+    match unsafe { syscall!(SYS_kcmp, thread, thread, KCMP_FILE, fd, other) }? {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        // "Not equal, but ordering information is unavailable".
+        _ => Err(libc::ENOSYS),
+    }
 }
 
 /// Whether an epoll of this process watches, under the number `tfd`, the file that `fd` refers to (kcmp(2), Linux 4.13). Of

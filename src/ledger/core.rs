@@ -14,7 +14,8 @@
 //! | `registrations.rs` | ADD and DEL, before and after the kernel's answer |
 //! | `plain.rs` | the same in the plain case, which is the hot one |
 //! | `restarts.rs` | where counts begin anew: fork, limits, reset, an abandoned change |
-//! | `comparison.rs` | the ledger beside the kernel's own lists |
+//! | `grouping.rs` | which numbers are one instance: the ledger beside the kernel |
+//! | `comparison.rs` | each instance's interests: the ledger beside the kernel's list |
 //!
 //! Every method that changes something is called by the holder of the gate. The kernel is asked in one
 //! place, where a number that was dupped becomes known (`descriptions.rs`). All walks are bounded: even a ledger that
@@ -23,6 +24,7 @@
 mod comparison;
 mod descriptions;
 mod ghosts;
+mod grouping;
 mod instances;
 mod interests;
 mod pairs;
@@ -43,6 +45,8 @@ use super::descriptors::{Descriptors, Slot};
 use super::pool::Pool;
 use super::records::{AtHand, Description, Instance, Interest, Long, Watch};
 
+pub use comparison::Line;
+pub use grouping::Head;
 pub use instances::Creation;
 pub use registrations::{QUEUED, Registration, Ticket};
 

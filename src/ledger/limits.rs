@@ -137,7 +137,7 @@ pub fn left_closing(block: &'static Block) {
     done_closing(block);
     let token = thread::token();
     // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
-    let reconciled = crate::aside::undisturbed(reconcile) == Some(true);
+    let reconciled = crate::aside::undisturbed(reconcile).is_some_and(|compared| compared.agrees);
     if reconciled && charges::tracks_user() && GATE.enter(token) {
         CORE.pay();
         leave(token);

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `counters.rs` | what is counted of calls and waits |
 //! | `charges.rs`, `limits.rs` | what limits count, and what they ask |
-//! | `reconcile.rs`, `turns.rs` | the comparison with the kernel, and the time that other threads need for it |
+//! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what it says, and the time that other threads need for it |
 //! | `births.rs` | for findings: how many instances each place has made |
 //! | `closings.rs` | for findings: where each watched descriptor was closed |
 //! | `family.rs` | for findings: what related processes do with the instances that they share |
@@ -39,6 +39,7 @@ mod followers;
 mod gate;
 mod limits;
 mod pool;
+mod reading;
 mod reconcile;
 pub mod records;
 mod told;
@@ -54,7 +55,7 @@ use crate::thread;
 pub use entrance::{Passage, after_fork, is_interrupted, pass_on, turn_back};
 pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
-pub use reconcile::reconcile;
+pub use reconcile::{Compared, reconcile};
 pub use told::*;
 
 static GATE: Gate<Core, Change> = Gate::new(Core::new());

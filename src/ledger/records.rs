@@ -462,11 +462,6 @@ impl Instance {
         Origin::from_byte(self.origin.load(Ordering::Relaxed))
     }
 
-    /// Whether nobody saw it made.
-    pub fn came_out_of_sight(&self) -> bool {
-        self.origin.load(Ordering::Relaxed) == Origin::Unseen as u8
-    }
-
     /// Takes the peak before an interest goes, or when it is read. Under the gate only. No branch: its outcome would be a guess.
     #[inline(always)]
     pub fn reach(&self) {

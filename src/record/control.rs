@@ -137,7 +137,7 @@ fn obey<'a>(order: Order<'a>, is_done: bool, answer: &mut Buffer<u8>) -> Result<
         Order::OffLimits => steer::limit(b"")?,
         Order::Snapshot => {
             // What it finds is mirrored as the ledger changes.
-            if ledger::reconcile() {
+            if ledger::reconcile().is_exact() {
                 let _ = answer.write_str(control::RECONCILED);
             }
             modules::write();

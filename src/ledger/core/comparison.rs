@@ -1,60 +1,23 @@
 //! The ledger beside the kernel's lists: what both have, what only one has, and what follows. By the holder of the gate.
 //!
-//! The order matters. First every descriptor that is an epoll is met, and instances that did not come up are ended: that
-//! may take interests in them along. Then each instance's list is compared, once.
+//! The order matters. First the instances are compared (`grouping.rs`): that may take interests in them along. Then
+//! each instance's list is compared, once.
 //!
 //! A comparison that may not mend only finds out whether there is anything to mend.
 
 use crate::buffer::sort_by_key;
-use crate::sync::Ordering;
 
 use super::{Core, Registration};
-use crate::ledger::records::{Instance, Interest};
+use crate::ledger::records::Interest;
+
+/// An interest of an instance, says the kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// The number that it was added under.
+    pub fd: i32,
+}
 
 impl Core {
-    /// Begins a comparison: nothing has been seen yet.
-    pub fn begin_comparison(&self) {
-        for (_, instance) in self.live_instances() {
-            instance.seen.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// A descriptor is an epoll, says the kernel.
-    pub fn meet(&self, epfd: i32) {
-        match self.adopt(epfd).and_then(|index| self.instances.get(index)) {
-            Some(instance) => instance.seen.store(1, Ordering::Relaxed),
-            None => self.totals.lost.add(1),
-        }
-    }
-
-    /// All epolls have been met: instances that were not among them are not open any more. False: there are such, and
-    /// they were left.
-    pub fn end_meeting(&self, mend: bool) -> bool {
-        let unmet = |instance: &Instance| instance.seen.load(Ordering::Relaxed) == 0;
-        if !mend {
-            return !self.live_instances().any(|(_, instance)| unmet(instance));
-        }
-        for fd in 0..=self.descriptors.highest() {
-            if self.instances.get(self.descriptors.get(fd).instance()).is_some_and(unmet) {
-                self.heal(fd);
-            }
-        }
-        for (index, instance) in self.live_instances() {
-            if unmet(instance) {
-                // Held only by a count of descriptors that were closed out of sight.
-                self.end_instance(index, -1);
-                self.totals.healed.add(1);
-            }
-        }
-        true
-    }
-
-    /// The instance of a descriptor, the first time that it is asked for.
-    pub fn first_turn(&self, epfd: i32) -> Option<u32> {
-        let instance = self.instance_of(epfd)?;
-        (instance.seen.swap(2, Ordering::Relaxed) == 1).then_some(self.descriptors.get(epfd).instance())
-    }
-
     /// Compares one instance with the kernel's list of it: the `tfd`s, one a registered interest. Uses `kernel` as its notepad.
     /// `is_under_way` tells of an interest that a thread has noted and not yet heard the kernel's answer to. False: the two
     /// differ, and nothing was mended.
@@ -114,7 +77,7 @@ impl Core {
         }
         for &fd in unmatched.iter().filter(|fd| **fd >= 0) {
             let registration = Registration { epfd, fd, site: 0 };
-            let inserted = if is_open(fd) {
+            let inserted = if is_open(fd) && self.find_in(index, fd).is_none() {
                 self.insert(index, &registration, 0)
             } else {
                 // A ghost: its number is closed, something else keeps the description.
