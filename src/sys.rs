@@ -193,14 +193,15 @@ pub fn order_of_descriptions(thread: i32, fd: i32, other: i32) -> Result<Orderin
     }
 }
 
-/// Whether an epoll of this process watches, under the number `tfd`, the file that `fd` refers to (kcmp(2), Linux 4.13). Of
-/// several files under one number the kernel speaks of the first. Err(ENOENT): it watches none; other errors: the kernel will not say.
-pub fn watches_file_of(pid: i32, fd: i32, epfd: i32, tfd: i32) -> Result<bool> {
+/// Whether an epoll of a thread's table watches, under the number `tfd`, the file that `fd` refers to (kcmp(2), Linux 4.13).
+/// `place` says which of several interests under this number is meant, in the order of `fdinfo`; 0 is the first.
+/// Err(ENOENT): there is none; other errors: the kernel will not say.
+pub fn watches_file_of(thread: i32, fd: i32, epfd: i32, tfd: i32, place: u32) -> Result<bool> {
     const KCMP_EPOLL_TFD: i32 = 7;
     // struct kcmp_epoll_slot: efd, tfd, toff.
-    let slot = [epfd as u32, tfd as u32, 0];
+    let slot = [epfd as u32, tfd as u32, place];
     // SAFETY: the kernel reads the twelve bytes of the slot.
-    unsafe { syscall!(SYS_kcmp, pid, pid, KCMP_EPOLL_TFD, fd, slot.as_ptr()) }.map(|order| order == 0)
+    unsafe { syscall!(SYS_kcmp, thread, thread, KCMP_EPOLL_TFD, fd, slot.as_ptr()) }.map(|order| order == 0)
 }
 
 /// Whether a filter looks at the system calls of this thread (seccomp(2)), or none can be asked.

@@ -1,5 +1,6 @@
 //! What the kernel says about the epoll instances of this process: which descriptors are epolls (`/proc/thread-self/fd`),
-//! which of them are one instance (kcmp(2)), and what each instance watches (`fdinfo`).
+//! which of them are one instance (kcmp(2)), what each instance watches (`fdinfo`), and whether the numbers that it was
+//! added under still refer to it (the inode of a socket, else kcmp).
 //!
 //! The caller does not hold the lock. A reading takes time, and the program goes on meanwhile: whoever uses one finds
 //! out whether the ledger has changed since.
@@ -7,7 +8,7 @@
 use core::cmp::Ordering;
 
 use super::CORE;
-use super::core::{Head, Line};
+use super::core::{File, Head, Line};
 use crate::buffer::{Buffer, exchange, sort_by_key};
 use crate::{procfs, sys};
 
@@ -27,24 +28,64 @@ pub struct Reading {
     pub lines: Buffer<Line>,
     /// Of how many descriptors it is not known which others are the same instance.
     pub unknown: u32,
+    /// Numbers that the ledger takes for duplicates of a watched file, and which are not.
+    pub strangers: Buffer<i32>,
     /// One number of each instance, in kcmp's order.
     leaders: Buffer<i32>,
+    /// The open descriptors, in order.
+    open: Buffer<Open>,
+    inodes: Buffer<u64>,
+    /// What may still be asked about watched files.
+    budget: u32,
 }
+
+/// An open descriptor.
+#[derive(Clone, Copy)]
+struct Open {
+    fd: i32,
+    /// Of a socket, which has one open file description alone; else 0.
+    inode: u64,
+}
+
+/// How much the kernel may have to do, in one reading, to tell which files are watched: it walks the list of an instance for
+/// each question. (Some 10 ms.) Files that are not sockets and come behind that are not asked about.
+const BUDGET: u32 = 1 << 19;
+/// What a question costs beside that.
+const QUESTION: u32 = 32;
 
 impl Reading {
     pub const fn new() -> Self {
-        Reading { heads: Buffer::new(), lines: Buffer::new(), unknown: 0, leaders: Buffer::new() }
+        Reading {
+            heads: Buffer::new(),
+            lines: Buffer::new(),
+            unknown: 0,
+            strangers: Buffer::new(),
+            leaders: Buffer::new(),
+            open: Buffer::new(),
+            inodes: Buffer::new(),
+            budget: 0,
+        }
     }
 
     pub fn end(self) {
         self.heads.end();
         self.lines.end();
+        self.strangers.end();
         self.leaders.end();
+        self.open.end();
+        self.inodes.end();
     }
 
     /// Whether two readings say the same.
     pub fn is_as(&self, other: &Reading) -> bool {
-        self.heads.as_slice() == other.heads.as_slice() && self.lines.as_slice() == other.lines.as_slice()
+        self.heads.as_slice() == other.heads.as_slice()
+            && self.lines.as_slice() == other.lines.as_slice()
+            && self.strangers.as_slice() == other.strangers.as_slice()
+    }
+
+    /// One number of each instance.
+    pub fn leaders(&self) -> impl Iterator<Item = &Head> {
+        self.heads.as_slice().iter().filter(|head| head.is_leader())
     }
 
     /// The lines of an instance's list, as the kernel listed it under one of its numbers.
@@ -57,96 +98,171 @@ impl Reading {
     pub fn read(&mut self) -> Answer {
         self.heads.clear();
         self.lines.clear();
+        self.open.clear();
         self.unknown = 0;
+        self.budget = BUDGET;
         let mut complete = true;
-        let listed = procfs::each_epoll(|fd| complete &= self.heads.push(Head::of(fd)));
+        let listed = procfs::each_descriptor(|fd, target| {
+            complete &= !procfs::is_name_of_epoll(target) || self.heads.push(Head::of(fd));
+            complete &= self.open.push(Open { fd, inode: procfs::socket_inode(target).unwrap_or(0) });
+        });
         if !listed || !complete {
             return Answer::None;
         }
-        sort_by_key(self.heads.as_mut_slice(), |head| head.fd);
-        match self.group() {
-            Ok(true) => {}
-            Ok(false) => return Answer::None,
-            Err(libc::EBADF) => return Answer::Overtaken,
-            Err(_) => return if self.read_lists() { self.group_by_lists() } else { Answer::None },
-        }
-        if self.read_lists() { Answer::Whole } else { Answer::None }
-    }
-
-    /// Asks the kernel which descriptors are one instance. Ok(false): no memory. Err: what kcmp(2) failed with.
-    ///
-    /// kcmp orders open file descriptions, so that each is looked for by bisection among those that were met before.
-    fn group(&mut self) -> sys::Result<bool> {
-        self.leaders.clear();
-        if let [_] = self.heads.as_slice() {
-            return Ok(true);
+        sort_by_key(self.open.as_mut_slice(), |open| open.fd);
+        if !self.read_lists() {
+            return Answer::None;
         }
         // Not the process: its first thread may have ended, and has no descriptors then.
         let thread = sys::gettid();
-        for head in self.heads.as_mut_slice() {
-            let (mut low, mut high) = (0, self.leaders.as_slice().len());
-            while let Some(&leader) = self.leaders.as_slice().get(low + (high - low) / 2).filter(|_| low < high) {
-                let middle = low + (high - low) / 2;
-                match sys::order_of_descriptions(thread, head.fd, leader)? {
-                    Ordering::Less => high = middle,
-                    Ordering::Greater => low = middle + 1,
-                    Ordering::Equal => {
-                        head.leader = leader;
-                        break;
-                    }
-                }
-            }
-            if head.is_leader() && !insert(&mut self.leaders, low, head.fd) {
-                return Ok(false);
-            }
+        match self.group(thread) {
+            Answer::Whole => {}
+            other => return other,
         }
-        sort_by_key(self.heads.as_mut_slice(), |head| (head.leader, head.fd));
-        Ok(true)
+        self.look_at_files(thread);
+        if self.look_at_twins(thread) { Answer::Whole } else { Answer::None }
     }
 
-    /// Reads the list of each leader.
+    /// Reads the list of each descriptor.
     fn read_lists(&mut self) -> bool {
-        for head in self.heads.as_mut_slice().iter_mut().filter(|head| head.is_leader()) {
+        for head in self.heads.as_mut_slice() {
             let first = self.lines.as_slice().len();
-            let mut complete = true;
-            if !procfs::each_interest(head.fd, |fd| complete &= self.lines.push(Line { fd })) || !complete {
+            let (mut complete, mut count) = (true, 0);
+            self.inodes.clear();
+            let listed = procfs::each_target(head.fd, |fd, inode| {
+                complete &= self.inodes.push(inode);
+                complete &= self.lines.push(Line { fd, place: count, file: File::Unknown });
+                count += 1;
+            });
+            if !listed || !complete {
                 return false;
             }
-            head.first = first as u32;
-            head.count = (self.lines.as_slice().len() - first) as u32;
+            (head.first, head.count) = (first as u32, count);
+            let list = self.lines.as_mut_slice().get_mut(first..).unwrap_or_default();
+            sort_by_key(list, |line| (line.fd, line.place));
+            let mut before = Line { fd: -1, place: 0, file: File::Unknown };
+            for line in list {
+                let inode = self.inodes.as_slice().get(line.place as usize).copied().unwrap_or(0);
+                line.place = if before.fd == line.fd { before.place + 1 } else { 0 };
+                line.file = match open(&self.open, line.fd) {
+                    None => File::Closed,
+                    Some(socket) if socket == 0 || inode == 0 => File::Unknown,
+                    Some(socket) if socket == inode => File::Watched,
+                    Some(_) => File::Other,
+                };
+                head.digest = head.digest.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(line.fd as u64 + 1);
+                before = *line;
+            }
         }
         true
     }
 
-    /// The kernel does not answer kcmp (a seccomp filter, as container runtimes install it; a kernel without it). Two
-    /// descriptors with different lists are two instances. Of those with the same list nobody knows, and the ledger is
-    /// believed.
-    #[cold]
-    fn group_by_lists(&mut self) -> Answer {
-        let lines = self.lines.as_slice();
-        for head in self.heads.as_mut_slice() {
-            let own = lines.get(head.first as usize..).unwrap_or_default().iter().take(head.count as usize);
-            head.digest = own.map(|line| (line.fd as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)).fold(0, u64::wrapping_add);
-        }
+    /// Finds out which descriptors are one instance: only those with the same list can be, and of these the kernel tells.
+    fn group(&mut self, thread: i32) -> Answer {
         let list = |head: &Head| (head.count, head.digest);
-        sort_by_key(self.heads.as_mut_slice(), |head| (list(head), head.fd));
-        for run in self.heads.as_slice().chunk_by(|one, other| list(one) == list(other)).filter(|run| run.len() > 1) {
-            self.unknown = self.unknown.saturating_add(run.len() as u32);
-        }
         let instance = |head: &Head| CORE.descriptors.get(head.fd).instance();
-        sort_by_key(self.heads.as_mut_slice(), |head| (instance(head), list(head), head.fd));
-        let mut before: Option<Head> = None;
-        for head in self.heads.as_mut_slice() {
-            if let Some(before) = before
-                && instance(head) != 0
-                && (instance(head), list(head)) == (instance(&before), list(&before))
-            {
-                head.leader = before.leader;
+        sort_by_key(self.heads.as_mut_slice(), |head| (list(head), head.fd));
+        let mut is_refused = false;
+        for alike in self.heads.as_mut_slice().chunk_by_mut(|one, other| list(one) == list(other)) {
+            if alike.len() == 1 {
+                continue;
             }
-            before = Some(*head);
+            match if is_refused { Err(libc::EPERM) } else { bisect(thread, alike, &mut self.leaders) } {
+                Ok(true) => continue,
+                Ok(false) => return Answer::None,
+                Err(libc::EBADF) => return Answer::Overtaken,
+                Err(_) => is_refused = true,
+            }
+            // kcmp is refused by a seccomp filter, as container runtimes install it, or is missing. The ledger is believed.
+            self.unknown = self.unknown.saturating_add(alike.len() as u32);
+            sort_by_key(alike, |head| (instance(head), head.fd));
+            for same in alike.chunk_by_mut(|one, other| instance(one) != 0 && instance(one) == instance(other)) {
+                let leader = same.first().map_or(0, |head| head.fd);
+                same.iter_mut().for_each(|head| head.leader = leader);
+            }
         }
         sort_by_key(self.heads.as_mut_slice(), |head| (head.leader, head.fd));
         Answer::Whole
+    }
+
+    /// Asks the kernel about the watched files of which the inode does not tell.
+    fn look_at_files(&mut self, thread: i32) {
+        for head in self.heads.as_slice().iter().filter(|head| head.is_leader()) {
+            let own = head.first as usize..(head.first + head.count) as usize;
+            for line in self.lines.as_mut_slice().get_mut(own).unwrap_or_default() {
+                if line.file == File::Unknown && open(&self.open, line.fd) == Some(0) {
+                    line.file = ask(&mut self.budget, thread, head, line);
+                }
+            }
+        }
+    }
+
+    /// Looks for numbers that are no duplicates of watched files any more. False: no memory.
+    fn look_at_twins(&mut self, thread: i32) -> bool {
+        self.strangers.clear();
+        for fd in 0..=CORE.descriptors.highest() {
+            if let Some(watched) = CORE.watched_twin(fd)
+                // What the kernel does not say is believed.
+                && (open(&self.open, fd).is_none()
+                    || sys::order_of_descriptions(thread, fd, watched).is_ok_and(Ordering::is_ne))
+                && !self.strangers.push(fd)
+            {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Asks the kernel which of several descriptors are one instance, by bisection in its own order of open file descriptions.
+/// Ok(false): no memory. Err: what kcmp(2) failed with; then each is by itself.
+fn bisect(thread: i32, heads: &mut [Head], leaders: &mut Buffer<i32>) -> sys::Result<bool> {
+    leaders.clear();
+    for at in 0..heads.len() {
+        let Some(head) = heads.get_mut(at) else { break };
+        let (mut low, mut high) = (0, leaders.as_slice().len());
+        while let Some(&leader) = leaders.as_slice().get(low + (high - low) / 2).filter(|_| low < high) {
+            let middle = low + (high - low) / 2;
+            match sys::order_of_descriptions(thread, head.fd, leader) {
+                Ok(Ordering::Less) => high = middle,
+                Ok(Ordering::Greater) => low = middle + 1,
+                Ok(Ordering::Equal) => {
+                    head.leader = leader;
+                    break;
+                }
+                Err(error) => {
+                    heads.iter_mut().for_each(|head| head.leader = head.fd);
+                    return Err(error);
+                }
+            }
+        }
+        if head.is_leader() && !insert(leaders, low, head.fd) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The inode of an open descriptor, if it is a socket; else 0. None: it is not open.
+fn open(descriptors: &Buffer<Open>, fd: i32) -> Option<u64> {
+    let descriptors = descriptors.as_slice();
+    let place = descriptors.partition_point(|open| open.fd < fd);
+    descriptors.get(place).filter(|open| open.fd == fd).map(|open| open.inode)
+}
+
+/// Asks the kernel what the number of an interest refers to.
+fn ask(budget: &mut u32, thread: i32, head: &Head, line: &Line) -> File {
+    let Some(left) = budget.checked_sub(QUESTION + head.count / 2) else { return File::Unknown };
+    *budget = left;
+    match sys::watches_file_of(thread, line.fd, head.fd, line.fd, line.place) {
+        Ok(true) => File::Watched,
+        Ok(false) => File::Other,
+        // It was changed meanwhile, which the next reading shows; or the kernel does not say.
+        Err(libc::ENOENT | libc::EBADF) => File::Unknown,
+        Err(_) => {
+            *budget = 0;
+            File::Unknown
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 use crate::sync::Ordering;
 
 use super::CORE;
+use super::core::Line;
 use super::entrance::{empty_queue, enter_or_seize, leave};
 use super::reading::{Answer, Reading};
 use super::turns::{self, Turn};
@@ -46,6 +47,7 @@ impl Compared {
 /// What a comparison needs memory for.
 struct Room {
     numbers: Buffer<i32>,
+    lines: Buffer<Line>,
     claims: Buffer<u32>,
     turns: Buffer<Turn>,
 }
@@ -54,12 +56,13 @@ struct Room {
 /// changed the ledger all the time.
 pub fn reconcile() -> Compared {
     let (mut reading, mut before) = (Reading::new(), Reading::new());
-    let mut room = Room { numbers: Buffer::new(), claims: Buffer::new(), turns: Buffer::new() };
+    let mut room = Room { numbers: Buffer::new(), lines: Buffer::new(), claims: Buffer::new(), turns: Buffer::new() };
     let agrees = reconcile_with(&mut reading, &mut before, &mut room);
     let unknown = reading.unknown;
     reading.end();
     before.end();
     room.numbers.end();
+    room.lines.end();
     room.claims.end();
     room.turns.end();
     Compared { agrees, unknown }
@@ -89,11 +92,11 @@ fn reconcile_with(reading: &mut Reading, before: &mut Reading, room: &mut Room) 
         let unchanged = CORE.version() == version;
         let may_correct = || differed_at == Some(version) && reading.is_as(before) || procfs::has_one_thread();
         let agrees = unchanged
-            && (agree(reading, &mut room.numbers)
+            && (agree(reading, &mut room.lines)
                 || may_correct() && {
                     correct(reading, room);
                     // What follows from a correction may be more than was corrected.
-                    agree(reading, &mut room.numbers)
+                    agree(reading, &mut room.lines)
                 });
         leave(token);
         if agrees {
@@ -122,24 +125,27 @@ fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
 }
 
 /// Whether the ledger has what the kernel has.
-fn agree(reading: &Reading, numbers: &mut Buffer<i32>) -> bool {
-    CORE.is_grouped(reading.heads.as_slice()) && compare_lists(reading, numbers, false)
+fn agree(reading: &Reading, lines: &mut Buffer<Line>) -> bool {
+    CORE.is_grouped(reading.heads.as_slice())
+        && reading.strangers.as_slice().iter().all(|fd| CORE.watched_twin(*fd).is_none())
+        && compare_lists(reading, lines, false)
 }
 
 /// Makes the ledger as the kernel is.
 fn correct(reading: &Reading, room: &mut Room) {
     CORE.regroup(reading.heads.as_slice(), &mut room.numbers, &mut room.claims);
-    compare_lists(reading, &mut room.numbers, true);
+    for head in reading.leaders() {
+        CORE.correct_numbers(CORE.descriptors.get(head.fd).instance(), reading.lines_of(head));
+    }
+    for fd in reading.strangers.as_slice().iter().filter(|fd| CORE.watched_twin(**fd).is_some()) {
+        CORE.heal_moved(*fd);
+    }
+    compare_lists(reading, &mut room.lines, true);
 }
 
 /// Compares the list of each instance. False: one of them differs and was left as it is, or there is no memory.
-fn compare_lists(reading: &Reading, watched: &mut Buffer<i32>, mend: bool) -> bool {
-    reading.heads.as_slice().iter().filter(|head| head.is_leader()).all(|head| {
-        watched.clear();
-        let index = CORE.descriptors.get(head.fd).instance();
-        reading.lines_of(head).iter().all(|line| watched.push(line.fd))
-            && CORE.compare(head.fd, index, watched.as_mut_slice(), mend, sys::is_open, is_under_way)
-    })
+fn compare_lists(reading: &Reading, notepad: &mut Buffer<Line>, mend: bool) -> bool {
+    reading.leaders().all(|head| CORE.compare(head.fd, reading.lines_of(head), notepad, mend, is_under_way))
 }
 
 /// Whether a thread has noted an interest, of this serial number, and not yet heard the kernel's answer.

@@ -14,10 +14,10 @@ pub struct Head {
     pub fd: i32,
     /// The lowest descriptor of the same instance.
     pub leader: i32,
-    /// Of a leader: where its list begins, and how long it is (`Reading::lines_of`).
+    /// Where its list begins, and how long it is (`Reading::lines_of`).
     pub first: u32,
     pub count: u32,
-    /// Of the list, where the kernel does not say which descriptors are one instance; else 0.
+    /// The same for descriptors with the same list.
     pub digest: u64,
 }
 
@@ -84,21 +84,36 @@ impl Core {
         self.end_unseen();
     }
 
-    /// Counts the descriptors of each instance anew. (One that is closed too early would leave numbers that stand for a
+    /// Counts the descriptors of each description anew. (One that ends too early would leave numbers that stand for a
     /// record which is another's by now.)
     fn recount(&self) {
+        let known = || {
+            (0..=self.descriptors.highest())
+                .filter_map(|fd| self.description(self.descriptors.get(fd).description()))
+                .filter(|description| description.epoch() != 0)
+        };
         let descriptions =
-            || self.live_instances().filter_map(|(_, instance)| self.description(instance.description.get()));
+            || (1..self.records.end()).filter_map(|index| self.description(index)).filter(|one| one.epoch() != 0);
         let before: u64 = descriptions().map(|description| u64::from(description.descriptors())).sum();
         descriptions().for_each(|description| description.set_descriptors(0));
-        let mut now = 0;
-        for (_, description) in self.instance_numbers() {
-            description.set_descriptors(description.descriptors() + 1);
-            now += 1;
-        }
+        known().for_each(|description| description.set_descriptors(description.descriptors() + 1));
+        let now: u64 = descriptions().map(|description| u64::from(description.descriptors())).sum();
         if now != before {
             self.totals.healed.add(1);
         }
+    }
+
+    /// The number that a watched file was added under, where another number is known to stand for the same file and does
+    /// so still.
+    pub fn watched_twin(&self, fd: i32) -> Option<i32> {
+        let slot = self.descriptors.get(fd);
+        let description = self.description(slot.description()).filter(|_| slot.instance() == 0)?;
+        if description.descriptors() < 2 {
+            return None;
+        }
+        let watched = self.interest(description.interests())?.fd();
+        let is_twin = watched != fd && self.descriptors.get(watched).description() == slot.description();
+        is_twin.then_some(watched)
     }
 
     /// Numbers that are no epolls any more were closed out of sight.
@@ -121,9 +136,10 @@ impl Core {
         self.begin_grouping();
         claims.clear();
         let candidate = |group: &[Head], fits: &dyn Fn(&Instance) -> bool| {
-            group.iter().map(|head| self.descriptors.get(head.fd).instance()).find(|index| {
-                self.instances.get(*index).is_some_and(|instance| fits(instance) && self.see(instance))
-            })
+            group
+                .iter()
+                .map(|head| self.descriptors.get(head.fd).instance())
+                .find(|index| self.instances.get(*index).is_some_and(|instance| fits(instance) && self.see(instance)))
         };
         // First those that watch as much as the kernel says; of what remains, whichever comes first.
         for (leader, group) in groups(heads) {
@@ -160,7 +176,8 @@ impl Core {
                 self.heal(fd);
                 self.duplicated(anchor, fd, 0);
             }
-        }    }
+        }
+    }
 
     /// Instances that no descriptor stands for are not open any more: a count of descriptors was wrong.
     fn end_unseen(&self) {

@@ -6,8 +6,8 @@ use crate::sync::Ordering;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-use super::tests::{check_lists, create, live};
-use super::{Core, Registration, Ticket};
+use super::tests::{check_lists, compare, create, live};
+use super::{Core, File, Registration, Ticket};
 use crate::ledger::pool::{Pool, Record};
 use crate::ledger::records::{AtHand, Watch};
 
@@ -35,6 +35,14 @@ impl Model {
             let ends = self.instances.remove(&file).is_some();
             let vanishes = self.noted.get(&file) == Some(&self.forks);
             self.interests.retain(|_, (of, _, watched)| !(ends && *of == file || vanishes && *watched == file));
+        }
+    }
+    /// What the number of an interest refers to now.
+    fn file(&self, (_, fd, file): &(u64, i32, u64)) -> File {
+        match self.open.get(fd) {
+            None => File::Closed,
+            Some(open) if open == file => File::Watched,
+            Some(_) => File::Other,
         }
     }
     fn reach(&mut self, core: &Core) {
@@ -133,9 +141,9 @@ fn random_operations_leave_what_the_kernel_has() {
             }
             (14, _, Some((instance, ..))) => {
                 model.interests.retain(|_, one| one.0 != instance || model.open.values().any(|file| *file == one.2));
-                let listed = model.interests.values().filter(|one| one.0 == instance).map(|one| one.1);
-                let (index, mut listed) = (CORE.descriptors.get(epfd).instance(), listed.collect::<Vec<_>>());
-                CORE.compare(epfd, index, &mut listed, true, |_| true, |_| false);
+                let listed = model.interests.values().filter(|one| one.0 == instance);
+                let listed = listed.map(|one| (one.1, if below(2) == 0 { File::Unknown } else { model.file(one) }));
+                compare(&CORE, epfd, &listed.collect::<Vec<_>>(), true, false);
             }
             (15, ..) => match (below(50), old) {
                 (0, _) => {
