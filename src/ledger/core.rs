@@ -34,7 +34,7 @@ mod random;
 mod registrations;
 mod restarts;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use ::core::mem::offset_of;
 

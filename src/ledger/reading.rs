@@ -28,8 +28,8 @@ pub struct Reading {
     pub lines: Buffer<Line>,
     /// Of how many descriptors it is not known which others are the same instance.
     pub unknown: u32,
-    /// Numbers that the ledger takes for duplicates of a watched file, and which are not.
-    pub strangers: Buffer<i32>,
+    /// Numbers that the ledger takes for duplicates, and which are not.
+    pub strangers: Buffer<Strangers>,
     /// One number of each instance, in kcmp's order.
     leaders: Buffer<i32>,
     /// The open descriptors, in order.
@@ -38,6 +38,9 @@ pub struct Reading {
     /// What may still be asked about watched files.
     budget: u32,
 }
+
+/// A number, and one that a file is watched under: the ledger believes that they share it (`Core::watched_twin`).
+pub type Strangers = (i32, i32);
 
 /// An open descriptor.
 #[derive(Clone, Copy)]
@@ -205,7 +208,7 @@ impl Reading {
                 // What the kernel does not say is believed.
                 && (open(&self.open, fd).is_none()
                     || sys::order_of_descriptions(thread, fd, watched).is_ok_and(Ordering::is_ne))
-                && !self.strangers.push(fd)
+                && !self.strangers.push((fd, watched))
             {
                 return false;
             }

@@ -13,7 +13,7 @@
 use crate::sync::Ordering;
 
 use super::CORE;
-use super::core::Line;
+use super::core::{Core, Line};
 use super::entrance::{empty_queue, enter_or_seize, leave};
 use super::reading::{Answer, Reading};
 use super::turns::{self, Turn};
@@ -21,8 +21,11 @@ use crate::buffer::Buffer;
 use crate::procfs;
 use crate::{sys, thread};
 
+#[cfg(test)]
+mod tests;
+
 /// How often a reading that was overtaken by a change is made again.
-const TRIES: u32 = 4;
+const TRIES: u32 = 5;
 /// How long other threads have for what they are at, in milliseconds: some turns of a scheduler.
 const PAUSE: u32 = 25;
 /// So many such pauses at most, where a thread has had no turn.
@@ -52,26 +55,36 @@ struct Room {
     turns: Buffer<Turn>,
 }
 
+impl Room {
+    const fn new() -> Room {
+        Room { numbers: Buffer::new(), lines: Buffer::new(), claims: Buffer::new(), turns: Buffer::new() }
+    }
+
+    fn end(self) {
+        self.numbers.end();
+        self.lines.end();
+        self.claims.end();
+        self.turns.end();
+    }
+}
+
 /// Brings the ledger in line with the kernel. It may fail: no /proc, no free descriptor, no memory, or other threads
 /// changed the ledger all the time.
 pub fn reconcile() -> Compared {
     let (mut reading, mut before) = (Reading::new(), Reading::new());
-    let mut room = Room { numbers: Buffer::new(), lines: Buffer::new(), claims: Buffer::new(), turns: Buffer::new() };
+    let mut room = Room::new();
     let agrees = reconcile_with(&mut reading, &mut before, &mut room);
     let unknown = reading.unknown;
     reading.end();
     before.end();
-    room.numbers.end();
-    room.lines.end();
-    room.claims.end();
-    room.turns.end();
+    room.end();
     Compared { agrees, unknown }
 }
 
 fn reconcile_with(reading: &mut Reading, before: &mut Reading, room: &mut Room) -> bool {
     // The ledger's version at the reading before, if nothing has changed since.
     let mut differed_at = None;
-    for _ in 0..TRIES {
+    for attempt in 1..=TRIES {
         ::core::mem::swap(reading, before);
         let version = CORE.version();
         match reading.read() {
@@ -91,15 +104,22 @@ fn reconcile_with(reading: &mut Reading, before: &mut Reading, room: &mut Room) 
         empty_queue();
         let unchanged = CORE.version() == version;
         let may_correct = || differed_at == Some(version) && reading.is_as(before) || procfs::has_one_thread();
+        let mut is_corrected = false;
         let agrees = unchanged
-            && (agree(reading, &mut room.lines)
+            && (agree(CORE, reading, &mut room.lines)
                 || may_correct() && {
-                    correct(reading, room);
+                    is_corrected = true;
+                    correct(CORE, reading, room);
                     // What follows from a correction may be more than was corrected.
-                    agree(reading, &mut room.lines)
+                    agree(CORE, reading, &mut room.lines)
                 });
         leave(token);
         if agrees {
+            // Numbers that were duplicates of each other in the ledger were compared with one of them alone.
+            if is_corrected && !reading.strangers.as_slice().is_empty() && attempt < TRIES {
+                differed_at = None;
+                continue;
+            }
             return true;
         }
         differed_at = (unchanged && stays_as_it_is(version, &mut room.turns)).then_some(version);
@@ -125,27 +145,32 @@ fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
 }
 
 /// Whether the ledger has what the kernel has.
-fn agree(reading: &Reading, lines: &mut Buffer<Line>) -> bool {
-    CORE.is_grouped(reading.heads.as_slice())
-        && reading.strangers.as_slice().iter().all(|fd| CORE.watched_twin(*fd).is_none())
-        && compare_lists(reading, lines, false)
+fn agree(core: &Core, reading: &Reading, notepad: &mut Buffer<Line>) -> bool {
+    core.is_grouped(reading.heads.as_slice())
+        && joined_strangers(core, reading).next().is_none()
+        && compare_lists(core, reading, notepad, false)
 }
 
 /// Makes the ledger as the kernel is.
-fn correct(reading: &Reading, room: &mut Room) {
-    CORE.regroup(reading.heads.as_slice(), &mut room.numbers, &mut room.claims);
+fn correct(core: &Core, reading: &Reading, room: &mut Room) {
+    core.regroup(reading.heads.as_slice(), &mut room.numbers, &mut room.claims);
     for head in reading.leaders() {
-        CORE.correct_numbers(CORE.descriptors.get(head.fd).instance(), reading.lines_of(head));
+        core.correct_numbers(core.descriptors.get(head.fd).instance(), reading.lines_of(head));
     }
-    for fd in reading.strangers.as_slice().iter().filter(|fd| CORE.watched_twin(**fd).is_some()) {
-        CORE.heal_moved(*fd);
+    for fd in joined_strangers(core, reading) {
+        core.heal_moved(fd);
     }
-    compare_lists(reading, &mut room.lines, true);
+    compare_lists(core, reading, &mut room.lines, true);
+}
+
+/// Numbers that the ledger still takes for duplicates of what is watched.
+fn joined_strangers(core: &Core, reading: &Reading) -> impl Iterator<Item = i32> {
+    reading.strangers.as_slice().iter().filter(|(fd, of)| core.watched_twin(*fd) == Some(*of)).map(|(fd, _)| *fd)
 }
 
 /// Compares the list of each instance. False: one of them differs and was left as it is, or there is no memory.
-fn compare_lists(reading: &Reading, notepad: &mut Buffer<Line>, mend: bool) -> bool {
-    reading.leaders().all(|head| CORE.compare(head.fd, reading.lines_of(head), notepad, mend, is_under_way))
+fn compare_lists(core: &Core, reading: &Reading, notepad: &mut Buffer<Line>, mend: bool) -> bool {
+    reading.leaders().all(|head| core.compare(head.fd, reading.lines_of(head), notepad, mend, is_under_way))
 }
 
 /// Whether a thread has noted an interest, of this serial number, and not yet heard the kernel's answer.

@@ -53,7 +53,8 @@ impl Core {
         for line in lines {
             let ghost = || if has_ghosts { self.find_ghost(instance, line.fd) } else { None };
             match self.find_in(index, line.fd) {
-                Some(_) if line.is_ghost() && ghost().is_none() => {
+                // (Which numbers are instances was compared before.)
+                Some(_) if line.is_ghost() && self.descriptors.get(line.fd).instance() == 0 && ghost().is_none() => {
                     self.heal_moved(line.fd);
                     has_ghosts = true;
                 }
@@ -77,7 +78,7 @@ impl Core {
 
     /// A number that the ledger does not know refers to a description that it knows.
     fn attach(&self, fd: i32, index: u32) {
-        let Some(description) = self.description(index) else { return };
+        let Some(description) = self.description(index).filter(|one| one.instance() == 0) else { return };
         self.descriptors.part(fd);
         if self.refer(fd, Slot::known(index, description.instance())) {
             description.set_descriptors(description.descriptors() + 1);
@@ -135,7 +136,7 @@ impl Core {
                 } else if interest.has(Interest::SEEN) {
                     interest.lower(Interest::SEEN);
                 } else if is_under_way(interest.serial.get())
-                    || take(unmatched, interest.fd(), self.is_current(interest), self.descriptors.get(interest.fd()))
+                    || take(unmatched, interest.fd(), self.is_current(interest))
                 {
                     // The kernel has it, or will have it.
                 } else if !mend {
@@ -181,12 +182,12 @@ impl Core {
 
 /// Finds a line for an interest that the plain cases have left, among lines in order of numbers.
 ///
-/// One that is current, as the ledger says, is not the ghost that the kernel lists; and one that is a ghost in the ledger,
-/// though its number stands for nothing that the ledger knows, is not what the kernel says is watched under its number.
-fn take(lines: &mut [Line], fd: i32, is_current: bool, slot: Slot) -> bool {
+/// One that is current, as the ledger says, is not a ghost that the kernel lists; and one that is a ghost in the ledger is
+/// not what the kernel says is watched under its number.
+fn take(lines: &mut [Line], fd: i32, is_current: bool) -> bool {
     let first = lines.partition_point(|line| line.fd < fd);
     for line in lines.iter_mut().skip(first).take_while(|line| line.fd == fd) {
-        let fits = if is_current { !line.is_ghost() } else { line.file != File::Watched || slot.is_known() };
+        let fits = if is_current { !line.is_ghost() } else { line.file != File::Watched };
         if line.place != FOUND && fits {
             line.place = FOUND;
             return true;

@@ -9,7 +9,7 @@ use crate::ledger::records::{Description, Instance};
 use crate::sync::Ordering;
 
 /// A descriptor of an epoll instance, says the kernel.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
     pub fd: i32,
     /// The lowest descriptor of the same instance.
@@ -159,8 +159,11 @@ impl Core {
         let of = |fd| self.descriptors.get(fd).instance();
         let anchor = group.iter().map(|head| head.fd).find(|fd| claimed != 0 && of(*fd) == claimed);
         let anchor = anchor.unwrap_or_else(|| {
-            // Of several groups that were one instance in the ledger, another has claimed it.
-            if of(leader.fd) != 0 {
+            // Of several groups that were one instance in the ledger, another has claimed it. Or the ledger takes it for a
+            // watched file, which numbers that are no epolls share.
+            let index = self.descriptors.get(leader.fd).description();
+            let ours = group.iter().filter(|head| self.descriptors.get(head.fd).description() == index).count();
+            if self.description(index).is_some_and(|one| one.instance() != 0 || one.descriptors() as usize != ours) {
                 self.heal(leader.fd);
             }
             leader.fd
