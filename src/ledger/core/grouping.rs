@@ -38,14 +38,14 @@ fn groups(heads: &[Head]) -> impl Iterator<Item = (&Head, &[Head])> {
 
 impl Core {
     /// Nothing has been seen yet.
-    fn begin_grouping(&self) {
+    pub(super) fn begin_grouping(&self) {
         for (_, instance) in self.live_instances() {
             instance.seen.store(0, Ordering::Relaxed);
         }
     }
 
     /// True: it was not seen before.
-    fn see(&self, instance: &Instance) -> bool {
+    pub(super) fn see(&self, instance: &Instance) -> bool {
         instance.seen.swap(1, Ordering::Relaxed) == 0
     }
 
