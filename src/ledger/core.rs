@@ -45,7 +45,7 @@ use super::descriptors::{Descriptors, Slot};
 use super::pool::Pool;
 use super::records::{AtHand, Description, Instance, Interest, Long, Watch};
 
-pub use comparison::{File, Line};
+pub use comparison::{File, Line, Unmatched};
 pub use grouping::Head;
 pub use instances::Creation;
 pub use registrations::{QUEUED, Registration, Ticket};

@@ -13,7 +13,7 @@
 use crate::sync::Ordering;
 
 use super::CORE;
-use super::core::{Core, Line};
+use super::core::{Core, Unmatched};
 use super::entrance::{empty_queue, enter_or_seize, leave};
 use super::reading::{Answer, Reading};
 use super::turns::{self, Turn};
@@ -50,19 +50,19 @@ impl Compared {
 /// What a comparison needs memory for.
 struct Room {
     numbers: Buffer<i32>,
-    lines: Buffer<Line>,
+    unmatched: Buffer<Unmatched>,
     claims: Buffer<u32>,
     turns: Buffer<Turn>,
 }
 
 impl Room {
     const fn new() -> Room {
-        Room { numbers: Buffer::new(), lines: Buffer::new(), claims: Buffer::new(), turns: Buffer::new() }
+        Room { numbers: Buffer::new(), unmatched: Buffer::new(), claims: Buffer::new(), turns: Buffer::new() }
     }
 
     fn end(self) {
         self.numbers.end();
-        self.lines.end();
+        self.unmatched.end();
         self.claims.end();
         self.turns.end();
     }
@@ -106,12 +106,12 @@ fn reconcile_with(reading: &mut Reading, before: &mut Reading, room: &mut Room) 
         let may_correct = || differed_at == Some(version) && reading.is_as(before) || procfs::has_one_thread();
         let mut is_corrected = false;
         let agrees = unchanged
-            && (agree(CORE, reading, &mut room.lines)
+            && (agree(CORE, reading, &mut room.unmatched)
                 || may_correct() && {
                     is_corrected = true;
                     correct(CORE, reading, room);
                     // What follows from a correction may be more than was corrected.
-                    agree(CORE, reading, &mut room.lines)
+                    agree(CORE, reading, &mut room.unmatched)
                 });
         leave(token);
         if agrees {
@@ -145,7 +145,7 @@ fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
 }
 
 /// Whether the ledger has what the kernel has.
-fn agree(core: &Core, reading: &Reading, notepad: &mut Buffer<Line>) -> bool {
+fn agree(core: &Core, reading: &Reading, notepad: &mut Buffer<Unmatched>) -> bool {
     core.is_grouped(reading.heads.as_slice())
         && joined_strangers(core, reading).next().is_none()
         && compare_lists(core, reading, notepad, false)
@@ -160,7 +160,7 @@ fn correct(core: &Core, reading: &Reading, room: &mut Room) {
     for fd in joined_strangers(core, reading) {
         core.heal_moved(fd);
     }
-    compare_lists(core, reading, &mut room.lines, true);
+    compare_lists(core, reading, &mut room.unmatched, true);
 }
 
 /// Numbers that the ledger still takes for duplicates of what is watched.
@@ -169,7 +169,7 @@ fn joined_strangers(core: &Core, reading: &Reading) -> impl Iterator<Item = i32>
 }
 
 /// Compares the list of each instance. False: one of them differs and was left as it is, or there is no memory.
-fn compare_lists(core: &Core, reading: &Reading, notepad: &mut Buffer<Line>, mend: bool) -> bool {
+fn compare_lists(core: &Core, reading: &Reading, notepad: &mut Buffer<Unmatched>, mend: bool) -> bool {
     reading.leaders().all(|head| core.compare(head.fd, reading.lines_of(head), notepad, mend, is_under_way))
 }
 

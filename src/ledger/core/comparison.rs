@@ -7,7 +7,7 @@
 //! is open does not say that it still refers to what is watched.
 
 use super::{Core, Registration};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, sort_by_key};
 use crate::ledger::descriptors::Slot;
 use crate::ledger::records::{Instance, Interest};
 
@@ -41,8 +41,14 @@ impl Line {
     }
 }
 
-/// The place of a line, among those that the plain cases leave, for which an interest has been found.
-const FOUND: u32 = u32::MAX;
+/// A line that the plain cases leave.
+#[derive(Clone, Copy)]
+pub struct Unmatched {
+    line: Line,
+    is_found: bool,
+    /// Where an interest under this number was added which is not in the kernel as the ledger had it; 0: there is none.
+    site: u64,
+}
 
 impl Core {
     /// Corrects what the ledger believes of the numbers in an instance's list: those that stand for another file, and
@@ -104,25 +110,29 @@ impl Core {
         &self,
         epfd: i32,
         lines: &[Line],
-        unmatched: &mut Buffer<Line>,
+        unmatched: &mut Buffer<Unmatched>,
         mend: bool,
         is_under_way: impl Fn(u32) -> bool,
     ) -> bool {
         let index = self.descriptors.get(epfd).instance();
         // First the plain cases: the descriptor still refers to what is watched.
         unmatched.clear();
-        for line in lines {
-            match self.find_in(index, line.fd).filter(|_| !line.is_ghost()) {
-                Some((_, interest)) if !interest.has(Interest::SEEN) => interest.raise(Interest::SEEN),
-                _ => {
-                    if !unmatched.push(*line) {
-                        self.forget_seen(index);
-                        return false;
+        // What is known to be watched goes before what may be.
+        for is_known in [true, false] {
+            for line in lines.iter().filter(|line| (line.file == File::Watched) == is_known) {
+                match self.find_in(index, line.fd).filter(|_| !line.is_ghost()) {
+                    Some((_, interest)) if !interest.has(Interest::SEEN) => interest.raise(Interest::SEEN),
+                    _ => {
+                        if !unmatched.push(Unmatched { line: *line, is_found: false, site: 0 }) {
+                            self.forget_seen(index);
+                            return false;
+                        }
                     }
                 }
             }
         }
         let unmatched = unmatched.as_mut_slice();
+        sort_by_key(unmatched, |one| one.line.fd);
         let mut agrees = true;
         // Then what the ledger holds beyond them: alive under a number that is gone, or gone. Of two that had the
         // same number, the one that is not in doubt is the one that lives.
@@ -145,6 +155,9 @@ impl Core {
                     if !doubtful {
                         self.totals.healed.add(1);
                     }
+                    if let Some(one) = of_number(unmatched, interest.fd()).find(|one| !one.is_found) {
+                        one.site = one.site.max(interest.site());
+                    }
                     self.vanish(at);
                 }
                 at = next;
@@ -152,10 +165,10 @@ impl Core {
         }
         // What remains is the kernel's alone.
         if !mend {
-            return agrees && unmatched.iter().all(|line| line.place == FOUND);
+            return agrees && unmatched.iter().all(|one| one.is_found);
         }
-        for line in unmatched.iter().filter(|line| line.place != FOUND) {
-            let registration = Registration { epfd, fd: line.fd, site: 0 };
+        for Unmatched { line, site, .. } in unmatched.iter().filter(|one| !one.is_found) {
+            let registration = Registration { epfd, fd: line.fd, site: *site as usize };
             let inserted = if !line.is_ghost() && self.find_in(index, line.fd).is_none() {
                 self.insert(index, &registration, 0)
             } else {
@@ -168,7 +181,9 @@ impl Core {
             if inserted.is_none() {
                 self.totals.lost.add(1);
             }
-            self.totals.unseen_watches.add(1);
+            if *site == 0 {
+                self.totals.unseen_watches.add(1);
+            }
         }
         true
     }
@@ -180,18 +195,23 @@ impl Core {
     }
 }
 
-/// Finds a line for an interest that the plain cases have left, among lines in order of numbers.
+/// The lines of a number, among lines in order of numbers.
+fn of_number(lines: &mut [Unmatched], fd: i32) -> impl Iterator<Item = &mut Unmatched> {
+    let first = lines.partition_point(|one| one.line.fd < fd);
+    lines.iter_mut().skip(first).take_while(move |one| one.line.fd == fd)
+}
+
+/// Finds a line for an interest that the plain cases have left.
 ///
 /// One that is current, as the ledger says, is not a ghost that the kernel lists; and one that is a ghost in the ledger is
 /// not what the kernel says is watched under its number.
-fn take(lines: &mut [Line], fd: i32, is_current: bool) -> bool {
-    let first = lines.partition_point(|line| line.fd < fd);
-    for line in lines.iter_mut().skip(first).take_while(|line| line.fd == fd) {
-        let fits = if is_current { !line.is_ghost() } else { line.file != File::Watched };
-        if line.place != FOUND && fits {
-            line.place = FOUND;
-            return true;
+fn take(lines: &mut [Unmatched], fd: i32, is_current: bool) -> bool {
+    let fits = |line: &Line| if is_current { !line.is_ghost() } else { line.file != File::Watched };
+    match of_number(lines, fd).find(|one| !one.is_found && fits(&one.line)) {
+        Some(one) => {
+            one.is_found = true;
+            true
         }
+        None => false,
     }
-    false
 }

@@ -142,7 +142,10 @@ fn random_operations_leave_what_the_kernel_has() {
             (14, _, Some((instance, ..))) => {
                 model.interests.retain(|_, one| one.0 != instance || model.open.values().any(|file| *file == one.2));
                 let listed = model.interests.values().filter(|one| one.0 == instance);
-                let listed = listed.map(|one| (one.1, if below(2) == 0 { File::Unknown } else { model.file(one) }));
+                let listed = listed.map(|one| match model.file(one) {
+                    file if file == File::Closed || below(2) == 0 => (one.1, file),
+                    _ => (one.1, File::Unknown),
+                });
                 compare(&CORE, epfd, &listed.collect::<Vec<_>>(), true, false);
             }
             (15, ..) => match (below(50), old) {

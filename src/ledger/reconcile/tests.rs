@@ -135,11 +135,11 @@ fn one_correction_makes_any_ledger_agree() {
             let mut reading = Reading::new();
             let mut room = Room::new();
             kernel.read(&CORE, &mut reading, asks);
-            if !agree(&CORE, &reading, &mut room.lines) {
+            if !agree(&CORE, &reading, &mut room.unmatched) {
                 correct(&CORE, &reading, &mut room);
                 let words: Vec<_> = (3..3 + NUMBERS as i32).map(|fd| (fd, CORE.descriptors.get(fd))).collect();
                 assert!(
-                    agree(&CORE, &reading, &mut room.lines),
+                    agree(&CORE, &reading, &mut room.unmatched),
                     "step {step}: {:?}, {:?}, {:?}, {words:x?}",
                     reading.heads.as_slice(),
                     reading.lines.as_slice(),
