@@ -9,7 +9,7 @@ use core::cmp::Ordering;
 
 use super::CORE;
 use super::core::{File, Head, Line};
-use crate::buffer::{Buffer, exchange, sort_by_key};
+use crate::buffer::{Buffer, exchange, run_length, sort_by_key};
 use crate::{procfs, sys};
 
 /// How a reading went.
@@ -166,7 +166,12 @@ impl Reading {
         let instance = |head: &Head| CORE.descriptors.get(head.fd).instance();
         sort_by_key(self.heads.as_mut_slice(), |head| (list(head), head.fd));
         let mut is_refused = false;
-        for alike in self.heads.as_mut_slice().chunk_by_mut(|one, other| list(one) == list(other)) {
+        let mut rest = self.heads.as_mut_slice();
+        while let Some((alike, after)) = {
+            let length = run_length(rest, |one, other| list(one) == list(other));
+            rest.split_at_mut_checked(length)
+        } {
+            rest = after;
             if alike.len() == 1 {
                 continue;
             }
@@ -179,9 +184,14 @@ impl Reading {
             // kcmp is refused by a seccomp filter, as container runtimes install it, or is missing. The ledger is believed.
             self.unknown = self.unknown.saturating_add(alike.len() as u32);
             sort_by_key(alike, |head| (instance(head), head.fd));
-            for same in alike.chunk_by_mut(|one, other| instance(one) != 0 && instance(one) == instance(other)) {
-                let leader = same.first().map_or(0, |head| head.fd);
-                same.iter_mut().for_each(|head| head.leader = leader);
+            let mut before: Option<Head> = None;
+            for head in alike {
+                if let Some(before) =
+                    before.filter(|before| instance(before) != 0 && instance(before) == instance(head))
+                {
+                    head.leader = before.leader;
+                }
+                before = Some(*head);
             }
         }
         sort_by_key(self.heads.as_mut_slice(), |head| (head.leader, head.fd));

@@ -4,7 +4,7 @@
 //! then numbers of one instance are spread over several in the ledger, or numbers of several are one there.
 
 use super::Core;
-use crate::buffer::{Buffer, sort_by_key};
+use crate::buffer::{Buffer, run_length, sort_by_key};
 use crate::ledger::records::{Description, Instance};
 use crate::sync::Ordering;
 
@@ -33,7 +33,12 @@ impl Head {
 
 /// Each instance of the kernel, by its descriptors.
 fn groups(heads: &[Head]) -> impl Iterator<Item = (&Head, &[Head])> {
-    heads.chunk_by(|one, other| one.leader == other.leader).filter_map(|group| Some((group.first()?, group)))
+    let mut rest = heads;
+    ::core::iter::from_fn(move || {
+        let (group, after) = rest.split_at_checked(run_length(rest, |one, other| one.leader == other.leader))?;
+        rest = after;
+        Some((group.first()?, group))
+    })
 }
 
 impl Core {
