@@ -79,7 +79,8 @@ struct epollshim_stats {
    */
   uint64_t lost;
   /*
-   1: compared with /proc/self/fdinfo for this answer; 0: it could not be read, or threads were too busy.
+   1: this answer agrees with /proc/self/fdinfo, and with kcmp(2) about which descriptors are one instance; 0: they could
+   not be compared, or not all (kcmp is refused), or threads were too busy.
    */
   uint64_t reconciled;
 };

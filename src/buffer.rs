@@ -160,6 +160,12 @@ pub fn exchange<T>(slice: &mut [T], one: usize, other: usize) {
     }
 }
 
+/// How many elements from the first on are alike, each with the one before it. 1 where there is none. (core's `chunk_by` may
+/// panic.)
+pub fn run_length<T>(slice: &[T], alike: impl Fn(&T, &T) -> bool) -> usize {
+    1 + slice.iter().zip(slice.iter().skip(1)).take_while(|(one, next)| alike(one, next)).count()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

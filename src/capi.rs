@@ -57,7 +57,8 @@ pub struct epollshim_stats {
     pub healed: u64,
     /// Calls or changes that could not be noted, for want of memory.
     pub lost: u64,
-    /// 1: compared with /proc/self/fdinfo for this answer; 0: it could not be read, or threads were too busy.
+    /// 1: this answer agrees with /proc/self/fdinfo, and with kcmp(2) about which descriptors are one instance; 0: they could
+    /// not be compared, or not all (kcmp is refused), or threads were too busy.
     pub reconciled: u64,
 }
 
@@ -106,7 +107,7 @@ pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim
         return error;
     }
     let here = ledger::Here::now();
-    let reconciled = aside::undisturbed(|| ledger::reconcile(here)) == Some(true);
+    let reconciled = aside::undisturbed(|| ledger::reconcile(here)).is_some_and(ledger::Compared::is_exact);
     let totals = &ledger::view().totals;
     let sums = Sums;
     let calls = |call| sums.calls(&[call]);

@@ -93,13 +93,15 @@ pub fn has_one_thread() -> bool {
     sys::links(c"/proc/self/task") == Ok(3)
 }
 
-/// Tells every descriptor of this process that is an epoll instance. False: the list could not be read to its end.
-pub fn each_epoll(mut tell: impl FnMut(i32)) -> bool {
-    each_descriptor(|fd, target| {
-        if target == EPOLL {
-            tell(fd);
-        }
-    })
+/// Whether this is how `/proc` names an epoll instance.
+pub fn is_name_of_epoll(target: &[u8]) -> bool {
+    target == EPOLL
+}
+
+/// The inode of a socket, as `/proc` names it. None: it is no socket.
+pub fn socket_inode(target: &[u8]) -> Option<u64> {
+    let digits = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    core::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Tells every descriptor of this process, and what it refers to, cut at 32 bytes. False: the list could not be read to its end.

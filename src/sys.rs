@@ -4,6 +4,7 @@
 //! the kernel returned, an error as a negative number, and touches nothing of libc's.
 
 use core::arch::asm;
+use core::cmp::Ordering;
 use core::ffi::CStr;
 
 /// A negative error number as the kernel gives it, or the result.
@@ -178,14 +179,29 @@ pub fn same_description(pid: i32, fd: i32, other: i32) -> Result<bool> {
     unsafe { syscall!(SYS_kcmp, pid, pid, KCMP_FILE, fd, other) }.map(|order| order == 0)
 }
 
-/// Whether an epoll of this process watches, under the number `tfd`, the file that `fd` refers to (kcmp(2), Linux 4.13). Of
-/// several files under one number the kernel speaks of the first. Err(ENOENT): it watches none; other errors: the kernel will not say.
-pub fn watches_file_of(pid: i32, fd: i32, epfd: i32, tfd: i32) -> Result<bool> {
+/// Which open file description comes first in the kernel's own order, which is the same as long as it runs: that of one
+/// descriptor or of another, both of the thread's table (kcmp(2)).
+pub fn order_of_descriptions(thread: i32, fd: i32, other: i32) -> Result<Ordering> {
+    const KCMP_FILE: usize = 0;
+    // SAFETY: kcmp takes no pointer.
+    match unsafe { syscall!(SYS_kcmp, thread, thread, KCMP_FILE, fd, other) }? {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        // "Not equal, but ordering information is unavailable".
+        _ => Err(libc::ENOSYS),
+    }
+}
+
+/// Whether an epoll of a thread's table watches, under the number `tfd`, the file that `fd` refers to (kcmp(2), Linux 4.13).
+/// `place` says which of several interests under this number is meant, in the order of `fdinfo`; 0 is the first.
+/// Err(ENOENT): there is none; other errors: the kernel will not say.
+pub fn watches_file_of(thread: i32, fd: i32, epfd: i32, tfd: i32, place: u32) -> Result<bool> {
     const KCMP_EPOLL_TFD: i32 = 7;
     // struct kcmp_epoll_slot: efd, tfd, toff.
-    let slot = [epfd as u32, tfd as u32, 0];
+    let slot = [epfd as u32, tfd as u32, place];
     // SAFETY: the kernel reads the twelve bytes of the slot.
-    unsafe { syscall!(SYS_kcmp, pid, pid, KCMP_EPOLL_TFD, fd, slot.as_ptr()) }.map(|order| order == 0)
+    unsafe { syscall!(SYS_kcmp, thread, thread, KCMP_EPOLL_TFD, fd, slot.as_ptr()) }.map(|order| order == 0)
 }
 
 /// Whether a filter looks at the system calls of this thread (seccomp(2)), or none can be asked.

@@ -10,11 +10,13 @@
 //! | `descriptions.rs` | which numbers refer to which open file description: close, dup |
 //! | `ghosts.rs` | the numbers that were closed while what they referred to is still watched |
 //! | `interests.rs` | the lists that interests are in: into them, out of them |
+//! | `pairs.rs` | the index that finds an interest among many in the same file |
 //! | `registrations.rs` | ADD and DEL, before and after the kernel's answer |
 //! | `plain.rs` | the same in the plain case, which is the hot one |
 //! | `restarts.rs` | where counts begin anew: fork, limits, reset, an abandoned change |
 //! | `rebuild.rs` | the lists made again from the records, after a change that was left half-made |
-//! | `comparison.rs` | the ledger beside the kernel's own lists |
+//! | `grouping.rs` | which numbers are one instance: the ledger beside the kernel |
+//! | `comparison.rs` | each instance's interests: the ledger beside the kernel's list |
 //!
 //! Every method that changes something is called by the holder of the gate. The kernel is asked in one
 //! place, where a number that was dupped becomes known (`descriptions.rs`). All walks are bounded: even a ledger that
@@ -23,8 +25,10 @@
 mod comparison;
 mod descriptions;
 mod ghosts;
+mod grouping;
 mod instances;
 mod interests;
+mod pairs;
 mod plain;
 #[cfg(test)]
 mod random;
@@ -32,16 +36,19 @@ mod rebuild;
 mod registrations;
 mod restarts;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use ::core::mem::offset_of;
 
 use epollshim_format::kernel_memory;
 
+use self::pairs::Pairs;
 use super::descriptors::{Descriptors, Slot};
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, LastUsed, Long, Watch};
 
+pub use comparison::{File, Line, Unmatched};
+pub use grouping::Head;
 pub use instances::Creation;
 pub use registrations::{QUEUED, Registration, Ticket};
 
@@ -111,6 +118,7 @@ pub struct Core {
     pub descriptors: Descriptors,
     instances: Some_<Instance>,
     pub totals: Totals,
+    pairs: Pairs,
 }
 
 /// Where a core begins in a cache line (gate.rs).
@@ -130,6 +138,7 @@ impl Core {
             descriptors: Descriptors::new(),
             instances: Pool::new(),
             totals: Totals::new(),
+            pairs: Pairs::new(),
         }
     }
 
@@ -215,8 +224,15 @@ impl Core {
         })
     }
 
-    /// The lowest descriptor of an instance; -1: none. Walks all of them.
+    /// The lowest descriptor of an instance; -1: none. Where the instance has more than one, walks the whole table.
     pub fn descriptor_of(&self, instance: u32) -> i32 {
+        if let Some(found) = self.instances.get(instance)
+            && let Some(fd) = found.number()
+            && self.descriptors.get(fd).instance() == instance
+            && self.description(found.description.get()).is_some_and(|description| description.descriptors() == 1)
+        {
+            return fd;
+        }
         (0..=self.descriptors.highest()).find(|fd| self.descriptors.get(*fd).instance() == instance).unwrap_or(-1)
     }
 
@@ -236,8 +252,8 @@ impl Core {
         self.find_among(description, instance, fd)
     }
 
-    /// Searches the shorter of two lists, by walking both at once: the interests in the description, and those of
-    /// the instance. (An eventfd may be in the lists of thousands of instances; most descriptors are in one.)
+    /// The interest of an instance in a description, under a number. An eventfd may be in the lists of thousands of
+    /// instances; most descriptors are in one.
     #[inline(always)]
     fn find_among(&self, description: &Description, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
         let index = description.interests();
@@ -251,22 +267,16 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn find_further(&self, first: &Interest, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
-        let description = first.description();
-        let mut by_description = first.sibling();
-        let mut by_instance = self.instances.get(instance)?.first.get();
-        for _ in 0..self.records.end() {
-            let interest = self.interest(by_description)?;
-            if interest.instance() == instance && interest.fd() == fd {
-                return Some((by_description, interest));
-            }
-            by_description = interest.sibling();
-            let interest = self.interest(by_instance)?;
-            if interest.description() == description && interest.fd() == fd {
-                return Some((by_instance, interest));
-            }
-            by_instance = interest.next.get();
+        if first.sibling() == 0 {
+            return None;
         }
-        None
+        let description = first.description();
+        // Every interest lies in its description's own record or is in the index.
+        let own = self.interest(description)?;
+        if own.is_live() && own.key.are(instance, fd as u32) {
+            return Some((description, own));
+        }
+        self.find_pair(instance, fd, description)
     }
 
     /// An interest of an instance by its number alone, whatever the number refers to now.

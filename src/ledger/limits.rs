@@ -133,8 +133,8 @@ pub fn left_closing(block: &'static Block) {
     done_closing(block);
     let here = Here::now();
     // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
-    let reconciled = crate::aside::undisturbed(|| reconcile(here)) == Some(true);
-    if reconciled && charges::tracks_user() && lock() {
+    let compared = crate::aside::undisturbed(|| reconcile(here));
+    if compared.is_some_and(|compared| compared.agrees) && charges::tracks_user() && lock() {
         CORE.pay();
         unlock();
     }

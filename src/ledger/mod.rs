@@ -20,7 +20,7 @@
 //! |---|---|
 //! | `counters.rs` | what is counted of calls and waits |
 //! | `charges.rs`, `limits.rs` | what limits count, and what they ask |
-//! | `reconcile.rs`, `turns.rs` | the comparison with the kernel, and the time that other threads need for it |
+//! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what it says, and the time that other threads need for it |
 //! | `births.rs` | for findings: how many instances each place has made |
 //! | `recent_closes.rs` | for findings: where each watched descriptor was closed |
 //! | `family.rs` | for findings: what related processes do with the instances that they share |
@@ -43,6 +43,7 @@ mod lock_models;
 mod lock_protocol;
 mod pool;
 mod queue;
+mod reading;
 pub mod recent_closes;
 mod reconcile;
 pub mod records;
@@ -60,7 +61,7 @@ pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
 pub use lock::{Hold, Lock};
 pub use lock_protocol::{FastPath, Here};
-pub use reconcile::reconcile;
+pub use reconcile::{Compared, reconcile};
 pub use told::*;
 
 static LOCKED: Locked<Core, Change> = Locked::new(Core::new());

@@ -1,65 +1,102 @@
-//! The comparison with the kernel: `/proc/thread-self/fd` tells which descriptors are epolls, `fdinfo` what
-//! each has in its interest list. Called by reports only: it opens descriptors (one at a time), and reads.
+//! The comparison with the kernel: `reading.rs` asks it, and the ledger is brought in line. Called by reports only: it opens
+//! descriptors (one at a time), and reads.
 //!
-//! The kernel is read without the gate; what it said is compared under it, and only if nothing changed in
-//! between. A ledger that other threads keep changing is reported as it stands.
+//! The kernel is asked without the lock. What it said is compared under the lock, and only if the ledger has not changed
+//! in between. A ledger that other threads keep changing is reported as it stands, and the report says so.
 //!
-//! A close is noted before it is made, a dup after it was: in between the two disagree, though nobody is wrong, and the
-//! ledger does not change. So where there are other threads, only what two readings agree on is mended, some time apart
-//! and with no change of the ledger in between, when each thread that is ready to run has run. (One that is stopped by
-//! a signal or a debugger in the midst of a close is still taken for one that closed out of sight.)
+//! A hook notes a close before it is made, and a dup after it was made. In between the two disagree though nobody is
+//! wrong, and the ledger does not change. So where there are other threads, only a difference that two readings show is
+//! corrected: some time apart, with no change of the ledger in between, when each thread that is ready to run has run.
+//! (A thread that is stopped by a signal or a debugger in the midst of a close is still taken for one that closed out of
+//! sight.)
 
 use crate::sync::Ordering;
 
 use super::CORE;
 use super::access::{drain, lock_or_break, unlock};
+use super::core::{Core, Unmatched};
 use super::lock_protocol::Here;
+use super::reading::{Answer, Reading};
 use super::turns::{self, Turn};
 use crate::buffer::Buffer;
 use crate::procfs;
-use crate::{process, sys, thread};
+use crate::{sys, thread};
+
+#[cfg(test)]
+mod tests;
 
 /// How often a reading that was overtaken by a change is made again.
-const TRIES: u32 = 4;
+const TRIES: u32 = 5;
 /// How long other threads have for what they are at, in milliseconds: some turns of a scheduler.
 const PAUSE: u32 = 25;
 /// So many such pauses at most, where a thread has had no turn.
 const PAUSES: u32 = 10;
 
-/// A line of the reading: an epoll descriptor (`is_head`), or one of its interests.
+/// What a comparison with the kernel has brought.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Line {
-    fd: i32,
-    is_head: bool,
+pub struct Compared {
+    /// The ledger agrees with all that the kernel said.
+    pub agrees: bool,
+    /// Of so many epoll descriptors the kernel does not say which are one instance: kcmp(2) is refused or missing.
+    pub unknown: u32,
 }
 
-/// Brings the ledger in line with the kernel. False: it could not be done (no /proc, no free descriptor, no
-/// memory, a hook that a handler interrupted is half done, or other threads changed the ledger all the time).
-pub fn reconcile(here: Here) -> bool {
-    Buffer::lend(|lines| {
-        Buffer::lend(|before| {
-            Buffer::lend(|watched| Buffer::lend(|turns| reconcile_with(here, lines, before, watched, turns)))
-        })
-    })
+impl Compared {
+    /// The ledger is known to be true.
+    pub fn is_exact(self) -> bool {
+        self.agrees && self.unknown == 0
+    }
 }
 
-fn reconcile_with(
-    here: Here,
-    lines: &mut Buffer<Line>,
-    before: &mut Buffer<Line>,
-    watched: &mut Buffer<i32>,
-    turns: &mut Buffer<Turn>,
-) -> bool {
+/// What a comparison needs memory for.
+struct Room {
+    numbers: Buffer<i32>,
+    unmatched: Buffer<Unmatched>,
+    claims: Buffer<u32>,
+    turns: Buffer<Turn>,
+}
+
+impl Room {
+    const fn new() -> Room {
+        Room { numbers: Buffer::new(), unmatched: Buffer::new(), claims: Buffer::new(), turns: Buffer::new() }
+    }
+
+    fn end(self) {
+        self.numbers.end();
+        self.unmatched.end();
+        self.claims.end();
+        self.turns.end();
+    }
+}
+
+/// Brings the ledger in line with the kernel. It may fail: no /proc, no free descriptor, no memory, a hook that a handler
+/// interrupted is half done, or other threads changed the ledger all the time.
+pub fn reconcile(here: Here) -> Compared {
+    let (mut reading, mut before) = (Reading::new(), Reading::new());
+    let mut room = Room::new();
+    let agrees = reconcile_with(here, &mut reading, &mut before, &mut room);
+    let unknown = reading.unknown;
+    reading.end();
+    before.end();
+    room.end();
+    Compared { agrees, unknown }
+}
+
+fn reconcile_with(here: Here, reading: &mut Reading, before: &mut Reading, room: &mut Room) -> bool {
     // Where a hook below is half done the two may differ, and nobody is wrong.
-    let may_mend = !here.is_amid_a_hook();
+    let may_correct_now = !here.is_amid_a_hook();
     // The ledger's version at the reading before, if nothing has changed since.
     let mut differed_at = None;
-    for _ in 0..TRIES {
-        ::core::mem::swap(lines, before);
-        lines.clear();
+    for attempt in 1..=TRIES {
+        ::core::mem::swap(reading, before);
         let version = CORE.version();
-        if !read_kernel(lines) {
-            return false;
+        match reading.read() {
+            Answer::Whole => {}
+            Answer::Overtaken => {
+                differed_at = None;
+                continue;
+            }
+            Answer::None => return false,
         }
         if !lock_or_break(here) {
             if super::is_interrupted() {
@@ -72,15 +109,29 @@ fn reconcile_with(
         }
         drain();
         let unchanged = CORE.version() == version;
-        let is_confirmed = differed_at == Some(version) && lines.as_slice() == before.as_slice();
+        let may_correct = || differed_at == Some(version) && reading.is_as(before) || procfs::has_one_thread();
+        let mut is_corrected = false;
         let agrees = unchanged
-            && (compare(lines.as_slice(), watched, false)
-                || may_mend && (is_confirmed || procfs::has_one_thread()) && compare(lines.as_slice(), watched, true));
+            && (agree(CORE, reading, &mut room.unmatched)
+                || may_correct_now && may_correct() && {
+                    is_corrected = true;
+                    correct(CORE, reading, room);
+                    // What follows from a correction may be more than was corrected.
+                    agree(CORE, reading, &mut room.unmatched)
+                });
         unlock();
-        if agrees || unchanged && !may_mend {
+        if unchanged && !may_correct_now {
             return agrees;
         }
-        differed_at = (unchanged && stays_as_it_is(version, turns)).then_some(version);
+        if agrees {
+            // Numbers that were duplicates of each other in the ledger were compared with one of them alone.
+            if is_corrected && !reading.strangers.as_slice().is_empty() && attempt < TRIES {
+                differed_at = None;
+                continue;
+            }
+            return true;
+        }
+        differed_at = (unchanged && stays_as_it_is(version, &mut room.turns)).then_some(version);
     }
     false
 }
@@ -102,71 +153,33 @@ fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
     false
 }
 
-fn read_kernel(lines: &mut Buffer<Line>) -> bool {
-    let mut complete = true;
-    let listed = procfs::each_epoll(|epfd| {
-        complete &= lines.push(Line { fd: epfd, is_head: true });
-        complete &= procfs::each_interest(epfd, |fd| {
-            complete &= lines.push(Line { fd, is_head: false });
-        });
-    });
-    listed && complete
+/// Whether the ledger has what the kernel has.
+fn agree(core: &Core, reading: &Reading, notepad: &mut Buffer<Unmatched>) -> bool {
+    core.is_grouped(reading.heads.as_slice())
+        && joined_strangers(core, reading).next().is_none()
+        && compare_lists(core, reading, notepad, false)
 }
 
-/// How often the kernel is asked, in one comparison, whether two descriptors are one instance.
-const QUESTIONS: u32 = 20_000;
-
-fn ask(left: &mut u32, fd: i32, other: i32) -> bool {
-    *left = left.saturating_sub(1);
-    *left > 0 && sys::same_description(process::pid(), fd, other) == Ok(true)
+/// Makes the ledger as the kernel is.
+fn correct(core: &Core, reading: &Reading, room: &mut Room) {
+    core.regroup(reading.heads.as_slice(), &mut room.numbers, &mut room.claims);
+    for head in reading.leaders() {
+        core.correct_numbers(core.descriptors.get(head.fd).instance(), reading.lines_of(head));
+    }
+    for fd in joined_strangers(core, reading) {
+        core.heal_moved(fd);
+    }
+    compare_lists(core, reading, &mut room.unmatched, true);
 }
 
-/// False: the two differ, and `mend` does not allow to make the ledger true.
-fn compare(lines: &[Line], watched: &mut Buffer<i32>, mend: bool) -> bool {
-    CORE.begin_comparison();
-    let heads = || lines.iter().filter(|line| line.is_head).map(|line| line.fd);
-    let mut questions = QUESTIONS;
-    for (place, epfd) in heads().enumerate() {
-        // An epoll that came out of sight may be one more descriptor of one that is known.
-        let known = |fd| CORE.instance_of(fd);
-        if !mend && known(epfd).is_none() {
-            return false;
-        }
-        if known(epfd).is_none_or(|instance| instance.came_out_of_sight())
-            && let Some((_, twin)) = heads().enumerate().find(|(other, twin)| {
-                let index = CORE.descriptors.get(*twin).instance();
-                let is_another = index != 0 && index != CORE.descriptors.get(epfd).instance();
-                // Of two that both came out of sight, the first stays.
-                let stays =
-                    *other < place || known(epfd).is_none() || !known(*twin).is_some_and(|i| i.came_out_of_sight());
-                is_another && stays && ask(&mut questions, epfd, *twin)
-            })
-        {
-            if !mend {
-                return false;
-            }
-            CORE.duplicated(twin, epfd, 0);
-            CORE.totals.healed.add(1);
-        }
-        CORE.meet(epfd);
-    }
-    if !CORE.end_meeting(mend) {
-        return false;
-    }
-    let mut rest = lines;
-    while let Some((head, after)) = rest.split_first() {
-        let count = after.iter().position(|line| line.is_head).unwrap_or(after.len());
-        let Some((interests, next)) = after.split_at_checked(count) else { break };
-        rest = next;
-        let Some(index) = CORE.first_turn(head.fd) else { continue };
-        watched.clear();
-        if interests.iter().all(|line| watched.push(line.fd))
-            && !CORE.compare(head.fd, index, watched.as_mut_slice(), mend, sys::is_open, is_under_way)
-        {
-            return false;
-        }
-    }
-    true
+/// Numbers that the ledger still takes for duplicates of what is watched.
+fn joined_strangers(core: &Core, reading: &Reading) -> impl Iterator<Item = i32> {
+    reading.strangers.as_slice().iter().filter(|(fd, of)| core.watched_twin(*fd) == Some(*of)).map(|(fd, _)| *fd)
+}
+
+/// Compares the list of each instance. False: one of them differs and was left as it is, or there is no memory.
+fn compare_lists(core: &Core, reading: &Reading, notepad: &mut Buffer<Unmatched>, mend: bool) -> bool {
+    reading.leaders().all(|head| core.compare(head.fd, reading.lines_of(head), notepad, mend, is_under_way))
 }
 
 /// Whether a thread has noted an interest, of this serial number, and not yet heard the kernel's answer.

@@ -164,7 +164,9 @@ pub struct Interest {
     pub previous: Word,
     /// Changes with every use of this record; 0: never used.
     pub serial: Word,
-    /// The pool's, of the record that this is part of.
+    /// While the record is free: the next free one (pool.rs). While this half is in use: the interest before it in its
+    /// description's list, unless it is the first there. So the first one in a description, which most are the only
+    /// ones in, needs no store.
     link: AtomicU32,
     /// The return address of the ADD, in the upper 48 bits; below it the flags.
     site: AtomicU64,
@@ -178,6 +180,20 @@ impl Interest {
         description: u32 = file.low;
         /// The next interest in the same description.
         sibling, set_sibling: u32 = file.high, set_high;
+    }
+
+    /// The interest before it in its description's list; of the first one, a number without a meaning.
+    #[inline(always)]
+    pub fn previous_sibling(&self) -> u32 {
+        self.link.load(Ordering::Relaxed)
+    }
+    #[inline(always)]
+    pub fn set_previous_sibling(&self, index: u32) {
+        self.link.store(index, Ordering::Relaxed);
+    }
+    #[inline(always)]
+    pub fn is_live(&self) -> bool {
+        self.has(Self::LIVE)
     }
 }
 
@@ -194,6 +210,16 @@ impl Watch {
     #[inline(always)]
     pub fn is_free(&self) -> bool {
         !self.interest.has(Interest::LIVE) && self.description.epoch() == 0
+    }
+
+    /// Of an interest in the description of another record, whose own description half is not in use: the next record in
+    /// its bucket (core/pairs.rs).
+    pub fn next_pair(&self) -> u32 {
+        self.description.uses.low()
+    }
+    /// Readers that do not hold the lock find no interests in the description half.
+    pub fn set_next_pair(&self, index: u32) {
+        self.description.uses.set(index, 0);
     }
 }
 
@@ -408,6 +434,11 @@ impl Instance {
         self.number.get() == u64::from(fd as u32)
     }
 
+    /// The descriptor that is looked at first; None: there is none.
+    pub fn number(&self) -> Option<i32> {
+        i32::try_from(self.number.get()).ok()
+    }
+
     /// A descriptor stands for this instance.
     #[inline(always)]
     pub fn appear_at(&self, fd: i32) {
@@ -435,11 +466,6 @@ impl Instance {
 
     pub fn origin(&self) -> Origin {
         Origin::from_byte(self.origin.load(Ordering::Relaxed))
-    }
-
-    /// Whether nobody saw it made.
-    pub fn came_out_of_sight(&self) -> bool {
-        self.origin.load(Ordering::Relaxed) == Origin::Unseen as u8
     }
 
     /// Takes the peak before an interest goes, or when it is read. Under the gate only. No branch: its outcome would be a guess.

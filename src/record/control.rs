@@ -139,7 +139,7 @@ fn obey<'a>(here: Here, order: Order<'a>, is_done: bool, answer: &mut Buffer<u8>
         Order::OffLimits => steer::limit(b"")?,
         Order::Snapshot => {
             // What it finds is mirrored as the ledger changes.
-            if ledger::reconcile(here) {
+            if ledger::reconcile(here).is_exact() {
                 let _ = answer.write_str(control::RECONCILED);
             }
             modules::write();

@@ -198,6 +198,8 @@ type Descriptor = (i32, u32);
 pub struct Facts {
     pub end: End,
     pub reconciled: bool,
+    /// Epoll descriptors of which the kernel does not say whether they are one instance.
+    pub uncompared: u32,
     pub sums: Sums,
     pub ledger: &'static Core,
     pub map: Map,
@@ -214,7 +216,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn gather(end: End, reconciled: bool) -> Facts {
+    pub fn gather(end: End, reconciled: bool, uncompared: u32) -> Facts {
         let ledger = ledger::view();
         let mut exe = Buffer::new();
         let mut link = [0u8; 4096];
@@ -242,6 +244,7 @@ impl Facts {
         Facts {
             end,
             reconciled,
+            uncompared,
             sums: Sums,
             ledger,
             map,

@@ -175,12 +175,13 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     }
     writeln!(
         out,
-        r#""coverage":{{"unseen_instances":{},"unseen_watches":{},"healed":{},"lost":{},"uncounted":{},"reconciled":{}}}}}"#,
+        r#""coverage":{{"unseen_instances":{},"unseen_watches":{},"healed":{},"lost":{},"uncounted":{},"uncompared":{},"reconciled":{}}}}}"#,
         totals.unseen_instances.get(),
         totals.unseen_watches.get(),
         totals.healed.get(),
         totals.lost.get(),
         crate::thread::uncounted(),
+        facts.uncompared,
         facts.reconciled,
     )
 }

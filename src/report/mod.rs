@@ -229,9 +229,10 @@ fn deliver(config: &Config, end: End) {
 
 /// False: not all of it found memory.
 fn render(here: Here, format: Format, end: End, into: &mut Buffer<u8>) -> bool {
-    let reconciled = ledger::reconcile(here) & crate::census::reconcile();
+    let compared = ledger::reconcile(here);
+    let reconciled = compared.is_exact() & crate::census::reconcile();
     crate::findings::judge(end);
-    let facts = Facts::gather(end, reconciled);
+    let facts = Facts::gather(end, reconciled, compared.unknown);
     let rendered = match format {
         Format::Text => text::render(&facts, into),
         Format::Json => json::render(&facts, into),

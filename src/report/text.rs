@@ -409,6 +409,12 @@ fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     match (facts.reconciled, clean) {
         (true, true) => return writeln!(out, "\nCoverage: complete; the kernel's own lists agree"),
         (true, false) => writeln!(out, "\nCoverage: brought in line with the kernel's own lists; seen by comparing:")?,
+        (false, _) if facts.uncompared != 0 => writeln!(
+            out,
+            "\nCoverage: NOT all compared with the kernel: whether {} epoll descriptors are different instances is unknown\n  \
+             (kcmp(2) is refused or missing; where a seccomp filter refuses it, allow kcmp)",
+            facts.uncompared
+        )?,
         (false, _) => {
             writeln!(out, "\nCoverage: NOT compared with the kernel's own lists (no /proc, or busy threads)")?
         }

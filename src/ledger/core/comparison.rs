@@ -1,88 +1,138 @@
 //! The ledger beside the kernel's lists: what both have, what only one has, and what follows. By the holder of the gate.
 //!
-//! The order matters. First every descriptor that is an epoll is met, and instances that did not come up are ended: that
-//! may take interests in them along. Then each instance's list is compared, once.
+//! The order matters. First the instances are compared (`grouping.rs`): that may take interests in them along. Then
+//! numbers that stand for another file than the ledger believes are corrected. Then each instance's list is compared.
 //!
-//! A comparison that may not mend only finds out whether there is anything to mend.
-
-use crate::buffer::sort_by_key;
-use crate::sync::Ordering;
+//! The kernel keys an interest by a number and an open file description. `fdinfo` shows the number alone: that the number
+//! is open does not say that it still refers to what is watched.
 
 use super::{Core, Registration};
+use crate::buffer::{Buffer, sort_by_key};
+use crate::ledger::descriptors::Slot;
 use crate::ledger::records::{Instance, Interest};
 
+/// An interest of an instance, says the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Line {
+    /// The number that it was added under.
+    pub fd: i32,
+    /// Of several under one number, which one, in the kernel's order.
+    pub place: u32,
+    pub file: File,
+}
+
+/// What the number of an interest refers to now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum File {
+    /// What the interest watches.
+    Watched,
+    /// Another file.
+    Other,
+    /// Nothing: the number is closed.
+    Closed,
+    /// One or the other: the kernel was not asked, or does not say.
+    Unknown,
+}
+
+impl Line {
+    /// The number does not stand for what is watched: something else keeps that open.
+    fn is_ghost(&self) -> bool {
+        matches!(self.file, File::Other | File::Closed)
+    }
+}
+
+/// A line that the plain cases leave.
+#[derive(Clone, Copy)]
+pub struct Unmatched {
+    line: Line,
+    is_found: bool,
+    /// Where an interest under this number was added which is not in the kernel as the ledger had it; 0: there is none.
+    site: u64,
+}
+
 impl Core {
-    /// Begins a comparison: nothing has been seen yet.
-    pub fn begin_comparison(&self) {
-        for (_, instance) in self.live_instances() {
-            instance.seen.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// A descriptor is an epoll, says the kernel.
-    pub fn meet(&self, epfd: i32) {
-        match self.adopt(epfd).and_then(|index| self.instances.get(index)) {
-            Some(instance) => instance.seen.store(1, Ordering::Relaxed),
-            None => self.totals.lost.add(1),
-        }
-    }
-
-    /// All epolls have been met: instances that were not among them are not open any more. False: there are such, and
-    /// they were left.
-    pub fn end_meeting(&self, mend: bool) -> bool {
-        let unmet = |instance: &Instance| instance.seen.load(Ordering::Relaxed) == 0;
-        if !mend {
-            return !self.live_instances().any(|(_, instance)| unmet(instance));
-        }
-        for fd in 0..=self.descriptors.highest() {
-            if self.instances.get(self.descriptors.get(fd).instance()).is_some_and(unmet) {
-                self.heal(fd);
+    /// Corrects what the ledger believes of the numbers in an instance's list: those that stand for another file, and
+    /// those that stand for what is watched though the ledger does not know it.
+    pub fn correct_numbers(&self, index: u32, lines: &[Line]) {
+        let Some(instance) = self.instances.get(index) else { return };
+        let mut has_ghosts = self.interests_of(instance).any(|interest| !self.is_current(interest));
+        for line in lines {
+            let ghost = || if has_ghosts { self.find_ghost(instance, line.fd) } else { None };
+            match self.find_in(index, line.fd) {
+                // (Which numbers are instances was compared before.)
+                Some(_) if line.is_ghost() && self.descriptors.get(line.fd).instance() == 0 && ghost().is_none() => {
+                    self.heal_moved(line.fd);
+                    has_ghosts = true;
+                }
+                None if line.file == File::Watched && !self.descriptors.get(line.fd).is_known() => {
+                    if let Some(interest) = ghost() {
+                        self.attach(line.fd, interest.description());
+                    }
+                }
+                _ => {}
             }
         }
-        for (index, instance) in self.live_instances() {
-            if unmet(instance) {
-                // Held only by a count of descriptors that were closed out of sight.
-                self.end_instance(index, -1);
-                self.totals.healed.add(1);
-            }
+    }
+
+    /// A number stands for another file than the ledger believes. What it stood for may live on: the kernel's lists tell.
+    pub fn heal_moved(&self, fd: i32) {
+        if let Some(description) = self.description(self.descriptors.get(fd).description()) {
+            description.set_epoch(description.epoch() | 1);
         }
-        true
+        self.heal(fd);
     }
 
-    /// The instance of a descriptor, the first time that it is asked for.
-    pub fn first_turn(&self, epfd: i32) -> Option<u32> {
-        let instance = self.instance_of(epfd)?;
-        (instance.seen.swap(2, Ordering::Relaxed) == 1).then_some(self.descriptors.get(epfd).instance())
+    /// A number that the ledger does not know refers to a description that it knows.
+    fn attach(&self, fd: i32, index: u32) {
+        let Some(description) = self.description(index).filter(|one| one.instance() == 0) else { return };
+        self.descriptors.part(fd);
+        if self.refer(fd, Slot::known(index, description.instance())) {
+            description.set_descriptors(description.descriptors() + 1);
+            self.each_in(description, |interest| interest.lower(Interest::DOUBTFUL));
+            self.totals.healed.add(1);
+        }
     }
 
-    /// Compares one instance with the kernel's list of it: the `tfd`s, one a registered interest. Uses `kernel` as its notepad.
+    /// An interest of an instance under a number that refers to something else, says the ledger.
+    fn find_ghost(&self, instance: &Instance, fd: i32) -> Option<&'static Interest> {
+        self.interests_of(instance).find(|interest| interest.fd() == fd && !self.is_current(interest))
+    }
+
+    /// Whether the number of an interest refers to what it watches, as far as the ledger knows.
+    fn is_current(&self, interest: &Interest) -> bool {
+        self.descriptors.get(interest.fd()).description() == interest.description()
+    }
+
+    /// Compares one instance with the kernel's list of it, which is in order of numbers. `unmatched` is a notepad.
     /// `is_under_way` tells of an interest that a thread has noted and not yet heard the kernel's answer to. False: the two
     /// differ, and nothing was mended.
     pub fn compare(
         &self,
         epfd: i32,
-        index: u32,
-        kernel: &mut [i32],
+        lines: &[Line],
+        unmatched: &mut Buffer<Unmatched>,
         mend: bool,
-        is_open: impl Fn(i32) -> bool,
         is_under_way: impl Fn(u32) -> bool,
     ) -> bool {
+        let index = self.descriptors.get(epfd).instance();
         // First the plain cases: the descriptor still refers to what is watched.
-        let mut open = 0;
-        for at in 0..kernel.len() {
-            let Some(&fd) = kernel.get(at) else { break };
-            match self.find_in(index, fd) {
-                Some((_, interest)) if !interest.has(Interest::SEEN) => interest.raise(Interest::SEEN),
-                _ => {
-                    if let Some(place) = kernel.get_mut(open) {
-                        *place = fd;
-                        open += 1;
+        unmatched.clear();
+        // What is known to be watched goes before what may be.
+        for is_known in [true, false] {
+            for line in lines.iter().filter(|line| (line.file == File::Watched) == is_known) {
+                match self.find_in(index, line.fd).filter(|_| !line.is_ghost()) {
+                    Some((_, interest)) if !interest.has(Interest::SEEN) => interest.raise(Interest::SEEN),
+                    _ => {
+                        if !unmatched.push(Unmatched { line: *line, is_found: false, site: 0 }) {
+                            self.forget_seen(index);
+                            return false;
+                        }
                     }
                 }
             }
         }
-        let Some(unmatched) = kernel.get_mut(..open) else { return true };
-        sort_by_key(unmatched, |number| *number);
+        let unmatched = unmatched.as_mut_slice();
+        sort_by_key(unmatched, |one| one.line.fd);
         let mut agrees = true;
         // Then what the ledger holds beyond them: alive under a number that is gone, or gone. Of two that had the
         // same number, the one that is not in doubt is the one that lives.
@@ -95,13 +145,18 @@ impl Core {
                     // The other pass's.
                 } else if interest.has(Interest::SEEN) {
                     interest.lower(Interest::SEEN);
-                } else if is_under_way(interest.serial.get()) || take(unmatched, interest.fd()) {
+                } else if is_under_way(interest.serial.get())
+                    || take(unmatched, interest.fd(), self.is_current(interest))
+                {
                     // The kernel has it, or will have it.
                 } else if !mend {
                     agrees = false;
                 } else {
                     if !doubtful {
                         self.totals.healed.add(1);
+                    }
+                    if let Some(one) = of_number(unmatched, interest.fd()).find(|one| !one.is_found) {
+                        one.site = one.site.max(interest.site());
                     }
                     self.vanish(at);
                 }
@@ -110,11 +165,11 @@ impl Core {
         }
         // What remains is the kernel's alone.
         if !mend {
-            return agrees && unmatched.iter().all(|fd| *fd < 0);
+            return agrees && unmatched.iter().all(|one| one.is_found);
         }
-        for &fd in unmatched.iter().filter(|fd| **fd >= 0) {
-            let registration = Registration { epfd, fd, site: 0 };
-            let inserted = if is_open(fd) {
+        for Unmatched { line, site, .. } in unmatched.iter().filter(|one| !one.is_found) {
+            let registration = Registration { epfd, fd: line.fd, site: *site as usize };
+            let inserted = if !line.is_ghost() && self.find_in(index, line.fd).is_none() {
                 self.insert(index, &registration, 0)
             } else {
                 // A ghost: its number is closed, something else keeps the description.
@@ -126,22 +181,37 @@ impl Core {
             if inserted.is_none() {
                 self.totals.lost.add(1);
             }
-            self.totals.unseen_watches.add(1);
+            if *site == 0 {
+                self.totals.unseen_watches.add(1);
+            }
         }
         true
     }
-}
 
-/// Takes one entry of a descriptor out of a sorted list; a taken entry becomes -1 - fd, and keeps its place.
-fn take(sorted: &mut [i32], fd: i32) -> bool {
-    let number = |entry: i32| if entry < 0 { -1 - entry } else { entry };
-    let first = sorted.partition_point(|entry| number(*entry) < fd);
-    let same = sorted.iter_mut().skip(first).take_while(|entry| number(**entry) == fd);
-    for entry in same {
-        if *entry >= 0 {
-            *entry = -1 - *entry;
-            return true;
+    fn forget_seen(&self, index: u32) {
+        if let Some(instance) = self.instances.get(index) {
+            self.interests_of(instance).for_each(|interest| interest.lower(Interest::SEEN));
         }
     }
-    false
+}
+
+/// The lines of a number, among lines in order of numbers.
+fn of_number(lines: &mut [Unmatched], fd: i32) -> impl Iterator<Item = &mut Unmatched> {
+    let first = lines.partition_point(|one| one.line.fd < fd);
+    lines.iter_mut().skip(first).take_while(move |one| one.line.fd == fd)
+}
+
+/// Finds a line for an interest that the plain cases have left.
+///
+/// One that is current, as the ledger says, is not a ghost that the kernel lists; and one that is a ghost in the ledger is
+/// not what the kernel says is watched under its number.
+fn take(lines: &mut [Unmatched], fd: i32, is_current: bool) -> bool {
+    let fits = |line: &Line| if is_current { !line.is_ghost() } else { line.file != File::Watched };
+    match of_number(lines, fd).find(|one| !one.is_found && fits(&one.line)) {
+        Some(one) => {
+            one.is_found = true;
+            true
+        }
+        None => false,
+    }
 }

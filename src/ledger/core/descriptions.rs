@@ -126,7 +126,7 @@ impl Core {
         if description.interests() == 0 {
             self.forget(slot.description());
         } else if self.may_be_shared(description) {
-            self.doubt(description);
+            self.each_in(description, |interest| interest.raise(Interest::DOUBTFUL));
         } else {
             self.vanish_all(description);
         }
@@ -151,11 +151,11 @@ impl Core {
         }
     }
 
-    fn doubt(&self, description: &Description) {
+    pub(super) fn each_in(&self, description: &Description, change: impl Fn(&Interest)) {
         let mut index = description.interests();
         for _ in 0..self.records.end() {
             let Some(interest) = self.interest(index) else { break };
-            interest.raise(Interest::DOUBTFUL);
+            change(interest);
             index = interest.sibling();
         }
     }

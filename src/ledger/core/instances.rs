@@ -194,10 +194,18 @@ impl Core {
         }
     }
 
-    /// Tells the recording of everything.
+    /// Writes everything into the recording: each instance with its lowest descriptor, in one walk of the table.
     pub fn mirror(&self) {
+        self.begin_grouping();
+        for fd in 0..=self.descriptors.highest() {
+            if let Some(instance) = self.instance_of(fd).filter(|instance| self.see(instance)) {
+                record::noted_instance(instance.index.get(), instance, fd);
+            }
+        }
         for (index, instance) in self.live_instances() {
-            record::noted_instance(index, instance, self.descriptor_of(index));
+            if self.see(instance) {
+                record::noted_instance(index, instance, -1);
+            }
             let mut at = instance.first.get();
             for _ in 0..self.records.end() {
                 let Some(interest) = self.interest(at) else { break };

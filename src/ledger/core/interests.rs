@@ -11,6 +11,7 @@ impl Core {
     fn new_interest(&self, description: u32) -> Option<(u32, &'static Interest)> {
         match self.interest(description) {
             Some(own) if !own.has(Interest::LIVE) => Some((description, own)),
+            _ if !self.pairs.begin() => None,
             _ => self.records.allocate().map(|(index, record)| (index, &record.interest)),
         }
     }
@@ -37,9 +38,33 @@ impl Core {
         };
         interest.serial.set(serial);
         interest.key.set(instance_index, registration.fd as u32);
-        interest.file.set(description_index, description.interests());
         interest.set_site(registration.site, flags | Interest::LIVE);
+        self.link((index, interest), instance, (description_index, description));
+        self.churn.watches.add(1);
+        charges::added(instance_index, instance, interest, |of| self.instance_at(of));
+        if followers::is_followed() {
+            followers::tell_interest(index, interest, instance, registration.epfd);
+        }
+        Some(index)
+    }
+
+    /// Puts an interest into both lists, and into the index where others are in the same description.
+    #[inline(always)]
+    pub(super) fn link(
+        &self,
+        (index, interest): (u32, &Interest),
+        instance: &Instance,
+        (description_index, description): (u32, &Description),
+    ) {
+        let sibling = description.interests();
+        interest.file.set(description_index, sibling);
+        if let Some(sibling) = self.interest(sibling) {
+            sibling.set_previous_sibling(index);
+        }
         description.set_interests(index);
+        if index != description_index {
+            self.enter_pair(index);
+        }
         let first = instance.first.get();
         interest.next.set(first);
         interest.previous.set(0);
@@ -48,12 +73,6 @@ impl Core {
         }
         instance.first.set(index);
         instance.watches.add(1);
-        self.churn.watches.add(1);
-        charges::added(instance_index, instance, interest, |of| self.instance_at(of));
-        if followers::is_followed() {
-            followers::tell_interest(index, interest, instance, registration.epfd);
-        }
-        Some(index)
     }
 
     /// The kernel has removed an interest at a close.
@@ -106,7 +125,10 @@ impl Core {
         if description.interests() == index {
             description.set_interests(sibling);
         } else {
-            self.unlink_sibling(description, index, sibling);
+            self.unlink_sibling(interest.previous_sibling(), sibling);
+        }
+        if index != description_index {
+            self.leave_pair(index);
         }
         interest.set_site(0, 0);
         self.churn.watches.subtract(1);
@@ -117,15 +139,15 @@ impl Core {
         self.forget_if_idle(fd, description_index, description);
     }
 
-    fn unlink_sibling(&self, description: &Description, index: u32, after: u32) {
-        let mut at = description.interests();
-        for _ in 0..self.records.end() {
-            let Some(interest) = self.interest(at) else { break };
-            if interest.sibling() == index {
-                interest.set_sibling(after);
-                break;
-            }
-            at = interest.sibling();
+    /// Joins the neighbours of an interest that is not the first in its description.
+    #[cold]
+    #[inline(never)]
+    fn unlink_sibling(&self, before: u32, after: u32) {
+        if let Some(before) = self.interest(before) {
+            before.set_sibling(after);
+        }
+        if let Some(after) = self.interest(after) {
+            after.set_previous_sibling(before);
         }
     }
 }

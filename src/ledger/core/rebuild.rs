@@ -5,9 +5,6 @@
 //! names its description and instance, an interest names its instance, its number and its description. What a half-made
 //! change has not written yet, or has written already, the next comparison with the kernel corrects.
 
-#[cfg(test)]
-extern crate std;
-
 use super::Core;
 use crate::ledger::charges;
 use crate::ledger::descriptors::Slot;
@@ -40,6 +37,7 @@ impl Core {
         for (_, record) in self.records.all() {
             record.description.uses.set(0, 0);
         }
+        self.pairs.clear();
     }
 
     /// Each known number counts for its description, and stands for the instance that this is.
@@ -108,16 +106,10 @@ impl Core {
                 }
                 continue;
             };
-            let first = instance.first.get();
-            interest.next.set(first);
-            interest.previous.set(0);
-            if let Some(first) = self.interest(first) {
-                first.previous.set(index);
+            if index != interest.description() {
+                self.pairs.begin();
             }
-            instance.first.set(index);
-            interest.set_sibling(description.interests());
-            description.set_interests(index);
-            instance.watches.add(1);
+            self.link((index, interest), instance, (interest.description(), description));
             watches += 1;
         }
         self.churn.watches.set(watches);
@@ -140,41 +132,5 @@ impl Core {
                 self.instances.release(index, instance);
             }
         }
-    }
-}
-
-/// What every list and count must agree on, walked in full (tests ask).
-#[cfg(test)]
-impl Core {
-    pub fn check_lists(&self) {
-        let mut watches = 0;
-        for (index, instance) in self.live_instances() {
-            let mut previous = 0;
-            let mut at = instance.first.get();
-            let mut count = 0;
-            while let Some(interest) = self.interest(at) {
-                assert!(interest.has(Interest::LIVE) && interest.instance() == index);
-                assert_eq!(interest.previous.get(), previous);
-                assert!(self.siblings(interest.description()).contains(&at), "interest {at} is not among its siblings");
-                (previous, at) = (at, interest.next.get());
-                count += 1;
-                assert!(count <= self.records.end(), "a list without an end");
-            }
-            assert_eq!(instance.watches.get(), u64::from(count));
-            watches += u64::from(count);
-        }
-        assert_eq!(self.churn.watches.get(), watches);
-        assert_eq!(self.totals.instances.get(), self.live_instances().count() as u64);
-    }
-
-    fn siblings(&self, description: u32) -> std::vec::Vec<u32> {
-        let mut found = std::vec::Vec::new();
-        let mut at = self.description(description).map_or(0, |description| description.interests());
-        while let Some(interest) = self.interest(at) {
-            found.push(at);
-            at = interest.sibling();
-            assert!(found.len() <= self.records.end() as usize, "a list without an end");
-        }
-        found
     }
 }

@@ -1,6 +1,11 @@
 //! The ledger without a kernel: what random operations found, each by itself.
 
-use super::{Core, Creation, Registration, Ticket};
+extern crate std;
+
+use std::vec::Vec;
+
+use super::{Core, Creation, File, Head, Line, Registration, Ticket};
+use crate::buffer::Buffer;
 use crate::ledger::records::{LastUsed, Origin};
 
 pub fn create(core: &Core, fd: i32) {
@@ -13,6 +18,47 @@ fn add(core: &Core, epfd: i32, fd: i32) -> Ticket {
 
 pub fn live(core: &Core) -> (u64, u64) {
     (core.totals.instances.get(), core.churn.watches.get())
+}
+
+/// Compares with a list of the kernel's: numbers, and what they refer to now. Where it may mend, numbers come first.
+pub fn compare(core: &Core, epfd: i32, kernel: &[(i32, File)], mend: bool, is_under_way: bool) -> bool {
+    let mut lines: Vec<_> = kernel.iter().map(|(fd, file)| Line { fd: *fd, place: 0, file: *file }).collect();
+    lines.sort_by_key(|line| line.fd);
+    if mend {
+        core.correct_numbers(core.descriptors.get(epfd).instance(), &lines);
+    }
+    Buffer::lend(|notepad| core.compare(epfd, &lines, notepad, mend, |_| is_under_way))
+}
+
+/// Walks every list, both ways, and the index of pairs: each live interest is in each of its lists once.
+pub fn check_lists(core: &Core) {
+    let (mut by_instance, mut by_description, mut away) = (0, 0, 0);
+    for (index, instance) in core.live_instances() {
+        let (mut at, mut before) = (instance.first.get(), 0);
+        let mut listed = 0;
+        while let Some(interest) = core.interest(at) {
+            assert!(interest.is_live() && interest.instance() == index);
+            assert_eq!(interest.previous.get(), before);
+            (at, before, listed) = (interest.next.get(), at, listed + 1);
+            assert!(listed <= core.live_watches());
+        }
+        assert_eq!(listed, instance.watches.get());
+        by_instance += listed;
+    }
+    for index in 1..core.records.end() {
+        let Some(description) = core.description(index).filter(|one| one.epoch() != 0) else { continue };
+        let (mut at, mut before) = (description.interests(), 0);
+        while let Some(interest) = core.interest(at) {
+            assert!(interest.is_live() && interest.description() == index);
+            assert!(before == 0 || interest.previous_sibling() == before);
+            assert_eq!(core.find_among(description, interest.instance(), interest.fd()).map(|one| one.0), Some(at));
+            away += u32::from(at != index);
+            (at, before, by_description) = (interest.sibling(), at, by_description + 1);
+            assert!(by_description <= core.live_watches());
+        }
+    }
+    assert_eq!((by_instance, by_description), (core.live_watches(), core.live_watches()));
+    assert_eq!(core.check_pairs(), away);
 }
 
 #[test]
@@ -88,7 +134,7 @@ fn what_a_forked_child_closes_may_live_on_in_its_parent() {
     CORE.closed(7, None);
     assert_eq!(live(&CORE), (1, 1));
     // The kernel decides: it has it no longer, and nobody was wrong.
-    CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [], true, |_| false, |_| false);
+    compare(&CORE, 3, &[], true, false);
     assert_eq!((live(&CORE), CORE.totals.healed.get()), ((1, 0), 0));
 }
 
@@ -103,7 +149,7 @@ fn of_two_interests_of_one_number_the_certain_one_is_the_kernels() {
     add(&CORE, 3, 7);
     CORE.closed(7, None);
     // The kernel lists one 7: that of the file behind 8.
-    CORE.compare(3, CORE.descriptors.get(3).instance(), &mut [7], true, |_| true, |_| false);
+    compare(&CORE, 3, &[(7, File::Unknown)], true, false);
     assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((1, 1), 0));
 }
 
@@ -129,10 +175,40 @@ fn an_eventfd_in_thousands_of_lists_is_found_in_each() {
         create(&CORE, fd);
         add(&CORE, fd, 2);
     }
+    check_lists(&CORE);
     for fd in (3..2003).rev() {
         CORE.deleted(fd, 2);
     }
     assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((2000, 0), 0));
+}
+
+#[test]
+fn many_files_in_the_lists_of_many_instances_are_found_in_each_while_the_index_grows() {
+    const INSTANCES: i32 = 300;
+    const FILES: i32 = 100;
+    static CORE: Core = Core::new();
+    for epfd in 0..INSTANCES {
+        create(&CORE, epfd);
+        for fd in 1000..1000 + FILES {
+            assert_ne!(add(&CORE, epfd, fd), Ticket::None);
+        }
+    }
+    check_lists(&CORE);
+    // In an order that begins in the middle of every list.
+    for step in 0..INSTANCES {
+        let epfd = (step * 7 + INSTANCES / 2) % INSTANCES;
+        for fd in (1000..1000 + FILES).filter(|fd| fd % 3 == step % 3) {
+            CORE.deleted(epfd, fd);
+        }
+        if step % 2 == 0 {
+            CORE.closed(epfd, Some(0));
+        }
+    }
+    check_lists(&CORE);
+    assert_eq!((CORE.totals.instances.get(), CORE.totals.unseen_watches.get()), (150, 0));
+    CORE.closed_range(1000, 1000 + FILES, 0);
+    assert_eq!(live(&CORE), (150, 0));
+    check_lists(&CORE);
 }
 
 #[test]
@@ -205,20 +281,100 @@ fn a_comparison_that_may_not_mend_tells_and_changes_nothing() {
     create(&CORE, 3);
     add(&CORE, 3, 7);
     add(&CORE, 3, 8);
-    let index = CORE.descriptors.get(3).instance();
-    let agrees = |kernel: &mut [i32]| CORE.compare(3, index, kernel, false, |_| true, |_| false);
-    assert!(agrees(&mut [8, 7]));
-    assert!(!agrees(&mut [7]) && !agrees(&mut [7, 8, 9]) && !agrees(&mut [7, 8, 8]) && !agrees(&mut [7, 9]));
-    assert!(agrees(&mut [7, 8]));
+    let agrees = |kernel: &[i32]| {
+        let lines: Vec<_> = kernel.iter().map(|fd| (*fd, File::Unknown)).collect();
+        compare(&CORE, 3, &lines, false, false)
+    };
+    assert!(agrees(&[8, 7]));
+    assert!(!agrees(&[7]) && !agrees(&[7, 8, 9]) && !agrees(&[7, 8, 8]) && !agrees(&[7, 9]));
+    assert!(agrees(&[7, 8]));
     // What a thread is just adding is nobody's mistake.
-    assert!(CORE.compare(3, index, &mut [7], false, |_| true, |_| true));
+    assert!(compare(&CORE, 3, &[(7, File::Unknown)], false, true));
     // An interest whose number is gone is found all the same.
     CORE.duplicated(7, 9, 0);
     CORE.closed(7, None);
-    assert!(agrees(&mut [7, 8]) && !agrees(&mut [8]));
-    CORE.begin_comparison();
-    assert!(!CORE.end_meeting(false));
+    assert!(agrees(&[7, 8]) && !agrees(&[8]));
     assert_eq!((live(&CORE), CORE.totals.healed.get(), CORE.totals.unseen_watches.get()), ((1, 2), 0, 0));
-    CORE.meet(3);
-    assert!(CORE.end_meeting(false));
+}
+
+#[test]
+fn a_number_that_moved_is_not_taken_for_what_is_watched() {
+    static CORE: Core = Core::new();
+    create(&CORE, 3);
+    add(&CORE, 3, 7);
+    CORE.duplicated(7, 8, 0);
+    let moved = [(7, File::Other)];
+    assert!(compare(&CORE, 3, &[(7, File::Watched)], false, false) && !compare(&CORE, 3, &moved, false, false));
+    compare(&CORE, 3, &moved, true, false);
+    assert!(compare(&CORE, 3, &moved, false, false));
+    // Nothing is lost by it, and a close of the number ends nothing: 8 keeps what is watched.
+    CORE.closed(7, Some(0));
+    assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((1, 1), 0));
+    // It comes back out of sight.
+    let back = [(7, File::Watched)];
+    assert!(!compare(&CORE, 3, &back, false, false));
+    compare(&CORE, 3, &back, true, false);
+    assert!(compare(&CORE, 3, &back, false, false) && CORE.find(3, 7).is_some());
+    CORE.closed(8, Some(0));
+    assert_eq!(live(&CORE), (1, 1));
+    // Somebody else may have kept it all the time: the kernel tells.
+    CORE.closed(7, Some(0));
+    assert!(compare(&CORE, 3, &[(7, File::Closed)], false, false));
+    let healed = CORE.totals.healed.get();
+    compare(&CORE, 3, &[], true, false);
+    assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((1, 0), 0));
+    assert_eq!(CORE.totals.healed.get(), healed);
+    check_lists(&CORE);
+}
+
+/// The kernel's instances, each by its descriptors and the length of its list.
+fn regroup(core: &Core, kernel: &[(&[i32], u32)]) {
+    let heads: Vec<_> = kernel
+        .iter()
+        .flat_map(|(fds, count)| fds.iter().map(|fd| Head { leader: fds[0], count: *count, ..Head::of(*fd) }))
+        .collect();
+    assert!(!core.is_grouped(&heads));
+    Buffer::lend(|numbers| Buffer::lend(|claims| core.regroup(&heads, numbers, claims)));
+    assert!(core.is_grouped(&heads));
+    for (fds, _) in kernel {
+        assert!(fds.iter().all(|fd| core.descriptors.get(*fd).instance() == core.descriptors.get(fds[0]).instance()));
+    }
+    check_lists(core);
+}
+
+#[test]
+fn numbers_are_regrouped_as_the_kernel_has_them() {
+    static CORE: Core = Core::new();
+    for fd in [3, 4, 5] {
+        create(&CORE, fd);
+    }
+    CORE.duplicated(3, 6, 0);
+    CORE.duplicated(3, 7, 0);
+    add(&CORE, 3, 9);
+    // One becomes two: the one that watches as much as before goes on.
+    let before = CORE.descriptors.get(6).instance();
+    regroup(&CORE, &[(&[3, 7], 0), (&[4], 0), (&[5], 0), (&[6], 1)]);
+    assert_eq!((live(&CORE), CORE.descriptors.get(6).instance()), ((4, 1), before));
+    // Two become one.
+    regroup(&CORE, &[(&[3, 5, 7], 0), (&[4], 0), (&[6], 1)]);
+    // Two exchange numbers, and one has lost all of its own.
+    regroup(&CORE, &[(&[3, 4], 0), (&[5, 7], 0)]);
+    assert_eq!(live(&CORE), (2, 0));
+    // A count that was wrong ends nothing too early.
+    if let Some(description) = CORE.description(CORE.descriptors.get(3).description()) {
+        description.set_descriptors(1);
+    }
+    regroup(&CORE, &[(&[3, 4], 0), (&[5, 7], 0)]);
+    CORE.closed(3, None);
+    assert_eq!(live(&CORE), (2, 0));
+    for fd in [4, 5, 7] {
+        CORE.closed(fd, None);
+    }
+    assert_eq!(live(&CORE), (0, 0));
+    // Known as a watched file, under two numbers, and then as an epoll.
+    create(&CORE, 3);
+    add(&CORE, 3, 7);
+    CORE.duplicated(7, 8, 0);
+    regroup(&CORE, &[(&[3], 1), (&[7, 8], 0)]);
+    assert_eq!(live(&CORE), (2, 1));
 }
