@@ -47,6 +47,7 @@ macro_rules! syscall {
     };
 }
 
+/// 0: a filter does not let the kernel answer, or answers itself.
 pub fn getpid() -> i32 {
     // SAFETY: takes no argument.
     unsafe { syscall!(SYS_getpid) }.unwrap_or(0) as i32
@@ -57,6 +58,7 @@ pub fn getppid() -> i32 {
     unsafe { syscall!(SYS_getppid) }.unwrap_or(0) as i32
 }
 
+/// 0: as for `getpid`.
 pub fn gettid() -> i32 {
     // SAFETY: takes no argument.
     unsafe { syscall!(SYS_gettid) }.unwrap_or(0) as i32
@@ -67,11 +69,24 @@ pub fn geteuid() -> u32 {
     unsafe { syscall!(SYS_geteuid) }.unwrap_or(0) as u32
 }
 
-/// Whether a thread of this process (or of `pid`) still exists. Sends nothing.
+/// Whether a thread of this process (or of `pid`) still exists. True where the kernel does not say. Sends nothing.
 pub fn thread_exists(pid: i32, tid: i32) -> bool {
+    probe_thread(pid, tid) != Err(libc::ESRCH)
+}
+
+/// Looks for a thread of a process, both named in the caller's pid namespace. Err(ESRCH): there is none. Sends nothing.
+pub fn probe_thread(pid: i32, tid: i32) -> Result<()> {
     // SAFETY: signal 0 is never delivered.
-    let answer = unsafe { syscall!(SYS_tgkill, pid, tid, 0) };
-    answer != Err(libc::ESRCH)
+    unsafe { syscall!(SYS_tgkill, pid, tid, 0) }.map(drop)
+}
+
+/// The head of the calling task's robust list; 0: it has registered none (get_robust_list(2)).
+pub fn robust_list() -> Result<usize> {
+    let (mut head, mut length) = (usize::MAX, 0usize);
+    // SAFETY: the kernel writes two words, for which there is room.
+    unsafe { syscall!(SYS_get_robust_list, 0, &raw mut head, &raw mut length) }?;
+    // A filter that answers 0 leaves the words alone.
+    if head == usize::MAX { Err(libc::ENOSYS) } else { Ok(head) }
 }
 
 /// Whether a process of this pid exists. Sends nothing.
@@ -104,6 +119,12 @@ pub fn timespec_at(address: usize) -> Option<libc::timespec> {
     }
     // SAFETY: the kernel has just read these sixteen bytes; a program that unmaps them meanwhile has a fault of its own.
     Some(unsafe { (address as *const libc::timespec).read_unaligned() })
+}
+
+/// The word at an address; None: it cannot be read.
+pub fn word_at(address: usize) -> Option<u64> {
+    // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
+    (address != 0 && is_readable(address)).then(|| unsafe { (address as *const u64).read_unaligned() })
 }
 
 /// The event at an address; None: it cannot be read.
@@ -432,15 +453,21 @@ pub fn pending_signals() -> SignalSet {
     set
 }
 
-/// Takes the waiting signals of `set` away without delivering them.
+/// Discards the pending signals of `set`.
 pub fn swallow_signals(set: SignalSet) {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the set is of the size that is said; no siginfo is wanted.
-    while unsafe {
-        syscall!(SYS_rt_sigtimedwait, &raw const set, core::ptr::null::<u8>(), &raw const now, size_of::<SignalSet>())
+    // A standard signal is pending at most once for the thread and once for the process. Bounded, since a filter may
+    // answer 0 for ever.
+    for _ in 0..2 * set.count_ones() {
+        // SAFETY: the set is of the size that is said; no siginfo is wanted.
+        let signal = unsafe {
+            let size = size_of::<SignalSet>();
+            syscall!(SYS_rt_sigtimedwait, &raw const set, core::ptr::null::<u8>(), &raw const now, size)
+        };
+        if signal.is_err() {
+            return;
+        }
     }
-    .is_ok()
-    {}
 }
 
 /// The soft and hard limit of the number of descriptors.
@@ -518,11 +545,14 @@ pub fn same_description_in(pid: i32, fd: i32, other: i32, other_fd: i32) -> bool
     order == Ok(0)
 }
 
-/// Ends the process at once.
+/// Ends the process at once. If a filter refuses both calls, by a trap, as glibc's `_exit` does.
 pub fn exit_group(status: i32) -> ! {
-    loop {
-        // SAFETY: takes no pointer, does not return.
-        let _ = unsafe { syscall!(SYS_exit_group, status) };
+    // SAFETY: neither call takes a pointer. What comes behind them is reached only if both were refused; `ud2` raises
+    // SIGILL and does not return.
+    unsafe {
+        let _ = syscall!(SYS_exit_group, status);
+        let _ = syscall!(SYS_exit, status);
+        asm!("ud2", options(noreturn));
     }
 }
 

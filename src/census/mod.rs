@@ -3,7 +3,7 @@
 //! ```text
 //! table.rs      what each number stands for: alive or closed, by whom
 //! places.rs     the calls that make descriptors, each with what it made
-//! local.rs      what each thread remembers: whether it may run in a parent's memory, its last close
+//! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
 //! ```
 //!
@@ -25,10 +25,10 @@ use epollshim_format::census::Kind;
 use epollshim_format::findings::{Id, Severity, double_close};
 
 use crate::findings::{self, Note};
-use crate::{process, sys, thread};
+use crate::{sys, thread};
 
 pub use reconcile::{Census, reconcile};
-pub use table::{Entry, each_alive, was_touched_by_a_borrower};
+pub use table::{Entry, each_alive, forget_touched, was_touched_by_a_borrower};
 
 /// [`OFF`], [`ON`]; 0: the real functions are not all looked up yet. Read by the hooks' assembly.
 pub static STATE: AtomicU8 = AtomicU8::new(0);
@@ -68,18 +68,14 @@ fn may_have_threads() -> bool {
         .is_some_and(|is_alone| is_alone.load(Ordering::Relaxed) == 0)
 }
 
-/// Begins: what is open now was there at load. False: no memory that a fork wipes.
+/// Begins: what is open now was there at load.
 #[cold]
-pub fn begin() -> bool {
-    if !process::prepare() {
-        return false;
-    }
+pub fn begin() {
     // SAFETY: a zero-terminated name; at load, where the loader may be called.
     let is_alone = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
     IS_ALONE.store(is_alone.cast(), Ordering::Relaxed);
     crate::aside::undisturbed(reconcile::take_stock);
     STATE.store(ON, Ordering::Release);
-    true
 }
 
 /// In the child of a fork, once: it has its parent's descriptors, and has made and closed none itself.

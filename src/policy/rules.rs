@@ -6,7 +6,7 @@
 //!
 //! Counts carry the number of the table's turn (its tag): one of an earlier turn reads as zero.
 
-use crate::sync::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use epollshim_format::faults::{Operation, Outcome, RULES, Rule, Scope};
 use epollshim_format::function::{Function, Functions};
@@ -14,7 +14,7 @@ use epollshim_format::function::{Function, Functions};
 use super::effects;
 use crate::hooks::Frame;
 use crate::thread::Block;
-use crate::{clock, init, process, sys};
+use crate::{clock, init, process};
 
 /// Bytes of rules that one table keeps for the report.
 const TEXT: usize = 16 * 1024;
@@ -65,8 +65,8 @@ const OUTCOME: u32 = OPERATION + 2;
 static TABLES: [Table; 2] = [const { Table::new() }; 2];
 /// Turns of the tables: the lowest bit tells which one is current.
 static TURN: AtomicU32 = AtomicU32::new(0);
-/// One thread arms at a time: of the process with this pid; 0: none does.
-static ARMING: AtomicI32 = AtomicI32::new(0);
+/// One thread arms at a time: of the process with this identity; 0: none does.
+static ARMING: AtomicU64 = AtomicU64::new(0);
 static SEED: AtomicU64 = AtomicU64::new(0);
 static HAS_SEED: AtomicBool = AtomicBool::new(false);
 
@@ -445,7 +445,8 @@ pub fn restart() {
 }
 
 fn exclusively(work: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
-    let own = sys::getpid();
+    // Not the pid: parent and child may both be pid 1, and a filter may answer 0.
+    let own = process::identity().max(1);
     let mut holder = 0;
     // Acquire and Release: one change is whole before the next begins. Another process's: a thread of the parent's was
     // arming at the fork, and is not here to end it. What it had not published is written over.
