@@ -230,7 +230,7 @@ pub fn say_uncounted(trouble: process::Trouble) {
         && !IS_TOLD.swap(true, Ordering::Relaxed)
     {
         report::tell(|line| {
-            let _ = write!(line, "epollshim: process {}: calls of a new thread are not counted: ", process::pid());
+            let _ = write!(line, "epollshim: calls of a thread of process {} are not counted: ", process::pid());
             write_trouble(line, error as u32 | CANNOT_WIPE);
         });
     }

@@ -223,8 +223,12 @@ fn claim(page: &Page, owner: u32) {
     page.reported.store(0, Ordering::Relaxed);
     note_beginning(page);
     sharing::after_fork();
+    // Where nothing was ever counted there is nothing to reset, and its pages need not be copied.
+    let is_used = thread::all().next().is_some() || ledger::charges::tracks();
     thread::forget_after_fork();
-    ledger::after_fork();
+    if is_used {
+        ledger::after_fork();
+    }
     census::after_fork();
     // Release: with the loads in `is_claimed_by_this_thread`.
     page.owner.store(pid.unwrap_or(UNNAMED), Ordering::Release);

@@ -124,7 +124,7 @@ pub fn timespec_at(address: usize) -> Option<libc::timespec> {
 /// The word at an address; None: it cannot be read.
 pub fn word_at(address: usize) -> Option<u64> {
     // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
-    (address != 0 && is_readable(address)).then(|| unsafe { (address as *const u64).read_unaligned() })
+    is_word_readable(address).then(|| unsafe { (address as *const u64).read_unaligned() })
 }
 
 /// The event at an address; None: it cannot be read.
@@ -136,12 +136,14 @@ pub fn event_at(address: usize) -> Option<libc::epoll_event> {
 /// Whether twelve bytes (a `struct epoll_event`) can be read. The kernel looks, so that a bad address is no fault: a signal
 /// mask is read before it is asked what to do with it (Linux v6.1 kernel/signal.c), and that is made up.
 pub fn is_readable(address: usize) -> bool {
+    [address, address.wrapping_add(4)].into_iter().all(is_word_readable)
+}
+
+fn is_word_readable(address: usize) -> bool {
     const NO_SUCH_WAY: i32 = 0x7fff;
-    [address, address.wrapping_add(4)].into_iter().all(|set| {
-        // SAFETY: the kernel checks the address; with an unknown `how` nothing is changed.
-        let answer = unsafe { syscall!(SYS_rt_sigprocmask, NO_SUCH_WAY, set, 0, size_of::<SignalSet>()) };
-        set != 0 && answer == Err(libc::EINVAL)
-    })
+    // SAFETY: the kernel checks the address; with an unknown `how` nothing is changed.
+    let answer = unsafe { syscall!(SYS_rt_sigprocmask, NO_SUCH_WAY, address, 0, size_of::<SignalSet>()) };
+    address != 0 && answer == Err(libc::EINVAL)
 }
 
 /// Asks for an epoll_ctl that cannot succeed (there is no operation 0): its checks of the arguments are made, and nothing
