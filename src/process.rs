@@ -223,8 +223,7 @@ fn claim(page: &Page, owner: u32) {
     page.reported.store(0, Ordering::Relaxed);
     note_beginning(page);
     sharing::after_fork();
-    // Where nothing was ever counted there is nothing to reset, and its pages need not be copied.
-    let is_used = thread::all().next().is_some() || ledger::charges::tracks();
+    let is_used = is_used();
     thread::forget_after_fork();
     if is_used {
         ledger::after_fork();
@@ -234,9 +233,15 @@ fn claim(page: &Page, owner: u32) {
     page.owner.store(pid.unwrap_or(UNNAMED), Ordering::Release);
 }
 
+/// Whether anything was counted in this memory, or in that which it is a copy of. Where nothing was, there is nothing to
+/// report and nothing to reset: a fork need not copy the pages for it.
+pub fn is_used() -> bool {
+    thread::all().next().is_some() || census::is_on() || ledger::charges::tracks()
+}
+
 /// In the child of a fork, before it goes on: this memory is surely its own.
 pub fn claim_after_fork() {
-    if let Some(page) = page()
+    if let Some(page) = page().filter(|_| is_used())
         && whose() == Verdict::Own
     {
         page.is_sure.store(1, Ordering::Relaxed);

@@ -106,7 +106,7 @@ pub fn register_fork_handler() {
 /// Delivers the report, once, if there is something to report. A child in another process's memory has no report: what it
 /// did there is in its owner's.
 pub fn at_end(end: End) {
-    if !process::is_owner() {
+    if !process::is_used() || !process::is_owner() {
         return;
     }
     let due = due(end);
@@ -139,7 +139,7 @@ fn judge_for_recording(end: End) {
 /// May be called in another process's memory: only which instances the exec hands on is noted then.
 pub fn before_exec(program: Program, caller: usize) {
     ledger::before_exec(caller, || is_executable(program));
-    if !process::is_owner() {
+    if !process::is_used() || !process::is_owner() {
         return;
     }
     let due = due(End::Exec);
