@@ -32,6 +32,9 @@ pub use sharing::may_be_child;
 
 #[repr(C)]
 struct Page {
+    /// What getpid(2) gives the owner, changed by [`EXPECTED`]: no answer to anybody equals a wiped word. 0 as well where a
+    /// child may run on storage that has no note, so that each caller is looked at.
+    expected: AtomicU32,
     /// The owner's pid, or one of the values below.
     owner: AtomicU32,
     /// The owner claimed memory that was certainly its own.
@@ -56,6 +59,10 @@ const NOBODY: u32 = 0;
 const UNNAMED: u32 = u32::MAX;
 /// A thread is claiming the page.
 const CLAIMING: u32 = u32::MAX - 1;
+
+/// The bit that the word of the expected answer differs by. Neither a pid nor an error number of the kernel's (-4095 at
+/// least) is this bit alone.
+const EXPECTED: u32 = 1 << 31;
 
 /// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the mapping is filled in before.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
@@ -104,7 +111,7 @@ pub fn prepare() -> Result<(), Trouble> {
     // SAFETY: page-aligned, large enough, and all-zero is a valid Page.
     let page = unsafe { &*start.cast::<Page>() };
     let pid = own_pid();
-    page.owner.store(pid.unwrap_or(UNNAMED), Ordering::Relaxed);
+    page.be_owned_by(pid);
     page.is_sure.store(1, Ordering::Relaxed);
     OWNER.store(pid.unwrap_or(0), Ordering::Relaxed);
     note_load();
@@ -132,38 +139,45 @@ pub fn note_load() {
     }
 }
 
-fn note_beginning(page: &Page) {
-    page.began.store(clock::monotonic(), Ordering::Relaxed);
-    page.began_unix.store(clock::realtime(), Ordering::Relaxed);
+impl Page {
+    fn note_beginning(&self) {
+        self.began.store(clock::monotonic(), Ordering::Relaxed);
+        self.began_unix.store(clock::realtime(), Ordering::Relaxed);
+    }
+
+    /// The claim is made.
+    fn be_owned_by(&self, pid: Option<u32>) {
+        self.expected.store(pid.map_or(0, |pid| pid ^ EXPECTED), Ordering::Relaxed);
+        // Release: with the load in `is_claimed_by_this_thread`.
+        self.owner.store(pid.unwrap_or(UNNAMED), Ordering::Release);
+    }
 }
 
 /// Whether the caller's descriptor table is the one that the ledger describes: the caller owns this memory, or shares
 /// memory and table with the owner. In the child of a fork the first call claims the memory.
-#[inline(always)]
-pub fn is_own() -> bool {
-    matches!(whose(), Verdict::Own | Verdict::Borrowed { shares_table: true })
-}
-
-/// Whether the caller owns this memory: its end is the end of what the ledger describes.
-#[inline(always)]
-pub fn is_owner() -> bool {
-    whose() == Verdict::Own
-}
-
-/// Never `Fresh` or `Abandoned`: such memory is claimed.
 #[unsafe(link_section = ".text.hot.epollshim.more")]
-fn whose() -> Verdict {
-    let Some(page) = page() else { return Verdict::Borrowed { shares_table: false } };
-    let pid = sys::getpid();
-    if pid > 0 && page.owner.load(Ordering::Relaxed) == pid as u32 && !may_be_child() {
-        return Verdict::Own;
-    }
-    find_out(page, if pid > 0 { Fact::Known(pid) } else { Fact::Refused })
+pub fn is_own() -> bool {
+    let Some(page) = page() else { return false };
+    let answer = sys::getpid_or_error();
+    page.expected.load(Ordering::Relaxed) == answer as u32 ^ EXPECTED && !sharing::is_noted()
+        || is_own_after_all(page, answer)
 }
 
 #[cold]
 #[inline(never)]
-fn find_out(page: &Page, pid: Fact<i32>) -> Verdict {
+fn is_own_after_all(page: &Page, answer: i32) -> bool {
+    matches!(whose(page, answer), Verdict::Own | Verdict::Borrowed { shares_table: true })
+}
+
+/// Whether the caller owns this memory: its end is the end of what the ledger describes.
+pub fn is_owner() -> bool {
+    page().is_some_and(|page| whose(page, sys::getpid_or_error()) == Verdict::Own)
+}
+
+/// `answer`: of getpid(2). Never `Fresh` or `Abandoned`: such memory is claimed.
+#[cold]
+#[inline(never)]
+fn whose(page: &Page, answer: i32) -> Verdict {
     if is_claimed_by_this_thread(page) {
         return Verdict::Own;
     }
@@ -176,7 +190,7 @@ fn find_out(page: &Page, pid: Fact<i32>) -> Verdict {
         },
         is_sure: page.is_sure.load(Ordering::Relaxed) != 0,
         note: sharing::note(),
-        pid,
+        pid: if answer > 0 { Fact::Known(answer) } else { Fact::Refused },
         is_listed: Fact::NotAsked,
         is_thread_of_owner: Fact::NotAsked,
         shares_memory: Fact::NotAsked,
@@ -221,7 +235,7 @@ fn claim(page: &Page, owner: u32) {
     let pid = own_pid();
     FORKER.store(OWNER.swap(pid.unwrap_or(0), Ordering::Relaxed), Ordering::Relaxed);
     page.reported.store(0, Ordering::Relaxed);
-    note_beginning(page);
+    page.note_beginning();
     sharing::after_fork();
     let is_used = is_used();
     thread::forget_after_fork();
@@ -229,8 +243,7 @@ fn claim(page: &Page, owner: u32) {
         ledger::after_fork();
     }
     census::after_fork();
-    // Release: with the loads in `is_claimed_by_this_thread`.
-    page.owner.store(pid.unwrap_or(UNNAMED), Ordering::Release);
+    page.be_owned_by(pid);
 }
 
 /// Whether anything was counted in this memory, or in that which it is a copy of. Where nothing was, there is nothing to
@@ -241,9 +254,7 @@ pub fn is_used() -> bool {
 
 /// In the child of a fork, before it goes on: this memory is surely its own.
 pub fn claim_after_fork() {
-    if let Some(page) = page().filter(|_| is_used())
-        && whose() == Verdict::Own
-    {
+    if let Some(page) = page().filter(|_| is_used() && is_owner()) {
         page.is_sure.store(1, Ordering::Relaxed);
     }
 }
@@ -255,13 +266,17 @@ pub fn about_to_clone(flags: u64, storage: usize) {
     let has = |flag: libc::c_int| flags & flag as u64 != 0;
     let Some(page) = page().filter(|_| has(libc::CLONE_VM) && !has(libc::CLONE_THREAD)) else { return };
     // A fork's copy is claimed before it is lent: else the child would.
-    let verdict = whose();
+    let verdict = whose(page, sys::getpid_or_error());
     let is_owner = verdict == Verdict::Own;
     if is_owner {
         page.is_sure.store(1, Ordering::Relaxed);
     }
     let has_table = matches!(verdict, Verdict::Own | Verdict::Borrowed { shares_table: true });
-    sharing::begin(flags, has_table, is_owner && questions::is_listed() == Fact::Known(true), storage);
+    let is_anywhere =
+        sharing::begin(flags, has_table, is_owner && questions::is_listed() == Fact::Known(true), storage);
+    if is_anywhere {
+        page.expected.store(0, Ordering::Relaxed);
+    }
     census::forget_touched();
 }
 

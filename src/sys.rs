@@ -47,6 +47,13 @@ macro_rules! syscall {
     };
 }
 
+/// What getpid(2) gives: a pid, or a negative error number.
+#[inline(always)]
+pub fn getpid_or_error() -> i32 {
+    // SAFETY: takes no argument.
+    unsafe { call(libc::SYS_getpid, [0; 6]) as i32 }
+}
+
 /// 0: a filter does not let the kernel answer, or answers itself.
 pub fn getpid() -> i32 {
     // SAFETY: takes no argument.

@@ -151,7 +151,7 @@ extern "C" fn destination() -> usize {
 
 /// Of a number that no other hook looks at.
 #[cfg(not(test))]
-extern "C" fn other_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
+extern "C-unwind" fn other_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
     sharing::before_raw(number, [a, b, c, d, e]);
     destination()
 }

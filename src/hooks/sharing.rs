@@ -53,13 +53,13 @@ mod exports {
 const VFORK: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
 
 #[cfg(not(test))]
-extern "C" fn before_vfork() {
+extern "C-unwind" fn before_vfork() {
     process::about_to_clone(VFORK, 0);
 }
 
 /// clone(function, stack, flags, argument, parent_tid, tls, child_tid).
 #[cfg(not(test))]
-extern "C" fn before_clone(_: usize, _: usize, flags: usize, _: usize, _: usize, storage: usize) {
+extern "C-unwind" fn before_clone(_: usize, _: usize, flags: usize, _: usize, _: usize, storage: usize) {
     process::about_to_clone(flags as u32 as u64, storage);
 }
 

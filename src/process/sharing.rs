@@ -32,7 +32,7 @@ struct Local {
     stack: AtomicUsize,
 }
 
-const _: () = assert!(size_of::<Local>() == 16);
+const _: () = assert!(size_of::<Local>() == 16 && core::mem::offset_of!(Local, bits) == 0);
 
 const IS_SET: u32 = 1;
 const LENDER_IS_LISTED: u32 = 2;
@@ -73,7 +73,20 @@ fn local() -> &'static Local {
 /// Whether the caller may be such a child. Costs no system call.
 #[inline(always)]
 pub fn may_be_child() -> bool {
-    local().bits.load(Ordering::Relaxed) != 0 || IS_ANYWHERE.load(Ordering::Relaxed)
+    is_noted() || IS_ANYWHERE.load(Ordering::Relaxed)
+}
+
+/// Whether the calling thread has a note.
+#[inline(always)]
+pub fn is_noted() -> bool {
+    let bits: usize;
+    // SAFETY: reads the calling thread's own word, `Local::bits`, at the offset that the loader fixed (x86-64 psABI,
+    // initial-exec).
+    unsafe {
+        asm!("mov {0:r}, qword ptr [rip + epollshim_sharing_words@GOTTPOFF]", "mov {0:e}, dword ptr fs:[{0:r}]",
+             out(reg) bits, options(nostack, preserves_flags, readonly));
+    }
+    bits as u32 != 0
 }
 
 /// The calling thread's note.
@@ -98,8 +111,9 @@ pub fn note() -> Note {
 }
 
 /// Before the calling thread starts a child. `has_table`: the caller's descriptor table is the owner's. `is_listed`: the
-/// caller is the owner, and has a robust list. `storage`: the child's own, 0: it has the caller's.
-pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) {
+/// caller is the owner, and has a robust list. `storage`: the child's own, 0: it has the caller's. True: from now on a child
+/// may run on storage that has no note.
+pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bool {
     let has = |flag: libc::c_int| flags & flag as u64 != 0;
     let mut bits = IS_SET;
     bits |= if has_table && has(libc::CLONE_FILES) { TABLE_IS_SHARED } else { TABLE_IS_COPIED };
@@ -115,7 +129,7 @@ pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) {
             child.token.store(storage, Ordering::Relaxed);
         }
         IS_ANYWHERE.store(true, Ordering::Relaxed);
-        return;
+        return true;
     }
     let local = local();
     if is_listed {
@@ -123,6 +137,7 @@ pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) {
     }
     local.stack.store(stack_pointer(), Ordering::Relaxed);
     local.bits.store(local.bits.load(Ordering::Relaxed) | bits, Ordering::Relaxed);
+    bits & IS_LASTING != 0
 }
 
 /// The caller is not the child: its children by `vfork` are gone. A handler that interrupts the thread between the note
