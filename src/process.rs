@@ -1,4 +1,5 @@
-//! Whose memory this is: the process's own, a fork's copy that nobody has claimed, or another process's.
+//! Whose memory this is: the process's own, a fork's copy that nobody has claimed, or another
+//! process's.
 //!
 //! ```text
 //! verdict.rs    the decision, from plain facts
@@ -6,12 +7,13 @@
 //! sharing.rs    what a thread notes before it starts a child in its own memory
 //! ```
 //!
-//! One page that the kernel wipes at fork has the owner's pid. Zero there means a fork's copy, by whatever call: the first
-//! hook claims it. A child of `vfork` or `clone(CLONE_VM)` runs in memory that another process owns, mostly with a copy
-//! of its descriptor table. What such a child opens and closes in its copy is not the owner's.
+//! One page that the kernel wipes at fork has the owner's pid. Zero there means a fork's copy, by
+//! whatever call: the first hook claims it. A child of `vfork` or `clone(CLONE_VM)` runs in memory
+//! that another process owns, mostly with a copy of its descriptor table. What such a child opens
+//! and closes in its copy is not the owner's.
 //!
-//! Invariant: the word of the owner is 0 only where nobody has claimed the page, and no caller's answer equals 0. What
-//! getpid(2) gives under a filter (an error, or 0) never passes for a pid.
+//! Invariant: the word of the owner is 0 only where nobody has claimed the page, and no caller's
+//! answer equals 0. What getpid(2) gives under a filter (an error, or 0) never passes for a pid.
 //!
 //! May be called from hooks in any state and from signal handlers. `is_own` costs a system call.
 
@@ -32,8 +34,9 @@ pub use sharing::may_be_child;
 
 #[repr(C)]
 struct Page {
-    /// What getpid(2) gives the owner, changed by [`EXPECTED`]: no answer to anybody equals a wiped word. 0 as well where a
-    /// child may run on storage that has no note, so that each caller is looked at.
+    /// What getpid(2) gives the owner, changed by [`EXPECTED`]: no answer to anybody equals a wiped
+    /// word. 0 as well where a child may run on storage that has no note, so that each caller is
+    /// looked at.
     expected: AtomicU32,
     /// The owner's pid, or one of the values below.
     owner: AtomicU32,
@@ -60,18 +63,19 @@ const UNNAMED: u32 = u32::MAX;
 /// A thread is claiming the page.
 const CLAIMING: u32 = u32::MAX - 1;
 
-/// The bit that the word of the expected answer differs by. Neither a pid nor an error number of the kernel's (-4095 at
-/// least) is this bit alone.
+/// The bit that the word of the expected answer differs by. Neither a pid nor an error number of
+/// the kernel's (-4095 at least) is this bit alone.
 const EXPECTED: u32 = 1 << 31;
 
-/// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the mapping is filled in before.
+/// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the
+/// mapping is filled in before.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
 /// CLOCK_REALTIME when the library was loaded: not wiped.
 static LOADED_UNIX: AtomicU64 = AtomicU64::new(0);
 /// CLOCK_MONOTONIC at the same moment.
 static LOADED: AtomicU64 = AtomicU64::new(0);
-/// The last owner's pid (0: it does not know it), and that of the one before it: not wiped, so that a fork's child knows
-/// whose memory it has a copy of.
+/// The last owner's pid (0: it does not know it), and that of the one before it: not wiped, so that
+/// a fork's child knows whose memory it has a copy of.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 static FORKER: AtomicU32 = AtomicU32::new(0);
 /// The token of the thread that is claiming the page.
@@ -153,8 +157,9 @@ impl Page {
     }
 }
 
-/// Whether the caller's descriptor table is the one that the ledger describes: the caller owns this memory, or shares
-/// memory and table with the owner. In the child of a fork the first call claims the memory.
+/// Whether the caller's descriptor table is the one that the ledger describes: the caller owns this
+/// memory, or shares memory and table with the owner. In the child of a fork the first call claims
+/// the memory.
 #[unsafe(link_section = ".text.hot.epollshim.more")]
 pub fn is_own() -> bool {
     let Some(page) = page() else { return false };
@@ -208,8 +213,8 @@ fn whose(page: &Page, answer: i32) -> Verdict {
     verdict
 }
 
-/// Waits for another thread that is claiming the page, for a bounded time. True: it is the calling thread itself, which
-/// a handler has interrupted.
+/// Waits for another thread that is claiming the page, for a bounded time. True: it is the calling
+/// thread itself, which a handler has interrupted.
 fn is_claimed_by_this_thread(page: &Page) -> bool {
     /// The work is some microseconds. A claimer that jumped out of it never ends.
     const PATIENCE: u32 = 1000;
@@ -246,8 +251,8 @@ fn claim(page: &Page, owner: u32) {
     page.be_owned_by(pid);
 }
 
-/// Whether anything was counted in this memory, or in that which it is a copy of. Where nothing was, there is nothing to
-/// report and nothing to reset: a fork need not copy the pages for it.
+/// Whether anything was counted in this memory, or in that which it is a copy of. Where nothing
+/// was, there is nothing to report and nothing to reset: a fork need not copy the pages for it.
 pub fn is_used() -> bool {
     thread::all().next().is_some() || census::is_on() || ledger::charges::tracks()
 }
@@ -259,8 +264,8 @@ pub fn claim_after_fork() {
     }
 }
 
-/// Before the calling thread makes a child by a call with these flags of clone(2). `storage`: the thread-local storage
-/// that the child gets by `CLONE_SETTLS`.
+/// Before the calling thread makes a child by a call with these flags of clone(2). `storage`: the
+/// thread-local storage that the child gets by `CLONE_SETTLS`.
 #[cold]
 pub fn about_to_clone(flags: u64, storage: usize) {
     let has = |flag: libc::c_int| flags & flag as u64 != 0;
@@ -280,21 +285,21 @@ pub fn about_to_clone(flags: u64, storage: usize) {
     census::forget_touched();
 }
 
-/// Whether a thread of the owner is known to have ended. Only the owner can know: in another pid namespace the numbers
-/// name other tasks.
+/// Whether a thread of the owner is known to have ended. Only the owner can know: in another pid
+/// namespace the numbers name other tasks.
 pub fn has_thread_ended(tid: i32) -> bool {
     let pid = pid();
     pid > 0 && is_owner() && !sys::thread_exists(pid, tid)
 }
 
-/// The pid by which kcmp(2) finds the ledger's descriptor table: the owner's, or that of a child which shares it and
-/// may not be able to name the owner.
+/// The pid by which kcmp(2) finds the ledger's descriptor table: the owner's, or that of a child
+/// which shares it and may not be able to name the owner.
 pub fn pid_for_kcmp() -> i32 {
     if may_be_child() { sys::getpid() } else { pid() }
 }
 
-/// A number that no other process of this family has had: pids of different pid namespaces may be equal. 0: there is
-/// no page.
+/// A number that no other process of this family has had: pids of different pid namespaces may be
+/// equal. 0: there is no page.
 pub fn identity() -> u64 {
     began()
 }
@@ -328,8 +333,8 @@ pub fn pid() -> i32 {
     }
 }
 
-/// The pid of the process whose ledger this one has a copy of, by a fork; 0: it was not forked since its program began,
-/// or that process could not find out.
+/// The pid of the process whose ledger this one has a copy of, by a fork; 0: it was not forked
+/// since its program began, or that process could not find out.
 pub fn forker() -> u32 {
     FORKER.load(Ordering::Relaxed)
 }

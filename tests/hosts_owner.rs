@@ -1,5 +1,6 @@
-//! Whose memory is this: children that share their parent's memory, in other pid namespaces too, and processes under a
-//! filter that does not let the kernel say who they are. The parent's ledger and report stay the parent's.
+//! Whose memory is this: children that share their parent's memory, in other pid namespaces too,
+//! and processes under a filter that does not let the kernel say who they are. The parent's ledger
+//! and report stay the parent's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -18,7 +19,8 @@ static LAUNCHER: LazyLock<PathBuf> = LazyLock::new(|| c_program("hosts/refused_f
 /// What c-tests/hosts/shared_memory.c says where this user may not do what it is asked for.
 const SKIPPED: i32 = 77;
 
-/// The reports of one run under the library, which ended and printed as the same run without it. None: skipped.
+/// The reports of one run under the library, which ended and printed as the same run without it.
+/// None: skipped.
 fn reports_of(mode: Mode, arguments: &[&str]) -> Option<Vec<Value>> {
     let bare = run(Command::new(&*PROGRAM).args(arguments));
     if bare.status.code() == Some(SKIPPED) {
@@ -51,7 +53,8 @@ fn has_finding(report: &Value, id: &str) -> bool {
     report["findings"].as_array().unwrap().iter().any(|finding| finding["id"] == id)
 }
 
-/// The report of the parent, which alone has added interests: it has all that the parent did, and nothing else.
+/// The report of the parent, which alone has added interests: it has all that the parent did, and
+/// nothing else.
 fn parents_report<'a>(reports: &'a [Value], how: &str, what: &str) -> &'a Value {
     let of_parent: Vec<&Value> = reports.iter().filter(|report| calls(report, "epoll_ctl") != 0).collect();
     let [report] = of_parent[..] else { panic!("{what}: {} reports of the parent", of_parent.len()) };
@@ -136,7 +139,8 @@ fn a_child_that_no_hook_saw_made_leaves_the_parent_whole() {
     each_leaves_the_parent_whole(&["instruction", "instruction-pid", "new-instruction"], &["exit"], &["plain"]);
 }
 
-/// A fork has memory and a report of its own; parent and child may both be pid 1, each in a namespace of its own.
+/// A fork has memory and a report of its own; parent and child may both be pid 1, each in a
+/// namespace of its own.
 #[test]
 fn a_forked_child_and_its_parent_that_are_both_pid_1_have_a_report_each() {
     for (how, place) in

@@ -1,7 +1,9 @@
-//! The calls that start a child in the caller's own memory: `vfork`, `clone`, and their raw system calls.
+//! The calls that start a child in the caller's own memory: `vfork`, `clone`, and their raw system
+//! calls.
 //!
-//! Each is noted (process/sharing.rs), and then jumped to: a child of `vfork` returns on its parent's stack, and a child of
-//! `clone` may find on its own stack what only the real function knows. So nothing of ours may lie there.
+//! Each is noted (process/sharing.rs), and then jumped to: a child of `vfork` returns on its
+//! parent's stack, and a child of `clone` may find on its own stack what only the real function
+//! knows. So nothing of ours may lie there.
 
 use libc::c_long;
 
@@ -23,7 +25,8 @@ mod exports {
                         "call {address}",
                         crate::hooks::entry::close_frame!(6),
                         "mov r11, rax",
-                        // al: the number of vector registers in a variadic call, of which clone has none in use.
+                        // al: the number of vector registers in a variadic call, of which clone has
+                        // none in use.
                         "xor eax, eax",
                         "jmp r11",
                         ".cfi_endproc",

@@ -1,6 +1,8 @@
-//! What the kernel is asked about the caller. Every system call that finds out whose memory this is stands here.
+//! What the kernel is asked about the caller. Every system call that finds out whose memory this is
+//! stands here.
 //!
-//! A filter may answer any of them with an error, or with 0. Neither is taken for an answer of the kernel.
+//! A filter may answer any of them with an error, or with 0. Neither is taken for an answer of the
+//! kernel.
 
 use super::verdict::{Fact, Facts, Question, Verdict, decide};
 use crate::sys;
@@ -45,8 +47,8 @@ pub fn pid() -> Fact<i32> {
     }
 }
 
-/// Whether the calling task has a robust list. glibc registers one in every thread that it starts; a task that was
-/// cloned has none before it registers its own.
+/// Whether the calling task has a robust list. glibc registers one in every thread that it starts;
+/// a task that was cloned has none before it registers its own.
 pub fn is_listed() -> Fact<bool> {
     sys::robust_list().map_or(Fact::Refused, |head| Fact::Known(head != 0))
 }
@@ -64,8 +66,8 @@ fn exists(pid: i32, tid: i32) -> Fact<bool> {
     }
 }
 
-/// The caller's pid where getpid(2) does not say it: that of the first thread is its thread id. None: this is another
-/// thread, or the kernel does not say that either.
+/// The caller's pid where getpid(2) does not say it: that of the first thread is its thread id.
+/// None: this is another thread, or the kernel does not say that either.
 pub fn pid_of_first_thread() -> Option<i32> {
     let tid = sys::gettid();
     (tid > 0 && exists(tid, tid) == Fact::Known(true)).then_some(tid)

@@ -1,10 +1,12 @@
-//! What a thread notes before it starts a child that shares its memory (`vfork`, `clone(CLONE_VM)`).
+//! What a thread notes before it starts a child that shares its memory (`vfork`,
+//! `clone(CLONE_VM)`).
 //!
-//! The note lies in thread-local storage of the initial-exec model (see thread.rs). A child without `CLONE_SETTLS` has
-//! the same storage and finds it there. A child with its own storage finds it in a short list, by its token.
+//! The note lies in thread-local storage of the initial-exec model (see thread.rs). A child without
+//! `CLONE_SETTLS` has the same storage and finds it there. A child with its own storage finds it in
+//! a short list, by its token.
 //!
-//! The note says only that a child may be running here: the parent finds it too. It is removed when the parent is
-//! known to be back (`resolved`).
+//! The note says only that a child may be running here: the parent finds it too. It is removed when
+//! the parent is known to be back (`resolved`).
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use core::arch::{asm, global_asm};
@@ -41,11 +43,13 @@ const TABLE_IS_COPIED: u32 = 8;
 /// A child runs beside its parent (no `CLONE_VFORK`): the note stays.
 const IS_LASTING: u32 = 16;
 
-/// A handler's frame lies lower than this below the frame that it interrupts: the kernel puts the red zone, the registers
-/// and a `siginfo_t` between them (Linux v6.1 arch/x86/kernel/signal.c). The library's own frames are smaller.
+/// A handler's frame lies lower than this below the frame that it interrupts: the kernel puts the
+/// red zone, the registers and a `siginfo_t` between them (Linux v6.1 arch/x86/kernel/signal.c).
+/// The library's own frames are smaller.
 const SIGNAL_FRAME: usize = 1024;
 
-/// Children with thread-local storage of their own, by their tokens; the newest replaces the oldest.
+/// Children with thread-local storage of their own, by their tokens; the newest replaces the
+/// oldest.
 static CHILDREN: [Child; 8] = [const { Child { token: AtomicUsize::new(0), bits: AtomicU32::new(0) } }; 8];
 static NEXT_CHILD: AtomicUsize = AtomicUsize::new(0);
 
@@ -65,8 +69,8 @@ fn local() -> &'static Local {
         asm!("mov {0}, qword ptr [rip + epollshim_sharing_words@GOTTPOFF]", "add {0}, qword ptr fs:[0]",
              out(reg) address, options(nostack, readonly));
     }
-    // SAFETY: the words above, in the calling thread's storage: aligned, and atomics are valid as zero bytes. The
-    // reference is not kept beyond the call of a function here.
+    // SAFETY: the words above, in the calling thread's storage: aligned, and atomics are valid as
+    // zero bytes. The reference is not kept beyond the call of a function here.
     unsafe { &*(address as *const Local) }
 }
 
@@ -80,8 +84,8 @@ pub fn may_be_child() -> bool {
 #[inline(always)]
 pub fn is_noted() -> bool {
     let bits: usize;
-    // SAFETY: reads the calling thread's own word, `Local::bits`, at the offset that the loader fixed (x86-64 psABI,
-    // initial-exec).
+    // SAFETY: reads the calling thread's own word, `Local::bits`, at the offset that the loader
+    // fixed (x86-64 psABI, initial-exec).
     unsafe {
         asm!("mov {0:r}, qword ptr [rip + epollshim_sharing_words@GOTTPOFF]", "mov {0:e}, dword ptr fs:[{0:r}]",
              out(reg) bits, options(nostack, preserves_flags, readonly));
@@ -110,9 +114,9 @@ pub fn note() -> Note {
     }
 }
 
-/// Before the calling thread starts a child. `has_table`: the caller's descriptor table is the owner's. `is_listed`: the
-/// caller is the owner, and has a robust list. `storage`: the child's own, 0: it has the caller's. True: from now on a child
-/// may run on storage that has no note.
+/// Before the calling thread starts a child. `has_table`: the caller's descriptor table is the
+/// owner's. `is_listed`: the caller is the owner, and has a robust list. `storage`: the child's
+/// own, 0: it has the caller's. True: from now on a child may run on storage that has no note.
 pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bool {
     let has = |flag: libc::c_int| flags & flag as u64 != 0;
     let mut bits = IS_SET;
@@ -140,8 +144,9 @@ pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bo
     bits & IS_LASTING != 0
 }
 
-/// The caller is not the child: its children by `vfork` are gone. A handler that interrupts the thread between the note
-/// and the system call comes here too, and leaves the note: its frame lies below.
+/// The caller is not the child: its children by `vfork` are gone. A handler that interrupts the
+/// thread between the note and the system call comes here too, and leaves the note: its frame lies
+/// below.
 pub fn resolved() {
     let local = local();
     let bits = local.bits.load(Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Whose memory the caller runs in: a pure decision over facts.
 //!
-//! The decision asks for one fact at a time, so that the usual cases cost one system call. Whoever asks the kernel
-//! (`questions.rs`) repeats until there is a verdict.
+//! The decision asks for one fact at a time, so that the usual cases cost one system call. Whoever
+//! asks the kernel (`questions.rs`) repeats until there is a verdict.
 
 /// What is known of one fact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +18,8 @@ pub enum Question {
     Pid,
     /// Whether the calling task has a robust list (get_robust_list(2)).
     IsListed,
-    /// Whether the calling task is a thread of the process that the owner's pid names in the caller's namespace.
+    /// Whether the calling task is a thread of the process that the owner's pid names in the
+    /// caller's namespace.
     IsThreadOfOwner,
     SharesMemory,
     OwnerExists,
@@ -39,12 +40,13 @@ pub enum Owner {
     Pid(i32),
 }
 
-/// What a thread notes before it starts a child in its own memory. The child finds the note too, where it has the
-/// thread's TLS.
+/// What a thread notes before it starts a child in its own memory. The child finds the note too,
+/// where it has the thread's TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Note {
     pub is_set: bool,
-    /// The thread had a robust list. The kernel gives none to a child (Linux v6.1 kernel/fork.c, `futex_init_task`).
+    /// The thread had a robust list. The kernel gives none to a child (Linux v6.1 kernel/fork.c,
+    /// `futex_init_task`).
     pub lender_is_listed: bool,
     /// There was a child with the same descriptor table (`CLONE_FILES`).
     pub table_is_shared: bool,
@@ -55,7 +57,8 @@ pub struct Note {
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     pub owner: Owner,
-    /// The owner claimed memory that was certainly its own. Otherwise a child of `vfork` may have come first.
+    /// The owner claimed memory that was certainly its own. Otherwise a child of `vfork` may have
+    /// come first.
     pub is_sure: bool,
     pub note: Note,
     pub pid: Fact<i32>,
@@ -101,14 +104,16 @@ pub fn decide(facts: &Facts) -> Result<Verdict, Question> {
     if pid == Some(owner) {
         return own_unless_noted(facts);
     }
-    // The pid differs, or nobody says it. If the thread belongs to the owner, the answer was a filter's lie.
+    // The pid differs, or nobody says it. If the thread belongs to the owner, the answer was a
+    // filter's lie.
     match (facts.is_thread_of_owner.or_ask(Question::IsThreadOfOwner)?, pid) {
         (Some(true), _) | (None, None) => own_unless_noted(facts),
         _ => another_process(facts),
     }
 }
 
-/// The caller looks like the owner. A child in another pid namespace may look so too: both can be pid 1.
+/// The caller looks like the owner. A child in another pid namespace may look so too: both can be
+/// pid 1.
 fn own_unless_noted(facts: &Facts) -> Result<Verdict, Question> {
     if facts.note.is_set && facts.note.lender_is_listed && facts.is_listed.or_ask(Question::IsListed)? == Some(false) {
         return borrowed(facts);
