@@ -319,7 +319,9 @@ fn usable(size: usize, is_null: bool) -> Result<(), c_int> {
     if thread::block().is_none() || !process::is_own() {
         return Err(fail(
             libc::ENOTSUP,
-            format_args!("the shim only forwards in this process (EPOLLSHIM_ONLY, bad configuration)"),
+            format_args!(
+                "the shim only forwards in this process (EPOLLSHIM_ONLY, bad configuration, Linux before 4.14)"
+            ),
         ));
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! It may be called on two threads at once: the first decides. Nothing here allocates; the options are copied out of
 //! the environment, which programs overwrite (setproctitle), into a mapping of their own.
 
-use crate::sync::{AtomicBool, AtomicI32, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use core::ffi::CStr;
 use core::fmt::Write;
 
@@ -114,8 +114,12 @@ pub fn acts() -> bool {
         decide(real::environment());
         sys::set_errno(errno);
     }
+    if STATE.load(Ordering::Relaxed) == FORWARD_ONLY {
+        say_inactive();
+        return false;
+    }
     // Undecided still: libc is not ready (preinit). Count; there is nothing else to know yet.
-    STATE.load(Ordering::Relaxed) != FORWARD_ONLY && process::prepare()
+    process::prepare().is_ok()
 }
 
 /// The options; None before they were read, and where the shim only forwards.
@@ -148,6 +152,9 @@ fn decide(environment: *const *const c_char) {
         return forward_only();
     }
     let Some(config) = keep(&options, &names, environment) else { return forward_only() };
+    if let Err(trouble) = process::prepare() {
+        return be_inactive(trouble, asks_for_more_than_a_report(&options));
+    }
     if let Err(refusal) = arm(&options, config) {
         return refuse(options.on_bad_config, format_args!("{refusal}"));
     }
@@ -194,6 +201,70 @@ fn forward_only() {
     IS_DECIDED.store(true, Ordering::Release);
 }
 
+/// Why the library does not act though the options ask it to (a [`Trouble`](process::Trouble) in [`INACTIVE`]'s words); 0:
+/// there is no reason, or it was told.
+static INACTIVE: AtomicU32 = AtomicU32::new(0);
+/// Above the error number, which is below 4096: the memory was mapped, and the kernel would not wipe it at fork.
+const CANNOT_WIPE: u32 = 1 << 16;
+
+/// There is no memory that a fork wipes: a child's calls could not be told from its parent's. Nothing is counted, and the
+/// program runs as if the library were not there. Programs that have nothing to report are not told, as they get no report.
+fn be_inactive(trouble: process::Trouble, is_told_now: bool) {
+    let reason = match trouble {
+        process::Trouble::Map(error) => error as u32,
+        process::Trouble::Wipe(error) => error as u32 | CANNOT_WIPE,
+    };
+    INACTIVE.store(reason, Ordering::Relaxed);
+    forward_only();
+    if is_told_now {
+        say_inactive();
+    }
+}
+
+/// Whether a program that never uses epoll has something to be told, too.
+fn asks_for_more_than_a_report(options: &Options) -> bool {
+    options.census || options.record.is_some()
+}
+
+/// The line about it, once in a process.
+#[cold]
+fn say_inactive() {
+    let reason = INACTIVE.load(Ordering::Relaxed);
+    if reason == 0 || INACTIVE.compare_exchange(reason, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        return;
+    }
+    let Some(config) = CONFIG.get() else { return };
+    report::tell_by(config, |line| {
+        let _ = write!(line, "epollshim: inactive in process {}, nothing is counted: ", sys::getpid());
+        write_trouble(line, reason);
+    });
+}
+
+/// A thread's calls are not counted: since a filter was installed, or for want of memory. Says so once.
+pub fn say_uncounted(trouble: process::Trouble) {
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    if let process::Trouble::Wipe(error) = trouble
+        && !IS_TOLD.swap(true, Ordering::Relaxed)
+    {
+        report::tell(|line| {
+            let _ = write!(line, "epollshim: calls of a thread of process {} are not counted: ", process::pid());
+            write_trouble(line, error as u32 | CANNOT_WIPE);
+        });
+    }
+}
+
+fn write_trouble(line: &mut report::Line, reason: u32) {
+    let name = epollshim_format::errno::name(reason & !CANNOT_WIPE).unwrap_or("?");
+    let _ = if reason & CANNOT_WIPE == 0 {
+        writeln!(line, "mmap failed with {name}")
+    } else {
+        writeln!(
+            line,
+            "madvise(MADV_WIPEONFORK) failed with {name}; it needs Linux 4.14 or later, and no seccomp filter that refuses it"
+        )
+    };
+}
+
 /// A bad option: says so, and ends the program before main, or has it run as if the shim were not there.
 fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
     let mut line = report::Line::new();
@@ -210,7 +281,6 @@ enum Refusal {
     Rules(rules::Refusal),
     Session(Trouble, &'static Config),
     Limits,
-    Census,
     Stacks(stacks::Trouble),
     Record(i32, &'static CStr),
     Suppressions(suppressions::Refusal, &'static CStr),
@@ -221,7 +291,6 @@ impl core::fmt::Display for Refusal {
         match self {
             Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
             Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
-            Refusal::Census => f.write_str("EPOLLSHIM_CENSUS: no memory that a fork wipes (Linux 4.14)"),
             Refusal::Stacks(trouble) => write!(f, "EPOLLSHIM_STACKS: {trouble}"),
             Refusal::Session(trouble, config) => {
                 let directory = config.session_directory();
@@ -264,8 +333,8 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     if options.stacks != 0 {
         stacks::prepare(options.stacks).map_err(Refusal::Stacks)?;
     }
-    if options.census && !census::begin() {
-        return Err(Refusal::Census);
+    if options.census {
+        census::begin();
     }
     match &options.limit {
         Some(limits) => set_limits(limits, config).map_err(|trouble| match trouble {
@@ -291,7 +360,7 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
         session::attach(directory.as_c().ok_or(Some(Trouble::Directory(libc::ENAMETOOLONG)))?).map_err(Some)?;
     }
     // What came through exec counts, and what went round the shim does not.
-    if limits::count_something(limits) && process::prepare() {
+    if limits::count_something(limits) {
         let here = ledger::Here::now();
         aside::undisturbed(|| ledger::reconcile(here));
     }

@@ -1,21 +1,47 @@
-//! Whose memory is this: the process's own, fresh after a fork, or borrowed from a parent.
+//! Whose memory this is: the process's own, a fork's copy that nobody has claimed, or another
+//! process's.
 //!
-//! One page that the kernel wipes at fork holds the owner's pid. Zero: this process is the child of a fork,
-//! by whatever call, and nothing of its own has been noted yet. Another pid than the caller's: the caller is a
-//! child of vfork or clone(CLONE_VM), which runs in its parent's memory with a copy of its descriptor table;
-//! births and deaths of descriptors there are not the parent's.
+//! ```text
+//! verdict.rs    the decision, from plain facts
+//! questions.rs  the facts that only the kernel knows
+//! sharing.rs    what a thread notes before it starts a child in its own memory
+//! ```
+//!
+//! One page that the kernel wipes at fork has the owner's pid. Zero there means a fork's copy, by
+//! whatever call: the first hook claims it. A child of `vfork` or `clone(CLONE_VM)` runs in memory
+//! that another process owns, mostly with a copy of its descriptor table. What such a child opens
+//! and closes in its copy is not the owner's.
+//!
+//! Invariant: the word of the owner is 0 only where nobody has claimed the page, and no caller's
+//! answer equals 0. What getpid(2) gives under a filter (an error, or 0) never passes for a pid.
 //!
 //! May be called from hooks in any state and from signal handlers. `is_own` costs a system call.
 
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+mod questions;
+mod sharing;
+mod verdict;
+
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::policy::{Tally, rules};
 use crate::record;
 use crate::{census, clock, ledger, sys, thread};
 
+use questions::verdict;
+use verdict::{Fact, Facts, Owner, Verdict};
+
+pub use sharing::may_be_child;
+
 #[repr(C)]
 struct Page {
+    /// What getpid(2) gives the owner, changed by [`EXPECTED`]: no answer to anybody equals a wiped
+    /// word. 0 as well where a child may run on storage that has no note, so that each caller is
+    /// looked at.
+    expected: AtomicU32,
+    /// The owner's pid, or one of the values below.
     owner: AtomicU32,
+    /// The owner claimed memory that was certainly its own.
+    is_sure: AtomicU32,
     /// The exit report was written, or is being written.
     reported: AtomicU32,
     /// CLOCK_MONOTONIC and CLOCK_REALTIME when this process was first seen, in nanoseconds.
@@ -30,50 +56,86 @@ struct Page {
     findings: AtomicPtr<u8>,
 }
 
-/// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the mapping is filled in before.
+/// Values of [`Page::owner`] that are no pid (Linux has 22 bits for one).
+const NOBODY: u32 = 0;
+/// The owner could not find out its pid.
+const UNNAMED: u32 = u32::MAX;
+/// A thread is claiming the page.
+const CLAIMING: u32 = u32::MAX - 1;
+
+/// The bit that the word of the expected answer differs by. Neither a pid nor an error number of
+/// the kernel's (-4095 at least) is this bit alone.
+const EXPECTED: u32 = 1 << 31;
+
+/// Null until `prepare` has mapped the page. Release on the only store, Acquire on loads: the
+/// mapping is filled in before.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
 /// CLOCK_REALTIME when the library was loaded: not wiped.
 static LOADED_UNIX: AtomicU64 = AtomicU64::new(0);
 /// CLOCK_MONOTONIC at the same moment.
 static LOADED: AtomicU64 = AtomicU64::new(0);
-/// The last owner, and the one before it: not wiped, so that a fork's child knows whose memory it has a copy of.
+/// The last owner's pid (0: it does not know it), and that of the one before it: not wiped, so that
+/// a fork's child knows whose memory it has a copy of.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 static FORKER: AtomicU32 = AtomicU32::new(0);
+/// The token of the thread that is claiming the page.
+static CLAIMER: AtomicUsize = AtomicUsize::new(0);
 
 fn page() -> Option<&'static Page> {
     // SAFETY: null, or the mapping that `prepare` made and nobody unmaps.
     unsafe { PAGE.load(Ordering::Acquire).as_ref() }
 }
 
-/// Maps the page and claims it. False: the kernel cannot wipe memory at fork, and nothing can be kept apart.
-pub fn prepare() -> bool {
+/// Why there is no memory that a fork wipes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    Map(i32),
+    Wipe(i32),
+}
+
+/// Maps zeroed memory that reads as zero in the child of a fork, whatever call forks.
+pub fn map_wiped(bytes: usize) -> Result<*mut u8, Trouble> {
+    let start = sys::map(bytes).map_err(Trouble::Map)?;
+    // SAFETY: the whole mapping that was made one line above.
+    unsafe { sys::wipe_on_fork(start, bytes) }.map_err(|error| {
+        // SAFETY: the same mapping; nobody else has seen it.
+        unsafe { sys::unmap(start, bytes) };
+        Trouble::Wipe(error)
+    })?;
+    Ok(start)
+}
+
+/// Maps the page and claims it. Called at load, before any child can share this memory.
+pub fn prepare() -> Result<(), Trouble> {
     if page().is_some() {
-        return true;
+        return Ok(());
     }
     let bytes = size_of::<Page>().next_multiple_of(4096);
-    let Ok(start) = sys::map(bytes) else { return false };
-    // SAFETY: a mapping made one line above.
-    if unsafe { sys::wipe_on_fork(start, bytes) }.is_err() {
-        // SAFETY: as above; nobody has seen it.
-        unsafe { sys::unmap(start, bytes) };
-        return false;
-    }
+    let start = map_wiped(bytes)?;
     // SAFETY: page-aligned, large enough, and all-zero is a valid Page.
     let page = unsafe { &*start.cast::<Page>() };
-    let pid = sys::getpid() as u32;
-    page.owner.store(pid, Ordering::Relaxed);
-    OWNER.store(pid, Ordering::Relaxed);
+    let pid = own_pid();
+    page.be_owned_by(pid);
+    page.is_sure.store(1, Ordering::Relaxed);
+    OWNER.store(pid.unwrap_or(0), Ordering::Relaxed);
     note_load();
     page.began.store(LOADED.load(Ordering::Relaxed), Ordering::Relaxed);
     page.began_unix.store(LOADED_UNIX.load(Ordering::Relaxed), Ordering::Relaxed);
     if PAGE.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread was first; nobody has seen this one.
+        // SAFETY: another thread was first; nobody has seen this mapping.
         unsafe { sys::unmap(start, bytes) };
     }
-    true
+    Ok(())
 }
 
-/// Notes when the library was loaded; the page is mapped only when something is counted.
+fn own_pid() -> Option<u32> {
+    match questions::pid() {
+        Fact::Known(pid) => Some(pid as u32),
+        _ => questions::pid_of_first_thread().map(|pid| pid as u32),
+    }
+}
+
+/// Notes when the library was loaded.
 pub fn note_load() {
     if LOADED_UNIX.load(Ordering::Relaxed) == 0 {
         LOADED.store(clock::monotonic(), Ordering::Relaxed);
@@ -81,39 +143,166 @@ pub fn note_load() {
     }
 }
 
-fn note_beginning(page: &Page) {
-    page.began.store(clock::monotonic(), Ordering::Relaxed);
-    page.began_unix.store(clock::realtime(), Ordering::Relaxed);
+impl Page {
+    fn note_beginning(&self) {
+        self.began.store(clock::monotonic(), Ordering::Relaxed);
+        self.began_unix.store(clock::realtime(), Ordering::Relaxed);
+    }
+
+    /// The claim is made.
+    fn be_owned_by(&self, pid: Option<u32>) {
+        self.expected.store(pid.map_or(0, |pid| pid ^ EXPECTED), Ordering::Relaxed);
+        // Release: with the load in `is_claimed_by_this_thread`.
+        self.owner.store(pid.unwrap_or(UNNAMED), Ordering::Release);
+    }
 }
 
-/// Whether the calling process owns this memory. In the child of a fork the first call makes it so.
+/// Whether the caller's descriptor table is the one that the ledger describes: the caller owns this
+/// memory, or shares memory and table with the owner. In the child of a fork the first call claims
+/// the memory.
 #[unsafe(link_section = ".text.hot.epollshim.more")]
 pub fn is_own() -> bool {
     let Some(page) = page() else { return false };
-    let pid = sys::getpid() as u32;
-    let owner = page.owner.load(Ordering::Relaxed);
-    owner == pid || claim(page, pid, owner)
+    let answer = sys::getpid_or_error();
+    page.expected.load(Ordering::Relaxed) == answer as u32 ^ EXPECTED && !sharing::is_noted()
+        || is_own_after_all(page, answer)
 }
 
 #[cold]
 #[inline(never)]
-fn claim(page: &Page, pid: u32, owner: u32) -> bool {
-    let (caller, lender) = (pid as i32, owner as i32);
-    if owner != 0 && sys::same_memory(caller, lender) != Ok(false) && sys::thread_exists(lender, lender) {
-        // Borrowed memory; with clone(CLONE_FILES) the table is the lender's own too.
-        return sys::same_descriptors(caller, lender) == Ok(true);
+fn is_own_after_all(page: &Page, answer: i32) -> bool {
+    matches!(whose(page, answer), Verdict::Own | Verdict::Borrowed { shares_table: true })
+}
+
+/// Whether the caller owns this memory: its end is the end of what the ledger describes.
+pub fn is_owner() -> bool {
+    page().is_some_and(|page| whose(page, sys::getpid_or_error()) == Verdict::Own)
+}
+
+/// `answer`: of getpid(2). Never `Fresh` or `Abandoned`: such memory is claimed.
+#[cold]
+#[inline(never)]
+fn whose(page: &Page, answer: i32) -> Verdict {
+    if is_claimed_by_this_thread(page) {
+        return Verdict::Own;
     }
-    // Fresh after a fork, or claimed by a vfork child that came before its parent and is gone.
-    if page.owner.compare_exchange(owner, pid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        FORKER.store(OWNER.swap(pid, Ordering::Relaxed), Ordering::Relaxed);
-        page.reported.store(0, Ordering::Relaxed);
-        note_beginning(page);
-        thread::forget_after_fork();
+    let owner = page.owner.load(Ordering::Relaxed);
+    let (verdict, _) = verdict(Facts {
+        owner: match owner {
+            NOBODY => Owner::Nobody,
+            UNNAMED | CLAIMING => Owner::Unnamed,
+            pid => Owner::Pid(pid as i32),
+        },
+        is_sure: page.is_sure.load(Ordering::Relaxed) != 0,
+        note: sharing::note(),
+        pid: if answer > 0 { Fact::Known(answer) } else { Fact::Refused },
+        is_listed: Fact::NotAsked,
+        is_thread_of_owner: Fact::NotAsked,
+        shares_memory: Fact::NotAsked,
+        owner_exists: Fact::NotAsked,
+        shares_table: Fact::NotAsked,
+    });
+    match verdict {
+        Verdict::Own => sharing::resolved(),
+        Verdict::Fresh | Verdict::Abandoned => {
+            claim(page, owner);
+            return Verdict::Own;
+        }
+        Verdict::Borrowed { .. } => {}
+    }
+    verdict
+}
+
+/// Waits for another thread that is claiming the page, for a bounded time. True: it is the calling
+/// thread itself, which a handler has interrupted.
+fn is_claimed_by_this_thread(page: &Page) -> bool {
+    /// The work is some microseconds. A claimer that jumped out of it never ends.
+    const PATIENCE: u32 = 1000;
+    for _ in 0..PATIENCE {
+        // Acquire: whoever finds the claim made finds what it reset.
+        if page.owner.load(Ordering::Acquire) != CLAIMING {
+            return false;
+        }
+        if CLAIMER.load(Ordering::Relaxed) == thread::token() {
+            return true;
+        }
+        sys::yield_now();
+    }
+    false
+}
+
+fn claim(page: &Page, owner: u32) {
+    if page.owner.compare_exchange(owner, CLAIMING, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        is_claimed_by_this_thread(page);
+        return;
+    }
+    CLAIMER.store(thread::token(), Ordering::Relaxed);
+    let pid = own_pid();
+    FORKER.store(OWNER.swap(pid.unwrap_or(0), Ordering::Relaxed), Ordering::Relaxed);
+    page.reported.store(0, Ordering::Relaxed);
+    page.note_beginning();
+    sharing::after_fork();
+    let is_used = is_used();
+    thread::forget_after_fork();
+    if is_used {
         ledger::after_fork();
-        census::after_fork();
-        rules::after_fork();
     }
-    true
+    census::after_fork();
+    rules::after_fork();
+    page.be_owned_by(pid);
+}
+
+/// Whether anything was counted in this memory, or in that which it is a copy of. Where nothing
+/// was, there is nothing to report and nothing to reset: a fork need not copy the pages for it.
+pub fn is_used() -> bool {
+    thread::all().next().is_some() || census::is_on() || ledger::charges::tracks()
+}
+
+/// In the child of a fork, before it goes on: this memory is surely its own.
+pub fn claim_after_fork() {
+    if let Some(page) = page().filter(|_| is_used() && is_owner()) {
+        page.is_sure.store(1, Ordering::Relaxed);
+    }
+}
+
+/// Before the calling thread makes a child by a call with these flags of clone(2). `storage`: the
+/// thread-local storage that the child gets by `CLONE_SETTLS`.
+#[cold]
+pub fn about_to_clone(flags: u64, storage: usize) {
+    let has = |flag: libc::c_int| flags & flag as u64 != 0;
+    let Some(page) = page().filter(|_| has(libc::CLONE_VM) && !has(libc::CLONE_THREAD)) else { return };
+    // A fork's copy is claimed before it is lent: else the child would.
+    let verdict = whose(page, sys::getpid_or_error());
+    let is_owner = verdict == Verdict::Own;
+    if is_owner {
+        page.is_sure.store(1, Ordering::Relaxed);
+    }
+    let has_table = matches!(verdict, Verdict::Own | Verdict::Borrowed { shares_table: true });
+    let is_anywhere =
+        sharing::begin(flags, has_table, is_owner && questions::is_listed() == Fact::Known(true), storage);
+    if is_anywhere {
+        page.expected.store(0, Ordering::Relaxed);
+    }
+    census::forget_touched();
+}
+
+/// Whether a thread of the owner is known to have ended. Only the owner can know: in another pid
+/// namespace the numbers name other tasks.
+pub fn has_thread_ended(tid: i32) -> bool {
+    let pid = pid();
+    pid > 0 && is_owner() && !sys::thread_exists(pid, tid)
+}
+
+/// The pid by which kcmp(2) finds the ledger's descriptor table: the owner's, or that of a child
+/// which shares it and may not be able to name the owner.
+pub fn pid_for_kcmp() -> i32 {
+    if may_be_child() { sys::getpid() } else { pid() }
+}
+
+/// A number that no other process of this family has had: pids of different pid namespaces may be
+/// equal. 0: there is no page.
+pub fn identity() -> u64 {
+    began()
 }
 
 pub fn session_slot() -> Option<&'static AtomicU32> {
@@ -136,12 +325,17 @@ pub fn tally() -> Option<&'static Tally> {
     page().map(|page| &page.policy)
 }
 
-/// The pid of the owner of this memory; 0 before it was claimed.
+/// The pid of the owner of this memory; 0: nobody has claimed it, or the owner could not find out.
 pub fn pid() -> i32 {
-    page().map_or(0, |page| page.owner.load(Ordering::Relaxed) as i32)
+    match page().map_or(NOBODY, |page| page.owner.load(Ordering::Relaxed)) {
+        NOBODY => 0,
+        UNNAMED | CLAIMING => OWNER.load(Ordering::Relaxed) as i32,
+        pid => pid as i32,
+    }
 }
 
-/// The pid of the process whose ledger this one has a copy of, by a fork; 0: it was not forked since its program began.
+/// The pid of the process whose ledger this one has a copy of, by a fork; 0: it was not forked
+/// since its program began, or that process could not find out.
 pub fn forker() -> u32 {
     FORKER.load(Ordering::Relaxed)
 }

@@ -51,12 +51,15 @@ pub fn read_short(path: &CStr, into: &mut [u8]) -> Option<usize> {
 
 /// What is left to read of a descriptor. False: not readable, or no memory.
 pub fn read_to_end(fd: i32, into: &mut Buffer<u8>) -> bool {
+    /// Signals are blocked where files are read. Bounded all the same: a filter may answer so for ever.
+    const INTERRUPTIONS: usize = 100;
+    let mut interruptions = 0;
     loop {
         let Some(room) = into.room(32 * 1024) else { return false };
         match sys::read(fd, room) {
             Ok(0) => return true,
             Ok(bytes) => into.advance(bytes),
-            Err(libc::EINTR) => {}
+            Err(libc::EINTR) if interruptions < INTERRUPTIONS => interruptions += 1,
             Err(_) => return false,
         }
     }

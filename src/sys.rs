@@ -48,6 +48,14 @@ macro_rules! syscall {
     };
 }
 
+/// What getpid(2) gives: a pid, or a negative error number.
+#[inline(always)]
+pub fn getpid_or_error() -> i32 {
+    // SAFETY: takes no argument.
+    unsafe { call(libc::SYS_getpid, [0; 6]) as i32 }
+}
+
+/// 0: a filter does not let the kernel answer, or answers itself.
 pub fn getpid() -> i32 {
     // SAFETY: takes no argument.
     unsafe { syscall!(SYS_getpid) }.unwrap_or(0) as i32
@@ -58,6 +66,7 @@ pub fn getppid() -> i32 {
     unsafe { syscall!(SYS_getppid) }.unwrap_or(0) as i32
 }
 
+/// 0: as for `getpid`.
 pub fn gettid() -> i32 {
     // SAFETY: takes no argument.
     unsafe { syscall!(SYS_gettid) }.unwrap_or(0) as i32
@@ -68,11 +77,24 @@ pub fn geteuid() -> u32 {
     unsafe { syscall!(SYS_geteuid) }.unwrap_or(0) as u32
 }
 
-/// Whether a thread of this process (or of `pid`) still exists. Sends nothing.
+/// Whether a thread of this process (or of `pid`) still exists. True where the kernel does not say. Sends nothing.
 pub fn thread_exists(pid: i32, tid: i32) -> bool {
+    probe_thread(pid, tid) != Err(libc::ESRCH)
+}
+
+/// Looks for a thread of a process, both named in the caller's pid namespace. Err(ESRCH): there is none. Sends nothing.
+pub fn probe_thread(pid: i32, tid: i32) -> Result<()> {
     // SAFETY: signal 0 is never delivered.
-    let answer = unsafe { syscall!(SYS_tgkill, pid, tid, 0) };
-    answer != Err(libc::ESRCH)
+    unsafe { syscall!(SYS_tgkill, pid, tid, 0) }.map(drop)
+}
+
+/// The head of the calling task's robust list; 0: it has registered none (get_robust_list(2)).
+pub fn robust_list() -> Result<usize> {
+    let (mut head, mut length) = (usize::MAX, 0usize);
+    // SAFETY: the kernel writes two words, for which there is room.
+    unsafe { syscall!(SYS_get_robust_list, 0, &raw mut head, &raw mut length) }?;
+    // A filter that answers 0 leaves the words alone.
+    if head == usize::MAX { Err(libc::ENOSYS) } else { Ok(head) }
 }
 
 /// Whether a process of this pid exists. Sends nothing.
@@ -107,6 +129,12 @@ pub fn timespec_at(address: usize) -> Option<libc::timespec> {
     Some(unsafe { (address as *const libc::timespec).read_unaligned() })
 }
 
+/// The word at an address; None: it cannot be read.
+pub fn word_at(address: usize) -> Option<u64> {
+    // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
+    is_word_readable(address).then(|| unsafe { (address as *const u64).read_unaligned() })
+}
+
 /// The event at an address; None: it cannot be read.
 pub fn event_at(address: usize) -> Option<libc::epoll_event> {
     // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
@@ -116,12 +144,14 @@ pub fn event_at(address: usize) -> Option<libc::epoll_event> {
 /// Whether twelve bytes (a `struct epoll_event`) can be read. The kernel looks, so that a bad address is no fault: a signal
 /// mask is read before it is asked what to do with it (Linux v6.1 kernel/signal.c), and that is made up.
 pub fn is_readable(address: usize) -> bool {
+    [address, address.wrapping_add(4)].into_iter().all(is_word_readable)
+}
+
+fn is_word_readable(address: usize) -> bool {
     const NO_SUCH_WAY: i32 = 0x7fff;
-    [address, address.wrapping_add(4)].into_iter().all(|set| {
-        // SAFETY: the kernel checks the address; with an unknown `how` nothing is changed.
-        let answer = unsafe { syscall!(SYS_rt_sigprocmask, NO_SUCH_WAY, set, 0, size_of::<SignalSet>()) };
-        set != 0 && answer == Err(libc::EINVAL)
-    })
+    // SAFETY: the kernel checks the address; with an unknown `how` nothing is changed.
+    let answer = unsafe { syscall!(SYS_rt_sigprocmask, NO_SUCH_WAY, address, 0, size_of::<SignalSet>()) };
+    address != 0 && answer == Err(libc::EINVAL)
 }
 
 /// Asks for an epoll_ctl that cannot succeed (there is no operation 0): its checks of the arguments are made, and nothing
@@ -456,15 +486,21 @@ pub fn pending_signals() -> SignalSet {
     set
 }
 
-/// Takes the waiting signals of `set` away without delivering them.
+/// Discards the pending signals of `set`.
 pub fn swallow_signals(set: SignalSet) {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the set is of the size that is said; no siginfo is wanted.
-    while unsafe {
-        syscall!(SYS_rt_sigtimedwait, &raw const set, core::ptr::null::<u8>(), &raw const now, size_of::<SignalSet>())
+    // A standard signal is pending at most once for the thread and once for the process. Bounded, since a filter may
+    // answer 0 for ever.
+    for _ in 0..2 * set.count_ones() {
+        // SAFETY: the set is of the size that is said; no siginfo is wanted.
+        let signal = unsafe {
+            let size = size_of::<SignalSet>();
+            syscall!(SYS_rt_sigtimedwait, &raw const set, core::ptr::null::<u8>(), &raw const now, size)
+        };
+        if signal.is_err() {
+            return;
+        }
     }
-    .is_ok()
-    {}
 }
 
 /// The soft and hard limit of the number of descriptors.
@@ -542,11 +578,14 @@ pub fn same_description_in(pid: i32, fd: i32, other: i32, other_fd: i32) -> bool
     order == Ok(0)
 }
 
-/// Ends the process at once.
+/// Ends the process at once. If a filter refuses both calls, by a trap, as glibc's `_exit` does.
 pub fn exit_group(status: i32) -> ! {
-    loop {
-        // SAFETY: takes no pointer, does not return.
-        let _ = unsafe { syscall!(SYS_exit_group, status) };
+    // SAFETY: neither call takes a pointer. What comes behind them is reached only if both were refused; `ud2` raises
+    // SIGILL and does not return.
+    unsafe {
+        let _ = syscall!(SYS_exit_group, status);
+        let _ = syscall!(SYS_exit, status);
+        asm!("ud2", options(noreturn));
     }
 }
 

@@ -289,7 +289,7 @@ pub fn is_gone(hold: Hold) -> bool {
     let alive = all().filter(|block| hold.is_of(block.control.load(Ordering::Relaxed))).any(|block| {
         known = true;
         let tid = block.tid.load(Ordering::Relaxed);
-        tid == KEPT || sys::thread_exists(process::pid(), tid as i32)
+        tid == KEPT || !process::has_thread_ended(tid as i32)
     });
     known && !alive
 }
@@ -305,7 +305,7 @@ pub fn processor_time(block: &Block) -> Option<u64> {
 /// Whether a block's owner is known to have ended.
 pub fn has_ended(block: &Block) -> bool {
     let tid = block.tid.load(Ordering::Relaxed);
-    tid != KEPT && !sys::thread_exists(process::pid(), tid as i32)
+    tid != KEPT && process::has_thread_ended(tid as i32)
 }
 
 #[cold]
@@ -324,9 +324,9 @@ fn acquire() -> Option<&'static Block> {
 }
 
 fn take() -> Option<&'static Block> {
-    // A child of vfork or clone(CLONE_VM) runs on its parent's slot: the block will be the parent thread's,
-    // whose id cannot be known from here.
-    let own = process::is_own();
+    // A child of vfork or clone(CLONE_VM) mostly runs on its parent's slot: the block will be the parent thread's, whose
+    // id cannot be known from here. Its own id names no thread of the owner.
+    let own = process::is_owner();
     let tid = if own { sys::gettid() as u32 } else { KEPT };
     let address = slot();
     if address != nobody() {
@@ -344,7 +344,9 @@ fn take() -> Option<&'static Block> {
         // But for the counters, which lie in the parent's file.
         record::detach(address as *mut u8);
     }
-    let block = reuse(tid).or_else(|| {
+    // Only the owner can know whether a thread of its own has ended.
+    let reused = if own { reuse(tid) } else { None };
+    let block = reused.or_else(|| {
         let block = map(tid)?;
         publish(block, tid);
         Some(block)
@@ -378,13 +380,7 @@ fn map(tid: u32) -> Option<&'static Block> {
     }
     let is_recorded = record::is_wanted();
     let bytes = size_of::<Block>() + if is_recorded { record::ring_bytes() } else { 0 };
-    let start = sys::map(bytes).ok()?;
-    // SAFETY: a mapping made one line above.
-    if unsafe { sys::wipe_on_fork(start, bytes) }.is_err() {
-        // SAFETY: as above; nobody has seen it.
-        unsafe { sys::unmap(start, bytes) };
-        return None;
-    }
+    let start = process::map_wiped(bytes).map_err(init::say_uncounted).ok()?;
     // SAFETY: page-aligned, large enough, zeroed (a valid Block), and never unmapped from here on.
     let block = unsafe { &*start.cast::<Block>() };
     if is_recorded {

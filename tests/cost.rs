@@ -223,7 +223,7 @@ fn a_call_costs_few_instructions_over_a_library_that_only_forwards() {
         ("dup_unknown", 64.0),
         ("fcntl_dup_unknown", 66.0),
         ("fcntl_getfl", 14.0),
-        ("raw_other", 28.0),
+        ("raw_other", 33.0),
         ("wait_blocking", 265.0),
         ("create_close", 685.0),
         ("dup_instance", 540.0),

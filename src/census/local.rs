@@ -1,13 +1,11 @@
 //! What each thread remembers for the census, in thread-local words of the initial-exec model (see thread.rs).
 //!
-//! Whose memory this is: process.rs asks the kernel, which takes a system call, too much for every birth. So a thread that calls
-//! vfork notes that first, and asks from then on until it is itself that answers, which is once: its child is gone by then, or it is the
-//! child. After clone(CLONE_VM) without CLONE_VFORK both run at once, so that nobody is sure any more, for good.
+//! Whose memory this is: process.rs asks the kernel, and a system call is too much for every birth. So a thread asks only
+//! where it may be a child in another process's memory, which process/sharing.rs knows.
 
-use crate::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use core::arch::{asm, global_asm};
 
-use super::is_on;
 use crate::findings::{self, Note};
 use crate::process;
 
@@ -26,8 +24,6 @@ global_asm!(
 /// All-zero in a new thread. Written by the thread itself and its handlers; a vfork child shares it with its parent.
 #[repr(C)]
 struct Local {
-    /// This may be the child of a vfork.
-    is_unsure: AtomicU32,
     /// How many closes in a row were of neighbouring numbers, from one place.
     run: AtomicU32,
     last_site: AtomicUsize,
@@ -45,8 +41,6 @@ const _: () = assert!(size_of::<Local>() <= 64);
 /// From the third of them on, closes of neighbouring numbers are a sweep: a program that closes whatever may be open.
 const SWEEP: u32 = 3;
 
-static NOBODY_IS_SURE: AtomicBool = AtomicBool::new(false);
-
 #[inline(always)]
 fn local() -> &'static Local {
     let address: usize;
@@ -62,37 +56,13 @@ fn local() -> &'static Local {
 /// Whether the caller runs in another process's memory, with a descriptor table of its own.
 #[inline(always)]
 pub fn is_borrowed() -> bool {
-    let is_unsure = local().is_unsure.load(Ordering::Relaxed) != 0 || NOBODY_IS_SURE.load(Ordering::Relaxed);
-    is_unsure && ask()
+    process::may_be_child() && ask()
 }
 
 #[cold]
 #[inline(never)]
 fn ask() -> bool {
-    let is_borrowed = !process::is_own();
-    if !is_borrowed {
-        local().is_unsure.store(0, Ordering::Relaxed);
-    }
-    is_borrowed
-}
-
-/// Before the real vfork.
-pub extern "C" fn about_to_vfork() {
-    if is_on() {
-        local().is_unsure.store(1, Ordering::Relaxed);
-        super::table::forget_touched();
-    }
-}
-
-/// Before the real clone.
-pub extern "C" fn about_to_clone(_: usize, _: usize, flags: usize) {
-    if !is_on() || flags as i32 & libc::CLONE_VM == 0 || flags as i32 & libc::CLONE_THREAD != 0 {
-        return;
-    }
-    about_to_vfork();
-    if flags as i32 & libc::CLONE_VFORK == 0 {
-        NOBODY_IS_SURE.store(true, Ordering::Relaxed);
-    }
+    !process::is_own()
 }
 
 /// This thread closes a number.

@@ -3,7 +3,7 @@
 //! ```text
 //! table.rs      what each number stands for: alive or closed, by whom
 //! places.rs     the calls that make descriptors, each with what it made
-//! local.rs      what each thread remembers: whether it may run in a parent's memory, its last close
+//! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
 //! ```
 //!
@@ -25,10 +25,10 @@ use epollshim_format::census::Kind;
 use epollshim_format::findings::{Id, Severity, double_close};
 
 use crate::findings::{self, Note};
-use crate::{loaded, process, sys, thread};
+use crate::{loaded, sys, thread};
 
 pub use reconcile::{Census, reconcile};
-pub use table::{Entry, each_alive, was_touched_by_a_borrower};
+pub use table::{Entry, each_alive, forget_touched, was_touched_by_a_borrower};
 
 /// [`OFF`], [`ON`]; 0: the real functions are not all looked up yet. Read by the hooks' assembly.
 pub static STATE: AtomicU8 = AtomicU8::new(0);
@@ -58,15 +58,11 @@ pub fn settle() {
     let _ = STATE.compare_exchange(0, OFF, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// Begins: what is open now was there at load. False: no memory that a fork wipes.
+/// Begins: what is open now was there at load.
 #[cold]
-pub fn begin() -> bool {
-    if !process::prepare() {
-        return false;
-    }
+pub fn begin() {
     crate::aside::undisturbed(reconcile::take_stock);
     STATE.store(ON, Ordering::Release);
-    true
 }
 
 /// In the child of a fork, once: it has its parent's descriptors, and has made and closed none itself.

@@ -22,7 +22,7 @@ const LOOKED_AT: usize = 4096;
 pub fn at_exec(caller: usize) {
     let errno = sys::errno();
     // A fresh child becomes a generation of its own here, if it has not yet.
-    let is_borrower = !process::is_own();
+    let is_borrower = !process::is_owner();
     let generation = census::generation();
     let meant = Entry::CLOEXEC | Entry::PLACED | Entry::HANDED_ON | Entry::AT_START;
     for (fd, entry) in census::each_alive().filter(|(fd, _)| *fd > 2).take(LOOKED_AT) {

@@ -60,7 +60,7 @@ pub fn mended(epfd: c_int, fd: c_int) {
 }
 
 fn is_watched_by_number(epfd: i32, fd: i32) -> bool {
-    sys::watches_file_of(process::pid(), epfd, epfd, fd, 0).is_ok()
+    sys::watches_file_of(process::pid_for_kcmp(), epfd, epfd, fd, 0).is_ok()
 }
 
 /// An ADD of a ghost's number has succeeded.
@@ -205,7 +205,7 @@ fn is_ghost(epfd: i32, instance: &Instance, same: &[Target], budget: &mut Budget
 
 /// Whether under an open number another file is watched than it refers to: alone, or beside it.
 fn has_another_file(epfd: i32, fd: i32) -> bool {
-    match sys::watches_file_of(process::pid(), fd, epfd, fd, 0) {
+    match sys::watches_file_of(process::pid_for_kcmp(), fd, epfd, fd, 0) {
         Ok(false) => true,
         Ok(true) => {
             let mut count = 0;

@@ -8,7 +8,7 @@ use super::{Note, put, withdraw};
 use crate::ledger::core::Core;
 use crate::ledger::family::{self, Entry};
 use crate::ledger::records::Instance;
-use crate::{ledger, process, sys};
+use crate::{ledger, sys};
 
 pub fn judge() {
     withdraw(Id::NoCloexec);
@@ -42,13 +42,13 @@ fn place(word: &AtomicU64) -> usize {
 
 /// An exec has handed on what this process made.
 fn handed_on(entry: &Entry) {
-    if entry.has(family::EXECUTED) && entry.maker() == process::pid() as u32 {
+    if entry.has(family::EXECUTED) && entry.maker() == family::number() {
         let note = Note {
             variant: no_cloexec::HANDED_ON,
             epfd: number(&entry.epfd) as i32,
             site: place(&entry.made_at),
             other: place(&entry.executed_at),
-            detail: [number(&entry.executor), 0, 0, 0],
+            detail: [number(&entry.executor_pid), 0, 0, 0],
             ..Note::of(Id::NoCloexec, Severity::Warning)
         };
         put(&note, 1);
@@ -92,7 +92,7 @@ fn shared(ledger: &Core, entry: &Entry) {
             epfd: number(&entry.epfd) as i32,
             site: place(&entry.used_at),
             other: place(&entry.made_at),
-            detail: [number(&entry.first_user), number(&entry.forker), 0, 0],
+            detail: [number(&entry.first_user_pid), number(&entry.forker_pid), 0, 0],
             ..Note::of(Id::ForkShared, Severity::Error)
         };
         put(&note, 1);

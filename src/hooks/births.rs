@@ -3,8 +3,6 @@
 //! Without a census each is a test and a jump to the real function. With one it goes the way of entry.rs, and what the real call
 //! returned is noted behind it. open, creat, accept, recvmsg are cancellation points, and stay so; the third argument of `open`, if
 //! there is one, lies where a fixed one would (x86-64 psABI), and is passed on as it came.
-//!
-//! vfork and clone make no descriptor: a thread that calls them is about to lend its memory (census/local.rs).
 
 use epollshim_format::census::Kind;
 use libc::c_int;
@@ -83,50 +81,6 @@ mod exports {
         pidfd_open = way_pidfd_open(super::after_pidfd), PIDFD_OPEN;
         recvmsg = way_recvmsg(super::after_recvmsg), RECVMSG;
         recvmmsg = way_recvmmsg(super::after_recvmmsg), RECVMMSG;
-    }
-
-    /// `name: what is told first, REAL;`
-    macro_rules! lenders {
-        ($($name:ident: $note:path, $real:ident;)*) => {$(
-            #[unsafe(naked)]
-            #[unsafe(no_mangle)]
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    "cmp byte ptr [rip + {state}], {off}",
-                    "jne 2f",
-                    "jmp qword ptr [rip + {real}]",
-                    "2:",
-                    crate::hooks::entry::open_frame!(6),
-                    "call {note}",
-                    "call {address}",
-                    crate::hooks::entry::close_frame!(6),
-                    "mov r11, rax",
-                    "xor eax, eax",
-                    "jmp r11",
-                    ".cfi_endproc",
-                    state = sym crate::census::STATE,
-                    off = const crate::census::OFF,
-                    note = sym $note,
-                    address = sym address::$name,
-                    real = sym crate::real::$real,
-                )
-            }
-        )*
-        mod address {
-            $(
-                pub extern "C" fn $name() -> usize {
-                    crate::real::$real.address()
-                }
-            )*
-        }};
-    }
-
-    lenders! {
-        vfork: crate::census::local::about_to_vfork, VFORK;
-        __vfork: crate::census::local::about_to_vfork, VFORK_ALIAS;
-        clone: crate::census::local::about_to_clone, CLONE;
-        __clone: crate::census::local::about_to_clone, CLONE_ALIAS;
     }
 }
 

@@ -14,5 +14,6 @@ pub mod entry;
 mod epoll;
 mod followed;
 mod raw;
+mod sharing;
 
 pub use entry::{After, Before, Frame};

@@ -14,6 +14,8 @@ use super::counted::counted;
 use super::entry::After;
 use super::entry::Frame;
 #[cfg(not(test))]
+use super::sharing;
+#[cfg(not(test))]
 use crate::ledger;
 use crate::real;
 
@@ -101,7 +103,7 @@ mod exports {
             close_number = const libc::SYS_close,
             close = sym super::close,
             noted = sym syscall_noted,
-            destination = sym super::destination,
+            destination = sym super::other_destination,
         )
     }
 
@@ -145,6 +147,13 @@ mod exports {
 
 extern "C" fn destination() -> usize {
     real::SYSCALL.address()
+}
+
+/// Of a number that no other hook looks at.
+#[cfg(not(test))]
+extern "C-unwind" fn other_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
+    sharing::before_raw(number, [a, b, c, d, e]);
+    destination()
 }
 
 /// The real system call, by the number and five words; what lies above the return address is the sixth.

@@ -5,6 +5,9 @@
 //! children inherit: who used an instance that was there before the fork, and which instance an exec has handed on.
 //! Findings read it (findings/processes.rs).
 //!
+//! Each process of the family has a number from the page. Pids do not identify one: parent and child may both be pid 1, each
+//! in a namespace of its own. They are kept for findings to print.
+//!
 //! Written where an instance is used for the first time after a fork, and before an exec; never on a hot path. Every word is an
 //! atomic of its own, and processes may die between any two writes: readers want single facts, not consistent sets.
 
@@ -21,9 +24,9 @@ pub const SHARED: u32 = 2;
 pub const EXECUTED: u32 = 4;
 
 /// An instance, as the family knows it. With several forkers in a row, one entry each.
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub struct Entry {
-    /// The pid of who made it, and the low half of its id there; 0: not in use.
+    /// The number of the process that made it, and the low half of its id there; 0: not in use.
     key: AtomicU64,
     /// Where it was made.
     pub made_at: AtomicU64,
@@ -35,15 +38,18 @@ pub struct Entry {
     pub executed_at: AtomicU64,
     flags: AtomicU32,
     /// The parent of those who used it.
-    pub forker: AtomicU32,
-    /// Who used it last, and has not ended.
+    forker: AtomicU32,
+    /// The process that used it last, and has not ended.
     user: AtomicU32,
-    /// Who used it first.
-    pub first_user: AtomicU32,
+    /// The process that used it first.
+    first_user: AtomicU32,
     /// Its descriptor.
     pub epfd: AtomicU32,
-    /// Who made the exec.
-    pub executor: AtomicU32,
+    /// The pids of these, and of the process that made the exec.
+    pub forker_pid: AtomicU32,
+    user_pid: AtomicU32,
+    pub first_user_pid: AtomicU32,
+    pub executor_pid: AtomicU32,
 }
 
 const ENTRIES: usize = 62;
@@ -53,16 +59,21 @@ const FORKERS: usize = 15;
 struct Page {
     /// How often anything was told of an instance.
     told: AtomicU64,
-    /// Who has forked others: the pid, and in the low half the id of the newest instance that it had then.
+    /// Processes that were given a number.
+    members: AtomicU32,
+    /// Processes that have forked others: the number, and in the low half the id of the newest instance that it had then.
     forkers: [AtomicU64; FORKERS],
     entries: [Entry; ENTRIES],
 }
 
-const BYTES: usize = 4096;
+const BYTES: usize = 2 * 4096;
 const _: () = assert!(size_of::<Page>() <= BYTES);
 
 /// Null until this process or one that it stems from has made an instance. Acquire and Release: the page is mapped before.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(::core::ptr::null_mut());
+/// This process's number, and that of the process that forked it; 0: none. A fork copies them, and `forked` sets them anew.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+static FORKER: AtomicU32 = AtomicU32::new(0);
 
 fn page() -> Option<&'static Page> {
     // SAFETY: null, or the mapping that `prepare` made and nobody unmaps.
@@ -80,6 +91,10 @@ pub fn prepare() -> bool {
 #[inline(never)]
 fn map() -> bool {
     let Ok(start) = sys::map_shared(BYTES) else { return false };
+    // SAFETY: page-aligned, large enough, and all-zero is a valid Page; nobody else has seen it yet.
+    let first = unsafe { &*start.cast::<Page>() }.next_number();
+    // Before the page is there for others to see. Another thread that maps one stores the same.
+    NUMBER.store(first, Ordering::Relaxed);
     let null = ::core::ptr::null_mut();
     if PAGE.compare_exchange(null, start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
         // SAFETY: another thread was first; nobody has seen this one.
@@ -89,10 +104,23 @@ fn map() -> bool {
     true
 }
 
+impl Page {
+    fn next_number(&self) -> u32 {
+        self.members.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// This process's number in its family; 0: the family makes no instances.
+pub fn number() -> u32 {
+    NUMBER.load(Ordering::Relaxed)
+}
+
 /// This process is the child of a fork; the ids of its forker's instances went up to `newest`.
 pub fn forked(newest: u64) {
     let Some(page) = page() else { return };
-    let word = u64::from(process::forker()) << 32 | u64::from(newest as u32);
+    let forker = NUMBER.swap(page.next_number(), Ordering::Relaxed);
+    FORKER.store(forker, Ordering::Relaxed);
+    let word = u64::from(forker) << 32 | u64::from(newest as u32);
     for place in &page.forkers {
         let there = place.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
         match there {
@@ -108,7 +136,7 @@ pub fn forked(newest: u64) {
 
 /// Whether this process has forked another since it made an instance.
 pub fn has_forked_with(instance: &Instance) -> bool {
-    let own = u64::from(process::pid() as u32);
+    let own = u64::from(number());
     let id = u64::from(instance.id.get() as u32);
     page().is_some_and(|page| {
         let mut words = page.forkers.iter().map(|place| place.load(Ordering::Relaxed));
@@ -148,7 +176,7 @@ impl Entry {
         self.flags.fetch_or(flag, Ordering::Relaxed);
     }
 
-    /// The process that made the instance.
+    /// The number of the process that made the instance.
     pub fn maker(&self) -> u32 {
         (self.key.load(Ordering::Relaxed) >> 32) as u32
     }
@@ -181,23 +209,27 @@ fn entry(instance: &Instance, fits: impl Fn(&Entry) -> bool) -> Option<&'static 
 
 /// This process, which was forked, uses an instance that was there before, for the first time.
 pub fn tell_use(instance: &Instance, epfd: i32, site: usize) {
-    let (own, forker) = (process::pid() as u32, process::forker());
+    let (own, forker) = (number(), FORKER.load(Ordering::Relaxed));
+    let own_pid = process::pid() as u32;
     let of_forker = |entry: &Entry| {
         let there = entry.forker.compare_exchange(0, forker, Ordering::Relaxed, Ordering::Relaxed);
         if there.is_ok() {
+            entry.forker_pid.store(process::forker(), Ordering::Relaxed);
             entry.waits.store(instance.waits_before.get(), Ordering::Relaxed);
         }
         there.is_ok() || there == Err(forker)
     };
     let Some(entry) = entry(instance, of_forker) else { return };
     if entry.first_user.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        entry.first_user_pid.store(own_pid, Ordering::Relaxed);
         entry.used_at.store(site as u64, Ordering::Relaxed);
         entry.epfd.store(epfd as u32, Ordering::Relaxed);
     }
     let before = entry.user.swap(own, Ordering::Relaxed);
+    let pid_before = entry.user_pid.swap(own_pid, Ordering::Relaxed) as i32;
     // Release: who sees that it was used sees by whom.
     entry.flags.fetch_or(USED, Ordering::Release);
-    if before != 0 && before != own && sys::thread_exists(before as i32, before as i32) {
+    if before != 0 && before != own && sys::thread_exists(pid_before, pid_before) {
         entry.raise(SHARED);
     }
 }
@@ -206,7 +238,7 @@ pub fn tell_use(instance: &Instance, epfd: i32, site: usize) {
 /// reports.
 #[cold]
 pub fn compare(instance: &Instance) {
-    let own = process::pid() as u32;
+    let own = number();
     for entry in entries().filter(|entry| entry.is_of(instance)) {
         let is_forker = entry.flags.load(Ordering::Acquire) & USED != 0 && entry.forker.load(Ordering::Relaxed) == own;
         if is_forker && instance.waits() > entry.waits.load(Ordering::Relaxed) {
@@ -217,14 +249,14 @@ pub fn compare(instance: &Instance) {
 
 /// Whether this process is one of those that share.
 pub fn concerns_this_process(entry: &Entry, is_used_here: bool) -> bool {
-    let own = process::pid() as u32;
-    let is_child = is_used_here && entry.forker.load(Ordering::Relaxed) == process::forker();
-    is_child || [&entry.forker, &entry.user, &entry.first_user].iter().any(|pid| pid.load(Ordering::Relaxed) == own)
+    let own = number();
+    let is_child = is_used_here && entry.forker.load(Ordering::Relaxed) == FORKER.load(Ordering::Relaxed);
+    is_child || [&entry.forker, &entry.user, &entry.first_user].iter().any(|user| user.load(Ordering::Relaxed) == own)
 }
 
 /// This process ends: it uses nothing any more.
 pub fn leave() {
-    let own = process::pid() as u32;
+    let own = number();
     for entry in entries() {
         let _ = entry.user.compare_exchange(own, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -234,7 +266,7 @@ pub fn leave() {
 pub fn tell_exec(instance: &Instance, epfd: i32, site: usize) {
     let Some(entry) = entry(instance, |_| true) else { return };
     entry.executed_at.store(site as u64, Ordering::Relaxed);
-    entry.executor.store(sys::getpid() as u32, Ordering::Relaxed);
+    entry.executor_pid.store(sys::getpid() as u32, Ordering::Relaxed);
     entry.epfd.store(epfd as u32, Ordering::Relaxed);
     entry.raise(EXECUTED);
 }

@@ -94,7 +94,11 @@ pub fn call(plan: &Plan, result: isize, error: c_int) {
     }
     let error = if failed { error } else { 0 };
     let render = |out: &mut output::Bytes| {
-        let line = Line { plan, pid: sys::getpid(), tid: sys::gettid(), result, error, duration };
+        let pid = match sys::getpid() {
+            0 => process::pid(),
+            pid => pid,
+        };
+        let line = Line { plan, pid, tid: sys::gettid(), result, error, duration };
         render(config, &line, out)
     };
     output::write(config, render, |written| {

@@ -1,6 +1,6 @@
 //! Getting a line out: put together in a place of its own, and written by one write.
 
-use crate::sync::{AtomicBool, AtomicI32, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
@@ -22,14 +22,14 @@ struct Place {
     stack: UnsafeCell<[u8; STACK]>,
     line: UnsafeCell<[u8; LONGEST]>,
     /// The process whose thread has it; 0: none. One that a fork left taken is free: that thread is not here.
-    owner: AtomicI32,
+    owner: AtomicU64,
 }
 
 // SAFETY: the memory is touched only by the thread that has taken the place.
 unsafe impl Sync for Place {}
 
 static PLACE: [Place; PLACES] = [const {
-    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), owner: AtomicI32::new(0) }
+    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), owner: AtomicU64::new(0) }
 }; PLACES];
 
 /// A reader did not read for as long as is waited: lines are dropped until it does. Relaxed: a guess is good enough.
@@ -88,7 +88,8 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
 
 /// A free place, looked for from one that this thread is likely to find free.
 fn take() -> Option<&'static Place> {
-    let own = process::pid();
+    // Not the pid: parent and child may both be pid 1, and the owner may not know its own.
+    let own = process::identity().max(1);
     let first = thread::token() >> 12;
     let is_got = |place: &Place| {
         let owner = place.owner.load(Ordering::Relaxed);

@@ -70,7 +70,8 @@ pub fn pause(nanoseconds: u64) -> bool {
 /// Lets all of the time pass, whatever handlers run meanwhile.
 pub fn pause_fully(nanoseconds: u64) {
     let end = clock::monotonic().saturating_add(nanoseconds);
-    while sys::sleep_until(end) == Err(libc::EINTR) {}
+    // The clock too, since a filter may answer EINTR for ever.
+    while sys::sleep_until(end) == Err(libc::EINTR) && clock::monotonic() < end {}
 }
 
 /// The events that a wait has delivered.

@@ -64,7 +64,7 @@ pub fn answer() {
     }
     let here = Here::now();
     aside::undisturbed(|| {
-        if process::is_own()
+        if process::is_owner()
             && let Some(start) = state.control_pages()
             // Acquire and Release: one request is answered before the next is taken. No signal comes between the two.
             && state.control.busy.swap(1, Ordering::Acquire) == 0

@@ -77,7 +77,7 @@ pub fn prepare(directory: &CStr) -> sys::Result<()> {
 /// Makes the file of this process, once. Called with its first epoll call, by the thread that makes it.
 #[cold]
 pub fn begin() {
-    if !is_wanted() || !process::is_own() {
+    if !is_wanted() || !process::is_owner() {
         return;
     }
     let Some(state) = process::recording() else { return };
@@ -98,7 +98,7 @@ pub fn note_seed(seed: u64) {
 /// Notes that the process ends, and how.
 pub fn at_end(how: End) {
     let Some(state) = process::recording().filter(|state| state.is_on()) else { return };
-    if !process::is_own() {
+    if !process::is_owner() {
         return;
     }
     modules::write();

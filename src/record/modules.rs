@@ -32,11 +32,12 @@ fn write_list(bytes: &[u8]) {
     let number = bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    let pid = process::pid() as u64;
-    if WRITTEN.swap(number, Ordering::Relaxed) == number && WRITTEN_BY.load(Ordering::Relaxed) == pid {
+    // Not the pid: parent and child may both be pid 1.
+    let own = process::identity();
+    if WRITTEN.swap(number, Ordering::Relaxed) == number && WRITTEN_BY.load(Ordering::Relaxed) == own {
         return;
     }
-    WRITTEN_BY.store(pid, Ordering::Relaxed);
+    WRITTEN_BY.store(own, Ordering::Relaxed);
     if let Some(state) = process::recording() {
         state.segment(kind::MODULES, bytes.len().max(PAGE), 0, None, |start| {
             // SAFETY: the segment was mapped just now, as long as the text at least.

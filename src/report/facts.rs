@@ -248,7 +248,7 @@ impl Facts {
             sums: Sums,
             ledger,
             map,
-            pid: sys::getpid(),
+            pid: process::pid(),
             ppid: sys::getppid(),
             began_unix: process::began_unix(),
             duration: clock::monotonic().saturating_sub(process::began()),

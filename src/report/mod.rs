@@ -99,17 +99,19 @@ pub fn register_fork_handler(_: &AtLoad) {
         ) -> libc::c_int;
     }
     extern "C-unwind" fn claim() {
-        if init::config().is_some() {
-            process::is_own();
-        }
+        process::claim_after_fork();
     }
     // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has a copy of its own linked in.
     // SAFETY: the handler outlives the process (-z nodelete), and makes system calls only; glibc has the function since 2.3.2.
     unsafe { __register_atfork(None, None, Some(claim), core::ptr::null_mut()) };
 }
 
-/// Delivers the report, once, if there is something to report.
+/// Delivers the report, once, if there is something to report. A child in another process's memory has no report: what it
+/// did there is in its owner's.
 pub fn at_end(end: End) {
+    if !process::is_used() || !process::is_owner() {
+        return;
+    }
     let due = due(end);
     if due.is_none() {
         judge_for_recording(end);
@@ -118,7 +120,7 @@ pub fn at_end(end: End) {
     match due {
         Some(config) if process::begin_report() => deliver(config, end),
         Some(_) => {}
-        None if record::is_wanted() && process::is_own() && process::begin_report() => record::complain(),
+        None if record::is_wanted() && process::begin_report() => record::complain(),
         None => {}
     }
     ledger::family::leave();
@@ -126,7 +128,7 @@ pub fn at_end(end: End) {
 
 /// Without a report, what is judged at the end is for the recording alone.
 fn judge_for_recording(end: End) {
-    if record::is_on() && process::is_own() {
+    if record::is_on() {
         undisturbed(|| {
             crate::census::reconcile();
             crate::findings::judge(end);
@@ -137,9 +139,12 @@ fn judge_for_recording(end: End) {
 /// Delivers the report before an exec that can be expected to succeed. If it fails all the same, the process
 /// goes on, and says so with a whole report at its end.
 ///
-/// May be called in borrowed memory: only which instances the exec hands on is noted then.
+/// May be called in another process's memory: only which instances the exec hands on is noted then.
 pub fn before_exec(program: Program, caller: usize) {
     ledger::before_exec(caller, || is_executable(program));
+    if !process::is_used() || !process::is_owner() {
+        return;
+    }
     let due = due(End::Exec);
     if (due.is_some() || record::is_on()) && is_executable(program) {
         match due {
@@ -150,15 +155,13 @@ pub fn before_exec(program: Program, caller: usize) {
     }
 }
 
-/// Only a process that made an epoll call has something to tell, and only about itself.
+/// Only a process that made an epoll call has something to report. The caller owns the memory.
 fn due(end: End) -> Option<&'static Config> {
     let config = init::config()?;
     if matches!(config.report, Destination::None) {
         return None;
     }
-    let errno = sys::errno();
-    let counted = process::is_own() && (thread::all().any(|block| facts::calls(block) != 0) || is_census_told(end));
-    sys::set_errno(errno);
+    let counted = thread::all().any(|block| facts::calls(block) != 0) || is_census_told(end);
     counted.then_some(config)
 }
 
@@ -222,7 +225,7 @@ fn deliver(config: &Config, end: End) {
     });
     if delivered != Some(true) {
         let mut line = Line::new();
-        let _ = writeln!(line, "epollshim: no memory for the report of process {}; it is lost", sys::getpid());
+        let _ = writeln!(line, "epollshim: no memory for the report of process {}; it is lost", process::pid());
         output::to_stderr(config, line.as_bytes());
     }
 }
@@ -248,7 +251,13 @@ pub fn at_abort() {
 
 /// Says one line on stderr, if that is still the file that it was at load.
 pub fn tell(write: impl FnOnce(&mut Line)) {
-    let Some(config) = init::config() else { return };
+    if let Some(config) = init::config() {
+        tell_by(config, write);
+    }
+}
+
+/// The same where the library does not act.
+pub fn tell_by(config: &Config, write: impl FnOnce(&mut Line)) {
     undisturbed(|| {
         let mut line = Line::new();
         write(&mut line);

@@ -13,13 +13,15 @@ use crate::{process, procfs, sys};
 
 /// How long in all a reader that does not read may hold up the end of the program: 2 seconds.
 const PATIENCE_MS: i32 = 2000;
+/// How often in a row a descriptor may take nothing, though it polls writable or cannot be polled.
+const TRIES: usize = 100;
 /// A pipe that polls writable takes this much without blocking (PIPE_BUF, pipe(7)).
 const PIECE: usize = 4096;
 
 /// Writes everything, in pieces that do not block. Err: an error number; ETIMEDOUT where nobody reads.
 pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
     for piece in bytes.chunks(PIECE) {
-        let mut rest = piece;
+        let (mut rest, mut tries) = (piece, 0);
         while !rest.is_empty() {
             if let Ok(false) = sys::writable(fd, PATIENCE_MS) {
                 return Err(libc::ETIMEDOUT);
@@ -27,7 +29,8 @@ pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
             match sys::write(fd, rest) {
                 Ok(0) => return Err(libc::EIO),
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(libc::EINTR | libc::EAGAIN) => {}
+                // A filter may refuse poll(2), and nobody may read.
+                Err(libc::EINTR | libc::EAGAIN) if tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
             }
         }

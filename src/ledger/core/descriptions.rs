@@ -217,7 +217,7 @@ fn are_twins(fd: i32, other: i32) -> Option<bool> {
     if !access::is_timely() {
         return None;
     }
-    match sys::same_description(process::pid(), fd, other) {
+    match sys::same_description(process::pid_for_kcmp(), fd, other) {
         Ok(same) => Some(same),
         Err(libc::EBADF) => Some(false),
         Err(_) => None,

@@ -6,7 +6,7 @@ use super::Core;
 use crate::ledger::descriptors::{RING, Slot};
 use crate::ledger::records::{Instance, Origin};
 use crate::ledger::{births, charges, family, followers};
-use crate::{clock, findings, process, record};
+use crate::{clock, findings, record};
 
 /// How an instance came to be.
 #[derive(Clone, Copy)]
@@ -107,7 +107,7 @@ impl Core {
         instance.seen.store(0, Ordering::Relaxed);
         instance.told.store(0, Ordering::Relaxed);
         instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
-        instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { process::pid() as u32 });
+        instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { family::number() });
         instance.waits_marked.set(Instance::UNMARKED);
         instance.forked.store(0, Ordering::Relaxed);
         self.totals.instances.add(1);

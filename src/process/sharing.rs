@@ -1,0 +1,172 @@
+//! What a thread notes before it starts a child that shares its memory (`vfork`,
+//! `clone(CLONE_VM)`).
+//!
+//! The note lies in thread-local storage of the initial-exec model (see thread.rs). A child without
+//! `CLONE_SETTLS` has the same storage and finds it there. A child with its own storage finds it in
+//! a short list, by its token.
+//!
+//! The note says only that a child may be running here: the parent finds it too. It is removed when
+//! the parent is known to be back (`resolved`).
+
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::arch::{asm, global_asm};
+
+use super::verdict::Note;
+use crate::thread;
+
+global_asm!(
+    ".pushsection .tbss,\"awT\",@nobits",
+    ".p2align 3",
+    ".globl epollshim_sharing_words",
+    ".hidden epollshim_sharing_words",
+    ".type epollshim_sharing_words, @object",
+    ".size epollshim_sharing_words, 16",
+    "epollshim_sharing_words:",
+    ".zero 16",
+    ".popsection",
+);
+
+/// All-zero in a new thread.
+#[repr(C)]
+struct Local {
+    bits: AtomicU32,
+    /// Where the stack ended when the note was made.
+    stack: AtomicUsize,
+}
+
+const _: () = assert!(size_of::<Local>() == 16 && core::mem::offset_of!(Local, bits) == 0);
+
+const IS_SET: u32 = 1;
+const LENDER_IS_LISTED: u32 = 2;
+const TABLE_IS_SHARED: u32 = 4;
+const TABLE_IS_COPIED: u32 = 8;
+/// A child runs beside its parent (no `CLONE_VFORK`): the note stays.
+const IS_LASTING: u32 = 16;
+
+/// A handler's frame lies lower than this below the frame that it interrupts: the kernel puts the
+/// red zone, the registers and a `siginfo_t` between them (Linux v6.1 arch/x86/kernel/signal.c).
+/// The library's own frames are smaller.
+const SIGNAL_FRAME: usize = 1024;
+
+/// Children with thread-local storage of their own, by their tokens; the newest replaces the
+/// oldest.
+static CHILDREN: [Child; 8] = [const { Child { token: AtomicUsize::new(0), bits: AtomicU32::new(0) } }; 8];
+static NEXT_CHILD: AtomicUsize = AtomicUsize::new(0);
+
+struct Child {
+    token: AtomicUsize,
+    bits: AtomicU32,
+}
+
+/// A child may run on storage that has no note.
+static IS_ANYWHERE: AtomicBool = AtomicBool::new(false);
+
+#[inline(always)]
+fn local() -> &'static Local {
+    let address: usize;
+    // SAFETY: reads the thread pointer and a constant of the loader's (x86-64 psABI, initial-exec).
+    unsafe {
+        asm!("mov {0}, qword ptr [rip + epollshim_sharing_words@GOTTPOFF]", "add {0}, qword ptr fs:[0]",
+             out(reg) address, options(nostack, readonly));
+    }
+    // SAFETY: the words above, in the calling thread's storage: aligned, and atomics are valid as
+    // zero bytes. The reference is not kept beyond the call of a function here.
+    unsafe { &*(address as *const Local) }
+}
+
+/// Whether the caller may be such a child. Costs no system call.
+#[inline(always)]
+pub fn may_be_child() -> bool {
+    is_noted() || IS_ANYWHERE.load(Ordering::Relaxed)
+}
+
+/// Whether the calling thread has a note.
+#[inline(always)]
+pub fn is_noted() -> bool {
+    let bits: usize;
+    // SAFETY: reads the calling thread's own word, `Local::bits`, at the offset that the loader
+    // fixed (x86-64 psABI, initial-exec).
+    unsafe {
+        asm!("mov {0:r}, qword ptr [rip + epollshim_sharing_words@GOTTPOFF]", "mov {0:e}, dword ptr fs:[{0:r}]",
+             out(reg) bits, options(nostack, preserves_flags, readonly));
+    }
+    bits as u32 != 0
+}
+
+/// The calling thread's note.
+pub fn note() -> Note {
+    let of_child = || {
+        let token = thread::token();
+        CHILDREN
+            .iter()
+            .find(|child| child.token.load(Ordering::Relaxed) == token)
+            .map_or(0, |child| child.bits.load(Ordering::Relaxed))
+    };
+    let bits = match local().bits.load(Ordering::Relaxed) {
+        0 if IS_ANYWHERE.load(Ordering::Relaxed) => of_child(),
+        bits => bits,
+    };
+    Note {
+        is_set: bits & IS_SET != 0,
+        lender_is_listed: bits & LENDER_IS_LISTED != 0,
+        table_is_shared: bits & TABLE_IS_SHARED != 0,
+        table_is_copied: bits & TABLE_IS_COPIED != 0,
+    }
+}
+
+/// Before the calling thread starts a child. `has_table`: the caller's descriptor table is the
+/// owner's. `is_listed`: the caller is the owner, and has a robust list. `storage`: the child's
+/// own, 0: it has the caller's. True: from now on a child may run on storage that has no note.
+pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bool {
+    let has = |flag: libc::c_int| flags & flag as u64 != 0;
+    let mut bits = IS_SET;
+    bits |= if has_table && has(libc::CLONE_FILES) { TABLE_IS_SHARED } else { TABLE_IS_COPIED };
+    if !has(libc::CLONE_VFORK) {
+        bits |= IS_LASTING;
+        IS_ANYWHERE.store(true, Ordering::Relaxed);
+    }
+    if has(libc::CLONE_SETTLS) && storage != 0 {
+        let place = NEXT_CHILD.fetch_add(1, Ordering::Relaxed) % CHILDREN.len();
+        if let Some(child) = CHILDREN.get(place) {
+            // On this storage, whoever has no robust list is the child.
+            child.bits.store(bits | LENDER_IS_LISTED, Ordering::Relaxed);
+            child.token.store(storage, Ordering::Relaxed);
+        }
+        IS_ANYWHERE.store(true, Ordering::Relaxed);
+        return true;
+    }
+    let local = local();
+    if is_listed {
+        bits |= LENDER_IS_LISTED;
+    }
+    local.stack.store(stack_pointer(), Ordering::Relaxed);
+    local.bits.store(local.bits.load(Ordering::Relaxed) | bits, Ordering::Relaxed);
+    bits & IS_LASTING != 0
+}
+
+/// The caller is not the child: its children by `vfork` are gone. A handler that interrupts the
+/// thread between the note and the system call comes here too, and leaves the note: its frame lies
+/// below.
+pub fn resolved() {
+    let local = local();
+    let bits = local.bits.load(Ordering::Relaxed);
+    let is_handler = stack_pointer() < local.stack.load(Ordering::Relaxed).wrapping_sub(SIGNAL_FRAME);
+    if bits != 0 && bits & IS_LASTING == 0 && !is_handler {
+        local.bits.store(0, Ordering::Relaxed);
+    }
+}
+
+/// In the child of a fork: what its parent lent is not its own.
+pub fn after_fork() {
+    local().bits.store(0, Ordering::Relaxed);
+    IS_ANYWHERE.store(false, Ordering::Relaxed);
+    CHILDREN.iter().for_each(|child| child.token.store(0, Ordering::Relaxed));
+}
+
+#[inline(always)]
+fn stack_pointer() -> usize {
+    let address: usize;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {0}, rsp", out(reg) address, options(nomem, nostack, preserves_flags)) };
+    address
+}
