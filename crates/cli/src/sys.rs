@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 fn c_string(text: &OsStr) -> Result<CString, Error> {
     CString::new(text.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidInput))
@@ -164,7 +164,9 @@ impl Shared {
 
     /// Whether the file has lost a page of this part, or the page could not be read: what was read since is worth nothing.
     pub fn is_lost(&self) -> bool {
-        // Relaxed: the handler runs in the thread that made the access.
+        // The fence keeps this load behind the accesses that came before it in the program. Relaxed: the handler runs in the
+        // thread that made the access.
+        compiler_fence(Ordering::SeqCst);
         IS_LOST.load(Ordering::Relaxed)
     }
 }
@@ -278,6 +280,7 @@ pub fn take(signal: i32) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::Shared;
     use std::fs::{self, OpenOptions};
