@@ -270,9 +270,9 @@ const TOP_EXAMPLES: &str = "\
 Keys: ? says all. q quits, Enter opens a program and Esc closes it, s sorts by
 the next column, p pauses, + and - change the interval.
 
-Exit status: 0; with --once 1 if nothing runs that records, or if a recording
-could not be read whole; 2 for an error of use. No colours where NO_COLOR is
-set.
+Exit status: 0; with --once 1 if nothing runs that records, or if a recording of
+a program that runs could not be read whole; 2 for an error of use. No colours
+where NO_COLOR is set.
 
 Examples:
   epollshim run --record rec -- nginx

@@ -81,8 +81,8 @@ fn once(asked: &Top, mut board: Board, sort: Column) -> Result<i32, Failure> {
         Format::Text => once::text(&rows),
         Format::Json => once::json(&rows),
     })?;
-    // Each was named above.
-    Ok(if board.sources.failures.is_empty() { 0 } else { NOT_WHOLE })
+    // Each was named above. Other files of a directory that cannot be read are of no program that runs.
+    Ok(if board.lacks_something() { NOT_WHOLE } else { 0 })
 }
 
 /// Seconds, as they are written on the command line.

@@ -67,6 +67,11 @@ impl Board {
         self.last = sys::monotonic();
     }
 
+    /// Whether numbers of a process are not whole, or not known any more.
+    pub fn lacks_something(&self) -> bool {
+        self.watched.iter().any(|one| one.trouble.is_some())
+    }
+
     pub fn rows(&self) -> Vec<Row> {
         self.watched.iter().map(|one| one.row.clone()).collect()
     }
