@@ -18,13 +18,16 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: help build release assets test demo bench soak fuzz header install uninstall toolchain programs
+.PHONY: help build release assets test calm demo bench soak fuzz header install uninstall toolchain programs
 
 help:
 	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
 	@echo '                manual pages and completions: $(ASSETS)'
 	@echo 'make demo       build it, and show it on a real server and on a small program'
 	@echo 'make test       everything: format, lints, tests on C programs, real servers and Python'
+	@echo '                (EPOLLSHIM_CFLAGS=FLAGS: compile the C programs of the tests with these as well, such as'
+	@echo '                -ftrivial-auto-var-init=pattern)'
+	@echo 'make calm       the tests CALM_ROUNDS times (5) beside two busy processes: which of them failed, and how often?'
 	@echo 'make bench      what a call costs under the shim, beside a plain forwarder; what servers pay'
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
 	@echo 'make fuzz       arbitrary bytes for each grammar of the options and for recordings, for FUZZ_SECONDS each (60)'
@@ -51,6 +54,13 @@ test: toolchain programs
 	$(MAKE) --no-print-directory assets
 	sh scripts/check-header include/epollshim.h
 	$(CARGO) test --profile checks --workspace
+
+# What fails here now and then depends on time, on the machine or on another test.
+CALM_ROUNDS ?= 5
+calm: toolchain programs
+	$(CARGO) build --release
+	$(MAKE) --no-print-directory assets
+	bash scripts/calm $(CALM_ROUNDS)
 
 demo: release
 	bash scripts/demo $(LIBRARY)

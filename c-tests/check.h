@@ -106,6 +106,14 @@ __attribute__((unused)) static int verdict(void) {
     return checks_failed ? 1 : 0;
 }
 
+/* Whether two sets have the same signals. The kernel fills in 8 bytes of the 128 that a sigset_t has. */
+__attribute__((unused)) static int same_signals(const sigset_t *one, const sigset_t *other) {
+    for (int number = 1; number < _NSIG; number++) {
+        if (sigismember(one, number) != sigismember(other, number)) return 0;
+    }
+    return 1;
+}
+
 /* A page that nobody may read or write: what EFAULT needs. */
 __attribute__((unused)) static void *nowhere(void) {
     static void *page;
@@ -138,6 +146,24 @@ __attribute__((unused)) static void nap(long milliseconds) {
     while (nanosleep(&span, &span) == -1 && errno == EINTR) continue;
 }
 
+/* Milliseconds since this process was forked, in steps of 10. */
+__attribute__((unused)) static int64_t age_ms(void) {
+    char text[1024];
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) close(fd);
+    text[length < 0 ? 0 : length] = 0;
+    unsigned long long began = 0;
+    const char *fields = strrchr(text, ')');
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    /* Field 22, of which the third follows the name (proc_pid_stat(5)). */
+    if (fields == NULL ||
+        sscanf(fields + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &began) != 1)
+        return -1;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - (int64_t)began * 1000 / sysconf(_SC_CLK_TCK);
+}
+
 __attribute__((unused)) static int64_t now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -154,7 +180,8 @@ __attribute__((unused)) static int status_of(pid_t child) {
 }
 
 /* A child that hangs must not hang the test run. The default action of SIGALRM ends the program. */
-__attribute__((constructor, unused)) static void watchdog(void) { alarm(100); }
+#define PATIENCE 300
+__attribute__((constructor, unused)) static void watchdog(void) { alarm(PATIENCE); }
 
 #include "ledger.h"
 #endif

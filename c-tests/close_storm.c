@@ -4,13 +4,17 @@
 
 #define PAIRS 4
 #define ROUNDS 4000
+/* The most pairs that wait for a handler: with these a limit of 1,024 descriptors is enough, however slow the handlers are. */
+#define AHEAD 200
 
 static int epfd;
-static volatile int handled, failed;
+static volatile int added, handled, failed;
 
 static void *adder(void *unused) {
     for (int i = 0; i < ROUNDS; i++) {
         int pair[2];
+        while (added - handled >= AHEAD && !failed) sched_yield();
+        __sync_fetch_and_add(&added, 1);
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || write(pair[1], "x", 1) != 1) failed = 1;
         struct epoll_event event = interest(EPOLLIN | EPOLLONESHOT, (uint64_t)pair[1] << 32 | (uint64_t)pair[0]);
         /* From here on both descriptors belong to whoever gets the event. */

@@ -10,10 +10,12 @@ static void on_signal(int number) {
     handled++;
 }
 
+static volatile int returned;
+
 static void *interrupt(void *target) {
-    for (int i = 0; i < 200 && handled == 0; i++) {
+    while (!returned) {
         nap(10);
-        if (handled == 0) pthread_kill(*(pthread_t *)target, SIGUSR1);
+        if (!returned) pthread_kill(*(pthread_t *)target, SIGUSR1);
     }
     return NULL;
 }
@@ -24,13 +26,15 @@ static void *wake(void *fd) {
     return NULL;
 }
 
-/* Runs `call`, a wait without end, while another thread sends SIGUSR1 until the handler ran. */
+/* Runs `call`, a wait without end, while another thread sends SIGUSR1 until it returns: the first signals may come before
+ * the wait has begun. */
 #define INTERRUPTED(call)                                         \
     do {                                                          \
         pthread_t self = pthread_self(), thread;                  \
-        handled = 0;                                              \
+        handled = returned = 0;                                   \
         pthread_create(&thread, NULL, interrupt, &self);          \
         FAILS(call, EINTR);                                       \
+        returned = 1;                                             \
         pthread_join(thread, NULL);                               \
         CHECK(handled > 0);                                       \
     } while (0)

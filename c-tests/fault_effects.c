@@ -293,7 +293,8 @@ static void after_a_time(void) {
     while (epoll_wait(epfd, got, 1, 0) != -1 && now_ns() - began < 30000000000) nap(5);
     CHECK(errno == EINTR);
     say("     the first call %s\n", early == -1 ? "came too late to tell" : "was let through");
-    CHECK(early == -1 || now_ns() - began > 10000000);
+    /* The library starts after the fork. */
+    CHECK(age_ms() >= 400);
 }
 
 static void arguments(void) {

@@ -41,11 +41,16 @@ static void delayed_waits_are_interrupted(void) {
     for (int restarts = 0; restarts < 2; restarts++) {
         handle(SIGALRM, restarts ? SA_RESTART : 0);
         int64_t began = now_ns();
-#define INTERRUPTED(call)       \
-    do {                        \
-        timer(50, 0);           \
-        FAILS(call, EINTR);     \
+/* The timer goes on every second: on a busy machine the first signal may come before the call. */
+#define ALARMED(check)              \
+    do {                            \
+        handled = 0;                \
+        timer(50, 1000);            \
+        check;                      \
+        timer(0, 0);                \
+        CHECK(handled >= 1);        \
     } while (0)
+#define INTERRUPTED(call) ALARMED(FAILS(call, EINTR))
         INTERRUPTED(epoll_wait(epfd, got, 8, -1));
         INTERRUPTED(epoll_wait(epfd, got, 8, 20000));
         INTERRUPTED(epoll_pwait(epfd, got, 8, -1, NULL));
@@ -53,21 +58,17 @@ static void delayed_waits_are_interrupted(void) {
         INTERRUPTED(epoll_pwait2(epfd, got, 8, &long_time, NULL));
         INTERRUPTED(syscall(SYS_epoll_wait, epfd, got, 8, -1));
         INTERRUPTED(syscall(SYS_epoll_pwait, epfd, got, 8, -1, NULL, 0));
-        EQUAL(handled, 7);
         /* What would not have blocked is no failure. */
-        timer(50, 0);
-        GIVES(epoll_wait(epfd, got, 8, 0), 0);
-        timer(50, 0);
-        GIVES(epoll_pwait2(epfd, got, 8, &no_time, NULL), 0);
-        EQUAL(handled, 9);
+        ALARMED(GIVES(epoll_wait(epfd, got, 8, 0), 0));
+        ALARMED(GIVES(epoll_pwait2(epfd, got, 8, &no_time, NULL), 0));
         /* What is ready is told. */
         GIVES(add(epfd, ready, EPOLLIN), 0);
-        timer(50, 0);
-        GIVES(epoll_wait(epfd, got, 8, -1), 1);
+        ALARMED(GIVES(epoll_wait(epfd, got, 8, -1), 1));
         EQUAL(got[0].data.u64, ready);
         GIVES(epoll_ctl(epfd, EPOLL_CTL_DEL, ready, NULL), 0);
-        CHECK(now_ns() - began < 15 * SECOND);
-        alarm(100);
+        /* Not one of the delays was waited for to its end. */
+        CHECK(now_ns() - began < 20 * SECOND);
+        alarm(PATIENCE);
     }
     /* A signal that nobody handles is no interruption. */
     ARM("epoll_wait:delay_enter=200ms");
@@ -118,7 +119,7 @@ static void signals_of_rules(void) {
         check;                                                \
         EQUAL(handled, ++expected);                           \
         pthread_sigmask(SIG_SETMASK, NULL, &after);           \
-        CHECK(memcmp(&before, &after, sizeof after) == 0);    \
+        CHECK(same_signals(&before, &after));                 \
     } while (0)
     struct timespec short_time = {0, 1000000};
     SIGNALLED(FAILS(epoll_wait(epfd, got, 8, -1), EINTR));

@@ -15,7 +15,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NO_INSTANCE: &str = "epoll_create,epoll_create1:error=EMFILE";
 const NO_ROOM: &str = "epoll_ctl:error=ENOSPC:op=ADD:when=5+";
@@ -64,37 +64,43 @@ enum Answer {
     Silence,
 }
 
-/// `number` connections one after another, all kept open to the end; each asks, and waits for a while.
+/// For so long nothing must come of any connection, before those without an answer count as silent.
+const QUIET: Duration = Duration::from_secs(4);
+
+/// `number` connections one after another, all kept open to the end; each asks, and all are waited for together.
 fn ask(port: u16, request: &str, answer: &str, number: usize) -> Vec<Answer> {
     let mut streams = Vec::new();
     for _ in 0..number {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
+        stream.set_nonblocking(true).unwrap();
         streams.push(stream);
     }
-    // Those that are served have long been when the first one that is not has been waited for.
-    streams
-        .iter_mut()
-        .map(|stream| {
-            let mut got = [0; 4096];
-            // With a time limit a read fails with EINTR also where no handler ran: when the machine was frozen, say (signal(7)).
-            let read = loop {
-                match stream.read(&mut got) {
-                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                    read => break read,
-                }
-            };
-            match read {
-                Ok(0) => Answer::Closed,
-                Ok(length) if String::from_utf8_lossy(&got[..length]).starts_with(answer) => Answer::Served,
-                Ok(length) => panic!("{}", String::from_utf8_lossy(&got[..length])),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => Answer::Closed,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Answer::Silence,
-                Err(error) => panic!("{error}"),
+    let mut answers = vec![None; number];
+    let mut last = Instant::now();
+    while answers.contains(&None) && last.elapsed() < QUIET {
+        for (stream, place) in streams.iter_mut().zip(&mut answers).filter(|(_, place)| place.is_none()) {
+            *place = answer_of(stream, answer);
+            if place.is_some() {
+                last = Instant::now();
             }
-        })
-        .collect()
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    answers.into_iter().map(|got| got.unwrap_or(Answer::Silence)).collect()
+}
+
+/// What has come; None: nothing yet.
+fn answer_of(stream: &mut TcpStream, answer: &str) -> Option<Answer> {
+    let mut got = [0; 4096];
+    match stream.read(&mut got) {
+        Ok(0) => Some(Answer::Closed),
+        Ok(length) if String::from_utf8_lossy(&got[..length]).starts_with(answer) => Some(Answer::Served),
+        Ok(length) => panic!("{}", String::from_utf8_lossy(&got[..length])),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Some(Answer::Closed),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => None,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 fn times(answers: &[Answer], of: Answer) -> usize {

@@ -81,7 +81,7 @@ fn nginx([server, wrk]: &[PathBuf; 2], mode: Mode) -> (Vec<String>, Ended) {
         .collect();
     for path in ["page", "proxied"] {
         let url = format!("http://127.0.0.1:{port}/{path}");
-        let said = load::tool(wrk, &["-t", "1", "-c", "20", "-d", "1s", &url]);
+        let said = load::tool(wrk, &["-t", "1", "-c", "20", "-d", "1s", "--timeout", "60s", &url]);
         assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
     }
     (answers, nginx.end(libc::SIGQUIT))

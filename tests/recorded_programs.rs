@@ -8,7 +8,7 @@ mod programs;
 mod recorded;
 
 use programs::installed::{installed, skipped};
-use programs::{Running, free_port, load, nginx_directory, nginx_directory_at, python};
+use programs::{HUNG, Running, free_port, load, nginx_directory, nginx_directory_at, python};
 use recorded::{count, every_format, json, page, processes, report, start, sums};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -70,7 +70,7 @@ fn nginx() -> Option<Server> {
 fn wrk_for_a_second(wrk: &Path, port: u16) {
     for path in ["page", "proxied"] {
         let url = format!("http://127.0.0.1:{port}/{path}");
-        let said = load::tool(wrk, &["-t", "1", "-c", "20", "-d", "1s", &url]);
+        let said = load::tool(wrk, &["-t", "1", "-c", "20", "-d", "1s", "--timeout", "60s", &url]);
         assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
     }
 }
@@ -153,7 +153,7 @@ fn is_recorded_when_killed(server: Server, number: usize) {
         if processes(&told).iter().all(|process| process["process"]["end"] != "running") {
             break every_format(&recordings);
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "{told}");
+        assert!(start.elapsed() < HUNG, "{told}");
         std::thread::sleep(Duration::from_millis(20));
     };
     assert_eq!(processes(&told).len(), number, "{told}");
@@ -394,7 +394,7 @@ fn a_program_without_a_report_says_on_stderr_that_its_recording_is_lost() {
         .spawn()
         .unwrap();
     let start = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() && start.elapsed() < Duration::from_secs(10) {
+    while TcpStream::connect(("127.0.0.1", port)).is_err() && start.elapsed() < HUNG {
         std::thread::sleep(Duration::from_millis(20));
     }
     // SAFETY: kill has no memory to get wrong; the process is ours and not yet waited for.

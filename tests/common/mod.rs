@@ -1,6 +1,8 @@
 //! What every black-box test needs: the built library, C programs, a run bare or under the shim, its report.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod cc;
+mod inherited;
 pub mod modes;
 pub mod recording;
 
@@ -57,6 +59,7 @@ pub fn scratch(name: &str) -> PathBuf {
     static SWEPT: Once = Once::new();
     let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
     SWEPT.call_once(|| sweep(all));
+    inherited::keep_from_children();
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let path = all.join(std::process::id().to_string()).join(format!("{name}-{serial}"));
     std::fs::create_dir_all(&path).expect("scratch directory");
@@ -83,7 +86,9 @@ pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
     let source = root().join("c-tests").join(format!("{name}.c"));
     let binary = scratch("cc").join(Path::new(name).file_name().expect("a name"));
     let output = Command::new("cc")
-        .args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"])
+        .args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"])
+        .args(cc::extra_flags())
+        .arg("-I")
         .arg(root().join("include"))
         .arg("-o")
         .arg(&binary)
@@ -109,8 +114,8 @@ pub fn under_shim<'a>(command: &'a mut Command, report: &Path) -> &'a mut Comman
     command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", report).env("EPOLLSHIM_REPORT_FORMAT", "json")
 }
 
-/// No program of c-tests/ needs more than a few seconds on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// No program of c-tests/ needs more than a few seconds on an idle machine. More than they give themselves (c-tests/check.h).
+const PATIENCE: Duration = Duration::from_secs(330);
 
 /// How a program ended, and what it wrote.
 pub struct Run {

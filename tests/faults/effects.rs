@@ -256,7 +256,9 @@ fn with_library(library: &str, name: &str) -> PathBuf {
     let source = |name: &str| common::root().join("c-tests").join(format!("{name}.c"));
     let cc = |arguments: &[&str], from: &Path, to: &Path| {
         let output = Command::new("cc")
-            .args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"])
+            .args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"])
+            .args(common::cc::extra_flags())
+            .arg("-I")
             .arg(common::root().join("include"))
             .arg("-o")
             .args([to, from])

@@ -2,6 +2,7 @@
 //!
 //! What is let pass is named with each program, and why it is so.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -89,7 +90,7 @@ fn files(directory: &Path, beginning: &str) -> Vec<PathBuf> {
 /// A second of requests on twenty connections.
 fn requests(wrk: &Path, port: u16, path: &str) {
     let url = format!("http://127.0.0.1:{port}/{path}");
-    let said = load::tool(wrk, &["-t", "1", "-c", "20", "-d", "1s", &url]);
+    let said = load::tool(wrk, &["-t", "1", "-c", "20", "-d", "1s", "--timeout", "60s", &url]);
     assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
 }
 
@@ -187,21 +188,8 @@ fn haproxy_with_a_master() {
 
 fn haproxy_as(mode: &str, processes: usize) {
     let Some([server, wrk]) = installed(["haproxy", "wrk"]) else { return };
-    let (dir, port, other) = (scratch("healthy-haproxy"), free_port(), free_port());
-    let text = std::fs::read_to_string(root().join("tests/programs/haproxy.cfg")).unwrap();
-    let text = text.replace("127.0.0.1:PORT", &format!("127.0.0.1:{port}"));
-    let config = dir.join("haproxy.cfg");
-    std::fs::write(&config, text.replace("127.0.0.1:OTHER", &format!("127.0.0.1:{other}"))).unwrap();
-    // A master executes itself anew: it has two reports.
-    let (told, pattern) = (dir.clone(), dir.join("told-%p-%t.json"));
-    let options = [("EPOLLSHIM_REPORT", pattern.to_str().unwrap())];
-    let mut haproxy = Running::start_with(&options, dir, &server, &[mode, "-f", config.to_str().unwrap()]);
-    haproxy.until_listening(port);
-    requests(&wrk, port, "hello");
-    requests(&wrk, port, "proxied");
-    // Its own word for ending when the last connection has.
-    let ended = haproxy.end(libc::SIGUSR1);
-    let reports: Vec<Value> = files(&told, "told-").iter().map(|path| report(path)).collect();
+    // haproxy 2.6 now and then crashes in its soft stop, without the library as well: on a busy machine one time in thirty.
+    let reports = (0..4).find_map(|_| reports_of_haproxy(&server, &wrk, mode)).expect("a run without a crash");
     let explained = [
         (
             "ctl-error",
@@ -222,7 +210,32 @@ fn haproxy_as(mode: &str, processes: usize) {
         ),
     ];
     are_well(&format!("haproxy {mode}"), &reports, processes, &explained);
-    drop(ended);
+}
+
+/// None: it crashed as it stopped.
+fn reports_of_haproxy(server: &Path, wrk: &Path, mode: &str) -> Option<Vec<Value>> {
+    let (dir, port, other) = (scratch("healthy-haproxy"), free_port(), free_port());
+    let text = std::fs::read_to_string(root().join("tests/programs/haproxy.cfg")).unwrap();
+    let text = text.replace("127.0.0.1:PORT", &format!("127.0.0.1:{port}"));
+    let config = dir.join("haproxy.cfg");
+    std::fs::write(&config, text.replace("127.0.0.1:OTHER", &format!("127.0.0.1:{other}"))).unwrap();
+    // A master executes itself anew: it has two reports.
+    let (told, pattern) = (dir.clone(), dir.join("told-%p-%t.json"));
+    let options = [("EPOLLSHIM_REPORT", pattern.to_str().unwrap())];
+    let mut haproxy = Running::start_with(&options, dir, server, &[mode, "-f", config.to_str().unwrap()]);
+    haproxy.until_listening(port);
+    requests(wrk, port, "hello");
+    requests(wrk, port, "proxied");
+    // Its own word for ending when the last connection has.
+    haproxy.send(libc::SIGUSR1);
+    let ended = haproxy.ended_anyhow();
+    // A master exits with what a shell would make of its worker's end.
+    let has_crashed = ended.status.signal() == Some(libc::SIGSEGV) || ended.status.code() == Some(128 + libc::SIGSEGV);
+    if has_crashed {
+        return None;
+    }
+    assert_eq!(ended.status.signal(), None, "{}", ended.stderr);
+    Some(files(&told, "told-").iter().map(|path| report(path)).collect())
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use crate::common::cc::extra_flags;
 use crate::common::{reports, root, scratch, shim, show};
 use crate::programs::outcome;
 use std::ffi::{CString, OsStr};
@@ -16,7 +17,9 @@ fn one_wait() -> Command {
     let binary = BINARY.get_or_init(|| {
         let binary = scratch("one_wait").join("one_wait");
         let source = root().join("tests/programs/one_wait.c");
-        let output = Command::new("cc").args(["-O1", "-pthread", "-o"]).args([&binary, &source]).output().unwrap();
+        let mut cc = Command::new("cc");
+        cc.args(["-O1", "-pthread"]).args(extra_flags()).arg("-o").args([&binary, &source]);
+        let output = cc.output().unwrap();
         assert!(output.status.success(), "{}", show(&output));
         binary
     });

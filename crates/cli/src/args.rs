@@ -171,8 +171,10 @@ together.
 A recording that is damaged is told as far as it can be read, and marked.";
 
 const REPORT_EXAMPLES: &str = "\
-Exit status: 0; 1 if something was found that --fail-on names; 2 for an error of
-use (no recording there, a file that cannot be written).
+Exit status: 0; 1 if something was found that --fail-on names, if a recording
+could not be read whole (truncated, not readable), or, with --fail-on, if one is
+PARTIAL; 2 for an error of use (no recording there, a file that cannot be
+written).
 
 Formats: text; json (epollshim.report/1); html: one page, with plots, that needs
 nothing else; perfetto: for ui.perfetto.dev, a track a thread; prometheus: for
@@ -268,8 +270,9 @@ const TOP_EXAMPLES: &str = "\
 Keys: ? says all. q quits, Enter opens a program and Esc closes it, s sorts by
 the next column, p pauses, + and - change the interval.
 
-Exit status: 0; 1 if nothing runs that records (with --once); 2 for an error of
-use. No colours where NO_COLOR is set.
+Exit status: 0; with --once 1 if nothing runs that records, or if a recording of
+a program that runs could not be read whole; 2 for an error of use. No colours
+where NO_COLOR is set.
 
 Examples:
   epollshim run --record rec -- nginx
@@ -375,7 +378,8 @@ the request stands, and further orders are added to it. Only its own user may
 steer it, and root.";
 
 const CTL_EXAMPLES: &str = "\
-Exit status: 0 done; 1 refused by the process, or it ended before; 2 an error of
+Exit status: 0 done; 1 refused by the process, it ended before, or its recording
+was truncated, replaced (of snapshot) or overwritten meanwhile; 2 an error of
 use (no such process, no recording, another user's, bad rules); 3 no call has
 returned in time: the request stands (of status and snapshot: is withdrawn).
 

@@ -43,7 +43,7 @@ pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
     match exchange.request(lines, when)? {
         Outcome::Done(text) => match order {
             Order::Status => status(&target, &text).map(|()| 0),
-            Order::Snapshot { format, output } => snapshot(&target, &text, format, output.as_deref()).map(|()| 0),
+            Order::Snapshot { format, output } => snapshot(&target, &text, format, output.as_deref()),
             _ => Ok(0),
         },
         Outcome::Refused(text) => Err(failure(NOT_DONE, format!("{target}: {}", printable(&text)))),
@@ -125,15 +125,29 @@ fn status(target: &Target, text: &str) -> Result<(), Failure> {
     print(&page)
 }
 
-fn snapshot(target: &Target, text: &str, format: &str, output: Option<&Path>) -> Result<(), Failure> {
-    let mut set = load(target.path()).map_err(|error| Failure::of_use(printable(&error.to_string())))?;
+/// Reports what the recording has now; the exit status.
+fn snapshot(target: &Target, text: &str, format: &str, output: Option<&Path>) -> Result<i32, Failure> {
+    let loaded = load(target.path());
+    // Asked after the file was read: a name that led elsewhere in between is noticed.
+    if !target.has_its_name() {
+        let place = target.shown_path();
+        return Err(failure(
+            NOT_DONE,
+            format!("{target}: its recording {place} was replaced or removed: no report of it"),
+        ));
+    }
+    let mut set = loaded.map_err(|error| failure(NOT_DONE, printable(&error.to_string())))?;
     let reconciled = text == control::RECONCILED;
     if !reconciled {
         say(&format!("{target}: not compared with the kernel: its threads change the descriptors all the time"));
     }
     set.processes.iter_mut().for_each(|process| process.reconciled = reconciled);
     // The command line knows the formats.
-    report::write(&set, Format::named(format).unwrap_or(Format::Text), output)
+    report::write(&set, Format::named(format).unwrap_or(Format::Text), output)?;
+    Ok(report::missing(&set).map_or(0, |what| {
+        say(&what);
+        NOT_DONE
+    }))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `epollshim report`: what is in recordings.
 
 use std::io::{BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use epollshim_recording::findings::{self, Found};
 use epollshim_recording::{Format, Options, Set, load_with, render, write_file};
@@ -24,7 +24,34 @@ pub fn report(asked: &Report) -> Result<i32, Failure> {
     let mut set = load_with(&asked.path, &options).map_err(|error| Failure::of_use(printable(&error.to_string())))?;
     set.suppress(&suppressions);
     write(&set, format, asked.output.as_deref())?;
-    Ok(verdict(&set, &asked.fail_on))
+    let missing = missing(&set).or_else(|| if asked.fail_on.is_empty() { None } else { partial(&set) });
+    if let Some(what) = &missing {
+        say(what);
+    }
+    Ok(verdict(&set, &asked.fail_on).max(i32::from(missing.is_some())))
+}
+
+/// One line about recordings that could not be read, or not to their end. None: each was read as it was written.
+pub fn missing(set: &Set) -> Option<String> {
+    let cut = set.processes.iter().filter(|process| process.notes.is_cut_short);
+    let unread = set.failures.iter().map(|failure| (&failure.path, failure.what.as_str()));
+    let cut = cut.map(|process| (&process.path, process.notes.kept.first().map_or("cut short", String::as_str)));
+    named(set, "could not be read whole", unread.chain(cut).collect())
+}
+
+/// One line about recordings in which the program had no space for everything.
+fn partial(set: &Set) -> Option<String> {
+    let partial = set.processes.iter().filter(|process| process.partial());
+    let partial = partial.map(|process| (&process.path, "the report says under PARTIAL what is missing"));
+    named(set, "are PARTIAL: what is missing may be what --fail-on names", partial.collect())
+}
+
+fn named(set: &Set, how: &str, of: Vec<(&PathBuf, &str)>) -> Option<String> {
+    let (path, what) = of.first()?;
+    let all = set.processes.len() + set.failures.len();
+    let more = if of.len() > 1 { " (the first of them)" } else { "" };
+    let line = format!("{} of {} {how}: {}: {what}{more}", of.len(), count(all, "recording"), path.display());
+    Some(printable(&line))
 }
 
 /// Writes a report into a file, or to stdout.

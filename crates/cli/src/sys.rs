@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 fn c_string(text: &OsStr) -> Result<CString, Error> {
     CString::new(text.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidInput))
@@ -106,40 +106,118 @@ pub fn lock(file: &File) -> Result<bool, Error> {
     if error.kind() == ErrorKind::WouldBlock { Ok(false) } else { Err(error) }
 }
 
-/// A part of a file that is shared with all who have it mapped, in words.
+/// A part of a file, mapped and shared with every other process that maps it, in words.
+///
+/// An access to a page that the file no longer has raises SIGBUS. While a `Shared` exists, a handler of SIGBUS replaces the
+/// mapping by private zeros, and the access is repeated: the words read as zero from then on, and [`Shared::is_lost`] holds.
 pub struct Shared {
     start: NonNull<AtomicU64>,
     words: usize,
+    /// What SIGBUS did before.
+    previous: libc::sigaction,
 }
 
+/// The mapping that [`on_bus_error`] may replace: there is one [`Shared`] at a time.
+static GUARDED_START: AtomicUsize = AtomicUsize::new(0);
+static GUARDED_BYTES: AtomicUsize = AtomicUsize::new(0);
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
+const BOTH: i32 = libc::PROT_READ | libc::PROT_WRITE;
+
 impl Shared {
-    /// `offset` must be a multiple of the page's size, `bytes` of 8. The file should hold all of it: to look at what it does not
-    /// hold ends this process (SIGBUS).
+    /// `offset` must be a multiple of the page's size, `bytes` of 8. Fails with `AlreadyExists` while another `Shared` exists.
     pub fn map(file: &File, offset: u64, bytes: usize) -> Result<Shared, Error> {
         let offset = libc::off_t::try_from(offset).map_err(Error::other)?;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file.as_raw_fd(), offset) };
-        if start == libc::MAP_FAILED {
-            return Err(Error::last_os_error());
+        // Acquire: pairs with the Release of the drop of the `Shared` before this one.
+        if GUARDED_BYTES.compare_exchange(0, bytes, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return Err(ErrorKind::AlreadyExists.into());
         }
-        let start = NonNull::new(start.cast()).ok_or(ErrorKind::OutOfMemory)?;
-        Ok(Shared { start, words: bytes / 8 })
+        let unguard = |error| {
+            GUARDED_BYTES.store(0, Ordering::Release);
+            Err(error)
+        };
+        // SAFETY: the kernel chooses the address, so no existing mapping is replaced.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), bytes, BOTH, libc::MAP_SHARED, file.as_raw_fd(), offset) };
+        if start == libc::MAP_FAILED {
+            return unguard(Error::last_os_error());
+        }
+        let Some(words) = NonNull::new(start.cast()) else { return unguard(ErrorKind::OutOfMemory.into()) };
+        IS_LOST.store(false, Ordering::Relaxed);
+        GUARDED_START.store(start as usize, Ordering::Relaxed);
+        match handle(libc::SIGBUS, on_bus_error) {
+            Ok(previous) => Ok(Shared { start: words, words: bytes / 8, previous }),
+            Err(error) => {
+                // SAFETY: this mapping was made above, and no word of it was given away.
+                unsafe { libc::munmap(start, bytes) };
+                unguard(error)
+            }
+        }
     }
 
     /// The word at a place in bytes: a multiple of 8 within the part. Anything else is the last word.
     pub fn word(&self, place: usize) -> &AtomicU64 {
         let index = (place / 8).min(self.words.saturating_sub(1));
-        // SAFETY: within the mapping, which lasts as long as this; others change it by whole words alone.
+        // SAFETY: `index` is within the mapping, which `drop` alone unmaps. Other processes change it by whole words.
         unsafe { self.start.add(index).as_ref() }
+    }
+
+    /// Whether the file has lost a page of this part, or the page could not be read: what was read since is worth nothing.
+    pub fn is_lost(&self) -> bool {
+        // The fence keeps this load behind the accesses that came before it in the program. Relaxed: the handler runs in the
+        // thread that made the access.
+        compiler_fence(Ordering::SeqCst);
+        IS_LOST.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: the whole of this mapping; nobody has a word of it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.words * 8) };
+        // SAFETY: this unmaps exactly what `map` made; no word of it is borrowed any more. `previous` came from the kernel.
+        unsafe {
+            libc::sigaction(libc::SIGBUS, &raw const self.previous, std::ptr::null_mut());
+            libc::munmap(self.start.as_ptr().cast(), self.words * 8);
+        }
+        // Release: pairs with the Acquire of the next `map`.
+        GUARDED_BYTES.store(0, Ordering::Release);
+    }
+}
+
+type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// Installs a handler; what the signal did before.
+fn handle(signal: i32, handler: Handler) -> Result<libc::sigaction, Error> {
+    // SAFETY: all zeros are a valid `sigaction`, whose mask sigemptyset initialises; both structures live until the call returns.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut previous: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = libc::SA_SIGINFO;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        match libc::sigaction(signal, &raw const action, &raw mut previous) {
+            0 => Ok(previous),
+            _ => Err(Error::last_os_error()),
+        }
+    }
+}
+
+/// Replaces a guarded mapping whose file has become shorter by zeros. Any other SIGBUS ends the process, as by default.
+extern "C" fn on_bus_error(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let (start, bytes) = (GUARDED_START.load(Ordering::Relaxed), GUARDED_BYTES.load(Ordering::Relaxed));
+    // SAFETY: the kernel passes a siginfo_t, which has an address where si_code says that it is a fault's.
+    let address = unsafe { if (*info).si_code > 0 { (*info).si_addr() as usize } else { 0 } };
+    if (start..start.saturating_add(bytes)).contains(&address) {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+        // SAFETY: the range is the mapping of the one `Shared`, whose words stay readable and writable throughout.
+        if unsafe { libc::mmap(start as *mut libc::c_void, bytes, BOTH, flags, -1, 0) } != libc::MAP_FAILED {
+            IS_LOST.store(true, Ordering::Relaxed);
+            return;
+        }
+    }
+    // SAFETY: both take numbers, and may be called in a handler. The signal is delivered as this handler returns.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
     }
 }
 
@@ -198,5 +276,37 @@ pub fn take(signal: i32) {
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
         // Here it was delivered.
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Shared;
+    use std::fs::{self, OpenOptions};
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn a_mapped_file_that_is_truncated_reads_as_zero_and_is_lost() {
+        let path = std::env::temp_dir().join(format!("epollshim-shared-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        file.set_len(3 * 4096).unwrap();
+        let shared = Shared::map(&file, 4096, 8192).unwrap();
+        assert!(Shared::map(&file, 0, 4096).is_err(), "one at a time");
+        shared.word(4096).store(7, Ordering::Relaxed);
+        assert!(!shared.is_lost());
+        file.set_len(4096 + 4096).unwrap();
+        shared.word(0).store(5, Ordering::Relaxed);
+        assert_eq!((shared.word(0).load(Ordering::Relaxed), shared.is_lost()), (5, false), "this page is still there");
+        assert_eq!(shared.word(4096).compare_exchange(7, 8, Ordering::AcqRel, Ordering::Relaxed), Err(0));
+        assert!(shared.is_lost());
+        assert_eq!(shared.word(0).load(Ordering::Relaxed), 0);
+        drop(shared);
+        file.set_len(3 * 4096).unwrap();
+        let shared = Shared::map(&file, 4096, 8192).unwrap();
+        assert!(!shared.is_lost());
+        assert_eq!(shared.word(0).load(Ordering::Relaxed), 5, "the file keeps what was written before");
     }
 }

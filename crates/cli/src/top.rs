@@ -37,8 +37,9 @@ use board::Board;
 use columns::Column;
 use sources::Sources;
 
-/// The exit status where nothing runs that could be shown.
+/// The exit status where nothing runs that could be shown, and where a recording could not be read whole.
 const NOTHING: i32 = 1;
+const NOT_WHOLE: i32 = 1;
 
 /// The exit status.
 pub fn top(asked: &Top) -> Result<i32, Failure> {
@@ -80,7 +81,8 @@ fn once(asked: &Top, mut board: Board, sort: Column) -> Result<i32, Failure> {
         Format::Text => once::text(&rows),
         Format::Json => once::json(&rows),
     })?;
-    Ok(0)
+    // Each was named above. Other files of a directory that cannot be read are of no program that runs.
+    Ok(if board.lacks_something() { NOT_WHOLE } else { 0 })
 }
 
 /// Seconds, as they are written on the command line.

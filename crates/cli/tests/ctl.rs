@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{compile, epollshim, installed, output, run, scratch, skipped, stderr, stdout, until};
+use common::{HUNG, compile, epollshim, installed, output, run, scratch, skipped, stderr, stdout, until};
 use epollshim_format::control;
 use epollshim_format::recording::{DIRECTORY, SEGMENTS, entry, kind};
 use serde_json::Value;
@@ -207,10 +207,13 @@ impl Crowd {
 
 // ---- what it is for ----
 
-/// What a server answers to a new client's PING within a second.
-fn ping(port: u16) -> String {
+/// Where no answer may come, it is waited for so long.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// What a server answers to a new client's PING within this time.
+fn ping(port: u16, patience: Duration) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    stream.set_read_timeout(Some(patience)).unwrap();
     stream.write_all(b"PING\r\n").unwrap();
     let mut bytes = [0; 64];
     // With a time limit a read fails with EINTR also where no handler ran: when the machine was frozen, say (signal(7)).
@@ -235,7 +238,7 @@ fn a_server_s_clients_see_a_fault_that_is_armed_while_it_runs_and_none_after_off
     let server = Running::start(&redis, &["--port", &number, "--save", "", "--bind", "127.0.0.1"], &[]);
     until("it answers", || TcpStream::connect(("127.0.0.1", port)).ok());
     let mut old = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    old.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    old.set_read_timeout(Some(HUNG)).unwrap();
     let mut old_is_served = || {
         old.write_all(b"PING\r\n").unwrap();
         let mut bytes = [0; 7];
@@ -243,25 +246,25 @@ fn a_server_s_clients_see_a_fault_that_is_armed_while_it_runs_and_none_after_off
         assert_eq!(&bytes, b"+PONG\r\n");
     };
     old_is_served();
-    assert_eq!(ping(port), "+PONG\r\n");
+    assert_eq!(ping(port, HUNG), "+PONG\r\n");
 
     server.told(&["inject", "epoll_ctl:error=ENOSPC:op=ADD"]);
-    assert_eq!(ping(port), "");
+    assert_eq!(ping(port, SILENCE), "");
     old_is_served();
     let status = server.told(&[]);
     assert!(status.contains("armed now") && status.contains("epoll_ctl:error=ENOSPC:op=ADD"), "{status}");
     server.told(&["off"]);
-    assert_eq!(ping(port), "+PONG\r\n");
+    assert_eq!(ping(port, HUNG), "+PONG\r\n");
 
     server.told(&["limit", "watches=1"]);
-    assert_eq!(ping(port), "");
+    assert_eq!(ping(port, SILENCE), "");
     let status = server.told(&["status"]);
     let row = status.lines().find(|line| line.trim_start().starts_with("watches")).unwrap_or_default();
     // Limit, peak, refused, let through.
     assert_eq!(row.split_whitespace().nth(1), Some("1"), "{status}");
     assert!(row.split_whitespace().nth(3).is_some_and(|refused| refused != "0"), "{status}");
     server.told(&["off", "limits"]);
-    assert_eq!(ping(port), "+PONG\r\n");
+    assert_eq!(ping(port, HUNG), "+PONG\r\n");
     assert!(server.told(&["status"]).contains("nothing is armed"));
 }
 
@@ -336,7 +339,8 @@ fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
     let began = Instant::now();
     let output = puppet.running.ctl(&["inject", "epoll_ctl:error=ENOSPC:op=ADD:when=1", "--wait", "0.3"]);
     refused(&output, 3, "no epoll call of it has returned within 0.3 s; the request stands");
-    assert!((Duration::from_millis(300)..Duration::from_secs(5)).contains(&began.elapsed()));
+    // It waits as long as it was told to; that it does not wait for the call, which comes later, is seen by its end.
+    assert!(began.elapsed() >= Duration::from_millis(300));
     // What nobody waits for does not stand; what stood still does, and more is put behind it.
     refused(&puppet.running.ctl(&["--wait", "0.1", "snapshot"]), 3, "epollshim report /");
     refused(&puppet.running.ctl(&["--wait", "0.1"]), 3, "nothing was asked of it");

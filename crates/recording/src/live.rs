@@ -9,14 +9,14 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use epollshim_format::call::Call;
-use epollshim_format::recording::{FIRST_SEGMENT, PAGE, kind, thread, totals};
+use epollshim_format::recording::{FIRST_SEGMENT, PAGE, header, kind, thread, totals};
 
 use crate::bytes::Bytes;
 use crate::load::{Error, Options, open};
 use crate::maps;
 use crate::model::{Counters, End, Header, Instance, Notes, Totals};
 use crate::modules::{Module, Modules, Place, plain};
-use crate::read::{self, Segment};
+use crate::read::{self, Damage, Segment};
 use crate::sites::{Resolver, Site};
 use crate::stacks::Stacks;
 
@@ -50,6 +50,8 @@ pub struct Reading {
     pub end: End,
     /// Something is missing: threads, calls or entries that found no space, or parts of the file.
     pub is_partial: bool,
+    /// The file has lost parts that it once had.
+    pub is_cut_short: bool,
 }
 
 /// How a thread stands with its waits.
@@ -126,9 +128,18 @@ impl Live {
         let head = Bytes(&head);
         read::check_header(head).map_err(|damage| Error::Damaged { path: self.path.clone(), damage })?;
         let header = read::the_header(head);
+        if header.began_unix != self.began_unix {
+            let damage =
+                Damage { place: header::BEGAN_UNIX, what: "another recording was written into this file".into() };
+            return Err(Error::Damaged { path: self.path.clone(), damage });
+        }
         let mut notes = Notes::default();
         let mut reading = Reading { at: now, end: header.end, ..Reading::default() };
+        let length = self.file.metadata().map_err(io)?.len();
         for segment in read::segments(head, &mut notes) {
+            if segment.end as u64 > length {
+                notes.add_lost(|| "the file ends within a segment".into());
+            }
             let needed = match segment.kind {
                 kind::TOTALS => totals::LOST + 8,
                 kind::THREAD => thread::COUNTERS_SIZE,
@@ -136,7 +147,7 @@ impl Live {
             };
             let bytes = self.part(&segment, needed).map_err(io)?;
             if bytes.len() < needed {
-                notes.add(|| "the file ends within a segment".into());
+                notes.is_cut_short = true;
                 continue;
             }
             if segment.kind == kind::TOTALS {
@@ -147,6 +158,7 @@ impl Live {
                 reading.counters.add(&counters);
             }
         }
+        reading.is_cut_short = notes.is_cut_short;
         reading.is_partial = !notes.kept.is_empty()
             || header.threads_dropped != 0
             || header.calls_dropped != 0

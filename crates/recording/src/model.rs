@@ -454,6 +454,8 @@ pub struct Interest {
 pub struct Notes {
     pub kept: Vec<String>,
     pub more: u64,
+    /// The file has lost bytes that it once had, or they were overwritten while it was read.
+    pub is_cut_short: bool,
 }
 
 impl Notes {
@@ -465,6 +467,12 @@ impl Notes {
         } else {
             self.more = self.more.saturating_add(1);
         }
+    }
+
+    /// Adds a note of bytes that the file has lost.
+    pub fn add_lost(&mut self, note: impl FnOnce() -> String) {
+        self.is_cut_short = true;
+        self.add(note);
     }
 }
 

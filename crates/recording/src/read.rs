@@ -61,14 +61,24 @@ pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage
         threads: HashMap::new(),
         records: Records::new(held),
     };
+    let identity = identity(front);
     reader.directory(front);
     if let Some(trouble) = source.trouble() {
-        reader.note(|| format!("the file cannot be read to its end: {trouble}"));
+        reader.process.notes.add_lost(|| format!("the file cannot be read to its end: {trouble}"));
+    }
+    // Looked at last: whoever truncated the file since it was opened, and let it grow again, left zeros here.
+    if self::identity(source.part(0, PAGE, &mut Vec::new())) != identity {
+        reader.process.notes.add_lost(|| "the file was truncated or overwritten while it was read".into());
     }
     reader.check();
     let Reader { mut process, records, .. } = reader;
     records.give(&mut process);
     Ok(process)
+}
+
+/// What stays the same in the header for as long as the recording is this one.
+fn identity(front: Bytes) -> [u64; 4] {
+    [header::MAGIC, header::PID, header::BEGAN, header::BEGAN_UNIX].map(|place| front.word(place))
 }
 
 /// Whether a file begins as a recording that this program reads.
@@ -157,7 +167,7 @@ pub fn segments(head: Bytes, notes: &mut Notes) -> Vec<Segment> {
         let words = head.part(DIRECTORY + index * entry::SIZE, entry::SIZE);
         let (Some(kind), Some(extra)) = (words.get(entry::KIND), words.get(entry::EXTRA)) else {
             let length = head.0.len();
-            notes.add(|| format!("the file ends at byte {length}, within the directory of its segments"));
+            notes.add_lost(|| format!("the file ends at byte {length}, within the directory of its segments"));
             break;
         };
         if kind == 0 {
@@ -197,7 +207,8 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             let has = self.source.length().min(end).saturating_sub(start);
             if has < end - start {
                 let of = end - start;
-                self.note(|| format!("segment {index} ({}): the file holds {has} of its {of} bytes", name(kind)));
+                let note = || format!("segment {index} ({}): the file holds {has} of its {of} bytes", name(kind));
+                self.process.notes.add_lost(note);
             }
             match kind {
                 _ if has == 0 => {}

@@ -14,7 +14,7 @@ pub trait Source {
     /// What there is of `length` bytes from `start` on; `space` may be used for it.
     fn part<'a>(&'a self, start: usize, length: usize, space: &'a mut Vec<u8>) -> Bytes<'a>;
 
-    /// The first read that failed.
+    /// The first read that failed, or found less than there was when the source was opened.
     fn trouble(&self) -> Option<String> {
         None
     }
@@ -54,7 +54,12 @@ impl Source for Opened {
         let mut read = 0;
         while let Some(rest) = space.get_mut(read..).filter(|rest| !rest.is_empty()) {
             match self.file.read_at(rest, (start + read) as u64) {
-                Ok(0) => break,
+                Ok(0) => {
+                    let length = start + read;
+                    let error = || io::Error::other(format!("it was truncated to {length} bytes while it was read"));
+                    self.trouble.borrow_mut().get_or_insert_with(error);
+                    break;
+                }
                 Ok(bytes) => read += bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

@@ -59,6 +59,7 @@ impl<'a> Exchange<'a> {
         let pages = sys::Shared::map(&target.file, target.control, control::BYTES).map_err(trouble)?;
         let mut exchange = Exchange { target, pages, deadline, standing: Vec::new() };
         exchange.take_back()?;
+        exchange.check_pages()?;
         Ok(exchange)
     }
 
@@ -137,10 +138,36 @@ impl<'a> Exchange<'a> {
             && number != 0
             && since.elapsed() < Duration::from_secs(1)
         {
-            check_process(self.target)?;
+            self.check()?;
             std::thread::sleep(LOOK);
         }
         Ok(())
+    }
+
+    /// Fails where the recording no longer has its control pages, and where the process can no longer answer.
+    fn check(&self) -> Result<(), Failure> {
+        if !self.target.has_its_control_pages() {
+            return Err(self.lost());
+        }
+        self.check_pages()?;
+        check_process(self.target)
+    }
+
+    /// Fails where an access to the pages has failed: what was read there is not the shim's.
+    fn check_pages(&self) -> Result<(), Failure> {
+        if self.pages.is_lost() { Err(self.lost()) } else { Ok(()) }
+    }
+
+    fn lost(&self) -> Failure {
+        failure(
+            NOT_DONE,
+            format!(
+                "{}: its recording {} was truncated or overwritten: it can no longer be steered, and its next recorded \
+                 call may end it (SIGBUS)",
+                self.target,
+                self.target.shown_path()
+            ),
+        )
     }
 
     fn put_back(&self, lines: &[Vec<u8>]) {
@@ -184,12 +211,15 @@ impl<'a> Exchange<'a> {
         let mut looked = Instant::now();
         loop {
             if self.pages.word(control::ANSWERED).load(Ordering::Acquire) == number {
-                return Ok(Some(self.read(number)));
+                let answer = self.read(number);
+                self.check_pages()?;
+                return Ok(Some(answer));
             }
+            self.check_pages()?;
             let now = Instant::now();
             if looked.elapsed() >= LOOK_AT_PROCESS || now >= self.deadline {
                 looked = now;
-                check_process(self.target)?;
+                self.check()?;
             }
             if now >= self.deadline {
                 // If it is not there any more, it was taken.

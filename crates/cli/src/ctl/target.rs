@@ -103,6 +103,25 @@ impl Target {
         }
     }
 
+    /// Whether the file still has the control pages that the process made: nobody truncated it, or wrote another recording into it.
+    pub fn has_its_control_pages(&self) -> bool {
+        let is_long_enough =
+            self.file.metadata().is_ok_and(|data| data.len() >= self.control.saturating_add(control::BYTES as u64));
+        let word = |at: usize| {
+            let mut bytes = [0; 8];
+            self.file.read_exact_at(&mut bytes, at as u64).ok().map(|()| u64::from_le_bytes(bytes))
+        };
+        is_long_enough
+            && word(header::MAGIC) == Some(MAGIC)
+            && word(header::PID) == Some(self.own_pid)
+            && word(header::BEGAN_UNIX) == Some(self.began_unix)
+    }
+
+    /// Whether the recording's name still leads to the file that the process writes.
+    pub fn has_its_name(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|data| data.is_file() && data.ino() == self.inode)
+    }
+
     /// Whether it has memory, and the recording is not in it. (One that is being killed has none before it has ended.)
     fn is_unmapped(&self) -> bool {
         mapped_by(self.pid).is_ok_and(|mapped| !mapped.iter().any(|one| one.inode == self.inode))

@@ -16,6 +16,9 @@ use crate::text::printable;
 /// For so long a program that has ended is still shown.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// Why the numbers of a process are too low.
+const CUT_SHORT: &str = "the file was truncated: what it has lost is not counted";
+
 pub struct Board {
     pub sources: Sources,
     watched: Vec<Watched>,
@@ -28,6 +31,8 @@ struct Watched {
     reading: Reading,
     row: Row,
     left: Option<Instant>,
+    /// Why its numbers are not whole.
+    trouble: Option<String>,
     /// Of the process whose instances are shown: as they were read last, and when.
     instances: Option<(Vec<Instance>, u64)>,
 }
@@ -54,7 +59,17 @@ impl Board {
                 Err((path, what)) => drop(self.sources.failures.insert(path, what)),
             }
         }
+        for one in &self.watched {
+            if let Some(what) = &one.trouble {
+                self.sources.failures.insert(one.live.path.clone(), what.clone());
+            }
+        }
         self.last = sys::monotonic();
+    }
+
+    /// Whether numbers of a process are not whole, or not known any more.
+    pub fn lacks_something(&self) -> bool {
+        self.watched.iter().any(|one| one.trouble.is_some())
     }
 
     pub fn rows(&self) -> Vec<Row> {
@@ -97,7 +112,8 @@ impl Watched {
         let is_new = was_missing || last != 0 && (last..now).contains(&header.began);
         let rates = is_new.then(|| Rates::between(&nothing_until(header.began.clamp(last, now)), &reading));
         let row = row(&live, &header, &reading, rates);
-        Ok(Watched { live, reading, row, left: None, instances: None })
+        let trouble = reading.is_cut_short.then(|| CUT_SHORT.to_owned());
+        Ok(Watched { live, reading, row, left: None, trouble, instances: None })
     }
 
     fn read(&mut self) {
@@ -108,9 +124,14 @@ impl Watched {
                 header.map_err(|error| epollshim_recording::Error::Io { path: self.live.path.clone(), error })?;
             Ok((header, reading))
         });
-        let Ok((header, reading)) = read else {
-            return self.leave("its recording cannot be read any more");
+        let (header, reading) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.trouble = Some(printable(&error.to_string()));
+                return self.leave("its recording cannot be read any more");
+            }
         };
+        self.trouble = reading.is_cut_short.then(|| CUT_SHORT.to_owned());
         let rates = Rates::between(&self.reading, &reading);
         // What still counts, still runs.
         let is_idle = rates.calls == 0.0 && self.reading.threads.len() == reading.threads.len();

@@ -1,18 +1,24 @@
 //! What the command's tests need: the built command and library, C programs, scratch directories.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../../../../tests/common/cc.rs"]
+mod cc;
+#[path = "../../../../tests/common/inherited.rs"]
+mod inherited;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Nothing here takes a second; what has not come after this long has hung.
-pub const HUNG: Duration = Duration::from_secs(60);
+/// Nothing here takes a second on an idle machine; what has not come after this long has hung.
+pub const HUNG: Duration = Duration::from_secs(300);
 
 /// The command, which finds the library beside it. Without options of the caller's.
 pub fn epollshim() -> Command {
     assert!(library().exists(), "{} is not there: cargo build --release first", library().display());
+    inherited::keep_from_children();
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("EPOLLSHIM_") || name == "LD_PRELOAD") {
@@ -106,7 +112,8 @@ pub fn try_compile(name: &str, flags: &[&str]) -> Result<PathBuf, String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/programs/{name}.c"));
     let binary = scratch("cc").join(name);
     let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&binary).arg(&source).args(flags);
+    cc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"]).args(cc::extra_flags());
+    cc.arg("-o").arg(&binary).arg(&source).args(flags);
     let output = cc.output().expect("cc");
     if output.status.success() { Ok(binary) } else { Err(stderr(&output)) }
 }
