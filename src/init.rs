@@ -17,7 +17,7 @@ use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{aside, census, clock, ledger, process, real, record, report, stacks, sys, thread};
+use crate::{aside, census, clock, ledger, process, real, record, report, stacks, sys, thread, valgrind};
 
 /// What was read at load.
 pub struct Config {
@@ -92,6 +92,7 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
     extern "C-unwind" fn construct(count: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
         let errno = sys::errno();
         ARGUMENTS.store(count, Ordering::Relaxed);
+        valgrind::ignore_statics();
         real::resolve_all();
         decide(environment);
         settle();

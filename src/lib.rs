@@ -18,7 +18,7 @@
 //! stacks.rs   call stacks, where return addresses are not enough
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
-//! valgrind.rs  requests to valgrind
+//! valgrind.rs  requests to valgrind; memory.rs: memcpy and its kin, out of sight of tools that replace libc's
 //! sync.rs     the atomics that all of them use
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
 //! ```
@@ -59,6 +59,7 @@ mod hooks;
 mod init;
 mod ledger;
 mod log;
+mod memory;
 mod path;
 mod policy;
 mod process;
@@ -72,5 +73,4 @@ mod steer;
 mod sync;
 mod sys;
 mod thread;
-#[allow(dead_code)]
 mod valgrind;

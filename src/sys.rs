@@ -6,6 +6,8 @@
 use core::arch::asm;
 use core::ffi::CStr;
 
+use crate::valgrind;
+
 /// A negative error number as the kernel gives it, or the result.
 pub type Result<T> = core::result::Result<T, i32>;
 
@@ -109,18 +111,38 @@ pub fn timespec_at(address: usize) -> Option<libc::timespec> {
 /// The event at an address; None: it cannot be read.
 pub fn event_at(address: usize) -> Option<libc::epoll_event> {
     // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
-    is_readable(address).then(|| unsafe { (address as *const libc::epoll_event).read_unaligned() })
+    let mut event = is_readable(address).then(|| unsafe { (address as *const libc::epoll_event).read_unaligned() })?;
+    valgrind::define(&mut event);
+    Some(event)
 }
 
 /// Whether twelve bytes (a `struct epoll_event`) can be read. The kernel looks, so that a bad address is no fault: a signal
 /// mask is read before it is asked what to do with it (Linux v6.1 kernel/signal.c), and that is made up.
 pub fn is_readable(address: usize) -> bool {
     const NO_SUCH_WAY: i32 = 0x7fff;
+    if valgrind::is_running() {
+        return is_readable_under_valgrind(address);
+    }
     [address, address.wrapping_add(4)].into_iter().all(|set| {
         // SAFETY: the kernel checks the address; with an unknown `how` nothing is changed.
         let answer = unsafe { syscall!(SYS_rt_sigprocmask, NO_SUCH_WAY, set, 0, size_of::<SignalSet>()) };
         set != 0 && answer == Err(libc::EINVAL)
     })
+}
+
+/// valgrind prints a line about a call like that in [`is_readable`]. memcheck answers itself; else the kernel copies the bytes
+/// (process_vm_readv(2)).
+#[cold]
+fn is_readable_under_valgrind(address: usize) -> bool {
+    if let Some(answer) = valgrind::is_addressable(address) {
+        return answer;
+    }
+    let mut copy = [0u8; 12];
+    let into = [copy.as_mut_ptr() as usize, copy.len()];
+    let from = [address, copy.len()];
+    // SAFETY: two struct iovec; the kernel checks the second's address, and writes into the copy.
+    let answer = unsafe { syscall!(SYS_process_vm_readv, getpid(), into.as_ptr(), 1, from.as_ptr(), 1, 0) };
+    answer == Ok(copy.len())
 }
 
 /// Asks for an epoll_ctl that cannot succeed (there is no operation 0): its checks of the arguments are made, and nothing
@@ -201,12 +223,19 @@ pub fn yield_now() {
     let _ = unsafe { syscall!(SYS_sched_yield) };
 }
 
+/// A new mapping of this library's.
+fn own(address: usize, bytes: usize) -> *mut u8 {
+    let start = address as *mut u8;
+    valgrind::ignore(start, bytes);
+    start
+}
+
 /// Fresh zeroed private memory; not reserved, so only touched pages cost anything.
 pub fn map(bytes: usize) -> Result<*mut u8> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
-    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
+    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| own(address, bytes))
 }
 
 /// Fresh zeroed memory that the children of forks share.
@@ -214,7 +243,7 @@ pub fn map_shared(bytes: usize) -> Result<*mut u8> {
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
-    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
+    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| own(address, bytes))
 }
 
 /// Grows a mapping made by [`map`]; it may move.
@@ -223,7 +252,7 @@ pub fn map_shared(bytes: usize) -> Result<*mut u8> {
 /// `start` and `old` must be a whole mapping of [`map`]'s that nobody else refers to.
 pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
     // SAFETY: by this function's contract.
-    unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) }.map(|address| address as *mut u8)
+    unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) }.map(|address| own(address, new))
 }
 
 /// # Safety
@@ -282,7 +311,7 @@ pub fn map_part(fd: i32, offset: usize, bytes: usize, fixed: Option<*mut u8>) ->
         None => (core::ptr::null_mut(), libc::MAP_SHARED),
     };
     // SAFETY: as said of `fixed`; else a new mapping disturbs no other memory.
-    unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) }.map(|address| address as *mut u8)
+    unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) }.map(|address| own(address, bytes))
 }
 
 /// Fresh zeroed private memory in place of what is there.
@@ -293,7 +322,9 @@ pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: by this function's contract.
-    unsafe { syscall!(SYS_mmap, start, bytes, protection, flags, -1isize, 0) }.map(drop)
+    unsafe { syscall!(SYS_mmap, start, bytes, protection, flags, -1isize, 0) }.map(|address| {
+        own(address, bytes);
+    })
 }
 
 /// Closes a descriptor that the shim itself opened.

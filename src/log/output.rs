@@ -63,9 +63,8 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
     // Signals are blocked first: a handler that left for good would keep the place, the file's descriptor and the count.
     let quiet = Quiet::new();
     let written = take().is_some_and(|place| {
-        let top = place.stack.get().cast::<u8>().wrapping_add(STACK);
         let mut written = false;
-        aside::on_stack(top, || {
+        aside::on_stack(place.stack.get().cast(), STACK, || {
             // SAFETY: the place is this thread's until it gives it back.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
             let mends = IS_TORN.swap(false, Ordering::Relaxed);
