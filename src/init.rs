@@ -17,7 +17,7 @@ use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{aside, census, clock, ledger, process, real, record, report, stacks, sys, thread, valgrind};
+use crate::{aside, census, clock, ledger, libc_kind, process, real, record, report, stacks, sys, thread, valgrind};
 
 /// What was read at load.
 pub struct Config {
@@ -91,10 +91,15 @@ pub fn arguments() -> usize {
 static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *const *const c_char) = {
     extern "C-unwind" fn construct(count: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
         let errno = sys::errno();
-        ARGUMENTS.store(count, Ordering::Relaxed);
         valgrind::ignore_statics();
         real::resolve_all();
-        decide(environment);
+        if libc_kind::is_glibc() {
+            ARGUMENTS.store(count, Ordering::Relaxed);
+            decide(environment);
+        } else {
+            // Other loaders call constructors without arguments.
+            decide(real::environment());
+        }
         settle();
         census::settle();
         sys::set_errno(errno);
@@ -135,6 +140,9 @@ fn decide(environment: *const *const c_char) {
     // SAFETY: the auxiliary vector is the kernel's.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     let (options, problem) = if secure { (Options::default(), None) } else { options::parse(Environment(environment)) };
+    if !libc_kind::is_glibc() {
+        return stand_aside(&options);
+    }
     if let Some(problem) = problem {
         return refuse(options.on_bad_config, format_args!("{problem}"));
     }
@@ -170,6 +178,19 @@ fn wait_for_decision() {
         }
         sys::yield_now();
     }
+}
+
+/// In a program of another C library: only forwards, and says so where the report would go to stderr.
+#[cold]
+fn stand_aside(options: &Options) {
+    if matches!(options.report, Report::Stderr) {
+        let mut line = report::Line::new();
+        let mut space = [0u8; 4096];
+        let name = report::program_name(&mut space).escape_ascii();
+        let _ = writeln!(line, "epollshim: {name}: not built for glibc, so the library does nothing in it");
+        let _ = sys::write(2, line.as_bytes());
+    }
+    forward_only();
 }
 
 fn forward_only() {

@@ -6,7 +6,7 @@
 //! ledger/     descriptors, descriptions, instances, interests, and what is counted
 //! thread.rs   the calling thread's block of counters
 //! process.rs  whose memory this is: own, fresh after a fork, borrowed from a parent
-//! init.rs     coming to life, and the options
+//! init.rs     coming to life, and the options; libc_kind.rs: whether the C library is glibc
 //! report/     what is told at the end, and how it gets out
 //! capi.rs     the C interface
 //! policy/     what is done to calls besides: faults, limits
@@ -58,6 +58,7 @@ mod findings;
 mod hooks;
 mod init;
 mod ledger;
+mod libc_kind;
 mod log;
 mod memory;
 mod path;

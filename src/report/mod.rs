@@ -90,10 +90,11 @@ pub fn register_exit_handlers() {
 /// that is counted, that child must not be taken for the owner. (A fork by raw system call claims at its first call.)
 pub fn register_fork_handler() {
     unsafe extern "C" {
-        fn pthread_atfork(
+        fn __register_atfork(
             before: Option<extern "C-unwind" fn()>,
             in_parent: Option<extern "C-unwind" fn()>,
             in_child: Option<extern "C-unwind" fn()>,
+            dso: *mut libc::c_void,
         ) -> libc::c_int;
     }
     extern "C-unwind" fn claim() {
@@ -101,8 +102,9 @@ pub fn register_fork_handler() {
             process::is_own();
         }
     }
-    // SAFETY: the handler lasts as long as the process (-z nodelete), and makes system calls only.
-    unsafe { pthread_atfork(None, None, Some(claim)) };
+    // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has a copy of its own linked in.
+    // SAFETY: the handler outlives the process (-z nodelete), and makes system calls only; glibc has the function since 2.3.2.
+    unsafe { __register_atfork(None, None, Some(claim), core::ptr::null_mut()) };
 }
 
 /// Delivers the report, once, if there is something to report.
