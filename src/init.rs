@@ -159,6 +159,7 @@ fn decide(environment: *const *const c_char) {
     IS_DECIDED.store(true, Ordering::Release);
     report::register_exit_handlers();
     report::register_fork_handler();
+    report::register_death_callback();
 }
 
 /// All real functions are known: hooks may go their short ways from here on, where nothing is armed.

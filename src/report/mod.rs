@@ -86,6 +86,21 @@ pub fn register_exit_handlers() {
     }
 }
 
+/// Has a sanitizer that ends the program deliver the report first. ASan and LSan do so in their own destructor, before the
+/// exit handlers of others, and by a system call of their own. A callback that the program sets takes this one's place.
+pub fn register_death_callback() {
+    // SAFETY: at load, where the loader may be called; a zero-terminated name.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__sanitizer_set_death_callback".as_ptr()) };
+    if found.is_null() {
+        return;
+    }
+    extern "C-unwind" fn at_death() {
+        at_end(End::UnderscoreExit);
+    }
+    // SAFETY: the type of the function in sanitizer/common_interface_defs.h; the callback outlives the process.
+    unsafe { core::mem::transmute::<*mut libc::c_void, extern "C" fn(extern "C-unwind" fn())>(found)(at_death) };
+}
+
 /// Has the child of a fork claim its memory at once: should it lend it to a vfork child before it has made any call
 /// that is counted, that child must not be taken for the owner. (A fork by raw system call claims at its first call.)
 pub fn register_fork_handler() {
