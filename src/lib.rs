@@ -20,7 +20,8 @@
 //! aside.rs    work on a stack of its own, with signals blocked
 //! valgrind.rs  requests to valgrind; memory.rs: memcpy and its kin, out of sight of tools that replace libc's
 //! sync.rs     the atomics that all of them use
-//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
+//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports;
+//! numbers.rs: a table by descriptor number
 //! ```
 //!
 //! The arrows: hooks → policy → ledger, log, record; hooks → ledger, record, real, thread; ledger → session, sys, process; report reads the
@@ -61,6 +62,7 @@ mod ledger;
 mod libc_kind;
 mod log;
 mod memory;
+mod numbers;
 mod path;
 mod policy;
 mod process;

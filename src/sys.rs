@@ -224,6 +224,7 @@ pub fn yield_now() {
 }
 
 /// A new mapping of this library's.
+#[inline(never)]
 fn own(address: usize, bytes: usize) -> *mut u8 {
     let start = address as *mut u8;
     valgrind::ignore(start, bytes);

@@ -16,7 +16,6 @@ const fn tool(one: u8, other: u8) -> usize {
 
 /// Says that bytes have a value, whatever they were copied from (`VG_USERREQ__MAKE_MEM_DEFINED`).
 /// Of a program's `epoll_event` some may have none: programs set `data.fd`, which is half of it.
-#[inline(always)]
 pub fn define<T>(value: &mut T) {
     request(tool(b'M', b'C') + 2, [core::ptr::from_mut(value) as usize, size_of::<T>(), 0, 0, 0]);
 }
@@ -34,7 +33,7 @@ pub fn is_addressable(address: usize) -> Option<bool> {
 /// Has helgrind and drd ignore memory of this library (`_VG_USERREQ__HG_ARANGE_MAKE_UNTRACKED`,
 /// `VG_USERREQ__DRD_START_SUPPRESSION`): they do not know its atomics, which are plain moves on
 /// this processor, from races. Both tools forget this when the memory is unmapped.
-#[inline(always)]
+#[inline(never)]
 pub fn ignore(start: *const u8, bytes: usize) {
     request(tool(b'H', b'G') + 295, [start as usize, bytes, 0, 0, 0]);
     request(tool(b'D', b'R') + 2, [start as usize, bytes, 0, 0, 0]);
@@ -71,7 +70,7 @@ impl Stack {
     /// `VG_USERREQ__STACK_REGISTER`, with the lowest and the highest byte. Not under drd, which
     /// answers `VG_USERREQ__DRD_GET_VALGRIND_THREAD_ID`: it does not need this, and its assertion
     /// `a1 <= a2` fails at the end of every process that registers a stack (valgrind 3.19).
-    #[inline(always)]
+    #[inline(never)]
     pub fn register(start: *mut u8, bytes: usize) -> Stack {
         if request(tool(b'D', b'R'), [0; 5]) != 0 {
             return Stack(0);
@@ -81,7 +80,7 @@ impl Stack {
     }
 
     /// `VG_USERREQ__STACK_DEREGISTER`.
-    #[inline(always)]
+    #[inline(never)]
     pub fn deregister(self) {
         if self.0 != 0 {
             request(0x1502, [self.0, 0, 0, 0, 0]);

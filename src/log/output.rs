@@ -1,6 +1,6 @@
 //! Getting a line out: put together in a place of its own, and written by one write.
 
-use crate::sync::{AtomicBool, AtomicI32, Ordering};
+use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
@@ -13,8 +13,7 @@ use crate::{process, report, sys, thread};
 const LONGEST: usize = 4096;
 /// What putting one together needs, several times over.
 const STACK: usize = 28 * 1024;
-/// Lines that can be put together at one time; those beyond are dropped. (Zero memory: only what was ever used is
-/// backed by pages.)
+/// Lines that can be put together at one time; those beyond are dropped.
 const PLACES: usize = 64;
 
 #[repr(C, align(16))]
@@ -28,9 +27,25 @@ struct Place {
 // SAFETY: the memory is touched only by the thread that has taken the place.
 unsafe impl Sync for Place {}
 
-static PLACE: [Place; PLACES] = [const {
-    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), owner: AtomicI32::new(0) }
-}; PLACES];
+/// Each is mapped when it is first taken. Release and Acquire: the kernel has zeroed it, which is a free place.
+static PLACE: [AtomicPtr<Place>; PLACES] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PLACES];
+
+/// None: no memory.
+fn place(number: usize) -> Option<&'static Place> {
+    let slot = PLACE.get(number % PLACES)?;
+    let mut start = slot.load(Ordering::Acquire);
+    if start.is_null() {
+        let mapped = sys::map(size_of::<Place>()).ok()?;
+        start = mapped.cast();
+        if let Err(first) = slot.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Acquire) {
+            // SAFETY: another thread was first; nobody has seen this one.
+            unsafe { sys::unmap(mapped, size_of::<Place>()) };
+            start = first;
+        }
+    }
+    // SAFETY: page-aligned, large enough, valid as zero bytes, and never unmapped once it is published.
+    Some(unsafe { &*start })
+}
 
 /// A reader did not read for as long as is waited: lines are dropped until it does. Relaxed: a guess is good enough.
 static IS_STUCK: AtomicBool = AtomicBool::new(false);
@@ -93,7 +108,7 @@ fn take() -> Option<&'static Place> {
         let owner = place.owner.load(Ordering::Relaxed);
         owner != own && place.owner.compare_exchange(owner, own, Ordering::Acquire, Ordering::Relaxed).is_ok()
     };
-    (0..PLACES).filter_map(|step| PLACE.get(first.wrapping_add(step) % PLACES)).find(|place| is_got(place))
+    (0..PLACES).filter_map(|step| place(first.wrapping_add(step))).find(|place| is_got(place))
 }
 
 fn send(config: &Config, bytes: &[u8]) -> sys::Result<()> {
