@@ -42,6 +42,7 @@ pub struct Config {
     runtime: &'static CStr,
     /// What the program is called: by its caller, by libc.
     names: [&'static CStr; 2],
+    on_bad_config: OnBadConfig,
     /// Device and inode of descriptor 2 at load; None where it was closed.
     pub stderr: Option<(u64, u64)>,
 }
@@ -84,6 +85,10 @@ pub fn arguments() -> usize {
     usize::try_from(ARGUMENTS.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
+/// Proof that this is the library's constructor, which alone can make one. What allocates, takes a lock or loads an object asks for
+/// it: no hook can come there, whatever its caller holds.
+pub struct AtLoad(());
+
 /// Run by the loader with main's arguments, before main.
 #[cfg(not(test))]
 #[used]
@@ -100,7 +105,10 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
             // Other loaders call constructors without arguments.
             decide(real::environment());
         }
-        settle();
+        if IS_DECIDED.load(Ordering::Acquire) {
+            prepare_for_main(&AtLoad(()));
+            settle();
+        }
         census::settle();
         sys::set_errno(errno);
     }
@@ -157,17 +165,24 @@ fn decide(environment: *const *const c_char) {
     STATE.store(ACT, Ordering::Relaxed);
     policy::arm();
     IS_DECIDED.store(true, Ordering::Release);
-    report::register_exit_handlers();
-    report::register_fork_handler();
-    report::register_death_callback();
+}
+
+/// The part of coming to life that a hook cannot do.
+#[cfg(not(test))]
+fn prepare_for_main(at_load: &AtLoad) {
+    let Some(config) = config() else { return };
+    if let Err(trouble) = stacks::load_unwinder(at_load) {
+        return refuse(config.on_bad_config, format_args!("{}", Refusal::Stacks(trouble)));
+    }
+    report::register_exit_handlers(at_load);
+    report::register_fork_handler(at_load);
+    report::register_death_callback(at_load);
 }
 
 /// All real functions are known: hooks may go their short ways from here on, where nothing is armed.
 #[cfg(not(test))]
 fn settle() {
-    if IS_DECIDED.load(Ordering::Acquire) {
-        if STATE.load(Ordering::Relaxed) == FORWARD_ONLY { policy::disarm() } else { policy::arm() }
-    }
+    if STATE.load(Ordering::Relaxed) == FORWARD_ONLY { policy::disarm() } else { policy::arm() }
 }
 
 /// Another library's constructor has begun threads, and one of them is reading the options: it takes less than a
@@ -350,6 +365,7 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
         session: options.session.map(|_| session),
         runtime,
         names: [called, short],
+        on_bad_config: options.on_bad_config,
         stderr: sys::status(2).ok().map(|status| (status.st_dev, status.st_ino)),
     };
     // SAFETY: page-aligned, and large enough.
@@ -456,8 +472,11 @@ struct FileName {
     length: AtomicUsize,
 }
 
-/// Has `is_named` know the name of the program's file too. Not for hooks: it reads /proc.
+/// Has `is_named` know the name of the program's file too. Not in a call: it reads /proc.
 pub fn learn_file_name() {
+    if FILE_NAME.length.load(Ordering::Acquire) != 0 {
+        return;
+    }
     let mut space = [0u8; 4096];
     let name = report::program_name(&mut space);
     for (place, byte) in FILE_NAME.bytes.iter().zip(name) {

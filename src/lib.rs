@@ -3,6 +3,7 @@
 //! ```text
 //! hooks/      what the loader sees instead of glibc's functions: do it, note it
 //! real.rs     the real functions
+//! loaded.rs   the loaded objects, in which they are looked up; elf.rs: symbol tables
 //! ledger/     descriptors, descriptions, instances, interests, and what is counted
 //! thread.rs   the calling thread's block of counters
 //! process.rs  whose memory this is: own, fresh after a fork, borrowed from a parent
@@ -55,11 +56,13 @@ mod buffer;
 mod capi;
 mod census;
 mod clock;
+mod elf;
 mod findings;
 mod hooks;
 mod init;
 mod ledger;
 mod libc_kind;
+mod loaded;
 mod log;
 mod memory;
 mod numbers;

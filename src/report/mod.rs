@@ -20,7 +20,7 @@ use epollshim_format::options::Format;
 
 use crate::aside::undisturbed;
 use crate::buffer::Buffer;
-use crate::init::{self, Config, Destination};
+use crate::init::{self, AtLoad, Config, Destination};
 use crate::ledger;
 use crate::path::Path;
 use crate::{process, procfs, record, sys, thread};
@@ -63,9 +63,9 @@ pub enum Program {
     Descriptor(i32),
 }
 
-/// Has `exit` and `quick_exit` deliver the report as their last handler: what is registered before main runs
-/// after everything that is registered later, destructors of libraries included.
-pub fn register_exit_handlers() {
+/// Has `exit` and `quick_exit` deliver the report as their last handler: what is registered before main runs after everything that
+/// is registered later, and after the destructors of libraries. glibc locks and may allocate here (2.36 stdlib/cxa_atexit.c).
+pub fn register_exit_handlers(_: &AtLoad) {
     unsafe extern "C" {
         fn __cxa_atexit(
             handler: extern "C-unwind" fn(*mut libc::c_void),
@@ -88,7 +88,7 @@ pub fn register_exit_handlers() {
 
 /// Has a sanitizer that ends the program deliver the report first. ASan and LSan do so in their own destructor, before the
 /// exit handlers of others, and by a system call of their own. A callback that the program sets takes this one's place.
-pub fn register_death_callback() {
+pub fn register_death_callback(_: &AtLoad) {
     // SAFETY: at load, where the loader may be called; a zero-terminated name.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__sanitizer_set_death_callback".as_ptr()) };
     if found.is_null() {
@@ -103,7 +103,8 @@ pub fn register_death_callback() {
 
 /// Has the child of a fork claim its memory at once: should it lend it to a vfork child before it has made any call
 /// that is counted, that child must not be taken for the owner. (A fork by raw system call claims at its first call.)
-pub fn register_fork_handler() {
+/// glibc locks and may allocate here (2.36 posix/register-atfork.c).
+pub fn register_fork_handler(_: &AtLoad) {
     unsafe extern "C" {
         fn __register_atfork(
             before: Option<extern "C-unwind" fn()>,
