@@ -19,7 +19,8 @@
 //! stacks.rs   call stacks, where return addresses are not enough
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
-//! valgrind.rs  requests to valgrind; memory.rs: memcpy and its kin, out of sight of tools that replace libc's
+//! valgrind.rs  requests to valgrind; image.rs: the library itself in memory;
+//!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's
 //! sync.rs     the atomics that all of them use
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports;
 //! numbers.rs: a table by descriptor number
@@ -59,6 +60,7 @@ mod clock;
 mod elf;
 mod findings;
 mod hooks;
+mod image;
 mod init;
 mod ledger;
 mod libc_kind;

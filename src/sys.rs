@@ -6,7 +6,8 @@
 use core::arch::asm;
 use core::ffi::CStr;
 
-use crate::valgrind;
+use crate::sync::{AtomicBool, Ordering};
+use crate::{image, valgrind};
 
 /// A negative error number as the kernel gives it, or the result.
 pub type Result<T> = core::result::Result<T, i32>;
@@ -236,7 +237,39 @@ pub fn map(bytes: usize) -> Result<*mut u8> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
-    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| own(address, bytes))
+    let map = || unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) };
+    let address = map().or_else(|error| if error == libc::EAGAIN && unlock_own() { map() } else { Err(error) })?;
+    if IS_LIMITED.load(Ordering::Relaxed) {
+        unlock(address as *mut u8, bytes);
+    }
+    Ok(own(address, bytes))
+}
+
+/// The program has locked its memory (`mlockall(MCL_FUTURE)`), and has no more that it may lock (RLIMIT_MEMLOCK). Relaxed: a
+/// guess is good enough.
+static IS_LIMITED: AtomicBool = AtomicBool::new(false);
+
+/// Unlocks the library itself, once, so that there is room for what a report needs. (The library's other memory stays
+/// locked: what the program wants of it is that it causes no page faults.) False: it was done before.
+#[cold]
+fn unlock_own() -> bool {
+    if IS_LIMITED.swap(true, Ordering::Relaxed) {
+        return false;
+    }
+    image::segments().for_each(|(start, bytes, _)| unlock(start, bytes));
+    true
+}
+
+/// Unlocks all memory of a process that ends, where [`map`] had not enough of it. False: that is not so.
+pub fn unlock_all() -> bool {
+    // SAFETY: takes no pointer.
+    IS_LIMITED.load(Ordering::Relaxed) && unsafe { syscall!(SYS_munlockall) }.is_ok()
+}
+
+#[cold]
+fn unlock(start: *mut u8, bytes: usize) {
+    // SAFETY: memory of this library's own; its content and rights do not change. The kernel takes whole pages.
+    let _ = unsafe { syscall!(SYS_munlock, start, bytes) };
 }
 
 /// Fresh zeroed memory that the children of forks share.

@@ -3,6 +3,8 @@
 
 use core::arch::asm;
 
+use crate::image;
+
 /// Whether the program runs under valgrind (`VG_USERREQ__RUNNING_ON_VALGRIND`).
 #[inline(always)]
 pub fn is_running() -> bool {
@@ -41,24 +43,11 @@ pub fn ignore(start: *const u8, bytes: usize) {
 
 /// Has them ignore the library's static variables. Once, at load.
 pub fn ignore_statics() {
-    unsafe extern "C" {
-        /// Defined by the linker: the beginning of this library, which is its ELF header.
-        #[link_name = "__ehdr_start"]
-        static HEADER: libc::Elf64_Ehdr;
-    }
     if !is_running() {
         return;
     }
-    // SAFETY: the linker places the header and the table of segments in the first segment.
-    let (header, segments) = unsafe {
-        let start = (&raw const HEADER).cast::<u8>();
-        let table = start.add(HEADER.e_phoff as usize).cast::<libc::Elf64_Phdr>();
-        (start, core::slice::from_raw_parts(table, HEADER.e_phnum as usize))
-    };
-    for segment in
-        segments.iter().filter(|segment| segment.p_type == libc::PT_LOAD && segment.p_flags & libc::PF_W != 0)
-    {
-        ignore(header.wrapping_add(segment.p_vaddr as usize), segment.p_memsz as usize);
+    for (start, bytes, _) in image::segments().filter(|(.., flags)| flags & libc::PF_W != 0) {
+        ignore(start, bytes);
     }
 }
 

@@ -222,20 +222,24 @@ fn is_census_told(end: End) -> bool {
 
 /// Renders the report and writes it to where the options say.
 fn deliver(config: &Config, end: End) {
-    let delivered = undisturbed(|| {
-        Buffer::lend(|text| {
-            if !render(config.format, end, text) {
-                return false;
-            }
-            match config.report {
-                Destination::None => {}
-                Destination::Stderr => output::to_stderr(config, text.as_slice()),
-                Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_slice()),
-            }
-            true
+    let deliver = || {
+        undisturbed(|| {
+            Buffer::lend(|text| {
+                if !render(config.format, end, text) {
+                    return false;
+                }
+                match config.report {
+                    Destination::None => {}
+                    Destination::Stderr => output::to_stderr(config, text.as_slice()),
+                    Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_slice()),
+                }
+                true
+            })
         })
-    });
-    if delivered != Some(true) {
+    };
+    // Nothing was written yet where memory is missing.
+    let is_final = matches!(end, End::Exit | End::UnderscoreExit | End::Signal);
+    if deliver() != Some(true) && !(is_final && sys::unlock_all() && deliver() == Some(true)) {
         let mut line = Line::new();
         let _ = writeln!(line, "epollshim: no memory for the report of process {}; it is lost", sys::getpid());
         output::to_stderr(config, line.as_bytes());
