@@ -41,7 +41,7 @@ int main(void) {
     int epfd = epoll_create1(0);
     for (int i = 0; i < 20; i++) leaks(epfd, eventfd(1, 0));
     half_an_event(epfd, eventfd(1, 0));
-    epoll_ctl(epfd, EPOLL_CTL_ADD, dup(1), (void *)8);
+    epoll_ctl(epfd, EPOLL_CTL_ADD, dup(epfd), (void *)8);
     if (fopen("/dev/null", "r") == NULL) return 1;
     overwrite();
     puts("done");
