@@ -337,7 +337,7 @@ fn debugged(mode: Option<Mode>, directory: &Path, commands: &[&str]) -> Run {
             gdb.arg("-ex").arg(set);
         }
     }
-    commands.iter().for_each(|command| drop(gdb.args(["-ex", command])));
+    gdb.args(commands.iter().flat_map(|command| ["-ex", *command]));
     run(gdb.arg(c_program("hosts/tools_debugged")))
 }
 
