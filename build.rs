@@ -1,6 +1,7 @@
 //! Linker arguments of the shim. Which symbols are exported needs no argument: rustc passes the linker a version script that
 //! lists the `no_mangle` functions alone (tests/cost.rs looks).
 
+use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
@@ -16,11 +17,11 @@ const STAND_INS: [(&str, &str); 2] = [
     ),
 ];
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    let directory = env::var("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
+    let directory = env::var("OUT_DIR")?;
     for (name, script) in STAND_INS {
-        fs::write(Path::new(&directory).join(name), script).expect("OUT_DIR can be written");
+        fs::write(Path::new(&directory).join(name), script)?;
     }
     // Not `rustc-link-search`: the tests' own binaries do need libgcc_s.
     println!("cargo::rustc-cdylib-link-arg=-L{directory}");
@@ -46,4 +47,5 @@ fn main() {
     if env::var_os("EPOLLSHIM_DEBUG_INFO").is_none() {
         println!("cargo::rustc-cdylib-link-arg=-Wl,--strip-debug");
     }
+    Ok(())
 }

@@ -58,7 +58,7 @@ impl<'a> Name<'a> {
         self.text.to_bytes().iter().fold(0u32, |hash, byte| {
             let hash = (hash << 4).wrapping_add(u32::from(*byte));
             let high = hash & 0xf000_0000;
-            (hash ^ high >> 24) & !high
+            (hash ^ (high >> 24)) & !high
         })
     }
 }
@@ -160,7 +160,7 @@ impl Symbols {
         };
         let (buckets, first, words, shift) = (word(0), word(1) as usize, word(2) as usize, word(3));
         let hash = name.hash;
-        let at = 4 + 2 * (hash as usize / 64 & words.wrapping_sub(1));
+        let at = 4 + 2 * ((hash as usize / 64) & words.wrapping_sub(1));
         let filter = u64::from(word(at)) | u64::from(word(at + 1)) << 32;
         if filter >> (hash % 64) & filter >> (hash.wrapping_shr(shift) % 64) & 1 == 0 {
             return None;
@@ -227,5 +227,19 @@ impl Symbols {
         // SAFETY: the value of such a symbol is a function without arguments that chooses the address (x86-64 psABI).
         let choose = unsafe { core::mem::transmute::<usize, extern "C" fn() -> usize>(address) };
         Some(choose())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+
+    #[test]
+    fn names_have_the_hashes_of_the_two_tables() {
+        assert_eq!(Name::new(c"").hash, 0x1505);
+        assert_eq!(Name::new(c"printf").hash, 0x156b_2bb8);
+        assert_eq!(Name::new(c"printf").old_hash(), 0x0779_05a6);
+        assert_eq!(Name::new(c"exit").old_hash(), 0x0006_cf04);
+        assert_eq!(Name::new(c"flapenguin.me").old_hash(), 0x0398_7915);
     }
 }

@@ -105,10 +105,8 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
             // Other loaders call constructors without arguments.
             decide(real::environment());
         }
-        if IS_DECIDED.load(Ordering::Acquire) {
-            prepare_for_main(&AtLoad(()));
-            settle();
-        }
+        prepare_for_main(&AtLoad(()));
+        settle();
         census::settle();
         sys::set_errno(errno);
     }
@@ -170,19 +168,23 @@ fn decide(environment: *const *const c_char) {
 /// The part of coming to life that a hook cannot do.
 #[cfg(not(test))]
 fn prepare_for_main(at_load: &AtLoad) {
-    let Some(config) = config() else { return };
-    if let Err(trouble) = stacks::load_unwinder(at_load) {
-        return refuse(config.on_bad_config, format_args!("{}", Refusal::Stacks(trouble)));
+    if let (Err(trouble), Some(config)) = (stacks::load_unwinder(at_load), config()) {
+        refuse(config.on_bad_config, format_args!("{}", Refusal::Stacks(trouble)));
     }
-    report::register_exit_handlers(at_load);
-    report::register_fork_handler(at_load);
-    report::register_death_callback(at_load);
+    // Also where another thread is still reading the options: the handlers look for themselves whether there is something to do.
+    if STATE.load(Ordering::Relaxed) != FORWARD_ONLY {
+        report::register_exit_handlers(at_load);
+        report::register_fork_handler(at_load);
+        report::register_death_callback(at_load);
+    }
 }
 
 /// All real functions are known: hooks may go their short ways from here on, where nothing is armed.
 #[cfg(not(test))]
 fn settle() {
-    if STATE.load(Ordering::Relaxed) == FORWARD_ONLY { policy::disarm() } else { policy::arm() }
+    if IS_DECIDED.load(Ordering::Acquire) {
+        if STATE.load(Ordering::Relaxed) == FORWARD_ONLY { policy::disarm() } else { policy::arm() }
+    }
 }
 
 /// Another library's constructor has begun threads, and one of them is reading the options: it takes less than a

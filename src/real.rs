@@ -348,3 +348,40 @@ pub fn environment() -> *const *const c_char {
     // SAFETY: one word, read before the program's main can change it from another thread.
     unsafe { environ }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, CStr};
+
+    #[test]
+    fn each_function_is_found_where_dlsym_finds_it() {
+        for real in ALL {
+            // SAFETY: zero-terminated names.
+            let (name, expected) = unsafe { (CStr::from_ptr(real.name.0), libc::dlsym(libc::RTLD_NEXT, real.name.0)) };
+            let expected = if expected.is_null() { real.fallback.0 } else { expected.cast_const() };
+            assert_eq!(real.address(), expected as usize, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_library_has_is_done_by_its_fallback() {
+        static ABSENT: super::Real =
+            super::Real::new(c"epollshim_has_no_such_function", super::fallback::absent as *const _);
+        assert_eq!(ABSENT.address(), super::fallback::absent as *const () as usize);
+    }
+
+    #[test]
+    fn threads_that_look_up_at_once_find_the_same() {
+        static REAL: super::Real = super::Real::new(c"dup3", super::fallback::dup3 as *const _);
+        let together = std::sync::Barrier::new(8);
+        let found: Vec<usize> = std::thread::scope(|scope| {
+            let look_up = || {
+                together.wait();
+                REAL.address()
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(look_up)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(found.iter().all(|address| *address == found[0] && *address != 0), "{found:x?}");
+    }
+}

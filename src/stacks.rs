@@ -112,14 +112,16 @@ pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
     if depth == 0 {
         return Ok(());
     }
-    // SAFETY: a zero-terminated name. Never closed. Now: bound later, its functions would be looked up by a hook.
+    // RTLD_NOW: with lazy binding, a hook's walk would look symbols up.
+    // SAFETY: a zero-terminated name; the handle is never closed.
     let unwinder = unsafe { loaded::Object::of_handle(libc::dlopen(c"libgcc_s.so.1".as_ptr(), libc::RTLD_NOW)) };
     let symbols = unwinder.and_then(loaded::Object::symbols).ok_or(Trouble::NoUnwinder)?;
     let find = |name| symbols.find(&Name::new(name)).ok_or(Trouble::NoUnwinder);
     GET_IP.store(find(c"_Unwind_GetIP")?, Ordering::Relaxed);
     BACKTRACE.store(find(c"_Unwind_Backtrace")?, Ordering::Relaxed);
-    // The unwinder sets itself up at its first walk, once and under a lock: not in a hook later.
-    let _ = aside::undisturbed(|| Walk::up_to(0, 1).count);
+    // The unwinder sets itself up at its first walk, once and under a lock: not in a hook later. And where the program has loaded it
+    // before, with lazy binding, it is bound by this.
+    let _ = aside::undisturbed(|| Walk::up_to(0, DEEPEST).count);
     DEPTH.store(depth, Ordering::Release);
     Ok(())
 }
