@@ -17,7 +17,7 @@ use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{aside, census, clock, ledger, libc_kind, process, real, record, report, stacks, sys, thread, valgrind};
+use crate::{aside, census, clock, ledger, libc_kind, process, real, record, report, stacks, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -96,7 +96,7 @@ pub struct AtLoad(());
 static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *const *const c_char) = {
     extern "C-unwind" fn construct(count: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
         let errno = sys::errno();
-        valgrind::ignore_statics();
+        crate::valgrind::ignore_statics();
         real::resolve_all();
         if libc_kind::is_glibc() {
             ARGUMENTS.store(count, Ordering::Relaxed);
