@@ -41,5 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     ] {
         println!("cargo::rustc-cdylib-link-arg={argument}");
     }
+    // No debug information, only symbols. It names functions without their modules or types, so that gdb would take one of
+    // ours for the program's `close`, or for libc's. EPOLLSHIM_DEBUG_INFO=1 keeps it, for work on the library itself.
+    println!("cargo::rerun-if-env-changed=EPOLLSHIM_DEBUG_INFO");
+    if env::var_os("EPOLLSHIM_DEBUG_INFO").is_none() {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,--strip-debug");
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use core::ffi::c_void;
 
-use crate::sys;
+use crate::{sys, valgrind};
 
 /// Runs `work` aside. None: the kernel has no memory for the stack.
 pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
@@ -52,17 +52,20 @@ const BYTES: usize = 256 * 1024;
 fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
     let start = sys::map(BYTES).ok()?;
     let mut result = None;
-    on_stack(start.wrapping_add(BYTES), || result = Some(work()));
+    on_stack(start, BYTES, || result = Some(work()));
     // SAFETY: the mapping made above; the work is done.
     unsafe { sys::unmap(start, BYTES) };
     result
 }
 
-/// Runs `work` on a stack whose upper end, aligned to 16, is given: large enough, and unused. Nothing may unwind out of
-/// `work`.
-pub fn on_stack<W: FnOnce()>(top: *mut u8, work: W) {
+/// Runs `work` on a stack of `bytes` bytes from `start`. Its upper end must be aligned to 16, and nobody else may use it.
+/// Nothing may unwind out of `work`.
+pub fn on_stack<W: FnOnce()>(start: *mut u8, bytes: usize, work: W) {
     let mut work = Some(work);
-    call_on(top, (&raw mut work).cast(), run::<W>);
+    let stack = valgrind::Stack::register(start, bytes);
+    // Below its upper end: valgrind knows a switch by the new stack pointer, which must lie within the stack.
+    call_on(start.wrapping_add(bytes).wrapping_sub(16), (&raw mut work).cast(), run::<W>);
+    stack.deregister();
 }
 
 /// Runs the work that a pointer to an `Option<W>` names.

@@ -17,7 +17,7 @@ use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{aside, census, clock, ledger, process, real, record, report, stacks, sys, thread};
+use crate::{aside, census, clock, ledger, libc_kind, process, real, record, report, stacks, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -96,9 +96,15 @@ pub struct AtLoad(());
 static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *const *const c_char) = {
     extern "C-unwind" fn construct(count: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
         let errno = sys::errno();
-        ARGUMENTS.store(count, Ordering::Relaxed);
+        crate::valgrind::ignore_statics();
         real::resolve_all();
-        decide(environment);
+        if libc_kind::is_glibc() {
+            ARGUMENTS.store(count, Ordering::Relaxed);
+            decide(environment);
+        } else {
+            // Other loaders call constructors without arguments.
+            decide(real::environment());
+        }
         prepare_for_main(&AtLoad(()));
         settle();
         census::settle();
@@ -144,6 +150,9 @@ fn decide(environment: *const *const c_char) {
     // SAFETY: the auxiliary vector is the kernel's.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     let (options, problem) = if secure { (Options::default(), None) } else { options::parse(Environment(environment)) };
+    if !libc_kind::is_glibc() {
+        return stand_aside(&options);
+    }
     if let Some(problem) = problem {
         return refuse(options.on_bad_config, format_args!("{problem}"));
     }
@@ -173,6 +182,7 @@ fn prepare_for_main(at_load: &AtLoad) {
     if STATE.load(Ordering::Relaxed) != FORWARD_ONLY {
         report::register_exit_handlers(at_load);
         report::register_fork_handler(at_load);
+        report::register_death_callback(at_load);
     }
 }
 
@@ -193,6 +203,19 @@ fn wait_for_decision() {
         }
         sys::yield_now();
     }
+}
+
+/// In a program of another C library: only forwards, and says so where the report would go to stderr.
+#[cold]
+fn stand_aside(options: &Options) {
+    if matches!(options.report, Report::Stderr) {
+        let mut line = report::Line::new();
+        let mut space = [0u8; 4096];
+        let name = report::program_name(&mut space).escape_ascii();
+        let _ = writeln!(line, "epollshim: {name}: not built for glibc, so the library does nothing in it");
+        let _ = sys::write(2, line.as_bytes());
+    }
+    forward_only();
 }
 
 fn forward_only() {

@@ -8,7 +8,7 @@
 //! registry.rs  the blocks of all threads
 //! thread.rs   the calling thread's block of counters
 //! process.rs  whose memory this is: own, fresh after a fork, borrowed from a parent
-//! init.rs     coming to life, and the options
+//! init.rs     coming to life, and the options; libc_kind.rs: whether the C library is glibc
 //! report/     what is told at the end, and how it gets out
 //! capi.rs     the C interface
 //! policy/     what is done to calls besides: faults, limits
@@ -21,9 +21,11 @@
 //! interrupted.rs  whether a handler on the stack has interrupted a hook
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack of its own, with signals blocked
-//! valgrind.rs  requests to valgrind
+//! valgrind.rs  requests to valgrind; image.rs: the library itself in memory;
+//!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's
 //! sync.rs     the atomics that all of them use
-//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
+//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports;
+//! numbers.rs: a table by descriptor number
 //! ```
 //!
 //! The arrows: hooks → policy → ledger, log, record; hooks → ledger, record, real, thread; ledger → session, sys, process; report reads the
@@ -63,13 +65,17 @@ mod clock;
 mod elf;
 mod findings;
 mod hooks;
+mod image;
 mod init;
 mod interrupted;
 mod ledger;
+mod libc_kind;
 mod loaded;
 mod log;
+mod memory;
 #[cfg(test)]
 mod model;
+mod numbers;
 mod path;
 mod policy;
 mod process;
@@ -84,5 +90,4 @@ mod steer;
 mod sync;
 mod sys;
 mod thread;
-#[allow(dead_code)]
 mod valgrind;

@@ -12,7 +12,7 @@ use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
 use once_cell::race::OnceNonZeroUsize;
 
 use crate::elf::Name;
-use crate::{loaded, sys};
+use crate::{libc_kind, loaded, sys};
 
 /// A function of the next library in the search order. Its first word is its address, or 0 before it was
 /// looked up: naked hooks (hooks/entry.rs) read it there.
@@ -56,6 +56,16 @@ impl Real {
         Name::new(unsafe { CStr::from_ptr(self.name.0) })
     }
 
+    /// Asks another loader than glibc's, whose list of objects has no known form. In the constructor: musl's calls no hook
+    /// before.
+    fn ask_loader(&self) -> Option<usize> {
+        if libc_kind::is_glibc() {
+            return None;
+        }
+        // SAFETY: a zero-terminated name; RTLD_NEXT looks behind this library, from which this is called.
+        Some(unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.0) } as usize)
+    }
+
     /// Keeps what was found, or else the fallback. Gives what is kept: another thread or a handler may have been first.
     fn keep(&self, found: Option<usize>) -> usize {
         let address = found.and_then(NonZeroUsize::new).or(NonZeroUsize::new(self.fallback.0 as usize));
@@ -68,7 +78,7 @@ impl Real {
 #[inline(never)]
 extern "C" fn resolve(real: &Real) -> usize {
     let name = real.name();
-    real.keep(loaded::behind().find_map(|object| object.symbols()?.find(&name)))
+    real.keep(loaded::behind().find_map(|object| object.symbols()?.find(&name)).or_else(|| real.ask_loader()))
 }
 
 /// Looks all of them up, object by object: the constructor's first work.
@@ -81,8 +91,8 @@ pub fn resolve_all() {
             }
         }
     }
-    for real in ALL {
-        real.keep(None);
+    for real in ALL.iter().filter(|real| real.address.get().is_none()) {
+        real.keep(real.ask_loader());
     }
     ARE_KNOWN.store(true, Ordering::Release);
 }

@@ -36,20 +36,43 @@ const PART_WORDS: usize = PART / 8;
 /// A power of two; more than stacks that have room.
 const PLACES: usize = 1 << 17;
 
-/// The arena, and behind it the table by which a stack is found: places in words of the arena and one, 0: free.
-#[repr(C)]
-struct Arena {
-    words: [AtomicU64; WORDS],
-    table: [AtomicU32; PLACES],
-}
+/// The table by which a stack is found: places in words of the arena and one, 0: free.
+type Table = [AtomicU32; PLACES];
 
-static ARENA: AtomicPtr<Arena> = AtomicPtr::new(core::ptr::null_mut());
+static TABLE: AtomicPtr<Table> = AtomicPtr::new(core::ptr::null_mut());
+/// The arena's parts. Each is mapped when the first stack is written there.
+static ARENA: [AtomicPtr<[AtomicU64; PART_WORDS]>; PARTS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PARTS];
 /// Words in use.
 static END: AtomicUsize = AtomicUsize::new(0);
 
-fn arena() -> Option<&'static Arena> {
+fn table() -> Option<&'static Table> {
     // SAFETY: null, or the mapping that `prepare` made and nobody unmaps. Acquire: the kernel has zeroed it.
-    unsafe { ARENA.load(Ordering::Acquire).as_ref() }
+    unsafe { TABLE.load(Ordering::Acquire).as_ref() }
+}
+
+/// A part of the arena, if there is a stack in it.
+pub fn part(number: usize) -> Option<&'static [AtomicU64]> {
+    // SAFETY: null, or a mapping that `map_part` made and nobody unmaps. Acquire: the kernel has zeroed it.
+    unsafe { ARENA.get(number)?.load(Ordering::Acquire).as_ref() }.map(<[_; PART_WORDS]>::as_slice)
+}
+
+#[cold]
+#[inline(never)]
+fn map_part(number: usize) -> Option<&'static [AtomicU64]> {
+    let start = sys::map(PART).ok()?;
+    let place = ARENA.get(number)?;
+    // Release: who finds the part finds it zeroed.
+    if place.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
+        // SAFETY: another thread was first; nobody has seen this one.
+        unsafe { sys::unmap(start, PART) };
+    }
+    part(number)
+}
+
+/// Some words of one part.
+fn words(at: usize, length: usize) -> Option<&'static [AtomicU64]> {
+    let first = at % PART_WORDS;
+    part(at / PART_WORDS)?.get(first..first.checked_add(length)?)
 }
 
 /// Why there can be no stacks.
@@ -77,8 +100,8 @@ pub fn prepare(depth: u32) -> Result<(), Trouble> {
     if !loaded::can_find_objects() {
         return Err(Trouble::OldLibc);
     }
-    let start = sys::map(size_of::<Arena>()).map_err(|_| Trouble::NoMemory)?;
-    ARENA.store(start.cast(), Ordering::Release);
+    let start = sys::map(size_of::<Table>()).map_err(|_| Trouble::NoMemory)?;
+    TABLE.store(start.cast(), Ordering::Release);
     WANTED.store(depth, Ordering::Relaxed);
     Ok(())
 }
@@ -130,10 +153,10 @@ fn walk(caller: usize) -> usize {
 
 /// The return addresses of a site: itself, or those of the stack that it stands for.
 pub fn frames(site: usize) -> impl Iterator<Item = usize> {
-    let words = arena().and_then(|arena| {
-        let at = site.wrapping_sub(arena.words.as_ptr() as usize) / 8;
-        let length = arena.words.get(at)?.load(Ordering::Acquire) as usize;
-        arena.words.get(at + 1..at + 1 + length.min(DEEPEST))
+    let words = parts().find_map(|(_, part)| {
+        let at = site.wrapping_sub(part.as_ptr() as usize) / 8;
+        let length = part.get(at)?.load(Ordering::Acquire) as usize;
+        part.get(at + 1..at + 1 + length.min(DEEPEST))
     });
     let alone = if words.is_none() { Some(site).filter(|site| *site != 0) } else { None };
     alone.into_iter().chain(words.into_iter().flatten().map(|word| word.load(Ordering::Relaxed) as usize))
@@ -193,19 +216,19 @@ extern "C" fn step(context: *mut c_void, walk: *mut c_void) -> libc::c_int {
 
 /// The address of a stack in the arena. None: it is full.
 fn keep(frames: &[usize]) -> Option<usize> {
-    let arena = arena()?;
+    let table = table()?;
     let hash = frames.iter().fold(frames.len() as u64, |hash, frame| {
         (hash.rotate_left(5) ^ *frame as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     });
-    let address = |at: usize| arena.words.get(at).map(|word| word.as_ptr() as usize);
+    let address = |at: usize| words(at, 1).map(|word| word.as_ptr() as usize);
     let mut written = None;
     for step in 0..PLACES {
-        let place = arena.table.get(((hash >> 40) as usize + step) % PLACES)?;
+        let place = table.get(((hash >> 40) as usize + step) % PLACES)?;
         let mut there = place.load(Ordering::Acquire);
         if there == 0 {
             let at = match written {
                 Some(at) => at,
-                None => write(arena, frames)?,
+                None => write(frames)?,
             };
             written = Some(at);
             // Release: who finds the place finds the stack.
@@ -215,22 +238,22 @@ fn keep(frames: &[usize]) -> Option<usize> {
             }
         }
         let at = there as usize - 1;
-        if is_at(arena, at, frames) {
+        if is_at(at, frames) {
             return address(at);
         }
     }
     None
 }
 
-fn is_at(arena: &Arena, at: usize, frames: &[usize]) -> bool {
-    arena.words.get(at).is_some_and(|length| length.load(Ordering::Relaxed) as usize == frames.len())
-        && arena.words.get(at + 1..at + 1 + frames.len()).is_some_and(|words| {
-            words.iter().zip(frames).all(|(word, frame)| word.load(Ordering::Relaxed) == *frame as u64)
-        })
+fn is_at(at: usize, frames: &[usize]) -> bool {
+    words(at, frames.len() + 1).and_then(<[_]>::split_first).is_some_and(|(length, words)| {
+        length.load(Ordering::Relaxed) as usize == frames.len()
+            && words.iter().zip(frames).all(|(word, frame)| word.load(Ordering::Relaxed) == *frame as u64)
+    })
 }
 
 /// Writes a stack behind the others, into one part. Gives its place in words.
-fn write(arena: &Arena, frames: &[usize]) -> Option<usize> {
+fn write(frames: &[usize]) -> Option<usize> {
     let length = frames.len() + 1;
     let mut end = END.load(Ordering::Relaxed);
     let at = loop {
@@ -244,13 +267,17 @@ fn write(arena: &Arena, frames: &[usize]) -> Option<usize> {
             Err(now) => end = now,
         }
     };
-    for (word, frame) in arena.words.get(at + 1..at + length)?.iter().zip(frames) {
+    let number = at / PART_WORDS;
+    let _ = part(number).or_else(|| map_part(number))?;
+    let stack = words(at, length)?;
+    let (first, others) = stack.split_first()?;
+    for (word, frame) in others.iter().zip(frames) {
         word.store(*frame as u64, Ordering::Relaxed);
     }
-    arena.words.get(at)?.store(frames.len() as u64, Ordering::Release);
+    first.store(frames.len() as u64, Ordering::Release);
     // Before the look at the part's segment: of its maker and this thread one sees what the other has done.
     fence(Ordering::SeqCst);
-    record::wrote_stack(arena.words.get(at..at + length)?, at / PART_WORDS);
+    record::wrote_stack(stack, number);
     Some(at)
 }
 
@@ -258,8 +285,4 @@ fn write(arena: &Arena, frames: &[usize]) -> Option<usize> {
 pub fn parts() -> impl Iterator<Item = (usize, &'static [AtomicU64])> {
     let used = END.load(Ordering::Relaxed).div_ceil(PART_WORDS);
     (0..used).filter_map(|number| Some((number, part(number)?)))
-}
-
-pub fn part(number: usize) -> Option<&'static [AtomicU64]> {
-    arena()?.words.get(number * PART_WORDS..(number + 1) * PART_WORDS)
 }

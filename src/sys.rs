@@ -4,8 +4,11 @@
 //! the kernel returned, an error as a negative number, and touches nothing of libc's.
 
 use core::arch::asm;
-use core::cmp::Ordering;
+use core::cmp;
 use core::ffi::CStr;
+
+use crate::sync::{AtomicBool, Ordering};
+use crate::{image, valgrind};
 
 /// A negative error number as the kernel gives it, or the result.
 pub type Result<T> = core::result::Result<T, i32>;
@@ -138,7 +141,9 @@ pub fn word_at(address: usize) -> Option<u64> {
 /// The event at an address; None: it cannot be read.
 pub fn event_at(address: usize) -> Option<libc::epoll_event> {
     // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
-    is_readable(address).then(|| unsafe { (address as *const libc::epoll_event).read_unaligned() })
+    let mut event = is_readable(address).then(|| unsafe { (address as *const libc::epoll_event).read_unaligned() })?;
+    valgrind::define(&mut event);
+    Some(event)
 }
 
 /// Whether twelve bytes (a `struct epoll_event`) can be read. The kernel looks, so that a bad address is no fault: a signal
@@ -149,9 +154,27 @@ pub fn is_readable(address: usize) -> bool {
 
 fn is_word_readable(address: usize) -> bool {
     const NO_SUCH_WAY: i32 = 0x7fff;
+    if valgrind::is_running() {
+        return is_readable_under_valgrind(address);
+    }
     // SAFETY: the kernel checks the address; with an unknown `how` nothing is changed.
     let answer = unsafe { syscall!(SYS_rt_sigprocmask, NO_SUCH_WAY, address, 0, size_of::<SignalSet>()) };
     address != 0 && answer == Err(libc::EINVAL)
+}
+
+/// valgrind prints a line about a call like that in [`is_readable`]. memcheck answers itself; else the kernel copies the bytes
+/// (process_vm_readv(2)).
+#[cold]
+fn is_readable_under_valgrind(address: usize) -> bool {
+    if let Some(answer) = valgrind::is_addressable(address) {
+        return answer;
+    }
+    let mut copy = [0u8; 8];
+    let into = [copy.as_mut_ptr() as usize, copy.len()];
+    let from = [address, copy.len()];
+    // SAFETY: two struct iovec; the kernel checks the second's address, and writes into the copy.
+    let answer = unsafe { syscall!(SYS_process_vm_readv, getpid(), into.as_ptr(), 1, from.as_ptr(), 1, 0) };
+    answer == Ok(copy.len())
 }
 
 /// Asks for an epoll_ctl that cannot succeed (there is no operation 0): its checks of the arguments are made, and nothing
@@ -211,13 +234,13 @@ pub fn same_description(pid: i32, fd: i32, other: i32) -> Result<bool> {
 
 /// Which open file description comes first in the kernel's own order, which is the same as long as it runs: that of one
 /// descriptor or of another, both of the thread's table (kcmp(2)).
-pub fn order_of_descriptions(thread: i32, fd: i32, other: i32) -> Result<Ordering> {
+pub fn order_of_descriptions(thread: i32, fd: i32, other: i32) -> Result<cmp::Ordering> {
     const KCMP_FILE: usize = 0;
     // SAFETY: kcmp takes no pointer.
     match unsafe { syscall!(SYS_kcmp, thread, thread, KCMP_FILE, fd, other) }? {
-        0 => Ok(Ordering::Equal),
-        1 => Ok(Ordering::Less),
-        2 => Ok(Ordering::Greater),
+        0 => Ok(cmp::Ordering::Equal),
+        1 => Ok(cmp::Ordering::Less),
+        2 => Ok(cmp::Ordering::Greater),
         // "Not equal, but ordering information is unavailable".
         _ => Err(libc::ENOSYS),
     }
@@ -255,12 +278,52 @@ pub fn is_on_alternate_stack() -> bool {
     asked.is_ok() && stack.ss_flags & libc::SS_ONSTACK != 0
 }
 
+/// A new mapping of this library's.
+#[inline(never)]
+fn own(address: usize, bytes: usize) -> *mut u8 {
+    let start = address as *mut u8;
+    valgrind::ignore(start, bytes);
+    start
+}
+
 /// Fresh zeroed private memory; not reserved, so only touched pages cost anything.
 pub fn map(bytes: usize) -> Result<*mut u8> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
-    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
+    let map = || unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) };
+    let address = map().or_else(|error| if error == libc::EAGAIN && unlock_own() { map() } else { Err(error) })?;
+    if IS_LIMITED.load(Ordering::Relaxed) {
+        unlock(address as *mut u8, bytes);
+    }
+    Ok(own(address, bytes))
+}
+
+/// The program has locked its memory (`mlockall(MCL_FUTURE)`), and has no more that it may lock (RLIMIT_MEMLOCK). Relaxed: a
+/// guess is good enough.
+static IS_LIMITED: AtomicBool = AtomicBool::new(false);
+
+/// Unlocks the library itself, once, so that there is room for what a report needs. (The library's other memory stays
+/// locked: what the program wants of it is that it causes no page faults.) False: it was done before.
+#[cold]
+fn unlock_own() -> bool {
+    if IS_LIMITED.swap(true, Ordering::Relaxed) {
+        return false;
+    }
+    image::segments().for_each(|(start, bytes, _)| unlock(start, bytes));
+    true
+}
+
+/// Unlocks all memory of a process that ends, where [`map`] had not enough of it. False: that is not so.
+pub fn unlock_all() -> bool {
+    // SAFETY: takes no pointer.
+    IS_LIMITED.load(Ordering::Relaxed) && unsafe { syscall!(SYS_munlockall) }.is_ok()
+}
+
+#[cold]
+fn unlock(start: *mut u8, bytes: usize) {
+    // SAFETY: memory of this library's own; its content and rights do not change. The kernel takes whole pages.
+    let _ = unsafe { syscall!(SYS_munlock, start, bytes) };
 }
 
 /// Fresh zeroed memory that the children of forks share.
@@ -268,7 +331,7 @@ pub fn map_shared(bytes: usize) -> Result<*mut u8> {
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
-    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| address as *mut u8)
+    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| own(address, bytes))
 }
 
 /// Grows a mapping made by [`map`]; it may move.
@@ -277,7 +340,7 @@ pub fn map_shared(bytes: usize) -> Result<*mut u8> {
 /// `start` and `old` must be a whole mapping of [`map`]'s that nobody else refers to.
 pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
     // SAFETY: by this function's contract.
-    unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) }.map(|address| address as *mut u8)
+    unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) }.map(|address| own(address, new))
 }
 
 /// # Safety
@@ -336,7 +399,7 @@ pub fn map_part(fd: i32, offset: usize, bytes: usize, fixed: Option<*mut u8>) ->
         None => (core::ptr::null_mut(), libc::MAP_SHARED),
     };
     // SAFETY: as said of `fixed`; else a new mapping disturbs no other memory.
-    unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) }.map(|address| address as *mut u8)
+    unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) }.map(|address| own(address, bytes))
 }
 
 /// Fresh zeroed private memory in place of what is there.
@@ -347,7 +410,9 @@ pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: by this function's contract.
-    unsafe { syscall!(SYS_mmap, start, bytes, protection, flags, -1isize, 0) }.map(drop)
+    unsafe { syscall!(SYS_mmap, start, bytes, protection, flags, -1isize, 0) }.map(|address| {
+        own(address, bytes);
+    })
 }
 
 /// Closes a descriptor that the shim itself opened.

@@ -37,7 +37,10 @@ const OVERFULL: u64 = 1 << 63;
 /// A power of two.
 const PLACES: usize = 8192;
 
-static ALL: AtomicPtr<Place> = AtomicPtr::new(core::ptr::null_mut());
+/// Records in a chunk. Chunks are mapped when needed, and stay. Release when one is published, Acquire by readers: the kernel
+/// has zeroed it.
+const CHUNK: usize = 256;
+static ALL: [AtomicPtr<Place>; PLACES / CHUNK] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PLACES / CHUNK];
 static NOWHERE: Place = Place::new();
 
 impl Place {
@@ -163,36 +166,33 @@ impl Place {
     }
 }
 
-fn table() -> *mut Place {
-    // Acquire: the kernel has zeroed it.
-    let start = ALL.load(Ordering::Acquire);
-    if start.is_null() { map() } else { start }
+/// The chunk of a record, mapped if it is missing. False: no memory.
+fn prepare(index: u16) -> bool {
+    let Some(chunk) = ALL.get(index as usize / CHUNK) else { return false };
+    !chunk.load(Ordering::Acquire).is_null() || map(chunk)
 }
 
 #[cold]
 #[inline(never)]
-fn map() -> *mut Place {
-    let bytes = PLACES * size_of::<Place>();
-    let Ok(start) = sys::map(bytes) else { return core::ptr::null_mut() };
-    match ALL.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Acquire) {
-        Ok(_) => start.cast(),
-        Err(there) => {
-            // SAFETY: another thread was first; nobody has seen this one.
-            unsafe { sys::unmap(start, bytes) };
-            there
-        }
+fn map(chunk: &AtomicPtr<Place>) -> bool {
+    let bytes = CHUNK * size_of::<Place>();
+    let Ok(start) = sys::map(bytes) else { return false };
+    if chunk.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
+        // SAFETY: another thread was first; nobody has seen this one.
+        unsafe { sys::unmap(start, bytes) };
     }
+    true
 }
 
 /// The record of a number that [`of`] gave.
 #[inline(always)]
 pub fn at(index: u16) -> &'static Place {
-    let start = ALL.load(Ordering::Acquire);
+    let start = ALL.get(index as usize / CHUNK).map_or(core::ptr::null_mut(), |chunk| chunk.load(Ordering::Acquire));
     if start.is_null() {
         return &NOWHERE;
     }
-    // SAFETY: the mapping holds PLACES records, and stays.
-    unsafe { &*start.add(index as usize % PLACES) }
+    // SAFETY: the mapping holds CHUNK records, and stays.
+    unsafe { &*start.add(index as usize % CHUNK) }
 }
 
 /// The record of a place and a kind, made if there is none.
@@ -217,7 +217,7 @@ static FOUND: [AtomicU16; 2 * PLACES] = [const { AtomicU16::new(0) }; 2 * PLACES
 #[cold]
 #[inline(never)]
 fn look_on(key: u64) -> (u16, &'static Place) {
-    if table().is_null() {
+    if !prepare(0) {
         return (0, &NOWHERE);
     }
     for step in 0..2 * PLACES {
@@ -242,15 +242,19 @@ fn look_on(key: u64) -> (u16, &'static Place) {
 fn take(key: u64) -> Option<u16> {
     let next = |used: u32| (used < PLACES as u32).then_some(used + 1);
     let index = USED_UP_TO.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()? as u16;
+    if !prepare(index) {
+        return None;
+    }
     at(index).key.store(key, Ordering::Relaxed);
     Some(index)
 }
 
 /// All that were used.
 pub fn all() -> impl Iterator<Item = (u16, &'static Place)> {
-    let count = if ALL.load(Ordering::Acquire).is_null() { 0 } else { USED_UP_TO.load(Ordering::Relaxed) };
+    let count = USED_UP_TO.load(Ordering::Relaxed);
     (0..count)
         .map(|index| (index as u16, at(index as u16)))
+        .filter(|(_, place)| !core::ptr::eq(*place, &NOWHERE))
         .filter(|(_, place)| place.counts.load(Ordering::Relaxed) | place.more.load(Ordering::Relaxed) != 0)
 }
 

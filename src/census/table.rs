@@ -2,11 +2,11 @@
 //!
 //! Relaxed throughout: a word is whole in itself, and who gets a number from the kernel comes after who gave it back.
 
-use crate::sync::{AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use crate::sync::{AtomicI32, AtomicU64, Ordering};
 
 use epollshim_format::census::Kind;
 
-use crate::sys;
+use crate::numbers::{self, Numbers};
 
 /// The first word.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,50 +98,21 @@ struct Number {
     closed: AtomicU64,
 }
 
-const SHIFT: u32 = 16;
-const CHUNK: usize = 1 << SHIFT;
-/// The kernel's bound on descriptor numbers, fs.nr_open, is itself bounded by 2^30 (Linux v6.1 fs/file.c).
-const CHUNKS: usize = 1 << (30 - SHIFT);
+// SAFETY: two atomics; zero stands for a number that was never seen.
+unsafe impl numbers::Entry for Number {}
 
-/// Chunks are mapped when needed, and stay. Release when one is published, Acquire by readers: the kernel has zeroed it.
-static TABLE: [AtomicPtr<Number>; CHUNKS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNKS];
+static TABLE: Numbers<Number> = Numbers::new();
 /// One more than the highest number that was ever alive.
 static END: AtomicI32 = AtomicI32::new(0);
 
-#[inline(always)]
-fn number(fd: i32) -> Option<&'static Number> {
-    let chunk = TABLE.get((fd as u32 >> SHIFT) as usize)?.load(Ordering::Acquire);
-    if chunk.is_null() {
-        return None;
-    }
-    // SAFETY: a chunk holds CHUNK numbers made of atomics, for which zero is valid, and is never unmapped.
-    Some(unsafe { &*chunk.add(fd as usize % CHUNK) })
-}
-
-#[cold]
-#[inline(never)]
-fn map(fd: i32) -> Option<&'static Number> {
-    let place = TABLE.get((fd as u32 >> SHIFT) as usize)?;
-    let bytes = CHUNK * size_of::<Number>();
-    let start = sys::map(bytes).ok()?;
-    if place.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread was first; nobody has seen this one.
-        unsafe { sys::unmap(start, bytes) };
-    }
-    number(fd)
-}
-
 pub fn get(fd: i32) -> Entry {
-    if fd < 0 {
-        return Entry::UNKNOWN;
-    }
-    number(fd).map_or(Entry::UNKNOWN, |number| Entry(number.entry.load(Ordering::Relaxed)))
+    TABLE.get(fd).map_or(Entry::UNKNOWN, |number| Entry(number.entry.load(Ordering::Relaxed)))
 }
 
 /// Writes the word of a number that was born, and gives what it was before. None: no memory for it.
 #[inline(always)]
 pub fn put(fd: i32, entry: Entry) -> Option<Entry> {
-    let number = number(fd).or_else(|| map(fd))?;
+    let number = TABLE.get_or_make(fd)?;
     if fd >= END.load(Ordering::Relaxed) {
         END.fetch_max(fd + 1, Ordering::Relaxed);
     }
@@ -151,7 +122,7 @@ pub fn put(fd: i32, entry: Entry) -> Option<Entry> {
 /// Ends what is alive under a number. Gives what it was: of two who close it, one finds it alive.
 #[inline(always)]
 pub fn end(fd: i32, site: usize, is_swept: bool) -> Entry {
-    let Some(number) = number(fd) else { return Entry::UNKNOWN };
+    let Some(number) = TABLE.get(fd) else { return Entry::UNKNOWN };
     let mut now = number.entry.load(Ordering::Relaxed);
     while Entry(now).is_alive() {
         let mut closed = Entry(now & !Entry::ALIVE | Entry::CLOSED);
@@ -171,13 +142,13 @@ pub fn end(fd: i32, site: usize, is_swept: bool) -> Entry {
 const SITE: u64 = (1 << 48) - 1;
 
 pub fn last_close(fd: i32) -> LastClose {
-    let word = number(fd).map_or(0, |number| number.closed.load(Ordering::Relaxed));
+    let word = TABLE.get(fd).map_or(0, |number| number.closed.load(Ordering::Relaxed));
     LastClose { site: (word & SITE) as usize, thread: (word >> 48) as u16 }
 }
 
 /// Changes the flags of what is alive under a number.
 pub fn change(fd: i32, change: impl Fn(&mut Entry)) {
-    let Some(number) = (if fd < 0 { None } else { number(fd) }) else { return };
+    let Some(number) = TABLE.get(fd) else { return };
     let now = number.entry.load(Ordering::Relaxed);
     if Entry(now).is_alive() {
         let mut changed = Entry(now);
@@ -189,7 +160,7 @@ pub fn change(fd: i32, change: impl Fn(&mut Entry)) {
 
 /// Writes another word in place of one that was read before, or nothing if it has changed. True: written.
 pub fn exchange(fd: i32, from: Entry, to: Entry) -> bool {
-    let Some(number) = number(fd).or_else(|| map(fd)) else { return false };
+    let Some(number) = TABLE.get_or_make(fd) else { return false };
     END.fetch_max(fd.saturating_add(1), Ordering::Relaxed);
     number.entry.compare_exchange(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

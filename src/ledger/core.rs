@@ -53,9 +53,9 @@ pub use instances::Creation;
 pub use registrations::{QUEUED, Registration, Ticket};
 
 /// 2,048 chunks of 4,096: eight million watches, more than max_user_watches of a 24 GiB machine.
-type Many<T> = Pool<T, 2048>;
-/// Four million instances.
-type Some_<T> = Pool<T, 1024>;
+type Many<T> = Pool<T, 2048, 4096>;
+/// 4,096 chunks of 256: a million instances, which is `fs.nr_open`. A chunk is 80 KiB: most programs have few instances.
+type Some_<T> = Pool<T, 4096, 256>;
 
 /// What each ADD and DEL changes.
 #[repr(C)]

@@ -13,10 +13,10 @@
 //!
 //! Words are stored by Release and loaded by Acquire: who reads an index finds the memory of its record there (pool.rs), gate or not.
 
-use crate::sync::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use super::lock::fetch;
-use crate::sys;
+use crate::numbers::Numbers;
 
 /// What the ledger knows of a descriptor number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -103,19 +103,17 @@ pub const RING: usize = 64;
 /// The longest ring that is relabelled when two become one, which happens once for each pair.
 const RELABELLED: usize = 1 << 16;
 
-const LOW: usize = 1 << 16;
-const CHUNK_SHIFT: u32 = 16;
-/// The kernel's bound on descriptor numbers, fs.nr_open, is itself bounded by 2^30 (Linux v6.1 fs/file.c).
-const HIGH: usize = 1 << (30 - CHUNK_SHIFT);
+/// Their words are part of the library's memory, which a program that locks its own locks as well.
+const LOW: usize = 1 << 14;
 
-/// The words of all descriptor numbers: the first 65,536 in place, the others in chunks mapped when needed.
+/// The words of all descriptor numbers: the first 16,384 in place, the others in chunks mapped when needed.
 ///
 /// In this order: how far they reach, which every call reads, lies at the end, in one cache line with what comes behind it in the
 /// core (core.rs sees to it).
 #[repr(C)]
 pub struct Descriptors {
     low: [AtomicU64; LOW],
-    high: [AtomicPtr<AtomicU64>; HIGH],
+    high: Numbers<AtomicU64>,
     /// One more than the highest number whose word was ever other than zero. (All of this begins as zero, so
     /// that the table lies in .bss and costs the library's file nothing.)
     end: AtomicI32,
@@ -134,7 +132,7 @@ impl Descriptors {
             rings: AtomicU32::new(0),
             _to_the_next_word: 0,
             low: [const { AtomicU64::new(0) }; LOW],
-            high: [const { AtomicPtr::new(core::ptr::null_mut()) }; HIGH],
+            high: Numbers::new(),
         }
     }
 
@@ -383,35 +381,17 @@ impl Descriptors {
         self.end.fetch_max(end, Ordering::Relaxed);
     }
 
-    fn chunk(&self, fd: i32) -> Option<&AtomicPtr<AtomicU64>> {
-        let number = usize::try_from(fd).ok()?;
-        self.high.get(number >> CHUNK_SHIFT)
-    }
-
     fn word(&self, fd: i32) -> Option<&AtomicU64> {
         let number = usize::try_from(fd).ok()?;
         if let Some(word) = self.low.get(number) {
             return Some(word);
         }
-        // Acquire: the chunk was zeroed by the kernel before its pointer was stored.
-        let chunk = self.chunk(fd)?.load(Ordering::Acquire);
-        if chunk.is_null() {
-            return None;
-        }
-        // SAFETY: a chunk holds LOW words and is never unmapped.
-        Some(unsafe { &*chunk.add(number % LOW) })
+        self.high.get(fd)
     }
 
     #[cold]
     fn map(&self, fd: i32) -> Option<&AtomicU64> {
-        let chunk = self.chunk(fd)?;
-        let bytes = LOW * size_of::<AtomicU64>();
-        let start = sys::map(bytes).ok()?;
-        if chunk.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-            // SAFETY: another thread was first; nobody has seen this one.
-            unsafe { sys::unmap(start, bytes) };
-        }
-        self.word(fd)
+        self.high.get_or_make(fd)
     }
 }
 

@@ -17,22 +17,19 @@ pub unsafe trait Record: Sync + 'static {
     fn link(&self) -> &AtomicU32;
 }
 
-/// Records in a chunk.
-const CHUNK: u32 = 4096;
-
-/// Up to `CHUNKS * 4096` records; index 0 is never given out and stands for "none".
+/// Up to `CHUNKS * CHUNK` records; index 0 is never given out and stands for "none".
 ///
 /// In this order: what changes lies apart from what is only read, and of this the first chunk, which most programs never fill, comes
 /// first.
 #[repr(C)]
-pub struct Pool<T: 'static, const CHUNKS: usize> {
+pub struct Pool<T: 'static, const CHUNKS: usize, const CHUNK: u32> {
     free: AtomicU32,
     /// The highest index given out so far.
     last: AtomicU32,
     chunks: [AtomicPtr<T>; CHUNKS],
 }
 
-impl<T: Record, const CHUNKS: usize> Pool<T, CHUNKS> {
+impl<T: Record, const CHUNKS: usize, const CHUNK: u32> Pool<T, CHUNKS, CHUNK> {
     pub const fn new() -> Self {
         Pool {
             free: AtomicU32::new(0),

@@ -1,6 +1,6 @@
 //! Getting a line out: put together in a place of its own, and written by one write.
 
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
@@ -13,8 +13,7 @@ use crate::{process, report, sys, thread};
 const LONGEST: usize = 4096;
 /// What putting one together needs, several times over.
 const STACK: usize = 28 * 1024;
-/// Lines that can be put together at one time; those beyond are dropped. (Zero memory: only what was ever used is
-/// backed by pages.)
+/// Lines that can be put together at one time; those beyond are dropped.
 const PLACES: usize = 64;
 
 #[repr(C, align(16))]
@@ -28,9 +27,25 @@ struct Place {
 // SAFETY: the memory is touched only by the thread that has taken the place.
 unsafe impl Sync for Place {}
 
-static PLACE: [Place; PLACES] = [const {
-    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), owner: AtomicU64::new(0) }
-}; PLACES];
+/// Each is mapped when it is first taken. Release and Acquire: the kernel has zeroed it, which is a free place.
+static PLACE: [AtomicPtr<Place>; PLACES] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PLACES];
+
+/// None: no memory.
+fn place(number: usize) -> Option<&'static Place> {
+    let slot = PLACE.get(number % PLACES)?;
+    let mut start = slot.load(Ordering::Acquire);
+    if start.is_null() {
+        let mapped = sys::map(size_of::<Place>()).ok()?;
+        start = mapped.cast();
+        if let Err(first) = slot.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Acquire) {
+            // SAFETY: another thread was first; nobody has seen this one.
+            unsafe { sys::unmap(mapped, size_of::<Place>()) };
+            start = first;
+        }
+    }
+    // SAFETY: page-aligned, large enough, valid as zero bytes, and never unmapped once it is published.
+    Some(unsafe { &*start })
+}
 
 /// A reader did not read for as long as is waited: lines are dropped until it does. Relaxed: a guess is good enough.
 static IS_STUCK: AtomicBool = AtomicBool::new(false);
@@ -63,9 +78,8 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
     // Signals are blocked first: a handler that left for good would keep the place, the file's descriptor and the count.
     let quiet = Quiet::new();
     let written = take().is_some_and(|place| {
-        let top = place.stack.get().cast::<u8>().wrapping_add(STACK);
         let mut written = false;
-        aside::on_stack(top, || {
+        aside::on_stack(place.stack.get().cast(), STACK, || {
             // SAFETY: the place is this thread's until it gives it back.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
             let mends = IS_TORN.swap(false, Ordering::Relaxed);
@@ -95,7 +109,7 @@ fn take() -> Option<&'static Place> {
         let owner = place.owner.load(Ordering::Relaxed);
         owner != own && place.owner.compare_exchange(owner, own, Ordering::Acquire, Ordering::Relaxed).is_ok()
     };
-    (0..PLACES).filter_map(|step| PLACE.get(first.wrapping_add(step) % PLACES)).find(|place| is_got(place))
+    (0..PLACES).filter_map(|step| place(first.wrapping_add(step))).find(|place| is_got(place))
 }
 
 fn send(config: &Config, bytes: &[u8]) -> sys::Result<()> {

@@ -86,6 +86,21 @@ pub fn register_exit_handlers(_: &AtLoad) {
     }
 }
 
+/// Has a sanitizer that ends the program deliver the report first. ASan and LSan do so in their own destructor, before the
+/// exit handlers of others, and by a system call of their own. A callback that the program sets takes this one's place.
+pub fn register_death_callback(_: &AtLoad) {
+    // SAFETY: at load, where the loader may be called; a zero-terminated name.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__sanitizer_set_death_callback".as_ptr()) };
+    if found.is_null() {
+        return;
+    }
+    extern "C-unwind" fn at_death() {
+        at_end(End::UnderscoreExit);
+    }
+    // SAFETY: the type of the function in sanitizer/common_interface_defs.h; the callback outlives the process.
+    unsafe { core::mem::transmute::<*mut libc::c_void, extern "C" fn(extern "C-unwind" fn())>(found)(at_death) };
+}
+
 /// Has the child of a fork claim its memory at once: should it lend it to a vfork child before it has made any call
 /// that is counted, that child must not be taken for the owner. (A fork by raw system call claims at its first call.)
 /// glibc locks and may allocate here (2.36 posix/register-atfork.c).
@@ -210,20 +225,24 @@ fn is_census_told(end: End) -> bool {
 
 /// Renders the report and writes it to where the options say.
 fn deliver(config: &Config, end: End) {
-    let delivered = undisturbed(|| {
-        Buffer::lend(|text| {
-            if !render(Here::AtEnd, config.format, end, text) {
-                return false;
-            }
-            match config.report {
-                Destination::None => {}
-                Destination::Stderr => output::to_stderr(config, text.as_slice()),
-                Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_slice()),
-            }
-            true
+    let deliver = || {
+        undisturbed(|| {
+            Buffer::lend(|text| {
+                if !render(Here::AtEnd, config.format, end, text) {
+                    return false;
+                }
+                match config.report {
+                    Destination::None => {}
+                    Destination::Stderr => output::to_stderr(config, text.as_slice()),
+                    Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_slice()),
+                }
+                true
+            })
         })
-    });
-    if delivered != Some(true) {
+    };
+    // Nothing was written yet where memory is missing.
+    let is_final = matches!(end, End::Exit | End::UnderscoreExit | End::Signal);
+    if deliver() != Some(true) && !(is_final && sys::unlock_all() && deliver() == Some(true)) {
         let mut line = Line::new();
         let _ = writeln!(line, "epollshim: no memory for the report of process {}; it is lost", process::pid());
         output::to_stderr(config, line.as_bytes());

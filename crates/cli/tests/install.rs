@@ -82,6 +82,8 @@ fn expected(bin: &str, lib: &str, share: &str) -> Vec<String> {
         format!("{lib}/pkgconfig/epollshim.pc"),
         format!("{share}/bash-completion/completions/epollshim"),
         format!("{share}/epollshim/installed"),
+        format!("{share}/epollshim/tsan.supp"),
+        format!("{share}/epollshim/valgrind.supp"),
         format!("{share}/fish/vendor_completions.d/epollshim.fish"),
         format!("{share}/man/man1/epollshim.1"),
         format!("{share}/man/man7/libepollshim.7"),

@@ -55,7 +55,7 @@ impl Model {
 }
 
 /// How many records are in use. Every other is in the pool's list, once.
-fn used<T: Record, const N: usize>(pool: &Pool<T, N>, is_free: fn(&T) -> bool) -> u32 {
+fn used<T: Record, const N: usize, const C: u32>(pool: &Pool<T, N, C>, is_free: fn(&T) -> bool) -> u32 {
     let (mut at, mut free) = (pool.next_free(), 0);
     while let Some(record) = pool.get(at) {
         free += 1;

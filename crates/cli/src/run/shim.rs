@@ -93,19 +93,45 @@ fn unspeakable(path: &OsStr) -> Option<&'static str> {
 #[must_use]
 pub fn preload(library: &Path, old: Option<&OsStr>) -> OsString {
     let mut value = library.as_os_str().as_bytes().to_vec();
-    let old = old.map(OsStr::as_bytes).unwrap_or_default();
-    for kept in old.split(|byte| matches!(byte, b':' | b' ')).filter(|part| !part.is_empty()) {
-        if Path::new(OsStr::from_bytes(kept)).file_name() != Some(OsStr::new(LIBRARY)) {
+    for kept in others(old) {
+        value.push(b':');
+        value.extend_from_slice(kept);
+    }
+    OsString::from_vec(value)
+}
+
+/// What was preloaded before, without a copy of the library. None: nothing is left.
+#[must_use]
+pub fn without(old: Option<&OsStr>) -> Option<OsString> {
+    let kept: Vec<&[u8]> = others(old).collect();
+    (!kept.is_empty()).then(|| OsString::from_vec(kept.join(&b':')))
+}
+
+fn others(old: Option<&OsStr>) -> impl Iterator<Item = &[u8]> {
+    let parts = old.map(OsStr::as_bytes).unwrap_or_default().split(|byte| matches!(byte, b':' | b' '));
+    parts.filter(|part| !part.is_empty() && Path::new(OsStr::from_bytes(part)).file_name() != Some(OsStr::new(LIBRARY)))
+}
+
+/// ASan ends a program in which a preloaded library comes before its runtime: such a library could replace `malloc`. This
+/// one does not, so the check is switched off, unless the user has set it. Programs without ASan ignore the variable. (The
+/// runtime in LD_PRELOAD, before the library, would be loaded into every child too, and look for leaks there.)
+#[must_use]
+pub fn asan_options(old: Option<&OsStr>) -> OsString {
+    const CHECK: &[u8] = b"verify_asan_link_order";
+    let mut value = old.map(OsStr::as_bytes).unwrap_or_default().to_vec();
+    if !value.windows(CHECK.len()).any(|part| part == CHECK) {
+        if !value.is_empty() {
             value.push(b':');
-            value.extend_from_slice(kept);
         }
+        value.extend_from_slice(CHECK);
+        value.extend_from_slice(b"=0");
     }
     OsString::from_vec(value)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{plain, preload, unspeakable};
+    use super::{asan_options, plain, preload, unspeakable, without};
     use std::ffi::OsStr;
     use std::path::Path;
 
@@ -121,6 +147,30 @@ mod tests {
             (Some("/x:/old/libepollshim.so"), "/l/libepollshim.so:/x"),
         ] {
             assert_eq!(preload(library, old.map(OsStr::new)), new);
+        }
+    }
+
+    #[test]
+    fn without_the_library_what_else_was_preloaded_stays() {
+        for (old, new) in [
+            (None, None),
+            (Some(""), None),
+            (Some("/l/libepollshim.so"), None),
+            (Some("/a.so /l/libepollshim.so:/b.so"), Some("/a.so:/b.so")),
+        ] {
+            assert_eq!(without(old.map(OsStr::new)).as_deref(), new.map(OsStr::new));
+        }
+    }
+
+    #[test]
+    fn asan_does_not_check_the_order_of_libraries_unless_the_user_says_so() {
+        for (old, new) in [
+            (None, "verify_asan_link_order=0"),
+            (Some(""), "verify_asan_link_order=0"),
+            (Some("halt_on_error=0"), "halt_on_error=0:verify_asan_link_order=0"),
+            (Some("verify_asan_link_order=1:x=2"), "verify_asan_link_order=1:x=2"),
+        ] {
+            assert_eq!(asan_options(old.map(OsStr::new)), new);
         }
     }
 
