@@ -10,8 +10,8 @@ use crate::sys;
 
 type ClockGettime = extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
 
-/// The vDSO's clock_gettime, or what stands in for it ([`ClockGettime`]). Relaxed: it is written once with one value, and the code that it
-/// points to was mapped before this process began. Read by assembly (hooks/entry.rs, `read_clock!`).
+/// The vDSO's clock_gettime, or what stands in for it ([`ClockGettime`]). Relaxed: each of the two values is right, and the code that
+/// they point to was mapped before this process began. Read by assembly (hooks/entry.rs, `read_clock!`).
 #[unsafe(link_section = ".data.hot.epollshim")]
 pub static CLOCK: AtomicPtr<()> = AtomicPtr::new(ask as ClockGettime as *mut ());
 
@@ -52,6 +52,11 @@ pub fn prepare() {
     if let Some(address) = unsafe { find(base, c"__vdso_clock_gettime") } {
         CLOCK.store(address as *mut (), Ordering::Relaxed);
     }
+}
+
+/// The kernel is asked from here on: the vDSO reads the processor's counter, which the program forbids itself.
+pub fn leave_the_vdso() {
+    CLOCK.store(ask as ClockGettime as *mut (), Ordering::Relaxed);
 }
 
 const PT_LOAD: u32 = 1;

@@ -20,6 +20,7 @@
 //! aside.rs    work on a stack of its own, with signals blocked
 //! valgrind.rs  requests to valgrind
 //! sync.rs     the atomics that all of them use
+//! seccomp/    the program's filters, and which system calls they leave to the library
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
 //! ```
 //!
@@ -66,6 +67,7 @@ mod procfs;
 mod real;
 mod record;
 mod report;
+mod seccomp;
 mod session;
 mod stacks;
 mod steer;

@@ -314,7 +314,8 @@ fn take() -> Option<&'static Block> {
     // A child of vfork or clone(CLONE_VM) runs on its parent's slot: the block will be the parent thread's,
     // whose id cannot be known from here.
     let own = process::is_own();
-    let tid = if own { sys::gettid() as u32 } else { KEPT };
+    // Nor where a filter of the program's keeps it.
+    let tid = if own { Some(sys::gettid() as u32).filter(|tid| *tid != 0).unwrap_or(KEPT) } else { KEPT };
     let address = slot();
     if address != nobody() {
         // SAFETY: as in `block_at_hand`.
