@@ -491,8 +491,7 @@ pub fn block_signals() -> Result<SignalSet> {
 pub fn set_signal_mask(set: SignalSet) {
     let null = core::ptr::null::<u8>();
     // SAFETY: the set is of the size that is said.
-    let _ =
-        unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, null, size_of::<SignalSet>()) };
+    let _ = unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, null, size_of::<SignalSet>()) };
 }
 
 /// The signals that wait for this thread.

@@ -233,8 +233,7 @@ pub fn installing(number: c_long, words: [usize; 3]) -> u64 {
 pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
     let [_, flags, _] = words;
     // With TSYNC a positive result is a thread that could not take the filter; with NEW_LISTENER it is a descriptor (seccomp(2)).
-    let gives_a_listener =
-        number == libc::SYS_seccomp && flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize != 0;
+    let gives_a_listener = number == libc::SYS_seccomp && flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize != 0;
     let is_installed = result == 0 || result > 0 && gives_a_listener;
     match (noted, is_installed) {
         (note::NOTHING, _) | (note::UNREADABLE, false) => return,
@@ -297,9 +296,10 @@ fn copy(address: usize) -> u64 {
 
 /// Whether a program allows a call of calls.rs.
 fn is_plainly_allowed(program: &[Instruction], number: c_long) -> bool {
-    calls::ALL.iter().filter(|call| call.number == number).all(|call| {
-        answer(bpf::evaluate(program, &bpf::data(number as u32, &call.words))) == Answer::Allowed
-    })
+    calls::ALL
+        .iter()
+        .filter(|call| call.number == number)
+        .all(|call| answer(bpf::evaluate(program, &bpf::data(number as u32, &call.words))) == Answer::Allowed)
 }
 
 fn publish(filter: *mut Filter) {
