@@ -4,8 +4,15 @@
 
 mod common;
 
+#[path = "programs/installed.rs"]
+mod installed;
+
+#[path = "hosts_seccomp/servers.rs"]
+mod servers;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use common::modes::{MODES, Mode};
 use common::{Run, c_program_with, reports, run, scratch};
@@ -13,9 +20,13 @@ use serde_json::Value;
 
 /// The program, with libseccomp where that is installed.
 fn program() -> (PathBuf, bool) {
-    let has_library = Path::new("/usr/include/seccomp.h").exists();
-    let flags: &[&str] = if has_library { &["-DWITH_LIBSECCOMP", "-lseccomp"] } else { &[] };
-    (c_program_with("hosts/seccomp", flags), has_library)
+    static PROGRAM: OnceLock<(PathBuf, bool)> = OnceLock::new();
+    let build = || {
+        let has_library = Path::new("/usr/include/seccomp.h").exists();
+        let flags: &[&str] = if has_library { &["-DWITH_LIBSECCOMP", "-lseccomp"] } else { &[] };
+        (c_program_with("hosts/seccomp", flags), has_library)
+    };
+    PROGRAM.get_or_init(build).clone()
 }
 
 /// Runs one way bare and preloaded: the same output and the same end. Returns what was reported.
