@@ -52,8 +52,8 @@ impl Quiet {
 /// Room for a report, of which some 30 KiB are used; only what is touched is backed by memory.
 const BYTES: usize = 256 * 1024;
 
-/// Runs `work` on a stack of its own. None: no memory for it. Nothing may unwind out of `work`.
-fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
+/// Runs `work` on a stack of its own, without a look at signals. None: no memory for it. Nothing may unwind out of `work`.
+pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
     let start = sys::map(BYTES).ok()?;
     let mut result = None;
     on_stack(start.wrapping_add(BYTES), || result = Some(work()));

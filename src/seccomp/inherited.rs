@@ -10,7 +10,7 @@ use libc::c_long;
 use super::{IS_HINDERED, IS_RESTRICTED, calls};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64};
-use crate::{procfs, sys};
+use crate::{aside, procfs, sys};
 
 static IS_THERE: AtomicBool = AtomicBool::new(false);
 /// By number.
@@ -41,13 +41,18 @@ pub fn find() {
     if HAS_LOOKED.swap(true, Relaxed) {
         return;
     }
-    let Some((mode, count)) = status() else { return };
-    let own = super::INSTALLED.load(Relaxed);
-    // Linux before 5.9 does not count filters.
-    if mode == libc::SECCOMP_MODE_FILTER && count.map_or(own == 0, |count| count > own) {
-        IS_THERE.store(true, Relaxed);
-        try_all();
-    }
+    // The caller's stack may be a signal handler's. No signal is blocked: that would be a call not tried yet.
+    let errno = sys::errno();
+    aside::on_its_own(|| {
+        let Some((mode, count)) = status() else { return };
+        let own = super::INSTALLED.load(Relaxed);
+        // Linux before 5.9 does not count filters.
+        if mode == libc::SECCOMP_MODE_FILTER && count.map_or(own == 0, |count| count > own) {
+            IS_THERE.store(true, Relaxed);
+            try_all();
+        }
+    });
+    sys::set_errno(errno);
 }
 
 /// The mode and the number of filters of the calling thread.

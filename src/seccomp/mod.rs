@@ -5,6 +5,7 @@
 //! sys.rs                     asks `allows` before each system call of the library's own
 //! inherited.rs               filters from before exec, which nobody can read: a child tries what they forbid
 //! reserve.rs                 memory for a report where a filter forbids mmap
+//! early.rs                   what a report reads in /proc, where a filter forbids to open it
 //! bpf.rs                     runs a filter; calls.rs: the calls that the library makes
 //! ```
 //!
@@ -20,6 +21,7 @@
 
 pub mod bpf;
 mod calls;
+mod early;
 mod inherited;
 mod reserve;
 
@@ -27,9 +29,10 @@ use libc::{c_int, c_long};
 
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
-use crate::{clock, sys};
+use crate::{clock, init, sys};
 use bpf::Instruction;
 
+pub use early::text as kept_text;
 pub use inherited::{find as find_inherited, is_there as is_inherited};
 pub use reserve::{contains as is_reserved, give_back, take};
 
@@ -290,6 +293,10 @@ fn copy(address: usize) -> u64 {
     let program = unsafe { &*filter }.program();
     if [libc::SYS_mmap, libc::SYS_munmap].into_iter().any(|number| !is_plainly_allowed(program, number)) {
         reserve::prepare();
+    }
+    let readers = [libc::SYS_openat, libc::SYS_read, libc::SYS_readlinkat];
+    if init::config().is_some() && readers.into_iter().any(|number| !is_plainly_allowed(program, number)) {
+        early::keep();
     }
     filter as u64
 }
