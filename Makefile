@@ -92,7 +92,7 @@ install uninstall:
 	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish
+	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish sshd ssh chronyd tor libseccomp
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \

@@ -372,8 +372,8 @@ fn a_program_that_never_uses_epoll_gets_no_file_no_thread_and_no_descriptor() {
     assert_eq!(text(&with.stderr), "", "a word from the shim");
 }
 
-/// SPEC.md section 2, and the endings that deliver the report.
-const HOOKS: [&str; 31] = [
+/// SPEC.md section 2, the endings that deliver the report, and what installs a filter of system calls.
+const HOOKS: [&str; 32] = [
     "epoll_create",
     "epoll_create1",
     "epoll_ctl",
@@ -405,6 +405,7 @@ const HOOKS: [&str; 31] = [
     "execvpe",
     "fexecve",
     "exit",
+    "prctl",
 ];
 
 /// What makes other descriptors, and lends memory: the census's.

@@ -166,6 +166,14 @@ fn a_filter_from_before_exec_kills_nobody() {
 }
 
 #[test]
+fn names_are_kept_from_before_the_filter() {
+    let (program, _) = program();
+    let run = run(Command::new(&program).arg("no-opening").env("LD_PRELOAD", common::shim()));
+    assert!(run.status.success() && run.stdout.contains("all checks hold"), "{}", run.stdout);
+    assert!(run.stderr.contains("epollshim: seccomp (pid ") && run.stderr.contains("at seccomp+0x"), "{}", run.stderr);
+}
+
+#[test]
 fn the_text_report_names_what_a_filter_forbids() {
     let (program, _) = program();
     let run = run(Command::new(&program).arg("foreign").env("LD_PRELOAD", common::shim()));

@@ -224,6 +224,12 @@ int main(int count, char **arguments) {
         answer(SYS_rt_sigprocmask, SECCOMP_RET_KILL_PROCESS);
         otherwise(SECCOMP_RET_ALLOW);
         by_prctl();
+    } else if (is(way, "no-opening")) {
+        load_number();
+        answer(SYS_openat, SECCOMP_RET_KILL_PROCESS);
+        answer(SYS_readlinkat, SECCOMP_RET_KILL_PROCESS);
+        otherwise(SECCOMP_RET_ALLOW);
+        by_prctl();
     } else if (is(way, "stacked")) {
         load_number();
         answer(SYS_kcmp, SECCOMP_RET_KILL_PROCESS);
