@@ -161,10 +161,14 @@ pub fn can_ask_whether_readable() -> bool {
 }
 
 /// Asks for an epoll_ctl that cannot succeed (there is no operation 0): its checks of the arguments are made, and nothing
-/// else. Err(EINVAL) where they find no fault but that.
+/// else. Err(EINVAL) where they find no fault but that, or a filter forbids to look.
 pub fn probe_epoll_ctl(epfd: i32, fd: i32, event: usize) -> Result<usize> {
+    let arguments = words([epfd as usize, 0, fd as usize, event]);
+    if !seccomp::allows(libc::SYS_epoll_ctl, &arguments) {
+        return Err(libc::EINVAL);
+    }
     // SAFETY: the kernel checks the address that it reads.
-    unsafe { syscall!(SYS_epoll_ctl, epfd, 0, fd, event) }
+    unsafe { unasked(libc::SYS_epoll_ctl, arguments) }
 }
 
 /// Blocks one signal of this thread and returns what was blocked before.
@@ -287,7 +291,17 @@ pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
         return Err(libc::ENOMEM);
     }
     // SAFETY: by this function's contract.
-    unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) }.map(|address| address as *mut u8)
+    let moved = unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) };
+    if moved == Err(seccomp::FORBIDDEN) {
+        let copy = map_from_kernel(new)?;
+        // SAFETY: the old memory and the new do not overlap; then by this function's contract.
+        unsafe {
+            copy.copy_from_nonoverlapping(start, old.min(new));
+            unmap_from_kernel(start, old);
+        }
+        return Ok(copy);
+    }
+    moved.map(|address| address as *mut u8)
 }
 
 /// # Safety

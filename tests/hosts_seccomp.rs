@@ -95,8 +95,10 @@ fn of_two_filters_each_is_obeyed() {
 fn a_filter_of_one_thread_takes_nothing_from_the_others_report() {
     let (program, _) = program();
     for mode in MODES {
-        let (reports, _) = same(&program, "one-thread", mode);
-        assert_eq!(reports[0]["coverage"]["reconciled"], true, "{mode:?}");
+        for way in ["one-thread", "strict-thread"] {
+            let (reports, _) = same(&program, way, mode);
+            assert_eq!(reports[0]["coverage"]["reconciled"], true, "{way}, {mode:?}");
+        }
     }
 }
 

@@ -130,6 +130,13 @@ static void *sandboxes_itself(void *instance) {
     return in_thread(instance);
 }
 
+static void *restricts_itself(void *unused) {
+    (void)unused;
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0) == 0) say("ok   in strict mode\n");
+    syscall(SYS_exit, 0);
+    return NULL;
+}
+
 static void with_thread(void *(*work)(void *)) {
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, work, &epfd) == 0);
@@ -261,6 +268,8 @@ int main(int count, char **arguments) {
         for (int i = 0; i < 4; i++) QUIETLY(pthread_join(threads[i], NULL) == 0);
     } else if (is(way, "one-thread")) {
         with_thread(sandboxes_itself);
+    } else if (is(way, "strict-thread")) {
+        with_thread(restricts_itself);
     } else if (is(way, "thread-later")) {
         foreign_calls(SECCOMP_RET_KILL_PROCESS, BUT_CLONE);
         by_prctl();

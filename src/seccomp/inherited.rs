@@ -37,8 +37,23 @@ fn place(number: c_long) -> Option<(&'static AtomicU64, u64)> {
 /// Looks once for inherited filters, before the first call of the library's that the program does not make itself. Opening
 /// and reading a file is no new kind of call: the loader has just done so.
 pub fn find() {
-    static HAS_LOOKED: AtomicBool = AtomicBool::new(false);
-    if HAS_LOOKED.swap(true, Relaxed) {
+    const LOOKING: u8 = 1;
+    const DONE: u8 = 2;
+    static STATE: AtomicU8 = AtomicU8::new(0);
+    if STATE.load(Acquire) == DONE {
+        return;
+    }
+    if STATE.compare_exchange(0, LOOKING, Relaxed, Relaxed).is_err() {
+        // Another thread is at it, for less than a millisecond; or this one is, and a handler has interrupted it. No system call
+        // may be made meanwhile, not even to yield.
+        for _ in 0..200_000 {
+            if STATE.load(Acquire) == DONE {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+        // Or the thread that was at it is not in this process: a fork came between.
+        STATE.store(DONE, Release);
         return;
     }
     // The caller's stack may be a signal handler's. No signal is blocked: that would be a call not tried yet.
@@ -52,6 +67,8 @@ pub fn find() {
             try_all();
         }
     });
+    // Release: who finds it on finds what was found.
+    STATE.store(DONE, Release);
     sys::set_errno(errno);
 }
 

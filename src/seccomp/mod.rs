@@ -28,8 +28,8 @@ mod reserve;
 use libc::{c_int, c_long};
 
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
-use crate::{clock, init, sys};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+use crate::{clock, init, sys, thread};
 use bpf::Instruction;
 
 pub use early::text as kept_text;
@@ -63,8 +63,10 @@ const _: () = assert!(align_of::<Filter>() >= align_of::<Instruction>());
 static IS_RESTRICTED: AtomicBool = AtomicBool::new(false);
 /// All filters, newest first. Release by [`publish`], Acquire by readers: a copy is complete before it is found.
 static FILTERS: AtomicPtr<Filter> = AtomicPtr::new(core::ptr::null_mut());
-/// Some thread is in strict mode.
+/// The threads in strict mode, by their tokens: none of them can make a thread or a process. Beyond so many, all are held to be.
+static STRICT: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
 static IS_STRICT: AtomicBool = AtomicBool::new(false);
+static ARE_ALL_STRICT: AtomicBool = AtomicBool::new(false);
 /// A filter was installed of which there is no copy: it forbids everything, as far as is known.
 static IS_OPAQUE: AtomicBool = AtomicBool::new(false);
 /// How many filters were installed.
@@ -105,12 +107,37 @@ fn look(number: c_long, words: &[usize; 6]) -> bool {
 
 fn judge(number: c_long, words: &[usize; 6]) -> Answer {
     // The calls that strict mode leaves (seccomp(2)).
-    const STRICT: [c_long; 4] = [libc::SYS_read, libc::SYS_write, libc::SYS_exit, libc::SYS_rt_sigreturn];
-    if IS_OPAQUE.load(Relaxed) || IS_STRICT.load(Relaxed) && !STRICT.contains(&number) || inherited::forbids(number) {
+    const LEFT: [c_long; 4] = [libc::SYS_read, libc::SYS_write, libc::SYS_exit, libc::SYS_rt_sigreturn];
+    if IS_OPAQUE.load(Relaxed) || !LEFT.contains(&number) && is_thread_strict() || inherited::forbids(number) {
         return Answer::Forbidden;
     }
     let data = bpf::data(number as u32, words);
     filters().map(|filter| answer(bpf::evaluate(filter.program(), &data))).max().unwrap_or(Answer::Allowed)
+}
+
+fn is_thread_strict() -> bool {
+    let own = thread::token();
+    IS_STRICT.load(Relaxed) && (ARE_ALL_STRICT.load(Relaxed) || STRICT.iter().any(|token| token.load(Relaxed) == own))
+}
+
+/// The calling thread is about to be in strict mode.
+fn note_strict() {
+    let own = thread::token();
+    let take = |place: &AtomicUsize| place.compare_exchange(0, own, Relaxed, Relaxed).is_ok();
+    if !is_thread_strict() && !STRICT.iter().any(take) {
+        ARE_ALL_STRICT.store(true, Relaxed);
+    }
+    IS_STRICT.store(true, Relaxed);
+}
+
+/// It is not: the kernel has refused.
+fn forget_strict() {
+    let own = thread::token();
+    for place in &STRICT {
+        let _ = place.compare_exchange(own, 0, Relaxed, Relaxed);
+    }
+    let is_one = ARE_ALL_STRICT.load(Relaxed) || STRICT.iter().any(|token| token.load(Relaxed) != 0);
+    IS_STRICT.store(is_one, Relaxed);
 }
 
 fn filters() -> impl Iterator<Item = &'static Filter> {
@@ -220,7 +247,7 @@ pub fn installing(number: c_long, words: [usize; 3]) -> u64 {
         note::STRICT => {
             reserve::prepare();
             clock::leave_the_vdso();
-            IS_STRICT.store(true, Relaxed);
+            note_strict();
         }
         note::OPAQUE => {
             reserve::prepare();
@@ -243,7 +270,7 @@ pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
         (note::NO_COUNTER, true) | (note::COUNTER, false) => return,
         (note::NO_COUNTER, false) | (note::COUNTER, true) => return clock::prepare(),
         (note::STRICT, false) => {
-            IS_STRICT.store(false, Relaxed);
+            forget_strict();
             clock::prepare();
         }
         (note::OPAQUE, false) => IS_OPAQUE.store(false, Relaxed),
