@@ -95,7 +95,7 @@ fn seccomp(pid: u32) -> Option<Seccomp> {
     threads.filter_map(|thread| seccomp_of(&std::fs::read_to_string(thread.path().join("status")).ok()?)).max()
 }
 
-/// `Seccomp:	2` and `Seccomp_filters:	1` of a status (proc_pid_status(5)).
+/// `Seccomp: 2` and `Seccomp_filters: 1` of a status (proc_pid_status(5)).
 fn seccomp_of(status: &str) -> Option<Seccomp> {
     let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok());
     let mode = match value("Seccomp:")? {
