@@ -150,7 +150,6 @@ fn in_a_child(filters: &[&[Instruction]], number: u32, words: &[usize; 6]) -> Op
         if child == 0 {
             libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            // With exit_group and prctl let through: the second filter is installed under the first, which TRAPs without that.
             for filter in filters {
                 let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut().cast() };
                 if libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) != 0 {
@@ -203,11 +202,9 @@ fn the_kernel_does_what_the_evaluation_says() {
         let borrowed: Vec<&[Instruction]> = filters.iter().map(Vec::as_slice).collect();
         let outcomes = filters.iter().map(|filter| outcome(evaluate(filter, &call)));
         let expected = outcomes.max_by_key(|outcome| *outcome as u32).unwrap();
-        let Some(got) = in_a_child(&borrowed, NUMBER, &words) else {
-            panic!("the kernel refuses a filter of round {round}: {filters:?}")
-        };
-        assert_eq!(got, expected, "round {round}: {words:x?} {filters:x?}");
-        seen[got as usize] += 1;
+        let got = in_a_child(&borrowed, NUMBER, &words);
+        assert_eq!(got, Some(expected), "round {round} (None: refused): {words:x?} {filters:x?}");
+        seen[expected as usize] += 1;
     }
     assert!(seen.iter().all(|count| *count > 20), "one-sided: {seen:?}");
 }
