@@ -7,7 +7,7 @@
 
 use libc::c_long;
 
-use super::{IS_HINDERED, IS_RESTRICTED, calls};
+use super::{IS_HINDERED, calls};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64};
 use crate::{aside, procfs, sys};
@@ -116,7 +116,7 @@ fn try_all() {
             && let Some((word, bit)) = place(call.number)
         {
             word.fetch_or(bit, Relaxed);
-            IS_RESTRICTED.store(true, Relaxed);
+            super::restrict();
         }
         if state != MADE {
             HINDERS.store(true, Relaxed);

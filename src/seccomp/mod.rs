@@ -255,7 +255,7 @@ pub fn installing(number: c_long, words: [usize; 3]) -> u64 {
         }
         filter => publish(filter as *mut Filter),
     }
-    IS_RESTRICTED.store(true, Relaxed);
+    restrict();
     noted
 }
 
@@ -276,7 +276,7 @@ pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
         (note::OPAQUE, false) => IS_OPAQUE.store(false, Relaxed),
         (note::UNREADABLE, true) => {
             IS_OPAQUE.store(true, Relaxed);
-            IS_RESTRICTED.store(true, Relaxed);
+            restrict();
         }
         (note::STRICT | note::OPAQUE, true) => {}
         // SAFETY: the address of a filter that `installing` has published.
@@ -287,6 +287,12 @@ pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
         INSTALLED.fetch_add(1, Relaxed);
     }
     look_for_hindrance();
+}
+
+/// From here on each system call of the library's own is looked at.
+fn restrict() {
+    IS_RESTRICTED.store(true, Relaxed);
+    clock::heed_filters();
 }
 
 fn look_for_hindrance() {
