@@ -130,9 +130,11 @@ static void *sandboxes_itself(void *instance) {
     return in_thread(instance);
 }
 
+static volatile int was_strict;
+
 static void *restricts_itself(void *unused) {
     (void)unused;
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0) == 0) say("ok   in strict mode\n");
+    was_strict = prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT, 0, 0, 0) == 0;
     syscall(SYS_exit, 0);
     return NULL;
 }
@@ -270,6 +272,7 @@ int main(int count, char **arguments) {
         with_thread(sandboxes_itself);
     } else if (is(way, "strict-thread")) {
         with_thread(restricts_itself);
+        CHECK(was_strict);
     } else if (is(way, "thread-later")) {
         foreign_calls(SECCOMP_RET_KILL_PROCESS, BUT_CLONE);
         by_prctl();
