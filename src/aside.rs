@@ -18,7 +18,9 @@ pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 /// All signals blocked; those that our own writing raised are taken away at the end.
 pub struct Quiet {
-    mask: sys::SignalSet,
+    /// What was blocked before. None: a filter of the program's forbids to block any, and nothing is to be done at the end.
+    mask: Option<sys::SignalSet>,
+    /// Signals that waited before. A filter may keep that: those that were blocked may have waited, and no other can have.
     pending: sys::SignalSet,
 }
 
@@ -32,24 +34,26 @@ const RAISED: sys::SignalSet = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) | bit(lib
 
 impl Quiet {
     pub fn new() -> Self {
-        let mask = sys::block_signals();
-        Quiet { mask, pending: sys::pending_signals() }
+        let mask = sys::block_signals().ok();
+        let pending = sys::pending_signals().unwrap_or(mask.unwrap_or(sys::SignalSet::MAX));
+        Quiet { mask, pending }
     }
 
     pub fn end(self) {
-        let raised = RAISED & sys::pending_signals() & !self.pending;
+        let Some(mask) = self.mask else { return };
+        let raised = RAISED & sys::pending_signals().unwrap_or(RAISED) & !self.pending;
         if raised != 0 {
             sys::swallow_signals(raised);
         }
-        sys::set_signal_mask(self.mask);
+        sys::set_signal_mask(mask);
     }
 }
 
 /// Room for a report, of which some 30 KiB are used; only what is touched is backed by memory.
 const BYTES: usize = 256 * 1024;
 
-/// Runs `work` on a stack of its own. None: no memory for it. Nothing may unwind out of `work`.
-fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
+/// Runs `work` on a stack of its own, without a look at signals. None: no memory for it. Nothing may unwind out of `work`.
+pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
     let start = sys::map(BYTES).ok()?;
     let mut result = None;
     on_stack(start, BYTES, || result = Some(work()));

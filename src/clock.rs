@@ -10,8 +10,8 @@ use crate::sys;
 
 type ClockGettime = extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
 
-/// The vDSO's clock_gettime, or what stands in for it ([`ClockGettime`]). Relaxed: it is written once with one value, and the code that it
-/// points to was mapped before this process began. Read by assembly (hooks/entry.rs, `read_clock!`).
+/// The vDSO's clock_gettime, or what stands in for it ([`ClockGettime`]). Relaxed: each of its values is right, and the code that
+/// they point to was mapped before this process began. Read by assembly (hooks/entry.rs, `read_clock!`).
 #[unsafe(link_section = ".data.hot.epollshim")]
 pub static CLOCK: AtomicPtr<()> = AtomicPtr::new(ask as ClockGettime as *mut ());
 
@@ -35,8 +35,15 @@ fn read(clock: libc::clockid_t) -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64) | never
 }
 
-/// Asks the kernel.
+/// Asks the kernel: in place of the vDSO, as long as no filter is known.
 extern "C" fn ask(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
+    let arguments = [clock as usize, time as usize, 0, 0, 0, 0];
+    // SAFETY: by its callers, as with clock_gettime(2).
+    unsafe { sys::unasked(libc::SYS_clock_gettime, arguments) }.map_or_else(|error| -error, |_| 0)
+}
+
+/// Asks the kernel, if the program's filters let it pass.
+extern "C" fn ask_if_allowed(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     // SAFETY: by its callers, as with clock_gettime(2).
     unsafe { sys::clock(clock, time) }
 }
@@ -52,6 +59,18 @@ pub fn prepare() {
     let symbols = unsafe { Symbols::of_image(base) };
     if let Some(address) = symbols.and_then(|symbols| symbols.find(&Name::new(c"__vdso_clock_gettime"))) {
         CLOCK.store(address as *mut (), Ordering::Relaxed);
+    }
+}
+
+/// The kernel is asked from here on: the vDSO reads the processor's counter, which the program forbids itself.
+pub fn leave_the_vdso() {
+    CLOCK.store(ask_if_allowed as ClockGettime as *mut (), Ordering::Relaxed);
+}
+
+/// There are filters from here on. The vDSO is none of theirs.
+pub fn heed_filters() {
+    if CLOCK.load(Ordering::Relaxed) == ask as ClockGettime as *mut () {
+        leave_the_vdso();
     }
 }
 

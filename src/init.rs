@@ -17,7 +17,7 @@ use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{aside, census, clock, ledger, libc_kind, process, real, record, report, stacks, sys, thread};
+use crate::{aside, census, clock, ledger, libc_kind, process, real, record, report, seccomp, stacks, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -125,6 +125,7 @@ pub fn acts() -> bool {
         return false;
     }
     // Undecided still: libc is not ready (preinit). Count; there is nothing else to know yet.
+    seccomp::find_inherited();
     process::prepare().is_ok()
 }
 
@@ -339,6 +340,9 @@ pub fn allows_impossible() -> bool {
 
 /// Arms what the options ask for.
 fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
+    if options.record.is_some() || options.census || options.limit.is_some() {
+        seccomp::find_inherited();
+    }
     if let Some(file) = config.suppressions {
         suppressions::read(file).map_err(|refusal| Refusal::Suppressions(refusal, file))?;
     }

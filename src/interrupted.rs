@@ -28,6 +28,8 @@ const SEGMENTS_MASK: usize = 0xffff << 48 | 0xffff;
 const REACH: usize = 64 * 1024;
 /// Words above an interrupted stack pointer that are looked at: the real function's own frame, up to the return into a hook.
 const SHALLOW: usize = 64;
+/// Words that two pieces have in common: more than a frame's, and even, since frames begin at every second word.
+const OVERLAP: usize = WORDS.next_multiple_of(2);
 /// Handlers that interrupt each other.
 const NESTED: usize = 8;
 
@@ -48,52 +50,78 @@ pub fn a_hook(stack: usize) -> bool {
 fn interrupted_a_hook(stack: usize, ours: &Range<usize>, nested: usize) -> bool {
     // The handler was called as by a `call`: the frame's address is 8 more than a multiple of 16 (x86-64 psABI).
     let first = stack.next_multiple_of(16) + WORD;
-    let here = first..first + REACH;
-    here.clone().step_by(16).map_while(read_frame).flatten().any(|found| {
-        ours.contains(&found.instruction)
-            || is_in_real_close(found.instruction)
-            || words(found.stack, SHALLOW).any(|word| ours.contains(&word))
-            // The handler has a stack of its own: those that it interrupted are on another.
-            || nested > 0 && !here.contains(&found.stack) && interrupted_a_hook(found.stack, ours, nested - 1)
-    })
+    let (mut piece, mut above) = (Piece::new(), Piece::new());
+    let mut at = first;
+    while at < first + REACH {
+        let words = piece.read(at, PIECE);
+        for found in (0..words.len()).step_by(2).filter_map(|place| frame_at(words.get(place..)?)) {
+            if ours.contains(&found.instruction)
+                || is_in_real_close(found.instruction)
+                || above.read(found.stack, SHALLOW).iter().any(|word| ours.contains(word))
+                // The handler has a stack of its own: those that it interrupted are on another.
+                || nested > 0
+                    && !(first..first + REACH).contains(&found.stack)
+                    && interrupted_a_hook(found.stack, ours, nested - 1)
+            {
+                return true;
+            }
+        }
+        // The next piece begins so early that a frame on the edge is in it as a whole.
+        let is_last = words.len() < PIECE;
+        if is_last {
+            break;
+        }
+        at += (PIECE - OVERLAP) * WORD;
+    }
+    false
 }
 
-/// None: that cannot be read. Some(None): there is no signal frame.
-fn read_frame(at: usize) -> Option<Option<Interrupted>> {
-    let mut frame = [0usize; WORDS];
-    let mut found = words(at, WORDS);
-    // Most places are told by the first words.
-    for word in &mut frame {
-        *word = found.next()?;
-    }
-    let [_, flags, link, ..] = frame;
-    let word = |index: usize| frame.get(index).copied().unwrap_or(0);
+/// The signal frames among the words of a piece of stack, each at its place.
+fn frame_at(words: &[usize]) -> Option<Interrupted> {
+    let &[_, flags, link, ..] = words else { return None };
+    let word = |index: usize| words.get(index).copied().unwrap_or(0);
     let is_one = flags <= KNOWN_FLAGS
         && link == 0
         && word(SEGMENTS) & SEGMENTS_MASK == USER_SEGMENTS
-        && word(STACK_POINTER) % WORD == 0;
-    Some(is_one.then(|| Interrupted { instruction: word(INSTRUCTION), stack: word(STACK_POINTER) }))
+        && word(STACK_POINTER).is_multiple_of(WORD);
+    is_one.then(|| Interrupted { instruction: word(INSTRUCTION), stack: word(STACK_POINTER) })
 }
 
-/// Up to so many words from an address on, as far as they can be read.
-fn words(start: usize, most: usize) -> impl Iterator<Item = usize> {
-    const PAGE: usize = 4096;
-    let mut readable_below = 0;
-    (start..).step_by(WORD).take(most).map_while(move |at| {
-        if at >= readable_below {
-            if !sys::is_readable(at) {
-                return None;
+/// A copy of a piece of stack. (Not the stack itself: what lies above a thread's stack may go away meanwhile.)
+struct Piece {
+    words: [usize; PIECE],
+    count: usize,
+}
+
+const PAGE: usize = 4096;
+/// Words of a piece.
+const PIECE: usize = PAGE / WORD;
+
+impl Piece {
+    const fn new() -> Piece {
+        Piece { words: [0; PIECE], count: 0 }
+    }
+
+    /// Copies up to so many words from an address on, as far as they can be read.
+    fn read(&mut self, start: usize, most: usize) -> &[usize] {
+        let room = self.words.get_mut(..most).unwrap_or_default();
+        // SAFETY: words are bytes, and any bytes are words.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), size_of_val(room)) };
+        let mut copied = 0;
+        while let Some(rest) = bytes.get_mut(copied..).filter(|rest| !rest.is_empty()) {
+            // Page by page: what a copy that meets the end of the memory in its middle has copied is not promised.
+            let in_page = PAGE - (start + copied) % PAGE;
+            let wanted = in_page.min(rest.len());
+            let got = rest.get_mut(..wanted).map_or(0, |part| sys::copy_readable(start + copied, part));
+            copied += got;
+            if got < wanted {
+                break;
             }
-            readable_below = (at & !(PAGE - 1)) + PAGE;
         }
-        // SAFETY: aligned as `start` is, to a word; the kernel has just read from this page. It is the calling thread's stack,
-        // which nobody unmaps under it.
-        Some(unsafe { (at as *const usize).read_volatile() })
-    })
+        self.count = copied / WORD;
+        self.words.get(..self.count).unwrap_or_default()
+    }
 }
-
-#[cfg(not(test))]
-core::arch::global_asm!(".hidden __ehdr_start", ".hidden etext");
 
 /// Whether an instruction is in a real function that a hook ends in a jump to, after it has noted the close: there is no frame
 /// of the hook then.

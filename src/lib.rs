@@ -24,6 +24,7 @@
 //! valgrind.rs  requests to valgrind; image.rs: the library itself in memory;
 //!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's
 //! sync.rs     the atomics that all of them use
+//! seccomp/    the program's filters, and which system calls they leave to the library
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports;
 //! numbers.rs: a table by descriptor number
 //! ```
@@ -84,6 +85,7 @@ mod real;
 mod record;
 mod registry;
 mod report;
+mod seccomp;
 mod session;
 mod stacks;
 mod steer;

@@ -7,7 +7,7 @@ use core::ffi::CStr;
 
 use crate::buffer::Buffer;
 use crate::path::Path;
-use crate::sys;
+use crate::{seccomp, sys};
 
 /// A path in /proc.
 pub type Short = Path<64>;
@@ -33,9 +33,10 @@ pub fn with_room(open: impl Fn() -> sys::Result<i32>) -> sys::Result<i32> {
     opened
 }
 
-/// The whole of a file. False: not readable, or no memory; what was read before that is there.
+/// The whole of a file, or what was kept of it before a filter forbade to open it. False: not readable, or no memory; what was
+/// read before that is there.
 pub fn read_file(path: &CStr, into: &mut Buffer<u8>) -> bool {
-    let Ok(fd) = open(path) else { return false };
+    let Ok(fd) = open(path) else { return seccomp::kept_text(path).is_some_and(|text| into.extend(text)) };
     let complete = read_to_end(fd, into);
     sys::close(fd);
     complete
@@ -67,7 +68,14 @@ pub fn read_to_end(fd: i32, into: &mut Buffer<u8>) -> bool {
 
 /// Where a symbolic link of `/proc/thread-self` points. None: not readable.
 pub fn read_link<'a>(path: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
-    let length = sys::read_link_at(libc::AT_FDCWD, path, into).ok()?;
+    let length = match sys::read_link_at(libc::AT_FDCWD, path, into) {
+        Ok(length) => length,
+        Err(_) => {
+            let kept = seccomp::kept_text(path)?;
+            into.get_mut(..kept.len())?.copy_from_slice(kept);
+            kept.len()
+        }
+    };
     into.get(..length)
 }
 

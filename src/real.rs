@@ -146,6 +146,8 @@ pub type CloseRange = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
 pub type CloseFrom = unsafe extern "C" fn(c_int);
 /// Variadic in C, as fcntl.
 pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
+/// Variadic in C, as fcntl.
+pub type Prctl = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
 /// Variadic in C, as fcntl.
 pub type Open = unsafe extern "C-unwind" fn(*const c_char, c_int, usize) -> c_int;
@@ -223,6 +225,7 @@ reals! {
     CLONE = c"clone": Birth, else fallback::absent;
     CLONE_ALIAS = c"__clone": Birth, else fallback::absent;
     SYSCALL = c"syscall": Syscall, else fallback::syscall;
+    PRCTL = c"prctl": Prctl, else fallback::prctl;
     EXIT_AT_ONCE = c"_exit": Exit, else fallback::exit;
     EXIT_AT_ONCE_ALIAS = c"_Exit": Exit, else fallback::exit;
     EXECVE = c"execve": Exec, else fallback::exec;
@@ -240,6 +243,7 @@ reals! {
 called! {
     close_range = CLOSE_RANGE: CloseRange;
     closefrom = CLOSEFROM: CloseFrom;
+    prctl = PRCTL: Prctl;
     _exit = EXIT_AT_ONCE: Exit;
     _Exit = EXIT_AT_ONCE_ALIAS: Exit;
 }
@@ -275,6 +279,7 @@ mod fallback {
         openat = SYS_openat(directory: c_int, path: *const c_char, flags: c_int, mode: usize) "C-unwind";
         memfd_create = SYS_memfd_create(name: *const c_char, flags: c_uint) "C";
         pidfd_open = SYS_pidfd_open(pid: c_int, flags: c_uint) "C";
+        prctl = SYS_prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) "C";
         close_range = SYS_close_range(first: c_uint, last: c_uint, flags: c_int) "C";
     }
 

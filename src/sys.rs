@@ -1,14 +1,15 @@
 //! System calls that go round libc: round our own hooks, round errno, round cancellation.
 //!
-//! May be called from anywhere, signal handlers and borrowed memory included. Every function returns what
-//! the kernel returned, an error as a negative number, and touches nothing of libc's.
+//! May be called from anywhere, signal handlers and borrowed memory included. Every function returns what the kernel
+//! returned, and touches nothing of libc's. A call that a seccomp filter of the program forbids is not made: its result is
+//! the error [`seccomp::FORBIDDEN`].
 
 use core::arch::asm;
 use core::cmp;
 use core::ffi::CStr;
 
 use crate::sync::{AtomicBool, Ordering};
-use crate::{image, valgrind};
+use crate::{image, seccomp, valgrind};
 
 /// A negative error number as the kernel gives it, or the result.
 pub type Result<T> = core::result::Result<T, i32>;
@@ -45,23 +46,54 @@ fn words<const N: usize>(given: [usize; N]) -> [usize; 6] {
     all
 }
 
+/// A system call that no filter is asked about.
+///
+/// # Safety
+/// As the system call's own; and a filter that forbids it kills.
+pub unsafe fn unasked(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> {
+    // SAFETY: by this function's contract.
+    checked(unsafe { call(number, arguments) })
+}
+
+/// A system call of the library's own, if the program's filters let it pass.
+///
+/// # Safety
+/// As the system call's own.
+#[inline(never)]
+unsafe fn permitted(number: libc::c_long, arguments: &[usize; 6]) -> Result<usize> {
+    if !seccomp::allows(number, arguments) {
+        return Err(seccomp::FORBIDDEN);
+    }
+    // SAFETY: by this function's contract.
+    checked(unsafe { call(number, *arguments) })
+}
+
 macro_rules! syscall {
     ($number:ident $(, $argument:expr)* $(,)?) => {
-        checked(call(libc::$number, words([$( $argument as usize ),*])))
+        permitted(libc::$number, &words([$( $argument as usize ),*]))
     };
 }
 
 /// What getpid(2) gives: a pid, or a negative error number.
 #[inline(always)]
 pub fn getpid_or_error() -> i32 {
+    let arguments = [0; 6];
+    if !seccomp::allows(libc::SYS_getpid, &arguments) {
+        return -seccomp::FORBIDDEN;
+    }
     // SAFETY: takes no argument.
-    unsafe { call(libc::SYS_getpid, [0; 6]) as i32 }
+    unsafe { call(libc::SYS_getpid, arguments) as i32 }
 }
 
 /// 0: a filter does not let the kernel answer, or answers itself.
+#[inline(always)]
 pub fn getpid() -> i32 {
+    let arguments = [0; 6];
+    if !seccomp::allows(libc::SYS_getpid, &arguments) {
+        return 0;
+    }
     // SAFETY: takes no argument.
-    unsafe { syscall!(SYS_getpid) }.unwrap_or(0) as i32
+    unsafe { call(libc::SYS_getpid, arguments) }.max(0) as i32
 }
 
 pub fn getppid() -> i32 {
@@ -152,8 +184,10 @@ pub fn is_readable(address: usize) -> bool {
     [address, address.wrapping_add(4)].into_iter().all(is_word_readable)
 }
 
-fn is_word_readable(address: usize) -> bool {
-    const NO_SUCH_WAY: i32 = 0x7fff;
+const NO_SUCH_WAY: i32 = 0x7fff;
+
+/// The same of eight bytes.
+pub fn is_word_readable(address: usize) -> bool {
     if valgrind::is_running() {
         return is_readable_under_valgrind(address);
     }
@@ -170,28 +204,42 @@ fn is_readable_under_valgrind(address: usize) -> bool {
         return answer;
     }
     let mut copy = [0u8; 8];
-    let into = [copy.as_mut_ptr() as usize, copy.len()];
-    let from = [address, copy.len()];
-    // SAFETY: two struct iovec; the kernel checks the second's address, and writes into the copy.
-    let answer = unsafe { syscall!(SYS_process_vm_readv, getpid(), into.as_ptr(), 1, from.as_ptr(), 1, 0) };
-    answer == Ok(copy.len())
+    copy_readable(address, &mut copy) == copy.len()
+}
+
+/// Copies what can be read from an address on, and returns how many bytes that is (process_vm_readv(2)). The kernel looks, so
+/// that memory which goes away meanwhile is no fault.
+pub fn copy_readable(address: usize, into: &mut [u8]) -> usize {
+    let to = [into.as_mut_ptr() as usize, into.len()];
+    let from = [address, into.len()];
+    // SAFETY: two struct iovec; the kernel checks the second's address, and writes into the slice.
+    unsafe { syscall!(SYS_process_vm_readv, getpid(), to.as_ptr(), 1, from.as_ptr(), 1, 0) }.unwrap_or(0)
+}
+
+/// Whether the kernel answers that question: a filter may keep it from doing so.
+pub fn can_ask_whether_readable() -> bool {
+    let word = 0u64;
+    is_word_readable(&raw const word as usize)
 }
 
 /// Asks for an epoll_ctl that cannot succeed (there is no operation 0): its checks of the arguments are made, and nothing
-/// else. Err(EINVAL) where they find no fault but that.
+/// else. Err(EINVAL) where they find no fault but that, or a filter forbids to look.
 pub fn probe_epoll_ctl(epfd: i32, fd: i32, event: usize) -> Result<usize> {
+    let arguments = words([epfd as usize, 0, fd as usize, event]);
+    if !seccomp::allows(libc::SYS_epoll_ctl, &arguments) {
+        return Err(libc::EINVAL);
+    }
     // SAFETY: the kernel checks the address that it reads.
-    unsafe { syscall!(SYS_epoll_ctl, epfd, 0, fd, event) }
+    unsafe { unasked(libc::SYS_epoll_ctl, arguments) }
 }
 
 /// Blocks one signal of this thread and returns what was blocked before.
-pub fn block_signal(signal: i32) -> SignalSet {
+pub fn block_signal(signal: i32) -> Result<SignalSet> {
     let set: SignalSet = 1u64 << (signal - 1).clamp(0, 63);
     let mut old: SignalSet = 0;
     // SAFETY: both sets are of the size that is said.
-    let _ =
-        unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const set, &raw mut old, size_of::<SignalSet>()) };
-    old
+    unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const set, &raw mut old, size_of::<SignalSet>()) }
+        .map(|_| old)
 }
 
 /// Sleeps until a time of CLOCK_MONOTONIC. Err(EINTR): a signal handler ran.
@@ -257,11 +305,23 @@ pub fn watches_file_of(thread: i32, fd: i32, epfd: i32, tfd: i32, place: u32) ->
     unsafe { syscall!(SYS_kcmp, thread, thread, KCMP_EPOLL_TFD, fd, slot.as_ptr()) }.map(|order| order == 0)
 }
 
-/// Whether a filter looks at the system calls of this thread (seccomp(2)), or none can be asked.
-pub fn is_filtered() -> bool {
+/// What filters look at the system calls of this thread: 0 for none (PR_GET_SECCOMP). The caller has asked whether that is allowed.
+pub fn seccomp_mode() -> Result<usize> {
     // SAFETY: takes no pointer.
-    let mode = unsafe { syscall!(SYS_prctl, libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
-    mode != Ok(0)
+    unsafe { unasked(libc::SYS_prctl, words([libc::PR_GET_SECCOMP as usize])) }
+}
+
+/// Forks: the child has a copy of the memory and of the descriptors. It is not traced, sends no signal when it ends, and is
+/// waited for by [`wait_for`] alone. Ok(0): this is the child, which may do nothing but make system calls and end.
+pub fn fork_unnoticed() -> Result<i32> {
+    // SAFETY: without CLONE_VM the child goes on in its own copy of this stack.
+    unsafe { syscall!(SYS_clone, libc::CLONE_UNTRACED, 0, 0, 0, 0) }.map(|pid| pid as i32)
+}
+
+/// Waits until a child of [`fork_unnoticed`] has ended.
+pub fn wait_for(child: i32) {
+    // SAFETY: no status is wanted.
+    while unsafe { syscall!(SYS_wait4, child, 0, libc::__WALL, 0) } == Err(libc::EINTR) {}
 }
 
 /// Lets another thread have the processor.
@@ -288,6 +348,11 @@ fn own(address: usize, bytes: usize) -> *mut u8 {
 
 /// Fresh zeroed private memory; not reserved, so only touched pages cost anything.
 pub fn map(bytes: usize) -> Result<*mut u8> {
+    seccomp::take(bytes).map_or_else(|| map_from_kernel(bytes), Ok)
+}
+
+/// The same from the kernel, though there be a reserve.
+pub fn map_from_kernel(bytes: usize) -> Result<*mut u8> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
@@ -339,13 +404,44 @@ pub fn map_shared(bytes: usize) -> Result<*mut u8> {
 /// # Safety
 /// `start` and `old` must be a whole mapping of [`map`]'s that nobody else refers to.
 pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
+    if let Some(moved) = seccomp::take(new) {
+        // SAFETY: the old memory and the new do not overlap; then by this function's contract.
+        unsafe {
+            moved.copy_from_nonoverlapping(start, old.min(new));
+            unmap(start, old);
+        }
+        return Ok(moved);
+    }
+    if seccomp::is_reserved(start) {
+        return Err(libc::ENOMEM);
+    }
     // SAFETY: by this function's contract.
-    unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) }.map(|address| own(address, new))
+    let moved = unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) };
+    if moved == Err(seccomp::FORBIDDEN) {
+        let copy = map_from_kernel(new)?;
+        // SAFETY: the old memory and the new do not overlap; then by this function's contract.
+        unsafe {
+            copy.copy_from_nonoverlapping(start, old.min(new));
+            unmap_from_kernel(start, old);
+        }
+        return Ok(copy);
+    }
+    moved.map(|address| own(address, new))
 }
 
 /// # Safety
 /// `start` and `bytes` must be a whole mapping of [`map`]'s that nobody refers to any more.
 pub unsafe fn unmap(start: *mut u8, bytes: usize) {
+    // SAFETY: by this function's contract.
+    if !unsafe { seccomp::give_back(start, bytes) } {
+        // SAFETY: as above.
+        unsafe { unmap_from_kernel(start, bytes) };
+    }
+}
+
+/// # Safety
+/// As [`unmap`], of memory that [`map_from_kernel`] gave.
+pub unsafe fn unmap_from_kernel(start: *mut u8, bytes: usize) {
     // SAFETY: by this function's contract.
     let _ = unsafe { syscall!(SYS_munmap, start, bytes) };
 }
@@ -477,10 +573,10 @@ pub fn links(path: &CStr) -> Result<u64> {
     }
 }
 
-/// Tries to take the only lock of a file (flock(2)); it ends with the descriptor.
-pub fn lock(fd: i32) -> bool {
+/// Tries to take the only lock of a file (flock(2)); it ends with the descriptor. Err(EWOULDBLOCK): another has it.
+pub fn lock(fd: i32) -> Result<()> {
     // SAFETY: takes no pointer.
-    unsafe { syscall!(SYS_flock, fd, libc::LOCK_EX | libc::LOCK_NB) }.is_ok()
+    unsafe { syscall!(SYS_flock, fd, libc::LOCK_EX | libc::LOCK_NB) }.map(drop)
 }
 
 /// Sleeps, unless a signal comes.
@@ -525,30 +621,25 @@ pub type SignalSet = u64;
 
 /// Blocks every signal of this thread and returns what was blocked before. But for SIGTRAP: a program that steps itself by
 /// the processor's trap flag would be killed for it (Linux v6.1 kernel/signal.c, force_sig_info_to_task).
-pub fn block_signals() -> SignalSet {
+pub fn block_signals() -> Result<SignalSet> {
     let trap: SignalSet = 1 << (libc::SIGTRAP - 1);
     let mut old: SignalSet = 0;
     let (all, size) = (!trap, size_of::<SignalSet>());
     // SAFETY: both sets are of the size that is said.
-    let _ = unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, &raw mut old, size) };
-    old
+    unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, &raw mut old, size) }.map(|_| old)
 }
 
-pub fn set_signal_mask(set: SignalSet) -> SignalSet {
-    let mut old: SignalSet = 0;
-    // SAFETY: both sets are of the size that is said.
-    let _ = unsafe {
-        syscall!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, &raw mut old, size_of::<SignalSet>())
-    };
-    old
+pub fn set_signal_mask(set: SignalSet) {
+    let null = core::ptr::null::<u8>();
+    // SAFETY: the set is of the size that is said.
+    let _ = unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, null, size_of::<SignalSet>()) };
 }
 
 /// The signals that wait for this thread.
-pub fn pending_signals() -> SignalSet {
+pub fn pending_signals() -> Result<SignalSet> {
     let mut set: SignalSet = 0;
     // SAFETY: the set is of the size that is said.
-    let _ = unsafe { syscall!(SYS_rt_sigpending, &raw mut set, size_of::<SignalSet>()) };
-    set
+    unsafe { syscall!(SYS_rt_sigpending, &raw mut set, size_of::<SignalSet>()) }.map(|_| set)
 }
 
 /// Discards the pending signals of `set`.
@@ -646,10 +737,10 @@ pub fn same_description_in(pid: i32, fd: i32, other: i32, other_fd: i32) -> bool
 /// Ends the process at once. If a filter refuses both calls, by a trap, as glibc's `_exit` does.
 pub fn exit_group(status: i32) -> ! {
     // SAFETY: neither call takes a pointer. What comes behind them is reached only if both were refused; `ud2` raises
-    // SIGILL and does not return.
+    // SIGILL and does not return. A filter that kills instead ends the process, too.
     unsafe {
-        let _ = syscall!(SYS_exit_group, status);
-        let _ = syscall!(SYS_exit, status);
+        let _ = unasked(libc::SYS_exit_group, words([status as usize]));
+        let _ = unasked(libc::SYS_exit, words([status as usize]));
         asm!("ud2", options(noreturn));
     }
 }
@@ -682,10 +773,11 @@ pub fn set_errno(value: i32) {
     unsafe { *libc::__errno_location() = value }
 }
 
-/// Whether a number is an open descriptor of the caller.
+/// Whether a number is an open descriptor of the caller. True too where a filter keeps the answer.
 pub fn is_open(fd: i32) -> bool {
     // SAFETY: F_GETFD takes no argument.
-    unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok()
+    let answer = unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) };
+    answer != Err(libc::EBADF)
 }
 
 /// Whether a descriptor of the caller stays open at exec.

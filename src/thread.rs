@@ -325,9 +325,9 @@ fn acquire() -> Option<&'static Block> {
 
 fn take() -> Option<&'static Block> {
     // A child of vfork or clone(CLONE_VM) mostly runs on its parent's slot: the block will be the parent thread's, whose
-    // id cannot be known from here. Its own id names no thread of the owner.
+    // id cannot be known from here. Its own id names no thread of the owner. Nor is it known where a filter keeps it.
     let own = process::is_owner();
-    let tid = if own { sys::gettid() as u32 } else { KEPT };
+    let tid = if own { Some(sys::gettid() as u32).filter(|tid| *tid != 0).unwrap_or(KEPT) } else { KEPT };
     let address = slot();
     if address != nobody() {
         // SAFETY: as in `block_at_hand`.

@@ -17,7 +17,7 @@ use libc::epoll_event;
 
 use super::{Note, put};
 use crate::aside::undisturbed;
-use crate::{ledger, procfs, sys, thread};
+use crate::{ledger, procfs, seccomp, sys, thread};
 
 /// What is known of an instance's events, in its record, from when a second thread waits on it and [`clear`](Doubles::clear)s it.
 /// Threads write into it as they come: what of two becomes mixed does not fit what the first says of itself, and is taken for
@@ -98,7 +98,7 @@ impl Doubles {
             }
         } else if double.doubled >= self.due.load(Ordering::Relaxed).max(thresholds::HERD_DOUBLES) {
             self.due.store(2 * double.doubled, Ordering::Relaxed);
-            if double.doubled >= double.waits / thresholds::HERD_SHARE && !sys::is_filtered() {
+            if double.doubled >= double.waits / thresholds::HERD_SHARE && !seccomp::hinders() {
                 self.examine(double);
             }
         }

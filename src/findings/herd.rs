@@ -12,7 +12,7 @@ use super::{Note, put};
 use crate::aside::undisturbed;
 use crate::buffer::Buffer;
 use crate::procfs::{self, Short};
-use crate::{ledger, process, sys};
+use crate::{ledger, process, seccomp, sys};
 
 /// Linux 4.5, include/uapi/linux/eventpoll.h.
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
@@ -36,7 +36,7 @@ pub fn look(now: u64) {
     // Relaxed: whoever wins looks.
     if NEXT.compare_exchange(next, now.saturating_add(wait), Ordering::Relaxed, Ordering::Relaxed).is_ok()
         && next != 0
-        && !sys::is_filtered()
+        && !seccomp::hinders()
         && process::is_own()
     {
         undisturbed(judge);
@@ -56,7 +56,7 @@ struct Listener {
 }
 
 pub fn judge() {
-    if sys::is_filtered() {
+    if seccomp::hinders() {
         return;
     }
     Buffer::lend(|listeners| {

@@ -11,7 +11,7 @@ use super::watch::{Wait, mix};
 use crate::aside::undisturbed;
 use crate::ledger::records::Long;
 use crate::procfs::{self, Listed, Short};
-use crate::{ledger, process, sys};
+use crate::{ledger, process, seccomp, sys};
 
 /// What was seen last, in a thread's block.
 pub struct Trail {
@@ -54,7 +54,7 @@ impl Trail {
 
     /// Takes one more sample.
     pub fn follow(&self, wait: &Wait) -> Verdict {
-        if sys::is_filtered() || !process::is_own() {
+        if seccomp::hinders() || !process::is_own() {
             return Verdict::Changed;
         }
         let Some(Some((found, sample))) = undisturbed(|| Sample::of(wait)) else { return Verdict::Changed };

@@ -10,7 +10,7 @@ use epollshim_format::findings::{Id, Severity};
 
 use super::{Note, is_known, note};
 use crate::thread::Block;
-use crate::{aside, ledger, procfs, sys, thread};
+use crate::{aside, ledger, procfs, seccomp, thread};
 
 /// How often the kernel is asked for what was not told before.
 const QUESTIONS: u32 = 32;
@@ -72,5 +72,5 @@ fn closed_under(waiter: &Block, severity: Severity, epfd: i32, fd: i32, site: us
 fn is_waiting(waiter: &Block) -> bool {
     let is_wait = |number| [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2].contains(&number);
     let Some(tid) = waiter.tid() else { return false };
-    !sys::is_filtered() && aside::undisturbed(|| procfs::is_in_call(tid, is_wait)) == Some(true)
+    !seccomp::hinders() && aside::undisturbed(|| procfs::is_in_call(tid, is_wait)) == Some(true)
 }

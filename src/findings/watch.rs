@@ -15,7 +15,7 @@ use crate::hooks::entry::Frame;
 use crate::ledger;
 use crate::ledger::records::Long;
 use crate::thread::Block;
-use crate::{clock, procfs, sys, thread};
+use crate::{clock, procfs, seccomp, thread};
 
 /// What is known of one thread's waits, in its block. All zero: nothing yet. A signal handler that waits as well may
 /// confuse it: what is found is compared with the kernel before it is told.
@@ -96,7 +96,7 @@ impl Watch {
     #[cold]
     #[inline(never)]
     pub fn late(&self, epfd: i32, work: u64, site: usize) {
-        if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.waits != 0 && !crowd.is_shared) || sys::is_filtered() {
+        if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.waits != 0 && !crowd.is_shared) || seccomp::hinders() {
             return;
         }
         // Who waited for a processor did not work. Since when is not known better than since the last time: so the wait is rather

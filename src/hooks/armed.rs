@@ -178,6 +178,7 @@ extern "C-unwind" fn after_recorded(frame: &mut Frame, result: isize) -> isize {
 extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
     let number = armed.frame.word(0);
     let Some(function) = raw::named(number) else {
+        raw::before_unnamed(&mut armed.frame);
         call_after(&mut armed.plan, raw::after);
         return real::SYSCALL.address();
     };

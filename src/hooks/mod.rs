@@ -12,6 +12,7 @@ mod descriptors;
 mod endings;
 pub mod entry;
 mod epoll;
+mod filters;
 mod followed;
 mod raw;
 mod sharing;

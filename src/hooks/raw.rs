@@ -17,10 +17,13 @@ use super::entry::Frame;
 use super::sharing;
 #[cfg(not(test))]
 use crate::ledger;
-use crate::real;
+use crate::{real, seccomp};
 
 /// One more than the highest number that is looked at here.
 const NUMBERS: usize = 448;
+
+/// The entry of a system call that may install a filter: no function's number.
+const INSTALLS: u8 = u8::MAX;
 
 /// The function of each system call that is looked at here: one more than its own number. 0: none.
 #[allow(clippy::indexing_slicing)] // at compile time: a number too large does not build
@@ -40,6 +43,8 @@ static HOOKED: [u8; NUMBERS] = {
         (libc::SYS_fcntl, Function::Fcntl),
         (libc::SYS_close_range, Function::CloseRange),
     ];
+    table[libc::SYS_prctl as usize] = INSTALLS;
+    table[libc::SYS_seccomp as usize] = INSTALLS;
     let mut at = 0;
     while at < functions.len() {
         let (number, function) = functions[at];
@@ -190,15 +195,34 @@ extern "C-unwind" fn before(raw: &mut Raw) -> usize {
             (counted.before)(&mut raw.frame);
             counted.after
         }
-        None => unnamed,
+        None => {
+            let [a, b, c, ..] = raw.frame.words;
+            raw.frame.state = seccomp::installing(raw.number as c_long, [a, b, c]);
+            if raw.number as c_long == libc::SYS_seccomp { after_seccomp } else { after_prctl }
+        }
     };
     raw.after.write(after);
     destination()
 }
 
 #[cfg(not(test))]
-extern "C-unwind" fn unnamed(_: &mut Frame, result: isize) -> isize {
+extern "C-unwind" fn after_seccomp(frame: &mut Frame, result: isize) -> isize {
+    let [a, b, c, ..] = frame.words;
+    seccomp::installed(libc::SYS_seccomp, [a, b, c], frame.state, result);
     result
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn after_prctl(frame: &mut Frame, result: isize) -> isize {
+    let [a, b, c, ..] = frame.words;
+    seccomp::installed(libc::SYS_prctl, [a, b, c], frame.state, result);
+    result
+}
+
+/// Before a system call that has no function's name, for a frame that begins with the number (armed.rs).
+pub fn before_unnamed(frame: &mut Frame) {
+    let [number, a, b, c, ..] = frame.words;
+    frame.state = seccomp::installing(number as c_long, [a, b, c]);
 }
 
 /// What notes the result, for a frame that begins with the number (armed.rs).
@@ -208,6 +232,10 @@ pub extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
             let mut own = shifted(frame);
             (counted(function, own.word(1)).after)(&mut own, result)
         }
-        None => result,
+        None => {
+            let [number, a, b, c, ..] = frame.words;
+            seccomp::installed(number as c_long, [a, b, c], frame.state, result);
+            result
+        }
     }
 }

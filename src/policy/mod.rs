@@ -427,7 +427,8 @@ fn answer(plan: &mut Plan, frame: &mut Frame, value: isize, error: c_int) -> usi
 /// A wait that begins with a signal pending, as under strace: the signal is sent while it is blocked, and the kernel
 /// lets it in with the wait's own mask. Some: the function to call instead of the real one.
 fn send_ahead(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
-    plan.mask = sys::block_signal(plan.signal);
+    // Where a filter of the program's forbids that, the signal is raised after the wait.
+    plan.mask = sys::block_signal(plan.signal).ok()?;
     plan.is_pending = true;
     sys::raise(plan.signal);
     let instead = match plan.function {

@@ -12,7 +12,7 @@ use epollshim_format::recording::{
 use super::losses::{self, Losses};
 use crate::path::Path;
 use crate::policy::rules;
-use crate::{aside, clock, init, process, procfs, sys};
+use crate::{aside, clock, init, process, procfs, seccomp, sys};
 
 /// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that has none yet.
 #[repr(C)]
@@ -435,17 +435,20 @@ fn only_arguments(text: &[u8]) -> &[u8] {
 /// remove another's (the sticky bit). A server that gives up root's rights writes its recordings with those of its new user.
 const DROP_BOX: u32 = 0o1733;
 
-/// Whether a directory can take recordings, as far as can be seen: made if it is not there.
+/// Whether a directory can take recordings, as far as can be seen: made if it is not there. What an inherited filter refuses
+/// is no answer: then the first call of the program shows it, and the report says so.
 pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
+    let is_answer = |error: &i32| !(seccomp::is_inherited() && matches!(*error, libc::EPERM | libc::ENOSYS));
     match sys::make_directory(directory, 0o700) {
         Ok(()) if sys::geteuid() == 0 => open_to_all(directory),
         Ok(()) | Err(libc::EEXIST) => {}
-        Err(error) => return Err(error),
+        Err(error) if is_answer(&error) => return Err(error),
+        Err(_) => {}
     }
     // By path alone: a drop box is not read by those who write into it.
     let fd = sys::open(directory, libc::O_PATH | libc::O_DIRECTORY, 0)?;
     sys::close(fd);
-    sys::may_write(directory)
+    sys::may_write(directory).or_else(|error| if is_answer(&error) { Err(error) } else { Ok(()) })
 }
 
 /// Afterwards, since the program's umask takes away what a mkdir asks for. A file system that has no such modes leaves it

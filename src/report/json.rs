@@ -11,7 +11,7 @@ use super::census;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use crate::findings::suppressions;
 use crate::policy::{limits, rules};
-use crate::{log, record};
+use crate::{log, record, seccomp};
 
 /// Bytes as a JSON string: what is no UTF-8 becomes U+FFFD.
 struct Quoted<'a>(&'a [u8]);
@@ -175,7 +175,10 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     }
     writeln!(
         out,
-        r#""coverage":{{"unseen_instances":{},"unseen_watches":{},"healed":{},"lost":{},"uncounted":{},"uncompared":{},"reconciled":{}}}}}"#,
+        concat!(
+            r#""coverage":{{"unseen_instances":{},"unseen_watches":{},"healed":{},"lost":{},"uncounted":{},"#,
+            r#""uncompared":{},"reconciled":{},"seccomp":{}}}}}"#
+        ),
         totals.unseen_instances.get(),
         totals.unseen_watches.get(),
         totals.healed.get(),
@@ -183,7 +186,24 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         crate::thread::uncounted(),
         facts.uncompared,
         facts.reconciled,
+        OrNull(seccomp::installed_filters().map(Filters)),
     )
+}
+
+/// The program's seccomp filters, of which it has installed so many itself.
+struct Filters(u32);
+
+impl Display for Filters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            r#"{{"installed":{},"inherited":{},"strict":{},"forbidden":[{}]}}"#,
+            self.0,
+            seccomp::is_inherited(),
+            seccomp::is_strict(),
+            List(|| seccomp::left_out().map(InQuotes)),
+        )
+    }
 }
 
 pub struct Pair(pub &'static str, pub u64);

@@ -23,13 +23,15 @@ pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
     for piece in bytes.chunks(PIECE) {
         let (mut rest, mut tries) = (piece, 0);
         while !rest.is_empty() {
-            if let Ok(false) = sys::writable(fd, PATIENCE_MS) {
+            let ready = sys::writable(fd, PATIENCE_MS);
+            if ready == Ok(false) {
                 return Err(libc::ETIMEDOUT);
             }
             match sys::write(fd, rest) {
                 Ok(0) => return Err(libc::EIO),
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                // A filter may refuse poll(2), and nobody may read.
+                // Nothing waits where a filter of the program's forbids poll, and nobody may read.
+                Err(libc::EAGAIN) if ready.is_err() => return Err(libc::EAGAIN),
                 Err(libc::EINTR | libc::EAGAIN) if tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
             }
@@ -109,11 +111,11 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
     }
     // One writer at a time; a lock that is not to be had within a second is done without (each piece is appended at once).
     let _ = (0..500).any(|_| {
-        let locked = sys::lock(fd);
-        if !locked {
+        let is_held = sys::lock(fd) == Err(libc::EWOULDBLOCK);
+        if is_held {
             sys::sleep(2_000_000);
         }
-        locked
+        !is_held
     });
     let size = sys::status(fd)?.st_size;
     if size > 0 {

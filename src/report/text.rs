@@ -12,7 +12,7 @@ use super::facts::{Distribution, Facts, InstanceFacts};
 use super::{End, Line};
 use crate::buffer::Buffer;
 use crate::policy::{limits, rules};
-use crate::{log, record};
+use crate::{log, record, seccomp};
 
 /// How many instances are listed one by one.
 const LISTED: usize = 20;
@@ -407,7 +407,7 @@ fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     ];
     let clean = rows.iter().all(|(_, count)| *count == 0);
     match (facts.reconciled, clean) {
-        (true, true) => return writeln!(out, "\nCoverage: complete; the kernel's own lists agree"),
+        (true, true) => writeln!(out, "\nCoverage: complete; the kernel's own lists agree")?,
         (true, false) => writeln!(out, "\nCoverage: brought in line with the kernel's own lists; seen by comparing:")?,
         (false, _) if facts.uncompared != 0 => writeln!(
             out,
@@ -416,11 +416,34 @@ fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
             facts.uncompared
         )?,
         (false, _) => {
-            writeln!(out, "\nCoverage: NOT compared with the kernel's own lists (no /proc, or busy threads)")?
+            let why = if seccomp::left_out().next().is_some() { "seccomp" } else { "no /proc, or busy threads" };
+            writeln!(out, "\nCoverage: NOT compared with the kernel's own lists ({why})")?
         }
     }
     for (what, count) in rows.iter().filter(|(_, count)| *count != 0) {
         writeln!(out, "  {:>10} {what}", Grouped(*count))?;
     }
-    Ok(())
+    forbidden(out)
+}
+
+/// What the program's filters kept from the report.
+fn forbidden(out: &mut impl Write) -> fmt::Result {
+    const WIDTH: usize = 78;
+    let mut names = seccomp::left_out().peekable();
+    if names.peek().is_none() {
+        return Ok(());
+    }
+    write!(out, "  The program's seccomp filter forbids what the shim would have asked with:\n   ")?;
+    let mut column = 3;
+    while let Some(name) = names.next() {
+        let comma = if names.peek().is_some() { "," } else { "" };
+        let width = 1 + name.len() + comma.len();
+        if column + width > WIDTH {
+            write!(out, "\n   ")?;
+            column = 3;
+        }
+        write!(out, " {name}{comma}")?;
+        column += width;
+    }
+    writeln!(out)
 }

@@ -288,6 +288,26 @@ fn a_process_is_told_with_its_instances_and_what_they_watch() {
 }
 
 #[test]
+fn the_seccomp_filters_of_a_process_are_told_whichever_thread_has_them() {
+    // In a container this very process has some, too, and its children inherit them.
+    let filters = |json: &Value| json["process"]["seccomp"]["filters"].as_u64().unwrap_or(0);
+    let child = Ready::start(&mut Command::new(compile("watch", &[])));
+    let inherited = filters(&judged(child.0.id().to_string(), 0).1);
+    let program = compile("filtered", &["-pthread"]);
+    for arguments in [&[][..], &["thread"]] {
+        let child = Ready::start(Command::new(&program).args(arguments));
+        let (_, json) = judged(child.0.id().to_string(), 0);
+        assert_eq!(json["process"]["seccomp"]["mode"], "filter", "{json}");
+        assert_eq!(filters(&json), inherited + 1, "{json}");
+        let page = stdout(&check(child.0.id().to_string()));
+        assert!(
+            page.contains("\n  seccomp     ") && page.contains("  - seccomp: the shim makes no system call"),
+            "{page}"
+        );
+    }
+}
+
+#[test]
 fn a_process_whose_program_was_removed_is_told_all_the_same() {
     let program = compile("watch", &[]);
     let child = Ready::start(&mut Command::new(&program));

@@ -67,11 +67,7 @@ fn is_being_made(epfd: i32) -> bool {
         if !is_one_due && (charges::tracks() || turn >= TURNS) {
             return false;
         }
-        if sys::is_filtered() {
-            core::hint::spin_loop();
-        } else {
-            sys::yield_now();
-        }
+        sys::yield_now();
     }
     false
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::calls::system_call;
 use super::facts::{Facts, Object};
-use super::process::Process;
+use super::process::{Process, SeccompMode};
 use super::verdict::{Seen, Verdict};
 use crate::Failure;
 use crate::elf::Kind;
@@ -76,10 +76,17 @@ struct Running<'a> {
     name: &'a str,
     shim: bool,
     secure: Option<bool>,
+    seccomp: Option<Filtered>,
     descriptors: usize,
     limit_soft: Option<u64>,
     limit_hard: Option<u64>,
     instances: Vec<Instance<'a>>,
+}
+
+#[derive(Serialize)]
+struct Filtered {
+    mode: &'static str,
+    filters: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -175,6 +182,13 @@ fn running(process: &Process) -> Running<'_> {
         name: &process.name,
         shim: process.has_shim,
         secure: process.is_secure,
+        seccomp: process.seccomp.map(|seccomp| Filtered {
+            mode: match seccomp.mode {
+                SeccompMode::Filter => "filter",
+                SeccompMode::Strict => "strict",
+            },
+            filters: seccomp.filters,
+        }),
         descriptors: process.descriptors,
         limit_soft,
         limit_hard,

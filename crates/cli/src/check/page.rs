@@ -7,7 +7,7 @@ use epollshim_format::events::Mask;
 use super::calls::system_call;
 use super::code::Site;
 use super::facts::{Facts, Object};
-use super::process::{Instance, Process};
+use super::process::{Instance, Process, Seccomp, SeccompMode};
 use super::verdict::{Reason, Verdict};
 use crate::elf::{Elf, Kind};
 use crate::text::{count, printable, shown, wrap};
@@ -40,6 +40,9 @@ pub fn page(facts: &Facts, verdict: &Verdict) -> String {
     }
     if let Some(process) = &facts.process {
         row(&mut out, "descriptors", &descriptors(process));
+        if let Some(seccomp) = &process.seccomp {
+            row(&mut out, "seccomp", &filters(seccomp));
+        }
     }
     section(
         &mut out,
@@ -91,6 +94,14 @@ fn descriptors(process: &Process) -> String {
     let number = |limit: Option<u64>| limit.map_or("unlimited".to_string(), |limit| limit.to_string());
     let [soft, hard] = process.limits;
     format!("{} open; RLIMIT_NOFILE {}, hard {}", process.descriptors, number(soft), number(hard))
+}
+
+fn filters(seccomp: &Seccomp) -> String {
+    match (seccomp.mode, seccomp.filters) {
+        (SeccompMode::Strict, _) => "strict mode: read, write, exit and sigreturn alone".to_string(),
+        (SeccompMode::Filter, Some(filters)) => count(filters as usize, "filter"),
+        (SeccompMode::Filter, None) => "filtered".to_string(),
+    }
 }
 
 fn imports(out: &mut String, facts: &Facts) {

@@ -18,10 +18,27 @@ pub struct Process {
     pub has_shim: bool,
     /// Whether it was started with rights that its caller did not have (AT_SECURE). None: not readable.
     pub is_secure: Option<bool>,
+    /// What filters its system calls; None: nothing, or it is not readable.
+    pub seccomp: Option<Seccomp>,
     pub descriptors: usize,
     /// RLIMIT_NOFILE, soft and hard; None: unlimited.
     pub limits: [Option<u64>; 2],
     pub instances: Vec<Instance>,
+}
+
+/// seccomp(2), of the most restricted thread.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Seccomp {
+    pub mode: SeccompMode,
+    /// How many filters; None: Linux before 5.9 does not say.
+    pub filters: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum SeccompMode {
+    Filter,
+    /// read, write, exit and sigreturn alone.
+    Strict,
 }
 
 pub struct Instance {
@@ -65,10 +82,28 @@ pub fn of(pid: u32, has_shim: bool) -> Result<Process, Error> {
         name: printable(String::from_utf8_lossy(&name).trim_end()),
         has_shim,
         is_secure: std::fs::read(format!("/proc/{pid}/auxv")).ok().map(|auxv| is_secure(&auxv)),
+        seccomp: seccomp(pid),
         descriptors: targets.len(),
         limits: limits(&std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default()),
         instances: instances(pid, &targets),
     })
+}
+
+/// Filters belong to threads.
+fn seccomp(pid: u32) -> Option<Seccomp> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    threads.filter_map(|thread| seccomp_of(&std::fs::read_to_string(thread.path().join("status")).ok()?)).max()
+}
+
+/// `Seccomp: 2` and `Seccomp_filters: 1` of a status (proc_pid_status(5)).
+fn seccomp_of(status: &str) -> Option<Seccomp> {
+    let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok());
+    let mode = match value("Seccomp:")? {
+        1 => SeccompMode::Strict,
+        2 => SeccompMode::Filter,
+        _ => return None,
+    };
+    Some(Seccomp { mode, filters: value("Seccomp_filters:") })
 }
 
 /// What each descriptor refers to, as /proc names it.
@@ -144,7 +179,7 @@ fn is_secure(auxv: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{interest, is_secure, limits};
+    use super::{Seccomp, SeccompMode, interest, is_secure, limits, seccomp_of};
     use std::collections::BTreeMap;
     use std::path::PathBuf;
 
@@ -165,6 +200,16 @@ mod tests {
         let text = "Limit   Soft Limit  Hard Limit  Units\nMax open files            1024                 unlimited            files\n";
         assert_eq!(limits(text), [Some(1024), None]);
         assert_eq!(limits(""), [None, None]);
+    }
+
+    #[test]
+    fn the_filters_of_a_thread_are_counted() {
+        let filter = |filters| Some(Seccomp { mode: SeccompMode::Filter, filters });
+        assert_eq!(seccomp_of("Name:\tx\nSeccomp:\t0\nSeccomp_filters:\t0\n"), None);
+        assert_eq!(seccomp_of("Seccomp:\t2\nSeccomp_filters:\t3\n"), filter(Some(3)));
+        assert_eq!(seccomp_of("Seccomp:\t2\n"), filter(None));
+        assert!(seccomp_of("Seccomp:\t1\n") > filter(Some(9)));
+        assert_eq!(seccomp_of(""), None);
     }
 
     #[test]

@@ -203,6 +203,13 @@ fn notes(facts: &Facts, loadable: bool) -> Vec<String> {
     if loadable && facts.process.is_none() && facts.objects.iter().any(|object| object.calls.dlopen) {
         all.push("it, or a library, calls dlopen: what it loads while it runs is not looked at".to_string());
     }
+    if facts.process.as_ref().is_some_and(|process| process.seccomp.is_some()) {
+        all.push(
+            "seccomp: the shim makes no system call that the process's filters forbid; its report names under Coverage what it \
+             could not ask, and may not be written at all where files cannot be opened"
+                .to_string(),
+        );
+    }
     if facts.elf.as_ref().is_some_and(|elf| elf.kind == Kind::Library) {
         all.push("a library: what is said holds for programs that load it".to_string());
     }
