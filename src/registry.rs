@@ -112,6 +112,12 @@ impl<T: Member> Registry<T> {
         (self.begin.load(Ordering::Relaxed)..end).filter_map(|index| self.at(index))
     }
 
+    /// Whether anything was listed here; in the child of a fork, before [`Registry::after_fork`], by its parent.
+    pub fn is_used(&self) -> bool {
+        let (begin, end) = (self.begin.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
+        begin < end || self.place(end).is_some_and(|place| !place.load(Ordering::Relaxed).is_null())
+    }
+
     /// Gives `tid` a member whose thread has ended. None: none of a few is free.
     pub fn reuse(&self, tid: u32, is_alive: impl Fn(u32) -> bool) -> Option<&'static T> {
         let (begin, end) = (self.begin.load(Ordering::Relaxed), self.end.load(Ordering::Acquire));
@@ -302,7 +308,9 @@ mod tests {
                         block.counting.store(0, Unordered);
                     }
                     in_child.counted.store(0, Unordered);
+                    assert!(in_child.registry.is_used());
                     in_child.registry.after_fork();
+                    assert!(!in_child.registry.is_used());
                     assert_eq!(in_child.registry.all().count(), 0);
                     own.owner.store(9, Ordering::Relaxed);
                     assert!(in_child.registry.list(own));

@@ -407,6 +407,11 @@ fn publish(block: &'static Block, tid: u32) {
     }
 }
 
+/// Whether this process has blocks; in the child of a fork that has not claimed its memory yet, whether its parent has.
+pub fn any_used() -> bool {
+    BLOCKS.is_used()
+}
+
 /// Every block of this process.
 pub fn all() -> impl Iterator<Item = &'static Block> {
     BLOCKS.all()
