@@ -1,16 +1,72 @@
-//! Work aside from the program: on a stack of its own (a hook may run on a signal handler's few KiB), with all signals
-//! blocked (who jumps out of a handler leaves things half done), and errno kept. For all that is longer than a hook: reports, lines of the log,
-//! reading /proc, making files.
+//! Work aside from the program: on a stack of its own, with all signals blocked, and errno kept.
+//!
+//! For everything that takes longer than a hook: reports, lines of the log, reading /proc, making files. A hook may run on the few KiB of
+//! a signal handler's stack, and a handler that jumps away would leave the work half done.
+//!
+//! [`undisturbed`] is for work that opens nothing. [`unshared`] is for work that does: it runs in a descriptor table of its own, so
+//! that no other thread, and no child that another thread forks, sees a descriptor of the shim's. That table is empty: work on the
+//! program's descriptors does not belong there.
+
+mod files;
+mod helper;
 
 use core::ffi::c_void;
 
 use crate::sys;
 
+pub use files::Files;
+
 /// Runs `work` aside. None: the kernel has no memory for the stack.
 pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
+    on_new_stack(|top| {
+        let mut result = None;
+        on_stack(top, || result = Some(work()));
+        result
+    })
+}
+
+/// Runs `work` aside, in a descriptor table of its own wherever that can be had. None: the kernel has no memory for the stack, or
+/// the program's seccomp filter ended the work.
+pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
+    on_new_stack(|top| unshared_on(top, work))
+}
+
+/// The same on a stack whose upper end is given, as [`on_stack`] wants it. The caller has blocked all signals.
+pub fn unshared_on<T, W: FnOnce(Files) -> T>(top: *mut u8, work: W) -> Option<T> {
+    let mut job = Job { work: Some(work), result: None };
+    helper::run(top, (&raw mut job).cast(), in_helper::<W, T>);
+    // Still there: no helper could be had.
+    if let Some(work) = job.work.take() {
+        on_stack(top, || job.result = Some(work(Files::of_the_program())));
+    }
+    job.result
+}
+
+struct Job<W, T> {
+    work: Option<W>,
+    result: Option<T>,
+}
+
+/// Does the job that a pointer to a `Job<W, T>` names, unless the table is still the program's.
+extern "C-unwind" fn in_helper<W: FnOnce(Files) -> T, T>(job: *mut c_void) {
+    let Some(files) = Files::unshare() else { return };
+    // SAFETY: `unshared_on` passes just that, and does not touch it before this thread has ended.
+    let job = unsafe { &mut *job.cast::<Job<W, T>>() };
+    if let Some(work) = job.work.take() {
+        job.result = Some(work(files));
+    }
+}
+
+/// Calls `work` with the upper end of a new stack, while all signals are blocked and errno is kept. None: no memory, or none by `work`.
+fn on_new_stack<T>(work: impl FnOnce(*mut u8) -> Option<T>) -> Option<T> {
     let errno = sys::errno();
     let quiet = Quiet::new();
-    let result = on_its_own(work);
+    let result = sys::map(BYTES).ok().and_then(|start| {
+        let result = work(start.wrapping_add(BYTES));
+        // SAFETY: the mapping made above; the work is done.
+        unsafe { sys::unmap(start, BYTES) };
+        result
+    });
     quiet.end();
     sys::set_errno(errno);
     result
@@ -47,16 +103,6 @@ impl Quiet {
 
 /// Room for a report, of which some 30 KiB are used; only what is touched is backed by memory.
 const BYTES: usize = 256 * 1024;
-
-/// Runs `work` on a stack of its own. None: no memory for it. Nothing may unwind out of `work`.
-fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
-    let start = sys::map(BYTES).ok()?;
-    let mut result = None;
-    on_stack(start.wrapping_add(BYTES), || result = Some(work()));
-    // SAFETY: the mapping made above; the work is done.
-    unsafe { sys::unmap(start, BYTES) };
-    result
-}
 
 /// Runs `work` on a stack whose upper end, aligned to 16, is given: large enough, and unused. Nothing may unwind out of
 /// `work`.

@@ -17,7 +17,7 @@ use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{aside, census, clock, ledger, process, real, record, report, stacks, sys, thread};
+use crate::{aside, census, clock, ledger, log, place, process, real, record, report, stacks, sys, thread};
 
 /// What was read at load.
 pub struct Config {
@@ -196,6 +196,7 @@ enum Refusal {
     Census,
     Stacks(stacks::Trouble),
     Record(i32, &'static CStr),
+    Log(&'static CStr),
     Suppressions(suppressions::Refusal, &'static CStr),
 }
 
@@ -215,9 +216,16 @@ impl core::fmt::Display for Refusal {
             }
             Refusal::Record(error, directory) => write!(
                 f,
-                "EPOLLSHIM_RECORD: cannot write in '{}': {}",
+                "EPOLLSHIM_RECORD: cannot write in '{}': {}{}",
                 directory.to_bytes().escape_ascii(),
-                epollshim_format::errno::name(*error as u32).unwrap_or("?")
+                epollshim_format::errno::name(*error as u32).unwrap_or("?"),
+                place::hint(*error)
+            ),
+            Refusal::Log(path) => write!(
+                f,
+                "EPOLLSHIM_LOG: cannot write '{}': EPERM{}",
+                path.to_bytes().escape_ascii(),
+                place::hint(place::FOREIGN)
             ),
         }
     }
@@ -233,6 +241,7 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     if let Some(file) = config.suppressions {
         suppressions::read(file).map_err(|refusal| Refusal::Suppressions(refusal, file))?;
     }
+    log::prepare(config).map_err(Refusal::Log)?;
     if let Some(directory) = config.record {
         record::prepare(directory).map_err(|error| Refusal::Record(error, directory))?;
     }

@@ -17,7 +17,8 @@
 //! census/     every other descriptor, if that is asked for
 //! stacks.rs   call stacks, where return addresses are not enough
 //! procfs.rs   what the kernel says about this process
-//! aside.rs    work on a stack of its own, with signals blocked
+//! aside.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
+//! place.rs    opening what the options name, where other users may have put something first
 //! valgrind.rs  requests to valgrind
 //! sync.rs     the atomics that all of them use
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
@@ -60,6 +61,7 @@ mod init;
 mod ledger;
 mod log;
 mod path;
+mod place;
 mod policy;
 mod process;
 mod procfs;

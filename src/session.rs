@@ -19,7 +19,8 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use crate::path::Path;
-use crate::{aside, process, procfs, sys};
+use crate::aside::Files;
+use crate::{aside, place, process, procfs, sys};
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -387,10 +388,16 @@ pub fn attach(directory: &CStr) -> Result<(), Trouble> {
         Ok(()) | Err(libc::EEXIST) => {}
         Err(error) => return Err(Trouble::Directory(error)),
     }
-    let at = sys::open(directory, libc::O_RDONLY | libc::O_DIRECTORY, 0).map_err(Trouble::Directory)?;
-    let mapped = map_in(at);
-    sys::close(at);
-    let start = mapped?;
+    let mapped = aside::unshared(|files| {
+        let at = place::open_directory(files, directory).map_err(|error| match error {
+            place::FOREIGN => Trouble::NotOwned,
+            error => Trouble::Directory(error),
+        })?;
+        let mapped = map_in(files, at);
+        files.close(at);
+        mapped
+    });
+    let start = mapped.unwrap_or(Err(Trouble::Directory(libc::ENOMEM)))?;
     static FIRST: AtomicBool = AtomicBool::new(true);
     // Before anybody can claim: a slot that is this process's own cannot be taken for the former image's.
     if FIRST.swap(false, Ordering::Relaxed) {
@@ -401,21 +408,21 @@ pub fn attach(directory: &CStr) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn map_in(directory: i32) -> Result<*mut File, Trouble> {
+fn map_in(files: Files, directory: i32) -> Result<*mut File, Trouble> {
     let status = sys::status(directory).map_err(Trouble::Directory)?;
-    if status.st_uid != sys::geteuid() || status.st_mode & 0o022 != 0 {
+    if !place::is_private(&status, libc::S_IFDIR) {
         return Err(Trouble::NotOwned);
     }
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW;
-    let fd = sys::open_at(directory, c"limits.1", flags, 0o600).map_err(Trouble::File)?;
+    let fd = files.open_at(directory, c"limits.1", flags, 0o600).map_err(Trouble::File)?;
     let mapped = map_file(fd);
-    sys::close(fd);
+    files.close(fd);
     mapped
 }
 
 fn map_file(fd: i32) -> Result<*mut File, Trouble> {
     let status = sys::status(fd).map_err(Trouble::File)?;
-    if status.st_uid != sys::geteuid() || status.st_mode & libc::S_IFMT != libc::S_IFREG {
+    if !place::is_private(&status, libc::S_IFREG) {
         return Err(Trouble::NotOwned);
     }
     // Every block is the file's before it is touched: a full disk is an error here, not a signal later. (New blocks

@@ -6,6 +6,8 @@
 use core::arch::asm;
 use core::ffi::CStr;
 
+use crate::sync::AtomicU32;
+
 /// A negative error number as the kernel gives it, or the result.
 pub type Result<T> = core::result::Result<T, i32>;
 
@@ -268,9 +270,9 @@ pub fn allocate(fd: i32, offset: usize, bytes: usize) -> Result<()> {
 }
 
 /// Whether the user may make files in a directory.
-pub fn may_write(directory: &CStr) -> Result<()> {
+pub fn may_write_in(directory: i32) -> Result<()> {
     // SAFETY: the path is zero-terminated.
-    unsafe { syscall!(SYS_faccessat, libc::AT_FDCWD, directory.as_ptr(), libc::W_OK | libc::X_OK) }.map(drop)
+    unsafe { syscall!(SYS_faccessat, directory, c".".as_ptr(), libc::W_OK | libc::X_OK) }.map(drop)
 }
 
 /// A part of a file, shared with all who map it: in place of what is at `fixed`, which must be memory of the shim's own that
@@ -297,9 +299,34 @@ pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
 }
 
 /// Closes a descriptor that the shim itself opened.
-pub fn close(fd: i32) {
+pub fn close(fd: i32) -> Result<()> {
     // SAFETY: takes no pointer; callers close only what they opened.
-    let _ = unsafe { syscall!(SYS_close, fd) };
+    unsafe { syscall!(SYS_close, fd) }.map(drop)
+}
+
+/// Gives the calling thread, which shares its descriptor table, an empty one of its own (close_range(2), Linux 5.9). Since Linux 6.12
+/// nothing is copied for that (fs/file.c, dup_fd), before that 64 descriptors at most.
+pub fn leave_descriptors() -> Result<()> {
+    // SAFETY: takes no pointer. The table that is emptied is the new one: the caller shares the old one.
+    unsafe { syscall!(SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) }.map(drop)
+}
+
+/// Gives the calling thread a copy of the descriptor table that it shares.
+pub fn unshare_descriptors() -> Result<()> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_unshare, libc::CLONE_FILES) }.map(drop)
+}
+
+/// Another descriptor of the same file, close-on-exec, with the lowest number from `least` on.
+pub fn duplicate_from(fd: i32, least: i32) -> Result<i32> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, least) }.map(|fd| fd as i32)
+}
+
+/// Sleeps as long as a word has this value, or until it is woken. Err(EAGAIN): it has another one.
+pub fn futex_wait(word: &AtomicU32, value: u32) -> Result<()> {
+    // SAFETY: the word is valid; the kernel only reads it.
+    unsafe { syscall!(SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, core::ptr::null::<u8>()) }.map(drop)
 }
 
 pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
@@ -346,6 +373,17 @@ pub fn status(fd: i32) -> Result<libc::stat> {
         syscall!(SYS_fstat, fd, status.as_mut_ptr())?;
         Ok(status.assume_init())
     }
+}
+
+/// Whether a descriptor's file lies in /proc.
+pub fn is_of_proc(fd: i32) -> bool {
+    let mut status = core::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the kernel's struct statfs is libc's on x86-64; all-zero is a valid one.
+    let kind = unsafe {
+        let asked = syscall!(SYS_fstatfs, fd, status.as_mut_ptr());
+        asked.map(|_| status.assume_init().f_type)
+    };
+    kind == Ok(libc::PROC_SUPER_MAGIC)
 }
 
 /// How many hard links a file or directory has.

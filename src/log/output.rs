@@ -5,9 +5,9 @@ use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use crate::aside::{self, Quiet};
+use crate::aside::{self, Files, Quiet};
 use crate::init::{Config, LogTo};
-use crate::{process, report, sys, thread};
+use crate::{place, process, report, sys, thread};
 
 /// The longest line: what a pipe takes in one piece.
 const LONGEST: usize = 4096;
@@ -64,20 +64,22 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
     let quiet = Quiet::new();
     let written = take().is_some_and(|place| {
         let top = place.stack.get().cast::<u8>().wrapping_add(STACK);
-        let mut written = false;
+        let mends = IS_TORN.swap(false, Ordering::Relaxed);
+        let mut length = None;
         aside::on_stack(top, || {
             // SAFETY: the place is this thread's until it gives it back.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
-            let mends = IS_TORN.swap(false, Ordering::Relaxed);
             if mends {
                 let _ = line.write_char('\n');
             }
-            written = render(&mut line).is_ok()
-                && line.bytes.get(..line.length).is_some_and(|bytes| send(config, bytes).is_ok());
-            if mends && !written {
-                IS_TORN.store(true, Ordering::Relaxed);
-            }
+            length = render(&mut line).is_ok().then_some(line.length);
         });
+        // SAFETY: as above.
+        let bytes = length.and_then(|length| unsafe { &*place.line.get() }.get(..length));
+        let written = bytes.is_some_and(|bytes| send(config, bytes, top).is_ok());
+        if mends && !written {
+            IS_TORN.store(true, Ordering::Relaxed);
+        }
         // Release: the next taker (Acquire) finds nothing of this in progress.
         place.owner.store(0, Ordering::Release);
         written
@@ -97,28 +99,62 @@ fn take() -> Option<&'static Place> {
     (0..PLACES).filter_map(|step| PLACE.get(first.wrapping_add(step) % PLACES)).find(|place| is_got(place))
 }
 
-fn send(config: &Config, bytes: &[u8]) -> sys::Result<()> {
+/// Writes a line, on the stack whose upper end is given.
+fn send(config: &Config, bytes: &[u8], top: *mut u8) -> sys::Result<()> {
     match config.log {
         LogTo::Off => Ok(()),
         LogTo::Stderr if report::stderr_is_ours(config) => send_to(2, bytes),
         LogTo::Stderr => Err(libc::EBADF),
         LogTo::File(pattern) => {
-            let has_pattern = pattern.to_bytes().contains(&b'%');
-            if !has_pattern {
-                return send_to_file(pattern, bytes);
+            let sent = aside::unshared_on(top, |files| {
+                if !pattern.to_bytes().contains(&b'%') {
+                    return send_to_file(files, pattern, bytes);
+                }
+                let path = report::expand(pattern);
+                path.as_c().map_or(Err(libc::ENAMETOOLONG), |name| send_to_file(files, name, bytes))
+            });
+            let sent = sent.unwrap_or(Err(libc::EINTR));
+            if sent == Err(place::FOREIGN) {
+                complain_once(pattern);
             }
-            let path = report::expand(pattern);
-            path.as_c().map_or(Err(libc::ENAMETOOLONG), |name| send_to_file(name, bytes))
+            sent
         }
     }
 }
 
-fn send_to_file(name: &CStr, bytes: &[u8]) -> sys::Result<()> {
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let fd = sys::open(name, flags, 0o600)?;
+fn send_to_file(files: Files, name: &CStr, bytes: &[u8]) -> sys::Result<()> {
+    let fd = place::open_output(files, name, libc::O_WRONLY | libc::O_CREAT)?;
     let sent = send_to(fd, bytes);
-    sys::close(fd);
+    files.close(fd);
     sent
+}
+
+/// Says, once in a program, that the log is another user's. Other errors are in the report alone: a disk may have space again.
+fn complain_once(pattern: &CStr) {
+    static IS_SAID: AtomicBool = AtomicBool::new(false);
+    if !IS_SAID.swap(true, Ordering::Relaxed) {
+        report::tell(|line| {
+            let _ = writeln!(
+                line,
+                "epollshim: EPOLLSHIM_LOG: cannot write '{}': EPERM{}; the lines of process {} are dropped",
+                pattern.to_bytes().escape_ascii(),
+                place::hint(place::FOREIGN),
+                sys::getpid()
+            );
+        });
+    }
+}
+
+/// Whether the log, if it is there, may be used by this user. Asked at load. Err(path): another user's.
+pub fn prepare(config: &Config) -> Result<(), &'static CStr> {
+    let LogTo::File(pattern) = config.log else { return Ok(()) };
+    let opened = aside::unshared(|files| {
+        let path = report::expand(pattern);
+        let fd = place::open_output(files, path.as_c().ok_or(libc::ENAMETOOLONG)?, libc::O_WRONLY)?;
+        files.close(fd);
+        Ok(())
+    });
+    if opened == Some(Err(place::FOREIGN)) { Err(pattern) } else { Ok(()) }
 }
 
 fn send_to(fd: i32, bytes: &[u8]) -> sys::Result<()> {
