@@ -8,8 +8,16 @@ use crate::sys::{self, Result};
 /// The descriptor table that work aside opens files in.
 #[derive(Clone, Copy)]
 pub struct Files {
-    /// It is the helper's own. Else it is the program's: no helper could be had.
-    is_own: bool,
+    whose: Whose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Helper,
+    /// The program's, though others may see it: no helper could be had.
+    Program,
+    /// The program's, which nobody can see meanwhile.
+    ProgramAlone,
 }
 
 /// A helper can make system calls: a filter that hands them to a tracer (strace --seccomp-bpf, proot) fails them with ENOSYS in a thread
@@ -21,7 +29,11 @@ const AWAY: i32 = 200;
 
 impl Files {
     pub(super) fn of_the_program() -> Files {
-        Files { is_own: false }
+        Files { whose: Whose::Program }
+    }
+
+    pub(super) fn of_the_program_alone() -> Files {
+        Files { whose: Whose::ProgramAlone }
     }
 
     /// Gives the calling thread, a helper, a table of its own. None: it still has the program's, or can open nothing.
@@ -34,12 +46,12 @@ impl Files {
             }
             HELPERS_WORK.store(true, Ordering::Relaxed);
         }
-        Some(Files { is_own: true })
+        Some(Files { whose: Whose::Helper })
     }
 
     /// Whether the table has descriptors of the program's.
     pub fn are_the_program_s(self) -> bool {
-        !self.is_own
+        self.whose != Whose::Helper
     }
 
     pub fn open(self, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
@@ -47,18 +59,21 @@ impl Files {
     }
 
     /// Opens a file, close-on-exec. Where the table is full, room is made: by closing the copy of a descriptor in a table of our own, or
-    /// by raising the soft limit for that long, if the hard one allows it.
+    /// by raising the soft limit for that long, if the hard one allows it. (Not where nobody sees the table: a helper tries again.)
     pub fn open_at(self, directory: i32, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
         let open = || sys::open_at(directory, path, flags, mode);
+        if self.whose == Whose::ProgramAlone {
+            return open();
+        }
         let opened = match open() {
-            Err(libc::EMFILE) if self.is_own && close_one() => open(),
+            Err(libc::EMFILE) if self.whose == Whose::Helper && close_one() => open(),
             opened => opened,
         };
         let opened = match opened {
             Err(libc::EMFILE) => with_raised_limit(open),
             opened => opened,
         };
-        if self.is_own { opened } else { opened.map(move_away) }
+        if self.whose == Whose::Program { opened.map(move_away) } else { opened }
     }
 
     /// Closes what `open` has opened. In a table of our own that is no loss if it is forgotten: the table ends with the work.

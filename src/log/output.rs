@@ -106,14 +106,13 @@ fn send(config: &Config, bytes: &[u8], top: *mut u8) -> sys::Result<()> {
         LogTo::Stderr if report::stderr_is_ours(config) => send_to(2, bytes),
         LogTo::Stderr => Err(libc::EBADF),
         LogTo::File(pattern) => {
-            let sent = aside::unshared_on(top, |files| {
+            let sent = aside::unshared_often(top, |files| {
                 if !pattern.to_bytes().contains(&b'%') {
                     return send_to_file(files, pattern, bytes);
                 }
                 let path = report::expand(pattern);
                 path.as_c().map_or(Err(libc::ENAMETOOLONG), |name| send_to_file(files, name, bytes))
             });
-            let sent = sent.unwrap_or(Err(libc::EINTR));
             if sent == Err(place::FOREIGN) {
                 complain_once(pattern);
             }
