@@ -37,9 +37,9 @@ pub struct Config {
     /// A file of findings that are not told.
     suppressions: Option<&'static CStr>,
     /// Where the processes of a user count together, if the options say.
-    session: Option<&'static CStr>,
+    pub session: Option<&'static CStr>,
     /// `$XDG_RUNTIME_DIR`; empty: not set.
-    runtime: &'static CStr,
+    pub runtime: &'static CStr,
     /// What the program is called: by its caller, by libc.
     names: [&'static CStr; 2],
     /// Device and inode of descriptor 2 at load; None where it was closed.
@@ -279,8 +279,7 @@ pub fn seed() {
 /// Sets limits, and opens the session where the user's counts are wanted. Err(None): another thread has the ledger.
 pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Config) -> Result<(), Option<Trouble>> {
     if limits.user_instances.is_some() || limits.user_watches.is_some() {
-        let directory = config.session_directory();
-        session::attach(directory.as_c().ok_or(Some(Trouble::Directory(libc::ENAMETOOLONG)))?).map_err(Some)?;
+        session::open(config).map_err(Some)?;
     }
     // What came through exec counts, and what went round the shim does not.
     if limits::count_something(limits) && process::prepare() {
@@ -385,11 +384,12 @@ impl Iterator for Environment {
 }
 
 impl Config {
+    /// Where the session is, unless another user is there.
     pub fn session_directory(&self) -> Path {
         let mut path = Path::new();
         match self.session {
             Some(directory) => path.push(directory.to_bytes()),
-            None => session::default_directory(self.runtime.to_bytes(), &mut path),
+            None => path = session::default_directory(self.runtime, 0).unwrap_or(path),
         }
         path
     }

@@ -40,6 +40,11 @@ pub fn open_directory(files: Files, path: &CStr) -> Result<i32> {
     open(files, path, libc::O_PATH | libc::O_DIRECTORY, 0)
 }
 
+/// Whether a path leads to what another user owns. False too where it leads nowhere.
+pub fn is_foreign(path: &CStr) -> bool {
+    sys::owner(path).is_ok_and(|owner| owner != sys::geteuid())
+}
+
 /// Whether a descriptor's file is this user's own, of that kind, and no one else may write it.
 pub fn is_private(status: &libc::stat, kind: libc::mode_t) -> bool {
     is_kind(status, kind) && status.st_uid == sys::geteuid() && status.st_mode & 0o022 == 0

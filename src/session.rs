@@ -14,12 +14,15 @@
 //! Who is dead: no process of that pid and start time (proc(5), field 22 of stat) in the same pid namespace, or one that
 //! nobody has waited for. Processes in other namespaces are taken for alive.
 
+mod default;
+
+pub use default::directory as default_directory;
+
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::ffi::CStr;
-use core::fmt::Write;
 
-use crate::path::Path;
 use crate::aside::Files;
+use crate::init::Config;
 use crate::{aside, place, process, procfs, sys};
 
 /// What is counted.
@@ -378,15 +381,25 @@ impl Trouble {
     }
 }
 
-/// Maps the file of a session, making it where it is not there; the descriptor is closed again. The directory is made
+/// Opens the session that the options name, or the default one.
+pub fn open(config: &Config) -> Result<(), Trouble> {
+    match config.session {
+        Some(directory) => attach(directory, true),
+        None => default::attach(config),
+    }
+}
+
+/// Maps the file of a session, making it where it is not there; the descriptor is closed again. With `makes`, the directory is made
 /// (0700) where its parent exists.
-pub fn attach(directory: &CStr) -> Result<(), Trouble> {
+fn attach(directory: &CStr, makes: bool) -> Result<(), Trouble> {
     if file().is_some() {
         return Ok(());
     }
-    match sys::make_directory(directory, 0o700) {
-        Ok(()) | Err(libc::EEXIST) => {}
-        Err(error) => return Err(Trouble::Directory(error)),
+    if makes {
+        match sys::make_directory(directory, 0o700) {
+            Ok(()) | Err(libc::EEXIST) => {}
+            Err(error) => return Err(Trouble::Directory(error)),
+        }
     }
     let mapped = aside::unshared(|files| {
         let at = place::open_directory(files, directory).map_err(|error| match error {
@@ -438,14 +451,4 @@ fn map_file(fd: i32) -> Result<*mut File, Trouble> {
         }
     }
     Ok(start)
-}
-
-/// Where the session is, unless the options say: `$XDG_RUNTIME_DIR/epollshim`, else `/tmp/epollshim-UID`.
-pub fn default_directory(runtime: &[u8], path: &mut Path) {
-    if runtime.starts_with(b"/") {
-        path.push(runtime);
-        path.push(b"/epollshim");
-    } else {
-        let _ = write!(path, "/tmp/epollshim-{}", sys::geteuid());
-    }
 }

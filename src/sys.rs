@@ -396,11 +396,20 @@ pub fn is_of_proc(fd: i32) -> bool {
 
 /// How many hard links a file or directory has.
 pub fn links(path: &CStr) -> Result<u64> {
+    status_of(path).map(|status| status.st_nlink)
+}
+
+/// Whose a file or directory is.
+pub fn owner(path: &CStr) -> Result<u32> {
+    status_of(path).map(|status| status.st_uid)
+}
+
+fn status_of(path: &CStr) -> Result<libc::stat> {
     let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: the path is zero-terminated; all-zero is a valid struct stat.
     unsafe {
         syscall!(SYS_newfstatat, libc::AT_FDCWD, path.as_ptr(), status.as_mut_ptr(), 0)?;
-        Ok(status.assume_init().st_nlink)
+        Ok(status.assume_init())
     }
 }
 
