@@ -331,10 +331,18 @@ pub fn duplicate_from(fd: i32, least: i32) -> Result<i32> {
     unsafe { syscall!(SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, least) }.map(|fd| fd as i32)
 }
 
-/// Sleeps as long as a word has this value, or until it is woken. Err(EAGAIN): it has another one.
-pub fn futex_wait(word: &AtomicU32, value: u32) -> Result<()> {
-    // SAFETY: the word is valid; the kernel only reads it.
-    unsafe { syscall!(SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, core::ptr::null::<u8>()) }.map(drop)
+/// Sleeps as long as a word has this value, until it is woken, and not longer than so many nanoseconds (less than a second).
+/// Err(EAGAIN): it has another value.
+pub fn futex_wait(word: &AtomicU32, value: u32, nanoseconds: i64) -> Result<()> {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    // SAFETY: the word is valid and only read; one timespec is read.
+    unsafe { syscall!(SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, &raw const time) }.map(drop)
+}
+
+/// Wakes a thread that sleeps by [`futex_wait`].
+pub fn futex_wake(word: &AtomicU32) {
+    // SAFETY: the kernel does not touch the word.
+    let _ = unsafe { syscall!(SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
 }
 
 pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {

@@ -28,6 +28,9 @@ const FLAGS: i32 = libc::CLONE_VM
     | libc::CLONE_UNTRACED
     | libc::CLONE_CHILD_CLEARTID;
 
+/// How long the caller sleeps before it looks again: the kernel wakes it.
+const NAP: i64 = 500_000_000;
+
 /// Runs `run(work)` in a helper, on the stack whose upper end (aligned to 16) is given, and waits for its end. Does nothing where no
 /// helper can be had: no thread more is allowed (EAGAIN), or the program has left its pid namespace (EINVAL).
 ///
@@ -40,8 +43,8 @@ pub fn run(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_voi
     let Ok(tid @ 1..) = i32::try_from(start(top, work, run, is_alive.as_ptr())) else { return };
     // The kernel clears the word when the helper has left the memory for good (CLONE_CHILD_CLEARTID). Acquire: what it wrote is there.
     while is_alive.load(Ordering::Acquire) != 0 {
-        if let Err(error) = sys::futex_wait(&is_alive, 1)
-            && !matches!(error, libc::EAGAIN | libc::EINTR)
+        if let Err(error) = sys::futex_wait(&is_alive, 1, NAP)
+            && !matches!(error, libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT)
         {
             sys::yield_now();
         }

@@ -5,6 +5,7 @@
 //! (aside/helper.rs) opens the file for each line: the program's descriptor table never has a descriptor of the log's. What cannot be
 //! written is dropped and counted; nobody waits long for a reader that does not read.
 
+mod file;
 mod json;
 mod output;
 mod text;
@@ -21,7 +22,7 @@ use crate::init::{self, Config, LogTo};
 use crate::policy::{Plan, epfd_of, fd_of};
 use crate::{clock, process, sys};
 
-pub use output::prepare;
+pub use file::prepare;
 
 /// Events of one wait that are told one by one.
 const EVENTS: usize = 16;

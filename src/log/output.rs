@@ -2,12 +2,12 @@
 
 use crate::sync::{AtomicBool, AtomicI32, Ordering};
 use core::cell::UnsafeCell;
-use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use crate::aside::{self, Files, Quiet};
+use super::file::{self, Queued};
+use crate::aside::{self, Quiet};
 use crate::init::{Config, LogTo};
-use crate::{place, process, report, sys, thread};
+use crate::{process, report, sys, thread};
 
 /// The longest line: what a pipe takes in one piece.
 const LONGEST: usize = 4096;
@@ -18,19 +18,47 @@ const STACK: usize = 28 * 1024;
 const PLACES: usize = 64;
 
 #[repr(C, align(16))]
-struct Place {
+pub struct Place {
     stack: UnsafeCell<[u8; STACK]>,
+    /// A line's end, for a line that follows a torn one, and the line.
     line: UnsafeCell<[u8; LONGEST]>,
     /// The process whose thread has it; 0: none. One that a fork left taken is free: that thread is not here.
     owner: AtomicI32,
+    /// What it is in for, where the line goes to a file.
+    pub queued: Queued,
 }
 
-// SAFETY: the memory is touched only by the thread that has taken the place.
+// SAFETY: the memory is touched only by the thread that has taken the place, and read by the one that has claimed its line.
 unsafe impl Sync for Place {}
 
+impl Place {
+    /// The upper end of its stack.
+    pub fn top(&self) -> *mut u8 {
+        self.stack.get().cast::<u8>().wrapping_add(STACK)
+    }
+
+    /// What was put together, of that length, with the line's end before it.
+    ///
+    /// # Safety
+    /// Nobody writes there meanwhile: the caller has the place, or has claimed its line.
+    pub unsafe fn line(&self, length: usize) -> &[u8] {
+        // SAFETY: by this function's contract.
+        unsafe { &*self.line.get() }.get(..length).unwrap_or_default()
+    }
+}
+
 static PLACE: [Place; PLACES] = [const {
-    Place { stack: UnsafeCell::new([0; STACK]), line: UnsafeCell::new([0; LONGEST]), owner: AtomicI32::new(0) }
+    Place {
+        stack: UnsafeCell::new([0; STACK]),
+        line: UnsafeCell::new([0; LONGEST]),
+        owner: AtomicI32::new(0),
+        queued: Queued::new(),
+    }
 }; PLACES];
+
+pub fn places() -> impl Iterator<Item = &'static Place> {
+    PLACE.iter()
+}
 
 /// A reader did not read for as long as is waited: lines are dropped until it does. Relaxed: a guess is good enough.
 static IS_STUCK: AtomicBool = AtomicBool::new(false);
@@ -63,23 +91,14 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
     // Signals are blocked first: a handler that left for good would keep the place, the file's descriptor and the count.
     let quiet = Quiet::new();
     let written = take().is_some_and(|place| {
-        let top = place.stack.get().cast::<u8>().wrapping_add(STACK);
-        let mends = IS_TORN.swap(false, Ordering::Relaxed);
         let mut length = None;
-        aside::on_stack(top, || {
+        aside::on_stack(place.top(), || {
             // SAFETY: the place is this thread's until it gives it back.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
-            if mends {
-                let _ = line.write_char('\n');
-            }
-            length = render(&mut line).is_ok().then_some(line.length);
+            let is_whole = line.write_char('\n').and_then(|()| render(&mut line)).is_ok();
+            length = is_whole.then_some(line.length);
         });
-        // SAFETY: as above.
-        let bytes = length.and_then(|length| unsafe { &*place.line.get() }.get(..length));
-        let written = bytes.is_some_and(|bytes| send(config, bytes, top).is_ok());
-        if mends && !written {
-            IS_TORN.store(true, Ordering::Relaxed);
-        }
+        let written = length.is_some_and(|length| send(config, place, length).is_ok());
         // Release: the next taker (Acquire) finds nothing of this in progress.
         place.owner.store(0, Ordering::Release);
         written
@@ -99,64 +118,28 @@ fn take() -> Option<&'static Place> {
     (0..PLACES).filter_map(|step| PLACE.get(first.wrapping_add(step) % PLACES)).find(|place| is_got(place))
 }
 
-/// Writes a line, on the stack whose upper end is given.
-fn send(config: &Config, bytes: &[u8], top: *mut u8) -> sys::Result<()> {
+fn send(config: &Config, place: &Place, length: usize) -> sys::Result<()> {
     match config.log {
         LogTo::Off => Ok(()),
-        LogTo::Stderr if report::stderr_is_ours(config) => send_to(2, bytes),
+        // SAFETY: the place is this thread's.
+        LogTo::Stderr if report::stderr_is_ours(config) => send_to(2, unsafe { place.line(length) }),
         LogTo::Stderr => Err(libc::EBADF),
-        LogTo::File(pattern) => {
-            let sent = aside::unshared_often(top, |files| {
-                if !pattern.to_bytes().contains(&b'%') {
-                    return send_to_file(files, pattern, bytes);
-                }
-                let path = report::expand(pattern);
-                path.as_c().map_or(Err(libc::ENAMETOOLONG), |name| send_to_file(files, name, bytes))
-            });
-            if sent == Err(place::FOREIGN) {
-                complain_once(pattern);
-            }
-            sent
-        }
+        LogTo::File(pattern) => file::send(pattern, place, length),
     }
 }
 
-fn send_to_file(files: Files, name: &CStr, bytes: &[u8]) -> sys::Result<()> {
-    let fd = place::open_output(files, name, libc::O_WRONLY | libc::O_CREAT)?;
-    let sent = send_to(fd, bytes);
-    files.close(fd);
+/// Writes a line, with the line's end that comes before it if the last line was torn.
+pub fn send_to(fd: i32, with_end: &[u8]) -> sys::Result<()> {
+    let mends = IS_TORN.swap(false, Ordering::Relaxed);
+    let bytes = with_end.get(usize::from(!mends)..).unwrap_or_default();
+    let sent = send_bytes(fd, bytes);
+    if mends && sent.is_err() {
+        IS_TORN.store(true, Ordering::Relaxed);
+    }
     sent
 }
 
-/// Says, once in a program, that the log is another user's. Other errors are in the report alone: a disk may have space again.
-fn complain_once(pattern: &CStr) {
-    static IS_SAID: AtomicBool = AtomicBool::new(false);
-    if !IS_SAID.swap(true, Ordering::Relaxed) {
-        report::tell(|line| {
-            let _ = writeln!(
-                line,
-                "epollshim: EPOLLSHIM_LOG: cannot write '{}': EPERM{}; the lines of process {} are dropped",
-                pattern.to_bytes().escape_ascii(),
-                place::hint(place::FOREIGN),
-                sys::getpid()
-            );
-        });
-    }
-}
-
-/// Whether the log, if it is there, may be used by this user. Asked at load. Err(path): another user's.
-pub fn prepare(config: &Config) -> Result<(), &'static CStr> {
-    let LogTo::File(pattern) = config.log else { return Ok(()) };
-    let opened = aside::unshared(|files| {
-        let path = report::expand(pattern);
-        let fd = place::open_output(files, path.as_c().ok_or(libc::ENAMETOOLONG)?, libc::O_WRONLY)?;
-        files.close(fd);
-        Ok(())
-    });
-    if opened == Some(Err(place::FOREIGN)) { Err(pattern) } else { Ok(()) }
-}
-
-fn send_to(fd: i32, bytes: &[u8]) -> sys::Result<()> {
+fn send_bytes(fd: i32, bytes: &[u8]) -> sys::Result<()> {
     for _ in 0..TRIES {
         let patience = if IS_STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE_MS };
         if let Ok(false) = sys::writable(fd, patience) {
