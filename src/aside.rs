@@ -20,7 +20,7 @@ pub use files::Files;
 
 /// Runs `work` aside. None: the kernel has no memory for the stack.
 pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
-    on_new_stack(|top| {
+    on_new_stack(BYTES, |top| {
         let mut result = None;
         on_stack(top, || result = Some(work()));
         result
@@ -30,7 +30,7 @@ pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
 /// Runs `work` aside, in a descriptor table of its own wherever that can be had. None: the kernel has no memory for the stack, or
 /// the program's seccomp filter ended the work.
 pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
-    on_new_stack(|top| unshared_on(top, work))
+    on_new_stack(BYTES_TO_OPEN, |top| unshared_on(top, work))
 }
 
 /// Runs `work` in the program's table, on a stack whose upper end is given. For work that is done often, where [`has_the_table`] is true:
@@ -68,13 +68,13 @@ extern "C-unwind" fn in_helper<W: FnOnce(Files) -> T, T>(job: *mut c_void) {
 }
 
 /// Calls `work` with the upper end of a new stack, while all signals are blocked and errno is kept. None: no memory, or none by `work`.
-fn on_new_stack<T>(work: impl FnOnce(*mut u8) -> Option<T>) -> Option<T> {
+fn on_new_stack<T>(bytes: usize, work: impl FnOnce(*mut u8) -> Option<T>) -> Option<T> {
     let errno = sys::errno();
     let quiet = Quiet::new();
-    let result = sys::map(BYTES).ok().and_then(|start| {
-        let result = work(start.wrapping_add(BYTES));
+    let result = sys::map(bytes).ok().and_then(|start| {
+        let result = work(start.wrapping_add(bytes));
         // SAFETY: the mapping made above; the work is done.
-        unsafe { sys::unmap(start, BYTES) };
+        unsafe { sys::unmap(start, bytes) };
         result
     });
     quiet.end();
@@ -113,6 +113,8 @@ impl Quiet {
 
 /// Room for a report, of which some 30 KiB are used; only what is touched is backed by memory.
 const BYTES: usize = 256 * 1024;
+/// Room for work that opens files and reads them: some paths.
+const BYTES_TO_OPEN: usize = 64 * 1024;
 
 /// Runs `work` on a stack whose upper end, aligned to 16, is given: large enough, and unused. Nothing may unwind out of
 /// `work`.

@@ -15,7 +15,11 @@ pub const FOREIGN: i32 = libc::EPERM;
 
 /// What a message says behind the error's name.
 pub fn hint(error: i32) -> &'static str {
-    if error == FOREIGN { " (it, or a symbolic link to it, belongs to another user; use a place of your own)" } else { "" }
+    if error == FOREIGN {
+        " (it, or a symbolic link to it, belongs to another user; use a place of your own)"
+    } else {
+        ""
+    }
 }
 
 /// Opens a file that lines or reports are appended to, and makes it (0600) where it is not there. A regular file must be this user's.

@@ -76,6 +76,12 @@ pub fn thread_exists(pid: i32, tid: i32) -> bool {
     answer != Err(libc::ESRCH)
 }
 
+/// Whether the kernel finds a thread of a process. False too where it will not say. Sends nothing.
+pub fn finds_thread(pid: i32, tid: i32) -> bool {
+    // SAFETY: signal 0 is never delivered.
+    unsafe { syscall!(SYS_tgkill, pid, tid, 0) }.is_ok()
+}
+
 /// Whether a process of this pid exists. Sends nothing.
 pub fn process_exists(pid: i32) -> bool {
     // SAFETY: signal 0 is never delivered.

@@ -139,6 +139,26 @@ fn a_program_of_one_thread_has_one_thread_behind_every_call() {
     }
 }
 
+/// After unshare(CLONE_NEWPID) the kernel refuses threads: lines and the report go through the program's table, as the last resort.
+#[test]
+fn where_no_helper_can_be_had_nothing_is_lost() {
+    if !is_root() {
+        return skipped("not root: no pid namespace can be made", false);
+    }
+    for mode in MODES {
+        let directory = scratch("namespace");
+        let mut command = Command::new(looks());
+        mode.preload(&mut command, &directory).env("EPOLLSHIM_LOG", directory.join("log"));
+        let ended = run(command.args(["none", "newpid", "300"]));
+        assert!(ended.status.success(), "{mode:?}: {}\n{}{}", ended.status, ended.stdout, ended.stderr);
+        // A creation, an ADD, and the waits.
+        let report = report(&directory.join("report.json"));
+        assert_eq!((&report["log"]["written"], &report["log"]["dropped"]), (&302.into(), &0.into()), "{mode:?}");
+        assert_eq!(report["coverage"]["reconciled"], true, "{mode:?}: {report}");
+        assert_eq!(fs::read_to_string(directory.join("log")).unwrap().lines().count(), 302);
+    }
+}
+
 #[test]
 fn a_process_without_a_free_number_logs_records_and_reports_everything() {
     for mode in MODES {
@@ -298,7 +318,11 @@ fn a_report_is_not_written_through_another_users_link() {
     let mut command = Command::new(taken());
     let ended = run(command.arg("1").env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", &link));
     assert!(ended.status.success());
-    assert!(ended.stderr.contains("EPOLLSHIM_REPORT") && ended.stderr.contains("belongs to another user"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("EPOLLSHIM_REPORT") && ended.stderr.contains("belongs to another user"),
+        "{}",
+        ended.stderr
+    );
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
 }
 

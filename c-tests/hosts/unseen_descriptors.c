@@ -13,6 +13,7 @@
  *   sweep    close_range() of all numbers that the program does not use
  *   wait     waitpid(-1, __WALL): there is no child
  *   single   with a child and no thread: the process has one thread whenever a call has returned
+ *   newpid   with a child and no thread, after unshare(CLONE_NEWPID): no thread can be made any more, and the wait succeeds
  *   rest     nothing: the threads work for so many milliseconds */
 #include "../check.h"
 
@@ -110,6 +111,12 @@ static int not_single(void) {
     return unshare(CLONE_VM) != 0;
 }
 
+static int fails_in_new_namespace(int time) {
+    struct epoll_event got;
+    if (time == 0 && unshare(CLONE_NEWPID) != 0) return 1;
+    return epoll_wait(epfd, &got, 1, 0) != 1;
+}
+
 int main(int count, char **words) {
     if (count == 2 && strcmp(words[1], "child") == 0) return strangers();
     if (count != 4) return 2;
@@ -137,6 +144,7 @@ int main(int count, char **words) {
         else if (strcmp(look, "sweep") == 0) found += syscall(SYS_close_range, highest, ~0U, 0) != 0;
         else if (strcmp(look, "wait") == 0) found += waitpid(-1, NULL, __WALL | WNOHANG) != -1 || errno != ECHILD;
         else if (strcmp(look, "single") == 0) found += not_single();
+        else if (strcmp(look, "newpid") == 0) found += fails_in_new_namespace(i);
         else if (strcmp(look, "rest") == 0) nap(1);
         else if (strcmp(look, "vfork") == 0) found += in_vfork() != 0;
         else if (strcmp(look, "spawn") == 0) found += in_spawned() != 0;

@@ -58,18 +58,20 @@ fn is_allowed() -> bool {
     !valgrind::is_running()
 }
 
-/// The kernel closes the helper's table, and takes it off the list of threads, after it has cleared the word: a program of one thread may
-/// unshare its user namespace, and whoever waits for a lock of the file has it, only then.
+/// The kernel closes the helper's table, and takes it off the list of threads, after it has cleared the word: only then may a program of
+/// one thread unshare its user namespace, and only then are the file's locks free.
 fn wait_until_gone(tid: i32) {
     const YIELDS: usize = 64;
     const NAPS: usize = 1000;
     let pid = sys::getpid();
     for step in 0..YIELDS + NAPS {
-        if pid <= 0 || !sys::thread_exists(pid, tid) {
-            return;
+        if !sys::finds_thread(pid, tid) {
+            break;
         }
         if step < YIELDS { sys::yield_now() } else { sys::sleep(20_000) }
     }
+    // The list is changed under the lock that this call takes (Linux v6.1 kernel/exit.c, release_task and do_wait).
+    let _ = sys::has_children();
 }
 
 /// Starts a thread that calls `run(work)` and ends. Returns its id, or a negative error number. The word is cleared as it ends.

@@ -7,8 +7,8 @@ use core::fmt::Write;
 use epollshim_format::options::Format;
 
 use super::Line;
-use crate::init::Config;
 use crate::aside::{self, Files};
+use crate::init::Config;
 use crate::path::Path;
 use crate::{place, process, sys};
 

@@ -224,11 +224,9 @@ fn a_default_session_that_is_another_users_is_passed_over() {
     let (user, other) = (54_323, 54_324);
     let usual = PathBuf::from(format!("/tmp/epollshim-{user}"));
     let instead = PathBuf::from(format!("/tmp/epollshim-{user}.1"));
-    let makers: [&dyn Fn(); 3] = [
-        &|| fs::create_dir(&usual).unwrap(),
-        &|| fs::write(&usual, "").unwrap(),
-        &|| std::os::unix::fs::symlink(&public.0, &usual).unwrap(),
-    ];
+    let makers: [&dyn Fn(); 3] = [&|| fs::create_dir(&usual).unwrap(), &|| fs::write(&usual, "").unwrap(), &|| {
+        std::os::unix::fs::symlink(&public.0, &usual).unwrap()
+    }];
     let clear = || {
         let _ = fs::remove_dir_all(&instead);
         let _ = fs::remove_file(&usual).or_else(|_| fs::remove_dir_all(&usual));
