@@ -80,9 +80,8 @@ fn follow(files: Files, path: &CStr, flags: i32, mode: u32, error: i32) -> Resul
         let link = files.open(at.as_c().ok_or(libc::ENAMETOOLONG)?, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
         let next = target_of(link, &at, error);
         files.close(link);
-        let next = match next? {
-            Target::Path(next) => next,
-            Target::Descriptor => return files.open(at.as_c().ok_or(libc::ENAMETOOLONG)?, flags, mode),
+        let Some(next) = next? else {
+            return files.open(at.as_c().ok_or(libc::ENAMETOOLONG)?, flags, mode);
         };
         match files.open(next.as_c().ok_or(libc::ENAMETOOLONG)?, flags | libc::O_NOFOLLOW, mode) {
             Err(again @ (libc::ELOOP | libc::ENOTDIR)) => error = again,
@@ -93,14 +92,9 @@ fn follow(files: Files, path: &CStr, flags: i32, mode: u32, error: i32) -> Resul
     Err(libc::ELOOP)
 }
 
-enum Target {
-    Path(Path),
-    /// A link of /proc that is no path: /dev/stdout leads to /proc/self/fd/1. Only the kernel makes those.
-    Descriptor,
-}
-
-/// Where a link leads, by its own descriptor. Err(`error`): it is no link.
-fn target_of(link: i32, at: &Path, error: i32) -> Result<Target> {
+/// Where a link leads, by its own descriptor. None: it is one of /proc's, and no path (/dev/stdout leads to /proc/self/fd/1); only the
+/// kernel makes those. Err(`error`): it is no link.
+fn target_of(link: i32, at: &Path, error: i32) -> Result<Option<Path>> {
     let status = sys::status(link)?;
     if !is_kind(&status, libc::S_IFLNK) {
         return Err(error);
@@ -109,7 +103,7 @@ fn target_of(link: i32, at: &Path, error: i32) -> Result<Target> {
         return Err(FOREIGN);
     }
     if sys::is_of_proc(link) {
-        return Ok(Target::Descriptor);
+        return Ok(None);
     }
     let mut space = [0u8; 4096];
     let length = sys::read_link_at(link, c"", &mut space)?;
@@ -121,5 +115,5 @@ fn target_of(link: i32, at: &Path, error: i32) -> Result<Target> {
         next.push(directory.get(..end).unwrap_or_default());
     }
     next.push(target);
-    Ok(Target::Path(next))
+    Ok(Some(next))
 }
