@@ -58,7 +58,7 @@ impl Files {
         self.open_at(libc::AT_FDCWD, path, flags, mode)
     }
 
-    /// Opens a file, close-on-exec. Where the table is full, room is made: by closing the copy of a descriptor in a table of our own, or
+    /// Opens a file, close-on-exec. Where the table is full, room is made: by closing copies of descriptors in a table of our own, or
     /// by raising the soft limit for that long, if the hard one allows it. (Not where nobody sees the table: a helper tries again.)
     pub fn open_at(self, directory: i32, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
         let open = || sys::open_at(directory, path, flags, mode);
@@ -66,7 +66,7 @@ impl Files {
             return open();
         }
         let opened = match open() {
-            Err(libc::EMFILE) if self.whose == Whose::Helper && close_one() => open(),
+            Err(libc::EMFILE) if self.whose == Whose::Helper && make_room() => open(),
             opened => opened,
         };
         let opened = match opened {
@@ -82,9 +82,10 @@ impl Files {
     }
 }
 
-/// Closes the lowest descriptor of a table of the helper's own. False: there is none.
-fn close_one() -> bool {
-    (0..1024).any(|fd| sys::close(fd).is_ok())
+/// Closes the lowest descriptors of a helper's full table, which are copies of the program's (Linux before 5.9): as many as any work has
+/// open at a time, so that this is never done twice. False: there is none.
+fn make_room() -> bool {
+    (0..1024).filter(|fd| sys::close(*fd).is_ok()).take(8).count() != 0
 }
 
 /// Moves a descriptor to a high number, so that the lowest ones are the program's again. It stays where there is no higher one.
