@@ -103,6 +103,18 @@ fn a_new_descriptor_always_has_the_lowest_free_number() {
     }
 }
 
+/// Each of the two processes has one thread, and sees the other's descriptors.
+#[test]
+fn a_process_that_shares_its_table_sees_no_descriptor_of_the_other_s_log() {
+    for mode in MODES {
+        let directory = scratch("shared");
+        let mut command = Command::new(looks());
+        mode.preload(&mut command, &directory).env("EPOLLSHIM_LOG", directory.join("log.%p"));
+        let ended = run(command.args(["none", "shared", "3000"]));
+        assert!(ended.status.success(), "{mode:?}: {}\n{}{}", ended.status, ended.stdout, ended.stderr);
+    }
+}
+
 /// What a sweep closed of the shim's would be a line, a record or a report that is missing.
 #[test]
 fn a_sweep_of_all_unused_numbers_costs_no_line_and_no_record() {

@@ -8,6 +8,7 @@
  *   refused  epoll_create1() beyond a limit of the user's: the session and /proc are read
  *   none
  * LOOK, COUNT times:
+ *   shared   a child that shares the descriptor table and makes epoll calls: a new descriptor has the lowest free number all the same
  *   fork, raw, clone, vfork, spawn   a child, by that call, lists its descriptors
  *   dup      a new descriptor has the lowest free number
  *   sweep    close_range() of all numbers that the program does not use
@@ -28,12 +29,14 @@ extern char **environ;
 static volatile int is_over;
 static int epfd, fd, null;
 
-static void calls(void) {
+static void calls_once(void) {
     struct epoll_event event = interest(EPOLLIN, 1), got;
-    while (!is_over) {
-        QUIETLY(epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event) == 0);
-        QUIETLY(epoll_wait(epfd, &got, 1, 0) == 1);
-    }
+    QUIETLY(epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event) == 0);
+    QUIETLY(epoll_wait(epfd, &got, 1, 0) == 1);
+}
+
+static void calls(void) {
+    while (!is_over) calls_once();
 }
 
 static void *work(void *argument) {
@@ -130,9 +133,13 @@ int main(int count, char **words) {
     add(epfd, fd, EPOLLIN);
     int highest = dup(fd);
     close(highest);
-    int is_alone = strcmp(words[1], "none") == 0;
+    int is_alone = strcmp(words[1], "none") == 0, is_shared = strcmp(look, "shared") == 0;
     pid_t child = -1;
-    if (is_alone && (child = fork()) == 0) {
+    if (is_shared && (child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0)) == 0) {
+        while (getppid() != 1) calls_once();
+        _exit(0);
+    }
+    if (is_alone && !is_shared && (child = fork()) == 0) {
         pause();
         _exit(0);
     }
@@ -140,7 +147,8 @@ int main(int count, char **words) {
     for (int i = 0; i < 3 && !is_alone; i++) pthread_create(threads + i, NULL, work, words[1]);
     nap(5);
     for (int i = 0; i < times; i++) {
-        if (strcmp(look, "dup") == 0) found += lowest(highest);
+        if (is_shared) calls_once();
+        if (strcmp(look, "dup") == 0 || is_shared) found += lowest(highest);
         else if (strcmp(look, "sweep") == 0) found += syscall(SYS_close_range, highest, ~0U, 0) != 0;
         else if (strcmp(look, "wait") == 0) found += waitpid(-1, NULL, __WALL | WNOHANG) != -1 || errno != ECHILD;
         else if (strcmp(look, "single") == 0) found += not_single();
@@ -152,7 +160,10 @@ int main(int count, char **words) {
     }
     is_over = 1;
     for (int i = 0; i < 3 && !is_alone; i++) pthread_join(threads[i], NULL);
-    if (child > 0) kill(child, SIGKILL);
+    if (child > 0) {
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+    }
     EQUAL(found, 0);
     return verdict();
 }

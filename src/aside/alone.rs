@@ -1,7 +1,7 @@
 //! Whether a descriptor could be seen by anybody at all: not in a process of one thread whose table no other process has.
 
 use crate::sync::{AtomicI32, Ordering};
-use crate::{procfs, sys};
+use crate::{process, procfs, sys};
 
 /// The process that has been found to have another table than its parent: that stays so. A fork copies the word, and the child has
 /// another pid.
@@ -20,10 +20,10 @@ fn is_apart_from_parent() -> bool {
     if APART_FROM_PARENT.load(Ordering::Relaxed) == own {
         return own > 0;
     }
-    // A parent outside of the pid namespace has the number 0, and did not share: CLONE_NEWPID and a shared table go together
-    // only by a raw clone of the program's.
-    let parent = sys::getppid();
-    let is_apart = sys::same_descriptors(own, parent) == Ok(false);
+    // An exec gives a process a table of its own (Linux v6.1 fs/exec.c, begin_new_exec). Of a forked one the kernel is asked; where it
+    // will not say (kcmp(2) is forbidden, the parent is in another pid namespace), somebody may have the table.
+    let is_as_executed = process::forker() == 0 && process::pid() == own;
+    let is_apart = is_as_executed || sys::same_descriptors(own, sys::getppid()) == Ok(false);
     if is_apart {
         APART_FROM_PARENT.store(own, Ordering::Relaxed);
     }
