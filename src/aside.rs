@@ -30,7 +30,12 @@ pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
 /// Runs `work` aside, in a descriptor table of its own wherever that can be had. None: the kernel has no memory for the stack, or
 /// the program's seccomp filter ended the work.
 pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
-    on_new_stack(BYTES_TO_OPEN, |top| unshared_on(top, work))
+    once(work, |work| {
+        on_new_stack(BYTES_TO_OPEN, |top| {
+            run_unshared(top, work);
+            Some(())
+        });
+    })
 }
 
 /// Runs `work` in the program's table, on a stack whose upper end is given. For work that is done often, where [`has_the_table`] is true:
@@ -42,28 +47,38 @@ pub fn in_the_table<T>(top: *mut u8, work: impl FnOnce(Files) -> sys::Result<T>)
 }
 
 /// [`unshared`] on a stack whose upper end is given, as [`on_stack`] wants it. The caller has blocked all signals.
-pub fn unshared_on<T, W: FnOnce(Files) -> T>(top: *mut u8, work: W) -> Option<T> {
-    let mut job = Job { work: Some(work), result: None };
-    helper::run(top, (&raw mut job).cast(), in_helper::<W, T>);
+pub fn unshared_on<T>(top: *mut u8, work: impl FnOnce(Files) -> T) -> Option<T> {
+    once(work, |work| run_unshared(top, work))
+}
+
+/// Has `run` run some work that can be run once, and gives its result. (What `run` calls is not generic, for size.)
+fn once<T>(work: impl FnOnce(Files) -> T, run: impl FnOnce(&mut dyn FnMut(Files))) -> Option<T> {
+    let (mut work, mut result) = (Some(work), None);
+    run(&mut |files| result = work.take().map(|work| work(files)));
+    result
+}
+
+struct Job<'a> {
+    work: Option<&'a mut dyn FnMut(Files)>,
+}
+
+#[inline(never)]
+fn run_unshared(top: *mut u8, work: &mut dyn FnMut(Files)) {
+    let mut job = Job { work: Some(work) };
+    helper::run(top, (&raw mut job).cast(), in_helper);
     // Still there: no helper could be had.
     if let Some(work) = job.work.take() {
-        on_stack(top, || job.result = Some(work(Files::of_the_program())));
+        on_stack(top, || work(Files::of_the_program()));
     }
-    job.result
 }
 
-struct Job<W, T> {
-    work: Option<W>,
-    result: Option<T>,
-}
-
-/// Does the job that a pointer to a `Job<W, T>` names, unless the table is still the program's.
-extern "C-unwind" fn in_helper<W: FnOnce(Files) -> T, T>(job: *mut c_void) {
+/// Does the job that a pointer to a [`Job`] names, unless the table is still the program's.
+extern "C-unwind" fn in_helper(job: *mut c_void) {
     let Some(files) = Files::unshare() else { return };
-    // SAFETY: `unshared_on` passes just that, and does not touch it before this thread has ended.
-    let job = unsafe { &mut *job.cast::<Job<W, T>>() };
+    // SAFETY: `run_unshared` passes just that, and does not touch it before this thread has ended.
+    let job = unsafe { &mut *job.cast::<Job>() };
     if let Some(work) = job.work.take() {
-        job.result = Some(work(files));
+        work(files);
     }
 }
 

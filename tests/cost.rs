@@ -533,7 +533,7 @@ fn what_hot_calls_read_is_one_cache_line_and_their_code_begins_a_page() {
 }
 
 #[test]
-fn the_stripped_library_is_600_kilobytes_at_most() {
+fn the_stripped_library_is_700_kilobytes_at_most() {
     if !have("strip") {
         return;
     }
@@ -541,7 +541,7 @@ fn the_stripped_library_is_600_kilobytes_at_most() {
     run(Command::new("strip").arg("-o").arg(&stripped).arg(shim()));
     let bytes = std::fs::metadata(&stripped).expect("the stripped library").len();
     println!("{bytes} bytes");
-    assert!(bytes <= 600_000, "{bytes} bytes");
+    assert!(bytes <= 700_000, "{bytes} bytes");
 }
 
 #[test]
