@@ -92,7 +92,7 @@ install uninstall:
 	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish
+	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \

@@ -1,8 +1,30 @@
-//! Linker arguments of the shim. Nothing slow, nothing generated. Which symbols are exported needs no argument: rustc
-//! hands the linker a version script of its own, of the `no_mangle` functions alone (tests/cost.rs looks).
+//! Linker arguments of the shim. Which symbols are exported needs no argument: rustc passes the linker a version script that
+//! lists the `no_mangle` functions alone (tests/cost.rs looks).
 
-fn main() {
+use std::error::Error;
+use std::path::Path;
+use std::{env, fs};
+
+/// Stand-ins for two libraries that rustc passes to the linker. The standard library's object code refers to libgcc's unwinder and
+/// to the loader's `__tls_get_addr`, from functions that the linker then removes, since nothing here calls them. GNU ld decides
+/// before it removes them which libraries are needed, so `--as-needed` would record both. With these, the library needs
+/// libc.so.6 alone, and `-z defs` refuses to link it as soon as something that stays refers to either.
+const STAND_INS: [(&str, &str); 2] = [
+    ("libgcc_s.so", "/* Nothing: the library does not use libgcc_s. */\n"),
+    (
+        "libc.so",
+        "/* libc without the loader, which the C library's own script adds as needed. */\nINPUT ( -l:libc.so.6 )\n",
+    ),
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
+    let directory = env::var("OUT_DIR")?;
+    for (name, script) in STAND_INS {
+        fs::write(Path::new(&directory).join(name), script)?;
+    }
+    // Not `rustc-link-search`: the tests' own binaries do need libgcc_s.
+    println!("cargo::rustc-cdylib-link-arg=-L{directory}");
     for argument in [
         // GNU ld (the last -fuse-ld counts): lld, rustc's own choice, keeps the language's personality routine in every library
         // (LLVM 22, lld/ELF/MarkLive.cpp: .eh_frame is a root), and with it 260 KB of panicking that nothing here calls.
@@ -19,4 +41,5 @@ fn main() {
     ] {
         println!("cargo::rustc-cdylib-link-arg={argument}");
     }
+    Ok(())
 }

@@ -105,7 +105,8 @@ pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim
     if let Err(error) = usable(size, out.is_null()) {
         return error;
     }
-    let reconciled = aside::undisturbed(ledger::reconcile) == Some(true);
+    let here = ledger::Here::now();
+    let reconciled = aside::undisturbed(|| ledger::reconcile(here)) == Some(true);
     let totals = &ledger::view().totals;
     let sums = Sums;
     let calls = |call| sums.calls(&[call]);

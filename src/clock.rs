@@ -4,8 +4,8 @@
 //! that too: then it asks the kernel.
 
 use crate::sync::{AtomicPtr, Ordering};
-use core::ffi::{CStr, c_void};
 
+use crate::elf::{Name, Symbols};
 use crate::sys;
 
 type ClockGettime = extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
@@ -48,61 +48,10 @@ pub fn prepare() {
     if base == 0 {
         return;
     }
-    // SAFETY: AT_SYSINFO_EHDR is the address of a complete ELF image that stays mapped (vdso(7)).
-    if let Some(address) = unsafe { find(base, c"__vdso_clock_gettime") } {
+    // SAFETY: AT_SYSINFO_EHDR is the address of a whole ELF image that stays mapped (vdso(7)).
+    let symbols = unsafe { Symbols::of_image(base) };
+    if let Some(address) = symbols.and_then(|symbols| symbols.find(&Name::new(c"__vdso_clock_gettime"))) {
         CLOCK.store(address as *mut (), Ordering::Relaxed);
-    }
-}
-
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
-const DT_NULL: u64 = 0;
-const DT_STRTAB: u64 = 5;
-const DT_SYMTAB: u64 = 6;
-
-/// The address of a symbol of an ELF image in memory.
-///
-/// # Safety
-/// `base` must be the address of a mapped, complete ELF64 image.
-unsafe fn find(base: usize, name: &CStr) -> Option<usize> {
-    // SAFETY: within the image by its own headers, for all reads below.
-    unsafe {
-        let header = &*(base as *const libc::Elf64_Ehdr);
-        if header.e_ident.first_chunk::<4>() != Some(b"\x7fELF") {
-            return None;
-        }
-        let programs = core::slice::from_raw_parts(
-            (base + header.e_phoff as usize) as *const libc::Elf64_Phdr,
-            usize::from(header.e_phnum),
-        );
-        let load = programs.iter().find(|program| program.p_type == PT_LOAD)?;
-        let dynamic = programs.iter().find(|program| program.p_type == PT_DYNAMIC)?;
-        let slide = base.wrapping_add(load.p_offset as usize).wrapping_sub(load.p_vaddr as usize);
-        let (mut strings, mut symbols) = (0usize, 0usize);
-        let mut entry = slide.wrapping_add(dynamic.p_vaddr as usize) as *const [u64; 2];
-        loop {
-            match *entry {
-                [DT_NULL, _] => break,
-                [DT_STRTAB, value] => strings = slide.wrapping_add(value as usize),
-                [DT_SYMTAB, value] => symbols = slide.wrapping_add(value as usize),
-                _ => {}
-            }
-            entry = entry.add(1);
-        }
-        // The kernel's linker script puts .dynstr right behind .dynsym (arch/x86/entry/vdso/vdso-layout.lds.S,
-        // v4.x to v6.x), which gives the number of symbols whether or not there is a DT_HASH.
-        if symbols == 0 || strings <= symbols {
-            return None;
-        }
-        let count = (strings - symbols) / size_of::<libc::Elf64_Sym>();
-        core::slice::from_raw_parts(symbols as *const libc::Elf64_Sym, count)
-            .iter()
-            .filter(|symbol| symbol.st_shndx != 0 && symbol.st_value != 0)
-            .find(|symbol| {
-                let at = strings.wrapping_add(symbol.st_name as usize) as *const c_void;
-                CStr::from_ptr(at.cast()) == name
-            })
-            .map(|symbol| slide.wrapping_add(symbol.st_value as usize))
     }
 }
 

@@ -42,6 +42,7 @@ pub struct Config {
     pub runtime: &'static CStr,
     /// What the program is called: by its caller, by libc.
     names: [&'static CStr; 2],
+    on_bad_config: OnBadConfig,
     /// Device and inode of descriptor 2 at load; None where it was closed.
     pub stderr: Option<(u64, u64)>,
 }
@@ -84,6 +85,10 @@ pub fn arguments() -> usize {
     usize::try_from(ARGUMENTS.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
+/// Proof that this is the library's constructor, which alone can make one. What allocates, takes a lock or loads an object asks for
+/// it: no hook can come there, whatever its caller holds.
+pub struct AtLoad(());
+
 /// Run by the loader with main's arguments, before main.
 #[cfg(not(test))]
 #[used]
@@ -94,6 +99,7 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
         ARGUMENTS.store(count, Ordering::Relaxed);
         real::resolve_all();
         decide(environment);
+        prepare_for_main(&AtLoad(()));
         settle();
         census::settle();
         sys::set_errno(errno);
@@ -148,8 +154,19 @@ fn decide(environment: *const *const c_char) {
     STATE.store(ACT, Ordering::Relaxed);
     policy::arm();
     IS_DECIDED.store(true, Ordering::Release);
-    report::register_exit_handlers();
-    report::register_fork_handler();
+}
+
+/// The part of coming to life that a hook cannot do.
+#[cfg(not(test))]
+fn prepare_for_main(at_load: &AtLoad) {
+    if let (Err(trouble), Some(config)) = (stacks::load_unwinder(at_load), config()) {
+        refuse(config.on_bad_config, format_args!("{}", Refusal::Stacks(trouble)));
+    }
+    // Also where another thread is still reading the options: the handlers look for themselves whether there is something to do.
+    if STATE.load(Ordering::Relaxed) != FORWARD_ONLY {
+        report::register_exit_handlers(at_load);
+        report::register_fork_handler(at_load);
+    }
 }
 
 /// All real functions are known: hooks may go their short ways from here on, where nothing is armed.
@@ -283,7 +300,8 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
     }
     // What came through exec counts, and what went round the shim does not.
     if limits::count_something(limits) && process::prepare() {
-        aside::undisturbed(ledger::reconcile);
+        let here = ledger::Here::now();
+        aside::undisturbed(|| ledger::reconcile(here));
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }
 }
@@ -335,6 +353,7 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
         session: options.session.map(|_| session),
         runtime,
         names: [called, short],
+        on_bad_config: options.on_bad_config,
         stderr: sys::status(2).ok().map(|status| (status.st_dev, status.st_ino)),
     };
     // SAFETY: page-aligned, and large enough.
@@ -442,8 +461,11 @@ struct FileName {
     length: AtomicUsize,
 }
 
-/// Has `is_named` know the name of the program's file too. Not for hooks: it reads /proc.
+/// Has `is_named` know the name of the program's file too. Not in a call: it reads /proc.
 pub fn learn_file_name() {
+    if FILE_NAME.length.load(Ordering::Acquire) != 0 {
+        return;
+    }
     let mut space = [0u8; 4096];
     let name = report::program_name(&mut space);
     for (place, byte) in FILE_NAME.bytes.iter().zip(name) {

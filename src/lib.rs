@@ -3,7 +3,9 @@
 //! ```text
 //! hooks/      what the loader sees instead of glibc's functions: do it, note it
 //! real.rs     the real functions
+//! loaded.rs   the loaded objects, in which they are looked up; elf.rs: symbol tables
 //! ledger/     descriptors, descriptions, instances, interests, and what is counted
+//! registry.rs  the blocks of all threads
 //! thread.rs   the calling thread's block of counters
 //! process.rs  whose memory this is: own, fresh after a fork, borrowed from a parent
 //! init.rs     coming to life, and the options
@@ -16,6 +18,7 @@
 //! session.rs  what the processes of one user count together
 //! census/     every other descriptor, if that is asked for
 //! stacks.rs   call stacks, where return addresses are not enough
+//! interrupted.rs  whether a handler on the stack has interrupted a hook
 //! procfs.rs   what the kernel says about this process
 //! aside.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
 //! place.rs    opening what the options name, where other users may have put something first
@@ -34,6 +37,9 @@
 //! 3. It does not panic: no indexing, no unwrap, no arithmetic that could overflow into one.
 //! 4. It leaves errno alone, calls nothing of libc's but the function that was hooked, and makes no system call
 //!    unless a descriptor that the ledger knows is born or dies.
+//!
+//! What does allocate or lock (registering exit and fork handlers, loading libgcc's unwinder) asks for an `init::AtLoad`, which only
+//! the constructor can make. tests/hosts_allocators.rs lists each function that the library imports, and why it may.
 //!
 //! `std` is linked (redhook wants it) and not used: the crate is `no_std`, so that a lock, an allocation or a
 //! `println!` cannot slip in unseen. Nor can a panic: nothing in the library refers to panicking, so that the linker leaves all of it
@@ -55,11 +61,16 @@ mod buffer;
 mod capi;
 mod census;
 mod clock;
+mod elf;
 mod findings;
 mod hooks;
 mod init;
+mod interrupted;
 mod ledger;
+mod loaded;
 mod log;
+#[cfg(test)]
+mod model;
 mod path;
 mod place;
 mod policy;
@@ -67,6 +78,7 @@ mod process;
 mod procfs;
 mod real;
 mod record;
+mod registry;
 mod report;
 mod session;
 mod stacks;

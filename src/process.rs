@@ -9,7 +9,7 @@
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use crate::policy::Tally;
+use crate::policy::{Tally, rules};
 use crate::record;
 use crate::{census, clock, ledger, sys, thread};
 
@@ -111,6 +111,7 @@ fn claim(page: &Page, pid: u32, owner: u32) -> bool {
         thread::forget_after_fork();
         ledger::after_fork();
         census::after_fork();
+        rules::after_fork();
     }
     true
 }

@@ -1,8 +1,8 @@
 //! The real functions: what the program would have called without the shim.
 //!
-//! Each is looked up once, by `dlsym(RTLD_NEXT)`: by the constructor, or by the first hook where that comes
-//! first. What the host's glibc does not have is done by the raw system call, so that the shim runs on an older
-//! glibc than it was built on.
+//! Each is looked up once, by the constructor or by a hook that runs before it: what `dlsym(RTLD_NEXT)` finds, without the
+//! loader's lock and without allocating (loaded.rs). What the host's glibc does not have is done by the raw system call,
+//! so that the shim runs on an older glibc than it was built on.
 
 use crate::sync::{AtomicBool, Ordering};
 use core::ffi::{CStr, c_void};
@@ -11,7 +11,8 @@ use core::num::NonZeroUsize;
 use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
 use once_cell::race::OnceNonZeroUsize;
 
-use crate::sys;
+use crate::elf::Name;
+use crate::{loaded, sys};
 
 /// A function of the next library in the search order. Its first word is its address, or 0 before it was
 /// looked up: naked hooks (hooks/entry.rs) read it there.
@@ -49,19 +50,41 @@ impl Real {
             None => resolve(self),
         }
     }
+
+    fn name(&self) -> Name<'static> {
+        // SAFETY: `new` took it from a zero-terminated string that lasts.
+        Name::new(unsafe { CStr::from_ptr(self.name.0) })
+    }
+
+    /// Keeps what was found, or else the fallback. Gives what is kept: another thread or a handler may have been first.
+    fn keep(&self, found: Option<usize>) -> usize {
+        let address = found.and_then(NonZeroUsize::new).or(NonZeroUsize::new(self.fallback.0 as usize));
+        self.address.get_or_init(|| address.unwrap_or(NonZeroUsize::MIN)).get()
+    }
 }
 
 /// Cold, and `extern "C"`: it cannot unwind, so that redhook's `catch_unwind` around a hook compiles to nothing.
 #[cold]
 #[inline(never)]
 extern "C" fn resolve(real: &Real) -> usize {
-    let errno = sys::errno();
-    // SAFETY: a zero-terminated name; RTLD_NEXT looks behind this library, from which this is called.
-    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, real.name.0) };
-    sys::set_errno(errno);
-    let address =
-        NonZeroUsize::new(found as usize).or(NonZeroUsize::new(real.fallback.0 as usize)).unwrap_or(NonZeroUsize::MIN);
-    real.address.get_or_init(|| address).get()
+    let name = real.name();
+    real.keep(loaded::behind().find_map(|object| object.symbols()?.find(&name)))
+}
+
+/// Looks all of them up, object by object: the constructor's first work.
+#[cfg(not(test))]
+pub fn resolve_all() {
+    for symbols in loaded::behind().filter_map(loaded::Object::symbols) {
+        for real in ALL.iter().filter(|real| real.address.get().is_none()) {
+            if let Some(address) = symbols.find(&real.name()) {
+                real.keep(Some(address));
+            }
+        }
+    }
+    for real in ALL {
+        real.keep(None);
+    }
+    ARE_KNOWN.store(true, Ordering::Release);
 }
 
 /// Release and Acquire: who finds it set finds all addresses.
@@ -81,12 +104,7 @@ macro_rules! reals {
                 fallback as *const c_void
             });
         )*
-        /// Looks all of them up: the constructor's first work. Not that of a hook that comes before it: for what is not there the loader
-        /// allocates a message, and the hook may have been called by an allocator that is not ready yet.
-        pub fn resolve_all() {
-            $( $static.address(); )*
-            ARE_KNOWN.store(true, Ordering::Release);
-        }
+        static ALL: &[&Real] = &[$(&$static),*];
     };
 }
 
@@ -319,4 +337,41 @@ pub fn environment() -> *const *const c_char {
     }
     // SAFETY: one word, read before the program's main can change it from another thread.
     unsafe { environ }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, CStr};
+
+    #[test]
+    fn each_function_is_found_where_dlsym_finds_it() {
+        for real in ALL {
+            // SAFETY: zero-terminated names.
+            let (name, expected) = unsafe { (CStr::from_ptr(real.name.0), libc::dlsym(libc::RTLD_NEXT, real.name.0)) };
+            let expected = if expected.is_null() { real.fallback.0 } else { expected.cast_const() };
+            assert_eq!(real.address(), expected as usize, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_library_has_is_done_by_its_fallback() {
+        static ABSENT: super::Real =
+            super::Real::new(c"epollshim_has_no_such_function", super::fallback::absent as *const _);
+        assert_eq!(ABSENT.address(), super::fallback::absent as *const () as usize);
+    }
+
+    #[test]
+    fn threads_that_look_up_at_once_find_the_same() {
+        static REAL: super::Real = super::Real::new(c"dup3", super::fallback::dup3 as *const _);
+        let together = std::sync::Barrier::new(8);
+        let found: Vec<usize> = std::thread::scope(|scope| {
+            let look_up = || {
+                together.wait();
+                REAL.address()
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(look_up)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(found.iter().all(|address| *address == found[0] && *address != 0), "{found:x?}");
+    }
 }

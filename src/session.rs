@@ -452,3 +452,79 @@ fn map_file(fd: i32) -> Result<*mut File, Trouble> {
     }
     Ok(start)
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Change, File, Kind, SLOTS, apply, empty, of_kind};
+    use crate::model::{Event, Search, check, participate};
+    use crate::sync::Ordering;
+    use std::boxed::Box;
+    use std::sync::Arc;
+
+    const KIND: Kind = Kind::Watches;
+
+    fn new_file() -> Arc<File> {
+        // SAFETY: integers, for which zero is valid.
+        Arc::from(unsafe { Box::<File>::new_zeroed().assume_init() })
+    }
+
+    fn sum(file: &File) -> u64 {
+        of_kind(&file.sums, KIND).load(Ordering::Relaxed) & super::COUNT
+    }
+
+    fn share(file: &File, slot: usize) -> u64 {
+        of_kind(&file.slots[slot].shares, KIND).load(Ordering::Relaxed) & super::COUNT
+    }
+
+    /// A process that claims twice and releases once. What it returned from is what it has at least, or at most, counted.
+    fn process(file: &Arc<File>, slot: u32, at: usize, event: Option<Event>) -> shuttle::thread::JoinHandle<bool> {
+        let file = file.clone();
+        shuttle::thread::spawn(move || {
+            participate(at, event, || {
+                for change in [Change::Claim, Change::Claim, Change::Release] {
+                    assert!(apply(&file, KIND, slot, change, None).is_ok());
+                }
+            })
+        })
+    }
+
+    #[test]
+    fn a_process_that_is_killed_at_any_step_leaves_the_sum_that_the_living_hold() {
+        // Three changes of at most 12 steps each, without retries.
+        for at in 0..50 {
+            check(Search::Random(60), move || {
+                let file = new_file();
+                let victim = process(&file, 1, at, Some(Event::Stop));
+                let others = [process(&file, 2, 0, None), process(&file, SLOTS as u32 - 1, 0, None)];
+                let lived = victim.join().unwrap();
+                for other in others {
+                    assert!(other.join().unwrap());
+                }
+                assert_eq!((share(&file, 2), share(&file, SLOTS - 1)), (1, 1));
+                // Whoever comes next completes the change that the victim has begun.
+                empty(&file, 3);
+                assert_eq!(sum(&file), 2 + share(&file, 1), "the sum is not that of the shares");
+                if lived {
+                    assert_eq!(share(&file, 1), 1);
+                }
+                empty(&file, 1);
+                assert_eq!((sum(&file), share(&file, 1)), (2, 0), "the dead process is still counted");
+            });
+        }
+    }
+
+    #[test]
+    fn racing_processes_never_exceed_a_limit() {
+        check(Search::Random(1500), || {
+            let file = new_file();
+            let claim = |slot: u32| {
+                let file = file.clone();
+                shuttle::thread::spawn(move || apply(&file, KIND, slot, Change::Claim, Some(2)).is_ok())
+            };
+            let claims = [claim(1), claim(2), claim(3)].map(|claim| claim.join().unwrap());
+            assert_eq!(claims.iter().filter(|claim| **claim).count(), 2);
+            assert_eq!(sum(&file), 2);
+        });
+    }
+}

@@ -6,6 +6,9 @@
 //! libgcc's unwinder walks, which needs no frame pointers: it finds what describes a frame by `_dl_find_object`, without a lock (glibc
 //! 2.35; before that it took the loader's). It runs aside, with signals blocked: a hook may be on a handler's small stack, and who jumped
 //! out of the unwinder would leave it half done. That is some system calls and a microsecond a frame, for those who ask for it.
+//!
+//! The library's constructor loads the unwinder. A hook that runs before that keeps the return address alone: it may have been called
+//! by an allocator that is initialising itself, and the loader would call that allocator again.
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use core::ffi::c_void;
@@ -13,10 +16,15 @@ use core::mem::transmute;
 
 use epollshim_format::recording::stacks::{DEEPEST, PART};
 
-use crate::{aside, record, sys};
+use crate::elf::Name;
+use crate::init::AtLoad;
+use crate::{aside, loaded, record, sys};
 
-/// How many callers are kept; 0: no stacks.
+/// How many callers are kept; 0: no stacks, or not yet.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
+/// How many will be kept once the unwinder is loaded. Relaxed: the constructor reads it behind `prepare`, which it called itself or
+/// whose end it has waited for (init.rs).
+static WANTED: AtomicU32 = AtomicU32::new(0);
 /// `_Unwind_Backtrace` and `_Unwind_GetIP`.
 static BACKTRACE: AtomicUsize = AtomicUsize::new(0);
 static GET_IP: AtomicUsize = AtomicUsize::new(0);
@@ -63,35 +71,34 @@ impl core::fmt::Display for Trouble {
     }
 }
 
-/// Has stacks kept from here on. Once, at load.
+/// Reserves memory for stacks of so many callers. They are kept once [`load_unwinder`] has run too.
 #[cold]
 pub fn prepare(depth: u32) -> Result<(), Trouble> {
-    // SAFETY: zero-terminated names; at load, where the loader may be called.
-    let (finder, unwinder) = unsafe {
-        (
-            libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()),
-            libc::dlopen(c"libgcc_s.so.1".as_ptr(), libc::RTLD_LAZY),
-        )
-    };
-    if finder.is_null() {
+    if !loaded::can_find_objects() {
         return Err(Trouble::OldLibc);
-    }
-    if unwinder.is_null() {
-        return Err(Trouble::NoUnwinder);
-    }
-    // SAFETY: as above; libgcc_s stays loaded, this library needs it or has just loaded it.
-    let (backtrace, get_ip) = unsafe {
-        (libc::dlsym(unwinder, c"_Unwind_Backtrace".as_ptr()), libc::dlsym(unwinder, c"_Unwind_GetIP".as_ptr()))
-    };
-    if backtrace.is_null() || get_ip.is_null() {
-        return Err(Trouble::NoUnwinder);
     }
     let start = sys::map(size_of::<Arena>()).map_err(|_| Trouble::NoMemory)?;
     ARENA.store(start.cast(), Ordering::Release);
-    BACKTRACE.store(backtrace as usize, Ordering::Relaxed);
-    GET_IP.store(get_ip as usize, Ordering::Relaxed);
-    // The unwinder sets itself up at its first walk, once and under a lock: not in a handler later.
-    let _ = aside::undisturbed(|| Walk::up_to(0, 1).count);
+    WANTED.store(depth, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Loads libgcc's unwinder, and has stacks kept from here on, if [`prepare`] was called. The loader allocates, and takes locks.
+pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
+    let depth = WANTED.load(Ordering::Relaxed);
+    if depth == 0 {
+        return Ok(());
+    }
+    // RTLD_NOW: with lazy binding, a hook's walk would look symbols up.
+    // SAFETY: a zero-terminated name; the handle is never closed.
+    let unwinder = unsafe { loaded::Object::of_handle(libc::dlopen(c"libgcc_s.so.1".as_ptr(), libc::RTLD_NOW)) };
+    let symbols = unwinder.and_then(loaded::Object::symbols).ok_or(Trouble::NoUnwinder)?;
+    let find = |name| symbols.find(&Name::new(name)).ok_or(Trouble::NoUnwinder);
+    GET_IP.store(find(c"_Unwind_GetIP")?, Ordering::Relaxed);
+    BACKTRACE.store(find(c"_Unwind_Backtrace")?, Ordering::Relaxed);
+    // The unwinder sets itself up at its first walk, once and under a lock: not in a hook later. And where the program has loaded it
+    // before, with lazy binding, it is bound by this.
+    let _ = aside::undisturbed(|| Walk::up_to(0, DEEPEST).count);
     DEPTH.store(depth, Ordering::Release);
     Ok(())
 }

@@ -217,6 +217,14 @@ pub fn yield_now() {
     let _ = unsafe { syscall!(SYS_sched_yield) };
 }
 
+/// Whether the calling thread runs on its alternate signal stack (sigaltstack(2)).
+pub fn is_on_alternate_stack() -> bool {
+    let mut stack = libc::stack_t { ss_sp: core::ptr::null_mut(), ss_flags: 0, ss_size: 0 };
+    // SAFETY: sets nothing, and writes a stack_t, which has the kernel's layout on x86-64.
+    let asked = unsafe { syscall!(SYS_sigaltstack, core::ptr::null::<u8>(), &raw mut stack) };
+    asked.is_ok() && stack.ss_flags & libc::SS_ONSTACK != 0
+}
+
 /// Fresh zeroed private memory; not reserved, so only touched pages cost anything.
 pub fn map(bytes: usize) -> Result<*mut u8> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;

@@ -14,9 +14,11 @@ use epollshim_format::faults::RULES;
 
 use crate::findings::errors::Pending;
 use crate::findings::watch::Watch;
+use crate::ledger::Hold;
 use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
-use crate::ledger::records::AtHand;
+use crate::ledger::records::LastUsed;
+use crate::registry::{KEPT, Member, Registry};
 use crate::{init, ledger, process, record, sys};
 
 // The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
@@ -96,7 +98,7 @@ pub struct Block {
     /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
     pub adding: AtomicU64,
     /// Where it looks first for the instance of an ADD, a DEL or a wait.
-    pub at_hand: AtHand,
+    pub last_used: LastUsed,
     /// The return address of the call that `waiting_on` is about.
     waiting_at: AtomicUsize,
     /// What lies between the moment when the process began that the block is in (CLOCK_MONOTONIC) and the end of time (`u64::MAX`).
@@ -108,9 +110,10 @@ pub struct Block {
     pub watch: Watch,
     /// The owner, by kernel thread id; [`KEPT`] where it cannot be known to end.
     tid: AtomicU32,
+    /// Where it is listed (registry.rs).
+    place: AtomicU32,
     /// What the call that is under way has charged ahead, until the ledger takes it (`charges::Ahead`); 0: nothing.
     pub ahead: AtomicU64,
-    next: AtomicPtr<Block>,
     /// The owner's `token`.
     control: AtomicUsize,
     /// What limits get back when the close that this thread is making is done.
@@ -214,20 +217,19 @@ pub const fn counter_of(call: Call) -> usize {
 /// Where the counters lie in a block.
 pub const COUNTERS: usize = core::mem::offset_of!(Block, counters);
 
-/// A `tid` that is never found dead.
-const KEPT: u32 = u32::MAX;
-
-/// All blocks of this process, newest first. Blocks are published by compare-and-swap (Release) after they
-/// were filled in, and read by Acquire loads.
-static BLOCKS: AtomicPtr<Block> = AtomicPtr::new(core::ptr::null_mut());
-/// Where the next search for a dead thread's block goes on.
-static CURSOR: AtomicPtr<Block> = AtomicPtr::new(core::ptr::null_mut());
+static BLOCKS: Registry<Block> = Registry::new();
 /// Calls that were forwarded but could not be counted, because the kernel refused memory.
 static UNCOUNTED: AtomicU64 = AtomicU64::new(0);
 
-/// How many blocks a new thread asks about before it takes a new one. More than one, so that the number of
-/// blocks stays near the highest number of threads that were alive together.
-const SEARCH: usize = 4;
+impl Member for Block {
+    fn owner(&self) -> &AtomicU32 {
+        &self.tid
+    }
+
+    fn place(&self) -> &AtomicU32 {
+        &self.place
+    }
+}
 
 /// The calling thread's block. None: forward, and count nothing (not to act here, or no memory).
 #[inline(always)]
@@ -270,10 +272,21 @@ pub fn token() -> usize {
     address
 }
 
-/// Whether the thread that a token stands for is known to have ended.
-pub fn is_gone(token: usize) -> bool {
+/// Where the calling frame lies on its stack.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let address: usize;
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mov {0}, rsp", out(reg) address, options(nostack, nomem, preserves_flags));
+    }
+    address
+}
+
+/// Whether the thread of a frame is known to have ended.
+pub fn is_gone(hold: Hold) -> bool {
     let mut known = false;
-    let alive = all().filter(|block| block.control.load(Ordering::Relaxed) == token).any(|block| {
+    let alive = all().filter(|block| hold.is_of(block.control.load(Ordering::Relaxed))).any(|block| {
         known = true;
         let tid = block.tid.load(Ordering::Relaxed);
         tid == KEPT || sys::thread_exists(process::pid(), tid as i32)
@@ -342,39 +355,21 @@ fn take() -> Option<&'static Block> {
 
 /// A block whose thread has ended. Its counters go on: they are the process's.
 fn reuse(tid: u32) -> Option<&'static Block> {
-    let mut at = CURSOR.load(Ordering::Acquire);
-    for _ in 0..SEARCH {
-        if at.is_null() {
-            at = BLOCKS.load(Ordering::Acquire);
-        }
-        // SAFETY: null or a published block.
-        let block = unsafe { at.as_ref() }?;
-        at = block.next.load(Ordering::Acquire);
-        let owner = block.tid.load(Ordering::Relaxed);
-        // An id of the caller's own in another's block: that thread has ended, and its id was given again.
-        let dead = owner != KEPT && (owner == tid || !sys::thread_exists(process::pid(), owner as i32));
-        // The winner of the exchange is the new owner. Relaxed: the counters' last writer has left the kernel,
-        // and tgkill's or gettid's answer came after that.
-        if dead && block.tid.compare_exchange(owner, tid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            block.counters.last_wait_end.store(0, Ordering::Relaxed);
-            block.adding.store(0, Ordering::Relaxed);
-            block.ahead.store(0, Ordering::Relaxed);
-            block.end_wait();
-            block.pending.forget();
-            block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
-            block.records.pass_on();
-            block.control.store(token(), Ordering::Relaxed);
-            block.watch.next_owner();
-            CURSOR.store(at, Ordering::Release);
-            if !block.owed.is_empty() {
-                // Its last owner was cancelled in a close.
-                ledger::left_closing(block);
-            }
-            return Some(block);
-        }
+    let block = BLOCKS.reuse(tid, |owner| sys::thread_exists(process::pid(), owner as i32))?;
+    block.counters.last_wait_end.store(0, Ordering::Relaxed);
+    block.adding.store(0, Ordering::Relaxed);
+    block.ahead.store(0, Ordering::Relaxed);
+    block.end_wait();
+    block.pending.forget();
+    block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
+    block.records.pass_on();
+    block.control.store(token(), Ordering::Relaxed);
+    block.watch.next_owner();
+    if !block.owed.is_empty() {
+        // Its last owner was cancelled in a close.
+        ledger::left_closing(block);
     }
-    CURSOR.store(at, Ordering::Release);
-    None
+    Some(block)
 }
 
 fn map(tid: u32) -> Option<&'static Block> {
@@ -400,38 +395,25 @@ fn map(tid: u32) -> Option<&'static Block> {
     Some(block)
 }
 
+/// Has a block counted in from here on. All of it may be done twice, by a handler that comes between.
 fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
     block.control.store(token(), Ordering::Relaxed);
     block.youth.store(u64::MAX - process::began(), Ordering::Relaxed);
-    block.at_hand.begin();
-    // What is said to be in use is so for this thread's handlers, too.
-    compiler_fence(Ordering::Release);
-    block.pending.forget();
-    if block.state.swap(1, Ordering::Relaxed) != 0 {
-        // By a handler that came between.
-        return;
+    if !BLOCKS.list(block) {
+        UNCOUNTED.fetch_add(1, Ordering::Relaxed);
     }
-    let mut head = BLOCKS.load(Ordering::Relaxed);
-    loop {
-        block.next.store(head, Ordering::Relaxed);
-        let this = core::ptr::from_ref(block).cast_mut();
-        match BLOCKS.compare_exchange_weak(head, this, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => return,
-            Err(now) => head = now,
-        }
+    // A handler of this thread that finds the block in use finds it listed.
+    compiler_fence(Ordering::Release);
+    if block.state.load(Ordering::Relaxed) == 0 {
+        block.pending.forget();
+        block.state.store(1, Ordering::Relaxed);
     }
 }
 
 /// Every block of this process.
 pub fn all() -> impl Iterator<Item = &'static Block> {
-    let mut at = BLOCKS.load(Ordering::Acquire);
-    core::iter::from_fn(move || {
-        // SAFETY: null or a published block.
-        let block = unsafe { at.as_ref() }?;
-        at = block.next.load(Ordering::Acquire);
-        Some(block)
-    })
+    BLOCKS.all()
 }
 
 pub fn uncounted() -> u64 {
@@ -440,8 +422,7 @@ pub fn uncounted() -> u64 {
 
 /// Called once in the child of a fork, before anything is counted there: the parent's blocks are not its own.
 pub fn forget_after_fork() {
-    BLOCKS.store(core::ptr::null_mut(), Ordering::Relaxed);
-    CURSOR.store(core::ptr::null_mut(), Ordering::Relaxed);
+    BLOCKS.after_fork();
     UNCOUNTED.store(0, Ordering::Relaxed);
 }
 

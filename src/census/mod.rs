@@ -19,13 +19,13 @@ pub mod places;
 mod reconcile;
 mod table;
 
-use crate::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::census::Kind;
 use epollshim_format::findings::{Id, Severity, double_close};
 
 use crate::findings::{self, Note};
-use crate::{process, sys, thread};
+use crate::{loaded, process, sys, thread};
 
 pub use reconcile::{Census, reconcile};
 pub use table::{Entry, each_alive, was_touched_by_a_borrower};
@@ -58,25 +58,12 @@ pub fn settle() {
     let _ = STATE.compare_exchange(0, OFF, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// glibc's `__libc_single_threaded` (2.32): false from the first second thread on. Null: there is none.
-static IS_ALONE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Whether another thread may get a number in between.
-fn may_have_threads() -> bool {
-    // SAFETY: null, or libc's own byte, which it writes as a whole.
-    unsafe { IS_ALONE.load(Ordering::Relaxed).cast::<AtomicU8>().as_ref() }
-        .is_some_and(|is_alone| is_alone.load(Ordering::Relaxed) == 0)
-}
-
 /// Begins: what is open now was there at load. False: no memory that a fork wipes.
 #[cold]
 pub fn begin() -> bool {
     if !process::prepare() {
         return false;
     }
-    // SAFETY: a zero-terminated name; at load, where the loader may be called.
-    let is_alone = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
-    IS_ALONE.store(is_alone.cast(), Ordering::Relaxed);
     crate::aside::undisturbed(reconcile::take_stock);
     STATE.store(ON, Ordering::Release);
     true
@@ -221,7 +208,7 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
         _ if !is_own => Severity::Info,
         double_close::SWEPT => Severity::Info,
         double_close::OUT_OF_SIGHT => Severity::Warning,
-        0 if !may_have_threads() => Severity::Warning,
+        0 if !loaded::may_have_threads() => Severity::Warning,
         _ => Severity::Error,
     };
     let note = Note {

@@ -15,14 +15,14 @@ use libc::c_int;
 
 use super::{Note, note, put, unmet};
 use crate::buffer::{Buffer, sort_by_key};
-use crate::ledger::closings::{self, Closing};
+use crate::ledger::recent_closes::{self, RecentClose};
 use crate::ledger::records::Instance;
 use crate::{ledger, process, procfs, sys};
 
 /// An `epoll_ctl` has failed, and the ledger has not heard of it yet. True: for the sake of a ghost.
 #[inline(always)]
 pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
-    closings::any_marked() && ctl_failed_of_ghost(epfd, operation, fd, error)
+    recent_closes::any_left_a_dup() && ctl_failed_of_ghost(epfd, operation, fd, error)
 }
 
 #[cold]
@@ -36,14 +36,14 @@ fn ctl_failed_of_ghost(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -
     may_be
         && ledger::records()
             .ghost(epfd, fd)
-            .is_some_and(|closing| closing.is_told || met(&closing, epfd, operation, fd, error))
+            .is_some_and(|closing| closing.is_reported || met(&closing, epfd, operation, fd, error))
 }
 
 #[cold]
 #[inline(never)]
-fn met(closing: &Closing, epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
+fn met(closing: &RecentClose, epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
     let is_one = process::is_own() && is_watched_by_number(epfd, fd);
-    if is_one && closings::tell(closing) {
+    if is_one && recent_closes::report(closing) {
         note(&Note { detail: [operation as u64, error as u64, 0, 0], ..of_closing(closing, epfd) });
     }
     is_one
@@ -52,10 +52,10 @@ fn met(closing: &Closing, epfd: c_int, operation: c_int, fd: c_int, error: c_int
 /// The ADD that failed for the sake of a ghost was followed by a MOD: the interest is in use again.
 pub fn mended(epfd: c_int, fd: c_int) {
     if let Some(closing) = ledger::records().ghost(epfd, fd)
-        && closing.is_told
+        && closing.is_reported
     {
         unmet(&of_closing(&closing, epfd));
-        closings::take_back(&closing);
+        recent_closes::retract(&closing);
     }
 }
 
@@ -66,16 +66,16 @@ fn is_watched_by_number(epfd: i32, fd: i32) -> bool {
 /// An ADD of a ghost's number has succeeded.
 pub fn added_over(epfd: c_int, fd: c_int, site: usize) {
     if let Some(closing) = ledger::records().ghost(epfd, fd)
-        && !closing.is_told
+        && !closing.is_reported
         && process::is_own()
         && has_another_file(epfd, fd)
-        && closings::tell(&closing)
+        && recent_closes::report(&closing)
     {
         note(&Note { epfd, fd, site, other: closing.place(), ..Note::of(Id::StaleData, Severity::Error) });
     }
 }
 
-fn of_closing(closing: &Closing, epfd: i32) -> Note {
+fn of_closing(closing: &RecentClose, epfd: i32) -> Note {
     Note {
         epfd,
         fd: closing.fd,
@@ -197,7 +197,7 @@ fn is_ghost(epfd: i32, instance: &Instance, same: &[Target], budget: &mut Budget
         Ok(status) => {
             // Files without a place of their own (eventfd, timerfd, epoll) have one inode in common.
             let is_suspect = first.inode != 0 && first.inode != status.st_ino
-                || closings::last(instance.id.get(), first.fd).is_some_and(|closing| !closing.is_told);
+                || recent_closes::last(instance.id.get(), first.fd).is_some_and(|closing| !closing.is_reported);
             is_suspect && budget.question() && has_another_file(epfd, first.fd)
         }
     }
@@ -220,8 +220,8 @@ fn tell(suspect: &Suspect) {
     let Suspect { epfd, index, fd, files } = *suspect;
     let view = ledger::records();
     let Some(instance) = view.instance_at(index) else { return };
-    match closings::last(instance.id.get(), fd) {
-        Some(closing) if closing.is_told => {}
+    match recent_closes::last(instance.id.get(), fd) {
+        Some(closing) if closing.is_reported => {}
         // Nobody has asked for events since: the program is about to end, or to get rid of it.
         Some(closing) if instance.waits() == closing.waits => {}
         Some(closing) => {
@@ -232,7 +232,7 @@ fn tell(suspect: &Suspect) {
             } else {
                 of_closing(&closing, epfd)
             };
-            if closings::tell(&closing) {
+            if recent_closes::report(&closing) {
                 note(&found);
             }
         }

@@ -186,7 +186,7 @@ pub fn dropped() -> u64 {
 
 /// All counts begin anew.
 pub fn restart() {
-    ledger::closings::restart();
+    ledger::recent_closes::restart();
     if let Some(table) = table() {
         (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
     }

@@ -13,6 +13,7 @@
 //! | `registrations.rs` | ADD and DEL, before and after the kernel's answer |
 //! | `plain.rs` | the same in the plain case, which is the hot one |
 //! | `restarts.rs` | where counts begin anew: fork, limits, reset, an abandoned change |
+//! | `rebuild.rs` | the lists made again from the records, after a change that was left half-made |
 //! | `comparison.rs` | the ledger beside the kernel's own lists |
 //!
 //! Every method that changes something is called by the holder of the gate. The kernel is asked in one
@@ -27,6 +28,7 @@ mod interests;
 mod plain;
 #[cfg(test)]
 mod random;
+mod rebuild;
 mod registrations;
 mod restarts;
 #[cfg(test)]
@@ -38,7 +40,7 @@ use epollshim_format::kernel_memory;
 
 use super::descriptors::{Descriptors, Slot};
 use super::pool::Pool;
-use super::records::{AtHand, Description, Instance, Interest, Long, Watch};
+use super::records::{Description, Instance, Interest, LastUsed, Long, Watch};
 
 pub use instances::Creation;
 pub use registrations::{QUEUED, Registration, Ticket};
@@ -163,13 +165,13 @@ impl Core {
     }
 
     /// The instance of a descriptor is at hand from now on, if it has one. True: it was not. By the holder of the gate.
-    pub fn take_in_hand(&self, epfd: i32, at_hand: &AtHand) -> bool {
-        if at_hand.instance_of(epfd).is_some() {
+    pub fn take_in_hand(&self, epfd: i32, last_used: &LastUsed) -> bool {
+        if last_used.instance_of(epfd).is_some() {
             return false;
         }
         let Some(instance) = self.instance_of(epfd) else { return false };
         instance.appear_at(epfd);
-        at_hand.set(instance);
+        last_used.set(instance);
         true
     }
 
@@ -195,9 +197,7 @@ impl Core {
     }
 
     pub fn live_instances(&self) -> impl Iterator<Item = (u32, &'static Instance)> {
-        (1..self.instances.end())
-            .filter_map(|index| Some((index, self.instances.get(index)?)))
-            .filter(|(_, instance)| instance.id.get() != 0)
+        self.instances.all().filter(|(_, instance)| instance.id.get() != 0)
     }
 
     /// Whether an instance is itself in the interest list of one.

@@ -15,7 +15,7 @@
 
 use crate::sync::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::gate::fetch;
+use super::lock::fetch;
 use crate::sys;
 
 /// What the ledger knows of a descriptor number.

@@ -3,12 +3,12 @@
 
 use crate::sync::{AtomicU32, Ordering};
 
+use super::access::{lock, unlock};
 use super::counters::WaitEnd;
-use super::entrance::leave;
 use super::records::{Instance, Interest};
-use super::{CORE, GATE, family};
+use super::{CORE, LOCKED, family};
+use crate::record;
 use crate::thread::Block;
-use crate::{record, thread};
 
 /// By limits, by a recording.
 const FOLLOWER: u32 = 1;
@@ -19,12 +19,12 @@ const USES: u32 = 2;
 /// also says whether notes wait.
 #[inline(always)]
 pub(super) fn is_followed() -> bool {
-    GATE.is_called_for()
+    LOCKED.lock.slow_path_flags() != 0
 }
 
 /// For good.
 pub fn follow() {
-    GATE.call_for(FOLLOWER);
+    LOCKED.lock.set_slow_path(FOLLOWER);
 }
 
 /// How many instances from before the fork this process has neither used nor closed.
@@ -34,9 +34,9 @@ static UNUSED: AtomicU32 = AtomicU32::new(0);
 pub(super) fn expect_uses(count: u32) {
     UNUSED.store(count, Ordering::Relaxed);
     if count == 0 {
-        GATE.call_off(USES);
+        LOCKED.lock.clear_slow_path(USES);
     } else {
-        GATE.call_for(USES);
+        LOCKED.lock.set_slow_path(USES);
     }
 }
 
@@ -103,16 +103,15 @@ pub(super) fn tell_totals() {
 /// A recording has begun: all that is known goes into it as soon as the gate is free. (Not now, if this is a handler that has
 /// interrupted its holder: then when that leaves.)
 pub fn mirror_soon() {
-    let token = thread::token();
-    if GATE.enter(token) {
-        leave(token);
+    if lock() {
+        unlock();
     }
 }
 
 /// A wait on an instance ended, for the recording.
 #[inline(always)]
 pub fn recorded_wait(epfd: i32, end: WaitEnd, block: &Block) {
-    if let Some(instance) = block.at_hand.instance_of(epfd).or_else(|| CORE.instance_of(epfd)) {
+    if let Some(instance) = block.last_used.instance_of(epfd).or_else(|| CORE.instance_of(epfd)) {
         record::instance_waited(instance.index.get(), end, instance.owner.block() == block.address());
     }
 }

@@ -2,11 +2,12 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
+use super::access::{change, drain, lock, lock_or_break, settle, unlock};
 use super::changes::{Change, is_there};
-use super::entrance::{change, empty_queue, enter_or_seize, leave};
+use super::lock_protocol::Here;
 use super::records::Instance;
 use super::told::done_closing;
-use super::{CORE, GATE, charges, reconcile};
+use super::{CORE, LOCKED, charges, reconcile};
 use crate::thread::Block;
 use crate::{clock, process, sys, thread};
 
@@ -15,10 +16,9 @@ const PATIENCE: u32 = 100_000;
 
 /// Begins to charge what limits count. False: another thread has the gate all the time.
 pub fn track(user: bool) -> bool {
-    let token = thread::token();
     for _ in 0..PATIENCE {
-        if enter_or_seize(token) {
-            empty_queue();
+        if lock_or_break(Here::Elsewhere(0)) {
+            drain();
             if !charges::tracks() {
                 CORE.track();
             }
@@ -26,7 +26,7 @@ pub fn track(user: bool) -> bool {
                 charges::track_user_too();
                 CORE.pay();
             }
-            leave(token);
+            unlock();
             return true;
         }
         sys::yield_now();
@@ -53,11 +53,10 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
         if let Some(known) = known() {
             return known;
         }
-        if GATE.is_quiet() || GATE.holder() == thread::token() {
+        // A change about it may wait.
+        if LOCKED.lock.is_quiet() || !settle() {
             break;
         }
-        // A note about it may wait: let the gate's holder work.
-        sys::yield_now();
     }
     if !process::is_own() || !crate::procfs::is_epoll(epfd) {
         return Sought::NoEpoll;
@@ -69,20 +68,17 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
 /// Tries to charge something until that succeeds, or fails at a moment when nothing that is to be given back waits in the
 /// gate's queue. (A close of this very thread may have left a note there.)
 pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
-    let token = thread::token();
     for _ in 0..PATIENCE {
-        let notes = GATE.notes_left();
-        let was_quiet = GATE.is_quiet();
+        let appended = LOCKED.queued();
+        let was_quiet = LOCKED.lock.is_quiet();
         if let Ok(charged) = charge() {
             return Ok(charged);
         }
-        if was_quiet && GATE.notes_left() == notes || GATE.holder() == token {
+        if was_quiet && LOCKED.queued() == appended {
             break;
         }
-        if GATE.enter(token) {
-            leave(token);
-        } else {
-            sys::yield_now();
+        if !settle() {
+            break;
         }
     }
     Err(())
@@ -135,12 +131,12 @@ pub fn look_for_the_gone() -> bool {
 pub fn left_closing(block: &'static Block) {
     charges::was_paid(&block.owed);
     done_closing(block);
-    let token = thread::token();
+    let here = Here::now();
     // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
-    let reconciled = crate::aside::undisturbed(reconcile) == Some(true);
-    if reconciled && charges::tracks_user() && GATE.enter(token) {
+    let reconciled = crate::aside::undisturbed(|| reconcile(here)) == Some(true);
+    if reconciled && charges::tracks_user() && lock() {
         CORE.pay();
-        leave(token);
+        unlock();
     }
 }
 

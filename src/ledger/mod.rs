@@ -7,7 +7,8 @@
 //! | file | what |
 //! |---|---|
 //! | `told.rs` | what hooks tell: of instances, of interests, of descriptors |
-//! | `entrance.rs`, `gate.rs` | the way into the gate, or into its queue |
+//! | `access.rs` | the lock, as hooks use it |
+//! | `lock_protocol.rs`, `lock.rs`, `queue.rs` | how a change gets the lock, or into the queue; a holder that is gone |
 //! | `changes.rs` | the changes that there are |
 //! | `core.rs` | the ledger itself: what refers to what, and how each change is followed |
 //! | `descriptors.rs`, `records.rs`, `pool.rs` | what it is made of: the table of numbers, the records and their memory |
@@ -21,45 +22,50 @@
 //! | `charges.rs`, `limits.rs` | what limits count, and what they ask |
 //! | `reconcile.rs`, `turns.rs` | the comparison with the kernel, and the time that other threads need for it |
 //! | `births.rs` | for findings: how many instances each place has made |
-//! | `closings.rs` | for findings: where each watched descriptor was closed |
+//! | `recent_closes.rs` | for findings: where each watched descriptor was closed |
 //! | `family.rs` | for findings: what related processes do with the instances that they share |
 //!
 //! This file has what findings and reports read, and what begins anew with them.
 
+mod access;
 mod births;
 mod changes;
 pub mod charges;
-pub mod closings;
 pub mod core;
 pub mod counters;
 mod descriptors;
-mod entrance;
 pub mod family;
 mod followers;
-mod gate;
 mod limits;
+mod lock;
+#[cfg(test)]
+mod lock_models;
+mod lock_protocol;
 mod pool;
+mod queue;
+pub mod recent_closes;
 mod reconcile;
 pub mod records;
 mod told;
 mod turns;
 
+use self::access::{lock_or_break, unlock};
 use self::changes::Change;
 use self::core::Core;
 use self::descriptors::Slot;
-use self::entrance::leave;
-use self::gate::Gate;
-use crate::thread;
+use self::lock_protocol::Locked;
 
-pub use entrance::{Passage, after_fork, is_interrupted, pass_on, turn_back};
+pub use access::{after_fork, finish, is_interrupted, unlock_unapplied};
 pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
+pub use lock::{Hold, Lock};
+pub use lock_protocol::{FastPath, Here};
 pub use reconcile::reconcile;
 pub use told::*;
 
-static GATE: Gate<Core, Change> = Gate::new(Core::new());
-static CORE: &Core = &GATE.guarded;
-const _: () = assert!(::core::mem::offset_of!(Gate<Core, Change>, guarded) == core::BEGINNING);
+static LOCKED: Locked<Core, Change> = Locked::new(Core::new());
+static CORE: &Core = &LOCKED.guarded;
+const _: () = assert!(::core::mem::offset_of!(Locked<Core, Change>, guarded) == core::BEGINNING);
 
 /// The records as they are; peaks may be behind.
 pub fn records() -> &'static Core {
@@ -120,8 +126,7 @@ pub fn crowd_of(epfd: i32) -> Option<Crowd> {
 
 /// Peaks and the counts of the ledger begin again (epollshim_reset).
 pub fn restart() {
-    let token = thread::token();
-    if GATE.enter(token) {
+    if lock_or_break(Here::Elsewhere(0)) {
         for count in [
             &CORE.totals.vanished,
             &CORE.totals.unseen_instances,
@@ -137,6 +142,6 @@ pub fn restart() {
             instance.waits_marked.set(records::Instance::UNMARKED);
         }
         CORE.restart_peaks();
-        leave(token);
+        unlock();
     }
 }

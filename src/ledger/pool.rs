@@ -115,6 +115,16 @@ impl<T: Record, const CHUNKS: usize> Pool<T, CHUNKS> {
         self.free.store(index, Ordering::Relaxed);
     }
 
+    /// Every record that was ever given out, in use or free.
+    pub fn all(&self) -> impl Iterator<Item = (u32, &'static T)> {
+        (1..self.end()).filter_map(|index| Some((index, self.get(index)?)))
+    }
+
+    /// No record is free any more, until it is released. Under the lock only.
+    pub fn forget_free(&self) {
+        self.free.store(0, Ordering::Relaxed);
+    }
+
     /// One more than the highest index given out so far.
     pub fn end(&self) -> u32 {
         self.last.load(Ordering::Relaxed) + 1

@@ -12,7 +12,8 @@
 use crate::sync::Ordering;
 
 use super::CORE;
-use super::entrance::{empty_queue, enter_or_seize, leave};
+use super::access::{drain, lock_or_break, unlock};
+use super::lock_protocol::Here;
 use super::turns::{self, Turn};
 use crate::buffer::Buffer;
 use crate::procfs;
@@ -33,21 +34,24 @@ struct Line {
 }
 
 /// Brings the ledger in line with the kernel. False: it could not be done (no /proc, no free descriptor, no
-/// memory, or other threads changed the ledger all the time).
-pub fn reconcile() -> bool {
+/// memory, a hook that a handler interrupted is half done, or other threads changed the ledger all the time).
+pub fn reconcile(here: Here) -> bool {
     Buffer::lend(|lines| {
         Buffer::lend(|before| {
-            Buffer::lend(|watched| Buffer::lend(|turns| reconcile_with(lines, before, watched, turns)))
+            Buffer::lend(|watched| Buffer::lend(|turns| reconcile_with(here, lines, before, watched, turns)))
         })
     })
 }
 
 fn reconcile_with(
+    here: Here,
     lines: &mut Buffer<Line>,
     before: &mut Buffer<Line>,
     watched: &mut Buffer<i32>,
     turns: &mut Buffer<Turn>,
 ) -> bool {
+    // Where a hook below is half done the two may differ, and nobody is wrong.
+    let may_mend = !here.is_amid_a_hook();
     // The ledger's version at the reading before, if nothing has changed since.
     let mut differed_at = None;
     for _ in 0..TRIES {
@@ -57,21 +61,24 @@ fn reconcile_with(
         if !read_kernel(lines) {
             return false;
         }
-        let token = thread::token();
-        if !enter_or_seize(token) {
+        if !lock_or_break(here) {
+            if super::is_interrupted() {
+                // A frame below this one holds the lock: it goes on only when this one has returned.
+                return false;
+            }
             sys::yield_now();
             differed_at = None;
             continue;
         }
-        empty_queue();
+        drain();
         let unchanged = CORE.version() == version;
         let is_confirmed = differed_at == Some(version) && lines.as_slice() == before.as_slice();
         let agrees = unchanged
             && (compare(lines.as_slice(), watched, false)
-                || (is_confirmed || procfs::has_one_thread()) && compare(lines.as_slice(), watched, true));
-        leave(token);
-        if agrees {
-            return true;
+                || may_mend && (is_confirmed || procfs::has_one_thread()) && compare(lines.as_slice(), watched, true));
+        unlock();
+        if agrees || unchanged && !may_mend {
+            return agrees;
         }
         differed_at = (unchanged && stays_as_it_is(version, turns)).then_some(version);
     }

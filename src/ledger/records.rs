@@ -1,7 +1,7 @@
 //! The ledger's three kinds of records. Every field is an atomic, or half of one (see pool.rs); the gate orders the
 //! writers, so Relaxed suffices everywhere: readers outside the gate want single fields, not consistent sets.
 
-use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::counters::WaitCounters;
 use super::pool::Record;
@@ -349,45 +349,51 @@ pub struct Instance {
     pub doubles: Doubles,
 }
 
-/// The instance that a thread has used last, by ADD, DEL or a wait; at first one that no number stands for. Who goes on with the same
-/// finds it by two loads, where the table of descriptors takes four, one after another.
+/// The instance that a thread used last, by ADD, DEL or a wait. A thread that goes on with the same instance finds it by two
+/// loads, where the table of descriptors takes four, one after another.
+///
+/// It is kept as the distance from [`NONE`], so that zero is valid: a fork may wipe the thread's block in the middle of a
+/// hook, and the hook goes on in the child.
 #[repr(transparent)]
-pub struct AtHand(AtomicPtr<Instance>);
+pub struct LastUsed(AtomicUsize);
 
-impl AtHand {
+/// An instance that no number stands for.
+static NONE: Instance = Instance {
+    number: Long::of(Instance::NO_NUMBER),
+    // SAFETY: an instance is made of atomics, for which zero is a valid value.
+    ..unsafe { core::mem::zeroed() }
+};
+
+impl LastUsed {
     #[cfg(test)]
     pub const fn new() -> Self {
-        AtHand(AtomicPtr::new(core::ptr::null_mut()))
+        LastUsed(AtomicUsize::new(0))
     }
-    /// Before anybody asks: a block that is zero has none.
-    pub fn begin(&self) {
-        static NONE: Instance = Instance {
-            number: Long::of(Instance::NO_NUMBER),
-            // SAFETY: atomics only, for which zero is a valid value.
-            ..unsafe { core::mem::zeroed() }
-        };
-        self.set(&NONE);
-    }
-    /// An instance is the one that a thread uses now.
+
+    /// The thread uses this instance now.
     pub fn meet(&self, instance: &'static Instance, epfd: i32) {
         if instance.is_at(epfd) {
             self.set(instance);
         }
     }
-    /// That of a descriptor, if it is at hand.
+
+    /// The instance of a descriptor, if it is the one that was used last.
     #[inline(always)]
     pub fn instance_of(&self, epfd: i32) -> Option<&'static Instance> {
-        let instance = self.0.load(Ordering::Relaxed);
-        // SAFETY: set by now (`begin`, before its block is in use), and to what is never unmapped. (That it is not null is said by itself:
-        // the compiler would ask.)
+        let none = &raw const NONE;
+        let instance = none.wrapping_byte_add(self.0.load(Ordering::Relaxed));
+        // SAFETY: zero is NONE itself, and `set` stores the distance of nothing but an instance, which is never unmapped. Both
+        // hold also for a block that a fork wiped. No instance lies at the address 0, which the compiler would ask about.
         let instance = unsafe {
             core::hint::assert_unchecked(!instance.is_null());
             &*instance
         };
         if instance.is_at(epfd) { Some(instance) } else { None }
     }
+
     pub fn set(&self, instance: &'static Instance) {
-        self.0.store(core::ptr::from_ref(instance).cast_mut(), Ordering::Relaxed);
+        let distance = (&raw const *instance as usize).wrapping_sub(&raw const NONE as usize);
+        self.0.store(distance, Ordering::Relaxed);
     }
 }
 

@@ -1,14 +1,11 @@
 //! What faults do to a call, and what rules ask about one.
 
-use crate::sync::{AtomicUsize, Ordering};
-use core::ffi::{CStr, c_char, c_void};
-
 use epollshim_format::function::Function;
 use libc::{c_int, epoll_event};
 
 use crate::buffer::exchange;
 use crate::hooks::Frame;
-use crate::{clock, procfs, sys};
+use crate::{clock, init, loaded, procfs, sys};
 
 /// Stands in for a function that is not called: returns a value, with an errno unless that is 0.
 pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
@@ -96,65 +93,24 @@ pub fn shuffle(events: &mut [epoll_event], mut random: u64) {
 
 // ---- who calls ----
 
-/// glibc's lock-free answer to which object holds an address (2.35, dl_find_object.3).
-type FindObject = unsafe extern "C" fn(*const c_void, *mut Found) -> libc::c_int;
-
-/// struct dl_find_object of <dlfcn.h>, x86-64.
-#[repr(C)]
-struct Found {
-    flags: u64,
-    start: usize,
-    end: usize,
-    map: *const LinkMap,
-    eh_frame: usize,
-    reserved: [u64; 7],
-}
-
-/// The beginning of struct link_map of <link.h>.
-#[repr(C)]
-struct LinkMap {
-    base: usize,
-    name: *const c_char,
-}
-
-static FIND_OBJECT: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether the host's glibc can tell callers. Looked up here, once: not in a call.
+/// Whether the host's glibc can tell callers; if so, the program's own names are learnt. Not in a call: it reads /proc.
 pub fn can_tell_callers() -> bool {
-    if FIND_OBJECT.load(Ordering::Relaxed) == 0 {
-        let errno = sys::errno();
-        // SAFETY: a zero-terminated name.
-        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
-        sys::set_errno(errno);
-        crate::init::learn_file_name();
-        FIND_OBJECT.store(found as usize, Ordering::Relaxed);
+    let can_tell = loaded::can_find_objects();
+    if can_tell {
+        init::learn_file_name();
     }
-    FIND_OBJECT.load(Ordering::Relaxed) != 0
+    can_tell
 }
 
 /// Whether the object that holds a return address has this base name, or a versioned one of it (`libuv.so` is also
 /// `libuv.so.1`).
 pub fn is_called_by(caller: usize, name: impl Iterator<Item = u8> + Clone) -> bool {
-    let function = FIND_OBJECT.load(Ordering::Relaxed);
-    if function == 0 {
-        return false;
-    }
-    let mut found = Found { flags: 0, start: 0, end: 0, map: core::ptr::null(), eh_frame: 0, reserved: [0; 7] };
-    // SAFETY: the only value ever stored is the address of _dl_find_object, which has this type, takes no lock and may be
-    // called from signal handlers. What it finds stays loaded while its code is on the stack.
-    let path = unsafe {
-        let find = core::mem::transmute::<usize, FindObject>(function);
-        if find(caller.wrapping_sub(1) as *const c_void, &raw mut found) != 0 || found.map.is_null() {
-            return false;
-        }
-        let path = (*found.map).name;
-        if path.is_null() { &b""[..] } else { CStr::from_ptr(path).to_bytes() }
-    };
-    if path.is_empty() {
+    match loaded::path_of(caller) {
+        None => false,
         // The program itself.
-        return crate::init::is_named(|own| has_name(own, name.clone()));
+        Some(b"") => init::is_named(|own| has_name(own, name.clone())),
+        Some(path) => has_name(path, name),
     }
-    has_name(path, name)
 }
 
 fn has_name(path: &[u8], name: impl Iterator<Item = u8>) -> bool {

@@ -1,30 +1,40 @@
 //! The rules of faults that are armed, and the choice among them at a call.
 //!
-//! Two tables, of which one is current. Rules are added behind those of the current one; to clear them the other, empty one becomes current. A
-//! call reads a rule word by word, whatever happens to the tables meanwhile, and then looks whether its table is still
-//! the current one; if not, it begins again. So nobody waits, in a signal handler neither, and nothing is given back.
+//! There are two tables, of which one is current. New rules are appended to it. To clear them, the other table is emptied and
+//! becomes current: the next generation. A call reads a rule word by word, whatever happens to the tables meanwhile, and then
+//! looks whether the generation is still the same; if not, it begins again. So nobody waits, not even in a signal handler,
+//! and no memory is given back.
 //!
-//! Counts carry the number of the table's turn (its tag): one of an earlier turn reads as zero.
+//! Counts carry the number of their generation (a tag): a count of an earlier generation reads as zero.
 
-use crate::sync::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use epollshim_format::faults::{Operation, Outcome, RULES, Rule, Scope};
 use epollshim_format::function::{Function, Functions};
 
 use super::effects;
 use crate::hooks::Frame;
+use crate::ledger::{Hold, Lock};
 use crate::thread::Block;
-use crate::{clock, init, process, sys};
+use crate::{clock, init, process, sys, thread};
 
 /// Bytes of rules that one table keeps for the report.
 const TEXT: usize = 16 * 1024;
+
+/// The tables, and who changes them.
+struct Rules {
+    tables: [Table; 2],
+    /// The lowest bit tells which table is current.
+    generation: AtomicU32,
+    /// Held by the frame that changes the tables. Others are refused, and do not wait.
+    arming: Lock,
+}
 
 struct Table {
     /// Rules that are complete. Release by the arming thread, Acquire by calls.
     length: AtomicU32,
     entries: [Entry; RULES],
     text: [AtomicU8; TEXT],
-    text_length: AtomicU32,
 }
 
 struct Entry {
@@ -62,11 +72,7 @@ const ILLEGAL: u64 = 128 << FLAGS;
 const OPERATION: u32 = FLAGS + 8;
 const OUTCOME: u32 = OPERATION + 2;
 
-static TABLES: [Table; 2] = [const { Table::new() }; 2];
-/// Turns of the tables: the lowest bit tells which one is current.
-static TURN: AtomicU32 = AtomicU32::new(0);
-/// One thread arms at a time: of the process with this pid; 0: none does.
-static ARMING: AtomicI32 = AtomicI32::new(0);
+static TABLES: Rules = Rules::new();
 static SEED: AtomicU64 = AtomicU64::new(0);
 static HAS_SEED: AtomicBool = AtomicBool::new(false);
 
@@ -76,19 +82,28 @@ impl Table {
             length: AtomicU32::new(0),
             entries: [const { Entry::new() }; RULES],
             text: [const { AtomicU8::new(0) }; TEXT],
-            text_length: AtomicU32::new(0),
         }
     }
 
-    /// Keeps bytes, and tells where. None: no room.
-    fn keep(&self, bytes: &[u8]) -> Option<u64> {
-        let at = self.text_length.load(Ordering::Relaxed);
-        let places = self.text.get(at as usize..at as usize + bytes.len())?;
+    /// Keeps bytes from `at` on, which it moves behind them, and returns where they are. None: no room.
+    fn keep(&self, at: &mut usize, bytes: &[u8]) -> Option<u64> {
+        let places = self.text.get(*at..*at + bytes.len())?;
         for (place, byte) in places.iter().zip(bytes) {
             place.store(*byte, Ordering::Relaxed);
         }
-        self.text_length.store(at + bytes.len() as u32, Ordering::Relaxed);
-        Some(u64::from(at) | (bytes.len() as u64) << 32)
+        let kept = *at as u64 | (bytes.len() as u64) << 32;
+        *at += bytes.len();
+        Some(kept)
+    }
+
+    /// Where the text of the first so many rules ends. (It is not a count of its own: whoever stops while it fills in a rule
+    /// leaves nothing behind.)
+    fn text_end(&self, length: u32) -> usize {
+        let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
+        last.map_or(0, |entry| {
+            let caller = entry.caller.load(Ordering::Relaxed);
+            (caller as u32 as usize) + (caller >> 32) as usize
+        })
     }
 
     fn kept(&self, place: u64) -> impl Iterator<Item = u8> + Clone + '_ {
@@ -201,6 +216,21 @@ impl Entry {
         head & HAS_CALLER == 0 || effects::is_called_by(frame.caller, table.kept(self.caller.load(Ordering::Relaxed)))
     }
 
+    /// What the rule does to a call.
+    fn fault(&self, head: u64, function: Function, index: usize, ordinal: u64) -> Fault {
+        let batch = self.batch.load(Ordering::Relaxed);
+        let is_wait = function.waits();
+        Fault {
+            outcome: self.outcome().filter(|outcome| is_wait || *outcome != Outcome::Timeout),
+            signal: (batch >> 32) as i32,
+            delay_enter: self.delay_enter.load(Ordering::Relaxed),
+            delay_exit: self.delay_exit.load(Ordering::Relaxed),
+            batch: if is_wait { batch as u32 } else { 0 },
+            forge: if is_wait { (self.events.load(Ordering::Relaxed) >> 32) as u32 } else { 0 },
+            shuffle: (is_wait && head & SHUFFLES != 0).then(|| draw(index ^ usize::MAX, ordinal)),
+        }
+    }
+
     fn holds(&self, ordinal: u64) -> bool {
         let when = epollshim_format::faults::When {
             first: self.first.load(Ordering::Relaxed),
@@ -211,7 +241,7 @@ impl Entry {
     }
 }
 
-/// What a rule counts in a process, each with the tag of its table's turn above 48 bits.
+/// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
 #[repr(C)]
 pub struct RuleTally {
     matched: AtomicU64,
@@ -223,34 +253,8 @@ pub struct RuleTally {
 const TAG_SHIFT: u32 = 48;
 const NUMBER: u64 = (1 << TAG_SHIFT) - 1;
 
-fn tag(turn: u32) -> u64 {
-    u64::from(turn % 0xffff + 1) << TAG_SHIFT
-}
-
-/// Counts one more, up to `most`. Ok: the new count. Err: it is `most` already, or the turn is over.
-fn count(word: &AtomicU64, turn: u32, most: u64) -> Result<u64, ()> {
-    let tag = tag(turn);
-    let mut now = word.load(Ordering::Relaxed);
-    loop {
-        let before = if now & !NUMBER == tag {
-            now & NUMBER
-        } else {
-            // An earlier turn's count is replaced; a later one's, which a slow call may find here, is not its to touch.
-            fence(Ordering::Acquire);
-            if TURN.load(Ordering::Relaxed) != turn {
-                return Err(());
-            }
-            0
-        };
-        if before >= most {
-            return Err(());
-        }
-        // Relaxed: one word has one order for all threads, and an ordinal is all that is wanted of it.
-        match word.compare_exchange_weak(now, tag | (before + 1) & NUMBER, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return Ok(before + 1),
-            Err(found) => now = found,
-        }
-    }
+fn tag(generation: u32) -> u64 {
+    u64::from(generation % 0xffff + 1) << TAG_SHIFT
 }
 
 fn counted(word: &AtomicU64, tag: u64) -> u64 {
@@ -284,79 +288,176 @@ fn draw(rule: usize, ordinal: u64) -> u64 {
     mix(mix(seed.wrapping_add(rule.wrapping_mul(STEP))).wrapping_add(ordinal.wrapping_mul(STEP)))
 }
 
+/// What a call of a thread counts in.
+#[derive(Clone, Copy)]
+struct Tallies<'a> {
+    /// Of the process: those of both tables.
+    process: &'a [RuleTally],
+    /// Of the thread, for rules with `scope=thread`.
+    thread: &'a [AtomicU64],
+}
+
 /// The first rule that fires on a call. All rules that match count it, also those behind.
 pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
-    loop {
-        let turn = TURN.load(Ordering::Acquire);
-        let fault = decide_by(turn, block, frame, function);
-        // What was read is of this turn if the turn has not changed since.
-        fence(Ordering::Acquire);
-        if TURN.load(Ordering::Relaxed) == turn {
-            return fault;
+    TABLES.decide(Tallies { process: &process::tally()?.rules, thread: &block.ordinals }, frame, function)
+}
+
+impl Rules {
+    const fn new() -> Rules {
+        Rules { tables: [const { Table::new() }; 2], generation: AtomicU32::new(0), arming: Lock::new() }
+    }
+
+    fn table(&self, generation: u32) -> &Table {
+        let [even, odd] = &self.tables;
+        if generation.is_multiple_of(2) { even } else { odd }
+    }
+
+    fn decide(&self, tallies: Tallies, frame: &Frame, function: Function) -> Option<Fault> {
+        loop {
+            // Acquire: pairs with the Release in `clear`.
+            let generation = self.generation.load(Ordering::Acquire);
+            let fault = self.decide_by(generation, tallies, frame, function);
+            // What was read is of this generation if the generation has not changed since.
+            fence(Ordering::Acquire);
+            if self.generation.load(Ordering::Relaxed) == generation {
+                return fault;
+            }
         }
     }
-}
 
-fn table(turn: u32) -> &'static Table {
-    let [even, odd] = &TABLES;
-    if turn.is_multiple_of(2) { even } else { odd }
-}
-
-fn tally(turn: u32, rule: usize) -> Option<&'static RuleTally> {
-    process::tally()?.rules.get((turn as usize % 2) * RULES + rule)
-}
-
-#[inline(always)]
-fn decide_by(turn: u32, block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
-    let table = table(turn);
-    let mut chosen = None;
-    let length = table.length.load(Ordering::Acquire) as usize;
-    for (index, entry) in table.entries.iter().enumerate().take(length) {
-        let head = entry.head.load(Ordering::Relaxed);
-        if !Functions(head as u16).has(function) || !entry.wants(head, table, frame, function) {
-            continue;
+    /// Counts one more, up to `most`. Ok: the new count. Err: it is `most` already, or the generation is over.
+    fn count(&self, word: &AtomicU64, generation: u32, most: u64) -> Result<u64, ()> {
+        let tag = tag(generation);
+        let mut now = word.load(Ordering::Relaxed);
+        loop {
+            let before = if now & !NUMBER == tag {
+                now & NUMBER
+            } else {
+                // An earlier generation's count is replaced. A slow call may find a later one's here, and must leave it.
+                fence(Ordering::Acquire);
+                if self.generation.load(Ordering::Relaxed) != generation {
+                    return Err(());
+                }
+                0
+            };
+            if before >= most {
+                return Err(());
+            }
+            // Relaxed: one word has one order for all threads, and an ordinal is all that is wanted of it.
+            match word.compare_exchange_weak(now, tag | (before + 1) & NUMBER, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(before + 1),
+                Err(found) => now = found,
+            }
         }
-        let Some(tally) = tally(turn, index) else { continue };
-        let Ok(mut ordinal) = count(&tally.matched, turn, u64::MAX) else { continue };
-        if head & IN_THREAD != 0
-            && let Some(of_thread) = block.ordinals.get(index)
+    }
+
+    #[inline(always)]
+    fn decide_by(&self, generation: u32, tallies: Tallies, frame: &Frame, function: Function) -> Option<Fault> {
+        let table = self.table(generation);
+        let mut chosen = None;
+        let length = table.length.load(Ordering::Acquire) as usize;
+        for (index, entry) in table.entries.iter().enumerate().take(length) {
+            let head = entry.head.load(Ordering::Relaxed);
+            if !Functions(head as u16).has(function) || !entry.wants(head, table, frame, function) {
+                continue;
+            }
+            let Some(tally) = tally(tallies.process, generation, index) else { continue };
+            let Ok(mut ordinal) = self.count(&tally.matched, generation, u64::MAX) else { continue };
+            if head & IN_THREAD != 0
+                && let Some(of_thread) = tallies.thread.get(index)
+            {
+                ordinal = self.count(of_thread, generation, u64::MAX).unwrap_or(ordinal);
+            }
+            if chosen.is_some() || !entry.holds(ordinal) {
+                continue;
+            }
+            if head & HAS_CHANCE != 0 && draw(index, ordinal) >= entry.chance.load(Ordering::Relaxed) {
+                continue;
+            }
+            let after = entry.after.load(Ordering::Relaxed);
+            if after != 0 && clock::monotonic().saturating_sub(process::began()) < after {
+                continue;
+            }
+            let is_beyond = !fits(entry, frame, function);
+            if is_beyond && !init::allows_impossible() {
+                continue;
+            }
+            if self.count(&tally.fired, generation, entry.max.load(Ordering::Relaxed)).is_err() {
+                continue;
+            }
+            if is_beyond {
+                let _ = self.count(&tally.beyond, generation, u64::MAX);
+            }
+            chosen = Some(entry.fault(head, function, index, ordinal));
+        }
+        chosen
+    }
+
+    /// Adds rules behind those that are armed. None of them is armed if one cannot be.
+    fn arm<'a>(&self, hold: Hold, rules: impl Iterator<Item = Rule<'a>>) -> Result<(), Refusal> {
+        self.exclusively(hold, || {
+            let table = self.table(self.generation.load(Ordering::Relaxed));
+            let mut length = table.length.load(Ordering::Relaxed);
+            let mut text_end = table.text_end(length);
+            for rule in rules {
+                if !rule.caller.is_empty() && !effects::can_tell_callers() {
+                    return Err(Refusal::NoCaller);
+                }
+                let entry = table.entries.get(length as usize).ok_or(Refusal::Full)?;
+                let text = table.keep(&mut text_end, rule.text).ok_or(Refusal::Full)?;
+                let caller = table.keep(&mut text_end, rule.caller).ok_or(Refusal::Full)?;
+                entry.fill(&rule, text, caller);
+                length += 1;
+            }
+            // Release: whoever reads the length finds the rules complete.
+            table.length.store(length, Ordering::Release);
+            Ok(())
+        })
+    }
+
+    /// Takes all rules back.
+    fn clear(&self, hold: Hold) -> Result<(), Refusal> {
+        self.exclusively(hold, || {
+            let next = self.generation.load(Ordering::Relaxed).wrapping_add(1);
+            self.table(next).length.store(0, Ordering::Relaxed);
+            // Release: whoever reads the new generation finds its table empty.
+            self.generation.store(next, Ordering::Release);
+            Ok(())
+        })
+    }
+
+    /// One change is whole before the next begins. A frame that stopped in the middle of one has published nothing: the next
+    /// one takes its place.
+    fn exclusively(&self, hold: Hold, work: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
+        if !self.arming.try_lock(hold) {
+            let holder = self.arming.holder().ok_or(Refusal::Busy)?;
+            let is_gone = if holder.is_beside(hold) {
+                holder.is_left_behind(hold) && !sys::is_on_alternate_stack()
+            } else {
+                thread::is_gone(holder)
+            };
+            if !is_gone || !self.arming.break_lock(holder, hold) {
+                return Err(Refusal::Busy);
+            }
+        }
+        let result = work();
+        self.arming.unlock(hold);
+        result
+    }
+
+    /// In the child of a fork: a thread of the parent's that was arming is not here to end it.
+    fn after_fork(&self, hold: Hold) {
+        if let Some(holder) = self.arming.holder().filter(|holder| !holder.is_beside(hold))
+            && self.arming.break_lock(holder, hold)
         {
-            ordinal = count(of_thread, turn, u64::MAX).unwrap_or(ordinal);
+            self.arming.unlock(hold);
         }
-        if chosen.is_some() || !entry.holds(ordinal) {
-            continue;
-        }
-        if head & HAS_CHANCE != 0 && draw(index, ordinal) >= entry.chance.load(Ordering::Relaxed) {
-            continue;
-        }
-        let after = entry.after.load(Ordering::Relaxed);
-        if after != 0 && clock::monotonic().saturating_sub(process::began()) < after {
-            continue;
-        }
-        let is_beyond = !fits(entry, frame, function);
-        if is_beyond && !init::allows_impossible() {
-            continue;
-        }
-        if count(&tally.fired, turn, entry.max.load(Ordering::Relaxed)).is_err() {
-            continue;
-        }
-        if is_beyond {
-            let _ = count(&tally.beyond, turn, u64::MAX);
-        }
-        let batch = entry.batch.load(Ordering::Relaxed);
-        let is_wait = function.waits();
-        let outcome = entry.outcome().filter(|outcome| is_wait || *outcome != Outcome::Timeout);
-        chosen = Some(Fault {
-            outcome,
-            signal: (batch >> 32) as i32,
-            delay_enter: entry.delay_enter.load(Ordering::Relaxed),
-            delay_exit: entry.delay_exit.load(Ordering::Relaxed),
-            batch: if is_wait { batch as u32 } else { 0 },
-            forge: if is_wait { (entry.events.load(Ordering::Relaxed) >> 32) as u32 } else { 0 },
-            shuffle: (is_wait && head & SHUFFLES != 0).then(|| draw(index ^ usize::MAX, ordinal)),
-        });
     }
-    chosen
+}
+
+/// The count of a rule in a process.
+fn tally(tallies: &[RuleTally], generation: u32, rule: usize) -> Option<&RuleTally> {
+    tallies.get((generation as usize % 2) * RULES + rule)
 }
 
 /// A legal rule does not return more events than a wait has asked for.
@@ -392,42 +493,17 @@ impl core::fmt::Display for Refusal {
 
 /// Adds rules behind those that are armed. None of them is armed if one cannot be.
 pub fn arm<'a>(rules: impl Iterator<Item = Rule<'a>>) -> Result<(), Refusal> {
-    exclusively(|| {
-        let table = table(TURN.load(Ordering::Relaxed));
-        let text_length = table.text_length.load(Ordering::Relaxed);
-        let mut length = table.length.load(Ordering::Relaxed);
-        let filled = (|| {
-            for rule in rules {
-                if !rule.caller.is_empty() && !effects::can_tell_callers() {
-                    return Err(Refusal::NoCaller);
-                }
-                let entry = table.entries.get(length as usize).ok_or(Refusal::Full)?;
-                let text = table.keep(rule.text).ok_or(Refusal::Full)?;
-                let caller = table.keep(rule.caller).ok_or(Refusal::Full)?;
-                entry.fill(&rule, text, caller);
-                length += 1;
-            }
-            Ok(())
-        })();
-        match filled {
-            Ok(()) => table.length.store(length, Ordering::Release),
-            Err(_) => table.text_length.store(text_length, Ordering::Relaxed),
-        }
-        filled
-    })
+    TABLES.arm(Hold::here(), rules)
 }
 
 /// Takes all rules back.
 pub fn clear() -> Result<(), Refusal> {
-    exclusively(|| {
-        let next = TURN.load(Ordering::Relaxed).wrapping_add(1);
-        let other = table(next);
-        other.length.store(0, Ordering::Relaxed);
-        other.text_length.store(0, Ordering::Relaxed);
-        // Release: who reads the new turn finds the other table empty.
-        TURN.store(next, Ordering::Release);
-        Ok(())
-    })
+    TABLES.clear(Hold::here())
+}
+
+/// In the child of a fork.
+pub fn after_fork() {
+    TABLES.after_fork(Hold::here());
 }
 
 /// Counts begin anew.
@@ -444,22 +520,6 @@ pub fn restart() {
     }
 }
 
-fn exclusively(work: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
-    let own = sys::getpid();
-    let mut holder = 0;
-    // Acquire and Release: one change is whole before the next begins. Another process's: a thread of the parent's was
-    // arming at the fork, and is not here to end it. What it had not published is written over.
-    while let Err(now) = ARMING.compare_exchange(holder, own, Ordering::Acquire, Ordering::Relaxed) {
-        if now == own {
-            return Err(Refusal::Busy);
-        }
-        holder = now;
-    }
-    let result = work();
-    ARMING.store(0, Ordering::Release);
-    result
-}
-
 /// Sets the seed of every random choice.
 pub fn seed(value: u64) {
     SEED.store(value, Ordering::Relaxed);
@@ -472,42 +532,211 @@ pub fn the_seed() -> Option<u64> {
 }
 
 /// A rule, for the report.
-pub struct Told {
-    turn: u32,
+pub struct RuleStatus {
+    generation: u32,
     text: u64,
     pub matched: u64,
     pub fired: u64,
     pub legal: bool,
 }
 
-impl Told {
+impl RuleStatus {
     pub fn text(&self) -> impl Iterator<Item = u8> + Clone + use<> {
-        table(self.turn).kept(self.text)
+        TABLES.table(self.generation).kept(self.text)
     }
 }
 
 /// The functions that rules name.
 pub fn functions() -> Functions {
-    let table = table(TURN.load(Ordering::Acquire));
+    let table = TABLES.table(TABLES.generation.load(Ordering::Acquire));
     let length = table.length.load(Ordering::Acquire) as usize;
     let heads = table.entries.iter().take(length).map(|entry| entry.head.load(Ordering::Relaxed) as u16);
     Functions(heads.fold(0, |all, head| all | head))
 }
 
 /// The rules that are armed now.
-pub fn told() -> impl Iterator<Item = Told> {
-    let turn = TURN.load(Ordering::Acquire);
-    let table = table(turn);
+pub fn armed() -> impl Iterator<Item = RuleStatus> {
+    let generation = TABLES.generation.load(Ordering::Acquire);
+    let table = TABLES.table(generation);
     let length = table.length.load(Ordering::Acquire) as usize;
+    let tallies = process::tally().map_or(&[][..], |tally| &tally.rules[..]);
     table.entries.iter().enumerate().take(length).map(move |(index, entry)| {
-        let of =
-            |word: fn(&RuleTally) -> &AtomicU64| tally(turn, index).map_or(0, |tally| counted(word(tally), tag(turn)));
-        Told {
-            turn,
+        let of = |word: fn(&RuleTally) -> &AtomicU64| {
+            tally(tallies, generation, index).map_or(0, |tally| counted(word(tally), tag(generation)))
+        };
+        RuleStatus {
+            generation,
             text: entry.text.load(Ordering::Relaxed),
             matched: of(|tally| &tally.matched),
             fired: of(|tally| &tally.fired),
             legal: entry.head.load(Ordering::Relaxed) & ILLEGAL == 0 && of(|tally| &tally.beyond) == 0,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{RULES, Refusal, RuleTally, Rules, Tallies};
+    use crate::hooks::Frame;
+    use crate::ledger::Hold;
+    use crate::model::{self, Event, Search, check, participate};
+    use crate::sync::{AtomicU64, Ordering};
+    use epollshim_format::faults::{self, Outcome};
+    use epollshim_format::function::Function;
+    use std::boxed::Box;
+    use std::format;
+    use std::sync::Arc;
+
+    struct State {
+        rules: Rules,
+        process: [RuleTally; 2 * RULES],
+        thread: [AtomicU64; RULES],
+    }
+
+    impl State {
+        fn new() -> Arc<State> {
+            // SAFETY: atomics, for which zero is valid.
+            Arc::from(unsafe { Box::<State>::new_zeroed().assume_init() })
+        }
+
+        /// Arms a rule all of whose numbers follow from one, for every wait.
+        fn arm(&self, hold: Hold, number: u64) -> Result<(), Refusal> {
+            let text = format!("epoll_wait:error={number}:delay_enter={number}:delay_exit={number}:batch={number}");
+            self.rules.arm(hold, faults::parse(text.as_bytes(), true).map(Result::unwrap))
+        }
+
+        /// The number of the rule that a wait meets. Panics if it is made of two rules.
+        fn decide(&self) -> Option<u64> {
+            let frame = Frame { words: [0; 6], state: 0, caller: 0 };
+            let tallies = Tallies { process: &self.process, thread: &self.thread };
+            let fault = self.rules.decide(tallies, &frame, Function::EpollWait)?;
+            let number = u64::from(fault.batch);
+            assert_eq!(fault.outcome, Some(Outcome::Error(number as u16)), "a fault of two rules");
+            assert_eq!((fault.delay_enter, fault.delay_exit), (number * 1000, number * 1000), "a fault of two rules");
+            Some(number)
+        }
+
+        fn matched(&self) -> u64 {
+            self.process.iter().map(|tally| tally.matched.load(Ordering::Relaxed) & super::NUMBER).sum()
+        }
+    }
+
+    fn frame(thread: usize) -> Hold {
+        Hold::new(0x7f00_0000_1000 + 64 * thread, 0x7ffe_0010_0000)
+    }
+
+    fn handler(thread: usize) -> Hold {
+        Hold::new(0x7f00_0000_1000 + 64 * thread, 0x7ffe_0010_0000 - 4096)
+    }
+
+    #[test]
+    fn a_call_meets_one_rule_whole_while_rules_change_under_it() {
+        check(Search::Random(1500), || {
+            let state = State::new();
+            let steering = {
+                let state = state.clone();
+                shuttle::thread::spawn(move || {
+                    for number in [1, 2] {
+                        state.arm(frame(1), number).unwrap();
+                        state.rules.clear(frame(1)).unwrap();
+                    }
+                    state.arm(frame(1), 3).unwrap();
+                })
+            };
+            let calls = {
+                let state = state.clone();
+                shuttle::thread::spawn(move || {
+                    let mut last = 0;
+                    for _ in 0..3 {
+                        let number = state.decide().unwrap_or(last);
+                        assert!(number >= last, "a rule that was taken back came again");
+                        last = number;
+                    }
+                })
+            };
+            calls.join().unwrap();
+            steering.join().unwrap();
+            assert_eq!(state.decide(), Some(3));
+        });
+    }
+
+    #[test]
+    fn two_threads_that_call_are_both_counted() {
+        check(Search::Random(1500), || {
+            let state = State::new();
+            state.arm(frame(1), 1).unwrap();
+            let call = |state: Arc<State>| shuttle::thread::spawn(move || assert_eq!(state.decide(), Some(1)));
+            for thread in [call(state.clone()), call(state.clone())] {
+                thread.join().unwrap();
+            }
+            assert_eq!(state.matched(), 2);
+        });
+    }
+
+    #[test]
+    fn a_thread_that_jumps_out_while_it_arms_leaves_no_rule_and_no_lock() {
+        // A rule of this kind takes some 20 words and its text.
+        for at in 0..110 {
+            check(Search::Random(15), move || {
+                let state = State::new();
+                let caller = {
+                    let state = state.clone();
+                    shuttle::thread::spawn(move || state.decide())
+                };
+                let went_on = participate(at, Some(Event::Stop), || state.arm(frame(1), 1).unwrap());
+                assert!(caller.join().unwrap().is_none_or(|number| number == 1));
+                if !went_on {
+                    assert!(state.decide().is_none_or(|number| number == 1));
+                    state.rules.clear(frame(1)).expect("the lock of a frame that is gone");
+                    assert_eq!(state.decide(), None);
+                    state.arm(frame(1), 2).unwrap();
+                    assert_eq!(state.decide(), Some(2));
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_handler_above_a_frame_that_arms_is_refused_and_calls_go_on() {
+        for at in 0..110 {
+            check(Search::Random(5), move || {
+                let state = State::new();
+                let in_handler = state.clone();
+                let work = Box::new(move || {
+                    let armed = in_handler.arm(handler(1), 2);
+                    assert!(matches!(armed, Ok(()) | Err(Refusal::Busy)));
+                    in_handler.decide();
+                });
+                participate(at, Some(Event::Handler(work)), || state.arm(frame(1), 1).unwrap());
+                assert!(state.decide().is_some());
+            });
+        }
+    }
+
+    #[test]
+    fn the_child_of_a_fork_arms_whatever_a_thread_of_its_parent_was_at() {
+        for at in 0..110 {
+            check(Search::Random(15), move || {
+                let state = State::new();
+                let arming = {
+                    let state = state.clone();
+                    shuttle::thread::spawn(move || {
+                        participate(0, None, || state.arm(frame(1), 1).unwrap());
+                    })
+                };
+                let in_child = state.clone();
+                let fork = Event::Fork(Box::new(move || in_child.rules.after_fork(frame(2))));
+                participate(at, Some(fork), || (0..=at).for_each(|_| model::step()));
+                let forked = model::has_forked();
+                arming.join().unwrap();
+                model::go_on_alone();
+                if forked {
+                    state.rules.clear(frame(2)).expect("the lock of a thread that is not in the child");
+                    state.arm(frame(2), 3).unwrap();
+                    assert_eq!(state.decide(), Some(3));
+                }
+            });
+        }
+    }
 }

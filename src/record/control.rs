@@ -16,6 +16,7 @@ use epollshim_format::control::{self, Order, status};
 use super::file::{State, word};
 use super::modules;
 use crate::buffer::Buffer;
+use crate::ledger::Here;
 use crate::steer::{self, Refusal};
 use crate::thread::Block;
 use crate::{aside, ledger, process, report};
@@ -61,19 +62,20 @@ pub fn answer() {
     if state.control.busy.load(Ordering::Relaxed) != 0 || ledger::is_interrupted() {
         return;
     }
+    let here = Here::now();
     aside::undisturbed(|| {
         if process::is_own()
             && let Some(start) = state.control_pages()
             // Acquire and Release: one request is answered before the next is taken. No signal comes between the two.
             && state.control.busy.swap(1, Ordering::Acquire) == 0
         {
-            take(&Pages(start), &state.control);
+            take(&Pages(start), &state.control, here);
             state.control.busy.store(0, Ordering::Release);
         }
     });
 }
 
-fn take(pages: &Pages, steered: &Steered) {
+fn take(pages: &Pages, steered: &Steered, here: Here) {
     // Acquire: behind the number stands what the command wrote before it.
     let number = pages.word(control::BELL).swap(0, Ordering::AcqRel);
     if number == 0 {
@@ -87,7 +89,7 @@ fn take(pages: &Pages, steered: &Steered) {
         Some(text) => {
             steered.last.store(number, Ordering::Relaxed);
             pages.set(control::TAKEN, number);
-            carry_out(text, &mut answer)
+            carry_out(here, text, &mut answer)
         }
         None => None,
     };
@@ -107,12 +109,12 @@ fn take(pages: &Pages, steered: &Steered) {
 
 /// Carries a request out, order by order, up to the first that is refused; none of them, if one is no order or its text is wrong.
 /// None: it is none that can have been sent by the command. Some: what came of it, and how many orders were carried out.
-fn carry_out(text: &[u8], answer: &mut Buffer<u8>) -> Option<(u64, u64)> {
+fn carry_out(here: Here, text: &[u8], answer: &mut Buffer<u8>) -> Option<(u64, u64)> {
     core::str::from_utf8(text).ok()?;
     let mut done = 0;
     for is_done in [false, true] {
         for order in control::orders(text) {
-            if let Err(refusal) = obey(order?, is_done, answer) {
+            if let Err(refusal) = obey(here, order?, is_done, answer) {
                 answer.clear();
                 let _ = write!(answer, "{refusal}");
                 let is_busy = refusal.errno() == libc::EBUSY;
@@ -126,7 +128,7 @@ fn carry_out(text: &[u8], answer: &mut Buffer<u8>) -> Option<(u64, u64)> {
 
 /// Carries an order out, or only looks whether its text is right.
 #[inline(never)]
-fn obey<'a>(order: Order<'a>, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), Refusal<'a>> {
+fn obey<'a>(here: Here, order: Order<'a>, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), Refusal<'a>> {
     match order {
         Order::Inject(rules) if is_done => steer::inject(rules)?,
         Order::Inject(rules) => steer::check_rules(rules)?,
@@ -137,7 +139,7 @@ fn obey<'a>(order: Order<'a>, is_done: bool, answer: &mut Buffer<u8>) -> Result<
         Order::OffLimits => steer::limit(b"")?,
         Order::Snapshot => {
             // What it finds is mirrored as the ledger changes.
-            if ledger::reconcile() {
+            if ledger::reconcile(here) {
                 let _ = answer.write_str(control::RECONCILED);
             }
             modules::write();

@@ -14,12 +14,12 @@
 //!
 //! What finds no place is dropped, and counted on the thread's page: every call takes a place or is counted there, once.
 
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, own_increment};
 
 use epollshim_format::recording::{PAGE, area, record};
 
 use super::file::{NoRoom, word};
-use super::threads::{Told, next, put};
+use super::threads::{Told, put};
 use crate::thread::Block;
 use crate::{aside, process, sys};
 
@@ -111,7 +111,7 @@ fn place(records: &Records, now: u64) -> Option<(*mut u8, u64)> {
         if area.0 == 0 {
             return None;
         }
-        let place = next(area.word(area::TAKEN));
+        let place = own_increment(area.word(area::TAKEN));
         if place < area.places() {
             let at = area.start().wrapping_add(area::RECORDS + place as usize * record::SIZE);
             return Some((at, area.word(area::FIRST).load(Ordering::Relaxed).wrapping_add(place)));
@@ -169,7 +169,7 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
 fn dropped(block: &Block) {
     // In the child of a fork, whose block was wiped meanwhile, the count would be the parent's.
     if block.records.is_on() {
-        next(super::threads::dropped_of(block));
+        own_increment(super::threads::dropped_of(block));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A thread's counters, laid over the file so that they are counted in it and nowhere else; and its ring of calls.
 
-use crate::sync::{AtomicU64, Ordering, compiler_fence};
+use crate::sync::{AtomicU64, Ordering, compiler_fence, own_increment};
 use core::ptr::NonNull;
 
 use epollshim_format::function::Function;
@@ -146,11 +146,22 @@ fn ring_of(block: &Block) -> Option<NonNull<u8>> {
 /// Keeps a record of a call in the thread's ring.
 #[inline(always)]
 fn write(block: &Block, ring: NonNull<u8>, told: &Told, time: u64) {
-    let ring = ring.as_ptr();
-    // SAFETY: the block's own count, on the page before its ring.
+    let mask = block.ring_mask.load(Ordering::Relaxed);
+    // SAFETY: the block's own ring, which has so many records, and nobody else writes.
+    unsafe { append(ring.as_ptr(), mask, told, time) };
+}
+
+/// Keeps a record in the ring that begins at `ring`, of `mask` + 1 records.
+///
+/// # Safety
+/// The ring must be there: a page, of which the first word counts the records that were begun, and the records behind it. It
+/// must be the calling thread's.
+#[inline(always)]
+unsafe fn append(ring: *mut u8, mask: u64, told: &Told, time: u64) {
+    // SAFETY: the first word of the ring's page.
     let begun = unsafe { word(ring, 0) };
-    let number = next(begun);
-    let place = RING_EXTRA + (number & block.ring_mask.load(Ordering::Relaxed)) as usize * record::SIZE;
+    let number = own_increment(begun);
+    let place = RING_EXTRA + (number & mask) as usize * record::SIZE;
     // SAFETY: a record of this ring.
     unsafe { put(ring.wrapping_add(place), number, told, time) };
 }
@@ -222,14 +233,111 @@ fn timeout(told: &Told) -> u64 {
     }
 }
 
-/// Takes a number, by one instruction: a handler on this thread comes before or after it.
-#[inline(always)]
-pub fn next(count: &AtomicU64) -> u64 {
-    let mut number: u64 = 1;
-    // SAFETY: the word is this thread's own; no other writes it.
-    unsafe {
-        core::arch::asm!("xadd qword ptr [{count}], {number}", count = in(reg) count.as_ptr(), number = inout(reg) number,
-                         options(nostack));
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{RING_EXTRA, Told, append, record, word};
+    use crate::model::{Event, Search, check, participate};
+    use crate::sync::Ordering;
+    use epollshim_format::function::Function;
+    use std::boxed::Box;
+    use std::sync::Arc;
+
+    const RECORDS: usize = 4;
+    const MASK: u64 = RECORDS as u64 - 1;
+
+    /// A ring as it lies behind a block.
+    #[repr(C, align(4096))]
+    struct Ring(core::cell::UnsafeCell<[u8; RING_EXTRA + RECORDS * record::SIZE]>);
+    // SAFETY: atomics lie in it, and one thread writes.
+    unsafe impl Send for Ring {}
+    // SAFETY: as above.
+    unsafe impl Sync for Ring {}
+
+    impl Ring {
+        fn new() -> Arc<Ring> {
+            Arc::new(Ring(core::cell::UnsafeCell::new([0; _])))
+        }
+
+        /// A call all of whose fields follow from one number.
+        fn append(&self, call: usize) {
+            let told = Told {
+                function: Function::EpollWait,
+                words: [call, 0, call + 1, call + 2, 0, 0],
+                began: call as u64,
+                ended: 2 * call as u64,
+                result: call as isize,
+                error: 0,
+                is_made: true,
+                is_timeout_given: true,
+                is_injected: false,
+                is_limited: false,
+                caller: call,
+            };
+            // SAFETY: this ring, whose one writer is the participant and its handler.
+            unsafe { append(self.0.get().cast(), MASK, &told, 0) };
+        }
+
+        /// Reads a record as crates/recording does: it is one where its number is the same before and after.
+        fn read(&self, place: usize) -> Option<(u64, u64)> {
+            let start = self.0.get().cast::<u8>().wrapping_add(RING_EXTRA + place * record::SIZE);
+            // SAFETY: a record of this ring.
+            let get = |field| unsafe { word(start, field) }.load(Ordering::Acquire);
+            let number = get(record::NUMBER);
+            let fields =
+                [record::BEGAN, record::DURATION, record::RESULT, record::ARGUMENTS, record::EXTRA, record::CALLER]
+                    .map(get);
+            if number == 0 || get(record::NUMBER) != number {
+                return None;
+            }
+            let [call, duration, result, arguments, extra, caller] = fields;
+            assert!(
+                [duration, result, caller].iter().all(|field| *field == call)
+                    && arguments == call | (call + 1) << 32
+                    && extra == (call + 2) * 1_000_000,
+                "a record of two calls"
+            );
+            assert_eq!((number - 1) & MASK, place as u64, "a record in another's place");
+            Some((number, call))
+        }
     }
-    number
+
+    fn writer(ring: &Arc<Ring>, at: usize, event: Event) -> shuttle::thread::JoinHandle<bool> {
+        let ring = ring.clone();
+        shuttle::thread::spawn(move || {
+            let went_on = participate(at, Some(event), || (1..=3).for_each(|call| ring.append(call)));
+            // The thread goes on behind a jump.
+            if !went_on {
+                ring.append(4);
+            }
+            went_on
+        })
+    }
+
+    #[test]
+    fn a_reader_gets_whole_records_wherever_the_writer_stops_or_is_interrupted() {
+        // One record has 11 steps.
+        for at in 0..36 {
+            for stops in [true, false] {
+                check(Search::Random(40), move || {
+                    let ring = Ring::new();
+                    let in_handler = ring.clone();
+                    let handler: Box<dyn FnOnce() + Send> = Box::new(move || in_handler.append(50));
+                    let event = if stops { Event::Stop } else { Event::Handler(handler) };
+                    let writer = writer(&ring, at, event);
+                    for place in [0, 1, 2, 3, 0] {
+                        ring.read(place);
+                    }
+                    let went_on = writer.join().unwrap();
+                    let mut found: std::vec::Vec<_> = (0..RECORDS).filter_map(|place| ring.read(place)).collect();
+                    found.sort_unstable();
+                    found.dedup_by_key(|(number, _)| *number);
+                    // Every call that returned has its record.
+                    let of = |call| found.iter().filter(|(_, found)| *found == call).count();
+                    let returned: &[u64] = if went_on { &[1, 2, 3] } else { &[4] };
+                    assert!(returned.iter().all(|call| of(*call) == 1), "{found:?}");
+                });
+            }
+        }
+    }
 }

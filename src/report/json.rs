@@ -148,7 +148,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         totals.memory_peak.get(),
         kernel_memory::SOURCE,
         List(|| limits::told().map(OfLimit)),
-        List(|| rules::told().map(OfRule)),
+        List(|| rules::armed().map(OfRule)),
         List(|| facts.findings().iter().map(|finding| OfFinding { facts, finding })),
     )?;
     census::json(facts, out)?;
@@ -243,7 +243,7 @@ impl Display for OfLimit {
     }
 }
 
-struct OfRule(rules::Told);
+struct OfRule(rules::RuleStatus);
 
 impl Display for OfRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

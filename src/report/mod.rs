@@ -20,8 +20,8 @@ use epollshim_format::options::Format;
 
 use crate::aside::undisturbed;
 use crate::buffer::Buffer;
-use crate::init::{self, Config, Destination};
-use crate::ledger;
+use crate::init::{self, AtLoad, Config, Destination};
+use crate::ledger::{self, Here};
 use crate::path::Path;
 use crate::{process, procfs, record, sys, thread};
 
@@ -63,9 +63,9 @@ pub enum Program {
     Descriptor(i32),
 }
 
-/// Has `exit` and `quick_exit` deliver the report as their last handler: what is registered before main runs
-/// after everything that is registered later, destructors of libraries included.
-pub fn register_exit_handlers() {
+/// Has `exit` and `quick_exit` deliver the report as their last handler: what is registered before main runs after everything that
+/// is registered later, and after the destructors of libraries. glibc locks and may allocate here (2.36 stdlib/cxa_atexit.c).
+pub fn register_exit_handlers(_: &AtLoad) {
     unsafe extern "C" {
         fn __cxa_atexit(
             handler: extern "C-unwind" fn(*mut libc::c_void),
@@ -88,12 +88,14 @@ pub fn register_exit_handlers() {
 
 /// Has the child of a fork claim its memory at once: should it lend it to a vfork child before it has made any call
 /// that is counted, that child must not be taken for the owner. (A fork by raw system call claims at its first call.)
-pub fn register_fork_handler() {
+/// glibc locks and may allocate here (2.36 posix/register-atfork.c).
+pub fn register_fork_handler(_: &AtLoad) {
     unsafe extern "C" {
-        fn pthread_atfork(
+        fn __register_atfork(
             before: Option<extern "C-unwind" fn()>,
             in_parent: Option<extern "C-unwind" fn()>,
             in_child: Option<extern "C-unwind" fn()>,
+            dso: *mut libc::c_void,
         ) -> libc::c_int;
     }
     extern "C-unwind" fn claim() {
@@ -101,8 +103,9 @@ pub fn register_fork_handler() {
             process::is_own();
         }
     }
-    // SAFETY: the handler lasts as long as the process (-z nodelete), and makes system calls only.
-    unsafe { pthread_atfork(None, None, Some(claim)) };
+    // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has a copy of its own linked in.
+    // SAFETY: the handler outlives the process (-z nodelete), and makes system calls only; glibc has the function since 2.3.2.
+    unsafe { __register_atfork(None, None, Some(claim), core::ptr::null_mut()) };
 }
 
 /// Delivers the report, once, if there is something to report.
@@ -206,7 +209,7 @@ fn is_census_told(end: End) -> bool {
 fn deliver(config: &Config, end: End) {
     let delivered = undisturbed(|| {
         Buffer::lend(|text| {
-            if !render(config.format, end, text) {
+            if !render(Here::AtEnd, config.format, end, text) {
                 return false;
             }
             match config.report {
@@ -225,8 +228,8 @@ fn deliver(config: &Config, end: End) {
 }
 
 /// False: not all of it found memory.
-fn render(format: Format, end: End, into: &mut Buffer<u8>) -> bool {
-    let reconciled = ledger::reconcile() & crate::census::reconcile();
+fn render(here: Here, format: Format, end: End, into: &mut Buffer<u8>) -> bool {
+    let reconciled = ledger::reconcile(here) & crate::census::reconcile();
     crate::findings::judge(end);
     let facts = Facts::gather(end, reconciled);
     let rendered = match format {
@@ -255,9 +258,14 @@ pub fn tell(write: impl FnOnce(&mut Line)) {
 /// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error number.
 pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = init::config().map_or(Format::Text, |config| config.format);
+    let here = Here::now();
     undisturbed(|| {
         Buffer::lend(|text| {
-            if render(format, End::Running, text) { output::write_all(fd, text.as_slice()) } else { Err(libc::ENOMEM) }
+            if render(here, format, End::Running, text) {
+                output::write_all(fd, text.as_slice())
+            } else {
+                Err(libc::ENOMEM)
+            }
         })
     })
     .unwrap_or(Err(libc::ENOMEM))

@@ -194,7 +194,7 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
     }
     if let Some(seed) = rules::the_seed() {
         writeln!(out, "\n{:<50}{:>14}{:>14}", "Faults", "matched", "fired")?;
-        for told in rules::told() {
+        for told in rules::armed() {
             write!(out, "  ")?;
             let mut length = 0;
             for byte in told.text() {
@@ -213,7 +213,7 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
                 writeln!(out, "    (impossible: no kernel does this)")?;
             }
         }
-        if rules::told().next().is_none() {
+        if rules::armed().next().is_none() {
             writeln!(out, "  (none armed now)")?;
         }
         writeln!(out, "  to repeat random choices: EPOLLSHIM_SEED={seed}")?;

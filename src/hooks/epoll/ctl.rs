@@ -7,7 +7,7 @@ use libc::c_int;
 
 use super::unforeseen;
 use crate::hooks::entry::{BLOCK, Frame, go_on};
-use crate::ledger::Passage;
+use crate::ledger::FastPath;
 use crate::ledger::core::{Registration, Ticket};
 use crate::thread::Block;
 use crate::{findings, ledger, real, stacks, sys, thread};
@@ -87,36 +87,36 @@ pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
 /// comes second in the ledger too. The kernel may still refuse it.
 #[unsafe(link_section = ".text.hot.epollshim.add")]
 extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
-    let Some(block) = thread::block_at_hand() else { return add_otherwise(frame, Passage::NotTried) };
+    let Some(block) = thread::block_at_hand() else { return add_otherwise(frame, FastPath::NotTried) };
     frame.words[BLOCK] = block.address();
     match add_at_once(frame, block) {
         // SAFETY: the program's own call of epoll_ctl.
-        Passage::Through => unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) },
-        passage => add_otherwise(frame, passage),
+        FastPath::Done => unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) },
+        tried => add_otherwise(frame, tried),
     }
 }
 
 /// The entry does not count it.
 #[cold]
 #[inline(never)]
-fn add_otherwise(frame: &mut Frame, passage: Passage) -> c_int {
+fn add_otherwise(frame: &mut Frame, tried: FastPath) -> c_int {
     frame.words[BLOCK] = thread::nobody();
-    let address = before_add_otherwise(frame, passage);
+    let address = before_add_otherwise(frame, tried);
     // SAFETY: the program's own call of epoll_ctl.
     unsafe { go_on::<4>(frame, address) }
 }
 
 /// The same for who makes the real call itself.
 pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
-    let passage = match thread::block_at_hand() {
+    let tried = match thread::block_at_hand() {
         Some(block) if !stacks::are_kept() => add_at_once(frame, block),
-        _ => Passage::NotTried,
+        _ => FastPath::NotTried,
     };
-    before_add_otherwise(frame, passage)
+    before_add_otherwise(frame, tried)
 }
 
 #[inline(always)]
-fn add_at_once(frame: &mut Frame, block: &Block) -> Passage {
+fn add_at_once(frame: &mut Frame, block: &Block) -> FastPath {
     ledger::adding_at_once(frame.int(0), frame.int(2), &frame.caller, block, |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;
@@ -126,22 +126,22 @@ fn add_at_once(frame: &mut Frame, block: &Block) -> Passage {
 /// What is rare before an ADD; and see [`after_ctl_otherwise`].
 #[cold]
 #[inline(never)]
-fn before_add_otherwise(frame: &mut Frame, passage: Passage) -> usize {
-    match passage {
-        Passage::Through => {}
-        Passage::Left => ledger::pass_on(passage),
-        passage => {
+fn before_add_otherwise(frame: &mut Frame, tried: FastPath) -> usize {
+    match tried {
+        FastPath::Done => {}
+        FastPath::DoneSlowPathPending => ledger::finish(tried),
+        tried => {
             frame.state = 0;
             match thread::block() {
                 Some(block) => {
                     let registration = Registration { site: stacks::site(frame.caller), ..registration(frame) };
-                    ledger::adding(&registration, passage, block, |ticket| {
+                    ledger::adding(&registration, tried, block, |ticket| {
                         block.adding.store(ticket, Ordering::Relaxed);
                         frame.state = ticket;
                     });
                 }
                 // A handler has forked, and the child gets no memory.
-                None => ledger::turn_back(passage),
+                None => ledger::unlock_unapplied(tried),
             }
         }
     }
@@ -181,15 +181,15 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
     block.counters.calls(Call::CtlDel).bump();
     match ledger::deleted_at_once(frame.int(0), frame.int(2), block) {
-        Passage::Through => result,
-        passage => after_del_otherwise(frame, result, block, passage),
+        FastPath::Done => result,
+        tried => after_del_otherwise(frame, result, block, tried),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn after_del_otherwise(frame: &mut Frame, result: isize, block: &Block, passage: Passage) -> isize {
-    ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, passage);
+fn after_del_otherwise(frame: &mut Frame, result: isize, block: &Block, tried: FastPath) -> isize {
+    ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, tried);
     unforeseen(result)
 }
 
@@ -224,7 +224,7 @@ fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
     }
     block.counters.calls(call).bump();
     if call == Call::CtlDel {
-        ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, Passage::NotTried);
+        ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, FastPath::NotTried);
     }
     unforeseen(result)
 }

@@ -2,8 +2,8 @@
 
 use super::Core;
 use crate::findings::waiters;
+use crate::ledger::access;
 use crate::ledger::descriptors::{RING, Slot};
-use crate::ledger::entrance;
 use crate::ledger::records::{Description, Interest, Watch};
 use crate::{process, sys};
 
@@ -113,7 +113,7 @@ impl Core {
             if description.interests() != 0 {
                 self.remember(description, fd, at, left > 0);
             }
-            if description.instance() != 0 && entrance::is_timely() {
+            if description.instance() != 0 && access::is_timely() {
                 waiters::instance_closed(fd, at);
             }
         }
@@ -214,7 +214,7 @@ impl Core {
 /// forbidden), or would speak of another moment. A number that is not open is nobody's twin.
 fn are_twins(fd: i32, other: i32) -> Option<bool> {
     // Relaxed: set and cleared by the same holder, which is the one that asks.
-    if !entrance::is_timely() {
+    if !access::is_timely() {
         return None;
     }
     match sys::same_description(process::pid(), fd, other) {

@@ -5,8 +5,8 @@ use crate::sync::Ordering;
 
 use super::Core;
 use crate::findings::waiters;
-use crate::ledger::closings::{self, Closing};
-use crate::ledger::entrance;
+use crate::ledger::access;
+use crate::ledger::recent_closes::{self, RecentClose};
 use crate::ledger::records::{Description, Interest};
 
 impl Core {
@@ -22,26 +22,26 @@ impl Core {
             if interest.fd() == fd
                 && let Some(instance) = self.instances.get(interest.instance())
             {
-                closings::note(&Closing::of(instance, (index, interest), at, leaves_a_dup));
+                recent_closes::note(&RecentClose::of(instance, (index, interest), at, leaves_a_dup));
                 if leaves_a_dup {
                     is_marked = true;
-                } else if entrance::is_timely() {
+                } else if access::is_timely() {
                     waiters::watched_closed(instance.owner.block(), interest.instance(), fd, at);
                 }
             }
             index = interest.sibling();
         }
         if is_marked {
-            closings::mark();
+            recent_closes::note_dup_left();
             self.descriptors.mark(fd);
         }
     }
 
     /// A descriptor that was closed while a dup of it stayed, as far as the ledger knows, and which its instance still watches.
-    pub fn ghost(&self, epfd: i32, fd: i32) -> Option<Closing> {
+    pub fn ghost(&self, epfd: i32, fd: i32) -> Option<RecentClose> {
         let instance_index = self.descriptors.get(epfd).instance();
         let instance = self.instances.get(instance_index)?;
-        let closing = closings::last(instance.id.get(), fd)?;
+        let closing = recent_closes::last(instance.id.get(), fd)?;
         let interest = self.interest(closing.interest)?;
         let lives = closing.leaves_a_dup
             && interest.has(Interest::LIVE)

@@ -6,15 +6,15 @@
 
 use super::{Core, QUEUED, Ticket};
 use crate::findings::waiters;
-use crate::ledger::closings::{self, Closing};
 use crate::ledger::descriptors::{Place, Slot};
-use crate::ledger::records::{AtHand, Instance, Interest, Watch};
+use crate::ledger::recent_closes::{self, RecentClose};
+use crate::ledger::records::{Instance, Interest, LastUsed, Watch};
 
 impl Core {
     /// `reserve` for the plain case, where nobody follows; None: another case, and nothing has been done.
     #[inline(always)]
-    pub fn reserve_at_once(&self, epfd: i32, fd: i32, site: &usize, at_hand: &AtHand) -> Option<u64> {
-        let interest = self.reserve_plain(epfd, fd, site, at_hand)?;
+    pub fn reserve_at_once(&self, epfd: i32, fd: i32, site: &usize, last_used: &LastUsed) -> Option<u64> {
+        let interest = self.reserve_plain(epfd, fd, site, last_used)?;
         let changes = self.churn.changes.get().wrapping_add(1);
         self.churn.changes.set(changes);
         let serial = changes as u32 & !QUEUED;
@@ -28,8 +28,8 @@ impl Core {
     /// Everything is read where it is needed and not before, `site` too: what waits in a register keeps another from it, and the
     /// function's callers would have to be given back as many.
     #[inline(always)]
-    fn reserve_plain(&self, epfd: i32, fd: i32, site: &usize, at_hand: &AtHand) -> Option<Plain<'_>> {
-        let instance = at_hand.instance_of(epfd)?;
+    fn reserve_plain(&self, epfd: i32, fd: i32, site: &usize, last_used: &LastUsed) -> Option<Plain<'_>> {
+        let instance = last_used.instance_of(epfd)?;
         let place = self.descriptors.low_reached(fd)?;
         let index = self.records.next_free();
         if place.get() != Slot::UNKNOWN || index == 0 {
@@ -58,8 +58,8 @@ impl Core {
 
     /// A DEL succeeded; the plain case, where nobody follows. False: another case, and nothing has been done.
     #[inline(always)]
-    pub fn deleted_at_once(&self, epfd: i32, fd: i32, at_hand: &AtHand) -> bool {
-        let done = self.deleted_plain(epfd, fd, at_hand).is_some();
+    pub fn deleted_at_once(&self, epfd: i32, fd: i32, last_used: &LastUsed) -> bool {
+        let done = self.deleted_plain(epfd, fd, last_used).is_some();
         if done {
             self.changes();
         }
@@ -67,8 +67,8 @@ impl Core {
     }
 
     #[inline(always)]
-    fn deleted_plain(&self, epfd: i32, fd: i32, at_hand: &AtHand) -> Option<()> {
-        let instance = at_hand.instance_of(epfd)?;
+    fn deleted_plain(&self, epfd: i32, fd: i32, last_used: &LastUsed) -> Option<()> {
+        let instance = last_used.instance_of(epfd)?;
         let watch = self.plain_watch(fd)?;
         if !watch.record.interest.key.are(instance.index.get(), fd as u32) {
             return None;
@@ -95,9 +95,9 @@ impl Core {
         if interest.fd() != fd || self.may_be_shared(&watch.record.description) {
             return None;
         }
-        let closing = Closing::of(instance, (watch.index, interest), at, false);
+        let closing = RecentClose::of(instance, (watch.index, interest), at, false);
         self.strike(&watch, instance)?;
-        closings::note(&closing);
+        recent_closes::note(&closing);
         waiters::watched_closed(instance.owner.block(), index, fd, at);
         self.totals.vanished.add(1);
         Some(())

@@ -9,7 +9,7 @@ use std::vec::Vec;
 use super::tests::{create, live};
 use super::{Core, Registration, Ticket};
 use crate::ledger::pool::{Pool, Record};
-use crate::ledger::records::{AtHand, Watch};
+use crate::ledger::records::{LastUsed, Watch};
 
 /// What the kernel has: files are numbered as they are opened.
 #[derive(Default)]
@@ -66,8 +66,7 @@ fn random_operations_leave_what_the_kernel_has() {
     let mut model = Model::default();
     let mut old = None;
     // Of three threads, which meet the instances in orders of their own.
-    let hands = [const { AtHand::new() }; 3];
-    hands.iter().for_each(AtHand::begin);
+    let hands = [const { LastUsed::new() }; 3];
     let mut random = 1_u64;
     // Knuth's MMIX generator; its lower bits are not random.
     let mut below = |limit: u64| {
@@ -94,12 +93,12 @@ fn random_operations_leave_what_the_kernel_has() {
                     model.noted.insert(file, model.forks);
                 }
                 let registration = Registration { epfd, fd, site: 2 };
-                let at_hand = hands.get(below(3) as usize).unwrap_or(&hands[0]);
+                let last_used = hands.get(below(3) as usize).unwrap_or(&hands[0]);
                 if below(2) == 0 {
-                    CORE.take_in_hand(epfd, at_hand);
+                    CORE.take_in_hand(epfd, last_used);
                 }
                 let at_once =
-                    if below(3) != 0 { CORE.reserve_at_once(epfd, fd, &registration.site, at_hand) } else { None };
+                    if below(3) != 0 { CORE.reserve_at_once(epfd, fd, &registration.site, last_used) } else { None };
                 let ticket = Ticket::from_word(at_once.unwrap_or_else(|| CORE.reserve(&registration)));
                 assert_eq!(ticket == Ticket::None, watched.is_some());
                 if below(8) == 0 {
@@ -110,7 +109,7 @@ fn random_operations_leave_what_the_kernel_has() {
                 }
             }
             (8..12, ..) if watched.is_some() => {
-                if below(3) == 0 || !hands.iter().any(|at_hand| CORE.deleted_at_once(epfd, fd, at_hand)) {
+                if below(3) == 0 || !hands.iter().any(|last_used| CORE.deleted_at_once(epfd, fd, last_used)) {
                     CORE.deleted(epfd, fd);
                 }
                 model.interests.retain(|add, _| Some(*add) != watched);
@@ -164,8 +163,8 @@ fn random_operations_leave_what_the_kernel_has() {
             },
             _ => {}
         }
-        for (at_hand, fd) in hands.iter().flat_map(|at_hand| NUMBERS.map(|fd| (at_hand, fd))) {
-            if let Some(found) = at_hand.instance_of(fd) {
+        for (last_used, fd) in hands.iter().flat_map(|last_used| NUMBERS.map(|fd| (last_used, fd))) {
+            if let Some(found) = last_used.instance_of(fd) {
                 assert!(CORE.instance_of(fd).is_some_and(|one| ::core::ptr::eq(one, found)), "step {step}");
             }
         }

@@ -3,7 +3,7 @@
 
 use super::Core;
 use crate::findings;
-use crate::ledger::entrance;
+use crate::ledger::access;
 use crate::ledger::records::Interest;
 
 /// Marks the serial numbers that are promised to notes in the queue.
@@ -75,9 +75,7 @@ impl Core {
         if slot.is_known() && self.find_in(index, registration.fd).is_some() {
             return None;
         }
-        if slot.next_twin().is_some()
-            && entrance::is_timely()
-            && self.ghost(registration.epfd, registration.fd).is_some()
+        if slot.next_twin().is_some() && access::is_timely() && self.ghost(registration.epfd, registration.fd).is_some()
         {
             findings::errors::adding_over_ghost(registration);
         }

@@ -1,11 +1,9 @@
-//! Where counts begin anew: in the child of a fork, when limits begin to count, at a reset, and after a change that
-//! was left half made.
+//! Where counts begin anew: in the child of a fork, when limits begin to count, at a reset.
 
 use crate::sync::Ordering;
 
 use super::Core;
 use crate::ledger::charges::{self, Kind};
-use crate::ledger::descriptors::Slot;
 use crate::ledger::records::{Instance, Interest};
 use crate::ledger::{births, family, followers};
 
@@ -83,24 +81,5 @@ impl Core {
         for (_, instance) in self.live_instances() {
             instance.begin_peak();
         }
-    }
-
-    /// Forgets everything, also a half-made change: reconciliation finds again what is there.
-    pub fn forget_everything(&self) {
-        self.reach();
-        for fd in 0..=self.descriptors.highest() {
-            self.refer(fd, Slot::UNKNOWN);
-        }
-        for (_, instance) in self.live_instances() {
-            // Leaked, not released: the pool's own lists may be what was half-changed.
-            instance.id.set(0);
-        }
-        followers::expect_uses(0);
-        self.totals.instances.set(0);
-        self.churn.watches.set(0);
-        if charges::tracks() {
-            charges::begin(0, 0);
-        }
-        self.totals.lost.add(1);
     }
 }

@@ -1,7 +1,7 @@
 //! The ledger without a kernel: what random operations found, each by itself.
 
 use super::{Core, Creation, Registration, Ticket};
-use crate::ledger::records::{AtHand, Origin};
+use crate::ledger::records::{LastUsed, Origin};
 
 pub fn create(core: &Core, fd: i32) {
     core.created(fd, Creation { origin: Origin::Create1, argument: 0, site: 1 });
@@ -176,11 +176,10 @@ fn a_nested_instance_outlives_its_interest_whatever_its_numbers_words_say() {
     CORE.adopt(8);
     CORE.closed(8, None);
     CORE.reach();
-    let at_hand = AtHand::new();
-    at_hand.begin();
-    CORE.take_in_hand(3, &at_hand);
-    assert!(at_hand.instance_of(3).is_some());
-    assert!(!CORE.deleted_at_once(3, 7, &at_hand) && !CORE.closed_at_once(7, 0));
+    let last_used = LastUsed::new();
+    CORE.take_in_hand(3, &last_used);
+    assert!(last_used.instance_of(3).is_some());
+    assert!(!CORE.deleted_at_once(3, 7, &last_used) && !CORE.closed_at_once(7, 0));
     CORE.deleted(3, 7);
     assert_eq!(live(&CORE), (2, 0));
     CORE.closed(7, None);

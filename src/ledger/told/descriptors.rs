@@ -1,8 +1,9 @@
 //! Descriptors: closed, dupped, found not to be open.
 
+use crate::ledger::FastPath;
+use crate::ledger::access::{change, change_by, change_on, finish, try_lock_fast, unlock_fast};
 use crate::ledger::changes::Change;
-use crate::ledger::entrance::{Passage, change, change_by, change_on, pass_in, pass_on, pass_out};
-use crate::ledger::{CORE, GATE, charges};
+use crate::ledger::{CORE, LOCKED, charges};
 use crate::thread::Block;
 use crate::{process, sys, thread};
 
@@ -10,14 +11,14 @@ use crate::{process, sys, thread};
 #[inline(always)]
 fn concerns(fd: i32) -> bool {
     // The gate first: once it is quiet, what this thread noted stands in the table.
-    !GATE.is_quiet() || CORE.descriptors.get(fd).is_known()
+    !LOCKED.lock.is_quiet() || CORE.descriptors.get(fd).is_known()
 }
 
 /// The same, true also of what takes longer to find out. Both are asked, and answered by one branch.
 #[inline(always)]
 pub fn may_concern(fd: i32) -> bool {
     let Some(place) = CORE.descriptors.low(fd) else { return fd >= 0 };
-    let notes_wait = !GATE.is_quiet();
+    let notes_wait = !LOCKED.lock.is_quiet();
     notes_wait | place.get().is_known()
 }
 
@@ -32,16 +33,16 @@ pub fn closing(fd: i32, at: usize) {
     if !process::is_own() {
         return;
     }
-    let passage = pass_in();
-    if passage != Passage::Through {
-        return closing_otherwise(fd, at, passage);
+    let tried = try_lock_fast();
+    if tried != FastPath::Done {
+        return closing_otherwise(fd, at, tried);
     }
     if !CORE.closed_at_once(fd, at) {
-        return closing_otherwise(fd, at, Passage::Inside);
+        return closing_otherwise(fd, at, FastPath::Locked);
     }
-    let passage = pass_out();
-    if passage != Passage::Through {
-        closing_otherwise(fd, at, passage);
+    let tried = unlock_fast();
+    if tried != FastPath::Done {
+        closing_otherwise(fd, at, tried);
     }
 }
 
@@ -53,14 +54,14 @@ fn concerns_high(fd: i32) -> bool {
 /// The same in every other case than the plain one.
 #[cold]
 #[inline(never)]
-fn closing_otherwise(fd: i32, at: usize, passage: Passage) {
+fn closing_otherwise(fd: i32, at: usize, tried: FastPath) {
     let make = || {
         CORE.changes();
         CORE.closed(fd, Some(at));
     };
-    match passage {
-        Passage::Through | Passage::Left => pass_on(passage),
-        passage => change_on(passage, make, || Change::Closed { fd, at }),
+    match tried {
+        FastPath::Done | FastPath::DoneSlowPathPending => finish(tried),
+        tried => change_on(tried, make, || Change::Closed { fd, at }),
     }
 }
 
@@ -69,7 +70,7 @@ fn closing_otherwise(fd: i32, at: usize, passage: Passage) {
 pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
     let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let (first, last) = (bound(first), bound(last));
-    if (!GATE.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
+    if (!LOCKED.lock.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
         match thread::block() {
             Some(block) if for_now && charges::tracks() => {
                 change(Change::ClosedFor { first, last, at, closer: &block.owed });
@@ -99,7 +100,7 @@ pub fn closed() {
 #[inline(never)]
 fn settle_closed() {
     if let Some(block) = thread::block()
-        && (!GATE.is_quiet() || !block.owed.is_empty())
+        && (!LOCKED.lock.is_quiet() || !block.owed.is_empty())
     {
         done_closing(block);
     }
@@ -113,7 +114,7 @@ pub(in crate::ledger) fn done_closing(block: &'static Block) {
 /// Whether it is known already that a number was a duplicate of another, and neither is known otherwise. May say no.
 #[inline(always)]
 pub fn are_joined(old: i32, new: i32) -> bool {
-    GATE.is_idle() && CORE.descriptors.are_joined(old, new)
+    LOCKED.lock.is_idle() && CORE.descriptors.are_joined(old, new)
 }
 
 /// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD, called `at`.
@@ -121,7 +122,7 @@ pub fn are_joined(old: i32, new: i32) -> bool {
 pub fn duplicated(old: i32, new: i32, at: &usize) {
     // The gate first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
     // idle, what a holder made known stands in the table.
-    if !GATE.is_idle() || !CORE.descriptors.join(old, new, || GATE.is_idle()) {
+    if !LOCKED.lock.is_idle() || !CORE.descriptors.join(old, new, || LOCKED.lock.is_idle()) {
         duplicated_known(old, new, *at);
     }
 }

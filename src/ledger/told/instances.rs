@@ -3,10 +3,10 @@
 use crate::sync::Ordering;
 
 use super::descriptors::look_for_dead;
+use crate::ledger::access::{change, change_by};
 use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::Creation;
 use crate::ledger::counters::WaitEnd;
-use crate::ledger::entrance::{change, change_by};
 use crate::ledger::followers::used;
 use crate::ledger::records::Instance;
 use crate::ledger::{CORE, charges, family};
@@ -96,7 +96,7 @@ pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
 /// [`waited`].
 #[inline(always)]
 pub fn waited_alone(epfd: i32, end: WaitEnd, block: &'static Block) -> bool {
-    let Some(instance) = block.at_hand.instance_of(epfd) else { return false };
+    let Some(instance) = block.last_used.instance_of(epfd) else { return false };
     if !instance.owner.is_only(block.address()) {
         return false;
     }
@@ -113,7 +113,7 @@ pub fn waited(epfd: i32, end: WaitEnd, block: &'static Block, site: &usize) {
         }
         return;
     };
-    block.at_hand.meet(instance, epfd);
+    block.last_used.meet(instance, epfd);
     if instance.owner.is_only(block.address()) {
         instance.alone.count_alone(end);
     } else {

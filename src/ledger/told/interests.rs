@@ -3,62 +3,61 @@
 use crate::sync::{AtomicU32, Ordering};
 
 use super::descriptors::look_for_dead;
-use crate::ledger::CORE;
+use crate::ledger::access::{change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast};
 use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::{QUEUED, Registration, Ticket};
-use crate::ledger::entrance::{Passage, change, has_come_in, leave, pass_in, pass_on, pass_out, queue};
 use crate::ledger::followers::{is_followed, used_by_ctl};
+use crate::ledger::{CORE, FastPath};
+use crate::process;
 use crate::thread::Block;
-use crate::{process, thread};
 
 /// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
 /// events and closes the descriptor comes second in the ledger too. `keep` is given its ticket's word.
 ///
 /// Unless this goes through, or leaves, [`adding`] is told of the same.
 #[inline(always)]
-pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: impl FnOnce(u64)) -> Passage {
+pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: impl FnOnce(u64)) -> FastPath {
     // Straight down, and not as a closure of `pass_in`: the compiler may leave one out of line, which takes 20 to 30 ns before an ADD.
     CORE.descriptors.approach(fd);
-    let passage = pass_in();
-    if passage != Passage::Through {
-        return passage;
+    let tried = try_lock_fast();
+    if tried != FastPath::Done {
+        return tried;
     }
-    let Some(ticket) = CORE.reserve_at_once(epfd, fd, site, &block.at_hand) else { return Passage::Inside };
+    let Some(ticket) = CORE.reserve_at_once(epfd, fd, site, &block.last_used) else { return FastPath::Locked };
     keep(ticket);
-    pass_out()
+    unlock_fast()
 }
 
 /// The same in every other case.
 #[cold]
-pub fn adding(registration: &Registration, passage: Passage, block: &Block, keep: impl FnOnce(u64)) {
-    let token = thread::token();
-    if !has_come_in(passage, token) {
-        return keep(adding_later(registration, token, block));
+pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
+    if !lock_for_change(tried) {
+        return keep(adding_later(registration, block));
     }
-    if CORE.take_in_hand(registration.epfd, &block.at_hand)
+    if CORE.take_in_hand(registration.epfd, &block.last_used)
         && !is_followed()
         && let Some(ticket) =
-            CORE.reserve_at_once(registration.epfd, registration.fd, &registration.site, &block.at_hand)
+            CORE.reserve_at_once(registration.epfd, registration.fd, &registration.site, &block.last_used)
     {
         keep(ticket);
-        return leave(token);
+        return unlock();
     }
     if !is_followed() && CORE.find(registration.epfd, registration.fd).is_some() {
         // Known already: the kernel will refuse it.
         keep(Ticket::None.to_word());
-        return leave(token);
+        return unlock();
     }
     keep(charged(block.take_ahead(), || CORE.reserve(registration)));
-    leave(token);
+    unlock();
 }
 
 #[cold]
 #[inline(never)]
-fn adding_later(registration: &Registration, token: usize, block: &Block) -> u64 {
+fn adding_later(registration: &Registration, block: &Block) -> u64 {
     static PROMISED: AtomicU32 = AtomicU32::new(0);
     // Relaxed: only that no two are the same matters.
     let serial = PROMISED.fetch_add(1, Ordering::Relaxed) | QUEUED;
-    queue(Change::Adding(*registration, serial, block.take_ahead()), token);
+    enqueue(Change::Adding(*registration, serial, block.take_ahead()));
     Ticket::Queued { serial }.to_word()
 }
 
@@ -94,48 +93,47 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
 
 /// An `EPOLL_CTL_DEL` succeeded. Unless this goes through, [`deleted`] is told of the same.
 #[inline(always)]
-pub fn deleted_at_once(epfd: i32, fd: i32, block: &Block) -> Passage {
+pub fn deleted_at_once(epfd: i32, fd: i32, block: &Block) -> FastPath {
     CORE.descriptors.approach(fd);
-    let passage = pass_in();
-    if passage != Passage::Through {
-        return passage;
+    let tried = try_lock_fast();
+    if tried != FastPath::Done {
+        return tried;
     }
-    if !CORE.deleted_at_once(epfd, fd, &block.at_hand) {
-        return Passage::Inside;
+    if !CORE.deleted_at_once(epfd, fd, &block.last_used) {
+        return FastPath::Locked;
     }
-    pass_out()
+    unlock_fast()
 }
 
 /// The same in every other case.
 #[cold]
-pub fn deleted(epfd: i32, fd: i32, site: usize, block: &Block, passage: Passage) {
-    if matches!(passage, Passage::Through | Passage::Left) {
-        return pass_on(passage);
+pub fn deleted(epfd: i32, fd: i32, site: usize, block: &Block, tried: FastPath) {
+    if matches!(tried, FastPath::Done | FastPath::DoneSlowPathPending) {
+        return finish(tried);
     }
-    let token = thread::token();
-    if !has_come_in(passage, token) {
-        return deleted_later(epfd, fd, token);
+    if !lock_for_change(tried) {
+        return deleted_later(epfd, fd);
     }
     if CORE.instance_of(epfd).is_none() {
-        leave(token);
+        unlock();
         return deleted_unknown(epfd, fd);
     }
     used_by_ctl(epfd, site);
-    if CORE.take_in_hand(epfd, &block.at_hand) && !is_followed() && CORE.deleted_at_once(epfd, fd, &block.at_hand) {
-        return leave(token);
+    if CORE.take_in_hand(epfd, &block.last_used) && !is_followed() && CORE.deleted_at_once(epfd, fd, &block.last_used) {
+        return unlock();
     }
     CORE.changes();
     CORE.deleted(epfd, fd);
-    leave(token);
+    unlock();
 }
 
 #[cold]
 #[inline(never)]
-fn deleted_later(epfd: i32, fd: i32, token: usize) {
+fn deleted_later(epfd: i32, fd: i32) {
     if CORE.instance_of(epfd).is_none() {
         deleted_unknown(epfd, fd);
     } else {
-        queue(Change::Deleted { epfd, fd }, token);
+        enqueue(Change::Deleted { epfd, fd });
     }
 }
 

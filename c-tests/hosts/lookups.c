@@ -1,0 +1,42 @@
+/* Compares each function that the shim has looked up with what dlsym(RTLD_NEXT) gives behind it. The argument is a file with one
+ * place per line, in hexadecimal, of the shim's records of functions (`Real` of src/real.rs): an address, a name, and the function
+ * that stands in for a missing one. */
+#include "../check.h"
+#include <link.h>
+
+struct real {
+    void *address;
+    const char *name;
+    void *fallback;
+};
+
+static int shim_base(struct dl_phdr_info *info, size_t size, void *base) {
+    (void)size;
+    if (strstr(info->dlpi_name, "/libepollshim.so") == NULL) return 0;
+    *(uintptr_t *)base = info->dlpi_addr;
+    return 1;
+}
+
+int main(int count, char **arguments) {
+    uintptr_t base = 0;
+    dl_iterate_phdr(shim_base, &base);
+    void *(*witness_next)(const char *) = (void *(*)(const char *))(uintptr_t)dlsym(RTLD_DEFAULT, "witness_next");
+    FILE *places = count == 2 ? fopen(arguments[1], "r") : NULL;
+    if (base == 0 || witness_next == NULL || places == NULL) return 2;
+    unsigned long place;
+    int compared = 0, interposed = 0;
+    while (fscanf(places, "%lx", &place) == 1) {
+        const struct real *real = (const struct real *)(base + place);
+        void *expected = witness_next(real->name);
+        if (expected == NULL) expected = real->fallback;
+        if (real->address != expected) {
+            checks_failed = 1;
+            say("FAIL %s: expected %p, got %p\n", real->name, expected, real->address);
+        }
+        Dl_info info;
+        compared++;
+        interposed += dladdr(real->address, &info) != 0 && strstr(info.dli_fname, "libc.so.6") == NULL;
+    }
+    say("%d compared, %d of them not libc's\n", compared, interposed);
+    return verdict();
+}

@@ -1,0 +1,245 @@
+//! Symbol tables of objects that are mapped into this process: what `dlsym` reads, without its lock and without its allocations.
+//!
+//! May be called from anywhere. What it reads never changes once the loader has relocated the object.
+
+use core::ffi::{CStr, c_char};
+use core::ptr::null;
+
+use libc::{Elf64_Ehdr, Elf64_Phdr, Elf64_Sym};
+
+/// An entry of a dynamic section (`Elf64_Dyn` of <elf.h>).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Dynamic {
+    tag: u64,
+    value: u64,
+}
+
+// Names and values of <elf.h>.
+const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
+const DT_NULL: u64 = 0;
+const DT_HASH: u64 = 4;
+const DT_STRTAB: u64 = 5;
+const DT_SYMTAB: u64 = 6;
+const DT_SONAME: u64 = 14;
+const DT_VERSYM: u64 = 0x6fff_fff0;
+const DT_GNU_HASH: u64 = 0x6fff_fef5;
+const SHN_UNDEF: u16 = 0;
+const SHN_ABS: u16 = 0xfff1;
+const STB_GLOBAL: u8 = 1;
+const STB_WEAK: u8 = 2;
+const STB_GNU_UNIQUE: u8 = 10;
+const STT_TLS: u8 = 6;
+const STT_GNU_IFUNC: u8 = 10;
+const STV_DEFAULT: u8 = 0;
+const STV_PROTECTED: u8 = 3;
+/// Below it in DT_VERSYM: local, and global without a version.
+const FIRST_VERSION: u16 = 2;
+/// The bit of DT_VERSYM that hides a version from those who ask without one.
+const HIDDEN: u16 = 0x8000;
+
+/// A symbol's name, with its hash.
+pub struct Name<'a> {
+    text: &'a CStr,
+    /// As of DT_GNU_HASH.
+    hash: u32,
+}
+
+impl<'a> Name<'a> {
+    pub fn new(text: &'a CStr) -> Self {
+        let hash =
+            text.to_bytes().iter().fold(5381u32, |hash, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)));
+        Name { text, hash }
+    }
+
+    /// The hash of DT_HASH (System V gABI, chapter 5).
+    fn old_hash(&self) -> u32 {
+        self.text.to_bytes().iter().fold(0u32, |hash, byte| {
+            let hash = (hash << 4).wrapping_add(u32::from(*byte));
+            let high = hash & 0xf000_0000;
+            (hash ^ (high >> 24)) & !high
+        })
+    }
+}
+
+/// The symbols that an object defines for others.
+#[derive(Clone, Copy)]
+pub struct Symbols {
+    /// What is added to the file's addresses.
+    slide: usize,
+    symbols: *const Elf64_Sym,
+    strings: *const c_char,
+    /// Null: the object has no versions.
+    versions: *const u16,
+    /// DT_GNU_HASH and DT_HASH; null: the object has no such table.
+    gnu: *const u32,
+    old: *const u32,
+    /// The object's own name, in `strings`.
+    soname: Option<usize>,
+}
+
+impl Symbols {
+    /// # Safety
+    /// `dynamic` must be the dynamic section of an object that is mapped whole, at its own addresses plus `slide`, and stays mapped.
+    pub unsafe fn of(slide: usize, dynamic: *const Dynamic) -> Option<Symbols> {
+        let mut found = Symbols {
+            slide,
+            symbols: null(),
+            strings: null(),
+            versions: null(),
+            gnu: null(),
+            old: null(),
+            soname: None,
+        };
+        let mut entry = dynamic;
+        // SAFETY: the caller's section ends with DT_NULL.
+        while let Some(&Dynamic { tag, value }) = unsafe { entry.as_ref() }
+            && tag != DT_NULL
+        {
+            let value = value as usize;
+            // glibc replaces these addresses by those in memory, but in the vDSO; other loaders leave them as they are in the file.
+            let address = if value < slide { value.wrapping_add(slide) } else { value };
+            match tag {
+                DT_SYMTAB => found.symbols = address as *const Elf64_Sym,
+                DT_STRTAB => found.strings = address as *const c_char,
+                DT_VERSYM => found.versions = address as *const u16,
+                DT_GNU_HASH => found.gnu = address as *const u32,
+                DT_HASH => found.old = address as *const u32,
+                DT_SONAME => found.soname = Some(value),
+                _ => {}
+            }
+            entry = entry.wrapping_add(1);
+        }
+        (!found.symbols.is_null() && !found.strings.is_null()).then_some(found)
+    }
+
+    /// The symbols of a whole ELF image.
+    ///
+    /// # Safety
+    /// `base` must be the address of an ELF64 image that is mapped as it is in its file, and stays mapped.
+    pub unsafe fn of_image(base: usize) -> Option<Symbols> {
+        // SAFETY: the headers and what they describe lie in the image, by the caller's contract.
+        unsafe {
+            let header = &*(base as *const Elf64_Ehdr);
+            if header.e_ident.first_chunk::<4>() != Some(b"\x7fELF") {
+                return None;
+            }
+            let programs = base.wrapping_add(header.e_phoff as usize) as *const Elf64_Phdr;
+            let programs = core::slice::from_raw_parts(programs, usize::from(header.e_phnum));
+            let load = programs.iter().find(|program| program.p_type == PT_LOAD)?;
+            let dynamic = programs.iter().find(|program| program.p_type == PT_DYNAMIC)?;
+            let slide = base.wrapping_add(load.p_offset as usize).wrapping_sub(load.p_vaddr as usize);
+            Symbols::of(slide, slide.wrapping_add(dynamic.p_vaddr as usize) as *const Dynamic)
+        }
+    }
+
+    /// Whether the object calls itself so (DT_SONAME).
+    pub fn is_named(&self, name: &CStr) -> bool {
+        // SAFETY: DT_SONAME is a place in DT_STRTAB, whose strings are zero-terminated.
+        self.soname.is_some_and(|at| unsafe { CStr::from_ptr(self.strings.wrapping_add(at)) } == name)
+    }
+
+    /// The address of a symbol, in its default version where it has several.
+    pub fn find(&self, name: &Name) -> Option<usize> {
+        if !self.gnu.is_null() {
+            self.find_by_gnu_hash(name)
+        } else if !self.old.is_null() {
+            self.find_by_old_hash(name)
+        } else {
+            None
+        }
+    }
+
+    /// DT_GNU_HASH: numbers of buckets, of the first symbol in the table, of words of the filter, the filter's shift; then the filter,
+    /// the buckets, and a hash per symbol, whose lowest bit ends a bucket.
+    fn find_by_gnu_hash(&self, name: &Name) -> Option<usize> {
+        let word = |at: usize| {
+            // SAFETY: the places below are within the table, by its own numbers.
+            unsafe { *self.gnu.wrapping_add(at) }
+        };
+        let (buckets, first, words, shift) = (word(0), word(1) as usize, word(2) as usize, word(3));
+        let hash = name.hash;
+        let at = 4 + 2 * ((hash as usize / 64) & words.wrapping_sub(1));
+        let filter = u64::from(word(at)) | u64::from(word(at + 1)) << 32;
+        if filter >> (hash % 64) & filter >> (hash.wrapping_shr(shift) % 64) & 1 == 0 {
+            return None;
+        }
+        let bucket = 4 + 2 * words;
+        let mut index = word(bucket + hash.checked_rem(buckets)? as usize) as usize;
+        if index < first {
+            return None;
+        }
+        loop {
+            let found = word(bucket + buckets as usize + (index - first));
+            if (found ^ hash) >> 1 == 0
+                && let Some(address) = self.address_of(index, name)
+            {
+                return Some(address);
+            }
+            if found & 1 != 0 {
+                return None;
+            }
+            index += 1;
+        }
+    }
+
+    /// DT_HASH: numbers of buckets and of symbols; then the buckets, and for each symbol the next of its bucket, or 0.
+    fn find_by_old_hash(&self, name: &Name) -> Option<usize> {
+        let word = |at: usize| {
+            // SAFETY: the places below are within the table, by its own numbers.
+            unsafe { *self.old.wrapping_add(at) }
+        };
+        let buckets = word(0);
+        let mut index = word(2 + name.old_hash().checked_rem(buckets)? as usize);
+        while index != 0 {
+            if let Some(address) = self.address_of(index as usize, name) {
+                return Some(address);
+            }
+            index = word(2 + buckets as usize + index as usize);
+        }
+        None
+    }
+
+    /// The address of the symbol with this index, if that is what `dlsym` finds under this name (glibc 2.36 elf/dl-lookup.c,
+    /// check_match and do_lookup_x).
+    fn address_of(&self, index: usize, name: &Name) -> Option<usize> {
+        // SAFETY: the hash tables hold indexes of DT_SYMTAB alone; DT_VERSYM has an entry for each symbol; names are zero-terminated.
+        let (symbol, version, text) = unsafe {
+            let symbol = &*self.symbols.wrapping_add(index);
+            let version = self.versions.wrapping_add(index);
+            let version = if self.versions.is_null() { 0 } else { *version };
+            (symbol, version, CStr::from_ptr(self.strings.wrapping_add(symbol.st_name as usize)))
+        };
+        let (binding, kind, visibility) = (symbol.st_info >> 4, symbol.st_info & 15, symbol.st_other & 3);
+        let is_defined = symbol.st_shndx != SHN_UNDEF && (symbol.st_value != 0 || symbol.st_shndx == SHN_ABS);
+        let is_for_others = matches!(binding, STB_GLOBAL | STB_WEAK | STB_GNU_UNIQUE)
+            && matches!(visibility, STV_DEFAULT | STV_PROTECTED);
+        let is_default = version & HIDDEN == 0 || version & !HIDDEN < FIRST_VERSION;
+        if !is_defined || !is_for_others || !is_default || kind == STT_TLS || text != name.text {
+            return None;
+        }
+        let slide = if symbol.st_shndx == SHN_ABS { 0 } else { self.slide };
+        let address = slide.wrapping_add(symbol.st_value as usize);
+        if kind != STT_GNU_IFUNC {
+            return Some(address);
+        }
+        // SAFETY: the value of such a symbol is a function without arguments that chooses the address (x86-64 psABI).
+        let choose = unsafe { core::mem::transmute::<usize, extern "C" fn() -> usize>(address) };
+        Some(choose())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+
+    #[test]
+    fn names_have_the_hashes_of_the_two_tables() {
+        assert_eq!(Name::new(c"").hash, 0x1505);
+        assert_eq!(Name::new(c"printf").hash, 0x156b_2bb8);
+        assert_eq!(Name::new(c"printf").old_hash(), 0x0779_05a6);
+        assert_eq!(Name::new(c"exit").old_hash(), 0x0006_cf04);
+        assert_eq!(Name::new(c"flapenguin.me").old_hash(), 0x0398_7915);
+    }
+}

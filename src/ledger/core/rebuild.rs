@@ -1,0 +1,180 @@
+//! The lists and counts of the ledger, made again from its records.
+//!
+//! A change that was left half-made (its frame was jumped out of, its thread is not in the child of a fork), or that two
+//! threads made at once, may leave the lists in any state. The records themselves say nearly everything: a descriptor's word
+//! names its description and instance, an interest names its instance, its number and its description. What a half-made
+//! change has not written yet, or has written already, the next comparison with the kernel corrects.
+
+#[cfg(test)]
+extern crate std;
+
+use super::Core;
+use crate::ledger::charges;
+use crate::ledger::descriptors::Slot;
+use crate::ledger::records::Interest;
+use crate::record;
+
+impl Core {
+    /// Makes lists, counts and free records agree with what the records say. By the holder of the lock.
+    pub fn rebuild(&self) {
+        self.changes();
+        self.reach();
+        self.forget_lists();
+        self.count_descriptors();
+        self.drop_instances_without_descriptors();
+        self.list_interests();
+        self.free_unused_records();
+        self.totals.instances.set(self.live_instances().count() as u64);
+        self.churn.reached.set(0);
+        if charges::tracks() {
+            self.track();
+        }
+    }
+
+    fn forget_lists(&self) {
+        for (_, instance) in self.instances.all() {
+            instance.first.set(0);
+            instance.watches.set(0);
+            instance.disappear();
+        }
+        for (_, record) in self.records.all() {
+            record.description.uses.set(0, 0);
+        }
+    }
+
+    /// Each known number counts for its description, and stands for the instance that this is.
+    fn count_descriptors(&self) {
+        for fd in 0..=self.descriptors.highest() {
+            let slot = self.descriptors.get(fd);
+            if !slot.is_known() {
+                continue;
+            }
+            let Some(description) = self.description(slot.description()).filter(|is| is.epoch() != 0) else {
+                self.descriptors.set(fd, Slot::UNKNOWN);
+                continue;
+            };
+            let instance = self.instances.get(slot.instance()).filter(|instance| instance.id.get() != 0);
+            if instance.is_some() && description.instance() == 0 {
+                description.set_instance(slot.instance());
+            }
+            let is_agreed = description.instance() == slot.instance();
+            if !is_agreed || instance.is_none() && slot.instance() != 0 {
+                // Of the two, the description is right, if what it names is in use.
+                let named = description.instance();
+                let named = if self.is_live(named) { named } else { 0 };
+                description.set_instance(named);
+                self.descriptors.set(fd, Slot::known(slot.description(), named));
+            }
+            description.set_descriptors(description.descriptors() + 1);
+            if let Some(instance) = self.instance_of(fd) {
+                instance.description.set(slot.description());
+                instance.appear_at(fd);
+            }
+        }
+    }
+
+    fn is_live(&self, instance: u32) -> bool {
+        self.instances.get(instance).is_some_and(|instance| instance.id.get() != 0)
+    }
+
+    /// An instance that no number and no description stands for was not complete, or had ended.
+    fn drop_instances_without_descriptors(&self) {
+        for (index, instance) in self.live_instances() {
+            let description = self.description(instance.description.get());
+            let is_named = description.is_some_and(|is| is.epoch() != 0 && is.instance() == index);
+            if !is_named {
+                instance.id.set(0);
+                if record::has_tables() {
+                    record::gone_instance(index);
+                }
+            }
+        }
+    }
+
+    fn list_interests(&self) {
+        let mut watches = 0;
+        for (index, record) in self.records.all() {
+            let interest = &record.interest;
+            if !interest.has(Interest::LIVE) {
+                continue;
+            }
+            let owner = interest.instance();
+            let instance = self.instances.get(owner).filter(|_| self.is_live(owner));
+            let description = self.description(interest.description()).filter(|is| is.epoch() != 0);
+            let (Some(instance), Some(description)) = (instance, description) else {
+                interest.set_site(0, 0);
+                if record::has_tables() {
+                    record::gone_interest(index, owner, 0);
+                }
+                continue;
+            };
+            let first = instance.first.get();
+            interest.next.set(first);
+            interest.previous.set(0);
+            if let Some(first) = self.interest(first) {
+                first.previous.set(index);
+            }
+            instance.first.set(index);
+            interest.set_sibling(description.interests());
+            description.set_interests(index);
+            instance.watches.add(1);
+            watches += 1;
+        }
+        self.churn.watches.set(watches);
+    }
+
+    fn free_unused_records(&self) {
+        self.records.forget_free();
+        for (index, record) in self.records.all() {
+            let description = &record.description;
+            if description.descriptors() == 0 && description.interests() == 0 && !self.is_live(description.instance()) {
+                description.being.set_both(0);
+            }
+            if record.is_free() {
+                self.records.release(index, record);
+            }
+        }
+        self.instances.forget_free();
+        for (index, instance) in self.instances.all() {
+            if instance.id.get() == 0 {
+                self.instances.release(index, instance);
+            }
+        }
+    }
+}
+
+/// What every list and count must agree on, walked in full (tests ask).
+#[cfg(test)]
+impl Core {
+    pub fn check_lists(&self) {
+        let mut watches = 0;
+        for (index, instance) in self.live_instances() {
+            let mut previous = 0;
+            let mut at = instance.first.get();
+            let mut count = 0;
+            while let Some(interest) = self.interest(at) {
+                assert!(interest.has(Interest::LIVE) && interest.instance() == index);
+                assert_eq!(interest.previous.get(), previous);
+                assert!(self.siblings(interest.description()).contains(&at), "interest {at} is not among its siblings");
+                (previous, at) = (at, interest.next.get());
+                count += 1;
+                assert!(count <= self.records.end(), "a list without an end");
+            }
+            assert_eq!(instance.watches.get(), u64::from(count));
+            watches += u64::from(count);
+        }
+        assert_eq!(self.churn.watches.get(), watches);
+        assert_eq!(self.totals.instances.get(), self.live_instances().count() as u64);
+    }
+
+    fn siblings(&self, description: u32) -> std::vec::Vec<u32> {
+        let mut found = std::vec::Vec::new();
+        let mut at = self.description(description).map_or(0, |description| description.interests());
+        while let Some(interest) = self.interest(at) {
+            found.push(at);
+            at = interest.sibling();
+            assert!(found.len() <= self.records.end() as usize, "a list without an end");
+        }
+        found
+    }
+}

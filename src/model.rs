@@ -1,0 +1,156 @@
+//! Model tests of what several threads, signal handlers and forked children do to one structure without a lock.
+//!
+//! A model has participants. Each runs the production code of a structure, whose atomics come from `sync.rs`; each
+//! operation there is a step. Shuttle switches between participants at every step. A participant may also meet an
+//! [`Event`] at a step of its choice:
+//!
+//! - it stops for ever: its thread jumped out of the frame (`siglongjmp`), or ended in a handler (`pthread_exit`);
+//! - a signal handler runs in the middle of it;
+//! - the process forks there: the other participants do not exist in the child, and this one goes on.
+//!
+//! The participants run one at a time, so a model shows every interleaving of steps, and no reordering by the processor.
+
+extern crate std;
+
+use std::boxed::Box;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::vec::Vec;
+
+use shuttle::scheduler::{DfsScheduler, RandomScheduler};
+use shuttle::{Config, MaxSteps, Runner};
+
+/// What happens to a participant in the middle of its work.
+pub enum Event {
+    Stop,
+    Handler(Box<dyn FnOnce() + Send>),
+    /// The closure runs in the child before the interrupted frame goes on: a handler's own calls, or the fork handler.
+    Fork(Box<dyn FnOnce() + Send>),
+}
+
+/// What a participant that stops for ever unwinds with.
+struct Stopped;
+
+#[derive(Default)]
+struct World {
+    /// The participant that forked; every other one ends at its next step.
+    child: Option<usize>,
+    /// The step, counted down, at which each participant meets its event.
+    events: HashMap<usize, (usize, Option<Event>)>,
+    /// Participants that met their event.
+    met: Vec<usize>,
+}
+
+std::thread_local! {
+    // Shuttle runs all participants of an execution on one thread of the test runner.
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+}
+
+fn is_running() -> bool {
+    WORLD.with_borrow(Option::is_some)
+}
+
+fn with_world<T>(work: impl FnOnce(&mut World) -> T) -> Option<T> {
+    WORLD.with_borrow_mut(|world| world.as_mut().map(work))
+}
+
+fn me() -> usize {
+    usize::from(shuttle::current::me())
+}
+
+/// One step: called before each atomic operation. Nothing happens outside a model.
+pub fn step() {
+    if !is_running() || std::thread::panicking() {
+        return;
+    }
+    shuttle::thread::yield_now();
+    let me = me();
+    let event = with_world(|world| {
+        if world.child.is_some_and(|child| child != me) {
+            return Some(Event::Stop);
+        }
+        let (left, event) = world.events.get_mut(&me)?;
+        if *left > 0 {
+            *left -= 1;
+            return None;
+        }
+        let event = event.take();
+        if event.is_some() {
+            world.met.push(me);
+        }
+        if matches!(event, Some(Event::Fork(_))) {
+            world.child = Some(me);
+        }
+        event
+    });
+    match event.flatten() {
+        None => {}
+        Some(Event::Stop) => resume_unwind(Box::new(Stopped)),
+        Some(Event::Handler(work) | Event::Fork(work)) => work(),
+    }
+}
+
+/// Runs `work` as a participant that meets `event` at its step number `at`. False: it stopped.
+pub fn participate(at: usize, event: Option<Event>, work: impl FnOnce()) -> bool {
+    with_world(|world| world.events.insert(me(), (at, event)));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    with_world(|world| world.events.remove(&me()));
+    match result {
+        Ok(()) => true,
+        Err(cause) if cause.is::<Stopped>() => false,
+        Err(cause) => resume_unwind(cause),
+    }
+}
+
+/// The participant stops here.
+pub fn stop() {
+    resume_unwind(Box::new(Stopped));
+}
+
+/// Whether the event of any participant was met so far.
+pub fn any_event_met() -> bool {
+    with_world(|world| !world.met.is_empty()) == Some(true)
+}
+
+/// Whether the process of this execution forked: only the child is left then.
+pub fn has_forked() -> bool {
+    with_world(|world| world.child.is_some()) == Some(true)
+}
+
+/// In the main participant, after all others ended: from here on it is the only thread of whatever process is left.
+pub fn go_on_alone() {
+    with_world(|world| {
+        if world.child.is_some() {
+            world.child = Some(me());
+        }
+        world.events.clear();
+    });
+}
+
+/// How the schedules are chosen.
+#[derive(Clone, Copy)]
+pub enum Search {
+    /// All of them, up to so many.
+    Exhaustive(usize),
+    /// So many, drawn at random from a fixed seed.
+    Random(usize),
+}
+
+/// Runs a model under many schedules.
+pub fn check(search: Search, model: impl Fn() + Send + Sync + 'static) {
+    let mut config = Config::new();
+    config.max_steps = MaxSteps::FailAfter(100_000);
+    config.stack_size = 256 * 1024;
+    let model = Arc::new(model);
+    let execution = move || {
+        WORLD.set(Some(World::default()));
+        model();
+        WORLD.set(None);
+    };
+    match search {
+        Search::Exhaustive(most) => Runner::new(DfsScheduler::new(Some(most), false), config).run(execution),
+        Search::Random(times) => Runner::new(RandomScheduler::new_from_seed(1, times), config).run(execution),
+    };
+}

@@ -1,0 +1,406 @@
+//! Hosts whose allocator, or another preload, calls hooks while it initialises itself; and what the library must do without for
+//! them: no look-up, no load and no lock in a hook.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+#[allow(dead_code)]
+mod programs;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::modes::{MODES, Mode};
+use common::{c_program, c_program_with, reports, run, scratch, shim};
+use programs::installed::{installed, skipped};
+use programs::{Running, free_port, load};
+
+/// A library of the system by its file name.
+fn library(name: &str) -> Option<PathBuf> {
+    let output = Command::new("cc").arg(format!("-print-file-name={name}")).output().expect("cc");
+    let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+    if !path.is_absolute() {
+        skipped(&format!("{name} is not installed"), false);
+    }
+    path.is_absolute().then_some(path)
+}
+
+/// A library that is built from `c-tests/hosts/NAME.c`, to be preloaded.
+fn preload(name: &str, flags: &[&str]) -> PathBuf {
+    c_program_with(&format!("hosts/{name}"), &[&["-shared", "-fPIC"], flags].concat())
+}
+
+/// Where another library stands in `LD_PRELOAD`.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    BeforeTheShim,
+    BehindTheShim,
+}
+
+const PLACES: [Place; 2] = [Place::BeforeTheShim, Place::BehindTheShim];
+
+/// `LD_PRELOAD` with the shim and another library.
+fn beside(other: &Path, place: Place) -> String {
+    let (shim, other) = (shim().display().to_string(), other.display().to_string());
+    match place {
+        Place::BeforeTheShim => format!("{other}:{shim}"),
+        Place::BehindTheShim => format!("{shim}:{other}"),
+    }
+}
+
+/// A program of c-tests/hosts, its arguments, and how many reports it leaves.
+struct Host {
+    binary: PathBuf,
+    arguments: &'static [&'static str],
+    reports: usize,
+    /// Instances that its main process makes by itself, at least.
+    instances: u64,
+}
+
+fn threads(arguments: &'static [&'static str]) -> Host {
+    // Twelve children.
+    Host { binary: c_program("hosts/allocator_threads"), arguments, reports: 13, instances: 600 }
+}
+
+/// Runs the host bare and under the shim, in both modes: it must end alike and print the same.
+fn runs_alike(host: &Host, bare: &Path, preloads: &[String], environment: &[(&str, &Path)]) {
+    let command = || {
+        let mut command = Command::new(&host.binary);
+        command.args(host.arguments).envs(environment.iter().copied());
+        command
+    };
+    let native = run(command().env("LD_PRELOAD", bare));
+    assert!(native.status.success(), "bare: {}\n{}{}", native.status, native.stdout, native.stderr);
+    for preload in preloads {
+        for mode in MODES {
+            let directory = scratch("allocator");
+            let shimmed = run(mode.preload(&mut command(), &directory).env("LD_PRELOAD", preload));
+            let what = format!("{} {mode:?} with {preload}", host.binary.display());
+            assert_eq!(shimmed.stdout, native.stdout, "{what}\n{}", shimmed.stderr);
+            assert_eq!(shimmed.status, native.status, "{what}\n{}", shimmed.stderr);
+            let reports = reports(&directory.join("report.json"));
+            assert_eq!(reports.len(), host.reports, "{what}");
+            let main = reports.iter().max_by_key(|report| report["instances"]["created"].as_u64()).unwrap();
+            assert!(main["instances"]["created"].as_u64() >= Some(host.instances), "{what}: {main:#}");
+            if mode == Mode::Everything {
+                let sites = main["census"]["sites"].as_array().unwrap();
+                let deepest = sites.iter().filter_map(|site| site["stack"].as_array()).map(Vec::len).max();
+                assert!(deepest > Some(1), "{what}: no call stacks: {sites:#?}");
+            }
+        }
+    }
+}
+
+fn runs_with(host: &Host, allocator: &Path) {
+    runs_alike(host, allocator, &PLACES.map(|place| beside(allocator, place)), &[]);
+}
+
+#[test]
+fn a_program_linked_with_jemalloc_starts_and_keeps_call_stacks() {
+    if library("libjemalloc.so.2").is_none() {
+        return;
+    }
+    let linked = ["-Wl,--no-as-needed", "-l:libjemalloc.so.2"];
+    let alone = [shim().display().to_string()];
+    let host =
+        Host { binary: c_program_with("hosts/allocator_init", &linked), arguments: &[], reports: 1, instances: 1 };
+    runs_alike(&host, Path::new(""), &alone, &[]);
+    let host = Host { binary: c_program_with("hosts/allocator_threads", &linked), ..threads(&[]) };
+    runs_alike(&host, Path::new(""), &alone, &[]);
+}
+
+#[test]
+fn threads_and_children_run_with_jemalloc_preloaded() {
+    if let Some(allocator) = library("libjemalloc.so.2") {
+        runs_with(&threads(&[]), &allocator);
+    }
+}
+
+#[test]
+fn threads_and_children_run_with_tcmalloc_preloaded() {
+    if let Some(allocator) = library("libtcmalloc_minimal.so.4") {
+        runs_with(&threads(&[]), &allocator);
+    }
+}
+
+#[test]
+fn threads_and_children_run_with_mimalloc_preloaded() {
+    if let Some(allocator) = library("libmimalloc.so.2") {
+        runs_with(&threads(&[]), &allocator);
+    }
+}
+
+#[test]
+fn an_allocator_that_must_not_be_re_entered_is_not() {
+    let allocator = preload("strict_allocator", &[]);
+    runs_with(&threads(&[]), &allocator);
+    // The allocator makes an instance as well.
+    let host = Host { binary: c_program("hosts/allocator_init"), arguments: &[], reports: 1, instances: 2 };
+    runs_with(&host, &allocator);
+}
+
+/// The allocator initialises itself from a constructor that runs before the library's own.
+#[test]
+fn a_call_before_the_library_is_ready_is_counted_without_a_stack() {
+    let path = scratch("early").join("report.json");
+    let run = run(Command::new(c_program("hosts/allocator_init"))
+        .env("LD_PRELOAD", beside(&preload("strict_allocator", &[]), Place::BehindTheShim))
+        .env("EPOLLSHIM_STACKS", "8")
+        .env("EPOLLSHIM_CENSUS", "1")
+        .env("EPOLLSHIM_REPORT", &path)
+        .env("EPOLLSHIM_REPORT_FORMAT", "json"));
+    assert!(run.status.success(), "{}\n{}", run.status, run.stderr);
+    let reports = reports(&path);
+    let sites = reports[0]["census"]["sites"].as_array().unwrap();
+    let made_by = |object: &str| {
+        let of = |site: &&serde_json::Value| {
+            site["kind"] == "epoll" && site["site"].as_str().is_some_and(|name| name.starts_with(object))
+        };
+        let site = sites.iter().find(of).unwrap_or_else(|| panic!("no epoll instance of {object}: {sites:#?}"));
+        (site["born"].as_u64(), site["stack"].as_array().unwrap().len() > 1)
+    };
+    assert_eq!(made_by("strict_allocator+"), (Some(1), false));
+    assert_eq!(made_by("allocator_init+"), (Some(1), true));
+}
+
+/// A hook must not want the loader's lock, which `dlopen` holds while it runs constructors.
+#[test]
+fn a_thread_uses_epoll_while_another_one_loads_a_library() {
+    let host = c_program("hosts/loader_lock");
+    let library = preload("loader_lock_library", &[]);
+    let native = run(Command::new(&host).arg(&library));
+    assert!(native.status.success(), "bare: {}\n{}", native.status, native.stdout);
+    for mode in MODES {
+        let shimmed = run(mode.preload(Command::new(&host).arg(&library), &scratch("loader")));
+        assert_eq!((shimmed.status, &shimmed.stdout), (native.status, &native.stdout), "{mode:?}\n{}", shimmed.stderr);
+    }
+}
+
+/// heaptrack's preload; None: it is not installed.
+fn heaptrack() -> Option<PathBuf> {
+    let [command] = installed(["heaptrack"])?;
+    Some(command.parent()?.with_file_name("lib/heaptrack/libheaptrack_preload.so"))
+}
+
+#[test]
+fn heaptrack_records_a_program_under_the_shim() {
+    let Some(preload) = heaptrack() else { return };
+    let output = scratch("heaptrack").join("output");
+    let preloads = PLACES.map(|place| beside(&preload, place));
+    runs_alike(&threads(&["_exit"]), &preload, &preloads, &[("DUMP_HEAPTRACK_OUTPUT", &output)]);
+    let recorded = std::fs::metadata(&output).expect("heaptrack's output").len();
+    assert!(recorded > 10_000, "heaptrack recorded {recorded} bytes");
+}
+
+// --- Redis ----------------------------------------------------------------------------------------------------
+
+/// Debian's redis-server, which is linked with jemalloc, through a conversation and a load. Gives what it answered.
+fn redis([server, benchmark]: &[PathBuf; 2], mode: Option<Mode>, preloads: &str) -> String {
+    let directory = scratch("redis");
+    let port = free_port();
+    let text = port.to_string();
+    let data = directory.to_str().unwrap().to_owned();
+    let options = ["--port", &text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &data];
+    let mut host = Command::new("");
+    match mode {
+        Some(mode) => mode.preload(&mut host, &directory),
+        None => host.env("EPOLLSHIM_REPORT", "none"),
+    };
+    host.env("LD_PRELOAD", preloads).env("DUMP_HEAPTRACK_OUTPUT", directory.join("heaptrack"));
+    let environment: Vec<(&str, &str)> =
+        host.get_envs().map(|(name, value)| (name.to_str().unwrap(), value.unwrap().to_str().unwrap())).collect();
+    let mut redis = Running::start_with(&environment, directory.clone(), server, &options);
+    redis.until_listening(port);
+    let answers = load::conversation(port, "PING\r\nSET key value\r\nGET key\r\nINCR counter\r\nFLUSHALL\r\nQUIT\r\n");
+    load::tool(benchmark, &["-p", &text, "-c", "20", "-n", "2000", "-q", "-t", "set,get,lpush"]);
+    let ended = redis.end(libc::SIGTERM);
+    assert!(ended.status.success(), "{mode:?} with {preloads}: {}\n{}", ended.status, ended.stderr);
+    if mode.is_some() {
+        let all = reports(&directory.join("report.json"));
+        assert!(all[0]["calls"]["epoll_wait"]["calls"].as_u64() > Some(100), "{mode:?} with {preloads}: {:#}", all[0]);
+    }
+    answers
+}
+
+#[test]
+fn redis_serves_a_load_whatever_is_preloaded_beside_the_shim() {
+    let Some(programs) = installed(["redis-server", "redis-benchmark"]) else { return };
+    let answers = redis(&programs, None, "");
+    assert!(answers.starts_with("+PONG\r\n+OK\r\n$5\r\nvalue\r\n"), "{answers}");
+    let mut preloads =
+        vec![shim().display().to_string(), beside(&preload("strict_allocator", &[]), Place::BehindTheShim)];
+    preloads.extend(heaptrack().map(|preload| beside(&preload, Place::BehindTheShim)));
+    preloads.extend(library("libtcmalloc_minimal.so.4").map(|preload| beside(&preload, Place::BeforeTheShim)));
+    for preloads in &preloads {
+        for mode in MODES {
+            assert_eq!(redis(&programs, Some(mode), preloads), answers, "{mode:?} with {preloads}");
+        }
+    }
+}
+
+// --- Looking up real functions --------------------------------------------------------------------------------
+
+/// Where the library has its records of real functions (`Real` of src/real.rs), one per line, for c-tests/hosts/lookups.c.
+fn places_of_reals(directory: &Path) -> PathBuf {
+    let output = Command::new("nm").args(["-S", "--format=posix"]).arg(shim()).output().expect("nm");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let places: Vec<&str> = text
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .filter(|words| words[0].contains("epollshim4real") && words.get(3) == Some(&"18"))
+        .map(|words| words[2])
+        .collect();
+    assert!(places.len() >= 67, "{} functions in {}", places.len(), shim().display());
+    let path = directory.join("places");
+    std::fs::write(&path, places.join("\n")).unwrap();
+    path
+}
+
+/// Runs c-tests/hosts/lookups.c with other libraries behind the shim. Gives how many functions are not libc's.
+fn lookups(flags: &[&str], behind: &[&Path]) -> usize {
+    let directory = scratch("lookups");
+    let binary = c_program_with("hosts/lookups", flags);
+    let preload: Vec<String> = [shim(), preload("witness", &[])]
+        .iter()
+        .map(PathBuf::as_path)
+        .chain(behind.iter().copied())
+        .map(|path| path.display().to_string())
+        .collect();
+    let run = run(Command::new(&binary)
+        .arg(places_of_reals(&directory))
+        .env("LD_PRELOAD", preload.join(":"))
+        .env("EPOLLSHIM_REPORT", "none")
+        .env("ASAN_OPTIONS", "verify_asan_link_order=0:detect_leaks=0"));
+    assert!(run.status.success(), "{preload:?}: {}\n{}{}", run.status, run.stdout, run.stderr);
+    let counts = run.stdout.lines().find(|line| line.contains(" compared, ")).expect("the counts");
+    let counts: Vec<usize> = counts.split(' ').filter_map(|word| word.parse().ok()).collect();
+    counts[1]
+}
+
+#[test]
+fn every_real_function_is_the_one_that_dlsym_finds_in_libc() {
+    assert_eq!(lookups(&[], &[]), 0);
+}
+
+#[test]
+fn every_real_function_is_the_one_that_dlsym_finds_in_another_preload() {
+    let map = scratch("interposer").join("versions");
+    std::fs::write(&map, "INTERPOSER_1 { };\nINTERPOSER_2 { };\n").unwrap();
+    let map = format!("-Wl,--version-script={}", map.display());
+    for hash in ["-Wl,--hash-style=gnu", "-Wl,--hash-style=sysv", "-Wl,--hash-style=both"] {
+        let interposer = preload("interposer", &[&map, hash]);
+        // epoll_ctl, epoll_create1, epoll_wait, dup, close, __open_2 and __open64_2.
+        assert_eq!(lookups(&[], &[&interposer]), 7, "{hash}");
+    }
+}
+
+#[test]
+fn a_sanitizer_behind_the_shim_stays_in_the_chain() {
+    for sanitizer in ["address", "thread"] {
+        let flag = format!("-fsanitize={sanitizer}");
+        let interposed = lookups(&[&flag], &[]);
+        assert!(interposed >= 2, "{sanitizer}: {interposed}");
+    }
+}
+
+// --- What the library may call --------------------------------------------------------------------------------
+
+/// What the library imports that a hook may reach: each with the reason why it is safe there.
+const FROM_ANYWHERE: [(&str, &str); 14] = [
+    ("memcpy", "touches what it is given alone"),
+    ("memmove", "the same"),
+    ("memset", "the same"),
+    ("memcmp", "the same"),
+    ("bcmp", "the same"),
+    ("strlen", "the same"),
+    ("__errno_location", "an address in the thread's own storage, which the loader makes with the thread"),
+    ("getauxval", "reads the kernel's auxiliary vector (glibc 2.36 misc/getauxval.c)"),
+    ("environ", "a word of libc's"),
+    ("program_invocation_short_name", "a word of libc's"),
+    ("_r_debug", "the loader's list of objects (src/loaded.rs)"),
+    (
+        "pthread_testcancel",
+        "a rule of the user's stands in for a cancellation point; ends the thread, if it was cancelled",
+    ),
+    ("clock_nanosleep", "a rule of the user's delays a call that is a cancellation point"),
+    ("abort", "the user's on-limit=abort ends the program"),
+];
+
+/// What it imports that may allocate, load or lock. The constructor alone calls it.
+const FROM_THE_CONSTRUCTOR: [&str; 4] = ["dlopen", "__cxa_atexit", "__cxa_at_quick_exit", "__register_atfork"];
+
+/// What the compiler's start files refer to, and the other names of variables above.
+const FROM_START_FILES: [&str; 6] = [
+    "_ITM_deregisterTMCloneTable",
+    "_ITM_registerTMCloneTable",
+    "__gmon_start__",
+    "__cxa_finalize",
+    "__environ",
+    "__progname",
+];
+
+fn tool(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_library_calls_nothing_that_may_allocate_load_or_lock_but_in_its_constructor() {
+    let imports = tool(Command::new("nm").args(["-D", "--undefined-only", "--format=posix"]).arg(shim()));
+    let strange: Vec<&str> = imports
+        .lines()
+        .filter_map(|line| line.split([' ', '@']).next())
+        .filter(|name| !FROM_ANYWHERE.iter().any(|(known, _)| known == name))
+        .filter(|name| !FROM_THE_CONSTRUCTOR.contains(name) && !FROM_START_FILES.contains(name))
+        .collect();
+    assert!(strange.is_empty(), "may a hook call these? {strange:?}");
+
+    // Each reference to an imported function goes through the global offset table, and objdump names it.
+    let code = tool(Command::new("objdump").args(["-d", "-C", "--no-show-raw-insn"]).arg(shim()));
+    let mut callers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut function = "";
+    for line in code.lines() {
+        if let Some(name) = line.strip_suffix(">:").and_then(|line| line.split_once(" <")) {
+            function = name.1;
+        } else if let Some(name) = FROM_THE_CONSTRUCTOR.iter().find(|name| line.contains(&format!("<{name}@"))) {
+            callers.entry(name).or_default().push(function);
+        }
+    }
+    for name in FROM_THE_CONSTRUCTOR {
+        let callers = callers.get(name).unwrap_or_else(|| panic!("{name} is not called at all"));
+        let is_constructor = |function: &&str| function.contains("init::CONSTRUCTOR::construct");
+        assert!(callers.iter().all(is_constructor), "{name} is called by {callers:?}");
+    }
+}
+
+#[test]
+fn the_library_needs_libc_alone() {
+    let dynamic = tool(Command::new("readelf").args(["-d", "-W"]).arg(shim()));
+    let needed: Vec<&str> = dynamic
+        .lines()
+        .filter(|line| line.contains("(NEEDED)"))
+        .filter_map(|line| line.split(['[', ']']).nth(1))
+        .collect();
+    assert_eq!(needed, ["libc.so.6"]);
+}
+
+/// Where libgcc_s.so.1 cannot be loaded, stacks are refused before main, as any option that cannot be had.
+#[test]
+fn stacks_without_an_unwinder_are_refused_before_main() {
+    let binary = c_program("hosts/allocator_init");
+    let broken = scratch("broken");
+    std::fs::write(broken.join("libgcc_s.so.1"), "not a library").unwrap();
+    let with = |on_bad_config: &str| {
+        run(Command::new(&binary)
+            .env("LD_PRELOAD", shim())
+            .env("LD_LIBRARY_PATH", &broken)
+            .env("EPOLLSHIM_STACKS", "8")
+            .env("EPOLLSHIM_ON_BAD_CONFIG", on_bad_config))
+    };
+    let message = "epollshim: EPOLLSHIM_STACKS: libgcc_s.so.1 cannot be loaded\n";
+    let refused = with("exit");
+    assert_eq!((refused.status.code(), refused.stdout.as_str(), refused.stderr.as_str()), (Some(2), "", message));
+    let ignored = with("ignore");
+    assert_eq!((ignored.status.code(), ignored.stderr.as_str()), (Some(0), message));
+}

@@ -1,0 +1,69 @@
+//! Hosts that leave our hooks half-done: for ever, by a fork, or for a question that a signal handler asks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::modes::{MODES, Mode};
+use common::{Run, c_program, run, scratch};
+
+/// How much more is tried: `make soak` sets it to 10.
+fn times() -> u32 {
+    std::env::var("EPOLLSHIM_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Runs a program bare, and in a mode; both must end and print alike. Gives both runs.
+fn same(binary: &Path, arguments: &[&str], mode: Mode) -> (Run, Run) {
+    let bare = run(Command::new(binary).args(arguments));
+    assert!(bare.status.success(), "bare: {}\n{}", bare.status, bare.stdout);
+    let preloaded = run(mode.preload(Command::new(binary).args(arguments), &scratch("halfway")));
+    let told = format!("{arguments:?} in {mode:?}: {}\n{}{}", preloaded.status, preloaded.stdout, preloaded.stderr);
+    assert_eq!(bare.status, preloaded.status, "{told}");
+    assert_eq!(bare.stdout, preloaded.stdout, "{told}");
+    (bare, preloaded)
+}
+
+#[test]
+fn a_child_that_is_forked_by_a_handler_lives_and_goes_on_in_the_interrupted_call() {
+    let binary = c_program("hosts/fork_in_handler_goes_on");
+    let children = (600 * times()).to_string();
+    for calls in ["ctl", "close", "create", "dup", "poll", "wait"] {
+        for mode in MODES {
+            same(&binary, &[calls, &children], mode);
+        }
+    }
+}
+
+#[test]
+fn a_handler_that_asks_for_the_figures_takes_nothing_from_the_calls_below_it() {
+    let binary = c_program("hosts/asked_in_handler");
+    let handlers = (2000 * times()).to_string();
+    for arguments in [&[&*handlers, "0"][..], &[&handlers, "2"], &[&handlers, "0", "stack"]] {
+        for mode in MODES {
+            same(&binary, arguments, mode);
+        }
+    }
+}
+
+/// Calls cost afterwards what they cost where nothing was left: within 1.5 times bare by default. (With every option on, a
+/// call costs more than that, so only the counts are compared.)
+#[test]
+fn hooks_that_are_left_for_ever_cost_later_calls_nothing_and_lose_no_change() {
+    let binary = c_program("hosts/left_for_ever");
+    let jumps = (400 * times()).to_string();
+    for way in ["jump", "calls", "deeper", "exit"] {
+        for mode in MODES {
+            let (bare, preloaded) = same(&binary, &[way, &jumps], mode);
+            let cost = |run: &Run| run.stderr.lines().last().and_then(|line| line.parse::<u64>().ok());
+            if mode == Mode::Default {
+                let (bare, preloaded) = (cost(&bare).unwrap(), cost(&preloaded).unwrap());
+                assert!(
+                    preloaded * 2 <= bare * 3,
+                    "{way}: a round takes {preloaded} ns of processor time afterwards, bare {bare}"
+                );
+            }
+        }
+    }
+}
