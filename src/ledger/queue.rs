@@ -196,7 +196,7 @@ impl<T: Copy + Send + 'static> Queue<T> {
             let start = self.cursor.fetch_add(1, Ordering::Relaxed);
             let looks = if extent < ENTRIES { extent.min(PROBES) } else { extent };
             for step in 0..looks {
-                let index = start.wrapping_add(step) % extent + 1;
+                let index = start.wrapping_add(step).checked_rem(extent).unwrap_or(0) + 1;
                 let Some(node) = self.node(index) else { continue };
                 if node.owner.load(Ordering::Relaxed) == FREE
                     && node.owner.compare_exchange(FREE, hold.to_word(), Ordering::Acquire, Ordering::Relaxed).is_ok()
