@@ -103,7 +103,8 @@ pub fn send(pattern: &'static CStr, of: &Place, length: usize) -> sys::Result<()
 
 fn send_together(pattern: &CStr, of: &Place, length: usize) -> sys::Result<()> {
     let queued = &of.queued;
-    let own = sys::getpid();
+    // 0 is nobody: a filter may keep the number from the process.
+    let own = sys::getpid().max(1);
     queued.length.store(length as u32, Ordering::Relaxed);
     queued.process.store(own, Ordering::Relaxed);
     // SeqCst, with LEADER: either this thread finds that nobody leads any more, or the leader that leaves finds this line.
