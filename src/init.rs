@@ -17,7 +17,9 @@ use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
-use crate::{aside, census, clock, ledger, libc_kind, process, real, record, report, seccomp, stacks, sys, thread};
+use crate::{
+    aside, census, clock, ledger, libc_kind, log, place, process, real, record, report, seccomp, stacks, sys, thread,
+};
 
 /// What was read at load.
 pub struct Config {
@@ -37,9 +39,9 @@ pub struct Config {
     /// A file of findings that are not told.
     suppressions: Option<&'static CStr>,
     /// Where the processes of a user count together, if the options say.
-    session: Option<&'static CStr>,
+    pub session: Option<&'static CStr>,
     /// `$XDG_RUNTIME_DIR`; empty: not set.
-    runtime: &'static CStr,
+    pub runtime: &'static CStr,
     /// What the program is called: by its caller, by libc.
     names: [&'static CStr; 2],
     on_bad_config: OnBadConfig,
@@ -307,6 +309,7 @@ enum Refusal {
     Limits,
     Stacks(stacks::Trouble),
     Record(i32, &'static CStr),
+    Log(&'static CStr),
     Suppressions(suppressions::Refusal, &'static CStr),
 }
 
@@ -325,9 +328,16 @@ impl core::fmt::Display for Refusal {
             }
             Refusal::Record(error, directory) => write!(
                 f,
-                "EPOLLSHIM_RECORD: cannot write in '{}': {}",
+                "EPOLLSHIM_RECORD: cannot write in '{}': {}{}",
                 directory.to_bytes().escape_ascii(),
-                epollshim_format::errno::name(*error as u32).unwrap_or("?")
+                epollshim_format::errno::name(*error as u32).unwrap_or("?"),
+                place::hint(*error)
+            ),
+            Refusal::Log(path) => write!(
+                f,
+                "EPOLLSHIM_LOG: cannot write '{}': EPERM{}",
+                path.to_bytes().escape_ascii(),
+                place::hint(place::FOREIGN)
             ),
         }
     }
@@ -346,6 +356,7 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     if let Some(file) = config.suppressions {
         suppressions::read(file).map_err(|refusal| Refusal::Suppressions(refusal, file))?;
     }
+    log::prepare(config).map_err(Refusal::Log)?;
     if let Some(directory) = config.record {
         record::prepare(directory).map_err(|error| Refusal::Record(error, directory))?;
     }
@@ -383,8 +394,7 @@ pub fn seed() {
 /// Sets limits, and opens the session where the user's counts are wanted. Err(None): another thread has the ledger.
 pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Config) -> Result<(), Option<Trouble>> {
     if limits.user_instances.is_some() || limits.user_watches.is_some() {
-        let directory = config.session_directory();
-        session::attach(directory.as_c().ok_or(Some(Trouble::Directory(libc::ENAMETOOLONG)))?).map_err(Some)?;
+        session::open(config).map_err(Some)?;
     }
     // What came through exec counts, and what went round the shim does not.
     if limits::count_something(limits) {
@@ -491,11 +501,12 @@ impl Iterator for Environment {
 }
 
 impl Config {
+    /// Where the session is, unless another user is there.
     pub fn session_directory(&self) -> Path {
         let mut path = Path::new();
         match self.session {
             Some(directory) => path.push(directory.to_bytes()),
-            None => session::default_directory(self.runtime.to_bytes(), &mut path),
+            None => path = session::default_directory(self.runtime, 0).unwrap_or(path),
         }
         path
     }

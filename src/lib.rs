@@ -20,7 +20,8 @@
 //! stacks.rs   call stacks, where return addresses are not enough
 //! interrupted.rs  whether a handler on the stack has interrupted a hook
 //! procfs.rs   what the kernel says about this process
-//! aside.rs    work on a stack of its own, with signals blocked
+//! aside.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
+//! place.rs    opening what the options name, where other users may have put something first
 //! valgrind.rs  requests to valgrind; image.rs: the library itself in memory;
 //!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's
 //! sync.rs     the atomics that all of them use
@@ -78,6 +79,7 @@ mod memory;
 mod model;
 mod numbers;
 mod path;
+mod place;
 mod policy;
 mod process;
 mod procfs;

@@ -1,10 +1,14 @@
 //! Reading `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. Reports, and what is done aside (aside.rs).
 //!
-//! thread-self, not self: after the main thread has ended, /proc/self/fd of a process that lives on is empty.
-//! A process that has no descriptor left to open with is given one by raising its own soft limit for that long.
+//! thread-self, not self: after the main thread has ended, /proc/self/fd of a process that lives on is empty. What is opened there is
+//! opened by a helper (aside/helper.rs), which is another thread, with another table: its path names the caller by number.
+//!
+//! What a function tells its caller is told by the caller's own thread, after the files were read: it may ask for the program's descriptors.
 
 use core::ffi::CStr;
+use core::fmt::Write;
 
+use crate::aside::{self, Files};
 use crate::buffer::Buffer;
 use crate::path::Path;
 use crate::{seccomp, sys};
@@ -12,42 +16,53 @@ use crate::{seccomp, sys};
 /// A path in /proc.
 pub type Short = Path<64>;
 
-/// Opens for reading, also where RLIMIT_NOFILE leaves no room, if its hard limit does.
-fn open(path: &CStr) -> sys::Result<i32> {
-    with_room(|| sys::open(path, libc::O_RDONLY, 0))
+/// The path by which a helper of this thread finds what the thread calls by that path.
+#[inline(never)] // for size
+fn for_helper(path: &CStr) -> Path<128> {
+    let mut named = Path::of(format_args!(""));
+    let Some(rest) = path.to_bytes().strip_prefix(b"/proc/thread-self/") else {
+        named.push(path.to_bytes());
+        return named;
+    };
+    // PID/task/TID, by the numbers that this /proc uses.
+    let mut own = [0u8; 64];
+    let own = read_link(c"/proc/thread-self", &mut own).unwrap_or(b"thread-self");
+    let _ = named.write_str("/proc/");
+    named.push(own);
+    let _ = named.write_str("/");
+    named.push(rest);
+    named
 }
 
-/// Tries something that takes a descriptor, once more with a raised soft limit if there was none left.
-pub fn with_room(open: impl Fn() -> sys::Result<i32>) -> sys::Result<i32> {
-    let opened = open();
-    if opened != Err(libc::EMFILE) {
-        return opened;
-    }
-    let limit = sys::descriptor_limit()?;
-    let roomier = libc::rlimit { rlim_cur: limit.rlim_cur.saturating_add(8).min(limit.rlim_max), ..limit };
-    if roomier.rlim_cur <= limit.rlim_cur || sys::set_descriptor_limit(roomier).is_err() {
-        return opened;
-    }
-    let opened = open();
-    let _ = sys::set_descriptor_limit(limit);
-    opened
+/// Opens a file for reading, by a helper, and calls `work` there with its descriptor.
+fn with_file<T>(path: &CStr, flags: i32, work: impl FnOnce(Files, i32) -> sys::Result<T>) -> sys::Result<T> {
+    let path = for_helper(path);
+    let path = path.as_c().ok_or(libc::ENAMETOOLONG)?;
+    let done = aside::unshared(|files| {
+        let fd = files.open(path, libc::O_RDONLY | flags, 0)?;
+        let done = work(files, fd);
+        files.close(fd);
+        done
+    });
+    done.unwrap_or(Err(libc::ENOMEM))
 }
 
 /// The whole of a file, or what was kept of it before a filter forbade to open it. False: not readable, or no memory; what was
 /// read before that is there.
 pub fn read_file(path: &CStr, into: &mut Buffer<u8>) -> bool {
-    let Ok(fd) = open(path) else { return seccomp::kept_text(path).is_some_and(|text| into.extend(text)) };
-    let complete = read_to_end(fd, into);
-    sys::close(fd);
-    complete
+    match with_file(path, 0, |_, fd| Ok(read_to_end(fd, into))) {
+        Ok(is_whole) => is_whole,
+        Err(_) => seccomp::kept_text(path).is_some_and(|text| into.extend(text)),
+    }
 }
 
 /// The beginning of a file, by one read. None: not readable.
 pub fn read_short(path: &CStr, into: &mut [u8]) -> Option<usize> {
-    let fd = open(path).ok()?;
-    let read = sys::read(fd, into);
-    sys::close(fd);
-    read.ok()
+    read_once(path, into).ok()
+}
+
+fn read_once(path: &CStr, into: &mut [u8]) -> sys::Result<usize> {
+    with_file(path, 0, |_, fd| sys::read(fd, into))
 }
 
 /// What is left to read of a descriptor. False: not readable, or no memory.
@@ -115,25 +130,45 @@ pub fn socket_inode(target: &[u8]) -> Option<u64> {
     core::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Tells every descriptor of this process, and what it refers to, cut at 32 bytes. False: the list could not be read to its end.
-pub fn each_descriptor(mut tell: impl FnMut(i32, &[u8])) -> bool {
-    let Ok(directory) = with_room(|| sys::open(c"/proc/thread-self/fd", libc::O_RDONLY | libc::O_DIRECTORY, 0)) else {
-        return false;
-    };
-    let complete = Buffer::lend(|entries| each_descriptor_in(directory, entries, &mut tell));
-    sys::close(directory);
-    complete
+/// A descriptor, and the beginning of what it refers to.
+#[derive(Clone, Copy)]
+struct Open {
+    fd: i32,
+    target: [u8; 32],
+    length: u8,
 }
 
-fn each_descriptor_in(directory: i32, entries: &mut Buffer<u8>, tell: &mut impl FnMut(i32, &[u8])) -> bool {
-    each_number_in(directory, entries, |name, fd| {
-        let mut target = [0u8; 32];
-        if fd != directory
-            && let Ok(length) = sys::read_link_at(directory, name, &mut target)
-        {
-            tell(fd, target.get(..length).unwrap_or_default());
+/// Tells every descriptor of this process, and what it refers to, cut at 32 bytes. False: the list could not be read to its end.
+pub fn each_descriptor(mut tell: impl FnMut(i32, &[u8])) -> bool {
+    Buffer::lend(|open: &mut Buffer<Open>| {
+        let mut has_room = true;
+        let complete = each_number(c"/proc/thread-self/fd", |directory, name, fd| {
+            let mut target = [0u8; 32];
+            if let Ok(length) = sys::read_link_at(directory, name, &mut target) {
+                has_room &= open.push(Open { fd, target, length: length as u8 });
+            }
+        });
+        for open in open.as_slice() {
+            tell(open.fd, open.target.get(..usize::from(open.length)).unwrap_or_default());
         }
+        complete && has_room
     })
+}
+
+/// Calls `tell` in a helper with each name in a directory that is a number, and with the directory's descriptor, whose own number is left
+/// out. False: the directory could not be read to its end.
+fn each_number(path: &CStr, mut tell: impl FnMut(i32, &CStr, i32)) -> bool {
+    let listed = with_file(path, libc::O_DIRECTORY, |files, directory| {
+        let is_ours = |number| files.are_the_program_s() && number == directory;
+        Ok(Buffer::lend(|entries| {
+            each_number_in(directory, entries, |name, number| {
+                if !is_ours(number) {
+                    tell(directory, name, number);
+                }
+            })
+        }))
+    });
+    listed == Ok(true)
 }
 
 /// Tells the names in a directory that are numbers. False: it could not be read to its end.
@@ -166,12 +201,12 @@ fn each_number_in(directory: i32, entries: &mut Buffer<u8>, mut tell: impl FnMut
 
 /// Tells every thread of this process. False: the list could not be read to its end.
 pub fn each_thread(mut tell: impl FnMut(i32)) -> bool {
-    let Ok(directory) = with_room(|| sys::open(c"/proc/self/task", libc::O_RDONLY | libc::O_DIRECTORY, 0)) else {
-        return false;
-    };
-    let complete = Buffer::lend(|entries| each_number_in(directory, entries, |_, thread| tell(thread)));
-    sys::close(directory);
-    complete
+    Buffer::lend(|threads: &mut Buffer<i32>| {
+        let mut has_room = true;
+        let complete = each_number(c"/proc/self/task", |_, _, thread| has_room &= threads.push(thread));
+        threads.as_slice().iter().for_each(|thread| tell(*thread));
+        complete && has_room
+    })
 }
 
 /// Tells the epoll descriptors that threads of this process wait on at this moment. False: the kernel will not say.
@@ -185,15 +220,7 @@ fn waited_by(thread: i32, tell: &mut impl FnMut(i32)) -> bool {
     let path = Short::of(format_args!("/proc/self/task/{thread}/syscall"));
     let mut text = [0u8; 256];
     let Some(path) = path.as_c() else { return false };
-    let read = match open(path) {
-        Ok(fd) => {
-            let read = sys::read(fd, &mut text);
-            sys::close(fd);
-            read
-        }
-        Err(error) => Err(error),
-    };
-    let length = match read {
+    let length = match read_once(path, &mut text) {
         Ok(length) => length,
         Err(error) => return matches!(error, libc::ENOENT | libc::ESRCH),
     };

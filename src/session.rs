@@ -14,12 +14,16 @@
 //! Who is dead: no process of that pid and start time (proc(5), field 22 of stat) in the same pid namespace, or one that
 //! nobody has waited for. Processes in other namespaces are taken for alive.
 
+mod default;
+
+pub use default::directory as default_directory;
+
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::ffi::CStr;
-use core::fmt::Write;
 
-use crate::path::Path;
-use crate::{aside, process, procfs, sys};
+use crate::aside::Files;
+use crate::init::Config;
+use crate::{aside, place, process, procfs, sys};
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -377,20 +381,36 @@ impl Trouble {
     }
 }
 
-/// Maps the file of a session, making it where it is not there; the descriptor is closed again. The directory is made
+/// Opens the session that the options name, or the default one.
+pub fn open(config: &Config) -> Result<(), Trouble> {
+    match config.session {
+        Some(directory) => attach(directory, true),
+        None => default::attach(config),
+    }
+}
+
+/// Maps the file of a session, making it where it is not there; the descriptor is closed again. With `makes`, the directory is made
 /// (0700) where its parent exists.
-pub fn attach(directory: &CStr) -> Result<(), Trouble> {
+fn attach(directory: &CStr, makes: bool) -> Result<(), Trouble> {
     if file().is_some() {
         return Ok(());
     }
-    match sys::make_directory(directory, 0o700) {
-        Ok(()) | Err(libc::EEXIST) => {}
-        Err(error) => return Err(Trouble::Directory(error)),
+    if makes {
+        match sys::make_directory(directory, 0o700) {
+            Ok(()) | Err(libc::EEXIST) => {}
+            Err(error) => return Err(Trouble::Directory(error)),
+        }
     }
-    let at = sys::open(directory, libc::O_RDONLY | libc::O_DIRECTORY, 0).map_err(Trouble::Directory)?;
-    let mapped = map_in(at);
-    sys::close(at);
-    let start = mapped?;
+    let mapped = aside::unshared(|files| {
+        let at = place::open_directory(files, directory).map_err(|error| match error {
+            place::FOREIGN => Trouble::NotOwned,
+            error => Trouble::Directory(error),
+        })?;
+        let mapped = map_in(files, at);
+        files.close(at);
+        mapped
+    });
+    let start = mapped.unwrap_or(Err(Trouble::Directory(libc::ENOMEM)))?;
     static FIRST: AtomicBool = AtomicBool::new(true);
     // Before anybody can claim: a slot that is this process's own cannot be taken for the former image's.
     if FIRST.swap(false, Ordering::Relaxed) {
@@ -401,21 +421,21 @@ pub fn attach(directory: &CStr) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn map_in(directory: i32) -> Result<*mut File, Trouble> {
+fn map_in(files: Files, directory: i32) -> Result<*mut File, Trouble> {
     let status = sys::status(directory).map_err(Trouble::Directory)?;
-    if status.st_uid != sys::geteuid() || status.st_mode & 0o022 != 0 {
+    if !place::is_private(&status, libc::S_IFDIR) {
         return Err(Trouble::NotOwned);
     }
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW;
-    let fd = sys::open_at(directory, c"limits.1", flags, 0o600).map_err(Trouble::File)?;
+    let fd = files.open_at(directory, c"limits.1", flags, 0o600).map_err(Trouble::File)?;
     let mapped = map_file(fd);
-    sys::close(fd);
+    files.close(fd);
     mapped
 }
 
 fn map_file(fd: i32) -> Result<*mut File, Trouble> {
     let status = sys::status(fd).map_err(Trouble::File)?;
-    if status.st_uid != sys::geteuid() || status.st_mode & libc::S_IFMT != libc::S_IFREG {
+    if !place::is_private(&status, libc::S_IFREG) {
         return Err(Trouble::NotOwned);
     }
     // Every block is the file's before it is touched: a full disk is an error here, not a signal later. (New blocks
@@ -431,16 +451,6 @@ fn map_file(fd: i32) -> Result<*mut File, Trouble> {
         }
     }
     Ok(start)
-}
-
-/// Where the session is, unless the options say: `$XDG_RUNTIME_DIR/epollshim`, else `/tmp/epollshim-UID`.
-pub fn default_directory(runtime: &[u8], path: &mut Path) {
-    if runtime.starts_with(b"/") {
-        path.push(runtime);
-        path.push(b"/epollshim");
-    } else {
-        let _ = write!(path, "/tmp/epollshim-{}", sys::geteuid());
-    }
 }
 
 #[cfg(test)]

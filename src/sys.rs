@@ -8,7 +8,7 @@ use core::arch::asm;
 use core::cmp;
 use core::ffi::CStr;
 
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::{image, seccomp, valgrind};
 
 /// A negative error number as the kernel gives it, or the result.
@@ -130,6 +130,12 @@ pub fn robust_list() -> Result<usize> {
     unsafe { syscall!(SYS_get_robust_list, 0, &raw mut head, &raw mut length) }?;
     // A filter that answers 0 leaves the words alone.
     if head == usize::MAX { Err(libc::ENOSYS) } else { Ok(head) }
+}
+
+/// Whether the kernel finds a thread of a process. False too where it will not say. Sends nothing.
+pub fn finds_thread(pid: i32, tid: i32) -> bool {
+    // SAFETY: signal 0 is never delivered.
+    unsafe { syscall!(SYS_tgkill, pid, tid, 0) }.is_ok()
 }
 
 /// Whether a process of this pid exists. Sends nothing.
@@ -271,6 +277,14 @@ pub fn same_descriptors(pid: i32, other: i32) -> Result<bool> {
     const KCMP_FILES: i32 = 2;
     // SAFETY: kcmp takes no pointer.
     unsafe { syscall!(SYS_kcmp, pid, other, KCMP_FILES, 0, 0) }.map(|order| order == 0)
+}
+
+/// Whether the caller has a child of any kind, ended ones included. Waits for none. True too where the kernel will not say.
+pub fn has_children() -> bool {
+    let which = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: nothing is written where no siginfo and no rusage is wanted.
+    let waited = unsafe { syscall!(SYS_waitid, libc::P_ALL, 0, 0usize, which, 0usize) };
+    waited != Err(libc::ECHILD)
 }
 
 /// Whether two descriptors of this process refer to one open file description (kcmp(2)).
@@ -481,9 +495,9 @@ pub fn allocate(fd: i32, offset: usize, bytes: usize) -> Result<()> {
 }
 
 /// Whether the user may make files in a directory.
-pub fn may_write(directory: &CStr) -> Result<()> {
+pub fn may_write_in(directory: i32) -> Result<()> {
     // SAFETY: the path is zero-terminated.
-    unsafe { syscall!(SYS_faccessat, libc::AT_FDCWD, directory.as_ptr(), libc::W_OK | libc::X_OK) }.map(drop)
+    unsafe { syscall!(SYS_faccessat, directory, c".".as_ptr(), libc::W_OK | libc::X_OK) }.map(drop)
 }
 
 /// A part of a file, shared with all who map it: in place of what is at `fixed`, which must be memory of the shim's own that
@@ -512,9 +526,42 @@ pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
 }
 
 /// Closes a descriptor that the shim itself opened.
-pub fn close(fd: i32) {
+pub fn close(fd: i32) -> Result<()> {
     // SAFETY: takes no pointer; callers close only what they opened.
-    let _ = unsafe { syscall!(SYS_close, fd) };
+    unsafe { syscall!(SYS_close, fd) }.map(drop)
+}
+
+/// Gives the calling thread, which shares its descriptor table, an empty one of its own (close_range(2), Linux 5.9). Since Linux 6.12
+/// nothing is copied for that (fs/file.c, dup_fd), before that 64 descriptors at most.
+pub fn leave_descriptors() -> Result<()> {
+    // SAFETY: takes no pointer. The table that is emptied is the new one: the caller shares the old one.
+    unsafe { syscall!(SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) }.map(drop)
+}
+
+/// Gives the calling thread a copy of the descriptor table that it shares.
+pub fn unshare_descriptors() -> Result<()> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_unshare, libc::CLONE_FILES) }.map(drop)
+}
+
+/// Another descriptor of the same file, close-on-exec, with the lowest number from `least` on.
+pub fn duplicate_from(fd: i32, least: i32) -> Result<i32> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, least) }.map(|fd| fd as i32)
+}
+
+/// Sleeps as long as a word has this value, until it is woken, and not longer than so many nanoseconds (less than a second).
+/// Err(EAGAIN): it has another value.
+pub fn futex_wait(word: &AtomicU32, value: u32, nanoseconds: i64) -> Result<()> {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    // SAFETY: the word is valid and only read; one timespec is read.
+    unsafe { syscall!(SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, &raw const time) }.map(drop)
+}
+
+/// Wakes a thread that sleeps by [`futex_wait`].
+pub fn futex_wake(word: &AtomicU32) {
+    // SAFETY: the kernel does not touch the word.
+    let _ = unsafe { syscall!(SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
 }
 
 pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
@@ -563,13 +610,33 @@ pub fn status(fd: i32) -> Result<libc::stat> {
     }
 }
 
+/// Whether a descriptor's file lies in /proc.
+pub fn is_of_proc(fd: i32) -> bool {
+    let mut status = core::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the kernel's struct statfs is libc's on x86-64; all-zero is a valid one.
+    let kind = unsafe {
+        let asked = syscall!(SYS_fstatfs, fd, status.as_mut_ptr());
+        asked.map(|_| status.assume_init().f_type)
+    };
+    kind == Ok(libc::PROC_SUPER_MAGIC)
+}
+
 /// How many hard links a file or directory has.
 pub fn links(path: &CStr) -> Result<u64> {
+    status_of(path).map(|status| status.st_nlink)
+}
+
+/// Whose a file or directory is.
+pub fn owner(path: &CStr) -> Result<u32> {
+    status_of(path).map(|status| status.st_uid)
+}
+
+fn status_of(path: &CStr) -> Result<libc::stat> {
     let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: the path is zero-terminated; all-zero is a valid struct stat.
     unsafe {
         syscall!(SYS_newfstatat, libc::AT_FDCWD, path.as_ptr(), status.as_mut_ptr(), 0)?;
-        Ok(status.assume_init().st_nlink)
+        Ok(status.assume_init())
     }
 }
 

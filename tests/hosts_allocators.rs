@@ -306,7 +306,7 @@ fn a_sanitizer_behind_the_shim_stays_in_the_chain() {
 // --- What the library may call --------------------------------------------------------------------------------
 
 /// What the library imports that a hook may reach: each with the reason why it is safe there.
-const FROM_ANYWHERE: [(&str, &str); 14] = [
+const FROM_ANYWHERE: [(&str, &str); 16] = [
     ("memcpy", "touches what it is given alone"),
     ("memmove", "the same"),
     ("memset", "the same"),
@@ -324,6 +324,8 @@ const FROM_ANYWHERE: [(&str, &str); 14] = [
     ),
     ("clock_nanosleep", "a rule of the user's delays a call that is a cancellation point"),
     ("abort", "the user's on-limit=abort ends the program"),
+    ("dlsym", "called only where the C library is not glibc (src/libc_kind.rs): musl's allocates nothing"),
+    ("gnu_get_libc_version", "only whether it is there is looked at"),
 ];
 
 /// What it imports that may allocate, load or lock. The constructor alone calls it.

@@ -51,7 +51,7 @@ fn a_filter_that_kills_on_rt_sigpending_lets_the_program_end() {
     for mode in MODES {
         let (reports, _) = same(&program, "pending", mode);
         assert_eq!(reports.len(), 1);
-        assert_eq!(forbidden(&reports[0]), ["rt_sigpending"], "{mode:?}");
+        assert_eq!(forbidden(&reports[0]), ["rt_sigpending", "kcmp"], "{mode:?}");
         assert_eq!(reports[0]["coverage"]["reconciled"], true);
         assert_eq!(reports[0]["coverage"]["seccomp"]["installed"], 1);
     }
@@ -87,7 +87,7 @@ fn of_two_filters_each_is_obeyed() {
     for mode in MODES {
         let (reports, _) = same(&program, "stacked", mode);
         assert_eq!(reports[0]["coverage"]["seccomp"]["installed"], 2);
-        assert_eq!(forbidden(&reports[0]), ["rt_sigpending"], "{mode:?}");
+        assert_eq!(forbidden(&reports[0]), ["rt_sigpending", "kcmp"], "{mode:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use epollshim_format::errno;
 use epollshim_format::suppressions::{self, LONGEST_FILE, Rule, Wrong};
 
 use crate::buffer::Buffer;
-use crate::{procfs, sys};
+use crate::{aside, procfs, sys};
 
 /// Its bytes, in a mapping that is never given back. Relaxed: reports come after what publishes the options.
 static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
@@ -40,12 +40,14 @@ impl fmt::Display for Refusal {
 /// Reads the file, and has its rules hold from now on. Before main, once.
 pub fn read(path: &CStr) -> Result<(), Refusal> {
     // O_NONBLOCK: a pipe of that name would keep the program waiting.
-    let open = || sys::open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0);
-    let fd = procfs::with_room(open).map_err(Refusal::Unreadable)?;
     let mut text = Buffer::new();
-    let read = read_from(fd, &mut text);
-    sys::close(fd);
-    if let Err(refusal) = read {
+    let read = aside::unshared(|files| {
+        let fd = files.open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0).map_err(Refusal::Unreadable)?;
+        let read = read_from(fd, &mut text);
+        files.close(fd);
+        read
+    });
+    if let Err(refusal) = read.unwrap_or(Err(Refusal::Unreadable(libc::ENOMEM))) {
         text.end();
         return Err(refusal);
     }

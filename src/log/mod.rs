@@ -1,10 +1,11 @@
 //! The log: a line a call, to descriptor 2 or to a file.
 //!
 //! One line is one write, at most 4,096 bytes: lines of threads and processes never mix (pipe(7), PIPE_BUF; O_APPEND).
-//! A line is put together on a stack of its own (a hook may run on a handler's few KiB) with all signals blocked. The
-//! file is opened for each line and closed again: no descriptor is held. What cannot be written is dropped and counted;
-//! nobody waits long for a reader that does not read.
+//! A line is put together on a stack of its own (a hook may run on a handler's few KiB) with all signals blocked. A helper
+//! (aside/helper.rs) opens the file for each line: the program's descriptor table never has a descriptor of the log's. What cannot be
+//! written is dropped and counted; nobody waits long for a reader that does not read.
 
+mod file;
 mod json;
 mod output;
 mod text;
@@ -20,6 +21,8 @@ use libc::{c_int, epoll_event};
 use crate::init::{self, Config, LogTo};
 use crate::policy::{Plan, epfd_of, fd_of};
 use crate::{clock, process, sys};
+
+pub use file::prepare;
 
 /// Events of one wait that are told one by one.
 const EVENTS: usize = 16;

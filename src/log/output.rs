@@ -2,9 +2,9 @@
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use core::cell::UnsafeCell;
-use core::ffi::CStr;
 use core::fmt::{self, Write};
 
+use super::file::{self, Queued};
 use crate::aside::{self, Quiet};
 use crate::init::{Config, LogTo};
 use crate::{process, report, sys, thread};
@@ -17,15 +17,34 @@ const STACK: usize = 28 * 1024;
 const PLACES: usize = 64;
 
 #[repr(C, align(16))]
-struct Place {
+pub struct Place {
     stack: UnsafeCell<[u8; STACK]>,
+    /// A line's end, for a line that follows a torn one, and the line.
     line: UnsafeCell<[u8; LONGEST]>,
     /// The process whose thread has it; 0: none. One that a fork left taken is free: that thread is not here.
     owner: AtomicU64,
+    /// What it is in for, where the line goes to a file.
+    pub queued: Queued,
 }
 
-// SAFETY: the memory is touched only by the thread that has taken the place.
+// SAFETY: the memory is touched only by the thread that has taken the place, and read by the one that has claimed its line.
 unsafe impl Sync for Place {}
+
+impl Place {
+    /// Its stack.
+    pub fn room(&self) -> aside::Room {
+        aside::Room::new(self.stack.get().cast(), STACK)
+    }
+
+    /// What was put together, of that length, with the line's end before it.
+    ///
+    /// # Safety
+    /// Nobody writes there meanwhile: the caller has the place, or has claimed its line.
+    pub unsafe fn line(&self, length: usize) -> &[u8] {
+        // SAFETY: by this function's contract.
+        unsafe { &*self.line.get() }.get(..length).unwrap_or_default()
+    }
+}
 
 /// Each is mapped when it is first taken. Release and Acquire: the kernel has zeroed it, which is a free place.
 static PLACE: [AtomicPtr<Place>; PLACES] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PLACES];
@@ -45,6 +64,12 @@ fn place(number: usize) -> Option<&'static Place> {
     }
     // SAFETY: page-aligned, large enough, valid as zero bytes, and never unmapped once it is published.
     Some(unsafe { &*start })
+}
+
+/// The places that were ever taken.
+pub fn places() -> impl Iterator<Item = &'static Place> {
+    // SAFETY: null, or a place, which is never unmapped. Acquire: the kernel has zeroed it.
+    PLACE.iter().filter_map(|slot| unsafe { slot.load(Ordering::Acquire).as_ref() })
 }
 
 /// A reader did not read for as long as is waited: lines are dropped until it does. Relaxed: a guess is good enough.
@@ -78,20 +103,14 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
     // Signals are blocked first: a handler that left for good would keep the place, the file's descriptor and the count.
     let quiet = Quiet::new();
     let written = take().is_some_and(|place| {
-        let mut written = false;
-        aside::on_stack(place.stack.get().cast(), STACK, || {
+        let mut length = None;
+        aside::on_stack(place.room(), || {
             // SAFETY: the place is this thread's until it gives it back.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
-            let mends = IS_TORN.swap(false, Ordering::Relaxed);
-            if mends {
-                let _ = line.write_char('\n');
-            }
-            written = render(&mut line).is_ok()
-                && line.bytes.get(..line.length).is_some_and(|bytes| send(config, bytes).is_ok());
-            if mends && !written {
-                IS_TORN.store(true, Ordering::Relaxed);
-            }
+            let is_whole = line.write_char('\n').and_then(|()| render(&mut line)).is_ok();
+            length = is_whole.then_some(line.length);
         });
+        let written = length.is_some_and(|length| send(config, place, length).is_ok());
         // Release: the next taker (Acquire) finds nothing of this in progress.
         place.owner.store(0, Ordering::Release);
         written
@@ -112,31 +131,28 @@ fn take() -> Option<&'static Place> {
     (0..PLACES).filter_map(|step| place(first.wrapping_add(step))).find(|place| is_got(place))
 }
 
-fn send(config: &Config, bytes: &[u8]) -> sys::Result<()> {
+fn send(config: &Config, place: &Place, length: usize) -> sys::Result<()> {
     match config.log {
         LogTo::Off => Ok(()),
-        LogTo::Stderr if report::stderr_is_ours(config) => send_to(2, bytes),
+        // SAFETY: the place is this thread's.
+        LogTo::Stderr if report::stderr_is_ours(config) => send_to(2, unsafe { place.line(length) }),
         LogTo::Stderr => Err(libc::EBADF),
-        LogTo::File(pattern) => {
-            let has_pattern = pattern.to_bytes().contains(&b'%');
-            if !has_pattern {
-                return send_to_file(pattern, bytes);
-            }
-            let path = report::expand(pattern);
-            path.as_c().map_or(Err(libc::ENAMETOOLONG), |name| send_to_file(name, bytes))
-        }
+        LogTo::File(pattern) => file::send(pattern, place, length),
     }
 }
 
-fn send_to_file(name: &CStr, bytes: &[u8]) -> sys::Result<()> {
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let fd = sys::open(name, flags, 0o600)?;
-    let sent = send_to(fd, bytes);
-    sys::close(fd);
+/// Writes a line, with the line's end that comes before it if the last line was torn.
+pub fn send_to(fd: i32, with_end: &[u8]) -> sys::Result<()> {
+    let mends = IS_TORN.swap(false, Ordering::Relaxed);
+    let bytes = with_end.get(usize::from(!mends)..).unwrap_or_default();
+    let sent = send_bytes(fd, bytes);
+    if mends && sent.is_err() {
+        IS_TORN.store(true, Ordering::Relaxed);
+    }
     sent
 }
 
-fn send_to(fd: i32, bytes: &[u8]) -> sys::Result<()> {
+fn send_bytes(fd: i32, bytes: &[u8]) -> sys::Result<()> {
     for _ in 0..TRIES {
         let patience = if IS_STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE_MS };
         if let Ok(false) = sys::writable(fd, patience) {

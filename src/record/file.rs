@@ -2,7 +2,6 @@
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 use core::ffi::CStr;
-use core::fmt::Write;
 
 use epollshim_format::control;
 use epollshim_format::recording::{
@@ -10,9 +9,10 @@ use epollshim_format::recording::{
 };
 
 use super::losses::{self, Losses};
+use crate::aside::Files;
 use crate::path::Path;
 use crate::policy::rules;
-use crate::{aside, clock, init, process, procfs, seccomp, sys};
+use crate::{aside, clock, init, place, process, procfs, seccomp, sys};
 
 /// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that has none yet.
 #[repr(C)]
@@ -29,6 +29,8 @@ pub struct State {
     trouble: AtomicU32,
     /// Where the file ends.
     end: AtomicU64,
+    /// Which file it is: device and inode. What has its name later may be another's.
+    identity: [AtomicU64; 2],
     /// Calls that were dropped before there was a header to count them in.
     early: AtomicU64,
     /// CLOCK_MONOTONIC from which on the file may be asked again to grow for records.
@@ -112,15 +114,16 @@ impl State {
     }
 
     fn make(&self) -> sys::Result<()> {
-        let path = path().ok_or(libc::ENAMETOOLONG)?;
-        let name = path.as_c().ok_or(libc::ENAMETOOLONG)?;
-        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
-        let fd = procfs::with_room(|| sys::open(name, flags, 0o600))?;
         // The control pages too, by the descriptor that made the file: by its name it might be another's.
         let bytes = FIRST_SEGMENT + control::BYTES;
-        let mapped = sys::allocate(fd, 0, bytes).and_then(|()| sys::map_part(fd, 0, bytes, None));
-        sys::close(fd);
-        let start = mapped?;
+        let start = with_file(libc::O_CREAT | libc::O_EXCL, |fd| {
+            let status = sys::status(fd)?;
+            let [device, inode] = &self.identity;
+            device.store(status.st_dev, Ordering::Relaxed);
+            inode.store(status.st_ino, Ordering::Relaxed);
+            sys::allocate(fd, 0, bytes)?;
+            sys::map_part(fd, 0, bytes, None)
+        })?;
         // SAFETY: the pages lie behind the directory, in the same mapping.
         unsafe { word(start, FIRST_SEGMENT + control::IMPOSSIBLE) }
             .store(u64::from(init::allows_impossible()), Ordering::Relaxed);
@@ -271,13 +274,15 @@ impl State {
         }
         let at = self.end.load(Ordering::Relaxed);
         let length = bytes.next_multiple_of(PAGE);
-        let path = path().ok_or(libc::ENAMETOOLONG)?;
-        let name = path.as_c().ok_or(libc::ENAMETOOLONG)?;
-        let fd = procfs::with_room(|| sys::open(name, libc::O_RDWR | libc::O_NOFOLLOW, 0))?;
-        let mapped =
-            sys::allocate(fd, at as usize, length).and_then(|()| sys::map_part(fd, at as usize, length, fixed));
-        sys::close(fd);
-        let start = mapped?;
+        let start = with_file(0, |fd| {
+            let status = sys::status(fd)?;
+            let [device, inode] = self.identity.each_ref().map(|number| number.load(Ordering::Relaxed));
+            if (status.st_dev, status.st_ino) != (device, inode) {
+                return Err(libc::ESTALE);
+            }
+            sys::allocate(fd, at as usize, length)?;
+            sys::map_part(fd, at as usize, length, fixed)
+        })?;
         fill(start);
         self.end.store(at + length as u64, Ordering::Relaxed);
         self.segments.store(index as u32 + 1, Ordering::Relaxed);
@@ -344,6 +349,23 @@ impl State {
     }
 }
 
+/// Runs `work` in a helper with this process's file, opened for reading and writing.
+fn with_file(flags: i32, work: impl FnOnce(i32) -> sys::Result<*mut u8>) -> sys::Result<*mut u8> {
+    let directory = init::config().and_then(|config| config.record).ok_or(libc::ENOENT)?;
+    let name = name();
+    let name = name.as_c().ok_or(libc::ENAMETOOLONG)?;
+    let done = aside::unshared(|files| {
+        let directory = place::open_directory(files, directory)?;
+        let opened = files.open_at(directory, name, libc::O_RDWR | libc::O_NOFOLLOW | flags, 0o600);
+        files.close(directory);
+        let fd = opened?;
+        let done = work(fd);
+        files.close(fd);
+        done
+    });
+    done.unwrap_or(Err(libc::ENOMEM))
+}
+
 /// Enters a segment into the directory.
 fn enter(file: *mut u8, index: usize, at: u64, length: u64, extra: u64, kind: u64) {
     let place = DIRECTORY + index * entry::SIZE;
@@ -362,8 +384,14 @@ pub fn path() -> Option<Path> {
     let directory = init::config()?.record?;
     let mut path = Path::new();
     path.push(directory.to_bytes());
-    let _ = write!(path, "/epollshim.{}.{}.rec", process::pid(), process::began_unix());
+    path.push(b"/");
+    path.push(name().as_c()?.to_bytes());
     Some(path)
+}
+
+/// The same within the directory.
+fn name() -> Path<64> {
+    Path::of(format_args!("epollshim.{}.{}.rec", process::pid(), process::began_unix()))
 }
 
 fn write_header(start: *mut u8) {
@@ -439,23 +467,30 @@ const DROP_BOX: u32 = 0o1733;
 /// is no answer: then the first call of the program shows it, and the report says so.
 pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
     let is_answer = |error: &i32| !(seccomp::is_inherited() && matches!(*error, libc::EPERM | libc::ENOSYS));
-    match sys::make_directory(directory, 0o700) {
-        Ok(()) if sys::geteuid() == 0 => open_to_all(directory),
-        Ok(()) | Err(libc::EEXIST) => {}
+    let is_new = match sys::make_directory(directory, 0o700) {
+        Ok(()) => true,
+        Err(libc::EEXIST) => false,
         Err(error) if is_answer(&error) => return Err(error),
-        Err(_) => {}
-    }
-    // By path alone: a drop box is not read by those who write into it.
-    let fd = sys::open(directory, libc::O_PATH | libc::O_DIRECTORY, 0)?;
-    sys::close(fd);
-    sys::may_write(directory).or_else(|error| if is_answer(&error) { Err(error) } else { Ok(()) })
+        Err(_) => false,
+    };
+    let prepared = aside::unshared(|files| {
+        if is_new && sys::geteuid() == 0 {
+            open_to_all(files, directory);
+        }
+        // For looking up alone: a drop box is not read by those who write into it.
+        let fd = place::open_directory(files, directory)?;
+        let prepared = sys::may_write_in(fd);
+        files.close(fd);
+        prepared
+    });
+    prepared.unwrap_or(Err(libc::ENOMEM)).or_else(|error| if is_answer(&error) { Err(error) } else { Ok(()) })
 }
 
 /// Afterwards, since the program's umask takes away what a mkdir asks for. A file system that has no such modes leaves it
 /// root's own.
-fn open_to_all(directory: &CStr) {
-    if let Ok(fd) = sys::open(directory, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0) {
+fn open_to_all(files: Files, directory: &CStr) {
+    if let Ok(fd) = files.open(directory, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0) {
         let _ = sys::set_mode(fd, DROP_BOX);
-        sys::close(fd);
+        files.close(fd);
     }
 }

@@ -8,7 +8,7 @@ use epollshim_format::errno;
 use epollshim_format::recording::header;
 
 use super::file::word;
-use crate::{init, process, report};
+use crate::{init, place, process, report};
 
 /// The header of this process's file; in the child of a fork that has none of its own, that of the nearest relative before it
 /// that has one: mapped in the child as well, and for good. Release when it is whole, Acquire by who counts in it.
@@ -55,9 +55,10 @@ pub fn complain() {
     report::tell(|line| {
         let _ = writeln!(
             line,
-            "epollshim: EPOLLSHIM_RECORD: cannot write in '{}': {}; the recording of process {} is lost",
+            "epollshim: EPOLLSHIM_RECORD: cannot write in '{}': {}{}; the recording of process {} is lost",
             directory.to_bytes().escape_ascii(),
             errno::name(trouble as u32).unwrap_or("?"),
+            place::hint(trouble),
             process::pid(),
         );
     });

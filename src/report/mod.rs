@@ -27,7 +27,7 @@ use crate::{process, procfs, record, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
-pub use output::{expand, stderr_is_ours};
+pub use output::{expand, stderr_is_ours, to_stderr};
 pub use text::policy as armed;
 
 /// How the process ended.

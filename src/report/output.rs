@@ -7,9 +7,10 @@ use core::fmt::Write;
 use epollshim_format::options::Format;
 
 use super::Line;
+use crate::aside::{self, Files};
 use crate::init::Config;
 use crate::path::Path;
-use crate::{process, procfs, sys};
+use crate::{place, process, sys};
 
 /// How long in all a reader that does not read may hold up the end of the program: 2 seconds.
 const PATIENCE_MS: i32 = 2000;
@@ -85,29 +86,28 @@ pub fn expand(pattern: &CStr) -> Path {
 pub fn to_file(config: &Config, pattern: &CStr, format: Format, bytes: &[u8]) {
     let path = expand(pattern);
     let Some(name) = path.as_c() else { return complain(config, c"(a path too long)", libc::ENAMETOOLONG) };
-    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_APPEND | libc::O_NONBLOCK;
-    let open = || match sys::open(name, flags, 0o600) {
-        // A device or pipe that takes no reading.
-        Err(libc::EACCES) => sys::open(name, flags & !libc::O_RDWR | libc::O_WRONLY, 0o600),
-        opened => opened,
-    };
-    let written = procfs::with_room(open).and_then(|fd| {
+    let written = aside::unshared(|files| {
+        let fd = open(files, name)?;
         let written = write_to(fd, format, bytes);
-        sys::close(fd);
+        files.close(fd);
         written
     });
-    if let Err(error) = written {
+    if let Err(error) = written.unwrap_or(Err(libc::ENOMEM)) {
         complain(config, name, error);
     }
 }
 
-fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
-    let status = sys::status(fd)?;
-    if status.st_mode & libc::S_IFMT != libc::S_IFREG {
-        return write_all(fd, bytes);
+fn open(files: Files, name: &CStr) -> sys::Result<i32> {
+    match place::open_output(files, name, libc::O_RDWR | libc::O_CREAT) {
+        // A device or pipe that takes no reading.
+        Err(libc::EACCES) => place::open_output(files, name, libc::O_WRONLY | libc::O_CREAT),
+        opened => opened,
     }
-    if status.st_uid != sys::geteuid() {
-        return Err(libc::EPERM);
+}
+
+fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
+    if sys::status(fd)?.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return write_all(fd, bytes);
     }
     // One writer at a time; a lock that is not to be had within a second is done without (each piece is appended at once).
     let _ = (0..500).any(|_| {
@@ -138,8 +138,9 @@ fn complain(config: &Config, path: &CStr, error: i32) {
     let name = epollshim_format::errno::name(error as u32).unwrap_or("?");
     let _ = writeln!(
         line,
-        "epollshim: EPOLLSHIM_REPORT: cannot write '{}': {name}; the report of process {} is lost",
+        "epollshim: EPOLLSHIM_REPORT: cannot write '{}': {name}{}; the report of process {} is lost",
         path.to_bytes().escape_ascii(),
+        place::hint(error),
         sys::getpid()
     );
     to_stderr(config, line.as_bytes());

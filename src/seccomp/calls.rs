@@ -40,6 +40,11 @@ calls! {
     SYS_geteuid "geteuid" [0; 6];
     SYS_openat "openat" [HERE, 0, O_CLOEXEC as usize, 0, 0, 0];
     SYS_close "close" [MINUS, 0, 0, 0, 0, 0];
+    SYS_close_range "close_range" [1, 0, 0, 0, 0, 0];
+    SYS_unshare "unshare" [0; 6];
+    SYS_futex "futex" [0, FUTEX_WAKE as usize, 1, 0, 0, 0];
+    SYS_waitid "waitid" [MINUS, 0, 0, WNOHANG as usize, 0, 0];
+    SYS_fstatfs "fstatfs" [MINUS, 0, 0, 0, 0, 0];
     SYS_read "read" [MINUS, 0, 0, 0, 0, 0];
     SYS_pread64 "pread64" [MINUS, 0, 0, 0, 0, 0];
     SYS_write "write" [MINUS, 0, 0, 0, 0, 0];
@@ -81,7 +86,10 @@ mod tests {
     fn every_system_call_of_the_library_is_listed() {
         for source in [include_str!("../sys.rs"), include_str!("../aside.rs")] {
             for word in source.split(|letter: char| !letter.is_alphanumeric() && letter != '_') {
-                let Some(name) = word.strip_prefix("SYS_").filter(|name| !matches!(*name, "exit" | "exit_group")) else { continue };
+                let Some(name) = word.strip_prefix("SYS_").filter(|name| !matches!(*name, "exit" | "exit_group"))
+                else {
+                    continue;
+                };
                 assert!(super::ALL.iter().any(|call| call.name == name), "{name} is not in src/seccomp/calls.rs");
             }
         }

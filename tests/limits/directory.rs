@@ -211,12 +211,43 @@ fn each_user_has_a_session_of_his_own() {
         // A relative runtime directory is none (XDG Base Directory Specification).
         assert!(public.run(*user, Some(Path::new("relative"))).status.success());
     }
-    // One that another user has put in the way is not used.
-    let [(user, directory), (other, _)] = &users;
-    std::os::unix::fs::chown(directory, Some(*other), Some(*other)).unwrap();
-    let output = public.run(*user, None);
-    for (_, directory) in &users {
-        fs::remove_dir_all(directory).unwrap();
+    users.iter().for_each(|(_, directory)| fs::remove_dir_all(directory).unwrap());
+}
+
+/// A directory, a file or a symbolic link of that name: another one is used, and one line says which.
+#[test]
+fn a_default_session_that_is_another_users_is_passed_over() {
+    if !is_root() {
+        return skipped("not root: there is but one user", false);
     }
-    refused(&output, "");
+    let public = Public::new("foreign");
+    let (user, other) = (54_323, 54_324);
+    let usual = PathBuf::from(format!("/tmp/epollshim-{user}"));
+    let instead = PathBuf::from(format!("/tmp/epollshim-{user}.1"));
+    let makers: [&dyn Fn(); 3] = [&|| fs::create_dir(&usual).unwrap(), &|| fs::write(&usual, "").unwrap(), &|| {
+        std::os::unix::fs::symlink(&public.0, &usual).unwrap()
+    }];
+    let clear = || {
+        let _ = fs::remove_dir_all(&instead);
+        let _ = fs::remove_file(&usual).or_else(|_| fs::remove_dir_all(&usual));
+    };
+    for (number, make) in makers.iter().enumerate() {
+        clear();
+        make();
+        std::os::unix::fs::lchown(&usual, Some(other), Some(other)).unwrap();
+        let output = public.run(user, None);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let has_session = instead.join("limits.1").exists();
+        // Once it is there, all stay with it.
+        let _ = fs::remove_file(&usual).or_else(|_| fs::remove_dir_all(&usual));
+        let second = public.run(user, None);
+        let is_new = usual.exists();
+        clear();
+        assert!(output.status.success() && has_session, "{number}: {}", show(&output));
+        assert_eq!(stderr.lines().count(), 1, "{number}: {stderr}");
+        for word in ["EPOLLSHIM_SESSION", "/tmp/epollshim-54323'", "/tmp/epollshim-54323.1'"] {
+            assert!(stderr.contains(word), "{number}: {stderr}");
+        }
+        assert!(second.status.success() && !is_new, "{number}: {}", show(&second));
+    }
 }

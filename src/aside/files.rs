@@ -1,0 +1,111 @@
+//! Opening files: only in here, and only by work that runs aside ([`unshared`](super::unshared)), which a [`Files`] shows.
+
+use core::ffi::CStr;
+
+use crate::sync::{AtomicBool, Ordering};
+use crate::sys::{self, Result};
+
+/// The descriptor table that work aside opens files in.
+#[derive(Clone, Copy)]
+pub struct Files {
+    whose: Whose,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Helper,
+    /// The program's, though others may see it: no helper could be had.
+    Program,
+    /// The program's, which nobody can see meanwhile.
+    ProgramAlone,
+}
+
+/// A helper can make system calls: a filter that hands them to a tracer (strace --seccomp-bpf, proot) fails them with ENOSYS in a thread
+/// that has no tracer. Relaxed: whoever does not see it asks once more.
+static HELPERS_WORK: AtomicBool = AtomicBool::new(false);
+
+/// In the program's table: where the shim's descriptors go, away from the lowest numbers.
+const AWAY: i32 = 200;
+
+impl Files {
+    pub(super) fn of_the_program() -> Files {
+        Files { whose: Whose::Program }
+    }
+
+    pub(super) fn of_the_program_alone() -> Files {
+        Files { whose: Whose::ProgramAlone }
+    }
+
+    /// Gives the calling thread, a helper, a table of its own. None: it still has the program's, or can open nothing.
+    pub(super) fn unshare() -> Option<Files> {
+        // Before Linux 5.9 the table is copied, and the copies are closed as the helper ends.
+        sys::leave_descriptors().or_else(|_| sys::unshare_descriptors()).ok()?;
+        if !HELPERS_WORK.load(Ordering::Relaxed) {
+            if sys::open(c"/", libc::O_PATH, 0) == Err(libc::ENOSYS) {
+                return None;
+            }
+            HELPERS_WORK.store(true, Ordering::Relaxed);
+        }
+        Some(Files { whose: Whose::Helper })
+    }
+
+    /// Whether the table has descriptors of the program's.
+    pub fn are_the_program_s(self) -> bool {
+        self.whose != Whose::Helper
+    }
+
+    pub fn open(self, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
+        self.open_at(libc::AT_FDCWD, path, flags, mode)
+    }
+
+    /// Opens a file, close-on-exec. Where the table is full, room is made: by closing copies of descriptors in a table of our own, or
+    /// by raising the soft limit for that long, if the hard one allows it. (Not where nobody sees the table: a helper tries again.)
+    pub fn open_at(self, directory: i32, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
+        let open = || sys::open_at(directory, path, flags, mode);
+        if self.whose == Whose::ProgramAlone {
+            return open();
+        }
+        let opened = match open() {
+            Err(libc::EMFILE) if self.whose == Whose::Helper && make_room() => open(),
+            opened => opened,
+        };
+        let opened = match opened {
+            Err(libc::EMFILE) => with_raised_limit(open),
+            opened => opened,
+        };
+        if self.whose == Whose::Program { opened.map(move_away) } else { opened }
+    }
+
+    /// Closes what `open` has opened. In a table of our own that is no loss if it is forgotten: the table ends with the work.
+    pub fn close(self, fd: i32) {
+        let _ = sys::close(fd);
+    }
+}
+
+/// Closes the lowest descriptors of a helper's full table, which are copies of the program's (Linux before 5.9): as many as any work has
+/// open at a time, so that this is never done twice. False: there is none.
+fn make_room() -> bool {
+    (0..1024).filter(|fd| sys::close(*fd).is_ok()).take(8).count() != 0
+}
+
+/// Moves a descriptor to a high number, so that the lowest ones are the program's again. It stays where there is no higher one.
+fn move_away(fd: i32) -> i32 {
+    match sys::duplicate_from(fd, AWAY) {
+        Ok(moved) => {
+            let _ = sys::close(fd);
+            moved
+        }
+        Err(_) => fd,
+    }
+}
+
+fn with_raised_limit(open: impl Fn() -> Result<i32>) -> Result<i32> {
+    let limit = sys::descriptor_limit()?;
+    let raised = libc::rlimit { rlim_cur: limit.rlim_cur.saturating_add(8).min(limit.rlim_max), ..limit };
+    if raised.rlim_cur <= limit.rlim_cur || sys::set_descriptor_limit(raised).is_err() {
+        return Err(libc::EMFILE);
+    }
+    let opened = open();
+    let _ = sys::set_descriptor_limit(limit);
+    opened
+}

@@ -1,0 +1,117 @@
+//! The helper: a thread of the kernel's that lives as long as one piece of work, and has a descriptor table of its own.
+//!
+//! It shares memory, thread-local storage, credentials, working directory and umask with the thread that starts it, which waits for
+//! it. Only the descriptor table differs (`Files::unshare`). It belongs to the program's thread group, so that
+//!
+//! - a SIGKILL, an exit or an exec by another thread ends it too, and leaves nothing behind;
+//! - the program's `wait` calls never meet it: it is no child;
+//! - getpid, RLIMIT_CPU and the times of the process are what they would be without it.
+//!
+//! What can be seen of it: for some microseconds the process has one thread more (`/proc/PID/task`, RLIMIT_NPROC, `pids.max`).
+//!
+//! The caller waits on a futex and not by CLONE_VFORK: a thread in that wait does not take part in a stop of the process, and a
+//! shell would wait for ever to hear that ^Z has stopped it.
+
+use core::ffi::c_void;
+
+use crate::sync::{AtomicU32, Ordering};
+use crate::{seccomp, sys, valgrind};
+
+/// CLONE_UNTRACED: a debugger that follows threads would report each helper, and wait for it. CLONE_FILES: the helper leaves the shared
+/// table by `close_range`, which copies nothing of it, however large it is.
+const FLAGS: i32 = libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM
+    | libc::CLONE_UNTRACED
+    | libc::CLONE_CHILD_CLEARTID;
+
+/// How long the caller sleeps before it looks again: the kernel wakes it.
+const NAP: i64 = 500_000_000;
+
+/// Runs `run(work)` in a helper, on the stack whose upper end (aligned to 16) is given, and waits for its end. Does nothing where no
+/// helper can be had: no thread more is allowed (EAGAIN), or the program has left its pid namespace (EINVAL).
+///
+/// The caller has blocked all signals. So has the helper then.
+pub fn run(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_void)) {
+    if !is_allowed() {
+        return;
+    }
+    let is_alive = AtomicU32::new(1);
+    let Ok(tid @ 1..) = i32::try_from(start(top, work, run, is_alive.as_ptr())) else { return };
+    // The kernel clears the word when the helper has left the memory for good (CLONE_CHILD_CLEARTID). Acquire: what it wrote is there.
+    while is_alive.load(Ordering::Acquire) != 0 {
+        if let Err(error) = sys::futex_wait(&is_alive, 1, NAP)
+            && !matches!(error, libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT)
+        {
+            sys::yield_now();
+        }
+    }
+    wait_until_gone(tid);
+}
+
+/// Whether a helper may be tried. valgrind knows no such thread. The calls of the helper's own, and the one that starts it, are
+/// made without a look at the program's seccomp filters: here is that look.
+fn is_allowed() -> bool {
+    let calls = [
+        (libc::SYS_clone, [FLAGS as usize, 0, 0, 0, 0, 0]),
+        (libc::SYS_close_range, [0, u32::MAX as usize, libc::CLOSE_RANGE_UNSHARE as usize, 0, 0, 0]),
+        (libc::SYS_futex, [0; 6]),
+        (libc::SYS_exit, [0; 6]),
+    ];
+    !valgrind::is_running() && calls.iter().all(|(number, words)| seccomp::allows(*number, words))
+}
+
+/// The kernel closes the helper's table, and takes it off the list of threads, after it has cleared the word: only then may a program of
+/// one thread unshare its user namespace, and only then are the file's locks free.
+fn wait_until_gone(tid: i32) {
+    const YIELDS: usize = 64;
+    const NAPS: usize = 1000;
+    let pid = sys::getpid();
+    for step in 0..YIELDS + NAPS {
+        if !sys::finds_thread(pid, tid) {
+            break;
+        }
+        if step < YIELDS { sys::yield_now() } else { sys::sleep(20_000) }
+    }
+    // The list is changed under the lock that this call takes (Linux v6.1 kernel/exit.c, release_task and do_wait).
+    let _ = sys::has_children();
+}
+
+/// Starts a thread that calls `run(work)` and ends. Returns its id, or a negative error number. The word is cleared as it ends.
+#[unsafe(naked)]
+extern "C" fn start(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_void), word: *mut u32) -> isize {
+    // clone(flags, stack, parent_tid, child_tid, tls), by the x86-64 convention: rdi, rsi, rdx, r10, r8.
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        "mov qword ptr [rdi - 16], rsi",
+        "mov qword ptr [rdi - 8], rdx",
+        "lea rsi, [rdi - 16]",
+        "mov r10, rcx",
+        "mov edi, {flags}",
+        "xor edx, edx",
+        "xor r8d, r8d",
+        "mov eax, {clone}",
+        "syscall",
+        "test rax, rax",
+        "jz 2f",
+        "ret",
+        // The helper: nothing lies behind this frame.
+        "2:",
+        ".cfi_undefined rip",
+        "xor ebp, ebp",
+        "pop rdi",
+        "pop rax",
+        "call rax",
+        "xor edi, edi",
+        "mov eax, {exit}",
+        "syscall",
+        "ud2",
+        ".cfi_endproc",
+        flags = const FLAGS,
+        clone = const libc::SYS_clone,
+        exit = const libc::SYS_exit,
+    )
+}

@@ -1,0 +1,205 @@
+//! Lines that go to a file, which is opened for them by work aside.
+//!
+//! Where several threads write lines at once, one of them, the leader, has its helper write all that are ready: a helper costs several
+//! times what a line does. Each thread waits for its own line: it is in the file before the call returns, whatever then ends the process.
+//!
+//! ```text
+//! READY ──claimed by a leader's helper──▶ CLAIMED ──▶ DONE
+//!   └─the leader leaves before it saw this one──▶ LEAD ──▶ READY, and its thread leads
+//! ```
+//!
+//! A line is written by whoever claims it, once. That there is one leader is not relied on: in the child of a fork, or of a vfork,
+//! there may be two for a moment.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use super::output::{Place, places, send_to};
+use crate::aside::{self, Files};
+use crate::init::{Config, LogTo};
+use crate::sync::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use crate::{place, report, sys};
+
+/// A line that waits to be written. All zero: none.
+pub struct Queued {
+    state: AtomicU32,
+    /// The process that it is of. A child of vfork writes its own lines, in its parent's memory.
+    process: AtomicI32,
+    length: AtomicU32,
+    /// What came of it: 0 or an error number.
+    error: AtomicI32,
+}
+
+const READY: u32 = 1;
+const CLAIMED: u32 = 2;
+const LEAD: u32 = 3;
+const DONE: u32 = 4;
+
+impl Queued {
+    /// Goes from READY to another state. False: somebody else was faster, or the line is another process's.
+    fn claim(&self, process: i32, state: u32) -> bool {
+        // The state first: what else is said of the line is only true while it is READY. SeqCst: see `send_together`.
+        self.state.load(Ordering::SeqCst) == READY
+            && self.process.load(Ordering::Relaxed) == process
+            && self.state.compare_exchange(READY, state, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    fn is_claimed(&self, process: i32) -> bool {
+        self.state.load(Ordering::Acquire) == CLAIMED && self.process.load(Ordering::Relaxed) == process
+    }
+
+    fn done(&self, error: i32) {
+        self.error.store(error, Ordering::Relaxed);
+        // Release: its thread (Acquire) finds the error, and may use the place again.
+        self.state.store(DONE, Ordering::Release);
+        sys::futex_wake(&self.state);
+    }
+
+    fn result(&self) -> sys::Result<()> {
+        match self.error.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            error => Err(error),
+        }
+    }
+}
+
+/// The process whose thread leads; 0: nobody.
+static LEADER: AtomicI32 = AtomicI32::new(0);
+
+/// How many lines a leader writes at most: its own call is to return.
+const MOST: usize = 64;
+/// How long a thread sleeps before it looks again whether nobody leads. Nobody should need it: a leader that leaves wakes the next.
+const NAP: i64 = 100_000_000;
+
+/// Writes the line in a place to the file of that name.
+pub fn send(pattern: &'static CStr, of: &Place, length: usize) -> sys::Result<()> {
+    // Where another thread leads, there is one.
+    let sent = if LEADER.load(Ordering::Relaxed) == 0 && aside::has_the_table() {
+        let alone = aside::in_the_table(of.room(), |files| {
+            with_file(files, pattern, |fd| {
+                // SAFETY: the place is this thread's.
+                send_to(fd, unsafe { of.line(length) })
+            })
+        });
+        // No number is left: a helper needs none.
+        if alone == Err(libc::EMFILE) { send_together(pattern, of, length) } else { alone }
+    } else {
+        send_together(pattern, of, length)
+    };
+    if sent == Err(place::FOREIGN) {
+        complain_once(pattern);
+    }
+    sent
+}
+
+fn send_together(pattern: &CStr, of: &Place, length: usize) -> sys::Result<()> {
+    let queued = &of.queued;
+    // 0 is nobody: a filter may keep the number from the process.
+    let own = sys::getpid().max(1);
+    queued.length.store(length as u32, Ordering::Relaxed);
+    queued.process.store(own, Ordering::Relaxed);
+    // SeqCst, with LEADER: either this thread finds that nobody leads any more, or the leader that leaves finds this line.
+    queued.state.store(READY, Ordering::SeqCst);
+    let mut has_slept_long = false;
+    loop {
+        let leader = LEADER.load(Ordering::SeqCst);
+        // What a fork has copied may be this process's number by chance.
+        let is_led = leader == own && !has_slept_long;
+        if !is_led && LEADER.compare_exchange(leader, own, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+            let led = lead(pattern, of, own);
+            LEADER.store(0, Ordering::SeqCst);
+            if let Some(next) = places().find(|next| next.queued.claim(own, LEAD)) {
+                sys::futex_wake(&next.queued.state);
+            }
+            if let Some(result) = led {
+                return result;
+            }
+        } else {
+            has_slept_long = sys::futex_wait(&queued.state, READY, NAP) == Err(libc::ETIMEDOUT);
+        }
+        // Another's helper has claimed it: it takes as long as one write.
+        while queued.state.load(Ordering::Acquire) == CLAIMED {
+            let _ = sys::futex_wait(&queued.state, CLAIMED, NAP);
+        }
+        match queued.state.load(Ordering::Acquire) {
+            DONE => return queued.result(),
+            LEAD => queued.state.store(READY, Ordering::SeqCst),
+            _ => {}
+        }
+    }
+}
+
+/// Writes the leader's line, and those of others that are ready. None: another has claimed this one.
+fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
+    if !of.queued.claim(own, CLAIMED) {
+        return None;
+    }
+    let written = aside::unshared_on(of.room(), |files| {
+        with_file(files, pattern, |fd| {
+            let mut claimed = Some(of);
+            for _ in 0..MOST {
+                let Some(next) = claimed else { break };
+                // SAFETY: its line is claimed.
+                let sent = send_to(fd, unsafe { next.line(next.queued.length.load(Ordering::Relaxed) as usize) });
+                next.queued.done(sent.err().unwrap_or(0));
+                claimed = places().find(|next| next.queued.claim(own, CLAIMED));
+            }
+            if let Some(left) = claimed {
+                left.queued.state.store(READY, Ordering::SeqCst);
+            }
+            Ok(())
+        })
+    });
+    match written {
+        Some(Ok(())) => Some(of.queued.result()),
+        Some(Err(error)) => Some(Err(error)),
+        None => {
+            // A filter ended the helper: what it had claimed, nobody will write.
+            for left in places().filter(|left| left.queued.is_claimed(own)) {
+                left.queued.done(libc::EINTR);
+            }
+            Some(Err(libc::EINTR))
+        }
+    }
+}
+
+/// Opens the file that a pattern names, for some work.
+fn with_file(files: Files, pattern: &CStr, work: impl FnOnce(i32) -> sys::Result<()>) -> sys::Result<()> {
+    let open = |name: &CStr| place::open_output(files, name, libc::O_WRONLY | libc::O_CREAT);
+    let fd = if pattern.to_bytes().contains(&b'%') {
+        report::expand(pattern).as_c().map_or(Err(libc::ENAMETOOLONG), open)?
+    } else {
+        open(pattern)?
+    };
+    let done = work(fd);
+    files.close(fd);
+    done
+}
+
+/// Says, once in a program, that the log is another user's. Other errors are in the report alone: a disk may have space again.
+fn complain_once(pattern: &CStr) {
+    static IS_SAID: AtomicBool = AtomicBool::new(false);
+    if !IS_SAID.swap(true, Ordering::Relaxed) {
+        report::tell(|line| {
+            let _ = writeln!(
+                line,
+                "epollshim: EPOLLSHIM_LOG: cannot write '{}': EPERM{}; the lines of process {} are dropped",
+                pattern.to_bytes().escape_ascii(),
+                place::hint(place::FOREIGN),
+                sys::getpid()
+            );
+        });
+    }
+}
+
+/// Whether the log, if it is there, may be used by this user. Asked at load. Err(path): another user's.
+pub fn prepare(config: &Config) -> Result<(), &'static CStr> {
+    let LogTo::File(pattern) = config.log else { return Ok(()) };
+    let opened = aside::unshared(|files| {
+        let path = report::expand(pattern);
+        let fd = place::open_output(files, path.as_c().ok_or(libc::ENAMETOOLONG)?, libc::O_WRONLY)?;
+        files.close(fd);
+        Ok(())
+    });
+    if opened == Some(Err(place::FOREIGN)) { Err(pattern) } else { Ok(()) }
+}

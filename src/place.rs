@@ -1,0 +1,119 @@
+//! Opening what the options name, in places where other users may have put something first (/tmp).
+//!
+//! A symbolic link is followed if it belongs to this user or to root: anybody else's could lead to a file of this user's that it should
+//! not touch. What was opened is then judged by its descriptor, and not by its path, which may mean something else by then. Called with
+//! [`Files`], so by work aside.
+
+use core::ffi::CStr;
+
+use crate::aside::Files;
+use crate::path::Path;
+use crate::sys::{self, Result};
+
+/// The error number of what belongs to another user: a file, a directory, or a symbolic link on the way to it.
+pub const FOREIGN: i32 = libc::EPERM;
+
+/// What a message says behind the error's name.
+pub fn hint(error: i32) -> &'static str {
+    if error == FOREIGN {
+        " (it, or a symbolic link to it, belongs to another user; use a place of your own)"
+    } else {
+        ""
+    }
+}
+
+/// Opens a file that lines or reports are appended to, and makes it (0600) where it is not there. A regular file must be this user's.
+pub fn open_output(files: Files, path: &CStr, flags: i32) -> Result<i32> {
+    let flags = flags | libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let fd = open(files, path, flags, 0o600)?;
+    match sys::status(fd) {
+        Ok(status) if is_kind(&status, libc::S_IFREG) && status.st_uid != sys::geteuid() => {
+            files.close(fd);
+            Err(FOREIGN)
+        }
+        Ok(_) => Ok(fd),
+        Err(error) => {
+            files.close(fd);
+            Err(error)
+        }
+    }
+}
+
+/// Opens a directory, for looking up files in it alone (O_PATH).
+pub fn open_directory(files: Files, path: &CStr) -> Result<i32> {
+    open(files, path, libc::O_PATH | libc::O_DIRECTORY, 0)
+}
+
+/// Whether a path leads to what another user owns. False too where it leads nowhere.
+pub fn is_foreign(path: &CStr) -> bool {
+    sys::owner(path).is_ok_and(|owner| owner != sys::geteuid())
+}
+
+/// Whether a descriptor's file is this user's own, of that kind, and no one else may write it.
+pub fn is_private(status: &libc::stat, kind: libc::mode_t) -> bool {
+    is_kind(status, kind) && status.st_uid == sys::geteuid() && status.st_mode & 0o022 == 0
+}
+
+fn is_kind(status: &libc::stat, kind: libc::mode_t) -> bool {
+    status.st_mode & libc::S_IFMT == kind
+}
+
+/// Opens a path whose last part may be a symbolic link of this user's or of root's.
+fn open(files: Files, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
+    match files.open(path, flags | libc::O_NOFOLLOW, mode) {
+        // Of a link; with O_DIRECTORY it is ENOTDIR (Linux v6.1 fs/namei.c, do_open).
+        Err(error @ (libc::ELOOP | libc::ENOTDIR)) => follow(files, path, flags, mode, error),
+        opened => opened,
+    }
+}
+
+/// As many links as are followed, one after the other.
+const LINKS: usize = 8;
+
+#[cold]
+#[inline(never)]
+fn follow(files: Files, path: &CStr, flags: i32, mode: u32, error: i32) -> Result<i32> {
+    let mut at = Path::new();
+    at.push(path.to_bytes());
+    let mut error = error;
+    for _ in 0..LINKS {
+        let link = files.open(at.as_c().ok_or(libc::ENAMETOOLONG)?, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+        let next = target_of(link, &at, error);
+        files.close(link);
+        let Some(next) = next? else {
+            return files.open(at.as_c().ok_or(libc::ENAMETOOLONG)?, flags, mode);
+        };
+        match files.open(next.as_c().ok_or(libc::ENAMETOOLONG)?, flags | libc::O_NOFOLLOW, mode) {
+            Err(again @ (libc::ELOOP | libc::ENOTDIR)) => error = again,
+            opened => return opened,
+        }
+        at = next;
+    }
+    Err(libc::ELOOP)
+}
+
+/// Where a link leads, by its own descriptor. None: it is one of /proc's, and no path (/dev/stdout leads to /proc/self/fd/1); only the
+/// kernel makes those. Err(`error`): it is no link.
+fn target_of(link: i32, at: &Path, error: i32) -> Result<Option<Path>> {
+    let status = sys::status(link)?;
+    if !is_kind(&status, libc::S_IFLNK) {
+        return Err(error);
+    }
+    if status.st_uid != 0 && status.st_uid != sys::geteuid() {
+        return Err(FOREIGN);
+    }
+    if sys::is_of_proc(link) {
+        return Ok(None);
+    }
+    let mut space = [0u8; 4096];
+    let length = sys::read_link_at(link, c"", &mut space)?;
+    let target = space.get(..length).unwrap_or_default();
+    let mut next = Path::new();
+    if !target.starts_with(b"/") {
+        let directory = at.as_c().map_or(&b""[..], CStr::to_bytes);
+        let end = directory.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        next.push(directory.get(..end).unwrap_or_default());
+    }
+    next.push(target);
+    Ok(Some(next))
+}

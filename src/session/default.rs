@@ -1,0 +1,72 @@
+//! Where the processes of a user count together when the options do not say: the first usable directory of a list that is the same for
+//! all of them.
+//!
+//! Anybody may make a directory of any name in /tmp. One that is another user's, or that others may write, is passed over, in every
+//! process alike. One that is there already is preferred to a new one: should the other user's go away, all stay where they are.
+
+use core::ffi::CStr;
+use core::fmt::Write;
+
+use super::Trouble;
+use crate::init::Config;
+use crate::path::Path;
+use crate::{place, report, sys};
+
+/// How many names are tried in /tmp.
+const NAMES: usize = 8;
+
+/// `$XDG_RUNTIME_DIR/epollshim`, `/tmp/epollshim-UID`, and that with `.1` to `.7` behind it. None: there is no such name.
+pub fn directory(runtime: &CStr, number: usize) -> Option<Path> {
+    let is_runtime = runtime.to_bytes().starts_with(b"/") && !place::is_foreign(runtime);
+    let mut path = Path::new();
+    let _ = match number.checked_sub(usize::from(is_runtime)) {
+        None => {
+            path.push(runtime.to_bytes());
+            path.write_str("/epollshim")
+        }
+        Some(0) => write!(path, "/tmp/epollshim-{}", sys::geteuid()),
+        Some(number) if number < NAMES => write!(path, "/tmp/epollshim-{}.{number}", sys::geteuid()),
+        Some(_) => return None,
+    };
+    Some(path)
+}
+
+/// Opens the default session. Err: why the first of the directories cannot be used, if none can.
+pub fn attach(config: &Config) -> Result<(), Trouble> {
+    let mut first = None;
+    for makes in [false, true] {
+        let mut is_first = true;
+        for number in 0.. {
+            let Some(path) = directory(config.runtime, number) else { break };
+            let Some(name) = path.as_c() else { continue };
+            match super::attach(name, makes) {
+                Ok(()) => {
+                    if !is_first {
+                        say(config, name);
+                    }
+                    return Ok(());
+                }
+                Err(trouble @ (Trouble::NotOwned | Trouble::Directory(libc::ENOTDIR | libc::ELOOP))) => {
+                    is_first = false;
+                    first.get_or_insert(trouble);
+                }
+                Err(Trouble::Directory(libc::ENOENT)) if !makes => {}
+                Err(trouble) => return Err(*first.get_or_insert(trouble)),
+            }
+        }
+    }
+    Err(first.unwrap_or(Trouble::Directory(libc::ENOENT)))
+}
+
+/// Says that another directory than the usual one is in use.
+fn say(config: &Config, name: &CStr) {
+    let Some(usual) = directory(config.runtime, 0) else { return };
+    let mut line = report::Line::new();
+    let _ = writeln!(
+        line,
+        "epollshim: EPOLLSHIM_SESSION: '{}' is not this user's alone; counting in '{}' instead",
+        usual.as_c().unwrap_or_default().to_bytes().escape_ascii(),
+        name.to_bytes().escape_ascii()
+    );
+    report::to_stderr(config, line.as_bytes());
+}
