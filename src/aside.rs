@@ -16,7 +16,7 @@ use core::ffi::c_void;
 use crate::{sys, valgrind};
 
 pub use alone::has_the_table;
-pub use files::Files;
+pub use files::{Files, read_as_the_loader_does};
 
 /// Runs `work` aside. None: the kernel has no memory for the stack.
 pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {

@@ -51,7 +51,7 @@ fn a_filter_that_kills_on_rt_sigpending_lets_the_program_end() {
     for mode in MODES {
         let (reports, _) = same(&program, "pending", mode);
         assert_eq!(reports.len(), 1);
-        assert_eq!(forbidden(&reports[0]), ["rt_sigpending", "kcmp"], "{mode:?}");
+        assert_eq!(forbidden(&reports[0]), ["rt_sigpending"], "{mode:?}");
         assert_eq!(reports[0]["coverage"]["reconciled"], true);
         assert_eq!(reports[0]["coverage"]["seccomp"]["installed"], 1);
     }

@@ -88,6 +88,15 @@ fn make_room() -> bool {
     (0..1024).filter(|fd| sys::close(*fd).is_ok()).take(8).count() != 0
 }
 
+/// The beginning of a file, read in the program's table by the calls that the loader has just made itself. For the one look that
+/// comes before any other call may be made (seccomp/inherited.rs): a helper would be such a call.
+pub fn read_as_the_loader_does(path: &CStr, into: &mut [u8]) -> Result<usize> {
+    let fd = sys::open(path, libc::O_RDONLY, 0)?;
+    let length = sys::read(fd, into);
+    let _ = sys::close(fd);
+    length
+}
+
 /// Moves a descriptor to a high number, so that the lowest ones are the program's again. It stays where there is no higher one.
 fn move_away(fd: i32) -> i32 {
     match sys::duplicate_from(fd, AWAY) {

@@ -10,7 +10,7 @@ use libc::c_long;
 use super::{IS_HINDERED, calls};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64};
-use crate::{aside, procfs, sys};
+use crate::{aside, sys};
 
 static IS_THERE: AtomicBool = AtomicBool::new(false);
 /// By number.
@@ -75,7 +75,7 @@ pub fn find() {
 /// The mode and the number of filters of the calling thread.
 fn status() -> Option<(u32, Option<u32>)> {
     let mut text = [0; 4096];
-    let length = procfs::read_short(c"/proc/thread-self/status", &mut text)?;
+    let length = aside::read_as_the_loader_does(c"/proc/thread-self/status", &mut text).ok()?;
     let text = text.get(..length)?;
     let value = |name: &[u8]| {
         let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
