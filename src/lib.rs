@@ -49,7 +49,7 @@
 //! away (tests/cost.rs looks). What keeps it so: no `Drop` where something could unwind (buffer.rs), `extern "C-unwind"` wherever
 //! rustc would put a guard that aborts.
 #![cfg_attr(not(test), no_std)]
-#![cfg_attr(test, allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing))]
+#![cfg_attr(test, allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
 compile_error!(

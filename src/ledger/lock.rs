@@ -45,9 +45,10 @@ impl Hold {
         Hold(Self::thread(token) | (stack as u64 >> 5) & STACK)
     }
 
+    /// The lower bits are zero: a thread control block is aligned (x86-64 psABI, thread-local storage).
     #[inline(always)]
     fn thread(token: usize) -> u64 {
-        ((token as u64) << (STACK_BITS - 3)) & !STACK
+        (token as u64) << (STACK_BITS - 3)
     }
 
     pub fn from_word(word: u64) -> Option<Hold> {
@@ -73,7 +74,7 @@ impl Hold {
     /// interrupted it would lie deeper. False also where that cannot be told.
     pub fn is_left_behind(self, now: Hold) -> bool {
         let depth = self.0.wrapping_sub(now.0) & STACK;
-        self.is_beside(now) && (depth < SIGNAL_FRAME || depth > STACK / 2)
+        self.is_beside(now) && !(SIGNAL_FRAME..=STACK / 2).contains(&depth)
     }
 }
 
