@@ -80,6 +80,7 @@ soak: release
 	        LD_PRELOAD=$(abspath $(LIBRARY)) EPOLLSHIM_REPORT=none "$$scratch/$$program" | tail -n 1; \
 	    done; \
 	done
+	EPOLLSHIM_SOAK=10 $(CARGO) test --profile checks --test hosts_halfway
 	EPOLLSHIM_SEEDS=3000 $(CARGO) test --profile checks --test hosts_exact -- --nocapture
 	EPOLLSHIM_STORM_SECONDS=10 $(CARGO) test --profile checks --test census storm -- --nocapture
 

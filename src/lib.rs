@@ -36,7 +36,7 @@
 //! # The laws of everything that a hook reaches
 //!
 //! 1. It does not allocate: memory comes from the kernel by `mmap`, in chunks that are never given back.
-//! 2. It takes no lock that anybody could wait for (ledger/gate.rs: a try-lock whose loser leaves a note).
+//! 2. It takes no lock that anybody could wait for (ledger/lock.rs: a try-lock whose loser leaves a note).
 //! 3. It does not panic: no indexing, no unwrap, no arithmetic that could overflow into one.
 //! 4. It leaves errno alone, calls nothing of libc's but the function that was hooked, and makes no system call
 //!    unless a descriptor that the ledger knows is born or dies.

@@ -270,6 +270,34 @@ mod tests {
     }
 
     #[test]
+    fn a_block_whose_thread_has_ended_is_given_to_one_of_two_threads() {
+        check(Search::Random(2000), || {
+            let state = State::new();
+            let block = state.acquire(5);
+            state.count(block, 5);
+            state.end(5);
+            for thread in [thread(&state, 1, 0, None), thread(&state, 2, 0, None)] {
+                thread.join().unwrap();
+            }
+            assert_eq!(state.sum(), 3);
+        });
+    }
+
+    #[test]
+    fn a_block_that_a_handler_lists_as_well_is_listed_once() {
+        for at in 0..12 {
+            check(Search::Exhaustive(1), move || {
+                let state = State::new();
+                let block: &'static Block = Box::leak(Box::default());
+                let in_handler = state.clone();
+                let work = Box::new(move || assert!(in_handler.registry.list(block)));
+                participate(at, Some(Event::Handler(work)), || assert!(state.registry.list(block)));
+                assert_eq!(state.registry.all().count(), 1);
+            });
+        }
+    }
+
+    #[test]
     fn blocks_are_used_again() {
         let state = State::new();
         for tid in 1..60 {

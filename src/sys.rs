@@ -282,8 +282,9 @@ pub fn same_descriptors(pid: i32, other: i32) -> Result<bool> {
 /// Whether the caller has a child of any kind, ended ones included. Waits for none. True too where the kernel will not say.
 pub fn has_children() -> bool {
     let which = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-    // SAFETY: nothing is written where no siginfo and no rusage is wanted.
-    let waited = unsafe { syscall!(SYS_waitid, libc::P_ALL, 0, 0usize, which, 0usize) };
+    let mut told = core::mem::MaybeUninit::<libc::siginfo_t>::uninit();
+    // SAFETY: the kernel writes a siginfo, for which there is room. No rusage is wanted.
+    let waited = unsafe { syscall!(SYS_waitid, libc::P_ALL, 0, told.as_mut_ptr(), which, 0usize) };
     waited != Err(libc::ECHILD)
 }
 

@@ -260,7 +260,7 @@ pub fn block_with_nothing_open() -> Option<&'static Block> {
     (!pending.is_open()).then(|| unsafe { &*block })
 }
 
-/// A word that tells this thread from the others, for the ledger's gate: never 0. The address of its control block, which
+/// A word that tells this thread from the others, for the ledger's lock: never 0. The address of its control block, which
 /// every thread has, whether or not it ever called epoll.
 #[inline(always)]
 pub fn token() -> usize {

@@ -564,6 +564,11 @@ fn a_tracer_follows_the_program_to_its_end() {
             continue;
         }
         let bare = run(words(tracer).arg(&program));
+        if bare.stdout != run(&mut Command::new(&program)).stdout {
+            // ltrace 0.7.3 loses a forked child now and then, also of a program without the library.
+            eprintln!("not compared: {tracer} loses the program by itself");
+            continue;
+        }
         for mode in MODES {
             let directory = scratch("traced");
             let mut preloaded = Command::new("none");

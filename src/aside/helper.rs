@@ -86,6 +86,14 @@ extern "C" fn start(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*
     // clone(flags, stack, parent_tid, child_tid, tls), by the x86-64 convention: rdi, rsi, rdx, r10, r8.
     core::arch::naked_asm!(
         ".cfi_startproc",
+        // A program that steps itself by the trap flag (0x100) steps this thread, and not the helper, where its handler would
+        // run on a stack that leads nowhere.
+        "pushfq",
+        ".cfi_adjust_cfa_offset 8",
+        "mov r9, qword ptr [rsp]",
+        "and qword ptr [rsp], -257",
+        "popfq",
+        ".cfi_adjust_cfa_offset -8",
         "mov qword ptr [rdi - 16], rsi",
         "mov qword ptr [rdi - 8], rdx",
         "lea rsi, [rdi - 16]",
@@ -97,6 +105,10 @@ extern "C" fn start(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*
         "syscall",
         "test rax, rax",
         "jz 2f",
+        "push r9",
+        ".cfi_adjust_cfa_offset 8",
+        "popfq",
+        ".cfi_adjust_cfa_offset -8",
         "ret",
         // The helper: nothing lies behind this frame.
         "2:",

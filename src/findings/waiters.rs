@@ -15,7 +15,7 @@ use crate::{aside, ledger, procfs, seccomp, thread};
 /// How often the kernel is asked for what was not told before.
 const QUESTIONS: u32 = 32;
 
-/// An instance's descriptor is closed: by the holder of the gate, as it happens.
+/// An instance's descriptor is closed: by the holder of the lock, as it happens.
 #[inline(always)]
 pub fn instance_closed(fd: i32, site: usize) {
     for block in thread::all() {

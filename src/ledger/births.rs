@@ -1,4 +1,4 @@
-//! How many instances each place in the program has made, for what is told of their number. Written under the gate.
+//! How many instances each place in the program has made, for what is told of their number. Written under the lock.
 
 use super::records::Long;
 

@@ -1,4 +1,4 @@
-//! The changes of the ledger that there are, and what each does: by the holder of the gate, at once or from a note.
+//! The changes of the ledger that there are, and what each does: by the holder of the lock, at once or from a note.
 
 use super::charges::Owed;
 use super::core::{Creation, Registration, Ticket};
@@ -6,7 +6,7 @@ use super::descriptors::Slot;
 use super::{CORE, charges};
 use crate::sys;
 
-/// A change of the ledger, as it waits in the gate's queue when the gate is taken.
+/// A change of the ledger, as it waits in the lock's queue when the lock is taken.
 #[derive(Clone, Copy)]
 pub(super) enum Change {
     Created {

@@ -1,11 +1,11 @@
 //! What limits count: what lives, what is being made, and what is being closed.
 //!
-//! The ledger's own totals are not enough for a limit: a note may still wait in the gate's queue, and a close is noted
+//! The ledger's own totals are not enough for a limit: a note may still wait in the lock's queue, and a close is noted
 //! before the kernel has made it. So whatever is limited is charged before the real call is made, and given back after
 //! the real call that ends it. A charge that was made ahead is handed to the ledger with the note, and belongs to the record from then on; what the
 //! record turns out not to need is given back at once. The sum is never less than what the kernel holds.
 //!
-//! Kept only once a limit was set (`tracks`); then for good. Charges are made by any thread, without the gate; everything
+//! Kept only once a limit was set (`tracks`); then for good. Charges are made by any thread, without the lock; everything
 //! else here happens under it.
 
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -174,7 +174,7 @@ pub fn give_back_ahead(ahead: Ahead, of: Option<&Instance>) {
     }
 }
 
-// ---- under the gate ----
+// ---- under the lock ----
 
 /// What the change that is being applied has charged ahead (`Ahead::to_word`).
 static IN_HAND: AtomicU64 = AtomicU64::new(0);

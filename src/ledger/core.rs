@@ -18,7 +18,7 @@
 //! | `grouping.rs` | which numbers are one instance: the ledger beside the kernel |
 //! | `comparison.rs` | each instance's interests: the ledger beside the kernel's list |
 //!
-//! Every method that changes something is called by the holder of the gate. The kernel is asked in one
+//! Every method that changes something is called by the holder of the lock. The kernel is asked in one
 //! place, where a number that was dupped becomes known (`descriptions.rs`). All walks are bounded: even a ledger that
 //! was damaged by an abandoned holder ends them.
 
@@ -67,7 +67,7 @@ pub struct Churn {
     changes: Long,
 }
 
-/// What else is counted under the gate. In this order: what a creation changes lies together.
+/// What else is counted under the lock. In this order: what a creation changes lies together.
 #[repr(C)]
 pub struct Totals {
     pub instances: Long,
@@ -105,7 +105,7 @@ impl Totals {
     }
 }
 
-/// In this order, and behind the gate's own words: what an ADD or a DEL of one thread takes from another lies in the gate's cache
+/// In this order, and behind the lock's own words: what an ADD or a DEL of one thread takes from another lies in the lock's cache
 /// line, and what it only reads in few others.
 #[repr(C)]
 pub struct Core {
@@ -121,7 +121,7 @@ pub struct Core {
     pairs: Pairs,
 }
 
-/// Where a core begins in a cache line (gate.rs).
+/// Where a core begins in a cache line (lock.rs).
 pub const BEGINNING: usize = 16;
 const _: () = assert!((BEGINNING + offset_of!(Core, records)) / 64 == 0);
 const _: () = assert!((BEGINNING + offset_of!(Core, descriptors)).is_multiple_of(64));
@@ -173,7 +173,7 @@ impl Core {
         self.instances.get(self.descriptors.get(epfd).instance())
     }
 
-    /// The instance of a descriptor is at hand from now on, if it has one. True: it was not. By the holder of the gate.
+    /// The instance of a descriptor is at hand from now on, if it has one. True: it was not. By the holder of the lock.
     pub fn take_in_hand(&self, epfd: i32, last_used: &LastUsed) -> bool {
         if last_used.instance_of(epfd).is_some() {
             return false;
@@ -315,7 +315,7 @@ impl Core {
         }
     }
 
-    /// The same for who is not inside the gate: whoever is takes peaks at the same time.
+    /// The same for who is not under the lock: whoever is takes peaks at the same time.
     pub fn reach_beside(&self) {
         let (instances, watches) = (self.totals.instances.get(), self.churn.watches.get());
         self.totals.watches_peak.raise(watches);

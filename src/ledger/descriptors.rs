@@ -6,12 +6,12 @@
 //! known     instance << 32 | description      watched, or an epoll, or sharing a description with such
 //! ```
 //!
-//! Read by hooks without a lock; known numbers are written under the ledger's gate. The rings of twins are not: a
+//! Read by hooks without a lock; known numbers are written under the ledger's lock. The rings of twins are not: a
 //! dup of what no epoll knows costs two loads, the first also an exchange (see `join`), a close of it nothing. So a
 //! ring is a hint: it keeps numbers that were closed since, and those that a vfork child gave away in its own table.
 //! Whose watching depends on it asks the kernel about each (core/descriptions.rs, `recognise_twins`).
 //!
-//! Words are stored by Release and loaded by Acquire: who reads an index finds the memory of its record there (pool.rs), gate or not.
+//! Words are stored by Release and loaded by Acquire: who reads an index finds the memory of its record there (pool.rs), lock or not.
 
 use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -158,7 +158,7 @@ impl Descriptors {
         self.low.get(fd as u32 as usize).map(Place)
     }
 
-    /// Who is about to ask for a number's word inside the gate fetches it before (any number: what is not there is not fetched). ADD and
+    /// Who is about to ask for a number's word under the lock fetches it before (any number: what is not there is not fetched). ADD and
     /// DEL are 0.5 to 2 ns shorter by it.
     #[inline(always)]
     pub fn approach(&self, fd: i32) {
@@ -200,16 +200,16 @@ impl Descriptors {
         true
     }
 
-    /// Notes that `new` is a dup of `old`, without the gate. False: they are known, or became so meanwhile, or are of two
-    /// rings: all is to be done again under the gate, where what was done here does no harm.
+    /// Notes that `new` is a dup of `old`, without the lock. False: they are known, or became so meanwhile, or are of two
+    /// rings: all is to be done again under the lock, where what was done here does no harm.
     ///
-    /// The caller has found the gate idle, after the real dup; `is_idle` finds out whether it is still. A repeated dup,
-    /// which writes nothing, needs no more: who enters the gate later and asks the kernel is told of it. A new link is
+    /// The caller has found the lock idle, after the real dup; `is_idle` finds out whether it is still. A repeated dup,
+    /// which writes nothing, needs no more: who locks later and asks the kernel is told of it. A new link is
     /// another matter: an ADD of `old` may read its word, and enter it as known, on both sides of the link's being
-    /// written. So the word is written by an exchange, which never hides a known one; and then the gate is looked at
+    /// written. So the word is written by an exchange, which never hides a known one; and then the lock is looked at
     /// again. The exchange is a locked instruction, so that this look is not made before the link is there for all to
-    /// see (a plain store would wait in the processor's buffer, while the look found the gate free and an ADD found no
-    /// link). Whoever read the word before the exchange was in the gate by then, and is seen there; or has left, and
+    /// see (a plain store would wait in the processor's buffer, while the look found the lock free and an ADD found no
+    /// link). Whoever read the word before the exchange held the lock by then, and is seen there; or has left, and
     /// what it wrote over the link is seen in its place. (Locked as well: 5 ns, but for the first dup only.)
     #[inline(always)]
     pub fn join(&self, old: i32, new: i32, is_idle: impl Fn() -> bool) -> bool {
@@ -270,7 +270,7 @@ impl Descriptors {
         Some(linked)
     }
 
-    /// The same by the holder of the gate. Rings only ever grow together here.
+    /// The same by the holder of the lock. Rings only ever grow together here.
     pub fn join_held(&self, old: i32, new: i32) {
         // A few times, since other threads dup `old` at the same moment; what is not linked then is not worth more.
         for _ in 0..8 {
@@ -297,7 +297,7 @@ impl Descriptors {
         }
     }
 
-    /// Two rings become one: one takes the other's leader, and two links exchange their ends. By the holder of the gate.
+    /// Two rings become one: one takes the other's leader, and two links exchange their ends. By the holder of the lock.
     #[cold]
     #[inline(never)]
     fn merge(&self, old: i32, new: i32) {
@@ -324,7 +324,7 @@ impl Descriptors {
         self.set(fd, Slot::twin(fd, leader));
     }
 
-    /// Takes a number out of its ring: it becomes known. A ring of one is none. By the holder of the gate.
+    /// Takes a number out of its ring: it becomes known. A ring of one is none. By the holder of the lock.
     pub fn part(&self, fd: i32) {
         let slot = self.get(fd);
         let Some(next) = slot.next_twin() else { return };
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn two_rings_become_one_under_the_gate_alone() {
+    fn two_rings_become_one_under_the_lock_alone() {
         static TABLE: Descriptors = Descriptors::new();
         assert!(TABLE.join(3, 4, || true) && TABLE.join(5, 6, || true));
         assert!(!TABLE.join(4, 6, || true));
@@ -450,7 +450,7 @@ mod tests {
         // A twin was taken out of the ring, and the ring closed, by who did not see the new link.
         TABLE.join(8, 9, || true);
         assert!(!TABLE.join(8, 10, || TABLE.set(8, Slot::UNKNOWN)));
-        // The same among three, and the gate's holder mends it.
+        // The same among three, and the lock's holder mends it.
         TABLE.join(11, 12, || true);
         TABLE.join(11, 13, || true);
         let before = TABLE.get(11);

@@ -15,7 +15,7 @@ const FOLLOWER: u32 = 1;
 /// In the child of a fork: instances are there from before whose first use is to be noticed.
 const USES: u32 = 2;
 
-/// Whether changes are followed by others than the ledger itself. Its short ways are not taken then: the gate says so, by the word that
+/// Whether changes are followed by others than the ledger itself. Its short ways are not taken then: the lock says so, by the word that
 /// also says whether notes wait.
 #[inline(always)]
 pub(super) fn is_followed() -> bool {
@@ -100,7 +100,7 @@ pub(super) fn tell_totals() {
     }
 }
 
-/// A recording has begun: all that is known goes into it as soon as the gate is free. (Not now, if this is a handler that has
+/// A recording has begun: all that is known goes into it as soon as the lock is free. (Not now, if this is a handler that has
 /// interrupted its holder: then when that leaves.)
 pub fn mirror_soon() {
     if lock() {

@@ -14,7 +14,7 @@ use crate::{clock, process, sys, thread};
 /// How often a rare call lets other threads run before it gives up: a second at least, where they do.
 const PATIENCE: u32 = 100_000;
 
-/// Begins to charge what limits count. False: another thread has the gate all the time.
+/// Begins to charge what limits count. False: another thread has the lock all the time.
 pub fn track(user: bool) -> bool {
     for _ in 0..PATIENCE {
         if lock_or_break(Here::Elsewhere(0)) {
@@ -66,7 +66,7 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
 }
 
 /// Tries to charge something until that succeeds, or fails at a moment when nothing that is to be given back waits in the
-/// gate's queue. (A close of this very thread may have left a note there.)
+/// lock's queue. (A close of this very thread may have left a note there.)
 pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
     for _ in 0..PATIENCE {
         let appended = LOCKED.queued();

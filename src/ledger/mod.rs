@@ -1,7 +1,7 @@
 //! The ledger: descriptors, open file descriptions, epoll instances, interests, and what is counted of them.
 //!
 //! Hooks tell it what the real calls returned; it never decides anything for them. A counted call (wait, MOD, a failure, a
-//! descriptor that no epoll knows) reads a few words and takes no gate; a change of the ledger takes the gate and never
+//! descriptor that no epoll knows) reads a few words and takes no lock; a change of the ledger takes the lock and never
 //! waits for it. On a change's way:
 //!
 //! | file | what |

@@ -1,6 +1,6 @@
 //! Records in chunks that the kernel gives and nobody takes back: an index stays valid for ever.
 //!
-//! Allocation and release happen under the ledger's gate; `get` may be called by any thread at any time.
+//! Allocation and release happen under the ledger's lock; `get` may be called by any thread at any time.
 //! Type-stable memory of atomics is what makes that sound: a reader that lost a race reads a record that means
 //! something else by now, never memory that is something else.
 
@@ -69,19 +69,19 @@ impl<T: Record, const CHUNKS: usize, const CHUNK: u32> Pool<T, CHUNKS, CHUNK> {
         }
     }
 
-    /// The record that `take` would take; 0: none is free. Under the gate only.
+    /// The record that `take` would take; 0: none is free. Under the lock only.
     #[inline(always)]
     pub fn next_free(&self) -> u32 {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Takes the record of `next_free` for a new purpose. Under the gate only.
+    /// Takes the record of `next_free` for a new purpose. Under the lock only.
     #[inline(always)]
     pub fn take(&self, record: &T) {
         self.free.store(record.link().load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// A record for a new purpose, with the content that it had when it was released. Under the gate only.
+    /// A record for a new purpose, with the content that it had when it was released. Under the lock only.
     #[inline(always)]
     pub fn allocate(&self) -> Option<(u32, &'static T)> {
         let index = self.free.load(Ordering::Relaxed);
@@ -105,7 +105,7 @@ impl<T: Record, const CHUNKS: usize, const CHUNK: u32> Pool<T, CHUNKS, CHUNK> {
         Some((index, self.get(index)?))
     }
 
-    /// Under the gate only, and once for each allocation. `record` is that of `index`.
+    /// Under the lock only, and once for each allocation. `record` is that of `index`.
     #[inline(always)]
     pub fn release(&self, index: u32, record: &T) {
         record.link().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The ledger's three kinds of records. Every field is an atomic, or half of one (see pool.rs); the gate orders the
-//! writers, so Relaxed suffices everywhere: readers outside the gate want single fields, not consistent sets.
+//! The ledger's three kinds of records. Every field is an atomic, or half of one (see pool.rs); the lock orders the
+//! writers, so Relaxed suffices everywhere: readers outside the lock want single fields, not consistent sets.
 
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -48,7 +48,7 @@ impl Long {
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
-    /// Grows to `value`, if it is less. Under the gate only. No branch: its outcome would be a guess.
+    /// Grows to `value`, if it is less. Under the lock only. No branch: its outcome would be a guess.
     #[inline(always)]
     pub fn reach(&self, value: u64) {
         self.set(self.get().max(value));
@@ -57,7 +57,7 @@ impl Long {
     pub fn raise(&self, value: u64) {
         self.0.fetch_max(value, Ordering::Relaxed);
     }
-    /// Under the gate only: a plain read and write.
+    /// Under the lock only: a plain read and write.
     #[inline(always)]
     pub fn add(&self, amount: u64) {
         self.set(self.get().wrapping_add(amount));
@@ -468,7 +468,7 @@ impl Instance {
         Origin::from_byte(self.origin.load(Ordering::Relaxed))
     }
 
-    /// Takes the peak before an interest goes, or when it is read. Under the gate only. No branch: its outcome would be a guess.
+    /// Takes the peak before an interest goes, or when it is read. Under the lock only. No branch: its outcome would be a guess.
     #[inline(always)]
     pub fn reach(&self) {
         self.peak.set(self.peak.get().max(self.watches.get() as u32));

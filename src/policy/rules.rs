@@ -662,6 +662,28 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_is_overtaken_at_any_step_begins_again() {
+        for at in 0..60 {
+            check(Search::Exhaustive(1), move || {
+                let state = State::new();
+                state.arm(frame(1), 1).unwrap();
+                let steering = state.clone();
+                // Both tables are written over.
+                let work = Box::new(move || {
+                    for number in [2, 3] {
+                        steering.rules.clear(handler(1)).unwrap();
+                        steering.arm(handler(1), number).unwrap();
+                    }
+                });
+                participate(at, Some(Event::Handler(work)), || {
+                    let number = state.decide();
+                    assert_eq!(number, Some(if model::any_event_met() { 3 } else { 1 }));
+                });
+            });
+        }
+    }
+
+    #[test]
     fn two_threads_that_call_are_both_counted() {
         check(Search::Random(1500), || {
             let state = State::new();

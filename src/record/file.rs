@@ -37,9 +37,9 @@ pub struct State {
     pub again: AtomicU64,
     /// Header and directory. Release when they are whole, Acquire by readers.
     start: AtomicPtr<u8>,
-    /// The totals, under the ledger's gate.
+    /// The totals, under the ledger's lock.
     pub totals: AtomicPtr<u8>,
-    /// The ledger's changes go into the tables. Under its gate; readers beside it see it late at worst.
+    /// The ledger's changes go into the tables. Under its lock; readers beside it see it late at worst.
     pub has_tables: AtomicU32,
     pub control: super::control::Steered,
     /// Where the parts of the arena of stacks lie; null: nowhere yet.

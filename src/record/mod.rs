@@ -4,7 +4,7 @@
 //! file.rs     the file: header, directory, segments reserved before they are touched
 //! threads.rs  a thread's counters laid over the file, and its ring of calls
 //! full.rs     areas of records, where each call is kept
-//! tables.rs   the ledger's totals, instances and interests, mirrored under the gate
+//! tables.rs   the ledger's totals, instances and interests, mirrored under the lock
 //! control.rs  requests from outside, taken as a recorded call returns
 //! census.rs   the census, as it was at the end
 //! stacks.rs   call stacks, where they are kept

@@ -1,4 +1,4 @@
-//! The ledger's totals and tables, written again into the file by the holder of the gate as they change.
+//! The ledger's totals and tables, written again into the file by the holder of the lock as they change.
 //!
 //! Mirrors and not the ledger's own memory: the child of a fork would share that with its parent.
 
@@ -71,7 +71,7 @@ fn set(start: *mut u8, place: usize, value: u64) {
     unsafe { word(start, place).store(value, Ordering::Relaxed) };
 }
 
-/// Whether this process's file is there, and its tables are not. Under the gate.
+/// Whether this process's file is there, and its tables are not. Under the lock.
 pub fn wants_tables() -> bool {
     process::recording().is_some_and(|state| state.is_on() && state.has_tables.load(Ordering::Relaxed) == 0)
 }
@@ -82,7 +82,7 @@ pub fn has_tables() -> bool {
     process::recording().is_some_and(|state| state.has_tables.load(Ordering::Relaxed) != 0)
 }
 
-/// Begins the tables of this process, empty. Under the gate. (In the child of a fork the parts are the parent's till now:
+/// Begins the tables of this process, empty. Under the lock. (In the child of a fork the parts are the parent's till now:
 /// nothing is written there, since `has_tables` is wiped.)
 pub fn begin_tables() {
     INSTANCES.forget();

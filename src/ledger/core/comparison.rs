@@ -1,4 +1,4 @@
-//! The ledger beside the kernel's lists: what both have, what only one has, and what follows. By the holder of the gate.
+//! The ledger beside the kernel's lists: what both have, what only one has, and what follows. By the holder of the lock.
 //!
 //! The order matters. First the instances are compared (`grouping.rs`): that may take interests in them along. Then
 //! numbers that stand for another file than the ledger believes are corrected. Then each instance's list is compared.

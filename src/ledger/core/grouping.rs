@@ -1,4 +1,4 @@
-//! Which descriptors are one instance: the ledger beside the kernel. By the holder of the gate.
+//! Which descriptors are one instance: the ledger beside the kernel. By the holder of the lock.
 //!
 //! Threads that race by dup2 and close may tell the ledger of their calls in another order than the kernel made them:
 //! then numbers of one instance are spread over several in the ledger, or numbers of several are one there.

@@ -125,7 +125,7 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn mark_waits(&self) {
-        /// More are not looked at: the gate is taken.
+        /// More are not looked at: the lock is taken.
         const MANY: u64 = 1 << 16;
         if self.totals.instances.get() > MANY {
             return;

@@ -16,7 +16,7 @@ pub enum Ticket {
     None,
     /// The record, and its serial number.
     Noted { interest: u32, serial: u32 },
-    /// A note about it waits in the gate's queue: the serial number that its record will have.
+    /// A note about it waits in the lock's queue: the serial number that its record will have.
     Queued { serial: u32 },
 }
 
@@ -67,7 +67,7 @@ impl Core {
         }
     }
 
-    /// The same in every case, under a serial number that was promised when the gate was taken.
+    /// The same in every case, under a serial number that was promised when the lock was taken.
     pub fn reserve_as(&self, registration: &Registration, serial: u32) -> Option<u32> {
         let index = self.descriptors.get(registration.epfd).instance();
         let instance = self.instances.get(index)?;

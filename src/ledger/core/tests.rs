@@ -215,7 +215,7 @@ fn many_files_in_the_lists_of_many_instances_are_found_in_each_while_the_index_g
 fn a_dup_told_late_counts_once() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
-    // The dup found the gate busy: an ADD made its source known, and perhaps the new number too.
+    // The dup found the lock busy: an ADD made its source known, and perhaps the new number too.
     add(&CORE, 3, 7);
     CORE.duplicated(7, 8, 0);
     CORE.duplicated(7, 8, 0);

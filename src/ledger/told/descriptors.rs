@@ -10,7 +10,7 @@ use crate::{process, sys, thread};
 /// Whether the close of a descriptor is to be told before it is made, by `closing`.
 #[inline(always)]
 fn concerns(fd: i32) -> bool {
-    // The gate first: once it is quiet, what this thread noted stands in the table.
+    // The lock first: once it is quiet, what this thread noted stands in the table.
     !LOCKED.lock.is_quiet() || CORE.descriptors.get(fd).is_known()
 }
 
@@ -120,7 +120,7 @@ pub fn are_joined(old: i32, new: i32) -> bool {
 /// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD, called `at`.
 #[inline(always)]
 pub fn duplicated(old: i32, new: i32, at: &usize) {
-    // The gate first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
+    // The lock first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
     // idle, what a holder made known stands in the table.
     if !LOCKED.lock.is_idle() || !CORE.descriptors.join(old, new, || LOCKED.lock.is_idle()) {
         duplicated_known(old, new, *at);
