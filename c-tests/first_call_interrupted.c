@@ -1,5 +1,8 @@
 /* A handler that runs within a thread's first call, while the shim asks the kernel for the thread's id, and makes the thread's
- * first call itself. Every call counts. */
+ * first call itself. Every call counts.
+ *
+ * The handler comes by a filter that traps gettid. It is installed behind the library's back, and after the library has looked
+ * for filters (at the first epoll call): a filter that it knows keeps it from asking. */
 #include "check.h"
 
 #include <linux/filter.h>
@@ -22,6 +25,18 @@ static void on_trap(int number, siginfo_t *info, void *context) {
     errno = kept;
 }
 
+/* prctl(PR_SET_SECCOMP), seen by nobody but the kernel. */
+static long set_filter(struct sock_fprog *program) {
+    register long unused1 __asm__("r10") = 0, unused2 __asm__("r8") = 0;
+    long result;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "0"((long)SYS_prctl), "D"((long)PR_SET_SECCOMP), "S"((long)SECCOMP_MODE_FILTER), "d"(program),
+                       "r"(unused1), "r"(unused2)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
 static void *thread(void *unused) {
     (void)unused;
     for (int i = 0; i < 3; i++) QUIETLY(close(epoll_create(1)) == 0);
@@ -42,7 +57,8 @@ int main(void) {
     pthread_t threads[THREADS];
     sigaction(SIGSYS, &action, NULL);
     QUIETLY(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    QUIETLY(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    QUIETLY(epoll_wait(-1, NULL, 0, 0) < 0);
+    QUIETLY(set_filter(&program) == 0);
     for (int i = 0; i < THREADS; i++) QUIETLY(pthread_create(&threads[i], NULL, thread, NULL) == 0);
     for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     return verdict();

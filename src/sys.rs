@@ -687,12 +687,13 @@ pub fn write_at_once(fd: i32, bytes: &[u8]) -> Result<usize> {
 /// The kernel's signal set (64 signals in a word).
 pub type SignalSet = u64;
 
-/// Blocks every signal of this thread and returns what was blocked before. But for SIGTRAP: a program that steps itself by
-/// the processor's trap flag would be killed for it (Linux v6.1 kernel/signal.c, force_sig_info_to_task).
+/// Blocks every signal of this thread and returns what was blocked before. But for two that the kernel forces on a thread, and
+/// that kill it where they are blocked (Linux v6.1 kernel/signal.c, force_sig_info_to_task): SIGTRAP of a program that steps
+/// itself by the processor's trap flag, and SIGSYS of one whose filter has its handler answer a system call.
 pub fn block_signals() -> Result<SignalSet> {
-    let trap: SignalSet = 1 << (libc::SIGTRAP - 1);
+    let forced: SignalSet = 1 << (libc::SIGTRAP - 1) | 1 << (libc::SIGSYS - 1);
     let mut old: SignalSet = 0;
-    let (all, size) = (!trap, size_of::<SignalSet>());
+    let (all, size) = (!forced, size_of::<SignalSet>());
     // SAFETY: both sets are of the size that is said.
     unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, &raw mut old, size) }.map(|_| old)
 }
