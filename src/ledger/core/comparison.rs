@@ -41,6 +41,14 @@ impl Line {
     }
 }
 
+/// Whether a number stands for none of the files that are watched under it. `lines` are in order of numbers. (One of several may be
+/// another file's, which was closed: that says nothing of what the number stands for.)
+fn has_moved(lines: &[Line], fd: i32) -> bool {
+    let first = lines.partition_point(|line| line.fd < fd);
+    let mut same = lines.iter().skip(first).take_while(|line| line.fd == fd);
+    same.all(Line::is_ghost)
+}
+
 /// A line that the plain cases leave.
 #[derive(Clone, Copy)]
 pub struct Unmatched {
@@ -60,7 +68,11 @@ impl Core {
             let ghost = || if has_ghosts { self.find_ghost(instance, line.fd) } else { None };
             match self.find_in(index, line.fd) {
                 // (Which numbers are instances was compared before.)
-                Some(_) if line.is_ghost() && self.descriptors.get(line.fd).instance() == 0 && ghost().is_none() => {
+                Some(_)
+                    if has_moved(lines, line.fd)
+                        && self.descriptors.get(line.fd).instance() == 0
+                        && ghost().is_none() =>
+                {
                     self.heal_moved(line.fd);
                     has_ghosts = true;
                 }
