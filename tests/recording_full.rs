@@ -177,7 +177,6 @@ fn more_threads_than_the_directory_has_places_for_lose_records_and_no_count() {
     // A place is the first segment of a thread, of 819 calls, or its second, of the 682 that are left: which, depends on who comes
     // first. Two hold 1,501 in any case. The other places are those of instances, some forty.
     let places = (recording.segments(kind::THREAD).len() + recording.segments(kind::RECORDS).len()) as u64;
-    assert!(places > 950, "{places} places of threads");
     assert!(seen >= places * 1_501 / 2 && dropped > 300_000, "{seen} seen in {places} places, {dropped} dropped");
     assert!(recording.word(header::THREADS_DROPPED) > 76, "1,100 threads, and 1,024 places");
     assert_eq!(recording.word(header::RECORDS_STOPPED), stopped::PLACES);

@@ -6,7 +6,7 @@ use super::followers::tell_totals;
 use super::lock::Hold;
 use super::lock_protocol::{FastPath, Guarded, Here};
 use super::{CORE, LOCKED};
-use crate::{interrupted, sys, thread};
+use crate::{clock, interrupted, sys, thread};
 
 impl Guarded<Change> for Core {
     fn apply(&self, change: Change) {
@@ -37,8 +37,12 @@ impl Guarded<Change> for Core {
         sys::is_on_alternate_stack()
     }
 
-    fn give_way(&self) {
-        sys::yield_now();
+    fn now(&self) -> u64 {
+        clock::monotonic()
+    }
+
+    fn give_way(&self, is_nearly_full: bool) {
+        if is_nearly_full { sys::sleep(200_000) } else { sys::yield_now() }
     }
 }
 

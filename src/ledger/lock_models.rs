@@ -27,6 +27,7 @@ struct Records {
     applied: [Plain; CHANGES],
     rebuilt: Plain,
     lost: Plain,
+    times: Plain,
     /// Threads that have ended, a bit each.
     ended: Plain,
 }
@@ -68,7 +69,12 @@ impl Guarded<usize> for Records {
         false
     }
 
-    fn give_way(&self) {
+    /// Always long after the last time.
+    fn now(&self) -> u64 {
+        u64::from(self.times.fetch_add(1, Unordered)) * 4_000_000_000
+    }
+
+    fn give_way(&self, _: bool) {
         model::step();
     }
 }

@@ -9,7 +9,7 @@
 //! | the caller's own thread, in a frame that is not deeper | at once: a handler's frame would be deeper (lock.rs) |
 //! | the caller's own thread, in a frame that is deeper, or the caller is on another stack | after [`MOST_OWN`] of its changes had to wait; at the end of the process at once |
 //! | a thread that has ended | at once |
-//! | another thread | after [`MOST_STUCK`] changes found it at the same entry, and each gave up its processor |
+//! | another thread | after [`MOST_STUCK`] changes found it at the same entry and gave up their processor, and [`LONG`] has passed |
 //!
 //! The second and the last may be wrong. The frame that goes on all the same finds that out when it unlocks, and has the
 //! records rebuilt once more.
@@ -17,7 +17,7 @@
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::lock::{Hold, Lock};
-use super::queue::Queue;
+use super::queue::{self, Queue};
 
 /// How often a thread looks again before it queues its change: about a microsecond.
 const SPINS: u32 = if cfg!(test) { 1 } else { 100 };
@@ -35,6 +35,8 @@ const OF_A_READER: u32 = 64;
 /// From so many waiting changes on, whoever adds one gives up its processor: the holder may need it.
 const CROWDED: u32 = if cfg!(test) { 0 } else { 4096 };
 const MOST_STUCK: u32 = if cfg!(test) { 1 } else { 8192 };
+/// Longer than a recording waits for its file under the lock (record/file.rs): 3 s, in nanoseconds.
+const LONG: u64 = 3_000_000_000;
 
 /// What the lock guards.
 pub trait Guarded<T> {
@@ -52,8 +54,10 @@ pub trait Guarded<T> {
     fn has_ended(&self, hold: Hold) -> bool;
     /// Whether the caller runs on another stack than the frames that it may have interrupted.
     fn is_on_another_stack(&self) -> bool;
-    /// Lets other threads run.
-    fn give_way(&self);
+    /// CLOCK_MONOTONIC, in nanoseconds.
+    fn now(&self) -> u64;
+    /// Lets other threads run; for longer where the queue `is_nearly_full`.
+    fn give_way(&self, is_nearly_full: bool);
 }
 
 /// What the lock guards, and the changes that wait for it. Readers need not lock.
@@ -73,6 +77,8 @@ pub struct Locked<G, T: 'static> {
     /// How many changes had been consumed when somebody looked last, and how many looks have found the same since.
     consumed: AtomicU32,
     looks: AtomicU32,
+    /// When the first of these looks was.
+    since: AtomicU64,
 }
 
 /// From where a frame of the calling thread that holds the lock is judged.
@@ -111,6 +117,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
             waited: AtomicU32::new(0),
             consumed: AtomicU32::new(0),
             looks: AtomicU32::new(0),
+            since: AtomicU64::new(0),
         }
     }
 
@@ -345,16 +352,18 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
         let consumed = self.queue.consumed();
         if self.consumed.swap(consumed, Ordering::Relaxed) != consumed {
             self.looks.store(0, Ordering::Relaxed);
+            self.since.store(self.guarded.now(), Ordering::Relaxed);
         }
+        let is_long = || self.guarded.now().saturating_sub(self.since.load(Ordering::Relaxed)) > LONG;
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
         if let Some(holder) = self.lock.holder()
             && !holder.is_beside(hold)
-            && (looks > MOST_STUCK || looks == 0 && self.guarded.has_ended(holder))
+            && (looks > MOST_STUCK && is_long() || looks == 0 && self.guarded.has_ended(holder))
             && self.break_lock(holder, hold)
         {
             return self.unlock(hold);
         }
-        self.guarded.give_way();
+        self.guarded.give_way(self.queue.len() > queue::ENTRIES / 2);
     }
 
     /// Whether the lock was held by a frame of the calling thread that is gone. The caller holds it now.
