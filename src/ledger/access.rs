@@ -145,7 +145,7 @@ pub fn finish(tried: FastPath) {
     LOCKED.finish(tried, Hold::here());
 }
 
-/// Whether what is told happens now, and did not wait in the queue.
+/// Whether the change that is being applied happens now: it did not wait in the queue.
 pub(super) fn is_timely() -> bool {
     LOCKED.is_timely()
 }
@@ -155,7 +155,7 @@ pub fn is_interrupted() -> bool {
     LOCKED.lock.is_held_beside(Hold::here())
 }
 
-/// In the child of a fork, before anything else is told.
+/// In the child of a fork, before any other change.
 pub fn after_fork() {
     LOCKED.after_fork(Hold::here(), || CORE.after_fork());
 }

@@ -308,7 +308,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
         }
     }
 
-    /// Whether what is told happens now, and did not wait in the queue.
+    /// Whether the change that is being applied happens now: it did not wait in the queue.
     pub fn is_timely(&self) -> bool {
         !self.late.load(Ordering::Relaxed)
     }
@@ -397,7 +397,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
         true
     }
 
-    /// In the child of a fork, before anything else is told. The other threads are gone, whatever they were doing. `child`
+    /// In the child of a fork, before any other change. The other threads do not exist there, whatever they were doing. `child`
     /// makes what is guarded the child's.
     pub fn after_fork(&self, hold: Hold, child: impl FnOnce()) {
         let holder = self.lock.holder();

@@ -69,7 +69,8 @@ impl Core {
             match self.find_in(index, line.fd) {
                 // (Which numbers are instances was compared before.)
                 Some(_)
-                    if has_moved(lines, line.fd)
+                    if line.is_ghost()
+                        && has_moved(lines, line.fd)
                         && self.descriptors.get(line.fd).instance() == 0
                         && ghost().is_none() =>
                 {
