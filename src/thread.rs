@@ -19,7 +19,7 @@ use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
 use crate::ledger::records::LastUsed;
 use crate::registry::{KEPT, Member, Registry};
-use crate::{init, ledger, process, record, sys};
+use crate::{aside, init, ledger, process, record, sys};
 
 // The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
 // wiped. So a new thread, whose slot is zero, needs no question of its own: nobody's block is not in use. (That the slot held the address
@@ -323,7 +323,18 @@ fn acquire() -> Option<&'static Block> {
     block
 }
 
+/// With a recording, undisturbed: a handler that came between would take a block, with its place in the file, which the frame
+/// below would not use.
 fn take() -> Option<&'static Block> {
+    let quiet = record::is_wanted().then(aside::Quiet::new);
+    let block = take_disturbed();
+    if let Some(quiet) = quiet {
+        quiet.end();
+    }
+    block
+}
+
+fn take_disturbed() -> Option<&'static Block> {
     // A child of vfork or clone(CLONE_VM) mostly runs on its parent's slot: the block will be the parent thread's, whose
     // id cannot be known from here. Its own id names no thread of the owner. Nor is it known where a filter keeps it.
     let own = process::is_owner();

@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -91,6 +92,34 @@ fn a_recording_has_what_the_report_has() {
     assert_eq!(recording.word(header::CALLS_DROPPED), 0);
     // Seen and overwritten together are all calls.
     assert_eq!(recording.rings().iter().map(|(begun, _)| begun).sum::<u64>(), recording.all_calls());
+}
+
+#[test]
+fn tables_that_grow_under_threads_miss_nothing_in_a_process_that_is_killed() {
+    const INSTANCES: usize = 8 * 300;
+    const INTERESTS: u64 = 30;
+    let program = c_program("record_many");
+    for round in 0..5 {
+        let directory = scratch("record-many");
+        let output = recorded(&program, &directory).output().unwrap();
+        assert_eq!(output.status.signal(), Some(libc::SIGKILL), "{}", show(&output));
+        let recording = only(&directory);
+        let instances = recording.instances();
+        assert_eq!(instances.len(), INSTANCES, "round {round}");
+        assert!(instances.values().all(|watches| *watches == INTERESTS), "round {round}: {instances:?}");
+        let interests = recording.interests();
+        assert_eq!(interests.len(), INSTANCES, "round {round}");
+        assert!(interests.values().all(|count| *count == INTERESTS), "round {round}: {interests:?}");
+        assert_eq!(recording.total(totals::WATCHES), INSTANCES as u64 * INTERESTS, "round {round}");
+        for kind in [kind::INSTANCES, kind::INTERESTS] {
+            let mut firsts: Vec<u64> = recording.segments(kind).iter().map(|(_, _, first)| *first).collect();
+            let parts = firsts.len();
+            firsts.sort_unstable();
+            firsts.dedup();
+            assert_eq!(firsts.len(), parts, "round {round}: a part was made twice");
+        }
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }
 
 #[test]

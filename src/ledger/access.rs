@@ -2,7 +2,7 @@
 
 use super::changes::{Change, apply};
 use super::core::Core;
-use super::followers::tell_totals;
+use super::followers::{self, tell_totals};
 use super::lock::Hold;
 use super::lock_protocol::{FastPath, Guarded, Here};
 use super::{CORE, LOCKED};
@@ -23,6 +23,10 @@ impl Guarded<Change> for Core {
 
     fn before_unlock(&self) {
         tell_totals();
+    }
+
+    fn unlocked(&self) {
+        followers::unlocked();
     }
 
     fn lose(&self, _: Change) {
@@ -122,6 +126,13 @@ pub(super) fn lock_or_break(here: Here) -> bool {
 #[inline(always)]
 pub(super) fn unlock() {
     LOCKED.unlock(Hold::here());
+}
+
+/// The same for callers that are not in a hurry: it is there once.
+#[cold]
+#[inline(never)]
+pub(super) fn unlock_out_of_line() {
+    unlock();
 }
 
 /// Applies the changes that wait. By the holder.

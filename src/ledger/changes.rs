@@ -4,6 +4,7 @@ use super::charges::Owed;
 use super::core::{Creation, Registration, Ticket};
 use super::descriptors::Slot;
 use super::{CORE, charges};
+use crate::record::Rows;
 use crate::sys;
 
 /// A change of the ledger, as it waits in the lock's queue when the lock is taken.
@@ -62,6 +63,8 @@ pub(super) enum Change {
         fd: i32,
         slot: Slot,
     },
+    /// The recording has space for these entries now.
+    Recorded(Rows),
 }
 
 pub(super) fn apply(change: Change) {
@@ -93,6 +96,7 @@ pub(super) fn apply(change: Change) {
                 CORE.heal(fd);
             }
         }
+        Change::Recorded(rows) => CORE.mirror_rows(rows),
     }
 }
 

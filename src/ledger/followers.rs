@@ -3,7 +3,8 @@
 
 use crate::sync::{AtomicU32, Ordering};
 
-use super::access::{lock, unlock};
+use super::access::{change, lock, unlock_out_of_line};
+use super::changes::Change;
 use super::counters::WaitEnd;
 use super::records::{Instance, Interest};
 use super::{CORE, LOCKED, family};
@@ -91,8 +92,7 @@ pub(super) fn tell_interest(index: u32, interest: &Interest, instance: &Instance
 #[cold]
 #[inline(never)]
 pub(super) fn tell_totals() {
-    if record::wants_tables() {
-        record::begin_tables();
+    if record::take_up_tables() {
         CORE.mirror();
     }
     if record::has_tables() {
@@ -103,8 +103,28 @@ pub(super) fn tell_totals() {
 /// A recording has begun: all that is known goes into it as soon as the lock is free. (Not now, if this is a handler that has
 /// interrupted its holder: then when that leaves.)
 pub fn mirror_soon() {
-    if lock() {
-        unlock();
+    // The first time the tables are made; the second time they are written into.
+    for _ in 0..2 {
+        if lock() {
+            unlock_out_of_line();
+        }
+    }
+}
+
+/// The lock is free again, and a recording may follow.
+#[inline(always)]
+pub(super) fn unlocked() {
+    if record::wants_parts() {
+        make_room();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn make_room() {
+    let is_new = record::grow_tables(&mut |rows| change(Change::Recorded(rows)));
+    if is_new {
+        mirror_soon();
     }
 }
 

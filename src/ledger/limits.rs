@@ -2,7 +2,7 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-use super::access::{change, drain, lock, lock_or_break, settle, unlock};
+use super::access::{change, drain, lock, lock_or_break, settle, unlock_out_of_line};
 use super::changes::{Change, is_there};
 use super::lock_protocol::Here;
 use super::records::Instance;
@@ -26,7 +26,7 @@ pub fn track(user: bool) -> bool {
                 charges::track_user_too();
                 CORE.pay();
             }
-            unlock();
+            unlock_out_of_line();
             return true;
         }
         sys::yield_now();
@@ -136,7 +136,7 @@ pub fn left_closing(block: &'static Block) {
     let compared = crate::aside::undisturbed(|| reconcile(here));
     if compared.is_some_and(|compared| compared.agrees) && charges::tracks_user() && lock() {
         CORE.pay();
-        unlock();
+        unlock_out_of_line();
     }
 }
 

@@ -56,6 +56,8 @@ impl Guarded<usize> for Records {
 
     fn before_unlock(&self) {}
 
+    fn unlocked(&self) {}
+
     fn lose(&self, _: usize) {
         self.lost.fetch_add(1, Unordered);
     }

@@ -35,7 +35,7 @@ const OF_A_READER: u32 = 64;
 /// From so many waiting changes on, whoever adds one gives up its processor: the holder may need it.
 const CROWDED: u32 = if cfg!(test) { 0 } else { 4096 };
 const MOST_STUCK: u32 = if cfg!(test) { 1 } else { 8192 };
-/// Longer than a recording waits for its file under the lock (record/file.rs): 3 s, in nanoseconds.
+/// Longer than a thread waits for a processor, also where a thousand others do: 3 s, in nanoseconds.
 const LONG: u64 = 3_000_000_000;
 
 /// What the lock guards.
@@ -48,6 +48,8 @@ pub trait Guarded<T> {
     fn version(&self) -> u64;
     /// By the holder before it unlocks, where a flag of the slow path is set.
     fn before_unlock(&self);
+    /// By who was the holder, behind that: what takes longer than others may wait for the lock.
+    fn unlocked(&self);
     /// A change could neither be made nor queued.
     fn lose(&self, change: T);
     /// Whether the thread of a frame has ended.
@@ -209,7 +211,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
     /// Unlocks, after the changes that wait. Those that come in between are looked for again.
     #[inline(always)]
     pub fn unlock(&self, hold: Hold) {
-        if self.lock.wants_slow_path() {
+        let is_slow = self.lock.wants_slow_path();
+        if is_slow {
             self.finish_slow(hold);
         }
         if !self.lock.unlock(hold) {
@@ -217,6 +220,9 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
         }
         if !self.lock.is_quiet() {
             self.drain_again(hold);
+        }
+        if is_slow {
+            self.guarded.unlocked();
         }
     }
 
@@ -301,9 +307,12 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
     #[inline(never)]
     fn drain_again(&self, hold: Hold) {
         while !self.lock.is_quiet() && self.lock.try_lock(hold) {
-            self.drain(hold);
+            self.finish_slow(hold);
             if !self.lock.unlock(hold) {
                 return self.was_broken(hold);
+            }
+            if self.lock.slow_path_flags() != 0 {
+                self.guarded.unlocked();
             }
         }
     }

@@ -50,7 +50,7 @@ pub mod records;
 mod told;
 mod turns;
 
-use self::access::{lock_or_break, unlock};
+use self::access::{lock_or_break, unlock_out_of_line};
 use self::changes::Change;
 use self::core::Core;
 use self::descriptors::Slot;
@@ -143,6 +143,6 @@ pub fn restart() {
             instance.waits_marked.set(records::Instance::UNMARKED);
         }
         CORE.restart_peaks();
-        unlock();
+        unlock_out_of_line();
     }
 }

@@ -13,7 +13,7 @@
 use crate::sync::Ordering;
 
 use super::CORE;
-use super::access::{drain, lock_or_break, unlock};
+use super::access::{drain, lock_or_break, unlock_out_of_line};
 use super::core::{Core, Unmatched};
 use super::lock_protocol::Here;
 use super::reading::{Answer, Reading};
@@ -119,7 +119,7 @@ fn reconcile_with(here: Here, reading: &mut Reading, before: &mut Reading, room:
                     // What follows from a correction may be more than was corrected.
                     agree(CORE, reading, &mut room.unmatched)
                 });
-        unlock();
+        unlock_out_of_line();
         if unchanged && !may_correct_now {
             return agrees;
         }

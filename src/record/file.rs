@@ -19,7 +19,7 @@ use crate::{aside, clock, init, place, process, procfs, seccomp, sys};
 pub struct State {
     /// [`BEGINNING`], [`ON`], [`OFF`]; 0: not begun.
     phase: AtomicU32,
-    /// One segment is made at a time.
+    /// One segment is made at a time: [`FREE`], [`MAKING`], [`AWAITED`].
     making: AtomicU32,
     /// How often that was over: who waits knows by it that the others get on.
     turns: AtomicU32,
@@ -39,8 +39,8 @@ pub struct State {
     start: AtomicPtr<u8>,
     /// The totals, under the ledger's lock.
     pub totals: AtomicPtr<u8>,
-    /// The ledger's changes go into the tables. Under its lock; readers beside it see it late at worst.
-    pub has_tables: AtomicU32,
+    /// How far the tables of instances and interests have come (tables.rs).
+    pub tables: AtomicU32,
     pub control: super::control::Steered,
     /// Where the parts of the arena of stacks lie; null: nowhere yet.
     pub stacks: [AtomicPtr<u8>; crate::stacks::PARTS],
@@ -58,6 +58,12 @@ pub enum NoRoom {
 const LEAST: usize = PAGE;
 /// Records leave these places of the directory to threads that begin, to tables and modules.
 const PLACES_LEFT: usize = SEGMENTS / 8;
+
+// Of `State::making`. Nobody makes a segment.
+const FREE: u32 = 0;
+const MAKING: u32 = 1;
+/// Somebody makes one, and others sleep till that is done.
+const AWAITED: u32 = 2;
 
 const BEGINNING: u32 = 1;
 const ON: u32 = 2;
@@ -108,6 +114,7 @@ impl State {
             self.note_trouble(error);
             losses::has_no_file(error);
         }
+        super::tables::want_tables();
         // Release: who finds it on finds header and directory.
         self.phase.store(if made.is_ok() { ON } else { OFF }, Ordering::Release);
         made.is_ok()
@@ -170,6 +177,29 @@ impl State {
         made.unwrap_or(Err(libc::ENOMEM)).map_err(|error| self.note_trouble(error)).ok()
     }
 
+    /// The same of a segment that only one thread makes: `place` says where it is, as soon as it is there. `first` is called before
+    /// it is made. Ok(false): it was there. Err: the error number, also noted in the header.
+    pub fn part(
+        &self,
+        kind: u64,
+        bytes: usize,
+        extra: u64,
+        place: &AtomicPtr<u8>,
+        first: &dyn Fn(),
+    ) -> sys::Result<bool> {
+        let make = |directory: *mut u8| {
+            if !place.load(Ordering::Relaxed).is_null() {
+                return Ok(false);
+            }
+            first();
+            // Release: who finds the address finds the segment mapped.
+            let fill = |start| place.store(start, Ordering::Release);
+            self.segment_alone(directory, kind, bytes, extra, None, fill).map(|_| true)
+        };
+        let made = aside::undisturbed(|| self.alone(make)).unwrap_or(Err(libc::ENOMEM));
+        made.inspect_err(|error| self.note_trouble(*error))
+    }
+
     /// Makes and maps a segment of records, of `wanted` bytes or of another power of two, for the thread in that place of the
     /// directory; its first record has the number `first`. Called aside (`aside.rs`).
     pub fn grow(&self, thread: u32, wanted: usize, first: u64) -> Result<(*mut u8, usize), NoRoom> {
@@ -228,30 +258,43 @@ impl State {
             return Err(libc::EBUSY);
         }
         let done = work(directory);
-        self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        self.making.store(0, Ordering::Release);
+        self.end_turn();
         done
     }
 
     /// A thousand threads may begin at once, and each may wait for a processor, or for a slow disk. No turn in two seconds: who
     /// has it is gone (a child of vfork that was killed). Half a minute is the end in any case.
     fn wait_for_turn(&self) -> bool {
-        const EACH: usize = 20_000;
-        let (mut turns, mut idle) = (self.turns.load(Ordering::Relaxed), 0);
-        for _ in 0..15 * EACH {
-            // Acquire and Release: one segment is in the directory before the next is made.
-            if self.making.swap(1, Ordering::Acquire) == 0 {
+        const NAP: i64 = 100_000_000;
+        const EACH: usize = 20;
+        // Acquire and Release: one segment is in the directory before the next is made.
+        if self.making.compare_exchange(FREE, MAKING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            return true;
+        }
+        let (mut turns, mut idle, mut naps) = (self.turns.load(Ordering::Relaxed), 0, 0);
+        while naps < 15 * EACH && idle < EACH {
+            if self.making.swap(AWAITED, Ordering::Acquire) == FREE {
                 return true;
             }
-            sys::sleep(100_000);
+            match sys::futex_wait(&self.making, AWAITED, NAP) {
+                Ok(()) | Err(libc::EAGAIN | libc::EINTR) => continue,
+                Err(libc::ETIMEDOUT) => {}
+                // A filter of the program's forbids it.
+                Err(_) => sys::sleep(NAP),
+            }
+            naps += 1;
             let now = self.turns.load(Ordering::Relaxed);
             idle = if now == turns { idle + 1 } else { 0 };
             turns = now;
-            if idle == EACH {
-                return false;
-            }
         }
         false
+    }
+
+    fn end_turn(&self) {
+        self.turns.store(self.turns.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        if self.making.swap(FREE, Ordering::Release) == AWAITED {
+            sys::futex_wake(&self.making);
+        }
     }
 
     /// The place in the directory of the segment that is being made: for its `fill`.

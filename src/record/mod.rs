@@ -41,8 +41,8 @@ pub use full::Records;
 pub use losses::{complain, losses};
 pub use stacks::wrote_stack;
 pub use tables::{
-    begin_tables, changed_totals, gone_instance, gone_interest, has_tables, instance_waited, noted_instance,
-    noted_interest, wants_tables,
+    Rows, changed_totals, gone_instance, gone_interest, grow_tables, has_tables, instance_waited, noted_instance,
+    noted_interest, take_up_tables, wants_parts,
 };
 pub use threads::{Told, attach, detach, keep, ring_bytes};
 

@@ -1,12 +1,18 @@
 //! The ledger's totals and tables, written again into the file by the holder of the lock as they change.
 //!
 //! Mirrors and not the ledger's own memory: the child of a fork would share that with its parent.
+//!
+//! The file does not grow while the lock is held. Who finds no part for an entry says so ([`Table::want`]) and goes on; when
+//! the lock is free again, the part is made ([`grow_tables`]), and a change of the ledger's own fills it. A part is asked for
+//! when the one before it is half in use, so that few entries come too early.
 
-use crate::sync::{AtomicPtr, Ordering};
+use core::ops::Range;
+
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use epollshim_format::recording::{header, instance, interest, kind, totals};
 
-use super::file::word;
+use super::file::{State, word};
 use crate::ledger::core::Totals;
 use crate::ledger::counters::{WaitCounters, WaitEnd};
 use crate::ledger::records::{Instance, Interest, Origin};
@@ -16,10 +22,59 @@ use crate::{clock, process};
 /// .bss.)
 struct Table<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usize> {
     parts: [AtomicPtr<u8>; PARTS],
+    /// How many parts are needed, the first ones.
+    wanted: AtomicU32,
+}
+
+/// The tables are to be begun, or a part of either is to be made.
+static WANTS_PARTS: AtomicBool = AtomicBool::new(false);
+
+// Of `State::tables`; 0: there are none.
+/// There are tables, in which nothing is yet.
+const EMPTY: u32 = 1;
+/// Changes go into them.
+const KEPT: u32 = 2;
+
+/// Entries of a table that are to be written, by their indices.
+#[derive(Clone, Copy)]
+pub struct Rows {
+    pub of_instances: bool,
+    pub first: u32,
+    pub count: u32,
+}
+
+impl Rows {
+    pub fn indices(self) -> Range<u32> {
+        self.first..self.first + self.count
+    }
 }
 
 const fn dropped() -> *mut u8 {
     core::ptr::without_provenance_mut(1)
+}
+
+/// What [`Table::grow`] does, once for both (for size).
+#[inline(never)]
+fn grow(
+    parts: &[AtomicPtr<u8>],
+    [number_of_kind, entries, bytes]: [usize; 3],
+    state: &State,
+    made: &mut dyn FnMut(Rows),
+) {
+    for (number, part) in parts.iter().enumerate() {
+        if !part.load(Ordering::Relaxed).is_null() {
+            continue;
+        }
+        let first = (number * entries) as u32;
+        match state.part(number_of_kind as u64, bytes, u64::from(first), part, &|| ()) {
+            Ok(true) => {
+                made(Rows { of_instances: number_of_kind as u64 == kind::INSTANCES, first, count: entries as u32 });
+            }
+            // Another thread has made it.
+            Ok(false) => {}
+            Err(_) => part.store(dropped(), Ordering::Relaxed),
+        }
+    }
 }
 
 static INSTANCES: Table<1024, { kind::INSTANCES }, { instance::SIZE }, { instance::ENTRIES }> = Table::new();
@@ -27,17 +82,20 @@ static INTERESTS: Table<2048, { kind::INTERESTS }, { interest::SIZE }, { interes
 
 impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usize> Table<PARTS, KIND, SIZE, ENTRIES> {
     const fn new() -> Self {
-        Table { parts: [const { AtomicPtr::new(core::ptr::null_mut()) }; PARTS] }
+        Table { parts: [const { AtomicPtr::new(core::ptr::null_mut()) }; PARTS], wanted: AtomicU32::new(0) }
     }
 
-    /// The entry of an index; None: there is no space for it. Makes the part that it is in.
+    /// The entry of an index; None: there is no space for it, or it will be written when the part that it is in is made.
     fn entry(&self, index: u32) -> Option<*mut u8> {
         let number = index as usize / ENTRIES;
-        let part = self.parts.get(number)?;
-        let mut start = part.load(Ordering::Relaxed);
+        // Acquire: pairs with the Release in `State::part`.
+        let start = self.parts.get(number)?.load(Ordering::Acquire);
         if start.is_null() {
-            start = self.make(number);
-            part.store(start, Ordering::Relaxed);
+            self.want(number);
+            return None;
+        }
+        if index as usize % ENTRIES == ENTRIES / 2 {
+            self.want(number + 1);
         }
         if start == dropped() {
             if let Some(state) = process::recording() {
@@ -50,19 +108,28 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
 
     /// The entry of an index whose part is there.
     fn known(&self, index: u32) -> Option<*mut u8> {
-        let start = self.parts.get(index as usize / ENTRIES)?.load(Ordering::Relaxed);
+        let start = self.parts.get(index as usize / ENTRIES)?.load(Ordering::Acquire);
         (!start.is_null() && start != dropped()).then(|| start.wrapping_add(index as usize % ENTRIES * SIZE))
     }
 
+    /// Says that a part is needed.
     #[cold]
-    fn make(&self, number: usize) -> *mut u8 {
-        process::recording()
-            .and_then(|state| state.segment(KIND, ENTRIES * SIZE, (number * ENTRIES) as u64, None, |_| ()))
-            .unwrap_or(dropped())
+    fn want(&self, number: usize) {
+        self.wanted.fetch_max(number as u32 + 1, Ordering::Relaxed);
+        // Release: pairs with the exchange in `grow_tables`.
+        WANTS_PARTS.store(true, Ordering::Release);
+    }
+
+    /// Makes the parts that are needed and missing, and gives the indices of what belongs into each.
+    fn grow(&self, state: &State, made: &mut dyn FnMut(Rows)) {
+        let wanted = self.wanted.load(Ordering::Relaxed) as usize;
+        let parts = self.parts.get(..wanted).unwrap_or(&self.parts);
+        grow(parts, [KIND as usize, ENTRIES, ENTRIES * SIZE], state, made);
     }
 
     fn forget(&self) {
         self.parts.iter().for_each(|part| part.store(core::ptr::null_mut(), Ordering::Relaxed));
+        self.wanted.store(0, Ordering::Relaxed);
     }
 }
 
@@ -71,28 +138,57 @@ fn set(start: *mut u8, place: usize, value: u64) {
     unsafe { word(start, place).store(value, Ordering::Relaxed) };
 }
 
-/// Whether this process's file is there, and its tables are not. Under the lock.
-pub fn wants_tables() -> bool {
-    process::recording().is_some_and(|state| state.is_on() && state.has_tables.load(Ordering::Relaxed) == 0)
-}
-
 /// Whether changes go into the tables.
 #[inline(always)]
 pub fn has_tables() -> bool {
-    process::recording().is_some_and(|state| state.has_tables.load(Ordering::Relaxed) != 0)
+    process::recording().is_some_and(|state| state.tables.load(Ordering::Relaxed) == KEPT)
 }
 
-/// Begins the tables of this process, empty. Under the lock. (In the child of a fork the parts are the parent's till now:
-/// nothing is written there, since `has_tables` is wiped.)
-pub fn begin_tables() {
-    INSTANCES.forget();
-    INTERESTS.forget();
-    if let Some(state) = process::recording() {
-        if let Some(start) = state.segment(kind::TOTALS, 4096, 0, None, |_| ()) {
-            state.totals.store(start, Ordering::Release);
-        }
-        state.has_tables.store(1, Ordering::Relaxed);
+/// Whether there are tables, and nothing is in them yet. From now on changes go into them. Under the lock.
+pub fn take_up_tables() -> bool {
+    let exchange = |state: &State| state.tables.compare_exchange(EMPTY, KEPT, Ordering::Relaxed, Ordering::Relaxed);
+    process::recording().is_some_and(|state| exchange(state).is_ok())
+}
+
+/// A file has begun, which has no tables yet.
+pub fn want_tables() {
+    // Release: pairs with the exchange in `grow_tables`.
+    WANTS_PARTS.store(true, Ordering::Release);
+}
+
+/// Whether [`grow_tables`] has something to do.
+#[inline(always)]
+pub fn wants_parts() -> bool {
+    WANTS_PARTS.load(Ordering::Relaxed)
+}
+
+/// Makes what the tables lack, and has `mirror` write what belongs there. Not under the lock. True: there are tables from now
+/// on, in which nothing is yet.
+pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
+    let Some(state) = process::recording().filter(|state| state.is_on()) else { return false };
+    // Acquire: pairs with the Release in `want` and `want_tables`.
+    if !WANTS_PARTS.swap(false, Ordering::Acquire) {
+        return false;
     }
+    if state.tables.load(Ordering::Relaxed) == 0 {
+        return begin_tables(state);
+    }
+    INSTANCES.grow(state, mirror);
+    INTERESTS.grow(state, mirror);
+    false
+}
+
+/// Begins the tables of this process, empty. (In the child of a fork the parts are the parent's till now: nothing is written
+/// there, since `State::tables` is wiped.)
+fn begin_tables(state: &State) -> bool {
+    let forget = || {
+        INSTANCES.forget();
+        INTERESTS.forget();
+    };
+    // Without space for totals the tables are tried all the same.
+    let _ = state.part(kind::TOTALS, 4096, 0, &state.totals, &forget);
+    // Release: pairs with the Acquire of the lock under which they are taken up.
+    state.tables.compare_exchange(0, EMPTY, Ordering::Release, Ordering::Relaxed).is_ok()
 }
 
 /// An instance was noted, or its watches changed.
@@ -106,8 +202,10 @@ pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
     set(entry, instance::WATCHES, of.watches.get());
     set(entry, instance::WATCHES_PEAK, of.watches.get());
     set(entry, instance::BEGAN, clock::monotonic());
-    for word in 0..10 {
-        set(entry, instance::WAITS + word * 8, 0);
+    for (place, of) in [&of.alone, &of.shared].into_iter().enumerate() {
+        for (word, counter) in [&of.waits, &of.events, &of.empty, &of.full, &of.interrupted].into_iter().enumerate() {
+            set(entry, instance::WAITS + (place * 5 + word) * 8, counter.get());
+        }
     }
     set(entry, instance::ID, of.id.get());
 }

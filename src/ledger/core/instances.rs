@@ -194,6 +194,23 @@ impl Core {
         }
     }
 
+    /// Writes entries of one table into the recording.
+    pub fn mirror_rows(&self, rows: record::Rows) {
+        if !record::has_tables() {
+            return;
+        }
+        for index in rows.indices() {
+            if rows.of_instances {
+                if let Some(instance) = self.instances.get(index).filter(|instance| instance.id.get() != 0) {
+                    record::noted_instance(index, instance, self.descriptor_of(index));
+                }
+            } else if let Some(interest) = self.interest(index).filter(|interest| interest.is_live()) {
+                let watches = self.instances.get(interest.instance()).map_or(0, |instance| instance.watches.get());
+                record::noted_interest(index, interest, watches);
+            }
+        }
+    }
+
     /// Writes everything into the recording: each instance with its lowest descriptor, in one walk of the table.
     pub fn mirror(&self) {
         self.begin_grouping();
