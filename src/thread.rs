@@ -284,14 +284,9 @@ pub fn stack_pointer() -> usize {
 }
 
 /// Whether the thread of a frame is known to have ended.
-pub fn is_gone(hold: Hold) -> bool {
-    let mut known = false;
-    let alive = all().filter(|block| hold.is_of(block.control.load(Ordering::Relaxed))).any(|block| {
-        known = true;
-        let tid = block.tid.load(Ordering::Relaxed);
-        tid == KEPT || !process::has_thread_ended(tid as i32)
-    });
-    known && !alive
+pub fn has_owner_ended(hold: Hold) -> bool {
+    let mut blocks = all().filter(|block| hold.is_of(block.control.load(Ordering::Relaxed))).peekable();
+    blocks.peek().is_some() && blocks.all(has_ended)
 }
 
 /// Nanoseconds of processor time that a block's owner has used; None: it has ended, or is not known.

@@ -34,7 +34,7 @@ impl Guarded<Change> for Core {
     }
 
     fn has_ended(&self, hold: Hold) -> bool {
-        thread::is_gone(hold)
+        thread::has_owner_ended(hold)
     }
 
     fn is_on_another_stack(&self) -> bool {

@@ -76,6 +76,17 @@ impl Hold {
         let depth = self.0.wrapping_sub(now.0) & STACK;
         self.is_beside(now) && !(SIGNAL_FRAME..=STACK / 2).contains(&depth)
     }
+
+    /// Whether this frame will certainly not go on, as the frame `now` can tell: its thread has ended, or it is a frame of the
+    /// caller's own thread that was left behind, judged on the same stack.
+    pub fn is_gone(
+        self,
+        now: Hold,
+        has_ended: impl FnOnce(Hold) -> bool,
+        is_on_another_stack: impl FnOnce() -> bool,
+    ) -> bool {
+        if self.is_beside(now) { self.is_left_behind(now) && !is_on_another_stack() } else { has_ended(self) }
+    }
 }
 
 /// The lock word, and the word that keeps changes from the fast path.

@@ -335,7 +335,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
             return true;
         }
         match self.lock.holder() {
-            Some(holder) => !holder.is_beside(hold) && self.guarded.has_ended(holder) && self.break_lock(holder, hold),
+            Some(holder) => !holder.is_beside(hold) && self.is_gone(holder, hold) && self.break_lock(holder, hold),
             None => self.lock(hold),
         }
     }
@@ -367,12 +367,17 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
         if let Some(holder) = self.lock.holder()
             && !holder.is_beside(hold)
-            && (looks > MOST_STUCK && is_long() || looks == 0 && self.guarded.has_ended(holder))
+            && (looks > MOST_STUCK && is_long() || looks == 0 && self.is_gone(holder, hold))
             && self.break_lock(holder, hold)
         {
             return self.unlock(hold);
         }
         self.guarded.give_way(self.queue.len() > queue::ENTRIES / 2);
+    }
+
+    /// Whether a holder will certainly not come back.
+    fn is_gone(&self, holder: Hold, hold: Hold) -> bool {
+        holder.is_gone(hold, |holder| self.guarded.has_ended(holder), || self.guarded.is_on_another_stack())
     }
 
     /// Whether the lock was held by a frame of the calling thread that is gone. The caller holds it now.
@@ -385,7 +390,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
             self.waited.store(0, Ordering::Relaxed);
         }
         let is_beyond = match here {
-            Here::In(hold, _) => holder.is_left_behind(hold) && !self.guarded.is_on_another_stack(),
+            Here::In(hold, _) => self.is_gone(holder, hold),
             Here::Elsewhere(_) => false,
             Here::AtEnd => true,
         };

@@ -431,11 +431,7 @@ impl Rules {
     fn exclusively(&self, hold: Hold, work: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
         if !self.arming.try_lock(hold) {
             let holder = self.arming.holder().ok_or(Refusal::Busy)?;
-            let is_gone = if holder.is_beside(hold) {
-                holder.is_left_behind(hold) && !sys::is_on_alternate_stack()
-            } else {
-                thread::is_gone(holder)
-            };
+            let is_gone = holder.is_gone(hold, thread::has_owner_ended, sys::is_on_alternate_stack);
             if !is_gone || !self.arming.break_lock(holder, hold) {
                 return Err(Refusal::Busy);
             }

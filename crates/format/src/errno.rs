@@ -1,10 +1,12 @@
 //! Names of errors as `<errno.h>` spells them (Linux 6.x, include/uapi/asm-generic/errno.h).
 
+use crate::words::{Words, words};
+
 /// One more than the highest error number that has a name: x86-64 Linux names 1 to 133.
 pub const NAMED: usize = 134;
 
 /// Index 0 stands for error 1. The two numbers that Linux never gave out (41, 58) have an empty name.
-pub const NAMES: [&str; NAMED - 1] = [
+const LIST: [&str; NAMED - 1] = [
     "EPERM",
     "ENOENT",
     "ESRCH",
@@ -141,7 +143,7 @@ pub const NAMES: [&str; NAMED - 1] = [
 ];
 
 /// What glibc's strerror(3) says of each, in English (glibc 2.36, sysdeps/gnu/errlist.h). Index 0 stands for error 1.
-const TEXTS: [&str; NAMED - 1] = [
+const TEXT_LIST: [&str; NAMED - 1] = [
     "Operation not permitted",
     "No such file or directory",
     "No such process",
@@ -298,18 +300,21 @@ const INTERNAL: [(&str, u32); 17] = [
     ("ERECALLCONFLICT", 530),
 ];
 
+pub const NAMES: Words = words!(&LIST);
+const TEXTS: Words = words!(&TEXT_LIST);
+
 /// The name of an error number (1 to 133), such as `EMFILE` for 24.
 #[must_use]
 pub fn name(number: u32) -> Option<&'static str> {
     let index = usize::try_from(number.checked_sub(1)?).ok()?;
-    NAMES.get(index).copied().filter(|name| !name.is_empty())
+    NAMES.get(index).filter(|name| !name.is_empty())
 }
 
 /// What strerror(3) says of an error number (1 to 133), such as `Too many open files` for 24.
 #[must_use]
 pub fn text(number: u32) -> Option<&'static str> {
     let index = usize::try_from(number.checked_sub(1)?).ok()?;
-    TEXTS.get(index).copied().filter(|text| !text.is_empty())
+    TEXTS.get(index).filter(|text| !text.is_empty())
 }
 
 /// The error number of a name in any case; also of a name that the kernel keeps to itself, such as `ERESTARTSYS`.
@@ -335,7 +340,7 @@ pub fn number(name: &str) -> Option<u32> {
     if name.is_empty() {
         return None;
     }
-    let index = NAMES.iter().position(|known| *known == name)?;
+    let index = NAMES.iter().position(|known| known == name)?;
     u32::try_from(index + 1).ok()
 }
 

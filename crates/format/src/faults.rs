@@ -25,6 +25,7 @@
 
 use crate::function::Functions;
 use crate::problem::{Fault, Vocabulary};
+use crate::words::words;
 use key::{Entry, KEYS, Key, Seen};
 
 mod key;
@@ -184,7 +185,7 @@ const CALLS: &str = "names such as epoll_wait, separated by commas, epoll or all
 
 static CALL_NAMES: Vocabulary = Vocabulary {
     noun: "call",
-    known: &[
+    known: words!(&[
         "epoll_create",
         "epoll_create1",
         "epoll_ctl",
@@ -199,7 +200,7 @@ static CALL_NAMES: Vocabulary = Vocabulary {
         "close_range",
         "epoll",
         "all",
-    ],
+    ]),
     prefix: "",
     wanted: "epoll_create, epoll_create1, epoll_ctl, epoll_wait, epoll_pwait, epoll_pwait2, close, dup, dup2, dup3, \
              fcntl, close_range, epoll or all",

@@ -26,6 +26,7 @@ mod scan;
 pub mod signal;
 pub mod suggest;
 pub mod suppressions;
+pub mod words;
 
 /// The schema that the exit report's JSON follows. Keys are added, never renamed or removed, within it.
 pub const REPORT_SCHEMA: &str = "epollshim.report/1";

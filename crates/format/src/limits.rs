@@ -5,6 +5,7 @@
 
 use crate::problem::{Fault, Vocabulary};
 use crate::scan;
+use crate::words::words;
 
 /// What a breach does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -60,20 +61,20 @@ const KEYS: [&str; 9] = [
 ];
 static KEY_NAMES: Vocabulary = Vocabulary {
     noun: "limit",
-    known: &KEYS,
+    known: words!(&KEYS),
     prefix: "",
     wanted: "instances=, user-instances=, watches=, instance-watches=, user-watches=, memory=, size=, events= or \
              on-limit=",
 };
 static SIZES: Vocabulary = Vocabulary {
     noun: "word",
-    known: &["ignore", "warn", "enforce"],
+    known: words!(&["ignore", "warn", "enforce"]),
     prefix: "",
     wanted: "size=ignore, size=warn or size=enforce",
 };
 static BREACHES: Vocabulary = Vocabulary {
     noun: "word",
-    known: &["deny", "warn", "abort"],
+    known: words!(&["deny", "warn", "abort"]),
     prefix: "",
     wanted: "on-limit=deny, on-limit=warn or on-limit=abort",
 };

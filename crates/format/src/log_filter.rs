@@ -7,6 +7,7 @@ use crate::faults;
 use crate::function::Functions;
 use crate::problem::{Fault, Vocabulary};
 use crate::scan;
+use crate::words::words;
 
 /// The most numbers of one kind.
 pub const NUMBERS: usize = 16;
@@ -43,7 +44,7 @@ impl Default for Filter {
 
 static WORDS: Vocabulary = Vocabulary {
     noun: "word",
-    known: &[
+    known: words!(&[
         "epoll_create",
         "epoll_create1",
         "epoll_ctl",
@@ -64,7 +65,7 @@ static WORDS: Vocabulary = Vocabulary {
         "slow",
         "epfd",
         "fd",
-    ],
+    ]),
     prefix: "",
     wanted: "names such as epoll_wait, epoll, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",
 };
@@ -109,7 +110,7 @@ fn spelled(word: &[u8]) -> Option<&'static str> {
     if word == b"fcntl64" {
         return Some("fcntl");
     }
-    WORDS.known.iter().find(|known| known.as_bytes() == word).copied()
+    WORDS.known.iter().find(|known| known.as_bytes() == word)
 }
 
 fn add<'a>(numbers: &mut [i32], word: &'a [u8], at: &'a [u8], what: &'static str) -> Result<(), Fault<'a>> {

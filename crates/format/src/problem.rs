@@ -5,6 +5,7 @@
 use core::fmt;
 
 use crate::suggest;
+use crate::words::Words;
 
 /// A fault and the variable it is in. (The C interface shows the same faults without a variable.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +64,7 @@ pub struct Vocabulary {
     /// What a word of it is called.
     pub noun: &'static str,
     /// An empty word is passed over.
-    pub known: &'static [&'static str],
+    pub known: Words,
     /// What a user may leave out at the beginning of a known word.
     pub prefix: &'static str,
     /// What is said where no known word is near.
@@ -87,7 +88,7 @@ impl Vocabulary {
         let short = !self.prefix.is_empty() && !word.starts_with(self.prefix);
         let known = self.known.iter().map(|known| match known.strip_prefix(self.prefix) {
             Some(rest) if short => rest,
-            _ => *known,
+            _ => known,
         });
         suggest::nearest(word, known)
     }

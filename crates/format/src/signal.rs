@@ -1,5 +1,7 @@
 //! Names of signals as `<signal.h>` and strace spell them (x86-64 Linux, arch/x86/include/uapi/asm/signal.h).
 
+use crate::words::{Words, words};
+
 /// The highest signal number (`_NSIG`).
 pub const HIGHEST: u8 = 64;
 
@@ -7,7 +9,7 @@ pub const HIGHEST: u8 = 64;
 const FIRST_FREE: u8 = 34;
 
 /// Index 0 stands for signal 1. From 32 on the names are strace's: the kernel's first real-time signal is 32.
-pub const NAMES: [&str; HIGHEST as usize] = [
+const LIST: [&str; HIGHEST as usize] = [
     "SIGHUP",
     "SIGINT",
     "SIGQUIT",
@@ -74,13 +76,15 @@ pub const NAMES: [&str; HIGHEST as usize] = [
     "SIGRT_32",
 ];
 
+pub const NAMES: Words = words!(&LIST);
+
 /// What the names begin with; it may be left out where a name is read.
 pub const PREFIX: &str = "SIG";
 
 /// The name of a signal (1 to 64), such as `SIGUSR1` for 10.
 #[must_use]
 pub fn name(number: u8) -> Option<&'static str> {
-    NAMES.get(usize::from(number.checked_sub(1)?)).copied()
+    NAMES.get(usize::from(number.checked_sub(1)?))
 }
 
 /// The signal that a word stands for: a number from 1 to 64, or a name, with or without `SIG`, in any case.
@@ -100,7 +104,7 @@ pub fn number(word: &[u8]) -> Option<u8> {
         return HIGHEST.checked_sub(decimal(step)?).filter(|number| *number >= FIRST_FREE);
     }
     let is = |known: &str| known.strip_prefix(PREFIX).is_some_and(|known| known.as_bytes().eq_ignore_ascii_case(short));
-    match NAMES.iter().position(|known| is(known)) {
+    match NAMES.iter().position(is) {
         Some(index) => u8::try_from(index + 1).ok(),
         None => ALIASES.iter().find(|(alias, _)| is(alias)).map(|(_, number)| *number),
     }

@@ -14,12 +14,13 @@ use core::fmt;
 
 use crate::findings::Id;
 use crate::problem::{Fault, Vocabulary};
+use crate::words::words;
 
 /// The longest file that is read, in bytes.
 pub const LONGEST_FILE: usize = 1 << 20;
 
 const PATTERN: &str = "id:pattern, such as leak:libfoo.so";
-static IDS: Vocabulary = Vocabulary { noun: "finding", known: Id::NAMES, prefix: "", wanted: PATTERN };
+static IDS: Vocabulary = Vocabulary { noun: "finding", known: words!(Id::NAMES), prefix: "", wanted: PATTERN };
 
 /// One line of the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,6 +2,7 @@
 
 use crate::function::{Function, Functions};
 use crate::problem::{Fault, Vocabulary};
+use crate::words::words;
 
 /// An action or a condition. Its number is its place in [`KEYS`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,7 +97,7 @@ pub(super) const ACTIONS: &str =
 
 static VOCABULARY: Vocabulary = Vocabulary {
     noun: "action or condition",
-    known: &NAMES,
+    known: words!(&NAMES),
     prefix: "",
     wanted: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
              condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, after=, max=)",

@@ -4,6 +4,7 @@ use super::key::Key;
 use super::{MAX_EVENTS, Operation, Outcome, Rule, Scope, When};
 use crate::function::Function;
 use crate::problem::{Bad, Fault, Vocabulary};
+use crate::words::words;
 use crate::{errno, events, scan, signal};
 
 const EVENTS: &str = "names such as EPOLLIN, joined by |";
@@ -22,19 +23,23 @@ const INT_MAX: u64 = i32::MAX as u64;
 /// The highest errno: beyond it the kernel takes a return value for a result (MAX_ERRNO of include/linux/err.h).
 const MAX_ERRNO: u64 = 4095;
 
-static ERRNO_NAMES: Vocabulary = Vocabulary { noun: "errno", known: &errno::NAMES, prefix: "", wanted: ERRNO };
+static ERRNO_NAMES: Vocabulary = Vocabulary { noun: "errno", known: errno::NAMES, prefix: "", wanted: ERRNO };
 static SIGNAL_NAMES: Vocabulary = Vocabulary {
     noun: "signal",
-    known: &signal::NAMES,
+    known: signal::NAMES,
     prefix: signal::PREFIX,
     wanted: "a name such as SIGUSR1, or a number from 1 to 64",
 };
 static EVENT_NAMES: Vocabulary =
-    Vocabulary { noun: "event", known: &events::NAMES, prefix: events::PREFIX, wanted: EVENTS };
+    Vocabulary { noun: "event", known: words!(&events::NAMES), prefix: events::PREFIX, wanted: EVENTS };
 static SCOPES: Vocabulary =
-    Vocabulary { noun: "scope", known: &["process", "thread"], prefix: "", wanted: "process or thread" };
-static OPERATIONS: Vocabulary =
-    Vocabulary { noun: "operation", known: &["ADD", "MOD", "DEL"], prefix: "EPOLL_CTL_", wanted: "ADD, MOD or DEL" };
+    Vocabulary { noun: "scope", known: words!(&["process", "thread"]), prefix: "", wanted: "process or thread" };
+static OPERATIONS: Vocabulary = Vocabulary {
+    noun: "operation",
+    known: words!(&["ADD", "MOD", "DEL"]),
+    prefix: "EPOLL_CTL_",
+    wanted: "ADD, MOD or DEL",
+};
 
 /// Puts one token into a rule. The answer is what would be said of it where impossible faults are not allowed.
 pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<Option<Fault<'a>>, Fault<'a>> {
