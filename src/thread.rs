@@ -10,7 +10,7 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compil
 use core::arch::{asm, global_asm};
 
 use epollshim_format::call::Call;
-use epollshim_format::faults::RULES;
+use epollshim_format::faults;
 
 use crate::findings::errors::Pending;
 use crate::findings::watch::Watch;
@@ -119,7 +119,7 @@ pub struct Block {
     /// What limits get back when the close that this thread is making is done.
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
-    pub ordinals: [AtomicU64; RULES],
+    pub ordinals: [AtomicU64; faults::COUNTERS],
     /// Where the recording has this thread's calls; null: nowhere.
     pub ring: AtomicPtr<u8>,
     /// The word of this process's recording that says whether a request stands (`record::is_asked`); null: there is none.

@@ -6,8 +6,8 @@
 //! Exports exist only in the cdylib: a test binary must not interpose on its own test runner.
 
 mod armed;
-mod births;
 mod counted;
+mod creators;
 mod descriptors;
 mod endings;
 pub mod entry;

@@ -5,6 +5,7 @@
 //! (aside/helper.rs) opens the file for each line: the program's descriptor table never has a descriptor of the log's. What cannot be
 //! written is dropped and counted; nobody waits long for a reader that does not read.
 
+mod arguments;
 mod file;
 mod json;
 mod output;
