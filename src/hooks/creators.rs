@@ -106,6 +106,16 @@ mod after {
                 super::one(frame, result, Kind::$kind, flags & super::CLOEXEC != 0)
             }
         };
+        ($name:ident one $kind:ident always) => {
+            pub extern "C-unwind" fn $name(frame: &mut Frame, result: isize) -> isize {
+                super::one(frame, result, Kind::$kind, true)
+            }
+        };
+        ($name:ident one $kind:ident $flags:literal by $bit:literal) => {
+            pub extern "C-unwind" fn $name(frame: &mut Frame, result: isize) -> isize {
+                super::one(frame, result, Kind::$kind, frame.int($flags) & $bit != 0)
+            }
+        };
         ($name:ident pair $kind:ident $pair:literal $($flags:literal)?) => {
             pub extern "C-unwind" fn $name(frame: &mut Frame, result: isize) -> isize {
                 let flags: libc::c_int = 0 $(+ frame.int($flags))?;
@@ -207,15 +217,6 @@ const _: () = assert!(
         && libc::SFD_CLOEXEC == CLOEXEC
         && libc::IN_CLOEXEC == CLOEXEC
 );
-
-extern "C-unwind" fn after_memfd(frame: &mut Frame, result: isize) -> isize {
-    one(frame, result, Kind::Memfd, frame.word(1) as u32 & libc::MFD_CLOEXEC != 0)
-}
-
-/// Always with close-on-exec (pidfd_open(2)).
-extern "C-unwind" fn after_pidfd(frame: &mut Frame, result: isize) -> isize {
-    one(frame, result, Kind::Pidfd, true)
-}
 
 /// `signalfd(fd, mask, flags)` with another `fd` than -1 changes that, and makes none. The system call has the size of the mask
 /// before its flags: eight bytes, which no flag is (signalfd4(2)).

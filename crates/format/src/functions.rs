@@ -81,8 +81,8 @@ pub struct Row {
 ///     [what the census notes] where-from "arguments" [errors];
 /// ```
 ///
-/// - What the census notes: `one KIND [FLAGS]`, a descriptor of this kind, whose close-on-exec flag is in that argument (from 0);
-///   `pair KIND PAIR [FLAGS]`, two of them, which the call writes to that argument; `opened FLAGS`; `by FUNCTION` of
+/// - What the census notes: `one KIND [FLAGS]`, a descriptor of this kind, whose close-on-exec flag is in that argument (from 0),
+///   with the value of O_CLOEXEC, or, with `by BIT`, another; `one KIND always`, one that always has it; `pair KIND PAIR [FLAGS]`, two of them, which the call writes to that argument; `opened FLAGS`; `by FUNCTION` of
 ///   src/hooks/creators.rs.
 /// - Where from: `libc`, or `raw` where some glibc lacks the function: then its system call is made.
 /// - Arguments, for the log: see src/log/arguments.rs.
@@ -151,10 +151,10 @@ macro_rules! for_each_creator {
                 [one Inotify 0] libc "flags=inflags"
                 [EINVAL EMFILE ENFILE ENOMEM];
             MemfdCreate memfd_create () 319 "memfd_create" Create (DESC) no no
-                [by after_memfd] raw "name=path flags=mfdflags"
+                [one Memfd 1 by 1] raw "name=path flags=mfdflags"
                 [EFAULT EINVAL EMFILE ENFILE ENOMEM EPERM];
             PidfdOpen pidfd_open () 434 "pidfd_open" Create (DESC) no no
-                [by after_pidfd] raw "pid=int flags=hex"
+                [one Pidfd always] raw "pid=int flags=hex"
                 [EINVAL EMFILE ENFILE ENODEV ENOMEM ESRCH];
             Recvmsg recvmsg () 47 "recvmsg" Receive (NET) yes yes
                 [by after_recvmsg] libc "fd=int message=pointer flags=hex"
