@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
@@ -81,6 +82,7 @@ int main(int count, char **arguments) {
         MAKE("inotify_init1", inotify_init1(IN_CLOEXEC));
         MAKE("memfd_create", memfd_create("creators", MFD_CLOEXEC));
         MAKE("pidfd_open", syscall(SYS_pidfd_open, getpid(), 0));
+        MAKE("fanotify_init", fanotify_init(FAN_CLOEXEC | FAN_REPORT_FID, O_RDONLY));
         MAKE("epoll_create", epoll_create(1));
         MAKE("epoll_create1", epoll_create1(EPOLL_CLOEXEC));
         MAKE("dup", dup(server));
