@@ -156,6 +156,9 @@ macro_rules! for_each_creator {
             PidfdOpen pidfd_open () 434 "pidfd_open" Create (DESC) no no
                 [one Pidfd always] raw "pid=int flags=hex"
                 [EINVAL EMFILE ENFILE ENODEV ENOMEM ESRCH];
+            PidfdGetfd pidfd_getfd () 438 "pidfd_getfd" Create (DESC) no yes
+                [one Received always] raw "pidfd=int fd=int flags=hex"
+                [EBADF EINVAL EMFILE ENFILE EPERM ESRCH];
             FanotifyInit fanotify_init () 300 "fanotify_init" Create (DESC) no no
                 [one Other 0 by 1] libc "flags=hex event_flags=oflags"
                 [EINVAL EMFILE ENOMEM ENOSYS EPERM];
