@@ -81,8 +81,8 @@ int main(int count, char **arguments) {
         MAKE("inotify_init", inotify_init());
         MAKE("inotify_init1", inotify_init1(IN_CLOEXEC));
         MAKE("memfd_create", memfd_create("creators", MFD_CLOEXEC));
-        int own = (int)syscall(SYS_pidfd_open, getpid(), 0);
-        MAKE("pidfd_open", own);
+        int own;
+        MAKE("pidfd_open", own = (int)syscall(SYS_pidfd_open, getpid(), 0));
         MAKE("pidfd_getfd", syscall(SYS_pidfd_getfd, own, 1, 0));
         MAKE("fanotify_init", fanotify_init(FAN_CLOEXEC | FAN_REPORT_FID, O_RDONLY));
         MAKE("epoll_create", epoll_create(1));
