@@ -24,8 +24,14 @@ pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
     if line.plan.function.waits() && line.plan.is_made() {
         write!(out, " <{}.{:06}>", line.duration / 1_000_000_000, line.duration / 1000 % 1_000_000)?;
     }
-    if line.plan.is_injected {
+    if line.plan.is_made_up() {
         out.write_str(" (INJECTED)")?;
+    }
+    if line.plan.is_delayed {
+        out.write_str(" (DELAYED)")?;
+    }
+    if line.plan.is_signalled() {
+        out.write_str(" (SIGNALLED)")?;
     }
     if line.plan.is_limited {
         out.write_str(" (LIMITED)")?;

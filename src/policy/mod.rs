@@ -182,6 +182,10 @@ pub struct Plan {
     way: Way,
     pub is_injected: bool,
     pub is_limited: bool,
+    /// A fault held the call back.
+    pub is_delayed: bool,
+    /// A fault lowered how many events a wait asks for.
+    is_shortened: bool,
     is_logged: bool,
     is_recorded: bool,
     is_only_recorded: bool,
@@ -228,6 +232,8 @@ impl Plan {
             way: Way::Real,
             is_injected: false,
             is_limited: false,
+            is_delayed: false,
+            is_shortened: false,
             is_logged: false,
             is_recorded: false,
             is_only_recorded: false,
@@ -256,6 +262,17 @@ impl Plan {
     /// Whether the call is recorded, and nothing else is done to it.
     pub fn is_only_recorded(&self) -> bool {
         self.is_only_recorded
+    }
+
+    /// Whether a fault made up what the program got, or a part of it.
+    pub fn is_made_up(&self) -> bool {
+        let is_altered = self.forge != 0 || self.shuffle.is_some() || self.is_interrupted || self.is_shortened;
+        self.is_injected && (self.way == Way::Answer || is_altered)
+    }
+
+    /// Whether a fault sent the thread a signal.
+    pub fn is_signalled(&self) -> bool {
+        self.signal != 0
     }
 
     /// Whether the kernel was asked.
@@ -353,6 +370,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
     plan.is_injected = true;
     plan.signal = fault.signal;
     plan.delay_exit = fault.delay_exit;
+    plan.is_delayed = fault.delay_enter != 0 || fault.delay_exit != 0;
     plan.forge = fault.forge;
     plan.shuffle = fault.shuffle;
     if plan.function.waits() {
@@ -365,6 +383,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
         // A wait that asks for more than there can be is refused (EINVAL), and not to be made valid.
         if fault.batch != 0 && (fault.batch as c_int..=MAX_EVENTS).contains(&frame.int(2)) {
             set(frame, 2, fault.batch as usize);
+            plan.is_shortened = true;
         }
     } else if fault.delay_enter != 0 {
         effects::pause_fully(fault.delay_enter);
