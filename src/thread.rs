@@ -19,7 +19,7 @@ use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
 use crate::ledger::records::LastUsed;
 use crate::registry::{KEPT, Member, Registry};
-use crate::{aside, init, ledger, process, record, sys};
+use crate::{aside, config, init, ledger, process, record, sys};
 
 // The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
 // wiped. So a new thread, whose slot is zero, needs no question of its own: nobody's block is not in use. (That the slot held the address
@@ -381,7 +381,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
 }
 
 fn map(tid: u32) -> Option<&'static Block> {
-    if init::config().is_none() {
+    if config::get().is_none() {
         record::never();
     }
     let is_recorded = record::is_wanted();

@@ -33,7 +33,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "seccomp",
         ],
     ),
-    ("runtime", &["real", "process", "thread", "registry", "stacks", "session", "interrupted"]),
+    ("runtime", &["config", "frame", "real", "process", "thread", "registry", "stacks", "session", "interrupted"]),
     ("observers", &["findings", "record", "census", "log"]),
     ("policy", &["policy"]),
     ("report", &["report"]),

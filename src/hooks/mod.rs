@@ -10,11 +10,9 @@ mod counted;
 mod creators;
 mod descriptors;
 mod endings;
-pub mod entry;
+mod entry;
 mod epoll;
 mod filters;
 mod followed;
 mod raw;
 mod sharing;
-
-pub use entry::{After, Before, Frame};

@@ -4,8 +4,8 @@ use epollshim_format::function::{Function, Functions};
 use libc::{c_int, epoll_event};
 
 use crate::buffer::exchange;
-use crate::hooks::Frame;
-use crate::{clock, init, loaded, procfs, sys};
+use crate::frame::Frame;
+use crate::{clock, config, loaded, procfs, sys};
 
 /// Stands in for a function that is not called: returns a value, with an errno unless that is 0.
 pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
@@ -98,7 +98,7 @@ pub fn shuffle(events: &mut [epoll_event], mut random: u64) {
 pub fn can_tell_callers() -> bool {
     let can_tell = loaded::can_find_objects();
     if can_tell {
-        init::learn_file_name();
+        config::learn_file_name();
     }
     can_tell
 }
@@ -109,7 +109,7 @@ pub fn is_called_by(caller: usize, name: impl Iterator<Item = u8> + Clone) -> bo
     match loaded::path_of(caller) {
         None => false,
         // The program itself.
-        Some(b"") => init::is_named(|own| has_name(own, name.clone())),
+        Some(b"") => config::is_named(|own| has_name(own, name.clone())),
         Some(path) => has_name(path, name),
     }
 }

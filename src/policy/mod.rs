@@ -27,7 +27,7 @@ use libc::c_int;
 pub use self::effects::{epfd_of, fd_of, kind_of};
 use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
-use crate::hooks::{After, Before, Frame};
+use crate::frame::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
 use crate::record::Told;

@@ -13,10 +13,10 @@ use epollshim_format::faults::{COUNTERS, Operation, Outcome, RULES, Rule, Scope}
 use epollshim_format::function::{Function, Functions};
 
 use super::effects;
-use crate::hooks::Frame;
+use crate::frame::Frame;
 use crate::ledger::{Hold, Lock};
 use crate::thread::Block;
-use crate::{clock, init, process, sys, thread};
+use crate::{clock, config, process, sys, thread};
 
 /// Bytes of rules that one table keeps for the report.
 const TEXT: usize = 16 * 1024;
@@ -442,7 +442,7 @@ impl Rules {
                 continue;
             }
             let is_beyond = !fits(entry, frame, function);
-            if is_beyond && !init::allows_impossible() {
+            if is_beyond && !config::allows_impossible() {
                 continue;
             }
             if self.count(&tally.fired, generation, entry.max.load(Ordering::Relaxed)).is_err() {
@@ -645,7 +645,7 @@ pub fn armed() -> impl Iterator<Item = RuleStatus> {
 mod tests {
     extern crate std;
     use super::{COUNTERS, RULES, Refusal, RuleTally, Rules, Tallies};
-    use crate::hooks::Frame;
+    use crate::frame::Frame;
     use crate::ledger::Hold;
     use crate::model::{self, Event, Search, check, participate};
     use crate::sync::{AtomicU64, Ordering};
