@@ -17,9 +17,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 use std::vec::Vec;
 
-use shuttle::scheduler::{DfsScheduler, RandomScheduler};
+use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler};
 use shuttle::{Config, MaxSteps, Runner};
 
 /// What happens to a participant in the middle of its work.
@@ -65,7 +67,8 @@ pub fn step() {
     if !is_running() || std::thread::panicking() {
         return;
     }
-    shuttle::thread::yield_now();
+    // A switch. (`yield_now` would say that this participant waits for others: nobody does.)
+    shuttle::thread::sleep(Duration::ZERO);
     let me = me();
     let event = with_world(|world| {
         if world.child.is_some_and(|child| child != me) {
@@ -136,6 +139,9 @@ pub enum Search {
     Exhaustive(usize),
     /// So many, drawn at random from a fixed seed.
     Random(usize),
+    /// So many, drawn in another way: a participant runs on until it ends, or until one of a few steps, drawn at random, at which
+    /// it is suspended until all others have ended or are suspended.
+    Suspending(usize),
 }
 
 /// Runs a model under many schedules.
@@ -152,5 +158,23 @@ pub fn check(search: Search, model: impl Fn() + Send + Sync + 'static) {
     match search {
         Search::Exhaustive(most) => Runner::new(DfsScheduler::new(Some(most), false), config).run(execution),
         Search::Random(times) => Runner::new(RandomScheduler::new_from_seed(1, times), config).run(execution),
+        // PCT (Burckhardt et al., ASPLOS 2010), with three such steps.
+        Search::Suspending(times) => Runner::new(PctScheduler::new_from_seed(1, 4, times), config).run(execution),
     };
+}
+
+/// The same for each step at which a participant may meet its event: up to the first that none comes to.
+pub fn check_each_step(search: Search, model: impl Fn(usize) + Copy + Send + Sync + 'static) {
+    for at in 0.. {
+        let is_met = Arc::new(AtomicBool::new(false));
+        let met = is_met.clone();
+        check(search, move || {
+            model(at);
+            met.fetch_or(any_event_met(), Relaxed);
+        });
+        if !is_met.load(Relaxed) {
+            assert!(at != 0, "no participant meets an event");
+            return;
+        }
+    }
 }

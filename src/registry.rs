@@ -156,7 +156,7 @@ impl<T: Member> Registry<T> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Member, Registry};
+    use super::{KEPT, Member, Registry};
     use crate::model::{self, Event, Search, check, participate};
     use crate::sync::{AtomicU32, AtomicU64, Ordering};
     use std::boxed::Box;
@@ -196,7 +196,7 @@ mod tests {
 
         /// What a thread's first hook does.
         fn acquire(&self, tid: u32) -> &'static Block {
-            let is_alive = |tid: u32| self.ended.load(Unordered) & 1 << tid == 0;
+            let is_alive = |tid: u32| tid != KEPT && self.ended.load(Unordered) & 1 << tid == 0;
             self.registry.reuse(tid, is_alive).unwrap_or_else(|| {
                 let block: &'static Block = Box::leak(Box::default());
                 block.owner.store(tid, Ordering::Relaxed);
@@ -290,11 +290,58 @@ mod tests {
                 let state = State::new();
                 let block: &'static Block = Box::leak(Box::default());
                 let in_handler = state.clone();
-                let work = Box::new(move || assert!(in_handler.registry.list(block)));
+                let work = Box::new(move || {
+                    assert!(in_handler.registry.list(block));
+                    assert_eq!(in_handler.registry.all().count(), 1, "the handler counts in it from here on");
+                });
                 participate(at, Some(Event::Handler(work)), || assert!(state.registry.list(block)));
                 assert_eq!(state.registry.all().count(), 1);
             });
         }
+    }
+
+    #[test]
+    fn a_block_that_is_listed_is_found_by_every_reader() {
+        for at in 0..12 {
+            check(Search::Random(200), move || {
+                let state = State::new();
+                let block: &'static Block = Box::leak(Box::default());
+                let is_listed = Arc::new(Plain::new(0));
+                let lister = {
+                    let (state, is_listed) = (state.clone(), is_listed.clone());
+                    shuttle::thread::spawn(move || {
+                        let (in_handler, noted) = (state.clone(), is_listed.clone());
+                        let work = Box::new(move || {
+                            assert!(in_handler.registry.list(block));
+                            noted.store(1, Unordered);
+                        });
+                        participate(at, Some(Event::Handler(work)), || assert!(state.registry.list(block)));
+                        is_listed.store(1, Unordered);
+                    })
+                };
+                for _ in 0..6 {
+                    let was_listed = is_listed.load(Unordered) == 1;
+                    let found = state.registry.all().count();
+                    assert!(found == 1 || found == 0 && !was_listed, "found {found} times");
+                }
+                lister.join().unwrap();
+            });
+        }
+    }
+
+    #[test]
+    fn a_thread_that_comes_again_gets_its_own_block() {
+        let state = State::new();
+        let block = state.acquire(7);
+        assert!(core::ptr::eq(state.acquire(7), block));
+    }
+
+    #[test]
+    fn a_block_that_is_kept_is_given_to_nobody() {
+        let state = State::new();
+        let kept = state.acquire(KEPT);
+        assert!(!core::ptr::eq(state.acquire(7), kept));
+        assert_eq!(kept.owner.load(Ordering::Relaxed), KEPT);
     }
 
     #[test]
@@ -317,6 +364,26 @@ mod tests {
             assert!(state.registry.list(block) && state.registry.list(block));
         }
         assert_eq!(state.registry.all().count(), 1999);
+    }
+
+    #[test]
+    fn the_child_of_a_fork_knows_whether_its_parent_has_listed_anything() {
+        for at in 0..12 {
+            check(Search::Random(80), move || {
+                let state = State::new();
+                let other = thread(&state, 1, 0, None);
+                let in_child = state.clone();
+                let fork = Event::Fork(Box::new(move || {
+                    let is_listed = !in_child.registry.first[0].load(Ordering::Relaxed).is_null();
+                    assert_eq!(in_child.registry.is_used(), is_listed);
+                    in_child.registry.after_fork();
+                    assert!(!in_child.registry.is_used());
+                }));
+                participate(at, Some(fork), || (0..=at).for_each(|_| model::step()));
+                other.join().unwrap();
+                model::go_on_alone();
+            });
+        }
     }
 
     #[test]

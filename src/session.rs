@@ -316,15 +316,16 @@ fn take_slot() -> Option<u32> {
     // The caller's stack may be a signal handler's.
     aside::undisturbed(|| {
         let file = file()?;
-        find_slot(file).or_else(|| if reclaim_the_dead(file) { find_slot(file) } else { None })
+        // Of the memory's owner: a child of vfork claims what its parent will give back.
+        let pid = process::pid();
+        let (start, here) = (life_of(pid).map_or(0, |life| life.start), namespace());
+        let find = || find_slot(file, pid, start, here, own_slot());
+        find().or_else(|| if reclaim_the_dead(file) { find() } else { None })
     })?
 }
 
-fn find_slot(file: &File) -> Option<u32> {
-    // Of the memory's owner: a child of vfork claims what its parent will give back.
-    let pid = process::pid();
-    let start = life_of(pid).map_or(0, |life| life.start);
-    let here = namespace();
+/// Takes a free slot for a process, and notes it in `own`.
+fn find_slot(file: &File, pid: i32, start: u64, here: u64, own: &AtomicU32) -> Option<u32> {
     let begin = pid as usize % SLOTS;
     for step in 0..SLOTS {
         let index = (begin + step) % SLOTS;
@@ -335,7 +336,7 @@ fn find_slot(file: &File) -> Option<u32> {
         slot.start.store(start, Ordering::Relaxed);
         slot.namespace.store(here, Ordering::Relaxed);
         slot.owner.store(pid as u64 | READY, Ordering::Release);
-        return match own_slot().compare_exchange(0, index as u32 + 1, Ordering::AcqRel, Ordering::Acquire) {
+        return match own.compare_exchange(0, index as u32 + 1, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Some(index as u32),
             Err(other) => {
                 slot.owner.store(0, Ordering::Release);
@@ -454,9 +455,9 @@ fn map_file(fd: i32) -> Result<*mut File, Trouble> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Change, File, Kind, SLOTS, apply, empty, of_kind};
-    use crate::model::{Event, Search, check, participate};
-    use crate::sync::Ordering;
+    use super::{Change, File, Kind, READY, SLOTS, apply, empty, find_slot, of_kind, vacate};
+    use crate::model::{Event, Search, any_event_met, check, check_each_step, participate};
+    use crate::sync::{AtomicU32, Ordering};
     use std::boxed::Box;
     use std::sync::Arc;
 
@@ -510,6 +511,100 @@ mod tests {
                 assert_eq!((sum(&file), share(&file, 1)), (2, 0), "the dead process is still counted");
             });
         }
+    }
+
+    #[test]
+    fn a_thread_that_is_suspended_at_any_step_undoes_nothing_that_others_did() {
+        // Of its own process, and of another.
+        const OTHERS: [(u32, Change); 5] =
+            [(1, Change::Claim), (2, Change::Claim), (1, Change::Claim), (1, Change::Release), (2, Change::Claim)];
+        check_each_step(Search::Exhaustive(1), |at| {
+            let file = new_file();
+            let others = file.clone();
+            let work = Box::new(move || {
+                for (slot, change) in OTHERS {
+                    assert!(apply(&others, KIND, slot, change, None).is_ok());
+                }
+            });
+            participate(at, Some(Event::Handler(work)), || {
+                for _ in 0..2 {
+                    assert!(apply(&file, KIND, 1, Change::Claim, None).is_ok());
+                }
+            });
+            let (own, other) = if any_event_met() { (3, 2) } else { (2, 0) };
+            assert_eq!((share(&file, 1), share(&file, 2), sum(&file)), (own, other, own + other));
+        });
+    }
+
+    #[test]
+    fn who_has_nothing_gives_nothing_back() {
+        let file = new_file();
+        for change in [Change::Claim, Change::Release, Change::Release] {
+            assert!(apply(&file, KIND, 1, change, None).is_ok());
+            assert!(apply(&file, KIND, 2, Change::Claim, None).is_ok());
+        }
+        assert_eq!((sum(&file), share(&file, 1), share(&file, 2)), (3, 0, 3));
+    }
+
+    #[test]
+    fn a_slot_that_two_vacate_is_its_next_owners_whoever_that_is() {
+        const DEAD: u64 = 77 | READY;
+        // The next owner has another pid, or the same again.
+        for pid in [88, 77] {
+            check(Search::Random(1500), move || {
+                let file = new_file();
+                let slot = |file: &Arc<File>| &raw const file.slots[1];
+                // SAFETY: the file lives as long as its threads.
+                let of = move |file: &Arc<File>| unsafe { &*slot(file) };
+                of(&file).owner.store(DEAD, Ordering::Relaxed);
+                of(&file).start.store(5, Ordering::Relaxed);
+                for _ in 0..3 {
+                    assert!(apply(&file, KIND, 1, Change::Claim, None).is_ok());
+                }
+                let vacating = [(), ()].map(|()| {
+                    let file = file.clone();
+                    shuttle::thread::spawn(move || {
+                        let is_still_his = || of(&file).start.load(Ordering::Relaxed) == 5;
+                        vacate(&file, 1, of(&file), DEAD, is_still_his)
+                    })
+                });
+                let next = {
+                    let file = file.clone();
+                    shuttle::thread::spawn(move || {
+                        let is_taken = (0..40).any(|_| {
+                            of(&file).owner.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+                        });
+                        if is_taken {
+                            assert_eq!((sum(&file), share(&file, 1)), (0, 0), "it is not empty");
+                            of(&file).start.store(6, Ordering::Relaxed);
+                            of(&file).owner.store(pid | READY, Ordering::Release);
+                            assert!(apply(&file, KIND, 1, Change::Claim, None).is_ok());
+                        }
+                        is_taken
+                    })
+                };
+                let vacated = vacating.map(|thread| thread.join().unwrap());
+                assert!(vacated[0] != vacated[1], "{vacated:?}");
+                let (owner, count) = if next.join().unwrap() { (pid | READY, 1) } else { (0, 0) };
+                assert_eq!(of(&file).owner.load(Ordering::Relaxed), owner);
+                assert_eq!((sum(&file), share(&file, 1)), (count, count));
+            });
+        }
+    }
+
+    #[test]
+    fn two_threads_that_need_a_slot_get_one() {
+        check(Search::Random(500), || {
+            let (file, own) = (new_file(), Arc::new(AtomicU32::new(0)));
+            let find = || {
+                let (file, own) = (file.clone(), own.clone());
+                shuttle::thread::spawn(move || find_slot(&file, 77, 5, 1, &own))
+            };
+            let found = [find(), find()].map(|thread| thread.join().unwrap());
+            assert!(found[0].is_some() && found[0] == found[1], "{found:?}");
+            let owners = [77, 78, 79].map(|slot| file.slots[slot].owner.load(Ordering::Relaxed));
+            assert_eq!(owners.map(|owner| owner != 0), [77, 78, 79].map(|slot| found[0] == Some(slot)));
+        });
     }
 
     #[test]

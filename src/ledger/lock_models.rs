@@ -4,13 +4,13 @@
 extern crate std;
 
 use std::boxed::Box;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32 as Plain, Ordering::Relaxed as Unordered};
+use std::sync::{Arc, OnceLock, Weak};
 use std::vec::Vec;
 
 use super::lock::Hold;
 use super::lock_protocol::{FastPath, Guarded, Here, Locked};
-use crate::model::{self, Event, Search, check, participate};
+use crate::model::{self, Event, Search, check, check_each_step, participate};
 use crate::sync::{AtomicU64, Ordering};
 
 const CHANGES: usize = 12;
@@ -23,24 +23,43 @@ struct Records {
     /// What must always agree with them, and is changed after them.
     count: AtomicU64,
     same_count: AtomicU64,
-    /// How often each was applied, and rebuilds and losses, as the model sees it.
+    /// How often each was applied, and in which turn first, from 1 on; and rebuilds and losses, as the model sees it.
     applied: [Plain; CHANGES],
+    turns: [Plain; CHANGES],
+    turn: Plain,
     rebuilt: Plain,
     lost: Plain,
+    /// Changes of which the lock said wrongly that they had waited, or that they had not.
+    misjudged: Plain,
     times: Plain,
+    /// The time passes: a holder that is only slow is taken for gone.
+    is_hasty: bool,
+    ledger: OnceLock<Weak<Ledger>>,
     /// Threads that have ended, a bit each.
     ended: Plain,
 }
 
-impl Guarded<usize> for Records {
-    fn apply(&self, change: usize) {
-        self.applied[change].fetch_add(1, Unordered);
+impl Records {
+    fn make(&self, change: usize, has_waited: bool) {
+        if self.applied[change].fetch_add(1, Unordered) == 0 {
+            self.turns[change].store(1 + self.turn.fetch_add(1, Unordered), Unordered);
+        }
+        let ledger = self.ledger.get().and_then(Weak::upgrade);
+        if ledger.is_some_and(|ledger| ledger.is_timely() == has_waited) {
+            self.misjudged.fetch_add(1, Unordered);
+        }
         if self.made[change].load(Ordering::Relaxed) != 0 {
             return;
         }
         self.made[change].store(1, Ordering::Relaxed);
         self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.same_count.store(self.same_count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+}
+
+impl Guarded<usize> for Records {
+    fn apply(&self, change: usize) {
+        self.make(change, true);
     }
 
     fn rebuild(&self) {
@@ -71,9 +90,9 @@ impl Guarded<usize> for Records {
         false
     }
 
-    /// Always long after the last time.
+    /// Long after the last time, or the same.
     fn now(&self) -> u64 {
-        u64::from(self.times.fetch_add(1, Unordered)) * 4_000_000_000
+        if self.is_hasty { u64::from(self.times.fetch_add(1, Unordered)) * 4_000_000_000 } else { 0 }
     }
 
     fn give_way(&self, _: bool) {
@@ -101,19 +120,19 @@ fn handler(thread: u32) -> Hold {
 fn change(ledger: &Ledger, hold: Hold, number: usize) {
     let tried = match ledger.try_lock_fast(hold) {
         FastPath::Done => {
-            ledger.guarded.apply(number);
+            ledger.guarded.make(number, false);
             ledger.unlock_fast(hold)
         }
         tried => tried,
     };
     match tried {
         FastPath::Done | FastPath::DoneSlowPathPending => ledger.finish(tried, hold),
-        tried => ledger.change(tried, hold, || ledger.guarded.apply(number), || number),
+        tried => ledger.change(tried, hold, || ledger.guarded.make(number, false), || number),
     }
 }
 
-/// What holds in the end: all that returned was made, and records and counts agree.
-fn settle_and_check(ledger: &Ledger, returned: &[usize]) {
+/// What holds in the end: all that returned was made, what one thread made in its order, and records and counts agree.
+fn settle_and_check(ledger: &Ledger, threads: &[&[usize]]) {
     let hold = frame(7);
     for _ in 0..64 {
         ledger.settle(hold);
@@ -124,16 +143,33 @@ fn settle_and_check(ledger: &Ledger, returned: &[usize]) {
     assert!(ledger.lock.is_idle(), "the lock is stuck, or a change waits for ever");
     let records = &ledger.guarded;
     let made: u64 = records.made.iter().map(|made| made.load(Ordering::Relaxed)).sum();
-    for &number in returned {
-        assert_eq!(records.made[number].load(Ordering::Relaxed), 1, "change {number} returned, and was not made");
+    for returned in threads {
+        for &number in *returned {
+            assert_eq!(records.made[number].load(Ordering::Relaxed), 1, "change {number} returned, and was not made");
+        }
+        let turns: Vec<_> = returned.iter().map(|number| records.turns[*number].load(Unordered)).collect();
+        assert!(turns.is_sorted(), "changes {returned:?} were made in turns {turns:?}");
     }
     assert_eq!(records.count.load(Ordering::Relaxed), made, "the records and the first count disagree");
     assert_eq!(records.same_count.load(Ordering::Relaxed), made, "the records and the second count disagree");
     assert_eq!(records.lost.load(Unordered), 0);
+    if !records.is_hasty {
+        assert_eq!(records.misjudged.load(Unordered), 0, "a change was taken for one that waited, or the other way");
+    }
 }
 
-fn new_ledger() -> Arc<Ledger> {
-    Arc::new(Locked::new(Records::default()))
+/// `is_hasty`: holders that are only slow are taken for gone.
+fn new_ledger(is_hasty: bool) -> Arc<Ledger> {
+    let ledger = Arc::new(Locked::new(Records { is_hasty, ..Records::default() }));
+    ledger.guarded.ledger.set(Arc::downgrade(&ledger)).unwrap();
+    ledger
+}
+
+const PATIENT: bool = false;
+const HASTY: bool = true;
+
+fn join<const THREADS: usize>(threads: [shuttle::thread::JoinHandle<Vec<usize>>; THREADS]) -> [Vec<usize>; THREADS] {
+    threads.map(|thread| thread.join().unwrap())
 }
 
 /// Makes changes as one thread, and says which of them returned.
@@ -161,167 +197,205 @@ fn thread(
     })
 }
 
-/// More than the steps of any participant.
-const STEPS: usize = 90;
+/// More than the steps of two threads that make two changes each.
+const STEPS: usize = 150;
 const SCHEDULES: usize = 150;
 
 #[test]
 fn without_events_every_change_is_made_once() {
-    check(Search::Random(4000), || {
-        let ledger = new_ledger();
-        let threads = [
-            thread(&ledger, 1, &[1, 2, 3], 0, None, |_| {}),
-            thread(&ledger, 2, &[4, 5], 0, None, |_| {}),
-            thread(&ledger, 3, &[6], 0, None, |_| {}),
-        ];
-        let returned: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        settle_and_check(&ledger, &returned);
-        if ledger.guarded.rebuilt.load(Unordered) == 0 {
-            assert!(returned.iter().all(|number| ledger.guarded.applied[*number].load(Unordered) == 1));
+    for search in [Search::Random(3000), Search::Suspending(3000)] {
+        check(search, || {
+            let ledger = new_ledger(PATIENT);
+            let threads = [
+                thread(&ledger, 1, &[1, 2, 3], 0, None, |_| {}),
+                thread(&ledger, 2, &[4, 5], 0, None, |_| {}),
+                thread(&ledger, 3, &[6], 0, None, |_| {}),
+            ];
+            let returned = join(threads);
+            assert!(ledger.lock.is_idle(), "a change waits, and nobody makes it");
+            settle_and_check(&ledger, &returned.each_ref().map(|changes| &changes[..]));
+            assert_eq!(ledger.guarded.rebuilt.load(Unordered), 0);
+            assert!((1..=6).all(|number: usize| ledger.guarded.applied[number].load(Unordered) == 1));
             assert!(ledger.nodes_in_use() <= 1, "a node was lost");
-        }
-    });
+        });
+    }
 }
 
 #[test]
 fn a_holder_that_was_only_slow_finds_out_that_it_was_taken_for_gone() {
     static BROKEN: Plain = Plain::new(0);
-    check(Search::Random(4000), || {
-        let ledger = new_ledger();
-        let threads = [
-            thread(&ledger, 1, &[0, 1, 2, 3], 0, None, |_| {}),
-            thread(&ledger, 2, &[4, 5, 6, 7], 0, None, |_| {}),
-            thread(&ledger, 3, &[8, 9, 10, 11], 0, None, |_| {}),
-        ];
-        let returned: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-        settle_and_check(&ledger, &returned);
-        BROKEN.fetch_add(ledger.guarded.rebuilt.load(Unordered), Unordered);
-    });
-    assert!(BROKEN.load(Unordered) > 100, "the model does not come to this case");
+    for search in [Search::Random(2000), Search::Suspending(6000)] {
+        BROKEN.store(0, Unordered);
+        check(search, || {
+            let ledger = new_ledger(HASTY);
+            let threads = [
+                thread(&ledger, 1, &[0, 1, 2, 3], 0, None, |_| {}),
+                thread(&ledger, 2, &[4, 5, 6, 7], 0, None, |_| {}),
+                thread(&ledger, 3, &[8, 9, 10, 11], 0, None, |_| {}),
+            ];
+            let returned = join(threads);
+            settle_and_check(&ledger, &returned.each_ref().map(|changes| &changes[..]));
+            BROKEN.fetch_add(ledger.guarded.rebuilt.load(Unordered), Unordered);
+        });
+        assert!(BROKEN.load(Unordered) > 100, "the model does not come to this case");
+    }
+}
+
+#[test]
+fn a_thread_that_is_suspended_at_any_step_finds_what_others_did_meanwhile() {
+    for others in 0..7 {
+        check_each_step(Search::Exhaustive(1), move |at| {
+            let ledger = new_ledger(HASTY);
+            let meanwhile = ledger.clone();
+            let work = Box::new(move || {
+                for number in 3..3 + others {
+                    change(&meanwhile, frame(2), number);
+                }
+            });
+            let one = thread(&ledger, 1, &[1, 2], at, Some(Event::Handler(work)), |_| {});
+            let returned = one.join().unwrap();
+            let met: Vec<_> = (3..3 + if model::any_event_met() { others } else { 0 }).collect();
+            settle_and_check(&ledger, &[&returned, &met]);
+        });
+    }
 }
 
 #[test]
 fn a_thread_that_jumps_out_of_any_step_goes_on() {
-    for at in 0..STEPS {
-        check(Search::Random(SCHEDULES), move || {
-            let ledger = new_ledger();
-            let threads = [
-                thread(&ledger, 1, &[1, 2], at, Some(Event::Stop), |ledger| {
-                    change(ledger, frame(1), 3);
-                    change(ledger, frame(1), 4);
-                }),
-                thread(&ledger, 2, &[5, 6], 0, None, |_| {}),
-            ];
-            let mut returned: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-            if model::any_event_met() {
-                returned.extend([3, 4]);
-            }
-            settle_and_check(&ledger, &returned);
-        });
-    }
+    check_each_step(Search::Random(SCHEDULES), |at| {
+        let ledger = new_ledger(PATIENT);
+        let threads = [
+            thread(&ledger, 1, &[1, 2], at, Some(Event::Stop), |ledger| {
+                change(ledger, frame(1), 3);
+                change(ledger, frame(1), 4);
+            }),
+            thread(&ledger, 2, &[5, 6], 0, None, |_| {}),
+        ];
+        let [mut one, two] = join(threads);
+        if model::any_event_met() {
+            one.extend([3, 4]);
+        }
+        settle_and_check(&ledger, &[&one, &two]);
+    });
+}
+
+#[test]
+fn a_node_that_a_jump_has_lost_is_found_when_the_lock_is_broken() {
+    check_each_step(Search::Random(SCHEDULES / 4), |at| {
+        let ledger = new_ledger(PATIENT);
+        let threads = [
+            thread(&ledger, 1, &[1, 2], at, Some(Event::Stop), |ledger| change(ledger, frame(1), 3)),
+            thread(&ledger, 2, &[5, 6], 0, None, |_| {}),
+        ];
+        let [mut one, two] = join(threads);
+        if model::any_event_met() {
+            one.push(3);
+        }
+        // It jumps out once more, and holds the lock.
+        assert!(ledger.lock.try_lock(frame(1)));
+        change(&ledger, frame(1), 4);
+        one.push(4);
+        settle_and_check(&ledger, &[&one, &two]);
+        // The one that was consumed last may be its own.
+        assert!(ledger.nodes_of(frame(1)) <= 1, "a node was lost");
+    });
 }
 
 #[test]
 fn a_thread_that_ends_or_sleeps_for_ever_at_any_step_stops_nobody() {
     for ends in [true, false] {
-        for at in 0..STEPS {
-            check(Search::Random(SCHEDULES), move || {
-                let ledger = new_ledger();
-                let threads = [
-                    thread(&ledger, 1, &[1, 2], at, Some(Event::Stop), move |ledger| {
-                        if ends {
-                            ledger.guarded.ended.fetch_or(1 << 1, Unordered);
-                        }
-                    }),
-                    thread(&ledger, 2, &[3, 4, 5], 0, None, |_| {}),
-                ];
-                let returned: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-                settle_and_check(&ledger, &returned);
-            });
-        }
+        check_each_step(Search::Random(SCHEDULES), move |at| {
+            let ledger = new_ledger(HASTY);
+            let threads = [
+                thread(&ledger, 1, &[1, 2], at, Some(Event::Stop), move |ledger| {
+                    if ends {
+                        ledger.guarded.ended.fetch_or(1 << 1, Unordered);
+                    }
+                }),
+                thread(&ledger, 2, &[3, 4, 5], 0, None, |_| {}),
+            ];
+            let returned = join(threads);
+            settle_and_check(&ledger, &returned.each_ref().map(|changes| &changes[..]));
+        });
     }
 }
 
 #[test]
 fn a_handler_at_any_step_makes_its_changes_and_takes_nothing_from_the_frame_below() {
-    for at in 0..STEPS {
-        check(Search::Random(SCHEDULES), move || {
-            let ledger = new_ledger();
-            let in_handler = ledger.clone();
-            let work = Box::new(move || {
-                change(&in_handler, handler(1), 3);
-                // As epollshim_stats does.
-                if in_handler.lock_or_break(Here::In(handler(1), 0), handler(1)) {
-                    in_handler.drain(handler(1));
-                    in_handler.unlock(handler(1));
-                }
-                change(&in_handler, handler(1), 4);
-            });
-            let one = thread(&ledger, 1, &[1, 2], at, Some(Event::Handler(work)), |_| {});
-            let mut returned = one.join().unwrap();
-            if model::any_event_met() {
-                returned.extend([3, 4]);
+    check_each_step(Search::Random(SCHEDULES), |at| {
+        let ledger = new_ledger(PATIENT);
+        let in_handler = ledger.clone();
+        let work = Box::new(move || {
+            change(&in_handler, handler(1), 3);
+            // As epollshim_stats does.
+            if in_handler.lock_or_break(Here::In(handler(1), 0), handler(1)) {
+                in_handler.drain(handler(1));
+                in_handler.unlock(handler(1));
             }
-            assert_eq!(ledger.guarded.rebuilt.load(Unordered), 0, "the handler took the lock from a live frame");
-            settle_and_check(&ledger, &returned);
-            assert!(returned.iter().all(|number| ledger.guarded.applied[*number].load(Unordered) == 1));
+            change(&in_handler, handler(1), 4);
         });
-    }
+        let two = thread(&ledger, 2, &[5, 6], 0, None, |_| {});
+        let one = thread(&ledger, 1, &[1, 2], at, Some(Event::Handler(work)), |_| {});
+        let returned = join([one, two]);
+        let [one, two] = &returned;
+        let of_handler = if model::any_event_met() { &[3, 4][..] } else { &[] };
+        assert!(ledger.lock.is_idle(), "a change waits, and nobody makes it");
+        assert_eq!(ledger.guarded.rebuilt.load(Unordered), 0, "the handler took the lock from a live frame");
+        settle_and_check(&ledger, &[one, two, of_handler]);
+        let all = one.iter().chain(two).chain(of_handler);
+        assert!(all.clone().all(|number| ledger.guarded.applied[*number].load(Unordered) == 1));
+    });
 }
 
 #[test]
 fn a_handler_that_jumps_out_from_above_a_hook_leaves_nothing_stuck() {
-    for at in 0..STEPS {
-        check(Search::Random(SCHEDULES), move || {
-            let ledger = new_ledger();
-            let in_handler = ledger.clone();
-            let work = Box::new(move || {
-                change(&in_handler, handler(1), 3);
-                model::stop();
-            });
-            let threads = [
-                thread(&ledger, 1, &[1, 2], at, Some(Event::Handler(work)), |ledger| {
-                    change(ledger, frame(1), 4);
-                }),
-                thread(&ledger, 2, &[5], 0, None, |_| {}),
-            ];
-            let mut returned: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-            if model::any_event_met() {
-                returned.extend([3, 4]);
-            }
-            settle_and_check(&ledger, &returned);
+    check_each_step(Search::Random(SCHEDULES), |at| {
+        let ledger = new_ledger(PATIENT);
+        let in_handler = ledger.clone();
+        let work = Box::new(move || {
+            change(&in_handler, handler(1), 3);
+            model::stop();
         });
-    }
+        let threads = [
+            thread(&ledger, 1, &[1, 2], at, Some(Event::Handler(work)), |ledger| {
+                change(ledger, frame(1), 4);
+            }),
+            thread(&ledger, 2, &[5], 0, None, |_| {}),
+        ];
+        let [mut one, two] = join(threads);
+        if model::any_event_met() {
+            one.extend([3, 4]);
+        }
+        settle_and_check(&ledger, &[&one, &two]);
+    });
 }
 
 #[test]
 fn a_child_forked_by_a_handler_goes_on_in_the_interrupted_frame() {
-    for at in 0..STEPS {
-        check(Search::Random(SCHEDULES), move || {
-            let ledger = new_ledger();
-            let in_child = ledger.clone();
-            let work = Box::new(move || {
-                in_child.after_fork(handler(1), || {});
-                change(&in_child, handler(1), 3);
-            });
-            let one = thread(&ledger, 1, &[1, 2], at, Some(Event::Fork(work)), |_| {});
-            let two = thread(&ledger, 2, &[4, 5], 0, None, |_| {});
-            let mut returned = one.join().unwrap();
-            returned.extend(two.join().unwrap());
-            if model::has_forked() {
-                returned.push(3);
-            }
-            model::go_on_alone();
-            settle_and_check(&ledger, &returned);
+    check_each_step(Search::Random(SCHEDULES), |at| {
+        let ledger = new_ledger(PATIENT);
+        let in_child = ledger.clone();
+        let work = Box::new(move || {
+            let is_below = in_child.lock.is_held_beside(handler(1));
+            in_child.after_fork(handler(1), || {});
+            assert_eq!(in_child.lock.holder().is_some(), is_below, "the frame below goes on, and holds the lock");
+            assert!(!is_below || in_child.lock.holder() == Some(frame(1)));
+            change(&in_child, handler(1), 3);
         });
-    }
+        let one = thread(&ledger, 1, &[1, 2], at, Some(Event::Fork(work)), |_| {});
+        let two = thread(&ledger, 2, &[4, 5], 0, None, |_| {});
+        let [one, two] = join([one, two]);
+        let of_handler = if model::has_forked() { &[3][..] } else { &[] };
+        model::go_on_alone();
+        settle_and_check(&ledger, &[&one, &two, of_handler]);
+    });
 }
 
 #[test]
 fn a_child_of_another_thread_has_what_was_done_and_nothing_half_done() {
     for at in 0..STEPS {
         check(Search::Random(SCHEDULES), move || {
-            let ledger = new_ledger();
+            let ledger = new_ledger(PATIENT);
             let in_child = ledger.clone();
             // Not in a handler: the forking thread's own frame is between two hooks.
             let forker = {
@@ -338,10 +412,9 @@ fn a_child_of_another_thread_has_what_was_done_and_nothing_half_done() {
             };
             let threads = [thread(&ledger, 1, &[1, 2], 0, None, |_| {}), thread(&ledger, 2, &[3, 4], 0, None, |_| {})];
             forker.join().unwrap();
-            let mut returned: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-            returned.push(6);
+            let [one, two] = join(threads);
             model::go_on_alone();
-            settle_and_check(&ledger, &returned);
+            settle_and_check(&ledger, &[&one, &two, &[6]]);
             assert!(ledger.nodes_in_use() <= 1, "a node of a thread that is not in the child was lost");
         });
     }

@@ -335,7 +335,9 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
             return true;
         }
         match self.lock.holder() {
-            Some(holder) => !holder.is_beside(hold) && self.is_gone(holder, hold) && self.break_lock(holder, hold),
+            Some(holder) => {
+                !holder.is_beside(hold) && self.is_gone(holder, hold) && self.break_lock(holder, hold, true)
+            }
             None => self.lock(hold),
         }
     }
@@ -365,12 +367,11 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
         }
         let is_long = || self.guarded.now().saturating_sub(self.since.load(Ordering::Relaxed)) > LONG;
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
-        if let Some(holder) = self.lock.holder()
-            && !holder.is_beside(hold)
-            && (looks > MOST_STUCK && is_long() || looks == 0 && self.is_gone(holder, hold))
-            && self.break_lock(holder, hold)
-        {
-            return self.unlock(hold);
+        if let Some(holder) = self.lock.holder().filter(|holder| !holder.is_beside(hold)) {
+            let is_gone = looks == 0 && self.is_gone(holder, hold);
+            if (is_gone || looks > MOST_STUCK && is_long()) && self.break_lock(holder, hold, is_gone) {
+                return self.unlock(hold);
+            }
         }
         self.guarded.give_way(self.queue.len() > queue::ENTRIES / 2);
     }
@@ -395,18 +396,24 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
             Here::AtEnd => true,
         };
         let is_gone = is_beyond || self.waited.fetch_add(weight, Ordering::Relaxed) > MOST_OWN;
-        is_gone && self.break_lock(holder, hold)
+        // A frame of this thread does nothing while this one runs.
+        is_gone && self.break_lock(holder, hold, true)
     }
 
-    /// Takes the lock from a holder that was judged gone.
+    /// Takes the lock from a holder that was judged gone. `is_still`: nothing that its thread does at this place of its stack goes
+    /// on meanwhile.
     #[cold]
     #[inline(never)]
-    fn break_lock(&self, holder: Hold, hold: Hold) -> bool {
+    fn break_lock(&self, holder: Hold, hold: Hold, is_still: bool) -> bool {
         if !self.lock.break_lock(holder, hold) {
             return false;
         }
+        // The holder may have stopped between the two looks of `drain`: then changes wait, and nothing says so.
+        self.lock.mark_queued();
         self.late.store(false, Ordering::Relaxed);
-        self.queue.reclaim(|owner| owner == holder);
+        if is_still {
+            self.queue.reclaim(|owner| owner == holder);
+        }
         self.guarded.rebuild();
         true
     }
@@ -441,5 +448,11 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
     #[cfg(test)]
     pub fn nodes_in_use(&self) -> usize {
         self.queue.owned()
+    }
+
+    /// Those of a frame.
+    #[cfg(test)]
+    pub fn nodes_of(&self, hold: Hold) -> usize {
+        self.queue.owned_by(hold)
     }
 }

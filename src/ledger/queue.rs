@@ -25,8 +25,8 @@ use super::lock::Hold;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use crate::sys;
 
-/// Nodes in a chunk, which the kernel gives when it is needed: 40 KiB.
-const CHUNK: u32 = 512;
+/// Nodes in a chunk, which the kernel gives when it is needed: 40 KiB. (Few in the models, so that nodes are used again at once.)
+const CHUNK: u32 = if cfg!(test) { 2 } else { 512 };
 const CHUNKS: usize = 128;
 /// The most entries that wait: what other threads may do while the holder waits some tens of milliseconds for a processor.
 pub const ENTRIES: u32 = CHUNK * CHUNKS as u32;
@@ -257,9 +257,19 @@ impl<T: Copy + Send + 'static> Queue<T> {
     /// How many nodes are not free (tests ask).
     #[cfg(test)]
     pub fn owned(&self) -> usize {
+        self.owners().filter(|owner| *owner != FREE).count()
+    }
+
+    /// How many nodes are a frame's (tests ask).
+    #[cfg(test)]
+    pub fn owned_by(&self, hold: Hold) -> usize {
+        self.owners().filter(|owner| *owner == hold.to_word()).count()
+    }
+
+    #[cfg(test)]
+    fn owners(&self) -> impl Iterator<Item = u64> {
         let extent = self.extent.load(Ordering::Relaxed);
-        let is_owned = |index: &u32| self.node(*index).is_some_and(|node| node.owner.load(Ordering::Relaxed) != FREE);
-        (1..=extent).filter(is_owned).count()
+        (1..=extent).filter_map(|index| Some(self.node(index)?.owner.load(Ordering::Relaxed)))
     }
 }
 
@@ -273,6 +283,180 @@ impl<T> Drop for Queue<T> {
                 unsafe { sys::unmap(start.cast(), CHUNK as usize * size_of::<Node>()) };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Hold, Queue};
+    use crate::model::{Event, Search, check, check_each_step, participate};
+    use std::boxed::Box;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32 as Plain, Ordering::Relaxed as Unordered};
+
+    /// All of whose words follow from one number.
+    type Entry = [u64; 3];
+
+    const ENTRIES: usize = 16;
+    /// The entry of the frame that stops, or is suspended.
+    const ITS_OWN: usize = 15;
+    /// What others do meanwhile: a bit each, and so many. They push an entry where it is set, and consume one where not.
+    const DEEDS: u32 = 7;
+
+    struct State {
+        queue: Queue<Entry>,
+        pushed: Plain,
+        /// How often each was applied; and in which turn first, from 1 on.
+        applied: [Plain; ENTRIES],
+        turns: [Plain; ENTRIES],
+        turn: Plain,
+    }
+
+    fn its_frame() -> Hold {
+        Hold::new(0x7f00_0000_1000, 0x7ffe_0010_0000)
+    }
+
+    fn other_frame() -> Hold {
+        Hold::new(0x7f00_0000_2000, 0x7ffe_0010_0000)
+    }
+
+    impl State {
+        /// Two entries wait, and one was consumed.
+        fn new() -> Arc<State> {
+            let zeros = || [const { Plain::new(0) }; ENTRIES];
+            let state = State {
+                queue: Queue::new(),
+                pushed: Plain::new(0),
+                applied: zeros(),
+                turns: zeros(),
+                turn: Plain::new(0),
+            };
+            state.others_do(0b111, 3);
+            state.others_do(0, 1);
+            Arc::new(state)
+        }
+
+        fn push(&self, number: usize, hold: Hold) {
+            let number = number as u64;
+            assert!(self.queue.push([number, number + 100, number + 200], hold));
+        }
+
+        fn consume(&self) -> bool {
+            self.queue.apply_next(|entry| {
+                let [number, ..] = entry;
+                assert_eq!(entry, [number, number + 100, number + 200], "an entry of two");
+                let number = number as usize;
+                if self.applied[number].fetch_add(1, Unordered) == 0 {
+                    self.turns[number].store(1 + self.turn.fetch_add(1, Unordered), Unordered);
+                }
+            })
+        }
+
+        fn others_do(&self, deeds: u32, count: u32) {
+            for deed in 0..count {
+                if deeds & 1 << deed != 0 {
+                    self.push(self.pushed.fetch_add(1, Unordered) as usize, other_frame());
+                } else {
+                    self.consume();
+                }
+            }
+        }
+
+        /// When all is consumed: each entry of the others was applied, in order, and at most so often; and at most so many nodes
+        /// are lost.
+        fn check_at_end(&self, most: u32, lost: usize) {
+            (0..2 * ENTRIES).any(|_| !self.consume());
+            assert!(self.queue.is_empty(), "it has no end");
+            let pushed = self.pushed.load(Unordered) as usize;
+            let applied = self.applied.each_ref().map(|applied| applied.load(Unordered));
+            assert!(applied[..pushed].iter().all(|times| (1..=most).contains(times)), "{applied:?}");
+            assert!(applied[pushed..ITS_OWN].iter().all(|times| *times == 0), "{applied:?}");
+            let turns = self.turns.each_ref().map(|turn| turn.load(Unordered));
+            assert!(turns[..pushed].is_sorted(), "out of order: {turns:?}");
+            assert!(self.queue.owned() <= 1 + lost, "a node was lost");
+        }
+    }
+
+    fn for_each_step_and_deeds(model: impl Fn(usize, u32) + Copy + Send + Sync + 'static) {
+        for deeds in 0..1 << DEEDS {
+            check_each_step(Search::Exhaustive(1), move |at| model(at, deeds));
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_suspended_at_any_step_appends_its_entry_once() {
+        for_each_step_and_deeds(|at, deeds| {
+            let state = State::new();
+            let others = state.clone();
+            let work = Box::new(move || others.others_do(deeds, DEEDS));
+            participate(at, Some(Event::Handler(work)), || state.push(ITS_OWN, its_frame()));
+            state.check_at_end(1, 0);
+            assert_eq!(state.applied[ITS_OWN].load(Unordered), 1);
+        });
+    }
+
+    #[test]
+    fn a_writer_that_stops_at_any_step_takes_nothing_along() {
+        for reclaimed_at in [0, 2, DEEDS] {
+            for_each_step_and_deeds(move |at, deeds| {
+                let state = State::new();
+                participate(at, Some(Event::Stop), || state.push(ITS_OWN, its_frame()));
+                state.others_do(deeds, reclaimed_at);
+                state.queue.reclaim(|owner| owner == its_frame());
+                state.others_do(deeds >> reclaimed_at, DEEDS - reclaimed_at);
+                state.check_at_end(1, 0);
+                assert!(state.applied[ITS_OWN].load(Unordered) <= 1);
+            });
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_stops_at_any_step_leaves_what_it_has_not_applied() {
+        for_each_step_and_deeds(|at, deeds| {
+            let state = State::new();
+            participate(at, Some(Event::Stop), || {
+                state.consume();
+            });
+            state.others_do(deeds, DEEDS);
+            // It may have removed the entry, and not have freed the node.
+            state.check_at_end(2, 1);
+        });
+    }
+
+    /// It was taken for gone: there are two consumers.
+    #[test]
+    fn a_consumer_that_is_suspended_at_any_step_applies_what_was_an_entry_then() {
+        for_each_step_and_deeds(|at, deeds| {
+            let state = State::new();
+            let others = state.clone();
+            let work = Box::new(move || others.others_do(deeds, DEEDS));
+            participate(at, Some(Event::Handler(work)), || {
+                state.consume();
+            });
+            state.check_at_end(2, 0);
+        });
+    }
+
+    #[test]
+    fn writers_and_consumers_at_once_lose_no_entry_and_no_node() {
+        check(Search::Suspending(10_000), || {
+            let state = State::new();
+            let thread = |work: fn(&State)| {
+                let state = state.clone();
+                shuttle::thread::spawn(move || work(&state))
+            };
+            let threads = [
+                thread(|state| state.others_do(0b1011, 4)),
+                thread(|state| state.push(ITS_OWN, its_frame())),
+                thread(|state| state.others_do(0, 3)),
+            ];
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            state.check_at_end(2, 0);
+            assert!((1..=2).contains(&state.applied[ITS_OWN].load(Unordered)));
+        });
     }
 }
 

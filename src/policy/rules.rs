@@ -647,13 +647,14 @@ mod tests {
     use super::{COUNTERS, RULES, Refusal, RuleTally, Rules, Tallies};
     use crate::frame::Frame;
     use crate::ledger::Hold;
-    use crate::model::{self, Event, Search, check, participate};
+    use crate::model::{self, Event, Search, check, check_each_step, participate};
     use crate::sync::{AtomicU64, Ordering};
     use epollshim_format::faults::{self, Outcome};
     use epollshim_format::function::Function;
     use std::boxed::Box;
     use std::format;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64 as Plain, Ordering::Relaxed as Unordered};
 
     struct State {
         rules: Rules,
@@ -670,8 +671,16 @@ mod tests {
 
         /// Arms a rule all of whose numbers follow from one, for every wait.
         fn arm(&self, hold: Hold, number: u64) -> Result<(), Refusal> {
-            let text = format!("epoll_wait:error={number}:delay_enter={number}:delay_exit={number}:batch={number}");
+            self.arm_text(hold, &text(number))
+        }
+
+        fn arm_text(&self, hold: Hold, text: &str) -> Result<(), Refusal> {
             self.rules.arm(hold, faults::parse(text.as_bytes(), true).map(Result::unwrap))
+        }
+
+        /// How many rules are armed.
+        fn length(&self) -> u32 {
+            self.rules.table(self.rules.generation.load(Ordering::Relaxed)).length.load(Ordering::Relaxed)
         }
 
         /// The number of the rule that a wait meets. Panics if it is made of two rules.
@@ -688,6 +697,10 @@ mod tests {
         fn matched(&self) -> u64 {
             self.process.iter().map(|tally| tally.matched.load(Ordering::Relaxed) & super::NUMBER).sum()
         }
+    }
+
+    fn text(number: u64) -> std::string::String {
+        format!("epoll_wait:error={number}:delay_enter={number}:delay_exit={number}:batch={number}")
     }
 
     fn frame(thread: usize) -> Hold {
@@ -742,13 +755,37 @@ mod tests {
                         steering.rules.clear(handler(1)).unwrap();
                         steering.arm(handler(1), number).unwrap();
                     }
+                    assert_eq!(steering.decide(), Some(3));
                 });
                 participate(at, Some(Event::Handler(work)), || {
                     let number = state.decide();
                     assert_eq!(number, Some(if model::any_event_met() { 3 } else { 1 }));
                 });
+                assert_eq!(state.matched(), if model::any_event_met() { 2 } else { 1 }, "a call was not counted");
             });
         }
+    }
+
+    #[test]
+    fn a_handler_at_any_step_of_a_change_meets_no_rule_that_was_taken_back() {
+        check_each_step(Search::Exhaustive(1), |at| {
+            let state = State::new();
+            let in_handler = state.clone();
+            let taken_back = Arc::new(Plain::new(0));
+            let least = taken_back.clone();
+            let work = Box::new(move || {
+                let least = least.load(Unordered);
+                assert!(in_handler.decide().is_none_or(|number| number > least), "it came again");
+            });
+            participate(at, Some(Event::Handler(work)), || {
+                for number in 1..=3 {
+                    state.arm(frame(1), number).unwrap();
+                    state.rules.clear(frame(1)).unwrap();
+                    taken_back.store(number, Unordered);
+                }
+            });
+            assert_eq!(state.decide(), None);
+        });
     }
 
     #[test]
@@ -761,6 +798,29 @@ mod tests {
                 thread.join().unwrap();
             }
             assert_eq!(state.matched(), 2);
+        });
+    }
+
+    #[test]
+    fn of_two_threads_that_call_one_meets_a_rule_that_fires_once() {
+        check(Search::Random(1500), || {
+            let state = State::new();
+            state.arm_text(frame(1), &format!("{}:max=1", text(1))).unwrap();
+            let call = |state: Arc<State>| shuttle::thread::spawn(move || state.decide());
+            let calls = [call(state.clone()), call(state.clone())].map(|call| call.join().unwrap());
+            assert!(calls == [Some(1), None] || calls == [None, Some(1)], "{calls:?}");
+        });
+    }
+
+    #[test]
+    fn of_two_rules_that_are_armed_together_both_are_there_or_none() {
+        check_each_step(Search::Exhaustive(1), |at| {
+            let state = State::new();
+            let in_handler = state.clone();
+            let look = Box::new(move || assert!(matches!(in_handler.length(), 0 | 2)));
+            let pair = format!("{};{}", text(1), text(2));
+            participate(at, Some(Event::Handler(look)), || state.arm_text(frame(1), &pair).unwrap());
+            assert_eq!(state.length(), 2);
         });
     }
 

@@ -237,7 +237,7 @@ fn timeout(told: &Told) -> u64 {
 mod tests {
     extern crate std;
     use super::{RING_EXTRA, Told, append, record, word};
-    use crate::model::{Event, Search, check, participate};
+    use crate::model::{Event, Search, any_event_met, check, participate};
     use crate::sync::Ordering;
     use epollshim_format::function::Function;
     use std::boxed::Box;
@@ -278,6 +278,12 @@ mod tests {
             };
             // SAFETY: this ring, whose one writer is the participant and its handler.
             unsafe { append(self.0.get().cast(), MASK, &told, 0) };
+        }
+
+        /// How many records were begun.
+        fn begun(&self) -> u64 {
+            // SAFETY: the first word of the page.
+            unsafe { word(self.0.get().cast(), 0) }.load(Ordering::Relaxed)
         }
 
         /// Reads a record as crates/recording does: it is one where its number is the same before and after.
@@ -334,6 +340,8 @@ mod tests {
                     let mut found: std::vec::Vec<_> = (0..RECORDS).filter_map(|place| ring.read(place)).collect();
                     found.sort_unstable();
                     found.dedup_by_key(|(number, _)| *number);
+                    let handlers = u64::from(any_event_met() && !stops);
+                    assert!(stops || ring.begun() == CALLS as u64 + handlers, "two records have one number");
                     // Every call that returned has its record.
                     let of = |call| found.iter().filter(|(_, found)| *found == call).count();
                     // (A handler's record has taken one of the places.)
