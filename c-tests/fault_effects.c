@@ -368,7 +368,7 @@ static void arguments(void) {
 /* The first that fires has the call; those behind have counted it all the same. */
 static void order_of_rules(void) {
     build();
-    ARM("epoll_wait:error=EBADF:when=2;epoll_wait:error=EINTR:when=2..4;epoll:error=EFAULT:when=4+2");
+    ARM("epoll_wait:error=EBADF:when=2;epoll_wait:error=EINTR:when=2..4;epoll:error=EFAULT:when=4+2:scope=rule");
     GIVES(epoll_wait(epfd, got, 1, 0), 1);
     FAILS(epoll_wait(epfd, got, 1, 0), EBADF);
     FAILS(epoll_wait(epfd, got, 1, 0), EINTR);

@@ -3,89 +3,30 @@
 //! It may be called on two threads at once: the first decides. Nothing here allocates; the options are copied out of
 //! the environment, which programs overwrite (setproctitle), into a mapping of their own.
 
-use crate::sync::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use core::ffi::CStr;
 use core::fmt::Write;
 
 use epollshim_format::faults;
-use epollshim_format::log_filter::Filter;
-use epollshim_format::options::{self, Format, Log, OnBadConfig, Options, Report};
+use epollshim_format::options::{self, Log, OnBadConfig, Options, Report};
 use libc::c_char;
-use once_cell::race::OnceRef;
 
+#[cfg(not(test))]
+use crate::config::{self, ARGUMENTS};
+use crate::config::{ACT, CONFIG, Config, Destination, FORWARD_ONLY, LogTo, STATE};
 use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
 use crate::{
-    aside, census, clock, ledger, libc_kind, log, place, process, real, record, report, seccomp, stacks, sys, thread,
+    aside, census, clock, ledger, libc_kind, log, place, process, procfs, real, record, report, seccomp, stacks, sys,
+    thread,
 };
-
-/// What was read at load.
-pub struct Config {
-    pub format: Format,
-    pub report: Destination,
-    pub log: LogTo,
-    pub log_format: Format,
-    pub log_filter: Filter,
-    /// Whether faults are allowed that no kernel gives.
-    pub impossible: bool,
-    /// The directory of recordings.
-    pub record: Option<&'static CStr>,
-    /// Calls that a thread's ring holds: a power of two; 0: each call is kept.
-    pub ring: u32,
-    /// Bytes up to which a file grows for them.
-    pub record_max: u64,
-    /// A file of findings that are not told.
-    suppressions: Option<&'static CStr>,
-    /// Where the processes of a user count together, if the options say.
-    pub session: Option<&'static CStr>,
-    /// `$XDG_RUNTIME_DIR`; empty: not set.
-    pub runtime: &'static CStr,
-    /// What the program is called: by its caller, by libc.
-    names: [&'static CStr; 2],
-    on_bad_config: OnBadConfig,
-    /// Device and inode of descriptor 2 at load; None where it was closed.
-    pub stderr: Option<(u64, u64)>,
-}
-
-/// Where the exit report goes.
-pub enum Destination {
-    Stderr,
-    None,
-    /// A pattern, zero-terminated.
-    File(&'static CStr),
-}
-
-/// Where the log goes.
-pub enum LogTo {
-    Off,
-    Stderr,
-    /// A pattern, zero-terminated.
-    File(&'static CStr),
-}
-
-static CONFIG: OnceRef<'static, Config> = OnceRef::new();
-
-/// Not decided yet, to act, or only to forward. Relaxed: what it guards is published by CONFIG and PAGE themselves.
-static STATE: AtomicU8 = AtomicU8::new(UNDECIDED);
-const UNDECIDED: u8 = 0;
-const ACT: u8 = 1;
-const FORWARD_ONLY: u8 = 2;
 
 /// The thread that has read the options, or is reading them, by its token; 0: none has begun.
 static DECIDER: AtomicUsize = AtomicUsize::new(0);
 /// What is decided holds, and is armed. Release and Acquire: who goes on finds it whole.
 static IS_DECIDED: AtomicBool = AtomicBool::new(false);
-
-/// How many arguments the program was called with; 0: not known.
-static ARGUMENTS: AtomicI32 = AtomicI32::new(0);
-
-/// The number of the program's arguments, its name included. (What `/proc/PID/cmdline` has beyond them is what a
-/// setproctitle left.)
-pub fn arguments() -> usize {
-    usize::try_from(ARGUMENTS.load(Ordering::Relaxed)).unwrap_or(0)
-}
 
 /// Proof that this is the library's constructor, which alone can make one. What allocates, takes a lock or loads an object asks for
 /// it: no hook can come there, whatever its caller holds.
@@ -131,11 +72,6 @@ pub fn acts() -> bool {
     process::prepare().is_ok()
 }
 
-/// The options; None before they were read, and where the shim only forwards.
-pub fn config() -> Option<&'static Config> {
-    if STATE.load(Ordering::Relaxed) == ACT { CONFIG.get() } else { None }
-}
-
 fn decide(environment: *const *const c_char) {
     if environment.is_null() {
         return;
@@ -178,7 +114,7 @@ fn decide(environment: *const *const c_char) {
 /// The part of coming to life that a hook cannot do.
 #[cfg(not(test))]
 fn prepare_for_main(at_load: &AtLoad) {
-    if let (Err(trouble), Some(config)) = (stacks::load_unwinder(at_load), config()) {
+    if let (Err(trouble), Some(config)) = (stacks::load_unwinder(at_load), config::get()) {
         refuse(config.on_bad_config, format_args!("{}", Refusal::Stacks(trouble)));
     }
     // Also where another thread is still reading the options: the handlers look for themselves whether there is something to do.
@@ -214,7 +150,7 @@ fn stand_aside(options: &Options) {
     if matches!(options.report, Report::Stderr) {
         let mut line = report::Line::new();
         let mut space = [0u8; 4096];
-        let name = report::program_name(&mut space).escape_ascii();
+        let name = procfs::program_name(&mut space).escape_ascii();
         let _ = writeln!(line, "epollshim: {name}: not built for glibc, so the library does nothing in it");
         let _ = sys::write(2, line.as_bytes());
     }
@@ -341,11 +277,6 @@ impl core::fmt::Display for Refusal {
             ),
         }
     }
-}
-
-/// Whether faults are allowed that no kernel gives.
-pub fn allows_impossible() -> bool {
-    config().is_some_and(|config| config.impossible)
 }
 
 /// Arms what the options ask for.
@@ -500,18 +431,6 @@ impl Iterator for Environment {
     }
 }
 
-impl Config {
-    /// Where the session is, unless another user is there.
-    pub fn session_directory(&self) -> Path {
-        let mut path = Path::new();
-        match self.session {
-            Some(directory) => path.push(directory.to_bytes()),
-            None => path = session::default_directory(self.runtime, 0).unwrap_or(path),
-        }
-        path
-    }
-}
-
 /// What this program is called, but for its file's name, which only /proc knows.
 struct Names {
     /// By its caller: the last part of what exec was given.
@@ -545,41 +464,9 @@ impl Names {
     /// Whether one of them, or the file's name, is in a comma-separated list.
     fn are_among(&self, list: &[u8]) -> bool {
         let mut space = [0u8; 4096];
-        let file = report::program_name(&mut space);
+        let file = procfs::program_name(&mut space);
         list.split(|byte| *byte == b',').any(|name| name == self.called || name == self.short || name == file)
     }
-}
-
-/// The name of the program's file, once `learn_file_name` has asked for it; empty till then. Written under its flag.
-static FILE_NAME: FileName = FileName { bytes: [const { AtomicU8::new(0) }; 256], length: AtomicUsize::new(0) };
-
-struct FileName {
-    bytes: [AtomicU8; 256],
-    /// Release once the bytes are there, Acquire by readers.
-    length: AtomicUsize,
-}
-
-/// Has `is_named` know the name of the program's file too. Not in a call: it reads /proc.
-pub fn learn_file_name() {
-    if FILE_NAME.length.load(Ordering::Acquire) != 0 {
-        return;
-    }
-    let mut space = [0u8; 4096];
-    let name = report::program_name(&mut space);
-    for (place, byte) in FILE_NAME.bytes.iter().zip(name) {
-        // The same bytes by whoever comes here.
-        place.store(*byte, Ordering::Relaxed);
-    }
-    FILE_NAME.length.store(name.len().min(FILE_NAME.bytes.len()), Ordering::Release);
-}
-
-/// Whether one of the program's names is as wanted.
-pub fn is_named(wanted: impl Fn(&[u8]) -> bool) -> bool {
-    let length = FILE_NAME.length.load(Ordering::Acquire);
-    let file: [u8; 256] =
-        core::array::from_fn(|at| FILE_NAME.bytes.get(at).map_or(0, |byte| byte.load(Ordering::Relaxed)));
-    file.get(..length).is_some_and(&wanted)
-        || CONFIG.get().is_some_and(|config| config.names.iter().any(|name| wanted(name.to_bytes())))
 }
 
 /// The value of an environment variable.

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! hooks/      what the loader sees instead of glibc's functions: do it, note it
+//! frame.rs    a call, as hooks hand it on
 //! real.rs     the real functions
 //! loaded.rs   the loaded objects, in which they are looked up; elf.rs: symbol tables
 //! ledger/     descriptors, descriptions, instances, interests, and what is counted
 //! registry.rs  the blocks of all threads
 //! thread.rs   the calling thread's block of counters
 //! process.rs  whose memory this is: own, fresh after a fork, borrowed from a parent
-//! init.rs     coming to life, and the options; libc_kind.rs: whether the C library is glibc
+//! init.rs     coming to life; config.rs: the options; libc_kind.rs: whether the C library is glibc
 //! report/     what is told at the end, and how it gets out
 //! capi.rs     the C interface
 //! policy/     what is done to calls besides: faults, limits
@@ -64,8 +65,10 @@ mod buffer;
 mod capi;
 mod census;
 mod clock;
+mod config;
 mod elf;
 mod findings;
+mod frame;
 mod hooks;
 mod image;
 mod init;

@@ -17,6 +17,7 @@
 //!
 //! May be called from hooks in any state and from signal handlers. `is_own` costs a system call.
 
+mod end;
 mod questions;
 mod sharing;
 mod verdict;
@@ -30,6 +31,7 @@ use crate::{census, clock, ledger, sys, thread};
 use questions::verdict;
 use verdict::{Fact, Facts, Owner, Verdict};
 
+pub use end::End;
 pub use sharing::may_be_child;
 
 #[repr(C)]

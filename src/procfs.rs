@@ -351,3 +351,8 @@ pub fn number(digits: &[u8]) -> Option<i32> {
 pub fn hexadecimal(digits: &[u8]) -> Option<u64> {
     u64::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()
 }
+/// The name of the program's file, without its directories.
+pub fn program_name(into: &mut [u8; 4096]) -> &[u8] {
+    let target = read_link(c"/proc/self/exe", into).unwrap_or_default();
+    target.rsplit(|byte| *byte == b'/').next().unwrap_or(target)
+}

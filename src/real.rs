@@ -85,13 +85,13 @@ extern "C" fn resolve(real: &Real) -> usize {
 #[cfg(not(test))]
 pub fn resolve_all() {
     for symbols in loaded::behind().filter_map(loaded::Object::symbols) {
-        for real in ALL.iter().filter(|real| real.address.get().is_none()) {
+        for real in all().filter(|real| real.address.get().is_none()) {
             if let Some(address) = symbols.find(&real.name()) {
                 real.keep(Some(address));
             }
         }
     }
-    for real in ALL.iter().filter(|real| real.address.get().is_none()) {
+    for real in all().filter(|real| real.address.get().is_none()) {
         real.keep(real.ask_loader());
     }
     ARE_KNOWN.store(true, Ordering::Release);
@@ -116,6 +116,47 @@ macro_rules! reals {
         )*
         static ALL: &[&Real] = &[$(&$static),*];
     };
+}
+
+/// The constant of a name.
+macro_rules! c_name {
+    ($name:ident) => {
+        match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+            Ok(name) => name,
+            Err(_) => c"",
+        }
+    };
+}
+
+/// What stands in for a function that a glibc may lack, or that every one has.
+macro_rules! stand_in {
+    (raw $number:literal) => {
+        fallback::system_call::<$number> as *const c_void
+    };
+    (libc $number:literal) => {
+        fallback::absent as *const c_void
+    };
+}
+
+macro_rules! creators {
+    ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+       $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+        /// The functions that make descriptors, other than epoll's, and their aliases: by their names in glibc.
+        #[allow(non_upper_case_globals)]
+        pub mod creator {
+            use super::{CStr, Real, c_void, fallback};
+            $(
+                pub static $name: Real = Real::new(c_name!($name), stand_in!($from $number));
+                $(pub static $alias: Real = Real::new(c_name!($alias), stand_in!($from $number));)*
+            )*
+        }
+        static CREATORS: &[&Real] = &[$(&creator::$name $(, &creator::$alias)*),*];
+    };
+}
+epollshim_format::for_each_creator!(creators);
+
+fn all() -> impl Iterator<Item = &'static Real> {
+    ALL.iter().chain(CREATORS).copied()
 }
 
 /// The functions that hooks call by type; the others are only jumped to, with the program's registers.
@@ -149,11 +190,6 @@ pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usiz
 /// Variadic in C, as fcntl.
 pub type Prctl = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
-/// Variadic in C, as fcntl.
-pub type Open = unsafe extern "C-unwind" fn(*const c_char, c_int, usize) -> c_int;
-pub type OpenAt = unsafe extern "C-unwind" fn(c_int, *const c_char, c_int, usize) -> c_int;
-pub type MemfdCreate = unsafe extern "C" fn(*const c_char, c_uint) -> c_int;
-pub type PidfdOpen = unsafe extern "C" fn(c_int, c_uint) -> c_int;
 /// Only jumped to: every glibc that there is for x86-64 has it.
 pub type Birth = unsafe extern "C" fn() -> c_int;
 /// Only jumped to, with the caller's registers and stack.
@@ -184,42 +220,6 @@ reals! {
     CLOSE_RANGE = c"close_range": CloseRange, else fallback::close_range;
     /// glibc 2.34.
     CLOSEFROM = c"closefrom": CloseFrom, else fallback::closefrom;
-    OPEN = c"open": Open, else fallback::open;
-    OPEN64 = c"open64": Open, else fallback::open;
-    OPEN_ALIAS = c"__open": Open, else fallback::open;
-    OPEN64_ALIAS = c"__open64": Open, else fallback::open;
-    OPEN_2 = c"__open_2": Open, else fallback::open;
-    OPEN64_2 = c"__open64_2": Open, else fallback::open;
-    OPENAT = c"openat": OpenAt, else fallback::openat;
-    OPENAT64 = c"openat64": OpenAt, else fallback::openat;
-    OPENAT_2 = c"__openat_2": OpenAt, else fallback::openat;
-    OPENAT64_2 = c"__openat64_2": OpenAt, else fallback::openat;
-    CREAT = c"creat": Birth, else fallback::absent;
-    CREAT64 = c"creat64": Birth, else fallback::absent;
-    MKSTEMP = c"mkstemp": Birth, else fallback::absent;
-    MKSTEMP64 = c"mkstemp64": Birth, else fallback::absent;
-    MKOSTEMP = c"mkostemp": Birth, else fallback::absent;
-    MKOSTEMP64 = c"mkostemp64": Birth, else fallback::absent;
-    POSIX_OPENPT = c"posix_openpt": Birth, else fallback::absent;
-    OPEN_BY_HANDLE_AT = c"open_by_handle_at": Birth, else fallback::absent;
-    SOCKET = c"socket": Birth, else fallback::absent;
-    SOCKETPAIR = c"socketpair": Birth, else fallback::absent;
-    ACCEPT = c"accept": Birth, else fallback::absent;
-    ACCEPT4 = c"accept4": Birth, else fallback::absent;
-    PIPE = c"pipe": Birth, else fallback::absent;
-    PIPE_ALIAS = c"__pipe": Birth, else fallback::absent;
-    PIPE2 = c"pipe2": Birth, else fallback::absent;
-    EVENTFD = c"eventfd": Birth, else fallback::absent;
-    TIMERFD_CREATE = c"timerfd_create": Birth, else fallback::absent;
-    SIGNALFD = c"signalfd": Birth, else fallback::absent;
-    INOTIFY_INIT = c"inotify_init": Birth, else fallback::absent;
-    INOTIFY_INIT1 = c"inotify_init1": Birth, else fallback::absent;
-    /// glibc 2.27.
-    MEMFD_CREATE = c"memfd_create": MemfdCreate, else fallback::memfd_create;
-    /// glibc 2.36.
-    PIDFD_OPEN = c"pidfd_open": PidfdOpen, else fallback::pidfd_open;
-    RECVMSG = c"recvmsg": Birth, else fallback::absent;
-    RECVMMSG = c"recvmmsg": Birth, else fallback::absent;
     VFORK = c"vfork": Birth, else fallback::absent;
     VFORK_ALIAS = c"__vfork": Birth, else fallback::absent;
     CLONE = c"clone": Birth, else fallback::absent;
@@ -275,10 +275,6 @@ mod fallback {
         dup2 = SYS_dup2(old: c_int, new: c_int) "C";
         dup3 = SYS_dup3(old: c_int, new: c_int, flags: c_int) "C";
         fcntl = SYS_fcntl(fd: c_int, command: c_int, argument: usize) "C-unwind";
-        open = SYS_open(path: *const c_char, flags: c_int, mode: usize) "C-unwind";
-        openat = SYS_openat(directory: c_int, path: *const c_char, flags: c_int, mode: usize) "C-unwind";
-        memfd_create = SYS_memfd_create(name: *const c_char, flags: c_uint) "C";
-        pidfd_open = SYS_pidfd_open(pid: c_int, flags: c_uint) "C";
         prctl = SYS_prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) "C";
         close_range = SYS_close_range(first: c_uint, last: c_uint, flags: c_int) "C";
     }
@@ -334,6 +330,19 @@ mod fallback {
         sys::exit_group(status)
     }
 
+    /// The system call with the arguments of a function that has the same.
+    pub unsafe extern "C-unwind" fn system_call<const NUMBER: i64>(
+        a: usize,
+        b: usize,
+        c: usize,
+        d: usize,
+        e: usize,
+        f: usize,
+    ) -> c_int {
+        // SAFETY: the caller's arguments, for the call that the caller named.
+        unsafe { sys::forward(NUMBER, [a, b, c, d, e, f]) }
+    }
+
     pub unsafe extern "C" fn absent() -> c_int {
         sys::set_errno(libc::ENOSYS);
         -1
@@ -356,11 +365,11 @@ pub fn environment() -> *const *const c_char {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, CStr};
+    use super::CStr;
 
     #[test]
     fn each_function_is_found_where_dlsym_finds_it() {
-        for real in ALL {
+        for real in super::all() {
             // SAFETY: zero-terminated names.
             let (name, expected) = unsafe { (CStr::from_ptr(real.name.0), libc::dlsym(libc::RTLD_NEXT, real.name.0)) };
             let expected = if expected.is_null() { real.fallback.0 } else { expected.cast_const() };

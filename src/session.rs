@@ -16,13 +16,11 @@
 
 mod default;
 
-pub use default::directory as default_directory;
-
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::ffi::CStr;
 
 use crate::aside::Files;
-use crate::init::Config;
+use crate::config::Config;
 use crate::{aside, place, process, procfs, sys};
 
 /// What is counted.

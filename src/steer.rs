@@ -9,7 +9,8 @@ use epollshim_format::limits::{self, Limits};
 use epollshim_format::problem::Fault;
 use libc::c_int;
 
-use crate::init::{self, Config};
+use crate::config::{self, Config};
+use crate::init::{self};
 use crate::policy::{self, rules};
 use crate::record;
 use crate::session::Trouble;
@@ -54,7 +55,7 @@ impl fmt::Display for Refusal<'_> {
 
 /// Whether a text is one for [`inject`].
 pub fn check_rules(text: &[u8]) -> Result<(), Refusal<'_>> {
-    faults::check(text, init::allows_impossible()).map(drop).map_err(Refusal::Fault)
+    faults::check(text, config::allows_impossible()).map(drop).map_err(Refusal::Fault)
 }
 
 /// Arms rules behind those that are armed; all or none.
@@ -64,7 +65,7 @@ pub fn inject(text: &[u8]) -> Result<(), Refusal<'_>> {
     if let Some(seed) = rules::the_seed() {
         record::note_seed(seed);
     }
-    let armed = rules::arm(faults::parse(text, init::allows_impossible()).filter_map(Result::ok));
+    let armed = rules::arm(faults::parse(text, config::allows_impossible()).filter_map(Result::ok));
     policy::arm();
     armed.map_err(Refusal::Rules)
 }
@@ -84,7 +85,7 @@ pub fn parse_limits(text: &[u8]) -> Result<Limits, Refusal<'_>> {
 /// Sets limits in place of all that are set.
 pub fn limit(text: &[u8]) -> Result<(), Refusal<'_>> {
     let wanted = parse_limits(text)?;
-    let config = init::config().ok_or(Refusal::Unread)?;
+    let config = config::get().ok_or(Refusal::Unread)?;
     let set = init::set_limits(&wanted, config);
     policy::arm();
     set.map_err(|trouble| trouble.map_or(Refusal::Limits, |trouble| Refusal::Session(trouble, config)))

@@ -10,7 +10,7 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compil
 use core::arch::{asm, global_asm};
 
 use epollshim_format::call::Call;
-use epollshim_format::faults::RULES;
+use epollshim_format::faults;
 
 use crate::findings::errors::Pending;
 use crate::findings::watch::Watch;
@@ -19,7 +19,7 @@ use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
 use crate::ledger::records::LastUsed;
 use crate::registry::{KEPT, Member, Registry};
-use crate::{aside, init, ledger, process, record, sys};
+use crate::{aside, config, init, ledger, process, record, sys};
 
 // The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
 // wiped. So a new thread, whose slot is zero, needs no question of its own: nobody's block is not in use. (That the slot held the address
@@ -119,7 +119,7 @@ pub struct Block {
     /// What limits get back when the close that this thread is making is done.
     pub owed: Owed,
     /// How many calls have matched each rule of faults, by this thread.
-    pub ordinals: [AtomicU64; RULES],
+    pub ordinals: [AtomicU64; faults::COUNTERS],
     /// Where the recording has this thread's calls; null: nowhere.
     pub ring: AtomicPtr<u8>,
     /// The word of this process's recording that says whether a request stands (`record::is_asked`); null: there is none.
@@ -381,7 +381,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
 }
 
 fn map(tid: u32) -> Option<&'static Block> {
-    if init::config().is_none() {
+    if config::get().is_none() {
         record::never();
     }
     let is_recorded = record::is_wanted();

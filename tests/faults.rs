@@ -15,6 +15,9 @@ mod differential;
 #[path = "faults/effects.rs"]
 mod effects;
 
+#[path = "faults/reach.rs"]
+mod reach;
+
 use std::path::PathBuf;
 
 use common::{Run, run};

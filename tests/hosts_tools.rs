@@ -568,31 +568,32 @@ fn a_tracer_follows_the_program_to_its_end() {
         if !have(name) {
             continue;
         }
-        let bare = run(words(tracer).arg(&program));
-        if bare.stdout != run(&mut Command::new(&program)).stdout {
-            // ltrace 0.7.3 loses a forked child now and then, also of a program without the library.
-            eprintln!("not compared: {tracer} loses the program by itself");
-            continue;
-        }
+        // strace ends as the program does, ltrace with 0.
+        let status = run(words(tracer).arg(&program)).status;
+        let bare = run(&mut Command::new(&program));
+        // ltrace 0.7.3 loses a forked child in one of four runs, with the library and without: one run of many is whole.
+        let tries = if name == "ltrace" { 30 } else { 1 };
         for mode in MODES {
-            let directory = scratch("traced");
-            let mut preloaded = Command::new("none");
-            mode.preload(&mut preloaded, &directory);
-            // env(1) sets them behind the tracer.
-            let variables = preloaded.get_envs().map(|(name, value)| {
-                let mut variable = name.to_owned();
-                variable.push("=");
-                variable.push(value.unwrap_or(OsStr::new("")));
-                variable
-            });
-            let mut traced = words(tracer);
-            traced.arg("env").args(variables).arg(&program);
-            let with = run(&mut traced);
-            assert_eq!(
-                (with.status, &with.stdout.replace("yes", "no")),
-                (bare.status, &bare.stdout),
-                "{tracer} {mode:?}"
-            );
+            let attempt = || {
+                let directory = scratch("traced");
+                let mut preloaded = Command::new("none");
+                mode.preload(&mut preloaded, &directory);
+                // env(1) sets them behind the tracer.
+                let variables = preloaded.get_envs().map(|(name, value)| {
+                    let mut variable = name.to_owned();
+                    variable.push("=");
+                    variable.push(value.unwrap_or(OsStr::new("")));
+                    variable
+                });
+                let mut traced = words(tracer);
+                traced.arg("env").args(variables).arg(&program);
+                (run(&mut traced), directory)
+            };
+            let is_whole = |with: &Run| with.stdout.replace("yes", "no") == bare.stdout;
+            let runs = (1..tries).map(|_| attempt()).find(|(with, _)| is_whole(with));
+            let (with, directory) = runs.unwrap_or_else(attempt);
+            assert!(is_whole(&with), "{tracer} {mode:?}: {}{}", with.stdout, with.stderr);
+            assert_eq!(with.status, status, "{tracer} {mode:?}");
             assert_eq!(calls(&directory, "epoll_create1"), 150, "{tracer} {mode:?}");
         }
     }

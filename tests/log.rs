@@ -98,7 +98,7 @@ fn same_as_bare(bare: &Output, logged: &Output) {
 
 // --- what a line says -----------------------------------------------------------------------------------------
 
-/// A line of the text log, taken apart: `[pid P tid T] CALL(ARGUMENTS) = RESULT<duration> (INJECTED) (LIMITED)`.
+/// A line of the text log, taken apart: `[pid P tid T] CALL(ARGUMENTS) = RESULT<duration>`, and marks.
 #[derive(Debug)]
 struct Line {
     pid: u64,
@@ -120,7 +120,10 @@ fn line(text: &str) -> Option<Line> {
     let (tid, rest) = rest.split_once("] ")?;
     tid.parse::<u64>().ok()?;
     let (rest, limited) = rest.strip_suffix(" (LIMITED)").map_or((rest, false), |rest| (rest, true));
-    let (rest, injected) = rest.strip_suffix(" (INJECTED)").map_or((rest, false), |rest| (rest, true));
+    let (rest, signalled) = rest.strip_suffix(" (SIGNALLED)").map_or((rest, false), |rest| (rest, true));
+    let (rest, delayed) = rest.strip_suffix(" (DELAYED)").map_or((rest, false), |rest| (rest, true));
+    let (rest, made_up) = rest.strip_suffix(" (INJECTED)").map_or((rest, false), |rest| (rest, true));
+    let injected = signalled || delayed || made_up;
     let (rest, has_duration) = match rest.strip_suffix('>').and_then(|rest| rest.rsplit_once(" <")) {
         Some((rest, time)) if time.split_once('.').is_some_and(|(_, part)| part.len() == 6) => (rest, true),
         Some(_) => return None,
@@ -481,6 +484,18 @@ fn what_was_injected_or_limited_is_marked() {
         assert!(line.said.contains("EPOLL_CTL_ADD") && line.said.ends_with(" = -1 ENOSPC (No space left on device)"));
     }
     assert_eq!(tally(&reports[0]), (lines.len() as u64, 0, lines.len() as u64));
+}
+
+#[test]
+fn a_call_that_was_only_delayed_or_signalled_is_not_marked_as_made_up() {
+    let log = scratch("marks").join("log");
+    Logged::new(troubles(), &["calls=2"], &log)
+        .with("EPOLLSHIM_INJECT", "epoll_create1:delay_exit=1us;epoll_wait:signal=SIGCHLD:delay_enter=1us:when=1")
+        .run();
+    let text = read(&log);
+    let of = |call: &str| text.lines().find(|line| line.contains(call)).unwrap();
+    assert!(of("epoll_create1(").ends_with(" (DELAYED)") && !of("epoll_create1(").contains("INJECTED"), "{text}");
+    assert!(of("epoll_wait(").ends_with(" (DELAYED) (SIGNALLED)") && !of("epoll_wait(").contains("INJECTED"), "{text}");
 }
 
 // --- trouble --------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ use epollshim_format::findings::{Id, Severity, fd_inherited};
 use super::{Note, note, put, withdraw};
 use crate::buffer::Buffer;
 use crate::census::{self, Entry, places};
-use crate::report::End;
+use crate::process::End;
 use crate::{clock, ledger, process, sys};
 
 /// As much of the process's table is looked at before an exec: a system call a descriptor.

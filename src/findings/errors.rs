@@ -10,7 +10,7 @@ use epollshim_format::findings::{Cause, Id, Severity};
 use libc::c_int;
 
 use super::{Note, again, descriptors, ghosts, note, unmet};
-use crate::hooks::Frame;
+use crate::frame::Frame;
 use crate::ledger::core::Registration;
 use crate::{ledger, sys, thread};
 

@@ -14,7 +14,7 @@ use crate::buffer::Buffer;
 use crate::ledger::core::Core;
 use crate::ledger::family;
 use crate::ledger::records::Instance;
-use crate::report::End;
+use crate::process::End;
 use crate::{clock, ledger, procfs};
 
 /// The open instances of one site.

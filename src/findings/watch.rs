@@ -11,7 +11,7 @@ use libc::epoll_event;
 
 use super::{Note, herd, note, spin};
 use crate::aside::undisturbed;
-use crate::hooks::entry::Frame;
+use crate::frame::Frame;
 use crate::ledger;
 use crate::ledger::records::Long;
 use crate::thread::Block;

@@ -57,10 +57,10 @@ pub mod bits {
 pub mod exports {
     use crate::hooks::epoll::recorded_exports as recorded;
 
-    /// `name(instruction that widens the result) = function's number: before;`, with `unless recorded` where it has a way of its own
+    /// `name(instruction that widens the result) = instructions that give `before` its other arguments: before;`, with `unless recorded` where it has a way of its own
     /// while it is but recorded.
     macro_rules! armed {
-        ($($name:ident($widen:literal) = $number:expr, $before:path $(, unless $recorded:path)?;)*) => {$(
+        ($($name:ident($widen:literal) = $number:literal $(of $function:expr)?, $before:path $(, unless $recorded:path)?;)*) => {$(
             #[unsafe(naked)]
             pub unsafe extern "C-unwind" fn $name() -> isize {
                 core::arch::naked_asm!(
@@ -74,7 +74,7 @@ pub mod exports {
                     crate::hooks::entry::keep_words!(6 "{plan} + "),
                     "mov qword ptr [rsp + {plan} + 48], 0",
                     "mov rdi, rsp",
-                    "mov esi, {number}",
+                    $number,
                     "call {before}",
                     crate::hooks::entry::give_words!(6 "{plan} + "),
                     // syscall() reads a seventh word above its return address; the others do not look.
@@ -99,7 +99,7 @@ pub mod exports {
                         recorded = sym $recorded,
                     )?
                     plan = const super::PLAN,
-                    number = const $number as u32,
+                    $(number = const $function as u32,)?
                     before = sym $before,
                 )
             }
@@ -109,19 +109,29 @@ pub mod exports {
     use epollshim_format::function::Function;
 
     armed! {
-        epoll_create("movsxd rsi, eax") = Function::EpollCreate, super::before;
-        epoll_create1("movsxd rsi, eax") = Function::EpollCreate1, super::before;
-        epoll_ctl("movsxd rsi, eax") = Function::EpollCtl, super::before, unless recorded::epoll_ctl;
-        epoll_wait("movsxd rsi, eax") = Function::EpollWait, super::before, unless recorded::epoll_wait;
-        epoll_pwait("movsxd rsi, eax") = Function::EpollPwait, super::before, unless recorded::epoll_pwait;
-        epoll_pwait2("movsxd rsi, eax") = Function::EpollPwait2, super::before, unless recorded::epoll_pwait2;
-        close("movsxd rsi, eax") = Function::Close, super::before;
-        dup("movsxd rsi, eax") = Function::Dup, super::before;
-        dup2("movsxd rsi, eax") = Function::Dup2, super::before;
-        dup3("movsxd rsi, eax") = Function::Dup3, super::before;
-        fcntl("movsxd rsi, eax") = Function::Fcntl, super::before;
-        close_range("movsxd rsi, eax") = Function::CloseRange, super::before;
-        syscall("mov rsi, rax") = 0u32, super::before_raw;
+        epoll_create("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate, super::before;
+        epoll_create1("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate1, super::before;
+        epoll_ctl("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCtl, super::before, unless recorded::epoll_ctl;
+        epoll_wait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollWait, super::before, unless recorded::epoll_wait;
+        epoll_pwait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait, super::before, unless recorded::epoll_pwait;
+        epoll_pwait2("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait2, super::before, unless recorded::epoll_pwait2;
+        close("movsxd rsi, eax") = "mov esi, {number}" of Function::Close, super::before;
+        dup("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup, super::before;
+        dup2("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup2, super::before;
+        dup3("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup3, super::before;
+        fcntl("movsxd rsi, eax") = "mov esi, {number}" of Function::Fcntl, super::before;
+        close_range("movsxd rsi, eax") = "mov esi, {number}" of Function::CloseRange, super::before;
+        syscall("mov rsi, rax") = "xor esi, esi", super::before_raw;
+        // Of the function of this number (r10d), by this alias (a `Real` in r11): creators.rs.
+        creator("movsxd rsi, eax") = "mov esi, r10d\nmov rdx, r11", super::before_creator;
+    }
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_creator(armed: &mut Armed, number: u32, real: &real::Real) -> usize {
+    match before(armed, number) {
+        0 => real.address(),
+        answer => answer,
     }
 }
 

@@ -6,7 +6,7 @@ use libc::c_uint;
 
 use super::entry::{After, Before, Frame};
 use super::followed::followed;
-use super::{descriptors, epoll};
+use super::{creators, descriptors, epoll};
 use crate::policy::Counted;
 use crate::{census, ledger, real};
 
@@ -60,6 +60,7 @@ static WAYS: [Counted; Function::COUNT] = {
             Function::Dup3 => (descriptors::before_dup3, descriptors::after_dup),
             Function::Fcntl => (descriptors::before_fcntl, after_fcntl),
             Function::CloseRange => (before_close_range, after_close),
+            _ => (creators::THE_OWN.before, creators::THE_OWN.after),
         };
         ways[at] = Counted { before, after };
         at += 1;

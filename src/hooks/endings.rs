@@ -15,14 +15,14 @@ mod exports {
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn _exit(status: c_int) -> ! {
-        crate::report::at_end(crate::report::End::UnderscoreExit);
+        crate::report::at_end(crate::process::End::UnderscoreExit);
         // SAFETY: the program's own call.
         unsafe { crate::real::_exit()(status) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn _Exit(status: c_int) -> ! {
-        crate::report::at_end(crate::report::End::UnderscoreExit);
+        crate::report::at_end(crate::process::End::UnderscoreExit);
         // SAFETY: the program's own call.
         unsafe { crate::real::_Exit()(status) }
     }

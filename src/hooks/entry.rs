@@ -32,6 +32,8 @@
 //!
 //! The frame is described to unwinders, has no personality and no destructors: pthread_cancel passes through.
 
+pub use crate::frame::{After, Before, Frame};
+
 // These sections in their order, and their alignment: each of the functions that are hottest begins a cache line, too. (At most one byte
 // is skipped here: there is code before, maybe.)
 #[cfg(not(test))]
@@ -55,34 +57,10 @@ core::arch::global_asm!(
     ".popsection",
 );
 
-/// What the entry leaves on the stack: the argument registers (as many as are read; the others are not written), a word
-/// for `before` to tell `after`, and above it the return address, where the program's `call` put it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Frame {
-    pub words: [usize; 6],
-    pub state: u64,
-    pub caller: usize,
-}
-
 /// The word of its frame in which a function that goes on to the real one ([`go_on`]) leaves the thread's block, or
 /// [`crate::thread::nobody`], for what comes behind it.
 pub const BLOCK: usize = 5;
 
-impl Frame {
-    #[inline(always)]
-    pub fn int(&self, index: usize) -> libc::c_int {
-        self.word(index) as libc::c_int
-    }
-
-    #[inline(always)]
-    pub fn word(&self, index: usize) -> usize {
-        self.words.get(index).copied().unwrap_or(0)
-    }
-}
-
-/// What chooses the function to call: its address.
-pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
 /// What does the same and calls it, without coming back in between.
 #[cfg(not(test))]
 pub type Go = extern "C-unwind" fn(&mut Frame) -> libc::c_int;
@@ -91,8 +69,6 @@ pub type TimedGo = extern "C-unwind" fn(&mut Frame, u64) -> libc::c_int;
 pub type TimedAfter = extern "C-unwind" fn(&mut Frame, isize, u64) -> isize;
 /// The same that is told when the call began, too, behind when it ended.
 pub type RecordedAfter = extern "C-unwind" fn(&mut Frame, isize, u64, u64) -> isize;
-/// What notes the result, and returns it to the program.
-pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 
 /// Keeps the registers that the first so many arguments come in as the words of a [`Frame`], which lies `at` above the stack's end: a
 /// sum in assembly that ends in a plus, or nothing.

@@ -7,12 +7,12 @@ use libc::{c_int, c_uint};
 
 use super::counted::{after_close, after_fcntl, before_close, before_close_range};
 use super::entry::{After, Before, Frame};
-use super::{descriptors, epoll};
+use super::{creators, descriptors, epoll};
 use crate::census::{self, Birth};
 use crate::policy::Counted;
 use crate::{stacks, sys};
 
-/// None: a function that neither makes nor closes any.
+/// None: a function that neither makes nor closes any descriptor.
 pub fn followed(function: Function) -> Option<Counted> {
     let (before, after): (Before, After) = match function {
         Function::EpollCreate => (epoll::before_create, after_create),
@@ -23,7 +23,7 @@ pub fn followed(function: Function) -> Option<Counted> {
         Function::Dup3 => (descriptors::before_dup3, after_dup3),
         Function::Fcntl => (descriptors::before_fcntl, after_followed_fcntl),
         Function::CloseRange => (before_followed_close_range, after_close),
-        _ => return None,
+        _ => return creators::counted(function),
     };
     Some(Counted { before, after })
 }

@@ -6,15 +6,13 @@
 //! Exports exist only in the cdylib: a test binary must not interpose on its own test runner.
 
 mod armed;
-mod births;
 mod counted;
+mod creators;
 mod descriptors;
 mod endings;
-pub mod entry;
+mod entry;
 mod epoll;
 mod filters;
 mod followed;
 mod raw;
 mod sharing;
-
-pub use entry::{After, Before, Frame};

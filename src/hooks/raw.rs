@@ -14,7 +14,7 @@ use super::counted::counted;
 use super::entry::After;
 use super::entry::Frame;
 #[cfg(not(test))]
-use super::sharing;
+use super::{creators, sharing};
 #[cfg(not(test))]
 use crate::ledger;
 use crate::{real, seccomp};
@@ -25,30 +25,18 @@ const NUMBERS: usize = 448;
 /// The entry of a system call that may install a filter: no function's number.
 const INSTALLS: u8 = u8::MAX;
 
-/// The function of each system call that is looked at here: one more than its own number. 0: none.
+/// The function of each system call that is looked at here, by the number in the table: one more than its own. 0: none.
 #[allow(clippy::indexing_slicing)] // at compile time: a number too large does not build
 static HOOKED: [u8; NUMBERS] = {
     let mut table = [0u8; NUMBERS];
-    let functions: [(c_long, Function); Function::COUNT] = [
-        (libc::SYS_epoll_create, Function::EpollCreate),
-        (libc::SYS_epoll_create1, Function::EpollCreate1),
-        (libc::SYS_epoll_ctl, Function::EpollCtl),
-        (libc::SYS_epoll_wait, Function::EpollWait),
-        (libc::SYS_epoll_pwait, Function::EpollPwait),
-        (libc::SYS_epoll_pwait2, Function::EpollPwait2),
-        (libc::SYS_close, Function::Close),
-        (libc::SYS_dup, Function::Dup),
-        (libc::SYS_dup2, Function::Dup2),
-        (libc::SYS_dup3, Function::Dup3),
-        (libc::SYS_fcntl, Function::Fcntl),
-        (libc::SYS_close_range, Function::CloseRange),
-    ];
     table[libc::SYS_prctl as usize] = INSTALLS;
     table[libc::SYS_seccomp as usize] = INSTALLS;
     let mut at = 0;
-    while at < functions.len() {
-        let (number, function) = functions[at];
-        table[number as usize] = function as u8 + 1;
+    while at < Function::COUNT {
+        let function = Function::ALL[at];
+        if function.number() >= 0 {
+            table[function.number() as usize] = function as u8 + 1;
+        }
         at += 1;
     }
     table
@@ -89,11 +77,17 @@ mod exports {
             "lea r11, [rip + {hooked}]",
             "cmp byte ptr [r11 + rdi], 0",
             "je 2f",
-            "cmp word ptr [rip + {armed_for}], 0",
+            "cmp qword ptr [rip + {armed_for}], 0",
             "jne {armed}",
             "cmp edi, {close_number}",
-            "jne {noted}",
+            "jne 3f",
             "jmp {close}",
+            // What only makes descriptors is nothing to the ledger.
+            "3:",
+            "movzx r10d, byte ptr [r11 + rdi]",
+            "sub r10d, {first_creator}",
+            "cmp r10d, {creators}",
+            "jae {noted}",
             "2:",
             // Any other number: keep what the real function will read while its address is looked up.
             crate::hooks::entry::open_frame!(6),
@@ -106,6 +100,8 @@ mod exports {
             numbers = const super::NUMBERS,
             hooked = sym super::HOOKED,
             close_number = const libc::SYS_close,
+            first_creator = const super::creators::FIRST as u8 + 1,
+            creators = const super::Function::COUNT - super::creators::FIRST as usize,
             close = sym super::close,
             noted = sym syscall_noted,
             destination = sym super::other_destination,

@@ -288,6 +288,38 @@ impl<T> Drop for Queue<T> {
     }
 }
 
+/// Writes a value word by word: a suspended consumer may read the place meanwhile, and discards what it read.
+///
+/// # Safety
+/// `place` must be the caller's to write, and a `T` must fit.
+unsafe fn write<T: Copy>(place: *mut Content, value: T) {
+    let mut words: Content = [MaybeUninit::uninit(); WORDS];
+    // SAFETY: by this function's contract it fits.
+    unsafe { words.as_mut_ptr().cast::<T>().write(value) };
+    for (at, word) in words.iter().enumerate() {
+        #[cfg(test)]
+        crate::model::step();
+        // SAFETY: within the content.
+        unsafe { place.cast::<MaybeUninit<u64>>().add(at).write_volatile(*word) };
+    }
+}
+
+/// Copies a value word by word. What it is worth, the caller decides.
+///
+/// # Safety
+/// `place` must be a node's content.
+unsafe fn read<T: Copy>(place: *const Content) -> MaybeUninit<T> {
+    let mut words: Content = [MaybeUninit::uninit(); WORDS];
+    for (at, word) in words.iter_mut().enumerate() {
+        #[cfg(test)]
+        crate::model::step();
+        // SAFETY: within the content.
+        *word = unsafe { place.cast::<MaybeUninit<u64>>().add(at).read_volatile() };
+    }
+    // SAFETY: a T fits (`Queue::FITS`), and whether it is one is the caller's to know.
+    unsafe { words.as_ptr().cast::<MaybeUninit<T>>().read() }
+}
+
 #[cfg(test)]
 mod tests {
     extern crate std;
@@ -484,36 +516,4 @@ mod tests {
             assert!((1..=2).contains(&state.applied[ITS_OWN].load(Unordered)));
         });
     }
-}
-
-/// Writes a value word by word: a suspended consumer may read the place meanwhile, and discards what it read.
-///
-/// # Safety
-/// `place` must be the caller's to write, and a `T` must fit.
-unsafe fn write<T: Copy>(place: *mut Content, value: T) {
-    let mut words: Content = [MaybeUninit::uninit(); WORDS];
-    // SAFETY: by this function's contract it fits.
-    unsafe { words.as_mut_ptr().cast::<T>().write(value) };
-    for (at, word) in words.iter().enumerate() {
-        #[cfg(test)]
-        crate::model::step();
-        // SAFETY: within the content.
-        unsafe { place.cast::<MaybeUninit<u64>>().add(at).write_volatile(*word) };
-    }
-}
-
-/// Copies a value word by word. What it is worth, the caller decides.
-///
-/// # Safety
-/// `place` must be a node's content.
-unsafe fn read<T: Copy>(place: *const Content) -> MaybeUninit<T> {
-    let mut words: Content = [MaybeUninit::uninit(); WORDS];
-    for (at, word) in words.iter_mut().enumerate() {
-        #[cfg(test)]
-        crate::model::step();
-        // SAFETY: within the content.
-        *word = unsafe { place.cast::<MaybeUninit<u64>>().add(at).read_volatile() };
-    }
-    // SAFETY: a T fits (`Queue::FITS`), and whether it is one is the caller's to know.
-    unsafe { words.as_ptr().cast::<MaybeUninit<T>>().read() }
 }

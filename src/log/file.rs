@@ -16,7 +16,7 @@ use core::fmt::Write;
 
 use super::output::{Place, places, send_to};
 use crate::aside::{self, Files};
-use crate::init::{Config, LogTo};
+use crate::config::{Config, LogTo};
 use crate::sync::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use crate::{place, report, sys};
 

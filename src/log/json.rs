@@ -7,7 +7,7 @@ use epollshim_format::function::Function;
 use epollshim_format::{LOG_SCHEMA, errno};
 use libc::epoll_event;
 
-use super::Line;
+use super::{Line, arguments};
 use crate::policy::kind_of;
 use crate::{clock, sys};
 
@@ -71,6 +71,7 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
         Function::CloseRange => {
             write!(out, r#""first":{},"last":{},"flags":{}"#, line.word(0) as u32, line.word(1) as u32, line.int(2))
         }
+        _ => arguments::json(line, out),
     }
 }
 

@@ -5,6 +5,7 @@
 //! (aside/helper.rs) opens the file for each line: the program's descriptor table never has a descriptor of the log's. What cannot be
 //! written is dropped and counted; nobody waits long for a reader that does not read.
 
+mod arguments;
 mod file;
 mod json;
 mod output;
@@ -18,7 +19,7 @@ use epollshim_format::log_filter::Filter;
 use epollshim_format::options::Format;
 use libc::{c_int, epoll_event};
 
-use crate::init::{self, Config, LogTo};
+use crate::config::{self, Config, LogTo};
 use crate::policy::{Plan, epfd_of, fd_of};
 use crate::{clock, process, sys};
 
@@ -68,12 +69,12 @@ impl Line<'_> {
 
 /// Whether the options ask for a log.
 fn is_on() -> bool {
-    init::config().is_some_and(|config| !matches!(config.log, LogTo::Off))
+    config::get().is_some_and(|config| !matches!(config.log, LogTo::Off))
 }
 
 /// The functions whose calls may be told of; None: there is no log.
 pub fn functions() -> Option<Functions> {
-    let config = init::config().filter(|_| is_on())?;
+    let config = config::get().filter(|_| is_on())?;
     Some(match config.log_filter.functions {
         Functions(0) => Functions::EPOLL,
         named => named,
@@ -89,7 +90,7 @@ pub fn told() -> Option<(u64, u64)> {
 
 /// Tells of a call that has just returned.
 pub fn call(plan: &Plan, result: isize, error: c_int) {
-    let Some(config) = init::config() else { return };
+    let Some(config) = config::get() else { return };
     let duration = clock::monotonic().saturating_sub(plan.began());
     let failed = result == -1;
     if !is_wanted(&config.log_filter, plan, failed, duration) {

@@ -6,7 +6,7 @@ use core::fmt::{self, Write};
 
 use super::file::{self, Queued};
 use crate::aside::{self, Quiet};
-use crate::init::{Config, LogTo};
+use crate::config::{Config, LogTo};
 use crate::{process, report, sys, thread};
 
 /// The longest line: what a pipe takes in one piece.

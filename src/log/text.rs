@@ -7,7 +7,7 @@ use epollshim_format::function::Function;
 use epollshim_format::{errno, signal};
 use libc::{c_int, epoll_event};
 
-use super::Line;
+use super::{Line, arguments};
 use crate::policy::kind_of;
 use crate::sys;
 
@@ -24,8 +24,14 @@ pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
     if line.plan.function.waits() && line.plan.is_made() {
         write!(out, " <{}.{:06}>", line.duration / 1_000_000_000, line.duration / 1000 % 1_000_000)?;
     }
-    if line.plan.is_injected {
+    if line.plan.is_made_up() {
         out.write_str(" (INJECTED)")?;
+    }
+    if line.plan.is_delayed {
+        out.write_str(" (DELAYED)")?;
+    }
+    if line.plan.is_signalled() {
+        out.write_str(" (SIGNALLED)")?;
     }
     if line.plan.is_limited {
         out.write_str(" (LIMITED)")?;
@@ -79,6 +85,7 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
                 Flags(line.int(2), "CLOSE_RANGE", &RANGE)
             )
         }
+        _ => arguments::text(line, out),
     }
 }
 
@@ -117,7 +124,7 @@ impl Display for Event {
     }
 }
 
-struct Address(usize);
+pub struct Address(pub usize);
 
 impl Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,7 +133,7 @@ impl Display for Address {
 }
 
 /// Flags: 0, or hexadecimal.
-struct Number(c_int);
+pub struct Number(pub c_int);
 
 impl Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,13 +147,16 @@ const RANGE: [(c_int, &str); 2] = [
 ];
 
 /// Flags by their names; bits without one as strace writes them: `O_CLOEXEC|0x1`, or `0x1 /* O_??? */` alone.
-struct Flags(c_int, &'static str, &'static [(c_int, &'static str)]);
+pub struct Flags(pub c_int, pub &'static str, pub &'static [(c_int, &'static str)]);
 
 impl Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Flags(flags, family, names) = *self;
         let mut rest = flags;
-        for (bit, name) in names.iter().filter(|(bit, _)| flags & bit != 0) {
+        for (bit, name) in names {
+            if rest & bit != *bit {
+                continue;
+            }
             write!(f, "{}{name}", if rest == flags { "" } else { "|" })?;
             rest &= !bit;
         }
@@ -172,7 +182,7 @@ impl Display for OfKind {
 }
 
 /// A mask, as strace writes it: `[INT TERM]`, or what is not in it where that is less than a third: `~[KILL]`.
-struct Signals(u64);
+pub struct Signals(pub u64);
 
 impl Display for Signals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

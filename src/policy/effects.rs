@@ -1,11 +1,11 @@
 //! What faults do to a call, and what rules ask about one.
 
-use epollshim_format::function::Function;
+use epollshim_format::function::{Function, Functions};
 use libc::{c_int, epoll_event};
 
 use crate::buffer::exchange;
-use crate::hooks::Frame;
-use crate::{clock, init, loaded, procfs, sys};
+use crate::frame::Frame;
+use crate::{clock, config, loaded, procfs, sys};
 
 /// Stands in for a function that is not called: returns a value, with an errno unless that is 0.
 pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
@@ -15,8 +15,8 @@ pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
     value
 }
 
-/// The same for a wait, which is a cancellation point: a thread that only ever gets injected answers can be cancelled.
-pub extern "C-unwind" fn answer_of_a_wait(value: isize, error: usize) -> isize {
+/// The same for a cancellation point: a thread that only ever gets injected answers can be cancelled.
+pub extern "C-unwind" fn answer_of_a_cancellation_point(value: isize, error: usize) -> isize {
     unsafe extern "C-unwind" {
         fn pthread_testcancel();
     }
@@ -36,12 +36,12 @@ pub fn epfd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
     (function == Function::EpollCtl || function.waits()).then_some(first as c_int)
 }
 
-/// The watched, closed or dupped descriptor among a call's arguments.
+/// The descriptor among a call's arguments that was there before, other than an epoll instance's.
 pub fn fd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
     let [first, _, third, ..] = *words;
     match function {
         Function::EpollCtl => Some(third as c_int),
-        Function::Close | Function::Dup | Function::Dup2 | Function::Dup3 | Function::Fcntl => Some(first as c_int),
+        _ if Functions::TAKE_DESCRIPTORS.has(function) => Some(first as c_int),
         _ => None,
     }
 }
@@ -98,7 +98,7 @@ pub fn shuffle(events: &mut [epoll_event], mut random: u64) {
 pub fn can_tell_callers() -> bool {
     let can_tell = loaded::can_find_objects();
     if can_tell {
-        init::learn_file_name();
+        config::learn_file_name();
     }
     can_tell
 }
@@ -109,7 +109,7 @@ pub fn is_called_by(caller: usize, name: impl Iterator<Item = u8> + Clone) -> bo
     match loaded::path_of(caller) {
         None => false,
         // The program itself.
-        Some(b"") => init::is_named(|own| has_name(own, name.clone())),
+        Some(b"") => config::is_named(|own| has_name(own, name.clone())),
         Some(path) => has_name(path, name),
     }
 }

@@ -14,7 +14,7 @@ use epollshim_format::kernel_memory;
 use epollshim_format::limits::{Limits, OnLimit, OnSize};
 use libc::c_int;
 
-use crate::hooks::Frame;
+use crate::frame::Frame;
 use crate::ledger::Sought;
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::records::{Instance, Origin};

@@ -21,12 +21,13 @@ use core::mem::MaybeUninit;
 use epollshim_format::call::Call;
 use epollshim_format::faults::{MAX_EVENTS, Outcome};
 use epollshim_format::function::{Function, Functions};
+use epollshim_format::functions::Role;
 use libc::c_int;
 
 pub use self::effects::{epfd_of, fd_of, kind_of};
 use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
-use crate::hooks::{After, Before, Frame};
+use crate::frame::{After, Before, Frame};
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
 use crate::record::Told;
@@ -41,11 +42,11 @@ use crate::{census, clock, findings, ledger, log, real, record, stacks, sys, thr
 ///
 /// In the section of what hot calls read, which is one cache line.
 #[unsafe(link_section = ".data.hot.epollshim")]
-pub static ARMED_FOR: AtomicU16 = AtomicU16::new(EVERY.0);
+pub static ARMED_FOR: AtomicU64 = AtomicU64::new(EVERY.0);
 /// Those of them whose calls are recorded, where nothing else is armed for them: they have a way of their own (hooks/epoll/recorded.rs).
-/// As [`ARMED_FOR`], behind which it is read.
-#[unsafe(link_section = ".data.hot.epollshim")]
+/// As [`ARMED_FOR`], behind which it is read. (Not beside it: the one cache line is full.)
 pub static RECORDED_ALONE: AtomicU16 = AtomicU16::new(0);
+const _: () = assert!(Functions::EPOLL.0 <= u16::MAX as u64);
 /// What is armed, by bit.
 static ARMED: AtomicU8 = AtomicU8::new(0);
 const FAULTS: u8 = 1;
@@ -56,27 +57,26 @@ const RECORD: u8 = 8;
 const CENSUS: u8 = 16;
 
 /// What makes descriptors and closes them.
-const FOLLOWED: Functions = Functions(
-    1 << Function::EpollCreate as u16
-        | 1 << Function::EpollCreate1 as u16
-        | 1 << Function::Close as u16
-        | 1 << Function::Dup as u16
-        | 1 << Function::Dup2 as u16
-        | 1 << Function::Dup3 as u16
-        | 1 << Function::Fcntl as u16
-        | 1 << Function::CloseRange as u16,
-);
+const FOLLOWED: Functions = Functions::of(&[
+    Function::EpollCreate,
+    Function::EpollCreate1,
+    Function::Close,
+    Function::Dup,
+    Function::Dup2,
+    Function::Dup3,
+    Function::Fcntl,
+    Function::CloseRange,
+]);
 
 /// What limits look at, and what gives back what they count.
-const LIMITED: Functions =
-    Functions(Functions::EPOLL.0 | 1 << Function::Close as u16 | 1 << Function::CloseRange as u16);
+const LIMITED: Functions = Functions::EPOLL.with(Functions::of(&[Function::Close, Function::CloseRange]));
 
 const _: () = assert!(MAX_EVENTS as usize == i32::MAX as usize / size_of::<libc::epoll_event>());
 
 /// Acquire: who finds that it is not finds the real functions ([`crate::real::Real::resolved`]).
 #[inline(always)]
 pub fn is_armed_for(function: Function) -> bool {
-    ARMED_FOR.load(Ordering::Acquire) & 1 << function as u16 != 0
+    Functions(ARMED_FOR.load(Ordering::Acquire)).has(function)
 }
 
 /// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
@@ -85,7 +85,7 @@ pub fn arm() {
         let set = what_is_set();
         // In this order: who comes by the last finds the others.
         ARMED.store(set.armed, Ordering::Release);
-        RECORDED_ALONE.store(set.recorded_alone.0, Ordering::Release);
+        RECORDED_ALONE.store(set.recorded_alone.0 as u16, Ordering::Release);
         ARMED_FOR.store(set.functions.0, Ordering::Release);
         // Of two threads that arm at once, the last to store sees, behind the fence, what both have set.
         fence(Ordering::SeqCst);
@@ -119,7 +119,7 @@ fn what_is_set() -> Set {
     }
     if stacks::are_kept() {
         // The short way of an ADD keeps none.
-        functions = functions.with(Functions(1 << Function::EpollCtl as u16));
+        functions = functions.with(Functions::of(&[Function::EpollCtl]));
     }
     let mut recorded_alone = Functions(0);
     if record::is_wanted() {
@@ -139,14 +139,10 @@ fn what_is_set() -> Set {
 }
 
 /// What there is a way of its own for, where it is but recorded.
-const RECORDED: Functions = Functions(
-    1 << Function::EpollCtl as u16
-        | 1 << Function::EpollWait as u16
-        | 1 << Function::EpollPwait as u16
-        | 1 << Function::EpollPwait2 as u16,
-);
+const RECORDED: Functions =
+    Functions::of(&[Function::EpollCtl, Function::EpollWait, Function::EpollPwait, Function::EpollPwait2]);
 
-const EVERY: Functions = Functions(u16::MAX);
+const EVERY: Functions = Functions(u64::MAX);
 
 /// Whether calls come here for the census, and for nothing else.
 #[inline(always)]
@@ -168,6 +164,8 @@ pub fn disarm() {
 #[repr(C)]
 pub struct Tally {
     pub rules: [RuleTally; 2 * epollshim_format::faults::RULES],
+    /// Ordinals of rules that name several system calls.
+    pub calls: [AtomicU64; 2 * epollshim_format::faults::COUNTERS],
     pub limits: [LimitTally; Key::COUNT],
     /// Lines of the log that could not be written.
     pub log_dropped: AtomicU64,
@@ -184,6 +182,10 @@ pub struct Plan {
     way: Way,
     pub is_injected: bool,
     pub is_limited: bool,
+    /// A fault held the call back.
+    pub is_delayed: bool,
+    /// A fault lowered how many events a wait asks for.
+    is_shortened: bool,
     is_logged: bool,
     is_recorded: bool,
     is_only_recorded: bool,
@@ -230,6 +232,8 @@ impl Plan {
             way: Way::Real,
             is_injected: false,
             is_limited: false,
+            is_delayed: false,
+            is_shortened: false,
             is_logged: false,
             is_recorded: false,
             is_only_recorded: false,
@@ -258,6 +262,17 @@ impl Plan {
     /// Whether the call is recorded, and nothing else is done to it.
     pub fn is_only_recorded(&self) -> bool {
         self.is_only_recorded
+    }
+
+    /// Whether a fault made up what the program got, or a part of it.
+    pub fn is_made_up(&self) -> bool {
+        let is_altered = self.forge != 0 || self.shuffle.is_some() || self.is_interrupted || self.is_shortened;
+        self.is_injected && (self.way == Way::Answer || is_altered)
+    }
+
+    /// Whether a fault sent the thread a signal.
+    pub fn is_signalled(&self) -> bool {
+        self.signal != 0
     }
 
     /// Whether the kernel was asked.
@@ -355,6 +370,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
     plan.is_injected = true;
     plan.signal = fault.signal;
     plan.delay_exit = fault.delay_exit;
+    plan.is_delayed = fault.delay_enter != 0 || fault.delay_exit != 0;
     plan.forge = fault.forge;
     plan.shuffle = fault.shuffle;
     if plan.function.waits() {
@@ -367,6 +383,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
         // A wait that asks for more than there can be is refused (EINVAL), and not to be made valid.
         if fault.batch != 0 && (fault.batch as c_int..=MAX_EVENTS).contains(&frame.int(2)) {
             set(frame, 2, fault.batch as usize);
+            plan.is_shortened = true;
         }
     } else if fault.delay_enter != 0 {
         effects::pause_fully(fault.delay_enter);
@@ -375,6 +392,8 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
         Outcome::Error(error) => Some(answer(plan, frame, -1, c_int::from(error))),
         Outcome::Value(value) => Some(answer(plan, frame, value as isize, 0)),
         Outcome::Timeout => Some(answer(plan, frame, 0, 0)),
+        // A rule has drawn one before it came here.
+        Outcome::AnyError => None,
     }
 }
 
@@ -420,7 +439,10 @@ fn answer(plan: &mut Plan, frame: &mut Frame, value: isize, error: c_int) -> usi
     plan.error = error;
     set(frame, 0, value as usize);
     set(frame, 1, error as usize);
-    let answer = if plan.function.waits() { effects::answer_of_a_wait } else { effects::answer };
+    let row = plan.function.row();
+    // (close and fcntl have no such answer: a program that is cancelled in one has not closed the descriptor.)
+    let is_cancellable = row.is_cancellation_point && !matches!(row.role, Role::Close | Role::Duplicate);
+    let answer = if is_cancellable { effects::answer_of_a_cancellation_point } else { effects::answer };
     answer as *const () as usize
 }
 

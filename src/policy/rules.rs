@@ -9,14 +9,14 @@
 
 use crate::sync::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
-use epollshim_format::faults::{Operation, Outcome, RULES, Rule, Scope};
+use epollshim_format::faults::{COUNTERS, Operation, Outcome, RULES, Rule, Scope};
 use epollshim_format::function::{Function, Functions};
 
 use super::effects;
-use crate::hooks::Frame;
+use crate::frame::Frame;
 use crate::ledger::{Hold, Lock};
 use crate::thread::Block;
-use crate::{clock, init, process, sys, thread};
+use crate::{clock, config, process, sys, thread};
 
 /// Bytes of rules that one table keeps for the report.
 const TEXT: usize = 16 * 1024;
@@ -38,8 +38,11 @@ struct Table {
 }
 
 struct Entry {
-    /// `Functions`, and flags above them.
+    /// Flags, the operation and the outcome.
     head: AtomicU64,
+    functions: AtomicU64,
+    /// The first of its counters.
+    counters: AtomicU64,
     /// fd in the lower half, epfd in the upper.
     descriptors: AtomicU64,
     /// Event bits that must be asked for in the lower half; bits to forge in the upper.
@@ -60,16 +63,20 @@ struct Entry {
     caller: AtomicU64,
 }
 
-const FLAGS: u32 = 16;
-const HAS_FD: u64 = 1 << FLAGS;
-const HAS_EPFD: u64 = 2 << FLAGS;
-const HAS_EVENTS: u64 = 4 << FLAGS;
-const HAS_CALLER: u64 = 8 << FLAGS;
-const HAS_CHANCE: u64 = 16 << FLAGS;
-const IN_THREAD: u64 = 32 << FLAGS;
-const SHUFFLES: u64 = 64 << FLAGS;
-const ILLEGAL: u64 = 128 << FLAGS;
-const OPERATION: u32 = FLAGS + 8;
+// Of a rule's `head`.
+const HAS_FD: u64 = 1;
+const HAS_EPFD: u64 = 1 << 1;
+const HAS_EVENTS: u64 = 1 << 2;
+const HAS_CALLER: u64 = 1 << 3;
+const HAS_CHANCE: u64 = 1 << 4;
+/// Ordinals are counted in each thread.
+const IN_THREAD: u64 = 1 << 5;
+/// Ordinals are counted for each system call by itself, and the rule names more than one.
+const BY_CALL: u64 = 1 << 6;
+const SHUFFLES: u64 = 1 << 7;
+const ILLEGAL: u64 = 1 << 8;
+const ONLY_DUPLICATES: u64 = 1 << 9;
+const OPERATION: u32 = 10;
 const OUTCOME: u32 = OPERATION + 2;
 
 static TABLES: Rules = Rules::new();
@@ -106,6 +113,15 @@ impl Table {
         })
     }
 
+    /// How many counters the first so many rules have.
+    fn counters_end(&self, length: u32) -> usize {
+        let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
+        last.map_or(0, |entry| {
+            let functions = Functions(entry.functions.load(Ordering::Relaxed));
+            entry.counters.load(Ordering::Relaxed) as usize + counters_of(functions)
+        })
+    }
+
     fn kept(&self, place: u64) -> impl Iterator<Item = u8> + Clone + '_ {
         let (at, length) = (place as u32 as usize, (place >> 32) as usize);
         self.text.get(at..at + length).unwrap_or_default().iter().map(|byte| byte.load(Ordering::Relaxed))
@@ -116,6 +132,8 @@ impl Entry {
     const fn new() -> Self {
         Entry {
             head: AtomicU64::new(0),
+            functions: AtomicU64::new(0),
+            counters: AtomicU64::new(0),
             descriptors: AtomicU64::new(0),
             events: AtomicU64::new(0),
             first: AtomicU64::new(0),
@@ -133,7 +151,7 @@ impl Entry {
         }
     }
 
-    fn fill(&self, rule: &Rule, text: u64, caller: u64) {
+    fn fill(&self, rule: &Rule, counters: usize, text: u64, caller: u64) {
         let flag = |is: bool, bit: u64| if is { bit } else { 0 };
         let operation = match rule.operation {
             None => 0,
@@ -146,14 +164,17 @@ impl Entry {
             Some(Outcome::Error(error)) => (1, i64::from(error)),
             Some(Outcome::Value(value)) => (2, value),
             Some(Outcome::Timeout) => (3, 0),
+            Some(Outcome::AnyError) => (4, 0),
         };
-        let head = u64::from(rule.functions.0)
-            | flag(rule.fd.is_some(), HAS_FD)
+        let is_by_call = rule.scope != Scope::Rule && counters_of(rule.functions) > 1;
+        let head = flag(rule.fd.is_some(), HAS_FD)
             | flag(rule.epfd.is_some(), HAS_EPFD)
             | flag(rule.events != 0, HAS_EVENTS)
             | flag(!rule.caller.is_empty(), HAS_CALLER)
             | flag(rule.chance.is_some(), HAS_CHANCE)
             | flag(rule.scope == Scope::Thread, IN_THREAD)
+            | flag(is_by_call, BY_CALL)
+            | flag(rule.only_duplicates, ONLY_DUPLICATES)
             | flag(rule.shuffle, SHUFFLES)
             | flag(!rule.legal, ILLEGAL)
             | (operation as u64) << OPERATION
@@ -161,6 +182,8 @@ impl Entry {
         let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let set = |word: &AtomicU64, value| word.store(value, Ordering::Relaxed);
         set(&self.head, head);
+        set(&self.functions, rule.functions.0);
+        set(&self.counters, counters as u64);
         set(&self.descriptors, pair(rule.fd.unwrap_or(0) as u32, rule.epfd.unwrap_or(0) as u32));
         set(&self.events, pair(rule.events, rule.forge));
         set(&self.first, rule.when.first);
@@ -179,10 +202,11 @@ impl Entry {
 
     fn outcome(&self) -> Option<Outcome> {
         let value = self.value.load(Ordering::Relaxed);
-        match self.head.load(Ordering::Relaxed) >> OUTCOME & 3 {
+        match self.head.load(Ordering::Relaxed) >> OUTCOME & 7 {
             1 => Some(Outcome::Error(value as u16)),
             2 => Some(Outcome::Value(value)),
             3 => Some(Outcome::Timeout),
+            4 => Some(Outcome::AnyError),
             _ => None,
         }
     }
@@ -190,7 +214,7 @@ impl Entry {
     /// Whether a call's arguments are those that the rule asks for.
     #[inline(always)]
     fn wants(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
-        head & (HAS_FD | HAS_EPFD | HAS_EVENTS | HAS_CALLER | 3 << OPERATION) == 0
+        head & (HAS_FD | HAS_EPFD | HAS_EVENTS | HAS_CALLER | ONLY_DUPLICATES | 3 << OPERATION) == 0
             || self.wants_these(head, table, frame, function)
     }
 
@@ -199,6 +223,9 @@ impl Entry {
         let is_ctl = function == Function::EpollCtl;
         let operation = (head >> OPERATION & 3) as i32;
         if operation != 0 && !(is_ctl && frame.int(1) == operation) {
+            return false;
+        }
+        if head & ONLY_DUPLICATES != 0 && function == Function::Fcntl && !is_duplication(frame.int(1)) {
             return false;
         }
         if head & HAS_EPFD != 0 && effects::epfd_of(function, &frame.words) != Some((descriptors >> 32) as i32) {
@@ -220,8 +247,13 @@ impl Entry {
     fn fault(&self, head: u64, function: Function, index: usize, ordinal: u64) -> Fault {
         let batch = self.batch.load(Ordering::Relaxed);
         let is_wait = function.waits();
+        let outcome = match self.outcome() {
+            Some(Outcome::Timeout) if !is_wait => None,
+            Some(Outcome::AnyError) => any_error(function, draw(index ^ ERRORS, ordinal)),
+            outcome => outcome,
+        };
         Fault {
-            outcome: self.outcome().filter(|outcome| is_wait || *outcome != Outcome::Timeout),
+            outcome,
             signal: (batch >> 32) as i32,
             delay_enter: self.delay_enter.load(Ordering::Relaxed),
             delay_exit: self.delay_exit.load(Ordering::Relaxed),
@@ -239,6 +271,26 @@ impl Entry {
         };
         when.holds(ordinal)
     }
+}
+
+/// Whether a command of fcntl makes a descriptor.
+fn is_duplication(command: i32) -> bool {
+    command == libc::F_DUPFD || command == libc::F_DUPFD_CLOEXEC
+}
+
+/// Has other random numbers drawn for errors than for chances and orders.
+const ERRORS: usize = 1 << 32;
+
+/// One of the errors that the manual page documents for a call.
+fn any_error(function: Function, random: u64) -> Option<Outcome> {
+    let errors = function.row().errors;
+    let place = random.checked_rem(errors.len() as u64)? as usize;
+    errors.get(place).map(|error| Outcome::Error(*error))
+}
+
+/// How many counters a rule for these functions has.
+fn counters_of(functions: Functions) -> usize {
+    functions.system_calls().len() as usize
 }
 
 /// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
@@ -293,13 +345,16 @@ fn draw(rule: usize, ordinal: u64) -> u64 {
 struct Tallies<'a> {
     /// Of the process: those of both tables.
     process: &'a [RuleTally],
+    /// Of the process, for rules that name several system calls: those of both tables.
+    calls: &'a [AtomicU64],
     /// Of the thread, for rules with `scope=thread`.
     thread: &'a [AtomicU64],
 }
 
 /// The first rule that fires on a call. All rules that match count it, also those behind.
 pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
-    TABLES.decide(Tallies { process: &process::tally()?.rules, thread: &block.ordinals }, frame, function)
+    let tally = process::tally()?;
+    TABLES.decide(Tallies { process: &tally.rules, calls: &tally.calls, thread: &block.ordinals }, frame, function)
 }
 
 impl Rules {
@@ -358,15 +413,23 @@ impl Rules {
         let length = table.length.load(Ordering::Acquire) as usize;
         for (index, entry) in table.entries.iter().enumerate().take(length) {
             let head = entry.head.load(Ordering::Relaxed);
-            if !Functions(head as u16).has(function) || !entry.wants(head, table, frame, function) {
+            let functions = Functions(entry.functions.load(Ordering::Relaxed));
+            if !functions.has(function) || !entry.wants(head, table, frame, function) {
                 continue;
             }
             let Some(tally) = tally(tallies.process, generation, index) else { continue };
             let Ok(mut ordinal) = self.count(&tally.matched, generation, u64::MAX) else { continue };
-            if head & IN_THREAD != 0
-                && let Some(of_thread) = tallies.thread.get(index)
-            {
-                ordinal = self.count(of_thread, generation, u64::MAX).unwrap_or(ordinal);
+            if head & (IN_THREAD | BY_CALL) != 0 {
+                let rank = functions.system_calls().before(function.counted_as()) as usize;
+                let counter = entry.counters.load(Ordering::Relaxed) as usize + rank;
+                let counter = if head & IN_THREAD != 0 {
+                    tallies.thread.get(counter)
+                } else {
+                    tallies.calls.get((generation as usize % 2) * COUNTERS + counter)
+                };
+                if let Some(counter) = counter {
+                    ordinal = self.count(counter, generation, u64::MAX).unwrap_or(ordinal);
+                }
             }
             if chosen.is_some() || !entry.holds(ordinal) {
                 continue;
@@ -379,7 +442,7 @@ impl Rules {
                 continue;
             }
             let is_beyond = !fits(entry, frame, function);
-            if is_beyond && !init::allows_impossible() {
+            if is_beyond && !config::allows_impossible() {
                 continue;
             }
             if self.count(&tally.fired, generation, entry.max.load(Ordering::Relaxed)).is_err() {
@@ -399,6 +462,7 @@ impl Rules {
             let table = self.table(self.generation.load(Ordering::Relaxed));
             let mut length = table.length.load(Ordering::Relaxed);
             let mut text_end = table.text_end(length);
+            let mut counters = table.counters_end(length);
             for rule in rules {
                 if !rule.caller.is_empty() && !effects::can_tell_callers() {
                     return Err(Refusal::NoCaller);
@@ -406,7 +470,11 @@ impl Rules {
                 let entry = table.entries.get(length as usize).ok_or(Refusal::Full)?;
                 let text = table.keep(&mut text_end, rule.text).ok_or(Refusal::Full)?;
                 let caller = table.keep(&mut text_end, rule.caller).ok_or(Refusal::Full)?;
-                entry.fill(&rule, text, caller);
+                entry.fill(&rule, counters, text, caller);
+                counters += counters_of(rule.functions);
+                if counters > COUNTERS {
+                    return Err(Refusal::Full);
+                }
                 length += 1;
             }
             // Release: whoever reads the length finds the rules complete.
@@ -471,7 +539,7 @@ fn fits(entry: &Entry, frame: &Frame, function: Function) -> bool {
 pub enum Refusal {
     /// Another thread is changing them.
     Busy,
-    /// More than [`RULES`], or their text is too long.
+    /// More than [`RULES`], or their text is too long, or they name too many calls.
     Full,
     /// `caller=` needs glibc 2.35.
     NoCaller,
@@ -481,7 +549,9 @@ impl core::fmt::Display for Refusal {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Refusal::Busy => f.write_str("another thread is changing the rules"),
-            Refusal::Full => write!(f, "more than {RULES} rules, or more than {TEXT} bytes of them"),
+            Refusal::Full => {
+                write!(f, "more than {RULES} rules, {TEXT} bytes of them, or {COUNTERS} calls that they name")
+            }
             Refusal::NoCaller => f.write_str("caller= needs glibc 2.35 or later (_dl_find_object)"),
         }
     }
@@ -510,6 +580,7 @@ pub fn restart() {
             rule.fired.store(0, Ordering::Relaxed);
             rule.beyond.store(0, Ordering::Relaxed);
         }
+        tally.calls.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
     for block in crate::thread::all() {
         block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
@@ -546,8 +617,8 @@ impl RuleStatus {
 pub fn functions() -> Functions {
     let table = TABLES.table(TABLES.generation.load(Ordering::Acquire));
     let length = table.length.load(Ordering::Acquire) as usize;
-    let heads = table.entries.iter().take(length).map(|entry| entry.head.load(Ordering::Relaxed) as u16);
-    Functions(heads.fold(0, |all, head| all | head))
+    let named = table.entries.iter().take(length).map(|entry| Functions(entry.functions.load(Ordering::Relaxed)));
+    named.fold(Functions::NONE, Functions::with)
 }
 
 /// The rules that are armed now.
@@ -573,8 +644,8 @@ pub fn armed() -> impl Iterator<Item = RuleStatus> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{RULES, Refusal, RuleTally, Rules, Tallies};
-    use crate::hooks::Frame;
+    use super::{COUNTERS, RULES, Refusal, RuleTally, Rules, Tallies};
+    use crate::frame::Frame;
     use crate::ledger::Hold;
     use crate::model::{self, Event, Search, check, check_each_step, participate};
     use crate::sync::{AtomicU64, Ordering};
@@ -588,7 +659,8 @@ mod tests {
     struct State {
         rules: Rules,
         process: [RuleTally; 2 * RULES],
-        thread: [AtomicU64; RULES],
+        calls: [AtomicU64; 2 * COUNTERS],
+        thread: [AtomicU64; COUNTERS],
     }
 
     impl State {
@@ -614,7 +686,7 @@ mod tests {
         /// The number of the rule that a wait meets. Panics if it is made of two rules.
         fn decide(&self) -> Option<u64> {
             let frame = Frame { words: [0; 6], state: 0, caller: 0 };
-            let tallies = Tallies { process: &self.process, thread: &self.thread };
+            let tallies = Tallies { process: &self.process, calls: &self.calls, thread: &self.thread };
             let fault = self.rules.decide(tallies, &frame, Function::EpollWait)?;
             let number = u64::from(fault.batch);
             assert_eq!(fault.outcome, Some(Outcome::Error(number as u16)), "a fault of two rules");

@@ -12,7 +12,7 @@ use super::losses::{self, Losses};
 use crate::aside::Files;
 use crate::path::Path;
 use crate::policy::rules;
-use crate::{aside, clock, init, place, process, procfs, seccomp, sys};
+use crate::{aside, clock, config, place, process, procfs, seccomp, sys};
 
 /// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that has none yet.
 #[repr(C)]
@@ -133,7 +133,7 @@ impl State {
         })?;
         // SAFETY: the pages lie behind the directory, in the same mapping.
         unsafe { word(start, FIRST_SEGMENT + control::IMPOSSIBLE) }
-            .store(u64::from(init::allows_impossible()), Ordering::Relaxed);
+            .store(u64::from(config::allows_impossible()), Ordering::Relaxed);
         enter(start, 0, FIRST_SEGMENT as u64, control::BYTES as u64, 0, kind::CONTROL);
         write_header(start);
         self.end.store(bytes as u64, Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl State {
     /// Makes and maps a segment of records, of `wanted` bytes or of another power of two, for the thread in that place of the
     /// directory; its first record has the number `first`. Called aside (`aside.rs`).
     pub fn grow(&self, thread: u32, wanted: usize, first: u64) -> Result<(*mut u8, usize), NoRoom> {
-        let most = init::config().map_or(0, |config| config.record_max);
+        let most = config::get().map_or(0, |config| config.record_max);
         let made = self.alone(|directory| {
             let (end, places) = (self.end.load(Ordering::Relaxed), self.segments.load(Ordering::Relaxed) as usize);
             if places + PLACES_LEFT >= SEGMENTS {
@@ -394,7 +394,7 @@ impl State {
 
 /// Runs `work` in a helper with this process's file, opened for reading and writing.
 fn with_file(flags: i32, work: impl FnOnce(i32) -> sys::Result<*mut u8>) -> sys::Result<*mut u8> {
-    let directory = init::config().and_then(|config| config.record).ok_or(libc::ENOENT)?;
+    let directory = config::get().and_then(|config| config.record).ok_or(libc::ENOENT)?;
     let name = name();
     let name = name.as_c().ok_or(libc::ENAMETOOLONG)?;
     let done = aside::unshared(|files| {
@@ -424,7 +424,7 @@ fn enter(file: *mut u8, index: usize, at: u64, length: u64, extra: u64, kind: u6
 /// The name of this process's file.
 #[inline(never)] // for size
 pub fn path() -> Option<Path> {
-    let directory = init::config()?.record?;
+    let directory = config::get()?.record?;
     let mut path = Path::new();
     path.push(directory.to_bytes());
     path.push(b"/");
@@ -451,7 +451,7 @@ fn write_header(start: *mut u8) {
         set(header::HAS_SEED, 1);
     }
     set(header::RING, super::threads::ring_length() as u64);
-    set(header::RECORDS_MOST, init::config().map_or(0, |config| config.record_max));
+    set(header::RECORDS_MOST, config::get().map_or(0, |config| config.record_max));
     let mut exe = [0u8; header::EXE_BYTES];
     if let Some(exe) = procfs::read_link(c"/proc/self/exe", &mut exe) {
         write_text(start, header::EXE, exe);
@@ -496,7 +496,7 @@ fn write_text(start: *mut u8, place: usize, text: &[u8]) {
 
 /// As many as the program was called with: what is behind them is what a setproctitle left.
 fn only_arguments(text: &[u8]) -> &[u8] {
-    let count = init::arguments();
+    let count = config::arguments();
     let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(place, _)| place + 1);
     let end = if count == 0 { None } else { ends.nth(count - 1) };
     text.get(..end.unwrap_or(text.len())).unwrap_or_default()

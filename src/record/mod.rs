@@ -46,15 +46,15 @@ pub use tables::{
 };
 pub use threads::{Told, attach, detach, keep, ring_bytes};
 
-use crate::report::End;
-use crate::{init, ledger, process, sys};
+use crate::process::End;
+use crate::{config, ledger, process, sys};
 
 /// A block was mapped before the options were read: it has no room for a ring, and no process of the family records.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// Whether the options ask for a recording.
 pub fn is_wanted() -> bool {
-    !NEVER.load(Ordering::Relaxed) && init::config().is_some_and(|config| config.record.is_some())
+    !NEVER.load(Ordering::Relaxed) && config::get().is_some_and(|config| config.record.is_some())
 }
 
 pub fn never() {

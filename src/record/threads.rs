@@ -12,7 +12,7 @@ use super::file::word;
 use super::full;
 use crate::ledger::counters::Counters;
 use crate::thread::{self, Block};
-use crate::{init, process, sys};
+use crate::{config, process, sys};
 
 // The places that readers go by.
 const _: () = {
@@ -44,7 +44,7 @@ pub const RING_EXTRA: usize = PAGE;
 
 /// Records that a ring holds: a power of two; 0: each record is kept.
 pub fn ring_length() -> usize {
-    init::config().map_or(0, |config| config.ring as usize)
+    config::get().map_or(0, |config| config.ring as usize)
 }
 
 /// Bytes behind a block, where a recording is wanted.

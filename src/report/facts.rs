@@ -283,7 +283,7 @@ impl Facts {
     pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
         let text = self.arguments.as_slice();
         let text = text.strip_suffix(b"\0").unwrap_or(text);
-        let count = match crate::init::arguments() {
+        let count = match crate::config::arguments() {
             0 => usize::MAX,
             count => count,
         };

@@ -20,39 +20,17 @@ use epollshim_format::options::Format;
 
 use crate::aside::undisturbed;
 use crate::buffer::Buffer;
-use crate::init::{self, AtLoad, Config, Destination};
+use crate::config::{self, Config, Destination};
+use crate::init::{self, AtLoad};
 use crate::ledger::{self, Here};
 use crate::path::Path;
-use crate::{process, procfs, record, sys, thread};
+use crate::process::End;
+use crate::{process, record, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
 pub use output::{expand, stderr_is_ours, to_stderr};
 pub use text::policy as armed;
-
-/// How the process ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    Exit,
-    UnderscoreExit,
-    Exec,
-    /// By a signal of its own: abort().
-    Signal,
-    /// It has not.
-    Running,
-}
-
-impl End {
-    pub fn name(self) -> &'static str {
-        match self {
-            End::Exit => "exit",
-            End::UnderscoreExit => "_exit",
-            End::Exec => "exec",
-            End::Signal => "signal",
-            End::Running => "running",
-        }
-    }
-}
 
 /// What an exec call names as the program.
 #[derive(Clone, Copy)]
@@ -172,7 +150,7 @@ pub fn before_exec(program: Program, caller: usize) {
 
 /// Only a process that made an epoll call has something to report. The caller owns the memory.
 fn due(end: End) -> Option<&'static Config> {
-    let config = init::config()?;
+    let config = config::get()?;
     if matches!(config.report, Destination::None) {
         return None;
     }
@@ -270,7 +248,7 @@ pub fn at_abort() {
 
 /// Says one line on stderr, if that is still the file that it was at load.
 pub fn tell(write: impl FnOnce(&mut Line)) {
-    if let Some(config) = init::config() {
+    if let Some(config) = config::get() {
         tell_by(config, write);
     }
 }
@@ -286,7 +264,7 @@ pub fn tell_by(config: &Config, write: impl FnOnce(&mut Line)) {
 
 /// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error number.
 pub fn write_now(fd: i32) -> sys::Result<()> {
-    let format = init::config().map_or(Format::Text, |config| config.format);
+    let format = config::get().map_or(Format::Text, |config| config.format);
     let here = Here::now();
     undisturbed(|| {
         Buffer::lend(|text| {
@@ -332,10 +310,4 @@ impl Write for Line {
         }
         Ok(())
     }
-}
-
-/// The name of the program's file, without its directories.
-pub fn program_name(into: &mut [u8; 4096]) -> &[u8] {
-    let target = procfs::read_link(c"/proc/self/exe", into).unwrap_or_default();
-    target.rsplit(|byte| *byte == b'/').next().unwrap_or(target)
 }

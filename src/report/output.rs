@@ -8,7 +8,7 @@ use epollshim_format::options::Format;
 
 use super::Line;
 use crate::aside::{self, Files};
-use crate::init::Config;
+use crate::config::Config;
 use crate::path::Path;
 use crate::{place, process, sys};
 
@@ -69,7 +69,7 @@ pub fn expand(pattern: &CStr) -> Path {
             b't' => write!(path, "{}", process::began_unix()),
             b'e' => {
                 let mut space = [0u8; 4096];
-                path.push(super::program_name(&mut space));
+                path.push(crate::procfs::program_name(&mut space));
                 Ok(())
             }
             other => {

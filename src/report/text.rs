@@ -7,11 +7,12 @@ use epollshim_format::findings::{Message, Tally};
 use epollshim_format::scale::{Grouped, Scaled};
 use epollshim_format::{errno, kernel_memory};
 
+use super::Line;
 use super::census;
 use super::facts::{Distribution, Facts, InstanceFacts};
-use super::{End, Line};
 use crate::buffer::Buffer;
 use crate::policy::{limits, rules};
+use crate::process::End;
 use crate::{log, record, seccomp};
 
 /// How many instances are listed one by one.

@@ -29,7 +29,7 @@ use libc::{c_int, c_long};
 
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
-use crate::{clock, init, sys, thread};
+use crate::{clock, config, sys, thread};
 use bpf::Instruction;
 
 pub use early::text as kept_text;
@@ -328,7 +328,7 @@ fn copy(address: usize) -> u64 {
         reserve::prepare();
     }
     let readers = [libc::SYS_openat, libc::SYS_read, libc::SYS_readlinkat];
-    if init::config().is_some() && readers.into_iter().any(|number| !is_plainly_allowed(program, number)) {
+    if config::get().is_some() && readers.into_iter().any(|number| !is_plainly_allowed(program, number)) {
         early::keep();
     }
     filter as u64

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use super::Trouble;
-use crate::init::Config;
+use crate::config::Config;
 use crate::path::Path;
 use crate::{place, report, sys};
 
@@ -69,4 +69,16 @@ fn say(config: &Config, name: &CStr) {
         name.to_bytes().escape_ascii()
     );
     report::to_stderr(config, line.as_bytes());
+}
+
+impl Config {
+    /// Where the session is, unless another user is there.
+    pub fn session_directory(&self) -> Path {
+        let mut path = Path::new();
+        match self.session {
+            Some(directory) => path.push(directory.to_bytes()),
+            None => path = directory(self.runtime, 0).unwrap_or(path),
+        }
+        path
+    }
 }

@@ -129,7 +129,7 @@ fn reported(command: &mut Command, rules: &str) -> (super::Run, Value) {
 #[test]
 fn the_report_counts_what_matched_and_what_fired() {
     let rules = "epoll_create1:retval=77:when=2;epoll_ctl:error=ENOSPC:op=ADD:when=2;epoll_wait:error=EINTR:max=3;\
-                 epoll_wait:timeout:when=10;epoll_wait,epoll_pwait:delay_exit=1us:when=24+:max=1;dup:error=EMFILE:when=1+2;\
+                 epoll_wait:timeout:when=10;epoll_wait,epoll_pwait:delay_exit=1us:when=24+:max=1:scope=rule;dup:error=EMFILE:when=1+2;\
                  epoll_ctl:error=ENOENT:op=DEL;epoll_pwait2:error=EINTR";
     let (_, report) = reported(Command::new(program("fault_effects")).arg("counted"), rules);
     let faults: Vec<_> = report["faults"]
@@ -278,7 +278,7 @@ fn with_library(library: &str, name: &str) -> PathBuf {
 #[test]
 fn a_rule_may_ask_who_calls() {
     let binary = with_library("fault_caller_library", "fault_caller");
-    let every = "all:error=EIO:caller=";
+    let every = "epoll,close,dup,dup2,dup3,fcntl,close_range:error=EIO:caller=";
     for (caller, library, own) in [
         ("libfault_caller.so", "0000000000", "1111111111"),
         ("libfault_caller.so.1", "0000000000", "1111111111"),

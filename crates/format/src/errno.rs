@@ -317,6 +317,26 @@ pub fn text(number: u32) -> Option<&'static str> {
     TEXTS.get(index).filter(|text| !text.is_empty())
 }
 
+/// The number of a name, for constants. No such name does not compile.
+#[must_use]
+#[allow(clippy::indexing_slicing, clippy::panic, reason = "the compiler evaluates it")]
+pub const fn of_name(name: &str) -> u16 {
+    let wanted = name.as_bytes();
+    let mut number = 0;
+    while number < LIST.len() {
+        let known = LIST[number].as_bytes();
+        let mut at = 0;
+        while at < wanted.len() && at < known.len() && known[at] == wanted[at] {
+            at += 1;
+        }
+        if at == wanted.len() && at == known.len() {
+            return number as u16 + 1;
+        }
+        number += 1;
+    }
+    panic!("no error has this name")
+}
+
 /// The error number of a name in any case; also of a name that the kernel keeps to itself, such as `ERESTARTSYS`.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<u32> {

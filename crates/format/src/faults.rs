@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! RULES   = RULE[;RULE...]
-//! RULE    = CALLS:TOKEN[:TOKEN...]          at least one token is an action
-//! CALLS   = NAME[,NAME...]                  a function's name, epoll (the six), all (the twelve)
+//! RULE    = [inject=]CALLS:TOKEN[:TOKEN...] at least one token is an action; also fault= and -e inject=
+//! CALLS   = [!]NAME[,NAME...]               what Functions::named knows; ! is all but those
 //! ACTION  = error=ERRNO | retval=N | timeout | signal=SIG | delay_enter=T | delay_exit=T
 //!         | batch=N | forge=EVENTS | shuffle
 //! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
@@ -15,15 +15,15 @@
 //! known in any case; white space and a sign may stand before a number; a `?` before a name forgives a name that is
 //! not known; of several `when` the last one holds. Any other key may stand once.
 //!
-//! Not taken over: `syscall=`, `poke_enter=`, `poke_exit=`; calls as numbers, `/regex`, `%class`, `!`, `none`, and
+//! Not taken over: `syscall=`, `poke_enter=`, `poke_exit=`, classes of system calls that no function here belongs to, and
 //! `@` (a personality). A `retval` of -4095 to -1 is the kernel's way to say
 //! an error, and means one. One that no kernel returns needs `EPOLLSHIM_INJECT_IMPOSSIBLE=1`; strace takes it.
-//! strace counts the ordinals of `when` per system call and per thread; here they count all calls that match the
-//! rule, in the process or, with `scope=thread`, in the thread.
+//! strace counts the ordinals of `when` per thread; here they count in the process or, with `scope=thread`, in the thread.
+//! Both count each system call of a set by itself; with `scope=rule`, all calls that match the rule count together.
 //!
 //! A rule borrows from its text; nothing is allocated.
 
-use crate::function::Functions;
+use crate::function::{self, Function, Functions};
 use crate::problem::{Fault, Vocabulary};
 use crate::words::words;
 use key::{Entry, KEYS, Key, Seen};
@@ -36,6 +36,9 @@ pub(crate) use value::descriptor;
 /// The most rules at a time; more is an error.
 pub const RULES: usize = 64;
 
+/// The most counters of all rules together: a rule has one for each system call that it names.
+pub const COUNTERS: usize = 256;
+
 /// The most events that one wait may ask for: EP_MAX_EVENTS of fs/eventpoll.c, INT_MAX / sizeof(struct epoll_event).
 pub const MAX_EVENTS: i32 = 178_956_970;
 
@@ -44,6 +47,8 @@ pub const MAX_EVENTS: i32 = 178_956_970;
 pub enum Outcome {
     /// -1, and this errno (1 to 4095).
     Error(u16),
+    /// -1, and one of the errors that the manual page documents for the call.
+    AnyError,
     /// This return value.
     Value(i64),
     /// 0 from a wait.
@@ -61,8 +66,12 @@ pub enum Operation {
 /// Whose calls an ordinal counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
+    /// The calls of the process, each system call by itself.
     Process,
+    /// The calls of each thread, each system call by itself.
     Thread,
+    /// All calls that match the rule together, in the process.
+    Rule,
 }
 
 /// On which of the matching calls a rule fires.
@@ -102,6 +111,8 @@ pub struct Rule<'a> {
     /// As written.
     pub text: &'a [u8],
     pub functions: Functions,
+    /// `fcntl` is among them as one that makes descriptors (`%creat`): of its commands only those that do.
+    pub only_duplicates: bool,
     /// None: the call is made.
     pub outcome: Option<Outcome>,
     /// The signal to raise; 0: none.
@@ -181,39 +192,23 @@ fn split(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
 }
 
 const RULE: &str = "CALLS:ACTION[:ACTION...][:CONDITION...]";
-const CALLS: &str = "names such as epoll_wait, separated by commas, epoll or all";
+const CALLS: &str =
+    "names such as epoll_wait or openat, separated by commas, or epoll, %creat, %desc, %net, /REGEX or all";
 
-static CALL_NAMES: Vocabulary = Vocabulary {
-    noun: "call",
-    known: words!(&[
-        "epoll_create",
-        "epoll_create1",
-        "epoll_ctl",
-        "epoll_wait",
-        "epoll_pwait",
-        "epoll_pwait2",
-        "close",
-        "dup",
-        "dup2",
-        "dup3",
-        "fcntl",
-        "close_range",
-        "epoll",
-        "all",
-    ]),
-    prefix: "",
-    wanted: "epoll_create, epoll_create1, epoll_ctl, epoll_wait, epoll_pwait, epoll_pwait2, close, dup, dup2, dup3, \
-             fcntl, close_range, epoll or all",
-};
+const PATTERN: &str = "an extended regular expression of . [a-z] ^ $ (a|b) * + ? and \\ in at most 128 bytes";
+
+static CALL_NAMES: Vocabulary = Vocabulary { noun: "call", known: words!(&function::NAMES), prefix: "", wanted: CALLS };
 
 fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>, Fault<'_>> {
     if text.is_empty() {
         return Err(Fault::Nothing { what: "rule", place, wanted: RULE });
     }
-    let (names, tokens) = split(text, b':');
+    let (names, tokens) = split(without_option(text), b':');
+    let (functions, explicit) = calls(names, text)?;
     let mut rule = Rule {
         text,
-        functions: calls(names, text)?,
+        functions,
+        only_duplicates: functions.has(Function::Fcntl) && !explicit.has(Function::Fcntl),
         outcome: None,
         signal: 0,
         delay_enter: 0,
@@ -253,7 +248,10 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
     if let (Some(one), Some(other)) = (outcomes.next(), outcomes.next()) {
         return Err(Fault::Both { keys: [one.name, other.name], at: text });
     }
-    if let Some(entry) = KEYS.iter().find(|entry| seen.has(entry.key) && !rule.functions.meets(entry.calls)) {
+    if let Some(entry) = KEYS
+        .iter()
+        .find(|entry| seen.has(entry.key) && !rule.functions.is_empty() && !rule.functions.meets(entry.calls))
+    {
         return Err(Fault::Calls { key: entry.name, at: text, wanted: key::told(entry) });
     }
     rule.legal = impossible.is_none();
@@ -263,28 +261,55 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
     }
 }
 
-/// The functions that a list of calls names.
-fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<Functions, Fault<'a>> {
-    let mut functions = Functions::default();
+/// A rule as it stands behind the option of strace's that it may have been copied with.
+fn without_option(text: &[u8]) -> &[u8] {
+    let text = text.strip_prefix(b"-e").map_or(text, <[u8]>::trim_ascii_start);
+    let options: [&[u8]; 2] = [b"inject=", b"fault="];
+    options.iter().find_map(|option| text.strip_prefix(*option)).unwrap_or(text)
+}
+
+/// The functions that a list of calls names, and those of them that more than `%creat` names.
+fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<(Functions, Functions), Fault<'a>> {
+    let (mut functions, mut explicit) = (Functions::NONE, Functions::NONE);
+    // As under strace, a rule may name no calls, if it says so.
+    let mut may_be_empty = false;
+    let (names, is_inverted) = match names {
+        [b'!', names @ ..] => (names, true),
+        names => (names, false),
+    };
     for written in names.split(|byte| *byte == b',').filter(|name| !name.is_empty()) {
         let name = written.get(written.iter().take_while(|byte| **byte == b'?').count()..).unwrap_or_default();
         match Functions::named(name) {
-            Some(named) => functions = functions.with(named),
+            Some(named) => {
+                functions = functions.with(named);
+                may_be_empty |= name == b"none" || is_inverted && !named.is_empty();
+                explicit = if name == b"%creat" { explicit } else { explicit.with(named) };
+            }
             None if foreign(name) => return Err(Fault::Strace { word: written, at, wanted: CALLS }),
+            None if name.first() == Some(&b'/') => {
+                return Err(Fault::Unfit { key: "/REGEX", word: written, at, wanted: PATTERN });
+            }
             None if name.len() < written.len() => {}
             None => return Err(Fault::Name { of: &CALL_NAMES, word: written, at }),
         }
     }
-    if functions.is_empty() { Err(Fault::NoCall { at, wanted: CALLS }) } else { Ok(functions) }
+    if is_inverted && may_be_empty {
+        functions = functions.inverted();
+        explicit = functions;
+    }
+    if functions.is_empty() && !may_be_empty {
+        Err(Fault::NoCall { at, wanted: CALLS })
+    } else {
+        Ok((functions, explicit))
+    }
 }
 
-/// Whether strace takes it for a set of calls that has no place here: a number, a pattern, a class, a negation, a
-/// personality.
+/// Whether strace takes it for a set of calls that has no place here: another number, another class, a personality.
 fn foreign(name: &[u8]) -> bool {
-    const CLASSES: [&[u8]; 8] = [b"none", b"desc", b"file", b"memory", b"process", b"signal", b"ipc", b"network"];
+    const CLASSES: [&[u8]; 3] = [b"memory", b"process", b"ipc"];
     match name {
-        [b'/' | b'%' | b'!', ..] => true,
-        [] => false,
+        [b'%', ..] => true,
+        [] | [b'/', ..] => false,
         _ => CLASSES.contains(&name) || name.contains(&b'@') || name.iter().all(u8::is_ascii_digit),
     }
 }

@@ -1,56 +1,65 @@
-//! The interposed functions, as faults and logs name them, and sets of them.
+//! The interposed functions, by number, and sets of them.
 
-/// A function that the shim interposes, by the name that glibc gives it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Function {
-    EpollCreate = 0,
-    EpollCreate1 = 1,
-    EpollCtl = 2,
-    EpollWait = 3,
-    EpollPwait = 4,
-    EpollPwait2 = 5,
-    Close = 6,
-    Dup = 7,
-    Dup2 = 8,
-    Dup3 = 9,
-    Fcntl = 10,
-    CloseRange = 11,
+use crate::errno;
+use crate::for_each_function;
+use crate::functions::{Classes, Role, Row};
+use crate::pattern;
+
+macro_rules! functions {
+    ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+       $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+        /// A function that the library interposes. The numbers of the first twelve are those of recordings.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Function {
+            $($variant),*
+        }
+
+        impl Function {
+            /// How many of them recordings know, the first ones: [`crate::recording::record::CALL`].
+            pub const RECORDED: usize = 12;
+            pub const ALL: [Function; Function::COUNT] = [$(Function::$variant),*];
+            pub const COUNT: usize = [$(stringify!($variant)),*].len();
+        }
+
+        /// The table, by the functions' numbers.
+        pub static TABLE: [Row; Function::COUNT] = [$(Row {
+            function: Function::$variant,
+            name: stringify!($name),
+            aliases: concat!($(" ", stringify!($alias)),*),
+            number: $number,
+            system_call: $system_call,
+            role: Role::$role,
+            classes: Classes::NONE$(.with(Classes::$class))*,
+            is_cancellation_point: yes_or_no!($cancellation),
+            takes_descriptor: yes_or_no!($descriptor),
+            arguments: $arguments,
+            errors: &[$(const { errno::of_name(stringify!($error)) }),*],
+        }),*];
+    };
 }
 
+macro_rules! yes_or_no {
+    (yes) => {
+        true
+    };
+    (no) => {
+        false
+    };
+}
+
+for_each_function!(functions);
+
 impl Function {
-    pub const COUNT: usize = 12;
-    pub const ALL: [Function; Function::COUNT] = [
-        Function::EpollCreate,
-        Function::EpollCreate1,
-        Function::EpollCtl,
-        Function::EpollWait,
-        Function::EpollPwait,
-        Function::EpollPwait2,
-        Function::Close,
-        Function::Dup,
-        Function::Dup2,
-        Function::Dup3,
-        Function::Fcntl,
-        Function::CloseRange,
-    ];
+    #[must_use]
+    pub const fn row(self) -> &'static Row {
+        #[allow(clippy::indexing_slicing, reason = "a row for each number")]
+        &TABLE[self as usize]
+    }
 
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Function::EpollCreate => "epoll_create",
-            Function::EpollCreate1 => "epoll_create1",
-            Function::EpollCtl => "epoll_ctl",
-            Function::EpollWait => "epoll_wait",
-            Function::EpollPwait => "epoll_pwait",
-            Function::EpollPwait2 => "epoll_pwait2",
-            Function::Close => "close",
-            Function::Dup => "dup",
-            Function::Dup2 => "dup2",
-            Function::Dup3 => "dup3",
-            Function::Fcntl => "fcntl",
-            Function::CloseRange => "close_range",
-        }
+        self.row().name
     }
 
     /// Whether `<sys/epoll.h>` declares it.
@@ -70,16 +79,127 @@ impl Function {
     pub const fn creates(self) -> bool {
         matches!(self, Function::EpollCreate | Function::EpollCreate1)
     }
+
+    /// The function that counts for this one where calls are counted by system call, as strace does: the first with the same.
+    #[must_use]
+    pub const fn counted_as(self) -> Function {
+        #[allow(clippy::indexing_slicing, reason = "an entry for each number")]
+        COUNTED_AS[self as usize]
+    }
+
+    /// Its own number among the system calls; -1: it has none.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        #[allow(clippy::indexing_slicing, reason = "an entry for each number")]
+        TABLE_OF_NUMBERS[self as usize]
+    }
+
+    /// The function of a system call's number; None: none is interposed. (eventfd and signalfd without flags have numbers of their
+    /// own, 284 and 282, which glibc does not use.)
+    #[must_use]
+    pub const fn of_number(number: i64) -> Option<Function> {
+        let mut at = 0;
+        while at < Function::COUNT {
+            #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
+            let row = &TABLE_OF_NUMBERS[at];
+            if *row == number && number >= 0 {
+                #[allow(clippy::indexing_slicing, reason = "as long as the table")]
+                return Some(Function::ALL[at]);
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const COUNTED_AS: [Function; Function::COUNT] = {
+    let mut counted_as = Function::ALL;
+    let mut at = 0;
+    while at < Function::COUNT {
+        let mut first = 0;
+        while !is_same(SYSTEM_CALLS[first], SYSTEM_CALLS[at]) {
+            first += 1;
+        }
+        counted_as[at] = Function::ALL[first];
+        at += 1;
+    }
+    counted_as
+};
+
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
+macro_rules! numbers {
+    ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+       $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+        /// For constants, which may not read a static.
+        const TABLE_OF_NUMBERS: [i64; Function::COUNT] = [$($number),*];
+        const SYSTEM_CALLS: [&str; Function::COUNT] = [$($system_call),*];
+        /// Functions whose first argument is a descriptor that was there before.
+        const TAKE_DESCRIPTORS: [bool; Function::COUNT] = [$(yes_or_no!($descriptor)),*];
+        /// What a user may write where a function is wanted: names, then sets.
+        pub const NAMES: [&str; Function::COUNT + SETS.len()] = with_sets([$(stringify!($name)),*]);
+    };
+}
+for_each_function!(numbers);
+
+/// Sets of functions that have a name.
+pub const SETS: [&str; 8] = ["epoll", "all", "none", "%creat", "%desc", "%file", "%net", "%signal"];
+
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const fn with_sets(names: [&'static str; Function::COUNT]) -> [&'static str; Function::COUNT + SETS.len()] {
+    let mut all = [""; Function::COUNT + SETS.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = if at < Function::COUNT { names[at] } else { SETS[at - Function::COUNT] };
+        at += 1;
+    }
+    all
 }
 
 /// A set of functions: bit N stands for the function whose number is N.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Functions(pub u16);
+pub struct Functions(pub u64);
+
+const _: () = assert!(Function::COUNT < u64::BITS as usize);
 
 impl Functions {
     pub const EPOLL: Functions = Functions(0b11_1111);
     pub const WAITS: Functions = Functions(0b11_1000);
     pub const ALL: Functions = Functions((1 << Function::COUNT) - 1);
+    pub const NONE: Functions = Functions(0);
+    /// Those whose first argument is a descriptor that was there before.
+    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+    pub const TAKE_DESCRIPTORS: Functions = {
+        let (mut set, mut at) = (Functions(0), 0);
+        while at < Function::COUNT {
+            if TAKE_DESCRIPTORS[at] {
+                set.insert(Function::ALL[at]);
+            }
+            at += 1;
+        }
+        set
+    };
+
+    #[must_use]
+    pub const fn of(functions: &[Function]) -> Functions {
+        let mut set = Functions(0);
+        let mut at = 0;
+        while at < functions.len() {
+            #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
+            set.insert(functions[at]);
+            at += 1;
+        }
+        set
+    }
 
     #[must_use]
     pub const fn has(self, function: Function) -> bool {
@@ -89,6 +209,12 @@ impl Functions {
     #[must_use]
     pub const fn with(self, other: Functions) -> Functions {
         Functions(self.0 | other.0)
+    }
+
+    /// All functions that are not in the set.
+    #[must_use]
+    pub const fn inverted(self) -> Functions {
+        Functions(!self.0 & Functions::ALL.0)
     }
 
     /// Whether any function is in both.
@@ -106,48 +232,149 @@ impl Functions {
         self.0 == 0
     }
 
-    /// What a word of a list of calls stands for: a function's name, `epoll` (the six of `<sys/epoll.h>`), or
-    /// `all`. `fcntl64` is what `fcntl` is called in programs built for 64-bit file offsets.
+    /// How many functions of the set come before one in the table.
+    #[must_use]
+    pub const fn before(self, function: Function) -> u32 {
+        (self.0 & ((1 << function as u8) - 1)).count_ones()
+    }
+
+    /// The functions that count for those of the set ([`Function::counted_as`]): one for each system call.
+    #[must_use]
+    #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
+    pub const fn system_calls(self) -> Functions {
+        let (mut calls, mut at) = (Functions(0), 0);
+        while at < Function::COUNT {
+            if self.has(Function::ALL[at]) {
+                calls.insert(Function::ALL[at].counted_as());
+            }
+            at += 1;
+        }
+        calls
+    }
+
+    /// How many functions the set has.
+    #[must_use]
+    pub const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Those of the table of which something is true.
+    #[must_use]
+    pub fn which(is: impl Fn(&Row) -> bool) -> Functions {
+        TABLE.iter().filter(|row| is(row)).fold(Functions::NONE, |set, row| set.with(Functions::of(&[row.function])))
+    }
+
+    /// What a word of a list of calls stands for:
+    ///
+    /// - a function's name, an alias's, or that of the system call that makes it;
+    /// - `epoll` (the six of `<sys/epoll.h>`), `all`, `none`, `%creat` (what makes descriptors), and strace's classes `%desc`,
+    ///   `%file`, `%net` (`%network`), `%signal`, of which the `%` may be left out where strace does so;
+    /// - `/REGEX`: the names in which this POSIX extended regular expression matches ([`pattern`]);
+    /// - the number of a system call.
+    ///
+    /// None: nothing that is known.
     #[must_use]
     pub fn named(word: &[u8]) -> Option<Functions> {
+        let of_class = |class: Classes| Some(Functions::which(|row| row.classes.meets(class)));
         match word {
-            b"epoll" => Some(Functions::EPOLL),
-            b"all" => Some(Functions::ALL),
-            b"fcntl64" => Some(Functions(1 << Function::Fcntl as u8)),
-            _ => Function::ALL
-                .into_iter()
-                .find(|function| function.name().as_bytes() == word)
-                .map(|function| Functions(1 << function as u8)),
+            b"epoll" => return Some(Functions::EPOLL),
+            b"all" | b"%all" => return Some(Functions::ALL),
+            b"none" => return Some(Functions::NONE),
+            b"%creat" => {
+                return Some(Functions::which(|row| {
+                    matches!(row.role, Role::Create | Role::Instance | Role::Duplicate)
+                }));
+            }
+            b"%desc" | b"desc" => return of_class(Classes::DESC),
+            b"%file" | b"file" => return of_class(Classes::FILE),
+            b"%net" | b"%network" | b"network" => return of_class(Classes::NET),
+            b"%signal" | b"signal" => return of_class(Classes::SIGNAL),
+            [b'/', pattern @ ..] => {
+                let matched = |name: &str| pattern::matches(pattern, name.as_bytes());
+                let found = Functions::which(|row| matched(row.name) || matched(row.system_call));
+                return pattern::is_valid(pattern).then_some(found);
+            }
+            _ => {}
         }
+        let found = match number(word) {
+            Some(number) => Function::of_number(number).map_or(Functions::NONE, |function| Functions::of(&[function])),
+            None => Functions::which(|row| {
+                let is = |name: &str| name.as_bytes() == word;
+                is(row.name) || is(row.system_call) || row.aliases.split_ascii_whitespace().any(is)
+            }),
+        };
+        (!found.is_empty()).then_some(found)
     }
+}
+
+/// A word of digits alone.
+fn number(word: &[u8]) -> Option<i64> {
+    if word.is_empty() || word.len() > 9 {
+        return None;
+    }
+    word.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Function, Functions};
+    use super::{Function, Functions, NAMES, TABLE};
+    use crate::functions::Role;
 
     #[test]
     fn a_function_has_its_place_and_its_name_alone() {
         for (place, function) in Function::ALL.into_iter().enumerate() {
             assert_eq!(function as usize, place);
-            assert_eq!(Functions::named(function.name().as_bytes()), Some(Functions(1 << place)));
+            assert_eq!(function.row().function, function);
+            let named = Functions::named(function.name().as_bytes()).unwrap_or_default();
+            assert!(named.has(function), "{}", function.name());
+            assert_eq!(TABLE.iter().filter(|row| row.name == function.name()).count(), 1);
         }
         assert_eq!(Functions::named(b"fcntl64"), Functions::named(b"fcntl"));
-        assert_eq!(Functions::named(b"__close"), None);
+        assert_eq!(Functions::named(b"__close"), Functions::named(b"close"));
+        assert_eq!(Functions::named(b"eventfd2"), Functions::named(b"eventfd"));
         assert_eq!(Functions::named(b""), None);
+        assert_eq!(Functions::named(b"read"), None);
+    }
+
+    #[test]
+    fn a_name_of_a_system_call_is_all_functions_that_it_makes() {
+        let named = |word: &[u8]| Functions::named(word).unwrap_or_default();
+        assert_eq!(named(b"pipe2"), Functions::of(&[Function::Pipe, Function::Pipe2]));
+        assert_eq!(named(b"pipe"), Functions::of(&[Function::Pipe]));
+        assert!(named(b"openat").has(Function::Open) && named(b"openat").has(Function::Mkstemp));
+        assert_eq!(Function::Pipe2.counted_as(), Function::Pipe);
+        assert_eq!(Function::Close.counted_as(), Function::Close);
+        assert_eq!(named(b"257"), Functions::of(&[Function::OpenAt]));
+        assert_eq!(Function::of_number(290), Some(Function::Eventfd));
+        assert_eq!(Function::of_number(-1), None);
+        assert_eq!(Functions::named(b"0"), None);
     }
 
     #[test]
     fn the_sets_hold_what_their_names_say() {
+        let set = |word: &[u8]| Functions::named(word).unwrap_or_default();
         for function in Function::ALL {
+            let row = function.row();
             assert!(Functions::ALL.has(function));
             assert_eq!(function.is_epoll(), function.name().starts_with("epoll_"));
             assert_eq!(function.waits(), function.name().contains("wait"));
-            assert_eq!(function.creates(), function.name().starts_with("epoll_create"));
+            assert_eq!(function.creates(), row.role == Role::Instance);
+            assert!(!row.errors.is_empty() && row.errors.iter().all(|error| *error != 0), "{}", row.name);
         }
-        let mut set = Functions::default();
-        assert!(set.is_empty());
-        set.insert(Function::Dup3);
-        assert!(set.has(Function::Dup3) && !set.has(Function::Dup2) && !set.meets(Functions::EPOLL));
+        assert!(set(b"%creat").has(Function::Accept4) && set(b"%creat").has(Function::Dup2));
+        assert!(!set(b"%creat").has(Function::Close) && !set(b"%creat").has(Function::EpollWait));
+        assert!(set(b"%desc").has(Function::Open) && !set(b"desc").has(Function::Socket));
+        assert!(set(b"%net").has(Function::Socket) && set(b"network") == set(b"%net"));
+        assert_eq!(set(b"/^epoll_p"), Functions::of(&[Function::EpollPwait, Function::EpollPwait2]));
+        assert_eq!(Functions::named(b"none"), Some(Functions::NONE));
+        assert_eq!(Functions::named(b"/("), None);
+        assert_eq!(set(b"epoll").inverted().with(Functions::EPOLL), Functions::ALL);
+        assert!(NAMES.contains(&"close_range") && NAMES.contains(&"%creat"));
+        let mut some = Functions::default();
+        assert!(some.is_empty());
+        some.insert(Function::Dup3);
+        some.insert(Function::Dup);
+        assert!(some.has(Function::Dup3) && !some.has(Function::Dup2) && !some.meets(Functions::EPOLL));
+        assert_eq!((some.before(Function::Dup), some.before(Function::Dup3)), (0, 1));
     }
 }

@@ -1,10 +1,10 @@
 //! Which calls are logged: `EPOLLSHIM_LOG_FILTER`, comma-separated words.
 //!
-//! Call names (`epoll`: the six, `all`: all that are interposed), `failed`, `injected`, `limited`, `slow=TIME`,
+//! Names of functions and sets of them ([`Functions::named`]), `failed`, `injected`, `limited`, `slow=TIME`,
 //! `epfd=N`, `fd=N`. A number may be asked for as often as there is room; a word said twice is said once.
 
 use crate::faults;
-use crate::function::Functions;
+use crate::function::{self, Functions};
 use crate::problem::{Fault, Vocabulary};
 use crate::scan;
 use crate::words::words;
@@ -42,32 +42,25 @@ impl Default for Filter {
     }
 }
 
+/// Words that are no functions.
+const OWN: [&str; 6] = ["failed", "injected", "limited", "slow", "epfd", "fd"];
+
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const ALL_WORDS: [&str; function::NAMES.len() + OWN.len()] = {
+    let mut words = [""; function::NAMES.len() + OWN.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = if at < OWN.len() { OWN[at] } else { function::NAMES[at - OWN.len()] };
+        at += 1;
+    }
+    words
+};
+
 static WORDS: Vocabulary = Vocabulary {
     noun: "word",
-    known: words!(&[
-        "epoll_create",
-        "epoll_create1",
-        "epoll_ctl",
-        "epoll_wait",
-        "epoll_pwait",
-        "epoll_pwait2",
-        "close",
-        "dup",
-        "dup2",
-        "dup3",
-        "fcntl",
-        "close_range",
-        "epoll",
-        "all",
-        "failed",
-        "injected",
-        "limited",
-        "slow",
-        "epfd",
-        "fd",
-    ]),
+    known: words!(&ALL_WORDS),
     prefix: "",
-    wanted: "names such as epoll_wait, epoll, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",
+    wanted: "names such as epoll_wait or openat, epoll, %creat, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",
 };
 const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
 const DESCRIPTOR: &str = "a number from 0 to 2147483647";
@@ -82,7 +75,12 @@ pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
         let equals = at.iter().position(|byte| *byte == b'=');
         let (word, value) = at.split_at_checked(equals.unwrap_or(at.len())).unwrap_or((at, b""));
         let value = value.strip_prefix(b"=");
-        let Some(key) = spelled(word) else { return Err(Fault::Name { of: &WORDS, word, at }) };
+        let own = OWN.iter().find(|known| known.as_bytes() == word);
+        let known =
+            || function::NAMES.iter().find(|name| name.as_bytes() == word).copied().unwrap_or("a name of calls");
+        let Some(key) = own.copied().or_else(|| Functions::named(word).map(|_| known())) else {
+            return Err(Fault::Name { of: &WORDS, word, at });
+        };
         match (key, value) {
             ("slow", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: TIME }),
             ("epfd" | "fd", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: DESCRIPTOR }),
@@ -97,20 +95,12 @@ pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
             ("failed", None) => filter.failed = true,
             ("injected", None) => filter.injected = true,
             ("limited", None) => filter.limited = true,
-            (name, None) => {
-                filter.functions = filter.functions.with(Functions::named(name.as_bytes()).unwrap_or_default());
+            (_, None) => {
+                filter.functions = filter.functions.with(Functions::named(word).unwrap_or_default());
             }
         }
     }
     Ok(filter)
-}
-
-/// The word as the vocabulary spells it.
-fn spelled(word: &[u8]) -> Option<&'static str> {
-    if word == b"fcntl64" {
-        return Some("fcntl");
-    }
-    WORDS.known.iter().find(|known| known.as_bytes() == word)
 }
 
 fn add<'a>(numbers: &mut [i32], word: &'a [u8], at: &'a [u8], what: &'static str) -> Result<(), Fault<'a>> {

@@ -16,6 +16,7 @@ fn plain(text: &str) -> Rule<'_> {
     Rule {
         text: text.as_bytes(),
         functions: set(&[Function::EpollWait]),
+        only_duplicates: false,
         outcome: None,
         signal: 0,
         delay_enter: 0,
@@ -55,6 +56,7 @@ fn every_action_and_every_condition_sets_its_own_field() {
     expect("epoll_wait:error=eintr", &|rule| rule.outcome = Some(Outcome::Error(4)));
     expect("epoll_wait:error=4095", &|rule| rule.outcome = Some(Outcome::Error(4095)));
     expect("epoll_wait:error=ERESTARTSYS", &|rule| rule.outcome = Some(Outcome::Error(512)));
+    expect("epoll_wait:error=any", &|rule| rule.outcome = Some(Outcome::AnyError));
     expect("epoll_wait:error=EWOULDBLOCK", &|rule| rule.outcome = Some(Outcome::Error(11)));
     expect("epoll_wait:retval=0x10", &|rule| rule.outcome = Some(Outcome::Value(16)));
     expect("epoll_wait:retval=178956970", &|rule| rule.outcome = Some(Outcome::Value(178_956_970)));
@@ -69,6 +71,7 @@ fn every_action_and_every_condition_sets_its_own_field() {
     expect("epoll_wait:shuffle", &|rule| rule.shuffle = true);
     expect("epoll_wait:shuffle:scope=process", &|rule| rule.shuffle = true);
     expect("epoll_wait:shuffle:scope=thread", &|rule| (rule.shuffle, rule.scope) = (true, Scope::Thread));
+    expect("epoll_wait:shuffle:scope=rule", &|rule| (rule.shuffle, rule.scope) = (true, Scope::Rule));
     expect("epoll_wait:shuffle:prob=0.5", &|rule| (rule.shuffle, rule.chance) = (true, Some(1 << 63)));
     expect("epoll_wait:shuffle:prob=1", &|rule| rule.shuffle = true);
     expect("epoll_wait:shuffle:prob=0", &|rule| (rule.shuffle, rule.chance) = (true, Some(0)));
@@ -102,8 +105,21 @@ fn calls_are_named_singly_or_together() {
         ("close,dup,dup2,dup3", set(&[Function::Close, Function::Dup, Function::Dup2, Function::Dup3])),
         ("fcntl64,close_range", set(&[Function::Fcntl, Function::CloseRange])),
         ("epoll,close", Functions(0b111_1111)),
+        ("pipe2", set(&[Function::Pipe, Function::Pipe2])),
+        ("!epoll", Functions::EPOLL.inverted()),
+        ("none,close", set(&[Function::Close])),
+        ("/^dup,3", set(&[Function::Dup, Function::Dup2, Function::Dup3, Function::Close])),
+        ("inject=close", set(&[Function::Close])),
+        ("fault=close", set(&[Function::Close])),
+        ("-e inject=close", set(&[Function::Close])),
+        ("-einject=close", set(&[Function::Close])),
     ] {
         assert_eq!(one(&format!("{names}:error=5")).functions, functions, "{names}");
+    }
+    for (names, only_duplicates) in
+        [("%creat", true), ("%creat,fcntl", false), ("%creat,%desc", false), ("!%creat,epoll", false), ("close", false)]
+    {
+        assert_eq!(one(&format!("{names}:error=5")).only_duplicates, only_duplicates, "{names}");
     }
 }
 

@@ -146,19 +146,44 @@ epoll_wait:delay_enter=0x10
 epoll_wait:delay_enter=1sec
 epoll_wait:delay_enter=9223372036854775807s
 epoll_wait:delay_enter=9223372036854775808
+232:error=5
+257:error=5
+99999:error=5
+none:error=5
+!none:error=5
+!all:error=5
+!epoll_wait:error=5
+!:error=5
+close,!dup:error=5
+%desc:error=5
+desc:error=5
+file,desc:error=5
+%file:error=5
+%net:error=5
+%network:error=5
+network:error=5
+net:error=5
+%signal:error=5
+/epoll_w:error=5
+/^(open|close)$:error=5
+/zzz:error=5
+/(:error=5
+?/(:error=5
+openat,socket,accept4,pipe2,eventfd2,signalfd4:error=EMFILE
 ";
 
 /// What only one of the two takes: the expression, and whether it is strace.
-const APART: [(&str, bool); 20] = [
+const APART: [(&str, bool); 21] = [
     ("epoll_wait:syscall=getpid:error=5", true),
     ("epoll_wait:poke_enter=@arg1=00:error=5", true),
-    ("232:error=5", true),
     ("epoll_wait@64:error=5", true),
-    ("/epoll_w:error=5", true),
-    ("none:error=5", true),
+    ("%memory:error=5", true),
     ("?nonsense:error=5", true),
+    ("/a**:error=5", true),
     // The shim's own.
     ("epoll:error=5", false),
+    ("%creat:error=5", false),
+    ("mkstemp:error=5", false),
     ("epoll_wait:timeout", false),
     ("epoll_wait:batch=1", false),
     ("epoll_wait:error=5:prob=0.5", false),

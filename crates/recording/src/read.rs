@@ -456,7 +456,10 @@ fn the_record(words: Bytes, number: u64) -> Record {
         number,
         began: words.word(record::BEGAN),
         duration: words.word(record::DURATION),
-        function: Function::ALL.get((call & 0xff) as usize).copied(),
+        function: Function::ALL
+            .get((call & 0xff) as usize)
+            .copied()
+            .filter(|function| (*function as usize) < Function::RECORDED),
         flags: (call >> 8) as u8,
         operation: (call >> 16) as u16,
         errno: (call >> 32) as u32,

@@ -18,7 +18,7 @@ pub const CALLERS: usize = 1 << 16;
 #[derive(Clone, Default)]
 pub struct Caller {
     /// By function; the last: of none that is known.
-    calls: [u64; Function::COUNT + 1],
+    calls: [u64; Function::RECORDED + 1],
     pub failed: u64,
     pub time: u64,
     pub events: u64,
@@ -26,7 +26,7 @@ pub struct Caller {
 
 impl Caller {
     fn add(&mut self, record: &Record) {
-        let place = record.function.map_or(Function::COUNT, |function| function as usize);
+        let place = record.function.map_or(Function::RECORDED, |function| function as usize);
         if let Some(calls) = self.calls.get_mut(place) {
             *calls += 1;
         }
@@ -37,7 +37,8 @@ impl Caller {
 
     /// How many calls of each name.
     pub fn calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = Function::ALL.iter().map(|function| function.name()).chain(["(unknown)"]);
+        let known = Function::ALL.iter().take(Function::RECORDED);
+        let names = known.map(|function| function.name()).chain(["(unknown)"]);
         names.zip(self.calls).filter(|(_, calls)| *calls != 0)
     }
 }

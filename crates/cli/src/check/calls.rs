@@ -2,11 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use epollshim_format::function::Function;
-
-/// The names under which glibc exports what the shim interposes besides the six of epoll.
-const DESCRIPTORS: [&str; 11] =
-    ["close", "close_range", "closefrom", "dup", "dup2", "dup3", "fcntl", "fcntl64", "__close", "__dup2", "__fcntl"];
+use epollshim_format::function::{Function, TABLE};
+use epollshim_format::functions::{Role, Row};
 
 /// What an object imports that concerns the shim.
 #[derive(Clone, Default, Debug)]
@@ -24,8 +21,12 @@ impl Calls {
     pub fn of(imports: &BTreeSet<String>) -> Calls {
         let among = |wanted: &dyn Fn(&str) -> bool| imports.iter().filter(|name| wanted(name)).cloned().collect();
         Calls {
-            epoll: among(&|name| Function::ALL.iter().any(|function| function.is_epoll() && function.name() == name)),
-            descriptors: among(&|name| DESCRIPTORS.contains(&name)),
+            epoll: among(&|name| TABLE.iter().any(|row| family(row.role) == Family::Epoll && is_named(row, name))),
+            // closefrom has no row: it cannot fail, and makes the calls of close_range.
+            descriptors: among(&|name| {
+                name == "closefrom"
+                    || TABLE.iter().any(|row| family(row.role) == Family::Descriptor && is_named(row, name))
+            }),
             syscall: imports.contains("syscall"),
             io_uring: among(&|name| name.starts_with("io_uring_")),
             dlopen: imports.contains("dlopen") || imports.contains("dlmopen"),
@@ -46,29 +47,32 @@ pub enum Family {
     Other,
 }
 
+fn is_named(row: &Row, name: &str) -> bool {
+    row.name == name || row.aliases.split_ascii_whitespace().any(|alias| alias == name)
+}
+
+/// What a function is about. What only makes descriptors of other kinds is nothing to the ledger.
+fn family(role: Role) -> Family {
+    match role {
+        Role::Instance | Role::Ctl | Role::Wait => Family::Epoll,
+        Role::Close | Role::Duplicate => Family::Descriptor,
+        Role::Create | Role::Receive => Family::Other,
+    }
+}
+
 /// What a system call of x86-64 is about, and its name where it concerns the shim (Linux
 /// arch/x86/entry/syscalls/syscall_64.tbl).
 #[must_use]
 pub fn system_call(number: u32) -> (Family, Option<&'static str>) {
-    let (family, name) = match number {
-        213 => (Family::Epoll, "epoll_create"),
-        232 => (Family::Epoll, "epoll_wait"),
-        233 => (Family::Epoll, "epoll_ctl"),
-        281 => (Family::Epoll, "epoll_pwait"),
-        291 => (Family::Epoll, "epoll_create1"),
-        441 => (Family::Epoll, "epoll_pwait2"),
-        3 => (Family::Descriptor, "close"),
-        32 => (Family::Descriptor, "dup"),
-        33 => (Family::Descriptor, "dup2"),
-        72 => (Family::Descriptor, "fcntl"),
-        292 => (Family::Descriptor, "dup3"),
-        436 => (Family::Descriptor, "close_range"),
-        425 => (Family::IoUring, "io_uring_setup"),
-        426 => (Family::IoUring, "io_uring_enter"),
-        427 => (Family::IoUring, "io_uring_register"),
-        _ => return (Family::Other, None),
-    };
-    (family, Some(name))
+    match number {
+        425 => (Family::IoUring, Some("io_uring_setup")),
+        426 => (Family::IoUring, Some("io_uring_enter")),
+        427 => (Family::IoUring, Some("io_uring_register")),
+        number => match Function::of_number(i64::from(number)).map(Function::row) {
+            Some(row) if family(row.role) != Family::Other => (family(row.role), Some(row.name)),
+            _ => (Family::Other, None),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -47,16 +47,9 @@ const fn of_waits(key: Key, name: &'static str, written: &'static str) -> Entry 
     Entry { key, name, written, calls: Functions::WAITS }
 }
 
-const CTL: Functions = Functions(1 << Function::EpollCtl as u16);
+const CTL: Functions = Functions::of(&[Function::EpollCtl]);
 /// The functions with a descriptor other than an epoll instance's.
-const DESCRIPTORS: Functions = Functions(
-    CTL.0
-        | 1 << Function::Close as u16
-        | 1 << Function::Dup as u16
-        | 1 << Function::Dup2 as u16
-        | 1 << Function::Dup3 as u16
-        | 1 << Function::Fcntl as u16,
-);
+const DESCRIPTORS: Functions = CTL.with(Functions::TAKE_DESCRIPTORS);
 
 /// The actions, then the conditions.
 pub(super) static KEYS: [Entry; 19] = [
@@ -70,7 +63,7 @@ pub(super) static KEYS: [Entry; 19] = [
     of_waits(Key::Forge, "forge", "forge=EVENTS"),
     of_waits(Key::Shuffle, "shuffle", ""),
     any(Key::When, "when", "when=FIRST[..LAST][+[STEP]]"),
-    any(Key::Scope, "scope", "scope=process or scope=thread"),
+    any(Key::Scope, "scope", "scope=process, scope=thread or scope=rule"),
     any(Key::Prob, "prob", "prob=P, from 0 to 1"),
     Entry { key: Key::Op, name: "op", written: "op=ADD, op=MOD or op=DEL", calls: CTL },
     Entry { key: Key::Fd, name: "fd", written: "fd=N", calls: DESCRIPTORS },
@@ -150,7 +143,7 @@ pub(super) fn find<'a>(word: &'a [u8], value: Option<&[u8]>, at: &'a [u8]) -> Re
 pub(super) fn told(entry: &Entry) -> &'static str {
     match entry.key {
         Key::Op | Key::Events => "epoll_ctl",
-        Key::Fd => "epoll_ctl, close, dup, dup2, dup3 or fcntl",
+        Key::Fd => "a function with a descriptor among its arguments, such as epoll_ctl, close, dup, fcntl or accept",
         Key::Epfd => "epoll_ctl, epoll_wait, epoll_pwait or epoll_pwait2",
         _ => "epoll_wait, epoll_pwait or epoll_pwait2",
     }

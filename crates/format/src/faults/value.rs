@@ -2,7 +2,8 @@
 
 use super::key::Key;
 use super::{MAX_EVENTS, Operation, Outcome, Rule, Scope, When};
-use crate::function::Function;
+use crate::function::{Function, Functions};
+use crate::functions::Role;
 use crate::problem::{Bad, Fault, Vocabulary};
 use crate::words::words;
 use crate::{errno, events, scan, signal};
@@ -15,7 +16,7 @@ const WHEN: &str = "FIRST[..LAST][+[STEP]], each at least 1, LAST at least FIRST
 const TIMES: &str = "a number from 0 to 18446744073709551615";
 const RETURNED: &str = "a number, in hex behind 0x, in octal behind 0";
 const PROBABILITY: &str = "a decimal from 0 to 1, with at most 19 digits behind the point";
-const ERRNO: &str = "a name such as EMFILE, or a number from 1 to 4095";
+const ERRNO: &str = "a name such as EMFILE, a number from 1 to 4095, or any";
 const CALLER: &str = "the base name of a program or library, such as libuv.so.1";
 
 /// The highest descriptor, and the most events of one call (`int`).
@@ -32,8 +33,12 @@ static SIGNAL_NAMES: Vocabulary = Vocabulary {
 };
 static EVENT_NAMES: Vocabulary =
     Vocabulary { noun: "event", known: words!(&events::NAMES), prefix: events::PREFIX, wanted: EVENTS };
-static SCOPES: Vocabulary =
-    Vocabulary { noun: "scope", known: words!(&["process", "thread"]), prefix: "", wanted: "process or thread" };
+static SCOPES: Vocabulary = Vocabulary {
+    noun: "scope",
+    known: words!(&["process", "thread", "rule"]),
+    prefix: "",
+    wanted: "process, thread or rule",
+};
 static OPERATIONS: Vocabulary = Vocabulary {
     noun: "operation",
     known: words!(&["ADD", "MOD", "DEL"]),
@@ -47,6 +52,7 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
     let number = |wanted| move |bad| Fault::Number { bad, word: value, at, wanted };
     let name = |of| Fault::Name { of, word: value, at };
     match key {
+        Key::Error if value == b"any" => rule.outcome = Some(Outcome::AnyError),
         Key::Error => rule.outcome = Some(Outcome::Error(error(value, at)?)),
         Key::Retval => {
             let returned = scan::wide(value).map_err(number(RETURNED))?.cast_signed();
@@ -81,6 +87,7 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
             rule.scope = match value {
                 b"process" => Scope::Process,
                 b"thread" => Scope::Thread,
+                b"rule" => Scope::Rule,
                 _ => return Err(name(&SCOPES)),
             }
         }
@@ -108,13 +115,17 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
     Ok(None)
 }
 
+/// What writes two descriptors, and returns 0.
+const PAIRS: Functions = Functions::of(&[Function::Socketpair, Function::Pipe, Function::Pipe2]);
+
 /// Whether a kernel may return this value from a call.
 fn returns(function: Function, value: i64) -> bool {
-    let most = match function {
-        Function::EpollCtl | Function::Close | Function::CloseRange => 0,
-        Function::EpollWait | Function::EpollPwait | Function::EpollPwait2 => i64::from(MAX_EVENTS),
-        // A new descriptor.
-        _ => i64::from(i32::MAX),
+    let most = match function.row().role {
+        Role::Ctl | Role::Close => 0,
+        Role::Wait => i64::from(MAX_EVENTS),
+        Role::Create if PAIRS.has(function) => 0,
+        // A new descriptor, or how much has come.
+        Role::Instance | Role::Duplicate | Role::Create | Role::Receive => i64::from(i32::MAX),
     };
     (0..=most).contains(&value)
 }

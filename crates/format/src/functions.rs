@@ -1,0 +1,206 @@
+//! The table of interposed functions: one row for each, and all that faults, limits, the log and the command know of it.
+//!
+//! A row is a call of the macro that [`for_each_function`] is given. The library makes its entries and look-ups of the same rows
+//! (src/hooks/creators.rs): a function that makes descriptors is added here, and nowhere else.
+//!
+//! Sources: the manual pages of section 2 (man-pages 6.03) for errors; Linux v6.1 arch/x86/entry/syscalls/syscall_64.tbl for
+//! numbers; strace 6.1 src/linux/64/syscallent.h for classes; glibc 2.36 for the system call behind a function.
+
+use crate::function::Function;
+
+/// What a function does to descriptors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// It makes an epoll instance.
+    Instance,
+    Ctl,
+    Wait,
+    Close,
+    /// It makes a second number for what a first one refers to.
+    Duplicate,
+    /// It makes descriptors of other kinds.
+    Create,
+    /// It receives descriptors, if any come with a message.
+    Receive,
+}
+
+/// strace's classes of system calls, by which sets are named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Classes(pub u8);
+
+impl Classes {
+    pub const NONE: Classes = Classes(0);
+    /// `%desc`
+    pub const DESC: Classes = Classes(1);
+    /// `%file`: it takes a path.
+    pub const FILE: Classes = Classes(2);
+    /// `%net`, `%network`
+    pub const NET: Classes = Classes(4);
+    /// `%signal`
+    pub const SIGNAL: Classes = Classes(8);
+
+    #[must_use]
+    pub const fn with(self, other: Classes) -> Classes {
+        Classes(self.0 | other.0)
+    }
+
+    #[must_use]
+    pub const fn meets(self, other: Classes) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// What is known of an interposed function.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub function: Function,
+    /// As glibc names it.
+    pub name: &'static str,
+    /// Other names under which glibc exports it, and which are hooked as well: a space before each.
+    pub aliases: &'static str,
+    /// Its own number among the system calls; -1: it has none.
+    pub number: i64,
+    /// The system call by which glibc makes it. A rule for that name is one for this function, and both count together.
+    pub system_call: &'static str,
+    pub role: Role,
+    pub classes: Classes,
+    /// POSIX has a thread cancelled in it (pthreads(7)).
+    pub is_cancellation_point: bool,
+    /// Its first argument is a descriptor that was there before.
+    pub takes_descriptor: bool,
+    /// How the log writes each argument (src/log/arguments.rs), by words; empty: in a way of its own.
+    pub arguments: &'static str,
+    /// The errors that its manual page documents: the numbers of x86-64.
+    pub errors: &'static [u16],
+}
+
+/// Gives the rows of functions that make descriptors, other than epoll's, to a macro: behind what is put before them. Each row is
+///
+/// ```text
+/// Variant name (aliases) number "system call" Role (CLASSES) is-cancellation-point takes-descriptor
+///     [what the census notes] where-from "arguments" [errors];
+/// ```
+///
+/// - What the census notes: `one KIND [FLAGS]`, a descriptor of this kind, whose close-on-exec flag is in that argument (from 0),
+///   with the value of O_CLOEXEC, or, with `by BIT`, another; `one KIND always`, one that always has it; `pair KIND PAIR [FLAGS]`, two of them, which the call writes to that argument; `opened FLAGS`; `by FUNCTION` of
+///   src/hooks/creators.rs.
+/// - Where from: `libc`, or `raw` where some glibc lacks the function: then its system call is made.
+/// - Arguments, for the log: see src/log/arguments.rs.
+#[macro_export]
+macro_rules! for_each_creator {
+    ($then:ident $($before:tt)*) => {
+        $then! {
+            $($before)*
+            Open open (open64 __open __open64 __open_2 __open64_2) 2 "openat" Create (DESC FILE) yes no
+                [opened 1] raw "path=path flags=oflags mode=mode"
+                [EACCES EAGAIN EBUSY EDQUOT EEXIST EFAULT EFBIG EINTR EINVAL EISDIR ELOOP EMFILE ENAMETOOLONG ENFILE
+                 ENODEV ENOENT ENOMEM ENOSPC ENOTDIR ENXIO EOPNOTSUPP EOVERFLOW EPERM EROFS ETXTBSY];
+            OpenAt openat (openat64 __openat_2 __openat64_2) 257 "openat" Create (DESC FILE) yes no
+                [opened 2] raw "dirfd=dirfd path=path flags=oflags mode=mode"
+                [EACCES EAGAIN EBADF EBUSY EDQUOT EEXIST EFAULT EFBIG EINTR EINVAL EISDIR ELOOP EMFILE ENAMETOOLONG
+                 ENFILE ENODEV ENOENT ENOMEM ENOSPC ENOTDIR ENXIO EOPNOTSUPP EOVERFLOW EPERM EROFS ETXTBSY];
+            Creat creat (creat64) 85 "creat" Create (DESC FILE) yes no
+                [one File] libc "path=path mode=octal"
+                [EACCES EDQUOT EEXIST EFAULT EINTR EISDIR ELOOP EMFILE ENAMETOOLONG ENFILE ENOENT ENOMEM ENOSPC
+                 ENOTDIR EPERM EROFS ETXTBSY];
+            Mkstemp mkstemp (mkstemp64) -1 "openat" Create (NONE) yes no
+                [one File] libc "template=path"
+                [EEXIST EINVAL EACCES EMFILE ENFILE ENOENT ENOSPC EROFS];
+            Mkostemp mkostemp (mkostemp64) -1 "openat" Create (NONE) yes no
+                [one File 1] libc "template=path flags=pipeflags"
+                [EEXIST EINVAL EACCES EMFILE ENFILE ENOENT ENOSPC EROFS];
+            PosixOpenpt posix_openpt () -1 "openat" Create (NONE) no no
+                [one File 0] libc "flags=oflags"
+                [EAGAIN EINVAL EMFILE ENFILE ENOSPC];
+            OpenByHandleAt open_by_handle_at () 304 "open_by_handle_at" Create (DESC) no yes
+                [one File 2] libc "mount_fd=dirfd handle=pointer flags=oflags"
+                [EBADF EFAULT EINVAL ELOOP EMFILE ENFILE EPERM ESTALE];
+            Socket socket () 41 "socket" Create (NET) no no
+                [one Socket 1] libc "domain=domain type=socktype protocol=int"
+                [EACCES EAFNOSUPPORT EINVAL EMFILE ENFILE ENOBUFS ENOMEM EPROTONOSUPPORT];
+            Socketpair socketpair () 53 "socketpair" Create (NET) no no
+                [pair Socket 3 1] libc "domain=domain type=socktype protocol=int pair=pair"
+                [EAFNOSUPPORT EFAULT EMFILE ENFILE EOPNOTSUPP EPROTONOSUPPORT];
+            Accept accept () 43 "accept" Create (NET) yes yes
+                [one Socket] libc "fd=int address=pointer length=pointer"
+                [EAGAIN EBADF ECONNABORTED EFAULT EINTR EINVAL EMFILE ENFILE ENOBUFS ENOMEM ENOTSOCK EOPNOTSUPP EPERM
+                 EPROTO];
+            Accept4 accept4 () 288 "accept4" Create (NET) yes yes
+                [one Socket 3] libc "fd=int address=pointer length=pointer flags=sockflags"
+                [EAGAIN EBADF ECONNABORTED EFAULT EINTR EINVAL EMFILE ENFILE ENOBUFS ENOMEM ENOTSOCK EOPNOTSUPP EPERM
+                 EPROTO];
+            Pipe pipe (__pipe) 22 "pipe2" Create (DESC) no no
+                [pair Pipe 0] libc "pair=pair"
+                [EFAULT EMFILE ENFILE];
+            Pipe2 pipe2 () 293 "pipe2" Create (DESC) no no
+                [pair Pipe 0 1] libc "pair=pair flags=pipeflags"
+                [EFAULT EINVAL EMFILE ENFILE];
+            Eventfd eventfd () 290 "eventfd2" Create (DESC) no no
+                [one Eventfd 1] libc "initial=unsigned flags=efdflags"
+                [EINVAL EMFILE ENFILE ENODEV ENOMEM];
+            TimerfdCreate timerfd_create () 283 "timerfd_create" Create (DESC) no no
+                [one Timerfd 1] libc "clock=clock flags=tfdflags"
+                [EINVAL EMFILE ENFILE ENODEV ENOMEM EPERM];
+            Signalfd signalfd () 289 "signalfd4" Create (DESC SIGNAL) no no
+                [by after_signalfd] libc "fd=int mask=sigset flags=sfdflags"
+                [EBADF EINVAL EMFILE ENFILE ENODEV ENOMEM];
+            InotifyInit inotify_init () 253 "inotify_init" Create (DESC) no no
+                [one Inotify] libc ""
+                [EMFILE ENFILE ENOMEM];
+            InotifyInit1 inotify_init1 () 294 "inotify_init1" Create (DESC) no no
+                [one Inotify 0] libc "flags=inflags"
+                [EINVAL EMFILE ENFILE ENOMEM];
+            MemfdCreate memfd_create () 319 "memfd_create" Create (DESC) no no
+                [one Memfd 1 by 1] raw "name=path flags=mfdflags"
+                [EFAULT EINVAL EMFILE ENFILE ENOMEM EPERM];
+            PidfdOpen pidfd_open () 434 "pidfd_open" Create (DESC) no no
+                [one Pidfd always] raw "pid=int flags=hex"
+                [EINVAL EMFILE ENFILE ENODEV ENOMEM ESRCH];
+            PidfdGetfd pidfd_getfd () 438 "pidfd_getfd" Create (DESC) no yes
+                [one Received always] raw "pidfd=int fd=int flags=hex"
+                [EBADF EINVAL EMFILE ENFILE EPERM ESRCH];
+            FanotifyInit fanotify_init () 300 "fanotify_init" Create (DESC) no no
+                [one Other 0 by 1] libc "flags=hex event_flags=oflags"
+                [EINVAL EMFILE ENOMEM ENOSYS EPERM];
+            Recvmsg recvmsg () 47 "recvmsg" Receive (NET) yes yes
+                [by after_recvmsg] libc "fd=int message=pointer flags=hex"
+                [EAGAIN EBADF ECONNREFUSED EFAULT EINTR EINVAL ENOMEM ENOTCONN ENOTSOCK];
+            Recvmmsg recvmmsg () 299 "recvmmsg" Receive (NET) yes yes
+                [by after_recvmmsg] libc "fd=int messages=pointer count=unsigned flags=hex timeout=pointer"
+                [EAGAIN EBADF ECONNREFUSED EFAULT EINTR EINVAL ENOMEM ENOTCONN ENOTSOCK];
+        }
+    };
+}
+
+/// The same for all rows of the table.
+#[macro_export]
+macro_rules! for_each_function {
+    ($then:ident) => {
+        $crate::for_each_creator! { $then
+            EpollCreate epoll_create () 213 "epoll_create" Instance (DESC) no no [none] raw ""
+                [EINVAL EMFILE ENFILE ENOMEM];
+            EpollCreate1 epoll_create1 () 291 "epoll_create1" Instance (DESC) no no [none] raw ""
+                [EINVAL EMFILE ENFILE ENOMEM];
+            EpollCtl epoll_ctl () 233 "epoll_ctl" Ctl (DESC) no no [none] raw ""
+                [EBADF EEXIST EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM];
+            EpollWait epoll_wait () 232 "epoll_wait" Wait (DESC) yes no [none] raw ""
+                [EBADF EFAULT EINTR EINVAL];
+            EpollPwait epoll_pwait () 281 "epoll_pwait" Wait (DESC) yes no [none] raw ""
+                [EBADF EFAULT EINTR EINVAL];
+            EpollPwait2 epoll_pwait2 () 441 "epoll_pwait2" Wait (DESC) yes no [none] raw ""
+                [EBADF EFAULT EINTR EINVAL];
+            Close close (__close) 3 "close" Close (DESC) yes yes [none] raw ""
+                [EBADF EINTR EIO ENOSPC EDQUOT];
+            Dup dup () 32 "dup" Duplicate (DESC) no yes [none] raw ""
+                [EBADF EMFILE ENOMEM];
+            Dup2 dup2 (__dup2) 33 "dup2" Duplicate (DESC) no yes [none] raw ""
+                [EBADF EBUSY EINTR EMFILE ENOMEM];
+            Dup3 dup3 () 292 "dup3" Duplicate (DESC) no yes [none] raw ""
+                [EBADF EBUSY EINTR EINVAL EMFILE ENOMEM];
+            Fcntl fcntl (fcntl64 __fcntl) 72 "fcntl" Duplicate (DESC) yes yes [none] raw ""
+                [EACCES EAGAIN EBADF EBUSY EDEADLK EFAULT EINTR EINVAL EMFILE ENOLCK ENOTDIR EPERM];
+            CloseRange close_range () 436 "close_range" Close (NONE) no no [none] raw ""
+                [EINVAL EMFILE ENOMEM];
+        }
+    };
+}

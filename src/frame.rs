@@ -1,0 +1,28 @@
+//! A call of the program's, as hooks hand it on: its arguments in words, and where it came from.
+
+/// What the entry leaves on the stack: the argument registers (as many as are read; the others are not written), a word
+/// for `before` to tell `after`, and above it the return address, where the program's `call` put it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Frame {
+    pub words: [usize; 6],
+    pub state: u64,
+    pub caller: usize,
+}
+
+impl Frame {
+    #[inline(always)]
+    pub fn int(&self, index: usize) -> libc::c_int {
+        self.word(index) as libc::c_int
+    }
+
+    #[inline(always)]
+    pub fn word(&self, index: usize) -> usize {
+        self.words.get(index).copied().unwrap_or(0)
+    }
+}
+
+/// What chooses the function to call: its address.
+pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
+/// What notes the result, and returns it to the program.
+pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;

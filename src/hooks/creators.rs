@@ -1,0 +1,274 @@
+//! The functions that make descriptors other than epoll's: open, socket, accept, pipe and the like. Each row of the table
+//! (crates/format/src/functions.rs) that makes descriptors becomes an entry here, and one for each of its aliases.
+//!
+//! ```text
+//! entry ── armed for it? ──▶ armed::creator (armed.rs): faults, limits, the log
+//!       ── a census?     ──▶ followed: the real function, and what notes its result
+//!       ── else          ──▶ a jump to the real function
+//! ```
+//!
+//! open, creat, accept, recvmsg are cancellation points, and stay so. The third argument of `open`, if there is one, lies where
+//! a fixed one would (x86-64 psABI), and is passed on as it came.
+
+use epollshim_format::census::Kind;
+use epollshim_format::for_each_creator;
+use epollshim_format::function::Function;
+use libc::c_int;
+
+use super::entry::{After, Frame};
+use crate::census::{self, Birth};
+use crate::policy::Counted;
+use crate::stacks;
+
+#[cfg(not(test))]
+mod exports {
+    use epollshim_format::for_each_creator;
+    use epollshim_format::function::Function;
+
+    /// An entry. What it leaves for where it jumps: in r11 the real function's [`crate::real::Real`], in r10 what notes the
+    /// result with a census, or the function's number.
+    macro_rules! entry {
+        ($name:ident, $function:ident, $after:path) => {
+            #[unsafe(naked)]
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C-unwind" fn $name() -> isize {
+                core::arch::naked_asm!(
+                    ".cfi_startproc",
+                    "test byte ptr [rip + {armed_for} + {byte}], {bit}",
+                    "jnz 3f",
+                    "cmp byte ptr [rip + {state}], {off}",
+                    "jne 2f",
+                    // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
+                    "jmp qword ptr [rip + {real}]",
+                    "2:",
+                    "lea r11, [rip + {real}]",
+                    "lea r10, [rip + {after}]",
+                    "jmp {followed}",
+                    "3:",
+                    "lea r11, [rip + {real}]",
+                    "mov r10d, {number}",
+                    "jmp {armed}",
+                    ".cfi_endproc",
+                    armed_for = sym crate::policy::ARMED_FOR,
+                    byte = const Function::$function as usize / 8,
+                    bit = const 1u8 << (Function::$function as usize % 8),
+                    number = const Function::$function as u32,
+                    state = sym crate::census::STATE,
+                    off = const crate::census::OFF,
+                    real = sym crate::real::creator::$name,
+                    after = sym $after,
+                    followed = sym super::followed,
+                    armed = sym crate::hooks::armed::exports::creator,
+                )
+            }
+        };
+    }
+
+    macro_rules! entries {
+        ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+           $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {$(
+            entry!($name, $variant, super::after::$name);
+            $(entry!($alias, $variant, super::after::$name);)*
+        )*};
+    }
+
+    for_each_creator!(entries);
+}
+
+/// With a census: the real function (a `Real` in r11), and behind it what notes the result (in r10).
+#[cfg(not(test))]
+#[unsafe(naked)]
+unsafe extern "C-unwind" fn followed() -> isize {
+    core::arch::naked_asm!(
+        ".cfi_startproc",
+        crate::hooks::entry::open_frame!(6),
+        "mov qword ptr [rsp + {state}], r10",
+        "mov rax, qword ptr [r11]",
+        crate::hooks::entry::call_real!(),
+        // The functions return int, whose upper half is undefined.
+        "movsxd rsi, eax",
+        "mov rdi, rsp",
+        "call qword ptr [rsp + {state}]",
+        crate::hooks::entry::leave!("56"),
+        ".cfi_endproc",
+        state = const core::mem::offset_of!(Frame, state),
+    )
+}
+
+/// What notes the result of each function with a census, by its name.
+mod after {
+    use super::{Frame, Kind};
+
+    macro_rules! note {
+        ($name:ident one $kind:ident $($flags:literal)?) => {
+            pub extern "C-unwind" fn $name(frame: &mut Frame, result: isize) -> isize {
+                let flags: libc::c_int = 0 $(+ frame.int($flags))?;
+                super::one(frame, result, Kind::$kind, flags & super::CLOEXEC != 0)
+            }
+        };
+        ($name:ident one $kind:ident always) => {
+            pub extern "C-unwind" fn $name(frame: &mut Frame, result: isize) -> isize {
+                super::one(frame, result, Kind::$kind, true)
+            }
+        };
+        ($name:ident one $kind:ident $flags:literal by $bit:literal) => {
+            pub extern "C-unwind" fn $name(frame: &mut Frame, result: isize) -> isize {
+                super::one(frame, result, Kind::$kind, frame.int($flags) & $bit != 0)
+            }
+        };
+        ($name:ident pair $kind:ident $pair:literal $($flags:literal)?) => {
+            pub extern "C-unwind" fn $name(frame: &mut Frame, result: isize) -> isize {
+                let flags: libc::c_int = 0 $(+ frame.int($flags))?;
+                super::two(frame, result, frame.word($pair), Kind::$kind, flags & super::CLOEXEC != 0)
+            }
+        };
+        ($name:ident opened $flags:literal) => {
+            pub extern "C-unwind" fn $name(frame: &mut Frame, result: isize) -> isize {
+                super::opened(frame, result, frame.int($flags))
+            }
+        };
+        ($name:ident by $function:ident) => {
+            pub(super) use super::$function as $name;
+        };
+    }
+
+    macro_rules! notes {
+        ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+           $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {$(
+            note!($name $($note)*);
+        )*};
+    }
+
+    super::for_each_creator!(notes);
+}
+
+macro_rules! followers {
+    ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+       $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+        /// By the function's number, less that of the first.
+        static FOLLOWERS: &[After] = &[$(after::$name),*];
+        pub const FIRST: Function = [$(Function::$variant),*][0];
+    };
+}
+for_each_creator!(followers);
+
+/// What an armed entry does before and after the real call where nothing comes of what is armed. None: of another function.
+/// `before` names no function to call: the entry knows which of the aliases it is.
+pub fn counted(function: Function) -> Option<Counted> {
+    let after = FOLLOWERS.get((function as usize).checked_sub(FIRST as usize)?)?;
+    Some(Counted { before: THE_OWN.before, after: if census::is_on() { *after } else { THE_OWN.after } })
+}
+
+/// Of a creator without a census.
+pub const THE_OWN: Counted = Counted { before: before_any, after: after_any };
+
+extern "C-unwind" fn before_any(_: &mut Frame) -> usize {
+    0
+}
+
+extern "C-unwind" fn after_any(_: &mut Frame, result: isize) -> isize {
+    result
+}
+
+#[inline(always)]
+fn birth(frame: &Frame, kind: Kind, is_cloexec: bool) -> Birth {
+    Birth { kind, site: stacks::site(frame.caller), is_cloexec, is_placed: false }
+}
+
+/// What a call returned, where that is a descriptor or -1. (Once, for size: who ends in it jumps here.)
+#[inline(never)]
+fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize {
+    if result < 0 {
+        census::failed();
+    } else {
+        census::born(result as c_int, birth(frame, kind, is_cloexec));
+    }
+    result
+}
+
+/// A pair of descriptors, which a call has written, if it succeeded.
+#[inline(never)]
+fn two(frame: &Frame, result: isize, pair: usize, kind: Kind, is_cloexec: bool) -> isize {
+    if result < 0 {
+        census::failed();
+    } else {
+        // SAFETY: the kernel has just written two descriptors there.
+        let pair = unsafe { (pair as *const [c_int; 2]).read_unaligned() };
+        let birth = birth(frame, kind, is_cloexec);
+        for fd in pair {
+            census::born(fd, birth);
+        }
+    }
+    result
+}
+
+#[inline(always)]
+fn opened(frame: &Frame, result: isize, flags: c_int) -> isize {
+    let kind = if flags & libc::O_DIRECTORY != 0 { Kind::Directory } else { Kind::File };
+    one(frame, result, kind, flags & libc::O_CLOEXEC != 0)
+}
+
+/// One flag has the same value for all of them (Linux v6.1 include/uapi/asm-generic/fcntl.h, include/linux/net.h).
+const CLOEXEC: c_int = libc::O_CLOEXEC;
+const _: () = assert!(
+    libc::SOCK_CLOEXEC == CLOEXEC
+        && libc::EFD_CLOEXEC == CLOEXEC
+        && libc::TFD_CLOEXEC == CLOEXEC
+        && libc::SFD_CLOEXEC == CLOEXEC
+        && libc::IN_CLOEXEC == CLOEXEC
+);
+
+/// `signalfd(fd, mask, flags)` with another `fd` than -1 changes that, and makes none. The system call has the size of the mask
+/// before its flags: eight bytes, which no flag is (signalfd4(2)).
+extern "C-unwind" fn after_signalfd(frame: &mut Frame, result: isize) -> isize {
+    let flags = if frame.word(2) == 8 { frame.int(3) } else { frame.int(2) };
+    if frame.int(0) == -1 { one(frame, result, Kind::Signalfd, flags & CLOEXEC != 0) } else { result }
+}
+
+extern "C-unwind" fn after_recvmsg(frame: &mut Frame, result: isize) -> isize {
+    if result >= 0 && census::is_on() {
+        // SAFETY: the kernel has just read and written it.
+        unsafe { received(frame, frame.word(1) as *const libc::msghdr, frame.int(2)) };
+    }
+    result
+}
+
+extern "C-unwind" fn after_recvmmsg(frame: &mut Frame, result: isize) -> isize {
+    if result > 0 && census::is_on() {
+        let messages = frame.word(1) as *const libc::mmsghdr;
+        for index in 0..result as usize {
+            // SAFETY: the kernel has just read and written as many.
+            unsafe { received(frame, &raw const (*messages.wrapping_add(index)).msg_hdr, frame.int(3)) };
+        }
+    }
+    result
+}
+
+/// The descriptors that came with a message.
+///
+/// # Safety
+/// It must be as recvmsg left it.
+unsafe fn received(frame: &Frame, message: *const libc::msghdr, flags: c_int) {
+    // SAFETY: by this function's contract.
+    let (start, length) = unsafe { ((*message).msg_control as usize, (*message).msg_controllen) };
+    // struct cmsghdr: length (header included), level, type; each at a multiple of a word (cmsg(3)).
+    const HEADER: usize = size_of::<libc::cmsghdr>();
+    let mut at = 0usize;
+    while start != 0 && at.saturating_add(HEADER) <= length {
+        // SAFETY: within what the kernel has written.
+        let header = unsafe { ((start + at) as *const libc::cmsghdr).read_unaligned() };
+        let whole = header.cmsg_len.min(length - at);
+        if whole < HEADER {
+            return;
+        }
+        if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
+            let birth = birth(frame, Kind::Received, flags & libc::MSG_CMSG_CLOEXEC != 0);
+            for index in 0..(whole - HEADER) / size_of::<c_int>() {
+                // SAFETY: as above.
+                let fd = unsafe { ((start + at + HEADER) as *const c_int).wrapping_add(index).read_unaligned() };
+                census::born(fd, birth);
+            }
+        }
+        at = at.saturating_add(whole.next_multiple_of(size_of::<usize>()));
+    }
+}

@@ -1,0 +1,239 @@
+//! The arguments of functions that make descriptors, by the table's words: `key=form`, one for each argument.
+//!
+//! The key is the member's name in JSON, the form is how the text writes the argument: as strace does.
+
+use core::fmt::{self, Display, Write};
+
+use libc::c_int;
+
+use super::Line;
+use super::text::{Address, Flags, Number, Signals};
+use crate::sys;
+
+/// Bytes of a path or name that are written; more are cut off.
+const LONGEST: usize = 256;
+
+/// Each argument's key, form, and place.
+fn forms(line: &Line) -> impl Iterator<Item = (&'static str, &'static str, usize)> {
+    let words = line.plan.function.row().arguments.split_ascii_whitespace();
+    words.enumerate().filter_map(|(place, word)| word.split_once('=').map(|(key, form)| (key, form, place)))
+}
+
+pub fn text(line: &Line, out: &mut impl Write) -> fmt::Result {
+    for (_, form, place) in forms(line) {
+        if form == "mode" && !asks_for_a_mode(line) {
+            continue;
+        }
+        out.write_str(if place == 0 { "" } else { ", " })?;
+        let (word, int) = (line.word(place), line.int(place));
+        match form {
+            "path" => write!(out, "{}", Text(word, false))?,
+            "dirfd" if int == libc::AT_FDCWD => out.write_str("AT_FDCWD")?,
+            "mode" | "octal" => write!(out, "0{:03o}", word as u32)?,
+            "unsigned" => write!(out, "{}", word as u32)?,
+            "hex" => write!(out, "{}", Number(int))?,
+            "pointer" => write!(out, "{}", Address(word))?,
+            "pair" => match pair(line, word) {
+                Some([first, second]) => write!(out, "[{first}, {second}]")?,
+                None => write!(out, "{}", Address(word))?,
+            },
+            "sigset" => match super::mask(word) {
+                Some(mask) => write!(out, "{}", Signals(mask))?,
+                None => write!(out, "{}", Address(word))?,
+            },
+            "oflags" => open_flags(int, out)?,
+            "domain" | "clock" => named(form, int, out)?,
+            "socktype" => socket_type(int, out)?,
+            form => match flags_of(form) {
+                Some((family, names)) => write!(out, "{}", Flags(int, family, names))?,
+                None => write!(out, "{int}")?,
+            },
+        }
+    }
+    Ok(())
+}
+
+pub fn json(line: &Line, out: &mut impl Write) -> fmt::Result {
+    for (key, form, place) in forms(line) {
+        write!(out, r#"{}"{key}":"#, if place == 0 { "" } else { "," })?;
+        let word = line.word(place);
+        match form {
+            "mode" if !asks_for_a_mode(line) => out.write_str("null")?,
+            "path" => write!(out, "{}", Text(word, true))?,
+            "mode" | "octal" | "unsigned" => write!(out, "{}", word as u32)?,
+            "pointer" => write!(out, r#""{word:#x}""#)?,
+            "pair" => match pair(line, word) {
+                Some([first, second]) => write!(out, "[{first},{second}]")?,
+                None => out.write_str("null")?,
+            },
+            "sigset" => match super::mask(word) {
+                Some(mask) => write!(out, r#""{mask:#x}""#)?,
+                None => out.write_str("null")?,
+            },
+            _ => write!(out, "{}", line.int(place))?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether an open has a mode: it may make a file (open(2)).
+fn asks_for_a_mode(line: &Line) -> bool {
+    let flags = forms(line).find(|(_, form, _)| *form == "oflags").map_or(0, |(.., place)| line.int(place));
+    flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE
+}
+
+/// The descriptors that a call has written, if it succeeded.
+fn pair(line: &Line, address: usize) -> Option<[c_int; 2]> {
+    let is_written = line.result == 0 && line.plan.is_made();
+    // SAFETY: the call has succeeded, so that the kernel has written two descriptors there.
+    is_written.then(|| unsafe { (address as *const [c_int; 2]).read_unaligned() })
+}
+
+/// The text at an address, in quotes; or the address, where it cannot be read.
+struct Text(usize, bool);
+
+impl Text {
+    /// The byte at an address of the text. The kernel is asked about each word once: none crosses a page.
+    fn byte(&self, at: usize, checked: &mut usize) -> Option<u8> {
+        let address = self.0.checked_add(at)?;
+        let word = address & !7;
+        if *checked != word {
+            if !sys::is_word_readable(word) {
+                return None;
+            }
+            *checked = word;
+        }
+        // SAFETY: the kernel has just said that the word can be read.
+        Some(unsafe { (address as *const u8).read_volatile() })
+    }
+}
+
+impl Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Text(address, is_json) = *self;
+        let mut checked = 0;
+        if self.byte(0, &mut checked).is_none() {
+            return if is_json { f.write_str("null") } else { write!(f, "{}", Address(address)) };
+        }
+        f.write_char('"')?;
+        for at in 0..LONGEST {
+            match self.byte(at, &mut checked) {
+                None | Some(0) => return f.write_char('"'),
+                Some(byte @ (b'"' | b'\\')) => write!(f, "\\{}", char::from(byte))?,
+                Some(byte @ b' '..=b'~') => f.write_char(char::from(byte))?,
+                // The text as strace has it, in octal; JSON has no bytes, and shows them as Latin-1.
+                Some(byte) if is_json => write!(f, "\\u{byte:04x}")?,
+                Some(byte) => write!(f, "\\{byte:o}")?,
+            }
+        }
+        f.write_str(if is_json { "\"" } else { "\"..." })
+    }
+}
+
+type Names = &'static [(c_int, &'static str)];
+
+const OPEN: Names = &[
+    (libc::O_CREAT, "O_CREAT"),
+    (libc::O_EXCL, "O_EXCL"),
+    (libc::O_NOCTTY, "O_NOCTTY"),
+    (libc::O_TRUNC, "O_TRUNC"),
+    (libc::O_APPEND, "O_APPEND"),
+    (libc::O_NONBLOCK, "O_NONBLOCK"),
+    (libc::O_SYNC, "O_SYNC"),
+    (libc::O_DSYNC, "O_DSYNC"),
+    (libc::O_ASYNC, "O_ASYNC"),
+    (libc::O_DIRECT, "O_DIRECT"),
+    (libc::O_NOFOLLOW, "O_NOFOLLOW"),
+    (libc::O_NOATIME, "O_NOATIME"),
+    (libc::O_CLOEXEC, "O_CLOEXEC"),
+    (libc::O_PATH, "O_PATH"),
+    (libc::O_TMPFILE, "O_TMPFILE"),
+    (libc::O_DIRECTORY, "O_DIRECTORY"),
+];
+
+/// An access mode, and flags behind it.
+fn open_flags(flags: c_int, out: &mut impl Write) -> fmt::Result {
+    out.write_str(match flags & libc::O_ACCMODE {
+        libc::O_RDONLY => "O_RDONLY",
+        libc::O_WRONLY => "O_WRONLY",
+        libc::O_RDWR => "O_RDWR",
+        _ => "O_ACCMODE",
+    })?;
+    match flags & !libc::O_ACCMODE {
+        0 => Ok(()),
+        rest => write!(out, "|{}", Flags(rest, "O", OPEN)),
+    }
+}
+
+const DOMAINS: Names = &[
+    (libc::AF_UNIX, "AF_UNIX"),
+    (libc::AF_INET, "AF_INET"),
+    (libc::AF_INET6, "AF_INET6"),
+    (libc::AF_NETLINK, "AF_NETLINK"),
+    (libc::AF_PACKET, "AF_PACKET"),
+    (libc::AF_VSOCK, "AF_VSOCK"),
+];
+const CLOCKS: Names = &[
+    (libc::CLOCK_REALTIME, "CLOCK_REALTIME"),
+    (libc::CLOCK_MONOTONIC, "CLOCK_MONOTONIC"),
+    (libc::CLOCK_BOOTTIME, "CLOCK_BOOTTIME"),
+    (libc::CLOCK_REALTIME_ALARM, "CLOCK_REALTIME_ALARM"),
+    (libc::CLOCK_BOOTTIME_ALARM, "CLOCK_BOOTTIME_ALARM"),
+];
+const TYPES: Names = &[
+    (libc::SOCK_STREAM, "SOCK_STREAM"),
+    (libc::SOCK_DGRAM, "SOCK_DGRAM"),
+    (libc::SOCK_RAW, "SOCK_RAW"),
+    (libc::SOCK_SEQPACKET, "SOCK_SEQPACKET"),
+];
+const SOCKET: Names = &[(libc::SOCK_CLOEXEC, "SOCK_CLOEXEC"), (libc::SOCK_NONBLOCK, "SOCK_NONBLOCK")];
+
+fn named(form: &str, value: c_int, out: &mut impl Write) -> fmt::Result {
+    let names = if form == "domain" { DOMAINS } else { CLOCKS };
+    name(names, value, out)
+}
+
+fn name(names: Names, value: c_int, out: &mut impl Write) -> fmt::Result {
+    match names.iter().find(|(known, _)| *known == value) {
+        Some((_, name)) => out.write_str(name),
+        None => write!(out, "{}", Number(value)),
+    }
+}
+
+/// A type, and flags behind it.
+fn socket_type(value: c_int, out: &mut impl Write) -> fmt::Result {
+    const FLAGS: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    name(TYPES, value & !FLAGS, out)?;
+    match value & FLAGS {
+        0 => Ok(()),
+        flags => write!(out, "|{}", Flags(flags, "SOCK", SOCKET)),
+    }
+}
+
+/// What flags of a form are called.
+fn flags_of(form: &str) -> Option<(&'static str, Names)> {
+    Some(match form {
+        "sockflags" => ("SOCK", SOCKET),
+        "pipeflags" => ("O", OPEN),
+        "efdflags" => (
+            "EFD",
+            &[
+                (libc::EFD_CLOEXEC, "EFD_CLOEXEC"),
+                (libc::EFD_NONBLOCK, "EFD_NONBLOCK"),
+                (libc::EFD_SEMAPHORE, "EFD_SEMAPHORE"),
+            ],
+        ),
+        "tfdflags" => ("TFD", &[(libc::TFD_CLOEXEC, "TFD_CLOEXEC"), (libc::TFD_NONBLOCK, "TFD_NONBLOCK")]),
+        "sfdflags" => ("SFD", &[(libc::SFD_CLOEXEC, "SFD_CLOEXEC"), (libc::SFD_NONBLOCK, "SFD_NONBLOCK")]),
+        "inflags" => ("IN", &[(libc::IN_CLOEXEC, "IN_CLOEXEC"), (libc::IN_NONBLOCK, "IN_NONBLOCK")]),
+        "mfdflags" => (
+            "MFD",
+            &[
+                (libc::MFD_CLOEXEC as c_int, "MFD_CLOEXEC"),
+                (libc::MFD_ALLOW_SEALING as c_int, "MFD_ALLOW_SEALING"),
+                (libc::MFD_HUGETLB as c_int, "MFD_HUGETLB"),
+            ],
+        ),
+        _ => return None,
+    })
+}

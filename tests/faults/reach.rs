@@ -1,0 +1,132 @@
+//! Faults reach every function that makes, copies or closes a descriptor: as under strace, and those that strace has no name for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use epollshim_format::function::TABLE;
+use epollshim_format::functions::Role;
+
+use super::differential::strace;
+use super::{common, program};
+
+/// What `creators` prints, with a rule or none: of each call its name and errno.
+fn under_shim(rule: &str) -> (String, u64) {
+    let directory = common::scratch("creators");
+    let path = directory.join("report.json");
+    let mut command = Command::new(program("creators"));
+    let command = common::under_shim(command.arg(&directory), &path).env("EPOLLSHIM_INJECT", rule);
+    let output = command.env("EPOLLSHIM_INJECT_IMPOSSIBLE", "1").output().unwrap();
+    assert!(output.status.success(), "{rule}: {}", common::show(&output));
+    let matched = common::report(&path)["faults"][0]["matched"].as_u64().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), matched)
+}
+
+fn under_strace(strace: &Path, rule: &str) -> String {
+    let directory = common::scratch("creators");
+    let mut command = Command::new(strace);
+    command.args(["-f", "-o", "/dev/null", "-e", &format!("inject={rule}")]).arg(program("creators")).arg(&directory);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{rule}: {}", common::show(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// How many calls strace sees of each system call.
+fn seen_by_strace(strace: &Path) -> BTreeMap<String, u64> {
+    let directory = common::scratch("creators");
+    let trace = directory.join("trace");
+    let mut command = Command::new(strace);
+    command.args(["-f", "-o"]).arg(&trace).arg(program("creators")).arg(&directory);
+    assert!(command.output().unwrap().status.success());
+    let mut calls = BTreeMap::new();
+    for line in std::fs::read_to_string(trace).unwrap().lines() {
+        let call = line.split_whitespace().nth(1).unwrap_or_default().split('(').next().unwrap_or_default();
+        *calls.entry(call.to_owned()).or_default() += 1;
+    }
+    calls
+}
+
+#[test]
+fn each_system_call_that_makes_descriptors_fails_where_strace_makes_it_fail() {
+    let Some(strace) = strace() else { return };
+    let seen = seen_by_strace(&strace);
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    let makes = |role| matches!(role, Role::Create | Role::Instance | Role::Duplicate);
+    let mut calls: Vec<&str> = TABLE.iter().filter(|row| makes(row.role)).map(|row| row.system_call).collect();
+    calls.dedup();
+    for call in calls {
+        let Some(total) = seen.get(call).copied() else { continue };
+        // What the loader calls comes first, and the library does not see it.
+        let before = total - under_shim(&format!("{call}:error=EMFILE:when=1000000")).1;
+        for (action, first, step) in [("error=EMFILE", 2, ""), ("retval=77", 1, ""), ("error=ENFILE", 1, "+2")] {
+            let here = under_shim(&format!("{call}:{action}:when={first}{step}")).0;
+            let there = under_strace(&strace, &format!("{call}:{action}:when={}{step}", before + first));
+            if here != there {
+                wrong.push(format!("{call}:{action}:when={first}{step}\n  strace: {there:?}\n  here:   {here:?}"));
+            }
+            compared += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(compared >= 60, "{compared}");
+}
+
+/// The lines of `creators` in which a call failed with this errno, by name.
+fn failures(printed: &str, error: i32) -> Vec<&str> {
+    printed.lines().filter_map(|line| line.strip_suffix(&format!(" {error}"))).collect()
+}
+
+#[test]
+fn every_function_fails_by_its_own_name_whichever_way_it_is_called() {
+    let also: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("open", &["open64"][..]),
+        ("openat", &["creat", "mkstemp", "mkostemp", "open", "open64", "posix_openpt", "syscall(openat)"]),
+        ("pipe2", &["pipe"]),
+        ("socket", &["syscall(socket)"]),
+        ("fcntl", &["F_GETFL"]),
+    ]);
+    let (plain, _) = under_shim("none:error=EMFILE");
+    for row in TABLE.iter().filter(|row| plain.lines().any(|line| line.starts_with(&format!("{} ", row.name)))) {
+        let (printed, _) = under_shim(&format!("{}:error=ELOOP:when=1", row.name));
+        let failed = failures(&printed, libc::ELOOP);
+        let expected =
+            |name: &&str| *name == row.name || also.get(row.name).is_some_and(|others| others.contains(name));
+        // `listener` makes the first socket, and the program ends up without one.
+        assert!(row.name == "socket" || failed.len() == 1, "{}: {failed:?}", row.name);
+        assert!(failed.iter().all(expected), "{}: {failed:?}", row.name);
+    }
+}
+
+#[test]
+fn a_program_without_free_descriptors_is_had_without_a_limit() {
+    let (printed, _) = under_shim("%creat:error=EMFILE:when=3+");
+    let failed = failures(&printed, libc::EMFILE);
+    // Whatever makes a descriptor in the third round, and nothing else: not fcntl(F_GETFL), not recvmsg.
+    for name in ["open", "socketpair", "accept4", "eventfd", "memfd_create", "dup2", "fcntl", "epoll_create1"] {
+        assert!(failed.contains(&name), "{name}: {failed:?}");
+    }
+    assert!(!failed.contains(&"F_GETFL") && !failed.contains(&"recvmsg"), "{failed:?}");
+}
+
+#[test]
+fn errors_of_error_any_are_documented_for_the_call_and_repeat_with_the_seed() {
+    let (printed, _) = under_shim("%creat:error=any");
+    let mut different = std::collections::BTreeSet::new();
+    for line in printed.lines() {
+        let (name, error) = line.rsplit_once(' ').unwrap();
+        let Some(row) = TABLE.iter().find(|row| row.name == name && row.role == Role::Create) else { continue };
+        let error: u16 = error.parse().unwrap();
+        assert!(row.errors.contains(&error), "{name}: {error}");
+        different.insert(error);
+    }
+    assert!(different.len() > 4, "{different:?}");
+    let again = |seed: &str| {
+        let directory = common::scratch("creators");
+        let mut command = Command::new(program("creators"));
+        let command = common::under_shim(command.arg(&directory), &directory.join("report.json"));
+        command.env("EPOLLSHIM_INJECT", "%creat:error=any").env("EPOLLSHIM_SEED", seed).output().unwrap().stdout
+    };
+    assert_eq!(again("5"), again("5"));
+    assert_ne!(again("5"), again("6"));
+}
