@@ -29,7 +29,7 @@ struct Records {
     turn: Plain,
     rebuilt: Plain,
     lost: Plain,
-    /// Changes of which the lock said wrongly that they had waited, or that they had not.
+    /// Changes and rebuilds of which the lock said wrongly that they had waited, or that they had not.
     misjudged: Plain,
     times: Plain,
     /// The time passes: a holder that is only slow is taken for gone.
@@ -40,14 +40,18 @@ struct Records {
 }
 
 impl Records {
-    fn make(&self, change: usize, has_waited: bool) {
-        if self.applied[change].fetch_add(1, Unordered) == 0 {
-            self.turns[change].store(1 + self.turn.fetch_add(1, Unordered), Unordered);
-        }
+    fn judge(&self, has_waited: bool) {
         let ledger = self.ledger.get().and_then(Weak::upgrade);
         if ledger.is_some_and(|ledger| ledger.is_timely() == has_waited) {
             self.misjudged.fetch_add(1, Unordered);
         }
+    }
+
+    fn make(&self, change: usize, has_waited: bool) {
+        if self.applied[change].fetch_add(1, Unordered) == 0 {
+            self.turns[change].store(1 + self.turn.fetch_add(1, Unordered), Unordered);
+        }
+        self.judge(has_waited);
         if self.made[change].load(Ordering::Relaxed) != 0 {
             return;
         }
@@ -64,6 +68,7 @@ impl Guarded<usize> for Records {
 
     fn rebuild(&self) {
         self.rebuilt.fetch_add(1, Unordered);
+        self.judge(false);
         let count = self.made.iter().map(|made| made.load(Ordering::Relaxed)).sum();
         self.count.store(count, Ordering::Relaxed);
         self.same_count.store(count, Ordering::Relaxed);
@@ -291,6 +296,32 @@ fn a_holder_that_ends_while_it_empties_the_queue_leaves_what_came_meanwhile() {
             settle_and_check(&ledger, &[&two]);
         });
     }
+}
+
+#[test]
+fn a_holder_that_was_broken_applies_only_what_it_has_in_hand() {
+    check_each_step(Search::Exhaustive(1), |at| {
+        let ledger = new_ledger(PATIENT);
+        assert!(ledger.lock.try_lock(frame(1)));
+        for number in [1, 2, 3] {
+            change(&ledger, frame(2), number);
+        }
+        let other = ledger.clone();
+        let applied = |ledger: &Ledger| ledger.guarded.applied.iter().map(|times| times.load(Unordered)).sum::<u32>();
+        let before = Arc::new(Plain::new(0));
+        let noted = before.clone();
+        let work = Box::new(move || {
+            noted.store(applied(&other), Unordered);
+            // It may have unlocked.
+            let _ = other.lock.break_lock(frame(1), frame(3)) || other.lock.try_lock(frame(3));
+        });
+        participate(at, Some(Event::Handler(work)), || ledger.unlock(frame(1)));
+        if model::any_event_met() {
+            assert!(applied(&ledger) <= before.load(Unordered) + 1, "it applies what is another's to apply");
+            ledger.unlock(frame(3));
+        }
+        settle_and_check(&ledger, &[&[1, 2, 3]]);
+    });
 }
 
 #[test]
