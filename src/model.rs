@@ -107,6 +107,11 @@ pub fn participate(at: usize, event: Option<Event>, work: impl FnOnce()) -> bool
     }
 }
 
+/// In a handler: the interrupted participant meets another event at its step number `at` from here.
+pub fn meet_next(at: usize, event: Event) {
+    with_world(|world| world.events.insert(me(), (at, Some(event))));
+}
+
 /// The participant stops here.
 pub fn stop() {
     resume_unwind(Box::new(Stopped));

@@ -337,11 +337,16 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_kept_is_given_to_nobody() {
-        let state = State::new();
-        let kept = state.acquire(KEPT);
-        assert!(!core::ptr::eq(state.acquire(7), kept));
-        assert_eq!(kept.owner.load(Ordering::Relaxed), KEPT);
+    fn a_block_that_is_kept_or_has_no_owner_is_given_to_nobody() {
+        for owner in [KEPT, 0] {
+            let state = State::new();
+            let block: &'static Block = Box::leak(Box::default());
+            block.owner.store(owner, Ordering::Relaxed);
+            assert!(state.registry.list(block));
+            state.end(0);
+            assert!(!core::ptr::eq(state.acquire(7), block));
+            assert_eq!(block.owner.load(Ordering::Relaxed), owner);
+        }
     }
 
     #[test]

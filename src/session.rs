@@ -550,8 +550,8 @@ mod tests {
     fn a_slot_that_two_vacate_is_its_next_owners_whoever_that_is() {
         const DEAD: u64 = 77 | READY;
         // The next owner has another pid, or the same again.
-        for pid in [88, 77] {
-            check(Search::Random(1500), move || {
+        for (pid, search) in [(88, Search::Random(1500)), (77, Search::Random(1500)), (77, Search::Suspending(1500))] {
+            check(search, move || {
                 let file = new_file();
                 let slot = |file: &Arc<File>| &raw const file.slots[1];
                 // SAFETY: the file lives as long as its threads.

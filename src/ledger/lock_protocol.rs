@@ -450,6 +450,12 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
         self.queue.owned()
     }
 
+    /// Whether a change waits.
+    #[cfg(test)]
+    pub fn has_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// Those of a frame.
     #[cfg(test)]
     pub fn nodes_of(&self, hold: Hold) -> usize {

@@ -150,6 +150,8 @@ impl<T: Copy + Send + 'static> Queue<T> {
                 self.advance(&self.tail, tail, index_of(next));
                 continue;
             }
+            #[cfg(test)]
+            assert_eq!(node.owner.load(Ordering::Relaxed), hold.to_word(), "the node is another's");
             // Release: the content is complete for whoever finds the node. SeqCst: see `Locked::append`.
             let published = next & !u64::from(u32::MAX) | u64::from(index);
             if last.next.compare_exchange(next, published, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
@@ -333,6 +335,7 @@ mod tests {
     const ENTRIES: usize = 16;
     /// The entry of the frame that stops, or is suspended.
     const ITS_OWN: usize = 15;
+    const A_THIRDS: usize = 14;
     /// What others do meanwhile: a bit each, and so many. They push an entry where it is set, and consume one where not.
     const DEEDS: u32 = 7;
 
@@ -347,6 +350,10 @@ mod tests {
 
     fn its_frame() -> Hold {
         Hold::new(0x7f00_0000_1000, 0x7ffe_0010_0000)
+    }
+
+    fn third_frame() -> Hold {
+        Hold::new(0x7f00_0000_3000, 0x7ffe_0010_0000)
     }
 
     fn other_frame() -> Hold {
@@ -403,22 +410,22 @@ mod tests {
             let pushed = self.pushed.load(Unordered) as usize;
             let applied = self.applied.each_ref().map(|applied| applied.load(Unordered));
             assert!(applied[..pushed].iter().all(|times| (1..=most).contains(times)), "{applied:?}");
-            assert!(applied[pushed..ITS_OWN].iter().all(|times| *times == 0), "{applied:?}");
+            assert!(applied[pushed..A_THIRDS].iter().all(|times| *times == 0), "{applied:?}");
             let turns = self.turns.each_ref().map(|turn| turn.load(Unordered));
             assert!(turns[..pushed].is_sorted(), "out of order: {turns:?}");
             assert!(self.queue.owned() <= 1 + lost, "a node was lost");
         }
     }
 
-    fn for_each_step_and_deeds(model: impl Fn(usize, u32) + Copy + Send + Sync + 'static) {
-        for deeds in 0..1 << DEEDS {
+    fn for_each_step_and_deeds(count: u32, model: impl Fn(usize, u32) + Copy + Send + Sync + 'static) {
+        for deeds in 0..1 << count {
             check_each_step(Search::Exhaustive(1), move |at| model(at, deeds));
         }
     }
 
     #[test]
     fn a_writer_that_is_suspended_at_any_step_appends_its_entry_once() {
-        for_each_step_and_deeds(|at, deeds| {
+        for_each_step_and_deeds(DEEDS, |at, deeds| {
             let state = State::new();
             let others = state.clone();
             let work = Box::new(move || others.others_do(deeds, DEEDS));
@@ -428,10 +435,29 @@ mod tests {
         });
     }
 
+    /// What it has appended does not hang on what a third has not.
+    #[test]
+    fn a_writer_that_is_suspended_while_another_stops_appends_its_entry_once() {
+        for stops_at in 0..24 {
+            for_each_step_and_deeds(4, move |at, deeds| {
+                let state = State::new();
+                let others = state.clone();
+                let work = Box::new(move || {
+                    others.others_do(deeds, 4);
+                    participate(stops_at, Some(Event::Stop), || others.push(A_THIRDS, third_frame()));
+                });
+                participate(at, Some(Event::Handler(work)), || state.push(ITS_OWN, its_frame()));
+                // A node of the third's may be lost.
+                state.check_at_end(1, 1);
+                assert_eq!(state.applied[ITS_OWN].load(Unordered), 1);
+            });
+        }
+    }
+
     #[test]
     fn a_writer_that_stops_at_any_step_takes_nothing_along() {
         for reclaimed_at in [0, 2, DEEDS] {
-            for_each_step_and_deeds(move |at, deeds| {
+            for_each_step_and_deeds(DEEDS, move |at, deeds| {
                 let state = State::new();
                 participate(at, Some(Event::Stop), || state.push(ITS_OWN, its_frame()));
                 state.others_do(deeds, reclaimed_at);
@@ -445,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_consumer_that_stops_at_any_step_leaves_what_it_has_not_applied() {
-        for_each_step_and_deeds(|at, deeds| {
+        for_each_step_and_deeds(DEEDS, |at, deeds| {
             let state = State::new();
             participate(at, Some(Event::Stop), || {
                 state.consume();
@@ -459,7 +485,7 @@ mod tests {
     /// It was taken for gone: there are two consumers.
     #[test]
     fn a_consumer_that_is_suspended_at_any_step_applies_what_was_an_entry_then() {
-        for_each_step_and_deeds(|at, deeds| {
+        for_each_step_and_deeds(DEEDS, |at, deeds| {
             let state = State::new();
             let others = state.clone();
             let work = Box::new(move || others.others_do(deeds, DEEDS));
