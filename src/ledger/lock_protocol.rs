@@ -189,9 +189,10 @@ impl<G: Guarded<T>, T: Copy + Send + 'static> Locked<G, T> {
             return self.lock.is_quiet() && self.lock(hold);
         }
         let is_first = self.lock.is_quiet();
-        if !is_first && !self.lock.unlock(hold) {
-            // The changes that wait are made only when the caller's own is in the queue, with what was reserved for it.
-            self.was_broken(hold);
+        if !is_first {
+            // The changes that wait are made only when the caller's own is in the queue, with what was reserved for it. Whether
+            // the lock was broken does not matter: this frame has changed nothing under it.
+            self.lock.unlock(hold);
         }
         is_first
     }
