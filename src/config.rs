@@ -4,7 +4,7 @@ use crate::sync::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
 use core::ffi::CStr;
 
 use epollshim_format::log_filter::Filter;
-use epollshim_format::options::{Format, OnBadConfig};
+use epollshim_format::options::{Format, LogTime, OnBadConfig};
 use once_cell::race::OnceRef;
 
 use crate::procfs;
@@ -15,6 +15,7 @@ pub struct Config {
     pub report: Destination,
     pub log: LogTo,
     pub log_format: Format,
+    pub log_time: LogTime,
     pub log_filter: Filter,
     /// Whether faults are allowed that no kernel gives.
     pub impossible: bool,

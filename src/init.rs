@@ -373,6 +373,7 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
             Some(Log::File(_)) => LogTo::File(log),
         },
         log_format: options.log_format,
+        log_time: options.log_time,
         log_filter: options.log_filter,
         impossible: options.impossible,
         record: options.record.map(|_| record),

@@ -143,6 +143,9 @@ extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
         call_after(&mut armed.plan, counted.after);
         return (counted.before)(&mut armed.frame);
     }
+    // No function of the table has six arguments.
+    let [.., sixth] = &mut armed.frame.words;
+    *sixth = policy::SIGSET_SIZE;
     let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, counted);
     let then = match plan {
         None => counted.after,
@@ -193,6 +196,8 @@ extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
         return real::SYSCALL.address();
     };
     let mut own = raw::shifted(&armed.frame);
+    // SAFETY: `syscall` has a word above its return address, which the real function reads too.
+    own.words[5] = unsafe { (&raw const armed.frame).add(1).cast::<usize>().read() };
     let counted = counted(function, own.word(1));
     let (address, plan) = policy::before(&mut armed.plan, &mut own, function, counted);
     let is_planned = plan.is_some();

@@ -4,6 +4,7 @@
 
 use core::fmt::{self, Display, Write};
 
+use epollshim_format::signal;
 use libc::c_int;
 
 use super::Line;
@@ -25,32 +26,43 @@ pub fn text(line: &Line, out: &mut impl Write) -> fmt::Result {
             continue;
         }
         out.write_str(if place == 0 { "" } else { ", " })?;
-        let (word, int) = (line.word(place), line.int(place));
-        match form {
-            "path" => write!(out, "{}", Text(word, false))?,
-            "dirfd" if int == libc::AT_FDCWD => out.write_str("AT_FDCWD")?,
-            "mode" | "octal" => write!(out, "0{:03o}", word as u32)?,
-            "unsigned" => write!(out, "{}", word as u32)?,
-            "hex" => write!(out, "{}", Number(int))?,
-            "pointer" => write!(out, "{}", Address(word))?,
-            "pair" => match pair(line, word) {
-                Some([first, second]) => write!(out, "[{first}, {second}]")?,
-                None => write!(out, "{}", Address(word))?,
-            },
-            "sigset" => match super::mask(word) {
-                Some(mask) => write!(out, "{}", Signals(mask))?,
-                None => write!(out, "{}", Address(word))?,
-            },
-            "oflags" => open_flags(int, out)?,
-            "domain" | "clock" => named(form, int, out)?,
-            "socktype" => socket_type(int, out)?,
-            form => match flags_of(form) {
-                Some((family, names)) => write!(out, "{}", Flags(int, family, names))?,
-                None => write!(out, "{int}")?,
-            },
-        }
+        argument(line, form, line.word(place), out)?;
     }
     Ok(())
+}
+
+/// One argument of this form.
+pub fn argument(line: &Line, form: &str, word: usize, out: &mut impl Write) -> fmt::Result {
+    let int = word as c_int;
+    match form {
+        "path" => write!(out, "{}", Text(word, false)),
+        "dirfd" if int == libc::AT_FDCWD => out.write_str("AT_FDCWD"),
+        "mode" | "octal" => write!(out, "0{:03o}", word as u32),
+        "unsigned" => write!(out, "{}", word as u32),
+        "hex" => write!(out, "{}", Number(int)),
+        "word" if word == 0 => out.write_char('0'),
+        "word" => write!(out, "{word:#x}"),
+        "pointer" => write!(out, "{}", Address(word)),
+        "pair" => match pair(line, word) {
+            Some([first, second]) => write!(out, "[{first}, {second}]"),
+            None => write!(out, "{}", Address(word)),
+        },
+        "sigset" => match super::mask(word) {
+            Some(mask) => write!(out, "{}", Signals(mask)),
+            None => write!(out, "{}", Address(word)),
+        },
+        "signal" => match u8::try_from(int).ok().and_then(signal::name) {
+            Some(name) => out.write_str(name),
+            None => write!(out, "{int}"),
+        },
+        "oflags" => open_flags(int, out),
+        "domain" | "clock" | "lock" => named(form, int, out),
+        "socktype" => socket_type(int, out),
+        form => match flags_of(form) {
+            Some((family, names)) => write!(out, "{}", Flags(int, family, names)),
+            None => write!(out, "{int}"),
+        },
+    }
 }
 
 pub fn json(line: &Line, out: &mut impl Write) -> fmt::Result {
@@ -132,6 +144,7 @@ impl Display for Text {
 
 type Names = &'static [(c_int, &'static str)];
 
+/// In strace's order. `O_SYNC` and `O_TMPFILE` are made of two bits, of which either may stand alone.
 const OPEN: Names = &[
     (libc::O_CREAT, "O_CREAT"),
     (libc::O_EXCL, "O_EXCL"),
@@ -141,18 +154,25 @@ const OPEN: Names = &[
     (libc::O_NONBLOCK, "O_NONBLOCK"),
     (libc::O_SYNC, "O_SYNC"),
     (libc::O_DSYNC, "O_DSYNC"),
-    (libc::O_ASYNC, "O_ASYNC"),
+    (libc::O_SYNC & !libc::O_DSYNC, "__O_SYNC"),
     (libc::O_DIRECT, "O_DIRECT"),
+    (LARGE_FILE, "O_LARGEFILE"),
     (libc::O_NOFOLLOW, "O_NOFOLLOW"),
     (libc::O_NOATIME, "O_NOATIME"),
     (libc::O_CLOEXEC, "O_CLOEXEC"),
     (libc::O_PATH, "O_PATH"),
     (libc::O_TMPFILE, "O_TMPFILE"),
+    (libc::O_TMPFILE & !libc::O_DIRECTORY, "__O_TMPFILE"),
     (libc::O_DIRECTORY, "O_DIRECTORY"),
+    (libc::O_ASYNC, "FASYNC"),
 ];
 
+/// The kernel's flag, which it sets on every file of a 64-bit process; glibc's is 0 there (Linux v6.1
+/// include/uapi/asm-generic/fcntl.h).
+const LARGE_FILE: c_int = 0o100_000;
+
 /// An access mode, and flags behind it.
-fn open_flags(flags: c_int, out: &mut impl Write) -> fmt::Result {
+pub fn open_flags(flags: c_int, out: &mut impl Write) -> fmt::Result {
     out.write_str(match flags & libc::O_ACCMODE {
         libc::O_RDONLY => "O_RDONLY",
         libc::O_WRONLY => "O_WRONLY",
@@ -161,7 +181,7 @@ fn open_flags(flags: c_int, out: &mut impl Write) -> fmt::Result {
     })?;
     match flags & !libc::O_ACCMODE {
         0 => Ok(()),
-        rest => write!(out, "|{}", Flags(rest, "O", OPEN)),
+        rest => write!(out, "|{}", Flags(rest, "", OPEN)),
     }
 }
 
@@ -188,22 +208,28 @@ const TYPES: Names = &[
 ];
 const SOCKET: Names = &[(libc::SOCK_CLOEXEC, "SOCK_CLOEXEC"), (libc::SOCK_NONBLOCK, "SOCK_NONBLOCK")];
 
+/// What lease a descriptor has.
+const LOCKS: Names = &[(libc::F_RDLCK, "F_RDLCK"), (libc::F_WRLCK, "F_WRLCK"), (libc::F_UNLCK, "F_UNLCK")];
+
 fn named(form: &str, value: c_int, out: &mut impl Write) -> fmt::Result {
-    let names = if form == "domain" { DOMAINS } else { CLOCKS };
-    name(names, value, out)
+    match form {
+        "domain" => name("AF", DOMAINS, value, out),
+        "lock" => name("F", LOCKS, value, out),
+        _ => name("CLOCK", CLOCKS, value, out),
+    }
 }
 
-fn name(names: Names, value: c_int, out: &mut impl Write) -> fmt::Result {
+fn name(family: &str, names: Names, value: c_int, out: &mut impl Write) -> fmt::Result {
     match names.iter().find(|(known, _)| *known == value) {
         Some((_, name)) => out.write_str(name),
-        None => write!(out, "{}", Number(value)),
+        None => write!(out, "{} /* {family}_??? */", Number(value)),
     }
 }
 
 /// A type, and flags behind it.
 fn socket_type(value: c_int, out: &mut impl Write) -> fmt::Result {
     const FLAGS: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    name(TYPES, value & !FLAGS, out)?;
+    name("SOCK", TYPES, value & !FLAGS, out)?;
     match value & FLAGS {
         0 => Ok(()),
         flags => write!(out, "|{}", Flags(flags, "SOCK", SOCKET)),
@@ -213,6 +239,24 @@ fn socket_type(value: c_int, out: &mut impl Write) -> fmt::Result {
 /// What flags of a form are called.
 fn flags_of(form: &str) -> Option<(&'static str, Names)> {
     Some(match form {
+        "epollflags" => ("EPOLL", &[(libc::EPOLL_CLOEXEC, "EPOLL_CLOEXEC")]),
+        "fdflags" => ("FD", &[(libc::FD_CLOEXEC, "FD_CLOEXEC")]),
+        "rangeflags" => (
+            "CLOSE_RANGE",
+            &[
+                (libc::CLOSE_RANGE_UNSHARE as c_int, "CLOSE_RANGE_UNSHARE"),
+                (libc::CLOSE_RANGE_CLOEXEC as c_int, "CLOSE_RANGE_CLOEXEC"),
+            ],
+        ),
+        "seals" => (
+            "F_SEAL",
+            &[
+                (libc::F_SEAL_SEAL, "F_SEAL_SEAL"),
+                (libc::F_SEAL_SHRINK, "F_SEAL_SHRINK"),
+                (libc::F_SEAL_GROW, "F_SEAL_GROW"),
+                (libc::F_SEAL_WRITE, "F_SEAL_WRITE"),
+            ],
+        ),
         "sockflags" => ("SOCK", SOCKET),
         "pipeflags" => ("O", OPEN),
         "efdflags" => (

@@ -7,17 +7,16 @@ use epollshim_format::function::Function;
 use epollshim_format::{LOG_SCHEMA, errno};
 use libc::epoll_event;
 
-use super::{Line, arguments};
+use super::{Line, arguments, fcntl};
 use crate::policy::kind_of;
-use crate::{clock, sys};
+use crate::sys;
 
 pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
-    let since = clock::monotonic().saturating_sub(line.plan.began());
     write!(
         out,
         r#"{{"schema":"{LOG_SCHEMA}","mono_ns":{},"wall_ns":{},"pid":{},"tid":{},"call":"{}","args":{{"#,
         line.plan.began(),
-        clock::realtime().saturating_sub(since),
+        line.wall(),
         line.pid,
         line.tid,
         line.plan.function.name(),
@@ -62,7 +61,7 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
         Function::Dup3 => write!(out, r#""fd":{},"new":{},"flags":{}"#, line.int(0), line.int(1), line.int(2)),
         Function::Fcntl => {
             write!(out, r#""fd":{},"command":"#, line.int(0))?;
-            match super::command(line.int(1)) {
+            match fcntl::command(line.int(1)).name {
                 Some(name) => write!(out, r#""{name}""#)?,
                 None => write!(out, r#""{}""#, line.int(1))?,
             }

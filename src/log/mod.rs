@@ -6,6 +6,7 @@
 //! written is dropped and counted; nobody waits long for a reader that does not read.
 
 mod arguments;
+mod fcntl;
 mod file;
 mod json;
 mod output;
@@ -46,6 +47,11 @@ impl Line<'_> {
 
     fn word(&self, index: usize) -> usize {
         self.plan.words().get(index).copied().unwrap_or(0)
+    }
+
+    /// CLOCK_REALTIME when the call began.
+    fn wall(&self) -> u64 {
+        clock::realtime().saturating_sub(clock::monotonic().saturating_sub(self.plan.began()))
     }
 
     /// The events that a wait delivered, as many as are told.
@@ -115,7 +121,7 @@ pub fn call(plan: &Plan, result: isize, error: c_int) {
 
 fn render(config: &Config, line: &Line, out: &mut impl Write) -> fmt::Result {
     match config.log_format {
-        Format::Text => text::render(line, out),
+        Format::Text => text::render(line, config.log_time, out),
         Format::Json => json::render(line, out),
     }
 }
@@ -146,19 +152,6 @@ fn operation(number: c_int) -> Option<&'static str> {
         libc::EPOLL_CTL_ADD => Some("EPOLL_CTL_ADD"),
         libc::EPOLL_CTL_DEL => Some("EPOLL_CTL_DEL"),
         libc::EPOLL_CTL_MOD => Some("EPOLL_CTL_MOD"),
-        _ => None,
-    }
-}
-
-/// How a command of fcntl that gives a number, or closes at exec, is written.
-fn command(number: c_int) -> Option<&'static str> {
-    match number {
-        libc::F_DUPFD => Some("F_DUPFD"),
-        libc::F_DUPFD_CLOEXEC => Some("F_DUPFD_CLOEXEC"),
-        libc::F_GETFD => Some("F_GETFD"),
-        libc::F_SETFD => Some("F_SETFD"),
-        libc::F_GETFL => Some("F_GETFL"),
-        libc::F_SETFL => Some("F_SETFL"),
         _ => None,
     }
 }

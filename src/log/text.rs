@@ -4,17 +4,28 @@ use core::fmt::{self, Display, Write};
 
 use epollshim_format::events::Mask;
 use epollshim_format::function::Function;
+use epollshim_format::options::LogTime;
 use epollshim_format::{errno, signal};
 use libc::{c_int, epoll_event};
 
-use super::{Line, arguments};
-use crate::policy::kind_of;
-use crate::sys;
+use super::arguments::{self, argument};
+use super::{Line, fcntl};
+use crate::policy::{SIGSET_SIZE, kind_of};
+use crate::{process, sys};
 
-pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
+pub fn render(line: &Line, time: LogTime, out: &mut impl Write) -> fmt::Result {
+    match time {
+        LogTime::None => {}
+        LogTime::Wall => write!(out, "{} ", Moment(line.wall()))?,
+        LogTime::Relative => {
+            let since = line.plan.began().saturating_sub(process::began());
+            write!(out, "{:5}.{:06} ", since / 1_000_000_000, since / 1000 % 1_000_000)?;
+        }
+    }
     write!(out, "[pid {} tid {}] {}(", line.pid, line.tid, line.plan.function.name())?;
     arguments(line, out)?;
-    write!(out, ") = {}", line.result)?;
+    out.write_str(") = ")?;
+    result(line, out)?;
     if line.error != 0 {
         match errno::name(line.error as u32) {
             Some(name) => write!(out, " {name} ({})", errno::text(line.error as u32).unwrap_or("?"))?,
@@ -42,9 +53,7 @@ pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
 fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
     match line.plan.function {
         Function::EpollCreate => write!(out, "{}", line.int(0)),
-        Function::EpollCreate1 => {
-            write!(out, "{}", Flags(line.int(0), "EPOLL", &[(libc::EPOLL_CLOEXEC, "EPOLL_CLOEXEC")]))
-        }
+        Function::EpollCreate1 => argument(line, "epollflags", line.word(0), out),
         Function::EpollCtl => {
             write!(out, "{}, ", line.int(0))?;
             match super::operation(line.int(1)) {
@@ -61,32 +70,48 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
         Function::Close | Function::Dup => write!(out, "{}", line.int(0)),
         Function::Dup2 => write!(out, "{}, {}", line.int(0), line.int(1)),
         Function::Dup3 => {
-            let flags = Flags(line.int(2), "O", &[(libc::O_CLOEXEC, "O_CLOEXEC")]);
-            write!(out, "{}, {}, {flags}", line.int(0), line.int(1))
+            write!(out, "{}, {}, ", line.int(0), line.int(1))?;
+            argument(line, "pipeflags", line.word(2), out)
         }
         Function::Fcntl => {
-            match super::command(line.int(1)) {
-                Some(name) => write!(out, "{}, {name}", line.int(0))?,
-                None => write!(out, "{}, {}", line.int(0), Number(line.int(1)))?,
+            let command = fcntl::command(line.int(1));
+            write!(out, "{}, ", line.int(0))?;
+            match command.name {
+                Some(name) => out.write_str(name)?,
+                None => write!(out, "{} /* F_??? */", Number(line.int(1)))?,
             }
-            match line.int(1) {
-                libc::F_GETFD | libc::F_GETFL => Ok(()),
-                libc::F_SETFD => write!(out, ", {}", Flags(line.int(2), "FD", &[(libc::FD_CLOEXEC, "FD_CLOEXEC")])),
-                libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => write!(out, ", {}", line.int(2)),
-                _ => write!(out, ", {}", Number(line.int(2))),
+            match command.argument {
+                fcntl::NONE => Ok(()),
+                form => {
+                    out.write_str(", ")?;
+                    argument(line, form, line.word(2), out)
+                }
             }
         }
         Function::CloseRange => {
-            write!(
-                out,
-                "{}, {}, {}",
-                line.word(0) as u32,
-                line.word(1) as u32,
-                Flags(line.int(2), "CLOSE_RANGE", &RANGE)
-            )
+            write!(out, "{}, {}, ", line.word(0) as u32, line.word(1) as u32)?;
+            argument(line, "rangeflags", line.word(2), out)
         }
         _ => arguments::text(line, out),
     }
+}
+
+/// What the call returned, and what that is called where it is no plain number.
+fn result(line: &Line, out: &mut impl Write) -> fmt::Result {
+    let form = match line.plan.function {
+        Function::Fcntl if line.result >= 0 => fcntl::command(line.int(1)).result,
+        _ => fcntl::NONE,
+    };
+    match form {
+        fcntl::NONE => return write!(out, "{}", line.result),
+        "signal" | "fdflags" if line.result == 0 => return out.write_char('0'),
+        "signal" => write!(out, "{} (", line.result)?,
+        "lock" => write!(out, "{:#x} (", line.result)?,
+        _ if line.result == 0 => out.write_str("0 (flags ")?,
+        _ => write!(out, "{:#x} (flags ", line.result)?,
+    }
+    argument(line, form, line.result as usize, out)?;
+    out.write_char(')')
 }
 
 fn wait(line: &Line, out: &mut impl Write) -> fmt::Result {
@@ -110,17 +135,49 @@ fn wait(line: &Line, out: &mut impl Write) -> fmt::Result {
             (address, None) => write!(out, "{}, ", Address(address))?,
         },
     }
-    match super::mask(line.word(4)) {
-        Some(mask) => write!(out, "{}", Signals(mask)),
-        None => write!(out, "{}", Address(line.word(4))),
+    match line.word(5) {
+        SIGSET_SIZE => argument(line, "sigset", line.word(4), out),
+        size => write!(out, "{}, {size}", Address(line.word(4))),
     }
+}
+
+/// Nanoseconds since 1970, as date and time of day in UTC: `2026-11-29T19:30:00.123456Z` (RFC 3339).
+struct Moment(u64);
+
+impl Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0 / 1_000_000_000;
+        let (year, month, day) = date(seconds / 86400);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        let micros = self.0 / 1000 % 1_000_000;
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    }
+}
+
+/// Year, month and day of the Gregorian calendar, by days since 1 January 1970. Years are counted from March, so that the leap day
+/// is a year's last.
+fn date(days: u64) -> (u64, u64, u64) {
+    const DAYS_IN_400_YEARS: u64 = 146_097;
+    /// From 1 March of the year 0.
+    const BEFORE_1970: u64 = 719_468;
+    let days = days + BEFORE_1970;
+    let (era, day) = (days / DAYS_IN_400_YEARS, days % DAYS_IN_400_YEARS);
+    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Five months from March on have 153 days together.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, year) = if month < 10 { (month + 3, year) } else { (month - 9, year + 1) };
+    (year + era * 400, month, day)
 }
 
 struct Event(epoll_event);
 
 impl Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{events={}, data={:#x}}}", Mask(self.0.events), { self.0.u64 })
+        let events = Mask(self.0.events);
+        let remark = if events.is_nameless() { " /* EPOLL??? */" } else { "" };
+        write!(f, "{{events={events}{remark}, data={:#x}}}", { self.0.u64 })
     }
 }
 
@@ -137,16 +194,12 @@ pub struct Number(pub c_int);
 
 impl Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if (0..10).contains(&self.0) { write!(f, "{}", self.0) } else { write!(f, "{:#x}", self.0) }
+        if self.0 == 0 { f.write_char('0') } else { write!(f, "{:#x}", self.0) }
     }
 }
 
-const RANGE: [(c_int, &str); 2] = [
-    (libc::CLOSE_RANGE_UNSHARE as c_int, "CLOSE_RANGE_UNSHARE"),
-    (libc::CLOSE_RANGE_CLOEXEC as c_int, "CLOSE_RANGE_CLOEXEC"),
-];
-
-/// Flags by their names; bits without one as strace writes them: `O_CLOEXEC|0x1`, or `0x1 /* O_??? */` alone.
+/// Flags by their names; bits without one as strace writes them: `O_CLOEXEC|0x1`, or `0x1 /* O_??? */` alone, where the family has a
+/// name.
 pub struct Flags(pub c_int, pub &'static str, pub &'static [(c_int, &'static str)]);
 
 impl Display for Flags {
@@ -163,6 +216,7 @@ impl Display for Flags {
         match rest {
             0 if flags != 0 => Ok(()),
             0 => f.write_char('0'),
+            _ if rest == flags && family.is_empty() => write!(f, "{rest:#x}"),
             _ if rest == flags => write!(f, "{rest:#x} /* {family}_??? */"),
             _ => write!(f, "|{rest:#x}"),
         }
@@ -204,5 +258,28 @@ impl Display for Signals {
             }
         }
         f.write_char(']')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::Moment;
+    use std::string::ToString;
+
+    #[test]
+    fn a_moment_is_a_date_and_a_time_of_day() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (68_169_600, "1972-02-29T00:00:00.000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000000Z"),
+            (1_795_994_999, "2026-11-29T23:29:59.000000Z"),
+            (4_107_542_399, "2100-02-28T23:59:59.000000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(Moment(seconds * 1_000_000_000).to_string(), text);
+        }
+        assert_eq!(Moment(1_234_567_890_123_456_789).to_string(), "2009-02-13T23:31:30.123456Z");
     }
 }

@@ -290,6 +290,10 @@ impl Plan {
     }
 }
 
+/// The bytes of the kernel's signal set: what glibc gives `epoll_pwait`'s system call as its sixth argument. The program's own
+/// `syscall()` may give another (`EINVAL`, Linux v6.1 kernel/signal.c, set_user_sigmask).
+pub const SIGSET_SIZE: usize = size_of::<sys::SignalSet>();
+
 /// What an armed entry does before the real call and after it, if nothing comes of what is armed.
 #[derive(Clone, Copy)]
 pub struct Counted {

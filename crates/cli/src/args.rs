@@ -110,6 +110,10 @@ pub struct Run {
     /// The log as text, which reads like strace, or as json: JSON Lines
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<OsString>,
+    /// The time before each line of text: none, wall (date and time of day)
+    /// or relative (seconds since the process began)
+    #[arg(long, value_name = "TIME", verbatim_doc_comment)]
+    pub log_time: Option<OsString>,
     /// Which calls are logged: names of calls, failed, injected, limited,
     /// slow=TIME, epfd=N, fd=N
     #[arg(long, value_name = "WORDS", verbatim_doc_comment)]

@@ -5,13 +5,15 @@ use core::fmt;
 /// What the names begin with; it may be left out where a name is read.
 pub const PREFIX: &str = "EPOLL";
 
-/// In the order in which they are printed (Linux 6.x, include/uapi/linux/eventpoll.h).
-pub const NAMES: [&str; 15] = [
+/// In the order in which they are printed (Linux 6.x, include/uapi/linux/eventpoll.h). EPOLLNVAL is no bit of `<sys/epoll.h>`, but the
+/// kernel has the name, and strace writes it.
+pub const NAMES: [&str; 16] = [
     "EPOLLIN",
     "EPOLLPRI",
     "EPOLLOUT",
     "EPOLLERR",
     "EPOLLHUP",
+    "EPOLLNVAL",
     "EPOLLRDNORM",
     "EPOLLRDBAND",
     "EPOLLWRNORM",
@@ -25,8 +27,24 @@ pub const NAMES: [&str; 15] = [
 ];
 
 /// The bit of each name, in the same order.
-const BITS: [u32; NAMES.len()] =
-    [0x001, 0x002, 0x004, 0x008, 0x010, 0x040, 0x080, 0x100, 0x200, 0x400, 0x2000, 1 << 28, 1 << 29, 1 << 30, 1 << 31];
+const BITS: [u32; NAMES.len()] = [
+    0x001,
+    0x002,
+    0x004,
+    0x008,
+    0x010,
+    0x020,
+    0x040,
+    0x080,
+    0x100,
+    0x200,
+    0x400,
+    0x2000,
+    1 << 28,
+    1 << 29,
+    1 << 30,
+    1 << 31,
+];
 
 pub const EPOLLERR: u32 = 0x008;
 pub const EPOLLHUP: u32 = 0x010;
@@ -64,6 +82,14 @@ fn hex(word: &[u8]) -> Option<u32> {
 /// Prints a mask as a C program would write it: `EPOLLIN|EPOLLET`, unknown bits in hex, no bit as `0`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mask(pub u32);
+
+impl Mask {
+    /// Whether there are bits, and none of them has a name.
+    #[must_use]
+    pub fn is_nameless(self) -> bool {
+        self.0 != 0 && pairs().all(|(bit, _)| self.0 & bit == 0)
+    }
+}
 
 impl fmt::Display for Mask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,12 +131,13 @@ mod tests {
         for (bits, text) in [
             (0, "0"),
             (0x8000_0001, "EPOLLIN|EPOLLET"),
-            (0x20, "0x20"),
-            (0x25, "EPOLLIN|EPOLLOUT|0x20"),
+            (0x20, "EPOLLNVAL"),
+            (0x800, "0x800"),
+            (0x805, "EPOLLIN|EPOLLOUT|0x800"),
             (
                 u32::MAX,
-                "EPOLLIN|EPOLLPRI|EPOLLOUT|EPOLLERR|EPOLLHUP|EPOLLRDNORM|EPOLLRDBAND|EPOLLWRNORM|EPOLLWRBAND|\
-             EPOLLMSG|EPOLLRDHUP|EPOLLEXCLUSIVE|EPOLLWAKEUP|EPOLLONESHOT|EPOLLET|0xfffd820",
+                "EPOLLIN|EPOLLPRI|EPOLLOUT|EPOLLERR|EPOLLHUP|EPOLLNVAL|EPOLLRDNORM|EPOLLRDBAND|EPOLLWRNORM|EPOLLWRBAND|\
+             EPOLLMSG|EPOLLRDHUP|EPOLLEXCLUSIVE|EPOLLWAKEUP|EPOLLONESHOT|EPOLLET|0xfffd800",
             ),
         ] {
             assert_eq!(Mask(bits).to_string(), text);

@@ -38,6 +38,16 @@ pub enum Format {
     Json,
 }
 
+/// What time stands before a line of the text log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogTime {
+    None,
+    /// The date and the time of day at the beginning of the call, in UTC (RFC 3339), with microseconds.
+    Wall,
+    /// Seconds from the start of the process to the beginning of the call, with microseconds.
+    Relative,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnBadConfig {
     Exit,
@@ -61,6 +71,7 @@ pub struct Options<'a> {
     pub seed: Option<u64>,
     pub log: Option<Log<'a>>,
     pub log_format: Format,
+    pub log_time: LogTime,
     pub log_filter: Filter,
     /// The directory that processes share; None: the user's own.
     pub session: Option<&'a [u8]>,
@@ -91,6 +102,7 @@ impl Default for Options<'_> {
             seed: None,
             log: None,
             log_format: Format::Text,
+            log_time: LogTime::None,
             log_filter: Filter::default(),
             session: None,
             record: None,
@@ -113,6 +125,7 @@ const INJECT_IMPOSSIBLE: &str = "EPOLLSHIM_INJECT_IMPOSSIBLE";
 const SEED: &str = "EPOLLSHIM_SEED";
 const LOG: &str = "EPOLLSHIM_LOG";
 const LOG_FORMAT: &str = "EPOLLSHIM_LOG_FORMAT";
+const LOG_TIME: &str = "EPOLLSHIM_LOG_TIME";
 const LOG_FILTER: &str = "EPOLLSHIM_LOG_FILTER";
 const SESSION: &str = "EPOLLSHIM_SESSION";
 const RECORD: &str = "EPOLLSHIM_RECORD";
@@ -122,7 +135,7 @@ const SUPPRESSIONS: &str = "EPOLLSHIM_SUPPRESSIONS";
 const CENSUS: &str = "EPOLLSHIM_CENSUS";
 const STACKS: &str = "EPOLLSHIM_STACKS";
 /// The options that there are. Each has a flag of `epollshim run` of the same name.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 19] = [
     REPORT,
     REPORT_FORMAT,
     ONLY,
@@ -133,6 +146,7 @@ pub const NAMES: [&str; 18] = [
     SEED,
     LOG,
     LOG_FORMAT,
+    LOG_TIME,
     LOG_FILTER,
     SESSION,
     RECORD,
@@ -221,6 +235,10 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             }
         }
         LOG_FORMAT => options.log_format = word(value, FORMATS.0, FORMATS.1)?,
+        LOG_TIME => {
+            const TIMES: [LogTime; 3] = [LogTime::None, LogTime::Wall, LogTime::Relative];
+            options.log_time = word(value, &["none", "wall", "relative"], &TIMES)?;
+        }
         LOG_FILTER if value.is_empty() => {
             return Err(Fault::Empty { wanted: "names of calls, failed, injected, limited, slow=TIME, epfd=N, fd=N" });
         }
@@ -328,7 +346,7 @@ fn destination(value: &[u8]) -> Result<Destination<'_>, Fault<'_>> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Format, Log, OnBadConfig, Options, Report, parse};
+    use super::{Format, Log, LogTime, OnBadConfig, Options, Report, parse};
     use crate::function::Functions;
     use std::string::{String, ToString};
 
@@ -359,6 +377,7 @@ mod tests {
             "EPOLLSHIM_SEED=42",
             "EPOLLSHIM_LOG=log.%p",
             "EPOLLSHIM_LOG_FORMAT=json",
+            "EPOLLSHIM_LOG_TIME=wall",
             "EPOLLSHIM_LOG_FILTER=failed,epoll_ctl",
             "EPOLLSHIM_SESSION=run",
             "EPOLLSHIM_SUPPRESSIONS=known.supp",
@@ -376,6 +395,7 @@ mod tests {
         assert_eq!(options.seed, Some(42));
         assert_eq!(options.log, Some(Log::File(b"log.%p")));
         assert_eq!(options.log_format, Format::Json);
+        assert_eq!(options.log_time, LogTime::Wall);
         assert!(options.log_filter.failed && options.log_filter.functions == Functions(1 << 2));
         assert_eq!(options.session, Some(&b"run"[..]));
         assert_eq!(options.suppressions, Some(&b"known.supp"[..]));

@@ -3,6 +3,7 @@
 //! The scripts of clap_complete for bash and fish do not know that a command with arguments of its own stands behind
 //! `epollshim run FLAGS`: run.bash and run.fish do.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Command, ValueHint};
 use clap_complete::Shell;
 
@@ -15,11 +16,14 @@ pub fn all(command: &Command) -> Vec<(String, Vec<u8>)> {
 
 /// What may stand behind a flag, where the command line itself does not know: the library's parser does.
 fn hinted(command: &Command) -> Command {
-    let words = |name: &str| match name {
-        "report_format" | "log_format" => Some(["text", "json"]),
-        "on_bad_config" => Some(["exit", "ignore"]),
-        "inject_impossible" => Some(["0", "1"]),
-        _ => None,
+    let words = |name: &str| -> Option<&'static [&'static str]> {
+        Some(match name {
+            "report_format" | "log_format" => &["text", "json"],
+            "log_time" => &["none", "wall", "relative"],
+            "on_bad_config" => &["exit", "ignore"],
+            "inject_impossible" => &["0", "1"],
+            _ => return None,
+        })
     };
     let hint = |name: &str| match name {
         "report" | "log" | "output" | "shim" | "suppressions" => Some(ValueHint::FilePath),
@@ -33,7 +37,7 @@ fn hinted(command: &Command) -> Command {
         command.mut_args(|argument| {
             let name = argument.get_id().to_string();
             let argument = match words(&name) {
-                Some(words) => argument.value_parser(words),
+                Some(words) => argument.value_parser(PossibleValuesParser::new(words)),
                 None => argument,
             };
             match hint(&name) {
