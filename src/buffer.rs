@@ -118,6 +118,8 @@ impl Buffer<u8> {
 
 /// Text. What there is no memory for is missing at its end.
 impl fmt::Write for Buffer<u8> {
+    // A copy in each place that writes would be several kilobytes.
+    #[inline(never)]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.extend(text.as_bytes()) { Ok(()) } else { Err(fmt::Error) }
     }

@@ -240,7 +240,8 @@ fn done(steered: Result<(), steer::Refusal>) -> c_int {
 /// none. What lives already counts; what is beyond a limit already stays.
 ///
 /// Returns 0; or -1 with errno `EINVAL` (the text is wrong: `epollshim_error` says where), `EBUSY` (another thread has the
-/// ledger), `EACCES` (the session of `user-` limits cannot be used) or `ENOTSUP`.
+/// ledger), `EACCES` (the session of `user-` limits cannot be used) or `ENOTSUP` (`descriptors=` without a census, or the shim only
+/// forwards in this process).
 ///
 /// # Safety
 /// `limits` must be null or zero-terminated.

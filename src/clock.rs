@@ -3,7 +3,7 @@
 //! `prepare` is called by the constructor or the first hook; `monotonic` may be called from anywhere, before
 //! that too: then it asks the kernel.
 
-use crate::sync::{AtomicPtr, Ordering};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::elf::{Name, Symbols};
 use crate::sys;
@@ -33,6 +33,34 @@ fn read(clock: libc::clockid_t) -> u64 {
     let result = function(clock, &raw mut time);
     let never = (i64::from(result) as u64) >> 1;
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64) | never
+}
+
+/// Work that is done by one thread at a time, and takes a small part of the time at most: 1 of 17.
+pub struct Turn(AtomicU64);
+
+impl Turn {
+    const PART: u64 = 16;
+    const LONG: u64 = 1_000_000_000;
+
+    pub const fn new() -> Turn {
+        Turn(AtomicU64::new(0))
+    }
+
+    /// When the work began. None: it is not to be done now.
+    pub fn begin(&self) -> Option<u64> {
+        let began = monotonic();
+        let next = self.0.load(Ordering::Relaxed);
+        // Not for ever: who works may be in another process than the copy of this word.
+        let until = began.saturating_add(Turn::LONG);
+        let is_due = began >= next;
+        // Relaxed: nothing is published by it.
+        (is_due && self.0.compare_exchange(next, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()).then_some(began)
+    }
+
+    pub fn end(&self, began: u64) {
+        let end = monotonic();
+        self.0.store(end.saturating_add(Turn::PART * end.saturating_sub(began)), Ordering::Relaxed);
+    }
 }
 
 /// Asks the kernel: in place of the vDSO, as long as no filter is known.

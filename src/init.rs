@@ -185,7 +185,7 @@ fn be_inactive(trouble: process::Trouble, is_told_now: bool) {
 
 /// Whether a program that never uses epoll has something to be told, too.
 fn asks_for_more_than_a_report(options: &Options) -> bool {
-    options.census || options.record.is_some()
+    options.wants_census() || options.record.is_some()
 }
 
 /// The line about it, once in a process.
@@ -281,7 +281,7 @@ impl core::fmt::Display for Refusal {
 
 /// Arms what the options ask for.
 fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
-    if options.record.is_some() || options.census || options.limit.is_some() {
+    if options.record.is_some() || options.wants_census() || options.limit.is_some() {
         seccomp::find_inherited();
     }
     if let Some(file) = config.suppressions {
@@ -302,7 +302,7 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     if options.stacks != 0 {
         stacks::prepare(options.stacks).map_err(Refusal::Stacks)?;
     }
-    if options.census {
+    if options.wants_census() {
         census::begin();
     }
     match &options.limit {

@@ -9,6 +9,7 @@ use epollshim_format::limits::{self, Limits};
 use epollshim_format::problem::Fault;
 use libc::c_int;
 
+use crate::census;
 use crate::config::{self, Config};
 use crate::init::{self};
 use crate::policy::{self, rules};
@@ -23,6 +24,8 @@ pub enum Refusal<'a> {
     /// Another thread has the ledger.
     Limits,
     Session(Trouble, &'static Config),
+    /// `descriptors=` counts by a census, and there is none.
+    NoCensus,
     /// The options were not read yet.
     Unread,
 }
@@ -33,7 +36,7 @@ impl Refusal<'_> {
             Refusal::Limits | Refusal::Rules(rules::Refusal::Busy) => libc::EBUSY,
             Refusal::Fault(_) | Refusal::Rules(_) => libc::EINVAL,
             Refusal::Session(..) => libc::EACCES,
-            Refusal::Unread => libc::ENOTSUP,
+            Refusal::NoCensus | Refusal::Unread => libc::ENOTSUP,
         }
     }
 }
@@ -47,6 +50,9 @@ impl fmt::Display for Refusal<'_> {
             Refusal::Session(trouble, config) => {
                 let directory = config.session_directory();
                 trouble.of(directory.as_c().unwrap_or_default()).fmt(f)
+            }
+            Refusal::NoCensus => {
+                f.write_str("descriptors= counts by a census: start the program with EPOLLSHIM_CENSUS=1, or with a limit of descriptors")
             }
             Refusal::Unread => f.write_str("the shim has not read its options yet"),
         }
@@ -85,6 +91,9 @@ pub fn parse_limits(text: &[u8]) -> Result<Limits, Refusal<'_>> {
 /// Sets limits in place of all that are set.
 pub fn limit(text: &[u8]) -> Result<(), Refusal<'_>> {
     let wanted = parse_limits(text)?;
+    if wanted.descriptors.is_some() && !census::is_on() {
+        return Err(Refusal::NoCensus);
+    }
     let config = config::get().ok_or(Refusal::Unread)?;
     let set = init::set_limits(&wanted, config);
     policy::arm();

@@ -114,6 +114,8 @@ pub struct Block {
     place: AtomicU32,
     /// What the call that is under way has charged ahead, until the ledger takes it (`charges::Ahead`); 0: nothing.
     pub ahead: AtomicU64,
+    /// Descriptors that calls of this thread, which are under way, may yet make, where a limit counts them.
+    pub room: AtomicU32,
     /// The owner's `token`.
     control: AtomicUsize,
     /// What limits get back when the close that this thread is making is done.
@@ -367,6 +369,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
     block.adding.store(0, Ordering::Relaxed);
     block.ahead.store(0, Ordering::Relaxed);
+    block.room.store(0, Ordering::Relaxed);
     block.end_wait();
     block.pending.forget();
     block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));

@@ -206,6 +206,26 @@ fn the_text_report_has_a_line_a_limit() {
     assert!(text.contains("(limited 10)"), "{text}");
 }
 
+/// Each limit is set by the program, which knows how many descriptors it was started with.
+#[test]
+fn descriptors_beyond_the_limit_get_emfile_from_every_call_that_makes_one() {
+    let binary = c_program("limit_descriptors");
+    let run = Limited::new("descriptors=1000", &binary, &["rows"]).passes();
+    assert_eq!(run.report()["census"]["healed"], 0, "{}", run.report());
+    let run = Limited::new("descriptors=1000", &binary, &["ends"]).passes();
+    let report = run.last_report();
+    assert!(of(&report, "descriptors")["denied"].as_u64().unwrap() > 5, "{report}");
+    let run = Limited::new("descriptors=1000", &binary, &["warn"]).passes();
+    let report = run.report();
+    let told = of(&report, "descriptors");
+    assert!(told["denied"] == 0 && told["let_through"] == 1 && told["limit"] == 1, "{report}");
+    assert!(run.stderr().contains("limit descriptors=1 reached"), "{}", run.stderr());
+    Limited::new("instances=1000", &binary, &["without-a-census"]).passes();
+    for (count, rounds) in [("5", "3000"), ("1", "2000"), ("2", "2000")] {
+        Limited::new("descriptors=1000", &binary, &["race", count, rounds]).passes();
+    }
+}
+
 // --- threads --------------------------------------------------------------------------------------------------
 
 fn race(limits: &str, arguments: &[&str]) -> Limited {

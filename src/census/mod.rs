@@ -5,6 +5,7 @@
 //! places.rs     the calls that make descriptors, each with what it made
 //! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
+//! room.rs       what is open and what is being opened, for a limit
 //! ```
 //!
 //! Hooks call this file with what the real calls returned, and only while the census is on. It takes no lock: each number has two
@@ -17,6 +18,7 @@
 pub mod local;
 pub mod places;
 mod reconcile;
+mod room;
 mod table;
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -25,7 +27,10 @@ use epollshim_format::census::Kind;
 use epollshim_format::findings::{Id, Severity, double_close};
 
 use crate::findings::{self, Note};
+use crate::thread::Block;
 use crate::{loaded, sys, thread};
+
+use self::room::Room;
 
 pub use reconcile::{Census, reconcile};
 pub use table::{Entry, each_alive, forget_touched, was_touched_by_a_borrower};
@@ -39,12 +44,14 @@ pub const ON: u8 = 2;
 /// How many forks lie between this process and the one that loaded the library.
 static GENERATION: AtomicU8 = AtomicU8::new(0);
 /// Descriptors alive, and the most that were.
-static LIVE: AtomicU64 = AtomicU64::new(0);
+static ROOM: Room = Room::new();
 static PEAK: AtomicU64 = AtomicU64::new(0);
 /// Found open at load.
 static AT_START: AtomicU32 = AtomicU32::new(0);
 /// Births and deaths that only a comparison with the kernel, or a later birth, told of.
 static HEALED: AtomicU64 = AtomicU64::new(0);
+/// A limit counts them: births have taken room before.
+static IS_LIMITED: AtomicBool = AtomicBool::new(false);
 /// Something was made or closed since this process began.
 static HAS_SEEN: AtomicBool = AtomicBool::new(false);
 
@@ -70,7 +77,8 @@ pub fn after_fork() {
     if is_on() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
         places::after_fork();
-        PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+        ROOM.after_fork();
+        PEAK.store(ROOM.alive(), Ordering::Relaxed);
         HEALED.store(0, Ordering::Relaxed);
         HAS_SEEN.store(false, Ordering::Relaxed);
     }
@@ -126,9 +134,18 @@ fn note_birth(fd: i32, birth: Birth) {
         }
         return;
     }
-    let live = LIVE.fetch_add(1, Ordering::Relaxed) + 1;
+    let live = if IS_LIMITED.load(Ordering::Relaxed) { begin_within_limit() } else { ROOM.begin() };
     if live > PEAK.load(Ordering::Relaxed) {
         PEAK.fetch_max(live, Ordering::Relaxed);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn begin_within_limit() -> u64 {
+    match thread::block() {
+        Some(block) if room::unnote(block, 1) == 1 => ROOM.begin_within(),
+        _ => ROOM.begin(),
     }
 }
 
@@ -171,7 +188,7 @@ fn end(fd: i32, site: usize, is_swept: bool) -> Before {
     let old = table::end(fd, site, is_swept);
     if old.is_alive() {
         places::at(old.place()).died();
-        LIVE.fetch_sub(1, Ordering::Relaxed);
+        ROOM.end();
         if !HAS_SEEN.load(Ordering::Relaxed) {
             HAS_SEEN.store(true, Ordering::Relaxed);
         }
@@ -260,4 +277,36 @@ pub fn failed() {
 
 pub fn has_met_the_limit() -> bool {
     HAS_MET_THE_LIMIT.load(Ordering::Relaxed)
+}
+
+/// Takes room for descriptors that a call may make, unless more than `most` were alive or under way then. Ok: how many are.
+#[cold]
+#[inline(never)]
+pub fn take_room(block: &Block, count: u32, most: u64) -> Result<u64, ()> {
+    IS_LIMITED.store(true, Ordering::Relaxed);
+    let take = || {
+        room::note(block, count);
+        ROOM.take(count, most).inspect_err(|()| _ = room::unnote(block, count))
+    };
+    take().or_else(|()| {
+        // Something may have been closed out of sight, or a thread may have been cancelled in a call.
+        reconcile::look_for_the_gone();
+        ROOM.forget_the_gone();
+        take()
+    })
+}
+
+/// After the call: gives back the room that no birth has taken.
+pub fn give_back_room(block: &Block, count: u32) {
+    ROOM.give_back(room::unnote(block, count));
+}
+
+/// How many descriptors are alive.
+pub fn alive() -> u64 {
+    ROOM.alive()
+}
+
+/// Whether a number is known to be open.
+pub fn is_alive(fd: i32) -> bool {
+    table::get(fd).is_alive()
 }

@@ -5,9 +5,9 @@ use crate::sync::Ordering;
 use epollshim_format::census::Kind;
 
 use super::table::{self, Entry};
-use super::{AT_START, GENERATION, HEALED, LIVE, PEAK, places};
+use super::{AT_START, GENERATION, HEALED, PEAK, ROOM, places};
 use crate::buffer::Buffer;
-use crate::{procfs, sys, thread};
+use crate::{clock, process, procfs, sys, thread};
 
 /// What reports tell of all descriptors.
 #[derive(Clone, Copy)]
@@ -56,7 +56,7 @@ pub fn take_stock() {
         entry.set(Entry::AT_START, true);
         table::exchange(fd, Entry::UNKNOWN, entry);
     });
-    PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+    PEAK.store(ROOM.alive(), Ordering::Relaxed);
 }
 
 /// A descriptor that nobody saw made.
@@ -64,7 +64,7 @@ fn found(_: i32, target: &[u8]) -> Entry {
     let kind = Kind::of_target(target);
     let (number, place) = places::of(0, kind);
     place.count_birth();
-    LIVE.fetch_add(1, Ordering::Relaxed);
+    ROOM.begin();
     Entry::alive(number, kind, super::generation(), thread::token())
 }
 
@@ -95,6 +95,22 @@ pub fn reconcile() -> bool {
     })
 }
 
+/// For a hook: whether what is known to be open is open still. What is not was closed out of sight (fclose, a system call of the
+/// program's own). Takes a system call a descriptor, hence no more than a small part of the program's time; what is left is found later.
+#[cold]
+#[inline(never)]
+pub fn look_for_the_gone() {
+    static TURN: clock::Turn = clock::Turn::new();
+    if !process::is_own() {
+        return;
+    }
+    let Some(began) = TURN.begin() else { return };
+    for (fd, entry) in table::each_alive() {
+        heal(fd, entry);
+    }
+    TURN.end(began);
+}
+
 fn compare(open: &mut Buffer<i32>, differing: &mut Buffer<(i32, Entry)>) {
     crate::buffer::sort_by_key(open.as_mut_slice(), |fd| *fd);
     let is_open = |fd: i32| open.as_slice().binary_search(&fd).is_ok();
@@ -123,10 +139,10 @@ fn heal(fd: i32, entry: Entry) {
     let mut space = [0u8; 64];
     let now = found(fd, procfs::target_of(fd, &mut space).unwrap_or_default());
     if table::exchange(fd, entry, now) {
-        PEAK.fetch_max(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+        PEAK.fetch_max(ROOM.alive(), Ordering::Relaxed);
     } else {
         // Somebody was quicker.
         places::at(now.place()).died();
-        LIVE.fetch_sub(1, Ordering::Relaxed);
+        ROOM.end();
     }
 }

@@ -1,7 +1,5 @@
 //! What limits ask of the ledger, and how it is made true before a call is refused for what is gone.
 
-use crate::sync::{AtomicU64, Ordering};
-
 use super::access::{change, drain, lock, lock_or_break, settle, unlock_out_of_line};
 use super::changes::{Change, is_there};
 use super::lock_protocol::Here;
@@ -92,23 +90,11 @@ pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
 #[cold]
 #[inline(never)]
 pub fn look_for_the_gone() -> bool {
-    /// CLOCK_MONOTONIC when the next look may begin.
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    const PART: u64 = 16;
-    const LONG: u64 = 1_000_000_000;
+    static TURN: clock::Turn = clock::Turn::new();
     if !process::is_own() {
         return false;
     }
-    let began = clock::monotonic();
-    let next = NEXT.load(Ordering::Relaxed);
-    if began < next {
-        return false;
-    }
-    // Not for ever: who looks may be in another process than the copy of this word.
-    let taken = NEXT.compare_exchange(next, began.saturating_add(LONG), Ordering::Relaxed, Ordering::Relaxed).is_ok();
-    if !taken {
-        return false;
-    }
+    let Some(began) = TURN.begin() else { return false };
     let mut found = false;
     for block in thread::all().filter(|block| !block.owed.is_empty() && thread::has_ended(block)) {
         left_closing(block);
@@ -121,8 +107,7 @@ pub fn look_for_the_gone() -> bool {
             found = true;
         }
     }
-    let end = clock::monotonic();
-    NEXT.store(end.saturating_add(PART * end.saturating_sub(began)), Ordering::Relaxed);
+    TURN.end(began);
     found
 }
 

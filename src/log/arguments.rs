@@ -8,7 +8,8 @@ use epollshim_format::signal;
 use libc::c_int;
 
 use super::Line;
-use super::text::{Address, Flags, Number, Signals};
+use super::flags::{Flags, flags_of, named, open_flags, socket_type};
+use super::text::{Address, Number, Signals};
 use crate::sys;
 
 /// Bytes of a path or name that are written; more are cut off.
@@ -59,7 +60,7 @@ pub fn argument(line: &Line, form: &str, word: usize, out: &mut impl Write) -> f
         "domain" | "clock" | "lock" => named(form, int, out),
         "socktype" => socket_type(int, out),
         form => match flags_of(form) {
-            Some((family, names)) => write!(out, "{}", Flags(int, family, names)),
+            Some(names) => write!(out, "{}", Flags(int, names)),
             None => write!(out, "{int}"),
         },
     }
@@ -140,144 +141,4 @@ impl Display for Text {
         }
         f.write_str(if is_json { "\"" } else { "\"..." })
     }
-}
-
-type Names = &'static [(c_int, &'static str)];
-
-/// In strace's order. `O_SYNC` and `O_TMPFILE` are made of two bits, of which either may stand alone.
-const OPEN: Names = &[
-    (libc::O_CREAT, "O_CREAT"),
-    (libc::O_EXCL, "O_EXCL"),
-    (libc::O_NOCTTY, "O_NOCTTY"),
-    (libc::O_TRUNC, "O_TRUNC"),
-    (libc::O_APPEND, "O_APPEND"),
-    (libc::O_NONBLOCK, "O_NONBLOCK"),
-    (libc::O_SYNC, "O_SYNC"),
-    (libc::O_DSYNC, "O_DSYNC"),
-    (libc::O_SYNC & !libc::O_DSYNC, "__O_SYNC"),
-    (libc::O_DIRECT, "O_DIRECT"),
-    (LARGE_FILE, "O_LARGEFILE"),
-    (libc::O_NOFOLLOW, "O_NOFOLLOW"),
-    (libc::O_NOATIME, "O_NOATIME"),
-    (libc::O_CLOEXEC, "O_CLOEXEC"),
-    (libc::O_PATH, "O_PATH"),
-    (libc::O_TMPFILE, "O_TMPFILE"),
-    (libc::O_TMPFILE & !libc::O_DIRECTORY, "__O_TMPFILE"),
-    (libc::O_DIRECTORY, "O_DIRECTORY"),
-    (libc::O_ASYNC, "FASYNC"),
-];
-
-/// The kernel's flag, which it sets on every file of a 64-bit process; glibc's is 0 there (Linux v6.1
-/// include/uapi/asm-generic/fcntl.h).
-const LARGE_FILE: c_int = 0o100_000;
-
-/// An access mode, and flags behind it.
-pub fn open_flags(flags: c_int, out: &mut impl Write) -> fmt::Result {
-    out.write_str(match flags & libc::O_ACCMODE {
-        libc::O_RDONLY => "O_RDONLY",
-        libc::O_WRONLY => "O_WRONLY",
-        libc::O_RDWR => "O_RDWR",
-        _ => "O_ACCMODE",
-    })?;
-    match flags & !libc::O_ACCMODE {
-        0 => Ok(()),
-        rest => write!(out, "|{}", Flags(rest, "", OPEN)),
-    }
-}
-
-const DOMAINS: Names = &[
-    (libc::AF_UNIX, "AF_UNIX"),
-    (libc::AF_INET, "AF_INET"),
-    (libc::AF_INET6, "AF_INET6"),
-    (libc::AF_NETLINK, "AF_NETLINK"),
-    (libc::AF_PACKET, "AF_PACKET"),
-    (libc::AF_VSOCK, "AF_VSOCK"),
-];
-const CLOCKS: Names = &[
-    (libc::CLOCK_REALTIME, "CLOCK_REALTIME"),
-    (libc::CLOCK_MONOTONIC, "CLOCK_MONOTONIC"),
-    (libc::CLOCK_BOOTTIME, "CLOCK_BOOTTIME"),
-    (libc::CLOCK_REALTIME_ALARM, "CLOCK_REALTIME_ALARM"),
-    (libc::CLOCK_BOOTTIME_ALARM, "CLOCK_BOOTTIME_ALARM"),
-];
-const TYPES: Names = &[
-    (libc::SOCK_STREAM, "SOCK_STREAM"),
-    (libc::SOCK_DGRAM, "SOCK_DGRAM"),
-    (libc::SOCK_RAW, "SOCK_RAW"),
-    (libc::SOCK_SEQPACKET, "SOCK_SEQPACKET"),
-];
-const SOCKET: Names = &[(libc::SOCK_CLOEXEC, "SOCK_CLOEXEC"), (libc::SOCK_NONBLOCK, "SOCK_NONBLOCK")];
-
-/// What lease a descriptor has.
-const LOCKS: Names = &[(libc::F_RDLCK, "F_RDLCK"), (libc::F_WRLCK, "F_WRLCK"), (libc::F_UNLCK, "F_UNLCK")];
-
-fn named(form: &str, value: c_int, out: &mut impl Write) -> fmt::Result {
-    match form {
-        "domain" => name("AF", DOMAINS, value, out),
-        "lock" => name("F", LOCKS, value, out),
-        _ => name("CLOCK", CLOCKS, value, out),
-    }
-}
-
-fn name(family: &str, names: Names, value: c_int, out: &mut impl Write) -> fmt::Result {
-    match names.iter().find(|(known, _)| *known == value) {
-        Some((_, name)) => out.write_str(name),
-        None => write!(out, "{} /* {family}_??? */", Number(value)),
-    }
-}
-
-/// A type, and flags behind it.
-fn socket_type(value: c_int, out: &mut impl Write) -> fmt::Result {
-    const FLAGS: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    name("SOCK", TYPES, value & !FLAGS, out)?;
-    match value & FLAGS {
-        0 => Ok(()),
-        flags => write!(out, "|{}", Flags(flags, "SOCK", SOCKET)),
-    }
-}
-
-/// What flags of a form are called.
-fn flags_of(form: &str) -> Option<(&'static str, Names)> {
-    Some(match form {
-        "epollflags" => ("EPOLL", &[(libc::EPOLL_CLOEXEC, "EPOLL_CLOEXEC")]),
-        "fdflags" => ("FD", &[(libc::FD_CLOEXEC, "FD_CLOEXEC")]),
-        "rangeflags" => (
-            "CLOSE_RANGE",
-            &[
-                (libc::CLOSE_RANGE_UNSHARE as c_int, "CLOSE_RANGE_UNSHARE"),
-                (libc::CLOSE_RANGE_CLOEXEC as c_int, "CLOSE_RANGE_CLOEXEC"),
-            ],
-        ),
-        "seals" => (
-            "F_SEAL",
-            &[
-                (libc::F_SEAL_SEAL, "F_SEAL_SEAL"),
-                (libc::F_SEAL_SHRINK, "F_SEAL_SHRINK"),
-                (libc::F_SEAL_GROW, "F_SEAL_GROW"),
-                (libc::F_SEAL_WRITE, "F_SEAL_WRITE"),
-            ],
-        ),
-        "sockflags" => ("SOCK", SOCKET),
-        "pipeflags" => ("O", OPEN),
-        "efdflags" => (
-            "EFD",
-            &[
-                (libc::EFD_CLOEXEC, "EFD_CLOEXEC"),
-                (libc::EFD_NONBLOCK, "EFD_NONBLOCK"),
-                (libc::EFD_SEMAPHORE, "EFD_SEMAPHORE"),
-            ],
-        ),
-        "tfdflags" => ("TFD", &[(libc::TFD_CLOEXEC, "TFD_CLOEXEC"), (libc::TFD_NONBLOCK, "TFD_NONBLOCK")]),
-        "sfdflags" => ("SFD", &[(libc::SFD_CLOEXEC, "SFD_CLOEXEC"), (libc::SFD_NONBLOCK, "SFD_NONBLOCK")]),
-        "inflags" => ("IN", &[(libc::IN_CLOEXEC, "IN_CLOEXEC"), (libc::IN_NONBLOCK, "IN_NONBLOCK")]),
-        "mfdflags" => (
-            "MFD",
-            &[
-                (libc::MFD_CLOEXEC as c_int, "MFD_CLOEXEC"),
-                (libc::MFD_ALLOW_SEALING as c_int, "MFD_ALLOW_SEALING"),
-                (libc::MFD_HUGETLB as c_int, "MFD_HUGETLB"),
-            ],
-        ),
-        _ => return None,
-    })
 }

@@ -2,8 +2,10 @@
 
 use libc::c_int;
 
+use super::flags::{Names, names, values};
+
 /// No argument, or a plain result.
-pub const NONE: &str = "-";
+pub const NONE: &str = "";
 
 pub struct Command {
     /// None: it is unknown.
@@ -14,48 +16,35 @@ pub struct Command {
     pub result: &'static str,
 }
 
-/// Number, name, argument and result. Numbers: Linux v6.1 include/uapi/asm-generic/fcntl.h and include/uapi/linux/fcntl.h; names as
-/// strace writes them.
-const COMMANDS: &str = "\
-    0 F_DUPFD unsigned - \
-    1 F_GETFD - fdflags \
-    2 F_SETFD fdflags - \
-    3 F_GETFL - oflags \
-    4 F_SETFL oflags - \
-    5 F_GETLK pointer - \
-    6 F_SETLK pointer - \
-    7 F_SETLKW pointer - \
-    8 F_SETOWN int - \
-    9 F_GETOWN - - \
-    10 F_SETSIG signal - \
-    11 F_GETSIG - signal \
-    15 F_SETOWN_EX pointer - \
-    16 F_GETOWN_EX pointer - \
-    17 F_GETOWNER_UIDS pointer - \
-    36 F_OFD_GETLK pointer - \
-    37 F_OFD_SETLK pointer - \
-    38 F_OFD_SETLKW pointer - \
-    1024 F_SETLEASE lock - \
-    1025 F_GETLEASE - lock \
-    1026 F_NOTIFY hex - \
-    1030 F_DUPFD_CLOEXEC unsigned - \
-    1031 F_SETPIPE_SZ unsigned - \
-    1032 F_GETPIPE_SZ - - \
-    1033 F_ADD_SEALS seals - \
-    1034 F_GET_SEALS - - \
-    1035 F_GET_RW_HINT pointer - \
-    1036 F_SET_RW_HINT pointer - \
-    1037 F_GET_FILE_RW_HINT pointer - \
-    1038 F_SET_FILE_RW_HINT pointer -";
+const COMMANDS: Names = names!("F":
+    F_DUPFD F_DUPFD_CLOEXEC F_SETPIPE_SZ
+    F_GETFD F_SETFD
+    F_GETFL F_SETFL
+    F_GETSIG F_SETSIG
+    F_GETLEASE F_SETLEASE
+    F_GETOWN F_GETPIPE_SZ F_GET_SEALS
+    F_SETOWN
+    F_NOTIFY
+    F_ADD_SEALS
+    F_GETLK F_SETLK F_SETLKW F_SETOWN_EX F_GETOWN_EX F_GETOWNER_UIDS F_OFD_GETLK F_OFD_SETLK F_OFD_SETLKW);
 
 pub fn command(number: c_int) -> Command {
-    let mut words = COMMANDS.split_ascii_whitespace();
-    while let (Some(known), Some(name), Some(argument), Some(result)) =
-        (words.next(), words.next(), words.next(), words.next())
-    {
-        if known.parse() == Ok(number) {
-            return Command { name: Some(name), argument, result };
-        }
-    }
-    Command { name: None, argument: "word", result: NONE }
+    let Some(name) = COMMANDS.of(number) else { return Command { name: None, argument: "word", result: NONE } };
+    let (argument, result) = match number {
+        values::F_DUPFD | values::F_DUPFD_CLOEXEC | values::F_SETPIPE_SZ => ("unsigned", NONE),
+        values::F_GETFD => (NONE, "fdflags"),
+        values::F_SETFD => ("fdflags", NONE),
+        values::F_GETFL => (NONE, "oflags"),
+        values::F_SETFL => ("oflags", NONE),
+        values::F_GETSIG => (NONE, "signal"),
+        values::F_SETSIG => ("signal", NONE),
+        values::F_GETLEASE => (NONE, "lock"),
+        values::F_SETLEASE => ("lock", NONE),
+        values::F_GETOWN | values::F_GETPIPE_SZ | values::F_GET_SEALS => (NONE, NONE),
+        values::F_SETOWN => ("int", NONE),
+        values::F_NOTIFY => ("hex", NONE),
+        values::F_ADD_SEALS => ("seals", NONE),
+        _ => ("pointer", NONE),
+    };
+    Command { name: Some(name), argument, result }
 }

@@ -8,6 +8,7 @@
 mod arguments;
 mod fcntl;
 mod file;
+mod flags;
 mod json;
 mod output;
 mod text;

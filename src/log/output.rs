@@ -90,6 +90,8 @@ pub struct Bytes<'a> {
 }
 
 impl Write for Bytes<'_> {
+    // A copy in each place that writes would be several kilobytes.
+    #[inline(never)]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length + text.len();
         self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());

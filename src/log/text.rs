@@ -198,31 +198,6 @@ impl Display for Number {
     }
 }
 
-/// Flags by their names; bits without one as strace writes them: `O_CLOEXEC|0x1`, or `0x1 /* O_??? */` alone, where the family has a
-/// name.
-pub struct Flags(pub c_int, pub &'static str, pub &'static [(c_int, &'static str)]);
-
-impl Display for Flags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Flags(flags, family, names) = *self;
-        let mut rest = flags;
-        for (bit, name) in names {
-            if rest & bit != *bit {
-                continue;
-            }
-            write!(f, "{}{name}", if rest == flags { "" } else { "|" })?;
-            rest &= !bit;
-        }
-        match rest {
-            0 if flags != 0 => Ok(()),
-            0 => f.write_char('0'),
-            _ if rest == flags && family.is_empty() => write!(f, "{rest:#x}"),
-            _ if rest == flags => write!(f, "{rest:#x} /* {family}_??? */"),
-            _ => write!(f, "|{rest:#x}"),
-        }
-    }
-}
-
 /// A descriptor, and what it refers to.
 struct OfKind(c_int);
 

@@ -9,7 +9,7 @@ use core::cell::Cell;
 use core::fmt::Write;
 
 use epollshim_format::faults::MAX_EVENTS;
-use epollshim_format::function::Function;
+use epollshim_format::function::{Function, Functions};
 use epollshim_format::kernel_memory;
 use epollshim_format::limits::{Limits, OnLimit, OnSize};
 use libc::c_int;
@@ -19,7 +19,8 @@ use crate::ledger::Sought;
 use crate::ledger::charges::{self, Ahead};
 use crate::ledger::records::{Instance, Origin};
 use crate::session::{self, Kind};
-use crate::{ledger, process, report, sys};
+use crate::thread::Block;
+use crate::{census, ledger, process, report, sys};
 
 /// The limits that count something, in the order of the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,10 +33,11 @@ pub enum Key {
     Memory = 5,
     Size = 6,
     Events = 7,
+    Descriptors = 8,
 }
 
 impl Key {
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
     pub const ALL: [Key; Key::COUNT] = [
         Key::Instances,
         Key::UserInstances,
@@ -45,6 +47,7 @@ impl Key {
         Key::Memory,
         Key::Size,
         Key::Events,
+        Key::Descriptors,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -57,13 +60,14 @@ impl Key {
             Key::Memory => "memory",
             Key::Size => "size",
             Key::Events => "events",
+            Key::Descriptors => "descriptors",
         }
     }
 
     /// What a refused call gets.
     pub const fn errno(self) -> c_int {
         match self {
-            Key::Instances | Key::UserInstances => libc::EMFILE,
+            Key::Instances | Key::UserInstances | Key::Descriptors => libc::EMFILE,
             Key::Memory => libc::ENOMEM,
             _ => libc::ENOSPC,
         }
@@ -122,6 +126,7 @@ fn peak(key: Key) -> u64 {
         Key::Instances => instances,
         Key::Watches => watches,
         Key::Memory => bytes,
+        Key::Descriptors => census::alive(),
         Key::UserInstances => session::sum(Kind::Instances),
         Key::UserWatches => session::sum(Kind::Watches),
         _ => 0,
@@ -194,6 +199,7 @@ pub fn set(limits: &Limits) -> bool {
         limits.memory,
         None,
         limits.events.map(u64::from),
+        limits.descriptors,
     ];
     for (place, value) in LIMITS.iter().zip(values) {
         place.store(value.map_or(0, |value| value + 1), Ordering::Relaxed);
@@ -224,6 +230,9 @@ pub enum Verdict {
 
 /// Whether a call is one that limits look at.
 pub fn concern(frame: &Frame, function: Function) -> bool {
+    if limit(Key::Descriptors).is_some() && Functions::MAKE_DESCRIPTORS.has(function) {
+        return true;
+    }
     match function {
         Function::EpollCreate | Function::EpollCreate1 => true,
         Function::EpollCtl => frame.int(1) == libc::EPOLL_CTL_ADD,
@@ -243,6 +252,52 @@ pub fn admit(frame: &Frame, function: Function) -> Verdict {
     } else {
         Verdict::Go(Ahead::default())
     }
+}
+
+/// How many descriptors a call makes, if it succeeds; 0: none, or it has a descriptor to copy or to ask that is none.
+fn descriptors_of(frame: &Frame, function: Function) -> u32 {
+    if !Functions::MAKE_DESCRIPTORS.has(function) {
+        return 0;
+    }
+    let first = frame.int(0);
+    let is_made = match function {
+        Function::Fcntl => matches!(frame.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC),
+        // It changes the one that it is given.
+        Function::Signalfd => first == -1,
+        // Onto a number that is open it makes none.
+        Function::Dup2 | Function::Dup3 => first != frame.int(1) && !census::is_alive(frame.int(1)),
+        _ => true,
+    };
+    // The kernel refuses it for a reason of its own (EBADF), before it looks for a number.
+    let is_in_vain = Functions::TAKE_DESCRIPTORS.has(function) && first != libc::AT_FDCWD && !sys::is_open(first);
+    match is_made && !is_in_vain {
+        true if Functions::MAKE_PAIRS.has(function) => 2,
+        is_made => u32::from(is_made),
+    }
+}
+
+/// Takes room for the descriptors that a call may make. Err: refused. Ok: how many they are.
+#[cold]
+#[inline(never)]
+pub fn take_room(frame: &Frame, function: Function, block: &Block) -> Result<u32, Key> {
+    let key = Key::Descriptors;
+    let Some(most) = limit(key) else { return Ok(0) };
+    let count = descriptors_of(frame, function);
+    if count == 0 {
+        return Ok(0);
+    }
+    let sum = match census::take_room(block, count, most) {
+        Ok(sum) => sum,
+        Err(()) if warns(key) => {
+            let_through(key, most, function.name());
+            census::take_room(block, count, u64::MAX).unwrap_or(0)
+        }
+        Err(()) => return Err(key),
+    };
+    if let Some(tally) = tally(key) {
+        tally.peak.fetch_max(sum, Ordering::Relaxed);
+    }
+    Ok(count)
 }
 
 /// The lowest `maxevents` that a limit asks for.
@@ -281,6 +336,8 @@ fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u6
     Ok(sum)
 }
 
+#[cold]
+#[inline(never)]
 fn let_through(key: Key, most: u64, name: &str) {
     if let Some(tally) = tally(key) {
         tally.let_through.fetch_add(1, Ordering::Relaxed);
@@ -294,6 +351,8 @@ fn warns(key: Key) -> bool {
         || ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Warn as u8
 }
 
+#[cold]
+#[inline(never)]
 fn tell_once(key: Key, most: u64, name: &str, what: &str) {
     if TOLD.fetch_or(1 << key as u32, Ordering::Relaxed) & 1 << key as u32 == 0 {
         report::tell(|line| {
@@ -470,7 +529,7 @@ pub fn refuse(key: Key, function: Function) {
         tally.denied.fetch_add(1, Ordering::Relaxed);
     }
     if ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Abort as u8 {
-        let name = if function.creates() { function.name() } else { AN_ADD };
+        let name = if function == Function::EpollCtl { AN_ADD } else { function.name() };
         let most = limit(key).unwrap_or(0);
         tell_once(key, most, name, "refused, and the program aborted (on-limit=abort)");
         report::at_abort();

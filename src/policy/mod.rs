@@ -108,6 +108,9 @@ fn what_is_set() -> Set {
     if !functions.is_empty() {
         armed |= FAULTS;
     }
+    if limits::limit(Key::Descriptors).is_some() {
+        functions = functions.with(Functions::MAKE_DESCRIPTORS);
+    }
     // Once limits count, closes are followed to their end.
     if limits::are_set() || charges::tracks() {
         armed |= LIMITS;
@@ -209,6 +212,9 @@ pub struct Plan {
     epoch: u32,
     /// What was charged ahead (`Ahead::to_word`).
     ahead: u64,
+    /// Room for descriptors that was taken, and the generation of processes that has taken it (`census::generation`).
+    room: u32,
+    generation: u8,
     mask: sys::SignalSet,
     /// Zero, for a wait that is not to block.
     no_time: libc::timespec,
@@ -249,6 +255,8 @@ impl Plan {
             forge: 0,
             epoch: 0,
             ahead: 0,
+            room: 0,
+            generation: 0,
             mask: 0,
             no_time: libc::timespec { tv_sec: 0, tv_nsec: 0 },
         }
@@ -408,19 +416,17 @@ fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
         set(frame, 2, limits::most_events(asked) as usize);
         return None;
     }
+    match limits::take_room(frame, plan.function, block) {
+        Ok(count) => (plan.room, plan.generation) = (count, census::generation()),
+        Err(key) => return Some(refuse(plan, frame, block, key)),
+    }
     match limits::admit(frame, plan.function) {
         Verdict::Go(ahead) => {
             plan.ahead = ahead.to_word();
             plan.epoch = charges::epoch();
             None
         }
-        Verdict::Refused(key) => {
-            plan.is_limited = true;
-            let answer = answer(plan, frame, -1, key.errno());
-            count(plan, block);
-            limits::refuse(key, plan.function);
-            Some(answer)
-        }
+        Verdict::Refused(key) => Some(refuse(plan, frame, block, key)),
         Verdict::Objected(error) => {
             ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
             findings::errors::ctl_failed(&block.pending, frame, error, false);
@@ -429,6 +435,16 @@ fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
             Some(answer)
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn refuse(plan: &mut Plan, frame: &mut Frame, block: &Block, key: Key) -> usize {
+    plan.is_limited = true;
+    let answer = answer(plan, frame, -1, key.errno());
+    count(plan, block);
+    limits::refuse(key, plan.function);
+    answer
 }
 
 fn set(frame: &mut Frame, index: usize, value: usize) {
@@ -479,6 +495,7 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
         sys::set_errno(libc::EINTR);
         result = -1;
     }
+    let room = block.map_or(0, |block| block.room.load(Ordering::Relaxed));
     if let Some(block) = block {
         match plan.way {
             Way::Answer if plan.is_counted => {}
@@ -487,6 +504,13 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
         }
     }
     let error = sys::errno();
+    if plan.room != 0
+        && plan.generation == census::generation()
+        && let Some(block) = block
+    {
+        let taken_by_births = room.saturating_sub(block.room.load(Ordering::Relaxed));
+        census::give_back_room(block, plan.room.saturating_sub(taken_by_births));
+    }
     if plan.is_pending {
         // Now it is delivered, if the wait did not let it in.
         sys::set_signal_mask(plan.mask);

@@ -112,6 +112,26 @@ impl Function {
     }
 }
 
+/// Whether a word is among those of a text. For the compiler.
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const fn has_word(text: &str, word: &str) -> bool {
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    let mut start = 0;
+    while start + word.len() <= text.len() {
+        let mut at = 0;
+        while at < word.len() && text[start + at] == word[at] {
+            at += 1;
+        }
+        let end = start + word.len();
+        let is_whole = (start == 0 || text[start - 1] == b' ') && (end == text.len() || text[end] == b' ');
+        if at == word.len() && is_whole {
+            return true;
+        }
+        start += 1;
+    }
+    false
+}
+
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
 const COUNTED_AS: [Function; Function::COUNT] = {
     let mut counted_as = Function::ALL;
@@ -143,6 +163,8 @@ macro_rules! numbers {
         /// For constants, which may not read a static.
         const TABLE_OF_NUMBERS: [i64; Function::COUNT] = [$($number),*];
         const SYSTEM_CALLS: [&str; Function::COUNT] = [$($system_call),*];
+        const ROLES: [Role; Function::COUNT] = [$(Role::$role),*];
+        const ARGUMENTS: [&str; Function::COUNT] = [$($arguments),*];
         /// Functions whose first argument is a descriptor that was there before.
         const TAKE_DESCRIPTORS: [bool; Function::COUNT] = [$(yes_or_no!($descriptor)),*];
         /// What a user may write where a function is wanted: names, then sets.
@@ -176,6 +198,31 @@ impl Functions {
     pub const WAITS: Functions = Functions(0b11_1000);
     pub const ALL: Functions = Functions((1 << Function::COUNT) - 1);
     pub const NONE: Functions = Functions(0);
+    /// Those that make a descriptor, or two. (What receives one is not of them: where there is no room, the kernel leaves it out of the
+    /// message.)
+    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+    pub const MAKE_DESCRIPTORS: Functions = {
+        let (mut set, mut at) = (Functions(0), 0);
+        while at < Function::COUNT {
+            if matches!(ROLES[at], Role::Instance | Role::Create | Role::Duplicate) {
+                set.insert(Function::ALL[at]);
+            }
+            at += 1;
+        }
+        set
+    };
+    /// Those of them that make two, which they write to an argument.
+    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+    pub const MAKE_PAIRS: Functions = {
+        let (mut set, mut at) = (Functions(0), 0);
+        while at < Function::COUNT {
+            if has_word(ARGUMENTS[at], "pair=pair") {
+                set.insert(Function::ALL[at]);
+            }
+            at += 1;
+        }
+        set
+    };
     /// Those whose first argument is a descriptor that was there before.
     #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
     pub const TAKE_DESCRIPTORS: Functions = {

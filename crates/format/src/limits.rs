@@ -39,6 +39,7 @@ pub struct Limits {
     pub user_watches: Option<u64>,
     /// Bytes.
     pub memory: Option<u64>,
+    pub descriptors: Option<u64>,
     pub size: OnSize,
     /// 1 to INT_MAX.
     pub events: Option<u32>,
@@ -48,7 +49,7 @@ pub struct Limits {
 /// The highest number that a limit may have.
 pub const MOST: u64 = 1 << 40;
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "instances",
     "user-instances",
     "watches",
@@ -57,14 +58,15 @@ const KEYS: [&str; 9] = [
     "memory",
     "size",
     "events",
+    "descriptors",
     "on-limit",
 ];
 static KEY_NAMES: Vocabulary = Vocabulary {
     noun: "limit",
     known: words!(&KEYS),
     prefix: "",
-    wanted: "instances=, user-instances=, watches=, instance-watches=, user-watches=, memory=, size=, events= or \
-             on-limit=",
+    wanted: "instances=, user-instances=, watches=, instance-watches=, user-watches=, memory=, size=, events=, \
+             descriptors= or on-limit=",
 };
 static SIZES: Vocabulary = Vocabulary {
     noun: "word",
@@ -127,6 +129,7 @@ fn set<'a>(limits: &mut Limits, key: &'static str, value: &'a [u8], at: &'a [u8]
         "watches" => limits.watches = limit()?,
         "instance-watches" => limits.instance_watches = limit()?,
         "user-watches" => limits.user_watches = limit()?,
+        "descriptors" => limits.descriptors = limit()?,
         "memory" => limits.memory = Some(scan::bytes(value, 0, MOST).map_err(fault)?),
         "events" => {
             let most = scan::between(value, 1, i32::MAX as u64).map_err(fault)?;
@@ -168,6 +171,7 @@ mod tests {
             ("watches=1099511627776", Limits { watches: Some(MOST), ..none }),
             ("instance-watches=7", Limits { instance_watches: Some(7), ..none }),
             ("user-watches=7", Limits { user_watches: Some(7), ..none }),
+            ("descriptors=20", Limits { descriptors: Some(20), ..none }),
             ("memory=1000", Limits { memory: Some(1000), ..none }),
             ("memory=64K", Limits { memory: Some(64 << 10), ..none }),
             ("memory=8M", Limits { memory: Some(8 << 20), ..none }),

@@ -89,6 +89,14 @@ pub struct Options<'a> {
     pub stacks: u32,
 }
 
+impl Options<'_> {
+    /// Whether every descriptor is followed: for its own sake, or for a limit.
+    #[must_use]
+    pub fn wants_census(&self) -> bool {
+        self.census || self.limit.is_some_and(|limits| limits.descriptors.is_some())
+    }
+}
+
 impl Default for Options<'_> {
     fn default() -> Self {
         Options {

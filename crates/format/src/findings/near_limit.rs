@@ -7,8 +7,17 @@ pub const WATCHES: u8 = 201;
 /// A limit of `EPOLLSHIM_LIMIT`: this and the number of its key.
 pub const SET: u8 = 210;
 /// The keys by number.
-pub const KEYS: [&str; 8] =
-    ["instances", "user-instances", "watches", "instance-watches", "user-watches", "memory", "size", "events"];
+pub const KEYS: [&str; 9] = [
+    "instances",
+    "user-instances",
+    "watches",
+    "instance-watches",
+    "user-watches",
+    "memory",
+    "size",
+    "events",
+    "descriptors",
+];
 
 /// Within 10 % of it: a peak that high is one busy day from the limit. (What has no limit is near none.)
 #[must_use]

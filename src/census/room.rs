@@ -1,0 +1,90 @@
+//! Room for descriptors, where a limit counts them: what is open, and what calls that are under way may yet open.
+//!
+//! Both are in one word. A call takes its room in one step, before it is made, so that racing threads never exceed the limit. The birth
+//! turns the room into a descriptor in one step too, so that no other thread is refused meanwhile. What was not needed is given back after
+//! the call.
+
+use crate::sync::{AtomicU64, Ordering};
+
+use crate::thread::{self, Block};
+
+/// Descriptors alive; above [`TAKEN`], the room that is taken. Relaxed throughout: a read-modify-write of one word has one order for
+/// all threads, and nothing else is published by it.
+pub struct Room(AtomicU64);
+
+const TAKEN: u32 = 32;
+const ALIVE: u64 = (1 << TAKEN) - 1;
+
+impl Room {
+    pub const fn new() -> Room {
+        Room(AtomicU64::new(0))
+    }
+
+    pub fn alive(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) & ALIVE
+    }
+
+    /// One more is alive. Gives how many are.
+    #[inline(always)]
+    pub fn begin(&self) -> u64 {
+        (self.0.fetch_add(1, Ordering::Relaxed) & ALIVE) + 1
+    }
+
+    /// The same, in the room that its call has taken.
+    pub fn begin_within(&self) -> u64 {
+        (self.0.fetch_sub((1 << TAKEN) - 1, Ordering::Relaxed) & ALIVE) + 1
+    }
+
+    #[inline(always)]
+    pub fn end(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes room for so many, unless there would be more than `most` then. Ok: what is alive, and the room that is taken, then.
+    pub fn take(&self, count: u32, most: u64) -> Result<u64, ()> {
+        let sum = |word: u64| (word & ALIVE) + (word >> TAKEN) + u64::from(count);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                (sum(word) <= most).then(|| word.wrapping_add(u64::from(count) << TAKEN))
+            })
+            .map(sum)
+            .map_err(drop)
+    }
+
+    /// In the child of a fork: the calls under way are the parent's.
+    pub fn after_fork(&self) {
+        self.0.fetch_and(ALIVE, Ordering::Relaxed);
+    }
+
+    pub fn give_back(&self, count: u32) {
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            Some(word - ((word >> TAKEN).min(u64::from(count)) << TAKEN))
+        });
+    }
+
+    /// The room that is taken is what the threads of now have noted ([`note`]): others were cancelled in a call. Threads may take room
+    /// meanwhile: then nothing is changed.
+    pub fn forget_the_gone(&self) {
+        let word = self.0.load(Ordering::Relaxed);
+        let taken =
+            thread::all().filter(|block| !thread::has_ended(block)).map(|block| block.room.load(Ordering::Relaxed));
+        let taken = taken.map(u64::from).sum::<u64>();
+        if taken < word >> TAKEN {
+            let _ = self.0.compare_exchange(word, word & ALIVE | taken << TAKEN, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A thread's own account of the room that its calls have taken: never less than it is. Handlers take and give back in between.
+pub fn note(block: &Block, count: u32) {
+    block.room.fetch_add(count, Ordering::Relaxed);
+}
+
+/// Takes so much off it, or what there is. Gives how much that was.
+pub fn unnote(block: &Block, count: u32) -> u32 {
+    let now = block.room.load(Ordering::Relaxed);
+    let less = now.min(count);
+    // Only this thread and its handlers write it, and a handler leaves it as it was.
+    block.room.store(now - less, Ordering::Relaxed);
+    less
+}
