@@ -12,25 +12,24 @@ use epollshim_format::options::{self, Log, OnBadConfig, Options, Report};
 use libc::c_char;
 
 #[cfg(not(test))]
+use crate::at_load::AtLoad;
+#[cfg(not(test))]
 use crate::config::{self, ARGUMENTS};
 use crate::config::{ACT, CONFIG, Config, Destination, FORWARD_ONLY, LogTo, STATE};
+use crate::environment::{Environment, variable};
 use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
 use crate::{
-    aside, census, clock, ledger, libc_kind, log, place, process, procfs, real, record, report, seccomp, stacks, sys,
-    thread,
+    aside, census, clock, ledger, libc_kind, log, output, place, process, procfs, real, record, registers, seccomp,
+    stacks, sys,
 };
 
 /// The thread that has read the options, or is reading them, by its token; 0: none has begun.
 static DECIDER: AtomicUsize = AtomicUsize::new(0);
 /// What is decided holds, and is armed. Release and Acquire: who goes on finds it whole.
 static IS_DECIDED: AtomicBool = AtomicBool::new(false);
-
-/// Proof that this is the library's constructor, which alone can make one. What allocates, takes a lock or loads an object asks for
-/// it: no hook can come there, whatever its caller holds.
-pub struct AtLoad(());
 
 /// Run by the loader with main's arguments, before main.
 #[cfg(not(test))]
@@ -48,7 +47,8 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
             // Other loaders call constructors without arguments.
             decide(real::environment());
         }
-        prepare_for_main(&AtLoad(()));
+        // SAFETY: this is the constructor.
+        prepare_for_main(&unsafe { AtLoad::new() });
         settle();
         census::settle();
         sys::set_errno(errno);
@@ -77,7 +77,7 @@ fn decide(environment: *const *const c_char) {
         return;
     }
     // One thread decides, so that rules are armed once. Relaxed: what is decided is published by its own words.
-    let own = thread::token();
+    let own = registers::token();
     if let Err(other) = DECIDER.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
         if other != own {
             wait_for_decision();
@@ -119,9 +119,9 @@ fn prepare_for_main(at_load: &AtLoad) {
     }
     // Also where another thread is still reading the options: the handlers look for themselves whether there is something to do.
     if STATE.load(Ordering::Relaxed) != FORWARD_ONLY {
-        report::register_exit_handlers(at_load);
-        report::register_fork_handler(at_load);
-        report::register_death_callback(at_load);
+        crate::report::register_exit_handlers(at_load);
+        crate::report::register_fork_handler(at_load);
+        crate::report::register_death_callback(at_load);
     }
 }
 
@@ -148,7 +148,7 @@ fn wait_for_decision() {
 #[cold]
 fn stand_aside(options: &Options) {
     if matches!(options.report, Report::Stderr) {
-        let mut line = report::Line::new();
+        let mut line = output::Line::new();
         let mut space = [0u8; 4096];
         let name = procfs::program_name(&mut space).escape_ascii();
         let _ = writeln!(line, "epollshim: {name}: not built for glibc, so the library does nothing in it");
@@ -196,7 +196,7 @@ fn say_inactive() {
         return;
     }
     let Some(config) = CONFIG.get() else { return };
-    report::tell_by(config, |line| {
+    output::tell_by(config, |line| {
         let _ = write!(line, "epollshim: inactive in process {}, nothing is counted: ", sys::getpid());
         write_trouble(line, reason);
     });
@@ -208,14 +208,14 @@ pub fn say_uncounted(trouble: process::Trouble) {
     if let process::Trouble::Wipe(error) = trouble
         && !IS_TOLD.swap(true, Ordering::Relaxed)
     {
-        report::tell(|line| {
+        output::tell(|line| {
             let _ = write!(line, "epollshim: calls of a thread of process {} are not counted: ", process::pid());
             write_trouble(line, error as u32 | CANNOT_WIPE);
         });
     }
 }
 
-fn write_trouble(line: &mut report::Line, reason: u32) {
+fn write_trouble(line: &mut output::Line, reason: u32) {
     let name = epollshim_format::errno::name(reason & !CANNOT_WIPE).unwrap_or("?");
     let _ = if reason & CANNOT_WIPE == 0 {
         writeln!(line, "mmap failed with {name}")
@@ -229,7 +229,7 @@ fn write_trouble(line: &mut report::Line, reason: u32) {
 
 /// A bad option: says so, and ends the program before main, or has it run as if the shim were not there.
 fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
-    let mut line = report::Line::new();
+    let mut line = output::Line::new();
     let _ = writeln!(line, "epollshim: {problem}");
     let _ = sys::write(2, line.as_bytes());
     match on_bad_config {
@@ -412,26 +412,6 @@ fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'
     space.as_c().map_or(pattern, CStr::to_bytes)
 }
 
-/// The `NAME=VALUE` strings of an environment.
-struct Environment(*const *const c_char);
-
-impl Iterator for Environment {
-    type Item = &'static [u8];
-
-    fn next(&mut self) -> Option<&'static [u8]> {
-        // SAFETY: environ is an array of zero-terminated strings that ends with a null pointer; nothing changes
-        // it while a constructor, or a hook before main, reads it.
-        unsafe {
-            let entry = *self.0;
-            if entry.is_null() {
-                return None;
-            }
-            self.0 = self.0.add(1);
-            Some(CStr::from_ptr(entry).to_bytes())
-        }
-    }
-}
-
 /// What this program is called, but for its file's name, which only /proc knows.
 struct Names {
     /// By its caller: the last part of what exec was given.
@@ -468,12 +448,4 @@ impl Names {
         let file = procfs::program_name(&mut space);
         list.split(|byte| *byte == b',').any(|name| name == self.called || name == self.short || name == file)
     }
-}
-
-/// The value of an environment variable.
-pub fn variable(environment: *const *const c_char, name: &[u8]) -> Option<&'static [u8]> {
-    if environment.is_null() {
-        return None;
-    }
-    Environment(environment).find_map(|entry| entry.strip_prefix(name)?.strip_prefix(b"="))
 }

@@ -42,7 +42,7 @@
 //! 4. It leaves errno alone, calls nothing of libc's but the function that was hooked, and makes no system call
 //!    unless a descriptor that the ledger knows is born or dies.
 //!
-//! What does allocate or lock (registering exit and fork handlers, loading libgcc's unwinder) asks for an `init::AtLoad`, which only
+//! What does allocate or lock (registering exit and fork handlers, loading libgcc's unwinder) asks for an `at_load::AtLoad`, which only
 //! the constructor can make. tests/hosts_allocators.rs lists each function that the library imports, and why it may.
 //!
 //! `std` is linked (redhook wants it) and not used: the crate is `no_std`, so that a lock, an allocation or a
@@ -61,12 +61,14 @@ compile_error!(
 extern crate std;
 
 mod aside;
+mod at_load;
 mod buffer;
 mod capi;
 mod census;
 mod clock;
 mod config;
 mod elf;
+mod environment;
 mod findings;
 mod frame;
 mod hooks;
@@ -81,6 +83,7 @@ mod memory;
 #[cfg(test)]
 mod model;
 mod numbers;
+mod output;
 mod path;
 mod place;
 mod policy;
@@ -88,6 +91,7 @@ mod process;
 mod procfs;
 mod real;
 mod record;
+mod registers;
 mod registry;
 mod report;
 mod seccomp;

@@ -26,7 +26,7 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::policy::{Tally, rules};
 use crate::record;
-use crate::{census, clock, ledger, sys, thread};
+use crate::{census, clock, ledger, registers, sys, thread};
 
 use questions::verdict;
 use verdict::{Fact, Facts, Owner, Verdict};
@@ -225,7 +225,7 @@ fn is_claimed_by_this_thread(page: &Page) -> bool {
         if page.owner.load(Ordering::Acquire) != CLAIMING {
             return false;
         }
-        if CLAIMER.load(Ordering::Relaxed) == thread::token() {
+        if CLAIMER.load(Ordering::Relaxed) == registers::token() {
             return true;
         }
         sys::yield_now();
@@ -238,7 +238,7 @@ fn claim(page: &Page, owner: u32) {
         is_claimed_by_this_thread(page);
         return;
     }
-    CLAIMER.store(thread::token(), Ordering::Relaxed);
+    CLAIMER.store(registers::token(), Ordering::Relaxed);
     let pid = own_pid();
     FORKER.store(OWNER.swap(pid.unwrap_or(0), Ordering::Relaxed), Ordering::Relaxed);
     page.reported.store(0, Ordering::Relaxed);

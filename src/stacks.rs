@@ -16,8 +16,8 @@ use core::mem::transmute;
 
 use epollshim_format::recording::stacks::{DEEPEST, PART};
 
+use crate::at_load::AtLoad;
 use crate::elf::Name;
-use crate::init::AtLoad;
 use crate::{aside, loaded, record, sys};
 
 /// How many callers are kept; 0: no stacks, or not yet.

@@ -19,7 +19,7 @@ use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
 use crate::ledger::records::LastUsed;
 use crate::registry::{KEPT, Member, Registry};
-use crate::{aside, config, init, ledger, process, record, sys};
+use crate::{aside, config, init, ledger, process, record, registers, sys};
 
 // The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
 // wiped. So a new thread, whose slot is zero, needs no question of its own: nobody's block is not in use. (That the slot held the address
@@ -262,29 +262,6 @@ pub fn block_with_nothing_open() -> Option<&'static Block> {
     (!pending.is_open()).then(|| unsafe { &*block })
 }
 
-/// A word that tells this thread from the others, for the ledger's lock: never 0. The address of its control block, which
-/// every thread has, whether or not it ever called epoll.
-#[inline(always)]
-pub fn token() -> usize {
-    let address: usize;
-    // SAFETY: the word at fs:0 is the thread control block's own address (x86-64 psABI, thread-local storage).
-    unsafe {
-        asm!("mov {0}, qword ptr fs:[0]", out(reg) address, options(nostack, preserves_flags, readonly));
-    }
-    address
-}
-
-/// Where the calling frame lies on its stack.
-#[inline(always)]
-pub fn stack_pointer() -> usize {
-    let address: usize;
-    // SAFETY: reads a register.
-    unsafe {
-        asm!("mov {0}, rsp", out(reg) address, options(nostack, nomem, preserves_flags));
-    }
-    address
-}
-
 /// Whether the thread of a frame is known to have ended.
 pub fn has_owner_ended(hold: Hold) -> bool {
     let mut blocks = all().filter(|block| hold.is_of(block.control.load(Ordering::Relaxed))).peekable();
@@ -374,7 +351,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
     block.pending.forget();
     block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
     block.records.pass_on();
-    block.control.store(token(), Ordering::Relaxed);
+    block.control.store(registers::token(), Ordering::Relaxed);
     block.watch.next_owner();
     if !block.owed.is_empty() {
         // Its last owner was cancelled in a close.
@@ -403,7 +380,7 @@ fn map(tid: u32) -> Option<&'static Block> {
 /// Has a block counted in from here on. All of it may be done twice, by a handler that comes between.
 fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
-    block.control.store(token(), Ordering::Relaxed);
+    block.control.store(registers::token(), Ordering::Relaxed);
     block.youth.store(u64::MAX - process::began(), Ordering::Relaxed);
     if !BLOCKS.list(block) {
         UNCOUNTED.fetch_add(1, Ordering::Relaxed);

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// From below. The names are the modules of src/lib.rs.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
+    ("arch", &["registers"]),
     ("atomics", &["sync", "model"]),
     ("ledger", &["ledger"]),
     (
@@ -18,6 +19,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
         &[
             "sys",
             "clock",
+            "environment",
             "procfs",
             "path",
             "buffer",
@@ -33,7 +35,22 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "seccomp",
         ],
     ),
-    ("runtime", &["config", "frame", "real", "process", "thread", "registry", "stacks", "session", "interrupted"]),
+    (
+        "runtime",
+        &[
+            "at_load",
+            "output",
+            "config",
+            "frame",
+            "real",
+            "process",
+            "thread",
+            "registry",
+            "stacks",
+            "session",
+            "interrupted",
+        ],
+    ),
     ("observers", &["findings", "record", "census", "log"]),
     ("policy", &["policy"]),
     ("report", &["report"]),

@@ -28,7 +28,7 @@ use epollshim_format::findings::{Id, Severity, double_close};
 
 use crate::findings::{self, Note};
 use crate::thread::Block;
-use crate::{loaded, sys, thread};
+use crate::{loaded, registers, sys, thread};
 
 use self::room::Room;
 
@@ -118,7 +118,7 @@ pub fn born(fd: i32, birth: Birth) {
 #[inline(always)]
 fn note_birth(fd: i32, birth: Birth) {
     let (number, place) = places::of(birth.site, birth.kind);
-    let mut entry = Entry::alive(number, birth.kind, generation(), thread::token());
+    let mut entry = Entry::alive(number, birth.kind, generation(), registers::token());
     entry.set(Entry::CLOEXEC, birth.is_cloexec);
     entry.set(Entry::PLACED, birth.is_placed);
     let Some(old) = table::put(fd, entry) else { return };
@@ -214,7 +214,7 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
     let variant = match () {
         () if was_alive => double_close::OUT_OF_SIGHT,
         () if table::get(fd).has(Entry::SWEPT) => double_close::SWEPT,
-        () if closer.thread != table::mark(thread::token()) => double_close::BY_ANOTHER_THREAD,
+        () if closer.thread != table::mark(registers::token()) => double_close::BY_ANOTHER_THREAD,
         () => 0,
     };
     let severity = match variant {

@@ -7,7 +7,7 @@ use epollshim_format::census::Kind;
 use super::table::{self, Entry};
 use super::{AT_START, GENERATION, HEALED, PEAK, ROOM, places};
 use crate::buffer::Buffer;
-use crate::{clock, process, procfs, sys, thread};
+use crate::{clock, process, procfs, registers, sys};
 
 /// What reports tell of all descriptors.
 #[derive(Clone, Copy)]
@@ -65,7 +65,7 @@ fn found(_: i32, target: &[u8]) -> Entry {
     let (number, place) = places::of(0, kind);
     place.count_birth();
     ROOM.begin();
-    Entry::alive(number, kind, super::generation(), thread::token())
+    Entry::alive(number, kind, super::generation(), registers::token())
 }
 
 /// Brings the census in line with the kernel. False: /proc could not be read. Not for hooks.

@@ -129,7 +129,7 @@ pub fn end(fd: i32, site: usize, is_swept: bool) -> Entry {
         closed.set(Entry::SWEPT, is_swept);
         match number.entry.compare_exchange_weak(now, closed.0, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(old) => {
-                let thread = mark(crate::thread::token());
+                let thread = mark(crate::registers::token());
                 number.closed.store(site as u64 & SITE | u64::from(thread) << 48, Ordering::Relaxed);
                 return Entry(old);
             }

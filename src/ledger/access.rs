@@ -6,7 +6,7 @@ use super::followers::{self, tell_totals};
 use super::lock::Hold;
 use super::lock_protocol::{FastPath, Guarded, Here};
 use super::{CORE, LOCKED};
-use crate::{clock, interrupted, sys, thread};
+use crate::{clock, interrupted, registers, sys, thread};
 
 impl Guarded<Change> for Core {
     fn apply(&self, change: Change) {
@@ -54,7 +54,7 @@ impl Hold {
     /// The calling frame.
     #[inline(always)]
     pub fn here() -> Hold {
-        Hold::new(thread::token(), thread::stack_pointer())
+        Hold::new(registers::token(), registers::stack_pointer())
     }
 }
 
@@ -62,7 +62,7 @@ impl Here {
     /// To be taken on the program's own stack.
     #[inline(always)]
     pub fn now() -> Here {
-        let stack = thread::stack_pointer();
+        let stack = registers::stack_pointer();
         if sys::is_on_alternate_stack() { Here::Elsewhere(stack) } else { Here::In(Hold::here(), stack) }
     }
 

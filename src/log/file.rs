@@ -18,7 +18,7 @@ use super::output::{Place, places, send_to};
 use crate::aside::{self, Files};
 use crate::config::{Config, LogTo};
 use crate::sync::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use crate::{place, report, sys};
+use crate::{output, place, sys};
 
 /// A line that waits to be written. All zero: none.
 pub struct Queued {
@@ -167,7 +167,7 @@ fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
 fn with_file(files: Files, pattern: &CStr, work: impl FnOnce(i32) -> sys::Result<()>) -> sys::Result<()> {
     let open = |name: &CStr| place::open_output(files, name, libc::O_WRONLY | libc::O_CREAT);
     let fd = if pattern.to_bytes().contains(&b'%') {
-        report::expand(pattern).as_c().map_or(Err(libc::ENAMETOOLONG), open)?
+        output::expand(pattern).as_c().map_or(Err(libc::ENAMETOOLONG), open)?
     } else {
         open(pattern)?
     };
@@ -180,7 +180,7 @@ fn with_file(files: Files, pattern: &CStr, work: impl FnOnce(i32) -> sys::Result
 fn complain_once(pattern: &CStr) {
     static IS_SAID: AtomicBool = AtomicBool::new(false);
     if !IS_SAID.swap(true, Ordering::Relaxed) {
-        report::tell(|line| {
+        output::tell(|line| {
             let _ = writeln!(
                 line,
                 "epollshim: EPOLLSHIM_LOG: cannot write '{}': EPERM{}; the lines of process {} are dropped",
@@ -196,7 +196,7 @@ fn complain_once(pattern: &CStr) {
 pub fn prepare(config: &Config) -> Result<(), &'static CStr> {
     let LogTo::File(pattern) = config.log else { return Ok(()) };
     let opened = aside::unshared(|files| {
-        let path = report::expand(pattern);
+        let path = output::expand(pattern);
         let fd = place::open_output(files, path.as_c().ok_or(libc::ENAMETOOLONG)?, libc::O_WRONLY)?;
         files.close(fd);
         Ok(())

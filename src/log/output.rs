@@ -7,7 +7,7 @@ use core::fmt::{self, Write};
 use super::file::{self, Queued};
 use crate::aside::{self, Quiet};
 use crate::config::{Config, LogTo};
-use crate::{process, report, sys, thread};
+use crate::{output, process, registers, sys};
 
 /// The longest line: what a pipe takes in one piece.
 const LONGEST: usize = 4096;
@@ -125,7 +125,7 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
 fn take() -> Option<&'static Place> {
     // Not the pid: parent and child may both be pid 1, and the owner may not know its own.
     let own = process::identity().max(1);
-    let first = thread::token() >> 12;
+    let first = registers::token() >> 12;
     let is_got = |place: &Place| {
         let owner = place.owner.load(Ordering::Relaxed);
         owner != own && place.owner.compare_exchange(owner, own, Ordering::Acquire, Ordering::Relaxed).is_ok()
@@ -137,7 +137,7 @@ fn send(config: &Config, place: &Place, length: usize) -> sys::Result<()> {
     match config.log {
         LogTo::Off => Ok(()),
         // SAFETY: the place is this thread's.
-        LogTo::Stderr if report::stderr_is_ours(config) => send_to(2, unsafe { place.line(length) }),
+        LogTo::Stderr if output::stderr_is_ours(config) => send_to(2, unsafe { place.line(length) }),
         LogTo::Stderr => Err(libc::EBADF),
         LogTo::File(pattern) => file::send(pattern, place, length),
     }

@@ -20,7 +20,7 @@ use crate::ledger::charges::{self, Ahead};
 use crate::ledger::records::{Instance, Origin};
 use crate::session::{self, Kind};
 use crate::thread::Block;
-use crate::{census, ledger, process, report, sys};
+use crate::{census, ledger, output, process, report, sys};
 
 /// The limits that count something, in the order of the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -355,7 +355,7 @@ fn warns(key: Key) -> bool {
 #[inline(never)]
 fn tell_once(key: Key, most: u64, name: &str, what: &str) {
     if TOLD.fetch_or(1 << key as u32, Ordering::Relaxed) & 1 << key as u32 == 0 {
-        report::tell(|line| {
+        output::tell(|line| {
             let _ = match key {
                 Key::Size => write!(line, "epollshim: the size of {most} promised to epoll_create"),
                 _ => write!(line, "epollshim: limit {}={most}", key.name()),

@@ -12,7 +12,7 @@ use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use core::arch::{asm, global_asm};
 
 use super::verdict::Note;
-use crate::thread;
+use crate::registers;
 
 global_asm!(
     ".pushsection .tbss,\"awT\",@nobits",
@@ -96,7 +96,7 @@ pub fn is_noted() -> bool {
 /// The calling thread's note.
 pub fn note() -> Note {
     let of_child = || {
-        let token = thread::token();
+        let token = registers::token();
         CHILDREN
             .iter()
             .find(|child| child.token.load(Ordering::Relaxed) == token)

@@ -8,7 +8,7 @@ use epollshim_format::errno;
 use epollshim_format::recording::header;
 
 use super::file::word;
-use crate::{config, place, process, report};
+use crate::{config, output, place, process};
 
 /// The header of this process's file; in the child of a fork that has none of its own, that of the nearest relative before it
 /// that has one: mapped in the child as well, and for good. Release when it is whole, Acquire by who counts in it.
@@ -52,7 +52,7 @@ pub fn losses() -> Option<Losses> {
 pub fn complain() {
     let Some(Losses { has_file: false, trouble, .. }) = losses() else { return };
     let Some(directory) = config::get().and_then(|config| config.record) else { return };
-    report::tell(|line| {
+    output::tell(|line| {
         let _ = writeln!(
             line,
             "epollshim: EPOLLSHIM_RECORD: cannot write in '{}': {}{}; the recording of process {} is lost",

@@ -6,30 +6,30 @@
 
 mod census;
 mod facts;
+mod file;
 mod findings;
 mod json;
-mod output;
 mod sites;
 mod symbols;
 mod text;
 
-use core::fmt::{self, Write};
+use core::fmt::Write;
 
 use epollshim_format::findings::{Finding, Severity};
 use epollshim_format::options::Format;
 
 use crate::aside::undisturbed;
+use crate::at_load::AtLoad;
 use crate::buffer::Buffer;
 use crate::config::{self, Config, Destination};
-use crate::init::{self, AtLoad};
 use crate::ledger::{self, Here};
+use crate::output::Line;
 use crate::path::Path;
 use crate::process::End;
-use crate::{process, record, sys, thread};
+use crate::{environment, output, process, record, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
-pub use output::{expand, stderr_is_ours, to_stderr};
 pub use text::policy as armed;
 
 /// What an exec call names as the program.
@@ -181,7 +181,7 @@ pub fn is_executable(program: Program) -> bool {
 
 fn is_in_path(name: &[u8]) -> bool {
     let environment = crate::real::environment();
-    let path = init::variable(environment, b"PATH").unwrap_or(b"/bin:/usr/bin");
+    let path = environment::variable(environment, b"PATH").unwrap_or(b"/bin:/usr/bin");
     path.split(|byte| *byte == b':').any(|directory| {
         let mut file = Path::new();
         file.push(directory);
@@ -212,7 +212,7 @@ fn deliver(config: &Config, end: End) {
                 match config.report {
                     Destination::None => {}
                     Destination::Stderr => output::to_stderr(config, text.as_slice()),
-                    Destination::File(pattern) => output::to_file(config, pattern, config.format, text.as_slice()),
+                    Destination::File(pattern) => file::to_file(config, pattern, config.format, text.as_slice()),
                 }
                 true
             })
@@ -246,22 +246,6 @@ pub fn at_abort() {
     at_end(End::Signal);
 }
 
-/// Says one line on stderr, if that is still the file that it was at load.
-pub fn tell(write: impl FnOnce(&mut Line)) {
-    if let Some(config) = config::get() {
-        tell_by(config, write);
-    }
-}
-
-/// The same where the library does not act.
-pub fn tell_by(config: &Config, write: impl FnOnce(&mut Line)) {
-    undisturbed(|| {
-        let mut line = Line::new();
-        write(&mut line);
-        output::to_stderr(config, line.as_bytes());
-    });
-}
-
 /// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error number.
 pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = config::get().map_or(Format::Text, |config| config.format);
@@ -276,38 +260,4 @@ pub fn write_now(fd: i32) -> sys::Result<()> {
         })
     })
     .unwrap_or(Err(libc::ENOMEM))
-}
-
-/// One short line on the stack, for messages; what does not fit is cut.
-pub struct Line {
-    bytes: [u8; 512],
-    length: usize,
-}
-
-impl Line {
-    pub const fn new() -> Self {
-        Line { bytes: [0; 512], length: 0 }
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            // The last byte is kept for the line's end.
-            let end = self.bytes.len() - 1;
-            let at = if byte == b'\n' { self.length.min(end) } else { self.length };
-            if at >= end && byte != b'\n' {
-                continue;
-            }
-            if let Some(place) = self.bytes.get_mut(at) {
-                *place = byte;
-                self.length = at + 1;
-            }
-        }
-        Ok(())
-    }
 }

@@ -7,10 +7,10 @@ use epollshim_format::findings::{Message, Tally};
 use epollshim_format::scale::{Grouped, Scaled};
 use epollshim_format::{errno, kernel_memory};
 
-use super::Line;
 use super::census;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use crate::buffer::Buffer;
+use crate::output::Line;
 use crate::policy::{limits, rules};
 use crate::process::End;
 use crate::{log, record, seccomp};

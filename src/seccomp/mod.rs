@@ -29,7 +29,7 @@ use libc::{c_int, c_long};
 
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
-use crate::{clock, config, sys, thread};
+use crate::{clock, config, registers, sys};
 use bpf::Instruction;
 
 pub use early::text as kept_text;
@@ -116,13 +116,13 @@ fn judge(number: c_long, words: &[usize; 6]) -> Answer {
 }
 
 fn is_thread_strict() -> bool {
-    let own = thread::token();
+    let own = registers::token();
     IS_STRICT.load(Relaxed) && (ARE_ALL_STRICT.load(Relaxed) || STRICT.iter().any(|token| token.load(Relaxed) == own))
 }
 
 /// The calling thread is about to be in strict mode.
 fn note_strict() {
-    let own = thread::token();
+    let own = registers::token();
     let take = |place: &AtomicUsize| place.compare_exchange(0, own, Relaxed, Relaxed).is_ok();
     if !is_thread_strict() && !STRICT.iter().any(take) {
         ARE_ALL_STRICT.store(true, Relaxed);
@@ -132,7 +132,7 @@ fn note_strict() {
 
 /// It is not: the kernel has refused.
 fn forget_strict() {
-    let own = thread::token();
+    let own = registers::token();
     for place in &STRICT {
         let _ = place.compare_exchange(own, 0, Relaxed, Relaxed);
     }

@@ -10,7 +10,7 @@ use core::fmt::Write;
 use super::Trouble;
 use crate::config::Config;
 use crate::path::Path;
-use crate::{place, report, sys};
+use crate::{output, place, sys};
 
 /// How many names are tried in /tmp.
 const NAMES: usize = 8;
@@ -61,14 +61,14 @@ pub fn attach(config: &Config) -> Result<(), Trouble> {
 /// Says that another directory than the usual one is in use.
 fn say(config: &Config, name: &CStr) {
     let Some(usual) = directory(config.runtime, 0) else { return };
-    let mut line = report::Line::new();
+    let mut line = output::Line::new();
     let _ = writeln!(
         line,
         "epollshim: EPOLLSHIM_SESSION: '{}' is not this user's alone; counting in '{}' instead",
         usual.as_c().unwrap_or_default().to_bytes().escape_ascii(),
         name.to_bytes().escape_ascii()
     );
-    report::to_stderr(config, line.as_bytes());
+    output::to_stderr(config, line.as_bytes());
 }
 
 impl Config {

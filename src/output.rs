@@ -1,0 +1,129 @@
+//! Getting text out: to descriptor 2 if it is still the file that it was; never blocking for long, never raising a signal, never a byte
+//! to a descriptor that became something else. And what messages and names of files are put together of.
+
+use core::ffi::CStr;
+use core::fmt::{self, Write};
+
+use crate::aside::undisturbed;
+use crate::config::{self, Config};
+use crate::path::Path;
+use crate::{process, sys};
+
+/// How long in all a reader that does not read may hold up the end of the program: 2 seconds.
+const PATIENCE_MS: i32 = 2000;
+/// How often in a row a descriptor may take nothing, though it polls writable or cannot be polled.
+const TRIES: usize = 100;
+/// A pipe that polls writable takes this much without blocking (PIPE_BUF, pipe(7)).
+const PIECE: usize = 4096;
+
+/// Writes everything, in pieces that do not block. Err: an error number; ETIMEDOUT where nobody reads.
+pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
+    for piece in bytes.chunks(PIECE) {
+        let (mut rest, mut tries) = (piece, 0);
+        while !rest.is_empty() {
+            let ready = sys::writable(fd, PATIENCE_MS);
+            if ready == Ok(false) {
+                return Err(libc::ETIMEDOUT);
+            }
+            match sys::write(fd, rest) {
+                Ok(0) => return Err(libc::EIO),
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                // Nothing waits where a filter of the program's forbids poll, and nobody may read.
+                Err(libc::EAGAIN) if ready.is_err() => return Err(libc::EAGAIN),
+                Err(libc::EINTR | libc::EAGAIN) if tries < TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn stderr_is_ours(config: &Config) -> bool {
+    config.stderr.is_some() && sys::status(2).ok().map(|status| (status.st_dev, status.st_ino)) == config.stderr
+}
+
+pub fn to_stderr(config: &Config, bytes: &[u8]) {
+    if stderr_is_ours(config) {
+        // Nobody is left to be told of a failure.
+        let _ = write_all(2, bytes);
+    }
+}
+
+/// The path that a pattern stands for in this process.
+pub fn expand(pattern: &CStr) -> Path {
+    let mut path = Path::new();
+    let mut rest = pattern.to_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            path.push(&[byte]);
+            continue;
+        }
+        let Some((&letter, after)) = rest.split_first() else { break };
+        rest = after;
+        let _ = match letter {
+            b'p' => write!(path, "{}", sys::getpid()),
+            b't' => write!(path, "{}", process::began_unix()),
+            b'e' => {
+                let mut space = [0u8; 4096];
+                path.push(crate::procfs::program_name(&mut space));
+                Ok(())
+            }
+            other => {
+                path.push(&[other]);
+                Ok(())
+            }
+        };
+    }
+    path
+}
+
+/// Says one line on stderr, if that is still the file that it was at load.
+pub fn tell(write: impl FnOnce(&mut Line)) {
+    if let Some(config) = config::get() {
+        tell_by(config, write);
+    }
+}
+
+/// The same where the library does not act.
+pub fn tell_by(config: &Config, write: impl FnOnce(&mut Line)) {
+    undisturbed(|| {
+        let mut line = Line::new();
+        write(&mut line);
+        to_stderr(config, line.as_bytes());
+    });
+}
+
+/// One short line on the stack, for messages; what does not fit is cut.
+pub struct Line {
+    bytes: [u8; 512],
+    length: usize,
+}
+
+impl Line {
+    pub const fn new() -> Self {
+        Line { bytes: [0; 512], length: 0 }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            // The last byte is kept for the line's end.
+            let end = self.bytes.len() - 1;
+            let at = if byte == b'\n' { self.length.min(end) } else { self.length };
+            if at >= end && byte != b'\n' {
+                continue;
+            }
+            if let Some(place) = self.bytes.get_mut(at) {
+                *place = byte;
+                self.length = at + 1;
+            }
+        }
+        Ok(())
+    }
+}
