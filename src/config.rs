@@ -1,6 +1,6 @@
 //! The options, as they were read at load (init.rs), and what the program is called.
 
-use crate::sync::{AtomicI32, AtomicU8, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::CStr;
 
 use epollshim_format::log_filter::Filter;
@@ -111,4 +111,18 @@ pub fn is_named(wanted: impl Fn(&[u8]) -> bool) -> bool {
         core::array::from_fn(|at| FILE_NAME.bytes.get(at).map_or(0, |byte| byte.load(Ordering::Relaxed)));
     file.get(..length).is_some_and(&wanted)
         || CONFIG.get().is_some_and(|config| config.names.iter().any(|name| wanted(name.to_bytes())))
+}
+
+static SEED: AtomicU64 = AtomicU64::new(0);
+static HAS_SEED: AtomicBool = AtomicBool::new(false);
+
+/// Sets the seed of every random choice. It is one of the options, or drawn when something random is first asked for.
+pub fn set_seed(value: u64) {
+    SEED.store(value, Ordering::Relaxed);
+    HAS_SEED.store(true, Ordering::Relaxed);
+}
+
+/// The seed; None: nothing random was asked for.
+pub fn seed() -> Option<u64> {
+    HAS_SEED.load(Ordering::Relaxed).then(|| SEED.load(Ordering::Relaxed))
 }

@@ -1,5 +1,8 @@
 //! A call of the program's, as hooks hand it on: its arguments in words, and where it came from.
 
+use epollshim_format::function::{Function, Functions};
+use libc::c_int;
+
 /// What the entry leaves on the stack: the argument registers (as many as are read; the others are not written), a word
 /// for `before` to tell `after`, and above it the return address, where the program's `call` put it.
 #[repr(C)]
@@ -26,3 +29,19 @@ impl Frame {
 pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
 /// What notes the result, and returns it to the program.
 pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
+
+/// The epoll instance's descriptor among a call's arguments.
+pub fn epfd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
+    let [first, ..] = *words;
+    (function == Function::EpollCtl || function.waits()).then_some(first as c_int)
+}
+
+/// The descriptor among a call's arguments that was there before, other than an epoll instance's.
+pub fn fd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
+    let [first, _, third, ..] = *words;
+    match function {
+        Function::EpollCtl => Some(third as c_int),
+        _ if Functions::TAKE_DESCRIPTORS.has(function) => Some(first as c_int),
+        _ => None,
+    }
+}

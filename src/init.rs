@@ -14,8 +14,8 @@ use libc::c_char;
 #[cfg(not(test))]
 use crate::at_load::AtLoad;
 #[cfg(not(test))]
-use crate::config::{self, ARGUMENTS};
-use crate::config::{ACT, CONFIG, Config, Destination, FORWARD_ONLY, LogTo, STATE};
+use crate::config::ARGUMENTS;
+use crate::config::{self, ACT, CONFIG, Config, Destination, FORWARD_ONLY, LogTo, STATE};
 use crate::environment::{Environment, variable};
 use crate::findings::suppressions;
 use crate::path::Path;
@@ -293,7 +293,7 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     }
     // Also for rules that the program arms later (epollshim_inject).
     if let Some(given) = options.seed {
-        rules::seed(given);
+        config::set_seed(given);
     }
     if !options.inject.is_empty() {
         seed();
@@ -316,9 +316,9 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
 
 /// Draws a seed, unless one was given or drawn before: 32 bits, for people to type again.
 pub fn seed() {
-    if rules::the_seed().is_none() {
+    if config::seed().is_none() {
         let random = sys::random().unwrap_or_else(|| clock::realtime() ^ u64::from(sys::getpid() as u32) << 16);
-        rules::seed(random & 0xffff_ffff);
+        config::set_seed(random & 0xffff_ffff);
     }
 }
 

@@ -356,3 +356,27 @@ pub fn program_name(into: &mut [u8; 4096]) -> &[u8] {
     let target = read_link(c"/proc/self/exe", into).unwrap_or_default();
     target.rsplit(|byte| *byte == b'/').next().unwrap_or(target)
 }
+
+/// A word for what a descriptor refers to, as the log shows it; None: it is not open.
+pub fn kind_of(fd: i32) -> Option<&'static str> {
+    match sys::status(fd).ok()?.st_mode & libc::S_IFMT {
+        libc::S_IFSOCK => return Some("socket"),
+        libc::S_IFIFO => return Some("pipe"),
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => return Some("file"),
+        libc::S_IFCHR => return Some("device"),
+        _ => {}
+    }
+    // The anonymous inodes have no type but their name.
+    let mut space = [0; 64];
+    Some(match target_of(fd, &mut space)? {
+        b"anon_inode:[eventpoll]" => "epoll",
+        b"anon_inode:[eventfd]" => "eventfd",
+        b"anon_inode:[timerfd]" => "timerfd",
+        b"anon_inode:[signalfd]" => "signalfd",
+        b"anon_inode:inotify" => "inotify",
+        b"anon_inode:[fanotify]" => "fanotify",
+        b"anon_inode:[pidfd]" => "pidfd",
+        b"anon_inode:[io_uring]" => "io_uring",
+        _ => "anon_inode",
+    })
+}

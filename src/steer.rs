@@ -68,7 +68,7 @@ pub fn check_rules(text: &[u8]) -> Result<(), Refusal<'_>> {
 pub fn inject(text: &[u8]) -> Result<(), Refusal<'_>> {
     check_rules(text)?;
     init::seed();
-    if let Some(seed) = rules::the_seed() {
+    if let Some(seed) = config::seed() {
         record::note_seed(seed);
     }
     let armed = rules::arm(faults::parse(text, config::allows_impossible()).filter_map(Result::ok));

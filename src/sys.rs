@@ -687,6 +687,10 @@ pub fn write_at_once(fd: i32, bytes: &[u8]) -> Result<usize> {
 /// The kernel's signal set (64 signals in a word).
 pub type SignalSet = u64;
 
+/// The bytes of the kernel's signal set: what glibc gives `epoll_pwait`'s system call as its sixth argument. The program's own
+/// `syscall()` may give another (`EINVAL`, Linux v6.1 kernel/signal.c, set_user_sigmask).
+pub const SIGSET_SIZE: usize = size_of::<SignalSet>();
+
 /// Blocks every signal of this thread and returns what was blocked before. But for two that the kernel forces on a thread, and
 /// that kill it where they are blocked (Linux v6.1 kernel/signal.c, force_sig_info_to_task): SIGTRAP of a program that steps
 /// itself by the processor's trap flag, and SIGSYS of one whose filter has its handler answer a system call.

@@ -145,7 +145,7 @@ extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     }
     // No function of the table has six arguments.
     let [.., sixth] = &mut armed.frame.words;
-    *sixth = policy::SIGSET_SIZE;
+    *sixth = crate::sys::SIGSET_SIZE;
     let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, counted);
     let then = match plan {
         None => counted.after,

@@ -17,7 +17,7 @@ const LONGEST: usize = 256;
 
 /// Each argument's key, form, and place.
 fn forms(line: &Line) -> impl Iterator<Item = (&'static str, &'static str, usize)> {
-    let words = line.plan.function.row().arguments.split_ascii_whitespace();
+    let words = line.call.function.row().arguments.split_ascii_whitespace();
     words.enumerate().filter_map(|(place, word)| word.split_once('=').map(|(key, form)| (key, form, place)))
 }
 
@@ -97,7 +97,7 @@ fn asks_for_a_mode(line: &Line) -> bool {
 
 /// The descriptors that a call has written, if it succeeded.
 fn pair(line: &Line, address: usize) -> Option<[c_int; 2]> {
-    let is_written = line.result == 0 && line.plan.is_made();
+    let is_written = line.result == 0 && line.call.is_made;
     // SAFETY: the call has succeeded, so that the kernel has written two descriptors there.
     is_written.then(|| unsafe { (address as *const [c_int; 2]).read_unaligned() })
 }

@@ -8,18 +8,18 @@ use epollshim_format::{LOG_SCHEMA, errno};
 use libc::epoll_event;
 
 use super::{Line, arguments, fcntl};
-use crate::policy::kind_of;
+use crate::procfs::kind_of;
 use crate::sys;
 
 pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
     write!(
         out,
         r#"{{"schema":"{LOG_SCHEMA}","mono_ns":{},"wall_ns":{},"pid":{},"tid":{},"call":"{}","args":{{"#,
-        line.plan.began(),
+        line.call.began,
         line.wall(),
         line.pid,
         line.tid,
-        line.plan.function.name(),
+        line.call.function.name(),
     )?;
     arguments(line, out)?;
     write!(out, r#"}},"result":{},"errno":"#, line.result)?;
@@ -31,12 +31,12 @@ pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
     writeln!(
         out,
         r#","duration_ns":{},"injected":{},"limited":{}}}"#,
-        line.duration, line.plan.is_injected, line.plan.is_limited
+        line.duration, line.call.is_injected, line.call.is_limited
     )
 }
 
 fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
-    match line.plan.function {
+    match line.call.function {
         Function::EpollCreate => write!(out, r#""size":{}"#, line.int(0)),
         Function::EpollCreate1 => write!(out, r#""flags":{}"#, line.int(0)),
         Function::EpollCtl => {
@@ -76,7 +76,7 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
 
 fn wait(line: &Line, out: &mut impl Write) -> fmt::Result {
     write!(out, r#""epfd":{},"maxevents":{},"timeout_ns":"#, line.int(0), line.int(2))?;
-    let timeout = match line.plan.function {
+    let timeout = match line.call.function {
         Function::EpollPwait2 => sys::timespec_at(line.word(3))
             .map(|time| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)),
         _ => (line.int(3) >= 0).then(|| i128::from(line.int(3)) * 1_000_000),
@@ -85,7 +85,7 @@ fn wait(line: &Line, out: &mut impl Write) -> fmt::Result {
         Some(time) => write!(out, "{time}")?,
         None => out.write_str("null")?,
     }
-    if line.plan.function != Function::EpollWait {
+    if line.call.function != Function::EpollWait {
         match super::mask(line.word(4)) {
             Some(mask) => write!(out, r#","sigmask":"{mask:#x}""#)?,
             None => out.write_str(r#","sigmask":null"#)?,
@@ -95,7 +95,7 @@ fn wait(line: &Line, out: &mut impl Write) -> fmt::Result {
     for (index, event) in line.delivered().enumerate() {
         write!(out, "{}{}", if index == 0 { "" } else { "," }, Event(event))?;
     }
-    write!(out, r#"],"more":{}"#, if line.plan.is_made() { line.more() } else { 0 })
+    write!(out, r#"],"more":{}"#, if line.call.is_made { line.more() } else { 0 })
 }
 
 struct Event(epoll_event);

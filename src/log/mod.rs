@@ -16,13 +16,13 @@ mod text;
 use crate::sync::{AtomicU64, Ordering};
 use core::fmt::{self, Write};
 
-use epollshim_format::function::Functions;
+use epollshim_format::function::{Function, Functions};
 use epollshim_format::log_filter::Filter;
 use epollshim_format::options::Format;
 use libc::{c_int, epoll_event};
 
 use crate::config::{self, Config, LogTo};
-use crate::policy::{Plan, epfd_of, fd_of};
+use crate::frame::{epfd_of, fd_of};
 use crate::{clock, process, sys};
 
 pub use file::prepare;
@@ -30,9 +30,28 @@ pub use file::prepare;
 /// Events of one wait that are told one by one.
 const EVENTS: usize = 16;
 
+/// A call that has returned.
+pub struct Call {
+    pub function: Function,
+    /// What the program asked for.
+    pub words: [usize; 6],
+    /// CLOCK_MONOTONIC when it began.
+    pub began: u64,
+    /// The kernel was asked.
+    pub is_made: bool,
+    /// A fault made up what the program got, or a part of it.
+    pub is_made_up: bool,
+    pub is_delayed: bool,
+    /// A fault sent the thread a signal.
+    pub is_signalled: bool,
+    /// Any of these.
+    pub is_injected: bool,
+    pub is_limited: bool,
+}
+
 /// A call, as the log tells it.
 struct Line<'a> {
-    plan: &'a Plan,
+    call: &'a Call,
     pid: i32,
     tid: i32,
     result: isize,
@@ -47,18 +66,18 @@ impl Line<'_> {
     }
 
     fn word(&self, index: usize) -> usize {
-        self.plan.words().get(index).copied().unwrap_or(0)
+        self.call.words.get(index).copied().unwrap_or(0)
     }
 
     /// CLOCK_REALTIME when the call began.
     fn wall(&self) -> u64 {
-        clock::realtime().saturating_sub(clock::monotonic().saturating_sub(self.plan.began()))
+        clock::realtime().saturating_sub(clock::monotonic().saturating_sub(self.call.began))
     }
 
     /// The events that a wait delivered, as many as are told.
     fn delivered(&self) -> impl Iterator<Item = epoll_event> + Clone + '_ {
         let count = usize::try_from(self.result).unwrap_or(0);
-        let count = if self.plan.function.waits() && self.plan.is_made() { count.min(EVENTS) } else { 0 };
+        let count = if self.call.function.waits() && self.call.is_made { count.min(EVENTS) } else { 0 };
         // SAFETY: the wait has written them.
         (0..count).map(|index| unsafe { (self.word(1) as *const epoll_event).add(index).read_unaligned() })
     }
@@ -96,11 +115,11 @@ pub fn told() -> Option<(u64, u64)> {
 }
 
 /// Tells of a call that has just returned.
-pub fn call(plan: &Plan, result: isize, error: c_int) {
+pub fn call(call: &Call, result: isize, error: c_int) {
     let Some(config) = config::get() else { return };
-    let duration = clock::monotonic().saturating_sub(plan.began());
+    let duration = clock::monotonic().saturating_sub(call.began);
     let failed = result == -1;
-    if !is_wanted(&config.log_filter, plan, failed, duration) {
+    if !is_wanted(&config.log_filter, call, failed, duration) {
         return;
     }
     let error = if failed { error } else { 0 };
@@ -109,7 +128,7 @@ pub fn call(plan: &Plan, result: isize, error: c_int) {
             0 => process::pid(),
             pid => pid,
         };
-        let line = Line { plan, pid, tid: sys::gettid(), result, error, duration };
+        let line = Line { call, pid, tid: sys::gettid(), result, error, duration };
         render(config, &line, out)
     };
     output::write(config, render, |written| {
@@ -128,22 +147,22 @@ fn render(config: &Config, line: &Line, out: &mut impl Write) -> fmt::Result {
 }
 
 /// Names are one condition, outcomes another, descriptors a third: a line must meet one word of each that is given.
-fn is_wanted(filter: &Filter, plan: &Plan, failed: bool, duration: u64) -> bool {
+fn is_wanted(filter: &Filter, call: &Call, failed: bool, duration: u64) -> bool {
     let by_name = if filter.functions.is_empty() {
-        plan.function.is_epoll() || plan.is_injected
+        call.function.is_epoll() || call.is_injected
     } else {
-        filter.functions.has(plan.function)
+        filter.functions.has(call.function)
     };
     let asks_outcome = filter.failed || filter.injected || filter.limited || filter.slow.is_some();
     let by_outcome = !asks_outcome
         || filter.failed && failed
-        || filter.injected && plan.is_injected
-        || filter.limited && plan.is_limited
+        || filter.injected && call.is_injected
+        || filter.limited && call.is_limited
         || filter.slow.is_some_and(|slow| duration >= slow);
     let named =
         |numbers: &[i32], number: Option<c_int>| number.is_some_and(|number| number >= 0 && numbers.contains(&number));
     let asks_descriptor = filter.epfds.iter().chain(&filter.fds).any(|number| *number >= 0);
-    let (epfd, fd) = (epfd_of(plan.function, plan.words()), fd_of(plan.function, plan.words()));
+    let (epfd, fd) = (epfd_of(call.function, &call.words), fd_of(call.function, &call.words));
     by_name && by_outcome && (!asks_descriptor || named(&filter.epfds, epfd) || named(&filter.fds, fd))
 }
 

@@ -10,7 +10,8 @@ use libc::{c_int, epoll_event};
 
 use super::arguments::{self, argument};
 use super::{Line, fcntl};
-use crate::policy::{SIGSET_SIZE, kind_of};
+use crate::procfs::kind_of;
+use crate::sys::SIGSET_SIZE;
 use crate::{process, sys};
 
 pub fn render(line: &Line, time: LogTime, out: &mut impl Write) -> fmt::Result {
@@ -18,11 +19,11 @@ pub fn render(line: &Line, time: LogTime, out: &mut impl Write) -> fmt::Result {
         LogTime::None => {}
         LogTime::Wall => write!(out, "{} ", Moment(line.wall()))?,
         LogTime::Relative => {
-            let since = line.plan.began().saturating_sub(process::began());
+            let since = line.call.began.saturating_sub(process::began());
             write!(out, "{:5}.{:06} ", since / 1_000_000_000, since / 1000 % 1_000_000)?;
         }
     }
-    write!(out, "[pid {} tid {}] {}(", line.pid, line.tid, line.plan.function.name())?;
+    write!(out, "[pid {} tid {}] {}(", line.pid, line.tid, line.call.function.name())?;
     arguments(line, out)?;
     out.write_str(") = ")?;
     result(line, out)?;
@@ -32,26 +33,26 @@ pub fn render(line: &Line, time: LogTime, out: &mut impl Write) -> fmt::Result {
             None => write!(out, " (errno {})", line.error)?,
         }
     }
-    if line.plan.function.waits() && line.plan.is_made() {
+    if line.call.function.waits() && line.call.is_made {
         write!(out, " <{}.{:06}>", line.duration / 1_000_000_000, line.duration / 1000 % 1_000_000)?;
     }
-    if line.plan.is_made_up() {
+    if line.call.is_made_up {
         out.write_str(" (INJECTED)")?;
     }
-    if line.plan.is_delayed {
+    if line.call.is_delayed {
         out.write_str(" (DELAYED)")?;
     }
-    if line.plan.is_signalled() {
+    if line.call.is_signalled {
         out.write_str(" (SIGNALLED)")?;
     }
-    if line.plan.is_limited {
+    if line.call.is_limited {
         out.write_str(" (LIMITED)")?;
     }
     out.write_char('\n')
 }
 
 fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
-    match line.plan.function {
+    match line.call.function {
         Function::EpollCreate => write!(out, "{}", line.int(0)),
         Function::EpollCreate1 => argument(line, "epollflags", line.word(0), out),
         Function::EpollCtl => {
@@ -98,7 +99,7 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
 
 /// What the call returned, and what that is called where it is no plain number.
 fn result(line: &Line, out: &mut impl Write) -> fmt::Result {
-    let form = match line.plan.function {
+    let form = match line.call.function {
         Function::Fcntl if line.result >= 0 => fcntl::command(line.int(1)).result,
         _ => fcntl::NONE,
     };
@@ -116,7 +117,7 @@ fn result(line: &Line, out: &mut impl Write) -> fmt::Result {
 
 fn wait(line: &Line, out: &mut impl Write) -> fmt::Result {
     write!(out, "{}, ", line.int(0))?;
-    if line.result < 0 || !line.plan.is_made() {
+    if line.result < 0 || !line.call.is_made {
         write!(out, "{}", Address(line.word(1)))?;
     } else {
         out.write_char('[')?;
@@ -126,7 +127,7 @@ fn wait(line: &Line, out: &mut impl Write) -> fmt::Result {
         out.write_str(if line.more() > 0 { ", ...]" } else { "]" })?;
     }
     write!(out, ", {}, ", line.int(2))?;
-    match line.plan.function {
+    match line.call.function {
         Function::EpollWait => return write!(out, "{}", line.int(3)),
         Function::EpollPwait => write!(out, "{}, ", line.int(3))?,
         _ => match (line.word(3), sys::timespec_at(line.word(3))) {

@@ -1,11 +1,10 @@
 //! What faults do to a call, and what rules ask about one.
 
-use epollshim_format::function::{Function, Functions};
-use libc::{c_int, epoll_event};
+use libc::epoll_event;
 
 use crate::buffer::exchange;
 use crate::frame::Frame;
-use crate::{clock, config, loaded, procfs, sys};
+use crate::{clock, config, loaded, sys};
 
 /// Stands in for a function that is not called: returns a value, with an errno unless that is 0.
 pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
@@ -28,22 +27,6 @@ pub extern "C-unwind" fn answer_of_a_cancellation_point(value: isize, error: usi
 /// The events that an `epoll_ctl` asks for; None: the address is bad, which the kernel will say.
 pub fn asked_for(frame: &Frame) -> Option<u32> {
     sys::event_at(frame.word(3)).map(|event| event.events)
-}
-
-/// The epoll instance's descriptor among a call's arguments.
-pub fn epfd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
-    let [first, ..] = *words;
-    (function == Function::EpollCtl || function.waits()).then_some(first as c_int)
-}
-
-/// The descriptor among a call's arguments that was there before, other than an epoll instance's.
-pub fn fd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
-    let [first, _, third, ..] = *words;
-    match function {
-        Function::EpollCtl => Some(third as c_int),
-        _ if Functions::TAKE_DESCRIPTORS.has(function) => Some(first as c_int),
-        _ => None,
-    }
 }
 
 /// Lets time pass before a wait. False: a signal handler ran before it was over. The thread can be cancelled in it, as in
@@ -123,30 +106,6 @@ fn has_name(path: &[u8], name: impl Iterator<Item = u8>) -> bool {
         }
     }
     matches!(rest.next(), None | Some(b'.'))
-}
-
-/// A word for what a descriptor refers to, as the log shows it; None: it is not open.
-pub fn kind_of(fd: i32) -> Option<&'static str> {
-    match sys::status(fd).ok()?.st_mode & libc::S_IFMT {
-        libc::S_IFSOCK => return Some("socket"),
-        libc::S_IFIFO => return Some("pipe"),
-        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => return Some("file"),
-        libc::S_IFCHR => return Some("device"),
-        _ => {}
-    }
-    // The anonymous inodes have no type but their name.
-    let mut space = [0; 64];
-    Some(match procfs::target_of(fd, &mut space)? {
-        b"anon_inode:[eventpoll]" => "epoll",
-        b"anon_inode:[eventfd]" => "eventfd",
-        b"anon_inode:[timerfd]" => "timerfd",
-        b"anon_inode:[signalfd]" => "signalfd",
-        b"anon_inode:inotify" => "inotify",
-        b"anon_inode:[fanotify]" => "fanotify",
-        b"anon_inode:[pidfd]" => "pidfd",
-        b"anon_inode:[io_uring]" => "io_uring",
-        _ => "anon_inode",
-    })
 }
 
 #[cfg(test)]

@@ -24,7 +24,6 @@ use epollshim_format::function::{Function, Functions};
 use epollshim_format::functions::Role;
 use libc::c_int;
 
-pub use self::effects::{epfd_of, fd_of, kind_of};
 use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
 use crate::frame::{After, Before, Frame};
@@ -287,20 +286,7 @@ impl Plan {
     pub fn is_made(&self) -> bool {
         self.way != Way::Answer
     }
-
-    pub fn words(&self) -> &[usize; 6] {
-        &self.words
-    }
-
-    /// CLOCK_MONOTONIC when the call began.
-    pub fn began(&self) -> u64 {
-        self.began
-    }
 }
-
-/// The bytes of the kernel's signal set: what glibc gives `epoll_pwait`'s system call as its sixth argument. The program's own
-/// `syscall()` may give another (`EINVAL`, Linux v6.1 kernel/signal.c, set_user_sigmask).
-pub const SIGSET_SIZE: usize = size_of::<sys::SignalSet>();
 
 /// What an armed entry does before the real call and after it, if nothing comes of what is armed.
 #[derive(Clone, Copy)]
@@ -521,7 +507,18 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
         effects::pause_fully(plan.delay_exit);
     }
     if plan.is_logged {
-        log::call(plan, result, error);
+        let told = log::Call {
+            function: plan.function,
+            words: plan.words,
+            began: plan.began,
+            is_made: plan.is_made(),
+            is_made_up: plan.is_made_up(),
+            is_delayed: plan.is_delayed,
+            is_signalled: plan.is_signalled(),
+            is_injected: plan.is_injected,
+            is_limited: plan.is_limited,
+        };
+        log::call(&told, result, error);
     }
     if plan.is_recorded
         && let Some(block) = block

@@ -7,13 +7,13 @@
 //!
 //! Counts carry the number of their generation (a tag): a count of an earlier generation reads as zero.
 
-use crate::sync::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use epollshim_format::faults::{COUNTERS, Operation, Outcome, RULES, Rule, Scope};
 use epollshim_format::function::{Function, Functions};
 
 use super::effects;
-use crate::frame::Frame;
+use crate::frame::{Frame, epfd_of, fd_of};
 use crate::ledger::{Hold, Lock};
 use crate::thread::Block;
 use crate::{clock, config, process, sys, thread};
@@ -80,8 +80,6 @@ const OPERATION: u32 = 10;
 const OUTCOME: u32 = OPERATION + 2;
 
 static TABLES: Rules = Rules::new();
-static SEED: AtomicU64 = AtomicU64::new(0);
-static HAS_SEED: AtomicBool = AtomicBool::new(false);
 
 impl Table {
     const fn new() -> Self {
@@ -228,10 +226,10 @@ impl Entry {
         if head & ONLY_DUPLICATES != 0 && function == Function::Fcntl && !is_duplication(frame.int(1)) {
             return false;
         }
-        if head & HAS_EPFD != 0 && effects::epfd_of(function, &frame.words) != Some((descriptors >> 32) as i32) {
+        if head & HAS_EPFD != 0 && epfd_of(function, &frame.words) != Some((descriptors >> 32) as i32) {
             return false;
         }
-        if head & HAS_FD != 0 && effects::fd_of(function, &frame.words) != Some(descriptors as i32) {
+        if head & HAS_FD != 0 && fd_of(function, &frame.words) != Some(descriptors as i32) {
             return false;
         }
         if head & HAS_EVENTS != 0 {
@@ -335,7 +333,7 @@ fn draw(rule: usize, ordinal: u64) -> u64 {
         value ^ value >> 31
     };
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-    let seed = SEED.load(Ordering::Relaxed);
+    let seed = config::seed().unwrap_or(0);
     let rule = (rule as u64).wrapping_add(1);
     mix(mix(seed.wrapping_add(rule.wrapping_mul(STEP))).wrapping_add(ordinal.wrapping_mul(STEP)))
 }
@@ -585,17 +583,6 @@ pub fn restart() {
     for block in crate::thread::all() {
         block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
     }
-}
-
-/// Sets the seed of every random choice.
-pub fn seed(value: u64) {
-    SEED.store(value, Ordering::Relaxed);
-    HAS_SEED.store(true, Ordering::Relaxed);
-}
-
-/// The seed; None: nothing random was asked for.
-pub fn the_seed() -> Option<u64> {
-    HAS_SEED.load(Ordering::Relaxed).then(|| SEED.load(Ordering::Relaxed))
 }
 
 /// A rule, for the report.

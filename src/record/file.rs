@@ -11,7 +11,6 @@ use epollshim_format::recording::{
 use super::losses::{self, Losses};
 use crate::aside::Files;
 use crate::path::Path;
-use crate::policy::rules;
 use crate::{aside, clock, config, place, process, procfs, seccomp, sys};
 
 /// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that has none yet.
@@ -446,7 +445,7 @@ fn write_header(start: *mut u8) {
     set(header::PPID, sys::getppid() as u64);
     set(header::BEGAN, process::began());
     set(header::BEGAN_UNIX, process::began_unix());
-    if let Some(seed) = rules::the_seed() {
+    if let Some(seed) = config::seed() {
         set(header::SEED, seed);
         set(header::HAS_SEED, 1);
     }

@@ -11,7 +11,7 @@ use super::census;
 use super::facts::{Distribution, Facts, InstanceFacts};
 use crate::findings::suppressions;
 use crate::policy::{limits, rules};
-use crate::{log, record, seccomp};
+use crate::{config, log, record, seccomp};
 
 /// Bytes as a JSON string: what is no UTF-8 becomes U+FFFD.
 struct Quoted<'a>(&'a [u8]);
@@ -101,7 +101,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         facts.began_unix,
         facts.duration,
         facts.end.name(),
-        OrNull(rules::the_seed()),
+        OrNull(config::seed()),
         List(|| FUNCTIONS.iter().filter(|(_, calls)| facts.sums.calls(calls) != 0).map(|(name, calls)| OfCall {
             facts,
             name,

@@ -13,7 +13,7 @@ use crate::buffer::Buffer;
 use crate::output::Line;
 use crate::policy::{limits, rules};
 use crate::process::End;
-use crate::{log, record, seccomp};
+use crate::{config, log, record, seccomp};
 
 /// How many instances are listed one by one.
 const LISTED: usize = 20;
@@ -193,7 +193,7 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
         }
         writeln!(out, "{:>14}{:>14}", Grouped(told.denied), Grouped(told.let_through))?;
     }
-    if let Some(seed) = rules::the_seed() {
+    if let Some(seed) = config::seed() {
         writeln!(out, "\n{:<50}{:>14}{:>14}", "Faults", "matched", "fired")?;
         for told in rules::armed() {
             write!(out, "  ")?;
