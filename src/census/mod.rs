@@ -301,9 +301,9 @@ pub fn give_back_room(block: &Block, count: u32) {
     ROOM.give_back(room::unnote(block, count));
 }
 
-/// How many descriptors are alive.
-pub fn alive() -> u64 {
-    ROOM.alive()
+/// The most descriptors that were alive at once.
+pub fn peak() -> u64 {
+    PEAK.load(Ordering::Relaxed).max(ROOM.alive())
 }
 
 /// Whether a number is known to be open.

@@ -126,7 +126,7 @@ fn peak(key: Key) -> u64 {
         Key::Instances => instances,
         Key::Watches => watches,
         Key::Memory => bytes,
-        Key::Descriptors => census::alive(),
+        Key::Descriptors => census::peak(),
         Key::UserInstances => session::sum(Kind::Instances),
         Key::UserWatches => session::sum(Kind::Watches),
         _ => 0,
