@@ -257,7 +257,7 @@ fn claim(page: &Page, owner: u32) {
 /// Whether anything was counted in this memory, or in that which it is a copy of. Where nothing
 /// was, there is nothing to report and nothing to reset: a fork need not copy the pages for it.
 pub fn is_used() -> bool {
-    thread::any_used() || census::is_on() || ledger::charges::tracks()
+    thread::any_used() || census::is_on() || ledger::reservations::tracks()
 }
 
 /// In the child of a fork, before it goes on: this memory is surely its own.

@@ -15,9 +15,9 @@ use epollshim_format::faults;
 use crate::findings::errors::Pending;
 use crate::findings::watch::Watch;
 use crate::ledger::Hold;
-use crate::ledger::charges::Owed;
 use crate::ledger::counters::{Counter, Counters};
 use crate::ledger::records::LastUsed;
+use crate::ledger::reservations::PendingRelease;
 use crate::registry::{KEPT, Member, Registry};
 use crate::{aside, config, init, ledger, process, record, registers, sys};
 
@@ -112,14 +112,14 @@ pub struct Block {
     tid: AtomicU32,
     /// Where it is listed (registry.rs).
     place: AtomicU32,
-    /// What the call that is under way has charged ahead, until the ledger takes it (`charges::Ahead`); 0: nothing.
-    pub ahead: AtomicU64,
+    /// What the call that is under way has charged ahead, until the ledger takes it (`reservations::Prepaid`); 0: nothing.
+    pub prepaid: AtomicU64,
     /// Descriptors that calls of this thread, which are under way, may yet make, where a limit counts them.
     pub room: AtomicU32,
     /// The owner's `token`.
     control: AtomicUsize,
     /// What limits get back when the close that this thread is making is done.
-    pub owed: Owed,
+    pub pending_release: PendingRelease,
     /// How many calls have matched each rule of faults, by this thread.
     pub ordinals: [AtomicU64; faults::COUNTERS],
     /// Where the recording has this thread's calls; null: nowhere.
@@ -138,16 +138,16 @@ impl Block {
     /// What the call that is under way has charged ahead, for the ledger to take. (A read first: there is nothing to take, mostly,
     /// and an exchange is a locked instruction.)
     #[inline(always)]
-    pub fn take_ahead(&self) -> u64 {
-        match self.ahead.load(Ordering::Relaxed) {
+    pub fn take_prepaid(&self) -> u64 {
+        match self.prepaid.load(Ordering::Relaxed) {
             0 => 0,
-            _ => self.take_what_is_ahead(),
+            _ => self.take_what_is_prepaid(),
         }
     }
 
     #[cold]
-    fn take_what_is_ahead(&self) -> u64 {
-        self.ahead.swap(0, Ordering::Relaxed)
+    fn take_what_is_prepaid(&self) -> u64 {
+        self.prepaid.swap(0, Ordering::Relaxed)
     }
 
     #[inline(always)]
@@ -345,7 +345,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
     let block = BLOCKS.reuse(tid, |owner| sys::thread_exists(process::pid(), owner as i32))?;
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
     block.adding.store(0, Ordering::Relaxed);
-    block.ahead.store(0, Ordering::Relaxed);
+    block.prepaid.store(0, Ordering::Relaxed);
     block.room.store(0, Ordering::Relaxed);
     block.end_wait();
     block.pending.forget();
@@ -353,7 +353,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
     block.records.pass_on();
     block.control.store(registers::token(), Ordering::Relaxed);
     block.watch.next_owner();
-    if !block.owed.is_empty() {
+    if !block.pending_release.is_empty() {
         // Its last owner was cancelled in a close.
         ledger::left_closing(block);
     }

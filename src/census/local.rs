@@ -97,7 +97,7 @@ fn retract(local: &Local, site: usize) {
     for ((fd, variant), other) in fds {
         if let Some(fd) = fd.swap(0, Ordering::Relaxed).checked_sub(1).filter(|fd| *fd >= 0) {
             let id = epollshim_format::findings::Id::DoubleClose;
-            findings::unmet(&Note {
+            findings::retract(&Note {
                 variant: variant.load(Ordering::Relaxed) as u8,
                 fd,
                 site,

@@ -9,7 +9,7 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Cause, Id, Severity};
 use libc::c_int;
 
-use super::{Note, again, descriptors, ghosts, note, unmet};
+use super::{Note, again, descriptors, ghosts, note, retract};
 use crate::frame::Frame;
 use crate::ledger::core::Registration;
 use crate::{ledger, sys, thread};
@@ -92,7 +92,7 @@ pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int
             _ => (libc::EPOLL_CTL_MOD, libc::ENOENT),
         };
         let call = Ctl { epfd, operation: failed, fd, site };
-        unmet(&of_ctl(cause, &call, error));
+        retract(&of_ctl(cause, &call, error));
         note(&of_ctl(mended, &call, error));
     }
 }

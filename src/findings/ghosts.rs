@@ -13,7 +13,7 @@ use crate::sync::Ordering;
 use epollshim_format::findings::{Id, Severity};
 use libc::c_int;
 
-use super::{Note, note, put, unmet};
+use super::{Note, note, put, retract};
 use crate::buffer::{Buffer, sort_by_key};
 use crate::ledger::recent_closes::{self, RecentClose};
 use crate::ledger::records::Instance;
@@ -54,7 +54,7 @@ pub fn mended(epfd: c_int, fd: c_int) {
     if let Some(closing) = ledger::records().ghost(epfd, fd)
         && closing.is_reported
     {
-        unmet(&of_closing(&closing, epfd));
+        retract(&of_closing(&closing, epfd));
         recent_closes::retract(&closing);
     }
 }

@@ -12,7 +12,7 @@ use epollshim_format::kernel_memory;
 use super::{Note, put, withdraw};
 use crate::buffer::Buffer;
 use crate::ledger::core::Core;
-use crate::ledger::family;
+use crate::ledger::fork_shared;
 use crate::ledger::records::Instance;
 use crate::process::End;
 use crate::{clock, ledger, procfs};
@@ -93,7 +93,7 @@ fn is_used(instance: &Instance) -> bool {
 /// Whether an instance was not waited on lately, as far as this process's own counts say.
 fn looks_idle(ledger: &Core, instance: &Instance, now: u64) -> bool {
     let (waits, marked) = (instance.waits(), instance.waits_marked.get());
-    if waits != marked || ledger.is_nested(instance) || family::entries().any(|entry| entry.is_of(instance)) {
+    if waits != marked || ledger.is_nested(instance) || fork_shared::entries().any(|entry| entry.is_of(instance)) {
         // The waits of an instance that another watches, or another process uses, are not this program's measure.
         return false;
     }

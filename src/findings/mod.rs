@@ -133,7 +133,7 @@ fn note_slowly(note: &Note) {
 /// What was noted last of it turned out to be none, or something else. Nothing happens where it was never noted.
 #[cold]
 #[inline(never)]
-pub fn unmet(note: &Note) {
+pub fn retract(note: &Note) {
     if let Some(entry) = known(note) {
         let count = entry.word(finding::COUNT);
         // Not below 0, where `restart` came between.

@@ -6,7 +6,7 @@ use epollshim_format::findings::{Id, Severity, no_cloexec};
 
 use super::{Note, put, withdraw};
 use crate::ledger::core::Core;
-use crate::ledger::family::{self, Entry};
+use crate::ledger::fork_shared::{self, Entry};
 use crate::ledger::records::Instance;
 use crate::{ledger, sys};
 
@@ -14,18 +14,18 @@ pub fn judge() {
     withdraw(Id::NoCloexec);
     withdraw(Id::ForkShared);
     let ledger = ledger::view();
-    if family::has_told() {
+    if fork_shared::has_told() {
         for (_, instance) in ledger.live_instances() {
-            family::compare(instance);
+            fork_shared::compare(instance);
         }
     }
-    for entry in family::entries() {
+    for entry in fork_shared::entries() {
         handed_on(entry);
         shared(ledger, entry);
     }
     for (index, instance) in ledger.live_instances() {
         match instance.inherited.load(Ordering::Relaxed) {
-            0 if family::has_forked_with(instance) => could_be_handed_on(ledger, index, instance),
+            0 if fork_shared::has_forked_with(instance) => could_be_handed_on(ledger, index, instance),
             Instance::FROM_EXEC => came_by_exec(ledger, index, instance),
             _ => {}
         }
@@ -42,7 +42,7 @@ fn place(word: &AtomicU64) -> usize {
 
 /// An exec has handed on what this process made.
 fn handed_on(entry: &Entry) {
-    if entry.has(family::EXECUTED) && entry.maker() == family::number() {
+    if entry.has(fork_shared::EXECUTED) && entry.maker() == fork_shared::number() {
         let note = Note {
             variant: no_cloexec::HANDED_ON,
             epfd: number(&entry.epfd) as i32,
@@ -57,7 +57,7 @@ fn handed_on(entry: &Entry) {
 
 /// Children were forked, whose exec, if there was one, was not seen.
 fn could_be_handed_on(ledger: &Core, index: u32, instance: &Instance) {
-    let is_told = family::entries().any(|entry| entry.is_of(instance) && entry.has(family::EXECUTED));
+    let is_told = fork_shared::entries().any(|entry| entry.is_of(instance) && entry.has(fork_shared::EXECUTED));
     let passing = |fd: &i32| ledger.descriptors.get(*fd).instance() == index && sys::passes_exec(*fd);
     if !is_told && let Some(epfd) = (0..=ledger.descriptors.highest()).find(passing) {
         let note = Note {
@@ -87,7 +87,7 @@ fn shared(ledger: &Core, entry: &Entry) {
     let is_used_here = ledger
         .live_instances()
         .any(|(_, instance)| entry.is_of(instance) && instance.forked.load(Ordering::Relaxed) == Instance::USED_SINCE);
-    if entry.has(family::SHARED) && family::concerns_this_process(entry, is_used_here) {
+    if entry.has(fork_shared::SHARED) && fork_shared::concerns_this_process(entry, is_used_here) {
         let note = Note {
             epfd: number(&entry.epfd) as i32,
             site: place(&entry.used_at),

@@ -22,6 +22,6 @@ pub use wait::{after_pwait, after_pwait2, after_wait, before_pwait, before_pwait
 /// A result that the compiler does not see through. It would have the common way keep what it knows is returned, in a register
 /// that is to be saved first, and call what it was to jump to.
 #[inline(always)]
-fn unforeseen(result: isize) -> isize {
+fn opaque(result: isize) -> isize {
     core::hint::black_box(result)
 }

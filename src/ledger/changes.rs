@@ -1,9 +1,9 @@
 //! The changes of the ledger that there are, and what each does: by the holder of the lock, at once or from a note.
 
-use super::charges::Owed;
 use super::core::{Creation, Registration, Ticket};
 use super::descriptors::Slot;
-use super::{CORE, charges};
+use super::reservations::PendingRelease;
+use super::{CORE, reservations};
 use crate::record::Rows;
 use crate::sys;
 
@@ -13,7 +13,7 @@ pub(super) enum Change {
     Created {
         fd: i32,
         creation: Creation,
-        ahead: u64,
+        prepaid: u64,
     },
     Adopted {
         fd: i32,
@@ -44,10 +44,10 @@ pub(super) enum Change {
         first: i32,
         last: i32,
         at: usize,
-        closer: &'static Owed,
+        closer: &'static PendingRelease,
     },
     DoneClosing {
-        closer: &'static Owed,
+        closer: &'static PendingRelease,
     },
     Duplicated {
         old: i32,
@@ -70,10 +70,10 @@ pub(super) enum Change {
 pub(super) fn apply(change: Change) {
     CORE.changes();
     match change {
-        Change::Created { fd, creation, ahead } => charged(ahead, || CORE.created(fd, creation)),
+        Change::Created { fd, creation, prepaid } => charged(prepaid, || CORE.created(fd, creation)),
         Change::Adopted { fd } => drop(CORE.adopt(fd)),
-        Change::Adding(registration, serial, ahead) => {
-            charged(ahead, || CORE.reserve_as(&registration, serial));
+        Change::Adding(registration, serial, prepaid) => {
+            charged(prepaid, || CORE.reserve_as(&registration, serial));
         }
         Change::Confirmed(registration) => CORE.confirmed(&registration),
         Change::Added(registration) => CORE.added(&registration),
@@ -84,7 +84,7 @@ pub(super) fn apply(change: Change) {
         Change::Closed { fd, at } => CORE.closed(fd, Some(at)),
         Change::ClosedRange { first, last, at } => CORE.closed_range(first, last, at),
         Change::ClosedFor { first, last, at, closer } => {
-            charges::on_behalf_of(closer, || CORE.closed_range(first, last, at));
+            reservations::on_behalf_of(closer, || CORE.closed_range(first, last, at));
         }
         Change::DoneClosing { closer } => closer.settle(|index| CORE.instance_at(index)),
         Change::Duplicated { old, new, at } => CORE.duplicated(old, new, at),
@@ -102,8 +102,8 @@ pub(super) fn apply(change: Change) {
 
 /// Makes a change for which so much was charged ahead.
 #[inline(always)]
-pub(super) fn charged<T>(ahead: u64, make: impl FnOnce() -> T) -> T {
-    if ahead == 0 { make() } else { charges::with(ahead, |index| CORE.instance_at(index), make) }
+pub(super) fn charged<T>(prepaid: u64, make: impl FnOnce() -> T) -> T {
+    if prepaid == 0 { make() } else { reservations::with(prepaid, |index| CORE.instance_at(index), make) }
 }
 
 /// Whether the kernel has a descriptor that may be what its word in the table says.

@@ -13,7 +13,7 @@
 //! | `pairs.rs` | the index that finds an interest among many in the same file |
 //! | `registrations.rs` | ADD and DEL, before and after the kernel's answer |
 //! | `plain.rs` | the same in the plain case, which is the hot one |
-//! | `restarts.rs` | where counts begin anew: fork, limits, reset, an abandoned change |
+//! | `resets.rs` | where counts begin anew: fork, limits, reset, an abandoned change |
 //! | `rebuild.rs` | the lists made again from the records, after a change that was left half-made |
 //! | `grouping.rs` | which numbers are one instance: the ledger beside the kernel |
 //! | `comparison.rs` | each instance's interests: the ledger beside the kernel's list |
@@ -34,7 +34,7 @@ mod plain;
 mod random;
 mod rebuild;
 mod registrations;
-mod restarts;
+mod resets;
 #[cfg(test)]
 pub mod tests;
 

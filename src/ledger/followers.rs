@@ -7,7 +7,7 @@ use super::access::{change, lock, unlock_out_of_line};
 use super::changes::Change;
 use super::counters::WaitEnd;
 use super::records::{Instance, Interest};
-use super::{CORE, LOCKED, family};
+use super::{CORE, LOCKED, fork_shared};
 use crate::record;
 use crate::thread::Block;
 
@@ -55,7 +55,7 @@ pub(super) fn expect_one_use_less() {
 pub(super) fn used(instance: &Instance, epfd: i32, site: usize) {
     let (from, to) = (Instance::FROM_BEFORE, Instance::USED_SINCE);
     if instance.forked.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        family::tell_use(instance, epfd, site);
+        fork_shared::tell_use(instance, epfd, site);
         expect_one_use_less();
     }
 }

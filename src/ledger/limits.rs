@@ -2,10 +2,10 @@
 
 use super::access::{change, drain, lock, lock_or_break, settle, unlock_out_of_line};
 use super::changes::{Change, is_there};
+use super::events::done_closing;
 use super::lock_protocol::Here;
 use super::records::Instance;
-use super::told::done_closing;
-use super::{CORE, LOCKED, charges, reconcile};
+use super::{CORE, LOCKED, reconcile, reservations};
 use crate::thread::Block;
 use crate::{clock, process, sys, thread};
 
@@ -17,11 +17,11 @@ pub fn track(user: bool) -> bool {
     for _ in 0..PATIENCE {
         if lock_or_break(Here::Elsewhere(0)) {
             drain();
-            if !charges::tracks() {
+            if !reservations::tracks() {
                 CORE.track();
             }
-            if user && !charges::tracks_user() {
-                charges::track_user_too();
+            if user && !reservations::tracks_user() {
+                reservations::track_user_too();
                 CORE.pay();
             }
             unlock_out_of_line();
@@ -96,7 +96,7 @@ pub fn look_for_the_gone() -> bool {
     }
     let Some(began) = TURN.begin() else { return false };
     let mut found = false;
-    for block in thread::all().filter(|block| !block.owed.is_empty() && thread::has_ended(block)) {
+    for block in thread::all().filter(|block| !block.pending_release.is_empty() && thread::has_ended(block)) {
         left_closing(block);
         found = true;
     }
@@ -114,18 +114,18 @@ pub fn look_for_the_gone() -> bool {
 /// The thread of this block ended in a close (cancelled, it may be), before the kernel had made it or after: the kernel is
 /// asked.
 pub fn left_closing(block: &'static Block) {
-    charges::was_paid(&block.owed);
+    reservations::was_paid(&block.pending_release);
     done_closing(block);
     let here = Here::now();
     // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
     let compared = crate::aside::undisturbed(|| reconcile(here));
-    if compared.is_some_and(|compared| compared.agrees) && charges::tracks_user() && lock() {
+    if compared.is_some_and(|compared| compared.agrees) && reservations::tracks_user() && lock() {
         CORE.pay();
         unlock_out_of_line();
     }
 }
 
 /// Gives back what was charged ahead for a call, and not needed.
-pub fn give_back(ahead: charges::Ahead) {
-    charges::give_back_ahead(ahead, CORE.instance_at(ahead.of));
+pub fn give_back(prepaid: reservations::Prepaid) {
+    reservations::give_back_prepaid(prepaid, CORE.instance_at(prepaid.of));
 }

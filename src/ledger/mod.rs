@@ -19,23 +19,23 @@
 //! | file | what |
 //! |---|---|
 //! | `counters.rs` | what is counted of calls and waits |
-//! | `charges.rs`, `limits.rs` | what limits count, and what they ask |
+//! | `reservations.rs`, `limits.rs` | what limits count, and what they ask |
 //! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what it says, and the time that other threads need for it |
 //! | `births.rs` | for findings: how many instances each place has made |
 //! | `recent_closes.rs` | for findings: where each watched descriptor was closed |
-//! | `family.rs` | for findings: what related processes do with the instances that they share |
+//! | `fork_shared.rs` | for findings: what related processes do with the instances that they share |
 //!
 //! This file has what findings and reports read, and what begins anew with them.
 
 mod access;
 mod births;
 mod changes;
-pub mod charges;
 pub mod core;
 pub mod counters;
 mod descriptors;
-pub mod family;
+mod events;
 mod followers;
+pub mod fork_shared;
 mod limits;
 mod lock;
 #[cfg(test)]
@@ -47,7 +47,7 @@ mod reading;
 pub mod recent_closes;
 mod reconcile;
 pub mod records;
-mod told;
+pub mod reservations;
 mod turns;
 
 use self::access::{lock_or_break, unlock_out_of_line};
@@ -57,12 +57,12 @@ use self::descriptors::Slot;
 use self::lock_protocol::Locked;
 
 pub use access::{after_fork, finish, is_interrupted, unlock_unapplied};
+pub use events::*;
 pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
 pub use lock::{Hold, Lock};
 pub use lock_protocol::{FastPath, Here};
 pub use reconcile::{Compared, reconcile};
-pub use told::*;
 
 static LOCKED: Locked<Core, Change> = Locked::new(Core::new());
 static CORE: &Core = &LOCKED.guarded;

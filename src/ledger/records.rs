@@ -360,7 +360,7 @@ pub struct Instance {
     pub paid: AtomicU8,
     /// That it holds more than its size promised was told.
     pub told: AtomicU8,
-    /// Watches, those under way included: what limits count (charges.rs).
+    /// Watches, those under way included: what limits count (reservations.rs).
     pub charged: AtomicU64,
     link: AtomicU32,
     /// The process that made it; 0: not known.

@@ -1,6 +1,6 @@
 //! Limits: what a call would exceed, and what becomes of it then.
 //!
-//! A call charges what it needs before it is made (ledger/charges.rs, session.rs), the narrowest count first, and gets
+//! A call charges what it needs before it is made (ledger/reservations.rs, session.rs), the narrowest count first, and gets
 //! past a limit only with the charge in its hand: so no number of racing threads gets one too many. What is charged to a
 //! call that the kernel then refuses is given back after it.
 
@@ -16,8 +16,8 @@ use libc::c_int;
 
 use crate::frame::Frame;
 use crate::ledger::Sought;
-use crate::ledger::charges::{self, Ahead};
 use crate::ledger::records::{Instance, Origin};
+use crate::ledger::reservations::{self, Prepaid};
 use crate::session::{self, Kind};
 use crate::thread::Block;
 use crate::{census, ledger, output, process, report, sys};
@@ -121,7 +121,7 @@ pub fn tally(key: Key) -> Option<&'static LimitTally> {
 
 /// The highest count that a limit has met, what is there now included.
 fn peak(key: Key) -> u64 {
-    let (instances, watches, bytes) = charges::charged();
+    let (instances, watches, bytes) = reservations::charged();
     let now = match key {
         Key::Instances => instances,
         Key::Watches => watches,
@@ -135,7 +135,7 @@ fn peak(key: Key) -> u64 {
 }
 
 /// A limit, for the report.
-pub struct Told {
+pub struct LimitStatus {
     pub key: Key,
     /// None: of `size`, which each instance has its own of.
     pub limit: Option<u64>,
@@ -147,7 +147,7 @@ pub struct Told {
 }
 
 /// The limits that are set now.
-pub fn told() -> impl Iterator<Item = Told> {
+pub fn told() -> impl Iterator<Item = LimitStatus> {
     Key::ALL.into_iter().filter_map(|key| {
         let limit = limit(key);
         let mode = if key == Key::Size { on_size() } else { None };
@@ -156,7 +156,7 @@ pub fn told() -> impl Iterator<Item = Told> {
         }
         let of =
             |count: fn(&LimitTally) -> &AtomicU64| tally(key).map_or(0, |tally| count(tally).load(Ordering::Relaxed));
-        Some(Told {
+        Some(LimitStatus {
             key,
             limit,
             peak: peak(key),
@@ -221,7 +221,7 @@ const _: () = assert!(OnSize::Ignore as u8 == 0 && OnSize::Warn as u8 == 1 && On
 /// What comes of asking.
 pub enum Verdict {
     /// Charged ahead.
-    Go(Ahead),
+    Go(Prepaid),
     /// It would exceed this limit. Nothing is charged.
     Refused(Key),
     /// It would exceed a limit, but the kernel has just said that it would refuse it with this errno. Nothing is charged.
@@ -242,15 +242,15 @@ pub fn concern(frame: &Frame, function: Function) -> bool {
 
 /// Charges what a call needs.
 pub fn admit(frame: &Frame, function: Function) -> Verdict {
-    if !charges::tracks() {
-        return Verdict::Go(Ahead::default());
+    if !reservations::tracks() {
+        return Verdict::Go(Prepaid::default());
     }
     if function.creates() {
         admit_instance(frame, function)
     } else if function == Function::EpollCtl && frame.int(1) == libc::EPOLL_CTL_ADD {
         admit_watch(frame)
     } else {
-        Verdict::Go(Ahead::default())
+        Verdict::Go(Prepaid::default())
     }
 }
 
@@ -374,31 +374,31 @@ fn admit_instance(frame: &Frame, function: Function) -> Verdict {
     let is_valid = if function == Function::EpollCreate { argument > 0 } else { argument & !libc::EPOLL_CLOEXEC == 0 };
     if !is_valid {
         // The kernel refuses it for a reason of its own.
-        return Verdict::Go(Ahead::default());
+        return Verdict::Go(Prepaid::default());
     }
     let beyond = warns(Key::Instances).then_some(function.name());
     match charge_an_instance(beyond) {
-        Ok(ahead) => Verdict::Go(ahead),
+        Ok(prepaid) => Verdict::Go(prepaid),
         Err(key) => Verdict::Refused(key),
     }
 }
 
-fn charge_an_instance(beyond: Option<&str>) -> Result<Ahead, Key> {
-    ask(Key::Instances, beyond, charges::charge_instance)?;
-    let charged = ask(Key::Memory, beyond, |most| charges::charge_bytes(kernel_memory::INSTANCE, most));
-    let user = charges::tracks_user();
+fn charge_an_instance(beyond: Option<&str>) -> Result<Prepaid, Key> {
+    ask(Key::Instances, beyond, reservations::charge_instance)?;
+    let charged = ask(Key::Memory, beyond, |most| reservations::charge_bytes(kernel_memory::INSTANCE, most));
+    let user = reservations::tracks_user();
     let claimed = charged.and_then(|_| {
         let claim = |most| session::claim(Kind::Instances, most);
         if user { ask(Key::UserInstances, beyond, claim) } else { Ok(0) }
     });
     if let Err(key) = claimed {
-        charges::give_back_instance();
+        reservations::give_back_instance();
         if key == Key::UserInstances {
-            charges::give_back_bytes(kernel_memory::INSTANCE);
+            reservations::give_back_bytes(kernel_memory::INSTANCE);
         }
         return Err(key);
     }
-    Ok(Ahead { instance: true, user, ..Ahead::default() })
+    Ok(Prepaid { instance: true, user, ..Prepaid::default() })
 }
 
 /// In messages.
@@ -407,16 +407,16 @@ const AN_ADD: &str = "an EPOLL_CTL_ADD";
 fn admit_watch(frame: &Frame) -> Verdict {
     let of = match ledger::instance_for_limit(frame.int(0)) {
         // The kernel refuses.
-        Sought::NoEpoll => return Verdict::Go(Ahead::default()),
+        Sought::NoEpoll => return Verdict::Go(Prepaid::default()),
         Sought::Known(index, instance) => Some((index, instance)),
         Sought::NotNow => None,
     };
     let key = match charge_a_watch(of, false) {
-        Ok(ahead) => return Verdict::Go(ahead),
+        Ok(prepaid) => return Verdict::Go(prepaid),
         Err(key) => key,
     };
     match objection(frame) {
-        Some(Objection::Lasting) => Verdict::Go(Ahead::default()),
+        Some(Objection::Lasting) => Verdict::Go(Prepaid::default()),
         Some(Objection::Now(error)) => Verdict::Objected(error),
         None if !warns(key) => Verdict::Refused(key),
         // Another of its limits may be one that refuses.
@@ -426,39 +426,39 @@ fn admit_watch(frame: &Frame) -> Verdict {
 
 /// Charges a watch to an instance (if it is to be had now), to the process, and to the user; past a limit that only warns,
 /// if it is `known` that the kernel has nothing against it.
-fn charge_a_watch(of: Option<(u32, &Instance)>, known: bool) -> Result<Ahead, Key> {
+fn charge_a_watch(of: Option<(u32, &Instance)>, known: bool) -> Result<Prepaid, Key> {
     let beyond = |key| (known && warns(key)).then_some(AN_ADD);
     let life = of.map(|(_, instance)| charge_to(instance, &beyond)).transpose()?;
     let back = |key: Key| {
         if let (Some((_, instance)), Some(life)) = (of, life) {
-            charges::give_back_to(instance, life);
+            reservations::give_back_to(instance, life);
         }
         key
     };
-    ask(Key::Watches, beyond(Key::Watches), charges::charge_watch).map_err(back)?;
+    ask(Key::Watches, beyond(Key::Watches), reservations::charge_watch).map_err(back)?;
     let back = |key: Key| {
-        charges::give_back_watch();
+        reservations::give_back_watch();
         back(key)
     };
     let bytes = kernel_memory::INTEREST;
-    ask(Key::Memory, beyond(Key::Memory), |most| charges::charge_bytes(bytes, most)).map_err(back)?;
-    let user = charges::tracks_user();
+    ask(Key::Memory, beyond(Key::Memory), |most| reservations::charge_bytes(bytes, most)).map_err(back)?;
+    let user = reservations::tracks_user();
     if user {
         let claim = |most| session::claim(Kind::Watches, most);
         ask(Key::UserWatches, beyond(Key::UserWatches), claim).map_err(|key| {
-            charges::give_back_bytes(bytes);
+            reservations::give_back_bytes(bytes);
             back(key)
         })?;
     }
     let of = of.map_or(0, |(index, _)| index);
-    Ok(Ahead { watch: true, user, of, life: life.unwrap_or(0), ..Ahead::default() })
+    Ok(Prepaid { watch: true, user, of, life: life.unwrap_or(0), ..Prepaid::default() })
 }
 
 /// Charges a watch to its instance. Ok: the life of its record.
 fn charge_to(instance: &Instance, beyond: &impl Fn(Key) -> Option<&'static str>) -> Result<u32, Key> {
     let life = Cell::new(0);
     let charged = ask(Key::InstanceWatches, beyond(Key::InstanceWatches), |most| {
-        let (sum, of) = charges::charge_to(instance, most)?;
+        let (sum, of) = reservations::charge_to(instance, most)?;
         life.set(of);
         Ok(sum)
     })?;
@@ -469,7 +469,7 @@ fn charge_to(instance: &Instance, beyond: &impl Fn(Key) -> Option<&'static str>)
     }
     if charged > size {
         let Some(name) = beyond(Key::Size) else {
-            charges::give_back_to(instance, life.get());
+            reservations::give_back_to(instance, life.get());
             return Err(Key::Size);
         };
         let_through(Key::Size, size, name);

@@ -27,9 +27,9 @@ use libc::c_int;
 use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
 use crate::frame::{After, Before, Frame};
-use crate::ledger::charges::{self, Ahead};
 use crate::ledger::counters::WaitEnd;
-use crate::record::Told;
+use crate::ledger::reservations::{self, Prepaid};
+use crate::record::CallRecord;
 use crate::thread::Block;
 use crate::{census, clock, findings, ledger, log, real, record, stacks, sys, thread};
 
@@ -111,7 +111,7 @@ fn what_is_set() -> Set {
         functions = functions.with(Functions::MAKE_DESCRIPTORS);
     }
     // Once limits count, closes are followed to their end.
-    if limits::are_set() || charges::tracks() {
+    if limits::are_set() || reservations::tracks() {
         armed |= LIMITS;
         functions = functions.with(LIMITED);
     }
@@ -207,10 +207,10 @@ pub struct Plan {
     delay_exit: u64,
     shuffle: Option<u64>,
     forge: u32,
-    /// In which the charge was made (`charges::epoch`).
+    /// In which the charge was made (`reservations::epoch`).
     epoch: u32,
-    /// What was charged ahead (`Ahead::to_word`).
-    ahead: u64,
+    /// What was charged ahead (`Prepaid::to_word`).
+    prepaid: u64,
     /// Room for descriptors that was taken, and the generation of processes that has taken it (`census::generation`).
     room: u32,
     generation: u8,
@@ -253,7 +253,7 @@ impl Plan {
             shuffle: None,
             forge: 0,
             epoch: 0,
-            ahead: 0,
+            prepaid: 0,
             room: 0,
             generation: 0,
             mask: 0,
@@ -353,10 +353,10 @@ fn before_planned(
     {
         return address;
     }
-    let own = block.ahead.swap(plan.ahead, Ordering::Relaxed);
+    let own = block.prepaid.swap(plan.prepaid, Ordering::Relaxed);
     let address = counted(frame);
     // What the ledger has taken is the record's.
-    plan.ahead = block.ahead.swap(own, Ordering::Relaxed);
+    plan.prepaid = block.prepaid.swap(own, Ordering::Relaxed);
     if plan.signal != 0 && plan.function.waits() {
         return send_ahead(plan, frame).unwrap_or(address);
     }
@@ -407,9 +407,9 @@ fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
         Err(key) => return Some(refuse(plan, frame, block, key)),
     }
     match limits::admit(frame, plan.function) {
-        Verdict::Go(ahead) => {
-            plan.ahead = ahead.to_word();
-            plan.epoch = charges::epoch();
+        Verdict::Go(prepaid) => {
+            plan.prepaid = prepaid.to_word();
+            plan.epoch = reservations::epoch();
             None
         }
         Verdict::Refused(key) => Some(refuse(plan, frame, block, key)),
@@ -546,7 +546,7 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
     let left = if waits && frame.state != 0 { block.counters.last_wait_end.load(Ordering::Relaxed) } else { 0 };
     let ended = if left != 0 { left } else { clock::monotonic() };
     let [_, _, _, fourth, ..] = plan.words;
-    let told = Told {
+    let told = CallRecord {
         function: plan.function,
         words: plan.words,
         began: plan.began,
@@ -585,14 +585,14 @@ fn after_real(plan: &mut Plan, frame: &mut Frame, block: &Block, result: isize, 
 
 /// Has the call counted, with what was charged for it in hand, and gives back what is left of that.
 fn settle(plan: &mut Plan, frame: &mut Frame, block: &Block, result: isize, counted: After) -> isize {
-    if plan.ahead == 0 {
+    if plan.prepaid == 0 {
         return counted(frame, result);
     }
     // A child that was forked meanwhile has charged nothing.
-    let ahead = if plan.epoch == charges::epoch() { plan.ahead } else { 0 };
-    let own = block.ahead.swap(ahead, Ordering::Relaxed);
+    let prepaid = if plan.epoch == reservations::epoch() { plan.prepaid } else { 0 };
+    let own = block.prepaid.swap(prepaid, Ordering::Relaxed);
     let result = counted(frame, result);
-    let left = Ahead::from_word(block.ahead.swap(own, Ordering::Relaxed));
+    let left = Prepaid::from_word(block.prepaid.swap(own, Ordering::Relaxed));
     ledger::give_back(left);
     result
 }

@@ -19,7 +19,7 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, own_increment};
 use epollshim_format::recording::{PAGE, area, record};
 
 use super::file::{NoRoom, word};
-use super::threads::{Told, put};
+use super::threads::{CallRecord, put};
 use crate::thread::Block;
 use crate::{aside, process, sys};
 
@@ -89,7 +89,7 @@ impl Records {
 }
 
 /// Keeps a record of a call, or counts it as dropped.
-pub fn write(block: &Block, told: &Told, time: u64) {
+pub fn write(block: &Block, told: &CallRecord, time: u64) {
     let records = &block.records;
     // Before the area is looked up: from here on it stays mapped.
     step(&records.writing, true);

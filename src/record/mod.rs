@@ -44,7 +44,7 @@ pub use tables::{
     Rows, changed_totals, gone_instance, gone_interest, grow_tables, has_tables, instance_waited, noted_instance,
     noted_interest, take_up_tables, wants_parts,
 };
-pub use threads::{Told, attach, detach, keep, ring_bytes};
+pub use threads::{CallRecord, attach, detach, keep, ring_bytes};
 
 use crate::process::End;
 use crate::{config, ledger, process, sys};

@@ -93,7 +93,7 @@ pub fn detach(start: *mut u8) {
 
 /// A call, for the recording.
 #[derive(Clone, Copy)]
-pub struct Told {
+pub struct CallRecord {
     pub function: Function,
     pub words: [usize; 6],
     pub began: u64,
@@ -112,7 +112,7 @@ pub struct Told {
 
 /// Keeps a record of a call; and has the thread look whether a request stands.
 #[inline(always)]
-pub fn keep(block: &Block, told: &Told) {
+pub fn keep(block: &Block, told: &CallRecord) {
     match ring_of(block) {
         Some(ring) if told.function != Function::EpollPwait2 => write(block, ring, told, 0),
         // Of a copy, so that the words of the other calls stay in registers.
@@ -126,7 +126,7 @@ pub fn keep(block: &Block, told: &Told) {
 
 /// Where there is no ring, or a timeout to be read.
 #[inline(never)]
-fn keep_at_length(block: &Block, told: &Told) {
+fn keep_at_length(block: &Block, told: &CallRecord) {
     let time = if told.function == Function::EpollPwait2 { timeout(told) } else { 0 };
     if let Some(ring) = ring_of(block) {
         write(block, ring, told, time);
@@ -145,7 +145,7 @@ fn ring_of(block: &Block) -> Option<NonNull<u8>> {
 
 /// Keeps a record of a call in the thread's ring.
 #[inline(always)]
-fn write(block: &Block, ring: NonNull<u8>, told: &Told, time: u64) {
+fn write(block: &Block, ring: NonNull<u8>, told: &CallRecord, time: u64) {
     let mask = block.ring_mask.load(Ordering::Relaxed);
     // SAFETY: the block's own ring, which has so many records, and nobody else writes.
     unsafe { append(ring.as_ptr(), mask, told, time) };
@@ -157,7 +157,7 @@ fn write(block: &Block, ring: NonNull<u8>, told: &Told, time: u64) {
 /// The ring must be there: a page, of which the first word counts the records that were begun, and the records behind it. It
 /// must be the calling thread's.
 #[inline(always)]
-unsafe fn append(ring: *mut u8, mask: u64, told: &Told, time: u64) {
+unsafe fn append(ring: *mut u8, mask: u64, told: &CallRecord, time: u64) {
     // SAFETY: the first word of the ring's page.
     let begun = unsafe { word(ring, 0) };
     let number = own_increment(begun);
@@ -171,7 +171,7 @@ unsafe fn append(ring: *mut u8, mask: u64, told: &Told, time: u64) {
 /// # Safety
 /// `start` must be a record's place, mapped, and the calling thread's.
 #[inline(always)]
-pub unsafe fn put(start: *mut u8, number: u64, told: &Told, time: u64) {
+pub unsafe fn put(start: *mut u8, number: u64, told: &CallRecord, time: u64) {
     let [first, second, third, fourth, ..] = told.words;
     let (argument, extra) = match told.function {
         Function::EpollCtl => (third as u32, asked(told)),
@@ -203,7 +203,7 @@ pub unsafe fn put(start: *mut u8, number: u64, told: &Told, time: u64) {
 }
 
 /// The events that an epoll_ctl asked for.
-fn asked(told: &Told) -> u64 {
+fn asked(told: &CallRecord) -> u64 {
     let [_, operation, _, address, ..] = told.words;
     if told.result != 0 || !told.is_made || operation as c_int == libc::EPOLL_CTL_DEL {
         return 0;
@@ -215,7 +215,7 @@ fn asked(told: &Told) -> u64 {
 /// The timeout of an epoll_pwait2, if the kernel was given it (a fault may have another in its place, or none asked): it reads that first
 /// of all (Linux v5.11 fs/eventpoll.c), so that what else it objects to comes behind. (An ENOSYS or an EPERM may be a filter's, which
 /// reads nothing.)
-fn timeout(told: &Told) -> u64 {
+fn timeout(told: &CallRecord) -> u64 {
     let [_, _, _, address, ..] = told.words;
     if address == 0 {
         return record::NO_TIMEOUT;
@@ -236,7 +236,7 @@ fn timeout(told: &Told) -> u64 {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{RING_EXTRA, Told, append, record, word};
+    use super::{CallRecord, RING_EXTRA, append, record, word};
     use crate::model::{Event, Search, any_event_met, check, participate};
     use crate::sync::Ordering;
     use epollshim_format::function::Function;
@@ -263,7 +263,7 @@ mod tests {
 
         /// A call all of whose fields follow from one number.
         fn append(&self, call: usize) {
-            let told = Told {
+            let told = CallRecord {
                 function: Function::EpollWait,
                 words: [call, 0, call + 1, call + 2, 0, 0],
                 began: call as u64,

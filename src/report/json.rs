@@ -243,7 +243,7 @@ impl Display for OfCall<'_> {
     }
 }
 
-struct OfLimit(limits::Told);
+struct OfLimit(limits::LimitStatus);
 
 impl Display for OfLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

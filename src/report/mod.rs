@@ -116,7 +116,7 @@ pub fn at_end(end: End) {
         None if record::is_wanted() && process::begin_report() => record::complain(),
         None => {}
     }
-    ledger::family::leave();
+    ledger::fork_shared::leave();
 }
 
 /// Without a report, what is judged at the end is for the recording alone.

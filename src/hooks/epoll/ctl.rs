@@ -5,7 +5,7 @@ use crate::sync::Ordering;
 use epollshim_format::call::Call;
 use libc::c_int;
 
-use super::unforeseen;
+use super::opaque;
 use crate::hooks::entry::{BLOCK, Frame, go_on};
 use crate::ledger::FastPath;
 use crate::ledger::core::{Registration, Ticket};
@@ -190,7 +190,7 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
 #[inline(never)]
 fn after_del_otherwise(frame: &mut Frame, result: isize, block: &Block, tried: FastPath) -> isize {
     ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, tried);
-    unforeseen(result)
+    opaque(result)
 }
 
 /// Of an operation that there is none of.
@@ -202,7 +202,7 @@ pub extern "C-unwind" fn after_other(frame: &mut Frame, result: isize) -> isize 
 #[cold]
 #[inline(never)]
 fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
-    let Some(block) = thread::block() else { return unforeseen(result) };
+    let Some(block) = thread::block() else { return opaque(result) };
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
@@ -226,7 +226,7 @@ fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
     if call == Call::CtlDel {
         ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, FastPath::NotTried);
     }
-    unforeseen(result)
+    opaque(result)
 }
 
 #[inline(always)]
@@ -237,7 +237,7 @@ fn registration(frame: &Frame) -> Registration {
 #[cold]
 #[inline(never)]
 fn after_failed_ctl(frame: &mut Frame, result: isize) -> isize {
-    let Some(block) = thread::block() else { return unforeseen(result) };
+    let Some(block) = thread::block() else { return opaque(result) };
     let error = sys::errno();
     // Before the ledger hears of it, and forgets what it believed.
     let is_ghost = findings::ghosts::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error);
@@ -262,7 +262,7 @@ fn after_failed_ctl(frame: &mut Frame, result: isize) -> isize {
     if matches!(error, libc::ENOSPC | libc::ENOMEM) {
         note_refusal(frame, error);
     }
-    unforeseen(result)
+    opaque(result)
 }
 
 #[cold]

@@ -9,7 +9,7 @@ use libc::c_int;
 use super::{ctl, wait};
 use crate::hooks::entry::{BLOCK, Frame, go_on};
 use crate::ledger::counters::WaitEnd;
-use crate::record::Told;
+use crate::record::CallRecord;
 use crate::{ledger, real, record, sys, thread};
 
 pub mod exports {
@@ -136,7 +136,7 @@ fn keep(function: Function, frame: &Frame, result: isize, began: u64, ended: u64
     }
     record::keep(
         block,
-        &Told {
+        &CallRecord {
             function,
             words: frame.words,
             began,

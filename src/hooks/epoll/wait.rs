@@ -6,7 +6,7 @@ use epollshim_format::call::Call;
 use epollshim_format::findings::thresholds;
 use libc::{c_int, epoll_event};
 
-use super::unforeseen;
+use super::opaque;
 use crate::hooks::entry::Frame;
 #[cfg(not(test))]
 use crate::hooks::entry::{BLOCK, go_on};
@@ -290,7 +290,7 @@ pub(super) fn end_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> i
 #[cold]
 #[inline(never)]
 fn end_first_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
-    if thread::block().is_some() { end_untimed_wait(call, frame, count) } else { unforeseen(count) }
+    if thread::block().is_some() { end_untimed_wait(call, frame, count) } else { opaque(count) }
 }
 
 /// The thread had no block when it began, or has none now, or another.
@@ -303,7 +303,7 @@ fn end_timed_wait_otherwise(call: Call, frame: &mut Frame, count: isize, now: u6
             block.end_wait();
             end_rare_wait(block, call, frame, count, now)
         }
-        None => unforeseen(count),
+        None => opaque(count),
     }
 }
 
@@ -371,7 +371,7 @@ fn end_of(frame: &Frame, count: isize) -> WaitEnd {
 #[inline(never)]
 fn note_rare_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
     ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
-    unforeseen(count)
+    opaque(count)
 }
 
 /// The rest, where other events than the plain ones have come.
@@ -379,7 +379,7 @@ fn note_rare_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
 fn note_mixed_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
     block.counters.delivered(masks(frame, count));
     ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
-    unforeseen(count)
+    opaque(count)
 }
 
 /// Of a wait that failed, or that returned events, with whatever that brings: as many as never before, or many, or as many as a look
@@ -408,7 +408,7 @@ fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, co
         frame.state = start;
         findings::watch::look(block, frame, count as usize);
     }
-    unforeseen(count)
+    opaque(count)
 }
 
 #[cold]
@@ -424,5 +424,5 @@ fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, count: isi
     } else {
         ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, block, &frame.caller);
     }
-    unforeseen(count)
+    opaque(count)
 }

@@ -5,7 +5,7 @@ use crate::sync::Ordering;
 use super::Core;
 use crate::ledger::descriptors::{RING, Slot};
 use crate::ledger::records::{Instance, Origin};
-use crate::ledger::{births, charges, family, followers};
+use crate::ledger::{births, followers, fork_shared, reservations};
 use crate::{clock, findings, record};
 
 /// How an instance came to be.
@@ -107,12 +107,12 @@ impl Core {
         instance.seen.store(0, Ordering::Relaxed);
         instance.told.store(0, Ordering::Relaxed);
         instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
-        instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { family::number() });
+        instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { fork_shared::number() });
         instance.waits_marked.set(Instance::UNMARKED);
         instance.forked.store(0, Ordering::Relaxed);
         self.totals.instances.add(1);
         self.churn.reached.set(0);
-        charges::opened(instance);
+        reservations::opened(instance);
         births::note(creation.site);
         if self.totals.next_id.get().is_power_of_two() {
             self.mark_waits();
@@ -142,8 +142,8 @@ impl Core {
         let Some(instance) = self.instances.get(index) else { return };
         instance.reach();
         findings::instance_ended(instance, epfd);
-        if family::has_told() {
-            family::compare(instance);
+        if fork_shared::has_told() {
+            fork_shared::compare(instance);
         }
         if instance.forked.load(Ordering::Relaxed) == Instance::FROM_BEFORE {
             followers::expect_one_use_less();
@@ -157,7 +157,7 @@ impl Core {
         instance.id.set(0);
         self.reach();
         self.totals.instances.subtract(1);
-        charges::ended(instance);
+        reservations::ended(instance);
         if followers::is_followed() {
             tell_end(index);
         }

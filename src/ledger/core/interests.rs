@@ -2,7 +2,7 @@
 
 use super::{Core, Registration};
 use crate::ledger::records::{Description, Instance, Interest};
-use crate::ledger::{charges, followers};
+use crate::ledger::{followers, reservations};
 use crate::record;
 
 impl Core {
@@ -41,7 +41,7 @@ impl Core {
         interest.set_site(registration.site, flags | Interest::LIVE);
         self.link((index, interest), instance, (description_index, description));
         self.churn.watches.add(1);
-        charges::added(instance_index, instance, interest, |of| self.instance_at(of));
+        reservations::added(instance_index, instance, interest, |of| self.instance_at(of));
         if followers::is_followed() {
             followers::tell_interest(index, interest, instance, registration.epfd);
         }
@@ -117,7 +117,7 @@ impl Core {
             None => instance.first.set(next),
         }
         instance.watches.subtract(1);
-        charges::removed(interest.instance(), instance, interest);
+        reservations::removed(interest.instance(), instance, interest);
         if followers::is_followed() && record::has_tables() {
             record::gone_interest(index, interest.instance(), instance.watches.get());
         }

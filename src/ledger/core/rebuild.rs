@@ -6,9 +6,9 @@
 //! change has not written yet, or has written already, the next comparison with the kernel corrects.
 
 use super::Core;
-use crate::ledger::charges;
 use crate::ledger::descriptors::Slot;
 use crate::ledger::records::Interest;
+use crate::ledger::reservations;
 use crate::record;
 
 impl Core {
@@ -23,7 +23,7 @@ impl Core {
         self.free_unused_records();
         self.totals.instances.set(self.live_instances().count() as u64);
         self.churn.reached.set(0);
-        if charges::tracks() {
+        if reservations::tracks() {
             self.track();
         }
     }

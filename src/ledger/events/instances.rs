@@ -9,7 +9,7 @@ use crate::ledger::core::Creation;
 use crate::ledger::counters::WaitEnd;
 use crate::ledger::followers::used;
 use crate::ledger::records::Instance;
-use crate::ledger::{CORE, charges, family};
+use crate::ledger::{CORE, fork_shared, reservations};
 use crate::thread::Block;
 use crate::{process, sys};
 
@@ -19,13 +19,13 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
     if !process::is_own() {
         return;
     }
-    let is_first = family::prepare();
-    let ahead = block.take_ahead();
+    let is_first = fork_shared::prepare();
+    let prepaid = block.take_prepaid();
     let make = || {
         CORE.changes();
-        charged(ahead, || CORE.created(fd, creation));
+        charged(prepaid, || CORE.created(fd, creation));
     };
-    change_by(make, || Change::Created { fd, creation, ahead });
+    change_by(make, || Change::Created { fd, creation, prepaid });
     if is_first {
         look_for_handed_on(fd);
     }
@@ -60,11 +60,11 @@ fn is_being_made(epfd: i32) -> bool {
     for turn in 0..MOST {
         // In this order: what is told meanwhile is known below.
         let told = CORE.totals.instances.get();
-        let is_one_due = charges::tracks() && charges::charged().0 > told;
+        let is_one_due = reservations::tracks() && reservations::charged().0 > told;
         if CORE.descriptors.get(epfd).is_known() {
             return true;
         }
-        if !is_one_due && (charges::tracks() || turn >= TURNS) {
+        if !is_one_due && (reservations::tracks() || turn >= TURNS) {
             return false;
         }
         sys::yield_now();
@@ -75,7 +75,7 @@ fn is_being_made(epfd: i32) -> bool {
 /// Before an exec, of this process or of a child in its memory: the instances that it hands on.
 #[cold]
 pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
-    if !family::exists() {
+    if !fork_shared::exists() {
         return;
     }
     let handed_on = || {
@@ -84,7 +84,7 @@ pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
             .filter(|(fd, _)| sys::passes_exec(*fd))
     };
     if handed_on().next().is_some() && is_executable() {
-        handed_on().for_each(|(fd, instance)| family::tell_exec(instance, fd, site));
+        handed_on().for_each(|(fd, instance)| fork_shared::tell_exec(instance, fd, site));
     }
 }
 

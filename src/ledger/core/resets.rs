@@ -3,9 +3,9 @@
 use crate::sync::Ordering;
 
 use super::Core;
-use crate::ledger::charges::{self, Kind};
 use crate::ledger::records::{Instance, Interest};
-use crate::ledger::{births, family, followers};
+use crate::ledger::reservations::{self, Kind};
+use crate::ledger::{births, followers, fork_shared};
 
 impl Core {
     /// In the child of a fork: the same descriptors, shared with the parent; counts of its own.
@@ -17,7 +17,7 @@ impl Core {
             count.set(0);
         }
         self.restart_peaks();
-        family::forked(totals.next_id.get());
+        fork_shared::forked(totals.next_id.get());
         births::forget();
         let mut from_before = 0;
         for (_, instance) in self.live_instances() {
@@ -31,8 +31,8 @@ impl Core {
             instance.shared.clear();
         }
         followers::expect_uses(from_before);
-        if charges::tracks() {
-            charges::next_epoch();
+        if reservations::tracks() {
+            reservations::next_epoch();
             self.track();
         }
     }
@@ -42,30 +42,30 @@ impl Core {
     pub fn track(&self) {
         for (_, instance) in self.live_instances() {
             instance.paid.store(0, Ordering::Relaxed);
-            charges::begin_count(instance, instance.watches.get());
+            reservations::begin_count(instance, instance.watches.get());
         }
         for index in 1..self.records.end() {
             if let Some(interest) = self.interest(index) {
                 interest.lower(Interest::PAID);
             }
         }
-        charges::begin(self.totals.instances.get(), self.churn.watches.get());
+        reservations::begin(self.totals.instances.get(), self.churn.watches.get());
     }
 
     /// Puts into the user's count what this process has made, and what it was in for before; not what it was handed.
     pub fn pay(&self) {
         for (_, instance) in self.live_instances() {
             let is_own = instance.inherited.load(Ordering::Relaxed) == 0;
-            if instance.paid.load(Ordering::Relaxed) == 0 && (is_own || charges::paid_before(Kind::Instances)) {
+            if instance.paid.load(Ordering::Relaxed) == 0 && (is_own || reservations::paid_before(Kind::Instances)) {
                 instance.paid.store(1, Ordering::Relaxed);
-                charges::pay_for(Kind::Instances);
+                reservations::pay_for(Kind::Instances);
             }
             let mut index = instance.first.get();
             for _ in 0..self.records.end() {
                 let Some(interest) = self.interest(index) else { break };
-                if !interest.has(Interest::PAID) && (is_own || charges::paid_before(Kind::Watches)) {
+                if !interest.has(Interest::PAID) && (is_own || reservations::paid_before(Kind::Watches)) {
                     interest.raise(Interest::PAID);
-                    charges::pay_for(Kind::Watches);
+                    reservations::pay_for(Kind::Watches);
                 }
                 index = interest.next.get();
             }

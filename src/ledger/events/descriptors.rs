@@ -3,7 +3,7 @@
 use crate::ledger::FastPath;
 use crate::ledger::access::{change, change_by, change_on, finish, try_lock_fast, unlock_fast};
 use crate::ledger::changes::Change;
-use crate::ledger::{CORE, LOCKED, charges};
+use crate::ledger::{CORE, LOCKED, reservations};
 use crate::thread::Block;
 use crate::{process, sys, thread};
 
@@ -72,8 +72,8 @@ pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
     let (first, last) = (bound(first), bound(last));
     if (!LOCKED.lock.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
         match thread::block() {
-            Some(block) if for_now && charges::tracks() => {
-                change(Change::ClosedFor { first, last, at, closer: &block.owed });
+            Some(block) if for_now && reservations::tracks() => {
+                change(Change::ClosedFor { first, last, at, closer: &block.pending_release });
             }
             _ => change(Change::ClosedRange { first, last, at }),
         }
@@ -91,7 +91,7 @@ pub fn closing_for_now(fd: i32, at: usize) {
 /// After the real close.
 #[inline(always)]
 pub fn closed() {
-    if charges::tracks() {
+    if reservations::tracks() {
         settle_closed();
     }
 }
@@ -100,7 +100,7 @@ pub fn closed() {
 #[inline(never)]
 fn settle_closed() {
     if let Some(block) = thread::block()
-        && (!LOCKED.lock.is_quiet() || !block.owed.is_empty())
+        && (!LOCKED.lock.is_quiet() || !block.pending_release.is_empty())
     {
         done_closing(block);
     }
@@ -108,7 +108,7 @@ fn settle_closed() {
 
 /// A close that this block's thread was making is done.
 pub(in crate::ledger) fn done_closing(block: &'static Block) {
-    change(Change::DoneClosing { closer: &block.owed });
+    change(Change::DoneClosing { closer: &block.pending_release });
 }
 
 /// Whether it is known already that a number was a duplicate of another, and neither is known otherwise. May say no.

@@ -52,7 +52,7 @@ pub fn charged() -> (u64, u64, u64) {
 
 /// What a call has charged before it was made. In one word, for [`crate::thread::Block::ahead`]; 0: nothing.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Ahead {
+pub struct Prepaid {
     pub instance: bool,
     pub watch: bool,
     /// The user's count too, in the session.
@@ -69,7 +69,7 @@ const LIFE: u64 = (1 << 24) - 1;
 const LIFE_SHIFT: u32 = 40;
 const COUNT: u64 = (1 << LIFE_SHIFT) - 1;
 
-impl Ahead {
+impl Prepaid {
     pub fn to_word(self) -> u64 {
         u64::from(self.life) << LIFE_SHIFT
             | u64::from(self.of) << 8
@@ -78,8 +78,8 @@ impl Ahead {
             | u64::from(self.user) << 2
     }
 
-    pub fn from_word(word: u64) -> Ahead {
-        Ahead {
+    pub fn from_word(word: u64) -> Prepaid {
+        Prepaid {
             instance: word & 1 != 0,
             watch: word & 2 != 0,
             user: word & 4 != 0,
@@ -154,21 +154,21 @@ fn life_of(instance: &Instance) -> u32 {
 }
 
 /// Gives back what was charged ahead and is not needed. `of` is the instance that a watch was charged to.
-pub fn give_back_ahead(ahead: Ahead, of: Option<&Instance>) {
-    if ahead.instance {
+pub fn give_back_prepaid(prepaid: Prepaid, of: Option<&Instance>) {
+    if prepaid.instance {
         give_back(&INSTANCES, 1);
         give_back(&BYTES, kernel_memory::INSTANCE);
-        if ahead.user {
+        if prepaid.user {
             session::release(Kind::Instances);
         }
     }
-    if ahead.watch {
+    if prepaid.watch {
         give_back(&WATCHES, 1);
         give_back(&BYTES, kernel_memory::INTEREST);
         if let Some(instance) = of {
-            give_back_to(instance, ahead.life);
+            give_back_to(instance, prepaid.life);
         }
-        if ahead.user {
+        if prepaid.user {
             session::release(Kind::Watches);
         }
     }
@@ -176,17 +176,17 @@ pub fn give_back_ahead(ahead: Ahead, of: Option<&Instance>) {
 
 // ---- under the lock ----
 
-/// What the change that is being applied has charged ahead (`Ahead::to_word`).
+/// What the change that is being applied has charged ahead (`Prepaid::to_word`).
 static IN_HAND: AtomicU64 = AtomicU64::new(0);
 /// Who closes, if the change that is being applied is a close that the kernel has yet to make.
-static CLOSER: AtomicPtr<Owed> = AtomicPtr::new(core::ptr::null_mut());
+static CLOSER: AtomicPtr<PendingRelease> = AtomicPtr::new(core::ptr::null_mut());
 
 /// The most instances whose own counts a closer gives back later; those beyond get theirs at once.
 const LIST: usize = 32;
 
 /// What a thread gives back when the close that it is making is done.
 #[repr(C)]
-pub struct Owed {
+pub struct PendingRelease {
     instances: AtomicU64,
     watches: AtomicU64,
     user_instances: AtomicU64,
@@ -198,7 +198,7 @@ pub struct Owed {
     list: [AtomicU64; LIST],
 }
 
-impl Owed {
+impl PendingRelease {
     /// Gives all of it back; `find` has the instance of a record.
     pub fn settle(&self, find: impl Fn(u32) -> Option<&'static Instance>) {
         if self.epoch.load(Ordering::Relaxed) != epoch() {
@@ -255,33 +255,33 @@ impl Owed {
 /// Applies a change that comes with something charged ahead.
 #[cold]
 #[inline(never)]
-pub fn with<T>(ahead: u64, find: impl Fn(u32) -> Option<&'static Instance>, apply: impl FnOnce() -> T) -> T {
-    IN_HAND.store(ahead, Ordering::Relaxed);
+pub fn with<T>(prepaid: u64, find: impl Fn(u32) -> Option<&'static Instance>, apply: impl FnOnce() -> T) -> T {
+    IN_HAND.store(prepaid, Ordering::Relaxed);
     let result = apply();
-    let left = Ahead::from_word(IN_HAND.swap(0, Ordering::Relaxed));
-    give_back_ahead(left, find(left.of));
+    let left = Prepaid::from_word(IN_HAND.swap(0, Ordering::Relaxed));
+    give_back_prepaid(left, find(left.of));
     result
 }
 
 /// Applies a close that the kernel has yet to make.
-pub fn on_behalf_of(closer: &'static Owed, apply: impl FnOnce()) {
+pub fn on_behalf_of(closer: &'static PendingRelease, apply: impl FnOnce()) {
     closer.begin();
     CLOSER.store(core::ptr::from_ref(closer).cast_mut(), Ordering::Relaxed);
     apply();
     CLOSER.store(core::ptr::null_mut(), Ordering::Relaxed);
 }
 
-fn closer() -> Option<&'static Owed> {
+fn closer() -> Option<&'static PendingRelease> {
     // SAFETY: null, or part of a thread's block, which is never unmapped.
     unsafe { CLOSER.load(Ordering::Relaxed).as_ref() }
 }
 
 /// Takes what is in hand, if it is what is wanted.
-fn from_hand(wanted: impl Fn(Ahead) -> bool) -> Option<Ahead> {
-    let ahead = Ahead::from_word(IN_HAND.load(Ordering::Relaxed));
-    wanted(ahead).then(|| {
+fn from_hand(wanted: impl Fn(Prepaid) -> bool) -> Option<Prepaid> {
+    let prepaid = Prepaid::from_word(IN_HAND.load(Ordering::Relaxed));
+    wanted(prepaid).then(|| {
         IN_HAND.store(0, Ordering::Relaxed);
-        ahead
+        prepaid
     })
 }
 
@@ -296,8 +296,8 @@ pub fn opened(instance: &Instance) {
 #[inline(never)]
 fn charge_opened(instance: &Instance) {
     begin_count(instance, 0);
-    let paid = match from_hand(|ahead| ahead.instance) {
-        Some(ahead) => ahead.user,
+    let paid = match from_hand(|prepaid| prepaid.instance) {
+        Some(prepaid) => prepaid.user,
         None => {
             let _ = (charge_instance(None), charge_bytes(kernel_memory::INSTANCE, None));
             pay_if_own(instance, Kind::Instances)
@@ -322,7 +322,7 @@ fn give_back_ended(instance: &Instance) {
             owed.instances.fetch_add(1, Ordering::Relaxed);
             owed.user_instances.fetch_add(u64::from(paid), Ordering::Relaxed);
         }
-        None => give_back_ahead(Ahead { instance: true, user: paid, ..Ahead::default() }, None),
+        None => give_back_prepaid(Prepaid { instance: true, user: paid, ..Prepaid::default() }, None),
     }
 }
 
@@ -331,16 +331,16 @@ pub fn added(index: u32, instance: &Instance, interest: &Interest, find: impl Fn
     if !tracks() {
         return;
     }
-    let paid = match from_hand(|ahead| ahead.watch) {
-        Some(ahead) => {
+    let paid = match from_hand(|prepaid| prepaid.watch) {
+        Some(prepaid) => {
             // It may have been charged to another instance, if the number changed hands since, or to none.
-            if ahead.of != index || ahead.life != life_of(instance) {
-                if let Some(other) = find(ahead.of) {
-                    give_back_to(other, ahead.life);
+            if prepaid.of != index || prepaid.life != life_of(instance) {
+                if let Some(other) = find(prepaid.of) {
+                    give_back_to(other, prepaid.life);
                 }
                 let _ = charge_to(instance, None);
             }
-            ahead.user
+            prepaid.user
         }
         None => {
             let _ = (charge_watch(None), charge_bytes(kernel_memory::INTEREST, None), charge_to(instance, None));
@@ -366,7 +366,10 @@ pub fn removed(index: u32, instance: &Instance, interest: &Interest) {
         }
         None => {
             let life = life_of(instance);
-            give_back_ahead(Ahead { watch: true, user: paid, of: index, life, ..Ahead::default() }, Some(instance));
+            give_back_prepaid(
+                Prepaid { watch: true, user: paid, of: index, life, ..Prepaid::default() },
+                Some(instance),
+            );
         }
     }
 }
@@ -408,9 +411,9 @@ pub fn paid_before(kind: Kind) -> bool {
 }
 
 /// What was given back, or will be, in the user's count, and may be found to live on.
-pub fn was_paid(owed: &Owed) {
-    session::set_former(Kind::Instances, owed.user_instances.load(Ordering::Relaxed));
-    session::set_former(Kind::Watches, owed.user_watches.load(Ordering::Relaxed));
+pub fn was_paid(pending: &PendingRelease) {
+    session::set_former(Kind::Instances, pending.user_instances.load(Ordering::Relaxed));
+    session::set_former(Kind::Watches, pending.user_watches.load(Ordering::Relaxed));
 }
 
 /// In the child of a fork.

@@ -47,7 +47,7 @@ pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep:
         keep(Ticket::None.to_word());
         return unlock();
     }
-    keep(charged(block.take_ahead(), || CORE.reserve(registration)));
+    keep(charged(block.take_prepaid(), || CORE.reserve(registration)));
     unlock();
 }
 
@@ -57,7 +57,7 @@ fn adding_later(registration: &Registration, block: &Block) -> u64 {
     static PROMISED: AtomicU32 = AtomicU32::new(0);
     // Relaxed: only that no two are the same matters.
     let serial = PROMISED.fetch_add(1, Ordering::Relaxed) | QUEUED;
-    enqueue(Change::Adding(*registration, serial, block.take_ahead()));
+    enqueue(Change::Adding(*registration, serial, block.take_prepaid()));
     Ticket::Queued { serial }.to_word()
 }
 
