@@ -13,7 +13,7 @@ use epollshim_format::call::Call;
 use crate::policy::{self, rules};
 use crate::report::InstanceFacts;
 use crate::report::Sums;
-use crate::{aside, findings, ledger, process, report, steer, sys, thread};
+use crate::{findings, ledger, process, report, sigsafe, steer, sys, thread};
 
 /// What this process has done with epoll, since it began or since `epollshim_reset`. Times are nanoseconds.
 #[repr(C)]
@@ -107,7 +107,7 @@ pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim
         return error;
     }
     let here = ledger::Here::now();
-    let reconciled = aside::undisturbed(|| ledger::reconcile(here)).is_some_and(ledger::Compared::is_exact);
+    let reconciled = sigsafe::on_own_stack(|| ledger::reconcile(here)).is_some_and(ledger::Compared::is_exact);
     let totals = &ledger::view().totals;
     let sums = Sums;
     let calls = |call| sums.calls(&[call]);

@@ -22,7 +22,7 @@ use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
 use crate::{
-    aside, census, clock, ledger, libc_kind, log, output, place, process, procfs, real, record, registers, seccomp,
+    census, clock, ledger, libc_kind, log, output, place, process, procfs, real, record, registers, seccomp, sigsafe,
     stacks, sys,
 };
 
@@ -330,7 +330,7 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
     // What came through exec counts, and what went round the shim does not.
     if limits::count_something(limits) {
         let here = ledger::Here::now();
-        aside::undisturbed(|| ledger::reconcile(here));
+        sigsafe::on_own_stack(|| ledger::reconcile(here));
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }
 }

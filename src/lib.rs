@@ -21,7 +21,7 @@
 //! stacks.rs   call stacks, where return addresses are not enough
 //! interrupted.rs  whether a handler on the stack has interrupted a hook
 //! procfs.rs   what the kernel says about this process
-//! aside.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
+//! sigsafe.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
 //! place.rs    opening what the options name, where other users may have put something first
 //! valgrind.rs  requests to valgrind; image.rs: the library itself in memory;
 //!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's
@@ -60,7 +60,6 @@ compile_error!(
 // For redhook's `hook!` alone, which speaks of `::std`.
 extern crate std;
 
-mod aside;
 mod at_load;
 mod buffer;
 mod capi;
@@ -96,6 +95,7 @@ mod registry;
 mod report;
 mod seccomp;
 mod session;
+mod sigsafe;
 mod stacks;
 mod steer;
 mod sync;

@@ -4,9 +4,9 @@
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use crate::aside::undisturbed;
 use crate::config::{self, Config};
 use crate::path::Path;
+use crate::sigsafe::on_own_stack;
 use crate::{process, sys};
 
 /// How long in all a reader that does not read may hold up the end of the program: 2 seconds.
@@ -87,7 +87,7 @@ pub fn tell(write: impl FnOnce(&mut Line)) {
 
 /// The same where the library does not act.
 pub fn tell_by(config: &Config, write: impl FnOnce(&mut Line)) {
-    undisturbed(|| {
+    on_own_stack(|| {
         let mut line = Line::new();
         write(&mut line);
         to_stderr(config, line.as_bytes());

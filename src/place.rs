@@ -6,8 +6,8 @@
 
 use core::ffi::CStr;
 
-use crate::aside::Files;
 use crate::path::Path;
+use crate::sigsafe::Files;
 use crate::sys::{self, Result};
 
 /// The error number of what belongs to another user: a file, a directory, or a symbolic link on the way to it.

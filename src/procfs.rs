@@ -1,16 +1,16 @@
-//! Reading `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. Reports, and what is done aside (aside.rs).
+//! Reading `/proc/thread-self`: descriptors, epoll interest lists, mappings, the program's name. Reports, and what is done aside (sigsafe.rs).
 //!
 //! thread-self, not self: after the main thread has ended, /proc/self/fd of a process that lives on is empty. What is opened there is
-//! opened by a helper (aside/helper.rs), which is another thread, with another table: its path names the caller by number.
+//! opened by a helper (sigsafe/helper.rs), which is another thread, with another table: its path names the caller by number.
 //!
 //! What a function tells its caller is told by the caller's own thread, after the files were read: it may ask for the program's descriptors.
 
 use core::ffi::CStr;
 use core::fmt::Write;
 
-use crate::aside::{self, Files};
 use crate::buffer::Buffer;
 use crate::path::Path;
+use crate::sigsafe::{self, Files};
 use crate::{seccomp, sys};
 
 /// A path in /proc.
@@ -38,7 +38,7 @@ fn for_helper(path: &CStr) -> Path<128> {
 fn with_file<T>(path: &CStr, flags: i32, work: impl FnOnce(Files, i32) -> sys::Result<T>) -> sys::Result<T> {
     let path = for_helper(path);
     let path = path.as_c().ok_or(libc::ENAMETOOLONG)?;
-    let done = aside::unshared(|files| {
+    let done = sigsafe::unshared(|files| {
         let fd = files.open(path, libc::O_RDONLY | flags, 0)?;
         let done = work(files, fd);
         files.close(fd);

@@ -19,9 +19,9 @@ mod default;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::ffi::CStr;
 
-use crate::aside::Files;
 use crate::config::Config;
-use crate::{aside, place, process, procfs, sys};
+use crate::sigsafe::Files;
+use crate::{place, process, procfs, sigsafe, sys};
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -226,7 +226,7 @@ fn is_dead(slot: &Slot, owner: u64, start: u64, here: u64) -> bool {
 /// Takes the shares of dead processes out of the sums. True: there was one.
 pub fn reclaim() -> bool {
     // The caller's stack may be a signal handler's.
-    file().is_some_and(|file| aside::undisturbed(|| reclaim_the_dead(file)) == Some(true))
+    file().is_some_and(|file| sigsafe::on_own_stack(|| reclaim_the_dead(file)) == Some(true))
 }
 
 #[cold]
@@ -314,7 +314,7 @@ fn slot_of_this_process() -> Option<u32> {
 #[inline(never)]
 fn take_slot() -> Option<u32> {
     // The caller's stack may be a signal handler's.
-    aside::undisturbed(|| {
+    sigsafe::on_own_stack(|| {
         let file = file()?;
         // Of the memory's owner: a child of vfork claims what its parent will give back.
         let pid = process::pid();
@@ -400,7 +400,7 @@ fn attach(directory: &CStr, makes: bool) -> Result<(), Trouble> {
             Err(error) => return Err(Trouble::Directory(error)),
         }
     }
-    let mapped = aside::unshared(|files| {
+    let mapped = sigsafe::unshared(|files| {
         let at = place::open_directory(files, directory).map_err(|error| match error {
             place::FOREIGN => Trouble::NotOwned,
             error => Trouble::Directory(error),

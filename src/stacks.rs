@@ -18,7 +18,7 @@ use epollshim_format::recording::stacks::{DEEPEST, PART};
 
 use crate::at_load::AtLoad;
 use crate::elf::Name;
-use crate::{aside, loaded, record, sys};
+use crate::{loaded, record, sigsafe, sys};
 
 /// How many callers are kept; 0: no stacks, or not yet.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
@@ -121,7 +121,7 @@ pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
     BACKTRACE.store(find(c"_Unwind_Backtrace")?, Ordering::Relaxed);
     // The unwinder sets itself up at its first walk, once and under a lock: not in a hook later. And where the program has loaded it
     // before, with lazy binding, it is bound by this.
-    let _ = aside::undisturbed(|| Walk::up_to(0, DEEPEST).count);
+    let _ = sigsafe::on_own_stack(|| Walk::up_to(0, DEEPEST).count);
     DEPTH.store(depth, Ordering::Release);
     Ok(())
 }
@@ -142,7 +142,7 @@ pub fn site(caller: usize) -> usize {
 #[inline(never)]
 fn walk(caller: usize) -> usize {
     let depth = DEPTH.load(Ordering::Relaxed) as usize;
-    aside::undisturbed(|| {
+    sigsafe::on_own_stack(|| {
         let walk = Walk::up_to(caller, depth);
         let frames = walk.frames.get(..walk.count).unwrap_or_default();
         if frames.is_empty() { None } else { keep(frames) }

@@ -19,7 +19,7 @@ use crate::ledger::counters::{Counter, Counters};
 use crate::ledger::records::LastUsed;
 use crate::ledger::reservations::PendingRelease;
 use crate::registry::{KEPT, Member, Registry};
-use crate::{aside, config, init, ledger, process, record, registers, sys};
+use crate::{config, init, ledger, process, record, registers, sigsafe, sys};
 
 // The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
 // wiped. So a new thread, whose slot is zero, needs no question of its own: nobody's block is not in use. (That the slot held the address
@@ -297,10 +297,10 @@ fn acquire() -> Option<&'static Block> {
     block
 }
 
-/// With a recording, undisturbed: a handler that came between would take a block, with its place in the file, which the frame
+/// With a recording, on_own_stack: a handler that came between would take a block, with its place in the file, which the frame
 /// below would not use.
 fn take() -> Option<&'static Block> {
-    let quiet = record::is_wanted().then(aside::Quiet::new);
+    let quiet = record::is_wanted().then(sigsafe::Quiet::new);
     let block = take_disturbed();
     if let Some(quiet) = quiet {
         quiet.end();

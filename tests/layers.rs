@@ -30,7 +30,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
             "elf",
             "loaded",
             "libc_kind",
-            "aside",
+            "sigsafe",
             "place",
             "seccomp",
         ],

@@ -68,7 +68,7 @@ pub fn settle() {
 /// Begins: what is open now was there at load.
 #[cold]
 pub fn begin() {
-    crate::aside::undisturbed(reconcile::take_stock);
+    crate::sigsafe::on_own_stack(reconcile::take_stock);
     STATE.store(ON, Ordering::Release);
 }
 

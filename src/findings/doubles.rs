@@ -16,7 +16,7 @@ use epollshim_format::findings::{Id, Severity, herd, thresholds};
 use libc::epoll_event;
 
 use super::{Note, put};
-use crate::aside::undisturbed;
+use crate::sigsafe::on_own_stack;
 use crate::{ledger, procfs, seccomp, sys, thread};
 
 /// What is known of an instance's events, in its record, from when a second thread waits on it and [`clear`](Doubles::clear)s it.
@@ -105,7 +105,7 @@ impl Doubles {
     }
 
     fn examine(&self, double: &Double) {
-        let Some(Some((listed, _))) = undisturbed(|| procfs::the_one_with(double.epfd, double.data)) else { return };
+        let Some(Some((listed, _))) = on_own_stack(|| procfs::the_one_with(double.epfd, double.data)) else { return };
         // An edge is told to one thread alone, and so is one shot: two of them are two events.
         if listed.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 {
             return;

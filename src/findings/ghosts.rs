@@ -150,7 +150,7 @@ fn collect(suspects: &mut Buffer<Suspect>) {
     let view = ledger::records();
     Buffer::lend(|targets| {
         for epfd in 0..=view.descriptors.highest() {
-            let index = ledger::slot_of(epfd).instance();
+            let index = ledger::fd_state(epfd).instance();
             // What was there before a fork, or came out of sight, others may use under numbers of their own.
             if let Some(instance) = view.instance_at(index)
                 && instance.inherited.load(Ordering::Relaxed) == 0

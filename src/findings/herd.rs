@@ -9,9 +9,9 @@ use core::ffi::CStr;
 use epollshim_format::findings::{Id, Severity};
 
 use super::{Note, put};
-use crate::aside::undisturbed;
 use crate::buffer::Buffer;
 use crate::procfs::{self, Short};
+use crate::sigsafe::on_own_stack;
 use crate::{ledger, process, seccomp, sys};
 
 /// Linux 4.5, include/uapi/linux/eventpoll.h.
@@ -39,7 +39,7 @@ pub fn look(now: u64) {
         && !seccomp::hinders()
         && process::is_own()
     {
-        undisturbed(judge);
+        on_own_stack(judge);
     }
 }
 

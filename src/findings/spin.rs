@@ -8,9 +8,9 @@ use epollshim_format::events::{EPOLLERR, EPOLLHUP};
 use epollshim_format::findings::{Severity, thresholds};
 
 use super::watch::{Wait, mix};
-use crate::aside::undisturbed;
 use crate::ledger::records::Long;
 use crate::procfs::{self, Listed, Short};
+use crate::sigsafe::on_own_stack;
 use crate::{ledger, process, seccomp, sys};
 
 /// What was seen last, in a thread's block.
@@ -57,7 +57,7 @@ impl Trail {
         if seccomp::hinders() || !process::is_own() {
             return Verdict::Changed;
         }
-        let Some(Some((found, sample))) = undisturbed(|| Sample::of(wait)) else { return Verdict::Changed };
+        let Some(Some((found, sample))) = on_own_stack(|| Sample::of(wait)) else { return Verdict::Changed };
         let is_first = self.samples.get() == 0;
         let has_read = sample.needs_reads && sample.read_before != self.read.get();
         if !is_first && (sample.state != self.state.get() || has_read) {

@@ -8,7 +8,7 @@ use epollshim_format::errno;
 use epollshim_format::suppressions::{self, LONGEST_FILE, Rule, Wrong};
 
 use crate::buffer::Buffer;
-use crate::{aside, procfs, sys};
+use crate::{procfs, sigsafe, sys};
 
 /// Its bytes, in a mapping that is never given back. Relaxed: reports come after what publishes the options.
 static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
@@ -41,7 +41,7 @@ impl fmt::Display for Refusal {
 pub fn read(path: &CStr) -> Result<(), Refusal> {
     // O_NONBLOCK: a pipe of that name would keep the program waiting.
     let mut text = Buffer::new();
-    let read = aside::unshared(|files| {
+    let read = sigsafe::unshared(|files| {
         let fd = files.open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0).map_err(Refusal::Unreadable)?;
         let read = read_from(fd, &mut text);
         files.close(fd);

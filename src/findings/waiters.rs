@@ -10,7 +10,7 @@ use epollshim_format::findings::{Id, Severity};
 
 use super::{Note, is_known, note};
 use crate::thread::Block;
-use crate::{aside, ledger, procfs, seccomp, thread};
+use crate::{ledger, procfs, seccomp, sigsafe, thread};
 
 /// How often the kernel is asked for what was not told before.
 const QUESTIONS: u32 = 32;
@@ -39,7 +39,7 @@ pub fn watched_closed(owner: usize, instance: u32, fd: i32, site: usize) {
 #[inline(never)]
 fn watched_closed_under(waiter: &Block, instance: u32, fd: i32, site: usize) {
     if let Some(epfd) = waiter.waits_on()
-        && ledger::slot_of(epfd).instance() == instance
+        && ledger::fd_state(epfd).instance() == instance
     {
         closed_under(waiter, Severity::Warning, epfd, fd, site);
     }
@@ -72,5 +72,5 @@ fn closed_under(waiter: &Block, severity: Severity, epfd: i32, fd: i32, site: us
 fn is_waiting(waiter: &Block) -> bool {
     let is_wait = |number| [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2].contains(&number);
     let Some(tid) = waiter.tid() else { return false };
-    !seccomp::hinders() && aside::undisturbed(|| procfs::is_in_call(tid, is_wait)) == Some(true)
+    !seccomp::hinders() && sigsafe::on_own_stack(|| procfs::is_in_call(tid, is_wait)) == Some(true)
 }

@@ -10,10 +10,10 @@ use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;
 
 use super::{Note, herd, note, spin};
-use crate::aside::undisturbed;
 use crate::frame::Frame;
 use crate::ledger;
 use crate::ledger::records::Long;
+use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
 use crate::{clock, procfs, seccomp, thread};
 
@@ -101,7 +101,7 @@ impl Watch {
         }
         // Who waited for a processor did not work. Since when is not known better than since the last time: so the wait is rather
         // held to be long.
-        let Some(Some(queued)) = undisturbed(procfs::time_in_queue) else { return };
+        let Some(Some(queued)) = on_own_stack(procfs::time_in_queue) else { return };
         let before = self.late.queued.get();
         self.late.queued.set(queued);
         if queued.wrapping_sub(before) > work / 2 {

@@ -1,7 +1,7 @@
 //! The changes of the ledger that there are, and what each does: by the holder of the lock, at once or from a note.
 
 use super::core::{Creation, Registration, Ticket};
-use super::descriptors::Slot;
+use super::descriptors::FdState;
 use super::reservations::PendingRelease;
 use super::{CORE, reservations};
 use crate::record::Rows;
@@ -61,7 +61,7 @@ pub(super) enum Change {
     /// The kernel does not have what this word stands for.
     NotThere {
         fd: i32,
-        slot: Slot,
+        slot: FdState,
     },
     /// The recording has space for these entries now.
     Recorded(Rows),
@@ -107,6 +107,6 @@ pub(super) fn charged<T>(prepaid: u64, make: impl FnOnce() -> T) -> T {
 }
 
 /// Whether the kernel has a descriptor that may be what its word in the table says.
-pub(super) fn is_there(fd: i32, slot: Slot) -> bool {
+pub(super) fn is_there(fd: i32, slot: FdState) -> bool {
     sys::is_open(fd) && (slot.instance() == 0 || crate::procfs::may_be_epoll(fd))
 }

@@ -43,7 +43,7 @@ use ::core::mem::offset_of;
 use epollshim_format::kernel_memory;
 
 use self::pairs::Pairs;
-use super::descriptors::{Descriptors, Slot};
+use super::descriptors::{Descriptors, FdState};
 use super::pool::Pool;
 use super::records::{Description, Instance, Interest, LastUsed, Long, Watch};
 
@@ -186,7 +186,7 @@ impl Core {
 
     /// Writes what a descriptor refers to. False: there is no memory for it.
     #[inline(always)]
-    fn refer(&self, fd: i32, slot: Slot) -> bool {
+    fn refer(&self, fd: i32, slot: FdState) -> bool {
         if let Some(former) = self.instances.get(self.descriptors.get(fd).instance())
             && former.is_at(fd)
         {

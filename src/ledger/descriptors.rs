@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! unknown   0                                 no epoll knows it, no dup was seen
-//! twin      1 << 63 | next << 32 | leader     no epoll knows it, but a dup was seen: one of a ring of numbers
+//! alias      1 << 63 | next << 32 | leader     no epoll knows it, but a dup was seen: one of a ring of numbers
 //! known     instance << 32 | description      watched, or an epoll, or sharing a description with such
 //! ```
 //!
-//! Read by hooks without a lock; known numbers are written under the ledger's lock. The rings of twins are not: a
+//! Read by hooks without a lock; known numbers are written under the ledger's lock. The rings of aliases are not: a
 //! dup of what no epoll knows costs two loads, the first also an exchange (see `join`), a close of it nothing. So a
 //! ring is a hint: it keeps numbers that were closed since, and those that a vfork child gave away in its own table.
-//! Whose watching depends on it asks the kernel about each (core/descriptions.rs, `recognise_twins`).
+//! Whose watching depends on it asks the kernel about each (core/descriptions.rs, `recognise_aliases`).
 //!
 //! Words are stored by Release and loaded by Acquire: who reads an index finds the memory of its record there (pool.rs), lock or not.
 
@@ -20,22 +20,22 @@ use crate::numbers::Numbers;
 
 /// What the ledger knows of a descriptor number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Slot(u64);
+pub struct FdState(u64);
 
 const TWIN: u64 = 1 << 63;
 
-impl Slot {
-    pub const UNKNOWN: Slot = Slot(0);
+impl FdState {
+    pub const UNKNOWN: FdState = FdState(0);
 
     #[inline(always)]
-    pub fn known(description: u32, instance: u32) -> Slot {
-        Slot(u64::from(description) | (u64::from(instance) & 0x7fff_ffff) << 32)
+    pub fn known(description: u32, instance: u32) -> FdState {
+        FdState(u64::from(description) | (u64::from(instance) & 0x7fff_ffff) << 32)
     }
 
     /// One of a ring: `leader` is the same in all of it.
     #[inline(always)]
-    fn twin(next: i32, leader: u32) -> Slot {
-        Slot(TWIN | (next as u64 & 0x7fff_ffff) << 32 | u64::from(leader))
+    fn alias(next: i32, leader: u32) -> FdState {
+        FdState(TWIN | (next as u64 & 0x7fff_ffff) << 32 | u64::from(leader))
     }
 
     /// Index of the open file description; 0: unknown to every epoll.
@@ -44,7 +44,7 @@ impl Slot {
         if self.0 & TWIN == 0 { self.0 as u32 } else { 0 }
     }
 
-    /// The same where the description is no instance; None: it is one, or the number is unknown, or a twin.
+    /// The same where the description is no instance; None: it is one, or the number is unknown, or a alias.
     #[inline(always)]
     pub fn description_if_file(self) -> Option<u32> {
         u32::try_from(self.0).ok()
@@ -70,13 +70,13 @@ impl Slot {
 
     /// Whether both are in one ring.
     #[inline(always)]
-    fn is_in_ring_of(self, other: Slot) -> bool {
+    fn is_in_ring_of(self, other: FdState) -> bool {
         self.0 & other.0 & TWIN != 0 && self.leader() == other.leader()
     }
 
-    /// The next number of a ring of twins.
+    /// The next number of a ring of aliases.
     #[inline(always)]
-    pub fn next_twin(self) -> Option<i32> {
+    pub fn next_alias(self) -> Option<i32> {
         (self.0 & TWIN != 0).then_some((self.0 >> 32) as i32 & 0x7fff_ffff)
     }
 }
@@ -87,13 +87,13 @@ pub struct Place<'table>(&'table AtomicU64);
 
 impl Place<'_> {
     #[inline(always)]
-    pub fn get(self) -> Slot {
-        Slot(self.0.load(Ordering::Acquire))
+    pub fn get(self) -> FdState {
+        FdState(self.0.load(Ordering::Acquire))
     }
 
-    /// Who writes another word than [`Slot::UNKNOWN`] tells the table by `reach`.
+    /// Who writes another word than [`FdState::UNKNOWN`] tells the table by `reach`.
     #[inline(always)]
-    pub fn set(self, slot: Slot) {
+    pub fn set(self, slot: FdState) {
         self.0.store(slot.0, Ordering::Release);
     }
 }
@@ -119,7 +119,7 @@ pub struct Descriptors {
     end: AtomicI32,
     /// The same of the numbers in place.
     low_end: AtomicU32,
-    /// How many rings of twins were begun: the number of the last one's leader.
+    /// How many rings of aliases were begun: the number of the last one's leader.
     rings: AtomicU32,
     _to_the_next_word: u32,
 }
@@ -137,19 +137,19 @@ impl Descriptors {
     }
 
     #[inline(always)]
-    pub fn get(&self, fd: i32) -> Slot {
+    pub fn get(&self, fd: i32) -> FdState {
         match self.low.get(fd as u32 as usize) {
-            Some(word) => Slot(word.load(Ordering::Acquire)),
+            Some(word) => FdState(word.load(Ordering::Acquire)),
             // No descriptor at all: close(-1) is not rare.
-            None if fd < 0 => Slot::UNKNOWN,
+            None if fd < 0 => FdState::UNKNOWN,
             None => self.get_high(fd),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn get_high(&self, fd: i32) -> Slot {
-        self.word(fd).map_or(Slot::UNKNOWN, |word| Slot(word.load(Ordering::Acquire)))
+    fn get_high(&self, fd: i32) -> FdState {
+        self.word(fd).map_or(FdState::UNKNOWN, |word| FdState(word.load(Ordering::Acquire)))
     }
 
     /// The word of a low number, to be read and written without another look; None: a high one.
@@ -165,7 +165,7 @@ impl Descriptors {
         fetch(self.low.as_ptr().wrapping_add(fd as u32 as usize));
     }
 
-    /// The same of a number whose word was other than [`Slot::UNKNOWN`] before, or one below such: no `reach` is needed.
+    /// The same of a number whose word was other than [`FdState::UNKNOWN`] before, or one below such: no `reach` is needed.
     #[inline(always)]
     pub fn low_reached(&self, fd: i32) -> Option<Place<'_>> {
         if fd as u32 >= self.low_end.load(Ordering::Relaxed) {
@@ -177,24 +177,24 @@ impl Descriptors {
 
     /// Writes another word in place of one that was read before, or nothing if it has changed. A locked instruction:
     /// what the thread reads later, it reads after the word was written.
-    fn exchange(&self, fd: i32, from: Slot, to: Slot) -> bool {
+    fn exchange(&self, fd: i32, from: FdState, to: FdState) -> bool {
         let Some(word) = self.word(fd).or_else(|| self.map(fd)) else { return false };
         self.reach(fd);
         word.compare_exchange(from.0, to.0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// False: the kernel refused the memory for it, or the number is none that a descriptor can have.
-    pub fn set(&self, fd: i32, slot: Slot) -> bool {
+    pub fn set(&self, fd: i32, slot: FdState) -> bool {
         let word = match self.word(fd) {
             Some(word) => word,
-            None if slot == Slot::UNKNOWN => return true,
+            None if slot == FdState::UNKNOWN => return true,
             None => match self.map(fd) {
                 Some(word) => word,
                 None => return false,
             },
         };
         word.store(slot.0, Ordering::Release);
-        if slot != Slot::UNKNOWN {
+        if slot != FdState::UNKNOWN {
             self.reach(fd);
         }
         true
@@ -236,29 +236,29 @@ impl Descriptors {
     }
 
     /// Links two numbers of which at most one is in a ring, if `old` is still what it was. Gives the new word of `old`.
-    fn link(&self, (old, of_old): (i32, Slot), (new, of_new): (i32, Slot)) -> Option<Slot> {
+    fn link(&self, (old, of_old): (i32, FdState), (new, of_new): (i32, FdState)) -> Option<FdState> {
         if of_old.is_known() || of_new.is_known() {
             return None;
         }
         // The word of `new` needs no exchange: nobody else has been told yet that the number is open.
-        let linked = match (of_old.next_twin(), of_new.next_twin()) {
+        let linked = match (of_old.next_alias(), of_new.next_alias()) {
             (None, None) => {
                 // Not a locked addition: two threads that draw one number at once only make a ring too many look known.
                 let leader = self.rings.load(Ordering::Relaxed).wrapping_add(1);
                 self.rings.store(leader, Ordering::Relaxed);
-                self.set(new, Slot::twin(old, leader));
-                Slot::twin(new, leader)
+                self.set(new, FdState::alias(old, leader));
+                FdState::alias(new, leader)
             }
             (Some(next), None) => {
-                self.set(new, Slot::twin(next, of_old.leader()));
-                Slot::twin(new, of_old.leader())
+                self.set(new, FdState::alias(next, of_old.leader()));
+                FdState::alias(new, of_old.leader())
             }
             (None, Some(next)) => {
-                let linked = Slot::twin(next, of_new.leader());
+                let linked = FdState::alias(next, of_new.leader());
                 if !self.exchange(old, of_old, linked) {
                     return None;
                 }
-                self.set(new, Slot::twin(old, of_new.leader()));
+                self.set(new, FdState::alias(old, of_new.leader()));
                 return Some(linked);
             }
             (Some(_), Some(_)) => return None,
@@ -275,16 +275,16 @@ impl Descriptors {
         // A few times, since other threads dup `old` at the same moment; what is not linked then is not worth more.
         for _ in 0..8 {
             let (of_old, of_new) = (self.get(old), self.get(new));
-            match (of_old.next_twin(), of_new.next_twin()) {
+            match (of_old.next_alias(), of_new.next_alias()) {
                 (Some(_), Some(_)) if !of_old.is_in_ring_of(of_new) => return self.merge(old, new),
                 (Some(next), Some(_)) => {
                     // Of one ring; unless it was taken apart while the other thread joined it.
                     let mut is_there = false;
-                    self.twins(old, |twin| is_there |= twin == new);
+                    self.aliases(old, |alias| is_there |= alias == new);
                     if !is_there {
-                        self.set(new, Slot::twin(next, of_old.leader()));
+                        self.set(new, FdState::alias(next, of_old.leader()));
                     }
-                    if is_there || self.exchange(old, of_old, Slot::twin(new, of_old.leader())) {
+                    if is_there || self.exchange(old, of_old, FdState::alias(new, of_old.leader())) {
                         return;
                     }
                 }
@@ -304,16 +304,16 @@ impl Descriptors {
         let leader = self.get(old).leader();
         let mut at = new;
         for _ in 0..RELABELLED {
-            let Some(next) = self.get(at).next_twin() else { break };
-            self.set(at, Slot::twin(next, leader));
+            let Some(next) = self.get(at).next_alias() else { break };
+            self.set(at, FdState::alias(next, leader));
             at = next;
             if at == new {
                 break;
             }
         }
-        if let (Some(after_old), Some(after_new)) = (self.get(old).next_twin(), self.get(new).next_twin()) {
-            self.set(old, Slot::twin(after_new, leader));
-            self.set(new, Slot::twin(after_old, leader));
+        if let (Some(after_old), Some(after_new)) = (self.get(old).next_alias(), self.get(new).next_alias()) {
+            self.set(old, FdState::alias(after_new, leader));
+            self.set(new, FdState::alias(after_old, leader));
         }
     }
 
@@ -321,19 +321,19 @@ impl Descriptors {
     pub fn mark(&self, fd: i32) {
         let leader = self.rings.load(Ordering::Relaxed).wrapping_add(1);
         self.rings.store(leader, Ordering::Relaxed);
-        self.set(fd, Slot::twin(fd, leader));
+        self.set(fd, FdState::alias(fd, leader));
     }
 
     /// Takes a number out of its ring: it becomes known. A ring of one is none. By the holder of the lock.
     pub fn part(&self, fd: i32) {
         let slot = self.get(fd);
-        let Some(next) = slot.next_twin() else { return };
-        self.set(fd, Slot::UNKNOWN);
+        let Some(next) = slot.next_alias() else { return };
+        self.set(fd, FdState::UNKNOWN);
         let mut at = next;
         for _ in 0..RELABELLED {
-            match self.get(at).next_twin() {
+            match self.get(at).next_alias() {
                 Some(after) if after == fd => {
-                    self.set(at, if at == next { Slot::UNKNOWN } else { Slot::twin(next, slot.leader()) });
+                    self.set(at, if at == next { FdState::UNKNOWN } else { FdState::alias(next, slot.leader()) });
                     return;
                 }
                 // Round, and not met.
@@ -345,14 +345,14 @@ impl Descriptors {
     }
 
     /// The other numbers of a ring. False: it is too long, or spoilt, and they may be more.
-    pub fn twins(&self, fd: i32, mut tell: impl FnMut(i32)) -> bool {
-        let mut at = self.get(fd).next_twin();
+    pub fn aliases(&self, fd: i32, mut tell: impl FnMut(i32)) -> bool {
+        let mut at = self.get(fd).next_alias();
         for _ in 0..RING {
             match at {
                 Some(number) if number == fd => return true,
                 Some(number) => {
                     tell(number);
-                    at = self.get(number).next_twin();
+                    at = self.get(number).next_alias();
                 }
                 None => return false,
             }
@@ -398,14 +398,14 @@ impl Descriptors {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Descriptors, Slot};
+    use super::{Descriptors, FdState};
     use std::vec::Vec;
 
     fn ring(table: &Descriptors, fd: i32) -> (Vec<i32>, bool) {
-        let mut twins = Vec::new();
-        let whole = table.twins(fd, |twin| twins.push(twin));
-        twins.sort_unstable();
-        (twins, whole)
+        let mut aliases = Vec::new();
+        let whole = table.aliases(fd, |alias| aliases.push(alias));
+        aliases.sort_unstable();
+        (aliases, whole)
     }
 
     #[test]
@@ -431,13 +431,13 @@ mod tests {
     #[test]
     fn a_number_that_became_known_since_it_was_read_stays_known() {
         static TABLE: Descriptors = Descriptors::new();
-        let known = Slot::known(7, 0);
+        let known = FdState::known(7, 0);
         TABLE.set(3, known);
-        assert!(TABLE.link((3, Slot::UNKNOWN), (4, Slot::UNKNOWN)).is_none());
-        assert!(TABLE.get(3) == known && TABLE.get(4) == Slot::UNKNOWN);
-        // So it does where the number that it gets was a twin before.
+        assert!(TABLE.link((3, FdState::UNKNOWN), (4, FdState::UNKNOWN)).is_none());
+        assert!(TABLE.get(3) == known && TABLE.get(4) == FdState::UNKNOWN);
+        // So it does where the number that it gets was a alias before.
         TABLE.join(4, 5, || true);
-        assert!(TABLE.link((3, Slot::UNKNOWN), (4, TABLE.get(4))).is_none());
+        assert!(TABLE.link((3, FdState::UNKNOWN), (4, TABLE.get(4))).is_none());
         assert!(TABLE.get(3) == known);
         assert_eq!(ring(&TABLE, 4), (Vec::from([5]), true));
     }
@@ -445,11 +445,11 @@ mod tests {
     #[test]
     fn a_link_that_somebody_wrote_over_is_not_taken_for_made() {
         static TABLE: Descriptors = Descriptors::new();
-        assert!(!TABLE.join(3, 4, || TABLE.set(3, Slot::known(7, 0))));
+        assert!(!TABLE.join(3, 4, || TABLE.set(3, FdState::known(7, 0))));
         assert!(!TABLE.join(5, 6, || false));
-        // A twin was taken out of the ring, and the ring closed, by who did not see the new link.
+        // A alias was taken out of the ring, and the ring closed, by who did not see the new link.
         TABLE.join(8, 9, || true);
-        assert!(!TABLE.join(8, 10, || TABLE.set(8, Slot::UNKNOWN)));
+        assert!(!TABLE.join(8, 10, || TABLE.set(8, FdState::UNKNOWN)));
         // The same among three, and the lock's holder mends it.
         TABLE.join(11, 12, || true);
         TABLE.join(11, 13, || true);

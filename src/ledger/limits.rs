@@ -118,7 +118,7 @@ pub fn left_closing(block: &'static Block) {
     done_closing(block);
     let here = Here::now();
     // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
-    let compared = crate::aside::undisturbed(|| reconcile(here));
+    let compared = crate::sigsafe::on_own_stack(|| reconcile(here));
     if compared.is_some_and(|compared| compared.agrees) && reservations::tracks_user() && lock() {
         CORE.pay();
         unlock_out_of_line();

@@ -21,17 +21,17 @@
 //! | `counters.rs` | what is counted of calls and waits |
 //! | `reservations.rs`, `limits.rs` | what limits count, and what they ask |
 //! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what it says, and the time that other threads need for it |
-//! | `births.rs` | for findings: how many instances each place has made |
+//! | `creation_sites.rs` | for findings: how many instances each place has made |
 //! | `recent_closes.rs` | for findings: where each watched descriptor was closed |
 //! | `fork_shared.rs` | for findings: what related processes do with the instances that they share |
 //!
 //! This file has what findings and reports read, and what begins anew with them.
 
 mod access;
-mod births;
 mod changes;
 pub mod core;
 pub mod counters;
+mod creation_sites;
 mod descriptors;
 mod events;
 mod followers;
@@ -53,7 +53,7 @@ mod turns;
 use self::access::{lock_or_break, unlock_out_of_line};
 use self::changes::Change;
 use self::core::Core;
-use self::descriptors::Slot;
+use self::descriptors::FdState;
 use self::lock_protocol::Locked;
 
 pub use access::{after_fork, finish, is_interrupted, unlock_unapplied};
@@ -80,7 +80,7 @@ pub fn view() -> &'static Core {
 }
 
 /// What a descriptor stands for.
-pub fn slot_of(fd: i32) -> Slot {
+pub fn fd_state(fd: i32) -> FdState {
     CORE.descriptors.get(fd)
 }
 
@@ -106,7 +106,7 @@ pub fn site_of(epfd: i32, fd: i32) -> Option<usize> {
 
 /// How many instances were made by a call that returns to `site`; None: not known.
 pub fn made_at(site: usize) -> Option<u64> {
-    births::at(site)
+    creation_sites::at(site)
 }
 
 /// Who is concerned with an instance.

@@ -39,7 +39,7 @@ pub struct Reading {
     budget: u32,
 }
 
-/// A number, and one that a file is watched under: the ledger believes that they share it (`Core::watched_twin`).
+/// A number, and one that a file is watched under: the ledger believes that they share it (`Core::watched_alias`).
 pub type Strangers = (i32, i32);
 
 /// An open descriptor.
@@ -123,7 +123,7 @@ impl Reading {
             other => return other,
         }
         self.look_at_files(thread);
-        if self.look_at_twins(thread) { Answer::Whole } else { Answer::None }
+        if self.look_at_aliases(thread) { Answer::Whole } else { Answer::None }
     }
 
     /// Reads the list of each descriptor.
@@ -211,10 +211,10 @@ impl Reading {
     }
 
     /// Looks for numbers that are no duplicates of watched files any more. False: no memory.
-    fn look_at_twins(&mut self, thread: i32) -> bool {
+    fn look_at_aliases(&mut self, thread: i32) -> bool {
         self.strangers.clear();
         for fd in 0..=CORE.descriptors.highest() {
-            if let Some(watched) = CORE.watched_twin(fd)
+            if let Some(watched) = CORE.watched_alias(fd)
                 // What the kernel does not say is believed.
                 && (open(&self.open, fd).is_none()
                     || sys::order_of_descriptions(thread, fd, watched).is_ok_and(Ordering::is_ne))

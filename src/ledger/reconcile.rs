@@ -174,7 +174,7 @@ fn correct(core: &Core, reading: &Reading, room: &mut Room) {
 
 /// Numbers that the ledger still takes for duplicates of what is watched.
 fn joined_strangers(core: &Core, reading: &Reading) -> impl Iterator<Item = i32> {
-    reading.strangers.as_slice().iter().filter(|(fd, of)| core.watched_twin(*fd) == Some(*of)).map(|(fd, _)| *fd)
+    reading.strangers.as_slice().iter().filter(|(fd, of)| core.watched_alias(*fd) == Some(*of)).map(|(fd, _)| *fd)
 }
 
 /// Compares the list of each instance. False: one of them differs and was left as it is, or there is no memory.

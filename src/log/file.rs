@@ -15,8 +15,8 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use super::output::{Place, places, send_to};
-use crate::aside::{self, Files};
 use crate::config::{Config, LogTo};
+use crate::sigsafe::{self, Files};
 use crate::sync::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use crate::{output, place, sys};
 
@@ -74,8 +74,8 @@ const NAP: i64 = 100_000_000;
 /// Writes the line in a place to the file of that name.
 pub fn send(pattern: &'static CStr, of: &Place, length: usize) -> sys::Result<()> {
     // Where another thread leads, there is one.
-    let sent = if LEADER.load(Ordering::Relaxed) == 0 && aside::has_the_table() {
-        let alone = aside::in_the_table(of.room(), |files| {
+    let sent = if LEADER.load(Ordering::Relaxed) == 0 && sigsafe::has_the_table() {
+        let alone = sigsafe::in_the_table(of.room(), |files| {
             with_file(files, pattern, |fd| {
                 // SAFETY: the place is this thread's.
                 send_to(fd, unsafe { of.line(length) })
@@ -134,7 +134,7 @@ fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
     if !of.queued.claim(own, CLAIMED) {
         return None;
     }
-    let written = aside::unshared_on(of.room(), |files| {
+    let written = sigsafe::unshared_on(of.room(), |files| {
         with_file(files, pattern, |fd| {
             let mut claimed = Some(of);
             for _ in 0..MOST {
@@ -195,7 +195,7 @@ fn complain_once(pattern: &CStr) {
 /// Whether the log, if it is there, may be used by this user. Asked at load. Err(path): another user's.
 pub fn prepare(config: &Config) -> Result<(), &'static CStr> {
     let LogTo::File(pattern) = config.log else { return Ok(()) };
-    let opened = aside::unshared(|files| {
+    let opened = sigsafe::unshared(|files| {
         let path = output::expand(pattern);
         let fd = place::open_output(files, path.as_c().ok_or(libc::ENAMETOOLONG)?, libc::O_WRONLY)?;
         files.close(fd);

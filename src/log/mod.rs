@@ -2,7 +2,7 @@
 //!
 //! One line is one write, at most 4,096 bytes: lines of threads and processes never mix (pipe(7), PIPE_BUF; O_APPEND).
 //! A line is put together on a stack of its own (a hook may run on a handler's few KiB) with all signals blocked. A helper
-//! (aside/helper.rs) opens the file for each line: the program's descriptor table never has a descriptor of the log's. What cannot be
+//! (sigsafe/helper.rs) opens the file for each line: the program's descriptor table never has a descriptor of the log's. What cannot be
 //! written is dropped and counted; nobody waits long for a reader that does not read.
 
 mod arguments;

@@ -5,8 +5,8 @@ use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
 
 use super::file::{self, Queued};
-use crate::aside::{self, Quiet};
 use crate::config::{Config, LogTo};
+use crate::sigsafe::{self, Quiet};
 use crate::{output, process, registers, sys};
 
 /// The longest line: what a pipe takes in one piece.
@@ -32,8 +32,8 @@ unsafe impl Sync for Place {}
 
 impl Place {
     /// Its stack.
-    pub fn room(&self) -> aside::Room {
-        aside::Room::new(self.stack.get().cast(), STACK)
+    pub fn room(&self) -> sigsafe::Room {
+        sigsafe::Room::new(self.stack.get().cast(), STACK)
     }
 
     /// What was put together, of that length, with the line's end before it.
@@ -106,7 +106,7 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
     let quiet = Quiet::new();
     let written = take().is_some_and(|place| {
         let mut length = None;
-        aside::on_stack(place.room(), || {
+        sigsafe::on_stack(place.room(), || {
             // SAFETY: the place is this thread's until it gives it back.
             let mut line = Bytes { bytes: unsafe { &mut *place.line.get() }, length: 0 };
             let is_whole = line.write_char('\n').and_then(|()| render(&mut line)).is_ok();

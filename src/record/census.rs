@@ -4,16 +4,16 @@ use epollshim_format::recording::census::{self, row};
 use epollshim_format::recording::kind;
 
 use super::file::word;
-use crate::aside::undisturbed;
 use crate::census::{Census, places};
 use crate::process;
+use crate::sigsafe::on_own_stack;
 
 pub fn write() {
     if !crate::census::is_on() {
         return;
     }
     // The report, which looks for what was made and closed out of sight, comes after this.
-    undisturbed(crate::census::reconcile);
+    on_own_stack(crate::census::reconcile);
     let (Some(census), Some(state)) = (Census::of_now(), process::recording()) else { return };
     // Places that are used first meanwhile come too late.
     let rows = places::all().count();

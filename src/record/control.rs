@@ -19,7 +19,7 @@ use crate::buffer::Buffer;
 use crate::ledger::Here;
 use crate::steer::{self, Refusal};
 use crate::thread::Block;
-use crate::{aside, ledger, process, report};
+use crate::{ledger, process, report, sigsafe};
 
 /// What was taken. All-zero is a process that has taken nothing.
 #[repr(C)]
@@ -63,7 +63,7 @@ pub fn answer() {
         return;
     }
     let here = Here::now();
-    aside::undisturbed(|| {
+    sigsafe::on_own_stack(|| {
         if process::is_owner()
             && let Some(start) = state.control_pages()
             // Acquire and Release: one request is answered before the next is taken. No signal comes between the two.

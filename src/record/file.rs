@@ -9,9 +9,9 @@ use epollshim_format::recording::{
 };
 
 use super::losses::{self, Losses};
-use crate::aside::Files;
 use crate::path::Path;
-use crate::{aside, clock, config, place, process, procfs, seccomp, sys};
+use crate::sigsafe::Files;
+use crate::{clock, config, place, process, procfs, seccomp, sigsafe, sys};
 
 /// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that has none yet.
 #[repr(C)]
@@ -90,7 +90,7 @@ impl State {
             // Aside, before the word says that somebody is at it: a handler that came between would wait for the frame below it,
             // all other threads for both, and none of them would get its place in the file. (It may be a handler's small
             // stack, too, and whoever jumps out of it must not leave a descriptor open.)
-            match aside::undisturbed(|| is_first().then(|| self.settle(self.make()))) {
+            match sigsafe::on_own_stack(|| is_first().then(|| self.settle(self.make()))) {
                 Some(Some(is_made)) => return is_made,
                 Some(None) => {}
                 None if is_first() => return self.settle(Err(libc::ENOMEM)),
@@ -170,7 +170,7 @@ impl State {
         if self.start.load(Ordering::Acquire).is_null() {
             return None;
         }
-        let made = aside::undisturbed(|| {
+        let made = sigsafe::on_own_stack(|| {
             self.alone(|directory| self.segment_alone(directory, kind, bytes, extra, fixed, fill))
         });
         made.unwrap_or(Err(libc::ENOMEM)).map_err(|error| self.note_trouble(error)).ok()
@@ -195,12 +195,12 @@ impl State {
             let fill = |start| place.store(start, Ordering::Release);
             self.segment_alone(directory, kind, bytes, extra, None, fill).map(|_| true)
         };
-        let made = aside::undisturbed(|| self.alone(make)).unwrap_or(Err(libc::ENOMEM));
+        let made = sigsafe::on_own_stack(|| self.alone(make)).unwrap_or(Err(libc::ENOMEM));
         made.inspect_err(|error| self.note_trouble(*error))
     }
 
     /// Makes and maps a segment of records, of `wanted` bytes or of another power of two, for the thread in that place of the
-    /// directory; its first record has the number `first`. Called aside (`aside.rs`).
+    /// directory; its first record has the number `first`. Called aside (`sigsafe.rs`).
     pub fn grow(&self, thread: u32, wanted: usize, first: u64) -> Result<(*mut u8, usize), NoRoom> {
         let most = config::get().map_or(0, |config| config.record_max);
         let made = self.alone(|directory| {
@@ -246,7 +246,7 @@ impl State {
         Err(why)
     }
 
-    /// Runs `work` with header and directory, while nobody else makes a segment. Called aside (`aside.rs`): who has the lock is
+    /// Runs `work` with header and directory, while nobody else makes a segment. Called aside (`sigsafe.rs`): who has the lock is
     /// not interrupted.
     fn alone<T>(&self, work: impl FnOnce(*mut u8) -> sys::Result<T>) -> sys::Result<T> {
         let directory = self.start.load(Ordering::Acquire);
@@ -382,7 +382,7 @@ impl State {
     pub fn ended(&self, how: u64) {
         let start = self.start.load(Ordering::Acquire);
         if !start.is_null() {
-            aside::undisturbed(|| write_names(start));
+            sigsafe::on_own_stack(|| write_names(start));
         }
         if let (Some(end), Some(ended)) = (self.header(header::END), self.header(header::ENDED)) {
             end.store(how, Ordering::Relaxed);
@@ -396,7 +396,7 @@ fn with_file(flags: i32, work: impl FnOnce(i32) -> sys::Result<*mut u8>) -> sys:
     let directory = config::get().and_then(|config| config.record).ok_or(libc::ENOENT)?;
     let name = name();
     let name = name.as_c().ok_or(libc::ENAMETOOLONG)?;
-    let done = aside::unshared(|files| {
+    let done = sigsafe::unshared(|files| {
         let directory = place::open_directory(files, directory)?;
         let opened = files.open_at(directory, name, libc::O_RDWR | libc::O_NOFOLLOW | flags, 0o600);
         files.close(directory);
@@ -515,7 +515,7 @@ pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
         Err(error) if is_answer(&error) => return Err(error),
         Err(_) => false,
     };
-    let prepared = aside::unshared(|files| {
+    let prepared = sigsafe::unshared(|files| {
         if is_new && sys::geteuid() == 0 {
             open_to_all(files, directory);
         }

@@ -21,7 +21,7 @@ use epollshim_format::recording::{PAGE, area, record};
 use super::file::{NoRoom, word};
 use super::threads::{CallRecord, put};
 use crate::thread::Block;
-use crate::{aside, process, sys};
+use crate::{process, sigsafe, sys};
 
 /// Where a thread's records go, in its block (which the kernel wipes at fork): all zero is nowhere.
 #[repr(C)]
@@ -128,7 +128,7 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
     if records.area.load(Ordering::Relaxed) == full.0 && now < state.again.load(Ordering::Relaxed) {
         return None;
     }
-    let grown = aside::undisturbed(|| {
+    let grown = sigsafe::on_own_stack(|| {
         // Now no handler comes any more. One may have come before, and found the area full as well.
         let current = Area(records.area.load(Ordering::Relaxed));
         if current != full {

@@ -17,7 +17,7 @@ static WRITTEN_BY: AtomicU64 = AtomicU64::new(0);
 
 /// Writes the list, unless it is in the file already.
 pub fn write() {
-    crate::aside::undisturbed(|| {
+    crate::sigsafe::on_own_stack(|| {
         Buffer::lend(|maps| {
             Buffer::lend(|list| {
                 if procfs::read_file(c"/proc/thread-self/maps", maps) && tell(maps.as_slice(), list).is_ok() {

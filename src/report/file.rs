@@ -5,9 +5,9 @@ use core::fmt::Write;
 
 use epollshim_format::options::Format;
 
-use crate::aside::{self, Files};
 use crate::config::Config;
 use crate::output::{Line, expand, to_stderr, write_all};
+use crate::sigsafe::{self, Files};
 use crate::{place, sys};
 
 /// Adds a report to a file, which is never emptied: what it holds may be of the same run, by another program of a script,
@@ -15,7 +15,7 @@ use crate::{place, sys};
 pub fn to_file(config: &Config, pattern: &CStr, format: Format, bytes: &[u8]) {
     let path = expand(pattern);
     let Some(name) = path.as_c() else { return complain(config, c"(a path too long)", libc::ENAMETOOLONG) };
-    let written = aside::unshared(|files| {
+    let written = sigsafe::unshared(|files| {
         let fd = open(files, name)?;
         let written = write_to(fd, format, bytes);
         files.close(fd);

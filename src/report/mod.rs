@@ -18,7 +18,6 @@ use core::fmt::Write;
 use epollshim_format::findings::{Finding, Severity};
 use epollshim_format::options::Format;
 
-use crate::aside::undisturbed;
 use crate::at_load::AtLoad;
 use crate::buffer::Buffer;
 use crate::config::{self, Config, Destination};
@@ -26,6 +25,7 @@ use crate::ledger::{self, Here};
 use crate::output::Line;
 use crate::path::Path;
 use crate::process::End;
+use crate::sigsafe::on_own_stack;
 use crate::{environment, output, process, record, sys, thread};
 
 use facts::Facts;
@@ -122,7 +122,7 @@ pub fn at_end(end: End) {
 /// Without a report, what is judged at the end is for the recording alone.
 fn judge_for_recording(end: End) {
     if record::is_on() {
-        undisturbed(|| {
+        on_own_stack(|| {
             crate::census::reconcile();
             crate::findings::judge(end);
         });
@@ -204,7 +204,7 @@ fn is_census_told(end: End) -> bool {
 /// Renders the report and writes it to where the options say.
 fn deliver(config: &Config, end: End) {
     let deliver = || {
-        undisturbed(|| {
+        on_own_stack(|| {
             Buffer::lend(|text| {
                 if !render(Here::AtEnd, config.format, end, text) {
                     return false;
@@ -250,7 +250,7 @@ pub fn at_abort() {
 pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = config::get().map_or(Format::Text, |config| config.format);
     let here = Here::now();
-    undisturbed(|| {
+    on_own_stack(|| {
         Buffer::lend(|text| {
             if render(here, format, End::Running, text) {
                 output::write_all(fd, text.as_slice())

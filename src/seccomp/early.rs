@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use crate::buffer::Buffer;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicUsize};
-use crate::{aside, procfs};
+use crate::{procfs, sigsafe};
 
 struct Text {
     path: &'static CStr,
@@ -33,7 +33,7 @@ static TEXTS: [Text; 4] = [
 pub fn keep() {
     static IS_KEPT: AtomicBool = AtomicBool::new(false);
     if !IS_KEPT.swap(true, Relaxed) {
-        aside::undisturbed(|| TEXTS.iter().for_each(keep_one));
+        sigsafe::on_own_stack(|| TEXTS.iter().for_each(keep_one));
     }
 }
 

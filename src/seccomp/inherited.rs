@@ -10,7 +10,7 @@ use libc::c_long;
 use super::{IS_HINDERED, calls};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64};
-use crate::{aside, sys};
+use crate::{sigsafe, sys};
 
 static IS_THERE: AtomicBool = AtomicBool::new(false);
 /// By number.
@@ -58,7 +58,7 @@ pub fn find() {
     }
     // The caller's stack may be a signal handler's. No signal is blocked: that would be a call not tried yet.
     let errno = sys::errno();
-    aside::on_its_own(|| {
+    sigsafe::on_its_own(|| {
         let Some((mode, count)) = status() else { return };
         let own = super::INSTALLED.load(Relaxed);
         // Linux before 5.9 does not count filters.
@@ -75,7 +75,7 @@ pub fn find() {
 /// The mode and the number of filters of the calling thread.
 fn status() -> Option<(u32, Option<u32>)> {
     let mut text = [0; 4096];
-    let length = aside::read_as_the_loader_does(c"/proc/thread-self/status", &mut text).ok()?;
+    let length = sigsafe::read_as_the_loader_does(c"/proc/thread-self/status", &mut text).ok()?;
     let text = text.get(..length)?;
     let value = |name: &[u8]| {
         let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;

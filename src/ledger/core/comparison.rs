@@ -8,7 +8,7 @@
 
 use super::{Core, Registration};
 use crate::buffer::{Buffer, sort_by_key};
-use crate::ledger::descriptors::Slot;
+use crate::ledger::descriptors::FdState;
 use crate::ledger::records::{Instance, Interest};
 
 /// An interest of an instance, says the kernel.
@@ -99,7 +99,7 @@ impl Core {
     fn attach(&self, fd: i32, index: u32) {
         let Some(description) = self.description(index).filter(|one| one.instance() == 0) else { return };
         self.descriptors.part(fd);
-        if self.refer(fd, Slot::known(index, description.instance())) {
+        if self.refer(fd, FdState::known(index, description.instance())) {
             description.set_descriptors(description.descriptors() + 1);
             self.each_in(description, |interest| interest.lower(Interest::DOUBTFUL));
             self.totals.healed.add(1);

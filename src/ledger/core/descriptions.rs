@@ -3,7 +3,7 @@
 use super::Core;
 use crate::findings::waiters;
 use crate::ledger::access;
-use crate::ledger::descriptors::{RING, Slot};
+use crate::ledger::descriptors::{FdState, RING};
 use crate::ledger::records::{Description, Interest, Watch};
 use crate::{process, sys};
 
@@ -50,42 +50,42 @@ impl Core {
 
     /// The description of a descriptor, noted now if it was not known.
     #[inline(always)]
-    pub(super) fn describe(&self, fd: i32, slot: Slot) -> Option<(u32, &'static Description)> {
+    pub(super) fn describe(&self, fd: i32, slot: FdState) -> Option<(u32, &'static Description)> {
         if slot.is_known() {
             return Some((slot.description(), self.description(slot.description())?));
         }
         let (index, description) = self.new_description(1)?;
-        if slot.next_twin().is_some() {
-            self.recognise_twins(fd, index, description);
+        if slot.next_alias().is_some() {
+            self.recognise_aliases(fd, index, description);
         }
-        if !self.descriptors.set(fd, Slot::known(index, 0)) {
+        if !self.descriptors.set(fd, FdState::known(index, 0)) {
             self.forget(index);
             return None;
         }
         Some((index, description))
     }
 
-    /// A number of a ring of twins becomes known: so do its twins, those that the kernel says are.
+    /// A number of a ring of aliases becomes known: so do its aliases, those that the kernel says are.
     #[cold]
     #[inline(never)]
-    fn recognise_twins(&self, fd: i32, index: u32, description: &Description) {
-        let mut twins = [-1; RING];
-        let mut places = twins.iter_mut();
-        let mut sure = self.descriptors.twins(fd, |twin| {
+    fn recognise_aliases(&self, fd: i32, index: u32, description: &Description) {
+        let mut aliases = [-1; RING];
+        let mut places = aliases.iter_mut();
+        let mut sure = self.descriptors.aliases(fd, |alias| {
             if let Some(place) = places.next() {
-                *place = twin;
+                *place = alias;
             }
         });
         self.descriptors.part(fd);
-        for twin in twins.into_iter().filter(|twin| *twin >= 0 && *twin != fd) {
-            if self.descriptors.get(twin).is_known() {
+        for alias in aliases.into_iter().filter(|alias| *alias >= 0 && *alias != fd) {
+            if self.descriptors.get(alias).is_known() {
                 // Met before: threads that dup at the same moment can tie a ring into a loop that leaves `fd` out.
                 continue;
             }
-            match are_twins(fd, twin) {
+            match are_aliases(fd, alias) {
                 Some(true) => {
-                    self.descriptors.part(twin);
-                    self.descriptors.set(twin, Slot::known(index, 0));
+                    self.descriptors.part(alias);
+                    self.descriptors.set(alias, FdState::known(index, 0));
                     description.set_descriptors(description.descriptors() + 1);
                 }
                 Some(false) => {}
@@ -105,7 +105,7 @@ impl Core {
         if !slot.is_known() {
             return;
         }
-        self.refer(fd, Slot::UNKNOWN);
+        self.refer(fd, FdState::UNKNOWN);
         let Some(description) = self.description(slot.description()) else { return };
         let left = description.descriptors().saturating_sub(1);
         description.set_descriptors(left);
@@ -173,7 +173,7 @@ impl Core {
         match self.description(slot.description()) {
             Some(description) if slot.is_known() => {
                 self.descriptors.part(new);
-                if self.refer(new, Slot::known(slot.description(), slot.instance())) {
+                if self.refer(new, FdState::known(slot.description(), slot.instance())) {
                     description.set_descriptors(description.descriptors() + 1);
                 } else {
                     description.set_epoch(description.epoch() | 1);
@@ -202,7 +202,7 @@ impl Core {
         match description.descriptors() {
             0 => self.forget(index),
             1 if self.descriptors.get(fd).description() == index => {
-                self.descriptors.set(fd, Slot::UNKNOWN);
+                self.descriptors.set(fd, FdState::UNKNOWN);
                 self.forget(index);
             }
             _ => {}
@@ -211,8 +211,8 @@ impl Core {
 }
 
 /// Whether two descriptors refer to one open file description; None: the kernel will not say (kcmp(2) is missing or
-/// forbidden), or would speak of another moment. A number that is not open is nobody's twin.
-fn are_twins(fd: i32, other: i32) -> Option<bool> {
+/// forbidden), or would speak of another moment. A number that is not open is nobody's alias.
+fn are_aliases(fd: i32, other: i32) -> Option<bool> {
     // Relaxed: set and cleared by the same holder, which is the one that asks.
     if !access::is_timely() {
         return None;

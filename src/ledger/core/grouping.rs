@@ -110,15 +110,15 @@ impl Core {
 
     /// The number that a watched file was added under, where another number is known to stand for the same file and does
     /// so still.
-    pub fn watched_twin(&self, fd: i32) -> Option<i32> {
+    pub fn watched_alias(&self, fd: i32) -> Option<i32> {
         let slot = self.descriptors.get(fd);
         let description = self.description(slot.description()).filter(|_| slot.instance() == 0)?;
         if description.descriptors() < 2 {
             return None;
         }
         let watched = self.interest(description.interests())?.fd();
-        let is_twin = watched != fd && self.descriptors.get(watched).description() == slot.description();
-        is_twin.then_some(watched)
+        let is_alias = watched != fd && self.descriptors.get(watched).description() == slot.description();
+        is_alias.then_some(watched)
     }
 
     /// Numbers that are no epolls any more were closed out of sight.

@@ -3,9 +3,9 @@
 use crate::sync::Ordering;
 
 use super::Core;
-use crate::ledger::descriptors::{RING, Slot};
+use crate::ledger::descriptors::{FdState, RING};
 use crate::ledger::records::{Instance, Origin};
-use crate::ledger::{births, followers, fork_shared, reservations};
+use crate::ledger::{creation_sites, followers, fork_shared, reservations};
 use crate::{clock, findings, record};
 
 /// How an instance came to be.
@@ -20,7 +20,7 @@ pub struct Creation {
 impl Core {
     #[unsafe(link_section = ".text.hot.epollshim.more")]
     pub fn created(&self, fd: i32, creation: Creation) {
-        if self.descriptors.get(fd) != Slot::UNKNOWN {
+        if self.descriptors.get(fd) != FdState::UNKNOWN {
             self.forget_former(fd);
         }
         if self.new_instance(fd, creation).is_none() {
@@ -44,25 +44,25 @@ impl Core {
         }
         // It may be known as a watched file (a nested epoll), or as one of several numbers of a description; numbers
         // that this does not reach are found by reconciliation.
-        let mut twins = [fd; RING + 1];
-        let mut places = twins.iter_mut().skip(1);
-        self.descriptors.twins(fd, |twin| {
+        let mut aliases = [fd; RING + 1];
+        let mut places = aliases.iter_mut().skip(1);
+        self.descriptors.aliases(fd, |alias| {
             if let Some(place) = places.next() {
-                *place = twin;
+                *place = alias;
             }
         });
         let (description_index, description) = self.describe(fd, slot)?;
         if description.instance() != 0 {
             // One more number of an instance that was met under another.
-            self.refer(fd, Slot::known(description_index, description.instance()));
+            self.refer(fd, FdState::known(description_index, description.instance()));
             return Some(description.instance());
         }
         let (index, _) =
             self.open_instance(description_index, Creation { origin: Origin::Unseen, argument: 0, site: 0 })?;
         description.set_instance(index);
-        for twin in twins {
-            if self.descriptors.get(twin).description() == description_index {
-                self.refer(twin, Slot::known(description_index, index));
+        for alias in aliases {
+            if self.descriptors.get(alias).description() == description_index {
+                self.refer(alias, FdState::known(description_index, index));
             }
         }
         self.totals.unseen_instances.add(1);
@@ -77,7 +77,7 @@ impl Core {
             return None;
         };
         description.set_instance(index);
-        if !self.refer(fd, Slot::known(description_index, index)) {
+        if !self.refer(fd, FdState::known(description_index, index)) {
             self.end_instance(index, fd);
             self.forget(description_index);
             return None;
@@ -113,7 +113,7 @@ impl Core {
         self.totals.instances.add(1);
         self.churn.reached.set(0);
         reservations::opened(instance);
-        births::note(creation.site);
+        creation_sites::note(creation.site);
         if self.totals.next_id.get().is_power_of_two() {
             self.mark_waits();
         }

@@ -6,7 +6,7 @@
 
 use super::{Core, QUEUED, Ticket};
 use crate::findings::waiters;
-use crate::ledger::descriptors::{Place, Slot};
+use crate::ledger::descriptors::{FdState, Place};
 use crate::ledger::recent_closes::{self, RecentClose};
 use crate::ledger::records::{Instance, Interest, LastUsed, Watch};
 
@@ -32,7 +32,7 @@ impl Core {
         let instance = last_used.instance_of(epfd)?;
         let place = self.descriptors.low_reached(fd)?;
         let index = self.records.next_free();
-        if place.get() != Slot::UNKNOWN || index == 0 {
+        if place.get() != FdState::UNKNOWN || index == 0 {
             return None;
         }
         // SAFETY: what is free now was given out.
@@ -40,7 +40,7 @@ impl Core {
         self.records.take(record);
         let Watch { interest, description } = record;
         interest.key.set(instance.index.get(), fd as u32);
-        place.set(Slot::known(index, 0));
+        place.set(FdState::known(index, 0));
         description.uses.set(1, index);
         description.being.set_both(self.mark.get());
         interest.file.set(index, 0);
@@ -136,7 +136,7 @@ impl Core {
         description.being.set_both(0);
         interest.set_site(0, 0);
         self.churn.watches.take_one();
-        place.set(Slot::UNKNOWN);
+        place.set(FdState::UNKNOWN);
         self.records.release(index, watch.record);
         Some(())
     }

@@ -6,7 +6,7 @@
 //! change has not written yet, or has written already, the next comparison with the kernel corrects.
 
 use super::Core;
-use crate::ledger::descriptors::Slot;
+use crate::ledger::descriptors::FdState;
 use crate::ledger::records::Interest;
 use crate::ledger::reservations;
 use crate::record;
@@ -48,7 +48,7 @@ impl Core {
                 continue;
             }
             let Some(description) = self.description(slot.description()).filter(|is| is.epoch() != 0) else {
-                self.descriptors.set(fd, Slot::UNKNOWN);
+                self.descriptors.set(fd, FdState::UNKNOWN);
                 continue;
             };
             let instance = self.instances.get(slot.instance()).filter(|instance| instance.id.get() != 0);
@@ -61,7 +61,7 @@ impl Core {
                 let named = description.instance();
                 let named = if self.is_live(named) { named } else { 0 };
                 description.set_instance(named);
-                self.descriptors.set(fd, Slot::known(slot.description(), named));
+                self.descriptors.set(fd, FdState::known(slot.description(), named));
             }
             description.set_descriptors(description.descriptors() + 1);
             if let Some(instance) = self.instance_of(fd) {

@@ -75,7 +75,9 @@ impl Core {
         if slot.is_known() && self.find_in(index, registration.fd).is_some() {
             return None;
         }
-        if slot.next_twin().is_some() && access::is_timely() && self.ghost(registration.epfd, registration.fd).is_some()
+        if slot.next_alias().is_some()
+            && access::is_timely()
+            && self.ghost(registration.epfd, registration.fd).is_some()
         {
             findings::errors::adding_over_ghost(registration);
         }
@@ -171,7 +173,7 @@ impl Core {
     }
 
     /// It was there, or the kernel would not have removed it: under another description that is the same (the number
-    /// was given up, and came back by a dup of what the ledger did not know to be a twin), or unseen.
+    /// was given up, and came back by a dup of what the ledger did not know to be a alias), or unseen.
     #[cold]
     #[inline(never)]
     fn deleted_by_number(&self, instance: u32, fd: i32) {

@@ -5,7 +5,7 @@ use crate::sync::Ordering;
 use super::Core;
 use crate::ledger::records::{Instance, Interest};
 use crate::ledger::reservations::{self, Kind};
-use crate::ledger::{births, followers, fork_shared};
+use crate::ledger::{creation_sites, followers, fork_shared};
 
 impl Core {
     /// In the child of a fork: the same descriptors, shared with the parent; counts of its own.
@@ -18,7 +18,7 @@ impl Core {
         }
         self.restart_peaks();
         fork_shared::forked(totals.next_id.get());
-        births::forget();
+        creation_sites::forget();
         let mut from_before = 0;
         for (_, instance) in self.live_instances() {
             instance.inherited.store(1, Ordering::Relaxed);

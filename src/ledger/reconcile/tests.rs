@@ -51,8 +51,8 @@ impl Kernel {
         }
         into.heads.as_mut_slice().sort_by_key(|head| (head.leader, head.fd));
         for fd in 0..=core.descriptors.highest() {
-            let twin = core.watched_twin(fd).filter(|watched| self.open.get(&fd) != self.open.get(watched));
-            if let Some(watched) = twin {
+            let alias = core.watched_alias(fd).filter(|watched| self.open.get(&fd) != self.open.get(watched));
+            if let Some(watched) = alias {
                 into.strangers.push((fd, watched));
             }
         }

@@ -3,7 +3,7 @@
 //! For everything that takes longer than a hook: reports, lines of the log, reading /proc, making files. A hook may run on the few KiB of
 //! a signal handler's stack, and a handler that jumps away would leave the work half done.
 //!
-//! [`undisturbed`] is for work that opens nothing. [`unshared`] is for work that does: it runs in a descriptor table of its own, so
+//! [`on_own_stack`] is for work that opens nothing. [`unshared`] is for work that does: it runs in a descriptor table of its own, so
 //! that no other thread, and no child that another thread forks, sees a descriptor of the shim's. That table is empty: work on the
 //! program's descriptors does not belong there.
 
@@ -19,8 +19,8 @@ pub use alone::has_the_table;
 pub use files::{Files, read_as_the_loader_does};
 
 /// Runs `work` aside. None: the kernel has no memory for the stack.
-pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
-    undisturbed_in_new_room(BYTES, |room| {
+pub fn on_own_stack<T>(work: impl FnOnce() -> T) -> Option<T> {
+    on_own_stack_in_new_room(BYTES, |room| {
         let mut result = None;
         on_stack(room, || result = Some(work()));
         result
@@ -31,7 +31,7 @@ pub fn undisturbed<T>(work: impl FnOnce() -> T) -> Option<T> {
 /// the program's seccomp filter ended the work.
 pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
     once(work, |work| {
-        undisturbed_in_new_room(BYTES_TO_OPEN, |room| {
+        on_own_stack_in_new_room(BYTES_TO_OPEN, |room| {
             run_unshared(room, work);
             Some(())
         });
@@ -92,7 +92,7 @@ fn in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T>) -> Option<
 }
 
 /// The same while all signals are blocked and errno is kept.
-fn undisturbed_in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T>) -> Option<T> {
+fn on_own_stack_in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T>) -> Option<T> {
     let errno = sys::errno();
     let quiet = Quiet::new();
     let result = in_new_room(bytes, work);
