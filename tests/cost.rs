@@ -489,6 +489,24 @@ fn the_stripped_library_is_700_kilobytes_at_most() {
 }
 
 #[test]
+fn the_same_library_has_the_same_code() {
+    if !have("objdump") {
+        return;
+    }
+    let script = common::root().join("scripts/same-code");
+    let library = shim();
+    let same = Command::new(&script).args([&library, &library]).output().unwrap();
+    let said = String::from_utf8_lossy(&same.stdout).into_owned();
+    assert!(same.status.success() && said.starts_with("the same: "), "{said}");
+    let functions: usize = said.split_whitespace().nth(2).unwrap().parse().unwrap();
+    assert!(functions > 500, "{said}");
+    // This test's own code is another.
+    let other = Command::new(&script).arg(&library).arg(std::env::current_exe().unwrap()).output().unwrap();
+    assert_eq!(other.status.code(), Some(1), "{}", String::from_utf8_lossy(&other.stderr));
+    assert!(String::from_utf8_lossy(&other.stdout).contains("  epoll_wait\n"));
+}
+
+#[test]
 fn the_instruments_find_what_they_look_for() {
     // A preloaded library that does everything that these tests forbid: each must be seen by its test's instrument.
     let folder = scratch("culprit");
