@@ -6,7 +6,7 @@
 mod exports {
     use libc::c_int;
 
-    use crate::{real, seccomp};
+    use crate::{config, real, seccomp};
 
     /// Variadic in C: its further arguments lie where fixed ones would (x86-64 psABI).
     #[unsafe(no_mangle)]
@@ -22,7 +22,7 @@ mod exports {
     #[cold]
     unsafe fn installing(option: c_int, a: usize, b: usize, c: usize, d: usize) -> c_int {
         let words = [option as usize, a, b];
-        let noted = seccomp::installing(libc::SYS_prctl, words);
+        let noted = seccomp::installing(libc::SYS_prctl, words, config::get().is_some());
         // SAFETY: the program's own call, with its own arguments.
         let result = unsafe { real::prctl()(option, a, b, c, d) };
         seccomp::installed(libc::SYS_prctl, words, noted, result as isize);

@@ -17,7 +17,7 @@ use super::entry::Frame;
 use super::{creators, sharing};
 #[cfg(not(test))]
 use crate::ledger;
-use crate::{real, seccomp};
+use crate::{config, real, seccomp};
 
 /// One more than the highest number that is looked at here.
 const NUMBERS: usize = 448;
@@ -193,7 +193,7 @@ extern "C-unwind" fn before(raw: &mut Raw) -> usize {
         }
         None => {
             let [a, b, c, ..] = raw.frame.words;
-            raw.frame.state = seccomp::installing(raw.number as c_long, [a, b, c]);
+            raw.frame.state = seccomp::installing(raw.number as c_long, [a, b, c], config::get().is_some());
             if raw.number as c_long == libc::SYS_seccomp { after_seccomp } else { after_prctl }
         }
     };
@@ -218,7 +218,7 @@ extern "C-unwind" fn after_prctl(frame: &mut Frame, result: isize) -> isize {
 /// Before a system call that has no function's name, for a frame that begins with the number (armed.rs).
 pub fn before_unnamed(frame: &mut Frame) {
     let [number, a, b, c, ..] = frame.words;
-    frame.state = seccomp::installing(number as c_long, [a, b, c]);
+    frame.state = seccomp::installing(number as c_long, [a, b, c], config::get().is_some());
 }
 
 /// What notes the result, for a frame that begins with the number (armed.rs).

@@ -29,7 +29,7 @@ use libc::{c_int, c_long};
 
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
-use crate::{clock, config, registers, sys};
+use crate::{clock, registers, sys};
 use bpf::Instruction;
 
 pub use early::text as kept_text;
@@ -215,16 +215,17 @@ pub fn may_concern(option: c_int) -> bool {
     option == libc::PR_SET_SECCOMP || option == PR_SET_TSC
 }
 
-/// Before a `prctl` or `seccomp` of the program: what it installs holds for the library from here on.
+/// Before a `prctl` or `seccomp` of the program: what it installs holds for the library from here on. `has_reports`: this process may
+/// report, so that what a report reads is kept where the filter would forbid to read it later.
 #[cold]
 #[inline(never)]
-pub fn installing(number: c_long, words: [usize; 3]) -> u64 {
+pub fn installing(number: c_long, words: [usize; 3], has_reports: bool) -> u64 {
     const PR_TSC_SIGSEGV: usize = 2;
     let [operation, second, third] = words;
     let noted = match (number, operation as c_int) {
         (libc::SYS_prctl, libc::PR_SET_SECCOMP) => match second as u32 {
             libc::SECCOMP_MODE_STRICT => note::STRICT,
-            libc::SECCOMP_MODE_FILTER => copy(third),
+            libc::SECCOMP_MODE_FILTER => copy(third, has_reports),
             _ => note::NOTHING,
         },
         // The vDSO reads the counter.
@@ -232,7 +233,7 @@ pub fn installing(number: c_long, words: [usize; 3]) -> u64 {
         (libc::SYS_prctl, PR_SET_TSC) => note::COUNTER,
         (libc::SYS_seccomp, operation) => match operation as u32 {
             libc::SECCOMP_SET_MODE_STRICT => note::STRICT,
-            libc::SECCOMP_SET_MODE_FILTER => copy(third),
+            libc::SECCOMP_SET_MODE_FILTER => copy(third, has_reports),
             _ => note::NOTHING,
         },
         _ => note::NOTHING,
@@ -301,7 +302,7 @@ fn look_for_hindrance() {
 }
 
 /// Copies the program that a `struct sock_fprog` names. Returns what [`installing`] notes.
-fn copy(address: usize) -> u64 {
+fn copy(address: usize, has_reports: bool) -> u64 {
     /// `BPF_MAXINSNS`: the kernel takes no more.
     const MOST: usize = 4096;
     if !is_readable(address, size_of::<libc::sock_fprog>()) {
@@ -328,7 +329,7 @@ fn copy(address: usize) -> u64 {
         reserve::prepare();
     }
     let readers = [libc::SYS_openat, libc::SYS_read, libc::SYS_readlinkat];
-    if config::get().is_some() && readers.into_iter().any(|number| !is_plainly_allowed(program, number)) {
+    if has_reports && readers.into_iter().any(|number| !is_plainly_allowed(program, number)) {
         early::keep();
     }
     filter as u64
