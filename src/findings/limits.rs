@@ -6,7 +6,6 @@ use libc::c_int;
 use super::{Note, note, put, withdraw_judged};
 use crate::buffer::Buffer;
 use crate::ledger::core::Registration;
-use crate::policy::limits;
 use crate::{ledger, procfs, sys};
 
 /// A creation has failed, by the kernel's own answer.
@@ -36,7 +35,6 @@ pub fn judge() {
     withdraw_judged(Id::NearLimit);
     descriptors();
     watches();
-    set_by_the_user();
 }
 
 fn tell(variant: u8, peak: u64, limit: u64, severity: Severity, denied: u64) {
@@ -77,27 +75,11 @@ fn watches() {
     }
 }
 
-/// What was refused is a fact that the program met; what was not, the user's own affair.
-fn set_by_the_user() {
-    for told in limits::told() {
-        let Some(limit) = told.limit else { continue };
-        let counts = !matches!(told.key, limits::Key::Events);
-        if counts && (told.denied != 0 || near_limit::is_near(told.peak, limit)) {
-            let severity = if told.denied != 0 { Severity::Warning } else { Severity::Info };
-            tell(near_limit::SET + told.key as u8, told.peak, limit, severity, told.denied);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::{limits::Key, near_limit};
-
-    #[test]
-    fn the_sentence_knows_each_key_by_its_name() {
-        for key in Key::ALL {
-            assert_eq!(near_limit::KEYS[key as usize], key.name());
-        }
+/// A limit of the user's own, by its key's number in [`near_limit::KEYS`], if its peak is near. What was refused is a fact that the
+/// program met; what was not, the user's own affair.
+pub fn near_own_limit(key: u8, peak: u64, limit: u64, denied: u64) {
+    if denied != 0 || near_limit::is_near(peak, limit) {
+        let severity = if denied != 0 { Severity::Warning } else { Severity::Info };
+        tell(near_limit::SET + key, peak, limit, severity, denied);
     }
 }

@@ -20,7 +20,7 @@ use crate::ledger::records::{Instance, Origin};
 use crate::ledger::reservations::{self, Prepaid};
 use crate::session::{self, Kind};
 use crate::thread::Block;
-use crate::{census, ledger, output, process, report, sys};
+use crate::{census, findings, ledger, output, process, report, sys};
 
 /// The limits that count something, in the order of the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -535,5 +535,28 @@ pub fn refuse(key: Key, function: Function) {
         report::at_abort();
         // SAFETY: ends the process, as the option's user asked.
         unsafe { libc::abort() };
+    }
+}
+
+/// Has findings hear of what is near. After [`findings::judge`], which takes back what was said before.
+pub fn judge() {
+    for told in told() {
+        // A wait that gets fewer events is no loss.
+        if let Some(limit) = told.limit.filter(|_| told.key != Key::Events) {
+            findings::limits::near_own_limit(told.key as u8, told.peak, limit, told.denied);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Key;
+    use epollshim_format::findings::near_limit;
+
+    #[test]
+    fn the_sentence_knows_each_key_by_its_name() {
+        for key in Key::ALL {
+            assert_eq!(near_limit::KEYS[key as usize], key.name());
+        }
     }
 }

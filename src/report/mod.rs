@@ -119,12 +119,18 @@ pub fn at_end(end: End) {
     ledger::fork_shared::leave();
 }
 
+/// What only the sums tell, limits of the user's own among them.
+fn judge(end: End) {
+    crate::findings::judge(end);
+    crate::policy::limits::judge();
+}
+
 /// Without a report, what is judged at the end is for the recording alone.
 fn judge_for_recording(end: End) {
     if record::is_on() {
         on_own_stack(|| {
             crate::census::reconcile();
-            crate::findings::judge(end);
+            judge(end);
         });
     }
 }
@@ -231,7 +237,7 @@ fn deliver(config: &Config, end: End) {
 fn render(here: Here, format: Format, end: End, into: &mut Buffer<u8>) -> bool {
     let compared = ledger::reconcile(here);
     let reconciled = compared.is_exact() & crate::census::reconcile();
-    crate::findings::judge(end);
+    judge(end);
     let facts = Facts::gather(end, reconciled, compared.unknown);
     let rendered = match format {
         Format::Text => text::render(&facts, into),
