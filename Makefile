@@ -82,7 +82,7 @@ soak: release
 	    done; \
 	done
 	EPOLLSHIM_SOAK=10 $(CARGO) test --profile checks --test hosts_halfway
-	EPOLLSHIM_SEEDS=3000 $(CARGO) test --profile checks --test hosts_exact -- --nocapture
+	RACING_SEEDS=3000 $(CARGO) test --profile checks --test hosts_exact -- --nocapture
 	EPOLLSHIM_STORM_SECONDS=10 $(CARGO) test --profile checks --test census storm -- --nocapture
 
 # Needs a C++ compiler and, the first time, the registry. What it broke or found worth keeping lies under $(TARGET)/fuzz.

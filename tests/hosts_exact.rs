@@ -21,8 +21,8 @@ fn holds(name: &str, arguments: &[&str], mode: Mode) {
 
 #[test]
 fn numbers_of_one_instance_are_one_in_the_ledger_after_threads_raced() {
-    // All 3,000 seeds: EPOLLSHIM_SEEDS=3000 (make soak).
-    let seeds = std::env::var("EPOLLSHIM_SEEDS").unwrap_or("300".to_owned());
+    // All 3,000 seeds: RACING_SEEDS=3000 (make soak).
+    let seeds = std::env::var("RACING_SEEDS").unwrap_or("300".to_owned());
     holds("racing_numbers", &["1", &seeds], Mode::Default);
     holds("racing_numbers", &["5000", "60"], Mode::Everything);
 }
@@ -115,7 +115,7 @@ fn instances_that_share_files_end_as_fast_as_bare_in_whatever_order() {
 fn ten_thousand_instances_that_share_a_hundred_files_end_as_fast_as_bare() {
     let program = c_program("hosts/shared_files");
     // make soak: all of them.
-    let all = std::env::var_os("EPOLLSHIM_SEEDS").is_some();
+    let all = std::env::var_os("RACING_SEEDS").is_some();
     for how in if all { &ENDS[..] } else { &["random"][..] } {
         let arguments = ["10000", "100", how];
         let both = [None, Some(Mode::Default)].map(|mode| cost(&program, arguments, mode, 1));
