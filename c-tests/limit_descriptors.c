@@ -171,7 +171,8 @@ static int server;
 
 static void *accepts(void *unused) {
     (void)unused;
-    accept(server, NULL, NULL);
+    /* The main thread tries out how many are to be had: at times there is none left. */
+    while (accept(server, NULL, NULL) < 0 && errno == EMFILE) nap(1);
     return NULL;
 }
 
