@@ -346,7 +346,6 @@ fn reuse(tid: u32) -> Option<&'static Block> {
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
     block.adding.store(0, Ordering::Relaxed);
     block.prepaid.store(0, Ordering::Relaxed);
-    block.room.store(0, Ordering::Relaxed);
     block.end_wait();
     block.pending.forget();
     block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));

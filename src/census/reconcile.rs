@@ -7,7 +7,7 @@ use epollshim_format::census::Kind;
 use super::table::{self, Entry};
 use super::{AT_START, GENERATION, HEALED, PEAK, ROOM, places};
 use crate::buffer::Buffer;
-use crate::{clock, process, procfs, registers, sys};
+use crate::{clock, loaded, process, procfs, registers, sys};
 
 /// What reports tell of all descriptors.
 #[derive(Clone, Copy)]
@@ -97,11 +97,12 @@ pub fn reconcile() -> bool {
 
 /// For a hook: whether what is known to be open is open still. What is not was closed out of sight (fclose, a system call of the
 /// program's own). Takes a system call a descriptor, hence no more than a small part of the program's time; what is left is found later.
+/// Not amid other threads, which may close and open the number between the two looks at it: a report waits in between.
 #[cold]
 #[inline(never)]
 pub fn look_for_the_gone() {
     static TURN: clock::Turn = clock::Turn::new();
-    if !process::is_own() {
+    if !process::is_own() || loaded::may_have_threads() {
         return;
     }
     let Some(began) = TURN.begin() else { return };

@@ -62,15 +62,10 @@ impl Room {
         });
     }
 
-    /// The room that is taken is what the threads of now have noted ([`note`]): others were cancelled in a call. Threads may take room
-    /// meanwhile: then nothing is changed.
+    /// Gives back what threads had taken that were cancelled in a call: nobody else changes the account of one that has ended.
     pub fn forget_the_gone(&self) {
-        let word = self.0.load(Ordering::Relaxed);
-        let taken =
-            thread::all().filter(|block| !thread::has_ended(block)).map(|block| block.room.load(Ordering::Relaxed));
-        let taken = taken.map(u64::from).sum::<u64>();
-        if taken < word >> TAKEN {
-            let _ = self.0.compare_exchange(word, word & ALIVE | taken << TAKEN, Ordering::Relaxed, Ordering::Relaxed);
+        for block in thread::all().filter(|block| block.room.load(Ordering::Relaxed) != 0 && thread::has_ended(block)) {
+            self.give_back(block.room.swap(0, Ordering::Relaxed));
         }
     }
 }
