@@ -97,7 +97,7 @@ static void rows(void) {
     EQUAL(to_be_had(), 1);
     int last = WORKS(dup(source));
     none_to_be_had(source, server);
-    /* What makes none is not refused, and what is wrong is told as ever. */
+    /* A call that makes no descriptor is not refused, and a bad argument still gets its own errno. */
     GIVES(dup2(source, last), last);
     GIVES(dup2(source, source), source);
     GIVES(dup3(source, last, O_CLOEXEC), last);

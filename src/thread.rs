@@ -114,7 +114,8 @@ pub struct Block {
     place: AtomicU32,
     /// What the call that is under way has charged ahead, until the ledger takes it (`reservations::Prepaid`); 0: nothing.
     pub prepaid: AtomicU64,
-    /// Descriptors that calls of this thread, which are under way, may yet make, where a limit counts them.
+    /// Descriptors that calls of this thread, which are under way, may yet make, where a limit counts them. A thread that was cancelled
+    /// leaves some, for whoever finds it ended (census/room.rs).
     pub room: AtomicU32,
     /// The owner's `token`.
     control: AtomicUsize,
@@ -297,7 +298,7 @@ fn acquire() -> Option<&'static Block> {
     block
 }
 
-/// With a recording, on_own_stack: a handler that came between would take a block, with its place in the file, which the frame
+/// With a recording, signals are blocked meanwhile: a handler that came between would take a block, with its place in the file, which the frame
 /// below would not use.
 fn take() -> Option<&'static Block> {
     let quiet = record::is_wanted().then(sigsafe::Quiet::new);

@@ -62,10 +62,17 @@ impl Room {
         });
     }
 
-    /// Gives back what threads had taken that were cancelled in a call: nobody else changes the account of one that has ended.
+    /// Gives back what threads had taken that were cancelled in a call.
     pub fn forget_the_gone(&self) {
-        for block in thread::all().filter(|block| block.room.load(Ordering::Relaxed) != 0 && thread::has_ended(block)) {
-            self.give_back(block.room.swap(0, Ordering::Relaxed));
+        for block in thread::all() {
+            let left = block.room.load(Ordering::Relaxed);
+            // By an exchange: a new thread may have got the block meanwhile, and have noted more.
+            let is_taken = left != 0
+                && thread::has_ended(block)
+                && block.room.compare_exchange(left, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            if is_taken {
+                self.give_back(left);
+            }
         }
     }
 }

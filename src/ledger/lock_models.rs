@@ -432,7 +432,7 @@ fn a_thread_that_ends_or_sleeps_for_ever_at_any_step_stops_nobody() {
         for search in SEARCHES {
             check_each_step(search, move |at| {
                 let ledger = new_ledger(HASTY);
-                // A slow holder that was taken for gone, and stops before it finds that out, leaves counts that nobody mends.
+                // A slow holder lost its lock to another. If it ends before it sees that, nobody corrects the counts.
                 let was_broken = Arc::new(Plain::new(0));
                 let broken = was_broken.clone();
                 let threads = [

@@ -318,9 +318,9 @@ pub fn ended(instance: &Instance) {
 fn give_back_ended(instance: &Instance) {
     let paid = instance.paid.swap(0, Ordering::Relaxed) != 0;
     match closer() {
-        Some(owed) => {
-            owed.instances.fetch_add(1, Ordering::Relaxed);
-            owed.user_instances.fetch_add(u64::from(paid), Ordering::Relaxed);
+        Some(pending) => {
+            pending.instances.fetch_add(1, Ordering::Relaxed);
+            pending.user_instances.fetch_add(u64::from(paid), Ordering::Relaxed);
         }
         None => give_back_prepaid(Prepaid { instance: true, user: paid, ..Prepaid::default() }, None),
     }
@@ -359,10 +359,10 @@ pub fn removed(index: u32, instance: &Instance, interest: &Interest) {
     }
     let paid = interest.has(Interest::PAID);
     match closer() {
-        Some(owed) => {
-            owed.watches.fetch_add(1, Ordering::Relaxed);
-            owed.user_watches.fetch_add(u64::from(paid), Ordering::Relaxed);
-            owed.note(index, instance);
+        Some(pending) => {
+            pending.watches.fetch_add(1, Ordering::Relaxed);
+            pending.user_watches.fetch_add(u64::from(paid), Ordering::Relaxed);
+            pending.note(index, instance);
         }
         None => {
             let life = life_of(instance);

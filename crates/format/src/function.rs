@@ -163,8 +163,9 @@ macro_rules! numbers {
         /// For constants, which may not read a static.
         const TABLE_OF_NUMBERS: [i64; Function::COUNT] = [$($number),*];
         const SYSTEM_CALLS: [&str; Function::COUNT] = [$($system_call),*];
-        const ROLES: [Role; Function::COUNT] = [$(Role::$role),*];
-        const ARGUMENTS: [&str; Function::COUNT] = [$($arguments),*];
+        const MAKE_DESCRIPTORS: [bool; Function::COUNT] =
+            [$(matches!(Role::$role, Role::Instance | Role::Create | Role::Duplicate)),*];
+        const MAKE_PAIRS: [bool; Function::COUNT] = [$(has_word($arguments, "pair=pair")),*];
         /// Functions whose first argument is a descriptor that was there before.
         const TAKE_DESCRIPTORS: [bool; Function::COUNT] = [$(yes_or_no!($descriptor)),*];
         /// What a user may write where a function is wanted: names, then sets.
@@ -200,41 +201,24 @@ impl Functions {
     pub const NONE: Functions = Functions(0);
     /// Those that make a descriptor, or two. (What receives one is not of them: where there is no room, the kernel leaves it out of the
     /// message.)
-    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
-    pub const MAKE_DESCRIPTORS: Functions = {
-        let (mut set, mut at) = (Functions(0), 0);
-        while at < Function::COUNT {
-            if matches!(ROLES[at], Role::Instance | Role::Create | Role::Duplicate) {
-                set.insert(Function::ALL[at]);
-            }
-            at += 1;
-        }
-        set
-    };
+    pub const MAKE_DESCRIPTORS: Functions = Functions::of_rows(&MAKE_DESCRIPTORS);
     /// Those of them that make two, which they write to an argument.
-    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
-    pub const MAKE_PAIRS: Functions = {
-        let (mut set, mut at) = (Functions(0), 0);
-        while at < Function::COUNT {
-            if has_word(ARGUMENTS[at], "pair=pair") {
-                set.insert(Function::ALL[at]);
-            }
-            at += 1;
-        }
-        set
-    };
+    pub const MAKE_PAIRS: Functions = Functions::of_rows(&MAKE_PAIRS);
     /// Those whose first argument is a descriptor that was there before.
+    pub const TAKE_DESCRIPTORS: Functions = Functions::of_rows(&TAKE_DESCRIPTORS);
+
+    /// Those whose row says so.
     #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
-    pub const TAKE_DESCRIPTORS: Functions = {
+    const fn of_rows(says_so: &[bool; Function::COUNT]) -> Functions {
         let (mut set, mut at) = (Functions(0), 0);
         while at < Function::COUNT {
-            if TAKE_DESCRIPTORS[at] {
+            if says_so[at] {
                 set.insert(Function::ALL[at]);
             }
             at += 1;
         }
         set
-    };
+    }
 
     #[must_use]
     pub const fn of(functions: &[Function]) -> Functions {

@@ -49,7 +49,8 @@ pub struct Limits {
 /// The highest number that a limit may have.
 pub const MOST: u64 = 1 << 40;
 
-const KEYS: [&str; 10] = [
+/// In this order: findings in recordings name a key by its number, and `on-limit` has none.
+pub const KEYS: [&str; 10] = [
     "instances",
     "user-instances",
     "watches",

@@ -6,18 +6,8 @@ pub const DESCRIPTORS: u8 = 200;
 pub const WATCHES: u8 = 201;
 /// A limit of `EPOLLSHIM_LIMIT`: this and the number of its key.
 pub const SET: u8 = 210;
-/// The keys by number.
-pub const KEYS: [&str; 9] = [
-    "instances",
-    "user-instances",
-    "watches",
-    "instance-watches",
-    "user-watches",
-    "memory",
-    "size",
-    "events",
-    "descriptors",
-];
+/// The keys by number: those that count come first.
+pub use crate::limits::KEYS;
 
 /// Within 10 % of it: a peak that high is one busy day from the limit. (What has no limit is near none.)
 #[must_use]
