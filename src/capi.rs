@@ -106,7 +106,7 @@ pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim
     if let Err(error) = usable(size, out.is_null()) {
         return error;
     }
-    let here = ledger::Here::now();
+    let here = ledger::place();
     let reconciled = sigsafe::on_own_stack(|| ledger::reconcile(here)).is_some_and(ledger::Compared::is_exact);
     let totals = &ledger::view().totals;
     let sums = Sums;

@@ -22,8 +22,8 @@ use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
 use crate::{
-    census, clock, ledger, libc_kind, log, output, place, process, procfs, real, record, registers, seccomp, sigsafe,
-    stacks, sys,
+    census, clock, findings, ledger, libc_kind, log, output, place, process, procfs, real, record, registers, seccomp,
+    sigsafe, stacks, sys,
 };
 
 /// The thread that has read the options, or is reading them, by its token; 0: none has begun.
@@ -84,6 +84,8 @@ fn decide(environment: *const *const c_char) {
         }
         return;
     }
+    ledger::tell_findings(&findings::LISTENER);
+    ledger::tell_recording(&record::LISTENER);
     clock::prepare();
     process::note_load();
     // SAFETY: the auxiliary vector is the kernel's.
@@ -329,7 +331,7 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
     }
     // What came through exec counts, and what went round the shim does not.
     if limits::count_something(limits) {
-        let here = ledger::Here::now();
+        let here = ledger::place();
         sigsafe::on_own_stack(|| ledger::reconcile(here));
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }

@@ -5,7 +5,7 @@
 //! frame.rs    a call, as hooks hand it on
 //! real.rs     the real functions
 //! loaded.rs   the loaded objects, in which they are looked up; elf.rs: symbol tables
-//! ledger/     descriptors, descriptions, instances, interests, and what is counted
+//! ledger/     the ledger of this process (crates/ledger is the model): what hooks tell it, and what is counted
 //! registry.rs  the blocks of all threads
 //! thread.rs   the calling thread's block of counters
 //! process.rs  whose memory this is: own, fresh after a fork, borrowed from a parent
@@ -24,11 +24,11 @@
 //! sigsafe.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
 //! place.rs    opening what the options name, where other users may have put something first
 //! valgrind.rs  requests to valgrind; image.rs: the library itself in memory;
-//!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's
+//!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's;
+//!              mapped.rs: memory for the ledger's tables
 //! sync.rs     the atomics that all of them use
 //! seccomp/    the program's filters, and which system calls they leave to the library
-//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports;
-//! numbers.rs: a table by descriptor number
+//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
 //! ```
 //!
 //! The arrows: hooks → policy → ledger, log, record; hooks → ledger, record, real, thread; ledger → session, sys, process; report reads the
@@ -37,7 +37,7 @@
 //! # The laws of everything that a hook reaches
 //!
 //! 1. It does not allocate: memory comes from the kernel by `mmap`, in chunks that are never given back.
-//! 2. It takes no lock that anybody could wait for (ledger/lock.rs: a try-lock whose loser leaves a note).
+//! 2. It takes no lock that anybody could wait for (crates/ledger/src/lock.rs: a try-lock; a thread that does not get it queues its change).
 //! 3. It does not panic: no indexing, no unwrap, no arithmetic that could overflow into one.
 //! 4. It leaves errno alone, calls nothing of libc's but the function that was hooked, and makes no system call
 //!    unless a descriptor that the ledger knows is born or dies.
@@ -78,10 +78,8 @@ mod ledger;
 mod libc_kind;
 mod loaded;
 mod log;
+mod mapped;
 mod memory;
-#[cfg(test)]
-mod model;
-mod numbers;
 mod output;
 mod path;
 mod place;
@@ -102,3 +100,6 @@ mod sync;
 mod sys;
 mod thread;
 mod valgrind;
+
+#[cfg(test)]
+use epollshim_ledger::model;

@@ -23,12 +23,7 @@ use crate::config::Config;
 use crate::sigsafe::Files;
 use crate::{place, process, procfs, sigsafe, sys};
 
-/// What is counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    Instances = 0,
-    Watches = 1,
-}
+pub use epollshim_ledger::reservations::Kind;
 
 const MAGIC: u64 = 0x6570_6f6c_6c73_686d;
 const VERSION: u64 = 1;

@@ -10,10 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// From below. The names are the modules of src/lib.rs.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("arch", &["registers"]),
-    ("atomics", &["sync", "model"]),
-    ("ledger", &["ledger"]),
+    ("atomics", &["sync"]),
     (
         "os",
         &[
@@ -24,8 +23,8 @@ const LAYERS: [(&str, &[&str]); 9] = [
             "path",
             "buffer",
             "memory",
+            "mapped",
             "valgrind",
-            "numbers",
             "image",
             "elf",
             "loaded",
@@ -49,6 +48,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
             "stacks",
             "session",
             "interrupted",
+            "ledger",
         ],
     ),
     ("observers", &["findings", "record", "census", "log"]),

@@ -6,7 +6,8 @@ use crate::sync::{AtomicI32, AtomicU64, Ordering};
 
 use epollshim_format::census::Kind;
 
-use crate::numbers::{self, Numbers};
+use crate::mapped::Mapped;
+use epollshim_ledger::numbers::{self, Numbers};
 
 /// The first word.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,7 +102,7 @@ struct Number {
 // SAFETY: two atomics; zero stands for a number that was never seen.
 unsafe impl numbers::Entry for Number {}
 
-static TABLE: Numbers<Number> = Numbers::new();
+static TABLE: Numbers<Number, Mapped> = Numbers::new();
 /// One more than the highest number that was ever alive.
 static END: AtomicI32 = AtomicI32::new(0);
 

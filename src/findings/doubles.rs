@@ -10,36 +10,15 @@
 //!
 //! Only instances that several threads wait on come here, and only waits that could block: these are timed.
 
-use crate::sync::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::Ordering;
 
 use epollshim_format::findings::{Id, Severity, herd, thresholds};
 use libc::epoll_event;
 
 use super::{Note, put};
+use crate::ledger::records::{Doubles, Instance};
 use crate::sigsafe::on_own_stack;
 use crate::{ledger, procfs, seccomp, sys, thread};
-
-/// What is known of an instance's events, in its record, from when a second thread waits on it and [`clear`](Doubles::clear)s it.
-/// Threads write into it as they come: what of two becomes mixed does not fit what the first says of itself, and is taken for
-/// nothing.
-pub struct Doubles {
-    /// The block of the thread that was given one last, what it was, and when (CLOCK_MONOTONIC).
-    by: AtomicUsize,
-    data: AtomicU64,
-    at: AtomicU64,
-    /// Waits that brought events, and those of them whose first event another thread was still at work on.
-    waits: AtomicU64,
-    doubled: AtomicU64,
-    /// How many of these there must be for the next look; 0: as few as are told.
-    due: AtomicU64,
-    /// The listening socket that is looked at: its descriptor and its data; 0: none.
-    listener: AtomicI32,
-    listener_data: AtomicU64,
-    /// `waits` when that began; of its events those with two threads, and how many found more than one connection.
-    waits_before: AtomicU64,
-    looks: AtomicU64,
-    rich: AtomicU64,
-}
 
 /// An event that two threads have.
 struct Double {
@@ -52,18 +31,18 @@ struct Double {
     waits: u64,
 }
 
-impl Doubles {
-    /// Nothing is known yet.
-    pub fn clear(&self) {
-        self.by.store(0, Ordering::Relaxed);
-        self.listener.store(0, Ordering::Relaxed);
-        for word in [&self.waits, &self.doubled, &self.due] {
-            word.store(0, Ordering::Relaxed);
-        }
-    }
+/// A wait of the calling thread brought events, of which `first` is the first.
+pub fn waited(instance: &Instance, epfd: i32, first: *const epoll_event) {
+    Watcher(&instance.doubles).waited(epfd, first);
+}
 
+/// What is known of an instance's events, in its record.
+#[derive(Clone, Copy)]
+struct Watcher<'instance>(&'instance Doubles);
+
+impl Watcher<'_> {
     /// A wait of the calling thread brought events, of which `first` is the first.
-    pub fn waited(&self, epfd: i32, first: *const epoll_event) {
+    fn waited(self, epfd: i32, first: *const epoll_event) {
         let Some(block) = thread::block() else { return };
         let now = block.counters.last_wait_end.load(Ordering::Relaxed);
         if now == 0 || first.is_null() {
@@ -72,39 +51,39 @@ impl Doubles {
         // SAFETY: the kernel has just written it; the type has an alignment of 1.
         let data = unsafe { (&raw const (*first).u64).read_unaligned() };
         let own = block.address();
-        let waits = self.waits.fetch_add(1, Ordering::Relaxed) + 1;
+        let waits = self.0.waits.fetch_add(1, Ordering::Relaxed) + 1;
         // Acquire: its event and its time were written before.
-        let by = self.by.load(Ordering::Acquire);
-        let at = self.at.load(Ordering::Relaxed);
-        let is_the_same = by != own && by != 0 && self.data.load(Ordering::Relaxed) == data;
+        let by = self.0.by.load(Ordering::Acquire);
+        let at = self.0.at.load(Ordering::Relaxed);
+        let is_the_same = by != own && by != 0 && self.0.data.load(Ordering::Relaxed) == data;
         let apart = now.saturating_sub(at);
         if is_the_same && apart < thresholds::HERD_TOGETHER && is_at_work(by, at) {
-            let doubled = self.doubled.fetch_add(1, Ordering::Relaxed) + 1;
+            let doubled = self.0.doubled.fetch_add(1, Ordering::Relaxed) + 1;
             self.look(&Double { epfd, data, apart, doubled, waits });
         }
-        self.by.store(0, Ordering::Relaxed);
-        self.data.store(data, Ordering::Relaxed);
-        self.at.store(now, Ordering::Relaxed);
-        self.by.store(own, Ordering::Release);
+        self.0.by.store(0, Ordering::Relaxed);
+        self.0.data.store(data, Ordering::Relaxed);
+        self.0.at.store(now, Ordering::Relaxed);
+        self.0.by.store(own, Ordering::Release);
     }
 
     #[cold]
     #[inline(never)]
-    fn look(&self, double: &Double) {
-        let listener = self.listener.load(Ordering::Relaxed);
+    fn look(self, double: &Double) {
+        let listener = self.0.listener.load(Ordering::Relaxed);
         if listener != 0 {
-            if double.data == self.listener_data.load(Ordering::Relaxed) {
+            if double.data == self.0.listener_data.load(Ordering::Relaxed) {
                 self.look_at_listener(listener, double);
             }
-        } else if double.doubled >= self.due.load(Ordering::Relaxed).max(thresholds::HERD_DOUBLES) {
-            self.due.store(2 * double.doubled, Ordering::Relaxed);
+        } else if double.doubled >= self.0.due.load(Ordering::Relaxed).max(thresholds::HERD_DOUBLES) {
+            self.0.due.store(2 * double.doubled, Ordering::Relaxed);
             if double.doubled >= double.waits / thresholds::HERD_SHARE && !seccomp::hinders() {
                 self.examine(double);
             }
         }
     }
 
-    fn examine(&self, double: &Double) {
+    fn examine(self, double: &Double) {
         let Some(Some((listed, _))) = on_own_stack(|| procfs::the_one_with(double.epfd, double.data)) else { return };
         // An edge is told to one thread alone, and so is one shot: two of them are two events.
         if listed.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 {
@@ -118,26 +97,26 @@ impl Doubles {
             return tell(double.epfd, listed.fd, [double.doubled, double.waits, 0, 0]);
         }
         // Relaxed: threads that find the words of two sockets ask about one of them.
-        self.waits_before.store(double.waits, Ordering::Relaxed);
-        self.looks.store(0, Ordering::Relaxed);
-        self.rich.store(0, Ordering::Relaxed);
-        self.listener_data.store(double.data, Ordering::Relaxed);
-        self.listener.store(listed.fd, Ordering::Relaxed);
+        self.0.waits_before.store(double.waits, Ordering::Relaxed);
+        self.0.looks.store(0, Ordering::Relaxed);
+        self.0.rich.store(0, Ordering::Relaxed);
+        self.0.listener_data.store(double.data, Ordering::Relaxed);
+        self.0.listener.store(listed.fd, Ordering::Relaxed);
     }
 
     /// Two threads have come to a listening socket. Where few connections wait each time, they came for one.
-    fn look_at_listener(&self, fd: i32, double: &Double) {
+    fn look_at_listener(self, fd: i32, double: &Double) {
         if double.apart >= thresholds::HERD_CLOSE_TOGETHER {
             return;
         }
-        let Ok(waiting) = sys::connections_waiting(fd) else { return self.listener.store(0, Ordering::Relaxed) };
-        let rich = self.rich.fetch_add(u64::from(waiting > 1), Ordering::Relaxed) + u64::from(waiting > 1);
-        let looks = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        let Ok(waiting) = sys::connections_waiting(fd) else { return self.0.listener.store(0, Ordering::Relaxed) };
+        let rich = self.0.rich.fetch_add(u64::from(waiting > 1), Ordering::Relaxed) + u64::from(waiting > 1);
+        let looks = self.0.looks.fetch_add(1, Ordering::Relaxed) + 1;
         if looks < thresholds::HERD_DOUBLES {
             return;
         }
-        self.listener.store(0, Ordering::Relaxed);
-        let waits = double.waits.saturating_sub(self.waits_before.load(Ordering::Relaxed));
+        self.0.listener.store(0, Ordering::Relaxed);
+        let waits = double.waits.saturating_sub(self.0.waits_before.load(Ordering::Relaxed));
         if rich <= looks / thresholds::HERD_RICH && looks >= waits / thresholds::HERD_SHARE_OF_LISTENER {
             tell(double.epfd, fd, [looks, waits, 1, 0]);
         }

@@ -15,14 +15,14 @@ use libc::c_int;
 
 use super::{Note, note, put, retract};
 use crate::buffer::{Buffer, sort_by_key};
-use crate::ledger::recent_closes::{self, RecentClose};
 use crate::ledger::records::Instance;
 use crate::{ledger, process, procfs, sys};
+use epollshim_ledger::recent_closes::RecentClose;
 
 /// An `epoll_ctl` has failed, and the ledger has not heard of it yet. True: for the sake of a ghost.
 #[inline(always)]
 pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
-    recent_closes::any_left_a_dup() && ctl_failed_of_ghost(epfd, operation, fd, error)
+    ledger::recent_closes().any_left_a_dup() && ctl_failed_of_ghost(epfd, operation, fd, error)
 }
 
 #[cold]
@@ -43,7 +43,7 @@ fn ctl_failed_of_ghost(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -
 #[inline(never)]
 fn met(closing: &RecentClose, epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
     let is_one = process::is_own() && is_watched_by_number(epfd, fd);
-    if is_one && recent_closes::report(closing) {
+    if is_one && ledger::recent_closes().report(closing) {
         note(&Note { detail: [operation as u64, error as u64, 0, 0], ..of_closing(closing, epfd) });
     }
     is_one
@@ -55,7 +55,7 @@ pub fn mended(epfd: c_int, fd: c_int) {
         && closing.is_reported
     {
         retract(&of_closing(&closing, epfd));
-        recent_closes::retract(&closing);
+        ledger::recent_closes().retract(&closing);
     }
 }
 
@@ -69,7 +69,7 @@ pub fn added_over(epfd: c_int, fd: c_int, site: usize) {
         && !closing.is_reported
         && process::is_own()
         && has_another_file(epfd, fd)
-        && recent_closes::report(&closing)
+        && ledger::recent_closes().report(&closing)
     {
         note(&Note { epfd, fd, site, other: closing.place(), ..Note::of(Id::StaleData, Severity::Error) });
     }
@@ -197,7 +197,9 @@ fn is_ghost(epfd: i32, instance: &Instance, same: &[Target], budget: &mut Budget
         Ok(status) => {
             // Files without a place of their own (eventfd, timerfd, epoll) have one inode in common.
             let is_suspect = first.inode != 0 && first.inode != status.st_ino
-                || recent_closes::last(instance.id.get(), first.fd).is_some_and(|closing| !closing.is_reported);
+                || ledger::recent_closes()
+                    .last(instance.id.get(), first.fd)
+                    .is_some_and(|closing| !closing.is_reported);
             is_suspect && budget.question() && has_another_file(epfd, first.fd)
         }
     }
@@ -220,7 +222,7 @@ fn tell(suspect: &Suspect) {
     let Suspect { epfd, index, fd, files } = *suspect;
     let view = ledger::records();
     let Some(instance) = view.instance_at(index) else { return };
-    match recent_closes::last(instance.id.get(), fd) {
+    match ledger::recent_closes().last(instance.id.get(), fd) {
         Some(closing) if closing.is_reported => {}
         // Nobody has asked for events since: the program is about to end, or to get rid of it.
         Some(closing) if instance.waits() == closing.waits => {}
@@ -232,7 +234,7 @@ fn tell(suspect: &Suspect) {
             } else {
                 of_closing(&closing, epfd)
             };
-            if recent_closes::report(&closing) {
+            if ledger::recent_closes().report(&closing) {
                 note(&found);
             }
         }

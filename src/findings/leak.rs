@@ -11,7 +11,7 @@ use epollshim_format::kernel_memory;
 
 use super::{Note, put, withdraw};
 use crate::buffer::Buffer;
-use crate::ledger::core::Core;
+use crate::ledger::Core;
 use crate::ledger::fork_shared;
 use crate::ledger::records::Instance;
 use crate::process::End;

@@ -31,7 +31,6 @@ use epollshim_format::recording::{finding, findings, kind};
 use crate::{clock, ledger, process, record, sys, thread};
 
 pub use judge::judge;
-pub use sizes::ended as instance_ended;
 
 /// What a detector has met.
 #[derive(Clone, Copy)]
@@ -184,9 +183,26 @@ pub fn dropped() -> u64 {
     table().map_or(0, |table| table.dropped().load(Ordering::Relaxed))
 }
 
+/// So many more found no place.
+fn missed(count: u32) {
+    if let Some(table) = process::findings().and_then(|place| table().or_else(|| make(place))) {
+        table.dropped().fetch_add(u64::from(count), Ordering::Relaxed);
+    }
+}
+
+/// What findings hear of the ledger.
+pub static LISTENER: ledger::Findings = ledger::Findings {
+    outgrown: sizes::outgrown,
+    instance_closed: waiters::instance_closed,
+    watched_closed: waiters::watched_closed,
+    adding_over_ghost: errors::adding_over_ghost,
+    waited_amid_others: doubles::waited,
+    missed,
+};
+
 /// All counts begin anew.
 pub fn restart() {
-    ledger::recent_closes::restart();
+    ledger::recent_closes().restart();
     if let Some(table) = table() {
         (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
     }

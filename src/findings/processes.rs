@@ -5,7 +5,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use epollshim_format::findings::{Id, Severity, no_cloexec};
 
 use super::{Note, put, withdraw};
-use crate::ledger::core::Core;
+use crate::ledger::Core;
 use crate::ledger::fork_shared::{self, Entry};
 use crate::ledger::records::Instance;
 use crate::{ledger, sys};
@@ -16,7 +16,7 @@ pub fn judge() {
     let ledger = ledger::view();
     if fork_shared::has_told() {
         for (_, instance) in ledger.live_instances() {
-            fork_shared::compare(instance);
+            fork_shared::compare(instance.id.get(), instance.maker.get(), instance.waits());
         }
     }
     for entry in fork_shared::entries() {

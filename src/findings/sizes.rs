@@ -6,40 +6,19 @@ use epollshim_format::findings::{Id, Severity};
 
 use super::{Note, note};
 use crate::ledger;
-use crate::ledger::records::{Instance, Origin};
 
-/// An instance ends with this descriptor: its peak is final.
-#[inline(always)]
-pub fn ended(instance: &Instance, epfd: i32) {
-    if is_one(instance) {
-        tell(instance, epfd);
-    }
+/// An instance with this descriptor has held more than its size: where it was made, and the most that it held.
+pub fn outgrown(epfd: i32, site: usize, peak: u64, size: u64) {
+    note(&Note { epfd, site, detail: [peak, size, 0, 0], ..Note::of(Id::SizeLie, Severity::Warning) });
 }
 
 /// Those that live, each once in its life.
 pub fn judge() {
     let view = ledger::view();
-    for (index, instance) in view.live_instances().filter(|(_, instance)| is_one(instance)) {
-        tell(instance, view.descriptor_of(index));
-    }
-}
-
-#[inline(always)]
-fn is_one(instance: &Instance) -> bool {
-    // No branch between the two: see core/plain.rs.
-    (instance.origin.load(Ordering::Relaxed) == Origin::Create as u8)
-        & (instance.peak() > u64::from(instance.argument.get().unsigned_abs()))
-}
-
-#[cold]
-#[inline(never)]
-fn tell(instance: &Instance, epfd: i32) {
-    if instance.told.swap(1, Ordering::Relaxed) == 0 {
-        note(&Note {
-            epfd,
-            site: instance.site.load(Ordering::Relaxed),
-            detail: [instance.peak(), u64::from(instance.argument.get().unsigned_abs()), 0, 0],
-            ..Note::of(Id::SizeLie, Severity::Warning)
-        });
+    for (index, instance) in view.live_instances().filter(|(_, instance)| instance.has_outgrown_its_size()) {
+        if instance.told.swap(1, Ordering::Relaxed) == 0 {
+            let site = instance.site.load(Ordering::Relaxed);
+            outgrown(view.descriptor_of(index), site, instance.peak(), instance.size());
+        }
     }
 }

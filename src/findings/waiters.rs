@@ -15,29 +15,14 @@ use crate::{ledger, procfs, seccomp, sigsafe, thread};
 /// How often the kernel is asked for what was not told before.
 const QUESTIONS: u32 = 32;
 
-/// An instance's descriptor is closed: by the holder of the lock, as it happens.
-#[inline(always)]
-pub fn instance_closed(fd: i32, site: usize) {
-    for block in thread::all() {
-        if block.waits_on() == Some(fd) {
-            closed_under(block, Severity::Error, fd, -1, site);
-        }
-    }
+/// An instance's descriptor is about to be closed, and this thread waits on it.
+pub fn instance_closed(waiter: &Block, fd: i32, site: usize) {
+    closed_under(waiter, Severity::Error, fd, -1, site);
 }
 
-/// A descriptor that an instance watches is closed. Of the instance's waiters only the first that it ever had is looked at (its
-/// `owner`): to look at every thread would cost a close more than all else.
-#[inline(always)]
-pub fn watched_closed(owner: usize, instance: u32, fd: i32, site: usize) {
-    // SAFETY: the owner of an instance's counters is the address of a block, or 0.
-    if let Some(waiter) = unsafe { thread::waiting_block(owner) } {
-        watched_closed_under(waiter, instance, fd, site);
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn watched_closed_under(waiter: &Block, instance: u32, fd: i32, site: usize) {
+/// A descriptor that an instance watches is about to be closed. Of the instance's waiters only the first that it ever had is looked
+/// at (its `owner`): to look at every thread would cost a close more than all else.
+pub fn watched_closed(waiter: &Block, instance: u32, fd: i32, site: usize) {
     if let Some(epfd) = waiter.waits_on()
         && ledger::fd_state(epfd).instance() == instance
     {

@@ -12,45 +12,40 @@ use epollshim_format::recording::thread;
 use epollshim_format::{errno, histogram};
 use libc::epoll_event;
 
+pub use epollshim_ledger::records::{Counter, WaitCounters};
+
 /// A count with one writing thread.
 ///
 /// The addition is one instruction without a lock prefix. One instruction: a signal handler on the same
 /// thread comes before or after it, never between its read and its write. No lock prefix: no other thread
 /// writes. Readers see some value that it had (an aligned 8-byte store is never torn), which is all that a
 /// counter promises; they need no ordering with other memory, hence Relaxed loads.
-#[repr(transparent)]
-pub struct Counter(AtomicU64);
+pub trait OwnCounter {
+    fn bump(&self);
+    fn add(&self, amount: u64);
+}
 
-impl Counter {
+impl OwnCounter for Counter {
     #[inline(always)]
-    pub fn bump(&self) {
-        // SAFETY: as in `add`.
+    fn bump(&self) {
+        // SAFETY: the address is this counter's own; flags are declared destroyed by default.
         unsafe {
-            asm!("add qword ptr [{counter}], 1", counter = in(reg) self.0.as_ptr(), options(nostack));
+            asm!("add qword ptr [{counter}], 1", counter = in(reg) self.as_ptr(), options(nostack));
         }
     }
 
     #[inline(always)]
-    pub fn add(&self, amount: u64) {
-        // SAFETY: the address is this counter's own; flags are declared destroyed by default.
+    fn add(&self, amount: u64) {
+        // SAFETY: as in `bump`.
         unsafe {
-            asm!("add qword ptr [{counter}], {amount}", counter = in(reg) self.0.as_ptr(), amount = in(reg) amount,
+            asm!("add qword ptr [{counter}], {amount}", counter = in(reg) self.as_ptr(), amount = in(reg) amount,
                  options(nostack));
         }
     }
-
-    #[inline(always)]
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
 }
 
-/// Adds to the counter that lies so many bytes behind a base, or one to that which lies `index` counters further: as [`Counter::add`] and
-/// [`Counter::bump`], by a register that the caller has already. (What takes a counter's own address has it computed first: an
+/// Adds to the counter that lies so many bytes behind a base, or one to that which lies `index` counters further: as [`OwnCounter::add`] and
+/// [`OwnCounter::bump`], by a register that the caller has already. (What takes a counter's own address has it computed first: an
 /// instruction and a register each.) To be called where there is a counter, which is its safety.
 macro_rules! add_behind {
     ($base:expr, $place:expr, $amount:expr) => {
@@ -416,16 +411,6 @@ impl CallCounters {
     }
 }
 
-/// What is counted per instance, by one set of writers.
-#[repr(C)]
-pub struct WaitCounters {
-    pub waits: Counter,
-    pub events: Counter,
-    pub empty: Counter,
-    pub full: Counter,
-    pub interrupted: Counter,
-}
-
 /// How a wait ended, in terms of what is counted.
 #[derive(Clone, Copy)]
 pub enum WaitEnd {
@@ -453,10 +438,17 @@ impl WaitEnd {
     }
 }
 
-impl WaitCounters {
-    /// Counts a wait by the one thread that owns this set.
+/// Counts a wait on an instance.
+pub trait CountWait {
+    /// By the one thread that owns this set.
+    fn count_alone(&self, end: WaitEnd);
+    /// By any thread.
+    fn count_shared(&self, end: WaitEnd);
+}
+
+impl CountWait for WaitCounters {
     #[inline(always)]
-    pub fn count_alone(&self, end: WaitEnd) {
+    fn count_alone(&self, end: WaitEnd) {
         let base = core::ptr::from_ref(self);
         // SAFETY: counters of this set.
         unsafe {
@@ -473,23 +465,15 @@ impl WaitCounters {
         }
     }
 
-    /// Counts a wait by any thread.
-    pub fn count_shared(&self, end: WaitEnd) {
-        let add = |counter: &Counter, amount| counter.0.fetch_add(amount, Ordering::Relaxed);
-        add(&self.waits, 1);
+    fn count_shared(&self, end: WaitEnd) {
+        self.waits.add_shared(1);
         match end {
             WaitEnd::Events { count, full, .. } => {
-                add(&self.events, count);
-                add(&self.full, u64::from(full));
+                self.events.add_shared(count);
+                self.full.add_shared(u64::from(full));
             }
-            WaitEnd::Empty => drop(add(&self.empty, 1)),
-            WaitEnd::Failed { interrupted } => drop(add(&self.interrupted, u64::from(interrupted))),
-        }
-    }
-
-    pub fn clear(&self) {
-        for counter in [&self.waits, &self.events, &self.empty, &self.full, &self.interrupted] {
-            counter.clear();
+            WaitEnd::Empty => self.empty.add_shared(1),
+            WaitEnd::Failed { interrupted } => self.interrupted.add_shared(u64::from(interrupted)),
         }
     }
 }
@@ -497,7 +481,9 @@ impl WaitCounters {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Call, Counters, Histogram, PLAIN, WaitCounters, WaitEnd, are_plain, epoll_event, histogram};
+    use super::{
+        Call, CountWait, Counters, Histogram, PLAIN, WaitCounters, WaitEnd, are_plain, epoll_event, histogram,
+    };
 
     /// All zero.
     fn new<T>() -> std::boxed::Box<T> {

@@ -3,29 +3,27 @@
 
 use crate::sync::{AtomicU32, Ordering};
 
-use super::access::{change, lock, unlock_out_of_line};
-use super::changes::Change;
-use super::counters::WaitEnd;
-use super::records::{Instance, Interest};
-use super::{CORE, LOCKED, fork_shared};
-use crate::record;
-use crate::thread::Block;
+use epollshim_ledger::Change;
+use epollshim_ledger::lock::flags;
 
-/// By limits, by a recording.
-const FOLLOWER: u32 = 1;
-/// In the child of a fork: instances are there from before whose first use is to be noticed.
-const USES: u32 = 2;
+use super::access::{change, lock, unlock_out_of_line};
+use super::counters::WaitEnd;
+use super::fork_shared::Shared;
+use super::observers::{self, Recording};
+use super::records::Instance;
+use super::{CORE, fork_shared};
+use crate::thread::Block;
 
 /// Whether changes are followed by others than the ledger itself. Its short ways are not taken then: the lock says so, by the word that
 /// also says whether notes wait.
 #[inline(always)]
 pub(super) fn is_followed() -> bool {
-    LOCKED.lock.slow_path_flags() != 0
+    CORE.lock.is_followed()
 }
 
 /// For good.
 pub fn follow() {
-    LOCKED.lock.set_slow_path(FOLLOWER);
+    CORE.lock.set_slow_path(flags::FOLLOWED);
 }
 
 /// How many instances from before the fork this process has neither used nor closed.
@@ -35,9 +33,9 @@ static UNUSED: AtomicU32 = AtomicU32::new(0);
 pub(super) fn expect_uses(count: u32) {
     UNUSED.store(count, Ordering::Relaxed);
     if count == 0 {
-        LOCKED.lock.clear_slow_path(USES);
+        CORE.lock.clear_slow_path(flags::FIRST_USES);
     } else {
-        LOCKED.lock.set_slow_path(USES);
+        CORE.lock.set_slow_path(flags::FIRST_USES);
     }
 }
 
@@ -53,9 +51,8 @@ pub(super) fn expect_one_use_less() {
 #[cold]
 #[inline(never)]
 pub(super) fn used(instance: &Instance, epfd: i32, site: usize) {
-    let (from, to) = (Instance::FROM_BEFORE, Instance::USED_SINCE);
-    if instance.forked.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        fork_shared::tell_use(instance, epfd, site);
+    if instance.is_first_use() {
+        fork_shared::tell_use(&Shared::of(instance), epfd, site);
         expect_one_use_less();
     }
 }
@@ -76,30 +73,6 @@ fn used_by_number(epfd: i32, site: usize) {
     }
 }
 
-/// An interest was noted: those who follow are told.
-#[cold]
-#[inline(never)]
-pub(super) fn tell_interest(index: u32, interest: &Interest, instance: &Instance, epfd: i32) {
-    // What reconciliation finds has no site: nobody uses anything then.
-    if interest.site() != 0 {
-        used(instance, epfd, interest.site() as usize);
-    }
-    if record::has_tables() {
-        record::noted_interest(index, interest, instance.watches.get());
-    }
-}
-
-#[cold]
-#[inline(never)]
-pub(super) fn tell_totals() {
-    if record::take_up_tables() {
-        CORE.mirror();
-    }
-    if record::has_tables() {
-        record::changed_totals(&CORE.totals, CORE.live_watches(), CORE.memory());
-    }
-}
-
 /// A recording has begun: all that is known goes into it as soon as the lock is free. (Not now, if this is a handler that has
 /// interrupted its holder: then when that leaves.)
 pub fn mirror_soon() {
@@ -114,15 +87,15 @@ pub fn mirror_soon() {
 /// The lock is free again, and a recording may follow.
 #[inline(always)]
 pub(super) fn unlocked() {
-    if record::wants_parts() {
-        make_room();
+    if let Some(recording) = observers::recording().filter(|recording| recording.wants_parts.load(Ordering::Relaxed)) {
+        make_room(recording);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn make_room() {
-    let is_new = record::grow_tables(&mut |rows| change(Change::Recorded(rows)));
+fn make_room(recording: &Recording) {
+    let is_new = (recording.grow_tables)(&mut |rows| change(Change::Recorded(rows)));
     if is_new {
         mirror_soon();
     }
@@ -131,7 +104,9 @@ fn make_room() {
 /// A wait on an instance ended, for the recording.
 #[inline(always)]
 pub fn recorded_wait(epfd: i32, end: WaitEnd, block: &Block) {
-    if let Some(instance) = block.last_used.instance_of(epfd).or_else(|| CORE.instance_of(epfd)) {
-        record::instance_waited(instance.index.get(), end, instance.owner.block() == block.address());
+    if let Some(recording) = observers::recording()
+        && let Some(instance) = block.last_used.instance_of(epfd).or_else(|| CORE.instance_of(epfd))
+    {
+        (recording.waited)(instance.index.get(), end, instance.owner.block() == block.address());
     }
 }

@@ -159,12 +159,34 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
     page().into_iter().flat_map(|page| &page.entries).take_while(|entry| entry.key.load(Ordering::Relaxed) != 0)
 }
 
-/// What the family knows an instance by; 0: it was not made by one of the family.
-fn key_of(instance: &Instance) -> u64 {
-    match instance.maker.get() {
-        0 => 0,
-        maker => u64::from(maker) << 32 | u64::from(instance.id.get() as u32),
+/// An instance, as the family knows it.
+pub struct Shared {
+    /// `Instance::id`, and the number of the process that made it.
+    pub id: u64,
+    pub maker: u32,
+    pub made_at: usize,
+    /// How often the process that forked this one had waited on it then.
+    pub waits_before: u64,
+}
+
+impl Shared {
+    pub fn of(instance: &Instance) -> Shared {
+        Shared {
+            id: instance.id.get(),
+            maker: instance.maker.get(),
+            made_at: instance.site.load(Ordering::Relaxed),
+            waits_before: instance.waits_before.get(),
+        }
     }
+
+    fn key(&self) -> u64 {
+        key(self.maker, self.id)
+    }
+}
+
+/// What an instance is found by; 0: it was not made by one of the family.
+fn key(maker: u32, id: u64) -> u64 {
+    if maker == 0 { 0 } else { u64::from(maker) << 32 | u64::from(id as u32) }
 }
 
 impl Entry {
@@ -182,14 +204,14 @@ impl Entry {
     }
 
     pub fn is_of(&self, instance: &Instance) -> bool {
-        let key = key_of(instance);
+        let key = key(instance.maker.get(), instance.id.get());
         key != 0 && self.key.load(Ordering::Relaxed) == key
     }
 }
 
 /// The entry of an instance that `fits`, or a free one, which is taken.
-fn entry(instance: &Instance, fits: impl Fn(&Entry) -> bool) -> Option<&'static Entry> {
-    let (page, key) = (page()?, key_of(instance));
+fn entry(shared: &Shared, fits: impl Fn(&Entry) -> bool) -> Option<&'static Entry> {
+    let (page, key) = (page()?, shared.key());
     if key == 0 {
         return None;
     }
@@ -197,7 +219,7 @@ fn entry(instance: &Instance, fits: impl Fn(&Entry) -> bool) -> Option<&'static 
     for entry in &page.entries {
         let taken = entry.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_ok() {
-            entry.made_at.store(instance.site.load(Ordering::Relaxed) as u64, Ordering::Relaxed);
+            entry.made_at.store(shared.made_at as u64, Ordering::Relaxed);
         }
         if (taken.is_ok() || taken == Err(key)) && fits(entry) {
             return Some(entry);
@@ -208,18 +230,18 @@ fn entry(instance: &Instance, fits: impl Fn(&Entry) -> bool) -> Option<&'static 
 }
 
 /// This process, which was forked, uses an instance that was there before, for the first time.
-pub fn tell_use(instance: &Instance, epfd: i32, site: usize) {
+pub fn tell_use(shared: &Shared, epfd: i32, site: usize) {
     let (own, forker) = (number(), FORKER.load(Ordering::Relaxed));
     let own_pid = process::pid() as u32;
     let of_forker = |entry: &Entry| {
         let there = entry.forker.compare_exchange(0, forker, Ordering::Relaxed, Ordering::Relaxed);
         if there.is_ok() {
             entry.forker_pid.store(process::forker(), Ordering::Relaxed);
-            entry.waits.store(instance.waits_before.get(), Ordering::Relaxed);
+            entry.waits.store(shared.waits_before, Ordering::Relaxed);
         }
         there.is_ok() || there == Err(forker)
     };
-    let Some(entry) = entry(instance, of_forker) else { return };
+    let Some(entry) = entry(shared, of_forker) else { return };
     if entry.first_user.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         entry.first_user_pid.store(own_pid, Ordering::Relaxed);
         entry.used_at.store(site as u64, Ordering::Relaxed);
@@ -234,14 +256,17 @@ pub fn tell_use(instance: &Instance, epfd: i32, site: usize) {
     }
 }
 
-/// This process has forked others: have they used an instance that it has waited on since? Asked as the instance ends, and by
-/// reports.
+/// This process has forked others: have they used an instance that it has waited on since? Asked when the instance has ended, and
+/// by reports.
 #[cold]
-pub fn compare(instance: &Instance) {
-    let own = number();
-    for entry in entries().filter(|entry| entry.is_of(instance)) {
+pub fn compare(id: u64, maker: u32, waits: u64) {
+    let (own, key) = (number(), key(maker, id));
+    for entry in entries() {
+        if key == 0 || entry.key.load(Ordering::Relaxed) != key {
+            continue;
+        }
         let is_forker = entry.flags.load(Ordering::Acquire) & USED != 0 && entry.forker.load(Ordering::Relaxed) == own;
-        if is_forker && instance.waits() > entry.waits.load(Ordering::Relaxed) {
+        if is_forker && waits > entry.waits.load(Ordering::Relaxed) {
             entry.raise(SHARED);
         }
     }
@@ -264,7 +289,7 @@ pub fn leave() {
 
 /// An exec of the calling process, which may have borrowed this memory, is about to hand on a descriptor of an instance.
 pub fn tell_exec(instance: &Instance, epfd: i32, site: usize) {
-    let Some(entry) = entry(instance, |_| true) else { return };
+    let Some(entry) = entry(&Shared::of(instance), |_| true) else { return };
     entry.executed_at.store(site as u64, Ordering::Relaxed);
     entry.executor_pid.store(sys::getpid() as u32, Ordering::Relaxed);
     entry.epfd.store(epfd as u32, Ordering::Relaxed);

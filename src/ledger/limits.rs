@@ -1,11 +1,13 @@
 //! What limits ask of the ledger, and how it is made true before a call is refused for what is gone.
 
+use epollshim_ledger::{Change, Kernel};
+
+use super::Here;
 use super::access::{change, drain, lock, lock_or_break, settle, unlock_out_of_line};
-use super::changes::{Change, is_there};
 use super::events::done_closing;
-use super::lock_protocol::Here;
+use super::linux::Linux;
 use super::records::Instance;
-use super::{CORE, LOCKED, reconcile, reservations};
+use super::{CORE, LOCKED, follow, reconcile, reservations};
 use crate::thread::Block;
 use crate::{clock, process, sys, thread};
 
@@ -18,6 +20,7 @@ pub fn track(user: bool) -> bool {
         if lock_or_break(Here::Elsewhere(0)) {
             drain();
             if !reservations::tracks() {
+                follow();
                 CORE.track();
             }
             if user && !reservations::tracks_user() {
@@ -52,7 +55,7 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
             return known;
         }
         // A change about it may wait.
-        if LOCKED.lock.is_quiet() || !settle() {
+        if CORE.lock.is_quiet() || !settle() {
             break;
         }
     }
@@ -68,7 +71,7 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
 pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
     for _ in 0..PATIENCE {
         let appended = LOCKED.queued();
-        let was_quiet = LOCKED.lock.is_quiet();
+        let was_quiet = CORE.lock.is_quiet();
         if let Ok(charged) = charge() {
             return Ok(charged);
         }
@@ -102,7 +105,7 @@ pub fn look_for_the_gone() -> bool {
     }
     for fd in 0..=CORE.descriptors.highest() {
         let slot = CORE.descriptors.get(fd);
-        if slot.is_known() && !is_there(fd, slot) {
+        if slot.is_known() && !Linux::is_there(fd, slot.instance() != 0) {
             change(Change::NotThere { fd, slot });
             found = true;
         }
@@ -116,7 +119,7 @@ pub fn look_for_the_gone() -> bool {
 pub fn left_closing(block: &'static Block) {
     reservations::was_paid(&block.pending_release);
     done_closing(block);
-    let here = Here::now();
+    let here = super::access::place();
     // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
     let compared = crate::sigsafe::on_own_stack(|| reconcile(here));
     if compared.is_some_and(|compared| compared.agrees) && reservations::tracks_user() && lock() {
@@ -127,5 +130,5 @@ pub fn left_closing(block: &'static Block) {
 
 /// Gives back what was charged ahead for a call, and not needed.
 pub fn give_back(prepaid: reservations::Prepaid) {
-    reservations::give_back_prepaid(prepaid, CORE.instance_at(prepaid.of));
+    CORE.reservations.give_back_prepaid(prepaid, CORE.instance_at(prepaid.of));
 }

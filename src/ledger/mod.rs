@@ -1,72 +1,61 @@
-//! The ledger: descriptors, open file descriptions, epoll instances, interests, and what is counted of them.
+//! The ledger of this process. What it is, and how each change is followed, is crates/ledger; here are the one ledger that the
+//! library keeps, what hooks tell it, and how it is compared with the kernel.
 //!
-//! Hooks tell it what the real calls returned; it never decides anything for them. A counted call (wait, MOD, a failure, a
+//! Hooks say what the real calls returned; the ledger never decides anything for them. A counted call (wait, MOD, a failure, a
 //! descriptor that no epoll knows) reads a few words and takes no lock; a change of the ledger takes the lock and never
-//! waits for it. On a change's way:
+//! waits for it.
 //!
 //! | file | what |
 //! |---|---|
-//! | `told.rs` | what hooks tell: of instances, of interests, of descriptors |
+//! | `events.rs` | what hooks say: of instances, of interests, of descriptors |
 //! | `access.rs` | the lock, as hooks use it |
-//! | `lock_protocol.rs`, `lock.rs`, `queue.rs` | how a change gets the lock, or into the queue; a holder that is gone |
-//! | `changes.rs` | the changes that there are |
-//! | `core.rs` | the ledger itself: what refers to what, and how each change is followed |
-//! | `descriptors.rs`, `records.rs`, `pool.rs` | what it is made of: the table of numbers, the records and their memory |
-//! | `followers.rs` | who is told of a change: limits, a recording, a forked child's first uses |
-//!
-//! Beside it:
-//!
-//! | file | what |
-//! |---|---|
+//! | `linux.rs` | what the ledger asks of the kernel |
+//! | `observers.rs`, `followers.rs` | who hears of a change: findings, limits, a recording, a forked child's first uses |
 //! | `counters.rs` | what is counted of calls and waits |
 //! | `reservations.rs`, `limits.rs` | what limits count, and what they ask |
 //! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what it says, and the time that other threads need for it |
-//! | `creation_sites.rs` | for findings: how many instances each place has made |
-//! | `recent_closes.rs` | for findings: where each watched descriptor was closed |
 //! | `fork_shared.rs` | for findings: what related processes do with the instances that they share |
 //!
 //! This file has what findings and reports read, and what begins anew with them.
 
 mod access;
-mod changes;
-pub mod core;
 pub mod counters;
-mod creation_sites;
-mod descriptors;
 mod events;
 mod followers;
 pub mod fork_shared;
 mod limits;
-mod lock;
-#[cfg(test)]
-mod lock_models;
-mod lock_protocol;
-mod pool;
-mod queue;
+mod linux;
+mod observers;
 mod reading;
-pub mod recent_closes;
 mod reconcile;
-pub mod records;
 pub mod reservations;
 mod turns;
 
-use self::access::{lock_or_break, unlock_out_of_line};
-use self::changes::Change;
-use self::core::Core;
-use self::descriptors::FdState;
-use self::lock_protocol::Locked;
+use epollshim_ledger::Change;
+use epollshim_ledger::descriptors::FdState;
+use epollshim_ledger::lock_protocol::Locked;
+use epollshim_ledger::recent_closes::RecentCloses;
 
-pub use access::{after_fork, finish, is_interrupted, unlock_unapplied};
+use self::access::{lock_or_break, unlock_out_of_line};
+use self::linux::Linux;
+use self::observers::Observers;
+
+pub use access::{after_fork, finish, here, is_interrupted, place, unlock_unapplied};
+pub use epollshim_ledger::lock::{Hold, Lock};
+pub use epollshim_ledger::lock_protocol::{FastPath, Here};
+pub use epollshim_ledger::{Rows, core, records};
 pub use events::*;
 pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
-pub use lock::{Hold, Lock};
-pub use lock_protocol::{FastPath, Here};
+pub use observers::{Findings, Recording, tell_findings, tell_recording};
 pub use reconcile::{Compared, reconcile};
 
-static LOCKED: Locked<Core, Change> = Locked::new(Core::new());
+/// The ledger's records, as this process has them.
+pub type Core = core::Core<Linux, Observers>;
+
+static LOCKED: Locked<Core, Change, Linux> = Locked::new(Core::new());
 static CORE: &Core = &LOCKED.guarded;
-const _: () = assert!(::core::mem::offset_of!(Locked<Core, Change>, guarded) == core::BEGINNING);
+const _: () = assert!(::core::mem::offset_of!(Locked<Core, Change, Linux>, guarded) == 0);
 
 /// The records as they are; peaks may be behind.
 pub fn records() -> &'static Core {
@@ -106,7 +95,12 @@ pub fn site_of(epfd: i32, fd: i32) -> Option<usize> {
 
 /// How many instances were made by a call that returns to `site`; None: not known.
 pub fn made_at(site: usize) -> Option<u64> {
-    creation_sites::at(site)
+    CORE.creation_sites.at(site)
+}
+
+/// The last close of each watched descriptor.
+pub fn recent_closes() -> &'static RecentCloses {
+    &CORE.recent_closes
 }
 
 /// Who is concerned with an instance.

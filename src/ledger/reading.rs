@@ -7,6 +7,8 @@
 
 use core::cmp::Ordering;
 
+use epollshim_ledger::{Picture, Strangers};
+
 use super::CORE;
 use super::core::{File, Head, Line};
 use crate::buffer::{Buffer, exchange, run_length, sort_by_key};
@@ -38,9 +40,6 @@ pub struct Reading {
     /// What may still be asked about watched files.
     budget: u32,
 }
-
-/// A number, and one that a file is watched under: the ledger believes that they share it (`Core::watched_alias`).
-pub type Strangers = (i32, i32);
 
 /// An open descriptor.
 #[derive(Clone, Copy)]
@@ -86,15 +85,9 @@ impl Reading {
             && self.strangers.as_slice() == other.strangers.as_slice()
     }
 
-    /// One number of each instance.
-    pub fn leaders(&self) -> impl Iterator<Item = &Head> {
-        self.heads.as_slice().iter().filter(|head| head.is_leader())
-    }
-
-    /// The lines of an instance's list, as the kernel listed it under one of its numbers.
-    pub fn lines_of(&self, head: &Head) -> &[Line] {
-        let first = head.first as usize;
-        self.lines.as_slice().get(first..first + head.count as usize).unwrap_or_default()
+    /// All of it, for the ledger to compare itself with.
+    pub fn picture(&self) -> Picture<'_> {
+        Picture { heads: self.heads.as_slice(), lines: self.lines.as_slice(), strangers: self.strangers.as_slice() }
     }
 
     /// Reads anew.

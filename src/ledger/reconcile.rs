@@ -12,18 +12,14 @@
 
 use crate::sync::Ordering;
 
-use super::CORE;
-use super::access::{drain, lock_or_break, unlock_out_of_line};
-use super::core::{Core, Unmatched};
-use super::lock_protocol::Here;
+use super::access::{drain, is_amid_a_hook, lock_or_break, unlock_out_of_line};
+use super::core::Unmatched;
 use super::reading::{Answer, Reading};
 use super::turns::{self, Turn};
+use super::{CORE, Here};
 use crate::buffer::Buffer;
 use crate::procfs;
 use crate::{sys, thread};
-
-#[cfg(test)]
-mod tests;
 
 /// How often a reading that was overtaken by a change is made again.
 const TRIES: u32 = 5;
@@ -49,42 +45,34 @@ impl Compared {
 }
 
 /// What a comparison needs memory for.
-struct Room {
-    numbers: Buffer<i32>,
-    unmatched: Buffer<Unmatched>,
-    claims: Buffer<u32>,
-    turns: Buffer<Turn>,
-}
-
-impl Room {
-    const fn new() -> Room {
-        Room { numbers: Buffer::new(), unmatched: Buffer::new(), claims: Buffer::new(), turns: Buffer::new() }
-    }
-
-    fn end(self) {
-        self.numbers.end();
-        self.unmatched.end();
-        self.claims.end();
-        self.turns.end();
-    }
-}
+type Room = epollshim_ledger::Room<Buffer<i32>, Buffer<Unmatched>, Buffer<u32>>;
 
 /// Brings the ledger in line with the kernel. It may fail: no /proc, no free descriptor, no memory, a hook that a handler
 /// interrupted is half done, or other threads changed the ledger all the time.
 pub fn reconcile(here: Here) -> Compared {
     let (mut reading, mut before) = (Reading::new(), Reading::new());
-    let mut room = Room::new();
-    let agrees = reconcile_with(here, &mut reading, &mut before, &mut room);
+    let mut room = Room { numbers: Buffer::new(), unmatched: Buffer::new(), claims: Buffer::new() };
+    let mut turns = Buffer::new();
+    let agrees = reconcile_with(here, &mut reading, &mut before, &mut room, &mut turns);
     let unknown = reading.unknown;
     reading.end();
     before.end();
-    room.end();
+    room.numbers.end();
+    room.unmatched.end();
+    room.claims.end();
+    turns.end();
     Compared { agrees, unknown }
 }
 
-fn reconcile_with(here: Here, reading: &mut Reading, before: &mut Reading, room: &mut Room) -> bool {
+fn reconcile_with(
+    here: Here,
+    reading: &mut Reading,
+    before: &mut Reading,
+    room: &mut Room,
+    turns: &mut Buffer<Turn>,
+) -> bool {
     // Where a hook below is half done the two may differ, and nobody is wrong.
-    let may_correct_now = !here.is_amid_a_hook();
+    let may_correct_now = !is_amid_a_hook(here);
     // The ledger's version at the reading before, if nothing has changed since.
     let mut differed_at = None;
     for attempt in 1..=TRIES {
@@ -112,12 +100,12 @@ fn reconcile_with(here: Here, reading: &mut Reading, before: &mut Reading, room:
         let may_correct = || differed_at == Some(version) && reading.is_as(before) || procfs::has_one_thread();
         let mut is_corrected = false;
         let agrees = unchanged
-            && (agree(CORE, reading, &mut room.unmatched)
+            && (CORE.agrees(reading.picture(), &mut room.unmatched, is_under_way)
                 || may_correct_now && may_correct() && {
                     is_corrected = true;
-                    correct(CORE, reading, room);
+                    CORE.correct(reading.picture(), room, is_under_way);
                     // What follows from a correction may be more than was corrected.
-                    agree(CORE, reading, &mut room.unmatched)
+                    CORE.agrees(reading.picture(), &mut room.unmatched, is_under_way)
                 });
         unlock_out_of_line();
         if unchanged && !may_correct_now {
@@ -131,7 +119,7 @@ fn reconcile_with(here: Here, reading: &mut Reading, before: &mut Reading, room:
             }
             return true;
         }
-        differed_at = (unchanged && stays_as_it_is(version, &mut room.turns)).then_some(version);
+        differed_at = (unchanged && stays_as_it_is(version, turns)).then_some(version);
     }
     false
 }
@@ -151,35 +139,6 @@ fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
         }
     }
     false
-}
-
-/// Whether the ledger has what the kernel has.
-fn agree(core: &Core, reading: &Reading, notepad: &mut Buffer<Unmatched>) -> bool {
-    core.is_grouped(reading.heads.as_slice())
-        && joined_strangers(core, reading).next().is_none()
-        && compare_lists(core, reading, notepad, false)
-}
-
-/// Makes the ledger as the kernel is.
-fn correct(core: &Core, reading: &Reading, room: &mut Room) {
-    core.regroup(reading.heads.as_slice(), &mut room.numbers, &mut room.claims);
-    for head in reading.leaders() {
-        core.correct_numbers(core.descriptors.get(head.fd).instance(), reading.lines_of(head));
-    }
-    for fd in joined_strangers(core, reading) {
-        core.heal_moved(fd);
-    }
-    compare_lists(core, reading, &mut room.unmatched, true);
-}
-
-/// Numbers that the ledger still takes for duplicates of what is watched.
-fn joined_strangers(core: &Core, reading: &Reading) -> impl Iterator<Item = i32> {
-    reading.strangers.as_slice().iter().filter(|(fd, of)| core.watched_alias(*fd) == Some(*of)).map(|(fd, _)| *fd)
-}
-
-/// Compares the list of each instance. False: one of them differs and was left as it is, or there is no memory.
-fn compare_lists(core: &Core, reading: &Reading, notepad: &mut Buffer<Unmatched>, mend: bool) -> bool {
-    reading.leaders().all(|head| core.compare(head.fd, reading.lines_of(head), notepad, mend, is_under_way))
 }
 
 /// Whether a thread has noted an interest, of this serial number, and not yet heard the kernel's answer.

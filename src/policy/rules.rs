@@ -14,7 +14,7 @@ use epollshim_format::function::{Function, Functions};
 
 use super::effects;
 use crate::frame::{Frame, epfd_of, fd_of};
-use crate::ledger::{Hold, Lock};
+use crate::ledger::{self, Hold, Lock};
 use crate::thread::Block;
 use crate::{clock, config, process, sys, thread};
 
@@ -557,17 +557,17 @@ impl core::fmt::Display for Refusal {
 
 /// Adds rules behind those that are armed. None of them is armed if one cannot be.
 pub fn arm<'a>(rules: impl Iterator<Item = Rule<'a>>) -> Result<(), Refusal> {
-    TABLES.arm(Hold::here(), rules)
+    TABLES.arm(ledger::here(), rules)
 }
 
 /// Takes all rules back.
 pub fn clear() -> Result<(), Refusal> {
-    TABLES.clear(Hold::here())
+    TABLES.clear(ledger::here())
 }
 
 /// In the child of a fork.
 pub fn after_fork() {
-    TABLES.after_fork(Hold::here());
+    TABLES.after_fork(ledger::here());
 }
 
 /// Counts begin anew.

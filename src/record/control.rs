@@ -62,7 +62,7 @@ pub fn answer() {
     if state.control.busy.load(Ordering::Relaxed) != 0 || ledger::is_interrupted() {
         return;
     }
-    let here = Here::now();
+    let here = ledger::place();
     sigsafe::on_own_stack(|| {
         if process::is_owner()
             && let Some(start) = state.control_pages()

@@ -40,10 +40,6 @@ pub use file::{State, path};
 pub use full::Records;
 pub use losses::{complain, losses};
 pub use stacks::wrote_stack;
-pub use tables::{
-    Rows, changed_totals, gone_instance, gone_interest, grow_tables, has_tables, instance_waited, noted_instance,
-    noted_interest, take_up_tables, wants_parts,
-};
 pub use threads::{CallRecord, attach, detach, keep, ring_bytes};
 
 use crate::process::End;
@@ -51,6 +47,18 @@ use crate::{config, ledger, process, sys};
 
 /// A block was mapped before the options were read: it has no room for a ring, and no process of the family records.
 static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// What the recording hears of the ledger.
+pub static LISTENER: ledger::Recording = ledger::Recording {
+    instance_noted: tables::noted_instance,
+    instance_gone: tables::gone_instance,
+    interest_noted: tables::noted_interest,
+    interest_gone: tables::gone_interest,
+    totals_changed: tables::changed_totals,
+    wants_parts: &tables::WANTS_PARTS,
+    grow_tables: tables::grow_tables,
+    waited: tables::instance_waited,
+};
 
 /// Whether the options ask for a recording.
 pub fn is_wanted() -> bool {

@@ -6,15 +6,14 @@
 //! the lock is free again, the part is made ([`grow_tables`]), and a change of the ledger's own fills it. A part is asked for
 //! when the one before it is half in use, so that few entries come too early.
 
-use core::ops::Range;
-
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use epollshim_format::recording::{header, instance, interest, kind, totals};
 
 use super::file::{State, word};
+use crate::ledger::Rows;
 use crate::ledger::core::Totals;
-use crate::ledger::counters::{WaitCounters, WaitEnd};
+use crate::ledger::counters::{CountWait, WaitCounters, WaitEnd};
 use crate::ledger::records::{Instance, Interest, Origin};
 use crate::{clock, process};
 
@@ -27,27 +26,13 @@ struct Table<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRI
 }
 
 /// The tables are to be begun, or a part of either is to be made.
-static WANTS_PARTS: AtomicBool = AtomicBool::new(false);
+pub static WANTS_PARTS: AtomicBool = AtomicBool::new(false);
 
 // Of `State::tables`; 0: there are none.
 /// There are tables, in which nothing is yet.
 const EMPTY: u32 = 1;
 /// Changes go into them.
 const KEPT: u32 = 2;
-
-/// Entries of a table that are to be written, by their indices.
-#[derive(Clone, Copy)]
-pub struct Rows {
-    pub of_instances: bool,
-    pub first: u32,
-    pub count: u32,
-}
-
-impl Rows {
-    pub fn indices(self) -> Range<u32> {
-        self.first..self.first + self.count
-    }
-}
 
 const fn dropped() -> *mut u8 {
     core::ptr::without_provenance_mut(1)
@@ -138,28 +123,16 @@ fn set(start: *mut u8, place: usize, value: u64) {
     unsafe { word(start, place).store(value, Ordering::Relaxed) };
 }
 
-/// Whether changes go into the tables.
+/// The state, if changes go into the tables.
 #[inline(always)]
-pub fn has_tables() -> bool {
-    process::recording().is_some_and(|state| state.tables.load(Ordering::Relaxed) == KEPT)
-}
-
-/// Whether there are tables, and nothing is in them yet. From now on changes go into them. Under the lock.
-pub fn take_up_tables() -> bool {
-    let exchange = |state: &State| state.tables.compare_exchange(EMPTY, KEPT, Ordering::Relaxed, Ordering::Relaxed);
-    process::recording().is_some_and(|state| exchange(state).is_ok())
+fn kept() -> Option<&'static State> {
+    process::recording().filter(|state| state.tables.load(Ordering::Relaxed) == KEPT)
 }
 
 /// A file has begun, which has no tables yet.
 pub fn want_tables() {
     // Release: pairs with the exchange in `grow_tables`.
     WANTS_PARTS.store(true, Ordering::Release);
-}
-
-/// Whether [`grow_tables`] has something to do.
-#[inline(always)]
-pub fn wants_parts() -> bool {
-    WANTS_PARTS.load(Ordering::Relaxed)
 }
 
 /// Makes what the tables lack, and has `mirror` write what belongs there. Not under the lock. True: there are tables from now
@@ -193,7 +166,7 @@ fn begin_tables(state: &State) -> bool {
 
 /// An instance was noted, or its watches changed.
 pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
-    let Some(entry) = INSTANCES.entry(index) else { return };
+    let Some(entry) = kept().and_then(|_| INSTANCES.entry(index)) else { return };
     let origin = u64::from(of.argument.get() as u32) | u64::from(of.origin.load(Ordering::Relaxed)) << 32;
     let inherited = of.inherited.load(Ordering::Relaxed) != 0 && !matches!(of.origin(), Origin::Unseen);
     set(entry, instance::SITE, of.site.load(Ordering::Relaxed) as u64);
@@ -211,12 +184,15 @@ pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
 }
 
 pub fn gone_instance(index: u32) {
-    if let Some(entry) = INSTANCES.known(index) {
+    if let Some(entry) = kept().and_then(|_| INSTANCES.known(index)) {
         set(entry, instance::ID, 0);
     }
 }
 
 pub fn noted_interest(index: u32, of: &Interest, watches: u64) {
+    if kept().is_none() {
+        return;
+    }
     watched(of.instance(), watches);
     let Some(entry) = INTERESTS.entry(index) else { return };
     set(entry, interest::SITE, of.site());
@@ -224,6 +200,9 @@ pub fn noted_interest(index: u32, of: &Interest, watches: u64) {
 }
 
 pub fn gone_interest(index: u32, instance: u32, watches: u64) {
+    if kept().is_none() {
+        return;
+    }
     watched(instance, watches);
     if let Some(entry) = INTERESTS.known(index) {
         set(entry, interest::INSTANCE, 0);
@@ -244,10 +223,7 @@ fn watched(index: u32, watches: u64) {
 /// A wait on an instance ended; `is_alone`: the calling thread is the one that counts by itself.
 #[inline(always)]
 pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
-    if !has_tables() {
-        return;
-    }
-    let Some(entry) = INSTANCES.known(index) else { return };
+    let Some(entry) = kept().and_then(|_| INSTANCES.known(index)) else { return };
     const _: () = assert!(size_of::<WaitCounters>() == 40 && align_of::<WaitCounters>() == 8);
     // SAFETY: two sets of five words, as the layout has them.
     let [alone, shared] = unsafe { &*entry.wrapping_add(instance::WAITS).cast::<[WaitCounters; 2]>() };
@@ -258,11 +234,18 @@ pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
     }
 }
 
-/// The totals have changed.
-pub fn changed_totals(of: &Totals, watches: u64, memory: u64) {
-    let Some(start) = process::recording().map(|state| state.totals.load(Ordering::Acquire)) else { return };
+/// The totals have changed. True: there are tables in which nothing is yet. From now on changes go into them.
+pub fn changed_totals(of: &Totals, watches: u64, memory: u64) -> bool {
+    let Some(state) = process::recording() else { return false };
+    let is_new = match state.tables.load(Ordering::Relaxed) {
+        KEPT => false,
+        EMPTY => state.tables.compare_exchange(EMPTY, KEPT, Ordering::Relaxed, Ordering::Relaxed).is_ok(),
+        _ => return false,
+    };
+    // Acquire: pairs with the Release in `State::part`.
+    let start = state.totals.load(Ordering::Acquire);
     if start.is_null() {
-        return;
+        return is_new;
     }
     let instances = of.instances.get();
     set(start, totals::INSTANCES, instances);
@@ -275,4 +258,5 @@ pub fn changed_totals(of: &Totals, watches: u64, memory: u64) {
     set(start, totals::UNSEEN_WATCHES, of.unseen_watches.get());
     set(start, totals::HEALED, of.healed.get());
     set(start, totals::LOST, of.lost.get());
+    is_new
 }

@@ -11,7 +11,7 @@ use super::End;
 use super::sites::Map;
 use crate::buffer::{Buffer, sort_by_key};
 use crate::findings::suppressions;
-use crate::ledger::core::Core;
+use crate::ledger::Core;
 use crate::ledger::counters::{Counters, Histogram, KINDS, WaitCounters};
 use crate::ledger::records::{Instance, Origin};
 use crate::ledger::{self};

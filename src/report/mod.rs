@@ -255,7 +255,7 @@ pub fn at_abort() {
 /// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error number.
 pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = config::get().map_or(Format::Text, |config| config.format);
-    let here = Here::now();
+    let here = ledger::place();
     on_own_stack(|| {
         Buffer::lend(|text| {
             if render(here, format, End::Running, text) {

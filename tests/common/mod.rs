@@ -21,7 +21,8 @@ pub fn shim() -> PathBuf {
     let library = target.join("release/libepollshim.so");
     assert!(library.exists(), "{} is not there: cargo build --release first", library.display());
     let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).expect("a time");
-    for source in sources(&root().join("src")).chain(sources(&root().join("crates/format/src"))) {
+    let inside = ["src", "crates/format/src", "crates/ledger/src"];
+    for source in inside.iter().flat_map(|folder| sources(&root().join(folder))) {
         assert!(
             changed(&source) <= changed(&library),
             "{} is newer than {}: cargo build --release first",
@@ -32,7 +33,7 @@ pub fn shim() -> PathBuf {
     library
 }
 
-fn sources(directory: &Path) -> impl Iterator<Item = PathBuf> {
+fn sources(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_path_buf()];
     while let Some(directory) = open.pop() {

@@ -9,6 +9,7 @@ use super::opaque;
 use crate::hooks::entry::{BLOCK, Frame, go_on};
 use crate::ledger::FastPath;
 use crate::ledger::core::{Registration, Ticket};
+use crate::ledger::counters::OwnCounter;
 use crate::thread::Block;
 use crate::{findings, ledger, real, stacks, sys, thread};
 

@@ -10,7 +10,7 @@ use super::opaque;
 use crate::hooks::entry::Frame;
 #[cfg(not(test))]
 use crate::hooks::entry::{BLOCK, go_on};
-use crate::ledger::counters::{self, Counter, WaitEnd};
+use crate::ledger::counters::{self, Counter, OwnCounter, WaitEnd};
 #[cfg(not(test))]
 use crate::real::Real;
 use crate::thread::Block;

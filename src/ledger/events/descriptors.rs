@@ -2,23 +2,23 @@
 
 use crate::ledger::FastPath;
 use crate::ledger::access::{change, change_by, change_on, finish, try_lock_fast, unlock_fast};
-use crate::ledger::changes::Change;
-use crate::ledger::{CORE, LOCKED, reservations};
+use crate::ledger::{CORE, reservations};
 use crate::thread::Block;
 use crate::{process, sys, thread};
+use epollshim_ledger::Change;
 
 /// Whether the close of a descriptor is to be told before it is made, by `closing`.
 #[inline(always)]
 fn concerns(fd: i32) -> bool {
     // The lock first: once it is quiet, what this thread noted stands in the table.
-    !LOCKED.lock.is_quiet() || CORE.descriptors.get(fd).is_known()
+    !CORE.lock.is_quiet() || CORE.descriptors.get(fd).is_known()
 }
 
 /// The same, true also of what takes longer to find out. Both are asked, and answered by one branch.
 #[inline(always)]
 pub fn may_concern(fd: i32) -> bool {
     let Some(place) = CORE.descriptors.low(fd) else { return fd >= 0 };
-    let notes_wait = !LOCKED.lock.is_quiet();
+    let notes_wait = !CORE.lock.is_quiet();
     notes_wait | place.get().is_known()
 }
 
@@ -70,7 +70,7 @@ fn closing_otherwise(fd: i32, at: usize, tried: FastPath) {
 pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
     let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let (first, last) = (bound(first), bound(last));
-    if (!LOCKED.lock.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
+    if (!CORE.lock.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
         match thread::block() {
             Some(block) if for_now && reservations::tracks() => {
                 change(Change::ClosedFor { first, last, at, closer: &block.pending_release });
@@ -100,7 +100,7 @@ pub fn closed() {
 #[inline(never)]
 fn settle_closed() {
     if let Some(block) = thread::block()
-        && (!LOCKED.lock.is_quiet() || !block.pending_release.is_empty())
+        && (!CORE.lock.is_quiet() || !block.pending_release.is_empty())
     {
         done_closing(block);
     }
@@ -114,7 +114,7 @@ pub(in crate::ledger) fn done_closing(block: &'static Block) {
 /// Whether it is known already that a number was a duplicate of another, and neither is known otherwise. May say no.
 #[inline(always)]
 pub fn are_joined(old: i32, new: i32) -> bool {
-    LOCKED.lock.is_idle() && CORE.descriptors.are_joined(old, new)
+    CORE.lock.is_idle() && CORE.descriptors.are_joined(old, new)
 }
 
 /// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD, called `at`.
@@ -122,7 +122,7 @@ pub fn are_joined(old: i32, new: i32) -> bool {
 pub fn duplicated(old: i32, new: i32, at: &usize) {
     // The lock first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
     // idle, what a holder made known stands in the table.
-    if !LOCKED.lock.is_idle() || !CORE.descriptors.join(old, new, || LOCKED.lock.is_idle()) {
+    if !CORE.lock.is_idle() || !CORE.descriptors.join(old, new, || CORE.lock.is_idle()) {
         duplicated_known(old, new, *at);
     }
 }

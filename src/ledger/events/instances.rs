@@ -4,14 +4,15 @@ use crate::sync::Ordering;
 
 use super::descriptors::look_for_dead;
 use crate::ledger::access::{change, change_by};
-use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::Creation;
-use crate::ledger::counters::WaitEnd;
+use crate::ledger::counters::{CountWait, WaitEnd};
 use crate::ledger::followers::used;
+use crate::ledger::observers::findings;
 use crate::ledger::records::Instance;
 use crate::ledger::{CORE, fork_shared, reservations};
 use crate::thread::Block;
 use crate::{process, sys};
+use epollshim_ledger::Change;
 
 /// An `epoll_create*` returned a descriptor.
 #[unsafe(link_section = ".text.hot.epollshim.more")]
@@ -23,7 +24,7 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
     let prepaid = block.take_prepaid();
     let make = || {
         CORE.changes();
-        charged(prepaid, || CORE.created(fd, creation));
+        CORE.charged(prepaid, || CORE.created(fd, creation));
     };
     change_by(make, || Change::Created { fd, creation, prepaid });
     if is_first {
@@ -139,7 +140,9 @@ fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize
         instance.shared.count_shared(end);
     }
     if let WaitEnd::Events { first, .. } = end {
-        instance.doubles.waited(epfd, first);
+        if let Some(findings) = findings() {
+            (findings.waited_amid_others)(instance, epfd, first);
+        }
     }
 }
 

@@ -4,12 +4,12 @@ use crate::sync::{AtomicU32, Ordering};
 
 use super::descriptors::look_for_dead;
 use crate::ledger::access::{change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast};
-use crate::ledger::changes::{Change, charged};
 use crate::ledger::core::{QUEUED, Registration, Ticket};
 use crate::ledger::followers::{is_followed, used_by_ctl};
 use crate::ledger::{CORE, FastPath};
 use crate::process;
 use crate::thread::Block;
+use epollshim_ledger::Change;
 
 /// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
 /// events and closes the descriptor comes second in the ledger too. `keep` is given its ticket's word.
@@ -47,7 +47,7 @@ pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep:
         keep(Ticket::None.to_word());
         return unlock();
     }
-    keep(charged(block.take_prepaid(), || CORE.reserve(registration)));
+    keep(CORE.charged(block.take_prepaid(), || CORE.reserve(registration)));
     unlock();
 }
 

@@ -1,0 +1,378 @@
+//! The ledger itself: which descriptors refer to which open file descriptions, which of these are epoll
+//! instances, and which are in whose interest list. What the kernel does in fs/eventpoll.c and fs/file.c,
+//! followed from the outside.
+//!
+//! This file has the records, what is counted of them, and the look-ups. What changes them:
+//!
+//! | file | what |
+//! |---|---|
+//! | `instances.rs` | instances, from their creation to their end |
+//! | `descriptions.rs` | which numbers refer to which open file description: close, dup |
+//! | `ghosts.rs` | the numbers that were closed while what they referred to is still watched |
+//! | `interests.rs` | the lists that interests are in: into them, out of them |
+//! | `pairs.rs` | the index that finds an interest among many in the same file |
+//! | `registrations.rs` | ADD and DEL, before and after the kernel's answer |
+//! | `plain.rs` | the same in the plain case, which is the hot one |
+//! | `resets.rs` | where counts begin anew: fork, limits, reset, an abandoned change |
+//! | `rebuild.rs` | the lists made again from the records, after a change that was left half-made |
+//! | `grouping.rs` | which numbers are one instance: the ledger beside the kernel |
+//! | `comparison.rs` | each instance's interests: the ledger beside the kernel's list |
+//!
+//! Every method that changes something is called by the holder of the lock. The kernel is asked in one
+//! place, where a number that was dupped becomes known (`descriptions.rs`). All walks are bounded: even a ledger that
+//! was damaged by an abandoned holder ends them.
+
+mod comparison;
+mod descriptions;
+mod ghosts;
+mod grouping;
+mod instances;
+mod interests;
+mod pairs;
+mod plain;
+#[cfg(test)]
+mod random;
+mod rebuild;
+mod registrations;
+mod resets;
+#[cfg(test)]
+pub mod tests;
+
+use ::core::marker::PhantomData;
+use ::core::mem::offset_of;
+
+use epollshim_format::kernel_memory;
+
+use self::pairs::Pairs;
+use crate::creation_sites::CreationSites;
+use crate::descriptors::{Descriptors, FdState};
+use crate::events::{Event, Events, Pending};
+use crate::lock::{Lock, flags};
+use crate::pool::Pool;
+use crate::recent_closes::RecentCloses;
+use crate::records::{Description, Instance, Interest, LastUsed, Long, Watch};
+use crate::reservations::Reservations;
+use crate::sync::{AtomicBool, Ordering};
+use crate::{Kernel, Observer};
+
+pub use comparison::{File, Line, Unmatched};
+pub use grouping::Head;
+pub use instances::Creation;
+pub use registrations::{QUEUED, Registration, Ticket};
+
+/// 2,048 chunks of 4,096: eight million watches, more than max_user_watches of a 24 GiB machine.
+type Many<T, K> = Pool<T, K, 2048, 4096>;
+/// 4,096 chunks of 256: a million instances, which is `fs.nr_open`. A chunk is 80 KiB: most programs have few instances.
+type Some_<T, K> = Pool<T, K, 4096, 256>;
+
+/// What each ADD and DEL changes.
+#[repr(C)]
+pub struct Churn {
+    pub watches: Long,
+    /// With up to so many watches no peak is behind.
+    reached: Long,
+    /// Grows with every change.
+    changes: Long,
+}
+
+/// What else is counted under the lock. In this order: what a creation changes lies together.
+#[repr(C)]
+pub struct Totals {
+    pub instances: Long,
+    next_id: Long,
+    pub instances_peak: Long,
+    pub watches_peak: Long,
+    /// Interests removed by the kernel when a descriptor, or the instance, was closed for the last time.
+    pub vanished: Long,
+    pub memory_peak: Long,
+    pub unseen_instances: Long,
+    pub unseen_watches: Long,
+    /// Times that an entry was found to be no longer true, and corrected.
+    pub healed: Long,
+    /// Changes that could not be noted: no memory, or no room in the queue.
+    pub lost: Long,
+    /// CLOCK_MONOTONIC when the waits of all instances were last marked.
+    pub marked: Long,
+}
+
+impl Totals {
+    /// The number of the newest instance (`Instance::id`).
+    pub fn newest_id(&self) -> u64 {
+        self.next_id.get()
+    }
+
+    const fn new() -> Self {
+        Totals {
+            instances: Long::new(),
+            next_id: Long::new(),
+            instances_peak: Long::new(),
+            watches_peak: Long::new(),
+            vanished: Long::new(),
+            memory_peak: Long::new(),
+            unseen_instances: Long::new(),
+            unseen_watches: Long::new(),
+            healed: Long::new(),
+            lost: Long::new(),
+            marked: Long::new(),
+        }
+    }
+}
+
+/// In this order: what an ADD or a DEL of one thread takes from another lies in the lock's cache
+/// line, and what it only reads in few others.
+#[repr(C)]
+pub struct Core<K: Kernel, O: Observer> {
+    pub lock: Lock,
+    pub churn: Churn,
+    /// What marks descriptions that are made now, as [`Description::being`] has it: another in the child of a fork. 0: there has
+    /// been none yet.
+    mark: Long,
+    records: Many<Watch, K>,
+    _to_the_next_line: u64,
+    pub descriptors: Descriptors<K>,
+    instances: Some_<Instance, K>,
+    pub totals: Totals,
+    pairs: Pairs<K>,
+    pub reservations: Reservations<K>,
+    _to_the_line: [u64; 3],
+    pub recent_closes: RecentCloses,
+    pub creation_sites: CreationSites,
+    /// A change that waited in the queue is being applied: its numbers may have changed hands since. Written by the holder.
+    pub late: AtomicBool,
+    /// What others must hear of. Written by the holder.
+    events: Pending,
+    observer: PhantomData<fn() -> O>,
+}
+
+impl<K: Kernel, O: Observer> Core<K, O> {
+    /// How far descriptors reach, and the first chunks of instances, are one line.
+    const PLACES: () = assert!(
+        offset_of!(Self, records) / 64 == 0
+            && offset_of!(Self, descriptors).is_multiple_of(64)
+            && offset_of!(Self, recent_closes).is_multiple_of(64)
+            && offset_of!(Self, instances) % 64 == size_of::<[u32; 4]>()
+    );
+
+    pub const fn new() -> Self {
+        () = Self::PLACES;
+        Core {
+            lock: Lock::new(),
+            churn: Churn { watches: Long::new(), reached: Long::new(), changes: Long::new() },
+            mark: Long::new(),
+            records: Pool::new(),
+            _to_the_next_line: 0,
+            descriptors: Descriptors::new(),
+            instances: Pool::new(),
+            totals: Totals::new(),
+            pairs: Pairs::new(),
+            reservations: Reservations::new(),
+            _to_the_line: [0; 3],
+            recent_closes: RecentCloses::new(),
+            creation_sites: CreationSites::new(),
+            late: AtomicBool::new(false),
+            events: Pending::new(),
+            observer: PhantomData,
+        }
+    }
+
+    /// Notes what others must hear of when the lock is free.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tell(&self, event: Event) {
+        self.events.note(event);
+        self.lock.set_slow_path(flags::EVENTS);
+    }
+
+    pub(crate) fn take_noted(&self) -> Events {
+        self.events.take()
+    }
+
+    /// Whether the change that is being made happens now: it did not wait in the queue. Relaxed: by the holder, who writes it.
+    pub(crate) fn is_timely(&self) -> bool {
+        !self.late.load(Ordering::Relaxed)
+    }
+
+    /// Grows with every change.
+    pub fn version(&self) -> u64 {
+        self.churn.changes.get()
+    }
+
+    /// How many interests there are.
+    pub fn live_watches(&self) -> u64 {
+        self.churn.watches.get()
+    }
+
+    /// Something changes.
+    #[inline(always)]
+    pub fn changes(&self) {
+        self.churn.changes.add(1);
+    }
+
+    #[inline(always)]
+    fn interest(&self, index: u32) -> Option<&'static Interest> {
+        self.records.get(index).map(|record| &record.interest)
+    }
+
+    #[inline(always)]
+    fn description(&self, index: u32) -> Option<&'static Description> {
+        self.records.get(index).map(|record| &record.description)
+    }
+
+    #[inline(always)]
+    pub fn instance_of(&self, epfd: i32) -> Option<&'static Instance> {
+        self.instances.get(self.descriptors.get(epfd).instance())
+    }
+
+    /// The instance of a descriptor is at hand from now on, if it has one. True: it was not. By the holder of the lock.
+    pub fn take_in_hand(&self, epfd: i32, last_used: &LastUsed) -> bool {
+        if last_used.instance_of(epfd).is_some() {
+            return false;
+        }
+        let Some(instance) = self.instance_of(epfd) else { return false };
+        instance.appear_at(epfd);
+        last_used.set(instance);
+        true
+    }
+
+    /// Writes what a descriptor refers to. False: there is no memory for it.
+    #[inline(always)]
+    fn refer(&self, fd: i32, slot: FdState) -> bool {
+        if let Some(former) = self.instances.get(self.descriptors.get(fd).instance())
+            && former.is_at(fd)
+        {
+            former.disappear();
+        }
+        if !self.descriptors.set(fd, slot) {
+            return false;
+        }
+        if let Some(instance) = self.instances.get(slot.instance()) {
+            instance.appear_at(fd);
+        }
+        true
+    }
+
+    pub fn instance_at(&self, index: u32) -> Option<&'static Instance> {
+        self.instances.get(index)
+    }
+
+    pub fn live_instances(&self) -> impl Iterator<Item = (u32, &'static Instance)> {
+        self.instances.all().filter(|(_, instance)| instance.id.get() != 0)
+    }
+
+    /// Whether an instance is itself in the interest list of one.
+    pub fn is_nested(&self, instance: &Instance) -> bool {
+        self.description(instance.description.get()).is_some_and(|description| description.interests() != 0)
+    }
+
+    /// The interests of an instance, the newest first.
+    pub fn interests_of(&self, instance: &Instance) -> impl Iterator<Item = &'static Interest> {
+        let mut at = instance.first.get();
+        (0..self.records.end()).map_while(move |_| {
+            let interest = self.interest(at)?;
+            at = interest.next.get();
+            Some(interest)
+        })
+    }
+
+    /// The lowest descriptor of an instance; -1: none. Where the instance has more than one, walks the whole table.
+    pub fn descriptor_of(&self, instance: u32) -> i32 {
+        if let Some(found) = self.instances.get(instance)
+            && let Some(fd) = found.number()
+            && self.descriptors.get(fd).instance() == instance
+            && self.description(found.description.get()).is_some_and(|description| description.descriptors() == 1)
+        {
+            return fd;
+        }
+        (0..=self.descriptors.highest()).find(|fd| self.descriptors.get(*fd).instance() == instance).unwrap_or(-1)
+    }
+
+    /// The interest of an instance in what a descriptor refers to now.
+    #[inline(always)]
+    pub fn find(&self, epfd: i32, fd: i32) -> Option<(u32, &'static Interest)> {
+        let instance = self.descriptors.get(epfd).instance();
+        if instance == 0 {
+            return None;
+        }
+        self.find_in(instance, fd)
+    }
+
+    #[inline(always)]
+    fn find_in(&self, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
+        let description = self.description(self.descriptors.get(fd).description())?;
+        self.find_among(description, instance, fd)
+    }
+
+    /// The interest of an instance in a description, under a number. An eventfd may be in the lists of thousands of
+    /// instances; most descriptors are in one.
+    #[inline(always)]
+    fn find_among(&self, description: &Description, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
+        let index = description.interests();
+        let first = self.interest(index)?;
+        if first.instance() == instance && first.fd() == fd {
+            return Some((index, first));
+        }
+        self.find_further(first, instance, fd)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_further(&self, first: &Interest, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
+        if first.sibling() == 0 {
+            return None;
+        }
+        let description = first.description();
+        // Every interest lies in its description's own record or is in the index.
+        let own = self.interest(description)?;
+        if own.is_live() && own.key.are(instance, fd as u32) {
+            return Some((description, own));
+        }
+        self.find_pair(instance, fd, description)
+    }
+
+    /// An interest of an instance by its number alone, whatever the number refers to now.
+    fn find_by_number(&self, instance: u32, fd: i32) -> Option<u32> {
+        let mut index = self.instances.get(instance)?.first.get();
+        for _ in 0..self.records.end() {
+            let interest = self.interest(index)?;
+            if interest.fd() == fd {
+                return Some(index);
+            }
+            index = interest.next.get();
+        }
+        None
+    }
+
+    /// Bytes that the kernel is estimated to hold for this process's epolls now.
+    pub fn memory(&self) -> u64 {
+        kernel_memory::estimate(self.totals.instances.get(), self.churn.watches.get())
+    }
+
+    /// Peaks are taken before something goes, and when they are read: what only grows has its peak at its end.
+    #[inline(always)]
+    pub fn reach(&self) {
+        let (instances, watches) = (self.totals.instances.get(), self.churn.watches.get());
+        self.totals.watches_peak.reach(watches);
+        self.totals.instances_peak.reach(instances);
+        self.totals.memory_peak.reach(kernel_memory::estimate(instances, watches));
+        self.churn.reached.reach(watches);
+    }
+
+    /// The same before an interest goes, where one may be behind.
+    #[inline(always)]
+    fn reach_if_behind(&self) {
+        if self.churn.watches.get() > self.churn.reached.get() {
+            self.reach();
+        }
+    }
+
+    /// The same for who is not under the lock: whoever is takes peaks at the same time.
+    pub fn reach_beside(&self) {
+        let (instances, watches) = (self.totals.instances.get(), self.churn.watches.get());
+        self.totals.watches_peak.raise(watches);
+        self.totals.instances_peak.raise(instances);
+        self.totals.memory_peak.raise(kernel_memory::estimate(instances, watches));
+        for (_, instance) in self.live_instances() {
+            instance.reach_beside();
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Open file descriptions, those of instances and of what they watch, and the numbers that refer to them: dupped, closed.
+
+use super::Core;
+use crate::descriptors::{FdState, RING};
+use crate::events::Event;
+use crate::records::{Description, Interest, Watch};
+use crate::{Kernel, Observer};
+
+impl<K: Kernel, O: Observer> Core<K, O> {
+    pub(super) fn new_description(&self, descriptors: u32) -> Option<(u32, &'static Description)> {
+        let (index, record) = self.records.allocate()?;
+        let description = &record.description;
+        if self.mark.get() == 0 {
+            self.next_epoch();
+        }
+        description.uses.set(descriptors, 0);
+        description.being.set_both(self.mark.get());
+        Some((index, description))
+    }
+
+    /// Descriptions that were made before are others' too from now on.
+    #[cold]
+    pub(super) fn next_epoch(&self) {
+        self.mark.add(1 << 33);
+    }
+
+    /// The description is not needed any more.
+    pub(super) fn forget(&self, index: u32) {
+        if let Some(record) = self.records.get(index) {
+            record.description.being.set_both(0);
+            self.release_if_free(index, record);
+        }
+    }
+
+    /// Gives a record back, of which a half was released.
+    #[inline(always)]
+    pub(super) fn release_if_free(&self, index: u32, record: &Watch) {
+        if record.is_free() {
+            self.records.release(index, record);
+        }
+    }
+
+    /// Whether others than the counted descriptors may keep a description alive: it was there before this
+    /// process was forked (the parent has it), or it was dupped before it was known.
+    #[inline(always)]
+    pub(super) fn may_be_shared(&self, description: &Description) -> bool {
+        description.epoch() != (self.mark.get() >> 32) as u32
+    }
+
+    /// The description of a descriptor, noted now if it was not known.
+    #[inline(always)]
+    pub(super) fn describe(&self, fd: i32, slot: FdState) -> Option<(u32, &'static Description)> {
+        if slot.is_known() {
+            return Some((slot.description(), self.description(slot.description())?));
+        }
+        let (index, description) = self.new_description(1)?;
+        if slot.next_alias().is_some() {
+            self.recognise_aliases(fd, index, description);
+        }
+        if !self.descriptors.set(fd, FdState::known(index, 0)) {
+            self.forget(index);
+            return None;
+        }
+        Some((index, description))
+    }
+
+    /// A number of a ring of aliases becomes known: so do its aliases, those that the kernel says are.
+    #[cold]
+    #[inline(never)]
+    fn recognise_aliases(&self, fd: i32, index: u32, description: &Description) {
+        let mut aliases = [-1; RING];
+        let mut places = aliases.iter_mut();
+        let mut sure = self.descriptors.aliases(fd, |alias| {
+            if let Some(place) = places.next() {
+                *place = alias;
+            }
+        });
+        self.descriptors.part(fd);
+        for alias in aliases.into_iter().filter(|alias| *alias >= 0 && *alias != fd) {
+            if self.descriptors.get(alias).is_known() {
+                // Met before: threads that dup at the same moment can tie a ring into a loop that leaves `fd` out.
+                continue;
+            }
+            match self.are_aliases(fd, alias) {
+                Some(true) => {
+                    self.descriptors.part(alias);
+                    self.descriptors.set(alias, FdState::known(index, 0));
+                    description.set_descriptors(description.descriptors() + 1);
+                }
+                Some(false) => {}
+                None => sure = false,
+            }
+        }
+        if !sure {
+            description.set_epoch(description.epoch() | 1);
+        }
+    }
+
+    /// A descriptor number is given up: by close, by dup2 onto it, by closing a range. `at`: where; 0: not known; None: nobody
+    /// knows when.
+    #[unsafe(link_section = ".text.hot.epollshim.more")]
+    pub fn closed(&self, fd: i32, at: Option<usize>) {
+        let slot = self.descriptors.get(fd);
+        if !slot.is_known() {
+            return;
+        }
+        self.refer(fd, FdState::UNKNOWN);
+        let Some(description) = self.description(slot.description()) else { return };
+        let left = description.descriptors().saturating_sub(1);
+        description.set_descriptors(left);
+        if let Some(at) = at {
+            if description.interests() != 0 {
+                self.remember(description, fd, at, left > 0);
+            }
+            if description.instance() != 0 && self.is_timely() && O::is_waited_on(fd) {
+                self.tell(Event::InstanceClosed { epfd: fd, at });
+            }
+        }
+        if left > 0 {
+            return;
+        }
+        if description.instance() != 0 {
+            self.end_instance(description.instance(), fd);
+        }
+        if description.interests() == 0 {
+            self.forget(slot.description());
+        } else if self.may_be_shared(description) {
+            self.each_in(description, |interest| interest.raise(Interest::DOUBTFUL));
+        } else {
+            self.vanish_all(description);
+        }
+    }
+
+    pub fn closed_range(&self, first: i32, last: i32, at: usize) {
+        for fd in first.max(0)..=last.min(self.descriptors.highest()) {
+            self.closed(fd, Some(at));
+        }
+    }
+
+    fn vanish_all(&self, description: &Description) {
+        for _ in 0..self.records.end() {
+            // The last removal releases the description.
+            let first = description.interests();
+            let Some(interest) = self.interest(first) else { break };
+            let last = interest.sibling() == 0;
+            self.vanish(first);
+            if last {
+                break;
+            }
+        }
+    }
+
+    pub(super) fn each_in(&self, description: &Description, change: impl Fn(&Interest)) {
+        let mut index = description.interests();
+        for _ in 0..self.records.end() {
+            let Some(interest) = self.interest(index) else { break };
+            change(interest);
+            index = interest.sibling();
+        }
+    }
+
+    /// `new` refers to the description of `old` from now on.
+    pub fn duplicated(&self, old: i32, new: i32, at: usize) {
+        if old == new {
+            return;
+        }
+        // What was said of `new` before is over. It comes first: it may take the last interest in `old` with it.
+        if self.descriptors.get(new).is_known() {
+            self.closed(new, Some(at));
+        }
+        let slot = self.descriptors.get(old);
+        match self.description(slot.description()) {
+            Some(description) if slot.is_known() => {
+                self.descriptors.part(new);
+                if self.refer(new, FdState::known(slot.description(), slot.instance())) {
+                    description.set_descriptors(description.descriptors() + 1);
+                } else {
+                    description.set_epoch(description.epoch() | 1);
+                    self.totals.lost.add(1);
+                }
+            }
+            _ => self.descriptors.join_held(old, new),
+        }
+    }
+
+    /// What the ledger says of a descriptor is not true any more.
+    pub fn heal(&self, fd: i32) {
+        if self.descriptors.get(fd).is_known() {
+            self.closed(fd, None);
+            self.totals.healed.add(1);
+        }
+    }
+
+    /// A description that nobody watches, that is no epoll, and that has one descriptor is none of ours:
+    /// its close is to cost nothing.
+    #[inline(always)]
+    pub(super) fn forget_if_idle(&self, fd: i32, index: u32, description: &Description) {
+        if description.interests() != 0 || description.instance() != 0 {
+            return;
+        }
+        match description.descriptors() {
+            0 => self.forget(index),
+            1 if self.descriptors.get(fd).description() == index => {
+                self.descriptors.set(fd, FdState::UNKNOWN);
+                self.forget(index);
+            }
+            _ => {}
+        }
+    }
+
+    /// As the kernel says; None also where it would speak of another moment.
+    fn are_aliases(&self, fd: i32, other: i32) -> Option<bool> {
+        if self.is_timely() { K::are_aliases(fd, other) } else { None }
+    }
+}

@@ -1,0 +1,45 @@
+//! How many instances each place in the program has made, for findings about their number. Written under the lock.
+
+use crate::records::Long;
+
+/// Places that are told apart: programs make their instances in one or two. What more there are is not counted.
+const SITES: usize = 64;
+
+struct Site {
+    /// The return address of the creating call; 0: free.
+    address: Long,
+    instances: Long,
+}
+
+pub struct CreationSites([Site; SITES]);
+
+impl CreationSites {
+    pub const fn new() -> CreationSites {
+        CreationSites([const { Site { address: Long::new(), instances: Long::new() } }; SITES])
+    }
+
+    /// An instance was made there.
+    pub fn note(&self, site: usize) {
+        let site = site as u64;
+        if site == 0 {
+            return;
+        }
+        if let Some(place) = self.0.iter().find(|place| place.address.get() == site || place.address.get() == 0) {
+            place.address.set(site);
+            place.instances.add(1);
+        }
+    }
+
+    /// How many were made there; None: not known.
+    pub fn at(&self, site: usize) -> Option<u64> {
+        self.0.iter().find(|place| site != 0 && place.address.get() == site as u64).map(|place| place.instances.get())
+    }
+
+    /// In the child of a fork: it has made none.
+    pub fn forget(&self) {
+        for place in &self.0 {
+            place.address.set(0);
+            place.instances.set(0);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The ledger: which descriptors of a process refer to which open file descriptions, which of these are epoll instances, and
+//! which are in whose interest list. What the kernel does in fs/eventpoll.c and fs/file.c, followed from outside.
+//!
+//! It is a model by itself. It makes no system call, opens nothing and allocates nothing: what it needs of the kernel it asks
+//! of a [`Kernel`], and what others want to hear it tells an [`Observer`]. So its tests need no kernel, and run under models
+//! that stop, interrupt and fork it at each step.
+//!
+//! | file | what |
+//! |---|---|
+//! | `kernel.rs` | what it asks, and whom it tells |
+//! | `core.rs` | the records as a whole: what refers to what, and how each change is followed |
+//! | `descriptors.rs`, `records.rs`, `pool.rs`, `numbers.rs` | what they are made of, and their memory |
+//! | `lock.rs`, `queue.rs`, `lock_protocol.rs` | how a change gets the lock, or into the queue; a holder that is gone |
+//! | `changes.rs`, `events.rs` | the changes that there are; what others hear of them, when the lock is free |
+//! | `correction.rs` | the ledger beside what the kernel says |
+//! | `reservations.rs` | what limits count |
+//! | `recent_closes.rs`, `creation_sites.rs` | for findings: where a watched descriptor was closed, where instances are made |
+//! | `sync.rs`, `model.rs` | the atomics, and the models that step through them |
+//!
+//! The records are read by any thread without the lock. What changes them is called by its holder.
+#![no_std]
+// These are parts of a static, which `const fn new` begins. A `Default` would be a second way that nobody uses.
+#![allow(clippy::new_without_default)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+mod changes;
+pub mod core;
+mod correction;
+mod creation_sites;
+pub mod descriptors;
+mod events;
+mod kernel;
+pub mod list;
+pub mod lock;
+#[cfg(test)]
+mod lock_models;
+pub mod lock_protocol;
+#[cfg(any(test, feature = "models"))]
+pub mod model;
+pub mod numbers;
+pub mod pool;
+mod queue;
+pub mod recent_closes;
+pub mod records;
+pub mod reservations;
+pub mod sort;
+pub mod sync;
+
+pub use changes::{Change, Rows};
+pub use correction::{Picture, Room, Strangers};
+pub use events::{Event, Events};
+pub use kernel::{Kernel, Memory, Observer};

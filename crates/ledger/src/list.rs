@@ -1,0 +1,31 @@
+//! A growing list in memory of the caller's.
+
+pub trait List<T> {
+    fn clear(&mut self);
+    /// False: there is no memory.
+    fn push(&mut self, element: T) -> bool;
+    fn as_slice(&self) -> &[T];
+    fn as_mut_slice(&mut self) -> &mut [T];
+}
+
+#[cfg(test)]
+mod of_tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    impl<T> super::List<T> for Vec<T> {
+        fn clear(&mut self) {
+            Vec::clear(self);
+        }
+        fn push(&mut self, element: T) -> bool {
+            Vec::push(self, element);
+            true
+        }
+        fn as_slice(&self) -> &[T] {
+            self
+        }
+        fn as_mut_slice(&mut self) -> &mut [T] {
+            self
+        }
+    }
+}

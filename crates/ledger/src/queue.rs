@@ -1,0 +1,520 @@
+//! The changes that wait for the ledger's lock: a queue that any participant may leave at any step.
+//!
+//! It is the queue of Michael and Scott (PODC 1996), with one consumer at a time, the holder of the lock. An entry is
+//! filled in before anybody can see it, and becomes visible by one compare-exchange. So there is no half-written entry: a
+//! writer that stops before that instruction has appended nothing, and one that stops behind it has appended all. The same
+//! holds in the child of a fork.
+//!
+//! ```text
+//! head ─▶ node ─▶ node ─▶ node ◀─ tail (or one behind)
+//!         passed  oldest  newest
+//! ```
+//!
+//! The node at `head` was consumed before; the entries follow it. A consumer that stops between applying an entry and moving
+//! `head` leaves the entry: it is applied again, after the records were rebuilt.
+//!
+//! `head` and `tail` count entries in their upper half, and the `next` of a node counts the node's uses: a compare-exchange
+//! by somebody who was suspended meanwhile fails. A node belongs to the frame that its `owner` names until it is consumed. A
+//! frame that stops before it has published its node loses that node, until [`Queue::reclaim`] finds it.
+
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+
+use crate::Memory;
+use crate::lock::Hold;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+
+/// Nodes in a chunk, which the kernel gives when it is needed: 40 KiB. (Few in the models, so that nodes are used again at once.)
+const CHUNK: u32 = if cfg!(test) { 2 } else { 512 };
+const CHUNKS: usize = 128;
+/// The most entries that wait: what other threads may do while the holder waits some tens of milliseconds for a processor.
+pub const ENTRIES: u32 = CHUNK * CHUNKS as u32;
+/// Nodes that a writer looks at for a free one before another chunk is mapped.
+const PROBES: u32 = 64;
+/// Words of a change.
+const WORDS: usize = 8;
+
+type Content = [MaybeUninit<u64>; WORDS];
+
+// Of a node's owner: besides a frame, nobody or one of these.
+const FREE: u64 = 0;
+/// Found to be nobody's; free once it is known not to be in the queue.
+const UNREACHED: u64 = 1;
+/// In the queue. Whoever wrote it may be gone.
+const IN_QUEUE: u64 = 2;
+
+#[repr(C)]
+struct Node {
+    /// Uses of this node in the upper half, and the index of the node behind it; 0: none.
+    next: AtomicU64,
+    owner: AtomicU64,
+    content: UnsafeCell<Content>,
+}
+
+pub struct Queue<T: 'static, M: Memory> {
+    /// The node that was consumed last, by its index, and above it how many were.
+    head: AtomicU64,
+    /// The newest node, or an older one, in the same form.
+    tail: AtomicU64,
+    /// The node of index 0: only the first that `head` names, and never an entry. All of this begins as zero.
+    first: Node,
+    chunks: [AtomicPtr<Node>; CHUNKS],
+    /// Nodes in the chunks that are there.
+    extent: AtomicU32,
+    /// Where the next search for a free node begins.
+    cursor: AtomicU32,
+    holds: PhantomData<fn(T, M) -> T>,
+}
+
+// SAFETY: a node's content is written by the frame that its `owner` names alone, before it publishes the node, and read by a
+// consumer that discards what it read unless `head` shows that the node was not used again (`apply_next`).
+unsafe impl<T: Send, M: Memory> Sync for Queue<T, M> {}
+
+const fn index_of(word: u64) -> u32 {
+    word as u32
+}
+
+/// The word that follows, with another index.
+const fn after(word: u64, index: u32) -> u64 {
+    (word >> 32).wrapping_add(1) << 32 | index as u64
+}
+
+impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
+    const FITS: () = assert!(size_of::<T>() <= size_of::<Content>() && align_of::<T>() <= align_of::<Content>());
+
+    pub const fn new() -> Self {
+        () = Self::FITS;
+        Queue {
+            head: AtomicU64::new(0),
+            tail: AtomicU64::new(0),
+            first: Node {
+                next: AtomicU64::new(0),
+                owner: AtomicU64::new(FREE),
+                content: UnsafeCell::new([MaybeUninit::uninit(); WORDS]),
+            },
+            chunks: [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNKS],
+            extent: AtomicU32::new(0),
+            cursor: AtomicU32::new(0),
+            holds: PhantomData,
+        }
+    }
+
+    fn node(&self, index: u32) -> Option<&Node> {
+        let Some(place) = index.checked_sub(1) else { return Some(&self.first) };
+        // Acquire: the kernel zeroed the chunk before `extend` stored its address.
+        let chunk = self.chunks.get((place / CHUNK) as usize)?.load(Ordering::Acquire);
+        // SAFETY: a chunk has CHUNK nodes, for which zero is valid, and is never unmapped.
+        (!chunk.is_null()).then(|| unsafe { &*chunk.add((place % CHUNK) as usize) })
+    }
+
+    /// How many entries wait, more or less.
+    pub fn len(&self) -> u32 {
+        let count = |word: &AtomicU64| (word.load(Ordering::Relaxed) >> 32) as u32;
+        count(&self.tail).wrapping_sub(count(&self.head)).min(ENTRIES)
+    }
+
+    /// How many entries were ever consumed, in 32 bits.
+    pub fn consumed(&self) -> u32 {
+        (self.head.load(Ordering::Relaxed) >> 32) as u32
+    }
+
+    /// How many were ever appended.
+    pub fn appended(&self) -> u32 {
+        (self.tail.load(Ordering::Relaxed) >> 32) as u32
+    }
+
+    /// Whether no entry waits. By the consumer.
+    pub fn is_empty(&self) -> bool {
+        let head = index_of(self.head.load(Ordering::Relaxed));
+        // SeqCst: pairs with the exchange in `push`; see `Locked::append`.
+        self.node(head).is_none_or(|node| index_of(node.next.load(Ordering::SeqCst)) == 0)
+    }
+
+    /// Appends an entry. False: no node is free, and the kernel gives no memory for more.
+    pub fn push(&self, content: T, hold: Hold) -> bool {
+        let Some((index, node)) = self.claim(hold) else { return false };
+        // SAFETY: `claim` made this frame the only writer of the node's content, until it is published below.
+        unsafe { write(node.content.get(), content) };
+        node.next.store(after(node.next.load(Ordering::Relaxed), 0), Ordering::Relaxed);
+        loop {
+            // Acquire: the node that `tail` names was published with what it holds.
+            let tail = self.tail.load(Ordering::Acquire);
+            let Some(last) = self.node(index_of(tail)) else { return false };
+            let next = last.next.load(Ordering::Acquire);
+            if self.tail.load(Ordering::Acquire) != tail {
+                continue;
+            }
+            if index_of(next) != 0 {
+                // Its writer has not moved `tail` yet, and may never do so.
+                self.advance(&self.tail, tail, index_of(next));
+                continue;
+            }
+            #[cfg(test)]
+            assert_eq!(node.owner.load(Ordering::Relaxed), hold.to_word(), "the node is another's");
+            // Release: the content is complete for whoever finds the node. SeqCst: see `Locked::append`.
+            let published = next & !u64::from(u32::MAX) | u64::from(index);
+            if last.next.compare_exchange(next, published, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                self.advance(&self.tail, tail, index);
+                return true;
+            }
+        }
+    }
+
+    fn advance(&self, word: &AtomicU64, from: u64, index: u32) -> bool {
+        word.compare_exchange(from, after(from, index), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Gives the oldest entry to `apply`, and then removes it. By the holder of the lock. False: there is none, or the lock
+    /// was broken and somebody else consumes.
+    pub fn apply_next(&self, apply: impl FnOnce(T)) -> bool {
+        let head = self.head.load(Ordering::Acquire);
+        let Some(passed) = self.node(index_of(head)) else { return false };
+        let next = index_of(passed.next.load(Ordering::Acquire));
+        let Some(node) = self.node(next).filter(|_| next != 0) else { return false };
+        if self.tail.load(Ordering::Acquire) == head {
+            self.advance(&self.tail, head, next);
+        }
+        // SAFETY: a copy, which is used only if the node was not used again meanwhile. It could be only after `head` passed it.
+        let content = unsafe { read::<T>(node.content.get()) };
+        fence(Ordering::Acquire);
+        if self.head.load(Ordering::Relaxed) != head {
+            return false;
+        }
+        // SAFETY: the node was published, and so its content is a T.
+        apply(unsafe { content.assume_init() });
+        if self.advance(&self.head, head, next) && index_of(head) != 0 {
+            // Release: pairs with the Acquire in `claim`. What this consumer read, it read before.
+            passed.owner.store(FREE, Ordering::Release);
+        }
+        true
+    }
+
+    /// A node that is this frame's alone.
+    fn claim(&self, hold: Hold) -> Option<(u32, &Node)> {
+        loop {
+            // Acquire: the chunks that it counts are there.
+            let extent = self.extent.load(Ordering::Acquire);
+            let start = self.cursor.fetch_add(1, Ordering::Relaxed);
+            let looks = if extent < ENTRIES { extent.min(PROBES) } else { extent };
+            for step in 0..looks {
+                let Some(place) = start.wrapping_add(step).checked_rem(extent) else { break };
+                let index = place + 1;
+                let Some(node) = self.node(index) else { continue };
+                if node.owner.load(Ordering::Relaxed) == FREE
+                    && node.owner.compare_exchange(FREE, hold.to_word(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+                {
+                    return Some((index, node));
+                }
+            }
+            if !self.extend(extent) {
+                return None;
+            }
+        }
+    }
+
+    #[cold]
+    fn extend(&self, extent: u32) -> bool {
+        let Some(chunk) = self.chunks.get((extent / CHUNK) as usize) else { return false };
+        if chunk.load(Ordering::Relaxed).is_null() {
+            let bytes = CHUNK as usize * size_of::<Node>();
+            let Some(start) = M::map(bytes) else { return false };
+            let other =
+                chunk.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed);
+            if other.is_err() {
+                // SAFETY: another frame mapped one first; nobody has seen this one.
+                unsafe { M::unmap(start, bytes) };
+            }
+        }
+        // Whoever comes second finds it done.
+        let _ = self.extent.compare_exchange(extent, extent + CHUNK, Ordering::Release, Ordering::Relaxed);
+        true
+    }
+
+    /// Frees the nodes of frames that are gone. By the holder of the lock. `is_gone` must not be true of a frame that goes on.
+    pub fn reclaim(&self, is_gone: impl Fn(Hold) -> bool) {
+        let extent = self.extent.load(Ordering::Acquire);
+        let owners = || (1..=extent).filter_map(|index| Some(&self.node(index)?.owner));
+        // A frame that is gone publishes nothing from here on, so the walk below meets every node that it did publish.
+        for owner in owners() {
+            let word = owner.load(Ordering::Relaxed);
+            if Hold::from_word(word).is_some_and(&is_gone) {
+                let _ = owner.compare_exchange(word, UNREACHED, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+        let mut index = index_of(self.head.load(Ordering::Acquire));
+        for _ in 0..=extent {
+            let Some(node) = self.node(index) else { break };
+            let _ = node.owner.compare_exchange(UNREACHED, IN_QUEUE, Ordering::Relaxed, Ordering::Relaxed);
+            index = index_of(node.next.load(Ordering::Acquire));
+            if index == 0 {
+                break;
+            }
+        }
+        for owner in owners() {
+            let _ = owner.compare_exchange(UNREACHED, FREE, Ordering::Release, Ordering::Relaxed);
+        }
+    }
+
+    /// How many nodes are not free (tests ask).
+    #[cfg(test)]
+    pub fn owned(&self) -> usize {
+        self.owners().filter(|owner| *owner != FREE).count()
+    }
+
+    /// How many nodes are a frame's (tests ask).
+    #[cfg(test)]
+    pub fn owned_by(&self, hold: Hold) -> usize {
+        self.owners().filter(|owner| *owner == hold.to_word()).count()
+    }
+
+    #[cfg(test)]
+    fn owners(&self) -> impl Iterator<Item = u64> {
+        let extent = self.extent.load(Ordering::Relaxed);
+        (1..=extent).filter_map(|index| Some(self.node(index)?.owner.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+impl<T: 'static, M: Memory> Drop for Queue<T, M> {
+    fn drop(&mut self) {
+        for chunk in &self.chunks {
+            let start = chunk.load(Ordering::Relaxed);
+            if !start.is_null() {
+                // SAFETY: mapped by `extend`, and the queue is gone.
+                unsafe { M::unmap(start.cast(), CHUNK as usize * size_of::<Node>()) };
+            }
+        }
+    }
+}
+
+/// Writes a value word by word: a suspended consumer may read the place meanwhile, and discards what it read.
+///
+/// # Safety
+/// `place` must be the caller's to write, and a `T` must fit.
+unsafe fn write<T: Copy>(place: *mut Content, value: T) {
+    let mut words: Content = [MaybeUninit::uninit(); WORDS];
+    // SAFETY: by this function's contract it fits.
+    unsafe { words.as_mut_ptr().cast::<T>().write(value) };
+    for (at, word) in words.iter().enumerate() {
+        #[cfg(test)]
+        crate::model::step();
+        // SAFETY: within the content.
+        unsafe { place.cast::<MaybeUninit<u64>>().add(at).write_volatile(*word) };
+    }
+}
+
+/// Copies a value word by word. What it is worth, the caller decides.
+///
+/// # Safety
+/// `place` must be a node's content.
+unsafe fn read<T: Copy>(place: *const Content) -> MaybeUninit<T> {
+    let mut words: Content = [MaybeUninit::uninit(); WORDS];
+    for (at, word) in words.iter_mut().enumerate() {
+        #[cfg(test)]
+        crate::model::step();
+        // SAFETY: within the content.
+        *word = unsafe { place.cast::<MaybeUninit<u64>>().add(at).read_volatile() };
+    }
+    // SAFETY: a T fits (`Queue::FITS`), and whether it is one is the caller's to know.
+    unsafe { words.as_ptr().cast::<MaybeUninit<T>>().read() }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Hold, Queue};
+    use crate::kernel::tests::Heap;
+    use crate::model::{Event, Search, check, check_each_step, participate};
+    use std::boxed::Box;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32 as Plain, Ordering::Relaxed as Unordered};
+
+    /// All of whose words follow from one number.
+    type Entry = [u64; 3];
+
+    const ENTRIES: usize = 16;
+    /// The entry of the frame that stops, or is suspended.
+    const ITS_OWN: usize = 15;
+    const A_THIRDS: usize = 14;
+    /// What others do meanwhile: a bit each, and so many. They push an entry where it is set, and consume one where not.
+    const DEEDS: u32 = 7;
+
+    struct State {
+        queue: Queue<Entry, Heap>,
+        pushed: Plain,
+        /// How often each was applied; and in which turn first, from 1 on.
+        applied: [Plain; ENTRIES],
+        turns: [Plain; ENTRIES],
+        turn: Plain,
+    }
+
+    fn its_frame() -> Hold {
+        Hold::new(0x7f00_0000_1000, 0x7ffe_0010_0000)
+    }
+
+    fn third_frame() -> Hold {
+        Hold::new(0x7f00_0000_3000, 0x7ffe_0010_0000)
+    }
+
+    fn other_frame() -> Hold {
+        Hold::new(0x7f00_0000_2000, 0x7ffe_0010_0000)
+    }
+
+    impl State {
+        /// Two entries wait, and one was consumed.
+        fn new() -> Arc<State> {
+            let zeros = || [const { Plain::new(0) }; ENTRIES];
+            let state = State {
+                queue: Queue::new(),
+                pushed: Plain::new(0),
+                applied: zeros(),
+                turns: zeros(),
+                turn: Plain::new(0),
+            };
+            state.others_do(0b111, 3);
+            state.others_do(0, 1);
+            Arc::new(state)
+        }
+
+        fn push(&self, number: usize, hold: Hold) {
+            let number = number as u64;
+            assert!(self.queue.push([number, number + 100, number + 200], hold));
+        }
+
+        fn consume(&self) -> bool {
+            self.queue.apply_next(|entry| {
+                let [number, ..] = entry;
+                assert_eq!(entry, [number, number + 100, number + 200], "an entry of two");
+                let number = number as usize;
+                if self.applied[number].fetch_add(1, Unordered) == 0 {
+                    self.turns[number].store(1 + self.turn.fetch_add(1, Unordered), Unordered);
+                }
+            })
+        }
+
+        fn others_do(&self, deeds: u32, count: u32) {
+            for deed in 0..count {
+                if deeds & 1 << deed != 0 {
+                    self.push(self.pushed.fetch_add(1, Unordered) as usize, other_frame());
+                } else {
+                    self.consume();
+                }
+            }
+        }
+
+        /// When all is consumed: each entry of the others was applied, in order, and at most so often; and at most so many nodes
+        /// are lost.
+        fn check_at_end(&self, most: u32, lost: usize) {
+            (0..2 * ENTRIES).any(|_| !self.consume());
+            assert!(self.queue.is_empty(), "it has no end");
+            let pushed = self.pushed.load(Unordered) as usize;
+            let applied = self.applied.each_ref().map(|applied| applied.load(Unordered));
+            assert!(applied[..pushed].iter().all(|times| (1..=most).contains(times)), "{applied:?}");
+            assert!(applied[pushed..A_THIRDS].iter().all(|times| *times == 0), "{applied:?}");
+            let turns = self.turns.each_ref().map(|turn| turn.load(Unordered));
+            assert!(turns[..pushed].is_sorted(), "out of order: {turns:?}");
+            assert!(self.queue.owned() <= 1 + lost, "a node was lost");
+        }
+    }
+
+    fn for_each_step_and_deeds(count: u32, model: impl Fn(usize, u32) + Copy + Send + Sync + 'static) {
+        for deeds in 0..1 << count {
+            check_each_step(Search::Exhaustive(1), move |at| model(at, deeds));
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_suspended_at_any_step_appends_its_entry_once() {
+        for_each_step_and_deeds(DEEDS, |at, deeds| {
+            let state = State::new();
+            let others = state.clone();
+            let work = Box::new(move || others.others_do(deeds, DEEDS));
+            participate(at, Some(Event::Handler(work)), || state.push(ITS_OWN, its_frame()));
+            state.check_at_end(1, 0);
+            assert_eq!(state.applied[ITS_OWN].load(Unordered), 1);
+        });
+    }
+
+    /// What it has appended does not hang on what a third has not.
+    #[test]
+    fn a_writer_that_is_suspended_while_another_stops_appends_its_entry_once() {
+        for stops_at in 0..24 {
+            for_each_step_and_deeds(4, move |at, deeds| {
+                let state = State::new();
+                let others = state.clone();
+                let work = Box::new(move || {
+                    others.others_do(deeds, 4);
+                    participate(stops_at, Some(Event::Stop), || others.push(A_THIRDS, third_frame()));
+                });
+                participate(at, Some(Event::Handler(work)), || state.push(ITS_OWN, its_frame()));
+                // A node of the third's may be lost.
+                state.check_at_end(1, 1);
+                assert_eq!(state.applied[ITS_OWN].load(Unordered), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn a_writer_that_stops_at_any_step_takes_nothing_along() {
+        for reclaimed_at in [0, 2, DEEDS] {
+            for_each_step_and_deeds(DEEDS, move |at, deeds| {
+                let state = State::new();
+                participate(at, Some(Event::Stop), || state.push(ITS_OWN, its_frame()));
+                state.others_do(deeds, reclaimed_at);
+                state.queue.reclaim(|owner| owner == its_frame());
+                state.others_do(deeds >> reclaimed_at, DEEDS - reclaimed_at);
+                state.check_at_end(1, 0);
+                assert!(state.applied[ITS_OWN].load(Unordered) <= 1);
+            });
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_stops_at_any_step_leaves_what_it_has_not_applied() {
+        for_each_step_and_deeds(DEEDS, |at, deeds| {
+            let state = State::new();
+            participate(at, Some(Event::Stop), || {
+                state.consume();
+            });
+            state.others_do(deeds, DEEDS);
+            // It may have removed the entry, and not have freed the node.
+            state.check_at_end(2, 1);
+        });
+    }
+
+    /// It was taken for gone: there are two consumers.
+    #[test]
+    fn a_consumer_that_is_suspended_at_any_step_applies_what_was_an_entry_then() {
+        for_each_step_and_deeds(DEEDS, |at, deeds| {
+            let state = State::new();
+            let others = state.clone();
+            let work = Box::new(move || others.others_do(deeds, DEEDS));
+            participate(at, Some(Event::Handler(work)), || {
+                state.consume();
+            });
+            state.check_at_end(2, 0);
+        });
+    }
+
+    #[test]
+    fn writers_and_consumers_at_once_lose_no_entry_and_no_node() {
+        check(Search::Suspending(10_000), || {
+            let state = State::new();
+            let thread = |work: fn(&State)| {
+                let state = state.clone();
+                shuttle::thread::spawn(move || work(&state))
+            };
+            let threads = [
+                thread(|state| state.others_do(0b1011, 4)),
+                thread(|state| state.push(ITS_OWN, its_frame())),
+                thread(|state| state.others_do(0, 3)),
+            ];
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            state.check_at_end(2, 0);
+            assert!((1..=2).contains(&state.applied[ITS_OWN].load(Unordered)));
+        });
+    }
+}

@@ -1,0 +1,74 @@
+//! What the ledger asks of Linux, and of the processes of one user.
+
+use epollshim_ledger::lock::Hold;
+use epollshim_ledger::reservations::Kind;
+use epollshim_ledger::{Kernel, Memory};
+
+use super::fork_shared;
+use crate::mapped::Mapped;
+use crate::{clock, process, procfs, session, sys, thread};
+
+/// This process and its kernel.
+pub struct Linux;
+
+impl Memory for Linux {
+    fn map(bytes: usize) -> Option<*mut u8> {
+        Mapped::map(bytes)
+    }
+
+    unsafe fn unmap(start: *mut u8, bytes: usize) {
+        // SAFETY: by the caller's promise.
+        unsafe { Mapped::unmap(start, bytes) };
+    }
+}
+
+impl Kernel for Linux {
+    fn are_aliases(fd: i32, other: i32) -> Option<bool> {
+        match sys::same_description(process::pid_for_kcmp(), fd, other) {
+            Ok(same) => Some(same),
+            Err(libc::EBADF) => Some(false),
+            // kcmp(2) is missing, or a filter forbids it.
+            Err(_) => None,
+        }
+    }
+
+    fn is_there(fd: i32, is_epoll: bool) -> bool {
+        sys::is_open(fd) && (!is_epoll || procfs::may_be_epoll(fd))
+    }
+
+    fn now() -> u64 {
+        clock::monotonic()
+    }
+
+    fn has_ended(hold: Hold) -> bool {
+        thread::has_owner_ended(hold)
+    }
+
+    fn is_on_another_stack() -> bool {
+        sys::is_on_alternate_stack()
+    }
+
+    fn give_way(is_nearly_full: bool) {
+        if is_nearly_full { sys::sleep(200_000) } else { sys::yield_now() }
+    }
+
+    fn claim(kind: Kind) {
+        let _ = session::claim(kind, None);
+    }
+
+    fn release(kind: Kind) {
+        session::release(kind);
+    }
+
+    fn take_former(kind: Kind) -> bool {
+        session::take_former(kind)
+    }
+
+    fn process_number() -> u32 {
+        fork_shared::number()
+    }
+
+    fn has_shared_by_fork() -> bool {
+        fork_shared::has_told()
+    }
+}
