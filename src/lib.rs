@@ -60,11 +60,13 @@ compile_error!(
 // For redhook's `hook!` alone, which speaks of `::std`.
 extern crate std;
 
+mod above;
 mod at_load;
 mod buffer;
 mod capi;
 mod census;
 mod clock;
+mod composition;
 mod config;
 mod elf;
 mod environment;

@@ -12,7 +12,7 @@ use std::path::Path;
 /// From below. The names are the modules of src/lib.rs.
 const LAYERS: [(&str, &[&str]); 9] = [
     ("arch", &["registers"]),
-    ("atomics", &["sync", "model"]),
+    ("atomics", &["sync", "model", "above"]),
     ("ledger", &["ledger"]),
     (
         "os",
@@ -54,7 +54,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("observers", &["findings", "record", "census", "log"]),
     ("policy", &["policy"]),
     ("report", &["report"]),
-    ("app", &["hooks", "init", "capi", "steer"]),
+    ("app", &["hooks", "init", "capi", "steer", "composition"]),
 ];
 
 /// `from to`: what still points up.

@@ -18,7 +18,7 @@
 pub mod local;
 pub mod places;
 mod reconcile;
-mod room;
+pub mod room;
 mod table;
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};

@@ -12,12 +12,12 @@ pub mod doubles;
 pub mod errors;
 pub mod ghosts;
 mod herd;
-mod judge;
+pub mod judge;
 mod leak;
 pub mod limits;
 mod loops;
 mod processes;
-mod sizes;
+pub mod sizes;
 mod spin;
 pub mod suppressions;
 pub mod waiters;
@@ -26,12 +26,10 @@ pub mod watch;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
 use epollshim_format::findings::{Finding, Id, Severity};
-use epollshim_format::recording::{finding, findings, kind};
+use epollshim_format::recording::{finding, findings};
 
-use crate::{clock, ledger, process, record, sys, thread};
-
-pub use judge::judge;
-pub use sizes::ended as instance_ended;
+use crate::above::Library;
+use crate::{clock, ledger, process, sys, thread};
 
 /// What a detector has met.
 #[derive(Clone, Copy)]
@@ -190,10 +188,23 @@ pub fn restart() {
     if let Some(table) = table() {
         (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
     }
-    thread::all().for_each(|block| block.watch.restart());
+    thread::all().for_each(|block| block.part::<watch::Watch>().restart());
 }
 
 // ---- the table ----
+
+/// What this module needs of those above it.
+pub trait Above {
+    /// Memory of zeros for the table, so many bytes of it, which outlives the process. None: there is none.
+    fn recorded_table(bytes: usize) -> Option<*mut u8>;
+}
+
+/// Where this process's table is, in the page that the kernel wipes at fork; null: nothing was found.
+pub struct Place(AtomicPtr<u8>);
+
+fn place() -> Option<&'static AtomicPtr<u8>> {
+    process::part::<Place>().map(|place| &place.0)
+}
 
 #[derive(Clone, Copy)]
 struct Table(*mut u8);
@@ -202,17 +213,14 @@ struct Table(*mut u8);
 #[inline(always)]
 fn table() -> Option<Table> {
     // Acquire: it was mapped before it was stored.
-    let start = process::findings()?.load(Ordering::Acquire);
+    let start = place()?.load(Ordering::Acquire);
     (!start.is_null()).then_some(Table(start))
 }
 
-/// Makes it: in the recording, or in memory that a fork wipes.
+/// Makes it: in the recording, or in memory of its own.
 #[cold]
 fn make(place: &AtomicPtr<u8>) -> Option<Table> {
-    let recorded = process::recording()
-        .filter(|state| record::is_wanted() && state.is_on())
-        .and_then(|state| state.segment(kind::FINDINGS, findings::SIZE, 0, None, |_| ()));
-    let start = match recorded {
+    let start = match Library::recorded_table(findings::SIZE) {
         Some(start) => start,
         None => sys::map(findings::SIZE).ok()?,
     };
@@ -248,7 +256,7 @@ fn known(note: &Note) -> Option<Entry> {
 fn entry(note: &Note) -> Option<Entry> {
     let table = match table() {
         Some(table) => table,
-        None => make(process::findings()?)?,
+        None => make(place()?)?,
     };
     let key = note.key();
     for step in 0..findings::ENTRIES {

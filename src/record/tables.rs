@@ -13,10 +13,10 @@ use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use epollshim_format::recording::{header, instance, interest, kind, totals};
 
 use super::file::{State, word};
+use crate::clock;
 use crate::ledger::core::Totals;
 use crate::ledger::counters::{WaitCounters, WaitEnd};
 use crate::ledger::records::{Instance, Interest, Origin};
-use crate::{clock, process};
 
 /// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (All of it begins as zero, so that it lies in
 /// .bss.)
@@ -98,7 +98,7 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
             self.want(number + 1);
         }
         if start == dropped() {
-            if let Some(state) = process::recording() {
+            if let Some(state) = State::of_this_process() {
                 state.add(header::ENTRIES_DROPPED, 1);
             }
             return None;
@@ -141,13 +141,13 @@ fn set(start: *mut u8, place: usize, value: u64) {
 /// Whether changes go into the tables.
 #[inline(always)]
 pub fn has_tables() -> bool {
-    process::recording().is_some_and(|state| state.tables.load(Ordering::Relaxed) == KEPT)
+    State::of_this_process().is_some_and(|state| state.tables.load(Ordering::Relaxed) == KEPT)
 }
 
 /// Whether there are tables, and nothing is in them yet. From now on changes go into them. Under the lock.
 pub fn take_up_tables() -> bool {
     let exchange = |state: &State| state.tables.compare_exchange(EMPTY, KEPT, Ordering::Relaxed, Ordering::Relaxed);
-    process::recording().is_some_and(|state| exchange(state).is_ok())
+    State::of_this_process().is_some_and(|state| exchange(state).is_ok())
 }
 
 /// A file has begun, which has no tables yet.
@@ -165,7 +165,7 @@ pub fn wants_parts() -> bool {
 /// Makes what the tables lack, and has `mirror` write what belongs there. Not under the lock. True: there are tables from now
 /// on, in which nothing is yet.
 pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
-    let Some(state) = process::recording().filter(|state| state.is_on()) else { return false };
+    let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return false };
     // Acquire: pairs with the Release in `want` and `want_tables`.
     if !WANTS_PARTS.swap(false, Ordering::Acquire) {
         return false;
@@ -260,7 +260,7 @@ pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
 
 /// The totals have changed.
 pub fn changed_totals(of: &Totals, watches: u64, memory: u64) {
-    let Some(start) = process::recording().map(|state| state.totals.load(Ordering::Acquire)) else { return };
+    let Some(start) = State::of_this_process().map(|state| state.totals.load(Ordering::Acquire)) else { return };
     if start.is_null() {
         return;
     }

@@ -121,7 +121,7 @@ pub fn at_end(end: End) {
 
 /// What only the sums tell, limits of the user's own among them.
 fn judge(end: End) {
-    crate::findings::judge(end);
+    crate::findings::judge::judge(end);
     crate::policy::limits::judge();
 }
 

@@ -141,7 +141,7 @@ impl Core {
     pub(super) fn end_instance(&self, index: u32, epfd: i32) {
         let Some(instance) = self.instances.get(index) else { return };
         instance.reach();
-        findings::instance_ended(instance, epfd);
+        findings::sizes::ended(instance, epfd);
         if fork_shared::has_told() {
             fork_shared::compare(instance);
         }

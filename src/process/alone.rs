@@ -1,7 +1,7 @@
 //! Whether a descriptor could be seen by anybody at all: not in a process of one thread whose table no other process has.
 
 use crate::sync::{AtomicI32, Ordering};
-use crate::{process, procfs, sys};
+use crate::{procfs, sys};
 
 /// The process that has been found to have another table than its parent: that stays so. A fork copies the word, and the child has
 /// another pid.
@@ -22,7 +22,7 @@ fn is_apart_from_parent() -> bool {
     }
     // An exec gives a process a table of its own (Linux v6.1 fs/exec.c, begin_new_exec). Of a forked one the kernel is asked; where it
     // will not say (kcmp(2) is forbidden, the parent is in another pid namespace), somebody may have the table.
-    let is_as_executed = process::forker() == 0 && process::pid() == own;
+    let is_as_executed = super::forker() == 0 && super::pid() == own;
     let is_apart = is_as_executed || sys::same_descriptors(own, sys::getppid()) == Ok(false);
     if is_apart {
         APART_FROM_PARENT.store(own, Ordering::Relaxed);
