@@ -26,13 +26,14 @@
 //! valgrind.rs  requests to valgrind; image.rs: the library itself in memory;
 //!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's
 //! sync.rs     the atomics that all of them use
+//! composition.rs  who has what in the thread's block and in the page that a fork wipes; above.rs: calls to the layers above
 //! seccomp/    the program's filters, and which system calls they leave to the library
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports;
 //! numbers.rs: a table by descriptor number
 //! ```
 //!
-//! The arrows: hooks → policy → ledger, log, record; hooks → ledger, record, real, thread; ledger → session, sys, process; report reads the
-//! ledger and the policy. Nothing points back at hooks, but for the frame that they leave.
+//! A module uses those of its own layer and of the layers below it (ARCHITECTURE.md; tests/layers.rs has the layers). For the
+//! layers above it has traits, which composition.rs implements.
 //!
 //! # The laws of everything that a hook reaches
 //!

@@ -14,7 +14,7 @@ use epollshim_format::call::Call;
 
 use crate::above::{Has, Library};
 use crate::ledger::Hold;
-use crate::ledger::counters::{Counter, Counters};
+use crate::ledger::counters::{self, Counter, Counters};
 use crate::ledger::records::LastUsed;
 use crate::ledger::reservations::PendingRelease;
 use crate::process::{self, Trouble};
@@ -245,6 +245,7 @@ pub const fn counter_of(call: Call) -> usize {
 
 /// Where the counters lie in a block.
 pub const COUNTERS: usize = core::mem::offset_of!(Block, counters);
+const _: () = assert!(COUNTERS == counters::BEFORE);
 
 static BLOCKS: Registry<Block> = Registry::new();
 /// Calls that were forwarded but could not be counted, because the kernel refused memory.
