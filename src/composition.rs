@@ -1,10 +1,12 @@
-//! Who has what in the thread's block and in the page that the kernel wipes at fork, and what the layers below call up for.
+//! Who has what in the thread's block and in the page that the kernel wipes at fork, and what the
+//! layers below call up for.
 //!
-//! The owners of the parts define them; src/thread.rs and src/process.rs have the memory and know nothing of what is in it. Here
-//! the two meet. Each `Above` trait is implemented here and nowhere else, by forwarding.
+//! The owners of the parts define them; src/thread.rs and src/process.rs have the memory and know
+//! nothing of what is in it. Here the two meet. Each `Above` trait is implemented here and nowhere
+//! else, by forwarding.
 //!
-//! Invariant: zero bytes are a valid value of each part. The kernel zeroes both at each fork, at any instruction, and the child
-//! may go on with a hook that is half done.
+//! Invariant: zero bytes are a valid value of each part. The kernel zeroes both at each fork, at
+//! any instruction, and the child may go on with a hook that is half done.
 
 use core::mem::offset_of;
 
@@ -58,16 +60,16 @@ has! {
     OfThread.recorder: record::PerThread,
 }
 
-// SAFETY: `OfThread` consists of atomics, of which zero is a value. `Pending` has nothing open only where its word is all ones,
-// which `begin` and the hooks of a thread with a block in use write.
+// SAFETY: `OfThread` consists of atomics, of which zero is a value. `Pending` has nothing open only
+// where its word is all ones, which `begin` and the hooks of a thread with a block in use write.
 unsafe impl thread::Above for Library {
     type Parts = OfThread;
     const PENDING: usize = offset_of!(OfThread, pending) + Pending::PAIR;
 
     #[inline(always)]
     unsafe fn has_nothing_open(parts: *const OfThread) -> bool {
-        // SAFETY: `pending` lies before `watch`, whose first word is in the first cache line (asserted above); by this function's
-        // contract that much is there.
+        // SAFETY: `pending` lies before `watch`, whose first word is in the first cache line
+        // (asserted above); by this function's contract that much is there.
         let pending = unsafe { &(*parts).pending };
         !pending.is_open()
     }

@@ -32,8 +32,9 @@
 //! numbers.rs: a table by descriptor number
 //! ```
 //!
-//! A module uses those of its own layer and of the layers below it (ARCHITECTURE.md; tests/layers.rs has the layers). For the
-//! layers above it has traits, which composition.rs implements.
+//! A module uses those of its own layer and of the layers below it (ARCHITECTURE.md;
+//! tests/layers.rs has the layers). For the layers above it has traits, which composition.rs
+//! implements.
 //!
 //! # The laws of everything that a hook reaches
 //!

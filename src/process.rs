@@ -59,7 +59,8 @@ struct Page {
 /// What this module needs of the layers above it.
 ///
 /// # Safety
-/// Zero bytes must be a valid `Parts`: the kernel zeroes the page at each fork, at any instruction of any thread.
+/// Zero bytes must be a valid `Parts`: the kernel zeroes the page at each fork, at any instruction
+/// of any thread.
 pub unsafe trait Above {
     /// What other modules keep in the page.
     type Parts: Sync + 'static;

@@ -36,8 +36,9 @@ pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
     })
 }
 
-/// Runs `work` in the program's table, on a stack in that room. For work that is done often, where [`crate::process::has_the_table`] is true:
-/// it takes a fifth of the time of a helper. A full table is the work's to answer.
+/// Runs `work` in the program's table, on a stack in that room. For work that is done often, where
+/// [`crate::process::has_the_table`] is true: it takes a fifth of the time of a helper. A full
+/// table is the work's to answer.
 pub fn in_the_table<T>(room: Room, work: impl FnOnce(Files) -> sys::Result<T>) -> sys::Result<T> {
     let mut done = Err(libc::EMFILE);
     on_stack(room, || done = work(Files::of_the_program_alone()));

@@ -89,14 +89,15 @@ fn set_slot(address: usize) {
 /// What this module needs of the layers above it.
 ///
 /// # Safety
-/// Zero bytes must be a valid `Parts`: the kernel zeroes a block at each fork, at any instruction of its thread. And
-/// `has_nothing_open` must be true of a block in use alone.
+/// Zero bytes must be a valid `Parts`: the kernel zeroes a block at each fork, at any instruction
+/// of its thread. And `has_nothing_open` must be true of a block in use alone.
 pub unsafe trait Above {
     /// What other modules keep for each thread.
     type Parts: Sync + 'static;
     /// Where the word lies in `Parts` that hooks in assembly read.
     const PENDING: usize;
-    /// Whether the block is in use, and its thread's last `epoll_ctl` has left nothing open. Not true of zeros.
+    /// Whether the block is in use, and its thread's last `epoll_ctl` has left nothing open. Not
+    /// true of zeros.
     ///
     /// # Safety
     /// As much of `Parts` must be there as lies in the first cache line of a block.
@@ -109,7 +110,8 @@ pub unsafe trait Above {
     fn bytes_behind_block() -> usize;
     /// Lays the file over a new block with such bytes behind it.
     fn lay_over_file(block: &'static Block, tid: u32);
-    /// In the child of a fork, where blocks are recorded: the block at that address is no longer laid over the parent's file.
+    /// In the child of a fork, where blocks are recorded: the block at that address is no longer
+    /// laid over the parent's file.
     fn detach_from_file(block: *mut u8);
     /// The block is about to be in use. May be called twice.
     fn begin(parts: &Self::Parts);
@@ -234,7 +236,8 @@ impl<T> core::ops::Deref for Pages<T> {
 /// How much of `parts` is in the first cache line of a block.
 pub const PARTS_IN_HEAD: usize = HEAD - core::mem::offset_of!(Block, parts);
 
-/// Where the word lies in a block that hooks in assembly read: all ones where the block is in use, and nothing is open.
+/// Where the word lies in a block that hooks in assembly read: all ones where the block is in use,
+/// and nothing is open.
 pub const PENDING: usize = core::mem::offset_of!(Block, parts) + <Library as Above>::PENDING;
 const _: () = assert!(PENDING < HEAD);
 

@@ -77,8 +77,9 @@ impl Room {
     }
 }
 
-/// A thread's own account of the room that its calls have taken for descriptors that they may yet make: never less than it is.
-/// Handlers take and give back in between. In the thread's block; a thread that was cancelled leaves some.
+/// A thread's own account of the room that its calls have taken for descriptors that they may yet
+/// make: never less than it is. Handlers take and give back in between. In the thread's block; a
+/// thread that was cancelled leaves some.
 #[repr(transparent)]
 pub struct OfThread(AtomicU32);
 

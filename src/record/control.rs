@@ -23,8 +23,9 @@ use crate::{ledger, process, sigsafe};
 
 /// What this module needs of the layers above it.
 pub trait Above {
-    /// Carries an order out; where `is_done` is false, only looks whether its text is right. Writes what there is to say to
-    /// the answer. Err: what came of it (`status`), and nothing but the reason is in the answer.
+    /// Carries an order out; where `is_done` is false, only looks whether its text is right. Writes
+    /// what there is to say to the answer. Err: what came of it (`status`), and nothing but the
+    /// reason is in the answer.
     fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64>;
 }
 

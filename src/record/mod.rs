@@ -66,7 +66,8 @@ pub fn bytes_behind_block() -> usize {
     if is_wanted() { threads::ring_bytes() } else { 0 }
 }
 
-/// Lays a new block with such bytes behind it over this process's file, which is made if there is none yet.
+/// Lays a new block with such bytes behind it over this process's file, which is made if there is
+/// none yet.
 pub fn lay_over_file(block: &Block, tid: u32) {
     begin();
     threads::attach(block, tid);

@@ -44,7 +44,8 @@ const _: () = {
 pub struct PerThread {
     /// The ring of the last calls; null: there is none.
     ring: AtomicPtr<u8>,
-    /// The word of this process's recording that says whether a request stands ([`is_asked`]); null: there is none.
+    /// The word of this process's recording that says whether a request stands ([`is_asked`]);
+    /// null: there is none.
     pub bell: AtomicPtr<AtomicU64>,
     /// The ring's length less one.
     ring_mask: AtomicU64,

@@ -6,7 +6,8 @@ use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 /// As much as a report takes: its stack of 256 KiB, its text, and what it reads. Only what is touched is backed by memory.
 pub const BYTES: usize = 4 << 20;
 
-/// Null: there is none. Release by `begin`, Acquire by `take`: the mapping is there before it is found.
+/// Null: there is none. Release by `begin`, Acquire by `take`: the mapping is there before it is
+/// found.
 static START: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 /// What lies above is zero, and nobody's.
 static USED: AtomicUsize = AtomicUsize::new(0);
@@ -15,8 +16,8 @@ pub fn is_there() -> bool {
     !START.load(Ordering::Relaxed).is_null()
 }
 
-/// Takes a fresh mapping of [`BYTES`] for the reserve. From here on all memory of the library comes from it, as long as it
-/// lasts. False: there is one already.
+/// Takes a fresh mapping of [`BYTES`] for the reserve. From here on all memory of the library comes
+/// from it, as long as it lasts. False: there is one already.
 pub fn begin(start: *mut u8) -> bool {
     START.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Relaxed).is_ok()
 }

@@ -1,4 +1,5 @@
-//! What the filters that are known say of a system call. Makes no system call, but to ask for the thread's own mode.
+//! What the filters that are known say of a system call. Makes no system call, but to ask for the
+//! thread's own mode.
 
 use libc::c_long;
 
@@ -25,18 +26,21 @@ pub(super) struct Filter {
 impl Filter {
     pub(super) fn program(&self) -> &[Instruction] {
         let start = core::ptr::from_ref(self).wrapping_add(1).cast::<Instruction>();
-        // SAFETY: `copy` maps as many instructions behind the record, writes them before it publishes it, and nobody changes them.
+        // SAFETY: `copy` maps as many instructions behind the record, writes them before it
+        // publishes it, and nobody changes them.
         unsafe { core::slice::from_raw_parts(start, self.length as usize) }
     }
 }
 const _: () = assert!(align_of::<Filter>() >= align_of::<Instruction>());
 
-/// Whether anything below may forbid a call. Relaxed: who installs a filter stores it first, and the kernel's own ordering
-/// carries it to the threads that get the filter.
+/// Whether anything below may forbid a call. Relaxed: who installs a filter stores it first, and
+/// the kernel's own ordering carries it to the threads that get the filter.
 pub(super) static IS_RESTRICTED: AtomicBool = AtomicBool::new(false);
-/// All filters, newest first. Release by [`publish`], Acquire by readers: a copy is complete before it is found.
+/// All filters, newest first. Release by [`publish`], Acquire by readers: a copy is complete before
+/// it is found.
 static FILTERS: AtomicPtr<Filter> = AtomicPtr::new(core::ptr::null_mut());
-/// The threads in strict mode, by their tokens: none of them can make a thread or a process. Beyond so many, all are held to be.
+/// The threads in strict mode, by their tokens: none of them can make a thread or a process. Beyond
+/// so many, all are held to be.
 static STRICT: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
 static IS_STRICT: AtomicBool = AtomicBool::new(false);
 static ARE_ALL_STRICT: AtomicBool = AtomicBool::new(false);
@@ -137,8 +141,8 @@ fn is_thread_free() -> bool {
     judge(libc::SYS_prctl, &ASK) == Answer::Allowed && mode() == Ok(0)
 }
 
-/// What filters look at the system calls of this thread: 0 for none (PR_GET_SECCOMP). The caller has asked whether that is
-/// allowed.
+/// What filters look at the system calls of this thread: 0 for none (PR_GET_SECCOMP). The caller
+/// has asked whether that is allowed.
 pub(super) fn mode() -> raw::Result<usize> {
     // SAFETY: takes no pointer.
     unsafe { raw::unasked(libc::SYS_prctl, raw::words([libc::PR_GET_SECCOMP as usize])) }
