@@ -1,8 +1,9 @@
 //! What is wrong with how the program uses descriptors.
 //!
-//! A detector stands where its facts pass by: [`note`] is for what happens (a call fails, a descriptor is closed),
-//! [`judge`](judge::judge) for what only the sums at the end tell. Both write into one table, which lies in the recording where there is one,
-//! and which every report tells. Names, severities and sentences are in `epollshim_format::findings`.
+//! A detector stands where its facts pass by: [`note`] is for what happens (a call fails, a
+//! descriptor is closed), [`evaluate`](evaluation::evaluate) for what only the sums at the end
+//! tell. Both write into one table, which lies in the recording where there is one, and which every
+//! report tells. Names, severities and sentences are in `epollshim_format::findings`.
 //!
 //! Hooks call `note`, from any state and from signal handlers; it costs some ten nanoseconds, so it has no place on the way of a call
 //! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
@@ -10,9 +11,9 @@
 pub mod census;
 pub mod doubles;
 pub mod errors;
+pub mod evaluation;
 pub mod ghosts;
 mod herd;
-pub mod judge;
 mod leak;
 pub mod limits;
 mod loops;
@@ -151,13 +152,13 @@ pub fn put(note: &Note, count: u64) {
     entry.word(finding::COUNT).store(count, Ordering::Relaxed);
 }
 
-/// Takes back what an earlier report found of an id, before it is judged anew.
+/// Takes back what an earlier report found of an id, before it is evaluated again.
 pub fn withdraw(id: Id) {
     take_back(id, |_| true);
 }
 
-/// The same of what was judged: what was met stays.
-pub fn withdraw_judged(id: Id) {
+/// The same of what was evaluated: what was noted as it happened stays.
+pub fn withdraw_evaluated(id: Id) {
     take_back(id, |entry| entry.word(finding::FIRST).load(Ordering::Relaxed) == 0);
 }
 
@@ -195,11 +196,13 @@ pub fn restart() {
 
 /// What this module needs of those above it.
 pub trait Above {
-    /// Memory of zeros for the table, so many bytes of it, which outlives the process. None: there is none.
+    /// Memory of zeros for the table, so many bytes of it, which outlives the process. None: there
+    /// is none.
     fn recorded_table(bytes: usize) -> Option<*mut u8>;
 }
 
-/// Where this process's table is, in the page that the kernel wipes at fork; null: nothing was found.
+/// Where this process's table is, in the page that the kernel wipes at fork; null: nothing was
+/// found.
 pub struct Place(AtomicPtr<u8>);
 
 fn place() -> Option<&'static AtomicPtr<u8>> {

@@ -17,7 +17,7 @@ pub fn ended(instance: &Instance, epfd: i32) {
 }
 
 /// Those that live, each once in its life.
-pub fn judge() {
+pub fn evaluate() {
     let view = ledger::view();
     for (index, instance) in view.live_instances().filter(|(_, instance)| is_one(instance)) {
         tell(instance, view.descriptor_of(index));

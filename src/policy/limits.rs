@@ -540,8 +540,9 @@ pub fn refuse(key: Key, function: Function) {
     }
 }
 
-/// Has findings hear of what is near. After [`findings::judge`], which takes back what was said before.
-pub fn judge() {
+/// Has findings hear of what is near. After [`findings::evaluation`], which takes back what was
+/// said before.
+pub fn evaluate() {
     for told in told() {
         // A wait that gets fewer events is no loss.
         if let Some(limit) = told.limit.filter(|_| told.key != Key::Events) {
