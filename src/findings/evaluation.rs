@@ -1,6 +1,6 @@
 //! What only the sums tell: evaluated for each report, and when the process ends.
 
-use super::{census, ghosts, herd, leak, limits, loops, processes, sizes};
+use super::{ghosts, herd, leak, limits, loops, processes, sizes};
 use crate::process::End;
 
 /// Looks at what the ledger and the counters say now. Any number of times: what is so replaces what
@@ -14,5 +14,4 @@ pub fn evaluate(end: End) {
     leak::evaluate(end);
     processes::evaluate();
     limits::evaluate();
-    census::evaluate(end);
 }

@@ -8,7 +8,6 @@
 //! Hooks call `note`, from any state and from signal handlers; it costs some ten nanoseconds, so it has no place on the way of a call
 //! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
 
-pub mod census;
 pub mod doubles;
 pub mod errors;
 pub mod evaluation;

@@ -122,6 +122,7 @@ pub fn at_end(end: End) {
 /// What only the sums tell, limits of the user's own among them.
 fn evaluate(end: End) {
     crate::findings::evaluation::evaluate(end);
+    crate::census::evaluation::evaluate(end);
     crate::policy::limits::evaluate();
 }
 

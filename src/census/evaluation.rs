@@ -4,9 +4,10 @@
 use epollshim_format::census::{Kind, Leak};
 use epollshim_format::findings::{Id, Severity, fd_inherited};
 
-use super::{Note, note, put, withdraw};
+use super::{Entry, places};
 use crate::buffer::Buffer;
-use crate::census::{self, Entry, places};
+use crate::census;
+use crate::findings::{Note, note, put, withdraw};
 use crate::process::End;
 use crate::{clock, ledger, process, sys};
 
