@@ -27,8 +27,8 @@
 //!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's
 //! sync.rs     the atomics that all of them use
 //! composition.rs  who has what in the thread's block and in the page that a fork wipes; above.rs: calls to the layers above
-//! seccomp/    the program's filters, and which system calls they leave to the library
-//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports;
+//! seccomp/    watches the program's seccomp filters; filters/: which system calls they leave to the library
+//! sys.rs      system calls round libc (system_call.rs: the instruction); clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports;
 //! numbers.rs: a table by descriptor number
 //! ```
 //!
@@ -72,6 +72,7 @@ mod composition;
 mod config;
 mod elf;
 mod environment;
+mod filters;
 mod findings;
 mod frame;
 mod hooks;
@@ -104,5 +105,6 @@ mod stacks;
 mod steer;
 mod sync;
 mod sys;
+mod system_call;
 mod thread;
 mod valgrind;

@@ -9,8 +9,8 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use crate::buffer::Buffer;
+use crate::filters::kept;
 use crate::path::Path;
-use crate::seccomp::kept;
 use crate::sigsafe::{self, Files};
 use crate::sys;
 

@@ -4,17 +4,15 @@
 //! returned, and touches nothing of libc's. A call that a seccomp filter of the program forbids is not made: its result is
 //! the error [`verdict::FORBIDDEN`].
 
-pub mod raw;
-
 use core::cmp;
 use core::ffi::CStr;
 
-use crate::seccomp::{reserve, verdict};
+use crate::filters::{reserve, verdict};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::system_call::{call, checked, words};
 use crate::{image, valgrind};
-use raw::{call, checked, words};
 
-pub use raw::{Result, unasked};
+pub use crate::system_call::{Result, unasked};
 
 /// A system call of the library's own, if the program's filters let it pass.
 ///

@@ -1,8 +1,8 @@
 //! What a report reads about this process in `/proc`, kept before a filter is installed that forbids to open files. Later
 //! changes are missing: libraries that are loaded behind the filter, and a new name.
 
-use super::kept::{TEXTS, Text};
 use crate::buffer::Buffer;
+use crate::filters::kept::{TEXTS, Text};
 use crate::sync::AtomicBool;
 use crate::sync::Ordering::Relaxed;
 use crate::{procfs, sigsafe};

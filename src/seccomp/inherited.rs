@@ -7,7 +7,8 @@
 
 use libc::c_long;
 
-use super::{IS_HINDERED, calls, verdict};
+use super::{IS_HINDERED, calls};
+use crate::filters::verdict;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicU8};
 use crate::{sigsafe, sys};

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! hooks/filters.rs, raw.rs   see a filter installed: `installing` copies it, `installed` keeps or drops the copy
-//! verdict.rs                 what the filters say of a call: sys.rs asks before each of the library's own
 //! inherited.rs               filters from before exec, which nobody can read: a child tries what they forbid
-//! reserve.rs                 memory for a report where a filter forbids mmap
-//! kept.rs, early.rs          what a report reads in /proc, where a filter forbids to open it
-//! bpf.rs                     runs a filter; calls.rs: the calls that the library makes
+//! early.rs                   keeps what a report reads in /proc, where a filter forbids to open it
+//! calls.rs                   the calls that the library makes
 //! ```
+//!
+//! What is known by that lies in src/filters/, where sys.rs asks.
 //!
 //! Filters belong to threads: a thread inherits those of the thread that made it. Here they belong to the process: what any
 //! filter forbids is forbidden for all threads, unless the kernel says that the calling thread has none. So a call may be left
@@ -19,24 +19,23 @@
 //! (SECCOMP_FILTER_FLAG_TSYNC) between `allows` and the call itself; and filters that a program installs by a system call
 //! instruction of its own.
 
-pub mod bpf;
 mod calls;
 mod early;
 mod inherited;
-pub mod kept;
-pub mod reserve;
-pub mod verdict;
 
 use libc::{c_int, c_long};
 
+use crate::filters::bpf::{self, Instruction};
+use crate::filters::reserve;
+use crate::filters::verdict::{
+    self, Answer, Filter, IS_OPAQUE, IS_RESTRICTED, answer, forget_strict, judge, note_strict, publish,
+};
 use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32};
 use crate::{clock, sys};
-use bpf::Instruction;
-use verdict::{Answer, Filter, IS_OPAQUE, IS_RESTRICTED, answer, forget_strict, judge, note_strict, publish};
 
+pub use crate::filters::verdict::is_strict;
 pub use inherited::{find as find_inherited, is_there as is_inherited};
-pub use verdict::{is_strict, left_out};
 
 /// How many filters were installed.
 static INSTALLED: AtomicU32 = AtomicU32::new(0);
@@ -47,6 +46,11 @@ static IS_HINDERED: AtomicBool = AtomicBool::new(false);
 /// would be half known. Costs a system call where no filter is known.
 pub fn hinders() -> bool {
     IS_HINDERED.load(Relaxed) || !IS_RESTRICTED.load(Relaxed) && !is_inherited() && verdict::mode() != Ok(0)
+}
+
+/// The names of the calls that were left out, or got an errno.
+pub fn left_out() -> impl Iterator<Item = &'static str> + Clone {
+    calls::ALL.iter().filter(|call| verdict::is_left_out(call.number)).map(|call| call.name)
 }
 
 /// How many filters the program has installed; None: no filter is known, of its own or inherited.
@@ -225,6 +229,3 @@ fn is_readable(address: usize, bytes: usize) -> bool {
     let mut pages = (address..last).step_by(PAGE).chain([last]);
     !sys::can_ask_whether_readable() || pages.all(sys::is_word_readable)
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,7 +14,7 @@
 
 use core::ffi::c_void;
 
-use crate::seccomp::verdict;
+use crate::filters::verdict;
 use crate::sync::{AtomicU32, Ordering};
 use crate::{sys, valgrind};
 

@@ -4,27 +4,25 @@
 use libc::c_long;
 
 use super::bpf::{self, Instruction};
-use super::calls;
-use crate::registers;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
-use crate::sys::raw;
+use crate::{registers, system_call};
 
 /// The errno of a system call that was not made, for its filter forbids it.
 pub const FORBIDDEN: i32 = libc::EPERM;
 
 /// A copy of a filter. Never unmapped: others may be reading it.
 #[repr(C)]
-pub(super) struct Filter {
+pub struct Filter {
     /// The one that was installed before it.
-    pub(super) next: AtomicPtr<Filter>,
+    pub next: AtomicPtr<Filter>,
     /// The kernel has refused it.
-    pub(super) is_void: AtomicBool,
-    pub(super) length: u32,
+    pub is_void: AtomicBool,
+    pub length: u32,
 }
 
 impl Filter {
-    pub(super) fn program(&self) -> &[Instruction] {
+    pub fn program(&self) -> &[Instruction] {
         let start = core::ptr::from_ref(self).wrapping_add(1).cast::<Instruction>();
         // SAFETY: `copy` maps as many instructions behind the record, writes them before it
         // publishes it, and nobody changes them.
@@ -35,7 +33,7 @@ const _: () = assert!(align_of::<Filter>() >= align_of::<Instruction>());
 
 /// Whether anything below may forbid a call. Relaxed: who installs a filter stores it first, and
 /// the kernel's own ordering carries it to the threads that get the filter.
-pub(super) static IS_RESTRICTED: AtomicBool = AtomicBool::new(false);
+pub static IS_RESTRICTED: AtomicBool = AtomicBool::new(false);
 /// All filters, newest first. Release by [`publish`], Acquire by readers: a copy is complete before
 /// it is found.
 static FILTERS: AtomicPtr<Filter> = AtomicPtr::new(core::ptr::null_mut());
@@ -45,7 +43,7 @@ static STRICT: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
 static IS_STRICT: AtomicBool = AtomicBool::new(false);
 static ARE_ALL_STRICT: AtomicBool = AtomicBool::new(false);
 /// A filter was installed of which there is no copy: it forbids everything, as far as is known.
-pub(super) static IS_OPAQUE: AtomicBool = AtomicBool::new(false);
+pub static IS_OPAQUE: AtomicBool = AtomicBool::new(false);
 /// The calls that the library has left out, or that got a filter's errno.
 static LEFT_OUT: Calls = [const { AtomicU64::new(0) }; 8];
 /// The calls that a filter from before exec forbids.
@@ -53,7 +51,7 @@ static FORBIDDEN_FROM_BEFORE: Calls = [const { AtomicU64::new(0) }; 8];
 
 /// What filters say of a system call. In ascending order of severity.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Answer {
+pub enum Answer {
     Allowed,
     /// The kernel answers with an errno.
     Refused,
@@ -80,7 +78,7 @@ fn look(number: c_long, words: &[usize; 6]) -> bool {
     answer != Answer::Forbidden
 }
 
-pub(super) fn judge(number: c_long, words: &[usize; 6]) -> Answer {
+pub fn judge(number: c_long, words: &[usize; 6]) -> Answer {
     // The calls that strict mode leaves (seccomp(2)).
     const LEFT: [c_long; 4] = [libc::SYS_read, libc::SYS_write, libc::SYS_exit, libc::SYS_rt_sigreturn];
     if IS_OPAQUE.load(Relaxed) || !LEFT.contains(&number) && is_thread_strict() || is_forbidden_from_before(number) {
@@ -96,7 +94,7 @@ fn is_thread_strict() -> bool {
 }
 
 /// The calling thread is about to be in strict mode.
-pub(super) fn note_strict() {
+pub fn note_strict() {
     let own = registers::token();
     let take = |place: &AtomicUsize| place.compare_exchange(0, own, Relaxed, Relaxed).is_ok();
     if !is_thread_strict() && !STRICT.iter().any(take) {
@@ -106,7 +104,7 @@ pub(super) fn note_strict() {
 }
 
 /// It is not: the kernel has refused.
-pub(super) fn forget_strict() {
+pub fn forget_strict() {
     let own = registers::token();
     for place in &STRICT {
         let _ = place.compare_exchange(own, 0, Relaxed, Relaxed);
@@ -127,7 +125,7 @@ fn filters() -> impl Iterator<Item = &'static Filter> {
 }
 
 /// What a filter's return value stands for (seccomp(2), "Filter return actions").
-pub(super) fn answer(returned: Option<u32>) -> Answer {
+pub fn answer(returned: Option<u32>) -> Answer {
     match returned.map(|value| value & libc::SECCOMP_RET_ACTION_FULL) {
         Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG) => Answer::Allowed,
         Some(libc::SECCOMP_RET_ERRNO) => Answer::Refused,
@@ -143,9 +141,9 @@ fn is_thread_free() -> bool {
 
 /// What filters look at the system calls of this thread: 0 for none (PR_GET_SECCOMP). The caller
 /// has asked whether that is allowed.
-pub(super) fn mode() -> raw::Result<usize> {
+pub fn mode() -> system_call::Result<usize> {
     // SAFETY: takes no pointer.
-    unsafe { raw::unasked(libc::SYS_prctl, raw::words([libc::PR_GET_SECCOMP as usize])) }
+    unsafe { system_call::unasked(libc::SYS_prctl, system_call::words([libc::PR_GET_SECCOMP as usize])) }
 }
 
 /// A bit for each number of a system call.
@@ -159,7 +157,8 @@ fn has(calls: &'static Calls, number: c_long) -> bool {
     place(calls, number).is_some_and(|(word, bit)| word.load(Relaxed) & bit != 0)
 }
 
-fn is_left_out(number: c_long) -> bool {
+/// Whether the library has left a call out, or it got a filter's errno.
+pub fn is_left_out(number: c_long) -> bool {
     has(&LEFT_OUT, number)
 }
 
@@ -167,23 +166,18 @@ fn is_forbidden_from_before(number: c_long) -> bool {
     has(&FORBIDDEN_FROM_BEFORE, number)
 }
 
-/// A filter from before exec forbids this call (inherited.rs).
-pub(super) fn forbid_from_before(number: c_long) {
+/// A filter from before exec forbids this call (src/seccomp/inherited.rs).
+pub fn forbid_from_before(number: c_long) {
     if let Some((word, bit)) = place(&FORBIDDEN_FROM_BEFORE, number) {
         word.fetch_or(bit, Relaxed);
     }
-}
-
-/// The names of the calls that were left out, or got an errno.
-pub fn left_out() -> impl Iterator<Item = &'static str> + Clone {
-    calls::ALL.iter().filter(|call| is_left_out(call.number)).map(|call| call.name)
 }
 
 pub fn is_strict() -> bool {
     IS_STRICT.load(Relaxed)
 }
 
-pub(super) fn publish(filter: *mut Filter) {
+pub fn publish(filter: *mut Filter) {
     let mut head = FILTERS.load(Relaxed);
     loop {
         // SAFETY: `copy` made it, and nobody else has it yet.

@@ -1,13 +1,13 @@
-//! What early.rs has kept of `/proc`.
+//! What src/seccomp/early.rs has kept of `/proc`.
 
 use core::ffi::CStr;
 
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicPtr, AtomicUsize};
 
-pub(super) struct Text {
-    pub(super) path: &'static CStr,
-    pub(super) is_link: bool,
+pub struct Text {
+    pub path: &'static CStr,
+    pub is_link: bool,
     start: AtomicPtr<u8>,
     /// 0: there is none. Release by `keep`, Acquire by `text`: the bytes are there before.
     length: AtomicUsize,
@@ -19,7 +19,7 @@ impl Text {
     }
 }
 
-pub(super) static TEXTS: [Text; 4] = [
+pub static TEXTS: [Text; 4] = [
     Text::of(c"/proc/thread-self/maps", false),
     Text::of(c"/proc/self/cmdline", false),
     Text::of(c"/proc/self/comm", false),
@@ -28,7 +28,7 @@ pub(super) static TEXTS: [Text; 4] = [
 
 impl Text {
     /// Keeps these bytes, which are never given back.
-    pub(super) fn keep(&self, start: *mut u8, length: usize) {
+    pub fn keep(&self, start: *mut u8, length: usize) {
         self.start.store(start, Relaxed);
         self.length.store(length, Release);
     }
