@@ -22,8 +22,8 @@ use crate::path::Path;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
 use crate::{
-    census, clock, findings, ledger, libc_kind, log, output, place, process, procfs, real, record, registers, seccomp,
-    sigsafe, stacks, sys,
+    census, clock, ledger, libc_kind, log, output, place, process, procfs, real, record, registers, seccomp, sigsafe,
+    stacks, sys,
 };
 
 /// The thread that has read the options, or is reading them, by its token; 0: none has begun.
@@ -84,8 +84,6 @@ fn decide(environment: *const *const c_char) {
         }
         return;
     }
-    ledger::tell_findings(&findings::LISTENER);
-    ledger::tell_recording(&record::LISTENER);
     clock::prepare();
     process::note_load();
     // SAFETY: the auxiliary vector is the kernel's.
@@ -198,35 +196,12 @@ fn say_inactive() {
         return;
     }
     let Some(config) = CONFIG.get() else { return };
+    let error = (reason & !CANNOT_WIPE) as i32;
+    let trouble = if reason & CANNOT_WIPE == 0 { process::Trouble::Map(error) } else { process::Trouble::Wipe(error) };
     output::tell_by(config, |line| {
-        let _ = write!(line, "epollshim: inactive in process {}, nothing is counted: ", sys::getpid());
-        write_trouble(line, reason);
+        let pid = sys::getpid();
+        let _ = writeln!(line, "epollshim: inactive in process {pid}, nothing is counted: {trouble}");
     });
-}
-
-/// A thread's calls are not counted: since a filter was installed, or for want of memory. Says so once.
-pub fn say_uncounted(trouble: process::Trouble) {
-    static IS_TOLD: AtomicBool = AtomicBool::new(false);
-    if let process::Trouble::Wipe(error) = trouble
-        && !IS_TOLD.swap(true, Ordering::Relaxed)
-    {
-        output::tell(|line| {
-            let _ = write!(line, "epollshim: calls of a thread of process {} are not counted: ", process::pid());
-            write_trouble(line, error as u32 | CANNOT_WIPE);
-        });
-    }
-}
-
-fn write_trouble(line: &mut output::Line, reason: u32) {
-    let name = epollshim_format::errno::name(reason & !CANNOT_WIPE).unwrap_or("?");
-    let _ = if reason & CANNOT_WIPE == 0 {
-        writeln!(line, "mmap failed with {name}")
-    } else {
-        writeln!(
-            line,
-            "madvise(MADV_WIPEONFORK) failed with {name}; it needs Linux 4.14 or later, and no seccomp filter that refuses it"
-        )
-    };
 }
 
 /// A bad option: says so, and ends the program before main, or has it run as if the shim were not there.

@@ -27,12 +27,14 @@
 //!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's;
 //!              mapped.rs: memory for the ledger's tables
 //! sync.rs     the atomics that all of them use
-//! seccomp/    the program's filters, and which system calls they leave to the library
-//! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
+//! composition.rs  who has what in the thread's block and in the page that a fork wipes; above.rs: calls to the layers above
+//! seccomp/    watches the program's seccomp filters; filters/: which system calls they leave to the library
+//! sys.rs      system calls round libc (system_call.rs: the instruction); clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports
 //! ```
 //!
-//! The arrows: hooks → policy → ledger, log, record; hooks → ledger, record, real, thread; ledger → session, sys, process; report reads the
-//! ledger and the policy. Nothing points back at hooks, but for the frame that they leave.
+//! A module uses those of its own layer and of the layers below it (ARCHITECTURE.md;
+//! tests/layers.rs has the layers). For the layers above it has traits, which composition.rs
+//! implements.
 //!
 //! # The laws of everything that a hook reaches
 //!
@@ -60,14 +62,17 @@ compile_error!(
 // For redhook's `hook!` alone, which speaks of `::std`.
 extern crate std;
 
+mod above;
 mod at_load;
 mod buffer;
 mod capi;
 mod census;
 mod clock;
+mod composition;
 mod config;
 mod elf;
 mod environment;
+mod filters;
 mod findings;
 mod frame;
 mod hooks;
@@ -98,6 +103,7 @@ mod stacks;
 mod steer;
 mod sync;
 mod sys;
+mod system_call;
 mod thread;
 mod valgrind;
 

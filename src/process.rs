@@ -2,6 +2,7 @@
 //! process's.
 //!
 //! ```text
+//! alone.rs      whether nobody else has its descriptor table
 //! verdict.rs    the decision, from plain facts
 //! questions.rs  the facts that only the kernel knows
 //! sharing.rs    what a thread notes before it starts a child in its own memory
@@ -17,6 +18,7 @@
 //!
 //! May be called from hooks in any state and from signal handlers. `is_own` costs a system call.
 
+mod alone;
 mod end;
 mod questions;
 mod sharing;
@@ -24,13 +26,13 @@ mod verdict;
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use crate::policy::{Tally, rules};
-use crate::record;
-use crate::{census, clock, ledger, registers, sys, thread};
+use crate::above::{Has, Library};
+use crate::{clock, registers, sys};
 
 use questions::verdict;
 use verdict::{Fact, Facts, Owner, Verdict};
 
+pub use alone::has_the_table;
 pub use end::End;
 pub use sharing::may_be_child;
 
@@ -51,12 +53,26 @@ struct Page {
     began_unix: AtomicU64,
     /// This process's place in the session (session.rs).
     session_slot: AtomicU32,
-    /// What rules and limits have counted.
-    policy: Tally,
-    recording: record::State,
-    /// The table of findings; null: nothing was found.
-    findings: AtomicPtr<u8>,
+    parts: Parts,
 }
+
+/// What this module needs of the layers above it.
+///
+/// # Safety
+/// Zero bytes must be a valid `Parts`: the kernel zeroes the page at each fork, at any instruction
+/// of any thread.
+pub unsafe trait Above {
+    /// What other modules keep in the page.
+    type Parts: Sync + 'static;
+    /// Whether anything was counted in this memory, or in that which it is a copy of.
+    fn is_used() -> bool;
+    /// Called once in the child of a fork, while it claims its memory.
+    fn after_fork();
+    /// A child is about to run in this memory.
+    fn lends();
+}
+
+type Parts = <Library as Above>::Parts;
 
 /// Values of [`Page::owner`] that are no pid (Linux has 22 bits for one).
 const NOBODY: u32 = 0;
@@ -93,6 +109,20 @@ fn page() -> Option<&'static Page> {
 pub enum Trouble {
     Map(i32),
     Wipe(i32),
+}
+
+impl core::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let name = |error: i32| epollshim_format::errno::name(error as u32).unwrap_or("?");
+        match *self {
+            Trouble::Map(error) => write!(f, "mmap failed with {}", name(error)),
+            Trouble::Wipe(error) => write!(
+                f,
+                "madvise(MADV_WIPEONFORK) failed with {}; it needs Linux 4.14 or later, and no seccomp filter that refuses it",
+                name(error)
+            ),
+        }
+    }
 }
 
 /// Maps zeroed memory that reads as zero in the child of a fork, whatever call forks.
@@ -244,20 +274,14 @@ fn claim(page: &Page, owner: u32) {
     page.reported.store(0, Ordering::Relaxed);
     page.note_beginning();
     sharing::after_fork();
-    let is_used = is_used();
-    thread::forget_after_fork();
-    if is_used {
-        ledger::after_fork();
-    }
-    census::after_fork();
-    rules::after_fork();
+    Library::after_fork();
     page.be_owned_by(pid);
 }
 
 /// Whether anything was counted in this memory, or in that which it is a copy of. Where nothing
 /// was, there is nothing to report and nothing to reset: a fork need not copy the pages for it.
 pub fn is_used() -> bool {
-    thread::any_used() || census::is_on() || ledger::reservations::tracks()
+    Library::is_used()
 }
 
 /// In the child of a fork, before it goes on: this memory is surely its own.
@@ -285,7 +309,7 @@ pub fn about_to_clone(flags: u64, storage: usize) {
     if is_anywhere {
         page.expected.store(0, Ordering::Relaxed);
     }
-    census::forget_touched();
+    Library::lends();
 }
 
 /// Whether a thread of the owner is known to have ended. Only the owner can know: in another pid
@@ -311,20 +335,13 @@ pub fn session_slot() -> Option<&'static AtomicU32> {
     page().map(|page| &page.session_slot)
 }
 
-/// This process's recording.
+/// What another module keeps for this process. None: there is no page.
 #[inline(always)]
-pub fn recording() -> Option<&'static record::State> {
-    page().map(|page| &page.recording)
-}
-
-/// Where this process's findings are.
-pub fn findings() -> Option<&'static AtomicPtr<u8>> {
-    page().map(|page| &page.findings)
-}
-
-/// What rules and limits have counted in this process.
-pub fn tally() -> Option<&'static Tally> {
-    page().map(|page| &page.policy)
+pub fn part<T>() -> Option<&'static T>
+where
+    Parts: Has<T>,
+{
+    page().map(|page| page.parts.part())
 }
 
 /// The pid of the owner of this memory; 0: nobody has claimed it, or the owner could not find out.

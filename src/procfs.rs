@@ -9,9 +9,10 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use crate::buffer::Buffer;
+use crate::filters::kept;
 use crate::path::Path;
 use crate::sigsafe::{self, Files};
-use crate::{seccomp, sys};
+use crate::sys;
 
 /// A path in /proc.
 pub type Short = Path<64>;
@@ -52,7 +53,7 @@ fn with_file<T>(path: &CStr, flags: i32, work: impl FnOnce(Files, i32) -> sys::R
 pub fn read_file(path: &CStr, into: &mut Buffer<u8>) -> bool {
     match with_file(path, 0, |_, fd| Ok(read_to_end(fd, into))) {
         Ok(is_whole) => is_whole,
-        Err(_) => seccomp::kept_text(path).is_some_and(|text| into.extend(text)),
+        Err(_) => kept::text(path).is_some_and(|text| into.extend(text)),
     }
 }
 
@@ -86,7 +87,7 @@ pub fn read_link<'a>(path: &CStr, into: &'a mut [u8]) -> Option<&'a [u8]> {
     let length = match sys::read_link_at(libc::AT_FDCWD, path, into) {
         Ok(length) => length,
         Err(_) => {
-            let kept = seccomp::kept_text(path)?;
+            let kept = kept::text(path)?;
             into.get_mut(..kept.len())?.copy_from_slice(kept);
             kept.len()
         }

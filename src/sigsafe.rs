@@ -7,7 +7,6 @@
 //! that no other thread, and no child that another thread forks, sees a descriptor of the shim's. That table is empty: work on the
 //! program's descriptors does not belong there.
 
-mod alone;
 mod files;
 mod helper;
 
@@ -15,7 +14,6 @@ use core::ffi::c_void;
 
 use crate::{sys, valgrind};
 
-pub use alone::has_the_table;
 pub use files::{Files, read_as_the_loader_does};
 
 /// Runs `work` aside. None: the kernel has no memory for the stack.
@@ -38,8 +36,9 @@ pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
     })
 }
 
-/// Runs `work` in the program's table, on a stack in that room. For work that is done often, where [`has_the_table`] is true:
-/// it takes a fifth of the time of a helper. A full table is the work's to answer.
+/// Runs `work` in the program's table, on a stack in that room. For work that is done often, where
+/// [`crate::process::has_the_table`] is true: it takes a fifth of the time of a helper. A full
+/// table is the work's to answer.
 pub fn in_the_table<T>(room: Room, work: impl FnOnce(Files) -> sys::Result<T>) -> sys::Result<T> {
     let mut done = Err(libc::EMFILE);
     on_stack(room, || done = work(Files::of_the_program_alone()));

@@ -16,9 +16,16 @@ use core::mem::transmute;
 
 use epollshim_format::recording::stacks::{DEEPEST, PART};
 
+use crate::above::Library;
 use crate::at_load::AtLoad;
 use crate::elf::Name;
-use crate::{loaded, record, sigsafe, sys};
+use crate::{loaded, sigsafe, sys};
+
+/// What this module needs of those above it.
+pub trait Above {
+    /// A stack was written into the arena's part of that number. A recording mirrors it.
+    fn wrote_stack(stack: &[AtomicU64], number: usize);
+}
 
 /// How many callers are kept; 0: no stacks, or not yet.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
@@ -277,7 +284,7 @@ fn write(frames: &[usize]) -> Option<usize> {
     first.store(frames.len() as u64, Ordering::Release);
     // Before the look at the part's segment: of its maker and this thread one sees what the other has done.
     fence(Ordering::SeqCst);
-    record::wrote_stack(stack, number);
+    Library::wrote_stack(stack, number);
     Some(at)
 }
 

@@ -2,19 +2,53 @@
 //!
 //! Not for hooks on their way: it takes what the ledger takes for a report.
 
-use core::fmt;
+use core::fmt::{self, Write};
 
+use epollshim_format::control::{self, Order, status};
 use epollshim_format::faults;
 use epollshim_format::limits::{self, Limits};
 use epollshim_format::problem::Fault;
 use libc::c_int;
 
-use crate::census;
+use crate::buffer::Buffer;
 use crate::config::{self, Config};
-use crate::init::{self};
+use crate::ledger::Here;
 use crate::policy::{self, rules};
-use crate::record;
 use crate::session::Trouble;
+use crate::{census, init, ledger, record, report};
+
+/// Carries an order of the control page's out: see [`crate::record::Orders`].
+pub fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64> {
+    carry_out(here, order, is_done, answer).map_err(|refusal| {
+        answer.clear();
+        let _ = write!(answer, "{refusal}");
+        if refusal.errno() == libc::EBUSY { status::BUSY } else { status::REFUSED }
+    })
+}
+
+#[inline(never)]
+fn carry_out<'a>(here: Here, order: Order<'a>, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), Refusal<'a>> {
+    match order {
+        Order::Inject(rules) if is_done => inject(rules)?,
+        Order::Inject(rules) => check_rules(rules)?,
+        Order::Limit(limits) if is_done => limit(limits)?,
+        Order::Limit(limits) => drop(parse_limits(limits)?),
+        _ if !is_done => {}
+        Order::OffFaults => clear_rules()?,
+        Order::OffLimits => limit(b"")?,
+        Order::Snapshot => {
+            // What it finds is mirrored as the ledger changes.
+            if ledger::reconcile(here).is_exact() {
+                let _ = answer.write_str(control::RECONCILED);
+            }
+            record::write_modules();
+        }
+        Order::Status => {
+            let _ = report::armed(answer);
+        }
+    }
+    Ok(())
+}
 
 /// Why something was not armed.
 pub enum Refusal<'a> {

@@ -2,58 +2,17 @@
 //!
 //! May be called from anywhere, signal handlers and borrowed memory included. Every function returns what the kernel
 //! returned, and touches nothing of libc's. A call that a seccomp filter of the program forbids is not made: its result is
-//! the error [`seccomp::FORBIDDEN`].
+//! the error [`verdict::FORBIDDEN`].
 
-use core::arch::asm;
 use core::cmp;
 use core::ffi::CStr;
 
+use crate::filters::{reserve, verdict};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
-use crate::{image, seccomp, valgrind};
+use crate::system_call::{call, checked, words};
+use crate::{image, valgrind};
 
-/// A negative error number as the kernel gives it, or the result.
-pub type Result<T> = core::result::Result<T, i32>;
-
-/// One system call with up to six arguments.
-///
-/// # Safety
-/// The arguments must be valid for the call `number`; pointers must be valid for what the kernel does with them.
-#[inline(always)]
-unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> isize {
-    let [a, b, c, d, e, f] = arguments;
-    let result: isize;
-    // SAFETY: the x86-64 Linux system call convention: number in rax, arguments in these registers, rcx and
-    // r11 destroyed, everything else kept (Linux v6.1 arch/x86/entry/entry_64.S). The caller answers for the arguments.
-    unsafe {
-        asm!("syscall", inlateout("rax") number as isize => result,
-             in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
-             lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    result
-}
-
-fn checked(result: isize) -> Result<usize> {
-    if result < 0 { Err(-(result as i32)) } else { Ok(result as usize) }
-}
-
-/// Up to six arguments as all six.
-#[inline(always)]
-fn words<const N: usize>(given: [usize; N]) -> [usize; 6] {
-    let mut all = [0; 6];
-    for (word, argument) in all.iter_mut().zip(given) {
-        *word = argument;
-    }
-    all
-}
-
-/// A system call that no filter is asked about.
-///
-/// # Safety
-/// As the system call's own; and a filter that forbids it kills.
-pub unsafe fn unasked(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> {
-    // SAFETY: by this function's contract.
-    checked(unsafe { call(number, arguments) })
-}
+pub use crate::system_call::{Result, unasked};
 
 /// A system call of the library's own, if the program's filters let it pass.
 ///
@@ -61,8 +20,8 @@ pub unsafe fn unasked(number: libc::c_long, arguments: [usize; 6]) -> Result<usi
 /// As the system call's own.
 #[inline(never)]
 unsafe fn permitted(number: libc::c_long, arguments: &[usize; 6]) -> Result<usize> {
-    if !seccomp::allows(number, arguments) {
-        return Err(seccomp::FORBIDDEN);
+    if !verdict::allows(number, arguments) {
+        return Err(verdict::FORBIDDEN);
     }
     // SAFETY: by this function's contract.
     checked(unsafe { call(number, *arguments) })
@@ -78,8 +37,8 @@ macro_rules! syscall {
 #[inline(always)]
 pub fn getpid_or_error() -> i32 {
     let arguments = [0; 6];
-    if !seccomp::allows(libc::SYS_getpid, &arguments) {
-        return -seccomp::FORBIDDEN;
+    if !verdict::allows(libc::SYS_getpid, &arguments) {
+        return -verdict::FORBIDDEN;
     }
     // SAFETY: takes no argument.
     unsafe { call(libc::SYS_getpid, arguments) as i32 }
@@ -89,7 +48,7 @@ pub fn getpid_or_error() -> i32 {
 #[inline(always)]
 pub fn getpid() -> i32 {
     let arguments = [0; 6];
-    if !seccomp::allows(libc::SYS_getpid, &arguments) {
+    if !verdict::allows(libc::SYS_getpid, &arguments) {
         return 0;
     }
     // SAFETY: takes no argument.
@@ -232,7 +191,7 @@ pub fn can_ask_whether_readable() -> bool {
 /// else. Err(EINVAL) where they find no fault but that, or a filter forbids to look.
 pub fn probe_epoll_ctl(epfd: i32, fd: i32, event: usize) -> Result<usize> {
     let arguments = words([epfd as usize, 0, fd as usize, event]);
-    if !seccomp::allows(libc::SYS_epoll_ctl, &arguments) {
+    if !verdict::allows(libc::SYS_epoll_ctl, &arguments) {
         return Err(libc::EINVAL);
     }
     // SAFETY: the kernel checks the address that it reads.
@@ -320,12 +279,6 @@ pub fn watches_file_of(thread: i32, fd: i32, epfd: i32, tfd: i32, place: u32) ->
     unsafe { syscall!(SYS_kcmp, thread, thread, KCMP_EPOLL_TFD, fd, slot.as_ptr()) }.map(|order| order == 0)
 }
 
-/// What filters look at the system calls of this thread: 0 for none (PR_GET_SECCOMP). The caller has asked whether that is allowed.
-pub fn seccomp_mode() -> Result<usize> {
-    // SAFETY: takes no pointer.
-    unsafe { unasked(libc::SYS_prctl, words([libc::PR_GET_SECCOMP as usize])) }
-}
-
 /// Forks: the child has a copy of the memory and of the descriptors. It is not traced, sends no signal when it ends, and is
 /// waited for by [`wait_for`] alone. Ok(0): this is the child, which may do nothing but make system calls and end.
 pub fn fork_unnoticed() -> Result<i32> {
@@ -363,7 +316,7 @@ fn own(address: usize, bytes: usize) -> *mut u8 {
 
 /// Fresh zeroed private memory; not reserved, so only touched pages cost anything.
 pub fn map(bytes: usize) -> Result<*mut u8> {
-    seccomp::take(bytes).map_or_else(|| map_from_kernel(bytes), Ok)
+    reserve::take(bytes).map_or_else(|| map_from_kernel(bytes), Ok)
 }
 
 /// The same from the kernel, though there be a reserve.
@@ -419,7 +372,7 @@ pub fn map_shared(bytes: usize) -> Result<*mut u8> {
 /// # Safety
 /// `start` and `old` must be a whole mapping of [`map`]'s that nobody else refers to.
 pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
-    if let Some(moved) = seccomp::take(new) {
+    if let Some(moved) = reserve::take(new) {
         // SAFETY: the old memory and the new do not overlap; then by this function's contract.
         unsafe {
             moved.copy_from_nonoverlapping(start, old.min(new));
@@ -427,12 +380,12 @@ pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
         }
         return Ok(moved);
     }
-    if seccomp::is_reserved(start) {
+    if reserve::contains(start) {
         return Err(libc::ENOMEM);
     }
     // SAFETY: by this function's contract.
     let moved = unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) };
-    if moved == Err(seccomp::FORBIDDEN) {
+    if moved == Err(verdict::FORBIDDEN) {
         let copy = map_from_kernel(new)?;
         // SAFETY: the old memory and the new do not overlap; then by this function's contract.
         unsafe {
@@ -448,7 +401,7 @@ pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
 /// `start` and `bytes` must be a whole mapping of [`map`]'s that nobody refers to any more.
 pub unsafe fn unmap(start: *mut u8, bytes: usize) {
     // SAFETY: by this function's contract.
-    if !unsafe { seccomp::give_back(start, bytes) } {
+    if !unsafe { reserve::give_back(start, bytes) } {
         // SAFETY: as above.
         unsafe { unmap_from_kernel(start, bytes) };
     }
@@ -814,7 +767,7 @@ pub fn exit_group(status: i32) -> ! {
     unsafe {
         let _ = unasked(libc::SYS_exit_group, words([status as usize]));
         let _ = unasked(libc::SYS_exit, words([status as usize]));
-        asm!("ud2", options(noreturn));
+        core::arch::asm!("ud2", options(noreturn));
     }
 }
 

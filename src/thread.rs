@@ -6,20 +6,20 @@
 //!
 //! May be called from hooks in any state of the process, and from signal handlers.
 
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 use core::arch::{asm, global_asm};
+use core::fmt::Write;
 
 use epollshim_format::call::Call;
-use epollshim_format::faults;
 
-use crate::findings::errors::Pending;
-use crate::findings::watch::Watch;
+use crate::above::{Has, Library};
 use crate::ledger::Hold;
-use crate::ledger::counters::{Counter, Counters};
+use crate::ledger::counters::{self, Counter, Counters};
 use crate::ledger::records::LastUsed;
 use crate::ledger::reservations::PendingRelease;
+use crate::process::{self, Trouble};
 use crate::registry::{KEPT, Member, Registry};
-use crate::{config, init, ledger, process, record, registers, sigsafe, sys};
+use crate::{output, registers, sigsafe, sys};
 
 // The slot says how far the thread's block lies behind `epollshim_nobody`: words that are always zero, as in a block that a fork has
 // wiped. So a new thread, whose slot is zero, needs no question of its own: nobody's block is not in use. (That the slot held the address
@@ -86,8 +86,43 @@ fn set_slot(address: usize) {
     }
 }
 
+/// What this module needs of the layers above it.
+///
+/// # Safety
+/// Zero bytes must be a valid `Parts`: the kernel zeroes a block at each fork, at any instruction
+/// of its thread. And `has_nothing_open` must be true of a block in use alone.
+pub unsafe trait Above {
+    /// What other modules keep for each thread.
+    type Parts: Sync + 'static;
+    /// Where the word lies in `Parts` that hooks in assembly read.
+    const PENDING: usize;
+    /// Whether the block is in use, and its thread's last `epoll_ctl` has left nothing open. Not
+    /// true of zeros.
+    ///
+    /// # Safety
+    /// As much of `Parts` must be there as lies in the first cache line of a block.
+    unsafe fn has_nothing_open(parts: *const Self::Parts) -> bool;
+    /// Whether hooks count anything in this process.
+    fn acts() -> bool;
+    /// Whether blocks have a file laid over them.
+    fn is_recorded() -> bool;
+    /// Bytes to map behind a new block; 0: nothing is laid over it.
+    fn bytes_behind_block() -> usize;
+    /// Lays the file over a new block with such bytes behind it.
+    fn lay_over_file(block: &'static Block, tid: u32);
+    /// In the child of a fork, where blocks are recorded: the block at that address is no longer
+    /// laid over the parent's file.
+    fn detach_from_file(block: *mut u8);
+    /// The block is about to be in use. May be called twice.
+    fn begin(parts: &Self::Parts);
+    /// The block of a thread that has ended has a new owner.
+    fn next_owner(block: &'static Block);
+}
+
+type Parts = <Library as Above>::Parts;
+
 /// A thread's counters. Never unmapped: reports walk the list without a lock. What common calls touch is in the first cache line, up
-/// to the first word of `watch`.
+/// to the first words of `parts`.
 #[repr(C, align(4096))]
 pub struct Block {
     /// 0: fresh from the kernel, or wiped by a fork. 1: in use.
@@ -104,38 +139,31 @@ pub struct Block {
     /// What lies between the moment when the process began that the block is in (CLOCK_MONOTONIC) and the end of time (`u64::MAX`).
     /// 0: wiped by a fork.
     youth: AtomicU64,
-    /// What this thread's last `epoll_ctl` has left open.
-    pub pending: Pending,
-    /// What is looked at of its waits.
-    pub watch: Watch,
+    parts: Parts,
     /// The owner, by kernel thread id; [`KEPT`] where it cannot be known to end.
     tid: AtomicU32,
     /// Where it is listed (registry.rs).
     place: AtomicU32,
     /// What the call that is under way has charged ahead, until the ledger takes it (`reservations::Prepaid`); 0: nothing.
     pub prepaid: AtomicU64,
-    /// Descriptors that calls of this thread, which are under way, may yet make, where a limit counts them. A thread that was cancelled
-    /// leaves some, for whoever finds it ended (census/room.rs).
-    pub room: AtomicU32,
     /// The owner's `token`.
     control: AtomicUsize,
     /// What limits get back when the close that this thread is making is done.
     pub pending_release: PendingRelease,
-    /// How many calls have matched each rule of faults, by this thread.
-    pub ordinals: [AtomicU64; faults::COUNTERS],
-    /// Where the recording has this thread's calls; null: nowhere.
-    pub ring: AtomicPtr<u8>,
-    /// The word of this process's recording that says whether a request stands (`record::is_asked`); null: there is none.
-    pub bell: AtomicPtr<AtomicU64>,
-    /// Its length less one.
-    pub ring_mask: AtomicU64,
-    /// Where it has them where it keeps each call.
-    pub records: record::Records,
     /// On pages of their own, which a recording has lie in its file.
     pub counters: Pages<Counters>,
 }
 
 impl Block {
+    /// What another module keeps for this thread.
+    #[inline(always)]
+    pub fn part<T>(&self) -> &T
+    where
+        Parts: Has<T>,
+    {
+        self.parts.part()
+    }
+
     /// What the call that is under way has charged ahead, for the ledger to take. (A read first: there is nothing to take, mostly,
     /// and an exchange is a locked instruction.)
     #[inline(always)]
@@ -205,11 +233,12 @@ impl<T> core::ops::Deref for Pages<T> {
     }
 }
 
-const _: () =
-    assert!(core::mem::offset_of!(Block, watch) < HEAD, "what common calls touch of a block is one cache line");
+/// How much of `parts` is in the first cache line of a block.
+pub const PARTS_IN_HEAD: usize = HEAD - core::mem::offset_of!(Block, parts);
 
-/// Where the word lies in a block that hooks in assembly read: [`Pending::NOTHING`] where the block is in use, and nothing is open.
-pub const PENDING: usize = core::mem::offset_of!(Block, pending) + Pending::PAIR;
+/// Where the word lies in a block that hooks in assembly read: all ones where the block is in use,
+/// and nothing is open.
+pub const PENDING: usize = core::mem::offset_of!(Block, parts) + <Library as Above>::PENDING;
 const _: () = assert!(PENDING < HEAD);
 
 /// Where the number of such calls lies in a block.
@@ -219,6 +248,7 @@ pub const fn counter_of(call: Call) -> usize {
 
 /// Where the counters lie in a block.
 pub const COUNTERS: usize = core::mem::offset_of!(Block, counters);
+const _: () = assert!(COUNTERS == counters::BEFORE);
 
 static BLOCKS: Registry<Block> = Registry::new();
 /// Calls that were forwarded but could not be counted, because the kernel refused memory.
@@ -253,14 +283,14 @@ pub fn block_at_hand() -> Option<&'static Block> {
     (state.load(Ordering::Relaxed) != 0).then(|| unsafe { &*block })
 }
 
-/// The same where nothing is open of its last `epoll_ctl` either ([`Pending`]): one question.
+/// The same where nothing is open of its last `epoll_ctl` either: one question.
 #[inline(always)]
 pub fn block_with_nothing_open() -> Option<&'static Block> {
     let block = slot() as *const Block;
-    // SAFETY: as in `block_at_hand`.
-    let pending = unsafe { &(*block).pending };
-    // SAFETY: it was said that nothing is open, as `nobody` never says: this is a block, and in use.
-    (!pending.is_open()).then(|| unsafe { &*block })
+    // SAFETY: as in `block_at_hand`: the first cache line is there.
+    let has_nothing_open = unsafe { Library::has_nothing_open(&raw const (*block).parts) };
+    // SAFETY: this is a block, and in use: of `nobody`, which is zeros, it would not be true.
+    has_nothing_open.then(|| unsafe { &*block })
 }
 
 /// Whether the thread of a frame is known to have ended.
@@ -286,7 +316,7 @@ pub fn has_ended(block: &Block) -> bool {
 #[cold]
 #[inline(never)]
 fn acquire() -> Option<&'static Block> {
-    if !init::acts() {
+    if !Library::acts() {
         return None;
     }
     let errno = sys::errno();
@@ -301,7 +331,7 @@ fn acquire() -> Option<&'static Block> {
 /// With a recording, signals are blocked meanwhile: a handler that came between would take a block, with its place in the file, which the frame
 /// below would not use.
 fn take() -> Option<&'static Block> {
-    let quiet = record::is_wanted().then(sigsafe::Quiet::new);
+    let quiet = Library::is_recorded().then(sigsafe::Quiet::new);
     let block = take_disturbed();
     if let Some(quiet) = quiet {
         quiet.end();
@@ -323,12 +353,12 @@ fn take_disturbed() -> Option<&'static Block> {
             return Some(block);
         }
         // Wiped by a fork: this thread's own memory, in a process that has no blocks listed yet.
-        if !record::is_wanted() {
+        if !Library::is_recorded() {
             publish(block, tid);
             return Some(block);
         }
         // But for the counters, which lie in the parent's file.
-        record::detach(address as *mut u8);
+        Library::detach_from_file(address as *mut u8);
     }
     // Only the owner can know whether a thread of its own has ended.
     let reused = if own { reuse(tid) } else { None };
@@ -348,33 +378,31 @@ fn reuse(tid: u32) -> Option<&'static Block> {
     block.adding.store(0, Ordering::Relaxed);
     block.prepaid.store(0, Ordering::Relaxed);
     block.end_wait();
-    block.pending.forget();
-    block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
-    block.records.pass_on();
     block.control.store(registers::token(), Ordering::Relaxed);
-    block.watch.next_owner();
-    if !block.pending_release.is_empty() {
-        // Its last owner was cancelled in a close.
-        ledger::left_closing(block);
-    }
+    Library::next_owner(block);
     Some(block)
 }
 
 fn map(tid: u32) -> Option<&'static Block> {
-    if config::get().is_none() {
-        record::never();
-    }
-    let is_recorded = record::is_wanted();
-    let bytes = size_of::<Block>() + if is_recorded { record::ring_bytes() } else { 0 };
-    let start = process::map_wiped(bytes).map_err(init::say_uncounted).ok()?;
+    let behind = Library::bytes_behind_block();
+    let start = process::map_wiped(size_of::<Block>() + behind).map_err(say_uncounted).ok()?;
     // SAFETY: page-aligned, large enough, zeroed (a valid Block), and never unmapped from here on.
     let block = unsafe { &*start.cast::<Block>() };
-    if is_recorded {
-        record::begin();
-        record::attach(block, tid);
-        block.bell.store(record::bell(), Ordering::Relaxed);
+    if behind != 0 {
+        Library::lay_over_file(block, tid);
     }
     Some(block)
+}
+
+/// A thread's calls are not counted, since a filter was installed that forbids it. Says so once.
+fn say_uncounted(trouble: Trouble) {
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    if matches!(trouble, Trouble::Wipe(_)) && !IS_TOLD.swap(true, Ordering::Relaxed) {
+        output::tell(|line| {
+            let _ =
+                writeln!(line, "epollshim: calls of a thread of process {} are not counted: {trouble}", process::pid());
+        });
+    }
 }
 
 /// Has a block counted in from here on. All of it may be done twice, by a handler that comes between.
@@ -388,7 +416,7 @@ fn publish(block: &'static Block, tid: u32) {
     // A handler of this thread that finds the block in use finds it listed.
     compiler_fence(Ordering::Release);
     if block.state.load(Ordering::Relaxed) == 0 {
-        block.pending.forget();
+        Library::begin(&block.parts);
         block.state.store(1, Ordering::Relaxed);
     }
 }

@@ -2,17 +2,19 @@
 //!
 //! `UPWARD` has the arrows that still point up. It may only become shorter: an arrow that is not in it fails the test, and so
 //! does one that is in it and is gone.
+//!
+//! Inside the layers, files that use each other form rings. `LARGEST_RING` bounds them, and may only become smaller.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// From below. The names are the modules of src/lib.rs.
 const LAYERS: [(&str, &[&str]); 8] = [
     ("arch", &["registers"]),
-    ("atomics", &["sync"]),
+    ("atomics", &["sync", "above"]),
     (
         "os",
         &[
@@ -32,6 +34,8 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "sigsafe",
             "place",
             "seccomp",
+            "filters",
+            "system_call",
         ],
     ),
     (
@@ -54,17 +58,41 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("observers", &["findings", "record", "census", "log"]),
     ("policy", &["policy"]),
     ("report", &["report"]),
-    ("app", &["hooks", "init", "capi", "steer"]),
+    ("app", &["hooks", "init", "capi", "steer", "composition"]),
 ];
 
 /// `from to`: what still points up.
 const UPWARD: &str = include_str!("layers.txt");
 
-/// Source without comments, and without unit tests, which stand at its end.
+/// How many files the largest ring has. To become 6.
+const LARGEST_RING: usize = 45;
+/// How many folders the largest ring of folders has; a file of src/ counts as one. To become 0.
+const LARGEST_RING_OF_FOLDERS: usize = 5;
+/// A ring of more files than this may cross folders until it is broken; a smaller one lies in one folder.
+const IN_ONE_FOLDER: usize = 6;
+
+/// Source without comments, and without what is compiled for unit tests alone.
 fn code(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
-    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+    let text = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+    let mut parts = text.split("#[cfg(test)]");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |code, part| code + after_item(part))
+}
+
+/// What comes behind the item that a text begins with: it ends with a semicolon or a closing brace.
+fn after_item(text: &str) -> &str {
+    let mut depth = 0;
+    for (place, letter) in text.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' if depth == 1 => return &text[place + 1..],
+            '}' => depth -= 1,
+            ';' if depth == 0 => return &text[place + 1..],
+            _ => {}
+        }
+    }
+    ""
 }
 
 /// The modules of the crate that a source file names: `crate::NAME`, and the names in `use crate::{...}`.
@@ -98,7 +126,7 @@ fn named(code: &str) -> BTreeSet<String> {
     names
 }
 
-fn sources(of: &Path, into: &mut Vec<std::path::PathBuf>) {
+fn sources(of: &Path, into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(of).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -139,4 +167,219 @@ fn no_arrow_points_up_but_those_that_are_listed() {
     assert!(new.is_empty(), "these point up, and may not: {new:?}");
     let gone: Vec<_> = listed.difference(&upward).collect();
     assert!(gone.is_empty(), "these are gone: take them out of tests/layers.txt: {gone:?}");
+}
+
+// ---- rings of files ----
+
+/// The files of the crate, by the paths of their modules.
+struct Modules(BTreeMap<Vec<String>, PathBuf>);
+
+impl Modules {
+    fn new(source: &Path) -> Modules {
+        let mut files = Vec::new();
+        sources(source, &mut files);
+        let module = |path: &Path| {
+            let path = path.strip_prefix(source).unwrap().with_extension("");
+            let mut names: Vec<_> = path.iter().map(|name| name.to_str().unwrap().to_owned()).collect();
+            names.pop_if(|last| last == "mod");
+            names
+        };
+        files.retain(|path| path != &source.join("lib.rs"));
+        Modules(files.into_iter().map(|path| (module(&path), path)).collect())
+    }
+
+    /// The module that a path leads into. None: it is no path of this crate, or leads to its root.
+    fn resolve(&self, own: &[String], path: &[String], local: &BTreeMap<String, Vec<String>>) -> Option<Vec<String>> {
+        let first = path.first()?.as_str();
+        let child: Vec<_> = own.iter().cloned().chain([first.to_owned()]).collect();
+        let (mut module, rest) = match first {
+            "crate" => (Vec::new(), &path[1..]),
+            "self" => (own.to_vec(), &path[1..]),
+            "super" => {
+                let up = path.iter().take_while(|name| *name == "super").count();
+                (own[..own.len().checked_sub(up)?].to_vec(), &path[up..])
+            }
+            _ if self.0.contains_key(&child) => (child, &path[1..]),
+            _ => (local.get(first)?.clone(), &path[1..]),
+        };
+        for name in rest {
+            module.push(name.clone());
+            if !self.0.contains_key(&module) {
+                module.pop();
+                break;
+            }
+        }
+        self.0.contains_key(&module).then_some(module)
+    }
+
+    /// The modules that a file uses.
+    fn used(&self, own: &[String], code: &str) -> BTreeSet<Vec<String>> {
+        let (imports, rest) = split_imports(code);
+        let mut used = BTreeSet::new();
+        let mut local = BTreeMap::new();
+        for import in imports {
+            if let Some(module) = self.resolve(own, &import, &BTreeMap::new()) {
+                let name = import.iter().rev().find(|name| *name != "self").unwrap().clone();
+                // `use crate::a::b;` has `b::f()` lead into the module b, if b is one.
+                if module.last() == Some(&name) {
+                    local.insert(name, module.clone());
+                }
+                used.insert(module);
+            }
+        }
+        used.extend(paths(&rest).iter().filter_map(|path| self.resolve(own, path, &local)));
+        used.remove(own);
+        used
+    }
+}
+
+/// The paths of all `use` declarations, and the code without them.
+fn split_imports(code: &str) -> (Vec<Vec<String>>, String) {
+    let mut imports = Vec::new();
+    let mut rest = String::new();
+    let mut pieces = code.split("use ");
+    rest.push_str(pieces.next().unwrap());
+    for piece in pieces {
+        let is_declaration = rest.ends_with(char::is_whitespace) || rest.is_empty();
+        match piece.split_once(';').filter(|_| is_declaration) {
+            Some((tree, behind)) => {
+                expand(tree, &[], &mut imports);
+                rest.push_str(behind);
+            }
+            None => {
+                rest.push_str("use ");
+                rest.push_str(piece);
+            }
+        }
+    }
+    (imports, rest)
+}
+
+/// The paths of a tree like `a::{self, b::{c, d as e}}`.
+fn expand(tree: &str, prefix: &[String], into: &mut Vec<Vec<String>>) {
+    let mut depth = 0;
+    let branches = tree.split(|letter| {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        letter == ',' && depth == 0
+    });
+    for branch in branches.map(str::trim).filter(|branch| !branch.is_empty()) {
+        let (head, list) = branch.split_once('{').unwrap_or((branch, ""));
+        let names = head.split(" as ").next().unwrap().split("::").map(|name| name.trim().to_owned());
+        let path: Vec<_> = prefix.iter().cloned().chain(names.filter(|name| !name.is_empty())).collect();
+        match list.rsplit_once('}') {
+            Some((list, _)) => expand(list, &path, into),
+            None => into.push(path),
+        }
+    }
+}
+
+/// All paths of two names or more.
+fn paths(code: &str) -> Vec<Vec<String>> {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
+    let words = code.split(|letter| !is_part(letter)).filter(|word| word.contains("::") && !word.starts_with("::"));
+    words.map(|word| word.split("::").map(|name| name.trim_matches(':').to_owned()).collect()).collect()
+}
+
+/// All that can be reached.
+fn reach<T: Ord + Clone>(from: &T, arrows: &BTreeMap<T, BTreeSet<T>>) -> BTreeSet<T> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![from.clone()];
+    while let Some(next) = open.pop() {
+        for to in arrows.get(&next).into_iter().flatten() {
+            if found.insert(to.clone()) {
+                open.push(to.clone());
+            }
+        }
+    }
+    found
+}
+
+/// Sets of things that all reach each other: of two at least, the largest first.
+fn rings<T: Ord + Clone>(arrows: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>> {
+    let reached: BTreeMap<_, _> = arrows.keys().map(|from| (from, reach(from, arrows))).collect();
+    let ring = |from: &T| -> BTreeSet<T> {
+        let back = |to: &&T| reached.get(to).is_some_and(|reached| reached.contains(from));
+        reached[from].iter().filter(back).cloned().collect()
+    };
+    let rings: BTreeSet<_> = arrows.keys().map(ring).filter(|ring| ring.len() > 1).collect();
+    let mut rings: Vec<_> = rings.into_iter().collect();
+    rings.sort_by_key(|ring| core::cmp::Reverse(ring.len()));
+    rings
+}
+
+/// The modules that each file uses.
+fn arrows() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+    let modules = Modules::new(&common::root().join("src"));
+    modules.0.iter().map(|(module, path)| (module.clone(), modules.used(module, &code(path)))).collect()
+}
+
+#[test]
+fn no_ring_of_folders_is_larger_than_it_was() {
+    let mut folders: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (from, to) in arrows() {
+        let others = to.iter().map(|to| &to[0]).filter(|to| **to != from[0]);
+        folders.entry(from[0].clone()).or_default().extend(others.cloned());
+    }
+    let rings = rings(&folders);
+    let largest = rings.first().map_or(0, BTreeSet::len);
+    assert!(largest <= LARGEST_RING_OF_FOLDERS, "these use each other: {rings:?}");
+    assert_eq!(
+        largest, LARGEST_RING_OF_FOLDERS,
+        "the largest ring of folders is smaller than it was: write the number into tests/layers.rs"
+    );
+}
+
+#[test]
+fn no_ring_of_files_is_larger_than_it_was_and_small_ones_lie_in_one_folder() {
+    let arrows = arrows();
+    let rings = rings(&arrows);
+    let names = |ring: &BTreeSet<Vec<String>>| -> Vec<_> { ring.iter().map(|module| module.join("/")).collect() };
+    let largest = rings.first().map_or(0, BTreeSet::len);
+    if largest > LARGEST_RING {
+        let ring = &rings[0];
+        for from in ring {
+            eprintln!("{}: uses {:?}", from.join("/"), names(&arrows[from].intersection(ring).cloned().collect()));
+        }
+    }
+    assert!(largest <= LARGEST_RING, "{largest} files use each other in a ring: {:?}", names(&rings[0]));
+    assert_eq!(largest, LARGEST_RING, "the largest ring is smaller than it was: write the number into tests/layers.rs");
+    for ring in rings.iter().filter(|ring| ring.len() <= IN_ONE_FOLDER) {
+        let folders: BTreeSet<_> = ring.iter().map(|module| &module[0]).collect();
+        assert_eq!(folders.len(), 1, "a ring crosses folders: {:?}", names(ring));
+    }
+}
+
+#[test]
+fn arrows_are_found_in_imports_and_in_paths_but_not_in_tests() {
+    let modules = |names: &[&str]| {
+        let path = |name: &&str| (name.split('/').map(str::to_owned).collect(), PathBuf::new());
+        Modules(names.iter().map(path).collect())
+    };
+    let modules = modules(&["a", "a/b", "a/b/c", "d", "e"]);
+    let used = |own: &str, code: &str| -> Vec<String> {
+        let own: Vec<_> = own.split('/').map(str::to_owned).collect();
+        modules.used(&own, code).iter().map(|module| module.join("/")).collect()
+    };
+    assert_eq!(used("d", "use crate::a::{self, b::{c::X, Y as Z}};"), ["a", "a/b", "a/b/c"]);
+    assert_eq!(used("a/b", "use super::X; fn f() { c::g() }"), ["a", "a/b/c"]);
+    assert_eq!(used("a/b/c", "use super::super::X; pub use super::*;"), ["a", "a/b"]);
+    assert_eq!(used("d", "use crate::a::b; fn f() { b::c::g(); crate::e::h() }"), ["a/b", "a/b/c", "e"]);
+    assert_eq!(used("d", "use core::fmt; fn f() { std::a::b(); $crate::e::h() }"), ["e"]);
+    assert_eq!(used("a", "mod b; fn f() -> usize { because a::b }"), Vec::<String>::new());
+    assert_eq!(after_item("\nfn f() { if true { g() } }\nuse crate::a;"), "\nuse crate::a;");
+    assert_eq!(after_item("\nmod model;\nmod path;"), "\nmod path;");
+}
+
+#[test]
+fn rings_are_found() {
+    let arrows: BTreeMap<_, _> =
+        [(1, vec![2]), (2, vec![3]), (3, vec![1, 4]), (4, vec![5]), (5, vec![4]), (6, vec![1, 6])]
+            .into_iter()
+            .map(|(from, to)| (from, to.into_iter().collect::<BTreeSet<_>>()))
+            .collect();
+    assert_eq!(rings(&arrows), [BTreeSet::from([1, 2, 3]), BTreeSet::from([4, 5])]);
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! table.rs      what each number stands for: alive or closed, by whom
 //! places.rs     the calls that make descriptors, each with what it made
+//! evaluation.rs what it finds, for each report
 //! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
 //! room.rs       what is open and what is being opened, for a limit
@@ -15,10 +16,11 @@
 //! The child of a fork goes on with a copy of all this, as it does with the descriptors. A child of vfork runs in its parent's memory with a
 //! table of its own: what it closes is not the parent's, and is not noted.
 
+pub mod evaluation;
 pub mod local;
 pub mod places;
 mod reconcile;
-mod room;
+pub mod room;
 mod table;
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};

@@ -4,7 +4,7 @@
 //! turns the room into a descriptor in one step too, so that no other thread is refused meanwhile. What was not needed is given back after
 //! the call.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 use crate::thread::{self, Block};
 
@@ -65,11 +65,11 @@ impl Room {
     /// Gives back what threads had taken that were cancelled in a call.
     pub fn forget_the_gone(&self) {
         for block in thread::all() {
-            let left = block.room.load(Ordering::Relaxed);
+            let left = word(block).load(Ordering::Relaxed);
             // By an exchange: a new thread may have got the block meanwhile, and have noted more.
             let is_taken = left != 0
                 && thread::has_ended(block)
-                && block.room.compare_exchange(left, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+                && word(block).compare_exchange(left, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
             if is_taken {
                 self.give_back(left);
             }
@@ -77,16 +77,30 @@ impl Room {
     }
 }
 
-/// A thread's own account of the room that its calls have taken: never less than it is. Handlers take and give back in between.
+/// A thread's own account of the room that its calls have taken for descriptors that they may yet
+/// make: never less than it is. Handlers take and give back in between. In the thread's block; a
+/// thread that was cancelled leaves some.
+#[repr(transparent)]
+pub struct OfThread(AtomicU32);
+
+/// How much room the calls of a thread have taken.
+pub fn of(block: &Block) -> u32 {
+    word(block).load(Ordering::Relaxed)
+}
+
+fn word(block: &Block) -> &AtomicU32 {
+    &block.part::<OfThread>().0
+}
+
 pub fn note(block: &Block, count: u32) {
-    block.room.fetch_add(count, Ordering::Relaxed);
+    word(block).fetch_add(count, Ordering::Relaxed);
 }
 
 /// Takes so much off it, or what there is. Gives how much that was.
 pub fn unnote(block: &Block, count: u32) -> u32 {
-    let now = block.room.load(Ordering::Relaxed);
+    let now = word(block).load(Ordering::Relaxed);
     let less = now.min(count);
     // Only this thread and its handlers write it, and a handler leaves it as it was.
-    block.room.store(now - less, Ordering::Relaxed);
+    word(block).store(now - less, Ordering::Relaxed);
     less
 }

@@ -64,7 +64,7 @@ impl Pending {
 #[inline(never)]
 pub fn adding_over_ghost(registration: &Registration) {
     if let Some(block) = thread::block() {
-        block.pending.leave(descriptors(registration.epfd, registration.fd), REUSED, registration.site);
+        block.part::<Pending>().leave(descriptors(registration.epfd, registration.fd), REUSED, registration.site);
     }
 }
 

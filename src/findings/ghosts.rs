@@ -126,7 +126,7 @@ struct Suspect {
 const MOST: usize = 512;
 
 /// Compares the numbers in the kernel's lists with what they refer to now.
-pub fn judge() {
+pub fn evaluate() {
     Buffer::lend(|suspects| {
         collect(suspects);
         if suspects.as_slice().is_empty() {

@@ -39,7 +39,7 @@ pub fn look(now: u64) {
         && !seccomp::hinders()
         && process::is_own()
     {
-        on_own_stack(judge);
+        on_own_stack(evaluate);
     }
 }
 
@@ -55,7 +55,7 @@ struct Listener {
     owner: usize,
 }
 
-pub fn judge() {
+pub fn evaluate() {
     if seccomp::hinders() {
         return;
     }

@@ -31,7 +31,7 @@ struct Group {
 /// Sites that are told apart.
 const GROUPS: usize = 64;
 
-pub fn judge(end: End) {
+pub fn evaluate(end: End) {
     withdraw(Id::Leak);
     let ledger = ledger::view();
     Buffer::lend(|groups| {

@@ -3,7 +3,7 @@
 use epollshim_format::findings::{Id, Severity, near_limit};
 use libc::c_int;
 
-use super::{Note, note, put, withdraw_judged};
+use super::{Note, note, put, withdraw_evaluated};
 use crate::buffer::Buffer;
 use crate::ledger::core::Registration;
 use crate::{ledger, procfs, sys};
@@ -31,8 +31,8 @@ fn refused(creates: bool, (epfd, fd): (c_int, c_int), error: c_int, site: usize)
     });
 }
 
-pub fn judge() {
-    withdraw_judged(Id::NearLimit);
+pub fn evaluate() {
+    withdraw_evaluated(Id::NearLimit);
     descriptors();
     watches();
 }

@@ -6,6 +6,7 @@ use epollshim_format::call::Call;
 use epollshim_format::findings::{Id, Severity, thresholds};
 use epollshim_format::histogram;
 
+use super::watch::Watch;
 use super::{Note, put};
 use crate::ledger::counters::{Counters, Histogram};
 use crate::thread::Block;
@@ -15,7 +16,7 @@ use crate::{clock, ledger, process, sys, thread};
 pub fn late() {
     let lived = clock::monotonic().saturating_sub(process::began());
     for block in thread::all() {
-        let late = &block.watch.late;
+        let late = &block.part::<Watch>().late;
         let work = block.counters.work();
         let (count, time) = (late.count.get(), late.time.get());
         let is_often = count.saturating_mul(thresholds::LATE_SHARE) >= recorded(work)
@@ -24,9 +25,9 @@ pub fn late() {
             continue;
         }
         let site = late.site.get();
-        let of_place = || thread::all().filter(|block| block.watch.late.site.get() == site);
-        let all = of_place().map(|block| block.watch.late.count.get()).fold(0, u64::wrapping_add);
-        let longest = of_place().map(|block| block.watch.late.longest.get()).max().unwrap_or(0);
+        let of_place = || thread::all().filter(|block| block.part::<Watch>().late.site.get() == site);
+        let all = of_place().map(|block| block.part::<Watch>().late.count.get()).fold(0, u64::wrapping_add);
+        let longest = of_place().map(|block| block.part::<Watch>().late.longest.get()).max().unwrap_or(0);
         let note = Note {
             epfd: late.epfd.get() as i32,
             site: site as usize,
@@ -70,7 +71,7 @@ pub fn polling() {
 
 /// An upper bound of the processor time of the thread that a block's counts are of.
 fn processor_time(block: &Block) -> u64 {
-    let own = if block.watch.has_one_owner() { thread::processor_time(block) } else { None };
+    let own = if block.part::<Watch>().has_one_owner() { thread::processor_time(block) } else { None };
     own.or_else(|| sys::processor_time(0)).unwrap_or(0)
 }
 

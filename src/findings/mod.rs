@@ -1,23 +1,23 @@
 //! What is wrong with how the program uses descriptors.
 //!
-//! A detector stands where its facts pass by: [`note`] is for what happens (a call fails, a descriptor is closed),
-//! [`judge`](judge::judge) for what only the sums at the end tell. Both write into one table, which lies in the recording where there is one,
-//! and which every report tells. Names, severities and sentences are in `epollshim_format::findings`.
+//! A detector stands where its facts pass by: [`note`] is for what happens (a call fails, a
+//! descriptor is closed), [`evaluate`](evaluation::evaluate) for what only the sums at the end
+//! tell. Both write into one table, which lies in the recording where there is one, and which every
+//! report tells. Names, severities and sentences are in `epollshim_format::findings`.
 //!
 //! Hooks call `note`, from any state and from signal handlers; it costs some ten nanoseconds, so it has no place on the way of a call
 //! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
 
-pub mod census;
 pub mod doubles;
 pub mod errors;
+pub mod evaluation;
 pub mod ghosts;
 mod herd;
-mod judge;
 mod leak;
 pub mod limits;
 mod loops;
 mod processes;
-mod sizes;
+pub mod sizes;
 mod spin;
 pub mod suppressions;
 pub mod waiters;
@@ -26,11 +26,10 @@ pub mod watch;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
 use epollshim_format::findings::{Finding, Id, Severity};
-use epollshim_format::recording::{finding, findings, kind};
+use epollshim_format::recording::{finding, findings};
 
-use crate::{clock, ledger, process, record, sys, thread};
-
-pub use judge::judge;
+use crate::above::Library;
+use crate::{clock, ledger, process, sys, thread};
 
 /// What a detector has met.
 #[derive(Clone, Copy)]
@@ -152,13 +151,13 @@ pub fn put(note: &Note, count: u64) {
     entry.word(finding::COUNT).store(count, Ordering::Relaxed);
 }
 
-/// Takes back what an earlier report found of an id, before it is judged anew.
+/// Takes back what an earlier report found of an id, before it is evaluated again.
 pub fn withdraw(id: Id) {
     take_back(id, |_| true);
 }
 
-/// The same of what was judged: what was met stays.
-pub fn withdraw_judged(id: Id) {
+/// The same of what was evaluated: what was noted as it happened stays.
+pub fn withdraw_evaluated(id: Id) {
     take_back(id, |entry| entry.word(finding::FIRST).load(Ordering::Relaxed) == 0);
 }
 
@@ -184,21 +183,11 @@ pub fn dropped() -> u64 {
 }
 
 /// So many more found no place.
-fn missed(count: u32) {
-    if let Some(table) = process::findings().and_then(|place| table().or_else(|| make(place))) {
+pub fn missed(count: u32) {
+    if let Some(table) = place().and_then(|place| table().or_else(|| make(place))) {
         table.dropped().fetch_add(u64::from(count), Ordering::Relaxed);
     }
 }
-
-/// What findings hear of the ledger.
-pub static LISTENER: ledger::Findings = ledger::Findings {
-    outgrown: sizes::outgrown,
-    instance_closed: waiters::instance_closed,
-    watched_closed: waiters::watched_closed,
-    adding_over_ghost: errors::adding_over_ghost,
-    waited_amid_others: doubles::waited,
-    missed,
-};
 
 /// All counts begin anew.
 pub fn restart() {
@@ -206,10 +195,25 @@ pub fn restart() {
     if let Some(table) = table() {
         (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
     }
-    thread::all().for_each(|block| block.watch.restart());
+    thread::all().for_each(|block| block.part::<watch::Watch>().restart());
 }
 
 // ---- the table ----
+
+/// What this module needs of those above it.
+pub trait Above {
+    /// Memory of zeros for the table, so many bytes of it, which outlives the process. None: there
+    /// is none.
+    fn recorded_table(bytes: usize) -> Option<*mut u8>;
+}
+
+/// Where this process's table is, in the page that the kernel wipes at fork; null: nothing was
+/// found.
+pub struct Place(AtomicPtr<u8>);
+
+fn place() -> Option<&'static AtomicPtr<u8>> {
+    process::part::<Place>().map(|place| &place.0)
+}
 
 #[derive(Clone, Copy)]
 struct Table(*mut u8);
@@ -218,17 +222,14 @@ struct Table(*mut u8);
 #[inline(always)]
 fn table() -> Option<Table> {
     // Acquire: it was mapped before it was stored.
-    let start = process::findings()?.load(Ordering::Acquire);
+    let start = place()?.load(Ordering::Acquire);
     (!start.is_null()).then_some(Table(start))
 }
 
-/// Makes it: in the recording, or in memory that a fork wipes.
+/// Makes it: in the recording, or in memory of its own.
 #[cold]
 fn make(place: &AtomicPtr<u8>) -> Option<Table> {
-    let recorded = process::recording()
-        .filter(|state| record::is_wanted() && state.is_on())
-        .and_then(|state| state.segment(kind::FINDINGS, findings::SIZE, 0, None, |_| ()));
-    let start = match recorded {
+    let start = match Library::recorded_table(findings::SIZE) {
         Some(start) => start,
         None => sys::map(findings::SIZE).ok()?,
     };
@@ -264,7 +265,7 @@ fn known(note: &Note) -> Option<Entry> {
 fn entry(note: &Note) -> Option<Entry> {
     let table = match table() {
         Some(table) => table,
-        None => make(process::findings()?)?,
+        None => make(place()?)?,
     };
     let key = note.key();
     for step in 0..findings::ENTRIES {

@@ -10,7 +10,7 @@ use crate::ledger::fork_shared::{self, Entry};
 use crate::ledger::records::Instance;
 use crate::{ledger, sys};
 
-pub fn judge() {
+pub fn evaluate() {
     withdraw(Id::NoCloexec);
     withdraw(Id::ForkShared);
     let ledger = ledger::view();

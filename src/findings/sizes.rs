@@ -13,7 +13,7 @@ pub fn outgrown(epfd: i32, site: usize, peak: u64, size: u64) {
 }
 
 /// Those that live, each once in its life.
-pub fn judge() {
+pub fn evaluate() {
     let view = ledger::view();
     for (index, instance) in view.live_instances().filter(|(_, instance)| instance.has_outgrown_its_size()) {
         if instance.told.swap(1, Ordering::Relaxed) == 0 {

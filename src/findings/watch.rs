@@ -187,7 +187,7 @@ pub fn look(block: &Block, frame: &Frame, batch: usize) {
         is_at_once: !is_timed || now.saturating_sub(frame.state) < thresholds::at_once(batch),
         now,
     };
-    let watch = &block.watch;
+    let watch: &Watch = block.part();
     match (watch.run.get(), watch.suspicion.get()) {
         (0, _) => glance(block, &wait),
         (_, SPIN) => follow_spin(block, &wait),
@@ -196,7 +196,7 @@ pub fn look(block: &Block, frame: &Frame, batch: usize) {
 }
 
 fn glance(block: &Block, wait: &Wait) {
-    let watch = &block.watch;
+    let watch: &Watch = block.part();
     watch.glances.add(1);
     let resembles = wait.is_at_once && wait.signature == watch.signature.get();
     let fills = wait.is_at_once && wait.is_full() && watch.was_full.get() != 0 && wait.leaves_some();
@@ -216,7 +216,7 @@ fn glance(block: &Block, wait: &Wait) {
 
 /// The same events again and again?
 fn follow_spin(block: &Block, wait: &Wait) {
-    let watch = &block.watch;
+    let watch: &Watch = block.part();
     watch.run.add(1);
     let run = watch.run.get();
     if !wait.is_at_once {
@@ -257,7 +257,7 @@ fn follow_spin(block: &Block, wait: &Wait) {
 
 /// Batches that are full again and again?
 fn follow_full(block: &Block, wait: &Wait) {
-    let watch = &block.watch;
+    let watch: &Watch = block.part();
     watch.run.add(1);
     // The same events again are one that is not answered, and others that do not come.
     if !wait.is_full() || !wait.is_at_once || wait.signature == watch.signature.get() {

@@ -6,7 +6,7 @@
 
 use libc::c_int;
 
-use crate::{census, findings, real, report};
+use crate::{census, real, report};
 
 #[cfg(not(test))]
 mod exports {
@@ -73,7 +73,7 @@ unsafe extern "C-unwind" fn before_exec(first: usize, second: usize, which: u32,
         _ => report::Program::At(libc::AT_FDCWD, first as *const libc::c_char),
     };
     if census::is_on() && report::is_executable(program) {
-        findings::census::at_exec(caller);
+        census::evaluation::at_exec(caller);
     }
     report::before_exec(program, caller);
     let real = match which {

@@ -9,9 +9,10 @@ use epollshim_ledger::lock::flags;
 use super::access::{change, lock, unlock_out_of_line};
 use super::counters::WaitEnd;
 use super::fork_shared::Shared;
-use super::observers::{self, Recording};
+use super::observers::Above;
 use super::records::Instance;
 use super::{CORE, fork_shared};
+use crate::above::Library;
 use crate::thread::Block;
 
 /// Whether changes are followed by others than the ledger itself. Its short ways are not taken then: the lock says so, by the word that
@@ -87,15 +88,15 @@ pub fn mirror_soon() {
 /// The lock is free again, and a recording may follow.
 #[inline(always)]
 pub(super) fn unlocked() {
-    if let Some(recording) = observers::recording().filter(|recording| recording.wants_parts.load(Ordering::Relaxed)) {
-        make_room(recording);
+    if <Library as Above>::wants_parts() {
+        make_room();
     }
 }
 
 #[cold]
 #[inline(never)]
-fn make_room(recording: &Recording) {
-    let is_new = (recording.grow_tables)(&mut |rows| change(Change::Recorded(rows)));
+fn make_room() {
+    let is_new = <Library as Above>::grow_tables(&mut |rows| change(Change::Recorded(rows)));
     if is_new {
         mirror_soon();
     }
@@ -104,9 +105,7 @@ fn make_room(recording: &Recording) {
 /// A wait on an instance ended, for the recording.
 #[inline(always)]
 pub fn recorded_wait(epfd: i32, end: WaitEnd, block: &Block) {
-    if let Some(recording) = observers::recording()
-        && let Some(instance) = block.last_used.instance_of(epfd).or_else(|| CORE.instance_of(epfd))
-    {
-        (recording.waited)(instance.index.get(), end, instance.owner.block() == block.address());
+    if let Some(instance) = block.last_used.instance_of(epfd).or_else(|| CORE.instance_of(epfd)) {
+        <Library as Above>::waited(instance.index.get(), end, instance.owner.block() == block.address());
     }
 }

@@ -47,7 +47,7 @@ pub use epollshim_ledger::{Rows, core, records};
 pub use events::*;
 pub use followers::{follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
-pub use observers::{Findings, Recording, tell_findings, tell_recording};
+pub use observers::Above;
 pub use reconcile::{Compared, reconcile};
 
 /// The ledger's records, as this process has them.

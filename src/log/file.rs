@@ -18,7 +18,7 @@ use super::output::{Place, places, send_to};
 use crate::config::{Config, LogTo};
 use crate::sigsafe::{self, Files};
 use crate::sync::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use crate::{output, place, sys};
+use crate::{output, place, process, sys};
 
 /// A line that waits to be written. All zero: none.
 pub struct Queued {
@@ -74,7 +74,7 @@ const NAP: i64 = 100_000_000;
 /// Writes the line in a place to the file of that name.
 pub fn send(pattern: &'static CStr, of: &Place, length: usize) -> sys::Result<()> {
     // Where another thread leads, there is one.
-    let sent = if LEADER.load(Ordering::Relaxed) == 0 && sigsafe::has_the_table() {
+    let sent = if LEADER.load(Ordering::Relaxed) == 0 && process::has_the_table() {
         let alone = sigsafe::in_the_table(of.room(), |files| {
             with_file(files, pattern, |fd| {
                 // SAFETY: the place is this thread's.

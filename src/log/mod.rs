@@ -107,11 +107,19 @@ pub fn functions() -> Option<Functions> {
     })
 }
 
+/// Lines of one process, in the page that the kernel wipes at fork.
+#[repr(C)]
+pub struct Tally {
+    /// Could not be written.
+    dropped: AtomicU64,
+    written: AtomicU64,
+}
+
 /// Lines written and dropped, if the options ask for a log.
 pub fn told() -> Option<(u64, u64)> {
-    let tally = process::tally().filter(|_| is_on())?;
+    let tally = process::part::<Tally>().filter(|_| is_on())?;
     let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    Some((of(&tally.log_written), of(&tally.log_dropped)))
+    Some((of(&tally.written), of(&tally.dropped)))
 }
 
 /// Tells of a call that has just returned.
@@ -132,8 +140,8 @@ pub fn call(call: &Call, result: isize, error: c_int) {
         render(config, &line, out)
     };
     output::write(config, render, |written| {
-        if let Some(tally) = process::tally() {
-            let count = if written { &tally.log_written } else { &tally.log_dropped };
+        if let Some(tally) = process::part::<Tally>() {
+            let count = if written { &tally.written } else { &tally.dropped };
             count.fetch_add(1, Ordering::Relaxed);
         }
     });

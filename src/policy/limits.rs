@@ -14,13 +14,15 @@ use epollshim_format::kernel_memory;
 use epollshim_format::limits::{Limits, OnLimit, OnSize};
 use libc::c_int;
 
+use super::Above;
+use crate::above::Library;
 use crate::frame::Frame;
 use crate::ledger::Sought;
 use crate::ledger::records::{Instance, Origin};
 use crate::ledger::reservations::{self, Prepaid};
 use crate::session::{self, Kind};
 use crate::thread::Block;
-use crate::{census, findings, ledger, output, process, report, sys};
+use crate::{census, findings, ledger, output, sys};
 
 /// The limits that count something, in the order of the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,7 +118,7 @@ pub fn on_size() -> Option<&'static str> {
 }
 
 pub fn tally(key: Key) -> Option<&'static LimitTally> {
-    process::tally()?.limits.get(key as usize)
+    super::tally()?.limits.get(key as usize)
 }
 
 /// The highest count that a limit has met, what is there now included.
@@ -169,7 +171,7 @@ pub fn told() -> impl Iterator<Item = LimitStatus> {
 
 /// Counts begin anew; peaks at what is there.
 pub fn restart() {
-    if let Some(tally) = process::tally() {
+    if let Some(tally) = super::tally() {
         tally.limits.iter().for_each(LimitTally::clear);
     }
 }
@@ -532,14 +534,15 @@ pub fn refuse(key: Key, function: Function) {
         let name = if function == Function::EpollCtl { AN_ADD } else { function.name() };
         let most = limit(key).unwrap_or(0);
         tell_once(key, most, name, "refused, and the program aborted (on-limit=abort)");
-        report::at_abort();
+        Library::aborts();
         // SAFETY: ends the process, as the option's user asked.
         unsafe { libc::abort() };
     }
 }
 
-/// Has findings hear of what is near. After [`findings::judge`], which takes back what was said before.
-pub fn judge() {
+/// Has findings hear of what is near. After [`findings::evaluation`], which takes back what was
+/// said before.
+pub fn evaluate() {
     for told in told() {
         // A wait that gets fewer events is no loss.
         if let Some(limit) = told.limit.filter(|_| told.key != Key::Events) {

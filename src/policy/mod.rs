@@ -31,7 +31,7 @@ use crate::ledger::counters::{OwnCounter, WaitEnd};
 use crate::ledger::reservations::{self, Prepaid};
 use crate::record::CallRecord;
 use crate::thread::Block;
-use crate::{census, clock, findings, ledger, log, real, record, stacks, sys, thread};
+use crate::{census, clock, findings, ledger, log, process, real, record, stacks, sys, thread};
 
 /// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
 /// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
@@ -162,6 +162,12 @@ pub fn disarm() {
     }
 }
 
+/// What this module needs of the layers above it.
+pub trait Above {
+    /// A limit is about to abort the process.
+    fn aborts();
+}
+
 /// What rules and limits have counted in one process; wiped by the kernel at fork (process.rs). All-zero is valid.
 #[repr(C)]
 pub struct Tally {
@@ -169,9 +175,11 @@ pub struct Tally {
     /// Ordinals of rules that name several system calls.
     pub calls: [AtomicU64; 2 * epollshim_format::faults::COUNTERS],
     pub limits: [LimitTally; Key::COUNT],
-    /// Lines of the log that could not be written.
-    pub log_dropped: AtomicU64,
-    pub log_written: AtomicU64,
+}
+
+/// What rules and limits have counted in this process.
+pub fn tally() -> Option<&'static Tally> {
+    process::part()
 }
 
 /// What was decided about a call, from before it to after it.
@@ -415,7 +423,7 @@ fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
         Verdict::Refused(key) => Some(refuse(plan, frame, block, key)),
         Verdict::Objected(error) => {
             ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
-            findings::errors::ctl_failed(&block.pending, frame, error, false);
+            findings::errors::ctl_failed(block.part(), frame, error, false);
             let answer = answer(plan, frame, -1, error);
             count(plan, block);
             Some(answer)
@@ -481,7 +489,7 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
         sys::set_errno(libc::EINTR);
         result = -1;
     }
-    let room = block.map_or(0, |block| block.room.load(Ordering::Relaxed));
+    let room = block.map_or(0, census::room::of);
     if let Some(block) = block {
         match plan.way {
             Way::Answer if plan.is_counted => {}
@@ -494,7 +502,7 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
         && plan.generation == census::generation()
         && let Some(block) = block
     {
-        let taken_by_births = room.saturating_sub(block.room.load(Ordering::Relaxed));
+        let taken_by_births = room.saturating_sub(census::room::of(block));
         census::give_back_room(block, plan.room.saturating_sub(taken_by_births));
     }
     if plan.is_pending {

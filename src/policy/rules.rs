@@ -291,6 +291,9 @@ fn counters_of(functions: Functions) -> usize {
     functions.system_calls().len() as usize
 }
 
+/// How many calls have matched each rule, by one thread: in its block.
+pub type Ordinals = [AtomicU64; COUNTERS];
+
 /// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
 #[repr(C)]
 pub struct RuleTally {
@@ -351,8 +354,12 @@ struct Tallies<'a> {
 
 /// The first rule that fires on a call. All rules that match count it, also those behind.
 pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
-    let tally = process::tally()?;
-    TABLES.decide(Tallies { process: &tally.rules, calls: &tally.calls, thread: &block.ordinals }, frame, function)
+    let tally = super::tally()?;
+    TABLES.decide(
+        Tallies { process: &tally.rules, calls: &tally.calls, thread: block.part::<Ordinals>() },
+        frame,
+        function,
+    )
 }
 
 impl Rules {
@@ -572,7 +579,7 @@ pub fn after_fork() {
 
 /// Counts begin anew.
 pub fn restart() {
-    if let Some(tally) = process::tally() {
+    if let Some(tally) = super::tally() {
         for rule in &tally.rules {
             rule.matched.store(0, Ordering::Relaxed);
             rule.fired.store(0, Ordering::Relaxed);
@@ -581,7 +588,7 @@ pub fn restart() {
         tally.calls.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
     for block in crate::thread::all() {
-        block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
+        block.part::<Ordinals>().iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
     }
 }
 
@@ -613,7 +620,7 @@ pub fn armed() -> impl Iterator<Item = RuleStatus> {
     let generation = TABLES.generation.load(Ordering::Acquire);
     let table = TABLES.table(generation);
     let length = table.length.load(Ordering::Acquire) as usize;
-    let tallies = process::tally().map_or(&[][..], |tally| &tally.rules[..]);
+    let tallies = super::tally().map_or(&[][..], |tally| &tally.rules[..]);
     table.entries.iter().enumerate().take(length).map(move |(index, entry)| {
         let of = |word: fn(&RuleTally) -> &AtomicU64| {
             tally(tallies, generation, index).map_or(0, |tally| counted(word(tally), tag(generation)))

@@ -3,9 +3,8 @@
 use epollshim_format::recording::census::{self, row};
 use epollshim_format::recording::kind;
 
-use super::file::word;
+use super::file::{State, word};
 use crate::census::{Census, places};
-use crate::process;
 use crate::sigsafe::on_own_stack;
 
 pub fn write() {
@@ -14,7 +13,7 @@ pub fn write() {
     }
     // The report, which looks for what was made and closed out of sight, comes after this.
     on_own_stack(crate::census::reconcile);
-    let (Some(census), Some(state)) = (Census::of_now(), process::recording()) else { return };
+    let (Some(census), Some(state)) = (Census::of_now(), State::of_this_process()) else { return };
     // Places that are used first meanwhile come too late.
     let rows = places::all().count();
     state.segment(kind::CENSUS, census::FIRST + rows * row::SIZE, 0, None, |start| {

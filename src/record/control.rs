@@ -14,12 +14,20 @@ use core::fmt::Write;
 use epollshim_format::control::{self, Order, status};
 
 use super::file::{State, word};
-use super::modules;
+use super::threads::PerThread;
+use crate::above::Library;
 use crate::buffer::Buffer;
 use crate::ledger::Here;
-use crate::steer::{self, Refusal};
 use crate::thread::Block;
-use crate::{ledger, process, report, sigsafe};
+use crate::{ledger, process, sigsafe};
+
+/// What this module needs of the layers above it.
+pub trait Above {
+    /// Carries an order out; where `is_done` is false, only looks whether its text is right. Writes
+    /// what there is to say to the answer. Err: what came of it (`status`), and nothing but the
+    /// reason is in the answer.
+    fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64>;
+}
 
 /// What was taken. All-zero is a process that has taken nothing.
 #[repr(C)]
@@ -34,21 +42,21 @@ pub struct Steered {
 
 /// The word that a thread looks at; null: there is no recording.
 pub fn bell() -> *mut AtomicU64 {
-    let pages = process::recording().and_then(State::control_pages);
+    let pages = State::of_this_process().and_then(State::control_pages);
     pages.map_or(core::ptr::null_mut(), |pages| pages.wrapping_add(control::BELL).cast())
 }
 
 /// Whether a request stands. Relaxed: who takes it looks again.
 #[inline(always)]
 pub fn is_asked(block: &Block) -> bool {
-    let bell: &AtomicPtr<AtomicU64> = &block.bell;
+    let bell: &AtomicPtr<AtomicU64> = &block.part::<PerThread>().bell;
     // SAFETY: null, or a word of the mapping that the recording lies in, which lasts as long as the process.
     unsafe { bell.load(Ordering::Relaxed).as_ref() }.is_some_and(|bell| bell.load(Ordering::Relaxed) != 0)
 }
 
 /// Requests taken, and those of them that were ignored as damaged; None: there were none.
 pub fn told() -> Option<(u64, u64)> {
-    let of = &process::recording()?.control;
+    let of = &State::of_this_process()?.control;
     let requests = of.requests.load(Ordering::Relaxed);
     (requests != 0).then(|| (requests, of.damaged.load(Ordering::Relaxed)))
 }
@@ -58,7 +66,7 @@ pub fn told() -> Option<(u64, u64)> {
 #[cold]
 #[inline(never)]
 pub fn answer() {
-    let Some(state) = process::recording() else { return };
+    let Some(state) = State::of_this_process() else { return };
     if state.control.busy.load(Ordering::Relaxed) != 0 || ledger::is_interrupted() {
         return;
     }
@@ -114,41 +122,13 @@ fn carry_out(here: Here, text: &[u8], answer: &mut Buffer<u8>) -> Option<(u64, u
     let mut done = 0;
     for is_done in [false, true] {
         for order in control::orders(text) {
-            if let Err(refusal) = obey(here, order?, is_done, answer) {
-                answer.clear();
-                let _ = write!(answer, "{refusal}");
-                let is_busy = refusal.errno() == libc::EBUSY;
-                return Some((if is_busy { status::BUSY } else { status::REFUSED }, done));
+            if let Err(status) = Library::obey(here, order?, is_done, answer) {
+                return Some((status, done));
             }
             done += u64::from(is_done);
         }
     }
     Some((status::DONE, done))
-}
-
-/// Carries an order out, or only looks whether its text is right.
-#[inline(never)]
-fn obey<'a>(here: Here, order: Order<'a>, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), Refusal<'a>> {
-    match order {
-        Order::Inject(rules) if is_done => steer::inject(rules)?,
-        Order::Inject(rules) => steer::check_rules(rules)?,
-        Order::Limit(limits) if is_done => steer::limit(limits)?,
-        Order::Limit(limits) => drop(steer::parse_limits(limits)?),
-        _ if !is_done => {}
-        Order::OffFaults => steer::clear_rules()?,
-        Order::OffLimits => steer::limit(b"")?,
-        Order::Snapshot => {
-            // What it finds is mirrored as the ledger changes.
-            if ledger::reconcile(here).is_exact() {
-                let _ = answer.write_str(control::RECONCILED);
-            }
-            modules::write();
-        }
-        Order::Status => {
-            let _ = report::armed(answer);
-        }
-    }
-    Ok(())
 }
 
 /// The pages, as they are mapped.

@@ -78,6 +78,12 @@ pub unsafe fn word<'a>(start: *mut u8, place: usize) -> &'a AtomicU64 {
 }
 
 impl State {
+    /// None: there is no page.
+    #[inline(always)]
+    pub fn of_this_process() -> Option<&'static State> {
+        process::part()
+    }
+
     #[inline(always)]
     pub fn is_on(&self) -> bool {
         self.phase.load(Ordering::Acquire) == ON

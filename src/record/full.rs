@@ -18,10 +18,10 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, own_increment};
 
 use epollshim_format::recording::{PAGE, area, record};
 
-use super::file::{NoRoom, word};
-use super::threads::{CallRecord, put};
+use super::file::{NoRoom, State, word};
+use super::threads::{CallRecord, PerThread, put};
 use crate::thread::Block;
-use crate::{process, sigsafe, sys};
+use crate::{sigsafe, sys};
 
 /// Where a thread's records go, in its block (which the kernel wipes at fork): all zero is nowhere.
 #[repr(C)]
@@ -90,7 +90,7 @@ impl Records {
 
 /// Keeps a record of a call, or counts it as dropped.
 pub fn write(block: &Block, told: &CallRecord, time: u64) {
-    let records = &block.records;
+    let records = &block.part::<PerThread>().records;
     // Before the area is looked up: from here on it stays mapped.
     step(&records.writing, true);
     match place(records, told.ended) {
@@ -124,7 +124,7 @@ fn place(records: &Records, now: u64) -> Option<(*mut u8, u64)> {
 #[cold]
 #[inline(never)]
 fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
-    let state = process::recording()?;
+    let state = State::of_this_process()?;
     if records.area.load(Ordering::Relaxed) == full.0 && now < state.again.load(Ordering::Relaxed) {
         return None;
     }
@@ -168,7 +168,7 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
 #[cold]
 fn dropped(block: &Block) {
     // In the child of a fork, whose block was wiped meanwhile, the count would be the parent's.
-    if block.records.is_on() {
+    if block.part::<PerThread>().records.is_on() {
         own_increment(super::threads::dropped_of(block));
     }
 }

@@ -7,7 +7,7 @@ use core::fmt::Write;
 use epollshim_format::errno;
 use epollshim_format::recording::header;
 
-use super::file::word;
+use super::file::{State, word};
 use crate::{config, output, place, process};
 
 /// The header of this process's file; in the child of a fork that has none of its own, that of the nearest relative before it
@@ -45,7 +45,7 @@ pub struct Losses {
 /// None: no recording was asked for, or there was nothing to record.
 #[inline(never)] // for size
 pub fn losses() -> Option<Losses> {
-    process::recording()?.losses()
+    State::of_this_process()?.losses()
 }
 
 /// Says on stderr that there is no recording: for processes whose report does not say so.

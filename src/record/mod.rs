@@ -33,31 +33,26 @@ mod threads;
 use crate::sync::{AtomicBool, Ordering};
 use core::ffi::CStr;
 
-use epollshim_format::recording::end;
+use epollshim_format::recording::{end, kind};
 
-pub use control::{bell, told};
+pub use control::{Above as Orders, told};
 pub use file::{State, path};
-pub use full::Records;
 pub use losses::{complain, losses};
+pub use modules::write as write_modules;
 pub use stacks::wrote_stack;
-pub use threads::{CallRecord, attach, detach, keep, ring_bytes};
+pub use threads::{CallRecord, PerThread, detach, keep};
 
 use crate::process::End;
+use crate::thread::Block;
 use crate::{config, ledger, process, sys};
 
 /// A block was mapped before the options were read: it has no room for a ring, and no process of the family records.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// What the recording hears of the ledger.
-pub static LISTENER: ledger::Recording = ledger::Recording {
-    instance_noted: tables::noted_instance,
-    instance_gone: tables::gone_instance,
-    interest_noted: tables::noted_interest,
-    interest_gone: tables::gone_interest,
-    totals_changed: tables::changed_totals,
-    wants_parts: &tables::WANTS_PARTS,
-    grow_tables: tables::grow_tables,
-    waited: tables::instance_waited,
+/// The tables follow the ledger (src/composition.rs).
+pub use tables::{
+    changed_totals, gone_instance, gone_interest, grow_tables, instance_waited, noted_instance, noted_interest,
+    wants_parts,
 };
 
 /// Whether the options ask for a recording.
@@ -65,14 +60,25 @@ pub fn is_wanted() -> bool {
     !NEVER.load(Ordering::Relaxed) && config::get().is_some_and(|config| config.record.is_some())
 }
 
-pub fn never() {
-    NEVER.store(true, Ordering::Relaxed);
+/// Bytes that a new block has behind it; 0: no recording is wanted.
+pub fn bytes_behind_block() -> usize {
+    if config::get().is_none() {
+        NEVER.store(true, Ordering::Relaxed);
+    }
+    if is_wanted() { threads::ring_bytes() } else { 0 }
+}
+
+/// Lays a new block with such bytes behind it over this process's file, which is made if there is
+/// none yet.
+pub fn lay_over_file(block: &Block, tid: u32) {
+    begin();
+    threads::attach(block, tid);
 }
 
 /// Whether this process has a file. Cheap enough for every change of the ledger.
 #[inline(always)]
 pub fn is_on() -> bool {
-    process::recording().is_some_and(State::is_on)
+    State::of_this_process().is_some_and(State::is_on)
 }
 
 /// Has a directory take recordings, and the ledger tell of its changes. Err: an error number.
@@ -84,11 +90,11 @@ pub fn prepare(directory: &CStr) -> sys::Result<()> {
 
 /// Makes the file of this process, once. Called with its first epoll call, by the thread that makes it.
 #[cold]
-pub fn begin() {
+fn begin() {
     if !is_wanted() || !process::is_owner() {
         return;
     }
-    let Some(state) = process::recording() else { return };
+    let Some(state) = State::of_this_process() else { return };
     if state.begin() {
         ledger::mirror_soon();
         modules::write();
@@ -96,16 +102,22 @@ pub fn begin() {
     }
 }
 
+/// Memory of zeros in this process's file, for its findings. None: there is no file, or no space.
+pub fn findings(bytes: usize) -> Option<*mut u8> {
+    let state = State::of_this_process().filter(|state| is_wanted() && state.is_on())?;
+    state.segment(kind::FINDINGS, bytes, 0, None, |_| ())
+}
+
 /// Faults have a seed from now on.
 pub fn note_seed(seed: u64) {
-    if let Some(state) = process::recording().filter(|state| state.is_on()) {
+    if let Some(state) = State::of_this_process().filter(|state| state.is_on()) {
         state.note_seed(seed);
     }
 }
 
 /// Notes that the process ends, and how.
 pub fn at_end(how: End) {
-    let Some(state) = process::recording().filter(|state| state.is_on()) else { return };
+    let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
     if !process::is_owner() {
         return;
     }

@@ -1,6 +1,7 @@
 //! The objects that are mapped: where, by which build id, from which file. A reader turns addresses into functions
 //! with them when the program is long gone.
 
+use super::file::State;
 use crate::sync::{AtomicU64, Ordering};
 use core::fmt::Write;
 
@@ -38,7 +39,7 @@ fn write_list(bytes: &[u8]) {
         return;
     }
     WRITTEN_BY.store(own, Ordering::Relaxed);
-    if let Some(state) = process::recording() {
+    if let Some(state) = State::of_this_process() {
         state.segment(kind::MODULES, bytes.len().max(PAGE), 0, None, |start| {
             // SAFETY: the segment was mapped just now, as long as the text at least.
             unsafe { start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };

@@ -5,7 +5,7 @@ use crate::sync::{AtomicU64, Ordering, fence};
 use epollshim_format::recording::{kind, stacks::PART};
 
 use super::file::{State, word};
-use crate::{process, stacks};
+use crate::stacks;
 
 /// Being made, or there was no space for it.
 const fn taken() -> *mut u8 {
@@ -14,7 +14,7 @@ const fn taken() -> *mut u8 {
 
 /// A stack was written into a part of the arena.
 pub fn wrote_stack(stack: &[AtomicU64], number: usize) {
-    let Some(state) = process::recording().filter(|state| state.is_on()) else { return };
+    let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
     let Some(start) = state.stacks.get(number).map(|start| start.load(Ordering::Acquire)) else { return };
     if start.is_null() {
         make(state, number);
@@ -26,7 +26,7 @@ pub fn wrote_stack(stack: &[AtomicU64], number: usize) {
 
 /// The recording has begun: stacks that were kept before go into it.
 pub fn mirror_stacks() {
-    let Some(state) = process::recording().filter(|state| state.is_on()) else { return };
+    let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
     for (number, _) in stacks::parts() {
         make(state, number);
     }

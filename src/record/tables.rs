@@ -11,11 +11,11 @@ use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use epollshim_format::recording::{header, instance, interest, kind, totals};
 
 use super::file::{State, word};
+use crate::clock;
 use crate::ledger::Rows;
 use crate::ledger::core::Totals;
 use crate::ledger::counters::{CountWait, WaitCounters, WaitEnd};
 use crate::ledger::records::{Instance, Interest, Origin};
-use crate::{clock, process};
 
 /// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (All of it begins as zero, so that it lies in
 /// .bss.)
@@ -26,7 +26,7 @@ struct Table<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRI
 }
 
 /// The tables are to be begun, or a part of either is to be made.
-pub static WANTS_PARTS: AtomicBool = AtomicBool::new(false);
+static WANTS_PARTS: AtomicBool = AtomicBool::new(false);
 
 // Of `State::tables`; 0: there are none.
 /// There are tables, in which nothing is yet.
@@ -83,7 +83,7 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
             self.want(number + 1);
         }
         if start == dropped() {
-            if let Some(state) = process::recording() {
+            if let Some(state) = State::of_this_process() {
                 state.add(header::ENTRIES_DROPPED, 1);
             }
             return None;
@@ -126,7 +126,7 @@ fn set(start: *mut u8, place: usize, value: u64) {
 /// The state, if changes go into the tables.
 #[inline(always)]
 fn kept() -> Option<&'static State> {
-    process::recording().filter(|state| state.tables.load(Ordering::Relaxed) == KEPT)
+    State::of_this_process().filter(|state| state.tables.load(Ordering::Relaxed) == KEPT)
 }
 
 /// A file has begun, which has no tables yet.
@@ -135,10 +135,16 @@ pub fn want_tables() {
     WANTS_PARTS.store(true, Ordering::Release);
 }
 
+/// Whether [`grow_tables`] has something to do.
+#[inline(always)]
+pub fn wants_parts() -> bool {
+    WANTS_PARTS.load(Ordering::Relaxed)
+}
+
 /// Makes what the tables lack, and has `mirror` write what belongs there. Not under the lock. True: there are tables from now
 /// on, in which nothing is yet.
 pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
-    let Some(state) = process::recording().filter(|state| state.is_on()) else { return false };
+    let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return false };
     // Acquire: pairs with the Release in `want` and `want_tables`.
     if !WANTS_PARTS.swap(false, Ordering::Acquire) {
         return false;
@@ -236,7 +242,7 @@ pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
 
 /// The totals have changed. True: there are tables in which nothing is yet. From now on changes go into them.
 pub fn changed_totals(of: &Totals, watches: u64, memory: u64) -> bool {
-    let Some(state) = process::recording() else { return false };
+    let Some(state) = State::of_this_process() else { return false };
     let is_new = match state.tables.load(Ordering::Relaxed) {
         KEPT => false,
         EMPTY => state.tables.compare_exchange(EMPTY, KEPT, Ordering::Relaxed, Ordering::Relaxed).is_ok(),

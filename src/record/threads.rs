@@ -1,18 +1,18 @@
 //! A thread's counters, laid over the file so that they are counted in it and nowhere else; and its ring of calls.
 
-use crate::sync::{AtomicU64, Ordering, compiler_fence, own_increment};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering, compiler_fence, own_increment};
 use core::ptr::NonNull;
 
 use epollshim_format::function::Function;
 use epollshim_format::recording::{PAGE, area, header, kind, record, thread as layout};
 use libc::{c_int, epoll_event};
 
-use super::control::{answer, is_asked};
-use super::file::word;
+use super::control::{answer, bell, is_asked};
+use super::file::{State, word};
 use super::full;
 use crate::ledger::counters::Counters;
 use crate::thread::{self, Block};
-use crate::{config, process, sys};
+use crate::{config, sys};
 
 // The places that readers go by.
 const _: () = {
@@ -39,6 +39,27 @@ const _: () = {
     assert!(size_of::<Block>() - thread::COUNTERS == layout::BEGUN);
 };
 
+/// Where the recording has a thread's calls, in its block: all-zero is nowhere.
+#[repr(C)]
+pub struct PerThread {
+    /// The ring of the last calls; null: there is none.
+    ring: AtomicPtr<u8>,
+    /// The word of this process's recording that says whether a request stands ([`is_asked`]);
+    /// null: there is none.
+    pub bell: AtomicPtr<AtomicU64>,
+    /// The ring's length less one.
+    ring_mask: AtomicU64,
+    /// Where each call is kept.
+    pub records: full::Records,
+}
+
+impl PerThread {
+    /// Another thread has the block from now on.
+    pub fn next_owner(&self) {
+        self.records.pass_on();
+    }
+}
+
 /// What a block has behind it for a ring of no records.
 pub const RING_EXTRA: usize = PAGE;
 
@@ -59,7 +80,8 @@ pub fn ring_bytes() -> usize {
 /// Lays a new block's counters over this process's file: the memory from the counters on, with the [`ring_bytes`] that are
 /// behind the block, is the file's then.
 pub fn attach(block: &Block, tid: u32) {
-    let Some(state) = process::recording().filter(|state| state.is_on()) else { return };
+    block.part::<PerThread>().bell.store(bell(), Ordering::Relaxed);
+    let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
     let start = core::ptr::from_ref(block).cast_mut().cast::<u8>();
     let counters = start.wrapping_add(thread::COUNTERS);
     let bytes = size_of::<Block>() - thread::COUNTERS + ring_bytes();
@@ -69,11 +91,12 @@ pub fn attach(block: &Block, tid: u32) {
         return state.add(header::THREADS_DROPPED, 1);
     }
     let ring = start.wrapping_add(size_of::<Block>());
+    let own: &PerThread = block.part();
     if ring_length() == 0 {
-        block.records.begin(ring.wrapping_add(RING_EXTRA), place);
+        own.records.begin(ring.wrapping_add(RING_EXTRA), place);
     } else {
-        block.ring_mask.store(ring_length() as u64 - 1, Ordering::Relaxed);
-        block.ring.store(ring, Ordering::Relaxed);
+        own.ring_mask.store(ring_length() as u64 - 1, Ordering::Relaxed);
+        own.ring.store(ring, Ordering::Relaxed);
     }
 }
 
@@ -130,9 +153,9 @@ fn keep_at_length(block: &Block, told: &CallRecord) {
     let time = if told.function == Function::EpollPwait2 { timeout(told) } else { 0 };
     if let Some(ring) = ring_of(block) {
         write(block, ring, told, time);
-    } else if block.records.is_on() {
+    } else if block.part::<PerThread>().records.is_on() {
         full::write(block, told, time);
-    } else if let Some(state) = process::recording() {
+    } else if let Some(state) = State::of_this_process() {
         state.drop_calls(1);
     }
 }
@@ -140,13 +163,13 @@ fn keep_at_length(block: &Block, told: &CallRecord) {
 /// A thread's ring. None: it has none.
 #[inline(always)]
 fn ring_of(block: &Block) -> Option<NonNull<u8>> {
-    NonNull::new(block.ring.load(Ordering::Relaxed))
+    NonNull::new(block.part::<PerThread>().ring.load(Ordering::Relaxed))
 }
 
 /// Keeps a record of a call in the thread's ring.
 #[inline(always)]
 fn write(block: &Block, ring: NonNull<u8>, told: &CallRecord, time: u64) {
-    let mask = block.ring_mask.load(Ordering::Relaxed);
+    let mask = block.part::<PerThread>().ring_mask.load(Ordering::Relaxed);
     // SAFETY: the block's own ring, which has so many records, and nobody else writes.
     unsafe { append(ring.as_ptr(), mask, told, time) };
 }

@@ -107,7 +107,7 @@ pub fn at_end(end: End) {
     }
     let due = due(end);
     if due.is_none() {
-        judge_for_recording(end);
+        evaluate_for_recording(end);
     }
     record::at_end(end);
     match due {
@@ -120,17 +120,18 @@ pub fn at_end(end: End) {
 }
 
 /// What only the sums tell, limits of the user's own among them.
-fn judge(end: End) {
-    crate::findings::judge(end);
-    crate::policy::limits::judge();
+fn evaluate(end: End) {
+    crate::findings::evaluation::evaluate(end);
+    crate::census::evaluation::evaluate(end);
+    crate::policy::limits::evaluate();
 }
 
-/// Without a report, what is judged at the end is for the recording alone.
-fn judge_for_recording(end: End) {
+/// Without a report, what is evaluated at the end is for the recording alone.
+fn evaluate_for_recording(end: End) {
     if record::is_on() {
         on_own_stack(|| {
             crate::census::reconcile();
-            judge(end);
+            evaluate(end);
         });
     }
 }
@@ -148,7 +149,7 @@ pub fn before_exec(program: Program, caller: usize) {
     if (due.is_some() || record::is_on()) && is_executable(program) {
         match due {
             Some(config) => deliver(config, End::Exec),
-            None => judge_for_recording(End::Exec),
+            None => evaluate_for_recording(End::Exec),
         }
         record::at_end(End::Exec);
     }
@@ -237,7 +238,7 @@ fn deliver(config: &Config, end: End) {
 fn render(here: Here, format: Format, end: End, into: &mut Buffer<u8>) -> bool {
     let compared = ledger::reconcile(here);
     let reconciled = compared.is_exact() & crate::census::reconcile();
-    judge(end);
+    evaluate(end);
     let facts = Facts::gather(end, reconciled, compared.unknown);
     let rendered = match format {
         Format::Text => text::render(&facts, into),

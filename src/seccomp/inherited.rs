@@ -8,13 +8,12 @@
 use libc::c_long;
 
 use super::{IS_HINDERED, calls};
+use crate::filters::verdict;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicBool, AtomicU8, AtomicU64};
+use crate::sync::{AtomicBool, AtomicU8};
 use crate::{sigsafe, sys};
 
 static IS_THERE: AtomicBool = AtomicBool::new(false);
-/// By number.
-static FORBIDDEN: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 /// Some call gets an errno that it would not get without filters.
 static HINDERS: AtomicBool = AtomicBool::new(false);
 
@@ -24,14 +23,6 @@ pub fn is_there() -> bool {
 
 pub fn hinders() -> bool {
     HINDERS.load(Relaxed)
-}
-
-pub fn forbids(number: c_long) -> bool {
-    is_there() && place(number).is_some_and(|(word, bit)| word.load(Relaxed) & bit != 0)
-}
-
-fn place(number: c_long) -> Option<(&'static AtomicU64, u64)> {
-    Some((FORBIDDEN.get(usize::try_from(number).ok()? / 64)?, 1 << (number % 64)))
 }
 
 /// Looks once for inherited filters, before the first call of the library's that the program does not make itself. Opening
@@ -112,10 +103,8 @@ fn try_all() {
     }
     for (call, state) in calls::ALL.iter().zip(progress) {
         let state = state.load(Acquire);
-        if state == BEGUN
-            && let Some((word, bit)) = place(call.number)
-        {
-            word.fetch_or(bit, Relaxed);
+        if state == BEGUN {
+            verdict::forbid_from_before(call.number);
             super::restrict();
         }
         if state != MADE {

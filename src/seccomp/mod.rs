@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! hooks/filters.rs, raw.rs   see a filter installed: `installing` copies it, `installed` keeps or drops the copy
-//! sys.rs                     asks `allows` before each system call of the library's own
 //! inherited.rs               filters from before exec, which nobody can read: a child tries what they forbid
-//! reserve.rs                 memory for a report where a filter forbids mmap
-//! early.rs                   what a report reads in /proc, where a filter forbids to open it
-//! bpf.rs                     runs a filter; calls.rs: the calls that the library makes
+//! early.rs                   keeps what a report reads in /proc, where a filter forbids to open it
+//! calls.rs                   the calls that the library makes
 //! ```
+//!
+//! What is known by that lies in src/filters/, where sys.rs asks.
 //!
 //! Filters belong to threads: a thread inherits those of the thread that made it. Here they belong to the process: what any
 //! filter forbids is forbidden for all threads, unless the kernel says that the calling thread has none. So a call may be left
@@ -19,179 +19,43 @@
 //! (SECCOMP_FILTER_FLAG_TSYNC) between `allows` and the call itself; and filters that a program installs by a system call
 //! instruction of its own.
 
-pub mod bpf;
 mod calls;
 mod early;
 mod inherited;
-mod reserve;
 
 use libc::{c_int, c_long};
 
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
-use crate::{clock, registers, sys};
-use bpf::Instruction;
+use crate::filters::bpf::{self, Instruction};
+use crate::filters::reserve;
+use crate::filters::verdict::{
+    self, Answer, Filter, IS_OPAQUE, IS_RESTRICTED, answer, forget_strict, judge, note_strict, publish,
+};
+use crate::sync::Ordering::Relaxed;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32};
+use crate::{clock, sys};
 
-pub use early::text as kept_text;
+pub use crate::filters::verdict::is_strict;
 pub use inherited::{find as find_inherited, is_there as is_inherited};
-pub use reserve::{contains as is_reserved, give_back, take};
 
-/// The errno of a system call that was not made, for its filter forbids it.
-pub const FORBIDDEN: i32 = libc::EPERM;
-
-/// A copy of a filter. Never unmapped: others may be reading it.
-#[repr(C)]
-struct Filter {
-    /// The one that was installed before it.
-    next: AtomicPtr<Filter>,
-    /// The kernel has refused it.
-    is_void: AtomicBool,
-    length: u32,
-}
-
-impl Filter {
-    fn program(&self) -> &[Instruction] {
-        let start = core::ptr::from_ref(self).wrapping_add(1).cast::<Instruction>();
-        // SAFETY: `copy` maps as many instructions behind the record, writes them before it publishes it, and nobody changes them.
-        unsafe { core::slice::from_raw_parts(start, self.length as usize) }
-    }
-}
-const _: () = assert!(align_of::<Filter>() >= align_of::<Instruction>());
-
-/// Whether anything below may forbid a call. Relaxed: who installs a filter stores it first, and the kernel's own ordering
-/// carries it to the threads that get the filter.
-static IS_RESTRICTED: AtomicBool = AtomicBool::new(false);
-/// All filters, newest first. Release by [`publish`], Acquire by readers: a copy is complete before it is found.
-static FILTERS: AtomicPtr<Filter> = AtomicPtr::new(core::ptr::null_mut());
-/// The threads in strict mode, by their tokens: none of them can make a thread or a process. Beyond so many, all are held to be.
-static STRICT: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
-static IS_STRICT: AtomicBool = AtomicBool::new(false);
-static ARE_ALL_STRICT: AtomicBool = AtomicBool::new(false);
-/// A filter was installed of which there is no copy: it forbids everything, as far as is known.
-static IS_OPAQUE: AtomicBool = AtomicBool::new(false);
 /// How many filters were installed.
 static INSTALLED: AtomicU32 = AtomicU32::new(0);
 /// Some call of calls.rs gets another answer than without filters.
 static IS_HINDERED: AtomicBool = AtomicBool::new(false);
-/// The calls that the library has left out, or that got a filter's errno: a bit for each number.
-static LEFT_OUT: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
-
-/// What filters say of a system call. In ascending order of severity.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Answer {
-    Allowed,
-    /// The kernel answers with an errno.
-    Refused,
-    /// It kills, traps, or asks somebody else; or nobody knows.
-    Forbidden,
-}
-
-/// Whether a system call may be made. Where it may not, the caller gets [`FORBIDDEN`] in its place.
-#[inline(always)]
-pub fn allows(number: c_long, words: &[usize; 6]) -> bool {
-    !IS_RESTRICTED.load(Relaxed) || look(number, words)
-}
-
-#[cold]
-#[inline(never)]
-fn look(number: c_long, words: &[usize; 6]) -> bool {
-    let answer = judge(number, words);
-    if answer == Answer::Allowed || answer == Answer::Refused && is_left_out(number) || is_thread_free() {
-        return true;
-    }
-    if let Some((word, bit)) = place(number) {
-        word.fetch_or(bit, Relaxed);
-    }
-    answer != Answer::Forbidden
-}
-
-fn judge(number: c_long, words: &[usize; 6]) -> Answer {
-    // The calls that strict mode leaves (seccomp(2)).
-    const LEFT: [c_long; 4] = [libc::SYS_read, libc::SYS_write, libc::SYS_exit, libc::SYS_rt_sigreturn];
-    if IS_OPAQUE.load(Relaxed) || !LEFT.contains(&number) && is_thread_strict() || inherited::forbids(number) {
-        return Answer::Forbidden;
-    }
-    let data = bpf::data(number as u32, words);
-    filters().map(|filter| answer(bpf::evaluate(filter.program(), &data))).max().unwrap_or(Answer::Allowed)
-}
-
-fn is_thread_strict() -> bool {
-    let own = registers::token();
-    IS_STRICT.load(Relaxed) && (ARE_ALL_STRICT.load(Relaxed) || STRICT.iter().any(|token| token.load(Relaxed) == own))
-}
-
-/// The calling thread is about to be in strict mode.
-fn note_strict() {
-    let own = registers::token();
-    let take = |place: &AtomicUsize| place.compare_exchange(0, own, Relaxed, Relaxed).is_ok();
-    if !is_thread_strict() && !STRICT.iter().any(take) {
-        ARE_ALL_STRICT.store(true, Relaxed);
-    }
-    IS_STRICT.store(true, Relaxed);
-}
-
-/// It is not: the kernel has refused.
-fn forget_strict() {
-    let own = registers::token();
-    for place in &STRICT {
-        let _ = place.compare_exchange(own, 0, Relaxed, Relaxed);
-    }
-    let is_one = ARE_ALL_STRICT.load(Relaxed) || STRICT.iter().any(|token| token.load(Relaxed) != 0);
-    IS_STRICT.store(is_one, Relaxed);
-}
-
-fn filters() -> impl Iterator<Item = &'static Filter> {
-    let mut at = FILTERS.load(Acquire);
-    core::iter::from_fn(move || {
-        // SAFETY: null or a published filter, which is never unmapped.
-        let filter = unsafe { at.as_ref() }?;
-        at = filter.next.load(Relaxed);
-        Some(filter)
-    })
-    .filter(|filter| !filter.is_void.load(Relaxed))
-}
-
-/// What a filter's return value stands for (seccomp(2), "Filter return actions").
-fn answer(returned: Option<u32>) -> Answer {
-    match returned.map(|value| value & libc::SECCOMP_RET_ACTION_FULL) {
-        Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG) => Answer::Allowed,
-        Some(libc::SECCOMP_RET_ERRNO) => Answer::Refused,
-        _ => Answer::Forbidden,
-    }
-}
-
-/// Whether the calling thread has no filter, says the kernel, where that may be asked.
-fn is_thread_free() -> bool {
-    const ASK: [usize; 6] = [libc::PR_GET_SECCOMP as usize, 0, 0, 0, 0, 0];
-    judge(libc::SYS_prctl, &ASK) == Answer::Allowed && sys::seccomp_mode() == Ok(0)
-}
-
-fn place(number: c_long) -> Option<(&'static AtomicU64, u64)> {
-    Some((LEFT_OUT.get(usize::try_from(number).ok()? / 64)?, 1 << (number % 64)))
-}
-
-fn is_left_out(number: c_long) -> bool {
-    place(number).is_some_and(|(word, bit)| word.load(Relaxed) & bit != 0)
-}
 
 /// Whether a filter may keep an answer of the kernel's from the library: then it is not worth asking questions whose answer
 /// would be half known. Costs a system call where no filter is known.
 pub fn hinders() -> bool {
-    IS_HINDERED.load(Relaxed) || !IS_RESTRICTED.load(Relaxed) && !is_inherited() && sys::seccomp_mode() != Ok(0)
+    IS_HINDERED.load(Relaxed) || !IS_RESTRICTED.load(Relaxed) && !is_inherited() && verdict::mode() != Ok(0)
 }
 
 /// The names of the calls that were left out, or got an errno.
 pub fn left_out() -> impl Iterator<Item = &'static str> + Clone {
-    calls::ALL.iter().filter(|call| is_left_out(call.number)).map(|call| call.name)
+    calls::ALL.iter().filter(|call| verdict::is_left_out(call.number)).map(|call| call.name)
 }
 
 /// How many filters the program has installed; None: no filter is known, of its own or inherited.
 pub fn installed_filters() -> Option<u32> {
     (IS_RESTRICTED.load(Relaxed) || is_inherited()).then(|| INSTALLED.load(Relaxed))
-}
-
-pub fn is_strict() -> bool {
-    IS_STRICT.load(Relaxed)
 }
 
 /// What [`installing`] has noted of a call, for [`installed`]: one of these, or the address of a [`Filter`].
@@ -246,12 +110,12 @@ pub fn installing(number: c_long, words: [usize; 3], has_reports: bool) -> u64 {
         }
         // Strict mode forbids the counter as well (Linux v6.1 kernel/seccomp.c, seccomp_set_mode_strict).
         note::STRICT => {
-            reserve::prepare();
+            prepare_reserve();
             clock::leave_the_vdso();
             note_strict();
         }
         note::OPAQUE => {
-            reserve::prepare();
+            prepare_reserve();
             IS_OPAQUE.store(true, Relaxed);
         }
         filter => publish(filter as *mut Filter),
@@ -290,6 +154,17 @@ pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
     look_for_hindrance();
 }
 
+/// Maps the reserve, if that has not been done.
+fn prepare_reserve() {
+    if !reserve::is_there()
+        && let Ok(start) = sys::map_from_kernel(reserve::BYTES)
+        && !reserve::begin(start)
+    {
+        // SAFETY: another thread was first; nobody has seen this one.
+        unsafe { sys::unmap_from_kernel(start, reserve::BYTES) };
+    }
+}
+
 /// From here on each system call of the library's own is looked at.
 fn restrict() {
     IS_RESTRICTED.store(true, Relaxed);
@@ -326,7 +201,7 @@ fn copy(address: usize, has_reports: bool) -> u64 {
     // SAFETY: the record just written, which is never unmapped.
     let program = unsafe { &*filter }.program();
     if [libc::SYS_mmap, libc::SYS_munmap].into_iter().any(|number| !is_plainly_allowed(program, number)) {
-        reserve::prepare();
+        prepare_reserve();
     }
     let readers = [libc::SYS_openat, libc::SYS_read, libc::SYS_readlinkat];
     if has_reports && readers.into_iter().any(|number| !is_plainly_allowed(program, number)) {
@@ -343,18 +218,6 @@ fn is_plainly_allowed(program: &[Instruction], number: c_long) -> bool {
         .all(|call| answer(bpf::evaluate(program, &bpf::data(number as u32, &call.words))) == Answer::Allowed)
 }
 
-fn publish(filter: *mut Filter) {
-    let mut head = FILTERS.load(Relaxed);
-    loop {
-        // SAFETY: `copy` made it, and nobody else has it yet.
-        unsafe { &*filter }.next.store(head, Relaxed);
-        match FILTERS.compare_exchange_weak(head, filter, Release, Relaxed) {
-            Ok(_) => return,
-            Err(now) => head = now,
-        }
-    }
-}
-
 /// Whether the kernel can read these bytes; yes where it must not be asked.
 fn is_readable(address: usize, bytes: usize) -> bool {
     const PAGE: usize = 4096;
@@ -366,6 +229,3 @@ fn is_readable(address: usize, bytes: usize) -> bool {
     let mut pages = (address..last).step_by(PAGE).chain([last]);
     !sys::can_ask_whether_readable() || pages.all(sys::is_word_readable)
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,8 +14,9 @@
 
 use core::ffi::c_void;
 
+use crate::filters::verdict;
 use crate::sync::{AtomicU32, Ordering};
-use crate::{seccomp, sys, valgrind};
+use crate::{sys, valgrind};
 
 /// CLONE_UNTRACED: a debugger that follows threads would report each helper, and wait for it. CLONE_FILES: the helper leaves the shared
 /// table by `close_range`, which copies nothing of it, however large it is.
@@ -61,7 +62,7 @@ fn is_allowed() -> bool {
         (libc::SYS_futex, [0; 6]),
         (libc::SYS_exit, [0; 6]),
     ];
-    !valgrind::is_running() && calls.iter().all(|(number, words)| seccomp::allows(*number, words))
+    !valgrind::is_running() && calls.iter().all(|(number, words)| verdict::allows(*number, words))
 }
 
 /// The kernel closes the helper's table, and takes it off the list of threads, after it has cleared the word: only then may a program of

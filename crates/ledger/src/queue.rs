@@ -167,6 +167,7 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
 
     /// Gives the oldest entry to `apply`, and then removes it. By the holder of the lock. False: there is none, or the lock
     /// was broken and somebody else consumes.
+    #[inline(always)]
     pub fn apply_next(&self, apply: impl FnOnce(T)) -> bool {
         let head = self.head.load(Ordering::Acquire);
         let Some(passed) = self.node(index_of(head)) else { return false };

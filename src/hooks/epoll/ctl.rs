@@ -6,6 +6,7 @@ use epollshim_format::call::Call;
 use libc::c_int;
 
 use super::opaque;
+use crate::findings::errors::Pending;
 use crate::hooks::entry::{BLOCK, Frame, go_on};
 use crate::ledger::FastPath;
 use crate::ledger::core::{Registration, Ticket};
@@ -219,9 +220,9 @@ fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
         libc::EPOLL_CTL_DEL => Call::CtlDel,
         _ => Call::CtlOther,
     };
-    if block.pending.is_open() && call != Call::CtlOther {
+    if block.part::<Pending>().is_open() && call != Call::CtlOther {
         // The thread's last `epoll_ctl` has left something open.
-        findings::errors::ctl_succeeded(&block.pending, frame.int(0), frame.int(1), frame.int(2));
+        findings::errors::ctl_succeeded(block.part(), frame.int(0), frame.int(1), frame.int(2));
     }
     block.counters.calls(call).bump();
     if call == Call::CtlDel {
@@ -259,7 +260,7 @@ fn after_failed_ctl(frame: &mut Frame, result: isize) -> isize {
         _ => Call::CtlOther,
     };
     block.counters.failed(call, error);
-    findings::errors::ctl_failed(&block.pending, frame, error, is_ghost);
+    findings::errors::ctl_failed(block.part(), frame, error, is_ghost);
     if matches!(error, libc::ENOSPC | libc::ENOMEM) {
         note_refusal(frame, error);
     }

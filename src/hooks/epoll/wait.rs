@@ -7,6 +7,7 @@ use epollshim_format::findings::thresholds;
 use libc::{c_int, epoll_event};
 
 use super::opaque;
+use crate::findings::watch::Watch;
 use crate::hooks::entry::Frame;
 #[cfg(not(test))]
 use crate::hooks::entry::{BLOCK, go_on};
@@ -168,7 +169,7 @@ fn begin_after(frame: &Frame, block: &Block, work: u64) {
     block.counters.work().record(work);
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
     if work >= thresholds::LATE {
-        block.watch.late(frame.int(0), work, frame.caller);
+        block.part::<Watch>().late(frame.int(0), work, frame.caller);
     }
 }
 
@@ -320,7 +321,7 @@ fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, c
     }
     let batch = block.counters.batch();
     // (A failure is no small number.)
-    if !batch.has_reached_small(count as u64) || batch.sum().wrapping_add(count as u64) >= block.watch.due() {
+    if !batch.has_reached_small(count as u64) || batch.sum().wrapping_add(count as u64) >= block.part::<Watch>().due() {
         return note_other_wait(block, call, frame, start, count);
     }
     block.counters.record_batch(count as u64);
@@ -404,7 +405,7 @@ fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, co
         counters.delivered(masks(frame, count));
     }
     ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
-    if counters.batch().sum() >= block.watch.due() {
+    if counters.batch().sum() >= block.part::<Watch>().due() {
         frame.state = start;
         findings::watch::look(block, frame, count as usize);
     }

@@ -3,11 +3,12 @@
 use crate::sync::Ordering;
 
 use super::descriptors::look_for_dead;
+use crate::above::Library;
 use crate::ledger::access::{change, change_by};
 use crate::ledger::core::Creation;
 use crate::ledger::counters::{CountWait, WaitEnd};
 use crate::ledger::followers::used;
-use crate::ledger::observers::findings;
+use crate::ledger::observers::Above;
 use crate::ledger::records::Instance;
 use crate::ledger::{CORE, fork_shared, reservations};
 use crate::thread::Block;
@@ -140,9 +141,7 @@ fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize
         instance.shared.count_shared(end);
     }
     if let WaitEnd::Events { first, .. } = end {
-        if let Some(findings) = findings() {
-            (findings.waited_amid_others)(instance, epfd, first);
-        }
+        <Library as Above>::waited_amid_others(instance, epfd, first);
     }
 }
 

@@ -4,9 +4,10 @@
 use epollshim_format::census::{Kind, Leak};
 use epollshim_format::findings::{Id, Severity, fd_inherited};
 
-use super::{Note, note, put, withdraw};
+use super::{Entry, places};
 use crate::buffer::Buffer;
-use crate::census::{self, Entry, places};
+use crate::census;
+use crate::findings::{Note, note, put, withdraw};
 use crate::process::End;
 use crate::{clock, ledger, process, sys};
 
@@ -53,7 +54,7 @@ pub fn at_exec(caller: usize) {
 }
 
 /// Places whose descriptors only become more.
-pub fn judge(end: End) {
+pub fn evaluate(end: End) {
     if !census::is_on() {
         return;
     }
@@ -73,14 +74,14 @@ pub fn judge(end: End) {
         while let Some((index, fd)) = all.next() {
             count += 1;
             if all.peek().is_none_or(|(next, _)| *next != index) {
-                judge_place(places::at(index), count, fd, now, end);
+                evaluate_place(places::at(index), count, fd, now, end);
                 count = 0;
             }
         }
     });
 }
 
-fn judge_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End) {
+fn evaluate_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End) {
     let leak = place.growth(alive, now).judge();
     let severity = match leak {
         Leak::Certain => Severity::Error,

@@ -2,26 +2,24 @@
 //! end, as a stack is. What is given back out of order stays away.
 
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
-use crate::sys;
 
 /// As much as a report takes: its stack of 256 KiB, its text, and what it reads. Only what is touched is backed by memory.
-const BYTES: usize = 4 << 20;
+pub const BYTES: usize = 4 << 20;
 
-/// Null: there is none. Release by `prepare`, Acquire by `take`: the mapping is there before it is found.
+/// Null: there is none. Release by `begin`, Acquire by `take`: the mapping is there before it is
+/// found.
 static START: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 /// What lies above is zero, and nobody's.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
-/// Maps it, if that has not been done. From here on all memory of the library comes from it, as long as it lasts.
-pub fn prepare() {
-    if !START.load(Ordering::Relaxed).is_null() {
-        return;
-    }
-    let Ok(start) = sys::map_from_kernel(BYTES) else { return };
-    if START.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread was first; nobody has seen this one.
-        unsafe { sys::unmap_from_kernel(start, BYTES) };
-    }
+pub fn is_there() -> bool {
+    !START.load(Ordering::Relaxed).is_null()
+}
+
+/// Takes a fresh mapping of [`BYTES`] for the reserve. From here on all memory of the library comes
+/// from it, as long as it lasts. False: there is one already.
+pub fn begin(start: *mut u8) -> bool {
+    START.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Relaxed).is_ok()
 }
 
 /// Zeroed memory, aligned to a page. None: there is no reserve, or it is used up.

@@ -1,5 +1,5 @@
 use super::bpf::{self, Instruction};
-use super::{Answer, answer};
+use super::verdict::{Answer, answer};
 
 #[test]
 fn only_allow_log_and_errno_let_a_call_pass() {

@@ -1,0 +1,241 @@
+//! Who has what in the thread's block and in the page that the kernel wipes at fork, and what the
+//! layers below call up for.
+//!
+//! The owners of the parts define them; src/thread.rs and src/process.rs have the memory and know
+//! nothing of what is in it. Here the two meet. Each `Above` trait is implemented here and nowhere
+//! else, by forwarding.
+//!
+//! Invariant: zero bytes are a valid value of each part. The kernel zeroes both at each fork, at
+//! any instruction, and the child may go on with a hook that is half done.
+
+use core::mem::offset_of;
+
+use epollshim_format::control::Order;
+use libc::epoll_event;
+
+use crate::above::{Has, Library};
+use crate::buffer::Buffer;
+use crate::findings::errors::Pending;
+use crate::findings::watch::Watch;
+use crate::ledger::core::{Registration, Totals};
+use crate::ledger::counters::WaitEnd;
+use crate::ledger::records::{Instance, Interest};
+use crate::ledger::{self, Here, Rows, reservations};
+use crate::policy::rules::{self, Ordinals};
+use crate::sync::{AtomicU64, Ordering};
+use crate::thread::{self, Block};
+use crate::{census, findings, init, log, policy, process, record, report, stacks, steer};
+
+/// A type has a part of each of these types.
+macro_rules! has {
+    ($($whole:ident.$field:ident: $part:ty),* $(,)?) => {
+        $(impl Has<$part> for $whole {
+            #[inline(always)]
+            fn part(&self) -> &$part {
+                &self.$field
+            }
+        })*
+    };
+}
+
+// ---- one thread's ----
+
+/// In a block, behind what src/thread.rs and the ledger have there.
+#[repr(C)]
+pub struct OfThread {
+    pending: Pending,
+    /// Its first word is read at every wait that brings events.
+    watch: Watch,
+    room: census::room::OfThread,
+    ordinals: Ordinals,
+    recorder: record::PerThread,
+}
+
+const _: () = assert!(
+    offset_of!(OfThread, watch) + size_of::<AtomicU64>() <= thread::PARTS_IN_HEAD,
+    "what common calls touch of a block is one cache line"
+);
+
+has! {
+    OfThread.pending: Pending,
+    OfThread.watch: Watch,
+    OfThread.room: census::room::OfThread,
+    OfThread.ordinals: Ordinals,
+    OfThread.recorder: record::PerThread,
+}
+
+// SAFETY: `OfThread` consists of atomics, of which zero is a value. `Pending` has nothing open only
+// where its word is all ones, which `begin` and the hooks of a thread with a block in use write.
+unsafe impl thread::Above for Library {
+    type Parts = OfThread;
+    const PENDING: usize = offset_of!(OfThread, pending) + Pending::PAIR;
+
+    #[inline(always)]
+    unsafe fn has_nothing_open(parts: *const OfThread) -> bool {
+        // SAFETY: `pending` lies before `watch`, whose first word is in the first cache line
+        // (asserted above); by this function's contract that much is there.
+        let pending = unsafe { &(*parts).pending };
+        !pending.is_open()
+    }
+
+    fn acts() -> bool {
+        init::acts()
+    }
+
+    fn is_recorded() -> bool {
+        record::is_wanted()
+    }
+
+    fn bytes_behind_block() -> usize {
+        record::bytes_behind_block()
+    }
+
+    fn lay_over_file(block: &'static Block, tid: u32) {
+        record::lay_over_file(block, tid);
+    }
+
+    fn detach_from_file(block: *mut u8) {
+        record::detach(block);
+    }
+
+    fn begin(parts: &OfThread) {
+        parts.pending.forget();
+    }
+
+    fn next_owner(block: &'static Block) {
+        block.part::<Pending>().forget();
+        block.part::<Ordinals>().iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
+        block.part::<record::PerThread>().next_owner();
+        block.part::<Watch>().next_owner();
+        if !block.pending_release.is_empty() {
+            // Its last owner was cancelled in a close.
+            ledger::left_closing(block);
+        }
+    }
+}
+
+// ---- one process's ----
+
+/// In the page, behind what src/process.rs has there.
+#[repr(C)]
+pub struct OfProcess {
+    policy: policy::Tally,
+    log: log::Tally,
+    recording: record::State,
+    findings: findings::Place,
+}
+
+has! {
+    OfProcess.policy: policy::Tally,
+    OfProcess.log: log::Tally,
+    OfProcess.recording: record::State,
+    OfProcess.findings: findings::Place,
+}
+
+// SAFETY: `OfProcess` consists of atomics, of which zero is a value.
+unsafe impl process::Above for Library {
+    type Parts = OfProcess;
+
+    fn is_used() -> bool {
+        thread::any_used() || census::is_on() || reservations::tracks()
+    }
+
+    fn after_fork() {
+        let is_used = Self::is_used();
+        thread::forget_after_fork();
+        if is_used {
+            ledger::after_fork();
+        }
+        census::after_fork();
+        rules::after_fork();
+    }
+
+    fn lends() {
+        census::forget_touched();
+    }
+}
+
+// ---- calls to the layers above ----
+
+impl ledger::Above for Library {
+    fn outgrown(epfd: i32, site: usize, peak: u64, size: u64) {
+        findings::sizes::outgrown(epfd, site, peak, size);
+    }
+
+    fn instance_closed(waiter: &Block, epfd: i32, at: usize) {
+        findings::waiters::instance_closed(waiter, epfd, at);
+    }
+
+    fn watched_closed(waiter: &Block, instance: u32, fd: i32, at: usize) {
+        findings::waiters::watched_closed(waiter, instance, fd, at);
+    }
+
+    fn adding_over_ghost(registration: &Registration) {
+        findings::errors::adding_over_ghost(registration);
+    }
+
+    fn waited_amid_others(instance: &Instance, epfd: i32, first: *const epoll_event) {
+        findings::doubles::waited(instance, epfd, first);
+    }
+
+    fn missed(events: u32) {
+        findings::missed(events);
+    }
+
+    fn instance_noted(index: u32, instance: &Instance, epfd: i32) {
+        record::noted_instance(index, instance, epfd);
+    }
+
+    fn instance_gone(index: u32) {
+        record::gone_instance(index);
+    }
+
+    fn interest_noted(index: u32, interest: &Interest, watches: u64) {
+        record::noted_interest(index, interest, watches);
+    }
+
+    fn interest_gone(index: u32, instance: u32, watches: u64) {
+        record::gone_interest(index, instance, watches);
+    }
+
+    fn totals_changed(totals: &Totals, watches: u64, bytes: u64) -> bool {
+        record::changed_totals(totals, watches, bytes)
+    }
+
+    fn wants_parts() -> bool {
+        record::wants_parts()
+    }
+
+    fn grow_tables(made: &mut dyn FnMut(Rows)) -> bool {
+        record::grow_tables(made)
+    }
+
+    #[inline(always)]
+    fn waited(index: u32, end: WaitEnd, is_alone: bool) {
+        record::instance_waited(index, end, is_alone);
+    }
+}
+
+impl findings::Above for Library {
+    fn recorded_table(bytes: usize) -> Option<*mut u8> {
+        record::findings(bytes)
+    }
+}
+
+impl stacks::Above for Library {
+    fn wrote_stack(stack: &[AtomicU64], number: usize) {
+        record::wrote_stack(stack, number);
+    }
+}
+
+impl record::Orders for Library {
+    fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64> {
+        steer::obey(here, order, is_done, answer)
+    }
+}
+
+impl policy::Above for Library {
+    fn aborts() {
+        report::at_abort();
+    }
+}
