@@ -11,14 +11,15 @@
 use core::mem::offset_of;
 
 use epollshim_format::control::Order;
+use epollshim_ledger::Events;
 use libc::epoll_event;
 
 use crate::above::{Has, Library};
 use crate::buffer::Buffer;
+use crate::counters::WaitEnd;
 use crate::findings::errors::Pending;
 use crate::findings::watch::Watch;
 use crate::ledger::core::{Registration, Totals};
-use crate::ledger::counters::WaitEnd;
 use crate::ledger::records::{Instance, Interest};
 use crate::ledger::{self, Here, Rows, reservations};
 use crate::policy::rules::{self, Ordinals};
@@ -200,6 +201,15 @@ impl ledger::Above for Library {
 
     fn totals_changed(totals: &Totals, watches: u64, bytes: u64) -> bool {
         record::changed_totals(totals, watches, bytes)
+    }
+
+    fn happened(events: &Events) {
+        ledger::delivery::happened(events);
+    }
+
+    #[inline(always)]
+    fn unlocked() {
+        ledger::delivery::unlocked();
     }
 
     fn wants_parts() -> bool {

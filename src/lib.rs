@@ -5,6 +5,7 @@
 //! frame.rs    a call, as hooks hand it on
 //! real.rs     the real functions
 //! loaded.rs   the loaded objects, in which they are looked up; elf.rs: symbol tables
+//! counters.rs  what a thread counts of calls and waits
 //! ledger/     the ledger of this process (crates/ledger is the model): what hooks tell it, and what is counted
 //! registry.rs  the blocks of all threads
 //! thread.rs   the calling thread's block of counters
@@ -70,6 +71,7 @@ mod census;
 mod clock;
 mod composition;
 mod config;
+mod counters;
 mod elf;
 mod environment;
 mod filters;

@@ -12,11 +12,12 @@ use core::fmt::Write;
 
 use epollshim_format::call::Call;
 
+use epollshim_ledger::lock::Hold;
+use epollshim_ledger::records::LastUsed;
+use epollshim_ledger::reservations::PendingRelease;
+
 use crate::above::{Has, Library};
-use crate::ledger::Hold;
-use crate::ledger::counters::{self, Counter, Counters};
-use crate::ledger::records::LastUsed;
-use crate::ledger::reservations::PendingRelease;
+use crate::counters::{self, Counter, Counters};
 use crate::process::{self, Trouble};
 use crate::registry::{KEPT, Member, Registry};
 use crate::{output, registers, sigsafe, sys};

@@ -8,7 +8,7 @@ use epollshim_format::histogram;
 
 use super::watch::Watch;
 use super::{Note, put};
-use crate::ledger::counters::{Counters, Histogram};
+use crate::counters::{Counters, Histogram};
 use crate::thread::Block;
 use crate::{clock, ledger, process, sys, thread};
 

@@ -1,8 +1,10 @@
 //! The ledger's lock as hooks use it: the one [`Locked`] of the process, and the calling frame.
 
 use epollshim_ledger::Change;
+use epollshim_ledger::lock::Hold;
+use epollshim_ledger::lock_protocol::{FastPath, Here};
 
-use super::{CORE, FastPath, Here, Hold, LOCKED, followers, fork_shared};
+use super::state::{CORE, LOCKED};
 use crate::{interrupted, registers, sys};
 
 /// The calling frame.
@@ -110,12 +112,4 @@ pub fn finish(tried: FastPath) {
 /// Whether the calling thread holds the lock: a frame below holds it, or held it when it was jumped out of.
 pub fn is_interrupted() -> bool {
     CORE.lock.is_held_beside(here())
-}
-
-/// In the child of a fork, before any other change.
-pub fn after_fork() {
-    LOCKED.after_fork(here(), || {
-        fork_shared::forked(CORE.totals.newest_id());
-        followers::expect_uses(CORE.after_fork());
-    });
 }

@@ -5,14 +5,14 @@ use crate::sync::{AtomicU32, Ordering};
 
 use epollshim_ledger::Change;
 use epollshim_ledger::lock::flags;
+use epollshim_ledger::records::Instance;
 
-use super::access::{change, lock, unlock_out_of_line};
-use super::counters::WaitEnd;
-use super::fork_shared::Shared;
+use super::access::{change, here, lock, unlock_out_of_line};
+use super::fork_shared::{self, Shared};
 use super::observers::Above;
-use super::records::Instance;
-use super::{CORE, fork_shared};
+use super::state::{CORE, LOCKED};
 use crate::above::Library;
+use crate::counters::WaitEnd;
 use crate::thread::Block;
 
 /// Whether changes are followed by others than the ledger itself. Its short ways are not taken then: the lock says so, by the word that
@@ -87,7 +87,7 @@ pub fn mirror_soon() {
 
 /// The lock is free again, and a recording may follow.
 #[inline(always)]
-pub(super) fn unlocked() {
+pub fn unlocked() {
     if <Library as Above>::wants_parts() {
         make_room();
     }
@@ -108,4 +108,12 @@ pub fn recorded_wait(epfd: i32, end: WaitEnd, block: &Block) {
     if let Some(instance) = block.last_used.instance_of(epfd).or_else(|| CORE.instance_of(epfd)) {
         <Library as Above>::waited(instance.index.get(), end, instance.owner.block() == block.address());
     }
+}
+
+/// In the child of a fork, before any other change.
+pub fn after_fork() {
+    LOCKED.after_fork(here(), || {
+        fork_shared::forked(CORE.totals.newest_id());
+        expect_uses(CORE.after_fork());
+    });
 }

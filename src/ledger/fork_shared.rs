@@ -13,7 +13,8 @@
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::records::Instance;
+use epollshim_ledger::records::Instance;
+
 use crate::{process, sys};
 
 /// A process that was forked has used the instance.

@@ -1,13 +1,16 @@
 //! What limits ask of the ledger, and how it is made true before a call is refused for what is gone.
 
+use epollshim_ledger::lock_protocol::Here;
+use epollshim_ledger::records::Instance;
 use epollshim_ledger::{Change, Kernel};
 
-use super::Here;
 use super::access::{change, drain, lock, lock_or_break, settle, unlock_out_of_line};
 use super::events::done_closing;
+use super::followers::follow;
 use super::linux::Linux;
-use super::records::Instance;
-use super::{CORE, LOCKED, follow, reconcile, reservations};
+use super::reconcile::reconcile;
+use super::reservations;
+use super::state::{CORE, LOCKED};
 use crate::thread::Block;
 use crate::{clock, process, sys, thread};
 

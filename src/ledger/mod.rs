@@ -9,9 +9,9 @@
 //! |---|---|
 //! | `events.rs` | what hooks say: of instances, of interests, of descriptors |
 //! | `access.rs` | the lock, as hooks use it |
-//! | `linux.rs` | what the ledger asks of the kernel |
-//! | `observers.rs`, `followers.rs` | who hears of a change: findings, limits, a recording, a forked child's first uses |
-//! | `counters.rs` | what is counted of calls and waits |
+//! | `state.rs` | the ledger itself |
+//! | `linux.rs` | what it asks of the kernel |
+//! | `observers.rs`, `delivery.rs`, `followers.rs` | who hears of a change: findings, limits, a recording, a forked child's first uses |
 //! | `reservations.rs`, `limits.rs` | what limits count, and what they ask |
 //! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what it says, and the time that other threads need for it |
 //! | `fork_shared.rs` | for findings: what related processes do with the instances that they share |
@@ -19,7 +19,7 @@
 //! This file has what findings and reports read, and what begins anew with them.
 
 mod access;
-pub mod counters;
+pub mod delivery;
 mod events;
 mod followers;
 pub mod fork_shared;
@@ -29,33 +29,25 @@ mod observers;
 mod reading;
 mod reconcile;
 pub mod reservations;
+mod state;
 mod turns;
 
-use epollshim_ledger::Change;
 use epollshim_ledger::descriptors::FdState;
-use epollshim_ledger::lock_protocol::Locked;
 use epollshim_ledger::recent_closes::RecentCloses;
 
 use self::access::{lock_or_break, unlock_out_of_line};
-use self::linux::Linux;
-use self::observers::Observers;
+use self::state::CORE;
 
-pub use access::{after_fork, finish, here, is_interrupted, place, unlock_unapplied};
+pub use access::{finish, here, is_interrupted, place, unlock_unapplied};
 pub use epollshim_ledger::lock::{Hold, Lock};
 pub use epollshim_ledger::lock_protocol::{FastPath, Here};
 pub use epollshim_ledger::{Rows, core, records};
 pub use events::*;
-pub use followers::{follow, mirror_soon, recorded_wait};
+pub use followers::{after_fork, follow, mirror_soon, recorded_wait};
 pub use limits::{Sought, give_back, instance_for_limit, left_closing, look_for_the_gone, track, when_settled};
 pub use observers::Above;
 pub use reconcile::{Compared, reconcile};
-
-/// The ledger's records, as this process has them.
-pub type Core = core::Core<Linux, Observers>;
-
-static LOCKED: Locked<Core, Change, Linux> = Locked::new(Core::new());
-static CORE: &Core = &LOCKED.guarded;
-const _: () = assert!(::core::mem::offset_of!(Locked<Core, Change, Linux>, guarded) == 0);
+pub use state::Core;
 
 /// The records as they are; peaks may be behind.
 pub fn records() -> &'static Core {

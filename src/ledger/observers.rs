@@ -1,14 +1,12 @@
 //! Who hears of the ledger's changes: findings and the recording, which lie above it.
 
 use epollshim_ledger::core::{Registration, Totals};
-use epollshim_ledger::{Event, Events, Observer, Rows};
+use epollshim_ledger::records::{Instance, Interest};
+use epollshim_ledger::{Events, Observer, Rows};
 use libc::epoll_event;
 
-use super::counters::WaitEnd;
-use super::fork_shared::Shared;
-use super::records::{Instance, Interest};
-use super::{followers, fork_shared};
 use crate::above::Library;
+use crate::counters::WaitEnd;
 use crate::thread::{self, Block};
 
 /// What the layers above do about what the ledger hears.
@@ -40,6 +38,10 @@ pub trait Above {
 
     // Not under the lock.
 
+    /// These are the events of who has held the lock (delivery.rs).
+    fn happened(events: &Events);
+    /// The lock was released, and not by the fast path (followers.rs).
+    fn unlocked();
     /// Whether `grow_tables` has something to do.
     fn wants_parts() -> bool;
     /// Makes what the tables lack, and says which entries belong there. True: there are tables from now on.
@@ -87,39 +89,11 @@ impl Observer for Observers {
     }
 
     fn happened(events: &Events) {
-        events.iter().for_each(deliver);
-        if events.missed != 0 {
-            <Library as Above>::missed(events.missed);
-        }
+        <Library as Above>::happened(events);
     }
 
     #[inline(always)]
     fn unlocked() {
-        followers::unlocked();
-    }
-}
-
-#[inline(never)]
-fn deliver(event: Event) {
-    match event {
-        Event::InstanceClosed { epfd, at } => {
-            for block in thread::all().filter(|block| block.waits_on() == Some(epfd)) {
-                <Library as Above>::instance_closed(block, epfd, at);
-            }
-        }
-        Event::WatchedClosed { waiter, instance, fd, at } => {
-            // SAFETY: the event names the owner of an instance's counters: the address of a block.
-            if let Some(waiter) = unsafe { thread::waiting_block(waiter) } {
-                <Library as Above>::watched_closed(waiter, instance, fd, at);
-            }
-        }
-        Event::AddingOverGhost(registration) => <Library as Above>::adding_over_ghost(&registration),
-        Event::Outgrown { epfd, site, peak, size } => <Library as Above>::outgrown(epfd, site, peak, size),
-        Event::Ended { id, maker, waits } => fork_shared::compare(id, maker, waits),
-        Event::EndedUnused => followers::expect_one_use_less(),
-        Event::FirstUse { id, maker, epfd, made_at, waits, at } => {
-            fork_shared::tell_use(&Shared { id, maker, made_at, waits_before: waits }, epfd, at);
-            followers::expect_one_use_less();
-        }
+        <Library as Above>::unlocked();
     }
 }

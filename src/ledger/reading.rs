@@ -7,10 +7,10 @@
 
 use core::cmp::Ordering;
 
+use epollshim_ledger::core::{File, Head, Line};
 use epollshim_ledger::{Picture, Strangers};
 
-use super::CORE;
-use super::core::{File, Head, Line};
+use super::state::CORE;
 use crate::buffer::{Buffer, exchange, run_length, sort_by_key};
 use crate::{procfs, sys};
 

@@ -12,11 +12,13 @@
 
 use crate::sync::Ordering;
 
+use epollshim_ledger::core::Unmatched;
+use epollshim_ledger::lock_protocol::Here;
+
 use super::access::{drain, is_amid_a_hook, lock_or_break, unlock_out_of_line};
-use super::core::Unmatched;
 use super::reading::{Answer, Reading};
+use super::state::CORE;
 use super::turns::{self, Turn};
-use super::{CORE, Here};
 use crate::buffer::Buffer;
 use crate::procfs;
 use crate::{sys, thread};

@@ -1,7 +1,8 @@
 //! What limits count, of the one ledger of this process.
 
-use super::CORE;
-use super::records::Instance;
+use epollshim_ledger::records::Instance;
+
+use super::state::CORE;
 use crate::session;
 
 pub use epollshim_ledger::reservations::{Kind, PendingRelease, Prepaid, give_back_to};

@@ -26,8 +26,8 @@ use libc::c_int;
 
 use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
+use crate::counters::{OwnCounter, WaitEnd};
 use crate::frame::{After, Before, Frame};
-use crate::ledger::counters::{OwnCounter, WaitEnd};
 use crate::ledger::reservations::{self, Prepaid};
 use crate::record::CallRecord;
 use crate::thread::Block;

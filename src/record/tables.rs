@@ -12,9 +12,9 @@ use epollshim_format::recording::{header, instance, interest, kind, totals};
 
 use super::file::{State, word};
 use crate::clock;
+use crate::counters::{CountWait, WaitCounters, WaitEnd};
 use crate::ledger::Rows;
 use crate::ledger::core::Totals;
-use crate::ledger::counters::{CountWait, WaitCounters, WaitEnd};
 use crate::ledger::records::{Instance, Interest, Origin};
 
 /// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (All of it begins as zero, so that it lies in

@@ -10,13 +10,13 @@ use libc::{c_int, epoll_event};
 use super::control::{answer, bell, is_asked};
 use super::file::{State, word};
 use super::full;
-use crate::ledger::counters::Counters;
+use crate::counters::Counters;
 use crate::thread::{self, Block};
 use crate::{config, sys};
 
 // The places that readers go by.
 const _: () = {
-    use crate::ledger::counters::{Buckets, CallCounters, Top};
+    use crate::counters::{Buckets, CallCounters, Top};
     use core::mem::offset_of;
     assert!(offset_of!(Counters, last_wait_end) == layout::LAST_WAIT_END);
     assert!(offset_of!(Counters, polled) == layout::POLLED);

@@ -3,9 +3,9 @@
 use epollshim_format::call::Call;
 use libc::c_int;
 
+use crate::counters::OwnCounter;
 use crate::hooks::entry::Frame;
 use crate::ledger::core::Creation;
-use crate::ledger::counters::OwnCounter;
 use crate::ledger::records::Origin;
 use crate::thread::Block;
 use crate::{findings, ledger, real, stacks, sys, thread};

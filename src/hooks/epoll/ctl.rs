@@ -6,11 +6,11 @@ use epollshim_format::call::Call;
 use libc::c_int;
 
 use super::opaque;
+use crate::counters::OwnCounter;
 use crate::findings::errors::Pending;
 use crate::hooks::entry::{BLOCK, Frame, go_on};
 use crate::ledger::FastPath;
 use crate::ledger::core::{Registration, Ticket};
-use crate::ledger::counters::OwnCounter;
 use crate::thread::Block;
 use crate::{findings, ledger, real, stacks, sys, thread};
 

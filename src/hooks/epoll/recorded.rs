@@ -7,8 +7,8 @@ use epollshim_format::function::Function;
 use libc::c_int;
 
 use super::{ctl, wait};
+use crate::counters::WaitEnd;
 use crate::hooks::entry::{BLOCK, Frame, go_on};
-use crate::ledger::counters::WaitEnd;
 use crate::record::CallRecord;
 use crate::{ledger, real, record, sys, thread};
 

@@ -7,11 +7,11 @@ use epollshim_format::findings::thresholds;
 use libc::{c_int, epoll_event};
 
 use super::opaque;
+use crate::counters::{self, Counter, OwnCounter, WaitEnd};
 use crate::findings::watch::Watch;
 use crate::hooks::entry::Frame;
 #[cfg(not(test))]
 use crate::hooks::entry::{BLOCK, go_on};
-use crate::ledger::counters::{self, Counter, OwnCounter, WaitEnd};
 #[cfg(not(test))]
 use crate::real::Real;
 use crate::thread::Block;

@@ -1,8 +1,10 @@
 //! Descriptors: closed, dupped, found not to be open.
 
-use crate::ledger::FastPath;
+use epollshim_ledger::lock_protocol::FastPath;
+
 use crate::ledger::access::{change, change_by, change_on, finish, try_lock_fast, unlock_fast};
-use crate::ledger::{CORE, reservations};
+use crate::ledger::reservations;
+use crate::ledger::state::CORE;
 use crate::thread::Block;
 use crate::{process, sys, thread};
 use epollshim_ledger::Change;

@@ -1,16 +1,18 @@
 //! Instances: created, waited on, handed on by exec.
 
+use epollshim_ledger::core::Creation;
+use epollshim_ledger::records::Instance;
+
 use crate::sync::Ordering;
 
 use super::descriptors::look_for_dead;
 use crate::above::Library;
+use crate::counters::{CountWait, WaitEnd};
 use crate::ledger::access::{change, change_by};
-use crate::ledger::core::Creation;
-use crate::ledger::counters::{CountWait, WaitEnd};
 use crate::ledger::followers::used;
 use crate::ledger::observers::Above;
-use crate::ledger::records::Instance;
-use crate::ledger::{CORE, fork_shared, reservations};
+use crate::ledger::state::CORE;
+use crate::ledger::{fork_shared, reservations};
 use crate::thread::Block;
 use crate::{process, sys};
 use epollshim_ledger::Change;

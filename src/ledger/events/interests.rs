@@ -1,12 +1,14 @@
 //! Interests: an ADD, before it and after; a DEL; what the kernel refused.
 
+use epollshim_ledger::core::{QUEUED, Registration, Ticket};
+use epollshim_ledger::lock_protocol::FastPath;
+
 use crate::sync::{AtomicU32, Ordering};
 
 use super::descriptors::look_for_dead;
 use crate::ledger::access::{change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast};
-use crate::ledger::core::{QUEUED, Registration, Ticket};
 use crate::ledger::followers::{is_followed, used_by_ctl};
-use crate::ledger::{CORE, FastPath};
+use crate::ledger::state::CORE;
 use crate::process;
 use crate::thread::Block;
 use epollshim_ledger::Change;

@@ -1,0 +1,44 @@
+//! Events of the ledger on their way to those who want to hear of them. The lock is free.
+
+use epollshim_ledger::{Event, Events};
+
+use super::fork_shared::Shared;
+use super::observers::Above;
+use super::{followers, fork_shared};
+use crate::above::Library;
+use crate::thread;
+
+pub use followers::unlocked;
+
+/// Delivers the events of who has held the lock.
+pub fn happened(events: &Events) {
+    events.iter().for_each(deliver);
+    if events.missed != 0 {
+        <Library as Above>::missed(events.missed);
+    }
+}
+
+#[inline(never)]
+fn deliver(event: Event) {
+    match event {
+        Event::InstanceClosed { epfd, at } => {
+            for block in thread::all().filter(|block| block.waits_on() == Some(epfd)) {
+                <Library as Above>::instance_closed(block, epfd, at);
+            }
+        }
+        Event::WatchedClosed { waiter, instance, fd, at } => {
+            // SAFETY: the event names the owner of an instance's counters: the address of a block.
+            if let Some(waiter) = unsafe { thread::waiting_block(waiter) } {
+                <Library as Above>::watched_closed(waiter, instance, fd, at);
+            }
+        }
+        Event::AddingOverGhost(registration) => <Library as Above>::adding_over_ghost(&registration),
+        Event::Outgrown { epfd, site, peak, size } => <Library as Above>::outgrown(epfd, site, peak, size),
+        Event::Ended { id, maker, waits } => fork_shared::compare(id, maker, waits),
+        Event::EndedUnused => followers::expect_one_use_less(),
+        Event::FirstUse { id, maker, epfd, made_at, waits, at } => {
+            fork_shared::tell_use(&Shared { id, maker, made_at, waits_before: waits }, epfd, at);
+            followers::expect_one_use_less();
+        }
+    }
+}
