@@ -99,6 +99,14 @@ impl<T: Copy> Buffer<T> {
 }
 
 impl<T: Copy> List<T> for Buffer<T> {
+    fn reserve(&mut self, elements: usize) -> bool {
+        while self.bytes < elements * size_of::<T>() {
+            if !self.grow() {
+                return false;
+            }
+        }
+        true
+    }
     fn clear(&mut self) {
         Buffer::clear(self);
     }

@@ -1,18 +1,17 @@
 //! What limits ask of the ledger, and how it is made true before a call is refused for what is gone.
 
+use epollshim_ledger::Change;
 use epollshim_ledger::lock_protocol::Here;
 use epollshim_ledger::records::Instance;
-use epollshim_ledger::{Change, Kernel};
 
 use super::access::{change, drain, lock, lock_or_break, settle, unlock_out_of_line};
-use super::events::done_closing;
+use super::events::{done_closing, forget_if_gone};
 use super::followers::follow;
-use super::linux::Linux;
 use super::reconcile::reconcile;
 use super::reservations;
 use super::state::{CORE, LOCKED};
 use crate::thread::Block;
-use crate::{clock, process, sys, thread};
+use crate::{clock, process, procfs, sys, thread};
 
 /// How often a rare call lets other threads run before it gives up: a second at least, where they do.
 const PATIENCE: u32 = 100_000;
@@ -22,6 +21,11 @@ pub fn track(user: bool) -> bool {
     for _ in 0..PATIENCE {
         if lock_or_break(Here::Elsewhere(0)) {
             drain();
+            if !CORE.lock.is_quiet() {
+                // Memory is wanted first.
+                unlock_out_of_line();
+                continue;
+            }
             if !reservations::tracks() {
                 follow();
                 CORE.track();
@@ -108,13 +112,15 @@ pub fn look_for_the_gone() -> bool {
     }
     for fd in 0..=CORE.descriptors.highest() {
         let slot = CORE.descriptors.get(fd);
-        if slot.is_known() && !Linux::is_there(fd, slot.instance() != 0) {
-            change(Change::NotThere { fd, slot });
-            found = true;
-        }
+        found |= slot.is_known() && forget_if_gone(fd, |slot| !is_there(fd, slot.instance() != 0));
     }
     TURN.end(began);
     found
+}
+
+/// Whether a descriptor is open, and may be an epoll instance if `is_epoll`.
+fn is_there(fd: i32, is_epoll: bool) -> bool {
+    sys::is_open(fd) && (!is_epoll || procfs::may_be_epoll(fd))
 }
 
 /// The thread of this block ended in a close (cancelled, it may be), before the kernel had made it or after: the kernel is

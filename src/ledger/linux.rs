@@ -6,7 +6,7 @@ use epollshim_ledger::{Kernel, Memory};
 
 use super::fork_shared;
 use crate::mapped::Mapped;
-use crate::{clock, process, procfs, session, sys, thread};
+use crate::{clock, process, session, sys, thread};
 
 /// This process and its kernel.
 pub struct Linux;
@@ -30,10 +30,6 @@ impl Kernel for Linux {
             // kcmp(2) is missing, or a filter forbids it.
             Err(_) => None,
         }
-    }
-
-    fn is_there(fd: i32, is_epoll: bool) -> bool {
-        sys::is_open(fd) && (!is_epoll || procfs::may_be_epoll(fd))
     }
 
     fn now() -> u64 {

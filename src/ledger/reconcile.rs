@@ -13,6 +13,7 @@
 use crate::sync::Ordering;
 
 use epollshim_ledger::core::Unmatched;
+use epollshim_ledger::list::List;
 use epollshim_ledger::lock_protocol::Here;
 
 use super::access::{drain, is_amid_a_hook, lock_or_break, unlock_out_of_line};
@@ -88,6 +89,16 @@ fn reconcile_with(
             }
             Answer::None => return false,
         }
+        // Under the lock nothing is asked, and no memory is got.
+        let picture = reading.picture();
+        let answers = CORE.prepare_for(picture);
+        let has_one_thread = procfs::has_one_thread();
+        let has_room = room.numbers.reserve(picture.heads.len())
+            && room.claims.reserve(picture.heads.len())
+            && room.unmatched.reserve(picture.lines.len());
+        if !has_room {
+            return false;
+        }
         if !lock_or_break(here) {
             if super::is_interrupted() {
                 // A frame below this one holds the lock: it goes on only when this one has returned.
@@ -98,14 +109,14 @@ fn reconcile_with(
             continue;
         }
         drain();
-        let unchanged = CORE.version() == version;
-        let may_correct = || differed_at == Some(version) && reading.is_as(before) || procfs::has_one_thread();
+        let unchanged = CORE.version() == version && CORE.lock.is_quiet();
+        let may_correct = || differed_at == Some(version) && reading.is_as(before) || has_one_thread;
         let mut is_corrected = false;
         let agrees = unchanged
             && (CORE.agrees(reading.picture(), &mut room.unmatched, is_under_way)
                 || may_correct_now && may_correct() && {
                     is_corrected = true;
-                    CORE.correct(reading.picture(), room, is_under_way);
+                    CORE.with_answers(&answers, || CORE.correct(reading.picture(), room, is_under_way));
                     // What follows from a correction may be more than was corrected.
                     CORE.agrees(reading.picture(), &mut room.unmatched, is_under_way)
                 });

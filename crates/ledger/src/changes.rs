@@ -5,7 +5,7 @@ use core::ops::Range;
 use crate::core::{Core, Creation, Registration, Ticket};
 use crate::descriptors::FdState;
 use crate::events::Events;
-use crate::lock::{Hold, Lock};
+use crate::lock::{Hold, Lock, flags};
 use crate::lock_protocol::Guarded;
 use crate::reservations::PendingRelease;
 use crate::sync::AtomicBool;
@@ -76,18 +76,36 @@ pub enum Change {
         epfd: i32,
         fd: i32,
     },
-    /// The kernel does not have what this word stands for.
+    /// The kernel does not have what this word stands for, as it said when this was the ledger's version.
     NotThere {
         fd: i32,
         slot: FdState,
+        version: u64,
     },
     /// The recording has space for these entries now.
     Recorded(Rows),
 }
 
+impl Change {
+    /// The numbers that it may make known; -1: none.
+    pub fn numbers(&self) -> [i32; 2] {
+        match self {
+            Change::Created { fd, .. } | Change::Adopted { fd } => [*fd, -1],
+            Change::Adding(Registration { epfd, fd, .. }, ..)
+            | Change::Confirmed(Registration { epfd, fd, .. })
+            | Change::Added(Registration { epfd, fd, .. })
+            | Change::Found(Registration { epfd, fd, .. })
+            | Change::Existed(Registration { epfd, fd, .. }, _) => [*epfd, *fd],
+            Change::Duplicated { old, new, .. } => [*old, *new],
+            _ => [-1; 2],
+        }
+    }
+}
+
 impl<K: Kernel, O: Observer> Core<K, O> {
     /// Makes a change.
     pub fn make(&self, change: Change) {
+        let before = self.version();
         self.changes();
         match change {
             Change::Created { fd, creation, prepaid } => self.charged(prepaid, || self.created(fd, creation)),
@@ -109,10 +127,10 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             Change::DoneClosing { closer } => self.reservations.settle(closer, |index| self.instance_at(index)),
             Change::Duplicated { old, new, at } => self.duplicated(old, new, at),
             Change::Gone { epfd, fd } => self.gone(epfd, fd),
-            Change::NotThere { fd, slot } => {
-                // Asked again: the number, and the records, may have come back to life since. Whoever closes a number that
-                // the ledger knows says so first, so that one which is known here, and not there, was closed out of sight.
-                if self.descriptors.get(fd) == slot && !K::is_there(fd, slot.instance() != 0) {
+            Change::NotThere { fd, slot, version } => {
+                // Whoever closes a number that the ledger knows says so first, so that one which is known here, and not there, was
+                // closed out of sight; unless anything has changed since the kernel was asked.
+                if self.descriptors.get(fd) == slot && version == before {
                     self.heal(fd);
                 }
             }
@@ -167,7 +185,14 @@ impl<K: Kernel, O: Observer> Guarded<Change> for Core<K, O> {
 
     #[inline(always)]
     fn unlocked(&self) {
+        if self.lock.slow_path_flags() & flags::MEMORY != 0 {
+            self.grow();
+        }
         O::unlocked();
+    }
+
+    fn is_nearly_out(&self) -> bool {
+        Core::is_nearly_out(self)
     }
 
     fn lose(&self, _: Change) {

@@ -44,6 +44,7 @@ use ::core::mem::offset_of;
 use epollshim_format::kernel_memory;
 
 use self::pairs::Pairs;
+use crate::answers::{Answers, Lent};
 use crate::creation_sites::CreationSites;
 use crate::descriptors::{Descriptors, FdState};
 use crate::events::{Event, Events, Pending};
@@ -128,19 +129,22 @@ pub struct Core<K: Kernel, O: Observer> {
     /// been none yet.
     mark: Long,
     records: Many<Watch, K>,
-    _to_the_next_line: u64,
     pub descriptors: Descriptors<K>,
     instances: Some_<Instance, K>,
     pub totals: Totals,
     pairs: Pairs<K>,
     pub reservations: Reservations<K>,
-    _to_the_line: [u64; 3],
+    _to_the_line: [u64; 2],
     pub recent_closes: RecentCloses,
     pub creation_sites: CreationSites,
     /// A change that waited in the queue is being applied: its numbers may have changed hands since. Written by the holder.
     pub late: AtomicBool,
     /// What others must hear of. Written by the holder.
     events: Pending,
+    /// What the kernel said before the lock was taken. Written by the holder.
+    answers: Lent,
+    /// There was memory for more of everything when it was last asked for.
+    has_memory: AtomicBool,
     observer: PhantomData<fn() -> O>,
 }
 
@@ -160,17 +164,18 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             churn: Churn { watches: Long::new(), reached: Long::new(), changes: Long::new() },
             mark: Long::new(),
             records: Pool::new(),
-            _to_the_next_line: 0,
             descriptors: Descriptors::new(),
             instances: Pool::new(),
             totals: Totals::new(),
             pairs: Pairs::new(),
             reservations: Reservations::new(),
-            _to_the_line: [0; 3],
+            _to_the_line: [0; 2],
             recent_closes: RecentCloses::new(),
             creation_sites: CreationSites::new(),
             late: AtomicBool::new(false),
             events: Pending::new(),
+            answers: Lent::new(),
+            has_memory: AtomicBool::new(false),
             observer: PhantomData,
         }
     }
@@ -185,6 +190,76 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     pub(crate) fn take_noted(&self) -> Events {
         self.events.take()
+    }
+
+    /// Whether a change that makes these numbers known needs [`Core::prepare`] before it. (-1: no number.)
+    #[inline(always)]
+    pub fn wants_preparation(&self, numbers: [i32; 2]) -> bool {
+        numbers.into_iter().any(|fd| {
+            let slot = self.descriptors.get(fd);
+            // What is known has all that it needs.
+            fd >= 0
+                && !slot.is_known()
+                && (slot.next_alias().is_some() || self.descriptors.may_be_missing(fd, -1) || self.wants_memory())
+        })
+    }
+
+    /// Whether there may be too little memory for one more of anything: none was asked for yet, or the kernel had none.
+    #[inline(always)]
+    pub fn wants_memory(&self) -> bool {
+        !self.has_memory.load(Ordering::Relaxed)
+    }
+
+    /// Gets memory for what a change may need, and asks the kernel about duplicates of these numbers. Not under the lock.
+    #[cold]
+    #[inline(never)]
+    pub fn prepare(&self, numbers: &[i32]) -> Answers {
+        self.prepare_all(numbers.iter().copied())
+    }
+
+    pub(crate) fn prepare_all(&self, numbers: impl Iterator<Item = i32>) -> Answers {
+        self.grow();
+        let mut answers = Answers::NONE;
+        for fd in numbers.filter(|fd| *fd >= 0) {
+            self.descriptors.prepare(fd);
+            self.descriptors.aliases(fd, |alias| {
+                if alias != fd {
+                    answers.keep(fd, alias, K::are_aliases(fd, alias));
+                }
+            });
+        }
+        answers
+    }
+
+    /// Gets memory for more of everything. Not under the lock.
+    pub fn grow(&self) {
+        self.lock.clear_slow_path(flags::MEMORY);
+        let has_all = self.records.grow() & self.instances.grow() & self.pairs.grow();
+        self.has_memory.store(has_all, Ordering::Relaxed);
+    }
+
+    /// Whether so little memory is left that the changes that wait may need more: they wait on. Where the kernel has none they do
+    /// not, and what cannot be noted is counted as lost.
+    pub(crate) fn is_nearly_out(&self) -> bool {
+        self.has_memory.load(Ordering::Relaxed) && (self.records.is_nearly_out() || self.instances.is_nearly_out())
+    }
+
+    /// As something is allocated for the first time: whoever unlocks gets memory for more, where little is left.
+    #[cold]
+    #[inline(never)]
+    fn look_at_memory(&self) {
+        let is_short = self.records.is_short() | self.instances.is_short() | self.pairs.is_short();
+        if is_short && self.lock.slow_path_flags() & flags::MEMORY == 0 {
+            self.lock.set_slow_path(flags::MEMORY);
+        }
+    }
+
+    /// Makes a change about whose numbers the kernel was asked before. By the holder of the lock.
+    pub fn with_answers<T>(&self, answers: &Answers, make: impl FnOnce() -> T) -> T {
+        self.answers.lend(answers);
+        let result = make();
+        self.answers.forget();
+        result
     }
 
     /// Whether the change that is being made happens now: it did not wait in the queue. Relaxed: by the holder, who writes it.

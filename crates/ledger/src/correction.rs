@@ -2,7 +2,7 @@
 
 use crate::core::{Core, Head, Line, Unmatched};
 use crate::list::List;
-use crate::{Kernel, Observer};
+use crate::{Answers, Kernel, Observer};
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +52,13 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.is_grouped(picture.heads)
             && self.joined_strangers(picture).next().is_none()
             && self.compare_lists(picture, notepad, false, is_under_way)
+    }
+
+    /// Gets memory for what a correction may need, and asks the kernel about duplicates. Not under the lock. (Of very many the first
+    /// are asked about.)
+    pub fn prepare_for(&self, picture: Picture<'_>) -> Answers {
+        let heads = picture.heads.iter().map(|head| head.fd);
+        self.prepare_all(heads.chain(picture.lines.iter().map(|line| line.fd)))
     }
 
     /// Makes the ledger as the kernel is.

@@ -179,21 +179,14 @@ impl<M: Memory> Descriptors<M> {
     /// Writes another word in place of one that was read before, or nothing if it has changed. A locked instruction:
     /// what the thread reads later, it reads after the word was written.
     fn exchange(&self, fd: i32, from: FdState, to: FdState) -> bool {
-        let Some(word) = self.word(fd).or_else(|| self.map(fd)) else { return false };
+        let Some(word) = self.word(fd) else { return false };
         self.reach(fd);
         word.compare_exchange(from.0, to.0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// False: the kernel refused the memory for it, or the number is none that a descriptor can have.
+    /// False: there is no memory for it ([`Descriptors::prepare`]), or the number is none that a descriptor can have.
     pub fn set(&self, fd: i32, slot: FdState) -> bool {
-        let word = match self.word(fd) {
-            Some(word) => word,
-            None if slot == FdState::UNKNOWN => return true,
-            None => match self.map(fd) {
-                Some(word) => word,
-                None => return false,
-            },
-        };
+        let Some(word) = self.word(fd) else { return slot == FdState::UNKNOWN };
         word.store(slot.0, Ordering::Release);
         if slot != FdState::UNKNOWN {
             self.reach(fd);
@@ -229,6 +222,9 @@ impl<M: Memory> Descriptors<M> {
     #[cold]
     #[inline(never)]
     fn join_anew(&self, old: i32, new: i32, is_idle: impl Fn() -> bool) -> bool {
+        if self.may_be_missing(old, new) && !(self.prepare(old) && self.prepare(new)) {
+            return false;
+        }
         let (of_old, of_new) = (self.get(old), self.get(new));
         match self.link((old, of_old), (new, of_new)) {
             Some(linked) => is_idle() && self.get(old) == linked,
@@ -390,9 +386,18 @@ impl<M: Memory> Descriptors<M> {
         self.high.get(fd)
     }
 
+    /// Whether either number may have no memory yet. (-1: no number.)
+    #[inline(always)]
+    pub fn may_be_missing(&self, one: i32, other: i32) -> bool {
+        // One comparison for both: numbers are not negative, and LOW is a power of two.
+        one.max(0) | other.max(0) >= LOW as i32
+    }
+
+    /// Gets memory for a number. Not under the lock. False: there is none, or the number is none that a descriptor can have.
     #[cold]
-    fn map(&self, fd: i32) -> Option<&AtomicU64> {
-        self.high.get_or_make(fd)
+    #[inline(never)]
+    pub fn prepare(&self, fd: i32) -> bool {
+        fd < LOW as i32 || self.high.get_or_make(fd).is_some()
     }
 }
 

@@ -23,11 +23,8 @@ pub trait Memory: 'static {
 /// The kernel, as far as the ledger must ask it.
 pub trait Kernel: Memory {
     /// Whether two descriptors refer to one open file description (kcmp(2)); None: the kernel does not say. A number that is
-    /// not open is nobody's duplicate.
+    /// not open is nobody's duplicate. Not called under the lock.
     fn are_aliases(fd: i32, other: i32) -> Option<bool>;
-
-    /// Whether a descriptor is open, and may be an epoll instance if `is_epoll`.
-    fn is_there(fd: i32, is_epoll: bool) -> bool;
 
     /// CLOCK_MONOTONIC, in nanoseconds.
     fn now() -> u64;
@@ -132,9 +129,6 @@ pub mod tests {
     impl Kernel for Heap {
         fn are_aliases(_: i32, _: i32) -> Option<bool> {
             None
-        }
-        fn is_there(_: i32, _: bool) -> bool {
-            true
         }
         fn now() -> u64 {
             0

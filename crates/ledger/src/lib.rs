@@ -11,6 +11,7 @@
 //! | `core.rs` | the records as a whole: what refers to what, and how each change is followed |
 //! | `descriptors.rs`, `records.rs`, `pool.rs`, `numbers.rs` | what they are made of, and their memory |
 //! | `lock.rs`, `queue.rs`, `lock_protocol.rs` | how a change gets the lock, or into the queue; a holder that is gone |
+//! | `answers.rs` | what the kernel said of duplicates before the lock was taken |
 //! | `changes.rs`, `events.rs` | the changes that there are; what others hear of them, when the lock is free |
 //! | `correction.rs` | the ledger beside what the kernel says |
 //! | `reservations.rs` | what limits count |
@@ -23,6 +24,7 @@
 #![allow(clippy::new_without_default)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod answers;
 mod changes;
 pub mod core;
 mod correction;
@@ -46,6 +48,7 @@ pub mod reservations;
 pub mod sort;
 pub mod sync;
 
+pub use answers::Answers;
 pub use changes::{Change, Rows};
 pub use correction::{Picture, Room, Strangers};
 pub use events::{Event, Events};

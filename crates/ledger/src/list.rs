@@ -1,6 +1,8 @@
 //! A growing list in memory of the caller's.
 
 pub trait List<T> {
+    /// Gets memory for so many elements, so that `push` needs none. False: there is none.
+    fn reserve(&mut self, elements: usize) -> bool;
     fn clear(&mut self);
     /// False: there is no memory.
     fn push(&mut self, element: T) -> bool;
@@ -14,6 +16,9 @@ mod of_tests {
     use std::vec::Vec;
 
     impl<T> super::List<T> for Vec<T> {
+        fn reserve(&mut self, _: usize) -> bool {
+            true
+        }
         fn clear(&mut self) {
             Vec::clear(self);
         }

@@ -31,6 +31,8 @@ pub mod flags {
     pub const FIRST_USES: u32 = 2;
     /// The holder has noted what others must hear of.
     pub const EVENTS: u32 = 4;
+    /// Whoever unlocks next gets memory for more records.
+    pub const MEMORY: u32 = 8;
     /// The records are to be rebuilt by whoever unlocks next.
     pub const REBUILD: u32 = 1 << 31;
 }

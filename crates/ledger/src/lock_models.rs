@@ -99,6 +99,10 @@ impl Guarded<usize> for Records {
 
     fn unlocked(&self) {}
 
+    fn is_nearly_out(&self) -> bool {
+        false
+    }
+
     fn lose(&self, _: usize) {
         self.lost.fetch_add(1, Unordered);
     }

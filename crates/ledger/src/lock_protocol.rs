@@ -56,6 +56,8 @@ pub trait Guarded<T> {
     fn before_unlock(&self);
     /// Takes what the holder has noted.
     fn take_events(&self) -> Self::Events;
+    /// Whether so little memory is left that the changes that wait may need more: whoever unlocks gets it before they are made.
+    fn is_nearly_out(&self) -> bool;
     /// By who was the holder, when the lock is free: others hear of it.
     fn deliver(&self, events: Self::Events);
     /// The same after each unlocking that was not by the fast path: what takes longer than others may wait for the lock.
@@ -319,10 +321,10 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         true
     }
 
-    /// Applies every change that waits, oldest first. By the holder; it stops where the lock was broken.
+    /// Applies every change that waits, oldest first. By the holder; it stops where the lock was broken, or memory is short.
     pub fn drain(&self, hold: Hold) {
         self.guarded.late().store(true, Ordering::Relaxed);
-        while self.guarded.lock().is_held_beside(hold) {
+        while self.guarded.lock().is_held_beside(hold) && !self.guarded.is_nearly_out() {
             if self.queue.apply_next(|change| self.guarded.apply(change)) {
                 continue;
             }

@@ -1,6 +1,7 @@
 //! Records in chunks that the kernel gives and nobody takes back: an index stays valid for ever.
 //!
-//! Allocation and release happen under the ledger's lock; `get` may be called by any thread at any time.
+//! Allocation and release happen under the ledger's lock, and find their memory there; [`Pool::grow`] asks for more, without
+//! the lock. `get` may be called by any thread at any time.
 //! Type-stable memory of atomics is what makes that sound: a reader that lost a race reads a record that means
 //! something else by now, never memory that is something else.
 
@@ -28,6 +29,9 @@ pub struct Pool<T: 'static, M, const CHUNKS: usize, const CHUNK: u32> {
     /// The highest index given out so far.
     last: AtomicU32,
     chunks: [AtomicPtr<T>; CHUNKS],
+    /// Records of lower indices have memory. 0: none has.
+    ready: AtomicU32,
+    _to_the_next_word: u32,
     memory: PhantomData<fn() -> M>,
 }
 
@@ -37,6 +41,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
             free: AtomicU32::new(0),
             last: AtomicU32::new(0),
             chunks: [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNKS],
+            ready: AtomicU32::new(0),
+            _to_the_next_word: 0,
             memory: PhantomData,
         }
     }
@@ -84,14 +90,16 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         self.free.store(record.link().load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// A record for a new purpose, with the content that it had when it was released. Under the lock only.
+    /// A record for a new purpose, with the content that it had when it was released. `extends` is called where it was never
+    /// given out before. Under the lock only.
     #[inline(always)]
-    pub fn allocate(&self) -> Option<(u32, &'static T)> {
+    pub fn allocate(&self, extends: impl FnOnce()) -> Option<(u32, &'static T)> {
         let index = self.free.load(Ordering::Relaxed);
         if let Some(record) = self.get(index) {
             self.free.store(record.link().load(Ordering::Relaxed), Ordering::Relaxed);
             return Some((index, record));
         }
+        extends();
         self.extend()
     }
 
@@ -99,13 +107,45 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
     #[inline(never)]
     fn extend(&self) -> Option<(u32, &'static T)> {
         let index = self.last.load(Ordering::Relaxed) + 1;
-        let chunk = self.chunks.get((index / CHUNK) as usize)?;
-        if chunk.load(Ordering::Relaxed).is_null() {
-            let start = M::map(CHUNK as usize * size_of::<T>())?;
-            chunk.store(start.cast(), Ordering::Release);
-        }
+        let record = self.get(index)?;
         self.last.store(index, Ordering::Relaxed);
-        Some((index, self.get(index)?))
+        Some((index, record))
+    }
+
+    /// Whether few records are left that have memory and were never given out.
+    #[inline(always)]
+    pub fn is_short(&self) -> bool {
+        self.spare() < CHUNK / 4
+    }
+
+    /// Whether so few are left that the changes that wait may need more.
+    pub fn is_nearly_out(&self) -> bool {
+        self.spare() < CHUNK / 16
+    }
+
+    fn spare(&self) -> u32 {
+        self.ready.load(Ordering::Relaxed).saturating_sub(self.end())
+    }
+
+    /// Gets memory for more records, where few are left. Not under the lock. False: there is no memory, or the pool is full.
+    pub fn grow(&self) -> bool {
+        while self.is_short() {
+            let ready = self.ready.load(Ordering::Relaxed);
+            let Some(chunk) = self.chunks.get((ready / CHUNK) as usize) else { return false };
+            if chunk.load(Ordering::Relaxed).is_null() {
+                let bytes = CHUNK as usize * size_of::<T>();
+                let Some(start) = M::map(bytes) else { return false };
+                let null = core::ptr::null_mut();
+                // Release: pairs with the Acquire in `get`.
+                if chunk.compare_exchange(null, start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
+                    // SAFETY: another thread was first; nobody has seen this one.
+                    unsafe { M::unmap(start, bytes) };
+                }
+            }
+            // Relaxed: who needs the record finds its chunk by `get`. Whoever comes second finds it done.
+            let _ = self.ready.compare_exchange(ready, ready + CHUNK, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        true
     }
 
     /// Under the lock only, and once for each allocation. `record` is that of `index`.

@@ -108,9 +108,6 @@ impl Kernel for Host {
     fn are_aliases(fd: i32, other: i32) -> Option<bool> {
         Some(kernel(|kernel| kernel.file(fd).is_some() && kernel.file(fd) == kernel.file(other)))
     }
-    fn is_there(fd: i32, is_epoll: bool) -> bool {
-        kernel(|kernel| kernel.file(fd).is_some_and(|file| !is_epoll || kernel.is_instance(file)))
-    }
     fn now() -> u64 {
         0
     }
@@ -147,20 +144,28 @@ fn begin() -> &'static Ledger {
 
 const CREATION: Creation = Creation { origin: Origin::Create1, argument: 0, site: 1 };
 
+/// Makes a change, as hooks do (src/ledger/access.rs).
+fn tell(ledger: &Ledger, change: Change) {
+    let answers = ledger.prepare(&change.numbers());
+    ledger.with_answers(&answers, || ledger.make(change));
+}
+
 /// What hooks tell after an `epoll_ctl(ADD)` (src/ledger/events/interests.rs).
 fn add(ledger: &Ledger, epfd: i32, fd: i32, one_shot: bool) {
     let registration = Registration { epfd, fd, site: 2 };
     let is_known = ledger.find(epfd, fd).is_some();
-    let ticket = if is_known { Ticket::None } else { Ticket::from_word(ledger.reserve(&registration)) };
+    let answers = ledger.prepare(&[epfd, fd]);
+    let reserve = || ledger.with_answers(&answers, || ledger.reserve(&registration));
+    let ticket = if is_known { Ticket::None } else { Ticket::from_word(reserve()) };
     match kernel(|kernel| kernel.add(epfd, fd, one_shot)) {
         Ok(()) if matches!(ticket, Ticket::Noted { .. }) => {}
-        Ok(()) => ledger.make(Change::Added(registration)),
+        Ok(()) => tell(ledger, Change::Added(registration)),
         Err(error) => {
             match (ticket, error) {
-                (Ticket::None, Errno::Exist) if !is_known => ledger.make(Change::Found(registration)),
+                (Ticket::None, Errno::Exist) if !is_known => tell(ledger, Change::Found(registration)),
                 (Ticket::None, _) => {}
-                (ticket, Errno::Exist) => ledger.make(Change::Existed(registration, ticket)),
-                (ticket, _) => ledger.make(Change::Undone(registration, ticket)),
+                (ticket, Errno::Exist) => tell(ledger, Change::Existed(registration, ticket)),
+                (ticket, _) => tell(ledger, Change::Undone(registration, ticket)),
             }
             look_for_dead(ledger, &[epfd, fd], error);
         }
@@ -169,7 +174,7 @@ fn add(ledger: &Ledger, epfd: i32, fd: i32, one_shot: bool) {
 
 fn not_changed(ledger: &Ledger, epfd: i32, fd: i32, error: Errno) {
     if error == Errno::Noent && ledger.find(epfd, fd).is_some() {
-        ledger.make(Change::Gone { epfd, fd });
+        tell(ledger, Change::Gone { epfd, fd });
     }
     look_for_dead(ledger, &[epfd, fd], error);
 }
@@ -178,7 +183,7 @@ fn look_for_dead(ledger: &Ledger, numbers: &[i32], error: Errno) {
     for fd in numbers.iter().copied().filter(|_| error == Errno::Badf) {
         let slot = ledger.descriptors.get(fd);
         if slot.is_known() && kernel(|kernel| kernel.file(fd).is_none()) {
-            ledger.make(Change::NotThere { fd, slot });
+            tell(ledger, Change::NotThere { fd, slot, version: ledger.version() });
         }
     }
 }
@@ -189,7 +194,7 @@ fn make(ledger: &'static Ledger, step: Step) -> &'static Ledger {
         Step::Open { close_on_exec } => _ = kernel(|kernel| kernel.open(close_on_exec)),
         Step::Create { close_on_exec } => {
             let fd = kernel(|kernel| kernel.create(close_on_exec));
-            ledger.make(Change::Created { fd, creation: CREATION, prepaid: 0 });
+            tell(ledger, Change::Created { fd, creation: CREATION, prepaid: 0 });
         }
         Step::Add { epfd, fd, one_shot } => add(ledger, epfd, fd, one_shot),
         Step::Modify { epfd, fd, one_shot } => {
@@ -198,30 +203,30 @@ fn make(ledger: &'static Ledger, step: Step) -> &'static Ledger {
             }
         }
         Step::Delete { epfd, fd } => match kernel(|kernel| kernel.delete(epfd, fd)) {
-            Ok(()) => ledger.make(Change::Deleted { epfd, fd }),
+            Ok(()) => tell(ledger, Change::Deleted { epfd, fd }),
             Err(error) => not_changed(ledger, epfd, fd, error),
         },
         Step::Wait { epfd } => match kernel(|kernel| kernel.wait(epfd)) {
-            Ok(_) if ledger.instance_of(epfd).is_none() => ledger.make(Change::Adopted { fd: epfd }),
+            Ok(_) if ledger.instance_of(epfd).is_none() => tell(ledger, Change::Adopted { fd: epfd }),
             Ok(_) => {}
             Err(error) => look_for_dead(ledger, &[epfd], error),
         },
         Step::Dup { old } => {
             if let Ok(new) = kernel(|kernel| kernel.dup(old)) {
-                ledger.make(Change::Duplicated { old, new, at: 3 });
+                tell(ledger, Change::Duplicated { old, new, at: 3 });
             }
         }
         Step::Dup2 { old, new } => {
             if kernel(|kernel| kernel.dup2(old, new)).is_ok() {
-                ledger.make(Change::Duplicated { old, new, at: 3 });
+                tell(ledger, Change::Duplicated { old, new, at: 3 });
             }
         }
         Step::Close { fd } => {
-            ledger.make(Change::Closed { fd, at: 4 });
+            tell(ledger, Change::Closed { fd, at: 4 });
             let _ = kernel(|kernel| kernel.close(fd));
         }
         Step::CloseRange { first, last } => {
-            ledger.make(Change::ClosedRange { first, last, at: 4 });
+            tell(ledger, Change::ClosedRange { first, last, at: 4 });
             kernel(|kernel| kernel.close_range(first, last));
         }
         Step::Fork { in_child } => {
@@ -280,6 +285,9 @@ fn read(ledger: &Ledger) -> Reading {
 struct Notes<T>(Vec<T>);
 
 impl<T> List<T> for Notes<T> {
+    fn reserve(&mut self, _: usize) -> bool {
+        true
+    }
     fn clear(&mut self) {
         self.0.clear();
     }
@@ -305,7 +313,8 @@ fn correct(ledger: &Ledger) {
     let reading = read(ledger);
     let picture = Picture { heads: &reading.heads, lines: &reading.lines, strangers: &reading.strangers };
     let mut room = Room { numbers: Notes(Vec::new()), unmatched: Notes(Vec::new()), claims: Notes(Vec::new()) };
-    ledger.correct(picture, &mut room, |_| false);
+    let answers = ledger.prepare_for(picture);
+    ledger.with_answers(&answers, || ledger.correct(picture, &mut room, |_| false));
 }
 
 /// Everything that can be asked of the ledger by number is what the kernel has.

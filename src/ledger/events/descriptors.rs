@@ -1,5 +1,6 @@
 //! Descriptors: closed, dupped, found not to be open.
 
+use epollshim_ledger::descriptors::FdState;
 use epollshim_ledger::lock_protocol::FastPath;
 
 use crate::ledger::access::{change, change_by, change_on, finish, try_lock_fast, unlock_fast};
@@ -133,6 +134,10 @@ pub fn duplicated(old: i32, new: i32, at: &usize) {
 #[inline(never)]
 fn duplicated_known(old: i32, new: i32, at: usize) {
     if old != new && process::is_own() {
+        if CORE.descriptors.may_be_missing(old, new) {
+            CORE.descriptors.prepare(old);
+            CORE.descriptors.prepare(new);
+        }
         let make = || {
             CORE.changes();
             CORE.duplicated(old, new, at);
@@ -144,9 +149,26 @@ fn duplicated_known(old: i32, new: i32, at: usize) {
 /// One of two descriptors is not open, says the kernel: which, if the ledger believes in it?
 pub(super) fn look_for_dead(epfd: i32, fd: i32) {
     for fd in [epfd, fd] {
-        let slot = CORE.descriptors.get(fd);
-        if slot.is_known() && !sys::is_open(fd) && process::is_own() {
-            change(Change::NotThere { fd, slot });
+        if CORE.descriptors.get(fd).is_known() && process::is_own() {
+            forget_if_gone(fd, |_| !sys::is_open(fd));
         }
     }
+}
+
+/// Has the ledger forget a number that the kernel does not have, as `is_gone` finds out. True: it was gone. While other threads
+/// change the ledger it is asked again, some times: what it says holds for one version.
+pub(in crate::ledger) fn forget_if_gone(fd: i32, is_gone: impl Fn(FdState) -> bool) -> bool {
+    const TRIES: u32 = 16;
+    for _ in 0..TRIES {
+        let version = CORE.version();
+        let slot = CORE.descriptors.get(fd);
+        if !slot.is_known() || !is_gone(slot) {
+            return false;
+        }
+        change(Change::NotThere { fd, slot, version });
+        if CORE.descriptors.get(fd) != slot {
+            break;
+        }
+    }
+    true
 }

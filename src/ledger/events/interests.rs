@@ -6,7 +6,9 @@ use epollshim_ledger::lock_protocol::FastPath;
 use crate::sync::{AtomicU32, Ordering};
 
 use super::descriptors::look_for_dead;
-use crate::ledger::access::{change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast};
+use crate::ledger::access::{
+    change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast, unlock_unapplied,
+};
 use crate::ledger::followers::{is_followed, used_by_ctl};
 use crate::ledger::state::CORE;
 use crate::process;
@@ -33,6 +35,9 @@ pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: imp
 /// The same in every other case.
 #[cold]
 pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
+    if CORE.wants_preparation([registration.epfd, registration.fd]) {
+        return adding_prepared(registration, tried, block, keep);
+    }
     if !lock_for_change(tried) {
         return keep(adding_later(registration, block));
     }
@@ -50,6 +55,21 @@ pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep:
         return unlock();
     }
     keep(CORE.charged(block.take_prepaid(), || CORE.reserve(registration)));
+    unlock();
+}
+
+/// The same where memory is wanted, or the kernel must be asked: before the lock is taken.
+#[cold]
+#[inline(never)]
+fn adding_prepared(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
+    unlock_unapplied(tried);
+    let answers = CORE.prepare(&[registration.epfd, registration.fd]);
+    if !lock_for_change(FastPath::NotTried) {
+        return keep(adding_later(registration, block));
+    }
+    CORE.take_in_hand(registration.epfd, &block.last_used);
+    let reserve = || CORE.with_answers(&answers, || CORE.reserve(registration));
+    keep(CORE.charged(block.take_prepaid(), reserve));
     unlock();
 }
 

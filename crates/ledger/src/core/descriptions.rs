@@ -8,7 +8,7 @@ use crate::{Kernel, Observer};
 
 impl<K: Kernel, O: Observer> Core<K, O> {
     pub(super) fn new_description(&self, descriptors: u32) -> Option<(u32, &'static Description)> {
-        let (index, record) = self.records.allocate()?;
+        let (index, record) = self.records.allocate(|| self.look_at_memory())?;
         let description = &record.description;
         if self.mark.get() == 0 {
             self.next_epoch();
@@ -208,8 +208,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// As the kernel says; None also where it would speak of another moment.
+    /// As the kernel said before the lock was taken; None also where it spoke of another moment.
     fn are_aliases(&self, fd: i32, other: i32) -> Option<bool> {
-        if self.is_timely() { K::are_aliases(fd, other) } else { None }
+        if self.is_timely() { self.answers.find(fd, other) } else { None }
     }
 }

@@ -89,7 +89,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     #[unsafe(link_section = ".text.hot.epollshim.more")]
     fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
-        let (index, instance) = self.instances.allocate()?;
+        let (index, instance) = self.instances.allocate(|| self.look_at_memory())?;
         instance.owner.clear();
         instance.waiter.store(0, Ordering::Relaxed);
         instance.alone.clear();

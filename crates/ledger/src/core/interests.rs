@@ -13,7 +13,10 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         match self.interest(description) {
             Some(own) if !own.has(Interest::LIVE) => Some((description, own)),
             _ if !self.pairs.begin() => None,
-            _ => self.records.allocate().map(|(index, record)| (index, &record.interest)),
+            _ => {
+                let (index, record) = self.records.allocate(|| self.look_at_memory())?;
+                Some((index, &record.interest))
+            }
         }
     }
 

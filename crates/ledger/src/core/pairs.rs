@@ -47,7 +47,7 @@ impl<M: Memory> Pairs<M> {
         if chunk.is_null() {
             return None;
         }
-        // SAFETY: `add_bucket` mapped CHUNK words there, and nobody unmaps them.
+        // SAFETY: `grow` mapped CHUNK words there, and nobody unmaps them.
         Some(unsafe { &*chunk.add((number % CHUNK) as usize) })
     }
 
@@ -68,14 +68,34 @@ impl<M: Memory> Pairs<M> {
         }
     }
 
+    /// Whether few buckets are left that have memory and are not in use.
+    pub fn is_short(&self) -> bool {
+        self.bucket(self.buckets.get().saturating_add(CHUNK / 4)).is_none()
+    }
+
+    /// Gets memory for more buckets, where few are left. Not under the lock. False: there is no memory, or no room.
+    pub fn grow(&self) -> bool {
+        while self.is_short() {
+            let number = self.buckets.get().saturating_add(CHUNK / 4);
+            let chunks = self.chunks.iter().take((number / CHUNK) as usize + 1);
+            let Some(chunk) = chunks.into_iter().find(|chunk| chunk.load(Ordering::Relaxed).is_null()) else {
+                return false;
+            };
+            let bytes = CHUNK as usize * size_of::<AtomicU32>();
+            let Some(start) = M::map(bytes) else { return false };
+            let null = core::ptr::null_mut();
+            // Release: pairs with the Acquire in `bucket`.
+            if chunk.compare_exchange(null, start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
+                // SAFETY: another thread was first; nobody has seen this one.
+                unsafe { M::unmap(start, bytes) };
+            }
+        }
+        true
+    }
+
     /// One more bucket, empty. None: there is no memory for it, or no room.
     fn add_bucket(&self) -> Option<&AtomicU32> {
         let number = self.buckets.get();
-        let chunk = self.chunks.get((number / CHUNK) as usize)?;
-        if chunk.load(Ordering::Relaxed).is_null() {
-            let start = M::map(CHUNK as usize * size_of::<AtomicU32>())?;
-            chunk.store(start.cast(), Ordering::Release);
-        }
         let bucket = self.bucket(number)?;
         // `clear` leaves what was there.
         bucket.store(0, Ordering::Relaxed);
@@ -112,6 +132,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.pairs.count.set(self.pairs.count.get() + 1);
         if self.pairs.count.get() > self.pairs.buckets.get() {
             self.split();
+            self.look_at_memory();
         }
     }
 

@@ -72,6 +72,9 @@ fn used<T: Record, M: Memory, const N: usize, const C: u32>(pool: &Pool<T, M, N,
 fn random_operations_leave_what_the_kernel_has() {
     static CORE: Core = Core::new();
     const NUMBERS: [i32; 8] = [3, 4, 5, 6, 7, 8, 70_000, 70_001];
+    for fd in NUMBERS {
+        CORE.prepare(&[fd]);
+    }
     let mut model = Model::default();
     let mut old = None;
     // Of three threads, which meet the instances in orders of their own.

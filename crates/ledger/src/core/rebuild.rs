@@ -16,6 +16,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     pub fn rebuild(&self) {
         self.changes();
         self.events.forget();
+        self.answers.forget();
         self.lock.clear_slow_path(flags::EVENTS);
         self.reach();
         self.forget_lists();

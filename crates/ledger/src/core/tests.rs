@@ -12,10 +12,12 @@ use crate::records::{LastUsed, Origin};
 pub type Core = super::Core<Heap, Nobody>;
 
 pub fn create(core: &Core, fd: i32) {
+    core.prepare(&[fd]);
     core.created(fd, Creation { origin: Origin::Create1, argument: 0, site: 1 });
 }
 
 fn add(core: &Core, epfd: i32, fd: i32) -> Ticket {
+    core.prepare(&[epfd, fd]);
     Ticket::from_word(core.reserve(&Registration { epfd, fd, site: 2 }))
 }
 

@@ -76,6 +76,7 @@ impl Kernel {
 fn one_correction_makes_any_ledger_agree() {
     static CORE: Core = Core::new();
     const NUMBERS: u64 = 10;
+    CORE.grow();
     let mut kernel = Kernel::default();
     let mut random = 7_u64;
     let mut below = |limit: u64| {
