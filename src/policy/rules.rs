@@ -1,22 +1,25 @@
-//! The rules of faults that are armed, and the choice among them at a call.
+//! The rules of faults that are armed, and how they change. choice.rs: the choice among them at a call.
 //!
 //! There are two tables, of which one is current. New rules are appended to it. To clear them, the other table is emptied and
 //! becomes current: the next generation. A call reads a rule word by word, whatever happens to the tables meanwhile, and then
 //! looks whether the generation is still the same; if not, it begins again. So nobody waits, not even in a signal handler,
 //! and no memory is given back.
-//!
-//! Counts carry the number of their generation (a tag): a count of an earlier generation reads as zero.
 
-use crate::sync::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+mod choice;
+mod entry;
 
-use epollshim_format::faults::{COUNTERS, Operation, Outcome, RULES, Rule, Scope};
-use epollshim_format::function::{Function, Functions};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use epollshim_format::faults::{COUNTERS, RULES, Rule};
+use epollshim_format::function::Functions;
+
+use self::choice::{counted, tag, tally};
+use self::entry::{Entry, ILLEGAL, counters_of};
 use super::effects;
-use crate::frame::{Frame, epfd_of, fd_of};
 use crate::ledger::{Hold, Lock};
-use crate::thread::Block;
-use crate::{clock, config, process, sys, thread};
+use crate::{process, sys, thread};
+
+pub use self::choice::{Fault, RuleTally, decide};
 
 /// Bytes of rules that one table keeps for the report.
 const TEXT: usize = 16 * 1024;
@@ -36,48 +39,6 @@ struct Table {
     entries: [Entry; RULES],
     text: [AtomicU8; TEXT],
 }
-
-struct Entry {
-    /// Flags, the operation and the outcome.
-    head: AtomicU64,
-    functions: AtomicU64,
-    /// The first of its counters.
-    counters: AtomicU64,
-    /// fd in the lower half, epfd in the upper.
-    descriptors: AtomicU64,
-    /// Event bits that must be asked for in the lower half; bits to forge in the upper.
-    events: AtomicU64,
-    first: AtomicU64,
-    last: AtomicU64,
-    step: AtomicU64,
-    chance: AtomicU64,
-    after: AtomicU64,
-    max: AtomicU64,
-    value: AtomicI64,
-    delay_enter: AtomicU64,
-    delay_exit: AtomicU64,
-    /// Batch in the lower half, signal above it.
-    batch: AtomicU64,
-    /// Where its text begins (lower half), and how long it is; the caller's name in the same way.
-    text: AtomicU64,
-    caller: AtomicU64,
-}
-
-// Of a rule's `head`.
-const HAS_FD: u64 = 1;
-const HAS_EPFD: u64 = 1 << 1;
-const HAS_EVENTS: u64 = 1 << 2;
-const HAS_CALLER: u64 = 1 << 3;
-const HAS_CHANCE: u64 = 1 << 4;
-/// Ordinals are counted in each thread.
-const IN_THREAD: u64 = 1 << 5;
-/// Ordinals are counted for each system call by itself, and the rule names more than one.
-const BY_CALL: u64 = 1 << 6;
-const SHUFFLES: u64 = 1 << 7;
-const ILLEGAL: u64 = 1 << 8;
-const ONLY_DUPLICATES: u64 = 1 << 9;
-const OPERATION: u32 = 10;
-const OUTCOME: u32 = OPERATION + 2;
 
 static TABLES: Rules = Rules::new();
 
@@ -126,235 +87,6 @@ impl Table {
     }
 }
 
-impl Entry {
-    const fn new() -> Self {
-        Entry {
-            head: AtomicU64::new(0),
-            functions: AtomicU64::new(0),
-            counters: AtomicU64::new(0),
-            descriptors: AtomicU64::new(0),
-            events: AtomicU64::new(0),
-            first: AtomicU64::new(0),
-            last: AtomicU64::new(0),
-            step: AtomicU64::new(0),
-            chance: AtomicU64::new(0),
-            after: AtomicU64::new(0),
-            max: AtomicU64::new(0),
-            value: AtomicI64::new(0),
-            delay_enter: AtomicU64::new(0),
-            delay_exit: AtomicU64::new(0),
-            batch: AtomicU64::new(0),
-            text: AtomicU64::new(0),
-            caller: AtomicU64::new(0),
-        }
-    }
-
-    fn fill(&self, rule: &Rule, counters: usize, text: u64, caller: u64) {
-        let flag = |is: bool, bit: u64| if is { bit } else { 0 };
-        let operation = match rule.operation {
-            None => 0,
-            Some(Operation::Add) => libc::EPOLL_CTL_ADD,
-            Some(Operation::Del) => libc::EPOLL_CTL_DEL,
-            Some(Operation::Mod) => libc::EPOLL_CTL_MOD,
-        };
-        let (outcome, value) = match rule.outcome {
-            None => (0, 0),
-            Some(Outcome::Error(error)) => (1, i64::from(error)),
-            Some(Outcome::Value(value)) => (2, value),
-            Some(Outcome::Timeout) => (3, 0),
-            Some(Outcome::AnyError) => (4, 0),
-        };
-        let is_by_call = rule.scope != Scope::Rule && counters_of(rule.functions) > 1;
-        let head = flag(rule.fd.is_some(), HAS_FD)
-            | flag(rule.epfd.is_some(), HAS_EPFD)
-            | flag(rule.events != 0, HAS_EVENTS)
-            | flag(!rule.caller.is_empty(), HAS_CALLER)
-            | flag(rule.chance.is_some(), HAS_CHANCE)
-            | flag(rule.scope == Scope::Thread, IN_THREAD)
-            | flag(is_by_call, BY_CALL)
-            | flag(rule.only_duplicates, ONLY_DUPLICATES)
-            | flag(rule.shuffle, SHUFFLES)
-            | flag(!rule.legal, ILLEGAL)
-            | (operation as u64) << OPERATION
-            | outcome << OUTCOME;
-        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        let set = |word: &AtomicU64, value| word.store(value, Ordering::Relaxed);
-        set(&self.head, head);
-        set(&self.functions, rule.functions.0);
-        set(&self.counters, counters as u64);
-        set(&self.descriptors, pair(rule.fd.unwrap_or(0) as u32, rule.epfd.unwrap_or(0) as u32));
-        set(&self.events, pair(rule.events, rule.forge));
-        set(&self.first, rule.when.first);
-        set(&self.last, rule.when.last);
-        set(&self.step, rule.when.step);
-        set(&self.chance, rule.chance.unwrap_or(0));
-        set(&self.after, rule.after);
-        set(&self.max, rule.max);
-        self.value.store(value, Ordering::Relaxed);
-        set(&self.delay_enter, rule.delay_enter);
-        set(&self.delay_exit, rule.delay_exit);
-        set(&self.batch, pair(rule.batch, u32::from(rule.signal)));
-        set(&self.text, text);
-        set(&self.caller, caller);
-    }
-
-    fn outcome(&self) -> Option<Outcome> {
-        let value = self.value.load(Ordering::Relaxed);
-        match self.head.load(Ordering::Relaxed) >> OUTCOME & 7 {
-            1 => Some(Outcome::Error(value as u16)),
-            2 => Some(Outcome::Value(value)),
-            3 => Some(Outcome::Timeout),
-            4 => Some(Outcome::AnyError),
-            _ => None,
-        }
-    }
-
-    /// Whether a call's arguments are those that the rule asks for.
-    #[inline(always)]
-    fn wants(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
-        head & (HAS_FD | HAS_EPFD | HAS_EVENTS | HAS_CALLER | ONLY_DUPLICATES | 3 << OPERATION) == 0
-            || self.wants_these(head, table, frame, function)
-    }
-
-    fn wants_these(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
-        let descriptors = self.descriptors.load(Ordering::Relaxed);
-        let is_ctl = function == Function::EpollCtl;
-        let operation = (head >> OPERATION & 3) as i32;
-        if operation != 0 && !(is_ctl && frame.int(1) == operation) {
-            return false;
-        }
-        if head & ONLY_DUPLICATES != 0 && function == Function::Fcntl && !is_duplication(frame.int(1)) {
-            return false;
-        }
-        if head & HAS_EPFD != 0 && epfd_of(function, &frame.words) != Some((descriptors >> 32) as i32) {
-            return false;
-        }
-        if head & HAS_FD != 0 && fd_of(function, &frame.words) != Some(descriptors as i32) {
-            return false;
-        }
-        if head & HAS_EVENTS != 0 {
-            let wanted = self.events.load(Ordering::Relaxed) as u32;
-            if !is_ctl || effects::asked_for(frame).is_none_or(|mask| mask & wanted != wanted) {
-                return false;
-            }
-        }
-        head & HAS_CALLER == 0 || effects::is_called_by(frame.caller, table.kept(self.caller.load(Ordering::Relaxed)))
-    }
-
-    /// What the rule does to a call.
-    fn fault(&self, head: u64, function: Function, index: usize, ordinal: u64) -> Fault {
-        let batch = self.batch.load(Ordering::Relaxed);
-        let is_wait = function.waits();
-        let outcome = match self.outcome() {
-            Some(Outcome::Timeout) if !is_wait => None,
-            Some(Outcome::AnyError) => any_error(function, draw(index ^ ERRORS, ordinal)),
-            outcome => outcome,
-        };
-        Fault {
-            outcome,
-            signal: (batch >> 32) as i32,
-            delay_enter: self.delay_enter.load(Ordering::Relaxed),
-            delay_exit: self.delay_exit.load(Ordering::Relaxed),
-            batch: if is_wait { batch as u32 } else { 0 },
-            forge: if is_wait { (self.events.load(Ordering::Relaxed) >> 32) as u32 } else { 0 },
-            shuffle: (is_wait && head & SHUFFLES != 0).then(|| draw(index ^ usize::MAX, ordinal)),
-        }
-    }
-
-    fn holds(&self, ordinal: u64) -> bool {
-        let when = epollshim_format::faults::When {
-            first: self.first.load(Ordering::Relaxed),
-            last: self.last.load(Ordering::Relaxed),
-            step: self.step.load(Ordering::Relaxed),
-        };
-        when.holds(ordinal)
-    }
-}
-
-/// Whether a command of fcntl makes a descriptor.
-fn is_duplication(command: i32) -> bool {
-    command == libc::F_DUPFD || command == libc::F_DUPFD_CLOEXEC
-}
-
-/// Has other random numbers drawn for errors than for chances and orders.
-const ERRORS: usize = 1 << 32;
-
-/// One of the errors that the manual page documents for a call.
-fn any_error(function: Function, random: u64) -> Option<Outcome> {
-    let errors = function.row().errors;
-    let place = random.checked_rem(errors.len() as u64)? as usize;
-    errors.get(place).map(|error| Outcome::Error(*error))
-}
-
-/// How many counters a rule for these functions has.
-fn counters_of(functions: Functions) -> usize {
-    functions.system_calls().len() as usize
-}
-
-/// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
-#[repr(C)]
-pub struct RuleTally {
-    matched: AtomicU64,
-    fired: AtomicU64,
-    /// Of those that fired: beyond what this very call could return, which only an impossible fault does.
-    beyond: AtomicU64,
-}
-
-const TAG_SHIFT: u32 = 48;
-const NUMBER: u64 = (1 << TAG_SHIFT) - 1;
-
-fn tag(generation: u32) -> u64 {
-    u64::from(generation % 0xffff + 1) << TAG_SHIFT
-}
-
-fn counted(word: &AtomicU64, tag: u64) -> u64 {
-    let now = word.load(Ordering::Relaxed);
-    if now & !NUMBER == tag { now & NUMBER } else { 0 }
-}
-
-/// What the rule that fired does to a call.
-#[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    pub outcome: Option<Outcome>,
-    pub signal: i32,
-    pub delay_enter: u64,
-    pub delay_exit: u64,
-    pub batch: u32,
-    pub forge: u32,
-    /// A random number that decides the order; None: leave it.
-    pub shuffle: Option<u64>,
-}
-
-/// A uniform number from the seed, a rule and an ordinal alone (the finalizer of splitmix64, twice).
-fn draw(rule: usize, ordinal: u64) -> u64 {
-    let mix = |value: u64| {
-        let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ value >> 31
-    };
-    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-    let seed = config::seed().unwrap_or(0);
-    let rule = (rule as u64).wrapping_add(1);
-    mix(mix(seed.wrapping_add(rule.wrapping_mul(STEP))).wrapping_add(ordinal.wrapping_mul(STEP)))
-}
-
-/// What a call of a thread counts in.
-#[derive(Clone, Copy)]
-struct Tallies<'a> {
-    /// Of the process: those of both tables.
-    process: &'a [RuleTally],
-    /// Of the process, for rules that name several system calls: those of both tables.
-    calls: &'a [AtomicU64],
-    /// Of the thread, for rules with `scope=thread`.
-    thread: &'a [AtomicU64],
-}
-
-/// The first rule that fires on a call. All rules that match count it, also those behind.
-pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
-    let tally = process::tally()?;
-    TABLES.decide(Tallies { process: &tally.rules, calls: &tally.calls, thread: &block.ordinals }, frame, function)
-}
-
 impl Rules {
     const fn new() -> Rules {
         Rules { tables: [const { Table::new() }; 2], generation: AtomicU32::new(0), arming: Lock::new() }
@@ -363,95 +95,6 @@ impl Rules {
     fn table(&self, generation: u32) -> &Table {
         let [even, odd] = &self.tables;
         if generation.is_multiple_of(2) { even } else { odd }
-    }
-
-    fn decide(&self, tallies: Tallies, frame: &Frame, function: Function) -> Option<Fault> {
-        loop {
-            // Acquire: pairs with the Release in `clear`.
-            let generation = self.generation.load(Ordering::Acquire);
-            let fault = self.decide_by(generation, tallies, frame, function);
-            // What was read is of this generation if the generation has not changed since.
-            fence(Ordering::Acquire);
-            if self.generation.load(Ordering::Relaxed) == generation {
-                return fault;
-            }
-        }
-    }
-
-    /// Counts one more, up to `most`. Ok: the new count. Err: it is `most` already, or the generation is over.
-    fn count(&self, word: &AtomicU64, generation: u32, most: u64) -> Result<u64, ()> {
-        let tag = tag(generation);
-        let mut now = word.load(Ordering::Relaxed);
-        loop {
-            let before = if now & !NUMBER == tag {
-                now & NUMBER
-            } else {
-                // An earlier generation's count is replaced. A slow call may find a later one's here, and must leave it.
-                fence(Ordering::Acquire);
-                if self.generation.load(Ordering::Relaxed) != generation {
-                    return Err(());
-                }
-                0
-            };
-            if before >= most {
-                return Err(());
-            }
-            // Relaxed: one word has one order for all threads, and an ordinal is all that is wanted of it.
-            match word.compare_exchange_weak(now, tag | (before + 1) & NUMBER, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(before + 1),
-                Err(found) => now = found,
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn decide_by(&self, generation: u32, tallies: Tallies, frame: &Frame, function: Function) -> Option<Fault> {
-        let table = self.table(generation);
-        let mut chosen = None;
-        let length = table.length.load(Ordering::Acquire) as usize;
-        for (index, entry) in table.entries.iter().enumerate().take(length) {
-            let head = entry.head.load(Ordering::Relaxed);
-            let functions = Functions(entry.functions.load(Ordering::Relaxed));
-            if !functions.has(function) || !entry.wants(head, table, frame, function) {
-                continue;
-            }
-            let Some(tally) = tally(tallies.process, generation, index) else { continue };
-            let Ok(mut ordinal) = self.count(&tally.matched, generation, u64::MAX) else { continue };
-            if head & (IN_THREAD | BY_CALL) != 0 {
-                let rank = functions.system_calls().before(function.counted_as()) as usize;
-                let counter = entry.counters.load(Ordering::Relaxed) as usize + rank;
-                let counter = if head & IN_THREAD != 0 {
-                    tallies.thread.get(counter)
-                } else {
-                    tallies.calls.get((generation as usize % 2) * COUNTERS + counter)
-                };
-                if let Some(counter) = counter {
-                    ordinal = self.count(counter, generation, u64::MAX).unwrap_or(ordinal);
-                }
-            }
-            if chosen.is_some() || !entry.holds(ordinal) {
-                continue;
-            }
-            if head & HAS_CHANCE != 0 && draw(index, ordinal) >= entry.chance.load(Ordering::Relaxed) {
-                continue;
-            }
-            let after = entry.after.load(Ordering::Relaxed);
-            if after != 0 && clock::monotonic().saturating_sub(process::began()) < after {
-                continue;
-            }
-            let is_beyond = !fits(entry, frame, function);
-            if is_beyond && !config::allows_impossible() {
-                continue;
-            }
-            if self.count(&tally.fired, generation, entry.max.load(Ordering::Relaxed)).is_err() {
-                continue;
-            }
-            if is_beyond {
-                let _ = self.count(&tally.beyond, generation, u64::MAX);
-            }
-            chosen = Some(entry.fault(head, function, index, ordinal));
-        }
-        chosen
     }
 
     /// Adds rules behind those that are armed. None of them is armed if one cannot be.
@@ -514,21 +157,6 @@ impl Rules {
         {
             self.arming.unlock(hold);
         }
-    }
-}
-
-/// The count of a rule in a process.
-fn tally(tallies: &[RuleTally], generation: u32, rule: usize) -> Option<&RuleTally> {
-    tallies.get((generation as usize % 2) * RULES + rule)
-}
-
-/// A legal rule does not return more events than a wait has asked for.
-fn fits(entry: &Entry, frame: &Frame, function: Function) -> bool {
-    match entry.outcome() {
-        Some(Outcome::Value(value)) if function.waits() => {
-            entry.head.load(Ordering::Relaxed) & ILLEGAL != 0 || value <= i64::from(frame.int(2).max(0))
-        }
-        _ => true,
     }
 }
 
@@ -631,7 +259,8 @@ pub fn armed() -> impl Iterator<Item = RuleStatus> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{COUNTERS, RULES, Refusal, RuleTally, Rules, Tallies};
+    use super::choice::{NUMBER, Tallies};
+    use super::{COUNTERS, RULES, Refusal, RuleTally, Rules};
     use crate::frame::Frame;
     use crate::ledger::Hold;
     use crate::model::{self, Event, Search, check, check_each_step, participate};
@@ -682,7 +311,7 @@ mod tests {
         }
 
         fn matched(&self) -> u64 {
-            self.process.iter().map(|tally| tally.matched.load(Ordering::Relaxed) & super::NUMBER).sum()
+            self.process.iter().map(|tally| tally.matched.load(Ordering::Relaxed) & NUMBER).sum()
         }
     }
 
