@@ -123,6 +123,8 @@ pub struct Block {
     pub pending_release: PendingRelease,
     /// How many calls have matched each rule of faults, by this thread.
     pub ordinals: [AtomicU64; faults::COUNTERS],
+    /// The thread's place among those whose calls have matched a rule with `scope=thread`, from 1; 0: none has.
+    pub rank: AtomicU32,
     /// Where the recording has this thread's calls; null: nowhere.
     pub ring: AtomicPtr<u8>,
     /// The word of this process's recording that says whether a request stands (`record::is_asked`); null: there is none.
@@ -350,6 +352,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
     block.end_wait();
     block.pending.forget();
     block.ordinals.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
+    block.rank.store(0, Ordering::Relaxed);
     block.records.pass_on();
     block.control.store(registers::token(), Ordering::Relaxed);
     block.watch.next_owner();

@@ -7,22 +7,30 @@
 
 mod choice;
 mod entry;
+mod on_stack;
+pub mod replay;
 
-use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use epollshim_format::faults::{COUNTERS, RULES, Rule};
 use epollshim_format::function::Functions;
 
 use self::choice::{counted, tag, tally};
-use self::entry::{Entry, ILLEGAL, counters_of};
+use self::entry::{Entry, ILLEGAL, Kept, counters_of};
 use super::effects;
 use crate::ledger::{Hold, Lock};
-use crate::{process, sys, thread};
+use crate::{process, stacks, sys, thread};
 
 pub use self::choice::{Fault, RuleTally, decide};
 
 /// Bytes of rules that one table keeps for the report.
 const TEXT: usize = 16 * 1024;
+
+/// The functions of `stack~` that one table knows.
+const ON_STACK: usize = 4096;
+
+/// Of each the first and the last address.
+type OnStack = [[AtomicUsize; 2]; ON_STACK];
 
 /// The tables, and who changes them.
 struct Rules {
@@ -38,9 +46,16 @@ struct Table {
     length: AtomicU32,
     entries: [Entry; RULES],
     text: [AtomicU8; TEXT],
+    /// Null: no rule has needed it. Release by the arming thread, Acquire by calls: the kernel has zeroed it.
+    on_stack: AtomicPtr<OnStack>,
 }
 
 static TABLES: Rules = Rules::new();
+
+/// What lies behind a place whose beginning is in the lower half, and its length in the upper.
+fn end(place: u64) -> usize {
+    place as u32 as usize + (place >> 32) as usize
+}
 
 impl Table {
     const fn new() -> Self {
@@ -48,6 +63,7 @@ impl Table {
             length: AtomicU32::new(0),
             entries: [const { Entry::new() }; RULES],
             text: [const { AtomicU8::new(0) }; TEXT],
+            on_stack: AtomicPtr::new(core::ptr::null_mut()),
         }
     }
 
@@ -66,10 +82,7 @@ impl Table {
     /// leaves nothing behind.)
     fn text_end(&self, length: u32) -> usize {
         let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
-        last.map_or(0, |entry| {
-            let caller = entry.caller.load(Ordering::Relaxed);
-            (caller as u32 as usize) + (caller >> 32) as usize
-        })
+        last.map_or(0, |entry| end(entry.stack_name.load(Ordering::Relaxed)))
     }
 
     /// How many counters the first so many rules have.
@@ -79,6 +92,47 @@ impl Table {
             let functions = Functions(entry.functions.load(Ordering::Relaxed));
             entry.counters.load(Ordering::Relaxed) as usize + counters_of(functions)
         })
+    }
+
+    /// How many functions of `stack~` the first so many rules have.
+    fn on_stack_end(&self, length: u32) -> usize {
+        let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
+        last.map_or(0, |entry| end(entry.on_stack.load(Ordering::Relaxed)))
+    }
+
+    /// Finds the functions that a rule names, and keeps where they lie from `at` on.
+    fn find_functions(&self, at: &mut usize, name: &[u8]) -> Result<u64, Refusal> {
+        let first = *at;
+        if !name.is_empty() {
+            if self.on_stack.load(Ordering::Relaxed).is_null() {
+                let start = sys::map(size_of::<OnStack>()).map_err(|_| Refusal::Full)?;
+                self.on_stack.store(start.cast(), Ordering::Release);
+            }
+            // SAFETY: the mapping made here, now or for an earlier rule, which nobody unmaps; zero bytes are valid.
+            let functions = unsafe { self.on_stack.load(Ordering::Acquire).as_ref() };
+            let has_room = on_stack::find(name, |start, end| {
+                let Some([first, last]) = functions.and_then(|functions| functions.get(*at)) else { return false };
+                first.store(start, Ordering::Relaxed);
+                last.store(end, Ordering::Relaxed);
+                *at += 1;
+                true
+            });
+            if !has_room {
+                return Err(Refusal::ManyFunctions);
+            }
+        }
+        Ok(first as u64 | ((*at - first) as u64) << 32)
+    }
+
+    /// Whether an address lies in one of these functions.
+    fn has_function_at(&self, place: u64, address: usize) -> bool {
+        // SAFETY: null, or the mapping that `find_functions` made and nobody unmaps.
+        let functions = unsafe { self.on_stack.load(Ordering::Acquire).as_ref() };
+        let functions = functions.and_then(|functions| functions.get(place as u32 as usize..end(place)));
+        functions
+            .unwrap_or_default()
+            .iter()
+            .any(|[first, last]| (first.load(Ordering::Relaxed)..=last.load(Ordering::Relaxed)).contains(&address))
     }
 
     fn kept(&self, place: u64) -> impl Iterator<Item = u8> + Clone + '_ {
@@ -104,14 +158,24 @@ impl Rules {
             let mut length = table.length.load(Ordering::Relaxed);
             let mut text_end = table.text_end(length);
             let mut counters = table.counters_end(length);
+            let mut functions_end = table.on_stack_end(length);
             for rule in rules {
                 if !rule.caller.is_empty() && !effects::can_tell_callers() {
                     return Err(Refusal::NoCaller);
                 }
+                if !rule.stack_name.is_empty() || rule.stack.is_some() {
+                    stacks::want_walks().map_err(Refusal::Stacks)?;
+                }
                 let entry = table.entries.get(length as usize).ok_or(Refusal::Full)?;
-                let text = table.keep(&mut text_end, rule.text).ok_or(Refusal::Full)?;
-                let caller = table.keep(&mut text_end, rule.caller).ok_or(Refusal::Full)?;
-                entry.fill(&rule, counters, text, caller);
+                let mut keep = |bytes| table.keep(&mut text_end, bytes).ok_or(Refusal::Full);
+                let kept = Kept {
+                    counters,
+                    text: keep(rule.text)?,
+                    caller: keep(rule.caller)?,
+                    stack_name: keep(rule.stack_name)?,
+                    on_stack: table.find_functions(&mut functions_end, rule.stack_name)?,
+                };
+                entry.fill(&rule, &kept);
                 counters += counters_of(rule.functions);
                 if counters > COUNTERS {
                     return Err(Refusal::Full);
@@ -169,6 +233,10 @@ pub enum Refusal {
     Full,
     /// `caller=` needs glibc 2.35.
     NoCaller,
+    /// The call stack cannot be looked at.
+    Stacks(stacks::Trouble),
+    /// `stack~` names more than [`ON_STACK`] functions.
+    ManyFunctions,
 }
 
 impl core::fmt::Display for Refusal {
@@ -177,6 +245,10 @@ impl core::fmt::Display for Refusal {
             Refusal::Busy => f.write_str("another thread is changing the rules"),
             Refusal::Full => {
                 write!(f, "more than {RULES} rules, {TEXT} bytes of them, or {COUNTERS} calls that they name")
+            }
+            Refusal::Stacks(trouble) => write!(f, "stack~ and stack=: {trouble}"),
+            Refusal::ManyFunctions => {
+                write!(f, "stack~ names more than {ON_STACK} functions in all; give longer names")
             }
             Refusal::NoCaller => f.write_str("caller= needs glibc 2.35 or later (_dl_find_object)"),
         }
@@ -264,7 +336,7 @@ mod tests {
     use crate::frame::Frame;
     use crate::ledger::Hold;
     use crate::model::{self, Event, Search, check, check_each_step, participate};
-    use crate::sync::{AtomicU64, Ordering};
+    use crate::sync::{AtomicU32, AtomicU64, Ordering};
     use epollshim_format::faults::{self, Outcome};
     use epollshim_format::function::Function;
     use std::boxed::Box;
@@ -277,6 +349,7 @@ mod tests {
         process: [RuleTally; 2 * RULES],
         calls: [AtomicU64; 2 * COUNTERS],
         thread: [AtomicU64; COUNTERS],
+        ranks: [AtomicU32; 2],
     }
 
     impl State {
@@ -302,7 +375,9 @@ mod tests {
         /// The number of the rule that a wait meets. Panics if it is made of two rules.
         fn decide(&self) -> Option<u64> {
             let frame = Frame { words: [0; 6], state: 0, caller: 0 };
-            let tallies = Tallies { process: &self.process, calls: &self.calls, thread: &self.thread };
+            let [own, last] = &self.ranks;
+            let tallies =
+                Tallies { process: &self.process, calls: &self.calls, thread: &self.thread, ranks: [own, last] };
             let fault = self.rules.decide(tallies, &frame, Function::EpollWait)?;
             let number = u64::from(fault.batch);
             assert_eq!(fault.outcome, Some(Outcome::Error(number as u16)), "a fault of two rules");

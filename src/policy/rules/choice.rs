@@ -2,20 +2,21 @@
 //!
 //! Counts carry the number of their generation (a tag): a count of an earlier generation reads as zero.
 
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
+use epollshim_format::faults::decisions::Decision;
 use epollshim_format::faults::{COUNTERS, Outcome, RULES};
 use epollshim_format::function::{Function, Functions};
 
 use super::entry::{
-    BY_CALL, Entry, HAS_CALLER, HAS_CHANCE, HAS_EPFD, HAS_EVENTS, HAS_FD, ILLEGAL, IN_THREAD, ONLY_DUPLICATES,
-    OPERATION, SHUFFLES,
+    BY_CALL, Entry, HAS_CALLER, HAS_CHANCE, HAS_EPFD, HAS_EVENTS, HAS_FD, HAS_STACK, HAS_STACK_NAME, ILLEGAL,
+    IN_THREAD, ONLY_DUPLICATES, OPERATION, SHUFFLES,
 };
-use super::{Rules, TABLES, Table};
+use super::{Rules, TABLES, Table, on_stack, replay};
 use crate::frame::{Frame, epfd_of, fd_of};
 use crate::policy::effects;
 use crate::thread::Block;
-use crate::{clock, config, process};
+use crate::{clock, config, log, process, stacks};
 
 /// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
 #[repr(C)]
@@ -49,6 +50,11 @@ pub struct Fault {
     pub forge: u32,
     /// A random number that decides the order; None: leave it.
     pub shuffle: Option<u64>,
+    /// The rule's place.
+    pub rule: u32,
+    /// The thread's rank, where the rule counts in each thread; else 0.
+    pub thread: u32,
+    pub ordinal: u64,
 }
 
 /// A uniform number from the seed, a rule and an ordinal alone (the finalizer of splitmix64, twice).
@@ -73,12 +79,50 @@ pub(super) struct Tallies<'a> {
     pub(super) calls: &'a [AtomicU64],
     /// Of the thread, for rules with `scope=thread`.
     pub(super) thread: &'a [AtomicU64],
+    /// The thread's rank, and the last that was given.
+    pub(super) ranks: [&'a AtomicU32; 2],
+}
+
+impl Tallies<'_> {
+    fn rank(&self) -> u32 {
+        let [own, last] = self.ranks;
+        if own.load(Ordering::Relaxed) == 0 {
+            own.store(last.fetch_add(1, Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        }
+        own.load(Ordering::Relaxed)
+    }
 }
 
 /// The first rule that fires on a call. All rules that match count it, also those behind.
 pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
     let tally = process::tally()?;
-    TABLES.decide(Tallies { process: &tally.rules, calls: &tally.calls, thread: &block.ordinals }, frame, function)
+    let tallies = Tallies {
+        process: &tally.rules,
+        calls: &tally.calls,
+        thread: &block.ordinals,
+        ranks: [&block.rank, &tally.ranks],
+    };
+    let fault = TABLES.decide(tallies, frame, function)?;
+    if log::decisions::are_wanted() {
+        tell(&fault, frame, function);
+    }
+    Some(fault)
+}
+
+#[cold]
+#[inline(never)]
+fn tell(fault: &Fault, frame: &Frame, function: Function) {
+    log::decisions::decided(&Decision {
+        pid: 0,
+        tid: 0,
+        rule: fault.rule,
+        function,
+        thread: fault.thread,
+        ordinal: fault.ordinal,
+        outcome: fault.outcome,
+        shuffle: fault.shuffle,
+        stack: stacks::hash(frame.caller),
+    });
 }
 
 impl Rules {
@@ -146,27 +190,37 @@ impl Rules {
                     ordinal = self.count(counter, generation, u64::MAX).unwrap_or(ordinal);
                 }
             }
-            if chosen.is_some() || !entry.holds(ordinal) {
+            let thread = if head & IN_THREAD != 0 { tallies.rank() } else { 0 };
+            if chosen.is_some() {
                 continue;
             }
-            if head & HAS_CHANCE != 0 && draw(index, ordinal) >= entry.chance.load(Ordering::Relaxed) {
-                continue;
-            }
-            let after = entry.after.load(Ordering::Relaxed);
-            if after != 0 && clock::monotonic().saturating_sub(process::began()) < after {
+            let mut most = entry.max.load(Ordering::Relaxed);
+            let mut recorded = None;
+            if replay::is_on() {
+                recorded = replay::find(index, function, thread, ordinal);
+                if recorded.is_none() {
+                    continue;
+                }
+                most = u64::MAX;
+            } else if !entry.fires(head, index, ordinal) {
                 continue;
             }
             let is_beyond = !fits(entry, frame, function);
             if is_beyond && !config::allows_impossible() {
                 continue;
             }
-            if self.count(&tally.fired, generation, entry.max.load(Ordering::Relaxed)).is_err() {
+            if self.count(&tally.fired, generation, most).is_err() {
                 continue;
             }
             if is_beyond {
                 let _ = self.count(&tally.beyond, generation, u64::MAX);
             }
-            chosen = Some(entry.fault(head, function, index, ordinal));
+            let mut fault = entry.fault(head, function, index, ordinal);
+            fault.thread = thread;
+            if let Some(recorded) = recorded {
+                recorded.repeat(&mut fault);
+            }
+            chosen = Some(fault);
         }
         chosen
     }
@@ -176,8 +230,9 @@ impl Entry {
     /// Whether a call's arguments are those that the rule asks for.
     #[inline(always)]
     fn wants(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
-        head & (HAS_FD | HAS_EPFD | HAS_EVENTS | HAS_CALLER | ONLY_DUPLICATES | 3 << OPERATION) == 0
-            || self.wants_these(head, table, frame, function)
+        const CONDITIONS: u64 =
+            HAS_FD | HAS_EPFD | HAS_EVENTS | HAS_CALLER | HAS_STACK_NAME | HAS_STACK | ONLY_DUPLICATES | 3 << OPERATION;
+        head & CONDITIONS == 0 || self.wants_these(head, table, frame, function)
     }
 
     fn wants_these(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
@@ -202,7 +257,19 @@ impl Entry {
                 return false;
             }
         }
-        head & HAS_CALLER == 0 || effects::is_called_by(frame.caller, table.kept(self.caller.load(Ordering::Relaxed)))
+        let text = |place: &AtomicU64| table.kept(place.load(Ordering::Relaxed));
+        if head & HAS_CALLER != 0 && !effects::is_called_by(frame.caller, text(&self.caller)) {
+            return false;
+        }
+        // Last, since it takes the longest.
+        if head & HAS_STACK != 0 && stacks::hash(frame.caller) != Some(self.stack.load(Ordering::Relaxed)) {
+            return false;
+        }
+        let functions = self.on_stack.load(Ordering::Relaxed);
+        head & HAS_STACK_NAME == 0
+            || on_stack::is_on_stack(frame.caller, text(&self.stack_name), |address| {
+                table.has_function_at(functions, address)
+            })
     }
 
     /// What the rule does to a call.
@@ -222,7 +289,20 @@ impl Entry {
             batch: if is_wait { batch as u32 } else { 0 },
             forge: if is_wait { (self.events.load(Ordering::Relaxed) >> 32) as u32 } else { 0 },
             shuffle: (is_wait && head & SHUFFLES != 0).then(|| draw(index ^ usize::MAX, ordinal)),
+            rule: index as u32,
+            thread: 0,
+            ordinal,
         }
+    }
+
+    /// Whether the rule fires on this ordinal, at this time.
+    fn fires(&self, head: u64, index: usize, ordinal: u64) -> bool {
+        if !self.holds(ordinal) || head & HAS_CHANCE != 0 && draw(index, ordinal) >= self.chance.load(Ordering::Relaxed)
+        {
+            return false;
+        }
+        let after = self.after.load(Ordering::Relaxed);
+        after == 0 || clock::monotonic().saturating_sub(process::began()) >= after
     }
 
     fn holds(&self, ordinal: u64) -> bool {

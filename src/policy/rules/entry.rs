@@ -26,9 +26,24 @@ pub(super) struct Entry {
     pub(super) delay_exit: AtomicU64,
     /// Batch in the lower half, signal above it.
     pub(super) batch: AtomicU64,
-    /// Where its text begins (lower half), and how long it is; the caller's name in the same way.
+    /// Where its text begins (lower half), and how long it is; the names in the same way.
     pub(super) text: AtomicU64,
     pub(super) caller: AtomicU64,
+    pub(super) stack_name: AtomicU64,
+    /// The first of the table's functions that the name is of (lower half), and how many they are.
+    pub(super) on_stack: AtomicU64,
+    /// The hash of the call stack.
+    pub(super) stack: AtomicU64,
+}
+
+/// Where a table keeps what a rule borrows.
+pub(super) struct Kept {
+    /// The first of its counters.
+    pub(super) counters: usize,
+    pub(super) text: u64,
+    pub(super) caller: u64,
+    pub(super) stack_name: u64,
+    pub(super) on_stack: u64,
 }
 
 // Of a rule's `head`.
@@ -44,7 +59,9 @@ pub(super) const BY_CALL: u64 = 1 << 6;
 pub(super) const SHUFFLES: u64 = 1 << 7;
 pub(super) const ILLEGAL: u64 = 1 << 8;
 pub(super) const ONLY_DUPLICATES: u64 = 1 << 9;
-pub(super) const OPERATION: u32 = 10;
+pub(super) const HAS_STACK_NAME: u64 = 1 << 10;
+pub(super) const HAS_STACK: u64 = 1 << 11;
+pub(super) const OPERATION: u32 = 12;
 pub(super) const OUTCOME: u32 = OPERATION + 2;
 
 impl Entry {
@@ -67,10 +84,13 @@ impl Entry {
             batch: AtomicU64::new(0),
             text: AtomicU64::new(0),
             caller: AtomicU64::new(0),
+            stack_name: AtomicU64::new(0),
+            on_stack: AtomicU64::new(0),
+            stack: AtomicU64::new(0),
         }
     }
 
-    pub(super) fn fill(&self, rule: &Rule, counters: usize, text: u64, caller: u64) {
+    pub(super) fn fill(&self, rule: &Rule, kept: &Kept) {
         let flag = |is: bool, bit: u64| if is { bit } else { 0 };
         let operation = match rule.operation {
             None => 0,
@@ -90,6 +110,8 @@ impl Entry {
             | flag(rule.epfd.is_some(), HAS_EPFD)
             | flag(rule.events != 0, HAS_EVENTS)
             | flag(!rule.caller.is_empty(), HAS_CALLER)
+            | flag(!rule.stack_name.is_empty(), HAS_STACK_NAME)
+            | flag(rule.stack.is_some(), HAS_STACK)
             | flag(rule.chance.is_some(), HAS_CHANCE)
             | flag(rule.scope == Scope::Thread, IN_THREAD)
             | flag(is_by_call, BY_CALL)
@@ -102,7 +124,7 @@ impl Entry {
         let set = |word: &AtomicU64, value| word.store(value, Ordering::Relaxed);
         set(&self.head, head);
         set(&self.functions, rule.functions.0);
-        set(&self.counters, counters as u64);
+        set(&self.counters, kept.counters as u64);
         set(&self.descriptors, pair(rule.fd.unwrap_or(0) as u32, rule.epfd.unwrap_or(0) as u32));
         set(&self.events, pair(rule.events, rule.forge));
         set(&self.first, rule.when.first);
@@ -115,8 +137,11 @@ impl Entry {
         set(&self.delay_enter, rule.delay_enter);
         set(&self.delay_exit, rule.delay_exit);
         set(&self.batch, pair(rule.batch, u32::from(rule.signal)));
-        set(&self.text, text);
-        set(&self.caller, caller);
+        set(&self.text, kept.text);
+        set(&self.caller, kept.caller);
+        set(&self.stack_name, kept.stack_name);
+        set(&self.on_stack, kept.on_stack);
+        set(&self.stack, rule.stack.unwrap_or(0));
     }
 
     pub(super) fn outcome(&self) -> Option<Outcome> {
