@@ -70,9 +70,22 @@ fn ordinals_of_the_process_and_of_a_rule_are_repeated_where_one_thread_calls() {
     ] {
         let (first, log) = recorded("", rules, "log");
         assert!(faults_of(&first.stdout, "main") > 5, "{rules}: {}", first.stdout);
-        let second = under("", &[("EPOLLSHIM_INJECT_REPLAY", &log)]);
+        assert_eq!(again(&log), lines(&log)[1..], "{rules}");
+        let second = under("", &[("EPOLLSHIM_INJECT_REPLAY", &log), ("EPOLLSHIM_SEED", Path::new("1"))]);
         assert_eq!(second.stdout, first.stdout, "{rules}: {}", second.stderr);
     }
+    // The order of events is drawn too.
+    let (_, log) = recorded("", "epoll_wait:shuffle:prob=0.3", "log");
+    assert!(lines(&log).iter().filter(|line| line.contains(" shuffle=")).count() > 5, "{:?}", lines(&log));
+    assert_eq!(again(&log), lines(&log)[1..]);
+}
+
+/// What a replay with another seed decides.
+fn again(log: &Path) -> Vec<String> {
+    let again = common::scratch("replay").join("again");
+    let seed = Path::new("1");
+    under("", &[("EPOLLSHIM_INJECT_REPLAY", log), ("EPOLLSHIM_SEED", seed), ("EPOLLSHIM_INJECT_LOG", &again)]);
+    lines(&again).split_off(1)
 }
 
 #[test]
