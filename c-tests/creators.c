@@ -1,5 +1,5 @@
 /* creators DIRECTORY: makes a call of each function that makes descriptors, and of close, dup and fcntl, three times over, and prints what
- * each returned: the name of the function, and 0 for a success or the errno. */
+ * each returned: the name of the function, and 0 for a success or the errno. Before it, SIGUSR1 for each of these signals that came. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -19,10 +19,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+static volatile sig_atomic_t handled;
+static void on_signal(int number) {
+    (void)number;
+    handled++;
+}
+
 /* Prints by one write each: stdio might open something. */
 static void result(const char *name, long returned) {
     char line[96];
     int error = returned < 0 ? errno : 0;
+    for (; handled > 0; handled--)
+        if (write(1, "SIGUSR1\n", 8) != 8) _exit(3);
     int length = snprintf(line, sizeof line, "%s %d\n", name, error);
     if (write(1, line, (size_t)length) != length) _exit(3);
 }
@@ -49,7 +57,9 @@ int main(int count, char **arguments) {
     char path[4096], template[4096];
     sigset_t mask;
     sigemptyset(&mask);
-    sigaddset(&mask, SIGUSR1);
+    sigaddset(&mask, SIGUSR2);
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGUSR1, &action, NULL);
     int server = listener();
     snprintf(path, sizeof path, "%s/made", directory);
     for (int round = 0; round < 3; round++) {

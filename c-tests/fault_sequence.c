@@ -3,6 +3,8 @@
  * descriptor 2. */
 #include "check.h"
 
+#include <linux/close_range.h>
+
 static volatile sig_atomic_t handled;
 static struct epoll_event got[8];
 
@@ -114,6 +116,14 @@ int main(void) {
     WAIT(syscall(SYS_epoll_pwait, third, got, 8, 10, &usr1, sizeof(long)));
     WAIT(syscall(SYS_epoll_pwait, second, got, 8, 10, &none, sizeof(long)));
 
+    static const struct timespec no_time, some_time = {0, 10000000};
+    WAIT(epoll_pwait2(second, got, 8, &no_time, NULL));
+    WAIT(epoll_pwait2(third, got, 8, &some_time, NULL));
+    WAIT(epoll_pwait2(third, got, 8, &some_time, &usr1));
+    WAIT(epoll_pwait2(second, got, 1, &some_time, &none));
+    WAIT(syscall(SYS_epoll_pwait2, third, got, 8, &some_time, NULL, 0));
+    WAIT(syscall(SYS_epoll_pwait2, second, got, 8, &some_time, &none, sizeof(long)));
+
     CALL(epoll_ctl(second, EPOLL_CTL_DEL, b, NULL));
     CALL(epoll_ctl(second, EPOLL_CTL_DEL, b, NULL));
     WAIT(epoll_wait(second, got, 8, 0));
@@ -135,6 +145,11 @@ int main(void) {
     CALL(fcntl(second, F_DUPFD, 40));
     CALL(fcntl(a, F_DUPFD_CLOEXEC, 41));
     CALL(syscall(SYS_fcntl, a, F_GETFL, 0) & O_ACCMODE);
+
+    CALL(close_range(41, 47, CLOSE_RANGE_CLOEXEC));
+    CALL(close_range(41, 40, 0));
+    CALL(close_range(41, 47, 0));
+    CALL(syscall(SYS_close_range, 40, 47, 0));
 
     CALL(close(copy));
     CALL(close(31));

@@ -23,7 +23,7 @@ use crate::ledger::core::{Registration, Totals};
 use crate::ledger::records::{Instance, Interest};
 use crate::ledger::{self, Here, Rows, reservations};
 use crate::policy::rules::{self, Ordinals};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
 use crate::thread::{self, Block};
 use crate::{census, findings, init, log, policy, process, record, report, stacks, steer};
 
@@ -105,7 +105,7 @@ unsafe impl thread::Above for Library {
 
     fn next_owner(block: &'static Block) {
         block.part::<Pending>().forget();
-        block.part::<Ordinals>().iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
+        block.part::<Ordinals>().next_owner();
         block.part::<record::PerThread>().next_owner();
         block.part::<Watch>().next_owner();
         if !block.pending_release.is_empty() {

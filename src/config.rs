@@ -17,6 +17,8 @@ pub struct Config {
     pub log_format: Format,
     pub log_time: LogTime,
     pub log_filter: Filter,
+    /// Where a line for each decision of a rule goes.
+    pub inject_log: LogTo,
     /// Whether faults are allowed that no kernel gives.
     pub impossible: bool,
     /// The directory of recordings.

@@ -3,6 +3,7 @@
 //! May be called from anywhere. What it reads never changes once the loader has relocated the object.
 
 use core::ffi::{CStr, c_char};
+use core::ops::Range;
 use core::ptr::null;
 
 use libc::{Elf64_Ehdr, Elf64_Phdr, Elf64_Sym};
@@ -30,14 +31,21 @@ const SHN_ABS: u16 = 0xfff1;
 const STB_GLOBAL: u8 = 1;
 const STB_WEAK: u8 = 2;
 const STB_GNU_UNIQUE: u8 = 10;
+pub const STT_FUNC: u8 = 2;
 const STT_TLS: u8 = 6;
-const STT_GNU_IFUNC: u8 = 10;
+pub const STT_GNU_IFUNC: u8 = 10;
 const STV_DEFAULT: u8 = 0;
 const STV_PROTECTED: u8 = 3;
 /// Below it in DT_VERSYM: local, and global without a version.
 const FIRST_VERSION: u16 = 2;
 /// The bit of DT_VERSYM that hides a version from those who ask without one.
 const HIDDEN: u16 = 0x8000;
+
+/// A number of `size` bytes in a table of a file. None: it is not there.
+pub fn number(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
+    let bytes = bytes.get(at..at.checked_add(size)?)?;
+    Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
+}
 
 /// A symbol's name, with its hash.
 pub struct Name<'a> {
@@ -142,6 +150,29 @@ impl Symbols {
 
     /// The address of a symbol, in its default version where it has several.
     pub fn find(&self, name: &Name) -> Option<usize> {
+        let symbol = self.find_symbol(name)?;
+        let address = self.address_of(symbol);
+        if symbol.st_info & 15 != STT_GNU_IFUNC {
+            return Some(address);
+        }
+        // SAFETY: the value of such a symbol is a function without arguments that chooses the address (x86-64 psABI).
+        let choose = unsafe { core::mem::transmute::<usize, extern "C" fn() -> usize>(address) };
+        Some(choose())
+    }
+
+    /// Where a function lies.
+    pub fn find_function(&self, name: &Name) -> Option<Range<usize>> {
+        let symbol = self.find_symbol(name).filter(|symbol| symbol.st_info & 15 == STT_FUNC)?;
+        let start = self.address_of(symbol);
+        Some(start..start.saturating_add(symbol.st_size as usize))
+    }
+
+    fn address_of(&self, symbol: &Elf64_Sym) -> usize {
+        let slide = if symbol.st_shndx == SHN_ABS { 0 } else { self.slide };
+        slide.wrapping_add(symbol.st_value as usize)
+    }
+
+    fn find_symbol(&self, name: &Name) -> Option<&'static Elf64_Sym> {
         if !self.gnu.is_null() {
             self.find_by_gnu_hash(name)
         } else if !self.old.is_null() {
@@ -153,7 +184,7 @@ impl Symbols {
 
     /// DT_GNU_HASH: numbers of buckets, of the first symbol in the table, of words of the filter, the filter's shift; then the filter,
     /// the buckets, and a hash per symbol, whose lowest bit ends a bucket.
-    fn find_by_gnu_hash(&self, name: &Name) -> Option<usize> {
+    fn find_by_gnu_hash(&self, name: &Name) -> Option<&'static Elf64_Sym> {
         let word = |at: usize| {
             // SAFETY: the places below are within the table, by its own numbers.
             unsafe { *self.gnu.wrapping_add(at) }
@@ -173,9 +204,9 @@ impl Symbols {
         loop {
             let found = word(bucket + buckets as usize + (index - first));
             if (found ^ hash) >> 1 == 0
-                && let Some(address) = self.address_of(index, name)
+                && let Some(symbol) = self.symbol_at(index, name)
             {
-                return Some(address);
+                return Some(symbol);
             }
             if found & 1 != 0 {
                 return None;
@@ -185,7 +216,7 @@ impl Symbols {
     }
 
     /// DT_HASH: numbers of buckets and of symbols; then the buckets, and for each symbol the next of its bucket, or 0.
-    fn find_by_old_hash(&self, name: &Name) -> Option<usize> {
+    fn find_by_old_hash(&self, name: &Name) -> Option<&'static Elf64_Sym> {
         let word = |at: usize| {
             // SAFETY: the places below are within the table, by its own numbers.
             unsafe { *self.old.wrapping_add(at) }
@@ -193,17 +224,17 @@ impl Symbols {
         let buckets = word(0);
         let mut index = word(2 + name.old_hash().checked_rem(buckets)? as usize);
         while index != 0 {
-            if let Some(address) = self.address_of(index as usize, name) {
-                return Some(address);
+            if let Some(symbol) = self.symbol_at(index as usize, name) {
+                return Some(symbol);
             }
             index = word(2 + buckets as usize + index as usize);
         }
         None
     }
 
-    /// The address of the symbol with this index, if that is what `dlsym` finds under this name (glibc 2.36 elf/dl-lookup.c,
+    /// The symbol with this index, if that is what `dlsym` finds under this name (glibc 2.36 elf/dl-lookup.c,
     /// check_match and do_lookup_x).
-    fn address_of(&self, index: usize, name: &Name) -> Option<usize> {
+    fn symbol_at(&self, index: usize, name: &Name) -> Option<&'static Elf64_Sym> {
         // SAFETY: the hash tables hold indexes of DT_SYMTAB alone; DT_VERSYM has an entry for each symbol; names are zero-terminated.
         let (symbol, version, text) = unsafe {
             let symbol = &*self.symbols.wrapping_add(index);
@@ -216,17 +247,8 @@ impl Symbols {
         let is_for_others = matches!(binding, STB_GLOBAL | STB_WEAK | STB_GNU_UNIQUE)
             && matches!(visibility, STV_DEFAULT | STV_PROTECTED);
         let is_default = version & HIDDEN == 0 || version & !HIDDEN < FIRST_VERSION;
-        if !is_defined || !is_for_others || !is_default || kind == STT_TLS || text != name.text {
-            return None;
-        }
-        let slide = if symbol.st_shndx == SHN_ABS { 0 } else { self.slide };
-        let address = slide.wrapping_add(symbol.st_value as usize);
-        if kind != STT_GNU_IFUNC {
-            return Some(address);
-        }
-        // SAFETY: the value of such a symbol is a function without arguments that chooses the address (x86-64 psABI).
-        let choose = unsafe { core::mem::transmute::<usize, extern "C" fn() -> usize>(address) };
-        Some(choose())
+        let is_it = is_defined && is_for_others && is_default && kind != STT_TLS && text == name.text;
+        is_it.then_some(symbol)
     }
 }
 

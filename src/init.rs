@@ -19,6 +19,7 @@ use crate::config::{self, ACT, CONFIG, Config, Destination, FORWARD_ONLY, LogTo,
 use crate::environment::{Environment, variable};
 use crate::findings::suppressions;
 use crate::path::Path;
+use crate::policy::rules::replay;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
 use crate::{
@@ -115,7 +116,12 @@ fn decide(environment: *const *const c_char) {
 #[cfg(not(test))]
 fn prepare_for_main(at_load: &AtLoad) {
     if let (Err(trouble), Some(config)) = (stacks::load_unwinder(at_load), config::get()) {
-        refuse(config.on_bad_config, format_args!("{}", Refusal::Stacks(trouble)));
+        let refusal = if stacks::are_wanted() {
+            Refusal::Stacks(trouble)
+        } else {
+            Refusal::Rules(rules::Refusal::Stacks(trouble))
+        };
+        refuse(config.on_bad_config, format_args!("{refusal}"));
     }
     // Also where another thread is still reading the options: the handlers look for themselves whether there is something to do.
     if STATE.load(Ordering::Relaxed) != FORWARD_ONLY {
@@ -216,8 +222,11 @@ fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
 }
 
 /// Why an option that is well written cannot be had.
-enum Refusal {
+enum Refusal<'a> {
     Rules(rules::Refusal),
+    Replay(replay::Refusal, &'a [u8]),
+    ReplayRules(options::Fault<'static>),
+    InjectLog(i32, &'static Config),
     Session(Trouble, &'static Config),
     Limits,
     Stacks(stacks::Trouble),
@@ -226,10 +235,18 @@ enum Refusal {
     Suppressions(suppressions::Refusal, &'static CStr),
 }
 
-impl core::fmt::Display for Refusal {
+impl core::fmt::Display for Refusal<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
+            Refusal::Replay(refusal, path) => {
+                write!(f, "EPOLLSHIM_INJECT_REPLAY: '{}': {refusal}", path.escape_ascii())
+            }
+            Refusal::ReplayRules(fault) => write!(f, "EPOLLSHIM_INJECT_REPLAY: {fault}"),
+            Refusal::InjectLog(error, config) => {
+                let path = if let LogTo::File(path) = config.inject_log { path } else { c"stderr" };
+                write_unwritable(f, "EPOLLSHIM_INJECT_LOG: cannot write", path, *error)
+            }
             Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
             Refusal::Stacks(trouble) => write!(f, "EPOLLSHIM_STACKS: {trouble}"),
             Refusal::Session(trouble, config) => {
@@ -239,25 +256,21 @@ impl core::fmt::Display for Refusal {
             Refusal::Suppressions(refusal, file) => {
                 write!(f, "EPOLLSHIM_SUPPRESSIONS: {}{refusal}", file.to_bytes().escape_ascii())
             }
-            Refusal::Record(error, directory) => write!(
-                f,
-                "EPOLLSHIM_RECORD: cannot write in '{}': {}{}",
-                directory.to_bytes().escape_ascii(),
-                epollshim_format::errno::name(*error as u32).unwrap_or("?"),
-                place::hint(*error)
-            ),
-            Refusal::Log(path) => write!(
-                f,
-                "EPOLLSHIM_LOG: cannot write '{}': EPERM{}",
-                path.to_bytes().escape_ascii(),
-                place::hint(place::FOREIGN)
-            ),
+            Refusal::Record(error, directory) => {
+                write_unwritable(f, "EPOLLSHIM_RECORD: cannot write in", directory, *error)
+            }
+            Refusal::Log(path) => write_unwritable(f, "EPOLLSHIM_LOG: cannot write", path, place::FOREIGN),
         }
     }
 }
 
+fn write_unwritable(f: &mut core::fmt::Formatter<'_>, what: &str, path: &CStr, error: i32) -> core::fmt::Result {
+    let name = epollshim_format::errno::name(error as u32).unwrap_or("?");
+    write!(f, "{what} '{}': {name}{}", path.to_bytes().escape_ascii(), place::hint(error))
+}
+
 /// Arms what the options ask for.
-fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
+fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal<'a>> {
     if options.record.is_some() || options.wants_census() || options.limit.is_some() {
         seccomp::find_inherited();
     }
@@ -272,10 +285,23 @@ fn arm(options: &Options, config: &'static Config) -> Result<(), Refusal> {
     if let Some(given) = options.seed {
         config::set_seed(given);
     }
-    if !options.inject.is_empty() {
-        seed();
-        rules::arm(faults::parse(options.inject, options.impossible).filter_map(Result::ok)).map_err(Refusal::Rules)?;
+    let mut inject = options.inject;
+    if let Some(file) = options.inject_replay {
+        let mut path = Path::new();
+        path.push(file);
+        let header =
+            replay::read(path.as_c().unwrap_or_default(), inject).map_err(|refusal| Refusal::Replay(refusal, file))?;
+        if let (Some(seed), None) = (header.seed, options.seed) {
+            config::set_seed(seed);
+        }
+        faults::check(header.rules, options.impossible).map_err(Refusal::ReplayRules)?;
+        inject = header.rules;
     }
+    if !inject.is_empty() {
+        seed();
+        rules::arm(faults::parse(inject, options.impossible).filter_map(Result::ok)).map_err(Refusal::Rules)?;
+    }
+    log::decisions::begin(config, inject).map_err(|error| Refusal::InjectLog(error, config))?;
     if options.stacks != 0 {
         stacks::prepare(options.stacks).map_err(Refusal::Stacks)?;
     }
@@ -317,18 +343,22 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     if let Some(config) = CONFIG.get() {
         return Some(config);
     }
-    let (mut for_report, mut for_log) = (Path::new(), Path::new());
+    let (mut for_report, mut for_log, mut for_inject_log) = (Path::new(), Path::new(), Path::new());
     let mut for_record = Path::new();
     let report = if let Report::File(path) = options.report { from_root(path, true, &mut for_report) } else { b"" };
     let log = if let Some(Log::File(path)) = options.log { from_root(path, true, &mut for_log) } else { b"" };
+    let inject_log = match options.inject_log {
+        Some(Log::File(path)) => from_root(path, true, &mut for_inject_log),
+        _ => b"",
+    };
     let record = options.record.map_or(&b""[..], |path| from_root(path, false, &mut for_record));
     let session = options.session.unwrap_or_default();
     let runtime = variable(environment, b"XDG_RUNTIME_DIR").unwrap_or_default();
     let suppressions = options.suppressions.unwrap_or_default();
-    let texts = [report, log, record, session, runtime, suppressions, names.called, names.short];
+    let texts = [report, log, inject_log, record, session, runtime, suppressions, names.called, names.short];
     let start = sys::map(size_of::<Config>() + texts.iter().map(|text| text.len() + 1).sum::<usize>()).ok()?;
     let mut at = start.wrapping_add(size_of::<Config>());
-    let [report, log, record, session, runtime, suppressions, called, short] = texts.map(|text| {
+    let [report, log, inject_log, record, session, runtime, suppressions, called, short] = texts.map(|text| {
         // SAFETY: the mapping has room for a Config and, behind it, every text and its final zero (the kernel's own zero).
         let kept = unsafe {
             at.copy_from_nonoverlapping(text.as_ptr(), text.len());
@@ -344,11 +374,8 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
             Report::None => Destination::None,
             Report::File(_) => Destination::File(report),
         },
-        log: match options.log {
-            None => LogTo::Off,
-            Some(Log::Stderr) => LogTo::Stderr,
-            Some(Log::File(_)) => LogTo::File(log),
-        },
+        log: log_to(options.log, log),
+        inject_log: log_to(options.inject_log, inject_log),
         log_format: options.log_format,
         log_time: options.log_time,
         log_filter: options.log_filter,
@@ -370,6 +397,14 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     };
     let _ = CONFIG.set(config);
     CONFIG.get()
+}
+
+fn log_to(asked: Option<Log>, path: &'static CStr) -> LogTo {
+    match asked {
+        None => LogTo::Off,
+        Some(Log::Stderr) => LogTo::Stderr,
+        Some(Log::File(_)) => LogTo::File(path),
+    }
 }
 
 /// A file's pattern, below the working directory of now if it is relative: the program may go elsewhere, as daemons do.

@@ -155,9 +155,9 @@ pub fn can_find_objects() -> bool {
     find_object().is_some()
 }
 
-/// The path of the object that holds the call which returns to `caller`; empty: the program itself. None: no object does, or this
+/// The object that holds the call which returns to `caller`, and where that one's memory begins. None: no object does, or this
 /// glibc cannot tell.
-pub fn path_of(caller: usize) -> Option<&'static [u8]> {
+fn object_of(caller: usize) -> Option<(Object, usize)> {
     let mut found = Found { flags: 0, start: 0, end: 0, map: null(), eh_frame: 0, reserved: [0; 7] };
     // SAFETY: one structure of this type is written. What is found stays loaded while its code is on the stack.
     let map = unsafe {
@@ -166,8 +166,27 @@ pub fn path_of(caller: usize) -> Option<&'static [u8]> {
         }
         found.map.as_ref()?
     };
+    Some((Object(map), found.start))
+}
+
+/// The path of the object that holds the call which returns to `caller`; empty: the program itself. None: no object does, or this
+/// glibc cannot tell.
+pub fn path_of(caller: usize) -> Option<&'static [u8]> {
+    place_of(caller).map(|(path, _)| path)
+}
+
+/// The same, and how far the call lies behind the object's beginning.
+pub fn place_of(caller: usize) -> Option<(&'static [u8], usize)> {
+    let (Object(map), start) = object_of(caller)?;
     // SAFETY: null, or zero-terminated (<link.h>).
-    Some(if map.name.is_null() { b"" } else { unsafe { CStr::from_ptr(map.name) }.to_bytes() })
+    let path = if map.name.is_null() { b"" } else { unsafe { CStr::from_ptr(map.name) }.to_bytes() };
+    Some((path, caller.wrapping_sub(start)))
+}
+
+/// Whether the call that returns to `caller` lies in a function of this name that its object exports.
+pub fn is_in_function(caller: usize, name: &Name) -> bool {
+    let symbols = object_of(caller).and_then(|(object, _)| object.symbols());
+    symbols.and_then(|symbols| symbols.find_function(name)).is_some_and(|range| range.contains(&caller.wrapping_sub(1)))
 }
 
 /// Whether the process may have more than one thread (glibc's `__libc_single_threaded`, 2.32). Where glibc cannot tell: false.

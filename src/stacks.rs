@@ -10,7 +10,7 @@
 //! The library's constructor loads the unwinder. A hook that runs before that keeps the return address alone: it may have been called
 //! by an allocator that is initialising itself, and the loader would call that allocator again.
 
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use core::ffi::c_void;
 use core::mem::transmute;
 
@@ -32,6 +32,12 @@ static DEPTH: AtomicU32 = AtomicU32::new(0);
 /// How many will be kept once the unwinder is loaded. Relaxed: the constructor reads it behind `prepare`, which it called itself or
 /// whose end it has waited for (init.rs).
 static WANTED: AtomicU32 = AtomicU32::new(0);
+/// The unwinder is wanted though no stacks are kept. Relaxed: as WANTED.
+static WANTS_WALKS: AtomicBool = AtomicBool::new(false);
+/// The constructor has loaded the unwinder, or will not.
+static IS_PAST: AtomicBool = AtomicBool::new(false);
+/// The unwinder is there, and has made its first walk. Release: with the Acquire of [`can_walk`], for the two addresses below.
+static CAN_WALK: AtomicBool = AtomicBool::new(false);
 /// `_Unwind_Backtrace` and `_Unwind_GetIP`.
 static BACKTRACE: AtomicUsize = AtomicUsize::new(0);
 static GET_IP: AtomicUsize = AtomicUsize::new(0);
@@ -88,6 +94,8 @@ pub enum Trouble {
     /// glibc is older than 2.35.
     OldLibc,
     NoUnwinder,
+    /// It is loaded by the constructor, or not at all.
+    TooLate,
     NoMemory,
 }
 
@@ -96,6 +104,9 @@ impl core::fmt::Display for Trouble {
         f.write_str(match self {
             Trouble::OldLibc => "stacks cannot be walked without a lock here: that needs glibc 2.35",
             Trouble::NoUnwinder => "libgcc_s.so.1 cannot be loaded",
+            Trouble::TooLate => {
+                "stacks can be walked only where that was asked for at the start: start the program with EPOLLSHIM_STACKS=1"
+            }
             Trouble::NoMemory => "no memory",
         })
     }
@@ -113,10 +124,21 @@ pub fn prepare(depth: u32) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Loads libgcc's unwinder, and has stacks kept from here on, if [`prepare`] was called. The loader allocates, and takes locks.
+/// Asks that stacks can be walked, though none are kept. They can be once the constructor has run.
+pub fn want_walks() -> Result<(), Trouble> {
+    if !loaded::can_find_objects() {
+        return Err(Trouble::OldLibc);
+    }
+    WANTS_WALKS.store(true, Ordering::Relaxed);
+    if IS_PAST.load(Ordering::Relaxed) && !can_walk() { Err(Trouble::TooLate) } else { Ok(()) }
+}
+
+/// Loads libgcc's unwinder, if [`prepare`] or [`want_walks`] was called, and has stacks kept from here on, if the first was. The
+/// loader allocates, and takes locks.
 pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
+    IS_PAST.store(true, Ordering::Relaxed);
     let depth = WANTED.load(Ordering::Relaxed);
-    if depth == 0 {
+    if depth == 0 && !WANTS_WALKS.load(Ordering::Relaxed) {
         return Ok(());
     }
     // RTLD_NOW: with lazy binding, a hook's walk would look symbols up.
@@ -129,6 +151,7 @@ pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
     // The unwinder sets itself up at its first walk, once and under a lock: not in a hook later. And where the program has loaded it
     // before, with lazy binding, it is bound by this.
     let _ = sigsafe::on_own_stack(|| Walk::up_to(0, DEEPEST).count);
+    CAN_WALK.store(true, Ordering::Release);
     DEPTH.store(depth, Ordering::Release);
     Ok(())
 }
@@ -137,6 +160,16 @@ pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
 #[inline(always)]
 pub fn are_kept() -> bool {
     DEPTH.load(Ordering::Relaxed) != 0
+}
+
+/// Whether stacks are kept, or will be.
+pub fn are_wanted() -> bool {
+    WANTED.load(Ordering::Relaxed) != 0
+}
+
+/// Whether stacks can be walked, kept or not.
+pub fn can_walk() -> bool {
+    CAN_WALK.load(Ordering::Acquire)
 }
 
 /// What stands for the place of a call: its return address, or the stack that it heads.
@@ -174,49 +207,99 @@ pub fn first(site: usize) -> usize {
     frames(site).next().unwrap_or(0)
 }
 
+/// Whether any of the return addresses of the stack that begins with `caller` is one. False where stacks cannot be walked.
+#[cold]
+#[inline(never)]
+pub fn has(caller: usize, mut is_one: impl FnMut(usize) -> bool) -> bool {
+    /// A recursion without end is not followed to its end.
+    const MOST: usize = 4096;
+    let mut is_found = false;
+    if can_walk() {
+        let mut left = MOST;
+        let mut look = |address| {
+            is_found = is_one(address);
+            left -= 1;
+            !is_found && left != 0
+        };
+        sigsafe::on_own_stack(|| each(caller, &mut look));
+    }
+    is_found
+}
+
+/// A number for the stack that begins with `caller`, of at most [`DEEPEST`] frames: the same in each run, wherever objects are loaded.
+/// Made of the base names of the frames' objects, of the program's that is empty, and of the places in them (FNV-1a). None: stacks
+/// cannot be walked.
+#[cold]
+#[inline(never)]
+pub fn hash(caller: usize) -> Option<u64> {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut left = DEEPEST;
+    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let is_done = can_walk()
+        && has(caller, |address| {
+            let (path, place) = loaded::place_of(address).unwrap_or_default();
+            path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().iter().for_each(|byte| add(*byte));
+            place.to_le_bytes().into_iter().for_each(&mut add);
+            left -= 1;
+            left == 0
+        });
+    (is_done || left != DEEPEST).then_some(hash)
+}
+
 // ---- walking ----
 
-type GetIp = unsafe extern "C" fn(*mut c_void) -> usize;
-type Step = extern "C" fn(*mut c_void, *mut c_void) -> libc::c_int;
-type Backtrace = unsafe extern "C" fn(Step, *mut c_void) -> libc::c_int;
+type GetIp = unsafe extern "C-unwind" fn(*mut c_void) -> usize;
+type Step = extern "C-unwind" fn(*mut c_void, *mut c_void) -> libc::c_int;
+type Backtrace = unsafe extern "C-unwind" fn(Step, *mut c_void) -> libc::c_int;
 
 struct Walk {
-    /// The frame that the stack begins with; 0: at once.
-    caller: usize,
-    depth: usize,
     count: usize,
     frames: [usize; DEEPEST],
 }
 
 impl Walk {
     fn up_to(caller: usize, depth: usize) -> Walk {
-        let mut walk = Walk { caller, depth: depth.min(DEEPEST), count: 0, frames: [0; DEEPEST] };
-        let backtrace = BACKTRACE.load(Ordering::Relaxed);
-        if backtrace != 0 {
-            // SAFETY: libgcc's function, of this type (unwind.h); it calls `step` with the pointer that it is given.
-            unsafe { transmute::<usize, Backtrace>(backtrace)(step, (&raw mut walk).cast()) };
-        }
+        let mut walk = Walk { count: 0, frames: [0; DEEPEST] };
+        each(caller, &mut |address| match walk.frames.get_mut(walk.count) {
+            Some(place) if walk.count < depth => {
+                *place = address;
+                walk.count += 1;
+                true
+            }
+            _ => false,
+        });
         walk
     }
 }
 
+/// A walk under way.
+struct Steps<'a> {
+    /// The frame that the stack begins with; 0: it has begun.
+    caller: usize,
+    tell: &'a mut dyn FnMut(usize) -> bool,
+}
+
+/// Tells the return addresses of the stack, from `caller` on (0: all of them), until `tell` returns false.
+fn each(caller: usize, tell: &mut dyn FnMut(usize) -> bool) {
+    let mut steps = Steps { caller, tell };
+    let backtrace = BACKTRACE.load(Ordering::Relaxed);
+    if backtrace != 0 {
+        // SAFETY: libgcc's function, of this type (unwind.h); it calls `step` with the pointer that it is given.
+        unsafe { transmute::<usize, Backtrace>(backtrace)(step, (&raw mut steps).cast()) };
+    }
+}
+
 /// A frame; another value than 0 ends the walk.
-extern "C" fn step(context: *mut c_void, walk: *mut c_void) -> libc::c_int {
-    // SAFETY: the pointer that `up_to` has passed.
-    let walk = unsafe { &mut *walk.cast::<Walk>() };
+extern "C-unwind" fn step(context: *mut c_void, steps: *mut c_void) -> libc::c_int {
+    // SAFETY: the pointer that `each` has passed, of what it borrows for as long as the walk lasts.
+    let steps = unsafe { &mut *steps.cast::<Steps>() };
     // SAFETY: libgcc's function, of this type, and its own context.
     let address = unsafe { transmute::<usize, GetIp>(GET_IP.load(Ordering::Relaxed))(context) };
-    if walk.count == 0 && walk.caller != 0 && address != walk.caller {
+    if steps.caller != 0 && address != steps.caller {
         return 0;
     }
-    match walk.frames.get_mut(walk.count) {
-        Some(place) if walk.count < walk.depth && address != 0 => {
-            *place = address;
-            walk.count += 1;
-            0
-        }
-        _ => 1,
-    }
+    steps.caller = 0;
+    libc::c_int::from(address == 0 || !(steps.tell)(address))
 }
 
 // ---- keeping ----

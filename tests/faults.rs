@@ -15,6 +15,12 @@ mod differential;
 #[path = "faults/effects.rs"]
 mod effects;
 
+#[path = "faults/stack.rs"]
+mod stack;
+
+#[path = "faults/replay.rs"]
+mod replay;
+
 #[path = "faults/reach.rs"]
 mod reach;
 

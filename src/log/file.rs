@@ -17,7 +17,7 @@ use core::fmt::Write;
 use super::output::{Place, places, send_to};
 use crate::config::{Config, LogTo};
 use crate::sigsafe::{self, Files};
-use crate::sync::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use crate::sync::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use crate::{output, place, process, sys};
 
 /// A line that waits to be written. All zero: none.
@@ -25,6 +25,8 @@ pub struct Queued {
     state: AtomicU32,
     /// The process that it is of. A child of vfork writes its own lines, in its parent's memory.
     process: AtomicI32,
+    /// The address of the pattern that names its file.
+    pattern: AtomicUsize,
     length: AtomicU32,
     /// What came of it: 0 or an error number.
     error: AtomicI32,
@@ -36,11 +38,13 @@ const LEAD: u32 = 3;
 const DONE: u32 = 4;
 
 impl Queued {
-    /// Goes from READY to another state. False: somebody else was faster, or the line is another process's.
-    fn claim(&self, process: i32, state: u32) -> bool {
+    /// Goes from READY to another state. False: somebody else was faster, or the line is another process's, or of another file
+    /// than the one asked for.
+    fn claim(&self, process: i32, pattern: Option<&CStr>, state: u32) -> bool {
         // The state first: what else is said of the line is only true while it is READY. SeqCst: see `send_together`.
         self.state.load(Ordering::SeqCst) == READY
             && self.process.load(Ordering::Relaxed) == process
+            && pattern.is_none_or(|pattern| self.pattern.load(Ordering::Relaxed) == pattern.as_ptr() as usize)
             && self.state.compare_exchange(READY, state, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
@@ -74,7 +78,7 @@ const NAP: i64 = 100_000_000;
 /// Writes the line in a place to the file of that name.
 pub fn send(pattern: &'static CStr, of: &Place, length: usize) -> sys::Result<()> {
     // Where another thread leads, there is one.
-    let sent = if LEADER.load(Ordering::Relaxed) == 0 && process::has_the_table() {
+    if LEADER.load(Ordering::Relaxed) == 0 && process::has_the_table() {
         let alone = sigsafe::in_the_table(of.room(), |files| {
             with_file(files, pattern, |fd| {
                 // SAFETY: the place is this thread's.
@@ -85,11 +89,7 @@ pub fn send(pattern: &'static CStr, of: &Place, length: usize) -> sys::Result<()
         if alone == Err(libc::EMFILE) { send_together(pattern, of, length) } else { alone }
     } else {
         send_together(pattern, of, length)
-    };
-    if sent == Err(place::FOREIGN) {
-        complain_once(pattern);
     }
-    sent
 }
 
 fn send_together(pattern: &CStr, of: &Place, length: usize) -> sys::Result<()> {
@@ -98,6 +98,7 @@ fn send_together(pattern: &CStr, of: &Place, length: usize) -> sys::Result<()> {
     let own = sys::getpid().max(1);
     queued.length.store(length as u32, Ordering::Relaxed);
     queued.process.store(own, Ordering::Relaxed);
+    queued.pattern.store(pattern.as_ptr() as usize, Ordering::Relaxed);
     // SeqCst, with LEADER: either this thread finds that nobody leads any more, or the leader that leaves finds this line.
     queued.state.store(READY, Ordering::SeqCst);
     let mut has_slept_long = false;
@@ -108,7 +109,7 @@ fn send_together(pattern: &CStr, of: &Place, length: usize) -> sys::Result<()> {
         if !is_led && LEADER.compare_exchange(leader, own, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
             let led = lead(pattern, of, own);
             LEADER.store(0, Ordering::SeqCst);
-            if let Some(next) = places().find(|next| next.queued.claim(own, LEAD)) {
+            if let Some(next) = places().find(|next| next.queued.claim(own, None, LEAD)) {
                 sys::futex_wake(&next.queued.state);
             }
             if let Some(result) = led {
@@ -131,7 +132,7 @@ fn send_together(pattern: &CStr, of: &Place, length: usize) -> sys::Result<()> {
 
 /// Writes the leader's line, and those of others that are ready. None: another has claimed this one.
 fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
-    if !of.queued.claim(own, CLAIMED) {
+    if !of.queued.claim(own, None, CLAIMED) {
         return None;
     }
     let written = sigsafe::unshared_on(of.room(), |files| {
@@ -142,7 +143,7 @@ fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
                 // SAFETY: its line is claimed.
                 let sent = send_to(fd, unsafe { next.line(next.queued.length.load(Ordering::Relaxed) as usize) });
                 next.queued.done(sent.err().unwrap_or(0));
-                claimed = places().find(|next| next.queued.claim(own, CLAIMED));
+                claimed = places().find(|next| next.queued.claim(own, Some(pattern), CLAIMED));
             }
             if let Some(left) = claimed {
                 left.queued.state.store(READY, Ordering::SeqCst);
@@ -176,20 +177,19 @@ fn with_file(files: Files, pattern: &CStr, work: impl FnOnce(i32) -> sys::Result
     done
 }
 
-/// Says, once in a program, that the log is another user's. Other errors are in the report alone: a disk may have space again.
-fn complain_once(pattern: &CStr) {
-    static IS_SAID: AtomicBool = AtomicBool::new(false);
-    if !IS_SAID.swap(true, Ordering::Relaxed) {
-        output::tell(|line| {
-            let _ = writeln!(
-                line,
-                "epollshim: EPOLLSHIM_LOG: cannot write '{}': EPERM{}; the lines of process {} are dropped",
-                pattern.to_bytes().escape_ascii(),
-                place::hint(place::FOREIGN),
-                sys::getpid()
-            );
-        });
-    }
+/// Says that lines of this option's are dropped.
+pub fn complain(option: &str, to: &LogTo, error: i32) {
+    let LogTo::File(pattern) = to else { return };
+    output::tell(|line| {
+        let _ = writeln!(
+            line,
+            "epollshim: {option}: cannot write '{}': {}{}; the lines of process {} are dropped",
+            pattern.to_bytes().escape_ascii(),
+            epollshim_format::errno::name(error as u32).unwrap_or("?"),
+            place::hint(error),
+            sys::getpid()
+        );
+    });
 }
 
 /// Whether the log, if it is there, may be used by this user. Asked at load. Err(path): another user's.

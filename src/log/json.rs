@@ -28,11 +28,15 @@ pub fn render(line: &Line, out: &mut impl Write) -> fmt::Result {
         (_, Some(name)) => write!(out, r#""{name}""#)?,
         (number, None) => write!(out, r#""{number}""#)?,
     }
-    writeln!(
+    write!(
         out,
-        r#","duration_ns":{},"injected":{},"limited":{}}}"#,
+        r#","duration_ns":{},"injected":{},"limited":{}"#,
         line.duration, line.call.is_injected, line.call.is_limited
-    )
+    )?;
+    if let Some(hash) = line.stack {
+        write!(out, r#","stack":"{hash:016x}""#)?;
+    }
+    out.write_str("}\n")
 }
 
 fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {

@@ -6,6 +6,7 @@
 //! written is dropped and counted; nobody waits long for a reader that does not read.
 
 mod arguments;
+pub mod decisions;
 mod fcntl;
 mod file;
 mod flags;
@@ -13,7 +14,7 @@ mod json;
 mod output;
 mod text;
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use core::fmt::{self, Write};
 
 use epollshim_format::function::{Function, Functions};
@@ -23,7 +24,7 @@ use libc::{c_int, epoll_event};
 
 use crate::config::{self, Config, LogTo};
 use crate::frame::{epfd_of, fd_of};
-use crate::{clock, process, sys};
+use crate::{clock, place, process, stacks, sys};
 
 pub use file::prepare;
 
@@ -47,6 +48,8 @@ pub struct Call {
     /// Any of these.
     pub is_injected: bool,
     pub is_limited: bool,
+    /// Its return address.
+    pub caller: usize,
 }
 
 /// A call, as the log tells it.
@@ -58,6 +61,8 @@ struct Line<'a> {
     /// The errno; 0: it did not fail.
     error: c_int,
     duration: u64,
+    /// The hash of its call stack, where stacks are kept.
+    stack: Option<u64>,
 }
 
 impl Line<'_> {
@@ -131,20 +136,30 @@ pub fn call(call: &Call, result: isize, error: c_int) {
         return;
     }
     let error = if failed { error } else { 0 };
+    let stack = if stacks::are_kept() { stacks::hash(call.caller) } else { None };
     let render = |out: &mut output::Bytes| {
-        let pid = match sys::getpid() {
-            0 => process::pid(),
-            pid => pid,
-        };
-        let line = Line { call, pid, tid: sys::gettid(), result, error, duration };
+        let line = Line { call, pid: own_pid(), tid: sys::gettid(), result, error, duration, stack };
         render(config, &line, out)
     };
-    output::write(config, render, |written| {
+    output::write(&config.log, config, render, |written| {
+        static IS_SAID: AtomicBool = AtomicBool::new(false);
         if let Some(tally) = process::part::<Tally>() {
-            let count = if written { &tally.written } else { &tally.dropped };
+            let count = if written.is_ok() { &tally.written } else { &tally.dropped };
             count.fetch_add(1, Ordering::Relaxed);
         }
+        // Other errors are in the report alone: a disk may have space again.
+        if written == Err(place::FOREIGN) && !IS_SAID.swap(true, Ordering::Relaxed) {
+            file::complain("EPOLLSHIM_LOG", &config.log, place::FOREIGN);
+        }
     });
+}
+
+/// The calling process, as far as it can find out.
+fn own_pid() -> i32 {
+    match sys::getpid() {
+        0 => process::pid(),
+        pid => pid,
+    }
 }
 
 fn render(config: &Config, line: &Line, out: &mut impl Write) -> fmt::Result {

@@ -101,10 +101,15 @@ impl Write for Bytes<'_> {
 }
 
 /// Puts a line together and writes it, and tells `count` whether it went out.
-pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, count: impl FnOnce(bool)) {
+pub fn write(
+    to: &LogTo,
+    config: &Config,
+    render: impl FnOnce(&mut Bytes) -> fmt::Result,
+    count: impl FnOnce(sys::Result<()>),
+) {
     // Signals are blocked first: a handler that left for good would keep the place, the file's descriptor and the count.
     let quiet = Quiet::new();
-    let written = take().is_some_and(|place| {
+    let written = take().map_or(Err(libc::EAGAIN), |place| {
         let mut length = None;
         sigsafe::on_stack(place.room(), || {
             // SAFETY: the place is this thread's until it gives it back.
@@ -112,7 +117,7 @@ pub fn write(config: &Config, render: impl FnOnce(&mut Bytes) -> fmt::Result, co
             let is_whole = line.write_char('\n').and_then(|()| render(&mut line)).is_ok();
             length = is_whole.then_some(line.length);
         });
-        let written = length.is_some_and(|length| send(config, place, length).is_ok());
+        let written = length.map_or(Err(libc::E2BIG), |length| send(to, config, place, length));
         // Release: the next taker (Acquire) finds nothing of this in progress.
         place.owner.store(0, Ordering::Release);
         written
@@ -133,8 +138,8 @@ fn take() -> Option<&'static Place> {
     (0..PLACES).filter_map(|step| place(first.wrapping_add(step))).find(|place| is_got(place))
 }
 
-fn send(config: &Config, place: &Place, length: usize) -> sys::Result<()> {
-    match config.log {
+fn send(to: &LogTo, config: &Config, place: &Place, length: usize) -> sys::Result<()> {
+    match *to {
         LogTo::Off => Ok(()),
         // SAFETY: the place is this thread's.
         LogTo::Stderr if output::stderr_is_ours(config) => send_to(2, unsafe { place.line(length) }),

@@ -48,6 +48,9 @@ pub fn render(line: &Line, time: LogTime, out: &mut impl Write) -> fmt::Result {
     if line.call.is_limited {
         out.write_str(" (LIMITED)")?;
     }
+    if let Some(hash) = line.stack {
+        write!(out, " stack={hash:016x}")?;
+    }
     out.write_char('\n')
 }
 

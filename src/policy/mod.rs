@@ -15,7 +15,7 @@ mod effects;
 pub mod limits;
 pub mod rules;
 
-use crate::sync::{AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use core::mem::MaybeUninit;
 
 use epollshim_format::call::Call;
@@ -174,6 +174,8 @@ pub struct Tally {
     pub rules: [RuleTally; 2 * epollshim_format::faults::RULES],
     /// Ordinals of rules that name several system calls.
     pub calls: [AtomicU64; 2 * epollshim_format::faults::COUNTERS],
+    /// Threads whose calls have matched a rule with `scope=thread`.
+    pub ranks: AtomicU32,
     pub limits: [LimitTally; Key::COUNT],
 }
 
@@ -525,6 +527,7 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
             is_signalled: plan.is_signalled(),
             is_injected: plan.is_injected,
             is_limited: plan.is_limited,
+            caller: frame.caller,
         };
         log::call(&told, result, error);
     }

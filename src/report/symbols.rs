@@ -4,6 +4,7 @@
 //! export (its static functions; all of them, where it was not linked with -rdynamic) has no dynamic symbol, and no name here.
 
 use super::sites::{Map, Site};
+use crate::elf::number;
 
 /// The sizes of an ELF header, a program header, an entry of the dynamic section, a symbol (elf(5), Elf64).
 const HEADER: usize = 64;
@@ -98,9 +99,4 @@ impl Object {
         let more = chain.chunks_exact(4).position(|hash| number(hash, 0, 4).is_none_or(|hash| hash & 1 == 1))?;
         last.checked_add(more)?.checked_add(1)
     }
-}
-
-fn number(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
-    let bytes = bytes.get(at..at.checked_add(size)?)?;
-    Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use epollshim_format::function::TABLE;
 use epollshim_format::functions::Role;
 
-use super::differential::strace;
+use super::differential::{each_of, strace};
 use super::{common, program};
 
 /// What `creators` prints, with a rule or none: of each call its name and errno.
@@ -50,8 +50,7 @@ fn seen_by_strace(strace: &Path) -> BTreeMap<String, u64> {
 fn each_system_call_that_makes_descriptors_fails_where_strace_makes_it_fail() {
     let Some(strace) = strace() else { return };
     let seen = seen_by_strace(&strace);
-    let mut compared = 0;
-    let mut wrong = Vec::new();
+    let mut compared = Vec::new();
     let makes = |role| matches!(role, Role::Create | Role::Instance | Role::Duplicate);
     let mut calls: Vec<&str> = TABLE.iter().filter(|row| makes(row.role)).map(|row| row.system_call).collect();
     calls.dedup();
@@ -59,18 +58,54 @@ fn each_system_call_that_makes_descriptors_fails_where_strace_makes_it_fail() {
         let Some(total) = seen.get(call).copied() else { continue };
         // What the loader calls comes first, and the library does not see it.
         let before = total - under_shim(&format!("{call}:error=EMFILE:when=1000000")).1;
-        for (action, first, step) in [("error=EMFILE", 2, ""), ("retval=77", 1, ""), ("error=ENFILE", 1, "+2")] {
-            let here = under_shim(&format!("{call}:{action}:when={first}{step}")).0;
-            let there = under_strace(&strace, &format!("{call}:{action}:when={}{step}", before + first));
-            if here != there {
-                wrong.push(format!("{call}:{action}:when={first}{step}\n  strace: {there:?}\n  here:   {here:?}"));
-            }
-            compared += 1;
-        }
+        compared.extend(FORMS.iter().map(|form| (call, before, form)));
     }
-    assert!(wrong.is_empty(), "{} of {compared}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(compared >= 60, "{compared}");
+    let wrong = each_of(&compared, |(call, before, (names, action, when))| {
+        let rule = |by: u64| {
+            let ordinals: Vec<String> = when
+                .split("..")
+                .map(|ordinal| {
+                    let (number, step) = ordinal.split_at(ordinal.find('+').unwrap_or(ordinal.len()));
+                    format!("{}{step}", number.parse::<u64>().unwrap() + by)
+                })
+                .collect();
+            format!("{}:{action}:when={}", names.replace("CALL", call), ordinals.join(".."))
+        };
+        let timed = |work: &dyn Fn() -> String| {
+            let began = std::time::Instant::now();
+            (work(), began.elapsed().as_millis())
+        };
+        let (here, time_here) = timed(&|| under_shim(&rule(0)).0);
+        let (there, time_there) = timed(&|| under_strace(&strace, &rule(*before)));
+        if here != there {
+            return Some(format!("{}\n  strace: {there:?}\n  here:   {here:?}", rule(0)));
+        }
+        let is_short = action.contains("=40ms") && time_here.min(time_there) < 40;
+        is_short.then(|| format!("{}: took {time_there} ms under strace, {time_here} ms here", rule(0)))
+    });
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), compared.len(), wrong.join("\n"));
+    assert!(compared.len() >= 20 * FORMS.len(), "{}", compared.len());
 }
+
+/// Every form that strace's manual has: how a system call is named, what is done to it, and on which of its calls.
+const FORMS: [(&str, &str, &str); 16] = [
+    ("CALL", "error=EMFILE", "2"),
+    ("CALL", "error=ENFILE", "1+2"),
+    ("CALL", "error=24", "2+"),
+    ("?CALL,?no_such_call", "error=enomem", "1..2"),
+    ("/^CALL$", "error=EPERM", "1..3+2"),
+    ("CALL", "error=EPERM", "2..3+"),
+    ("CALL", "retval=77", "1"),
+    ("CALL", "retval=-23", "2"),
+    ("CALL", "retval=0x20", "2+"),
+    ("CALL", "signal=USR1", "1+2"),
+    ("CALL", "error=EINTR:signal=SIGUSR1", "2"),
+    ("CALL", "retval=40:signal=10", "1..2"),
+    ("CALL", "delay_enter=40ms", "2"),
+    ("CALL", "delay_exit=40ms:error=EAGAIN", "2"),
+    ("CALL", "delay_enter=20000:delay_exit=20000us:error=EIO", "1"),
+    ("CALL", "delay_exit=40ms:signal=USR1:retval=50", "2"),
+];
 
 /// The lines of `creators` in which a call failed with this errno, by name.
 fn failures(printed: &str, error: i32) -> Vec<&str> {

@@ -97,6 +97,14 @@ pub struct Run {
     /// Allow faults that no kernel gives
     #[arg(long, value_name = "0|1", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub inject_impossible: Option<OsString>,
+    /// Write a line for each fault to a file named as for --report, for
+    /// --inject-replay
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub inject_log: Option<OsString>,
+    /// Inject what a file of --inject-log says: the same faults on the same
+    /// calls, whatever the chances and the seed are
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub inject_replay: Option<OsString>,
     /// The directory that processes share to count user- limits together
     #[arg(long, value_name = "DIRECTORY")]
     pub session: Option<OsString>,

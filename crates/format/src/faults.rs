@@ -7,7 +7,7 @@
 //! ACTION  = error=ERRNO | retval=N | timeout | signal=SIG | delay_enter=T | delay_exit=T
 //!         | batch=N | forge=EVENTS | shuffle
 //! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
-//!         | events=EVENTS | caller=NAME | after=T | max=N
+//!         | events=EVENTS | caller=NAME | stack~NAME | stack=HASH | after=T | max=N
 //! ```
 //!
 //! What strace 6.1 takes for these calls (src/filter_qualify.c, src/basic_filters.c) means the same here, its
@@ -28,6 +28,7 @@ use crate::problem::{Fault, Vocabulary};
 use crate::words::words;
 use key::{Entry, KEYS, Key, Seen};
 
+pub mod decisions;
 mod key;
 mod value;
 
@@ -137,6 +138,10 @@ pub struct Rule<'a> {
     pub events: u32,
     /// The base name of the calling object; empty: any.
     pub caller: &'a [u8],
+    /// The name of a function that must be on the call stack, or `/` and a pattern for it; empty: any.
+    pub stack_name: &'a [u8],
+    /// The hash of the call stack.
+    pub stack: Option<u64>,
     /// Nanoseconds from the start before which the rule is silent.
     pub after: u64,
     /// How often it may fire; u64::MAX: any number of times.
@@ -224,6 +229,8 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         epfd: None,
         events: 0,
         caller: b"",
+        stack_name: b"",
+        stack: None,
         after: 0,
         max: u64::MAX,
         legal: true,
@@ -231,7 +238,10 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
     let mut seen = Seen::default();
     let mut impossible = None;
     for token in tokens.unwrap_or_default().split(|byte| *byte == b':').filter(|token| !token.is_empty()) {
-        let (word, value) = split(token, b'=');
+        let (word, value) = match token.split_at_checked(key::STACK_NAME.len()) {
+            Some((word, name)) if word == key::STACK_NAME.as_bytes() => (word, Some(name)),
+            _ => split(token, b'='),
+        };
         let Entry { key, name, .. } = *key::find(word, value, text)?;
         if seen.has(key) && key != Key::When {
             return Err(Fault::Twice { key: name, at: text });

@@ -67,6 +67,10 @@ pub struct Options<'a> {
     pub inject: &'a [u8],
     /// Whether faults that no kernel gives are allowed.
     pub impossible: bool,
+    /// Where a line for each decision of a rule goes.
+    pub inject_log: Option<Log<'a>>,
+    /// A file of such lines, whose decisions are to be made again.
+    pub inject_replay: Option<&'a [u8]>,
     /// None: to be drawn.
     pub seed: Option<u64>,
     pub log: Option<Log<'a>>,
@@ -107,6 +111,8 @@ impl Default for Options<'_> {
             limit: None,
             inject: b"",
             impossible: false,
+            inject_log: None,
+            inject_replay: None,
             seed: None,
             log: None,
             log_format: Format::Text,
@@ -130,6 +136,8 @@ const ON_BAD_CONFIG: &str = "EPOLLSHIM_ON_BAD_CONFIG";
 const LIMIT: &str = "EPOLLSHIM_LIMIT";
 const INJECT: &str = "EPOLLSHIM_INJECT";
 const INJECT_IMPOSSIBLE: &str = "EPOLLSHIM_INJECT_IMPOSSIBLE";
+const INJECT_LOG: &str = "EPOLLSHIM_INJECT_LOG";
+const INJECT_REPLAY: &str = "EPOLLSHIM_INJECT_REPLAY";
 const SEED: &str = "EPOLLSHIM_SEED";
 const LOG: &str = "EPOLLSHIM_LOG";
 const LOG_FORMAT: &str = "EPOLLSHIM_LOG_FORMAT";
@@ -143,7 +151,7 @@ const SUPPRESSIONS: &str = "EPOLLSHIM_SUPPRESSIONS";
 const CENSUS: &str = "EPOLLSHIM_CENSUS";
 const STACKS: &str = "EPOLLSHIM_STACKS";
 /// The options that there are. Each has a flag of `epollshim run` of the same name.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 21] = [
     REPORT,
     REPORT_FORMAT,
     ONLY,
@@ -151,6 +159,8 @@ pub const NAMES: [&str; 19] = [
     LIMIT,
     INJECT,
     INJECT_IMPOSSIBLE,
+    INJECT_LOG,
+    INJECT_REPLAY,
     SEED,
     LOG,
     LOG_FORMAT,
@@ -173,6 +183,7 @@ const LONGEST_DIRECTORY: usize = 4000;
 const DESTINATIONS: &str = "stderr, none or a file name";
 const SESSION_DIRECTORY: &str = "a directory of at most 4000 bytes";
 const SUPPRESSION_FILE: &str = "a file of lines such as leak:libfoo.so";
+const REPLAY_FILE: &str = "a file that EPOLLSHIM_INJECT_LOG has made";
 const SEEDS: &str = "a number from 0 to 18446744073709551615, or one in hex behind 0x";
 
 /// Reads the options out of `NAME=VALUE` entries; other variables are passed over.
@@ -235,13 +246,9 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             let fault = |bad| Fault::Number { bad, word: value, at: b"", wanted: SEEDS };
             options.seed = Some(seed(value).map_err(fault)?);
         }
-        LOG => {
-            options.log = match destination(value)? {
-                Destination::Stderr => Some(Log::Stderr),
-                Destination::None => None,
-                Destination::File(path) => Some(Log::File(path)),
-            }
-        }
+        LOG => options.log = log(value)?,
+        INJECT_LOG => options.inject_log = log(value)?,
+        INJECT_REPLAY => options.inject_replay = Some(path(value, REPLAY_FILE)?),
         LOG_FORMAT => options.log_format = word(value, FORMATS.0, FORMATS.1)?,
         LOG_TIME => {
             const TIMES: [LogTime; 3] = [LogTime::None, LogTime::Wall, LogTime::Relative];
@@ -277,11 +284,7 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             let fault = |bad| Fault::Number { bad, word: value, at: value, wanted };
             options.record_max = scan::bytes(value, 64 << 10, 64 << 30).map_err(fault)?;
         }
-        SUPPRESSIONS if value.is_empty() => return Err(Fault::Empty { wanted: SUPPRESSION_FILE }),
-        SUPPRESSIONS if value.len() > LONGEST_PATH => {
-            return Err(Fault::Path { path: value, why: "is longer than 4095 bytes", wanted: SUPPRESSION_FILE });
-        }
-        SUPPRESSIONS => options.suppressions = Some(value),
+        SUPPRESSIONS => options.suppressions = Some(path(value, SUPPRESSION_FILE)?),
         CENSUS => options.census = word(value, &["0", "1"], &[false, true])?,
         STACKS => {
             let wanted = "a number of callers from 0 to 64";
@@ -296,6 +299,23 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
         }
     }
     Ok(())
+}
+
+/// A file that is to be read.
+fn path<'a>(value: &'a [u8], wanted: &'static str) -> Result<&'a [u8], Fault<'a>> {
+    match value {
+        b"" => Err(Fault::Empty { wanted }),
+        path if path.len() > LONGEST_PATH => Err(Fault::Path { path, why: "is longer than 4095 bytes", wanted }),
+        path => Ok(path),
+    }
+}
+
+fn log(value: &[u8]) -> Result<Option<Log<'_>>, Fault<'_>> {
+    Ok(match destination(value)? {
+        Destination::Stderr => Some(Log::Stderr),
+        Destination::None => None,
+        Destination::File(path) => Some(Log::File(path)),
+    })
 }
 
 fn inject(text: &[u8], impossible_allowed: bool) -> Result<(), Fault<'_>> {
@@ -382,6 +402,8 @@ mod tests {
             "EPOLLSHIM_LIMIT=instances=8",
             "EPOLLSHIM_INJECT=epoll_wait:error=EINTR;epoll_ctl:retval=0",
             "EPOLLSHIM_INJECT_IMPOSSIBLE=0",
+            "EPOLLSHIM_INJECT_LOG=faults.%p",
+            "EPOLLSHIM_INJECT_REPLAY=faults.71",
             "EPOLLSHIM_SEED=42",
             "EPOLLSHIM_LOG=log.%p",
             "EPOLLSHIM_LOG_FORMAT=json",
@@ -400,6 +422,8 @@ mod tests {
         assert_eq!(options.limit.and_then(|limits| limits.instances), Some(8));
         assert_eq!(options.inject, b"epoll_wait:error=EINTR;epoll_ctl:retval=0");
         assert!(!options.impossible);
+        assert_eq!(options.inject_log, Some(Log::File(b"faults.%p")));
+        assert_eq!(options.inject_replay, Some(&b"faults.71"[..]));
         assert_eq!(options.seed, Some(42));
         assert_eq!(options.log, Some(Log::File(b"log.%p")));
         assert_eq!(options.log_format, Format::Json);

@@ -32,6 +32,8 @@ fn plain(text: &str) -> Rule<'_> {
         epfd: None,
         events: 0,
         caller: b"",
+        stack_name: b"",
+        stack: None,
         after: 0,
         max: u64::MAX,
         legal: true,
@@ -77,6 +79,11 @@ fn every_action_and_every_condition_sets_its_own_field() {
     expect("epoll_wait:shuffle:prob=0", &|rule| (rule.shuffle, rule.chance) = (true, Some(0)));
     expect("epoll_wait:shuffle:epfd=3", &|rule| (rule.shuffle, rule.epfd) = (true, Some(3)));
     expect("epoll_wait:shuffle:caller=libuv.so.1", &|rule| (rule.shuffle, rule.caller) = (true, b"libuv.so.1"));
+    expect("epoll_wait:shuffle:stack~main", &|rule| (rule.shuffle, rule.stack_name) = (true, b"main"));
+    expect("epoll_wait:shuffle:stack~/^a=b", &|rule| (rule.shuffle, rule.stack_name) = (true, b"/^a=b"));
+    expect("epoll_wait:shuffle:stack=0123456789abcdEF", &|rule| {
+        (rule.shuffle, rule.stack) = (true, Some(0x0123_4567_89ab_cdef));
+    });
     expect("epoll_wait:shuffle:after=2s", &|rule| (rule.shuffle, rule.after) = (true, 2_000_000_000));
     expect("epoll_wait:shuffle:max=0", &|rule| (rule.shuffle, rule.max) = (true, 0));
     expect("epoll_ctl:error=5:op=ADD", &|rule| {

@@ -26,7 +26,9 @@ fn hinted(command: &Command) -> Command {
         })
     };
     let hint = |name: &str| match name {
-        "report" | "log" | "output" | "shim" | "suppressions" => Some(ValueHint::FilePath),
+        "report" | "log" | "inject_log" | "inject_replay" | "output" | "shim" | "suppressions" => {
+            Some(ValueHint::FilePath)
+        }
         "session" | "record" | "debug" => Some(ValueHint::DirPath),
         "limit" | "inject" | "seed" | "log_filter" | "record_ring" | "stacks" | "only" => Some(ValueHint::Other),
         "command" => Some(ValueHint::CommandWithArguments),

@@ -63,6 +63,8 @@ fn variables(asked: &Run) -> Vec<(&'static str, OsString)> {
         ("EPOLLSHIM_LIMIT", joined(&asked.limit, ",")),
         ("EPOLLSHIM_INJECT", joined(&asked.inject, ";")),
         ("EPOLLSHIM_INJECT_IMPOSSIBLE", asked.inject_impossible.clone()),
+        ("EPOLLSHIM_INJECT_LOG", asked.inject_log.clone()),
+        ("EPOLLSHIM_INJECT_REPLAY", asked.inject_replay.clone()),
         ("EPOLLSHIM_SESSION", asked.session.clone()),
         ("EPOLLSHIM_SEED", asked.seed.clone()),
         ("EPOLLSHIM_LOG", asked.log.clone()),
@@ -90,8 +92,8 @@ fn flag_of(variable: &str) -> String {
 /// it for one there. As it was given where that would make it longer than the shim takes.
 fn from_root(variable: &str, value: OsString, here: &[u8]) -> OsString {
     let is_pattern = match variable {
-        "EPOLLSHIM_REPORT" | "EPOLLSHIM_LOG" if value != "stderr" && value != "none" => true,
-        "EPOLLSHIM_SESSION" | "EPOLLSHIM_RECORD" | "EPOLLSHIM_SUPPRESSIONS" => false,
+        "EPOLLSHIM_REPORT" | "EPOLLSHIM_LOG" | "EPOLLSHIM_INJECT_LOG" if value != "stderr" && value != "none" => true,
+        "EPOLLSHIM_SESSION" | "EPOLLSHIM_RECORD" | "EPOLLSHIM_SUPPRESSIONS" | "EPOLLSHIM_INJECT_REPLAY" => false,
         _ => return value,
     };
     if here.is_empty() || value.as_bytes().starts_with(b"/") {
@@ -125,6 +127,8 @@ mod tests {
             limit: vec!["a=1".into(), "b=2".into()],
             inject: vec!["x".into(), "y".into()],
             inject_impossible: one(),
+            inject_log: one(),
+            inject_replay: one(),
             session: one(),
             seed: one(),
             log: one(),
@@ -155,6 +159,8 @@ mod tests {
             ("EPOLLSHIM_LOG", "/l", "/l"),
             ("EPOLLSHIM_LOG", "stderr", "stderr"),
             ("EPOLLSHIM_REPORT", "none", "none"),
+            ("EPOLLSHIM_INJECT_LOG", "f.%p", "/a%%b/f.%p"),
+            ("EPOLLSHIM_INJECT_REPLAY", "f.%p", "/a%b/f.%p"),
             ("EPOLLSHIM_SESSION", "s", "/a%b/s"),
             ("EPOLLSHIM_ONLY", "app", "app"),
         ] {

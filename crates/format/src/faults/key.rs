@@ -25,6 +25,8 @@ pub(super) enum Key {
     Epfd,
     Events,
     Caller,
+    StackName,
+    Stack,
     After,
     Max,
 }
@@ -47,12 +49,15 @@ const fn of_waits(key: Key, name: &'static str, written: &'static str) -> Entry 
     Entry { key, name, written, calls: Functions::WAITS }
 }
 
+/// The one condition that is not written with `=`: a function's name is matched, not compared with one value.
+pub(super) const STACK_NAME: &str = "stack~";
+
 const CTL: Functions = Functions::of(&[Function::EpollCtl]);
 /// The functions with a descriptor other than an epoll instance's.
 const DESCRIPTORS: Functions = CTL.with(Functions::TAKE_DESCRIPTORS);
 
 /// The actions, then the conditions.
-pub(super) static KEYS: [Entry; 19] = [
+pub(super) static KEYS: [Entry; 21] = [
     any(Key::Error, "error", "error=ERRNO"),
     any(Key::Retval, "retval", "retval=N"),
     of_waits(Key::Timeout, "timeout", ""),
@@ -70,6 +75,8 @@ pub(super) static KEYS: [Entry; 19] = [
     Entry { key: Key::Epfd, name: "epfd", written: "epfd=N", calls: CTL.with(Functions::WAITS) },
     Entry { key: Key::Events, name: "events", written: "events=EVENTS", calls: CTL },
     any(Key::Caller, "caller", "caller=NAME"),
+    any(Key::StackName, STACK_NAME, "stack~NAME"),
+    any(Key::Stack, "stack", "stack=HASH"),
     any(Key::After, "after", "after=TIME"),
     any(Key::Max, "max", "max=N"),
 ];
@@ -93,7 +100,7 @@ static VOCABULARY: Vocabulary = Vocabulary {
     known: words!(&NAMES),
     prefix: "",
     wanted: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
-             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, after=, max=)",
+             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, stack~, stack=, after=, max=)",
 };
 
 impl Key {

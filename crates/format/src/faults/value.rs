@@ -1,12 +1,12 @@
 //! The values of a rule's actions and conditions.
 
-use super::key::Key;
+use super::key::{self, Key};
 use super::{MAX_EVENTS, Operation, Outcome, Rule, Scope, When};
 use crate::function::{Function, Functions};
 use crate::functions::Role;
 use crate::problem::{Bad, Fault, Vocabulary};
 use crate::words::words;
-use crate::{errno, events, scan, signal};
+use crate::{errno, events, pattern, scan, signal};
 
 const EVENTS: &str = "names such as EPOLLIN, joined by |";
 const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
@@ -18,6 +18,9 @@ const RETURNED: &str = "a number, in hex behind 0x, in octal behind 0";
 const PROBABILITY: &str = "a decimal from 0 to 1, with at most 19 digits behind the point";
 const ERRNO: &str = "a name such as EMFILE, a number from 1 to 4095, or any";
 const CALLER: &str = "the base name of a program or library, such as libuv.so.1";
+
+const FUNCTION: &str = "the name of a function in a symbol table, or /REGEX";
+const HASH: &str = "the 16 hex digits that the log has behind stack=";
 
 /// The highest descriptor, and the most events of one call (`int`).
 const INT_MAX: u64 = i32::MAX as u64;
@@ -108,6 +111,21 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
                 return Err(Fault::Unfit { key: "caller", word: value, at, wanted: CALLER });
             }
             rule.caller = value;
+        }
+        Key::StackName => {
+            if value.strip_prefix(b"/").is_some_and(|regex| !pattern::is_valid(regex)) {
+                return Err(Fault::Unfit { key: key::STACK_NAME, word: value, at, wanted: FUNCTION });
+            }
+            rule.stack_name = value;
+        }
+        Key::Stack => {
+            let digit = |digit: u8| char::from(digit).to_digit(16).map(u64::from);
+            let hash = if value.len() == 16 {
+                value.iter().try_fold(0, |hash: u64, at| Some(hash << 4 | digit(*at)?))
+            } else {
+                None
+            };
+            rule.stack = Some(hash.ok_or(Fault::Unfit { key: "stack", word: value, at, wanted: HASH })?);
         }
         Key::After => rule.after = scan::time(value).map_err(number(TIME))?,
         Key::Max => rule.max = scan::digits(value).map_err(number(TIMES))?,

@@ -1,0 +1,260 @@
+//! The file of `EPOLLSHIM_INJECT_LOG`: which rule fired on which call. A header for each process, and a line for each decision.
+//!
+//! ```text
+//! epollshim.inject/1 version=0.1.0 pid=71 program=app seed=42 rules=epoll_wait:error=any:prob=0.05;close:error=EIO:scope=thread
+//! pid=71 tid=71 rule=1 call=epoll_wait ordinal=17 error=EBADF
+//! pid=71 tid=73 rule=2 call=close thread=3 ordinal=4 error=EIO stack=0123456789abcdef
+//! ```
+//!
+//! Rules are counted from 1. An ordinal is that of the rule's own count, in its scope: that which `when=` goes by. Where the scope
+//! is the thread, `thread` is there: threads are numbered from 1, in the order of their first calls that match such a rule.
+
+use core::fmt::{self, Display, Formatter, Write};
+
+use super::Outcome;
+use crate::function::Function;
+use crate::{errno, scan};
+
+const SCHEMA: &str = "epollshim.inject/1";
+
+/// The line that a process begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header<'a> {
+    pub pid: u32,
+    pub program: &'a [u8],
+    /// None: nothing random was asked for.
+    pub seed: Option<u64>,
+    pub rules: &'a [u8],
+}
+
+/// That a rule fired on a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    pub pid: u32,
+    pub tid: u32,
+    /// Its place among the rules, from 0.
+    pub rule: u32,
+    pub function: Function,
+    /// 0: the rule counts in the process.
+    pub thread: u32,
+    /// From 1.
+    pub ordinal: u64,
+    /// What the program gets in place of the call. [`Outcome::AnyError`] is told by the error that was drawn.
+    pub outcome: Option<Outcome>,
+    /// The random number that decided an order.
+    pub shuffle: Option<u64>,
+    /// The hash of the call stack, where stacks can be walked.
+    pub stack: Option<u64>,
+}
+
+/// The bytes by which a program's name stands in a line.
+fn word(name: &[u8]) -> impl Iterator<Item = u8> {
+    name.iter().map(|byte| if byte.is_ascii_graphic() { *byte } else { b'?' })
+}
+
+/// Whether these rules stand so in a header: on one line.
+#[must_use]
+pub fn is_written_as(rules: &[u8], written: &[u8]) -> bool {
+    rules.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).eq(written.iter().copied())
+}
+
+impl Display for Header<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let version = env!("CARGO_PKG_VERSION");
+        write!(f, "{SCHEMA} version={version} pid={} program=", self.pid)?;
+        word(self.program).try_for_each(|byte| f.write_char(char::from(byte)))?;
+        if let Some(seed) = self.seed {
+            write!(f, " seed={seed}")?;
+        }
+        f.write_str(" rules=")?;
+        let letters = self.rules.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
+        letters.map(|letter| if letter == '\n' { ' ' } else { letter }).try_for_each(|letter| f.write_char(letter))?;
+        f.write_str("\n")
+    }
+}
+
+impl Display for Decision {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "pid={} tid={} rule={} call={}", self.pid, self.tid, self.rule + 1, self.function.name())?;
+        if self.thread != 0 {
+            write!(f, " thread={}", self.thread)?;
+        }
+        write!(f, " ordinal={}", self.ordinal)?;
+        match self.outcome {
+            Some(Outcome::Error(error)) => match errno::name(u32::from(error)) {
+                Some(name) => write!(f, " error={name}")?,
+                None => write!(f, " error={error}")?,
+            },
+            Some(Outcome::Value(value)) => write!(f, " retval={value}")?,
+            Some(Outcome::Timeout) => f.write_str(" timeout")?,
+            Some(Outcome::AnyError) | None => {}
+        }
+        if let Some(random) = self.shuffle {
+            write!(f, " shuffle={random}")?;
+        }
+        if let Some(hash) = self.stack {
+            write!(f, " stack={hash:016x}")?;
+        }
+        f.write_str("\n")
+    }
+}
+
+/// Why the decisions of a program cannot be taken from a text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unfit {
+    /// The line of this number, from 1, is none of such a file.
+    Line(usize),
+    /// It has no header of this program.
+    OtherProgram,
+    /// It has headers of several processes of this program.
+    SeveralProcesses,
+}
+
+/// Reads the decisions of the one process of this program that a text is about. `each` returns false to stop.
+#[inline(never)]
+pub fn read<'a>(text: &'a [u8], program: &[u8], each: &mut dyn FnMut(Decision) -> bool) -> Result<Header<'a>, Unfit> {
+    let mut found: Option<Header> = None;
+    // A process that executes another program keeps its number: its lines end with the other header.
+    let mut is_open = false;
+    // What stands behind the last line break was cut off as it was written.
+    let lines = text.split(|byte| *byte == b'\n').rev().skip(1);
+    let count = lines.clone().count();
+    for (place, line) in text.split(|byte| *byte == b'\n').take(count).enumerate() {
+        if line.starts_with(SCHEMA.as_bytes()) {
+            let header = header(line).ok_or(Unfit::Line(place + 1))?;
+            is_open &= found.is_none_or(|found| found.pid != header.pid);
+            if word(header.program).eq(word(program)) {
+                if found.is_some() {
+                    return Err(Unfit::SeveralProcesses);
+                }
+                found = Some(header);
+                is_open = true;
+            }
+            continue;
+        }
+        let decision = decision(line).ok_or(Unfit::Line(place + 1))?;
+        if is_open && found.is_some_and(|found| found.pid == decision.pid) && !each(decision) {
+            break;
+        }
+    }
+    found.ok_or(Unfit::OtherProgram)
+}
+
+/// What a line has behind a key.
+fn value<'a>(line: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    line.split(|byte| *byte == b' ').find_map(|word| word.strip_prefix(key)?.strip_prefix(b"="))
+}
+
+fn number<T: TryFrom<u64>>(line: &[u8], key: &[u8]) -> Option<T> {
+    T::try_from(scan::digits(value(line, key)?).ok()?).ok()
+}
+
+fn header(line: &[u8]) -> Option<Header<'_>> {
+    const RULES: &[u8] = b" rules=";
+    let at = line.windows(RULES.len()).position(|part| part == RULES)?;
+    let (line, rules) = line.split_at_checked(at)?;
+    Some(Header {
+        pid: number(line, b"pid")?,
+        program: value(line, b"program")?,
+        seed: number(line, b"seed"),
+        rules: rules.get(RULES.len()..)?,
+    })
+}
+
+fn decision(line: &[u8]) -> Option<Decision> {
+    let name = value(line, b"call")?;
+    let error = match value(line, b"error") {
+        Some(error) => Some(errno::find(error).or_else(|| u32::try_from(scan::digits(error).ok()?).ok())?),
+        None => None,
+    };
+    Some(Decision {
+        pid: number(line, b"pid")?,
+        tid: number(line, b"tid")?,
+        rule: number::<u32>(line, b"rule")?.checked_sub(1)?,
+        function: Function::ALL.into_iter().find(|function| function.name().as_bytes() == name)?,
+        thread: number(line, b"thread").unwrap_or(0),
+        ordinal: number(line, b"ordinal").filter(|ordinal| *ordinal != 0)?,
+        outcome: error.and_then(|error| Some(Outcome::Error(u16::try_from(error).ok()?))),
+        shuffle: number(line, b"shuffle"),
+        stack: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::{Decision, Header, Unfit, read};
+    use crate::faults::Outcome;
+    use crate::function::Function;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    const HEADER: Header = Header {
+        pid: 71,
+        program: b"my app",
+        seed: Some(42),
+        rules: b"epoll_wait:error= 4:prob=0.05;%creat:error=any",
+    };
+
+    fn fired(ordinal: u64) -> Decision {
+        Decision {
+            pid: 71,
+            tid: 73,
+            rule: 1,
+            function: Function::OpenAt,
+            thread: 2,
+            ordinal,
+            outcome: Some(Outcome::Error(24)),
+            shuffle: Some(u64::MAX),
+            stack: None,
+        }
+    }
+
+    fn taken(text: &str, program: &str) -> Result<Vec<Decision>, Unfit> {
+        let mut all = Vec::new();
+        read(text.as_bytes(), program.as_bytes(), &mut |decision| {
+            all.push(decision);
+            true
+        })
+        .map(|_| all)
+    }
+
+    fn join(parts: &[&dyn core::fmt::Display]) -> String {
+        parts.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let other = Decision { outcome: Some(Outcome::Error(4000)), thread: 0, shuffle: None, ..fired(9) };
+        let text = join(&[&HEADER, &fired(1), &other, &Decision { stack: Some(1), ..fired(u64::MAX) }]);
+        assert_eq!(taken(&text, "my app"), Ok(std::vec![fired(1), other, fired(u64::MAX)]));
+        let header = read(text.as_bytes(), b"my app", &mut |_| true);
+        assert_eq!(header, Ok(Header { program: b"my?app", ..HEADER }));
+        let plain = Header { seed: None, rules: b"", ..HEADER };
+        assert_eq!(
+            read(plain.to_string().as_bytes(), b"my app", &mut |_| true),
+            Ok(Header { program: b"my?app", ..plain })
+        );
+    }
+
+    #[test]
+    fn other_processes_and_a_line_that_was_cut_off_are_left_out() {
+        let shell = Header { program: b"sh", ..HEADER };
+        let child = Decision { pid: 72, ..fired(3) };
+        let text = join(&[&shell, &fired(1), &HEADER, &fired(2), &child, &shell, &fired(4)]);
+        assert_eq!(taken(&text, "my app"), Ok(std::vec![fired(2)]));
+        assert_eq!(taken(&(text.clone() + "pid=71 tid=7"), "my app"), Ok(std::vec![fired(2)]));
+        assert_eq!(taken(&text, "other"), Err(Unfit::OtherProgram));
+        assert_eq!(taken("", "other"), Err(Unfit::OtherProgram));
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_told_by_its_line() {
+        let text = join(&[&HEADER, &fired(1), &HEADER]);
+        assert_eq!(taken(&text, "my app"), Err(Unfit::SeveralProcesses));
+        for bad in ["hello", "pid=71 tid=71 rule=0 call=close ordinal=1", "pid=71 tid=71 rule=1 call=clos ordinal=1"] {
+            assert_eq!(taken(&join(&[&HEADER, &bad, &"\n"]), "my app"), Err(Unfit::Line(2)), "{bad}");
+        }
+        assert_eq!(taken("epollshim.inject/1 pid=71\n", "my app"), Err(Unfit::Line(1)));
+    }
+}
