@@ -60,6 +60,7 @@ compile_error!(
 // For redhook's `hook!` alone, which speaks of `::std`.
 extern crate std;
 
+mod arch;
 mod at_load;
 mod buffer;
 mod capi;

@@ -23,6 +23,33 @@ pub struct Armed {
     /// Written by `before`, first of all.
     plan: core::mem::MaybeUninit<Plan>,
     frame: Frame,
+    /// What an entry in assembly finds there by itself: the word that the program has left above its return address.
+    #[cfg(portable)]
+    above: usize,
+}
+
+#[cfg(portable)]
+impl Armed {
+    /// Of a function other than `syscall`.
+    pub fn new(frame: &Frame) -> Armed {
+        Armed::with_sixth(frame, 0)
+    }
+
+    /// Of `syscall`, whose sixth argument is its seventh word.
+    pub fn with_sixth(frame: &Frame, sixth: usize) -> Armed {
+        Armed { plan: core::mem::MaybeUninit::uninit(), frame: *frame, above: sixth }
+    }
+
+    pub fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// Behind the real call.
+    pub fn finish(&mut self, result: isize) -> isize {
+        // SAFETY: `before` and `before_raw` have written it, by `call_after`: the address of an `After`.
+        let after = unsafe { core::mem::transmute::<usize, After>((*self.plan.as_ptr()).after) };
+        after(&mut self.frame, result)
+    }
 }
 
 /// The bytes of a plan. A multiple of 16 keeps the stack aligned.
@@ -31,7 +58,7 @@ const _: () = assert!(PLAN.is_multiple_of(16) && core::mem::offset_of!(Armed, fr
 
 /// The bit of each function's own entry in [`crate::policy::ARMED_FOR`].
 #[allow(non_upper_case_globals)]
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 pub mod bits {
     use epollshim_format::function::Function;
 
@@ -53,7 +80,7 @@ pub mod bits {
     }
 }
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 pub mod exports {
     use crate::hooks::epoll::recorded_exports as recorded;
 
@@ -135,7 +162,7 @@ extern "C-unwind" fn before_creator(armed: &mut Armed, number: u32, real: &real:
     }
 }
 
-extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
+pub extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     let Some(function) = Function::ALL.get(number as usize).copied() else { return 0 };
     let counted = counted(function, armed.frame.word(1));
     if policy::is_census_alone() {
@@ -188,7 +215,7 @@ extern "C-unwind" fn after_recorded(frame: &mut Frame, result: isize) -> isize {
 
 /// syscall(number, five words, one on the stack): the plan is made for the frame that the named function would have had.
 /// Only hooked numbers come here (raw.rs).
-extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
+pub extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
     let number = armed.frame.word(0);
     let Some(function) = raw::named(number) else {
         raw::before_unnamed(&mut armed.frame);

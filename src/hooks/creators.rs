@@ -20,7 +20,7 @@ use crate::census::{self, Birth};
 use crate::policy::Counted;
 use crate::stacks;
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 mod exports {
     use epollshim_format::for_each_creator;
     use epollshim_format::function::Function;
@@ -76,7 +76,7 @@ mod exports {
 }
 
 /// With a census: the real function (a `Real` in r11), and behind it what notes the result (in r10).
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 #[unsafe(naked)]
 unsafe extern "C-unwind" fn followed() -> isize {
     core::arch::naked_asm!(

@@ -14,6 +14,28 @@ use super::entry::Frame;
 use crate::{ledger, real};
 
 #[cfg(not(test))]
+mod closefrom {
+    use epollshim_format::function::Function;
+    use libc::{c_int, c_uint};
+
+    use crate::policy;
+
+    /// `closefrom(3)`: descriptors below zero are no descriptors.
+    #[unsafe(no_mangle)]
+    pub unsafe extern "C-unwind" fn closefrom(first: c_int) {
+        let for_now = policy::is_armed_for(Function::CloseRange);
+        // It is called once in a process's life: which of its callers' frames this is in is not known here.
+        crate::census::closing_range(first.max(0) as c_uint, c_uint::MAX, 0);
+        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now, 0);
+        // SAFETY: the program's own call.
+        unsafe { crate::real::closefrom()(first) };
+        if for_now {
+            crate::ledger::closed();
+        }
+    }
+}
+
+#[cfg(not(any(test, portable)))]
 mod exports {
     use epollshim_format::function::Function;
     use libc::{c_int, c_uint};
@@ -43,20 +65,6 @@ mod exports {
     #[unsafe(naked)]
     extern "C" fn note_range_flatly(first: c_uint, last: c_uint, flags: c_int, for_now: bool, at: usize) {
         core::arch::naked_asm!(".cfi_startproc", "jmp {note_range}", ".cfi_endproc", note_range = sym super::note_range)
-    }
-
-    /// `closefrom(3)`: descriptors below zero are no descriptors.
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn closefrom(first: c_int) {
-        let for_now = policy::is_armed_for(Function::CloseRange);
-        // It is called once in a process's life: which of its callers' frames this is in is not known here.
-        crate::census::closing_range(first.max(0) as c_uint, c_uint::MAX, 0);
-        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now, 0);
-        // SAFETY: the program's own call.
-        unsafe { crate::real::closefrom()(first) };
-        if for_now {
-            crate::ledger::closed();
-        }
     }
 
     /// A close that is told first. `close` jumps here, so that the program's return address lies where it lay.

@@ -8,11 +8,11 @@
 
 mod create;
 mod ctl;
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 mod recorded;
 mod wait;
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 pub use recorded::exports as recorded_exports;
 
 pub use create::{after_create, after_create1, before_create, before_create1};

@@ -62,7 +62,7 @@ struct Raw {
 #[cfg(not(test))]
 const _: () = assert!(core::mem::offset_of!(Raw, number) == 8 && core::mem::offset_of!(Raw, frame) == 16);
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 mod exports {
     use core::arch::naked_asm;
     use libc::c_long;
@@ -146,6 +146,26 @@ mod exports {
     }
 }
 
+#[cfg(all(portable, not(test)))]
+mod exports {
+    use core::arch::naked_asm;
+    use libc::c_long;
+
+    #[unsafe(naked)]
+    #[unsafe(no_mangle)]
+    pub unsafe extern "C-unwind" fn syscall(number: c_long) -> c_long {
+        naked_asm!(
+            ".cfi_startproc",
+            crate::hooks::entry::open_frame!(6),
+            "call {destination}",
+            crate::hooks::entry::close_frame!(6),
+            "jmp rax",
+            ".cfi_endproc",
+            destination = sym super::any_destination,
+        )
+    }
+}
+
 extern "C" fn destination() -> usize {
     real::SYSCALL.address()
 }
@@ -157,12 +177,41 @@ extern "C-unwind" fn other_destination(number: usize, a: usize, b: usize, c: usi
     destination()
 }
 
+/// Of any number: the real function, or what notes the call.
+#[cfg(all(portable, not(test)))]
+extern "C-unwind" fn any_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
+    match HOOKED.get(number) {
+        None | Some(0) => other_destination(number, a, b, c, d, e),
+        Some(_) => super::portable::syscall_noted as *const () as usize,
+    }
+}
+
+/// Whether the ledger hears of a call of a hooked number where nothing is armed.
+#[cfg(portable)]
+pub fn is_noted(number: usize, first: usize) -> bool {
+    match named(number) {
+        Some(Function::Close) => ledger::may_concern(first as c_int),
+        // What only makes descriptors is nothing to the ledger.
+        Some(function) => (function as usize) < creators::FIRST as usize,
+        None => true,
+    }
+}
+
+/// Before a call of a hooked number where nothing is armed, for a frame that begins with the number.
+#[cfg(portable)]
+pub fn before_alone(frame: &mut Frame) {
+    let Some(function) = named(frame.word(0)) else { return before_unnamed(frame) };
+    let mut own = shifted(frame);
+    (counted(function, own.word(1)).before)(&mut own);
+    frame.state = own.state;
+}
+
 /// The real system call, by the number and five words; what lies above the return address is the sixth.
 #[cfg(not(test))]
 type Call = unsafe extern "C-unwind" fn(usize, usize, usize, usize, usize, usize) -> isize;
 
 /// `syscall(SYS_close, fd)`: a descriptor that no epoll knows goes straight on, as through `close`.
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 unsafe extern "C-unwind" fn close(number: usize, fd: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
     let address = if ledger::may_concern(fd as c_int) {
         exports::syscall_noted as unsafe extern "C-unwind" fn() -> isize as usize

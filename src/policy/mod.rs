@@ -78,6 +78,12 @@ pub fn is_armed_for(function: Function) -> bool {
     Functions(ARMED_FOR.load(Ordering::Acquire)).has(function)
 }
 
+/// The same for any function.
+#[inline(always)]
+pub fn is_anything_armed() -> bool {
+    ARMED_FOR.load(Ordering::Acquire) != 0
+}
+
 /// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
 pub fn arm() {
     loop {

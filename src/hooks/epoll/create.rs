@@ -9,7 +9,7 @@ use crate::ledger::records::Origin;
 use crate::thread::Block;
 use crate::{findings, ledger, real, stacks, sys, thread};
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 mod exports {
     crate::hooks::entry::behind! {
         #[unsafe(no_mangle)]

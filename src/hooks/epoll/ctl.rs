@@ -12,7 +12,7 @@ use crate::ledger::core::{Registration, Ticket};
 use crate::thread::Block;
 use crate::{findings, ledger, real, stacks, sys, thread};
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 mod exports {
     use core::mem::offset_of;
 

@@ -16,7 +16,7 @@ use crate::real::Real;
 use crate::thread::Block;
 use crate::{clock, findings, ledger, real, sys, thread};
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 mod exports {
     crate::hooks::entry::timed! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]

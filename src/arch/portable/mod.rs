@@ -1,0 +1,3 @@
+//! Entries in plain Rust.
+
+pub mod entries;

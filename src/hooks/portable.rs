@@ -1,0 +1,142 @@
+//! The exported functions in plain Rust: `--features portable`, and any processor but x86-64. Read these first: what the entries in
+//! assembly do, they do in fewer steps.
+//!
+//! A function that a child in its caller's memory returns from, or that takes arguments without number, is jumped to and not called:
+//! `vfork`, `clone`, `exec*` (sharing.rs, process_exit.rs). And `syscall`, which may be any of them.
+
+use epollshim_format::for_each_creator;
+use epollshim_format::function::Function;
+
+use super::armed::{self, Armed};
+use super::counted::counted;
+use super::{descriptors, raw};
+use crate::arch::portable::entries::{call, cancellable, not_cancellable};
+use crate::frame::Frame;
+use crate::real::{self, Real};
+use crate::{ledger, policy};
+
+/// May it? Do it. Note it.
+extern "C-unwind" fn run(frame: &mut Frame, function: Function, real: &'static Real) -> isize {
+    if policy::is_armed_for(function) {
+        return run_armed(frame, function, real);
+    }
+    let handlers = counted(function, frame.word(1));
+    (handlers.before)(frame);
+    // SAFETY: the program's own call.
+    let result = unsafe { call(real.resolved(), frame.words) };
+    // The functions return int, whose upper half is undefined.
+    (handlers.after)(frame, result as i32 as isize)
+}
+
+extern "C-unwind" fn run_armed(frame: &Frame, function: Function, real: &'static Real) -> isize {
+    let mut armed = Armed::new(frame);
+    let address = match armed::before(&mut armed, function as u32) {
+        0 => real.address(),
+        address => address,
+    };
+    // SAFETY: the program's own call, or one that was put in its place.
+    let result = unsafe { call(address, armed.frame().words) };
+    armed.finish(result as i32 as isize)
+}
+
+/// `close` is noted before it is made: who gets the number next must find the ledger ready.
+extern "C-unwind" fn run_close(frame: &mut Frame, real: &'static Real) -> isize {
+    if policy::is_armed_for(Function::Close) {
+        return run_armed(frame, Function::Close, real);
+    }
+    if ledger::may_concern(frame.int(0)) {
+        ledger::closing(frame.int(0), frame.caller);
+    }
+    // SAFETY: the program's own call.
+    unsafe { call(real.resolved(), frame.words) }
+}
+
+extern "C-unwind" fn run_close_range(frame: &mut Frame, real: &'static Real) -> isize {
+    if policy::is_armed_for(Function::CloseRange) {
+        return run_armed(frame, Function::CloseRange, real);
+    }
+    descriptors::note_range(frame.word(0) as u32, frame.word(1) as u32, frame.int(2), false, 0);
+    // SAFETY: the program's own call.
+    unsafe { call(real.resolved(), frame.words) }
+}
+
+macro_rules! entry {
+    (yes $name:ident, $function:ident, $real:path) => {
+        cancellable!($name, run, Function::$function, &$real);
+    };
+    (no $name:ident, $function:ident, $real:path) => {
+        not_cancellable!($name, run: fn(Function, &'static Real), Function::$function, &$real);
+    };
+}
+
+entry!(no epoll_create, EpollCreate, real::EPOLL_CREATE);
+entry!(no epoll_create1, EpollCreate1, real::EPOLL_CREATE1);
+entry!(no epoll_ctl, EpollCtl, real::EPOLL_CTL);
+entry!(yes epoll_wait, EpollWait, real::EPOLL_WAIT);
+entry!(yes epoll_pwait, EpollPwait, real::EPOLL_PWAIT);
+entry!(yes epoll_pwait2, EpollPwait2, real::EPOLL_PWAIT2);
+entry!(no dup, Dup, real::DUP);
+entry!(no dup2, Dup2, real::DUP2);
+entry!(no __dup2, Dup2, real::DUP2_ALIAS);
+entry!(no dup3, Dup3, real::DUP3);
+entry!(yes fcntl, Fcntl, real::FCNTL);
+entry!(yes fcntl64, Fcntl, real::FCNTL64);
+entry!(yes __fcntl, Fcntl, real::FCNTL_ALIAS);
+cancellable!(close, run_close, &real::CLOSE);
+cancellable!(__close, run_close, &real::CLOSE_ALIAS);
+not_cancellable!(close_range, run_close_range: fn(&'static Real), &real::CLOSE_RANGE);
+
+macro_rules! creators {
+    ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+       $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {$(
+        entry!($cancellation $name, $variant, real::creator::$name);
+        $(entry!($cancellation $alias, $variant, real::creator::$alias);)*
+    )*};
+}
+for_each_creator!(creators);
+
+/// What `syscall` jumps to for a number that is looked at (raw.rs). Its sixth argument lies where a seventh one does.
+pub unsafe extern "C-unwind" fn syscall_noted(
+    number: usize,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> isize {
+    let caller = crate::arch::return_address(&crate::arch::portable::entries::Anchor::new());
+    let mut frame = Frame { words: [number, a, b, c, d, e], state: 0, caller };
+    if policy::is_anything_armed() {
+        return run_armed_syscall(&frame, f);
+    }
+    if !raw::is_noted(number, a) {
+        // SAFETY: the program's own call.
+        return unsafe { call_syscall(real::SYSCALL.resolved(), frame.words, f) };
+    }
+    raw::before_alone(&mut frame);
+    // SAFETY: the program's own call.
+    let result = unsafe { call_syscall(real::SYSCALL.address(), frame.words, f) };
+    raw::after(&mut frame, result)
+}
+
+extern "C-unwind" fn run_armed_syscall(frame: &Frame, sixth: usize) -> isize {
+    let mut armed = Armed::with_sixth(frame, sixth);
+    let address = armed::before_raw(&mut armed, 0);
+    // SAFETY: the program's own call, or one that was put in its place.
+    let result = unsafe { call_syscall(address, armed.frame().words, sixth) };
+    armed.finish(result)
+}
+
+/// The function at an address, called with seven words.
+///
+/// # Safety
+/// As for [`call`].
+unsafe fn call_syscall(address: usize, words: [usize; 6], seventh: usize) -> isize {
+    type Real = unsafe extern "C-unwind" fn(usize, usize, usize, usize, usize, usize, usize) -> isize;
+    let [a, b, c, d, e, f] = words;
+    // SAFETY: as in `call`.
+    let real = unsafe { core::mem::transmute::<usize, Real>(address) };
+    // SAFETY: by this function's contract.
+    unsafe { real(a, b, c, d, e, f, seventh) }
+}
