@@ -137,12 +137,7 @@ fn is_in_real_close(instruction: usize) -> bool {
 fn own_code() -> Range<usize> {
     #[cfg(not(test))]
     {
-        let (start, end): (usize, usize);
-        // SAFETY: takes two addresses that the linker defines (GNU ld, "PROVIDE_HIDDEN (__ehdr_start)" and "etext").
-        unsafe {
-            core::arch::asm!("lea {0}, [rip + __ehdr_start]", "lea {1}, [rip + etext]", out(reg) start, out(reg) end,
-                             options(nostack, nomem, preserves_flags, pure));
-        }
+        let (start, end) = crate::arch::symbols::own_code();
         start..end
     }
     #[cfg(test)]

@@ -23,8 +23,8 @@
 //! procfs.rs   what the kernel says about this process
 //! sigsafe.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
 //! place.rs    opening what the options name, where other users may have put something first
-//! valgrind.rs  requests to valgrind; image.rs: the library itself in memory;
-//!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's
+//! valgrind.rs  requests to valgrind; image.rs: the library itself in memory
+//! arch/       what depends on the processor: all assembly
 //! sync.rs     the atomics that all of them use
 //! seccomp/    the program's filters, and which system calls they leave to the library
 //! sys.rs      system calls round libc; clock.rs: the vDSO's clocks; buffer.rs, path.rs: memory for reports;
@@ -79,7 +79,6 @@ mod ledger;
 mod libc_kind;
 mod loaded;
 mod log;
-mod memory;
 #[cfg(test)]
 mod model;
 mod numbers;
@@ -91,7 +90,6 @@ mod process;
 mod procfs;
 mod real;
 mod record;
-mod registers;
 mod registry;
 mod report;
 mod seccomp;
@@ -103,3 +101,5 @@ mod sync;
 mod sys;
 mod thread;
 mod valgrind;
+
+use arch::registers;

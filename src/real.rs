@@ -161,7 +161,8 @@ fn all() -> impl Iterator<Item = &'static Real> {
 
 /// The functions that hooks call by type; the others are only jumped to, with the program's registers.
 macro_rules! called {
-    ($($name:ident = $static:ident: $type:ty;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident = $static:ident: $type:ty;)*) => {$(
+        $(#[$attribute])*
         #[inline(always)]
         #[allow(non_snake_case)]
         pub fn $name() -> $type {
@@ -241,6 +242,7 @@ reals! {
 }
 
 called! {
+    #[cfg(not(portable))]
     close_range = CLOSE_RANGE: CloseRange;
     closefrom = CLOSEFROM: CloseFrom;
     prctl = PRCTL: Prctl;

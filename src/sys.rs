@@ -4,33 +4,15 @@
 //! returned, and touches nothing of libc's. A call that a seccomp filter of the program forbids is not made: its result is
 //! the error [`seccomp::FORBIDDEN`].
 
-use core::arch::asm;
 use core::cmp;
 use core::ffi::CStr;
 
+use crate::arch::{self, system_call::call};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::{image, seccomp, valgrind};
 
 /// A negative error number as the kernel gives it, or the result.
 pub type Result<T> = core::result::Result<T, i32>;
-
-/// One system call with up to six arguments.
-///
-/// # Safety
-/// The arguments must be valid for the call `number`; pointers must be valid for what the kernel does with them.
-#[inline(always)]
-unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> isize {
-    let [a, b, c, d, e, f] = arguments;
-    let result: isize;
-    // SAFETY: the x86-64 Linux system call convention: number in rax, arguments in these registers, rcx and
-    // r11 destroyed, everything else kept (Linux v6.1 arch/x86/entry/entry_64.S). The caller answers for the arguments.
-    unsafe {
-        asm!("syscall", inlateout("rax") number as isize => result,
-             in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
-             lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    result
-}
 
 fn checked(result: isize) -> Result<usize> {
     if result < 0 { Err(-(result as i32)) } else { Ok(result as usize) }
@@ -814,7 +796,7 @@ pub fn exit_group(status: i32) -> ! {
     unsafe {
         let _ = unasked(libc::SYS_exit_group, words([status as usize]));
         let _ = unasked(libc::SYS_exit, words([status as usize]));
-        asm!("ud2", options(noreturn));
+        arch::system_call::trap();
     }
 }
 

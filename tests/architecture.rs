@@ -16,7 +16,9 @@ fn defines(source: &str, name: &str) -> bool {
     // Entries in assembly, and the real functions, are made by macros: their lines begin with their names.
     let is_entry = || {
         source.lines().any(|line| {
-            line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with('(') || rest.starts_with(" = "))
+            line.trim_start()
+                .strip_prefix(name)
+                .is_some_and(|rest| ["(", " = ", " or "].iter().any(|then| rest.starts_with(then)))
         })
     };
     begins.iter().any(|begin| defined(&format!("{begin}{name}"))) || is_entry()

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// From below. The names are the modules of src/lib.rs.
 const LAYERS: [(&str, &[&str]); 9] = [
-    ("arch", &["registers"]),
+    ("arch", &["arch"]),
     ("atomics", &["sync", "model"]),
     ("ledger", &["ledger"]),
     (
@@ -23,7 +23,6 @@ const LAYERS: [(&str, &[&str]); 9] = [
             "procfs",
             "path",
             "buffer",
-            "memory",
             "valgrind",
             "numbers",
             "image",
@@ -139,4 +138,25 @@ fn no_arrow_points_up_but_those_that_are_listed() {
     assert!(new.is_empty(), "these point up, and may not: {new:?}");
     let gone: Vec<_> = listed.difference(&upward).collect();
     assert!(gone.is_empty(), "these are gone: take them out of tests/layers.txt: {gone:?}");
+}
+
+/// The folder of all assembly.
+const ASSEMBLY: &str = "arch";
+
+#[test]
+fn assembly_lies_in_one_folder_and_has_at_most_five_templates_of_entries() {
+    let source = common::root().join("src");
+    let mut files = Vec::new();
+    sources(&source, &mut files);
+    let is_assembly = |code: &str| code.contains("asm!") || code.contains("unsafe(naked)");
+    let outside: Vec<_> =
+        files.iter().filter(|path| !path.starts_with(source.join(ASSEMBLY)) && is_assembly(&code(path))).collect();
+    assert!(outside.is_empty(), "assembly outside src/{ASSEMBLY}: {outside:?}");
+    let portable = files.iter().filter(|path| path.starts_with(source.join(ASSEMBLY).join("portable")));
+    let portable: Vec<_> = portable.filter(|path| is_assembly(&code(path))).collect();
+    assert!(portable.is_empty(), "assembly in what is to have none: {portable:?}");
+    let templates = code(&source.join("arch/x86_64/entries.rs"));
+    let templates: Vec<_> = templates.split("macro_rules! ").skip(1).collect();
+    assert!(templates.iter().all(|template| is_assembly(template)), "a piece among the templates");
+    assert!((1..=5).contains(&templates.len()), "{} templates", templates.len());
 }

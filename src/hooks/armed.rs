@@ -82,60 +82,12 @@ pub mod bits {
 
 #[cfg(not(any(test, portable)))]
 pub mod exports {
-    use crate::hooks::epoll::recorded_exports as recorded;
-
-    /// `name(instruction that widens the result) = instructions that give `before` its other arguments: before;`, with `unless recorded` where it has a way of its own
-    /// while it is but recorded.
-    macro_rules! armed {
-        ($($name:ident($widen:literal) = $number:literal $(of $function:expr)?, $before:path $(, unless $recorded:path)?;)*) => {$(
-            #[unsafe(naked)]
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    $(
-                        concat!("test word ptr [rip + {recorded_alone}], {bit} /* ", stringify!($recorded), " */"),
-                        "jnz {recorded}",
-                    )?
-                    "sub rsp, {plan} + 56",
-                    ".cfi_adjust_cfa_offset {plan} + 56",
-                    crate::hooks::entry::keep_words!(6 "{plan} + "),
-                    "mov qword ptr [rsp + {plan} + 48], 0",
-                    "mov rdi, rsp",
-                    $number,
-                    "call {before}",
-                    crate::hooks::entry::give_words!(6 "{plan} + "),
-                    // syscall() reads a seventh word above its return address; the others do not look.
-                    "sub rsp, 8",
-                    ".cfi_adjust_cfa_offset 8",
-                    "push qword ptr [rsp + {plan} + 72]",
-                    ".cfi_adjust_cfa_offset 8",
-                    // A call without `call`, as in entry.rs.
-                    crate::hooks::entry::call_real!(),
-                    "add rsp, 16",
-                    ".cfi_adjust_cfa_offset -16",
-                    $widen,
-                    "lea rdi, [rsp + {plan}]",
-                    // Straight to what counts the call, where nothing else is to be done: every return behind a system
-                    // call costs 6 ns (entry.rs).
-                    "call qword ptr [rsp]",
-                    crate::hooks::entry::leave!("{plan} + 56"),
-                    ".cfi_endproc",
-                    $(
-                        recorded_alone = sym crate::policy::RECORDED_ALONE,
-                        bit = const super::bits::$name,
-                        recorded = sym $recorded,
-                    )?
-                    plan = const super::PLAN,
-                    $(number = const $function as u32,)?
-                    before = sym $before,
-                )
-            }
-        )*};
-    }
-
     use epollshim_format::function::Function;
 
-    armed! {
+    use crate::hooks::entry::parts;
+    use crate::hooks::epoll::recorded_exports as recorded;
+
+    crate::arch::x86_64::entries::armed! {
         epoll_create("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate, super::before;
         epoll_create1("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate1, super::before;
         epoll_ctl("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCtl, super::before, unless recorded::epoll_ctl;

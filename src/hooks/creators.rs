@@ -22,44 +22,14 @@ use crate::stacks;
 
 #[cfg(not(any(test, portable)))]
 mod exports {
+    use crate::hooks::entry::parts;
     use epollshim_format::for_each_creator;
-    use epollshim_format::function::Function;
 
-    /// An entry. What it leaves for where it jumps: in r11 the real function's [`crate::real::Real`], in r10 what notes the
-    /// result with a census, or the function's number.
     macro_rules! entry {
         ($name:ident, $function:ident, $after:path) => {
-            #[unsafe(naked)]
-            #[unsafe(no_mangle)]
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    "test byte ptr [rip + {armed_for} + {byte}], {bit}",
-                    "jnz 3f",
-                    "cmp byte ptr [rip + {state}], {off}",
-                    "jne 2f",
-                    // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
-                    "jmp qword ptr [rip + {real}]",
-                    "2:",
-                    "lea r11, [rip + {real}]",
-                    "lea r10, [rip + {after}]",
-                    "jmp {followed}",
-                    "3:",
-                    "lea r11, [rip + {real}]",
-                    "mov r10d, {number}",
-                    "jmp {armed}",
-                    ".cfi_endproc",
-                    armed_for = sym crate::policy::ARMED_FOR,
-                    byte = const Function::$function as usize / 8,
-                    bit = const 1u8 << (Function::$function as usize % 8),
-                    number = const Function::$function as u32,
-                    state = sym crate::census::STATE,
-                    off = const crate::census::OFF,
-                    real = sym crate::real::creator::$name,
-                    after = sym $after,
-                    followed = sym super::followed,
-                    armed = sym crate::hooks::armed::exports::creator,
-                )
+            crate::arch::x86_64::entries::choosing! {
+                #[unsafe(no_mangle)]
+                $name of $function: crate::real::creator::$name, with a census followed, $after;
             }
         };
     }
@@ -73,26 +43,11 @@ mod exports {
     }
 
     for_each_creator!(entries);
-}
 
-/// With a census: the real function (a `Real` in r11), and behind it what notes the result (in r10).
-#[cfg(not(any(test, portable)))]
-#[unsafe(naked)]
-unsafe extern "C-unwind" fn followed() -> isize {
-    core::arch::naked_asm!(
-        ".cfi_startproc",
-        crate::hooks::entry::open_frame!(6),
-        "mov qword ptr [rsp + {state}], r10",
-        "mov rax, qword ptr [r11]",
-        crate::hooks::entry::call_real!(),
-        // The functions return int, whose upper half is undefined.
-        "movsxd rsi, eax",
-        "mov rdi, rsp",
-        "call qword ptr [rsp + {state}]",
-        crate::hooks::entry::leave!("56"),
-        ".cfi_endproc",
-        state = const core::mem::offset_of!(Frame, state),
-    )
+    // With a census: the real function (a `Real` in r11), and behind it what notes the result (in r10).
+    crate::arch::x86_64::entries::behind! {
+        told: followed;
+    }
 }
 
 /// What notes the result of each function with a census, by its name.

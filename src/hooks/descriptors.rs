@@ -41,6 +41,7 @@ mod exports {
     use libc::{c_int, c_uint};
 
     use crate::hooks::armed::exports as armed;
+    use crate::hooks::entry::parts;
     use crate::policy;
 
     /// An entry in assembly, by a type that says nothing of its arguments.
@@ -54,41 +55,20 @@ mod exports {
                 // SAFETY: the program's own call.
                 return unsafe { armed(first, last, flags) };
             }
-            note_range_flatly(first, last, flags, false, 0);
+            type Unwinding = extern "C-unwind" fn(c_uint, c_uint, c_int, bool, usize);
+            type Quiet = extern "C" fn(c_uint, c_uint, c_int, bool, usize);
+            // SAFETY: the types differ in what may unwind, and nothing does. (rustc would not be sure of it, and would leave `hook!`'s
+            // `catch_unwind` standing around the real call, and with it all of std's panicking in the library.)
+            let note_range = unsafe { core::mem::transmute::<Unwinding, Quiet>(super::note_range) };
+            note_range(first, last, flags, false, 0);
             // SAFETY: the program's own call.
             unsafe { crate::real::close_range()(first, last, flags) }
         }
     }
 
-    /// [`super::note_range`], by a way that rustc cannot see through: it would not be sure that nothing unwinds out of it, and would
-    /// leave `hook!`'s `catch_unwind` standing around the real call (and with it all of std's panicking in the library).
-    #[unsafe(naked)]
-    extern "C" fn note_range_flatly(first: c_uint, last: c_uint, flags: c_int, for_now: bool, at: usize) {
-        core::arch::naked_asm!(".cfi_startproc", "jmp {note_range}", ".cfi_endproc", note_range = sym super::note_range)
-    }
-
-    /// A close that is told first. `close` jumps here, so that the program's return address lies where it lay.
-    macro_rules! noted {
-        ($($name:ident: $before:path;)*) => {$(
-            #[unsafe(naked)]
-            unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    "push rdi",
-                    ".cfi_adjust_cfa_offset 8",
-                    "mov rsi, qword ptr [rsp + 8]",
-                    "call {before}",
-                    "pop rdi",
-                    ".cfi_adjust_cfa_offset -8",
-                    "jmp rax",
-                    ".cfi_endproc",
-                    before = sym $before,
-                )
-            }
-        )*};
-    }
-
-    noted! {
+    // `close` jumps here, so that the program's return address lies where it lay.
+    crate::arch::x86_64::entries::passing! {
+        one:
         close_noted: super::before_close;
         close_alias_noted: super::before_alias_of_close;
     }
@@ -119,7 +99,7 @@ mod exports {
         unsafe { core::mem::transmute::<usize, crate::real::Close>(address)(fd) }
     }
 
-    crate::hooks::entry::behind! {
+    crate::arch::x86_64::entries::behind! {
         #[unsafe(no_mangle)]
         dup(1) or dup: crate::real::DUP, super::after_dup;
         #[unsafe(no_mangle)]
@@ -131,38 +111,18 @@ mod exports {
         duplicate(1): crate::real::FCNTL, super::after_dup;
     }
 
-    /// Only two commands of fcntl give a new number; every other is a jump to the real function.
-    macro_rules! controlling {
-        ($($name:ident: $real:path;)*) => {$(
-            #[unsafe(naked)]
-            #[unsafe(no_mangle)]
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    crate::hooks::entry::unless_armed!($name),
-                    "cmp esi, {cloexec}",
-                    "je {duplicate}",
-                    "test esi, esi",
-                    "jz {duplicate}",
-                    "jmp qword ptr [rip + {real}]",
-                    ".cfi_endproc",
-                    ".p2align 6",
-                    armed_for = sym policy::ARMED_FOR,
-                    bit = const crate::hooks::armed::bits::fcntl,
-                    armed = sym armed::fcntl,
-                    cloexec = const libc::F_DUPFD_CLOEXEC,
-                    duplicate = sym duplicate,
-                    real = sym $real,
-                )
-            }
-        )*};
+    // Only two commands of fcntl give a new number; every other is a jump to the real function.
+    crate::arch::x86_64::entries::choosing! {
+        #[unsafe(no_mangle)]
+        fcntl or fcntl by command duplicate, else crate::real::FCNTL;
     }
-    const _: () = assert!(libc::F_DUPFD == 0);
-
-    controlling! {
-        fcntl: crate::real::FCNTL;
-        fcntl64: crate::real::FCNTL64;
-        __fcntl: crate::real::FCNTL_ALIAS;
+    crate::arch::x86_64::entries::choosing! {
+        #[unsafe(no_mangle)]
+        fcntl64 or fcntl by command duplicate, else crate::real::FCNTL64;
+    }
+    crate::arch::x86_64::entries::choosing! {
+        #[unsafe(no_mangle)]
+        __fcntl or fcntl by command duplicate, else crate::real::FCNTL_ALIAS;
     }
 }
 

@@ -10,11 +10,13 @@ use libc::c_int;
 use libc::c_long;
 
 use super::counted::counted;
+#[cfg(portable)]
+use super::creators;
 #[cfg(not(test))]
 use super::entry::After;
 use super::entry::Frame;
 #[cfg(not(test))]
-use super::{creators, sharing};
+use super::sharing;
 #[cfg(not(test))]
 use crate::ledger;
 use crate::{config, real, seccomp};
@@ -64,105 +66,26 @@ const _: () = assert!(core::mem::offset_of!(Raw, number) == 8 && core::mem::offs
 
 #[cfg(not(any(test, portable)))]
 mod exports {
-    use core::arch::naked_asm;
-    use libc::c_long;
+    use crate::hooks::creators;
+    use crate::hooks::entry::parts;
 
-    #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn syscall(number: c_long) -> c_long {
-        naked_asm!(
-            ".cfi_startproc",
-            "cmp rdi, {numbers}",
-            "jae 2f",
-            "lea r11, [rip + {hooked}]",
-            "cmp byte ptr [r11 + rdi], 0",
-            "je 2f",
-            "cmp qword ptr [rip + {armed_for}], 0",
-            "jne {armed}",
-            "cmp edi, {close_number}",
-            "jne 3f",
-            "jmp {close}",
-            // What only makes descriptors is nothing to the ledger.
-            "3:",
-            "movzx r10d, byte ptr [r11 + rdi]",
-            "sub r10d, {first_creator}",
-            "cmp r10d, {creators}",
-            "jae {noted}",
-            "2:",
-            // Any other number: keep what the real function will read while its address is looked up.
-            crate::hooks::entry::open_frame!(6),
-            "call {destination}",
-            crate::hooks::entry::close_frame!(6),
-            "jmp rax",
-            ".cfi_endproc",
-            armed_for = sym crate::policy::ARMED_FOR,
-            armed = sym crate::hooks::armed::exports::syscall,
-            numbers = const super::NUMBERS,
-            hooked = sym super::HOOKED,
-            close_number = const libc::SYS_close,
-            first_creator = const super::creators::FIRST as u8 + 1,
-            creators = const super::Function::COUNT - super::creators::FIRST as usize,
-            close = sym super::close,
-            noted = sym syscall_noted,
-            destination = sym super::other_destination,
-        )
+    crate::arch::x86_64::entries::choosing! {
+        #[unsafe(no_mangle)]
+        syscall by number in super::HOOKED, close super::close,
+            creators from creators::FIRST as u8 + 1, super::Function::COUNT - creators::FIRST as usize,
+            noted syscall_noted, else super::other_destination;
     }
 
-    /// Of a hooked number. As in entry.rs, but for the sixth argument: a word that lies above the return address.
-    #[unsafe(naked)]
-    pub unsafe extern "C-unwind" fn syscall_noted() -> isize {
-        naked_asm!(
-            ".cfi_startproc",
-            "sub rsp, 72",
-            ".cfi_adjust_cfa_offset 72",
-            "mov qword ptr [rsp + 8], rdi",
-            "mov qword ptr [rsp + 16], rsi",
-            "mov qword ptr [rsp + 24], rdx",
-            "mov qword ptr [rsp + 32], rcx",
-            "mov qword ptr [rsp + 40], r8",
-            "mov qword ptr [rsp + 48], r9",
-            "mov rdi, rsp",
-            "call {before}",
-            "mov rdi, qword ptr [rsp + 8]",
-            "mov rsi, qword ptr [rsp + 16]",
-            "mov rdx, qword ptr [rsp + 24]",
-            "mov rcx, qword ptr [rsp + 32]",
-            "mov r8, qword ptr [rsp + 40]",
-            "mov r9, qword ptr [rsp + 48]",
-            "sub rsp, 8",
-            ".cfi_adjust_cfa_offset 8",
-            "push qword ptr [rsp + 88]",
-            ".cfi_adjust_cfa_offset 8",
-            crate::hooks::entry::call_real!(),
-            "add rsp, 16",
-            ".cfi_adjust_cfa_offset -16",
-            "mov rsi, rax",
-            "lea rdi, [rsp + 16]",
-            "call qword ptr [rsp]",
-            crate::hooks::entry::leave!("72"),
-            ".cfi_endproc",
-            before = sym super::before,
-        )
+    crate::arch::x86_64::entries::armed! {
+        raw: syscall_noted = super::before;
     }
 }
 
 #[cfg(all(portable, not(test)))]
 mod exports {
-    use core::arch::naked_asm;
-    use libc::c_long;
-
-    #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn syscall(number: c_long) -> c_long {
-        naked_asm!(
-            ".cfi_startproc",
-            crate::hooks::entry::open_frame!(6),
-            "call {destination}",
-            crate::hooks::entry::close_frame!(6),
-            "jmp rax",
-            ".cfi_endproc",
-            destination = sym super::any_destination,
-        )
+    crate::arch::passing! {
+        #[unsafe(no_mangle)]
+        syscall: super::any_destination;
     }
 }
 

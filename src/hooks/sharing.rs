@@ -7,63 +7,57 @@
 
 use libc::c_long;
 
+#[cfg(not(test))]
+use crate::real;
 use crate::{process, sys};
 
 #[cfg(not(test))]
 mod exports {
-    /// `name: what notes the call, REAL;`
-    macro_rules! sharing {
-        ($($name:ident: $note:path, $real:ident;)*) => {
-            $(
-                #[unsafe(naked)]
-                #[unsafe(no_mangle)]
-                pub unsafe extern "C-unwind" fn $name() -> isize {
-                    core::arch::naked_asm!(
-                        ".cfi_startproc",
-                        crate::hooks::entry::open_frame!(6),
-                        "call {note}",
-                        "call {address}",
-                        crate::hooks::entry::close_frame!(6),
-                        "mov r11, rax",
-                        // al: the number of vector registers in a variadic call, of which clone has
-                        // none in use.
-                        "xor eax, eax",
-                        "jmp r11",
-                        ".cfi_endproc",
-                        note = sym $note,
-                        address = sym address::$name,
-                    )
-                }
-            )*
-            mod address {
-                $(
-                    pub extern "C" fn $name() -> usize {
-                        crate::real::$real.address()
-                    }
-                )*
-            }
-        };
-    }
-
-    sharing! {
-        vfork: super::before_vfork, VFORK;
-        __vfork: super::before_vfork, VFORK_ALIAS;
-        clone: super::before_clone, CLONE;
-        __clone: super::before_clone, CLONE_ALIAS;
+    crate::arch::passing! {
+        #[unsafe(no_mangle)]
+        vfork: super::before_vfork;
+        #[unsafe(no_mangle)]
+        __vfork: super::before_alias_of_vfork;
+        #[unsafe(no_mangle)]
+        clone: super::before_clone;
+        #[unsafe(no_mangle)]
+        __clone: super::before_alias_of_clone;
     }
 }
 
 const VFORK: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
 
+/// Each returns the function that starts the child.
 #[cfg(not(test))]
-extern "C-unwind" fn before_vfork() {
+extern "C-unwind" fn before_vfork() -> usize {
     process::about_to_clone(VFORK, 0);
+    real::VFORK.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_alias_of_vfork() -> usize {
+    process::about_to_clone(VFORK, 0);
+    real::VFORK_ALIAS.address()
 }
 
 /// clone(function, stack, flags, argument, parent_tid, tls, child_tid).
 #[cfg(not(test))]
-extern "C-unwind" fn before_clone(_: usize, _: usize, flags: usize, _: usize, _: usize, storage: usize) {
+extern "C-unwind" fn before_clone(_: usize, _: usize, flags: usize, _: usize, _: usize, storage: usize) -> usize {
     process::about_to_clone(flags as u32 as u64, storage);
+    real::CLONE.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_alias_of_clone(
+    _: usize,
+    _: usize,
+    flags: usize,
+    _: usize,
+    _: usize,
+    storage: usize,
+) -> usize {
+    process::about_to_clone(flags as u32 as u64, storage);
+    real::CLONE_ALIAS.address()
 }
 
 /// Before a system call that no other hook looks at: its number and its first arguments.

@@ -15,13 +15,7 @@ use crate::sync::{AtomicU64, Ordering};
 const QUEUED: u64 = 1;
 const FLAGS: u32 = 32;
 
-/// Has a cache line fetched, of whatever address, while the processor goes on.
-#[inline(always)]
-pub fn fetch<T>(place: *const T) {
-    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch reads nothing, and every x86-64 processor has it.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
-}
+pub use crate::arch::fetch;
 
 /// A frame that holds the lock, or owns an entry of the queue: its thread, and where it lies on its stack.
 ///

@@ -79,6 +79,7 @@ pub fn is_armed_for(function: Function) -> bool {
 }
 
 /// The same for any function.
+#[cfg(portable)]
 #[inline(always)]
 pub fn is_anything_armed() -> bool {
     ARMED_FOR.load(Ordering::Acquire) != 0

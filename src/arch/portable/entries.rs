@@ -37,6 +37,8 @@ pub unsafe fn call(address: usize, words: [usize; 6]) -> isize {
     unsafe { real(a, b, c, d, e, f) }
 }
 
+/// Whoever uses the templates has [`Frame`](crate::frame::Frame) in scope.
+///
 /// `cancellable!(name, run, told...)`: the entry `name`, which gives its frame, and what else is told, to `run`. Nothing catches what
 /// unwinds: a thread may be cancelled in the real function.
 macro_rules! cancellable {
@@ -44,7 +46,7 @@ macro_rules! cancellable {
         #[unsafe(no_mangle)]
         pub unsafe extern "C-unwind" fn $name(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
             let caller = $crate::arch::return_address(&$crate::arch::portable::entries::Anchor::new());
-            let mut frame = $crate::frame::Frame { words: [a, b, c, d, e, f], state: 0, caller };
+            let mut frame = Frame { words: [a, b, c, d, e, f], state: 0, caller };
             $run(&mut frame $(, $told)*)
         }
     };
@@ -61,12 +63,12 @@ macro_rules! not_cancellable {
 
             redhook::hook! {
                 unsafe fn $name(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize => noted {
-                    type Unwinding = extern "C-unwind" fn(&mut $crate::frame::Frame $(, $type)*) -> isize;
-                    type Quiet = extern "C" fn(&mut $crate::frame::Frame $(, $type)*) -> isize;
+                    type Unwinding = extern "C-unwind" fn(&mut Frame $(, $type)*) -> isize;
+                    type Quiet = extern "C" fn(&mut Frame $(, $type)*) -> isize;
                     // SAFETY: the types differ only in what may unwind. No hook panics, and a thread cannot be cancelled here.
                     let run = unsafe { core::mem::transmute::<Unwinding, Quiet>($run) };
                     let caller = $crate::arch::return_address(&$crate::arch::portable::entries::Anchor::new());
-                    let mut frame = $crate::frame::Frame { words: [a, b, c, d, e, f], state: 0, caller };
+                    let mut frame = Frame { words: [a, b, c, d, e, f], state: 0, caller };
                     run(&mut frame $(, $told)*)
                 }
             }

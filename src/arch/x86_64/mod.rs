@@ -1,20 +1,26 @@
-//! What is x86-64's own.
+//! x86-64.
 
-#[cfg(portable)]
-use core::arch::asm;
+#[cfg(not(portable))]
+pub mod counters;
+#[cfg(not(test))]
+#[cfg_attr(portable, allow(unused_macros))]
+pub mod entries;
+mod memory;
+#[cfg(not(test))]
+#[cfg_attr(portable, allow(unused_macros, unused_imports))]
+pub mod pieces;
+pub mod registers;
+pub mod stack;
+pub mod symbols;
+pub mod system_call;
+pub mod thread_slot;
+pub mod thread_words;
+pub mod valgrind;
 
-/// Where the function that has this local was called.
-#[cfg(portable)]
+/// Has a cache line fetched, of whatever address, while the processor goes on.
 #[inline(always)]
-pub fn return_address(anchor: &super::portable::entries::Anchor) -> usize {
-    let address: usize;
-    // SAFETY: reads the word above the one that rbp points to. A function with a local that is aligned to more than 16 keeps rbp as its
-    // frame pointer: it aligns the stack pointer in between, and finds its way back by rbp alone. So the word is what its caller's
-    // `call` has pushed (x86-64 psABI 3.2.2). This function is no function of its own. (The operand makes the compiler have both the
-    // local and the frame by then.)
-    unsafe {
-        asm!("/* {1} */", "mov {0}, qword ptr [rbp + 8]", out(reg) address, in(reg) core::ptr::from_ref(anchor),
-             options(nostack, preserves_flags, readonly));
-    }
-    address
+pub fn fetch<T>(place: *const T) {
+    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: a prefetch reads nothing, and every x86-64 processor has it.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
 }

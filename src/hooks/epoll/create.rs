@@ -11,7 +11,9 @@ use crate::{findings, ledger, real, stacks, sys, thread};
 
 #[cfg(not(any(test, portable)))]
 mod exports {
-    crate::hooks::entry::behind! {
+    use crate::hooks::entry::parts;
+
+    crate::arch::x86_64::entries::behind! {
         #[unsafe(no_mangle)]
         epoll_create(1) or epoll_create: crate::real::EPOLL_CREATE, super::after_create;
         #[unsafe(no_mangle)]

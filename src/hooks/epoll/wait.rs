@@ -18,7 +18,9 @@ use crate::{clock, findings, ledger, real, sys, thread};
 
 #[cfg(not(any(test, portable)))]
 mod exports {
-    crate::hooks::entry::timed! {
+    use crate::hooks::entry::parts;
+
+    crate::arch::x86_64::entries::timed! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         wait_timed(4): super::go_wait, super::after_timed_wait;
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
@@ -29,7 +31,7 @@ mod exports {
     }
 
     // A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
-    crate::hooks::entry::behind! {
+    crate::arch::x86_64::entries::behind! {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         epoll_wait(4) or epoll_wait unless wait_timed: crate::real::EPOLL_WAIT, super::after_untimed_wait;
