@@ -11,7 +11,7 @@
 
 use epollshim_format::function::Function;
 
-use super::counted::counted;
+use super::default_handlers::default_handlers;
 use super::entry::{After, Frame};
 use super::raw;
 use crate::policy::{self, Plan};
@@ -116,18 +116,18 @@ extern "C-unwind" fn before_creator(armed: &mut Armed, number: u32, real: &real:
 
 pub extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     let Some(function) = Function::ALL.get(number as usize).copied() else { return 0 };
-    let counted = counted(function, armed.frame.word(1));
+    let default = default_handlers(function, armed.frame.word(1));
     if policy::is_census_alone() {
         armed.frame.state = 0;
-        call_after(&mut armed.plan, counted.after);
-        return (counted.before)(&mut armed.frame);
+        call_after(&mut armed.plan, default.after);
+        return (default.before)(&mut armed.frame);
     }
     // No function of the table has six arguments.
     let [.., sixth] = &mut armed.frame.words;
     *sixth = crate::sys::SIGSET_SIZE;
-    let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, counted);
+    let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, default);
     let then = match plan {
-        None => counted.after,
+        None => default.after,
         Some(plan) if plan.is_only_recorded() => after_recorded,
         Some(_) => after,
     };
@@ -154,15 +154,15 @@ unsafe fn plan_of<'plan>(frame: *mut Frame) -> &'plan mut Plan {
 extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before` has written it.
     let plan = unsafe { plan_of(frame) };
-    let counted = counted(plan.function, frame.word(1));
-    policy::after(plan, frame, result, counted.after)
+    let default = default_handlers(plan.function, frame.word(1));
+    policy::after(plan, frame, result, default.after)
 }
 
 extern "C-unwind" fn after_recorded(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before` has written it.
     let plan = unsafe { plan_of(frame) };
-    let counted = counted(plan.function, frame.word(1));
-    policy::after_recorded(plan, frame, result, counted.after)
+    let default = default_handlers(plan.function, frame.word(1));
+    policy::after_recorded(plan, frame, result, default.after)
 }
 
 /// syscall(number, five words, one on the stack): the plan is made for the frame that the named function would have had.
@@ -177,8 +177,8 @@ pub extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
     let mut own = raw::shifted(&armed.frame);
     // SAFETY: `syscall` has a word above its return address, which the real function reads too.
     own.words[5] = unsafe { (&raw const armed.frame).add(1).cast::<usize>().read() };
-    let counted = counted(function, own.word(1));
-    let (address, plan) = policy::before(&mut armed.plan, &mut own, function, counted);
+    let default = default_handlers(function, own.word(1));
+    let (address, plan) = policy::before(&mut armed.plan, &mut own, function, default);
     let is_planned = plan.is_some();
     let is_real = plan.is_none_or(Plan::is_real);
     call_after(&mut armed.plan, if is_planned { after_raw } else { raw::after });
@@ -192,6 +192,6 @@ extern "C-unwind" fn after_raw(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before_raw` has written it.
     let plan = unsafe { plan_of(frame) };
     let mut own = if plan.is_real() { raw::shifted(frame) } else { *frame };
-    let counted = counted(plan.function, own.word(1));
-    policy::after(plan, &mut own, result, counted.after)
+    let default = default_handlers(plan.function, own.word(1));
+    policy::after(plan, &mut own, result, default.after)
 }

@@ -15,9 +15,8 @@ use epollshim_format::for_each_creator;
 use epollshim_format::function::Function;
 use libc::c_int;
 
-use super::entry::{After, Frame};
+use super::entry::{After, Frame, Handlers};
 use crate::census::{self, Birth};
-use crate::policy::Counted;
 use crate::stacks;
 
 #[cfg(not(any(test, portable)))]
@@ -109,13 +108,13 @@ for_each_creator!(followers);
 
 /// What an armed entry does before and after the real call where nothing comes of what is armed. None: of another function.
 /// `before` names no function to call: the entry knows which of the aliases it is.
-pub fn counted(function: Function) -> Option<Counted> {
+pub fn handlers(function: Function) -> Option<Handlers> {
     let after = FOLLOWERS.get((function as usize).checked_sub(FIRST as usize)?)?;
-    Some(Counted { before: THE_OWN.before, after: if census::is_on() { *after } else { THE_OWN.after } })
+    Some(Handlers { before: THE_OWN.before, after: if census::is_on() { *after } else { THE_OWN.after } })
 }
 
 /// Of a creator without a census.
-pub const THE_OWN: Counted = Counted { before: before_any, after: after_any };
+pub const THE_OWN: Handlers = Handlers { before: before_any, after: after_any };
 
 extern "C-unwind" fn before_any(_: &mut Frame) -> usize {
     0

@@ -3,7 +3,7 @@
 //! The entries are made by templates: src/arch/portable/entries.rs, which is to be read first, and src/arch/x86_64/entries.rs. The latter read
 //! words of other parts of the library; [`parts`] has them all.
 
-pub use crate::frame::{After, Before, Frame};
+pub use crate::frame::{After, Before, Frame, Handlers};
 
 /// The word of its frame in which a function that goes on to the real one ([`go_on`]) leaves the thread's block, or
 /// [`crate::thread::nobody`], for what comes behind it.

@@ -1,19 +1,18 @@
-//! What the hooks of counted.rs do besides while there is a census: each notes what its descriptors become, before the ledger's
+//! What the hooks of default_handlers.rs do besides while there is a census: each notes what its descriptors become, before the ledger's
 //! own or after it. They are armed for it, so that without a census nothing asks.
 
 use epollshim_format::census::Kind;
 use epollshim_format::function::Function;
 use libc::{c_int, c_uint};
 
-use super::counted::{after_close, after_fcntl, before_close, before_close_range};
-use super::entry::{After, Before, Frame};
+use super::default_handlers::{after_close, after_fcntl, before_close, before_close_range};
+use super::entry::{After, Before, Frame, Handlers};
 use super::{creators, descriptors, epoll};
 use crate::census::{self, Birth};
-use crate::policy::Counted;
 use crate::{stacks, sys};
 
 /// None: a function that neither makes nor closes any descriptor.
-pub fn followed(function: Function) -> Option<Counted> {
+pub fn followed(function: Function) -> Option<Handlers> {
     let (before, after): (Before, After) = match function {
         Function::EpollCreate => (epoll::before_create, after_create),
         Function::EpollCreate1 => (epoll::before_create1, after_create1),
@@ -23,9 +22,9 @@ pub fn followed(function: Function) -> Option<Counted> {
         Function::Dup3 => (descriptors::before_dup3, after_dup3),
         Function::Fcntl => (descriptors::before_fcntl, after_followed_fcntl),
         Function::CloseRange => (before_followed_close_range, after_close),
-        _ => return creators::counted(function),
+        _ => return creators::handlers(function),
     };
-    Some(Counted { before, after })
+    Some(Handlers { before, after })
 }
 
 extern "C-unwind" fn after_create(frame: &mut Frame, fd: isize) -> isize {

@@ -8,8 +8,8 @@
 #![cfg_attr(portable, allow(dead_code, unused_imports, unused_macros))] // what only entries in assembly call
 
 mod armed;
-mod counted;
 mod creators;
+mod default_handlers;
 mod descriptors;
 mod entry;
 mod epoll;

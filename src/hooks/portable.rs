@@ -8,7 +8,7 @@ use epollshim_format::for_each_creator;
 use epollshim_format::function::Function;
 
 use super::armed::{self, Armed};
-use super::counted::counted;
+use super::default_handlers::default_handlers;
 use super::{descriptors, raw};
 use crate::arch::portable::entries::{call, cancellable, not_cancellable};
 use crate::frame::Frame;
@@ -20,7 +20,7 @@ extern "C-unwind" fn run(frame: &mut Frame, function: Function, real: &'static R
     if policy::is_armed_for(function) {
         return run_armed(frame, function, real);
     }
-    let handlers = counted(function, frame.word(1));
+    let handlers = default_handlers(function, frame.word(1));
     (handlers.before)(frame);
     // SAFETY: the program's own call.
     let result = unsafe { call(real.resolved(), frame.words) };

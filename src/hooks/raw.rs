@@ -9,9 +9,9 @@ use epollshim_format::function::Function;
 use libc::c_int;
 use libc::c_long;
 
-use super::counted::counted;
 #[cfg(portable)]
 use super::creators;
+use super::default_handlers::default_handlers;
 #[cfg(not(test))]
 use super::entry::After;
 use super::entry::Frame;
@@ -125,7 +125,7 @@ pub fn is_noted(number: usize, first: usize) -> bool {
 pub fn before_alone(frame: &mut Frame) {
     let Some(function) = named(frame.word(0)) else { return before_unnamed(frame) };
     let mut own = shifted(frame);
-    (counted(function, own.word(1)).before)(&mut own);
+    (default_handlers(function, own.word(1)).before)(&mut own);
     frame.state = own.state;
 }
 
@@ -159,9 +159,9 @@ extern "C-unwind" fn before(raw: &mut Raw) -> usize {
     raw.frame.state = 0;
     let after = match named(raw.number) {
         Some(function) => {
-            let counted = counted(function, raw.frame.word(1));
-            (counted.before)(&mut raw.frame);
-            counted.after
+            let default = default_handlers(function, raw.frame.word(1));
+            (default.before)(&mut raw.frame);
+            default.after
         }
         None => {
             let [a, b, c, ..] = raw.frame.words;
@@ -198,7 +198,7 @@ pub extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     match named(frame.word(0)) {
         Some(function) => {
             let mut own = shifted(frame);
-            (counted(function, own.word(1)).after)(&mut own, result)
+            (default_handlers(function, own.word(1)).after)(&mut own, result)
         }
         None => {
             let [number, a, b, c, ..] = frame.words;

@@ -26,7 +26,7 @@ use libc::c_int;
 
 use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
-use crate::frame::{After, Before, Frame};
+use crate::frame::{After, Before, Frame, Handlers};
 use crate::ledger::counters::WaitEnd;
 use crate::ledger::reservations::{self, Prepaid};
 use crate::record::CallRecord;
@@ -295,13 +295,6 @@ impl Plan {
     }
 }
 
-/// What an armed entry does before the real call and after it, if nothing comes of what is armed.
-#[derive(Clone, Copy)]
-pub struct Counted {
-    pub before: Before,
-    pub after: After,
-}
-
 /// Before the call. Has it counted as ever, and returns the function to call. Some: there is more to do after it, by
 /// [`after`]; the plan is written. None: only what counts it.
 ///
@@ -311,27 +304,27 @@ pub fn before<'plan>(
     plan: &'plan mut MaybeUninit<Plan>,
     frame: &mut Frame,
     function: Function,
-    counted: Counted,
+    default: Handlers,
 ) -> (usize, Option<&'plan Plan>) {
     frame.state = 0;
     // It may be the first call of all, that has the options read: ARMED says the truth after it.
-    let Some(block) = thread::block() else { return ((counted.before)(frame), None) };
+    let Some(block) = thread::block() else { return ((default.before)(frame), None) };
     let armed = ARMED.load(Ordering::Relaxed);
     let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
     if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
         if armed & RECORD == 0 || !function.is_epoll() {
-            return ((counted.before)(frame), None);
+            return ((default.before)(frame), None);
         }
         let plan = plan.write(Plan::new(function, frame));
         plan.is_recorded = true;
         plan.is_only_recorded = true;
-        let address = (counted.before)(frame);
+        let address = (default.before)(frame);
         // A wait that is timed has read the clock.
         plan.began = if function.waits() && frame.state != 0 { frame.state } else { clock::monotonic() };
         return (address, Some(plan));
     }
     let plan = plan.write(Plan::new(function, frame));
-    let address = before_planned(plan, frame, fault, block, counted.before);
+    let address = before_planned(plan, frame, fault, block, default.before);
     (address, Some(plan))
 }
 

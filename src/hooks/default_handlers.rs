@@ -1,52 +1,55 @@
-//! What each hook does before and after the real call where nothing is armed, by function: for the ways that are told the
-//! function as they go, of syscall() (raw.rs) and of what is armed (armed.rs).
+//! What each hook does before and after the real call where nothing is armed, by function. For entries that are told the function as
+//! they go: those in plain Rust (portable.rs), of `syscall` (raw.rs), and of what is armed (armed.rs).
 
 use epollshim_format::function::Function;
 use libc::c_uint;
 
-use super::entry::{After, Before, Frame};
+use super::entry::{After, Before, Frame, Handlers};
 use super::followed::followed;
 use super::{creators, descriptors, epoll};
-use crate::policy::Counted;
 use crate::{census, ledger, real};
 
 /// Of `epoll_ctl`, by its operation.
 #[inline(always)]
-pub fn counted(function: Function, operation: usize) -> Counted {
+pub fn default_handlers(function: Function, operation: usize) -> Handlers {
     if census::is_on() {
-        return counted_or_followed(function, operation);
+        return default_or_census(function, operation);
     }
-    counted_alone(function, operation)
+    without_census(function, operation)
 }
 
 #[cold]
 #[inline(never)]
-fn counted_or_followed(function: Function, operation: usize) -> Counted {
-    followed(function).unwrap_or(counted_alone(function, operation))
+fn default_or_census(function: Function, operation: usize) -> Handlers {
+    followed(function).unwrap_or(without_census(function, operation))
 }
 
 #[inline(always)]
-fn counted_alone(function: Function, operation: usize) -> Counted {
+fn without_census(function: Function, operation: usize) -> Handlers {
     let of_ctl = of_ctl(operation);
-    if function == Function::EpollCtl { of_ctl } else { WAYS.get(function as usize).copied().unwrap_or(of_ctl) }
+    if function == Function::EpollCtl {
+        of_ctl
+    } else {
+        DEFAULT_HANDLERS.get(function as usize).copied().unwrap_or(of_ctl)
+    }
 }
 
-fn of_ctl(operation: usize) -> Counted {
+fn of_ctl(operation: usize) -> Handlers {
     let (before, after): (Before, After) = match operation as i32 {
         libc::EPOLL_CTL_ADD => (epoll::before_add, epoll::after_add),
         libc::EPOLL_CTL_DEL => (epoll::before_other, epoll::after_del),
         libc::EPOLL_CTL_MOD => (epoll::before_other, epoll::after_mod),
         _ => (epoll::before_other, epoll::after_other),
     };
-    Counted { before, after }
+    Handlers { before, after }
 }
 
 /// By the function's number. Of `epoll_ctl` see [`of_ctl`].
 #[allow(clippy::indexing_slicing)] // at compile time: an index too large does not build
-static WAYS: [Counted; Function::COUNT] = {
-    let mut ways = [Counted { before: epoll::before_other, after: epoll::after_other }; Function::COUNT];
+static DEFAULT_HANDLERS: [Handlers; Function::COUNT] = {
+    let mut handlers = [Handlers { before: epoll::before_other, after: epoll::after_other }; Function::COUNT];
     let mut at = 0;
-    while at < ways.len() {
+    while at < handlers.len() {
         let (before, after): (Before, After) = match Function::ALL[at] {
             Function::EpollCreate => (epoll::before_create, epoll::after_create),
             Function::EpollCreate1 => (epoll::before_create1, epoll::after_create1),
@@ -62,10 +65,10 @@ static WAYS: [Counted; Function::COUNT] = {
             Function::CloseRange => (before_close_range, after_close),
             _ => (creators::THE_OWN.before, creators::THE_OWN.after),
         };
-        ways[at] = Counted { before, after };
+        handlers[at] = Handlers { before, after };
         at += 1;
     }
-    ways
+    handlers
 };
 
 pub extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
