@@ -85,15 +85,15 @@ pub mod exports {
     use epollshim_format::function::Function;
 
     use crate::hooks::entry::parts;
-    use crate::hooks::epoll::recorded_exports as recorded;
+    use crate::hooks::epoll::record_only_entries::exports as record_only;
 
     crate::arch::x86_64::entries::armed! {
         epoll_create("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate, super::before;
         epoll_create1("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate1, super::before;
-        epoll_ctl("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCtl, super::before, unless recorded::epoll_ctl;
-        epoll_wait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollWait, super::before, unless recorded::epoll_wait;
-        epoll_pwait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait, super::before, unless recorded::epoll_pwait;
-        epoll_pwait2("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait2, super::before, unless recorded::epoll_pwait2;
+        epoll_ctl("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCtl, super::before, unless record_only::epoll_ctl;
+        epoll_wait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollWait, super::before, unless record_only::epoll_wait;
+        epoll_pwait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait, super::before, unless record_only::epoll_pwait;
+        epoll_pwait2("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait2, super::before, unless record_only::epoll_pwait2;
         close("movsxd rsi, eax") = "mov esi, {number}" of Function::Close, super::before;
         dup("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup, super::before;
         dup2("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup2, super::before;

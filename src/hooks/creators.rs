@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! entry ── armed for it? ──▶ armed::creator (armed.rs): faults, limits, the log
-//!       ── a census?     ──▶ followed: the real function, and what notes its result
+//!       ── a census?     ──▶ with_census: the real function, and what notes its result
 //!       ── else          ──▶ a jump to the real function
 //! ```
 //!
@@ -28,7 +28,7 @@ mod exports {
         ($name:ident, $function:ident, $after:path) => {
             crate::arch::x86_64::entries::choosing! {
                 #[unsafe(no_mangle)]
-                $name of $function: crate::real::creator::$name, with a census followed, $after;
+                $name of $function: crate::real::creator::$name, with a census with_census, $after;
             }
         };
     }
@@ -45,7 +45,7 @@ mod exports {
 
     // With a census: the real function (a `Real` in r11), and behind it what notes the result (in r10).
     crate::arch::x86_64::entries::behind! {
-        told: followed;
+        told: with_census;
     }
 }
 
@@ -96,20 +96,20 @@ mod after {
     super::for_each_creator!(notes);
 }
 
-macro_rules! followers {
+macro_rules! handlers {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
         /// By the function's number, less that of the first.
-        static FOLLOWERS: &[After] = &[$(after::$name),*];
+        static AFTER_WITH_CENSUS: &[After] = &[$(after::$name),*];
         pub const FIRST: Function = [$(Function::$variant),*][0];
     };
 }
-for_each_creator!(followers);
+for_each_creator!(handlers);
 
 /// What an armed entry does before and after the real call where nothing comes of what is armed. None: of another function.
 /// `before` names no function to call: the entry knows which of the aliases it is.
 pub fn handlers(function: Function) -> Option<Handlers> {
-    let after = FOLLOWERS.get((function as usize).checked_sub(FIRST as usize)?)?;
+    let after = AFTER_WITH_CENSUS.get((function as usize).checked_sub(FIRST as usize)?)?;
     Some(Handlers { before: THE_OWN.before, after: if census::is_on() { *after } else { THE_OWN.after } })
 }
 

@@ -4,8 +4,8 @@
 use epollshim_format::function::Function;
 use libc::c_uint;
 
+use super::census_handlers::census_handlers;
 use super::entry::{After, Before, Frame, Handlers};
-use super::followed::followed;
 use super::{creators, descriptors, epoll};
 use crate::{census, ledger, real};
 
@@ -21,7 +21,7 @@ pub fn default_handlers(function: Function, operation: usize) -> Handlers {
 #[cold]
 #[inline(never)]
 fn default_or_census(function: Function, operation: usize) -> Handlers {
-    followed(function).unwrap_or(without_census(function, operation))
+    census_handlers(function).unwrap_or(without_census(function, operation))
 }
 
 #[inline(always)]

@@ -9,11 +9,8 @@
 mod create;
 mod ctl;
 #[cfg(not(any(test, portable)))]
-mod recorded;
+pub mod record_only_entries;
 mod wait;
-
-#[cfg(not(any(test, portable)))]
-pub use recorded::exports as recorded_exports;
 
 pub use create::{after_create, after_create1, before_create, before_create1};
 pub use ctl::{after_add, after_del, after_mod, after_other, before_add, before_other};

@@ -8,13 +8,13 @@
 #![cfg_attr(portable, allow(dead_code, unused_imports, unused_macros))] // what only entries in assembly call
 
 mod armed;
+mod census_handlers;
 mod creators;
 mod default_handlers;
 mod descriptors;
 mod entry;
 mod epoll;
 mod filters;
-mod followed;
 #[cfg(all(portable, not(test)))]
 mod portable;
 mod process_exit;

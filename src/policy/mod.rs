@@ -42,7 +42,7 @@ use crate::{census, clock, findings, ledger, log, real, record, stacks, sys, thr
 /// In the section of what hot calls read, which is one cache line.
 #[unsafe(link_section = ".data.hot.epollshim")]
 pub static ARMED_FOR: AtomicU64 = AtomicU64::new(EVERY.0);
-/// Those of them whose calls are recorded, where nothing else is armed for them: they have a way of their own (hooks/epoll/recorded.rs).
+/// Those of them whose calls are recorded, where nothing else is armed for them: they have a way of their own (hooks/epoll/record_only_entries.rs).
 /// As [`ARMED_FOR`], behind which it is read. (Not beside it: the one cache line is full.)
 pub static RECORDED_ALONE: AtomicU16 = AtomicU16::new(0);
 const _: () = assert!(Functions::EPOLL.0 <= u16::MAX as u64);
@@ -52,7 +52,7 @@ const FAULTS: u8 = 1;
 const LIMITS: u8 = 2;
 const LOG: u8 = 4;
 const RECORD: u8 = 8;
-/// What hooks/followed.rs does is all in what counts the call.
+/// What hooks/census_handlers.rs does is all in what counts the call.
 const CENSUS: u8 = 16;
 
 /// What makes descriptors and closes them.

@@ -350,7 +350,7 @@ macro_rules! choosing {
         }
     };
     // Leaves for where it jumps: in r11 the real function's `Real`, in r10 what notes the result with a census, or the function's number.
-    ($(#[$attribute:meta])* $name:ident of $function:ident: $real:path, with a census $followed:path, $after:path;) => {
+    ($(#[$attribute:meta])* $name:ident of $function:ident: $real:path, with a census $with_census:path, $after:path;) => {
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
@@ -365,7 +365,7 @@ macro_rules! choosing {
                 "2:",
                 "lea r11, [rip + {real}]",
                 "lea r10, [rip + {after}]",
-                "jmp {followed}",
+                "jmp {with_census}",
                 "3:",
                 "lea r11, [rip + {real}]",
                 "mov r10d, {number}",
@@ -379,7 +379,7 @@ macro_rules! choosing {
                 off = const parts::NO_CENSUS,
                 real = sym $real,
                 after = sym $after,
-                followed = sym $followed,
+                with_census = sym $with_census,
                 armed = sym parts::armed::creator,
             )
         }

@@ -1,4 +1,4 @@
-//! What the hooks of default_handlers.rs do besides while there is a census: each notes what its descriptors become, before the ledger's
+//! What the hooks do while there is a census: what those of default_handlers.rs do, and besides each notes what its descriptors become, before the ledger's
 //! own or after it. They are armed for it, so that without a census nothing asks.
 
 use epollshim_format::census::Kind;
@@ -12,16 +12,16 @@ use crate::census::{self, Birth};
 use crate::{stacks, sys};
 
 /// None: a function that neither makes nor closes any descriptor.
-pub fn followed(function: Function) -> Option<Handlers> {
+pub fn census_handlers(function: Function) -> Option<Handlers> {
     let (before, after): (Before, After) = match function {
         Function::EpollCreate => (epoll::before_create, after_create),
         Function::EpollCreate1 => (epoll::before_create1, after_create1),
-        Function::Close => (before_followed_close, after_followed_close),
+        Function::Close => (before_close_with_census, after_close_with_census),
         Function::Dup => (descriptors::before_dup, after_dup),
         Function::Dup2 => (descriptors::before_dup2, after_dup2),
         Function::Dup3 => (descriptors::before_dup3, after_dup3),
-        Function::Fcntl => (descriptors::before_fcntl, after_followed_fcntl),
-        Function::CloseRange => (before_followed_close_range, after_close),
+        Function::Fcntl => (descriptors::before_fcntl, after_fcntl_with_census),
+        Function::CloseRange => (before_close_range_with_census, after_close),
         _ => return creators::handlers(function),
     };
     Some(Handlers { before, after })
@@ -45,14 +45,14 @@ fn note_instance(frame: &Frame, fd: isize, is_cloexec: bool) {
     census::born(fd as c_int, birth);
 }
 
-extern "C-unwind" fn before_followed_close(frame: &mut Frame) -> usize {
+extern "C-unwind" fn before_close_with_census(frame: &mut Frame) -> usize {
     let state = census::closing(frame.int(0), frame.caller);
     let address = before_close(frame);
     frame.state = state;
     address
 }
 
-extern "C-unwind" fn after_followed_close(frame: &mut Frame, result: isize) -> isize {
+extern "C-unwind" fn after_close_with_census(frame: &mut Frame, result: isize) -> isize {
     let result = after_close(frame, result);
     if result < 0 {
         census::close_failed(frame.int(0), frame.caller, frame.state, sys::errno());
@@ -60,7 +60,7 @@ extern "C-unwind" fn after_followed_close(frame: &mut Frame, result: isize) -> i
     result
 }
 
-extern "C-unwind" fn before_followed_close_range(frame: &mut Frame) -> usize {
+extern "C-unwind" fn before_close_range_with_census(frame: &mut Frame) -> usize {
     let (first, last, flags) = (frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2));
     if descriptors::closes(first, last, flags) {
         census::closing_range(first, last, frame.caller);
@@ -92,7 +92,7 @@ extern "C-unwind" fn after_dup3(frame: &mut Frame, new: isize) -> isize {
     descriptors::after_dup(frame, new)
 }
 
-extern "C-unwind" fn after_followed_fcntl(frame: &mut Frame, result: isize) -> isize {
+extern "C-unwind" fn after_fcntl_with_census(frame: &mut Frame, result: isize) -> isize {
     match frame.int(1) {
         libc::F_DUPFD => note_duplicate(frame, result, false, false),
         libc::F_DUPFD_CLOEXEC => note_duplicate(frame, result, true, false),
