@@ -128,7 +128,7 @@ impl Piece {
 fn is_in_real_close(instruction: usize) -> bool {
     /// More than these functions have up to their system call.
     const LENGTH: usize = 256;
-    [&real::CLOSE, &real::CLOSE_ALIAS, &real::CLOSE_RANGE, &real::CLOSEFROM, &real::SYSCALL]
+    [&real::function::close, &real::function::__close, &real::function::close_range, &real::CLOSEFROM, &real::SYSCALL]
         .into_iter()
         .any(|function| instruction.wrapping_sub(function.resolved()) < LENGTH)
 }

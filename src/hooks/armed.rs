@@ -57,27 +57,18 @@ pub const PLAN: usize = size_of::<Plan>();
 const _: () = assert!(PLAN.is_multiple_of(16) && core::mem::offset_of!(Armed, frame) == PLAN);
 
 /// The bit of each function's own entry in [`crate::policy::ARMED_FOR`].
-#[allow(non_upper_case_globals)]
+#[allow(non_upper_case_globals, dead_code)] // those that only make descriptors share an entry
 #[cfg(not(any(test, portable)))]
 pub mod bits {
     use epollshim_format::function::Function;
 
     macro_rules! bits {
-        ($($name:ident = $function:ident;)*) => {$(pub const $name: u16 = 1 << Function::$function as u16;)*};
+        ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+           $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+            $(pub const $name: u64 = 1 << Function::$variant as u64;)*
+        };
     }
-
-    bits! {
-        epoll_create = EpollCreate;
-        epoll_create1 = EpollCreate1;
-        epoll_ctl = EpollCtl;
-        epoll_wait = EpollWait;
-        epoll_pwait = EpollPwait;
-        epoll_pwait2 = EpollPwait2;
-        dup = Dup;
-        dup2 = Dup2;
-        dup3 = Dup3;
-        fcntl = Fcntl;
-    }
+    epollshim_format::for_each_function!(bits);
 }
 
 #[cfg(not(any(test, portable)))]
@@ -87,26 +78,53 @@ pub mod exports {
     use crate::hooks::entry::parts;
     use crate::hooks::epoll::record_only_entries::exports as record_only;
 
+    /// By a function's role. Those that only make descriptors share one entry.
+    macro_rules! entry {
+        (Create $name:ident $variant:ident) => {};
+        (Receive $name:ident $variant:ident) => {};
+        (Ctl $name:ident $variant:ident) => {
+            entry!(recorded $name $variant);
+        };
+        (Wait $name:ident $variant:ident) => {
+            entry!(recorded $name $variant);
+        };
+        (recorded $name:ident $variant:ident) => {
+            crate::arch::x86_64::entries::armed! {
+                $name("movsxd rsi, eax") = "mov esi, {number}" of Function::$variant, super::before_named, unless record_only::$name;
+            }
+        };
+        ($role:ident $name:ident $variant:ident) => {
+            crate::arch::x86_64::entries::armed! {
+                $name("movsxd rsi, eax") = "mov esi, {number}" of Function::$variant, super::before_named;
+            }
+        };
+    }
+
+    macro_rules! entries {
+        ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+           $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+            $(entry!($role $name $variant);)*
+        };
+    }
+    epollshim_format::for_each_function!(entries);
+
     crate::arch::x86_64::entries::armed! {
-        epoll_create("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate, super::before;
-        epoll_create1("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate1, super::before;
-        epoll_ctl("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCtl, super::before, unless record_only::epoll_ctl;
-        epoll_wait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollWait, super::before, unless record_only::epoll_wait;
-        epoll_pwait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait, super::before, unless record_only::epoll_pwait;
-        epoll_pwait2("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait2, super::before, unless record_only::epoll_pwait2;
-        close("movsxd rsi, eax") = "mov esi, {number}" of Function::Close, super::before;
-        dup("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup, super::before;
-        dup2("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup2, super::before;
-        dup3("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup3, super::before;
-        fcntl("movsxd rsi, eax") = "mov esi, {number}" of Function::Fcntl, super::before;
-        close_range("movsxd rsi, eax") = "mov esi, {number}" of Function::CloseRange, super::before;
         syscall("mov rsi, rax") = "xor esi, esi", super::before_raw;
         // Of the function of this number (r10d), by this alias (a `Real` in r11): creators.rs.
         creator("movsxd rsi, eax") = "mov esi, r10d\nmov rdx, r11", super::before_creator;
     }
 }
 
-#[cfg(not(test))]
+/// By the function's own name.
+#[cfg(not(any(test, portable)))]
+extern "C-unwind" fn before_named(armed: &mut Armed, number: u32) -> usize {
+    match before(armed, number) {
+        0 => Function::ALL.get(number as usize).map_or(0, |function| real::of(*function).address()),
+        address => address,
+    }
+}
+
+#[cfg(not(any(test, portable)))]
 extern "C-unwind" fn before_creator(armed: &mut Armed, number: u32, real: &real::Real) -> usize {
     match before(armed, number) {
         0 => real.address(),

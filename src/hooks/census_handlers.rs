@@ -2,40 +2,86 @@
 //! own or after it. They are armed for it, so that without a census nothing asks.
 
 use epollshim_format::census::Kind;
+use epollshim_format::for_each_function;
 use epollshim_format::function::Function;
 use libc::{c_int, c_uint};
 
-use super::default_handlers::{after_close, after_fcntl, before_close, before_close_range};
-use super::entry::{After, Before, Frame, Handlers};
+use super::default_handlers::{after_close, after_fcntl, before_close, before_close_range, nothing_before};
+use super::entry::{Frame, Handlers};
 use super::{creators, descriptors, epoll};
 use crate::census::{self, Birth};
 use crate::{stacks, sys};
 
 /// None: a function that neither makes nor closes any descriptor.
 pub fn census_handlers(function: Function) -> Option<Handlers> {
-    let (before, after): (Before, After) = match function {
-        Function::EpollCreate => (epoll::before_create, after_create),
-        Function::EpollCreate1 => (epoll::before_create1, after_create1),
-        Function::Close => (before_close_with_census, after_close_with_census),
-        Function::Dup => (descriptors::before_dup, after_dup),
-        Function::Dup2 => (descriptors::before_dup2, after_dup2),
-        Function::Dup3 => (descriptors::before_dup3, after_dup3),
-        Function::Fcntl => (descriptors::before_fcntl, after_fcntl_with_census),
-        Function::CloseRange => (before_close_range_with_census, after_close),
-        _ => return creators::handlers(function),
+    CENSUS_HANDLERS.get(function as usize).copied().flatten()
+}
+
+/// By what a function's row says that the census notes.
+macro_rules! handlers {
+    ($name:ident nothing) => {
+        None
     };
-    Some(Handlers { before, after })
+    ($name:ident close) => {
+        Some(Handlers { before: before_close_with_census, after: after_close_with_census })
+    };
+    ($name:ident range) => {
+        Some(Handlers { before: before_close_range_with_census, after: after_close })
+    };
+    ($name:ident command) => {
+        Some(Handlers { before: nothing_before, after: after_fcntl_with_census })
+    };
+    ($name:ident instance $($rest:tt)*) => {
+        Some(Handlers { before: nothing_before, after: after::$name })
+    };
+    ($name:ident copy $($rest:tt)*) => {
+        Some(Handlers { before: nothing_before, after: after::$name })
+    };
+    ($name:ident $($creation:tt)*) => {
+        Some(Handlers { before: nothing_before, after: creators::after::$name })
+    };
 }
 
-extern "C-unwind" fn after_create(frame: &mut Frame, fd: isize) -> isize {
-    note_instance(frame, fd, false);
-    epoll::after_create(frame, fd)
+macro_rules! census_handlers {
+    ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+       $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+        /// By the functions' numbers.
+        static CENSUS_HANDLERS: [Option<Handlers>; Function::COUNT] = [$(handlers!($name $($note)*)),*];
+
+        /// What is done behind the functions that make an instance, or a copy, by their names.
+        mod after {
+            use super::{Frame, descriptors, epoll};
+
+            $(after!($name $($note)*);)*
+        }
+    };
 }
 
-extern "C-unwind" fn after_create1(frame: &mut Frame, fd: isize) -> isize {
-    note_instance(frame, fd, frame.int(0) & libc::EPOLL_CLOEXEC != 0);
-    epoll::after_create1(frame, fd)
+/// Notes what was made, and has it counted.
+macro_rules! after {
+    ($name:ident instance $($flags:literal)?) => {
+        pub extern "C-unwind" fn $name(frame: &mut Frame, fd: isize) -> isize {
+            let flags: libc::c_int = 0 $(+ frame.int($flags))?;
+            super::note_instance(frame, fd, flags & libc::EPOLL_CLOEXEC != 0);
+            epoll::after::$name(frame, fd)
+        }
+    };
+    ($name:ident copy $($flags:literal)?) => {
+        after!($name of_copy false $($flags)?);
+    };
+    ($name:ident copy placed $($flags:literal)?) => {
+        after!($name of_copy true $($flags)?);
+    };
+    ($name:ident of_copy $is_placed:literal $($flags:literal)?) => {
+        pub extern "C-unwind" fn $name(frame: &mut Frame, new: isize) -> isize {
+            let flags: libc::c_int = 0 $(+ frame.int($flags))?;
+            super::note_duplicate(frame, new, flags & libc::O_CLOEXEC != 0, $is_placed);
+            descriptors::after_dup(frame, new)
+        }
+    };
+    ($name:ident $($other:tt)*) => {};
 }
+for_each_function!(census_handlers);
 
 fn note_instance(frame: &Frame, fd: isize, is_cloexec: bool) {
     if fd < 0 {
@@ -75,21 +121,6 @@ fn note_duplicate(frame: &Frame, new: isize, is_cloexec: bool, is_placed: bool) 
     }
     let birth = Birth { kind: Kind::Other, site: stacks::site(frame.caller), is_cloexec, is_placed };
     census::duplicated(frame.int(0), new as c_int, birth);
-}
-
-extern "C-unwind" fn after_dup(frame: &mut Frame, new: isize) -> isize {
-    note_duplicate(frame, new, false, false);
-    descriptors::after_dup(frame, new)
-}
-
-extern "C-unwind" fn after_dup2(frame: &mut Frame, new: isize) -> isize {
-    note_duplicate(frame, new, false, true);
-    descriptors::after_dup(frame, new)
-}
-
-extern "C-unwind" fn after_dup3(frame: &mut Frame, new: isize) -> isize {
-    note_duplicate(frame, new, frame.int(2) & libc::O_CLOEXEC != 0, true);
-    descriptors::after_dup(frame, new)
 }
 
 extern "C-unwind" fn after_fcntl_with_census(frame: &mut Frame, result: isize) -> isize {

@@ -15,42 +15,12 @@ use epollshim_format::for_each_creator;
 use epollshim_format::function::Function;
 use libc::c_int;
 
-use super::entry::{After, Frame, Handlers};
+use super::entry::Frame;
 use crate::census::{self, Birth};
 use crate::stacks;
 
-#[cfg(not(any(test, portable)))]
-mod exports {
-    use crate::hooks::entry::parts;
-    use epollshim_format::for_each_creator;
-
-    macro_rules! entry {
-        ($name:ident, $function:ident, $after:path) => {
-            crate::arch::x86_64::entries::choosing! {
-                #[unsafe(no_mangle)]
-                $name of $function: crate::real::creator::$name, with a census with_census, $after;
-            }
-        };
-    }
-
-    macro_rules! entries {
-        ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
-           $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {$(
-            entry!($name, $variant, super::after::$name);
-            $(entry!($alias, $variant, super::after::$name);)*
-        )*};
-    }
-
-    for_each_creator!(entries);
-
-    // With a census: the real function (a `Real` in r11), and behind it what notes the result (in r10).
-    crate::arch::x86_64::entries::behind! {
-        told: with_census;
-    }
-}
-
 /// What notes the result of each function with a census, by its name.
-mod after {
+pub mod after {
     use super::{Frame, Kind};
 
     macro_rules! note {
@@ -82,7 +52,7 @@ mod after {
             }
         };
         ($name:ident by $function:ident) => {
-            pub(super) use super::$function as $name;
+            pub use super::$function as $name;
         };
     }
 
@@ -96,33 +66,14 @@ mod after {
     super::for_each_creator!(notes);
 }
 
-macro_rules! handlers {
+macro_rules! first {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// By the function's number, less that of the first.
-        static AFTER_WITH_CENSUS: &[After] = &[$(after::$name),*];
+        /// From this on, the functions of the table do nothing but make descriptors.
         pub const FIRST: Function = [$(Function::$variant),*][0];
     };
 }
-for_each_creator!(handlers);
-
-/// What an armed entry does before and after the real call where nothing comes of what is armed. None: of another function.
-/// `before` names no function to call: the entry knows which of the aliases it is.
-pub fn handlers(function: Function) -> Option<Handlers> {
-    let after = AFTER_WITH_CENSUS.get((function as usize).checked_sub(FIRST as usize)?)?;
-    Some(Handlers { before: THE_OWN.before, after: if census::is_on() { *after } else { THE_OWN.after } })
-}
-
-/// Of a creator without a census.
-pub const THE_OWN: Handlers = Handlers { before: before_any, after: after_any };
-
-extern "C-unwind" fn before_any(_: &mut Frame) -> usize {
-    0
-}
-
-extern "C-unwind" fn after_any(_: &mut Frame, result: isize) -> isize {
-    result
-}
+for_each_creator!(first);
 
 #[inline(always)]
 fn birth(frame: &Frame, kind: Kind, is_cloexec: bool) -> Birth {
@@ -174,12 +125,12 @@ const _: () = assert!(
 
 /// `signalfd(fd, mask, flags)` with another `fd` than -1 changes that, and makes none. The system call has the size of the mask
 /// before its flags: eight bytes, which no flag is (signalfd4(2)).
-extern "C-unwind" fn after_signalfd(frame: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn after_signalfd(frame: &mut Frame, result: isize) -> isize {
     let flags = if frame.word(2) == 8 { frame.int(3) } else { frame.int(2) };
     if frame.int(0) == -1 { one(frame, result, Kind::Signalfd, flags & CLOEXEC != 0) } else { result }
 }
 
-extern "C-unwind" fn after_recvmsg(frame: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn after_recvmsg(frame: &mut Frame, result: isize) -> isize {
     if result >= 0 && census::is_on() {
         // SAFETY: the kernel has just read and written it.
         unsafe { received(frame, frame.word(1) as *const libc::msghdr, frame.int(2)) };
@@ -187,7 +138,7 @@ extern "C-unwind" fn after_recvmsg(frame: &mut Frame, result: isize) -> isize {
     result
 }
 
-extern "C-unwind" fn after_recvmmsg(frame: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn after_recvmmsg(frame: &mut Frame, result: isize) -> isize {
     if result > 0 && census::is_on() {
         let messages = frame.word(1) as *const libc::mmsghdr;
         for index in 0..result as usize {

@@ -8,6 +8,8 @@
 #![cfg_attr(portable, allow(dead_code, unused_imports, unused_macros))] // what only entries in assembly call
 
 mod armed;
+#[cfg(not(any(test, portable)))]
+mod assembly;
 mod census_handlers;
 mod creators;
 mod default_handlers;

@@ -4,7 +4,7 @@
 //! A function that a child in its caller's memory returns from, or that takes arguments without number, is jumped to and not called:
 //! `vfork`, `clone`, `exec*` (sharing.rs, process_exit.rs). And `syscall`, which may be any of them.
 
-use epollshim_format::for_each_creator;
+use epollshim_format::for_each_function;
 use epollshim_format::function::Function;
 
 use super::armed::{self, Armed};
@@ -60,40 +60,30 @@ extern "C-unwind" fn run_close_range(frame: &mut Frame, real: &'static Real) -> 
     unsafe { call(real.resolved(), frame.words) }
 }
 
+/// `entry!(is-cancellation-point Role function Variant name)`, where the name is the function's own or an alias.
 macro_rules! entry {
-    (yes $name:ident, $function:ident, $real:path) => {
-        cancellable!($name, run, Function::$function, &$real);
+    ($cancellation:ident Close close $variant:ident $name:ident) => {
+        cancellable!($name, run_close, &real::function::$name);
     };
-    (no $name:ident, $function:ident, $real:path) => {
-        not_cancellable!($name, run: fn(Function, &'static Real), Function::$function, &$real);
+    ($cancellation:ident Close close_range $variant:ident $name:ident) => {
+        not_cancellable!($name, run_close_range: fn(&'static Real), &real::function::$name);
+    };
+    (yes $role:ident $function:ident $variant:ident $name:ident) => {
+        cancellable!($name, run, Function::$variant, &real::function::$name);
+    };
+    (no $role:ident $function:ident $variant:ident $name:ident) => {
+        not_cancellable!($name, run: fn(Function, &'static Real), Function::$variant, &real::function::$name);
     };
 }
 
-entry!(no epoll_create, EpollCreate, real::EPOLL_CREATE);
-entry!(no epoll_create1, EpollCreate1, real::EPOLL_CREATE1);
-entry!(no epoll_ctl, EpollCtl, real::EPOLL_CTL);
-entry!(yes epoll_wait, EpollWait, real::EPOLL_WAIT);
-entry!(yes epoll_pwait, EpollPwait, real::EPOLL_PWAIT);
-entry!(yes epoll_pwait2, EpollPwait2, real::EPOLL_PWAIT2);
-entry!(no dup, Dup, real::DUP);
-entry!(no dup2, Dup2, real::DUP2);
-entry!(no __dup2, Dup2, real::DUP2_ALIAS);
-entry!(no dup3, Dup3, real::DUP3);
-entry!(yes fcntl, Fcntl, real::FCNTL);
-entry!(yes fcntl64, Fcntl, real::FCNTL64);
-entry!(yes __fcntl, Fcntl, real::FCNTL_ALIAS);
-cancellable!(close, run_close, &real::CLOSE);
-cancellable!(__close, run_close, &real::CLOSE_ALIAS);
-not_cancellable!(close_range, run_close_range: fn(&'static Real), &real::CLOSE_RANGE);
-
-macro_rules! creators {
+macro_rules! entries {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {$(
-        entry!($cancellation $name, $variant, real::creator::$name);
-        $(entry!($cancellation $alias, $variant, real::creator::$alias);)*
+        entry!($cancellation $role $name $variant $name);
+        $(entry!($cancellation $role $name $variant $alias);)*
     )*};
 }
-for_each_creator!(creators);
+for_each_function!(entries);
 
 /// What `syscall` jumps to for a number that is looked at (raw.rs). Its sixth argument lies where a seventh one does.
 pub unsafe extern "C-unwind" fn syscall_noted(

@@ -55,20 +55,11 @@ const RECORD: u8 = 8;
 /// What hooks/census_handlers.rs does is all in what counts the call.
 const CENSUS: u8 = 16;
 
-/// What makes descriptors and closes them.
-const FOLLOWED: Functions = Functions::of(&[
-    Function::EpollCreate,
-    Function::EpollCreate1,
-    Function::Close,
-    Function::Dup,
-    Function::Dup2,
-    Function::Dup3,
-    Function::Fcntl,
-    Function::CloseRange,
-]);
+/// What makes descriptors and closes them. (What only makes them asks by itself whether there is a census.)
+const FOLLOWED: Functions = Functions::of_roles(&[Role::Instance, Role::Close, Role::Duplicate]);
 
 /// What limits look at, and what gives back what they count.
-const LIMITED: Functions = Functions::EPOLL.with(Functions::of(&[Function::Close, Function::CloseRange]));
+const LIMITED: Functions = Functions::EPOLL.with(Functions::of_roles(&[Role::Close]));
 
 const _: () = assert!(MAX_EVENTS as usize == i32::MAX as usize / size_of::<libc::epoll_event>());
 
@@ -148,8 +139,7 @@ fn what_is_set() -> Set {
 }
 
 /// What there is a way of its own for, where it is but recorded.
-const RECORDED: Functions =
-    Functions::of(&[Function::EpollCtl, Function::EpollWait, Function::EpollPwait, Function::EpollPwait2]);
+const RECORDED: Functions = Functions::of_roles(&[Role::Ctl, Role::Wait]);
 
 const EVERY: Functions = Functions(u64::MAX);
 
@@ -460,10 +450,10 @@ fn send_ahead(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
     plan.is_pending = true;
     sys::raise(plan.signal);
     let instead = match plan.function {
-        Function::EpollWait => real::EPOLL_PWAIT.address(),
+        Function::EpollWait => real::function::epoll_pwait.address(),
         // syscall() would pass on what the program gave as the size of a set where it gave none.
-        Function::EpollPwait if frame.word(4) == 0 => real::EPOLL_PWAIT.address(),
-        Function::EpollPwait2 if frame.word(4) == 0 => real::EPOLL_PWAIT2.address(),
+        Function::EpollPwait if frame.word(4) == 0 => real::function::epoll_pwait.address(),
+        Function::EpollPwait2 if frame.word(4) == 0 => real::function::epoll_pwait2.address(),
         _ => return None,
     };
     set(frame, 4, &raw const plan.mask as usize);

@@ -77,7 +77,7 @@ impl Function {
     /// Whether it makes an epoll instance.
     #[must_use]
     pub const fn creates(self) -> bool {
-        matches!(self, Function::EpollCreate | Function::EpollCreate1)
+        matches!(self.row().role, Role::Instance)
     }
 
     /// The function that counts for this one where calls are counted by system call, as strace does: the first with the same.
@@ -163,6 +163,7 @@ macro_rules! numbers {
         /// For constants, which may not read a static.
         const TABLE_OF_NUMBERS: [i64; Function::COUNT] = [$($number),*];
         const SYSTEM_CALLS: [&str; Function::COUNT] = [$($system_call),*];
+        const ROLES: [Role; Function::COUNT] = [$(Role::$role),*];
         const MAKE_DESCRIPTORS: [bool; Function::COUNT] =
             [$(matches!(Role::$role, Role::Instance | Role::Create | Role::Duplicate)),*];
         const MAKE_PAIRS: [bool; Function::COUNT] = [$(has_word($arguments, "pair=pair")),*];
@@ -195,8 +196,8 @@ pub struct Functions(pub u64);
 const _: () = assert!(Function::COUNT < u64::BITS as usize);
 
 impl Functions {
-    pub const EPOLL: Functions = Functions(0b11_1111);
-    pub const WAITS: Functions = Functions(0b11_1000);
+    pub const EPOLL: Functions = Functions::of_roles(&[Role::Instance, Role::Ctl, Role::Wait]);
+    pub const WAITS: Functions = Functions::of_roles(&[Role::Wait]);
     pub const ALL: Functions = Functions((1 << Function::COUNT) - 1);
     pub const NONE: Functions = Functions(0);
     /// Those that make a descriptor, or two. (What receives one is not of them: where there is no room, the kernel leaves it out of the
@@ -206,6 +207,21 @@ impl Functions {
     pub const MAKE_PAIRS: Functions = Functions::of_rows(&MAKE_PAIRS);
     /// Those whose first argument is a descriptor that was there before.
     pub const TAKE_DESCRIPTORS: Functions = Functions::of_rows(&TAKE_DESCRIPTORS);
+
+    /// Those of some roles.
+    #[must_use]
+    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+    pub const fn of_roles(roles: &[Role]) -> Functions {
+        let (mut set, mut at) = (Functions(0), 0);
+        while at < roles.len() * Function::COUNT {
+            let function = Function::ALL[at % Function::COUNT];
+            if ROLES[function as usize] as u8 == roles[at / Function::COUNT] as u8 {
+                set.insert(function);
+            }
+            at += 1;
+        }
+        set
+    }
 
     /// Those whose row says so.
     #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]

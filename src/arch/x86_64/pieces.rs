@@ -6,6 +6,23 @@
 //! in the same call is decided by the place in the page (measured at 16 places, with the same code: ADD and DEL +12 to +18 ns, a wait
 //! with 8 events +5 to +14). The options and addresses that hot calls read lie together as well, in `.data.hot.epollshim`.
 
+/// Has what is called always lie before what is but recorded. Sections come in the order in which they are first named, functions in assembly
+/// in the order of their symbols, and `global_asm!` behind them: this one's symbol is the first of all.
+#[cfg(not(any(test, portable)))]
+#[unsafe(naked)]
+unsafe extern "C" fn order() {
+    core::arch::naked_asm!(
+        ".pushsection .text.hot.epollshim.entries, \"ax\", @progbits",
+        ".popsection",
+        ".pushsection .text.hot.epollshim.recorded, \"ax\", @progbits",
+        ".popsection",
+        "ret",
+    )
+}
+#[cfg(not(any(test, portable)))]
+#[used]
+static ORDER: unsafe extern "C" fn() = order;
+
 // These sections in their order, and their alignment: each of the functions that are hottest begins a cache line, too. (At most one byte
 // is skipped here: there is code before, maybe.)
 #[cfg(not(any(test, portable)))]

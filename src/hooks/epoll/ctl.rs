@@ -25,10 +25,10 @@ mod exports {
 
     crate::arch::x86_64::entries::behind! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        ctl_del(4): crate::real::EPOLL_CTL, super::after_del;
+        ctl_del(4): crate::real::function::epoll_ctl, super::after_del;
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        ctl_mod(4): crate::real::EPOLL_CTL, super::after_mod, counting CtlMod;
-        ctl_other(4): crate::real::EPOLL_CTL, super::after_other;
+        ctl_mod(4): crate::real::function::epoll_ctl, super::after_mod, counting CtlMod;
+        ctl_other(4): crate::real::function::epoll_ctl, super::after_other;
     }
 
     crate::arch::x86_64::entries::choosing! {
@@ -41,10 +41,6 @@ mod exports {
     const _: crate::real::EpollCtl = libc::epoll_ctl;
 }
 
-pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
-    real::EPOLL_CTL.address()
-}
-
 /// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
 /// comes second in the ledger too. The kernel may still refuse it.
 #[unsafe(link_section = ".text.hot.epollshim.add")]
@@ -53,7 +49,7 @@ extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
     frame.words[BLOCK] = block.address();
     match add_at_once(frame, block) {
         // SAFETY: the program's own call of epoll_ctl.
-        FastPath::Done => unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) },
+        FastPath::Done => unsafe { go_on::<4>(frame, real::function::epoll_ctl.resolved()) },
         tried => add_otherwise(frame, tried),
     }
 }
@@ -107,7 +103,7 @@ fn before_add_otherwise(frame: &mut Frame, tried: FastPath) -> usize {
             }
         }
     }
-    real::EPOLL_CTL.address()
+    real::function::epoll_ctl.address()
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.more")]

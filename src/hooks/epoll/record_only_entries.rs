@@ -54,21 +54,21 @@ extern "C-unwind" fn go_add(frame: &mut Frame, _: u64) -> c_int {
 extern "C-unwind" fn go_ctl(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     // SAFETY: as above.
-    unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) }
+    unsafe { go_on::<4>(frame, real::function::epoll_ctl.resolved()) }
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
 extern "C-unwind" fn go_untimed_wait(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     // SAFETY: the program's own call.
-    unsafe { go_on::<4>(frame, real::EPOLL_WAIT.resolved()) }
+    unsafe { go_on::<4>(frame, real::function::epoll_wait.resolved()) }
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
 extern "C-unwind" fn go_untimed_pwait(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     // SAFETY: the program's own call.
-    unsafe { go_on::<5>(frame, real::EPOLL_PWAIT.resolved()) }
+    unsafe { go_on::<5>(frame, real::function::epoll_pwait.resolved()) }
 }
 
 /// For the entry to fetch it.
