@@ -52,9 +52,9 @@
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(test, allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!(
-    "epollshim is for x86-64 Linux with glibc; other processors need src/sys.rs, src/thread.rs and the hooks' entries"
+    "epollshim is for Linux with glibc on x86-64, or on aarch64; other processors need a folder in src/arch"
 );
 
 // For redhook's `hook!` alone, which speaks of `::std`.

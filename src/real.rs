@@ -132,16 +132,16 @@ macro_rules! c_name {
 
 /// What stands in for a function that a glibc may lack, or that every one has.
 macro_rules! stand_in {
-    (epoll_pwait $from:ident $number:literal) => {
+    (epoll_pwait $from:ident $variant:ident) => {
         fallback::epoll_pwait as *const c_void
     };
-    (epoll_pwait2 $from:ident $number:literal) => {
+    (epoll_pwait2 $from:ident $variant:ident) => {
         fallback::epoll_pwait2 as *const c_void
     };
-    ($name:ident raw $number:literal) => {
-        fallback::system_call::<$number> as *const c_void
+    ($name:ident raw $variant:ident) => {
+        fallback::system_call::<{ epollshim_format::function::Function::$variant.number() }> as *const c_void
     };
-    ($name:ident libc $number:literal) => {
+    ($name:ident libc $variant:ident) => {
         fallback::absent as *const c_void
     };
 }
@@ -170,8 +170,8 @@ macro_rules! functions {
         pub mod function {
             use super::{CStr, Real, c_void, fallback};
             $(
-                real!($name, Real::new(c_name!($name), stand_in!($name $from $number)));
-                $(pub static $alias: Real = Real::new(c_name!($alias), stand_in!($name $from $number));)*
+                real!($name, Real::new(c_name!($name), stand_in!($name $from $variant)));
+                $(pub static $alias: Real = Real::new(c_name!($alias), stand_in!($name $from $variant));)*
             )*
         }
 

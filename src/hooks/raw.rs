@@ -44,6 +44,44 @@ static HOOKED: [u8; NUMBERS] = {
     table
 };
 
+/// The table's numbers are those of this processor.
+macro_rules! numbers {
+    ($($function:ident $number:ident;)*) => {
+        const _: () = {
+            $(assert!(Function::$function.number() == libc::$number);)*
+        };
+    };
+}
+
+numbers! {
+    EpollCreate1 SYS_epoll_create1;
+    EpollCtl SYS_epoll_ctl;
+    EpollPwait SYS_epoll_pwait;
+    EpollPwait2 SYS_epoll_pwait2;
+    Close SYS_close;
+    CloseRange SYS_close_range;
+    Dup SYS_dup;
+    Dup3 SYS_dup3;
+    Fcntl SYS_fcntl;
+    OpenAt SYS_openat;
+    OpenByHandleAt SYS_open_by_handle_at;
+    Socket SYS_socket;
+    Socketpair SYS_socketpair;
+    Accept SYS_accept;
+    Accept4 SYS_accept4;
+    Pipe2 SYS_pipe2;
+    Eventfd SYS_eventfd2;
+    TimerfdCreate SYS_timerfd_create;
+    Signalfd SYS_signalfd4;
+    InotifyInit1 SYS_inotify_init1;
+    MemfdCreate SYS_memfd_create;
+    PidfdOpen SYS_pidfd_open;
+    PidfdGetfd SYS_pidfd_getfd;
+    FanotifyInit SYS_fanotify_init;
+    Recvmsg SYS_recvmsg;
+    Recvmmsg SYS_recvmmsg;
+}
+
 /// The function of a system call's number.
 pub fn named(number: usize) -> Option<Function> {
     let place = HOOKED.get(number)?.checked_sub(1)?;

@@ -7,6 +7,7 @@
 
 use libc::c_long;
 
+use crate::arch::system_call;
 #[cfg(not(test))]
 use crate::real;
 use crate::{process, sys};
@@ -63,7 +64,7 @@ extern "C-unwind" fn before_alias_of_clone(
 /// Before a system call that no other hook looks at: its number and its first arguments.
 #[inline(always)]
 pub fn before_raw(number: usize, arguments: [usize; 5]) {
-    if matches!(number as c_long, libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3) {
+    if matches!(number as c_long, system_call::VFORK | libc::SYS_clone | libc::SYS_clone3) {
         before_raw_clone(number as c_long, arguments);
     }
 }
@@ -71,11 +72,13 @@ pub fn before_raw(number: usize, arguments: [usize; 5]) {
 #[cold]
 #[inline(never)]
 fn before_raw_clone(number: c_long, arguments: [usize; 5]) {
-    let [first, .., fifth] = arguments;
+    let [first, ..] = arguments;
     match number {
-        libc::SYS_vfork => process::about_to_clone(VFORK, 0),
-        // clone(flags, stack, parent_tid, child_tid, tls) on x86-64.
-        libc::SYS_clone => process::about_to_clone(first as u32 as u64, fifth),
+        system_call::VFORK => process::about_to_clone(VFORK, 0),
+        libc::SYS_clone => {
+            let storage = arguments.get(system_call::CLONE_STORAGE).copied().unwrap_or(0);
+            process::about_to_clone(first as u32 as u64, storage);
+        }
         _ => {
             if let (Some(flags), Some(storage)) =
                 (sys::word_at(first), sys::word_at(first.wrapping_add(core::mem::offset_of!(libc::clone_args, tls))))

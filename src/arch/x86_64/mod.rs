@@ -10,6 +10,7 @@ mod memory;
 #[cfg_attr(portable, allow(unused_macros, unused_imports))]
 pub mod pieces;
 pub mod registers;
+pub mod signal_frame;
 pub mod stack;
 pub mod symbols;
 pub mod system_call;

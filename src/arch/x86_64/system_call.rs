@@ -2,6 +2,16 @@
 
 use core::arch::asm;
 
+use libc::c_long;
+
+/// That of a wait for events.
+pub const EPOLL_WAIT: c_long = libc::SYS_epoll_wait;
+pub const VFORK: c_long = libc::SYS_vfork;
+/// Which word of `clone` is the child's thread-local storage.
+pub const CLONE_STORAGE: usize = 4;
+/// `seccomp_data.arch` of this processor (AUDIT_ARCH_X86_64, include/uapi/linux/audit.h).
+pub const AUDIT_ARCH: u32 = 0xc000_003e;
+
 /// One system call with up to six arguments.
 ///
 /// # Safety
