@@ -11,16 +11,13 @@
 //! function, which comes back to the entry. (That compilers make a jump of the last call of a function is a promise of none. Where it
 //! were a call, all would be as right, and some nanoseconds dearer: tests/cost.rs counts the instructions.)
 //!
-//! Why this is written out and not left to the compiler: a plain wrapper ends in a second `ret` behind the
-//! real function's own. Coming out of the kernel the processor's stack of predicted returns is spoilt (the
-//! mitigations of Retbleed and SRSO rewrite it), so that every `ret` is mispredicted: measured 6.0 to 6.8 ns a wrapper, more
-//! than all its counting. Popping the address and jumping is predicted like any indirect jump.
+//! Why this is written out and not left to the compiler: an ordinary function ends in a second `ret` behind the real function's own. Coming
+//! out of the kernel, the processor's stack of predicted returns is spoilt (the mitigations of Retbleed and SRSO rewrite it), so that every
+//! `ret` is predicted wrong, which costs more than all counting. A jump to the popped address is predicted as any indirect jump is.
 //!
-//! Where predictions do outlive a system call, a `call` without a `ret` of its own would leave one prediction too
-//! many, and every `ret` above the hook would go wrong, one after another. So the real function is not called
-//! either: its return address is pushed, and it is jumped to. Its `ret` uses up the prediction of the program's own `call`;
-//! it alone is wrong. Measured with 1, 3 and 5 frames above the hook, where predictions survive: 7.6, 10.0 and 12.7 ns
-//! (with `call`: 9.5, 19.8 and 32.3; a plain wrapper: 4.3, 5.8 and 9.8). Where they do not: 1.4 ns (with `call`: 1.0).
+//! Where predictions do outlive a system call, a `call` without a `ret` of its own would leave one prediction too many, and every `ret`
+//! above the hook would go wrong, one after another. So the real function is not called either: its return address is pushed, and it is
+//! jumped to. Its `ret` uses up the prediction of the program's own `call`, and is the only one that goes wrong.
 //!
 //! (A shadow stack would object; glibc enables it only where every loaded library asks for it, and we do not.)
 //!

@@ -1,10 +1,9 @@
 //! Pieces of the entries' assembly, which the templates are made of (entries.rs), and the sections in which they lie.
 //!
 //! What is called often lies together, in the sections `.text.hot.epollshim.*`: behind a system call each further page of code is one
-//! that the processor has to find again (8 ns less of an `epoll_create1` and of a close that the ledger is told of).
-//! It begins a page, so that what it costs does not change with code elsewhere: which cache sets it shares with what the kernel runs
-//! in the same call is decided by the place in the page (measured at 16 places, with the same code: ADD and DEL +12 to +18 ns, a wait
-//! with 8 events +5 to +14). The options and addresses that hot calls read lie together as well, in `.data.hot.epollshim`.
+//! that the processor has to find again. It begins a page, so that what it costs does not change with code elsewhere: which cache
+//! sets it shares with what the kernel runs in the same call is decided by the place in the page. The options and addresses that
+//! hot calls read lie together as well, in `.data.hot.epollshim`.
 
 /// Has what is called always lie before what is but recorded. Sections come in the order in which they are first named, functions in assembly
 /// in the order of their symbols, and `global_asm!` behind them: this one's symbol is the first of all.
@@ -35,7 +34,7 @@ core::arch::global_asm!(
     ".p2align 6,,1",
     ".popsection",
     ".endr",
-    // Where its loop over the events falls into lines: with eight of them 1 ns.
+    // Its loop over the events begins a cache line by this.
     ".irp name, untimed_wait, untimed_pwait",
     ".pushsection .text.hot.epollshim.\\name, \"ax\", @progbits",
     ".skip 48",
@@ -107,7 +106,7 @@ macro_rules! unless_armed {
 }
 
 /// Jumps to the way of an `epoll_ctl`'s operation (in esi), by the operands `other`, `add`, `del` and `modify`; through a table: behind
-/// ADD and DEL, which are long in the kernel, a conditional branch that is taken costs 8 to 15 ns (benches/branches).
+/// ADD and DEL, which are long in the kernel, a conditional branch that is taken is mostly predicted wrong (benches/branches).
 macro_rules! by_operation {
     () => {
         concat!(
@@ -183,8 +182,8 @@ macro_rules! note_result {
 }
 
 /// Fetches the lines of the thread's block that a wait counts in, by the address in the word [`BLOCK`] of a frame, which lies `frame` above
-/// the stack's end, as in [`keep_words`]. What comes behind reads the clock, and the lines come meanwhile: 1 to 3 ns less of a timed wait, 5 where the kernel has
-/// driven them out.
+/// the stack's end, as in [`keep_words`]. What comes behind reads the clock, and the lines come meanwhile, where the kernel
+/// has driven them out.
 macro_rules! fetch_block {
     ($frame:literal) => {
         concat!(
@@ -201,7 +200,7 @@ macro_rules! fetch_block {
 
 /// Reads CLOCK_MONOTONIC into a register, in nanoseconds, by 16 bytes at the stack's end, as [`crate::clock::monotonic`] does. By the
 /// operand `clock`. (Where it fails these may hold anything. They are not set before: the processor would guess that they still are
-/// what was written by their address, and go wrong, 1 ns a wait.)
+/// what was written by their address, and go wrong.)
 macro_rules! read_clock {
     ($register:literal) => {
         concat!(
