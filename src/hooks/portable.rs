@@ -10,7 +10,7 @@ use epollshim_format::function::Function;
 use super::armed::{self, Armed};
 use super::default_handlers::default_handlers;
 use super::{descriptors, raw};
-use crate::arch::portable::entries::{call, cancellable, not_cancellable};
+use crate::arch::portable::entries::{Anchor, call, cancellable, not_cancellable};
 use crate::frame::Frame;
 use crate::real::{self, Real};
 use crate::{ledger, policy};
@@ -95,19 +95,20 @@ pub unsafe extern "C-unwind" fn syscall_noted(
     e: usize,
     f: usize,
 ) -> isize {
-    let caller = crate::arch::return_address(&crate::arch::portable::entries::Anchor::new());
-    let mut frame = Frame { words: [number, a, b, c, d, e], state: 0, caller };
+    let mut frame = Anchor(Frame { words: [number, a, b, c, d, e], state: 0, caller: 0 });
+    frame.0.caller = crate::arch::return_address(&mut frame);
+    let frame = &mut frame.0;
     if policy::is_anything_armed() {
-        return run_armed_syscall(&frame, f);
+        return run_armed_syscall(frame, f);
     }
     if !raw::is_noted(number, a) {
         // SAFETY: the program's own call.
         return unsafe { call_syscall(real::SYSCALL.resolved(), frame.words, f) };
     }
-    raw::before_alone(&mut frame);
+    raw::before_alone(frame);
     // SAFETY: the program's own call.
     let result = unsafe { call_syscall(real::SYSCALL.address(), frame.words, f) };
-    raw::after(&mut frame, result)
+    raw::after(frame, result)
 }
 
 extern "C-unwind" fn run_armed_syscall(frame: &Frame, sixth: usize) -> isize {

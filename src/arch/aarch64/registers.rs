@@ -28,13 +28,13 @@ pub fn stack_pointer() -> usize {
 /// Where the function that has this local was called.
 #[cfg(not(test))]
 #[inline(always)]
-pub fn return_address(anchor: &crate::arch::portable::entries::Anchor) -> usize {
+pub fn return_address<T>(anchor: &mut crate::arch::portable::entries::Anchor<T>) -> usize {
     let address: usize;
     // SAFETY: reads the second word of the frame record that x29 points to (AAPCS64 6.4.6). A function with a local that is aligned to more
     // than 16 keeps one: it aligns the stack pointer below it, and finds its way back by x29 alone. This function is no function of its
     // own. (The operand makes the compiler have both the local and the frame by then.)
     unsafe {
-        asm!("/* {1} */", "ldr {0}, [x29, #8]", out(reg) address, in(reg) core::ptr::from_ref(anchor),
+        asm!("/* {1} */", "ldr {0}, [x29, #8]", out(reg) address, in(reg) core::ptr::from_mut(anchor),
              options(nostack, preserves_flags, readonly));
     }
     address

@@ -9,17 +9,10 @@
 //! A function with fewer arguments, or a variadic one, has its own in the first of them. What the others hold is passed on as it is,
 //! and the real function does not read it.
 
-/// A local that the stack pointer alone does not align. A function that has one keeps a frame pointer, by which
+/// What the stack pointer alone does not align. A function that has such a local keeps a frame pointer, by which
 /// [`return_address`](crate::arch::return_address) finds where the function was called.
-#[repr(align(64))]
-pub struct Anchor(#[allow(dead_code, reason = "its address is what counts")] u8);
-
-impl Anchor {
-    #[inline(always)]
-    pub const fn new() -> Anchor {
-        Anchor(0)
-    }
-}
+#[repr(align(32))]
+pub struct Anchor<T>(pub T);
 
 /// The function at an address, called with six words.
 ///
@@ -45,9 +38,10 @@ macro_rules! cancellable {
     ($name:ident, $run:path $(, $told:expr)*) => {
         #[unsafe(no_mangle)]
         pub unsafe extern "C-unwind" fn $name(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
-            let caller = $crate::arch::return_address(&$crate::arch::portable::entries::Anchor::new());
-            let mut frame = Frame { words: [a, b, c, d, e, f], state: 0, caller };
-            $run(&mut frame $(, $told)*)
+            let frame = Frame { words: [a, b, c, d, e, f], state: 0, caller: 0 };
+            let mut frame = $crate::arch::portable::entries::Anchor(frame);
+            frame.0.caller = $crate::arch::return_address(&mut frame);
+            $run(&mut frame.0 $(, $told)*)
         }
     };
 }
@@ -67,9 +61,10 @@ macro_rules! not_cancellable {
                     type Quiet = extern "C" fn(&mut Frame $(, $type)*) -> isize;
                     // SAFETY: the types differ only in what may unwind. No hook panics, and a thread cannot be cancelled here.
                     let run = unsafe { core::mem::transmute::<Unwinding, Quiet>($run) };
-                    let caller = $crate::arch::return_address(&$crate::arch::portable::entries::Anchor::new());
-                    let mut frame = Frame { words: [a, b, c, d, e, f], state: 0, caller };
-                    run(&mut frame $(, $told)*)
+                    let frame = Frame { words: [a, b, c, d, e, f], state: 0, caller: 0 };
+                    let mut frame = $crate::arch::portable::entries::Anchor(frame);
+                    frame.0.caller = $crate::arch::return_address(&mut frame);
+                    run(&mut frame.0 $(, $told)*)
                 }
             }
         }
