@@ -18,7 +18,7 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: help build release assets test calm demo bench soak fuzz functions header install uninstall toolchain programs
+.PHONY: help build release assets test test-portable calm demo bench soak fuzz functions header install uninstall toolchain programs
 
 help:
 	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
@@ -27,6 +27,7 @@ help:
 	@echo 'make test       everything: format, lints, tests on C programs, real servers and Python'
 	@echo '                (EPOLLSHIM_CFLAGS=FLAGS: compile the C programs of the tests with these as well, such as'
 	@echo '                -ftrivial-auto-var-init=pattern)'
+	@echo 'make test-portable  the tests on C programs with entries in plain Rust (cargo build --features portable)'
 	@echo 'make calm       the tests CALM_ROUNDS times (5) beside two busy processes: which of them failed, and how often?'
 	@echo 'make bench      what a call costs under the shim, beside a plain forwarder; what servers pay'
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
@@ -55,6 +56,16 @@ test: toolchain programs
 	$(MAKE) --no-print-directory assets
 	sh scripts/check-header include/epollshim.h
 	$(CARGO) test --profile checks --workspace
+
+# The library with entries in plain Rust, in a directory of its own, and the tests that concern entries. Not tests/cost.rs, which counts
+# the instructions of those in assembly, nor the tests of the command, of reports and of readers, to which the library is the same.
+PORTABLE := $(TARGET)/portable
+PORTABLE_TESTS := c_programs armed_ways recorded_programs recording recording_full census limits log faults stacks findings \
+    hosts_exact hosts_halfway hosts_owner hosts_descriptors
+test-portable: toolchain programs
+	$(CARGO) build --release --features portable --target-dir $(PORTABLE)
+	LIBRARY_UNDER_TEST=$(abspath $(PORTABLE))/release/libepollshim.so \
+	    $(CARGO) test --profile checks $(addprefix --test ,$(PORTABLE_TESTS))
 
 # What fails here now and then depends on time, on the machine or on another test.
 CALM_ROUNDS ?= 5

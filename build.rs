@@ -19,6 +19,11 @@ const STAND_INS: [(&str, &str); 2] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
+    // `cfg(portable)`: src/arch/portable in place of assembly.
+    println!("cargo::rustc-check-cfg=cfg(portable)");
+    if env::var_os("CARGO_FEATURE_PORTABLE").is_some() || env::var("CARGO_CFG_TARGET_ARCH")? != "x86_64" {
+        println!("cargo::rustc-cfg=portable");
+    }
     let directory = env::var("OUT_DIR")?;
     for (name, script) in STAND_INS {
         fs::write(Path::new(&directory).join(name), script)?;

@@ -3,9 +3,11 @@
 //! Written by hooks on the counting thread, and by signal handlers that interrupt it; read by reports on any
 //! thread. All-zero memory is a valid, empty set of counters (the blocks are wiped by the kernel at fork).
 
+use crate::arch;
 use crate::sync::{AtomicU64, Ordering};
-use core::arch::asm;
 use core::mem::offset_of;
+
+use crate::arch::counters::{add_behind, bump_behind};
 
 use epollshim_format::call::Call;
 use epollshim_format::recording::thread;
@@ -28,40 +30,15 @@ pub trait OwnCounter {
 impl OwnCounter for Counter {
     #[inline(always)]
     fn bump(&self) {
-        // SAFETY: the address is this counter's own; flags are declared destroyed by default.
-        unsafe {
-            asm!("add qword ptr [{counter}], 1", counter = in(reg) self.as_ptr(), options(nostack));
-        }
+        // SAFETY: this counter's word, which the thread of its block alone writes.
+        unsafe { arch::counters::bump(self.as_ptr()) }
     }
 
     #[inline(always)]
     fn add(&self, amount: u64) {
         // SAFETY: as in `bump`.
-        unsafe {
-            asm!("add qword ptr [{counter}], {amount}", counter = in(reg) self.as_ptr(), amount = in(reg) amount,
-                 options(nostack));
-        }
+        unsafe { arch::counters::add(self.as_ptr(), amount) }
     }
-}
-
-/// Adds to the counter that lies so many bytes behind a base, or one to that which lies `index` counters further: as [`OwnCounter::add`] and
-/// [`OwnCounter::bump`], by a register that the caller has already. (What takes a counter's own address has it computed first: an
-/// instruction and a register each.) To be called where there is a counter, which is its safety.
-macro_rules! add_behind {
-    ($base:expr, $place:expr, $amount:expr) => {
-        asm!("add qword ptr [{base} + {place}], {amount}", base = in(reg) $base, place = const $place, amount = in(reg) $amount,
-             options(nostack))
-    };
-}
-
-macro_rules! bump_behind {
-    ($base:expr, $place:expr) => {
-        asm!("add qword ptr [{base} + {place}], 1", base = in(reg) $base, place = const $place, options(nostack))
-    };
-    ($base:expr, $place:expr, $index:expr) => {
-        asm!("add qword ptr [{base} + {index} * 8 + {place}], 1", base = in(reg) $base, index = in(reg) $index,
-             place = const $place, options(nostack))
-    };
 }
 
 /// A log-linear histogram (buckets of `epollshim_format::histogram`) with one writing thread. Its two parts lie apart: what each
@@ -171,13 +148,8 @@ pub unsafe fn are_plain(first: *const epoll_event, count: usize) -> bool {
     let mut all = unsafe { (&raw const (*first).events).read_unaligned() };
     if count != 1 {
         let (pair, end) = (first.wrapping_add(count % 2), first.wrapping_add(count));
-        // SAFETY: reads what is between the two, as above. Written out, since what compilers make of twelve-byte strides is longer.
-        unsafe {
-            asm!("2:", "or {all:e}, dword ptr [{at}]", "or {all:e}, dword ptr [{at} + {size}]",
-                 "add {at}, 2 * {size}", "cmp {at}, {end}", "jne 2b",
-                 all = inout(reg) all, at = inout(reg) pair => _, end = in(reg) end,
-                 size = const size_of::<epoll_event>(), options(nostack, readonly));
-        }
+        // SAFETY: reads what is between the two, as above.
+        all = unsafe { arch::counters::or_of_pairs(pair, end, all) };
     }
     all == PLAIN
 }

@@ -30,6 +30,13 @@ pub type Before = extern "C-unwind" fn(&mut Frame) -> usize;
 /// What notes the result, and returns it to the program.
 pub type After = extern "C-unwind" fn(&mut Frame, isize) -> isize;
 
+/// What a hook does before the real call and after it.
+#[derive(Clone, Copy)]
+pub struct Handlers {
+    pub before: Before,
+    pub after: After,
+}
+
 /// The epoll instance's descriptor among a call's arguments.
 pub fn epfd_of(function: Function, words: &[usize; 6]) -> Option<c_int> {
     let [first, ..] = *words;

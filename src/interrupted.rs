@@ -4,25 +4,14 @@
 //! runs there and asks for the library's figures must not have the ledger "corrected".
 //!
 //! Hooks leave no mark of their own: that would cost every call. The kernel leaves one: what it saved of the interrupted
-//! code lies on the stack, above the handler's frames (Linux v6.1 arch/x86/kernel/signal.c, struct rt_sigframe; the registers
-//! are a struct sigcontext, arch/x86/include/uapi/asm/sigcontext.h).
+//! code lies on the stack, above the handler's frames (src/arch, signal_frame.rs).
 
 use core::ops::Range;
 
+use crate::arch::signal_frame::{SKEW, WORDS, parse};
 use crate::{real, sys};
 
 const WORD: usize = size_of::<usize>();
-
-// Words of a struct rt_sigframe. It begins with the address that the handler returns to, uc_flags and uc_link.
-const STACK_POINTER: usize = 21;
-const INSTRUCTION: usize = 22;
-const SEGMENTS: usize = 24;
-const WORDS: usize = 25;
-/// The flags that there are (asm/ucontext.h).
-const KNOWN_FLAGS: usize = 7;
-/// cs in the lowest 16 bits, ss in the highest: those of every 64-bit program.
-const USER_SEGMENTS: usize = 0x2b << 48 | 0x33;
-const SEGMENTS_MASK: usize = 0xffff << 48 | 0xffff;
 
 /// How far above a frame the signal frame is looked for: what a handler and its callees may have on the stack.
 const REACH: usize = 64 * 1024;
@@ -48,8 +37,7 @@ pub fn a_hook(stack: usize) -> bool {
 }
 
 fn interrupted_a_hook(stack: usize, ours: &Range<usize>, nested: usize) -> bool {
-    // The handler was called as by a `call`: the frame's address is 8 more than a multiple of 16 (x86-64 psABI).
-    let first = stack.next_multiple_of(16) + WORD;
+    let first = stack.next_multiple_of(16) + SKEW * WORD;
     let (mut piece, mut above) = (Piece::new(), Piece::new());
     let mut at = first;
     while at < first + REACH {
@@ -78,13 +66,7 @@ fn interrupted_a_hook(stack: usize, ours: &Range<usize>, nested: usize) -> bool 
 
 /// The signal frames among the words of a piece of stack, each at its place.
 fn frame_at(words: &[usize]) -> Option<Interrupted> {
-    let &[_, flags, link, ..] = words else { return None };
-    let word = |index: usize| words.get(index).copied().unwrap_or(0);
-    let is_one = flags <= KNOWN_FLAGS
-        && link == 0
-        && word(SEGMENTS) & SEGMENTS_MASK == USER_SEGMENTS
-        && word(STACK_POINTER).is_multiple_of(WORD);
-    is_one.then(|| Interrupted { instruction: word(INSTRUCTION), stack: word(STACK_POINTER) })
+    parse(words).map(|(instruction, stack)| Interrupted { instruction, stack })
 }
 
 /// A copy of a piece of stack. (Not the stack itself: what lies above a thread's stack may go away meanwhile.)
@@ -128,7 +110,7 @@ impl Piece {
 fn is_in_real_close(instruction: usize) -> bool {
     /// More than these functions have up to their system call.
     const LENGTH: usize = 256;
-    [&real::CLOSE, &real::CLOSE_ALIAS, &real::CLOSE_RANGE, &real::CLOSEFROM, &real::SYSCALL]
+    [&real::function::close, &real::function::__close, &real::function::close_range, &real::CLOSEFROM, &real::SYSCALL]
         .into_iter()
         .any(|function| instruction.wrapping_sub(function.resolved()) < LENGTH)
 }
@@ -137,12 +119,7 @@ fn is_in_real_close(instruction: usize) -> bool {
 fn own_code() -> Range<usize> {
     #[cfg(not(test))]
     {
-        let (start, end): (usize, usize);
-        // SAFETY: takes two addresses that the linker defines (GNU ld, "PROVIDE_HIDDEN (__ehdr_start)" and "etext").
-        unsafe {
-            core::arch::asm!("lea {0}, [rip + __ehdr_start]", "lea {1}, [rip + etext]", out(reg) start, out(reg) end,
-                             options(nostack, nomem, preserves_flags, pure));
-        }
+        let (start, end) = crate::arch::symbols::own_code();
         start..end
     }
     #[cfg(test)]

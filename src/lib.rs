@@ -24,9 +24,8 @@
 //! procfs.rs   what the kernel says about this process
 //! sigsafe.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
 //! place.rs    opening what the options name, where other users may have put something first
-//! valgrind.rs  requests to valgrind; image.rs: the library itself in memory;
-//!              memory.rs: memcpy and its kin, out of sight of tools that replace libc's;
-//!              mapped.rs: memory for the ledger's tables
+//! valgrind.rs  requests to valgrind; image.rs: the library itself in memory; mapped.rs: memory for the ledger's tables
+//! arch/       what depends on the processor: all assembly
 //! sync.rs     the atomics that all of them use
 //! composition.rs  who has what in the thread's block and in the page that a fork wipes; above.rs: calls to the layers above
 //! seccomp/    watches the program's seccomp filters; filters/: which system calls they leave to the library
@@ -55,15 +54,16 @@
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(test, allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!(
-    "epollshim is for x86-64 Linux with glibc; other processors need src/sys.rs, src/thread.rs and the hooks' entries"
+    "epollshim is for Linux with glibc on x86-64, or on aarch64; other processors need a folder in src/arch"
 );
 
 // For redhook's `hook!` alone, which speaks of `::std`.
 extern crate std;
 
 mod above;
+mod arch;
 mod at_load;
 mod buffer;
 mod capi;
@@ -86,7 +86,6 @@ mod libc_kind;
 mod loaded;
 mod log;
 mod mapped;
-mod memory;
 mod output;
 mod path;
 mod place;
@@ -95,7 +94,6 @@ mod process;
 mod procfs;
 mod real;
 mod record;
-mod registers;
 mod registry;
 mod report;
 mod seccomp;
@@ -109,5 +107,6 @@ mod system_call;
 mod thread;
 mod valgrind;
 
+use arch::registers;
 #[cfg(test)]
 use epollshim_ledger::model;

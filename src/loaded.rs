@@ -4,11 +4,11 @@
 //! `dl_iterate_phdr` would take the loader's lock, which another thread may hold while it waits for whoever called the hook: an
 //! allocator, say, whose lock the hook's caller holds. Older glibcs allocate in `dlsym` besides (until 2.34).
 
-use core::arch::asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::iter::successors;
 use core::ptr::{self, NonNull, null};
 
+use crate::arch::symbols;
 use crate::elf::{Dynamic, Name, Symbols};
 use crate::sync::{AtomicU8, AtomicUsize, Ordering};
 
@@ -64,27 +64,12 @@ impl Object {
 
 /// The dynamic section of the object that this code is part of.
 fn own_dynamic() -> *const Dynamic {
-    let address: usize;
-    // SAFETY: computes the address of what the linker defines in every object that is linked dynamically.
-    unsafe {
-        asm!(".hidden _DYNAMIC", "lea {0}, [rip + _DYNAMIC]", out(reg) address, options(pure, nomem, nostack, preserves_flags));
-    }
-    address as *const Dynamic
+    symbols::dynamic() as *const Dynamic
 }
 
 /// The program itself. The loader sets `_r_debug` before it relocates anything, and never changes the head of the list.
 fn first() -> Option<Object> {
-    let debug: *const Debug;
-    // SAFETY: reads a word of the library's own global offset table. The loader fills it in as it relocates the library, so it is
-    // known before any hook can be called. Weak: the loader's symbols are not linked against, and 0 where there is none.
-    unsafe {
-        asm!(
-            ".weak _r_debug",
-            "mov {0}, qword ptr [rip + _r_debug@GOTPCREL]",
-            out(reg) debug,
-            options(pure, readonly, nostack, preserves_flags),
-        );
-    }
+    let debug = symbols::r_debug() as *const Debug;
     // SAFETY: null, or the loader's own structure, which exists as long as the process; its head is the program's entry.
     unsafe { debug.as_ref().map_or(null(), |debug| debug.first).as_ref() }.map(Object)
 }

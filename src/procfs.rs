@@ -229,7 +229,7 @@ fn waited_by(thread: i32, tell: &mut impl FnMut(i32)) -> bool {
     let mut words = text.get(..length).unwrap_or_default().split(|byte| *byte == b' ');
     let call = words.next().and_then(number);
     let first = words.next().and_then(|word| hexadecimal(word.strip_prefix(b"0x")?));
-    let waits = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+    let waits = [crate::arch::system_call::EPOLL_WAIT, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
     if let (Some(call), Some(epfd)) = (call, first)
         && waits.contains(&libc::c_long::from(call))
     {

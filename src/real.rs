@@ -11,6 +11,8 @@ use core::num::NonZeroUsize;
 use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
 use once_cell::race::OnceNonZeroUsize;
 
+use epollshim_format::function::Function;
+
 use crate::elf::Name;
 use crate::{libc_kind, loaded, sys};
 
@@ -130,38 +132,70 @@ macro_rules! c_name {
 
 /// What stands in for a function that a glibc may lack, or that every one has.
 macro_rules! stand_in {
-    (raw $number:literal) => {
-        fallback::system_call::<$number> as *const c_void
+    (epoll_pwait $from:ident $variant:ident) => {
+        fallback::epoll_pwait as *const c_void
     };
-    (libc $number:literal) => {
+    (epoll_pwait2 $from:ident $variant:ident) => {
+        fallback::epoll_pwait2 as *const c_void
+    };
+    ($name:ident raw $variant:ident) => {
+        fallback::system_call::<{ epollshim_format::function::Function::$variant.number() }> as *const c_void
+    };
+    ($name:ident libc $variant:ident) => {
         fallback::absent as *const c_void
     };
 }
 
-macro_rules! creators {
-    ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
-       $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// The functions that make descriptors, other than epoll's, and their aliases: by their names in glibc.
-        #[allow(non_upper_case_globals)]
-        pub mod creator {
-            use super::{CStr, Real, c_void, fallback};
-            $(
-                pub static $name: Real = Real::new(c_name!($name), stand_in!($from $number));
-                $(pub static $alias: Real = Real::new(c_name!($alias), stand_in!($from $number));)*
-            )*
-        }
-        static CREATORS: &[&Real] = &[$(&creator::$name $(, &creator::$alias)*),*];
+/// Where a function's `Real` lies: that of hot calls in the section of what they read (policy::ARMED_FOR), with which two of them fit into
+/// one cache line.
+macro_rules! real {
+    (epoll_ctl, $real:expr) => {
+        #[unsafe(link_section = ".data.hot.epollshim")]
+        pub static epoll_ctl: Real = $real;
+    };
+    (epoll_wait, $real:expr) => {
+        #[unsafe(link_section = ".data.hot.epollshim")]
+        pub static epoll_wait: Real = $real;
+    };
+    ($name:ident, $real:expr) => {
+        pub static $name: Real = $real;
     };
 }
-epollshim_format::for_each_creator!(creators);
+
+macro_rules! functions {
+    ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+       $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+        /// The functions of the table (crates/format/src/functions.rs), and their aliases: by their names in glibc.
+        #[allow(non_upper_case_globals)]
+        pub mod function {
+            use super::{CStr, Real, c_void, fallback};
+            $(
+                real!($name, Real::new(c_name!($name), stand_in!($name $from $variant)));
+                $(pub static $alias: Real = Real::new(c_name!($alias), stand_in!($name $from $variant));)*
+            )*
+        }
+
+        /// By the functions' numbers.
+        static FUNCTIONS: [&Real; Function::COUNT] = [$(&function::$name),*];
+        static ALIASES: &[&Real] = &[$($(&function::$alias,)*)*];
+    };
+}
+epollshim_format::for_each_function!(functions);
+
+/// Of a function by its own name.
+#[cfg(not(any(test, portable)))]
+pub fn of(function: Function) -> &'static Real {
+    FUNCTIONS.get(function as usize).copied().unwrap_or(&SYSCALL)
+}
 
 fn all() -> impl Iterator<Item = &'static Real> {
-    ALL.iter().chain(CREATORS).copied()
+    ALL.iter().chain(&FUNCTIONS).chain(ALIASES).copied()
 }
 
 /// The functions that hooks call by type; the others are only jumped to, with the program's registers.
 macro_rules! called {
-    ($($name:ident = $static:ident: $type:ty;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident = $static:path: $type:ty;)*) => {$(
+        $(#[$attribute])*
         #[inline(always)]
         #[allow(non_snake_case)]
         pub fn $name() -> $type {
@@ -172,22 +206,16 @@ macro_rules! called {
 }
 
 pub type EpollCreate = unsafe extern "C" fn(c_int) -> c_int;
+#[cfg(not(portable))]
 pub type EpollCtl = unsafe extern "C" fn(c_int, c_int, c_int, *mut epoll_event) -> c_int;
-pub type EpollWait = unsafe extern "C-unwind" fn(c_int, *mut epoll_event, c_int, c_int) -> c_int;
-pub type EpollPwait = unsafe extern "C-unwind" fn(c_int, *mut epoll_event, c_int, c_int, *const sigset_t) -> c_int;
-pub type EpollPwait2 =
-    unsafe extern "C-unwind" fn(c_int, *mut epoll_event, c_int, *const timespec, *const sigset_t) -> c_int;
+#[cfg(not(portable))]
 pub type Close = unsafe extern "C-unwind" fn(c_int) -> c_int;
-pub type Dup = unsafe extern "C" fn(c_int) -> c_int;
-pub type Dup2 = unsafe extern "C" fn(c_int, c_int) -> c_int;
-pub type Dup3 = unsafe extern "C" fn(c_int, c_int, c_int) -> c_int;
-/// Variadic in C. Its caller puts the third argument, if any, where a fixed third argument goes (x86-64 psABI).
-pub type Fcntl = unsafe extern "C-unwind" fn(c_int, c_int, usize) -> c_int;
+#[cfg(not(portable))]
 pub type CloseRange = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
 pub type CloseFrom = unsafe extern "C" fn(c_int);
-/// Variadic in C, as fcntl.
+/// Variadic in C. Its caller puts its arguments where fixed ones go (x86-64 psABI 3.5.7, AAPCS64 6.8.2).
 pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
-/// Variadic in C, as fcntl.
+/// Variadic in C, as syscall.
 pub type Prctl = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
 /// Only jumped to: every glibc that there is for x86-64 has it.
@@ -195,29 +223,7 @@ pub type Birth = unsafe extern "C" fn() -> c_int;
 /// Only jumped to, with the caller's registers and stack.
 pub type Exec = unsafe extern "C" fn() -> c_int;
 
-// In the section of what hot calls read (policy::ARMED_FOR): two of them fit into one cache line with it.
 reals! {
-    EPOLL_CREATE = c"epoll_create": EpollCreate, else fallback::epoll_create;
-    EPOLL_CREATE1 = c"epoll_create1": EpollCreate, else fallback::epoll_create1;
-    #[unsafe(link_section = ".data.hot.epollshim")]
-    EPOLL_CTL = c"epoll_ctl": EpollCtl, else fallback::epoll_ctl;
-    #[unsafe(link_section = ".data.hot.epollshim")]
-    EPOLL_WAIT = c"epoll_wait": EpollWait, else fallback::epoll_wait;
-    EPOLL_PWAIT = c"epoll_pwait": EpollPwait, else fallback::epoll_pwait;
-    /// glibc 2.35.
-    EPOLL_PWAIT2 = c"epoll_pwait2": EpollPwait2, else fallback::epoll_pwait2;
-    CLOSE = c"close": Close, else fallback::close;
-    CLOSE_ALIAS = c"__close": Close, else fallback::close;
-    DUP = c"dup": Dup, else fallback::dup;
-    DUP2 = c"dup2": Dup2, else fallback::dup2;
-    DUP2_ALIAS = c"__dup2": Dup2, else fallback::dup2;
-    DUP3 = c"dup3": Dup3, else fallback::dup3;
-    FCNTL = c"fcntl": Fcntl, else fallback::fcntl;
-    FCNTL_ALIAS = c"__fcntl": Fcntl, else fallback::fcntl;
-    /// glibc 2.28.
-    FCNTL64 = c"fcntl64": Fcntl, else fallback::fcntl;
-    /// glibc 2.34.
-    CLOSE_RANGE = c"close_range": CloseRange, else fallback::close_range;
     /// glibc 2.34.
     CLOSEFROM = c"closefrom": CloseFrom, else fallback::closefrom;
     VFORK = c"vfork": Birth, else fallback::absent;
@@ -241,7 +247,8 @@ reals! {
 }
 
 called! {
-    close_range = CLOSE_RANGE: CloseRange;
+    #[cfg(not(portable))]
+    close_range = function::close_range: CloseRange;
     closefrom = CLOSEFROM: CloseFrom;
     prctl = PRCTL: Prctl;
     _exit = EXIT_AT_ONCE: Exit;
@@ -266,17 +273,7 @@ mod fallback {
     }
 
     raw! {
-        epoll_create = SYS_epoll_create(size: c_int) "C";
-        epoll_create1 = SYS_epoll_create1(flags: c_int) "C";
-        epoll_ctl = SYS_epoll_ctl(epfd: c_int, op: c_int, fd: c_int, event: *mut epoll_event) "C";
-        epoll_wait = SYS_epoll_wait(epfd: c_int, events: *mut epoll_event, max: c_int, timeout: c_int) "C-unwind";
-        close = SYS_close(fd: c_int) "C-unwind";
-        dup = SYS_dup(fd: c_int) "C";
-        dup2 = SYS_dup2(old: c_int, new: c_int) "C";
-        dup3 = SYS_dup3(old: c_int, new: c_int, flags: c_int) "C";
-        fcntl = SYS_fcntl(fd: c_int, command: c_int, argument: usize) "C-unwind";
         prctl = SYS_prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) "C";
-        close_range = SYS_close_range(first: c_uint, last: c_uint, flags: c_int) "C";
     }
 
     /// The kernel's signal set is eight bytes, of glibc's 128.
@@ -386,7 +383,7 @@ mod tests {
 
     #[test]
     fn threads_that_look_up_at_once_find_the_same() {
-        static REAL: super::Real = super::Real::new(c"dup3", super::fallback::dup3 as *const _);
+        static REAL: super::Real = super::Real::new(c"dup3", super::fallback::system_call::<292> as *const _);
         let together = std::sync::Barrier::new(8);
         let found: Vec<usize> = std::thread::scope(|scope| {
             let look_up = || {

@@ -12,6 +12,7 @@ mod helper;
 
 use core::ffi::c_void;
 
+use crate::arch::stack::call_on;
 use crate::{sys, valgrind};
 
 pub use files::{Files, read_as_the_loader_does};
@@ -181,26 +182,4 @@ extern "C-unwind" fn run<W: FnOnce()>(work: *mut c_void) {
     if let Some(work) = work.take() {
         work();
     }
-}
-
-/// Calls `run(work)` with another stack, whose upper end (aligned to 16) is given. The frame is described by rbp, which the
-/// callee keeps: an unwinder finds its way back to the old stack.
-#[unsafe(naked)]
-extern "C" fn call_on(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_void)) {
-    core::arch::naked_asm!(
-        ".cfi_startproc",
-        "push rbp",
-        ".cfi_adjust_cfa_offset 8",
-        ".cfi_offset rbp, -16",
-        "mov rbp, rsp",
-        ".cfi_def_cfa_register rbp",
-        "mov rsp, rdi",
-        "mov rdi, rsi",
-        "call rdx",
-        "mov rsp, rbp",
-        "pop rbp",
-        ".cfi_def_cfa rsp, 8",
-        "ret",
-        ".cfi_endproc",
-    )
 }

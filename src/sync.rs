@@ -7,15 +7,8 @@ pub use epollshim_ledger::sync::*;
 #[inline(always)]
 pub fn own_increment(word: &AtomicU64) -> u64 {
     #[cfg(not(test))]
-    {
-        let mut before: u64 = 1;
-        // SAFETY: the word's own address; the flags are declared clobbered by default.
-        unsafe {
-            core::arch::asm!("xadd qword ptr [{word}], {before}", word = in(reg) word.as_ptr(),
-                             before = inout(reg) before, options(nostack));
-        }
-        before
-    }
+    // SAFETY: the caller's own word, of atomic type.
+    return unsafe { crate::arch::counters::fetch_bump(word.as_ptr()) };
     #[cfg(test)]
     word.fetch_add(1, Ordering::Relaxed)
 }

@@ -7,6 +7,7 @@
 use core::cmp;
 use core::ffi::CStr;
 
+use crate::arch;
 use crate::filters::{reserve, verdict};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::system_call::{call, checked, words};
@@ -434,7 +435,12 @@ pub fn open_at(directory: i32, path: &CStr, flags: i32, mode: u32) -> Result<i32
 
 pub fn make_directory(path: &CStr, mode: u32) -> Result<()> {
     // SAFETY: the path is zero-terminated.
-    unsafe { syscall!(SYS_mkdir, path.as_ptr(), mode) }.map(drop)
+    #[cfg(target_arch = "x86_64")]
+    let made = unsafe { syscall!(SYS_mkdir, path.as_ptr(), mode) };
+    // SAFETY: the path is zero-terminated.
+    #[cfg(not(target_arch = "x86_64"))]
+    let made = unsafe { syscall!(SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), mode) };
+    made.map(drop)
 }
 
 pub fn set_mode(fd: i32, mode: u32) -> Result<()> {
@@ -577,7 +583,8 @@ pub fn is_of_proc(fd: i32) -> bool {
 
 /// How many hard links a file or directory has.
 pub fn links(path: &CStr) -> Result<u64> {
-    status_of(path).map(|status| status.st_nlink)
+    #[allow(clippy::unnecessary_cast, reason = "four bytes on aarch64")]
+    status_of(path).map(|status| status.st_nlink as u64)
 }
 
 /// Whose a file or directory is.
@@ -621,12 +628,25 @@ pub unsafe fn may_execute(directory: i32, path: *const libc::c_char) -> bool {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+fn poll_one(poll: &mut libc::pollfd, milliseconds: i32) -> Result<usize> {
+    // SAFETY: one pollfd, as said.
+    unsafe { syscall!(SYS_poll, core::ptr::from_mut(poll), 1, milliseconds) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn poll_one(poll: &mut libc::pollfd, milliseconds: i32) -> Result<usize> {
+    let (milliseconds, per_second) = (i64::from(milliseconds), 1000);
+    let nanoseconds = milliseconds % per_second * 1_000_000;
+    let time = libc::timespec { tv_sec: milliseconds / per_second, tv_nsec: nanoseconds };
+    // SAFETY: one pollfd, as said, a time, and no signal mask.
+    unsafe { syscall!(SYS_ppoll, core::ptr::from_mut(poll), 1, &raw const time, 0, 0) }
+}
+
 /// Waits up to `milliseconds` until a descriptor takes writes. Ok(false): it does not.
 pub fn writable(fd: i32, milliseconds: i32) -> Result<bool> {
     let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one pollfd, as said.
-    let ready = unsafe { syscall!(SYS_poll, &raw mut poll, 1, milliseconds) }?;
-    Ok(ready == 1 && poll.revents & libc::POLLOUT != 0)
+    Ok(poll_one(&mut poll, milliseconds)? == 1 && poll.revents & libc::POLLOUT != 0)
 }
 
 /// Writes what can be written without waiting, whatever mode the descriptor is in (pwritev2(2): of pipes since Linux 6.4,
@@ -767,7 +787,7 @@ pub fn exit_group(status: i32) -> ! {
     unsafe {
         let _ = unasked(libc::SYS_exit_group, words([status as usize]));
         let _ = unasked(libc::SYS_exit, words([status as usize]));
-        core::arch::asm!("ud2", options(noreturn));
+        arch::system_call::trap();
     }
 }
 
@@ -815,9 +835,7 @@ pub fn survives_exec(fd: i32) -> bool {
 /// Whether the other side of what a descriptor refers to is gone (POLLHUP).
 pub fn is_hung_up(fd: i32) -> bool {
     let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
-    // SAFETY: one pollfd, as said.
-    let ready = unsafe { syscall!(SYS_poll, &raw mut poll, 1, 0) };
-    ready == Ok(1) && poll.revents & libc::POLLHUP != 0
+    poll_one(&mut poll, 0) == Ok(1) && poll.revents & libc::POLLHUP != 0
 }
 
 /// Whether a descriptor of the caller closes at exec.

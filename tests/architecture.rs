@@ -10,13 +10,15 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 
 /// Whether a source file defines something of this name.
 fn defines(source: &str, name: &str) -> bool {
-    let begins = ["fn ", "static ", "const ", "macro_rules! "];
+    let begins = ["fn ", "mod ", "static ", "const ", "macro_rules! "];
     let is_word = |rest: &str| !rest.starts_with(|letter: char| letter.is_alphanumeric() || letter == '_');
     let defined = |at: &str| source.match_indices(at).any(|(place, _)| is_word(&source[place + at.len()..]));
     // Entries in assembly, and the real functions, are made by macros: their lines begin with their names.
     let is_entry = || {
         source.lines().any(|line| {
-            line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with('(') || rest.starts_with(" = "))
+            line.trim_start()
+                .strip_prefix(name)
+                .is_some_and(|rest| ["(", " = ", " or "].iter().any(|then| rest.starts_with(then)))
         })
     };
     begins.iter().any(|begin| defined(&format!("{begin}{name}"))) || is_entry()

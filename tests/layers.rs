@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// From below. The names are the modules of src/lib.rs.
 const LAYERS: [(&str, &[&str]); 8] = [
-    ("arch", &["registers"]),
+    ("arch", &["arch"]),
     ("atomics", &["sync", "above"]),
     (
         "os",
@@ -22,7 +22,6 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "procfs",
             "path",
             "buffer",
-            "memory",
             "mapped",
             "valgrind",
             "image",
@@ -367,4 +366,25 @@ fn rings_are_found() {
             .map(|(from, to)| (from, to.into_iter().collect::<BTreeSet<_>>()))
             .collect();
     assert_eq!(rings(&arrows), [BTreeSet::from([1, 2, 3]), BTreeSet::from([4, 5])]);
+}
+
+/// The folder of all assembly.
+const ASSEMBLY: &str = "arch";
+
+#[test]
+fn assembly_lies_in_one_folder_and_has_at_most_five_templates_of_entries() {
+    let source = common::root().join("src");
+    let mut files = Vec::new();
+    sources(&source, &mut files);
+    let is_assembly = |code: &str| code.contains("asm!") || code.contains("unsafe(naked)");
+    let outside: Vec<_> =
+        files.iter().filter(|path| !path.starts_with(source.join(ASSEMBLY)) && is_assembly(&code(path))).collect();
+    assert!(outside.is_empty(), "assembly outside src/{ASSEMBLY}: {outside:?}");
+    let portable = files.iter().filter(|path| path.starts_with(source.join(ASSEMBLY).join("portable")));
+    let portable: Vec<_> = portable.filter(|path| is_assembly(&code(path))).collect();
+    assert!(portable.is_empty(), "assembly in what is to have none: {portable:?}");
+    let templates = code(&source.join("arch/x86_64/entries.rs"));
+    let templates: Vec<_> = templates.split("macro_rules! ").skip(1).collect();
+    assert!(templates.iter().all(|template| is_assembly(template)), "a piece among the templates");
+    assert!((1..=5).contains(&templates.len()), "{} templates", templates.len());
 }

@@ -4,22 +4,10 @@
 //! where it may be a child in another process's memory, which process/sharing.rs knows.
 
 use crate::sync::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
-use core::arch::{asm, global_asm};
 
+use crate::arch::thread_words;
 use crate::findings::{self, Note};
 use crate::process;
-
-global_asm!(
-    ".pushsection .tbss,\"awT\",@nobits",
-    ".p2align 3",
-    ".globl epollshim_census_words",
-    ".hidden epollshim_census_words",
-    ".type epollshim_census_words, @object",
-    ".size epollshim_census_words, 64",
-    "epollshim_census_words:",
-    ".zero 64",
-    ".popsection",
-);
 
 /// All-zero in a new thread. Written by the thread itself and its handlers; a vfork child shares it with its parent.
 #[repr(C)]
@@ -43,14 +31,8 @@ const SWEEP: u32 = 3;
 
 #[inline(always)]
 fn local() -> &'static Local {
-    let address: usize;
-    // SAFETY: the address of the thread's own words (x86-64 psABI, initial-exec).
-    unsafe {
-        asm!("mov {0}, qword ptr [rip + epollshim_census_words@GOTTPOFF]", "add {0}, qword ptr fs:[0]",
-             out(reg) address, options(nostack, readonly));
-    }
     // SAFETY: atomics, for which zero is valid; used by this thread alone, while it lives.
-    unsafe { &*(address as *const Local) }
+    unsafe { &*(thread_words::census::address() as *const Local) }
 }
 
 /// Whether the caller runs in another process's memory, with a descriptor table of its own.

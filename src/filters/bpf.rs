@@ -16,8 +16,7 @@ pub struct Instruction {
 /// `struct seccomp_data` as words of 32 bits: number, architecture, instruction pointer, six arguments.
 pub type Data = [u32; 16];
 
-/// `AUDIT_ARCH_X86_64` (include/uapi/linux/audit.h).
-const ARCHITECTURE: u32 = 0xc000_003e;
+const ARCHITECTURE: u32 = crate::arch::system_call::AUDIT_ARCH;
 
 /// What a filter sees of a system call.
 pub fn data(number: u32, words: &[usize; 6]) -> Data {

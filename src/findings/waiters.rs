@@ -10,7 +10,7 @@ use epollshim_format::findings::{Id, Severity};
 
 use super::{Note, is_known, note};
 use crate::thread::Block;
-use crate::{ledger, procfs, seccomp, sigsafe, thread};
+use crate::{arch, ledger, procfs, seccomp, sigsafe, thread};
 
 /// How often the kernel is asked for what was not told before.
 const QUESTIONS: u32 = 32;
@@ -55,7 +55,8 @@ fn closed_under(waiter: &Block, severity: Severity, epfd: i32, fd: i32, site: us
 
 /// Whether the block's thread is inside a wait, says the kernel.
 fn is_waiting(waiter: &Block) -> bool {
-    let is_wait = |number| [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2].contains(&number);
+    let is_wait =
+        |number| [arch::system_call::EPOLL_WAIT, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2].contains(&number);
     let Some(tid) = waiter.tid() else { return false };
     !seccomp::hinders() && sigsafe::on_own_stack(|| procfs::is_in_call(tid, is_wait)) == Some(true)
 }

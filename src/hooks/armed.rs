@@ -11,7 +11,7 @@
 
 use epollshim_format::function::Function;
 
-use super::counted::counted;
+use super::default_handlers::default_handlers;
 use super::entry::{After, Frame};
 use super::raw;
 use crate::policy::{self, Plan};
@@ -23,6 +23,33 @@ pub struct Armed {
     /// Written by `before`, first of all.
     plan: core::mem::MaybeUninit<Plan>,
     frame: Frame,
+    /// What an entry in assembly finds there by itself: the word that the program has left above its return address.
+    #[cfg(portable)]
+    above: usize,
+}
+
+#[cfg(portable)]
+impl Armed {
+    /// Of a function other than `syscall`.
+    pub fn new(frame: &Frame) -> Armed {
+        Armed::with_sixth(frame, 0)
+    }
+
+    /// Of `syscall`, whose sixth argument is its seventh word.
+    pub fn with_sixth(frame: &Frame, sixth: usize) -> Armed {
+        Armed { plan: core::mem::MaybeUninit::uninit(), frame: *frame, above: sixth }
+    }
+
+    pub fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    /// Behind the real call.
+    pub fn finish(&mut self, result: isize) -> isize {
+        // SAFETY: `before` and `before_raw` have written it, by `call_after`: the address of an `After`.
+        let after = unsafe { core::mem::transmute::<usize, After>((*self.plan.as_ptr()).after) };
+        after(&mut self.frame, result)
+    }
 }
 
 /// The bytes of a plan. A multiple of 16 keeps the stack aligned.
@@ -30,104 +57,74 @@ pub const PLAN: usize = size_of::<Plan>();
 const _: () = assert!(PLAN.is_multiple_of(16) && core::mem::offset_of!(Armed, frame) == PLAN);
 
 /// The bit of each function's own entry in [`crate::policy::ARMED_FOR`].
-#[allow(non_upper_case_globals)]
-#[cfg(not(test))]
+#[allow(non_upper_case_globals, dead_code)] // those that only make descriptors share an entry
+#[cfg(not(any(test, portable)))]
 pub mod bits {
     use epollshim_format::function::Function;
 
     macro_rules! bits {
-        ($($name:ident = $function:ident;)*) => {$(pub const $name: u16 = 1 << Function::$function as u16;)*};
+        ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+           $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+            $(pub const $name: u64 = 1 << Function::$variant as u64;)*
+        };
     }
-
-    bits! {
-        epoll_create = EpollCreate;
-        epoll_create1 = EpollCreate1;
-        epoll_ctl = EpollCtl;
-        epoll_wait = EpollWait;
-        epoll_pwait = EpollPwait;
-        epoll_pwait2 = EpollPwait2;
-        dup = Dup;
-        dup2 = Dup2;
-        dup3 = Dup3;
-        fcntl = Fcntl;
-    }
+    epollshim_format::for_each_function!(bits);
 }
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 pub mod exports {
-    use crate::hooks::epoll::recorded_exports as recorded;
-
-    /// `name(instruction that widens the result) = instructions that give `before` its other arguments: before;`, with `unless recorded` where it has a way of its own
-    /// while it is but recorded.
-    macro_rules! armed {
-        ($($name:ident($widen:literal) = $number:literal $(of $function:expr)?, $before:path $(, unless $recorded:path)?;)*) => {$(
-            #[unsafe(naked)]
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    $(
-                        concat!("test word ptr [rip + {recorded_alone}], {bit} /* ", stringify!($recorded), " */"),
-                        "jnz {recorded}",
-                    )?
-                    "sub rsp, {plan} + 56",
-                    ".cfi_adjust_cfa_offset {plan} + 56",
-                    crate::hooks::entry::keep_words!(6 "{plan} + "),
-                    "mov qword ptr [rsp + {plan} + 48], 0",
-                    "mov rdi, rsp",
-                    $number,
-                    "call {before}",
-                    crate::hooks::entry::give_words!(6 "{plan} + "),
-                    // syscall() reads a seventh word above its return address; the others do not look.
-                    "sub rsp, 8",
-                    ".cfi_adjust_cfa_offset 8",
-                    "push qword ptr [rsp + {plan} + 72]",
-                    ".cfi_adjust_cfa_offset 8",
-                    // A call without `call`, as in entry.rs.
-                    crate::hooks::entry::call_real!(),
-                    "add rsp, 16",
-                    ".cfi_adjust_cfa_offset -16",
-                    $widen,
-                    "lea rdi, [rsp + {plan}]",
-                    // Straight to what counts the call, where nothing else is to be done: every return behind a system
-                    // call costs 6 ns (entry.rs).
-                    "call qword ptr [rsp]",
-                    crate::hooks::entry::leave!("{plan} + 56"),
-                    ".cfi_endproc",
-                    $(
-                        recorded_alone = sym crate::policy::RECORDED_ALONE,
-                        bit = const super::bits::$name,
-                        recorded = sym $recorded,
-                    )?
-                    plan = const super::PLAN,
-                    $(number = const $function as u32,)?
-                    before = sym $before,
-                )
-            }
-        )*};
-    }
-
     use epollshim_format::function::Function;
 
-    armed! {
-        epoll_create("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate, super::before;
-        epoll_create1("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCreate1, super::before;
-        epoll_ctl("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollCtl, super::before, unless recorded::epoll_ctl;
-        epoll_wait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollWait, super::before, unless recorded::epoll_wait;
-        epoll_pwait("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait, super::before, unless recorded::epoll_pwait;
-        epoll_pwait2("movsxd rsi, eax") = "mov esi, {number}" of Function::EpollPwait2, super::before, unless recorded::epoll_pwait2;
-        close("movsxd rsi, eax") = "mov esi, {number}" of Function::Close, super::before;
-        dup("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup, super::before;
-        dup2("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup2, super::before;
-        dup3("movsxd rsi, eax") = "mov esi, {number}" of Function::Dup3, super::before;
-        fcntl("movsxd rsi, eax") = "mov esi, {number}" of Function::Fcntl, super::before;
-        close_range("movsxd rsi, eax") = "mov esi, {number}" of Function::CloseRange, super::before;
+    use crate::hooks::entry::parts;
+    use crate::hooks::epoll::record_only_entries::exports as record_only;
+
+    /// By a function's role. Those that only make descriptors share one entry.
+    macro_rules! entry {
+        (Create $name:ident $variant:ident) => {};
+        (Receive $name:ident $variant:ident) => {};
+        (Ctl $name:ident $variant:ident) => {
+            entry!(recorded $name $variant);
+        };
+        (Wait $name:ident $variant:ident) => {
+            entry!(recorded $name $variant);
+        };
+        (recorded $name:ident $variant:ident) => {
+            crate::arch::x86_64::entries::armed! {
+                $name("movsxd rsi, eax") = "mov esi, {number}" of Function::$variant, super::before_named, unless record_only::$name;
+            }
+        };
+        ($role:ident $name:ident $variant:ident) => {
+            crate::arch::x86_64::entries::armed! {
+                $name("movsxd rsi, eax") = "mov esi, {number}" of Function::$variant, super::before_named;
+            }
+        };
+    }
+
+    macro_rules! entries {
+        ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+           $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+            $(entry!($role $name $variant);)*
+        };
+    }
+    epollshim_format::for_each_function!(entries);
+
+    crate::arch::x86_64::entries::armed! {
         syscall("mov rsi, rax") = "xor esi, esi", super::before_raw;
         // Of the function of this number (r10d), by this alias (a `Real` in r11): creators.rs.
         creator("movsxd rsi, eax") = "mov esi, r10d\nmov rdx, r11", super::before_creator;
     }
 }
 
-#[cfg(not(test))]
+/// By the function's own name.
+#[cfg(not(any(test, portable)))]
+extern "C-unwind" fn before_named(armed: &mut Armed, number: u32) -> usize {
+    match before(armed, number) {
+        0 => Function::ALL.get(number as usize).map_or(0, |function| real::of(*function).address()),
+        address => address,
+    }
+}
+
+#[cfg(not(any(test, portable)))]
 extern "C-unwind" fn before_creator(armed: &mut Armed, number: u32, real: &real::Real) -> usize {
     match before(armed, number) {
         0 => real.address(),
@@ -135,20 +132,20 @@ extern "C-unwind" fn before_creator(armed: &mut Armed, number: u32, real: &real:
     }
 }
 
-extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
+pub extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     let Some(function) = Function::ALL.get(number as usize).copied() else { return 0 };
-    let counted = counted(function, armed.frame.word(1));
+    let default = default_handlers(function, armed.frame.word(1));
     if policy::is_census_alone() {
         armed.frame.state = 0;
-        call_after(&mut armed.plan, counted.after);
-        return (counted.before)(&mut armed.frame);
+        call_after(&mut armed.plan, default.after);
+        return (default.before)(&mut armed.frame);
     }
     // No function of the table has six arguments.
     let [.., sixth] = &mut armed.frame.words;
     *sixth = crate::sys::SIGSET_SIZE;
-    let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, counted);
+    let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, default);
     let then = match plan {
-        None => counted.after,
+        None => default.after,
         Some(plan) if plan.is_only_recorded() => after_recorded,
         Some(_) => after,
     };
@@ -175,20 +172,20 @@ unsafe fn plan_of<'plan>(frame: *mut Frame) -> &'plan mut Plan {
 extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before` has written it.
     let plan = unsafe { plan_of(frame) };
-    let counted = counted(plan.function, frame.word(1));
-    policy::after(plan, frame, result, counted.after)
+    let default = default_handlers(plan.function, frame.word(1));
+    policy::after(plan, frame, result, default.after)
 }
 
 extern "C-unwind" fn after_recorded(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before` has written it.
     let plan = unsafe { plan_of(frame) };
-    let counted = counted(plan.function, frame.word(1));
-    policy::after_recorded(plan, frame, result, counted.after)
+    let default = default_handlers(plan.function, frame.word(1));
+    policy::after_recorded(plan, frame, result, default.after)
 }
 
 /// syscall(number, five words, one on the stack): the plan is made for the frame that the named function would have had.
 /// Only hooked numbers come here (raw.rs).
-extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
+pub extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
     let number = armed.frame.word(0);
     let Some(function) = raw::named(number) else {
         raw::before_unnamed(&mut armed.frame);
@@ -198,8 +195,8 @@ extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
     let mut own = raw::shifted(&armed.frame);
     // SAFETY: `syscall` has a word above its return address, which the real function reads too.
     own.words[5] = unsafe { (&raw const armed.frame).add(1).cast::<usize>().read() };
-    let counted = counted(function, own.word(1));
-    let (address, plan) = policy::before(&mut armed.plan, &mut own, function, counted);
+    let default = default_handlers(function, own.word(1));
+    let (address, plan) = policy::before(&mut armed.plan, &mut own, function, default);
     let is_planned = plan.is_some();
     let is_real = plan.is_none_or(Plan::is_real);
     call_after(&mut armed.plan, if is_planned { after_raw } else { raw::after });
@@ -213,6 +210,6 @@ extern "C-unwind" fn after_raw(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before_raw` has written it.
     let plan = unsafe { plan_of(frame) };
     let mut own = if plan.is_real() { raw::shifted(frame) } else { *frame };
-    let counted = counted(plan.function, own.word(1));
-    policy::after(plan, &mut own, result, counted.after)
+    let default = default_handlers(plan.function, own.word(1));
+    policy::after(plan, &mut own, result, default.after)
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! entry ── armed for it? ──▶ armed::creator (armed.rs): faults, limits, the log
-//!       ── a census?     ──▶ followed: the real function, and what notes its result
+//!       ── a census?     ──▶ with_census: the real function, and what notes its result
 //!       ── else          ──▶ a jump to the real function
 //! ```
 //!
@@ -15,88 +15,12 @@ use epollshim_format::for_each_creator;
 use epollshim_format::function::Function;
 use libc::c_int;
 
-use super::entry::{After, Frame};
+use super::entry::Frame;
 use crate::census::{self, Birth};
-use crate::policy::Counted;
 use crate::stacks;
 
-#[cfg(not(test))]
-mod exports {
-    use epollshim_format::for_each_creator;
-    use epollshim_format::function::Function;
-
-    /// An entry. What it leaves for where it jumps: in r11 the real function's [`crate::real::Real`], in r10 what notes the
-    /// result with a census, or the function's number.
-    macro_rules! entry {
-        ($name:ident, $function:ident, $after:path) => {
-            #[unsafe(naked)]
-            #[unsafe(no_mangle)]
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    "test byte ptr [rip + {armed_for} + {byte}], {bit}",
-                    "jnz 3f",
-                    "cmp byte ptr [rip + {state}], {off}",
-                    "jne 2f",
-                    // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
-                    "jmp qword ptr [rip + {real}]",
-                    "2:",
-                    "lea r11, [rip + {real}]",
-                    "lea r10, [rip + {after}]",
-                    "jmp {followed}",
-                    "3:",
-                    "lea r11, [rip + {real}]",
-                    "mov r10d, {number}",
-                    "jmp {armed}",
-                    ".cfi_endproc",
-                    armed_for = sym crate::policy::ARMED_FOR,
-                    byte = const Function::$function as usize / 8,
-                    bit = const 1u8 << (Function::$function as usize % 8),
-                    number = const Function::$function as u32,
-                    state = sym crate::census::STATE,
-                    off = const crate::census::OFF,
-                    real = sym crate::real::creator::$name,
-                    after = sym $after,
-                    followed = sym super::followed,
-                    armed = sym crate::hooks::armed::exports::creator,
-                )
-            }
-        };
-    }
-
-    macro_rules! entries {
-        ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
-           $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {$(
-            entry!($name, $variant, super::after::$name);
-            $(entry!($alias, $variant, super::after::$name);)*
-        )*};
-    }
-
-    for_each_creator!(entries);
-}
-
-/// With a census: the real function (a `Real` in r11), and behind it what notes the result (in r10).
-#[cfg(not(test))]
-#[unsafe(naked)]
-unsafe extern "C-unwind" fn followed() -> isize {
-    core::arch::naked_asm!(
-        ".cfi_startproc",
-        crate::hooks::entry::open_frame!(6),
-        "mov qword ptr [rsp + {state}], r10",
-        "mov rax, qword ptr [r11]",
-        crate::hooks::entry::call_real!(),
-        // The functions return int, whose upper half is undefined.
-        "movsxd rsi, eax",
-        "mov rdi, rsp",
-        "call qword ptr [rsp + {state}]",
-        crate::hooks::entry::leave!("56"),
-        ".cfi_endproc",
-        state = const core::mem::offset_of!(Frame, state),
-    )
-}
-
 /// What notes the result of each function with a census, by its name.
-mod after {
+pub mod after {
     use super::{Frame, Kind};
 
     macro_rules! note {
@@ -128,7 +52,7 @@ mod after {
             }
         };
         ($name:ident by $function:ident) => {
-            pub(super) use super::$function as $name;
+            pub use super::$function as $name;
         };
     }
 
@@ -142,33 +66,14 @@ mod after {
     super::for_each_creator!(notes);
 }
 
-macro_rules! followers {
+macro_rules! first {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// By the function's number, less that of the first.
-        static FOLLOWERS: &[After] = &[$(after::$name),*];
+        /// From this on, the functions of the table do nothing but make descriptors.
         pub const FIRST: Function = [$(Function::$variant),*][0];
     };
 }
-for_each_creator!(followers);
-
-/// What an armed entry does before and after the real call where nothing comes of what is armed. None: of another function.
-/// `before` names no function to call: the entry knows which of the aliases it is.
-pub fn counted(function: Function) -> Option<Counted> {
-    let after = FOLLOWERS.get((function as usize).checked_sub(FIRST as usize)?)?;
-    Some(Counted { before: THE_OWN.before, after: if census::is_on() { *after } else { THE_OWN.after } })
-}
-
-/// Of a creator without a census.
-pub const THE_OWN: Counted = Counted { before: before_any, after: after_any };
-
-extern "C-unwind" fn before_any(_: &mut Frame) -> usize {
-    0
-}
-
-extern "C-unwind" fn after_any(_: &mut Frame, result: isize) -> isize {
-    result
-}
+for_each_creator!(first);
 
 #[inline(always)]
 fn birth(frame: &Frame, kind: Kind, is_cloexec: bool) -> Birth {
@@ -220,12 +125,12 @@ const _: () = assert!(
 
 /// `signalfd(fd, mask, flags)` with another `fd` than -1 changes that, and makes none. The system call has the size of the mask
 /// before its flags: eight bytes, which no flag is (signalfd4(2)).
-extern "C-unwind" fn after_signalfd(frame: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn after_signalfd(frame: &mut Frame, result: isize) -> isize {
     let flags = if frame.word(2) == 8 { frame.int(3) } else { frame.int(2) };
     if frame.int(0) == -1 { one(frame, result, Kind::Signalfd, flags & CLOEXEC != 0) } else { result }
 }
 
-extern "C-unwind" fn after_recvmsg(frame: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn after_recvmsg(frame: &mut Frame, result: isize) -> isize {
     if result >= 0 && census::is_on() {
         // SAFETY: the kernel has just read and written it.
         unsafe { received(frame, frame.word(1) as *const libc::msghdr, frame.int(2)) };
@@ -233,7 +138,7 @@ extern "C-unwind" fn after_recvmsg(frame: &mut Frame, result: isize) -> isize {
     result
 }
 
-extern "C-unwind" fn after_recvmmsg(frame: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn after_recvmmsg(frame: &mut Frame, result: isize) -> isize {
     if result > 0 && census::is_on() {
         let messages = frame.word(1) as *const libc::mmsghdr;
         for index in 0..result as usize {

@@ -11,39 +11,14 @@
 use libc::{c_int, c_uint};
 
 use super::entry::Frame;
-use crate::{ledger, real};
+use crate::ledger;
 
 #[cfg(not(test))]
-mod exports {
+mod closefrom {
     use epollshim_format::function::Function;
     use libc::{c_int, c_uint};
 
-    use crate::hooks::armed::exports as armed;
     use crate::policy;
-
-    /// An entry in assembly, by a type that says nothing of its arguments.
-    type Entry = unsafe extern "C-unwind" fn() -> isize;
-
-    redhook::hook! {
-        unsafe fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int => noted_close_range {
-            if policy::is_armed_for(Function::CloseRange) {
-                // SAFETY: it passes its registers on to the real close_range, and returns what that returns.
-                let armed: crate::real::CloseRange = unsafe { core::mem::transmute(armed::close_range as Entry) };
-                // SAFETY: the program's own call.
-                return unsafe { armed(first, last, flags) };
-            }
-            note_range_flatly(first, last, flags, false, 0);
-            // SAFETY: the program's own call.
-            unsafe { crate::real::close_range()(first, last, flags) }
-        }
-    }
-
-    /// [`super::note_range`], by a way that rustc cannot see through: it would not be sure that nothing unwinds out of it, and would
-    /// leave `hook!`'s `catch_unwind` standing around the real call (and with it all of std's panicking in the library).
-    #[unsafe(naked)]
-    extern "C" fn note_range_flatly(first: c_uint, last: c_uint, flags: c_int, for_now: bool, at: usize) {
-        core::arch::naked_asm!(".cfi_startproc", "jmp {note_range}", ".cfi_endproc", note_range = sym super::note_range)
-    }
 
     /// `closefrom(3)`: descriptors below zero are no descriptors.
     #[unsafe(no_mangle)]
@@ -58,132 +33,6 @@ mod exports {
             crate::ledger::closed();
         }
     }
-
-    /// A close that is told first. `close` jumps here, so that the program's return address lies where it lay.
-    macro_rules! noted {
-        ($($name:ident: $before:path;)*) => {$(
-            #[unsafe(naked)]
-            unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    "push rdi",
-                    ".cfi_adjust_cfa_offset 8",
-                    "mov rsi, qword ptr [rsp + 8]",
-                    "call {before}",
-                    "pop rdi",
-                    ".cfi_adjust_cfa_offset -8",
-                    "jmp rax",
-                    ".cfi_endproc",
-                    before = sym $before,
-                )
-            }
-        )*};
-    }
-
-    noted! {
-        close_noted: super::before_close;
-        close_alias_noted: super::before_alias_of_close;
-    }
-
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
-        let address = if policy::is_armed_for(Function::Close) {
-            armed::close as Entry as usize
-        } else if crate::ledger::may_concern(fd) {
-            close_noted as Entry as usize
-        } else {
-            crate::real::CLOSE.resolved()
-        };
-        // SAFETY: the program's own call, of the real function or of what passes the register on to it and returns what that returns.
-        unsafe { core::mem::transmute::<usize, crate::real::Close>(address)(fd) }
-    }
-
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn __close(fd: c_int) -> c_int {
-        let address = if policy::is_armed_for(Function::Close) {
-            armed::close as Entry as usize
-        } else if crate::ledger::may_concern(fd) {
-            close_alias_noted as Entry as usize
-        } else {
-            crate::real::CLOSE_ALIAS.resolved()
-        };
-        // SAFETY: the program's own call, of the real function or of what passes the register on to it and returns what that returns.
-        unsafe { core::mem::transmute::<usize, crate::real::Close>(address)(fd) }
-    }
-
-    crate::hooks::entry::behind! {
-        #[unsafe(no_mangle)]
-        dup(1) or dup: crate::real::DUP, super::after_dup;
-        #[unsafe(no_mangle)]
-        dup2(1) or dup2: crate::real::DUP2, super::after_dup;
-        #[unsafe(no_mangle)]
-        __dup2(1) or dup2: crate::real::DUP2_ALIAS, super::after_dup;
-        #[unsafe(no_mangle)]
-        dup3(1) or dup3: crate::real::DUP3, super::after_dup;
-        duplicate(1): crate::real::FCNTL, super::after_dup;
-    }
-
-    /// Only two commands of fcntl give a new number; every other is a jump to the real function.
-    macro_rules! controlling {
-        ($($name:ident: $real:path;)*) => {$(
-            #[unsafe(naked)]
-            #[unsafe(no_mangle)]
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    crate::hooks::entry::unless_armed!($name),
-                    "cmp esi, {cloexec}",
-                    "je {duplicate}",
-                    "test esi, esi",
-                    "jz {duplicate}",
-                    "jmp qword ptr [rip + {real}]",
-                    ".cfi_endproc",
-                    ".p2align 6",
-                    armed_for = sym policy::ARMED_FOR,
-                    bit = const crate::hooks::armed::bits::fcntl,
-                    armed = sym armed::fcntl,
-                    cloexec = const libc::F_DUPFD_CLOEXEC,
-                    duplicate = sym duplicate,
-                    real = sym $real,
-                )
-            }
-        )*};
-    }
-    const _: () = assert!(libc::F_DUPFD == 0);
-
-    controlling! {
-        fcntl: crate::real::FCNTL;
-        fcntl64: crate::real::FCNTL64;
-        __fcntl: crate::real::FCNTL_ALIAS;
-    }
-}
-
-/// Returns the function that closes.
-#[unsafe(link_section = ".text.hot.epollshim.more")]
-extern "C-unwind" fn before_close(fd: c_int, caller: usize) -> usize {
-    ledger::closing(fd, caller);
-    real::CLOSE.address()
-}
-
-extern "C-unwind" fn before_alias_of_close(fd: c_int, caller: usize) -> usize {
-    ledger::closing(fd, caller);
-    real::CLOSE_ALIAS.address()
-}
-
-pub extern "C-unwind" fn before_dup(_: &mut Frame) -> usize {
-    real::DUP.address()
-}
-
-pub extern "C-unwind" fn before_dup2(_: &mut Frame) -> usize {
-    real::DUP2.address()
-}
-
-pub extern "C-unwind" fn before_dup3(_: &mut Frame) -> usize {
-    real::DUP3.address()
-}
-
-pub extern "C-unwind" fn before_fcntl(_: &mut Frame) -> usize {
-    real::FCNTL.address()
 }
 
 /// dup(old), dup2(old, new), dup3(old, new, flags), fcntl(old, F_DUPFD, least).

@@ -8,16 +8,27 @@
 
 mod create;
 mod ctl;
-#[cfg(not(test))]
-mod recorded;
+#[cfg(not(any(test, portable)))]
+pub mod record_only_entries;
 mod wait;
 
-#[cfg(not(test))]
-pub use recorded::exports as recorded_exports;
+pub use ctl::{after_add, after_del, after_mod, after_other, before_add};
 
-pub use create::{after_create, after_create1, before_create, before_create1};
-pub use ctl::{after_add, after_del, after_mod, after_other, before_add, before_other};
-pub use wait::{after_pwait, after_pwait2, after_wait, before_pwait, before_pwait2, before_wait};
+/// What is done before each wait, by its name.
+pub mod before {
+    pub use super::wait::before_pwait as epoll_pwait;
+    pub use super::wait::before_pwait2 as epoll_pwait2;
+    pub use super::wait::before_wait as epoll_wait;
+}
+
+/// What is done behind each function, by its name.
+pub mod after {
+    pub use super::create::after_create as epoll_create;
+    pub use super::create::after_create1 as epoll_create1;
+    pub use super::wait::after_pwait as epoll_pwait;
+    pub use super::wait::after_pwait2 as epoll_pwait2;
+    pub use super::wait::after_wait as epoll_wait;
+}
 
 /// A result that the compiler does not see through. It would have the common way keep what it knows is returned, in a register
 /// that is to be saved first, and call what it was to jump to.

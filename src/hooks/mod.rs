@@ -5,14 +5,20 @@
 //!
 //! Exports exist only in the cdylib: a test binary must not interpose on its own test runner.
 
+#![cfg_attr(portable, allow(dead_code, unused_imports, unused_macros))] // what only entries in assembly call
+
 mod armed;
-mod counted;
+#[cfg(not(any(test, portable)))]
+mod assembly;
+mod census_handlers;
 mod creators;
+mod default_handlers;
 mod descriptors;
 mod entry;
 mod epoll;
 mod filters;
-mod followed;
+#[cfg(all(portable, not(test)))]
+mod portable;
 mod process_exit;
 mod raw;
 mod sharing;

@@ -10,7 +10,6 @@ use crate::{census, real, report};
 
 #[cfg(not(test))]
 mod exports {
-    use core::arch::naked_asm;
     use libc::c_int;
 
     #[unsafe(no_mangle)]
@@ -27,40 +26,25 @@ mod exports {
         unsafe { crate::real::_Exit()(status) }
     }
 
-    macro_rules! exec {
-        ($($name:ident = $number:literal;)*) => {$(
-            #[unsafe(naked)]
-            #[unsafe(no_mangle)]
-            pub unsafe extern "C" fn $name() -> c_int {
-                naked_asm!(
-                    ".cfi_startproc",
-                    crate::hooks::entry::open_frame!(6),
-                    "mov edx, {number}",
-                    "mov rcx, qword ptr [rsp + 56]",
-                    "call {before}",
-                    "mov r11, rax",
-                    crate::hooks::entry::close_frame!(6),
-                    // al: the number of vector registers in a variadic call, of which these have none in use.
-                    "xor eax, eax",
-                    "jmp r11",
-                    ".cfi_endproc",
-                    number = const $number,
-                    before = sym super::before_exec,
-                )
-            }
-        )*};
-    }
-
-    exec! {
-        execve = 0;
-        execv = 1;
-        execl = 2;
-        execle = 3;
-        execvp = 4;
-        execvpe = 5;
-        execlp = 6;
-        fexecve = 7;
-        execveat = 8;
+    crate::arch::passing! {
+        #[unsafe(no_mangle)]
+        execve: super::before_exec, telling 0;
+        #[unsafe(no_mangle)]
+        execv: super::before_exec, telling 1;
+        #[unsafe(no_mangle)]
+        execl: super::before_exec, telling 2;
+        #[unsafe(no_mangle)]
+        execle: super::before_exec, telling 3;
+        #[unsafe(no_mangle)]
+        execvp: super::before_exec, telling 4;
+        #[unsafe(no_mangle)]
+        execvpe: super::before_exec, telling 5;
+        #[unsafe(no_mangle)]
+        execlp: super::before_exec, telling 6;
+        #[unsafe(no_mangle)]
+        fexecve: super::before_exec, telling 7;
+        #[unsafe(no_mangle)]
+        execveat: super::before_exec, telling 8;
     }
 }
 

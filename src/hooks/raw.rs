@@ -9,12 +9,14 @@ use epollshim_format::function::Function;
 use libc::c_int;
 use libc::c_long;
 
-use super::counted::counted;
+#[cfg(portable)]
+use super::creators;
+use super::default_handlers::default_handlers;
 #[cfg(not(test))]
 use super::entry::After;
 use super::entry::Frame;
 #[cfg(not(test))]
-use super::{creators, sharing};
+use super::sharing;
 #[cfg(not(test))]
 use crate::ledger;
 use crate::{config, real, seccomp};
@@ -42,6 +44,44 @@ static HOOKED: [u8; NUMBERS] = {
     table
 };
 
+/// The table's numbers are those of this processor.
+macro_rules! numbers {
+    ($($function:ident $number:ident;)*) => {
+        const _: () = {
+            $(assert!(Function::$function.number() == libc::$number);)*
+        };
+    };
+}
+
+numbers! {
+    EpollCreate1 SYS_epoll_create1;
+    EpollCtl SYS_epoll_ctl;
+    EpollPwait SYS_epoll_pwait;
+    EpollPwait2 SYS_epoll_pwait2;
+    Close SYS_close;
+    CloseRange SYS_close_range;
+    Dup SYS_dup;
+    Dup3 SYS_dup3;
+    Fcntl SYS_fcntl;
+    OpenAt SYS_openat;
+    OpenByHandleAt SYS_open_by_handle_at;
+    Socket SYS_socket;
+    Socketpair SYS_socketpair;
+    Accept SYS_accept;
+    Accept4 SYS_accept4;
+    Pipe2 SYS_pipe2;
+    Eventfd SYS_eventfd2;
+    TimerfdCreate SYS_timerfd_create;
+    Signalfd SYS_signalfd4;
+    InotifyInit1 SYS_inotify_init1;
+    MemfdCreate SYS_memfd_create;
+    PidfdOpen SYS_pidfd_open;
+    PidfdGetfd SYS_pidfd_getfd;
+    FanotifyInit SYS_fanotify_init;
+    Recvmsg SYS_recvmsg;
+    Recvmmsg SYS_recvmmsg;
+}
+
 /// The function of a system call's number.
 pub fn named(number: usize) -> Option<Function> {
     let place = HOOKED.get(number)?.checked_sub(1)?;
@@ -62,87 +102,28 @@ struct Raw {
 #[cfg(not(test))]
 const _: () = assert!(core::mem::offset_of!(Raw, number) == 8 && core::mem::offset_of!(Raw, frame) == 16);
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 mod exports {
-    use core::arch::naked_asm;
-    use libc::c_long;
+    use crate::hooks::creators;
+    use crate::hooks::entry::parts;
 
-    #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    pub unsafe extern "C-unwind" fn syscall(number: c_long) -> c_long {
-        naked_asm!(
-            ".cfi_startproc",
-            "cmp rdi, {numbers}",
-            "jae 2f",
-            "lea r11, [rip + {hooked}]",
-            "cmp byte ptr [r11 + rdi], 0",
-            "je 2f",
-            "cmp qword ptr [rip + {armed_for}], 0",
-            "jne {armed}",
-            "cmp edi, {close_number}",
-            "jne 3f",
-            "jmp {close}",
-            // What only makes descriptors is nothing to the ledger.
-            "3:",
-            "movzx r10d, byte ptr [r11 + rdi]",
-            "sub r10d, {first_creator}",
-            "cmp r10d, {creators}",
-            "jae {noted}",
-            "2:",
-            // Any other number: keep what the real function will read while its address is looked up.
-            crate::hooks::entry::open_frame!(6),
-            "call {destination}",
-            crate::hooks::entry::close_frame!(6),
-            "jmp rax",
-            ".cfi_endproc",
-            armed_for = sym crate::policy::ARMED_FOR,
-            armed = sym crate::hooks::armed::exports::syscall,
-            numbers = const super::NUMBERS,
-            hooked = sym super::HOOKED,
-            close_number = const libc::SYS_close,
-            first_creator = const super::creators::FIRST as u8 + 1,
-            creators = const super::Function::COUNT - super::creators::FIRST as usize,
-            close = sym super::close,
-            noted = sym syscall_noted,
-            destination = sym super::other_destination,
-        )
+    crate::arch::x86_64::entries::choosing! {
+        #[unsafe(no_mangle)]
+        syscall by number in super::HOOKED, close super::close,
+            creators from creators::FIRST as u8 + 1, super::Function::COUNT - creators::FIRST as usize,
+            noted syscall_noted, else super::other_destination;
     }
 
-    /// Of a hooked number. As in entry.rs, but for the sixth argument: a word that lies above the return address.
-    #[unsafe(naked)]
-    pub unsafe extern "C-unwind" fn syscall_noted() -> isize {
-        naked_asm!(
-            ".cfi_startproc",
-            "sub rsp, 72",
-            ".cfi_adjust_cfa_offset 72",
-            "mov qword ptr [rsp + 8], rdi",
-            "mov qword ptr [rsp + 16], rsi",
-            "mov qword ptr [rsp + 24], rdx",
-            "mov qword ptr [rsp + 32], rcx",
-            "mov qword ptr [rsp + 40], r8",
-            "mov qword ptr [rsp + 48], r9",
-            "mov rdi, rsp",
-            "call {before}",
-            "mov rdi, qword ptr [rsp + 8]",
-            "mov rsi, qword ptr [rsp + 16]",
-            "mov rdx, qword ptr [rsp + 24]",
-            "mov rcx, qword ptr [rsp + 32]",
-            "mov r8, qword ptr [rsp + 40]",
-            "mov r9, qword ptr [rsp + 48]",
-            "sub rsp, 8",
-            ".cfi_adjust_cfa_offset 8",
-            "push qword ptr [rsp + 88]",
-            ".cfi_adjust_cfa_offset 8",
-            crate::hooks::entry::call_real!(),
-            "add rsp, 16",
-            ".cfi_adjust_cfa_offset -16",
-            "mov rsi, rax",
-            "lea rdi, [rsp + 16]",
-            "call qword ptr [rsp]",
-            crate::hooks::entry::leave!("72"),
-            ".cfi_endproc",
-            before = sym super::before,
-        )
+    crate::arch::x86_64::entries::armed! {
+        raw: syscall_noted = super::before;
+    }
+}
+
+#[cfg(all(portable, not(test)))]
+mod exports {
+    crate::arch::passing! {
+        #[unsafe(no_mangle)]
+        syscall: super::any_destination;
     }
 }
 
@@ -157,12 +138,41 @@ extern "C-unwind" fn other_destination(number: usize, a: usize, b: usize, c: usi
     destination()
 }
 
+/// Of any number: the real function, or what notes the call.
+#[cfg(all(portable, not(test)))]
+extern "C-unwind" fn any_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
+    match HOOKED.get(number) {
+        None | Some(0) => other_destination(number, a, b, c, d, e),
+        Some(_) => super::portable::syscall_noted as *const () as usize,
+    }
+}
+
+/// Whether the ledger hears of a call of a hooked number where nothing is armed.
+#[cfg(portable)]
+pub fn is_noted(number: usize, first: usize) -> bool {
+    match named(number) {
+        Some(Function::Close) => ledger::may_concern(first as c_int),
+        // What only makes descriptors is nothing to the ledger.
+        Some(function) => (function as usize) < creators::FIRST as usize,
+        None => true,
+    }
+}
+
+/// Before a call of a hooked number where nothing is armed, for a frame that begins with the number.
+#[cfg(portable)]
+pub fn before_alone(frame: &mut Frame) {
+    let Some(function) = named(frame.word(0)) else { return before_unnamed(frame) };
+    let mut own = shifted(frame);
+    (default_handlers(function, own.word(1)).before)(&mut own);
+    frame.state = own.state;
+}
+
 /// The real system call, by the number and five words; what lies above the return address is the sixth.
 #[cfg(not(test))]
 type Call = unsafe extern "C-unwind" fn(usize, usize, usize, usize, usize, usize) -> isize;
 
 /// `syscall(SYS_close, fd)`: a descriptor that no epoll knows goes straight on, as through `close`.
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 unsafe extern "C-unwind" fn close(number: usize, fd: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
     let address = if ledger::may_concern(fd as c_int) {
         exports::syscall_noted as unsafe extern "C-unwind" fn() -> isize as usize
@@ -187,9 +197,9 @@ extern "C-unwind" fn before(raw: &mut Raw) -> usize {
     raw.frame.state = 0;
     let after = match named(raw.number) {
         Some(function) => {
-            let counted = counted(function, raw.frame.word(1));
-            (counted.before)(&mut raw.frame);
-            counted.after
+            let default = default_handlers(function, raw.frame.word(1));
+            (default.before)(&mut raw.frame);
+            default.after
         }
         None => {
             let [a, b, c, ..] = raw.frame.words;
@@ -226,7 +236,7 @@ pub extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     match named(frame.word(0)) {
         Some(function) => {
             let mut own = shifted(frame);
-            (counted(function, own.word(1)).after)(&mut own, result)
+            (default_handlers(function, own.word(1)).after)(&mut own, result)
         }
         None => {
             let [number, a, b, c, ..] = frame.words;

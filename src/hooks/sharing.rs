@@ -7,69 +7,64 @@
 
 use libc::c_long;
 
+use crate::arch::system_call;
+#[cfg(not(test))]
+use crate::real;
 use crate::{process, sys};
 
 #[cfg(not(test))]
 mod exports {
-    /// `name: what notes the call, REAL;`
-    macro_rules! sharing {
-        ($($name:ident: $note:path, $real:ident;)*) => {
-            $(
-                #[unsafe(naked)]
-                #[unsafe(no_mangle)]
-                pub unsafe extern "C-unwind" fn $name() -> isize {
-                    core::arch::naked_asm!(
-                        ".cfi_startproc",
-                        crate::hooks::entry::open_frame!(6),
-                        "call {note}",
-                        "call {address}",
-                        crate::hooks::entry::close_frame!(6),
-                        "mov r11, rax",
-                        // al: the number of vector registers in a variadic call, of which clone has
-                        // none in use.
-                        "xor eax, eax",
-                        "jmp r11",
-                        ".cfi_endproc",
-                        note = sym $note,
-                        address = sym address::$name,
-                    )
-                }
-            )*
-            mod address {
-                $(
-                    pub extern "C" fn $name() -> usize {
-                        crate::real::$real.address()
-                    }
-                )*
-            }
-        };
-    }
-
-    sharing! {
-        vfork: super::before_vfork, VFORK;
-        __vfork: super::before_vfork, VFORK_ALIAS;
-        clone: super::before_clone, CLONE;
-        __clone: super::before_clone, CLONE_ALIAS;
+    crate::arch::passing! {
+        #[unsafe(no_mangle)]
+        vfork: super::before_vfork;
+        #[unsafe(no_mangle)]
+        __vfork: super::before_alias_of_vfork;
+        #[unsafe(no_mangle)]
+        clone: super::before_clone;
+        #[unsafe(no_mangle)]
+        __clone: super::before_alias_of_clone;
     }
 }
 
 const VFORK: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
 
+/// Each returns the function that starts the child.
 #[cfg(not(test))]
-extern "C-unwind" fn before_vfork() {
+extern "C-unwind" fn before_vfork() -> usize {
     process::about_to_clone(VFORK, 0);
+    real::VFORK.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_alias_of_vfork() -> usize {
+    process::about_to_clone(VFORK, 0);
+    real::VFORK_ALIAS.address()
 }
 
 /// clone(function, stack, flags, argument, parent_tid, tls, child_tid).
 #[cfg(not(test))]
-extern "C-unwind" fn before_clone(_: usize, _: usize, flags: usize, _: usize, _: usize, storage: usize) {
+extern "C-unwind" fn before_clone(_: usize, _: usize, flags: usize, _: usize, _: usize, storage: usize) -> usize {
     process::about_to_clone(flags as u32 as u64, storage);
+    real::CLONE.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_alias_of_clone(
+    _: usize,
+    _: usize,
+    flags: usize,
+    _: usize,
+    _: usize,
+    storage: usize,
+) -> usize {
+    process::about_to_clone(flags as u32 as u64, storage);
+    real::CLONE_ALIAS.address()
 }
 
 /// Before a system call that no other hook looks at: its number and its first arguments.
 #[inline(always)]
 pub fn before_raw(number: usize, arguments: [usize; 5]) {
-    if matches!(number as c_long, libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3) {
+    if matches!(number as c_long, system_call::VFORK | libc::SYS_clone | libc::SYS_clone3) {
         before_raw_clone(number as c_long, arguments);
     }
 }
@@ -77,11 +72,13 @@ pub fn before_raw(number: usize, arguments: [usize; 5]) {
 #[cold]
 #[inline(never)]
 fn before_raw_clone(number: c_long, arguments: [usize; 5]) {
-    let [first, .., fifth] = arguments;
+    let [first, ..] = arguments;
     match number {
-        libc::SYS_vfork => process::about_to_clone(VFORK, 0),
-        // clone(flags, stack, parent_tid, child_tid, tls) on x86-64.
-        libc::SYS_clone => process::about_to_clone(first as u32 as u64, fifth),
+        system_call::VFORK => process::about_to_clone(VFORK, 0),
+        libc::SYS_clone => {
+            let storage = arguments.get(system_call::CLONE_STORAGE).copied().unwrap_or(0);
+            process::about_to_clone(first as u32 as u64, storage);
+        }
         _ => {
             if let (Some(flags), Some(storage)) =
                 (sys::word_at(first), sys::word_at(first.wrapping_add(core::mem::offset_of!(libc::clone_args, tls))))

@@ -27,7 +27,7 @@ use libc::c_int;
 use self::limits::{Key, LimitTally, Verdict};
 use self::rules::RuleTally;
 use crate::counters::{OwnCounter, WaitEnd};
-use crate::frame::{After, Before, Frame};
+use crate::frame::{After, Before, Frame, Handlers};
 use crate::ledger::reservations::{self, Prepaid};
 use crate::record::CallRecord;
 use crate::thread::Block;
@@ -42,7 +42,7 @@ use crate::{census, clock, findings, ledger, log, process, real, record, stacks,
 /// In the section of what hot calls read, which is one cache line.
 #[unsafe(link_section = ".data.hot.epollshim")]
 pub static ARMED_FOR: AtomicU64 = AtomicU64::new(EVERY.0);
-/// Those of them whose calls are recorded, where nothing else is armed for them: they have a way of their own (hooks/epoll/recorded.rs).
+/// Those of them whose calls are recorded, where nothing else is armed for them: they have a way of their own (hooks/epoll/record_only_entries.rs).
 /// As [`ARMED_FOR`], behind which it is read. (Not beside it: the one cache line is full.)
 pub static RECORDED_ALONE: AtomicU16 = AtomicU16::new(0);
 const _: () = assert!(Functions::EPOLL.0 <= u16::MAX as u64);
@@ -52,23 +52,14 @@ const FAULTS: u8 = 1;
 const LIMITS: u8 = 2;
 const LOG: u8 = 4;
 const RECORD: u8 = 8;
-/// What hooks/followed.rs does is all in what counts the call.
+/// What hooks/census_handlers.rs does is all in what counts the call.
 const CENSUS: u8 = 16;
 
-/// What makes descriptors and closes them.
-const FOLLOWED: Functions = Functions::of(&[
-    Function::EpollCreate,
-    Function::EpollCreate1,
-    Function::Close,
-    Function::Dup,
-    Function::Dup2,
-    Function::Dup3,
-    Function::Fcntl,
-    Function::CloseRange,
-]);
+/// What makes descriptors and closes them. (What only makes them asks by itself whether there is a census.)
+const FOLLOWED: Functions = Functions::of_roles(&[Role::Instance, Role::Close, Role::Duplicate]);
 
 /// What limits look at, and what gives back what they count.
-const LIMITED: Functions = Functions::EPOLL.with(Functions::of(&[Function::Close, Function::CloseRange]));
+const LIMITED: Functions = Functions::EPOLL.with(Functions::of_roles(&[Role::Close]));
 
 const _: () = assert!(MAX_EVENTS as usize == i32::MAX as usize / size_of::<libc::epoll_event>());
 
@@ -76,6 +67,13 @@ const _: () = assert!(MAX_EVENTS as usize == i32::MAX as usize / size_of::<libc:
 #[inline(always)]
 pub fn is_armed_for(function: Function) -> bool {
     Functions(ARMED_FOR.load(Ordering::Acquire)).has(function)
+}
+
+/// The same for any function.
+#[cfg(portable)]
+#[inline(always)]
+pub fn is_anything_armed() -> bool {
+    ARMED_FOR.load(Ordering::Acquire) != 0
 }
 
 /// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
@@ -141,8 +139,7 @@ fn what_is_set() -> Set {
 }
 
 /// What there is a way of its own for, where it is but recorded.
-const RECORDED: Functions =
-    Functions::of(&[Function::EpollCtl, Function::EpollWait, Function::EpollPwait, Function::EpollPwait2]);
+const RECORDED: Functions = Functions::of_roles(&[Role::Ctl, Role::Wait]);
 
 const EVERY: Functions = Functions(u64::MAX);
 
@@ -298,13 +295,6 @@ impl Plan {
     }
 }
 
-/// What an armed entry does before the real call and after it, if nothing comes of what is armed.
-#[derive(Clone, Copy)]
-pub struct Counted {
-    pub before: Before,
-    pub after: After,
-}
-
 /// Before the call. Has it counted as ever, and returns the function to call. Some: there is more to do after it, by
 /// [`after`]; the plan is written. None: only what counts it.
 ///
@@ -314,27 +304,27 @@ pub fn before<'plan>(
     plan: &'plan mut MaybeUninit<Plan>,
     frame: &mut Frame,
     function: Function,
-    counted: Counted,
+    default: Handlers,
 ) -> (usize, Option<&'plan Plan>) {
     frame.state = 0;
     // It may be the first call of all, that has the options read: ARMED says the truth after it.
-    let Some(block) = thread::block() else { return ((counted.before)(frame), None) };
+    let Some(block) = thread::block() else { return ((default.before)(frame), None) };
     let armed = ARMED.load(Ordering::Relaxed);
     let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
     if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
         if armed & RECORD == 0 || !function.is_epoll() {
-            return ((counted.before)(frame), None);
+            return ((default.before)(frame), None);
         }
         let plan = plan.write(Plan::new(function, frame));
         plan.is_recorded = true;
         plan.is_only_recorded = true;
-        let address = (counted.before)(frame);
+        let address = (default.before)(frame);
         // A wait that is timed has read the clock.
         plan.began = if function.waits() && frame.state != 0 { frame.state } else { clock::monotonic() };
         return (address, Some(plan));
     }
     let plan = plan.write(Plan::new(function, frame));
-    let address = before_planned(plan, frame, fault, block, counted.before);
+    let address = before_planned(plan, frame, fault, block, default.before);
     (address, Some(plan))
 }
 
@@ -470,10 +460,10 @@ fn send_ahead(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
     plan.is_pending = true;
     sys::raise(plan.signal);
     let instead = match plan.function {
-        Function::EpollWait => real::EPOLL_PWAIT.address(),
+        Function::EpollWait => real::function::epoll_pwait.address(),
         // syscall() would pass on what the program gave as the size of a set where it gave none.
-        Function::EpollPwait if frame.word(4) == 0 => real::EPOLL_PWAIT.address(),
-        Function::EpollPwait2 if frame.word(4) == 0 => real::EPOLL_PWAIT2.address(),
+        Function::EpollPwait if frame.word(4) == 0 => real::function::epoll_pwait.address(),
+        Function::EpollPwait2 if frame.word(4) == 0 => real::function::epoll_pwait2.address(),
         _ => return None,
     };
     set(frame, 4, &raw const plan.mask as usize);

@@ -9,22 +9,10 @@
 //! the parent is known to be back (`resolved`).
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use core::arch::{asm, global_asm};
 
 use super::verdict::Note;
-use crate::registers;
-
-global_asm!(
-    ".pushsection .tbss,\"awT\",@nobits",
-    ".p2align 3",
-    ".globl epollshim_sharing_words",
-    ".hidden epollshim_sharing_words",
-    ".type epollshim_sharing_words, @object",
-    ".size epollshim_sharing_words, 16",
-    "epollshim_sharing_words:",
-    ".zero 16",
-    ".popsection",
-);
+use crate::arch::thread_words;
+use crate::registers::{self, stack_pointer};
 
 /// All-zero in a new thread.
 #[repr(C)]
@@ -63,15 +51,9 @@ static IS_ANYWHERE: AtomicBool = AtomicBool::new(false);
 
 #[inline(always)]
 fn local() -> &'static Local {
-    let address: usize;
-    // SAFETY: reads the thread pointer and a constant of the loader's (x86-64 psABI, initial-exec).
-    unsafe {
-        asm!("mov {0}, qword ptr [rip + epollshim_sharing_words@GOTTPOFF]", "add {0}, qword ptr fs:[0]",
-             out(reg) address, options(nostack, readonly));
-    }
-    // SAFETY: the words above, in the calling thread's storage: aligned, and atomics are valid as
+    // SAFETY: the words that are reserved for this, in the calling thread's storage: aligned, and atomics are valid as
     // zero bytes. The reference is not kept beyond the call of a function here.
-    unsafe { &*(address as *const Local) }
+    unsafe { &*(thread_words::sharing::address() as *const Local) }
 }
 
 /// Whether the caller may be such a child. Costs no system call.
@@ -83,14 +65,8 @@ pub fn may_be_child() -> bool {
 /// Whether the calling thread has a note.
 #[inline(always)]
 pub fn is_noted() -> bool {
-    let bits: usize;
-    // SAFETY: reads the calling thread's own word, `Local::bits`, at the offset that the loader
-    // fixed (x86-64 psABI, initial-exec).
-    unsafe {
-        asm!("mov {0:r}, qword ptr [rip + epollshim_sharing_words@GOTTPOFF]", "mov {0:e}, dword ptr fs:[{0:r}]",
-             out(reg) bits, options(nostack, preserves_flags, readonly));
-    }
-    bits as u32 != 0
+    // `Local::bits`
+    thread_words::sharing::first() != 0
 }
 
 /// The calling thread's note.
@@ -161,12 +137,4 @@ pub fn after_fork() {
     local().bits.store(0, Ordering::Relaxed);
     IS_ANYWHERE.store(false, Ordering::Relaxed);
     CHILDREN.iter().for_each(|child| child.token.store(0, Ordering::Relaxed));
-}
-
-#[inline(always)]
-fn stack_pointer() -> usize {
-    let address: usize;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {0}, rsp", out(reg) address, options(nomem, nostack, preserves_flags)) };
-    address
 }

@@ -177,11 +177,5 @@ fn dropped(block: &Block) {
 #[inline(always)]
 fn step(count: &AtomicU32, more: bool) {
     // SAFETY: the word is this thread's own; no other writes it.
-    unsafe {
-        if more {
-            core::arch::asm!("inc dword ptr [{count}]", count = in(reg) count.as_ptr(), options(nostack));
-        } else {
-            core::arch::asm!("dec dword ptr [{count}]", count = in(reg) count.as_ptr(), options(nostack));
-        }
-    }
+    unsafe { crate::arch::counters::step(count.as_ptr(), more) }
 }

@@ -16,8 +16,8 @@ const ANEW: usize = (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE) as usize;
 const BOTH: usize = (PROT_READ | PROT_WRITE) as usize;
 
 macro_rules! calls {
-    ($($number:ident $name:literal $words:expr;)*) => {
-        pub static ALL: &[Call] = &[$(Call { number: $number, name: $name, words: $words }),*];
+    ($($(#[$attribute:meta])* $number:ident $name:literal $words:expr;)*) => {
+        pub static ALL: &[Call] = &[$($(#[$attribute])* Call { number: $number, name: $name, words: $words }),*];
     };
 }
 
@@ -49,7 +49,10 @@ calls! {
     SYS_pread64 "pread64" [MINUS, 0, 0, 0, 0, 0];
     SYS_write "write" [MINUS, 0, 0, 0, 0, 0];
     SYS_pwritev2 "pwritev2" [MINUS, 0, 0, MINUS, MINUS, RWF_NOWAIT as usize];
+    #[cfg(target_arch = "x86_64")]
     SYS_poll "poll" [0, 0, 0, 0, 0, 0];
+    #[cfg(not(target_arch = "x86_64"))]
+    SYS_ppoll "ppoll" [0, 0, 0, 0, 0, 0];
     SYS_flock "flock" [MINUS, (LOCK_EX | LOCK_NB) as usize, 0, 0, 0, 0];
     SYS_fstat "fstat" [MINUS, 0, 0, 0, 0, 0];
     SYS_newfstatat "newfstatat" [HERE, 0, 0, 0, 0, 0];
@@ -57,7 +60,10 @@ calls! {
     SYS_getdents64 "getdents64" [MINUS, 0, 0, 0, 0, 0];
     SYS_faccessat "faccessat" [HERE, 0, X_OK as usize, 0, 0, 0];
     SYS_getcwd "getcwd" [0, 0, 0, 0, 0, 0];
+    #[cfg(target_arch = "x86_64")]
     SYS_mkdir "mkdir" [0, 0o700, 0, 0, 0, 0];
+    #[cfg(not(target_arch = "x86_64"))]
+    SYS_mkdirat "mkdirat" [HERE, 0, 0o700, 0, 0, 0];
     SYS_fchmod "fchmod" [MINUS, 0, 0, 0, 0, 0];
     SYS_fallocate "fallocate" [MINUS, 0, 0, 0, 0, 0];
     SYS_fcntl "fcntl" [MINUS, F_GETFD as usize, 0, 0, 0, 0];

@@ -14,6 +14,7 @@
 
 use core::ffi::c_void;
 
+use crate::arch::stack::start;
 use crate::filters::verdict;
 use crate::sync::{AtomicU32, Ordering};
 use crate::{sys, valgrind};
@@ -41,7 +42,7 @@ pub fn run(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_voi
         return;
     }
     let is_alive = AtomicU32::new(1);
-    let Ok(tid @ 1..) = i32::try_from(start(top, work, run, is_alive.as_ptr())) else { return };
+    let Ok(tid @ 1..) = i32::try_from(start(top, work, run, is_alive.as_ptr(), FLAGS)) else { return };
     // The kernel clears the word when the helper has left the memory for good (CLONE_CHILD_CLEARTID). Acquire: what it wrote is there.
     while is_alive.load(Ordering::Acquire) != 0 {
         if let Err(error) = sys::futex_wait(&is_alive, 1, NAP)
@@ -79,52 +80,4 @@ fn wait_until_gone(tid: i32) {
     }
     // The list is changed under the lock that this call takes (Linux v6.1 kernel/exit.c, release_task and do_wait).
     let _ = sys::has_children();
-}
-
-/// Starts a thread that calls `run(work)` and ends. Returns its id, or a negative error number. The word is cleared as it ends.
-#[unsafe(naked)]
-extern "C" fn start(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_void), word: *mut u32) -> isize {
-    // clone(flags, stack, parent_tid, child_tid, tls), by the x86-64 convention: rdi, rsi, rdx, r10, r8.
-    core::arch::naked_asm!(
-        ".cfi_startproc",
-        // A program that steps itself by the trap flag (0x100) steps this thread, and not the helper, where its handler would
-        // run on a stack that leads nowhere.
-        "pushfq",
-        ".cfi_adjust_cfa_offset 8",
-        "mov r9, qword ptr [rsp]",
-        "and qword ptr [rsp], -257",
-        "popfq",
-        ".cfi_adjust_cfa_offset -8",
-        "mov qword ptr [rdi - 16], rsi",
-        "mov qword ptr [rdi - 8], rdx",
-        "lea rsi, [rdi - 16]",
-        "mov r10, rcx",
-        "mov edi, {flags}",
-        "xor edx, edx",
-        "xor r8d, r8d",
-        "mov eax, {clone}",
-        "syscall",
-        "test rax, rax",
-        "jz 2f",
-        "push r9",
-        ".cfi_adjust_cfa_offset 8",
-        "popfq",
-        ".cfi_adjust_cfa_offset -8",
-        "ret",
-        // The helper: nothing lies behind this frame.
-        "2:",
-        ".cfi_undefined rip",
-        "xor ebp, ebp",
-        "pop rdi",
-        "pop rax",
-        "call rax",
-        "xor edi, edi",
-        "mov eax, {exit}",
-        "syscall",
-        "ud2",
-        ".cfi_endproc",
-        flags = const FLAGS,
-        clone = const libc::SYS_clone,
-        exit = const libc::SYS_exit,
-    )
 }

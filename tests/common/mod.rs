@@ -13,12 +13,20 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// The library as users get it: `cargo build --release` makes it, and cargo test does not.
+/// Where another build of the library lies, with the command beside it, that the tests are to run with: `make test-portable`. (No
+/// option of the library's: programs that the tests start inherit it.)
+const OTHER_LIBRARY: &str = "LIBRARY_UNDER_TEST";
+
+/// The library as users get it: `cargo build --release` makes it, and cargo test does not. Or that of [`OTHER_LIBRARY`].
 pub fn shim() -> PathBuf {
-    let test = std::env::current_exe().expect("this test's own path");
-    // target/PROFILE/deps/this_test-HASH
-    let target = test.ancestors().nth(3).expect("target");
-    let library = target.join("release/libepollshim.so");
+    let library = match std::env::var_os(OTHER_LIBRARY) {
+        Some(library) => PathBuf::from(library),
+        None => {
+            let test = std::env::current_exe().expect("this test's own path");
+            // target/PROFILE/deps/this_test-HASH
+            test.ancestors().nth(3).expect("target").join("release/libepollshim.so")
+        }
+    };
     assert!(library.exists(), "{} is not there: cargo build --release first", library.display());
     let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).expect("a time");
     let inside = ["src", "crates/format/src", "crates/ledger/src"];

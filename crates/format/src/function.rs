@@ -77,7 +77,7 @@ impl Function {
     /// Whether it makes an epoll instance.
     #[must_use]
     pub const fn creates(self) -> bool {
-        matches!(self, Function::EpollCreate | Function::EpollCreate1)
+        matches!(self.row().role, Role::Instance)
     }
 
     /// The function that counts for this one where calls are counted by system call, as strace does: the first with the same.
@@ -157,12 +157,56 @@ const fn is_same(one: &str, other: &str) -> bool {
     at == one.len() && at == other.len()
 }
 
+/// The number of a function's system call where processors have Linux's generic table, as aarch64 does; -1: it has none (Linux v6.1
+/// include/uapi/asm-generic/unistd.h).
+#[allow(clippy::indexing_slicing, reason = "the loop's condition")]
+const fn generic_number(name: &str) -> i64 {
+    const GENERIC: [(&str, i64); 26] = [
+        ("epoll_create1", 20),
+        ("epoll_ctl", 21),
+        ("epoll_pwait", 22),
+        ("epoll_pwait2", 441),
+        ("close", 57),
+        ("close_range", 436),
+        ("dup", 23),
+        ("dup3", 24),
+        ("fcntl", 25),
+        ("openat", 56),
+        ("open_by_handle_at", 265),
+        ("socket", 198),
+        ("socketpair", 199),
+        ("accept", 202),
+        ("accept4", 242),
+        ("pipe2", 59),
+        ("eventfd", 19),
+        ("timerfd_create", 85),
+        ("signalfd", 74),
+        ("inotify_init1", 26),
+        ("memfd_create", 279),
+        ("pidfd_open", 434),
+        ("pidfd_getfd", 438),
+        ("fanotify_init", 262),
+        ("recvmsg", 212),
+        ("recvmmsg", 243),
+    ];
+    let mut at = 0;
+    while at < GENERIC.len() {
+        if is_same(GENERIC[at].0, name) {
+            return GENERIC[at].1;
+        }
+        at += 1;
+    }
+    -1
+}
+
 macro_rules! numbers {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
         /// For constants, which may not read a static.
-        const TABLE_OF_NUMBERS: [i64; Function::COUNT] = [$($number),*];
+        const TABLE_OF_NUMBERS: [i64; Function::COUNT] =
+            [$(if cfg!(target_arch = "x86_64") { $number } else { generic_number(stringify!($name)) }),*];
         const SYSTEM_CALLS: [&str; Function::COUNT] = [$($system_call),*];
+        const ROLES: [Role; Function::COUNT] = [$(Role::$role),*];
         const MAKE_DESCRIPTORS: [bool; Function::COUNT] =
             [$(matches!(Role::$role, Role::Instance | Role::Create | Role::Duplicate)),*];
         const MAKE_PAIRS: [bool; Function::COUNT] = [$(has_word($arguments, "pair=pair")),*];
@@ -195,8 +239,8 @@ pub struct Functions(pub u64);
 const _: () = assert!(Function::COUNT < u64::BITS as usize);
 
 impl Functions {
-    pub const EPOLL: Functions = Functions(0b11_1111);
-    pub const WAITS: Functions = Functions(0b11_1000);
+    pub const EPOLL: Functions = Functions::of_roles(&[Role::Instance, Role::Ctl, Role::Wait]);
+    pub const WAITS: Functions = Functions::of_roles(&[Role::Wait]);
     pub const ALL: Functions = Functions((1 << Function::COUNT) - 1);
     pub const NONE: Functions = Functions(0);
     /// Those that make a descriptor, or two. (What receives one is not of them: where there is no room, the kernel leaves it out of the
@@ -206,6 +250,21 @@ impl Functions {
     pub const MAKE_PAIRS: Functions = Functions::of_rows(&MAKE_PAIRS);
     /// Those whose first argument is a descriptor that was there before.
     pub const TAKE_DESCRIPTORS: Functions = Functions::of_rows(&TAKE_DESCRIPTORS);
+
+    /// Those of some roles.
+    #[must_use]
+    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+    pub const fn of_roles(roles: &[Role]) -> Functions {
+        let (mut set, mut at) = (Functions(0), 0);
+        while at < roles.len() * Function::COUNT {
+            let function = Function::ALL[at % Function::COUNT];
+            if ROLES[function as usize] as u8 == roles[at / Function::COUNT] as u8 {
+                set.insert(function);
+            }
+            at += 1;
+        }
+        set
+    }
 
     /// Those whose row says so.
     #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]

@@ -84,6 +84,8 @@ pub struct Row {
 /// - What the census notes: `one KIND [FLAGS]`, a descriptor of this kind, whose close-on-exec flag is in that argument (from 0),
 ///   with the value of O_CLOEXEC, or, with `by BIT`, another; `one KIND always`, one that always has it; `pair KIND PAIR [FLAGS]`, two of them, which the call writes to that argument; `opened FLAGS`; `by FUNCTION` of
 ///   src/hooks/creators.rs.
+/// - Of functions that make none of these: `instance [FLAGS]`, an epoll instance; `copy [placed] [FLAGS]`, another number for the first
+///   argument, which with `placed` is the second; `command`, fcntl's; `close`; `range`, closed; `nothing`.
 /// - Where from: `libc`, or `raw` where some glibc lacks the function: then its system call is made.
 /// - Arguments, for the log: see src/log/arguments.rs.
 #[macro_export]
@@ -177,29 +179,29 @@ macro_rules! for_each_creator {
 macro_rules! for_each_function {
     ($then:ident) => {
         $crate::for_each_creator! { $then
-            EpollCreate epoll_create () 213 "epoll_create" Instance (DESC) no no [none] raw ""
+            EpollCreate epoll_create () 213 "epoll_create" Instance (DESC) no no [instance] raw ""
                 [EINVAL EMFILE ENFILE ENOMEM];
-            EpollCreate1 epoll_create1 () 291 "epoll_create1" Instance (DESC) no no [none] raw ""
+            EpollCreate1 epoll_create1 () 291 "epoll_create1" Instance (DESC) no no [instance 0] raw ""
                 [EINVAL EMFILE ENFILE ENOMEM];
-            EpollCtl epoll_ctl () 233 "epoll_ctl" Ctl (DESC) no no [none] raw ""
+            EpollCtl epoll_ctl () 233 "epoll_ctl" Ctl (DESC) no no [nothing] raw ""
                 [EBADF EEXIST EINVAL ELOOP ENOENT ENOMEM ENOSPC EPERM];
-            EpollWait epoll_wait () 232 "epoll_wait" Wait (DESC) yes no [none] raw ""
+            EpollWait epoll_wait () 232 "epoll_wait" Wait (DESC) yes no [nothing] raw ""
                 [EBADF EFAULT EINTR EINVAL];
-            EpollPwait epoll_pwait () 281 "epoll_pwait" Wait (DESC) yes no [none] raw ""
+            EpollPwait epoll_pwait () 281 "epoll_pwait" Wait (DESC) yes no [nothing] raw ""
                 [EBADF EFAULT EINTR EINVAL];
-            EpollPwait2 epoll_pwait2 () 441 "epoll_pwait2" Wait (DESC) yes no [none] raw ""
+            EpollPwait2 epoll_pwait2 () 441 "epoll_pwait2" Wait (DESC) yes no [nothing] raw ""
                 [EBADF EFAULT EINTR EINVAL];
-            Close close (__close) 3 "close" Close (DESC) yes yes [none] raw ""
+            Close close (__close) 3 "close" Close (DESC) yes yes [close] raw ""
                 [EBADF EINTR EIO ENOSPC EDQUOT];
-            Dup dup () 32 "dup" Duplicate (DESC) no yes [none] raw ""
+            Dup dup () 32 "dup" Duplicate (DESC) no yes [copy] raw ""
                 [EBADF EMFILE ENOMEM];
-            Dup2 dup2 (__dup2) 33 "dup2" Duplicate (DESC) no yes [none] raw ""
+            Dup2 dup2 (__dup2) 33 "dup2" Duplicate (DESC) no yes [copy placed] raw ""
                 [EBADF EBUSY EINTR EMFILE ENOMEM];
-            Dup3 dup3 () 292 "dup3" Duplicate (DESC) no yes [none] raw ""
+            Dup3 dup3 () 292 "dup3" Duplicate (DESC) no yes [copy placed 2] raw ""
                 [EBADF EBUSY EINTR EINVAL EMFILE ENOMEM];
-            Fcntl fcntl (fcntl64 __fcntl) 72 "fcntl" Duplicate (DESC) yes yes [none] raw ""
+            Fcntl fcntl (fcntl64 __fcntl) 72 "fcntl" Duplicate (DESC) yes yes [command] raw ""
                 [EACCES EAGAIN EBADF EBUSY EDEADLK EFAULT EINTR EINVAL EMFILE ENOLCK ENOTDIR EPERM];
-            CloseRange close_range () 436 "close_range" Close (NONE) no no [none] raw ""
+            CloseRange close_range () 436 "close_range" Close (NONE) no no [range] raw ""
                 [EINVAL EMFILE ENOMEM];
         }
     };

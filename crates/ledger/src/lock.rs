@@ -15,12 +15,17 @@ use crate::sync::{AtomicU64, Ordering};
 const QUEUED: u64 = 1;
 const FLAGS: u32 = 32;
 
-/// Has a cache line fetched, of whatever address, while the processor goes on.
+/// Has a cache line fetched, of whatever address, while the processor goes on. Elsewhere than on x86-64 nothing is done.
 #[inline(always)]
 pub fn fetch<T>(place: *const T) {
-    use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: a prefetch reads nothing, and every x86-64 processor has it.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing, and every x86-64 processor has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
 }
 
 /// Why changes may not take the fast path.

@@ -8,34 +8,16 @@ use crate::hooks::entry::Frame;
 use crate::ledger::core::Creation;
 use crate::ledger::records::Origin;
 use crate::thread::Block;
-use crate::{findings, ledger, real, stacks, sys, thread};
+use crate::{findings, ledger, stacks, sys, thread};
 
-#[cfg(not(test))]
-mod exports {
-    crate::hooks::entry::behind! {
-        #[unsafe(no_mangle)]
-        epoll_create(1) or epoll_create: crate::real::EPOLL_CREATE, super::after_create;
-        #[unsafe(no_mangle)]
-        epoll_create1(1) or epoll_create1: crate::real::EPOLL_CREATE1, super::after_create1;
-    }
-
-    // The types that frames are read by are those that libc gives to glibc's functions.
-    const _: crate::real::EpollCreate = libc::epoll_create;
-    const _: crate::real::EpollCreate = libc::epoll_create1;
-}
-
-pub extern "C-unwind" fn before_create(_: &mut Frame) -> usize {
-    real::EPOLL_CREATE.address()
-}
+// The types that frames are read by are those that libc gives to glibc's functions.
+const _: crate::real::EpollCreate = libc::epoll_create;
+const _: crate::real::EpollCreate = libc::epoll_create1;
 
 #[unsafe(link_section = ".text.hot.epollshim.more")]
 pub extern "C-unwind" fn after_create(frame: &mut Frame, fd: isize) -> isize {
     note_creation(Call::Create, Origin::Create, frame, fd as c_int);
     fd
-}
-
-pub extern "C-unwind" fn before_create1(_: &mut Frame) -> usize {
-    real::EPOLL_CREATE1.address()
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.more")]

@@ -14,75 +14,33 @@ use crate::ledger::core::{Registration, Ticket};
 use crate::thread::Block;
 use crate::{findings, ledger, real, stacks, sys, thread};
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 mod exports {
-    use core::mem::offset_of;
+    use crate::hooks::entry::parts;
 
-    use epollshim_format::call::Call;
-
-    use crate::hooks::entry::{self, After, Frame, Go};
-    use crate::thread::{self, Block};
-
-    /// `add` goes on to the real function, whose success is but counted, mostly.
-    #[unsafe(naked)]
-    #[unsafe(link_section = ".text.hot.epollshim.entries")]
-    pub unsafe extern "C-unwind" fn ctl_add() -> isize {
-        const _: Go = super::add;
-        const _: After = super::after_add;
-        core::arch::naked_asm!(
-            ".cfi_startproc",
-            entry::open_frame!(4),
-            "mov rdi, rsp",
-            entry::call_real!("{add}"),
-            // It was noted (`add`), and is not under way any more.
-            entry::unless_rare!("mov rcx, qword ptr [rsp + {block}]\n", "mov qword ptr [rcx + {adding}], 0\n"),
-            entry::note_result!(),
-            ".cfi_endproc",
-            ".p2align 6",
-            add = sym super::add,
-            after = sym super::after_add,
-            block = const offset_of!(Frame, words) + entry::BLOCK * size_of::<usize>(),
-            adding = const offset_of!(Block, adding),
-            pending = const thread::PENDING,
-            nothing = const crate::findings::errors::Pending::NOTHING as i64,
-            count = const thread::counter_of(Call::CtlAdd),
-        )
+    // `add` goes on to the real function, whose success is but counted, mostly.
+    crate::arch::x86_64::entries::behind! {
+        going:
+        #[unsafe(link_section = ".text.hot.epollshim.entries")]
+        ctl_add(4): super::add, super::after_add, counting CtlAdd;
     }
 
-    crate::hooks::entry::behind! {
+    crate::arch::x86_64::entries::behind! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        ctl_del(4): crate::real::EPOLL_CTL, super::after_del;
+        ctl_del(4): crate::real::function::epoll_ctl, super::after_del;
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        ctl_mod(4): crate::real::EPOLL_CTL, super::after_mod, counting CtlMod;
-        ctl_other(4): crate::real::EPOLL_CTL, super::after_other;
+        ctl_mod(4): crate::real::function::epoll_ctl, super::after_mod, counting CtlMod;
+        ctl_other(4): crate::real::function::epoll_ctl, super::after_other;
     }
 
-    #[unsafe(naked)]
-    #[unsafe(no_mangle)]
-    #[unsafe(link_section = ".text.hot.epollshim.entries")]
-    pub unsafe extern "C-unwind" fn epoll_ctl() -> isize {
-        core::arch::naked_asm!(
-            ".cfi_startproc",
-            crate::hooks::entry::unless_armed!(epoll_ctl),
-            entry::by_operation!(),
-            ".cfi_endproc",
-            ".p2align 6",
-            armed_for = sym crate::policy::ARMED_FOR,
-            bit = const crate::hooks::armed::bits::epoll_ctl,
-            armed = sym crate::hooks::armed::exports::epoll_ctl,
-            other = sym ctl_other,
-            add = sym ctl_add,
-            del = sym ctl_del,
-            modify = sym ctl_mod,
-        )
+    crate::arch::x86_64::entries::choosing! {
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = ".text.hot.epollshim.entries")]
+        epoll_ctl or epoll_ctl by operation ctl_other, ctl_add, ctl_del, ctl_mod;
     }
 
     // The type that frames are read by is that which libc gives to glibc's function.
     const _: crate::real::EpollCtl = libc::epoll_ctl;
-}
-
-pub extern "C-unwind" fn before_other(_: &mut Frame) -> usize {
-    real::EPOLL_CTL.address()
 }
 
 /// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
@@ -93,7 +51,7 @@ extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
     frame.words[BLOCK] = block.address();
     match add_at_once(frame, block) {
         // SAFETY: the program's own call of epoll_ctl.
-        FastPath::Done => unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) },
+        FastPath::Done => unsafe { go_on::<4>(frame, real::function::epoll_ctl.resolved()) },
         tried => add_otherwise(frame, tried),
     }
 }
@@ -147,7 +105,7 @@ fn before_add_otherwise(frame: &mut Frame, tried: FastPath) -> usize {
             }
         }
     }
-    real::EPOLL_CTL.address()
+    real::function::epoll_ctl.address()
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.more")]

@@ -17,9 +17,11 @@ use crate::real::Real;
 use crate::thread::Block;
 use crate::{clock, findings, ledger, real, sys, thread};
 
-#[cfg(not(test))]
+#[cfg(not(any(test, portable)))]
 mod exports {
-    crate::hooks::entry::timed! {
+    use crate::hooks::entry::parts;
+
+    crate::arch::x86_64::entries::timed! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         wait_timed(4): super::go_wait, super::after_timed_wait;
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
@@ -30,13 +32,13 @@ mod exports {
     }
 
     // A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
-    crate::hooks::entry::behind! {
+    crate::arch::x86_64::entries::behind! {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        epoll_wait(4) or epoll_wait unless wait_timed: crate::real::EPOLL_WAIT, super::after_untimed_wait;
+        epoll_wait(4) or epoll_wait unless wait_timed: crate::real::function::epoll_wait, super::after_untimed_wait;
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        epoll_pwait(4) or epoll_pwait unless pwait_timed: crate::real::EPOLL_PWAIT, super::after_untimed_pwait;
+        epoll_pwait(4) or epoll_pwait unless pwait_timed: crate::real::function::epoll_pwait, super::after_untimed_pwait;
     }
 
     // The types that frames are read by are those that libc gives to glibc's functions.
@@ -50,13 +52,13 @@ pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
     if frame.int(3) != 0 {
         begin_wait(Call::Wait, frame);
     }
-    real::EPOLL_WAIT.address()
+    real::function::epoll_wait.address()
 }
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.go_wait")]
 pub(super) extern "C-unwind" fn go_wait(frame: &mut Frame, now: u64) -> c_int {
-    go::<4>(Call::Wait, &real::EPOLL_WAIT, frame, now)
+    go::<4>(Call::Wait, &real::function::epoll_wait, frame, now)
 }
 
 pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
@@ -80,13 +82,13 @@ pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
     if frame.int(3) != 0 {
         begin_wait(Call::Pwait, frame);
     }
-    real::EPOLL_PWAIT.address()
+    real::function::epoll_pwait.address()
 }
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.go_pwait")]
 pub(super) extern "C-unwind" fn go_pwait(frame: &mut Frame, now: u64) -> c_int {
-    go::<5>(Call::Pwait, &real::EPOLL_PWAIT, frame, now)
+    go::<5>(Call::Pwait, &real::function::epoll_pwait, frame, now)
 }
 
 pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
@@ -108,13 +110,13 @@ extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isi
 /// A timeout may point to zero, but only the kernel may look: the address may be bad, which is EFAULT.
 pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
     begin_wait(Call::Pwait2, frame);
-    real::EPOLL_PWAIT2.address()
+    real::function::epoll_pwait2.address()
 }
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.go_pwait2")]
 pub(super) extern "C-unwind" fn go_pwait2(frame: &mut Frame, now: u64) -> c_int {
-    go::<5>(Call::Pwait2, &real::EPOLL_PWAIT2, frame, now)
+    go::<5>(Call::Pwait2, &real::function::epoll_pwait2, frame, now)
 }
 
 #[cfg(not(test))]

@@ -13,9 +13,10 @@ use crate::record::CallRecord;
 use crate::{ledger, real, record, sys, thread};
 
 pub mod exports {
-    use crate::hooks::entry;
+    use crate::hooks::entry::parts;
 
-    crate::hooks::entry::recorded! {
+    crate::arch::x86_64::entries::timed! {
+        recorded:
         add(4): super::go_add, super::after_add;
         del(4): super::go_ctl, super::after_del;
         modify(4): super::go_ctl, super::after_mod;
@@ -27,42 +28,17 @@ pub mod exports {
         epoll_pwait2(5): super::wait::go_pwait2, super::after_timed_pwait2;
     }
 
-    #[unsafe(naked)]
-    #[unsafe(link_section = ".text.hot.epollshim.recorded")]
-    pub unsafe extern "C-unwind" fn epoll_ctl() -> isize {
-        core::arch::naked_asm!(
-            ".cfi_startproc",
-            entry::by_operation!(),
-            ".cfi_endproc",
-            other = sym other,
-            add = sym add,
-            del = sym del,
-            modify = sym modify,
-        )
+    crate::arch::x86_64::entries::choosing! {
+        #[unsafe(link_section = ".text.hot.epollshim.recorded")]
+        epoll_ctl by operation other, add, del, modify;
     }
-
-    /// By the timeout, which is in ecx.
-    macro_rules! by_timeout {
-        ($($name:ident: $timed:path, $untimed:path;)*) => {$(
-            #[unsafe(naked)]
-            #[unsafe(link_section = ".text.hot.epollshim.recorded")]
-            pub unsafe extern "C-unwind" fn $name() -> isize {
-                core::arch::naked_asm!(
-                    ".cfi_startproc",
-                    "test ecx, ecx",
-                    "jnz {timed}",
-                    "jmp {untimed}",
-                    ".cfi_endproc",
-                    timed = sym $timed,
-                    untimed = sym $untimed,
-                )
-            }
-        )*};
+    crate::arch::x86_64::entries::choosing! {
+        #[unsafe(link_section = ".text.hot.epollshim.recorded")]
+        epoll_wait by timeout wait_timed, wait_untimed;
     }
-
-    by_timeout! {
-        epoll_wait: wait_timed, wait_untimed;
-        epoll_pwait: pwait_timed, pwait_untimed;
+    crate::arch::x86_64::entries::choosing! {
+        #[unsafe(link_section = ".text.hot.epollshim.recorded")]
+        epoll_pwait by timeout pwait_timed, pwait_untimed;
     }
 }
 
@@ -78,21 +54,21 @@ extern "C-unwind" fn go_add(frame: &mut Frame, _: u64) -> c_int {
 extern "C-unwind" fn go_ctl(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     // SAFETY: as above.
-    unsafe { go_on::<4>(frame, real::EPOLL_CTL.resolved()) }
+    unsafe { go_on::<4>(frame, real::function::epoll_ctl.resolved()) }
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
 extern "C-unwind" fn go_untimed_wait(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     // SAFETY: the program's own call.
-    unsafe { go_on::<4>(frame, real::EPOLL_WAIT.resolved()) }
+    unsafe { go_on::<4>(frame, real::function::epoll_wait.resolved()) }
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
 extern "C-unwind" fn go_untimed_pwait(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     // SAFETY: the program's own call.
-    unsafe { go_on::<5>(frame, real::EPOLL_PWAIT.resolved()) }
+    unsafe { go_on::<5>(frame, real::function::epoll_pwait.resolved()) }
 }
 
 /// For the entry to fetch it.

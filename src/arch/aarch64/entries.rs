@@ -1,0 +1,46 @@
+//! The one template that no plain Rust can stand in for.
+
+/// Entries that are told, and then jump to the function whose address they are given, with registers and stack as the program left them:
+/// a child of `vfork` returns on its parent's stack, and `execl` has arguments without number. `name: what names the function;`. It has the
+/// program's arguments; or, with `telling N`, the first two, the number, and the return address.
+macro_rules! passing {
+    ($($(#[$attribute:meta])* $name:ident: $choose:path $(, telling $number:literal)?;)*) => {$(
+        #[unsafe(naked)]
+        $(#[$attribute])*
+        pub unsafe extern "C-unwind" fn $name() -> isize {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "stp x29, x30, [sp, #-80]!",
+                ".cfi_adjust_cfa_offset 80",
+                ".cfi_offset x29, -80",
+                ".cfi_offset x30, -72",
+                "mov x29, sp",
+                // All eight registers for arguments (AAPCS64 6.8.2).
+                "stp x0, x1, [sp, #16]",
+                "stp x2, x3, [sp, #32]",
+                "stp x4, x5, [sp, #48]",
+                "stp x6, x7, [sp, #64]",
+                $(
+                    concat!("mov w2, #", $number),
+                    "mov x3, x30",
+                )?
+                "bl {choose}",
+                // x16: a jump by it may go to where a call may go (branch target identification).
+                "mov x16, x0",
+                "ldp x0, x1, [sp, #16]",
+                "ldp x2, x3, [sp, #32]",
+                "ldp x4, x5, [sp, #48]",
+                "ldp x6, x7, [sp, #64]",
+                "ldp x29, x30, [sp], #80",
+                ".cfi_adjust_cfa_offset -80",
+                ".cfi_restore x29",
+                ".cfi_restore x30",
+                "br x16",
+                ".cfi_endproc",
+                choose = sym $choose,
+            )
+        }
+    )*};
+}
+
+pub(crate) use passing;

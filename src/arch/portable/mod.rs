@@ -1,0 +1,5 @@
+//! Entries and counters in plain Rust.
+
+pub mod counters;
+#[cfg(not(test))]
+pub mod entries;

@@ -1,0 +1,112 @@
+//! What each hook does before and after the real call where nothing is armed, by function. For entries that are told the function as
+//! they go: those in plain Rust (portable.rs), of `syscall` (raw.rs), and of what is armed (armed.rs).
+
+use epollshim_format::for_each_function;
+use epollshim_format::function::Function;
+use libc::c_uint;
+
+use super::census_handlers::census_handlers;
+use super::entry::{After, Before, Frame, Handlers};
+use super::{descriptors, epoll};
+use crate::{census, ledger, real};
+
+/// Of `epoll_ctl`, by its operation.
+#[inline(always)]
+pub fn default_handlers(function: Function, operation: usize) -> Handlers {
+    if census::is_on() {
+        return default_or_census(function, operation);
+    }
+    without_census(function, operation)
+}
+
+#[cold]
+#[inline(never)]
+fn default_or_census(function: Function, operation: usize) -> Handlers {
+    census_handlers(function).unwrap_or(without_census(function, operation))
+}
+
+#[inline(always)]
+fn without_census(function: Function, operation: usize) -> Handlers {
+    let of_ctl = of_ctl(operation);
+    if function == Function::EpollCtl {
+        of_ctl
+    } else {
+        DEFAULT_HANDLERS.get(function as usize).copied().unwrap_or(of_ctl)
+    }
+}
+
+fn of_ctl(operation: usize) -> Handlers {
+    let (before, after): (Before, After) = match operation as i32 {
+        libc::EPOLL_CTL_ADD => (epoll::before_add, epoll::after_add),
+        libc::EPOLL_CTL_DEL => (nothing_before, epoll::after_del),
+        libc::EPOLL_CTL_MOD => (nothing_before, epoll::after_mod),
+        _ => (nothing_before, epoll::after_other),
+    };
+    Handlers { before, after }
+}
+
+/// By the role of a function, and its name. Of `epoll_ctl` see [`of_ctl`].
+macro_rules! handlers {
+    (Instance $name:ident) => {
+        Handlers { before: nothing_before, after: epoll::after::$name }
+    };
+    (Ctl $name:ident) => {
+        Handlers { before: nothing_before, after: epoll::after_other }
+    };
+    (Wait $name:ident) => {
+        Handlers { before: epoll::before::$name, after: epoll::after::$name }
+    };
+    (Close close) => {
+        Handlers { before: before_close, after: after_close }
+    };
+    (Close close_range) => {
+        Handlers { before: before_close_range, after: after_close }
+    };
+    (Duplicate fcntl) => {
+        Handlers { before: nothing_before, after: after_fcntl }
+    };
+    (Duplicate $name:ident) => {
+        Handlers { before: nothing_before, after: descriptors::after_dup }
+    };
+    // What only makes descriptors is nothing to the ledger.
+    ($role:ident $name:ident) => {
+        Handlers { before: nothing_before, after: nothing_after }
+    };
+}
+
+macro_rules! default_handlers {
+    ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
+       $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
+        /// By the functions' numbers.
+        static DEFAULT_HANDLERS: [Handlers; Function::COUNT] = [$(handlers!($role $name)),*];
+    };
+}
+for_each_function!(default_handlers);
+
+/// Names no function to call: the entry knows which of the aliases it is.
+pub extern "C-unwind" fn nothing_before(_: &mut Frame) -> usize {
+    0
+}
+
+extern "C-unwind" fn nothing_after(_: &mut Frame, result: isize) -> isize {
+    result
+}
+
+pub extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
+    ledger::closing_for_now(frame.int(0), frame.caller);
+    real::function::close.address()
+}
+
+pub extern "C-unwind" fn before_close_range(frame: &mut Frame) -> usize {
+    descriptors::note_range(frame.word(0) as c_uint, frame.word(1) as c_uint, frame.int(2), true, frame.caller);
+    real::function::close_range.address()
+}
+
+pub extern "C-unwind" fn after_close(_: &mut Frame, result: isize) -> isize {
+    ledger::closed();
+    result
+}
+
+pub extern "C-unwind" fn after_fcntl(frame: &mut Frame, result: isize) -> isize {
+    if descriptors::gives_a_number(frame.int(1)) { descriptors::after_dup(frame, result) } else { result }
+}
