@@ -1,4 +1,5 @@
-//! Random operations on a ledger without a kernel, beside a simple model of what the kernel has.
+//! Random operations on a ledger without a kernel, compared with a simple model of what the kernel
+//! has.
 
 extern crate std;
 
@@ -29,7 +30,7 @@ struct Model {
 }
 
 impl Model {
-    /// What only a forker keeps open stays watched here.
+    /// What only another process keeps open stays watched here.
     fn close(&mut self, fd: i32) {
         let Some(file) = self.open.remove(&fd) else { return };
         if self.open.values().all(|other| *other != file) {
@@ -74,7 +75,7 @@ fn random_operations_leave_what_the_kernel_has() {
     const NUMBERS: [i32; 8] = [3, 4, 5, 6, 7, 8, 70_000, 70_001];
     let mut model = Model::default();
     let mut old = None;
-    // Of three threads, which meet the instances in orders of their own.
+    // Three threads, each with its own last used instance.
     let hands = [const { LastUsed::new() }; 3];
     let mut random = 1_u64;
     // Knuth's MMIX generator; its lower bits are not random.
@@ -131,7 +132,7 @@ fn random_operations_leave_what_the_kernel_has() {
             }
             (13, Some(file), _) if epfd != fd => {
                 model.close(epfd);
-                // (A dup of what the ledger does not know is the kernel's to tell.)
+                // (The kernel must report a dup of what the ledger does not know.)
                 if model.instances.contains_key(&file) || model.interests.values().any(|one| one.2 == file) {
                     CORE.duplicated(fd, epfd, 0);
                     model.open.insert(epfd, file);
