@@ -17,7 +17,7 @@ impl Memory for Linux {
     }
 
     unsafe fn unmap(start: *mut u8, bytes: usize) {
-        // SAFETY: by the caller's promise.
+        // SAFETY: the caller promises what `Mapped::unmap` needs.
         unsafe { Mapped::unmap(start, bytes) };
     }
 }

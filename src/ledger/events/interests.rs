@@ -13,13 +13,17 @@ use crate::process;
 use crate::thread::Block;
 use epollshim_ledger::Change;
 
-/// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
-/// events and closes the descriptor comes second in the ledger too. `keep` is given its ticket's word.
+/// Before the real `EPOLL_CTL_ADD`. The interest is noted first: another thread that already gets
+/// its events, and closes the descriptor, must come second in the ledger too. `keep` is given its
+/// ticket's word.
 ///
-/// Unless this goes through, or leaves, [`adding`] is told of the same.
+/// Unless it returns [`FastPath::Done`] or [`FastPath::DoneSlowPathPending`], the caller must
+/// continue with [`adding`].
 #[inline(always)]
 pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: impl FnOnce(u64)) -> FastPath {
-    // Straight down, and not as a closure of `pass_in`: the compiler may leave one out of line, which takes 20 to 30 ns before an ADD.
+    // Written out, and not as a closure of a common function: the compiler may leave a closure out
+    // of line, and the call costs more than the change (docs/performance.md, "Branches after a
+    // system call").
     CORE.descriptors.approach(fd);
     let tried = try_lock_fast();
     if tried != FastPath::Done {
@@ -57,7 +61,7 @@ pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep:
 #[inline(never)]
 fn adding_later(registration: &Registration, block: &Block) -> u64 {
     static PROMISED: AtomicU32 = AtomicU32::new(0);
-    // Relaxed: only that no two are the same matters.
+    // Relaxed: the values only need to differ.
     let serial = PROMISED.fetch_add(1, Ordering::Relaxed) | QUEUED;
     enqueue(Change::Adding(*registration, serial, block.take_prepaid()));
     Ticket::Queued { serial }.to_word()
@@ -93,7 +97,8 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
     }
 }
 
-/// An `EPOLL_CTL_DEL` succeeded. Unless this goes through, [`deleted`] is told of the same.
+/// An `EPOLL_CTL_DEL` succeeded. Unless it returns [`FastPath::Done`], the caller must continue
+/// with [`deleted`].
 #[inline(always)]
 pub fn deleted_at_once(epfd: i32, fd: i32, block: &Block) -> FastPath {
     CORE.descriptors.approach(fd);
@@ -150,7 +155,8 @@ fn deleted_unknown(epfd: i32, fd: i32) {
 pub fn not_changed(epfd: i32, fd: i32, error: i32, site: usize) {
     used_by_ctl(epfd, site);
     match error {
-        // The kernel does not know the pair that the ledger knows: the number has another file now.
+        // The kernel does not know the pair that the ledger knows: the number refers to another
+        // file now.
         libc::ENOENT if CORE.find(epfd, fd).is_some() && process::is_own() => change(Change::Gone { epfd, fd }),
         libc::EBADF => look_for_dead(epfd, fd),
         _ => {}
