@@ -1,7 +1,9 @@
-//! What each thread remembers for the census, in thread-local words of the initial-exec model (see thread.rs).
+//! What each thread remembers for the census, in thread-local words of the initial-exec model (see
+//! thread.rs).
 //!
-//! Whose memory this is: process.rs asks the kernel, and a system call is too much for every birth. So a thread asks only
-//! where it may be a child in another process's memory, which process/sharing.rs knows.
+//! process.rs asks the kernel whose memory this is, and a system call is too much for every
+//! creation. So a thread asks only if it may be a child in another process's memory, which
+//! process/sharing.rs knows.
 
 use crate::sync::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use core::arch::{asm, global_asm};
@@ -21,16 +23,18 @@ global_asm!(
     ".popsection",
 );
 
-/// All-zero in a new thread. Written by the thread itself and its handlers; a vfork child shares it with its parent.
+/// All-zero in a new thread. The thread itself and its handlers write it. A vfork child shares it
+/// with its parent.
 #[repr(C)]
 struct Local {
     /// How many closes in a row were of neighbouring numbers, from one place.
     run: AtomicU32,
     last_site: AtomicUsize,
     last_fd: AtomicI32,
-    /// Which way the run goes.
+    /// The direction of the run.
     step: AtomicI32,
-    /// What was noted of its first two closes: the numbers and one, 0: nothing; and where they were closed before.
+    /// The double closes that were noted for its first two closes: one more than the numbers; 0:
+    /// nothing; and where they were closed before.
     noted: [AtomicI32; 2],
     variants: [AtomicU32; 2],
     others: [AtomicUsize; 2],
@@ -38,7 +42,8 @@ struct Local {
 
 const _: () = assert!(size_of::<Local>() <= 64);
 
-/// From the third of them on, closes of neighbouring numbers are a sweep: a program that closes whatever may be open.
+/// From the third of them on, closes of neighbouring numbers are a sweep: the program closes
+/// whatever may be open.
 const SWEEP: u32 = 3;
 
 #[inline(always)]
@@ -49,7 +54,7 @@ fn local() -> &'static Local {
         asm!("mov {0}, qword ptr [rip + epollshim_census_words@GOTTPOFF]", "add {0}, qword ptr fs:[0]",
              out(reg) address, options(nostack, readonly));
     }
-    // SAFETY: atomics, for which zero is valid; used by this thread alone, while it lives.
+    // SAFETY: atomics, for which zero is valid. Only this thread uses them, while it exists.
     unsafe { &*(address as *const Local) }
 }
 
@@ -91,7 +96,7 @@ fn go_on(local: &Local, step: i32, site: usize) {
     }
 }
 
-/// The first closes of what turns out to be a sweep were no double closes.
+/// The first closes of a sweep were no double closes.
 fn retract(local: &Local, site: usize) {
     let fds = local.noted.iter().zip(&local.variants).zip(&local.others);
     for ((fd, variant), other) in fds {
@@ -113,7 +118,7 @@ pub fn is_sweeping() -> bool {
     local().run.load(Ordering::Relaxed) >= SWEEP
 }
 
-/// A double close was noted of this thread's last close.
+/// A double close was noted for this thread's last close.
 pub fn has_noted(note: &Note) {
     let local = local();
     let index = usize::from(local.run.load(Ordering::Relaxed) >= 2);
