@@ -1,4 +1,4 @@
-//! The report as a person reads it first: in a terminal of 80 columns.
+//! The report as text for a terminal of 80 columns.
 
 use core::fmt::{self, Display, Write};
 
@@ -18,7 +18,7 @@ use crate::{config, log, record, seccomp};
 /// How many instances are listed one by one.
 const LISTED: usize = 20;
 
-/// Text of the program's making, with nothing that a terminal would obey.
+/// Text from the program, without anything that a terminal would interpret.
 struct Plain<'a>(&'a [u8]);
 
 impl Display for Plain<'_> {
@@ -35,7 +35,7 @@ impl Display for Plain<'_> {
     }
 }
 
-/// Err: there was no memory for all of it.
+/// Err: there was not enough memory.
 pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let ended = match facts.end {
         End::Exit => "ended by exit",
@@ -71,7 +71,7 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     suppressions(facts, out)
 }
 
-/// What was kept back: a line a rule.
+/// What was suppressed, with a line for each rule.
 fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let rules = facts.suppressed().count();
     if rules == 0 {
@@ -90,7 +90,7 @@ fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// How many findings are told one by one.
+/// How many findings are listed one by one.
 const TOLD: usize = 30;
 
 fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
@@ -150,7 +150,8 @@ struct Wrapped<'a, W: Write> {
 const INDENT: usize = 11;
 
 impl<W: Write> Write for Wrapped<'_, W> {
-    /// A piece without a space at its end may go on in the next piece: the line breaks before pieces and words that do not fit.
+    /// A piece that does not end in a space may continue in the next piece. The line breaks before
+    /// pieces and words that do not fit.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while !rest.is_empty() {
@@ -174,7 +175,7 @@ impl<W: Write> Write for Wrapped<'_, W> {
     }
 }
 
-/// Limits, faults, requests from outside, the log, and what was not recorded, where there are any.
+/// Limits, faults, requests from outside, the log, and what was not recorded, if there are any.
 pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
     if limits::told().next().is_some() {
         writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;

@@ -1,16 +1,18 @@
-//! Model tests of what several threads, signal handlers and forked children do to one structure without
-//! a lock.
+//! Model tests of what several threads, signal handlers and forked children do to one structure
+//! without a lock.
 //!
 //! A model has participants. Each runs the production code of a structure, whose atomics come from
 //! `sync.rs`. Each operation there is a step. Shuttle switches between participants at every step. A
 //! participant may also meet an [`Event`] at a step that the model chooses:
 //!
-//! - it stops for ever: its thread jumped out of the frame (`siglongjmp`), or ended in a handler (`pthread_exit`);
+//! - it stops for ever: its thread jumped out of the frame (`siglongjmp`), or ended in a handler
+//!   (`pthread_exit`);
 //! - a signal handler runs in the middle of it;
-//! - the process forks there: the other participants do not exist in the child, and this one continues.
+//! - the process forks there: the other participants do not exist in the child, and this one
+//!   continues.
 //!
-//! The participants run one at a time. So a model shows every interleaving of steps, and no reordering by
-//! the processor.
+//! The participants run one at a time. So a model shows every interleaving of steps, and no
+//! reordering by the processor.
 
 extern crate std;
 
