@@ -84,9 +84,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         &self,
         picture: Picture<'_>,
         notepad: &mut impl List<Unmatched>,
-        mend: bool,
+        may_correct: bool,
         is_under_way: impl Fn(u32) -> bool + Copy,
     ) -> bool {
-        picture.leaders().all(|head| self.compare(head.fd, picture.lines_of(head), notepad, mend, is_under_way))
+        picture.leaders().all(|head| self.compare(head.fd, picture.lines_of(head), notepad, may_correct, is_under_way))
     }
 }

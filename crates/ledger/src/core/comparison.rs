@@ -132,7 +132,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         epfd: i32,
         lines: &[Line],
         unmatched: &mut impl List<Unmatched>,
-        mend: bool,
+        may_correct: bool,
         is_under_way: impl Fn(u32) -> bool,
     ) -> bool {
         let index = self.descriptors.get(epfd).instance();
@@ -171,7 +171,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
                     || take(unmatched, interest.fd(), self.is_current(interest))
                 {
                     // The kernel has it, or will have it.
-                } else if !mend {
+                } else if !may_correct {
                     agrees = false;
                 } else {
                     if !doubtful {
@@ -186,7 +186,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             }
         }
         // Only the kernel has what remains.
-        if !mend {
+        if !may_correct {
             return agrees && unmatched.iter().all(|one| one.is_found);
         }
         for Unmatched { line, site, .. } in unmatched.iter().filter(|one| !one.is_found) {

@@ -25,13 +25,13 @@ pub fn live(core: &Core) -> (u64, u64) {
 
 /// Compares with a list of the kernel's: numbers, and what they refer to now. If it may correct,
 /// numbers come first.
-pub fn compare(core: &Core, epfd: i32, kernel: &[(i32, File)], mend: bool, is_under_way: bool) -> bool {
+pub fn compare(core: &Core, epfd: i32, kernel: &[(i32, File)], may_correct: bool, is_under_way: bool) -> bool {
     let mut lines: Vec<_> = kernel.iter().map(|(fd, file)| Line { fd: *fd, place: 0, file: *file }).collect();
     lines.sort_by_key(|line| line.fd);
-    if mend {
+    if may_correct {
         core.correct_numbers(core.descriptors.get(epfd).instance(), &lines);
     }
-    core.compare(epfd, &lines, &mut Vec::new(), mend, |_| is_under_way)
+    core.compare(epfd, &lines, &mut Vec::new(), may_correct, |_| is_under_way)
 }
 
 /// Walks every list, both ways, and the index of pairs: each live interest is in each of its lists
@@ -283,7 +283,7 @@ fn what_was_watched_at_most_is_known_however_an_interest_goes() {
 }
 
 #[test]
-fn a_comparison_that_may_not_mend_tells_and_changes_nothing() {
+fn a_comparison_that_may_not_correct_reports_and_changes_nothing() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     add(&CORE, 3, 7);
