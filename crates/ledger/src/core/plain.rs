@@ -79,7 +79,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         if !watch.record.interest.key.are(instance.index.get(), fd as u32) {
             return None;
         }
-        self.strike(&watch, instance)
+        self.remove_plain(&watch, instance)
     }
 
     /// `closed` for the plain case, where no observer follows and the change did not wait. False:
@@ -104,7 +104,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             return None;
         }
         let closing = RecentClose::of(instance, (watch.index, interest), at, false);
-        self.strike(&watch, instance)?;
+        self.remove_plain(&watch, instance)?;
         self.recent_closes.note(&closing);
         self.totals.vanished.add(1);
         Some(())
@@ -128,7 +128,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     /// Removes the interest and its description. None: a peak is behind, and nothing was done.
     #[inline(always)]
-    fn strike(&self, watch: &Plain<'_>, instance: &Instance) -> Option<()> {
+    fn remove_plain(&self, watch: &Plain<'_>, instance: &Instance) -> Option<()> {
         let Plain { place, index, record: Watch { interest, description } } = *watch;
         if !instance.has_reached() || self.churn.watches.get() > self.churn.reached.get() {
             return None;
