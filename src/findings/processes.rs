@@ -14,7 +14,7 @@ pub fn evaluate() {
     withdraw(Id::NoCloexec);
     withdraw(Id::ForkShared);
     let ledger = ledger::view();
-    if fork_shared::has_told() {
+    if fork_shared::has_entries() {
         for (_, instance) in ledger.live_instances() {
             fork_shared::compare(instance.id.get(), instance.maker.get(), instance.waits());
         }

@@ -38,7 +38,7 @@ fn deliver(event: Event) {
         Event::Ended { id, maker, waits } => fork_shared::compare(id, maker, waits),
         Event::EndedUnused => followers::expect_one_use_less(),
         Event::FirstUse { id, maker, epfd, made_at, waits, at } => {
-            fork_shared::tell_use(&Shared { id, maker, made_at, waits_before: waits }, epfd, at);
+            fork_shared::note_use(&Shared { id, maker, made_at, waits_before: waits }, epfd, at);
             followers::expect_one_use_less();
         }
     }

@@ -53,7 +53,7 @@ pub(super) fn expect_one_use_less() {
 #[inline(never)]
 pub(super) fn used(instance: &Instance, epfd: i32, site: usize) {
     if instance.is_first_use() {
-        fork_shared::tell_use(&Shared::of(instance), epfd, site);
+        fork_shared::note_use(&Shared::of(instance), epfd, site);
         expect_one_use_less();
     }
 }

@@ -61,7 +61,7 @@ const FORKERS: usize = 15;
 #[repr(C)]
 struct Page {
     /// How often anything was written about an instance.
-    told: AtomicU64,
+    written: AtomicU64,
     /// How many processes were given a number.
     members: AtomicU32,
     /// Processes that have forked: the number, and in the low half the id of the newest instance
@@ -157,8 +157,8 @@ pub fn exists() -> bool {
 }
 
 /// Whether anything was written.
-pub fn has_told() -> bool {
-    page().is_some_and(|page| page.told.load(Ordering::Relaxed) != 0)
+pub fn has_entries() -> bool {
+    page().is_some_and(|page| page.written.load(Ordering::Relaxed) != 0)
 }
 
 /// Everything that was written.
@@ -222,7 +222,7 @@ fn entry(shared: &Shared, fits: impl Fn(&Entry) -> bool) -> Option<&'static Entr
     if key == 0 {
         return None;
     }
-    page.told.fetch_add(1, Ordering::Relaxed);
+    page.written.fetch_add(1, Ordering::Relaxed);
     for entry in &page.entries {
         let taken = entry.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_ok() {
@@ -237,7 +237,7 @@ fn entry(shared: &Shared, fits: impl Fn(&Entry) -> bool) -> Option<&'static Entr
 }
 
 /// This process, which was forked, uses an instance that existed before, for the first time.
-pub fn tell_use(shared: &Shared, epfd: i32, site: usize) {
+pub fn note_use(shared: &Shared, epfd: i32, site: usize) {
     let (own, forker) = (number(), FORKER.load(Ordering::Relaxed));
     let own_pid = process::pid() as u32;
     let of_forker = |entry: &Entry| {
@@ -296,7 +296,7 @@ pub fn leave() {
 
 /// The calling process, which may have borrowed this memory, is about to exec and pass on a
 /// descriptor of an instance.
-pub fn tell_exec(instance: &Instance, epfd: i32, site: usize) {
+pub fn note_exec(instance: &Instance, epfd: i32, site: usize) {
     let Some(entry) = entry(&Shared::of(instance), |_| true) else { return };
     entry.executed_at.store(site as u64, Ordering::Relaxed);
     entry.executor_pid.store(sys::getpid() as u32, Ordering::Relaxed);

@@ -69,6 +69,6 @@ impl Kernel for Linux {
     }
 
     fn has_shared_by_fork() -> bool {
-        fork_shared::has_told()
+        fork_shared::has_entries()
     }
 }

@@ -64,8 +64,8 @@ fn is_being_made(epfd: i32) -> bool {
     const TURNS: u32 = 20;
     for turn in 0..MOST {
         // The order matters: what is noted in between is known below.
-        let told = CORE.totals.instances.get();
-        let is_one_due = reservations::tracks() && reservations::charged().0 > told;
+        let known = CORE.totals.instances.get();
+        let is_one_due = reservations::tracks() && reservations::charged().0 > known;
         if CORE.descriptors.get(epfd).is_known() {
             return true;
         }
@@ -90,7 +90,7 @@ pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
             .filter(|(fd, _)| sys::passes_exec(*fd))
     };
     if handed_on().next().is_some() && is_executable() {
-        handed_on().for_each(|(fd, instance)| fork_shared::tell_exec(instance, fd, site));
+        handed_on().for_each(|(fd, instance)| fork_shared::note_exec(instance, fd, site));
     }
 }
 
