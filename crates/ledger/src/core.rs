@@ -225,7 +225,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     /// Makes the descriptor's instance the last used one of the caller's thread, if it has an
     /// instance. True: it was not before. Only the holder of the lock calls it.
-    pub fn take_in_hand(&self, epfd: i32, last_used: &LastUsed) -> bool {
+    pub fn set_last_used(&self, epfd: i32, last_used: &LastUsed) -> bool {
         if last_used.instance_of(epfd).is_some() {
             return false;
         }

@@ -40,7 +40,7 @@ pub struct Reservations<K> {
     epoch: AtomicU32,
     /// What was reserved ahead for the change that is being applied (`Prepaid::to_word`). Under the
     /// lock.
-    in_hand: AtomicU64,
+    prepaid: AtomicU64,
     /// The thread that closes, if the change that is being applied is a close that the kernel has
     /// yet to make. Under the lock.
     closer: AtomicPtr<PendingRelease>,
@@ -140,7 +140,7 @@ impl<K: Kernel> Reservations<K> {
             bytes: AtomicU64::new(0),
             tracks: AtomicU8::new(NOTHING),
             epoch: AtomicU32::new(0),
-            in_hand: AtomicU64::new(0),
+            prepaid: AtomicU64::new(0),
             closer: AtomicPtr::new(core::ptr::null_mut()),
             kernel: PhantomData,
         }
@@ -296,9 +296,9 @@ impl<K: Kernel> Reservations<K> {
         find: impl Fn(u32) -> Option<&'static Instance>,
         apply: impl FnOnce() -> T,
     ) -> T {
-        self.in_hand.store(prepaid, Ordering::Relaxed);
+        self.prepaid.store(prepaid, Ordering::Relaxed);
         let result = apply();
-        let left = Prepaid::from_word(self.in_hand.swap(0, Ordering::Relaxed));
+        let left = Prepaid::from_word(self.prepaid.swap(0, Ordering::Relaxed));
         self.give_back_prepaid(left, find(left.of));
         result
     }
@@ -320,10 +320,10 @@ impl<K: Kernel> Reservations<K> {
     }
 
     /// Takes what was reserved ahead for this change, if it is what is wanted.
-    fn take_in_hand(&self, wanted: impl Fn(Prepaid) -> bool) -> Option<Prepaid> {
-        let prepaid = Prepaid::from_word(self.in_hand.load(Ordering::Relaxed));
+    fn take_prepaid(&self, wanted: impl Fn(Prepaid) -> bool) -> Option<Prepaid> {
+        let prepaid = Prepaid::from_word(self.prepaid.load(Ordering::Relaxed));
         wanted(prepaid).then(|| {
-            self.in_hand.store(0, Ordering::Relaxed);
+            self.prepaid.store(0, Ordering::Relaxed);
             prepaid
         })
     }
@@ -339,7 +339,7 @@ impl<K: Kernel> Reservations<K> {
     #[inline(never)]
     fn charge_opened(&self, instance: &Instance) {
         begin_count(instance, 0);
-        let paid = match self.take_in_hand(|prepaid| prepaid.instance) {
+        let paid = match self.take_prepaid(|prepaid| prepaid.instance) {
             Some(prepaid) => prepaid.user,
             None => {
                 let _ = (self.charge_instance(None), self.charge_bytes(kernel_memory::INSTANCE, None));
@@ -380,7 +380,7 @@ impl<K: Kernel> Reservations<K> {
         if !self.tracks() {
             return;
         }
-        let paid = match self.take_in_hand(|prepaid| prepaid.watch) {
+        let paid = match self.take_prepaid(|prepaid| prepaid.watch) {
             Some(prepaid) => {
                 // It may have been reserved for another instance, if the number was reused since,
                 // or for none.
@@ -429,7 +429,7 @@ impl<K: Kernel> Reservations<K> {
         self.instances.store(instances, Ordering::Relaxed);
         self.watches.store(watches, Ordering::Relaxed);
         self.bytes.store(kernel_memory::estimate(instances, watches), Ordering::Relaxed);
-        self.in_hand.store(0, Ordering::Relaxed);
+        self.prepaid.store(0, Ordering::Relaxed);
         self.closer.store(core::ptr::null_mut(), Ordering::Relaxed);
         // Release: a thread that sees that tracking has begun adds to these sums.
         self.tracks.fetch_max(PROCESS, Ordering::Release);

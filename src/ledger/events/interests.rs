@@ -40,7 +40,7 @@ pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep:
     if !lock_for_change(tried) {
         return keep(adding_later(registration, block));
     }
-    if CORE.take_in_hand(registration.epfd, &block.last_used)
+    if CORE.set_last_used(registration.epfd, &block.last_used)
         && !is_followed()
         && let Some(ticket) =
             CORE.reserve_at_once(registration.epfd, registration.fd, &registration.site, &block.last_used)
@@ -126,7 +126,8 @@ pub fn deleted(epfd: i32, fd: i32, site: usize, block: &Block, tried: FastPath) 
         return deleted_unknown(epfd, fd);
     }
     used_by_ctl(epfd, site);
-    if CORE.take_in_hand(epfd, &block.last_used) && !is_followed() && CORE.deleted_at_once(epfd, fd, &block.last_used) {
+    if CORE.set_last_used(epfd, &block.last_used) && !is_followed() && CORE.deleted_at_once(epfd, fd, &block.last_used)
+    {
         return unlock();
     }
     CORE.changes();

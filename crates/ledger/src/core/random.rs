@@ -105,7 +105,7 @@ fn random_operations_leave_what_the_kernel_has() {
                 let registration = Registration { epfd, fd, site: 2 };
                 let last_used = hands.get(below(3) as usize).unwrap_or(&hands[0]);
                 if below(2) == 0 {
-                    CORE.take_in_hand(epfd, last_used);
+                    CORE.set_last_used(epfd, last_used);
                 }
                 let at_once =
                     if below(3) != 0 { CORE.reserve_at_once(epfd, fd, &registration.site, last_used) } else { None };

@@ -259,7 +259,7 @@ fn a_nested_instance_outlives_its_interest_whatever_its_numbers_words_say() {
     CORE.closed(8, None);
     CORE.reach();
     let last_used = LastUsed::new();
-    CORE.take_in_hand(3, &last_used);
+    CORE.set_last_used(3, &last_used);
     assert!(last_used.instance_of(3).is_some());
     assert!(!CORE.deleted_at_once(3, 7, &last_used) && !CORE.closed_at_once(7, 0));
     CORE.deleted(3, 7);
