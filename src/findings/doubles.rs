@@ -97,7 +97,7 @@ impl Watcher<'_> {
             return;
         }
         if option(libc::SO_ACCEPTCONN) == 0 {
-            return tell(double.epfd, listed.fd, [double.doubled, double.waits, 0, 0]);
+            return report(double.epfd, listed.fd, [double.doubled, double.waits, 0, 0]);
         }
         // Relaxed: threads that find the words of two sockets ask about one of them.
         self.0.waits_before.store(double.waits, Ordering::Relaxed);
@@ -122,7 +122,7 @@ impl Watcher<'_> {
         self.0.listener.store(0, Ordering::Relaxed);
         let waits = double.waits.saturating_sub(self.0.waits_before.load(Ordering::Relaxed));
         if rich <= looks / thresholds::HERD_RICH && looks >= waits / thresholds::HERD_SHARE_OF_LISTENER {
-            tell(double.epfd, fd, [looks, waits, 1, 0]);
+            report(double.epfd, fd, [looks, waits, 1, 0]);
         }
     }
 }
@@ -134,7 +134,7 @@ fn is_at_work(by: usize, at: u64) -> bool {
     block.waits_on().is_none() && block.counters.last_wait_end.load(Ordering::Relaxed) == at
 }
 
-fn tell(epfd: i32, fd: i32, detail: [u64; 4]) {
+fn report(epfd: i32, fd: i32, detail: [u64; 4]) {
     let note = Note {
         variant: herd::ONE_INSTANCE,
         epfd,

@@ -138,7 +138,7 @@ pub fn evaluate() {
             return;
         }
         if procfs::has_one_thread() {
-            return suspects.as_slice().iter().for_each(tell);
+            return suspects.as_slice().iter().for_each(report);
         }
         // The kernel frees the number first: a thread may be in the middle of a close. After some
         // time slices of a scheduler it is not.
@@ -146,7 +146,7 @@ pub fn evaluate() {
         sys::sleep(PAUSE);
         Buffer::lend(|again| {
             collect(again);
-            again.as_slice().iter().filter(|suspect| suspects.as_slice().contains(suspect)).for_each(tell);
+            again.as_slice().iter().filter(|suspect| suspects.as_slice().contains(suspect)).for_each(report);
         });
     });
 }
@@ -225,7 +225,7 @@ fn has_another_file(epfd: i32, fd: i32) -> bool {
     }
 }
 
-fn tell(suspect: &Suspect) {
+fn report(suspect: &Suspect) {
     let Suspect { epfd, index, fd, files } = *suspect;
     let view = ledger::records();
     let Some(instance) = view.instance_at(index) else { return };

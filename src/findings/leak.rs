@@ -38,7 +38,7 @@ pub fn evaluate(end: End) {
     Buffer::lend(|groups| {
         gather(ledger, groups);
         for group in groups.as_slice() {
-            tell(ledger, group, end);
+            report(ledger, group, end);
         }
     });
 }
@@ -103,7 +103,7 @@ fn looks_idle(ledger: &Core, instance: &Instance, now: u64) -> bool {
     waits != 0 || now.saturating_sub(ledger.totals.marked.get()) >= leak::UNUSED
 }
 
-fn tell(ledger: &Core, group: &Group, end: End) {
+fn report(ledger: &Core, group: &Group, end: End) {
     let severity = leak::severity(group.alive, group.idle);
     if severity == Severity::Info && matches!(end, End::Running | End::Exec) {
         // In use, or closed by the exec.

@@ -38,7 +38,7 @@ pub fn evaluate() {
     watches();
 }
 
-fn tell(variant: u8, peak: u64, limit: u64, severity: Severity, denied: u64) {
+fn report(variant: u8, peak: u64, limit: u64, severity: Severity, denied: u64) {
     let note = Note { variant, detail: [peak, limit, denied, 0], ..Note::of(Id::NearLimit, severity) };
     put(&note, 1);
 }
@@ -53,7 +53,7 @@ fn descriptors() {
         && near_limit::is_near(highest + 1, limit.rlim_cur)
         && watches >= highest / 2
     {
-        tell(near_limit::DESCRIPTORS, highest + 1, limit.rlim_cur, Severity::Warning, 0);
+        report(near_limit::DESCRIPTORS, highest + 1, limit.rlim_cur, Severity::Warning, 0);
     }
 }
 
@@ -73,7 +73,7 @@ fn watches() {
     if let Some(limit) = limit
         && near_limit::is_near(peak, limit)
     {
-        tell(near_limit::WATCHES, peak, limit, Severity::Warning, 0);
+        report(near_limit::WATCHES, peak, limit, Severity::Warning, 0);
     }
 }
 
@@ -83,6 +83,6 @@ fn watches() {
 pub fn near_own_limit(key: u8, peak: u64, limit: u64, denied: u64) {
     if denied != 0 || near_limit::is_near(peak, limit) {
         let severity = if denied != 0 { Severity::Warning } else { Severity::Info };
-        tell(near_limit::SET + key, peak, limit, severity, denied);
+        report(near_limit::SET + key, peak, limit, severity, denied);
     }
 }

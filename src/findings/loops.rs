@@ -57,13 +57,13 @@ pub fn polling() {
             let time = processor_time(block);
             let is_idle = time < polled.saturating_mul(thresholds::POLL_COST);
             if time >= thresholds::POLL_TIME && is_idle {
-                tell(block, polled, 0, time);
+                report(block, polled, 0, time);
             }
         } else if short >= thresholds::SHORT_POLLS && is_most(short.saturating_add(polled)) {
             let asleep = blocked(counters);
             // A thread that works for longer than it sleeps looks for events in between.
             if asleep >= thresholds::POLL_TIME && counters.work().sum() < asleep {
-                tell(block, short, 1, processor_time(block));
+                report(block, short, 1, processor_time(block));
             }
         }
     }
@@ -81,7 +81,7 @@ fn blocked(counters: &Counters) -> u64 {
     Call::WAITS.iter().map(of).fold(0, u64::wrapping_add)
 }
 
-fn tell(block: &Block, count: u64, milliseconds: u64, time: u64) {
+fn report(block: &Block, count: u64, milliseconds: u64, time: u64) {
     let owner = block.address();
     // Of its instances the one with the most empty waits.
     let found = ledger::view()

@@ -152,7 +152,7 @@ pub fn is_known(note: &Note) -> bool {
 /// The state when a report is made: replaces what an earlier report found.
 pub fn put(note: &Note, count: u64) {
     let Some(entry) = entry(note) else { return };
-    entry.tell(note);
+    entry.update(note);
     entry.word(finding::COUNT).store(count, Ordering::Relaxed);
 }
 
@@ -283,7 +283,7 @@ fn entry(note: &Note) -> Option<Entry> {
             Ok(_) => {
                 entry.word(finding::SITE).store(note.site as u64, Ordering::Relaxed);
                 entry.word(finding::OTHER).store(note.other as u64, Ordering::Relaxed);
-                entry.tell(note);
+                entry.update(note);
                 // Release: a reader that sees what it is sees where it is.
                 entry.word(finding::WHAT).store(note.what(), Ordering::Release);
                 return Some(entry);
@@ -312,7 +312,7 @@ impl Entry {
     }
 
     /// Updates it with the latest occurrence. Its severity only rises.
-    fn tell(self, note: &Note) {
+    fn update(self, note: &Note) {
         self.word(finding::DESCRIPTORS).store(note.descriptors(), Ordering::Relaxed);
         for (index, detail) in note.detail.iter().enumerate() {
             self.word(finding::DETAIL + index * 8).store(*detail, Ordering::Relaxed);

@@ -57,9 +57,9 @@ fn handed_on(entry: &Entry) {
 
 /// This process has forked, and no hook saw whether a child made an exec.
 fn could_be_handed_on(ledger: &Core, index: u32, instance: &Instance) {
-    let is_told = fork_shared::entries().any(|entry| entry.is_of(instance) && entry.has(fork_shared::EXECUTED));
+    let is_reported = fork_shared::entries().any(|entry| entry.is_of(instance) && entry.has(fork_shared::EXECUTED));
     let passing = |fd: &i32| ledger.descriptors.get(*fd).instance() == index && sys::passes_exec(*fd);
-    if !is_told && let Some(epfd) = (0..=ledger.descriptors.highest()).find(passing) {
+    if !is_reported && let Some(epfd) = (0..=ledger.descriptors.highest()).find(passing) {
         let note = Note {
             variant: no_cloexec::COULD_BE,
             epfd,

@@ -21,7 +21,7 @@ pub fn write() {
     crate::sigsafe::on_own_stack(|| {
         Buffer::lend(|maps| {
             Buffer::lend(|list| {
-                if procfs::read_file(c"/proc/thread-self/maps", maps) && tell(maps.as_slice(), list).is_ok() {
+                if procfs::read_file(c"/proc/thread-self/maps", maps) && list_objects(maps.as_slice(), list).is_ok() {
                     write_list(list.as_slice());
                 }
             });
@@ -49,7 +49,7 @@ fn write_list(bytes: &[u8]) {
 
 /// Turns start-end perms offset dev inode path (proc_pid_maps(5)), a line for each mapping, into a
 /// line for each object.
-fn tell(maps: &[u8], list: &mut Buffer<u8>) -> core::fmt::Result {
+fn list_objects(maps: &[u8], list: &mut Buffer<u8>) -> core::fmt::Result {
     let mut last: Option<(u64, u64, &[u8])> = None;
     let mut flush = |object: Option<(u64, u64, &[u8])>| match object {
         Some((start, end, path)) => line(start, end, path, list),
