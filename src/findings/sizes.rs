@@ -17,7 +17,7 @@ pub fn outgrown(epfd: i32, site: usize, peak: u64, size: u64) {
 pub fn evaluate() {
     let view = ledger::view();
     for (index, instance) in view.live_instances().filter(|(_, instance)| instance.has_outgrown_its_size()) {
-        if instance.told.swap(1, Ordering::Relaxed) == 0 {
+        if instance.is_size_reported.swap(1, Ordering::Relaxed) == 0 {
             let site = instance.site.load(Ordering::Relaxed);
             outgrown(view.descriptor_of(index), site, instance.peak(), instance.size());
         }

@@ -444,7 +444,7 @@ pub struct Instance {
     /// It counts against the user's limit (of the session).
     pub paid: AtomicU8,
     /// It was reported that it holds more than its size promised.
-    pub told: AtomicU8,
+    pub is_size_reported: AtomicU8,
     /// Watches, including those that are being added: what limits count (reservations.rs).
     pub charged: AtomicU64,
     link: AtomicU32,

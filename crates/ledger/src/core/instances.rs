@@ -68,7 +68,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             }
         }
         self.totals.unseen_instances.add(1);
-        self.tell_instance(index, fd);
+        self.notify_of_instance(index, fd);
         Some(index)
     }
 
@@ -84,7 +84,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             self.forget(description_index);
             return None;
         }
-        self.tell_instance(index, fd);
+        self.notify_of_instance(index, fd);
         Some(index)
     }
 
@@ -107,7 +107,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         instance.argument.set(creation.argument);
         instance.origin.store(creation.origin as u8, Ordering::Relaxed);
         instance.seen.store(0, Ordering::Relaxed);
-        instance.told.store(0, Ordering::Relaxed);
+        instance.is_size_reported.store(0, Ordering::Relaxed);
         instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
         instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { K::process_number() });
         instance.waits_marked.set(Instance::UNMARKED);
@@ -165,7 +165,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     /// Notes the events of an end. (An end without events costs two tests.)
     #[inline(always)]
     fn note_end(&self, instance: &Instance, epfd: i32) {
-        if instance.has_outgrown_its_size() && instance.told.swap(1, Ordering::Relaxed) == 0 {
+        if instance.has_outgrown_its_size() && instance.is_size_reported.swap(1, Ordering::Relaxed) == 0 {
             self.tell(Event::Outgrown {
                 epfd,
                 site: instance.site.load(Ordering::Relaxed),
@@ -196,15 +196,15 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     /// Notifies the observer of an instance.
     #[inline(always)]
-    fn tell_instance(&self, index: u32, fd: i32) {
+    fn notify_of_instance(&self, index: u32, fd: i32) {
         if self.lock.is_followed() {
-            self.tell_recording(index, fd);
+            self.record_instance(index, fd);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn tell_recording(&self, index: u32, fd: i32) {
+    fn record_instance(&self, index: u32, fd: i32) {
         if let Some(instance) = self.instances.get(index) {
             O::instance_noted(index, instance, fd);
         }
