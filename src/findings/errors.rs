@@ -88,7 +88,7 @@ pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int
             ghosts::added_over(epfd, fd, site);
         }
     } else if what == RETURNED {
-        ghosts::mended(epfd, fd);
+        ghosts::corrected(epfd, fd);
     } else if let Some(cause) = Cause::from_number(what as u8)
         && let Some(mended) = cause.mended()
     {
@@ -115,12 +115,12 @@ pub fn ctl_failed(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool
     {
         return pending.leave(pair, AGAIN as u64, frame.caller);
     }
-    ctl_failed_otherwise(pending, frame, error, is_ghost);
+    ctl_failed_slow(pending, frame, error, is_ghost);
 }
 
 #[cold]
 #[inline(never)]
-fn ctl_failed_otherwise(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
+fn ctl_failed_slow(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
     let call = Ctl { epfd: frame.int(0), operation: frame.int(1), fd: frame.int(2), site: frame.caller };
     let Ctl { epfd, operation, fd, site } = call;
     pending.forget();

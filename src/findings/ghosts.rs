@@ -54,7 +54,7 @@ fn met(closing: &RecentClose, epfd: c_int, operation: c_int, fd: c_int, error: c
 }
 
 /// The ADD that failed because of a ghost was followed by a MOD: the interest is in use again.
-pub fn mended(epfd: c_int, fd: c_int) {
+pub fn corrected(epfd: c_int, fd: c_int) {
     if let Some(closing) = ledger::records().ghost(epfd, fd)
         && closing.is_reported
     {

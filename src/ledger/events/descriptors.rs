@@ -38,14 +38,14 @@ pub fn closing(fd: i32, at: usize) {
     }
     let tried = try_lock_fast();
     if tried != FastPath::Done {
-        return closing_otherwise(fd, at, tried);
+        return closing_slow(fd, at, tried);
     }
     if !CORE.closed_at_once(fd, at) {
-        return closing_otherwise(fd, at, FastPath::Locked);
+        return closing_slow(fd, at, FastPath::Locked);
     }
     let tried = unlock_fast();
     if tried != FastPath::Done {
-        closing_otherwise(fd, at, tried);
+        closing_slow(fd, at, tried);
     }
 }
 
@@ -57,7 +57,7 @@ fn concerns_high(fd: i32) -> bool {
 /// The same in every case but the plain one.
 #[cold]
 #[inline(never)]
-fn closing_otherwise(fd: i32, at: usize, tried: FastPath) {
+fn closing_slow(fd: i32, at: usize, tried: FastPath) {
     let make = || {
         CORE.changes();
         CORE.closed(fd, Some(at));
