@@ -55,7 +55,7 @@ static PEAK: AtomicU64 = AtomicU64::new(0);
 static AT_START: AtomicU32 = AtomicU32::new(0);
 /// How many creations and ends were found only by a comparison with the kernel, or by a later
 /// creation.
-static HEALED: AtomicU64 = AtomicU64::new(0);
+static CORRECTED: AtomicU64 = AtomicU64::new(0);
 /// A limit counts them: calls reserve room before they create one.
 static IS_LIMITED: AtomicBool = AtomicBool::new(false);
 /// Something was created or closed since this process began.
@@ -87,7 +87,7 @@ pub fn after_fork() {
         places::after_fork();
         ROOM.after_fork();
         PEAK.store(ROOM.alive(), Ordering::Relaxed);
-        HEALED.store(0, Ordering::Relaxed);
+        CORRECTED.store(0, Ordering::Relaxed);
         HAS_SEEN.store(false, Ordering::Relaxed);
     }
 }
@@ -138,7 +138,7 @@ fn note_birth(fd: i32, birth: Birth) {
         // The number was reused in one step (dup2), or no hook saw its end (fclose).
         places::at(old.place()).died();
         if !birth.is_placed {
-            HEALED.fetch_add(1, Ordering::Relaxed);
+            CORRECTED.fetch_add(1, Ordering::Relaxed);
         }
         return;
     }

@@ -5,7 +5,7 @@ use crate::sync::Ordering;
 use epollshim_format::census::Kind;
 
 use super::table::{self, Entry};
-use super::{AT_START, GENERATION, HEALED, PEAK, ROOM, places};
+use super::{AT_START, CORRECTED, GENERATION, PEAK, ROOM, places};
 use crate::buffer::Buffer;
 use crate::{clock, loaded, process, procfs, registers, sys};
 
@@ -20,7 +20,7 @@ pub struct Census {
     pub at_start: u64,
     /// Created where no hook saw it, and found in /proc.
     pub unseen: u64,
-    pub healed: u64,
+    pub corrected: u64,
 }
 
 impl Census {
@@ -43,7 +43,7 @@ impl Census {
             at_start: at_load + sum(places::Place::base),
             // What was open at load was noted as if it had been created then.
             unseen: unseen.saturating_sub(at_load),
-            healed: HEALED.load(Ordering::Relaxed),
+            corrected: CORRECTED.load(Ordering::Relaxed),
         })
     }
 }
@@ -90,7 +90,7 @@ pub fn reconcile() -> bool {
             sys::sleep(3_000_000);
         }
         for (fd, entry) in differing.as_slice() {
-            heal(*fd, *entry);
+            correct(*fd, *entry);
         }
         complete
     })
@@ -110,7 +110,7 @@ pub fn look_for_the_gone() {
     }
     let Some(began) = TURN.begin() else { return };
     for (fd, entry) in table::each_alive() {
-        heal(fd, entry);
+        correct(fd, entry);
     }
     TURN.end(began);
 }
@@ -131,11 +131,11 @@ fn compare(open: &mut Buffer<i32>, differing: &mut Buffer<(i32, Entry)>) {
     }
 }
 
-fn heal(fd: i32, entry: Entry) {
+fn correct(fd: i32, entry: Entry) {
     if table::get(fd) != entry || sys::is_open(fd) == entry.is_alive() {
         return;
     }
-    HEALED.fetch_add(1, Ordering::Relaxed);
+    CORRECTED.fetch_add(1, Ordering::Relaxed);
     if entry.is_alive() {
         super::end(fd, 0, false);
         return;

@@ -25,7 +25,7 @@ pub fn write() {
             (census::BORN, census.born),
             (census::CLOSED, census.closed),
             (census::AT_START, census.at_start),
-            (census::HEALED, census.healed),
+            (census::HEALED, census.corrected),
         ];
         totals.into_iter().for_each(|(place, value)| set(place, value));
         let mut written = 0;

@@ -41,7 +41,7 @@ pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         "  {} were there at the beginning, {} were made out of sight; mended: {}",
         Grouped(census.at_start),
         Grouped(census.unseen),
-        Grouped(census.healed)
+        Grouped(census.corrected)
     )?;
     writeln!(out, "  {:<24}{:>12}{:>14}{:>14}", "", "open", "made", "closed")?;
     for kind in Kind::ALL.iter().copied() {
@@ -90,7 +90,7 @@ pub fn json(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         census.closed,
         census.at_start,
         census.unseen,
-        census.healed,
+        census.corrected,
         List(|| kinds()
             .map(|kind| (kind, of_kind(kind, Place::live)))
             .filter(|(_, live)| *live != 0)
