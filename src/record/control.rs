@@ -58,7 +58,7 @@ pub fn is_asked(block: &Block) -> bool {
 
 /// How many requests were taken, and how many of them were ignored as damaged; None: there were
 /// none.
-pub fn told() -> Option<(u64, u64)> {
+pub fn requests() -> Option<(u64, u64)> {
     let of = &State::of_this_process()?.control;
     let requests = of.requests.load(Ordering::Relaxed);
     (requests != 0).then(|| (requests, of.damaged.load(Ordering::Relaxed)))

@@ -92,15 +92,15 @@ impl Records {
 }
 
 /// Keeps a record of a call, or counts it as dropped.
-pub fn write(block: &Block, told: &CallRecord, time: u64) {
+pub fn write(block: &Block, call: &CallRecord, time: u64) {
     let records = &block.part::<PerThread>().records;
     // Before the area is looked up: from here on it stays mapped.
     step(&records.writing, true);
-    match place(records, told.ended) {
+    match place(records, call.ended) {
         Some((at, number)) => {
             // SAFETY: a place in an area of this thread, mapped until the last frame that writes
             // has returned.
-            unsafe { put(at, number, told, time) };
+            unsafe { put(at, number, call, time) };
         }
         None => dropped(block),
     }

@@ -38,7 +38,7 @@ use core::ffi::CStr;
 
 use epollshim_format::recording::{end, kind};
 
-pub use control::{Above as Orders, told};
+pub use control::{Above as Orders, requests};
 pub use file::{State, path};
 pub use losses::{complain, losses};
 pub use modules::write as write_modules;

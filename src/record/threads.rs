@@ -137,11 +137,11 @@ pub struct CallRecord {
 
 /// Keeps a record of a call, and lets the thread look for a request.
 #[inline(always)]
-pub fn keep(block: &Block, told: &CallRecord) {
+pub fn keep(block: &Block, call: &CallRecord) {
     match ring_of(block) {
-        Some(ring) if told.function != Function::EpollPwait2 => write(block, ring, told, 0),
+        Some(ring) if call.function != Function::EpollPwait2 => write(block, ring, call, 0),
         // Of a copy, so that the words of the other calls stay in registers.
-        _ => keep_at_length(block, &{ *told }),
+        _ => keep_at_length(block, &{ *call }),
     }
     // At the end of the call. A call that has waited for long decides what the program does next,
     // and the request must be in force by then.
@@ -152,12 +152,12 @@ pub fn keep(block: &Block, told: &CallRecord) {
 
 /// The case without a ring, or with a timeout to be read.
 #[inline(never)]
-fn keep_at_length(block: &Block, told: &CallRecord) {
-    let time = if told.function == Function::EpollPwait2 { timeout(told) } else { 0 };
+fn keep_at_length(block: &Block, call: &CallRecord) {
+    let time = if call.function == Function::EpollPwait2 { timeout(call) } else { 0 };
     if let Some(ring) = ring_of(block) {
-        write(block, ring, told, time);
+        write(block, ring, call, time);
     } else if block.part::<PerThread>().records.is_on() {
-        full::write(block, told, time);
+        full::write(block, call, time);
     } else if let Some(state) = State::of_this_process() {
         state.drop_calls(1);
     }
@@ -171,10 +171,10 @@ fn ring_of(block: &Block) -> Option<NonNull<u8>> {
 
 /// Keeps a record of a call in the thread's ring.
 #[inline(always)]
-fn write(block: &Block, ring: NonNull<u8>, told: &CallRecord, time: u64) {
+fn write(block: &Block, ring: NonNull<u8>, call: &CallRecord, time: u64) {
     let mask = block.part::<PerThread>().ring_mask.load(Ordering::Relaxed);
     // SAFETY: the block's own ring, which has `mask` + 1 records. Only its thread writes.
-    unsafe { append(ring.as_ptr(), mask, told, time) };
+    unsafe { append(ring.as_ptr(), mask, call, time) };
 }
 
 /// Keeps a record in the ring that begins at `ring`, of `mask` + 1 records.
@@ -183,13 +183,13 @@ fn write(block: &Block, ring: NonNull<u8>, told: &CallRecord, time: u64) {
 /// The ring must exist: a page whose first word counts the records that were begun, and the records
 /// after it. It must be the calling thread's.
 #[inline(always)]
-unsafe fn append(ring: *mut u8, mask: u64, told: &CallRecord, time: u64) {
+unsafe fn append(ring: *mut u8, mask: u64, call: &CallRecord, time: u64) {
     // SAFETY: the first word of the ring's page.
     let begun = unsafe { word(ring, 0) };
     let number = own_increment(begun);
     let place = RING_EXTRA + (number & mask) as usize * record::SIZE;
     // SAFETY: a record of this ring.
-    unsafe { put(ring.wrapping_add(place), number, told, time) };
+    unsafe { put(ring.wrapping_add(place), number, call, time) };
 }
 
 /// Writes a record. `time`: the timeout of an epoll_pwait2 ([`timeout`]).
@@ -197,10 +197,10 @@ unsafe fn append(ring: *mut u8, mask: u64, told: &CallRecord, time: u64) {
 /// # Safety
 /// `start` must be a record's place, mapped, and the calling thread's.
 #[inline(always)]
-pub unsafe fn put(start: *mut u8, number: u64, told: &CallRecord, time: u64) {
-    let [first, second, third, fourth, ..] = told.words;
-    let (argument, extra) = match told.function {
-        Function::EpollCtl => (third as u32, asked(told)),
+pub unsafe fn put(start: *mut u8, number: u64, call: &CallRecord, time: u64) {
+    let [first, second, third, fourth, ..] = call.words;
+    let (argument, extra) = match call.function {
+        Function::EpollCtl => (third as u32, asked(call)),
         Function::EpollCreate | Function::EpollCreate1 => (0, 0),
         Function::EpollPwait2 => (third as u32, time),
         _ => {
@@ -208,30 +208,30 @@ pub unsafe fn put(start: *mut u8, number: u64, told: &CallRecord, time: u64) {
             (third as u32, if timeout < 0 { record::NO_TIMEOUT } else { timeout as u64 * 1_000_000 })
         }
     };
-    let flags = if told.is_injected { record::INJECTED } else { 0 } | if told.is_limited { record::LIMITED } else { 0 };
-    let operation = if told.function == Function::EpollCtl { second as u16 } else { 0 };
-    let call = told.function as u64 | flags << 8 | u64::from(operation) << 16 | (told.error as u32 as u64) << 32;
+    let flags = if call.is_injected { record::INJECTED } else { 0 } | if call.is_limited { record::LIMITED } else { 0 };
+    let operation = if call.function == Function::EpollCtl { second as u16 } else { 0 };
+    let what = call.function as u64 | flags << 8 | u64::from(operation) << 16 | (call.error as u32 as u64) << 32;
     // SAFETY: the caller promises a record's place.
     let set = |field, value: u64| unsafe { word(start, field).store(value, Ordering::Relaxed) };
     // A reader at that moment, or after a kill, finds that the record is not complete. The
     // processor keeps the order of stores (x86-64). The compiler is told to.
     set(record::NUMBER, 0);
     compiler_fence(Ordering::Release);
-    set(record::BEGAN, told.began);
-    set(record::DURATION, told.ended.saturating_sub(told.began));
-    set(record::CALL, call);
-    set(record::RESULT, told.result as u64);
+    set(record::BEGAN, call.began);
+    set(record::DURATION, call.ended.saturating_sub(call.began));
+    set(record::CALL, what);
+    set(record::RESULT, call.result as u64);
     set(record::ARGUMENTS, u64::from(first as u32) | u64::from(argument) << 32);
     set(record::EXTRA, extra);
-    set(record::CALLER, told.caller as u64);
+    set(record::CALLER, call.caller as u64);
     compiler_fence(Ordering::Release);
     set(record::NUMBER, number + 1);
 }
 
 /// The events that an epoll_ctl asked for.
-fn asked(told: &CallRecord) -> u64 {
-    let [_, operation, _, address, ..] = told.words;
-    if told.result != 0 || !told.is_made || operation as c_int == libc::EPOLL_CTL_DEL {
+fn asked(call: &CallRecord) -> u64 {
+    let [_, operation, _, address, ..] = call.words;
+    if call.result != 0 || !call.is_made || operation as c_int == libc::EPOLL_CTL_DEL {
         return 0;
     }
     // SAFETY: the call succeeded, so that the kernel has read the event there.
@@ -242,12 +242,12 @@ fn asked(told: &CallRecord) -> u64 {
 /// made the call). The kernel reads it before it checks anything else (Linux v5.11 fs/eventpoll.c),
 /// so it has read it even if it refuses the call. (A filter's ENOSYS or EPERM is an exception: a
 /// filter reads nothing.)
-fn timeout(told: &CallRecord) -> u64 {
-    let [_, _, _, address, ..] = told.words;
+fn timeout(call: &CallRecord) -> u64 {
+    let [_, _, _, address, ..] = call.words;
     if address == 0 {
         return record::NO_TIMEOUT;
     }
-    if !told.is_timeout_given || !matches!(told.error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL) {
+    if !call.is_timeout_given || !matches!(call.error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL) {
         return record::UNKNOWN_TIMEOUT;
     }
     // SAFETY: the kernel has read the time there.
@@ -290,7 +290,7 @@ mod tests {
 
         /// A call all of whose fields follow from one number.
         fn append(&self, call: usize) {
-            let told = CallRecord {
+            let kept = CallRecord {
                 function: Function::EpollWait,
                 words: [call, 0, call + 1, call + 2, 0, 0],
                 began: call as u64,
@@ -304,7 +304,7 @@ mod tests {
                 caller: call,
             };
             // SAFETY: this ring, whose one writer is the participant and its handler.
-            unsafe { append(self.0.get().cast(), MASK, &told, 0) };
+            unsafe { append(self.0.get().cast(), MASK, &kept, 0) };
         }
 
         /// How many records were begun.

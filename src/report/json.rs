@@ -152,7 +152,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         List(|| facts.findings().iter().map(|finding| OfFinding { facts, finding })),
     )?;
     census::json(facts, out)?;
-    if let Some((requests, damaged)) = record::told() {
+    if let Some((requests, damaged)) = record::requests() {
         write!(out, r#""control":{{"requests":{requests},"damaged":{damaged}}},"#)?;
     }
     if suppressions::are_there() {

@@ -220,7 +220,7 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
         }
         writeln!(out, "  to repeat random choices: EPOLLSHIM_SEED={seed}")?;
     }
-    if let Some((requests, damaged)) = record::told() {
+    if let Some((requests, damaged)) = record::requests() {
         write!(out, "\nControl: {} requests from outside", Grouped(requests))?;
         match damaged {
             0 => writeln!(out)?,
