@@ -250,9 +250,9 @@ pub fn same_descriptors(pid: i32, other: i32) -> Result<bool> {
 /// the kernel does not say.
 pub fn has_children() -> bool {
     let which = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-    let mut told = core::mem::MaybeUninit::<libc::siginfo_t>::uninit();
+    let mut info = core::mem::MaybeUninit::<libc::siginfo_t>::uninit();
     // SAFETY: the kernel writes a siginfo, for which there is room. No rusage is wanted.
-    let waited = unsafe { syscall!(SYS_waitid, libc::P_ALL, 0, told.as_mut_ptr(), which, 0usize) };
+    let waited = unsafe { syscall!(SYS_waitid, libc::P_ALL, 0, info.as_mut_ptr(), which, 0usize) };
     waited != Err(libc::ECHILD)
 }
 

@@ -411,8 +411,8 @@ fn map(tid: u32) -> Option<&'static Block> {
 
 /// A filter was installed that forbids counting a thread's calls. Prints that once.
 fn say_uncounted(trouble: Trouble) {
-    static IS_TOLD: AtomicBool = AtomicBool::new(false);
-    if matches!(trouble, Trouble::Wipe(_)) && !IS_TOLD.swap(true, Ordering::Relaxed) {
+    static IS_PRINTED: AtomicBool = AtomicBool::new(false);
+    if matches!(trouble, Trouble::Wipe(_)) && !IS_PRINTED.swap(true, Ordering::Relaxed) {
         output::tell(|line| {
             let _ =
                 writeln!(line, "epollshim: calls of a thread of process {} are not counted: {trouble}", process::pid());

@@ -247,17 +247,17 @@ struct OfLimit(limits::LimitStatus);
 
 impl Display for OfLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = &self.0;
+        let status = &self.0;
         write!(
             f,
             r#"{{"key":"{}","limit":{},"peak":{},"denied":{},"let_through":{}"#,
-            told.key.name(),
-            OrNull(told.limit),
-            told.peak,
-            told.denied,
-            told.let_through,
+            status.key.name(),
+            OrNull(status.limit),
+            status.peak,
+            status.denied,
+            status.let_through,
         )?;
-        if let Some(mode) = told.mode {
+        if let Some(mode) = status.mode {
             write!(f, r#","mode":"{mode}""#)?;
         }
         f.write_char('}')
@@ -268,16 +268,16 @@ struct OfRule(rules::RuleStatus);
 
 impl Display for OfRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = &self.0;
+        let rule = &self.0;
         f.write_str(r#"{"rule":""#)?;
-        for byte in told.text() {
+        for byte in rule.text() {
             match byte {
                 b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
                 b' '..=b'~' => f.write_char(char::from(byte))?,
                 other => write!(f, "\\u{:04x}", other)?,
             }
         }
-        write!(f, r#"","matched":{},"fired":{},"legal":{}}}"#, told.matched, told.fired, told.legal)
+        write!(f, r#"","matched":{},"fired":{},"legal":{}}}"#, rule.matched, rule.fired, rule.legal)
     }
 }
 

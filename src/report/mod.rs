@@ -169,7 +169,7 @@ fn due(end: End) -> Option<&'static Config> {
     if matches!(config.report, Destination::None) {
         return None;
     }
-    let counted = thread::all().any(|block| facts::calls(block) != 0) || is_census_told(end);
+    let counted = thread::all().any(|block| facts::calls(block) != 0) || census_reports(end);
     counted.then_some(config)
 }
 
@@ -211,7 +211,7 @@ fn is_in_path(name: &[u8]) -> bool {
 
 /// With a census every process has something to report, except those that are about to exec another
 /// program.
-fn is_census_told(end: End) -> bool {
+fn census_reports(end: End) -> bool {
     let is_grave = |finding: Finding| finding.severity > Severity::Info;
     crate::census::is_on()
         && (end != End::Exec && crate::census::has_seen_something() || crate::findings::all().any(is_grave))

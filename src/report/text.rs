@@ -91,7 +91,7 @@ fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
 }
 
 /// How many findings are listed one by one.
-const TOLD: usize = 30;
+const FINDINGS_LISTED: usize = 30;
 
 fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let all = facts.findings();
@@ -100,7 +100,7 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "Findings: {}  (epollshim explain ID tells what to do)", all.iter().collect::<Tally>())?;
-    for finding in all.iter().take(TOLD) {
+    for finding in all.iter().take(FINDINGS_LISTED) {
         let (mut head, mut place) = (Line::new(), Line::new());
         write!(head, "  {:<8} {:<13}", finding.severity.name(), finding.id.name())?;
         if finding.count > 1 {
@@ -130,8 +130,8 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         writeln!(out)?;
         census::stack(facts, finding.site as usize, out)?;
     }
-    if all.len() > TOLD {
-        writeln!(out, "  and {} more (EPOLLSHIM_REPORT_FORMAT=json lists all)", all.len() - TOLD)?;
+    if all.len() > FINDINGS_LISTED {
+        writeln!(out, "  and {} more (EPOLLSHIM_REPORT_FORMAT=json lists all)", all.len() - FINDINGS_LISTED)?;
     }
     if dropped != 0 {
         writeln!(out, "  {} more found no place in the table of findings", Grouped(dropped))?;
@@ -180,26 +180,26 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
     if limits::told().next().is_some() {
         writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;
     }
-    for told in limits::told() {
-        write!(out, "  {:<20}", told.key.name())?;
-        match (told.limit, told.mode) {
-            (Some(limit), _) if told.key == limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(limit))?,
+    for status in limits::told() {
+        write!(out, "  {:<20}", status.key.name())?;
+        match (status.limit, status.mode) {
+            (Some(limit), _) if status.key == limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(limit))?,
             (Some(limit), _) => write!(out, "{:>14}", Grouped(limit))?,
             (None, mode) => write!(out, "{:>14}", mode.unwrap_or_default())?,
         }
-        match told.key {
-            limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(told.peak))?,
+        match status.key {
+            limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(status.peak))?,
             limits::Key::Events => write!(out, "{:>14}", "")?,
-            _ => write!(out, "{:>14}", Grouped(told.peak))?,
+            _ => write!(out, "{:>14}", Grouped(status.peak))?,
         }
-        writeln!(out, "{:>14}{:>14}", Grouped(told.denied), Grouped(told.let_through))?;
+        writeln!(out, "{:>14}{:>14}", Grouped(status.denied), Grouped(status.let_through))?;
     }
     if let Some(seed) = config::seed() {
         writeln!(out, "\n{:<50}{:>14}{:>14}", "Faults", "matched", "fired")?;
-        for told in rules::armed() {
+        for rule in rules::armed() {
             write!(out, "  ")?;
             let mut length = 0;
-            for byte in told.text() {
+            for byte in rule.text() {
                 out.write_char(if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' })?;
                 length += 1;
             }
@@ -210,8 +210,8 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
             for _ in length..48 {
                 out.write_char(' ')?;
             }
-            writeln!(out, "{:>14}{:>14}", Grouped(told.matched), Grouped(told.fired))?;
-            if !told.legal {
+            writeln!(out, "{:>14}{:>14}", Grouped(rule.matched), Grouped(rule.fired))?;
+            if !rule.legal {
                 writeln!(out, "    (impossible: no kernel does this)")?;
             }
         }
