@@ -90,7 +90,7 @@ impl<T: Member> Registry<T> {
             let index = self.end.load(Ordering::Acquire);
             let Some(place) = self.place(index).or_else(|| self.map_part(index)) else { return false };
             let this = core::ptr::from_ref(member).cast_mut();
-            // Release: pairs with the Acquire in `member_at`. A thread that finds the member sees
+            // Release: pairs with the Acquire in `at`. A thread that finds the member sees
             // what was written of it.
             let listed =
                 place.compare_exchange(core::ptr::null_mut(), this, Ordering::Release, Ordering::Relaxed).is_ok();

@@ -389,7 +389,8 @@ pub fn map_shared(bytes: usize) -> Result<*mut u8> {
 /// `start` and `old` must be a whole mapping of [`map`]'s that nobody else refers to.
 pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
     if let Some(moved) = reserve::take(new) {
-        // SAFETY: the old memory and the new do not overlap; then by this function's contract.
+        // SAFETY: the old memory and the new do not overlap. The caller promises a whole mapping that
+        // nothing refers to.
         unsafe {
             moved.copy_from_nonoverlapping(start, old.min(new));
             unmap(start, old);
@@ -399,11 +400,12 @@ pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
     if reserve::contains(start) {
         return Err(libc::ENOMEM);
     }
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a whole mapping that nothing refers to.
     let moved = unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) };
     if moved == Err(verdict::FORBIDDEN) {
         let copy = map_from_kernel(new)?;
-        // SAFETY: the old memory and the new do not overlap; then by this function's contract.
+        // SAFETY: the old memory and the new do not overlap. The caller promises a whole mapping that
+        // nothing refers to.
         unsafe {
             copy.copy_from_nonoverlapping(start, old.min(new));
             unmap_from_kernel(start, old);
@@ -416,9 +418,10 @@ pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
 /// # Safety
 /// `start` and `bytes` must be a whole mapping of [`map`]'s that nobody refers to any more.
 pub unsafe fn unmap(start: *mut u8, bytes: usize) {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a whole mapping of `map` that nothing refers to.
     if !unsafe { reserve::give_back(start, bytes) } {
-        // SAFETY: as above.
+        // SAFETY: the caller promises a whole mapping that nothing refers to. It does not belong to
+        // the reserve, so the kernel mapped it.
         unsafe { unmap_from_kernel(start, bytes) };
     }
 }
@@ -426,7 +429,7 @@ pub unsafe fn unmap(start: *mut u8, bytes: usize) {
 /// # Safety
 /// As [`unmap`], of memory that [`map_from_kernel`] gave.
 pub unsafe fn unmap_from_kernel(start: *mut u8, bytes: usize) {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a whole mapping that nothing refers to.
     let _ = unsafe { syscall!(SYS_munmap, start, bytes) };
 }
 
@@ -435,7 +438,7 @@ pub unsafe fn unmap_from_kernel(start: *mut u8, bytes: usize) {
 /// # Safety
 /// `start` and `bytes` must be a whole mapping of [`map`]'s.
 pub unsafe fn wipe_on_fork(start: *mut u8, bytes: usize) -> Result<()> {
-    // SAFETY: by this function's contract; the advice changes nothing in this process.
+    // SAFETY: the caller promises a whole mapping of `map`. The advice changes nothing in this process.
     unsafe { syscall!(SYS_madvise, start, bytes, libc::MADV_WIPEONFORK) }.map(drop)
 }
 

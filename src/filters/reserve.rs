@@ -33,8 +33,7 @@ pub fn take(bytes: usize) -> Option<*mut u8> {
 fn take_from(start: *mut u8, bytes: usize) -> Option<*mut u8> {
     let wanted = bytes.checked_next_multiple_of(4096)?;
     let next = |used: usize| used.checked_add(wanted).filter(|end| *end <= BYTES);
-    // Acquire: pairs with the Release in `give_back`. Memory that was released is
-    // zeroed.
+    // Acquire: pairs with the Release in `give_back`. Memory that was released is zeroed.
     let used = USED.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next).ok()?;
     Some(start.wrapping_add(used))
 }

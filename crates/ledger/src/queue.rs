@@ -311,7 +311,7 @@ impl<T: 'static, M: Memory> Drop for Queue<T, M> {
 /// Only the caller may write `place`, and a `T` must fit.
 unsafe fn write<T: Copy>(place: *mut Content, value: T) {
     let mut words: Content = [MaybeUninit::uninit(); WORDS];
-    // SAFETY: by this function's contract it fits.
+    // SAFETY: the caller promises that a T fits.
     unsafe { words.as_mut_ptr().cast::<T>().write(value) };
     for (at, word) in words.iter().enumerate() {
         #[cfg(test)]

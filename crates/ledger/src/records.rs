@@ -130,8 +130,8 @@ macro_rules! halves {
     )*};
 }
 
-/// An open file description that an epoll instance knows: it is an instance, or it is watched, or
-/// it has a descriptor in common with one that is.
+/// An open file description that the ledger follows: usually an epoll instance, or a file that one
+/// watches.
 #[repr(C)]
 pub struct Description {
     /// `descriptors` and `interests`.
