@@ -1,13 +1,16 @@
-/* What a call costs while something is armed that does not touch it, and what a line of the log costs.
+/* What a call costs while something is armed that does not affect it, and what a line of the log
+ * costs.
  *
  *   armed FORWARDER LOOKER SHIM [--rounds N] [--json FILE]
  *
- * One process dlopen()s the libraries. A round times a batch of each path through the forwarder, and through the shim in each
- * state: nothing armed, rules that do not match, limits that are not met; by epollshim_inject and epollshim_limit, in an
- * order that changes from round to round. Limits come last: once they were set, the ledger goes on to follow what they count.
+ * One process dlopen()s the libraries. A round times a batch of each path through the forwarder,
+ * and through the shim in each state: nothing armed, rules that do not match, limits that are not
+ * reached. epollshim_inject and epollshim_limit set the state, in an order that changes from round
+ * to round. Limits come last: once they were set, the ledger continues to follow what they count.
  *
- * The log and the recording are read from the environment alone: processes in turn, with and without, under LD_PRELOAD. (Of
- * the recording, calls that are not timed otherwise: two clock reads are in the figure.) */
+ * The log and the recording are configured only by the environment: processes run in turn, with
+ * and without, under LD_PRELOAD. (For the recording, calls that are not timed otherwise are
+ * measured: the figure includes two clock reads.) */
 #include "bench.h"
 
 enum { CALLS = 400, STATES = 6, PATHS = 4, RUNS = 8 };
@@ -101,7 +104,7 @@ static void measure(int first, int last, double *samples[STATES + 1][PATHS])
         }
 }
 
-/* What the shim alone costs over the forwarder, for the recording's bound. */
+/* What the shim without recording costs over the forwarder, for the recording's bound. */
 static double over_forwarder[PATHS];
 
 static void print_states(double *samples[STATES + 1][PATHS])

@@ -1,4 +1,4 @@
-/* What the programs of this directory share: the variants that are compared, statistics, and ways to fail. */
+/* Shared by the programs of this directory: the variants that are compared, statistics, and error exits. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -119,7 +119,7 @@ static void load(struct api *api, void *library)
 #undef LOAD
 }
 
-/* Loads all libraries into this process, beside each other. */
+/* Loads all libraries into this process. */
 static void load_all(void)
 {
     setenv("EPOLLSHIM_REPORT", "none", 1);
@@ -184,7 +184,8 @@ static void raise_limits(void)
         die("RLIMIT_NOFILE is %ld, at least 16384 are needed", (long)most.rlim_cur);
 }
 
-/* This program again, as `--child-TASK` with `library` preloaded (NULL: none); what it prints comes by the stream. */
+/* Starts this program again, as `--child-TASK` with `library` preloaded (NULL: none). The stream has its
+ * output. */
 static FILE *again(const char *task, const char *library, pid_t *child)
 {
     int ends[2];
@@ -217,7 +218,7 @@ static void finished(FILE *output, pid_t child)
         die("a process of this measurement failed (status %#x)", status);
 }
 
-/* True, and the task removed, where this process was started by `again`. */
+/* True if `again` started this process; removes the task from the arguments. */
 static bool is_child(int *count, char **arguments, const char *task)
 {
     if (*count < 2 || strcmp(arguments[1], task) != 0)
@@ -246,7 +247,7 @@ static struct summary summarise(double *samples, int count)
     return (struct summary){samples[0], samples[count / 2]};
 }
 
-/* Each variant comes first, second, third, last equally often, behind each of its neighbours. */
+/* Each variant comes first, second, third, last equally often, and after each other variant. */
 static const int *order_of(int round)
 {
     static const int orders[8][VARIANTS] = {{0, 1, 2, 3}, {3, 2, 1, 0}, {1, 3, 0, 2}, {2, 0, 3, 1},

@@ -3,22 +3,24 @@
  *   calls FORWARDER LOOKER SHIM [--rounds N] [--only WORDS] [--json FILE]    all tables
  *   calls FORWARDER LOOKER SHIM --self [--rounds N]                          cross-check, by real LD_PRELOAD
  *
- * One process dlopen()s the libraries and takes bare functions from libc. Each path is a batch of calls through
- * function pointers; a round times the batch of every variant, in an order that changes from round to round, so that
- * noise of the machine meets all alike. All variants work on the same instance and the same descriptors, so that the
- * kernel's part is equal to the cache line. Instances and descriptors that the shim should know are made through it.
+ * One process dlopen()s the libraries and takes bare functions from libc. Each path is a batch of
+ * calls through function pointers. A round times the batch of every variant, in an order that
+ * changes from round to round, so that noise affects all alike. All variants work on the same
+ * instance and the same descriptors, so that the kernel does the same work for each. Instances and
+ * descriptors that the shim should know are created through it.
  *
- * Several processes do this one after another, since the luck of addresses (branches that collide in the processor's
- * tables) stays for as long as a process lives.
+ * Several processes do this one after another: addresses (branches that share an entry of the
+ * processor's tables) stay the same as long as a process lives.
  *
- * Shown for each path: minimum and median of nanoseconds a call; what the shim takes beyond the forwarder, by the
- * minima of each process and by the pairs within the rounds (the median of each), both held against the bound of
- * SPEC.md section 10; and the floor, which is the same (the smaller of the two) for the looker: the forwarder again,
- * but that results return through it (see forwarder.c).
+ * For each path it prints the minimum and the median of nanoseconds a call, and what the shim
+ * takes beyond the forwarder: by the minima of each process, and by the pairs within the rounds
+ * (the median of each). Both are compared with the bound (docs/performance.md, "Bounds"). The
+ * floor is the same (the smaller of the two) for the looker: a forwarder whose results return
+ * through it (see forwarder.c).
  *
- * The cross-check runs this program once a variant with LD_PRELOAD, in turn, and takes the functions as any program
- * does. Each process has its own luck with addresses, and no rounds to pair: good to a few nanoseconds, so that no
- * bound is held against it. */
+ * The cross-check runs this program once for each variant with LD_PRELOAD, in turn, and takes the
+ * functions as any program does. Each process has its own addresses, and there are no rounds to
+ * pair. The result is accurate to a few nanoseconds, so it is compared with no bound. */
 #include "bench.h"
 #include <pthread.h>
 
@@ -36,7 +38,7 @@ static int spare[BATCH_MOST];       /* eventfds to add */
 static int made[BATCH_MOST];        /* descriptors that a batch makes or uses up */
 static struct epoll_event events[64];
 
-/* `owner` is the shim, or under --self whatever the loader gave: it must see these being made. */
+/* `owner` is the shim, or under --self what the loader found. It must see these being created. */
 static void furnish(const struct api *owner)
 {
     CHECK((quiet_epfd = owner->epoll_create1(EPOLL_CLOEXEC)) >= 0);
@@ -80,7 +82,7 @@ static void pwait_nothing(const struct api *api, int calls)
         api->epoll_pwait(quiet_epfd, events, 64, 0, NULL);
 }
 
-/* Always timed: only the kernel may look at what a timeout points to. */
+/* Always timed: only the kernel may read what a timeout points to. */
 static void pwait2_blocking(const struct api *api, int calls)
 {
     static const struct timespec second = {.tv_sec = 1};
@@ -200,14 +202,14 @@ static void make_watched(const struct api *api, int calls)
         made[i] = watch(api, table_epfd, new_eventfd(0));
 }
 
-/* A bound of SPEC.md section 10, in nanoseconds over the forwarder; none where it gives none. */
+/* A bound (docs/performance.md, "Bounds"), in nanoseconds over the forwarder; NO_BOUND: there is none. */
 enum { NO_BOUND = 0, CLOCKS = -1 };
 
 static const struct path {
     const char *name;
     double bound; /* CLOCKS: two clock reads + 10 */
     int calls;
-    double share; /* of the rounds: a dear path gets fewer */
+    double share; /* of the rounds: an expensive path gets fewer */
     step *before, *timed, *after;
     bool again; /* measured a second time, once the process has two threads */
 } paths[] = {
@@ -262,11 +264,11 @@ static double time_clock(int calls)
 
 /* ---- one process measures; many are merged --------------------------------------------------------------------- */
 
-/* Processes that measure all paths, one after another: each has its own addresses, and a branch that collides with
- * another in the processor's tables costs some nanoseconds in one and not in the next. */
+/* How many processes measure all paths, one after another. Each has its own addresses: two branches
+ * that share an entry of the processor's tables slow one process down and not the next. */
 enum { PROCESSES = 8, PROCESSES_MOST = 16 };
 
-/* What a process tells of a path, before its samples. */
+/* What a process writes for a path, before its samples. */
 struct heading {
     char title[72];
     char name[32];
@@ -300,7 +302,7 @@ static int rounds_of(const struct path *path)
     return count < 8 ? 8 : count;
 }
 
-/* In the process that measures: one path, to standard output, if it is wanted. */
+/* In the process that measures: measures one path, if it is wanted, and writes it to standard output. */
 static void measure_path(const struct path *path)
 {
     if (!wanted(path->name))
@@ -338,7 +340,7 @@ static void measure_paths(bool all)
             measure_path(&paths[i]);
 }
 
-/* In the process that prints: takes one path's samples to those of the processes before. */
+/* In the process that prints: appends one path's samples to those of the processes before. */
 static bool merge(FILE *from)
 {
     struct heading heading;
@@ -369,8 +371,8 @@ struct row {
     struct summary shim, floor; /* over the forwarder */
 };
 
-/* What variant `v` took beyond the forwarder: the median of the differences within the rounds; and of the differences
- * of the minima, one a process. */
+/* What variant `v` took beyond the forwarder: the median of the differences within the rounds, and of
+ * the differences of the minima, one for each process. */
 static struct summary over_forwarder(double *samples[VARIANTS], int v, int count, int processes)
 {
     double *differences = malloc((size_t)count * sizeof *differences), of_least[PROCESSES_MOST];
@@ -394,7 +396,7 @@ static struct summary over_forwarder(double *samples[VARIANTS], int v, int count
     return over;
 }
 
-/* `samples[v]` has the same number of figures from each process, one a round. Sorts them. */
+/* `samples[v]` has the same number of figures from each process, one for each round. Sorts them. */
 static struct row row_of(double *samples[VARIANTS], int count, int processes)
 {
     struct row row = {.shim = over_forwarder(samples, SHIM, count, processes),
@@ -467,9 +469,9 @@ enum { FEW = 64 };
 
 static int *crowd;          /* descriptors that every crowded instance watches */
 static int crowd_size;
-static int *crowded;        /* those instances: one, where the limit of descriptors allows it */
+static int *crowded;        /* those instances: one, if the limit of descriptors allows it */
 static int crowded_count;
-static int few[FEW];        /* of numbers spread over the crowd's: not watched but for a moment */
+static int few[FEW];        /* numbers spread over the crowd's: watched only for a moment */
 
 static void add_delete_few(const struct api *api, int calls)
 {
@@ -482,8 +484,9 @@ static void add_delete_few(const struct api *api, int calls)
     }
 }
 
-/* A walk over all of them in no order that a cache could follow: the kernel misses its caches too. Every batch goes
- * on where the last one stopped, lest a variant find the lines that another has just fetched. */
+/* A walk over all of them in an order that no prefetcher predicts, so that the kernel misses its caches
+ * too. Each batch continues where the last one stopped. Otherwise a variant would find the cache lines
+ * that another has just loaded. */
 static void modify_anywhere(const struct api *api, int calls)
 {
     static uint32_t state = 1;
@@ -530,7 +533,7 @@ static void measure_scale(int watched)
             watch(owner, crowded[e], crowd[i]);
         if (e < crowded_count - 1)
             continue;
-        /* The last may be only partly filled: let MOD go to pairs that exist. */
+        /* The last may be only partly filled: MOD must use pairs that exist. */
         for (int i = 0; i < crowd_size && crowded_count > 1; i++) {
             struct epoll_event event = {.events = EPOLLIN, .data.fd = crowd[i]};
             CHECK(owner->epoll_ctl(crowded[e], EPOLL_CTL_ADD, crowd[i], &event) == 0 || errno == EEXIST);
@@ -610,7 +613,7 @@ static void measure_all(void)
 static void child_paths(void)
 {
     load(&apis[0], RTLD_DEFAULT);
-    apis[SHIM] = apis[BARE]; /* what makes and closes for the paths is what is measured */
+    apis[SHIM] = apis[BARE]; /* the measured library also creates and closes what the paths use */
     furnish(&apis[0]);
     pin();
     for (int p = 0; p < PATHS; p++) {

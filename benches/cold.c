@@ -1,10 +1,11 @@
-/* What a call costs where a server makes it: behind a message that went over loopback and came back.
+/* What a call costs in a server: after a message that went over loopback and came back.
  *
  *   cold FORWARDER LOOKER SHIM [--rounds N] [--only WORDS] [--json FILE]
  *
- * What the other programs repeat in a loop has its code and data in the nearest cache, and its branches foreseen. Here
- * some 10 us of the kernel's network code lie between a call and the next, as in a server, and only the call is timed
- * (TSC). The figures say what a cache line of the hooks' code or data costs; SPEC.md has no bound for them. */
+ * The other programs repeat a call in a loop, so that its code and data are in the nearest cache
+ * and its branches are predicted. Here the kernel's network code runs between two calls, as in a
+ * server. Only the call is timed (by the TSC). The figures show what a cache line of the hooks'
+ * code or data costs. They have no bound (docs/performance.md, "The machine"). */
 #include "bench.h"
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -95,7 +96,7 @@ static double one(const struct path *path, const struct api *api)
     return (double)(end - start);
 }
 
-/* Of the lower nine tenths: the counter's steps are too coarse for a median. */
+/* The mean of the lower nine tenths: the counter's steps are too coarse for a median. */
 static double trimmed_mean(double *samples, int count)
 {
     double sum = 0;

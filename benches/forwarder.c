@@ -1,18 +1,19 @@
-/* The measure: a C library that forwards the functions that the shim hooks, and does nothing else.
+/* The baseline: a C library that forwards the functions that the shim hooks, and does nothing
+ * else.
  *
  *   cc -O2 -fPIC -shared -Wl,-z,now -o libforwarder.so forwarder.c
  *   cc -DLOOK ... -o liblooker.so forwarder.c
  *
- * Every hook compiles to one load and one jump: the real function returns straight to the program. With LOOK the
- * results come back through the hook, as they must in any library that looks at them: one return instruction more.
- * Where the processor's prediction of returns does not outlive a system call (AMD Zen with the kernel's "Safe RET"),
- * every return that follows one is mispredicted, and this alone costs 5 ns. It is shown as the floor of what the shim
- * can reach.
+ * Every hook compiles to one load and one jump: the real function returns straight to the program.
+ * With LOOK the results come back through the hook, as they must in any library that examines
+ * them: one return instruction more. If the processor's prediction of returns does not survive a
+ * system call, this return is mispredicted (docs/performance.md, "Returns after a system call").
+ * So the looker is the floor of what the shim can reach.
  *
- * The constructor resolves them all; a call that comes before it (from another library's constructor) lands in
- * NAME_first, which resolves and goes on, so that the hot path needs no test. fcntl and syscall are written with a
- * fixed arity, as in the shim: no va_list, no registers saved. For this the headers that declare them as variadic
- * stay out. */
+ * The constructor resolves all functions. A call that comes before it (from another library's
+ * constructor) reaches NAME_first, which resolves and then makes the call, so that the hot path
+ * needs no test. fcntl and syscall have a fixed arity, as in the shim: no va_list, no registers
+ * saved. For this the headers that declare them as variadic are not included. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <sys/epoll.h>

@@ -1,16 +1,20 @@
-/* Loads four instances of one server in turn, and prints what an operation costs each of them in processor time.
+/* Loads four instances of one server in turn, and prints what an operation costs each of them in
+ * processor time.
  *
  *   load redis|nginx|memcached CONNECTIONS ROUNDS PID:PORT PID:PORT PID:PORT PID:PORT
  *
- * A line a round, a column an instance: nanoseconds of processor time an operation. A round is a slice of 4,000
- * operations of each, in an order that changes; a connection has one request under way at a time. The time is that of
- * all the server's threads, by /proc/PID/task/TID/schedstat (the same that /proc/PID/stat shows in hundredths of a
- * second): what waits for a processor because others work is not in it, what they take away of caches is.
+ * It prints a line for each round and a column for each instance: nanoseconds of processor time an
+ * operation. A round is a slice of 4,000 operations of each instance, in an order that changes. A
+ * connection has one request in flight at a time. The time is that of all the server's threads,
+ * from /proc/PID/task/TID/schedstat (/proc/PID/stat shows the same in hundredths of a second). It
+ * does not include waiting for a processor. It does include cache misses that other processes
+ * cause.
  *
- * A load generator of its own, because those that are to be had cannot do what decides here: a fixed number of
- * operations in slices this short, over connections that outlive them, of which each worker process has as many as the
- * next. (One that has few sleeps more often: by that alone an operation of nginx costs a tenth more at one start than at
- * another.) Where there are two processors, the servers have the first for themselves and this program has the second. */
+ * It is a load generator of its own, because existing ones lack what matters here: a fixed number
+ * of operations in slices this short, over connections that outlive them, with the same number of
+ * connections for each worker process. (A worker with few connections sleeps more often, and each
+ * of its operations costs more.) If there are two processors, the servers use the first and this
+ * program the second. */
 #include "bench.h"
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -28,12 +32,12 @@ static const struct protocol {
 };
 
 static const struct protocol *protocol;
-/* How many are made to each instance: CONNECTIONS at most. */
+/* How many connections are made to each instance: at most CONNECTIONS. */
 static int connections;
 
 struct instance {
     int port, epfd, connections[CONNECTIONS];
-    /* The length of an answer, and how much of one has come by each connection. */
+    /* The length of an answer, and how much of one has arrived on each connection. */
     long answer, come[CONNECTIONS];
     /* The process and its children; how many descriptors each has that are none of our connections, and how many of
      * those it has. */
@@ -70,7 +74,7 @@ static void say(int fd, const char *words)
     CHECK(write(fd, words, strlen(words)) == (ssize_t)strlen(words));
 }
 
-/* How much comes by `fd`: it is all when nothing more has come for a twentieth of a second. */
+/* How many bytes arrive on `fd`, until nothing has arrived for a twentieth of a second. */
 static long hear_all(int fd)
 {
     char bytes[65536];
@@ -86,7 +90,7 @@ static long hear_all(int fd)
     die("no answer, after %d ms", PATIENCE_MS);
 }
 
-/* An answer, as far as it has come. True: that is the whole of it. */
+/* Reads what has arrived of an answer. True: the answer is complete. */
 static bool hear(struct instance *instance, int which, int flags)
 {
     static char bytes[65536];
@@ -104,7 +108,8 @@ static bool hear(struct instance *instance, int which, int flags)
 
 /* ---- its processes ----------------------------------------------------------------------------------------------- */
 
-/* Goes through a directory of numbers of a process's /proc: its threads, its descriptors. How many there are. */
+/* Walks a directory of numbers in a process's /proc: its threads, its descriptors. Returns how many
+ * there are. */
 static int each_of(pid_t process, const char *what, void (*act)(struct instance *, const char *path), struct instance *instance)
 {
     char path[64];
@@ -185,7 +190,8 @@ static double used_by(const struct instance *instance)
 
 /* ---- its connections --------------------------------------------------------------------------------------------- */
 
-/* Whether the worker that a new connection came to has no more than its share with it. It is noted, then. */
+/* Whether the worker that accepted a new connection has at most its share including it. If so, counts
+ * it. */
 static bool is_welcome(struct instance *instance)
 {
     for (int p = 1; p <= instance->workers; p++)
@@ -224,13 +230,13 @@ static void begin(struct instance *instance)
     say(first, protocol->request);
     instance->answer = hear_all(first);
     close(first);
-    /* The server has closed it too, after that. */
+    /* After that the server has closed it too. */
     usleep(100000);
     find_processes(instance);
     CHECK((instance->epfd = epoll_create1(EPOLL_CLOEXEC)) >= 0);
     for (int i = 0, tries = 0; i < connections;) {
         int fd = instance->connections[i] = connect_to(instance->port);
-        /* A request, so that somebody has accepted it. */
+        /* A request, so that a worker has accepted it. */
         say(fd, protocol->request);
         while (!hear(instance, i, 0)) {
         }
@@ -247,7 +253,7 @@ static void begin(struct instance *instance)
 
 /* ---- the load ---------------------------------------------------------------------------------------------------- */
 
-/* `OPERATIONS` requests and their answers, one at a time by each connection. */
+/* `OPERATIONS` requests and their answers, one at a time on each connection. */
 static void load_slice(struct instance *instance)
 {
     int asked = 0;

@@ -1,4 +1,5 @@
-/* What the ledger takes: the growth of the resident set, for an instance and for a watch, under LD_PRELOAD.
+/* How much memory the ledger takes: the growth of the resident set, for an instance and for a
+ * watch, under LD_PRELOAD.
  *
  *   memory FORWARDER LOOKER SHIM [--json FILE] */
 #include "bench.h"
@@ -14,7 +15,7 @@ static long resident_bytes(void)
     return resident * sysconf(_SC_PAGESIZE);
 }
 
-/* Prints how many bytes of memory this process came to hold for an instance, and for a watch. */
+/* Prints by how many bytes the resident set grew for an instance, and for a watch. */
 static void child_memory(void)
 {
     load(&apis[0], RTLD_DEFAULT);

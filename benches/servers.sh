@@ -1,14 +1,14 @@
 #!/bin/sh
-# redis-server, nginx (a master, two workers) and memcached (four threads) under load: the server's own processor time an
-# operation, bare, under the shim, and recording. By 50 connections, when a wait brings several requests, and by one a
-# thread, when each request is waited for.
+# redis-server, nginx (a master, two workers) and memcached (four threads) under load: the server's own processor time for an
+# operation, bare, under the shim, and recording. With 50 connections, when a wait returns several requests, and with one for
+# each thread, when each request is waited for.
 #
 #   servers.sh LOAD SHIM [--starts N] [--rounds N] [--json FILE]
 #
 # Each start is of four instances of a server: bare, bare again, under the shim, recording; LOAD (load.c) loads them in
-# short slices by turns, so that what else the machine does meets all of them. A figure is the median of its ratios, within
-# a round of slices, to the mean of the two bare ones: over all starts, and the least and the greatest that a single start
-# has. What `bare again` is off 1 by, nobody causes: so much of the others' figures means nothing.
+# short slices in turn, so that other work on the machine affects all of them. A figure is the median of its ratios, within a
+# round of slices, to the mean of the two bare ones: over all starts, and the least and the greatest of a single start. The
+# distance of `bare again` from 1 is noise, and so is that much of the other figures.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 load=$1 shim=$2 starts=12 rounds=12 json=

@@ -2,8 +2,9 @@
  *
  *   startup PROGRAM FORWARDER LOOKER SHIM [--rounds N] [--json FILE]
  *
- * From posix_spawn to the end of the child, in turns whose order changes, all on one processor. The bound of SPEC.md
- * section 10, 0.3 ms, is held against the median of the differences, within a round, between the shim and bare. */
+ * Timed from posix_spawn to the end of the child, in turns whose order changes, all on one
+ * processor. The bound (docs/performance.md, "Bounds") applies to the median of the differences,
+ * within a round, between the shim and bare. */
 #include "bench.h"
 
 static double start(char *program, char **environment)

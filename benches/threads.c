@@ -1,11 +1,12 @@
-/* Two threads on their own instances, against one: bare, through a library that only forwards, through the shim.
+/* Two threads on their own instances, compared with one: bare, through a library that only
+ * forwards, through the shim.
  *
  *   threads FORWARDER LOOKER SHIM [--rounds N] [--json FILE]
  *
  * With EPOLLSHIM_RECORD in the environment the shim records.
  *
- * A round is 5 ms of each variant with one thread at work and 5 ms with two. The rates shown are those that one round
- * in ten exceeds: what the machine gives while nobody disturbs both of its processors. */
+ * A round is 5 ms of each variant with one thread and 5 ms with two. The rates printed are those
+ * that one round in ten exceeds: they show the machine while nothing else uses its two processors. */
 #include "bench.h"
 #include <pthread.h>
 
@@ -85,7 +86,7 @@ static void end(void)
     pthread_join(second_thread, NULL);
 }
 
-/* The rate that one round in ten exceeds: what the machine gives while nobody disturbs both processors. */
+/* The rate that one round in ten exceeds: that of a round in which nothing else used the processors. */
 static double best_tenth(double *rates, int count)
 {
     summarise(rates, count);
@@ -127,7 +128,7 @@ static void measure(const char *what, bool changes)
     print_figures("  two threads", rate_of_two, " %11.2f");
     putchar('\n');
     print_figures("  times as many", times, " %11.2f");
-    /* Where the forwarder itself does not reach 1.9 here, the shim may not be the reason that it falls further. */
+    /* If the forwarder itself does not reach 1.9 here, the shim must not lower it further. */
     double bound = times[FORWARDER] < 1.9 ? times[FORWARDER] * .95 : 1.9;
     snprintf(bound_text, sizeof bound_text, "%.2f", bound);
     snprintf(name, sizeof name, "two threads, %s", what);

@@ -1,7 +1,8 @@
-//! The clocks, read through the vDSO: no system call, no libc (whose clock another preload may have faked).
+//! The clocks, read through the vDSO: no system call, no libc (whose clock another preload may have
+//! faked).
 //!
-//! `prepare` is called by the constructor or the first hook; `monotonic` may be called from anywhere, before
-//! that too: then it asks the kernel.
+//! `prepare` is called by the constructor or the first hook; `monotonic` may be called from
+//! anywhere, before that too: then it asks the kernel.
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
@@ -10,13 +11,14 @@ use crate::sys;
 
 type ClockGettime = extern "C" fn(libc::clockid_t, *mut libc::timespec) -> libc::c_int;
 
-/// The vDSO's clock_gettime, or what stands in for it ([`ClockGettime`]). Relaxed: each of its values is right, and the code that
-/// they point to was mapped before this process began. Read by assembly (hooks/entry.rs, `read_clock!`).
+/// The vDSO's clock_gettime, or a replacement ([`ClockGettime`]). Relaxed: each of its values is
+/// valid, and the code that they point to was mapped before this process began. Assembly reads it
+/// (hooks/entry.rs, `read_clock!`).
 #[unsafe(link_section = ".data.hot.epollshim")]
 pub static CLOCK: AtomicPtr<()> = AtomicPtr::new(ask as ClockGettime as *mut ());
 
-/// Nanoseconds of CLOCK_MONOTONIC. A moment in the far future, the same or nearly so each time, where even the kernel is forbidden to tell
-/// (seccomp).
+/// Nanoseconds of CLOCK_MONOTONIC. A moment in the far future, the same or nearly so each time, if
+/// even the kernel may not be asked (seccomp).
 pub fn monotonic() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
@@ -28,14 +30,14 @@ pub fn realtime() -> u64 {
 
 fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: what is stored there has this type.
+    // SAFETY: `prepare`, and the other writers here, store only functions of this type.
     let function = unsafe { core::mem::transmute::<*mut (), ClockGettime>(CLOCK.load(Ordering::Relaxed)) };
     let result = function(clock, &raw mut time);
     let never = (i64::from(result) as u64) >> 1;
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64) | never
 }
 
-/// Work that is done by one thread at a time, and takes a small part of the time at most: 1 of 17.
+/// Work that one thread does at a time, and that takes a small part of the time at most: 1 of 17.
 pub struct Turn(AtomicU64);
 
 impl Turn {
@@ -46,11 +48,12 @@ impl Turn {
         Turn(AtomicU64::new(0))
     }
 
-    /// When the work began. None: it is not to be done now.
+    /// When the work began. None: it must not be done now.
     pub fn begin(&self) -> Option<u64> {
         let began = monotonic();
         let next = self.0.load(Ordering::Relaxed);
-        // Not for ever: who works may be in another process than the copy of this word.
+        // With a bound: the thread that does it may be in another process than this copy of the
+        // word.
         let until = began.saturating_add(Turn::LONG);
         let is_due = began >= next;
         // Relaxed: nothing is published by it.
@@ -63,22 +66,24 @@ impl Turn {
     }
 }
 
-/// Asks the kernel: in place of the vDSO, as long as no filter is known.
+/// Asks the kernel. In place of the vDSO, as long as no filter is known.
 extern "C" fn ask(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     let arguments = [clock as usize, time as usize, 0, 0, 0, 0];
-    // SAFETY: by its callers, as with clock_gettime(2).
+    // SAFETY: the caller passes a clock and a place to write, as with clock_gettime(2).
     unsafe { sys::unasked(libc::SYS_clock_gettime, arguments) }.map_or_else(|error| -error, |_| 0)
 }
 
 /// Asks the kernel, if the program's filters let it pass.
 extern "C" fn ask_if_allowed(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
-    // SAFETY: by its callers, as with clock_gettime(2).
+    // SAFETY: the caller passes a clock and a place to write, as with clock_gettime(2).
     unsafe { sys::clock(clock, time) }
 }
 
-/// Finds the vDSO's clock. Without one (or in an unknown form) the kernel is asked at each reading.
+/// Finds the vDSO's clock. Without a vDSO (or with an unknown form of it) the kernel is asked at
+/// each reading.
 pub fn prepare() {
-    // SAFETY: getauxval only reads the auxiliary vector that the kernel laid out; the caller keeps errno.
+    // SAFETY: getauxval only reads the auxiliary vector that the kernel laid out; the caller keeps
+    // errno.
     let base = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) } as usize;
     if base == 0 {
         return;
@@ -90,12 +95,13 @@ pub fn prepare() {
     }
 }
 
-/// The kernel is asked from here on: the vDSO reads the processor's counter, which the program forbids itself.
+/// From here on the kernel is asked: the vDSO reads the processor's counter, which the program
+/// forbids itself.
 pub fn leave_the_vdso() {
     CLOCK.store(ask_if_allowed as ClockGettime as *mut (), Ordering::Relaxed);
 }
 
-/// There are filters from here on. The vDSO is none of theirs.
+/// From here on there are filters. They do not apply to the vDSO.
 pub fn heed_filters() {
     if CLOCK.load(Ordering::Relaxed) == ask as ClockGettime as *mut () {
         leave_the_vdso();

@@ -1,7 +1,9 @@
-//! What is counted per thread: plain additions into memory that one thread writes and reports read.
+//! What is counted for each thread: plain additions into memory that one thread writes and reports
+//! read.
 //!
-//! Written by hooks on the counting thread, and by signal handlers that interrupt it; read by reports on any
-//! thread. All-zero memory is a valid, empty set of counters (the blocks are wiped by the kernel at fork).
+//! Hooks on the counting thread write it, and so do signal handlers that interrupt it. Reports on
+//! any thread read it. All-zero memory is a valid, empty set of counters (the kernel wipes the
+//! blocks at fork).
 
 use crate::arch;
 use crate::sync::{AtomicU64, Ordering};
@@ -62,7 +64,8 @@ pub type Buckets = [Counter; histogram::BUCKETS];
 
 impl Histogram<'_> {
     pub fn record(self, value: u64) {
-        // SAFETY: the bucket of any value is one of them: it grows with the value, and that of the highest is the last (asserted).
+        // SAFETY: the bucket of any value exists: it grows with the value, and that of the highest
+        // value is the last (asserted).
         unsafe { self.buckets.get_unchecked(histogram::bucket(value)) }.bump();
         self.top.sum.add(value);
         if !self.has_reached(value) {
@@ -70,19 +73,20 @@ impl Histogram<'_> {
         }
     }
 
-    /// Whether a value may be told to [`Counters::record_batch`].
+    /// Whether [`Counters::record_batch`] accepts a value.
     #[inline(always)]
     pub fn has_reached_small(self, value: u64) -> bool {
         value < histogram::EXACT && self.has_reached(value)
     }
 
-    /// Whether it has had a value as great as this one, or greater.
+    /// Whether a value as great as this one, or greater, was recorded.
     #[inline(always)]
     pub fn has_reached(self, value: u64) -> bool {
         value <= self.top.max.load(Ordering::Relaxed)
     }
 
-    /// A read-modify-write, for a handler that interrupts between the test and the store; it is rare.
+    /// A read-modify-write, since a handler may interrupt between the test and the store. It is
+    /// rare.
     #[cold]
     #[inline(never)]
     fn reach(self, value: u64) {
@@ -111,20 +115,21 @@ impl Histogram<'_> {
     }
 }
 
-/// What is rare of one call: how it failed, and what became of it.
+/// What rarely changes for a call: how it failed, and what was done to it.
 #[repr(C)]
 pub struct CallCounters {
     /// A fault fired.
     pub injected: Counter,
     /// A limit refused it.
     pub limited: Counter,
-    /// By error number; index 0 takes the numbers that have no name.
+    /// By error number. Index 0 counts numbers without a name.
     pub errors: [Counter; errno::NAMED],
-    /// Of those on which a fault fired: returned a value without being made. No failure, and nothing has come of it.
+    /// Of the calls for which a fault fired: how many returned a value without being made. That is
+    /// no failure, and has no effect.
     pub made_up: Counter,
 }
 
-/// The kinds of events that are told apart, in the order of [`Counters::kinds`].
+/// The kinds of events that are distinguished, in the order of [`Counters::kinds`].
 pub const KINDS: [(&str, u32); 6] = [
     ("IN", libc::EPOLLIN as u32),
     ("OUT", libc::EPOLLOUT as u32),
@@ -134,17 +139,18 @@ pub const KINDS: [(&str, u32); 6] = [
     ("PRI", libc::EPOLLPRI as u32),
 ];
 
-/// Most events of most programs are this one kind, and nothing else.
+/// Most events of most programs are only of this kind.
 const PLAIN: u32 = libc::EPOLLIN as u32;
 
-/// Whether all of so many events, one or more, are of the plain kind. Each has some bit: the kernel delivers none without
-/// (Linux v6.1 fs/eventpoll.c, ep_send_events), so that all of them together say it.
+/// Whether all of `count` events, one or more, are of the plain kind. Each event has some bit: the
+/// kernel delivers none without (Linux v6.1 fs/eventpoll.c, ep_send_events). So the union of all
+/// bits suffices.
 ///
 /// # Safety
-/// So many events must lie at `first`.
+/// That many events must lie at `first`.
 #[inline(always)]
 pub unsafe fn are_plain(first: *const epoll_event, count: usize) -> bool {
-    // SAFETY: by this function's contract. (The events lie at any address.)
+    // SAFETY: the caller promises the events. They may be unaligned.
     let mut all = unsafe { (&raw const (*first).events).read_unaligned() };
     if count != 1 {
         let (pair, end) = (first.wrapping_add(count % 2), first.wrapping_add(count));
@@ -156,15 +162,16 @@ pub unsafe fn are_plain(first: *const epoll_event, count: usize) -> bool {
 
 const _: () = assert!(core::mem::offset_of!(epoll_event, events) == 0);
 
-/// Everything that a thread counts for its process. What a common call touches comes first, in few cache lines.
+/// Everything that a thread counts for its process. What a common call touches comes first, in few
+/// cache lines.
 #[repr(C)]
 pub struct Counters {
-    /// CLOCK_MONOTONIC at the end of this thread's last wait that could block; 0: none, or a wait that could
-    /// not block came since.
+    /// CLOCK_MONOTONIC at the end of this thread's last wait that could block; 0: none, or a wait
+    /// that could not block came since.
     pub last_wait_end: AtomicU64,
     /// Waits that could not block, and returned no event.
     pub polled: Counter,
-    /// Waits that returned no event; of those that could not block see `polled`.
+    /// Waits that returned no event, except those that could not block (see `polled`).
     pub empty: Counter,
     /// Of `empty`: after a timeout of 1 ms.
     pub short: Counter,
@@ -179,7 +186,7 @@ pub struct Counters {
     pub of_calls: [CallCounters; Call::COUNT],
 }
 
-/// What a thread's block has before its counters: src/thread.rs asserts it.
+/// The size of a thread's block before its counters. src/thread.rs asserts it.
 pub const BEFORE: usize = 4096;
 const _: () = assert!(
     thread::HISTOGRAMS == 5
@@ -212,11 +219,11 @@ impl Counters {
     }
 
     pub fn call(&self, call: Call) -> &CallCounters {
-        // SAFETY: as above.
+        // SAFETY: a Call's number is below Call::COUNT by its definition.
         unsafe { self.of_calls.get_unchecked(call as usize) }
     }
 
-    /// Events in a batch, of waits that returned any.
+    /// The number of events of a wait that returned any.
     #[inline(always)]
     pub fn batch(&self) -> Histogram<'_> {
         self.histogram::<{ thread::BATCH }>()
@@ -228,7 +235,7 @@ impl Counters {
         self.histogram::<{ thread::WORK }>()
     }
 
-    /// Nanoseconds in a wait that could block, by call; None: it is none that waits.
+    /// Nanoseconds in a wait that could block, by call; None: the call does not wait.
     #[inline(always)]
     pub fn blocked(&self, call: Call) -> Option<Histogram<'_>> {
         let number = thread::BLOCKED + (call as usize).checked_sub(Call::Wait as usize)?;
@@ -261,13 +268,13 @@ impl Counters {
         }
     }
 
-    /// Of work: see [`Histogram::record`].
+    /// A time of work: see [`Histogram::record`].
     #[inline(always)]
     pub fn record_work_reached(&self, nanoseconds: u64) {
         self.record_reached::<{ thread::WORK }>(nanoseconds);
     }
 
-    /// Of what a wait was blocked.
+    /// The time that a wait was blocked.
     #[inline(always)]
     pub fn record_blocked_reached(&self, call: Call, nanoseconds: u64) {
         match call {
@@ -277,7 +284,7 @@ impl Counters {
         }
     }
 
-    /// Of a batch that is less than `histogram::EXACT`, too: its bucket need not be looked for.
+    /// A batch that is less than `histogram::EXACT`, too: its bucket need not be computed.
     #[inline(always)]
     pub fn record_batch(&self, events: u64) {
         self.record_in_bucket::<{ thread::BATCH }>(events, events as usize);
@@ -322,14 +329,14 @@ impl Counters {
         self.tops.iter().zip(&self.buckets).map(|(top, buckets)| Histogram { top, buckets })
     }
 
-    /// A call that failed: counted, and its errno as the real function left it.
+    /// Counts a call that failed, and its errno as the real function left it.
     #[cold]
     pub fn failed(&self, call: Call, error: i32) {
         self.calls(call).bump();
         self.error(call, error);
     }
 
-    /// The failure of a call that was counted when it began.
+    /// Counts the failure of a call that was counted when it began.
     pub fn error(&self, call: Call, error: i32) {
         let counters = self.call(call);
         let index = usize::try_from(error).unwrap_or(0);
@@ -338,7 +345,7 @@ impl Counters {
         }
     }
 
-    /// The events of a batch by kind.
+    /// Counts the events of a batch by kind.
     pub fn delivered(&self, masks: impl Iterator<Item = u32>) {
         for mask in masks {
             for (counter, (_, bit)) in self.kinds.iter().zip(KINDS) {
@@ -349,7 +356,7 @@ impl Counters {
         }
     }
 
-    /// So many events of the plain kind.
+    /// Counts events of the plain kind.
     #[inline(always)]
     pub fn delivered_plain(&self, count: u64) {
         const { assert!(KINDS[0].1 == PLAIN) };
@@ -357,8 +364,8 @@ impl Counters {
         unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, kinds), count) }
     }
 
-    /// Back to zero, all but the time of the last wait. Calls that other threads count meanwhile may be kept
-    /// or lost, as the caller of `epollshim_reset` was told.
+    /// Resets everything but the time of the last wait. Calls that other threads count at the same
+    /// time may be kept or lost, as the documentation of `epollshim_reset` says.
     #[cold]
     #[inline(never)]
     pub fn clear(&self) {
@@ -383,10 +390,10 @@ impl CallCounters {
     }
 }
 
-/// How a wait ended, in terms of what is counted.
+/// How a wait ended, as far as it is counted.
 #[derive(Clone, Copy)]
 pub enum WaitEnd {
-    /// `first`: where the events lie; null where that does not matter.
+    /// `first`: where the events lie; null if that does not matter.
     Events {
         count: u64,
         full: bool,
@@ -399,7 +406,8 @@ pub enum WaitEnd {
 }
 
 impl WaitEnd {
-    /// Of what a wait returned that asked for `most` events, with `error` where it failed; which events they are is not looked at.
+    /// For a wait that asked for `most` events and returned `result`, with `error` if it failed. It
+    /// does not read the events.
     #[inline(always)]
     pub fn of(result: isize, most: i32, error: i32) -> WaitEnd {
         match result {
@@ -412,9 +420,9 @@ impl WaitEnd {
 
 /// Counts a wait on an instance.
 pub trait CountWait {
-    /// By the one thread that owns this set.
+    /// Called only by the thread that owns this set.
     fn count_alone(&self, end: WaitEnd);
-    /// By any thread.
+    /// Any thread may call it.
     fn count_shared(&self, end: WaitEnd);
 }
 
@@ -463,7 +471,7 @@ mod tests {
         unsafe { std::boxed::Box::new_zeroed().assume_init() }
     }
 
-    /// How often each bucket was hit that was.
+    /// The buckets that were hit, and how often.
     fn hit(histogram: Histogram<'_>) -> std::vec::Vec<(usize, u64)> {
         let buckets = (0..histogram::BUCKETS).map(|bucket| (bucket, histogram.bucket(bucket)));
         buckets.filter(|(_, times)| *times != 0).collect()

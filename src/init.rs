@@ -1,7 +1,9 @@
-//! Coming to life: by the constructor, or by the first hook where another library's constructor came before.
+//! Initialises the library: in the constructor, or in the first hook if another library's
+//! constructor came before.
 //!
-//! It may be called on two threads at once: the first decides. Nothing here allocates; the options are copied out of
-//! the environment, which programs overwrite (setproctitle), into a mapping of their own.
+//! It may run on two threads at once: the first one decides. Nothing here allocates. The options
+//! are copied out of the environment, which programs overwrite (setproctitle), into a mapping of
+//! their own.
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use core::ffi::CStr;
@@ -29,7 +31,7 @@ use crate::{
 
 /// The thread that has read the options, or is reading them, by its token; 0: none has begun.
 static DECIDER: AtomicUsize = AtomicUsize::new(0);
-/// What is decided holds, and is armed. Release and Acquire: who goes on finds it whole.
+/// What was decided is in force. Release and Acquire: a thread that continues sees all of it.
 static IS_DECIDED: AtomicBool = AtomicBool::new(false);
 
 /// Run by the loader with main's arguments, before main.
@@ -57,7 +59,7 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
     construct
 };
 
-/// Whether to count in this process. Comes to life where that has not happened yet.
+/// Whether to count in this process. Initialises the library if that has not happened yet.
 pub fn acts() -> bool {
     if !IS_DECIDED.load(Ordering::Acquire) {
         let errno = sys::errno();
@@ -68,7 +70,7 @@ pub fn acts() -> bool {
         say_inactive();
         return false;
     }
-    // Undecided still: libc is not ready (preinit). Count; there is nothing else to know yet.
+    // Still undecided: libc is not ready (preinit). Count: nothing else can be known yet.
     seccomp::find_inherited();
     process::prepare().is_ok()
 }
@@ -77,7 +79,8 @@ fn decide(environment: *const *const c_char) {
     if environment.is_null() {
         return;
     }
-    // One thread decides, so that rules are armed once. Relaxed: what is decided is published by its own words.
+    // One thread decides, so that rules are armed once. Relaxed: what it decides is published by
+    // its own words.
     let own = registers::token();
     if let Err(other) = DECIDER.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
         if other != own {
@@ -112,7 +115,7 @@ fn decide(environment: *const *const c_char) {
     IS_DECIDED.store(true, Ordering::Release);
 }
 
-/// The part of coming to life that a hook cannot do.
+/// The part of the initialisation that a hook cannot do.
 #[cfg(not(test))]
 fn prepare_for_main(at_load: &AtLoad) {
     if let (Err(trouble), Some(config)) = (stacks::load_unwinder(at_load), config::get()) {
@@ -123,7 +126,8 @@ fn prepare_for_main(at_load: &AtLoad) {
         };
         refuse(config.on_bad_config, format_args!("{refusal}"));
     }
-    // Also where another thread is still reading the options: the handlers look for themselves whether there is something to do.
+    // Also while another thread is still reading the options: the handlers check for themselves
+    // whether there is something to do.
     if STATE.load(Ordering::Relaxed) != FORWARD_ONLY {
         crate::report::register_exit_handlers(at_load);
         crate::report::register_fork_handler(at_load);
@@ -131,7 +135,7 @@ fn prepare_for_main(at_load: &AtLoad) {
     }
 }
 
-/// All real functions are known: hooks may go their short ways from here on, where nothing is armed.
+/// All real functions are known: from here on hooks may take their fast paths, if nothing is armed.
 #[cfg(not(test))]
 fn settle() {
     if IS_DECIDED.load(Ordering::Acquire) {
@@ -139,8 +143,9 @@ fn settle() {
     }
 }
 
-/// Another library's constructor has begun threads, and one of them is reading the options: it takes less than a
-/// millisecond. This is before main and once in a thread's life; and no wait is for ever, should that thread be gone.
+/// Another library's constructor has started threads, and one of them is reading the options, which
+/// takes less than a millisecond. This is before main and once in a thread's life. The wait is
+/// bounded, in case that thread is gone.
 fn wait_for_decision() {
     for _ in 0..10_000 {
         if IS_DECIDED.load(Ordering::Acquire) {
@@ -150,7 +155,8 @@ fn wait_for_decision() {
     }
 }
 
-/// In a program of another C library: only forwards, and says so where the report would go to stderr.
+/// In a program with another C library: only forwards, and prints that if the report would go to
+/// stderr.
 #[cold]
 fn stand_aside(options: &Options) {
     if matches!(options.report, Report::Stderr) {
@@ -169,14 +175,16 @@ fn forward_only() {
     IS_DECIDED.store(true, Ordering::Release);
 }
 
-/// Why the library does not act though the options ask it to (a [`Trouble`](process::Trouble) in [`INACTIVE`]'s words); 0:
-/// there is no reason, or it was told.
+/// Why the library is inactive though the options ask for it (a [`Trouble`](process::Trouble) in
+/// [`INACTIVE`]'s words); 0: there is no reason, or it was printed.
 static INACTIVE: AtomicU32 = AtomicU32::new(0);
-/// Above the error number, which is below 4096: the memory was mapped, and the kernel would not wipe it at fork.
+/// Above the error number, which is below 4096: the memory was mapped, and the kernel would not
+/// wipe it at fork.
 const CANNOT_WIPE: u32 = 1 << 16;
 
-/// There is no memory that a fork wipes: a child's calls could not be told from its parent's. Nothing is counted, and the
-/// program runs as if the library were not there. Programs that have nothing to report are not told, as they get no report.
+/// There is no memory that a fork wipes: a child's calls could not be distinguished from its
+/// parent's. Nothing is counted, and the program runs as without the library. Programs that have
+/// nothing to report get no message, as they get no report.
 fn be_inactive(trouble: process::Trouble, is_told_now: bool) {
     let reason = match trouble {
         process::Trouble::Map(error) => error as u32,
@@ -189,12 +197,12 @@ fn be_inactive(trouble: process::Trouble, is_told_now: bool) {
     }
 }
 
-/// Whether a program that never uses epoll has something to be told, too.
+/// Whether the options ask for something that also matters to a program that never uses epoll.
 fn asks_for_more_than_a_report(options: &Options) -> bool {
     options.wants_census() || options.record.is_some()
 }
 
-/// The line about it, once in a process.
+/// Prints the line about it, once in a process.
 #[cold]
 fn say_inactive() {
     let reason = INACTIVE.load(Ordering::Relaxed);
@@ -210,7 +218,7 @@ fn say_inactive() {
     });
 }
 
-/// A bad option: says so, and ends the program before main, or has it run as if the shim were not there.
+/// A bad option: prints that, and ends the program before main, or forwards everything.
 fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
     let mut line = output::Line::new();
     let _ = writeln!(line, "epollshim: {problem}");
@@ -317,7 +325,7 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
     }
 }
 
-/// Draws a seed, unless one was given or drawn before: 32 bits, for people to type again.
+/// Draws a seed, unless one was given or drawn before: 32 bits, short enough to type again.
 pub fn seed() {
     if config::seed().is_none() {
         let random = sys::random().unwrap_or_else(|| clock::realtime() ^ u64::from(sys::getpid() as u32) << 16);
@@ -325,12 +333,13 @@ pub fn seed() {
     }
 }
 
-/// Sets limits, and opens the session where the user's counts are wanted. Err(None): another thread has the ledger.
+/// Sets limits, and opens the session if the user's counts are needed. Err(None): another thread
+/// holds the ledger's lock.
 pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Config) -> Result<(), Option<Trouble>> {
     if limits.user_instances.is_some() || limits.user_watches.is_some() {
         session::open(config).map_err(Some)?;
     }
-    // What came through exec counts, and what went round the shim does not.
+    // What came through exec counts. What other calls open where no hook sees it does not.
     if limits::count_something(limits) {
         let here = ledger::place();
         sigsafe::on_own_stack(|| ledger::reconcile(here));
@@ -338,7 +347,7 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
     if limits::set(limits) { Ok(()) } else { Err(None) }
 }
 
-/// Copies the options to where they last: they lie in the environment, which programs overwrite.
+/// Copies the options to memory that lasts: they lie in the environment, which programs overwrite.
 fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> Option<&'static Config> {
     if let Some(config) = CONFIG.get() {
         return Some(config);
@@ -416,7 +425,7 @@ fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'
     let mut directory = [0u8; 4096];
     let Ok(directory) = sys::working_directory(&mut directory) else { return pattern };
     for &byte in directory {
-        // A percent sign of the directory's stands for itself.
+        // A percent sign in the directory's name stands for itself.
         space.push(if byte == b'%' && is_pattern { b"%%" } else { core::slice::from_ref(&byte) });
     }
     space.push(b"/");
@@ -424,7 +433,7 @@ fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'
     space.as_c().map_or(pattern, CStr::to_bytes)
 }
 
-/// What this program is called, but for its file's name, which only /proc knows.
+/// What this program is called, except its file's name, which only /proc knows.
 struct Names {
     /// By its caller: the last part of what exec was given.
     called: &'static [u8],
@@ -443,7 +452,8 @@ impl Names {
             let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
             if path.is_null() { b"" } else { base(CStr::from_ptr(path).to_bytes()) }
         };
-        // SAFETY: glibc sets it from argv[0] before any constructor; a zero-terminated string or null.
+        // SAFETY: glibc sets it from argv[0] before any constructor; a zero-terminated string or
+        // null.
         let short = unsafe {
             unsafe extern "C" {
                 static program_invocation_short_name: *const c_char;

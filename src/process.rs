@@ -1,20 +1,20 @@
-//! Whose memory this is: the process's own, a fork's copy that nobody has claimed, or another
+//! Whose memory this is: the process's own, a fork's copy that no process has claimed, or another
 //! process's.
 //!
 //! ```text
-//! alone.rs      whether nobody else has its descriptor table
+//! alone.rs      whether no other process has its descriptor table
 //! verdict.rs    the decision, from plain facts
 //! questions.rs  the facts that only the kernel knows
 //! sharing.rs    what a thread notes before it starts a child in its own memory
 //! ```
 //!
-//! One page that the kernel wipes at fork has the owner's pid. Zero there means a fork's copy, by
+//! One page that the kernel wipes at fork holds the owner's pid. Zero there means a fork's copy, by
 //! whatever call: the first hook claims it. A child of `vfork` or `clone(CLONE_VM)` runs in memory
-//! that another process owns, mostly with a copy of its descriptor table. What such a child opens
+//! that another process owns, usually with a copy of its descriptor table. What such a child opens
 //! and closes in its copy is not the owner's.
 //!
-//! Invariant: the word of the owner is 0 only where nobody has claimed the page, and no caller's
-//! answer equals 0. What getpid(2) gives under a filter (an error, or 0) never passes for a pid.
+//! Invariant: the owner's word is 0 only if no process has claimed the page, and no caller's answer
+//! equals 0. What getpid(2) returns under a filter (an error, or 0) is never taken for a pid.
 //!
 //! May be called from hooks in any state and from signal handlers. `is_own` costs a system call.
 
@@ -38,9 +38,9 @@ pub use sharing::may_be_child;
 
 #[repr(C)]
 struct Page {
-    /// What getpid(2) gives the owner, changed by [`EXPECTED`]: no answer to anybody equals a wiped
-    /// word. 0 as well where a child may run on storage that has no note, so that each caller is
-    /// looked at.
+    /// What getpid(2) returns to the owner, changed by [`EXPECTED`]: no answer to any caller equals
+    /// a wiped word. Also 0 if a child may run on storage that has no note, so that each caller is
+    /// examined.
     expected: AtomicU32,
     /// The owner's pid, or one of the values below.
     owner: AtomicU32,
@@ -64,7 +64,7 @@ struct Page {
 pub unsafe trait Above {
     /// What other modules keep in the page.
     type Parts: Sync + 'static;
-    /// Whether anything was counted in this memory, or in that which it is a copy of.
+    /// Whether anything was counted in this memory, or in the memory that it is a copy of.
     fn is_used() -> bool;
     /// Called once in the child of a fork, while it claims its memory.
     fn after_fork();
@@ -74,7 +74,7 @@ pub unsafe trait Above {
 
 type Parts = <Library as Above>::Parts;
 
-/// Values of [`Page::owner`] that are no pid (Linux has 22 bits for one).
+/// Values of [`Page::owner`] that are not pids (a pid has 22 bits in Linux).
 const NOBODY: u32 = 0;
 /// The owner could not find out its pid.
 const UNNAMED: u32 = u32::MAX;
@@ -100,7 +100,7 @@ static FORKER: AtomicU32 = AtomicU32::new(0);
 static CLAIMER: AtomicUsize = AtomicUsize::new(0);
 
 fn page() -> Option<&'static Page> {
-    // SAFETY: null, or the mapping that `prepare` made and nobody unmaps.
+    // SAFETY: null, or the mapping that `prepare` made, which is never unmapped.
     unsafe { PAGE.load(Ordering::Acquire).as_ref() }
 }
 
@@ -130,7 +130,7 @@ pub fn map_wiped(bytes: usize) -> Result<*mut u8, Trouble> {
     let start = sys::map(bytes).map_err(Trouble::Map)?;
     // SAFETY: the whole mapping that was made one line above.
     unsafe { sys::wipe_on_fork(start, bytes) }.map_err(|error| {
-        // SAFETY: the same mapping; nobody else has seen it.
+        // SAFETY: the same mapping. No other thread has seen it.
         unsafe { sys::unmap(start, bytes) };
         Trouble::Wipe(error)
     })?;
@@ -154,7 +154,7 @@ pub fn prepare() -> Result<(), Trouble> {
     page.began.store(LOADED.load(Ordering::Relaxed), Ordering::Relaxed);
     page.began_unix.store(LOADED_UNIX.load(Ordering::Relaxed), Ordering::Relaxed);
     if PAGE.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread was first; nobody has seen this mapping.
+        // SAFETY: another thread stored a page first. No other thread has seen this mapping.
         unsafe { sys::unmap(start, bytes) };
     }
     Ok(())
@@ -211,7 +211,7 @@ pub fn is_owner() -> bool {
     page().is_some_and(|page| whose(page, sys::getpid_or_error()) == Verdict::Own)
 }
 
-/// `answer`: of getpid(2). Never `Fresh` or `Abandoned`: such memory is claimed.
+/// `answer`: of getpid(2). Never returns `Fresh` or `Abandoned`: such memory is claimed.
 #[cold]
 #[inline(never)]
 fn whose(page: &Page, answer: i32) -> Verdict {
@@ -248,10 +248,11 @@ fn whose(page: &Page, answer: i32) -> Verdict {
 /// Waits for another thread that is claiming the page, for a bounded time. True: it is the calling
 /// thread itself, which a handler has interrupted.
 fn is_claimed_by_this_thread(page: &Page) -> bool {
-    /// The work is some microseconds. A claimer that jumped out of it never ends.
+    /// The claim takes some microseconds. A claimer that jumped out of it never finishes.
     const PATIENCE: u32 = 1000;
     for _ in 0..PATIENCE {
-        // Acquire: whoever finds the claim made finds what it reset.
+        // Acquire: pairs with the Release in `be_owned_by`. A thread that finds the page claimed
+        // sees what the claim reset.
         if page.owner.load(Ordering::Acquire) != CLAIMING {
             return false;
         }
@@ -278,13 +279,13 @@ fn claim(page: &Page, owner: u32) {
     page.be_owned_by(pid);
 }
 
-/// Whether anything was counted in this memory, or in that which it is a copy of. Where nothing
-/// was, there is nothing to report and nothing to reset: a fork need not copy the pages for it.
+/// Whether anything was counted in this memory, or in the memory that it is a copy of. If nothing
+/// was, there is nothing to report and nothing to reset, and a fork need not copy the pages for it.
 pub fn is_used() -> bool {
     Library::is_used()
 }
 
-/// In the child of a fork, before it goes on: this memory is surely its own.
+/// In the child of a fork, before it continues: this memory is certainly its own.
 pub fn claim_after_fork() {
     if let Some(page) = page().filter(|_| is_used() && is_owner()) {
         page.is_sure.store(1, Ordering::Relaxed);
@@ -297,7 +298,7 @@ pub fn claim_after_fork() {
 pub fn about_to_clone(flags: u64, storage: usize) {
     let has = |flag: libc::c_int| flags & flag as u64 != 0;
     let Some(page) = page().filter(|_| has(libc::CLONE_VM) && !has(libc::CLONE_THREAD)) else { return };
-    // A fork's copy is claimed before it is lent: else the child would.
+    // A fork's copy is claimed before it is lent. Otherwise the child would claim it.
     let verdict = whose(page, sys::getpid_or_error());
     let is_owner = verdict == Verdict::Own;
     if is_owner {
@@ -325,8 +326,8 @@ pub fn pid_for_kcmp() -> i32 {
     if may_be_child() { sys::getpid() } else { pid() }
 }
 
-/// A number that no other process of this family has had: pids of different pid namespaces may be
-/// equal. 0: there is no page.
+/// A number that no related process has had: pids of different pid namespaces may be equal. 0:
+/// there is no page.
 pub fn identity() -> u64 {
     began()
 }
@@ -344,7 +345,8 @@ where
     page().map(|page| page.parts.part())
 }
 
-/// The pid of the owner of this memory; 0: nobody has claimed it, or the owner could not find out.
+/// The pid of the owner of this memory; 0: no process has claimed it, or the owner could not find
+/// out.
 pub fn pid() -> i32 {
     match page().map_or(NOBODY, |page| page.owner.load(Ordering::Relaxed)) {
         NOBODY => 0,
@@ -353,7 +355,7 @@ pub fn pid() -> i32 {
     }
 }
 
-/// The pid of the process whose ledger this one has a copy of, by a fork; 0: it was not forked
+/// The pid of the process of whose ledger this one has a copy, by a fork; 0: it was not forked
 /// since its program began, or that process could not find out.
 pub fn forker() -> u32 {
     FORKER.load(Ordering::Relaxed)

@@ -1,33 +1,36 @@
-//! The members of a process, one for each thread: a table that only grows, whose members are used again.
+//! The members of a process, one for each thread: a table that only grows, whose members are
+//! reused.
 //!
-//! Nobody locks. A member is listed by one compare-exchange of a free place, and given to a new thread by one of its owner. So
-//! a frame that stops at any step (a handler jumps out of it) leaves a table that is whole, and at most one member that its
-//! thread finds again, because it is the owner.
+//! Nothing here locks. A member is listed by one compare-exchange of a free place, and given to a
+//! new thread by one of its owner. So a frame that stops at any step (a handler jumps out of it)
+//! leaves a consistent table, and at most one member that only its own thread finds again, because
+//! it is the owner.
 //!
-//! The child of a fork lists its members behind those of its parent, whose memory the kernel has wiped.
+//! The child of a fork lists its members after those of its parent, whose memory the kernel has
+//! wiped.
 
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 use crate::sys;
 
-/// What a thread has one of. All zero is valid: a fork may wipe a member at any moment.
+/// What each thread has one of. All zero is valid: a fork may wipe a member at any moment.
 pub trait Member: Sync + 'static {
-    /// The kernel's id of the thread whose member it is, or [`KEPT`]. 0: not listed yet.
+    /// The kernel's id of the thread that owns the member, or [`KEPT`]. 0: not listed yet.
     fn owner(&self) -> &AtomicU32;
-    /// The place at which it is listed, and one; 0: not listed yet.
+    /// One more than the place at which it is listed; 0: not listed yet.
     fn place(&self) -> &AtomicU32;
 }
 
 /// An owner that is never found to have ended.
 pub const KEPT: u32 = u32::MAX;
 
-/// Places that are there from the beginning: enough for most programs.
+/// Places that exist from the beginning: enough for most programs.
 const FIRST: usize = 64;
 /// Places in a part, which is mapped when it is needed: a page.
 const PART: usize = 512;
 const PARTS: usize = 128;
 
-/// How many members a new thread asks about before it takes a new one. More than one, so that the number of members stays
-/// near the highest number of threads that were alive together.
+/// How many members a new thread tries before it takes a new one. More than one, so that the number
+/// of members stays near the highest number of threads that existed at once.
 const SEARCH: u32 = 4;
 
 type Part<T> = [AtomicPtr<T>; PART];
@@ -37,7 +40,7 @@ pub struct Registry<T: 'static> {
     parts: [AtomicPtr<Part<T>>; PARTS],
     /// Places in use, or one less.
     end: AtomicU32,
-    /// The first place of this process: those before it are of its forkers.
+    /// The first place of this process. Those before it belong to its ancestors.
     begin: AtomicU32,
     /// Where the next search for a member whose thread has ended begins.
     cursor: AtomicU32,
@@ -60,7 +63,7 @@ impl<T: Member> Registry<T> {
             return Some(place);
         }
         let index = index - FIRST;
-        // Acquire: the kernel zeroed the part before `map_part` stored its address.
+        // Acquire: pairs with the Release in `map_part`. The kernel zeroed the part.
         let part = self.parts.get(index / PART)?.load(Ordering::Acquire);
         // SAFETY: null, or a part, which is never unmapped.
         unsafe { part.as_ref() }?.get(index % PART)
@@ -72,7 +75,7 @@ impl<T: Member> Registry<T> {
         let bytes = size_of::<Part<T>>();
         let start = sys::map(bytes).ok()?;
         if part.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-            // SAFETY: another frame mapped it first; nobody has seen this one.
+            // SAFETY: another frame mapped it first. No other thread has seen this one.
             unsafe { sys::unmap(start, bytes) };
         }
         self.place(index)
@@ -87,20 +90,23 @@ impl<T: Member> Registry<T> {
             let index = self.end.load(Ordering::Acquire);
             let Some(place) = self.place(index).or_else(|| self.map_part(index)) else { return false };
             let this = core::ptr::from_ref(member).cast_mut();
-            // Release: what was written of the member is there for whoever finds it.
+            // Release: pairs with the Acquire in `at`. A thread that finds the member sees
+            // what was written of it.
             let listed =
                 place.compare_exchange(core::ptr::null_mut(), this, Ordering::Release, Ordering::Relaxed).is_ok();
             if listed {
-                // Of two frames of one thread the first counts. At the other's place the member is passed over.
+                // If two frames of one thread list it, the first place counts. At the other's place
+                // the member is skipped.
                 let _ = member.place().compare_exchange(0, index + 1, Ordering::Relaxed, Ordering::Relaxed);
             }
-            // Also for one that has stopped before it came so far.
+            // Also for a frame that stopped before it came here.
             let _ = self.end.compare_exchange(index, index + 1, Ordering::Release, Ordering::Relaxed);
         }
     }
 
     fn at(&self, index: u32) -> Option<&'static T> {
-        // SAFETY: null, or a listed member, which is never unmapped. Acquire: pairs with the Release in `list`.
+        // SAFETY: null, or a listed member, which is never unmapped. Acquire: pairs with the
+        // Release in `list`.
         let member = unsafe { self.place(index)?.load(Ordering::Acquire).as_ref() }?;
         (member.place().load(Ordering::Relaxed) == index + 1).then_some(member)
     }
@@ -112,7 +118,8 @@ impl<T: Member> Registry<T> {
         (self.begin.load(Ordering::Relaxed)..end).filter_map(|index| self.at(index))
     }
 
-    /// Whether anything was listed here; in the child of a fork, before [`Registry::after_fork`], by its parent.
+    /// Whether anything was listed here; in the child of a fork, before [`Registry::after_fork`],
+    /// by its parent.
     pub fn is_used(&self) -> bool {
         let (begin, end) = (self.begin.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
         begin < end || self.place(end).is_some_and(|place| !place.load(Ordering::Relaxed).is_null())
@@ -127,11 +134,11 @@ impl<T: Member> Registry<T> {
             let index = begin + start.wrapping_add(step).checked_rem(count)?;
             let Some(member) = self.at(index) else { continue };
             let owner = member.owner().load(Ordering::Relaxed);
-            // An owner of the same id: that thread has ended, and its id was given again. Or it is this thread, whose frame
-            // below has got the member and was interrupted, or stopped.
+            // An owner of the same id: either that thread has ended, and its id was reused. Or it
+            // is this thread, whose frame below has got the member and was interrupted, or stopped.
             let is_free = owner != KEPT && owner != 0 && (owner == tid || !is_alive(owner));
-            // The winner of the exchange is the new owner. Relaxed: the last owner has left the kernel, and the answer of
-            // `is_alive` came after that.
+            // The winner of the exchange is the new owner. Relaxed: the previous owner has left the
+            // kernel, and `is_alive` returned after that.
             if is_free && member.owner().compare_exchange(owner, tid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 self.cursor.store(start.wrapping_add(step + 1), Ordering::Relaxed);
                 return Some(member);
@@ -141,9 +148,9 @@ impl<T: Member> Registry<T> {
         None
     }
 
-    /// In the child of a fork, before anything is listed there.
+    /// The child of a fork calls it before it lists anything.
     pub fn after_fork(&self) {
-        // A place behind `end` may be taken by a frame that is not in the child.
+        // A frame that does not exist in the child may have taken a place after `end`.
         let mut end = self.end.load(Ordering::Relaxed);
         while self.place(end).is_some_and(|place| !place.load(Ordering::Relaxed).is_null()) {
             end += 1;
@@ -234,7 +241,7 @@ mod tests {
                 return;
             }
             if !went_on {
-                // The thread goes on behind the jump, and comes into its next hook.
+                // The thread continues after the jump, and enters its next hook.
                 let block = state.acquire(tid);
                 block.counting.store(0, Unordered);
                 state.count(block, tid);
@@ -261,7 +268,7 @@ mod tests {
                         thread.join().unwrap();
                     }
                     let (sum, counted) = (state.sum(), state.counted.load(Unordered));
-                    // A frame that stopped may have counted, and not come so far as to say so.
+                    // A frame that stopped may have counted without saying so.
                     assert!(sum == counted || stops && sum == counted + 1, "{sum} in the list, of {counted}");
                     assert!(state.registry.all().count() <= 5);
                 });

@@ -1,18 +1,20 @@
-//! What the processes of one user count together: a file in the session's directory that all of them have mapped.
+//! What the processes of one user count together: a file in the session's directory that all of
+//! them map.
 //!
 //! ```text
 //! header   magic, layout version
 //! sums     for instances and for watches, one word each: the sum, and the last change to it
-//! slots    one a process: who (pid, start, pid namespace), and its share of each sum
+//! slots    one for each process: who (pid, start, pid namespace), and its share of each sum
 //! ```
 //!
-//! Nobody waits for anybody, and a process may be killed at any instruction. A sum is changed by one exchange of its word,
-//! which also says whose share must change, by what, and under which number; whoever comes next brings that share in
-//! line before he changes the sum himself. So at any moment at most one share of a kind is behind its sum, and anybody
-//! can mend it. The share of a dead process is taken out of the sum in the same way.
+//! No process waits for another, and a process may be killed at any instruction. A sum is changed
+//! by one exchange of its word, which also says whose share must change, by what, and under which
+//! number. The next process brings that share up to date before it changes the sum itself. So at
+//! any moment at most one share of a kind is behind its sum, and any process can correct it. The
+//! share of a dead process is subtracted from the sum in the same way.
 //!
-//! Who is dead: no process of that pid and start time (proc(5), field 22 of stat) in the same pid namespace, or one that
-//! nobody has waited for. Processes in other namespaces are taken for alive.
+//! A process is dead if there is no process of that pid and start time (proc(5), field 22 of stat)
+//! in the same pid namespace, or if it is a zombie. Processes in other namespaces count as alive.
 
 mod default;
 
@@ -27,7 +29,7 @@ pub use epollshim_ledger::reservations::Kind;
 
 const MAGIC: u64 = 0x6570_6f6c_6c73_686d;
 const VERSION: u64 = 1;
-/// Processes that can take part at one time.
+/// How many processes can take part at one time.
 const SLOTS: usize = 8192;
 
 #[repr(C)]
@@ -41,7 +43,8 @@ struct File {
 
 #[repr(C)]
 struct Slot {
-    /// Pid in the lower half, 0: free, and the shares are zero; [`READY`] once the rest is filled in, and until it is emptied.
+    /// Pid in the lower half; 0: free, and the shares are zero. [`READY`] is set once the rest is
+    /// filled in, until it is emptied.
     owner: AtomicU64,
     /// Field 22 of `/proc/PID/stat`: clock ticks after the boot.
     start: AtomicU64,
@@ -67,7 +70,7 @@ enum Change {
     None = 0,
     Claim = 1,
     Release = 2,
-    /// The whole share goes: its process is dead.
+    /// The whole share is subtracted: its process is dead.
     Reclaim = 3,
 }
 
@@ -81,18 +84,19 @@ fn change_of(sum: u64) -> Change {
 }
 
 static FILE: AtomicPtr<File> = AtomicPtr::new(core::ptr::null_mut());
-/// This process's slot and one; 0: none yet. In the page that the kernel wipes at fork: a child has its own.
+/// One more than this process's slot; 0: none yet. In the page that the kernel wipes at fork: a
+/// child has its own.
 fn own_slot() -> &'static AtomicU32 {
     static NOWHERE: AtomicU32 = AtomicU32::new(0);
     process::session_slot().unwrap_or(&NOWHERE)
 }
 
 fn file() -> Option<&'static File> {
-    // SAFETY: null, or the mapping that `attach` made and nobody unmaps.
+    // SAFETY: null, or the mapping that `attach` made, which is never unmapped.
     unsafe { FILE.load(Ordering::Acquire).as_ref() }
 }
 
-/// Of a pair of counts, that of a kind.
+/// The count of a kind.
 fn of_kind(pair: &[AtomicU64; 2], kind: Kind) -> &AtomicU64 {
     let [instances, watches] = pair;
     match kind {
@@ -101,7 +105,7 @@ fn of_kind(pair: &[AtomicU64; 2], kind: Kind) -> &AtomicU64 {
     }
 }
 
-/// Brings the share that the last change of a sum speaks of in line with it.
+/// Brings the share that the last change of a sum names up to date.
 fn complete(file: &File, kind: Kind, sum: u64) {
     let change = change_of(sum);
     let Some(slot) = file.slots.get((sum >> SLOT_SHIFT & SLOT_MASK) as usize) else { return };
@@ -116,7 +120,7 @@ fn complete(file: &File, kind: Kind, sum: u64) {
         Change::Release => (now & COUNT).saturating_sub(1),
         _ => 0,
     };
-    // Who is late finds the share changed, and the exchange fails.
+    // A thread that comes late finds the share changed, and its exchange fails.
     let _ = share.compare_exchange(
         now,
         count & COUNT | number.wrapping_add(1) << SLOT_SHIFT,
@@ -133,7 +137,8 @@ fn apply(file: &File, kind: Kind, slot: u32, change: Change, limit: Option<u64>)
     loop {
         let sum = word.load(Ordering::Acquire);
         complete(file, kind, sum);
-        // Read after the last change was completed: it is in line if the exchange below finds the sum unchanged.
+        // Read after the last change was completed: it is up to date if the exchange below finds
+        // the sum unchanged.
         let mine = share.load(Ordering::Acquire);
         let count = match change {
             Change::Claim => (sum & COUNT) + 1,
@@ -152,8 +157,8 @@ fn apply(file: &File, kind: Kind, slot: u32, change: Change, limit: Option<u64>)
     }
 }
 
-/// Counts one more, unless that would exceed `limit`; dead processes count until they are [`reclaim`]ed. Ok: the sum of
-/// all the user's processes; 0 where no session is open.
+/// Counts one more, unless that would exceed `limit`. Dead processes count until they are
+/// [`reclaim`]ed. Ok: the sum of all the user's processes; 0 if no session is open.
 pub fn claim(kind: Kind, limit: Option<u64>) -> Result<u64, ()> {
     let (Some(file), Some(slot)) = (file(), slot_of_this_process()) else { return Ok(0) };
     apply(file, kind, slot, Change::Claim, limit)
@@ -176,7 +181,7 @@ pub fn sum(kind: Kind) -> u64 {
 struct Life {
     /// When it began, in clock ticks after the boot.
     start: u64,
-    /// It has ended, and nobody has waited for it yet: it holds no descriptors any more.
+    /// It is a zombie: it holds no descriptors any more.
     has_ended: bool,
 }
 
@@ -186,7 +191,7 @@ fn life_of(pid: i32) -> Option<Life> {
     let mut text = [0u8; 1024];
     let length = procfs::read_short(path.as_c()?, &mut text)?;
     let text = text.get(..length)?;
-    // The name, in parentheses, may hold anything: count from its end. State is field 3.
+    // The name, in parentheses, may contain anything: count from its end. State is field 3.
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let mut fields = text.get(end + 2..)?.split(|byte| *byte == b' ');
     let state = fields.next()?;
@@ -210,7 +215,7 @@ fn namespace() -> u64 {
 fn is_dead(slot: &Slot, owner: u64, start: u64, here: u64) -> bool {
     let pid = owner as u32 as i32;
     if owner & READY == 0 {
-        // Being filled in or emptied, or left so by one who was killed meanwhile.
+        // Being filled in or emptied, or left so by a process that was killed in the meantime.
         return pid != 0 && !sys::process_exists(pid);
     }
     slot.namespace.load(Ordering::Relaxed) == here
@@ -218,9 +223,9 @@ fn is_dead(slot: &Slot, owner: u64, start: u64, here: u64) -> bool {
             || life_of(pid).is_some_and(|life| life.has_ended || start != 0 && life.start != start))
 }
 
-/// Takes the shares of dead processes out of the sums. True: there was one.
+/// Subtracts the shares of dead processes from the sums. True: there was one.
 pub fn reclaim() -> bool {
-    // The caller's stack may be a signal handler's.
+    // The present stack may be a signal handler's.
     file().is_some_and(|file| sigsafe::on_own_stack(|| reclaim_the_dead(file)) == Some(true))
 }
 
@@ -233,15 +238,16 @@ fn reclaim_the_dead(file: &File) -> bool {
         let owner = slot.owner.load(Ordering::Acquire);
         let start = slot.start.load(Ordering::Relaxed);
         if owner != 0 && is_dead(slot, owner, start, here) {
-            // Of a successor of the same pid, were there one by now, `start` is not.
+            // A successor of the same pid has another `start`.
             found |= vacate(file, index as u32, slot, owner, || slot.start.load(Ordering::Relaxed) == start);
         }
     }
     found
 }
 
-/// Frees a slot whose owner will not use it any more. One at a time: while it is emptied it is this process's, and should
-/// that be killed meanwhile, it is a dead one's again.
+/// Frees a slot whose owner will not use it any more. One process at a time: while it is emptied it
+/// belongs to this process, and if this process is killed in the meantime, it belongs to a dead one
+/// again.
 fn vacate(file: &File, index: u32, slot: &Slot, owner: u64, is_still_his: impl Fn() -> bool) -> bool {
     let me = sys::getpid() as u64;
     if slot.owner.compare_exchange(owner, me, Ordering::AcqRel, Ordering::Relaxed).is_err() {
@@ -256,8 +262,8 @@ fn vacate(file: &File, index: u32, slot: &Slot, owner: u64, is_still_his: impl F
     true
 }
 
-/// Frees the slot of this process's image from before it called exec: what that held and did not close is found by
-/// reconciliation. What it was in for is kept ([`take_former`]).
+/// Frees the slot that this process had before it called exec. The next comparison finds what it
+/// held and did not close. What it had claimed is kept ([`take_former`]).
 fn vacate_the_former(file: &File) {
     let pid = sys::getpid();
     let owner = pid as u64 | READY;
@@ -279,14 +285,14 @@ fn vacate_the_former(file: &File) {
     }
 }
 
-/// What this process was in for, of each kind, and has not claimed anew: before an exec.
+/// What this process had claimed before an exec, of each kind, and has not claimed again.
 static FORMER: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 pub fn set_former(kind: Kind, count: u64) {
     of_kind(&FORMER, kind).store(count, Ordering::Relaxed);
 }
 
-/// Takes one out of it. False: nothing is left.
+/// Subtracts one. False: nothing is left.
 pub fn take_former(kind: Kind) -> bool {
     of_kind(&FORMER, kind).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
@@ -304,14 +310,14 @@ fn slot_of_this_process() -> Option<u32> {
     }
 }
 
-/// A slot for this process. Two threads that come here together take two; the second is given back.
+/// A slot for this process. Two threads that come here together take two. The second is released.
 #[cold]
 #[inline(never)]
 fn take_slot() -> Option<u32> {
-    // The caller's stack may be a signal handler's.
+    // The present stack may be a signal handler's.
     sigsafe::on_own_stack(|| {
         let file = file()?;
-        // Of the memory's owner: a child of vfork claims what its parent will give back.
+        // The pid of the memory's owner: a child of vfork claims what its parent will release.
         let pid = process::pid();
         let (start, here) = (life_of(pid).map_or(0, |life| life.start), namespace());
         let find = || find_slot(file, pid, start, here, own_slot());
@@ -345,11 +351,11 @@ fn find_slot(file: &File, pid: i32, start: u64, here: u64, own: &AtomicU32) -> O
 /// Why a session could not be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trouble {
-    /// It is not a directory that this user owns and nobody else may write.
+    /// It is not a directory that this user owns and that only this user may write.
     Directory(i32),
     NotOwned,
     File(i32),
-    /// The file is another version's, or no session's.
+    /// The file belongs to another version, or to no session.
     Foreign,
 }
 
@@ -383,8 +389,8 @@ pub fn open(config: &Config) -> Result<(), Trouble> {
     }
 }
 
-/// Maps the file of a session, making it where it is not there; the descriptor is closed again. With `makes`, the directory is made
-/// (0700) where its parent exists.
+/// Maps the file of a session, and creates it if it does not exist. The descriptor is closed again.
+/// With `makes`, creates the directory (0700) if its parent exists.
 fn attach(directory: &CStr, makes: bool) -> Result<(), Trouble> {
     if file().is_some() {
         return Ok(());
@@ -406,7 +412,8 @@ fn attach(directory: &CStr, makes: bool) -> Result<(), Trouble> {
     });
     let start = mapped.unwrap_or(Err(Trouble::Directory(libc::ENOMEM)))?;
     static FIRST: AtomicBool = AtomicBool::new(true);
-    // Before anybody can claim: a slot that is this process's own cannot be taken for the former image's.
+    // Before any thread can claim: later, a slot of this process could be mistaken for the former
+    // image's.
     if FIRST.swap(false, Ordering::Relaxed) {
         // SAFETY: the mapping that was just made.
         vacate_the_former(unsafe { &*start });
@@ -432,14 +439,14 @@ fn map_file(fd: i32) -> Result<*mut File, Trouble> {
     if !place::is_private(&status, libc::S_IFREG) {
         return Err(Trouble::NotOwned);
     }
-    // Every block is the file's before it is touched: a full disk is an error here, not a signal later. (New blocks
-    // read as zero, which is a valid File but for its header.)
+    // The file system reserves every block before it is touched: a full disk is an error here, not
+    // a signal later. (New blocks read as zero, which is a valid File except for its header.)
     sys::allocate(fd, 0, size_of::<File>()).map_err(Trouble::File)?;
     let start = sys::map_part(fd, 0, size_of::<File>(), None).map_err(Trouble::File)?.cast::<File>();
     // SAFETY: the mapping is as long as a File, which is made of integers that may have any value.
     let file = unsafe { &*start };
     for (word, value) in [(&file.magic, MAGIC), (&file.version, VERSION)] {
-        // The first one writes it; all who come with him write the same.
+        // The first process writes it. All that come at the same time write the same.
         if word.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire).is_err_and(|found| found != value) {
             return Err(Trouble::Foreign);
         }
@@ -471,7 +478,8 @@ mod tests {
         of_kind(&file.slots[slot].shares, KIND).load(Ordering::Relaxed) & super::COUNT
     }
 
-    /// A process that claims twice and releases once. What it returned from is what it has at least, or at most, counted.
+    /// A process that claims twice and releases once. What has returned gives the least and the
+    /// most that it has counted.
     fn process(file: &Arc<File>, slot: u32, at: usize, event: Option<Event>) -> shuttle::thread::JoinHandle<bool> {
         let file = file.clone();
         shuttle::thread::spawn(move || {
@@ -496,7 +504,7 @@ mod tests {
                     assert!(other.join().unwrap());
                 }
                 assert_eq!((share(&file, 2), share(&file, SLOTS - 1)), (1, 1));
-                // Whoever comes next completes the change that the victim has begun.
+                // The next process completes the change that the victim has begun.
                 empty(&file, 3);
                 assert_eq!(sum(&file), 2 + share(&file, 1), "the sum is not that of the shares");
                 if lived {

@@ -1,11 +1,13 @@
-//! Work aside from the program: on a stack of its own, with all signals blocked, and errno kept.
+//! Runs work on a stack of its own, with all signals blocked, and keeps errno.
 //!
-//! For everything that takes longer than a hook: reports, lines of the log, reading /proc, making files. A hook may run on the few KiB of
-//! a signal handler's stack, and a handler that jumps away would leave the work half done.
+//! It is for everything that takes longer than a hook: reports, lines of the log, reading /proc,
+//! making files. A hook may run on the few KiB of a signal handler's stack, and a handler that
+//! jumps away would leave the work half done.
 //!
-//! [`on_own_stack`] is for work that opens nothing. [`unshared`] is for work that does: it runs in a descriptor table of its own, so
-//! that no other thread, and no child that another thread forks, sees a descriptor of the shim's. That table is empty: work on the
-//! program's descriptors does not belong there.
+//! [`on_own_stack`] is for work that opens nothing. [`unshared`] is for work that does: it runs in
+//! a descriptor table of its own, so that no other thread, and no child that another thread forks,
+//! sees a descriptor of the library's. That table is empty, so work on the program's descriptors
+//! does not belong there.
 
 mod files;
 mod helper;
@@ -17,7 +19,7 @@ use crate::{sys, valgrind};
 
 pub use files::{Files, read_as_the_loader_does};
 
-/// Runs `work` aside. None: the kernel has no memory for the stack.
+/// Runs `work` on a stack of its own. None: the kernel has no memory for the stack.
 pub fn on_own_stack<T>(work: impl FnOnce() -> T) -> Option<T> {
     on_own_stack_in_new_room(BYTES, |room| {
         let mut result = None;
@@ -26,8 +28,8 @@ pub fn on_own_stack<T>(work: impl FnOnce() -> T) -> Option<T> {
     })
 }
 
-/// Runs `work` aside, in a descriptor table of its own wherever that can be had. None: the kernel has no memory for the stack, or
-/// the program's seccomp filter ended the work.
+/// Runs `work` on a stack of its own, in a descriptor table of its own if possible. None: the
+/// kernel has no memory for the stack, or the program's seccomp filter ended the work.
 pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
     once(work, |work| {
         on_own_stack_in_new_room(BYTES_TO_OPEN, |room| {
@@ -37,9 +39,9 @@ pub fn unshared<T>(work: impl FnOnce(Files) -> T) -> Option<T> {
     })
 }
 
-/// Runs `work` in the program's table, on a stack in that room. For work that is done often, where
-/// [`crate::process::has_the_table`] is true: it takes a fifth of the time of a helper. A full
-/// table is the work's to answer.
+/// Runs `work` in the program's table, on a stack in that room. For frequent work, if
+/// [`crate::process::has_the_table`] is true: it is much faster than a helper (docs/performance.md,
+/// "Lines of the log"). The work must handle a full table.
 pub fn in_the_table<T>(room: Room, work: impl FnOnce(Files) -> sys::Result<T>) -> sys::Result<T> {
     let mut done = Err(libc::EMFILE);
     on_stack(room, || done = work(Files::of_the_program_alone()));
@@ -51,7 +53,8 @@ pub fn unshared_on<T>(room: Room, work: impl FnOnce(Files) -> T) -> Option<T> {
     once(work, |work| run_unshared(room, work))
 }
 
-/// Has `run` run some work that can be run once, and gives its result. (What `run` calls is not generic, for size.)
+/// Makes `run` run work that can be run once, and returns its result. (What `run` calls is not
+/// generic, for size.)
 fn once<T>(work: impl FnOnce(Files) -> T, run: impl FnOnce(&mut dyn FnMut(Files))) -> Option<T> {
     let (mut work, mut result) = (Some(work), None);
     run(&mut |files| result = work.take().map(|work| work(files)));
@@ -66,7 +69,7 @@ struct Job<'a> {
 fn run_unshared(room: Room, work: &mut dyn FnMut(Files)) {
     let mut job = Job { work: Some(work) };
     helper::run(room.top(), (&raw mut job).cast(), in_helper);
-    // Still there: no helper could be had.
+    // It still exists: no helper could be started.
     if let Some(work) = job.work.take() {
         on_stack(room, || work(Files::of_the_program()));
     }
@@ -75,14 +78,15 @@ fn run_unshared(room: Room, work: &mut dyn FnMut(Files)) {
 /// Does the job that a pointer to a [`Job`] names, unless the table is still the program's.
 extern "C-unwind" fn in_helper(job: *mut c_void) {
     let Some(files) = Files::unshare() else { return };
-    // SAFETY: `run_unshared` passes just that, and does not touch it before this thread has ended.
+    // SAFETY: `run_unshared` passes a pointer to its own `Job`, and does not use it before this
+    // thread has ended.
     let job = unsafe { &mut *job.cast::<Job>() };
     if let Some(work) = job.work.take() {
         work(files);
     }
 }
 
-/// Calls `work` with room for a stack. None: no memory, or none by `work`.
+/// Calls `work` with room for a stack. None: no memory, or `work` returned None.
 fn in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T>) -> Option<T> {
     let room = Room::new(sys::map(bytes).ok()?, bytes);
     let result = work(room);
@@ -91,7 +95,7 @@ fn in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T>) -> Option<
     result
 }
 
-/// The same while all signals are blocked and errno is kept.
+/// The same with all signals blocked, and errno kept.
 fn on_own_stack_in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T>) -> Option<T> {
     let errno = sys::errno();
     let quiet = Quiet::new();
@@ -101,11 +105,13 @@ fn on_own_stack_in_new_room<T>(bytes: usize, work: impl FnOnce(Room) -> Option<T
     result
 }
 
-/// All signals blocked; those that our own writing raised are taken away at the end.
+/// All signals are blocked. Those that the library's own writing raised are discarded at the end.
 pub struct Quiet {
-    /// What was blocked before. None: a filter of the program's forbids to block any, and nothing is to be done at the end.
+    /// What was blocked before. None: a filter of the program forbids blocking any, and nothing is
+    /// to be done at the end.
     mask: Option<sys::SignalSet>,
-    /// Signals that waited before. A filter may keep that: those that were blocked may have waited, and no other can have.
+    /// Signals that were pending before. If a filter hides them, those that were blocked may have
+    /// been pending, and no other can have been.
     pending: sys::SignalSet,
 }
 
@@ -114,7 +120,7 @@ const fn bit(signal: i32) -> sys::SignalSet {
     1 << (signal - 1)
 }
 
-/// What writing may raise: no reader, RLIMIT_FSIZE, a terminal that wants background jobs to stop.
+/// What a write may raise: no reader, RLIMIT_FSIZE, a terminal that stops background jobs.
 const RAISED: sys::SignalSet = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ) | bit(libc::SIGTTOU);
 
 impl Quiet {
@@ -134,10 +140,11 @@ impl Quiet {
     }
 }
 
-/// Room for a report, of which some 30 KiB are used; only what is touched is backed by memory.
+/// Room for a report. Only touched pages use memory.
 const BYTES: usize = 256 * 1024;
 
-/// Runs `work` on a stack of its own, without a look at signals. None: no memory for it. Nothing may unwind out of `work`.
+/// Runs `work` on a stack of its own, without blocking signals. None: no memory for it. Nothing may
+/// unwind out of `work`.
 pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
     in_new_room(BYTES, |room| {
         let mut result = None;
@@ -149,7 +156,7 @@ pub fn on_its_own<T>(work: impl FnOnce() -> T) -> Option<T> {
 /// Room for work that opens files and reads them: some paths.
 const BYTES_TO_OPEN: usize = 64 * 1024;
 
-/// Memory for a stack: its upper end must be aligned to 16, and nobody else may use it.
+/// Memory for a stack. Its upper end must be aligned to 16, and nothing else may use it.
 #[derive(Clone, Copy)]
 pub struct Room {
     start: *mut u8,
@@ -170,14 +177,16 @@ impl Room {
 pub fn on_stack<W: FnOnce()>(room: Room, work: W) {
     let mut work = Some(work);
     let stack = valgrind::Stack::register(room.start, room.bytes);
-    // Below its upper end: valgrind knows a switch by the new stack pointer, which must lie within the stack.
+    // Below its upper end: valgrind recognises a switch by the new stack pointer, which must lie
+    // within the stack.
     call_on(room.top().wrapping_sub(16), (&raw mut work).cast(), run::<W>);
     stack.deregister();
 }
 
 /// Runs the work that a pointer to an `Option<W>` names.
 extern "C-unwind" fn run<W: FnOnce()>(work: *mut c_void) {
-    // SAFETY: `on_stack` passes just that, and leaves it alone meanwhile.
+    // SAFETY: `on_stack` passes a pointer to its own `Option<W>`, and does not use it until this
+    // returns.
     let work = unsafe { &mut *work.cast::<Option<W>>() };
     if let Some(work) = work.take() {
         work();

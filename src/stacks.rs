@@ -1,14 +1,18 @@
-//! Call stacks of what makes instances, interests and, with a census, descriptors (`EPOLLSHIM_STACKS=N`).
+//! Call stacks of what creates instances, interests and, with a census, descriptors
+//! (`EPOLLSHIM_STACKS=N`).
 //!
-//! A stack is kept once, in an arena, and a site that lies in the arena stands for it: wherever a return address is kept, a stack can be.
-//! Its first address is that return address.
+//! A stack is kept once, in an arena. A site that lies in the arena stands for it: a stack can be
+//! kept wherever a return address is. The first address of a stack is that return address.
 //!
-//! libgcc's unwinder walks, which needs no frame pointers: it finds what describes a frame by `_dl_find_object`, without a lock (glibc
-//! 2.35; before that it took the loader's). It runs aside, with signals blocked: a hook may be on a handler's small stack, and who jumped
-//! out of the unwinder would leave it half done. That is some system calls and a microsecond a frame, for those who ask for it.
+//! libgcc's unwinder walks the stack. It needs no frame pointers, and finds the description of a
+//! frame by `_dl_find_object`, without a lock (glibc 2.35; before that it took the loader's). It
+//! runs on a stack of its own, with signals blocked: a hook may be on a handler's small stack, and
+//! a handler that jumped out of the unwinder would leave it half done (docs/performance.md, "Call
+//! stacks").
 //!
-//! The library's constructor loads the unwinder. A hook that runs before that keeps the return address alone: it may have been called
-//! by an allocator that is initialising itself, and the loader would call that allocator again.
+//! The library's constructor loads the unwinder. A hook that runs before that keeps only the return
+//! address: it may have been called by an allocator that is initialising itself, and the loader
+//! would call that allocator again.
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use core::ffi::c_void;
@@ -23,14 +27,14 @@ use crate::{loaded, sigsafe, sys};
 
 /// What this module needs of those above it.
 pub trait Above {
-    /// A stack was written into the arena's part of that number. A recording mirrors it.
+    /// A stack was written into the part of the arena with that number. A recording mirrors it.
     fn wrote_stack(stack: &[AtomicU64], number: usize);
 }
 
 /// How many callers are kept; 0: no stacks, or not yet.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
-/// How many will be kept once the unwinder is loaded. Relaxed: the constructor reads it behind `prepare`, which it called itself or
-/// whose end it has waited for (init.rs).
+/// How many will be kept once the unwinder is loaded. Relaxed: the constructor reads it after
+/// `prepare`, which it called itself or whose end it has waited for (init.rs).
 static WANTED: AtomicU32 = AtomicU32::new(0);
 /// The unwinder is wanted though no stacks are kept. Relaxed: as WANTED.
 static WANTS_WALKS: AtomicBool = AtomicBool::new(false);
@@ -46,10 +50,10 @@ static GET_IP: AtomicUsize = AtomicUsize::new(0);
 pub const PARTS: usize = 64;
 const WORDS: usize = PARTS * PART / 8;
 const PART_WORDS: usize = PART / 8;
-/// A power of two; more than stacks that have room.
+/// A power of two. It is more than the stacks that have room.
 const PLACES: usize = 1 << 17;
 
-/// The table by which a stack is found: places in words of the arena and one, 0: free.
+/// The table by which a stack is found: one more than its place in words of the arena; 0: free.
 type Table = [AtomicU32; PLACES];
 
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(core::ptr::null_mut());
@@ -59,13 +63,15 @@ static ARENA: [AtomicPtr<[AtomicU64; PART_WORDS]>; PARTS] = [const { AtomicPtr::
 static END: AtomicUsize = AtomicUsize::new(0);
 
 fn table() -> Option<&'static Table> {
-    // SAFETY: null, or the mapping that `prepare` made and nobody unmaps. Acquire: the kernel has zeroed it.
+    // SAFETY: null, or the mapping that `prepare` made, which is never unmapped. Acquire: the
+    // kernel has zeroed it.
     unsafe { TABLE.load(Ordering::Acquire).as_ref() }
 }
 
 /// A part of the arena, if there is a stack in it.
 pub fn part(number: usize) -> Option<&'static [AtomicU64]> {
-    // SAFETY: null, or a mapping that `map_part` made and nobody unmaps. Acquire: the kernel has zeroed it.
+    // SAFETY: null, or a mapping that `map_part` made, which is never unmapped. Acquire: the kernel
+    // has zeroed it.
     unsafe { ARENA.get(number)?.load(Ordering::Acquire).as_ref() }.map(<[_; PART_WORDS]>::as_slice)
 }
 
@@ -74,9 +80,9 @@ pub fn part(number: usize) -> Option<&'static [AtomicU64]> {
 fn map_part(number: usize) -> Option<&'static [AtomicU64]> {
     let start = sys::map(PART).ok()?;
     let place = ARENA.get(number)?;
-    // Release: who finds the part finds it zeroed.
+    // Release: pairs with the Acquire in `part`. A thread that finds the part finds it zeroed.
     if place.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread was first; nobody has seen this one.
+        // SAFETY: another thread mapped it first. No other thread has seen this one.
         unsafe { sys::unmap(start, PART) };
     }
     part(number)
@@ -112,7 +118,8 @@ impl core::fmt::Display for Trouble {
     }
 }
 
-/// Reserves memory for stacks of so many callers. They are kept once [`load_unwinder`] has run too.
+/// Reserves memory for stacks of that many callers. They are kept once [`load_unwinder`] has run
+/// too.
 #[cold]
 pub fn prepare(depth: u32) -> Result<(), Trouble> {
     if !loaded::can_find_objects() {
@@ -148,8 +155,9 @@ pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
     let find = |name| symbols.find(&Name::new(name)).ok_or(Trouble::NoUnwinder);
     GET_IP.store(find(c"_Unwind_GetIP")?, Ordering::Relaxed);
     BACKTRACE.store(find(c"_Unwind_Backtrace")?, Ordering::Relaxed);
-    // The unwinder sets itself up at its first walk, once and under a lock: not in a hook later. And where the program has loaded it
-    // before, with lazy binding, it is bound by this.
+    // The unwinder initialises itself at its first walk, once and under a lock. That must not
+    // happen in a hook later. If the program has loaded it before, with lazy binding, this also
+    // binds it.
     let _ = sigsafe::on_own_stack(|| Walk::up_to(0, DEEPEST).count);
     CAN_WALK.store(true, Ordering::Release);
     DEPTH.store(depth, Ordering::Release);
@@ -321,7 +329,7 @@ fn keep(frames: &[usize]) -> Option<usize> {
                 None => write(frames)?,
             };
             written = Some(at);
-            // Release: who finds the place finds the stack.
+            // Release: a reader that finds the place sees the stack.
             match place.compare_exchange(0, at as u32 + 1, Ordering::Release, Ordering::Acquire) {
                 Ok(_) => return address(at),
                 Err(other) => there = other,
@@ -342,7 +350,7 @@ fn is_at(at: usize, frames: &[usize]) -> bool {
     })
 }
 
-/// Writes a stack behind the others, into one part. Gives its place in words.
+/// Appends a stack to the arena, within one part. Returns its place in words.
 fn write(frames: &[usize]) -> Option<usize> {
     let length = frames.len() + 1;
     let mut end = END.load(Ordering::Relaxed);
@@ -365,7 +373,8 @@ fn write(frames: &[usize]) -> Option<usize> {
         word.store(*frame as u64, Ordering::Relaxed);
     }
     first.store(frames.len() as u64, Ordering::Release);
-    // Before the look at the part's segment: of its maker and this thread one sees what the other has done.
+    // Before the look at the part's segment: either this thread or the thread that makes the
+    // segment sees what the other has done.
     fence(Ordering::SeqCst);
     Library::wrote_stack(stack, number);
     Some(at)

@@ -1,8 +1,8 @@
-//! System calls that go round libc: round our own hooks, round errno, round cancellation.
+//! System calls that bypass libc: our own hooks, errno, and cancellation.
 //!
-//! May be called from anywhere, signal handlers and borrowed memory included. Every function returns what the kernel
-//! returned, and touches nothing of libc's. A call that a seccomp filter of the program forbids is not made: its result is
-//! the error [`verdict::FORBIDDEN`].
+//! May be called from anywhere, including signal handlers and borrowed memory. Every function
+//! returns what the kernel returned, and touches nothing of libc. A call that a seccomp filter of
+//! the program forbids is not made: its result is the error [`verdict::FORBIDDEN`].
 
 use core::cmp;
 use core::ffi::CStr;
@@ -15,16 +15,16 @@ use crate::{image, valgrind};
 
 pub use crate::system_call::{Result, unasked};
 
-/// A system call of the library's own, if the program's filters let it pass.
+/// A system call of the library's own, if the program's filters allow it.
 ///
 /// # Safety
-/// As the system call's own.
+/// As for the system call itself.
 #[inline(never)]
 unsafe fn permitted(number: libc::c_long, arguments: &[usize; 6]) -> Result<usize> {
     if !verdict::allows(number, arguments) {
         return Err(verdict::FORBIDDEN);
     }
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises what the system call needs.
     checked(unsafe { call(number, *arguments) })
 }
 
@@ -34,7 +34,7 @@ macro_rules! syscall {
     };
 }
 
-/// What getpid(2) gives: a pid, or a negative error number.
+/// What getpid(2) returns: a pid, or a negative error number.
 #[inline(always)]
 pub fn getpid_or_error() -> i32 {
     let arguments = [0; 6];
@@ -45,7 +45,7 @@ pub fn getpid_or_error() -> i32 {
     unsafe { call(libc::SYS_getpid, arguments) as i32 }
 }
 
-/// 0: a filter does not let the kernel answer, or answers itself.
+/// 0: a filter keeps the kernel's answer back, or makes up one.
 #[inline(always)]
 pub fn getpid() -> i32 {
     let arguments = [0; 6];
@@ -72,12 +72,14 @@ pub fn geteuid() -> u32 {
     unsafe { syscall!(SYS_geteuid) }.unwrap_or(0) as u32
 }
 
-/// Whether a thread of this process (or of `pid`) still exists. True where the kernel does not say. Sends nothing.
+/// Whether a thread of this process (or of `pid`) still exists. True if the kernel does not say.
+/// Sends nothing.
 pub fn thread_exists(pid: i32, tid: i32) -> bool {
     probe_thread(pid, tid) != Err(libc::ESRCH)
 }
 
-/// Looks for a thread of a process, both named in the caller's pid namespace. Err(ESRCH): there is none. Sends nothing.
+/// Looks for a thread of a process, both named in the caller's pid namespace. Err(ESRCH): there is
+/// none. Sends nothing.
 pub fn probe_thread(pid: i32, tid: i32) -> Result<()> {
     // SAFETY: signal 0 is never delivered.
     unsafe { syscall!(SYS_tgkill, pid, tid, 0) }.map(drop)
@@ -92,7 +94,7 @@ pub fn robust_list() -> Result<usize> {
     if head == usize::MAX { Err(libc::ENOSYS) } else { Ok(head) }
 }
 
-/// Whether the kernel finds a thread of a process. False too where it will not say. Sends nothing.
+/// Whether the kernel finds a thread of a process. False also if it does not say. Sends nothing.
 pub fn finds_thread(pid: i32, tid: i32) -> bool {
     // SAFETY: signal 0 is never delivered.
     unsafe { syscall!(SYS_tgkill, pid, tid, 0) }.is_ok()
@@ -108,7 +110,7 @@ pub fn process_exists(pid: i32) -> bool {
 /// Sends a signal to the calling thread.
 pub fn raise(signal: i32) {
     let (pid, tid) = (getpid(), gettid());
-    // SAFETY: takes no pointer. What the signal does is what the option's user asked for.
+    // SAFETY: takes no pointer. The user of the option asked for the signal's effect.
     let _ = unsafe { syscall!(SYS_tgkill, pid, tid, signal) };
 }
 
@@ -126,33 +128,37 @@ pub fn timespec_at(address: usize) -> Option<libc::timespec> {
     if address == 0 || !is_readable(address) || !is_readable(second.wrapping_sub(4)) {
         return None;
     }
-    // SAFETY: the kernel has just read these sixteen bytes; a program that unmaps them meanwhile has a fault of its own.
+    // SAFETY: the kernel has just read these sixteen bytes. A program that unmaps them at the same
+    // time has a fault of its own.
     Some(unsafe { (address as *const libc::timespec).read_unaligned() })
 }
 
 /// The word at an address; None: it cannot be read.
 pub fn word_at(address: usize) -> Option<u64> {
-    // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
+    // SAFETY: the kernel has just read these bytes. A program that unmaps them at the same time has
+    // a fault of its own.
     is_word_readable(address).then(|| unsafe { (address as *const u64).read_unaligned() })
 }
 
 /// The event at an address; None: it cannot be read.
 pub fn event_at(address: usize) -> Option<libc::epoll_event> {
-    // SAFETY: the kernel has just read these bytes; a program that unmaps them meanwhile has a fault of its own.
+    // SAFETY: the kernel has just read these bytes. A program that unmaps them at the same time has
+    // a fault of its own.
     let mut event = is_readable(address).then(|| unsafe { (address as *const libc::epoll_event).read_unaligned() })?;
     valgrind::define(&mut event);
     Some(event)
 }
 
-/// Whether twelve bytes (a `struct epoll_event`) can be read. The kernel looks, so that a bad address is no fault: a signal
-/// mask is read before it is asked what to do with it (Linux v6.1 kernel/signal.c), and that is made up.
+/// Whether twelve bytes (a `struct epoll_event`) can be read. The kernel checks, so that a bad
+/// address causes no fault: it reads a signal mask before it looks at the operation (Linux v6.1
+/// kernel/signal.c), and the operation is invalid.
 pub fn is_readable(address: usize) -> bool {
     [address, address.wrapping_add(4)].into_iter().all(is_word_readable)
 }
 
 const NO_SUCH_WAY: i32 = 0x7fff;
 
-/// The same of eight bytes.
+/// The same for eight bytes.
 pub fn is_word_readable(address: usize) -> bool {
     if valgrind::is_running() {
         return is_readable_under_valgrind(address);
@@ -162,8 +168,8 @@ pub fn is_word_readable(address: usize) -> bool {
     address != 0 && answer == Err(libc::EINVAL)
 }
 
-/// valgrind prints a line about a call like that in [`is_readable`]. memcheck answers itself; else the kernel copies the bytes
-/// (process_vm_readv(2)).
+/// valgrind prints a line about a call like that in [`is_readable`]. memcheck answers itself;
+/// otherwise the kernel copies the bytes (process_vm_readv(2)).
 #[cold]
 fn is_readable_under_valgrind(address: usize) -> bool {
     if let Some(answer) = valgrind::is_addressable(address) {
@@ -173,8 +179,9 @@ fn is_readable_under_valgrind(address: usize) -> bool {
     copy_readable(address, &mut copy) == copy.len()
 }
 
-/// Copies what can be read from an address on, and returns how many bytes that is (process_vm_readv(2)). The kernel looks, so
-/// that memory which goes away meanwhile is no fault.
+/// Copies what can be read from an address on, and returns how many bytes that is
+/// (process_vm_readv(2)). The kernel checks, so that memory which is unmapped at the same time
+/// causes no fault.
 pub fn copy_readable(address: usize, into: &mut [u8]) -> usize {
     let to = [into.as_mut_ptr() as usize, into.len()];
     let from = [address, into.len()];
@@ -182,14 +189,15 @@ pub fn copy_readable(address: usize, into: &mut [u8]) -> usize {
     unsafe { syscall!(SYS_process_vm_readv, getpid(), to.as_ptr(), 1, from.as_ptr(), 1, 0) }.unwrap_or(0)
 }
 
-/// Whether the kernel answers that question: a filter may keep it from doing so.
+/// Whether the kernel answers that question. A filter may prevent it.
 pub fn can_ask_whether_readable() -> bool {
     let word = 0u64;
     is_word_readable(&raw const word as usize)
 }
 
-/// Asks for an epoll_ctl that cannot succeed (there is no operation 0): its checks of the arguments are made, and nothing
-/// else. Err(EINVAL) where they find no fault but that, or a filter forbids to look.
+/// Makes an epoll_ctl that cannot succeed (there is no operation 0): the kernel checks its
+/// arguments, and does nothing else. Err(EINVAL) if it finds no other error, or a filter forbids
+/// the call.
 pub fn probe_epoll_ctl(epfd: i32, fd: i32, event: usize) -> Result<usize> {
     let arguments = words([epfd as usize, 0, fd as usize, event]);
     if !verdict::allows(libc::SYS_epoll_ctl, &arguments) {
@@ -225,7 +233,7 @@ pub fn sleep_until(nanoseconds: u64) -> Result<()> {
     .map(drop)
 }
 
-/// Whether two processes share their memory (kcmp(2), Linux 3.5). Err where the kernel will not say.
+/// Whether two processes share their memory (kcmp(2), Linux 3.5). Err if the kernel does not say.
 pub fn same_memory(pid: i32, other: i32) -> Result<bool> {
     const KCMP_VM: i32 = 1;
     // SAFETY: kcmp takes no pointer.
@@ -239,12 +247,13 @@ pub fn same_descriptors(pid: i32, other: i32) -> Result<bool> {
     unsafe { syscall!(SYS_kcmp, pid, other, KCMP_FILES, 0, 0) }.map(|order| order == 0)
 }
 
-/// Whether the caller has a child of any kind, ended ones included. Waits for none. True too where the kernel will not say.
+/// Whether the caller has a child of any kind, ended ones included. Waits for none. True also if
+/// the kernel does not say.
 pub fn has_children() -> bool {
     let which = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-    let mut told = core::mem::MaybeUninit::<libc::siginfo_t>::uninit();
+    let mut info = core::mem::MaybeUninit::<libc::siginfo_t>::uninit();
     // SAFETY: the kernel writes a siginfo, for which there is room. No rusage is wanted.
-    let waited = unsafe { syscall!(SYS_waitid, libc::P_ALL, 0, told.as_mut_ptr(), which, 0usize) };
+    let waited = unsafe { syscall!(SYS_waitid, libc::P_ALL, 0, info.as_mut_ptr(), which, 0usize) };
     waited != Err(libc::ECHILD)
 }
 
@@ -255,8 +264,8 @@ pub fn same_description(pid: i32, fd: i32, other: i32) -> Result<bool> {
     unsafe { syscall!(SYS_kcmp, pid, pid, KCMP_FILE, fd, other) }.map(|order| order == 0)
 }
 
-/// Which open file description comes first in the kernel's own order, which is the same as long as it runs: that of one
-/// descriptor or of another, both of the thread's table (kcmp(2)).
+/// Which open file description comes first in the kernel's own order, which is the same as long as
+/// it runs: that of one descriptor or of another, both of the thread's table (kcmp(2)).
 pub fn order_of_descriptions(thread: i32, fd: i32, other: i32) -> Result<cmp::Ordering> {
     const KCMP_FILE: usize = 0;
     // SAFETY: kcmp takes no pointer.
@@ -269,9 +278,10 @@ pub fn order_of_descriptions(thread: i32, fd: i32, other: i32) -> Result<cmp::Or
     }
 }
 
-/// Whether an epoll of a thread's table watches, under the number `tfd`, the file that `fd` refers to (kcmp(2), Linux 4.13).
-/// `place` says which of several interests under this number is meant, in the order of `fdinfo`; 0 is the first.
-/// Err(ENOENT): there is none; other errors: the kernel will not say.
+/// Whether an epoll of a thread's table watches, under the number `tfd`, the file that `fd` refers
+/// to (kcmp(2), Linux 4.13). `place` selects one of several interests under this number, in the
+/// order of `fdinfo`; 0 is the first. Err(ENOENT): there is none; other errors: the kernel does not
+/// say.
 pub fn watches_file_of(thread: i32, fd: i32, epfd: i32, tfd: i32, place: u32) -> Result<bool> {
     const KCMP_EPOLL_TFD: i32 = 7;
     // struct kcmp_epoll_slot: efd, tfd, toff.
@@ -280,8 +290,9 @@ pub fn watches_file_of(thread: i32, fd: i32, epfd: i32, tfd: i32, place: u32) ->
     unsafe { syscall!(SYS_kcmp, thread, thread, KCMP_EPOLL_TFD, fd, slot.as_ptr()) }.map(|order| order == 0)
 }
 
-/// Forks: the child has a copy of the memory and of the descriptors. It is not traced, sends no signal when it ends, and is
-/// waited for by [`wait_for`] alone. Ok(0): this is the child, which may do nothing but make system calls and end.
+/// Forks: the child has a copy of the memory and of the descriptors. It is not traced, sends no
+/// signal when it ends, and is waited for by [`wait_for`] alone. Ok(0): this is the child, which
+/// may do nothing but make system calls and end.
 pub fn fork_unnoticed() -> Result<i32> {
     // SAFETY: without CLONE_VM the child goes on in its own copy of this stack.
     unsafe { syscall!(SYS_clone, libc::CLONE_UNTRACED, 0, 0, 0, 0) }.map(|pid| pid as i32)
@@ -324,7 +335,8 @@ pub fn map(bytes: usize) -> Result<*mut u8> {
 pub fn map_from_kernel(bytes: usize) -> Result<*mut u8> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other
+    // memory.
     let map = || unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) };
     let address = map().or_else(|error| if error == libc::EAGAIN && unlock_own() { map() } else { Err(error) })?;
     if IS_LIMITED.load(Ordering::Relaxed) {
@@ -333,12 +345,13 @@ pub fn map_from_kernel(bytes: usize) -> Result<*mut u8> {
     Ok(own(address, bytes))
 }
 
-/// The program has locked its memory (`mlockall(MCL_FUTURE)`), and has no more that it may lock (RLIMIT_MEMLOCK). Relaxed: a
-/// guess is good enough.
+/// The program has locked its memory (`mlockall(MCL_FUTURE)`), and has no more that it may lock
+/// (RLIMIT_MEMLOCK). Relaxed: a guess is good enough.
 static IS_LIMITED: AtomicBool = AtomicBool::new(false);
 
-/// Unlocks the library itself, once, so that there is room for what a report needs. (The library's other memory stays
-/// locked: what the program wants of it is that it causes no page faults.) False: it was done before.
+/// Unlocks the library itself, once, so that there is room for what a report needs. (The library's
+/// other memory stays locked: what the program wants of it is that it causes no page faults.)
+/// False: it was done before.
 #[cold]
 fn unlock_own() -> bool {
     if IS_LIMITED.swap(true, Ordering::Relaxed) {
@@ -348,7 +361,8 @@ fn unlock_own() -> bool {
     true
 }
 
-/// Unlocks all memory of a process that ends, where [`map`] had not enough of it. False: that is not so.
+/// Unlocks all memory of a process that ends, where [`map`] had not enough of it. False: that is
+/// not so.
 pub fn unlock_all() -> bool {
     // SAFETY: takes no pointer.
     IS_LIMITED.load(Ordering::Relaxed) && unsafe { syscall!(SYS_munlockall) }.is_ok()
@@ -356,7 +370,8 @@ pub fn unlock_all() -> bool {
 
 #[cold]
 fn unlock(start: *mut u8, bytes: usize) {
-    // SAFETY: memory of this library's own; its content and rights do not change. The kernel takes whole pages.
+    // SAFETY: memory of this library's own; its content and rights do not change. The kernel takes
+    // whole pages.
     let _ = unsafe { syscall!(SYS_munlock, start, bytes) };
 }
 
@@ -364,7 +379,8 @@ fn unlock(start: *mut u8, bytes: usize) {
 pub fn map_shared(bytes: usize) -> Result<*mut u8> {
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other memory.
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other
+    // memory.
     unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| own(address, bytes))
 }
 
@@ -374,7 +390,8 @@ pub fn map_shared(bytes: usize) -> Result<*mut u8> {
 /// `start` and `old` must be a whole mapping of [`map`]'s that nobody else refers to.
 pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
     if let Some(moved) = reserve::take(new) {
-        // SAFETY: the old memory and the new do not overlap; then by this function's contract.
+        // SAFETY: the old memory and the new do not overlap. The caller promises a whole mapping that
+        // nothing refers to.
         unsafe {
             moved.copy_from_nonoverlapping(start, old.min(new));
             unmap(start, old);
@@ -384,11 +401,12 @@ pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
     if reserve::contains(start) {
         return Err(libc::ENOMEM);
     }
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a whole mapping that nothing refers to.
     let moved = unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) };
     if moved == Err(verdict::FORBIDDEN) {
         let copy = map_from_kernel(new)?;
-        // SAFETY: the old memory and the new do not overlap; then by this function's contract.
+        // SAFETY: the old memory and the new do not overlap. The caller promises a whole mapping that
+        // nothing refers to.
         unsafe {
             copy.copy_from_nonoverlapping(start, old.min(new));
             unmap_from_kernel(start, old);
@@ -401,9 +419,10 @@ pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
 /// # Safety
 /// `start` and `bytes` must be a whole mapping of [`map`]'s that nobody refers to any more.
 pub unsafe fn unmap(start: *mut u8, bytes: usize) {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a whole mapping of `map` that nothing refers to.
     if !unsafe { reserve::give_back(start, bytes) } {
-        // SAFETY: as above.
+        // SAFETY: the caller promises a whole mapping that nothing refers to. It does not belong to
+        // the reserve, so the kernel mapped it.
         unsafe { unmap_from_kernel(start, bytes) };
     }
 }
@@ -411,7 +430,7 @@ pub unsafe fn unmap(start: *mut u8, bytes: usize) {
 /// # Safety
 /// As [`unmap`], of memory that [`map_from_kernel`] gave.
 pub unsafe fn unmap_from_kernel(start: *mut u8, bytes: usize) {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises a whole mapping that nothing refers to.
     let _ = unsafe { syscall!(SYS_munmap, start, bytes) };
 }
 
@@ -420,7 +439,7 @@ pub unsafe fn unmap_from_kernel(start: *mut u8, bytes: usize) {
 /// # Safety
 /// `start` and `bytes` must be a whole mapping of [`map`]'s.
 pub unsafe fn wipe_on_fork(start: *mut u8, bytes: usize) -> Result<()> {
-    // SAFETY: by this function's contract; the advice changes nothing in this process.
+    // SAFETY: the caller promises a whole mapping of `map`. The advice changes nothing in this process.
     unsafe { syscall!(SYS_madvise, start, bytes, libc::MADV_WIPEONFORK) }.map(drop)
 }
 
@@ -448,7 +467,7 @@ pub fn set_mode(fd: i32, mode: u32) -> Result<()> {
     unsafe { syscall!(SYS_fchmod, fd, mode) }.map(drop)
 }
 
-/// Has a file own all blocks of a part of it, and be so long at least.
+/// Reserves all blocks of a part of a file, and makes the file at least that long.
 pub fn allocate(fd: i32, offset: usize, bytes: usize) -> Result<()> {
     // SAFETY: takes no pointer.
     unsafe { syscall!(SYS_fallocate, fd, 0, offset, bytes) }.map(drop)
@@ -460,41 +479,45 @@ pub fn may_write_in(directory: i32) -> Result<()> {
     unsafe { syscall!(SYS_faccessat, directory, c".".as_ptr(), libc::W_OK | libc::X_OK) }.map(drop)
 }
 
-/// A part of a file, shared with all who map it: in place of what is at `fixed`, which must be memory of the shim's own that
-/// nobody else refers to, or at an address of the kernel's choice.
+/// Maps a part of a file, shared with all that map it: in place of what is at `fixed`, which must
+/// be memory of the library's own that nothing else refers to, or at an address of the kernel's
+/// choice.
 pub fn map_part(fd: i32, offset: usize, bytes: usize, fixed: Option<*mut u8>) -> Result<*mut u8> {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let (address, flags) = match fixed {
         Some(address) => (address, libc::MAP_SHARED | libc::MAP_FIXED),
         None => (core::ptr::null_mut(), libc::MAP_SHARED),
     };
-    // SAFETY: as said of `fixed`; else a new mapping disturbs no other memory.
+    // SAFETY: the callers pass as `fixed` only memory of the library's own; otherwise a new mapping
+    // changes no other memory.
     unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) }.map(|address| own(address, bytes))
 }
 
-/// Fresh zeroed private memory in place of what is there.
+/// Maps zeroed private memory in place of what is there.
 ///
 /// # Safety
-/// `start` and `bytes` must be whole pages of the shim's own mappings.
+/// `start` and `bytes` must be whole pages of the library's own mappings.
 pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises whole pages of the library's own.
     unsafe { syscall!(SYS_mmap, start, bytes, protection, flags, -1isize, 0) }.map(|address| {
         own(address, bytes);
     })
 }
 
-/// Closes a descriptor that the shim itself opened.
+/// Closes a descriptor that the library itself opened.
 pub fn close(fd: i32) -> Result<()> {
     // SAFETY: takes no pointer; callers close only what they opened.
     unsafe { syscall!(SYS_close, fd) }.map(drop)
 }
 
-/// Gives the calling thread, which shares its descriptor table, an empty one of its own (close_range(2), Linux 5.9). Since Linux 6.12
-/// nothing is copied for that (fs/file.c, dup_fd), before that 64 descriptors at most.
+/// Gives the calling thread, which shares its descriptor table, an empty one of its own
+/// (close_range(2), Linux 5.9). Since Linux 6.12 nothing is copied for that (fs/file.c, dup_fd),
+/// before that 64 descriptors at most.
 pub fn leave_descriptors() -> Result<()> {
-    // SAFETY: takes no pointer. The table that is emptied is the new one: the caller shares the old one.
+    // SAFETY: takes no pointer. The table that is emptied is the new one: the caller shares the old
+    // one.
     unsafe { syscall!(SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) }.map(drop)
 }
 
@@ -510,8 +533,8 @@ pub fn duplicate_from(fd: i32, least: i32) -> Result<i32> {
     unsafe { syscall!(SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, least) }.map(|fd| fd as i32)
 }
 
-/// Sleeps as long as a word has this value, until it is woken, and not longer than so many nanoseconds (less than a second).
-/// Err(EAGAIN): it has another value.
+/// Sleeps while a word has this value, until it is woken, and at most `nanoseconds` (less than a
+/// second). Err(EAGAIN): it has another value.
 pub fn futex_wait(word: &AtomicU32, value: u32, nanoseconds: i64) -> Result<()> {
     let time = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
     // SAFETY: the word is valid and only read; one timespec is read.
@@ -529,17 +552,19 @@ pub fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
     unsafe { syscall!(SYS_read, fd, into.as_mut_ptr(), into.len()) }
 }
 
-/// Reads from a place of a file.
+/// Reads from an offset of a file.
 pub fn read_at(fd: i32, into: &mut [u8], place: i64) -> Result<usize> {
     // SAFETY: the slice bounds what the kernel writes.
     unsafe { syscall!(SYS_pread64, fd, into.as_mut_ptr(), into.len(), place) }
 }
 
-/// The absolute path of the working directory. Err too where it has none: it was removed, or lies outside the root.
+/// The absolute path of the working directory. Err also if it has none: it was removed, or lies
+/// outside the root.
 pub fn working_directory(into: &mut [u8]) -> Result<&[u8]> {
     // SAFETY: the slice bounds what the kernel writes.
     let length = unsafe { syscall!(SYS_getcwd, into.as_mut_ptr(), into.len()) }?;
-    // The length counts the final zero; "(unreachable)" stands before what lies outside (getcwd(3), Linux 2.6.36).
+    // The length counts the final zero; "(unreachable)" stands before what lies outside (getcwd(3),
+    // Linux 2.6.36).
     into.get(..length.saturating_sub(1)).filter(|path| path.starts_with(b"/")).ok_or(libc::ENOENT)
 }
 
@@ -554,7 +579,8 @@ pub fn directory_entries(fd: i32, into: &mut [u8]) -> Result<usize> {
     unsafe { syscall!(SYS_getdents64, fd, into.as_mut_ptr(), into.len()) }
 }
 
-/// Where a symbolic link below a directory's descriptor points; cut at the length of `into`.
+/// The target of a symbolic link relative to a directory's descriptor, cut off at the length of
+/// `into`.
 pub fn read_link_at(directory: i32, path: &CStr, into: &mut [u8]) -> Result<usize> {
     // SAFETY: the path is zero-terminated, the slice bounds what the kernel writes.
     unsafe { syscall!(SYS_readlinkat, directory, path.as_ptr(), into.as_mut_ptr(), into.len()) }
@@ -587,7 +613,7 @@ pub fn links(path: &CStr) -> Result<u64> {
     status_of(path).map(|status| status.st_nlink as u64)
 }
 
-/// Whose a file or directory is.
+/// The owner of a file or directory.
 pub fn owner(path: &CStr) -> Result<u32> {
     status_of(path).map(|status| status.st_uid)
 }
@@ -601,7 +627,8 @@ fn status_of(path: &CStr) -> Result<libc::stat> {
     }
 }
 
-/// Tries to take the only lock of a file (flock(2)); it ends with the descriptor. Err(EWOULDBLOCK): another has it.
+/// Tries to take a file's only lock (flock(2)), which ends with the descriptor. Err(EWOULDBLOCK):
+/// another process has it.
 pub fn lock(fd: i32) -> Result<()> {
     // SAFETY: takes no pointer.
     unsafe { syscall!(SYS_flock, fd, libc::LOCK_EX | libc::LOCK_NB) }.map(drop)
@@ -620,7 +647,8 @@ pub fn sleep(nanoseconds: i64) {
 /// `path` must point to a zero-terminated string, or be null (then: no).
 pub unsafe fn may_execute(directory: i32, path: *const libc::c_char) -> bool {
     let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: by this function's contract; all-zero is a valid struct stat.
+    // SAFETY: the caller promises a zero-terminated string or null; all-zero is a valid struct
+    // stat.
     unsafe {
         syscall!(SYS_faccessat, directory, path, libc::X_OK).is_ok()
             && syscall!(SYS_newfstatat, directory, path, status.as_mut_ptr(), 0).is_ok()
@@ -649,8 +677,9 @@ pub fn writable(fd: i32, milliseconds: i32) -> Result<bool> {
     Ok(poll_one(&mut poll, milliseconds)? == 1 && poll.revents & libc::POLLOUT != 0)
 }
 
-/// Writes what can be written without waiting, whatever mode the descriptor is in (pwritev2(2): of pipes since Linux 6.4,
-/// of sockets since 5.13). Err(EAGAIN): nothing can; Err(EOPNOTSUPP): not of this file.
+/// Writes what can be written without waiting, whatever mode the descriptor is in (pwritev2(2):
+/// pipes since Linux 6.4, sockets since 5.13). Err(EAGAIN): nothing can be written;
+/// Err(EOPNOTSUPP): this file does not support it.
 pub fn write_at_once(fd: i32, bytes: &[u8]) -> Result<usize> {
     let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: one piece, which the kernel only reads; position -1 is the file's own.
@@ -660,13 +689,15 @@ pub fn write_at_once(fd: i32, bytes: &[u8]) -> Result<usize> {
 /// The kernel's signal set (64 signals in a word).
 pub type SignalSet = u64;
 
-/// The bytes of the kernel's signal set: what glibc gives `epoll_pwait`'s system call as its sixth argument. The program's own
-/// `syscall()` may give another (`EINVAL`, Linux v6.1 kernel/signal.c, set_user_sigmask).
+/// The size of the kernel's signal set: what glibc passes to `epoll_pwait`'s system call as its
+/// sixth argument. The program's own `syscall()` may pass another (`EINVAL`, Linux v6.1
+/// kernel/signal.c, set_user_sigmask).
 pub const SIGSET_SIZE: usize = size_of::<SignalSet>();
 
-/// Blocks every signal of this thread and returns what was blocked before. But for two that the kernel forces on a thread, and
-/// that kill it where they are blocked (Linux v6.1 kernel/signal.c, force_sig_info_to_task): SIGTRAP of a program that steps
-/// itself by the processor's trap flag, and SIGSYS of one whose filter has its handler answer a system call.
+/// Blocks every signal of this thread and returns what was blocked before. Two signals are
+/// exceptions: the kernel forces them on a thread, and they kill it if they are blocked (Linux v6.1
+/// kernel/signal.c, force_sig_info_to_task). They are SIGTRAP for a program that steps itself by
+/// the processor's trap flag, and SIGSYS for one whose filter makes a handler answer a system call.
 pub fn block_signals() -> Result<SignalSet> {
     let forced: SignalSet = 1 << (libc::SIGTRAP - 1) | 1 << (libc::SIGSYS - 1);
     let mut old: SignalSet = 0;
@@ -681,7 +712,7 @@ pub fn set_signal_mask(set: SignalSet) {
     let _ = unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, null, size_of::<SignalSet>()) };
 }
 
-/// The signals that wait for this thread.
+/// The signals that are pending for this thread.
 pub fn pending_signals() -> Result<SignalSet> {
     let mut set: SignalSet = 0;
     // SAFETY: the set is of the size that is said.
@@ -691,8 +722,8 @@ pub fn pending_signals() -> Result<SignalSet> {
 /// Discards the pending signals of `set`.
 pub fn swallow_signals(set: SignalSet) {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // A standard signal is pending at most once for the thread and once for the process. Bounded, since a filter may
-    // answer 0 for ever.
+    // A standard signal is pending at most once for the thread and once for the process. Bounded,
+    // since a filter may return 0 for ever.
     for _ in 0..2 * set.count_ones() {
         // SAFETY: the set is of the size that is said; no siginfo is wanted.
         let signal = unsafe {
@@ -718,18 +749,21 @@ pub fn set_descriptor_limit(limit: libc::rlimit) -> Result<()> {
     unsafe { syscall!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, &raw const limit, core::ptr::null::<u8>()) }.map(drop)
 }
 
-/// A clock by system call, for where the vDSO has none. 0, or less than that: an errno, and nothing is written.
+/// A clock by system call, if the vDSO has none. Returns 0, or a negated errno, and then nothing is
+/// written.
 ///
 /// # Safety
-/// As of clock_gettime(2).
+/// As for clock_gettime(2).
 pub unsafe fn clock(clock: libc::clockid_t, time: *mut libc::timespec) -> i32 {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises what clock_gettime(2) needs.
     unsafe { syscall!(SYS_clock_gettime, clock, time) }.map_or_else(|error| -error, |_| 0)
 }
 
-/// Processor time of a thread of this process, or of the process (0), nanoseconds. None: there is no such thread.
+/// Processor time of a thread of this process, or of the process (0), nanoseconds. None: there is
+/// no such thread.
 pub fn processor_time(tid: i32) -> Option<u64> {
-    // Linux v6.1 include/linux/posix-timers.h: a clock's number is the thread's, inverted, and behind it in three bits the kind.
+    // Linux v6.1 include/linux/posix-timers.h: a clock's number is the thread's, inverted, followed
+    // by the kind in three bits.
     const SCHEDULED: i32 = 2;
     const OF_A_THREAD: i32 = 4;
     let clock = if tid == 0 { libc::CLOCK_PROCESS_CPUTIME_ID } else { !tid << 3 | OF_A_THREAD | SCHEDULED };
@@ -739,7 +773,7 @@ pub fn processor_time(tid: i32) -> Option<u64> {
     Some((time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
 }
 
-/// A number that a socket tells of itself. Err: not a socket, or not one that knows.
+/// A socket option that is a number. Err: not a socket, or one without this option.
 pub fn socket_option(fd: i32, option: i32) -> Result<i32> {
     let mut value = 0i32;
     let mut length = size_of::<i32>() as u32;
@@ -748,8 +782,8 @@ pub fn socket_option(fd: i32, option: i32) -> Result<i32> {
     Ok(value)
 }
 
-/// The beginning of TCP_INFO, as words of 64 bits: bytes that were acknowledged and received are words 15 and 16 (Linux 4.1,
-/// include/uapi/linux/tcp.h). Err too where the kernel tells less.
+/// The beginning of TCP_INFO, as words of 64 bits: bytes that were acknowledged and received are
+/// words 15 and 16 (Linux 4.1, include/uapi/linux/tcp.h). Err also if the kernel returns less.
 pub fn tcp_info(fd: i32) -> Result<[u64; 17]> {
     let mut words = [0u64; 17];
     let mut length = size_of_val(&words) as u32;
@@ -758,7 +792,8 @@ pub fn tcp_info(fd: i32) -> Result<[u64; 17]> {
     if length as usize == size_of_val(&words) { Ok(words) } else { Err(libc::EINVAL) }
 }
 
-/// How many connections wait at a listening socket (`tcpi_unacked` of word 3: tcp_get_info of net/ipv4/tcp.c, Linux 6.1).
+/// How many connections wait at a listening socket (`tcpi_unacked` of word 3: tcp_get_info of
+/// net/ipv4/tcp.c, Linux 6.1).
 pub fn connections_waiting(fd: i32) -> Result<u32> {
     let [_, _, _, word, ..] = tcp_info(fd)?;
     Ok(word as u32)
@@ -772,7 +807,8 @@ pub fn bytes_waiting(fd: i32, request: libc::c_ulong) -> Result<i32> {
     Ok(bytes)
 }
 
-/// Whether a descriptor of another process and one of this refer to one open file description (kcmp(2)).
+/// Whether a descriptor of another process and one of this refer to one open file description
+/// (kcmp(2)).
 pub fn same_description_in(pid: i32, fd: i32, other: i32, other_fd: i32) -> bool {
     const KCMP_FILE: i32 = 0;
     // SAFETY: kcmp takes no pointer.
@@ -782,8 +818,8 @@ pub fn same_description_in(pid: i32, fd: i32, other: i32, other_fd: i32) -> bool
 
 /// Ends the process at once. If a filter refuses both calls, by a trap, as glibc's `_exit` does.
 pub fn exit_group(status: i32) -> ! {
-    // SAFETY: neither call takes a pointer. What comes behind them is reached only if both were refused; `ud2` raises
-    // SIGILL and does not return. A filter that kills instead ends the process, too.
+    // SAFETY: neither call takes a pointer. What follows them is reached only if both were refused;
+    // `ud2` raises SIGILL and does not return. A filter that kills instead ends the process, too.
     unsafe {
         let _ = unasked(libc::SYS_exit_group, words([status as usize]));
         let _ = unasked(libc::SYS_exit, words([status as usize]));
@@ -791,12 +827,13 @@ pub fn exit_group(status: i32) -> ! {
     }
 }
 
-/// A system call of the program's own, for a function that the host's glibc lacks: -1 and errno on failure.
+/// A system call of the program's own, for a function that the host's glibc lacks: -1 and errno on
+/// failure.
 ///
 /// # Safety
-/// As the system call's own.
+/// As for the system call itself.
 pub unsafe fn forward(number: libc::c_long, arguments: [usize; 6]) -> libc::c_int {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises what the system call needs.
     match checked(unsafe { call(number, arguments) }) {
         Ok(result) => result as libc::c_int,
         Err(error) => {
@@ -813,13 +850,14 @@ pub fn errno() -> i32 {
     unsafe { *libc::__errno_location() }
 }
 
-/// Gives errno back after a cold path that may have called into libc.
+/// Restores errno after a cold path that may have called into libc.
 pub fn set_errno(value: i32) {
     // SAFETY: as for `errno`.
     unsafe { *libc::__errno_location() = value }
 }
 
-/// Whether a number is an open descriptor of the caller. True too where a filter keeps the answer.
+/// Whether a number is an open descriptor of the caller. True also if a filter keeps the answer
+/// back.
 pub fn is_open(fd: i32) -> bool {
     // SAFETY: F_GETFD takes no argument.
     let answer = unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) };
@@ -832,7 +870,7 @@ pub fn survives_exec(fd: i32) -> bool {
     unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok_and(|flags| flags & libc::FD_CLOEXEC as usize == 0)
 }
 
-/// Whether the other side of what a descriptor refers to is gone (POLLHUP).
+/// Whether the peer of what a descriptor refers to is gone (POLLHUP).
 pub fn is_hung_up(fd: i32) -> bool {
     let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
     poll_one(&mut poll, 0) == Ok(1) && poll.revents & libc::POLLHUP != 0
@@ -844,17 +882,18 @@ pub fn is_cloexec(fd: i32) -> bool {
     unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok_and(|flags| flags & libc::FD_CLOEXEC as usize != 0)
 }
 
-/// Whether a number is an open descriptor of the caller that an exec would hand on.
+/// Whether a number is an open descriptor of the caller that an exec would pass on.
 pub fn passes_exec(fd: i32) -> bool {
     // SAFETY: F_GETFD takes no argument.
     unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFD) }.is_ok_and(|flags| flags & libc::FD_CLOEXEC as usize == 0)
 }
 
-/// Whether a descriptor is an epoll instance, in whose list `other`, an open descriptor, is not: the change of that interest, which
-/// there is none of, fails with ENOENT, and with EINVAL if the descriptor is something else (Linux v6.1 fs/eventpoll.c, do_epoll_ctl).
+/// Whether a descriptor is an epoll instance that does not watch `other`, an open descriptor: a
+/// change of that interest, which does not exist, fails with ENOENT, and with EINVAL if the
+/// descriptor is something else (Linux v6.1 fs/eventpoll.c, do_epoll_ctl).
 ///
-/// What is opened in another way than an epoll is, for reading and writing and nothing else, is not tried: who traces the program shall
-/// not wonder.
+/// A descriptor that is not opened for reading and writing and nothing else, as an epoll is, is not
+/// tried: the call would appear in a trace of the program.
 pub fn is_epoll_without(fd: i32, other: i32) -> bool {
     // SAFETY: F_GETFL takes no argument.
     let flags = unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFL) };

@@ -1,8 +1,9 @@
 //! The calling thread's block of counters, found without a call and without a lock.
 //!
-//! A thread-local slot of eight bytes in the initial-exec model holds the pointer: `thread_local!` would go
-//! through `__tls_get_addr`, which may allocate. The block is a mapping of its own that the kernel wipes at
-//! fork, so that the child of any kind of fork begins at zero and is noticed by `state` being zero.
+//! A thread-local slot of eight bytes in the initial-exec model holds the pointer: `thread_local!`
+//! would call `__tls_get_addr`, which may allocate. The block is a mapping of its own that the
+//! kernel wipes at fork. So the child of any kind of fork begins at zero, and is noticed by `state`
+//! being zero.
 //!
 //! May be called from hooks in any state of the process, and from signal handlers.
 
@@ -30,28 +31,28 @@ const _: () = assert!(core::mem::offset_of!(Block, waiting_on) < HEAD);
 ///
 /// # Safety
 /// Zero bytes must be a valid `Parts`: the kernel zeroes a block at each fork, at any instruction
-/// of its thread. And `has_nothing_open` must be true of a block in use alone.
+/// of its thread. And `has_nothing_open` must be true only of a block in use.
 pub unsafe trait Above {
     /// What other modules keep for each thread.
     type Parts: Sync + 'static;
-    /// Where the word lies in `Parts` that hooks in assembly read.
+    /// Where in `Parts` the word lies that hooks in assembly read.
     const PENDING: usize;
     /// Whether the block is in use, and its thread's last `epoll_ctl` has left nothing open. Not
     /// true of zeros.
     ///
     /// # Safety
-    /// As much of `Parts` must be there as lies in the first cache line of a block.
+    /// The part of `Parts` that lies in the first cache line of a block must be mapped.
     unsafe fn has_nothing_open(parts: *const Self::Parts) -> bool;
     /// Whether hooks count anything in this process.
     fn acts() -> bool;
-    /// Whether blocks have a file laid over them.
+    /// Whether blocks are mapped over a file.
     fn is_recorded() -> bool;
-    /// Bytes to map behind a new block; 0: nothing is laid over it.
+    /// Bytes to map after a new block; 0: it is not mapped over a file.
     fn bytes_behind_block() -> usize;
-    /// Lays the file over a new block with such bytes behind it.
+    /// Maps the file over a new block, which has that many bytes after it.
     fn lay_over_file(block: &'static Block, tid: u32);
-    /// In the child of a fork, where blocks are recorded: the block at that address is no longer
-    /// laid over the parent's file.
+    /// In the child of a fork, if blocks are recorded: the block at that address is no longer
+    /// mapped over the parent's file.
     fn detach_from_file(block: *mut u8);
     /// The block is about to be in use. May be called twice.
     fn begin(parts: &Self::Parts);
@@ -61,36 +62,38 @@ pub unsafe trait Above {
 
 type Parts = <Library as Above>::Parts;
 
-/// A thread's counters. Never unmapped: reports walk the list without a lock. What common calls touch is in the first cache line, up
-/// to the first words of `parts`.
+/// A thread's counters. Never unmapped: reports walk the list without a lock. What common calls
+/// touch is in the first cache line, including the first words of `parts`.
 #[repr(C, align(4096))]
 pub struct Block {
     /// 0: fresh from the kernel, or wiped by a fork. 1: in use.
     state: AtomicU32,
-    /// The instance's descriptor that this thread waits on in a call that can block, and one; 0: none. A thread that was
-    /// cancelled, or that has jumped out, leaves it as it was.
+    /// One more than the instance's descriptor that this thread waits on in a call that can block;
+    /// 0: none. A thread that was cancelled, or that has jumped out, leaves it as it was.
     waiting_on: AtomicU32,
-    /// The interest that this thread has noted and not yet heard the kernel's answer to (a `Ticket`); 0: none.
+    /// The interest that this thread has noted, and for which it does not know the kernel's answer
+    /// yet (a `Ticket`); 0: none.
     pub adding: AtomicU64,
-    /// Where it looks first for the instance of an ADD, a DEL or a wait.
+    /// The instance that is tried first for an ADD, a DEL or a wait.
     pub last_used: LastUsed,
-    /// The return address of the call that `waiting_on` is about.
+    /// The return address of the call that `waiting_on` belongs to.
     waiting_at: AtomicUsize,
-    /// What lies between the moment when the process began that the block is in (CLOCK_MONOTONIC) and the end of time (`u64::MAX`).
-    /// 0: wiped by a fork.
+    /// The time from the beginning of the block's process (CLOCK_MONOTONIC) to the end of time
+    /// (`u64::MAX`). 0: wiped by a fork.
     youth: AtomicU64,
     parts: Parts,
-    /// The owner, by kernel thread id; [`KEPT`] where it cannot be known to end.
+    /// The owner's kernel thread id; [`KEPT`] if its end cannot be known.
     tid: AtomicU32,
     /// Where it is listed (registry.rs).
     place: AtomicU32,
-    /// What the call that is under way has charged ahead, until the ledger takes it (`reservations::Prepaid`); 0: nothing.
+    /// What the present call has reserved ahead, until the ledger takes it
+    /// (`reservations::Prepaid`); 0: nothing.
     pub prepaid: AtomicU64,
     /// The owner's `token`.
     control: AtomicUsize,
-    /// What limits get back when the close that this thread is making is done.
+    /// What limits release when the close that this thread is making is done.
     pub pending_release: PendingRelease,
-    /// On pages of their own, which a recording has lie in its file.
+    /// On pages of their own, which a recording maps over its file.
     pub counters: Pages<Counters>,
 }
 
@@ -104,8 +107,8 @@ impl Block {
         self.parts.part()
     }
 
-    /// What the call that is under way has charged ahead, for the ledger to take. (A read first: there is nothing to take, mostly,
-    /// and an exchange is a locked instruction.)
+    /// What the present call has reserved ahead, for the ledger to take. (A read first: mostly
+    /// there is nothing, and an exchange is a locked instruction.)
     #[inline(always)]
     pub fn take_prepaid(&self) -> u64 {
         match self.prepaid.load(Ordering::Relaxed) {
@@ -141,14 +144,14 @@ impl Block {
         self.waiting_at.load(Ordering::Relaxed)
     }
 
-    /// What an instance's [`Owner`](crate::ledger::records::Owner) is called, too.
+    /// The value by which an instance's [`Owner`](crate::ledger::records::Owner) names the block.
     #[inline(always)]
     pub fn address(&self) -> usize {
         core::ptr::from_ref(self) as usize
     }
 
-    /// Whether a moment (CLOCK_MONOTONIC) lies before this process: what began then is the forker's. Also where a fork has wiped the
-    /// block since, and it is not in use yet.
+    /// Whether a moment (CLOCK_MONOTONIC) lies before this process: what began then belongs to the
+    /// parent. True also if a fork has wiped the block since, and it is not in use yet.
     #[inline(always)]
     pub fn is_older(&self, moment: u64) -> bool {
         is_older_than(moment, &self.youth)
@@ -176,8 +179,8 @@ impl<T> core::ops::Deref for Pages<T> {
 /// How much of `parts` is in the first cache line of a block.
 pub const PARTS_IN_HEAD: usize = HEAD - core::mem::offset_of!(Block, parts);
 
-/// Where the word lies in a block that hooks in assembly read: all ones where the block is in use,
-/// and nothing is open.
+/// Where in a block the word lies that hooks in assembly read: all ones if the block is in use and
+/// nothing is open.
 pub const PENDING: usize = core::mem::offset_of!(Block, parts) + <Library as Above>::PENDING;
 const _: () = assert!(PENDING < HEAD);
 
@@ -187,7 +190,7 @@ pub const fn counter_of(call: Call) -> usize {
     COUNTERS + core::mem::offset_of!(Counters, calls) + call as usize * size_of::<Counter>()
 }
 
-/// Where the counters lie in a block.
+/// Where in a block the counters lie.
 pub const COUNTERS: usize = core::mem::offset_of!(Block, counters);
 const _: () = assert!(COUNTERS == counters::BEFORE);
 
@@ -205,7 +208,8 @@ impl Member for Block {
     }
 }
 
-/// The calling thread's block. None: forward, and count nothing (not to act here, or no memory).
+/// The calling thread's block. None: forward, and count nothing (the library is inactive here, or
+/// there is no memory).
 #[inline(always)]
 pub fn block() -> Option<&'static Block> {
     match block_at_hand() {
@@ -214,23 +218,25 @@ pub fn block() -> Option<&'static Block> {
     }
 }
 
-/// The same where it needs no search: None also where the thread has none yet.
+/// The same without a search: None also if the thread has none yet.
 #[inline(always)]
 pub fn block_at_hand() -> Option<&'static Block> {
     let block = slot() as *const Block;
-    // SAFETY: the slot only ever speaks of blocks, which are never unmapped, or of `nobody`, which has this much of one.
+    // SAFETY: the slot holds the address of a block, which is never unmapped, or of `nobody`, which
+    // has this much of one.
     let state = unsafe { &(*block).state };
     // SAFETY: `nobody` is never in use: this is a block.
     (state.load(Ordering::Relaxed) != 0).then(|| unsafe { &*block })
 }
 
-/// The same where nothing is open of its last `epoll_ctl` either: one question.
+/// The same, if its last `epoll_ctl` has left nothing open: one test.
 #[inline(always)]
 pub fn block_with_nothing_open() -> Option<&'static Block> {
     let block = slot() as *const Block;
-    // SAFETY: as in `block_at_hand`: the first cache line is there.
+    // SAFETY: the slot holds the address of a block or of `nobody`, both of which have the first
+    // cache line.
     let has_nothing_open = unsafe { Library::has_nothing_open(&raw const (*block).parts) };
-    // SAFETY: this is a block, and in use: of `nobody`, which is zeros, it would not be true.
+    // SAFETY: this is a block, and in use: it would not be true of the zeros of `nobody`.
     has_nothing_open.then(|| unsafe { &*block })
 }
 
@@ -240,7 +246,8 @@ pub fn has_owner_ended(hold: Hold) -> bool {
     blocks.peek().is_some() && blocks.all(has_ended)
 }
 
-/// Nanoseconds of processor time that a block's owner has used; None: it has ended, or is not known.
+/// Nanoseconds of processor time that a block's owner has used; None: it has ended, or is not
+/// known.
 pub fn processor_time(block: &Block) -> Option<u64> {
     match block.tid.load(Ordering::Relaxed) {
         0 | KEPT => None,
@@ -269,8 +276,8 @@ fn acquire() -> Option<&'static Block> {
     block
 }
 
-/// With a recording, signals are blocked meanwhile: a handler that came between would take a block, with its place in the file, which the frame
-/// below would not use.
+/// With a recording, signals are blocked meanwhile: a handler in between would take a block, with
+/// its place in the file, that the frame below would not use.
 fn take() -> Option<&'static Block> {
     let quiet = Library::is_recorded().then(sigsafe::Quiet::new);
     let block = take_disturbed();
@@ -281,24 +288,27 @@ fn take() -> Option<&'static Block> {
 }
 
 fn take_disturbed() -> Option<&'static Block> {
-    // A child of vfork or clone(CLONE_VM) mostly runs on its parent's slot: the block will be the parent thread's, whose
-    // id cannot be known from here. Its own id names no thread of the owner. Nor is it known where a filter keeps it.
+    // A child of vfork or clone(CLONE_VM) usually runs on its parent's slot: the block will be the
+    // parent thread's, whose id cannot be known here. The child's own id names no thread of the
+    // owner. Nor is the id known if a filter hides it.
     let own = process::is_owner();
     let tid = if own { Some(sys::gettid() as u32).filter(|tid| *tid != 0).unwrap_or(KEPT) } else { KEPT };
     let address = slot();
     if address != nobody() {
-        // SAFETY: as in `block_at_hand`.
+        // SAFETY: the slot holds the address of a block or of `nobody`, and it is not `nobody`
+        // here.
         let block = unsafe { &*(address as *const Block) };
         if block.state.load(Ordering::Relaxed) != 0 {
             // A handler has come since `block` looked, and has taken one.
             return Some(block);
         }
-        // Wiped by a fork: this thread's own memory, in a process that has no blocks listed yet.
+        // Wiped by a fork: it is this thread's own memory, in a process that has no blocks listed
+        // yet.
         if !Library::is_recorded() {
             publish(block, tid);
             return Some(block);
         }
-        // But for the counters, which lie in the parent's file.
+        // Except for the counters, which lie in the parent's file.
         Library::detach_from_file(address as *mut u8);
     }
     // Only the owner can know whether a thread of its own has ended.
@@ -312,7 +322,7 @@ fn take_disturbed() -> Option<&'static Block> {
     Some(block)
 }
 
-/// A block whose thread has ended. Its counters go on: they are the process's.
+/// A block whose thread has ended. Its counters continue: they belong to the process.
 fn reuse(tid: u32) -> Option<&'static Block> {
     let block = BLOCKS.reuse(tid, |owner| sys::thread_exists(process::pid(), owner as i32))?;
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
@@ -335,10 +345,10 @@ fn map(tid: u32) -> Option<&'static Block> {
     Some(block)
 }
 
-/// A thread's calls are not counted, since a filter was installed that forbids it. Says so once.
+/// A filter was installed that forbids counting a thread's calls. Prints that once.
 fn say_uncounted(trouble: Trouble) {
-    static IS_TOLD: AtomicBool = AtomicBool::new(false);
-    if matches!(trouble, Trouble::Wipe(_)) && !IS_TOLD.swap(true, Ordering::Relaxed) {
+    static IS_PRINTED: AtomicBool = AtomicBool::new(false);
+    if matches!(trouble, Trouble::Wipe(_)) && !IS_PRINTED.swap(true, Ordering::Relaxed) {
         output::tell(|line| {
             let _ =
                 writeln!(line, "epollshim: calls of a thread of process {} are not counted: {trouble}", process::pid());
@@ -346,7 +356,7 @@ fn say_uncounted(trouble: Trouble) {
     }
 }
 
-/// Has a block counted in from here on. All of it may be done twice, by a handler that comes between.
+/// Makes a block count from here on. A handler in between may do all of it a second time.
 fn publish(block: &'static Block, tid: u32) {
     block.tid.store(tid, Ordering::Relaxed);
     block.control.store(registers::token(), Ordering::Relaxed);
@@ -362,7 +372,8 @@ fn publish(block: &'static Block, tid: u32) {
     }
 }
 
-/// Whether this process has blocks; in the child of a fork that has not claimed its memory yet, whether its parent has.
+/// Whether this process has blocks; in the child of a fork that has not claimed its memory yet,
+/// whether its parent has.
 pub fn any_used() -> bool {
     BLOCKS.is_used()
 }
@@ -376,7 +387,8 @@ pub fn uncounted() -> u64 {
     UNCOUNTED.load(Ordering::Relaxed)
 }
 
-/// Called once in the child of a fork, before anything is counted there: the parent's blocks are not its own.
+/// Called once in the child of a fork, before anything is counted there: the parent's blocks are
+/// not its own.
 pub fn forget_after_fork() {
     BLOCKS.after_fork();
     UNCOUNTED.store(0, Ordering::Relaxed);
@@ -387,36 +399,38 @@ pub fn is_own(block: &Block) -> bool {
     slot() == block.address()
 }
 
-/// The block at an address, if it is in use, and was at a moment (CLOCK_MONOTONIC): see [`Block::is_older`].
+/// The block at an address, if it is in use, and was at a moment (CLOCK_MONOTONIC): see
+/// [`Block::is_older`].
 ///
 /// # Safety
 /// The address must be that of a block, or [`nobody`].
 #[inline(always)]
 pub unsafe fn block_since(address: usize, moment: u64) -> Option<&'static Block> {
-    // SAFETY: neither lies there. (The compiler would ask.)
+    // SAFETY: neither a block nor `nobody` lies at address 0. (The compiler would test for it.)
     unsafe { core::hint::assert_unchecked(address != 0) };
     let block = address as *const Block;
-    // SAFETY: by this function's contract; `nobody` has this much of one, and what is wiped or nobody's is older.
+    // SAFETY: the caller promises a block or `nobody`, which has this much of one.
     let youth = unsafe { &(*block).youth };
-    // SAFETY: this is a block.
+    // SAFETY: the youth of `nobody` is 0, which is older than any moment: this is a block.
     if is_older_than(moment, youth) { None } else { Some(unsafe { &*block }) }
 }
 
-/// Of [`Block::is_older`], where only a block's `youth` may be there.
+/// For [`Block::is_older`], if only a block's `youth` may be mapped.
 #[inline(always)]
 fn is_older_than(moment: u64, youth: &AtomicU64) -> bool {
     u64::MAX - moment > youth.load(Ordering::Relaxed)
 }
 
-/// The block at an address, if its thread waits on something; 0 is nobody's. (No branch for that: whether anybody has waited yet would
-/// be a guess.)
+/// The block at an address, if its thread waits on something; 0 is no block. (No branch tests for
+/// 0: it would be mispredicted.)
 ///
 /// # Safety
-/// The address must be that of a block, of this process or of one that it was forked from, or 0.
+/// The address must be that of a block, of this process or of an ancestor, or 0.
 #[inline(always)]
 pub unsafe fn waiting_block(address: usize) -> Option<&'static Block> {
     let block = if address == 0 { nobody() } else { address } as *const Block;
-    // SAFETY: by this function's contract; `nobody` has this much of one.
+    // SAFETY: the caller promises a block or 0; the latter reads `nobody`, which has this much of
+    // one.
     let waiting_on = unsafe { &(*block).waiting_on };
     // SAFETY: `nobody` waits on nothing: this is a block.
     (waiting_on.load(Ordering::Relaxed) != 0).then(|| unsafe { &*block })
@@ -425,13 +439,14 @@ pub unsafe fn waiting_block(address: usize) -> Option<&'static Block> {
 /// The block at an address.
 ///
 /// # Safety
-/// The address must be that of a block, of this process or of one that it was forked from.
+/// The address must be that of a block, of this process or of an ancestor.
 pub unsafe fn block_at(address: usize) -> &'static Block {
-    // SAFETY: by this function's contract; blocks are never unmapped, and one that a fork has wiped is a valid one.
+    // SAFETY: the caller promises a block. Blocks are never unmapped, and one that a fork has wiped
+    // is valid.
     unsafe { &*(address as *const Block) }
 }
 
-/// How many blocks are listed (a test of their reuse asks).
+/// How many blocks are listed (for a test of their reuse).
 #[cfg(test)]
 pub fn listed() -> usize {
     all().count()

@@ -1,5 +1,5 @@
-//! What the census finds: descriptors that only grow in number, and those that reach another program. (Double closes are noted where
-//! they happen, in census/mod.rs.)
+//! Findings of the census: descriptors whose number only grows, and those that reach another
+//! program. (Double closes are noted when they happen, in census/mod.rs.)
 
 use epollshim_format::census::{Kind, Leak};
 use epollshim_format::findings::{Id, Severity, fd_inherited};
@@ -11,13 +11,15 @@ use crate::findings::{Note, note, put, withdraw};
 use crate::process::End;
 use crate::{clock, ledger, process, sys};
 
-/// As much of the process's table is looked at before an exec: a system call a descriptor.
+/// How much of the process's table is examined before an exec, with a system call for each
+/// descriptor.
 const LOOKED_AT: usize = 4096;
 
-/// The process is about to become another program, or it is a child that is.
+/// The process is about to exec another program, or it is a child that is.
 ///
-/// Meant to reach that program is what the child made itself, what was put at a number of the program's choice (dup2), what close-on-exec was
-/// taken from, and what this process has got itself at its start. Instances of epoll are `no-cloexec`'s.
+/// These are meant to reach that program: what the child created itself, what was put at a number
+/// of the program's choice (dup2), what close-on-exec was removed from, and what this process
+/// itself received at its start. `no-cloexec` covers epoll instances.
 #[cold]
 #[inline(never)]
 pub fn at_exec(caller: usize) {
@@ -38,7 +40,8 @@ pub fn at_exec(caller: usize) {
         {
             continue;
         }
-        // A file that stays open costs little; the other end of a pipe or connection waits for its end in vain.
+        // A file that stays open costs little. The other end of a pipe or connection waits for its
+        // end in vain.
         let is_file = matches!(entry.kind(), Kind::File | Kind::Directory);
         let place = places::at(entry.place());
         note(&Note {
@@ -53,7 +56,7 @@ pub fn at_exec(caller: usize) {
     sys::set_errno(errno);
 }
 
-/// Places whose descriptors only become more.
+/// Places whose descriptors only grow in number.
 pub fn evaluate(end: End) {
     if !census::is_on() {
         return;
@@ -61,7 +64,7 @@ pub fn evaluate(end: End) {
     let now = clock::monotonic();
     withdraw(Id::FdLeak);
     Buffer::lend(|unattended: &mut Buffer<(u16, i32)>| {
-        // The table once, and not once a place.
+        // One walk of the table, and not one for each place.
         for (fd, entry) in census::each_alive() {
             let is_own = entry.generation() == census::generation() && !entry.has(Entry::AT_START);
             if fd > 2 && is_own && !is_looked_after(fd) {
@@ -87,12 +90,12 @@ fn evaluate_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End
         Leak::Certain => Severity::Error,
         Leak::Likely if census::has_met_the_limit() => Severity::Error,
         Leak::Likely => Severity::Warning,
-        // Alive at the end is worth a line; before it, it is what programs do.
+        // What is open at the end is worth a line. Before the end it is normal.
         Leak::No if end != End::Running && place.site() != 0 => Severity::Info,
         Leak::No => return,
     };
     let note = Note {
-        // What one place makes of two kinds are two findings.
+        // Two kinds from one place are two findings.
         variant: place.kind() as u8,
         fd,
         site: place.site(),
@@ -102,7 +105,7 @@ fn evaluate_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End
     put(&note, 1);
 }
 
-/// Whether an epoll instance watches it, and its other side is there: a server's connections.
+/// Whether an epoll instance watches it, and its peer exists: a server's connections.
 fn is_looked_after(fd: i32) -> bool {
     ledger::is_known(fd) && !sys::is_hung_up(fd)
 }

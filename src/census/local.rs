@@ -1,7 +1,9 @@
-//! What each thread remembers for the census, in thread-local words of the initial-exec model (see thread.rs).
+//! What each thread remembers for the census, in thread-local words of the initial-exec model (see
+//! thread.rs).
 //!
-//! Whose memory this is: process.rs asks the kernel, and a system call is too much for every birth. So a thread asks only
-//! where it may be a child in another process's memory, which process/sharing.rs knows.
+//! process.rs asks the kernel whose memory this is, and a system call is too much for every
+//! creation. So a thread asks only if it may be a child in another process's memory, which
+//! process/sharing.rs knows.
 
 use crate::sync::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
@@ -16,9 +18,10 @@ struct Local {
     run: AtomicU32,
     last_site: AtomicUsize,
     last_fd: AtomicI32,
-    /// Which way the run goes.
+    /// The direction of the run.
     step: AtomicI32,
-    /// What was noted of its first two closes: the numbers and one, 0: nothing; and where they were closed before.
+    /// The double closes that were noted for its first two closes: one more than the numbers; 0:
+    /// nothing; and where they were closed before.
     noted: [AtomicI32; 2],
     variants: [AtomicU32; 2],
     others: [AtomicUsize; 2],
@@ -26,7 +29,8 @@ struct Local {
 
 const _: () = assert!(size_of::<Local>() <= 64);
 
-/// From the third of them on, closes of neighbouring numbers are a sweep: a program that closes whatever may be open.
+/// From the third of them on, closes of neighbouring numbers are a sweep: the program closes
+/// whatever may be open.
 const SWEEP: u32 = 3;
 
 #[inline(always)]
@@ -73,7 +77,7 @@ fn go_on(local: &Local, step: i32, site: usize) {
     }
 }
 
-/// The first closes of what turns out to be a sweep were no double closes.
+/// The first closes of a sweep were no double closes.
 fn retract(local: &Local, site: usize) {
     let fds = local.noted.iter().zip(&local.variants).zip(&local.others);
     for ((fd, variant), other) in fds {
@@ -95,7 +99,7 @@ pub fn is_sweeping() -> bool {
     local().run.load(Ordering::Relaxed) >= SWEEP
 }
 
-/// A double close was noted of this thread's last close.
+/// A double close was noted for this thread's last close.
 pub fn has_noted(note: &Note) {
     let local = local();
     let index = usize::from(local.run.load(Ordering::Relaxed) >= 2);

@@ -1,20 +1,23 @@
-//! The census: every descriptor of the process, from the call that makes it to the one that closes it (`EPOLLSHIM_CENSUS=1`).
+//! The census: every descriptor of the process, from the call that creates it to the one that
+//! closes it (`EPOLLSHIM_CENSUS=1`).
 //!
 //! ```text
-//! table.rs      what each number stands for: alive or closed, by whom
-//! places.rs     the calls that make descriptors, each with what it made
-//! evaluation.rs what it finds, for each report
+//! table.rs      the state of each number: open or closed, by which call
+//! places.rs     the calls that create descriptors, each with what it created
+//! evaluation.rs its findings, for each report
 //! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
 //! room.rs       what is open and what is being opened, for a limit
 //! ```
 //!
-//! Hooks call this file with what the real calls returned, and only while the census is on. It takes no lock: each number has two
-//! words, and each place one that is added to. A death is noted before the real close, a birth after the real call, as in the
-//! ledger, so that whoever gets the number next comes second here too.
+//! Hooks report what the real calls returned, and only while the census is on. It takes no lock:
+//! each number has two words, and each place one that is added to. An end is noted before the real
+//! close, and a creation after the real call, as in the ledger. So a thread that gets the number
+//! next comes second here too.
 //!
-//! The child of a fork goes on with a copy of all this, as it does with the descriptors. A child of vfork runs in its parent's memory with a
-//! table of its own: what it closes is not the parent's, and is not noted.
+//! The child of a fork continues with a copy of all this, as it does with the descriptors. A child
+//! of vfork runs in its parent's memory with a table of its own: what it closes is not the
+//! parent's, and is not noted.
 
 pub mod evaluation;
 pub mod local;
@@ -37,24 +40,25 @@ use self::room::Room;
 pub use reconcile::{Census, reconcile};
 pub use table::{Entry, each_alive, forget_touched, was_touched_by_a_borrower};
 
-/// [`OFF`], [`ON`]; 0: the real functions are not all looked up yet. Read by the hooks' assembly.
+/// [`OFF`], [`ON`]; 0: the real functions are not all looked up yet. The hooks' assembly reads it.
 pub static STATE: AtomicU8 = AtomicU8::new(0);
-/// There is none: the hooks jump to the real functions at once.
+/// There is no census: the hooks jump to the real functions at once.
 pub const OFF: u8 = 1;
 pub const ON: u8 = 2;
 
 /// How many forks lie between this process and the one that loaded the library.
 static GENERATION: AtomicU8 = AtomicU8::new(0);
-/// Descriptors alive, and the most that were.
+/// Open descriptors, and the most that were.
 static ROOM: Room = Room::new();
 static PEAK: AtomicU64 = AtomicU64::new(0);
 /// Found open at load.
 static AT_START: AtomicU32 = AtomicU32::new(0);
-/// Births and deaths that only a comparison with the kernel, or a later birth, told of.
-static HEALED: AtomicU64 = AtomicU64::new(0);
-/// A limit counts them: births have taken room before.
+/// How many creations and ends were found only by a comparison with the kernel, or by a later
+/// creation.
+static CORRECTED: AtomicU64 = AtomicU64::new(0);
+/// A limit counts them: calls reserve room before they create one.
 static IS_LIMITED: AtomicBool = AtomicBool::new(false);
-/// Something was made or closed since this process began.
+/// Something was created or closed since this process began.
 static HAS_SEEN: AtomicBool = AtomicBool::new(false);
 
 #[inline(always)]
@@ -62,26 +66,28 @@ pub fn is_on() -> bool {
     STATE.load(Ordering::Relaxed) == ON
 }
 
-/// The constructor has looked up all real functions: if there is no census, the hooks need not come by any more.
+/// The constructor has looked up all real functions. Without a census, the hooks need not call here
+/// any more.
 pub fn settle() {
     let _ = STATE.compare_exchange(0, OFF, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// Begins: what is open now was there at load.
+/// Begins: what is open now was open at load.
 #[cold]
 pub fn begin() {
     crate::sigsafe::on_own_stack(reconcile::take_stock);
     STATE.store(ON, Ordering::Release);
 }
 
-/// In the child of a fork, once: it has its parent's descriptors, and has made and closed none itself.
+/// In the child of a fork, once: it has its parent's descriptors, and has created and closed none
+/// itself.
 pub fn after_fork() {
     if is_on() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
         places::after_fork();
         ROOM.after_fork();
         PEAK.store(ROOM.alive(), Ordering::Relaxed);
-        HEALED.store(0, Ordering::Relaxed);
+        CORRECTED.store(0, Ordering::Relaxed);
         HAS_SEEN.store(false, Ordering::Relaxed);
     }
 }
@@ -90,19 +96,19 @@ pub fn generation() -> u8 {
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Whether this process has made or closed a descriptor.
+/// Whether this process has created or closed a descriptor.
 pub fn has_seen_something() -> bool {
     is_on() && HAS_SEEN.load(Ordering::Relaxed)
 }
 
-/// How a descriptor was made.
+/// How a descriptor was created.
 #[derive(Clone, Copy)]
 pub struct Birth {
     pub kind: Kind,
     /// The return address, or a stack's.
     pub site: usize,
     pub is_cloexec: bool,
-    /// Under a number of the caller's choice (dup2).
+    /// The caller chose its number (dup2).
     pub is_placed: bool,
 }
 
@@ -129,10 +135,10 @@ fn note_birth(fd: i32, birth: Birth) {
     }
     place.count_birth();
     if old.is_alive() {
-        // The number changed hands in one step (dup2), or its death was out of sight (fclose).
+        // The number was reused in one step (dup2), or no hook saw its end (fclose).
         places::at(old.place()).died();
         if !birth.is_placed {
-            HEALED.fetch_add(1, Ordering::Relaxed);
+            CORRECTED.fetch_add(1, Ordering::Relaxed);
         }
         return;
     }
@@ -160,11 +166,11 @@ pub fn duplicated(old: i32, new: i32, birth: Birth) {
     }
 }
 
-/// What `closing` tells `closed`.
+/// What `closing` passes to `closed`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Before {
-    /// Nothing that could be said of a failure.
+    /// A failure would mean nothing.
     Nothing = 0,
     WasClosed = 1,
     WasAlive = 2,
@@ -211,7 +217,8 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
     }
     let was_alive = before == Before::WasAlive as u64;
     let closer = table::last_close(fd);
-    // What a parent closed before it forked, its child knows from a copy of the parent's memory: telling it is harmless.
+    // A child knows from the copy of its parent's memory what the parent closed before the fork.
+    // Reporting that does no harm.
     let is_own = table::get(fd).generation() == generation();
     let variant = match () {
         () if was_alive => double_close::OUT_OF_SIGHT,
@@ -260,13 +267,13 @@ pub fn set_flags(fd: i32, flags: i32) {
         let is_cloexec = flags & libc::FD_CLOEXEC != 0;
         table::change(fd, |entry| {
             entry.set(Entry::CLOEXEC, is_cloexec);
-            // Said so by the program: whoever it starts next shall have it.
+            // The program asks for it explicitly: the next program that it starts shall have it.
             entry.set(Entry::HANDED_ON, !is_cloexec);
         });
     }
 }
 
-/// A call that makes descriptors failed for want of room.
+/// A call that creates descriptors failed for lack of room.
 static HAS_MET_THE_LIMIT: AtomicBool = AtomicBool::new(false);
 
 #[cold]
@@ -281,7 +288,8 @@ pub fn has_met_the_limit() -> bool {
     HAS_MET_THE_LIMIT.load(Ordering::Relaxed)
 }
 
-/// Takes room for descriptors that a call may make, unless more than `most` were alive or under way then. Ok: how many are.
+/// Reserves room for descriptors that a call may create, unless more than `most` would then be open
+/// or reserved. Ok: how many are.
 #[cold]
 #[inline(never)]
 pub fn take_room(block: &Block, count: u32, most: u64) -> Result<u64, ()> {
@@ -291,19 +299,20 @@ pub fn take_room(block: &Block, count: u32, most: u64) -> Result<u64, ()> {
         ROOM.take(count, most).inspect_err(|()| _ = room::unnote(block, count))
     };
     take().or_else(|()| {
-        // Something may have been closed out of sight, or a thread may have been cancelled in a call.
+        // Something may have been closed where no hook saw it, or a thread may have been cancelled
+        // in a call.
         reconcile::look_for_the_gone();
         ROOM.forget_the_gone();
         take()
     })
 }
 
-/// After the call: gives back the room that no birth has taken.
+/// After the call: releases the room that no creation has used.
 pub fn give_back_room(block: &Block, count: u32) {
     ROOM.give_back(room::unnote(block, count));
 }
 
-/// The most descriptors that were alive at once.
+/// The most descriptors that were open at once.
 pub fn peak() -> u64 {
     PEAK.load(Ordering::Relaxed).max(ROOM.alive())
 }

@@ -1,4 +1,5 @@
-//! The calls that make descriptors: a record for each place and kind, with what was made there, and how its number grew.
+//! The calls that create descriptors: a record for each place and kind, with what was created
+//! there, and how its number grew.
 
 use crate::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -6,22 +7,23 @@ use epollshim_format::census::{Growth, Kind};
 
 use crate::{clock, sys};
 
-/// A call of the program's that makes descriptors of a kind. All-zero is a valid, unused one.
+/// A call of the program that creates descriptors of a kind. All-zero is a valid, unused one.
 #[repr(C, align(64))]
 pub struct Place {
     /// Its site in 48 bits, kind in 4, and [`USED`]; 0: not in use.
     key: AtomicU64,
-    /// Alive in the lower 28 bits (the kernel's numbers have 30, but for so many there is no memory); above them closed, of which what
-    /// reaches the highest bit goes to `more`.
+    /// Open ones in the lower 28 bits (the kernel's numbers have 30, but there is no memory for so
+    /// many); above them the closed ones, of which an overflow into the highest bit goes to `more`.
     counts: AtomicU64,
     more: AtomicU64,
-    /// Alive when this process began.
+    /// Open when this process began.
     base: AtomicU64,
     peak: AtomicU64,
-    /// The lowest number alive since births reached a power of two, and in the spans before, the newest first.
+    /// The fewest that were open since creations reached a power of two, and in the spans before,
+    /// the newest first.
     floor: AtomicU64,
     floors: [AtomicU64; 4],
-    /// CLOCK_MONOTONIC when births reached the last two powers of two.
+    /// CLOCK_MONOTONIC when creations reached the last two powers of two.
     turned: AtomicU64,
     turned_before: AtomicU64,
 }
@@ -37,8 +39,8 @@ const OVERFULL: u64 = 1 << 63;
 /// A power of two.
 const PLACES: usize = 8192;
 
-/// Records in a chunk. Chunks are mapped when needed, and stay. Release when one is published, Acquire by readers: the kernel
-/// has zeroed it.
+/// Records in a chunk. Chunks are mapped when needed, and stay mapped. Release when one is
+/// published, Acquire by readers: the kernel has zeroed it.
 const CHUNK: usize = 256;
 static ALL: [AtomicPtr<Place>; PLACES / CHUNK] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PLACES / CHUNK];
 static NOWHERE: Place = Place::new();
@@ -58,7 +60,7 @@ impl Place {
         }
     }
 
-    /// The return address, or a stack's; 0: out of sight.
+    /// The return address, or a stack's; 0: no hook saw it.
     pub fn site(&self) -> usize {
         (self.key.load(Ordering::Relaxed) & SITE) as usize
     }
@@ -75,12 +77,12 @@ impl Place {
         self.more.load(Ordering::Relaxed) + (self.counts.load(Ordering::Relaxed) >> CLOSED)
     }
 
-    /// By this process.
+    /// Created by this process.
     pub fn born(&self) -> u64 {
         (self.live() + self.closed()).saturating_sub(self.base.load(Ordering::Relaxed))
     }
 
-    /// Alive when this process was forked.
+    /// Open when this process was forked.
     pub fn base(&self) -> u64 {
         self.base.load(Ordering::Relaxed)
     }
@@ -103,7 +105,7 @@ impl Place {
         }
     }
 
-    /// Births have reached a power of two. Each number is reached by one thread.
+    /// Creations have reached a power of two. Each is reached by one thread.
     #[cold]
     #[inline(never)]
     fn turn(&self, live: u64) {
@@ -130,13 +132,14 @@ impl Place {
     #[cold]
     #[inline(never)]
     fn carry(&self) {
-        // One of those who find the bit takes it.
+        // One of the threads that find the bit takes it.
         if self.counts.fetch_and(!OVERFULL, Ordering::Relaxed) & OVERFULL != 0 {
             self.more.fetch_add(OVERFULL >> CLOSED, Ordering::Relaxed);
         }
     }
 
-    /// How its number has grown; `alive`: of those made by this process, without an owner that looks after them.
+    /// How its number has grown. `alive`: those created by this process, without an owner that
+    /// handles them.
     pub fn growth(&self, alive: u64, now: u64) -> Growth {
         let turned = self.turned.load(Ordering::Relaxed);
         let newest = self.floors.iter().map(|floor| floor.load(Ordering::Relaxed));
@@ -178,24 +181,24 @@ fn map(chunk: &AtomicPtr<Place>) -> bool {
     let bytes = CHUNK * size_of::<Place>();
     let Ok(start) = sys::map(bytes) else { return false };
     if chunk.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread was first; nobody has seen this one.
+        // SAFETY: another thread stored a chunk first. No other thread has seen this one.
         unsafe { sys::unmap(start, bytes) };
     }
     true
 }
 
-/// The record of a number that [`of`] gave.
+/// The record of a number that [`of`] returned.
 #[inline(always)]
 pub fn at(index: u16) -> &'static Place {
     let start = ALL.get(index as usize / CHUNK).map_or(core::ptr::null_mut(), |chunk| chunk.load(Ordering::Acquire));
     if start.is_null() {
         return &NOWHERE;
     }
-    // SAFETY: the mapping holds CHUNK records, and stays.
+    // SAFETY: the mapping holds CHUNK records, and is never unmapped.
     unsafe { &*start.add(index as usize % CHUNK) }
 }
 
-/// The record of a place and a kind, made if there is none.
+/// The record of a place and a kind. It is created if there is none.
 #[inline(always)]
 pub fn of(site: usize, kind: Kind) -> (u16, &'static Place) {
     let key = site as u64 & SITE | (kind as u64) << KIND | USED;
@@ -209,8 +212,8 @@ fn first(key: u64) -> usize {
     (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50) as usize
 }
 
-/// Records in use, of which the first is for all that find no place; and where each is found by its key: 0: free. Records are taken in
-/// order, so that who looks at all of them looks at few.
+/// How many records are in use, the first of which is for all that find no place; and where each is
+/// found by its key: 0: free. Records are taken in order, so that a walk of all of them is short.
 static USED_UP_TO: AtomicU32 = AtomicU32::new(1);
 static FOUND: [AtomicU16; 2 * PLACES] = [const { AtomicU16::new(0) }; 2 * PLACES];
 
@@ -225,7 +228,8 @@ fn look_on(key: u64) -> (u16, &'static Place) {
         let mut index = found.load(Ordering::Acquire);
         if index == 0 {
             let Some(taken) = take(key) else { break };
-            // Release: who finds it finds its key. Who loses leaves a record that nothing is counted in.
+            // Release: a reader that finds it sees its key. The loser leaves a record in which
+            // nothing is counted.
             match found.compare_exchange(0, taken, Ordering::Release, Ordering::Acquire) {
                 Ok(_) => return (taken, at(taken)),
                 Err(other) => index = other,

@@ -1,15 +1,15 @@
-//! The census and the kernel: what is open is read from /proc, at load and for reports.
+//! Compares the census with the kernel: reads from /proc what is open, at load and for reports.
 
 use crate::sync::Ordering;
 
 use epollshim_format::census::Kind;
 
 use super::table::{self, Entry};
-use super::{AT_START, GENERATION, HEALED, PEAK, ROOM, places};
+use super::{AT_START, CORRECTED, GENERATION, PEAK, ROOM, places};
 use crate::buffer::Buffer;
 use crate::{clock, loaded, process, procfs, registers, sys};
 
-/// What reports tell of all descriptors.
+/// What reports show of all descriptors.
 #[derive(Clone, Copy)]
 pub struct Census {
     pub live: u64,
@@ -18,9 +18,9 @@ pub struct Census {
     pub closed: u64,
     /// Open at load, or when this process was forked.
     pub at_start: u64,
-    /// Made out of sight: told by /proc.
+    /// Created where no hook saw it, and found in /proc.
     pub unseen: u64,
-    pub healed: u64,
+    pub corrected: u64,
 }
 
 impl Census {
@@ -41,9 +41,9 @@ impl Census {
             born: places::all().filter(|(_, place)| is_seen(place)).map(|(_, place)| place.born()).sum(),
             closed: sum(places::Place::closed),
             at_start: at_load + sum(places::Place::base),
-            // What was open at load was noted as if it were made then.
+            // What was open at load was noted as if it had been created then.
             unseen: unseen.saturating_sub(at_load),
-            healed: HEALED.load(Ordering::Relaxed),
+            corrected: CORRECTED.load(Ordering::Relaxed),
         })
     }
 }
@@ -59,7 +59,7 @@ pub fn take_stock() {
     PEAK.store(ROOM.alive(), Ordering::Relaxed);
 }
 
-/// A descriptor that nobody saw made.
+/// A descriptor whose creation no hook saw.
 fn found(_: i32, target: &[u8]) -> Entry {
     let kind = Kind::of_target(target);
     let (number, place) = places::of(0, kind);
@@ -68,9 +68,10 @@ fn found(_: i32, target: &[u8]) -> Entry {
     Entry::alive(number, kind, super::generation(), registers::token())
 }
 
-/// Brings the census in line with the kernel. False: /proc could not be read. Not for hooks.
+/// Corrects the census by the kernel. False: /proc could not be read. Not for hooks.
 ///
-/// Threads go on meanwhile: what differs is mended if it differs still a little later, and nothing was noted of that number since.
+/// Threads continue in the meantime: a difference is corrected if it is still there a little later,
+/// and nothing was noted of that number since.
 pub fn reconcile() -> bool {
     if !super::is_on() {
         return true;
@@ -89,15 +90,17 @@ pub fn reconcile() -> bool {
             sys::sleep(3_000_000);
         }
         for (fd, entry) in differing.as_slice() {
-            heal(*fd, *entry);
+            correct(*fd, *entry);
         }
         complete
     })
 }
 
-/// For a hook: whether what is known to be open is open still. What is not was closed out of sight (fclose, a system call of the
-/// program's own). Takes a system call a descriptor, hence no more than a small part of the program's time; what is left is found later.
-/// Not amid other threads, which may close and open the number between the two looks at it: a report waits in between.
+/// For a hook: checks whether what is known to be open is still open. What is not was closed where
+/// no hook saw it (fclose, a system call of the program's own). It takes a system call for each
+/// descriptor, so it uses a small part of the program's time at most, and the rest is found later.
+/// Not while other threads run, which may close and open the number between the two looks at it: a
+/// report waits in between.
 #[cold]
 #[inline(never)]
 pub fn look_for_the_gone() {
@@ -107,7 +110,7 @@ pub fn look_for_the_gone() {
     }
     let Some(began) = TURN.begin() else { return };
     for (fd, entry) in table::each_alive() {
-        heal(fd, entry);
+        correct(fd, entry);
     }
     TURN.end(began);
 }
@@ -128,11 +131,11 @@ fn compare(open: &mut Buffer<i32>, differing: &mut Buffer<(i32, Entry)>) {
     }
 }
 
-fn heal(fd: i32, entry: Entry) {
+fn correct(fd: i32, entry: Entry) {
     if table::get(fd) != entry || sys::is_open(fd) == entry.is_alive() {
         return;
     }
-    HEALED.fetch_add(1, Ordering::Relaxed);
+    CORRECTED.fetch_add(1, Ordering::Relaxed);
     if entry.is_alive() {
         super::end(fd, 0, false);
         return;
@@ -142,7 +145,7 @@ fn heal(fd: i32, entry: Entry) {
     if table::exchange(fd, entry, now) {
         PEAK.fetch_max(ROOM.alive(), Ordering::Relaxed);
     } else {
-        // Somebody was quicker.
+        // Another thread came first.
         places::at(now.place()).died();
         ROOM.end();
     }

@@ -1,15 +1,16 @@
-//! Room for descriptors, where a limit counts them: what is open, and what calls that are under way may yet open.
+//! Room for descriptors, if a limit counts them: what is open, and what calls in progress may still
+//! open.
 //!
-//! Both are in one word. A call takes its room in one step, before it is made, so that racing threads never exceed the limit. The birth
-//! turns the room into a descriptor in one step too, so that no other thread is refused meanwhile. What was not needed is given back after
-//! the call.
+//! Both are in one word. A call reserves its room in one step, before it is made, so that racing
+//! threads never exceed the limit. The creation turns the room into a descriptor in one step too,
+//! so that no other thread is refused in between. What was not needed is released after the call.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 use crate::thread::{self, Block};
 
-/// Descriptors alive; above [`TAKEN`], the room that is taken. Relaxed throughout: a read-modify-write of one word has one order for
-/// all threads, and nothing else is published by it.
+/// Open descriptors; above [`TAKEN`], the reserved room. Relaxed throughout: a read-modify-write of
+/// one word has one order for all threads, and nothing else is published by it.
 pub struct Room(AtomicU64);
 
 const TAKEN: u32 = 32;
@@ -24,13 +25,13 @@ impl Room {
         self.0.load(Ordering::Relaxed) & ALIVE
     }
 
-    /// One more is alive. Gives how many are.
+    /// One more is open. Returns how many are.
     #[inline(always)]
     pub fn begin(&self) -> u64 {
         (self.0.fetch_add(1, Ordering::Relaxed) & ALIVE) + 1
     }
 
-    /// The same, in the room that its call has taken.
+    /// The same, in the room that its call has reserved.
     pub fn begin_within(&self) -> u64 {
         (self.0.fetch_sub((1 << TAKEN) - 1, Ordering::Relaxed) & ALIVE) + 1
     }
@@ -40,7 +41,8 @@ impl Room {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes room for so many, unless there would be more than `most` then. Ok: what is alive, and the room that is taken, then.
+    /// Reserves room for `count`, unless there would then be more than `most`. Ok: how many are
+    /// then open or reserved.
     pub fn take(&self, count: u32, most: u64) -> Result<u64, ()> {
         let sum = |word: u64| (word & ALIVE) + (word >> TAKEN) + u64::from(count);
         self.0
@@ -51,7 +53,7 @@ impl Room {
             .map_err(drop)
     }
 
-    /// In the child of a fork: the calls under way are the parent's.
+    /// In the child of a fork: the calls in progress are the parent's.
     pub fn after_fork(&self) {
         self.0.fetch_and(ALIVE, Ordering::Relaxed);
     }
@@ -62,11 +64,12 @@ impl Room {
         });
     }
 
-    /// Gives back what threads had taken that were cancelled in a call.
+    /// Releases what threads had reserved that were cancelled in a call.
     pub fn forget_the_gone(&self) {
         for block in thread::all() {
             let left = word(block).load(Ordering::Relaxed);
-            // By an exchange: a new thread may have got the block meanwhile, and have noted more.
+            // By an exchange: a new thread may have got the block in the meantime, and have noted
+            // more.
             let is_taken = left != 0
                 && thread::has_ended(block)
                 && word(block).compare_exchange(left, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
@@ -77,13 +80,13 @@ impl Room {
     }
 }
 
-/// A thread's own account of the room that its calls have taken for descriptors that they may yet
-/// make: never less than it is. Handlers take and give back in between. In the thread's block; a
-/// thread that was cancelled leaves some.
+/// How much room a thread's calls have reserved for descriptors that they may still create: never
+/// less than it is. Handlers reserve and release in between. In the thread's block. A thread that
+/// was cancelled leaves some.
 #[repr(transparent)]
 pub struct OfThread(AtomicU32);
 
-/// How much room the calls of a thread have taken.
+/// How much room the calls of a thread have reserved.
 pub fn of(block: &Block) -> u32 {
     word(block).load(Ordering::Relaxed)
 }
@@ -96,7 +99,7 @@ pub fn note(block: &Block, count: u32) {
     word(block).fetch_add(count, Ordering::Relaxed);
 }
 
-/// Takes so much off it, or what there is. Gives how much that was.
+/// Subtracts `count`, or what there is. Returns how much that was.
 pub fn unnote(block: &Block, count: u32) -> u32 {
     let now = word(block).load(Ordering::Relaxed);
     let less = now.min(count);

@@ -1,6 +1,8 @@
-//! What each descriptor number stands for: two words, found by two loads. The first says what it is, the second who closed it last.
+//! The state of each descriptor number: two words, found by two loads. The first says what it is,
+//! the second which call closed it last.
 //!
-//! Relaxed throughout: a word is whole in itself, and who gets a number from the kernel comes after who gave it back.
+//! Relaxed throughout: a word is complete in itself, and the kernel gives a number to one thread
+//! only after another has closed it.
 
 use crate::sync::{AtomicI32, AtomicU64, Ordering};
 
@@ -16,16 +18,17 @@ pub struct Entry(u64);
 impl Entry {
     pub const UNKNOWN: Entry = Entry(0);
 
-    // From the lowest bit: the place (16 bits), state and flags (8), kind (4), generation (8 from bit 28), and the thread that made it.
+    // From the lowest bit: the place (16 bits), state and flags (8), kind (4), generation (8 from
+    // bit 28), and the thread that created it.
     const ALIVE: u64 = 1 << 16;
     const CLOSED: u64 = 1 << 17;
     /// It closes at exec.
     pub const CLOEXEC: u64 = 1 << 18;
     /// Its number was chosen by the program (dup2).
     pub const PLACED: u64 = 1 << 19;
-    /// Close-on-exec was taken from it.
+    /// Close-on-exec was removed from it.
     pub const HANDED_ON: u64 = 1 << 20;
-    /// It was there at load.
+    /// It was open at load.
     pub const AT_START: u64 = 1 << 21;
     /// Closed by close_range or closefrom.
     pub const SWEPT: u64 = 1 << 22;
@@ -88,7 +91,7 @@ pub struct LastClose {
     pub thread: u16,
 }
 
-/// What tells a thread from most others.
+/// A value that distinguishes a thread from most others.
 pub fn mark(token: usize) -> u16 {
     (token >> 6) as u16 ^ (token >> 22) as u16
 }
@@ -103,14 +106,14 @@ struct Number {
 unsafe impl numbers::Entry for Number {}
 
 static TABLE: Numbers<Number, Mapped> = Numbers::new();
-/// One more than the highest number that was ever alive.
+/// One more than the highest number that was ever open.
 static END: AtomicI32 = AtomicI32::new(0);
 
 pub fn get(fd: i32) -> Entry {
     TABLE.get(fd).map_or(Entry::UNKNOWN, |number| Entry(number.entry.load(Ordering::Relaxed)))
 }
 
-/// Writes the word of a number that was born, and gives what it was before. None: no memory for it.
+/// Writes the word of a new descriptor, and returns the previous one. None: no memory for it.
 #[inline(always)]
 pub fn put(fd: i32, entry: Entry) -> Option<Entry> {
     let number = TABLE.get_or_make(fd)?;
@@ -120,7 +123,8 @@ pub fn put(fd: i32, entry: Entry) -> Option<Entry> {
     Some(Entry(number.entry.swap(entry.0, Ordering::Relaxed)))
 }
 
-/// Ends what is alive under a number. Gives what it was: of two who close it, one finds it alive.
+/// Ends what is open under a number. Returns what it was: of two threads that close it, one finds
+/// it open.
 #[inline(always)]
 pub fn end(fd: i32, site: usize, is_swept: bool) -> Entry {
     let Some(number) = TABLE.get(fd) else { return Entry::UNKNOWN };
@@ -147,38 +151,39 @@ pub fn last_close(fd: i32) -> LastClose {
     LastClose { site: (word & SITE) as usize, thread: (word >> 48) as u16 }
 }
 
-/// Changes the flags of what is alive under a number.
+/// Changes the flags of what is open under a number.
 pub fn change(fd: i32, change: impl Fn(&mut Entry)) {
     let Some(number) = TABLE.get(fd) else { return };
     let now = number.entry.load(Ordering::Relaxed);
     if Entry(now).is_alive() {
         let mut changed = Entry(now);
         change(&mut changed);
-        // Lost where the number changes hands at this moment: the flags were another's.
+        // Lost if the number is reused at this moment: the flags belonged to another.
         let _ = number.entry.compare_exchange(now, changed.0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
-/// Writes another word in place of one that was read before, or nothing if it has changed. True: written.
+/// Replaces a word that was read before, unless it has changed. True: written.
 pub fn exchange(fd: i32, from: Entry, to: Entry) -> bool {
     let Some(number) = TABLE.get_or_make(fd) else { return false };
     END.fetch_max(fd.saturating_add(1), Ordering::Relaxed);
     number.entry.compare_exchange(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
-/// The highest number that was ever alive; -1: none was.
+/// The highest number that was ever open; -1: none was.
 pub fn highest() -> i32 {
     END.load(Ordering::Relaxed) - 1
 }
 
-/// All numbers that are alive, in ascending order.
+/// All numbers that are open, in ascending order.
 pub fn each_alive() -> impl Iterator<Item = (i32, Entry)> {
     (0..=highest()).map(|fd| (fd, get(fd))).filter(|(_, entry)| entry.is_alive())
 }
 
 // ---- a child of vfork ----
 
-/// Numbers that a child of vfork has made or closed in its own table since it began: bits of the lowest 1024.
+/// Numbers that a child of vfork has created or closed in its own table since it began: bits for
+/// the lowest 1024.
 static TOUCHED: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
 
 #[cold]
@@ -189,7 +194,7 @@ pub fn touch(fd: i32) {
     }
 }
 
-/// What it has not told is not known: numbers that are too high count as touched.
+/// Higher numbers are not noted, and count as touched.
 pub fn was_touched_by_a_borrower(fd: i32) -> bool {
     TOUCHED.get(fd as u32 as usize / 64).is_none_or(|word| word.load(Ordering::Relaxed) >> (fd as u32 % 64) & 1 != 0)
 }

@@ -1,7 +1,7 @@
 //! Classic BPF as seccomp(2) runs it: pure and total. It ends, since jumps only go forward.
 //!
-//! Source: Linux v6.1, kernel/seccomp.c (`seccomp_check_filter`) for the instructions, net/core/filter.c
-//! (`bpf_convert_filter`) and kernel/bpf/core.c for what they compute.
+//! Source: Linux v6.1, kernel/seccomp.c (`seccomp_check_filter`) for the instructions,
+//! net/core/filter.c (`bpf_convert_filter`) and kernel/bpf/core.c for what they compute.
 
 /// `struct sock_filter`.
 #[repr(C)]
@@ -13,7 +13,8 @@ pub struct Instruction {
     pub value: u32,
 }
 
-/// `struct seccomp_data` as words of 32 bits: number, architecture, instruction pointer, six arguments.
+/// `struct seccomp_data` as words of 32 bits: number, architecture, instruction pointer, six
+/// arguments.
 pub type Data = [u32; 16];
 
 const ARCHITECTURE: u32 = crate::arch::system_call::AUDIT_ARCH;
@@ -28,7 +29,8 @@ pub fn data(number: u32, words: &[usize; 6]) -> Data {
 /// Where the instruction pointer lies in [`Data`].
 const POINTER: core::ops::Range<usize> = 2..4;
 
-/// What a program returns. None: it reads the instruction pointer, which is not known here, or it is none that the kernel accepts.
+/// What a program returns. None: it reads the instruction pointer, which is not known here, or the
+/// kernel does not accept it.
 pub fn evaluate(program: &[Instruction], data: &Data) -> Option<u32> {
     let (mut a, mut x, mut memory) = (0u32, 0u32, [0u32; 16]);
     let mut at = 0usize;
@@ -73,7 +75,7 @@ pub fn evaluate(program: &[Instruction], data: &Data) -> Option<u32> {
                     ADD => a.wrapping_add(operand),
                     SUB => a.wrapping_sub(operand),
                     MUL => a.wrapping_mul(operand),
-                    // By zero: the program returns 0, which kills.
+                    // Division by zero: the program returns 0, which kills.
                     DIV => match a.checked_div(operand) {
                         Some(quotient) => quotient,
                         None => return Some(0),
@@ -81,7 +83,7 @@ pub fn evaluate(program: &[Instruction], data: &Data) -> Option<u32> {
                     AND => a & operand,
                     OR => a | operand,
                     XOR => a ^ operand,
-                    // A shift by 32 and more is one by its remainder.
+                    // A shift by 32 or more is one by its remainder.
                     LSH => a.wrapping_shl(operand),
                     RSH => a.wrapping_shr(operand),
                     NEG => a.wrapping_neg(),

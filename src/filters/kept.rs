@@ -27,7 +27,7 @@ pub static TEXTS: [Text; 4] = [
 ];
 
 impl Text {
-    /// Keeps these bytes, which are never given back.
+    /// Keeps these bytes, which are never unmapped.
     pub fn keep(&self, start: *mut u8, length: usize) {
         self.start.store(start, Relaxed);
         self.length.store(length, Release);
@@ -38,6 +38,6 @@ impl Text {
 pub fn text(path: &CStr) -> Option<&'static [u8]> {
     let text = TEXTS.iter().find(|text| text.path == path)?;
     let length = text.length.load(Acquire);
-    // SAFETY: so many bytes were written there by `keep`, and they are never given back.
+    // SAFETY: `keep` was given that many bytes there, and they are never unmapped.
     (length != 0).then(|| unsafe { core::slice::from_raw_parts(text.start.load(Relaxed), length) })
 }

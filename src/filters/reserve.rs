@@ -1,15 +1,15 @@
-//! Memory for the library where a filter forbids mmap or munmap: mapped before the filter is installed, and lent from its
-//! end, as a stack is. What is given back out of order stays away.
+//! Memory for the library if a filter forbids mmap or munmap. It is mapped before the filter is
+//! installed, and allocated like a stack. What is released out of order stays in use.
 
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 
-/// As much as a report takes: its stack of 256 KiB, its text, and what it reads. Only what is touched is backed by memory.
+/// Enough for a report: its stack, its text, and what it reads. Only touched pages use memory.
 pub const BYTES: usize = 4 << 20;
 
-/// Null: there is none. Release by `begin`, Acquire by `take`: the mapping is there before it is
+/// Null: there is none. Release by `begin`, Acquire by `take`: the mapping exists before it is
 /// found.
 static START: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
-/// What lies above is zero, and nobody's.
+/// What lies above is zero, and free.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
 pub fn is_there() -> bool {
@@ -33,7 +33,7 @@ pub fn take(bytes: usize) -> Option<*mut u8> {
 fn take_from(start: *mut u8, bytes: usize) -> Option<*mut u8> {
     let wanted = bytes.checked_next_multiple_of(4096)?;
     let next = |used: usize| used.checked_add(wanted).filter(|end| *end <= BYTES);
-    // Acquire: who gave it back has zeroed it. Release pairs with that.
+    // Acquire: pairs with the Release in `give_back`. Memory that was released is zeroed.
     let used = USED.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next).ok()?;
     Some(start.wrapping_add(used))
 }
@@ -49,17 +49,18 @@ fn place(at: *mut u8) -> Option<usize> {
     (!start.is_null() && place < BYTES).then_some(place)
 }
 
-/// Takes memory back. False: it is none of the reserve's.
+/// Releases memory. False: it does not belong to the reserve.
 ///
 /// # Safety
-/// If `at` came from [`take`], it must have been with `bytes`, and nobody may refer to it any more.
+/// If `at` came from [`take`], it must have been with `bytes`, and nothing may refer to it any
+/// more.
 #[inline(always)]
 pub unsafe fn give_back(at: *mut u8, bytes: usize) -> bool {
     let Some(place) = place(at) else { return false };
     let wanted = bytes.next_multiple_of(4096);
     let end = place + wanted;
     if USED.load(Ordering::Relaxed) == end {
-        // SAFETY: by this function's contract it is the caller's until the next line.
+        // SAFETY: the caller promises that it is the only user, until the next line.
         unsafe { at.write_bytes(0, wanted) };
         let _ = USED.compare_exchange(end, place, Ordering::AcqRel, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What the filters that are known say of a system call. Makes no system call, but to ask for the
+//! What the known filters say of a system call. Makes no system call, except to ask for the
 //! thread's own mode.
 
 use libc::c_long;
@@ -8,10 +8,10 @@ use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
 use crate::{registers, system_call};
 
-/// The errno of a system call that was not made, for its filter forbids it.
+/// The errno of a system call that was not made because a filter forbids it.
 pub const FORBIDDEN: i32 = libc::EPERM;
 
-/// A copy of a filter. Never unmapped: others may be reading it.
+/// A copy of a filter. Never unmapped: other threads may be reading it.
 #[repr(C)]
 pub struct Filter {
     /// The one that was installed before it.
@@ -24,25 +24,25 @@ pub struct Filter {
 impl Filter {
     pub fn program(&self) -> &[Instruction] {
         let start = core::ptr::from_ref(self).wrapping_add(1).cast::<Instruction>();
-        // SAFETY: `copy` maps as many instructions behind the record, writes them before it
-        // publishes it, and nobody changes them.
+        // SAFETY: `copy` maps that many instructions after the record, and writes them before it
+        // publishes it. Nothing changes them afterwards.
         unsafe { core::slice::from_raw_parts(start, self.length as usize) }
     }
 }
 const _: () = assert!(align_of::<Filter>() >= align_of::<Instruction>());
 
-/// Whether anything below may forbid a call. Relaxed: who installs a filter stores it first, and
-/// the kernel's own ordering carries it to the threads that get the filter.
+/// Whether anything below may forbid a call. Relaxed: the thread that installs a filter stores it
+/// first, and the kernel's own ordering makes it visible to the threads that get the filter.
 pub static IS_RESTRICTED: AtomicBool = AtomicBool::new(false);
 /// All filters, newest first. Release by [`publish`], Acquire by readers: a copy is complete before
 /// it is found.
 static FILTERS: AtomicPtr<Filter> = AtomicPtr::new(core::ptr::null_mut());
-/// The threads in strict mode, by their tokens: none of them can make a thread or a process. Beyond
-/// so many, all are held to be.
+/// The threads in strict mode, by their tokens: none of them can create a thread or a process. If
+/// there are more, all threads count as strict.
 static STRICT: [AtomicUsize; 16] = [const { AtomicUsize::new(0) }; 16];
 static IS_STRICT: AtomicBool = AtomicBool::new(false);
 static ARE_ALL_STRICT: AtomicBool = AtomicBool::new(false);
-/// A filter was installed of which there is no copy: it forbids everything, as far as is known.
+/// A filter was installed of which there is no copy: it must be assumed to forbid everything.
 pub static IS_OPAQUE: AtomicBool = AtomicBool::new(false);
 /// The calls that the library has left out, or that got a filter's errno.
 static LEFT_OUT: Calls = [const { AtomicU64::new(0) }; 8];
@@ -55,11 +55,11 @@ pub enum Answer {
     Allowed,
     /// The kernel answers with an errno.
     Refused,
-    /// It kills, traps, or asks somebody else; or nobody knows.
+    /// It kills, traps, or asks another process; or the answer is not known.
     Forbidden,
 }
 
-/// Whether a system call may be made. Where it may not, the caller gets [`FORBIDDEN`] in its place.
+/// Whether a system call may be made. If not, the caller gets [`FORBIDDEN`] in its place.
 #[inline(always)]
 pub fn allows(number: c_long, words: &[usize; 6]) -> bool {
     !IS_RESTRICTED.load(Relaxed) || look(number, words)
@@ -79,7 +79,7 @@ fn look(number: c_long, words: &[usize; 6]) -> bool {
 }
 
 pub fn judge(number: c_long, words: &[usize; 6]) -> Answer {
-    // The calls that strict mode leaves (seccomp(2)).
+    // The calls that strict mode allows (seccomp(2)).
     const LEFT: [c_long; 4] = [libc::SYS_read, libc::SYS_write, libc::SYS_exit, libc::SYS_rt_sigreturn];
     if IS_OPAQUE.load(Relaxed) || !LEFT.contains(&number) && is_thread_strict() || is_forbidden_from_before(number) {
         return Answer::Forbidden;
@@ -103,7 +103,7 @@ pub fn note_strict() {
     IS_STRICT.store(true, Relaxed);
 }
 
-/// It is not: the kernel has refused.
+/// The calling thread is not in strict mode: the kernel has refused.
 pub fn forget_strict() {
     let own = registers::token();
     for place in &STRICT {
@@ -124,7 +124,7 @@ fn filters() -> impl Iterator<Item = &'static Filter> {
     .filter(|filter| !filter.is_void.load(Relaxed))
 }
 
-/// What a filter's return value stands for (seccomp(2), "Filter return actions").
+/// The meaning of a filter's return value (seccomp(2), "Filter return actions").
 pub fn answer(returned: Option<u32>) -> Answer {
     match returned.map(|value| value & libc::SECCOMP_RET_ACTION_FULL) {
         Some(libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG) => Answer::Allowed,
@@ -133,14 +133,14 @@ pub fn answer(returned: Option<u32>) -> Answer {
     }
 }
 
-/// Whether the calling thread has no filter, says the kernel, where that may be asked.
+/// Whether the calling thread has no filter, according to the kernel, if it may be asked.
 fn is_thread_free() -> bool {
     const ASK: [usize; 6] = [libc::PR_GET_SECCOMP as usize, 0, 0, 0, 0, 0];
     judge(libc::SYS_prctl, &ASK) == Answer::Allowed && mode() == Ok(0)
 }
 
-/// What filters look at the system calls of this thread: 0 for none (PR_GET_SECCOMP). The caller
-/// has asked whether that is allowed.
+/// What filters the system calls of this thread: 0 for nothing (PR_GET_SECCOMP). The caller has
+/// checked whether that is allowed.
 pub fn mode() -> system_call::Result<usize> {
     // SAFETY: takes no pointer.
     unsafe { system_call::unasked(libc::SYS_prctl, system_call::words([libc::PR_GET_SECCOMP as usize])) }
@@ -180,7 +180,7 @@ pub fn is_strict() -> bool {
 pub fn publish(filter: *mut Filter) {
     let mut head = FILTERS.load(Relaxed);
     loop {
-        // SAFETY: `copy` made it, and nobody else has it yet.
+        // SAFETY: `copy` made it, and no other thread has seen it yet.
         unsafe { &*filter }.next.store(head, Relaxed);
         match FILTERS.compare_exchange_weak(head, filter, Release, Relaxed) {
             Ok(_) => return,

@@ -1,14 +1,17 @@
-//! One event that two threads were given: both wait on one instance, level-triggered, and the second was woken before the first
-//! had done anything about it.
+//! One event that two threads were given: both wait on one instance, level-triggered, and the
+//! second was woken before the first had handled it.
 //!
-//! The kernel puts what is level-triggered back into the ready list as it delivers it, and wakes the next who waits (ep_send_events
-//! and ep_done_scan of fs/eventpoll.c, Linux 6.1). So the same event comes to a second thread at once, unless the first was faster.
+//! The kernel puts a level-triggered event back into the ready list as it delivers it, and wakes
+//! the next waiting thread (ep_send_events and ep_done_scan of fs/eventpoll.c, Linux 6.1). So a
+//! second thread gets the same event at once, unless the first handles it before.
 //!
-//! That is as it should be where the file holds work for both: a pipe of jobs, datagrams, several connections that wait to be
-//! accepted. So only two kinds are told: a connection (a stream has one reader), and a listening socket at which, time after
-//! time, one connection waits and two threads have come for it.
+//! That is intended if the file holds work for both: a pipe of jobs, datagrams, several connections
+//! that wait to be accepted. So only two kinds are reported: a connection (a stream has one
+//! reader), and a listening socket at which one connection waits, repeatedly, while two threads
+//! have come for it.
 //!
-//! Only instances that several threads wait on come here, and only waits that could block: these are timed.
+//! Only instances that several threads wait on come here, and only waits that could block, since
+//! these are timed.
 
 use crate::sync::Ordering;
 
@@ -20,18 +23,18 @@ use crate::ledger::records::{Doubles, Instance};
 use crate::sigsafe::on_own_stack;
 use crate::{ledger, procfs, seccomp, sys, thread};
 
-/// An event that two threads have.
+/// An event that two threads were given.
 struct Double {
     epfd: i32,
     data: u64,
-    /// Between the two returns, in nanoseconds.
+    /// Nanoseconds between the two returns.
     apart: u64,
-    /// What the instance's counts are with it.
+    /// The instance's counts, including it.
     doubled: u64,
     waits: u64,
 }
 
-/// A wait of the calling thread brought events, of which `first` is the first.
+/// A wait of the calling thread returned events, of which `first` is the first.
 pub fn waited(instance: &Instance, epfd: i32, first: *const epoll_event) {
     Watcher(&instance.doubles).waited(epfd, first);
 }
@@ -41,7 +44,7 @@ pub fn waited(instance: &Instance, epfd: i32, first: *const epoll_event) {
 struct Watcher<'instance>(&'instance Doubles);
 
 impl Watcher<'_> {
-    /// A wait of the calling thread brought events, of which `first` is the first.
+    /// A wait of the calling thread returned events, of which `first` is the first.
     fn waited(self, epfd: i32, first: *const epoll_event) {
         let Some(block) = thread::block() else { return };
         let now = block.counters.last_wait_end.load(Ordering::Relaxed);
@@ -85,7 +88,7 @@ impl Watcher<'_> {
 
     fn examine(self, double: &Double) {
         let Some(Some((listed, _))) = on_own_stack(|| procfs::the_one_with(double.epfd, double.data)) else { return };
-        // An edge is told to one thread alone, and so is one shot: two of them are two events.
+        // The kernel gives an edge or a one-shot event to one thread: two of them are two events.
         if listed.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 {
             return;
         }
@@ -94,7 +97,7 @@ impl Watcher<'_> {
             return;
         }
         if option(libc::SO_ACCEPTCONN) == 0 {
-            return tell(double.epfd, listed.fd, [double.doubled, double.waits, 0, 0]);
+            return report(double.epfd, listed.fd, [double.doubled, double.waits, 0, 0]);
         }
         // Relaxed: threads that find the words of two sockets ask about one of them.
         self.0.waits_before.store(double.waits, Ordering::Relaxed);
@@ -104,7 +107,8 @@ impl Watcher<'_> {
         self.0.listener.store(listed.fd, Ordering::Relaxed);
     }
 
-    /// Two threads have come to a listening socket. Where few connections wait each time, they came for one.
+    /// Two threads have come to a listening socket. If few connections wait each time, they came
+    /// for one.
     fn look_at_listener(self, fd: i32, double: &Double) {
         if double.apart >= thresholds::HERD_CLOSE_TOGETHER {
             return;
@@ -118,19 +122,19 @@ impl Watcher<'_> {
         self.0.listener.store(0, Ordering::Relaxed);
         let waits = double.waits.saturating_sub(self.0.waits_before.load(Ordering::Relaxed));
         if rich <= looks / thresholds::HERD_RICH && looks >= waits / thresholds::HERD_SHARE_OF_LISTENER {
-            tell(double.epfd, fd, [looks, waits, 1, 0]);
+            report(double.epfd, fd, [looks, waits, 1, 0]);
         }
     }
 }
 
-/// Whether the thread that was given an event then has not waited again.
+/// Whether the thread that was given an event at that time has not waited again.
 fn is_at_work(by: usize, at: u64) -> bool {
     // SAFETY: only addresses of blocks are kept in `by`.
     let block = unsafe { thread::block_at(by) };
     block.waits_on().is_none() && block.counters.last_wait_end.load(Ordering::Relaxed) == at
 }
 
-fn tell(epfd: i32, fd: i32, detail: [u64; 4]) {
+fn report(epfd: i32, fd: i32, detail: [u64; 4]) {
     let note = Note {
         variant: herd::ONE_INSTANCE,
         epfd,

@@ -1,8 +1,10 @@
-//! Calls that fail as no correct program makes them fail: noted where they have failed.
+//! Calls that fail as they fail in no correct program. Each is noted when it fails.
 //!
-//! Some programs let an `epoll_ctl` fail on purpose, and mend it by their next call: libuv adds, and modifies what is there
-//! already; libevent modifies, and adds what is not. So what can be mended is noted as it fails (a process that is killed then has it told),
-//! and moved to another entry of the table when the thread's next `epoll_ctl` is for the same pair and succeeds.
+//! Some programs let an `epoll_ctl` fail on purpose, and correct it by their next call: libuv adds,
+//! and modifies what exists already; libevent modifies, and adds what does not exist. So a failure
+//! that can be corrected is noted at once (it is reported even if the process is killed), and moved
+//! to another entry of the table if the thread's next `epoll_ctl` is for the same pair and
+//! succeeds.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -14,17 +16,20 @@ use crate::frame::Frame;
 use crate::ledger::core::Registration;
 use crate::{ledger, sys, thread};
 
-/// What a thread's last `epoll_ctl` has left open. Written and read by that thread, and its signal handlers, alone.
+/// What a thread's last `epoll_ctl` has left open. Only that thread and its signal handlers read
+/// and write it.
 pub struct Pending {
-    /// epfd and one in the lower 32 bits, fd and one above; [`Pending::NOTHING`]: nothing is open. 0: the block is not in use.
+    /// One more than epfd in the lower 32 bits, and one more than fd above; [`Pending::NOTHING`]:
+    /// nothing is open. 0: the block is not in use.
     pair: AtomicU64,
-    /// Its return address in the upper 48 bits; below, the cause of its failure, [`REUSED`] or [`RETURNED`].
+    /// Its return address in the upper 48 bits; below, the cause of its failure, [`REUSED`] or
+    /// [`RETURNED`].
     what: AtomicU64,
 }
 
 /// An ADD of a number under which a ghost is watched: stale data, if it succeeds.
 const REUSED: u64 = 0x100;
-/// An ADD of a ghost whose number is its file's again.
+/// An ADD of a ghost whose number refers to its file again.
 const RETURNED: u64 = 0x200;
 
 /// An `epoll_ctl`.
@@ -37,9 +42,9 @@ struct Ctl {
 }
 
 impl Pending {
-    /// Of no descriptors. (Not 0, so that who finds it knows that the block is in use as well.)
+    /// The value for no descriptors. (Not 0, so that it also shows that the block is in use.)
     pub const NOTHING: u64 = u64::MAX;
-    /// Where the word lies that is so where nothing is open.
+    /// Where the word lies that has this value while nothing is open.
     pub const PAIR: usize = core::mem::offset_of!(Pending, pair);
 
     #[inline(always)]
@@ -68,7 +73,7 @@ pub fn adding_over_ghost(registration: &Registration) {
     }
 }
 
-/// An `epoll_ctl` has succeeded, and the thread has left something open.
+/// An `epoll_ctl` has succeeded, and the thread had left something open.
 #[cold]
 #[inline(never)]
 pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int) {
@@ -83,7 +88,7 @@ pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int
             ghosts::added_over(epfd, fd, site);
         }
     } else if what == RETURNED {
-        ghosts::mended(epfd, fd);
+        ghosts::corrected(epfd, fd);
     } else if let Some(cause) = Cause::from_number(what as u8)
         && let Some(mended) = cause.mended()
     {
@@ -97,7 +102,7 @@ pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int
     }
 }
 
-/// An `epoll_ctl` has failed; of a ghost, that is told already.
+/// An `epoll_ctl` has failed. A failure because of a ghost is reported already.
 #[inline(always)]
 pub fn ctl_failed(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
     const AGAIN: Cause = Cause::WatchedAlready;
@@ -110,12 +115,12 @@ pub fn ctl_failed(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool
     {
         return pending.leave(pair, AGAIN as u64, frame.caller);
     }
-    ctl_failed_otherwise(pending, frame, error, is_ghost);
+    ctl_failed_slow(pending, frame, error, is_ghost);
 }
 
 #[cold]
 #[inline(never)]
-fn ctl_failed_otherwise(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
+fn ctl_failed_slow(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
     let call = Ctl { epfd: frame.int(0), operation: frame.int(1), fd: frame.int(2), site: frame.caller };
     let Ctl { epfd, operation, fd, site } = call;
     pending.forget();
@@ -178,11 +183,11 @@ pub fn wait_failed(epfd: c_int, site: usize) {
 #[cold]
 #[inline(never)]
 fn ignored(epfd: c_int, fd: c_int, site: usize) {
-    // What is -1 has no number to show.
+    // -1 is no descriptor that could be shown.
     note(&Note { epfd, fd, site, ..Note::of(Id::IgnoredError, Severity::Error) });
 }
 
-/// An `epoll_create` was refused for its size.
+/// An `epoll_create` was refused because of its size.
 pub fn create_failed(size: c_int, error: c_int, site: usize) {
     if error == libc::EINVAL && size <= 0 {
         note(&Note {

@@ -1,10 +1,10 @@
-//! What only the sums tell: evaluated for each report, and when the process ends.
+//! Findings that follow from sums: evaluated for each report, and when the process ends.
 
 use super::{ghosts, herd, leak, limits, loops, processes, sizes};
 use crate::process::End;
 
-/// Looks at what the ledger and the counters say now. Any number of times: what is so replaces what
-/// was.
+/// Evaluates the ledger and the counters. It may run any number of times: its results replace the
+/// earlier ones.
 pub fn evaluate(end: End) {
     sizes::evaluate();
     ghosts::evaluate();

@@ -1,12 +1,15 @@
-//! Ghosts: interests whose descriptor was closed while something else keeps the file open. The kernel goes on to deliver their
-//! events, and no call can name them any more.
+//! Ghosts: interests whose descriptor was closed while something else keeps the file open. The
+//! kernel continues to deliver their events, and no call can name them any more.
 //!
-//! A close without DEL is no fault where it closes the file. What keeps a file open the ledger knows only in part (dups, not what a
-//! forked child or another process has), and a ghost that is soon rid of harms nobody. So one is told:
+//! A close without DEL is no error if it closes the file. The ledger knows only in part what keeps
+//! a file open (dups, but not what a forked child or another process has), and a ghost that soon
+//! disappears does no harm. So one is reported:
 //!
-//! - when an `epoll_ctl` of its number fails, where a dup is known and the kernel confirms that it is still watched;
-//! - when its number is added anew, which is `stale-data`;
-//! - when it lives as a report is made, which the kernel's own list says, and waits went on after the close.
+//! - when an `epoll_ctl` of its number fails, if a dup is known and the kernel confirms that it is
+//!   still watched;
+//! - when its number is added again, which is `stale-data`;
+//! - when it exists as a report is made, according to the kernel's own list, and waits continued
+//!   after the close.
 
 use crate::sync::Ordering;
 
@@ -19,7 +22,8 @@ use crate::ledger::records::Instance;
 use crate::{ledger, process, procfs, sys};
 use epollshim_ledger::recent_closes::RecentClose;
 
-/// An `epoll_ctl` has failed, and the ledger has not heard of it yet. True: for the sake of a ghost.
+/// An `epoll_ctl` has failed, and the ledger does not know of it yet. True: it failed because of a
+/// ghost.
 #[inline(always)]
 pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
     ledger::recent_closes().any_left_a_dup() && ctl_failed_of_ghost(epfd, operation, fd, error)
@@ -29,7 +33,7 @@ pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> boo
 #[inline(never)]
 fn ctl_failed_of_ghost(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
     let may_be = match operation {
-        // The number is its file's again, by a dup of the dup, and was never deleted.
+        // The number refers to its file again, by a dup of the dup, and was never deleted.
         libc::EPOLL_CTL_ADD => error == libc::EEXIST,
         _ => error == libc::EBADF || error == libc::ENOENT,
     };
@@ -49,8 +53,8 @@ fn met(closing: &RecentClose, epfd: c_int, operation: c_int, fd: c_int, error: c
     is_one
 }
 
-/// The ADD that failed for the sake of a ghost was followed by a MOD: the interest is in use again.
-pub fn mended(epfd: c_int, fd: c_int) {
+/// The ADD that failed because of a ghost was followed by a MOD: the interest is in use again.
+pub fn corrected(epfd: c_int, fd: c_int) {
     if let Some(closing) = ledger::records().ghost(epfd, fd)
         && closing.is_reported
     {
@@ -87,7 +91,8 @@ fn of_closing(closing: &RecentClose, epfd: i32) -> Note {
 
 // ---- when a report is made ----
 
-/// How many descriptors are looked at, and how many questions are asked of the kernel that take it longer the more is watched.
+/// How many descriptors are examined, and how many questions the kernel is asked whose cost grows
+/// with the list.
 struct Budget {
     looks: u32,
     questions: u32,
@@ -112,17 +117,17 @@ struct Target {
     inode: u64,
 }
 
-/// A number of which one instance has more, or another file, than it refers to.
+/// A number under which one instance watches more files, or another file, than it refers to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Suspect {
     epfd: i32,
     index: u32,
     fd: i32,
-    /// Files that are watched under it.
+    /// How many files are watched under it.
     files: usize,
 }
 
-/// The most that are told by one report.
+/// The most that one report shows.
 const MOST: usize = 512;
 
 /// Compares the numbers in the kernel's lists with what they refer to now.
@@ -133,14 +138,15 @@ pub fn evaluate() {
             return;
         }
         if procfs::has_one_thread() {
-            return suspects.as_slice().iter().for_each(tell);
+            return suspects.as_slice().iter().for_each(report);
         }
-        // The kernel frees the number first: a thread may be in the midst of a close. Some turns of a scheduler later it is not.
+        // The kernel frees the number first: a thread may be in the middle of a close. After some
+        // time slices of a scheduler it is not.
         const PAUSE: i64 = 60_000_000;
         sys::sleep(PAUSE);
         Buffer::lend(|again| {
             collect(again);
-            again.as_slice().iter().filter(|suspect| suspects.as_slice().contains(suspect)).for_each(tell);
+            again.as_slice().iter().filter(|suspect| suspects.as_slice().contains(suspect)).for_each(report);
         });
     });
 }
@@ -151,7 +157,8 @@ fn collect(suspects: &mut Buffer<Suspect>) {
     Buffer::lend(|targets| {
         for epfd in 0..=view.descriptors.highest() {
             let index = ledger::fd_state(epfd).instance();
-            // What was there before a fork, or came out of sight, others may use under numbers of their own.
+            // What existed before a fork, or was created where no hook saw it, others may use under
+            // their own numbers.
             if let Some(instance) = view.instance_at(index)
                 && instance.inherited.load(Ordering::Relaxed) == 0
             {
@@ -195,7 +202,7 @@ fn is_ghost(epfd: i32, instance: &Instance, same: &[Target], budget: &mut Budget
         Err(error) => error == libc::EBADF,
         Ok(_) if same.len() > 1 => true,
         Ok(status) => {
-            // Files without a place of their own (eventfd, timerfd, epoll) have one inode in common.
+            // Files without an inode of their own (eventfd, timerfd, epoll) share one.
             let is_suspect = first.inode != 0 && first.inode != status.st_ino
                 || ledger::recent_closes()
                     .last(instance.id.get(), first.fd)
@@ -205,7 +212,7 @@ fn is_ghost(epfd: i32, instance: &Instance, same: &[Target], budget: &mut Budget
     }
 }
 
-/// Whether under an open number another file is watched than it refers to: alone, or beside it.
+/// Whether another file is watched under an open number than it refers to: alone, or in addition.
 fn has_another_file(epfd: i32, fd: i32) -> bool {
     match sys::watches_file_of(process::pid_for_kcmp(), fd, epfd, fd, 0) {
         Ok(false) => true,
@@ -218,13 +225,13 @@ fn has_another_file(epfd: i32, fd: i32) -> bool {
     }
 }
 
-fn tell(suspect: &Suspect) {
+fn report(suspect: &Suspect) {
     let Suspect { epfd, index, fd, files } = *suspect;
     let view = ledger::records();
     let Some(instance) = view.instance_at(index) else { return };
     match ledger::recent_closes().last(instance.id.get(), fd) {
         Some(closing) if closing.is_reported => {}
-        // Nobody has asked for events since: the program is about to end, or to get rid of it.
+        // The program has not waited since: it is about to end, or to remove it.
         Some(closing) if instance.waits() == closing.waits => {}
         Some(closing) => {
             let added_now = view.added_at(index, fd, true) as usize;
@@ -241,7 +248,8 @@ fn tell(suspect: &Suspect) {
         None if sys::is_open(fd) => {}
         None => {
             let added_at = view.added_at(index, fd, false) as usize;
-            // Closed where the shim does not see it, and nobody knows when: standard streams as the program ends, most of all.
+            // Closed where no hook saw it, at an unknown time: usually standard streams as the
+            // program ends.
             let severity = if fd <= libc::STDERR_FILENO { Severity::Info } else { Severity::Warning };
             if added_at != 0 {
                 put(&Note { epfd, fd, other: added_at, ..Note::of(Id::Ghost, severity) }, 1);

@@ -1,7 +1,9 @@
-//! Several instances that watch one listening socket without EPOLLEXCLUSIVE: each connection wakes all of them.
+//! Several instances that watch one listening socket without EPOLLEXCLUSIVE: each connection wakes
+//! all of them.
 //!
-//! The kernel is asked: which of the sockets that this process watches listen, which other instances of it watch the same, and
-//! which of its relatives (parent, children, siblings) have the same socket in an instance of their own.
+//! The kernel is asked which of the sockets that this process watches listen, which other instances
+//! of it watch the same socket, and which of its relatives (parent, children, siblings) have the
+//! same socket in an instance of their own.
 
 use crate::sync::{AtomicU64, Ordering};
 use core::ffi::CStr;
@@ -16,7 +18,7 @@ use crate::{ledger, process, seccomp, sys};
 
 /// Linux 4.5, include/uapi/linux/eventpoll.h.
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
-/// Sockets, relatives, and descriptors of each, that are asked about: what is beyond is not told.
+/// The most sockets, relatives, and descriptors of each that are asked about.
 const MOST_SOCKETS: usize = 4096;
 const MOST_RELATIVES: usize = 16;
 const MOST_DESCRIPTORS: i32 = 128;
@@ -26,14 +28,15 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 const FIRST: u64 = 500_000_000;
 const EACH: u64 = 600_000_000_000;
 
-/// While the process runs, since listening sockets are closed before it ends: once soon, and then every ten minutes.
+/// Looks while the process runs, since listening sockets are closed before it ends: once soon, and
+/// then every ten minutes.
 pub fn look(now: u64) {
     let next = NEXT.load(Ordering::Relaxed);
     if now < next {
         return;
     }
     let wait = if next == 0 { FIRST } else { EACH };
-    // Relaxed: whoever wins looks.
+    // Relaxed: the winner looks, and nothing is published.
     if NEXT.compare_exchange(next, now.saturating_add(wait), Ordering::Relaxed, Ordering::Relaxed).is_ok()
         && next != 0
         && !seccomp::hinders()
@@ -43,14 +46,14 @@ pub fn look(now: u64) {
     }
 }
 
-/// A listening socket that an instance watches, and with it all who wait.
+/// A listening socket that an instance watches, and the threads that wait.
 #[derive(Clone, Copy)]
 struct Listener {
     fd: i32,
     /// -1, until the kernel's list says that it is watched without EPOLLEXCLUSIVE.
     epfd: i32,
     site: usize,
-    /// What it refers to, and who waits: the records of the ledger.
+    /// What it refers to, and who waits: records of the ledger.
     description: u32,
     owner: usize,
 }
@@ -72,12 +75,13 @@ pub fn evaluate() {
     });
 }
 
-/// Those that are watched without EPOLLEXCLUSIVE, by instances that somebody has waited on.
+/// Those that are watched without EPOLLEXCLUSIVE, by instances that were waited on.
 fn gather(into: &mut Buffer<Listener>) {
     let view = ledger::records();
     let mut asked = 0;
     for (index, instance) in view.live_instances() {
-        // Reading a long list from the kernel holds up those who wait.
+        // Reading a long list holds the instance's lock in the kernel, which delays waiting
+        // threads.
         let is_long = instance.watches.get() > MOST_SOCKETS as u64;
         if instance.alone.waits.get() == 0 || is_long || asked > MOST_SOCKETS {
             continue;
@@ -115,7 +119,8 @@ fn gather(into: &mut Buffer<Listener>) {
 fn gather_relatives(into: &mut Buffer<i32>) {
     let (own, parent) = (sys::getpid(), sys::getppid());
     add_children(own, own, into);
-    // Who was left by its parent has the system's first process for one, and no siblings.
+    // A process whose parent has ended has the system's first process for a parent, and no
+    // siblings.
     if parent > 1 {
         into.push(parent);
         add_children(parent, own, into);
@@ -126,7 +131,7 @@ fn add_children(of: i32, but: i32, into: &mut Buffer<i32>) {
     let path = Short::of(format_args!("/proc/{of}/task/{of}/children"));
     let mut text = [0u8; 1024];
     let length = path.as_c().and_then(|path| procfs::read_short(path, &mut text)).unwrap_or(0);
-    // The last may be cut.
+    // The last one may be cut off.
     let complete = text.iter().take(length).rposition(|byte| *byte == b' ').unwrap_or(0);
     let listed = text.split_at_checked(complete).map_or(&[][..], |(listed, _)| listed);
     for pid in listed.split(|byte| *byte == b' ').filter_map(procfs::number) {
@@ -143,7 +148,7 @@ fn examine(listener: &Listener, all: &[Listener], relatives: &[i32]) {
     let is_same = |other: &&Listener| other.epfd >= 0 && other.description == listener.description;
     let threads = all.iter().filter(is_same).filter(|other| other.owner != listener.owner).count();
     let processes = relatives.iter().filter(|pid| watches_too(**pid, listener)).count();
-    // Of several instances of this process, the first is told.
+    // Of several instances of this process, the first is reported.
     let is_first = all.iter().find(is_same).is_some_and(|first| first.epfd == listener.epfd);
     if (threads != 0 && is_first) || processes != 0 {
         let other = all.iter().filter(is_same).find(|other| other.owner != listener.owner);
@@ -159,7 +164,8 @@ fn examine(listener: &Listener, all: &[Listener], relatives: &[i32]) {
     }
 }
 
-/// Whether a process has the same socket under the same number, in an instance of its own, without EPOLLEXCLUSIVE.
+/// Whether a process has the same socket under the same number, in an instance of its own, without
+/// EPOLLEXCLUSIVE.
 fn watches_too(pid: i32, listener: &Listener) -> bool {
     let own = sys::getpid();
     if !sys::same_description_in(own, listener.fd, pid, listener.fd) {

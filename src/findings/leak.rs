@@ -1,8 +1,9 @@
-//! Instances that nobody closes: told by where they were made.
+//! Instances that are never closed, grouped by where they were created.
 //!
-//! One that is open at the end may well be in use until then. Idle is what was waited on once, and not since the waits of all were
-//! marked last (`Core::mark_waits`: as the number of creations became a power of two), though others were. Two such of one
-//! site are abandoned loops.
+//! One that is open at the end may well have been in use until then. An instance is idle if it was
+//! waited on at least once, and not since all waits were last marked (`Core::mark_waits`: when the
+//! number of creations became a power of two), while others were. Two idle instances of one site
+//! are abandoned loops.
 
 use crate::sync::Ordering;
 
@@ -24,11 +25,11 @@ struct Group {
     alive: u64,
     idle: u64,
     watches: u64,
-    /// One of them, by its record: an idle one, if there is one.
+    /// The record of one of them: an idle one, if there is one.
     one: u32,
 }
 
-/// Sites that are told apart.
+/// The most sites that are distinguished.
 const GROUPS: usize = 64;
 
 pub fn evaluate(end: End) {
@@ -37,7 +38,7 @@ pub fn evaluate(end: End) {
     Buffer::lend(|groups| {
         gather(ledger, groups);
         for group in groups.as_slice() {
-            tell(ledger, group, end);
+            report(ledger, group, end);
         }
     });
 }
@@ -50,7 +51,7 @@ fn gather(ledger: &Core, groups: &mut Buffer<Group>) {
     Buffer::lend(|waited| {
         for (index, instance) in ledger.live_instances() {
             let site = instance.site.load(Ordering::Relaxed);
-            // What came from elsewhere, by fork or exec, is not this process's to close.
+            // An instance that came by fork or exec is not this process's to close.
             if site == 0 || instance.inherited.load(Ordering::Relaxed) != 0 {
                 continue;
             }
@@ -84,24 +85,25 @@ fn read_waited(waited: &mut Buffer<i32>) -> bool {
     procfs::each_waited_epoll(|epfd| complete &= waited.push(epfd)) && complete
 }
 
-/// Whether an instance was waited on since the waits were marked. If none was, the program has not gone on since.
+/// Whether an instance was waited on since the waits were marked. If none was, the program has done
+/// nothing since.
 fn is_used(instance: &Instance) -> bool {
     let (waits, marked) = (instance.waits(), instance.waits_marked.get());
     waits != 0 && waits != marked
 }
 
-/// Whether an instance was not waited on lately, as far as this process's own counts say.
+/// Whether an instance was not waited on lately, as far as this process's own counts show.
 fn looks_idle(ledger: &Core, instance: &Instance, now: u64) -> bool {
     let (waits, marked) = (instance.waits(), instance.waits_marked.get());
     if waits != marked || ledger.is_nested(instance) || fork_shared::entries().any(|entry| entry.is_of(instance)) {
-        // The waits of an instance that another watches, or another process uses, are not this program's measure.
+        // If another instance watches it, or another process uses it, its own waits say nothing.
         return false;
     }
-    // One that was never waited on may be about to be.
+    // An instance that was never waited on may be about to be.
     waits != 0 || now.saturating_sub(ledger.totals.marked.get()) >= leak::UNUSED
 }
 
-fn tell(ledger: &Core, group: &Group, end: End) {
+fn report(ledger: &Core, group: &Group, end: End) {
     let severity = leak::severity(group.alive, group.idle);
     if severity == Severity::Info && matches!(end, End::Running | End::Exec) {
         // In use, or closed by the exec.

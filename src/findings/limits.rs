@@ -1,4 +1,5 @@
-//! Close to a limit: of descriptors, of watches, or one that the user has set; and calls that the kernel refused for one.
+//! Close to a limit: of descriptors, of watches, or one that the user has set. And calls that the
+//! kernel refused because of a limit.
 
 use epollshim_format::findings::{Id, Severity, near_limit};
 use libc::c_int;
@@ -15,7 +16,7 @@ pub fn creation_refused(error: c_int, site: usize) {
     }
 }
 
-/// An `epoll_ctl` has failed by ENOSPC or ENOMEM, by the kernel's own answer.
+/// An `epoll_ctl` has failed with ENOSPC or ENOMEM, by the kernel's own answer.
 pub fn ctl_refused(registration: &Registration, error: c_int) {
     refused(false, (registration.epfd, registration.fd), error, registration.site);
 }
@@ -37,13 +38,14 @@ pub fn evaluate() {
     watches();
 }
 
-fn tell(variant: u8, peak: u64, limit: u64, severity: Severity, denied: u64) {
+fn report(variant: u8, peak: u64, limit: u64, severity: Severity, denied: u64) {
     let note = Note { variant, detail: [peak, limit, denied, 0], ..Note::of(Id::NearLimit, severity) };
     put(&note, 1);
 }
 
-/// The kernel gives the lowest number that is free: a number near the limit says how many were open. Unless it was chosen (dup2):
-/// so only where watches account for much of them.
+/// The kernel allocates the lowest free number, so a number near the limit shows how many were
+/// open. A number that the program chose (dup2) does not. So this is reported only if watches
+/// account for much of them.
 fn descriptors() {
     let highest = u64::try_from(ledger::view().descriptors.highest()).unwrap_or(0);
     let watches = ledger::view().totals.watches_peak.get();
@@ -51,13 +53,13 @@ fn descriptors() {
         && near_limit::is_near(highest + 1, limit.rlim_cur)
         && watches >= highest / 2
     {
-        tell(near_limit::DESCRIPTORS, highest + 1, limit.rlim_cur, Severity::Warning, 0);
+        report(near_limit::DESCRIPTORS, highest + 1, limit.rlim_cur, Severity::Warning, 0);
     }
 }
 
 fn watches() {
     let peak = ledger::view().totals.watches_peak.get();
-    // Machines have it in the hundreds of thousands: few programs need to ask.
+    // It is in the hundreds of thousands on most machines: few programs need to ask.
     const FEW: u64 = 1000;
     if peak < FEW {
         return;
@@ -71,15 +73,16 @@ fn watches() {
     if let Some(limit) = limit
         && near_limit::is_near(peak, limit)
     {
-        tell(near_limit::WATCHES, peak, limit, Severity::Warning, 0);
+        report(near_limit::WATCHES, peak, limit, Severity::Warning, 0);
     }
 }
 
-/// A limit of the user's own, by its key's number in [`near_limit::KEYS`], if its peak is near. What was refused is a fact that the
-/// program met; what was not, the user's own affair.
+/// A limit that the user has set, by its key's number in [`near_limit::KEYS`], if its peak is near.
+/// A refused call is a fact that the program met. A limit that was only approached is the user's
+/// own choice.
 pub fn near_own_limit(key: u8, peak: u64, limit: u64, denied: u64) {
     if denied != 0 || near_limit::is_near(peak, limit) {
         let severity = if denied != 0 { Severity::Warning } else { Severity::Info };
-        tell(near_limit::SET + key, peak, limit, severity, denied);
+        report(near_limit::SET + key, peak, limit, severity, denied);
     }
 }

@@ -1,4 +1,4 @@
-//! How threads go about their loops, as their counts tell when a report is made.
+//! How threads run their loops, according to their counts when a report is made.
 
 use crate::sync::Ordering;
 
@@ -12,7 +12,7 @@ use crate::counters::{Counters, Histogram};
 use crate::thread::Block;
 use crate::{clock, ledger, process, sys, thread};
 
-/// Loops that often come late to their wait. Those of one place are told together.
+/// Loops that often come late to their wait. Those of one place are reported together.
 pub fn late() {
     let lived = clock::monotonic().saturating_sub(process::began());
     for block in thread::all() {
@@ -57,19 +57,19 @@ pub fn polling() {
             let time = processor_time(block);
             let is_idle = time < polled.saturating_mul(thresholds::POLL_COST);
             if time >= thresholds::POLL_TIME && is_idle {
-                tell(block, polled, 0, time);
+                report(block, polled, 0, time);
             }
         } else if short >= thresholds::SHORT_POLLS && is_most(short.saturating_add(polled)) {
             let asleep = blocked(counters);
-            // Who works for longer than it sleeps looks after events in between.
+            // A thread that works for longer than it sleeps looks for events in between.
             if asleep >= thresholds::POLL_TIME && counters.work().sum() < asleep {
-                tell(block, short, 1, processor_time(block));
+                report(block, short, 1, processor_time(block));
             }
         }
     }
 }
 
-/// An upper bound of the processor time of the thread that a block's counts are of.
+/// An upper bound of the processor time of the thread to which a block's counts belong.
 fn processor_time(block: &Block) -> u64 {
     let own = if block.part::<Watch>().has_one_owner() { thread::processor_time(block) } else { None };
     own.or_else(|| sys::processor_time(0)).unwrap_or(0)
@@ -81,7 +81,7 @@ fn blocked(counters: &Counters) -> u64 {
     Call::WAITS.iter().map(of).fold(0, u64::wrapping_add)
 }
 
-fn tell(block: &Block, count: u64, milliseconds: u64, time: u64) {
+fn report(block: &Block, count: u64, milliseconds: u64, time: u64) {
     let owner = block.address();
     // Of its instances the one with the most empty waits.
     let found = ledger::view()

@@ -1,12 +1,13 @@
-//! What is wrong with how the program uses descriptors.
+//! Problems in how the program uses descriptors.
 //!
-//! A detector stands where its facts pass by: [`note`] is for what happens (a call fails, a
+//! A detector is placed where its facts appear: [`note`] is for what happens (a call fails, a
 //! descriptor is closed), [`evaluate`](evaluation::evaluate) for what only the sums at the end
-//! tell. Both write into one table, which lies in the recording where there is one, and which every
-//! report tells. Names, severities and sentences are in `epollshim_format::findings`.
+//! show. Both write into one table, which lies in the recording if there is one, and which every
+//! report prints. `epollshim_format::findings` has names, severities and sentences.
 //!
-//! Hooks call `note`, from any state and from signal handlers; it costs some ten nanoseconds, so it has no place on the way of a call
-//! that did what it should. The first finding of a process maps memory (a system call, or those of a segment of the recording).
+//! Hooks call `note`, from any state and from signal handlers. It takes too long for a call that
+//! did what it should (docs/performance.md, "Descriptors and the census"). The first finding of a
+//! process maps memory (a system call, or those of a segment of the recording).
 
 pub mod doubles;
 pub mod errors;
@@ -31,17 +32,17 @@ use epollshim_format::recording::{finding, findings};
 use crate::above::Library;
 use crate::{clock, ledger, process, sys, thread};
 
-/// What a detector has met.
+/// What a detector has found.
 #[derive(Clone, Copy)]
 pub struct Note {
     pub id: Id,
     pub severity: Severity,
-    /// Tells apart what one id covers.
+    /// Distinguishes the cases of one id.
     pub variant: u8,
     /// -1: none.
     pub epfd: i32,
     pub fd: i32,
-    /// The return address of the call to mend; 0: not known.
+    /// The return address of the call to fix; 0: not known.
     pub site: usize,
     /// A second place that belongs to it; 0: none.
     pub other: usize,
@@ -64,7 +65,7 @@ impl Note {
         self.id as u64 | u64::from(self.variant) << 8
     }
 
-    /// What tells it from others: never 0.
+    /// The key that distinguishes it from others: never 0.
     #[inline(always)]
     fn key(&self) -> u64 {
         key(self.what(), self.site, self.other)
@@ -73,12 +74,13 @@ impl Note {
 
 #[inline(always)]
 fn key(what: u64, site: usize, other: usize) -> u64 {
-    // An address has 48 bits, and of these two places the lowest tell most.
+    // An address has 48 bits. In these two places the lowest bits distinguish most.
     let places = (site as u64 ^ (other as u64).rotate_left(24)).rotate_left(16);
     (places ^ what).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
-/// Counts what was met before at a place, and has no other, without a `Note` of it. False: it was not, and nothing is counted.
+/// Counts what was found before at a place, and has no other, without building a `Note`. False: it
+/// was not found before, and nothing is counted.
 #[inline(always)]
 pub fn again(id: Id, variant: u8, site: usize, descriptors: u64) -> bool {
     let Some(table) = table() else { return false };
@@ -98,9 +100,11 @@ pub fn descriptors(epfd: i32, fd: i32) -> u64 {
     u64::from((epfd as u32).wrapping_add(1)) | u64::from((fd as u32).wrapping_add(1)) << 32
 }
 
-/// Something was met once more. Of what was met before only the count and the descriptors are renewed.
+/// Something was found once more. If it was found before, only the count and the descriptors are
+/// updated.
 ///
-/// Inlined as far as what was met before and found at once, so that no `Note` is built for it.
+/// Inlined up to the case that was found before and is looked up at once, so that no `Note` is
+/// built for it.
 #[inline(always)]
 pub fn note(note: &Note) {
     if let Some(table) = table() {
@@ -121,42 +125,43 @@ fn note_slowly(note: &Note) {
     let Some(entry) = entry(note) else { return };
     entry.word(finding::DESCRIPTORS).store(note.descriptors(), Ordering::Relaxed);
     entry.word(finding::COUNT).fetch_add(1, Ordering::Relaxed);
-    // The clock costs more than all the rest: it is read once.
+    // Reading the clock takes longer than everything else, so it is read once.
     let first = entry.word(finding::FIRST);
     if first.load(Ordering::Relaxed) == 0 {
         first.store(clock::monotonic(), Ordering::Relaxed);
     }
 }
 
-/// What was noted last of it turned out to be none, or something else. Nothing happens where it was never noted.
+/// The last occurrence turned out to be none, or something else. Nothing happens if it was never
+/// noted.
 #[cold]
 #[inline(never)]
 pub fn retract(note: &Note) {
     if let Some(entry) = known(note) {
         let count = entry.word(finding::COUNT);
-        // Not below 0, where `restart` came between.
+        // Not below 0, if `restart` came in between.
         let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
     }
 }
 
-/// Whether the same was met before.
+/// Whether the same was found before.
 pub fn is_known(note: &Note) -> bool {
     known(note).is_some_and(|entry| entry.word(finding::COUNT).load(Ordering::Relaxed) != 0)
 }
 
-/// Something is so as a report is made: replaces what an earlier report found.
+/// The state when a report is made: replaces what an earlier report found.
 pub fn put(note: &Note, count: u64) {
     let Some(entry) = entry(note) else { return };
-    entry.tell(note);
+    entry.update(note);
     entry.word(finding::COUNT).store(count, Ordering::Relaxed);
 }
 
-/// Takes back what an earlier report found of an id, before it is evaluated again.
+/// Removes what an earlier report found for an id, before it is evaluated again.
 pub fn withdraw(id: Id) {
     take_back(id, |_| true);
 }
 
-/// The same of what was evaluated: what was noted as it happened stays.
+/// The same for what was evaluated: what was noted as it happened stays.
 pub fn withdraw_evaluated(id: Id) {
     take_back(id, |entry| entry.word(finding::FIRST).load(Ordering::Relaxed) == 0);
 }
@@ -171,25 +176,25 @@ fn take_back(id: Id, which: impl Fn(Entry) -> bool) {
     }
 }
 
-/// All that was found in this process, in no order.
+/// Everything that was found in this process, in no order.
 pub fn all() -> impl Iterator<Item = Finding> {
     let table = table();
     (0..findings::ENTRIES).filter_map(move |index| table.map(|table| table.entry(index))?.read())
 }
 
-/// How many found no place.
+/// How many were dropped for lack of room.
 pub fn dropped() -> u64 {
     table().map_or(0, |table| table.dropped().load(Ordering::Relaxed))
 }
 
-/// So many more found no place.
+/// Counts dropped ones.
 pub fn missed(count: u32) {
     if let Some(table) = place().and_then(|place| table().or_else(|| make(place))) {
         table.dropped().fetch_add(u64::from(count), Ordering::Relaxed);
     }
 }
 
-/// All counts begin anew.
+/// All counts restart.
 pub fn restart() {
     ledger::recent_closes().restart();
     if let Some(table) = table() {
@@ -202,8 +207,7 @@ pub fn restart() {
 
 /// What this module needs of those above it.
 pub trait Above {
-    /// Memory of zeros for the table, so many bytes of it, which outlives the process. None: there
-    /// is none.
+    /// Zeroed memory for the table, which outlives the process. None: there is none.
     fn recorded_table(bytes: usize) -> Option<*mut u8>;
 }
 
@@ -226,14 +230,15 @@ fn table() -> Option<Table> {
     (!start.is_null()).then_some(Table(start))
 }
 
-/// Makes it: in the recording, or in memory of its own.
+/// Maps the table: in the recording, or in memory of its own.
 #[cold]
 fn make(place: &AtomicPtr<u8>) -> Option<Table> {
     let start = match Library::recorded_table(findings::SIZE) {
         Some(start) => start,
         None => sys::map(findings::SIZE).ok()?,
     };
-    // Of two threads the first wins; the other's memory, met once in a process's life, stays unused.
+    // Of two threads the first wins. The other's memory stays unused, at most once in a process's
+    // life.
     match place.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Acquire) {
         Ok(_) => Some(Table(start)),
         Err(there) => Some(Table(there)),
@@ -257,11 +262,11 @@ fn known(note: &Note) -> Option<Entry> {
     let table = table()?;
     let key = note.key();
     let all = (0..findings::ENTRIES).map(|step| table.entry((key >> 32) as usize + step));
-    // Entries are never given back: what lies behind a free one is another's.
+    // Entries are never freed: no entry in use follows a free one.
     all.take_while(|entry| entry.key() != 0).find(|entry| entry.key() == key)
 }
 
-/// The entry of a note, made if there is none.
+/// The entry of a note. It is made if there is none.
 fn entry(note: &Note) -> Option<Entry> {
     let table = match table() {
         Some(table) => table,
@@ -278,8 +283,8 @@ fn entry(note: &Note) -> Option<Entry> {
             Ok(_) => {
                 entry.word(finding::SITE).store(note.site as u64, Ordering::Relaxed);
                 entry.word(finding::OTHER).store(note.other as u64, Ordering::Relaxed);
-                entry.tell(note);
-                // Release: who reads what it is reads where it is.
+                entry.update(note);
+                // Release: a reader that sees what it is sees where it is.
                 entry.word(finding::WHAT).store(note.what(), Ordering::Release);
                 return Some(entry);
             }
@@ -291,8 +296,8 @@ fn entry(note: &Note) -> Option<Entry> {
     None
 }
 
-/// An entry of the table. Its words change each by itself: a report may find the count of one moment beside the numbers of the
-/// next.
+/// An entry of the table. Each of its words changes by itself: a report may find the count of one
+/// moment beside the numbers of the next.
 #[derive(Clone, Copy)]
 struct Entry(*mut u8);
 
@@ -306,8 +311,8 @@ impl Entry {
         unsafe { &*self.0.wrapping_add(place).cast::<AtomicU64>() }
     }
 
-    /// What is newest of it; its severity only rises.
-    fn tell(self, note: &Note) {
+    /// Updates it with the latest occurrence. Its severity only rises.
+    fn update(self, note: &Note) {
         self.word(finding::DESCRIPTORS).store(note.descriptors(), Ordering::Relaxed);
         for (index, detail) in note.detail.iter().enumerate() {
             self.word(finding::DETAIL + index * 8).store(*detail, Ordering::Relaxed);
@@ -317,9 +322,9 @@ impl Entry {
         }
     }
 
-    /// None: not in use, or not met since `restart`.
+    /// None: not in use, or not found since `restart`.
     fn read(self) -> Option<Finding> {
-        // Acquire: what it is was written last.
+        // Acquire: the kind is written last.
         Finding::read(|place| self.word(place).load(Ordering::Acquire))
     }
 }

@@ -1,4 +1,4 @@
-//! Instances that more than one process has: handed on by exec, or used on both sides of a fork.
+//! Instances that more than one process has: passed on by exec, or used on both sides of a fork.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -14,7 +14,7 @@ pub fn evaluate() {
     withdraw(Id::NoCloexec);
     withdraw(Id::ForkShared);
     let ledger = ledger::view();
-    if fork_shared::has_told() {
+    if fork_shared::has_entries() {
         for (_, instance) in ledger.live_instances() {
             fork_shared::compare(instance.id.get(), instance.maker.get(), instance.waits());
         }
@@ -40,7 +40,7 @@ fn place(word: &AtomicU64) -> usize {
     word.load(Ordering::Relaxed) as usize
 }
 
-/// An exec has handed on what this process made.
+/// An exec has passed on what this process created.
 fn handed_on(entry: &Entry) {
     if entry.has(fork_shared::EXECUTED) && entry.maker() == fork_shared::number() {
         let note = Note {
@@ -55,11 +55,11 @@ fn handed_on(entry: &Entry) {
     }
 }
 
-/// Children were forked, whose exec, if there was one, was not seen.
+/// This process has forked, and no hook saw whether a child made an exec.
 fn could_be_handed_on(ledger: &Core, index: u32, instance: &Instance) {
-    let is_told = fork_shared::entries().any(|entry| entry.is_of(instance) && entry.has(fork_shared::EXECUTED));
+    let is_reported = fork_shared::entries().any(|entry| entry.is_of(instance) && entry.has(fork_shared::EXECUTED));
     let passing = |fd: &i32| ledger.descriptors.get(*fd).instance() == index && sys::passes_exec(*fd);
-    if !is_told && let Some(epfd) = (0..=ledger.descriptors.highest()).find(passing) {
+    if !is_reported && let Some(epfd) = (0..=ledger.descriptors.highest()).find(passing) {
         let note = Note {
             variant: no_cloexec::COULD_BE,
             epfd,
@@ -70,7 +70,8 @@ fn could_be_handed_on(ledger: &Core, index: u32, instance: &Instance) {
     }
 }
 
-/// It was open when this program began. Who waits on such a one was given it on purpose.
+/// It was open when this program began. A program that waits on such an instance was given it on
+/// purpose.
 fn came_by_exec(ledger: &Core, index: u32, instance: &Instance) {
     if instance.waits() == 0 {
         let note = Note {
@@ -82,7 +83,7 @@ fn came_by_exec(ledger: &Core, index: u32, instance: &Instance) {
     }
 }
 
-/// Processes that stem from one another by fork use one instance.
+/// Processes that are related by fork use one instance.
 fn shared(ledger: &Core, entry: &Entry) {
     let is_used_here = ledger
         .live_instances()

@@ -7,16 +7,17 @@ use epollshim_format::findings::{Id, Severity};
 use super::{Note, note};
 use crate::ledger;
 
-/// An instance with this descriptor has held more than its size: where it was made, and the most that it held.
+/// An instance with this descriptor has held more than its size: where it was created, and the most
+/// that it held.
 pub fn outgrown(epfd: i32, site: usize, peak: u64, size: u64) {
     note(&Note { epfd, site, detail: [peak, size, 0, 0], ..Note::of(Id::SizeLie, Severity::Warning) });
 }
 
-/// Those that live, each once in its life.
+/// Those that exist, each once in its life.
 pub fn evaluate() {
     let view = ledger::view();
     for (index, instance) in view.live_instances().filter(|(_, instance)| instance.has_outgrown_its_size()) {
-        if instance.told.swap(1, Ordering::Relaxed) == 0 {
+        if instance.is_size_reported.swap(1, Ordering::Relaxed) == 0 {
             let site = instance.site.load(Ordering::Relaxed);
             outgrown(view.descriptor_of(index), site, instance.peak(), instance.size());
         }

@@ -1,8 +1,10 @@
-//! Whether nothing is done about an event: what the kernel says of its descriptor is compared, several times.
+//! Detects an event that is never handled: compares, several times, what the kernel says of its
+//! descriptor.
 //!
-//! A server that uploads at full speed gets the same event again and again too, and so does one that answers so fast that the
-//! next request is there already. So only where it is certain that nothing was taken from the descriptor and nothing given to
-//! it is the event one without consequence. Called from hooks, in a thread that seems to spin: reads /proc, on a stack aside.
+//! A server that uploads at full speed also gets the same event again and again, and so does one
+//! that answers so fast that the next request is there already. So an event counts as unhandled
+//! only if it is certain that nothing was taken from the descriptor and nothing given to it. Called
+//! from hooks, in a thread that seems to spin. It reads /proc, on a stack of its own.
 
 use epollshim_format::events::{EPOLLERR, EPOLLHUP};
 use epollshim_format::findings::{Severity, thresholds};
@@ -19,7 +21,7 @@ pub struct Trail {
     /// CLOCK_MONOTONIC at the last sample.
     last: Long,
     state: Long,
-    /// What this process will have read by read(2) at the next sample, if it reads nothing.
+    /// How much this process will have read by read(2) at the next sample, if it reads nothing.
     read: Long,
 }
 
@@ -32,7 +34,8 @@ pub enum Verdict {
 #[derive(Clone, Copy)]
 pub struct Found {
     pub fd: i32,
-    /// What was delivered, and what was asked for besides EPOLLERR and EPOLLHUP, which always are.
+    /// What was delivered, and what was asked for besides EPOLLERR and EPOLLHUP, which are always
+    /// delivered.
     pub mask: u32,
     pub asked: Option<u32>,
     /// Where it was added.
@@ -71,11 +74,11 @@ impl Trail {
     }
 }
 
-/// What the descriptors of a batch are like now.
+/// The present state of the descriptors of a batch.
 #[derive(Clone, Copy, Default)]
 struct Sample {
     state: u64,
-    /// Whether anything was taken is told by the process's count of bytes read alone.
+    /// Only the process's count of bytes read shows whether anything was taken.
     needs_reads: bool,
     /// That count without what this sample read, and with it.
     read_before: u64,
@@ -85,9 +88,9 @@ struct Sample {
 }
 
 impl Sample {
-    /// None: of one of the events it cannot be told whether anything is done about it.
+    /// None: for one of the events it cannot be known whether it is handled.
     fn of(wait: &Wait) -> Option<(Found, Sample)> {
-        /// Reading the list of more holds the instance's lock for long.
+        /// Reading a longer list holds the instance's lock for long.
         const MOST: u64 = 8192;
         if ledger::crowd_of(wait.epfd)?.watches > MOST {
             return None;
@@ -97,11 +100,11 @@ impl Sample {
         for event in wait.events {
             let (data, mask) = (event.u64, event.events);
             let listed = sample.listed(wait.epfd, data)?;
-            // An edge is new: something has happened. And one shot is asked for anew.
+            // An edge is new: something has happened. And a one-shot event is asked for again.
             if listed.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 {
                 return None;
             }
-            // By another number's file, if this one was closed: not what is watched.
+            // If this number was closed, it refers to another file, and not to what is watched.
             let added_at = ledger::site_of(wait.epfd, listed.fd)?;
             let kind = sample.look_at(listed.fd, mask)?;
             let found = Found {
@@ -118,7 +121,7 @@ impl Sample {
         Some((first?, sample))
     }
 
-    /// The interest that an event is of. None: there are several with this data.
+    /// The interest that an event belongs to. None: several have this data.
     fn listed(&mut self, epfd: i32, data: u64) -> Option<Listed> {
         let (listed, bytes) = procfs::the_one_with(epfd, data)?;
         self.own += bytes as u64;
@@ -135,8 +138,9 @@ impl Sample {
         match status.st_mode & libc::S_IFMT {
             libc::S_IFSOCK => self.socket(fd, mask),
             libc::S_IFIFO => {
-                // As much is there as before, and nobody has written or read (pipe_write and pipe_read set these times, but
-                // splice does not: a full pipe may be filled as fast as it is emptied).
+                // As much is there as before, and no process has written or read (pipe_write and
+                // pipe_read set these times, but splice does not: a full pipe may be filled as fast
+                // as it is emptied).
                 let bytes = sys::bytes_waiting(fd, libc::FIONREAD).ok()?;
                 for part in [status.st_mtime, status.st_mtime_nsec, status.st_atime, status.st_atime_nsec] {
                     self.add(part as u64);
@@ -152,7 +156,7 @@ impl Sample {
     fn socket(&mut self, fd: i32, mask: u32) -> Option<Kind> {
         let option = |option| sys::socket_option(fd, option).ok();
         if option(libc::SO_ACCEPTCONN)? != 0 {
-            // How many wait says nothing: as many may come as are accepted.
+            // The number of waiting connections says nothing: as many may come as are accepted.
             return is_out_of_descriptors().then_some(Kind::Refused);
         }
         let (domain, protocol) = (option(libc::SO_DOMAIN)?, option(libc::SO_PROTOCOL)?);
@@ -161,7 +165,7 @@ impl Sample {
         if matches!(domain, libc::AF_INET | libc::AF_INET6) && protocol == libc::IPPROTO_TCP {
             let info = sys::tcp_info(fd).ok()?;
             let [.., acknowledged, received] = info;
-            // What was taken by the program, and what it gave.
+            // What the program received, and what it sent.
             self.add(received.wrapping_sub(incoming as u64));
             self.add(acknowledged.wrapping_add(outgoing as u64));
             return Some(Kind::Certain);
@@ -171,7 +175,7 @@ impl Sample {
         let has_hung_up = mask & EPOLLHUP != 0;
         let is_at_end = mask & libc::EPOLLRDHUP as u32 != 0 && mask & libc::EPOLLOUT as u32 == 0;
         if domain == libc::AF_UNIX && (has_hung_up || is_at_end) {
-            // Nobody can send to it any more, so that what was taken would be missing.
+            // No process can send to it any more, so that what was taken would be missing.
             return Some(Kind::Certain);
         }
         has_hung_up.then_some(Kind::Unclear)
@@ -181,7 +185,7 @@ impl Sample {
         let mut target = [0; 32];
         let kind = match procfs::target_of(fd, &mut target) {
             Some(b"anon_inode:[eventfd]" | b"anon_inode:inotify") => Some(Kind::Certain),
-            // These can be answered otherwise than by a read: set anew; taken by sigwaitinfo.
+            // These can be handled without a read: set again, or taken by sigwaitinfo.
             Some(b"anon_inode:[timerfd]" | b"anon_inode:[signalfd]") => Some(Kind::Unclear),
             _ => None,
         };
@@ -197,7 +201,7 @@ impl Sample {
         Some(Kind::Unclear)
     }
 
-    /// What a file of /proc says, by its beginning.
+    /// Adds a file of /proc, by its beginning.
     fn add_text(&mut self, path: &Short) -> Option<()> {
         let mut text = [0; 1024];
         let length = procfs::read_short(path.as_c()?, &mut text)?;
@@ -208,7 +212,8 @@ impl Sample {
         Some(())
     }
 
-    /// Bytes that this process has read by read(2), where the kernel counts them (CONFIG_TASK_IO_ACCOUNTING).
+    /// Bytes that this process has read by read(2), where the kernel counts them
+    /// (CONFIG_TASK_IO_ACCOUNTING).
     fn count_reads(&mut self) {
         if !self.needs_reads {
             return;
@@ -226,7 +231,7 @@ impl Sample {
                 // What this reading read is counted when it is done.
                 self.read_after = count.wrapping_add(length as u64);
             }
-            // Never equal: it cannot be told.
+            // Never equal: it cannot be known.
             None => (self.read_before, self.read_after) = (0, 1),
         }
     }
@@ -238,11 +243,11 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// An unchanged state says that nothing was done.
+    /// An unchanged state shows that nothing was done.
     Certain,
     /// A listening socket, and no descriptor is left to accept with.
     Refused,
-    /// It has hung up for good, and nothing seems to be done; but its kind of file tells little.
+    /// It has hung up for good, and nothing seems to be done. But its kind of file shows little.
     Unclear,
 }
 

@@ -10,7 +10,8 @@ use epollshim_format::suppressions::{self, LONGEST_FILE, Rule, Wrong};
 use crate::buffer::Buffer;
 use crate::{procfs, sigsafe, sys};
 
-/// Its bytes, in a mapping that is never given back. Relaxed: reports come after what publishes the options.
+/// Its bytes, in a mapping that is never unmapped. Relaxed: reports come after the store that
+/// publishes the options.
 static TEXT: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
 
@@ -23,7 +24,7 @@ pub enum Refusal {
     Line(Wrong<'static>),
 }
 
-/// What is said of a file: behind its name.
+/// The message about a file, after its name.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -37,7 +38,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Reads the file, and has its rules hold from now on. Before main, once.
+/// Reads the file, and puts its rules into force. Called once, before main.
 pub fn read(path: &CStr) -> Result<(), Refusal> {
     // O_NONBLOCK: a pipe of that name would keep the program waiting.
     let mut text = Buffer::new();
@@ -51,9 +52,9 @@ pub fn read(path: &CStr) -> Result<(), Refusal> {
         text.end();
         return Err(refusal);
     }
-    // Not given back, whatever comes of it: what is told of a bad line borrows from it.
+    // Never unmapped, whatever the result: a message about a bad line borrows from it.
     let (start, length) = text.keep();
-    // SAFETY: `length` bytes were read to there; nothing writes them or unmaps them from now on.
+    // SAFETY: `length` bytes were read to there. Nothing writes them or unmaps them from now on.
     let text: &'static [u8] = if length == 0 { b"" } else { unsafe { core::slice::from_raw_parts(start, length) } };
     suppressions::check(text).map_err(Refusal::Line)?;
     TEXT.store(start, Ordering::Relaxed);
@@ -80,7 +81,7 @@ pub fn are_there() -> bool {
 /// The rules, in the order of the file.
 pub fn rules() -> impl Iterator<Item = Rule<'static>> + Clone {
     let (start, length) = (TEXT.load(Ordering::Relaxed), LENGTH.load(Ordering::Relaxed));
-    // SAFETY: as `read` left it.
+    // SAFETY: `read` stored the address and the length of bytes that nothing writes or unmaps.
     let text: &'static [u8] = if length == 0 { b"" } else { unsafe { core::slice::from_raw_parts(start, length) } };
     suppressions::parse(text).filter_map(Result::ok)
 }

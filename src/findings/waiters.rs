@@ -1,8 +1,9 @@
-//! A descriptor is closed under a thread that waits: on it, or on an instance that watches it.
+//! A descriptor is closed while a thread waits on it, or on an instance that watches it.
 //!
-//! Each thread says in its block what it waits on. What it says may be old (it was cancelled, has jumped out, or comes back this
-//! moment), so before something is told the kernel is asked whether the thread is inside the wait. That opens a file in /proc: a
-//! few times a process, and never under a seccomp filter.
+//! Each thread notes in its block what it waits on. The note may be old (the thread was cancelled,
+//! has jumped out, or returns at this moment). So before a finding is reported, the kernel is asked
+//! whether the thread is inside the wait. That opens a file in /proc: a few times per process, and
+//! never under a seccomp filter.
 
 use crate::sync::{AtomicU32, Ordering};
 
@@ -12,7 +13,7 @@ use super::{Note, is_known, note};
 use crate::thread::Block;
 use crate::{arch, ledger, procfs, seccomp, sigsafe, thread};
 
-/// How often the kernel is asked for what was not told before.
+/// How often the kernel is asked about what was not reported before.
 const QUESTIONS: u32 = 32;
 
 /// An instance's descriptor is about to be closed, and this thread waits on it.
@@ -20,8 +21,9 @@ pub fn instance_closed(waiter: &Block, fd: i32, site: usize) {
     closed_under(waiter, Severity::Error, fd, -1, site);
 }
 
-/// A descriptor that an instance watches is about to be closed. Of the instance's waiters only the first that it ever had is looked
-/// at (its `owner`): to look at every thread would cost a close more than all else.
+/// A descriptor that an instance watches is about to be closed. Of the instance's waiting threads
+/// only the first that ever waited is examined (its `owner`): to look at every thread would cost a
+/// close more than all else.
 pub fn watched_closed(waiter: &Block, instance: u32, fd: i32, site: usize) {
     if let Some(epfd) = waiter.waits_on()
         && ledger::fd_state(epfd).instance() == instance
@@ -34,7 +36,7 @@ pub fn watched_closed(waiter: &Block, instance: u32, fd: i32, site: usize) {
 #[inline(never)]
 fn closed_under(waiter: &Block, severity: Severity, epfd: i32, fd: i32, site: usize) {
     static ASKED: AtomicU32 = AtomicU32::new(0);
-    // In a handler that has interrupted its own wait.
+    // This is a handler that has interrupted its own thread's wait.
     if thread::is_own(waiter) {
         return;
     }
@@ -53,7 +55,7 @@ fn closed_under(waiter: &Block, severity: Severity, epfd: i32, fd: i32, site: us
     }
 }
 
-/// Whether the block's thread is inside a wait, says the kernel.
+/// Whether the block's thread is inside a wait, according to the kernel.
 fn is_waiting(waiter: &Block) -> bool {
     let is_wait =
         |number| [arch::system_call::EPOLL_WAIT, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2].contains(&number);

@@ -1,8 +1,9 @@
-//! What repeats in a thread's waits. One of a thousand waits with events is looked at; where it resembles the one looked at
-//! before, many more are looked at, until the resemblance ends or something is found.
+//! Detects repetition in a thread's waits. One of a thousand waits with events is examined. If it
+//! resembles the one examined before, many more are examined, until the resemblance ends or
+//! something is found.
 //!
-//! The hook asks only whether as many events have come as were due ([`Watch::due`]), a comparison with a number that it has just
-//! counted; all else is here, and rare.
+//! The hook only asks whether as many events have come as were due ([`Watch::due`]), a comparison
+//! with a number that it has just counted. Everything else is here, and rare.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -17,33 +18,35 @@ use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
 use crate::{clock, procfs, seccomp, thread};
 
-/// What is known of one thread's waits, in its block. All zero: nothing yet. A signal handler that waits as well may
-/// confuse it: what is found is compared with the kernel before it is told.
+/// What is known of one thread's waits, in its block. All zero: nothing yet. A signal handler that
+/// also waits may confuse it: what is found is compared with the kernel before it is reported.
 #[repr(C)]
 pub struct Watch {
-    /// How many events the thread must have got for the next look; 0: the next wait. First, for it is read at every wait that brings
-    /// events: `thread::Block` has it in its first cache line.
+    /// How many events the thread must have received before the next look; 0: the next wait. It is
+    /// first, since every wait that returns events reads it: `thread::Block` has it in its first
+    /// cache line.
     due: AtomicU64,
     glances: Long,
-    /// Waits looked at since there was a suspicion; 0: there is none, and a look is but a glance.
+    /// How many waits were examined since there was a suspicion; 0: there is none, and only a
+    /// sample is taken.
     run: Long,
-    /// For what: [`SPIN`] or [`FULL`].
+    /// The suspicion: [`SPIN`] or [`FULL`].
     suspicion: Long,
     signature: Long,
     was_full: Long,
-    /// Of the run: those that do not fit.
+    /// How many waits of the run do not fit.
     odd: Long,
-    /// When it began, and what the thread's waits and `changes` were then.
+    /// When it began, and the thread's waits and `changes` at that time.
     began: Long,
     waits: Long,
     changes: Long,
     /// How far apart looks are (`thresholds::DOUBLINGS`).
     doublings: Long,
-    /// Rows of full batches.
+    /// How many runs of full batches were found.
     full_rows: Long,
     pub trail: spin::Trail,
     pub late: Late,
-    /// Threads that this block had before.
+    /// How many threads this block had before.
     former: Long,
 }
 
@@ -52,9 +55,9 @@ pub struct Late {
     pub count: Long,
     pub time: Long,
     pub longest: Long,
-    /// For how long the thread had waited for a processor when it came late last.
+    /// How long the thread had waited for a processor when it last came late.
     queued: Long,
-    /// Where the wait behind the first was called from, and on what.
+    /// Where the wait after the first was called from, and on what.
     pub site: Long,
     pub epfd: Long,
 }
@@ -68,7 +71,7 @@ impl Watch {
         self.due.load(Ordering::Relaxed)
     }
 
-    /// Another thread has the block from now on.
+    /// Another thread owns the block from now on.
     pub fn next_owner(&self) {
         self.former.add(1);
         self.late.queued.set(0);
@@ -77,12 +80,12 @@ impl Watch {
         self.was_full.set(0);
     }
 
-    /// Whether all that the block has counted is its owner's.
+    /// Whether everything that the block has counted belongs to its owner.
     pub fn has_one_owner(&self) -> bool {
         self.former.get() == 0
     }
 
-    /// All counts begin anew.
+    /// All counts restart.
     pub fn restart(&self) {
         self.late.count.set(0);
         self.late.time.set(0);
@@ -91,16 +94,17 @@ impl Watch {
         self.due.store(0, Ordering::Relaxed);
     }
 
-    /// The thread comes late to its wait. Where several threads wait on one instance, another has stood in for it; and nobody was
-    /// kept waiting by an instance that is waited on for the first time.
+    /// The thread comes late to its wait. If several threads wait on one instance, another has
+    /// waited in its place. An instance that is waited on for the first time has kept nothing
+    /// waiting.
     #[cold]
     #[inline(never)]
     pub fn late(&self, epfd: i32, work: u64, site: usize) {
         if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.waits != 0 && !crowd.is_shared) || seccomp::hinders() {
             return;
         }
-        // Who waited for a processor did not work. Since when is not known better than since the last time: so the wait is rather
-        // held to be long.
+        // A thread that waited for a processor did not work. When that began is known only up to
+        // the last time, so the wait is rather taken to be longer.
         let Some(Some(queued)) = on_own_stack(procfs::time_in_queue) else { return };
         let before = self.late.queued.get();
         self.late.queued.set(queued);
@@ -116,13 +120,13 @@ impl Watch {
         self.late.longest.reach(work);
     }
 
-    /// So many waits, with batches like this one, are not looked at.
+    /// The next waits with batches like this one are not examined.
     fn skip(&self, waits: u64, block: &Block, batch: usize) {
         let due = block.counters.batch().sum().saturating_add(waits.saturating_mul(batch as u64));
         self.due.store(due, Ordering::Relaxed);
     }
 
-    /// Nothing is to be looked at for a while.
+    /// Nothing is examined for a while.
     fn rest(&self, block: &Block, batch: usize) {
         self.run.set(0);
         self.skip(thresholds::GLANCE << (self.doublings.get() & 31), block, batch);
@@ -134,7 +138,7 @@ impl Watch {
         self.rest(block, batch);
     }
 
-    /// The suspicion came to nothing.
+    /// The suspicion was not confirmed.
     fn give_up(&self, block: &Block, batch: usize) {
         self.doublings.set((self.doublings.get() + 1).min(thresholds::DOUBLINGS));
         self.rest(block, batch);
@@ -168,7 +172,7 @@ pub struct Wait<'a> {
     pub now: u64,
 }
 
-/// A wait with events, and a look is due.
+/// A wait with events, when a look is due.
 #[cold]
 #[inline(never)]
 pub fn look(block: &Block, frame: &Frame, batch: usize) {
@@ -202,7 +206,7 @@ fn glance(block: &Block, wait: &Wait) {
     let fills = wait.is_at_once && wait.is_full() && watch.was_full.get() != 0 && wait.leaves_some();
     watch.signature.set(wait.signature);
     watch.was_full.set(u64::from(wait.is_full()));
-    // What might be either is taken for each by turns.
+    // What might be either is examined for each in turn.
     let is_turn = !fills || watch.glances.get() & 1 == 0;
     if resembles && is_turn && wait.batch <= thresholds::SPIN_EVENTS {
         watch.begin(SPIN, block, wait.now);
@@ -214,7 +218,7 @@ fn glance(block: &Block, wait: &Wait) {
     herd::look(wait.now);
 }
 
-/// The same events again and again?
+/// Checks whether the same events come again and again.
 fn follow_spin(block: &Block, wait: &Wait) {
     let watch: &Watch = block.part();
     watch.run.add(1);
@@ -222,7 +226,7 @@ fn follow_spin(block: &Block, wait: &Wait) {
     if !wait.is_at_once {
         watch.odd.add(1);
     }
-    // A thread that has lost the processor meanwhile seems to have blocked.
+    // A thread that lost the processor in the meantime seems to have blocked.
     if wait.signature != watch.signature.get() || watch.odd.get() > 2 + run / 32 {
         watch.signature.set(wait.signature);
         return watch.give_up(block, wait.batch);
@@ -255,11 +259,11 @@ fn follow_spin(block: &Block, wait: &Wait) {
     }
 }
 
-/// Batches that are full again and again?
+/// Checks whether batches are full again and again.
 fn follow_full(block: &Block, wait: &Wait) {
     let watch: &Watch = block.part();
     watch.run.add(1);
-    // The same events again are one that is not answered, and others that do not come.
+    // The same events again mean that one is not handled, and others do not come.
     if !wait.is_full() || !wait.is_at_once || wait.signature == watch.signature.get() {
         watch.odd.add(1);
     }
@@ -289,8 +293,8 @@ impl Wait<'_> {
         self.batch == self.maxevents as usize
     }
 
-    /// More is watched than fits into a batch, and the batch is small. (Threads that share an instance do well to take few
-    /// events each.)
+    /// More is watched than fits into a batch, and the batch is small. (Threads that share an
+    /// instance should take few events each.)
     fn leaves_some(&self) -> bool {
         self.maxevents <= thresholds::FULL_LIMIT
             && ledger::crowd_of(self.epfd)
@@ -298,10 +302,10 @@ impl Wait<'_> {
     }
 }
 
-/// What tells a batch from others: never 0.
+/// A hash of a batch: never 0.
 fn signature(epfd: i32, batch: usize, events: &[epoll_event]) -> u64 {
     let start = mix(epfd as u64 ^ (batch as u64) << 32);
-    // The kernel may turn their order.
+    // The kernel may rotate their order.
     events.iter().fold(start, |sum, event| {
         let (data, mask) = (event.u64, event.events);
         sum.wrapping_add(mix(data ^ u64::from(mask) << 40))

@@ -13,14 +13,15 @@ pub fn here() -> Hold {
     Hold::new(registers::token(), registers::stack_pointer())
 }
 
-/// The same, for who may have interrupted a hook. To be taken on the program's own stack.
+/// The same for a caller that may have interrupted a hook. Must be called on the program's own
+/// stack.
 #[inline(always)]
 pub fn place() -> Here {
     let stack = registers::stack_pointer();
     if sys::is_on_alternate_stack() { Here::Elsewhere(stack) } else { Here::In(here(), stack) }
 }
 
-/// Whether a hook below this place has made its real call, and not yet noted what came of it.
+/// Whether a hook below this place has made its real call, and not yet noted the result.
 pub fn is_amid_a_hook(place: Here) -> bool {
     match place {
         Here::In(_, stack) | Here::Elsewhere(stack) => stack != 0 && interrupted::a_hook(stack),
@@ -28,7 +29,7 @@ pub fn is_amid_a_hook(place: Here) -> bool {
     }
 }
 
-/// Makes a change, after those that wait; or lets it wait itself.
+/// Makes a change after those that wait, or queues it.
 pub(super) fn change(change: Change) {
     let numbers = change.numbers();
     if CORE.wants_preparation(numbers) {
@@ -83,7 +84,7 @@ pub(super) fn lock() -> bool {
     LOCKED.lock(here())
 }
 
-/// Locks, also where the holder is gone.
+/// Locks, even if the holder is gone.
 pub(super) fn lock_or_break(place: Here) -> bool {
     LOCKED.lock_or_break(place, here())
 }
@@ -93,14 +94,14 @@ pub(super) fn unlock() {
     LOCKED.unlock(here());
 }
 
-/// The same for callers that are not in a hurry: it is there once.
+/// The same for callers that are not hot: one copy of the code.
 #[cold]
 #[inline(never)]
 pub(super) fn unlock_out_of_line() {
     unlock();
 }
 
-/// Applies the changes that wait. By the holder.
+/// Applies the waiting changes. Only the holder calls it.
 pub(super) fn drain() {
     LOCKED.drain(here());
 }
@@ -116,12 +117,13 @@ pub fn unlock_unapplied(tried: FastPath) {
     LOCKED.unlock_unapplied(tried, here());
 }
 
-/// What is left to do of a change that the fast path has made.
+/// Does what is left after a change that the fast path has made.
 pub fn finish(tried: FastPath) {
     LOCKED.finish(tried, here());
 }
 
-/// Whether the calling thread holds the lock: a frame below holds it, or held it when it was jumped out of.
+/// Whether the calling thread holds the lock: a frame below holds it, or held it when it was jumped
+/// out of.
 pub fn is_interrupted() -> bool {
     CORE.lock.is_held_beside(here())
 }

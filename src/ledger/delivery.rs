@@ -1,4 +1,4 @@
-//! Events of the ledger on their way to those who want to hear of them. The lock is free.
+//! Delivers the events of the ledger to those that follow them. The lock is free.
 
 use epollshim_ledger::{Event, Events};
 
@@ -10,7 +10,7 @@ use crate::thread;
 
 pub use followers::unlocked;
 
-/// Delivers the events of who has held the lock.
+/// Delivers the events of the lock's former holder.
 pub fn happened(events: &Events) {
     events.iter().for_each(deliver);
     if events.missed != 0 {
@@ -27,7 +27,8 @@ fn deliver(event: Event) {
             }
         }
         Event::WatchedClosed { waiter, instance, fd, at } => {
-            // SAFETY: the event names the owner of an instance's counters: the address of a block.
+            // SAFETY: the event names the owner of an instance's counters, which is the address of
+            // a block.
             if let Some(waiter) = unsafe { thread::waiting_block(waiter) } {
                 <Library as Above>::watched_closed(waiter, instance, fd, at);
             }
@@ -37,7 +38,7 @@ fn deliver(event: Event) {
         Event::Ended { id, maker, waits } => fork_shared::compare(id, maker, waits),
         Event::EndedUnused => followers::expect_one_use_less(),
         Event::FirstUse { id, maker, epfd, made_at, waits, at } => {
-            fork_shared::tell_use(&Shared { id, maker, made_at, waits_before: waits }, epfd, at);
+            fork_shared::note_use(&Shared { id, maker, made_at, waits_before: waits }, epfd, at);
             followers::expect_one_use_less();
         }
     }

@@ -1,6 +1,7 @@
-//! What hooks tell the ledger: what the real calls returned, or are about to do.
+//! What hooks report to the ledger: what the real calls returned, or are about to do.
 //!
-//! What is counted alone (a wait, a failure, a descriptor that no epoll knows) reads a few words and takes no lock.
+//! A call that is only counted (a wait, a failure, a descriptor that no epoll knows) reads a few
+//! words and takes no lock.
 
 mod descriptors;
 mod instances;

@@ -1,5 +1,5 @@
-//! Who follows the ledger's changes: limits, a recording, and, in the child of a fork, the first use of each instance that
-//! was there before. Where nobody does, changes take short ways.
+//! What follows the ledger's changes: limits, a recording, and, in the child of a fork, the first
+//! use of each instance that existed before. If nothing does, changes take the fast path.
 
 use crate::sync::{AtomicU32, Ordering};
 
@@ -15,14 +15,14 @@ use crate::above::Library;
 use crate::counters::WaitEnd;
 use crate::thread::Block;
 
-/// Whether changes are followed by others than the ledger itself. Its short ways are not taken then: the lock says so, by the word that
-/// also says whether notes wait.
+/// Whether anything besides the ledger follows changes. If so, the fast path is not taken: the lock
+/// says so, in the word that also says whether changes wait.
 #[inline(always)]
 pub(super) fn is_followed() -> bool {
     CORE.lock.is_followed()
 }
 
-/// For good.
+/// Follows changes from now on, for good.
 pub fn follow() {
     CORE.lock.set_slow_path(flags::FOLLOWED);
 }
@@ -30,7 +30,7 @@ pub fn follow() {
 /// How many instances from before the fork this process has neither used nor closed.
 static UNUSED: AtomicU32 = AtomicU32::new(0);
 
-/// The next use of so many instances is to be noticed.
+/// The next use of these instances is to be noticed.
 pub(super) fn expect_uses(count: u32) {
     UNUSED.store(count, Ordering::Relaxed);
     if count == 0 {
@@ -53,12 +53,12 @@ pub(super) fn expect_one_use_less() {
 #[inline(never)]
 pub(super) fn used(instance: &Instance, epfd: i32, site: usize) {
     if instance.is_first_use() {
-        fork_shared::tell_use(&Shared::of(instance), epfd, site);
+        fork_shared::note_use(&Shared::of(instance), epfd, site);
         expect_one_use_less();
     }
 }
 
-/// The same of a call of `epoll_ctl`.
+/// The same for a call of `epoll_ctl`.
 #[inline(always)]
 pub(super) fn used_by_ctl(epfd: i32, site: usize) {
     if is_followed() {
@@ -74,10 +74,10 @@ fn used_by_number(epfd: i32, site: usize) {
     }
 }
 
-/// A recording has begun: all that is known goes into it as soon as the lock is free. (Not now, if this is a handler that has
-/// interrupted its holder: then when that leaves.)
+/// A recording has begun: everything known is written into it as soon as the lock is free. (If this
+/// is a handler that has interrupted the holder, that is when the holder unlocks.)
 pub fn mirror_soon() {
-    // The first time the tables are made; the second time they are written into.
+    // The first round makes the tables. The second writes into them.
     for _ in 0..2 {
         if lock() {
             unlock_out_of_line();
@@ -85,7 +85,7 @@ pub fn mirror_soon() {
     }
 }
 
-/// The lock is free again, and a recording may follow.
+/// The lock is free again: does what a recording needs.
 #[inline(always)]
 pub fn unlocked() {
     if <Library as Above>::wants_parts() {
@@ -102,7 +102,7 @@ fn make_room() {
     }
 }
 
-/// A wait on an instance ended, for the recording.
+/// Records the end of a wait on an instance.
 #[inline(always)]
 pub fn recorded_wait(epfd: i32, end: WaitEnd, block: &Block) {
     if let Some(instance) = block.last_used.instance_of(epfd).or_else(|| CORE.instance_of(epfd)) {
@@ -110,7 +110,7 @@ pub fn recorded_wait(epfd: i32, end: WaitEnd, block: &Block) {
     }
 }
 
-/// In the child of a fork, before any other change.
+/// The child of a fork calls it before any other change.
 pub fn after_fork() {
     LOCKED.after_fork(here(), || {
         fork_shared::forked(CORE.totals.newest_id());

@@ -1,15 +1,17 @@
-//! What processes that stem from one another by fork tell each other of the epoll instances that they have in common.
+//! What processes that are related by fork tell each other of the epoll instances that they share.
 //!
-//! A fork copies the ledger, but the instances themselves are shared: what one process adds, the other's waits deliver. Each
-//! sees only its own calls, so both write what matters into one shared page, which the first that makes an instance maps and its
-//! children inherit: who used an instance that was there before the fork, and which instance an exec has handed on.
-//! Findings read it (findings/processes.rs).
+//! A fork copies the ledger, but the instances themselves are shared: what one process adds, the
+//! other's waits deliver. Each sees only its own calls. So both write what matters into one shared
+//! page. The first process that creates an instance maps the page, and its children inherit it. The
+//! page says who used an instance that existed before the fork, and which instance an exec has
+//! passed on. Findings read it (findings/processes.rs).
 //!
-//! Each process of the family has a number from the page. Pids do not identify one: parent and child may both be pid 1, each
-//! in a namespace of its own. They are kept for findings to print.
+//! Each related process has a number from the page. Pids do not identify one: parent and child may
+//! both be pid 1, each in a namespace of its own. The pids are kept for findings to print.
 //!
-//! Written where an instance is used for the first time after a fork, and before an exec; never on a hot path. Every word is an
-//! atomic of its own, and processes may die between any two writes: readers want single facts, not consistent sets.
+//! The page is written when an instance is used for the first time after a fork, and before an
+//! exec; never on a hot path. Every word is an atomic of its own, and processes may die between any
+//! two writes. Readers need single facts, not consistent sets.
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -17,28 +19,28 @@ use epollshim_ledger::records::Instance;
 
 use crate::{process, sys};
 
-/// A process that was forked has used the instance.
+/// A forked process has used the instance.
 pub const USED: u32 = 1;
-/// Others have, too: siblings, or who forked it.
+/// Other processes have used it too: siblings, or the parent.
 pub const SHARED: u32 = 2;
-/// An exec has handed it on.
+/// An exec has passed it on.
 pub const EXECUTED: u32 = 4;
 
-/// An instance, as the family knows it. With several forkers in a row, one entry each.
+/// A shared instance. If a child forks again, each forking process has an entry.
 #[repr(C, align(128))]
 pub struct Entry {
-    /// The number of the process that made it, and the low half of its id there; 0: not in use.
+    /// The number of the process that created it, and the low half of its id there; 0: not in use.
     key: AtomicU64,
-    /// Where it was made.
+    /// Where it was created.
     pub made_at: AtomicU64,
     /// Where it was first used by a forked process.
     pub used_at: AtomicU64,
-    /// How often its forker had waited on it at the fork.
+    /// How often the parent had waited on it at the fork.
     waits: AtomicU64,
     /// The call of exec.
     pub executed_at: AtomicU64,
     flags: AtomicU32,
-    /// The parent of those who used it.
+    /// The parent of the processes that used it.
     forker: AtomicU32,
     /// The process that used it last, and has not ended.
     user: AtomicU32,
@@ -58,11 +60,12 @@ const FORKERS: usize = 15;
 
 #[repr(C)]
 struct Page {
-    /// How often anything was told of an instance.
-    told: AtomicU64,
-    /// Processes that were given a number.
+    /// How often anything was written about an instance.
+    written: AtomicU64,
+    /// How many processes were given a number.
     members: AtomicU32,
-    /// Processes that have forked others: the number, and in the low half the id of the newest instance that it had then.
+    /// Processes that have forked: the number, and in the low half the id of the newest instance
+    /// that the process had at the fork.
     forkers: [AtomicU64; FORKERS],
     entries: [Entry; ENTRIES],
 }
@@ -70,14 +73,16 @@ struct Page {
 const BYTES: usize = 2 * 4096;
 const _: () = assert!(size_of::<Page>() <= BYTES);
 
-/// Null until this process or one that it stems from has made an instance. Acquire and Release: the page is mapped before.
+/// Null until this process or an ancestor has created an instance. Acquire and Release: the page is
+/// mapped before.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(::core::ptr::null_mut());
-/// This process's number, and that of the process that forked it; 0: none. A fork copies them, and `forked` sets them anew.
+/// This process's number, and that of its parent; 0: none. A fork copies them, and `forked` sets
+/// them.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 static FORKER: AtomicU32 = AtomicU32::new(0);
 
 fn page() -> Option<&'static Page> {
-    // SAFETY: null, or the mapping that `prepare` made and nobody unmaps.
+    // SAFETY: null, or the mapping that `prepare` made, which is never unmapped.
     unsafe { PAGE.load(Ordering::Acquire).as_ref() }
 }
 
@@ -92,13 +97,14 @@ pub fn prepare() -> bool {
 #[inline(never)]
 fn map() -> bool {
     let Ok(start) = sys::map_shared(BYTES) else { return false };
-    // SAFETY: page-aligned, large enough, and all-zero is a valid Page; nobody else has seen it yet.
+    // SAFETY: page-aligned, large enough, and all-zero is a valid Page. No other thread has seen it
+    // yet.
     let first = unsafe { &*start.cast::<Page>() }.next_number();
-    // Before the page is there for others to see. Another thread that maps one stores the same.
+    // Before the page is visible to others. Another thread that maps one stores the same.
     NUMBER.store(first, Ordering::Relaxed);
     let null = ::core::ptr::null_mut();
     if PAGE.compare_exchange(null, start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread was first; nobody has seen this one.
+        // SAFETY: another thread stored a page first. No other thread has seen this one.
         unsafe { sys::unmap(start, BYTES) };
         return false;
     }
@@ -111,12 +117,12 @@ impl Page {
     }
 }
 
-/// This process's number in its family; 0: the family makes no instances.
+/// This process's number; 0: it and its relatives create no instances.
 pub fn number() -> u32 {
     NUMBER.load(Ordering::Relaxed)
 }
 
-/// This process is the child of a fork; the ids of its forker's instances went up to `newest`.
+/// This process is the child of a fork. `newest` is the highest id of its parent's instances.
 pub fn forked(newest: u64) {
     let Some(page) = page() else { return };
     let forker = NUMBER.swap(page.next_number(), Ordering::Relaxed);
@@ -135,7 +141,7 @@ pub fn forked(newest: u64) {
     }
 }
 
-/// Whether this process has forked another since it made an instance.
+/// Whether this process has forked since it created an instance.
 pub fn has_forked_with(instance: &Instance) -> bool {
     let own = u64::from(number());
     let id = u64::from(instance.id.get() as u32);
@@ -145,28 +151,28 @@ pub fn has_forked_with(instance: &Instance) -> bool {
     })
 }
 
-/// Whether any process of the family makes instances.
+/// Whether this process or a relative creates instances.
 pub fn exists() -> bool {
     page().is_some()
 }
 
-/// Whether anything was told.
-pub fn has_told() -> bool {
-    page().is_some_and(|page| page.told.load(Ordering::Relaxed) != 0)
+/// Whether anything was written.
+pub fn has_entries() -> bool {
+    page().is_some_and(|page| page.written.load(Ordering::Relaxed) != 0)
 }
 
-/// All that was told.
+/// Everything that was written.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
     page().into_iter().flat_map(|page| &page.entries).take_while(|entry| entry.key.load(Ordering::Relaxed) != 0)
 }
 
-/// An instance, as the family knows it.
+/// An instance, as related processes identify it.
 pub struct Shared {
-    /// `Instance::id`, and the number of the process that made it.
+    /// `Instance::id`, and the number of the process that created it.
     pub id: u64,
     pub maker: u32,
     pub made_at: usize,
-    /// How often the process that forked this one had waited on it then.
+    /// How often the parent of this process had waited on it at the fork.
     pub waits_before: u64,
 }
 
@@ -185,7 +191,7 @@ impl Shared {
     }
 }
 
-/// What an instance is found by; 0: it was not made by one of the family.
+/// The key of an instance; 0: neither this process nor a relative created it.
 fn key(maker: u32, id: u64) -> u64 {
     if maker == 0 { 0 } else { u64::from(maker) << 32 | u64::from(id as u32) }
 }
@@ -199,7 +205,7 @@ impl Entry {
         self.flags.fetch_or(flag, Ordering::Relaxed);
     }
 
-    /// The number of the process that made the instance.
+    /// The number of the process that created the instance.
     pub fn maker(&self) -> u32 {
         (self.key.load(Ordering::Relaxed) >> 32) as u32
     }
@@ -216,7 +222,7 @@ fn entry(shared: &Shared, fits: impl Fn(&Entry) -> bool) -> Option<&'static Entr
     if key == 0 {
         return None;
     }
-    page.told.fetch_add(1, Ordering::Relaxed);
+    page.written.fetch_add(1, Ordering::Relaxed);
     for entry in &page.entries {
         let taken = entry.key.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_ok() {
@@ -226,12 +232,12 @@ fn entry(shared: &Shared, fits: impl Fn(&Entry) -> bool) -> Option<&'static Entr
             return Some(entry);
         }
     }
-    // The page is full: 62 instances that are shared say what there is to say.
+    // The page is full. 62 shared instances are enough for a finding.
     None
 }
 
-/// This process, which was forked, uses an instance that was there before, for the first time.
-pub fn tell_use(shared: &Shared, epfd: i32, site: usize) {
+/// This process, which was forked, uses an instance that existed before, for the first time.
+pub fn note_use(shared: &Shared, epfd: i32, site: usize) {
     let (own, forker) = (number(), FORKER.load(Ordering::Relaxed));
     let own_pid = process::pid() as u32;
     let of_forker = |entry: &Entry| {
@@ -250,15 +256,15 @@ pub fn tell_use(shared: &Shared, epfd: i32, site: usize) {
     }
     let before = entry.user.swap(own, Ordering::Relaxed);
     let pid_before = entry.user_pid.swap(own_pid, Ordering::Relaxed) as i32;
-    // Release: who sees that it was used sees by whom.
+    // Release: a reader that sees the flag sees who used it.
     entry.flags.fetch_or(USED, Ordering::Release);
     if before != 0 && before != own && sys::thread_exists(pid_before, pid_before) {
         entry.raise(SHARED);
     }
 }
 
-/// This process has forked others: have they used an instance that it has waited on since? Asked when the instance has ended, and
-/// by reports.
+/// Whether children of this process have used an instance that it has waited on since the fork.
+/// Asked when the instance has ended, and by reports.
 #[cold]
 pub fn compare(id: u64, maker: u32, waits: u64) {
     let (own, key) = (number(), key(maker, id));
@@ -273,14 +279,14 @@ pub fn compare(id: u64, maker: u32, waits: u64) {
     }
 }
 
-/// Whether this process is one of those that share.
+/// Whether this process is one of those that share the instance.
 pub fn concerns_this_process(entry: &Entry, is_used_here: bool) -> bool {
     let own = number();
     let is_child = is_used_here && entry.forker.load(Ordering::Relaxed) == FORKER.load(Ordering::Relaxed);
     is_child || [&entry.forker, &entry.user, &entry.first_user].iter().any(|user| user.load(Ordering::Relaxed) == own)
 }
 
-/// This process ends: it uses nothing any more.
+/// This process ends: it no longer uses anything.
 pub fn leave() {
     let own = number();
     for entry in entries() {
@@ -288,8 +294,9 @@ pub fn leave() {
     }
 }
 
-/// An exec of the calling process, which may have borrowed this memory, is about to hand on a descriptor of an instance.
-pub fn tell_exec(instance: &Instance, epfd: i32, site: usize) {
+/// The calling process, which may have borrowed this memory, is about to exec and pass on a
+/// descriptor of an instance.
+pub fn note_exec(instance: &Instance, epfd: i32, site: usize) {
     let Some(entry) = entry(&Shared::of(instance), |_| true) else { return };
     entry.executed_at.store(site as u64, Ordering::Relaxed);
     entry.executor_pid.store(sys::getpid() as u32, Ordering::Relaxed);

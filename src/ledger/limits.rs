@@ -1,4 +1,5 @@
-//! What limits ask of the ledger, and how it is made true before a call is refused for what is gone.
+//! What limits ask of the ledger, and how the ledger is brought up to date before a call is
+//! refused.
 
 use epollshim_ledger::Change;
 use epollshim_ledger::lock_protocol::Here;
@@ -13,10 +14,11 @@ use super::state::{CORE, LOCKED};
 use crate::thread::Block;
 use crate::{clock, process, procfs, sys, thread};
 
-/// How often a rare call lets other threads run before it gives up: a second at least, where they do.
+/// How often a rare call yields to other threads before it gives up: at least a second, if others
+/// run.
 const PATIENCE: u32 = 100_000;
 
-/// Begins to charge what limits count. False: another thread has the lock all the time.
+/// Begins to count what limits need. False: another thread holds the lock all the time.
 pub fn track(user: bool) -> bool {
     for _ in 0..PATIENCE {
         if lock_or_break(Here::Elsewhere(0)) {
@@ -42,16 +44,17 @@ pub fn track(user: bool) -> bool {
     false
 }
 
-/// What a descriptor is to a limit.
+/// What a descriptor is, for a limit.
 pub enum Sought {
     NoEpoll,
     /// Its record.
     Known(u32, &'static Instance),
-    /// An epoll, whose record cannot be looked at now.
+    /// An epoll whose record cannot be read now.
     NotNow,
 }
 
-/// The instance of a descriptor, for a limit: taken into the ledger first, if it came out of sight.
+/// The instance of a descriptor, for a limit. It is entered into the ledger first, if no hook saw
+/// its creation.
 pub fn instance_for_limit(epfd: i32) -> Sought {
     let known = || {
         let slot = CORE.descriptors.get(epfd);
@@ -61,7 +64,7 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
         if let Some(known) = known() {
             return known;
         }
-        // A change about it may wait.
+        // A change of this descriptor may wait.
         if CORE.lock.is_quiet() || !settle() {
             break;
         }
@@ -73,8 +76,8 @@ pub fn instance_for_limit(epfd: i32) -> Sought {
     known().unwrap_or(Sought::NotNow)
 }
 
-/// Tries to charge something until that succeeds, or fails at a moment when nothing that is to be given back waits in the
-/// lock's queue. (A close of this very thread may have left a note there.)
+/// Tries to reserve something until that succeeds, or fails while no change that releases something
+/// waits in the queue. (A close of this very thread may be in the queue.)
 pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
     for _ in 0..PATIENCE {
         let appended = LOCKED.queued();
@@ -92,11 +95,13 @@ pub fn when_settled<T>(charge: impl Fn() -> Result<T, ()>) -> Result<T, ()> {
     Err(())
 }
 
-/// Before a refusal: whether the descriptors that the ledger knows are still open, as the kernel says. Those that are not
-/// were closed out of sight (fclose, a system call of the program's own), and what they were charged is given back. So is
-/// what a thread was closing that ended meanwhile. True: there was something.
+/// Before a refusal: asks the kernel whether the descriptors that the ledger knows are still open.
+/// Those that are not were closed where no hook saw it (fclose, a system call of the program's
+/// own), and what was reserved for them is released. So is what a thread was closing that has ended
+/// in the meantime. True: something was released.
 ///
-/// Takes a system call a descriptor, hence no more than a small part of the program's time: what is left is found later.
+/// It takes a system call for each descriptor, so it uses a small part of the program's time at
+/// most. The rest is found later.
 #[cold]
 #[inline(never)]
 pub fn look_for_the_gone() -> bool {
@@ -129,7 +134,8 @@ pub fn left_closing(block: &'static Block) {
     reservations::was_paid(&block.pending_release);
     done_closing(block);
     let here = super::access::place();
-    // Aside: a hook's frame may be left by pthread_exit in a handler at any instruction, what reads /proc may not.
+    // On a stack of its own: a handler may leave a hook's frame at any instruction by pthread_exit,
+    // but not a frame that reads /proc.
     let compared = crate::sigsafe::on_own_stack(|| reconcile(here));
     if compared.is_some_and(|compared| compared.agrees) && reservations::tracks_user() && lock() {
         CORE.pay();
@@ -137,7 +143,7 @@ pub fn left_closing(block: &'static Block) {
     }
 }
 
-/// Gives back what was charged ahead for a call, and not needed.
+/// Releases what was reserved ahead for a call, and not needed.
 pub fn give_back(prepaid: reservations::Prepaid) {
     CORE.reservations.give_back_prepaid(prepaid, CORE.instance_at(prepaid.of));
 }

@@ -17,7 +17,7 @@ impl Memory for Linux {
     }
 
     unsafe fn unmap(start: *mut u8, bytes: usize) {
-        // SAFETY: by the caller's promise.
+        // SAFETY: the caller promises what `Mapped::unmap` needs.
         unsafe { Mapped::unmap(start, bytes) };
     }
 }
@@ -65,6 +65,6 @@ impl Kernel for Linux {
     }
 
     fn has_shared_by_fork() -> bool {
-        fork_shared::has_told()
+        fork_shared::has_entries()
     }
 }

@@ -1,22 +1,22 @@
-//! The ledger of this process. What it is, and how each change is followed, is crates/ledger; here are the one ledger that the
-//! library keeps, what hooks tell it, and how it is compared with the kernel.
+//! The ledger of this process. crates/ledger has the model. This folder has the one ledger that the
+//! library keeps, what hooks report to it, and how it is compared with the kernel.
 //!
-//! Hooks say what the real calls returned; the ledger never decides anything for them. A counted call (wait, MOD, a failure, a
-//! descriptor that no epoll knows) reads a few words and takes no lock; a change of the ledger takes the lock and never
-//! waits for it.
+//! Hooks report what the real calls returned. The ledger never decides anything for them. A call
+//! that is only counted (wait, MOD, a failure, a descriptor that no epoll knows) reads a few words
+//! and takes no lock. A change of the ledger takes the lock and never waits for it.
 //!
 //! | file | what |
 //! |---|---|
-//! | `events.rs` | what hooks say: of instances, of interests, of descriptors |
+//! | `events.rs` | what hooks report: of instances, of interests, of descriptors |
 //! | `access.rs` | the lock, as hooks use it |
 //! | `state.rs` | the ledger itself |
 //! | `linux.rs` | what it asks of the kernel |
-//! | `observers.rs`, `delivery.rs`, `followers.rs` | who hears of a change: findings, limits, a recording, a forked child's first uses |
+//! | `observers.rs`, `delivery.rs`, `followers.rs` | who is notified of a change: findings, limits, a recording, first uses after a fork |
 //! | `reservations.rs`, `limits.rs` | what limits count, and what they ask |
-//! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what it says, and the time that other threads need for it |
+//! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what the kernel says, and the time that other threads need for it |
 //! | `fork_shared.rs` | for findings: what related processes do with the instances that they share |
 //!
-//! This file has what findings and reports read, and what begins anew with them.
+//! This file has what findings and reports read, and what restarts with them.
 
 mod access;
 pub mod delivery;
@@ -54,18 +54,18 @@ pub fn records() -> &'static Core {
     CORE
 }
 
-/// For reports: the records as they are, peaks included.
+/// For reports: the records, with peaks up to date.
 pub fn view() -> &'static Core {
     CORE.reach_beside();
     CORE
 }
 
-/// What a descriptor stands for.
+/// What a descriptor refers to.
 pub fn fd_state(fd: i32) -> FdState {
     CORE.descriptors.get(fd)
 }
 
-/// Whether the ledger knows a descriptor as that of an instance.
+/// Whether the ledger knows a descriptor as an instance's.
 pub fn is_instance(epfd: i32) -> bool {
     CORE.instance_of(epfd).is_some()
 }
@@ -85,7 +85,7 @@ pub fn site_of(epfd: i32, fd: i32) -> Option<usize> {
     CORE.find(epfd, fd).map(|(_, interest)| interest.site() as usize)
 }
 
-/// How many instances were made by a call that returns to `site`; None: not known.
+/// How many instances were created by a call that returns to `site`; None: not known.
 pub fn made_at(site: usize) -> Option<u64> {
     CORE.creation_sites.at(site)
 }
@@ -95,13 +95,13 @@ pub fn recent_closes() -> &'static RecentCloses {
     &CORE.recent_closes
 }
 
-/// Who is concerned with an instance.
+/// How many interests and waits an instance has.
 pub struct Crowd {
     /// Its interests.
     pub watches: u64,
-    /// The waits of the thread that waited first.
+    /// How often the thread that waited first has waited.
     pub waits: u64,
-    /// Other threads have waited, too.
+    /// Other threads have waited too.
     pub is_shared: bool,
 }
 
@@ -111,7 +111,7 @@ pub fn crowd_of(epfd: i32) -> Option<Crowd> {
     Some(Crowd { watches: instance.watches.get(), waits, is_shared: others != 0 })
 }
 
-/// Peaks and the counts of the ledger begin again (epollshim_reset).
+/// Peaks and the counts of the ledger restart (epollshim_reset).
 pub fn restart() {
     if lock_or_break(Here::Elsewhere(0)) {
         for count in [

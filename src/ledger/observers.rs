@@ -1,4 +1,4 @@
-//! Who hears of the ledger's changes: findings and the recording, which lie above it.
+//! What is notified of the ledger's changes: findings and the recording, in the layers above.
 
 use epollshim_ledger::core::{Registration, Totals};
 use epollshim_ledger::records::{Instance, Interest};
@@ -9,48 +9,54 @@ use crate::above::Library;
 use crate::counters::WaitEnd;
 use crate::thread::{self, Block};
 
-/// What the layers above do about what the ledger hears.
+/// What the layers above do with the ledger's events.
 pub trait Above {
     // Findings. None of these is called while the lock is held.
 
-    /// An instance, with this descriptor, has held more interests than its size: where it was made, its peak, its size.
+    /// An instance, with this descriptor, has held more interests than its size: where it was
+    /// created, its peak, its size.
     fn outgrown(epfd: i32, site: usize, peak: u64, size: u64);
-    /// An instance's descriptor is closed, at this return address, under the thread of this block, which waits on it.
+    /// An instance's descriptor is closed, at this return address, while the thread of this block
+    /// waits on it.
     fn instance_closed(waiter: &Block, epfd: i32, at: usize);
-    /// A descriptor is closed, at this return address, which the instance of this index watches; the thread of this block may
-    /// wait on it.
+    /// A descriptor is closed, at this return address, that the instance of this index watches. The
+    /// thread of this block may wait on the instance.
     fn watched_closed(waiter: &Block, instance: u32, fd: i32, at: usize);
-    /// The calling thread is about to add a number under which a file is watched whose descriptor was closed.
+    /// The calling thread is about to add a number under which a file is still watched whose
+    /// descriptor was closed.
     fn adding_over_ghost(registration: &Registration);
-    /// A wait brought events, of which this is the first, on an instance that several threads wait on.
+    /// A wait returned events, of which this is the first, on an instance that several threads wait
+    /// on.
     fn waited_amid_others(instance: &Instance, epfd: i32, first: *const epoll_event);
-    /// So many events were forgotten, since there were too many at once.
+    /// How many events were dropped, since there were too many at once.
     fn missed(events: u32);
 
-    // The recording, where it has tables. By the holder of the lock: each writes memory that is mapped already.
+    // The recording, if it has tables. Only the holder of the lock calls these. Each writes memory
+    // that is mapped already.
 
     fn instance_noted(index: u32, instance: &Instance, epfd: i32);
     fn instance_gone(index: u32);
     fn interest_noted(index: u32, interest: &Interest, watches: u64);
     fn interest_gone(index: u32, instance: u32, watches: u64);
-    /// True: nothing is in the tables yet, and everything is to be written.
+    /// True: the tables are empty, and everything is to be written.
     fn totals_changed(totals: &Totals, watches: u64, bytes: u64) -> bool;
 
     // Not under the lock.
 
-    /// These are the events of who has held the lock (delivery.rs).
+    /// Events of the lock's former holder (delivery.rs).
     fn happened(events: &Events);
-    /// The lock was released, and not by the fast path (followers.rs).
+    /// The lock was released, and not on the fast path (followers.rs).
     fn unlocked();
     /// Whether `grow_tables` has something to do.
     fn wants_parts() -> bool;
-    /// Makes what the tables lack, and says which entries belong there. True: there are tables from now on.
+    /// Makes the parts that the tables lack, and says which entries belong there. True: there are
+    /// tables from now on.
     fn grow_tables(made: &mut dyn FnMut(Rows)) -> bool;
-    /// A wait on an instance ended; whether by the thread that counts by itself.
+    /// A wait on an instance ended. `is_alone`: the thread has its own set of counters there.
     fn waited(index: u32, end: WaitEnd, is_alone: bool);
 }
 
-/// All of them.
+/// All observers.
 pub struct Observers;
 
 impl Observer for Observers {

@@ -1,9 +1,10 @@
-//! What the kernel says about the epoll instances of this process: which descriptors are epolls (`/proc/thread-self/fd`),
-//! which of them are one instance (kcmp(2)), what each instance watches (`fdinfo`), and whether the numbers that it was
-//! added under still refer to it (the inode of a socket, else kcmp).
+//! What the kernel says about the epoll instances of this process: which descriptors are epolls
+//! (`/proc/thread-self/fd`), which of them are one instance (kcmp(2)), what each instance watches
+//! (`fdinfo`), and whether the numbers that it was added under still refer to it (the inode of a
+//! socket, else kcmp).
 //!
-//! The caller does not hold the lock. A reading takes time, and the program goes on meanwhile: whoever uses one finds
-//! out whether the ledger has changed since.
+//! The caller does not hold the lock. A reading takes time, and the program continues in the
+//! meantime. A caller that uses a reading must check whether the ledger has changed since.
 
 use core::cmp::Ordering;
 
@@ -25,19 +26,19 @@ pub enum Answer {
 }
 
 pub struct Reading {
-    /// By instance; in each group the lowest number comes first.
+    /// In the order of instances. In each group the lowest number comes first.
     pub heads: Buffer<Head>,
     pub lines: Buffer<Line>,
     /// Of how many descriptors it is not known which others are the same instance.
     pub unknown: u32,
-    /// Numbers that the ledger takes for duplicates, and which are not.
+    /// Numbers that the ledger believes to be duplicates, and that are not.
     pub strangers: Buffer<Strangers>,
     /// One number of each instance, in kcmp's order.
     leaders: Buffer<i32>,
     /// The open descriptors, in order.
     open: Buffer<Open>,
     inodes: Buffer<u64>,
-    /// What may still be asked about watched files.
+    /// How much may still be asked about watched files.
     budget: u32,
 }
 
@@ -45,14 +46,15 @@ pub struct Reading {
 #[derive(Clone, Copy)]
 struct Open {
     fd: i32,
-    /// Of a socket, which has one open file description alone; else 0.
+    /// The inode of a socket, which has only one open file description; else 0.
     inode: u64,
 }
 
-/// How much the kernel may have to do, in one reading, to tell which files are watched: it walks the list of an instance for
-/// each question. (Some 10 ms.) Files that are not sockets and come behind that are not asked about.
+/// The most work for the kernel, in one reading, to say which files are watched: it walks the list
+/// of an instance for each question. Files that are not sockets and come after that are not asked
+/// about (docs/performance.md, "Comparing with the kernel").
 const BUDGET: u32 = 1 << 19;
-/// What a question costs beside that.
+/// The cost of a question besides the walk.
 const QUESTION: u32 = 32;
 
 impl Reading {
@@ -78,19 +80,19 @@ impl Reading {
         self.inodes.end();
     }
 
-    /// Whether two readings say the same.
+    /// Whether two readings are equal.
     pub fn is_as(&self, other: &Reading) -> bool {
         self.heads.as_slice() == other.heads.as_slice()
             && self.lines.as_slice() == other.lines.as_slice()
             && self.strangers.as_slice() == other.strangers.as_slice()
     }
 
-    /// All of it, for the ledger to compare itself with.
+    /// The whole reading, for the ledger to compare itself with.
     pub fn picture(&self) -> Picture<'_> {
         Picture { heads: self.heads.as_slice(), lines: self.lines.as_slice(), strangers: self.strangers.as_slice() }
     }
 
-    /// Reads anew.
+    /// Reads again.
     pub fn read(&mut self) -> Answer {
         self.heads.clear();
         self.lines.clear();
@@ -109,7 +111,7 @@ impl Reading {
         if !self.read_lists() {
             return Answer::None;
         }
-        // Not the process: its first thread may have ended, and has no descriptors then.
+        // Not the process: its first thread may have ended, and then has no descriptors.
         let thread = sys::gettid();
         match self.group(thread) {
             Answer::Whole => {}
@@ -153,7 +155,8 @@ impl Reading {
         true
     }
 
-    /// Finds out which descriptors are one instance: only those with the same list can be, and of these the kernel tells.
+    /// Groups the descriptors by instance. Only those with the same list can be one, and for those
+    /// the kernel is asked.
     fn group(&mut self, thread: i32) -> Answer {
         let list = |head: &Head| (head.count, head.digest);
         let instance = |head: &Head| CORE.descriptors.get(head.fd).instance();
@@ -174,7 +177,8 @@ impl Reading {
                 Err(libc::EBADF) => return Answer::Overtaken,
                 Err(_) => is_refused = true,
             }
-            // kcmp is refused by a seccomp filter, as container runtimes install it, or is missing. The ledger is believed.
+            // A seccomp filter (as container runtimes install) refuses kcmp, or it is missing. The
+            // ledger is believed.
             self.unknown = self.unknown.saturating_add(alike.len() as u32);
             sort_by_key(alike, |head| (instance(head), head.fd));
             let mut before: Option<Head> = None;
@@ -191,7 +195,7 @@ impl Reading {
         Answer::Whole
     }
 
-    /// Asks the kernel about the watched files of which the inode does not tell.
+    /// Asks the kernel about the watched files that the inode does not identify.
     fn look_at_files(&mut self, thread: i32) {
         for head in self.heads.as_slice().iter().filter(|head| head.is_leader()) {
             let own = head.first as usize..(head.first + head.count) as usize;
@@ -203,12 +207,12 @@ impl Reading {
         }
     }
 
-    /// Looks for numbers that are no duplicates of watched files any more. False: no memory.
+    /// Looks for numbers that are no longer duplicates of watched files. False: no memory.
     fn look_at_aliases(&mut self, thread: i32) -> bool {
         self.strangers.clear();
         for fd in 0..=CORE.descriptors.highest() {
             if let Some(watched) = CORE.watched_alias(fd)
-                // What the kernel does not say is believed.
+                // Where the kernel does not say, the ledger is believed.
                 && (open(&self.open, fd).is_none()
                     || sys::order_of_descriptions(thread, fd, watched).is_ok_and(Ordering::is_ne))
                 && !self.strangers.push((fd, watched))
@@ -220,8 +224,9 @@ impl Reading {
     }
 }
 
-/// Asks the kernel which of several descriptors are one instance, by bisection in its own order of open file descriptions.
-/// Ok(false): no memory. Err: what kcmp(2) failed with; then each is by itself.
+/// Asks the kernel which of several descriptors are one instance, by bisection in its own order of
+/// open file descriptions. Ok(false): no memory. Err: the error of kcmp(2); then each is its own
+/// group.
 fn bisect(thread: i32, heads: &mut [Head], leaders: &mut Buffer<i32>) -> sys::Result<bool> {
     leaders.clear();
     for at in 0..heads.len() {
@@ -263,7 +268,7 @@ fn ask(budget: &mut u32, thread: i32, head: &Head, line: &Line) -> File {
     match sys::watches_file_of(thread, line.fd, head.fd, line.fd, line.place) {
         Ok(true) => File::Watched,
         Ok(false) => File::Other,
-        // It was changed meanwhile, which the next reading shows; or the kernel does not say.
+        // It has changed in the meantime, which the next reading shows; or the kernel does not say.
         Err(libc::ENOENT | libc::EBADF) => File::Unknown,
         Err(_) => {
             *budget = 0;

@@ -1,14 +1,16 @@
-//! The comparison with the kernel: `reading.rs` asks it, and the ledger is brought in line. Called by reports only: it opens
-//! descriptors (one at a time), and reads.
+//! Compares the ledger with the kernel (`reading.rs`), and corrects it. Only reports call it: it
+//! opens descriptors, one at a time, and reads.
 //!
-//! The kernel is asked without the lock. What it said is compared under the lock, and only if the ledger has not changed
-//! in between. A ledger that other threads keep changing is reported as it stands, and the report says so.
+//! The kernel is asked without the lock. Its answers are compared under the lock, and only if the
+//! ledger has not changed in between. A ledger that other threads keep changing is reported as it
+//! is, and the report says so.
 //!
-//! A hook notes a close before it is made, and a dup after it was made. In between the two disagree though nobody is
-//! wrong, and the ledger does not change. So where there are other threads, only a difference that two readings show is
-//! corrected: some time apart, with no change of the ledger in between, when each thread that is ready to run has run.
-//! (A thread that is stopped by a signal or a debugger in the midst of a close is still taken for one that closed out of
-//! sight.)
+//! A hook notes a close before it is made, and a dup after it was made. In between, the two
+//! disagree though neither is wrong, and the ledger does not change. So if there are other threads,
+//! only a difference that two readings show is corrected: some time apart, with no change of the
+//! ledger in between, after each thread that was ready to run has run. (A thread that a signal or a
+//! debugger stops in the middle of a close is still taken for one that closed where no hook saw
+//! it.)
 
 use crate::sync::Ordering;
 
@@ -24,34 +26,36 @@ use crate::buffer::Buffer;
 use crate::procfs;
 use crate::{sys, thread};
 
-/// How often a reading that was overtaken by a change is made again.
+/// How often a reading is repeated if the ledger changed during it.
 const TRIES: u32 = 5;
-/// How long other threads have for what they are at, in milliseconds: some turns of a scheduler.
+/// How long other threads have to finish what they do, in milliseconds: some time slices of a
+/// scheduler.
 const PAUSE: u32 = 25;
-/// So many such pauses at most, where a thread has had no turn.
+/// The most such pauses, if a thread has not run.
 const PAUSES: u32 = 10;
 
 /// What a comparison with the kernel has brought.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Compared {
-    /// The ledger agrees with all that the kernel said.
+    /// The ledger agrees with everything that the kernel said.
     pub agrees: bool,
-    /// Of so many epoll descriptors the kernel does not say which are one instance: kcmp(2) is refused or missing.
+    /// For how many epoll descriptors the kernel does not say which are one instance: kcmp(2) is
+    /// refused or missing.
     pub unknown: u32,
 }
 
 impl Compared {
-    /// The ledger is known to be true.
+    /// The ledger is known to be correct.
     pub fn is_exact(self) -> bool {
         self.agrees && self.unknown == 0
     }
 }
 
-/// What a comparison needs memory for.
+/// Memory for a comparison.
 type Room = epollshim_ledger::Room<Buffer<i32>, Buffer<Unmatched>, Buffer<u32>>;
 
-/// Brings the ledger in line with the kernel. It may fail: no /proc, no free descriptor, no memory, a hook that a handler
-/// interrupted is half done, or other threads changed the ledger all the time.
+/// Corrects the ledger by the kernel. It may fail: no /proc, no free descriptor, no memory, a hook
+/// that a handler interrupted is half done, or other threads changed the ledger all the time.
 pub fn reconcile(here: Here) -> Compared {
     let (mut reading, mut before) = (Reading::new(), Reading::new());
     let mut room = Room { numbers: Buffer::new(), unmatched: Buffer::new(), claims: Buffer::new() };
@@ -74,9 +78,9 @@ fn reconcile_with(
     room: &mut Room,
     turns: &mut Buffer<Turn>,
 ) -> bool {
-    // Where a hook below is half done the two may differ, and nobody is wrong.
+    // While a hook below is half done the two may differ, and neither is wrong.
     let may_correct_now = !is_amid_a_hook(here);
-    // The ledger's version at the reading before, if nothing has changed since.
+    // The ledger's version at the previous reading, if nothing has changed since.
     let mut differed_at = None;
     for attempt in 1..=TRIES {
         ::core::mem::swap(reading, before);
@@ -101,7 +105,8 @@ fn reconcile_with(
         }
         if !lock_or_break(here) {
             if super::is_interrupted() {
-                // A frame below this one holds the lock: it goes on only when this one has returned.
+                // A frame below this one holds the lock. It continues only when this one has
+                // returned.
                 return false;
             }
             sys::yield_now();
@@ -125,7 +130,8 @@ fn reconcile_with(
             return agrees;
         }
         if agrees {
-            // Numbers that were duplicates of each other in the ledger were compared with one of them alone.
+            // Numbers that were duplicates of each other in the ledger were compared with only one
+            // of them.
             if is_corrected && !reading.strangers.as_slice().is_empty() && attempt < TRIES {
                 differed_at = None;
                 continue;
@@ -137,7 +143,8 @@ fn reconcile_with(
     false
 }
 
-/// Gives other threads time. False: the ledger has changed, or one of them was ready to run all the time and did not.
+/// Waits for other threads. False: the ledger has changed, or a thread was ready to run all the
+/// time and did not run.
 fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
     turns::note(noted);
     for _ in 0..PAUSES {
@@ -154,7 +161,8 @@ fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
     false
 }
 
-/// Whether a thread has noted an interest, of this serial number, and not yet heard the kernel's answer.
+/// Whether a thread has noted an interest with this serial number, and does not know the kernel's
+/// answer yet.
 fn is_under_way(serial: u32) -> bool {
     serial != 0 && thread::all().any(|block| block.adding.load(Ordering::Relaxed) as u32 == serial)
 }

@@ -1,4 +1,4 @@
-//! What limits count, of the one ledger of this process.
+//! What limits count, for the one ledger of this process.
 
 use epollshim_ledger::records::Instance;
 
@@ -21,7 +21,7 @@ pub fn epoch() -> u32 {
     CORE.reservations.epoch()
 }
 
-/// What is charged now: instances, watches, bytes.
+/// What is reserved now: instances, watches, bytes.
 pub fn charged() -> (u64, u64, u64) {
     CORE.reservations.charged()
 }
@@ -38,7 +38,7 @@ pub fn charge_bytes(amount: u64, limit: Option<u64>) -> Result<u64, ()> {
     CORE.reservations.charge_bytes(amount, limit).map_err(drop)
 }
 
-/// Charges a watch to its instance. Ok: the new sum, and which life of the record it was charged to.
+/// Reserves a watch of its instance. Ok: the new sum, and which use of the record it belongs to.
 pub fn charge_to(instance: &Instance, limit: Option<u64>) -> Result<(u64, u32), ()> {
     epollshim_ledger::reservations::charge_to(instance, limit).map_err(drop)
 }
@@ -59,7 +59,7 @@ pub fn track_user_too() {
     CORE.reservations.track_user_too();
 }
 
-/// What was given back, or will be, in the user's count, and may be found to live on.
+/// What was released, or will be, in the user's count, and may turn out to exist still.
 pub fn was_paid(pending: &PendingRelease) {
     let (instances, watches) = pending.of_user();
     session::set_former(Kind::Instances, instances);

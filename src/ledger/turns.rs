@@ -1,19 +1,20 @@
-//! Whether the other threads have had a turn on a processor: what a thread was in the midst of when it lost its own is done then.
+//! Whether the other threads have run since. A thread that was preempted in the middle of a hook
+//! has then finished it.
 
 use crate::buffer::Buffer;
 use crate::{procfs, sys};
 
-/// Threads of which this is asked. (Of more it would take longer than they need.)
+/// The most threads that are asked about. (For more, asking would take longer than they need.)
 const MOST: usize = 512;
 
-/// How far a thread had come.
+/// How far a thread had run.
 #[derive(Clone, Copy)]
 pub struct Turn {
     thread: i32,
     progress: u64,
 }
 
-/// How far each other thread has come by now.
+/// Notes how far each other thread has run by now.
 pub fn note(into: &mut Buffer<Turn>) {
     into.clear();
     let own = sys::gettid();
@@ -27,7 +28,7 @@ pub fn note(into: &mut Buffer<Turn>) {
     });
 }
 
-/// Whether all have run since then, but for those that sleep or are stopped.
+/// Whether all have run since then, except those that sleep or are stopped.
 pub fn were_had(noted: &[Turn]) -> bool {
     noted.iter().all(|turn| procfs::progress(turn.thread) != Some(turn.progress) || !procfs::is_runnable(turn.thread))
 }

@@ -1,8 +1,8 @@
-//! What the kernel is asked about the caller. Every system call that finds out whose memory this is
-//! stands here.
+//! What the kernel is asked about the caller. This file has every system call that finds out whose
+//! memory this is.
 //!
-//! A filter may answer any of them with an error, or with 0. Neither is taken for an answer of the
-//! kernel.
+//! A filter may answer any of them with an error, or with 0. Neither is taken for the kernel's
+//! answer.
 
 use super::verdict::{Fact, Facts, Question, Verdict, decide};
 use crate::sys;
@@ -66,7 +66,7 @@ fn exists(pid: i32, tid: i32) -> Fact<bool> {
     }
 }
 
-/// The caller's pid where getpid(2) does not say it: that of the first thread is its thread id.
+/// The caller's pid, if getpid(2) does not say it: the pid of the first thread is its thread id.
 /// None: this is another thread, or the kernel does not say that either.
 pub fn pid_of_first_thread() -> Option<i32> {
     let tid = sys::gettid();

@@ -90,9 +90,9 @@ pub fn note() -> Note {
     }
 }
 
-/// Before the calling thread starts a child. `has_table`: the caller's descriptor table is the
-/// owner's. `is_listed`: the caller is the owner, and has a robust list. `storage`: the child's
-/// own, 0: it has the caller's. True: from now on a child may run on storage that has no note.
+/// Called before the calling thread starts a child. `has_table`: the caller's descriptor table is
+/// the owner's. `is_listed`: the caller is the owner, and has a robust list. `storage`: the child's
+/// own; 0: it has the caller's. True: from now on a child may run on storage that has no note.
 pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bool {
     let has = |flag: libc::c_int| flags & flag as u64 != 0;
     let mut bits = IS_SET;
@@ -104,7 +104,7 @@ pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bo
     if has(libc::CLONE_SETTLS) && storage != 0 {
         let place = NEXT_CHILD.fetch_add(1, Ordering::Relaxed) % CHILDREN.len();
         if let Some(child) = CHILDREN.get(place) {
-            // On this storage, whoever has no robust list is the child.
+            // On this storage, a task without a robust list is the child.
             child.bits.store(bits | LENDER_IS_LISTED, Ordering::Relaxed);
             child.token.store(storage, Ordering::Relaxed);
         }
@@ -121,7 +121,7 @@ pub fn begin(flags: u64, has_table: bool, is_listed: bool, storage: usize) -> bo
 }
 
 /// The caller is not the child: its children by `vfork` are gone. A handler that interrupts the
-/// thread between the note and the system call comes here too, and leaves the note: its frame lies
+/// thread between the note and the system call also comes here, and leaves the note: its frame lies
 /// below.
 pub fn resolved() {
     let local = local();

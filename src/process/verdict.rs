@@ -1,7 +1,7 @@
 //! Whose memory the caller runs in: a pure decision over facts.
 //!
-//! The decision asks for one fact at a time, so that the usual cases cost one system call. Whoever
-//! asks the kernel (`questions.rs`) repeats until there is a verdict.
+//! The decision asks for one fact at a time, so that the usual cases cost one system call. The code
+//! that asks the kernel (`questions.rs`) repeats until there is a verdict.
 
 /// What is known of one fact.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,8 +40,8 @@ pub enum Owner {
     Pid(i32),
 }
 
-/// What a thread notes before it starts a child in its own memory. The child finds the note too,
-/// where it has the thread's TLS.
+/// What a thread notes before it starts a child in its own memory. A child that has the thread's
+/// TLS finds the note too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Note {
     pub is_set: bool,
@@ -72,7 +72,7 @@ pub struct Facts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     Own,
-    /// A fork's copy that nobody has claimed.
+    /// A fork's copy that no process has claimed.
     Fresh,
     /// Claimed by a child of `vfork` that came before the owner and is gone.
     Abandoned,
@@ -104,8 +104,8 @@ pub fn decide(facts: &Facts) -> Result<Verdict, Question> {
     if pid == Some(owner) {
         return own_unless_noted(facts);
     }
-    // The pid differs, or nobody says it. If the thread belongs to the owner, the answer was a
-    // filter's lie.
+    // The pid differs, or is not known. If the thread belongs to the owner, a filter made up the
+    // answer.
     match (facts.is_thread_of_owner.or_ask(Question::IsThreadOfOwner)?, pid) {
         (Some(true), _) | (None, None) => own_unless_noted(facts),
         _ => another_process(facts),

@@ -1,4 +1,4 @@
-//! What the census has counted, written into the file as the process ends.
+//! Writes what the census has counted into the file as the process ends.
 
 use epollshim_format::recording::census::{self, row};
 use epollshim_format::recording::kind;
@@ -11,10 +11,10 @@ pub fn write() {
     if !crate::census::is_on() {
         return;
     }
-    // The report, which looks for what was made and closed out of sight, comes after this.
+    // The report looks for what was created and closed where no hook saw it. It comes after this.
     on_own_stack(crate::census::reconcile);
     let (Some(census), Some(state)) = (Census::of_now(), State::of_this_process()) else { return };
-    // Places that are used first meanwhile come too late.
+    // Places that are first used from here on are missed.
     let rows = places::all().count();
     state.segment(kind::CENSUS, census::FIRST + rows * row::SIZE, 0, None, |start| {
         // SAFETY: words of the segment, which was mapped just now, as long as they need.
@@ -25,7 +25,7 @@ pub fn write() {
             (census::BORN, census.born),
             (census::CLOSED, census.closed),
             (census::AT_START, census.at_start),
-            (census::HEALED, census.healed),
+            (census::HEALED, census.corrected),
         ];
         totals.into_iter().for_each(|(place, value)| set(place, value));
         let mut written = 0;

@@ -1,12 +1,14 @@
-//! The control pages: a request from outside (`epollshim ctl`) is taken as a recorded call returns, by the thread that made
-//! it, and carried out aside. No thread waits for requests, no signal tells of them, no descriptor is held.
+//! The control pages. `epollshim ctl` writes a request there. A thread that makes a recorded call
+//! takes it when the call returns, and carries it out on a stack of its own. No thread waits for
+//! requests, no signal announces them, no descriptor is held.
 //!
-//! Who may write there may steer: the file is this user's alone (0600), and the pages were mapped by the descriptor that
-//! made it. What is found there is copied before it is looked at, and trusted for nothing: a request counts if its checksum ties it to
-//! this process and to a number above all that were taken.
+//! A process that can write there may steer: the file belongs to this user alone (0600), and the
+//! pages were mapped through the descriptor that made it. What is found there is copied before it
+//! is examined, and never trusted: a request counts if its checksum matches this process and a
+//! number above all that were taken.
 //!
-//! What a process has taken is in the memory that the kernel wipes at fork, and so is each thread's way to the bell:
-//! the child of a fork begins with pages of its own.
+//! What a process has taken is in the memory that the kernel wipes at fork, and so is each thread's
+//! pointer to the request word. The child of a fork begins with pages of its own.
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::fmt::Write;
@@ -23,16 +25,15 @@ use crate::{ledger, process, sigsafe};
 
 /// What this module needs of the layers above it.
 pub trait Above {
-    /// Carries an order out; where `is_done` is false, only looks whether its text is right. Writes
-    /// what there is to say to the answer. Err: what came of it (`status`), and nothing but the
-    /// reason is in the answer.
+    /// Carries out an order. If `is_done` is false, only checks its text. Writes its output to the
+    /// answer. Err: the status (`status`), and the answer has only the reason.
     fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64>;
 }
 
-/// What was taken. All-zero is a process that has taken nothing.
+/// What was taken. All-zero: the process has taken nothing.
 #[repr(C)]
 pub struct Steered {
-    /// A thread has a request in hand.
+    /// A thread is carrying out a request.
     busy: AtomicU32,
     /// The number of the last one taken.
     last: AtomicU64,
@@ -46,23 +47,26 @@ pub fn bell() -> *mut AtomicU64 {
     pages.map_or(core::ptr::null_mut(), |pages| pages.wrapping_add(control::BELL).cast())
 }
 
-/// Whether a request stands. Relaxed: who takes it looks again.
+/// Whether there is a request. Relaxed: the thread that takes it looks again.
 #[inline(always)]
 pub fn is_asked(block: &Block) -> bool {
     let bell: &AtomicPtr<AtomicU64> = &block.part::<PerThread>().bell;
-    // SAFETY: null, or a word of the mapping that the recording lies in, which lasts as long as the process.
+    // SAFETY: null, or a word of the mapping that the recording lies in, which lasts as long as the
+    // process.
     unsafe { bell.load(Ordering::Relaxed).as_ref() }.is_some_and(|bell| bell.load(Ordering::Relaxed) != 0)
 }
 
-/// Requests taken, and those of them that were ignored as damaged; None: there were none.
-pub fn told() -> Option<(u64, u64)> {
+/// How many requests were taken, and how many of them were ignored as damaged; None: there were
+/// none.
+pub fn requests() -> Option<(u64, u64)> {
     let of = &State::of_this_process()?.control;
     let requests = of.requests.load(Ordering::Relaxed);
     (requests != 0).then(|| (requests, of.damaged.load(Ordering::Relaxed)))
 }
 
-/// Takes the request that stands, and answers it. Left for a later call: where another thread has one in hand, where this is a handler
-/// that has interrupted the ledger, and where the memory is a parent's.
+/// Takes the present request, and answers it. It is left for a later call while another thread
+/// carries one out, if this is a handler that has interrupted the ledger, and if the memory is a
+/// parent's.
 #[cold]
 #[inline(never)]
 pub fn answer() {
@@ -74,7 +78,8 @@ pub fn answer() {
     sigsafe::on_own_stack(|| {
         if process::is_owner()
             && let Some(start) = state.control_pages()
-            // Acquire and Release: one request is answered before the next is taken. No signal comes between the two.
+            // Acquire and Release: one request is answered before the next is taken. No signal
+            // comes between the two.
             && state.control.busy.swap(1, Ordering::Acquire) == 0
         {
             take(&Pages(start), &state.control, here);
@@ -84,7 +89,7 @@ pub fn answer() {
 }
 
 fn take(pages: &Pages, steered: &Steered, here: Here) {
-    // Acquire: behind the number stands what the command wrote before it.
+    // Acquire: the command wrote the request before the number.
     let number = pages.word(control::BELL).swap(0, Ordering::AcqRel);
     if number == 0 {
         return;
@@ -105,18 +110,19 @@ fn take(pages: &Pages, steered: &Steered, here: Here) {
         steered.damaged.fetch_add(1, Ordering::Relaxed);
         let _ = answer.write_str("the control page is damaged; the request was ignored");
     }
-    // Written anew each time: these too may have been damaged.
+    // Written each time: these may have been damaged too.
     pages.set(control::TAKEN, steered.last.load(Ordering::Relaxed));
     pages.set(control::REQUESTS, steered.requests.load(Ordering::Relaxed));
     pages.set(control::DAMAGED, steered.damaged.load(Ordering::Relaxed));
     let (came, done) = came.unwrap_or((status::DAMAGED, 0));
-    // What does not fit is cut.
+    // What does not fit is cut off.
     let text = answer.as_slice();
     pages.answer(number, came, done, text.get(..control::ANSWER_BYTES).unwrap_or(text));
 }
 
-/// Carries a request out, order by order, up to the first that is refused; none of them, if one is no order or its text is wrong.
-/// None: it is none that can have been sent by the command. Some: what came of it, and how many orders were carried out.
+/// Carries out a request, order by order, up to the first that is refused. Carries out none if one
+/// is no order or its text is wrong. None: the command cannot have sent it. Some: the status, and
+/// how many orders were carried out.
 fn carry_out(here: Here, text: &[u8], answer: &mut Buffer<u8>) -> Option<(u64, u64)> {
     core::str::from_utf8(text).ok()?;
     let mut done = 0;
@@ -144,7 +150,8 @@ impl Pages {
         self.word(place).store(value, Ordering::Relaxed);
     }
 
-    /// The request of a number, copied: it may change meanwhile. None: its length or its checksum is not what belongs to it.
+    /// A copy of the request with this number: the original may change. None: its length or its
+    /// checksum does not match.
     fn request<'a>(&self, number: u64, into: &'a mut [u8; control::REQUEST_BYTES]) -> Option<&'a [u8]> {
         let length = usize::try_from(self.word(control::LENGTH).load(Ordering::Relaxed)).ok()?;
         let check = self.word(control::CHECK).load(Ordering::Relaxed);
@@ -171,7 +178,7 @@ impl Pages {
         self.set(control::ANSWER_CHECK, checksum(number, text));
         self.set(control::STATUS, came);
         self.set(control::DONE, done);
-        // Release: who finds the number finds the answer.
+        // Release: a reader that sees the number sees the answer.
         self.word(control::ANSWERED).store(number, Ordering::Release);
     }
 }

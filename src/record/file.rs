@@ -13,14 +13,15 @@ use crate::path::Path;
 use crate::sigsafe::Files;
 use crate::{clock, config, place, process, procfs, seccomp, sigsafe, sys};
 
-/// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that has none yet.
+/// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that
+/// has none yet.
 #[repr(C)]
 pub struct State {
     /// [`BEGINNING`], [`ON`], [`OFF`]; 0: not begun.
     phase: AtomicU32,
     /// One segment is made at a time: [`FREE`], [`MAKING`], [`AWAITED`].
     making: AtomicU32,
-    /// How often that was over: who waits knows by it that the others get on.
+    /// How often a segment was finished: by it a waiting thread knows that others make progress.
     turns: AtomicU32,
     /// How many segments the directory has.
     segments: AtomicU32,
@@ -28,26 +29,26 @@ pub struct State {
     trouble: AtomicU32,
     /// Where the file ends.
     end: AtomicU64,
-    /// Which file it is: device and inode. What has its name later may be another's.
+    /// The file's device and inode. A file of that name may later be another.
     identity: [AtomicU64; 2],
     /// Calls that were dropped before there was a header to count them in.
     early: AtomicU64,
     /// CLOCK_MONOTONIC from which on the file may be asked again to grow for records.
     pub again: AtomicU64,
-    /// Header and directory. Release when they are whole, Acquire by readers.
+    /// Header and directory. Release when they are complete, Acquire by readers.
     start: AtomicPtr<u8>,
     /// The totals, under the ledger's lock.
     pub totals: AtomicPtr<u8>,
-    /// How far the tables of instances and interests have come (tables.rs).
+    /// The state of the tables of instances and interests (tables.rs).
     pub tables: AtomicU32,
     pub control: super::control::Steered,
-    /// Where the parts of the arena of stacks lie; null: nowhere yet.
+    /// Where the parts of the arena of stacks are mapped; null: nowhere yet.
     pub stacks: [AtomicPtr<u8>; crate::stacks::PARTS],
 }
 
 /// Why there is no room for more records.
 pub enum NoRoom {
-    /// The file has the size or the segments that it may have: neither grows smaller.
+    /// The file has its largest size, or the most segments. Neither shrinks.
     ForGood,
     /// By an errno.
     ForNow(i32),
@@ -55,13 +56,13 @@ pub enum NoRoom {
 
 /// The smallest segment of records.
 const LEAST: usize = PAGE;
-/// Records leave these places of the directory to threads that begin, to tables and modules.
+/// Records leave these places of the directory to new threads, to tables and modules.
 const PLACES_LEFT: usize = SEGMENTS / 8;
 
-// Of `State::making`. Nobody makes a segment.
+// Values of `State::making`. No thread makes a segment.
 const FREE: u32 = 0;
 const MAKING: u32 = 1;
-/// Somebody makes one, and others sleep till that is done.
+/// A thread makes one, and others sleep until it is done.
 const AWAITED: u32 = 2;
 
 const BEGINNING: u32 = 1;
@@ -73,7 +74,7 @@ const OFF: u32 = 3;
 /// # Safety
 /// `start + place` must be an aligned word of a mapping that lasts.
 pub unsafe fn word<'a>(start: *mut u8, place: usize) -> &'a AtomicU64 {
-    // SAFETY: by this function's contract.
+    // SAFETY: the caller promises such a word.
     unsafe { &*start.wrapping_add(place).cast::<AtomicU64>() }
 }
 
@@ -89,13 +90,15 @@ impl State {
         self.phase.load(Ordering::Acquire) == ON
     }
 
-    /// Makes the file, if nobody has begun to. True: this call has made it.
+    /// Makes the file, unless another thread has begun to. True: this call has made it.
     pub fn begin(&self) -> bool {
         let is_first = || self.phase.compare_exchange(0, BEGINNING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if self.phase.load(Ordering::Relaxed) == 0 {
-            // Aside, before the word says that somebody is at it: a handler that came between would wait for the frame below it,
-            // all other threads for both, and none of them would get its place in the file. (It may be a handler's small
-            // stack, too, and whoever jumps out of it must not leave a descriptor open.)
+            // On a stack of its own, before the word says that a thread makes the file: a handler
+            // that came in between would wait for the frame below it, all other threads for both,
+            // and none of them would get its place in the file. (The present stack may be a
+            // handler's small one. And a frame that is jumped out of must not leave a descriptor
+            // open.)
             match sigsafe::on_own_stack(|| is_first().then(|| self.settle(self.make()))) {
                 Some(Some(is_made)) => return is_made,
                 Some(None) => {}
@@ -103,7 +106,7 @@ impl State {
                 None => {}
             }
         }
-        // Another thread is at it, for some hundred microseconds.
+        // Another thread makes the file (docs/performance.md, "Recorded calls").
         for _ in 0..2000 {
             if self.phase.load(Ordering::Acquire) != BEGINNING {
                 break;
@@ -113,20 +116,21 @@ impl State {
         false
     }
 
-    /// Says what came of the beginning. True: there is a file.
+    /// Stores the result of the beginning. True: there is a file.
     fn settle(&self, made: sys::Result<()>) -> bool {
         if let Err(error) = made {
             self.note_trouble(error);
             losses::has_no_file(error);
         }
         super::tables::want_tables();
-        // Release: who finds it on finds header and directory.
+        // Release: a thread that finds it on sees header and directory.
         self.phase.store(if made.is_ok() { ON } else { OFF }, Ordering::Release);
         made.is_ok()
     }
 
     fn make(&self) -> sys::Result<()> {
-        // The control pages too, by the descriptor that made the file: by its name it might be another's.
+        // The control pages too, through the descriptor that made the file. The name might refer to
+        // another file by now.
         let bytes = FIRST_SEGMENT + control::BYTES;
         let start = with_file(libc::O_CREAT | libc::O_EXCL, |fd| {
             let status = sys::status(fd)?;
@@ -163,8 +167,9 @@ impl State {
         }
     }
 
-    /// Reserves a segment at the end of the file and maps it: at `fixed`, in place of what is there, or anywhere. `fill` is
-    /// called before the directory tells of it. None: no space; nothing is mapped.
+    /// Reserves a segment at the end of the file and maps it: at `fixed`, in place of what is
+    /// there, or anywhere. Calls `fill` before the segment is entered into the directory. None: no
+    /// space; nothing is mapped.
     pub fn segment(
         &self,
         kind: u64,
@@ -182,8 +187,9 @@ impl State {
         made.unwrap_or(Err(libc::ENOMEM)).map_err(|error| self.note_trouble(error)).ok()
     }
 
-    /// The same of a segment that only one thread makes: `place` says where it is, as soon as it is there. `first` is called before
-    /// it is made. Ok(false): it was there. Err: the error number, also noted in the header.
+    /// The same for a segment that only one thread makes: `place` gets its address as soon as it is
+    /// mapped. Calls `first` before it is made. Ok(false): it existed. Err: the error number, also
+    /// noted in the header.
     pub fn part(
         &self,
         kind: u64,
@@ -197,7 +203,7 @@ impl State {
                 return Ok(false);
             }
             first();
-            // Release: who finds the address finds the segment mapped.
+            // Release: a thread that reads the address finds the segment mapped.
             let fill = |start| place.store(start, Ordering::Release);
             self.segment_alone(directory, kind, bytes, extra, None, fill).map(|_| true)
         };
@@ -205,8 +211,9 @@ impl State {
         made.inspect_err(|error| self.note_trouble(*error))
     }
 
-    /// Makes and maps a segment of records, of `wanted` bytes or of another power of two, for the thread in that place of the
-    /// directory; its first record has the number `first`. Called aside (`sigsafe.rs`).
+    /// Makes and maps a segment of records, of `wanted` bytes or of another power of two, for the
+    /// thread in that place of the directory. Its first record has the number `first`. Called on a
+    /// stack of its own (`sigsafe.rs`).
     pub fn grow(&self, thread: u32, wanted: usize, first: u64) -> Result<(*mut u8, usize), NoRoom> {
         let most = config::get().map_or(0, |config| config.record_max);
         let made = self.alone(|directory| {
@@ -214,8 +221,8 @@ impl State {
             if places + PLACES_LEFT >= SEGMENTS {
                 return Ok(Err(stopped::PLACES));
             }
-            // Where half of the directory is in use, each segment adds a 32nd to the file at least: 384 of them make it
-            // 100,000 times as large.
+            // Where half of the directory is in use, each segment adds a 32nd to the file at least:
+            // 384 of them make it 100,000 times as large.
             let least = if places < SEGMENTS / 2 { 0 } else { (end as usize / 32).next_power_of_two() };
             let mut bytes = wanted.max(least);
             while end + bytes as u64 > most {
@@ -252,8 +259,8 @@ impl State {
         Err(why)
     }
 
-    /// Runs `work` with header and directory, while nobody else makes a segment. Called aside (`sigsafe.rs`): who has the lock is
-    /// not interrupted.
+    /// Runs `work` with header and directory, while no other thread makes a segment. Called on a
+    /// stack of its own (`sigsafe.rs`), so that the thread that has the turn is not interrupted.
     fn alone<T>(&self, work: impl FnOnce(*mut u8) -> sys::Result<T>) -> sys::Result<T> {
         let directory = self.start.load(Ordering::Acquire);
         if directory.is_null() {
@@ -267,8 +274,9 @@ impl State {
         done
     }
 
-    /// A thousand threads may begin at once, and each may wait for a processor, or for a slow disk. No turn in two seconds: who
-    /// has it is gone (a child of vfork that was killed). Half a minute is the end in any case.
+    /// Waits for the caller's turn. A thousand threads may begin at once, and each may wait for a
+    /// processor, or for a slow disk. If no turn ends in two seconds, the thread that has it is
+    /// gone (a child of vfork that was killed). It never waits longer than half a minute.
     fn wait_for_turn(&self) -> bool {
         const NAP: i64 = 100_000_000;
         const EACH: usize = 20;
@@ -284,7 +292,7 @@ impl State {
             match sys::futex_wait(&self.making, AWAITED, NAP) {
                 Ok(()) | Err(libc::EAGAIN | libc::EINTR) => continue,
                 Err(libc::ETIMEDOUT) => {}
-                // A filter of the program's forbids it.
+                // A filter of the program forbids the futex.
                 Err(_) => sys::sleep(NAP),
             }
             naps += 1;
@@ -379,7 +387,8 @@ impl State {
     /// Counts calls of which the file has nothing: in the header, as soon as there is one.
     pub fn drop_calls(&self, calls: u64) {
         self.early.fetch_add(calls, Ordering::SeqCst);
-        // SeqCst: of who counts and who makes the header, the later one finds what the other has done.
+        // SeqCst: of the thread that counts and the thread that makes the header, the later one
+        // sees what the other has done.
         if !self.start.load(Ordering::SeqCst).is_null() {
             self.add(header::CALLS_DROPPED, self.early.swap(0, Ordering::SeqCst));
         }
@@ -422,7 +431,7 @@ fn enter(file: *mut u8, index: usize, at: u64, length: u64, extra: u64, kind: u6
     set(entry::START, at, Ordering::Relaxed);
     set(entry::LENGTH, length, Ordering::Relaxed);
     set(entry::EXTRA, extra, Ordering::Relaxed);
-    // Release: the kind last, so that who finds it finds the segment.
+    // Release: the kind is last, so that a reader that sees it sees the segment.
     set(entry::KIND, kind, Ordering::Release);
 }
 
@@ -463,20 +472,20 @@ fn write_header(start: *mut u8) {
         set(header::EXE_LENGTH, exe.len() as u64);
     }
     write_names(start);
-    // Last: a file without it is none.
-    // SAFETY: as above.
+    // It comes last: a file without it is not valid. SAFETY: places in the header are aligned, and
+    // it was mapped just now.
     unsafe { word(start, header::MAGIC).store(MAGIC, Ordering::Release) };
 }
 
-/// Writes what the program is called, and its arguments: at first, and at the end, since many set them anew when they know
-/// what they are ("nginx: worker process").
+/// Writes the program's name and its arguments: at the beginning, and at the end, since many
+/// programs change them once they know what they are ("nginx: worker process").
 #[inline(never)] // for size
 fn write_names(start: *mut u8) {
     // SAFETY: places in the header are aligned, and it is mapped for good.
     let length_word = unsafe { word(start, header::ARGUMENTS_LENGTH) };
     let mut comm = [0u8; 17];
     if let Some(length) = procfs::read_short(c"/proc/self/comm", &mut comm) {
-        // With its zero, should it be shorter than the last.
+        // With its terminating zero, in case it is shorter than the last one.
         if let Some(newline) = comm.get_mut(length.saturating_sub(1)..) {
             newline.fill(0);
         }
@@ -485,7 +494,7 @@ fn write_names(start: *mut u8) {
     let mut space = [0u8; header::ARGUMENTS_BYTES];
     if let Some(length) = procfs::read_short(c"/proc/self/cmdline", &mut space) {
         let arguments = only_arguments(space.get(..length).unwrap_or_default());
-        // Whoever reads it meanwhile, or after a kill, finds no half of two texts.
+        // A reader in the meantime, or after a kill, must not find half of each text.
         length_word.store(0, Ordering::Relaxed);
         compiler_fence(Ordering::Release);
         write_text(start, header::ARGUMENTS, arguments);
@@ -499,7 +508,7 @@ fn write_text(start: *mut u8, place: usize, text: &[u8]) {
     unsafe { start.wrapping_add(place).copy_from_nonoverlapping(text.as_ptr(), text.len()) };
 }
 
-/// As many as the program was called with: what is behind them is what a setproctitle left.
+/// As many as the program was called with. What follows them is what setproctitle left.
 fn only_arguments(text: &[u8]) -> &[u8] {
     let count = config::arguments();
     let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(place, _)| place + 1);
@@ -507,12 +516,14 @@ fn only_arguments(text: &[u8]) -> &[u8] {
     text.get(..end.unwrap_or(text.len())).unwrap_or_default()
 }
 
-/// Of a directory that root makes: all may add files to it and open their own by name, none but root may list it, and none may
-/// remove another's (the sticky bit). A server that gives up root's rights writes its recordings with those of its new user.
+/// For a directory that root makes: every user may add files to it and open their own by name, only
+/// root may list it, and no user may remove another's (the sticky bit). A server that gives up
+/// root's rights writes its recordings as its new user.
 const DROP_BOX: u32 = 0o1733;
 
-/// Whether a directory can take recordings, as far as can be seen: made if it is not there. What an inherited filter refuses
-/// is no answer: then the first call of the program shows it, and the report says so.
+/// Whether a directory can take recordings, as far as that can be known. Creates it if it does not
+/// exist. An inherited filter's refusal is no answer: then the first call of the program shows it,
+/// and the report says so.
 pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
     let is_answer = |error: &i32| !(seccomp::is_inherited() && matches!(*error, libc::EPERM | libc::ENOSYS));
     let is_new = match sys::make_directory(directory, 0o700) {
@@ -525,7 +536,7 @@ pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
         if is_new && sys::geteuid() == 0 {
             open_to_all(files, directory);
         }
-        // For looking up alone: a drop box is not read by those who write into it.
+        // Opened for lookups only: a process that writes into a drop box cannot read it.
         let fd = place::open_directory(files, directory)?;
         let prepared = sys::may_write_in(fd);
         files.close(fd);
@@ -534,8 +545,8 @@ pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
     prepared.unwrap_or(Err(libc::ENOMEM)).or_else(|error| if is_answer(&error) { Err(error) } else { Ok(()) })
 }
 
-/// Afterwards, since the program's umask takes away what a mkdir asks for. A file system that has no such modes leaves it
-/// root's own.
+/// Done afterwards, since the program's umask removes bits from the mode of a mkdir. On a file
+/// system that has no such modes it stays root's own.
 fn open_to_all(files: Files, directory: &CStr) {
     if let Ok(fd) = files.open(directory, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0) {
         let _ = sys::set_mode(fd, DROP_BOX);

@@ -1,5 +1,5 @@
-//! Where each record is kept (`EPOLLSHIM_RECORD_RING=full`): areas of records, one after the other, each reserved before it is
-//! touched.
+//! Keeps each record (`EPOLLSHIM_RECORD_RING=full`) in areas of records, one after the other. Each
+//! area is reserved before it is touched.
 //!
 //! ```text
 //! block.area ──▶ head: taken, first │ record │ record │ ...      the first lies in the thread's own segment
@@ -7,12 +7,13 @@
 //!                  └─ one instruction takes a place: a handler on this thread comes before it or after it
 //! ```
 //!
-//! A place beyond the last means that the area is full: another is reserved, twice as large as the last, and the pointer is
-//! moved, with all signals blocked. So a record has its place for good with that one instruction, whoever comes between, and
-//! nothing waits for a handler or for a frame below it. An area that is full is unmapped, unless a frame below a handler may
-//! be writing into it still.
+//! A place after the last means that the area is full. Another area is reserved, twice as large,
+//! and the pointer is moved, with all signals blocked. So one instruction gives a record its place
+//! for good, whatever comes in between, and nothing waits for a handler or for a frame below it. A
+//! full area is unmapped, unless a frame below a handler may still be writing into it.
 //!
-//! What finds no place is dropped, and counted on the thread's page: every call takes a place or is counted there, once.
+//! A record that finds no place is dropped, and counted on the thread's page. Every call takes a
+//! place or is counted there, once.
 
 use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Ordering, own_increment};
 
@@ -23,20 +24,21 @@ use super::threads::{CallRecord, PerThread, put};
 use crate::thread::Block;
 use crate::{sigsafe, sys};
 
-/// Where a thread's records go, in its block (which the kernel wipes at fork): all zero is nowhere.
+/// Where a thread's records go, in its block (which the kernel wipes at fork): all zero means
+/// nowhere.
 #[repr(C)]
 pub struct Records {
     /// An [`Area`]; 0: none.
     area: AtomicUsize,
-    /// How many frames of the thread are writing a record: a handler may have come into one. A frame that was left by a jump
-    /// stays counted, so that nothing is unmapped from then on.
+    /// How many frames of the thread are writing a record: a handler may have interrupted one. A
+    /// frame that was jumped out of stays counted, so that nothing is unmapped from then on.
     writing: AtomicU32,
     /// The place of the thread's segment in the directory.
     thread: AtomicU32,
 }
 
-/// The start of an area, and in the low bits (it begins a page) the power of two that its size is. In one word: a handler
-/// changes both, or none.
+/// The start of an area, and in the low bits (an area begins a page) the power of two that its size
+/// is. In one word, so that a handler changes both or neither.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Area(usize);
 
@@ -58,7 +60,8 @@ impl Area {
     }
 
     fn word(self, place: usize) -> &'static AtomicU64 {
-        // SAFETY: in the head of an area, which stays mapped while a frame that found it is writing.
+        // SAFETY: in the head of an area, which stays mapped while a frame that found it is
+        // writing.
         unsafe { word(self.start(), place) }
     }
 }
@@ -67,8 +70,8 @@ impl Area {
 pub const LARGEST: usize = 4 << 20;
 /// How long a thread's records are dropped before the file is asked to grow again: nanoseconds.
 const AGAIN: u64 = 100_000_000;
-/// The same where the file is held by somebody who does not let it go (a child of vfork that was killed): each try takes two
-/// seconds.
+/// The same if another process holds the file and does not release it (a child of vfork that was
+/// killed): each try takes two seconds.
 const MUCH_LATER: u64 = 60_000_000_000;
 
 impl Records {
@@ -78,7 +81,7 @@ impl Records {
         self.area.store(Area::new(start, area::IN_THREAD).0, Ordering::Relaxed);
     }
 
-    /// Another thread goes on: no frame of its own is writing.
+    /// Another thread takes over the block: no frame of it is writing.
     pub fn pass_on(&self) {
         self.writing.store(0, Ordering::Relaxed);
     }
@@ -89,21 +92,22 @@ impl Records {
 }
 
 /// Keeps a record of a call, or counts it as dropped.
-pub fn write(block: &Block, told: &CallRecord, time: u64) {
+pub fn write(block: &Block, call: &CallRecord, time: u64) {
     let records = &block.part::<PerThread>().records;
     // Before the area is looked up: from here on it stays mapped.
     step(&records.writing, true);
-    match place(records, told.ended) {
+    match place(records, call.ended) {
         Some((at, number)) => {
-            // SAFETY: a record's place in an area of this thread's, mapped until the last frame that writes has gone.
-            unsafe { put(at, number, told, time) };
+            // SAFETY: a place in an area of this thread, mapped until the last frame that writes
+            // has returned.
+            unsafe { put(at, number, call, time) };
         }
         None => dropped(block),
     }
     step(&records.writing, false);
 }
 
-/// Takes a place: where it is, and the record's number. None: there is none.
+/// Takes a place: its address, and the record's number. None: there is none.
 #[inline(always)]
 fn place(records: &Records, now: u64) -> Option<(*mut u8, u64)> {
     let mut area = Area(records.area.load(Ordering::Relaxed));
@@ -120,7 +124,7 @@ fn place(records: &Records, now: u64) -> Option<(*mut u8, u64)> {
     }
 }
 
-/// The area behind one that is full.
+/// The area that follows a full one.
 #[cold]
 #[inline(never)]
 fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
@@ -129,7 +133,7 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
         return None;
     }
     let grown = sigsafe::on_own_stack(|| {
-        // Now no handler comes any more. One may have come before, and found the area full as well.
+        // From here on no handler comes. One may have come before, and also found the area full.
         let current = Area(records.area.load(Ordering::Relaxed));
         if current != full {
             return Some(current);
@@ -142,7 +146,8 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
                 records.area.store(new.0, Ordering::Relaxed);
                 let is_in_thread = first == full.places();
                 if records.writing.load(Ordering::Relaxed) == 1 && !is_in_thread {
-                    // SAFETY: a whole mapping of `grow`'s; this frame is the only one of the thread that may know it.
+                    // SAFETY: a whole mapping of `grow`. No other frame of the thread can refer to
+                    // it.
                     unsafe { sys::unmap(full.start(), full.bytes()) };
                 }
                 Some(new)
@@ -159,7 +164,7 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
         }
     });
     if grown.is_none() {
-        // No memory to look aside.
+        // No memory for a stack of its own.
         state.again.store(now.saturating_add(AGAIN), Ordering::Relaxed);
     }
     grown.flatten()
@@ -167,13 +172,15 @@ fn grow(records: &Records, full: Area, now: u64) -> Option<Area> {
 
 #[cold]
 fn dropped(block: &Block) {
-    // In the child of a fork, whose block was wiped meanwhile, the count would be the parent's.
+    // In the child of a fork, whose block was wiped in the meantime, the count would be the
+    // parent's.
     if block.part::<PerThread>().records.is_on() {
         own_increment(super::threads::dropped_of(block));
     }
 }
 
-/// Adds or takes away one, by one instruction: what a handler adds it takes away before the thread goes on.
+/// Adds or subtracts one, by one instruction: a handler subtracts what it added before the thread
+/// continues.
 #[inline(always)]
 fn step(count: &AtomicU32, more: bool) {
     // SAFETY: the word is this thread's own; no other writes it.

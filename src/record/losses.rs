@@ -1,5 +1,6 @@
-//! What a recording has lost, for those who ask at the end: this process's own report, and that of the nearest relative before
-//! it. A child that changed its user and may not write into the directory has no file that could tell of it.
+//! What a recording has lost, for the reports at the end: of this process, and of its nearest
+//! ancestor. A child that changed its user and may not write into the directory has no file that
+//! could say so.
 
 use crate::sync::{AtomicPtr, Ordering};
 use core::fmt::Write;
@@ -10,8 +11,9 @@ use epollshim_format::recording::header;
 use super::file::{State, word};
 use crate::{config, output, place, process};
 
-/// The header of this process's file; in the child of a fork that has none of its own, that of the nearest relative before it
-/// that has one: mapped in the child as well, and for good. Release when it is whole, Acquire by who counts in it.
+/// The header of this process's file. In the child of a fork that has no file of its own, it is
+/// that of the nearest ancestor that has one, which is mapped in the child as well, and for good.
+/// Release when it is complete, Acquire by threads that count in it.
 static NEAREST: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 
 /// This process has a file.
@@ -19,7 +21,7 @@ pub fn has_file(start: *mut u8) {
     NEAREST.store(start, Ordering::Release);
 }
 
-/// This process has none: counts it in the file of the nearest relative.
+/// This process has none: counts that in the file of the nearest ancestor.
 pub fn has_no_file(error: i32) {
     let start = NEAREST.load(Ordering::Acquire);
     if start.is_null() {
@@ -35,7 +37,7 @@ pub fn has_no_file(error: i32) {
 /// What is known of this process's recording.
 pub struct Losses {
     pub has_file: bool,
-    /// The errno of what could not be had of it; 0: all could.
+    /// The errno of what failed; 0: nothing.
     pub trouble: i32,
     /// Processes forked from this one that could make no file, and the errno of the first.
     pub children: u64,
@@ -48,7 +50,7 @@ pub fn losses() -> Option<Losses> {
     State::of_this_process()?.losses()
 }
 
-/// Says on stderr that there is no recording: for processes whose report does not say so.
+/// Prints on stderr that there is no recording, for processes whose report does not say so.
 pub fn complain() {
     let Some(Losses { has_file: false, trouble, .. }) = losses() else { return };
     let Some(directory) = config::get().and_then(|config| config.record) else { return };

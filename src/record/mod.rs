@@ -1,8 +1,9 @@
-//! The recording: a file a process, mapped by it, that holds what it counts and its last calls, whatever ends it.
+//! The recording: a file per process, mapped by it, that holds what the process counts and its last
+//! calls. It survives any end of the process.
 //!
 //! ```text
 //! file.rs     the file: header, directory, segments reserved before they are touched
-//! threads.rs  a thread's counters laid over the file, and its ring of calls
+//! threads.rs  a thread's counters mapped over the file, and its ring of calls
 //! full.rs     areas of records, where each call is kept
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the lock
 //! control.rs  requests from outside, taken as a recorded call returns
@@ -12,13 +13,15 @@
 //! losses.rs   what could not be recorded, for the reports
 //! ```
 //!
-//! The layout is `epollshim_format::recording`'s. Nothing is ever flushed: pages of a shared mapping outlive the process. The file is
-//! made with the first epoll call of a process; the child of a fork makes its own, and never writes into its parent's (but for
-//! the count of children that could make none): all that points into a file lies in memory that the kernel wipes at fork,
-//! or is replaced before it is written.
+//! `epollshim_format::recording` has the layout. Nothing is ever flushed: pages of a shared mapping
+//! outlive the process. The file is made with the first epoll call of a process. The child of a
+//! fork makes its own, and never writes into its parent's (except to count the children that could
+//! make none): every pointer into a file lies in memory that the kernel wipes at fork, or is
+//! replaced before it is used.
 //!
-//! A reservation that fails (no space, no descriptor, a directory that is gone) is not tried again for that thread or
-//! that part of a table, for records not at once; what is missing is counted, and the program goes on.
+//! A reservation that fails (no space, no descriptor, a directory that is gone) is not repeated for
+//! that thread or that part of a table, and for records not at once. What is missing is counted,
+//! and the program continues.
 
 mod census;
 mod control;
@@ -35,7 +38,7 @@ use core::ffi::CStr;
 
 use epollshim_format::recording::{end, kind};
 
-pub use control::{Above as Orders, told};
+pub use control::{Above as Orders, requests};
 pub use file::{State, path};
 pub use losses::{complain, losses};
 pub use modules::write as write_modules;
@@ -46,7 +49,8 @@ use crate::process::End;
 use crate::thread::Block;
 use crate::{config, ledger, process, sys};
 
-/// A block was mapped before the options were read: it has no room for a ring, and no process of the family records.
+/// A block was mapped before the options were read: it has no room for a ring, and neither this
+/// process nor its children record.
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// The tables follow the ledger (src/composition.rs).
@@ -60,7 +64,7 @@ pub fn is_wanted() -> bool {
     !NEVER.load(Ordering::Relaxed) && config::get().is_some_and(|config| config.record.is_some())
 }
 
-/// Bytes that a new block has behind it; 0: no recording is wanted.
+/// How many bytes follow a new block; 0: no recording is wanted.
 pub fn bytes_behind_block() -> usize {
     if config::get().is_none() {
         NEVER.store(true, Ordering::Relaxed);
@@ -68,8 +72,8 @@ pub fn bytes_behind_block() -> usize {
     if is_wanted() { threads::ring_bytes() } else { 0 }
 }
 
-/// Lays a new block with such bytes behind it over this process's file, which is made if there is
-/// none yet.
+/// Maps this process's file over a new block that has that many bytes after it. Makes the file if
+/// there is none yet.
 pub fn lay_over_file(block: &Block, tid: u32) {
     begin();
     threads::attach(block, tid);
@@ -81,14 +85,14 @@ pub fn is_on() -> bool {
     State::of_this_process().is_some_and(State::is_on)
 }
 
-/// Has a directory take recordings, and the ledger tell of its changes. Err: an error number.
+/// Prepares a directory for recordings, and follows the ledger's changes. Err: an error number.
 pub fn prepare(directory: &CStr) -> sys::Result<()> {
     file::prepare_directory(directory)?;
     ledger::follow();
     Ok(())
 }
 
-/// Makes the file of this process, once. Called with its first epoll call, by the thread that makes it.
+/// Makes the file of this process, once. The thread that makes the first epoll call calls it.
 #[cold]
 fn begin() {
     if !is_wanted() || !process::is_owner() {
@@ -102,7 +106,7 @@ fn begin() {
     }
 }
 
-/// Memory of zeros in this process's file, for its findings. None: there is no file, or no space.
+/// Zeroed memory in this process's file, for its findings. None: there is no file, or no space.
 pub fn findings(bytes: usize) -> Option<*mut u8> {
     let state = State::of_this_process().filter(|state| is_wanted() && state.is_on())?;
     state.segment(kind::FINDINGS, bytes, 0, None, |_| ())

@@ -1,5 +1,5 @@
-//! The objects that are mapped: where, by which build id, from which file. A reader turns addresses into functions
-//! with them when the program is long gone.
+//! The objects that are mapped: their addresses, build ids and files. With them a reader turns
+//! addresses into functions after the program has ended.
 
 use super::file::State;
 use crate::sync::{AtomicU64, Ordering};
@@ -10,8 +10,8 @@ use epollshim_format::recording::{PAGE, kind};
 use crate::buffer::Buffer;
 use crate::{process, procfs};
 
-/// What was written last, by a number made of its bytes (FNV-1a). A child of a fork compares with its parent's; its first
-/// list is written in any case.
+/// A hash of what was written last (FNV-1a). A child of a fork compares with its parent's. Its
+/// first list is written in any case.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 /// Of which process.
 static WRITTEN_BY: AtomicU64 = AtomicU64::new(0);
@@ -21,7 +21,7 @@ pub fn write() {
     crate::sigsafe::on_own_stack(|| {
         Buffer::lend(|maps| {
             Buffer::lend(|list| {
-                if procfs::read_file(c"/proc/thread-self/maps", maps) && tell(maps.as_slice(), list).is_ok() {
+                if procfs::read_file(c"/proc/thread-self/maps", maps) && list_objects(maps.as_slice(), list).is_ok() {
                     write_list(list.as_slice());
                 }
             });
@@ -47,8 +47,9 @@ fn write_list(bytes: &[u8]) {
     }
 }
 
-/// start-end perms offset dev inode path (proc_pid_maps(5)), a line a mapping, to a line an object.
-fn tell(maps: &[u8], list: &mut Buffer<u8>) -> core::fmt::Result {
+/// Turns start-end perms offset dev inode path (proc_pid_maps(5)), a line for each mapping, into a
+/// line for each object.
+fn list_objects(maps: &[u8], list: &mut Buffer<u8>) -> core::fmt::Result {
     let mut last: Option<(u64, u64, &[u8])> = None;
     let mut flush = |object: Option<(u64, u64, &[u8])>| match object {
         Some((start, end, path)) => line(start, end, path, list),
@@ -104,8 +105,8 @@ fn build_id(start: usize, end: usize) -> Option<&'static [u8]> {
         if number(program, 0, 4)? as u32 != PT_NOTE {
             continue;
         }
-        // Its place in the file, which is that behind the start of the object's first mapping: in a program of fixed addresses
-        // the one in memory is not.
+        // Its offset in the file, which is its distance from the object's first mapping. In a
+        // program of fixed addresses its address in memory is not.
         let (at, length) = (number(program, 8, 8)?, number(program, 32, 8)?);
         let mut notes = readable(start.checked_add(at)?, length.min(4096), end)?;
         while notes.len() > 12 {
@@ -126,8 +127,9 @@ fn readable(at: usize, length: usize, end: usize) -> Option<&'static [u8]> {
     if length < 12 || last > end || !crate::sys::is_readable(at) || !crate::sys::is_readable(last - 12) {
         return None;
     }
-    // SAFETY: its first and last bytes can be read, and it is at most some pages within one object: notes and headers lie in its
-    // first segment. It stays mapped while it is read: objects are unmapped by dlclose alone, which no exit or first call is.
+    // SAFETY: its first and last bytes can be read, and it is at most some pages within one object:
+    // notes and headers lie in the object's first segment. It stays mapped while it is read: only
+    // dlclose unmaps objects, and no exit or first call is inside it.
     Some(unsafe { core::slice::from_raw_parts(at as *const u8, length) })
 }
 

@@ -1,4 +1,5 @@
-//! The arena of call stacks, written again into the file part by part: sites in the file's tables are addresses in it.
+//! Writes the arena of call stacks into the file, part by part: sites in the file's tables are
+//! addresses in it.
 
 use crate::sync::{AtomicU64, Ordering, fence};
 
@@ -40,13 +41,13 @@ fn make(state: &State, number: usize) {
     }
     if let Some(start) = state.segment(kind::STACKS, PART, part.as_ptr() as u64, None, |_| ()) {
         place.store(start, Ordering::Release);
-        // Behind the store: what is written after this look is written there too.
+        // After the store: what is written after this look is also written there.
         fence(Ordering::SeqCst);
         copy(part, 0, start);
     }
 }
 
-/// Words of a part to their place in the segment.
+/// Copies words of a part to their place in the segment.
 fn copy(words: &[AtomicU64], at: usize, start: *mut u8) {
     for (index, value) in words.iter().enumerate() {
         let value = value.load(Ordering::Relaxed);

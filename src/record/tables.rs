@@ -1,10 +1,12 @@
-//! The ledger's totals and tables, written again into the file by the holder of the lock as they change.
+//! The ledger's totals and tables, mirrored in the file by the holder of the lock as they change.
 //!
-//! Mirrors and not the ledger's own memory: the child of a fork would share that with its parent.
+//! They are mirrors, and not the ledger's own memory: the child of a fork would share that with its
+//! parent.
 //!
-//! The file does not grow while the lock is held. Who finds no part for an entry says so ([`Table::want`]) and goes on; when
-//! the lock is free again, the part is made ([`grow_tables`]), and a change of the ledger's own fills it. A part is asked for
-//! when the one before it is half in use, so that few entries come too early.
+//! The file does not grow while the lock is held. A change that finds no part for an entry requests
+//! it ([`Table::want`]) and continues. When the lock is free again, the part is made
+//! ([`grow_tables`]), and a change of the ledger's own fills it. A part is requested when the one
+//! before it is half in use, so that few entries come too early.
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
@@ -17,19 +19,19 @@ use crate::ledger::Rows;
 use crate::ledger::core::Totals;
 use crate::ledger::records::{Instance, Interest, Origin};
 
-/// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (All of it begins as zero, so that it lies in
-/// .bss.)
+/// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (The whole table
+/// begins as zero, so that it lies in .bss.)
 struct Table<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usize> {
     parts: [AtomicPtr<u8>; PARTS],
-    /// How many parts are needed, the first ones.
+    /// How many parts are needed, from the first.
     wanted: AtomicU32,
 }
 
-/// The tables are to be begun, or a part of either is to be made.
+/// The tables must be begun, or a part of one must be made.
 static WANTS_PARTS: AtomicBool = AtomicBool::new(false);
 
-// Of `State::tables`; 0: there are none.
-/// There are tables, in which nothing is yet.
+// Values of `State::tables`; 0: there are no tables.
+/// The tables are empty.
 const EMPTY: u32 = 1;
 /// Changes go into them.
 const KEPT: u32 = 2;
@@ -70,7 +72,8 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
         Table { parts: [const { AtomicPtr::new(core::ptr::null_mut()) }; PARTS], wanted: AtomicU32::new(0) }
     }
 
-    /// The entry of an index; None: there is no space for it, or it will be written when the part that it is in is made.
+    /// The entry of an index; None: there is no space for it, or it will be written when its part
+    /// is made.
     fn entry(&self, index: u32) -> Option<*mut u8> {
         let number = index as usize / ENTRIES;
         // Acquire: pairs with the Release in `State::part`.
@@ -91,13 +94,13 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
         Some(start.wrapping_add(index as usize % ENTRIES * SIZE))
     }
 
-    /// The entry of an index whose part is there.
+    /// The entry of an index whose part exists.
     fn known(&self, index: u32) -> Option<*mut u8> {
         let start = self.parts.get(index as usize / ENTRIES)?.load(Ordering::Acquire);
         (!start.is_null() && start != dropped()).then(|| start.wrapping_add(index as usize % ENTRIES * SIZE))
     }
 
-    /// Says that a part is needed.
+    /// Requests a part.
     #[cold]
     fn want(&self, number: usize) {
         self.wanted.fetch_max(number as u32 + 1, Ordering::Relaxed);
@@ -105,7 +108,8 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
         WANTS_PARTS.store(true, Ordering::Release);
     }
 
-    /// Makes the parts that are needed and missing, and gives the indices of what belongs into each.
+    /// Makes the parts that are requested and missing, and passes on the indices that belong into
+    /// each.
     fn grow(&self, state: &State, made: &mut dyn FnMut(Rows)) {
         let wanted = self.wanted.load(Ordering::Relaxed) as usize;
         let parts = self.parts.get(..wanted).unwrap_or(&self.parts);
@@ -141,8 +145,8 @@ pub fn wants_parts() -> bool {
     WANTS_PARTS.load(Ordering::Relaxed)
 }
 
-/// Makes what the tables lack, and has `mirror` write what belongs there. Not under the lock. True: there are tables from now
-/// on, in which nothing is yet.
+/// Makes what the tables lack, and has `mirror` write what belongs there. Not under the lock. True:
+/// there are tables from now on, and they are empty.
 pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return false };
     // Acquire: pairs with the Release in `want` and `want_tables`.
@@ -157,14 +161,14 @@ pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
     false
 }
 
-/// Begins the tables of this process, empty. (In the child of a fork the parts are the parent's till now: nothing is written
-/// there, since `State::tables` is wiped.)
+/// Begins the tables of this process, empty. (In the child of a fork the parts are still the
+/// parent's: nothing is written there, since `State::tables` is wiped.)
 fn begin_tables(state: &State) -> bool {
     let forget = || {
         INSTANCES.forget();
         INTERESTS.forget();
     };
-    // Without space for totals the tables are tried all the same.
+    // Without space for totals the tables are begun nevertheless.
     let _ = state.part(kind::TOTALS, 4096, 0, &state.totals, &forget);
     // Release: pairs with the Acquire of the lock under which they are taken up.
     state.tables.compare_exchange(0, EMPTY, Ordering::Release, Ordering::Relaxed).is_ok()
@@ -226,12 +230,12 @@ fn watched(index: u32, watches: u64) {
     }
 }
 
-/// A wait on an instance ended; `is_alone`: the calling thread is the one that counts by itself.
+/// A wait on an instance ended. `is_alone`: the calling thread has its own set of counters there.
 #[inline(always)]
 pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
     let Some(entry) = kept().and_then(|_| INSTANCES.known(index)) else { return };
     const _: () = assert!(size_of::<WaitCounters>() == 40 && align_of::<WaitCounters>() == 8);
-    // SAFETY: two sets of five words, as the layout has them.
+    // SAFETY: two sets of five words, by the layout.
     let [alone, shared] = unsafe { &*entry.wrapping_add(instance::WAITS).cast::<[WaitCounters; 2]>() };
     if is_alone {
         alone.count_alone(end);
@@ -240,7 +244,8 @@ pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
     }
 }
 
-/// The totals have changed. True: there are tables in which nothing is yet. From now on changes go into them.
+/// The totals have changed. True: there are tables, and they are empty. From now on changes go into
+/// them.
 pub fn changed_totals(of: &Totals, watches: u64, memory: u64) -> bool {
     let Some(state) = State::of_this_process() else { return false };
     let is_new = match state.tables.load(Ordering::Relaxed) {

@@ -1,4 +1,5 @@
-//! A thread's counters, laid over the file so that they are counted in it and nowhere else; and its ring of calls.
+//! A thread's counters, mapped over the file so that they are counted only there; and its ring of
+//! calls.
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, compiler_fence, own_increment};
 use core::ptr::NonNull;
@@ -14,7 +15,7 @@ use crate::counters::Counters;
 use crate::thread::{self, Block};
 use crate::{config, sys};
 
-// The places that readers go by.
+// The offsets that readers rely on.
 const _: () = {
     use crate::counters::{Buckets, CallCounters, Top};
     use core::mem::offset_of;
@@ -39,12 +40,12 @@ const _: () = {
     assert!(size_of::<Block>() - thread::COUNTERS == layout::BEGUN);
 };
 
-/// Where the recording has a thread's calls, in its block: all-zero is nowhere.
+/// Where the recording has a thread's calls, in its block: all-zero means nowhere.
 #[repr(C)]
 pub struct PerThread {
     /// The ring of the last calls; null: there is none.
     ring: AtomicPtr<u8>,
-    /// The word of this process's recording that says whether a request stands ([`is_asked`]);
+    /// The word of this process's recording that says whether there is a request ([`is_asked`]);
     /// null: there is none.
     pub bell: AtomicPtr<AtomicU64>,
     /// The ring's length less one.
@@ -54,21 +55,21 @@ pub struct PerThread {
 }
 
 impl PerThread {
-    /// Another thread has the block from now on.
+    /// Another thread owns the block from now on.
     pub fn next_owner(&self) {
         self.records.pass_on();
     }
 }
 
-/// What a block has behind it for a ring of no records.
+/// What follows a block besides the records of a ring.
 pub const RING_EXTRA: usize = PAGE;
 
-/// Records that a ring holds: a power of two; 0: each record is kept.
+/// How many records a ring holds: a power of two; 0: each record is kept.
 pub fn ring_length() -> usize {
     config::get().map_or(0, |config| config.ring as usize)
 }
 
-/// Bytes behind a block, where a recording is wanted.
+/// Bytes after a block, if a recording is wanted.
 pub fn ring_bytes() -> usize {
     RING_EXTRA
         + match ring_length() {
@@ -77,8 +78,8 @@ pub fn ring_bytes() -> usize {
         }
 }
 
-/// Lays a new block's counters over this process's file: the memory from the counters on, with the [`ring_bytes`] that are
-/// behind the block, is the file's then.
+/// Maps this process's file over a new block's counters: over the memory from the counters on, with
+/// the [`ring_bytes`] that follow the block.
 pub fn attach(block: &Block, tid: u32) {
     block.part::<PerThread>().bell.store(bell(), Ordering::Relaxed);
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
@@ -100,17 +101,18 @@ pub fn attach(block: &Block, tid: u32) {
     }
 }
 
-/// How many records of a thread found no place, where each is kept. The block must be attached.
+/// How many records of a thread found no place, if each is kept. The block must be attached.
 pub fn dropped_of(block: &Block) -> &AtomicU64 {
     let start = core::ptr::from_ref(block).cast_mut().cast::<u8>();
-    // SAFETY: on the page behind the block's counters, which is mapped with them for good.
+    // SAFETY: on the page after the block's counters, which is mapped with them for good.
     unsafe { word(start, thread::COUNTERS + layout::DROPPED) }
 }
 
-/// In the child of a fork: the block's counters are the parent's file no longer.
+/// In the child of a fork: the block's counters are no longer the parent's file.
 pub fn detach(start: *mut u8) {
     let counters = start.wrapping_add(thread::COUNTERS);
-    // SAFETY: the block's own memory, from its counters to the ring's end; what is there is the parent's.
+    // SAFETY: the block's own memory, from its counters to the ring's end; what is there is the
+    // parent's.
     let _ = unsafe { sys::map_over(counters, size_of::<Block>() - thread::COUNTERS + ring_bytes()) };
 }
 
@@ -124,37 +126,38 @@ pub struct CallRecord {
     pub result: isize,
     /// 0: it did not fail.
     pub error: c_int,
-    /// The kernel was asked: addresses that it has read may be read.
+    /// The kernel was asked: addresses that it has read are readable.
     pub is_made: bool,
-    /// It was given the timeout that the program gave: of epoll_pwait2, where that is an address.
+    /// The kernel was given the program's own timeout: for epoll_pwait2, where it is an address.
     pub is_timeout_given: bool,
     pub is_injected: bool,
     pub is_limited: bool,
     pub caller: usize,
 }
 
-/// Keeps a record of a call; and has the thread look whether a request stands.
+/// Keeps a record of a call, and lets the thread look for a request.
 #[inline(always)]
-pub fn keep(block: &Block, told: &CallRecord) {
+pub fn keep(block: &Block, call: &CallRecord) {
     match ring_of(block) {
-        Some(ring) if told.function != Function::EpollPwait2 => write(block, ring, told, 0),
+        Some(ring) if call.function != Function::EpollPwait2 => write(block, ring, call, 0),
         // Of a copy, so that the words of the other calls stay in registers.
-        _ => keep_at_length(block, &{ *told }),
+        _ => keep_at_length(block, &{ *call }),
     }
-    // At its end: a call that has waited for long tells the program what to do next, and what that finds is armed.
+    // At the end of the call. A call that has waited for long decides what the program does next,
+    // and the request must be in force by then.
     if is_asked(block) {
         answer();
     }
 }
 
-/// Where there is no ring, or a timeout to be read.
+/// The case without a ring, or with a timeout to be read.
 #[inline(never)]
-fn keep_at_length(block: &Block, told: &CallRecord) {
-    let time = if told.function == Function::EpollPwait2 { timeout(told) } else { 0 };
+fn keep_at_length(block: &Block, call: &CallRecord) {
+    let time = if call.function == Function::EpollPwait2 { timeout(call) } else { 0 };
     if let Some(ring) = ring_of(block) {
-        write(block, ring, told, time);
+        write(block, ring, call, time);
     } else if block.part::<PerThread>().records.is_on() {
-        full::write(block, told, time);
+        full::write(block, call, time);
     } else if let Some(state) = State::of_this_process() {
         state.drop_calls(1);
     }
@@ -168,25 +171,25 @@ fn ring_of(block: &Block) -> Option<NonNull<u8>> {
 
 /// Keeps a record of a call in the thread's ring.
 #[inline(always)]
-fn write(block: &Block, ring: NonNull<u8>, told: &CallRecord, time: u64) {
+fn write(block: &Block, ring: NonNull<u8>, call: &CallRecord, time: u64) {
     let mask = block.part::<PerThread>().ring_mask.load(Ordering::Relaxed);
-    // SAFETY: the block's own ring, which has so many records, and nobody else writes.
-    unsafe { append(ring.as_ptr(), mask, told, time) };
+    // SAFETY: the block's own ring, which has `mask` + 1 records. Only its thread writes.
+    unsafe { append(ring.as_ptr(), mask, call, time) };
 }
 
 /// Keeps a record in the ring that begins at `ring`, of `mask` + 1 records.
 ///
 /// # Safety
-/// The ring must be there: a page, of which the first word counts the records that were begun, and the records behind it. It
-/// must be the calling thread's.
+/// The ring must exist: a page whose first word counts the records that were begun, and the records
+/// after it. It must be the calling thread's.
 #[inline(always)]
-unsafe fn append(ring: *mut u8, mask: u64, told: &CallRecord, time: u64) {
+unsafe fn append(ring: *mut u8, mask: u64, call: &CallRecord, time: u64) {
     // SAFETY: the first word of the ring's page.
     let begun = unsafe { word(ring, 0) };
     let number = own_increment(begun);
     let place = RING_EXTRA + (number & mask) as usize * record::SIZE;
     // SAFETY: a record of this ring.
-    unsafe { put(ring.wrapping_add(place), number, told, time) };
+    unsafe { put(ring.wrapping_add(place), number, call, time) };
 }
 
 /// Writes a record. `time`: the timeout of an epoll_pwait2 ([`timeout`]).
@@ -194,10 +197,10 @@ unsafe fn append(ring: *mut u8, mask: u64, told: &CallRecord, time: u64) {
 /// # Safety
 /// `start` must be a record's place, mapped, and the calling thread's.
 #[inline(always)]
-pub unsafe fn put(start: *mut u8, number: u64, told: &CallRecord, time: u64) {
-    let [first, second, third, fourth, ..] = told.words;
-    let (argument, extra) = match told.function {
-        Function::EpollCtl => (third as u32, asked(told)),
+pub unsafe fn put(start: *mut u8, number: u64, call: &CallRecord, time: u64) {
+    let [first, second, third, fourth, ..] = call.words;
+    let (argument, extra) = match call.function {
+        Function::EpollCtl => (third as u32, asked(call)),
         Function::EpollCreate | Function::EpollCreate1 => (0, 0),
         Function::EpollPwait2 => (third as u32, time),
         _ => {
@@ -205,45 +208,46 @@ pub unsafe fn put(start: *mut u8, number: u64, told: &CallRecord, time: u64) {
             (third as u32, if timeout < 0 { record::NO_TIMEOUT } else { timeout as u64 * 1_000_000 })
         }
     };
-    let flags = if told.is_injected { record::INJECTED } else { 0 } | if told.is_limited { record::LIMITED } else { 0 };
-    let operation = if told.function == Function::EpollCtl { second as u16 } else { 0 };
-    let call = told.function as u64 | flags << 8 | u64::from(operation) << 16 | (told.error as u32 as u64) << 32;
-    // SAFETY: by this function's contract.
+    let flags = if call.is_injected { record::INJECTED } else { 0 } | if call.is_limited { record::LIMITED } else { 0 };
+    let operation = if call.function == Function::EpollCtl { second as u16 } else { 0 };
+    let what = call.function as u64 | flags << 8 | u64::from(operation) << 16 | (call.error as u32 as u64) << 32;
+    // SAFETY: the caller promises a record's place.
     let set = |field, value: u64| unsafe { word(start, field).store(value, Ordering::Relaxed) };
-    // Who reads it meanwhile, or after a kill, finds that it is not whole. The processor keeps the order of stores (x86-64);
-    // the compiler is told to.
+    // A reader at that moment, or after a kill, finds that the record is not complete. The
+    // processor keeps the order of stores (x86-64). The compiler is told to.
     set(record::NUMBER, 0);
     compiler_fence(Ordering::Release);
-    set(record::BEGAN, told.began);
-    set(record::DURATION, told.ended.saturating_sub(told.began));
-    set(record::CALL, call);
-    set(record::RESULT, told.result as u64);
+    set(record::BEGAN, call.began);
+    set(record::DURATION, call.ended.saturating_sub(call.began));
+    set(record::CALL, what);
+    set(record::RESULT, call.result as u64);
     set(record::ARGUMENTS, u64::from(first as u32) | u64::from(argument) << 32);
     set(record::EXTRA, extra);
-    set(record::CALLER, told.caller as u64);
+    set(record::CALLER, call.caller as u64);
     compiler_fence(Ordering::Release);
     set(record::NUMBER, number + 1);
 }
 
 /// The events that an epoll_ctl asked for.
-fn asked(told: &CallRecord) -> u64 {
-    let [_, operation, _, address, ..] = told.words;
-    if told.result != 0 || !told.is_made || operation as c_int == libc::EPOLL_CTL_DEL {
+fn asked(call: &CallRecord) -> u64 {
+    let [_, operation, _, address, ..] = call.words;
+    if call.result != 0 || !call.is_made || operation as c_int == libc::EPOLL_CTL_DEL {
         return 0;
     }
     // SAFETY: the call succeeded, so that the kernel has read the event there.
     u64::from(unsafe { (&raw const (*(address as *const epoll_event)).events).read_unaligned() })
 }
 
-/// The timeout of an epoll_pwait2, if the kernel was given it (a fault may have another in its place, or none asked): it reads that first
-/// of all (Linux v5.11 fs/eventpoll.c), so that what else it objects to comes behind. (An ENOSYS or an EPERM may be a filter's, which
-/// reads nothing.)
-fn timeout(told: &CallRecord) -> u64 {
-    let [_, _, _, address, ..] = told.words;
+/// The timeout of an epoll_pwait2, if the kernel was given it (a fault may have replaced it, or not
+/// made the call). The kernel reads it before it checks anything else (Linux v5.11 fs/eventpoll.c),
+/// so it has read it even if it refuses the call. (A filter's ENOSYS or EPERM is an exception: a
+/// filter reads nothing.)
+fn timeout(call: &CallRecord) -> u64 {
+    let [_, _, _, address, ..] = call.words;
     if address == 0 {
         return record::NO_TIMEOUT;
     }
-    if !told.is_timeout_given || !matches!(told.error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL) {
+    if !call.is_timeout_given || !matches!(call.error, 0 | libc::EINTR | libc::EBADF | libc::EINVAL) {
         return record::UNKNOWN_TIMEOUT;
     }
     // SAFETY: the kernel has read the time there.
@@ -268,7 +272,7 @@ mod tests {
 
     const RECORDS: usize = 4;
     const MASK: u64 = RECORDS as u64 - 1;
-    /// More than there are records: some are written over.
+    /// More than there are records: some are overwritten.
     const CALLS: usize = 6;
 
     /// A ring as it lies behind a block.
@@ -276,7 +280,7 @@ mod tests {
     struct Ring(core::cell::UnsafeCell<[u8; RING_EXTRA + RECORDS * record::SIZE]>);
     // SAFETY: atomics lie in it, and one thread writes.
     unsafe impl Send for Ring {}
-    // SAFETY: as above.
+    // SAFETY: atomics lie in it, and one thread writes.
     unsafe impl Sync for Ring {}
 
     impl Ring {
@@ -286,7 +290,7 @@ mod tests {
 
         /// A call all of whose fields follow from one number.
         fn append(&self, call: usize) {
-            let told = CallRecord {
+            let kept = CallRecord {
                 function: Function::EpollWait,
                 words: [call, 0, call + 1, call + 2, 0, 0],
                 began: call as u64,
@@ -300,7 +304,7 @@ mod tests {
                 caller: call,
             };
             // SAFETY: this ring, whose one writer is the participant and its handler.
-            unsafe { append(self.0.get().cast(), MASK, &told, 0) };
+            unsafe { append(self.0.get().cast(), MASK, &kept, 0) };
         }
 
         /// How many records were begun.
@@ -309,7 +313,8 @@ mod tests {
             unsafe { word(self.0.get().cast(), 0) }.load(Ordering::Relaxed)
         }
 
-        /// Reads a record as crates/recording does: it is one where its number is the same before and after.
+        /// Reads a record as crates/recording does: it is valid if its number is the same before
+        /// and after.
         fn read(&self, place: usize) -> Option<(u64, u64)> {
             let start = self.0.get().cast::<u8>().wrapping_add(RING_EXTRA + place * record::SIZE);
             // SAFETY: a record of this ring.
@@ -337,7 +342,7 @@ mod tests {
         let ring = ring.clone();
         shuttle::thread::spawn(move || {
             let went_on = participate(at, Some(event), || (1..=CALLS).for_each(|call| ring.append(call)));
-            // The thread goes on behind a jump.
+            // The thread continues after the jump.
             if !went_on {
                 ring.append(CALLS + 1);
             }

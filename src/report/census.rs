@@ -1,4 +1,4 @@
-//! What both formats of the report tell of the census.
+//! What both formats of the report show of the census.
 
 use core::fmt::{self, Display, Write};
 
@@ -11,16 +11,16 @@ use crate::buffer::{Buffer, sort_by_key};
 use crate::census::places::{self, Place};
 use crate::census::{Census, each_alive};
 
-/// How many places are told one by one in text.
+/// How many places are listed one by one in text.
 const LISTED: usize = 12;
-/// How many descriptors of a place are told by their numbers.
+/// How many descriptors of a place are listed by their numbers.
 const NUMBERS: usize = 64;
 
 fn of_kind(kind: Kind, count: fn(&Place) -> u64) -> u64 {
     places::all().filter(|(_, place)| place.kind() == kind).map(|(_, place)| count(place)).sum()
 }
 
-/// What was made since load; what was there then has no place.
+/// What was created since load. What was open at load has no place.
 fn born(place: &Place) -> u64 {
     if place.site() == 0 { 0 } else { place.born() }
 }
@@ -41,7 +41,7 @@ pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         "  {} were there at the beginning, {} were made out of sight; mended: {}",
         Grouped(census.at_start),
         Grouped(census.unseen),
-        Grouped(census.healed)
+        Grouped(census.corrected)
     )?;
     writeln!(out, "  {:<24}{:>12}{:>14}{:>14}", "", "open", "made", "closed")?;
     for kind in Kind::ALL.iter().copied() {
@@ -72,12 +72,12 @@ pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     })
 }
 
-/// The callers of a site, a line each, where its stack was kept.
+/// The callers of a site, a line each, if its stack was kept.
 pub fn stack(facts: &Facts, site: usize, out: &mut impl Write) -> fmt::Result {
     facts.map.stack(site).skip(1).try_for_each(|caller| writeln!(out, "           by {caller}"))
 }
 
-/// The member of the report's object, with a comma behind it.
+/// The member of the report's object, followed by a comma.
 pub fn json(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let Some(census) = Census::of_now() else { return Ok(()) };
     let kinds = || Kind::ALL.iter().copied();
@@ -90,7 +90,7 @@ pub fn json(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         census.closed,
         census.at_start,
         census.unseen,
-        census.healed,
+        census.corrected,
         List(|| kinds()
             .map(|kind| (kind, of_kind(kind, Place::live)))
             .filter(|(_, live)| *live != 0)

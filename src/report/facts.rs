@@ -1,5 +1,5 @@
-//! What a report tells, gathered from the threads' counters and the ledger; both formats and the C interface
-//! render these.
+//! The content of a report, gathered from the threads' counters and the ledger. Both formats and
+//! the C interface render it.
 
 use crate::sync::Ordering;
 
@@ -23,7 +23,7 @@ pub fn calls(block: &Block) -> u64 {
     Call::ALL.iter().map(|call| block.counters.calls(*call).get()).sum()
 }
 
-/// The sums of all threads' counters. Sums are taken when asked for: a report is rare.
+/// The sums of all threads' counters. They are computed when asked for: a report is rare.
 pub struct Sums;
 
 impl Sums {
@@ -108,7 +108,7 @@ impl Sums {
         distribution
     }
 
-    /// Nanoseconds in waits that could block: of one call, or of all.
+    /// Nanoseconds in waits that could block: for one call, or for all.
     pub fn blocked(&self, call: Option<Call>) -> Distribution {
         self.distribution(|counters, part| {
             let of = Call::WAITS.get(part).filter(|of| call.is_none_or(|call| call == **of))?;
@@ -177,7 +177,7 @@ impl InstanceFacts {
         kernel_memory::estimate(1, self.watches)
     }
 
-    /// The call that made it, as a C function's name; None where that was not seen.
+    /// The name of the C function that created it; None: no hook saw it.
     pub fn call(&self) -> Option<&'static str> {
         match self.origin {
             Origin::Create => Some("epoll_create"),
@@ -186,7 +186,7 @@ impl InstanceFacts {
         }
     }
 
-    /// The promise made to epoll_create.
+    /// The size that epoll_create was given.
     pub fn size(&self) -> Option<i32> {
         (self.origin == Origin::Create).then_some(self.argument)
     }
@@ -198,7 +198,7 @@ type Descriptor = (i32, u32);
 pub struct Facts {
     pub end: End,
     pub reconciled: bool,
-    /// Epoll descriptors of which the kernel does not say whether they are one instance.
+    /// Epoll descriptors for which the kernel does not say whether they are one instance.
     pub uncompared: u32,
     pub sums: Sums,
     pub ledger: &'static Core,
@@ -261,7 +261,7 @@ impl Facts {
         }
     }
 
-    /// Gives the memory back.
+    /// Unmaps its memory.
     pub fn end(self) {
         self.exe.end();
         self.arguments.end();
@@ -290,12 +290,12 @@ impl Facts {
         text.split(|byte| *byte == 0).take(count)
     }
 
-    /// What is wrong, the worst first.
+    /// The problems found, the worst first.
     pub fn findings(&self) -> &[Finding] {
         self.findings.as_slice()
     }
 
-    /// Each rule of suppression, as it was written, and how many findings it keeps back.
+    /// Each rule of suppression, as it was written, and how many findings it suppresses.
     pub fn suppressed(&self) -> impl Iterator<Item = (&'static [u8], u64)> {
         suppressions::rules().map(|rule| rule.text).zip(self.suppressed.as_slice().iter().copied())
     }

@@ -10,8 +10,9 @@ use crate::output::{Line, expand, to_stderr, write_all};
 use crate::sigsafe::{self, Files};
 use crate::{place, sys};
 
-/// Adds a report to a file, which is never emptied: what it holds may be of the same run, by another program of a script,
-/// and nothing that could be asked here tells where a run began (docs/report.md).
+/// Appends a report to a file. The file is never truncated: it may hold another program's report
+/// from the same run, and nothing that could be asked here shows where a run began
+/// (docs/report.md).
 pub fn to_file(config: &Config, pattern: &CStr, format: Format, bytes: &[u8]) {
     let path = expand(pattern);
     let Some(name) = path.as_c() else { return complain(config, c"(a path too long)", libc::ENAMETOOLONG) };
@@ -28,7 +29,7 @@ pub fn to_file(config: &Config, pattern: &CStr, format: Format, bytes: &[u8]) {
 
 fn open(files: Files, name: &CStr) -> sys::Result<i32> {
     match place::open_output(files, name, libc::O_RDWR | libc::O_CREAT) {
-        // A device or pipe that takes no reading.
+        // A device or pipe that cannot be read.
         Err(libc::EACCES) => place::open_output(files, name, libc::O_WRONLY | libc::O_CREAT),
         opened => opened,
     }
@@ -38,7 +39,8 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
     if sys::status(fd)?.st_mode & libc::S_IFMT != libc::S_IFREG {
         return write_all(fd, bytes);
     }
-    // One writer at a time; a lock that is not to be had within a second is done without (each piece is appended at once).
+    // One writer at a time. If the lock is not free within a second, it is written without (each
+    // piece is appended at once).
     let _ = (0..500).any(|_| {
         let is_held = sys::lock(fd) == Err(libc::EWOULDBLOCK);
         if is_held {
@@ -48,7 +50,7 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
     });
     let size = sys::status(fd)?.st_size;
     if size > 0 {
-        // What a full disk, or a kill, has cut off is not to spoil what follows it.
+        // What a full disk, or a kill, has cut off must not spoil what follows it.
         let mut last = [b'\n'];
         let _ = sys::read_at(fd, &mut last, size - 1);
         let gap: &[u8] = match (last == *b"\n", format) {
@@ -61,7 +63,7 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
     write_all(fd, bytes)
 }
 
-/// Says on stderr, if that is still what it was, that a report could not be written.
+/// Prints on stderr, if that is still the same file, that a report could not be written.
 fn complain(config: &Config, path: &CStr, error: i32) {
     let mut line = Line::new();
     let name = epollshim_format::errno::name(error as u32).unwrap_or("?");

@@ -1,5 +1,5 @@
-//! The report as one line of JSON, schema `epollshim.report/1`: one line a process, so that a file that several
-//! processes share is JSON Lines.
+//! The report as one line of JSON, schema `epollshim.report/1`: one line for each process, so that
+//! a file that several processes share is JSON Lines.
 
 use core::fmt::{self, Display, Write};
 
@@ -13,7 +13,7 @@ use crate::findings::suppressions;
 use crate::policy::{limits, rules};
 use crate::{config, log, record, seccomp};
 
-/// Bytes as a JSON string: what is no UTF-8 becomes U+FFFD.
+/// Bytes as a JSON string. Invalid UTF-8 becomes U+FFFD.
 struct Quoted<'a>(&'a [u8]);
 
 impl Display for Quoted<'_> {
@@ -50,7 +50,7 @@ impl<T: Display> Display for OrNull<T> {
     }
 }
 
-/// Items with commas between.
+/// Items separated by commas.
 pub struct List<F>(pub F);
 
 impl<F, I> Display for List<F>
@@ -83,7 +83,7 @@ impl Display for Distribution {
     }
 }
 
-/// Err: there was no memory for all of it.
+/// Err: there was not enough memory.
 pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let totals = &facts.ledger.totals;
     write!(
@@ -152,7 +152,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         List(|| facts.findings().iter().map(|finding| OfFinding { facts, finding })),
     )?;
     census::json(facts, out)?;
-    if let Some((requests, damaged)) = record::told() {
+    if let Some((requests, damaged)) = record::requests() {
         write!(out, r#""control":{{"requests":{requests},"damaged":{damaged}}},"#)?;
     }
     if suppressions::are_there() {
@@ -190,7 +190,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     )
 }
 
-/// The program's seccomp filters, of which it has installed so many itself.
+/// The program's seccomp filters, and how many of them it has installed itself.
 struct Filters(u32);
 
 impl Display for Filters {
@@ -230,7 +230,7 @@ impl Display for OfCall<'_> {
                 .map(|(error, count)| Pair(errno::name(error as u32).unwrap_or("other"), count))
         };
         write!(f, r#""{}":{{"calls":{},"errors":{{{}}}"#, self.name, sums.calls(self.calls), List(errors))?;
-        // Only waits are timed: a clock costs more than the call's own counting.
+        // Only waits are timed: reading a clock costs more than counting the call.
         let timed = self.calls.first().copied().filter(|call| Call::WAITS.contains(call));
         let latency = timed.map(|call| sums.blocked(Some(call)));
         write!(
@@ -247,17 +247,17 @@ struct OfLimit(limits::LimitStatus);
 
 impl Display for OfLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = &self.0;
+        let status = &self.0;
         write!(
             f,
             r#"{{"key":"{}","limit":{},"peak":{},"denied":{},"let_through":{}"#,
-            told.key.name(),
-            OrNull(told.limit),
-            told.peak,
-            told.denied,
-            told.let_through,
+            status.key.name(),
+            OrNull(status.limit),
+            status.peak,
+            status.denied,
+            status.let_through,
         )?;
-        if let Some(mode) = told.mode {
+        if let Some(mode) = status.mode {
             write!(f, r#","mode":"{mode}""#)?;
         }
         f.write_char('}')
@@ -268,16 +268,16 @@ struct OfRule(rules::RuleStatus);
 
 impl Display for OfRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = &self.0;
+        let rule = &self.0;
         f.write_str(r#"{"rule":""#)?;
-        for byte in told.text() {
+        for byte in rule.text() {
             match byte {
                 b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
                 b' '..=b'~' => f.write_char(char::from(byte))?,
                 other => write!(f, "\\u{:04x}", other)?,
             }
         }
-        write!(f, r#"","matched":{},"fired":{},"legal":{}}}"#, told.matched, told.fired, told.legal)
+        write!(f, r#"","matched":{},"fired":{},"legal":{}}}"#, rule.matched, rule.fired, rule.legal)
     }
 }
 
@@ -307,7 +307,7 @@ impl Display for OfFinding<'_> {
     }
 }
 
-/// A rule, as it was written, and how many findings it keeps back.
+/// A rule, as it was written, and how many findings it suppresses.
 struct OfSuppression((&'static [u8], u64));
 
 impl Display for OfSuppression {

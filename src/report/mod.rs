@@ -1,8 +1,9 @@
-//! The exit report: when it is due, what it tells, and how it gets out without harming the program.
+//! The exit report: when it is due, what it contains, and how it gets out without harming the
+//! program.
 //!
-//! Called at the ends of the process and through the C interface; may run in a signal handler (`_exit` there
-//! is legal), with any lock of the program's held. So nothing here allocates from the program, locks, or calls
-//! libc; all signals are blocked while it runs.
+//! Called at the ends of the process and through the C interface. It may run in a signal handler
+//! (`_exit` there is legal), with any lock of the program held. So nothing here allocates from the
+//! program, locks, or calls libc. All signals are blocked while it runs.
 
 mod census;
 mod facts;
@@ -41,8 +42,9 @@ pub enum Program {
     Descriptor(i32),
 }
 
-/// Has `exit` and `quick_exit` deliver the report as their last handler: what is registered before main runs after everything that
-/// is registered later, and after the destructors of libraries. glibc locks and may allocate here (2.36 stdlib/cxa_atexit.c).
+/// Makes `exit` and `quick_exit` call the report as their last handler: what is registered before
+/// main runs after everything that is registered later, and after the destructors of libraries.
+/// glibc locks and may allocate here (2.36 stdlib/cxa_atexit.c).
 pub fn register_exit_handlers(_: &AtLoad) {
     unsafe extern "C" {
         fn __cxa_atexit(
@@ -57,15 +59,17 @@ pub fn register_exit_handlers(_: &AtLoad) {
         at_end(End::Exit);
     }
     // No library of its own (null), so that this one's own termination does not run it early.
-    // SAFETY: the handler outlives the process (-z nodelete); glibc has both functions since 2.2 and 2.10.
+    // SAFETY: the handler outlives the process (-z nodelete); glibc has both functions since 2.2
+    // and 2.10.
     unsafe {
         __cxa_atexit(at_exit, core::ptr::null_mut(), core::ptr::null_mut());
         __cxa_at_quick_exit(at_exit, core::ptr::null_mut());
     }
 }
 
-/// Has a sanitizer that ends the program deliver the report first. ASan and LSan do so in their own destructor, before the
-/// exit handlers of others, and by a system call of their own. A callback that the program sets takes this one's place.
+/// Makes a sanitizer that ends the program deliver the report first. ASan and LSan end it in their
+/// own destructor, before the exit handlers of others, and by a system call of their own. A
+/// callback that the program sets replaces this one.
 pub fn register_death_callback(_: &AtLoad) {
     // SAFETY: at load, where the loader may be called; a zero-terminated name.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__sanitizer_set_death_callback".as_ptr()) };
@@ -75,13 +79,15 @@ pub fn register_death_callback(_: &AtLoad) {
     extern "C-unwind" fn at_death() {
         at_end(End::UnderscoreExit);
     }
-    // SAFETY: the type of the function in sanitizer/common_interface_defs.h; the callback outlives the process.
+    // SAFETY: the type of the function in sanitizer/common_interface_defs.h. The callback outlives
+    // the process.
     unsafe { core::mem::transmute::<*mut libc::c_void, extern "C" fn(extern "C-unwind" fn())>(found)(at_death) };
 }
 
-/// Has the child of a fork claim its memory at once: should it lend it to a vfork child before it has made any call
-/// that is counted, that child must not be taken for the owner. (A fork by raw system call claims at its first call.)
-/// glibc locks and may allocate here (2.36 posix/register-atfork.c).
+/// Makes the child of a fork claim its memory at once. Otherwise, if it lends the memory to a vfork
+/// child before it has made any call that is counted, that child would be taken for the owner. (A
+/// fork by raw system call claims at its first call.) glibc locks and may allocate here (2.36
+/// posix/register-atfork.c).
 pub fn register_fork_handler(_: &AtLoad) {
     unsafe extern "C" {
         fn __register_atfork(
@@ -94,13 +100,14 @@ pub fn register_fork_handler(_: &AtLoad) {
     extern "C-unwind" fn claim() {
         process::claim_after_fork();
     }
-    // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has a copy of its own linked in.
-    // SAFETY: the handler outlives the process (-z nodelete), and makes system calls only; glibc has the function since 2.3.2.
+    // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has its own
+    // copy of pthread_atfork. SAFETY: the handler outlives the process (-z nodelete), and makes
+    // system calls only. glibc has the function since 2.3.2.
     unsafe { __register_atfork(None, None, Some(claim), core::ptr::null_mut()) };
 }
 
-/// Delivers the report, once, if there is something to report. A child in another process's memory has no report: what it
-/// did there is in its owner's.
+/// Delivers the report, once, if there is something to report. A child in another process's memory
+/// has no report: its owner's report has what it did there.
 pub fn at_end(end: End) {
     if !process::is_used() || !process::is_owner() {
         return;
@@ -119,7 +126,7 @@ pub fn at_end(end: End) {
     ledger::fork_shared::leave();
 }
 
-/// What only the sums tell, limits of the user's own among them.
+/// Evaluates what follows from sums, including limits that the user has set.
 fn evaluate(end: End) {
     crate::findings::evaluation::evaluate(end);
     crate::census::evaluation::evaluate(end);
@@ -136,10 +143,11 @@ fn evaluate_for_recording(end: End) {
     }
 }
 
-/// Delivers the report before an exec that can be expected to succeed. If it fails all the same, the process
-/// goes on, and says so with a whole report at its end.
+/// Delivers the report before an exec that can be expected to succeed. If it fails nevertheless,
+/// the process continues, and its end has a whole report that says so.
 ///
-/// May be called in another process's memory: only which instances the exec hands on is noted then.
+/// May be called in another process's memory: then only the instances that the exec passes on are
+/// noted.
 pub fn before_exec(program: Program, caller: usize) {
     ledger::before_exec(caller, || is_executable(program));
     if !process::is_used() || !process::is_owner() {
@@ -161,7 +169,7 @@ fn due(end: End) -> Option<&'static Config> {
     if matches!(config.report, Destination::None) {
         return None;
     }
-    let counted = thread::all().any(|block| facts::calls(block) != 0) || is_census_told(end);
+    let counted = thread::all().any(|block| facts::calls(block) != 0) || census_reports(end);
     counted.then_some(config)
 }
 
@@ -169,16 +177,16 @@ fn due(end: End) -> Option<&'static Config> {
 pub fn is_executable(program: Program) -> bool {
     match program {
         Program::Descriptor(fd) => sys::is_open(fd),
-        // SAFETY: the program's own path, zero-terminated as execve(2) wants it.
+        // SAFETY: the program's own path, zero-terminated as execve(2) requires.
         Program::At(directory, path) => unsafe { sys::may_execute(directory, path) },
         Program::Searched(name) => {
             if name.is_null() {
                 return false;
             }
-            // SAFETY: zero-terminated, as execvp(3) wants it.
+            // SAFETY: the program's own string, zero-terminated as execvp(3) requires.
             let name = unsafe { core::ffi::CStr::from_ptr(name) };
             if name.to_bytes().contains(&b'/') {
-                // SAFETY: as above.
+                // SAFETY: the program's own string, zero-terminated as execvp(3) requires.
                 return unsafe { sys::may_execute(libc::AT_FDCWD, name.as_ptr()) };
             }
             is_in_path(name.to_bytes())
@@ -196,13 +204,14 @@ fn is_in_path(name: &[u8]) -> bool {
             file.push(b"/");
         }
         file.push(name);
-        // SAFETY: a path of our own making, zero-terminated.
+        // SAFETY: `Path` keeps its text zero-terminated.
         file.as_c().is_some_and(|file| unsafe { sys::may_execute(libc::AT_FDCWD, file.as_ptr()) })
     })
 }
 
-/// With a census every process has something to tell, but for those that only pass by on their way to another program.
-fn is_census_told(end: End) -> bool {
+/// With a census every process has something to report, except those that are about to exec another
+/// program.
+fn census_reports(end: End) -> bool {
     let is_grave = |finding: Finding| finding.severity > Severity::Info;
     crate::census::is_on()
         && (end != End::Exec && crate::census::has_seen_something() || crate::findings::all().any(is_grave))
@@ -225,7 +234,7 @@ fn deliver(config: &Config, end: End) {
             })
         })
     };
-    // Nothing was written yet where memory is missing.
+    // Nothing was written yet if there is no memory.
     let is_final = matches!(end, End::Exit | End::UnderscoreExit | End::Signal);
     if deliver() != Some(true) && !(is_final && sys::unlock_all() && deliver() == Some(true)) {
         let mut line = Line::new();
@@ -234,7 +243,7 @@ fn deliver(config: &Config, end: End) {
     }
 }
 
-/// False: not all of it found memory.
+/// False: there was not enough memory.
 fn render(here: Here, format: Format, end: End, into: &mut Buffer<u8>) -> bool {
     let compared = ledger::reconcile(here);
     let reconciled = compared.is_exact() & crate::census::reconcile();
@@ -253,7 +262,8 @@ pub fn at_abort() {
     at_end(End::Signal);
 }
 
-/// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error number.
+/// Writes a report of the process as it stands to a descriptor (`epollshim_report`). Err: an error
+/// number.
 pub fn write_now(fd: i32) -> sys::Result<()> {
     let format = config::get().map_or(Format::Text, |config| config.format);
     let here = ledger::place();

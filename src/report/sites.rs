@@ -1,4 +1,5 @@
-//! Return addresses as `object+0xoffset`, from this process's own map: what addr2line wants.
+//! Return addresses as `object+0xoffset`, from this process's own map: the form that addr2line
+//! expects.
 //!
 //! dladdr would take the loader's lock, which another thread may hold for ever at this point.
 
@@ -7,12 +8,12 @@ use core::fmt;
 use crate::buffer::Buffer;
 use crate::{procfs, stacks, sys};
 
-/// The text of `/proc/thread-self/maps`, read once a report.
+/// The text of `/proc/thread-self/maps`, read once for each report.
 pub struct Map {
     text: Buffer<u8>,
 }
 
-/// Where an address lies.
+/// The object that contains an address.
 pub struct Site<'a> {
     address: usize,
     /// The object's path, and the address's distance from its first mapping.
@@ -39,14 +40,15 @@ impl Map {
         self.address(address)
     }
 
-    /// All of the stack that a site stands for, the innermost first; nothing of one that stands for itself.
+    /// The whole stack that a site stands for, the innermost caller first; nothing if the site is a
+    /// single address.
     pub fn stack(&self, site: usize) -> impl Iterator<Item = Site<'_>> {
         let is_stack = stacks::first(site) != site;
         stacks::frames(site).filter(move |_| is_stack).filter_map(|address| self.address(address))
     }
 
     fn address(&self, address: usize) -> Option<Site<'_>> {
-        // The return address is that of the next instruction: the call is right before it.
+        // The return address is that of the next instruction. The call ends right before it.
         let call = address - 1;
         let mut first: Option<(&[u8], usize)> = None;
         for line in self.text.as_slice().split(|byte| *byte == b'\n') {
@@ -78,9 +80,11 @@ impl Map {
         Some(Site { address, place: None })
     }
 
-    /// The bytes from an address of an object to the end of that mapping. None: nothing of it is there to be read.
+    /// The bytes from an address of an object to the end of that mapping. None: nothing there can
+    /// be read.
     ///
-    /// They are good as long as a report is made: only dlclose takes an object away. The kernel looks at both ends once more.
+    /// They are valid as long as a report is made: only dlclose removes an object. The kernel
+    /// checks both ends once more.
     pub fn bytes(&self, address: usize) -> Option<&'static [u8]> {
         for line in self.text.as_slice().split(|byte| *byte == b'\n') {
             let mut words = line.splitn(6, |byte| *byte == b' ');
@@ -96,7 +100,8 @@ impl Map {
             if !is_there || !sys::is_readable(address) || !sys::is_readable(end as usize - 12) {
                 return None;
             }
-            // SAFETY: a mapping that can be read, of a file that the loader mapped, and by no rule changed while it is.
+            // SAFETY: a readable mapping of a file that the loader mapped. Nothing changes it while
+            // it is mapped.
             return Some(unsafe { core::slice::from_raw_parts(address as *const u8, length) });
         }
         None

@@ -1,12 +1,15 @@
-//! Which function of an object an address lies in, by the object's dynamic symbols as they lie in memory: for suppressions alone.
+//! Which function of an object contains an address, by the object's dynamic symbols in memory: for
+//! suppressions alone.
 //!
-//! dladdr would take the loader's lock, which another thread may hold for ever at this point. What a program does not
-//! export (its static functions; all of them, where it was not linked with -rdynamic) has no dynamic symbol, and no name here.
+//! dladdr would take the loader's lock, which another thread may hold for ever at this point. What
+//! a program does not export (its static functions; all of them, if it was not linked with
+//! -rdynamic) has no dynamic symbol, and no name here.
 
 use super::sites::{Map, Site};
 use crate::elf::number;
 
-/// The sizes of an ELF header, a program header, an entry of the dynamic section, a symbol (elf(5), Elf64).
+/// The sizes of an ELF header, a program header, an entry of the dynamic section, a symbol (elf(5),
+/// Elf64).
 const HEADER: usize = 64;
 const PROGRAM: usize = 56;
 const ENTRY: usize = 16;
@@ -21,14 +24,14 @@ const DT_GNU_HASH: usize = 0x6fff_fef5;
 const STT_FUNC: usize = 2;
 const STT_GNU_IFUNC: usize = 10;
 
-/// The most program headers, entries and symbols that are looked at: damage ends somewhere.
+/// The most program headers, entries and symbols that are read, so that a damaged table ends.
 const MOST: usize = 1 << 20;
 
-/// The name of the function that a site lies in.
+/// The name of the function that contains a site.
 pub fn function(map: &Map, site: &Site, address: usize) -> Option<&'static [u8]> {
     let base = site.base()?;
     let object = Object::at(map, base)?;
-    // The return address is that of the next instruction: the call is right before it.
+    // The return address is that of the next instruction. The call ends right before it.
     let place = address.checked_sub(1)?.wrapping_sub(object.bias);
     let symbols = map.bytes(object.symbols)?;
     let count = object.count(map)?.min(MOST);
@@ -45,7 +48,7 @@ pub fn function(map: &Map, site: &Site, address: usize) -> Option<&'static [u8]>
 /// Where an object's tables lie.
 #[derive(Default)]
 struct Object {
-    /// What is added to the addresses that the object was linked at.
+    /// What is added to the addresses at which the object was linked.
     bias: usize,
     symbols: usize,
     names: usize,
@@ -82,12 +85,13 @@ impl Object {
         (object.symbols != 0 && object.names != 0).then_some(object)
     }
 
-    /// How many symbols there are, as the table that the loader searches them by tells.
+    /// How many symbols there are, according to the hash table that the loader uses.
     fn count(&self, map: &Map) -> Option<usize> {
         if self.gnu_hash == 0 {
             return number(map.bytes(self.hash)?, 4, 4);
         }
-        // Numbers of buckets, of symbols that are not in the table, of words of the filter; then these.
+        // The numbers of buckets, of symbols that are not in the table, and of words of the filter;
+        // then these.
         let table = map.bytes(self.gnu_hash)?;
         let (buckets, hidden, filter) = (number(table, 0, 4)?, number(table, 4, 4)?, number(table, 8, 4)?);
         let table = table.get(filter.checked_mul(8)?.checked_add(16)?..)?;

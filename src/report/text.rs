@@ -1,4 +1,4 @@
-//! The report as a person reads it first: in a terminal of 80 columns.
+//! The report as text for a terminal of 80 columns.
 
 use core::fmt::{self, Display, Write};
 
@@ -18,7 +18,7 @@ use crate::{config, log, record, seccomp};
 /// How many instances are listed one by one.
 const LISTED: usize = 20;
 
-/// Text of the program's making, with nothing that a terminal would obey.
+/// Text from the program, without anything that a terminal would interpret.
 struct Plain<'a>(&'a [u8]);
 
 impl Display for Plain<'_> {
@@ -35,7 +35,7 @@ impl Display for Plain<'_> {
     }
 }
 
-/// Err: there was no memory for all of it.
+/// Err: there was not enough memory.
 pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let ended = match facts.end {
         End::Exit => "ended by exit",
@@ -71,7 +71,7 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     suppressions(facts, out)
 }
 
-/// What was kept back: a line a rule.
+/// What was suppressed, with a line for each rule.
 fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let rules = facts.suppressed().count();
     if rules == 0 {
@@ -90,8 +90,8 @@ fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-/// How many findings are told one by one.
-const TOLD: usize = 30;
+/// How many findings are listed one by one.
+const FINDINGS_LISTED: usize = 30;
 
 fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let all = facts.findings();
@@ -100,7 +100,7 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         return Ok(());
     }
     writeln!(out, "Findings: {}  (epollshim explain ID tells what to do)", all.iter().collect::<Tally>())?;
-    for finding in all.iter().take(TOLD) {
+    for finding in all.iter().take(FINDINGS_LISTED) {
         let (mut head, mut place) = (Line::new(), Line::new());
         write!(head, "  {:<8} {:<13}", finding.severity.name(), finding.id.name())?;
         if finding.count > 1 {
@@ -130,8 +130,8 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         writeln!(out)?;
         census::stack(facts, finding.site as usize, out)?;
     }
-    if all.len() > TOLD {
-        writeln!(out, "  and {} more (EPOLLSHIM_REPORT_FORMAT=json lists all)", all.len() - TOLD)?;
+    if all.len() > FINDINGS_LISTED {
+        writeln!(out, "  and {} more (EPOLLSHIM_REPORT_FORMAT=json lists all)", all.len() - FINDINGS_LISTED)?;
     }
     if dropped != 0 {
         writeln!(out, "  {} more found no place in the table of findings", Grouped(dropped))?;
@@ -150,7 +150,8 @@ struct Wrapped<'a, W: Write> {
 const INDENT: usize = 11;
 
 impl<W: Write> Write for Wrapped<'_, W> {
-    /// A piece without a space at its end may go on in the next piece: the line breaks before pieces and words that do not fit.
+    /// A piece that does not end in a space may continue in the next piece. The line breaks before
+    /// pieces and words that do not fit.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while !rest.is_empty() {
@@ -174,31 +175,31 @@ impl<W: Write> Write for Wrapped<'_, W> {
     }
 }
 
-/// Limits, faults, requests from outside, the log, and what was not recorded, where there are any.
+/// Limits, faults, requests from outside, the log, and what was not recorded, if there are any.
 pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
     if limits::told().next().is_some() {
         writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;
     }
-    for told in limits::told() {
-        write!(out, "  {:<20}", told.key.name())?;
-        match (told.limit, told.mode) {
-            (Some(limit), _) if told.key == limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(limit))?,
+    for status in limits::told() {
+        write!(out, "  {:<20}", status.key.name())?;
+        match (status.limit, status.mode) {
+            (Some(limit), _) if status.key == limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(limit))?,
             (Some(limit), _) => write!(out, "{:>14}", Grouped(limit))?,
             (None, mode) => write!(out, "{:>14}", mode.unwrap_or_default())?,
         }
-        match told.key {
-            limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(told.peak))?,
+        match status.key {
+            limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(status.peak))?,
             limits::Key::Events => write!(out, "{:>14}", "")?,
-            _ => write!(out, "{:>14}", Grouped(told.peak))?,
+            _ => write!(out, "{:>14}", Grouped(status.peak))?,
         }
-        writeln!(out, "{:>14}{:>14}", Grouped(told.denied), Grouped(told.let_through))?;
+        writeln!(out, "{:>14}{:>14}", Grouped(status.denied), Grouped(status.let_through))?;
     }
     if let Some(seed) = config::seed() {
         writeln!(out, "\n{:<50}{:>14}{:>14}", "Faults", "matched", "fired")?;
-        for told in rules::armed() {
+        for rule in rules::armed() {
             write!(out, "  ")?;
             let mut length = 0;
-            for byte in told.text() {
+            for byte in rule.text() {
                 out.write_char(if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' })?;
                 length += 1;
             }
@@ -209,8 +210,8 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
             for _ in length..48 {
                 out.write_char(' ')?;
             }
-            writeln!(out, "{:>14}{:>14}", Grouped(told.matched), Grouped(told.fired))?;
-            if !told.legal {
+            writeln!(out, "{:>14}{:>14}", Grouped(rule.matched), Grouped(rule.fired))?;
+            if !rule.legal {
                 writeln!(out, "    (impossible: no kernel does this)")?;
             }
         }
@@ -219,7 +220,7 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
         }
         writeln!(out, "  to repeat random choices: EPOLLSHIM_SEED={seed}")?;
     }
-    if let Some((requests, damaged)) = record::told() {
+    if let Some((requests, damaged)) = record::requests() {
         write!(out, "\nControl: {} requests from outside", Grouped(requests))?;
         match damaged {
             0 => writeln!(out)?,

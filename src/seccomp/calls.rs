@@ -1,5 +1,6 @@
-//! The system calls that the library makes for itself (src/sys.rs), by number and name, each with arguments that change
-//! nothing: bad descriptors and addresses. To judge a filter by, and to try one that cannot be read.
+//! The system calls that the library makes for itself (src/sys.rs), by number and name, each with
+//! arguments that change nothing: bad descriptors and addresses. They serve to evaluate a filter,
+//! and to try one that cannot be read.
 
 use libc::{c_long, *};
 
@@ -79,7 +80,7 @@ calls! {
     SYS_clock_nanosleep "clock_nanosleep" [CLOCK_MONOTONIC as usize, TIMER_ABSTIME as usize, 0, 0, 0, 0];
     SYS_clock_gettime "clock_gettime" [CLOCK_MONOTONIC as usize, 0, 0, 0, 0, 0];
     SYS_getrandom "getrandom" [0, 0, GRND_NONBLOCK as usize, 0, 0, 0];
-    // With flags that no kernel takes together.
+    // With a combination of flags that every kernel refuses.
     SYS_clone "clone" [CLONE_THREAD as usize, 0, 0, 0, 0, 0];
     SYS_wait4 "wait4" [MINUS, 0, WNOHANG as usize, 0, 0, 0];
     SYS_prctl "prctl" [PR_GET_SECCOMP as usize, 0, 0, 0, 0, 0];
@@ -87,12 +88,13 @@ calls! {
 
 #[cfg(test)]
 mod tests {
-    /// A call that is missing here is not tried under a filter that cannot be read, and a report cannot name it.
+    /// A call that is missing here is not tried under a filter that cannot be read, and a report
+    /// cannot name it.
     #[test]
     fn every_system_call_of_the_library_is_listed() {
         let sources =
             [include_str!("../sys.rs"), include_str!("../sigsafe/helper.rs"), include_str!("../filters/verdict.rs")];
-        // Not ours: what strict mode leaves.
+        // Not a call of the library: strict mode allows these.
         let is_other = |name: &str| matches!(name, "exit" | "exit_group" | "rt_sigreturn");
         for source in sources {
             for word in source.split(|letter: char| !letter.is_alphanumeric() && letter != '_') {

@@ -1,5 +1,6 @@
-//! What a report reads about this process in `/proc`, kept before a filter is installed that forbids to open files. Later
-//! changes are missing: libraries that are loaded behind the filter, and a new name.
+//! What a report reads about this process in `/proc`, kept before a filter is installed that
+//! forbids opening files. Later changes are missing: libraries that are loaded after the filter,
+//! and a new name.
 
 use crate::buffer::Buffer;
 use crate::filters::kept::{TEXTS, Text};

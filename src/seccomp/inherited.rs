@@ -1,9 +1,11 @@
-//! Filters from before exec. Nobody without privileges can read them (ptrace(2), PTRACE_SECCOMP_GET_FILTER). So a child tries
-//! each call of calls.rs: what kills the child would kill the process, and is not made.
+//! Filters from before exec. An unprivileged process cannot read them (ptrace(2),
+//! PTRACE_SECCOMP_GET_FILTER). So a child tries each call of calls.rs: what kills the child would
+//! kill the process, and is not made.
 //!
-//! The child is made by clone(2) with memory and descriptors of its own, sends no signal when it ends, is not traced, and is
-//! waited for at once. It costs a fork, once, and only where there is such a filter. What remains in doubt: a filter that
-//! kills on clone or wait4 themselves, and one that forbids a call only with other arguments than those of calls.rs.
+//! The child is made by clone(2) with memory and descriptors of its own, sends no signal when it
+//! ends, is not traced, and is waited for at once. That costs a fork, once, and only if there is
+//! such a filter. Two cases remain unknown: a filter that kills on clone or wait4 themselves, and
+//! one that forbids a call only with other arguments than those of calls.rs.
 
 use libc::c_long;
 
@@ -25,8 +27,8 @@ pub fn hinders() -> bool {
     HINDERS.load(Relaxed)
 }
 
-/// Looks once for inherited filters, before the first call of the library's that the program does not make itself. Opening
-/// and reading a file is no new kind of call: the loader has just done so.
+/// Looks once for inherited filters, before the library makes the first call that the program does
+/// not make itself. Opening and reading a file is no new kind of call: the loader has just done so.
 pub fn find() {
     const LOOKING: u8 = 1;
     const DONE: u8 = 2;
@@ -35,19 +37,20 @@ pub fn find() {
         return;
     }
     if STATE.compare_exchange(0, LOOKING, Relaxed, Relaxed).is_err() {
-        // Another thread is at it, for less than a millisecond; or this one is, and a handler has interrupted it. No system call
-        // may be made meanwhile, not even to yield.
+        // Another thread does this, for less than a millisecond; or this thread does, and a handler
+        // has interrupted it. No system call may be made in the meantime, not even to yield.
         for _ in 0..200_000 {
             if STATE.load(Acquire) == DONE {
                 return;
             }
             core::hint::spin_loop();
         }
-        // Or the thread that was at it is not in this process: a fork came between.
+        // Or the thread that did this is not in this process: a fork came in between.
         STATE.store(DONE, Release);
         return;
     }
-    // The caller's stack may be a signal handler's. No signal is blocked: that would be a call not tried yet.
+    // The present stack may be a signal handler's. No signal is blocked: that would be a call that
+    // was not tried yet.
     let errno = sys::errno();
     sigsafe::on_its_own(|| {
         let Some((mode, count)) = status() else { return };
@@ -58,7 +61,7 @@ pub fn find() {
             try_all();
         }
     });
-    // Release: who finds it on finds what was found.
+    // Release: a thread that finds it done sees what was found.
     STATE.store(DONE, Release);
     sys::set_errno(errno);
 }
@@ -77,7 +80,7 @@ fn status() -> Option<(u32, Option<u32>)> {
 
 /// How far the children have come with each call, in memory that they share with this process.
 type Progress = [AtomicU8; calls::ALL.len()];
-/// A child has begun the call: where it died, it died of it.
+/// A child has begun the call. If it died there, the call killed it.
 const BEGUN: u8 = 1;
 const MADE: u8 = 2;
 const REFUSED: u8 = 3;
@@ -88,7 +91,7 @@ fn try_all() {
     // SAFETY: a fresh page of zeros, which is unmapped below, when the last child has ended.
     let progress = unsafe { &*start.cast::<Progress>() };
     let mut seen = 0;
-    // Each child but the last dies of one call.
+    // Each child but the last dies at one call.
     for _ in 0..=calls::ALL.len() {
         match sys::fork_unnoticed() {
             Ok(0) => try_rest(progress),
@@ -121,7 +124,8 @@ fn try_rest(progress: &Progress) -> ! {
     let all: sys::SignalSet = sys::SignalSet::MAX;
     let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     let (set, limit) = (&raw const all as usize, &raw const no_core as usize);
-    // No signal of the program's group is to run a handler here, and no death is to leave a core file.
+    // No signal to the program's process group must run a handler here, and no death must leave a
+    // core file.
     for (number, words) in [
         (libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, set, 0, size_of::<sys::SignalSet>(), 0, 0]),
         (libc::SYS_prlimit64, [0, libc::RLIMIT_CORE as usize, limit, 0, 0, 0]),
@@ -141,7 +145,8 @@ fn try_rest(progress: &Progress) -> ! {
 
 fn attempt(state: &AtomicU8, number: c_long, words: [usize; 6]) {
     state.store(BEGUN, Release);
-    // SAFETY: the calls of the list, and the three above, change nothing outside this child; sets and limits are as large as is said.
+    // SAFETY: the calls of the list, and the three above, change nothing outside this child. Sets
+    // and limits have the size that is passed.
     let result = unsafe { sys::unasked(number, words) };
     let is_refused = matches!(result, Err(libc::EPERM | libc::ENOSYS | libc::EACCES));
     state.store(if is_refused { REFUSED } else { MADE }, Release);

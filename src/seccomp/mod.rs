@@ -1,23 +1,26 @@
-//! The program's seccomp filters, so that none of them kills it for a system call of the library's own.
+//! Watches the program's seccomp filters, so that none of them kills it for a system call of the
+//! library's own.
 //!
 //! ```text
 //! hooks/filters.rs, raw.rs   see a filter installed: `installing` copies it, `installed` keeps or drops the copy
-//! inherited.rs               filters from before exec, which nobody can read: a child tries what they forbid
-//! early.rs                   keeps what a report reads in /proc, where a filter forbids to open it
+//! inherited.rs               filters from before exec, which cannot be read: a child tries what they forbid
+//! early.rs                   keeps what a report reads in /proc, before a filter forbids opening it
 //! calls.rs                   the calls that the library makes
 //! ```
 //!
-//! What is known by that lies in src/filters/, where sys.rs asks.
+//! src/filters/ holds what is known from that. sys.rs asks there.
 //!
-//! Filters belong to threads: a thread inherits those of the thread that made it. Here they belong to the process: what any
-//! filter forbids is forbidden for all threads, unless the kernel says that the calling thread has none. So a call may be left
-//! out that would have been harmless, and none is made that kills.
+//! Filters belong to threads: a thread inherits those of the thread that created it. Here they
+//! belong to the process: what any filter forbids is forbidden for all threads, unless the kernel
+//! says that the calling thread has none. So a call may be left out that would have been harmless,
+//! and none is made that kills.
 //!
-//! A filter's answer forbids a call unless it is ALLOW, LOG or ERRNO. What ERRNO answers is asked all the same, and gets an errno.
+//! A filter forbids a call unless its answer is ALLOW, LOG or ERRNO. A call that gets ERRNO is made
+//! nevertheless, and fails with that errno.
 //!
-//! May be called from anywhere, as sys.rs. Not covered: another thread installs a filter for all threads
-//! (SECCOMP_FILTER_FLAG_TSYNC) between `allows` and the call itself; and filters that a program installs by a system call
-//! instruction of its own.
+//! May be called from anywhere, as sys.rs. Not covered: another thread installs a filter for all
+//! threads (SECCOMP_FILTER_FLAG_TSYNC) between `allows` and the call itself; and filters that a
+//! program installs by a system call instruction of its own.
 
 mod calls;
 mod early;
@@ -42,8 +45,8 @@ static INSTALLED: AtomicU32 = AtomicU32::new(0);
 /// Some call of calls.rs gets another answer than without filters.
 static IS_HINDERED: AtomicBool = AtomicBool::new(false);
 
-/// Whether a filter may keep an answer of the kernel's from the library: then it is not worth asking questions whose answer
-/// would be half known. Costs a system call where no filter is known.
+/// Whether a filter may keep an answer of the kernel's from the library: then questions whose
+/// answer would be half known are not worth asking. Costs a system call if no filter is known.
 pub fn hinders() -> bool {
     IS_HINDERED.load(Relaxed) || !IS_RESTRICTED.load(Relaxed) && !is_inherited() && verdict::mode() != Ok(0)
 }
@@ -58,7 +61,8 @@ pub fn installed_filters() -> Option<u32> {
     (IS_RESTRICTED.load(Relaxed) || is_inherited()).then(|| INSTALLED.load(Relaxed))
 }
 
-/// What [`installing`] has noted of a call, for [`installed`]: one of these, or the address of a [`Filter`].
+/// What [`installing`] has noted of a call, for [`installed`]: one of these, or the address of a
+/// [`Filter`].
 mod note {
     pub const NOTHING: u64 = 0;
     pub const STRICT: u64 = 1;
@@ -79,8 +83,9 @@ pub fn may_concern(option: c_int) -> bool {
     option == libc::PR_SET_SECCOMP || option == PR_SET_TSC
 }
 
-/// Before a `prctl` or `seccomp` of the program: what it installs holds for the library from here on. `has_reports`: this process may
-/// report, so that what a report reads is kept where the filter would forbid to read it later.
+/// Before a `prctl` or `seccomp` of the program: what it installs applies to the library from here
+/// on. `has_reports`: this process may report, so that what a report reads is kept if the filter
+/// would forbid reading it later.
 #[cold]
 #[inline(never)]
 pub fn installing(number: c_long, words: [usize; 3], has_reports: bool) -> u64 {
@@ -108,7 +113,8 @@ pub fn installing(number: c_long, words: [usize; 3], has_reports: bool) -> u64 {
             clock::leave_the_vdso();
             return noted;
         }
-        // Strict mode forbids the counter as well (Linux v6.1 kernel/seccomp.c, seccomp_set_mode_strict).
+        // Strict mode forbids the counter as well (Linux v6.1 kernel/seccomp.c,
+        // seccomp_set_mode_strict).
         note::STRICT => {
             prepare_reserve();
             clock::leave_the_vdso();
@@ -124,10 +130,11 @@ pub fn installing(number: c_long, words: [usize; 3], has_reports: bool) -> u64 {
     noted
 }
 
-/// After it.
+/// After the call.
 pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
     let [_, flags, _] = words;
-    // With TSYNC a positive result is a thread that could not take the filter; with NEW_LISTENER it is a descriptor (seccomp(2)).
+    // With TSYNC a positive result is a thread that could not take the filter; with NEW_LISTENER it
+    // is a descriptor (seccomp(2)).
     let gives_a_listener = number == libc::SYS_seccomp && flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as usize != 0;
     let is_installed = result == 0 || result > 0 && gives_a_listener;
     match (noted, is_installed) {
@@ -154,18 +161,18 @@ pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
     look_for_hindrance();
 }
 
-/// Maps the reserve, if that has not been done.
+/// Maps the reserve, unless that was done before.
 fn prepare_reserve() {
     if !reserve::is_there()
         && let Ok(start) = sys::map_from_kernel(reserve::BYTES)
         && !reserve::begin(start)
     {
-        // SAFETY: another thread was first; nobody has seen this one.
+        // SAFETY: another thread made the reserve first. No other thread has seen this mapping.
         unsafe { sys::unmap_from_kernel(start, reserve::BYTES) };
     }
 }
 
-/// From here on each system call of the library's own is looked at.
+/// From here on each system call of the library's own is checked.
 fn restrict() {
     IS_RESTRICTED.store(true, Relaxed);
     clock::heed_filters();
@@ -183,7 +190,8 @@ fn copy(address: usize, has_reports: bool) -> u64 {
     if !is_readable(address, size_of::<libc::sock_fprog>()) {
         return note::UNREADABLE;
     }
-    // SAFETY: the kernel has just read these bytes; the kernel itself reads the program's own struct next.
+    // SAFETY: the kernel has just read these bytes, and is about to read the program's struct
+    // itself.
     let given = unsafe { (address as *const libc::sock_fprog).read_unaligned() };
     let length = usize::from(given.len);
     let bytes = length * size_of::<Instruction>();
@@ -192,13 +200,14 @@ fn copy(address: usize, has_reports: bool) -> u64 {
     }
     let Ok(start) = sys::map(size_of::<Filter>() + bytes) else { return note::OPAQUE };
     let filter = start.cast::<Filter>();
-    // SAFETY: a fresh mapping with room for the record and, behind it, the instructions, which the kernel has just read.
+    // SAFETY: a fresh mapping with room for the record and, after it, the instructions, which the
+    // kernel has just read.
     unsafe {
         let next = AtomicPtr::new(core::ptr::null_mut());
         filter.write(Filter { next, is_void: AtomicBool::new(false), length: length as u32 });
         filter.add(1).cast::<u8>().copy_from_nonoverlapping(given.filter.cast(), bytes);
     }
-    // SAFETY: the record just written, which is never unmapped.
+    // SAFETY: the record that was just written, which is never unmapped.
     let program = unsafe { &*filter }.program();
     if [libc::SYS_mmap, libc::SYS_munmap].into_iter().any(|number| !is_plainly_allowed(program, number)) {
         prepare_reserve();
@@ -218,7 +227,7 @@ fn is_plainly_allowed(program: &[Instruction], number: c_long) -> bool {
         .all(|call| answer(bpf::evaluate(program, &bpf::data(number as u32, &call.words))) == Answer::Allowed)
 }
 
-/// Whether the kernel can read these bytes; yes where it must not be asked.
+/// Whether the kernel can read these bytes. True if it must not be asked.
 fn is_readable(address: usize, bytes: usize) -> bool {
     const PAGE: usize = 4096;
     const WORD: usize = size_of::<u64>();

@@ -1,8 +1,9 @@
-//! Where the processes of a user count together when the options do not say: the first usable directory of a list that is the same for
-//! all of them.
+//! Where the processes of a user count together if the options do not say: the first usable
+//! directory of a list that is the same for all of them.
 //!
-//! Anybody may make a directory of any name in /tmp. One that is another user's, or that others may write, is passed over, in every
-//! process alike. One that is there already is preferred to a new one: should the other user's go away, all stay where they are.
+//! Any user may create a directory of any name in /tmp. One that belongs to another user, or that
+//! others may write, is skipped, in every process alike. An existing one is preferred to a new one:
+//! if the other user's disappears, all processes stay where they are.
 
 use core::ffi::CStr;
 use core::fmt::Write;
@@ -15,7 +16,8 @@ use crate::{output, place, sys};
 /// How many names are tried in /tmp.
 const NAMES: usize = 8;
 
-/// `$XDG_RUNTIME_DIR/epollshim`, `/tmp/epollshim-UID`, and that with `.1` to `.7` behind it. None: there is no such name.
+/// `$XDG_RUNTIME_DIR/epollshim`, `/tmp/epollshim-UID`, and the latter followed by `.1` to `.7`.
+/// None: there is no such name.
 pub fn directory(runtime: &CStr, number: usize) -> Option<Path> {
     let is_runtime = runtime.to_bytes().starts_with(b"/") && !place::is_foreign(runtime);
     let mut path = Path::new();
@@ -58,7 +60,7 @@ pub fn attach(config: &Config) -> Result<(), Trouble> {
     Err(first.unwrap_or(Trouble::Directory(libc::ENOENT)))
 }
 
-/// Says that another directory than the usual one is in use.
+/// Prints that another directory than the usual one is in use.
 fn say(config: &Config, name: &CStr) {
     let Some(usual) = directory(config.runtime, 0) else { return };
     let mut line = output::Line::new();
@@ -72,7 +74,7 @@ fn say(config: &Config, name: &CStr) {
 }
 
 impl Config {
-    /// Where the session is, unless another user is there.
+    /// Where the session is, unless another user has that directory.
     pub fn session_directory(&self) -> Path {
         let mut path = Path::new();
         match self.session {

@@ -1,11 +1,12 @@
-//! Opening files: only in here, and only by work that runs aside ([`unshared`](super::unshared)), which a [`Files`] shows.
+//! Opens files. Only work on a stack of its own may do so ([`unshared`](super::unshared)); a
+//! [`Files`] shows that.
 
 use core::ffi::CStr;
 
 use crate::sync::{AtomicBool, Ordering};
 use crate::sys::{self, Result};
 
-/// The descriptor table that work aside opens files in.
+/// The descriptor table that such work opens files in.
 #[derive(Clone, Copy)]
 pub struct Files {
     whose: Whose,
@@ -14,17 +15,18 @@ pub struct Files {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Whose {
     Helper,
-    /// The program's, though others may see it: no helper could be had.
+    /// The program's, though others may see it: no helper could be started.
     Program,
-    /// The program's, which nobody can see meanwhile.
+    /// The program's, which nobody else can see in the meantime.
     ProgramAlone,
 }
 
-/// A helper can make system calls: a filter that hands them to a tracer (strace --seccomp-bpf, proot) fails them with ENOSYS in a thread
-/// that has no tracer. Relaxed: whoever does not see it asks once more.
+/// A helper can make system calls. (A filter that hands them to a tracer, as strace --seccomp-bpf
+/// and proot do, fails them with ENOSYS in a thread that has no tracer.) Relaxed: a thread that
+/// does not see it asks once more.
 static HELPERS_WORK: AtomicBool = AtomicBool::new(false);
 
-/// In the program's table: where the shim's descriptors go, away from the lowest numbers.
+/// In the program's table: the library's descriptors go here, away from the lowest numbers.
 const AWAY: i32 = 200;
 
 impl Files {
@@ -36,9 +38,10 @@ impl Files {
         Files { whose: Whose::ProgramAlone }
     }
 
-    /// Gives the calling thread, a helper, a table of its own. None: it still has the program's, or can open nothing.
+    /// Gives the calling thread, a helper, a table of its own. None: it still has the program's, or
+    /// can open nothing.
     pub(super) fn unshare() -> Option<Files> {
-        // Before Linux 5.9 the table is copied, and the copies are closed as the helper ends.
+        // Before Linux 5.9 the table is copied, and the copies are closed when the helper ends.
         sys::leave_descriptors().or_else(|_| sys::unshare_descriptors()).ok()?;
         if !HELPERS_WORK.load(Ordering::Relaxed) {
             if sys::open(c"/", libc::O_PATH, 0) == Err(libc::ENOSYS) {
@@ -58,8 +61,9 @@ impl Files {
         self.open_at(libc::AT_FDCWD, path, flags, mode)
     }
 
-    /// Opens a file, close-on-exec. Where the table is full, room is made: by closing copies of descriptors in a table of our own, or
-    /// by raising the soft limit for that long, if the hard one allows it. (Not where nobody sees the table: a helper tries again.)
+    /// Opens a file, close-on-exec. If the table is full, makes room: by closing copies of
+    /// descriptors in a table of its own, or by raising the soft limit for that time, if the hard
+    /// one allows it. (Not if nobody else sees the table: a helper tries again.)
     pub fn open_at(self, directory: i32, path: &CStr, flags: i32, mode: u32) -> Result<i32> {
         let open = || sys::open_at(directory, path, flags, mode);
         if self.whose == Whose::ProgramAlone {
@@ -76,20 +80,23 @@ impl Files {
         if self.whose == Whose::Program { opened.map(move_away) } else { opened }
     }
 
-    /// Closes what `open` has opened. In a table of our own that is no loss if it is forgotten: the table ends with the work.
+    /// Closes what `open` has opened. In a table of its own it does no harm to forget that: the
+    /// table ends with the work.
     pub fn close(self, fd: i32) {
         let _ = sys::close(fd);
     }
 }
 
-/// Closes the lowest descriptors of a helper's full table, which are copies of the program's (Linux before 5.9): as many as any work has
-/// open at a time, so that this is never done twice. False: there is none.
+/// Closes the lowest descriptors of a helper's full table, which are copies of the program's (Linux
+/// before 5.9): as many as any work has open at a time, so that this is never done twice. False:
+/// there is none.
 fn make_room() -> bool {
     (0..1024).filter(|fd| sys::close(*fd).is_ok()).take(8).count() != 0
 }
 
-/// The beginning of a file, read in the program's table by the calls that the loader has just made itself. For the one look that
-/// comes before any other call may be made (seccomp/inherited.rs): a helper would be such a call.
+/// The beginning of a file, read in the program's table by calls that the loader has just made
+/// itself. It is for the one look that comes before any other call may be made
+/// (seccomp/inherited.rs): starting a helper would be such a call.
 pub fn read_as_the_loader_does(path: &CStr, into: &mut [u8]) -> Result<usize> {
     let fd = sys::open(path, libc::O_RDONLY, 0)?;
     let length = sys::read(fd, into);
@@ -97,7 +104,8 @@ pub fn read_as_the_loader_does(path: &CStr, into: &mut [u8]) -> Result<usize> {
     length
 }
 
-/// Moves a descriptor to a high number, so that the lowest ones are the program's again. It stays where there is no higher one.
+/// Moves a descriptor to a high number, so that the lowest ones are the program's again. It stays
+/// if there is no higher one.
 fn move_away(fd: i32) -> i32 {
     match sys::duplicate_from(fd, AWAY) {
         Ok(moved) => {

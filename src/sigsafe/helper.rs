@@ -1,16 +1,19 @@
-//! The helper: a thread of the kernel's that lives as long as one piece of work, and has a descriptor table of its own.
+//! The helper: a kernel thread of the process that lives as long as one piece of work, and has a
+//! descriptor table of its own.
 //!
-//! It shares memory, thread-local storage, credentials, working directory and umask with the thread that starts it, which waits for
-//! it. Only the descriptor table differs (`Files::unshare`). It belongs to the program's thread group, so that
+//! It shares memory, thread-local storage, credentials, working directory and umask with the thread
+//! that starts it, which waits for it. Only the descriptor table differs (`Files::unshare`). It
+//! belongs to the program's thread group, so that
 //!
 //! - a SIGKILL, an exit or an exec by another thread ends it too, and leaves nothing behind;
-//! - the program's `wait` calls never meet it: it is no child;
+//! - the program's `wait` calls never see it: it is no child;
 //! - getpid, RLIMIT_CPU and the times of the process are what they would be without it.
 //!
-//! What can be seen of it: for some microseconds the process has one thread more (`/proc/PID/task`, RLIMIT_NPROC, `pids.max`).
+//! One thing is visible: for a short time the process has one thread more (`/proc/PID/task`,
+//! RLIMIT_NPROC, `pids.max`).
 //!
-//! The caller waits on a futex and not by CLONE_VFORK: a thread in that wait does not take part in a stop of the process, and a
-//! shell would wait for ever to hear that ^Z has stopped it.
+//! The caller waits on a futex and not by CLONE_VFORK: a thread in that wait does not take part in a
+//! stop of the process, and a shell would wait for ever to learn that ^Z has stopped it.
 
 use core::ffi::c_void;
 
@@ -19,8 +22,9 @@ use crate::filters::verdict;
 use crate::sync::{AtomicU32, Ordering};
 use crate::{sys, valgrind};
 
-/// CLONE_UNTRACED: a debugger that follows threads would report each helper, and wait for it. CLONE_FILES: the helper leaves the shared
-/// table by `close_range`, which copies nothing of it, however large it is.
+/// CLONE_UNTRACED: a debugger that follows threads would report each helper, and wait for it.
+/// CLONE_FILES: the helper leaves the shared table by `close_range`, which copies nothing of it,
+/// however large it is.
 const FLAGS: i32 = libc::CLONE_VM
     | libc::CLONE_FS
     | libc::CLONE_FILES
@@ -30,13 +34,14 @@ const FLAGS: i32 = libc::CLONE_VM
     | libc::CLONE_UNTRACED
     | libc::CLONE_CHILD_CLEARTID;
 
-/// How long the caller sleeps before it looks again: the kernel wakes it.
+/// How long the caller sleeps at most before it looks again. Normally the kernel wakes it.
 const NAP: i64 = 500_000_000;
 
-/// Runs `run(work)` in a helper, on the stack whose upper end (aligned to 16) is given, and waits for its end. Does nothing where no
-/// helper can be had: no thread more is allowed (EAGAIN), or the program has left its pid namespace (EINVAL).
+/// Runs `run(work)` in a helper, on the stack whose upper end (aligned to 16) is given, and waits
+/// for its end. Does nothing if no helper can be started: no more threads are allowed (EAGAIN), or
+/// the program has left its pid namespace (EINVAL).
 ///
-/// The caller has blocked all signals. So has the helper then.
+/// The caller has blocked all signals, so they are blocked in the helper as well.
 pub fn run(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_void)) {
     if !is_allowed() {
         return;
@@ -54,8 +59,9 @@ pub fn run(top: *mut u8, work: *mut c_void, run: extern "C-unwind" fn(*mut c_voi
     wait_until_gone(tid);
 }
 
-/// Whether a helper may be tried. valgrind knows no such thread. The calls of the helper's own, and the one that starts it, are
-/// made without a look at the program's seccomp filters: here is that look.
+/// Whether a helper may be tried. valgrind does not support such a thread. The helper's own calls,
+/// and the one that starts it, are made without checking the program's seccomp filters. They are
+/// checked here.
 fn is_allowed() -> bool {
     let calls = [
         (libc::SYS_clone, [FLAGS as usize, 0, 0, 0, 0, 0]),
@@ -66,8 +72,9 @@ fn is_allowed() -> bool {
     !valgrind::is_running() && calls.iter().all(|(number, words)| verdict::allows(*number, words))
 }
 
-/// The kernel closes the helper's table, and takes it off the list of threads, after it has cleared the word: only then may a program of
-/// one thread unshare its user namespace, and only then are the file's locks free.
+/// The kernel closes the helper's table, and removes it from the list of threads, after it has
+/// cleared the word. Only then may a program of one thread unshare its user namespace, and only
+/// then are the file's locks free.
 fn wait_until_gone(tid: i32) {
     const YIELDS: usize = 64;
     const NAPS: usize = 1000;
@@ -78,6 +85,7 @@ fn wait_until_gone(tid: i32) {
         }
         if step < YIELDS { sys::yield_now() } else { sys::sleep(20_000) }
     }
-    // The list is changed under the lock that this call takes (Linux v6.1 kernel/exit.c, release_task and do_wait).
+    // The list is changed under the lock that this call takes (Linux v6.1 kernel/exit.c,
+    // release_task and do_wait).
     let _ = sys::has_children();
 }

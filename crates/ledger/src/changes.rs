@@ -1,4 +1,5 @@
-//! The changes of the ledger that there are, and what each does: by the holder of the lock, at once or from a note.
+//! The changes of the ledger, and what each does. The holder of the lock makes a change at once, or
+//! takes it from the queue.
 
 use core::ops::Range;
 
@@ -25,7 +26,7 @@ impl Rows {
     }
 }
 
-/// A change of the ledger, as it waits in the lock's queue when the lock is taken.
+/// A change of the ledger, in the form in which it waits in the queue while the lock is taken.
 #[derive(Clone, Copy)]
 pub enum Change {
     Created {
@@ -36,7 +37,7 @@ pub enum Change {
     Adopted {
         fd: i32,
     },
-    /// An interest is about to be added; the serial number is promised to its record.
+    /// An interest is about to be added. The serial number is reserved for its record.
     Adding(Registration, u32, u64),
     Confirmed(Registration),
     Added(Registration),
@@ -57,7 +58,8 @@ pub enum Change {
         last: i32,
         at: usize,
     },
-    /// The same, by a thread that will say when the kernel has done it: limits count till then.
+    /// The same, by a thread that will report when the kernel has closed it. Limits count it until
+    /// then.
     ClosedFor {
         first: i32,
         last: i32,
@@ -82,7 +84,7 @@ pub enum Change {
         slot: FdState,
         version: u64,
     },
-    /// The recording has space for these entries now.
+    /// The recording now has space for these entries.
     Recorded(Rows),
 }
 
@@ -138,7 +140,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Makes a change for which so much was charged ahead.
+    /// Makes a change for which the thread has reserved this much ahead of the call.
     #[inline(always)]
     pub fn charged<T>(&self, prepaid: u64, make: impl FnOnce() -> T) -> T {
         if prepaid == 0 { make() } else { self.reservations.with(prepaid, |index| self.instance_at(index), make) }

@@ -1,26 +1,22 @@
-//! The ledger itself: which descriptors refer to which open file descriptions, which of these are epoll
-//! instances, and which are in whose interest list. What the kernel does in fs/eventpoll.c and fs/file.c,
-//! followed from the outside.
-//!
-//! This file has the records, what is counted of them, and the look-ups. What changes them:
+//! The records of the ledger, what is counted of them, and the look-ups. These files change them:
 //!
 //! | file | what |
 //! |---|---|
 //! | `instances.rs` | instances, from their creation to their end |
 //! | `descriptions.rs` | which numbers refer to which open file description: close, dup |
-//! | `ghosts.rs` | the numbers that were closed while what they referred to is still watched |
-//! | `interests.rs` | the lists that interests are in: into them, out of them |
+//! | `ghosts.rs` | numbers that were closed while what they referred to is still watched |
+//! | `interests.rs` | the lists that interests are in: insertion and removal |
 //! | `pairs.rs` | the index that finds an interest among many in the same file |
 //! | `registrations.rs` | ADD and DEL, before and after the kernel's answer |
 //! | `plain.rs` | the same in the plain case, which is the hot one |
-//! | `resets.rs` | where counts begin anew: fork, limits, reset, an abandoned change |
-//! | `rebuild.rs` | the lists made again from the records, after a change that was left half-made |
-//! | `grouping.rs` | which numbers are one instance: the ledger beside the kernel |
-//! | `comparison.rs` | each instance's interests: the ledger beside the kernel's list |
+//! | `resets.rs` | where counts restart: fork, limits, reset, an abandoned change |
+//! | `rebuild.rs` | builds the lists from the records, after a change that was left half-made |
+//! | `grouping.rs` | comparison with the kernel: which numbers are one instance |
+//! | `comparison.rs` | comparison with the kernel: each instance's interest list |
 //!
-//! Every method that changes something is called by the holder of the lock. The kernel is asked in one
-//! place, where a number that was dupped becomes known (`descriptions.rs`). All walks are bounded: even a ledger that
-//! was damaged by an abandoned holder ends them.
+//! Only the holder of the lock calls a method that changes something. The kernel is asked in one
+//! place, where a duplicated number becomes known (`descriptions.rs`). All walks are bounded, so
+//! that they end even in a ledger that an abandoned holder has damaged.
 
 mod comparison;
 mod descriptions;
@@ -63,34 +59,36 @@ pub use registrations::{QUEUED, Registration, Ticket};
 
 /// 2,048 chunks of 4,096: eight million watches, more than max_user_watches of a 24 GiB machine.
 type Many<T, K> = Pool<T, K, 2048, 4096>;
-/// 4,096 chunks of 256: a million instances, which is `fs.nr_open`. A chunk is 80 KiB: most programs have few instances.
+/// 4,096 chunks of 256: a million instances, which is `fs.nr_open`. A chunk is 80 KiB, since most
+/// programs have few instances.
 type Some_<T, K> = Pool<T, K, 4096, 256>;
 
 /// What each ADD and DEL changes.
 #[repr(C)]
 pub struct Churn {
     pub watches: Long,
-    /// With up to so many watches no peak is behind.
+    /// While there are no more watches than this, every peak is up to date.
     reached: Long,
     /// Grows with every change.
     changes: Long,
 }
 
-/// What else is counted under the lock. In this order: what a creation changes lies together.
+/// What else is counted under the lock. The fields that a creation changes are adjacent.
 #[repr(C)]
 pub struct Totals {
     pub instances: Long,
     next_id: Long,
     pub instances_peak: Long,
     pub watches_peak: Long,
-    /// Interests removed by the kernel when a descriptor, or the instance, was closed for the last time.
+    /// Interests that the kernel removed when a descriptor, or the instance, was closed for the
+    /// last time.
     pub vanished: Long,
     pub memory_peak: Long,
     pub unseen_instances: Long,
     pub unseen_watches: Long,
-    /// Times that an entry was found to be no longer true, and corrected.
+    /// How many entries were found to be wrong, and corrected.
     pub healed: Long,
-    /// Changes that could not be noted: no memory, or no room in the queue.
+    /// Changes that could not be made or queued: no memory, or no room in the queue.
     pub lost: Long,
     /// CLOCK_MONOTONIC when the waits of all instances were last marked.
     pub marked: Long,
@@ -119,14 +117,14 @@ impl Totals {
     }
 }
 
-/// In this order: what an ADD or a DEL of one thread takes from another lies in the lock's cache
-/// line, and what it only reads in few others.
+/// The order matters. What an ADD or a DEL of one thread takes from another thread's cache lies in
+/// the lock's cache line. What it only reads lies in few other lines.
 #[repr(C)]
 pub struct Core<K: Kernel, O: Observer> {
     pub lock: Lock,
     pub churn: Churn,
-    /// What marks descriptions that are made now, as [`Description::being`] has it: another in the child of a fork. 0: there has
-    /// been none yet.
+    /// Marks the descriptions that are made now (see `Description::being`). The child of a fork has
+    /// another mark. 0: none has been made.
     mark: Long,
     records: Many<Watch, K>,
     pub descriptors: Descriptors<K>,
@@ -137,9 +135,10 @@ pub struct Core<K: Kernel, O: Observer> {
     _to_the_line: [u64; 2],
     pub recent_closes: RecentCloses,
     pub creation_sites: CreationSites,
-    /// A change that waited in the queue is being applied: its numbers may have changed hands since. Written by the holder.
+    /// A change that waited in the queue is being applied: its numbers may refer to something else
+    /// by now. Only the holder writes it.
     pub late: AtomicBool,
-    /// What others must hear of. Written by the holder.
+    /// Events to deliver. Only the holder writes them.
     events: Pending,
     /// What the kernel said before the lock was taken. Written by the holder.
     answers: Lent,
@@ -149,7 +148,7 @@ pub struct Core<K: Kernel, O: Observer> {
 }
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// How far descriptors reach, and the first chunks of instances, are one line.
+    /// The end of the known descriptors, and the first chunks of instances, are in one cache line.
     const PLACES: () = assert!(
         offset_of!(Self, records) / 64 == 0
             && offset_of!(Self, descriptors).is_multiple_of(64)
@@ -180,7 +179,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Notes what others must hear of when the lock is free.
+    /// Notes an event that is delivered when the lock is free.
     #[cold]
     #[inline(never)]
     pub(crate) fn tell(&self, event: Event) {
@@ -277,7 +276,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.churn.watches.get()
     }
 
-    /// Something changes.
+    /// Counts a change.
     #[inline(always)]
     pub fn changes(&self) {
         self.churn.changes.add(1);
@@ -298,8 +297,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.instances.get(self.descriptors.get(epfd).instance())
     }
 
-    /// The instance of a descriptor is at hand from now on, if it has one. True: it was not. By the holder of the lock.
-    pub fn take_in_hand(&self, epfd: i32, last_used: &LastUsed) -> bool {
+    /// Makes the descriptor's instance the last used one of the caller's thread, if it has an
+    /// instance. True: it was not before. Only the holder of the lock calls it.
+    pub fn set_last_used(&self, epfd: i32, last_used: &LastUsed) -> bool {
         if last_used.instance_of(epfd).is_some() {
             return false;
         }
@@ -334,7 +334,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.instances.all().filter(|(_, instance)| instance.id.get() != 0)
     }
 
-    /// Whether an instance is itself in the interest list of one.
+    /// Whether another instance watches this one.
     pub fn is_nested(&self, instance: &Instance) -> bool {
         self.description(instance.description.get()).is_some_and(|description| description.interests() != 0)
     }
@@ -349,7 +349,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         })
     }
 
-    /// The lowest descriptor of an instance; -1: none. Where the instance has more than one, walks the whole table.
+    /// The lowest descriptor of an instance; -1: none. Walks the whole table if the instance has
+    /// more than one.
     pub fn descriptor_of(&self, instance: u32) -> i32 {
         if let Some(found) = self.instances.get(instance)
             && let Some(fd) = found.number()
@@ -377,8 +378,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.find_among(description, instance, fd)
     }
 
-    /// The interest of an instance in a description, under a number. An eventfd may be in the lists of thousands of
-    /// instances; most descriptors are in one.
+    /// The interest of an instance in a description, under a number. An eventfd may be in the lists
+    /// of thousands of instances. Most descriptors are in one.
     #[inline(always)]
     fn find_among(&self, description: &Description, instance: u32, fd: i32) -> Option<(u32, &'static Interest)> {
         let index = description.interests();
@@ -396,7 +397,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             return None;
         }
         let description = first.description();
-        // Every interest lies in its description's own record or is in the index.
+        // Every interest is in its description's own record, or in the index.
         let own = self.interest(description)?;
         if own.is_live() && own.key.are(instance, fd as u32) {
             return Some((description, own));
@@ -404,7 +405,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.find_pair(instance, fd, description)
     }
 
-    /// An interest of an instance by its number alone, whatever the number refers to now.
+    /// The interest of an instance in a number, whatever the number refers to now.
     fn find_by_number(&self, instance: u32, fd: i32) -> Option<u32> {
         let mut index = self.instances.get(instance)?.first.get();
         for _ in 0..self.records.end() {
@@ -417,12 +418,13 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         None
     }
 
-    /// Bytes that the kernel is estimated to hold for this process's epolls now.
+    /// How many bytes the kernel holds for this process's epoll objects, as an estimate.
     pub fn memory(&self) -> u64 {
         kernel_memory::estimate(self.totals.instances.get(), self.churn.watches.get())
     }
 
-    /// Peaks are taken before something goes, and when they are read: what only grows has its peak at its end.
+    /// Updates the peaks. That is done before a count falls, and when peaks are read: while a count
+    /// only grows, its last value is its peak.
     #[inline(always)]
     pub fn reach(&self) {
         let (instances, watches) = (self.totals.instances.get(), self.churn.watches.get());
@@ -432,7 +434,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.churn.reached.reach(watches);
     }
 
-    /// The same before an interest goes, where one may be behind.
+    /// Updates the peaks before an interest is removed, if one may be behind.
     #[inline(always)]
     fn reach_if_behind(&self) {
         if self.churn.watches.get() > self.churn.reached.get() {
@@ -440,7 +442,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// The same for who is not under the lock: whoever is takes peaks at the same time.
+    /// The same without the lock. The holder may update peaks at the same time.
     pub fn reach_beside(&self) {
         let (instances, watches) = (self.totals.instances.get(), self.churn.watches.get());
         self.totals.watches_peak.raise(watches);

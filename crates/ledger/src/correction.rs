@@ -1,4 +1,5 @@
-//! The ledger as a whole beside what the kernel says of all instances, and made as the kernel is. By the holder of the lock.
+//! Compares the whole ledger with what the kernel says of all instances, and corrects it. Only the
+//! holder of the lock calls it.
 
 use crate::core::{Core, Head, Line, Unmatched};
 use crate::list::List;
@@ -7,16 +8,17 @@ use crate::{Answers, Kernel, Observer};
 #[cfg(test)]
 mod tests;
 
-/// A number, and one that a file is watched under: the ledger believes that they share it ([`Core::watched_alias`]).
+/// A number, and the number that a file is watched under: the ledger believes that they share the
+/// file ([`Core::watched_alias`]).
 pub type Strangers = (i32, i32);
 
 /// What the kernel says.
 #[derive(Clone, Copy)]
 pub struct Picture<'reading> {
-    /// By instance; in each group the lowest number comes first.
+    /// In the order of instances. In each group the lowest number comes first.
     pub heads: &'reading [Head],
     pub lines: &'reading [Line],
-    /// Numbers that the ledger takes for duplicates, and which are not.
+    /// Numbers that the ledger believes to be duplicates, and that are not.
     pub strangers: &'reading [Strangers],
 }
 
@@ -33,7 +35,7 @@ impl<'reading> Picture<'reading> {
     }
 }
 
-/// What a correction needs memory for.
+/// Memory for a correction.
 pub struct Room<N, U, C> {
     pub numbers: N,
     pub unmatched: U,
@@ -41,8 +43,8 @@ pub struct Room<N, U, C> {
 }
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// Whether the ledger has what the kernel has. `is_under_way` tells of an interest that a thread has noted and not yet heard
-    /// the kernel's answer to.
+    /// Whether the ledger has what the kernel has. `is_under_way` says whether a thread has noted
+    /// an interest and does not know the kernel's answer yet.
     pub fn agrees(
         &self,
         picture: Picture<'_>,
@@ -78,19 +80,20 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.compare_lists(picture, &mut room.unmatched, true, is_under_way);
     }
 
-    /// Numbers that the ledger still takes for duplicates of what is watched.
+    /// Numbers that the ledger still believes to be duplicates of what is watched.
     fn joined_strangers(&self, picture: Picture<'_>) -> impl Iterator<Item = i32> {
         picture.strangers.iter().filter(|(fd, of)| self.watched_alias(*fd) == Some(*of)).map(|(fd, _)| *fd)
     }
 
-    /// Compares the list of each instance. False: one of them differs and was left as it is, or there is no memory.
+    /// Compares the list of each instance. False: one of them differs and was not corrected, or
+    /// there is no memory.
     fn compare_lists(
         &self,
         picture: Picture<'_>,
         notepad: &mut impl List<Unmatched>,
-        mend: bool,
+        may_correct: bool,
         is_under_way: impl Fn(u32) -> bool + Copy,
     ) -> bool {
-        picture.leaders().all(|head| self.compare(head.fd, picture.lines_of(head), notepad, mend, is_under_way))
+        picture.leaders().all(|head| self.compare(head.fd, picture.lines_of(head), notepad, may_correct, is_under_way))
     }
 }

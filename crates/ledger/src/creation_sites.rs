@@ -1,8 +1,10 @@
-//! How many instances each place in the program has made, for findings about their number. Written under the lock.
+//! How many instances each place in the program has created, for findings about their number.
+//! Written under the lock.
 
 use crate::records::Long;
 
-/// Places that are told apart: programs make their instances in one or two. What more there are is not counted.
+/// How many places are distinguished: programs create their instances in one or two. Others are not
+/// counted.
 const SITES: usize = 64;
 
 struct Site {
@@ -18,7 +20,7 @@ impl CreationSites {
         CreationSites([const { Site { address: Long::new(), instances: Long::new() } }; SITES])
     }
 
-    /// An instance was made there.
+    /// An instance was created there.
     pub fn note(&self, site: usize) {
         let site = site as u64;
         if site == 0 {
@@ -30,12 +32,12 @@ impl CreationSites {
         }
     }
 
-    /// How many were made there; None: not known.
+    /// How many were created there; None: not known.
     pub fn at(&self, site: usize) -> Option<u64> {
         self.0.iter().find(|place| site != 0 && place.address.get() == site as u64).map(|place| place.instances.get())
     }
 
-    /// In the child of a fork: it has made none.
+    /// In the child of a fork, which has created none.
     pub fn forget(&self) {
         for place in &self.0 {
             place.address.set(0);

@@ -1,17 +1,19 @@
-//! What a descriptor number stands for: one word for each number, found by two loads.
+//! The state of each descriptor number: one word, found by two loads.
 //!
 //! ```text
-//! unknown   0                                 no epoll knows it, no dup was seen
+//! unknown   0                                  no epoll knows it, and no dup of it was seen
 //! alias      1 << 63 | next << 32 | leader     no epoll knows it, but a dup was seen: one of a ring of numbers
-//! known     instance << 32 | description      watched, or an epoll, or sharing a description with such
+//! known     instance << 32 | description       watched, or an epoll, or an alias of such a number
 //! ```
 //!
-//! Read by hooks without a lock; known numbers are written under the ledger's lock. The rings of aliases are not: a
-//! dup of what no epoll knows costs two loads, the first also an exchange (see `join`), a close of it nothing. So a
-//! ring is a hint: it keeps numbers that were closed since, and those that a vfork child gave away in its own table.
-//! Whose watching depends on it asks the kernel about each (core/descriptions.rs, `recognise_aliases`).
+//! Hooks read the words without a lock. The words of known numbers are written under the ledger's
+//! lock. The rings of aliases are not: a dup of what no epoll knows costs two loads, and the first
+//! dup an exchange (see `join`). A close of it costs nothing. So a ring is a hint: it keeps numbers
+//! that were closed since, and those that a vfork child closed in its own table. Code whose result
+//! depends on a ring asks the kernel about each number (core/descriptions.rs, `recognise_aliases`).
 //!
-//! Words are stored by Release and loaded by Acquire: who reads an index finds the memory of its record there (pool.rs), lock or not.
+//! Words are stored by Release and loaded by Acquire: a thread that reads an index sees the memory
+//! of its record (pool.rs), with or without the lock.
 
 use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -33,7 +35,7 @@ impl FdState {
         FdState(u64::from(description) | (u64::from(instance) & 0x7fff_ffff) << 32)
     }
 
-    /// One of a ring: `leader` is the same in all of it.
+    /// A member of a ring: `leader` is the same for all members.
     #[inline(always)]
     fn alias(next: i32, leader: u32) -> FdState {
         FdState(TWIN | (next as u64 & 0x7fff_ffff) << 32 | u64::from(leader))
@@ -45,13 +47,14 @@ impl FdState {
         if self.0 & TWIN == 0 { self.0 as u32 } else { 0 }
     }
 
-    /// The same where the description is no instance; None: it is one, or the number is unknown, or a alias.
+    /// The same if the description is no instance. None: it is one, or the number is unknown, or an
+    /// alias.
     #[inline(always)]
     pub fn description_if_file(self) -> Option<u32> {
         u32::try_from(self.0).ok()
     }
 
-    /// Index of the epoll instance that the description is; 0: it is none, or not known to be one.
+    /// Index of the epoll instance that the description is; 0: none is known.
     #[inline(always)]
     pub fn instance(self) -> u32 {
         if self.0 & TWIN == 0 { (self.0 >> 32) as u32 } else { 0 }
@@ -59,11 +62,12 @@ impl FdState {
 
     #[inline(always)]
     pub fn is_known(self) -> bool {
-        // A known word is not zero, and its uppermost bit is: one comparison, on the way of every close.
+        // A known word is not zero, and its uppermost bit is zero. So one comparison suffices;
+        // every close makes it.
         self.0 as i64 > 0
     }
 
-    /// What the numbers of one ring have in common, and those of two do not.
+    /// A value that the numbers of one ring share, and that differs between rings.
     #[inline(always)]
     fn leader(self) -> u32 {
         self.0 as u32
@@ -92,35 +96,37 @@ impl Place<'_> {
         FdState(self.0.load(Ordering::Acquire))
     }
 
-    /// Who writes another word than [`FdState::UNKNOWN`] tells the table by `reach`.
+    /// A caller that writes a word other than [`FdState::UNKNOWN`] must also call `reach`.
     #[inline(always)]
     pub fn set(self, slot: FdState) {
         self.0.store(slot.0, Ordering::Release);
     }
 }
 
-/// The longest ring of which all are asked about.
+/// The longest ring whose numbers are all asked about.
 pub const RING: usize = 64;
 /// The longest ring that is relabelled when two become one, which happens once for each pair.
 const RELABELLED: usize = 1 << 16;
 
-/// Their words are part of the library's memory, which a program that locks its own locks as well.
+/// Their words are part of the library's memory. A program that locks its memory locks them as
+/// well.
 const LOW: usize = 1 << 14;
 
-/// The words of all descriptor numbers: the first 16,384 in place, the others in chunks mapped when needed.
+/// The words of all descriptor numbers: the first 16,384 in place, the others in chunks that are
+/// mapped when needed.
 ///
-/// In this order: how far they reach, which every call reads, lies at the end, in one cache line with what comes behind it in the
-/// core (core.rs sees to it).
+/// The order of the fields matters. How far the words reach, which every call reads, comes last. It
+/// shares a cache line with what follows this table in the core (core.rs asserts it).
 #[repr(C)]
 pub struct Descriptors<M> {
     low: [AtomicU64; LOW],
     high: Numbers<AtomicU64, M>,
-    /// One more than the highest number whose word was ever other than zero. (All of this begins as zero, so
-    /// that the table lies in .bss and costs the library's file nothing.)
+    /// One more than the highest number whose word was ever other than zero. (The whole table
+    /// begins as zero, so that it lies in .bss and takes no space in the library's file.)
     end: AtomicI32,
-    /// The same of the numbers in place.
+    /// The same for the numbers in place.
     low_end: AtomicU32,
-    /// How many rings of aliases were begun: the number of the last one's leader.
+    /// How many rings of aliases were begun. It is the leader of the last one.
     rings: AtomicU32,
     _to_the_next_word: u32,
 }
@@ -153,31 +159,33 @@ impl<M: Memory> Descriptors<M> {
         self.word(fd).map_or(FdState::UNKNOWN, |word| FdState(word.load(Ordering::Acquire)))
     }
 
-    /// The word of a low number, to be read and written without another look; None: a high one.
+    /// The word of a low number, for repeated access; None: the number is high.
     #[inline(always)]
     pub fn low(&self, fd: i32) -> Option<Place<'_>> {
         self.low.get(fd as u32 as usize).map(Place)
     }
 
-    /// Who is about to ask for a number's word under the lock fetches it before (any number: what is not there is not fetched). ADD and
-    /// DEL are 0.5 to 2 ns shorter by it.
+    /// Prefetches the word of a number for a caller that will read it under the lock. Any number is
+    /// allowed (docs/performance.md, "Where code and data lie").
     #[inline(always)]
     pub fn approach(&self, fd: i32) {
         fetch(self.low.as_ptr().wrapping_add(fd as u32 as usize));
     }
 
-    /// The same of a number whose word was other than [`FdState::UNKNOWN`] before, or one below such: no `reach` is needed.
+    /// The same for a number whose word, or the word of a higher number, was ever other than
+    /// [`FdState::UNKNOWN`]. It needs no `reach`.
     #[inline(always)]
     pub fn low_reached(&self, fd: i32) -> Option<Place<'_>> {
         if fd as u32 >= self.low_end.load(Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: `low_end` is at most LOW (`reach_further`). (`get_unchecked` would have the compiler mask the number, twice.)
+        // SAFETY: `low_end` is at most LOW (`reach_further` keeps it so). (For `get_unchecked` the
+        // compiler would mask the number twice.)
         Some(Place(unsafe { &*self.low.as_ptr().add(fd as u32 as usize) }))
     }
 
-    /// Writes another word in place of one that was read before, or nothing if it has changed. A locked instruction:
-    /// what the thread reads later, it reads after the word was written.
+    /// Replaces a word that was read before, unless it has changed. A locked instruction: what the
+    /// thread reads later, it reads after the word was written.
     fn exchange(&self, fd: i32, from: FdState, to: FdState) -> bool {
         let Some(word) = self.word(fd) else { return false };
         self.reach(fd);
@@ -194,17 +202,22 @@ impl<M: Memory> Descriptors<M> {
         true
     }
 
-    /// Notes that `new` is a dup of `old`, without the lock. False: they are known, or became so meanwhile, or are of two
-    /// rings: all is to be done again under the lock, where what was done here does no harm.
+    /// Notes that `new` is a dup of `old`, without the lock. False: they are known, or became known
+    /// in the meantime, or belong to two rings. Then the caller does everything again under the
+    /// lock, where what was done here does no harm.
     ///
-    /// The caller has found the lock idle, after the real dup; `is_idle` finds out whether it is still. A repeated dup,
-    /// which writes nothing, needs no more: who locks later and asks the kernel is told of it. A new link is
-    /// another matter: an ADD of `old` may read its word, and enter it as known, on both sides of the link's being
-    /// written. So the word is written by an exchange, which never hides a known one; and then the lock is looked at
-    /// again. The exchange is a locked instruction, so that this look is not made before the link is there for all to
-    /// see (a plain store would wait in the processor's buffer, while the look found the lock free and an ADD found no
-    /// link). Whoever read the word before the exchange held the lock by then, and is seen there; or has left, and
-    /// what it wrote over the link is seen in its place. (Locked as well: 5 ns, but for the first dup only.)
+    /// The caller has found the lock idle, after the real dup. `is_idle` looks whether it still is.
+    /// A repeated dup writes nothing, and needs no second look: a thread that locks later, and asks
+    /// the kernel, learns of the dup.
+    ///
+    /// A new link needs one. An ADD of `old` may read the word of `old` before the link is written,
+    /// and write it as known afterwards. So the link is written by an exchange, which never
+    /// overwrites a known word, and then the lock is looked at again. The exchange is a locked
+    /// instruction, so that this look does not happen before every thread can see the link. (A
+    /// plain store could wait in the store buffer while this look finds the lock free and an ADD
+    /// finds no link.) A thread that read the word before the exchange held the lock at that time.
+    /// Either this look finds it holding the lock, or it has unlocked, and what it wrote over the
+    /// link is seen in the link's place. (The figures: docs/performance.md, "dup".)
     #[inline(always)]
     pub fn join(&self, old: i32, new: i32, is_idle: impl Fn() -> bool) -> bool {
         let (of_old, of_new) = (self.get(old), self.get(new));
@@ -214,7 +227,7 @@ impl<M: Memory> Descriptors<M> {
     /// Whether two low numbers are in one ring.
     #[inline(always)]
     pub fn are_joined(&self, old: i32, new: i32) -> bool {
-        // Straight down, as `Core::reserve_at_once`.
+        // No taken branches, as in `Core::reserve_at_once`.
         let (Some(of_old), Some(of_new)) = (self.low(old), self.low(new)) else { return false };
         of_old.get().is_in_ring_of(of_new.get())
     }
@@ -232,15 +245,17 @@ impl<M: Memory> Descriptors<M> {
         }
     }
 
-    /// Links two numbers of which at most one is in a ring, if `old` is still what it was. Gives the new word of `old`.
+    /// Links two numbers of which at most one is in a ring, if `old` is still what it was. Returns
+    /// the new word of `old`.
     fn link(&self, (old, of_old): (i32, FdState), (new, of_new): (i32, FdState)) -> Option<FdState> {
         if of_old.is_known() || of_new.is_known() {
             return None;
         }
-        // The word of `new` needs no exchange: nobody else has been told yet that the number is open.
+        // The word of `new` needs no exchange: no other thread knows yet that the number is open.
         let linked = match (of_old.next_alias(), of_new.next_alias()) {
             (None, None) => {
-                // Not a locked addition: two threads that draw one number at once only make a ring too many look known.
+                // Not a locked addition: if two threads draw one number, one ring too many may look
+                // known, which does no harm.
                 let leader = self.rings.load(Ordering::Relaxed).wrapping_add(1);
                 self.rings.store(leader, Ordering::Relaxed);
                 self.set(new, FdState::alias(old, leader));
@@ -267,15 +282,17 @@ impl<M: Memory> Descriptors<M> {
         Some(linked)
     }
 
-    /// The same by the holder of the lock. Rings only ever grow together here.
+    /// The same under the lock. Rings only grow together here.
     pub fn join_held(&self, old: i32, new: i32) {
-        // A few times, since other threads dup `old` at the same moment; what is not linked then is not worth more.
+        // A few times, since other threads may dup `old` at the same moment. A link that fails then
+        // is given up.
         for _ in 0..8 {
             let (of_old, of_new) = (self.get(old), self.get(new));
             match (of_old.next_alias(), of_new.next_alias()) {
                 (Some(_), Some(_)) if !of_old.is_in_ring_of(of_new) => return self.merge(old, new),
                 (Some(next), Some(_)) => {
-                    // Of one ring; unless it was taken apart while the other thread joined it.
+                    // Both are in one ring, unless it was taken apart while the other thread joined
+                    // it.
                     let mut is_there = false;
                     self.aliases(old, |alias| is_there |= alias == new);
                     if !is_there {
@@ -294,7 +311,8 @@ impl<M: Memory> Descriptors<M> {
         }
     }
 
-    /// Two rings become one: one takes the other's leader, and two links exchange their ends. By the holder of the lock.
+    /// Merges two rings: one takes the other's leader, and two links exchange their targets. Only
+    /// the holder of the lock calls it.
     #[cold]
     #[inline(never)]
     fn merge(&self, old: i32, new: i32) {
@@ -314,14 +332,16 @@ impl<M: Memory> Descriptors<M> {
         }
     }
 
-    /// Marks a number as one that is to be looked at when it becomes known: it gets a ring of its own, in which it is alone.
+    /// Marks a number that is to be examined when it becomes known: it becomes the only member of a
+    /// new ring.
     pub fn mark(&self, fd: i32) {
         let leader = self.rings.load(Ordering::Relaxed).wrapping_add(1);
         self.rings.store(leader, Ordering::Relaxed);
         self.set(fd, FdState::alias(fd, leader));
     }
 
-    /// Takes a number out of its ring: it becomes known. A ring of one is none. By the holder of the lock.
+    /// Takes a number that becomes known out of its ring. A ring of one is dissolved. Only the
+    /// holder of the lock calls it.
     pub fn part(&self, fd: i32) {
         let slot = self.get(fd);
         let Some(next) = slot.next_alias() else { return };
@@ -333,7 +353,7 @@ impl<M: Memory> Descriptors<M> {
                     self.set(at, if at == next { FdState::UNKNOWN } else { FdState::alias(next, slot.leader()) });
                     return;
                 }
-                // Round, and not met.
+                // The whole ring was walked, and the number is not in it.
                 Some(after) if after == next => return,
                 Some(after) => at = after,
                 None => return,
@@ -341,7 +361,7 @@ impl<M: Memory> Descriptors<M> {
         }
     }
 
-    /// The other numbers of a ring. False: it is too long, or spoilt, and they may be more.
+    /// The other numbers of a ring. False: the ring is too long, or damaged, and there may be more.
     pub fn aliases(&self, fd: i32, mut tell: impl FnMut(i32)) -> bool {
         let mut at = self.get(fd).next_alias();
         for _ in 0..RING {
@@ -442,7 +462,7 @@ mod tests {
         TABLE.set(3, known);
         assert!(TABLE.link((3, FdState::UNKNOWN), (4, FdState::UNKNOWN)).is_none());
         assert!(TABLE.get(3) == known && TABLE.get(4) == FdState::UNKNOWN);
-        // So it does where the number that it gets was a alias before.
+        // The same if the number that it gets was an alias before.
         TABLE.join(4, 5, || true);
         assert!(TABLE.link((3, FdState::UNKNOWN), (4, TABLE.get(4))).is_none());
         assert!(TABLE.get(3) == known);
@@ -454,10 +474,11 @@ mod tests {
         static TABLE: Descriptors<Heap> = Descriptors::new();
         assert!(!TABLE.join(3, 4, || TABLE.set(3, FdState::known(7, 0))));
         assert!(!TABLE.join(5, 6, || false));
-        // A alias was taken out of the ring, and the ring closed, by who did not see the new link.
+        // A thread that did not see the new link took an alias out of the ring, and closed the
+        // ring.
         TABLE.join(8, 9, || true);
         assert!(!TABLE.join(8, 10, || TABLE.set(8, FdState::UNKNOWN)));
-        // The same among three, and the lock's holder mends it.
+        // The same among three. The holder of the lock corrects it.
         TABLE.join(11, 12, || true);
         TABLE.join(11, 13, || true);
         let before = TABLE.get(11);

@@ -1,5 +1,5 @@
-//! What others must hear of a change. The holder of the lock notes it here, and delivers it when the lock is free again: who
-//! hears of it may open files, and take time.
+//! The events that a change causes. The holder of the lock notes them here, and delivers them when
+//! the lock is free again: an observer may open files, and take time.
 
 use crate::core::Registration;
 use crate::records::{Long, Word};
@@ -7,21 +7,24 @@ use crate::records::{Long, Word};
 /// Something that happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A descriptor of an instance was closed, at this return address, just now.
+    /// A descriptor of an instance was closed just now, at this return address.
     InstanceClosed { epfd: i32, at: usize },
-    /// A descriptor that an instance watches was closed, just now; `waiter` is the block of the thread that first waited on
-    /// the instance.
+    /// A descriptor that an instance watches was closed just now. `waiter` is the block of the
+    /// thread that waited on the instance first.
     WatchedClosed { waiter: usize, instance: u32, fd: i32, at: usize },
-    /// A number is about to be added under which a file is watched whose descriptor was closed.
+    /// A number is about to be added under which a file is still watched whose descriptor was
+    /// closed.
     AddingOverGhost(Registration),
-    /// An instance ended with this descriptor that had held more interests at a time than `epoll_create` was promised.
+    /// An instance ended that had held more interests at a time than the size given to
+    /// `epoll_create`.
     Outgrown { epfd: i32, site: usize, peak: u64, size: u64 },
-    /// An instance ended: its number (of `Instance::id` 32 bits), the process that made it, and how often this process waited on it.
+    /// An instance ended: its number (32 bits of `Instance::id`), the process that created it, and
+    /// how often this process waited on it.
     Ended { id: u64, maker: u32, waits: u64 },
-    /// An instance ended that was there before the fork, and which this process had not used.
+    /// An instance ended that existed before the fork, and that this process had not used.
     EndedUnused,
-    /// An instance that was there before the fork was used here for the first time, through this descriptor at this return
-    /// address: by an ADD. `waits`: how often the parent had waited on it.
+    /// An instance that existed before the fork was used here for the first time, by an ADD through
+    /// this descriptor at this return address. `waits`: how often the parent had waited on it.
     FirstUse { id: u64, maker: u32, epfd: i32, made_at: usize, waits: u64, at: usize },
 }
 
@@ -29,7 +32,7 @@ type Words = [u64; 5];
 
 impl Event {
     fn to_words(self) -> Words {
-        // What it is, and a descriptor above that.
+        // The kind of event, and a descriptor in the upper half.
         let first = |what: u64, fd: i32| what | u64::from(fd as u32) << 32;
         let number = |fd: i32| u64::from(fd as u32);
         let shared = |id: u64, maker: u32| u64::from(id as u32) | u64::from(maker) << 32;
@@ -65,7 +68,7 @@ impl Event {
     }
 }
 
-/// The events of one holder. More are counted, and forgotten.
+/// The most events of one holder. More are counted and dropped.
 const MOST: usize = 16;
 
 /// Events that are delivered together.
@@ -73,7 +76,7 @@ const MOST: usize = 16;
 pub struct Events {
     words: [Words; MOST],
     count: usize,
-    /// How many found no place.
+    /// How many events were dropped.
     pub missed: u32,
 }
 
@@ -85,8 +88,9 @@ impl Events {
     }
 }
 
-/// Where the holder of the lock keeps them. Atomics, since a holder that was wrongly taken for gone writes while another one
-/// reads: what is mixed of two events is an event that did not happen, and the records are rebuilt in that case as well.
+/// Where the holder of the lock keeps them. They are atomics, since a holder that was wrongly
+/// judged gone may write while another one reads. A mix of two events is an event that did not
+/// happen. In that case the records are rebuilt as well.
 pub struct Pending {
     count: Word,
     missed: Word,
@@ -98,7 +102,7 @@ impl Pending {
         Pending { count: Word::new(), missed: Word::new(), words: [const { [const { Long::new() }; 5] }; MOST] }
     }
 
-    /// By the holder of the lock, here and below.
+    /// Only the holder of the lock calls it, here and below.
     pub fn note(&self, event: Event) {
         let count = self.count.get();
         match self.words.get(count as usize) {

@@ -1,6 +1,7 @@
-//! What the ledger asks of the system that it runs on, and whom it tells of what happens.
+//! What the ledger asks of the system that it runs on, and whom it notifies.
 //!
-//! Both are types without values: what they know is the process's. Nothing here may allocate, wait for a lock or panic.
+//! Both are types without values: what they know belongs to the process. Nothing here may allocate,
+//! wait for a lock or panic.
 
 use crate::core::Totals;
 use crate::events::Events;
@@ -10,17 +11,17 @@ use crate::reservations::Kind;
 
 /// Where records lie.
 pub trait Memory: 'static {
-    /// So many bytes of zeroed memory, aligned to a page. None: there is no memory.
+    /// Maps zeroed memory, aligned to a page. None: there is no memory.
     fn map(bytes: usize) -> Option<*mut u8>;
 
-    /// Gives memory back.
+    /// Unmaps memory.
     ///
     /// # Safety
-    /// It is a whole mapping of [`Memory::map`], and nobody refers to it any more.
+    /// It is a whole mapping of [`Memory::map`], and nothing refers to it any more.
     unsafe fn unmap(start: *mut u8, bytes: usize);
 }
 
-/// The kernel, as far as the ledger must ask it.
+/// What the ledger must ask the kernel.
 pub trait Kernel: Memory {
     /// Whether two descriptors refer to one open file description (kcmp(2)); None: the kernel does not say. A number that is
     /// not open is nobody's duplicate. Not called under the lock.
@@ -35,48 +36,54 @@ pub trait Kernel: Memory {
     /// Whether the caller runs on another stack than the frames that it may have interrupted.
     fn is_on_another_stack() -> bool;
 
-    /// Lets other threads run; for longer where the queue of changes `is_nearly_full`.
+    /// Yields the processor; for longer if the queue of changes `is_nearly_full`.
     fn give_way(is_nearly_full: bool);
 
-    /// One more of a kind in the user's count, which processes keep together, whatever the limit.
+    /// Adds one of a kind to the user's count, which processes keep together, whatever the limit
+    /// is.
     fn claim(kind: Kind);
 
-    /// One less.
+    /// Subtracts one.
     fn release(kind: Kind);
 
-    /// Whether one more of what this process was in for before, by an exec or by a close that was not made, is to be claimed
-    /// anew.
+    /// Whether one more of what this process had claimed before, by an exec or by a close that was
+    /// not made, is to be claimed again.
     fn take_former(kind: Kind) -> bool;
 
-    /// This process's number among those that share instances by fork; 0: none has made one yet.
+    /// This process's number among those that share instances by fork; 0: it has none yet.
     fn process_number() -> u32;
 
-    /// Whether related processes have used an instance of one another, so that the ends of instances are of interest.
+    /// Whether related processes have used each other's instances, so that the ends of instances
+    /// matter.
     fn has_shared_by_fork() -> bool;
 }
 
-/// Who follows the records, entry by entry, where the lock says so (`Lock::is_followed`). Each function but the last two is called by the holder of the ledger's lock, and writes memory that is
-/// mapped already: no system call, no file. What else there is to hear of is an [`Event`](crate::Event).
+/// An observer that follows the records, entry by entry, if the lock says so (`Lock::is_followed`).
+/// The holder of the ledger's lock calls each function but the last two. Those write only memory
+/// that is mapped already: no system call, no file. Everything else is reported as an
+/// [`Event`](crate::Event).
 pub trait Observer: 'static {
     /// An instance, or the descriptor that it is known by, is new.
     fn instance_noted(_index: u32, _instance: &Instance, _epfd: i32) {}
 
-    /// Its entry is nobody's.
+    /// An instance has ended. Its entry is free.
     fn instance_gone(_index: u32) {}
 
-    /// An interest is new, of an instance that has so many now.
+    /// An interest is new. Its instance has `watches` interests now.
     fn interest_noted(_index: u32, _interest: &Interest, _watches: u64) {}
 
-    /// Its entry is nobody's; its instance has so many left.
+    /// An interest has ended, and its entry is free. Its instance has `watches` interests left.
     fn interest_gone(_index: u32, _instance: u32, _watches: u64) {}
 
-    /// Changes have been made, and this is what is counted of all entries: also interests, and bytes of the kernel's memory.
-    /// True: whoever follows has none of the entries yet, and is to be told of each.
+    /// Changes have been made. The arguments are the totals, the number of interests, and bytes of
+    /// the kernel's memory. True: the observer has none of the entries yet, and asks for each of
+    /// them.
     fn totals_changed(_totals: &Totals, _watches: u64, _bytes: u64) -> bool {
         false
     }
 
-    /// Whether the thread of this block (`Owner::block`) may be inside a wait: if so, it is told of what is closed under it.
+    /// Whether the thread of this block (`Owner::block`) may be inside a wait. If so, it is
+    /// notified of a close of what it waits on.
     fn is_waiting(_block: usize) -> bool {
         false
     }
@@ -86,16 +93,17 @@ pub trait Observer: 'static {
         false
     }
 
-    /// The lock is free, and these are the events of who has held it. By that thread.
+    /// Delivers the events of a former holder of the lock. That thread calls it when the lock is
+    /// free.
     fn happened(_events: &Events) {}
 
-    /// The same, after each change where changes are followed.
+    /// The lock is free. Called after each change while changes are followed.
     fn unlocked() {}
 }
 
 #[cfg(test)]
 pub mod tests {
-    //! Kernels of the tests.
+    //! Kernels for tests.
 
     extern crate std;
 
@@ -105,7 +113,7 @@ pub mod tests {
     use crate::lock::Hold;
     use crate::reservations::Kind;
 
-    /// Memory of the test's own.
+    /// Memory from the test's allocator.
     pub struct Heap;
 
     fn layout(bytes: usize) -> Layout {
@@ -114,18 +122,18 @@ pub mod tests {
 
     impl Memory for Heap {
         fn map(bytes: usize) -> Option<*mut u8> {
-            // SAFETY: nobody maps nothing.
+            // SAFETY: `bytes` is never 0, so the layout has a size.
             let start = unsafe { alloc_zeroed(layout(bytes)) };
             (!start.is_null()).then_some(start)
         }
 
         unsafe fn unmap(start: *mut u8, bytes: usize) {
-            // SAFETY: by the caller's promise it came from `map`.
+            // SAFETY: the caller promises that it came from `map`.
             unsafe { dealloc(start, layout(bytes)) };
         }
     }
 
-    /// A kernel that is not asked.
+    /// A kernel that answers nothing.
     impl Kernel for Heap {
         fn are_aliases(_: i32, _: i32) -> Option<bool> {
             None
@@ -153,7 +161,7 @@ pub mod tests {
         }
     }
 
-    /// Nobody listens.
+    /// An observer that ignores everything.
     pub struct Nobody;
 
     impl Observer for Nobody {}

@@ -1,13 +1,15 @@
-//! The ledger: which descriptors of a process refer to which open file descriptions, which of these are epoll instances, and
-//! which are in whose interest list. What the kernel does in fs/eventpoll.c and fs/file.c, followed from outside.
+//! The ledger: which descriptors of a process refer to which open file descriptions, which of these
+//! are epoll instances, and which interests each instance has. It follows, from outside, what the
+//! kernel does in fs/eventpoll.c and fs/file.c.
 //!
-//! It is a model by itself. It makes no system call, opens nothing and allocates nothing: what it needs of the kernel it asks
-//! of a [`Kernel`], and what others want to hear it tells an [`Observer`]. So its tests need no kernel, and run under models
-//! that stop, interrupt and fork it at each step.
+//! The ledger is a model by itself. It makes no system call, opens nothing and allocates nothing.
+//! It asks a [`Kernel`] for what it needs of the kernel, and notifies an [`Observer`] of what
+//! others follow. So its tests need no kernel, and run under models that stop, interrupt and fork
+//! it at each step.
 //!
 //! | file | what |
 //! |---|---|
-//! | `kernel.rs` | what it asks, and whom it tells |
+//! | `kernel.rs` | the traits `Kernel` and `Observer` |
 //! | `core.rs` | the records as a whole: what refers to what, and how each change is followed |
 //! | `descriptors.rs`, `records.rs`, `pool.rs`, `numbers.rs` | what they are made of, and their memory |
 //! | `lock.rs`, `queue.rs`, `lock_protocol.rs` | how a change gets the lock, or into the queue; a holder that is gone |
@@ -15,12 +17,13 @@
 //! | `changes.rs`, `events.rs` | the changes that there are; what others hear of them, when the lock is free |
 //! | `correction.rs` | the ledger beside what the kernel says |
 //! | `reservations.rs` | what limits count |
-//! | `recent_closes.rs`, `creation_sites.rs` | for findings: where a watched descriptor was closed, where instances are made |
+//! | `recent_closes.rs`, `creation_sites.rs` | for findings: where a watched descriptor was closed, where instances are created |
 //! | `sync.rs`, `model.rs` | the atomics, and the models that step through them |
 //!
-//! The records are read by any thread without the lock. What changes them is called by its holder.
+//! Any thread reads the records without the lock. Only the holder of the lock calls what changes
+//! them.
 #![no_std]
-// These are parts of a static, which `const fn new` begins. A `Default` would be a second way that nobody uses.
+// These are parts of a static, which `const fn new` initialises. Nothing would use a `Default`.
 #![allow(clippy::new_without_default)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 

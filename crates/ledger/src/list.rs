@@ -1,4 +1,4 @@
-//! A growing list in memory of the caller's.
+//! A growing list in memory that the caller provides.
 
 pub trait List<T> {
     /// Gets memory for so many elements, so that `push` needs none. False: there is none.

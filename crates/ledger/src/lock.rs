@@ -1,17 +1,19 @@
 //! The ledger's lock: one writer at a time, and nobody blocks.
 //!
-//! The lock is a try-lock. A thread that finds it taken spins for about a microsecond, and then leaves its change in the
-//! queue (queue.rs), which the holder empties before it unlocks (lock_protocol.rs).
+//! The lock is a try-lock. A thread that finds it taken spins for a moment (docs/performance.md,
+//! "The ledger's lock"), and then appends its change to the queue (queue.rs). The holder empties
+//! the queue before it unlocks (lock_protocol.rs).
 //!
-//! A holder may never come back: its frame was jumped out of (`siglongjmp`), its thread ended in a signal handler
-//! (`pthread_exit`), or the process forked and the holder is a thread that the child does not have. The lock word therefore
-//! says who holds it and where that frame lies on its stack ([`Hold`]), so that a later thread can judge whether the holder
-//! is gone, and take the lock from it ([`Lock::break_lock`]). That judgement may be wrong for a frame that was only
-//! suspended: [`Lock::unlock`] notices, and the records are rebuilt.
+//! A holder may never come back: its frame was jumped out of (`siglongjmp`), its thread ended in a
+//! signal handler (`pthread_exit`), or the process forked and the child does not have the holder's
+//! thread. The lock word therefore names the holder's thread, and where its frame lies on the stack
+//! ([`Hold`]). From that a later thread judges whether the holder is gone, and takes the lock from
+//! it ([`Lock::break_lock`]). The judgement may be wrong for a frame that was only suspended.
+//! [`Lock::unlock`] notices that, and the records are rebuilt.
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// Changes wait in the queue. The flags of [`Lock::set_slow_path`] lie above it.
+/// Set while changes are in the queue. The flags of [`Lock::set_slow_path`] are the upper half.
 const QUEUED: u64 = 1;
 const FLAGS: u32 = 32;
 
@@ -28,13 +30,13 @@ pub fn fetch<T>(place: *const T) {
     let _ = place;
 }
 
-/// Why changes may not take the fast path.
+/// The reasons why changes may not take the fast path.
 pub mod flags {
-    /// Others follow each change: limits, a recording.
+    /// Limits or a recording follow each change.
     pub const FOLLOWED: u32 = 1;
-    /// In the child of a fork: instances are there from before whose first use is to be noticed.
+    /// This is the child of a fork: the first use of each older instance is to be noticed.
     pub const FIRST_USES: u32 = 2;
-    /// The holder has noted what others must hear of.
+    /// The holder has noted events that are to be delivered.
     pub const EVENTS: u32 = 4;
     /// Whoever unlocks next gets memory for more records.
     pub const MEMORY: u32 = 8;
@@ -42,19 +44,21 @@ pub mod flags {
     pub const REBUILD: u32 = 1 << 31;
 }
 
-/// A frame that holds the lock, or owns an entry of the queue: its thread, and where it lies on its stack.
+/// A frame that holds the lock, or owns an entry of the queue: its thread, and where it lies on its
+/// stack.
 ///
 /// ```text
 /// bits 20..63   the thread's token (thread.rs): the low 44 bits of an 8-byte aligned address
-/// bits  0..19   the stack pointer, in units of 32 bytes: 32 MiB, and then it begins again
+/// bits  0..19   the stack pointer in units of 32 bytes, modulo 32 MiB
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hold(u64);
 
 const STACK_BITS: u32 = 20;
 const STACK: u64 = (1 << STACK_BITS) - 1;
-/// A signal frame is longer than this: the red zone, and what the kernel saves (x86-64 psABI; Linux v6.1
-/// arch/x86/kernel/signal.c). A frame of the same thread that is not so much deeper is no handler's above it.
+/// The least size of a signal frame: the red zone, and what the kernel saves (x86-64 psABI; Linux
+/// v6.1 arch/x86/kernel/signal.c). A frame of the same thread that is deeper by less than this does
+/// not belong to a handler that interrupted the other.
 const SIGNAL_FRAME: u64 = 1024 / 32;
 
 impl Hold {
@@ -64,7 +68,8 @@ impl Hold {
         Hold(Self::thread(token) | (stack as u64 >> 5) & STACK)
     }
 
-    /// The lower bits are zero: a thread control block is aligned (x86-64 psABI, thread-local storage).
+    /// The lower bits are zero: a thread control block is aligned (x86-64 psABI, thread-local
+    /// storage).
     #[inline(always)]
     fn thread(token: usize) -> u64 {
         (token as u64) << (STACK_BITS - 3)
@@ -89,15 +94,16 @@ impl Hold {
         (self.0 ^ other.0) >> STACK_BITS == 0
     }
 
-    /// Whether this frame is gone, judged by another of the same thread on the same stack that runs now: a handler that
-    /// interrupted it would lie deeper. False also where that cannot be told.
+    /// Whether this frame is gone, as seen by a frame `now` of the same thread on the same stack: a
+    /// handler that interrupted this frame would lie deeper. False also where that cannot be known.
     pub fn is_left_behind(self, now: Hold) -> bool {
         let depth = self.0.wrapping_sub(now.0) & STACK;
         self.is_beside(now) && !(SIGNAL_FRAME..=STACK / 2).contains(&depth)
     }
 
-    /// Whether this frame will certainly not go on, as the frame `now` can tell: its thread has ended, or it is a frame of the
-    /// caller's own thread that was left behind, judged on the same stack.
+    /// Whether this frame will certainly not continue, as far as the frame `now` can know: its
+    /// thread has ended, or it is a frame of the caller's own thread, on the same stack, that was
+    /// left.
     pub fn is_gone(
         self,
         now: Hold,
@@ -111,7 +117,8 @@ impl Hold {
 /// The lock word, and the word that keeps changes from the fast path.
 #[repr(C)]
 pub struct Lock {
-    /// The holder ([`Hold`]); 0: free. Locking is Acquire, unlocking Release: a holder sees its predecessor's records.
+    /// The holder ([`Hold`]); 0: free. Locking is Acquire and unlocking is Release, so that a
+    /// holder sees its predecessor's records.
     holder: AtomicU64,
     slow_path: AtomicU64,
 }
@@ -127,19 +134,19 @@ impl Lock {
         Lock { holder: AtomicU64::new(0), slow_path: AtomicU64::new(0) }
     }
 
-    /// A thread that is about to lock fetches the cache line meanwhile.
+    /// Prefetches the lock word for a thread that is about to lock.
     #[inline(always)]
     pub fn approach(&self) {
         fetch(&raw const self.holder);
     }
 
-    /// True: the caller holds the lock, and must `unlock`.
+    /// Locks if the lock is free. True: the caller holds the lock, and must `unlock`.
     #[inline(always)]
     pub fn try_lock(&self, hold: Hold) -> bool {
         self.holder.compare_exchange(0, hold.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// The same after up to `spins` more looks. False at once where the caller's own thread holds it.
+    /// Tries up to `spins` times. Returns false at once if the caller's own thread holds the lock.
     #[cold]
     #[inline(never)]
     pub fn spin(&self, hold: Hold, spins: u32) -> bool {
@@ -157,8 +164,8 @@ impl Lock {
         false
     }
 
-    /// False: the calling thread does not hold the lock any more. Somebody took it for gone, and has changed the records
-    /// meanwhile.
+    /// Unlocks. False: the calling thread no longer holds the lock. Another thread judged it gone,
+    /// and has changed the records in the meantime.
     #[inline(always)]
     pub fn unlock(&self, hold: Hold) -> bool {
         let is_holder = self.is_held_beside(hold);
@@ -179,15 +186,18 @@ impl Lock {
         Hold::from_word(self.holder.load(Ordering::Relaxed))
     }
 
-    /// Takes the lock from a holder that was judged gone. False: the lock has another holder now, or none.
+    /// Takes the lock from a holder that was judged gone. False: the lock has another holder now,
+    /// or none.
     pub fn break_lock(&self, holder: Hold, hold: Hold) -> bool {
         self.holder.compare_exchange(holder.0, hold.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether no change waits in the queue. A thread sees its own changes; it may learn of another's later.
+    /// Whether the queue is empty. A thread sees its own changes. It may learn of another thread's
+    /// later.
     #[inline(always)]
     pub fn is_quiet(&self) -> bool {
-        // Acquire: a thread that reads what `mark_drained` wrote finds the changes that were applied before it.
+        // Acquire: pairs with the Release in `mark_drained`. A thread that sees the cleared flag
+        // sees the changes that were applied before.
         self.slow_path.load(Ordering::Acquire) as u32 == 0
     }
 
@@ -204,7 +214,8 @@ impl Lock {
         self.slow_path.load(Ordering::Acquire) & (u64::from(u32::MAX) | u64::from(flags::REBUILD) << FLAGS) != 0
     }
 
-    /// Keeps changes from the fast path from now on, for the reasons that `flags` stand for. Whoever locks later sees it.
+    /// Keeps changes from the fast path from now on, for the reasons in `flags`. Every later holder
+    /// sees it.
     pub fn set_slow_path(&self, flags: u32) {
         self.slow_path.fetch_or(u64::from(flags) << FLAGS, Ordering::Relaxed);
     }
@@ -213,7 +224,7 @@ impl Lock {
         self.slow_path.fetch_and(!(u64::from(flags) << FLAGS), Ordering::Relaxed);
     }
 
-    /// Whether somebody wants to hear of each change.
+    /// Whether limits, a recording or the look for first uses follow each change.
     #[inline(always)]
     pub fn is_followed(&self) -> bool {
         self.slow_path_flags() & (flags::FOLLOWED | flags::FIRST_USES) != 0
@@ -231,7 +242,7 @@ impl Lock {
         self.holder.load(Ordering::Acquire) == 0 && self.is_quiet()
     }
 
-    /// A change is in the queue, or will be.
+    /// Called before a change is appended to the queue.
     pub fn mark_queued(&self) {
         self.slow_path.fetch_or(QUEUED, Ordering::SeqCst);
     }
@@ -240,7 +251,8 @@ impl Lock {
         self.slow_path.load(Ordering::SeqCst) & QUEUED != 0
     }
 
-    /// The queue was empty a moment ago. (Release in SeqCst: pairs with the Acquire of `is_quiet`.)
+    /// The queue was empty a moment ago. Release (part of SeqCst): pairs with the Acquire in
+    /// `is_quiet`.
     pub fn mark_drained(&self) {
         self.slow_path.fetch_and(!QUEUED, Ordering::SeqCst);
     }
@@ -263,7 +275,7 @@ mod tests {
     #[test]
     fn a_frame_is_left_behind_unless_a_handler_may_lie_above_it() {
         let at = |stack| Hold::new(TOKEN, stack);
-        // Also where the bits that are kept of the stack pointer wrap round.
+        // Also where the stored bits of the stack pointer wrap around.
         for holder in [0x7ffe_1234_5000, 0x7ffe_0000_0100] {
             assert!(at(holder).is_left_behind(at(holder)), "the same depth");
             assert!(at(holder).is_left_behind(at(holder + 5000)), "shallower");

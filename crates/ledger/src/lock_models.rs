@@ -1,5 +1,5 @@
-//! Models of the lock and its queue: every participant stops for ever, is interrupted by a handler, or is copied by a fork,
-//! at each of its steps.
+//! Models of the lock and its queue. Every participant stops for ever, is interrupted by a handler,
+//! or is copied by a fork, at each of its steps.
 
 extern crate std;
 
@@ -24,16 +24,17 @@ struct Records {
     /// What must always agree with them, and is changed after them.
     count: AtomicU64,
     same_count: AtomicU64,
-    /// How often each was applied, and in which turn first, from 1 on; and rebuilds and losses, as the model sees it.
+    /// How often each was applied, and its position in the order, from 1; rebuilds and losses, as
+    /// the model sees them.
     applied: [Plain; CHANGES],
     turns: [Plain; CHANGES],
     turn: Plain,
     rebuilt: Plain,
     lost: Plain,
-    /// Changes and rebuilds of which the lock said wrongly that they had waited, or that they had not.
+    /// Changes and rebuilds for which the lock was wrong about whether they had waited.
     misjudged: Plain,
     times: Plain,
-    /// The time passes: a holder that is only slow is taken for gone.
+    /// Time passes: a holder that is only slow is judged gone.
     is_hasty: bool,
     ledger: OnceLock<Weak<Ledger>>,
     late: AtomicBool,
@@ -133,7 +134,7 @@ fn token(thread: u32) -> usize {
 }
 
 const STACK: usize = 0x7ffe_0010_0000;
-/// A frame of the program's.
+/// A frame of the program.
 fn frame(thread: u32) -> Hold {
     Hold::new(token(thread), STACK)
 }
@@ -142,7 +143,7 @@ fn handler(thread: u32) -> Hold {
     Hold::new(token(thread), STACK - 4096)
 }
 
-/// A change as hooks make it: the fast path, or else the slow one.
+/// A change as hooks make it: on the fast path, or else on the slow one.
 fn change(ledger: &Ledger, hold: Hold, number: usize) {
     let tried = match ledger.try_lock_fast(hold) {
         FastPath::Done => {
@@ -157,7 +158,8 @@ fn change(ledger: &Ledger, hold: Hold, number: usize) {
     }
 }
 
-/// What holds in the end: all that returned was made, what one thread made in its order, and records and counts agree.
+/// What holds in the end: every change that returned was made, those of one thread in its order,
+/// and records and counts agree.
 fn settle_and_check(ledger: &Ledger, threads: &[&[usize]]) {
     let made = settle_and_check_made(ledger, threads);
     let records = &ledger.guarded;
@@ -190,7 +192,7 @@ fn settle_and_check_made(ledger: &Ledger, threads: &[&[usize]]) -> u64 {
     records.made.iter().map(|made| made.load(Ordering::Relaxed)).sum()
 }
 
-/// `is_hasty`: holders that are only slow are taken for gone.
+/// `is_hasty`: holders that are only slow are judged gone.
 fn new_ledger(is_hasty: bool) -> Arc<Ledger> {
     let ledger = Arc::new(Locked::new(Records { is_hasty, ..Records::default() }));
     ledger.guarded.ledger.set(Arc::downgrade(&ledger)).unwrap();
@@ -361,12 +363,12 @@ fn what_a_frame_has_queued_before_it_stops_is_made_by_the_holder() {
 fn what_a_broken_holder_changes_while_another_rebuilds_is_seen() {
     check_each_step(Search::Exhaustive(1), |at| {
         let ledger = new_ledger(HASTY);
-        // One holder was broken, and has said so.
+        // One holder was broken, and has noticed it.
         assert!(ledger.guarded.lock.try_lock(frame(1)));
         ledger.unlock(frame(2));
         let other = ledger.clone();
         let work = Box::new(move || {
-            // So was another, and goes on in the middle of its change.
+            // So was another, and continues in the middle of its change.
             other.guarded.made[3].store(1, Ordering::Relaxed);
             other.unlock(frame(3));
         });
@@ -453,7 +455,8 @@ fn a_thread_that_ends_or_sleeps_for_ever_at_any_step_stops_nobody() {
         for search in SEARCHES {
             check_each_step(search, move |at| {
                 let ledger = new_ledger(HASTY);
-                // A slow holder lost its lock to another. If it ends before it sees that, nobody corrects the counts.
+                // A slow holder lost its lock to another. If it ends before it sees that, nobody
+                // corrects the counts.
                 let was_broken = Arc::new(Plain::new(0));
                 let broken = was_broken.clone();
                 let threads = [

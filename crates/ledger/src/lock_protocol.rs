@@ -1,18 +1,18 @@
-//! How a change is made under the ledger's lock: at once by whoever gets the lock, or later by the holder that finds it in
-//! the queue.
+//! How a change is made under the ledger's lock. A thread that gets the lock makes its change at
+//! once. Otherwise the change waits in the queue, and the holder makes it.
 //!
-//! A holder that never comes back is noticed by whoever needs the lock next, which breaks it and has the records rebuilt
-//! ([`Guarded::rebuild`]). The changes in the queue stay.
+//! The next thread that needs the lock notices a holder that never comes back. It breaks the lock
+//! and has the records rebuilt ([`Guarded::rebuild`]). The changes in the queue stay.
 //!
 //! | the holder is | judged gone |
 //! |---|---|
 //! | the caller's own thread, in a frame that is not deeper | at once: a handler's frame would be deeper (lock.rs) |
 //! | the caller's own thread, in a frame that is deeper, or the caller is on another stack | after [`MOST_OWN`] of its changes had to wait; at the end of the process at once |
 //! | a thread that has ended | at once |
-//! | another thread | after [`MOST_STUCK`] changes found it at the same entry and gave up their processor, and [`LONG`] has passed |
+//! | another thread | after [`MOST_STUCK`] changes found it at the same entry and yielded their processor, and [`LONG`] has passed |
 //!
-//! The second and the last may be wrong. The frame that goes on all the same finds that out when it unlocks, and has the
-//! records rebuilt once more.
+//! The second and the last judgement may be wrong. A frame that continues nevertheless notices that
+//! when it unlocks, and has the records rebuilt once more.
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -20,39 +20,45 @@ use crate::Memory;
 use crate::lock::{Hold, Lock, flags};
 use crate::queue::{self, Queue};
 
-/// How often a thread looks again before it queues its change: about a microsecond.
+/// How often a thread looks at the lock before it queues its change. A plain change is shorter than
+/// that (docs/performance.md, "The ledger's lock").
 const SPINS: u32 = if cfg!(test) { 1 } else { 100 };
-/// The same where many changes wait: the holder is not about to unlock.
+/// The same while many changes wait: the holder is not about to unlock.
 const SPINS_WHILE_STUCK: u32 = 4;
-/// So many changes are many.
+/// How many waiting changes are many.
 const STUCK: u32 = 64;
-/// Changes that a thread queues under its own, perhaps suspended, frame before that is taken for gone. (Few in the models,
-/// here and below, so that frames that go on are taken for gone as well.)
+/// How many changes a thread queues above its own, perhaps suspended, frame before that frame is
+/// judged gone. (The models have few, here and below, so that frames that continue are judged gone
+/// as well.)
 const MOST_OWN: u32 = if cfg!(test) { 200 } else { 4096 };
-/// An answer to the program that had to do without the lock counts as so many of them.
+/// A read that had to do without the lock counts as this many changes.
 const OF_A_READER: u32 = 64;
-/// From so many waiting changes on, whoever adds one gives up its processor: the holder may need it.
+/// From this many waiting changes on, a thread that appends one yields its processor: the holder
+/// may need it.
 const CROWDED: u32 = if cfg!(test) { 0 } else { 4096 };
 const MOST_STUCK: u32 = if cfg!(test) { 1 } else { 8192 };
-/// Longer than a thread waits for a processor, also where a thousand others do: 3 s, in nanoseconds.
+/// 3 s, in nanoseconds: longer than a thread waits for a processor, even where a thousand others
+/// are ready to run.
 const LONG: u64 = 3_000_000_000;
 
 /// What the lock guards.
 pub trait Guarded<T> {
     /// The lock itself.
     fn lock(&self) -> &Lock;
-    /// Makes a change. By the holder.
+    /// Makes a change. Only the holder calls it.
     fn apply(&self, change: T);
-    /// Makes everything agree again, after a change that was left half-made or was made by two at once. By the holder.
+    /// Makes all records consistent again, after a change that was left half-made or was made by
+    /// two threads at once. Only the holder calls it.
     fn rebuild(&self);
-    /// Changes with every change that is made.
+    /// Differs after every change.
     fn version(&self) -> u64;
-    /// That a waiting change is being applied: its numbers may have changed hands since it was queued. Written by the holder.
+    /// Set while a change that waited is being applied: its numbers may refer to something else
+    /// since it was queued. Only the holder writes it.
     fn late(&self) -> &AtomicBool;
-    /// What the holder has noted while it held the lock, and others hear when it is free.
-    /// Whoever notes something sets [`flags::EVENTS`].
+    /// What the holder notes while it holds the lock, and what is delivered when the lock is free.
+    /// A holder that notes something sets [`flags::EVENTS`].
     type Events;
-    /// By the holder before it unlocks, unless that goes by the fast path.
+    /// The holder calls it before it unlocks, except on the fast path.
     fn before_unlock(&self);
     /// Takes what the holder has noted.
     fn take_events(&self) -> Self::Events;
@@ -60,7 +66,8 @@ pub trait Guarded<T> {
     fn is_nearly_out(&self) -> bool;
     /// By who was the holder, when the lock is free: others hear of it.
     fn deliver(&self, events: Self::Events);
-    /// The same after each unlocking that was not by the fast path: what takes longer than others may wait for the lock.
+    /// Called after each unlock that was not on the fast path, for work that takes longer than
+    /// others may wait for the lock.
     fn unlocked(&self);
     /// A change could neither be made nor queued.
     fn lose(&self, change: T);
@@ -70,48 +77,51 @@ pub trait Guarded<T> {
     fn is_on_another_stack(&self) -> bool;
     /// CLOCK_MONOTONIC, in nanoseconds.
     fn now(&self) -> u64;
-    /// Lets other threads run; for longer where the queue `is_nearly_full`.
+    /// Yields the processor; for longer if the queue `is_nearly_full`.
     fn give_way(&self, is_nearly_full: bool);
 }
 
 /// What the lock guards, and the changes that wait for it. Readers need not lock.
 ///
-/// It begins a page, so that the place of its lines in the caches does not depend on what else the library has.
+/// It begins a page, so that its place in the caches does not depend on the rest of the library.
 #[repr(C, align(4096))]
 pub struct Locked<G, T: 'static, M: Memory> {
     pub guarded: G,
     queue: Queue<T, M>,
-    /// For which hold of the lock changes of the holder's own thread had to wait, and how many. Written by that thread.
+    /// For which hold of the lock changes of the holder's own thread had to wait, and how many.
+    /// Only that thread writes them.
     waited_under: AtomicU64,
     waited: AtomicU32,
-    /// How many changes had been consumed when somebody looked last, and how many looks have found the same since.
+    /// How many changes had been consumed at the last look, and how many looks have found the same
+    /// number since.
     consumed: AtomicU32,
     looks: AtomicU32,
-    /// When the first of these looks was.
+    /// When the first of these looks was made.
     since: AtomicU64,
 }
 
-/// From where a frame of the calling thread that holds the lock is judged.
+/// Who judges whether a frame of the calling thread that holds the lock is gone.
 #[derive(Clone, Copy)]
 pub enum Here {
-    /// A call of the program's: its frame, and its stack pointer in full.
+    /// A call of the program: its frame, and its full stack pointer.
     In(Hold, usize),
-    /// A call on another stack than the frames that it may have interrupted, by its stack pointer; 0: not known.
+    /// A call on another stack than the frames that it may have interrupted, by its stack pointer;
+    /// 0: not known.
     Elsewhere(usize),
-    /// The process ends: no frame below will ever go on.
+    /// The process ends: no frame below will continue.
     AtEnd,
 }
 
-/// How far a hook has come with a change that it tried to make by the fast path.
+/// How far a hook has come with a change that it tried on the fast path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FastPath {
-    /// It is made, and the lock released.
+    /// The change is made, and the lock is released.
     Done,
-    /// The same, and [`Locked::finish`] has something to do.
+    /// The same, but the caller must call [`Locked::finish`].
     DoneSlowPathPending,
-    /// It is not made, and the calling thread holds the lock. Changes may wait.
+    /// The change is not made, and the calling thread holds the lock. Changes may wait.
     Locked,
-    /// It is not made: the lock was taken.
+    /// The change is not made: the lock was taken.
     Busy,
     NotTried,
 }
@@ -129,8 +139,9 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         }
     }
 
-    /// Makes a change, after those that wait; or lets it wait itself. `make` does what [`Guarded::apply`] does of the
-    /// `change`, which need be put into words only if it has to wait. `tried`: how far the fast path came.
+    /// Makes a change after those that wait, or queues it. `make` does what [`Guarded::apply`] does
+    /// for `change`, whose value is built only if it is queued. `tried`: how far the fast path
+    /// came.
     #[inline(always)]
     pub fn change(&self, tried: FastPath, hold: Hold, make: impl FnOnce(), change: impl FnOnce() -> T) {
         if self.lock_for_change(tried, hold) {
@@ -143,8 +154,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
 
     // ---- the fast path ----
 
-    /// Locks for a change that needs no slow path, if the lock is free. A caller that gets [`FastPath::Done`] makes the
-    /// change, and then calls [`Locked::unlock_fast`].
+    /// Locks for a change that needs no slow path, if the lock is free. A caller that gets
+    /// [`FastPath::Done`] makes its change, and then calls [`Locked::unlock_fast`].
     #[inline(always)]
     pub fn try_lock_fast(&self, hold: Hold) -> FastPath {
         self.guarded.lock().approach();
@@ -172,7 +183,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         FastPath::DoneSlowPathPending
     }
 
-    /// What is left to do of a change that the fast path has made.
+    /// Does what is left after a change that the fast path has made.
     pub fn finish(&self, tried: FastPath, hold: Hold) {
         if tried == FastPath::DoneSlowPathPending {
             self.drain_again(hold);
@@ -189,21 +200,24 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
 
     // ---- the slow path ----
 
-    /// Whether the caller holds the lock now, with no change before its own, and must [`Locked::unlock`].
+    /// True: the caller holds the lock, no change waits before its own, and it must call
+    /// [`Locked::unlock`].
     pub fn lock_for_change(&self, tried: FastPath, hold: Hold) -> bool {
         if tried != FastPath::Locked {
             return self.guarded.lock().is_quiet() && self.lock(hold);
         }
         let is_first = self.guarded.lock().is_quiet();
         if !is_first {
-            // The changes that wait are made only when the caller's own is in the queue, with what was reserved for it. Whether
-            // the lock was broken does not matter: this frame has changed nothing under it.
+            // The waiting changes are made only once the caller's own is in the queue, with what
+            // was reserved for it. It does not matter whether the lock was broken: this frame has
+            // changed nothing under it.
             self.guarded.lock().unlock(hold);
         }
         is_first
     }
 
-    /// Locks, after a short spin. False: somebody else holds the lock, or the calling thread itself does.
+    /// Locks, after a short spin. False: another thread holds the lock, or the calling thread
+    /// itself does.
     #[inline(always)]
     pub fn lock(&self, hold: Hold) -> bool {
         self.guarded.lock().try_lock(hold) || self.lock_spinning(hold)
@@ -215,7 +229,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         self.guarded.lock().spin(hold, if self.queue.len() < STUCK { SPINS } else { SPINS_WHILE_STUCK })
     }
 
-    /// Unlocks, after the changes that wait. Those that come in between are looked for again.
+    /// Applies the waiting changes, and unlocks. Looks again for changes that came in between.
     #[inline(always)]
     pub fn unlock(&self, hold: Hold) {
         if self.guarded.lock().wants_slow_path() {
@@ -239,7 +253,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         }
     }
 
-    /// Does what is left to do under the lock, unlocks, and delivers what was noted. False: somebody took the holder for gone.
+    /// Does what is left to do under the lock, unlocks, and delivers the events. False: another
+    /// thread judged the holder gone.
     fn unlock_once(&self, hold: Hold) -> bool {
         if self.guarded.lock().has_arrears() {
             self.catch_up(hold);
@@ -276,7 +291,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         }
     }
 
-    /// The calling frame held the lock, and somebody took it for gone: both have changed the records.
+    /// The calling frame held the lock, and another thread judged it gone: both have changed the
+    /// records.
     #[cold]
     #[inline(never)]
     fn was_broken(&self, hold: Hold) {
@@ -286,7 +302,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         }
     }
 
-    /// Lets a change wait, and makes it if the lock is free by now.
+    /// Queues a change, and applies it if the lock is free by now.
     #[cold]
     #[inline(never)]
     pub fn enqueue(&self, change: T, hold: Hold) {
@@ -308,13 +324,15 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
 
     /// Appends a change to the queue. False: there is no room.
     fn append(&self, change: T, hold: Hold) -> bool {
-        // The flag comes first: from the moment the entry is in the queue, this thread and its handlers see that.
+        // The flag comes first: as soon as the entry is in the queue, this thread and its handlers
+        // see the flag.
         self.guarded.lock().mark_queued();
         if !self.queue.push(change, hold) {
             return false;
         }
-        // `drain` may have found the queue empty in between, and have cleared the flag. SeqCst, with `drain`: either this
-        // look sees that it did, or its look at the queue sees the entry.
+        // `drain` may have found the queue empty in between, and have cleared the flag. SeqCst here
+        // and in `drain`: either this look sees the cleared flag, or the look of `drain` at the
+        // queue sees the entry.
         if !self.guarded.lock().is_marked_queued() {
             self.guarded.lock().mark_queued();
         }
@@ -332,7 +350,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             if self.queue.is_empty() {
                 break;
             }
-            // An entry came before the flag was cleared.
+            // An entry was appended before the flag was cleared.
             self.guarded.lock().mark_queued();
         }
         self.guarded.late().store(false, Ordering::Relaxed);
@@ -348,7 +366,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         }
     }
 
-    /// Whether the change that is being applied happens now: it did not wait in the queue.
+    /// Whether the change that is being applied happens now, and did not wait in the queue.
     pub fn is_timely(&self) -> bool {
         !self.guarded.late().load(Ordering::Relaxed)
     }
@@ -360,7 +378,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
 
     // ---- holders that are gone ----
 
-    /// Locks, also where the holder is gone.
+    /// Locks, even if the holder is gone.
     pub fn lock_or_break(&self, here: Here, hold: Hold) -> bool {
         if self.lock(hold) || self.own_hold_is_gone(here, hold, OF_A_READER) {
             return true;
@@ -373,8 +391,9 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         }
     }
 
-    /// Has the changes that wait made, by this thread or by the holder. For callers that try again; at last it breaks the
-    /// lock. False: a frame below the caller holds the lock, and goes on only when the caller has returned.
+    /// Has the waiting changes made, by this thread or by the holder. For callers that try
+    /// repeatedly: eventually it breaks the lock. False: a frame below the caller holds the lock,
+    /// and continues only when the caller has returned.
     pub fn settle(&self, hold: Hold) -> bool {
         if self.lock(hold) || self.own_hold_is_gone(Here::In(hold, 0), hold, OF_A_READER) {
             self.unlock(hold);
@@ -387,7 +406,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         !is_ours
     }
 
-    /// Many changes wait: the holder needs a processor, or it will never come back.
+    /// Many changes wait: the holder needs a processor, or will never come back.
     #[cold]
     #[inline(never)]
     fn give_way(&self, hold: Hold) {
@@ -412,11 +431,12 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         holder.is_gone(hold, |holder| self.guarded.has_ended(holder), || self.guarded.is_on_another_stack())
     }
 
-    /// Whether the lock was held by a frame of the calling thread that is gone. The caller holds it now.
+    /// Whether a frame of the calling thread that is gone held the lock. If so, the caller holds it
+    /// now.
     fn own_hold_is_gone(&self, here: Here, hold: Hold, weight: u32) -> bool {
         let Some(holder) = self.guarded.lock().holder().filter(|holder| holder.is_beside(hold)) else { return false };
-        // One thread's frames lie at the same places again and again: what they have changed tells one from the next. Relaxed:
-        // only the holder's own thread comes here.
+        // One thread's frames lie at the same places again and again. The count of changes
+        // distinguishes them. Relaxed: only the holder's own thread comes here.
         let this = holder.to_word() ^ self.guarded.version().rotate_right(20);
         if self.waited_under.swap(this, Ordering::Relaxed) != this {
             self.waited.store(0, Ordering::Relaxed);
@@ -431,15 +451,16 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         is_gone && self.break_lock(holder, hold, true)
     }
 
-    /// Takes the lock from a holder that was judged gone. `is_still`: nothing that its thread does at this place of its stack goes
-    /// on meanwhile.
+    /// Takes the lock from a holder that was judged gone. `is_still`: nothing that its thread does
+    /// at this place of its stack continues at the same time.
     #[cold]
     #[inline(never)]
     fn break_lock(&self, holder: Hold, hold: Hold, is_still: bool) -> bool {
         if !self.guarded.lock().break_lock(holder, hold) {
             return false;
         }
-        // The holder may have stopped between the two looks of `drain`: then changes wait, and nothing says so.
+        // The holder may have stopped between the two looks of `drain`. Then changes wait, and no
+        // flag is set.
         self.guarded.lock().mark_queued();
         self.guarded.late().store(false, Ordering::Relaxed);
         if is_still {
@@ -449,12 +470,13 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         true
     }
 
-    /// In the child of a fork, before any other change. The other threads do not exist there, whatever they were doing. `child`
-    /// makes what is guarded the child's.
+    /// The child of a fork calls it before any other change. The other threads do not exist there,
+    /// whatever they were doing. `child` makes what is guarded the child's.
     pub fn after_fork(&self, hold: Hold, child: impl FnOnce()) {
         let holder = self.guarded.lock().holder();
         if holder.is_some_and(|holder| holder.is_beside(hold)) {
-            // A signal handler that interrupted this thread inside the lock has forked: that frame will go on, and unlock.
+            // A signal handler that interrupted this thread inside the lock has forked. That frame
+            // will continue, and unlock.
             return child();
         }
         let is_locked = match holder {
@@ -462,7 +484,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             None => self.lock(hold),
         };
         if !is_locked {
-            // A thread that was made in the child was faster; it holds the lock for a moment.
+            // A thread that was created in the child came first. It holds the lock for a moment.
             return child();
         }
         self.guarded.late().store(false, Ordering::Relaxed);
@@ -475,7 +497,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         self.unlock(hold);
     }
 
-    /// Nodes of the queue that are in use.
+    /// How many nodes of the queue are in use.
     #[cfg(test)]
     pub fn nodes_in_use(&self) -> usize {
         self.queue.owned()
@@ -487,7 +509,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         !self.queue.is_empty()
     }
 
-    /// Those of a frame.
+    /// How many nodes belong to a frame.
     #[cfg(test)]
     pub fn nodes_of(&self, hold: Hold) -> usize {
         self.queue.owned_by(hold)

@@ -1,14 +1,18 @@
-//! Model tests of what several threads, signal handlers and forked children do to one structure without a lock.
+//! Model tests of what several threads, signal handlers and forked children do to one structure
+//! without a lock.
 //!
-//! A model has participants. Each runs the production code of a structure, whose atomics come from `sync.rs`; each
-//! operation there is a step. Shuttle switches between participants at every step. A participant may also meet an
-//! [`Event`] at a step of its choice:
+//! A model has participants. Each runs the production code of a structure, whose atomics come from
+//! `sync.rs`. Each operation there is a step. Shuttle switches between participants at every step. A
+//! participant may also meet an [`Event`] at a step that the model chooses:
 //!
-//! - it stops for ever: its thread jumped out of the frame (`siglongjmp`), or ended in a handler (`pthread_exit`);
+//! - it stops for ever: its thread jumped out of the frame (`siglongjmp`), or ended in a handler
+//!   (`pthread_exit`);
 //! - a signal handler runs in the middle of it;
-//! - the process forks there: the other participants do not exist in the child, and this one goes on.
+//! - the process forks there: the other participants do not exist in the child, and this one
+//!   continues.
 //!
-//! The participants run one at a time, so a model shows every interleaving of steps, and no reordering by the processor.
+//! The participants run one at a time. So a model shows every interleaving of steps, and no
+//! reordering by the processor.
 
 extern crate std;
 
@@ -28,11 +32,12 @@ use shuttle::{Config, MaxSteps, Runner};
 pub enum Event {
     Stop,
     Handler(Box<dyn FnOnce() + Send>),
-    /// The closure runs in the child before the interrupted frame goes on: a handler's own calls, or the fork handler.
+    /// The closure runs in the child before the interrupted frame continues: a handler's own calls,
+    /// or the fork handler.
     Fork(Box<dyn FnOnce() + Send>),
 }
 
-/// What a participant that stops for ever unwinds with.
+/// The payload with which a participant that stops for ever unwinds.
 struct Stopped;
 
 #[derive(Default)]
@@ -67,7 +72,7 @@ pub fn step() {
     if !is_running() || std::thread::panicking() {
         return;
     }
-    // A switch. (`yield_now` would say that this participant waits for others: nobody does.)
+    // A switch. (`yield_now` would mean that this participant waits for others, and none does.)
     shuttle::thread::sleep(Duration::ZERO);
     let me = me();
     let event = with_world(|world| {
@@ -127,7 +132,8 @@ pub fn has_forked() -> bool {
     with_world(|world| world.child.is_some()) == Some(true)
 }
 
-/// In the main participant, after all others ended: from here on it is the only thread of whatever process is left.
+/// Called by the main participant after all others have ended: from here on it is the only thread
+/// of the process.
 pub fn go_on_alone() {
     with_world(|world| {
         if world.child.is_some() {
@@ -140,12 +146,12 @@ pub fn go_on_alone() {
 /// How the schedules are chosen.
 #[derive(Clone, Copy)]
 pub enum Search {
-    /// All of them, up to so many.
+    /// All of them, up to this many.
     Exhaustive(usize),
-    /// So many, drawn at random from a fixed seed.
+    /// This many, drawn at random from a fixed seed.
     Random(usize),
-    /// So many, drawn in another way: a participant runs on until it ends, or until one of a few steps, drawn at random, at which
-    /// it is suspended until all others have ended or are suspended.
+    /// This many, drawn in another way: a participant runs until it ends, or until one of a few
+    /// random steps, at which it is suspended until all others have ended or are suspended.
     Suspending(usize),
 }
 
@@ -168,7 +174,8 @@ pub fn check(search: Search, model: impl Fn() + Send + Sync + 'static) {
     };
 }
 
-/// The same for each step at which a participant may meet its event: up to the first that none comes to.
+/// The same for each step at which a participant may meet its event, up to the first step that none
+/// reaches.
 pub fn check_each_step(search: Search, model: impl Fn(usize) + Copy + Send + Sync + 'static) {
     for at in 0.. {
         let is_met = Arc::new(AtomicBool::new(false));

@@ -1,8 +1,8 @@
-//! What belongs to each descriptor number: found by two loads, in chunks that are mapped when
+//! A table with an entry for each descriptor number, found by two loads. Its chunks are mapped when
 //! needed and never unmapped.
 //!
-//! Chunks are small for the numbers that programs use. A program that locks its memory
-//! (`mlockall(MCL_FUTURE)`) pays for all of a mapping, touched or not.
+//! The chunks of numbers that programs commonly use are small: a program that locks its memory
+//! (`mlockall(MCL_FUTURE)`) pays for a whole mapping, touched or not.
 
 use core::marker::PhantomData;
 use core::ptr::null_mut;
@@ -10,7 +10,7 @@ use core::ptr::null_mut;
 use crate::Memory;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
-/// What a number may stand for: made of atomics, and valid as zero bytes.
+/// An entry of the table: made of atomics, and valid as zero bytes.
 ///
 /// # Safety
 /// The implementor promises the above.
@@ -22,15 +22,15 @@ unsafe impl Entry for AtomicU64 {}
 /// Numbers in a chunk below `NEAR_END`, and above.
 const NEAR: usize = 1 << 12;
 const FAR: usize = 1 << 20;
-/// `fs.nr_open`, the bound on descriptor numbers, is this unless an administrator raises it, and at most 2^30 (Linux v6.1
-/// fs/file.c).
+/// `fs.nr_open`, the bound on descriptor numbers, is this unless an administrator raises it, and at
+/// most 2^30 (Linux v6.1 fs/file.c).
 const NEAR_END: usize = 1 << 20;
 const END: usize = 1 << 30;
 
 #[repr(C)]
 pub struct Numbers<T: 'static, M> {
     near: [AtomicPtr<T>; NEAR_END / NEAR],
-    /// The first is never used: its numbers are near.
+    /// The first chunk is never used: its numbers are near.
     far: [AtomicPtr<T>; END / FAR],
     memory: PhantomData<fn() -> M>,
 }
@@ -44,7 +44,7 @@ impl<T: Entry, M: Memory> Numbers<T, M> {
         }
     }
 
-    /// The chunk of a number, the number's place in it, and how many it has.
+    /// The chunk of a number, the number's place in it, and the size of the chunk.
     #[inline(always)]
     fn chunk(&self, fd: i32) -> Option<(&AtomicPtr<T>, usize, usize)> {
         let number = fd as u32 as usize;
@@ -54,17 +54,18 @@ impl<T: Entry, M: Memory> Numbers<T, M> {
         }
     }
 
-    /// None: nothing was written there yet, or the number is none that a descriptor can have.
+    /// None: nothing was written there yet, or no descriptor can have the number.
     #[inline(always)]
     pub fn get(&self, fd: i32) -> Option<&'static T> {
         let (chunk, place, _) = self.chunk(fd)?;
-        // Acquire: the kernel has zeroed the chunk before `make` stores its address, by Release.
+        // Acquire: pairs with the Release in `make`. The kernel has zeroed the chunk.
         let start = chunk.load(Ordering::Acquire);
-        // SAFETY: a chunk has more entries than `place`, which are valid as zero bytes, and is never unmapped.
+        // SAFETY: a chunk has more entries than `place`, which are valid as zero bytes, and is
+        // never unmapped.
         (!start.is_null()).then(|| unsafe { &*start.add(place) })
     }
 
-    /// The same; maps the number's chunk where it is missing. None: no memory.
+    /// The same, but maps the number's chunk if it is missing. None: no memory.
     #[inline(always)]
     pub fn get_or_make(&self, fd: i32) -> Option<&'static T> {
         self.get(fd).or_else(|| self.make(fd))
@@ -77,7 +78,7 @@ impl<T: Entry, M: Memory> Numbers<T, M> {
         let bytes = entries * size_of::<T>();
         let start = M::map(bytes)?;
         if chunk.compare_exchange(null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-            // SAFETY: another thread was first; nobody has seen this one.
+            // SAFETY: another thread stored a chunk first. No other thread has seen this one.
             unsafe { M::unmap(start, bytes) };
         }
         self.get(fd)

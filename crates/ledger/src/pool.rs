@@ -1,4 +1,4 @@
-//! Records in chunks that the kernel gives and nobody takes back: an index stays valid for ever.
+//! Records in chunks of memory that is never unmapped: an index stays valid for ever.
 //!
 //! Allocation and release happen under the ledger's lock, and find their memory there; [`Pool::grow`] asks for more, without
 //! the lock. `get` may be called by any thread at any time.
@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 use crate::Memory;
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
-/// A record made of atomics only, for which all-zero bytes are a valid, empty one.
+/// A record made of atomics only, for which zero bytes are a valid, empty value.
 ///
 /// # Safety
 /// The implementor promises the above.
@@ -19,14 +19,14 @@ pub unsafe trait Record: Sync + 'static {
     fn link(&self) -> &AtomicU32;
 }
 
-/// Up to `CHUNKS * CHUNK` records; index 0 is never given out and stands for "none".
+/// Up to `CHUNKS * CHUNK` records. Index 0 is never allocated and stands for "none".
 ///
-/// In this order: what changes lies apart from what is only read, and of this the first chunk, which most programs never fill, comes
-/// first.
+/// The order of the fields matters: what changes lies apart from what is only read. Of the latter
+/// the first chunk comes first, which most programs never fill.
 #[repr(C)]
 pub struct Pool<T: 'static, M, const CHUNKS: usize, const CHUNK: u32> {
     free: AtomicU32,
-    /// The highest index given out so far.
+    /// The highest index that was ever allocated.
     last: AtomicU32,
     chunks: [AtomicPtr<T>; CHUNKS],
     /// Records of lower indices have memory. 0: none has.
@@ -47,13 +47,14 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         }
     }
 
-    /// The record of an index that was given out at some time.
+    /// The record of an index that was ever allocated.
     #[inline(always)]
     pub fn get(&self, index: u32) -> Option<&'static T> {
         if index == 0 {
             return None;
         }
-        // Acquire: the chunk's pages were zeroed by the kernel before the pointer was stored.
+        // Acquire: pairs with the Release in `extend`. The kernel zeroed the chunk's pages before
+        // the pointer was stored.
         let chunk = self.chunks.get((index / CHUNK) as usize)?.load(Ordering::Acquire);
         if chunk.is_null() {
             return None;
@@ -62,15 +63,16 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         Some(unsafe { &*chunk.add((index % CHUNK) as usize) })
     }
 
-    /// The same without a test. 0 is allowed, and its record is nobody's: what is written there is never read. So a list's neighbours
-    /// need no branch.
+    /// The same without a test. Index 0 is allowed: its record belongs to nothing, and what is
+    /// written there is never read. So the neighbours in a list need no branch.
     ///
     /// # Safety
-    /// The index was given out at some time; of 0, that any was.
+    /// The index was allocated at some time. For 0: any index was.
     #[inline(always)]
     pub unsafe fn given(&self, index: u32) -> &'static T {
-        // SAFETY: by this function's contract the chunk is one of them, and is there; it holds CHUNK valid records and is never unmapped.
-        // (The first begins with a record that is never given out.)
+        // SAFETY: the caller promises that the index was allocated, so its chunk is mapped. A chunk
+        // holds CHUNK valid records and is never unmapped. (The first record of the first chunk is
+        // never allocated.)
         unsafe {
             let chunk = self.chunks.get_unchecked((index / CHUNK) as usize).load(Ordering::Acquire);
             core::hint::assert_unchecked(!chunk.is_null());
@@ -84,7 +86,7 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Takes the record of `next_free` for a new purpose. Under the lock only.
+    /// Takes the record of `next_free` for a new use. Under the lock only.
     #[inline(always)]
     pub fn take(&self, record: &T) {
         self.free.store(record.link().load(Ordering::Relaxed), Ordering::Relaxed);
@@ -148,24 +150,24 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         true
     }
 
-    /// Under the lock only, and once for each allocation. `record` is that of `index`.
+    /// Under the lock only, and once for each allocation. `record` is the record of `index`.
     #[inline(always)]
     pub fn release(&self, index: u32, record: &T) {
         record.link().store(self.free.load(Ordering::Relaxed), Ordering::Relaxed);
         self.free.store(index, Ordering::Relaxed);
     }
 
-    /// Every record that was ever given out, in use or free.
+    /// Every record that was ever allocated, in use or free.
     pub fn all(&self) -> impl Iterator<Item = (u32, &'static T)> {
         (1..self.end()).filter_map(|index| Some((index, self.get(index)?)))
     }
 
-    /// No record is free any more, until it is released. Under the lock only.
+    /// Empties the list of free records. Under the lock only.
     pub fn forget_free(&self) {
         self.free.store(0, Ordering::Relaxed);
     }
 
-    /// One more than the highest index given out so far.
+    /// One more than the highest index that was ever allocated.
     pub fn end(&self) -> u32 {
         self.last.load(Ordering::Relaxed) + 1
     }

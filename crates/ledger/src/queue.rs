@@ -1,21 +1,24 @@
-//! The changes that wait for the ledger's lock: a queue that any participant may leave at any step.
+//! The changes that wait for the ledger's lock. A participant may stop at any step.
 //!
-//! It is the queue of Michael and Scott (PODC 1996), with one consumer at a time, the holder of the lock. An entry is
-//! filled in before anybody can see it, and becomes visible by one compare-exchange. So there is no half-written entry: a
-//! writer that stops before that instruction has appended nothing, and one that stops behind it has appended all. The same
-//! holds in the child of a fork.
+//! It is the queue of Michael and Scott (PODC 1996), with one consumer at a time, the holder of the
+//! lock. An entry is filled in before anybody can see it, and becomes visible by one
+//! compare-exchange. So there is no half-written entry. A writer that stops before that instruction
+//! has appended nothing. One that stops after it has appended everything. The same holds in the
+//! child of a fork.
 //!
 //! ```text
 //! head ─▶ node ─▶ node ─▶ node ◀─ tail (or one behind)
 //!         passed  oldest  newest
 //! ```
 //!
-//! The node at `head` was consumed before; the entries follow it. A consumer that stops between applying an entry and moving
-//! `head` leaves the entry: it is applied again, after the records were rebuilt.
+//! The node at `head` was consumed before; the entries follow it. A consumer that stops between
+//! applying an entry and moving `head` leaves the entry. It is applied again, after the records
+//! were rebuilt.
 //!
-//! `head` and `tail` count entries in their upper half, and the `next` of a node counts the node's uses: a compare-exchange
-//! by somebody who was suspended meanwhile fails. A node belongs to the frame that its `owner` names until it is consumed. A
-//! frame that stops before it has published its node loses that node, until [`Queue::reclaim`] finds it.
+//! `head` and `tail` count entries in their upper half, and the `next` of a node counts the node's
+//! uses. So the compare-exchange of a thread that was suspended in the meantime fails. A node
+//! belongs to the frame that its `owner` names until it is consumed. A frame that stops before it
+//! has published its node loses that node, until [`Queue::reclaim`] finds it.
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
@@ -25,50 +28,54 @@ use crate::Memory;
 use crate::lock::Hold;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
-/// Nodes in a chunk, which the kernel gives when it is needed: 40 KiB. (Few in the models, so that nodes are used again at once.)
+/// Nodes in a chunk of 40 KiB. The kernel provides chunks as they are needed. (The models have few
+/// nodes, so that nodes are reused at once.)
 const CHUNK: u32 = if cfg!(test) { 2 } else { 512 };
 const CHUNKS: usize = 128;
-/// The most entries that wait: what other threads may do while the holder waits some tens of milliseconds for a processor.
+/// The most entries that wait. It covers what other threads may do while the holder waits some tens
+/// of milliseconds for a processor.
 pub const ENTRIES: u32 = CHUNK * CHUNKS as u32;
-/// Nodes that a writer looks at for a free one before another chunk is mapped.
+/// How many nodes a writer tries before it maps another chunk.
 const PROBES: u32 = 64;
 /// Words of a change.
 const WORDS: usize = 8;
 
 type Content = [MaybeUninit<u64>; WORDS];
 
-// Of a node's owner: besides a frame, nobody or one of these.
+// A node's owner is a frame, or one of these.
 const FREE: u64 = 0;
-/// Found to be nobody's; free once it is known not to be in the queue.
+/// Found to belong to nobody. It is free once it is known not to be in the queue.
 const UNREACHED: u64 = 1;
-/// In the queue. Whoever wrote it may be gone.
+/// In the queue. Its writer may be gone.
 const IN_QUEUE: u64 = 2;
 
 #[repr(C)]
 struct Node {
-    /// Uses of this node in the upper half, and the index of the node behind it; 0: none.
+    /// How often this node was used in the upper half, and the index of the next node; 0: none.
     next: AtomicU64,
     owner: AtomicU64,
     content: UnsafeCell<Content>,
 }
 
 pub struct Queue<T: 'static, M: Memory> {
-    /// The node that was consumed last, by its index, and above it how many were.
+    /// The index of the node that was consumed last, and above it how many were consumed.
     head: AtomicU64,
     /// The newest node, or an older one, in the same form.
     tail: AtomicU64,
-    /// The node of index 0: only the first that `head` names, and never an entry. All of this begins as zero.
+    /// The node of index 0. It is only the first that `head` names, and never an entry. The whole
+    /// queue begins as zero.
     first: Node,
     chunks: [AtomicPtr<Node>; CHUNKS],
-    /// Nodes in the chunks that are there.
+    /// How many nodes the mapped chunks have.
     extent: AtomicU32,
     /// Where the next search for a free node begins.
     cursor: AtomicU32,
     holds: PhantomData<fn(T, M) -> T>,
 }
 
-// SAFETY: a node's content is written by the frame that its `owner` names alone, before it publishes the node, and read by a
-// consumer that discards what it read unless `head` shows that the node was not used again (`apply_next`).
+// SAFETY: only the frame that a node's `owner` names writes its content, before it publishes the
+// node. A consumer reads it, and discards what it read unless `head` shows that the node was not
+// reused (`apply_next`).
 unsafe impl<T: Send, M: Memory> Sync for Queue<T, M> {}
 
 const fn index_of(word: u64) -> u32 {
@@ -102,43 +109,46 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
 
     fn node(&self, index: u32) -> Option<&Node> {
         let Some(place) = index.checked_sub(1) else { return Some(&self.first) };
-        // Acquire: the kernel zeroed the chunk before `extend` stored its address.
+        // Acquire: pairs with the Release in `extend`. The kernel zeroed the chunk before its
+        // address was stored.
         let chunk = self.chunks.get((place / CHUNK) as usize)?.load(Ordering::Acquire);
         // SAFETY: a chunk has CHUNK nodes, for which zero is valid, and is never unmapped.
         (!chunk.is_null()).then(|| unsafe { &*chunk.add((place % CHUNK) as usize) })
     }
 
-    /// How many entries wait, more or less.
+    /// About how many entries wait.
     pub fn len(&self) -> u32 {
         let count = |word: &AtomicU64| (word.load(Ordering::Relaxed) >> 32) as u32;
         count(&self.tail).wrapping_sub(count(&self.head)).min(ENTRIES)
     }
 
-    /// How many entries were ever consumed, in 32 bits.
+    /// How many entries were ever consumed, modulo 2^32.
     pub fn consumed(&self) -> u32 {
         (self.head.load(Ordering::Relaxed) >> 32) as u32
     }
 
-    /// How many were ever appended.
+    /// How many were ever appended, modulo 2^32.
     pub fn appended(&self) -> u32 {
         (self.tail.load(Ordering::Relaxed) >> 32) as u32
     }
 
-    /// Whether no entry waits. By the consumer.
+    /// Whether no entry waits. Only the consumer calls it.
     pub fn is_empty(&self) -> bool {
         let head = index_of(self.head.load(Ordering::Relaxed));
         // SeqCst: pairs with the exchange in `push`; see `Locked::append`.
         self.node(head).is_none_or(|node| index_of(node.next.load(Ordering::SeqCst)) == 0)
     }
 
-    /// Appends an entry. False: no node is free, and the kernel gives no memory for more.
+    /// Appends an entry. False: no node is free, and the kernel provides no memory for more.
     pub fn push(&self, content: T, hold: Hold) -> bool {
         let Some((index, node)) = self.claim(hold) else { return false };
-        // SAFETY: `claim` made this frame the only writer of the node's content, until it is published below.
+        // SAFETY: `claim` made this frame the only writer of the node's content until it is
+        // published below.
         unsafe { write(node.content.get(), content) };
         node.next.store(after(node.next.load(Ordering::Relaxed), 0), Ordering::Relaxed);
         loop {
-            // Acquire: the node that `tail` names was published with what it holds.
+            // Acquire: pairs with the Release below. The node that `tail` names was published with
+            // its content.
             let tail = self.tail.load(Ordering::Acquire);
             let Some(last) = self.node(index_of(tail)) else { return false };
             let next = last.next.load(Ordering::Acquire);
@@ -146,13 +156,14 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
                 continue;
             }
             if index_of(next) != 0 {
-                // Its writer has not moved `tail` yet, and may never do so.
+                // The writer of that node has not moved `tail` yet, and may never do so.
                 self.advance(&self.tail, tail, index_of(next));
                 continue;
             }
             #[cfg(test)]
             assert_eq!(node.owner.load(Ordering::Relaxed), hold.to_word(), "the node is another's");
-            // Release: the content is complete for whoever finds the node. SeqCst: see `Locked::append`.
+            // Release: the content is complete for every thread that finds the node. SeqCst: see
+            // `Locked::append`.
             let published = next & !u64::from(u32::MAX) | u64::from(index);
             if last.next.compare_exchange(next, published, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
                 self.advance(&self.tail, tail, index);
@@ -165,8 +176,8 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
         word.compare_exchange(from, after(from, index), Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Gives the oldest entry to `apply`, and then removes it. By the holder of the lock. False: there is none, or the lock
-    /// was broken and somebody else consumes.
+    /// Passes the oldest entry to `apply`, and then removes it. Only the holder of the lock calls
+    /// it. False: the queue is empty, or the lock was broken and another thread consumes.
     #[inline(always)]
     pub fn apply_next(&self, apply: impl FnOnce(T)) -> bool {
         let head = self.head.load(Ordering::Acquire);
@@ -176,7 +187,8 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
         if self.tail.load(Ordering::Acquire) == head {
             self.advance(&self.tail, head, next);
         }
-        // SAFETY: a copy, which is used only if the node was not used again meanwhile. It could be only after `head` passed it.
+        // SAFETY: this is a copy. It is used only if the node was not reused in the meantime, and a
+        // node is reused only after `head` has passed it.
         let content = unsafe { read::<T>(node.content.get()) };
         fence(Ordering::Acquire);
         if self.head.load(Ordering::Relaxed) != head {
@@ -185,16 +197,17 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
         // SAFETY: the node was published, and so its content is a T.
         apply(unsafe { content.assume_init() });
         if self.advance(&self.head, head, next) && index_of(head) != 0 {
-            // Release: pairs with the Acquire in `claim`. What this consumer read, it read before.
+            // Release: pairs with the Acquire in `claim`. This consumer has finished reading the
+            // node.
             passed.owner.store(FREE, Ordering::Release);
         }
         true
     }
 
-    /// A node that is this frame's alone.
+    /// A node that belongs to this frame alone.
     fn claim(&self, hold: Hold) -> Option<(u32, &Node)> {
         loop {
-            // Acquire: the chunks that it counts are there.
+            // Acquire: pairs with the Release in `extend`. The chunks that it counts are mapped.
             let extent = self.extent.load(Ordering::Acquire);
             let start = self.cursor.fetch_add(1, Ordering::Relaxed);
             let looks = if extent < ENTRIES { extent.min(PROBES) } else { extent };
@@ -223,20 +236,22 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
             let other =
                 chunk.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed);
             if other.is_err() {
-                // SAFETY: another frame mapped one first; nobody has seen this one.
+                // SAFETY: another frame stored a chunk first. No other thread has seen this one.
                 unsafe { M::unmap(start, bytes) };
             }
         }
-        // Whoever comes second finds it done.
+        // The frame that comes second finds it done.
         let _ = self.extent.compare_exchange(extent, extent + CHUNK, Ordering::Release, Ordering::Relaxed);
         true
     }
 
-    /// Frees the nodes of frames that are gone. By the holder of the lock. `is_gone` must not be true of a frame that goes on.
+    /// Frees the nodes of frames that are gone. Only the holder of the lock calls it. `is_gone`
+    /// must not be true of a frame that continues.
     pub fn reclaim(&self, is_gone: impl Fn(Hold) -> bool) {
         let extent = self.extent.load(Ordering::Acquire);
         let owners = || (1..=extent).filter_map(|index| Some(&self.node(index)?.owner));
-        // A frame that is gone publishes nothing from here on, so the walk below meets every node that it did publish.
+        // A frame that is gone publishes nothing from here on. So the walk below meets every node
+        // that it published.
         for owner in owners() {
             let word = owner.load(Ordering::Relaxed);
             if Hold::from_word(word).is_some_and(&is_gone) {
@@ -257,13 +272,13 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
         }
     }
 
-    /// How many nodes are not free (tests ask).
+    /// How many nodes are not free.
     #[cfg(test)]
     pub fn owned(&self) -> usize {
         self.owners().filter(|owner| *owner != FREE).count()
     }
 
-    /// How many nodes are a frame's (tests ask).
+    /// How many nodes belong to a frame.
     #[cfg(test)]
     pub fn owned_by(&self, hold: Hold) -> usize {
         self.owners().filter(|owner| *owner == hold.to_word()).count()
@@ -282,20 +297,21 @@ impl<T: 'static, M: Memory> Drop for Queue<T, M> {
         for chunk in &self.chunks {
             let start = chunk.load(Ordering::Relaxed);
             if !start.is_null() {
-                // SAFETY: mapped by `extend`, and the queue is gone.
+                // SAFETY: `extend` mapped it, and nothing uses the queue any more.
                 unsafe { M::unmap(start.cast(), CHUNK as usize * size_of::<Node>()) };
             }
         }
     }
 }
 
-/// Writes a value word by word: a suspended consumer may read the place meanwhile, and discards what it read.
+/// Writes a value word by word: a suspended consumer may read the place at the same time, and
+/// discards what it read.
 ///
 /// # Safety
-/// `place` must be the caller's to write, and a `T` must fit.
+/// Only the caller may write `place`, and a `T` must fit.
 unsafe fn write<T: Copy>(place: *mut Content, value: T) {
     let mut words: Content = [MaybeUninit::uninit(); WORDS];
-    // SAFETY: by this function's contract it fits.
+    // SAFETY: the caller promises that a T fits.
     unsafe { words.as_mut_ptr().cast::<T>().write(value) };
     for (at, word) in words.iter().enumerate() {
         #[cfg(test)]
@@ -305,7 +321,7 @@ unsafe fn write<T: Copy>(place: *mut Content, value: T) {
     }
 }
 
-/// Copies a value word by word. What it is worth, the caller decides.
+/// Copies a value word by word. The caller decides whether it is valid.
 ///
 /// # Safety
 /// `place` must be a node's content.
@@ -317,7 +333,7 @@ unsafe fn read<T: Copy>(place: *const Content) -> MaybeUninit<T> {
         // SAFETY: within the content.
         *word = unsafe { place.cast::<MaybeUninit<u64>>().add(at).read_volatile() };
     }
-    // SAFETY: a T fits (`Queue::FITS`), and whether it is one is the caller's to know.
+    // SAFETY: a T fits (`Queue::FITS`). The caller knows whether it is initialised.
     unsafe { words.as_ptr().cast::<MaybeUninit<T>>().read() }
 }
 
@@ -331,20 +347,21 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32 as Plain, Ordering::Relaxed as Unordered};
 
-    /// All of whose words follow from one number.
+    /// All of its words follow from one number.
     type Entry = [u64; 3];
 
     const ENTRIES: usize = 16;
-    /// The entry of the frame that stops, or is suspended.
+    /// The entry of the frame that stops or is suspended.
     const ITS_OWN: usize = 15;
     const A_THIRDS: usize = 14;
-    /// What others do meanwhile: a bit each, and so many. They push an entry where it is set, and consume one where not.
+    /// What other frames do in the meantime, a bit for each step. They push an entry where it is
+    /// set, and consume one where it is not.
     const DEEDS: u32 = 7;
 
     struct State {
         queue: Queue<Entry, Heap>,
         pushed: Plain,
-        /// How often each was applied; and in which turn first, from 1 on.
+        /// How often each was applied, and its position in the order, from 1.
         applied: [Plain; ENTRIES],
         turns: [Plain; ENTRIES],
         turn: Plain,
@@ -404,8 +421,8 @@ mod tests {
             }
         }
 
-        /// When all is consumed: each entry of the others was applied, in order, and at most so often; and at most so many nodes
-        /// are lost.
+        /// To be called when everything is consumed. Each entry of the others was applied, in
+        /// order, and at most `most` times. At most `lost` nodes are lost.
         fn check_at_end(&self, most: u32, lost: usize) {
             (0..2 * ENTRIES).any(|_| !self.consume());
             assert!(self.queue.is_empty(), "it has no end");
@@ -437,7 +454,7 @@ mod tests {
         });
     }
 
-    /// What it has appended does not hang on what a third has not.
+    /// What a frame appends does not depend on a third frame that stopped.
     #[test]
     fn a_writer_that_is_suspended_while_another_stops_appends_its_entry_once() {
         for stops_at in 0..24 {
@@ -449,7 +466,7 @@ mod tests {
                     participate(stops_at, Some(Event::Stop), || others.push(A_THIRDS, third_frame()));
                 });
                 participate(at, Some(Event::Handler(work)), || state.push(ITS_OWN, its_frame()));
-                // A node of the third's may be lost.
+                // The third frame's node may be lost.
                 state.check_at_end(1, 1);
                 assert_eq!(state.applied[ITS_OWN].load(Unordered), 1);
             });
@@ -479,12 +496,12 @@ mod tests {
                 state.consume();
             });
             state.others_do(deeds, DEEDS);
-            // It may have removed the entry, and not have freed the node.
+            // It may have removed the entry without freeing the node.
             state.check_at_end(2, 1);
         });
     }
 
-    /// It was taken for gone: there are two consumers.
+    /// It was judged gone: there are two consumers.
     #[test]
     fn a_consumer_that_is_suspended_at_any_step_applies_what_was_an_entry_then() {
         for_each_step_and_deeds(DEEDS, |at, deeds| {

@@ -1,8 +1,10 @@
-//! The last close of each watched descriptor that was closed without a DEL: where it was closed, and where it had been added.
-//! What else keeps the file alive, nobody may know yet. Should it turn up as a ghost, both places are wanted.
+//! The last close of each watched descriptor that was closed without a DEL: where it was closed,
+//! and where it had been added. What else keeps the file open may not be known yet. If it turns out
+//! to be a ghost, both places are reported.
 //!
-//! One entry for each instance and number, by a hash. Another pair that comes there takes it. Written by the holder of the
-//! ledger's lock, read by anybody: a sequence number says whether what was read is one close.
+//! There is one entry for each instance and number, by a hash. Another pair with the same hash
+//! overwrites it. The holder of the ledger's lock writes, and any thread reads. A sequence number
+//! shows whether what was read is one close.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -17,21 +19,21 @@ pub struct RecentClose {
     /// The interest's record, and its serial number.
     pub interest: u32,
     pub serial: u32,
-    /// Another descriptor of the same file stays, as far as the ledger knows.
+    /// Another descriptor of the same file stays open, as far as the ledger knows.
     pub leaves_a_dup: bool,
     pub added_at: u64,
     /// 0: not known.
     pub closed_at: u64,
-    /// Waits on the instance until then.
+    /// How many waits the instance had seen.
     pub waits: u64,
     /// It was reported as a finding.
     pub is_reported: bool,
-    /// The sequence number of its entry, which tells it from the close that takes its place.
+    /// The sequence number of its entry. It differs for the close that overwrites this one.
     sequence: u64,
 }
 
 impl RecentClose {
-    /// Of an interest whose descriptor is closed `at`.
+    /// The close, at the return address `at`, of an interest's descriptor.
     #[inline(always)]
     pub fn of(instance: &Instance, (index, interest): (u32, &Interest), at: usize, leaves_a_dup: bool) -> RecentClose {
         RecentClose {
@@ -58,7 +60,7 @@ impl RecentClose {
 struct Entry {
     /// ```text
     /// bit 0   the close was reported as a finding
-    /// bit 1   the entry is being written; a writer that stopped leaves it so, and the next one goes on
+    /// bit 1   the entry is being written; a writer that stopped leaves it so, and the next one continues
     /// 2..63   how many closes were written here
     /// ```
     sequence: AtomicU64,
@@ -95,12 +97,13 @@ impl Entry {
         }
     }
 
-    /// By the holder of the lock.
+    /// Only the holder of the lock calls it.
     #[inline(always)]
     fn write(&self, close: &RecentClose) {
         let next = (self.sequence.load(Ordering::Relaxed) & !(REPORTED | BEING_WRITTEN)).wrapping_add(ONE_MORE);
         self.sequence.store(next | BEING_WRITTEN, Ordering::Relaxed);
-        // Release: pairs with the Acquire fence in `read`. A reader that sees any field of this close sees the number above.
+        // Release: pairs with the Acquire fence in `read`. A reader that sees any field of this
+        // close sees the number above.
         fence(Ordering::Release);
         self.instance.set(close.instance);
         self.fd.set(close.fd);
@@ -110,7 +113,8 @@ impl Entry {
         self.added_at.set(close.added_at);
         self.closed_at.set(close.closed_at);
         self.waits.set(close.waits);
-        // Release: pairs with the first load in `read`. A reader that sees this number sees all fields.
+        // Release: pairs with the first load in `read`. A reader that sees this number sees all
+        // fields.
         self.sequence.store(next, Ordering::Release);
     }
 
@@ -138,7 +142,7 @@ impl Entry {
 }
 
 impl Entry {
-    /// False: it is so already, or another close has taken its place.
+    /// False: it is so already, or another close has overwritten it.
     fn set_reported(&self, close: &RecentClose, is_reported: bool) -> bool {
         let (with, without) = (close.sequence | REPORTED, close.sequence);
         let (from, to) = if is_reported { (without, with) } else { (with, without) };
@@ -149,11 +153,11 @@ impl Entry {
 
 const ENTRIES: usize = 1024;
 
-/// The table. To lie at the beginning of a cache line: an entry is one.
+/// The table. It must begin a cache line: an entry is one line.
 #[repr(C)]
 pub struct RecentCloses {
     entries: [Entry; ENTRIES],
-    /// A close has left a dup.
+    /// A close has left a dup open.
     any_left_a_dup: AtomicU32,
 }
 
@@ -162,19 +166,19 @@ impl RecentCloses {
         RecentCloses { entries: [const { Entry::new() }; ENTRIES], any_left_a_dup: AtomicU32::new(0) }
     }
 
-    /// A close leaves a dup: from here on a ghost may turn up.
+    /// A close leaves a dup open: from here on there may be a ghost.
     pub fn note_dup_left(&self) {
         self.any_left_a_dup.store(1, Ordering::Relaxed);
     }
 
-    /// Whether a close has ever left a dup. If not, no ghost is known.
+    /// Whether a close has ever left a dup open. If not, there is no known ghost.
     #[inline(always)]
     pub fn any_left_a_dup(&self) -> bool {
         self.any_left_a_dup.load(Ordering::Relaxed) != 0
     }
 
     fn entry(&self, instance: u64, fd: i32) -> Option<&Entry> {
-        // Numbers of one instance lie side by side, and those of another elsewhere.
+        // Numbers of one instance are adjacent. Those of another lie elsewhere.
         self.entries.get((fd as usize).wrapping_add((instance as usize).wrapping_mul(389)) % ENTRIES)
     }
 
@@ -191,19 +195,20 @@ impl RecentCloses {
         self.entry(instance, fd)?.read().filter(|close| close.instance == instance && close.fd == fd)
     }
 
-    /// Marks a close as reported. False: it was reported already, or another close has taken its place.
+    /// Marks a close as reported. False: it was reported already, or another close has overwritten
+    /// it.
     pub fn report(&self, close: &RecentClose) -> bool {
         self.entry(close.instance, close.fd).is_some_and(|entry| entry.set_reported(close, true))
     }
 
-    /// It is not reported any more.
+    /// Marks a close as not reported.
     pub fn retract(&self, close: &RecentClose) {
         if let Some(entry) = self.entry(close.instance, close.fd) {
             entry.set_reported(close, false);
         }
     }
 
-    /// All may be reported anew (epollshim_reset).
+    /// Marks all as not reported (epollshim_reset).
     pub fn restart(&self) {
         for entry in &self.entries {
             let _ = entry.sequence.fetch_and(!REPORTED, Ordering::Relaxed);
@@ -250,7 +255,7 @@ mod tests {
                             entry.write(&close(2));
                             entry.write(&close(3));
                         });
-                        // The next holder of the lock goes on.
+                        // The next holder of the lock continues.
                         if !went_on {
                             entry.write(&close(4));
                         }

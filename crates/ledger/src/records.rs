@@ -1,5 +1,6 @@
-//! The ledger's three kinds of records. Every field is an atomic, or half of one (see pool.rs); the lock orders the
-//! writers, so Relaxed suffices everywhere: readers outside the lock want single fields, not consistent sets.
+//! The ledger's three kinds of records. Every field is an atomic, or half of one (see pool.rs). The
+//! lock orders the writers, so Relaxed suffices everywhere: readers without the lock need single
+//! fields, not consistent sets.
 
 use crate::sync::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -21,7 +22,7 @@ impl Word {
     pub fn set(&self, value: u32) {
         self.0.store(value, Ordering::Relaxed);
     }
-    /// Grows to `value`, if it is less. By anybody.
+    /// Raises it to at least `value`. Any thread may call it.
     pub fn raise(&self, value: u32) {
         self.0.fetch_max(value, Ordering::Relaxed);
     }
@@ -46,12 +47,12 @@ impl Long {
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
-    /// Grows to `value`, if it is less. Under the lock only. No branch: its outcome would be a guess.
+    /// Raises it to at least `value`. Under the lock only. No branch: it would be mispredicted.
     #[inline(always)]
     pub fn reach(&self, value: u64) {
         self.set(self.get().max(value));
     }
-    /// The same by anybody.
+    /// The same. Any thread may call it.
     pub fn raise(&self, value: u64) {
         self.0.fetch_max(value, Ordering::Relaxed);
     }
@@ -64,14 +65,14 @@ impl Long {
     pub fn subtract(&self, amount: u64) {
         self.set(self.get().saturating_sub(amount));
     }
-    /// The same of what is known to be there: one instruction.
+    /// The same for a count that is not zero: one instruction.
     #[inline(always)]
     pub fn take_one(&self) {
         self.set(self.get().wrapping_sub(1));
     }
 }
 
-/// Two 32-bit fields that the hot ways read, compare and write at once.
+/// Two 32-bit fields that the fast paths read, compare and write at once.
 #[repr(transparent)]
 pub struct Pair(AtomicU64);
 
@@ -96,7 +97,7 @@ impl Pair {
     pub fn set(&self, low: u32, high: u32) {
         self.0.store(Self::word(low, high), Ordering::Relaxed);
     }
-    /// The lower in the lower half.
+    /// The lower field is in the lower half.
     #[inline(always)]
     pub fn set_both(&self, word: u64) {
         self.0.store(word, Ordering::Relaxed);
@@ -111,7 +112,8 @@ impl Pair {
     }
 }
 
-/// Names for the halves of a record's pairs; without the second where they are only set together.
+/// Names for the halves of a record's pairs. The setter's name is left out where both are only set
+/// together.
 macro_rules! halves {
     ($($(#[$attribute:meta])* $get:ident $(, $set:ident)?: $type:ty = $pair:ident.$read:ident $(, $write:ident)?;)*) => {$(
         $(#[$attribute])*
@@ -128,7 +130,8 @@ macro_rules! halves {
     )*};
 }
 
-/// An open file description that some epoll knows: it is one, or it is watched, or it shares with such.
+/// An open file description that the ledger follows: usually an epoll instance, or a file that one
+/// watches.
 #[repr(C)]
 pub struct Description {
     /// `descriptors` and `interests`.
@@ -139,14 +142,15 @@ pub struct Description {
 
 impl Description {
     halves! {
-        /// Descriptors of this process that refer to it. 0: all gone, kept for interests that may outlive them.
+        /// Descriptors of this process that refer to it. 0: all are closed, and it is kept for
+        /// interests that may outlive them.
         descriptors, set_descriptors: u32 = uses.low, set_low;
         /// The first of the interests in it; 0: none.
         interests, set_interests: u32 = uses.high, set_high;
         /// The epoll instance that it is; 0: none.
         instance, set_instance: u32 = being.low, set_low;
-        /// When it was noted: in this process, or before it was forked; bit 0: it may have descriptors not counted here. 0: not in
-        /// use.
+        /// When it was noted: in this process, or before the fork; bit 0: it may have descriptors
+        /// that are not counted here. 0: not in use.
         epoch, set_epoch: u32 = being.high, set_high;
     }
 }
@@ -160,27 +164,29 @@ pub struct Interest {
     pub file: Pair,
     pub next: Word,
     pub previous: Word,
-    /// Changes with every use of this record; 0: never used.
+    /// Differs with every use of this record; 0: never used.
     pub serial: Word,
-    /// While the record is free: the next free one (pool.rs). While this half is in use: the interest before it in its
-    /// description's list, unless it is the first there. So the first one in a description, which most are the only
-    /// ones in, needs no store.
+    /// While the record is free: the next free one (pool.rs). While this half is in use: the
+    /// interest before it in its description's list, unless it is the first there. So the first
+    /// interest in a description needs no store. Most interests are the only one.
     link: AtomicU32,
-    /// The return address of the ADD, in the upper 48 bits; below it the flags.
+    /// The return address of the ADD in the upper 48 bits; the flags below it.
     site: AtomicU64,
 }
 
 impl Interest {
     halves! {
         instance: u32 = key.low;
-        /// The descriptor number it was added under: the kernel's key is this number and the description.
+        /// The descriptor number it was added under. The kernel's key is this number and the open
+        /// file description.
         fd: i32 = key.high;
         description: u32 = file.low;
         /// The next interest in the same description.
         sibling, set_sibling: u32 = file.high, set_high;
     }
 
-    /// The interest before it in its description's list; of the first one, a number without a meaning.
+    /// The interest before it in its description's list. For the first one the number is
+    /// meaningless.
     #[inline(always)]
     pub fn previous_sibling(&self) -> u32 {
         self.link.load(Ordering::Relaxed)
@@ -195,8 +201,8 @@ impl Interest {
     }
 }
 
-/// An interest and a description, each of which may be in use while the other is not. In the plain case both are: a watched file
-/// and the one interest in it lie together.
+/// An interest and a description, each of which may be in use without the other. In the plain case
+/// both are: a watched file and its only interest lie together.
 #[repr(C)]
 pub struct Watch {
     pub interest: Interest,
@@ -210,12 +216,12 @@ impl Watch {
         !self.interest.has(Interest::LIVE) && self.description.epoch() == 0
     }
 
-    /// Of an interest in the description of another record, whose own description half is not in use: the next record in
-    /// its bucket (core/pairs.rs).
+    /// For an interest in the description of another record, whose own description half is not in
+    /// use: the next record in its bucket (core/pairs.rs).
     pub fn next_pair(&self) -> u32 {
         self.description.uses.low()
     }
-    /// Readers that do not hold the lock find no interests in the description half.
+    /// Readers without the lock find no interests in the description half.
     pub fn set_next_pair(&self, index: u32) {
         self.description.uses.set(index, 0);
     }
@@ -240,13 +246,14 @@ impl Number {
 }
 
 impl Interest {
-    /// Its last known descriptor is gone, but the description may live on elsewhere: the kernel knows.
+    /// Its last known descriptor is closed, but something else may keep the description open. The
+    /// kernel knows.
     pub const DOUBTFUL: u64 = 1 << 1;
-    /// Seen in the kernel by the reconciliation that is under way.
+    /// Found in the kernel by the comparison that is under way.
     pub const SEEN: u64 = 1 << 2;
     /// In use.
     pub const LIVE: u64 = 1;
-    /// It counts in the user's share (a limit of the session).
+    /// It counts against the user's limit (of the session).
     pub const PAID: u64 = 1 << 3;
 
     #[inline(always)]
@@ -277,7 +284,7 @@ impl Interest {
 pub enum Origin {
     Create = 1,
     Create1 = 2,
-    /// Made where the shim could not see it, or handed over by exec or a message.
+    /// Created where the library could not see it, or received by exec or in a message.
     Unseen = 3,
 }
 
@@ -291,8 +298,8 @@ impl Origin {
     }
 }
 
-/// A count that one thread writes, by a plain addition, or several, by a locked one: who may, says whoever has it. Readers
-/// see some value that it had, and need no ordering with other memory.
+/// A count that one thread writes by a plain addition, or several by a locked one. The owner of the
+/// count decides which. Readers see some value that it had, and need no ordering with other memory.
 #[repr(transparent)]
 pub struct Counter(AtomicU64);
 
@@ -304,11 +311,11 @@ impl Counter {
     pub fn clear(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
-    /// By any thread.
+    /// Any thread may call it.
     pub fn add_shared(&self, amount: u64) {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
-    /// For the thread that alone writes it.
+    /// Only for the one thread that writes it.
     #[inline(always)]
     pub const fn as_ptr(&self) -> *mut u64 {
         self.0.as_ptr()
@@ -333,23 +340,25 @@ impl WaitCounters {
     }
 }
 
-/// What is known of an instance's events that two threads were given, from when a second thread waits on it and
-/// [`clear`](Doubles::clear)s it. Threads write into it as they come: what of two becomes mixed does not fit what the first says
-/// of itself, and is taken for nothing.
+/// Events of an instance that two threads were given. It is kept from the second thread's first
+/// wait, which [`clear`](Doubles::clear)s it. Threads write without order. A mix of two writes is
+/// inconsistent, and is discarded.
 pub struct Doubles {
-    /// The block of the thread that was given one last, what it was, and when (CLOCK_MONOTONIC).
+    /// The block of the thread that was last given an event, the event, and when (CLOCK_MONOTONIC).
     pub by: AtomicUsize,
     pub data: AtomicU64,
     pub at: AtomicU64,
-    /// Waits that brought events, and those of them whose first event another thread was still at work on.
+    /// Waits that returned events, and how many of them had a first event that another thread was
+    /// still handling.
     pub waits: AtomicU64,
     pub doubled: AtomicU64,
-    /// How many of these there must be for the next look; 0: as few as are told.
+    /// How many of these are needed before the next evaluation; 0: the least that is reported.
     pub due: AtomicU64,
-    /// The listening socket that is looked at: its descriptor and its data; 0: none.
+    /// The listening socket that is examined: its descriptor and its data; 0: none.
     pub listener: AtomicI32,
     pub listener_data: AtomicU64,
-    /// `waits` when that began; of its events those with two threads, and how many found more than one connection.
+    /// `waits` when that began; of its events those with two threads, and how many found more than
+    /// one connection.
     pub waits_before: AtomicU64,
     pub looks: AtomicU64,
     pub rich: AtomicU64,
@@ -366,14 +375,15 @@ impl Doubles {
     }
 }
 
-/// The block of the thread that was the first to wait on an instance, by its address; and whether others have waited since.
+/// The block of the first thread that waited on an instance, by its address; and whether other
+/// threads have waited since.
 #[repr(transparent)]
 pub struct Owner(AtomicUsize);
 
 impl Owner {
     const HAS_COMPANY: usize = 1;
 
-    /// 0: nobody has waited yet.
+    /// 0: no thread has waited yet.
     pub fn block(&self) -> usize {
         self.0.load(Ordering::Relaxed) & !Self::HAS_COMPANY
     }
@@ -382,7 +392,8 @@ impl Owner {
     pub fn is_only(&self, block: usize) -> bool {
         self.0.load(Ordering::Relaxed) == block
     }
-    /// True for the first, which is the owner from now on. Relaxed: whoever wins counts there alone.
+    /// True for the first thread, which is the owner from now on. Relaxed: the winner counts there
+    /// alone, and nothing else is published.
     pub fn claim(&self, block: usize) -> bool {
         self.0.compare_exchange(0, block, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -402,20 +413,21 @@ impl Owner {
 /// An epoll instance (the kernel's struct eventpoll).
 #[repr(C, align(64))]
 pub struct Instance {
-    /// Who counts in `alone`; every other thread counts in `shared`.
+    /// The thread that counts in `alone`. Every other thread counts in `shared`.
     pub owner: Owner,
     pub alone: WaitCounters,
     /// The return address of the first wait of the owner.
     pub waiter: AtomicUsize,
-    /// A number for reports: 1 for the process's first. 0: not in use.
+    /// A number for reports: 1 for the first instance of the process. 0: not in use.
     pub id: Long,
-    // From here on in the next cache line: what ADD and DEL touch.
-    /// One of the numbers that stand for it, if it has one in this process: the last that became one, or was asked about.
+    // The next cache line begins here: what ADD and DEL touch.
+    /// One of the numbers that refer to it, if there is one in this process: the last that was
+    /// created or looked up.
     number: Long,
     pub watches: Long,
     pub first: Word,
-    /// The most `watches` there were at a time, as far as it was taken: see [`Instance::reach`]. (Interests have indices of 32 bits:
-    /// there are no more of them.)
+    /// The most `watches` there were at a time, as far as it was taken: see [`Instance::reach`].
+    /// (Interests have indices of 32 bits: there are no more of them.)
     peak: Word,
     /// Its own index.
     pub index: Word,
@@ -427,36 +439,40 @@ pub struct Instance {
     pub origin: AtomicU8,
     /// Found by the reconciliation that is under way.
     pub seen: AtomicU8,
-    /// It was there before this process was forked.
+    /// It existed before this process was forked.
     pub inherited: AtomicU8,
-    /// It counts in the user's share (a limit of the session).
+    /// It counts against the user's limit (of the session).
     pub paid: AtomicU8,
-    /// That it holds more than its size promised was told.
-    pub told: AtomicU8,
-    /// Watches, those under way included: what limits count (reservations.rs).
+    /// It was reported that it holds more than its size promised.
+    pub is_size_reported: AtomicU8,
+    /// Watches, including those that are being added: what limits count (reservations.rs).
     pub charged: AtomicU64,
     link: AtomicU32,
-    /// The process that made it; 0: not known.
+    /// The process that created it; 0: not known.
     pub maker: Word,
-    /// How often it was waited on when [`Core::mark_waits`](crate::core::Core) was last there; [`Instance::UNMARKED`]: not yet.
+    /// How often it had been waited on when [`Core::mark_waits`](crate::core::Core) last ran;
+    /// [`Instance::UNMARKED`]: not yet.
     pub waits_marked: Long,
-    /// How often the process that forked this one had waited on it then.
+    /// How often the parent process had waited on it before the fork.
     pub waits_before: Long,
-    /// Where this process was forked: [`Instance::FROM_BEFORE`], [`Instance::USED_SINCE`].
+    /// Whether it was there before this process was forked: [`Instance::FROM_BEFORE`],
+    /// [`Instance::USED_SINCE`].
     pub forked: AtomicU8,
-    /// Events that two threads were given. Begins when a second thread waits: till then it holds what another instance left.
+    /// Events that two threads were given. It is cleared when a second thread waits. Until then it
+    /// holds what another instance left.
     pub doubles: Doubles,
 }
 
-/// The instance that a thread used last, by ADD, DEL or a wait. A thread that goes on with the same instance finds it by two
-/// loads, where the table of descriptors takes four, one after another.
+/// The instance that a thread used last, by ADD, DEL or a wait. A thread that continues with the
+/// same instance finds it by two loads. The table of descriptors needs four, each of which depends
+/// on the one before (docs/performance.md, "Where code and data lie").
 ///
-/// It is kept as the distance from [`NONE`], so that zero is valid: a fork may wipe the thread's block in the middle of a
-/// hook, and the hook goes on in the child.
+/// It is kept as the distance from [`NONE`], so that zero is valid: a fork may wipe the thread's
+/// block in the middle of a hook, and the hook continues in the child.
 #[repr(transparent)]
 pub struct LastUsed(AtomicUsize);
 
-/// An instance that no number stands for.
+/// An instance that no number refers to.
 static NONE: Instance = Instance {
     number: Long::of(Instance::NO_NUMBER),
     // SAFETY: an instance is made of atomics, for which zero is a valid value.
@@ -468,7 +484,7 @@ impl LastUsed {
         LastUsed(AtomicUsize::new(0))
     }
 
-    /// The thread uses this instance now.
+    /// The thread uses this instance from now on.
     pub fn meet(&self, instance: &'static Instance, epfd: i32) {
         if instance.is_at(epfd) {
             self.set(instance);
@@ -480,8 +496,9 @@ impl LastUsed {
     pub fn instance_of(&self, epfd: i32) -> Option<&'static Instance> {
         let none = &raw const NONE;
         let instance = none.wrapping_byte_add(self.0.load(Ordering::Relaxed));
-        // SAFETY: zero is NONE itself, and `set` stores the distance of nothing but an instance, which is never unmapped. Both
-        // hold also for a block that a fork wiped. No instance lies at the address 0, which the compiler would ask about.
+        // SAFETY: zero is NONE itself. Otherwise `set` stored the distance of an instance, which is
+        // never unmapped. Both hold also for a block that a fork wiped. (No instance lies at
+        // address 0, so the compiler need not test for it.)
         let instance = unsafe {
             core::hint::assert_unchecked(!instance.is_null());
             &*instance
@@ -496,22 +513,23 @@ impl LastUsed {
 }
 
 impl Instance {
-    /// No descriptor number, nor what a program may take for one.
+    /// A value that is no descriptor number, and that no program passes as one.
     const NO_NUMBER: u64 = u64::MAX;
 
-    /// Whether a descriptor is the number of it that is looked at first. Where it is, the descriptor stands for this instance: whoever
-    /// gives the number another meaning says so first ([`Core::refer`](crate::core::Core)).
+    /// Whether a descriptor is this instance's first number. If so, the descriptor refers to this
+    /// instance: code that changes what the number refers to updates the instance first
+    /// ([`Core::refer`](crate::core::Core)).
     #[inline(always)]
     pub fn is_at(&self, fd: i32) -> bool {
         self.number.get() == u64::from(fd as u32)
     }
 
-    /// The descriptor that is looked at first; None: there is none.
+    /// The first number; None: there is none.
     pub fn number(&self) -> Option<i32> {
         i32::try_from(self.number.get()).ok()
     }
 
-    /// A descriptor stands for this instance.
+    /// A descriptor refers to this instance.
     #[inline(always)]
     pub fn appear_at(&self, fd: i32) {
         self.number.set(u64::from(fd as u32));
@@ -524,26 +542,27 @@ impl Instance {
     }
 
     pub const UNMARKED: u64 = u64::MAX;
-    /// It was there before the fork, and this process has not used it.
+    /// It existed before the fork, and this process has not used it.
     pub const FROM_BEFORE: u8 = 1;
-    /// It was there before the fork, and this process has used it.
+    /// It existed before the fork, and this process has used it.
     pub const USED_SINCE: u8 = 2;
-    /// Of `inherited`: it was there when the program began.
+    /// Value of `inherited`: it existed when the program began.
     pub const FROM_EXEC: u8 = 2;
 
-    /// Whether it was there before the fork, and is used by this process for the first time now. True once.
+    /// Whether it existed before the fork, and this process uses it for the first time now. True
+    /// once.
     pub fn is_first_use(&self) -> bool {
         let (from, to) = (Instance::FROM_BEFORE, Instance::USED_SINCE);
         self.forked.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// What `epoll_create` was promised.
+    /// The size that `epoll_create` was given.
     pub fn size(&self) -> u64 {
         u64::from(self.argument.get().unsigned_abs())
     }
 
-    /// Whether it has held more interests at a time than `epoll_create` was promised. No branch between the two: see
-    /// core/plain.rs.
+    /// Whether it has held more interests at a time than `epoll_create` was given as its size. No
+    /// branch between the two: see core/plain.rs.
     #[inline(always)]
     pub fn has_outgrown_its_size(&self) -> bool {
         (self.origin.load(Ordering::Relaxed) == Origin::Create as u8) & (self.peak() > self.size())
@@ -558,47 +577,49 @@ impl Instance {
         Origin::from_byte(self.origin.load(Ordering::Relaxed))
     }
 
-    /// Takes the peak before an interest goes, or when it is read. Under the lock only. No branch: its outcome would be a guess.
+    /// Updates the peak before an interest is removed, or when it is read. Under the lock only. No
+    /// branch: it would be mispredicted.
     #[inline(always)]
     pub fn reach(&self) {
         self.peak.set(self.peak.get().max(self.watches.get() as u32));
     }
 
-    /// The same by anybody.
+    /// The same. Any thread may call it.
     pub fn reach_beside(&self) {
         self.peak.raise(self.watches.get() as u32);
     }
 
-    /// What is there now is the most from here on.
+    /// The peak restarts at the present count.
     pub fn begin_peak(&self) {
         self.peak.set(self.watches.get() as u32);
     }
 
-    /// Whether an interest may go without more ado.
+    /// Whether an interest may be removed without updating the peak first.
     #[inline(always)]
     pub fn has_reached(&self) -> bool {
         self.watches.get() <= u64::from(self.peak.get())
     }
 
-    /// The most interests that it held at a time, as far as it was taken.
+    /// The most interests that it held at a time, as of the last update.
     #[inline(always)]
     pub fn peak(&self) -> u64 {
         u64::from(self.peak.get())
     }
 }
 
-/// What the ledger may take (SPEC, figures to reach): 64 B a watch, its descriptor's word included, and 512 B an instance.
+/// The bounds on the ledger's memory (docs/performance.md, "Bounds"): 64 B a watch, its
+/// descriptor's word included, and 512 B an instance.
 const _: () = assert!(size_of::<Watch>() + size_of::<u64>() <= 64);
 const _: () = assert!(size_of::<Instance>() + size_of::<Watch>() + size_of::<u64>() <= 512);
 const _: () = assert!(core::mem::offset_of!(Instance, number).is_multiple_of(64));
 
-// SAFETY: atomics only; zero is empty.
+// SAFETY: it is made of atomics only, for which zero is valid.
 unsafe impl Record for Watch {
     fn link(&self) -> &AtomicU32 {
         &self.interest.link
     }
 }
-// SAFETY: atomics only; zero is empty.
+// SAFETY: it is made of atomics only, for which zero is valid.
 unsafe impl Record for Instance {
     fn link(&self) -> &AtomicU32 {
         &self.link

@@ -1,12 +1,13 @@
-//! What limits count: what lives, what is being made, and what is being closed.
+//! What limits count: what exists, what is being created, and what is being closed.
 //!
-//! The ledger's own totals are not enough for a limit: a note may still wait in the lock's queue, and a close is noted
-//! before the kernel has made it. So whatever is limited is charged before the real call is made, and given back after
-//! the real call that ends it. A charge that was made ahead is handed to the ledger with the note, and belongs to the record from then on; what the
-//! record turns out not to need is given back at once. The sum is never less than what the kernel holds.
+//! The ledger's own totals are not enough for a limit. A change may still wait in the queue, and a
+//! close is noted before the kernel has made it. So a hook reserves what is limited before the real
+//! call that creates it, and it is released after the real call that ends it. A reservation that
+//! was made ahead goes to the ledger with the change, and belongs to the record from then on. What
+//! the record does not need is released at once. The sum is never less than what the kernel holds.
 //!
-//! Kept only once a limit was set (`tracks`); then for good. Charges are made by any thread, without the lock; everything
-//! else here happens under it.
+//! Reservations are kept once a limit was set (`tracks`), and from then on for good. Any thread
+//! reserves, without the lock. Everything else here happens under the lock.
 
 use core::marker::PhantomData;
 
@@ -23,22 +24,25 @@ pub enum Kind {
     Watches = 1,
 }
 
-/// A charge would exceed the limit.
+/// The reservation would exceed the limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Beyond;
 
-/// What one process has charged. Relaxed throughout: a read-modify-write of one word has one order for all threads, and
-/// nothing else is published by it.
+/// What one process has reserved. Relaxed throughout: a read-modify-write of one word has one order
+/// for all threads, and nothing else is published by it.
 pub struct Reservations<K> {
     instances: AtomicU64,
     watches: AtomicU64,
     bytes: AtomicU64,
     tracks: AtomicU8,
-    /// Changes in the child of a fork: what was charged ahead before it is not charged there.
+    /// Differs in the child of a fork: what was reserved ahead before the fork is not reserved
+    /// there.
     epoch: AtomicU32,
-    /// What the change that is being applied has charged ahead (`Prepaid::to_word`). Under the lock.
-    in_hand: AtomicU64,
-    /// Who closes, if the change that is being applied is a close that the kernel has yet to make. Under the lock.
+    /// What was reserved ahead for the change that is being applied (`Prepaid::to_word`). Under the
+    /// lock.
+    prepaid: AtomicU64,
+    /// The thread that closes, if the change that is being applied is a close that the kernel has
+    /// yet to make. Under the lock.
     closer: AtomicPtr<PendingRelease>,
     kernel: PhantomData<fn() -> K>,
 }
@@ -48,22 +52,22 @@ const NOTHING: u8 = 0;
 const PROCESS: u8 = 1;
 const USER_TOO: u8 = 2;
 
-/// What a call has charged before it was made. In one word, in the thread's block; 0: nothing.
+/// What a call has reserved before it was made. In one word, in the thread's block; 0: nothing.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Prepaid {
     pub instance: bool,
     pub watch: bool,
-    /// The user's count too, in the session.
+    /// It is also in the user's count, in the session.
     pub user: bool,
-    /// Of a watch: the record of its instance, whose own count was charged, and which use of that record it was (the
-    /// instance's id, as much of it as fits); 0: no instance's.
+    /// For a watch: the record of its instance, against whose own count it was reserved, and which
+    /// use of that record it was (the low bits of the instance's id); 0: no instance.
     pub of: u32,
     pub life: u32,
 }
 
-/// The part of an instance's id that is kept with what is charged to it: 24 bits.
+/// The part of an instance's id that is kept with its reservations: 24 bits.
 const LIFE: u64 = (1 << 24) - 1;
-/// Below it, in [`Instance::charged`], the count.
+/// The count lies below it in [`Instance::charged`].
 const LIFE_SHIFT: u32 = 40;
 const COUNT: u64 = (1 << LIFE_SHIFT) - 1;
 
@@ -87,7 +91,7 @@ impl Prepaid {
     }
 }
 
-/// Charges `amount` unless that would exceed `limit`. Ok: the new sum.
+/// Adds `amount`, unless that would exceed `limit`. Ok: the new sum.
 pub fn charge(count: &AtomicU64, amount: u64, limit: Option<u64>) -> Result<u64, Beyond> {
     let limit = limit.unwrap_or(u64::MAX);
     count
@@ -100,14 +104,14 @@ fn give_back(count: &AtomicU64, amount: u64) {
     let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(amount)));
 }
 
-/// Begins an instance's own count: no charge to the record's former instance is one to this, and none of them is given
-/// back to it.
+/// Begins an instance's own count. No reservation of the record's former instance counts here, and
+/// none of them is released here.
 pub fn begin_count(instance: &Instance, watches: u64) {
     instance.charged.store((instance.id.get() & LIFE) << LIFE_SHIFT | watches & COUNT, Ordering::Relaxed);
 }
 
-/// Charges a watch to its instance, unless that would exceed `limit`. Ok: the new sum, and which life of the record it
-/// was charged to.
+/// Reserves a watch of its instance, unless that would exceed `limit`. Ok: the new sum, and which
+/// use of the record it belongs to.
 pub fn charge_to(instance: &Instance, limit: Option<u64>) -> Result<(u64, u32), Beyond> {
     let limit = limit.unwrap_or(COUNT).min(COUNT - 1);
     instance
@@ -127,7 +131,7 @@ fn life_of(instance: &Instance) -> u32 {
     (instance.charged.load(Ordering::Relaxed) >> LIFE_SHIFT) as u32
 }
 
-/// By any thread, without the lock.
+/// Any thread may call these, without the lock.
 impl<K: Kernel> Reservations<K> {
     pub const fn new() -> Self {
         Reservations {
@@ -136,7 +140,7 @@ impl<K: Kernel> Reservations<K> {
             bytes: AtomicU64::new(0),
             tracks: AtomicU8::new(NOTHING),
             epoch: AtomicU32::new(0),
-            in_hand: AtomicU64::new(0),
+            prepaid: AtomicU64::new(0),
             closer: AtomicPtr::new(core::ptr::null_mut()),
             kernel: PhantomData,
         }
@@ -156,7 +160,7 @@ impl<K: Kernel> Reservations<K> {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    /// What is charged now: instances, watches, bytes.
+    /// What is reserved now: instances, watches, bytes.
     pub fn charged(&self) -> (u64, u64, u64) {
         let [instances, watches, bytes] =
             [&self.instances, &self.watches, &self.bytes].map(|count| count.load(Ordering::Relaxed));
@@ -187,7 +191,8 @@ impl<K: Kernel> Reservations<K> {
         give_back(&self.bytes, amount);
     }
 
-    /// Gives back what was charged ahead and is not needed. `of` is the instance that a watch was charged to.
+    /// Releases what was reserved ahead and is not needed. `of` is the instance that a watch was
+    /// reserved for.
     pub fn give_back_prepaid(&self, prepaid: Prepaid, of: Option<&Instance>) {
         if prepaid.instance {
             give_back(&self.instances, 1);
@@ -209,10 +214,11 @@ impl<K: Kernel> Reservations<K> {
     }
 }
 
-/// The most instances whose own counts a closer gives back later; those beyond get theirs at once.
+/// The most instances whose own counts are released when the close is done. Those beyond are
+/// released at once.
 const LIST: usize = 32;
 
-/// What a thread gives back when the close that it is making is done.
+/// What a thread releases when the close that it is making is done.
 #[repr(C)]
 pub struct PendingRelease {
     instances: AtomicU64,
@@ -220,9 +226,9 @@ pub struct PendingRelease {
     user_instances: AtomicU64,
     user_watches: AtomicU64,
     length: AtomicU64,
-    /// When it was noted (`Reservations::epoch`): a child of fork has nothing of it charged.
+    /// When it was noted (`Reservations::epoch`). In a child of a fork nothing of it is reserved.
     epoch: AtomicU32,
-    /// Records of instances, each with its life of the time in the upper half.
+    /// Records of instances, each with its use at that time in the upper half.
     list: [AtomicU64; LIST],
 }
 
@@ -237,7 +243,7 @@ impl PendingRelease {
         self.instances.load(Ordering::Relaxed) == 0 && self.watches.load(Ordering::Relaxed) == 0
     }
 
-    /// So many instances and watches of the user's count are given back with it.
+    /// How many instances and watches of the user's count are released with it.
     pub fn of_user(&self) -> (u64, u64) {
         (self.user_instances.load(Ordering::Relaxed), self.user_watches.load(Ordering::Relaxed))
     }
@@ -254,9 +260,9 @@ impl PendingRelease {
     }
 }
 
-/// By the holder of the lock.
+/// Only the holder of the lock calls these.
 impl<K: Kernel> Reservations<K> {
-    /// Gives back what a thread has closed; `find` has the instance of a record.
+    /// Releases what a thread has closed; `find` returns the instance of a record.
     pub fn settle(&self, pending: &PendingRelease, find: impl Fn(u32) -> Option<&'static Instance>) {
         if pending.epoch.load(Ordering::Relaxed) != self.epoch.load(Ordering::Relaxed) {
             return pending.forget();
@@ -281,7 +287,7 @@ impl<K: Kernel> Reservations<K> {
         }
     }
 
-    /// Applies a change that comes with something charged ahead.
+    /// Applies a change with what was reserved ahead for it.
     #[cold]
     #[inline(never)]
     pub fn with<T>(
@@ -290,9 +296,9 @@ impl<K: Kernel> Reservations<K> {
         find: impl Fn(u32) -> Option<&'static Instance>,
         apply: impl FnOnce() -> T,
     ) -> T {
-        self.in_hand.store(prepaid, Ordering::Relaxed);
+        self.prepaid.store(prepaid, Ordering::Relaxed);
         let result = apply();
-        let left = Prepaid::from_word(self.in_hand.swap(0, Ordering::Relaxed));
+        let left = Prepaid::from_word(self.prepaid.swap(0, Ordering::Relaxed));
         self.give_back_prepaid(left, find(left.of));
         result
     }
@@ -309,15 +315,15 @@ impl<K: Kernel> Reservations<K> {
     }
 
     fn closer(&self) -> Option<&'static PendingRelease> {
-        // SAFETY: null, or what `on_behalf_of` was given, which lives for ever.
+        // SAFETY: it is null, or what `on_behalf_of` was given, which lives for ever.
         unsafe { self.closer.load(Ordering::Relaxed).as_ref() }
     }
 
-    /// Takes what is in hand, if it is what is wanted.
-    fn take_in_hand(&self, wanted: impl Fn(Prepaid) -> bool) -> Option<Prepaid> {
-        let prepaid = Prepaid::from_word(self.in_hand.load(Ordering::Relaxed));
+    /// Takes what was reserved ahead for this change, if it is what is wanted.
+    fn take_prepaid(&self, wanted: impl Fn(Prepaid) -> bool) -> Option<Prepaid> {
+        let prepaid = Prepaid::from_word(self.prepaid.load(Ordering::Relaxed));
         wanted(prepaid).then(|| {
-            self.in_hand.store(0, Ordering::Relaxed);
+            self.prepaid.store(0, Ordering::Relaxed);
             prepaid
         })
     }
@@ -333,7 +339,7 @@ impl<K: Kernel> Reservations<K> {
     #[inline(never)]
     fn charge_opened(&self, instance: &Instance) {
         begin_count(instance, 0);
-        let paid = match self.take_in_hand(|prepaid| prepaid.instance) {
+        let paid = match self.take_prepaid(|prepaid| prepaid.instance) {
             Some(prepaid) => prepaid.user,
             None => {
                 let _ = (self.charge_instance(None), self.charge_bytes(kernel_memory::INSTANCE, None));
@@ -363,7 +369,7 @@ impl<K: Kernel> Reservations<K> {
         }
     }
 
-    /// `find` has the instance of a record.
+    /// `find` returns the instance of a record.
     pub fn added(
         &self,
         index: u32,
@@ -374,9 +380,10 @@ impl<K: Kernel> Reservations<K> {
         if !self.tracks() {
             return;
         }
-        let paid = match self.take_in_hand(|prepaid| prepaid.watch) {
+        let paid = match self.take_prepaid(|prepaid| prepaid.watch) {
             Some(prepaid) => {
-                // It may have been charged to another instance, if the number changed hands since, or to none.
+                // It may have been reserved for another instance, if the number was reused since,
+                // or for none.
                 if prepaid.of != index || prepaid.life != life_of(instance) {
                     if let Some(other) = find(prepaid.of) {
                         give_back_to(other, prepaid.life);
@@ -416,23 +423,25 @@ impl<K: Kernel> Reservations<K> {
         }
     }
 
-    /// Begins to track, or begins anew (in the child of a fork, after everything was forgotten): this is what there is.
+    /// Begins to track with these counts, or restarts (in the child of a fork, after everything was
+    /// forgotten).
     pub fn begin(&self, instances: u64, watches: u64) {
         self.instances.store(instances, Ordering::Relaxed);
         self.watches.store(watches, Ordering::Relaxed);
         self.bytes.store(kernel_memory::estimate(instances, watches), Ordering::Relaxed);
-        self.in_hand.store(0, Ordering::Relaxed);
+        self.prepaid.store(0, Ordering::Relaxed);
         self.closer.store(core::ptr::null_mut(), Ordering::Relaxed);
-        // Release: who sees that it is tracked adds to these sums.
+        // Release: a thread that sees that tracking has begun adds to these sums.
         self.tracks.fetch_max(PROCESS, Ordering::Release);
     }
 
-    /// The user's counts from now on, too.
+    /// From now on the user's counts as well.
     pub fn track_user_too(&self) {
         self.tracks.store(USER_TOO, Ordering::Release);
     }
 
-    /// Puts what was made unasked into the user's count, but not what this process was handed with an instance. True: done.
+    /// Adds to the user's count what was created without a reservation, but not what this process
+    /// received with an instance. True: done.
     fn pay_if_own(&self, instance: &Instance, kind: Kind) -> bool {
         let is_own = self.tracks_user() && instance.inherited.load(Ordering::Relaxed) == 0;
         if is_own {

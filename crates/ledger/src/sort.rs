@@ -1,6 +1,6 @@
-//! Sorting without memory, and without a panic.
+//! Sorting that neither allocates nor panics.
 
-/// Sorts by heaps: some hundred bytes of code, where core's sorts are ten kilobytes a type of the library's 600.
+/// Heapsort: it needs far less code than core's sorts (docs/performance.md, "Size").
 pub fn sort_by_key<T, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K) {
     let sink = |heap: &mut [T], mut at: usize| {
         loop {
@@ -30,15 +30,15 @@ pub fn sort_by_key<T, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K) {
     }
 }
 
-/// Two elements change places; where they are one, or not there, nothing does.
+/// Exchanges two elements. Does nothing if they are one, or do not exist.
 pub fn exchange<T>(slice: &mut [T], one: usize, other: usize) {
     if let Ok([one, other]) = slice.get_disjoint_mut([one, other]) {
         core::mem::swap(one, other);
     }
 }
 
-/// How many elements from the first on are alike, each with the one before it. 1 where there is none. (core's `chunk_by` may
-/// panic.)
+/// How many elements, from the first, are each alike to the one before. 1 if the slice is empty.
+/// (core's `chunk_by` may panic.)
 pub fn run_length<T>(slice: &[T], alike: impl Fn(&T, &T) -> bool) -> usize {
     1 + slice.iter().zip(slice.iter().skip(1)).take_while(|(one, next)| alike(one, next)).count()
 }

@@ -1,7 +1,8 @@
-//! The atomics of the ledger, and of the library round it. Every other file takes them from here.
+//! The atomics of the ledger, and of the library that contains it. Every other file imports them
+//! from here.
 //!
-//! With the feature `models` each operation is also a step of `model.rs`: a model test can switch threads there, stop one for ever, run
-//! a signal handler in it, or fork the process.
+//! With the feature `models` each operation is also a step of `model.rs`. At a step, a model test
+//! can switch threads, stop one for ever, run a signal handler in it, or fork the process.
 
 #[cfg(not(any(test, feature = "models")))]
 pub use core::sync::atomic::{

@@ -41,7 +41,7 @@ fn each_instruction_computes_what_the_kernel_does() {
         (vec![(LD_LENGTH, 0), (TAX, 0), (STX, 0), (LD_MEMORY, 0), (RETURN_A, 0)], Some(64)),
         (vec![(LDX_LENGTH, 0), (TXA, 0), (RETURN_A, 0)], Some(64)),
         (vec![(JUMP, 1), (RETURN_K, 1), (RETURN_K, 2)], Some(2)),
-        // None of these is a program that the kernel takes.
+        // The kernel accepts none of these programs.
         (vec![], None),
         (vec![(LD_IMMEDIATE, 5)], None),
         (vec![(JUMP, u32::MAX), (RETURN_K, 1)], None),
@@ -74,7 +74,8 @@ fn any_bytes_are_evaluated_to_an_end() {
     }
 }
 
-/// A program that the kernel accepts: `exit_group` passes, and everything else runs through random instructions.
+/// A program that the kernel accepts: `exit_group` passes, and everything else runs through random
+/// instructions.
 fn random_filter(random: &mut Random, call: &[u32; 16]) -> Vec<Instruction> {
     let jump = |code, value, jump_true, jump_false| Instruction { code, jump_true, jump_false, value };
     let mut program = vec![
@@ -120,7 +121,7 @@ fn random_filter(random: &mut Random, call: &[u32; 16]) -> Vec<Instruction> {
     for instruction in program.iter_mut().filter(|step| step.code == LD_LENGTH || step.code == LDX_LENGTH) {
         instruction.value = 0;
     }
-    // Not NOTIF and TRACE, which depend on who listens.
+    // Not NOTIF and TRACE, whose effect depends on a listener.
     let last = random.of(&[
         libc::SECCOMP_RET_ALLOW,
         libc::SECCOMP_RET_LOG,
@@ -141,7 +142,8 @@ enum Outcome {
     Killed,
 }
 
-/// What becomes of a call under the filters, in a child. There is no system call of that number. None: a filter was refused.
+/// The result of a call under the filters, in a child. There is no system call of that number.
+/// None: a filter was refused.
 fn in_a_child(filters: &[&[Instruction]], number: u32, words: &[usize; 6]) -> Option<Outcome> {
     const REFUSED: i32 = 77;
     // SAFETY: the child makes system calls alone, and ends.
@@ -179,7 +181,7 @@ fn outcome(returned: Option<u32>) -> Outcome {
     }
 }
 
-/// The second filter of two is installed by a call that the first one judges, too.
+/// The first filter also applies to the call that installs the second.
 fn lets_seccomp_pass(filter: &[Instruction]) -> Vec<Instruction> {
     let test = |number: i64| Instruction { code: JEQ, jump_true: 0, jump_false: 1, value: number as u32 };
     let allow = step(RETURN_K, libc::SECCOMP_RET_ALLOW);

@@ -1,4 +1,4 @@
-//! Descriptors: closed, dupped, found not to be open.
+//! Descriptors: closed, duplicated, found not to be open.
 
 use epollshim_ledger::descriptors::FdState;
 use epollshim_ledger::lock_protocol::FastPath;
@@ -10,14 +10,15 @@ use crate::thread::Block;
 use crate::{process, sys, thread};
 use epollshim_ledger::Change;
 
-/// Whether the close of a descriptor is to be told before it is made, by `closing`.
+/// Whether the close of a descriptor must be noted before it is made, by `closing`.
 #[inline(always)]
 fn concerns(fd: i32) -> bool {
-    // The lock first: once it is quiet, what this thread noted stands in the table.
+    // The lock first: once its queue is empty, what this thread noted is in the table.
     !CORE.lock.is_quiet() || CORE.descriptors.get(fd).is_known()
 }
 
-/// The same, true also of what takes longer to find out. Both are asked, and answered by one branch.
+/// The same, but also true where the answer takes longer. Both questions are answered by one
+/// branch.
 #[inline(always)]
 pub fn may_concern(fd: i32) -> bool {
     let Some(place) = CORE.descriptors.low(fd) else { return fd >= 0 };
@@ -25,8 +26,8 @@ pub fn may_concern(fd: i32) -> bool {
     notes_wait | place.get().is_known()
 }
 
-/// Before the real close of a descriptor that [`may_concern`]: whoever gets the number next must find it free. `at`: the call's
-/// return address.
+/// Before the real close of a descriptor that [`may_concern`]: a thread that gets the number next
+/// must find it free. `at`: the call's return address.
 #[inline(never)]
 #[unsafe(link_section = ".text.hot.epollshim.more")]
 pub fn closing(fd: i32, at: usize) {
@@ -38,14 +39,14 @@ pub fn closing(fd: i32, at: usize) {
     }
     let tried = try_lock_fast();
     if tried != FastPath::Done {
-        return closing_otherwise(fd, at, tried);
+        return closing_slow(fd, at, tried);
     }
     if !CORE.closed_at_once(fd, at) {
-        return closing_otherwise(fd, at, FastPath::Locked);
+        return closing_slow(fd, at, FastPath::Locked);
     }
     let tried = unlock_fast();
     if tried != FastPath::Done {
-        closing_otherwise(fd, at, tried);
+        closing_slow(fd, at, tried);
     }
 }
 
@@ -54,10 +55,10 @@ fn concerns_high(fd: i32) -> bool {
     concerns(fd)
 }
 
-/// The same in every other case than the plain one.
+/// The same in every case but the plain one.
 #[cold]
 #[inline(never)]
-fn closing_otherwise(fd: i32, at: usize, tried: FastPath) {
+fn closing_slow(fd: i32, at: usize, tried: FastPath) {
     let make = || {
         CORE.changes();
         CORE.closed(fd, Some(at));
@@ -68,8 +69,8 @@ fn closing_otherwise(fd: i32, at: usize, tried: FastPath) {
     }
 }
 
-/// Before the real close of a range of descriptors, both ends included. `for_now`: limits count what it ends until the
-/// caller says that it is `closed`. `at`: the call's return address; 0: not known.
+/// Before the real close of a range of descriptors, both ends included. `for_now`: limits count
+/// what it ends until the caller calls `closed`. `at`: the call's return address; 0: not known.
 pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
     let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let (first, last) = (bound(first), bound(last));
@@ -83,7 +84,7 @@ pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
     }
 }
 
-/// Before the real close of a descriptor, whose caller says when it is `closed`.
+/// Before the real close of a descriptor, whose caller will call `closed`.
 #[inline(always)]
 pub fn closing_for_now(fd: i32, at: usize) {
     if fd >= 0 && concerns(fd) {
@@ -109,22 +110,23 @@ fn settle_closed() {
     }
 }
 
-/// A close that this block's thread was making is done.
+/// The close that this block's thread was making is done.
 pub(in crate::ledger) fn done_closing(block: &'static Block) {
     change(Change::DoneClosing { closer: &block.pending_release });
 }
 
-/// Whether it is known already that a number was a duplicate of another, and neither is known otherwise. May say no.
+/// Whether it is known already that a number was a duplicate of another, and neither is known
+/// otherwise. May return false negatives.
 #[inline(always)]
 pub fn are_joined(old: i32, new: i32) -> bool {
     CORE.lock.is_idle() && CORE.descriptors.are_joined(old, new)
 }
 
-/// `new` is a duplicate of `old`: the return of dup, dup2, dup3 or F_DUPFD, called `at`.
+/// `new` is a duplicate of `old`: dup, dup2, dup3 or F_DUPFD has returned to `at`.
 #[inline(always)]
 pub fn duplicated(old: i32, new: i32, at: &usize) {
-    // The lock first: what its holder makes known of `old` while it knows nothing of `new` would be missed. Once it is
-    // idle, what a holder made known stands in the table.
+    // The lock first: otherwise this could miss what its holder makes known of `old` while it knows
+    // nothing of `new`. Once it is idle, what a holder made known is in the table.
     if !CORE.lock.is_idle() || !CORE.descriptors.join(old, new, || CORE.lock.is_idle()) {
         duplicated_known(old, new, *at);
     }
@@ -146,7 +148,8 @@ fn duplicated_known(old: i32, new: i32, at: usize) {
     }
 }
 
-/// One of two descriptors is not open, says the kernel: which, if the ledger believes in it?
+/// The kernel says that one of two descriptors is not open. Corrects the one that the ledger
+/// believes to be open.
 pub(super) fn look_for_dead(epfd: i32, fd: i32) {
     for fd in [epfd, fd] {
         if CORE.descriptors.get(fd).is_known() && process::is_own() {

@@ -1,4 +1,4 @@
-//! Instances: created, waited on, handed on by exec.
+//! Instances: created, waited on, passed on by exec.
 
 use epollshim_ledger::core::Creation;
 use epollshim_ledger::records::Instance;
@@ -38,8 +38,9 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
     }
 }
 
-/// This program has made its first instance, `fd`: which were there before it? What was handed on by exec has no
-/// close-on-exec flag. Only low numbers are looked at, and only by calls that the program makes itself.
+/// This program has created its first instance, `fd`: finds those that existed before. What an exec
+/// passed on has no close-on-exec flag. Only low numbers are examined, and only in calls that the
+/// program makes itself.
 #[cold]
 fn look_for_handed_on(fd: i32) {
     const LOW: i32 = 128;
@@ -57,17 +58,17 @@ fn look_for_handed_on(fd: i32) {
     }
 }
 
-/// Whether another thread has made an instance this moment that the ledger had not heard of. Where limits are, such a call has
-/// charged it, and would find it charged twice, and a third thread be refused for it; where there are none, others are given some
-/// turns.
+/// Whether another thread has just created an instance that the ledger does not know yet. If there
+/// are limits, such a call has reserved it. It would be counted twice, and a third thread refused
+/// for it. If there are none, other threads are given some time.
 fn is_being_made(epfd: i32) -> bool {
-    /// Where a call may stay out for longer: not to wait for ever.
+    /// A bound for calls that may take longer, so as not to wait for ever.
     const MOST: u32 = 10_000;
     const TURNS: u32 = 20;
     for turn in 0..MOST {
-        // In this order: what is told meanwhile is known below.
-        let told = CORE.totals.instances.get();
-        let is_one_due = reservations::tracks() && reservations::charged().0 > told;
+        // The order matters: what is noted in between is known below.
+        let known = CORE.totals.instances.get();
+        let is_one_due = reservations::tracks() && reservations::charged().0 > known;
         if CORE.descriptors.get(epfd).is_known() {
             return true;
         }
@@ -79,7 +80,8 @@ fn is_being_made(epfd: i32) -> bool {
     false
 }
 
-/// Before an exec, of this process or of a child in its memory: the instances that it hands on.
+/// Before an exec, of this process or of a child in its memory: notes the instances that it passes
+/// on.
 #[cold]
 pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
     if !fork_shared::exists() {
@@ -91,12 +93,12 @@ pub fn before_exec(site: usize, is_executable: impl FnOnce() -> bool) {
             .filter(|(fd, _)| sys::passes_exec(*fd))
     };
     if handed_on().next().is_some() && is_executable() {
-        handed_on().for_each(|(fd, instance)| fork_shared::tell_exec(instance, fd, site));
+        handed_on().for_each(|(fd, instance)| fork_shared::note_exec(instance, fd, site));
     }
 }
 
-/// A wait ended on an instance that this block's thread alone waits on. False: it is another case, and nothing was counted: see
-/// [`waited`].
+/// A wait ended on an instance that only this block's thread waits on. False: it is another case,
+/// and nothing was counted; call [`waited`].
 #[inline(always)]
 pub fn waited_alone(epfd: i32, end: WaitEnd, block: &'static Block) -> bool {
     let Some(instance) = block.last_used.instance_of(epfd) else { return false };
@@ -107,7 +109,8 @@ pub fn waited_alone(epfd: i32, end: WaitEnd, block: &'static Block) -> bool {
     true
 }
 
-/// A wait of this block's thread ended; `site`: its return address, read for the first wait alone.
+/// A wait of this block's thread ended. `site`: its return address, which is read for the first
+/// wait only.
 #[inline(always)]
 pub fn waited(epfd: i32, end: WaitEnd, block: &'static Block, site: &usize) {
     let Some(instance) = CORE.instance_of(epfd) else {
@@ -124,7 +127,7 @@ pub fn waited(epfd: i32, end: WaitEnd, block: &'static Block, site: &usize) {
     }
 }
 
-/// The same for the first wait on an instance, and where several threads wait on it.
+/// The same for the first wait on an instance, and for an instance that several threads wait on.
 #[cold]
 #[inline(never)]
 fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize, site: usize) {
@@ -139,7 +142,7 @@ fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize
         instance.alone.count_alone(end);
     } else {
         if !instance.owner.has_company() {
-            // What is left there is of another time, or of another instance.
+            // What is there is from an earlier use, or from another instance.
             instance.doubles.clear();
             instance.owner.join();
         }

@@ -15,13 +15,17 @@ use crate::process;
 use crate::thread::Block;
 use epollshim_ledger::Change;
 
-/// Before the real `EPOLL_CTL_ADD`: the interest is noted first, so that another thread that already gets its
-/// events and closes the descriptor comes second in the ledger too. `keep` is given its ticket's word.
+/// Before the real `EPOLL_CTL_ADD`. The interest is noted first: another thread that already gets
+/// its events, and closes the descriptor, must come second in the ledger too. `keep` is given its
+/// ticket's word.
 ///
-/// Unless this goes through, or leaves, [`adding`] is told of the same.
+/// Unless it returns [`FastPath::Done`] or [`FastPath::DoneSlowPathPending`], the caller must
+/// continue with [`adding`].
 #[inline(always)]
 pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: impl FnOnce(u64)) -> FastPath {
-    // Straight down, and not as a closure of `pass_in`: the compiler may leave one out of line, which takes 20 to 30 ns before an ADD.
+    // Written out, and not as a closure of a common function: the compiler may leave a closure out
+    // of line, and the call costs more than the change (docs/performance.md, "Branches after a
+    // system call").
     CORE.descriptors.approach(fd);
     let tried = try_lock_fast();
     if tried != FastPath::Done {
@@ -41,7 +45,7 @@ pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep:
     if !lock_for_change(tried) {
         return keep(adding_later(registration, block));
     }
-    if CORE.take_in_hand(registration.epfd, &block.last_used)
+    if CORE.set_last_used(registration.epfd, &block.last_used)
         && !is_followed()
         && let Some(ticket) =
             CORE.reserve_at_once(registration.epfd, registration.fd, &registration.site, &block.last_used)
@@ -67,7 +71,7 @@ fn adding_prepared(registration: &Registration, tried: FastPath, block: &Block, 
     if !lock_for_change(FastPath::NotTried) {
         return keep(adding_later(registration, block));
     }
-    CORE.take_in_hand(registration.epfd, &block.last_used);
+    CORE.set_last_used(registration.epfd, &block.last_used);
     let reserve = || CORE.with_answers(&answers, || CORE.reserve(registration));
     keep(CORE.charged(block.take_prepaid(), reserve));
     unlock();
@@ -77,7 +81,7 @@ fn adding_prepared(registration: &Registration, tried: FastPath, block: &Block, 
 #[inline(never)]
 fn adding_later(registration: &Registration, block: &Block) -> u64 {
     static PROMISED: AtomicU32 = AtomicU32::new(0);
-    // Relaxed: only that no two are the same matters.
+    // Relaxed: the values only need to differ.
     let serial = PROMISED.fetch_add(1, Ordering::Relaxed) | QUEUED;
     enqueue(Change::Adding(*registration, serial, block.take_prepaid()));
     Ticket::Queued { serial }.to_word()
@@ -113,7 +117,8 @@ pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
     }
 }
 
-/// An `EPOLL_CTL_DEL` succeeded. Unless this goes through, [`deleted`] is told of the same.
+/// An `EPOLL_CTL_DEL` succeeded. Unless it returns [`FastPath::Done`], the caller must continue
+/// with [`deleted`].
 #[inline(always)]
 pub fn deleted_at_once(epfd: i32, fd: i32, block: &Block) -> FastPath {
     CORE.descriptors.approach(fd);
@@ -141,7 +146,8 @@ pub fn deleted(epfd: i32, fd: i32, site: usize, block: &Block, tried: FastPath) 
         return deleted_unknown(epfd, fd);
     }
     used_by_ctl(epfd, site);
-    if CORE.take_in_hand(epfd, &block.last_used) && !is_followed() && CORE.deleted_at_once(epfd, fd, &block.last_used) {
+    if CORE.set_last_used(epfd, &block.last_used) && !is_followed() && CORE.deleted_at_once(epfd, fd, &block.last_used)
+    {
         return unlock();
     }
     CORE.changes();
@@ -170,7 +176,8 @@ fn deleted_unknown(epfd: i32, fd: i32) {
 pub fn not_changed(epfd: i32, fd: i32, error: i32, site: usize) {
     used_by_ctl(epfd, site);
     match error {
-        // The kernel does not know the pair that the ledger knows: the number has another file now.
+        // The kernel does not know the pair that the ledger knows: the number refers to another
+        // file now.
         libc::ENOENT if CORE.find(epfd, fd).is_some() && process::is_own() => change(Change::Gone { epfd, fd }),
         libc::EBADF => look_for_dead(epfd, fd),
         _ => {}

@@ -1,10 +1,12 @@
-//! The ledger beside the kernel's lists: what both have, what only one has, and what follows. By the holder of the lock.
+//! Compares the interests of each instance with the kernel's list, and corrects them. Only the
+//! holder of the lock calls it.
 //!
-//! The order matters. First the instances are compared (`grouping.rs`): that may take interests in them along. Then
-//! numbers that stand for another file than the ledger believes are corrected. Then each instance's list is compared.
+//! The order matters. First the instances are compared (`grouping.rs`), which may move interests in
+//! them. Then numbers that refer to another file than the ledger believes are corrected. Then each
+//! instance's list is compared.
 //!
-//! The kernel keys an interest by a number and an open file description. `fdinfo` shows the number alone: that the number
-//! is open does not say that it still refers to what is watched.
+//! The kernel's key of an interest is a number and an open file description. `fdinfo` shows the
+//! number alone. That the number is open does not mean that it still refers to what is watched.
 
 use super::{Core, Registration};
 use crate::descriptors::FdState;
@@ -13,12 +15,12 @@ use crate::records::{Instance, Interest};
 use crate::sort::sort_by_key;
 use crate::{Kernel, Observer};
 
-/// An interest of an instance, says the kernel.
+/// An interest of an instance, as the kernel lists it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Line {
     /// The number that it was added under.
     pub fd: i32,
-    /// Of several under one number, which one, in the kernel's order.
+    /// Which one of several under one number, in the kernel's order.
     pub place: u32,
     pub file: File,
 }
@@ -32,37 +34,39 @@ pub enum File {
     Other,
     /// Nothing: the number is closed.
     Closed,
-    /// One or the other: the kernel was not asked, or does not say.
+    /// The kernel was not asked, or does not say.
     Unknown,
 }
 
 impl Line {
-    /// The number does not stand for what is watched: something else keeps that open.
+    /// The number does not refer to what is watched: something else keeps that open.
     fn is_ghost(&self) -> bool {
         matches!(self.file, File::Other | File::Closed)
     }
 }
 
-/// Whether a number stands for none of the files that are watched under it. `lines` are in order of numbers. (One of several may be
-/// another file's, which was closed: that says nothing of what the number stands for.)
+/// Whether a number refers to none of the files that are watched under it. `lines` are in order of
+/// numbers. (One of several may belong to another file, which was closed. That says nothing about
+/// what the number refers to.)
 fn has_moved(lines: &[Line], fd: i32) -> bool {
     let first = lines.partition_point(|line| line.fd < fd);
     let mut same = lines.iter().skip(first).take_while(|line| line.fd == fd);
     same.all(Line::is_ghost)
 }
 
-/// A line that the plain cases leave.
+/// A line that the plain cases did not match.
 #[derive(Clone, Copy)]
 pub struct Unmatched {
     line: Line,
     is_found: bool,
-    /// Where an interest under this number was added which is not in the kernel as the ledger had it; 0: there is none.
+    /// Where the ledger has an interest under this number that the kernel does not list in that
+    /// form: where it was added; 0: there is none.
     site: u64,
 }
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// Corrects what the ledger believes of the numbers in an instance's list: those that stand for another file, and
-    /// those that stand for what is watched though the ledger does not know it.
+    /// Corrects what the ledger believes of the numbers in an instance's list: those that refer to
+    /// another file, and those that refer to what is watched though the ledger does not know it.
     pub fn correct_numbers(&self, index: u32, lines: &[Line]) {
         let Some(instance) = self.instances.get(index) else { return };
         let mut has_ghosts = self.interests_of(instance).any(|interest| !self.is_current(interest));
@@ -89,7 +93,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// A number stands for another file than the ledger believes. What it stood for may live on: the kernel's lists tell.
+    /// A number refers to another file than the ledger believes. What it referred to may still
+    /// exist: the kernel's lists show it.
     pub fn heal_moved(&self, fd: i32) {
         if let Some(description) = self.description(self.descriptors.get(fd).description()) {
             description.set_epoch(description.epoch() | 1);
@@ -108,7 +113,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// An interest of an instance under a number that refers to something else, says the ledger.
+    /// An interest of an instance under a number that refers to something else, according to the
+    /// ledger.
     fn find_ghost(&self, instance: &Instance, fd: i32) -> Option<&'static Interest> {
         self.interests_of(instance).find(|interest| interest.fd() == fd && !self.is_current(interest))
     }
@@ -118,21 +124,21 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.descriptors.get(interest.fd()).description() == interest.description()
     }
 
-    /// Compares one instance with the kernel's list of it, which is in order of numbers. `unmatched` is a notepad.
-    /// `is_under_way` tells of an interest that a thread has noted and not yet heard the kernel's answer to. False: the two
-    /// differ, and nothing was corrected.
+    /// Compares one instance with the kernel's list of it, which is in order of numbers.
+    /// `unmatched` is scratch memory. `is_under_way` says whether a thread has noted an interest
+    /// and does not know the kernel's answer yet. False: the two differ, and nothing was corrected.
     pub fn compare(
         &self,
         epfd: i32,
         lines: &[Line],
         unmatched: &mut impl List<Unmatched>,
-        mend: bool,
+        may_correct: bool,
         is_under_way: impl Fn(u32) -> bool,
     ) -> bool {
         let index = self.descriptors.get(epfd).instance();
         // First the plain cases: the descriptor still refers to what is watched.
         unmatched.clear();
-        // What is known to be watched goes before what may be.
+        // Interests that are known to be watched come before those that may be.
         for is_known in [true, false] {
             for line in lines.iter().filter(|line| (line.file == File::Watched) == is_known) {
                 match self.find_in(index, line.fd).filter(|_| !line.is_ghost()) {
@@ -149,22 +155,23 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         let unmatched = unmatched.as_mut_slice();
         sort_by_key(unmatched, |one| one.line.fd);
         let mut agrees = true;
-        // Then what the ledger holds beyond them: alive under a number that is gone, or gone. Of two that had the
-        // same number, the one that is not in doubt is the one that lives.
+        // Then what the ledger has beyond them: it exists under a number that is closed, or it does
+        // not exist. Of two that had the same number, the one that is not in doubt is the one that
+        // exists.
         for doubtful in [false, true] {
             let mut at = self.instances.get(index).map_or(0, |instance| instance.first.get());
             for _ in 0..self.records.end() {
                 let Some(interest) = self.interest(at) else { break };
                 let next = interest.next.get();
                 if interest.has(Interest::DOUBTFUL) != doubtful {
-                    // The other pass's.
+                    // The other pass handles it.
                 } else if interest.has(Interest::SEEN) {
                     interest.lower(Interest::SEEN);
                 } else if is_under_way(interest.serial.get())
                     || take(unmatched, interest.fd(), self.is_current(interest))
                 {
                     // The kernel has it, or will have it.
-                } else if !mend {
+                } else if !may_correct {
                     agrees = false;
                 } else {
                     if !doubtful {
@@ -178,8 +185,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
                 at = next;
             }
         }
-        // What remains is the kernel's alone.
-        if !mend {
+        // Only the kernel has what remains.
+        if !may_correct {
             return agrees && unmatched.iter().all(|one| one.is_found);
         }
         for Unmatched { line, site, .. } in unmatched.iter().filter(|one| !one.is_found) {
@@ -187,7 +194,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             let inserted = if !line.is_ghost() && self.find_in(index, line.fd).is_none() {
                 self.insert(index, &registration, 0)
             } else {
-                // A ghost: its number is closed, something else keeps the description.
+                // A ghost: its number is closed, and something else keeps the description open.
                 self.instances.get(index).zip(self.new_description(0)).and_then(|(instance, description)| {
                     description.1.set_epoch(description.1.epoch() | 1);
                     self.insert_into((index, instance), description, &registration, 0, Interest::DOUBTFUL)
@@ -216,10 +223,10 @@ fn of_number(lines: &mut [Unmatched], fd: i32) -> impl Iterator<Item = &mut Unma
     lines.iter_mut().skip(first).take_while(move |one| one.line.fd == fd)
 }
 
-/// Finds a line for an interest that the plain cases have left.
+/// Matches a line with an interest that the plain cases did not match.
 ///
-/// One that is current, as the ledger says, is not a ghost that the kernel lists; and one that is a ghost in the ledger is
-/// not what the kernel says is watched under its number.
+/// A current interest, according to the ledger, is not a ghost that the kernel lists. A ghost in
+/// the ledger is not what the kernel lists as watched under its number.
 fn take(lines: &mut [Unmatched], fd: i32, is_current: bool) -> bool {
     let fits = |line: &Line| if is_current { !line.is_ghost() } else { line.file != File::Watched };
     match of_number(lines, fd).find(|one| !one.is_found && fits(&one.line)) {

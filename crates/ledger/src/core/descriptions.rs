@@ -1,4 +1,5 @@
-//! Open file descriptions, those of instances and of what they watch, and the numbers that refer to them: dupped, closed.
+//! Open file descriptions, of instances and of what they watch, and the numbers that refer to them:
+//! dup and close.
 
 use super::Core;
 use crate::descriptors::{FdState, RING};
@@ -18,7 +19,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some((index, description))
     }
 
-    /// Descriptions that were made before are others' too from now on.
+    /// From now on descriptions that exist are shared with other processes.
     #[cold]
     pub(super) fn next_epoch(&self) {
         self.mark.add(1 << 33);
@@ -32,7 +33,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Gives a record back, of which a half was released.
+    /// Releases a record of which a half was released.
     #[inline(always)]
     pub(super) fn release_if_free(&self, index: u32, record: &Watch) {
         if record.is_free() {
@@ -40,14 +41,15 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Whether others than the counted descriptors may keep a description alive: it was there before this
-    /// process was forked (the parent has it), or it was dupped before it was known.
+    /// Whether something besides the counted descriptors may keep a description open: it existed
+    /// before this process was forked (the parent has it), or it was duplicated before it was
+    /// known.
     #[inline(always)]
     pub(super) fn may_be_shared(&self, description: &Description) -> bool {
         description.epoch() != (self.mark.get() >> 32) as u32
     }
 
-    /// The description of a descriptor, noted now if it was not known.
+    /// The description of a descriptor. It is created if it was not known.
     #[inline(always)]
     pub(super) fn describe(&self, fd: i32, slot: FdState) -> Option<(u32, &'static Description)> {
         if slot.is_known() {
@@ -64,7 +66,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some((index, description))
     }
 
-    /// A number of a ring of aliases becomes known: so do its aliases, those that the kernel says are.
+    /// A member of a ring of aliases becomes known. So do those of its aliases that the kernel
+    /// confirms.
     #[cold]
     #[inline(never)]
     fn recognise_aliases(&self, fd: i32, index: u32, description: &Description) {
@@ -78,7 +81,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.descriptors.part(fd);
         for alias in aliases.into_iter().filter(|alias| *alias >= 0 && *alias != fd) {
             if self.descriptors.get(alias).is_known() {
-                // Met before: threads that dup at the same moment can tie a ring into a loop that leaves `fd` out.
+                // Seen before: threads that dup at the same moment can tie a ring into a loop that
+                // leaves `fd` out.
                 continue;
             }
             match self.are_aliases(fd, alias) {
@@ -96,8 +100,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// A descriptor number is given up: by close, by dup2 onto it, by closing a range. `at`: where; 0: not known; None: nobody
-    /// knows when.
+    /// A descriptor number is closed: by close, by dup2 onto it, by closing a range. `at`: where;
+    /// 0: not known; None: the time is not known.
     #[unsafe(link_section = ".text.hot.epollshim.more")]
     pub fn closed(&self, fd: i32, at: Option<usize>) {
         let slot = self.descriptors.get(fd);
@@ -164,7 +168,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         if old == new {
             return;
         }
-        // What was said of `new` before is over. It comes first: it may take the last interest in `old` with it.
+        // What `new` referred to before is closed. This comes first: it may remove the last
+        // interest in `old`.
         if self.descriptors.get(new).is_known() {
             self.closed(new, Some(at));
         }
@@ -183,7 +188,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// What the ledger says of a descriptor is not true any more.
+    /// What the ledger believes of a descriptor is no longer true.
     pub fn heal(&self, fd: i32) {
         if self.descriptors.get(fd).is_known() {
             self.closed(fd, None);
@@ -191,8 +196,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// A description that nobody watches, that is no epoll, and that has one descriptor is none of ours:
-    /// its close is to cost nothing.
+    /// Forgets a description that nobody watches, that is no epoll, and that has one descriptor: a
+    /// close of it costs nothing then.
     #[inline(always)]
     pub(super) fn forget_if_idle(&self, fd: i32, index: u32, description: &Description) {
         if description.interests() != 0 || description.instance() != 0 {

@@ -1,5 +1,5 @@
-//! Descriptors that are closed while something else keeps their file open: the kernel goes on watching it, and the
-//! program has no number left to end that with.
+//! Descriptors that are closed while something else keeps their file open. The kernel continues to
+//! watch the file, and the program has no number left to end that with.
 
 use crate::sync::Ordering;
 
@@ -10,10 +10,10 @@ use crate::records::{Description, Instance, Interest};
 use crate::{Kernel, Observer};
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// A watched descriptor is closed: where it was, and where it was added, should the file live on. Where a dup is known to
-    /// stay, the number's next ADD is to be looked at.
+    /// A watched descriptor is closed. Remembers where, and where it was added, in case the file
+    /// stays open. If a dup is known to stay open, the number's next ADD is examined.
     pub(super) fn remember(&self, description: &Description, fd: i32, at: usize, leaves_a_dup: bool) {
-        /// Of a file that very many instances watch, only so many are looked at.
+        /// The most that are examined of a file that very many instances watch.
         const MOST: usize = 64;
         let mut index = description.interests();
         let mut is_marked = false;
@@ -45,7 +45,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// A descriptor that was closed while a dup of it stayed, as far as the ledger knows, and which its instance still watches.
+    /// A descriptor that was closed while a dup of it stayed open, as far as the ledger knows, and
+    /// that its instance still watches.
     pub fn ghost(&self, epfd: i32, fd: i32) -> Option<RecentClose> {
         let instance_index = self.descriptors.get(epfd).instance();
         let instance = self.instances.get(instance_index)?;
@@ -53,7 +54,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         let interest = self.interest(closing.interest)?;
         let lives = closing.leaves_a_dup
             && interest.has(Interest::LIVE)
-            // Else the dup is closed too, and who keeps it, if anybody, is not known: a child on its way to exec, it may be.
+            // If it is in doubt, the dup is closed too. What keeps it open, if anything, is not
+            // known. It may be a child that is about to exec.
             && !interest.has(Interest::DOUBTFUL)
             && interest.serial.get() == closing.serial
             && interest.instance() == instance_index
@@ -61,13 +63,14 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         (lives && instance.inherited.load(Ordering::Relaxed) == 0).then_some(closing)
     }
 
-    /// Where an interest of an instance was added, by its number alone; 0: not known. `now`: one in what the number refers to.
+    /// Where an interest of an instance was added, by its number alone; 0: not known. `now`: only
+    /// one in what the number refers to now.
     pub fn added_at(&self, instance: u32, fd: i32, now: bool) -> u64 {
         let description = self.descriptors.get(fd).description();
         let mut index = self.instances.get(instance).map_or(0, |instance| instance.first.get());
         for _ in 0..self.records.end() {
             let Some(interest) = self.interest(index) else { break };
-            // What reconciliation has found has no place.
+            // An interest that a comparison found has no place.
             let is_one = interest.fd() == fd && (!now || interest.description() == description);
             if is_one && interest.site() != 0 {
                 return interest.site();

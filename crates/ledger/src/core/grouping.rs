@@ -1,7 +1,9 @@
-//! Which descriptors are one instance: the ledger beside the kernel. By the holder of the lock.
+//! Compares with the kernel which descriptors are one instance, and corrects it. Only the holder of
+//! the lock calls it.
 //!
-//! Threads that race by dup2 and close may tell the ledger of their calls in another order than the kernel made them:
-//! then numbers of one instance are spread over several in the ledger, or numbers of several are one there.
+//! Threads that race by dup2 and close may note their calls in another order than the kernel made
+//! them. Then numbers of one instance belong to several in the ledger, or numbers of several to
+//! one.
 
 use super::Core;
 use crate::list::List;
@@ -10,7 +12,7 @@ use crate::sort::{run_length, sort_by_key};
 use crate::sync::Ordering;
 use crate::{Kernel, Observer};
 
-/// A descriptor of an epoll instance, says the kernel.
+/// A descriptor of an epoll instance, as the kernel lists it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
     pub fd: i32,
@@ -19,7 +21,7 @@ pub struct Head {
     /// Where its list begins, and how long it is (`Reading::lines_of`).
     pub first: u32,
     pub count: u32,
-    /// The same for descriptors with the same list.
+    /// Equal for descriptors with the same list.
     pub digest: u64,
 }
 
@@ -56,7 +58,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         instance.seen.swap(1, Ordering::Relaxed) == 0
     }
 
-    /// Whether the ledger has the kernel's instances, each with the same descriptors. `heads` is in order of leaders.
+    /// Whether the ledger has the kernel's instances, each with the same descriptors. `heads` is in
+    /// order of leaders.
     pub fn is_grouped(&self, heads: &[Head]) -> bool {
         self.begin_grouping();
         for (leader, group) in groups(heads) {
@@ -68,7 +71,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
                 return false;
             }
         }
-        // Each of the kernel's is there: so there is no other if there are as many.
+        // Each of the kernel's is in the ledger. So the ledger has no other if there are as many.
         self.instance_numbers().count() == heads.len()
             && self.live_instances().all(|(_, instance)| instance.seen.load(Ordering::Relaxed) != 0)
     }
@@ -80,7 +83,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             .filter(|(_, description)| description.instance() != 0)
     }
 
-    /// Makes it so. `numbers` and `claims` are notepads.
+    /// Groups them as the kernel does. `numbers` and `claims` are scratch memory.
     pub fn regroup(&self, heads: &[Head], numbers: &mut impl List<i32>, claims: &mut impl List<u32>) {
         self.recount();
         self.forget_other_numbers(heads, numbers);
@@ -91,8 +94,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.end_unseen();
     }
 
-    /// Counts the descriptors of each description anew. (One that ends too early would leave numbers that stand for a
-    /// record which is another's by now.)
+    /// Counts the descriptors of each description again. (A description that ended too early would
+    /// leave numbers that refer to a reused record.)
     fn recount(&self) {
         let known = || {
             (0..=self.descriptors.highest())
@@ -110,8 +113,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// The number that a watched file was added under, where another number is known to stand for the same file and does
-    /// so still.
+    /// The number that a watched file was added under, if another number is believed to refer to
+    /// the same file.
     pub fn watched_alias(&self, fd: i32) -> Option<i32> {
         let slot = self.descriptors.get(fd);
         let description = self.description(slot.description()).filter(|_| slot.instance() == 0)?;
@@ -123,7 +126,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         is_alias.then_some(watched)
     }
 
-    /// Numbers that are no epolls any more were closed out of sight.
+    /// Numbers that are no longer epolls were closed where no hook saw it.
     fn forget_other_numbers(&self, heads: &[Head], numbers: &mut impl List<i32>) {
         numbers.clear();
         if !heads.iter().all(|head| numbers.push(head.fd)) {
@@ -137,8 +140,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Finds for each group the record of the ledger that goes on as its instance; 0: a new one is to be made. What is
-    /// claimed is marked as seen.
+    /// Finds for each group the record of the ledger that continues as its instance; 0: a new one
+    /// is created. Claimed records are marked as seen.
     fn claim(&self, heads: &[Head], claims: &mut impl List<u32>) {
         self.begin_grouping();
         claims.clear();
@@ -148,7 +151,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
                 .map(|head| self.descriptors.get(head.fd).instance())
                 .find(|index| self.instances.get(*index).is_some_and(|instance| fits(instance) && self.see(instance)))
         };
-        // First those that watch as much as the kernel says; of what remains, whichever comes first.
+        // First those that watch as much as the kernel says. Of what remains, the first that fits.
         for (leader, group) in groups(heads) {
             let found = candidate(group, &|instance| instance.watches.get() == u64::from(leader.count));
             if !claims.push(found.unwrap_or(0)) {
@@ -160,14 +163,14 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// The descriptors of a group become those of one instance. A claimed instance has at least one of them all the time,
-    /// since the group that claims it keeps its own.
+    /// Makes the descriptors of a group refer to one instance. A claimed instance always has at
+    /// least one of them, since the group that claims it keeps its own.
     fn gather(&self, leader: &Head, group: &[Head], claimed: u32) {
         let of = |fd| self.descriptors.get(fd).instance();
         let anchor = group.iter().map(|head| head.fd).find(|fd| claimed != 0 && of(*fd) == claimed);
         let anchor = anchor.unwrap_or_else(|| {
-            // Of several groups that were one instance in the ledger, another has claimed it. Or the ledger takes it for a
-            // watched file, which numbers that are no epolls share.
+            // Several groups were one instance in the ledger, and another has claimed it. Or the
+            // ledger believes it to be a watched file, which numbers that are no epolls share.
             let index = self.descriptors.get(leader.fd).description();
             let ours = group.iter().filter(|head| self.descriptors.get(head.fd).description() == index).count();
             if self.description(index).is_some_and(|one| one.instance() != 0 || one.descriptors() as usize != ours) {
@@ -180,7 +183,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.see(instance);
         for fd in group.iter().map(|head| head.fd).filter(|fd| of(*fd) != index) {
             if self.descriptors.get(fd).description() == instance.description.get() {
-                // Known as a number of the same file, but not that this is an epoll.
+                // Known as a number of the same file, but not known to be an epoll.
                 self.adopt(fd);
             } else {
                 self.heal(fd);
@@ -189,7 +192,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Instances that no descriptor stands for are not open any more: a count of descriptors was wrong.
+    /// Instances that no descriptor refers to are no longer open: a count of descriptors was wrong.
     fn end_unseen(&self) {
         for (index, instance) in self.live_instances() {
             if instance.seen.load(Ordering::Relaxed) == 0 {

@@ -1,4 +1,4 @@
-//! Instances: made, or met for the first time; ended with their last descriptor.
+//! Instances: created, or seen for the first time; ended with their last descriptor.
 
 use crate::sync::Ordering;
 
@@ -9,7 +9,7 @@ use crate::events::Event;
 use crate::records::{Instance, Origin};
 use crate::{Kernel, Observer};
 
-/// How an instance came to be.
+/// How an instance came to exist.
 #[derive(Clone, Copy)]
 pub struct Creation {
     pub origin: Origin,
@@ -29,7 +29,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// The number was free in the kernel: if it is known, its last user was closed where we could not see it.
+    /// The number was free in the kernel. If the ledger knows it, its last user was closed where no
+    /// hook saw it.
     #[cold]
     #[inline(never)]
     fn forget_former(&self, fd: i32) {
@@ -37,14 +38,14 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.descriptors.part(fd);
     }
 
-    /// An epoll descriptor that the ledger did not know has turned up.
+    /// Registers an epoll descriptor that the ledger did not know.
     pub fn adopt(&self, fd: i32) -> Option<u32> {
         let slot = self.descriptors.get(fd);
         if slot.instance() != 0 {
             return Some(slot.instance());
         }
-        // It may be known as a watched file (a nested epoll), or as one of several numbers of a description; numbers
-        // that this does not reach are found by reconciliation.
+        // It may be known as a watched file (a nested epoll), or as one of several numbers of a
+        // description. The next comparison finds numbers that this does not reach.
         let mut aliases = [fd; RING + 1];
         let mut places = aliases.iter_mut().skip(1);
         self.descriptors.aliases(fd, |alias| {
@@ -54,7 +55,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         });
         let (description_index, description) = self.describe(fd, slot)?;
         if description.instance() != 0 {
-            // One more number of an instance that was met under another.
+            // Another number of an instance that is known under a first.
             self.refer(fd, FdState::known(description_index, description.instance()));
             return Some(description.instance());
         }
@@ -67,7 +68,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             }
         }
         self.totals.unseen_instances.add(1);
-        self.tell_instance(index, fd);
+        self.notify_of_instance(index, fd);
         Some(index)
     }
 
@@ -83,7 +84,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             self.forget(description_index);
             return None;
         }
-        self.tell_instance(index, fd);
+        self.notify_of_instance(index, fd);
         Some(index)
     }
 
@@ -106,7 +107,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         instance.argument.set(creation.argument);
         instance.origin.store(creation.origin as u8, Ordering::Relaxed);
         instance.seen.store(0, Ordering::Relaxed);
-        instance.told.store(0, Ordering::Relaxed);
+        instance.is_size_reported.store(0, Ordering::Relaxed);
         instance.inherited.store(u8::from(creation.origin == Origin::Unseen), Ordering::Relaxed);
         instance.maker.set(if creation.origin == Origin::Unseen { 0 } else { K::process_number() });
         instance.waits_marked.set(Instance::UNMARKED);
@@ -121,12 +122,13 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some((index, instance))
     }
 
-    /// Notes how often each instance was waited on by now: what is the same at the end was not used since. At every creation
-    /// whose number is a power of two: so a creation costs the same, however many there are.
+    /// Marks how often each instance was waited on by now. An instance whose mark is the same at
+    /// the end was not used since. It runs at every creation whose number is a power of two, so
+    /// that the cost of a creation does not grow with their number.
     #[cold]
     #[inline(never)]
     fn mark_waits(&self) {
-        /// More are not looked at: the lock is taken.
+        /// The most that are looked at, since the lock is held.
         const MANY: u64 = 1 << 16;
         if self.totals.instances.get() > MANY {
             return;
@@ -137,7 +139,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// The last descriptor of an instance is gone: the kernel frees it with all its interests.
+    /// The last descriptor of an instance is closed: the kernel frees the instance with all its
+    /// interests.
     #[unsafe(link_section = ".text.hot.epollshim.more")]
     pub(super) fn end_instance(&self, index: u32, epfd: i32) {
         let Some(instance) = self.instances.get(index) else { return };
@@ -159,10 +162,10 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.instances.release(index, instance);
     }
 
-    /// What others must hear of an end. (One that is not asked about costs two tests.)
+    /// Notes the events of an end. (An end without events costs two tests.)
     #[inline(always)]
     fn note_end(&self, instance: &Instance, epfd: i32) {
-        if instance.has_outgrown_its_size() && instance.told.swap(1, Ordering::Relaxed) == 0 {
+        if instance.has_outgrown_its_size() && instance.is_size_reported.swap(1, Ordering::Relaxed) == 0 {
             self.tell(Event::Outgrown {
                 epfd,
                 site: instance.site.load(Ordering::Relaxed),
@@ -191,17 +194,17 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Tells the recording of an instance.
+    /// Notifies the observer of an instance.
     #[inline(always)]
-    fn tell_instance(&self, index: u32, fd: i32) {
+    fn notify_of_instance(&self, index: u32, fd: i32) {
         if self.lock.is_followed() {
-            self.tell_recording(index, fd);
+            self.record_instance(index, fd);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn tell_recording(&self, index: u32, fd: i32) {
+    fn record_instance(&self, index: u32, fd: i32) {
         if let Some(instance) = self.instances.get(index) {
             O::instance_noted(index, instance, fd);
         }
@@ -221,7 +224,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Writes everything into the recording: each instance with its lowest descriptor, in one walk of the table.
+    /// Writes everything into the recording, each instance with its lowest descriptor, in one walk
+    /// of the table.
     #[cold]
     #[inline(never)]
     pub fn mirror(&self) {

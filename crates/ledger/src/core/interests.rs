@@ -1,4 +1,4 @@
-//! The two lists that an interest is in: its instance's, and that of the description it is an interest in.
+//! The two lists that contain an interest: its instance's, and its description's.
 
 use super::{Core, Registration};
 use crate::events::Event;
@@ -7,7 +7,8 @@ use crate::sync::Ordering;
 use crate::{Kernel, Observer};
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// A record's half for an interest in a description: beside that, where it is the first.
+    /// The record half for an interest in a description: the description's own record, if this is
+    /// its first interest.
     #[inline(always)]
     fn new_interest(&self, description: u32) -> Option<(u32, &'static Interest)> {
         match self.interest(description) {
@@ -20,7 +21,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Puts an interest into the lists of an instance and of the descriptor's description.
+    /// Inserts an interest into the lists of an instance and of the descriptor's description.
     pub(super) fn insert(&self, index: u32, registration: &Registration, flags: u64) -> Option<u32> {
         let instance = self.instances.get(index)?;
         let description = self.describe(registration.fd, self.descriptors.get(registration.fd))?;
@@ -48,7 +49,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.reservations.added(instance_index, instance, interest, |of| self.instance_at(of));
         if self.lock.is_followed() {
             O::interest_noted(index, interest, instance.watches.get());
-            // What reconciliation finds has no call site: nobody uses anything then.
+            // An interest that a comparison found has no call site: the program uses nothing then.
             if registration.site != 0 && instance.is_first_use() {
                 self.tell(Event::FirstUse {
                     id: instance.id.get(),
@@ -63,7 +64,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some(index)
     }
 
-    /// Puts an interest into both lists, and into the index where others are in the same description.
+    /// Inserts an interest into both lists, and into the index if the description has other
+    /// interests.
     #[inline(always)]
     pub(super) fn link(
         &self,
@@ -96,7 +98,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.lose(index);
     }
 
-    /// An interest that was there is there no longer.
+    /// An interest no longer exists.
     pub(super) fn lose(&self, index: u32) {
         self.reach_if_behind();
         if let Some(instance) = self.interest(index).and_then(|interest| self.instances.get(interest.instance())) {
@@ -115,7 +117,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Takes an interest out of both lists; forgets a description that nothing needs any more.
+    /// Removes an interest from both lists. Forgets a description that nothing needs any more.
     #[inline(always)]
     pub(super) fn unlink(
         &self,
@@ -154,7 +156,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.forget_if_idle(fd, description_index, description);
     }
 
-    /// Joins the neighbours of an interest that is not the first in its description.
+    /// Links the neighbours of an interest that is not the first in its description.
     #[cold]
     #[inline(never)]
     fn unlink_sibling(&self, before: u32, after: u32) {

@@ -1,12 +1,14 @@
-//! An index of the interests that share a description with others: it finds the interest of an instance in a number,
-//! however many instances watch the same file, and however many files the instance watches.
+//! An index of the interests that share a description with others: it finds the interest of an
+//! instance in a number, however many instances watch the same file, and however many files the
+//! instance watches.
 //!
-//! The first interest in a description usually lies in the description's own record and is found there. The index has
-//! all others. Their records have a description half that nobody uses: the links of the index lie there. So the index
-//! costs the plain case nothing, and the others 4 to 8 bytes each.
+//! The first interest in a description usually lies in the description's own record and is found
+//! there. The index has all others. Their records have a description half that nobody uses: the
+//! links of the index lie there. So the index costs the plain case nothing, and the others 4 to 8
+//! bytes each.
 //!
-//! It is a hash table that grows by one bucket at a time (W. Litwin, "Linear hashing: a new tool for file and table
-//! addressing", VLDB 1980): no insertion moves more than one bucket.
+//! It is a hash table that grows by one bucket at a time (W. Litwin, "Linear hashing: a new tool
+//! for file and table addressing", VLDB 1980): no insertion moves more than one bucket.
 
 use core::marker::PhantomData;
 
@@ -42,7 +44,8 @@ impl<M: Memory> Pairs<M> {
     }
 
     fn bucket(&self, number: u32) -> Option<&AtomicU32> {
-        // Acquire: the chunk was zeroed by the kernel before its pointer was stored.
+        // Acquire: pairs with the Release in `add_bucket`. The kernel zeroed the chunk before its
+        // pointer was stored.
         let chunk = self.chunks.get((number / CHUNK) as usize)?.load(Ordering::Acquire);
         if chunk.is_null() {
             return None;
@@ -121,7 +124,7 @@ impl<M: Memory> Pairs<M> {
 }
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// Puts an interest into the index. [`Pairs::begin`] has returned true before.
+    /// Inserts an interest into the index. [`Pairs::begin`] has returned true before.
     #[cold]
     #[inline(never)]
     pub(super) fn enter_pair(&self, index: u32) {
@@ -138,11 +141,12 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     fn push_pair(&self, bucket: &AtomicU32, record: &Watch, index: u32) {
         record.set_next_pair(bucket.load(Ordering::Relaxed));
-        // Release: readers that do not hold the lock find the link above (`find_pair`, through `next_pair`).
+        // Release: pairs with the Acquire in `find_pair`. Readers without the lock see the link
+        // above.
         bucket.store(index, Ordering::Release);
     }
 
-    /// Takes an interest out of the index.
+    /// Removes an interest from the index.
     #[cold]
     #[inline(never)]
     pub(super) fn leave_pair(&self, index: u32) {
@@ -166,7 +170,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.pairs.count.set(self.pairs.count.get().saturating_sub(1));
     }
 
-    /// Adds a bucket, and moves to it what belongs there now. All of that lies in one other bucket.
+    /// Adds a bucket, and moves to it what belongs there now. That comes from one other bucket.
     #[cold]
     fn split(&self) {
         let number = self.pairs.buckets.get();
@@ -184,8 +188,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// The interest of an instance in a description under a number, if it is in the index. Without the lock it may miss
-    /// one whose bucket is split at that moment.
+    /// The interest of an instance in a description under a number, if it is in the index. Without
+    /// the lock it may miss one whose bucket is split at that moment.
     pub(super) fn find_pair(&self, instance: u32, fd: i32, description: u32) -> Option<(u32, &'static Interest)> {
         let mut at = self.pairs.bucket_of(instance, fd)?.load(Ordering::Acquire);
         for _ in 0..self.records.end() {

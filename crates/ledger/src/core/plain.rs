@@ -1,8 +1,10 @@
-//! ADD, DEL and close in the plain case: nobody follows, the number is low, and nothing is known of it but this one interest. In
-//! every other case these do nothing and say so: then `registrations.rs` and `descriptions.rs` have the general way.
+//! ADD, DEL and close in the plain case: no observer follows, the number is low, and this one
+//! interest is all that is known of it. In every other case these functions do nothing and return
+//! that. The caller then uses the general functions of `registrations.rs` and `descriptions.rs`.
 //!
-//! These functions read straight down: behind a long system call a conditional branch that is taken is
-//! mispredicted, always, and costs 8 to 15 ns (benches/branches finds them); one that is not taken costs nothing.
+//! The plain case takes no conditional branch. After a long system call a branch that is taken is
+//! mispredicted, and one that falls through costs nothing extra (docs/performance.md, "Branches
+//! after a system call"). benches/branches lists those that are taken.
 
 use super::{Core, QUEUED, Ticket};
 use crate::descriptors::{FdState, Place};
@@ -11,7 +13,8 @@ use crate::records::{Instance, Interest, LastUsed, Watch};
 use crate::{Kernel, Observer};
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// `reserve` for the plain case, where nobody follows; None: another case, and nothing has been done.
+    /// `reserve` for the plain case, where no observer follows. None: another case, and nothing was
+    /// done.
     #[inline(always)]
     pub fn reserve_at_once(&self, epfd: i32, fd: i32, site: &usize, last_used: &LastUsed) -> Option<u64> {
         let interest = self.reserve_plain(epfd, fd, site, last_used)?;
@@ -22,11 +25,12 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some(Ticket::Noted { interest: interest.index, serial }.to_word())
     }
 
-    /// `reserve_as` for the plain case: a low descriptor that nothing is known of, and records that were used before.
-    /// None: another case, and nothing has been done. What it makes has no serial number yet.
+    /// `reserve_as` for the plain case: a low descriptor of which nothing is known, and records
+    /// that were used before. None: another case, and nothing was done. The new interest has no
+    /// serial number yet.
     ///
-    /// Everything is read where it is needed and not before, `site` too: what waits in a register keeps another from it, and the
-    /// function's callers would have to be given back as many.
+    /// Each value is read where it is needed and not before, `site` too. A value that waits in a
+    /// register needs a callee-saved one, which the callers would have to save and restore.
     #[inline(always)]
     fn reserve_plain(&self, epfd: i32, fd: i32, site: &usize, last_used: &LastUsed) -> Option<Plain<'_>> {
         let instance = last_used.instance_of(epfd)?;
@@ -35,7 +39,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         if place.get() != FdState::UNKNOWN || index == 0 {
             return None;
         }
-        // SAFETY: what is free now was given out.
+        // SAFETY: an index in the list of free records was allocated.
         let record = unsafe { self.records.given(index) };
         self.records.take(record);
         let Watch { interest, description } = record;
@@ -48,7 +52,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         interest.set_site(*site, Interest::LIVE);
         let first = instance.first.get();
         interest.next.set(first);
-        // SAFETY: what is in a list was given out.
+        // SAFETY: an index in an instance's list was allocated, or is 0 while `index` was
+        // allocated.
         unsafe { self.records.given(first) }.interest.previous.set(index);
         instance.first.set(index);
         instance.watches.add(1);
@@ -56,7 +61,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some(Plain { place, index, record })
     }
 
-    /// A DEL succeeded; the plain case, where nobody follows. False: another case, and nothing has been done.
+    /// A DEL succeeded; the plain case, where no observer follows. False: another case, and nothing
+    /// was done.
     #[inline(always)]
     pub fn deleted_at_once(&self, epfd: i32, fd: i32, last_used: &LastUsed) -> bool {
         let done = self.deleted_plain(epfd, fd, last_used).is_some();
@@ -73,10 +79,11 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         if !watch.record.interest.key.are(instance.index.get(), fd as u32) {
             return None;
         }
-        self.strike(&watch, instance)
+        self.remove_plain(&watch, instance)
     }
 
-    /// `closed` for the plain case, where nobody follows, and as it happens. False: another case, and nothing has been done.
+    /// `closed` for the plain case, where no observer follows and the change did not wait. False:
+    /// another case, and nothing was done.
     #[inline(always)]
     pub fn closed_at_once(&self, fd: i32, at: usize) -> bool {
         let done = self.closed_plain(fd, at).is_some();
@@ -97,13 +104,14 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             return None;
         }
         let closing = RecentClose::of(instance, (watch.index, interest), at, false);
-        self.strike(&watch, instance)?;
+        self.remove_plain(&watch, instance)?;
         self.recent_closes.note(&closing);
         self.totals.vanished.add(1);
         Some(())
     }
 
-    /// The plain case: a low number, the only one of a description that is no epoll, and has this one interest.
+    /// The plain case: a low number, the only one of a description that is no epoll, with this one
+    /// interest.
     #[inline(always)]
     fn plain_watch(&self, fd: i32) -> Option<Plain<'_>> {
         let place = self.descriptors.low_reached(fd)?;
@@ -111,24 +119,26 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         if index == 0 {
             return None;
         }
-        // SAFETY: a known number's word has an index that was given out.
+        // SAFETY: the word of a known number has an index that was allocated.
         let record = unsafe { self.records.given(index) };
         let Watch { interest, description } = record;
         let is_plain = description.uses.are(1, index) && interest.file.are(index, 0) && description.instance() == 0;
         if is_plain { Some(Plain { place, index, record }) } else { None }
     }
 
-    /// All of it is forgotten. None: a peak is behind, and nothing has been done.
+    /// Removes the interest and its description. None: a peak is behind, and nothing was done.
     #[inline(always)]
-    fn strike(&self, watch: &Plain<'_>, instance: &Instance) -> Option<()> {
+    fn remove_plain(&self, watch: &Plain<'_>, instance: &Instance) -> Option<()> {
         let Plain { place, index, record: Watch { interest, description } } = *watch;
         if !instance.has_reached() || self.churn.watches.get() > self.churn.reached.get() {
             return None;
         }
         let (next, previous) = (interest.next.get(), interest.previous.get());
-        // SAFETY: what is in a list was given out.
+        // SAFETY: an index in an instance's list was allocated, or is 0 while `index` was
+        // allocated.
         unsafe { self.records.given(next) }.interest.previous.set(previous);
-        // SAFETY: as above; of the first one, which has none before it, the record that is nobody's is written.
+        // SAFETY: as for `next`. The first interest has none before it: then record 0 is written,
+        // which is never read.
         unsafe { self.records.given(previous) }.interest.next.set(next);
         let first = instance.first.get();
         instance.first.set(if previous == 0 { next } else { first });

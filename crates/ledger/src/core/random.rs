@@ -1,4 +1,5 @@
-//! Random operations on a ledger without a kernel, beside a simple model of what the kernel has.
+//! Random operations on a ledger without a kernel, compared with a simple model of what the kernel
+//! has.
 
 extern crate std;
 
@@ -29,7 +30,7 @@ struct Model {
 }
 
 impl Model {
-    /// What only a forker keeps open stays watched here.
+    /// What only another process keeps open stays watched here.
     fn close(&mut self, fd: i32) {
         let Some(file) = self.open.remove(&fd) else { return };
         if self.open.values().all(|other| *other != file) {
@@ -77,7 +78,7 @@ fn random_operations_leave_what_the_kernel_has() {
     }
     let mut model = Model::default();
     let mut old = None;
-    // Of three threads, which meet the instances in orders of their own.
+    // Three threads, each with its own last used instance.
     let hands = [const { LastUsed::new() }; 3];
     let mut random = 1_u64;
     // Knuth's MMIX generator; its lower bits are not random.
@@ -107,7 +108,7 @@ fn random_operations_leave_what_the_kernel_has() {
                 let registration = Registration { epfd, fd, site: 2 };
                 let last_used = hands.get(below(3) as usize).unwrap_or(&hands[0]);
                 if below(2) == 0 {
-                    CORE.take_in_hand(epfd, last_used);
+                    CORE.set_last_used(epfd, last_used);
                 }
                 let at_once =
                     if below(3) != 0 { CORE.reserve_at_once(epfd, fd, &registration.site, last_used) } else { None };
@@ -134,7 +135,7 @@ fn random_operations_leave_what_the_kernel_has() {
             }
             (13, Some(file), _) if epfd != fd => {
                 model.close(epfd);
-                // (A dup of what the ledger does not know is the kernel's to tell.)
+                // (The kernel must report a dup of what the ledger does not know.)
                 if model.instances.contains_key(&file) || model.interests.values().any(|one| one.2 == file) {
                     CORE.duplicated(fd, epfd, 0);
                     model.open.insert(epfd, file);

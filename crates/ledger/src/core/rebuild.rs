@@ -1,9 +1,10 @@
-//! The lists and counts of the ledger, made again from its records.
+//! Builds the lists and counts of the ledger from its records.
 //!
-//! A change that was left half-made (its frame was jumped out of, its thread is not in the child of a fork), or that two
-//! threads made at once, may leave the lists in any state. The records themselves say nearly everything: a descriptor's word
-//! names its description and instance, an interest names its instance, its number and its description. What a half-made
-//! change has not written yet, or has written already, the next comparison with the kernel corrects.
+//! A change that was left half-made (its frame was jumped out of, or the child of a fork does not
+//! have its thread), or that two threads made at once, may leave the lists in any state. The
+//! records themselves hold nearly everything: a descriptor's word names its description and
+//! instance, and an interest names its instance, its number and its description. Whether a
+//! half-made change took effect is corrected by the next comparison with the kernel.
 
 use super::Core;
 use crate::descriptors::FdState;
@@ -12,7 +13,8 @@ use crate::records::Interest;
 use crate::{Kernel, Observer};
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// Makes lists, counts and free records agree with what the records say. By the holder of the lock.
+    /// Makes lists, counts and free records agree with the records. Only the holder of the lock
+    /// calls it.
     pub fn rebuild(&self) {
         self.changes();
         self.events.forget();
@@ -43,7 +45,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.pairs.clear();
     }
 
-    /// Each known number counts for its description, and stands for the instance that this is.
+    /// Each known number counts for its description, and refers to the instance that the
+    /// description is.
     fn count_descriptors(&self) {
         for fd in 0..=self.descriptors.highest() {
             let slot = self.descriptors.get(fd);
@@ -60,7 +63,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             }
             let is_agreed = description.instance() == slot.instance();
             if !is_agreed || instance.is_none() && slot.instance() != 0 {
-                // Of the two, the description is right, if what it names is in use.
+                // If the two differ, the description is right, provided that the instance it names
+                // is in use.
                 let named = description.instance();
                 let named = if self.is_live(named) { named } else { 0 };
                 description.set_instance(named);
@@ -78,7 +82,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.instances.get(instance).is_some_and(|instance| instance.id.get() != 0)
     }
 
-    /// An instance that no number and no description stands for was not complete, or had ended.
+    /// An instance that no number and no description refers to was not complete, or had ended.
     fn drop_instances_without_descriptors(&self) {
         for (index, instance) in self.live_instances() {
             let description = self.description(instance.description.get());

@@ -1,4 +1,4 @@
-//! Where counts begin anew: in the child of a fork, when limits begin to count, at a reset.
+//! Where counts restart: in the child of a fork, when limits begin to count, at a reset.
 
 use crate::sync::Ordering;
 
@@ -8,8 +8,8 @@ use crate::reservations::{self, Kind};
 use crate::{Kernel, Observer};
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// In the child of a fork: the same descriptors, shared with the parent; counts of its own. Returns how many instances are
-    /// there from before.
+    /// In the child of a fork: the same descriptors, shared with the parent, and counts of its own.
+    /// Returns how many instances existed before the fork.
     pub fn after_fork(&self) -> u32 {
         let totals = &self.totals;
         self.next_epoch();
@@ -23,7 +23,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         for (_, instance) in self.live_instances() {
             instance.inherited.store(1, Ordering::Relaxed);
             instance.waits_before.set(instance.waits());
-            // So that this process's first wait claims it anew, and is noticed.
+            // So that this process's first wait claims it again, and is noticed.
             instance.owner.clear();
             instance.forked.store(Instance::FROM_BEFORE, Ordering::Relaxed);
             from_before += 1;
@@ -37,8 +37,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         from_before
     }
 
-    /// Begins to charge what limits count, with what there is. What was there before is not this process's share of the
-    /// user's count.
+    /// Begins to count what limits need, with what exists. What existed before does not count
+    /// against the user's limit.
     pub fn track(&self) {
         for (_, instance) in self.live_instances() {
             instance.paid.store(0, Ordering::Relaxed);
@@ -52,7 +52,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.reservations.begin(self.totals.instances.get(), self.churn.watches.get());
     }
 
-    /// Puts into the user's count what this process has made, and what it was in for before; not what it was handed.
+    /// Adds to the user's count what this process has created and had claimed before, but not what
+    /// it received.
     pub fn pay(&self) {
         for (_, instance) in self.live_instances() {
             let is_own = instance.inherited.load(Ordering::Relaxed) == 0;
@@ -72,7 +73,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Peaks begin again at what is there now.
+    /// Peaks restart at the present counts.
     pub fn restart_peaks(&self) {
         self.totals.instances_peak.set(self.totals.instances.get());
         self.totals.watches_peak.set(self.churn.watches.get());

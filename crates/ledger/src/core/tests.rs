@@ -1,4 +1,4 @@
-//! The ledger without a kernel: what random operations found, each by itself.
+//! The ledger without a kernel: cases that random operations found.
 
 extern crate std;
 
@@ -8,7 +8,7 @@ use super::{Creation, File, Head, Line, Registration, Ticket};
 use crate::kernel::tests::{Heap, Nobody};
 use crate::records::{LastUsed, Origin};
 
-/// A ledger that nobody follows, and which asks nothing.
+/// A ledger that no observer follows, and that asks nothing.
 pub type Core = super::Core<Heap, Nobody>;
 
 pub fn create(core: &Core, fd: i32) {
@@ -25,17 +25,19 @@ pub fn live(core: &Core) -> (u64, u64) {
     (core.totals.instances.get(), core.churn.watches.get())
 }
 
-/// Compares with a list of the kernel's: numbers, and what they refer to now. Where it may mend, numbers come first.
-pub fn compare(core: &Core, epfd: i32, kernel: &[(i32, File)], mend: bool, is_under_way: bool) -> bool {
+/// Compares with a list of the kernel's: numbers, and what they refer to now. If it may correct,
+/// numbers come first.
+pub fn compare(core: &Core, epfd: i32, kernel: &[(i32, File)], may_correct: bool, is_under_way: bool) -> bool {
     let mut lines: Vec<_> = kernel.iter().map(|(fd, file)| Line { fd: *fd, place: 0, file: *file }).collect();
     lines.sort_by_key(|line| line.fd);
-    if mend {
+    if may_correct {
         core.correct_numbers(core.descriptors.get(epfd).instance(), &lines);
     }
-    core.compare(epfd, &lines, &mut Vec::new(), mend, |_| is_under_way)
+    core.compare(epfd, &lines, &mut Vec::new(), may_correct, |_| is_under_way)
 }
 
-/// Walks every list, both ways, and the index of pairs: each live interest is in each of its lists once.
+/// Walks every list, both ways, and the index of pairs: each live interest is in each of its lists
+/// once.
 pub fn check_lists(core: &Core) {
     let (mut by_instance, mut by_description, mut away) = (0, 0, 0);
     for (index, instance) in core.live_instances() {
@@ -77,7 +79,7 @@ fn an_instance_lives_until_its_last_descriptor_is_closed() {
     assert!(CORE.find(4, 7).is_some());
     CORE.closed(4, None);
     assert_eq!((live(&CORE), CORE.totals.vanished.get()), ((0, 0), 1));
-    // Nothing is left of the watched file either: its close costs nothing.
+    // Nothing is known of the watched file either.
     assert!(!CORE.descriptors.get(7).is_known());
 }
 
@@ -89,7 +91,7 @@ fn an_interest_outlives_its_number_while_a_dup_lives() {
     CORE.duplicated(7, 8, 0);
     CORE.closed(7, None);
     assert_eq!(live(&CORE), (1, 1));
-    // The number belongs to somebody else now.
+    // The number refers to something else now.
     assert!(CORE.find(3, 7).is_none());
     add(&CORE, 3, 7);
     assert_eq!(live(&CORE), (1, 2));
@@ -105,7 +107,8 @@ fn a_dup2_over_the_only_instance_that_watched_its_source_ends_both() {
     add(&CORE, 3, 7);
     CORE.duplicated(7, 3, 0);
     assert_eq!(live(&CORE), (0, 0));
-    // Two numbers of one file that no epoll knows: an instance made later is not mixed up with them.
+    // Two numbers of one file that no epoll knows. An instance that is created later is not
+    // confused with them.
     create(&CORE, 9);
     CORE.closed(3, None);
     CORE.closed(7, None);
@@ -124,7 +127,7 @@ fn a_refused_interest_leaves_no_trace_and_no_peak() {
     CORE.reach();
     assert_eq!((live(&CORE), CORE.totals.watches_peak.get()), ((1, 0), 0));
     assert!(!CORE.descriptors.get(7).is_known());
-    // A late undo of a record that is another's by now changes nothing.
+    // A late undo of a record that was reused changes nothing.
     add(&CORE, 3, 8);
     CORE.undo(&registration, ticket);
     assert_eq!(live(&CORE), (1, 1));
@@ -138,7 +141,7 @@ fn what_a_forked_child_closes_may_live_on_in_its_parent() {
     CORE.after_fork();
     CORE.closed(7, None);
     assert_eq!(live(&CORE), (1, 1));
-    // The kernel decides: it has it no longer, and nobody was wrong.
+    // The kernel decides: it no longer has the interest, and the ledger was not wrong.
     compare(&CORE, 3, &[], true, false);
     assert_eq!((live(&CORE), CORE.totals.healed.get()), ((1, 0), 0));
 }
@@ -236,7 +239,7 @@ fn a_nested_instance_that_is_met_under_two_numbers_is_one() {
     create(&CORE, 3);
     add(&CORE, 3, 7);
     CORE.duplicated(7, 8, 0);
-    // That it is an epoll turns up later.
+    // It becomes known later that it is an epoll.
     assert_eq!((CORE.adopt(7), live(&CORE)), (CORE.adopt(8), (2, 1)));
     CORE.closed(7, None);
     assert_eq!(live(&CORE), (2, 1));
@@ -253,12 +256,12 @@ fn a_nested_instance_outlives_its_interest_whatever_its_numbers_words_say() {
     CORE.deleted(3, 6);
     add(&CORE, 3, 7);
     CORE.duplicated(7, 8, 0);
-    // The word of 7 goes on saying that it is a file.
+    // The word of 7 still says that it is a file.
     CORE.adopt(8);
     CORE.closed(8, None);
     CORE.reach();
     let last_used = LastUsed::new();
-    CORE.take_in_hand(3, &last_used);
+    CORE.set_last_used(3, &last_used);
     assert!(last_used.instance_of(3).is_some());
     assert!(!CORE.deleted_at_once(3, 7, &last_used) && !CORE.closed_at_once(7, 0));
     CORE.deleted(3, 7);
@@ -274,14 +277,15 @@ fn what_was_watched_at_most_is_known_however_an_interest_goes() {
     create(&CORE, 8);
     add(&CORE, 3, 7);
     add(&CORE, 3, 8);
-    // The kernel does not know the second pair: an instance in the list of another, from which another process has taken it.
+    // The kernel does not know the second pair: an instance in the list of another, from which
+    // another process has taken it.
     CORE.gone(3, 8);
     CORE.reach();
     assert_eq!((live(&CORE), CORE.totals.watches_peak.get()), ((2, 1), 2));
 }
 
 #[test]
-fn a_comparison_that_may_not_mend_tells_and_changes_nothing() {
+fn a_comparison_that_may_not_correct_reports_and_changes_nothing() {
     static CORE: Core = Core::new();
     create(&CORE, 3);
     add(&CORE, 3, 7);
@@ -293,9 +297,9 @@ fn a_comparison_that_may_not_mend_tells_and_changes_nothing() {
     assert!(agrees(&[8, 7]));
     assert!(!agrees(&[7]) && !agrees(&[7, 8, 9]) && !agrees(&[7, 8, 8]) && !agrees(&[7, 9]));
     assert!(agrees(&[7, 8]));
-    // What a thread is just adding is nobody's mistake.
+    // An interest that a thread is adding is not an error.
     assert!(compare(&CORE, 3, &[(7, File::Unknown)], false, true));
-    // An interest whose number is gone is found all the same.
+    // An interest whose number is closed is found nevertheless.
     CORE.duplicated(7, 9, 0);
     CORE.closed(7, None);
     assert!(agrees(&[7, 8]) && !agrees(&[8]));
@@ -315,14 +319,14 @@ fn a_number_that_moved_is_not_taken_for_what_is_watched() {
     // Nothing is lost by it, and a close of the number ends nothing: 8 keeps what is watched.
     CORE.closed(7, Some(0));
     assert_eq!((live(&CORE), CORE.totals.unseen_watches.get()), ((1, 1), 0));
-    // It comes back out of sight.
+    // It comes back where no hook saw it.
     let back = [(7, File::Watched)];
     assert!(!compare(&CORE, 3, &back, false, false));
     compare(&CORE, 3, &back, true, false);
     assert!(compare(&CORE, 3, &back, false, false) && CORE.find(3, 7).is_some());
     CORE.closed(8, Some(0));
     assert_eq!(live(&CORE), (1, 1));
-    // Somebody else may have kept it all the time: the kernel tells.
+    // Another process may have kept it all the time: the kernel knows.
     CORE.closed(7, Some(0));
     assert!(compare(&CORE, 3, &[(7, File::Closed)], false, false));
     let healed = CORE.totals.healed.get();
@@ -356,7 +360,7 @@ fn numbers_are_regrouped_as_the_kernel_has_them() {
     CORE.duplicated(3, 6, 0);
     CORE.duplicated(3, 7, 0);
     add(&CORE, 3, 9);
-    // One becomes two: the one that watches as much as before goes on.
+    // One becomes two: the one that watches as much as before continues.
     let before = CORE.descriptors.get(6).instance();
     regroup(&CORE, &[(&[3, 7], 0), (&[4], 0), (&[5], 0), (&[6], 1)]);
     assert_eq!((live(&CORE), CORE.descriptors.get(6).instance()), ((4, 1), before));

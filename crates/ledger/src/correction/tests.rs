@@ -1,4 +1,5 @@
-//! A ledger that missed some of what happened, or heard of what did not, is made true by one correction.
+//! A ledger that missed some calls, or was notified of calls that did not happen, is correct after
+//! one correction.
 
 extern crate std;
 
@@ -42,7 +43,7 @@ impl Kernel {
         }
     }
 
-    /// A whole reading; `asks`: the kernel tells what numbers refer to.
+    /// A whole reading; `asks`: the kernel says what numbers refer to.
     fn read(&self, core: &Core, into: &mut Reading, asks: bool) {
         let mut lines = 0;
         for instance in &self.instances {
@@ -85,7 +86,7 @@ fn one_correction_makes_any_ledger_agree() {
     };
     for step in 1..=300_000_u64 {
         let [one, other] = [3 + below(NUMBERS) as i32, 3 + below(NUMBERS) as i32];
-        // Told and done, done out of sight, told and not done.
+        // Noted and done; done where no hook saw it; noted and not done.
         let (is_told, is_done) = match below(8) {
             0 => (false, true),
             1 => (true, false),
@@ -118,7 +119,7 @@ fn one_correction_makes_any_ledger_agree() {
                     // (It may have been the last number of an instance that watched the other.)
                     kernel.open.extend(file.map(|file| (one, file)));
                 }
-                // (A dup of what the ledger does not know is the kernel's to tell.)
+                // (The kernel must report a dup of what the ledger does not know.)
                 if is_told && CORE.descriptors.get(other).is_known() {
                     CORE.duplicated(other, one, 0);
                 } else if is_told {
