@@ -22,6 +22,17 @@ pub struct Buffer<T: Copy> {
 
 const FIRST: usize = 64 * 1024;
 
+/// Twice the memory, or the first, for elements of any type: it is there once.
+#[cold]
+#[inline(never)]
+fn grow(start: *mut u8, bytes: usize) -> Option<(*mut u8, usize)> {
+    if bytes == 0 {
+        return sys::map(FIRST).ok().map(|start| (start, FIRST));
+    }
+    // SAFETY: the caller is the buffer whose whole mapping this is, and is borrowed mutably: no slice of it is in use.
+    unsafe { sys::remap(start, bytes, bytes * 2) }.ok().map(|start| (start, bytes * 2))
+}
+
 impl<T: Copy> Buffer<T> {
     pub const fn new() -> Self {
         Buffer { start: core::ptr::null_mut(), bytes: 0, length: 0, kind: PhantomData }
@@ -60,21 +71,11 @@ impl<T: Copy> Buffer<T> {
     }
 
     fn grow(&mut self) -> bool {
-        let wanted = if self.bytes == 0 { FIRST } else { self.bytes * 2 };
-        let grown = if self.bytes == 0 {
-            sys::map(wanted)
-        } else {
-            // SAFETY: the whole of this buffer's own mapping; no slice of it is out while it is borrowed mutably.
-            unsafe { sys::remap(self.start, self.bytes, wanted) }
-        };
-        match grown {
-            Ok(start) => {
-                self.start = start;
-                self.bytes = wanted;
-                true
-            }
-            Err(_) => false,
+        let grown = grow(self.start, self.bytes);
+        if let Some((start, bytes)) = grown {
+            (self.start, self.bytes) = (start, bytes);
         }
+        grown.is_some()
     }
 
     pub fn clear(&mut self) {

@@ -32,18 +32,9 @@ pub fn is_amid_a_hook(place: Here) -> bool {
 /// Makes a change after those that wait, or queues it.
 pub(super) fn change(change: Change) {
     let numbers = change.numbers();
-    if CORE.wants_preparation(numbers) {
-        return change_prepared(change, numbers);
-    }
-    change_by(|| CORE.make(change), || change);
-}
-
-/// The same where memory is wanted, or the kernel must be asked: before the lock is taken.
-#[cold]
-#[inline(never)]
-fn change_prepared(change: Change, numbers: [i32; 2]) {
-    let answers = CORE.prepare(&numbers);
-    change_by(|| CORE.with_answers(&answers, || CORE.make(change)), || change);
+    // Memory is got, and the kernel is asked, before the lock is taken.
+    let answers = CORE.wants_preparation(numbers).then(|| CORE.prepare(&numbers));
+    change_by(|| CORE.with_answers(answers.as_ref(), || CORE.make(change)), || change);
 }
 
 /// The same. `make` does what `apply` does of the `change`, which need be put into words only if it has to wait.

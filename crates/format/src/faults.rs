@@ -26,7 +26,7 @@
 use crate::function::{self, Function, Functions};
 use crate::problem::{Fault, Vocabulary};
 use crate::words::words;
-use key::{Entry, KEYS, Key, Seen};
+use key::{KEYS, Key, Seen};
 
 pub mod decisions;
 mod key;
@@ -243,7 +243,8 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
             Some((word, name)) if word == key::STACK_NAME.as_bytes() => (word, Some(name)),
             _ => split(token, b'='),
         };
-        let Entry { key, name, .. } = *key::find(word, value, text)?;
+        let entry = key::find(word, value, text)?;
+        let (key, name) = (entry.key, entry.name());
         if seen.has(key) && key != Key::When {
             return Err(Fault::Twice { key: name, at: text });
         }
@@ -257,13 +258,13 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
     }
     let mut outcomes = KEYS.iter().filter(|entry| entry.key.decides() && seen.has(entry.key));
     if let (Some(one), Some(other)) = (outcomes.next(), outcomes.next()) {
-        return Err(Fault::Both { keys: [one.name, other.name], at: text });
+        return Err(Fault::Both { keys: [one.name(), other.name()], at: text });
     }
     if let Some(entry) = KEYS
         .iter()
         .find(|entry| seen.has(entry.key) && !rule.functions.is_empty() && !rule.functions.meets(entry.calls))
     {
-        return Err(Fault::Calls { key: entry.name, at: text, wanted: key::told(entry) });
+        return Err(Fault::Calls { key: entry.name(), at: text, wanted: key::told(entry) });
     }
     rule.legal = impossible.is_none();
     match impossible {

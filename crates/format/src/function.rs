@@ -34,7 +34,7 @@ macro_rules! functions {
             is_cancellation_point: yes_or_no!($cancellation),
             takes_descriptor: yes_or_no!($descriptor),
             arguments: $arguments,
-            errors: &[$(const { errno::of_name(stringify!($error)) }),*],
+            errors: const { crate::functions::Errors::of(&[$(errno::of_name(stringify!($error))),*]) },
         }),*];
     };
 }
@@ -449,7 +449,7 @@ mod tests {
             assert_eq!(function.is_epoll(), function.name().starts_with("epoll_"));
             assert_eq!(function.waits(), function.name().contains("wait"));
             assert_eq!(function.creates(), row.role == Role::Instance);
-            assert!(!row.errors.is_empty() && row.errors.iter().all(|error| *error != 0), "{}", row.name);
+            assert!(!row.errors.all().is_empty(), "{}", row.name);
         }
         assert!(set(b"%creat").has(Function::Accept4) && set(b"%creat").has(Function::Dup2));
         assert!(!set(b"%creat").has(Function::Close) && !set(b"%creat").has(Function::EpollWait));

@@ -71,7 +71,34 @@ pub struct Row {
     /// How the log writes each argument (src/log/arguments.rs), by words; empty: in a way of its own.
     pub arguments: &'static str,
     /// The errors that its manual page documents: the numbers of x86-64.
-    pub errors: &'static [u16],
+    pub errors: Errors,
+}
+
+/// Errors that a manual page documents. (In place, since a pointer costs the library 40 bytes.)
+#[derive(Clone, Copy, Debug)]
+pub struct Errors([u16; MOST_ERRORS]);
+
+const MOST_ERRORS: usize = 26;
+
+impl Errors {
+    /// The compiler refuses more than there is room for.
+    #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+    pub(crate) const fn of(errors: &[u16]) -> Errors {
+        let mut all = [0; MOST_ERRORS];
+        let mut at = 0;
+        while at < errors.len() {
+            all[at] = errors[at];
+            at += 1;
+        }
+        Errors(all)
+    }
+
+    #[must_use]
+    #[inline(never)]
+    pub fn all(&self) -> &[u16] {
+        let count = self.0.iter().position(|error| *error == 0).unwrap_or(self.0.len());
+        self.0.get(..count).unwrap_or(&[])
+    }
 }
 
 /// Gives the rows of functions that make descriptors, other than epoll's, to a macro: behind what is put before them. Each row is

@@ -40,6 +40,8 @@ impl Lent {
     }
 
     /// By the holder of the lock, here and below.
+    #[cold]
+    #[inline(never)]
     pub fn lend(&self, answers: &Answers) {
         for (place, word) in self.words.iter().zip(answers.words).take(answers.count) {
             place.set(word);

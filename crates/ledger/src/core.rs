@@ -253,11 +253,16 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Makes a change about whose numbers the kernel was asked before. By the holder of the lock.
-    pub fn with_answers<T>(&self, answers: &Answers, make: impl FnOnce() -> T) -> T {
-        self.answers.lend(answers);
+    /// Makes a change about whose numbers the kernel may have been asked before. Only the holder of the lock calls it.
+    #[inline(always)]
+    pub fn with_answers<T>(&self, answers: Option<&Answers>, make: impl FnOnce() -> T) -> T {
+        if let Some(answers) = answers {
+            self.answers.lend(answers);
+        }
         let result = make();
-        self.answers.forget();
+        if answers.is_some() {
+            self.answers.forget();
+        }
         result
     }
 

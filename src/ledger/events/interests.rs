@@ -39,9 +39,14 @@ pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: imp
 /// The same in every other case.
 #[cold]
 pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
-    if CORE.wants_preparation([registration.epfd, registration.fd]) {
-        return adding_prepared(registration, tried, block, keep);
-    }
+    let numbers = [registration.epfd, registration.fd];
+    // Memory is got, and the kernel is asked, before the lock is taken.
+    let (answers, tried) = if CORE.wants_preparation(numbers) {
+        unlock_unapplied(tried);
+        (Some(CORE.prepare(&numbers)), FastPath::NotTried)
+    } else {
+        (None, tried)
+    };
     if !lock_for_change(tried) {
         return keep(adding_later(registration, block));
     }
@@ -58,21 +63,7 @@ pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep:
         keep(Ticket::None.to_word());
         return unlock();
     }
-    keep(CORE.charged(block.take_prepaid(), || CORE.reserve(registration)));
-    unlock();
-}
-
-/// The same where memory is wanted, or the kernel must be asked: before the lock is taken.
-#[cold]
-#[inline(never)]
-fn adding_prepared(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
-    unlock_unapplied(tried);
-    let answers = CORE.prepare(&[registration.epfd, registration.fd]);
-    if !lock_for_change(FastPath::NotTried) {
-        return keep(adding_later(registration, block));
-    }
-    CORE.set_last_used(registration.epfd, &block.last_used);
-    let reserve = || CORE.with_answers(&answers, || CORE.reserve(registration));
+    let reserve = || CORE.with_answers(answers.as_ref(), || CORE.reserve(registration));
     keep(CORE.charged(block.take_prepaid(), reserve));
     unlock();
 }

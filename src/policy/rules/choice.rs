@@ -347,7 +347,7 @@ const ERRORS: usize = 1 << 32;
 
 /// One of the errors that the manual page documents for a call.
 fn any_error(function: Function, random: u64) -> Option<Outcome> {
-    let errors = function.row().errors;
+    let errors = function.row().errors.all();
     let place = random.checked_rem(errors.len() as u64)? as usize;
     errors.get(place).map(|error| Outcome::Error(*error))
 }

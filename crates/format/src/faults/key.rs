@@ -34,19 +34,36 @@ pub(super) enum Key {
 /// What is known of a key.
 pub(super) struct Entry {
     pub key: Key,
-    pub name: &'static str,
-    /// How it is written with its value; empty: it has none.
+    /// How it is written, with its value if it has one. (One text, since a pointer costs the library 40 bytes.)
     written: &'static str,
+    /// Bytes of its name, with which that begins.
+    length: u8,
+    has_value: bool,
     /// The functions of which one must be among the rule's calls.
     pub calls: Functions,
 }
 
+impl Entry {
+    pub const fn name(&self) -> &'static str {
+        match self.written.split_at_checked(self.length as usize) {
+            Some((name, _)) => name,
+            None => self.written,
+        }
+    }
+}
+
+/// `written`: empty if it has no value.
+const fn of(calls: Functions, key: Key, name: &'static str, written: &'static str) -> Entry {
+    let has_value = !written.is_empty();
+    Entry { key, written: if has_value { written } else { name }, length: name.len() as u8, has_value, calls }
+}
+
 const fn any(key: Key, name: &'static str, written: &'static str) -> Entry {
-    Entry { key, name, written, calls: Functions::ALL }
+    of(Functions::ALL, key, name, written)
 }
 
 const fn of_waits(key: Key, name: &'static str, written: &'static str) -> Entry {
-    Entry { key, name, written, calls: Functions::WAITS }
+    of(Functions::WAITS, key, name, written)
 }
 
 /// The one condition that is not written with `=`: a function's name is matched, not compared with one value.
@@ -70,10 +87,10 @@ pub(super) static KEYS: [Entry; 21] = [
     any(Key::When, "when", "when=FIRST[..LAST][+[STEP]]"),
     any(Key::Scope, "scope", "scope=process, scope=thread or scope=rule"),
     any(Key::Prob, "prob", "prob=P, from 0 to 1"),
-    Entry { key: Key::Op, name: "op", written: "op=ADD, op=MOD or op=DEL", calls: CTL },
-    Entry { key: Key::Fd, name: "fd", written: "fd=N", calls: DESCRIPTORS },
-    Entry { key: Key::Epfd, name: "epfd", written: "epfd=N", calls: CTL.with(Functions::WAITS) },
-    Entry { key: Key::Events, name: "events", written: "events=EVENTS", calls: CTL },
+    of(CTL, Key::Op, "op", "op=ADD, op=MOD or op=DEL"),
+    of(DESCRIPTORS, Key::Fd, "fd", "fd=N"),
+    of(CTL.with(Functions::WAITS), Key::Epfd, "epfd", "epfd=N"),
+    of(CTL, Key::Events, "events", "events=EVENTS"),
     any(Key::Caller, "caller", "caller=NAME"),
     any(Key::StackName, STACK_NAME, "stack~NAME"),
     any(Key::Stack, "stack", "stack=HASH"),
@@ -86,7 +103,7 @@ const NAMES: [&str; KEYS.len()] = {
     let mut names = [""; KEYS.len()];
     let mut index = 0;
     while index < KEYS.len() {
-        names[index] = KEYS[index].name;
+        names[index] = KEYS[index].name();
         index += 1;
     }
     names
@@ -131,17 +148,15 @@ impl Seen {
 
 /// The key that a token's word names, if the token has a value where the key needs one, and none where not.
 pub(super) fn find<'a>(word: &'a [u8], value: Option<&[u8]>, at: &'a [u8]) -> Result<&'static Entry, Fault<'a>> {
-    let Some(entry) = KEYS.iter().find(|entry| entry.name.as_bytes() == word) else {
+    let Some(entry) = KEYS.iter().find(|entry| entry.name().as_bytes() == word) else {
         return Err(match word {
             b"syscall" | b"poke_enter" | b"poke_exit" => Fault::Strace { word, at, wanted: ACTIONS },
             _ => Fault::Name { of: &VOCABULARY, word, at },
         });
     };
     match value {
-        Some(_) if entry.written.is_empty() => Err(Fault::Alone { key: entry.name, at }),
-        None | Some(b"") if !entry.written.is_empty() => {
-            Err(Fault::Value { key: entry.name, at, wanted: entry.written })
-        }
+        Some(_) if !entry.has_value => Err(Fault::Alone { key: entry.name(), at }),
+        None | Some(b"") if entry.has_value => Err(Fault::Value { key: entry.name(), at, wanted: entry.written }),
         _ => Ok(entry),
     }
 }
@@ -161,8 +176,8 @@ mod tests {
     #[test]
     fn every_key_stands_in_its_place() {
         for (place, entry) in super::KEYS.iter().enumerate() {
-            assert_eq!(entry.key as usize, place, "{}", entry.name);
-            assert!(entry.written.is_empty() || entry.written.starts_with(entry.name));
+            assert_eq!(entry.key as usize, place, "{}", entry.name());
+            assert!(entry.written.starts_with(entry.name()));
         }
     }
 }
