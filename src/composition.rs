@@ -11,6 +11,7 @@
 use core::mem::offset_of;
 
 use epollshim_format::control::Order;
+use epollshim_format::function::Function;
 use epollshim_ledger::Events;
 use libc::epoll_event;
 
@@ -19,13 +20,14 @@ use crate::buffer::Buffer;
 use crate::counters::WaitEnd;
 use crate::findings::errors::Pending;
 use crate::findings::watch::Watch;
+use crate::frame::Handlers;
 use crate::ledger::core::{Registration, Totals};
 use crate::ledger::records::{Instance, Interest};
 use crate::ledger::{self, Here, Rows, reservations};
 use crate::policy::rules::{self, Ordinals};
 use crate::sync::AtomicU64;
 use crate::thread::{self, Block};
-use crate::{census, findings, init, log, policy, process, record, report, stacks, steer};
+use crate::{census, findings, hooks, init, log, policy, process, record, report, stacks, steer};
 
 /// A type has a part of each of these types.
 macro_rules! has {
@@ -157,6 +159,12 @@ unsafe impl process::Above for Library {
 }
 
 // ---- calls to the layers above ----
+
+impl hooks::armed::Above for Library {
+    fn handlers(function: Function, operation: usize) -> Handlers {
+        hooks::default_handlers::default_handlers(function, operation)
+    }
+}
 
 impl ledger::Above for Library {
     fn outgrown(epfd: i32, site: usize, peak: u64, size: u64) {

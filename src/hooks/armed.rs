@@ -11,18 +11,24 @@
 
 use epollshim_format::function::Function;
 
-use super::default_handlers::default_handlers;
-use super::entry::{After, Frame};
-use super::raw;
+use super::entry::{After, Frame, Handlers};
+use crate::above::Library;
 use crate::policy::{self, Plan};
+#[cfg(not(any(test, portable)))]
 use crate::real;
+
+/// What this needs of the other hooks, which use it.
+pub trait Above {
+    /// What a function's hook does where nothing is armed; `operation`: of `epoll_ctl`, the second argument.
+    fn handlers(function: Function, operation: usize) -> Handlers;
+}
 
 /// What the armed entry leaves on the stack.
 #[repr(C)]
 pub struct Armed {
     /// Written by `before`, first of all.
-    plan: core::mem::MaybeUninit<Plan>,
-    frame: Frame,
+    pub(super) plan: core::mem::MaybeUninit<Plan>,
+    pub(super) frame: Frame,
     /// What an entry in assembly finds there by itself: the word that the program has left above its return address.
     #[cfg(portable)]
     above: usize,
@@ -46,7 +52,7 @@ impl Armed {
 
     /// Behind the real call.
     pub fn finish(&mut self, result: isize) -> isize {
-        // SAFETY: `before` and `before_raw` have written it, by `call_after`: the address of an `After`.
+        // SAFETY: `before`, and raw.rs for `syscall`, have written it, by `call_after`: the address of an `After`.
         let after = unsafe { core::mem::transmute::<usize, After>((*self.plan.as_ptr()).after) };
         after(&mut self.frame, result)
     }
@@ -75,8 +81,8 @@ pub mod bits {
 pub mod exports {
     use epollshim_format::function::Function;
 
-    use crate::hooks::entry::parts;
     use crate::hooks::epoll::record_only_entries::exports as record_only;
+    use crate::hooks::parts;
 
     /// By a function's role. Those that only make descriptors share one entry.
     macro_rules! entry {
@@ -109,7 +115,6 @@ pub mod exports {
     epollshim_format::for_each_function!(entries);
 
     crate::arch::x86_64::entries::armed! {
-        syscall("mov rsi, rax") = "xor esi, esi", super::before_raw;
         // Of the function of this number (r10d), by this alias (a `Real` in r11): creators.rs.
         creator("movsxd rsi, eax") = "mov esi, r10d\nmov rdx, r11", super::before_creator;
     }
@@ -134,7 +139,7 @@ extern "C-unwind" fn before_creator(armed: &mut Armed, number: u32, real: &real:
 
 pub extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
     let Some(function) = Function::ALL.get(number as usize).copied() else { return 0 };
-    let default = default_handlers(function, armed.frame.word(1));
+    let default = <Library as Above>::handlers(function, armed.frame.word(1));
     if policy::is_census_alone() {
         armed.frame.state = 0;
         call_after(&mut armed.plan, default.after);
@@ -154,7 +159,7 @@ pub extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
 }
 
 /// Says what is called after the real call. The rest of the plan is written only where that is [`after`].
-fn call_after(plan: &mut core::mem::MaybeUninit<Plan>, function: After) {
+pub(super) fn call_after(plan: &mut core::mem::MaybeUninit<Plan>, function: After) {
     // SAFETY: a field of the plan's own memory; it is an integer, of which nothing need be dropped.
     unsafe { (&raw mut (*plan.as_mut_ptr()).after).write(function as *const () as usize) };
 }
@@ -163,7 +168,7 @@ fn call_after(plan: &mut core::mem::MaybeUninit<Plan>, function: After) {
 ///
 /// # Safety
 /// The frame must be an armed entry's, and its plan written.
-unsafe fn plan_of<'plan>(frame: *mut Frame) -> &'plan mut Plan {
+pub(super) unsafe fn plan_of<'plan>(frame: *mut Frame) -> &'plan mut Plan {
     let armed = frame.cast::<u8>().wrapping_sub(PLAN).cast::<Armed>();
     // SAFETY: by this function's contract; the frame itself is not part of what is referred to.
     unsafe { (*armed).plan.assume_init_mut() }
@@ -172,44 +177,13 @@ unsafe fn plan_of<'plan>(frame: *mut Frame) -> &'plan mut Plan {
 extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before` has written it.
     let plan = unsafe { plan_of(frame) };
-    let default = default_handlers(plan.function, frame.word(1));
+    let default = <Library as Above>::handlers(plan.function, frame.word(1));
     policy::after(plan, frame, result, default.after)
 }
 
 extern "C-unwind" fn after_recorded(frame: &mut Frame, result: isize) -> isize {
     // SAFETY: `before` has written it.
     let plan = unsafe { plan_of(frame) };
-    let default = default_handlers(plan.function, frame.word(1));
+    let default = <Library as Above>::handlers(plan.function, frame.word(1));
     policy::after_recorded(plan, frame, result, default.after)
-}
-
-/// syscall(number, five words, one on the stack): the plan is made for the frame that the named function would have had.
-/// Only hooked numbers come here (raw.rs).
-pub extern "C-unwind" fn before_raw(armed: &mut Armed, _: u32) -> usize {
-    let number = armed.frame.word(0);
-    let Some(function) = raw::named(number) else {
-        raw::before_unnamed(&mut armed.frame);
-        call_after(&mut armed.plan, raw::after);
-        return real::SYSCALL.address();
-    };
-    let mut own = raw::shifted(&armed.frame);
-    // SAFETY: `syscall` has a word above its return address, which the real function reads too.
-    own.words[5] = unsafe { (&raw const armed.frame).add(1).cast::<usize>().read() };
-    let default = default_handlers(function, own.word(1));
-    let (address, plan) = policy::before(&mut armed.plan, &mut own, function, default);
-    let is_planned = plan.is_some();
-    let is_real = plan.is_none_or(Plan::is_real);
-    call_after(&mut armed.plan, if is_planned { after_raw } else { raw::after });
-    let [a, b, c, d, e, _] = own.words;
-    armed.frame.words = if is_real { [number, a, b, c, d, e] } else { own.words };
-    armed.frame.state = own.state;
-    if is_real { real::SYSCALL.address() } else { address }
-}
-
-extern "C-unwind" fn after_raw(frame: &mut Frame, result: isize) -> isize {
-    // SAFETY: `before_raw` has written it.
-    let plan = unsafe { plan_of(frame) };
-    let mut own = if plan.is_real() { raw::shifted(frame) } else { *frame };
-    let default = default_handlers(plan.function, own.word(1));
-    policy::after(plan, &mut own, result, default.after)
 }

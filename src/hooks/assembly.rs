@@ -6,7 +6,7 @@ use epollshim_format::function::Function;
 use libc::{c_int, c_uint};
 
 use super::armed::exports as armed;
-use super::entry::parts;
+use super::parts;
 use super::{creators, descriptors, epoll};
 use crate::{ledger, policy, real};
 

@@ -1,7 +1,7 @@
 //! What entries and hooks agree upon: the frame, and what is called before and behind the real function.
 //!
 //! The entries are made by templates: src/arch/portable/entries.rs, which is to be read first, and src/arch/x86_64/entries.rs. The latter read
-//! words of other parts of the library; [`parts`] has them all.
+//! words of other parts of the library: parts.rs has them all.
 
 pub use crate::frame::{After, Before, Frame, Handlers};
 
@@ -37,21 +37,4 @@ pub unsafe fn go_on<const WORDS: usize>(frame: &Frame, address: usize) -> libc::
         let real = unsafe { core::mem::transmute::<usize, Real>(address) };
         real(a, b, c, d, frame.word(4))
     }
-}
-
-/// What entries in assembly read of other parts of the library, by the names that the templates have for it.
-#[cfg(not(any(test, portable)))]
-pub mod parts {
-    pub use epollshim_format::call::Call;
-    pub use epollshim_format::function::Function;
-
-    pub use super::{After, BLOCK, Frame, Go, RecordedAfter, TimedAfter, TimedGo};
-    pub use crate::census::{OFF as NO_CENSUS, STATE as CENSUS};
-    pub use crate::clock::CLOCK;
-    pub use crate::hooks::armed::{PLAN, bits, exports as armed};
-    pub use crate::policy::{ARMED_FOR, RECORDED_ALONE};
-    pub use crate::thread::{COUNTERS, PENDING, counter_of};
-
-    pub const ADDING: usize = core::mem::offset_of!(crate::thread::Block, adding);
-    pub const NOTHING_PENDING: u64 = crate::findings::errors::Pending::NOTHING;
 }

@@ -7,16 +7,18 @@
 
 #![cfg_attr(portable, allow(dead_code, unused_imports, unused_macros))] // what only entries in assembly call
 
-mod armed;
+pub mod armed;
 #[cfg(not(any(test, portable)))]
 mod assembly;
 mod census_handlers;
 mod creators;
-mod default_handlers;
+pub mod default_handlers;
 mod descriptors;
 mod entry;
 mod epoll;
 mod filters;
+#[cfg(not(any(test, portable)))]
+mod parts;
 #[cfg(all(portable, not(test)))]
 mod portable;
 mod process_exit;

@@ -113,7 +113,7 @@ pub unsafe extern "C-unwind" fn syscall_noted(
 
 extern "C-unwind" fn run_armed_syscall(frame: &Frame, sixth: usize) -> isize {
     let mut armed = Armed::with_sixth(frame, sixth);
-    let address = armed::before_raw(&mut armed, 0);
+    let address = raw::before_armed(&mut armed, 0);
     // SAFETY: the program's own call, or one that was put in its place.
     let result = unsafe { call_syscall(address, armed.frame().words, sixth) };
     armed.finish(result)

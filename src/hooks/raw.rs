@@ -9,6 +9,8 @@ use epollshim_format::function::Function;
 use libc::c_int;
 use libc::c_long;
 
+#[cfg(not(test))]
+use super::armed::{Armed, call_after, plan_of};
 #[cfg(portable)]
 use super::creators;
 use super::default_handlers::default_handlers;
@@ -19,6 +21,8 @@ use super::entry::Frame;
 use super::sharing;
 #[cfg(not(test))]
 use crate::ledger;
+#[cfg(not(test))]
+use crate::policy::{self, Plan};
 use crate::{config, real, seccomp};
 
 /// One more than the highest number that is looked at here.
@@ -105,7 +109,19 @@ const _: () = assert!(core::mem::offset_of!(Raw, number) == 8 && core::mem::offs
 #[cfg(not(any(test, portable)))]
 mod exports {
     use crate::hooks::creators;
-    use crate::hooks::entry::parts;
+
+    /// With the entry for where something is armed.
+    mod parts {
+        pub use crate::hooks::parts::*;
+
+        pub mod armed {
+            use crate::hooks::parts;
+
+            crate::arch::x86_64::entries::armed! {
+                syscall("mov rsi, rax") = "xor esi, esi", crate::hooks::raw::before_armed;
+            }
+        }
+    }
 
     crate::arch::x86_64::entries::choosing! {
         #[unsafe(no_mangle)]
@@ -244,4 +260,39 @@ pub extern "C-unwind" fn after(frame: &mut Frame, result: isize) -> isize {
             result
         }
     }
+}
+
+// ---- where something is armed ----
+
+/// syscall(number, five words, one on the stack): the plan is made for the frame that the named function would have had.
+/// Only hooked numbers come here (raw.rs).
+#[cfg(not(test))]
+pub extern "C-unwind" fn before_armed(armed: &mut Armed, _: u32) -> usize {
+    let number = armed.frame.word(0);
+    let Some(function) = named(number) else {
+        before_unnamed(&mut armed.frame);
+        call_after(&mut armed.plan, after);
+        return real::SYSCALL.address();
+    };
+    let mut own = shifted(&armed.frame);
+    // SAFETY: `syscall` has a word above its return address, which the real function reads too.
+    own.words[5] = unsafe { (&raw const armed.frame).add(1).cast::<usize>().read() };
+    let default = default_handlers(function, own.word(1));
+    let (address, plan) = policy::before(&mut armed.plan, &mut own, function, default);
+    let is_planned = plan.is_some();
+    let is_real = plan.is_none_or(Plan::is_real);
+    call_after(&mut armed.plan, if is_planned { after_armed } else { after });
+    let [a, b, c, d, e, _] = own.words;
+    armed.frame.words = if is_real { [number, a, b, c, d, e] } else { own.words };
+    armed.frame.state = own.state;
+    if is_real { real::SYSCALL.address() } else { address }
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn after_armed(frame: &mut Frame, result: isize) -> isize {
+    // SAFETY: `before_armed` has written it.
+    let plan = unsafe { plan_of(frame) };
+    let mut own = if plan.is_real() { shifted(frame) } else { *frame };
+    let default = default_handlers(plan.function, own.word(1));
+    policy::after(plan, &mut own, result, default.after)
 }

@@ -1,8 +1,8 @@
 //! The ledger's lock as hooks use it: the one [`Locked`] of the process, and the calling frame.
 
-use epollshim_ledger::Change;
 use epollshim_ledger::lock::Hold;
 use epollshim_ledger::lock_protocol::{FastPath, Here};
+use epollshim_ledger::{Answers, Change};
 
 use super::state::{CORE, LOCKED};
 use crate::{interrupted, registers, sys};
@@ -32,9 +32,16 @@ pub fn is_amid_a_hook(place: Here) -> bool {
 /// Makes a change after those that wait, or queues it.
 pub(super) fn change(change: Change) {
     let numbers = change.numbers();
+    if !CORE.wants_preparation(numbers) {
+        return change_prepared(change, None);
+    }
     // Memory is got, and the kernel is asked, before the lock is taken.
-    let answers = CORE.wants_preparation(numbers).then(|| CORE.prepare(&numbers));
-    change_by(|| CORE.with_answers(answers.as_ref(), || CORE.make(change)), || change);
+    change_prepared(change, Some(&CORE.prepare(&numbers)));
+}
+
+#[inline(never)]
+fn change_prepared(change: Change, answers: Option<&Answers>) {
+    change_by(|| CORE.with_answers(answers, || CORE.make(change)), || change);
 }
 
 /// The same. `make` does what `apply` does of the `change`, which need be put into words only if it has to wait.

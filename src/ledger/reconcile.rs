@@ -18,7 +18,7 @@ use epollshim_ledger::core::Unmatched;
 use epollshim_ledger::list::List;
 use epollshim_ledger::lock_protocol::Here;
 
-use super::access::{drain, is_amid_a_hook, lock_or_break, unlock_out_of_line};
+use super::access::{drain, is_amid_a_hook, is_interrupted, lock_or_break, unlock_out_of_line};
 use super::reading::{Answer, Reading};
 use super::state::CORE;
 use super::turns::{self, Turn};
@@ -104,7 +104,7 @@ fn reconcile_with(
             return false;
         }
         if !lock_or_break(here) {
-            if super::is_interrupted() {
+            if is_interrupted() {
                 // A frame below this one holds the lock. It continues only when this one has
                 // returned.
                 return false;

@@ -49,8 +49,8 @@ use crate::pool::Pool;
 use crate::recent_closes::RecentCloses;
 use crate::records::{Description, Instance, Interest, LastUsed, Long, Watch};
 use crate::reservations::Reservations;
-use crate::sync::{AtomicBool, Ordering};
-use crate::{Kernel, Observer};
+use crate::sync::{AtomicBool, AtomicI32, Ordering};
+use crate::{Kernel, Observer, descriptors};
 
 pub use comparison::{File, Line, Unmatched};
 pub use grouping::Head;
@@ -142,8 +142,8 @@ pub struct Core<K: Kernel, O: Observer> {
     events: Pending,
     /// What the kernel said before the lock was taken. Written by the holder.
     answers: Lent,
-    /// There was memory for more of everything when it was last asked for.
-    has_memory: AtomicBool,
+    /// Numbers below have all the memory that they need, and there was some for more of everything when it was last asked for.
+    ready_below: AtomicI32,
     observer: PhantomData<fn() -> O>,
 }
 
@@ -174,7 +174,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             late: AtomicBool::new(false),
             events: Pending::new(),
             answers: Lent::new(),
-            has_memory: AtomicBool::new(false),
+            ready_below: AtomicI32::new(0),
             observer: PhantomData,
         }
     }
@@ -197,16 +197,15 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         numbers.into_iter().any(|fd| {
             let slot = self.descriptors.get(fd);
             // What is known has all that it needs.
-            fd >= 0
-                && !slot.is_known()
-                && (slot.next_alias().is_some() || self.descriptors.may_be_missing(fd, -1) || self.wants_memory())
+            fd >= 0 && !slot.is_known() && (slot.next_alias().is_some() || self.wants_memory_for(fd))
         })
     }
 
-    /// Whether there may be too little memory for one more of anything: none was asked for yet, or the kernel had none.
+    /// Whether a change that makes this number known may find too little memory: the number is high, or the kernel had none when it
+    /// was last asked, or it was not asked yet.
     #[inline(always)]
-    pub fn wants_memory(&self) -> bool {
-        !self.has_memory.load(Ordering::Relaxed)
+    pub fn wants_memory_for(&self, fd: i32) -> bool {
+        fd >= self.ready_below.load(Ordering::Relaxed)
     }
 
     /// Gets memory for what a change may need, and asks the kernel about duplicates of these numbers. Not under the lock.
@@ -234,13 +233,14 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     pub fn grow(&self) {
         self.lock.clear_slow_path(flags::MEMORY);
         let has_all = self.records.grow() & self.instances.grow() & self.pairs.grow();
-        self.has_memory.store(has_all, Ordering::Relaxed);
+        self.ready_below.store(if has_all { descriptors::LOW } else { 0 }, Ordering::Relaxed);
     }
 
     /// Whether so little memory is left that the changes that wait may need more: they wait on. Where the kernel has none they do
     /// not, and what cannot be noted is counted as lost.
     pub(crate) fn is_nearly_out(&self) -> bool {
-        self.has_memory.load(Ordering::Relaxed) && (self.records.is_nearly_out() || self.instances.is_nearly_out())
+        self.ready_below.load(Ordering::Relaxed) != 0
+            && (self.records.is_nearly_out() || self.instances.is_nearly_out())
     }
 
     /// As something is allocated for the first time: whoever unlocks gets memory for more, where little is left.

@@ -110,7 +110,9 @@ const RELABELLED: usize = 1 << 16;
 
 /// Their words are part of the library's memory. A program that locks its memory locks them as
 /// well.
-const LOW: usize = 1 << 14;
+const IN_PLACE: usize = 1 << 14;
+/// Numbers below lie in place.
+pub(crate) const LOW: i32 = IN_PLACE as i32;
 
 /// The words of all descriptor numbers: the first 16,384 in place, the others in chunks that are
 /// mapped when needed.
@@ -119,7 +121,7 @@ const LOW: usize = 1 << 14;
 /// shares a cache line with what follows this table in the core (core.rs asserts it).
 #[repr(C)]
 pub struct Descriptors<M> {
-    low: [AtomicU64; LOW],
+    low: [AtomicU64; IN_PLACE],
     high: Numbers<AtomicU64, M>,
     /// One more than the highest number whose word was ever other than zero. (The whole table
     /// begins as zero, so that it lies in .bss and takes no space in the library's file.)
@@ -138,7 +140,7 @@ impl<M: Memory> Descriptors<M> {
             low_end: AtomicU32::new(0),
             rings: AtomicU32::new(0),
             _to_the_next_word: 0,
-            low: [const { AtomicU64::new(0) }; LOW],
+            low: [const { AtomicU64::new(0) }; IN_PLACE],
             high: Numbers::new(),
         }
     }
@@ -179,7 +181,7 @@ impl<M: Memory> Descriptors<M> {
         if fd as u32 >= self.low_end.load(Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: `low_end` is at most LOW (`reach_further` keeps it so). (For `get_unchecked` the
+        // SAFETY: `low_end` is at most IN_PLACE (`reach_further` keeps it so). (For `get_unchecked` the
         // compiler would mask the number twice.)
         Some(Place(unsafe { &*self.low.as_ptr().add(fd as u32 as usize) }))
     }
@@ -235,10 +237,13 @@ impl<M: Memory> Descriptors<M> {
     #[cold]
     #[inline(never)]
     fn join_anew(&self, old: i32, new: i32, is_idle: impl Fn() -> bool) -> bool {
-        if self.may_be_missing(old, new) && !(self.prepare(old) && self.prepare(new)) {
+        let (of_old, of_new) = (self.get(old), self.get(new));
+        if of_old.is_known() || of_new.is_known() {
             return false;
         }
-        let (of_old, of_new) = (self.get(old), self.get(new));
+        if self.may_miss_either(old, new) && !(self.prepare(old) && self.prepare(new)) {
+            return false;
+        }
         match self.link((old, of_old), (new, of_new)) {
             Some(linked) => is_idle() && self.get(old) == linked,
             None => false,
@@ -394,7 +399,7 @@ impl<M: Memory> Descriptors<M> {
     #[inline(never)]
     fn reach_further(&self, fd: i32) {
         let end = fd.saturating_add(1);
-        self.low_end.fetch_max((end.max(0) as u32).min(LOW as u32), Ordering::Relaxed);
+        self.low_end.fetch_max((end.max(0) as u32).min(IN_PLACE as u32), Ordering::Relaxed);
         self.end.fetch_max(end, Ordering::Relaxed);
     }
 
@@ -406,18 +411,24 @@ impl<M: Memory> Descriptors<M> {
         self.high.get(fd)
     }
 
-    /// Whether either number may have no memory yet. (-1: no number.)
+    /// Whether a number may have no memory yet.
     #[inline(always)]
-    pub fn may_be_missing(&self, one: i32, other: i32) -> bool {
-        // One comparison for both: numbers are not negative, and LOW is a power of two.
-        one.max(0) | other.max(0) >= LOW as i32
+    pub fn may_be_missing(&self, fd: i32) -> bool {
+        fd >= IN_PLACE as i32
+    }
+
+    /// The same of either of two, neither of which is negative.
+    #[inline(always)]
+    pub fn may_miss_either(&self, one: i32, other: i32) -> bool {
+        // IN_PLACE is a power of two: one comparison is enough.
+        self.may_be_missing(one | other)
     }
 
     /// Gets memory for a number. Not under the lock. False: there is none, or the number is none that a descriptor can have.
     #[cold]
     #[inline(never)]
     pub fn prepare(&self, fd: i32) -> bool {
-        fd < LOW as i32 || self.high.get_or_make(fd).is_some()
+        fd < IN_PLACE as i32 || self.high.get_or_make(fd).is_some()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{findings, ledger, real, stacks, sys, thread};
 
 #[cfg(not(any(test, portable)))]
 mod exports {
-    use crate::hooks::entry::parts;
+    use crate::hooks::parts;
 
     // `add` goes on to the real function, whose success is but counted, mostly.
     crate::arch::x86_64::entries::behind! {

@@ -13,7 +13,7 @@ use crate::record::CallRecord;
 use crate::{ledger, real, record, sys, thread};
 
 pub mod exports {
-    use crate::hooks::entry::parts;
+    use crate::hooks::parts;
 
     crate::arch::x86_64::entries::timed! {
         recorded:

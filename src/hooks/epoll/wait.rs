@@ -19,7 +19,7 @@ use crate::{clock, findings, ledger, real, sys, thread};
 
 #[cfg(not(any(test, portable)))]
 mod exports {
-    use crate::hooks::entry::parts;
+    use crate::hooks::parts;
 
     crate::arch::x86_64::entries::timed! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]

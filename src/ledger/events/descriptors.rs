@@ -111,7 +111,7 @@ fn settle_closed() {
 }
 
 /// The close that this block's thread was making is done.
-pub(in crate::ledger) fn done_closing(block: &'static Block) {
+pub fn done_closing(block: &'static Block) {
     change(Change::DoneClosing { closer: &block.pending_release });
 }
 
@@ -136,7 +136,7 @@ pub fn duplicated(old: i32, new: i32, at: &usize) {
 #[inline(never)]
 fn duplicated_known(old: i32, new: i32, at: usize) {
     if old != new && process::is_own() {
-        if CORE.descriptors.may_be_missing(old, new) {
+        if CORE.descriptors.may_miss_either(old, new) {
             CORE.descriptors.prepare(old);
             CORE.descriptors.prepare(new);
         }
@@ -151,16 +151,26 @@ fn duplicated_known(old: i32, new: i32, at: usize) {
 /// The kernel says that one of two descriptors is not open. Corrects the one that the ledger
 /// believes to be open.
 pub(super) fn look_for_dead(epfd: i32, fd: i32) {
-    for fd in [epfd, fd] {
-        if CORE.descriptors.get(fd).is_known() && process::is_own() {
-            forget_if_gone(fd, |_| !sys::is_open(fd));
+    let look = |fd: i32| {
+        if CORE.descriptors.get(fd).is_known() {
+            look_whether_dead(fd);
         }
+    };
+    look(epfd);
+    look(fd);
+}
+
+#[cold]
+#[inline(never)]
+fn look_whether_dead(fd: i32) {
+    if process::is_own() {
+        forget_if_gone(fd, |_| !sys::is_open(fd));
     }
 }
 
 /// Has the ledger forget a number that the kernel does not have, as `is_gone` finds out. True: it was gone. While other threads
 /// change the ledger it is asked again, some times: what it says holds for one version.
-pub(in crate::ledger) fn forget_if_gone(fd: i32, is_gone: impl Fn(FdState) -> bool) -> bool {
+pub fn forget_if_gone(fd: i32, is_gone: impl Fn(FdState) -> bool) -> bool {
     const TRIES: u32 = 16;
     for _ in 0..TRIES {
         let version = CORE.version();

@@ -24,7 +24,7 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
         return;
     }
     let is_first = fork_shared::prepare();
-    if CORE.wants_memory() || CORE.descriptors.may_be_missing(fd, -1) {
+    if CORE.wants_memory_for(fd) {
         CORE.prepare(&[fd]);
     }
     let prepaid = block.take_prepaid();

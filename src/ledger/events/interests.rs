@@ -7,7 +7,7 @@ use crate::sync::{AtomicU32, Ordering};
 
 use super::descriptors::look_for_dead;
 use crate::ledger::access::{
-    change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast, unlock_unapplied,
+    change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast, unlock_out_of_line, unlock_unapplied,
 };
 use crate::ledger::followers::{is_followed, used_by_ctl};
 use crate::ledger::state::CORE;
@@ -39,14 +39,30 @@ pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: imp
 /// The same in every other case.
 #[cold]
 pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
-    let numbers = [registration.epfd, registration.fd];
+    // (An instance that is not known is not met by an ADD that may fail.)
+    if !CORE.wants_preparation([registration.fd, -1]) {
+        return adding_prepared(registration, tried, block, keep);
+    }
+    adding_unprepared(registration, tried, block, keep);
+}
+
+#[cold]
+#[inline(never)]
+fn adding_unprepared(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
     // Memory is got, and the kernel is asked, before the lock is taken.
-    let (answers, tried) = if CORE.wants_preparation(numbers) {
-        unlock_unapplied(tried);
-        (Some(CORE.prepare(&numbers)), FastPath::NotTried)
-    } else {
-        (None, tried)
-    };
+    unlock_unapplied(tried);
+    let answers = CORE.prepare(&[registration.fd]);
+    if !lock_for_change(FastPath::NotTried) {
+        return keep(adding_later(registration, block));
+    }
+    CORE.set_last_used(registration.epfd, &block.last_used);
+    let reserve = || CORE.with_answers(Some(&answers), || CORE.reserve(registration));
+    keep(CORE.charged(block.take_prepaid(), reserve));
+    unlock_out_of_line();
+}
+
+#[inline(always)]
+fn adding_prepared(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
     if !lock_for_change(tried) {
         return keep(adding_later(registration, block));
     }
@@ -63,8 +79,7 @@ pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep:
         keep(Ticket::None.to_word());
         return unlock();
     }
-    let reserve = || CORE.with_answers(answers.as_ref(), || CORE.reserve(registration));
-    keep(CORE.charged(block.take_prepaid(), reserve));
+    keep(CORE.charged(block.take_prepaid(), || CORE.reserve(registration)));
     unlock();
 }
 
