@@ -139,10 +139,10 @@ fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize
         }
         instance.shared.count_shared(end);
     }
-    if let WaitEnd::Events { first, .. } = end {
-        if let Some(findings) = findings() {
-            (findings.waited_amid_others)(instance, epfd, first);
-        }
+    if let WaitEnd::Events { first, .. } = end
+        && let Some(findings) = findings()
+    {
+        (findings.waited_amid_others)(instance, epfd, first);
     }
 }
 
