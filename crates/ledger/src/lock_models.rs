@@ -504,6 +504,49 @@ fn a_handler_at_any_step_makes_its_changes_and_takes_nothing_from_the_frame_belo
 }
 
 #[test]
+fn signals_that_keep_a_frame_from_going_on_do_not_take_its_lock() {
+    check_each_step(Search::Exhaustive(1), |at| {
+        let ledger = new_ledger(PATIENT);
+        let in_handler = ledger.clone();
+        // One handler after the other, or one that is long. Each asks for answers of the ledger, too, as limits do.
+        let work = Box::new(move || {
+            for _ in 0..MANY {
+                change(&in_handler, handler(1), 3);
+                in_handler.settle(handler(1));
+            }
+        });
+        let one = thread(&ledger, 1, &[1, 2], at, Some(Event::Handler(work)), |_| {});
+        let returned = one.join().unwrap();
+        assert_eq!(ledger.guarded.rebuilt.load(Unordered), 0, "the handlers took the lock from a live frame");
+        settle_and_check(&ledger, &[&returned]);
+    });
+}
+
+/// Changes and answers, of which a reader's count for more, that are more than a thread waits for under a frame of its own, and
+/// fewer than the queue is nearly full with.
+const MANY: usize = 100;
+
+#[test]
+fn a_frame_that_was_left_for_good_is_found_in_time_and_before_the_queue_is_full() {
+    for (times, is_hasty) in [(MANY, HASTY), (250, PATIENT)] {
+        check(Search::Exhaustive(1), move || {
+            let ledger = new_ledger(is_hasty);
+            assert!(ledger.guarded.lock.try_lock(frame(1)));
+            // The thread goes on far deeper on its stack.
+            for _ in 0..times {
+                change(&ledger, handler(1), 3);
+                if is_hasty {
+                    ledger.settle(handler(1));
+                }
+            }
+            assert!(ledger.guarded.lock.is_idle(), "the lock is stuck");
+            assert_eq!(ledger.guarded.rebuilt.load(Unordered), 1);
+            settle_and_check(&ledger, &[&[3]]);
+        });
+    }
+}
+
+#[test]
 fn a_handler_that_jumps_out_from_above_a_hook_leaves_nothing_stuck() {
     for search in SEARCHES {
         check_each_step(search, move |at| {

@@ -7,12 +7,14 @@
 //! | the holder is | judged gone |
 //! |---|---|
 //! | the caller's own thread, in a frame that is not deeper | at once: a handler's frame would be deeper (lock.rs) |
-//! | the caller's own thread, in a frame that is deeper, or the caller is on another stack | after [`MOST_OWN`] of its changes had to wait; at the end of the process at once |
+//! | the caller's own thread, in a frame that is deeper, or the caller is on another stack | after [`MOST_OWN`] of its changes had to wait, and [`LONG`] has passed or the queue is nearly full; at the end of the process at once |
 //! | a thread that has ended | at once |
 //! | another thread | after [`MOST_STUCK`] changes found it at the same entry and gave up their processor, and [`LONG`] has passed |
 //!
-//! The second and the last may be wrong. The frame that goes on all the same finds that out when it unlocks, and has the
-//! records rebuilt once more.
+//! The second and the last may be wrong: the frame may be suspended, by handlers that follow each other without a break or by
+//! the scheduler. The frame that goes on all the same finds that out when it unlocks, and has the records rebuilt once more. But
+//! the change that it was making may be lost, or spoilt. So both judgements need more than counts, which pass fast: they also
+//! need more time than a frame that will go on is suspended for.
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -26,7 +28,7 @@ const SPINS: u32 = if cfg!(test) { 1 } else { 100 };
 const SPINS_WHILE_STUCK: u32 = 4;
 /// So many changes are many.
 const STUCK: u32 = 64;
-/// Changes that a thread queues under its own, perhaps suspended, frame before that is taken for gone. (Few in the models,
+/// Changes that a thread queues under its own, perhaps suspended, frame before that may be taken for gone. (Few in the models,
 /// here and below, so that frames that go on are taken for gone as well.)
 const MOST_OWN: u32 = if cfg!(test) { 200 } else { 4096 };
 /// An answer to the program that had to do without the lock counts as so many of them.
@@ -34,8 +36,11 @@ const OF_A_READER: u32 = 64;
 /// From so many waiting changes on, whoever adds one gives up its processor: the holder may need it.
 const CROWDED: u32 = if cfg!(test) { 0 } else { 4096 };
 const MOST_STUCK: u32 = if cfg!(test) { 1 } else { 8192 };
-/// Longer than a thread waits for a processor, also where a thousand others do: 3 s, in nanoseconds.
+/// Longer than a thread waits for a processor, also where a thousand others do, and longer than signals keep a frame from each
+/// instruction: 3 s, in nanoseconds.
 const LONG: u64 = 3_000_000_000;
+/// From so many waiting changes on, the queue is nearly full.
+const NEARLY_FULL: u32 = queue::ENTRIES / 2;
 
 /// What the lock guards.
 pub trait Guarded<T> {
@@ -82,6 +87,8 @@ pub struct Locked<G, T: 'static, M: Memory> {
     /// For which hold of the lock changes of the holder's own thread had to wait, and how many. Written by that thread.
     waited_under: AtomicU64,
     waited: AtomicU32,
+    /// When the first of these changes had to wait.
+    waited_since: AtomicU64,
     /// How many changes had been consumed when somebody looked last, and how many looks have found the same since.
     consumed: AtomicU32,
     looks: AtomicU32,
@@ -121,6 +128,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             queue: Queue::new(),
             waited_under: AtomicU64::new(0),
             waited: AtomicU32::new(0),
+            waited_since: AtomicU64::new(0),
             consumed: AtomicU32::new(0),
             looks: AtomicU32::new(0),
             since: AtomicU64::new(0),
@@ -394,7 +402,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             self.looks.store(0, Ordering::Relaxed);
             self.since.store(self.guarded.now(), Ordering::Relaxed);
         }
-        let is_long = || self.guarded.now().saturating_sub(self.since.load(Ordering::Relaxed)) > LONG;
+        let is_long = || self.is_long_since(&self.since);
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
         if let Some(holder) = self.guarded.lock().holder().filter(|holder| !holder.is_beside(hold)) {
             let is_gone = looks == 0 && self.is_gone(holder, hold);
@@ -402,7 +410,15 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
                 return self.unlock(hold);
             }
         }
-        self.guarded.give_way(self.queue.len() > queue::ENTRIES / 2);
+        self.guarded.give_way(self.is_nearly_full());
+    }
+
+    fn is_long_since(&self, moment: &AtomicU64) -> bool {
+        self.guarded.now().saturating_sub(moment.load(Ordering::Relaxed)) > LONG
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.queue.len() > NEARLY_FULL
     }
 
     /// Whether a holder will certainly not come back.
@@ -413,20 +429,30 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
     /// Whether the lock was held by a frame of the calling thread that is gone. The caller holds it now.
     fn own_hold_is_gone(&self, here: Here, hold: Hold, weight: u32) -> bool {
         let Some(holder) = self.guarded.lock().holder().filter(|holder| holder.is_beside(hold)) else { return false };
-        // One thread's frames lie at the same places again and again: what they have changed tells one from the next. Relaxed:
-        // only the holder's own thread comes here.
-        let this = holder.to_word() ^ self.guarded.version().rotate_right(20);
-        if self.waited_under.swap(this, Ordering::Relaxed) != this {
-            self.waited.store(0, Ordering::Relaxed);
-        }
         let is_beyond = match here {
             Here::In(hold, _) => self.is_gone(holder, hold),
             Here::Elsewhere(_) => false,
             Here::AtEnd => true,
         };
-        let is_gone = is_beyond || self.waited.fetch_add(weight, Ordering::Relaxed) > MOST_OWN;
+        let is_gone = is_beyond || self.own_hold_is_stuck(holder, weight);
         // A frame of this thread does nothing while this one runs.
         is_gone && self.break_lock(holder, hold, true)
+    }
+
+    /// One more change of the calling thread has to wait for its own `holder`, or as many as `weight` says. Whether they have
+    /// become so many, for so long, that the holder is taken for gone.
+    fn own_hold_is_stuck(&self, holder: Hold, weight: u32) -> bool {
+        // One thread's frames lie at the same places again and again: what they have changed tells one from the next. Relaxed:
+        // only the holder's own thread comes here.
+        let this = holder.to_word() ^ self.guarded.version().rotate_right(20);
+        if self.waited_under.load(Ordering::Relaxed) != this {
+            self.waited.store(0, Ordering::Relaxed);
+            self.waited_since.store(self.guarded.now(), Ordering::Relaxed);
+            // Release: a handler that interrupts this finds the two stores above, or begins anew itself.
+            self.waited_under.store(this, Ordering::Release);
+        }
+        self.waited.fetch_add(weight, Ordering::Relaxed) > MOST_OWN
+            && (self.is_nearly_full() || self.is_long_since(&self.waited_since))
     }
 
     /// Takes the lock from a holder that was judged gone. `is_still`: nothing that its thread does at this place of its stack goes
