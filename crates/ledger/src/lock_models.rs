@@ -33,6 +33,8 @@ struct Records {
     /// Changes and rebuilds of which the lock said wrongly that they had waited, or that they had not.
     misjudged: Plain,
     times: Plain,
+    /// Seconds, where the time does not pass by itself.
+    clock: Plain,
     /// The time passes: a holder that is only slow is taken for gone.
     is_hasty: bool,
     ledger: OnceLock<Weak<Ledger>>,
@@ -114,7 +116,8 @@ impl Guarded<usize> for Records {
 
     /// Long after the last time, or the same.
     fn now(&self) -> u64 {
-        if self.is_hasty { u64::from(self.times.fetch_add(1, Unordered)) * 4_000_000_000 } else { 0 }
+        let seconds = if self.is_hasty { self.times.fetch_add(4, Unordered) } else { self.clock.load(Unordered) };
+        u64::from(seconds) * 1_000_000_000
     }
 
     fn give_way(&self, _: bool) {
@@ -268,6 +271,42 @@ fn a_holder_that_was_only_slow_finds_out_that_it_was_taken_for_gone() {
         });
         assert!(BROKEN.load(Unordered) > 100, "the model does not come to this case");
     }
+}
+
+#[test]
+fn the_first_crowd_of_all_waits_as_long_as_any_other() {
+    check(Search::Exhaustive(1), || {
+        let ledger = new_ledger(PATIENT);
+        ledger.guarded.clock.store(4, Unordered);
+        assert!(ledger.guarded.lock.try_lock(frame(4)));
+        for _ in 0..8 {
+            change(&ledger, frame(2), 3);
+        }
+        assert_eq!(ledger.guarded.rebuilt.load(Unordered), 0, "a live holder was taken for gone");
+        ledger.unlock(frame(4));
+        settle_and_check(&ledger, &[&[3]]);
+    });
+}
+
+#[test]
+fn what_a_crowd_has_counted_long_ago_is_not_held_against_a_new_holder() {
+    check_each_step(Search::Exhaustive(1), |at| {
+        let ledger = new_ledger(PATIENT);
+        assert!(ledger.guarded.lock.try_lock(frame(4)));
+        for _ in 0..4 {
+            change(&ledger, frame(2), 3);
+        }
+        ledger.unlock(frame(4));
+        ledger.guarded.clock.store(4, Unordered);
+        assert!(ledger.guarded.lock.try_lock(frame(4)));
+        change(&ledger, frame(3), 5);
+        let other = ledger.clone();
+        let work = Box::new(move || change(&other, frame(2), 4));
+        participate(at, Some(Event::Handler(work)), || change(&ledger, frame(1), 1));
+        assert_eq!(ledger.guarded.rebuilt.load(Unordered), 0, "a live holder was taken for gone");
+        ledger.unlock(frame(4));
+        settle_and_check(&ledger, &[&[3], &[1]]);
+    });
 }
 
 #[test]

@@ -89,7 +89,8 @@ pub struct Locked<G, T: 'static, M: Memory> {
     waited: AtomicU32,
     /// When the first of these changes had to wait.
     waited_since: AtomicU64,
-    /// How many changes had been consumed when somebody looked last, and how many looks have found the same since.
+    /// One more than how many changes had been consumed when somebody looked last (0: nobody has looked), and how many looks have
+    /// found the same since.
     consumed: AtomicU32,
     looks: AtomicU32,
     /// When the first of these looks was.
@@ -397,10 +398,13 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
     #[cold]
     #[inline(never)]
     fn give_way(&self, hold: Hold) {
-        let consumed = self.queue.consumed();
-        if self.consumed.swap(consumed, Ordering::Relaxed) != consumed {
+        let consumed = self.queue.consumed().wrapping_add(1);
+        // Acquire: pairs with the store below.
+        if self.consumed.load(Ordering::Acquire) != consumed {
             self.looks.store(0, Ordering::Relaxed);
             self.since.store(self.guarded.now(), Ordering::Relaxed);
+            // Release: who finds this finds the two stores above, or what was counted since; and who does not begins anew itself.
+            self.consumed.store(consumed, Ordering::Release);
         }
         let is_long = || self.is_long_since(&self.since);
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
