@@ -47,6 +47,13 @@ fn a_handler_that_asks_for_the_figures_takes_nothing_from_the_calls_below_it() {
     }
 }
 
+/// As many closes as would have the frame below taken for gone by their number alone (`MOST_OWN` in
+/// crates/ledger/src/lock_protocol.rs).
+#[test]
+fn a_handler_that_makes_thousands_of_calls_takes_nothing_from_the_call_below_it() {
+    same(&c_program("hosts/long_handlers"), &["3", "4300"], Mode::Default);
+}
+
 /// Calls cost afterwards what they cost where nothing was left: within 1.5 times bare by default. (With every option on, a
 /// call costs more than that, so only the counts are compared.)
 #[test]

@@ -34,6 +34,8 @@ struct Records {
     /// Changes and rebuilds for which the lock was wrong about whether they had waited.
     misjudged: Plain,
     times: Plain,
+    /// Seconds, where the time does not pass by itself.
+    clock: Plain,
     /// Time passes: a holder that is only slow is judged gone.
     is_hasty: bool,
     ledger: OnceLock<Weak<Ledger>>,
@@ -119,7 +121,8 @@ impl Guarded<usize> for Records {
 
     /// Long after the last time, or the same.
     fn now(&self) -> u64 {
-        if self.is_hasty { u64::from(self.times.fetch_add(1, Unordered)) * 4_000_000_000 } else { 0 }
+        let seconds = if self.is_hasty { self.times.fetch_add(4, Unordered) } else { self.clock.load(Unordered) };
+        u64::from(seconds) * 1_000_000_000
     }
 
     fn give_way(&self, _: bool) {
@@ -274,6 +277,42 @@ fn a_holder_that_was_only_slow_finds_out_that_it_was_taken_for_gone() {
         });
         assert!(BROKEN.load(Unordered) > 100, "the model does not come to this case");
     }
+}
+
+#[test]
+fn the_first_crowd_of_all_waits_as_long_as_any_other() {
+    check(Search::Exhaustive(1), || {
+        let ledger = new_ledger(PATIENT);
+        ledger.guarded.clock.store(4, Unordered);
+        assert!(ledger.guarded.lock.try_lock(frame(4)));
+        for _ in 0..8 {
+            change(&ledger, frame(2), 3);
+        }
+        assert_eq!(ledger.guarded.rebuilt.load(Unordered), 0, "a live holder was taken for gone");
+        ledger.unlock(frame(4));
+        settle_and_check(&ledger, &[&[3]]);
+    });
+}
+
+#[test]
+fn what_a_crowd_has_counted_long_ago_is_not_held_against_a_new_holder() {
+    check_each_step(Search::Exhaustive(1), |at| {
+        let ledger = new_ledger(PATIENT);
+        assert!(ledger.guarded.lock.try_lock(frame(4)));
+        for _ in 0..4 {
+            change(&ledger, frame(2), 3);
+        }
+        ledger.unlock(frame(4));
+        ledger.guarded.clock.store(4, Unordered);
+        assert!(ledger.guarded.lock.try_lock(frame(4)));
+        change(&ledger, frame(3), 5);
+        let other = ledger.clone();
+        let work = Box::new(move || change(&other, frame(2), 4));
+        participate(at, Some(Event::Handler(work)), || change(&ledger, frame(1), 1));
+        assert_eq!(ledger.guarded.rebuilt.load(Unordered), 0, "a live holder was taken for gone");
+        ledger.unlock(frame(4));
+        settle_and_check(&ledger, &[&[3], &[1]]);
+    });
 }
 
 #[test]
@@ -506,6 +545,49 @@ fn a_handler_at_any_step_makes_its_changes_and_takes_nothing_from_the_frame_belo
             settle_and_check(&ledger, &[one, two, of_handler]);
             let all = one.iter().chain(two).chain(of_handler);
             assert!(all.clone().all(|number| ledger.guarded.applied[*number].load(Unordered) == 1));
+        });
+    }
+}
+
+#[test]
+fn signals_that_keep_a_frame_from_going_on_do_not_take_its_lock() {
+    check_each_step(Search::Exhaustive(1), |at| {
+        let ledger = new_ledger(PATIENT);
+        let in_handler = ledger.clone();
+        // One handler after the other, or one that is long. Each asks for answers of the ledger, too, as limits do.
+        let work = Box::new(move || {
+            for _ in 0..MANY {
+                change(&in_handler, handler(1), 3);
+                in_handler.settle(handler(1));
+            }
+        });
+        let one = thread(&ledger, 1, &[1, 2], at, Some(Event::Handler(work)), |_| {});
+        let returned = one.join().unwrap();
+        assert_eq!(ledger.guarded.rebuilt.load(Unordered), 0, "the handlers took the lock from a live frame");
+        settle_and_check(&ledger, &[&returned]);
+    });
+}
+
+/// Changes and answers, of which a reader's count for more, that are more than a thread waits for under a frame of its own, and
+/// fewer than the queue is nearly full with.
+const MANY: usize = 100;
+
+#[test]
+fn a_frame_that_was_left_for_good_is_found_in_time_and_before_the_queue_is_full() {
+    for (times, is_hasty) in [(MANY, HASTY), (250, PATIENT)] {
+        check(Search::Exhaustive(1), move || {
+            let ledger = new_ledger(is_hasty);
+            assert!(ledger.guarded.lock.try_lock(frame(1)));
+            // The thread goes on far deeper on its stack.
+            for _ in 0..times {
+                change(&ledger, handler(1), 3);
+                if is_hasty {
+                    ledger.settle(handler(1));
+                }
+            }
+            assert!(ledger.guarded.lock.is_idle(), "the lock is stuck");
+            assert_eq!(ledger.guarded.rebuilt.load(Unordered), 1);
+            settle_and_check(&ledger, &[&[3]]);
         });
     }
 }

@@ -7,12 +7,14 @@
 //! | the holder is | judged gone |
 //! |---|---|
 //! | the caller's own thread, in a frame that is not deeper | at once: a handler's frame would be deeper (lock.rs) |
-//! | the caller's own thread, in a frame that is deeper, or the caller is on another stack | after [`MOST_OWN`] of its changes had to wait; at the end of the process at once |
+//! | the caller's own thread, in a frame that is deeper, or the caller is on another stack | after [`MOST_OWN`] of its changes had to wait, and [`LONG`] has passed or the queue is nearly full; at the end of the process at once |
 //! | a thread that has ended | at once |
 //! | another thread | after [`MOST_STUCK`] changes found it at the same entry and yielded their processor, and [`LONG`] has passed |
 //!
-//! The second and the last judgement may be wrong. A frame that continues nevertheless notices that
-//! when it unlocks, and has the records rebuilt once more.
+//! The second and the last judgement may be wrong: the frame may be suspended, by handlers that follow each other without a
+//! break, or by the scheduler. A frame that continues nevertheless notices that when it unlocks, and has the records rebuilt once
+//! more. But the change that it was making may be lost. So neither judgement rests on a count alone, which passes fast: it also
+//! needs more time than a frame is suspended for that will continue.
 
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -38,8 +40,10 @@ const OF_A_READER: u32 = 64;
 const CROWDED: u32 = if cfg!(test) { 0 } else { 4096 };
 const MOST_STUCK: u32 = if cfg!(test) { 1 } else { 8192 };
 /// 3 s, in nanoseconds: longer than a thread waits for a processor, even where a thousand others
-/// are ready to run.
+/// are ready to run, and longer than signals keep a frame from each instruction.
 const LONG: u64 = 3_000_000_000;
+/// From so many waiting changes on, the queue is nearly full.
+const NEARLY_FULL: u32 = queue::ENTRIES / 2;
 
 /// What the lock guards.
 pub trait Guarded<T> {
@@ -92,8 +96,10 @@ pub struct Locked<G, T: 'static, M: Memory> {
     /// Only that thread writes them.
     waited_under: AtomicU64,
     waited: AtomicU32,
-    /// How many changes had been consumed at the last look, and how many looks have found the same
-    /// number since.
+    /// When the first of these changes had to wait.
+    waited_since: AtomicU64,
+    /// One more than how many changes had been consumed at the last look (0: there was none), and how
+    /// many looks have found the same number since.
     consumed: AtomicU32,
     looks: AtomicU32,
     /// When the first of these looks was made.
@@ -133,6 +139,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             queue: Queue::new(),
             waited_under: AtomicU64::new(0),
             waited: AtomicU32::new(0),
+            waited_since: AtomicU64::new(0),
             consumed: AtomicU32::new(0),
             looks: AtomicU32::new(0),
             since: AtomicU64::new(0),
@@ -410,12 +417,15 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
     #[cold]
     #[inline(never)]
     fn give_way(&self, hold: Hold) {
-        let consumed = self.queue.consumed();
-        if self.consumed.swap(consumed, Ordering::Relaxed) != consumed {
+        let consumed = self.queue.consumed().wrapping_add(1);
+        // Acquire: pairs with the store below.
+        if self.consumed.load(Ordering::Acquire) != consumed {
             self.looks.store(0, Ordering::Relaxed);
             self.since.store(self.guarded.now(), Ordering::Relaxed);
+            // Release: who finds this finds the two stores above, or what was counted since; and who does not begins anew itself.
+            self.consumed.store(consumed, Ordering::Release);
         }
-        let is_long = || self.guarded.now().saturating_sub(self.since.load(Ordering::Relaxed)) > LONG;
+        let is_long = || self.is_long_since(&self.since);
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
         if let Some(holder) = self.guarded.lock().holder().filter(|holder| !holder.is_beside(hold)) {
             let is_gone = looks == 0 && self.is_gone(holder, hold);
@@ -423,7 +433,15 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
                 return self.unlock(hold);
             }
         }
-        self.guarded.give_way(self.queue.len() > queue::ENTRIES / 2);
+        self.guarded.give_way(self.is_nearly_full());
+    }
+
+    fn is_long_since(&self, moment: &AtomicU64) -> bool {
+        self.guarded.now().saturating_sub(moment.load(Ordering::Relaxed)) > LONG
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.queue.len() > NEARLY_FULL
     }
 
     /// Whether a holder will certainly not come back.
@@ -435,20 +453,31 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
     /// now.
     fn own_hold_is_gone(&self, here: Here, hold: Hold, weight: u32) -> bool {
         let Some(holder) = self.guarded.lock().holder().filter(|holder| holder.is_beside(hold)) else { return false };
-        // One thread's frames lie at the same places again and again. The count of changes
-        // distinguishes them. Relaxed: only the holder's own thread comes here.
-        let this = holder.to_word() ^ self.guarded.version().rotate_right(20);
-        if self.waited_under.swap(this, Ordering::Relaxed) != this {
-            self.waited.store(0, Ordering::Relaxed);
-        }
         let is_beyond = match here {
             Here::In(hold, _) => self.is_gone(holder, hold),
             Here::Elsewhere(_) => false,
             Here::AtEnd => true,
         };
-        let is_gone = is_beyond || self.waited.fetch_add(weight, Ordering::Relaxed) > MOST_OWN;
+        let is_gone = is_beyond || self.own_hold_is_stuck(holder, weight);
         // A frame of this thread does nothing while this one runs.
         is_gone && self.break_lock(holder, hold, true)
+    }
+
+    /// One more change of the calling thread has to wait for its own `holder`, or as many as
+    /// `weight` says. True: they are so many, and have waited for so long, that the holder is judged
+    /// gone.
+    fn own_hold_is_stuck(&self, holder: Hold, weight: u32) -> bool {
+        // One thread's frames lie at the same places again and again. The count of changes
+        // distinguishes them. Relaxed: only the holder's own thread comes here.
+        let this = holder.to_word() ^ self.guarded.version().rotate_right(20);
+        if self.waited_under.load(Ordering::Relaxed) != this {
+            self.waited.store(0, Ordering::Relaxed);
+            self.waited_since.store(self.guarded.now(), Ordering::Relaxed);
+            // Release: a handler that interrupts this finds the two stores above, or begins anew itself.
+            self.waited_under.store(this, Ordering::Release);
+        }
+        self.waited.fetch_add(weight, Ordering::Relaxed) > MOST_OWN
+            && (self.is_nearly_full() || self.is_long_since(&self.waited_since))
     }
 
     /// Takes the lock from a holder that was judged gone. `is_still`: nothing that its thread does
