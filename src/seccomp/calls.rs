@@ -101,7 +101,9 @@ mod tests {
                 let Some(name) = word.strip_prefix("SYS_").filter(|name| !is_other(name)) else {
                     continue;
                 };
-                assert!(super::ALL.iter().any(|call| call.name == name), "{name} is not in src/seccomp/calls.rs");
+                // By the text: some are another processor's.
+                let is_listed = include_str!("calls.rs").contains(&std::format!("SYS_{name} \"{name}\""));
+                assert!(is_listed, "{name} is not in src/seccomp/calls.rs");
             }
         }
     }
