@@ -2,7 +2,7 @@
 
 use epollshim_ledger::lock::Hold;
 use epollshim_ledger::lock_protocol::{FastPath, Here};
-use epollshim_ledger::{Answers, Change};
+use epollshim_ledger::{Change, Ring};
 
 use super::state::{CORE, LOCKED};
 use crate::{interrupted, registers, sys};
@@ -36,11 +36,11 @@ pub(super) fn change(change: Change) {
         return change_prepared(change, None);
     }
     // Memory is got, and the kernel is asked, before the lock is taken.
-    change_prepared(change, Some(&CORE.prepare(&numbers)));
+    change_prepared(change, Some(CORE.prepare(&numbers).rings()));
 }
 
 #[inline(never)]
-fn change_prepared(change: Change, answers: Option<&Answers>) {
+fn change_prepared(change: Change, answers: Option<&[Ring]>) {
     change_by(|| CORE.with_answers(answers, || CORE.make(change)), || change);
 }
 

@@ -121,7 +121,7 @@ fn reconcile_with(
             && (CORE.agrees(reading.picture(), &mut room.unmatched, is_under_way)
                 || may_correct_now && may_correct() && {
                     is_corrected = true;
-                    CORE.with_answers(Some(&answers), || CORE.correct(reading.picture(), room, is_under_way));
+                    CORE.with_answers(Some(answers.rings()), || CORE.correct(reading.picture(), room, is_under_way));
                     // What follows from a correction may be more than was corrected.
                     CORE.agrees(reading.picture(), &mut room.unmatched, is_under_way)
                 });

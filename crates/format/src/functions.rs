@@ -76,7 +76,7 @@ pub struct Row {
 
 /// Errors that a manual page documents. (In place, since a pointer costs the library 40 bytes.)
 #[derive(Clone, Copy, Debug)]
-pub struct Errors([u16; MOST_ERRORS]);
+pub struct Errors([u8; MOST_ERRORS]);
 
 const MOST_ERRORS: usize = 26;
 
@@ -87,7 +87,7 @@ impl Errors {
         let mut all = [0; MOST_ERRORS];
         let mut at = 0;
         while at < errors.len() {
-            all[at] = errors[at];
+            all[at] = errors[at] as u8;
             at += 1;
         }
         Errors(all)
@@ -95,7 +95,7 @@ impl Errors {
 
     #[must_use]
     #[inline(never)]
-    pub fn all(&self) -> &[u16] {
+    pub fn all(&self) -> &[u8] {
         let count = self.0.iter().position(|error| *error == 0).unwrap_or(self.0.len());
         self.0.get(..count).unwrap_or(&[])
     }

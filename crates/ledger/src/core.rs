@@ -40,7 +40,7 @@ use ::core::mem::offset_of;
 use epollshim_format::kernel_memory;
 
 use self::pairs::Pairs;
-use crate::answers::{Answers, Lent};
+use crate::answers::{Answers, Lent, Ring};
 use crate::creation_sites::CreationSites;
 use crate::descriptors::{Descriptors, FdState};
 use crate::events::{Event, Events, Pending};
@@ -211,22 +211,29 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     /// Gets memory for what a change may need, and asks the kernel about duplicates of these numbers. Not under the lock.
     #[cold]
     #[inline(never)]
-    pub fn prepare(&self, numbers: &[i32]) -> Answers {
-        self.prepare_all(numbers.iter().copied())
-    }
-
-    pub(crate) fn prepare_all(&self, numbers: impl Iterator<Item = i32>) -> Answers {
-        self.grow();
+    pub fn prepare(&self, numbers: &[i32]) -> Answers<2> {
         let mut answers = Answers::NONE;
-        for fd in numbers.filter(|fd| *fd >= 0) {
-            self.descriptors.prepare(fd);
-            self.descriptors.aliases(fd, |alias| {
-                if alias != fd {
-                    answers.keep(fd, alias, K::are_aliases(fd, alias));
-                }
-            });
+        for fd in numbers {
+            self.prepare_one(*fd, &mut |ring| answers.keep(ring));
         }
         answers
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn prepare_one(&self, fd: i32, keep: &mut dyn FnMut(Ring)) {
+        self.grow();
+        self.descriptors.prepare(fd);
+        if self.descriptors.get(fd).next_alias().is_none() {
+            return;
+        }
+        let mut ring = Ring::of(fd);
+        self.descriptors.aliases(fd, |alias| {
+            if alias != fd {
+                ring.push(alias, K::are_aliases(fd, alias));
+            }
+        });
+        keep(ring);
     }
 
     /// Gets memory for more of everything. Not under the lock.
@@ -255,7 +262,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     /// Makes a change about whose numbers the kernel may have been asked before. Only the holder of the lock calls it.
     #[inline(always)]
-    pub fn with_answers<T>(&self, answers: Option<&Answers>, make: impl FnOnce() -> T) -> T {
+    pub fn with_answers<T>(&self, answers: Option<&[Ring]>, make: impl FnOnce() -> T) -> T {
         if let Some(answers) = answers {
             self.answers.lend(answers);
         }

@@ -3,7 +3,7 @@
 
 use crate::core::{Core, Head, Line, Unmatched};
 use crate::list::List;
-use crate::{Answers, Kernel, Observer};
+use crate::{Answers, Kernel, Observer, answers};
 
 #[cfg(test)]
 mod tests;
@@ -58,9 +58,12 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     /// Gets memory for what a correction may need, and asks the kernel about duplicates. Not under the lock. (Of very many the first
     /// are asked about.)
-    pub fn prepare_for(&self, picture: Picture<'_>) -> Answers {
-        let heads = picture.heads.iter().map(|head| head.fd);
-        self.prepare_all(heads.chain(picture.lines.iter().map(|line| line.fd)))
+    pub fn prepare_for(&self, picture: Picture<'_>) -> Answers<{ answers::MOST }> {
+        let mut answers = Answers::NONE;
+        let mut keep = |ring| answers.keep(ring);
+        picture.heads.iter().for_each(|head| self.prepare_one(head.fd, &mut keep));
+        picture.lines.iter().for_each(|line| self.prepare_one(line.fd, &mut keep));
+        answers
     }
 
     /// Makes the ledger as the kernel is.

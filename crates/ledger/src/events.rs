@@ -69,7 +69,7 @@ impl Event {
 }
 
 /// The most events of one holder. More are counted and dropped.
-const MOST: usize = 16;
+const MOST: usize = 8;
 
 /// Events that are delivered together.
 #[derive(Clone, Copy)]

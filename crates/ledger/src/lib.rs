@@ -51,7 +51,7 @@ pub mod reservations;
 pub mod sort;
 pub mod sync;
 
-pub use answers::Answers;
+pub use answers::{Answers, Ring};
 pub use changes::{Change, Rows};
 pub use correction::{Picture, Room, Strangers};
 pub use events::{Event, Events};

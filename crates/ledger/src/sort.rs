@@ -2,31 +2,34 @@
 
 /// Heapsort: it needs far less code than core's sorts (docs/performance.md, "Size").
 pub fn sort_by_key<T, K: Ord>(slice: &mut [T], key: impl Fn(&T) -> K) {
-    let sink = |heap: &mut [T], mut at: usize| {
-        loop {
-            let mut largest = at;
-            for child in [2 * at + 1, 2 * at + 2] {
-                if let (Some(one), Some(other)) = (heap.get(child), heap.get(largest))
-                    && key(one) > key(other)
-                {
-                    largest = child;
-                }
-            }
-            if largest == at {
-                return;
-            }
-            exchange(heap, at, largest);
-            at = largest;
-        }
-    };
     for at in (0..slice.len() / 2).rev() {
-        sink(slice, at);
+        sink(slice, at, &key);
     }
     for end in (1..slice.len()).rev() {
         exchange(slice, 0, end);
         if let Some(heap) = slice.get_mut(..end) {
-            sink(heap, 0);
+            sink(heap, 0, &key);
         }
+    }
+}
+
+/// Not in line: it would be there twice.
+#[inline(never)]
+fn sink<T, K: Ord>(heap: &mut [T], mut at: usize, key: &impl Fn(&T) -> K) {
+    loop {
+        let mut largest = at;
+        for child in [2 * at + 1, 2 * at + 2] {
+            if let (Some(one), Some(other)) = (heap.get(child), heap.get(largest))
+                && key(one) > key(other)
+            {
+                largest = child;
+            }
+        }
+        if largest == at {
+            return;
+        }
+        exchange(heap, at, largest);
+        at = largest;
     }
 }
 

@@ -147,7 +147,7 @@ const CREATION: Creation = Creation { origin: Origin::Create1, argument: 0, site
 /// Makes a change, as hooks do (src/ledger/access.rs).
 fn tell(ledger: &Ledger, change: Change) {
     let answers = ledger.prepare(&change.numbers());
-    ledger.with_answers(Some(&answers), || ledger.make(change));
+    ledger.with_answers(Some(answers.rings()), || ledger.make(change));
 }
 
 /// What hooks tell after an `epoll_ctl(ADD)` (src/ledger/events/interests.rs).
@@ -155,7 +155,7 @@ fn add(ledger: &Ledger, epfd: i32, fd: i32, one_shot: bool) {
     let registration = Registration { epfd, fd, site: 2 };
     let is_known = ledger.find(epfd, fd).is_some();
     let answers = ledger.prepare(&[epfd, fd]);
-    let reserve = || ledger.with_answers(Some(&answers), || ledger.reserve(&registration));
+    let reserve = || ledger.with_answers(Some(answers.rings()), || ledger.reserve(&registration));
     let ticket = if is_known { Ticket::None } else { Ticket::from_word(reserve()) };
     match kernel(|kernel| kernel.add(epfd, fd, one_shot)) {
         Ok(()) if matches!(ticket, Ticket::Noted { .. }) => {}
@@ -314,7 +314,7 @@ fn correct(ledger: &Ledger) {
     let picture = Picture { heads: &reading.heads, lines: &reading.lines, strangers: &reading.strangers };
     let mut room = Room { numbers: Notes(Vec::new()), unmatched: Notes(Vec::new()), claims: Notes(Vec::new()) };
     let answers = ledger.prepare_for(picture);
-    ledger.with_answers(Some(&answers), || ledger.correct(picture, &mut room, |_| false));
+    ledger.with_answers(Some(answers.rings()), || ledger.correct(picture, &mut room, |_| false));
 }
 
 /// Everything that can be asked of the ledger by number is what the kernel has.

@@ -56,7 +56,7 @@ fn adding_unprepared(registration: &Registration, tried: FastPath, block: &Block
         return keep(adding_later(registration, block));
     }
     CORE.set_last_used(registration.epfd, &block.last_used);
-    let reserve = || CORE.with_answers(Some(&answers), || CORE.reserve(registration));
+    let reserve = || CORE.with_answers(Some(answers.rings()), || CORE.reserve(registration));
     keep(CORE.charged(block.take_prepaid(), reserve));
     unlock_out_of_line();
 }

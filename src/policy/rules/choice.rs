@@ -349,7 +349,7 @@ const ERRORS: usize = 1 << 32;
 fn any_error(function: Function, random: u64) -> Option<Outcome> {
     let errors = function.row().errors.all();
     let place = random.checked_rem(errors.len() as u64)? as usize;
-    errors.get(place).map(|error| Outcome::Error(*error))
+    errors.get(place).map(|error| Outcome::Error(u16::from(*error)))
 }
 
 /// The count of a rule in a process.

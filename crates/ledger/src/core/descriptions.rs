@@ -2,6 +2,7 @@
 //! dup and close.
 
 use super::Core;
+use crate::answers::Ring;
 use crate::descriptors::{FdState, RING};
 use crate::events::Event;
 use crate::records::{Description, Interest, Watch};
@@ -78,14 +79,19 @@ impl<K: Kernel, O: Observer> Core<K, O> {
                 *place = alias;
             }
         });
+        let others = || aliases.into_iter().filter(|alias| *alias >= 0 && *alias != fd);
+        let mut ring = Ring::of(fd);
+        others().for_each(|alias| ring.push(alias, None));
+        // What was said before the lock was taken; nothing where it was said of another moment.
+        let asked = if self.is_timely() { self.answers.find(&ring) } else { None };
         self.descriptors.part(fd);
-        for alias in aliases.into_iter().filter(|alias| *alias >= 0 && *alias != fd) {
+        for (place, alias) in (0..).zip(others()) {
             if self.descriptors.get(alias).is_known() {
                 // Seen before: threads that dup at the same moment can tie a ring into a loop that
                 // leaves `fd` out.
                 continue;
             }
-            match self.are_aliases(fd, alias) {
+            match asked.and_then(|ring| ring.answer(place)) {
                 Some(true) => {
                     self.descriptors.part(alias);
                     self.descriptors.set(alias, FdState::known(index, 0));
@@ -211,10 +217,5 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             }
             _ => {}
         }
-    }
-
-    /// As the kernel said before the lock was taken; None also where it spoke of another moment.
-    fn are_aliases(&self, fd: i32, other: i32) -> Option<bool> {
-        if self.is_timely() { self.answers.find(fd, other) } else { None }
     }
 }
