@@ -42,8 +42,8 @@ const MOST_STUCK: u32 = if cfg!(test) { 1 } else { 8192 };
 /// 3 s, in nanoseconds: longer than a thread waits for a processor, even where a thousand others
 /// are ready to run, and longer than signals keep a frame from each instruction.
 const LONG: u64 = 3_000_000_000;
-/// From so many waiting changes on, the queue is nearly full.
-const NEARLY_FULL: u32 = queue::ENTRIES / 2;
+/// From so many waiting changes on, the queue is nearly full, and changes are about to be lost.
+const NEARLY_FULL: u32 = queue::ENTRIES - queue::ENTRIES / 8;
 
 /// What the lock guards.
 pub trait Guarded<T> {
@@ -433,15 +433,11 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
                 return self.unlock(hold);
             }
         }
-        self.guarded.give_way(self.is_nearly_full());
+        self.guarded.give_way(self.queue.len() > queue::ENTRIES / 2);
     }
 
     fn is_long_since(&self, moment: &AtomicU64) -> bool {
         self.guarded.now().saturating_sub(moment.load(Ordering::Relaxed)) > LONG
-    }
-
-    fn is_nearly_full(&self) -> bool {
-        self.queue.len() > NEARLY_FULL
     }
 
     /// Whether a holder will certainly not come back.
@@ -477,7 +473,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             self.waited_under.store(this, Ordering::Release);
         }
         self.waited.fetch_add(weight, Ordering::Relaxed) > MOST_OWN
-            && (self.is_nearly_full() || self.is_long_since(&self.waited_since))
+            && (self.queue.len() > NEARLY_FULL || self.is_long_since(&self.waited_since))
     }
 
     /// Takes the lock from a holder that was judged gone. `is_still`: nothing that its thread does
