@@ -2,6 +2,7 @@
 //! addresses into functions after the program has ended.
 
 use super::file::State;
+use crate::elf::number;
 use crate::sync::{AtomicU64, Ordering};
 use core::fmt::Write;
 
@@ -131,9 +132,4 @@ fn readable(at: usize, length: usize, end: usize) -> Option<&'static [u8]> {
     // notes and headers lie in the object's first segment. It stays mapped while it is read: only
     // dlclose unmaps objects, and no exit or first call is inside it.
     Some(unsafe { core::slice::from_raw_parts(at as *const u8, length) })
-}
-
-fn number(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
-    let bytes = bytes.get(at..at.checked_add(size)?)?;
-    Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
 }

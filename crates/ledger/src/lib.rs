@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `kernel.rs` | the traits `Kernel` and `Observer` |
 //! | `core.rs` | the records as a whole: what refers to what, and how each change is followed |
-//! | `descriptors.rs`, `records.rs`, `pool.rs`, `numbers.rs` | what they are made of, and their memory |
+//! | `descriptors.rs`, `records.rs`, `pool.rs`, `numbers.rs`, `chunk.rs` | what they are made of, and their memory |
 //! | `lock.rs`, `queue.rs`, `lock_protocol.rs` | how a change gets the lock, or into the queue; a holder that is gone |
 //! | `answers.rs` | what the kernel said of duplicates before the lock was taken |
 //! | `changes.rs`, `events.rs` | the changes that there are; what others hear of them, when the lock is free |
@@ -29,6 +29,7 @@
 
 mod answers;
 mod changes;
+mod chunk;
 pub mod core;
 mod correction;
 mod creation_sites;

@@ -7,8 +7,8 @@
 use core::marker::PhantomData;
 use core::ptr::null_mut;
 
-use crate::Memory;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
+use crate::{Memory, chunk};
 
 /// An entry of the table: made of atomics, and valid as zero bytes.
 ///
@@ -75,13 +75,7 @@ impl<T: Entry, M: Memory> Numbers<T, M> {
     #[inline(never)]
     fn make(&self, fd: i32) -> Option<&'static T> {
         let (chunk, _, entries) = self.chunk(fd)?;
-        let bytes = entries * size_of::<T>();
-        let start = M::map(bytes)?;
-        if chunk.compare_exchange(null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-            // SAFETY: another thread stored a chunk first. No other thread has seen this one.
-            unsafe { M::unmap(start, bytes) };
-        }
-        self.get(fd)
+        if chunk::make::<T, M>(chunk, entries) { self.get(fd) } else { None }
     }
 }
 

@@ -7,8 +7,8 @@
 
 use core::marker::PhantomData;
 
-use crate::Memory;
 use crate::sync::{AtomicPtr, AtomicU32, Ordering};
+use crate::{Memory, chunk};
 
 /// A record made of atomics only, for which zero bytes are a valid, empty value.
 ///
@@ -134,15 +134,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         while self.is_short() {
             let ready = self.ready.load(Ordering::Relaxed);
             let Some(chunk) = self.chunks.get((ready / CHUNK) as usize) else { return false };
-            if chunk.load(Ordering::Relaxed).is_null() {
-                let bytes = CHUNK as usize * size_of::<T>();
-                let Some(start) = M::map(bytes) else { return false };
-                let null = core::ptr::null_mut();
-                // Release: pairs with the Acquire in `get`.
-                if chunk.compare_exchange(null, start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-                    // SAFETY: another thread was first; nobody has seen this one.
-                    unsafe { M::unmap(start, bytes) };
-                }
+            if !chunk::make::<T, M>(chunk, CHUNK as usize) {
+                return false;
             }
             // Relaxed: who needs the record finds its chunk by `get`. Whoever comes second finds it done.
             let _ = self.ready.compare_exchange(ready, ready + CHUNK, Ordering::Relaxed, Ordering::Relaxed);

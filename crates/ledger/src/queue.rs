@@ -24,9 +24,9 @@ use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
-use crate::Memory;
 use crate::lock::Hold;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+use crate::{Memory, chunk};
 
 /// Nodes in a chunk of 40 KiB. The kernel provides chunks as they are needed. (The models have few
 /// nodes, so that nodes are reused at once.)
@@ -230,15 +230,8 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
     #[cold]
     fn extend(&self, extent: u32) -> bool {
         let Some(chunk) = self.chunks.get((extent / CHUNK) as usize) else { return false };
-        if chunk.load(Ordering::Relaxed).is_null() {
-            let bytes = CHUNK as usize * size_of::<Node>();
-            let Some(start) = M::map(bytes) else { return false };
-            let other =
-                chunk.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed);
-            if other.is_err() {
-                // SAFETY: another frame stored a chunk first. No other thread has seen this one.
-                unsafe { M::unmap(start, bytes) };
-            }
+        if !chunk::make::<Node, M>(chunk, CHUNK as usize) {
+            return false;
         }
         // The frame that comes second finds it done.
         let _ = self.extent.compare_exchange(extent, extent + CHUNK, Ordering::Release, Ordering::Relaxed);

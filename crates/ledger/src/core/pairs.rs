@@ -16,7 +16,7 @@ use crate::sync::{AtomicPtr, AtomicU32, Ordering};
 
 use super::Core;
 use crate::records::{Interest, Watch, Word};
-use crate::{Kernel, Memory, Observer};
+use crate::{Kernel, Memory, Observer, chunk};
 
 /// Buckets in a chunk. The first chunk is in use as a whole.
 const CHUNK: u32 = 4096;
@@ -84,13 +84,8 @@ impl<M: Memory> Pairs<M> {
             let Some(chunk) = chunks.into_iter().find(|chunk| chunk.load(Ordering::Relaxed).is_null()) else {
                 return false;
             };
-            let bytes = CHUNK as usize * size_of::<AtomicU32>();
-            let Some(start) = M::map(bytes) else { return false };
-            let null = core::ptr::null_mut();
-            // Release: pairs with the Acquire in `bucket`.
-            if chunk.compare_exchange(null, start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-                // SAFETY: another thread was first; nobody has seen this one.
-                unsafe { M::unmap(start, bytes) };
+            if !chunk::make::<AtomicU32, M>(chunk, CHUNK as usize) {
+                return false;
             }
         }
         true
