@@ -243,11 +243,16 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.ready_below.store(if has_all { descriptors::LOW } else { 0 }, Ordering::Relaxed);
     }
 
-    /// Whether so little memory is left that the changes that wait may need more: they wait on. Where the kernel has none they do
-    /// not, and what cannot be noted is counted as lost.
+    /// Whether so little memory is left that the waiting changes may need more. If so, they go on waiting, and the thread that
+    /// unlocks gets memory. If the kernel has none, the changes are made all the same, and those that do not fit are lost.
     pub(crate) fn is_nearly_out(&self) -> bool {
-        self.ready_below.load(Ordering::Relaxed) != 0
-            && (self.records.is_nearly_out() || self.instances.is_nearly_out())
+        let is_nearly_out = self.ready_below.load(Ordering::Relaxed) != 0
+            && (self.records.is_nearly_out() || self.instances.is_nearly_out());
+        if is_nearly_out {
+            // Again: the thread that was about to get memory may not exist in the child of a fork, or may have left for ever.
+            self.lock.set_slow_path(flags::MEMORY);
+        }
+        is_nearly_out
     }
 
     /// As something is allocated for the first time: whoever unlocks gets memory for more, where little is left.

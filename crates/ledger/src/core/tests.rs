@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use super::{Creation, File, Head, Line, Registration, Ticket};
 use crate::kernel::tests::{Heap, Nobody};
+use crate::lock::flags;
 use crate::records::{LastUsed, Origin};
 
 /// A ledger that no observer follows, and that asks nothing.
@@ -386,4 +387,23 @@ fn numbers_are_regrouped_as_the_kernel_has_them() {
     CORE.duplicated(7, 8, 0);
     regroup(&CORE, &[(&[3], 1), (&[7, 8], 0)]);
     assert_eq!(live(&CORE), (2, 1));
+}
+
+#[test]
+fn changes_that_wait_for_memory_have_it_asked_for_whoever_was_about_to_get_it() {
+    static CORE: Core = Core::new();
+    let asks = || CORE.lock.slow_path_flags() & flags::MEMORY != 0;
+    create(&CORE, 3);
+    for fd in 10.. {
+        if CORE.records.is_nearly_out() {
+            break;
+        }
+        CORE.reserve(&Registration { epfd: 3, fd, site: 2 });
+    }
+    assert!(asks(), "the holder who found little left has said so");
+    // Another thread has begun to get memory, and does not exist in the child of a fork.
+    CORE.lock.clear_slow_path(flags::MEMORY);
+    assert!(CORE.is_nearly_out() && asks(), "or the changes would wait for ever");
+    CORE.grow();
+    assert!(!CORE.is_nearly_out() && !asks());
 }
