@@ -35,7 +35,7 @@ pub(super) fn change(change: Change) {
     if !CORE.wants_preparation(numbers) {
         return change_prepared(change, None);
     }
-    // Memory is got, and the kernel is asked, before the lock is taken.
+    // No memory is mapped under the lock, and the kernel is not asked.
     change_prepared(change, Some(CORE.prepare(&numbers).rings()));
 }
 
@@ -44,7 +44,7 @@ fn change_prepared(change: Change, answers: Option<&[Ring]>) {
     change_by(|| CORE.with_answers(answers, || CORE.make(change)), || change);
 }
 
-/// The same. `make` does what `apply` does of the `change`, which need be put into words only if it has to wait.
+/// The same. `make` does what `apply` does for `change`, whose value is built only if it is queued.
 #[inline(always)]
 pub(super) fn change_by(make: impl FnOnce(), change: impl FnOnce() -> Change) {
     change_on(FastPath::NotTried, make, change);

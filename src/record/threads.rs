@@ -214,7 +214,7 @@ pub unsafe fn put(start: *mut u8, number: u64, call: &CallRecord, time: u64) {
     // SAFETY: the caller promises a record's place.
     let set = |field, value: u64| unsafe { word(start, field).store(value, Ordering::Relaxed) };
     // A reader at that moment, or after a kill, finds that the record is not complete. The
-    // processor keeps the order of stores (x86-64). The compiler is told to.
+    // processor keeps the order of stores (x86-64). The fence keeps the compiler from changing it.
     set(record::NUMBER, 0);
     compiler_fence(Ordering::Release);
     set(record::BEGAN, call.began);

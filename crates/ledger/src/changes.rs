@@ -178,7 +178,7 @@ impl<K: Kernel, O: Observer> Guarded<Change> for Core<K, O> {
     }
 
     fn take_events(&self) -> Events {
-        self.take_noted()
+        Core::take_events(self)
     }
 
     fn deliver(&self, events: Events) {

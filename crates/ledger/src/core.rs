@@ -142,7 +142,7 @@ pub struct Core<K: Kernel, O: Observer> {
     events: Pending,
     /// What the kernel said before the lock was taken. Written by the holder.
     answers: Lent,
-    /// Numbers below have all the memory that they need, and there was some for more of everything when it was last asked for.
+    /// Lower numbers have all the memory that they need. 0: there was none for more records when it was last asked for.
     ready_below: AtomicI32,
     observer: PhantomData<fn() -> O>,
 }
@@ -182,12 +182,12 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     /// Notes an event that is delivered when the lock is free.
     #[cold]
     #[inline(never)]
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn note_event(&self, event: Event) {
         self.events.note(event);
         self.lock.set_slow_path(flags::EVENTS);
     }
 
-    pub(crate) fn take_noted(&self) -> Events {
+    pub(crate) fn take_events(&self) -> Events {
         self.events.take()
     }
 
@@ -201,8 +201,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         })
     }
 
-    /// Whether a change that makes this number known may find too little memory: the number is high, or the kernel had none when it
-    /// was last asked, or it was not asked yet.
+    /// Whether a change that makes this number known may find too little memory: the number is high, or the kernel had no memory
+    /// when it was last asked, or has not been asked yet.
     #[inline(always)]
     pub fn wants_memory_for(&self, fd: i32) -> bool {
         fd >= self.ready_below.load(Ordering::Relaxed)
@@ -212,6 +212,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     #[cold]
     #[inline(never)]
     pub fn prepare(&self, numbers: &[i32]) -> Answers<2> {
+        self.grow();
         let mut answers = Answers::NONE;
         for fd in numbers {
             self.prepare_one(*fd, &mut |ring| answers.keep(ring));
@@ -219,10 +220,10 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         answers
     }
 
+    /// Gets memory for a number, and asks the kernel about its duplicates. `keep` is given the answers, if it may have any.
     #[cold]
     #[inline(never)]
     pub(crate) fn prepare_one(&self, fd: i32, keep: &mut dyn FnMut(Ring)) {
-        self.grow();
         self.descriptors.prepare(fd);
         if self.descriptors.get(fd).next_alias().is_none() {
             return;
@@ -255,7 +256,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         is_nearly_out
     }
 
-    /// As something is allocated for the first time: whoever unlocks gets memory for more, where little is left.
+    /// Called when a record is used for the first time. If little memory is left, the thread that unlocks gets more.
     #[cold]
     #[inline(never)]
     fn look_at_memory(&self) {
@@ -265,7 +266,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// Makes a change about whose numbers the kernel may have been asked before. Only the holder of the lock calls it.
+    /// Makes a change, with the kernel's answers about its numbers, if it was asked. Only the holder of the lock calls it.
     #[inline(always)]
     pub fn with_answers<T>(&self, answers: Option<&[Ring]>, make: impl FnOnce() -> T) -> T {
         if let Some(answers) = answers {
@@ -278,7 +279,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         result
     }
 
-    /// Whether the change that is being made happens now: it did not wait in the queue. Relaxed: by the holder, who writes it.
+    /// Whether the change that is being made happens now, and did not wait in the queue. Relaxed: the
+    /// caller is the holder, which alone writes it.
     pub(crate) fn is_timely(&self) -> bool {
         !self.late.load(Ordering::Relaxed)
     }

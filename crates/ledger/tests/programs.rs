@@ -1,8 +1,8 @@
 //! The ledger beside a plain model of the kernel (`reference`), over random programs. What differs is shrunk to the shortest
 //! program that shows it.
 //!
-//! The ledger is told what hooks tell it: of the calls of one process, and of nothing else. Where all that happens is seen, it
-//! equals the kernel at each step. Where something went past it (a descriptor in a message, another process that keeps a file
+//! The ledger sees what hooks see: the calls of one process, and nothing else. If the hooks see all that happens, the ledger
+//! equals the kernel at each step. If something escaped them (a descriptor in a message, another process that keeps a file
 //! open or removes an interest, an exec), one correction by the kernel's lists makes it equal again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 

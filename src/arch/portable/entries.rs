@@ -32,7 +32,7 @@ pub unsafe fn call(address: usize, words: [usize; 6]) -> isize {
 
 /// Whoever uses the templates has [`Frame`](crate::frame::Frame) in scope.
 ///
-/// `cancellable!(name, run, told...)`: the entry `name`, which gives its frame, and what else is told, to `run`. Nothing catches what
+/// `cancellable!(name, run, arguments...)`: the entry `name`, which passes its frame and these arguments to `run`. Nothing catches what
 /// unwinds: a thread may be cancelled in the real function.
 macro_rules! cancellable {
     ($name:ident, $run:path $(, $told:expr)*) => {

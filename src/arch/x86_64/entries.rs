@@ -32,7 +32,7 @@
 /// in the midst would have to keep what it knows over the call. The entry itself reads it, below the frame: each function more behind
 /// a system call is a line of code more, and a return.
 ///
-/// Behind `recorded:`, `after` is told when the call began, too. Below the frame lie the 16 bytes of a clock reading, then the result and
+/// Behind `recorded:`, `after` also gets the time at which the call began. Below the frame lie the 16 bytes of a clock reading, then the result and
 /// the beginning.
 macro_rules! timed {
     (recorded: $($name:ident($words:tt): $go:path, $after:path;)*) => {$(

@@ -168,8 +168,8 @@ fn look_whether_dead(fd: i32) {
     }
 }
 
-/// Has the ledger forget a number that the kernel does not have, as `is_gone` finds out. True: it was gone. While other threads
-/// change the ledger it is asked again, some times: what it says holds for one version.
+/// Has the ledger forget a number if `is_gone` says that it is not open. Returns what `is_gone` said last. The answer counts only
+/// if no other thread has changed the ledger since: then the kernel is asked again, up to `TRIES` times.
 pub fn forget_if_gone(fd: i32, is_gone: impl Fn(FdState) -> bool) -> bool {
     const TRIES: u32 = 16;
     for _ in 0..TRIES {

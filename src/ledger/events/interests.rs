@@ -39,17 +39,18 @@ pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: imp
 /// The same in every other case.
 #[cold]
 pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
-    // (An instance that is not known is not met by an ADD that may fail.)
-    if !CORE.wants_preparation([registration.fd, -1]) {
-        return adding_prepared(registration, tried, block, keep);
+    // Only of the watched descriptor: an interest is noted before the real call only if its instance is known already.
+    if CORE.wants_preparation([registration.fd, -1]) {
+        prepare_and_add(registration, tried, block, keep);
+    } else {
+        add(registration, tried, block, keep);
     }
-    adding_unprepared(registration, tried, block, keep);
 }
 
 #[cold]
 #[inline(never)]
-fn adding_unprepared(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
-    // Memory is got, and the kernel is asked, before the lock is taken.
+fn prepare_and_add(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
+    // No memory is mapped under the lock, and the kernel is not asked.
     unlock_unapplied(tried);
     let answers = CORE.prepare(&[registration.fd]);
     if !lock_for_change(FastPath::NotTried) {
@@ -62,7 +63,7 @@ fn adding_unprepared(registration: &Registration, tried: FastPath, block: &Block
 }
 
 #[inline(always)]
-fn adding_prepared(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
+fn add(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
     if !lock_for_change(tried) {
         return keep(adding_later(registration, block));
     }

@@ -39,7 +39,7 @@ pub struct Decision {
     pub thread: u32,
     /// From 1.
     pub ordinal: u64,
-    /// What the program gets in place of the call. [`Outcome::AnyError`] is told by the error that was drawn.
+    /// What the program gets in place of the call. For [`Outcome::AnyError`], the error that was drawn.
     pub outcome: Option<Outcome>,
     /// The random number that decided an order.
     pub shuffle: Option<u64>,

@@ -82,7 +82,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         let others = || aliases.into_iter().filter(|alias| *alias >= 0 && *alias != fd);
         let mut ring = Ring::of(fd);
         others().for_each(|alias| ring.push(alias, None));
-        // What was said before the lock was taken; nothing where it was said of another moment.
+        // The kernel was asked before the lock was taken. Its answer says nothing about a change that waited in the queue.
         let asked = if self.is_timely() { self.answers.find(&ring) } else { None };
         self.descriptors.part(fd);
         for (place, alias) in (0..).zip(others()) {
@@ -123,7 +123,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
                 self.remember(description, fd, at, left > 0);
             }
             if description.instance() != 0 && self.is_timely() && O::is_waited_on(fd) {
-                self.tell(Event::InstanceClosed { epfd: fd, at });
+                self.note_event(Event::InstanceClosed { epfd: fd, at });
             }
         }
         if left > 0 {

@@ -41,7 +41,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     fn note_watched_close(&self, instance: &Instance, index: u32, fd: i32, at: usize) {
         let waiter = instance.owner.block();
         if O::is_waiting(waiter) {
-            self.tell(Event::WatchedClosed { waiter, instance: index, fd, at });
+            self.note_event(Event::WatchedClosed { waiter, instance: index, fd, at });
         }
     }
 

@@ -166,7 +166,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     #[inline(always)]
     fn note_end(&self, instance: &Instance, epfd: i32) {
         if instance.has_outgrown_its_size() && instance.is_size_reported.swap(1, Ordering::Relaxed) == 0 {
-            self.tell(Event::Outgrown {
+            self.note_event(Event::Outgrown {
                 epfd,
                 site: instance.site.load(Ordering::Relaxed),
                 peak: instance.peak(),
@@ -175,10 +175,10 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
         if K::has_shared_by_fork() {
             let maker = instance.maker.get();
-            self.tell(Event::Ended { id: instance.id.get(), maker, waits: instance.waits() });
+            self.note_event(Event::Ended { id: instance.id.get(), maker, waits: instance.waits() });
         }
         if instance.forked.load(Ordering::Relaxed) == Instance::FROM_BEFORE {
-            self.tell(Event::EndedUnused);
+            self.note_event(Event::EndedUnused);
         }
     }
 

@@ -51,7 +51,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             O::interest_noted(index, interest, instance.watches.get());
             // An interest that a comparison found has no call site: the program uses nothing then.
             if registration.site != 0 && instance.is_first_use() {
-                self.tell(Event::FirstUse {
+                self.note_event(Event::FirstUse {
                     id: instance.id.get(),
                     maker: instance.maker.get(),
                     epfd: registration.epfd,

@@ -76,7 +76,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             return None;
         }
         if slot.next_alias().is_some() && self.is_timely() && self.ghost(registration.epfd, registration.fd).is_some() {
-            self.tell(Event::AddingOverGhost(*registration));
+            self.note_event(Event::AddingOverGhost(*registration));
         }
         let description = self.describe(registration.fd, slot)?;
         self.insert_into((index, instance), description, registration, serial, 0)
