@@ -1,11 +1,13 @@
 /* A handler that leaves by siglongjmp, out of whatever epoll call it interrupted (a classic way to time out). The
- * program goes on as if nothing had been, and so must the ledger. */
+ * program goes on as if nothing had been, and so must the ledger: also where the program goes on in a function that
+ * lies deeper on the stack than the call that was left, where a handler's calls would lie. */
 #include "check.h"
 
+#include <alloca.h>
 #include <setjmp.h>
 #include <sys/time.h>
 
-#define JUMPS 1500
+#define JUMPS 750
 
 static sigjmp_buf back;
 static volatile sig_atomic_t armed, jumps;
@@ -35,13 +37,9 @@ static void work(void) {
     close(twin);
 }
 
-int main(void) {
-    struct sigaction action = {.sa_handler = on_signal};
+static void jump_out_of_calls(void) {
     struct itimerval tick = {{0, 211}, {0, 211}}, off = {{0, 0}, {0, 0}};
-    epfd = WORKS(epoll_create1(0));
-    alarm(0);
-    work();
-    sigaction(SIGALRM, &action, NULL);
+    jumps = 0;
     setitimer(ITIMER_REAL, &tick, NULL);
     while (jumps < JUMPS) {
         if (sigsetjmp(back, 1) == 0) {
@@ -52,6 +50,9 @@ int main(void) {
         close_range((unsigned)epfd + 1, ~0u, 0);
     }
     setitimer(ITIMER_REAL, &off, NULL);
+}
+
+static void go_on(void) {
     EQUAL(close_range((unsigned)epfd + 1, ~0u, 0), 0);
     GIVES(events_of(epfd, 0), 0);
     LEDGER_AGREES();
@@ -63,6 +64,28 @@ int main(void) {
     GIVES(close(epfd), 0);
     LEDGER_AGREES();
     GIVES(close(fd), 0);
+    GIVES(close(second), 0);
     LEDGER_AGREES();
+}
+
+static __attribute__((noinline)) void go_on_deeper(size_t bytes) {
+    volatile char *room = alloca(bytes);
+    room[0] = 1;
+    go_on();
+    room[bytes - 1] = 1;
+}
+
+int main(void) {
+    static const size_t depths[] = {0, 1200, 6000, 40000};
+    struct sigaction action = {.sa_handler = on_signal};
+    alarm(0);
+    sigaction(SIGALRM, &action, NULL);
+    for (size_t i = 0; i < sizeof depths / sizeof *depths; i++) {
+        epfd = WORKS(epoll_create1(0));
+        work();
+        jump_out_of_calls();
+        if (depths[i] == 0) go_on();
+        else go_on_deeper(depths[i]);
+    }
     return verdict();
 }

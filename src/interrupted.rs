@@ -8,7 +8,9 @@
 
 use core::ops::Range;
 
-use crate::arch::signal_frame::{SKEW, WORDS, parse};
+use epollshim_ledger::lock_protocol::View;
+
+use crate::arch::signal_frame::{MASK, SKEW, WORDS, parse};
 use crate::{real, sys};
 
 const WORD: usize = size_of::<usize>();
@@ -19,90 +21,133 @@ const REACH: usize = 64 * 1024;
 const SHALLOW: usize = 64;
 /// Words that two pieces have in common: more than a frame's, and even, since frames begin at every second word.
 const OVERLAP: usize = WORDS.next_multiple_of(2);
+/// Words of a piece where there may be little stack.
+const SMALL: usize = OVERLAP + 32;
 /// Handlers that interrupt each other.
 const NESTED: usize = 8;
 
-/// What a signal handler has interrupted.
+/// A signal frame, and what the handler has interrupted.
 struct Interrupted {
+    frame: usize,
     instruction: usize,
     stack: usize,
 }
 
-/// Whether one of the handlers that run on top of each other, seen from a frame at `stack`, interrupted a hook.
+/// Whether one of the handlers that run on top of each other, seen from a frame of the program, interrupted a hook.
 ///
-/// True also where an older signal frame is left in a part of the stack that a later frame has not written. So the caller may
-/// only become more careful by it.
-pub fn a_hook(stack: usize) -> bool {
-    interrupted_a_hook(stack, &own_code(), NESTED)
+/// True also for some that ran before, and were jumped out of ([`Interrupted::may_run`]). So the caller may only become more
+/// careful by it.
+pub fn a_hook(view: View) -> bool {
+    interrupted_a_hook(view, &own_code(), NESTED)
 }
 
-fn interrupted_a_hook(stack: usize, ours: &Range<usize>, nested: usize) -> bool {
-    let first = stack.next_multiple_of(16) + SKEW * WORD;
-    let (mut piece, mut above) = (Piece::new(), Piece::new());
-    let mut at = first;
-    while at < first + REACH {
-        let words = piece.read(at, PIECE);
-        for found in (0..words.len()).step_by(2).filter_map(|place| frame_at(words.get(place..)?)) {
-            if ours.contains(&found.instruction)
-                || is_in_real_close(found.instruction)
-                || above.read(found.stack, SHALLOW).iter().any(|word| ours.contains(word))
-                // The handler has a stack of its own: those that it interrupted are on another.
-                || nested > 0
-                    && !(first..first + REACH).contains(&found.stack)
-                    && interrupted_a_hook(found.stack, ours, nested - 1)
-            {
-                return true;
-            }
+fn interrupted_a_hook(view: View, ours: &Range<usize>, nested: usize) -> bool {
+    let reach = view.stack..view.stack + REACH;
+    let (found, _) = any_frame::<PIECE>(reach.clone(), |found| {
+        found.is_in_a_hook(ours) && found.may_run(view.blocked)
+            // The handler has a stack of its own: those that it interrupted are on another.
+            || nested > 0
+                && !reach.contains(&found.stack)
+                && interrupted_a_hook(View { stack: found.stack, ..view }, ours, nested - 1)
+    });
+    found
+}
+
+/// Whether a handler whose signal frame lies in the `bytes` above a frame of the program interrupted a hook; true also where
+/// that part of the stack cannot be looked at. For callers with little stack.
+pub fn a_hook_within(view: View, bytes: usize) -> bool {
+    if bytes > REACH {
+        return true;
+    }
+    let ours = own_code();
+    let end = view.stack + bytes;
+    let (found, looked_at) =
+        any_frame::<SMALL>(view.stack..end, |found| found.is_in_a_hook(&ours) && found.may_run(view.blocked));
+    found || looked_at < end
+}
+
+/// Whether a signal frame of that kind lies in a part of the stack, and up to where it could be read.
+fn any_frame<const PIECE: usize>(part: Range<usize>, mut is_it: impl FnMut(&Interrupted) -> bool) -> (bool, usize) {
+    let mut piece = Piece::<PIECE>::new();
+    let mut at = part.start.next_multiple_of(16) + SKEW * WORD;
+    while at < part.end {
+        let words = piece.read(at);
+        let frame = |place: usize| {
+            let (instruction, stack) = parse(words.get(place..)?)?;
+            Some(Interrupted { frame: at + place * WORD, instruction, stack })
+        };
+        if (0..words.len()).step_by(2).filter_map(frame).any(|found| is_it(&found)) {
+            return (true, at);
         }
         // The next piece begins so early that a frame on the edge is in it as a whole.
-        let is_last = words.len() < PIECE;
-        if is_last {
-            break;
+        if words.len() < PIECE {
+            return (false, at + words.len() * WORD);
         }
         at += (PIECE - OVERLAP) * WORD;
     }
-    false
+    (false, at)
 }
 
-/// The signal frames among the words of a piece of stack, each at its place.
-fn frame_at(words: &[usize]) -> Option<Interrupted> {
-    parse(words).map(|(instruction, stack)| Interrupted { instruction, stack })
+impl Interrupted {
+    fn is_in_a_hook(&self, ours: &Range<usize>) -> bool {
+        ours.contains(&self.instruction) || is_in_real_close(self.instruction) || returns_into(self.stack, ours)
+    }
+
+    /// Whether the handler may still run. A frame stays on the stack after `siglongjmp`, until something else is written there.
+    /// But that restores the signal mask, and a handler's own signal is blocked while it runs, unless it has SA_NODEFER. (If a
+    /// handler unblocks its own signal and goes on, it is taken for one that was left.)
+    fn may_run(&self, blocked: sys::SignalSet) -> bool {
+        let mut mask = Piece::<1>::new();
+        let Some(&before) = mask.read(self.frame + MASK * WORD).first() else { return true };
+        blocked & !(before as sys::SignalSet) != 0 || (1..=64).any(sys::may_interrupt_itself)
+    }
+}
+
+/// Whether code that was interrupted with that stack pointer returns into a hook.
+fn returns_into(stack: usize, ours: &Range<usize>) -> bool {
+    const WORDS: usize = 16;
+    let mut piece = Piece::<WORDS>::new();
+    (0..SHALLOW / WORDS).any(|part| piece.read(stack + part * WORDS * WORD).iter().any(|word| ours.contains(word)))
 }
 
 /// A copy of a piece of stack. (Not the stack itself: what lies above a thread's stack may go away meanwhile.)
-struct Piece {
-    words: [usize; PIECE],
-    count: usize,
+struct Piece<const WORDS: usize> {
+    words: [usize; WORDS],
 }
 
 const PAGE: usize = 4096;
-/// Words of a piece.
+/// Words of a piece where there is room.
 const PIECE: usize = PAGE / WORD;
 
-impl Piece {
-    const fn new() -> Piece {
-        Piece { words: [0; PIECE], count: 0 }
+impl<const WORDS: usize> Piece<WORDS> {
+    fn new() -> Self {
+        Piece { words: [0; WORDS] }
     }
 
-    /// Copies up to so many words from an address on, as far as they can be read.
-    fn read(&mut self, start: usize, most: usize) -> &[usize] {
-        let room = self.words.get_mut(..most).unwrap_or_default();
+    /// Copies the words from an address on, as far as they can be read.
+    fn read(&mut self, start: usize) -> &[usize] {
         // SAFETY: words are bytes, and any bytes are words.
-        let bytes = unsafe { core::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), size_of_val(room)) };
-        let mut copied = 0;
-        while let Some(rest) = bytes.get_mut(copied..).filter(|rest| !rest.is_empty()) {
-            // Page by page: what a copy that meets the end of the memory in its middle has copied is not promised.
-            let in_page = PAGE - (start + copied) % PAGE;
-            let wanted = in_page.min(rest.len());
-            let got = rest.get_mut(..wanted).map_or(0, |part| sys::copy_readable(start + copied, part));
-            copied += got;
-            if got < wanted {
-                break;
-            }
-        }
-        self.count = copied / WORD;
-        self.words.get(..self.count).unwrap_or_default()
+        let bytes =
+            unsafe { core::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast::<u8>(), size_of_val(&self.words)) };
+        let copied = copy_readable(start, bytes);
+        self.words.get(..copied / WORD).unwrap_or_default()
     }
+}
+
+/// Copies bytes as far as they can be read.
+fn copy_readable(start: usize, bytes: &mut [u8]) -> usize {
+    let mut copied = 0;
+    while let Some(rest) = bytes.get_mut(copied..).filter(|rest| !rest.is_empty()) {
+        // Page by page: what a copy that meets the end of the memory in its middle has copied is not promised.
+        let in_page = PAGE - (start + copied) % PAGE;
+        let wanted = in_page.min(rest.len());
+        let got = rest.get_mut(..wanted).map_or(0, |part| sys::copy_readable(start + copied, part));
+        copied += got;
+        if got < wanted {
+            break;
+        }
+    }
+    copied
 }
 
 /// Whether an instruction is in a real function that a hook ends in a jump to, after it has noted the close: there is no frame

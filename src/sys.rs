@@ -706,6 +706,27 @@ pub fn block_signals() -> Result<SignalSet> {
     unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, &raw mut old, size) }.map(|_| old)
 }
 
+/// The signals that this thread blocks. Where a filter hides them: all.
+pub fn blocked_signals() -> SignalSet {
+    let mut old = SignalSet::MAX;
+    let null = core::ptr::null::<u8>();
+    // SAFETY: the set is of the size that is said; nothing is changed.
+    let _ = unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, null, &raw mut old, size_of::<SignalSet>()) };
+    old
+}
+
+/// Whether a signal has a handler that it may interrupt (sigaction(2), SA_NODEFER). True also where a
+/// filter hides it.
+pub fn may_interrupt_itself(signal: i32) -> bool {
+    // struct kernel_sigaction (Linux v6.1 include/linux/signal_types.h): handler, flags, restorer, mask.
+    let mut action = [u64::MAX, libc::SA_NODEFER as u64, 0, 0];
+    let null = core::ptr::null::<u8>();
+    // SAFETY: four words are written at most; nothing is changed.
+    let _ = unsafe { syscall!(SYS_rt_sigaction, signal, null, &raw mut action, size_of::<SignalSet>()) };
+    let [handler, flags, ..] = action;
+    handler > libc::SIG_IGN as u64 && flags & libc::SA_NODEFER as u64 != 0
+}
+
 pub fn set_signal_mask(set: SignalSet) {
     let null = core::ptr::null::<u8>();
     // SAFETY: the set is of the size that is said.

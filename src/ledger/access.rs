@@ -1,7 +1,7 @@
 //! The ledger's lock as hooks use it: the one [`Locked`] of the process, and the calling frame.
 
 use epollshim_ledger::lock::Hold;
-use epollshim_ledger::lock_protocol::{FastPath, Here};
+use epollshim_ledger::lock_protocol::{FastPath, Here, View};
 use epollshim_ledger::{Change, Ring};
 
 use super::state::{CORE, LOCKED};
@@ -17,14 +17,14 @@ pub fn here() -> Hold {
 /// stack.
 #[inline(always)]
 pub fn place() -> Here {
-    let stack = registers::stack_pointer();
-    if sys::is_on_alternate_stack() { Here::Elsewhere(stack) } else { Here::In(here(), stack) }
+    let view = View { stack: registers::stack_pointer(), blocked: sys::blocked_signals() };
+    if sys::is_on_alternate_stack() { Here::Elsewhere(view) } else { Here::In(here(), view) }
 }
 
 /// Whether a hook below this place has made its real call, and not yet noted the result.
 pub fn is_amid_a_hook(place: Here) -> bool {
     match place {
-        Here::In(_, stack) | Here::Elsewhere(stack) => stack != 0 && interrupted::a_hook(stack),
+        Here::In(_, view) | Here::Elsewhere(view) => view.stack != 0 && interrupted::a_hook(view),
         Here::AtEnd => false,
     }
 }

@@ -2,7 +2,7 @@
 //! refused.
 
 use epollshim_ledger::Change;
-use epollshim_ledger::lock_protocol::Here;
+use epollshim_ledger::lock_protocol::{Here, View};
 use epollshim_ledger::records::Instance;
 
 use super::access::{change, drain, lock, lock_or_break, settle, unlock_out_of_line};
@@ -21,7 +21,7 @@ const PATIENCE: u32 = 100_000;
 /// Begins to count what limits need. False: another thread holds the lock all the time.
 pub fn track(user: bool) -> bool {
     for _ in 0..PATIENCE {
-        if lock_or_break(Here::Elsewhere(0)) {
+        if lock_or_break(Here::Elsewhere(View::OF_THE_CALLER)) {
             drain();
             if !CORE.lock.is_quiet() {
                 // Memory is wanted first.

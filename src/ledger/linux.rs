@@ -1,12 +1,13 @@
 //! What the ledger asks of Linux, and of the processes of one user.
 
 use epollshim_ledger::lock::Hold;
+use epollshim_ledger::lock_protocol::View;
 use epollshim_ledger::reservations::Kind;
 use epollshim_ledger::{Kernel, Memory};
 
 use super::fork_shared;
 use crate::mapped::Mapped;
-use crate::{clock, process, session, sys, thread};
+use crate::{clock, interrupted, process, registers, session, sys, thread};
 
 /// This process and its kernel.
 pub struct Linux;
@@ -42,6 +43,14 @@ impl Kernel for Linux {
 
     fn is_on_another_stack() -> bool {
         sys::is_on_alternate_stack()
+    }
+
+    fn is_amid_a_hook(view: View, bytes: usize) -> bool {
+        let view = match view.stack {
+            0 => View { stack: registers::stack_pointer(), blocked: sys::blocked_signals() },
+            _ => view,
+        };
+        interrupted::a_hook_within(view, bytes)
     }
 
     fn give_way(is_nearly_full: bool) {

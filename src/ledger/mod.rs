@@ -40,6 +40,7 @@ use self::state::CORE;
 
 pub use access::{finish, here, is_interrupted, place, unlock_unapplied};
 pub use epollshim_ledger::lock::{Hold, Lock};
+use epollshim_ledger::lock_protocol::View;
 pub use epollshim_ledger::lock_protocol::{FastPath, Here};
 pub use epollshim_ledger::{Rows, core, records};
 pub use events::*;
@@ -113,7 +114,7 @@ pub fn crowd_of(epfd: i32) -> Option<Crowd> {
 
 /// Peaks and the counts of the ledger restart (epollshim_reset).
 pub fn restart() {
-    if lock_or_break(Here::Elsewhere(0)) {
+    if lock_or_break(Here::Elsewhere(View::OF_THE_CALLER)) {
         for count in [
             &CORE.totals.vanished,
             &CORE.totals.unseen_instances,

@@ -7,7 +7,7 @@ use crate::core::{Core, Creation, Registration, Ticket};
 use crate::descriptors::FdState;
 use crate::events::Events;
 use crate::lock::{Hold, Lock, flags};
-use crate::lock_protocol::Guarded;
+use crate::lock_protocol::{Guarded, View};
 use crate::reservations::PendingRelease;
 use crate::sync::AtomicBool;
 use crate::{Kernel, Observer};
@@ -207,6 +207,10 @@ impl<K: Kernel, O: Observer> Guarded<Change> for Core<K, O> {
 
     fn is_on_another_stack(&self) -> bool {
         K::is_on_another_stack()
+    }
+
+    fn is_amid_a_hook(&self, view: View, bytes: usize) -> bool {
+        K::is_amid_a_hook(view, bytes)
     }
 
     fn now(&self) -> u64 {

@@ -6,6 +6,7 @@
 use crate::core::Totals;
 use crate::events::Events;
 use crate::lock::Hold;
+use crate::lock_protocol::View;
 use crate::records::{Instance, Interest};
 use crate::reservations::Kind;
 
@@ -35,6 +36,10 @@ pub trait Kernel: Memory {
 
     /// Whether the caller runs on another stack than the frames that it may have interrupted.
     fn is_on_another_stack() -> bool;
+
+    /// Whether a signal handler runs in the `bytes` above a frame of the calling thread, and has
+    /// interrupted a hook. True also where that is not known.
+    fn is_amid_a_hook(view: View, bytes: usize) -> bool;
 
     /// Yields the processor; for longer if the queue of changes `is_nearly_full`.
     fn give_way(is_nearly_full: bool);
@@ -111,6 +116,7 @@ pub mod tests {
 
     use super::{Kernel, Memory, Observer};
     use crate::lock::Hold;
+    use crate::lock_protocol::View;
     use crate::reservations::Kind;
 
     /// Memory from the test's allocator.
@@ -146,6 +152,9 @@ pub mod tests {
         }
         fn is_on_another_stack() -> bool {
             false
+        }
+        fn is_amid_a_hook(_: View, _: usize) -> bool {
+            true
         }
         fn give_way(_: bool) {}
         fn claim(_: Kind) {}

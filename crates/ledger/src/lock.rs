@@ -101,6 +101,12 @@ impl Hold {
         self.is_beside(now) && !(SIGNAL_FRAME..=STACK / 2).contains(&depth)
     }
 
+    /// How many bytes this frame lies above a frame `now` of the same thread, if both are on one
+    /// stack. Both places are known to 32 bytes.
+    pub fn height_above(self, now: Hold) -> usize {
+        ((self.0.wrapping_sub(now.0) & STACK) as usize + 1) << 5
+    }
+
     /// Whether this frame will certainly not continue, as far as the frame `now` can know: its
     /// thread has ended, or it is a frame of the caller's own thread, on the same stack, that was
     /// left.

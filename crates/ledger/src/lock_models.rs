@@ -4,13 +4,13 @@
 extern crate std;
 
 use std::boxed::Box;
-use std::sync::atomic::{AtomicU32 as Plain, Ordering::Relaxed as Unordered};
+use std::sync::atomic::{AtomicBool as AtomicFlag, AtomicU32 as Plain, Ordering::Relaxed as Unordered};
 use std::sync::{Arc, OnceLock, Weak};
 use std::vec::Vec;
 
 use crate::kernel::tests::Heap;
 use crate::lock::{Hold, Lock};
-use crate::lock_protocol::{FastPath, Guarded, Here, Locked};
+use crate::lock_protocol::{FastPath, Guarded, Here, Locked, View};
 use crate::model::{self, Event, Search, check, check_each_step, participate};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
@@ -43,6 +43,8 @@ struct Records {
     lock: Lock,
     /// Threads that have ended, a bit each.
     ended: Plain,
+    /// No handler lies above the frame that holds the lock.
+    is_left: AtomicFlag,
 }
 
 impl Records {
@@ -117,6 +119,11 @@ impl Guarded<usize> for Records {
 
     fn is_on_another_stack(&self) -> bool {
         false
+    }
+
+    fn is_amid_a_hook(&self, _: View, bytes: usize) -> bool {
+        assert!((4096..=4096 + 64).contains(&bytes));
+        !self.is_left.load(Unordered)
     }
 
     /// Long after the last time, or the same.
@@ -351,7 +358,7 @@ fn a_holder_that_ends_while_it_empties_the_queue_leaves_what_came_meanwhile() {
                 two.push(4);
             }
             ledger.guarded.ended.fetch_or(1 << 1, Unordered);
-            if ledger.lock_or_break(Here::In(frame(7), 0), frame(7)) {
+            if ledger.lock_or_break(Here::In(frame(7), View::OF_THE_CALLER), frame(7)) {
                 ledger.unlock(frame(7));
             }
             assert!(!ledger.has_waiting());
@@ -427,7 +434,7 @@ fn of_two_threads_that_break_a_lock_one_holds_it() {
             let threads = [2, 3].map(|number| {
                 let (ledger, holders) = (ledger.clone(), holders.clone());
                 shuttle::thread::spawn(move || {
-                    if ledger.lock_or_break(Here::In(frame(number), 0), frame(number)) {
+                    if ledger.lock_or_break(Here::In(frame(number), View::OF_THE_CALLER), frame(number)) {
                         assert_eq!(holders.fetch_add(1, Unordered), 0, "two hold the lock");
                         model::step();
                         holders.fetch_sub(1, Unordered);
@@ -529,7 +536,7 @@ fn a_handler_at_any_step_makes_its_changes_and_takes_nothing_from_the_frame_belo
             let work = Box::new(move || {
                 change(&in_handler, handler(1), 3);
                 // As epollshim_stats does.
-                if in_handler.lock_or_break(Here::In(handler(1), 0), handler(1)) {
+                if in_handler.lock_or_break(Here::In(handler(1), View::OF_THE_CALLER), handler(1)) {
                     in_handler.drain(handler(1));
                     in_handler.unlock(handler(1));
                 }
@@ -590,6 +597,37 @@ fn a_frame_that_was_left_for_good_is_found_in_time_and_before_the_queue_is_full(
             settle_and_check(&ledger, &[&[3]]);
         });
     }
+}
+
+#[test]
+fn a_frame_that_no_handler_has_interrupted_is_found_gone_at_once() {
+    check(Search::Exhaustive(1), || {
+        let ledger = new_ledger(PATIENT);
+        assert!(ledger.guarded.lock.try_lock(frame(1)));
+        // A handler above it makes two changes and jumps away; the thread goes on far deeper on its stack.
+        change(&ledger, handler(1), 3);
+        change(&ledger, handler(1), 4);
+        assert!(!ledger.guarded.lock.is_idle(), "the lock was taken from a live frame");
+        ledger.guarded.is_left.store(true, Unordered);
+        change(&ledger, handler(1), 5);
+        change(&ledger, handler(1), 6);
+        assert!(ledger.guarded.lock.is_idle(), "the lock is stuck");
+        settle_and_check(&ledger, &[&[3, 4, 5, 6]]);
+    });
+}
+
+#[test]
+fn a_reader_finds_a_frame_gone_at_once() {
+    check(Search::Exhaustive(1), || {
+        let ledger = new_ledger(PATIENT);
+        assert!(ledger.guarded.lock.try_lock(frame(1)));
+        let look = || ledger.lock_or_break(Here::In(handler(1), View::OF_THE_CALLER), handler(1));
+        assert!(!look() && !look() && !look(), "a live frame");
+        ledger.guarded.is_left.store(true, Unordered);
+        assert!(look());
+        ledger.unlock(handler(1));
+        settle_and_check(&ledger, &[]);
+    });
 }
 
 #[test]

@@ -7,11 +7,12 @@
 //! | the holder is | judged gone |
 //! |---|---|
 //! | the caller's own thread, in a frame that is not deeper | at once: a handler's frame would be deeper (lock.rs) |
-//! | the caller's own thread, in a frame that is deeper, or the caller is on another stack | after [`MOST_OWN`] of its changes had to wait, and [`LONG`] has passed or the queue is nearly full; at the end of the process at once |
+//! | the same, in a frame that is deeper | at once, if no signal handler in between has interrupted a hook; else as below |
+//! | the same, or the caller is on another stack | after [`MOST_OWN`] of its changes had to wait, and [`LONG`] has passed or the queue is nearly full; at the end of the process at once |
 //! | a thread that has ended | at once |
 //! | another thread | after [`MOST_STUCK`] changes found it at the same entry and yielded their processor, and [`LONG`] has passed |
 //!
-//! The second and the last judgement may be wrong: the frame may be suspended, by handlers that follow each other without a
+//! The third and the last judgement may be wrong: the frame may be suspended, by handlers that follow each other without a
 //! break, or by the scheduler. A frame that continues nevertheless notices that when it unlocks, and has the records rebuilt once
 //! more. But the change that it was making may be lost. So neither judgement rests on a count alone, which passes fast: it also
 //! needs more time than a frame is suspended for that will continue.
@@ -79,6 +80,9 @@ pub trait Guarded<T> {
     fn has_ended(&self, hold: Hold) -> bool;
     /// Whether the caller runs on another stack than the frames that it may have interrupted.
     fn is_on_another_stack(&self) -> bool;
+    /// Whether a signal handler runs in the `bytes` above a frame of the calling thread, and has
+    /// interrupted a hook. True also where that is not known.
+    fn is_amid_a_hook(&self, view: View, bytes: usize) -> bool;
     /// CLOCK_MONOTONIC, in nanoseconds.
     fn now(&self) -> u64;
     /// Yields the processor; for longer if the queue `is_nearly_full`.
@@ -106,14 +110,26 @@ pub struct Locked<G, T: 'static, M: Memory> {
     since: AtomicU64,
 }
 
+/// A frame from which the stack above is searched for signal handlers that run.
+#[derive(Clone, Copy)]
+pub struct View {
+    /// Its stack pointer; 0: that of the caller.
+    pub stack: usize,
+    /// The signals that the thread blocked there (only where `stack` is not 0).
+    pub blocked: u64,
+}
+
+impl View {
+    pub const OF_THE_CALLER: View = View { stack: 0, blocked: 0 };
+}
+
 /// Who judges whether a frame of the calling thread that holds the lock is gone.
 #[derive(Clone, Copy)]
 pub enum Here {
-    /// A call of the program: its frame, and its full stack pointer.
-    In(Hold, usize),
-    /// A call on another stack than the frames that it may have interrupted, by its stack pointer;
-    /// 0: not known.
-    Elsewhere(usize),
+    /// A call of the program: its frame, and what it sees of the stack.
+    In(Hold, View),
+    /// A call on another stack than the frames that it may have interrupted.
+    Elsewhere(View),
     /// The process ends: no frame below will continue.
     AtEnd,
 }
@@ -317,14 +333,14 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             self.give_way(hold);
         }
         if !self.append(change, hold) {
-            if self.lock_or_break(Here::In(hold, 0), hold) {
+            if self.lock_or_break(Here::In(hold, View::OF_THE_CALLER), hold) {
                 self.unlock(hold);
             }
             if !self.append(change, hold) {
                 return self.guarded.lose(change);
             }
         }
-        if self.lock(hold) || self.own_hold_is_gone(Here::In(hold, 0), hold, 1) {
+        if self.lock(hold) || self.own_hold_is_gone(Here::In(hold, View::OF_THE_CALLER), hold, 1) {
             self.unlock(hold);
         }
     }
@@ -402,7 +418,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
     /// repeatedly: eventually it breaks the lock. False: a frame below the caller holds the lock,
     /// and continues only when the caller has returned.
     pub fn settle(&self, hold: Hold) -> bool {
-        if self.lock(hold) || self.own_hold_is_gone(Here::In(hold, 0), hold, OF_A_READER) {
+        if self.lock(hold) || self.own_hold_is_gone(Here::In(hold, View::OF_THE_CALLER), hold, OF_A_READER) {
             self.unlock(hold);
             return true;
         }
@@ -449,20 +465,27 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
     /// now.
     fn own_hold_is_gone(&self, here: Here, hold: Hold, weight: u32) -> bool {
         let Some(holder) = self.guarded.lock().holder().filter(|holder| holder.is_beside(hold)) else { return false };
-        let is_beyond = match here {
-            Here::In(hold, _) => self.is_gone(holder, hold),
-            Here::Elsewhere(_) => false,
+        let is_gone = match here {
+            Here::In(hold, view) => {
+                // A change looks again now and then: the handler that was found may have jumped away.
+                let looks = |waited: u32| weight == OF_A_READER || waited.is_power_of_two();
+                self.is_gone(holder, hold)
+                    || looks(self.wait_under(holder, weight)) && self.was_left(holder, hold, view)
+                    || self.own_hold_is_stuck()
+            }
+            Here::Elsewhere(_) => {
+                self.wait_under(holder, weight);
+                self.own_hold_is_stuck()
+            }
             Here::AtEnd => true,
         };
-        let is_gone = is_beyond || self.own_hold_is_stuck(holder, weight);
         // A frame of this thread does nothing while this one runs.
         is_gone && self.break_lock(holder, hold, true)
     }
 
     /// One more change of the calling thread has to wait for its own `holder`, or as many as
-    /// `weight` says. True: they are so many, and have waited for so long, that the holder is judged
-    /// gone.
-    fn own_hold_is_stuck(&self, holder: Hold, weight: u32) -> bool {
+    /// `weight` says. Returns how many have waited, of changes and of reads.
+    fn wait_under(&self, holder: Hold, weight: u32) -> u32 {
         // One thread's frames lie at the same places again and again. The count of changes
         // distinguishes them. Relaxed: only the holder's own thread comes here.
         let this = holder.to_word() ^ self.guarded.version().rotate_right(20);
@@ -472,8 +495,20 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             // Release: a handler that interrupts this finds the two stores above, or begins anew itself.
             self.waited_under.store(this, Ordering::Release);
         }
-        self.waited.fetch_add(weight, Ordering::Relaxed) > MOST_OWN
+        self.waited.fetch_add(weight, Ordering::Relaxed).saturating_add(weight)
+    }
+
+    /// Whether so many changes have waited for a frame of the calling thread, and for so long, that
+    /// it is judged gone.
+    fn own_hold_is_stuck(&self) -> bool {
+        self.waited.load(Ordering::Relaxed) > MOST_OWN
             && (self.queue.len() > NEARLY_FULL || self.is_long_since(&self.waited_since))
+    }
+
+    /// Whether the `holder`'s frame was left, although a handler that interrupted it would lie where
+    /// the frame `hold` lies: nothing between the two has interrupted a hook.
+    fn was_left(&self, holder: Hold, hold: Hold, view: View) -> bool {
+        !self.guarded.is_on_another_stack() && !self.guarded.is_amid_a_hook(view, holder.height_above(hold))
     }
 
     /// Takes the lock from a holder that was judged gone. `is_still`: nothing that its thread does

@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use epollshim_ledger::core::{Core, Creation, File as Refers, Head, Line, Registration, Ticket, Unmatched};
 use epollshim_ledger::list::List;
 use epollshim_ledger::lock::Hold;
+use epollshim_ledger::lock_protocol::View;
 use epollshim_ledger::records::Origin;
 use epollshim_ledger::reservations::Kind;
 use epollshim_ledger::{Change, Kernel, Memory, Observer, Picture, Room, Strangers};
@@ -116,6 +117,9 @@ impl Kernel for Host {
     }
     fn is_on_another_stack() -> bool {
         false
+    }
+    fn is_amid_a_hook(_: View, _: usize) -> bool {
+        true
     }
     fn give_way(_: bool) {}
     fn claim(_: Kind) {}
