@@ -8,8 +8,8 @@
 
 use core::ops::Range;
 
-use crate::arch::signal_frame::{SKEW, WORDS, parse};
-use crate::{real, sys};
+use crate::arch::signal_frame::{MASK, SKEW, WORDS, parse};
+use crate::{real, registers, sys};
 
 const WORD: usize = size_of::<usize>();
 
@@ -62,6 +62,37 @@ fn interrupted_a_hook(stack: usize, ours: &Range<usize>, nested: usize) -> bool 
         at += (PIECE - OVERLAP) * WORD;
     }
     false
+}
+
+/// Whether the caller runs in a signal handler, and that signal, which is blocked now, was not
+/// blocked before it: what is sent meanwhile is delivered when the handler returns.
+///
+/// True also where an older signal frame is left in a part of the stack that no later frame has
+/// written.
+#[cold]
+pub fn blocks_for_a_handler(signal: i32) -> bool {
+    /// A frame, and as many places where it may begin.
+    const LENGTH: usize = MASK + 1 + STEP;
+    const STEP: usize = 24;
+    let first = registers::stack_pointer().next_multiple_of(16) + SKEW * WORD;
+    let mut words = [0usize; LENGTH];
+    for start in (first..first + REACH).step_by(STEP * WORD) {
+        let copied = copy(start, &mut words);
+        for place in (0..STEP).step_by(2) {
+            let Some(frame) = words.get(place..copied).filter(|frame| frame.len() > MASK) else { return false };
+            if parse(frame).is_some() && frame.get(MASK).is_some_and(|mask| mask & 1 << (signal - 1) == 0) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Copies words of the stack. Returns how many could be read: all, or none.
+fn copy(start: usize, into: &mut [usize]) -> usize {
+    // SAFETY: words are bytes, and any bytes are words.
+    let bytes = unsafe { core::slice::from_raw_parts_mut(into.as_mut_ptr().cast::<u8>(), size_of_val(into)) };
+    if sys::copy_readable(start, bytes) == bytes.len() { into.len() } else { 0 }
 }
 
 /// The signal frames among the words of a piece of stack, each at its place.

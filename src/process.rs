@@ -48,6 +48,8 @@ struct Page {
     is_sure: AtomicU32,
     /// The exit report was written, or is being written.
     reported: AtomicU32,
+    /// 1: a report was made before a signal that the process sends to itself.
+    signalled: AtomicU32,
     /// CLOCK_MONOTONIC and CLOCK_REALTIME when this process was first seen, in nanoseconds.
     began: AtomicU64,
     began_unix: AtomicU64,
@@ -273,6 +275,7 @@ fn claim(page: &Page, owner: u32) {
     let pid = own_pid();
     FORKER.store(OWNER.swap(pid.unwrap_or(0), Ordering::Relaxed), Ordering::Relaxed);
     page.reported.store(0, Ordering::Relaxed);
+    page.signalled.store(0, Ordering::Relaxed);
     page.note_beginning();
     sharing::after_fork();
     Library::after_fork();
@@ -364,6 +367,12 @@ pub fn forker() -> u32 {
 /// True for the first caller only: the report is written once.
 pub fn begin_report() -> bool {
     page().is_some_and(|page| page.reported.swap(1, Ordering::Relaxed) == 0)
+}
+
+/// The same for the report before a signal that the process sends to itself: there may be another
+/// one later, at the end.
+pub fn begin_signal_report() -> bool {
+    page().is_some_and(|page| page.signalled.swap(1, Ordering::Relaxed) == 0)
 }
 
 /// CLOCK_MONOTONIC when this process began, nanoseconds.

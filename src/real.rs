@@ -218,6 +218,7 @@ pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usiz
 /// Variadic in C, as syscall.
 pub type Prctl = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
+pub type Abort = unsafe extern "C-unwind" fn() -> !;
 /// Only jumped to: every glibc that there is for x86-64 has it.
 pub type Birth = unsafe extern "C" fn() -> c_int;
 /// Only jumped to, with the caller's registers and stack.
@@ -234,6 +235,20 @@ reals! {
     PRCTL = c"prctl": Prctl, else fallback::prctl;
     EXIT_AT_ONCE = c"_exit": Exit, else fallback::exit;
     EXIT_AT_ONCE_ALIAS = c"_Exit": Exit, else fallback::exit;
+    ABORT = c"abort": Abort, else fallback::abort;
+    RAISE = c"raise": Exec, else fallback::absent;
+    KILL = c"kill": Exec, else fallback::absent;
+    KILLPG = c"killpg": Exec, else fallback::absent;
+    /// glibc 2.30.
+    TGKILL = c"tgkill": Exec, else fallback::absent;
+    /// In libpthread before glibc 2.34.
+    PTHREAD_KILL = c"pthread_kill": Exec, else fallback::absent;
+    ASSERT_FAIL = c"__assert_fail": Exec, else fallback::absent;
+    CHROOT = c"chroot": Exec, else fallback::absent;
+    SETUID = c"setuid": Exec, else fallback::absent;
+    SETEUID = c"seteuid": Exec, else fallback::absent;
+    SETREUID = c"setreuid": Exec, else fallback::absent;
+    SETRESUID = c"setresuid": Exec, else fallback::absent;
     EXECVE = c"execve": Exec, else fallback::exec;
     EXECV = c"execv": Exec, else fallback::exec;
     EXECVP = c"execvp": Exec, else fallback::exec;
@@ -251,6 +266,7 @@ called! {
     close_range = function::close_range: CloseRange;
     closefrom = CLOSEFROM: CloseFrom;
     prctl = PRCTL: Prctl;
+    abort = ABORT: Abort;
     _exit = EXIT_AT_ONCE: Exit;
     _Exit = EXIT_AT_ONCE_ALIAS: Exit;
 }
@@ -325,6 +341,10 @@ mod fallback {
 
     pub unsafe extern "C-unwind" fn exit(status: c_int) -> ! {
         sys::exit_group(status)
+    }
+
+    pub unsafe extern "C-unwind" fn abort() -> ! {
+        sys::exit_group(128 + libc::SIGABRT)
     }
 
     /// The system call with the arguments of a function that has the same.

@@ -17,6 +17,7 @@ mod descriptors;
 mod entry;
 mod epoll;
 mod filters;
+mod identity;
 #[cfg(not(any(test, portable)))]
 mod parts;
 #[cfg(all(portable, not(test)))]

@@ -26,8 +26,6 @@ use crate::config::{self, Config, LogTo};
 use crate::frame::{epfd_of, fd_of};
 use crate::{clock, place, process, stacks, sys};
 
-pub use file::prepare;
-
 /// Events of one wait that are told one by one.
 const EVENTS: usize = 16;
 

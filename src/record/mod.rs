@@ -119,6 +119,27 @@ pub fn note_seed(seed: u64) {
     }
 }
 
+/// The process is about to become another user, or to go on as it is (`u32::MAX`): root gives its
+/// file to that user, who must open it by name to make it grow.
+pub fn before_user(user: u32) {
+    if user != u32::MAX && sys::geteuid() == 0 {
+        before_leaving(user);
+    }
+}
+
+/// The process is about to have another root directory, in which the file has no name.
+pub fn before_chroot() {
+    before_leaving(u32::MAX);
+}
+
+fn before_leaving(user: u32) {
+    if let Some(state) = State::of_this_process().filter(|state| state.is_on())
+        && process::is_owner()
+    {
+        state.prepare_to_leave(user);
+    }
+}
+
 /// Notes that the process ends, and how.
 pub fn at_end(how: End) {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
@@ -132,6 +153,9 @@ pub fn at_end(how: End) {
         End::UnderscoreExit => end::UNDERSCORE_EXIT,
         End::Exec => end::EXEC,
         End::Signal => end::ABORT,
+        End::Aborted => end::ABORTED,
+        End::ExitGroup => end::EXIT_GROUP,
+        End::Raised => end::SIGNAL,
         End::Running => end::NOT_YET,
     });
 }

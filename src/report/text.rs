@@ -42,6 +42,9 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         End::UnderscoreExit => "ended by _exit",
         End::Exec => "about to exec",
         End::Signal => "aborted by a limit",
+        End::Aborted => "ended by abort",
+        End::ExitGroup => "ended by syscall(SYS_exit_group)",
+        End::Raised => "ended by a signal that it sent to itself",
         End::Running => "still running",
     };
     writeln!(

@@ -98,6 +98,12 @@ pub mod end {
     pub const EXEC: u64 = 3;
     /// A limit aborted it.
     pub const ABORT: u64 = 4;
+    /// By `abort()`.
+    pub const ABORTED: u64 = 5;
+    /// By `syscall(SYS_exit_group)`.
+    pub const EXIT_GROUP: u64 = 6;
+    /// By a signal that it sent to itself. It may have gone on, as after a failed exec.
+    pub const SIGNAL: u64 = 7;
 }
 
 /// Places in an entry of the directory.

@@ -86,16 +86,23 @@ pub enum End {
     Exit,
     UnderscoreExit,
     Exec,
+    /// By a limit.
     Abort,
+    /// By `abort()`.
+    Aborted,
+    /// By `syscall(SYS_exit_group)`.
+    ExitGroup,
+    /// By a signal that it sent to itself.
+    Raised,
     /// A number that this version does not know.
     Other(u64),
 }
 
 impl End {
-    /// Whether a process that still has its recording mapped is at work. (What is noted before an exec stays where the exec fails:
-    /// nothing of ours comes behind it.)
+    /// Whether a process that still has its recording mapped is at work. (What is noted before an exec, or before a signal, stays
+    /// where the exec fails or the signal does not come: nothing of ours comes behind it.)
     pub fn is_open(self) -> bool {
-        matches!(self, End::NotYet | End::Exec)
+        matches!(self, End::NotYet | End::Exec | End::Raised)
     }
 }
 
@@ -489,7 +496,9 @@ impl Process {
             End::Exit => "exit",
             End::UnderscoreExit => "_exit",
             End::Exec => "exec",
-            End::Abort | End::Other(_) => "signal",
+            End::Abort | End::Raised | End::Other(_) => "signal",
+            End::Aborted => "abort",
+            End::ExitGroup => "exit_group",
             End::NotYet if self.runs => "running",
             End::NotYet => "signal",
         }
@@ -502,6 +511,9 @@ impl Process {
             End::UnderscoreExit => "ended by _exit",
             End::Exec => "replaced itself (exec)",
             End::Abort => "aborted by a limit",
+            End::Aborted => "ended by abort",
+            End::ExitGroup => "ended by syscall(SYS_exit_group)",
+            End::Raised => "ended by a signal that it sent to itself",
             End::Other(_) => "ended in a way unknown to this version",
             End::NotYet if self.runs => "still running",
             End::NotYet => "killed",
@@ -554,11 +566,11 @@ impl Process {
         ends.chain(self.instances.iter().map(|instance| instance.began)).max().unwrap_or(0).max(self.header.began)
     }
 
-    /// Whether it went on for long after what it noted as its end: an exec that failed. (One that succeeds takes the other threads with
-    /// it; what they do meanwhile is no proof.)
+    /// Whether it went on for long after what it noted as its end: an exec that failed, a signal that did not come. (An exec that
+    /// succeeds takes the other threads with it; what they do meanwhile is no proof.)
     pub fn has_outlived_its_exec(&self) -> bool {
         const WHILE: u64 = 1_000_000_000;
-        self.header.end == End::Exec && self.last_seen() > self.header.ended.saturating_add(WHILE)
+        matches!(self.header.end, End::Exec | End::Raised) && self.last_seen() > self.header.ended.saturating_add(WHILE)
     }
 
     pub fn records(&self) -> impl Iterator<Item = (&Thread, &Record)> {

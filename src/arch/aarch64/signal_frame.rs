@@ -6,6 +6,9 @@ pub const SKEW: usize = 0;
 /// The words of it that are looked at.
 pub const WORDS: usize = CONTEXT + 34;
 
+/// The signals that were blocked before (uc_sigmask, behind the 3 words of uc_stack).
+pub const MASK: usize = 21;
+
 /// uc_flags and uc_link, behind the siginfo_t.
 const FLAGS: usize = 16;
 const LINK: usize = 17;

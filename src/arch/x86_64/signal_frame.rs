@@ -6,6 +6,9 @@ pub const SKEW: usize = 1;
 /// The words of it that are looked at. It begins with the address that the handler returns to, uc_flags and uc_link.
 pub const WORDS: usize = 25;
 
+/// The signals that were blocked before (uc_sigmask, behind 32 words of registers).
+pub const MASK: usize = 38;
+
 const STACK_POINTER: usize = 21;
 const INSTRUCTION: usize = 22;
 const SEGMENTS: usize = 24;

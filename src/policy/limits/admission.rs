@@ -341,6 +341,6 @@ pub fn refuse(key: Key, function: Function) {
         tell_once(key, most, name, "refused, and the program aborted (on-limit=abort)");
         Library::aborts();
         // SAFETY: ends the process, as the option's user asked.
-        unsafe { libc::abort() };
+        unsafe { crate::real::abort()() };
     }
 }
