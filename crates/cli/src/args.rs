@@ -79,8 +79,8 @@ Examples:
 #[command(next_line_help = true)]
 #[command(override_usage = "epollshim run [FLAGS] [--] CMD [ARGUMENT]...")]
 pub struct Run {
-    /// Where the report goes when a process ends: stderr, none, or a file to
-    /// which it is added (%p: pid, %e: program, %t: time of load, %%: a %)
+    /// Where the report goes when a process ends: stderr, none, - (stdout), or a
+    /// file to which it is added (%p: pid, %e: program, %t: time of load, %%: a %)
     #[arg(long, value_name = "WHERE", verbatim_doc_comment)]
     pub report: Option<OsString>,
     /// The report as text, or as json: a line a process
@@ -333,12 +333,13 @@ A word of digits is a process id: then what its memory has mapped is looked at,
 and its epoll instances, their interests and its descriptors are listed, without
 stopping it. (./123 is a file.)
 
-What a program loads while it runs (dlopen), and the programs that it starts,
-cannot be known from its file.";
+What a program loads while it runs (dlopen), and the programs that a script of
+a shell starts, cannot be known from its file: where that decides, the verdict
+is \"unknown\". A script whose last line is exec PROGRAM is followed.";
 
 const CHECK_EXAMPLES: &str = "\
-Exit status: 0 seen, 1 partly or not seen, 2 an error of use (no such file, not
-a program, no permission).
+Exit status: 0 seen, 1 partly or not seen or unknown, 2 an error of use (no such
+file, not a program, no permission).
 
 Examples:
   epollshim check redis-server
@@ -380,8 +381,8 @@ pub struct Explain {
 }
 
 const ABOUT_CTL: &str = "\
-Steer a running process that keeps a recording (epollshim run --record): arm
-faults and limits, take them away, or take a report of it. Without an order:
+Steer running processes that keep a recording (epollshim run --record): arm
+faults and limits, take them away, or take a report of each. Without an order:
 status.
 
 The process finds the request as one of its epoll calls returns, and is neither
@@ -393,12 +394,15 @@ const CTL_EXAMPLES: &str = "\
 Exit status: 0 done; 1 refused by the process, it ended before, or its recording
 was truncated, replaced (of snapshot) or overwritten meanwhile; 2 an error of
 use (no such process, no recording, another user's, bad rules); 3 no call has
-returned in time: the request stands (of status and snapshot: is withdrawn).
+returned in time: the request stands (of status: is withdrawn; of snapshot: what
+was recorded is reported, not compared with the kernel). Of several processes
+the highest status.
 
 Examples:
   epollshim ctl $(pidof redis-server) inject epoll_ctl:error=ENOSPC:op=ADD
   epollshim ctl 123 inject --replace 'epoll_wait:error=EINTR:prob=0.1'
   epollshim ctl 123 limit instances=8,watches=1000
+  epollshim ctl $(pidof nginx) off          of all workers
   epollshim ctl 123                         what is armed, and what it did
   epollshim ctl 123 off                     all faults and limits away
   epollshim ctl 123 snapshot --format html -o now.html";
@@ -406,15 +410,15 @@ Examples:
 #[derive(Args, Debug)]
 #[command(about = "Steer a running process: faults, limits, a report of it")]
 #[command(long_about = ABOUT_CTL, after_help = CTL_EXAMPLES)]
-#[command(override_usage = "epollshim ctl [--wait SECONDS] PID [ORDER]")]
+#[command(override_usage = "epollshim ctl [--wait SECONDS] PID... [ORDER]", subcommand_precedence_over_arg = true)]
 #[command(subcommand_value_name = "ORDER", subcommand_help_heading = "Orders", disable_help_subcommand = true)]
 pub struct Ctl {
-    /// How long to wait for the process's answer (5)
-    #[arg(long, value_name = "SECONDS", default_value = "5", hide_default_value = true, global = true)]
-    pub wait: String,
-    /// The process
-    #[arg(value_name = "PID")]
-    pub pid: OsString,
+    /// How long to wait for an answer (of status and snapshot: 1; else 5)
+    #[arg(long, value_name = "SECONDS", global = true)]
+    pub wait: Option<String>,
+    /// The processes
+    #[arg(value_name = "PID", required = true)]
+    pub pids: Vec<OsString>,
     #[command(subcommand)]
     pub order: Option<Order>,
 }

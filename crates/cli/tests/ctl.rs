@@ -342,7 +342,21 @@ fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
     // It waits as long as it was told to; that it does not wait for the call, which comes later, is seen by its end.
     assert!(began.elapsed() >= Duration::from_millis(300));
     // What nobody waits for does not stand; what stood still does, and more is put behind it.
-    refused(&puppet.running.ctl(&["--wait", "0.1", "snapshot"]), 3, "epollshim report /");
+    // A report of what is recorded needs no answer.
+    let output = puppet.running.ctl(&["--wait", "0.1", "snapshot"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("this is what it has recorded, not compared with the kernel"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(stdout(&output).contains("still running after"), "{}", stdout(&output));
+    // Of several processes, one of which is none.
+    let pid = puppet.running.child.id().to_string();
+    let output = epollshim().args(["ctl", "--wait=0.1", &pid, "1999999999", &pid, "status"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("no epoll call of it has returned").count(), 2, "{}", stderr(&output));
+    assert!(stderr(&output).contains("there is no process 1999999999"), "{}", stderr(&output));
     refused(&puppet.running.ctl(&["--wait", "0.1"]), 3, "nothing was asked of it");
     let behind = ["inject", "epoll_ctl:error=ENOMEM:op=ADD:when=2", "--wait=0.1"];
     refused(&puppet.running.ctl(&behind), 3, "the request stands");
