@@ -315,6 +315,7 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
     }
     if options.wants_census() {
         census::begin();
+        stacks::want_callers_of_cpp_library();
     }
     match &options.limit {
         Some(limits) => set_limits(limits, config).map_err(|trouble| match trouble {

@@ -101,6 +101,7 @@ mod session;
 mod sigsafe;
 mod stacks;
 mod steer;
+mod streams;
 mod sync;
 mod sys;
 mod system_call;

@@ -144,6 +144,9 @@ macro_rules! stand_in {
     ($name:ident libc $variant:ident) => {
         fallback::absent as *const c_void
     };
+    ($name:ident pointer $variant:ident) => {
+        fallback::absent_pointer as *const c_void
+    };
 }
 
 /// Where a function's `Real` lies: that of hot calls in the section of what they read (policy::ARMED_FOR), with which two of them fit into
@@ -220,6 +223,7 @@ pub type Prctl = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_in
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
 /// Only jumped to: every glibc that there is for x86-64 has it.
 pub type Birth = unsafe extern "C" fn() -> c_int;
+pub type DirFd = unsafe extern "C" fn(usize) -> c_int;
 /// Only jumped to, with the caller's registers and stack.
 pub type Exec = unsafe extern "C" fn() -> c_int;
 
@@ -242,6 +246,7 @@ reals! {
     EXECLP = c"execlp": Exec, else fallback::exec;
     EXECLE = c"execle": Exec, else fallback::exec;
     FEXECVE = c"fexecve": Exec, else fallback::exec;
+    DIRFD = c"dirfd": DirFd, else fallback::absent_directory;
     /// glibc 2.34.
     EXECVEAT = c"execveat": Exec, else fallback::exec;
 }
@@ -251,6 +256,7 @@ called! {
     close_range = function::close_range: CloseRange;
     closefrom = CLOSEFROM: CloseFrom;
     prctl = PRCTL: Prctl;
+    dirfd = DIRFD: DirFd;
     _exit = EXIT_AT_ONCE: Exit;
     _Exit = EXIT_AT_ONCE_ALIAS: Exit;
 }
@@ -340,9 +346,18 @@ mod fallback {
         unsafe { sys::forward(NUMBER, [a, b, c, d, e, f]) }
     }
 
+    pub unsafe extern "C" fn absent_directory(_: usize) -> c_int {
+        -1
+    }
+
     pub unsafe extern "C" fn absent() -> c_int {
         sys::set_errno(libc::ENOSYS);
         -1
+    }
+
+    pub unsafe extern "C" fn absent_pointer() -> *const c_void {
+        sys::set_errno(libc::ENOSYS);
+        core::ptr::null()
     }
 
     pub unsafe extern "C" fn exec() -> c_int {

@@ -38,6 +38,8 @@ static DEPTH: AtomicU32 = AtomicU32::new(0);
 static WANTED: AtomicU32 = AtomicU32::new(0);
 /// The unwinder is wanted though no stacks are kept. Relaxed: as WANTED.
 static WANTS_WALKS: AtomicBool = AtomicBool::new(false);
+/// The same, but nothing is lost without it that was asked for. Relaxed: as WANTED.
+static WANTS_CPP: AtomicBool = AtomicBool::new(false);
 /// The constructor has loaded the unwinder, or will not.
 static IS_PAST: AtomicBool = AtomicBool::new(false);
 /// The unwinder is there, and has made its first walk. Release: with the Acquire of [`can_walk`], for the two addresses below.
@@ -145,9 +147,15 @@ pub fn want_walks() -> Result<(), Trouble> {
 pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
     IS_PAST.store(true, Ordering::Relaxed);
     let depth = WANTED.load(Ordering::Relaxed);
-    if depth == 0 && !WANTS_WALKS.load(Ordering::Relaxed) {
+    let is_asked_for = depth != 0 || WANTS_WALKS.load(Ordering::Relaxed);
+    if !is_asked_for && !WANTS_CPP.load(Ordering::Relaxed) {
         return Ok(());
     }
+    let loaded = load(depth);
+    if is_asked_for { loaded } else { Ok(()) }
+}
+
+fn load(depth: u32) -> Result<(), Trouble> {
     // RTLD_NOW: with lazy binding, a hook's walk would look symbols up.
     // SAFETY: a zero-terminated name; the handle is never closed.
     let unwinder = unsafe { loaded::Object::of_handle(libc::dlopen(c"libgcc_s.so.1".as_ptr(), libc::RTLD_NOW)) };
@@ -197,6 +205,39 @@ fn walk(caller: usize) -> usize {
     })
     .flatten()
     .unwrap_or(caller)
+}
+
+/// Where the program called the C++ library, if `caller` lies in it: the first return address of the stack outside of it. The site of
+/// a C++ stream is the program's own call (libstdc++ opens a file by `fopen`, config/io/basic_file_stdio.cc). `caller` itself where
+/// that does not lie there, or stacks cannot be walked.
+pub fn caller_of_cpp_library(caller: usize) -> usize {
+    let mut outside = caller;
+    if can_walk() && is_in_cpp_library(caller) {
+        has(caller, |address| {
+            let is_outside = !is_in_cpp_library(address);
+            if is_outside {
+                outside = address;
+            }
+            is_outside
+        });
+    }
+    outside
+}
+
+fn is_in_cpp_library(caller: usize) -> bool {
+    loaded::path_of(caller).is_some_and(is_cpp_library)
+}
+
+fn is_cpp_library(path: &[u8]) -> bool {
+    let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    base.starts_with(b"libstdc++.so") || base.starts_with(b"libc++.so")
+}
+
+/// Has the constructor load the unwinder where the program came with a C++ library, which has it loaded anyway.
+pub fn want_callers_of_cpp_library() {
+    if loaded::has(is_cpp_library) && loaded::can_find_objects() {
+        WANTS_CPP.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The return addresses of a site: itself, or those of the stack that it stands for.

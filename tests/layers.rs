@@ -47,6 +47,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "thread",
             "registry",
             "stacks",
+            "streams",
             "session",
             "interrupted",
             "counters",

@@ -27,33 +27,56 @@ pub fn at_exec(caller: usize) {
     // A fresh child becomes a generation of its own here, if it has not yet.
     let is_borrower = !process::is_owner();
     let generation = census::generation();
-    let meant = Entry::CLOEXEC | Entry::PLACED | Entry::HANDED_ON | Entry::AT_START;
-    for (fd, entry) in census::each_alive().filter(|(fd, _)| *fd > 2).take(LOOKED_AT) {
-        let is_own = entry.generation() == generation;
-        let is_childs = !is_borrower && is_own && generation != 0;
-        let by_itself = !is_borrower && is_own;
-        if entry.has(meant)
-            || is_childs
-            || entry.kind() == Kind::Epoll
-            || is_borrower && census::was_touched_by_a_borrower(fd)
-            || !sys::survives_exec(fd)
-        {
-            continue;
+    for (fd, entry) in candidates() {
+        let by_itself = !is_borrower && entry.generation() == generation;
+        let is_childs = by_itself && generation != 0;
+        if !is_childs && !(is_borrower && census::was_touched_by_a_borrower(fd)) {
+            inherited(fd, entry, by_itself, caller);
         }
-        // A file that stays open costs little. The other end of a pipe or connection waits for its
-        // end in vain.
-        let is_file = matches!(entry.kind(), Kind::File | Kind::Directory);
-        let place = places::at(entry.place());
-        note(&Note {
-            variant: if by_itself { fd_inherited::BY_ITSELF } else { 0 },
-            fd,
-            site: place.site(),
-            other: caller,
-            detail: [entry.kind() as u64, 0, 0, 0],
-            ..Note::of(Id::FdInherited, if is_file || by_itself { Severity::Info } else { Severity::Warning })
-        });
     }
     sys::set_errno(errno);
+}
+
+/// The process is about to start another program in a child that no hook sees (`posix_spawn`, `system`, `popen`). The child creates
+/// nothing itself. `replaces`: which numbers it closes, or gives another meaning.
+#[cold]
+#[inline(never)]
+pub fn at_spawn(caller: usize, by_popen: bool, replaces: &dyn Fn(i32) -> bool) {
+    // A child of vfork knows only what it touched itself.
+    if process::is_owner() {
+        let errno = sys::errno();
+        for (fd, entry) in candidates() {
+            if !(by_popen && entry.has(Entry::POPENS)) && !replaces(fd) {
+                inherited(fd, entry, false, caller);
+            }
+        }
+        sys::set_errno(errno);
+    }
+}
+
+/// What may reach another program by accident.
+fn candidates() -> impl Iterator<Item = (i32, Entry)> {
+    let meant = Entry::CLOEXEC | Entry::PLACED | Entry::HANDED_ON | Entry::AT_START;
+    let all = census::each_alive().filter(|(fd, _)| *fd > 2).take(LOOKED_AT);
+    all.filter(move |(_, entry)| !entry.has(meant) && entry.kind() != Kind::Epoll)
+}
+
+/// Notes a descriptor that another program gets, if it does not close at exec.
+fn inherited(fd: i32, entry: Entry, by_itself: bool, caller: usize) {
+    if !sys::survives_exec(fd) {
+        return;
+    }
+    // A file that stays open costs little. The other end of a pipe or connection waits for its end
+    // in vain.
+    let is_file = matches!(entry.kind(), Kind::File | Kind::Directory);
+    note(&Note {
+        variant: if by_itself { fd_inherited::BY_ITSELF } else { 0 },
+        fd,
+        site: places::at(entry.place()).site(),
+        other: caller,
+        detail: [entry.kind() as u64, 0, 0, 0],
+        ..Note::of(Id::FdInherited, if is_file || by_itself { Severity::Info } else { Severity::Warning })
+    });
 }
 
 /// Places whose descriptors only grow in number.

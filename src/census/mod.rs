@@ -88,6 +88,7 @@ pub fn after_fork() {
         ROOM.after_fork();
         PEAK.store(ROOM.alive(), Ordering::Relaxed);
         CORRECTED.store(0, Ordering::Relaxed);
+        NOT_JUDGED.store(0, Ordering::Relaxed);
         HAS_SEEN.store(false, Ordering::Relaxed);
     }
 }
@@ -271,6 +272,24 @@ pub fn set_flags(fd: i32, flags: i32) {
             entry.set(Entry::HANDED_ON, !is_cloexec);
         });
     }
+}
+
+/// `popen` created it.
+pub fn is_popens(fd: i32) {
+    if is_on() && !local::is_borrowed() {
+        table::change(fd, |entry| entry.set(Entry::POPENS, true));
+    }
+}
+
+/// Programs that were started with file actions of a kind that is not known here.
+static NOT_JUDGED: AtomicU64 = AtomicU64::new(0);
+
+pub fn could_not_judge() {
+    NOT_JUDGED.fetch_add(1, Ordering::Relaxed);
+}
+
+pub fn not_judged() -> u64 {
+    NOT_JUDGED.load(Ordering::Relaxed)
 }
 
 /// A call that creates descriptors failed for lack of room.

@@ -32,6 +32,8 @@ impl Entry {
     pub const AT_START: u64 = 1 << 21;
     /// Closed by close_range or closefrom.
     pub const SWEPT: u64 = 1 << 22;
+    /// `popen` created it: later calls of `popen` do not hand it on.
+    pub const POPENS: u64 = 1 << 23;
     const KIND: u32 = 24;
     const GENERATION: u32 = 28;
     const THREAD: u32 = 36;

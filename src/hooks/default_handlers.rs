@@ -88,7 +88,7 @@ pub extern "C-unwind" fn nothing_before(_: &mut Frame) -> usize {
     0
 }
 
-extern "C-unwind" fn nothing_after(_: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn nothing_after(_: &mut Frame, result: isize) -> isize {
     result
 }
 

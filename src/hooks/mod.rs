@@ -24,3 +24,5 @@ mod portable;
 mod process_exit;
 mod raw;
 mod sharing;
+mod starters;
+mod streams;

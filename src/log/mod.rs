@@ -131,7 +131,7 @@ pub fn told() -> Option<(u64, u64)> {
 pub fn call(call: &Call, result: isize, error: c_int) {
     let Some(config) = config::get() else { return };
     let duration = clock::monotonic().saturating_sub(call.began);
-    let failed = result == -1;
+    let failed = call.function.has_failed(result);
     if !is_wanted(&config.log_filter, call, failed, duration) {
         return;
     }

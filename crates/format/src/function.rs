@@ -80,6 +80,33 @@ impl Function {
         matches!(self.row().role, Role::Instance)
     }
 
+    /// Whether it returns an address, and null where it fails: a whole word, where others return an int.
+    #[must_use]
+    pub const fn returns_address(self) -> bool {
+        matches!(self.row().role, Role::Stream | Role::Adopt)
+    }
+
+    /// What it returns where it fails with an error number, and what errno becomes then (0: it is left alone).
+    #[must_use]
+    pub const fn failure(self, error: i32) -> (isize, i32) {
+        match self {
+            // POSIX: the error number is what is returned.
+            Function::PosixSpawn | Function::PosixSpawnp => (error as isize, 0),
+            _ if self.returns_address() => (0, error),
+            _ => (-1, error),
+        }
+    }
+
+    /// Whether a result tells of a failure that errno explains.
+    #[must_use]
+    pub const fn has_failed(self, result: isize) -> bool {
+        if self.returns_address() {
+            result == 0
+        } else {
+            result == -1
+        }
+    }
+
     /// The function that counts for this one where calls are counted by system call, as strace does: the first with the same.
     #[must_use]
     pub const fn counted_as(self) -> Function {
@@ -208,7 +235,7 @@ macro_rules! numbers {
         const SYSTEM_CALLS: [&str; Function::COUNT] = [$($system_call),*];
         const ROLES: [Role; Function::COUNT] = [$(Role::$role),*];
         const MAKE_DESCRIPTORS: [bool; Function::COUNT] =
-            [$(matches!(Role::$role, Role::Instance | Role::Create | Role::Duplicate)),*];
+            [$(matches!(Role::$role, Role::Instance | Role::Create | Role::Duplicate | Role::Stream)),*];
         const MAKE_PAIRS: [bool; Function::COUNT] = [$(has_word($arguments, "pair=pair")),*];
         /// Functions whose first argument is a descriptor that was there before.
         const TAKE_DESCRIPTORS: [bool; Function::COUNT] = [$(yes_or_no!($descriptor)),*];
@@ -372,7 +399,7 @@ impl Functions {
             b"none" => return Some(Functions::NONE),
             b"%creat" => {
                 return Some(Functions::which(|row| {
-                    matches!(row.role, Role::Create | Role::Instance | Role::Duplicate)
+                    matches!(row.role, Role::Create | Role::Instance | Role::Duplicate | Role::Stream)
                 }));
             }
             b"%desc" | b"desc" => return of_class(Classes::DESC),

@@ -71,6 +71,8 @@ fn descriptors_of(frame: &Frame, function: Function) -> u32 {
         Function::Fcntl => matches!(frame.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC),
         // It changes the one that it is given.
         Function::Signalfd => first == -1,
+        // It puts what it opens in the old one's place.
+        Function::Freopen => crate::streams::descriptor_of(frame.word(2)).is_none_or(|fd| !census::is_alive(fd)),
         // Onto a number that is open it makes none.
         Function::Dup2 | Function::Dup3 => first != frame.int(1) && !census::is_alive(frame.int(1)),
         _ => true,
@@ -78,7 +80,8 @@ fn descriptors_of(frame: &Frame, function: Function) -> u32 {
     // The kernel refuses it for a reason of its own (EBADF), before it looks for a number.
     let is_in_vain = Functions::TAKE_DESCRIPTORS.has(function) && first != libc::AT_FDCWD && !sys::is_open(first);
     match is_made && !is_in_vain {
-        true if Functions::MAKE_PAIRS.has(function) => 2,
+        // Of popen's pipe the other end is gone when it returns.
+        true if Functions::MAKE_PAIRS.has(function) || function == Function::Popen => 2,
         is_made => u32::from(is_made),
     }
 }
