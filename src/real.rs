@@ -7,6 +7,7 @@
 use crate::sync::{AtomicBool, Ordering};
 use core::ffi::{CStr, c_void};
 use core::num::NonZeroUsize;
+use core::ptr::null;
 
 use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
 use once_cell::race::OnceNonZeroUsize;
@@ -23,6 +24,7 @@ pub struct Real {
     /// Non-blocking, first wins: a signal handler that interrupts the look-up looks up by itself.
     address: OnceNonZeroUsize,
     name: Constant<c_char>,
+    /// Null: [`fallback::absent`]. (An address costs the library 24 bytes more.)
     fallback: Constant<c_void>,
 }
 
@@ -70,8 +72,13 @@ impl Real {
 
     /// Keeps what was found, or else the fallback. Gives what is kept: another thread or a handler may have been first.
     fn keep(&self, found: Option<usize>) -> usize {
-        let address = found.and_then(NonZeroUsize::new).or(NonZeroUsize::new(self.fallback.0 as usize));
+        let address = found.and_then(NonZeroUsize::new).or(NonZeroUsize::new(self.stand_in()));
         self.address.get_or_init(|| address.unwrap_or(NonZeroUsize::MIN)).get()
+    }
+
+    /// What is called where libc lacks the function.
+    fn stand_in(&self) -> usize {
+        if self.fallback.0.is_null() { fallback::absent as *const () as usize } else { self.fallback.0 as usize }
     }
 }
 
@@ -112,8 +119,11 @@ macro_rules! reals {
         $(
             $(#[$attribute])*
             pub static $static: Real = Real::new($symbol, {
-                let fallback: $type = $fallback;
-                fallback as *const c_void
+                let fallback: Option<$type> = $fallback;
+                match fallback {
+                    Some(fallback) => fallback as *const c_void,
+                    None => null(),
+                }
             });
         )*
         static ALL: &[&Real] = &[$(&$static),*];
@@ -142,7 +152,7 @@ macro_rules! stand_in {
         fallback::system_call::<{ epollshim_format::function::Function::$variant.number() }> as *const c_void
     };
     ($name:ident libc $variant:ident) => {
-        fallback::absent as *const c_void
+        null()
     };
     ($name:ident pointer $variant:ident) => {
         fallback::absent_pointer as *const c_void
@@ -171,7 +181,7 @@ macro_rules! functions {
         /// The functions of the table (crates/format/src/functions.rs), and their aliases: by their names in glibc.
         #[allow(non_upper_case_globals)]
         pub mod function {
-            use super::{CStr, Real, c_void, fallback};
+            use super::{CStr, Real, c_void, fallback, null};
             $(
                 real!($name, Real::new(c_name!($name), stand_in!($name $from $variant)));
                 $(pub static $alias: Real = Real::new(c_name!($alias), stand_in!($name $from $variant));)*
@@ -229,26 +239,26 @@ pub type Exec = unsafe extern "C" fn() -> c_int;
 
 reals! {
     /// glibc 2.34.
-    CLOSEFROM = c"closefrom": CloseFrom, else fallback::closefrom;
-    VFORK = c"vfork": Birth, else fallback::absent;
-    VFORK_ALIAS = c"__vfork": Birth, else fallback::absent;
-    CLONE = c"clone": Birth, else fallback::absent;
-    CLONE_ALIAS = c"__clone": Birth, else fallback::absent;
-    SYSCALL = c"syscall": Syscall, else fallback::syscall;
-    PRCTL = c"prctl": Prctl, else fallback::prctl;
-    EXIT_AT_ONCE = c"_exit": Exit, else fallback::exit;
-    EXIT_AT_ONCE_ALIAS = c"_Exit": Exit, else fallback::exit;
-    EXECVE = c"execve": Exec, else fallback::exec;
-    EXECV = c"execv": Exec, else fallback::exec;
-    EXECVP = c"execvp": Exec, else fallback::exec;
-    EXECVPE = c"execvpe": Exec, else fallback::exec;
-    EXECL = c"execl": Exec, else fallback::exec;
-    EXECLP = c"execlp": Exec, else fallback::exec;
-    EXECLE = c"execle": Exec, else fallback::exec;
-    FEXECVE = c"fexecve": Exec, else fallback::exec;
-    DIRFD = c"dirfd": DirFd, else fallback::absent_directory;
+    CLOSEFROM = c"closefrom": CloseFrom, else Some(fallback::closefrom);
+    VFORK = c"vfork": Birth, else None;
+    VFORK_ALIAS = c"__vfork": Birth, else None;
+    CLONE = c"clone": Birth, else None;
+    CLONE_ALIAS = c"__clone": Birth, else None;
+    SYSCALL = c"syscall": Syscall, else Some(fallback::syscall);
+    PRCTL = c"prctl": Prctl, else Some(fallback::prctl);
+    EXIT_AT_ONCE = c"_exit": Exit, else Some(fallback::exit);
+    EXIT_AT_ONCE_ALIAS = c"_Exit": Exit, else Some(fallback::exit);
+    EXECVE = c"execve": Exec, else None;
+    EXECV = c"execv": Exec, else None;
+    EXECVP = c"execvp": Exec, else None;
+    EXECVPE = c"execvpe": Exec, else None;
+    EXECL = c"execl": Exec, else None;
+    EXECLP = c"execlp": Exec, else None;
+    EXECLE = c"execle": Exec, else None;
+    FEXECVE = c"fexecve": Exec, else None;
+    DIRFD = c"dirfd": DirFd, else None;
     /// glibc 2.34.
-    EXECVEAT = c"execveat": Exec, else fallback::exec;
+    EXECVEAT = c"execveat": Exec, else None;
 }
 
 called! {
@@ -346,10 +356,6 @@ mod fallback {
         unsafe { sys::forward(NUMBER, [a, b, c, d, e, f]) }
     }
 
-    pub unsafe extern "C" fn absent_directory(_: usize) -> c_int {
-        -1
-    }
-
     pub unsafe extern "C" fn absent() -> c_int {
         sys::set_errno(libc::ENOSYS);
         -1
@@ -358,11 +364,6 @@ mod fallback {
     pub unsafe extern "C" fn absent_pointer() -> *const c_void {
         sys::set_errno(libc::ENOSYS);
         core::ptr::null()
-    }
-
-    pub unsafe extern "C" fn exec() -> c_int {
-        sys::set_errno(libc::ENOSYS);
-        -1
     }
 }
 
@@ -384,8 +385,8 @@ mod tests {
         for real in super::all() {
             // SAFETY: zero-terminated names.
             let (name, expected) = unsafe { (CStr::from_ptr(real.name.0), libc::dlsym(libc::RTLD_NEXT, real.name.0)) };
-            let expected = if expected.is_null() { real.fallback.0 } else { expected.cast_const() };
-            assert_eq!(real.address(), expected as usize, "{name:?}");
+            let expected = if expected.is_null() { real.stand_in() } else { expected as usize };
+            assert_eq!(real.address(), expected, "{name:?}");
         }
     }
 

@@ -213,7 +213,7 @@ fn walk(caller: usize) -> usize {
 pub fn caller_of_cpp_library(caller: usize) -> usize {
     let mut outside = caller;
     if can_walk() && is_in_cpp_library(caller) {
-        has(caller, |address| {
+        has(caller, &mut |address| {
             let is_outside = !is_in_cpp_library(address);
             if is_outside {
                 outside = address;
@@ -259,7 +259,7 @@ pub fn first(site: usize) -> usize {
 /// Whether any of the return addresses of the stack that begins with `caller` is one. False where stacks cannot be walked.
 #[cold]
 #[inline(never)]
-pub fn has(caller: usize, mut is_one: impl FnMut(usize) -> bool) -> bool {
+pub fn has(caller: usize, is_one: &mut dyn FnMut(usize) -> bool) -> bool {
     /// A recursion without end is not followed to its end.
     const MOST: usize = 4096;
     let mut is_found = false;
@@ -285,7 +285,7 @@ pub fn hash(caller: usize) -> Option<u64> {
     let mut left = DEEPEST;
     let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let is_done = can_walk()
-        && has(caller, |address| {
+        && has(caller, &mut |address| {
             let (path, place) = loaded::place_of(address).unwrap_or_default();
             path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().iter().for_each(|byte| add(*byte));
             place.to_le_bytes().into_iter().for_each(&mut add);

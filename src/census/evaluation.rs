@@ -27,13 +27,11 @@ pub fn at_exec(caller: usize) {
     // A fresh child becomes a generation of its own here, if it has not yet.
     let is_borrower = !process::is_owner();
     let generation = census::generation();
-    for (fd, entry) in candidates() {
+    each_inherited(caller, &|fd, entry| {
         let by_itself = !is_borrower && entry.generation() == generation;
         let is_childs = by_itself && generation != 0;
-        if !is_childs && !(is_borrower && census::was_touched_by_a_borrower(fd)) {
-            inherited(fd, entry, by_itself, caller);
-        }
-    }
+        (!is_childs && !(is_borrower && census::was_touched_by_a_borrower(fd))).then_some(by_itself)
+    });
     sys::set_errno(errno);
 }
 
@@ -45,27 +43,29 @@ pub fn at_spawn(caller: usize, by_popen: bool, replaces: &dyn Fn(i32) -> bool) {
     // A child of vfork knows only what it touched itself.
     if process::is_owner() {
         let errno = sys::errno();
-        for (fd, entry) in candidates() {
-            if !(by_popen && entry.has(Entry::POPENS)) && !replaces(fd) {
-                inherited(fd, entry, false, caller);
-            }
-        }
+        each_inherited(caller, &|fd, entry| {
+            (!(by_popen && entry.has(Entry::POPENS)) && !replaces(fd)).then_some(false)
+        });
         sys::set_errno(errno);
     }
 }
 
-/// What may reach another program by accident.
-fn candidates() -> impl Iterator<Item = (i32, Entry)> {
+/// Notes each descriptor that reaches another program by accident, unless `choose` says that it does not (None). Some: whether the
+/// process becomes that program itself.
+fn each_inherited(caller: usize, choose: &dyn Fn(i32, Entry) -> Option<bool>) {
     let meant = Entry::CLOEXEC | Entry::PLACED | Entry::HANDED_ON | Entry::AT_START;
-    let all = census::each_alive().filter(|(fd, _)| *fd > 2).take(LOOKED_AT);
-    all.filter(move |(_, entry)| !entry.has(meant) && entry.kind() != Kind::Epoll)
+    for (fd, entry) in census::each_alive().filter(|(fd, _)| *fd > 2).take(LOOKED_AT) {
+        if !entry.has(meant)
+            && entry.kind() != Kind::Epoll
+            && let Some(by_itself) = choose(fd, entry)
+            && sys::survives_exec(fd)
+        {
+            inherited(fd, entry, by_itself, caller);
+        }
+    }
 }
 
-/// Notes a descriptor that another program gets, if it does not close at exec.
 fn inherited(fd: i32, entry: Entry, by_itself: bool, caller: usize) {
-    if !sys::survives_exec(fd) {
-        return;
-    }
     // A file that stays open costs little. The other end of a pipe or connection waits for its end
     // in vain.
     let is_file = matches!(entry.kind(), Kind::File | Kind::Directory);

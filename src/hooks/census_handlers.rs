@@ -99,7 +99,7 @@ fn note_instance(frame: &Frame, fd: isize, is_cloexec: bool) {
     census::born(fd as c_int, birth);
 }
 
-extern "C-unwind" fn before_close_with_census(frame: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_close_with_census(frame: &mut Frame) -> usize {
     let state = census::closing(frame.int(0), frame.caller);
     let address = before_close(frame);
     frame.state = state;

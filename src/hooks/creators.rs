@@ -84,7 +84,7 @@ fn birth(frame: &Frame, kind: Kind, is_cloexec: bool) -> Birth {
 
 /// What a call returned, where that is a descriptor or -1. (Once, for size: who ends in it jumps here.)
 #[inline(never)]
-fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize {
+pub fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize {
     if result < 0 {
         census::failed();
     } else {

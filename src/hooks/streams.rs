@@ -9,18 +9,22 @@
 use epollshim_format::census::Kind;
 use libc::c_int;
 
+use super::census_handlers::before_close_with_census;
+use super::creators;
 use super::entry::Frame;
-use crate::census::{self, Birth};
+use crate::census;
 use crate::{ledger, stacks, streams, sys};
 
 /// What is noted before the real function, by its name.
 pub mod before {
+    pub use super::super::default_handlers::{
+        nothing_before as fopen, nothing_before as opendir, nothing_before as tmpfile,
+    };
     pub use super::super::starters::before_popen as popen;
     pub use super::before_closedir as closedir;
     pub use super::before_fclose as fclose;
     pub use super::before_fclose as pclose;
     pub use super::before_freopen as freopen;
-    pub use super::super::default_handlers::{nothing_before as fopen, nothing_before as opendir, nothing_before as tmpfile};
 }
 
 /// What is noted behind it.
@@ -38,17 +42,15 @@ pub mod after {
 /// Notes a new descriptor. A C++ stream is opened by the program's call of the C++ library.
 #[inline(never)]
 fn opened(frame: &Frame, fd: Option<c_int>, kind: Kind, is_cloexec: bool) {
-    let Some(fd) = fd else { return census::failed() };
-    let site = stacks::site(stacks::caller_of_cpp_library(frame.caller));
-    census::born(fd, Birth { kind, site, is_cloexec, is_placed: false });
+    let caller = stacks::caller_of_cpp_library(frame.caller);
+    creators::one(&Frame { caller, ..*frame }, fd.map_or(-1, |fd| fd as isize), kind, is_cloexec);
 }
 
-/// Whether a mode asks for close-on-exec. glibc reads seven letters, and none behind a comma (2.36 libio/fileops.c,
-/// `_IO_new_file_fopen`).
+/// Whether a mode asks for close-on-exec. glibc reads seven letters (2.36 libio/fileops.c, `_IO_new_file_fopen`).
 fn has_e(mode: usize) -> bool {
     // SAFETY: the real function has just read this text.
     let text = unsafe { core::ffi::CStr::from_ptr(mode as *const libc::c_char) }.to_bytes();
-    text.iter().take(7).take_while(|letter| **letter != b',').any(|letter| *letter == b'e')
+    text.iter().take(7).any(|letter| *letter == b'e')
 }
 
 pub extern "C-unwind" fn after_fopen(frame: &mut Frame, result: isize) -> isize {
@@ -92,13 +94,14 @@ pub extern "C-unwind" fn after_freopen(frame: &mut Frame, result: isize) -> isiz
 /// In the frame's state: there is no descriptor.
 const NONE: u64 = u64::MAX;
 
-/// The end of a descriptor, and what the census had of it (`census::Before`), above its number.
+/// Notes the end of a descriptor. Keeps what the census had of it (`census::Before`), above its number.
+#[inline(never)]
 fn before_end(frame: &mut Frame, fd: Option<c_int>) -> usize {
     frame.state = NONE;
     if let Some(fd) = fd {
-        let before = census::closing(fd, frame.caller);
-        ledger::closing_for_now(fd, frame.caller);
-        frame.state = before << 32 | fd as u64;
+        let mut close = Frame { words: [fd as usize, 0, 0, 0, 0, 0], ..*frame };
+        before_close_with_census(&mut close);
+        frame.state = close.state << 32 | fd as u64;
     }
     0
 }

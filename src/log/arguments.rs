@@ -17,8 +17,7 @@ const LONGEST: usize = 256;
 
 /// Each argument's key, form, and place.
 fn forms(line: &Line) -> impl Iterator<Item = (&'static str, &'static str, usize)> {
-    let words = line.call.function.row().arguments.split_ascii_whitespace();
-    words.enumerate().filter_map(|(place, word)| word.split_once('=').map(|(key, form)| (key, form, place)))
+    line.call.function.row().arguments().enumerate().map(|(place, (key, form))| (key, form, place))
 }
 
 pub fn text(line: &Line, out: &mut impl Write) -> fmt::Result {

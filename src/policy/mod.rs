@@ -56,14 +56,8 @@ const RECORD: u8 = 8;
 const CENSUS: u8 = 16;
 
 /// What a census follows. (What only makes descriptors asks by itself whether there is a census.)
-const FOLLOWED: Functions = Functions::of_roles(&[
-    Role::Instance,
-    Role::Close,
-    Role::Duplicate,
-    Role::Stream,
-    Role::StreamEnd,
-    Role::Start,
-]);
+const FOLLOWED: Functions =
+    Functions::of_roles(&[Role::Instance, Role::Close, Role::Duplicate, Role::Stream, Role::StreamEnd, Role::Start]);
 
 /// What limits look at, and what gives back what they count.
 const LIMITED: Functions = Functions::EPOLL.with(Functions::of_roles(&[Role::Close]));

@@ -425,6 +425,13 @@ fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     for (what, count) in rows.iter().filter(|(_, count)| *count != 0) {
         writeln!(out, "  {:>10} {what}", Grouped(*count))?;
     }
+    let not_judged = crate::census::not_judged();
+    if not_judged != 0 {
+        writeln!(
+            out,
+            "  programs were started with unknown file actions, what they inherit is not judged: {not_judged}"
+        )?;
+    }
     forbidden(out)
 }
 

@@ -25,15 +25,12 @@ macro_rules! functions {
         /// The table, by the functions' numbers.
         pub static TABLE: [Row; Function::COUNT] = [$(Row {
             function: Function::$variant,
-            name: stringify!($name),
-            aliases: concat!($(" ", stringify!($alias)),*),
+            words: concat!(stringify!($name), " ", $system_call, $(" ", stringify!($alias),)* " ", $arguments),
             number: $number,
-            system_call: $system_call,
             role: Role::$role,
             classes: Classes::NONE$(.with(Classes::$class))*,
             is_cancellation_point: yes_or_no!($cancellation),
             takes_descriptor: yes_or_no!($descriptor),
-            arguments: $arguments,
             errors: const { crate::functions::Errors::of(&[$(errno::of_name(stringify!($error))),*]) },
         }),*];
     };
@@ -58,8 +55,8 @@ impl Function {
     }
 
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.row().name
+    pub fn name(self) -> &'static str {
+        self.row().name()
     }
 
     /// Whether `<sys/epoll.h>` declares it.
@@ -100,11 +97,7 @@ impl Function {
     /// Whether a result tells of a failure that errno explains.
     #[must_use]
     pub const fn has_failed(self, result: isize) -> bool {
-        if self.returns_address() {
-            result == 0
-        } else {
-            result == -1
-        }
+        if self.returns_address() { result == 0 } else { result == -1 }
     }
 
     /// The function that counts for this one where calls are counted by system call, as strace does: the first with the same.
@@ -408,17 +401,15 @@ impl Functions {
             b"%signal" | b"signal" => return of_class(Classes::SIGNAL),
             [b'/', pattern @ ..] => {
                 let matched = |name: &str| pattern::matches(pattern, name.as_bytes());
-                let found = Functions::which(|row| matched(row.name) || matched(row.system_call));
+                let found = Functions::which(|row| matched(row.name()) || matched(row.system_call()));
                 return pattern::is_valid(pattern).then_some(found);
             }
             _ => {}
         }
         let found = match number(word) {
             Some(number) => Function::of_number(number).map_or(Functions::NONE, |function| Functions::of(&[function])),
-            None => Functions::which(|row| {
-                let is = |name: &str| name.as_bytes() == word;
-                is(row.name) || is(row.system_call) || row.aliases.split_ascii_whitespace().any(is)
-            }),
+            None if word.contains(&b'=') => return None,
+            None => Functions::which(|row| row.is_named(word)),
         };
         (!found.is_empty()).then_some(found)
     }
@@ -444,7 +435,7 @@ mod tests {
             assert_eq!(function.row().function, function);
             let named = Functions::named(function.name().as_bytes()).unwrap_or_default();
             assert!(named.has(function), "{}", function.name());
-            assert_eq!(TABLE.iter().filter(|row| row.name == function.name()).count(), 1);
+            assert_eq!(TABLE.iter().filter(|row| row.name() == function.name()).count(), 1);
         }
         assert_eq!(Functions::named(b"fcntl64"), Functions::named(b"fcntl"));
         assert_eq!(Functions::named(b"__close"), Functions::named(b"close"));
@@ -476,7 +467,7 @@ mod tests {
             assert_eq!(function.is_epoll(), function.name().starts_with("epoll_"));
             assert_eq!(function.waits(), function.name().contains("wait"));
             assert_eq!(function.creates(), row.role == Role::Instance);
-            assert!(!row.errors.all().is_empty(), "{}", row.name);
+            assert!(!row.errors.all().is_empty(), "{}", row.name());
         }
         assert!(set(b"%creat").has(Function::Accept4) && set(b"%creat").has(Function::Dup2));
         assert!(!set(b"%creat").has(Function::Close) && !set(b"%creat").has(Function::EpollWait));

@@ -62,24 +62,55 @@ impl Classes {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub function: Function,
-    /// As glibc names it.
-    pub name: &'static str,
-    /// Other names under which glibc exports it, and which are hooked as well: a space before each.
-    pub aliases: &'static str,
+    /// Its name, that of its system call, its aliases, and its arguments. (In one text, since each pointer costs the library 40 bytes.)
+    pub(crate) words: &'static str,
     /// Its own number among the system calls; -1: it has none.
     pub number: i64,
-    /// The system call by which glibc makes it. A rule for that name is one for this function, and both count together.
-    pub system_call: &'static str,
     pub role: Role,
     pub classes: Classes,
     /// POSIX has a thread cancelled in it (pthreads(7)).
     pub is_cancellation_point: bool,
     /// Its first argument is a descriptor that was there before.
     pub takes_descriptor: bool,
-    /// How the log writes each argument (src/log/arguments.rs), by words; empty: in a way of its own.
-    pub arguments: &'static str,
     /// The errors that its manual page documents: the numbers of x86-64.
     pub errors: Errors,
+}
+
+impl Row {
+    fn words(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.words.split_ascii_whitespace()
+    }
+
+    /// As glibc names it.
+    #[must_use]
+    #[inline(never)]
+    pub fn name(&self) -> &'static str {
+        self.words().next().unwrap_or_default()
+    }
+
+    /// The system call by which glibc makes it. A rule for that name is one for this function, and both count together.
+    #[must_use]
+    #[inline(never)]
+    pub fn system_call(&self) -> &'static str {
+        self.words().nth(1).unwrap_or_default()
+    }
+
+    /// Other names under which glibc exports it, and which are hooked as well.
+    pub fn aliases(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.words().skip(2).filter(|word| !word.contains('='))
+    }
+
+    /// The key of each argument, and how the log writes it (src/log/arguments.rs); none: in a way of its own.
+    pub fn arguments(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        self.words().filter_map(|word| word.split_once('='))
+    }
+
+    /// Whether a word is its name, that of its system call, or an alias.
+    #[must_use]
+    #[inline(never)]
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        self.words().any(|word| word.as_bytes() == name)
+    }
 }
 
 /// Errors that a manual page documents. (In place, since a pointer costs the library 40 bytes.)
