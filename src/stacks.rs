@@ -228,9 +228,9 @@ fn is_in_cpp_library(caller: usize) -> bool {
     loaded::path_of(caller).is_some_and(is_cpp_library)
 }
 
+#[inline(never)]
 fn is_cpp_library(path: &[u8]) -> bool {
-    let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    base.starts_with(b"libstdc++.so") || base.starts_with(b"libc++.so")
+    path.rsplit(|byte| *byte == b'/').next().is_some_and(|base| base.starts_with(b"libstdc++.so"))
 }
 
 /// Has the constructor load the unwinder where the program came with a C++ library, which has it loaded anyway.

@@ -3,7 +3,7 @@
 //! Nothing here takes a lock or changes anything, so that hooks may ask at any time, also before the real `fclose`. Layouts are
 //! glibc's. Under another C library there is no census, and nothing asks.
 
-use libc::{c_int, c_ushort};
+use libc::c_int;
 
 use crate::real;
 
@@ -15,9 +15,6 @@ struct Stream {
     /// From `_IO_read_ptr` to `_chain`.
     pointers: [usize; 13],
     fileno: c_int,
-    flags2: c_int,
-    old_offset: libc::c_long,
-    current_column: c_ushort,
 }
 
 /// The stream has a descriptor: `_IO_IS_FILEBUF` of glibc 2.36 libio/libio.h. The word is not set in streams of memory
@@ -28,6 +25,7 @@ const IS_OF_FILE: c_int = 0x2000;
 const _: () = assert!(core::mem::offset_of!(Stream, fileno) == 112);
 
 /// The descriptor of a stream, as `fileno` has it, but without errno. None: it has none.
+#[inline(never)]
 pub fn descriptor_of(stream: usize) -> Option<c_int> {
     if stream == 0 {
         return None;

@@ -47,10 +47,11 @@ fn opened(frame: &Frame, fd: Option<c_int>, kind: Kind, is_cloexec: bool) {
 }
 
 /// Whether a mode asks for close-on-exec. glibc reads seven letters (2.36 libio/fileops.c, `_IO_new_file_fopen`).
+#[inline(never)]
 fn has_e(mode: usize) -> bool {
-    // SAFETY: the real function has just read this text.
-    let text = unsafe { core::ffi::CStr::from_ptr(mode as *const libc::c_char) }.to_bytes();
-    text.iter().take(7).any(|letter| *letter == b'e')
+    // SAFETY: the real function has just read this text up to its end, behind which nothing is read here.
+    let mut letters = (0..7).map(|at| unsafe { *((mode + at) as *const u8) });
+    letters.by_ref().take_while(|letter| *letter != 0).any(|letter| letter == b'e')
 }
 
 pub extern "C-unwind" fn after_fopen(frame: &mut Frame, result: isize) -> isize {

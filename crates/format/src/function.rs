@@ -438,7 +438,9 @@ mod tests {
             assert_eq!(TABLE.iter().filter(|row| row.name() == function.name()).count(), 1);
         }
         assert_eq!(Functions::named(b"fcntl64"), Functions::named(b"fcntl"));
-        assert_eq!(Functions::named(b"__close"), Functions::named(b"close"));
+        assert_eq!(Functions::named(b"__close"), Some(Functions::of(&[Function::Close])));
+        assert_eq!(Functions::named(b"freopen64"), Functions::named(b"freopen"));
+        assert_eq!(Functions::named(b"path=path"), None);
         assert_eq!(Functions::named(b"eventfd2"), Functions::named(b"eventfd"));
         assert_eq!(Functions::named(b""), None);
         assert_eq!(Functions::named(b"read"), None);
@@ -447,7 +449,9 @@ mod tests {
     #[test]
     fn a_name_of_a_system_call_is_all_functions_that_it_makes() {
         let named = |word: &[u8]| Functions::named(word).unwrap_or_default();
-        assert_eq!(named(b"pipe2"), Functions::of(&[Function::Pipe, Function::Pipe2]));
+        assert_eq!(named(b"pipe2"), Functions::of(&[Function::Pipe, Function::Pipe2, Function::Popen]));
+        let closes = [Function::Close, Function::Fclose, Function::Closedir, Function::Pclose];
+        assert_eq!(named(b"close"), Functions::of(&closes));
         assert_eq!(named(b"pipe"), Functions::of(&[Function::Pipe]));
         assert!(named(b"openat").has(Function::Open) && named(b"openat").has(Function::Mkstemp));
         assert_eq!(Function::Pipe2.counted_as(), Function::Pipe);

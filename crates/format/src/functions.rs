@@ -242,7 +242,7 @@ macro_rules! for_each_creator {
                 [stream] pointer "path=path mode=path"
                 [EACCES EDQUOT EEXIST EINTR EINVAL EISDIR ELOOP EMFILE ENAMETOOLONG ENFILE ENODEV ENOENT ENOMEM ENOSPC
                  ENOTDIR ENXIO EOVERFLOW EPERM EROFS ETXTBSY];
-            Fdopen fdopen () -1 "fcntl" Adopt (NONE) no yes
+            Fdopen fdopen () -1 "fdopen" Adopt (NONE) no yes
                 [nothing] pointer "fd=int mode=path"
                 [EBADF EINVAL ENOMEM];
             Freopen freopen (freopen64) -1 "openat" Stream (NONE) yes no
@@ -258,7 +258,7 @@ macro_rules! for_each_creator {
             Opendir opendir () -1 "openat" Stream (NONE) yes no
                 [stream] pointer "path=path"
                 [EACCES EMFILE ENFILE ENOENT ENOMEM ENOTDIR];
-            Fdopendir fdopendir () -1 "fcntl" Adopt (NONE) no yes
+            Fdopendir fdopendir () -1 "fdopendir" Adopt (NONE) no yes
                 [nothing] pointer "fd=int"
                 [EBADF ENOMEM ENOTDIR];
             Closedir closedir () -1 "close" StreamEnd (NONE) yes no
