@@ -301,6 +301,25 @@ fn the_log_has_a_line_for_each_of_them() {
     assert!(!log.contains("= NULL\n"), "{log}");
 }
 
+#[test]
+fn a_path_of_null_is_logged_as_such() {
+    let program = c_program("streams");
+    let native = run(&mut Command::new(&program));
+    for (format, wanted) in [("text", r#" freopen(NULL, "r", 0x"#), ("json", r#""path":null,"mode":"r""#)] {
+        let log = scratch("null").join("log.%p");
+        let run = run(Command::new(&program)
+            .env("LD_PRELOAD", shim())
+            .env("EPOLLSHIM_REPORT", "none")
+            .env("EPOLLSHIM_LOG_FILTER", "all")
+            .env("EPOLLSHIM_LOG_FORMAT", format)
+            .env("EPOLLSHIM_LOG", &log));
+        assert_eq!((run.stdout, run.status), (native.stdout.clone(), native.status), "{format}");
+        let logs = std::fs::read_dir(log.parent().unwrap()).unwrap();
+        let text: String = logs.map(|log| std::fs::read_to_string(log.unwrap().path()).unwrap()).collect();
+        assert!(text.contains(wanted), "{format}: {wanted}:\n{text:.3000}");
+    }
+}
+
 /// Programs of others, bare and with a census: they print the same.
 #[test]
 fn programs_of_others_do_what_they_do_without() {

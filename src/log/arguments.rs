@@ -123,7 +123,8 @@ impl Text {
 impl Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Text(address, is_json) = *self;
-        let mut checked = 0;
+        // The address of no word.
+        let mut checked = usize::MAX;
         if self.byte(0, &mut checked).is_none() {
             return if is_json { f.write_str("null") } else { write!(f, "{}", Address(address)) };
         }
