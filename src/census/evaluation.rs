@@ -30,7 +30,7 @@ pub fn at_exec(caller: usize) {
     each_inherited(caller, &|fd, entry| {
         let by_itself = !is_borrower && entry.generation() == generation;
         let is_childs = by_itself && generation != 0;
-        (!is_childs && !(is_borrower && census::was_touched_by_a_borrower(fd))).then_some(by_itself)
+        (!(is_childs || is_borrower && census::was_touched_by_a_borrower(fd))).then_some(by_itself)
     });
     sys::set_errno(errno);
 }
@@ -43,9 +43,7 @@ pub fn at_spawn(caller: usize, by_popen: bool, replaces: &dyn Fn(i32) -> bool) {
     // A child of vfork knows only what it touched itself.
     if process::is_owner() {
         let errno = sys::errno();
-        each_inherited(caller, &|fd, entry| {
-            (!(by_popen && entry.has(Entry::POPENS)) && !replaces(fd)).then_some(false)
-        });
+        each_inherited(caller, &|fd, entry| (!(by_popen && entry.has(Entry::POPENS) || replaces(fd))).then_some(false));
         sys::set_errno(errno);
     }
 }
