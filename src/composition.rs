@@ -25,7 +25,7 @@ use crate::ledger::core::{Registration, Totals};
 use crate::ledger::records::{Instance, Interest};
 use crate::ledger::{self, Here, Rows, reservations};
 use crate::policy::rules::{self, Ordinals};
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicPtr, AtomicU64};
 use crate::thread::{self, Block};
 use crate::{census, findings, hooks, init, log, policy, process, record, report, stacks, steer};
 
@@ -126,6 +126,7 @@ pub struct OfProcess {
     log: log::Tally,
     recording: record::State,
     findings: findings::Place,
+    census: census::mirror::Mirror,
 }
 
 has! {
@@ -133,6 +134,7 @@ has! {
     OfProcess.log: log::Tally,
     OfProcess.recording: record::State,
     OfProcess.findings: findings::Place,
+    OfProcess.census: census::mirror::Mirror,
 }
 
 // SAFETY: `OfProcess` consists of atomics, of which zero is a value.
@@ -237,6 +239,24 @@ impl ledger::Above for Library {
 impl findings::Above for Library {
     fn recorded_table(bytes: usize) -> Option<*mut u8> {
         record::findings(bytes)
+    }
+
+    fn new_site(site: usize) {
+        record::new_site(site);
+    }
+}
+
+impl census::mirror::Above for Library {
+    fn begin_recording() -> bool {
+        record::begin_for_census()
+    }
+
+    fn census_part(kind: u64, bytes: usize, first: u64, place: &AtomicPtr<u8>) -> Result<bool, i32> {
+        record::census_part(kind, bytes, first, place)
+    }
+
+    fn new_site(site: usize) {
+        record::new_site(site);
     }
 }
 

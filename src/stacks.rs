@@ -210,6 +210,11 @@ pub fn frames(site: usize) -> impl Iterator<Item = usize> {
     alone.into_iter().chain(words.into_iter().flatten().map(|word| word.load(Ordering::Relaxed) as usize))
 }
 
+/// Whether a site stands for a stack.
+pub fn is_stack(site: usize) -> bool {
+    parts().any(|(_, part)| part.as_ptr_range().contains(&core::ptr::without_provenance(site)))
+}
+
 /// The return address of a site.
 pub fn first(site: usize) -> usize {
     frames(site).next().unwrap_or(0)

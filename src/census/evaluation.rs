@@ -1,7 +1,7 @@
 //! Findings of the census: descriptors whose number only grows, and those that reach another
 //! program. (Double closes are noted when they happen, in census/mod.rs.)
 
-use epollshim_format::census::{Kind, Leak};
+use epollshim_format::census::Kind;
 use epollshim_format::findings::{Id, Severity, fd_inherited};
 
 use super::{Entry, places};
@@ -85,24 +85,16 @@ pub fn evaluate(end: End) {
 }
 
 fn evaluate_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End) {
-    let leak = place.growth(alive, now).judge();
-    let severity = match leak {
-        Leak::Certain => Severity::Error,
-        Leak::Likely if census::has_met_the_limit() => Severity::Error,
-        Leak::Likely => Severity::Warning,
-        // What is open at the end is worth a line. Before the end it is normal.
-        Leak::No if end != End::Running && place.site() != 0 => Severity::Info,
-        Leak::No => return,
-    };
-    let note = Note {
-        // Two kinds from one place are two findings.
-        variant: place.kind() as u8,
-        fd,
-        site: place.site(),
-        detail: [place.kind() as u64, alive, place.born(), 0],
-        ..Note::of(Id::FdLeak, severity)
-    };
-    put(&note, 1);
+    if let Some(found) = place.row().judge(alive, fd, now, census::has_met_the_limit(), end == End::Running) {
+        let note = Note {
+            variant: found.variant,
+            fd,
+            site: place.site(),
+            detail: found.detail,
+            ..Note::of(Id::FdLeak, found.severity)
+        };
+        put(&note, 1);
+    }
 }
 
 /// Whether an epoll instance watches it, and its peer exists: a server's connections.

@@ -8,6 +8,7 @@
 //! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
 //! room.rs       what is open and what is being opened, for a limit
+//! mirror.rs     all of it in the recording, as it changes
 //! ```
 //!
 //! Hooks report what the real calls returned, and only while the census is on. It takes no lock:
@@ -21,6 +22,7 @@
 
 pub mod evaluation;
 pub mod local;
+pub mod mirror;
 pub mod places;
 mod reconcile;
 pub mod room;
@@ -135,16 +137,29 @@ fn note_birth(fd: i32, birth: Birth) {
     }
     place.count_birth();
     if old.is_alive() {
-        // The number was reused in one step (dup2), or no hook saw its end (fclose).
-        places::at(old.place()).died();
-        if !birth.is_placed {
-            CORRECTED.fetch_add(1, Ordering::Relaxed);
+        reused(old, birth.is_placed);
+    } else {
+        let live = if IS_LIMITED.load(Ordering::Relaxed) { begin_within_limit() } else { ROOM.begin() };
+        if live > PEAK.load(Ordering::Relaxed) {
+            PEAK.fetch_max(live, Ordering::Relaxed);
         }
-        return;
     }
-    let live = if IS_LIMITED.load(Ordering::Relaxed) { begin_within_limit() } else { ROOM.begin() };
-    if live > PEAK.load(Ordering::Relaxed) {
-        PEAK.fetch_max(live, Ordering::Relaxed);
+    if mirror::is_followed() {
+        mirror::changed(fd, number);
+    }
+}
+
+/// The number was reused in one step (dup2), or no hook saw its end (fclose).
+#[cold]
+#[inline(never)]
+fn reused(old: Entry, is_placed: bool) {
+    places::at(old.place()).died();
+    if !is_placed {
+        CORRECTED.fetch_add(1, Ordering::Relaxed);
+        mirror::changed_totals();
+    }
+    if mirror::is_followed() {
+        mirror::changed_place(old.place());
     }
 }
 
@@ -197,6 +212,9 @@ fn end(fd: i32, site: usize, is_swept: bool) -> Before {
     if old.is_alive() {
         places::at(old.place()).died();
         ROOM.end();
+        if mirror::is_followed() {
+            mirror::changed(fd, old.place());
+        }
         if !HAS_SEEN.load(Ordering::Relaxed) {
             HAS_SEEN.store(true, Ordering::Relaxed);
         }
@@ -270,6 +288,9 @@ pub fn set_flags(fd: i32, flags: i32) {
             // The program asks for it explicitly: the next program that it starts shall have it.
             entry.set(Entry::HANDED_ON, !is_cloexec);
         });
+        if mirror::is_followed() {
+            mirror::changed(fd, table::get(fd).place());
+        }
     }
 }
 
@@ -281,6 +302,7 @@ static HAS_MET_THE_LIMIT: AtomicBool = AtomicBool::new(false);
 pub fn failed() {
     if is_on() && matches!(sys::errno(), libc::EMFILE | libc::ENFILE) {
         HAS_MET_THE_LIMIT.store(true, Ordering::Relaxed);
+        mirror::changed_totals();
     }
 }
 

@@ -209,6 +209,8 @@ pub fn restart() {
 pub trait Above {
     /// Zeroed memory for the table, which outlives the process. None: there is none.
     fn recorded_table(bytes: usize) -> Option<*mut u8>;
+    /// The table has a site from now on.
+    fn new_site(site: usize);
 }
 
 /// Where this process's table is, in the page that the kernel wipes at fork; null: nothing was
@@ -286,6 +288,8 @@ fn entry(note: &Note) -> Option<Entry> {
                 entry.update(note);
                 // Release: a reader that sees what it is sees where it is.
                 entry.word(finding::WHAT).store(note.what(), Ordering::Release);
+                Library::new_site(note.site);
+                Library::new_site(note.other);
                 return Some(entry);
             }
             Err(there) if there == key => return Some(entry),

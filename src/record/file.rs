@@ -39,6 +39,8 @@ pub struct State {
     start: AtomicPtr<u8>,
     /// The totals, under the ledger's lock.
     pub totals: AtomicPtr<u8>,
+    /// The newest list of modules: text that ends with a zero.
+    pub modules: AtomicPtr<u8>,
     /// The state of the tables of instances and interests (tables.rs).
     pub tables: AtomicU32,
     pub control: super::control::Steered,
@@ -88,6 +90,11 @@ impl State {
     #[inline(always)]
     pub fn is_on(&self) -> bool {
         self.phase.load(Ordering::Acquire) == ON
+    }
+
+    /// The file could not be made.
+    pub fn is_off(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == OFF
     }
 
     /// Makes the file, unless another thread has begun to. True: this call has made it.

@@ -7,14 +7,15 @@
 //! full.rs     areas of records, where each call is kept
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the lock
 //! control.rs  requests from outside, taken as a recorded call returns
-//! census.rs   the census, as it was at the end
+//! census.rs   the census's parts of the file
 //! stacks.rs   call stacks, where they are kept
 //! modules.rs  the objects that are mapped, with their build ids
 //! losses.rs   what could not be recorded, for the reports
 //! ```
 //!
 //! `epollshim_format::recording` has the layout. Nothing is ever flushed: pages of a shared mapping
-//! outlive the process. The file is made with the first epoll call of a process. The child of a
+//! outlive the process. The file is made with the first epoll call of a process, and with a census with the first descriptor that
+//! it creates. The child of a
 //! fork makes its own, and never writes into its parent's (except to count the children that could
 //! make none): every pointer into a file lies in memory that the kernel wipes at fork, or is
 //! replaced before it is used.
@@ -38,6 +39,7 @@ use core::ffi::CStr;
 
 use epollshim_format::recording::{end, kind};
 
+pub use census::{begin as begin_for_census, part as census_part};
 pub use control::{Above as Orders, requests};
 pub use file::{State, path};
 pub use losses::{complain, losses};
@@ -89,10 +91,12 @@ pub fn is_on() -> bool {
 pub fn prepare(directory: &CStr) -> sys::Result<()> {
     file::prepare_directory(directory)?;
     ledger::follow();
+    crate::census::mirror::follow_all();
     Ok(())
 }
 
-/// Makes the file of this process, once. The thread that makes the first epoll call calls it.
+/// Makes the file of this process, once. The thread that makes the first epoll call calls it, or, with
+/// a census, the first descriptor.
 #[cold]
 fn begin() {
     if !is_wanted() || !process::is_owner() {
@@ -103,6 +107,16 @@ fn begin() {
         ledger::mirror_soon();
         modules::write();
         stacks::mirror_stacks();
+        crate::census::mirror::begin();
+    }
+}
+
+/// The file has a site from now on. Not under the ledger's lock.
+#[cold]
+pub fn new_site(site: usize) {
+    modules::meet(site);
+    if modules::lacks_one() {
+        modules::write_if_new();
     }
 }
 
@@ -126,7 +140,7 @@ pub fn at_end(how: End) {
         return;
     }
     modules::write();
-    census::write();
+    census::at_end();
     state.ended(match how {
         End::Exit => end::EXIT,
         End::UnderscoreExit => end::UNDERSCORE_EXIT,

@@ -1,14 +1,14 @@
 //! What a recording holds of the census (`epollshim_format::recording::census`).
 
-use epollshim_format::census::Kind;
-use epollshim_format::recording::census::{self, row};
+use epollshim_format::census::{Kind, Row as Counted};
+use epollshim_format::recording::census::{self, number, place};
 use serde_json::{Map, Value, json};
 
 use crate::bytes::Bytes;
 use crate::model::Process;
 use crate::scale::grouped;
 
-/// As it was when the process ended.
+/// As it was when the process ended, or when the file was read.
 #[derive(Clone, Default)]
 pub struct Census {
     pub live: u64,
@@ -17,12 +17,20 @@ pub struct Census {
     pub closed: u64,
     pub at_start: u64,
     pub healed: u64,
+    /// How many forks lie between the load and this process.
+    pub generation: u8,
+    /// It was refused a descriptor for lack of room.
+    pub has_met_the_limit: bool,
     pub rows: Vec<Row>,
+    /// The numbers that are open, in order, with their words (`epollshim_format::recording::census::number`).
+    pub numbers: Vec<(i32, u64)>,
 }
 
 /// What one place has made of one kind.
 #[derive(Clone, Copy)]
 pub struct Row {
+    /// The row's number: that of a descriptor's word.
+    pub index: u16,
     /// 0: out of sight.
     pub site: u64,
     pub kind: Kind,
@@ -30,36 +38,78 @@ pub struct Row {
     pub peak: u64,
     pub born: u64,
     pub closed: u64,
+    /// All that the row has.
+    pub counted: Counted,
 }
 
-/// More places the shim does not keep.
-const ROWS: usize = 8192;
+/// The segments of a file that have it.
+#[derive(Default)]
+pub struct Parts {
+    has_totals: bool,
+    census: Census,
+}
 
-impl Census {
-    pub fn read(segment: Bytes) -> Census {
-        let space = segment.0.len().saturating_sub(census::FIRST) / row::SIZE;
-        let count = usize::try_from(segment.word(census::ROWS)).unwrap_or(usize::MAX).min(space).min(ROWS);
-        Census {
-            live: segment.word(census::LIVE),
-            peak: segment.word(census::PEAK),
-            born: segment.word(census::BORN),
-            closed: segment.word(census::CLOSED),
-            at_start: segment.word(census::AT_START),
-            healed: segment.word(census::HEALED),
-            rows: (0..count)
-                .map(|index| segment.part(census::FIRST + index * row::SIZE, row::SIZE))
-                .map(|words| Row {
-                    site: words.word(row::SITE),
-                    kind: Kind::from_number(words.word(row::KIND)),
-                    live: words.word(row::LIVE),
-                    peak: words.word(row::PEAK),
-                    born: words.word(row::BORN),
-                    closed: words.word(row::CLOSED),
-                })
-                .collect(),
+/// More rows than these the library does not keep.
+const ROWS: u64 = 8192;
+
+impl Parts {
+    pub fn add_totals(&mut self, segment: Bytes) {
+        let census = &mut self.census;
+        self.has_totals = true;
+        census.peak = segment.word(census::PEAK);
+        census.at_start = segment.word(census::AT_START);
+        census.healed = segment.word(census::CORRECTED);
+        census.generation = segment.word(census::GENERATION) as u8;
+        census.has_met_the_limit = segment.word(census::HAS_MET_THE_LIMIT) != 0;
+    }
+
+    pub fn add_places(&mut self, segment: Bytes, first: u64) {
+        for at in 0..segment.0.len().min(place::ENTRIES * place::SIZE) / place::SIZE {
+            let words = segment.part(at * place::SIZE, place::SIZE);
+            let counted = Counted::read(|place| words.word(place));
+            let index = first.saturating_add(at as u64);
+            if let Some(index) = u16::try_from(index).ok().filter(|_| index < ROWS)
+                && counted.is_used()
+            {
+                let site = counted.site();
+                self.census.rows.push(Row {
+                    index,
+                    site,
+                    kind: counted.kind(),
+                    live: counted.live(),
+                    peak: counted.peak,
+                    born: if site == 0 { 0 } else { counted.born() },
+                    closed: counted.closed(),
+                    counted,
+                });
+            }
         }
     }
 
+    pub fn add_numbers(&mut self, segment: Bytes, first: u64) {
+        for at in 0..segment.0.len() / 8 {
+            let word = segment.word(at * 8);
+            let fd = first.saturating_add(at as u64);
+            if word & number::ALIVE != 0 && fd < u64::from(number::END) {
+                self.census.numbers.push((fd as i32, word));
+            }
+        }
+    }
+
+    /// None: the file has none.
+    pub fn finish(self) -> Option<Census> {
+        let Parts { has_totals: true, mut census } = self else { return None };
+        let sum = |count: fn(&Row) -> u64| census.rows.iter().fold(0u64, |sum, row| sum.saturating_add(count(row)));
+        (census.live, census.born, census.closed) = (sum(|row| row.live), sum(|row| row.born), sum(|row| row.closed));
+        census.at_start = census.at_start.saturating_add(sum(|row| row.counted.base));
+        census.peak = census.peak.max(census.live);
+        census.rows.sort_by_key(|row| row.index);
+        census.numbers.sort_unstable();
+        Some(census)
+    }
+}
+
+impl Census {
     fn of_kind(&self, kind: Kind, count: fn(&Row) -> u64) -> u64 {
         self.rows.iter().filter(|row| row.kind == kind).fold(0, |sum, row| sum.saturating_add(count(row)))
     }

@@ -17,6 +17,7 @@ pub mod findings;
 mod html;
 pub mod interval;
 mod json;
+mod judged;
 mod junit;
 pub mod live;
 mod load;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::judged;
 use crate::maps;
 use crate::model::{End, Header, Process};
 use crate::owner::Users;
@@ -173,6 +174,7 @@ fn one(path: &Path, flags: i32, held: usize, users: &Users, directory: u32) -> R
         process.last_seen()
     }
     .saturating_sub(header.began);
+    judged::judge(&mut process);
     Ok(process)
 }
 

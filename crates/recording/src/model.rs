@@ -39,7 +39,7 @@ pub struct Process {
     /// CLOCK_MONOTONIC when the last recorded call ended.
     pub last_record: u64,
     pub stacks: Stacks,
-    /// None: there was none, or the process was killed.
+    /// None: there was none, or it found no space.
     pub census: Option<Census>,
     pub notes: Notes,
     /// Whether the shim has compared its ledger with the kernel's lists for this report (`epollshim ctl PID snapshot`).
@@ -551,6 +551,9 @@ impl Process {
     /// CLOCK_MONOTONIC of the last thing that it is known to have done.
     pub fn last_seen(&self) -> u64 {
         let ends = self.threads.iter().map(|thread| thread.last_wait_end).chain([self.last_record]);
+        let turned = self.census.iter().flat_map(|census| census.rows.iter().map(|row| row.counted.turned));
+        let found = self.findings.iter().map(|finding| finding.first);
+        let ends = ends.chain(turned).chain(found);
         ends.chain(self.instances.iter().map(|instance| instance.began)).max().unwrap_or(0).max(self.header.began)
     }
 

@@ -13,8 +13,7 @@ use epollshim_format::recording::{
 use epollshim_format::{control, errno, histogram};
 
 use crate::bytes::Bytes;
-use crate::census::Census;
-use crate::findings;
+use crate::{census, findings};
 use crate::model::{
     CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record,
     Thread, Totals,
@@ -60,6 +59,7 @@ pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage
         totals: false,
         threads: HashMap::new(),
         records: Records::new(held),
+        census: census::Parts::default(),
     };
     let identity = identity(front);
     reader.directory(front);
@@ -71,8 +71,9 @@ pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage
         reader.process.notes.add_lost(|| "the file was truncated or overwritten while it was read".into());
     }
     reader.check();
-    let Reader { mut process, records, .. } = reader;
+    let Reader { mut process, records, census, .. } = reader;
     records.give(&mut process);
+    process.census = census.finish();
     Ok(process)
 }
 
@@ -195,6 +196,7 @@ struct Reader<'a, S: ?Sized> {
     /// Where the thread of a segment is in `process.threads`.
     threads: HashMap<u64, usize>,
     records: Records,
+    census: census::Parts,
 }
 
 impl<S: Source + ?Sized> Reader<'_, S> {
@@ -349,8 +351,9 @@ impl<S: Source + ?Sized> Reader<'_, S> {
                     Control { requests: segment.word(control::REQUESTS), damaged: segment.word(control::DAMAGED) };
             }
             kind::STACKS => self.process.stacks.add(extra, segment),
-            // The last is the newest.
-            kind::CENSUS => self.process.census = Some(Census::read(segment)),
+            kind::CENSUS => self.census.add_totals(segment),
+            kind::PLACES => self.census.add_places(segment, extra),
+            kind::NUMBERS => self.census.add_numbers(segment, extra),
             other => self.note(|| format!("segment {index}: left out, this program does not know kind {other}")),
         }
     }
@@ -382,6 +385,8 @@ fn name(kind: u64) -> &'static str {
         kind::RECORDS => "records",
         kind::STACKS => "stacks",
         kind::CENSUS => "the census",
+        kind::PLACES => "rows of the census",
+        kind::NUMBERS => "descriptor numbers",
         _ => "of an unknown kind",
     }
 }
