@@ -252,7 +252,11 @@ impl census::mirror::Above for Library {
     }
 
     fn census_part(kind: u64, bytes: usize, first: u64, place: &AtomicPtr<u8>) -> Result<bool, i32> {
-        record::census_part(kind, bytes, first, place)
+        record::part(kind, bytes, first, place)
+    }
+
+    fn look_at_time(now: u64) {
+        record::look_at_time(now);
     }
 
     fn new_site(site: usize) {
@@ -269,6 +273,10 @@ impl stacks::Above for Library {
 impl record::Orders for Library {
     fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64> {
         steer::obey(here, order, is_done, answer)
+    }
+
+    fn write_armed() {
+        policy::mirror::write();
     }
 }
 

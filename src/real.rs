@@ -234,6 +234,7 @@ reals! {
     PRCTL = c"prctl": Prctl, else fallback::prctl;
     EXIT_AT_ONCE = c"_exit": Exit, else fallback::exit;
     EXIT_AT_ONCE_ALIAS = c"_Exit": Exit, else fallback::exit;
+    ABORT = c"abort": Birth, else fallback::absent;
     EXECVE = c"execve": Exec, else fallback::exec;
     EXECV = c"execv": Exec, else fallback::exec;
     EXECVP = c"execvp": Exec, else fallback::exec;

@@ -385,7 +385,8 @@ fn a_program_that_never_uses_epoll_gets_no_file_no_thread_and_no_descriptor() {
 
 /// What the library exports besides the functions of the table: what ends a process, starts another program, shares memory, or
 /// installs a filter of system calls.
-const OTHERS: [&str; 20] = [
+const OTHERS: [&str; 21] = [
+    "abort",
     "closefrom",
     "syscall",
     "_exit",

@@ -9,6 +9,7 @@ use crate::buffer::Buffer;
 use crate::census;
 use crate::findings::{Note, note, put, withdraw};
 use crate::process::End;
+use crate::sync::{AtomicU64, Ordering};
 use crate::{clock, ledger, process, sys};
 
 /// How much of the process's table is examined before an exec, with a system call for each
@@ -56,12 +57,24 @@ pub fn at_exec(caller: usize) {
     sys::set_errno(errno);
 }
 
+/// CLOCK_MONOTONIC when the process began to end; 0: it has not. What the library does then is no
+/// standstill of the program.
+static ENDING: AtomicU64 = AtomicU64::new(0);
+
+/// The process ends.
+pub fn ends_now() {
+    ENDING.store(clock::monotonic(), Ordering::Relaxed);
+}
+
 /// Places whose descriptors only grow in number.
 pub fn evaluate(end: End) {
     if !census::is_on() {
         return;
     }
-    let now = clock::monotonic();
+    let now = match ENDING.load(Ordering::Relaxed) {
+        began if began != 0 && !matches!(end, End::Running | End::Exec) => began,
+        _ => clock::monotonic(),
+    };
     withdraw(Id::FdLeak);
     Buffer::lend(|unattended: &mut Buffer<(u16, i32)>| {
         // One walk of the table, and not one for each place.

@@ -18,7 +18,7 @@ use epollshim_format::recording::kind;
 use super::places::{self, CHUNK, PLACES};
 use super::{AT_START, CORRECTED, HAS_MET_THE_LIMIT, PEAK, table};
 use crate::above::Library;
-use crate::process;
+use crate::{clock, process};
 
 /// What this module needs of those above it.
 pub trait Above {
@@ -29,6 +29,8 @@ pub trait Above {
     fn census_part(kind: u64, bytes: usize, first: u64, place: &AtomicPtr<u8>) -> Result<bool, i32>;
     /// A place was used for the first time.
     fn new_site(site: usize);
+    /// It is `now` (CLOCK_MONOTONIC): something may be due.
+    fn look_at_time(now: u64);
 }
 
 /// Where the copies lie: null: nowhere yet; [`absent`]: there is no space. Release when a part is
@@ -65,6 +67,12 @@ pub fn changed(fd: i32, index: u16) {
     follow(&PEAK, totals, layout::PEAK);
     mirror.follow_place(index);
     mirror.follow_number(fd);
+    // Reading the clock takes as long as the rest.
+    const EACH: u64 = 16;
+    if places::at(index).words().get(place::COUNTS / 8).is_some_and(|counts| counts.load(Ordering::Relaxed) % EACH == 0)
+    {
+        Library::look_at_time(clock::monotonic());
+    }
 }
 
 /// The place was changed by the caller, and no number.
@@ -88,12 +96,7 @@ pub fn changed_totals() {
 pub fn begin() {
     let Some(mirror) = process::part::<Mirror>().filter(|_| super::is_on()) else { return };
     if Library::census_part(kind::CENSUS, layout::HAS_MET_THE_LIMIT + 8, 0, &mirror.totals).is_err() {
-        let _ = mirror.totals.compare_exchange(
-            core::ptr::null_mut(),
-            absent(),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let _ = mirror.totals.compare_exchange(core::ptr::null_mut(), absent(), Ordering::Relaxed, Ordering::Relaxed);
     }
     // SeqCst: pairs with the fence in `totals_or_begin`. A thread that has changed something and
     // found no totals has changed it before what is looked at here.

@@ -1,4 +1,4 @@
-//! _exit, _Exit, and exec*: the ends of a process that run no exit handler. (exit and quick_exit run the
+//! _exit, _Exit, abort, and exec*: the ends of a process that run no exit handler. (exit and quick_exit run the
 //! handlers that the constructor registered.)
 //!
 //! The exec family is partly variadic, so all of it goes through one trampoline: it keeps the arguments'
@@ -45,7 +45,16 @@ mod exports {
         fexecve: super::before_exec, telling 7;
         #[unsafe(no_mangle)]
         execveat: super::before_exec, telling 8;
+        #[unsafe(no_mangle)]
+        abort: super::before_abort;
     }
+}
+
+/// Only noted: the program may have a handler of the signal, which jumps out.
+#[cfg(not(test))]
+extern "C-unwind" fn before_abort() -> usize {
+    crate::record::at_abort();
+    real::ABORT.address()
 }
 
 /// Delivers the report if the call can be expected to succeed, and returns the real function's address.

@@ -1,5 +1,5 @@
 //! The calls that start a child in the caller's own memory: `vfork`, `clone`, and their raw system
-//! calls.
+//! calls. (And the system call that ends the process.)
 //!
 //! Each is noted (process/sharing.rs), and then jumped to: a child of `vfork` returns on its
 //! parent's stack, and a child of `clone` may find on its own stack what only the real function
@@ -64,8 +64,10 @@ extern "C-unwind" fn before_alias_of_clone(
 /// Before a system call that no other hook looks at: its number and its first arguments.
 #[inline(always)]
 pub fn before_raw(number: usize, arguments: [usize; 5]) {
-    if matches!(number as c_long, system_call::VFORK | libc::SYS_clone | libc::SYS_clone3) {
-        before_raw_clone(number as c_long, arguments);
+    match number as c_long {
+        system_call::VFORK | libc::SYS_clone | libc::SYS_clone3 => before_raw_clone(number as c_long, arguments),
+        libc::SYS_exit_group => crate::report::at_end(process::End::ExitGroup),
+        _ => {}
     }
 }
 

@@ -139,23 +139,28 @@ pub struct LimitStatus {
 
 /// The limits that are set now.
 pub fn told() -> impl Iterator<Item = LimitStatus> {
-    Key::ALL.into_iter().filter_map(|key| {
-        let limit = limit(key);
-        let mode = if key == Key::Size { on_size() } else { None };
-        if limit.is_none() && mode.is_none() {
-            return None;
-        }
-        let of =
-            |count: fn(&LimitTally) -> &AtomicU64| tally(key).map_or(0, |tally| count(tally).load(Ordering::Relaxed));
-        Some(LimitStatus {
-            key,
-            limit,
-            peak: peak(key),
-            denied: of(|tally| &tally.denied),
-            let_through: of(|tally| &tally.let_through),
-            mode,
-        })
-    })
+    Key::ALL.into_iter().map(status).filter(|status| status.limit.is_some() || status.mode.is_some())
+}
+
+/// What a key has, set or not.
+pub fn status(key: Key) -> LimitStatus {
+    let of = |count: fn(&LimitTally) -> &AtomicU64| tally(key).map_or(0, |tally| count(tally).load(Ordering::Relaxed));
+    LimitStatus {
+        key,
+        limit: limit(key),
+        peak: peak(key),
+        denied: of(|tally| &tally.denied),
+        let_through: of(|tally| &tally.let_through),
+        mode: if key == Key::Size { on_size() } else { None },
+    }
+}
+
+/// A limit has met so many.
+fn reached(key: Key, sum: u64) {
+    if let Some(tally) = tally(key).filter(|tally| tally.peak.load(Ordering::Relaxed) < sum) {
+        tally.peak.fetch_max(sum, Ordering::Relaxed);
+        super::mirror::follow_limits();
+    }
 }
 
 /// Counts begin anew; peaks at what is there.

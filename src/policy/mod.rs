@@ -13,6 +13,7 @@
 
 mod effects;
 pub mod limits;
+pub mod mirror;
 pub mod rules;
 
 use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
@@ -174,6 +175,7 @@ pub struct Tally {
     /// Threads whose calls have matched a rule with `scope=thread`.
     pub ranks: AtomicU32,
     pub limits: [LimitTally; Key::COUNT],
+    pub mirror: mirror::Place,
 }
 
 /// What rules and limits have counted in this process.
@@ -311,6 +313,9 @@ pub fn before<'plan>(
     let Some(block) = thread::block() else { return ((default.before)(frame), None) };
     let armed = ARMED.load(Ordering::Relaxed);
     let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
+    if armed & (FAULTS | RECORD) == FAULTS | RECORD {
+        mirror::follow_rules(function);
+    }
     if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
         if armed & RECORD == 0 || !function.is_epoll() {
             return ((default.before)(frame), None);

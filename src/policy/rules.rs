@@ -13,7 +13,7 @@ pub mod replay;
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use epollshim_format::faults::{COUNTERS, RULES, Rule};
-use epollshim_format::function::Functions;
+use epollshim_format::function::{Function, Functions};
 
 use self::choice::{counted, tag, tally};
 use self::entry::{Entry, ILLEGAL, Kept, counters_of};
@@ -310,21 +310,36 @@ pub fn functions() -> Functions {
 
 /// The rules that are armed now.
 pub fn armed() -> impl Iterator<Item = RuleStatus> {
+    armed_where(None).map(|(_, status)| status)
+}
+
+/// Those that name a function, with their places among all.
+pub fn armed_for(function: Function) -> impl Iterator<Item = (usize, RuleStatus)> {
+    armed_where(Some(function))
+}
+
+fn armed_where(function: Option<Function>) -> impl Iterator<Item = (usize, RuleStatus)> {
     let generation = TABLES.generation.load(Ordering::Acquire);
     let table = TABLES.table(generation);
     let length = table.length.load(Ordering::Acquire) as usize;
     let tallies = super::tally().map_or(&[][..], |tally| &tally.rules[..]);
-    table.entries.iter().enumerate().take(length).map(move |(index, entry)| {
+    let names = move |entry: &Entry| match function {
+        Some(function) => Functions(entry.functions.load(Ordering::Relaxed)).has(function),
+        None => true,
+    };
+    let all = table.entries.iter().enumerate().take(length).filter(move |(_, entry)| names(entry));
+    all.map(move |(index, entry)| {
         let of = |word: fn(&RuleTally) -> &AtomicU64| {
             tally(tallies, generation, index).map_or(0, |tally| counted(word(tally), tag(generation)))
         };
-        RuleStatus {
+        let status = RuleStatus {
             generation,
             text: entry.text.load(Ordering::Relaxed),
             matched: of(|tally| &tally.matched),
             fired: of(|tally| &tally.fired),
             legal: entry.head.load(Ordering::Relaxed) & ILLEGAL == 0 && of(|tally| &tally.beyond) == 0,
-        }
+        };
+        (index, status)
     })
 }
 

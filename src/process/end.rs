@@ -6,6 +6,8 @@ pub enum End {
     Exit,
     UnderscoreExit,
     Exec,
+    /// By `syscall(SYS_exit_group)`.
+    ExitGroup,
     /// By a signal of its own: abort().
     Signal,
     /// It has not.
@@ -18,6 +20,7 @@ impl End {
             End::Exit => "exit",
             End::UnderscoreExit => "_exit",
             End::Exec => "exec",
+            End::ExitGroup => "exit_group",
             End::Signal => "signal",
             End::Running => "running",
         }

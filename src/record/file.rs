@@ -5,7 +5,7 @@ use core::ffi::CStr;
 
 use epollshim_format::control;
 use epollshim_format::recording::{
-    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, area, entry, header, kind, stopped,
+    DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, area, end, entry, header, kind, stopped,
 };
 
 use super::losses::{self, Losses};
@@ -44,6 +44,7 @@ pub struct State {
     /// The state of the tables of instances and interests (tables.rs).
     pub tables: AtomicU32,
     pub control: super::control::Steered,
+    pub series: super::series::Series,
     /// Where the parts of the arena of stacks are mapped; null: nowhere yet.
     pub stacks: [AtomicPtr<u8>; crate::stacks::PARTS],
 }
@@ -398,6 +399,14 @@ impl State {
         // sees what the other has done.
         if !self.start.load(Ordering::SeqCst).is_null() {
             self.add(header::CALLS_DROPPED, self.early.swap(0, Ordering::SeqCst));
+        }
+    }
+
+    /// The process calls abort. A limit that aborts it has said so before.
+    pub fn aborts(&self) {
+        if let (Some(end), Some(ended)) = (self.header(header::END), self.header(header::ENDED)) {
+            ended.store(clock::monotonic(), Ordering::Relaxed);
+            let _ = end.compare_exchange(end::NOT_YET, end::ABORT_CALL, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 

@@ -10,6 +10,7 @@
 //! census.rs   the census's parts of the file
 //! stacks.rs   call stacks, where they are kept
 //! modules.rs  the objects that are mapped, with their build ids
+//! series.rs   a row a second, of the whole run
 //! losses.rs   what could not be recorded, for the reports
 //! ```
 //!
@@ -30,6 +31,7 @@ mod file;
 mod full;
 mod losses;
 mod modules;
+mod series;
 mod stacks;
 mod tables;
 mod threads;
@@ -39,14 +41,17 @@ use core::ffi::CStr;
 
 use epollshim_format::recording::{end, kind};
 
-pub use census::{begin as begin_for_census, part as census_part};
+pub use census::{begin as begin_for_census, part};
+use control::Above;
 pub use control::{Above as Orders, requests};
 pub use file::{State, path};
 pub use losses::{complain, losses};
 pub use modules::write as write_modules;
+pub use series::look as look_at_time;
 pub use stacks::wrote_stack;
 pub use threads::{CallRecord, PerThread, detach, keep};
 
+use crate::above::Library;
 use crate::process::End;
 use crate::thread::Block;
 use crate::{config, ledger, process, sys};
@@ -108,6 +113,8 @@ fn begin() {
         modules::write();
         stacks::mirror_stacks();
         crate::census::mirror::begin();
+        series::begin();
+        Library::write_armed();
     }
 }
 
@@ -133,6 +140,17 @@ pub fn note_seed(seed: u64) {
     }
 }
 
+/// The program calls `abort`, which ends it, if it has no handler that jumps out. What is judged at
+/// an end, the reader judges.
+#[cold]
+pub fn at_abort() {
+    if let Some(state) = State::of_this_process().filter(|state| state.is_on())
+        && process::is_owner()
+    {
+        state.aborts();
+    }
+}
+
 /// Notes that the process ends, and how.
 pub fn at_end(how: End) {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
@@ -141,10 +159,13 @@ pub fn at_end(how: End) {
     }
     modules::write();
     census::at_end();
+    series::end();
+    Library::write_armed();
     state.ended(match how {
         End::Exit => end::EXIT,
         End::UnderscoreExit => end::UNDERSCORE_EXIT,
         End::Exec => end::EXEC,
+        End::ExitGroup => end::EXIT_GROUP,
         End::Signal => end::ABORT,
         End::Running => end::NOT_YET,
     });

@@ -14,11 +14,11 @@ use epollshim_format::recording::{header, instance, interest, kind, totals};
 
 use super::file::{State, word};
 use super::modules;
-use crate::clock;
 use crate::counters::{CountWait, WaitCounters, WaitEnd};
 use crate::ledger::Rows;
 use crate::ledger::core::Totals;
 use crate::ledger::records::{Instance, Interest, Origin};
+use crate::{clock, ledger};
 
 /// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (The whole table
 /// begins as zero, so that it lies in .bss.)
@@ -196,6 +196,19 @@ pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
         }
     }
     set(entry, instance::ID, of.id.get());
+    noted_creation(of);
+}
+
+/// The site of an instance has created so many.
+fn noted_creation(of: &Instance) {
+    let site = of.site.load(Ordering::Relaxed);
+    let totals = kept().map_or(core::ptr::null_mut(), |state| state.totals.load(Ordering::Acquire));
+    if !totals.is_null()
+        && let Some((place, made)) = ledger::made_at(site).filter(|(place, _)| *place < totals::SITES)
+    {
+        set(totals, totals::CREATIONS + place * 16, site as u64);
+        set(totals, totals::CREATIONS + place * 16 + 8, made);
+    }
 }
 
 pub fn gone_instance(index: u32) {

@@ -112,6 +112,7 @@ pub fn at_end(end: End) {
     if !process::is_used() || !process::is_owner() {
         return;
     }
+    crate::census::evaluation::ends_now();
     let due = due(end);
     if due.is_none() {
         evaluate_for_recording(end);
@@ -131,6 +132,14 @@ fn evaluate(end: End) {
     crate::findings::evaluation::evaluate(end);
     crate::census::evaluation::evaluate(end);
     crate::policy::limits::evaluate();
+}
+
+/// What a report would find now, for the recording.
+pub fn evaluate_now() {
+    on_own_stack(|| {
+        crate::census::reconcile();
+        evaluate(End::Running);
+    });
 }
 
 /// Without a report, what is evaluated at the end is for the recording alone.
@@ -235,7 +244,7 @@ fn deliver(config: &Config, end: End) {
         })
     };
     // Nothing was written yet if there is no memory.
-    let is_final = matches!(end, End::Exit | End::UnderscoreExit | End::Signal);
+    let is_final = matches!(end, End::Exit | End::UnderscoreExit | End::ExitGroup | End::Signal);
     if deliver() != Some(true) && !(is_final && sys::unlock_all() && deliver() == Some(true)) {
         let mut line = Line::new();
         let _ = writeln!(line, "epollshim: no memory for the report of process {}; it is lost", process::pid());

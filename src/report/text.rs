@@ -41,6 +41,7 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         End::Exit => "ended by exit",
         End::UnderscoreExit => "ended by _exit",
         End::Exec => "about to exec",
+        End::ExitGroup => "ended by syscall(SYS_exit_group)",
         End::Signal => "aborted by a limit",
         End::Running => "still running",
     };

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use epollshim_format::{control, faults, limits};
-use epollshim_recording::{Format, load};
+use epollshim_recording::{Format, Options, load_with};
 
 use crate::args::{Armed, Ctl, Order};
 use crate::text::printable;
@@ -127,7 +127,8 @@ fn status(target: &Target, text: &str) -> Result<(), Failure> {
 
 /// Reports what the recording has now; the exit status.
 fn snapshot(target: &Target, text: &str, format: &str, output: Option<&Path>) -> Result<i32, Failure> {
-    let loaded = load(target.path());
+    let options = Options { is_judged: true, ..Options::default() };
+    let loaded = load_with(target.path(), &options);
     // Asked after the file was read: a name that led elsewhere in between is noticed.
     if !target.has_its_name() {
         let place = target.shown_path();

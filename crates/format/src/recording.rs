@@ -98,6 +98,10 @@ pub mod end {
     pub const EXEC: u64 = 3;
     /// A limit aborted it.
     pub const ABORT: u64 = 4;
+    /// `syscall(SYS_exit_group)`.
+    pub const EXIT_GROUP: u64 = 5;
+    /// It called `abort`. Where it caught the signal and jumped out, it went on.
+    pub const ABORT_CALL: u64 = 6;
 }
 
 /// Places in an entry of the directory.
@@ -141,6 +145,10 @@ pub mod kind {
     pub const PLACES: u64 = 12;
     /// A part of the words of the descriptor numbers ([`super::census::number`]); EXTRA: the first number.
     pub const NUMBERS: u64 = 13;
+    /// What is armed: limits and rules of faults ([`super::policy`]).
+    pub const POLICY: u64 = 14;
+    /// A coarse series of the whole run ([`super::series`]).
+    pub const SERIES: u64 = 15;
 }
 
 /// Places in the totals.
@@ -155,6 +163,9 @@ pub mod totals {
     pub const UNSEEN_WATCHES: usize = 56;
     pub const HEALED: usize = 64;
     pub const LOST: usize = 72;
+    /// How many instances each site has created: [`SITES`] pairs of a site (0: free) and a number.
+    pub const CREATIONS: usize = 1024;
+    pub const SITES: usize = 64;
 }
 
 /// Places in a thread's segment. Counters first; they are the shim's own memory (src/ledger/counters.rs asserts the places).
@@ -434,6 +445,66 @@ pub mod census {
             }
         }
     }
+}
+
+/// A coarse series of the whole run, in the order of time: a head of [`FIRST`](series::FIRST) bytes, and the rows behind it. When all are
+/// taken, each second one is given up, and from then on they come half as often.
+pub mod series {
+    /// How many rows are taken.
+    pub const COUNT: usize = 0;
+    /// Nanoseconds between rows, at least; 0: [`FIRST_STEP`].
+    pub const STEP: usize = 8;
+    pub const FIRST_STEP: u64 = 1_000_000_000;
+    pub const FIRST: usize = 64;
+    pub const ROWS: usize = 256;
+    pub const ROW: usize = 160;
+    pub const SIZE: usize = FIRST + ROWS * ROW;
+    // Words of a row, by number.
+    /// CLOCK_MONOTONIC; 0: the row is none. A process that was killed may have left a row twice.
+    pub const AT: usize = 0;
+    /// Calls of the epoll family and waits by then.
+    pub const CALLS: usize = 1;
+    pub const WAITS: usize = 2;
+    /// Live ones.
+    pub const INSTANCES: usize = 3;
+    pub const WATCHES: usize = 4;
+    /// Open descriptors by the numbers of [`crate::census::Kind`], with a census.
+    pub const KINDS: usize = 5;
+}
+
+const _: () = assert!((series::KINDS + crate::census::Kind::ALL.len()) * 8 <= series::ROW);
+
+/// What is armed, and what it has counted.
+pub mod policy {
+    /// How many rules there are; written last.
+    pub const COUNT: usize = 0;
+    /// The limits, in the order of [`crate::limits::KEYS`].
+    pub const LIMITS: usize = 64;
+    pub const KEYS: usize = 9;
+    pub const LIMIT: usize = 48;
+    /// One more than the limit; 0: there is none.
+    pub const LIMIT_SET: usize = 0;
+    /// The highest count that it has met.
+    pub const LIMIT_PEAK: usize = 8;
+    /// Calls that were refused; calls that were let through.
+    pub const LIMIT_DENIED: usize = 16;
+    pub const LIMIT_LET_THROUGH: usize = 24;
+    /// Of `size`: 1 warn, 2 enforce.
+    pub const LIMIT_MODE: usize = 32;
+
+    /// The rules.
+    pub const FIRST: usize = 1024;
+    pub const RULES: usize = 64;
+    pub const RULE: usize = 32;
+    pub const MATCHED: usize = 0;
+    pub const FIRED: usize = 8;
+    /// 0: a fault that no kernel has.
+    pub const IS_LEGAL: usize = 16;
+    /// Where the rule's text begins, from [`TEXT`] on, in the lower 32 bits, and its length above.
+    pub const WORDS: usize = 24;
+    pub const TEXT: usize = 4096;
+    pub const TEXT_BYTES: usize = 16 * 1024;
+    pub const SIZE: usize = TEXT + TEXT_BYTES;
 }
 
 /// Places in an entry of the table of interests; the table's entry 0 is unused.

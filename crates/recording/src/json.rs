@@ -58,6 +58,8 @@ fn of_process(process: &Process) -> Value {
             "start_unix_ns": header.began_unix,
             "duration_ns": process.duration,
             "end": process.end(),
+            // Killed: nothing has noted when. The duration is the least that it can have run.
+            "end_is_exact": !process.end_is_unknown(),
             "seed": header.seed,
         },
     });
@@ -66,6 +68,31 @@ fn of_process(process: &Process) -> Value {
         if let Some(census) = census::json(process) {
             report.insert("census".into(), census);
         }
+        let limits = process.limits.iter().map(|of| {
+            let mut limit = json!({
+                "key": of.key, "limit": of.limit, "peak": of.peak, "denied": of.denied, "let_through": of.let_through,
+            });
+            if let (Some(mode), Some(limit)) = (of.mode, limit.as_object_mut()) {
+                limit.insert("mode".into(), mode.into());
+            }
+            limit
+        });
+        report.insert("limits".into(), limits.collect());
+        let rules = process
+            .rules
+            .iter()
+            .map(|of| json!({ "rule": of.text, "matched": of.matched, "fired": of.fired, "legal": of.legal }));
+        report.insert("faults".into(), rules.collect());
+        let series = process.series.iter().map(|moment| {
+            let kinds = moment.kinds.iter().map(|(kind, open)| (kind.name().to_owned(), (*open).into()));
+            json!({
+                "at_ns": moment.at.saturating_sub(header.began),
+                "calls": moment.calls, "waits": moment.waits,
+                "instances": moment.instances, "watches": moment.watches,
+                "descriptors": kinds.collect::<Map<String, Value>>(),
+            })
+        });
+        report.insert("series".into(), series.collect());
         report.insert("threads".into(), process.threads.iter().map(of_thread).collect());
         if process.control.requests > 0 || process.control.damaged > 0 {
             let of = process.control;

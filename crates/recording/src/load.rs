@@ -51,6 +51,8 @@ pub struct Options {
     pub debug: Vec<PathBuf>,
     /// Do not look into the objects: sites stay `object+0xoffset`.
     pub raw: bool,
+    /// The library has just judged what it judges at an end.
+    pub is_judged: bool,
 }
 
 #[derive(Debug)]
@@ -117,6 +119,9 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Set, Error> {
             return Err(first.unwrap_or(Error::Nothing { path: path.to_path_buf() }));
         }
     }
+    if !options.is_judged {
+        set.processes.iter_mut().for_each(judged::judge);
+    }
     set.processes.sort_by_key(|process| (process.header.began_unix, process.header.pid));
     resolve(&mut set, options);
     Ok(set)
@@ -174,7 +179,6 @@ fn one(path: &Path, flags: i32, held: usize, users: &Users, directory: u32) -> R
         process.last_seen()
     }
     .saturating_sub(header.began);
-    judged::judge(&mut process);
     Ok(process)
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use epollshim_format::call::Call;
+use epollshim_format::census::Kind;
 use epollshim_format::findings::Finding;
 use epollshim_format::function::Function;
 use epollshim_format::recording::{SEGMENTS, record, stopped, thread};
@@ -25,6 +26,8 @@ pub struct Process {
     pub owner: Owner,
     pub header: Header,
     pub totals: Totals,
+    /// Sites that create instances, with how many each has created.
+    pub creations: Vec<(u64, u64)>,
     pub threads: Vec<Thread>,
     /// The live ones, or those that were alive when it was killed.
     pub instances: Vec<Instance>,
@@ -41,6 +44,11 @@ pub struct Process {
     pub stacks: Stacks,
     /// None: there was none, or it found no space.
     pub census: Option<Census>,
+    /// The whole run, coarsely: by time.
+    pub series: Vec<Moment>,
+    /// What was armed.
+    pub limits: Vec<Limit>,
+    pub rules: Vec<Rule>,
     pub notes: Notes,
     /// Whether the shim has compared its ledger with the kernel's lists for this report (`epollshim ctl PID snapshot`).
     pub reconciled: bool,
@@ -86,7 +94,12 @@ pub enum End {
     Exit,
     UnderscoreExit,
     Exec,
+    /// A limit aborted it.
     Abort,
+    /// `syscall(SYS_exit_group)`.
+    ExitGroup,
+    /// It called `abort`.
+    AbortCall,
     /// A number that this version does not know.
     Other(u64),
 }
@@ -95,7 +108,12 @@ impl End {
     /// Whether a process that still has its recording mapped is at work. (What is noted before an exec stays where the exec fails:
     /// nothing of ours comes behind it.)
     pub fn is_open(self) -> bool {
-        matches!(self, End::NotYet | End::Exec)
+        matches!(self, End::NotYet | End::Exec | End::AbortCall)
+    }
+
+    /// Whether the library has judged what it judges at an end.
+    pub fn is_judged(self) -> bool {
+        !matches!(self, End::NotYet | End::AbortCall)
     }
 }
 
@@ -141,6 +159,44 @@ impl Totals {
 pub struct Control {
     pub requests: u64,
     pub damaged: u64,
+}
+
+/// A row of the coarse series of the whole run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// CLOCK_MONOTONIC.
+    pub at: u64,
+    /// Calls that make changes or wait, and of these the waits, by then.
+    pub calls: u64,
+    pub waits: u64,
+    /// Live ones.
+    pub instances: u64,
+    pub watches: u64,
+    /// Open descriptors by kind; empty without a census.
+    pub kinds: Vec<(Kind, u64)>,
+}
+
+/// A limit that was set, and what it has counted.
+#[derive(Clone, Copy)]
+pub struct Limit {
+    pub key: &'static str,
+    /// None: of `size`, which each instance has its own of.
+    pub limit: Option<u64>,
+    pub peak: u64,
+    pub denied: u64,
+    pub let_through: u64,
+    /// What was made of a breach, where the key itself says it.
+    pub mode: Option<&'static str>,
+}
+
+/// A rule of faults, and what it has counted.
+#[derive(Clone)]
+pub struct Rule {
+    pub text: String,
+    pub matched: u64,
+    pub fired: u64,
+    /// Kernels have such a fault.
+    pub legal: bool,
 }
 
 #[derive(Default)]
@@ -489,6 +545,8 @@ impl Process {
             End::Exit => "exit",
             End::UnderscoreExit => "_exit",
             End::Exec => "exec",
+            End::ExitGroup => "exit_group",
+            End::AbortCall => "abort",
             End::Abort | End::Other(_) => "signal",
             End::NotYet if self.runs => "running",
             End::NotYet => "signal",
@@ -501,11 +559,18 @@ impl Process {
             End::Exit => "ended by exit",
             End::UnderscoreExit => "ended by _exit",
             End::Exec => "replaced itself (exec)",
+            End::ExitGroup => "ended by syscall(SYS_exit_group)",
+            End::AbortCall => "aborted",
             End::Abort => "aborted by a limit",
             End::Other(_) => "ended in a way unknown to this version",
             End::NotYet if self.runs => "still running",
             End::NotYet => "killed",
         }
+    }
+
+    /// When it ended is not known: [`Process::duration`] is the least that it can have run.
+    pub fn end_is_unknown(&self) -> bool {
+        self.header.end == End::NotYet && !self.runs
     }
 
     /// Something is missing: of the file, or of what the writer had space for.
@@ -553,7 +618,7 @@ impl Process {
         let ends = self.threads.iter().map(|thread| thread.last_wait_end).chain([self.last_record]);
         let turned = self.census.iter().flat_map(|census| census.rows.iter().map(|row| row.counted.turned));
         let found = self.findings.iter().map(|finding| finding.first);
-        let ends = ends.chain(turned).chain(found);
+        let ends = ends.chain(turned).chain(found).chain(self.series.iter().map(|moment| moment.at));
         ends.chain(self.instances.iter().map(|instance| instance.began)).max().unwrap_or(0).max(self.header.began)
     }
 
@@ -561,7 +626,8 @@ impl Process {
     /// it; what they do meanwhile is no proof.)
     pub fn has_outlived_its_exec(&self) -> bool {
         const WHILE: u64 = 1_000_000_000;
-        self.header.end == End::Exec && self.last_seen() > self.header.ended.saturating_add(WHILE)
+        matches!(self.header.end, End::Exec | End::AbortCall)
+            && self.last_seen() > self.header.ended.saturating_add(WHILE)
     }
 
     pub fn records(&self) -> impl Iterator<Item = (&Thread, &Record)> {

@@ -69,7 +69,10 @@ fn of_process(process: &Process) -> String {
     let mut page = Page::default();
     let header = &process.header;
     let comm = plain(&header.comm);
-    page.line(format!("epollshim: {comm} (pid {}), {} after {}", header.pid, process.ended(), time(process.duration)));
+    let lived = time(process.duration);
+    let after =
+        if process.end_is_unknown() { format!(", at the earliest after {lived}") } else { format!(" after {lived}") };
+    page.line(format!("epollshim: {comm} (pid {}), {}{after}", header.pid, process.ended()));
     if !header.arguments.is_empty() {
         let arguments: Vec<String> = header.arguments.iter().map(|argument| plain(argument)).collect();
         page.wrapped("  ", &arguments.join(" "), 3);
@@ -105,9 +108,42 @@ fn of_process(process: &Process) -> String {
     threads(process, &mut page);
     sites(&facts, &mut page);
     records(&facts, &mut page);
+    armed(process, &mut page);
     control(process, &mut page);
     coverage(&facts, &mut page);
     page.text
+}
+
+/// Limits and faults, as the exit report has them.
+fn armed(process: &Process, page: &mut Page) {
+    if !process.limits.is_empty() {
+        page.gap();
+        page.line(format!("{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through"));
+        for of in &process.limits {
+            let limit = of.limit.map_or_else(|| of.mode.unwrap_or_default().to_owned(), grouped);
+            let [peak, denied, let_through] = [of.peak, of.denied, of.let_through].map(grouped);
+            page.line(format!("  {:<20}{limit:>14}{peak:>14}{denied:>14}{let_through:>14}", of.key));
+        }
+    }
+    if !process.rules.is_empty() {
+        page.gap();
+        page.line(format!("{:<50}{:>14}{:>14}", "Faults", "matched", "fired"));
+        for of in &process.rules {
+            let [matched, fired] = [of.matched, of.fired].map(grouped);
+            // A long one has a line of its own.
+            let is_long = of.text.chars().count() > 48;
+            if is_long {
+                page.wrapped("  ", &of.text, 6);
+            }
+            page.line(format!("  {:<48}{matched:>14}{fired:>14}", if is_long { "" } else { &of.text }));
+            if !of.legal {
+                page.line("    (impossible: no kernel does this)".into());
+            }
+        }
+        if let Some(seed) = process.header.seed {
+            page.line(format!("  to repeat random choices: EPOLLSHIM_SEED={seed}"));
+        }
+    }
 }
 
 fn merged(set: &Set) -> String {

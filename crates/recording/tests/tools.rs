@@ -222,7 +222,7 @@ fn a_site_is_a_function_and_a_line_by_the_recorded_build_id_also_when_the_progra
     fs::rename(at.join("stripped"), &program).unwrap();
     let told = site(&made, &at, &plain);
     assert!(told.starts_with("serve+0x"), "a stripped object has its dynamic symbol: {told}");
-    let options = Options { debug: vec![kept], raw: false };
+    let options = Options { debug: vec![kept], ..Options::default() };
     assert!(line(&site(&made, &at, &options)));
     fs::remove_file(&program).unwrap();
     let told = site(&made, &at, &options);

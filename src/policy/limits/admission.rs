@@ -14,8 +14,8 @@ use epollshim_format::kernel_memory;
 use epollshim_format::limits::{OnLimit, OnSize};
 use libc::c_int;
 
-use super::super::Above;
-use super::{Key, ON_LIMIT, ON_SIZE, TOLD, limit, tally};
+use super::super::{Above, mirror};
+use super::{Key, ON_LIMIT, ON_SIZE, TOLD, limit, reached, tally};
 use crate::above::Library;
 use crate::frame::Frame;
 use crate::ledger::Sought;
@@ -101,9 +101,7 @@ pub fn take_room(frame: &Frame, function: Function, block: &Block) -> Result<u32
         }
         Err(()) => return Err(key),
     };
-    if let Some(tally) = tally(key) {
-        tally.peak.fetch_max(sum, Ordering::Relaxed);
-    }
+    reached(key, sum);
     Ok(count)
 }
 
@@ -113,6 +111,7 @@ pub fn most_events(asked: c_int) -> c_int {
     if asked > most && asked <= MAX_EVENTS {
         if let Some(tally) = tally(Key::Events) {
             tally.let_through.fetch_add(1, Ordering::Relaxed);
+            mirror::follow_limits();
         }
         return most;
     }
@@ -135,10 +134,8 @@ fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u6
             charge(None).unwrap_or(0)
         }
     };
-    if most.is_some()
-        && let Some(tally) = tally(key)
-    {
-        tally.peak.fetch_max(sum, Ordering::Relaxed);
+    if most.is_some() {
+        reached(key, sum);
     }
     Ok(sum)
 }
@@ -148,6 +145,7 @@ fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u6
 fn let_through(key: Key, most: u64, name: &str) {
     if let Some(tally) = tally(key) {
         tally.let_through.fetch_add(1, Ordering::Relaxed);
+        mirror::follow_limits();
     }
     tell_once(key, most, name, "let through");
 }
@@ -281,9 +279,7 @@ fn charge_to(instance: &Instance, beyond: &impl Fn(Key) -> Option<&'static str>)
         };
         let_through(Key::Size, size, name);
     }
-    if let Some(tally) = tally(Key::Size) {
-        tally.peak.fetch_max(charged, Ordering::Relaxed);
-    }
+    reached(Key::Size, charged);
     Ok(life.get())
 }
 
@@ -334,6 +330,7 @@ fn is_exclusive_in_vain(frame: &Frame) -> bool {
 pub fn refuse(key: Key, function: Function) {
     if let Some(tally) = tally(key) {
         tally.denied.fetch_add(1, Ordering::Relaxed);
+        mirror::follow_limits();
     }
     if ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Abort as u8 {
         let name = if function == Function::EpollCtl { AN_ADD } else { function.name() };

@@ -143,6 +143,9 @@ impl Watched {
             End::UnderscoreExit => self.leave("_exit"),
             End::Exec if self.live.runs() => {}
             End::Exec => self.leave("exec"),
+            End::ExitGroup => self.leave("exit_group"),
+            End::AbortCall if self.live.runs() => {}
+            End::AbortCall => self.leave("aborted"),
             End::Abort => self.leave("aborted by a limit"),
             End::Other(_) => self.leave("ended"),
             End::NotYet if is_idle && !self.live.runs() => self.leave("killed"),

@@ -2,11 +2,11 @@
 #![allow(dead_code)]
 
 use epollshim_format::call::Call;
+use epollshim_format::census::Kind;
 use epollshim_format::control;
 use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::function::Function;
 use epollshim_format::histogram;
-use epollshim_format::census::Kind;
 use epollshim_format::recording::{
     DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, VERSION, area, census, entry, finding, findings, header, instance,
     interest, kind, record, stacks, stopped, thread, totals,
@@ -410,7 +410,8 @@ pub fn with_stacks() -> Recording {
     made.word(at + census::PEAK, 9);
     made.word(at + census::AT_START, 3);
     let at = made.segment(kind::PLACES, census::place::ENTRIES * census::place::SIZE, 0);
-    for (index, [site, kind, live, peak, closed]) in [[0, 1, 3, 3, 0], [ARENA + 24, 3, 5, 6, 2]].into_iter().enumerate() {
+    for (index, [site, kind, live, peak, closed]) in [[0, 1, 3, 3, 0], [ARENA + 24, 3, 5, 6, 2]].into_iter().enumerate()
+    {
         let at = at + (index + 1) * census::place::SIZE;
         made.word(at + census::place::KEY, census::place::key(site, Kind::from_number(kind)));
         made.word(at + census::place::COUNTS, live | closed << census::place::CLOSED);
