@@ -220,8 +220,7 @@ fn what_is_armed_is_in_the_recording_with_its_counts() {
     let mut process = Value::Null;
     while began.elapsed() < Duration::from_secs(100) && process["limits"][0]["denied"].as_u64() < Some(3) {
         std::thread::sleep(Duration::from_millis(100));
-        process =
-            told(&["report", "--format", "json", at]).map_or(Value::Null, |told| told["processes"][0].clone());
+        process = told(&["report", "--format", "json", at]).map_or(Value::Null, |told| told["processes"][0].clone());
     }
     child.kill().unwrap();
     child.wait().unwrap();

@@ -161,7 +161,7 @@ fn is_recorded_when_killed(server: Server, number: usize) {
     for process in processes(&told) {
         assert_eq!(process["process"]["end"], "signal", "{process}");
     }
-    assert!(report(&recordings, &[]).contains("), killed after "));
+    assert!(report(&recordings, &[]).contains("), killed, at the earliest after "));
     not_less(&told, &live);
 }
 

@@ -69,8 +69,7 @@ pub fn changed(fd: i32, index: u16) {
     mirror.follow_number(fd);
     // Reading the clock takes as long as the rest.
     const EACH: u64 = 16;
-    if places::at(index).words().get(place::COUNTS / 8).is_some_and(|counts| counts.load(Ordering::Relaxed) % EACH == 0)
-    {
+    if places::at(index).made() % EACH == 0 {
         Library::look_at_time(clock::monotonic());
     }
 }
@@ -158,16 +157,20 @@ unsafe fn word<'a>(start: *mut u8, place: usize) -> &'a AtomicU64 {
 /// Brings the copy of a word up to date, which lies at `place` of a part of the file.
 #[inline(always)]
 fn follow(source: &AtomicU64, start: *mut u8, place: usize) {
-    /// Only a thread that changes the word takes another turn from this one.
-    const TURNS: usize = 100;
     // SAFETY: a word of a part that is mapped for good: the callers' places are within it.
     let copy = unsafe { word(start, place) };
+    // Whoever changes the word later compares too.
+    if copy.load(Ordering::Relaxed) != source.load(Ordering::Relaxed) {
+        write(source, copy);
+    }
+}
+
+#[inline(never)]
+fn write(source: &AtomicU64, copy: &AtomicU64) {
+    /// Only a thread that changes the word takes another turn from this one.
+    const TURNS: usize = 100;
     let mut value = source.load(Ordering::Relaxed);
     for _ in 0..TURNS {
-        // Whoever changes the word later compares too.
-        if copy.load(Ordering::Relaxed) == value {
-            return;
-        }
         // SeqCst, and no plain store, which may become visible after the look at the word below,
         // and would then leave an older value there than another thread wrote meanwhile.
         copy.swap(value, Ordering::SeqCst);
@@ -225,7 +228,7 @@ impl Mirror {
         let Some(place) = self.places.get(chunk) else { return };
         if let Some(start) = part(place, kind::PLACES, CHUNK * place::SIZE, (chunk * CHUNK) as u64) {
             let end = ((chunk + 1) * CHUNK).min(places::used() as usize);
-            (chunk * CHUNK..end).for_each(|index| copy_place(index as u16, start));
+            (chunk * CHUNK..end).for_each(|index| copy_whole(index as u16, start));
         }
     }
 
@@ -252,8 +255,27 @@ fn part(place: &AtomicPtr<u8>, kind: u64, bytes: usize, first: u64) -> Option<*m
     start_of(place)
 }
 
+/// Of a row, what creations and ends change. Its other words change when creations reach a power of
+/// two, and before `turned` does (Acquire: pairs with the Release there).
 #[inline(always)]
 fn copy_place(index: u16, start: *mut u8) {
+    let words = places::at(index).words();
+    let at = index as usize % CHUNK * place::SIZE;
+    let [_, counts, more, _, peak, floor, _, _, _, _, turned, _] = words;
+    // SAFETY: as in `follow`.
+    let copy = unsafe { word(start, at + place::TURNED) };
+    if copy.load(Ordering::Relaxed) != turned.load(Ordering::Acquire) {
+        return copy_whole(index, start);
+    }
+    follow(counts, start, at + place::COUNTS);
+    follow(more, start, at + place::MORE);
+    follow(peak, start, at + place::PEAK);
+    follow(floor, start, at + place::FLOOR);
+}
+
+#[cold]
+#[inline(never)]
+fn copy_whole(index: u16, start: *mut u8) {
     let at = index as usize % CHUNK * place::SIZE;
     for (number, source) in places::at(index).words().iter().enumerate() {
         follow(source, start, at + number * 8);

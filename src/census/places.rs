@@ -88,6 +88,13 @@ impl Place {
         self.more.load(Ordering::Relaxed) + (self.counts.load(Ordering::Relaxed) >> CLOSED)
     }
 
+    /// How many there were ever, but for what `more` has.
+    #[inline(always)]
+    pub fn made(&self) -> u64 {
+        let counts = self.counts.load(Ordering::Relaxed);
+        (counts & ALIVE) + (counts >> CLOSED)
+    }
+
     /// Created by this process.
     pub fn born(&self) -> u64 {
         (self.live() + self.closed()).saturating_sub(self.base.load(Ordering::Relaxed))
@@ -124,8 +131,9 @@ impl Place {
         for place in &self.floors {
             floor = place.swap(floor, Ordering::Relaxed);
         }
-        let turned = self.turned.swap(clock::monotonic(), Ordering::Relaxed);
-        self.turned_before.store(turned, Ordering::Relaxed);
+        self.turned_before.store(self.turned.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Release: whoever finds it changed finds the rest changed (mirror.rs).
+        self.turned.store(clock::monotonic(), Ordering::Release);
     }
 
     #[inline(always)]
