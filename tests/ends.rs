@@ -243,5 +243,6 @@ fn memory_and_the_recording_stay_flat_while_descriptors_come_and_go() {
         run.stdout.lines().map(|line| line.split(' ').map(|number| number.parse().unwrap()).collect()).collect();
     let [early, late] = &lines[..] else { panic!("{}{}", run.stdout, run.stderr) };
     assert!(early[1] > 0 && early[1] == late[1], "bytes of the recording: {early:?}, {late:?}");
-    assert!(late[0] <= early[0] + 128, "KiB resident: {early:?}, {late:?}");
+    // The kernel counts pages in batches (proc_pid_statm(5): "inaccurate because of a kernel-internal scalability optimization").
+    assert!(late[0] <= early[0] + 512, "KiB resident: {early:?}, {late:?}");
 }
