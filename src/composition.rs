@@ -127,6 +127,7 @@ pub struct OfProcess {
     recording: record::State,
     findings: findings::Place,
     census: census::mirror::Mirror,
+    modules: record::List,
 }
 
 has! {
@@ -135,6 +136,7 @@ has! {
     OfProcess.recording: record::State,
     OfProcess.findings: findings::Place,
     OfProcess.census: census::mirror::Mirror,
+    OfProcess.modules: record::List,
 }
 
 // SAFETY: `OfProcess` consists of atomics, of which zero is a value.

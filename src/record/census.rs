@@ -7,14 +7,6 @@ use crate::census::mirror;
 use crate::sigsafe::on_own_stack;
 use crate::sync::AtomicPtr;
 
-/// Begins the recording, for a process that has created a descriptor and perhaps makes no epoll
-/// call. False: there will be none.
-#[cold]
-pub fn begin() -> bool {
-    super::begin();
-    State::of_this_process().is_some_and(|state| super::is_wanted() && !state.is_off())
-}
-
 /// See `census::mirror::Above`.
 pub fn part(kind: u64, bytes: usize, first: u64, place: &AtomicPtr<u8>) -> Result<bool, i32> {
     let state = State::of_this_process().ok_or(libc::ENOENT)?;

@@ -39,12 +39,12 @@ pub struct State {
     start: AtomicPtr<u8>,
     /// The totals, under the ledger's lock.
     pub totals: AtomicPtr<u8>,
-    /// The newest list of modules: text that ends with a zero.
-    pub modules: AtomicPtr<u8>,
     /// The state of the tables of instances and interests (tables.rs).
     pub tables: AtomicU32,
     pub control: super::control::Steered,
-    pub series: super::series::Series,
+    /// The series of the run; and a thread writes a row of it.
+    pub series: AtomicPtr<u8>,
+    pub series_busy: AtomicU32,
     /// Where the parts of the arena of stacks are mapped; null: nowhere yet.
     pub stacks: [AtomicPtr<u8>; crate::stacks::PARTS],
 }

@@ -10,6 +10,7 @@
 //! census.rs   the census's parts of the file
 //! stacks.rs   call stacks, where they are kept
 //! modules.rs  the objects that are mapped, with their build ids
+//! known.rs    whether a site lies in one of them
 //! series.rs   a row a second, of the whole run
 //! losses.rs   what could not be recorded, for the reports
 //! ```
@@ -29,6 +30,7 @@ mod census;
 mod control;
 mod file;
 mod full;
+mod known;
 mod losses;
 mod modules;
 mod series;
@@ -41,17 +43,19 @@ use core::ffi::CStr;
 
 use epollshim_format::recording::{end, kind};
 
-pub use census::{begin as begin_for_census, part};
+pub use census::part;
 use control::Above;
 pub use control::{Above as Orders, requests};
 pub use file::{State, path};
+pub use known::List;
 pub use losses::{complain, losses};
 pub use modules::write as write_modules;
 pub use series::look as look_at_time;
 pub use stacks::wrote_stack;
-pub use threads::{CallRecord, PerThread, detach, keep};
+pub use threads::{CallRecord, PerThread, detach};
 
 use crate::above::Library;
+use crate::ledger::Rows;
 use crate::process::End;
 use crate::thread::Block;
 use crate::{config, ledger, process, sys};
@@ -61,10 +65,36 @@ use crate::{config, ledger, process, sys};
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// The tables follow the ledger (src/composition.rs).
-pub use tables::{
-    changed_totals, gone_instance, gone_interest, grow_tables, instance_waited, noted_instance, noted_interest,
-    wants_parts,
-};
+pub use tables::{changed_totals, gone_instance, gone_interest, instance_waited, noted_instance, noted_interest};
+
+/// Begins the recording, for a process that has created a descriptor and perhaps makes no epoll
+/// call. False: there will be none.
+#[cold]
+pub fn begin_for_census() -> bool {
+    begin();
+    State::of_this_process().is_some_and(|state| is_wanted() && !state.is_off())
+}
+
+/// Whether [`grow_tables`] has something to do.
+#[inline(always)]
+pub fn wants_parts() -> bool {
+    tables::wants_parts() || known::lacks_one()
+}
+
+/// Makes what the tables lack (tables.rs), and lists the modules anew if a site is in none.
+pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
+    if known::lacks_one() && is_on() {
+        modules::write_if_new();
+    }
+    tables::grow_tables(mirror)
+}
+
+/// Keeps a record of a call, and lets the thread look for a request, and at what is due.
+#[inline(always)]
+pub fn keep(block: &Block, call: &CallRecord) {
+    threads::keep(block, call);
+    series::look(call.ended);
+}
 
 /// Whether the options ask for a recording.
 pub fn is_wanted() -> bool {
@@ -121,8 +151,8 @@ fn begin() {
 /// The file has a site from now on. Not under the ledger's lock.
 #[cold]
 pub fn new_site(site: usize) {
-    modules::meet(site);
-    if modules::lacks_one() {
+    known::meet(site);
+    if known::lacks_one() {
         modules::write_if_new();
     }
 }

@@ -2,8 +2,9 @@
 //! addresses into functions after the program has ended.
 
 use super::file::State;
+use super::known;
 use crate::elf::number;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use core::fmt::Write;
 
 use epollshim_format::recording::{PAGE, kind};
@@ -17,61 +18,6 @@ static WRITTEN: AtomicU64 = AtomicU64::new(0);
 /// Of which process.
 static WRITTEN_BY: AtomicU64 = AtomicU64::new(0);
 
-/// The object in which the last site was found that was looked for: its addresses.
-static LAST: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
-/// A site lies in no object that is listed. Relaxed: whoever takes it reads the list anew.
-static LACKS_ONE: AtomicBool = AtomicBool::new(false);
-
-/// The file has a site: in an object that was loaded after the list was written, perhaps. May be
-/// called with the ledger's lock.
-#[inline(always)]
-pub fn meet(site: usize) {
-    let [start, end] = LAST.each_ref().map(|bound| bound.load(Ordering::Relaxed));
-    if (site as u64).wrapping_sub(start) >= end.wrapping_sub(start) {
-        look_for(site as u64);
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn look_for(site: u64) {
-    let Some(state) = State::of_this_process() else { return };
-    // A stack's addresses were met when it was kept.
-    if site == 0 || crate::stacks::is_stack(site as usize) {
-        return;
-    }
-    // Acquire: pairs with the Release in `write_list`.
-    let start = state.modules.load(Ordering::Acquire);
-    if start.is_null() {
-        return;
-    }
-    // SAFETY: text in a segment of this process's file, mapped for good, that ends with a zero.
-    let list = unsafe { core::ffi::CStr::from_ptr(start.cast()) }.to_bytes();
-    for line in list.split(|byte| *byte == b'\n') {
-        let mut bounds = line.split(|byte| *byte == b' ').filter_map(procfs::hexadecimal);
-        if let (Some(from), Some(to)) = (bounds.next(), bounds.next())
-            && (from..to).contains(&site)
-        {
-            return set_last(from, to);
-        }
-    }
-    LACKS_ONE.store(true, Ordering::Relaxed);
-    // It is not looked for again at each call.
-    set_last(site, site + 1);
-}
-
-fn set_last(from: u64, to: u64) {
-    let [first, last] = &LAST;
-    first.store(from, Ordering::Relaxed);
-    last.store(to, Ordering::Relaxed);
-}
-
-/// Whether [`write_if_new`] has something to do.
-#[inline(always)]
-pub fn lacks_one() -> bool {
-    LACKS_ONE.load(Ordering::Relaxed)
-}
-
 /// Writes the list anew if there was a site that it lacks. That takes a small part of the program's
 /// time at most: addresses of code that the program has made itself are in no list.
 #[cold]
@@ -79,7 +25,7 @@ pub fn lacks_one() -> bool {
 pub fn write_if_new() {
     static TURN: clock::Turn = clock::Turn::new();
     if let Some(began) = TURN.begin() {
-        LACKS_ONE.store(false, Ordering::Relaxed);
+        known::forget();
         write();
         TURN.end(began);
     }
@@ -112,8 +58,7 @@ fn write_list(bytes: &[u8]) {
         state.segment(kind::MODULES, (bytes.len() + 1).max(PAGE), 0, None, |start| {
             // SAFETY: the segment was mapped just now, as long as the text at least.
             unsafe { start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-            // Release: pairs with the Acquire in `look_for`.
-            state.modules.store(start, Ordering::Release);
+            known::has_list(start);
         });
     }
 }

@@ -4,21 +4,13 @@
 //! Whoever has read the clock anyway notices that a row is due ([`look`]): a recorded call, and with a
 //! census some of the creations and ends. So an idle process has no rows; it has not changed either.
 
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 use epollshim_format::recording::{kind, series as layout, totals};
 
 use super::file::{State, word};
 use crate::census::places;
 use crate::{clock, process, sigsafe, thread};
-
-/// The series of this process. All-zero: none yet.
-#[repr(C)]
-pub struct Series {
-    start: AtomicPtr<u8>,
-    /// A thread writes a row.
-    busy: AtomicU32,
-}
 
 /// CLOCK_MONOTONIC when the next row is due. (Not wiped at fork: a child's first row is due when its
 /// parent's next would have been.)
@@ -37,35 +29,30 @@ pub fn look(now: u64) {
 #[inline(never)]
 pub fn add(now: u64) {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
-    let Some(start) = state.series.of_file(state) else { return };
+    let Some(start) = of_file(state) else { return };
     // Acquire and Release: one row is written before the next.
-    if state.series.busy.swap(1, Ordering::Acquire) == 0 {
+    if state.series_busy.swap(1, Ordering::Acquire) == 0 {
         let step = write(start, state, now);
         NEXT.store(now.saturating_add(step), Ordering::Relaxed);
-        state.series.busy.store(0, Ordering::Release);
+        state.series_busy.store(0, Ordering::Release);
     }
 }
 
 /// The last row.
 pub fn end() {
-    if super::is_on() {
-        add(clock::monotonic());
-    }
+    add(clock::monotonic());
 }
 
-impl Series {
-    fn of_file(&self, state: &State) -> Option<*mut u8> {
-        let start = self.start.load(Ordering::Acquire);
-        if start.is_null() {
-            // Once, at the beginning of the recording. Not in another process's memory.
-            let is_made = process::is_owner() && state.part(kind::SERIES, layout::SIZE, 0, &self.start, &|| ()).is_ok();
-            if !is_made {
-                NEXT.store(u64::MAX, Ordering::Relaxed);
-                return None;
-            }
+fn of_file(state: &State) -> Option<*mut u8> {
+    if state.series.load(Ordering::Acquire).is_null() {
+        // Once, at the beginning of the recording. Not in another process's memory.
+        let make = || state.part(kind::SERIES, layout::SIZE, 0, &state.series, &|| ()).is_ok();
+        if !(process::is_owner() && make()) {
+            NEXT.store(u64::MAX, Ordering::Relaxed);
+            return None;
         }
-        Some(self.start.load(Ordering::Acquire)).filter(|start| !start.is_null())
     }
+    Some(state.series.load(Ordering::Acquire)).filter(|start| !start.is_null())
 }
 
 /// Returns in how many nanoseconds the next row is due.

@@ -13,7 +13,7 @@ use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use epollshim_format::recording::{header, instance, interest, kind, totals};
 
 use super::file::{State, word};
-use super::modules;
+use super::known;
 use crate::counters::{CountWait, WaitCounters, WaitEnd};
 use crate::ledger::Rows;
 use crate::ledger::core::Totals;
@@ -143,16 +143,13 @@ pub fn want_tables() {
 /// Whether [`grow_tables`] has something to do.
 #[inline(always)]
 pub fn wants_parts() -> bool {
-    WANTS_PARTS.load(Ordering::Relaxed) || modules::lacks_one()
+    WANTS_PARTS.load(Ordering::Relaxed)
 }
 
 /// Makes what the tables lack, and has `mirror` write what belongs there. Not under the lock. True:
 /// there are tables from now on, and they are empty.
 pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return false };
-    if modules::lacks_one() {
-        modules::write_if_new();
-    }
     // Acquire: pairs with the Release in `want` and `want_tables`.
     if !WANTS_PARTS.swap(false, Ordering::Acquire) {
         return false;
@@ -183,7 +180,7 @@ pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
     let Some(entry) = kept().and_then(|_| INSTANCES.entry(index)) else { return };
     let origin = u64::from(of.argument.get() as u32) | u64::from(of.origin.load(Ordering::Relaxed)) << 32;
     let inherited = of.inherited.load(Ordering::Relaxed) != 0 && !matches!(of.origin(), Origin::Unseen);
-    modules::meet(of.site.load(Ordering::Relaxed));
+    known::meet(of.site.load(Ordering::Relaxed));
     set(entry, instance::SITE, of.site.load(Ordering::Relaxed) as u64);
     set(entry, instance::ORIGIN, origin | if inherited { instance::INHERITED } else { 0 });
     set(entry, instance::EPFD, epfd as u64);
@@ -223,7 +220,7 @@ pub fn noted_interest(index: u32, of: &Interest, watches: u64) {
     }
     watched(of.instance(), watches);
     let Some(entry) = INTERESTS.entry(index) else { return };
-    modules::meet(of.site() as usize);
+    known::meet(of.site() as usize);
     set(entry, interest::SITE, of.site());
     set(entry, interest::INSTANCE, u64::from(of.instance()) | u64::from(of.fd() as u32) << 32);
 }

@@ -143,7 +143,6 @@ pub fn keep(block: &Block, call: &CallRecord) {
         // Of a copy, so that the words of the other calls stay in registers.
         _ => keep_at_length(block, &{ *call }),
     }
-    super::series::look(call.ended);
     // At the end of the call. A call that has waited for long decides what the program does next,
     // and the request must be in force by then.
     if is_asked(block) {
