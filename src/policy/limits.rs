@@ -5,6 +5,7 @@ mod admission;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::limits::{Limits, OnLimit, OnSize};
+use epollshim_format::recording::policy as layout;
 use libc::c_int;
 
 use crate::ledger::reservations;
@@ -159,7 +160,30 @@ pub fn status(key: Key) -> LimitStatus {
 fn reached(key: Key, sum: u64) {
     if let Some(tally) = tally(key).filter(|tally| tally.peak.load(Ordering::Relaxed) < sum) {
         tally.peak.fetch_max(sum, Ordering::Relaxed);
-        super::mirror::follow_limits();
+        follow();
+    }
+}
+
+/// A limit has counted: the recording hears of it.
+#[cold]
+pub fn follow() {
+    let Some(start) = super::recorded() else { return };
+    for (index, key) in Key::ALL.into_iter().enumerate() {
+        let at = layout::LIMITS + index * layout::LIMIT;
+        let status = status(key);
+        let mode = match status.mode {
+            Some("warn") => 1,
+            Some(_) => 2,
+            None => 0,
+        };
+        let values = [
+            (layout::LIMIT_SET, status.limit.map_or(0, |limit| limit.saturating_add(1))),
+            (layout::LIMIT_PEAK, status.peak),
+            (layout::LIMIT_DENIED, status.denied),
+            (layout::LIMIT_LET_THROUGH, status.let_through),
+            (layout::LIMIT_MODE, mode),
+        ];
+        values.into_iter().for_each(|(place, value)| super::word(start, at + place).store(value, Ordering::Relaxed));
     }
 }
 

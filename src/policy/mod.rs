@@ -16,7 +16,7 @@ pub mod limits;
 pub mod mirror;
 pub mod rules;
 
-use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use core::mem::MaybeUninit;
 
 use epollshim_format::call::Call;
@@ -175,12 +175,26 @@ pub struct Tally {
     /// Threads whose calls have matched a rule with `scope=thread`.
     pub ranks: AtomicU32,
     pub limits: [LimitTally; Key::COUNT],
-    pub mirror: mirror::Place,
+    /// Where the recording has what is armed; null: nowhere yet (mirror.rs).
+    pub mirror: AtomicPtr<u8>,
 }
 
 /// What rules and limits have counted in this process.
 pub fn tally() -> Option<&'static Tally> {
     process::part()
+}
+
+/// Where the recording has what is armed. None: nowhere.
+fn recorded() -> Option<*mut u8> {
+    // Acquire: pairs with the Release of the one who has mapped it.
+    let start = tally()?.mirror.load(Ordering::Acquire);
+    (!start.is_null()).then_some(start)
+}
+
+/// A word of that part, at a place within it.
+fn word<'a>(start: *mut u8, place: usize) -> &'a AtomicU64 {
+    // SAFETY: the part is mapped for good, and the callers' places are within it.
+    unsafe { &*start.wrapping_add(place).cast::<AtomicU64>() }
 }
 
 /// What was decided about a call, from before it to after it.
@@ -314,7 +328,7 @@ pub fn before<'plan>(
     let armed = ARMED.load(Ordering::Relaxed);
     let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
     if armed & (FAULTS | RECORD) == FAULTS | RECORD {
-        mirror::follow_rules(function);
+        rules::follow(function);
     }
     if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
         if armed & RECORD == 0 || !function.is_epoll() {

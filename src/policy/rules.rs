@@ -14,6 +14,7 @@ use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Orderi
 
 use epollshim_format::faults::{COUNTERS, RULES, Rule};
 use epollshim_format::function::{Function, Functions};
+use epollshim_format::recording::policy as layout;
 
 use self::choice::{counted, tag, tally};
 use self::entry::{Entry, ILLEGAL, Kept, counters_of};
@@ -297,6 +298,22 @@ pub struct RuleStatus {
 impl RuleStatus {
     pub fn text(&self) -> impl Iterator<Item = u8> + Clone + use<> {
         TABLES.table(self.generation).kept(self.text)
+    }
+}
+
+/// A call of a function has been looked at by the rules: what they count for it.
+#[inline(never)]
+pub fn follow(function: Function) {
+    let Some(start) = super::recorded() else { return };
+    for (index, rule) in armed_for(function) {
+        let at = layout::FIRST + index * layout::RULE;
+        for (place, count) in [(layout::MATCHED, rule.matched), (layout::FIRED, rule.fired)] {
+            let copy = super::word(start, at + place);
+            if copy.load(Ordering::Relaxed) < count {
+                // The highest of what several threads have read: it only grows.
+                copy.fetch_max(count, Ordering::Relaxed);
+            }
+        }
     }
 }
 

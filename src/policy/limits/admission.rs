@@ -14,8 +14,8 @@ use epollshim_format::kernel_memory;
 use epollshim_format::limits::{OnLimit, OnSize};
 use libc::c_int;
 
-use super::super::{Above, mirror};
-use super::{Key, ON_LIMIT, ON_SIZE, TOLD, limit, reached, tally};
+use super::super::Above;
+use super::{Key, ON_LIMIT, ON_SIZE, TOLD, follow, limit, reached, tally};
 use crate::above::Library;
 use crate::frame::Frame;
 use crate::ledger::Sought;
@@ -111,7 +111,7 @@ pub fn most_events(asked: c_int) -> c_int {
     if asked > most && asked <= MAX_EVENTS {
         if let Some(tally) = tally(Key::Events) {
             tally.let_through.fetch_add(1, Ordering::Relaxed);
-            mirror::follow_limits();
+            follow();
         }
         return most;
     }
@@ -145,7 +145,7 @@ fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u6
 fn let_through(key: Key, most: u64, name: &str) {
     if let Some(tally) = tally(key) {
         tally.let_through.fetch_add(1, Ordering::Relaxed);
-        mirror::follow_limits();
+        follow();
     }
     tell_once(key, most, name, "let through");
 }
@@ -330,7 +330,7 @@ fn is_exclusive_in_vain(frame: &Frame) -> bool {
 pub fn refuse(key: Key, function: Function) {
     if let Some(tally) = tally(key) {
         tally.denied.fetch_add(1, Ordering::Relaxed);
-        mirror::follow_limits();
+        follow();
     }
     if ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Abort as u8 {
         let name = if function == Function::EpollCtl { AN_ADD } else { function.name() };
