@@ -69,7 +69,7 @@ pub fn changed(fd: i32, index: u16) {
     mirror.follow_number(fd);
     // Reading the clock takes as long as the rest.
     const EACH: u64 = 16;
-    if places::at(index).made() % EACH == 0 {
+    if places::at(index).made().is_multiple_of(EACH) {
         Library::look_at_time(clock::monotonic());
     }
 }
