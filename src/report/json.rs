@@ -5,6 +5,7 @@ use core::fmt::{self, Display, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
 use epollshim_format::findings::{Finding, Message};
+use epollshim_format::quoted::Quoted;
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
 use super::census;
@@ -12,31 +13,6 @@ use super::facts::{Distribution, Facts, InstanceFacts};
 use crate::findings::suppressions;
 use crate::policy::{limits, rules};
 use crate::{config, log, record, seccomp};
-
-/// Bytes as a JSON string. Invalid UTF-8 becomes U+FFFD.
-struct Quoted<'a>(&'a [u8]);
-
-impl Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('"')?;
-        for chunk in self.0.utf8_chunks() {
-            for letter in chunk.valid().chars() {
-                match letter {
-                    '"' => f.write_str("\\\"")?,
-                    '\\' => f.write_str("\\\\")?,
-                    '\n' => f.write_str("\\n")?,
-                    '\t' => f.write_str("\\t")?,
-                    letter if letter.is_control() => write!(f, "\\u{:04x}", letter as u32)?,
-                    letter => f.write_char(letter)?,
-                }
-            }
-            if !chunk.invalid().is_empty() {
-                f.write_char('\u{fffd}')?;
-            }
-        }
-        f.write_char('"')
-    }
-}
 
 /// A value, or null.
 pub struct OrNull<T>(pub Option<T>);

@@ -137,6 +137,10 @@ pub mod kind {
     pub const STACKS: u64 = 9;
     /// What the census has counted ([`super::census`]), as it was when the process ended.
     pub const CENSUS: u64 = 10;
+    /// What the descriptors of findings were ([`super::described`]).
+    pub const DESCRIBED: u64 = 20;
+    /// Some of the descriptors that were open at the end, with what they were ([`super::open_at_end`]).
+    pub const OPEN_AT_END: u64 = 21;
 }
 
 /// Places in the totals.
@@ -295,6 +299,33 @@ pub mod finding {
     /// Four words.
     pub const DETAIL: usize = 56;
     pub const FIRST: usize = 88;
+}
+
+/// What the descriptors of findings were when these were made. Entry N belongs to entry N of the table of findings.
+pub mod described {
+    pub const SIZE: usize = 8 + crate::descriptor::BYTES;
+    /// The number of the descriptor and one in the lower 32 bits, the length of the list in the upper; written last; 0: none.
+    pub const WHAT: usize = 0;
+    /// The list ([`crate::descriptor`]).
+    pub const FIELDS: usize = 8;
+    pub const ALL: usize = super::findings::ENTRIES * SIZE;
+}
+
+/// Descriptors that were open when the process ended: of each call that made some, the first few. A page, and behind it an entry
+/// for each.
+pub mod open_at_end {
+    /// How many entries follow.
+    pub const COUNT: usize = 0;
+    pub const FIRST: usize = super::PAGE;
+    /// The most of one call, and of all.
+    pub const OF_A_CALL: usize = 8;
+    pub const MOST: usize = 512;
+    pub const SIZE: usize = 16 + super::described::SIZE;
+    /// The call, and what kind it made, as in the census.
+    pub const SITE: usize = 0;
+    pub const KIND: usize = 8;
+    /// An entry as in [`super::described`].
+    pub const DESCRIBED: usize = 16;
 }
 
 /// The arena of call stacks. A site that lies in a part of it stands for a stack: there lie the number of its return addresses,
