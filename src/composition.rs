@@ -235,8 +235,8 @@ impl ledger::Above for Library {
 }
 
 impl findings::Above for Library {
-    fn recorded_table(bytes: usize) -> Option<*mut u8> {
-        record::findings(bytes)
+    fn recorded_table(kind: u64, bytes: usize) -> Option<*mut u8> {
+        record::table(kind, bytes)
     }
 }
 

@@ -186,6 +186,14 @@ pub fn site(caller: usize) -> usize {
     if are_kept() { walk(caller) } else { caller }
 }
 
+/// The same for a place that may be none (0), or a stack already, or of another call than the
+/// present one: that stays what it is.
+#[cold]
+#[inline(never)]
+pub fn site_of(place: usize) -> usize {
+    if place == 0 { 0 } else { site(place) }
+}
+
 #[cold]
 #[inline(never)]
 fn walk(caller: usize) -> usize {

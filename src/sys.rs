@@ -782,6 +782,30 @@ pub fn socket_option(fd: i32, option: i32) -> Result<i32> {
     Ok(value)
 }
 
+/// The address of a socket's own end (getsockname), or of its other end (getpeername), as long as
+/// it is; cut off at the length of `into`. Err: not a socket, or it has none.
+pub fn socket_address(fd: i32, is_peer: bool, into: &mut [u8]) -> Result<&[u8]> {
+    let mut length = into.len() as u32;
+    let (address, length_at) = (into.as_mut_ptr(), &raw mut length);
+    // SAFETY: as many bytes are written as is said at most.
+    unsafe {
+        match is_peer {
+            true => syscall!(SYS_getpeername, fd, address, length_at),
+            false => syscall!(SYS_getsockname, fd, address, length_at),
+        }
+    }?;
+    into.get(..(length as usize).min(into.len())).ok_or(libc::EINVAL)
+}
+
+/// How many columns a terminal has. Err: not a terminal.
+pub fn columns(fd: i32) -> Result<u16> {
+    let mut size = [0u16; 4];
+    // SAFETY: one struct winsize is written: rows, columns, and two numbers of pixels.
+    unsafe { syscall!(SYS_ioctl, fd, libc::TIOCGWINSZ, size.as_mut_ptr()) }?;
+    let [_, columns, ..] = size;
+    Ok(columns)
+}
+
 /// The beginning of TCP_INFO, as words of 64 bits: bytes that were acknowledged and received are
 /// words 15 and 16 (Linux 4.1, include/uapi/linux/tcp.h). Err also if the kernel returns less.
 pub fn tcp_info(fd: i32) -> Result<[u64; 17]> {

@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "clock",
             "environment",
             "procfs",
+            "describe",
             "path",
             "buffer",
             "mapped",

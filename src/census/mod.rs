@@ -238,6 +238,7 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
         fd,
         site,
         other: if was_alive { 0 } else { closer.site },
+        detail: [table::get(fd).kind() as u64, places::at(table::get(fd).place()).site() as u64, 0, 0],
         ..Note::of(Id::DoubleClose, severity)
     };
     findings::note(&note);

@@ -135,6 +135,8 @@ pub fn end(fd: i32, site: usize, is_swept: bool) -> Entry {
         match number.entry.compare_exchange_weak(now, closed.0, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(old) => {
                 let thread = mark(crate::registers::token());
+                // A call that closes a range would be walked for each descriptor.
+                let site = if is_swept { site } else { crate::stacks::site(site) };
                 number.closed.store(site as u64 & SITE | u64::from(thread) << 48, Ordering::Relaxed);
                 return Entry(old);
             }

@@ -36,7 +36,7 @@ mod threads;
 use crate::sync::{AtomicBool, Ordering};
 use core::ffi::CStr;
 
-use epollshim_format::recording::{end, kind};
+use epollshim_format::recording::{PAGE, end};
 
 pub use control::{Above as Orders, requests};
 pub use file::{State, path};
@@ -106,10 +106,11 @@ fn begin() {
     }
 }
 
-/// Zeroed memory in this process's file, for its findings. None: there is no file, or no space.
-pub fn findings(bytes: usize) -> Option<*mut u8> {
+/// Zeroed memory in this process's file, for a table of its findings, in a segment of that kind.
+/// None: there is no file, or no space.
+pub fn table(kind: u64, bytes: usize) -> Option<*mut u8> {
     let state = State::of_this_process().filter(|state| is_wanted() && state.is_on())?;
-    state.segment(kind::FINDINGS, bytes, 0, None, |_| ())
+    state.segment(kind, bytes.next_multiple_of(PAGE), 0, None, |_| ())
 }
 
 /// Faults have a seed from now on.

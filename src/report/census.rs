@@ -3,13 +3,16 @@
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::census::Kind;
+use epollshim_format::descriptor::{Descriptor, Json, Kept};
+use epollshim_format::findings::{Finding, Id};
 use epollshim_format::scale::Grouped;
 
 use super::facts::Facts;
 use super::json::{InQuotes, List, OrNull, Pair};
 use crate::buffer::{Buffer, sort_by_key};
 use crate::census::places::{self, Place};
-use crate::census::{Census, each_alive};
+use crate::census::{Census, each_alive, generation};
+use crate::describe::describe;
 
 /// How many places are listed one by one in text.
 const LISTED: usize = 12;
@@ -61,8 +64,15 @@ pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         }
         for index in open.as_slice().iter().take(LISTED) {
             let place = places::at(*index);
-            write!(out, "    {} of {} ", Grouped(place.live()), Grouped(born(place)))?;
-            writeln!(out, "{}  at {}", place.kind().plural(), OrNull(facts.map.site(place.site())))?;
+            let (live, made, kind) = (Grouped(place.live()), Grouped(born(place)), place.kind().plural());
+            match inherited(*index) {
+                0 => write!(out, "    {live} of {made} {kind}")?,
+                before => {
+                    write!(out, "    {live} {kind}, {} of them from before the fork; {made} made since", Grouped(before))?;
+                }
+            }
+            writeln!(out, "  at {}", OrNull(facts.map.site(place.site())))?;
+            examples(*index, out)?;
             stack(facts, place.site(), out)?;
         }
         match open.as_slice().len().saturating_sub(LISTED) {
@@ -70,6 +80,65 @@ pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
             more => writeln!(out, "    and {more} more calls (EPOLLSHIM_REPORT_FORMAT=json lists all)"),
         }
     })
+}
+
+/// How many descriptors of a place are described one by one.
+const DESCRIBED: usize = 8;
+
+fn numbers_of(index: u16) -> impl Iterator<Item = i32> {
+    each_alive().filter(move |(_, entry)| entry.place() == index).map(|(fd, _)| fd)
+}
+
+/// How many descriptors of a place were open before this process was forked.
+fn inherited(index: u16) -> u64 {
+    let is_older = |entry: crate::census::Entry| entry.place() == index && entry.generation() != generation();
+    each_alive().filter(|(_, entry)| is_older(*entry)).count() as u64
+}
+
+/// The place that a finding of a leak is about.
+pub fn of_leak(finding: &Finding) -> Option<u16> {
+    let [kind, ..] = finding.detail;
+    let is_it = |place: &Place| place.site() as u64 == finding.site && place.kind() as u64 == kind;
+    let all = || places::all().find(|(_, place)| is_it(place)).map(|(index, _)| index);
+    if finding.id == Id::FdLeak && finding.site != 0 { all() } else { None }
+}
+
+/// What the first open descriptors of a place are, a line for those that are alike.
+#[inline(never)]
+pub fn examples(index: u16, out: &mut impl Write) -> fmt::Result {
+    let mut numbers = numbers_of(index);
+    let mut last = None;
+    for fd in numbers.by_ref().take(DESCRIBED) {
+        let mut kept = Kept::new();
+        describe(fd, &mut kept);
+        match last.replace(kept) {
+            Some(before) if before == kept => write!(out, " {fd}")?,
+            Some(before) => write!(out, ": {}\n           fd {fd}", Descriptor(before.as_bytes()))?,
+            None => write!(out, "           fd {fd}")?,
+        }
+    }
+    let Some(last) = last else { return Ok(()) };
+    write!(out, ": {}", Descriptor(last.as_bytes()))?;
+    match numbers.count() {
+        0 => writeln!(out),
+        more => writeln!(out, "\n           and {} more", Grouped(more as u64)),
+    }
+}
+
+/// The same as a list of JSON objects.
+pub struct Examples(pub u16);
+
+impl Display for Examples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut comma = "";
+        for fd in numbers_of(self.0).take(DESCRIBED) {
+            let mut kept = Kept::new();
+            describe(fd, &mut kept);
+            write!(f, "{comma}{}", Json { fd, of: Descriptor(kept.as_bytes()) })?;
+            comma = ",";
+        }
+        Ok(())
+    }
 }
 
 /// The callers of a site, a line each, if its stack was kept.
@@ -134,10 +203,10 @@ struct OfPlace<'a> {
 impl Display for OfPlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = self.place;
-        let numbers = || each_alive().filter(|(_, entry)| entry.place() == self.index).map(|(fd, _)| fd).take(NUMBERS);
+        let numbers = || numbers_of(self.index).take(NUMBERS);
         write!(
             f,
-            r#"{{"kind":"{}","site":{},"stack":[{}],"live":{},"peak":{},"born":{},"closed":{},"fds":[{}]}}"#,
+            r#"{{"kind":"{}","site":{},"stack":[{}],"live":{},"peak":{},"born":{},"closed":{},"fds":[{}],"inherited":{},"descriptors":[{}]}}"#,
             place.kind().name(),
             OrNull(self.facts.map.site(place.site()).as_ref().map(InQuotes)),
             List(|| self.facts.map.stack(place.site()).map(InQuotes)),
@@ -146,6 +215,8 @@ impl Display for OfPlace<'_> {
             born(place),
             place.closed(),
             List(numbers),
+            inherited(self.index),
+            Examples(self.index),
         )
     }
 }

@@ -4,12 +4,13 @@
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::descriptor::{Descriptor, Json};
 use epollshim_format::findings::{Finding, Message};
 use epollshim_format::quoted::Quoted;
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
 use super::census;
-use super::facts::{Distribution, Facts, InstanceFacts};
+use super::facts::{Described, Distribution, Facts, InstanceFacts};
 use crate::findings::suppressions;
 use crate::policy::{limits, rules};
 use crate::{config, log, record, seccomp};
@@ -269,7 +270,7 @@ impl Display for OfFinding<'_> {
         let other = self.facts.map.site(finding.other as usize);
         write!(
             f,
-            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":[{}],"message":{}}}"#,
+            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":[{}],"message":{}"#,
             finding.id.name(),
             finding.severity.name(),
             finding.count,
@@ -279,7 +280,23 @@ impl Display for OfFinding<'_> {
             OrNull(other.as_ref().map(InQuotes)),
             List(|| self.facts.map.stack(finding.site as usize).map(InQuotes)),
             InQuotes(Message(finding)),
-        )
+        )?;
+        let roles = finding.roles();
+        write!(f, r#","site_role":"{}","other_role":"{}""#, roles.site, roles.other)?;
+        if let Some(site) = self.facts.map.site(finding.created_at() as usize) {
+            write!(f, r#","created_site":{}"#, InQuotes(site))?;
+        }
+        write!(f, r#","other_stack":[{}]"#, List(|| self.facts.map.stack(finding.other as usize).map(InQuotes)))?;
+        if let Some(Described { fd, kept, now }) = Described::of(finding) {
+            write!(f, r#","descriptor":{}"#, Json { fd, of: Descriptor(kept.as_bytes()) })?;
+            if let Some(now) = now {
+                write!(f, r#","descriptor_now":{}"#, Json { fd, of: Descriptor(now.as_bytes()) })?;
+            }
+        }
+        if let Some(index) = census::of_leak(finding) {
+            write!(f, r#","descriptors":[{}]"#, census::Examples(index))?;
+        }
+        f.write_char('}')
     }
 }
 

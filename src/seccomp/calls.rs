@@ -71,6 +71,8 @@ calls! {
     SYS_kcmp "kcmp" [0, 0, 0, MINUS, MINUS, 0];
     SYS_epoll_ctl "epoll_ctl" [MINUS, 0, MINUS, 0, 0, 0];
     SYS_getsockopt "getsockopt" [MINUS, SOL_SOCKET as usize, SO_ACCEPTCONN as usize, 0, 0, 0];
+    SYS_getsockname "getsockname" [MINUS, 0, 0, 0, 0, 0];
+    SYS_getpeername "getpeername" [MINUS, 0, 0, 0, 0, 0];
     SYS_ioctl "ioctl" [MINUS, FIONREAD as usize, 0, 0, 0, 0];
     SYS_prlimit64 "prlimit64" [0, RLIMIT_NOFILE as usize, 0, 0, 0, 0];
     SYS_tgkill "tgkill" [0, 0, 0, 0, 0, 0];

@@ -17,7 +17,8 @@ pub(crate) fn read(segment: Bytes<'_>) -> (Vec<Finding>, u64) {
     let found = entries
         .chunks_exact(finding::SIZE)
         .take(findings::ENTRIES)
-        .filter_map(|entry| Finding::read(|place| Bytes(entry).word(place)));
+        .enumerate()
+        .filter_map(|(place, entry)| Finding::read(place, |word| Bytes(entry).word(word)));
     (found.collect(), segment.word(findings::DROPPED))
 }
 

@@ -287,8 +287,8 @@ impl Finding {
     #[must_use]
     pub const fn roles(&self) -> Roles {
         let (site, other) = match self.id {
-            Id::Leak | Id::FdLeak | Id::SizeLie if self.site != 0 => ("created", ""),
-            Id::Leak | Id::FdLeak | Id::SizeLie => ("called", ""),
+            Id::SizeLie if self.variant != 0 => ("called", ""),
+            Id::Leak | Id::FdLeak | Id::SizeLie => ("created", ""),
             Id::Ghost => ("closed", "registered"),
             Id::StaleData if self.detail[0] != 0 => ("registered again", "first registered"),
             Id::StaleData => ("registered again", "closed"),
