@@ -8,7 +8,7 @@ use epollshim_format::findings::{Finding, Id};
 use epollshim_format::scale::Grouped;
 
 use super::facts::Facts;
-use super::json::{InQuotes, List, OrNull, Pair};
+use super::json::{InQuotes, List, OrNull, Pair, Stack};
 use crate::buffer::{Buffer, sort_by_key};
 use crate::census::places::{self, Place};
 use crate::census::{Census, each_alive, generation};
@@ -29,7 +29,7 @@ fn born(place: &Place) -> u64 {
 }
 
 /// Nothing without a census.
-pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let Some(census) = Census::of_now() else { return Ok(()) };
     writeln!(
         out,
@@ -83,7 +83,7 @@ pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
 }
 
 /// How many descriptors of a place are described one by one.
-const DESCRIBED: usize = 8;
+const DESCRIBED: u64 = 8;
 
 fn numbers_of(index: u16) -> impl Iterator<Item = i32> {
     each_alive().filter(move |(_, entry)| entry.place() == index).map(|(fd, _)| fd)
@@ -103,25 +103,41 @@ pub fn of_leak(finding: &Finding) -> Option<u16> {
     if finding.id == Id::FdLeak && finding.site != 0 { all() } else { None }
 }
 
-/// What the first open descriptors of a place are, a line for those that are alike.
+/// Tells what the first open descriptors of a place are. Returns how many it has.
 #[inline(never)]
-pub fn examples(index: u16, out: &mut impl Write) -> fmt::Result {
-    let mut numbers = numbers_of(index);
-    let mut last = None;
-    for fd in numbers.by_ref().take(DESCRIBED) {
-        let mut kept = Kept::new();
-        describe(fd, &mut kept);
-        match last.replace(kept) {
-            Some(before) if before == kept => write!(out, " {fd}")?,
-            Some(before) => write!(out, ": {}\n           fd {fd}", Descriptor(before.as_bytes()))?,
-            None => write!(out, "           fd {fd}")?,
+fn each_described(index: u16, tell: &mut dyn FnMut(i32, &Kept) -> fmt::Result) -> Result<u64, fmt::Error> {
+    let mut count = 0;
+    for fd in numbers_of(index) {
+        if count < DESCRIBED {
+            let mut kept = Kept::new();
+            describe(fd, &mut kept);
+            tell(fd, &kept)?;
         }
+        count += 1;
     }
-    let Some(last) = last else { return Ok(()) };
-    write!(out, ": {}", Descriptor(last.as_bytes()))?;
-    match numbers.count() {
-        0 => writeln!(out),
-        more => writeln!(out, "\n           and {} more", Grouped(more as u64)),
+    Ok(count)
+}
+
+/// A line for each of the first descriptors of a place, or for those that are alike.
+pub fn examples(index: u16, out: &mut Buffer<u8>) -> fmt::Result {
+    let mut last = Kept::new();
+    let count = each_described(index, &mut |fd, kept| {
+        if *kept != last && !last.as_bytes().is_empty() {
+            writeln!(out, ": {}", Descriptor(last.as_bytes()))?;
+        }
+        if *kept != last || last.as_bytes().is_empty() {
+            out.write_str("           fd")?;
+        }
+        last = *kept;
+        write!(out, " {fd}")
+    })?;
+    if count == 0 {
+        return Ok(());
+    }
+    writeln!(out, ": {}", Descriptor(last.as_bytes()))?;
+    match count.saturating_sub(DESCRIBED) {
+        0 => Ok(()),
+        more => writeln!(out, "           and {} more", Grouped(more)),
     }
 }
 
@@ -131,18 +147,17 @@ pub struct Examples(pub u16);
 impl Display for Examples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut comma = "";
-        for fd in numbers_of(self.0).take(DESCRIBED) {
-            let mut kept = Kept::new();
-            describe(fd, &mut kept);
+        each_described(self.0, &mut |fd, kept| {
             write!(f, "{comma}{}", Json { fd, of: Descriptor(kept.as_bytes()) })?;
             comma = ",";
-        }
-        Ok(())
+            Ok(())
+        })
+        .map(|_| ())
     }
 }
 
 /// The callers of a site, a line each, if its stack was kept.
-pub fn stack(facts: &Facts, site: usize, out: &mut impl Write) -> fmt::Result {
+pub fn stack(facts: &Facts, site: usize, out: &mut Buffer<u8>) -> fmt::Result {
     facts.map.stack(site).skip(1).try_for_each(|caller| writeln!(out, "           by {caller}"))
 }
 
@@ -206,10 +221,10 @@ impl Display for OfPlace<'_> {
         let numbers = || numbers_of(self.index).take(NUMBERS);
         write!(
             f,
-            r#"{{"kind":"{}","site":{},"stack":[{}],"live":{},"peak":{},"born":{},"closed":{},"fds":[{}],"inherited":{},"descriptors":[{}]}}"#,
+            r#"{{"kind":"{}","site":{},"stack":{},"live":{},"peak":{},"born":{},"closed":{},"fds":[{}],"inherited":{},"descriptors":[{}]}}"#,
             place.kind().name(),
             OrNull(self.facts.map.site(place.site()).as_ref().map(InQuotes)),
-            List(|| self.facts.map.stack(place.site()).map(InQuotes)),
+            Stack(self.facts, place.site()),
             place.live(),
             place.peak(),
             born(place),

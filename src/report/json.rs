@@ -270,7 +270,7 @@ impl Display for OfFinding<'_> {
         let other = self.facts.map.site(finding.other as usize);
         write!(
             f,
-            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":[{}],"message":{}"#,
+            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":{},"message":{}"#,
             finding.id.name(),
             finding.severity.name(),
             finding.count,
@@ -278,7 +278,7 @@ impl Display for OfFinding<'_> {
             OrNull(finding.fd),
             OrNull(site.as_ref().map(InQuotes)),
             OrNull(other.as_ref().map(InQuotes)),
-            List(|| self.facts.map.stack(finding.site as usize).map(InQuotes)),
+            Stack(self.facts, finding.site as usize),
             InQuotes(Message(finding)),
         )?;
         let roles = finding.roles();
@@ -286,7 +286,7 @@ impl Display for OfFinding<'_> {
         if let Some(site) = self.facts.map.site(finding.created_at() as usize) {
             write!(f, r#","created_site":{}"#, InQuotes(site))?;
         }
-        write!(f, r#","other_stack":[{}]"#, List(|| self.facts.map.stack(finding.other as usize).map(InQuotes)))?;
+        write!(f, r#","other_stack":{}"#, Stack(self.facts, finding.other as usize))?;
         if let Some(Described { fd, kept, now }) = Described::of(finding) {
             write!(f, r#","descriptor":{}"#, Json { fd, of: Descriptor(kept.as_bytes()) })?;
             if let Some(now) = now {
@@ -322,7 +322,7 @@ impl Display for OfInstance<'_> {
         let site = self.facts.map.site(instance.site);
         write!(
             f,
-            r#"{{"id":{},"epfds":[{}],"call":{},"size":{},"cloexec":{},"inherited":{},"site":{},"stack":[{}],"#,
+            r#"{{"id":{},"epfds":[{}],"call":{},"size":{},"cloexec":{},"inherited":{},"site":{},"stack":{},"#,
             instance.id,
             List(descriptors),
             OrNull(instance.call().map(|call| Quoted(call.as_bytes()))),
@@ -330,7 +330,7 @@ impl Display for OfInstance<'_> {
             descriptors().next().is_some_and(crate::sys::is_cloexec),
             instance.inherited,
             OrNull(site.as_ref().map(InQuotes)),
-            List(|| self.facts.map.stack(instance.site).map(InQuotes)),
+            Stack(self.facts, instance.site),
         )?;
         write!(
             f,
@@ -344,6 +344,17 @@ impl Display for OfInstance<'_> {
             instance.interrupted,
             instance.kernel_bytes(),
         )
+    }
+}
+
+/// The places of a site's stack, as JSON strings.
+pub struct Stack<'a>(pub &'a Facts, pub usize);
+
+impl Display for Stack<'_> {
+    // Once, for size.
+    #[inline(never)]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}]", List(|| self.0.map.stack(self.1).map(InQuotes)))
     }
 }
 

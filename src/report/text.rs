@@ -96,7 +96,7 @@ fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
 /// How many findings are listed one by one.
 const FINDINGS_LISTED: usize = 30;
 
-fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+fn findings(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let all = facts.findings();
     let dropped = crate::findings::dropped();
     if all.is_empty() && dropped == 0 {
@@ -142,7 +142,7 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
 }
 
 /// What the finding's descriptor was when it was found, and what has its number now if that differs.
-fn descriptor(finding: &Finding, out: &mut impl Write) -> fmt::Result {
+fn descriptor(finding: &Finding, out: &mut Buffer<u8>) -> fmt::Result {
     let Some(Described { fd, kept, now }) = Described::of(finding) else { return Ok(()) };
     let label = if finding.describes_what_is_watched() { ", still watched" } else { "" };
     writeln!(out, "{:INDENT$}fd {fd}{label}: {}", "", Descriptor(kept.as_bytes()))?;
@@ -316,7 +316,7 @@ fn calls(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-fn instances(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+fn instances(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let totals = &facts.ledger.totals;
     writeln!(
         out,
@@ -335,7 +335,7 @@ fn instances(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-fn one_instance(facts: &Facts, instance: &InstanceFacts, out: &mut impl Write) -> fmt::Result {
+fn one_instance(facts: &Facts, instance: &InstanceFacts, out: &mut Buffer<u8>) -> fmt::Result {
     write!(out, "  #{}  fd", instance.id)?;
     for fd in facts.descriptors_of(instance.index).take(8) {
         write!(out, " {fd}")?;

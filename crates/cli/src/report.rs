@@ -1,10 +1,10 @@
 //! `epollshim report`: what is in recordings.
 
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use epollshim_recording::findings::{self, Found};
-use epollshim_recording::{Format, Options, Set, load_with, render, write_file};
+use epollshim_recording::{Format, Options, Set, load_with, render, render_on_terminal, write_file};
 
 use crate::args::{FailOn, Report};
 use crate::text::{count, printable, reason};
@@ -61,7 +61,11 @@ pub fn write(set: &Set, format: Format, output: Option<&Path>) -> Result<(), Fai
             .map_err(|error| Failure::of_use(format!("{}: {}", printable(&file.to_string_lossy()), reason(&error))))?,
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
-            match render(set, format, &mut out).and_then(|()| out.flush()) {
+            let written = match columns().filter(|_| format == Format::Text) {
+                Some(width) => render_on_terminal(set, width, crate::text::is_coloured(), &mut out),
+                None => render(set, format, &mut out),
+            };
+            match written.and_then(|()| out.flush()) {
                 // `epollshim report rec | head`
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
                 Err(error) => return Err(Failure::of_use(format!("stdout: {}", reason(&error)))),
@@ -70,6 +74,13 @@ pub fn write(set: &Set, format: Format, output: Option<&Path>) -> Result<(), Fai
         }
     }
     Ok(())
+}
+
+/// How wide the terminal is that stdout is. None: it is none, or does not say.
+fn columns() -> Option<usize> {
+    let is_terminal = std::io::stdout().is_terminal();
+    let (columns, _) = crossterm::terminal::size().ok().filter(|_| is_terminal)?;
+    Some(usize::from(columns)).filter(|columns| *columns != 0)
 }
 
 /// The exit status: 1 where something was found that must not be there. Says what on stderr.

@@ -89,3 +89,8 @@ mod tests {
         assert!(out.lines().skip(1).all(|line| line.starts_with("        word")), "{out}");
     }
 }
+
+/// Whether a terminal is written to in colour: unless NO_COLOR is set (no-color.org).
+pub fn is_coloured() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

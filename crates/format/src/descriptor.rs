@@ -49,23 +49,16 @@ pub enum Value {
 
 /// The key of a field in JSON, and what its value is. None: it is of a later version.
 #[must_use]
-pub const fn key(letter: u8) -> Option<(&'static str, Value)> {
+pub fn key(letter: u8) -> Option<(&'static str, Value)> {
+    // One text, and not one for each: each would be a relocation of the library's.
+    // (By bytes: no way to panic.)
+    const KEYS: &[u8] = b"kkind fpath nname afamily ttype oprotocol llocal ppeer qpeer_pid sstate iinode ddeleted ccut xclosed";
+    let (_, key) = KEYS.split(|byte| *byte == b' ').filter_map(<[u8]>::split_first).find(|(first, _)| **first == letter)?;
+    let key = core::str::from_utf8(key).ok()?;
     Some(match letter {
-        field::KIND => ("kind", Value::Text),
-        field::PATH => ("path", Value::Text),
-        field::NAME => ("name", Value::Text),
-        field::FAMILY => ("family", Value::Text),
-        field::TYPE => ("type", Value::Text),
-        field::PROTOCOL => ("protocol", Value::Text),
-        field::LOCAL => ("local", Value::Text),
-        field::PEER => ("peer", Value::Text),
-        field::PEER_PID => ("peer_pid", Value::Number),
-        field::STATE => ("state", Value::Text),
-        field::INODE => ("inode", Value::Number),
-        field::DELETED => ("deleted", Value::Flag),
-        field::CUT => ("cut", Value::Flag),
-        field::CLOSED => ("closed", Value::Flag),
-        _ => return None,
+        field::PEER_PID | field::INODE => (key, Value::Number),
+        field::DELETED | field::CUT | field::CLOSED => (key, Value::Flag),
+        _ => (key, Value::Text),
     })
 }
 
@@ -98,6 +91,7 @@ pub struct Socket<'a> {
 const INET: u16 = 2;
 const INET6: u16 = 10;
 const UNIX: u16 = 1;
+const NETLINK: u16 = 16;
 
 impl Kept {
     /// An empty list: nothing is known.
@@ -112,6 +106,7 @@ impl Kept {
     }
 
     /// Adds a field. What has no room is left out, or its end is kept.
+    #[inline(never)]
     pub fn add(&mut self, letter: u8, value: &[u8]) {
         // A letter, a zero byte, and the field that says that it was cut.
         const AROUND: usize = 2 + 3;
@@ -126,9 +121,11 @@ impl Kept {
     }
 
     fn push(&mut self, part: &[u8]) {
-        if let Some(room) = self.bytes.get_mut(self.length..self.length + part.len()) {
-            room.copy_from_slice(part);
-            self.length += part.len();
+        for byte in part {
+            if let Some(room) = self.bytes.get_mut(self.length) {
+                *room = *byte;
+                self.length += 1;
+            }
         }
     }
 
@@ -137,7 +134,7 @@ impl Kept {
     pub fn read(length: usize, word: impl Fn(usize) -> u64) -> Kept {
         let mut kept = Kept::new();
         for (index, room) in kept.bytes.chunks_exact_mut(8).enumerate() {
-            room.copy_from_slice(&word(index).to_le_bytes());
+            room.iter_mut().zip(word(index).to_le_bytes()).for_each(|(room, byte)| *room = byte);
         }
         kept.length = length.min(BYTES);
         kept
@@ -145,6 +142,7 @@ impl Kept {
 
     /// Adds what `/proc/PID/fd/N` points to. `kind`: what `fstat` says, where it says more. `is_gone`: the file has no link
     /// any more. (Without that, ` (deleted)` may be a part of the name.)
+    #[inline(never)] // for size, as the others
     pub fn name(&mut self, target: &[u8], kind: Option<&str>, is_gone: bool) {
         let by_name = Kind::of_target(target);
         let kind = match (by_name, kind) {
@@ -165,6 +163,7 @@ impl Kept {
     }
 
     /// Adds what is known of a socket.
+    #[inline(never)]
     pub fn socket(&mut self, of: &Socket<'_>) {
         let family = of.local.and_then(family_of);
         self.add(field::KIND, b"socket");
@@ -172,17 +171,12 @@ impl Kept {
             Some(UNIX) => self.add(field::FAMILY, b"unix"),
             Some(INET) => self.add(field::FAMILY, b"inet"),
             Some(INET6) => self.add(field::FAMILY, b"inet6"),
-            Some(16) => self.add(field::FAMILY, b"netlink"),
-            Some(17) => self.add(field::FAMILY, b"packet"),
-            Some(40) => self.add(field::FAMILY, b"vsock"),
+            Some(NETLINK) => self.add(field::FAMILY, b"netlink"),
             Some(other) => self.add_number(field::FAMILY, u32::from(other)),
             None => {}
         }
         // Linux v6.1 include/linux/net.h, enum sock_type.
-        const TYPES: [&str; 6] = ["", "stream", "dgram", "raw", "rdm", "seqpacket"];
-        if let Some(name) = usize::try_from(of.kind).ok().and_then(|kind| TYPES.get(kind)).filter(|_| of.kind != 0) {
-            self.add(field::TYPE, name.as_bytes());
-        }
+        self.add_word(field::TYPE, b"stream dgram raw rdm seqpacket", of.kind);
         let is_inet = matches!(family, Some(INET | INET6));
         match of.protocol {
             6 if is_inet => self.add(field::PROTOCOL, b"tcp"),
@@ -205,34 +199,32 @@ impl Kept {
             self.add_number(field::PEER_PID, of.peer_pid as u32);
         }
         // Linux v6.1 include/net/tcp_states.h.
-        const STATES: [&str; 13] = [
-            "",
-            "ESTABLISHED",
-            "SYN_SENT",
-            "SYN_RECV",
-            "FIN_WAIT1",
-            "FIN_WAIT2",
-            "TIME_WAIT",
-            "CLOSE",
-            "CLOSE_WAIT",
-            "LAST_ACK",
-            "LISTEN",
-            "CLOSING",
-            "SYN_RECV",
-        ];
-        match STATES.get(usize::from(of.state)) {
-            Some(state) if of.state != 0 => self.add(field::STATE, state.as_bytes()),
-            _ if of.listens => self.add(field::STATE, b"LISTEN"),
-            _ => {}
+        const STATES: &[u8] = b"ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK \
+                                LISTEN CLOSING SYN_RECV";
+        if of.state != 0 {
+            self.add_word(field::STATE, STATES, i32::from(of.state));
+        } else if of.listens {
+            self.add(field::STATE, b"LISTEN");
         }
     }
 
+    /// Adds a word of a list, counted from 1, if there is one.
+    #[inline(never)]
+    fn add_word(&mut self, letter: u8, words: &[u8], number: i32) {
+        let mut words = words.split(|byte| *byte == b' ');
+        if let Some(word) = usize::try_from(number.wrapping_sub(1)).ok().and_then(|index| words.nth(index)) {
+            self.add(letter, word);
+        }
+    }
+
+    #[inline(never)]
     fn add_number(&mut self, letter: u8, number: u32) {
         let mut text = Text::default();
         let _ = write!(text, "{number}");
         self.add(letter, text.as_bytes());
     }
 
+    #[inline(never)]
     fn address(&mut self, letter: u8, address: &[u8]) {
         match family_of(address) {
             Some(UNIX) => match address.get(2..).unwrap_or_default() {
@@ -275,6 +267,7 @@ fn family_of(address: &[u8]) -> Option<u16> {
     Some(u16::from_ne_bytes(*address.first_chunk()?))
 }
 
+#[inline(never)]
 fn dotted(text: &mut Text, bytes: &[u8]) -> fmt::Result {
     let mut dot = "";
     bytes.iter().try_for_each(|byte| {
@@ -285,6 +278,7 @@ fn dotted(text: &mut Text, bytes: &[u8]) -> fmt::Result {
 }
 
 /// RFC 5952: the longest run of two or more zeros, the first of several, is left out.
+#[inline(never)]
 fn bracketed(text: &mut Text, bytes: &[u8; 16]) -> fmt::Result {
     let mut groups = [0u16; 8];
     for (group, pair) in groups.iter_mut().zip(bytes.chunks_exact(2)) {
@@ -338,7 +332,8 @@ impl Text {
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length + text.len();
-        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        room.iter_mut().zip(text.bytes()).for_each(|(room, byte)| *room = byte);
         self.length = end;
         Ok(())
     }

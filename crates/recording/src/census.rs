@@ -5,6 +5,8 @@ use epollshim_format::recording::census::{self, row};
 use serde_json::{Map, Value, json};
 
 use crate::bytes::Bytes;
+use crate::described::{self, Descriptor};
+use crate::json;
 use crate::model::Process;
 use crate::scale::grouped;
 
@@ -65,6 +67,11 @@ impl Census {
     }
 }
 
+/// What some of those were that were open at the end.
+fn described<'a>(process: &'a Process, row: &Row) -> &'a [Descriptor] {
+    process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice)
+}
+
 /// The member `census` of a process's report. None: there was none.
 pub fn json(process: &Process) -> Option<Value> {
     let census = process.census.as_ref()?;
@@ -79,8 +86,9 @@ pub fn json(process: &Process) -> Option<Value> {
             "kind": row.kind.name(),
             "site": process.site(row.site).map(|site| site.text.clone()),
             "location": process.site(row.site).and_then(|site| site.location()),
-            "stack": process.stack(row.site).iter().map(|site| site.best()).collect::<Vec<_>>(),
+            "stack": json::frames(&process.stack(row.site)),
             "live": row.live, "peak": row.peak, "born": row.born, "closed": row.closed,
+            "descriptors": described(process, row).iter().map(Descriptor::json).collect::<Vec<_>>(),
         })
     });
     Some(json!({
@@ -96,7 +104,7 @@ const TOLD: usize = 500;
 /// How many places are told one by one in text.
 const LISTED: usize = 12;
 
-/// Lines of at most 80 columns; none without a census.
+/// Lines; none without a census.
 pub fn text(process: &Process) -> Vec<String> {
     let Some(census) = &process.census else { return Vec::new() };
     let mut lines = vec![format!(
@@ -121,10 +129,18 @@ pub fn text(process: &Process) -> Vec<String> {
         lines.push("  Open ones, by the call that made them:".into());
     }
     for row in open.iter().take(LISTED) {
-        let place = process.site(row.site).map(|site| site.best()).unwrap_or_default();
-        lines.push(format!("    {} of {} {}", grouped(row.live), grouped(row.born), row.kind.plural()));
-        lines.push(format!("      at {place}"));
-        lines.extend(process.stack(row.site).iter().skip(1).map(|caller| format!("      by {}", caller.best())));
+        let (live, born, kind) = (grouped(row.live), grouped(row.born), row.kind.plural());
+        lines.push(match row.live.saturating_sub(row.born) {
+            0 => format!("    {live} of {born} {kind}"),
+            before => format!("    {live} {kind}, at least {} of them from before the fork; {born} made since", grouped(before)),
+        });
+        lines.extend(described::lines(described(process, row), row.live).into_iter().map(|line| format!("      {line}")));
+        let site = process.site(row.site);
+        let mut frames = site.iter().flat_map(|site| site.frames());
+        lines.push(format!("      created at {}", frames.next().unwrap_or_default()));
+        let callers = process.stack(row.site);
+        let callers = callers.iter().skip(1).flat_map(|caller| caller.frames());
+        lines.extend(frames.chain(callers).map(|caller| format!("      by {caller}")));
     }
     if open.len() > LISTED {
         lines.push(format!("    and {} more calls", open.len() - LISTED));

@@ -4,10 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use epollshim_format::census::Kind;
 use epollshim_format::findings::{Finding, Id, Message};
 use epollshim_format::recording::{finding, findings};
 
 use crate::bytes::Bytes;
+use crate::described::Descriptor;
 use crate::model::Process;
 use crate::sites::Site;
 
@@ -31,6 +33,14 @@ pub struct Found {
     pub other: Option<Arc<Site>>,
     /// The callers of `site`, itself first, where stacks were kept.
     pub stack: Vec<Arc<Site>>,
+    pub other_stack: Vec<Arc<Site>>,
+    /// Where the descriptor was created, where the finding says so.
+    pub created: Option<Arc<Site>>,
+    pub created_stack: Vec<Arc<Site>>,
+    /// What the descriptor was when it was found.
+    pub descriptor: Option<Descriptor>,
+    /// Of a leak: some of those that were open at the end.
+    pub descriptors: Vec<Descriptor>,
     /// How many processes have it.
     pub processes: u64,
     /// How often the one met it whose numbers these are.
@@ -44,6 +54,11 @@ impl Found {
             site: process.site(finding.site),
             other: process.site(finding.other),
             stack: process.stack(finding.site),
+            other_stack: process.stack(finding.other),
+            created: process.site(finding.created_at()),
+            created_stack: process.stack(finding.created_at()),
+            descriptor: process.described.get(&finding.place).cloned(),
+            descriptors: leaked(process, finding),
             processes: 1,
             most: finding.count,
         }
@@ -52,6 +67,13 @@ impl Found {
     pub fn message(&self) -> String {
         Message(&self.finding).to_string()
     }
+}
+
+fn leaked(process: &Process, finding: &Finding) -> Vec<Descriptor> {
+    let [kind, ..] = finding.detail;
+    let key = (finding.site, Kind::from_number(kind));
+    let known = process.open_at_end.get(&key).filter(|_| finding.id == Id::FdLeak);
+    known.cloned().unwrap_or_default()
 }
 
 /// Those of some processes, the worst first and of these the most frequent. What several have at one site is one.

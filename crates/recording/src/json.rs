@@ -5,12 +5,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::findings::Id;
 use epollshim_format::recording::thread::KIND_NAMES;
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 use serde_json::{Map, Value, json};
 
 use crate::Set;
 use crate::census;
+use crate::described::Descriptor;
 use crate::facts::{self, Facts, SiteFacts, Watched};
 use crate::findings::Found;
 use crate::load::shown;
@@ -236,7 +238,7 @@ fn of_instance(process: &Process, instance: &Instance, stack: &[Arc<Site>], watc
         "cloexec": instance.cloexec(),
         "inherited": instance.inherited,
         "site": site.as_deref().map(|site| &site.text),
-        "stack": stack.iter().map(|site| site.best()).collect::<Vec<_>>(),
+        "stack": frames(stack),
         "function": site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
         "location": site.as_deref().and_then(Site::location),
         "watches": instance.watches,
@@ -277,10 +279,15 @@ fn of_thread(thread: &Thread) -> Value {
     })
 }
 
+/// Each frame of a stack, those included that were inlined, the innermost first.
+pub fn frames(stack: &[Arc<Site>]) -> Vec<String> {
+    stack.iter().flat_map(|site| site.frames()).collect()
+}
+
 fn of_finding(found: &Found) -> Value {
     let finding = &found.finding;
     let place = |site: Option<&Site>| site.map(|site| site.text.clone());
-    json!({
+    let mut report = json!({
         "id": finding.id.name(),
         "severity": finding.severity.name(),
         "count": finding.count,
@@ -291,10 +298,28 @@ fn of_finding(found: &Found) -> Value {
         "location": found.site.as_deref().and_then(Site::location),
         "other_site": place(found.other.as_deref()),
         "other_location": found.other.as_deref().and_then(Site::location),
-        "stack": found.stack.iter().map(|site| site.best()).collect::<Vec<_>>(),
+        "stack": frames(&found.stack),
         "message": found.message(),
         "processes": found.processes,
-    })
+        "site_role": finding.roles().site,
+        "other_role": finding.roles().other,
+        "other_stack": frames(&found.other_stack),
+        "inlined_into": found.site.as_deref().map(|site| &site.inlined_into),
+    });
+    if let Some(object) = report.as_object_mut() {
+        if let Some(created) = &found.created {
+            object.insert("created_site".into(), created.text.clone().into());
+            object.insert("created_location".into(), created.location().into());
+            object.insert("created_stack".into(), frames(&found.created_stack).into());
+        }
+        if let Some(descriptor) = &found.descriptor {
+            object.insert("descriptor".into(), descriptor.json());
+        }
+        if finding.id == Id::FdLeak {
+            object.insert("descriptors".into(), found.descriptors.iter().map(Descriptor::json).collect());
+        }
+    }
+    report
 }
 
 fn of_site(site: &SiteFacts) -> Value {

@@ -12,6 +12,7 @@
 
 mod bytes;
 mod census;
+pub mod described;
 mod facts;
 pub mod findings;
 mod html;
@@ -78,10 +79,17 @@ impl Format {
     }
 }
 
+/// Writes a report as text for a terminal: so many columns wide, in colour or not.
+pub fn render_on_terminal(set: &Set, width: usize, is_coloured: bool, out: &mut dyn Write) -> io::Result<()> {
+    let mut plain = Vec::new();
+    text::render(set, width, &mut plain)?;
+    if is_coloured { out.write_all(&text::coloured(&plain)) } else { out.write_all(&plain) }
+}
+
 /// Writes a report.
 pub fn render(set: &Set, format: Format, out: &mut dyn Write) -> io::Result<()> {
     match format {
-        Format::Text => text::render(set, out),
+        Format::Text => text::render(set, text::WIDTH, out),
         Format::Json => json::render(set, out),
         Format::Html => html::render(set, out),
         Format::Perfetto => perfetto::render(set, out),

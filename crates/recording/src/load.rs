@@ -227,7 +227,7 @@ fn resolve(set: &mut Set, options: &Options) {
         let callers = process.callers.keys().copied();
         let created = process.instances.iter().map(|instance| instance.site);
         let added = process.interests.iter().map(|interest| interest.site);
-        let found = process.findings.iter().flat_map(|finding| [finding.site, finding.other]);
+        let found = process.findings.iter().flat_map(|finding| [finding.site, finding.other, finding.created_at()]);
         let mut addresses = BTreeSet::new();
         let counted = process.census.iter().flat_map(|census| census.rows.iter().map(|row| row.site));
         let stacked = |site: u64| process.stacks.frames(site).map_or(vec![site], <[u64]>::to_vec);

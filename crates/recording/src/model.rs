@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use epollshim_format::call::Call;
+use epollshim_format::census::Kind;
 use epollshim_format::findings::Finding;
 use epollshim_format::function::Function;
 use epollshim_format::recording::{SEGMENTS, record, stopped, thread};
@@ -12,6 +13,7 @@ use epollshim_format::{errno, histogram};
 
 use crate::census::Census;
 use crate::modules::Modules;
+use crate::described::Descriptor;
 use crate::owner::Owner;
 use crate::records::Caller;
 use crate::scale::bytes;
@@ -32,6 +34,10 @@ pub struct Process {
     pub findings: Vec<Finding>,
     /// Findings that found no place in the table.
     pub findings_dropped: u64,
+    /// What their descriptors were, by their places in the table.
+    pub described: BTreeMap<u16, Descriptor>,
+    /// What some of the descriptors were that were open at the end, by the call that made them and their kind.
+    pub open_at_end: BTreeMap<(u64, Kind), Vec<Descriptor>>,
     pub modules: Modules,
     pub control: Control,
     /// By address: the sums of all records, also of those that are not held.

@@ -14,6 +14,7 @@ use epollshim_format::{control, errno, histogram};
 
 use crate::bytes::Bytes;
 use crate::census::Census;
+use crate::described;
 use crate::findings;
 use crate::model::{
     CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record,
@@ -350,6 +351,8 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             }
             kind::STACKS => self.process.stacks.add(extra, segment),
             // The last is the newest.
+            kind::DESCRIBED => self.process.described = described::of_findings(segment),
+            kind::OPEN_AT_END => self.process.open_at_end = described::open_at_end(segment),
             kind::CENSUS => self.process.census = Some(Census::read(segment)),
             other => self.note(|| format!("segment {index}: left out, this program does not know kind {other}")),
         }
@@ -382,6 +385,7 @@ fn name(kind: u64) -> &'static str {
         kind::RECORDS => "records",
         kind::STACKS => "stacks",
         kind::CENSUS => "the census",
+        kind::DESCRIBED | kind::OPEN_AT_END => "descriptors",
         _ => "of an unknown kind",
     }
 }

@@ -1,7 +1,8 @@
-//! The report in a terminal of 80 columns, in the manner of the shim's own: each process, then all of them.
+//! The report in a terminal of 80 columns, or of as many as it has, in the manner of the shim's own: each process, then all of them.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use epollshim_format::call::{Call, FUNCTIONS};
 use epollshim_format::findings::Tally;
@@ -10,14 +11,17 @@ use epollshim_format::recording::thread::KIND_NAMES;
 
 use crate::Set;
 use crate::census;
+use crate::described;
 use crate::facts::{self, Facts, SiteFacts, Watched};
 use crate::json::error_name;
 use crate::load::shown;
 use crate::model::{Counters, Histogram, Instance, Process};
 use crate::modules::plain;
 use crate::scale::{bytes, grouped, time};
+use crate::sites::Site;
 
-const WIDTH: usize = 80;
+/// Columns where the output is no terminal.
+pub const WIDTH: usize = 80;
 /// How many of a kind are listed one by one.
 const LISTED: usize = 20;
 const SITES: usize = 12;
@@ -25,16 +29,16 @@ const FINDINGS: usize = 30;
 /// Where what belongs to a finding begins.
 const INDENT: &str = "           ";
 
-pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
+pub fn render(set: &Set, width: usize, out: &mut dyn Write) -> io::Result<()> {
     for (index, process) in set.processes.iter().enumerate() {
         if index > 0 {
             writeln!(out, "\n{}\n", "-".repeat(WIDTH))?;
         }
-        out.write_all(of_process(process).as_bytes())?;
+        out.write_all(of_process(process, width).as_bytes())?;
     }
     if set.processes.len() > 1 {
         writeln!(out, "\n{}\n", "=".repeat(WIDTH))?;
-        out.write_all(merged(set).as_bytes())?;
+        out.write_all(merged(set, width).as_bytes())?;
     }
     out.write_all(suppressions(set).as_bytes())?;
     if !set.failures.is_empty() {
@@ -64,15 +68,15 @@ fn suppressions(set: &Set) -> String {
     page.text
 }
 
-fn of_process(process: &Process) -> String {
+fn of_process(process: &Process, width: usize) -> String {
     let facts = Facts::of(process);
-    let mut page = Page::default();
+    let mut page = Page { width, ..Page::default() };
     let header = &process.header;
     let comm = plain(&header.comm);
     page.line(format!("epollshim: {comm} (pid {}), {} after {}", header.pid, process.ended(), time(process.duration)));
     if !header.arguments.is_empty() {
         let arguments: Vec<String> = header.arguments.iter().map(|argument| plain(argument)).collect();
-        page.wrapped("  ", &arguments.join(" "), 3);
+        page.wrapped("  ", &arguments.join(" "));
     }
     if process.owner.differs {
         page.line(format!("  recorded by user {}, not by the directory's owner", process.owner.shown()));
@@ -110,9 +114,9 @@ fn of_process(process: &Process) -> String {
     page.text
 }
 
-fn merged(set: &Set) -> String {
+fn merged(set: &Set, width: usize) -> String {
     let facts = Facts::merged(set);
-    let mut page = Page::default();
+    let mut page = Page { width, ..Page::default() };
     page.line(format!("All {} processes together", set.processes.len()));
     page.gap();
     page.line(format!("{:<26}{:>10}{:>14}{:>10}{:>8}{:>10}", "Processes", "pid", "calls", "watches", "failed", "end"));
@@ -163,15 +167,25 @@ fn findings(facts: &Facts, page: &mut Page) {
             }
         }
         page.line(line);
-        for (what, site) in [("at", &found.site), ("and", &found.other)] {
-            if let Some(site) = site {
-                page.line(format!("{INDENT}{what} {}", site.best()));
-            }
+        page.hanging(INDENT, INDENT, &found.message());
+        if let Some(of) = &found.descriptor {
+            let watched = if finding.describes_what_is_watched() { ", still watched" } else { "" };
+            page.line(format!("{INDENT}fd {}{watched}: {}", of.fd, of.text()));
         }
-        for caller in found.stack.iter().skip(1) {
-            page.line(format!("{INDENT}by {}", caller.best()));
+        let [_, open, ..] = finding.detail;
+        for line in described::lines(&found.descriptors, open) {
+            page.line(format!("{INDENT}{line}"));
         }
-        page.hanging(INDENT, INDENT, &found.message(), 8);
+        let roles = finding.roles();
+        for (role, site, stack) in [
+            (roles.site, &found.site, &found.stack),
+            (roles.other, &found.other, &found.other_stack),
+            ("created", &found.created, &found.created_stack),
+        ] {
+            let Some(site) = site else { continue };
+            let role = if role.is_empty() { "called" } else { role };
+            page.frames(&format!("{INDENT}{role} at "), site, stack);
+        }
     }
     page.more(facts.findings.len().saturating_sub(FINDINGS));
     if facts.findings_dropped > 0 {
@@ -180,10 +194,11 @@ fn findings(facts: &Facts, page: &mut Page) {
     page.gap();
 }
 
-/// Lines, none of them wider than the terminal.
+/// Lines. Words are put into lines as wide as the terminal; nothing is cut off.
 #[derive(Default)]
 struct Page {
     text: String,
+    width: usize,
 }
 
 impl Page {
@@ -192,8 +207,18 @@ impl Page {
     }
 
     fn line(&mut self, line: String) {
-        self.text.push_str(&cut(line.trim_end(), WIDTH));
+        self.text.push_str(line.trim_end());
         self.text.push('\n');
+    }
+
+    /// A place, what it was inlined into, and its callers.
+    fn frames(&mut self, before: &str, site: &Site, stack: &[Arc<Site>]) {
+        let indent = before.len() - before.trim_start().len();
+        let mut frames = site.frames();
+        self.line(format!("{before}{}", frames.next().unwrap_or_default()));
+        for frame in frames.chain(stack.iter().skip(1).flat_map(|caller| caller.frames())) {
+            self.line(format!("{:indent$}by {frame}", ""));
+        }
     }
 
     fn more(&mut self, more: usize) {
@@ -202,21 +227,16 @@ impl Page {
         }
     }
 
-    /// Words, as many to a line as fit, at most so many lines; each line after the first is indented by two more.
-    fn wrapped(&mut self, indent: &str, words: &str, lines: usize) {
-        self.hanging(indent, &format!("{indent}  "), words, lines);
+    /// Words, as many to a line as fit; each line after the first is indented by two more.
+    fn wrapped(&mut self, indent: &str, words: &str) {
+        self.hanging(indent, &format!("{indent}  "), words);
     }
 
-    fn hanging(&mut self, indent: &str, further: &str, words: &str, lines: usize) {
+    fn hanging(&mut self, indent: &str, further: &str, words: &str) {
+        let width = self.width.max(WIDTH / 2);
         let mut line = indent.to_owned();
-        let mut left = lines;
         for word in words.split(' ').filter(|word| !word.is_empty()) {
-            if line.chars().count() + 1 + word.chars().count() > WIDTH && line.trim() != "" {
-                if left == 1 {
-                    line.push_str(" ...");
-                    break;
-                }
-                left -= 1;
+            if line.chars().count() + 1 + word.chars().count() > width && line.trim() != "" {
                 self.line(std::mem::replace(&mut line, further.to_owned()));
             }
             if line.trim() != "" {
@@ -226,6 +246,35 @@ impl Page {
         }
         self.line(line);
     }
+}
+
+/// A text with its headings in bold, and what is wrong in the colour of its severity.
+pub fn coloured(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + text.len() / 8);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let body = line.strip_suffix(b"\n").unwrap_or(line);
+        let severity = [(&b"  error "[..], "31;1"), (b"  warning ", "33;1"), (b"  info ", "36")]
+            .into_iter()
+            .find(|(word, _)| body.starts_with(word));
+        let is_heading = body.first().is_some_and(u8::is_ascii_alphabetic);
+        match severity {
+            Some((word, colour)) => {
+                let (word, rest) = body.split_at(word.len());
+                out.extend(format!("\x1b[{colour}m").bytes());
+                out.extend(word);
+                out.extend(b"\x1b[0m");
+                out.extend(rest);
+            }
+            None if is_heading => {
+                out.extend(b"\x1b[1m");
+                out.extend(body);
+                out.extend(b"\x1b[0m");
+            }
+            None => out.extend(body),
+        }
+        out.extend(line.get(body.len()..).unwrap_or_default());
+    }
+    out
 }
 
 /// At most so many letters; an ellipsis tells that there were more.
@@ -243,7 +292,7 @@ fn partial(process: &Process, page: &mut Page) {
     }
     page.line("  PARTIAL: this recording does not hold everything".into());
     for note in &process.notes.kept {
-        page.wrapped("    - ", note, 3);
+        page.wrapped("    - ", note);
     }
     if process.notes.more > 0 {
         page.line(format!("    - and {} more of that kind", grouped(process.notes.more)));
@@ -263,7 +312,7 @@ fn partial(process: &Process, page: &mut Page) {
     let dropped = process.dropped();
     if dropped > 0 {
         page.line(format!("    - {} records of single calls were dropped:", grouped(dropped)));
-        process.why_dropped().iter().for_each(|why| page.wrapped("      ", why, 3));
+        process.why_dropped().iter().for_each(|why| page.wrapped("      ", why));
     }
 }
 
@@ -302,10 +351,7 @@ fn one_instance(process: &Process, instance: &Instance, watched: Option<Watched>
     let inherited = if instance.inherited && instance.call().is_some() { "  (inherited)" } else { "" };
     page.line(format!("  #{}  fd {}  {}{inherited}", instance.id, instance.epfd, instance.made_by()));
     if let Some(site) = process.site(instance.site) {
-        page.line(format!("      at {}", site.best()));
-    }
-    for caller in process.stack(instance.site).iter().skip(1) {
-        page.line(format!("      by {}", caller.best()));
+        page.frames("      created at ", &site, &process.stack(instance.site));
     }
     page.line(format!(
         "      watches {} (peak {}), waits {}, events {}",
@@ -325,7 +371,7 @@ fn one_instance(process: &Process, instance: &Instance, watched: Option<Watched>
     let Some(watched) = watched else { return };
     let fds: Vec<String> = watched.fds.iter().take(LISTED).map(ToString::to_string).collect();
     let more = if watched.fds.len() > LISTED { " ..." } else { "" };
-    page.wrapped("      ", &format!("watched: fd {}{more}", fds.join(" ")), 2);
+    page.wrapped("      ", &format!("watched: fd {}{more}", fds.join(" ")));
     for (address, times) in watched.sites.iter().take(3) {
         if let Some(site) = process.site(*address) {
             page.line(format!("        {} added at {}", grouped(*times), site.best()));
@@ -441,7 +487,7 @@ fn one_site(site: &SiteFacts, page: &mut Page) {
             told.push(format!("{} {what}", grouped(count)));
         }
     }
-    page.wrapped("      ", &told.join(", "), 2);
+    page.wrapped("      ", &told.join(", "));
 }
 
 fn records(facts: &Facts, page: &mut Page) {

@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use epollshim_format::call::{Call, FUNCTIONS};
 
 use crate::Set;
+use crate::described;
 use crate::facts::{self, Facts};
 use crate::json::error_name;
 use crate::load::shown;
@@ -201,12 +202,12 @@ fn suppressions(set: &Set) -> Table {
 fn findings(facts: &Facts) -> Table {
     let mut table = Table::new(
         "Findings",
-        &["severity", "finding", "times", "processes", "epfd", "fd", "site", "other site", "what"],
+        &["severity", "finding", "times", "processes", "epfd", "fd", "descriptor", "site", "other site", "what"],
         "<code>epollshim explain</code> tells what each means and how to mend it.",
     );
     let descriptor = |fd: Option<i32>| fd.map_or_else(Cell::none, |fd| Cell::bare(u64::try_from(fd).unwrap_or(0)));
-    let place = |site: &Option<std::sync::Arc<Site>>| {
-        site.as_ref().map_or_else(|| Cell::text(""), |site| Cell::code(&site.best()))
+    let place = |role: &str, site: &Option<std::sync::Arc<Site>>| {
+        site.as_ref().map_or_else(|| Cell::text(""), |site| Cell::code(&format!("{role} at {}", site.best())))
     };
     for found in facts.findings.iter().take(ROWS) {
         let finding = &found.finding;
@@ -217,8 +218,9 @@ fn findings(facts: &Facts) -> Table {
             Cell::number(found.processes, grouped),
             descriptor(finding.epfd),
             descriptor(finding.fd),
-            place(&found.site),
-            place(&found.other),
+            Cell::code(&found.descriptor.as_ref().map(|of| of.text()).unwrap_or_default()),
+            place(finding.roles().site, &found.site),
+            place(finding.roles().other, &found.other),
             Cell::text(&found.message()),
         ]);
     }
@@ -230,7 +232,7 @@ fn findings(facts: &Facts) -> Table {
 fn census(set: &Set) -> Table {
     let mut table = Table::new(
         "Descriptors",
-        &["program", "pid", "kind", "open", "peak", "made", "closed", "made at"],
+        &["program", "pid", "kind", "open", "peak", "made", "closed", "made at", "some that were open"],
         "The census (<code>EPOLLSHIM_CENSUS=1</code>) as it was when each process ended.",
     );
     let counted = set.processes.iter().filter_map(|process| Some((process, process.census.as_ref()?)));
@@ -246,6 +248,7 @@ fn census(set: &Set) -> Table {
             Cell::number(row.born, grouped),
             Cell::number(row.closed, grouped),
             Cell::code(&site),
+            Cell::code(&described::lines(process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice), row.live).join("; ")),
         ]);
     }
     table.left_out(rows.count().saturating_sub(ROWS));
@@ -331,7 +334,7 @@ fn sites(facts: &Facts) -> Table {
     for site in &facts.sites {
         let at: &Site = &site.site;
         let function = match (&at.function, at.offset) {
-            (Some(function), _) if at.behind => format!("behind {function}"),
+            _ if at.behind => String::new(),
             (Some(function), Some(offset)) => format!("{function}+{offset:#x}"),
             (Some(function), None) => function.clone(),
             (None, _) => String::new(),
