@@ -35,10 +35,8 @@ pub fn note(place: usize, note: &Note) {
         let entry = entry(start, place);
         // A reader of a recording finds no list, or a whole one, unless it looks in between.
         entry.word(described::WHAT).store(0, Ordering::Relaxed);
-        for (index, bytes) in kept.as_bytes().chunks(8).enumerate() {
-            let mut word = [0; 8];
-            word.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-            entry.word(described::FIELDS + index * 8).store(u64::from_le_bytes(word), Ordering::Relaxed);
+        for (index, word) in kept.words().enumerate() {
+            entry.word(described::FIELDS + index * 8).store(word, Ordering::Relaxed);
         }
         let what = u64::from(note.fd as u32 + 1) | (kept.as_bytes().len() as u64) << 32;
         entry.word(described::WHAT).store(what, Ordering::Release);

@@ -259,11 +259,8 @@ fn report(suspect: &Suspect) {
         Some(closing) if instance.waits() == closing.waits => {}
         Some(closing) => {
             let added_now = view.added_at(index, fd, true) as usize;
-            let found = if files > 1 && added_now != 0 {
-                stale(&closing, epfd, added_now)
-            } else {
-                of_closing(&closing, epfd)
-            };
+            let found =
+                if files > 1 && added_now != 0 { stale(&closing, epfd, added_now) } else { of_closing(&closing, epfd) };
             if ledger::recent_closes().report(&closing) {
                 note(&found);
             }

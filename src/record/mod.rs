@@ -29,6 +29,7 @@ mod file;
 mod full;
 mod losses;
 mod modules;
+mod open_at_end;
 mod stacks;
 mod tables;
 mod threads;
@@ -36,7 +37,7 @@ mod threads;
 use crate::sync::{AtomicBool, Ordering};
 use core::ffi::CStr;
 
-use epollshim_format::recording::{PAGE, end};
+use epollshim_format::recording::end;
 
 pub use control::{Above as Orders, requests};
 pub use file::{State, path};
@@ -110,7 +111,7 @@ fn begin() {
 /// None: there is no file, or no space.
 pub fn table(kind: u64, bytes: usize) -> Option<*mut u8> {
     let state = State::of_this_process().filter(|state| is_wanted() && state.is_on())?;
-    state.segment(kind, bytes.next_multiple_of(PAGE), 0, None, |_| ())
+    state.segment(kind, bytes, 0, None, |_| ())
 }
 
 /// Faults have a seed from now on.
@@ -128,6 +129,7 @@ pub fn at_end(how: End) {
     }
     modules::write();
     census::write();
+    open_at_end::write();
     state.ended(match how {
         End::Exit => end::EXIT,
         End::UnderscoreExit => end::UNDERSCORE_EXIT,

@@ -68,7 +68,11 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
             match inherited(*index) {
                 0 => write!(out, "    {live} of {made} {kind}")?,
                 before => {
-                    write!(out, "    {live} {kind}, {} of them from before the fork; {made} made since", Grouped(before))?;
+                    write!(
+                        out,
+                        "    {live} {kind}, {} of them from before the fork; {made} made since",
+                        Grouped(before)
+                    )?;
                 }
             }
             writeln!(out, "  at {}", OrNull(facts.map.site(place.site())))?;

@@ -117,9 +117,9 @@ fn findings(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         let mut wrapped = Wrapped { out, column: 0, is_apart: false, width: facts.width };
         write!(wrapped, "{}", Message(finding))?;
         writeln!(out)?;
-        descriptor(finding, out)?;
-        if let Some(index) = census::of_leak(finding) {
-            census::examples(index, out)?;
+        match census::of_leak(finding) {
+            Some(index) => census::examples(index, out)?,
+            None => descriptor(finding, out)?,
         }
         let roles = finding.roles();
         for (role, place) in

@@ -152,8 +152,8 @@ pub struct Run {
         verbatim_doc_comment
     )]
     pub census: Option<OsString>,
-    /// Keep so many callers of each instance, interest and descriptor made
-    /// (0 to 64)
+    /// Keep so many callers of each instance, interest and descriptor made or
+    /// closed, and of each finding (0 to 64)
     #[arg(long, value_name = "NUMBER", verbatim_doc_comment)]
     pub stacks: Option<OsString>,
     /// Act in programs of these names alone, and only forward in others:

@@ -52,8 +52,10 @@ pub enum Value {
 pub fn key(letter: u8) -> Option<(&'static str, Value)> {
     // One text, and not one for each: each would be a relocation of the library's.
     // (By bytes: no way to panic.)
-    const KEYS: &[u8] = b"kkind fpath nname afamily ttype oprotocol llocal ppeer qpeer_pid sstate iinode ddeleted ccut xclosed";
-    let (_, key) = KEYS.split(|byte| *byte == b' ').filter_map(<[u8]>::split_first).find(|(first, _)| **first == letter)?;
+    const KEYS: &[u8] =
+        b"kkind fpath nname afamily ttype oprotocol llocal ppeer qpeer_pid sstate iinode ddeleted ccut xclosed";
+    let (_, key) =
+        KEYS.split(|byte| *byte == b' ').filter_map(<[u8]>::split_first).find(|(first, _)| **first == letter)?;
     let key = core::str::from_utf8(key).ok()?;
     Some(match letter {
         field::PEER_PID | field::INODE => (key, Value::Number),
@@ -138,6 +140,11 @@ impl Kept {
         }
         kept.length = length.min(BYTES);
         kept
+    }
+
+    /// The list in words, the last of which ends in zeros.
+    pub fn words(&self) -> impl Iterator<Item = u64> {
+        self.as_bytes().chunks(8).map(|bytes| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
     }
 
     /// Adds what `/proc/PID/fd/N` points to. `kind`: what `fstat` says, where it says more. `is_gone`: the file has no link

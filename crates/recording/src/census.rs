@@ -132,9 +132,14 @@ pub fn text(process: &Process) -> Vec<String> {
         let (live, born, kind) = (grouped(row.live), grouped(row.born), row.kind.plural());
         lines.push(match row.live.saturating_sub(row.born) {
             0 => format!("    {live} of {born} {kind}"),
-            before => format!("    {live} {kind}, at least {} of them from before the fork; {born} made since", grouped(before)),
+            before => format!(
+                "    {live} {kind}, at least {} of them from before the fork; {born} made since",
+                grouped(before)
+            ),
         });
-        lines.extend(described::lines(described(process, row), row.live).into_iter().map(|line| format!("      {line}")));
+        lines.extend(
+            described::lines(described(process, row), row.live).into_iter().map(|line| format!("      {line}")),
+        );
         let site = process.site(row.site);
         let mut frames = site.iter().flat_map(|site| site.frames());
         lines.push(format!("      created at {}", frames.next().unwrap_or_default()));

@@ -12,8 +12,8 @@ use epollshim_format::recording::{SEGMENTS, record, stopped, thread};
 use epollshim_format::{errno, histogram};
 
 use crate::census::Census;
-use crate::modules::Modules;
 use crate::described::Descriptor;
+use crate::modules::Modules;
 use crate::owner::Owner;
 use crate::records::Caller;
 use crate::scale::bytes;

@@ -168,7 +168,7 @@ fn findings(facts: &Facts, page: &mut Page) {
         }
         page.line(line);
         page.hanging(INDENT, INDENT, &found.message());
-        if let Some(of) = &found.descriptor {
+        if let Some(of) = found.descriptor.as_ref().filter(|_| found.descriptors.is_empty()) {
             let watched = if finding.describes_what_is_watched() { ", still watched" } else { "" };
             page.line(format!("{INDENT}fd {}{watched}: {}", of.fd, of.text()));
         }

@@ -248,7 +248,10 @@ fn census(set: &Set) -> Table {
             Cell::number(row.born, grouped),
             Cell::number(row.closed, grouped),
             Cell::code(&site),
-            Cell::code(&described::lines(process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice), row.live).join("; ")),
+            Cell::code(
+                &described::lines(process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice), row.live)
+                    .join("; "),
+            ),
         ]);
     }
     table.left_out(rows.count().saturating_sub(ROWS));

@@ -326,7 +326,19 @@ impl Recording {
 
 /// A finding of this kind at a place, without anything else.
 pub fn finding_of(id: Id, severity: Severity, count: u64, site: u64) -> Finding {
-    Finding { id, severity, variant: 0, count, epfd: None, fd: None, site, other: 0, detail: [0; 4], first: 0, place: 0 }
+    Finding {
+        id,
+        severity,
+        variant: 0,
+        count,
+        epfd: None,
+        fd: None,
+        site,
+        other: 0,
+        detail: [0; 4],
+        first: 0,
+        place: 0,
+    }
 }
 
 /// Where the code of the made programs lies.
