@@ -428,7 +428,7 @@ fn entries_of_findings_that_nobody_wrote_are_passed_over() {
         first: u64::MAX,
         ..finding_of(Id::Leak, Severity::Error, u64::MAX, u64::MAX)
     };
-    let all: Vec<Finding> = Id::ALL.iter().map(|id| Finding { id: *id, ..most }).collect();
+    let all: Vec<Finding> = Id::ALL.iter().zip(0..).map(|(id, place)| Finding { id: *id, place, ..most }).collect();
     let at = made.findings(&all, u64::MAX) + findings::FIRST;
     let behind = at + all.len() * finding::SIZE;
     for (index, (what, severity, count)) in
