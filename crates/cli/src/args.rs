@@ -28,6 +28,7 @@ Examples:
   epollshim run --inject epoll_wait:error=EINTR:when=3 -- ./app
   epollshim run --record rec -- ./app       records it, whatever ends it
   epollshim report rec                      tells what was recorded
+  epollshim diff before after               what is new, gone, or more
   epollshim top rec                         watches those that still run
   epollshim check ./app                     what would the shim see of it?
   epollshim explain ghost                   what does that finding mean?
@@ -43,6 +44,7 @@ that of the command.
 enum Command {
     Run(Box<Run>),
     Report(Report),
+    Diff(Diff),
     Top(Top),
     Check(Check),
     Explain(Explain),
@@ -176,32 +178,40 @@ pub struct Run {
 }
 
 const ABOUT_REPORT: &str = "\
-Tell what is in recordings (epollshim run --record DIRECTORY): of programs that
-ended, were killed, or still run. All processes of a directory are told, and all
-together.
+Report what is in recordings (epollshim run --record DIRECTORY): of programs
+that ended, were killed, or still run. First what was found wrong in all
+processes together, then each process by itself.
 
-A recording that is damaged is told as far as it can be read, and marked.";
+A recording that is damaged is reported as far as it can be read, and marked
+PARTIAL.";
 
 const REPORT_EXAMPLES: &str = "\
-Exit status: 0; 1 if something was found that --fail-on names, if a recording
-could not be read whole (truncated, not readable), or, with --fail-on, if one is
-PARTIAL; 2 for an error of use (no recording there, a file that cannot be
-written).
+Exit status: 0; 1 if something was found that --fail-on names, or if a recording
+could not be read whole; with --fail-on also if a recording is PARTIAL, or there
+is none: what is missing may be what --fail-on names. 2 for a usage error.
 
-Formats: text; json (epollshim.report/1); html: one page, with plots, that needs
-nothing else; perfetto: for ui.perfetto.dev, a track a thread; prometheus: for
-node_exporter's textfile collector; junit: for CI servers, a suite a process, a
-test case a kind of finding, which fails for errors and warnings.
+Formats: text; json (epollshim.report/1); html: one page that needs nothing
+else; perfetto: for ui.perfetto.dev, a track for each thread; prometheus: for
+node_exporter's textfile collector (-o NAME.prom); junit: for CI servers, a
+suite for each program, a test case for each kind of finding, which fails for
+errors and warnings; folded: stacks with counts, for flamegraph.pl and inferno.
+
+Runs: a directory that two runs recorded into has the processes of both. The
+report says so, and --latest takes the newest run alone. A process is of an
+earlier one's run if that one is its parent, if both ran at the same time, or
+if it began within a second of that run's end and has the same parent.
 
 Examples:
   epollshim run --record rec -- nginx
   epollshim report rec
+  epollshim report --latest rec old/epollshim.4711.1.rec
   epollshim report rec --format html -o report.html
   epollshim report rec --format json | jq '.merged.calls'
+  epollshim report rec --format folded | flamegraph.pl > stacks.svg
   epollshim report rec --fail-on error,leak --suppressions known.supp";
 
 #[derive(Args, Debug)]
-#[command(about = "Tell what is in recordings")]
+#[command(about = "Report what is in recordings")]
 #[command(long_about = ABOUT_REPORT, after_help = REPORT_EXAMPLES)]
 #[command(next_line_help = true)]
 pub struct Report {
@@ -209,9 +219,9 @@ pub struct Report {
     #[arg(
         long,
         default_value = "text",
-        value_parser = ["text", "json", "html", "perfetto", "prometheus", "junit"],
+        value_parser = ["text", "json", "html", "perfetto", "prometheus", "junit", "folded"],
         hide_possible_values = true,
-        value_name = "text|json|html|perfetto|prometheus|junit"
+        value_name = "text|json|html|perfetto|prometheus|junit|folded"
     )]
     pub format: String,
     /// The file to write: whole, or not at all. Without it: stdout
@@ -221,49 +231,138 @@ pub struct Report {
     /// beside /usr/lib/debug. May be given several times
     #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
     pub debug: Vec<PathBuf>,
-    /// Exit with 1 if one of these was found: ids, or error, warning, all
-    #[arg(long, value_name = "ID,...", value_delimiter = ',', value_parser = FailOn::parse)]
+    /// Exit with 1 if one of these was found: ids, or error, warning, all.
+    /// An id counts from warning up; leak:info and leak:error say otherwise
+    #[arg(
+        long,
+        value_name = "ID[:SEVERITY],...",
+        value_delimiter = ',',
+        value_parser = FailOn::parse,
+        verbatim_doc_comment
+    )]
     pub fail_on: Vec<FailOn>,
-    /// Do not tell the findings that a file names, in lines such as
+    /// Leave out the findings that a file names, in lines such as
     /// leak:libfoo.so. May be given several times
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub suppressions: Vec<PathBuf>,
-    /// A directory of recordings, or one of them
-    #[arg(value_name = "DIR|FILE")]
-    pub path: PathBuf,
+    /// Of a directory that was used by several runs: the newest run alone
+    #[arg(long)]
+    pub latest: bool,
+    /// Directories of recordings, and recordings
+    #[arg(value_name = "DIR|FILE", required = true)]
+    pub paths: Vec<PathBuf>,
 }
 
 /// What `--fail-on` names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FailOn {
-    /// A kind of finding, of whatever severity.
-    Id(Id),
+    /// A kind of finding, of this severity or a higher one.
+    Id(Id, Severity),
     /// All of this severity or a higher one.
     Severity(Severity),
 }
 
 impl FailOn {
-    fn parse(word: &str) -> Result<FailOn, String> {
-        match word {
-            "error" => Ok(FailOn::Severity(Severity::Error)),
-            "warning" => Ok(FailOn::Severity(Severity::Warning)),
-            "all" => Ok(FailOn::Severity(Severity::Info)),
-            _ => Id::named(word).map(FailOn::Id).ok_or_else(|| {
-                let known = Id::ALL.iter().map(|id| id.name()).chain(["error", "warning", "all"]);
-                match nearest(word, known) {
-                    Some(known) => format!("there is no finding of that name: did you mean {known}?"),
-                    None => "there is no finding of that name (epollshim explain lists them)".into(),
-                }
-            }),
+    fn parse(text: &str) -> Result<FailOn, String> {
+        if let Some(severity) = severity(text) {
+            return Ok(FailOn::Severity(severity));
         }
+        let (word, least) = match text.split_once(':') {
+            None => (text, Severity::Warning),
+            Some((word, least)) => (word, severity(least).ok_or("a severity is info, warning or error")?),
+        };
+        Id::named(word).map(|id| FailOn::Id(id, least)).ok_or_else(|| {
+            let known = Id::ALL.iter().map(|id| id.name()).chain(["error", "warning", "all"]);
+            match nearest(word, known) {
+                Some(known) => format!("there is no finding of that name: did you mean {known}?"),
+                None => "there is no finding of that name (epollshim explain lists them)".into(),
+            }
+        })
     }
 
     #[must_use]
     pub fn names(self, finding: &Finding) -> bool {
         match self {
-            FailOn::Id(id) => finding.id == id,
-            FailOn::Severity(severity) => finding.severity >= severity,
+            FailOn::Id(id, least) => finding.id == id && finding.severity >= least,
+            FailOn::Severity(least) => finding.severity >= least,
         }
+    }
+}
+
+fn severity(word: &str) -> Option<Severity> {
+    match word {
+        "error" => Some(Severity::Error),
+        "warning" => Some(Severity::Warning),
+        "info" | "all" => Some(Severity::Info),
+        _ => None,
+    }
+}
+
+const ABOUT_DIFF: &str = "\
+Compare two recordings, or two directories of recordings: which findings,
+instances, descriptors, calls and failed calls are new in B, gone, or more than
+in A.
+
+Places are compared by function and file, so that A and B may be of two builds
+of a program; by object and offset where no function is known. Descriptors are
+compared where both were recorded with a census (run --census).";
+
+const DIFF_EXAMPLES: &str = "\
+Exit status: 0; with --fail-on new 1 if B has a finding that A has not, or if a
+recording of B is PARTIAL, could not be read, or is missing; 2 for a usage
+error.
+
+Examples:
+  epollshim run --record before -- ./app-1.0
+  epollshim run --record after -- ./app-1.1
+  epollshim diff before after
+  epollshim diff before after --fail-on new
+  epollshim diff before after --format json | jq '.findings[] | select(.state == \"new\")'";
+
+#[derive(Args, Debug)]
+#[command(about = "Compare two recordings: what is new, gone, or more")]
+#[command(long_about = ABOUT_DIFF, after_help = DIFF_EXAMPLES)]
+#[command(next_line_help = true)]
+pub struct Diff {
+    /// Text for people, or one JSON object (schema epollshim.diff/1)
+    #[arg(long, value_enum, default_value = "text", hide_possible_values = true, value_name = "text|json")]
+    pub format: Format,
+    /// The file to write: whole, or not at all. Without it: stdout
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// A directory of debug files by build id, as for report
+    #[arg(long, value_name = "DIRECTORY")]
+    pub debug: Vec<PathBuf>,
+    /// Exit with 1 if B has findings that A has not: warnings and errors;
+    /// new:info, new:error: from this severity up
+    #[arg(long, value_name = "new[:SEVERITY]", value_parser = FailOnNew::parse, verbatim_doc_comment)]
+    pub fail_on: Option<FailOnNew>,
+    /// Leave out the findings that a file names. May be given several times
+    #[arg(long, value_name = "FILE")]
+    pub suppressions: Vec<PathBuf>,
+    /// Of a directory that was used by several runs: the newest run alone
+    #[arg(long)]
+    pub latest: bool,
+    /// What was recorded before: a directory of recordings, or one of them
+    #[arg(value_name = "A")]
+    pub a: PathBuf,
+    /// What was recorded after
+    #[arg(value_name = "B")]
+    pub b: PathBuf,
+}
+
+/// From which severity on a new finding fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailOnNew(pub Severity);
+
+impl FailOnNew {
+    fn parse(text: &str) -> Result<FailOnNew, String> {
+        let least = match text.strip_prefix("new").map(|rest| (rest, rest.strip_prefix(':'))) {
+            Some(("", _)) => Some(Severity::Warning),
+            Some((_, Some(least))) => severity(least),
+            _ => None,
+        };
+        least.map(FailOnNew).ok_or_else(|| "it takes new, new:info, new:warning or new:error".into())
     }
 }
 
@@ -363,6 +462,9 @@ Say what a finding of the report means, what it costs, and how to mend it.
 Without an ID: list all findings, a line each.";
 
 const EXPLAIN_EXAMPLES: &str = "\
+Output: on a terminal as wide as that, with colours unless NO_COLOR is set;
+else plain text of 80 columns.
+
 Exit status: 0, or 2 for a finding that there is none of.
 
 Examples:
@@ -481,6 +583,7 @@ pub enum Format {
 pub enum Asked {
     Run(Box<Run>),
     Report(Report),
+    Diff(Diff),
     Top(Top),
     Check(Check),
     Explain(Explain),
@@ -501,6 +604,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure
     match Cli::try_parse_from(words) {
         Ok(Cli { command: Command::Run(asked) }) => Ok(Asked::Run(asked)),
         Ok(Cli { command: Command::Report(asked) }) => Ok(Asked::Report(asked)),
+        Ok(Cli { command: Command::Diff(asked) }) => Ok(Asked::Diff(asked)),
         Ok(Cli { command: Command::Top(asked) }) => Ok(Asked::Top(asked)),
         Ok(Cli { command: Command::Check(asked) }) => Ok(Asked::Check(asked)),
         Ok(Cli { command: Command::Explain(asked) }) => Ok(Asked::Explain(asked)),

@@ -4,14 +4,17 @@
 //! args        what the command line looks like
 //! run         epollshim run: options to variables, the library into LD_PRELOAD, exec
 //! report      epollshim report: recordings, by crates/recording
+//! diff        epollshim diff: two of them
 //! ctl         epollshim ctl: finds the recording of a process, and talks to it through its control pages
 //! top         epollshim top: recordings of running programs, again and again
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
 //! explain     epollshim explain: the pages of docs/findings
+//! markdown    such a page for a terminal
 //! suppressions  the file of findings that are not told, read and checked
 //! program     which file a command is: PATH, scripts and their interpreters
 //! elf         what an ELF file says of itself
 //! privilege   setuid, setgid, file capabilities: whether the loader will ignore LD_PRELOAD
+//! terminal    what stdout is: how wide, and with colours or without
 //! text        names of strangers made fit for a terminal, lines for 80 columns
 //! sys         the few system calls that the standard library does not have: the only unsafe code
 //! ```
@@ -25,8 +28,10 @@ use std::io::Write;
 pub mod args;
 pub mod check;
 pub mod ctl;
+pub mod diff;
 pub mod elf;
 pub mod explain;
+pub mod markdown;
 pub mod privilege;
 pub mod program;
 pub mod report;
@@ -34,6 +39,7 @@ pub mod run;
 pub mod suppressions;
 #[allow(unsafe_code)]
 mod sys;
+pub mod terminal;
 pub mod text;
 pub mod top;
 
@@ -61,6 +67,7 @@ pub fn main() -> i32 {
     let done = args::parse(std::env::args_os()).and_then(|command| match command {
         args::Asked::Run(asked) => run::run(&asked),
         args::Asked::Report(asked) => report::report(&asked),
+        args::Asked::Diff(asked) => diff::diff(&asked),
         args::Asked::Top(asked) => top::top(&asked),
         args::Asked::Check(asked) => check::check(&asked),
         args::Asked::Explain(asked) => explain::explain(&asked),

@@ -374,6 +374,9 @@ fn bash_completes_commands_flags_and_the_program() {
         (&["epollshim", "run", "--on-bad-config", ""], &["exit", "ignore"]),
         (&["epollshim", "report", "--format", "p"], &["perfetto", "prometheus"]),
         (&["epollshim", "check", "--format", ""], &["text", "json"]),
+        (&["epollshim", "explain", "gh"], &["ghost"]),
+        (&["epollshim", "report", "--fail-on", "fd-"], &["fd-leak", "fd-inherited"]),
+        (&["epollshim", "diff", "--fail-on", "new:e"], &["new:error"]),
         // The program has flags of its own.
         (&["epollshim", "run", "--", "ls", "--rep"], &[]),
         (&["epollshim", "run", "-q", "ls", "--rep"], &[]),
@@ -406,6 +409,7 @@ fn fish_completes_commands_flags_and_the_program() {
         ("epollshim run --rep", &["--report", "--report-format"]),
         ("epollshim run -- ls --rep", &[]),
         ("epollshim report --format p", &["perfetto", "prometheus"]),
+        ("epollshim explain gh", &["ghost"]),
         ("epollshim run --report-format j", &["json"]),
         ("epollshim run uniquely-n", &["uniquely-named"]),
         ("epollshim run -q --seed 1 uniquely-n", &["uniquely-named"]),
@@ -435,6 +439,7 @@ fn zsh_completes_commands_flags_and_the_program() {
         ("epollshim rep", "epollshim report "),
         ("epollshim run --inject-i", "epollshim run --inject-impossible="),
         ("epollshim report --format per", "epollshim report --format perfetto "),
+        ("epollshim explain gho", "epollshim explain ghost "),
         ("epollshim run -q --seed 1 uniquely-n", "epollshim run -q --seed 1 uniquely-named "),
     ] {
         let mut command = Command::new(&zsh);

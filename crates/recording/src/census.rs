@@ -1,9 +1,12 @@
 //! What a recording holds of the census (`epollshim_format::recording::census`).
 
+use std::collections::BTreeMap;
+
 use epollshim_format::census::Kind;
 use epollshim_format::recording::census::{self, row};
 use serde_json::{Map, Value, json};
 
+use crate::Set;
 use crate::bytes::Bytes;
 use crate::model::Process;
 use crate::scale::grouped;
@@ -30,6 +33,19 @@ pub struct Row {
     pub peak: u64,
     pub born: u64,
     pub closed: u64,
+}
+
+impl Row {
+    fn add(&mut self, other: &Row) {
+        for (sum, more) in [
+            (&mut self.live, other.live),
+            (&mut self.peak, other.peak),
+            (&mut self.born, other.born),
+            (&mut self.closed, other.closed),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 /// More places the shim does not keep.
@@ -60,6 +76,20 @@ impl Census {
         }
     }
 
+    /// Peaks are added, too: at most that many at once.
+    fn add(&mut self, other: &Census) {
+        for (sum, more) in [
+            (&mut self.live, other.live),
+            (&mut self.peak, other.peak),
+            (&mut self.born, other.born),
+            (&mut self.closed, other.closed),
+            (&mut self.at_start, other.at_start),
+            (&mut self.healed, other.healed),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
     fn of_kind(&self, kind: Kind, count: fn(&Row) -> u64) -> u64 {
         self.rows.iter().filter(|row| row.kind == kind).fold(0, |sum, row| sum.saturating_add(count(row)))
     }
@@ -68,27 +98,65 @@ impl Census {
 /// The member `census` of a process's report. None: there was none.
 pub fn json(process: &Process) -> Option<Value> {
     let census = process.census.as_ref()?;
-    let kinds = |count: fn(&Row) -> u64| {
-        let counted = Kind::ALL.iter().map(move |kind| (kind.name().to_owned(), census.of_kind(*kind, count)));
-        counted.filter(|(_, count)| *count != 0).map(|(name, count)| (name, count.into())).collect::<Map<_, _>>()
-    };
     let mut rows: Vec<&Row> = census.rows.iter().collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.live), row.site, row.kind));
-    let sites = rows.iter().take(TOLD).map(|row| {
-        json!({
-            "kind": row.kind.name(),
-            "site": process.site(row.site).map(|site| site.text.clone()),
-            "location": process.site(row.site).and_then(|site| site.location()),
-            "stack": process.stack(row.site).iter().map(|site| site.best()).collect::<Vec<_>>(),
-            "live": row.live, "peak": row.peak, "born": row.born, "closed": row.closed,
-        })
+    let sites = rows.iter().take(TOLD).map(|row| of_row(process, row)).collect();
+    Some(of_census(census, sites))
+}
+
+/// The member `census` of the merged report: sums, and places of one kind and name as one. None: no process has any.
+pub fn merged_json(set: &Set) -> Option<Value> {
+    let mut sum = Census::default();
+    let mut places: BTreeMap<(Kind, String), (&Process, Row)> = BTreeMap::new();
+    let mut has_any = false;
+    for process in &set.processes {
+        let Some(census) = &process.census else { continue };
+        has_any = true;
+        sum.add(census);
+        for row in &census.rows {
+            let name = process.site(row.site).map(|site| site.text.clone()).unwrap_or_default();
+            match places.get_mut(&(row.kind, name.clone())) {
+                Some((_, known)) => known.add(row),
+                None => drop(places.insert((row.kind, name), (process, *row))),
+            }
+        }
+    }
+    let mut places: Vec<(&Process, Row)> = places.into_values().collect();
+    sum.rows = places.iter().map(|(_, row)| *row).collect();
+    places.sort_by_key(|(_, row)| std::cmp::Reverse(row.live));
+    let sites = places.iter().take(TOLD).map(|(process, row)| of_row(process, row)).collect();
+    has_any.then(|| of_census(&sum, sites))
+}
+
+/// What the file does not hold is null: `unseen`, and the numbers of the descriptors.
+fn of_census(census: &Census, sites: Vec<Value>) -> Value {
+    let by_kind = Kind::ALL.iter().map(|kind| {
+        let [live, born, closed] = [|row: &Row| row.live, |row: &Row| row.born, |row: &Row| row.closed]
+            .map(|count| census.of_kind(*kind, count));
+        (kind.name(), live, born, closed)
     });
-    Some(json!({
+    let by_kind: Vec<_> = by_kind.filter(|(_, live, born, closed)| (live | born | closed) != 0).collect();
+    let kinds = by_kind.iter().filter(|(_, live, ..)| *live != 0);
+    json!({
         "live": census.live, "peak": census.peak, "born": census.born, "closed": census.closed,
-        "at_start": census.at_start, "healed": census.healed,
-        "kinds": kinds(|row| row.live),
-        "sites": sites.collect::<Vec<_>>(),
-    }))
+        "at_start": census.at_start, "unseen": null, "healed": census.healed,
+        "kinds": kinds.map(|(name, live, ..)| ((*name).to_owned(), Value::from(*live))).collect::<Map<_, _>>(),
+        "by_kind": by_kind.iter().map(|(kind, live, born, closed)| {
+            json!({ "kind": kind, "live": live, "born": born, "closed": closed })
+        }).collect::<Vec<_>>(),
+        "sites": sites,
+    })
+}
+
+fn of_row(process: &Process, row: &Row) -> Value {
+    json!({
+        "kind": row.kind.name(),
+        "site": process.site(row.site).map(|site| site.text.clone()),
+        "location": process.site(row.site).and_then(|site| site.location()),
+        "stack": process.stack(row.site).iter().map(|site| site.best()).collect::<Vec<_>>(),
+        "live": row.live, "peak": row.peak, "born": row.born, "closed": row.closed,
+        "fds": null,
+    })
 }
 
 /// How many places are told in JSON: a damaged file may have any number, each with a stack.

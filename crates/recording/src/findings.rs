@@ -34,10 +34,12 @@ pub struct Found {
     pub processes: u64,
     /// How often the one met it whose numbers these are.
     most: u64,
+    /// The last of these processes, by its place among those that were asked for.
+    last: usize,
 }
 
 impl Found {
-    fn of(process: &Process, finding: &Finding) -> Found {
+    fn of(index: usize, process: &Process, finding: &Finding) -> Found {
         Found {
             finding: *finding,
             site: process.site(finding.site),
@@ -45,21 +47,31 @@ impl Found {
             stack: process.stack(finding.site),
             processes: 1,
             most: finding.count,
+            last: index,
         }
     }
 
+    /// The places that it names, each with a word for it: the call, a second place, the callers.
+    pub fn places(&self) -> impl Iterator<Item = (&'static str, &Site)> {
+        let places = [("at", &self.site), ("and", &self.other)];
+        let places = places.into_iter().filter_map(|(word, site)| Some((word, site.as_deref()?)));
+        places.chain(self.stack.iter().skip(1).map(|caller| ("by", &**caller)))
+    }
+
+    /// What happened, and what to do: one sentence.
     pub fn message(&self) -> String {
         Message(&self.finding).to_string()
     }
 }
 
-/// Those of some processes, the worst first and of these the most frequent. What several have at one site is one.
+/// Those of some processes, the worst first and of these the most frequent. What several have at one place is one: a line of an
+/// object, or, where no line is known, an offset. (A line that was inlined or unrolled has several.)
 pub fn of<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Vec<Found> {
     let mut found: BTreeMap<(Id, u8, String, String), Found> = BTreeMap::new();
-    for process in processes {
+    for (index, process) in processes.into_iter().enumerate() {
         for finding in &process.findings {
-            let more = Found::of(process, finding);
-            let place = |site: &Option<Arc<Site>>| site.as_ref().map(|site| site.text.clone()).unwrap_or_default();
+            let more = Found::of(index, process, finding);
+            let place = |site: &Option<Arc<Site>>| site.as_deref().map(place).unwrap_or_default();
             let key = (finding.id, finding.variant, place(&more.site), place(&more.other));
             match found.get_mut(&key) {
                 None => drop(found.insert(key, more)),
@@ -73,14 +85,43 @@ pub fn of<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Vec<Found> {
     found
 }
 
+fn place(site: &Site) -> String {
+    match site.line {
+        Some(_) => format!("{} {}", site.text.split('+').next().unwrap_or_default(), site.best()),
+        None => site.text.clone(),
+    }
+}
+
+/// What a finding counts, as its message has it: of both together. Other numbers are not of a kind that can be added.
+fn added(one: &Finding, other: &Finding) -> Option<[u64; 4]> {
+    let sum = |index: usize| {
+        let [one, other] = [one, other].map(|finding| finding.detail.get(index).copied().unwrap_or(0));
+        one.saturating_add(other)
+    };
+    match one.id {
+        Id::Leak => Some([sum(0), sum(1), sum(2), sum(3)]),
+        // The first is the kind of descriptor.
+        Id::FdLeak if one.detail.first() == other.detail.first() => {
+            Some([one.detail.first().copied().unwrap_or(0), sum(1), sum(2), sum(3)])
+        }
+        _ => None,
+    }
+}
+
 fn add(known: &mut Found, more: Found) {
+    let detail = added(&known.finding, &more.finding);
     let count = known.finding.count.saturating_add(more.finding.count);
     let severity = known.finding.severity.max(more.finding.severity);
-    let processes = known.processes + more.processes;
+    let processes = if known.last == more.last { known.processes } else { known.processes + more.processes };
+    let last = more.last;
     if more.most > known.most {
         *known = more;
     }
     known.finding.count = count;
     known.finding.severity = severity;
     known.processes = processes;
+    known.last = last;
+    if let Some(detail) = detail {
+        known.finding.detail = detail;
+    }
 }

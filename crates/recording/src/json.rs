@@ -1,6 +1,7 @@
-//! Schema `epollshim.report/1`: each process as its own exit report would have it, and all merged. What a recording cannot
-//! know is null or an empty list. Processes are written one by one: memory holds one at a time.
+//! Schema `epollshim.report/1`: each process as its own exit report would have it, and all merged, with the same keys. What a
+//! recording does not hold is null ([`not_recorded`]). Processes are written one by one: memory holds one at a time.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -31,6 +32,15 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
         let rules = set.suppressions.iter().map(|one| json!({ "rule": one.rule, "findings": one.findings }));
         write!(out, ",\n\"suppressions\":{}", rules.collect::<Value>())?;
     }
+    let runs = set.runs.iter().map(|run| {
+        json!({
+            "directory": shown(&run.directory),
+            "start_unix_ns": run.began_unix,
+            "processes": run.processes,
+            "left_out": run.left_out,
+        })
+    });
+    write!(out, ",\n\"runs\":{}", runs.collect::<Value>())?;
     write!(out, ",\n\"unread\":{}}}", Value::from(unread))?;
     out.write_all(b"\n")
 }
@@ -58,11 +68,13 @@ fn of_process(process: &Process) -> Value {
             "start_unix_ns": header.began_unix,
             "duration_ns": process.duration,
             "end": process.end(),
+            "signal": process.killed_by(),
             "seed": header.seed,
         },
     });
     if let Some(report) = report.as_object_mut() {
         sums(&facts, instances, report);
+        not_recorded(report);
         if let Some(census) = census::json(process) {
             report.insert("census".into(), census);
         }
@@ -94,9 +106,86 @@ fn of_process(process: &Process) -> Value {
 fn merged(set: &Set) -> Value {
     let facts = Facts::merged(set);
     let mut report = Map::new();
+    report.insert("schema".into(), REPORT_SCHEMA.into());
     report.insert("processes".into(), set.processes.len().into());
-    sums(&facts, Vec::new(), &mut report);
+    report.insert("process".into(), common(&set.processes));
+    sums(&facts, merged_instances(set), &mut report);
+    not_recorded(&mut report);
+    if let Some(census) = census::merged_json(set) {
+        report.insert("census".into(), census);
+    }
+    let sum = |count: fn(&Process) -> u64| set.processes.iter().map(count).fold(0, u64::saturating_add);
+    let requests = sum(|process| process.control.requests);
+    let damaged = sum(|process| process.control.damaged);
+    if requests > 0 || damaged > 0 {
+        report.insert("control".into(), json!({ "requests": requests, "damaged": damaged }));
+    }
+    let trouble = |error: fn(&Process) -> Option<u32>| set.processes.iter().find_map(error).map(error_name);
+    report.insert(
+        "recording".into(),
+        json!({
+            "file": null,
+            "partial": set.processes.iter().any(Process::partial) || !set.failures.is_empty(),
+            "partial_processes": set.processes.iter().filter(|process| process.partial()).count(),
+            "trouble": trouble(|process| process.header.trouble),
+            "children_lost": sum(|process| process.header.children_lost),
+            "children_trouble": trouble(|process| process.header.children_trouble),
+        }),
+    );
     report.into()
+}
+
+/// What all processes have in common; null where they differ. The time is that from the first beginning to the last end.
+fn common(processes: &[Process]) -> Value {
+    fn same<T: PartialEq>(processes: &[Process], of: impl Fn(&Process) -> T) -> Option<T> {
+        let first = of(processes.first()?);
+        processes.iter().all(|process| of(process) == first).then_some(first)
+    }
+    let began = processes.iter().map(|process| process.header.began_unix).min().unwrap_or(0);
+    let ends = processes.iter().map(|process| process.header.began_unix.saturating_add(process.duration));
+    json!({
+        "pid": same(processes, |process| process.header.pid),
+        "ppid": same(processes, |process| process.header.ppid),
+        "comm": same(processes, |process| text(&process.header.comm)),
+        "exe": same(processes, |process| text(&process.header.exe)),
+        "argv": same(processes, |process| process.header.arguments.iter().map(|one| text(one)).collect::<Vec<_>>()),
+        "start_unix_ns": began,
+        "duration_ns": ends.max().unwrap_or(0).saturating_sub(began),
+        "end": same(processes, Process::end),
+        "signal": same(processes, Process::killed_by).flatten(),
+        "seed": same(processes, |process| process.header.seed).flatten(),
+    })
+}
+
+/// Those of all processes, each with its process's id: at most [`STACKS`].
+fn merged_instances(set: &Set) -> Vec<Value> {
+    let mut list = Vec::new();
+    for process in &set.processes {
+        let instances = facts::by_id(process);
+        let left = STACKS.saturating_sub(list.len()).min(instances.len());
+        let mut watched = if left == 0 { HashMap::new() } else { facts::watched(process) };
+        for instance in instances.into_iter().take(left) {
+            let stack = process.stack(instance.site);
+            let mut one = of_instance(process, instance, &stack, watched.remove(&instance.index));
+            if let Some(one) = one.as_object_mut() {
+                one.insert("pid".into(), process.header.pid.into());
+            }
+            list.push(one);
+        }
+    }
+    list
+}
+
+/// Keys of the exit report whose values no recording holds.
+fn not_recorded(report: &mut Map<String, Value>) {
+    for key in ["limits", "faults", "log", "suppressions"] {
+        report.entry(key).or_insert(Value::Null);
+    }
+    if let Some(coverage) = report.get_mut("coverage").and_then(Value::as_object_mut) {
+        for key in ["uncompared", "seccomp"] {
+            coverage.entry(key).or_insert(Value::Null);
+        }
+    }
 }
 
 /// What a process and the merged view have in common.
@@ -155,8 +244,6 @@ fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
             "kernel_memory",
             json!({ "live": facts.memory(), "peak": totals.memory_peak, "source": kernel_memory::SOURCE }),
         ),
-        ("limits", json!([])),
-        ("faults", json!([])),
         ("findings", facts.findings.iter().map(of_finding).collect()),
         (
             "coverage",

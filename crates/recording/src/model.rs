@@ -8,7 +8,7 @@ use epollshim_format::call::Call;
 use epollshim_format::findings::Finding;
 use epollshim_format::function::Function;
 use epollshim_format::recording::{SEGMENTS, record, stopped, thread};
-use epollshim_format::{errno, histogram};
+use epollshim_format::{errno, histogram, signal};
 
 use crate::census::Census;
 use crate::modules::Modules;
@@ -22,6 +22,8 @@ use crate::stacks::Stacks;
 #[derive(Default)]
 pub struct Process {
     pub path: PathBuf,
+    /// The place of its run among the runs of the set; None: it was named by itself.
+    pub run: Option<usize>,
     pub owner: Owner,
     pub header: Header,
     pub totals: Totals,
@@ -46,6 +48,8 @@ pub struct Process {
     pub reconciled: bool,
     /// Whether it runs: it has the file mapped. Asked of /proc when the file was read.
     pub runs: bool,
+    /// The signal that ended it. Its parent knows it, and the recording does not.
+    pub signal: Option<u8>,
     /// Nanoseconds from the beginning to the end, or to now, or to the last thing known of it.
     pub duration: u64,
     /// Of the addresses in this recording.
@@ -496,16 +500,30 @@ impl Process {
     }
 
     /// The same for people.
-    pub fn ended(&self) -> &'static str {
+    pub fn ended(&self) -> String {
         match self.header.end {
             End::Exit => "ended by exit",
             End::UnderscoreExit => "ended by _exit",
             End::Exec => "replaced itself (exec)",
-            End::Abort => "aborted by a limit",
+            End::Abort => "aborted by a limit (SIGABRT)",
             End::Other(_) => "ended in a way unknown to this version",
             End::NotYet if self.runs => "still running",
-            End::NotYet => "killed",
+            End::NotYet => match self.killed_by() {
+                Some(signal) => return format!("killed by {signal}"),
+                None => "killed",
+            },
         }
+        .to_owned()
+    }
+
+    /// The signal that ended it, where that is known: `SIGSEGV`, or `signal 71` of one that has no name.
+    pub fn killed_by(&self) -> Option<String> {
+        let number = match self.header.end {
+            End::Abort => libc::SIGABRT as u8,
+            End::NotYet if !self.runs => self.signal?,
+            _ => return None,
+        };
+        Some(signal::name(number).map_or_else(|| format!("signal {number}"), str::to_owned))
     }
 
     /// Something is missing: of the file, or of what the writer had space for.
