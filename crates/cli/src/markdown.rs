@@ -58,7 +58,8 @@ fn table(rows: &[&str], look: Look, out: &mut String) {
     let is_ruler = |row: &&&str| row.chars().all(|letter| matches!(letter, '|' | '-' | ':' | ' '));
     let rows: Vec<Vec<String>> = rows.iter().filter(|row| !is_ruler(row)).map(|row| cells(row)).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| shown(cell)).max().unwrap_or(0);
+    let widest =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| shown(cell)).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns.saturating_sub(1)).map(widest).collect();
     for row in &rows {
         let mut first = String::from("  ");
@@ -67,9 +68,9 @@ fn table(rows: &[&str], look: Look, out: &mut String) {
             first.push_str(&" ".repeat(width.saturating_sub(shown(cell)) + 2));
         }
         let further = " ".repeat(shown(&first));
-        let last: Vec<String> = row.get(columns.saturating_sub(1)).map_or_else(Vec::new, |cell| {
-            cell.split(' ').map(str::to_owned).collect()
-        });
+        let last: Vec<String> = row
+            .get(columns.saturating_sub(1))
+            .map_or_else(Vec::new, |cell| cell.split(' ').map(str::to_owned).collect());
         wrap(&last, &first, &further, look.width, out);
     }
 }

@@ -72,13 +72,15 @@ pub fn missing(set: &Set) -> Option<String> {
 
 /// One line about recordings in which the program had no space for everything, or for its children.
 fn partial(set: &Set) -> Option<String> {
-    let lacks = |process: &&Process| {
-        process.partial() || process.findings_dropped > 0 || process.header.children_lost > 0
-    };
+    let lacks =
+        |process: &&Process| process.partial() || process.findings_dropped > 0 || process.header.children_lost > 0;
     let why = |process: &Process| match (process.partial(), process.header.children_lost) {
         (true, _) => "the report says under PARTIAL what is missing".to_owned(),
         (false, 0) => format!("{} found no place", count(process.findings_dropped as usize, "finding")),
-        (false, lost) => format!("{} could make no recording", if lost == 1 { "1 forked process".to_owned() } else { format!("{lost} forked processes") }),
+        (false, lost) => format!(
+            "{} could make no recording",
+            if lost == 1 { "1 forked process".to_owned() } else { format!("{lost} forked processes") }
+        ),
     };
     let partial: Vec<_> = set.processes.iter().filter(lacks).map(|process| (&process.path, why(process))).collect();
     let partial = partial.iter().map(|(path, why)| (*path, why.as_str()));

@@ -44,10 +44,16 @@ fn what_b_has_and_a_has_not_is_new_and_the_other_way_round_gone() {
     let told = json(&a, &b);
     assert_eq!(told["schema"], "epollshim.diff/1");
     let new = entry(&told["findings"], &[("id", "ctl-error")]);
-    assert_eq!((&new["state"], &new["a"], &new["b"], &new["severity_a"]), (&"new".into(), &0.into(), &1.into(), &Value::Null));
+    assert_eq!(
+        (&new["state"], &new["a"], &new["b"], &new["severity_a"]),
+        (&"new".into(), &0.into(), &1.into(), &Value::Null)
+    );
     assert_eq!(new["site"], "main (everything.c)", "a place without its line");
     let gone = entry(&told["findings"], &[("id", "size-lie"), ("site", "main (size_lie.c)")]);
     assert_eq!((&gone["state"], &gone["severity_b"]), (&"gone".into(), &Value::Null));
+    // Two in one function are two.
+    let leaks = told["findings"].as_array().unwrap().iter().filter(|one| one["id"] == "leak");
+    assert_eq!(leaks.filter(|one| one["state"] == "new").count(), 2, "{told}");
     assert_eq!(entry(&told["calls"], &[("call", "epoll_create1")])["state"], "new");
     assert_eq!(entry(&told["calls"], &[("call", "epoll_wait")])["b"], 3);
     assert_eq!(entry(&told["failures"], &[("call", "epoll_ctl"), ("errno", "EEXIST")])["state"], "new");

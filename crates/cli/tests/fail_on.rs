@@ -14,10 +14,18 @@ fn the_exit_status_tells_whether_a_named_finding_is_there() {
     let recordings = directory.join("rec");
     let ran = output(epollshim().args(["run", "--report=none", "--record"]).arg(&recordings).arg("--").arg(&program));
     assert!(ran.status.success(), "{}", stderr(&ran));
-    for (named, status) in
-        [("size-lie", 1), ("warning", 1), ("all", 1), ("ghost,size-lie", 1), ("error", 0), ("ghost,leak", 0),
-         ("size-lie:info", 1), ("size-lie:warning", 1), ("size-lie:error", 0), ("info", 1)]
-    {
+    for (named, status) in [
+        ("size-lie", 1),
+        ("warning", 1),
+        ("all", 1),
+        ("ghost,size-lie", 1),
+        ("error", 0),
+        ("ghost,leak", 0),
+        ("size-lie:info", 1),
+        ("size-lie:warning", 1),
+        ("size-lie:error", 0),
+        ("info", 1),
+    ] {
         let told = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
         assert_eq!(told.status.code(), Some(status), "{named}: {}", stderr(&told));
         let line = if status == 1 { "epollshim: 1 finding that --fail-on names: size-lie\n" } else { "" };

@@ -109,7 +109,12 @@ fn a_report_of_a_recording_has_every_key_of_the_exit_report_and_so_has_the_merge
 /// What a reader follows a test by: the names of suites, classes and cases, in order.
 fn names(xml: &str) -> Vec<String> {
     let attributes = |line: &str| -> Vec<String> {
-        line.split('"').collect::<Vec<_>>().chunks(2).filter(|pair| pair[0].ends_with("name=")).map(|pair| pair[1].to_owned()).collect()
+        line.split('"')
+            .collect::<Vec<_>>()
+            .chunks(2)
+            .filter(|pair| pair[0].ends_with("name="))
+            .map(|pair| pair[1].to_owned())
+            .collect()
     };
     xml.lines().filter(|line| line.trim_start().starts_with("<test")).flat_map(attributes).collect()
 }
@@ -157,7 +162,8 @@ fn promtool_has_nothing_to_complain_of_and_node_exporter_serves_counters() {
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "nothing else is left beside it");
     let metrics = fs::read_to_string(&file).unwrap();
     assert!(metrics.ends_with('\n') && !metrics.contains("\n\n"), "{metrics}");
-    let series: Vec<&str> = metrics.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0).collect();
+    let series: Vec<&str> =
+        metrics.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0).collect();
     assert_eq!(series.iter().collect::<BTreeSet<_>>().len(), series.len(), "no series twice:\n{metrics}");
     if let Some(promtool) = installed("promtool") {
         let mut check = Command::new(promtool);

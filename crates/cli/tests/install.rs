@@ -390,6 +390,31 @@ fn bash_completes_commands_flags_and_the_program() {
 }
 
 #[test]
+fn bash_knows_the_processes_that_are_recorded() {
+    if installed("bash").is_none() {
+        return;
+    }
+    let script = assets().join("completions/epollshim");
+    let directory = scratch("pids");
+    let told = directory.join("told");
+    let mut command = common::epollshim();
+    command.args(["run", "--report=none", "--record"]).arg(directory.join("rec")).arg("--");
+    let mut child = command.arg(common::compile("steady", &[])).arg(&told).spawn().unwrap();
+    // By its arguments: it need not be the child itself.
+    let is_ours = |pid: &String| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let program = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        program == "steady\n" && String::from_utf8_lossy(&arguments).contains(told.to_str().unwrap())
+    };
+    let offered = |words: &[&str]| offered_by_bash(&script, words).into_iter().find(is_ours);
+    let pid = common::until("it is offered", || offered(&["epollshim", "ctl", ""]));
+    assert_eq!(offered(&["epollshim", "top", &pid]), Some(pid.clone()));
+    assert_eq!(offered(&["epollshim", "report", ""]), None);
+    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+    child.wait().unwrap();
+}
+
+#[test]
 fn fish_completes_commands_flags_and_the_program() {
     let Some(fish) = installed("fish") else { return };
     let script = assets().join("completions/epollshim.fish");

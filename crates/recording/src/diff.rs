@@ -105,7 +105,8 @@ impl FindingChange {
     /// Whether B has it with this severity or a higher one, and A has not.
     #[must_use]
     pub fn is_new_from(&self, least: Severity) -> bool {
-        self.severity_b.is_some_and(|severity| severity >= least) && self.severity_a.is_none_or(|severity| severity < least)
+        self.severity_b.is_some_and(|severity| severity >= least)
+            && self.severity_a.is_none_or(|severity| severity < least)
     }
 }
 
@@ -205,33 +206,45 @@ fn place_of(process: &Process, site: u64) -> String {
     process.site(site).map_or_else(|| "(not seen)".to_owned(), |site| stable(&site))
 }
 
+/// Findings of one kind in one function are the same where their lines are; of the others each of A is paired with one of B, since a
+/// line may have moved.
 fn of_findings(a: &Set, b: &Set) -> Vec<FindingChange> {
-    let mut all: BTreeMap<(Id, u8, String, String), FindingChange> = BTreeMap::new();
+    let mut groups: BTreeMap<(Id, u8, String, String), [Vec<Found>; 2]> = BTreeMap::new();
     for (set, is_b) in [(a, false), (b, true)] {
         for found in findings::of(&set.processes) {
             let name = |site: Option<&Site>| site.map(stable).unwrap_or_default();
-            let (place, other) = (name(found.site.as_deref()), name(found.other.as_deref()));
-            let key = (found.finding.id, found.finding.variant, place.clone(), other.clone());
-            let known = all.entry(key).or_insert_with(|| FindingChange {
-                found: found.clone(),
-                place,
-                other,
-                a: 0,
-                b: 0,
-                severity_a: None,
-                severity_b: None,
-            });
-            let (times, severity) =
-                if is_b { (&mut known.b, &mut known.severity_b) } else { (&mut known.a, &mut known.severity_a) };
-            *times = times.saturating_add(found.finding.count);
-            let first_of_b = is_b && severity.is_none();
-            *severity = (*severity).max(Some(found.finding.severity));
-            if first_of_b {
-                known.found = found;
-            }
+            let places = (name(found.site.as_deref()), name(found.other.as_deref()));
+            let [of_a, of_b] = groups.entry((found.finding.id, found.finding.variant, places.0, places.1)).or_default();
+            if is_b { of_b.push(found) } else { of_a.push(found) }
         }
     }
-    let mut all: Vec<FindingChange> = all.into_values().collect();
+    let lines = |found: &Found| [&found.site, &found.other].map(|site| site.as_deref().map(Site::best));
+    let mut all = Vec::new();
+    for ((_, _, place, other), [mut of_a, of_b]) in groups {
+        let mut change = |a: Option<Found>, b: Option<Found>| {
+            let of = |found: &Option<Found>| found.as_ref().map(|found| (found.finding.count, found.finding.severity));
+            let (in_a, in_b) = (of(&a), of(&b));
+            all.extend(b.or(a).map(|found| FindingChange {
+                found,
+                place: place.clone(),
+                other: other.clone(),
+                a: in_a.map_or(0, |(count, _)| count),
+                b: in_b.map_or(0, |(count, _)| count),
+                severity_a: in_a.map(|(_, severity)| severity),
+                severity_b: in_b.map(|(_, severity)| severity),
+            }));
+        };
+        let mut moved = Vec::new();
+        for found in of_b {
+            match of_a.iter().position(|one| lines(one) == lines(&found)) {
+                Some(index) => change(Some(of_a.remove(index)), Some(found)),
+                None => moved.push(found),
+            }
+        }
+        let mut of_a = of_a.into_iter();
+        moved.into_iter().for_each(|found| change(of_a.next(), Some(found)));
+        of_a.for_each(|found| change(Some(found), None));
+    }
     all.sort_by_key(|change| (change.state(), Reverse(change.found.finding.severity), change.found.finding.id));
     all
 }
@@ -299,6 +312,7 @@ impl Diff {
                 "severity_a": change.severity_a.map(Severity::name),
                 "severity_b": change.severity_b.map(Severity::name),
                 "site": change.place,
+                "location": change.found.site.as_deref().and_then(Site::location),
                 "other_site": (!change.other.is_empty()).then_some(&change.other),
                 "a": change.a,
                 "b": change.b,

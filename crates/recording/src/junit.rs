@@ -77,9 +77,8 @@ fn of_program(name: &str, processes: &[&Process]) -> Suite {
         // The worst first.
         let of_kind: Vec<&Found> = found.iter().filter(|found| found.finding.id == *id).collect();
         let worst = of_kind.first().filter(|found| found.finding.severity >= Severity::Warning);
-        let outcome = worst.map_or(Outcome::Passed, |worst| {
-            Outcome::Failed(worst.finding.severity.name(), worst.message())
-        });
+        let outcome =
+            worst.map_or(Outcome::Passed, |worst| Outcome::Failed(worst.finding.severity.name(), worst.message()));
         let text = of_kind.iter().map(|found| line(found) + "\n").collect();
         Case { name: id.name(), outcome, text }
     };
@@ -88,7 +87,8 @@ fn of_program(name: &str, processes: &[&Process]) -> Suite {
 }
 
 fn of_recordings(set: &Set) -> Suite {
-    let unread = set.failures.iter().map(|failure| format!("{}: {}\n", shown(&failure.path), plain(failure.what.as_bytes())));
+    let unread =
+        set.failures.iter().map(|failure| format!("{}: {}\n", shown(&failure.path), plain(failure.what.as_bytes())));
     let lacks = |process: &&Process| process.partial() || process.header.children_lost > 0;
     let partial = set.processes.iter().filter(lacks).map(|process| {
         let lost = match process.header.children_lost {

@@ -64,15 +64,8 @@ pub enum Format {
 }
 
 impl Format {
-    pub const ALL: [Format; 7] = [
-        Format::Text,
-        Format::Json,
-        Format::Html,
-        Format::Perfetto,
-        Format::Prometheus,
-        Format::Junit,
-        Format::Folded,
-    ];
+    pub const ALL: [Format; 7] =
+        [Format::Text, Format::Json, Format::Html, Format::Perfetto, Format::Prometheus, Format::Junit, Format::Folded];
 
     #[must_use]
     pub const fn name(self) -> &'static str {

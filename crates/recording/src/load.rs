@@ -131,7 +131,8 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Set, Error> {
 
 /// Reads recordings, and all recordings of directories. One that is named twice is read once.
 pub fn load_all<P: AsRef<Path>>(paths: &[P], options: &Options) -> Result<Set, Error> {
-    let mut loading = Loading { users: Users::of_this_machine(), left: HELD, seen: BTreeSet::new(), set: Set::default() };
+    let mut loading =
+        Loading { users: Users::of_this_machine(), left: HELD, seen: BTreeSet::new(), set: Set::default() };
     for path in paths {
         loading.add(path.as_ref(), options.latest)?;
     }

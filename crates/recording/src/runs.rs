@@ -67,7 +67,8 @@ fn belongs(process: &Process, other: &Process) -> bool {
     let (header, before) = (&process.header, &other.header);
     let overlaps = header.began_unix <= end(other);
     let is_child = header.ppid == before.pid && (overlaps || before.end == End::NotYet);
-    let was_it = header.pid == before.pid && before.end == End::Exec && header.began_unix <= end(other).saturating_add(GAP);
+    let was_it =
+        header.pid == before.pid && before.end == End::Exec && header.began_unix <= end(other).saturating_add(GAP);
     overlaps || is_child || was_it
 }
 

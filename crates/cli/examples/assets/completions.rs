@@ -74,7 +74,11 @@ fn run_flags(command: &Command) -> Vec<String> {
 
 fn bash(command: &Command) -> String {
     let script = completion(Shell::Bash, command).replace("-F _epollshim ", "-F _epollshim_or_command ");
-    format!("{}{}{script}", include_str!("pids.bash"), include_str!("run.bash").replace("@FLAGS@", &run_flags(command).join(" | ")))
+    format!(
+        "{}{}{script}",
+        include_str!("pids.bash"),
+        include_str!("run.bash").replace("@FLAGS@", &run_flags(command).join(" | "))
+    )
 }
 
 /// The processes stand where the script of clap_complete has no better idea than a file.
