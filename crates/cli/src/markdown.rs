@@ -170,6 +170,7 @@ fn link(text: &str) -> Option<(&str, &str)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::render;
     use epollshim_recording::Look;
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(
             render(PAGE, look),
             "ghost: a closed one\n\nA last one, close(fd), and a b. See the\npage. Goes on.\n\n    code  as it is\n\n  \
-             a  b\n  x  long words that are wrapped at the\n     width\n\n  - one item that is long enough for\n    two lines\n  - two\n"
+             a  b\n  x  long words that are wrapped at the\n     width\n\n  - one item that is long enough for two\n    lines\n  - two\n"
         );
     }
 

@@ -104,6 +104,7 @@ pub fn note(runs: &[Run]) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{GAP, note, tell_apart};
     use crate::model::{End, Header, Process};
