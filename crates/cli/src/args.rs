@@ -317,7 +317,7 @@ Examples:
   epollshim run --record after -- ./app-1.1
   epollshim diff before after
   epollshim diff before after --fail-on new
-  epollshim diff before after --format json | jq '.findings[] | select(.state == \"new\")'";
+  epollshim diff before after --format json | jq '.findings[].state'";
 
 #[derive(Args, Debug)]
 #[command(about = "Compare two recordings: what is new, gone, or more")]

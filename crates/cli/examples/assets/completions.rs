@@ -102,6 +102,11 @@ fn zsh(command: &Command) -> String {
 }
 
 fn fish(command: &Command) -> String {
-    let script = completion(Shell::Fish, command) + include_str!("pids.fish");
+    // Of words that stand alone, fish's script knows no values.
+    let ids = format!(
+        "complete -c epollshim -n \"__fish_epollshim_using_subcommand explain\" -f -a \"{}\"\n",
+        Id::NAMES.join(" ")
+    );
+    let script = completion(Shell::Fish, command) + &ids + include_str!("pids.fish");
     format!("{script}{}", include_str!("run.fish").replace("@FLAGS@", &run_flags(command).join(" ")))
 }
