@@ -90,12 +90,28 @@ pub fn render(set: &Set, format: Format, out: &mut dyn Write) -> io::Result<()> 
     }
 }
 
+/// Writes the text of `epollshim run`: all processes together, and then those that matter.
+pub fn render_family(set: &Set, out: &mut dyn Write) -> io::Result<()> {
+    text::render_family(set, out)
+}
+
+/// Nanoseconds as the reports have them: `1.25 s`.
+#[must_use]
+pub fn duration(nanoseconds: u64) -> String {
+    scale::time(nanoseconds)
+}
+
 /// Writes a report into a file: a reader of that name sees the old one or the whole new one. What is there and is not a
 /// plain file (a pipe, a terminal) is written to as it is.
 pub fn write_file(set: &Set, format: Format, path: &Path) -> io::Result<()> {
+    replace_file(path, &|out| render(set, format, out))
+}
+
+/// Writes a file as [`write_file`] does, with what `render` writes.
+pub fn replace_file(path: &Path, render: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     if path.metadata().is_ok_and(|there| !there.is_file()) {
         let mut out = io::BufWriter::new(std::fs::OpenOptions::new().write(true).open(path)?);
-        render(set, format, &mut out)?;
+        render(&mut out)?;
         return out.flush();
     }
     // Through a link, so that the file it names is replaced and not the link.
@@ -105,16 +121,16 @@ pub fn write_file(set: &Set, format: Format, path: &Path) -> io::Result<()> {
     hidden.push(name);
     hidden.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(hidden);
-    let written = write_whole(set, format, &temporary).and_then(|()| std::fs::rename(&temporary, &path));
+    let written = write_whole(&temporary, render).and_then(|()| std::fs::rename(&temporary, &path));
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
     written
 }
 
-fn write_whole(set: &Set, format: Format, path: &Path) -> io::Result<()> {
+fn write_whole(path: &Path, render: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
     let mut out = io::BufWriter::new(file);
-    render(set, format, &mut out)?;
+    render(&mut out)?;
     out.into_inner()?.sync_all()
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
-use epollshim_format::findings::Tally;
+use epollshim_format::findings::{Severity, Tally};
 use epollshim_format::kernel_memory;
 use epollshim_format::recording::thread::KIND_NAMES;
 
@@ -37,6 +37,62 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(merged(set).as_bytes())?;
     }
     out.write_all(suppressions(set).as_bytes())?;
+    not_read(set, out)
+}
+
+/// How many processes of a family have a page of their own.
+const PAGES: usize = 6;
+
+/// All processes together first, then those that matter, the worst first: with findings above `info`, parts that are missing, a
+/// violent end, or calls.
+pub fn render_family(set: &Set, out: &mut dyn Write) -> io::Result<()> {
+    if set.processes.len() < 2 {
+        return render(set, out);
+    }
+    out.write_all(merged(set).as_bytes())?;
+    let mut order: Vec<(Weight, &Process)> =
+        set.processes.iter().map(|process| (Weight::of(process), process)).collect();
+    order.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+    let matter = order.iter().take(PAGES).take_while(|(weight, _)| *weight > Weight::default()).count();
+    let (shown, others) = order.split_at_checked(matter).unwrap_or_default();
+    for (_, process) in shown {
+        writeln!(out, "\n{}\n", "-".repeat(WIDTH))?;
+        out.write_all(of_process(process).as_bytes())?;
+    }
+    if !others.is_empty() {
+        let mut page = Page::default();
+        page.gap();
+        let names: Vec<String> =
+            others.iter().map(|(_, other)| format!("{} ({})", plain(&other.header.comm), other.header.pid)).collect();
+        page.wrapped("", &format!("Not shown one by one: {}", names.join(", ")), 4);
+        out.write_all(page.text.as_bytes())?;
+    }
+    out.write_all(suppressions(set).as_bytes())?;
+    not_read(set, out)
+}
+
+/// How much a process of a family matters. The default: not at all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Weight {
+    worst: Option<Severity>,
+    is_violent: bool,
+    is_partial: bool,
+    calls: u64,
+}
+
+impl Weight {
+    fn of(process: &Process) -> Weight {
+        let severities = process.findings.iter().map(|finding| finding.severity);
+        Weight {
+            worst: severities.filter(|severity| *severity > Severity::Info).max(),
+            is_violent: process.end() == "signal",
+            is_partial: process.partial(),
+            calls: process.counters().all_calls(),
+        }
+    }
+}
+
+fn not_read(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     if !set.failures.is_empty() {
         writeln!(out, "\nNot read:")?;
         for failure in &set.failures {
@@ -115,6 +171,7 @@ fn merged(set: &Set) -> String {
     let mut page = Page::default();
     page.line(format!("All {} processes together", set.processes.len()));
     page.gap();
+    findings(&facts, &mut page);
     page.line(format!("{:<26}{:>10}{:>14}{:>10}{:>8}{:>10}", "Processes", "pid", "calls", "watches", "failed", "end"));
     for process in set.processes.iter().take(LISTED) {
         let counters = process.counters();
@@ -130,7 +187,6 @@ fn merged(set: &Set) -> String {
     }
     page.more(set.processes.len().saturating_sub(LISTED));
     page.gap();
-    findings(&facts, &mut page);
     calls(&facts.counters, &mut page);
     page.gap();
     page.line(the_instances(&facts));
