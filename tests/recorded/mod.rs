@@ -23,7 +23,7 @@ pub fn command() -> PathBuf {
 /// Starts a program by `epollshim run --record DIR/rec`, with the exit reports of its processes in DIR.
 pub fn start(dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
     let [record, report] = ["rec", "report-%p.json"].map(|name| dir.join(name).display().to_string());
-    let words = ["run", "--quiet", "--record", &record, "--report", &report, "--report-format", "json", "--"];
+    let words = ["run", "--exec", "--quiet", "--record", &record, "--report", &report, "--report-format", "json", "--"];
     let words = [&words[..], &[program.to_str().unwrap()], arguments].concat();
     Running::start(Mode::Bare, dir, &command(), &words)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! args        what the command line looks like
-//! run         epollshim run: options to variables, the library into LD_PRELOAD, exec
+//! run         epollshim run: options to variables, the library into LD_PRELOAD, the parent of the program, its report
 //! report      epollshim report: recordings, by crates/recording
 //! ctl         epollshim ctl: finds the recording of a process, and talks to it through its control pages
 //! top         epollshim top: recordings of running programs, again and again
@@ -20,6 +20,7 @@
 //! interpose on it.
 #![deny(unsafe_code)]
 
+use std::ffi::OsString;
 use std::io::Write;
 
 pub mod args;
@@ -80,7 +81,30 @@ pub fn main() -> i32 {
 /// A line on stderr.
 pub fn say(line: &str) {
     // One write, so that lines of several programs do not mix.
-    let _ = std::io::stderr().write_all(format!("epollshim: {line}\n").as_bytes());
+    let _ = to_stderr(format!("epollshim: {line}\n").as_bytes());
+}
+
+/// All of a text on stderr. A program that shares it may have made it non-blocking: then this waits as a blocking one does.
+pub fn to_stderr(mut text: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stderr();
+    while !text.is_empty() {
+        match out.write(text) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(length) => text = text.get(length..).unwrap_or_default(),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => sys::child::wait_writable(2),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Removes a variable, and returns its value.
+fn take(environment: &mut Vec<(OsString, OsString)>, name: &str) -> Option<OsString> {
+    let place = environment.iter().position(|(other, _)| other == name)?;
+    let (_, value) = environment.swap_remove(place);
+    environment.retain(|(other, _)| other != name);
+    Some(value)
 }
 
 /// Text on stdout.

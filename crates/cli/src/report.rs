@@ -40,7 +40,7 @@ pub fn missing(set: &Set) -> Option<String> {
 }
 
 /// One line about recordings in which the program had no space for everything.
-fn partial(set: &Set) -> Option<String> {
+pub fn partial(set: &Set) -> Option<String> {
     let partial = set.processes.iter().filter(|process| process.partial());
     let partial = partial.map(|process| (&process.path, "the report says under PARTIAL what is missing"));
     named(set, "are PARTIAL: what is missing may be what --fail-on names", partial.collect())
@@ -73,7 +73,7 @@ pub fn write(set: &Set, format: Format, output: Option<&Path>) -> Result<(), Fai
 }
 
 /// The exit status: 1 where something was found that must not be there. Says what on stderr.
-fn verdict(set: &Set, fail_on: &[FailOn]) -> i32 {
+pub fn verdict(set: &Set, fail_on: &[FailOn]) -> i32 {
     let all = findings::of(&set.processes);
     let named: Vec<&Found> = all.iter().filter(|found| fail_on.iter().any(|one| one.names(&found.finding))).collect();
     if named.is_empty() {

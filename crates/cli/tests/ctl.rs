@@ -26,7 +26,7 @@ impl Running {
     fn start(program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
         let recordings = scratch("ctl").join("rec");
         let child = epollshim()
-            .args(["run", "--report", "none", "--record"])
+            .args(["run", "--exec", "--report", "none", "--record"])
             .arg(&recordings)
             .arg("--")
             .arg(program)
@@ -488,7 +488,7 @@ fn a_process_that_cannot_be_steered_is_told_in_one_line_that_says_why() {
     refused(&ctl("4294967294", &[]), 2, "there is no process 4294967294");
     refused(&ctl(&std::process::id().to_string(), &[]), 2, "runs without the shim");
     let mut bare = epollshim();
-    bare.args(["run", "--report=none", "--", "sleep", "60"]);
+    bare.args(["run", "--exec", "--report=none", "--", "sleep", "60"]);
     let mut bare = bare.spawn().unwrap();
     let shimmed = bare.id().to_string();
     until("the shim is in it", || {

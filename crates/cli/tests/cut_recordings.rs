@@ -181,7 +181,8 @@ impl Puppet {
     fn start() -> Puppet {
         let recordings = scratch("puppet").join("rec");
         let mut command = epollshim();
-        command.args(["run", "--report", "none", "--record"]).arg(&recordings).arg("--").arg(compile("puppet", &[]));
+        command.args(["run", "--exec", "--report", "none", "--record"]).arg(&recordings);
+        command.arg("--").arg(compile("puppet", &[]));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut puppet = Puppet { child, to, from, recording: PathBuf::new() };
