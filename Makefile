@@ -82,7 +82,7 @@ bench: release
 
 # Ten rounds each of what `make test` runs once: a crowd; and dups at the very moment of another thread's first ADD of
 # their source. And 3,000 seeds of numbers that race, 10,000 instances that share files and end in every order, and the storm
-# of the census for 10 seconds.
+# of the census for 10 seconds. And ten million descriptors, recorded.
 soak: release
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	for program in crowd dup_while_adding; do \
@@ -95,6 +95,7 @@ soak: release
 	EPOLLSHIM_SOAK=10 $(CARGO) test --profile checks --test hosts_halfway
 	RACING_SEEDS=3000 $(CARGO) test --profile checks --test hosts_exact -- --nocapture
 	EPOLLSHIM_STORM_SECONDS=10 $(CARGO) test --profile checks --test census storm -- --nocapture
+	EPOLLSHIM_FLAT=10000000 $(CARGO) test --profile checks --test ends flat -- --nocapture
 
 # Needs a C++ compiler and, the first time, the registry. What it broke or found worth keeping lies under $(TARGET)/fuzz.
 FUZZ_SECONDS ?= 60
@@ -120,7 +121,7 @@ install uninstall:
 	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h
+	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \

@@ -1,4 +1,4 @@
-/* Leaves descriptors of many kinds open, by calls that the census sees and one (fopen) that it does not, and closes others:
+/* Leaves descriptors of many kinds open, by system calls and by a stream, and closes others:
  * what `valgrind --track-fds=yes` lists at the end of it, the census must. */
 #define _GNU_SOURCE
 #include <fcntl.h>

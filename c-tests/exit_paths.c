@@ -1,6 +1,8 @@
 /* Uses epoll, then ends as its argument says. The exit status is what the program said, whoever reports on the way. */
 #include "check.h"
 
+#include <assert.h>
+#include <setjmp.h>
 #include <sys/time.h>
 
 static int ending_status = 37;
@@ -46,6 +48,15 @@ static void hammer_from_threads(void) {
 static void exit_in_handler(int number) { exit(number == SIGALRM ? ending_status : 1); }
 static void _exit_in_handler(int number) { _exit(number == SIGALRM ? ending_status : 1); }
 static void _exit_now(void) { _exit(ending_status); }
+
+/* As many servers do: clean up, restore the default action, and send the signal again. It is blocked until the handler returns. */
+static void send_again(int number) {
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static jmp_buf before_abort;
+static void leave_abort(int number) { longjmp(before_abort, number); }
 
 static void end_in_handler(int number) { _exit(number == SIGUSR1 ? ending_status : 1); }
 
@@ -128,6 +139,54 @@ int main(int count, char **arguments) {
         abort();
     }
     WAY("killed") raise(SIGKILL);
+    WAY("assert") {
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        assert(epfd < 0);
+    }
+    WAY("raise") raise(SIGTERM);
+    WAY("kill") kill(getpid(), SIGTERM);
+    WAY("kill_group") {
+        setpgid(0, 0);
+        kill(0, SIGTERM);
+    }
+    WAY("killpg") {
+        setpgid(0, 0);
+        killpg(getpgrp(), SIGTERM);
+    }
+    WAY("tgkill") tgkill(getpid(), gettid(), SIGTERM);
+    WAY("pthread_kill") pthread_kill(pthread_self(), SIGTERM);
+    WAY("syscall_kill") syscall(SYS_kill, getpid(), SIGTERM);
+    WAY("syscall_tkill") syscall(SYS_tkill, gettid(), SIGTERM);
+    WAY("syscall_tgkill") syscall(SYS_tgkill, getpid(), gettid(), SIGTERM);
+    WAY("send_again") {
+        signal(SIGTERM, send_again);
+        kill(getpid(), SIGTERM);
+    }
+    WAY("send_again_own_stack") {
+        static char stack[16384];
+        sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+        struct sigaction action = {.sa_handler = send_again, .sa_flags = SA_ONSTACK};
+        sigaction(SIGTERM, &action, NULL);
+        kill(getpid(), SIGTERM);
+    }
+    WAY("survived") {
+        /* None of these ends it. */
+        sigset_t set, none;
+        sigemptyset(&none);
+        sigemptyset(&set);
+        sigaddset(&set, SIGUSR1);
+        GIVES(kill(getpid(), 0), 0);
+        GIVES(raise(SIGCHLD), 0);
+        signal(SIGUSR2, SIG_IGN);
+        GIVES(raise(SIGUSR2), 0);
+        GIVES(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+        GIVES(kill(getpid(), SIGUSR1), 0);
+        GIVES(sigwaitinfo(&set, NULL), SIGUSR1);
+        FAILS(kill(-(1 << 30), SIGTERM), ESRCH);
+        signal(SIGABRT, leave_abort);
+        if (setjmp(before_abort) == 0) abort();
+        return ending_status;
+    }
     WAY("closed_stderr") {
         GIVES(close(2), 0);
         return ending_status;

@@ -77,6 +77,10 @@ static void none_to_be_had(int source, int server) {
     FAILS(fcntl(source, F_DUPFD, 100), EMFILE);
     FAILS(fcntl(source, F_DUPFD_CLOEXEC, 100), EMFILE);
     FAILS(syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY, 0), EMFILE);
+    CHECK(fopen("/dev/null", "r") == NULL && errno == EMFILE);
+    CHECK(tmpfile() == NULL && errno == EMFILE);
+    CHECK(opendir("/") == NULL && errno == EMFILE);
+    CHECK(popen("true", "r") == NULL && errno == EMFILE);
     FAILS(syscall(SYS_dup, source), EMFILE);
     FAILS(syscall(SYS_eventfd2, 0, 0), EMFILE);
     FAILS(syscall(SYS_epoll_create1, 0), EMFILE);
@@ -92,6 +96,7 @@ static void rows(void) {
     GIVES(connect(client, (struct sockaddr *)&address, sizeof address), 0);
     allow(1);
     /* A pair needs room for two. */
+    CHECK(popen("true", "r") == NULL && errno == EMFILE);
     FAILS(pipe(full), EMFILE);
     FAILS(socketpair(AF_UNIX, SOCK_STREAM, 0, full), EMFILE);
     EQUAL(to_be_had(), 1);
@@ -107,8 +112,11 @@ static void rows(void) {
     FAILS(dup2(-1, 201), EBADF);
     FAILS(accept(-1, NULL, NULL), EBADF);
     FAILS(openat(-1, "x", O_RDONLY), EMFILE); /* as at the kernel's own limit */
+    /* A stream takes a number over, and a new file has the old one's. */
+    FILE *stream = fdopen(last, "w");
+    CHECK(stream != NULL && freopen("/dev/null", "r", stream) == stream && fileno(stream) == last);
     /* One is closed, and one may come: the connection has waited. */
-    GIVES(close(last), 0);
+    GIVES(fclose(stream), 0);
     int connection = WORKS(accept(server, NULL, NULL));
     none_to_be_had(source, server);
     GIVES(close(connection), 0);

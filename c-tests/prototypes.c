@@ -2,6 +2,7 @@
  * dynamic loader finds it, at the address that the program itself calls. */
 #include "check.h"
 #include <sched.h>
+#include <spawn.h>
 #include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
@@ -55,6 +56,24 @@ static int (*const p_socket)(int, int, int) = socket;
 static int (*const p_socketpair)(int, int, int, int[2]) = socketpair;
 static int (*const p_accept)(int, struct sockaddr *, socklen_t *) = accept;
 static int (*const p_accept4)(int, struct sockaddr *, socklen_t *, int) = accept4;
+static FILE *(*const p_fopen)(const char *, const char *) = fopen;
+static FILE *(*const p_fopen64)(const char *, const char *) = fopen64;
+static FILE *(*const p_fdopen)(int, const char *) = fdopen;
+static FILE *(*const p_freopen)(const char *, const char *, FILE *) = freopen;
+static FILE *(*const p_freopen64)(const char *, const char *, FILE *) = freopen64;
+static FILE *(*const p_tmpfile)(void) = tmpfile;
+static FILE *(*const p_tmpfile64)(void) = tmpfile64;
+static int (*const p_fclose)(FILE *) = fclose;
+static DIR *(*const p_opendir)(const char *) = opendir;
+static DIR *(*const p_fdopendir)(int) = fdopendir;
+static int (*const p_closedir)(DIR *) = closedir;
+static FILE *(*const p_popen)(const char *, const char *) = popen;
+static int (*const p_pclose)(FILE *) = pclose;
+static int (*const p_posix_spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const *,
+                                  char *const *) = posix_spawn;
+static int (*const p_posix_spawnp)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *, char *const *,
+                                   char *const *) = posix_spawnp;
+static int (*const p_system)(const char *) = system;
 static int (*const p_pipe)(int[2]) = pipe;
 static int (*const p_pipe2)(int[2], int) = pipe2;
 static int (*const p_eventfd)(unsigned, int) = eventfd;
@@ -89,6 +108,9 @@ int main(void) {
     FOUND(posix_openpt), FOUND(open_by_handle_at), FOUND(socket), FOUND(socketpair), FOUND(accept), FOUND(accept4);
     FOUND(pipe), FOUND(pipe2), FOUND(eventfd), FOUND(timerfd_create), FOUND(signalfd), FOUND(inotify_init);
     FOUND(inotify_init1), FOUND(memfd_create), FOUND(recvmsg), FOUND(recvmmsg), FOUND(vfork), FOUND(clone);
+    FOUND(fopen), FOUND(fopen64), FOUND(fdopen), FOUND(freopen), FOUND(freopen64), FOUND(tmpfile), FOUND(tmpfile64);
+    FOUND(fclose), FOUND(opendir), FOUND(fdopendir), FOUND(closedir), FOUND(popen), FOUND(pclose);
+    FOUND(posix_spawn), FOUND(posix_spawnp), FOUND(system);
     /* Called by pointer they work as called by name. */
     int epfd = WORKS(p_epoll_create1(0)), fd = eventfd(1, 0);
     struct epoll_event event = interest(EPOLLIN, 9);

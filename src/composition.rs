@@ -25,7 +25,7 @@ use crate::ledger::core::{Registration, Totals};
 use crate::ledger::records::{Instance, Interest};
 use crate::ledger::{self, Here, Rows, reservations};
 use crate::policy::rules::{self, Ordinals};
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicPtr, AtomicU64};
 use crate::thread::{self, Block};
 use crate::{census, findings, hooks, init, log, policy, process, record, report, stacks, steer};
 
@@ -126,6 +126,8 @@ pub struct OfProcess {
     log: log::Tally,
     recording: record::State,
     findings: findings::Place,
+    census: census::mirror::Mirror,
+    modules: record::List,
 }
 
 has! {
@@ -133,6 +135,8 @@ has! {
     OfProcess.log: log::Tally,
     OfProcess.recording: record::State,
     OfProcess.findings: findings::Place,
+    OfProcess.census: census::mirror::Mirror,
+    OfProcess.modules: record::List,
 }
 
 // SAFETY: `OfProcess` consists of atomics, of which zero is a value.
@@ -203,6 +207,7 @@ impl ledger::Above for Library {
         record::noted_interest(index, interest, watches);
     }
 
+    #[inline(always)]
     fn interest_gone(index: u32, instance: u32, watches: u64) {
         record::gone_interest(index, instance, watches);
     }
@@ -235,8 +240,30 @@ impl ledger::Above for Library {
 }
 
 impl findings::Above for Library {
-    fn recorded_table(bytes: usize) -> Option<*mut u8> {
-        record::findings(bytes)
+    fn recorded_table(kind: u64, bytes: usize) -> Option<*mut u8> {
+        record::table(kind, bytes)
+    }
+
+    fn new_site(site: usize) {
+        record::new_site(site);
+    }
+}
+
+impl census::mirror::Above for Library {
+    fn begin_recording() -> bool {
+        record::begin_for_census()
+    }
+
+    fn census_part(kind: u64, bytes: usize, first: u64, place: &AtomicPtr<u8>) -> Result<bool, i32> {
+        record::part(kind, bytes, first, place)
+    }
+
+    fn look_at_time(now: u64) {
+        record::look_at_time(now);
+    }
+
+    fn new_site(site: usize) {
+        record::new_site(site);
     }
 }
 
@@ -249,6 +276,10 @@ impl stacks::Above for Library {
 impl record::Orders for Library {
     fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64> {
         steer::obey(here, order, is_done, answer)
+    }
+
+    fn write_armed() {
+        policy::mirror::write();
     }
 }
 

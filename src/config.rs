@@ -38,12 +38,27 @@ pub struct Config {
     pub on_bad_config: OnBadConfig,
     /// Device and inode of descriptor 2 at load; None where it was closed.
     pub stderr: Option<(u64, u64)>,
+    /// The same of the descriptors that options name ([`Destination::Descriptor`]), each beside its number: of the report, of
+    /// the log, of the log of faults. Number 0: none is named.
+    pub named: [(i32, Option<(u64, u64)>); 3],
+}
+
+impl Config {
+    /// Device and inode at load of descriptor 2, or of one that an option names.
+    pub fn at_load(&self, fd: i32) -> Option<(u64, u64)> {
+        if fd == 2 {
+            self.stderr
+        } else {
+            self.named.iter().find(|(number, _)| *number == fd).and_then(|(_, file)| *file)
+        }
+    }
 }
 
 /// Where the exit report goes.
 pub enum Destination {
-    Stderr,
     None,
+    /// 2, or another one.
+    Descriptor(i32),
     /// A pattern, zero-terminated.
     File(&'static CStr),
 }
@@ -51,7 +66,8 @@ pub enum Destination {
 /// Where the log goes.
 pub enum LogTo {
     Off,
-    Stderr,
+    /// 2, or another one.
+    Descriptor(i32),
     /// A pattern, zero-terminated.
     File(&'static CStr),
 }

@@ -346,6 +346,7 @@ impl Counters {
     }
 
     /// Counts the events of a batch by kind.
+    #[inline]
     pub fn delivered(&self, masks: impl Iterator<Item = u32>) {
         for mask in masks {
             for (counter, (_, bit)) in self.kinds.iter().zip(KINDS) {

@@ -15,6 +15,7 @@ use libc::c_char;
 
 #[cfg(not(test))]
 use crate::at_load::AtLoad;
+use crate::buffer::Buffer;
 #[cfg(not(test))]
 use crate::config::ARGUMENTS;
 use crate::config::{self, ACT, CONFIG, Config, Destination, FORWARD_ONLY, LogTo, STATE};
@@ -107,6 +108,7 @@ fn decide(environment: *const *const c_char) {
     if let Err(trouble) = process::prepare() {
         return be_inactive(trouble, asks_for_more_than_a_report(&options));
     }
+    sys::hold_ballast();
     if let Err(refusal) = arm(&options, config) {
         return refuse(options.on_bad_config, format_args!("{refusal}"));
     }
@@ -239,7 +241,8 @@ enum Refusal<'a> {
     Limits,
     Stacks(stacks::Trouble),
     Record(i32, &'static CStr),
-    Log(&'static CStr),
+    /// An option, its pattern, and why that cannot be written.
+    Place(&'static str, &'static CStr, i32),
     Suppressions(suppressions::Refusal, &'static CStr),
 }
 
@@ -267,7 +270,10 @@ impl core::fmt::Display for Refusal<'_> {
             Refusal::Record(error, directory) => {
                 write_unwritable(f, "EPOLLSHIM_RECORD: cannot write in", directory, *error)
             }
-            Refusal::Log(path) => write_unwritable(f, "EPOLLSHIM_LOG: cannot write", path, place::FOREIGN),
+            Refusal::Place(option, path, error) => {
+                f.write_str(option)?;
+                write_unwritable(f, ": cannot write", path, *error)
+            }
         }
     }
 }
@@ -285,7 +291,7 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
     if let Some(file) = config.suppressions {
         suppressions::read(file).map_err(|refusal| Refusal::Suppressions(refusal, file))?;
     }
-    log::prepare(config).map_err(Refusal::Log)?;
+    check_places(config)?;
     if let Some(directory) = config.record {
         record::prepare(directory).map_err(|error| Refusal::Record(error, directory))?;
     }
@@ -315,6 +321,7 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
     }
     if options.wants_census() {
         census::begin();
+        stacks::want_callers_of_cpp_library();
     }
     match &options.limit {
         Some(limits) => set_limits(limits, config).map_err(|trouble| match trouble {
@@ -323,6 +330,44 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
         }),
         None => Ok(()),
     }
+}
+
+/// Whether the files of the report and of the log can be written, as far as that can be known now.
+/// Nothing is asked under a filter from before this program. A program that another one starts under the library is not
+/// refused: it may have another user, or see other directories (a server's child, a sandbox).
+#[cold]
+#[inline(never)] // for size
+fn check_places(config: &'static Config) -> Result<(), Refusal<'static>> {
+    let report = if let Destination::File(pattern) = config.report { Some(pattern) } else { None };
+    let log = if let LogTo::File(pattern) = config.log { Some(pattern) } else { None };
+    for (option, pattern) in [("EPOLLSHIM_REPORT", report), ("EPOLLSHIM_LOG", log)] {
+        let Some(pattern) = pattern else { continue };
+        // Before the first call that a filter from before this program may kill for.
+        seccomp::find_inherited();
+        if seccomp::is_inherited() {
+            return Ok(());
+        }
+        let checked = sigsafe::unshared(|files| {
+            place::may_become_output(files, output::expand(pattern).as_c().ok_or(libc::ENAMETOOLONG)?)
+        });
+        if let Some(Err(error)) = checked
+            && !has_parent_under_shim()
+        {
+            return Err(Refusal::Place(option, pattern, error));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the parent has the library loaded, or must not be asked.
+#[cold]
+fn has_parent_under_shim() -> bool {
+    const NAME: &[u8] = b"/libepollshim.so";
+    let maps = Path::<64>::of(format_args!("/proc/{}/maps", sys::getppid()));
+    Buffer::lend(|text| {
+        let is_read = maps.as_c().is_some_and(|path| procfs::read_file(path, text));
+        !is_read || text.as_slice().windows(NAME.len()).any(|part| part == NAME)
+    })
 }
 
 /// Draws a seed, unless one was given or drawn before: 32 bits, short enough to type again.
@@ -379,7 +424,8 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     let config = Config {
         format: options.format,
         report: match options.report {
-            Report::Stderr => Destination::Stderr,
+            Report::Stderr => Destination::Descriptor(2),
+            Report::Descriptor(fd) => Destination::Descriptor(fd),
             Report::None => Destination::None,
             Report::File(_) => Destination::File(report),
         },
@@ -397,7 +443,13 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
         runtime,
         names: [called, short],
         on_bad_config: options.on_bad_config,
-        stderr: sys::status(2).ok().map(|status| (status.st_dev, status.st_ino)),
+        stderr: file_of(2),
+        named: [
+            if let Report::Descriptor(fd) = options.report { fd } else { 0 },
+            if let Some(Log::Descriptor(fd)) = options.log { fd } else { 0 },
+            if let Some(Log::Descriptor(fd)) = options.inject_log { fd } else { 0 },
+        ]
+        .map(|fd| (fd, if fd > 0 { file_of(fd) } else { None })),
     };
     // SAFETY: page-aligned, and large enough.
     let config = unsafe {
@@ -408,10 +460,17 @@ fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> 
     CONFIG.get()
 }
 
+/// Device and inode of a descriptor. None: it is closed.
+#[inline(never)] // for size
+fn file_of(fd: i32) -> Option<(u64, u64)> {
+    sys::status(fd).ok().map(|status| (status.st_dev, status.st_ino))
+}
+
 fn log_to(asked: Option<Log>, path: &'static CStr) -> LogTo {
     match asked {
         None => LogTo::Off,
-        Some(Log::Stderr) => LogTo::Stderr,
+        Some(Log::Stderr) => LogTo::Descriptor(2),
+        Some(Log::Descriptor(fd)) => LogTo::Descriptor(fd),
         Some(Log::File(_)) => LogTo::File(path),
     }
 }

@@ -11,7 +11,7 @@ use core::ops::Range;
 use epollshim_ledger::lock_protocol::View;
 
 use crate::arch::signal_frame::{MASK, SKEW, WORDS, parse};
-use crate::{real, sys};
+use crate::{real, registers, sys};
 
 const WORD: usize = size_of::<usize>();
 
@@ -97,10 +97,26 @@ impl Interrupted {
     /// But that restores the signal mask, and a handler's own signal is blocked while it runs, unless it has SA_NODEFER. (If a
     /// handler unblocks its own signal and goes on, it is taken for one that was left.)
     fn may_run(&self, blocked: sys::SignalSet) -> bool {
-        let mut mask = Piece::<1>::new();
-        let Some(&before) = mask.read(self.frame + MASK * WORD).first() else { return true };
-        blocked & !(before as sys::SignalSet) != 0 || (1..=64).any(sys::may_interrupt_itself)
+        let Some(before) = self.blocked_before() else { return true };
+        blocked & !before != 0 || (1..=64).any(sys::may_interrupt_itself)
     }
+
+    /// The signals that were blocked before. None: that part of the stack cannot be read.
+    fn blocked_before(&self) -> Option<sys::SignalSet> {
+        Piece::<1>::new().read(self.frame + MASK * WORD).first().map(|mask| *mask as sys::SignalSet)
+    }
+}
+
+/// Whether the caller runs in a signal handler, and that signal, which is blocked now, was not
+/// blocked before it: what is sent meanwhile is delivered when the handler returns.
+///
+/// True also where an older signal frame is left in a part of the stack that no later frame has
+/// written.
+#[cold]
+pub fn blocks_for_a_handler(signal: i32) -> bool {
+    let stack = registers::stack_pointer();
+    let is_free = |found: &Interrupted| found.blocked_before().is_some_and(|mask| mask & 1 << (signal - 1) == 0);
+    any_frame::<SMALL>(stack..stack + REACH, is_free).0
 }
 
 /// Whether code that was interrupted with that stack pointer returns into a hook.

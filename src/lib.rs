@@ -22,6 +22,7 @@
 //! stacks.rs   call stacks, where return addresses are not enough
 //! interrupted.rs  whether a handler on the stack has interrupted a hook
 //! procfs.rs   what the kernel says about this process
+//! describe.rs what a descriptor refers to
 //! sigsafe.rs    work on a stack and, where it opens files, in a descriptor table of its own, with signals blocked
 //! place.rs    opening what the options name, where other users may have put something first
 //! valgrind.rs  requests to valgrind; image.rs: the library itself in memory; mapped.rs: memory for the ledger's tables
@@ -72,6 +73,7 @@ mod clock;
 mod composition;
 mod config;
 mod counters;
+mod describe;
 mod elf;
 mod environment;
 mod filters;
@@ -101,6 +103,7 @@ mod session;
 mod sigsafe;
 mod stacks;
 mod steer;
+mod streams;
 mod sync;
 mod sys;
 mod system_call;

@@ -88,6 +88,14 @@ pub fn behind() -> impl Iterator<Item = Object> {
     successors(start, |object| if object.is_libc() { None } else { object.next() })
 }
 
+/// Whether the program came with an object of a certain path. For the constructor: no object is closed meanwhile.
+pub fn has(is_one: impl Fn(&[u8]) -> bool) -> bool {
+    successors(first(), |object| object.next()).any(|Object(map)| {
+        // SAFETY: zero-terminated (<link.h>), where it is not null.
+        !map.name.is_null() && is_one(unsafe { CStr::from_ptr(map.name) }.to_bytes())
+    })
+}
+
 /// A symbol that older versions of libc lack. (A weak reference would do, but GNU ld demands its version of the host's libc.)
 struct Optional {
     name: &'static CStr,

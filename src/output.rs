@@ -38,14 +38,21 @@ pub fn write_all(fd: i32, bytes: &[u8]) -> sys::Result<()> {
     Ok(())
 }
 
-pub fn stderr_is_ours(config: &Config) -> bool {
-    config.stderr.is_some() && sys::status(2).ok().map(|status| (status.st_dev, status.st_ino)) == config.stderr
+/// Whether a descriptor is still the file that it was at load.
+pub fn is_as_at_load(config: &Config, fd: i32) -> bool {
+    let file = config.at_load(fd);
+    file.is_some() && sys::status(fd).ok().map(|status| (status.st_dev, status.st_ino)) == file
 }
 
 pub fn to_stderr(config: &Config, bytes: &[u8]) {
-    if stderr_is_ours(config) {
+    to_descriptor(config, 2, bytes);
+}
+
+/// Writes to a descriptor, if it is still the file that it was at load.
+pub fn to_descriptor(config: &Config, fd: i32, bytes: &[u8]) {
+    if is_as_at_load(config, fd) {
         // Nobody is left to be told of a failure.
-        let _ = write_all(2, bytes);
+        let _ = write_all(fd, bytes);
     }
 }
 

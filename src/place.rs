@@ -39,6 +39,32 @@ pub fn open_output(files: Files, path: &CStr, flags: i32) -> Result<i32> {
     }
 }
 
+/// Whether [`open_output`] can be expected to succeed. Makes nothing. A pipe is not opened: its
+/// reader would notice.
+pub fn may_become_output(files: Files, path: &CStr) -> Result<()> {
+    match sys::mode(path).unwrap_or(libc::S_IFREG) & libc::S_IFMT {
+        libc::S_IFDIR => return Err(libc::EISDIR),
+        libc::S_IFREG => {}
+        _ => return sys::may_write(path),
+    }
+    match open_output(files, path, libc::O_WRONLY) {
+        Err(libc::ENOENT) => {}
+        Ok(fd) => {
+            files.close(fd);
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    }
+    let name = path.to_bytes();
+    let end = name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let mut directory = Path::new();
+    directory.push(if end == 0 { b"." } else { name.get(..end).unwrap_or_default() });
+    let fd = open_directory(files, directory.as_c().ok_or(libc::ENAMETOOLONG)?)?;
+    let answer = sys::may_write_in(fd);
+    files.close(fd);
+    answer
+}
+
 /// Opens a directory, for looking up files in it alone (O_PATH).
 pub fn open_directory(files: Files, path: &CStr) -> Result<i32> {
     open(files, path, libc::O_PATH | libc::O_DIRECTORY, 0)

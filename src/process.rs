@@ -48,6 +48,8 @@ struct Page {
     is_sure: AtomicU32,
     /// The exit report was written, or is being written.
     reported: AtomicU32,
+    /// 1: a report was made before a signal that the process sends to itself.
+    signalled: AtomicU32,
     /// CLOCK_MONOTONIC and CLOCK_REALTIME when this process was first seen, in nanoseconds.
     began: AtomicU64,
     began_unix: AtomicU64,
@@ -192,7 +194,7 @@ impl Page {
 /// Whether the caller's descriptor table is the one that the ledger describes: the caller owns this
 /// memory, or shares memory and table with the owner. In the child of a fork the first call claims
 /// the memory.
-#[unsafe(link_section = ".text.hot.epollshim.more")]
+#[inline(always)]
 pub fn is_own() -> bool {
     let Some(page) = page() else { return false };
     let answer = sys::getpid_or_error();
@@ -207,6 +209,7 @@ fn is_own_after_all(page: &Page, answer: i32) -> bool {
 }
 
 /// Whether the caller owns this memory: its end is the end of what the ledger describes.
+#[inline]
 pub fn is_owner() -> bool {
     page().is_some_and(|page| whose(page, sys::getpid_or_error()) == Verdict::Own)
 }
@@ -273,6 +276,7 @@ fn claim(page: &Page, owner: u32) {
     let pid = own_pid();
     FORKER.store(OWNER.swap(pid.unwrap_or(0), Ordering::Relaxed), Ordering::Relaxed);
     page.reported.store(0, Ordering::Relaxed);
+    page.signalled.store(0, Ordering::Relaxed);
     page.note_beginning();
     sharing::after_fork();
     Library::after_fork();
@@ -322,6 +326,7 @@ pub fn has_thread_ended(tid: i32) -> bool {
 
 /// The pid by which kcmp(2) finds the ledger's descriptor table: the owner's, or that of a child
 /// which shares it and may not be able to name the owner.
+#[inline]
 pub fn pid_for_kcmp() -> i32 {
     if may_be_child() { sys::getpid() } else { pid() }
 }
@@ -364,6 +369,12 @@ pub fn forker() -> u32 {
 /// True for the first caller only: the report is written once.
 pub fn begin_report() -> bool {
     page().is_some_and(|page| page.reported.swap(1, Ordering::Relaxed) == 0)
+}
+
+/// The same for the report before a signal that the process sends to itself: there may be another
+/// one later, at the end.
+pub fn begin_signal_report() -> bool {
+    page().is_some_and(|page| page.signalled.swap(1, Ordering::Relaxed) == 0)
 }
 
 /// CLOCK_MONOTONIC when this process began, nanoseconds.

@@ -7,6 +7,7 @@
 use crate::sync::{AtomicBool, Ordering};
 use core::ffi::{CStr, c_void};
 use core::num::NonZeroUsize;
+use core::ptr::null;
 
 use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
 use once_cell::race::OnceNonZeroUsize;
@@ -23,6 +24,7 @@ pub struct Real {
     /// Non-blocking, first wins: a signal handler that interrupts the look-up looks up by itself.
     address: OnceNonZeroUsize,
     name: Constant<c_char>,
+    /// Null: [`fallback::absent`]. (An address costs the library 24 bytes more.)
     fallback: Constant<c_void>,
 }
 
@@ -70,8 +72,13 @@ impl Real {
 
     /// Keeps what was found, or else the fallback. Gives what is kept: another thread or a handler may have been first.
     fn keep(&self, found: Option<usize>) -> usize {
-        let address = found.and_then(NonZeroUsize::new).or(NonZeroUsize::new(self.fallback.0 as usize));
+        let address = found.and_then(NonZeroUsize::new).or(NonZeroUsize::new(self.stand_in()));
         self.address.get_or_init(|| address.unwrap_or(NonZeroUsize::MIN)).get()
+    }
+
+    /// What is called where libc lacks the function.
+    fn stand_in(&self) -> usize {
+        if self.fallback.0.is_null() { fallback::absent as *const () as usize } else { self.fallback.0 as usize }
     }
 }
 
@@ -112,8 +119,11 @@ macro_rules! reals {
         $(
             $(#[$attribute])*
             pub static $static: Real = Real::new($symbol, {
-                let fallback: $type = $fallback;
-                fallback as *const c_void
+                let fallback: Option<$type> = $fallback;
+                match fallback {
+                    Some(fallback) => fallback as *const c_void,
+                    None => null(),
+                }
             });
         )*
         static ALL: &[&Real] = &[$(&$static),*];
@@ -142,7 +152,10 @@ macro_rules! stand_in {
         fallback::system_call::<{ epollshim_format::function::Function::$variant.number() }> as *const c_void
     };
     ($name:ident libc $variant:ident) => {
-        fallback::absent as *const c_void
+        null()
+    };
+    ($name:ident pointer $variant:ident) => {
+        fallback::absent_pointer as *const c_void
     };
 }
 
@@ -168,7 +181,7 @@ macro_rules! functions {
         /// The functions of the table (crates/format/src/functions.rs), and their aliases: by their names in glibc.
         #[allow(non_upper_case_globals)]
         pub mod function {
-            use super::{CStr, Real, c_void, fallback};
+            use super::{CStr, Real, c_void, fallback, null};
             $(
                 real!($name, Real::new(c_name!($name), stand_in!($name $from $variant)));
                 $(pub static $alias: Real = Real::new(c_name!($alias), stand_in!($name $from $variant));)*
@@ -218,32 +231,49 @@ pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usiz
 /// Variadic in C, as syscall.
 pub type Prctl = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
+pub type Abort = unsafe extern "C-unwind" fn() -> !;
 /// Only jumped to: every glibc that there is for x86-64 has it.
 pub type Birth = unsafe extern "C" fn() -> c_int;
+pub type DirFd = unsafe extern "C" fn(usize) -> c_int;
 /// Only jumped to, with the caller's registers and stack.
 pub type Exec = unsafe extern "C" fn() -> c_int;
 
 reals! {
     /// glibc 2.34.
-    CLOSEFROM = c"closefrom": CloseFrom, else fallback::closefrom;
-    VFORK = c"vfork": Birth, else fallback::absent;
-    VFORK_ALIAS = c"__vfork": Birth, else fallback::absent;
-    CLONE = c"clone": Birth, else fallback::absent;
-    CLONE_ALIAS = c"__clone": Birth, else fallback::absent;
-    SYSCALL = c"syscall": Syscall, else fallback::syscall;
-    PRCTL = c"prctl": Prctl, else fallback::prctl;
-    EXIT_AT_ONCE = c"_exit": Exit, else fallback::exit;
-    EXIT_AT_ONCE_ALIAS = c"_Exit": Exit, else fallback::exit;
-    EXECVE = c"execve": Exec, else fallback::exec;
-    EXECV = c"execv": Exec, else fallback::exec;
-    EXECVP = c"execvp": Exec, else fallback::exec;
-    EXECVPE = c"execvpe": Exec, else fallback::exec;
-    EXECL = c"execl": Exec, else fallback::exec;
-    EXECLP = c"execlp": Exec, else fallback::exec;
-    EXECLE = c"execle": Exec, else fallback::exec;
-    FEXECVE = c"fexecve": Exec, else fallback::exec;
+    CLOSEFROM = c"closefrom": CloseFrom, else Some(fallback::closefrom);
+    VFORK = c"vfork": Birth, else None;
+    VFORK_ALIAS = c"__vfork": Birth, else None;
+    CLONE = c"clone": Birth, else None;
+    CLONE_ALIAS = c"__clone": Birth, else None;
+    SYSCALL = c"syscall": Syscall, else Some(fallback::syscall);
+    PRCTL = c"prctl": Prctl, else Some(fallback::prctl);
+    EXIT_AT_ONCE = c"_exit": Exit, else Some(fallback::exit);
+    EXIT_AT_ONCE_ALIAS = c"_Exit": Exit, else Some(fallback::exit);
+    ABORT = c"abort": Abort, else Some(fallback::abort);
+    RAISE = c"raise": Exec, else None;
+    KILL = c"kill": Exec, else None;
+    KILLPG = c"killpg": Exec, else None;
+    /// glibc 2.30.
+    TGKILL = c"tgkill": Exec, else None;
+    /// In libpthread before glibc 2.34.
+    PTHREAD_KILL = c"pthread_kill": Exec, else None;
+    ASSERT_FAIL = c"__assert_fail": Exec, else None;
+    CHROOT = c"chroot": Exec, else None;
+    SETUID = c"setuid": Exec, else None;
+    SETEUID = c"seteuid": Exec, else None;
+    SETREUID = c"setreuid": Exec, else None;
+    SETRESUID = c"setresuid": Exec, else None;
+    EXECVE = c"execve": Exec, else None;
+    EXECV = c"execv": Exec, else None;
+    EXECVP = c"execvp": Exec, else None;
+    EXECVPE = c"execvpe": Exec, else None;
+    EXECL = c"execl": Exec, else None;
+    EXECLP = c"execlp": Exec, else None;
+    EXECLE = c"execle": Exec, else None;
+    FEXECVE = c"fexecve": Exec, else None;
+    DIRFD = c"dirfd": DirFd, else None;
     /// glibc 2.34.
-    EXECVEAT = c"execveat": Exec, else fallback::exec;
+    EXECVEAT = c"execveat": Exec, else None;
 }
 
 called! {
@@ -251,6 +281,8 @@ called! {
     close_range = function::close_range: CloseRange;
     closefrom = CLOSEFROM: CloseFrom;
     prctl = PRCTL: Prctl;
+    abort = ABORT: Abort;
+    dirfd = DIRFD: DirFd;
     _exit = EXIT_AT_ONCE: Exit;
     _Exit = EXIT_AT_ONCE_ALIAS: Exit;
 }
@@ -327,6 +359,10 @@ mod fallback {
         sys::exit_group(status)
     }
 
+    pub unsafe extern "C-unwind" fn abort() -> ! {
+        sys::exit_group(128 + libc::SIGABRT)
+    }
+
     /// The system call with the arguments of a function that has the same.
     pub unsafe extern "C-unwind" fn system_call<const NUMBER: i64>(
         a: usize,
@@ -345,9 +381,9 @@ mod fallback {
         -1
     }
 
-    pub unsafe extern "C" fn exec() -> c_int {
+    pub unsafe extern "C" fn absent_pointer() -> *const c_void {
         sys::set_errno(libc::ENOSYS);
-        -1
+        core::ptr::null()
     }
 }
 
@@ -369,8 +405,8 @@ mod tests {
         for real in super::all() {
             // SAFETY: zero-terminated names.
             let (name, expected) = unsafe { (CStr::from_ptr(real.name.0), libc::dlsym(libc::RTLD_NEXT, real.name.0)) };
-            let expected = if expected.is_null() { real.fallback.0 } else { expected.cast_const() };
-            assert_eq!(real.address(), expected as usize, "{name:?}");
+            let expected = if expected.is_null() { real.stand_in() } else { expected as usize };
+            assert_eq!(real.address(), expected, "{name:?}");
         }
     }
 

@@ -38,6 +38,8 @@ static DEPTH: AtomicU32 = AtomicU32::new(0);
 static WANTED: AtomicU32 = AtomicU32::new(0);
 /// The unwinder is wanted though no stacks are kept. Relaxed: as WANTED.
 static WANTS_WALKS: AtomicBool = AtomicBool::new(false);
+/// The same, but nothing is lost without it that was asked for. Relaxed: as WANTED.
+static WANTS_CPP: AtomicBool = AtomicBool::new(false);
 /// The constructor has loaded the unwinder, or will not.
 static IS_PAST: AtomicBool = AtomicBool::new(false);
 /// The unwinder is there, and has made its first walk. Release: with the Acquire of [`can_walk`], for the two addresses below.
@@ -145,9 +147,15 @@ pub fn want_walks() -> Result<(), Trouble> {
 pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
     IS_PAST.store(true, Ordering::Relaxed);
     let depth = WANTED.load(Ordering::Relaxed);
-    if depth == 0 && !WANTS_WALKS.load(Ordering::Relaxed) {
+    let is_asked_for = depth != 0 || WANTS_WALKS.load(Ordering::Relaxed);
+    if !is_asked_for && !WANTS_CPP.load(Ordering::Relaxed) {
         return Ok(());
     }
+    let loaded = load(depth);
+    if is_asked_for { loaded } else { Ok(()) }
+}
+
+fn load(depth: u32) -> Result<(), Trouble> {
     // RTLD_NOW: with lazy binding, a hook's walk would look symbols up.
     // SAFETY: a zero-terminated name; the handle is never closed.
     let unwinder = unsafe { loaded::Object::of_handle(libc::dlopen(c"libgcc_s.so.1".as_ptr(), libc::RTLD_NOW)) };
@@ -186,6 +194,14 @@ pub fn site(caller: usize) -> usize {
     if are_kept() { walk(caller) } else { caller }
 }
 
+/// The same for a place that may be none (0), or a stack already, or of another call than the
+/// present one: that stays what it is.
+#[cold]
+#[inline(never)]
+pub fn site_of(place: usize) -> usize {
+    if place == 0 { 0 } else { site(place) }
+}
+
 #[cold]
 #[inline(never)]
 fn walk(caller: usize) -> usize {
@@ -199,6 +215,39 @@ fn walk(caller: usize) -> usize {
     .unwrap_or(caller)
 }
 
+/// Where the program called the C++ library, if `caller` lies in it: the first return address of the stack outside of it. The site of
+/// a C++ stream is the program's own call (libstdc++ opens a file by `fopen`, config/io/basic_file_stdio.cc). `caller` itself where
+/// that does not lie there, or stacks cannot be walked.
+pub fn caller_of_cpp_library(caller: usize) -> usize {
+    let mut outside = caller;
+    if can_walk() && is_in_cpp_library(caller) {
+        has(caller, &mut |address| {
+            let is_outside = !is_in_cpp_library(address);
+            if is_outside {
+                outside = address;
+            }
+            is_outside
+        });
+    }
+    outside
+}
+
+fn is_in_cpp_library(caller: usize) -> bool {
+    loaded::path_of(caller).is_some_and(is_cpp_library)
+}
+
+#[inline(never)]
+fn is_cpp_library(path: &[u8]) -> bool {
+    path.rsplit(|byte| *byte == b'/').next().is_some_and(|base| base.starts_with(b"libstdc++.so"))
+}
+
+/// Has the constructor load the unwinder where the program came with a C++ library, which has it loaded anyway.
+pub fn want_callers_of_cpp_library() {
+    if loaded::has(is_cpp_library) && loaded::can_find_objects() {
+        WANTS_CPP.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The return addresses of a site: itself, or those of the stack that it stands for.
 pub fn frames(site: usize) -> impl Iterator<Item = usize> {
     let words = parts().find_map(|(_, part)| {
@@ -210,6 +259,11 @@ pub fn frames(site: usize) -> impl Iterator<Item = usize> {
     alone.into_iter().chain(words.into_iter().flatten().map(|word| word.load(Ordering::Relaxed) as usize))
 }
 
+/// Whether a site stands for a stack.
+pub fn is_stack(site: usize) -> bool {
+    parts().any(|(_, part)| part.as_ptr_range().contains(&core::ptr::without_provenance(site)))
+}
+
 /// The return address of a site.
 pub fn first(site: usize) -> usize {
     frames(site).next().unwrap_or(0)
@@ -218,7 +272,7 @@ pub fn first(site: usize) -> usize {
 /// Whether any of the return addresses of the stack that begins with `caller` is one. False where stacks cannot be walked.
 #[cold]
 #[inline(never)]
-pub fn has(caller: usize, mut is_one: impl FnMut(usize) -> bool) -> bool {
+pub fn has(caller: usize, is_one: &mut dyn FnMut(usize) -> bool) -> bool {
     /// A recursion without end is not followed to its end.
     const MOST: usize = 4096;
     let mut is_found = false;
@@ -244,7 +298,7 @@ pub fn hash(caller: usize) -> Option<u64> {
     let mut left = DEEPEST;
     let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let is_done = can_walk()
-        && has(caller, |address| {
+        && has(caller, &mut |address| {
             let (path, place) = loaded::place_of(address).unwrap_or_default();
             path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().iter().for_each(|byte| add(*byte));
             place.to_le_bytes().into_iter().for_each(&mut add);

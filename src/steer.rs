@@ -42,6 +42,10 @@ fn carry_out<'a>(here: Here, order: Order<'a>, is_done: bool, answer: &mut Buffe
                 let _ = answer.write_str(control::RECONCILED);
             }
             record::write_modules();
+            // And what is judged at an end.
+            report::evaluate_now();
+            census::mirror::refresh();
+            policy::mirror::write();
         }
         Order::Status => {
             let _ = report::armed(answer);
@@ -107,6 +111,7 @@ pub fn inject(text: &[u8]) -> Result<(), Refusal<'_>> {
     }
     let armed = rules::arm(faults::parse(text, config::allows_impossible()).filter_map(Result::ok));
     policy::arm();
+    policy::mirror::write();
     armed.map_err(Refusal::Rules)
 }
 
@@ -114,6 +119,7 @@ pub fn inject(text: &[u8]) -> Result<(), Refusal<'_>> {
 pub fn clear_rules() -> Result<(), Refusal<'static>> {
     let cleared = rules::clear();
     policy::arm();
+    policy::mirror::write();
     cleared.map_err(Refusal::Rules)
 }
 
@@ -131,5 +137,6 @@ pub fn limit(text: &[u8]) -> Result<(), Refusal<'_>> {
     let config = config::get().ok_or(Refusal::Unread)?;
     let set = init::set_limits(&wanted, config);
     policy::arm();
+    policy::mirror::write();
     set.map_err(|trouble| trouble.map_or(Refusal::Limits, |trouble| Refusal::Session(trouble, config)))
 }

@@ -8,7 +8,7 @@ use core::cmp;
 use core::ffi::CStr;
 
 use crate::arch;
-use crate::filters::{reserve, verdict};
+use crate::filters::{ballast, reserve, verdict};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 use crate::system_call::{call, checked, words};
 use crate::{image, valgrind};
@@ -338,7 +338,11 @@ pub fn map_from_kernel(bytes: usize) -> Result<*mut u8> {
     // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other
     // memory.
     let map = || unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) };
-    let address = map().or_else(|error| if error == libc::EAGAIN && unlock_own() { map() } else { Err(error) })?;
+    let address = match map() {
+        Err(libc::EAGAIN) if unlock_own() => map(),
+        Err(libc::ENOMEM) if begin_reserve() => return reserve::take(bytes).ok_or(libc::ENOMEM),
+        mapped => mapped,
+    }?;
     if IS_LIMITED.load(Ordering::Relaxed) {
         unlock(address as *mut u8, bytes);
     }
@@ -403,7 +407,7 @@ pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
     }
     // SAFETY: the caller promises a whole mapping that nothing refers to.
     let moved = unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) };
-    if moved == Err(verdict::FORBIDDEN) {
+    if matches!(moved, Err(verdict::FORBIDDEN | libc::ENOMEM)) {
         let copy = map_from_kernel(new)?;
         // SAFETY: the old memory and the new do not overlap. The caller promises a whole mapping that
         // nothing refers to.
@@ -467,10 +471,34 @@ pub fn set_mode(fd: i32, mode: u32) -> Result<()> {
     unsafe { syscall!(SYS_fchmod, fd, mode) }.map(drop)
 }
 
+/// Gives a file to another user. Its group stays.
+pub fn set_owner(fd: i32, user: u32) -> Result<()> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_fchown, fd, user, u32::MAX) }.map(drop)
+}
+
+/// Cuts a file off.
+pub fn truncate(fd: i32, bytes: i64) -> Result<()> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_ftruncate, fd, bytes) }.map(drop)
+}
+
+/// Where a descriptor reads and writes next; after a write with O_APPEND: where that ended.
+pub fn position(fd: i32) -> Result<i64> {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_lseek, fd, 0, libc::SEEK_CUR) }.map(|place| place as i64)
+}
+
 /// Reserves all blocks of a part of a file, and makes the file at least that long.
 pub fn allocate(fd: i32, offset: usize, bytes: usize) -> Result<()> {
     // SAFETY: takes no pointer.
     unsafe { syscall!(SYS_fallocate, fd, 0, offset, bytes) }.map(drop)
+}
+
+/// Whether the user may write a file.
+pub fn may_write(path: &CStr) -> Result<()> {
+    // SAFETY: the path is zero-terminated.
+    unsafe { syscall!(SYS_faccessat, libc::AT_FDCWD, path.as_ptr(), libc::W_OK) }.map(drop)
 }
 
 /// Whether the user may make files in a directory.
@@ -490,7 +518,55 @@ pub fn map_part(fd: i32, offset: usize, bytes: usize, fixed: Option<*mut u8>) ->
     };
     // SAFETY: the callers pass as `fixed` only memory of the library's own; otherwise a new mapping
     // changes no other memory.
-    unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) }.map(|address| own(address, bytes))
+    let mut mapped = unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) };
+    if mapped == Err(libc::ENOMEM)
+        && fixed.is_none()
+        && let Some(held) = ballast::take(bytes)
+    {
+        // SAFETY: address space that the library holds for this, and that nothing refers to.
+        mapped = unsafe { syscall!(SYS_mmap, held, bytes, protection, flags | libc::MAP_FIXED, fd, offset) };
+    }
+    mapped.map(|address| own(address, bytes))
+}
+
+/// Moves a mapping in place of what is there.
+///
+/// # Safety
+/// `start` and `bytes` must be whole pages of the library's own that nothing refers to, and `to` as
+/// much memory of its own.
+pub unsafe fn move_over(start: *mut u8, bytes: usize, to: *mut u8) -> Result<()> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: the caller promises pages that nothing refers to, and memory to replace.
+    unsafe { syscall!(SYS_mremap, start, bytes, bytes, flags, to) }.map(drop)
+}
+
+/// Holds address space for when there is none left (src/filters/ballast.rs), if there is so much.
+/// Called once, at load.
+pub fn hold_ballast() {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other
+    // memory.
+    if let Ok(start) = unsafe { syscall!(SYS_mmap, 0, ballast::BYTES, libc::PROT_NONE, flags, -1isize, 0) } {
+        ballast::hold(start as *mut u8);
+    }
+}
+
+/// mmap has found no address space: makes a part of what is held the reserve. False: it is so
+/// already, or nothing is held.
+#[cold]
+fn begin_reserve() -> bool {
+    let Some(start) = ballast::take_reserve() else { return false };
+    // SAFETY: whole pages of a mapping of the library's own, which nothing refers to.
+    let mapped = unsafe { map_over(start, ballast::FOR_RESERVE) };
+    mapped.is_ok() && reserve::begin(start, ballast::FOR_RESERVE)
+}
+
+/// The process ends: the kernel gets address space back that is held for the report.
+pub fn give_ballast_back() {
+    if let Some(start) = ballast::take_report() {
+        // SAFETY: the end of a mapping of the library's own, which nothing refers to.
+        unsafe { unmap_from_kernel(start, ballast::FOR_REPORT) };
+    }
 }
 
 /// Maps zeroed private memory in place of what is there.
@@ -613,6 +689,11 @@ pub fn links(path: &CStr) -> Result<u64> {
     status_of(path).map(|status| status.st_nlink as u64)
 }
 
+/// The mode of the file that a path leads to (stat(2)).
+pub fn mode(path: &CStr) -> Result<libc::mode_t> {
+    status_of(path).map(|status| status.st_mode)
+}
+
 /// The owner of a file or directory.
 pub fn owner(path: &CStr) -> Result<u32> {
     status_of(path).map(|status| status.st_uid)
@@ -706,15 +787,6 @@ pub fn block_signals() -> Result<SignalSet> {
     unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const all, &raw mut old, size) }.map(|_| old)
 }
 
-/// The signals that this thread blocks. Where a filter hides them: all.
-pub fn blocked_signals() -> SignalSet {
-    let mut old = SignalSet::MAX;
-    let null = core::ptr::null::<u8>();
-    // SAFETY: the set is of the size that is said; nothing is changed.
-    let _ = unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, null, &raw mut old, size_of::<SignalSet>()) };
-    old
-}
-
 /// Whether a signal has a handler that it may interrupt (sigaction(2), SA_NODEFER). True also where a
 /// filter hides it.
 pub fn may_interrupt_itself(signal: i32) -> bool {
@@ -731,6 +803,33 @@ pub fn set_signal_mask(set: SignalSet) {
     let null = core::ptr::null::<u8>();
     // SAFETY: the set is of the size that is said.
     let _ = unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, null, size_of::<SignalSet>()) };
+}
+
+/// The signals that this thread blocks. All, where a filter answers in the kernel's place.
+pub fn blocked_signals() -> Result<SignalSet> {
+    let mut old = SignalSet::MAX;
+    let null = core::ptr::null::<u8>();
+    // SAFETY: changes nothing, and writes a set of the size that is said.
+    unsafe { syscall!(SYS_rt_sigprocmask, libc::SIG_BLOCK, null, &raw mut old, size_of::<SignalSet>()) }.map(|_| old)
+}
+
+/// What a signal does: SIG_DFL, SIG_IGN, or the address of a handler.
+pub fn disposition(signal: i32) -> Result<usize> {
+    // The kernel's struct sigaction, which begins with the handler (Linux v6.1
+    // include/linux/signal_types.h).
+    let mut action = [usize::MAX; 4];
+    let null = core::ptr::null::<u8>();
+    // SAFETY: changes nothing, and writes four words, for which there is room.
+    unsafe { syscall!(SYS_rt_sigaction, signal, null, action.as_mut_ptr(), size_of::<SignalSet>()) }?;
+    let [handler, ..] = action;
+    // A filter that answers 0 leaves the words alone.
+    if handler == usize::MAX { Err(libc::ENOSYS) } else { Ok(handler) }
+}
+
+/// The process group of the calling process.
+pub fn process_group() -> i32 {
+    // SAFETY: takes no pointer.
+    unsafe { syscall!(SYS_getpgid, 0) }.unwrap_or(0) as i32
 }
 
 /// The signals that are pending for this thread.
@@ -801,6 +900,30 @@ pub fn socket_option(fd: i32, option: i32) -> Result<i32> {
     // SAFETY: as many bytes are written as is said at most.
     unsafe { syscall!(SYS_getsockopt, fd, libc::SOL_SOCKET, option, &raw mut value, &raw mut length) }?;
     Ok(value)
+}
+
+/// The address of a socket's own end (getsockname), or of its other end (getpeername), as long as
+/// it is; cut off at the length of `into`. Err: not a socket, or it has none.
+pub fn socket_address(fd: i32, is_peer: bool, into: &mut [u8]) -> Result<&[u8]> {
+    let mut length = into.len() as u32;
+    let (address, length_at) = (into.as_mut_ptr(), &raw mut length);
+    // SAFETY: as many bytes are written as is said at most.
+    unsafe {
+        match is_peer {
+            true => syscall!(SYS_getpeername, fd, address, length_at),
+            false => syscall!(SYS_getsockname, fd, address, length_at),
+        }
+    }?;
+    into.get(..(length as usize).min(into.len())).ok_or(libc::EINVAL)
+}
+
+/// How many columns a terminal has. Err: not a terminal.
+pub fn columns(fd: i32) -> Result<u16> {
+    let mut size = [0u16; 4];
+    // SAFETY: one struct winsize is written: rows, columns, and two numbers of pixels.
+    unsafe { syscall!(SYS_ioctl, fd, libc::TIOCGWINSZ, size.as_mut_ptr()) }?;
+    let [_, columns, ..] = size;
+    Ok(columns)
 }
 
 /// The beginning of TCP_INFO, as words of 64 bits: bytes that were acknowledged and received are

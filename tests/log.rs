@@ -6,7 +6,7 @@ mod common;
 #[path = "programs/installed.rs"]
 mod installed;
 
-use common::{c_program, reports, scratch, shim, show};
+use common::{c_program, reports, root, scratch, shim, show};
 use installed::installed;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -637,15 +637,28 @@ fn no_descriptor_of_the_log_is_there_between_calls() {
 }
 
 #[test]
-fn a_path_that_cannot_be_written_drops_every_line_and_says_so_in_the_report() {
-    let readonly = scratch("unwritable").join("directory");
-    std::fs::create_dir(&readonly).unwrap();
-    for path in ["/nonexistent/log".as_ref(), readonly.as_os_str(), "/proc/version".as_ref(), "/dev/full".as_ref()] {
+fn a_path_that_cannot_be_written_is_refused_at_load() {
+    let directory = scratch("unwritable").join("directory");
+    std::fs::create_dir(&directory).unwrap();
+    let below_a_file = root().join("Cargo.toml/log.%p");
+    for path in [Path::new("/nonexistent/log.%p"), &directory, &below_a_file] {
+        let mut command = bare(troubles(), &["calls=30"]);
+        let output = command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_LOG", path).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", path.display());
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = format!("epollshim: EPOLLSHIM_LOG: cannot write '{}': E", path.display());
+        assert!(stderr.starts_with(&said) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn a_device_that_takes_nothing_drops_every_line_and_the_report_says_so() {
+    for path in [OsStr::new("/proc/version"), OsStr::new("/dev/full")] {
         let (written, dropped, calls) = tally(&undisturbed(&["calls=30"], path)[0]);
-        assert_eq!((written, dropped), (0, calls), "{}", path.display());
+        assert_eq!((written, dropped), (0, calls), "{}", path.to_string_lossy());
     }
     let mut command = bare(troubles(), &["calls=30"]);
-    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_LOG", "/nonexistent/log");
+    command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_LOG", "/dev/full");
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(stderr.to_lowercase().contains("log") && stderr.contains("34"), "the text report tells it: {stderr}");
@@ -664,11 +677,11 @@ fn a_limit_on_the_size_of_files_does_not_kill_the_program() {
     let log = scratch("fsize").join("log");
     let (written, dropped, _) = tally(&undisturbed(&["small-files", "calls=5"], &log)[0]);
     assert!(written > 10 && dropped > 50, "{written} written, {dropped} dropped");
-    // The line that was cut is alone in being cut: the next one that fits begins a line of its own.
+    // What was left of a line is removed.
     let text = read(&log);
     let whole = text.lines().filter(|text| line(text).is_some()).count() as u64;
     assert_eq!(whole, written, "{text}");
-    assert!(text.lines().count() as u64 <= written + 1, "{text}");
+    assert_eq!(text.lines().count() as u64, written, "{text}");
 }
 
 /// A small file system of its own, where this test may mount one.
@@ -689,7 +702,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_disk_that_is_full_for_a_while_tears_no_line_but_one() {
+fn a_disk_that_is_full_for_a_while_tears_no_line() {
     let Some(small) = Small::mount() else {
         return installed::skipped("no tmpfs can be mounted here", true);
     };
@@ -703,8 +716,8 @@ fn a_disk_that_is_full_for_a_while_tears_no_line_but_one() {
     assert!(written > 20 && dropped > 20 && written + dropped == calls, "{}", reports[0]);
     let text = read(&log);
     let torn: Vec<_> = text.lines().filter(|text| line(text).is_none()).collect();
-    assert!(torn.len() <= 1, "{torn:?}");
-    assert_eq!(text.lines().count() - torn.len(), written as usize, "{torn:?}");
+    assert!(torn.is_empty() && text.ends_with('\n'), "{torn:?}");
+    assert_eq!(text.lines().count(), written as usize);
 }
 
 #[test]

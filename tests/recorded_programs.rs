@@ -161,7 +161,7 @@ fn is_recorded_when_killed(server: Server, number: usize) {
     for process in processes(&told) {
         assert_eq!(process["process"]["end"], "signal", "{process}");
     }
-    assert!(report(&recordings, &[]).contains("), killed after "));
+    assert!(report(&recordings, &[]).contains("), killed, at the earliest after "));
     not_less(&told, &live);
 }
 
@@ -387,7 +387,7 @@ fn a_program_without_a_report_says_on_stderr_that_its_recording_is_lost() {
     std::fs::set_permissions(&recordings, std::fs::Permissions::from_mode(0o700)).unwrap();
     let port = free_port();
     let mut child = Command::new(recorded::command())
-        .args(["run", "--record", recordings.to_str().unwrap(), "--report", "none", "--"])
+        .args(["run", "--exec", "--record", recordings.to_str().unwrap(), "--report", "none", "--"])
         .arg(server)
         .args(["-u", "nobody", "-l", "127.0.0.1", "-U", "0", "-t", "2", "-p", &port.to_string()])
         .stderr(Stdio::piped())

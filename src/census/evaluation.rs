@@ -1,7 +1,7 @@
 //! Findings of the census: descriptors whose number only grows, and those that reach another
 //! program. (Double closes are noted when they happen, in census/mod.rs.)
 
-use epollshim_format::census::{Kind, Leak};
+use epollshim_format::census::Kind;
 use epollshim_format::findings::{Id, Severity, fd_inherited};
 
 use super::{Entry, places};
@@ -9,6 +9,7 @@ use crate::buffer::Buffer;
 use crate::census;
 use crate::findings::{Note, note, put, withdraw};
 use crate::process::End;
+use crate::sync::{AtomicU64, Ordering};
 use crate::{clock, ledger, process, sys};
 
 /// How much of the process's table is examined before an exec, with a system call for each
@@ -27,33 +28,63 @@ pub fn at_exec(caller: usize) {
     // A fresh child becomes a generation of its own here, if it has not yet.
     let is_borrower = !process::is_owner();
     let generation = census::generation();
+    each_inherited(caller, &|fd, entry| {
+        let by_itself = !is_borrower && entry.generation() == generation;
+        let is_childs = by_itself && generation != 0;
+        (!(is_childs || is_borrower && census::was_touched_by_a_borrower(fd))).then_some(by_itself)
+    });
+    sys::set_errno(errno);
+}
+
+/// The process is about to start another program in a child that no hook sees (`posix_spawn`, `system`, `popen`). The child creates
+/// nothing itself. `replaces`: which numbers it closes, or gives another meaning.
+#[cold]
+#[inline(never)]
+pub fn at_spawn(caller: usize, by_popen: bool, replaces: &dyn Fn(i32) -> bool) {
+    // A child of vfork knows only what it touched itself.
+    if process::is_owner() {
+        let errno = sys::errno();
+        each_inherited(caller, &|fd, entry| (!(by_popen && entry.has(Entry::POPENS) || replaces(fd))).then_some(false));
+        sys::set_errno(errno);
+    }
+}
+
+/// Notes each descriptor that reaches another program by accident, unless `choose` says that it does not (None). Some: whether the
+/// process becomes that program itself.
+fn each_inherited(caller: usize, choose: &dyn Fn(i32, Entry) -> Option<bool>) {
     let meant = Entry::CLOEXEC | Entry::PLACED | Entry::HANDED_ON | Entry::AT_START;
     for (fd, entry) in census::each_alive().filter(|(fd, _)| *fd > 2).take(LOOKED_AT) {
-        let is_own = entry.generation() == generation;
-        let is_childs = !is_borrower && is_own && generation != 0;
-        let by_itself = !is_borrower && is_own;
-        if entry.has(meant)
-            || is_childs
-            || entry.kind() == Kind::Epoll
-            || is_borrower && census::was_touched_by_a_borrower(fd)
-            || !sys::survives_exec(fd)
+        if !entry.has(meant)
+            && entry.kind() != Kind::Epoll
+            && let Some(by_itself) = choose(fd, entry)
+            && sys::survives_exec(fd)
         {
-            continue;
+            inherited(fd, entry, by_itself, caller);
         }
-        // A file that stays open costs little. The other end of a pipe or connection waits for its
-        // end in vain.
-        let is_file = matches!(entry.kind(), Kind::File | Kind::Directory);
-        let place = places::at(entry.place());
-        note(&Note {
-            variant: if by_itself { fd_inherited::BY_ITSELF } else { 0 },
-            fd,
-            site: place.site(),
-            other: caller,
-            detail: [entry.kind() as u64, 0, 0, 0],
-            ..Note::of(Id::FdInherited, if is_file || by_itself { Severity::Info } else { Severity::Warning })
-        });
     }
-    sys::set_errno(errno);
+}
+
+fn inherited(fd: i32, entry: Entry, by_itself: bool, caller: usize) {
+    // A file that stays open costs little. The other end of a pipe or connection waits for its end
+    // in vain.
+    let is_file = matches!(entry.kind(), Kind::File | Kind::Directory);
+    note(&Note {
+        variant: if by_itself { fd_inherited::BY_ITSELF } else { 0 },
+        fd,
+        site: places::at(entry.place()).site(),
+        other: caller,
+        detail: [entry.kind() as u64, 0, 0, 0],
+        ..Note::of(Id::FdInherited, if is_file || by_itself { Severity::Info } else { Severity::Warning })
+    });
+}
+
+/// CLOCK_MONOTONIC when the process began to end; 0: it has not. What the library does then is no
+/// standstill of the program.
+static ENDING: AtomicU64 = AtomicU64::new(0);
+
+/// The process ends.
+pub fn ends_now() {
+    ENDING.store(clock::monotonic(), Ordering::Relaxed);
 }
 
 /// Places whose descriptors only grow in number.
@@ -61,7 +92,10 @@ pub fn evaluate(end: End) {
     if !census::is_on() {
         return;
     }
-    let now = clock::monotonic();
+    let now = match ENDING.load(Ordering::Relaxed) {
+        began if began != 0 && !matches!(end, End::Running | End::Exec) => began,
+        _ => clock::monotonic(),
+    };
     withdraw(Id::FdLeak);
     Buffer::lend(|unattended: &mut Buffer<(u16, i32)>| {
         // One walk of the table, and not one for each place.
@@ -85,24 +119,16 @@ pub fn evaluate(end: End) {
 }
 
 fn evaluate_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End) {
-    let leak = place.growth(alive, now).judge();
-    let severity = match leak {
-        Leak::Certain => Severity::Error,
-        Leak::Likely if census::has_met_the_limit() => Severity::Error,
-        Leak::Likely => Severity::Warning,
-        // What is open at the end is worth a line. Before the end it is normal.
-        Leak::No if end != End::Running && place.site() != 0 => Severity::Info,
-        Leak::No => return,
-    };
-    let note = Note {
-        // Two kinds from one place are two findings.
-        variant: place.kind() as u8,
-        fd,
-        site: place.site(),
-        detail: [place.kind() as u64, alive, place.born(), 0],
-        ..Note::of(Id::FdLeak, severity)
-    };
-    put(&note, 1);
+    if let Some(found) = place.row().judge(alive, fd, now, census::has_met_the_limit(), end == End::Running) {
+        let note = Note {
+            variant: found.variant,
+            fd,
+            site: place.site(),
+            detail: found.detail,
+            ..Note::of(Id::FdLeak, found.severity)
+        };
+        put(&note, 1);
+    }
 }
 
 /// Whether an epoll instance watches it, and its peer exists: a server's connections.

@@ -8,6 +8,7 @@
 //! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
 //! room.rs       what is open and what is being opened, for a limit
+//! mirror.rs     all of it in the recording, as it changes
 //! ```
 //!
 //! Hooks report what the real calls returned, and only while the census is on. It takes no lock:
@@ -21,6 +22,7 @@
 
 pub mod evaluation;
 pub mod local;
+pub mod mirror;
 pub mod places;
 mod reconcile;
 pub mod room;
@@ -88,6 +90,7 @@ pub fn after_fork() {
         ROOM.after_fork();
         PEAK.store(ROOM.alive(), Ordering::Relaxed);
         CORRECTED.store(0, Ordering::Relaxed);
+        NOT_JUDGED.store(0, Ordering::Relaxed);
         HAS_SEEN.store(false, Ordering::Relaxed);
     }
 }
@@ -135,16 +138,29 @@ fn note_birth(fd: i32, birth: Birth) {
     }
     place.count_birth();
     if old.is_alive() {
-        // The number was reused in one step (dup2), or no hook saw its end (fclose).
-        places::at(old.place()).died();
-        if !birth.is_placed {
-            CORRECTED.fetch_add(1, Ordering::Relaxed);
+        reused(old, birth.is_placed);
+    } else {
+        let live = if IS_LIMITED.load(Ordering::Relaxed) { begin_within_limit() } else { ROOM.begin() };
+        if live > PEAK.load(Ordering::Relaxed) {
+            PEAK.fetch_max(live, Ordering::Relaxed);
         }
-        return;
     }
-    let live = if IS_LIMITED.load(Ordering::Relaxed) { begin_within_limit() } else { ROOM.begin() };
-    if live > PEAK.load(Ordering::Relaxed) {
-        PEAK.fetch_max(live, Ordering::Relaxed);
+    if mirror::is_followed() {
+        mirror::changed(fd, number);
+    }
+}
+
+/// The number was reused in one step (dup2), or no hook saw its end (fclose).
+#[cold]
+#[inline(never)]
+fn reused(old: Entry, is_placed: bool) {
+    places::at(old.place()).died();
+    if !is_placed {
+        CORRECTED.fetch_add(1, Ordering::Relaxed);
+        mirror::changed_totals();
+    }
+    if mirror::is_followed() {
+        mirror::changed_place(old.place());
     }
 }
 
@@ -197,6 +213,9 @@ fn end(fd: i32, site: usize, is_swept: bool) -> Before {
     if old.is_alive() {
         places::at(old.place()).died();
         ROOM.end();
+        if mirror::is_followed() {
+            mirror::changed(fd, old.place());
+        }
         if !HAS_SEEN.load(Ordering::Relaxed) {
             HAS_SEEN.store(true, Ordering::Relaxed);
         }
@@ -238,6 +257,7 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
         fd,
         site,
         other: if was_alive { 0 } else { closer.site },
+        detail: [table::get(fd).kind() as u64, places::at(table::get(fd).place()).site() as u64, 0, 0],
         ..Note::of(Id::DoubleClose, severity)
     };
     findings::note(&note);
@@ -270,7 +290,28 @@ pub fn set_flags(fd: i32, flags: i32) {
             // The program asks for it explicitly: the next program that it starts shall have it.
             entry.set(Entry::HANDED_ON, !is_cloexec);
         });
+        if mirror::is_followed() {
+            mirror::changed(fd, table::get(fd).place());
+        }
     }
+}
+
+/// `popen` created it.
+pub fn is_popens(fd: i32) {
+    if is_on() && !local::is_borrowed() {
+        table::change(fd, |entry| entry.set(Entry::POPENS, true));
+    }
+}
+
+/// Programs that were started with file actions of a kind that is not known here.
+static NOT_JUDGED: AtomicU64 = AtomicU64::new(0);
+
+pub fn could_not_judge() {
+    NOT_JUDGED.fetch_add(1, Ordering::Relaxed);
+}
+
+pub fn not_judged() -> u64 {
+    NOT_JUDGED.load(Ordering::Relaxed)
 }
 
 /// A call that creates descriptors failed for lack of room.
@@ -281,6 +322,7 @@ static HAS_MET_THE_LIMIT: AtomicBool = AtomicBool::new(false);
 pub fn failed() {
     if is_on() && matches!(sys::errno(), libc::EMFILE | libc::ENFILE) {
         HAS_MET_THE_LIMIT.store(true, Ordering::Relaxed);
+        mirror::changed_totals();
     }
 }
 

@@ -3,8 +3,11 @@
 
 use crate::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-use epollshim_format::census::{Growth, Kind};
+use epollshim_format::census::{Kind, Row};
+use epollshim_format::recording::census::place;
 
+use super::mirror::{self, Above};
+use crate::above::Library;
 use crate::{clock, sys};
 
 /// A call of the program that creates descriptors of a kind. All-zero is a valid, unused one.
@@ -28,20 +31,28 @@ pub struct Place {
     turned_before: AtomicU64,
 }
 
-const USED: u64 = 1 << 63;
-const SITE: u64 = (1 << 48) - 1;
-const KIND: u32 = 48;
-
-const CLOSED: u32 = 28;
+const CLOSED: u32 = place::CLOSED;
 const ALIVE: u64 = (1 << CLOSED) - 1;
 const OVERFULL: u64 = 1 << 63;
 
+// A recording has them word by word.
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<Place>() == place::SIZE);
+    assert!(offset_of!(Place, key) == place::KEY && offset_of!(Place, counts) == place::COUNTS);
+    assert!(offset_of!(Place, more) == place::MORE && offset_of!(Place, base) == place::BASE);
+    assert!(offset_of!(Place, peak) == place::PEAK && offset_of!(Place, floor) == place::FLOOR);
+    assert!(offset_of!(Place, floors) == place::FLOORS && offset_of!(Place, turned) == place::TURNED);
+    assert!(offset_of!(Place, turned_before) == place::TURNED_BEFORE);
+    assert!(place::TURNED_BEFORE + 8 == place::WORDS * 8 && CHUNK == place::ENTRIES);
+};
+
 /// A power of two.
-const PLACES: usize = 8192;
+pub const PLACES: usize = 8192;
 
 /// Records in a chunk. Chunks are mapped when needed, and stay mapped. Release when one is
 /// published, Acquire by readers: the kernel has zeroed it.
-const CHUNK: usize = 256;
+pub const CHUNK: usize = 256;
 static ALL: [AtomicPtr<Place>; PLACES / CHUNK] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PLACES / CHUNK];
 static NOWHERE: Place = Place::new();
 
@@ -62,11 +73,11 @@ impl Place {
 
     /// The return address, or a stack's; 0: no hook saw it.
     pub fn site(&self) -> usize {
-        (self.key.load(Ordering::Relaxed) & SITE) as usize
+        place::site(self.key.load(Ordering::Relaxed)) as usize
     }
 
     pub fn kind(&self) -> Kind {
-        Kind::from_number(self.key.load(Ordering::Relaxed) >> KIND & 15)
+        place::kind(self.key.load(Ordering::Relaxed))
     }
 
     pub fn live(&self) -> u64 {
@@ -75,6 +86,13 @@ impl Place {
 
     pub fn closed(&self) -> u64 {
         self.more.load(Ordering::Relaxed) + (self.counts.load(Ordering::Relaxed) >> CLOSED)
+    }
+
+    /// How many there were ever, but for what `more` has.
+    #[inline(always)]
+    pub fn made(&self) -> u64 {
+        let counts = self.counts.load(Ordering::Relaxed);
+        (counts & ALIVE) + (counts >> CLOSED)
     }
 
     /// Created by this process.
@@ -113,8 +131,9 @@ impl Place {
         for place in &self.floors {
             floor = place.swap(floor, Ordering::Relaxed);
         }
-        let turned = self.turned.swap(clock::monotonic(), Ordering::Relaxed);
-        self.turned_before.store(turned, Ordering::Relaxed);
+        self.turned_before.store(self.turned.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Release: whoever finds it changed finds the rest changed (mirror.rs).
+        self.turned.store(clock::monotonic(), Ordering::Release);
     }
 
     #[inline(always)]
@@ -138,24 +157,14 @@ impl Place {
         }
     }
 
-    /// How its number has grown. `alive`: those created by this process, without an owner that
-    /// handles them.
-    pub fn growth(&self, alive: u64, now: u64) -> Growth {
-        let turned = self.turned.load(Ordering::Relaxed);
-        let newest = self.floors.iter().map(|floor| floor.load(Ordering::Relaxed));
-        let mut floors = [0; 4];
-        for (place, floor) in
-            floors.iter_mut().rev().zip(core::iter::once(self.floor.load(Ordering::Relaxed)).chain(newest))
-        {
-            *place = floor;
-        }
-        Growth {
-            born: self.born(),
-            alive,
-            floors,
-            span: turned.saturating_sub(self.turned_before.load(Ordering::Relaxed)),
-            since: now.saturating_sub(turned),
-        }
+    /// Its words, in the order of the layout of recordings.
+    pub fn words(&self) -> &[AtomicU64; place::WORDS] {
+        // SAFETY: it begins with as many atomics of one word, by the layout (asserted above).
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
+    pub fn row(&self) -> Row {
+        Row::read(|at| self.words().get(at / 8).map_or(0, |word| word.load(Ordering::Relaxed)))
     }
 
     fn after_fork(&self) {
@@ -201,7 +210,7 @@ pub fn at(index: u16) -> &'static Place {
 /// The record of a place and a kind. It is created if there is none.
 #[inline(always)]
 pub fn of(site: usize, kind: Kind) -> (u16, &'static Place) {
-    let key = site as u64 & SITE | (kind as u64) << KIND | USED;
+    let key = place::key(site as u64, kind);
     let index = FOUND.get(first(key)).map_or(0, |index| index.load(Ordering::Relaxed));
     let place = at(index);
     if place.key.load(Ordering::Relaxed) == key { (index, place) } else { look_on(key) }
@@ -231,7 +240,12 @@ fn look_on(key: u64) -> (u16, &'static Place) {
             // Release: a reader that finds it sees its key. The loser leaves a record in which
             // nothing is counted.
             match found.compare_exchange(0, taken, Ordering::Release, Ordering::Acquire) {
-                Ok(_) => return (taken, at(taken)),
+                Ok(_) => {
+                    if mirror::is_followed() {
+                        Library::new_site(place::site(key) as usize);
+                    }
+                    return (taken, at(taken));
+                }
                 Err(other) => index = other,
             }
         }
@@ -251,6 +265,11 @@ fn take(key: u64) -> Option<u16> {
     }
     at(index).key.store(key, Ordering::Relaxed);
     Some(index)
+}
+
+/// How many records are in use: those with numbers below it.
+pub fn used() -> u32 {
+    USED_UP_TO.load(Ordering::Relaxed)
 }
 
 /// All that were used.

@@ -5,7 +5,7 @@ use crate::sync::Ordering;
 use epollshim_format::census::Kind;
 
 use super::table::{self, Entry};
-use super::{AT_START, CORRECTED, GENERATION, PEAK, ROOM, places};
+use super::{AT_START, CORRECTED, GENERATION, PEAK, ROOM, mirror, places};
 use crate::buffer::Buffer;
 use crate::{clock, loaded, process, procfs, registers, sys};
 
@@ -136,6 +136,7 @@ fn correct(fd: i32, entry: Entry) {
         return;
     }
     CORRECTED.fetch_add(1, Ordering::Relaxed);
+    mirror::changed_totals();
     if entry.is_alive() {
         super::end(fd, 0, false);
         return;
@@ -148,5 +149,8 @@ fn correct(fd: i32, entry: Entry) {
         // Another thread came first.
         places::at(now.place()).died();
         ROOM.end();
+    }
+    if mirror::is_followed() {
+        mirror::changed(fd, now.place());
     }
 }

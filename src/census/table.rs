@@ -7,43 +7,35 @@
 use crate::sync::{AtomicI32, AtomicU64, Ordering};
 
 use epollshim_format::census::Kind;
+use epollshim_format::recording::census::number as layout;
 
 use crate::mapped::Mapped;
 use epollshim_ledger::numbers::{self, Numbers};
 
-/// The first word.
+/// The first word (`epollshim_format::recording::census::number`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Entry(u64);
 
 impl Entry {
     pub const UNKNOWN: Entry = Entry(0);
 
-    // From the lowest bit: the place (16 bits), state and flags (8), kind (4), generation (8 from
-    // bit 28), and the thread that created it.
-    const ALIVE: u64 = 1 << 16;
-    const CLOSED: u64 = 1 << 17;
-    /// It closes at exec.
-    pub const CLOEXEC: u64 = 1 << 18;
-    /// Its number was chosen by the program (dup2).
-    pub const PLACED: u64 = 1 << 19;
-    /// Close-on-exec was removed from it.
-    pub const HANDED_ON: u64 = 1 << 20;
-    /// It was open at load.
-    pub const AT_START: u64 = 1 << 21;
-    /// Closed by close_range or closefrom.
-    pub const SWEPT: u64 = 1 << 22;
-    const KIND: u32 = 24;
-    const GENERATION: u32 = 28;
-    const THREAD: u32 = 36;
+    const ALIVE: u64 = layout::ALIVE;
+    const CLOSED: u64 = layout::CLOSED;
+    pub const CLOEXEC: u64 = layout::CLOEXEC;
+    pub const PLACED: u64 = layout::PLACED;
+    pub const HANDED_ON: u64 = layout::HANDED_ON;
+    pub const AT_START: u64 = layout::AT_START;
+    pub const SWEPT: u64 = layout::SWEPT;
+    pub const POPENS: u64 = layout::POPENS;
 
     #[inline(always)]
     pub fn alive(place: u16, kind: Kind, generation: u8, token: usize) -> Entry {
         Entry(
             u64::from(place)
                 | Self::ALIVE
-                | (kind as u64) << Self::KIND
-                | u64::from(generation) << Self::GENERATION
-                | (token as u64 >> 6) << Self::THREAD,
+                | (kind as u64) << layout::KIND
+                | u64::from(generation) << layout::GENERATION
+                | (token as u64 >> 6) << layout::THREAD,
         )
     }
 
@@ -69,17 +61,17 @@ impl Entry {
 
     #[inline(always)]
     pub fn place(self) -> u16 {
-        self.0 as u16
+        layout::place(self.0)
     }
 
     #[inline(always)]
     pub fn kind(self) -> Kind {
-        Kind::from_number(self.0 >> Self::KIND & 15)
+        layout::kind(self.0)
     }
 
     #[inline(always)]
     pub fn generation(self) -> u8 {
-        (self.0 >> Self::GENERATION) as u8
+        layout::generation(self.0)
     }
 }
 
@@ -109,6 +101,11 @@ static TABLE: Numbers<Number, Mapped> = Numbers::new();
 /// One more than the highest number that was ever open.
 static END: AtomicI32 = AtomicI32::new(0);
 
+/// The first word of a number; None: it was never seen.
+pub fn word(fd: i32) -> Option<&'static AtomicU64> {
+    TABLE.get(fd).map(|number| &number.entry)
+}
+
 pub fn get(fd: i32) -> Entry {
     TABLE.get(fd).map_or(Entry::UNKNOWN, |number| Entry(number.entry.load(Ordering::Relaxed)))
 }
@@ -135,6 +132,8 @@ pub fn end(fd: i32, site: usize, is_swept: bool) -> Entry {
         match number.entry.compare_exchange_weak(now, closed.0, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(old) => {
                 let thread = mark(crate::registers::token());
+                // A call that closes a range would be walked for each descriptor.
+                let site = if is_swept { site } else { crate::stacks::site(site) };
                 number.closed.store(site as u64 & SITE | u64::from(thread) << 48, Ordering::Relaxed);
                 return Entry(old);
             }

@@ -1,14 +1,17 @@
-//! Memory for the library if a filter forbids mmap or munmap. It is mapped before the filter is
-//! installed, and allocated like a stack. What is released out of order stays in use.
+//! Memory for the library if a filter forbids mmap or munmap, or where the process has no address
+//! space left (RLIMIT_AS). It is mapped before that, and allocated like a stack. What is released
+//! out of order stays in use.
 
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 
 /// Enough for a report: its stack, its text, and what it reads. Only touched pages use memory.
 pub const BYTES: usize = 4 << 20;
 
-/// Null: there is none. Release by `begin`, Acquire by `take`: the mapping exists before it is
-/// found.
+/// Null: there is none. Release by `begin`, Acquire by `take`: the mapping exists, and its length is
+/// known, before it is found.
 static START: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+/// Its length, written before `START`.
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
 /// What lies above is zero, and free.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
@@ -16,10 +19,14 @@ pub fn is_there() -> bool {
     !START.load(Ordering::Relaxed).is_null()
 }
 
-/// Takes a fresh mapping of [`BYTES`] for the reserve. From here on all memory of the library comes
-/// from it, as long as it lasts. False: there is one already.
-pub fn begin(start: *mut u8) -> bool {
-    START.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Relaxed).is_ok()
+/// Takes a fresh mapping for the reserve. From here on all memory of the library comes from it, as
+/// long as it lasts. False: there is one already.
+pub fn begin(start: *mut u8, bytes: usize) -> bool {
+    if is_there() || LENGTH.compare_exchange(0, bytes, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        return false;
+    }
+    START.store(start, Ordering::Release);
+    true
 }
 
 /// Zeroed memory, aligned to a page. None: there is no reserve, or it is used up.
@@ -32,7 +39,7 @@ pub fn take(bytes: usize) -> Option<*mut u8> {
 #[cold]
 fn take_from(start: *mut u8, bytes: usize) -> Option<*mut u8> {
     let wanted = bytes.checked_next_multiple_of(4096)?;
-    let next = |used: usize| used.checked_add(wanted).filter(|end| *end <= BYTES);
+    let next = |used: usize| used.checked_add(wanted).filter(|end| *end <= LENGTH.load(Ordering::Relaxed));
     // Acquire: pairs with the Release in `give_back`. Memory that was released is zeroed.
     let used = USED.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next).ok()?;
     Some(start.wrapping_add(used))
@@ -46,7 +53,7 @@ pub fn contains(at: *mut u8) -> bool {
 fn place(at: *mut u8) -> Option<usize> {
     let start = START.load(Ordering::Acquire);
     let place = (at as usize).wrapping_sub(start as usize);
-    (!start.is_null() && place < BYTES).then_some(place)
+    (!start.is_null() && place < LENGTH.load(Ordering::Relaxed)).then_some(place)
 }
 
 /// Releases memory. False: it does not belong to the reserve.

@@ -75,8 +75,32 @@ pub fn added_over(epfd: c_int, fd: c_int, site: usize) {
         && has_another_file(epfd, fd)
         && ledger::recent_closes().report(&closing)
     {
-        note(&Note { epfd, fd, site, other: closing.place(), ..Note::of(Id::StaleData, Severity::Error) });
+        note(&stale(&closing, epfd, site));
     }
+}
+
+/// Another file was registered under the number of a ghost, at `site`.
+fn stale(closing: &RecentClose, epfd: i32, site: usize) -> Note {
+    Note {
+        epfd,
+        fd: closing.fd,
+        site,
+        other: closing.place(),
+        // Whether the other place is where the old file was registered.
+        detail: [u64::from(closing.closed_at == 0), 0, 0, 0],
+        ..Note::of(Id::StaleData, Severity::Error)
+    }
+}
+
+/// A descriptor of the file that an instance watches under a number, and which the number does not
+/// refer to. None: none was found. It takes a question for each descriptor.
+pub fn open_elsewhere(epfd: i32, fd: i32) -> Option<i32> {
+    const LOOKED_AT: i32 = 1024;
+    let thread = process::pid_for_kcmp();
+    let is = |other, place| sys::watches_file_of(thread, other, epfd, fd, place);
+    // The first file that is watched under the number may be the one that it refers to.
+    let place = u32::from(is(fd, 0) == Ok(true));
+    (0..LOOKED_AT).filter(|other| *other != fd).find(|other| is(*other, place) == Ok(true))
 }
 
 fn of_closing(closing: &RecentClose, epfd: i32) -> Note {
@@ -235,12 +259,8 @@ fn report(suspect: &Suspect) {
         Some(closing) if instance.waits() == closing.waits => {}
         Some(closing) => {
             let added_now = view.added_at(index, fd, true) as usize;
-            let found = if files > 1 && added_now != 0 {
-                let stale = Note::of(Id::StaleData, Severity::Error);
-                Note { epfd, fd, site: added_now, other: closing.place(), ..stale }
-            } else {
-                of_closing(&closing, epfd)
-            };
+            let found =
+                if files > 1 && added_now != 0 { stale(&closing, epfd, added_now) } else { of_closing(&closing, epfd) };
             if ledger::recent_closes().report(&closing) {
                 note(&found);
             }

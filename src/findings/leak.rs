@@ -109,7 +109,7 @@ fn report(ledger: &Core, group: &Group, end: End) {
         // In use, or closed by the exec.
         return;
     }
-    let made = ledger::made_at(group.site).unwrap_or(group.alive).max(group.alive);
+    let made = ledger::made_at(group.site).map_or(0, |(_, made)| made).max(group.alive);
     let idle = if severity == Severity::Info { 0 } else { group.idle };
     let note = Note {
         epfd: ledger.descriptor_of(group.one),

@@ -9,6 +9,7 @@
 //! did what it should (docs/performance.md, "Descriptors and the census"). The first finding of a
 //! process maps memory (a system call, or those of a segment of the recording).
 
+mod described;
 pub mod doubles;
 pub mod errors;
 pub mod evaluation;
@@ -27,10 +28,12 @@ pub mod watch;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
 use epollshim_format::findings::{Finding, Id, Severity};
-use epollshim_format::recording::{finding, findings};
+use epollshim_format::recording::{finding, findings, kind};
 
 use crate::above::Library;
-use crate::{clock, ledger, process, sys, thread};
+use crate::{clock, ledger, process, stacks, sys, thread};
+
+pub use described::described;
 
 /// What a detector has found.
 #[derive(Clone, Copy)]
@@ -153,6 +156,7 @@ pub fn is_known(note: &Note) -> bool {
 pub fn put(note: &Note, count: u64) {
     let Some(entry) = entry(note) else { return };
     entry.update(note);
+    described::note(entry.place(), note);
     entry.word(finding::COUNT).store(count, Ordering::Relaxed);
 }
 
@@ -189,7 +193,7 @@ pub fn dropped() -> u64 {
 
 /// Counts dropped ones.
 pub fn missed(count: u32) {
-    if let Some(table) = place().and_then(|place| table().or_else(|| make(place))) {
+    if let Some(table) = made() {
         table.dropped().fetch_add(u64::from(count), Ordering::Relaxed);
     }
 }
@@ -207,16 +211,22 @@ pub fn restart() {
 
 /// What this module needs of those above it.
 pub trait Above {
-    /// Zeroed memory for the table, which outlives the process. None: there is none.
-    fn recorded_table(bytes: usize) -> Option<*mut u8>;
+    /// Zeroed memory for a table, which outlives the process; `kind` is that of its segment. None:
+    /// there is none.
+    fn recorded_table(kind: u64, bytes: usize) -> Option<*mut u8>;
+    /// The table has a site from now on.
+    fn new_site(site: usize);
 }
 
-/// Where this process's table is, in the page that the kernel wipes at fork; null: nothing was
-/// found.
-pub struct Place(AtomicPtr<u8>);
+/// Where this process's table is, and that of what descriptors were, in the page that the kernel
+/// wipes at fork; null: nothing was found.
+pub struct Place {
+    table: AtomicPtr<u8>,
+    described: AtomicPtr<u8>,
+}
 
 fn place() -> Option<&'static AtomicPtr<u8>> {
-    process::part::<Place>().map(|place| &place.0)
+    process::part::<Place>().map(|place| &place.table)
 }
 
 #[derive(Clone, Copy)]
@@ -230,19 +240,26 @@ fn table() -> Option<Table> {
     (!start.is_null()).then_some(Table(start))
 }
 
-/// Maps the table: in the recording, or in memory of its own.
+/// The table. It is made if there is none.
+fn made() -> Option<Table> {
+    match table() {
+        Some(table) => Some(table),
+        None => make(place()?, kind::FINDINGS, findings::SIZE).map(Table),
+    }
+}
+
+/// Maps a table: in the recording, or in memory of its own.
 #[cold]
-fn make(place: &AtomicPtr<u8>) -> Option<Table> {
-    let start = match Library::recorded_table(findings::SIZE) {
+#[inline(never)]
+fn make(place: &AtomicPtr<u8>, kind: u64, bytes: usize) -> Option<*mut u8> {
+    let start = match Library::recorded_table(kind, bytes) {
         Some(start) => start,
-        None => sys::map(findings::SIZE).ok()?,
+        None => sys::map(bytes).ok()?,
     };
     // Of two threads the first wins. The other's memory stays unused, at most once in a process's
     // life.
-    match place.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Acquire) {
-        Ok(_) => Some(Table(start)),
-        Err(there) => Some(Table(there)),
-    }
+    let stored = place.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Acquire);
+    Some(stored.map_or_else(|there| there, |_| start))
 }
 
 impl Table {
@@ -268,10 +285,7 @@ fn known(note: &Note) -> Option<Entry> {
 
 /// The entry of a note. It is made if there is none.
 fn entry(note: &Note) -> Option<Entry> {
-    let table = match table() {
-        Some(table) => table,
-        None => make(place()?)?,
-    };
+    let table = made()?;
     let key = note.key();
     for step in 0..findings::ENTRIES {
         let entry = table.entry((key >> 32) as usize + step);
@@ -281,11 +295,15 @@ fn entry(note: &Note) -> Option<Entry> {
         }
         match place.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => {
-                entry.word(finding::SITE).store(note.site as u64, Ordering::Relaxed);
+                // The stack of the first occurrence stands for all at this place.
+                entry.word(finding::SITE).store(stacks::site_of(note.site) as u64, Ordering::Relaxed);
                 entry.word(finding::OTHER).store(note.other as u64, Ordering::Relaxed);
                 entry.update(note);
                 // Release: a reader that sees what it is sees where it is.
                 entry.word(finding::WHAT).store(note.what(), Ordering::Release);
+                Library::new_site(note.site);
+                Library::new_site(note.other);
+                described::note(entry.place(), note);
                 return Some(entry);
             }
             Err(there) if there == key => return Some(entry),
@@ -302,6 +320,12 @@ fn entry(note: &Note) -> Option<Entry> {
 struct Entry(*mut u8);
 
 impl Entry {
+    /// Its place in the table.
+    fn place(self) -> usize {
+        let start = table().map_or(self.0, |table| table.0.wrapping_add(findings::FIRST));
+        (self.0 as usize).wrapping_sub(start as usize) / finding::SIZE
+    }
+
     fn key(self) -> u64 {
         self.word(finding::KEY).load(Ordering::Relaxed)
     }
@@ -325,6 +349,6 @@ impl Entry {
     /// None: not in use, or not found since `restart`.
     fn read(self) -> Option<Finding> {
         // Acquire: the kind is written last.
-        Finding::read(|place| self.word(place).load(Ordering::Acquire))
+        Finding::read(self.place(), |place| self.word(place).load(Ordering::Acquire))
     }
 }

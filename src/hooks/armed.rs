@@ -84,10 +84,14 @@ pub mod exports {
     use crate::hooks::epoll::record_only_entries::exports as record_only;
     use crate::hooks::parts;
 
-    /// By a function's role. Those that only make descriptors share one entry.
+    /// By a function's role. Those that only make descriptors, and those that a census alone follows, share two entries.
     macro_rules! entry {
         (Create $name:ident $variant:ident) => {};
         (Receive $name:ident $variant:ident) => {};
+        (Stream $name:ident $variant:ident) => {};
+        (Adopt $name:ident $variant:ident) => {};
+        (StreamEnd $name:ident $variant:ident) => {};
+        (Start $name:ident $variant:ident) => {};
         (Ctl $name:ident $variant:ident) => {
             entry!(recorded $name $variant);
         };
@@ -117,6 +121,8 @@ pub mod exports {
     crate::arch::x86_64::entries::armed! {
         // Of the function of this number (r10d), by this alias (a `Real` in r11): creators.rs.
         creator("movsxd rsi, eax") = "mov esi, r10d\nmov rdx, r11", super::before_creator;
+        // The same for functions that return an address.
+        pointer("mov rsi, rax") = "mov esi, r10d\nmov rdx, r11", super::before_creator;
     }
 }
 
@@ -145,9 +151,11 @@ pub extern "C-unwind" fn before(armed: &mut Armed, number: u32) -> usize {
         call_after(&mut armed.plan, default.after);
         return (default.before)(&mut armed.frame);
     }
-    // No function of the table has six arguments.
-    let [.., sixth] = &mut armed.frame.words;
-    *sixth = crate::sys::SIGSET_SIZE;
+    // None of epoll's functions has six arguments. What stands in for a missing one takes it for the size of a signal set.
+    if function.is_epoll() {
+        let [.., sixth] = &mut armed.frame.words;
+        *sixth = crate::sys::SIGSET_SIZE;
+    }
     let (address, plan) = policy::before(&mut armed.plan, &mut armed.frame, function, default);
     let then = match plan {
         None => default.after,

@@ -87,6 +87,25 @@ macro_rules! export {
             }
         }
     };
+    // What concerns a census alone, and is armed for it.
+    (Stream $function:ident $variant:ident $name:ident) => {
+        export!(armed pointer $variant $name);
+    };
+    (Adopt $function:ident $variant:ident $name:ident) => {
+        export!(armed pointer $variant $name);
+    };
+    (StreamEnd $function:ident $variant:ident $name:ident) => {
+        export!(armed creator $variant $name);
+    };
+    (Start $function:ident $variant:ident $name:ident) => {
+        export!(armed creator $variant $name);
+    };
+    (armed $entry:ident $variant:ident $name:ident) => {
+        crate::arch::x86_64::entries::choosing! {
+            #[unsafe(no_mangle)]
+            $name of $variant: real::function::$name, armed at armed::$entry;
+        }
+    };
     // What makes descriptors, or receives them.
     ($role:ident $function:ident $variant:ident $name:ident) => {
         crate::arch::x86_64::entries::choosing! {

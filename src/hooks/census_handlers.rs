@@ -6,9 +6,11 @@ use epollshim_format::for_each_function;
 use epollshim_format::function::Function;
 use libc::{c_int, c_uint};
 
-use super::default_handlers::{after_close, after_fcntl, before_close, before_close_range, nothing_before};
+use super::default_handlers::{
+    after_close, after_fcntl, before_close, before_close_range, nothing_after, nothing_before,
+};
 use super::entry::{Frame, Handlers};
-use super::{creators, descriptors, epoll};
+use super::{creators, descriptors, epoll, starters, streams};
 use crate::census::{self, Birth};
 use crate::{stacks, sys};
 
@@ -30,6 +32,12 @@ macro_rules! handlers {
     };
     ($name:ident command) => {
         Some(Handlers { before: nothing_before, after: after_fcntl_with_census })
+    };
+    ($name:ident stream) => {
+        Some(Handlers { before: streams::before::$name, after: streams::after::$name })
+    };
+    ($name:ident start) => {
+        Some(Handlers { before: starters::before::$name, after: nothing_after })
     };
     ($name:ident instance $($rest:tt)*) => {
         Some(Handlers { before: nothing_before, after: after::$name })
@@ -91,7 +99,7 @@ fn note_instance(frame: &Frame, fd: isize, is_cloexec: bool) {
     census::born(fd as c_int, birth);
 }
 
-extern "C-unwind" fn before_close_with_census(frame: &mut Frame) -> usize {
+pub extern "C-unwind" fn before_close_with_census(frame: &mut Frame) -> usize {
     let state = census::closing(frame.int(0), frame.caller);
     let address = before_close(frame);
     frame.state = state;

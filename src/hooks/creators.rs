@@ -54,6 +54,8 @@ pub mod after {
         ($name:ident by $function:ident) => {
             pub use super::$function as $name;
         };
+        // Streams and what starts programs have handlers of their own.
+        ($name:ident $other:ident) => {};
     }
 
     macro_rules! notes {
@@ -69,7 +71,7 @@ pub mod after {
 macro_rules! first {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// From this on, the functions of the table do nothing but make descriptors.
+        /// From this on, the ledger hears of the functions of the table only where there is a census.
         pub const FIRST: Function = [$(Function::$variant),*][0];
     };
 }
@@ -82,7 +84,7 @@ fn birth(frame: &Frame, kind: Kind, is_cloexec: bool) -> Birth {
 
 /// What a call returned, where that is a descriptor or -1. (Once, for size: who ends in it jumps here.)
 #[inline(never)]
-fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize {
+pub fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize {
     if result < 0 {
         census::failed();
     } else {

@@ -7,7 +7,7 @@ use libc::c_uint;
 
 use super::census_handlers::census_handlers;
 use super::entry::{After, Before, Frame, Handlers};
-use super::{descriptors, epoll};
+use super::{creators, descriptors, epoll};
 use crate::{census, ledger, real};
 
 /// Of `epoll_ctl`, by its operation.
@@ -31,7 +31,7 @@ fn without_census(function: Function, operation: usize) -> Handlers {
     if function == Function::EpollCtl {
         of_ctl
     } else {
-        DEFAULT_HANDLERS.get(function as usize).copied().unwrap_or(of_ctl)
+        DEFAULT_HANDLERS.get(function as usize).copied().unwrap_or(NOTHING)
     }
 }
 
@@ -70,25 +70,38 @@ macro_rules! handlers {
     };
     // What only makes descriptors is nothing to the ledger.
     ($role:ident $name:ident) => {
-        Handlers { before: nothing_before, after: nothing_after }
+        NOTHING
     };
 }
 
 macro_rules! default_handlers {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// By the functions' numbers.
-        static DEFAULT_HANDLERS: [Handlers; Function::COUNT] = [$(handlers!($role $name)),*];
+        /// By the functions' numbers: those that the ledger hears of.
+        static DEFAULT_HANDLERS: [Handlers; creators::FIRST as usize] = heard_of([$(handlers!($role $name)),*]);
     };
 }
 for_each_function!(default_handlers);
+
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const fn heard_of(all: [Handlers; Function::COUNT]) -> [Handlers; creators::FIRST as usize] {
+    let mut handlers = [NOTHING; creators::FIRST as usize];
+    let mut at = 0;
+    while at < handlers.len() {
+        handlers[at] = all[at];
+        at += 1;
+    }
+    handlers
+}
+
+const NOTHING: Handlers = Handlers { before: nothing_before, after: nothing_after };
 
 /// Names no function to call: the entry knows which of the aliases it is.
 pub extern "C-unwind" fn nothing_before(_: &mut Frame) -> usize {
     0
 }
 
-extern "C-unwind" fn nothing_after(_: &mut Frame, result: isize) -> isize {
+pub extern "C-unwind" fn nothing_after(_: &mut Frame, result: isize) -> isize {
     result
 }
 

@@ -17,6 +17,7 @@ mod descriptors;
 mod entry;
 mod epoll;
 mod filters;
+mod identity;
 #[cfg(not(any(test, portable)))]
 mod parts;
 #[cfg(all(portable, not(test)))]
@@ -24,3 +25,5 @@ mod portable;
 mod process_exit;
 mod raw;
 mod sharing;
+mod starters;
+mod streams;

@@ -24,8 +24,12 @@ extern "C-unwind" fn run(frame: &mut Frame, function: Function, real: &'static R
     (handlers.before)(frame);
     // SAFETY: the program's own call.
     let result = unsafe { call(real.resolved(), frame.words) };
-    // The functions return int, whose upper half is undefined.
-    (handlers.after)(frame, result as i32 as isize)
+    (handlers.after)(frame, whole(function, result))
+}
+
+/// The result of a function that returns an int, whose upper half is undefined, or an address.
+fn whole(function: Function, result: isize) -> isize {
+    if function.returns_address() { result } else { result as i32 as isize }
 }
 
 extern "C-unwind" fn run_armed(frame: &Frame, function: Function, real: &'static Real) -> isize {
@@ -36,7 +40,7 @@ extern "C-unwind" fn run_armed(frame: &Frame, function: Function, real: &'static
     };
     // SAFETY: the program's own call, or one that was put in its place.
     let result = unsafe { call(address, armed.frame().words) };
-    armed.finish(result as i32 as isize)
+    armed.finish(whole(function, result))
 }
 
 /// `close` is noted before it is made: who gets the number next must find the ledger ready.

@@ -1,12 +1,19 @@
-//! _exit, _Exit, and exec*: the ends of a process that run no exit handler. (exit and quick_exit run the
-//! handlers that the constructor registered.)
+//! The ends of a process that run no exit handler: `_exit`, `_Exit`, `exec*`, `abort`, a failed
+//! assertion, `syscall(SYS_exit_group)`, and a signal that the process sends to itself. (`exit` and
+//! `quick_exit` run the handlers that the constructor registered.)
 //!
-//! The exec family is partly variadic, so all of it goes through one trampoline: it keeps the arguments'
-//! registers, delivers the report, and jumps to the real function with stack and registers as they came.
+//! Some of them are variadic, so all but the first two go through one trampoline: it keeps the
+//! arguments' registers, delivers the report, and jumps to the real function with stack and
+//! registers as they came.
+//!
+//! A server that ends by a signal often cleans up in a handler, restores the default action and
+//! sends itself the signal again. The sending is then the last thing that can be seen of it.
 
-use libc::c_int;
+use libc::{c_int, c_long};
 
-use crate::{census, real, report};
+#[cfg(not(test))]
+use crate::registers;
+use crate::{census, interrupted, process, real, report, sys};
 
 #[cfg(not(test))]
 mod exports {
@@ -46,6 +53,23 @@ mod exports {
         #[unsafe(no_mangle)]
         execveat: super::before_exec, telling 8;
     }
+
+    crate::arch::passing! {
+        #[unsafe(no_mangle)]
+        abort: super::before_abort;
+        #[unsafe(no_mangle)]
+        __assert_fail: super::before_assert_fail;
+        #[unsafe(no_mangle)]
+        raise: super::before_raise;
+        #[unsafe(no_mangle)]
+        kill: super::before_kill;
+        #[unsafe(no_mangle)]
+        killpg: super::before_killpg;
+        #[unsafe(no_mangle)]
+        tgkill: super::before_tgkill;
+        #[unsafe(no_mangle)]
+        pthread_kill: super::before_pthread_kill;
+    }
 }
 
 /// Delivers the report if the call can be expected to succeed, and returns the real function's address.
@@ -72,4 +96,128 @@ unsafe extern "C-unwind" fn before_exec(first: usize, second: usize, which: u32,
         _ => &real::EXECVEAT,
     };
     real.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_abort() -> usize {
+    aborts();
+    real::ABORT.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_assert_fail() -> usize {
+    aborts();
+    real::ASSERT_FAIL.address()
+}
+
+/// A handler of SIGABRT may leave by a jump, so that the process goes on. If it returns, the
+/// process ends without a report.
+#[cold]
+fn aborts() {
+    if matches!(sys::disposition(libc::SIGABRT), Ok(libc::SIG_DFL | libc::SIG_IGN)) {
+        report::at_end(process::End::Aborted);
+    }
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_raise(signal: c_int) -> usize {
+    sends_itself(signal);
+    real::RAISE.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_kill(pid: c_int, signal: c_int) -> usize {
+    sends(pid, signal);
+    real::KILL.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_killpg(group: c_int, signal: c_int) -> usize {
+    sends(group.wrapping_neg(), signal);
+    real::KILLPG.address()
+}
+
+#[cfg(not(test))]
+extern "C-unwind" fn before_tgkill(pid: c_int, thread: c_int, signal: c_int) -> usize {
+    sends_thread(pid, thread, signal);
+    real::TGKILL.address()
+}
+
+/// A `pthread_t` of glibc is the thread pointer on x86-64. On aarch64 it is another address, and
+/// the signal is not seen.
+#[cfg(not(test))]
+extern "C-unwind" fn before_pthread_kill(thread: usize, signal: c_int) -> usize {
+    if thread == registers::token() {
+        sends_itself(signal);
+    }
+    real::PTHREAD_KILL.address()
+}
+
+/// The system calls that [`before_raw`] is for.
+pub const NOTED: [c_long; 4] = [libc::SYS_exit_group, libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill];
+
+/// Before a system call that no other hook looks at: its number and its first arguments.
+pub fn before_raw(number: usize, [first, second, third, ..]: [usize; 5]) {
+    match number as c_long {
+        libc::SYS_exit_group => report::at_end(process::End::ExitGroup),
+        libc::SYS_kill => sends(first as c_int, second as c_int),
+        libc::SYS_tkill => sends_thread(sys::getpid(), first as c_int, second as c_int),
+        libc::SYS_tgkill => sends_thread(first as c_int, second as c_int, third as c_int),
+        _ => {}
+    }
+}
+
+/// kill(2).
+#[inline(never)] // for size
+fn sends(pid: c_int, signal: c_int) {
+    if is_fatal(signal) && (pid == 0 || pid == sys::getpid() || pid < -1 && pid.wrapping_neg() == sys::process_group())
+    {
+        sends_itself(signal);
+    }
+}
+
+fn sends_thread(pid: c_int, thread: c_int, signal: c_int) {
+    if is_fatal(signal) && pid == sys::getpid() && thread == sys::gettid() {
+        sends_itself(signal);
+    }
+}
+
+#[cold]
+#[inline(never)] // for size
+fn sends_itself(signal: c_int) {
+    if is_fatal(signal) && ends_by(signal) {
+        report::before_signal();
+    }
+}
+
+/// Whether a signal's default action ends the process (signal(7)). (32 and 33 are glibc's own.)
+fn is_fatal(signal: c_int) -> bool {
+    use libc::{SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
+    let others = [SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, 32, 33];
+    (1..=64).contains(&signal) && !others.contains(&signal)
+}
+
+/// Whether such a signal has its default action, and will be delivered. The kernel spares pid 1 of
+/// a pid namespace (Linux v6.1 kernel/signal.c, sig_task_ignored).
+fn ends_by(signal: c_int) -> bool {
+    let is_delivered = || match sys::blocked_signals() {
+        Ok(mask) if mask & 1 << (signal - 1) == 0 => true,
+        // It waits until the handler returns.
+        Ok(_) => interrupted::blocks_for_a_handler(signal),
+        Err(_) => false,
+    };
+    sys::getpid() != 1 && (signal == libc::SIGKILL || sys::disposition(signal) == Ok(libc::SIG_DFL) && is_delivered())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_signal_is_fatal_where_its_default_action_ends_the_process() {
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGKILL, libc::SIGABRT, libc::SIGPIPE, 34, 64] {
+            assert!(super::is_fatal(signal), "{signal}");
+        }
+        for signal in [-1, 0, 32, 33, 65, libc::SIGCHLD, libc::SIGSTOP, libc::SIGWINCH] {
+            assert!(!super::is_fatal(signal), "{signal}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use super::default_handlers::default_handlers;
 use super::entry::After;
 use super::entry::Frame;
 #[cfg(not(test))]
-use super::sharing;
+use super::{identity, process_exit, sharing};
 #[cfg(not(test))]
 use crate::ledger;
 #[cfg(not(test))]
@@ -147,10 +147,43 @@ extern "C" fn destination() -> usize {
     real::SYSCALL.address()
 }
 
+/// The system calls that are noted without being a function of the table: a bit for each number.
+#[cfg(not(test))]
+#[allow(clippy::indexing_slicing)] // at compile time: a number too large does not build
+static NOTED: [u64; NUMBERS / 64] = {
+    let mut bits = [0; NUMBERS / 64];
+    let mut all: &[&[c_long]] = &[&sharing::NOTED, &process_exit::NOTED, &identity::NOTED];
+    while let [numbers, rest @ ..] = all {
+        let mut at = 0;
+        while at < numbers.len() {
+            // Some processors lack a call: its number is below 0.
+            if numbers[at] >= 0 {
+                bits[numbers[at] as usize / 64] |= 1 << (numbers[at] as usize % 64);
+            }
+            at += 1;
+        }
+        all = rest;
+    }
+    bits
+};
+
+#[cfg(not(test))]
+#[cold]
+#[inline(never)]
+fn other_noted(number: usize, arguments: [usize; 5]) {
+    sharing::before_raw(number, arguments);
+    process_exit::before_raw(number, arguments);
+    identity::before_raw(number, arguments);
+}
+
 /// Of a number that no other hook looks at.
 #[cfg(not(test))]
 extern "C-unwind" fn other_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
-    sharing::before_raw(number, [a, b, c, d, e]);
+    // A number below 0, too, is no number of the table.
+    let is_noted = NOTED.get(number / 64).is_some_and(|bits| bits >> (number % 64) & 1 != 0);
+    if is_noted {
+        other_noted(number, [a, b, c, d, e]);
+    }
     destination()
 }
 

@@ -1,5 +1,5 @@
 //! The calls that start a child in the caller's own memory: `vfork`, `clone`, and their raw system
-//! calls.
+//! calls. (And the system call that ends the process.)
 //!
 //! Each is noted (process/sharing.rs), and then jumped to: a child of `vfork` returns on its
 //! parent's stack, and a child of `clone` may find on its own stack what only the real function
@@ -61,30 +61,25 @@ extern "C-unwind" fn before_alias_of_clone(
     real::CLONE_ALIAS.address()
 }
 
-/// Before a system call that no other hook looks at: its number and its first arguments.
-#[inline(always)]
-pub fn before_raw(number: usize, arguments: [usize; 5]) {
-    if matches!(number as c_long, system_call::VFORK | libc::SYS_clone | libc::SYS_clone3) {
-        before_raw_clone(number as c_long, arguments);
-    }
-}
+/// The system calls that [`before_raw`] is for.
+pub const NOTED: [c_long; 3] = [system_call::VFORK, libc::SYS_clone, libc::SYS_clone3];
 
-#[cold]
-#[inline(never)]
-fn before_raw_clone(number: c_long, arguments: [usize; 5]) {
+/// Before a system call that no other hook looks at: its number and its first arguments.
+pub fn before_raw(number: usize, arguments: [usize; 5]) {
     let [first, ..] = arguments;
-    match number {
+    match number as c_long {
         system_call::VFORK => process::about_to_clone(VFORK, 0),
         libc::SYS_clone => {
             let storage = arguments.get(system_call::CLONE_STORAGE).copied().unwrap_or(0);
             process::about_to_clone(first as u32 as u64, storage);
         }
-        _ => {
+        libc::SYS_clone3 => {
             if let (Some(flags), Some(storage)) =
                 (sys::word_at(first), sys::word_at(first.wrapping_add(core::mem::offset_of!(libc::clone_args, tls))))
             {
                 process::about_to_clone(flags, storage as usize);
             }
         }
+        _ => {}
     }
 }

@@ -7,6 +7,11 @@ use epollshim_ledger::{Change, Ring};
 use super::state::{CORE, LOCKED};
 use crate::{interrupted, registers, sys};
 
+/// The signals that this thread blocks. Where a filter hides them: all.
+pub(super) fn blocked_signals() -> sys::SignalSet {
+    sys::blocked_signals().unwrap_or(sys::SignalSet::MAX)
+}
+
 /// The calling frame.
 #[inline(always)]
 pub fn here() -> Hold {
@@ -17,7 +22,7 @@ pub fn here() -> Hold {
 /// stack.
 #[inline(always)]
 pub fn place() -> Here {
-    let view = View { stack: registers::stack_pointer(), blocked: sys::blocked_signals() };
+    let view = View { stack: registers::stack_pointer(), blocked: blocked_signals() };
     if sys::is_on_alternate_stack() { Here::Elsewhere(view) } else { Here::In(here(), view) }
 }
 
@@ -73,6 +78,7 @@ pub(super) fn unlock_fast() -> FastPath {
     LOCKED.unlock_fast(here())
 }
 
+#[inline(always)]
 pub(super) fn lock_for_change(tried: FastPath) -> bool {
     LOCKED.lock_for_change(tried, here())
 }

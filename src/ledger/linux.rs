@@ -5,6 +5,7 @@ use epollshim_ledger::lock_protocol::View;
 use epollshim_ledger::reservations::Kind;
 use epollshim_ledger::{Kernel, Memory};
 
+use super::access::blocked_signals;
 use super::fork_shared;
 use crate::mapped::Mapped;
 use crate::{clock, interrupted, process, registers, session, sys, thread};
@@ -47,7 +48,7 @@ impl Kernel for Linux {
 
     fn is_amid_a_hook(view: View, bytes: usize) -> bool {
         let view = match view.stack {
-            0 => View { stack: registers::stack_pointer(), blocked: sys::blocked_signals() },
+            0 => View { stack: registers::stack_pointer(), blocked: blocked_signals() },
             _ => view,
         };
         interrupted::a_hook_within(view, bytes)

@@ -86,8 +86,9 @@ pub fn site_of(epfd: i32, fd: i32) -> Option<usize> {
     CORE.find(epfd, fd).map(|(_, interest)| interest.site() as usize)
 }
 
-/// How many instances were created by a call that returns to `site`; None: not known.
-pub fn made_at(site: usize) -> Option<u64> {
+/// The place of a site among those that create instances, and how many it has created; None: not
+/// known.
+pub fn made_at(site: usize) -> Option<(usize, u64)> {
     CORE.creation_sites.at(site)
 }
 

@@ -17,8 +17,7 @@ const LONGEST: usize = 256;
 
 /// Each argument's key, form, and place.
 fn forms(line: &Line) -> impl Iterator<Item = (&'static str, &'static str, usize)> {
-    let words = line.call.function.row().arguments.split_ascii_whitespace();
-    words.enumerate().filter_map(|(place, word)| word.split_once('=').map(|(key, form)| (key, form, place)))
+    line.call.function.row().arguments().enumerate().map(|(place, (key, form))| (key, form, place))
 }
 
 pub fn text(line: &Line, out: &mut impl Write) -> fmt::Result {
@@ -124,7 +123,8 @@ impl Text {
 impl Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Text(address, is_json) = *self;
-        let mut checked = 0;
+        // The address of no word.
+        let mut checked = usize::MAX;
         if self.byte(0, &mut checked).is_none() {
             return if is_json { f.write_str("null") } else { write!(f, "{}", Address(address)) };
         }

@@ -15,7 +15,7 @@ use core::ffi::CStr;
 use core::fmt::Write;
 
 use super::output::{Place, places, send_to};
-use crate::config::{Config, LogTo};
+use crate::config::LogTo;
 use crate::sigsafe::{self, Files};
 use crate::sync::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use crate::{output, place, process, sys};
@@ -82,7 +82,7 @@ pub fn send(pattern: &'static CStr, of: &Place, length: usize) -> sys::Result<()
         let alone = sigsafe::in_the_table(of.room(), |files| {
             with_file(files, pattern, |fd| {
                 // SAFETY: the place is this thread's.
-                send_to(fd, unsafe { of.line(length) })
+                send_to(fd, unsafe { of.line(length) }, true)
             })
         });
         // No number is left: a helper needs none.
@@ -141,7 +141,7 @@ fn lead(pattern: &CStr, of: &Place, own: i32) -> Option<sys::Result<()>> {
             for _ in 0..MOST {
                 let Some(next) = claimed else { break };
                 // SAFETY: its line is claimed.
-                let sent = send_to(fd, unsafe { next.line(next.queued.length.load(Ordering::Relaxed) as usize) });
+                let sent = send_to(fd, unsafe { next.line(next.queued.length.load(Ordering::Relaxed) as usize) }, true);
                 next.queued.done(sent.err().unwrap_or(0));
                 claimed = places().find(|next| next.queued.claim(own, Some(pattern), CLAIMED));
             }
@@ -190,16 +190,4 @@ pub fn complain(option: &str, to: &LogTo, error: i32) {
             sys::getpid()
         );
     });
-}
-
-/// Whether the log, if it is there, may be used by this user. Asked at load. Err(path): another user's.
-pub fn prepare(config: &Config) -> Result<(), &'static CStr> {
-    let LogTo::File(pattern) = config.log else { return Ok(()) };
-    let opened = sigsafe::unshared(|files| {
-        let path = output::expand(pattern);
-        let fd = place::open_output(files, path.as_c().ok_or(libc::ENAMETOOLONG)?, libc::O_WRONLY)?;
-        files.close(fd);
-        Ok(())
-    });
-    if opened == Some(Err(place::FOREIGN)) { Err(pattern) } else { Ok(()) }
 }

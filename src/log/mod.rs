@@ -26,8 +26,6 @@ use crate::config::{self, Config, LogTo};
 use crate::frame::{epfd_of, fd_of};
 use crate::{clock, place, process, stacks, sys};
 
-pub use file::prepare;
-
 /// Events of one wait that are told one by one.
 const EVENTS: usize = 16;
 
@@ -131,7 +129,7 @@ pub fn told() -> Option<(u64, u64)> {
 pub fn call(call: &Call, result: isize, error: c_int) {
     let Some(config) = config::get() else { return };
     let duration = clock::monotonic().saturating_sub(call.began);
-    let failed = result == -1;
+    let failed = call.function.has_failed(result);
     if !is_wanted(&config.log_filter, call, failed, duration) {
         return;
     }

@@ -142,24 +142,25 @@ fn send(to: &LogTo, config: &Config, place: &Place, length: usize) -> sys::Resul
     match *to {
         LogTo::Off => Ok(()),
         // SAFETY: the place is this thread's.
-        LogTo::Stderr if output::stderr_is_ours(config) => send_to(2, unsafe { place.line(length) }),
-        LogTo::Stderr => Err(libc::EBADF),
+        LogTo::Descriptor(fd) if output::is_as_at_load(config, fd) => send_to(fd, unsafe { place.line(length) }, false),
+        LogTo::Descriptor(_) => Err(libc::EBADF),
         LogTo::File(pattern) => file::send(pattern, place, length),
     }
 }
 
 /// Writes a line, with the line's end that comes before it if the last line was torn.
-pub fn send_to(fd: i32, with_end: &[u8]) -> sys::Result<()> {
+/// `is_own`: the file was opened for the log, with O_NONBLOCK.
+pub fn send_to(fd: i32, with_end: &[u8], is_own: bool) -> sys::Result<()> {
     let mends = IS_TORN.swap(false, Ordering::Relaxed);
     let bytes = with_end.get(usize::from(!mends)..).unwrap_or_default();
-    let sent = send_bytes(fd, bytes);
+    let sent = send_bytes(fd, bytes, is_own);
     if mends && sent.is_err() {
         IS_TORN.store(true, Ordering::Relaxed);
     }
     sent
 }
 
-fn send_bytes(fd: i32, bytes: &[u8]) -> sys::Result<()> {
+fn send_bytes(fd: i32, bytes: &[u8], is_own: bool) -> sys::Result<()> {
     for _ in 0..TRIES {
         let patience = if IS_STUCK.load(Ordering::Relaxed) { 0 } else { PATIENCE_MS };
         if let Ok(false) = sys::writable(fd, patience) {
@@ -167,10 +168,12 @@ fn send_bytes(fd: i32, bytes: &[u8]) -> sys::Result<()> {
             return Err(libc::ETIMEDOUT);
         }
         IS_STUCK.store(false, Ordering::Relaxed);
-        match put(fd, bytes) {
+        match put(fd, bytes, is_own) {
             Ok(written) if written == bytes.len() => return Ok(()),
-            Ok(_) => {
-                IS_TORN.store(true, Ordering::Relaxed);
+            Ok(written) => {
+                if !(is_own && cut(fd, written)) {
+                    IS_TORN.store(true, Ordering::Relaxed);
+                }
                 return Err(libc::ENOSPC);
             }
             // Somebody else was faster.
@@ -181,10 +184,19 @@ fn send_bytes(fd: i32, bytes: &[u8]) -> sys::Result<()> {
     Err(libc::EAGAIN)
 }
 
+/// Removes what a full disk has left of a line, if it is the file's end. (Another process that adds
+/// a line between the two calls, on a full disk, loses it.)
+#[cold]
+fn cut(fd: i32, written: usize) -> bool {
+    let Ok(end) = sys::position(fd) else { return false };
+    sys::status(fd).is_ok_and(|status| status.st_size == end)
+        && sys::truncate(fd, end.saturating_sub(written as i64)).is_ok()
+}
+
 /// Between poll and write another thread, or another process, may have filled the pipe: a plain write would wait for its
 /// reader, for ever, and with all signals blocked. (The log's own file is opened with O_NONBLOCK.)
-fn put(fd: i32, bytes: &[u8]) -> sys::Result<usize> {
-    if fd != 2 {
+fn put(fd: i32, bytes: &[u8], is_own: bool) -> sys::Result<usize> {
+    if is_own {
         return sys::write(fd, bytes);
     }
     match sys::write_at_once(fd, bytes) {

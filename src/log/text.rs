@@ -102,6 +102,9 @@ fn arguments(line: &Line, out: &mut impl Write) -> fmt::Result {
 
 /// What the call returned, and what that is called where it is no plain number.
 fn result(line: &Line, out: &mut impl Write) -> fmt::Result {
+    if line.call.function.returns_address() {
+        return write!(out, "{}", Address(line.result as usize));
+    }
     let form = match line.call.function {
         Function::Fcntl if line.result >= 0 => fcntl::command(line.int(1)).result,
         _ => fcntl::NONE,

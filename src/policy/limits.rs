@@ -5,6 +5,7 @@ mod admission;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::limits::{Limits, OnLimit, OnSize};
+use epollshim_format::recording::policy as layout;
 use libc::c_int;
 
 use crate::ledger::reservations;
@@ -139,23 +140,51 @@ pub struct LimitStatus {
 
 /// The limits that are set now.
 pub fn told() -> impl Iterator<Item = LimitStatus> {
-    Key::ALL.into_iter().filter_map(|key| {
-        let limit = limit(key);
-        let mode = if key == Key::Size { on_size() } else { None };
-        if limit.is_none() && mode.is_none() {
-            return None;
-        }
-        let of =
-            |count: fn(&LimitTally) -> &AtomicU64| tally(key).map_or(0, |tally| count(tally).load(Ordering::Relaxed));
-        Some(LimitStatus {
-            key,
-            limit,
-            peak: peak(key),
-            denied: of(|tally| &tally.denied),
-            let_through: of(|tally| &tally.let_through),
-            mode,
-        })
-    })
+    Key::ALL.into_iter().map(status).filter(|status| status.limit.is_some() || status.mode.is_some())
+}
+
+/// What a key has, set or not.
+pub fn status(key: Key) -> LimitStatus {
+    let of = |count: fn(&LimitTally) -> &AtomicU64| tally(key).map_or(0, |tally| count(tally).load(Ordering::Relaxed));
+    LimitStatus {
+        key,
+        limit: limit(key),
+        peak: peak(key),
+        denied: of(|tally| &tally.denied),
+        let_through: of(|tally| &tally.let_through),
+        mode: if key == Key::Size { on_size() } else { None },
+    }
+}
+
+/// A limit has met so many.
+fn reached(key: Key, sum: u64) {
+    if let Some(tally) = tally(key).filter(|tally| tally.peak.load(Ordering::Relaxed) < sum) {
+        tally.peak.fetch_max(sum, Ordering::Relaxed);
+        follow();
+    }
+}
+
+/// A limit has counted: the recording hears of it.
+#[cold]
+pub fn follow() {
+    let Some(start) = super::recorded() else { return };
+    for (index, key) in Key::ALL.into_iter().enumerate() {
+        let at = layout::LIMITS + index * layout::LIMIT;
+        let status = status(key);
+        let mode = match status.mode {
+            Some("warn") => 1,
+            Some(_) => 2,
+            None => 0,
+        };
+        let values = [
+            (layout::LIMIT_SET, status.limit.map_or(0, |limit| limit.saturating_add(1))),
+            (layout::LIMIT_PEAK, status.peak),
+            (layout::LIMIT_DENIED, status.denied),
+            (layout::LIMIT_LET_THROUGH, status.let_through),
+            (layout::LIMIT_MODE, mode),
+        ];
+        values.into_iter().for_each(|(place, value)| super::word(start, at + place).store(value, Ordering::Relaxed));
+    }
 }
 
 /// Counts begin anew; peaks at what is there.

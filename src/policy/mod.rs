@@ -13,9 +13,10 @@
 
 mod effects;
 pub mod limits;
+pub mod mirror;
 pub mod rules;
 
-use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use core::mem::MaybeUninit;
 
 use epollshim_format::call::Call;
@@ -55,8 +56,9 @@ const RECORD: u8 = 8;
 /// What hooks/census_handlers.rs does is all in what counts the call.
 const CENSUS: u8 = 16;
 
-/// What makes descriptors and closes them. (What only makes them asks by itself whether there is a census.)
-const FOLLOWED: Functions = Functions::of_roles(&[Role::Instance, Role::Close, Role::Duplicate]);
+/// What a census follows. (What only makes descriptors asks by itself whether there is a census.)
+const FOLLOWED: Functions =
+    Functions::of_roles(&[Role::Instance, Role::Close, Role::Duplicate, Role::Stream, Role::StreamEnd, Role::Start]);
 
 /// What limits look at, and what gives back what they count.
 const LIMITED: Functions = Functions::EPOLL.with(Functions::of_roles(&[Role::Close]));
@@ -174,11 +176,26 @@ pub struct Tally {
     /// Threads whose calls have matched a rule with `scope=thread`.
     pub ranks: AtomicU32,
     pub limits: [LimitTally; Key::COUNT],
+    /// Where the recording has what is armed; null: nowhere yet (mirror.rs).
+    pub mirror: AtomicPtr<u8>,
 }
 
 /// What rules and limits have counted in this process.
 pub fn tally() -> Option<&'static Tally> {
     process::part()
+}
+
+/// Where the recording has what is armed. None: nowhere.
+fn recorded() -> Option<*mut u8> {
+    // Acquire: pairs with the Release of the one who has mapped it.
+    let start = tally()?.mirror.load(Ordering::Acquire);
+    (!start.is_null()).then_some(start)
+}
+
+/// A word of that part, at a place within it.
+fn word<'a>(start: *mut u8, place: usize) -> &'a AtomicU64 {
+    // SAFETY: the part is mapped for good, and the callers' places are within it.
+    unsafe { &*start.wrapping_add(place).cast::<AtomicU64>() }
 }
 
 /// What was decided about a call, from before it to after it.
@@ -205,7 +222,7 @@ pub struct Plan {
     /// The signal waits for this thread: `mask` was its mask.
     is_pending: bool,
     signal: c_int,
-    /// The errno of an answer; 0: none.
+    /// The errno of an answer, or of a call that is made and fails all the same; 0: none.
     error: c_int,
     /// What the program asked for.
     words: [usize; 6],
@@ -281,7 +298,12 @@ impl Plan {
     /// Whether a fault made up what the program got, or a part of it.
     pub fn is_made_up(&self) -> bool {
         let is_altered = self.forge != 0 || self.shuffle.is_some() || self.is_interrupted || self.is_shortened;
-        self.is_injected && (self.way == Way::Answer || is_altered)
+        self.is_injected && (self.way == Way::Answer || is_altered || self.is_overruled())
+    }
+
+    /// Whether the call was made, and then fails by a fault: `error`.
+    fn is_overruled(&self) -> bool {
+        self.way == Way::Real && self.error != 0
     }
 
     /// Whether a fault sent the thread a signal.
@@ -311,6 +333,9 @@ pub fn before<'plan>(
     let Some(block) = thread::block() else { return ((default.before)(frame), None) };
     let armed = ARMED.load(Ordering::Relaxed);
     let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
+    if armed & (FAULTS | RECORD) == FAULTS | RECORD {
+        rules::follow(function);
+    }
     if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
         if armed & RECORD == 0 || !function.is_epoll() {
             return ((default.before)(frame), None);
@@ -387,7 +412,12 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
         effects::pause_fully(fault.delay_enter);
     }
     match fault.outcome? {
-        Outcome::Error(error) => Some(answer(plan, frame, -1, c_int::from(error))),
+        // POSIX: after fclose and its like the stream is gone, whatever they return.
+        Outcome::Error(error) if plan.function.row().role == Role::StreamEnd => {
+            plan.error = c_int::from(error);
+            None
+        }
+        Outcome::Error(error) => Some(fail(plan, frame, c_int::from(error))),
         Outcome::Value(value) => Some(answer(plan, frame, value as isize, 0)),
         Outcome::Timeout => Some(answer(plan, frame, 0, 0)),
         // A rule has drawn one before it came here.
@@ -416,7 +446,7 @@ fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
         Verdict::Objected(error) => {
             ledger::not_changed(frame.int(0), frame.int(2), error, frame.caller);
             findings::errors::ctl_failed(block.part(), frame, error, false);
-            let answer = answer(plan, frame, -1, error);
+            let answer = fail(plan, frame, error);
             count(plan, block);
             Some(answer)
         }
@@ -427,7 +457,7 @@ fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
 #[inline(never)]
 fn refuse(plan: &mut Plan, frame: &mut Frame, block: &Block, key: Key) -> usize {
     plan.is_limited = true;
-    let answer = answer(plan, frame, -1, key.errno());
+    let answer = fail(plan, frame, key.errno());
     count(plan, block);
     limits::refuse(key, plan.function);
     answer
@@ -437,6 +467,14 @@ fn set(frame: &mut Frame, index: usize, value: usize) {
     if let Some(word) = frame.words.get_mut(index) {
         *word = value;
     }
+}
+
+/// The call is not made, and fails.
+fn fail(plan: &mut Plan, frame: &mut Frame, error: c_int) -> usize {
+    let (value, errno) = plan.function.failure(error);
+    let address = answer(plan, frame, value, errno);
+    plan.error = error;
+    address
 }
 
 /// The call is not made: its frame becomes that of an answer.
@@ -488,6 +526,10 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
             Way::Answer => count(plan, block),
             Way::Real | Way::Instead => result = after_real(plan, frame, block, result, counted),
         }
+    }
+    if plan.is_overruled() {
+        result = -1;
+        sys::set_errno(plan.error);
     }
     let error = sys::errno();
     if plan.room != 0

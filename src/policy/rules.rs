@@ -13,7 +13,8 @@ pub mod replay;
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use epollshim_format::faults::{COUNTERS, RULES, Rule};
-use epollshim_format::function::Functions;
+use epollshim_format::function::{Function, Functions};
+use epollshim_format::recording::policy as layout;
 
 use self::choice::{counted, tag, tally};
 use self::entry::{Entry, ILLEGAL, Kept, counters_of};
@@ -300,6 +301,22 @@ impl RuleStatus {
     }
 }
 
+/// A call of a function has been looked at by the rules: what they count for it.
+#[inline(never)]
+pub fn follow(function: Function) {
+    let Some(start) = super::recorded() else { return };
+    for (index, rule) in armed_for(function) {
+        let at = layout::FIRST + index * layout::RULE;
+        for (place, count) in [(layout::MATCHED, rule.matched), (layout::FIRED, rule.fired)] {
+            let copy = super::word(start, at + place);
+            if copy.load(Ordering::Relaxed) < count {
+                // The highest of what several threads have read: it only grows.
+                copy.fetch_max(count, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 /// The functions that rules name.
 pub fn functions() -> Functions {
     let table = TABLES.table(TABLES.generation.load(Ordering::Acquire));
@@ -310,21 +327,36 @@ pub fn functions() -> Functions {
 
 /// The rules that are armed now.
 pub fn armed() -> impl Iterator<Item = RuleStatus> {
+    armed_where(None).map(|(_, status)| status)
+}
+
+/// Those that name a function, with their places among all.
+pub fn armed_for(function: Function) -> impl Iterator<Item = (usize, RuleStatus)> {
+    armed_where(Some(function))
+}
+
+fn armed_where(function: Option<Function>) -> impl Iterator<Item = (usize, RuleStatus)> {
     let generation = TABLES.generation.load(Ordering::Acquire);
     let table = TABLES.table(generation);
     let length = table.length.load(Ordering::Acquire) as usize;
     let tallies = super::tally().map_or(&[][..], |tally| &tally.rules[..]);
-    table.entries.iter().enumerate().take(length).map(move |(index, entry)| {
+    let names = move |entry: &Entry| match function {
+        Some(function) => Functions(entry.functions.load(Ordering::Relaxed)).has(function),
+        None => true,
+    };
+    let all = table.entries.iter().enumerate().take(length).filter(move |(_, entry)| names(entry));
+    all.map(move |(index, entry)| {
         let of = |word: fn(&RuleTally) -> &AtomicU64| {
             tally(tallies, generation, index).map_or(0, |tally| counted(word(tally), tag(generation)))
         };
-        RuleStatus {
+        let status = RuleStatus {
             generation,
             text: entry.text.load(Ordering::Relaxed),
             matched: of(|tally| &tally.matched),
             fired: of(|tally| &tally.fired),
             legal: entry.head.load(Ordering::Relaxed) & ILLEGAL == 0 && of(|tally| &tally.beyond) == 0,
-        }
+        };
+        (index, status)
     })
 }
 

@@ -6,8 +6,14 @@ pub enum End {
     Exit,
     UnderscoreExit,
     Exec,
-    /// By a signal of its own: abort().
+    /// A limit aborted it.
     Signal,
+    /// By abort().
+    Aborted,
+    /// By the system call itself: `syscall(SYS_exit_group)`.
+    ExitGroup,
+    /// By a signal that it sends to itself.
+    Raised,
     /// It has not.
     Running,
 }
@@ -18,7 +24,9 @@ impl End {
             End::Exit => "exit",
             End::UnderscoreExit => "_exit",
             End::Exec => "exec",
-            End::Signal => "signal",
+            End::Signal | End::Raised => "signal",
+            End::Aborted => "abort",
+            End::ExitGroup => "exit_group",
             End::Running => "running",
         }
     }

@@ -114,6 +114,7 @@ pub fn decide(facts: &Facts) -> Result<Verdict, Question> {
 
 /// The caller looks like the owner. A child in another pid namespace may look so too: both can be
 /// pid 1.
+#[inline]
 fn own_unless_noted(facts: &Facts) -> Result<Verdict, Question> {
     if facts.note.is_set && facts.note.lender_is_listed && facts.is_listed.or_ask(Question::IsListed)? == Some(false) {
         return borrowed(facts);

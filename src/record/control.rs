@@ -28,6 +28,8 @@ pub trait Above {
     /// Carries out an order. If `is_done` is false, only checks its text. Writes its output to the
     /// answer. Err: the status (`status`), and the answer has only the reason.
     fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64>;
+    /// Has the file hold what is armed, and what it has counted.
+    fn write_armed();
 }
 
 /// What was taken. All-zero: the process has taken nothing.

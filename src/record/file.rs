@@ -31,6 +31,11 @@ pub struct State {
     end: AtomicU64,
     /// The file's device and inode. A file of that name may later be another.
     identity: [AtomicU64; 2],
+    /// Space of the file that is mapped for later segments: its address, its place in the file, its
+    /// length. Changed by the thread that makes a segment.
+    spare: AtomicPtr<u8>,
+    spare_at: AtomicU64,
+    spare_bytes: AtomicU64,
     /// Calls that were dropped before there was a header to count them in.
     early: AtomicU64,
     /// CLOCK_MONOTONIC from which on the file may be asked again to grow for records.
@@ -42,6 +47,9 @@ pub struct State {
     /// The state of the tables of instances and interests (tables.rs).
     pub tables: AtomicU32,
     pub control: super::control::Steered,
+    /// The series of the run; and a thread writes a row of it.
+    pub series: AtomicPtr<u8>,
+    pub series_busy: AtomicU32,
     /// Where the parts of the arena of stacks are mapped; null: nowhere yet.
     pub stacks: [AtomicPtr<u8>; crate::stacks::PARTS],
 }
@@ -56,6 +64,8 @@ pub enum NoRoom {
 
 /// The smallest segment of records.
 const LEAST: usize = PAGE;
+/// What is mapped for later where the file may become unreachable.
+const SPARE: usize = 1 << 20;
 /// Records leave these places of the directory to new threads, to tables and modules.
 const PLACES_LEFT: usize = SEGMENTS / 8;
 
@@ -88,6 +98,11 @@ impl State {
     #[inline(always)]
     pub fn is_on(&self) -> bool {
         self.phase.load(Ordering::Acquire) == ON
+    }
+
+    /// The file could not be made.
+    pub fn is_off(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == OFF
     }
 
     /// Makes the file, unless another thread has begun to. True: this call has made it.
@@ -328,22 +343,72 @@ impl State {
         if index >= SEGMENTS {
             return Err(libc::ENOSPC);
         }
-        let at = self.end.load(Ordering::Relaxed);
+        let end = self.end.load(Ordering::Relaxed);
         let length = bytes.next_multiple_of(PAGE);
-        let start = with_file(0, |fd| {
-            let status = sys::status(fd)?;
-            let [device, inode] = self.identity.each_ref().map(|number| number.load(Ordering::Relaxed));
-            if (status.st_dev, status.st_ino) != (device, inode) {
-                return Err(libc::ESTALE);
-            }
-            sys::allocate(fd, at as usize, length)?;
-            sys::map_part(fd, at as usize, length, fixed)
-        })?;
+        let made = with_file(0, |fd| {
+            self.check_identity(fd)?;
+            sys::allocate(fd, end as usize, length)?;
+            sys::map_part(fd, end as usize, length, fixed)
+        });
+        let (start, at) = match made {
+            Ok(start) => (start, end),
+            Err(error) => self.take_spare(length, fixed).ok_or(error)?,
+        };
         fill(start);
-        self.end.store(at + length as u64, Ordering::Relaxed);
+        self.end.store(end.max(at + length as u64), Ordering::Relaxed);
         self.segments.store(index as u32 + 1, Ordering::Relaxed);
         enter(directory, index, at, length as u64, extra, kind);
         Ok(start)
+    }
+
+    fn check_identity(&self, fd: i32) -> sys::Result<()> {
+        let status = sys::status(fd)?;
+        let [device, inode] = self.identity.each_ref().map(|number| number.load(Ordering::Relaxed));
+        if (status.st_dev, status.st_ino) == (device, inode) { Ok(()) } else { Err(libc::ESTALE) }
+    }
+
+    /// Makes the file another user's (`u32::MAX`: it stays as it is), and maps space for later
+    /// segments, for when the file cannot be opened any more.
+    #[cold]
+    #[inline(never)]
+    pub fn prepare_to_leave(&self, user: u32) {
+        // What fails shows where the file is to grow.
+        let prepare = |_: *mut u8| {
+            let at = self.end.load(Ordering::Relaxed);
+            let start = with_file(0, |fd| {
+                self.check_identity(fd)?;
+                let _ = sys::set_owner(fd, user);
+                if !self.spare.load(Ordering::Relaxed).is_null() {
+                    return Err(libc::EEXIST);
+                }
+                sys::allocate(fd, at as usize, SPARE)?;
+                sys::map_part(fd, at as usize, SPARE, None)
+            })?;
+            self.spare.store(start, Ordering::Relaxed);
+            self.spare_at.store(at, Ordering::Relaxed);
+            self.spare_bytes.store(SPARE as u64, Ordering::Relaxed);
+            self.end.store(at + SPARE as u64, Ordering::Relaxed);
+            Ok(())
+        };
+        sigsafe::on_own_stack(|| self.alone(prepare));
+    }
+
+    /// Takes a segment from the space that was mapped before: its address, and its place in the
+    /// file. None: there is not enough.
+    #[cold]
+    fn take_spare(&self, bytes: usize, fixed: Option<*mut u8>) -> Option<(*mut u8, u64)> {
+        let left = self.spare_bytes.load(Ordering::Relaxed).checked_sub(bytes as u64)?;
+        let (mut start, at) = (self.spare.load(Ordering::Relaxed), self.spare_at.load(Ordering::Relaxed));
+        self.spare.store(start.wrapping_add(bytes), Ordering::Relaxed);
+        self.spare_at.store(at + bytes as u64, Ordering::Relaxed);
+        self.spare_bytes.store(left, Ordering::Relaxed);
+        if let Some(place) = fixed {
+            // SAFETY: whole pages of the spare mapping, which nothing refers to, in place of memory
+            // that the caller of `segment` gives for it.
+            unsafe { sys::move_over(start, bytes, place) }.ok()?;
+            start = place;
+        }
+        Some((start, at))
     }
 
     fn note_trouble(&self, error: i32) {

@@ -7,14 +7,17 @@
 //! full.rs     areas of records, where each call is kept
 //! tables.rs   the ledger's totals, instances and interests, mirrored under the lock
 //! control.rs  requests from outside, taken as a recorded call returns
-//! census.rs   the census, as it was at the end
+//! census.rs   the census's parts of the file
 //! stacks.rs   call stacks, where they are kept
 //! modules.rs  the objects that are mapped, with their build ids
+//! known.rs    whether a site lies in one of them
+//! series.rs   a row a second, of the whole run
 //! losses.rs   what could not be recorded, for the reports
 //! ```
 //!
 //! `epollshim_format::recording` has the layout. Nothing is ever flushed: pages of a shared mapping
-//! outlive the process. The file is made with the first epoll call of a process. The child of a
+//! outlive the process. The file is made with the first epoll call of a process, and with a census with the first descriptor that
+//! it creates. The child of a
 //! fork makes its own, and never writes into its parent's (except to count the children that could
 //! make none): every pointer into a file lies in memory that the kernel wipes at fork, or is
 //! replaced before it is used.
@@ -27,8 +30,11 @@ mod census;
 mod control;
 mod file;
 mod full;
+mod known;
 mod losses;
 mod modules;
+mod open_at_end;
+mod series;
 mod stacks;
 mod tables;
 mod threads;
@@ -36,15 +42,21 @@ mod threads;
 use crate::sync::{AtomicBool, Ordering};
 use core::ffi::CStr;
 
-use epollshim_format::recording::{end, kind};
+use epollshim_format::recording::end;
 
+pub use census::part;
+use control::Above;
 pub use control::{Above as Orders, requests};
 pub use file::{State, path};
+pub use known::List;
 pub use losses::{complain, losses};
 pub use modules::write as write_modules;
+pub use series::look as look_at_time;
 pub use stacks::wrote_stack;
-pub use threads::{CallRecord, PerThread, detach, keep};
+pub use threads::{CallRecord, PerThread, detach};
 
+use crate::above::Library;
+use crate::ledger::Rows;
 use crate::process::End;
 use crate::thread::Block;
 use crate::{config, ledger, process, sys};
@@ -54,10 +66,36 @@ use crate::{config, ledger, process, sys};
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// The tables follow the ledger (src/composition.rs).
-pub use tables::{
-    changed_totals, gone_instance, gone_interest, grow_tables, instance_waited, noted_instance, noted_interest,
-    wants_parts,
-};
+pub use tables::{changed_totals, gone_instance, gone_interest, instance_waited, noted_instance, noted_interest};
+
+/// Begins the recording, for a process that has created a descriptor and perhaps makes no epoll
+/// call. False: there will be none.
+#[cold]
+pub fn begin_for_census() -> bool {
+    begin();
+    State::of_this_process().is_some_and(|state| is_wanted() && !state.is_off())
+}
+
+/// Whether [`grow_tables`] has something to do.
+#[inline(always)]
+pub fn wants_parts() -> bool {
+    tables::wants_parts() || known::lacks_one()
+}
+
+/// Makes what the tables lack (tables.rs), and lists the modules anew if a site is in none.
+pub fn grow_tables(mirror: &mut dyn FnMut(Rows)) -> bool {
+    if known::lacks_one() && is_on() {
+        modules::write_if_new();
+    }
+    tables::grow_tables(mirror)
+}
+
+/// Keeps a record of a call, and lets the thread look for a request, and at what is due.
+#[inline(always)]
+pub fn keep(block: &Block, call: &CallRecord) {
+    threads::keep(block, call);
+    series::look(call.ended);
+}
 
 /// Whether the options ask for a recording.
 pub fn is_wanted() -> bool {
@@ -89,10 +127,12 @@ pub fn is_on() -> bool {
 pub fn prepare(directory: &CStr) -> sys::Result<()> {
     file::prepare_directory(directory)?;
     ledger::follow();
+    crate::census::mirror::follow_all();
     Ok(())
 }
 
-/// Makes the file of this process, once. The thread that makes the first epoll call calls it.
+/// Makes the file of this process, once. The thread that makes the first epoll call calls it, or, with
+/// a census, the first descriptor.
 #[cold]
 fn begin() {
     if !is_wanted() || !process::is_owner() {
@@ -103,19 +143,53 @@ fn begin() {
         ledger::mirror_soon();
         modules::write();
         stacks::mirror_stacks();
+        crate::census::mirror::begin();
+        series::begin();
+        Library::write_armed();
     }
 }
 
-/// Zeroed memory in this process's file, for its findings. None: there is no file, or no space.
-pub fn findings(bytes: usize) -> Option<*mut u8> {
+/// The file has a site from now on. Not under the ledger's lock.
+#[cold]
+pub fn new_site(site: usize) {
+    known::meet(site);
+    if known::lacks_one() {
+        modules::write_if_new();
+    }
+}
+
+/// Zeroed memory in this process's file, for a table of its findings, in a segment of that kind.
+/// None: there is no file, or no space.
+pub fn table(kind: u64, bytes: usize) -> Option<*mut u8> {
     let state = State::of_this_process().filter(|state| is_wanted() && state.is_on())?;
-    state.segment(kind::FINDINGS, bytes, 0, None, |_| ())
+    state.segment(kind, bytes, 0, None, |_| ())
 }
 
 /// Faults have a seed from now on.
 pub fn note_seed(seed: u64) {
     if let Some(state) = State::of_this_process().filter(|state| state.is_on()) {
         state.note_seed(seed);
+    }
+}
+
+/// The process is about to become another user, or to go on as it is (`u32::MAX`): root gives its
+/// file to that user, who must open it by name to make it grow.
+pub fn before_user(user: u32) {
+    if user != u32::MAX && sys::geteuid() == 0 {
+        before_leaving(user);
+    }
+}
+
+/// The process is about to have another root directory, in which the file has no name.
+pub fn before_chroot() {
+    before_leaving(u32::MAX);
+}
+
+fn before_leaving(user: u32) {
+    if let Some(state) = State::of_this_process().filter(|state| state.is_on())
+        && process::is_owner()
+    {
+        state.prepare_to_leave(user);
     }
 }
 
@@ -126,12 +200,18 @@ pub fn at_end(how: End) {
         return;
     }
     modules::write();
-    census::write();
+    census::at_end();
+    series::end();
+    Library::write_armed();
+    open_at_end::write();
     state.ended(match how {
         End::Exit => end::EXIT,
         End::UnderscoreExit => end::UNDERSCORE_EXIT,
         End::Exec => end::EXEC,
         End::Signal => end::ABORT,
+        End::Aborted => end::ABORTED,
+        End::ExitGroup => end::EXIT_GROUP,
+        End::Raised => end::SIGNAL,
         End::Running => end::NOT_YET,
     });
 }

@@ -2,6 +2,7 @@
 //! addresses into functions after the program has ended.
 
 use super::file::State;
+use super::known;
 use crate::elf::number;
 use crate::sync::{AtomicU64, Ordering};
 use core::fmt::Write;
@@ -9,13 +10,26 @@ use core::fmt::Write;
 use epollshim_format::recording::{PAGE, kind};
 
 use crate::buffer::Buffer;
-use crate::{process, procfs};
+use crate::{clock, process, procfs};
 
 /// A hash of what was written last (FNV-1a). A child of a fork compares with its parent's. Its
 /// first list is written in any case.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 /// Of which process.
 static WRITTEN_BY: AtomicU64 = AtomicU64::new(0);
+
+/// Writes the list anew if there was a site that it lacks. That takes a small part of the program's
+/// time at most: addresses of code that the program has made itself are in no list.
+#[cold]
+#[inline(never)]
+pub fn write_if_new() {
+    static TURN: clock::Turn = clock::Turn::new();
+    if let Some(began) = TURN.begin() {
+        known::forget();
+        write();
+        TURN.end(began);
+    }
+}
 
 /// Writes the list, unless it is in the file already.
 pub fn write() {
@@ -41,9 +55,10 @@ fn write_list(bytes: &[u8]) {
     }
     WRITTEN_BY.store(own, Ordering::Relaxed);
     if let Some(state) = State::of_this_process() {
-        state.segment(kind::MODULES, bytes.len().max(PAGE), 0, None, |start| {
+        state.segment(kind::MODULES, (bytes.len() + 1).max(PAGE), 0, None, |start| {
             // SAFETY: the segment was mapped just now, as long as the text at least.
             unsafe { start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+            known::has_list(start);
         });
     }
 }

@@ -6,6 +6,7 @@ use crate::sync::{AtomicU64, Ordering, fence};
 use epollshim_format::recording::{kind, stacks::PART};
 
 use super::file::{State, word};
+use super::{known, modules};
 use crate::stacks;
 
 /// Being made, or there was no space for it.
@@ -22,6 +23,10 @@ pub fn wrote_stack(stack: &[AtomicU64], number: usize) {
     } else if start != taken() {
         let Some(part) = stacks::part(number) else { return };
         copy(stack, stack.as_ptr() as usize - part.as_ptr() as usize, start);
+    }
+    stack.iter().skip(1).for_each(|frame| known::meet(frame.load(Ordering::Relaxed) as usize));
+    if known::lacks_one() {
+        modules::write_if_new();
     }
 }
 

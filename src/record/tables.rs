@@ -13,11 +13,12 @@ use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use epollshim_format::recording::{header, instance, interest, kind, totals};
 
 use super::file::{State, word};
-use crate::clock;
+use super::known;
 use crate::counters::{CountWait, WaitCounters, WaitEnd};
 use crate::ledger::Rows;
 use crate::ledger::core::Totals;
 use crate::ledger::records::{Instance, Interest, Origin};
+use crate::{clock, ledger};
 
 /// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (The whole table
 /// begins as zero, so that it lies in .bss.)
@@ -74,6 +75,7 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
 
     /// The entry of an index; None: there is no space for it, or it will be written when its part
     /// is made.
+    #[inline(always)]
     fn entry(&self, index: u32) -> Option<*mut u8> {
         let number = index as usize / ENTRIES;
         // Acquire: pairs with the Release in `State::part`.
@@ -122,6 +124,7 @@ impl<const PARTS: usize, const KIND: u64, const SIZE: usize, const ENTRIES: usiz
     }
 }
 
+#[inline(always)]
 fn set(start: *mut u8, place: usize, value: u64) {
     // SAFETY: a word of an entry of a part that is mapped for good.
     unsafe { word(start, place).store(value, Ordering::Relaxed) };
@@ -179,6 +182,7 @@ pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
     let Some(entry) = kept().and_then(|_| INSTANCES.entry(index)) else { return };
     let origin = u64::from(of.argument.get() as u32) | u64::from(of.origin.load(Ordering::Relaxed)) << 32;
     let inherited = of.inherited.load(Ordering::Relaxed) != 0 && !matches!(of.origin(), Origin::Unseen);
+    known::meet(of.site.load(Ordering::Relaxed));
     set(entry, instance::SITE, of.site.load(Ordering::Relaxed) as u64);
     set(entry, instance::ORIGIN, origin | if inherited { instance::INHERITED } else { 0 });
     set(entry, instance::EPFD, epfd as u64);
@@ -191,6 +195,19 @@ pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
         }
     }
     set(entry, instance::ID, of.id.get());
+    noted_creation(of);
+}
+
+/// The site of an instance has created so many.
+fn noted_creation(of: &Instance) {
+    let site = of.site.load(Ordering::Relaxed);
+    let totals = kept().map_or(core::ptr::null_mut(), |state| state.totals.load(Ordering::Acquire));
+    if !totals.is_null()
+        && let Some((place, made)) = ledger::made_at(site).filter(|(place, _)| *place < totals::SITES)
+    {
+        set(totals, totals::CREATIONS + place * 16, site as u64);
+        set(totals, totals::CREATIONS + place * 16 + 8, made);
+    }
 }
 
 pub fn gone_instance(index: u32) {
@@ -205,6 +222,7 @@ pub fn noted_interest(index: u32, of: &Interest, watches: u64) {
     }
     watched(of.instance(), watches);
     let Some(entry) = INTERESTS.entry(index) else { return };
+    known::meet(of.site() as usize);
     set(entry, interest::SITE, of.site());
     set(entry, interest::INSTANCE, u64::from(of.instance()) | u64::from(of.fd() as u32) << 32);
 }
@@ -219,6 +237,7 @@ pub fn gone_interest(index: u32, instance: u32, watches: u64) {
     }
 }
 
+#[inline(always)]
 fn watched(index: u32, watches: u64) {
     if let Some(entry) = INSTANCES.known(index) {
         set(entry, instance::WATCHES, watches);

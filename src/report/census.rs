@@ -3,13 +3,16 @@
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::census::Kind;
+use epollshim_format::descriptor::{Descriptor, Json, Kept};
+use epollshim_format::findings::{Finding, Id};
 use epollshim_format::scale::Grouped;
 
 use super::facts::Facts;
-use super::json::{InQuotes, List, OrNull, Pair};
+use super::json::{InQuotes, List, OrNull, Pair, Stack};
 use crate::buffer::{Buffer, sort_by_key};
 use crate::census::places::{self, Place};
-use crate::census::{Census, each_alive};
+use crate::census::{Census, each_alive, generation};
+use crate::describe::describe;
 
 /// How many places are listed one by one in text.
 const LISTED: usize = 12;
@@ -26,7 +29,7 @@ fn born(place: &Place) -> u64 {
 }
 
 /// Nothing without a census.
-pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let Some(census) = Census::of_now() else { return Ok(()) };
     writeln!(
         out,
@@ -61,8 +64,19 @@ pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         }
         for index in open.as_slice().iter().take(LISTED) {
             let place = places::at(*index);
-            write!(out, "    {} of {} ", Grouped(place.live()), Grouped(born(place)))?;
-            writeln!(out, "{}  at {}", place.kind().plural(), OrNull(facts.map.site(place.site())))?;
+            let (live, made, kind) = (Grouped(place.live()), Grouped(born(place)), place.kind().plural());
+            match inherited(*index) {
+                0 => write!(out, "    {live} of {made} {kind}")?,
+                before => {
+                    write!(
+                        out,
+                        "    {live} {kind}, {} of them from before the fork; {made} made since",
+                        Grouped(before)
+                    )?;
+                }
+            }
+            writeln!(out, "  at {}", OrNull(facts.map.site(place.site())))?;
+            examples(*index, out)?;
             stack(facts, place.site(), out)?;
         }
         match open.as_slice().len().saturating_sub(LISTED) {
@@ -72,8 +86,82 @@ pub fn text(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     })
 }
 
+/// How many descriptors of a place are described one by one.
+const DESCRIBED: u64 = 8;
+
+fn numbers_of(index: u16) -> impl Iterator<Item = i32> {
+    each_alive().filter(move |(_, entry)| entry.place() == index).map(|(fd, _)| fd)
+}
+
+/// How many descriptors of a place were open before this process was forked.
+fn inherited(index: u16) -> u64 {
+    let is_older = |entry: crate::census::Entry| entry.place() == index && entry.generation() != generation();
+    each_alive().filter(|(_, entry)| is_older(*entry)).count() as u64
+}
+
+/// The place that a finding of a leak is about.
+pub fn of_leak(finding: &Finding) -> Option<u16> {
+    let [kind, ..] = finding.detail;
+    let is_it = |place: &Place| place.site() as u64 == finding.site && place.kind() as u64 == kind;
+    let all = || places::all().find(|(_, place)| is_it(place)).map(|(index, _)| index);
+    if finding.id == Id::FdLeak && finding.site != 0 { all() } else { None }
+}
+
+/// Tells what the first open descriptors of a place are. Returns how many it has.
+#[inline(never)]
+fn each_described(index: u16, tell: &mut dyn FnMut(i32, &Kept) -> fmt::Result) -> Result<u64, fmt::Error> {
+    let mut count = 0;
+    for fd in numbers_of(index) {
+        if count < DESCRIBED {
+            let mut kept = Kept::new();
+            describe(fd, &mut kept);
+            tell(fd, &kept)?;
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// A line for each of the first descriptors of a place, or for those that are alike.
+pub fn examples(index: u16, out: &mut Buffer<u8>) -> fmt::Result {
+    let mut last = Kept::new();
+    let count = each_described(index, &mut |fd, kept| {
+        if *kept != last && !last.as_bytes().is_empty() {
+            writeln!(out, ": {}", Descriptor(last.as_bytes()))?;
+        }
+        if *kept != last || last.as_bytes().is_empty() {
+            out.write_str("           fd")?;
+        }
+        last = *kept;
+        write!(out, " {fd}")
+    })?;
+    if count == 0 {
+        return Ok(());
+    }
+    writeln!(out, ": {}", Descriptor(last.as_bytes()))?;
+    match count.saturating_sub(DESCRIBED) {
+        0 => Ok(()),
+        more => writeln!(out, "           and {} more", Grouped(more)),
+    }
+}
+
+/// The same as a list of JSON objects.
+pub struct Examples(pub u16);
+
+impl Display for Examples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut comma = "";
+        each_described(self.0, &mut |fd, kept| {
+            write!(f, "{comma}{}", Json { fd, of: Descriptor(kept.as_bytes()) })?;
+            comma = ",";
+            Ok(())
+        })
+        .map(|_| ())
+    }
+}
+
 /// The callers of a site, a line each, if its stack was kept.
-pub fn stack(facts: &Facts, site: usize, out: &mut impl Write) -> fmt::Result {
+pub fn stack(facts: &Facts, site: usize, out: &mut Buffer<u8>) -> fmt::Result {
     facts.map.stack(site).skip(1).try_for_each(|caller| writeln!(out, "           by {caller}"))
 }
 
@@ -134,18 +222,20 @@ struct OfPlace<'a> {
 impl Display for OfPlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = self.place;
-        let numbers = || each_alive().filter(|(_, entry)| entry.place() == self.index).map(|(fd, _)| fd).take(NUMBERS);
+        let numbers = || numbers_of(self.index).take(NUMBERS);
         write!(
             f,
-            r#"{{"kind":"{}","site":{},"stack":[{}],"live":{},"peak":{},"born":{},"closed":{},"fds":[{}]}}"#,
+            r#"{{"kind":"{}","site":{},"stack":{},"live":{},"peak":{},"born":{},"closed":{},"fds":[{}],"inherited":{},"descriptors":[{}]}}"#,
             place.kind().name(),
             OrNull(self.facts.map.site(place.site()).as_ref().map(InQuotes)),
-            List(|| self.facts.map.stack(place.site()).map(InQuotes)),
+            Stack(self.facts, place.site()),
             place.live(),
             place.peak(),
             born(place),
             place.closed(),
             List(numbers),
+            inherited(self.index),
+            Examples(self.index),
         )
     }
 }

@@ -4,6 +4,7 @@
 use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
+use epollshim_format::descriptor::{Descriptor, Kept, field};
 use epollshim_format::findings::Finding;
 use epollshim_format::{errno, histogram, kernel_memory};
 
@@ -11,6 +12,7 @@ use super::End;
 use super::sites::Map;
 use crate::buffer::{Buffer, sort_by_key};
 use crate::counters::{Counters, Histogram, KINDS, WaitCounters};
+use crate::describe::describe;
 use crate::findings::suppressions;
 use crate::ledger::Core;
 use crate::ledger::records::{Instance, Origin};
@@ -192,8 +194,28 @@ impl InstanceFacts {
     }
 }
 
+/// What a finding's descriptor was when it was found.
+pub struct Described {
+    pub fd: i32,
+    pub kept: Kept,
+    /// What has the number now, if that is something else.
+    pub now: Option<Kept>,
+}
+
+impl Described {
+    /// None: the finding has no descriptor.
+    #[inline(never)]
+    pub fn of(finding: &Finding) -> Option<Described> {
+        let (fd, kept) = crate::findings::described(finding)?;
+        let mut now = Kept::new();
+        describe(fd, &mut now);
+        let is_other = now != kept && Descriptor(now.as_bytes()).field(field::CLOSED).is_none();
+        Some(Described { fd, kept, now: is_other.then_some(now) })
+    }
+}
+
 /// An epoll descriptor and the index of its instance.
-type Descriptor = (i32, u32);
+type EpollDescriptor = (i32, u32);
 
 pub struct Facts {
     pub end: End,
@@ -208,15 +230,21 @@ pub struct Facts {
     pub began_unix: u64,
     pub duration: u64,
     pub comm: [u8; 16],
+    /// Columns of the text.
+    pub width: usize,
     exe: Buffer<u8>,
     arguments: Buffer<u8>,
-    descriptors: Buffer<Descriptor>,
+    descriptors: Buffer<EpollDescriptor>,
     findings: Buffer<Finding>,
     suppressed: Buffer<u64>,
 }
 
 impl Facts {
     pub fn gather(end: End, reconciled: bool, uncompared: u32) -> Facts {
+        // Narrower than this, a column of words is no text any more.
+        const NARROWEST: u16 = 40;
+        let columns = sys::columns(libc::STDERR_FILENO).unwrap_or(0);
+        let width = if columns < NARROWEST { 80 } else { usize::from(columns) };
         let ledger = ledger::view();
         let mut exe = Buffer::new();
         let mut link = [0u8; 4096];
@@ -253,6 +281,7 @@ impl Facts {
             began_unix: process::began_unix(),
             duration: clock::monotonic().saturating_sub(process::began()),
             comm,
+            width,
             exe,
             arguments,
             descriptors,

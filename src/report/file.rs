@@ -60,7 +60,12 @@ fn write_to(fd: i32, format: Format, bytes: &[u8]) -> sys::Result<()> {
         };
         write_all(fd, gap)?;
     }
-    write_all(fd, bytes)
+    let written = write_all(fd, bytes);
+    // Half a text is of use, half a line of JSON is not. Other reports wait for the lock.
+    if written.is_err() && format == Format::Json {
+        let _ = sys::truncate(fd, size);
+    }
+    written
 }
 
 /// Prints on stderr, if that is still the same file, that a report could not be written.

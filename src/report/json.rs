@@ -4,39 +4,16 @@
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::descriptor::{Descriptor, Json};
 use epollshim_format::findings::{Finding, Message};
+use epollshim_format::quoted::Quoted;
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 
 use super::census;
-use super::facts::{Distribution, Facts, InstanceFacts};
+use super::facts::{Described, Distribution, Facts, InstanceFacts};
 use crate::findings::suppressions;
 use crate::policy::{limits, rules};
 use crate::{config, log, record, seccomp};
-
-/// Bytes as a JSON string. Invalid UTF-8 becomes U+FFFD.
-struct Quoted<'a>(&'a [u8]);
-
-impl Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('"')?;
-        for chunk in self.0.utf8_chunks() {
-            for letter in chunk.valid().chars() {
-                match letter {
-                    '"' => f.write_str("\\\"")?,
-                    '\\' => f.write_str("\\\\")?,
-                    '\n' => f.write_str("\\n")?,
-                    '\t' => f.write_str("\\t")?,
-                    letter if letter.is_control() => write!(f, "\\u{:04x}", letter as u32)?,
-                    letter => f.write_char(letter)?,
-                }
-            }
-            if !chunk.invalid().is_empty() {
-                f.write_char('\u{fffd}')?;
-            }
-        }
-        f.write_char('"')
-    }
-}
 
 /// A value, or null.
 pub struct OrNull<T>(pub Option<T>);
@@ -293,7 +270,7 @@ impl Display for OfFinding<'_> {
         let other = self.facts.map.site(finding.other as usize);
         write!(
             f,
-            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":[{}],"message":{}}}"#,
+            r#"{{"id":"{}","severity":"{}","count":{},"epfd":{},"fd":{},"site":{},"other_site":{},"stack":{},"message":{}"#,
             finding.id.name(),
             finding.severity.name(),
             finding.count,
@@ -301,9 +278,25 @@ impl Display for OfFinding<'_> {
             OrNull(finding.fd),
             OrNull(site.as_ref().map(InQuotes)),
             OrNull(other.as_ref().map(InQuotes)),
-            List(|| self.facts.map.stack(finding.site as usize).map(InQuotes)),
+            Stack(self.facts, finding.site as usize),
             InQuotes(Message(finding)),
-        )
+        )?;
+        let roles = finding.roles();
+        write!(f, r#","site_role":"{}","other_role":"{}""#, roles.site, roles.other)?;
+        if let Some(site) = self.facts.map.site(finding.created_at() as usize) {
+            write!(f, r#","created_site":{}"#, InQuotes(site))?;
+        }
+        write!(f, r#","other_stack":{}"#, Stack(self.facts, finding.other as usize))?;
+        if let Some(Described { fd, kept, now }) = Described::of(finding) {
+            write!(f, r#","descriptor":{}"#, Json { fd, of: Descriptor(kept.as_bytes()) })?;
+            if let Some(now) = now {
+                write!(f, r#","descriptor_now":{}"#, Json { fd, of: Descriptor(now.as_bytes()) })?;
+            }
+        }
+        if let Some(index) = census::of_leak(finding) {
+            write!(f, r#","descriptors":[{}]"#, census::Examples(index))?;
+        }
+        f.write_char('}')
     }
 }
 
@@ -329,7 +322,7 @@ impl Display for OfInstance<'_> {
         let site = self.facts.map.site(instance.site);
         write!(
             f,
-            r#"{{"id":{},"epfds":[{}],"call":{},"size":{},"cloexec":{},"inherited":{},"site":{},"stack":[{}],"#,
+            r#"{{"id":{},"epfds":[{}],"call":{},"size":{},"cloexec":{},"inherited":{},"site":{},"stack":{},"#,
             instance.id,
             List(descriptors),
             OrNull(instance.call().map(|call| Quoted(call.as_bytes()))),
@@ -337,7 +330,7 @@ impl Display for OfInstance<'_> {
             descriptors().next().is_some_and(crate::sys::is_cloexec),
             instance.inherited,
             OrNull(site.as_ref().map(InQuotes)),
-            List(|| self.facts.map.stack(instance.site).map(InQuotes)),
+            Stack(self.facts, instance.site),
         )?;
         write!(
             f,
@@ -351,6 +344,17 @@ impl Display for OfInstance<'_> {
             instance.interrupted,
             instance.kernel_bytes(),
         )
+    }
+}
+
+/// The places of a site's stack, as JSON strings.
+pub struct Stack<'a>(pub &'a Facts, pub usize);
+
+impl Display for Stack<'_> {
+    // Once, for size.
+    #[inline(never)]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}]", List(|| self.0.map.stack(self.1).map(InQuotes)))
     }
 }
 

@@ -108,10 +108,13 @@ pub fn register_fork_handler(_: &AtLoad) {
 
 /// Delivers the report, once, if there is something to report. A child in another process's memory
 /// has no report: its owner's report has what it did there.
+#[inline(never)] // for size
 pub fn at_end(end: End) {
     if !process::is_used() || !process::is_owner() {
         return;
     }
+    sys::give_ballast_back();
+    crate::census::evaluation::ends_now();
     let due = due(end);
     if due.is_none() {
         evaluate_for_recording(end);
@@ -126,6 +129,20 @@ pub fn at_end(end: End) {
     ledger::fork_shared::leave();
 }
 
+/// Delivers the report before a signal that is expected to end the process. If the process goes on
+/// nevertheless, its end has a whole report that says so. Later signals have none.
+pub fn before_signal() {
+    if !process::is_used() || !process::is_owner() || !process::begin_signal_report() {
+        return;
+    }
+    sys::give_ballast_back();
+    match due(End::Raised) {
+        Some(config) => deliver(config, End::Raised),
+        None => evaluate_for_recording(End::Raised),
+    }
+    record::at_end(End::Raised);
+}
+
 /// Evaluates what follows from sums, including limits that the user has set.
 fn evaluate(end: End) {
     crate::findings::evaluation::evaluate(end);
@@ -133,7 +150,16 @@ fn evaluate(end: End) {
     crate::policy::limits::evaluate();
 }
 
+/// What a report would find now, for the recording.
+pub fn evaluate_now() {
+    on_own_stack(|| {
+        crate::census::reconcile();
+        evaluate(End::Running);
+    });
+}
+
 /// Without a report, what is evaluated at the end is for the recording alone.
+#[inline(never)] // for size
 fn evaluate_for_recording(end: End) {
     if record::is_on() {
         on_own_stack(|| {
@@ -218,6 +244,7 @@ fn census_reports(end: End) -> bool {
 }
 
 /// Renders the report and writes it to where the options say.
+#[inline(never)] // for size
 fn deliver(config: &Config, end: End) {
     let deliver = || {
         on_own_stack(|| {
@@ -227,7 +254,7 @@ fn deliver(config: &Config, end: End) {
                 }
                 match config.report {
                     Destination::None => {}
-                    Destination::Stderr => output::to_stderr(config, text.as_slice()),
+                    Destination::Descriptor(fd) => output::to_descriptor(config, fd, text.as_slice()),
                     Destination::File(pattern) => file::to_file(config, pattern, config.format, text.as_slice()),
                 }
                 true
@@ -235,7 +262,7 @@ fn deliver(config: &Config, end: End) {
         })
     };
     // Nothing was written yet if there is no memory.
-    let is_final = matches!(end, End::Exit | End::UnderscoreExit | End::Signal);
+    let is_final = !matches!(end, End::Exec | End::Running);
     if deliver() != Some(true) && !(is_final && sys::unlock_all() && deliver() == Some(true)) {
         let mut line = Line::new();
         let _ = writeln!(line, "epollshim: no memory for the report of process {}; it is lost", process::pid());

@@ -109,6 +109,11 @@ impl Map {
 }
 
 impl<'a> Site<'a> {
+    /// The return address.
+    pub fn address(&self) -> usize {
+        self.address
+    }
+
     /// The object's path; empty: not known.
     pub fn path(&self) -> &'a [u8] {
         self.place.map_or(b"", |(path, _)| path)

@@ -1,16 +1,19 @@
-//! The report as text for a terminal of 80 columns.
+//! The report as text. What is wrong is as wide as the terminal that stderr is, and as 80 columns
+//! elsewhere; nothing is cut off.
 
 use core::fmt::{self, Display, Write};
 
 use epollshim_format::call::{Call, FUNCTIONS};
-use epollshim_format::findings::{Message, Tally};
+use epollshim_format::descriptor::Descriptor;
+use epollshim_format::findings::{Finding, Message, Tally};
 use epollshim_format::scale::{Grouped, Scaled};
 use epollshim_format::{errno, kernel_memory};
 
 use super::census;
-use super::facts::{Distribution, Facts, InstanceFacts};
+use super::facts::{Described, Distribution, Facts, InstanceFacts};
+use super::sites::Site;
+use super::symbols;
 use crate::buffer::Buffer;
-use crate::output::Line;
 use crate::policy::{limits, rules};
 use crate::process::End;
 use crate::{config, log, record, seccomp};
@@ -42,6 +45,9 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         End::UnderscoreExit => "ended by _exit",
         End::Exec => "about to exec",
         End::Signal => "aborted by a limit",
+        End::Aborted => "ended by abort",
+        End::ExitGroup => "ended by syscall(SYS_exit_group)",
+        End::Raised => "ended by a signal that it sent to itself",
         End::Running => "still running",
     };
     writeln!(
@@ -93,7 +99,7 @@ fn suppressions(facts: &Facts, out: &mut impl Write) -> fmt::Result {
 /// How many findings are listed one by one.
 const FINDINGS_LISTED: usize = 30;
 
-fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+fn findings(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let all = facts.findings();
     let dropped = crate::findings::dropped();
     if all.is_empty() && dropped == 0 {
@@ -101,34 +107,33 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     }
     writeln!(out, "Findings: {}  (epollshim explain ID tells what to do)", all.iter().collect::<Tally>())?;
     for finding in all.iter().take(FINDINGS_LISTED) {
-        let (mut head, mut place) = (Line::new(), Line::new());
-        write!(head, "  {:<8} {:<13}", finding.severity.name(), finding.id.name())?;
+        write!(out, "  {:<8} {:<13}", finding.severity.name(), finding.id.name())?;
         if finding.count > 1 {
-            write!(head, " {} times", Grouped(finding.count))?;
+            write!(out, " {} times", Grouped(finding.count))?;
         }
         for (name, fd) in [("epfd", finding.epfd), ("fd", finding.fd)] {
             if let Some(fd) = fd {
-                write!(head, "  {name} {fd}")?;
+                write!(out, "  {name} {fd}")?;
             }
         }
-        if let Some(site) = facts.map.site(finding.site as usize) {
-            write!(place, "at {site}")?;
-        }
-        let (head, place) = (head.as_bytes().trim_ascii_end(), place.as_bytes());
-        write!(out, "{}", Plain(head))?;
-        if head.len() + 2 + place.len() > 80 {
-            write!(out, "\n{:INDENT$}{}", "", Plain(place))?;
-        } else if !place.is_empty() {
-            write!(out, "  {}", Plain(place))?;
-        }
         writeln!(out)?;
-        let mut wrapped = Wrapped { out, column: 0, is_apart: false };
+        let mut wrapped = Wrapped { out, column: 0, is_apart: false, width: facts.width };
         write!(wrapped, "{}", Message(finding))?;
-        if let Some(site) = facts.map.site(finding.other as usize) {
-            write!(wrapped, " (the other place: {site})")?;
-        }
         writeln!(out)?;
-        census::stack(facts, finding.site as usize, out)?;
+        match census::of_leak(finding) {
+            Some(index) => census::examples(index, out)?,
+            None => descriptor(finding, out)?,
+        }
+        let roles = finding.roles();
+        for (role, place) in
+            [(roles.site, finding.site), (roles.other, finding.other), ("created", finding.created_at())]
+        {
+            if let Some(site) = facts.map.site(place as usize) {
+                let role = if role.is_empty() { "called" } else { role };
+                writeln!(out, "{:INDENT$}{role} at {site}{}", "", Function(facts, &site))?;
+                census::stack(facts, place as usize, out)?;
+            }
+        }
     }
     if all.len() > FINDINGS_LISTED {
         writeln!(out, "  and {} more (EPOLLSHIM_REPORT_FORMAT=json lists all)", all.len() - FINDINGS_LISTED)?;
@@ -139,12 +144,36 @@ fn findings(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     writeln!(out)
 }
 
-/// Text of words, indented, in lines of 80 columns.
+/// What the finding's descriptor was when it was found, and what has its number now if that differs.
+fn descriptor(finding: &Finding, out: &mut Buffer<u8>) -> fmt::Result {
+    let Some(Described { fd, kept, now }) = Described::of(finding) else { return Ok(()) };
+    let label = if finding.describes_what_is_watched() { ", still watched" } else { "" };
+    writeln!(out, "{:INDENT$}fd {fd}{label}: {}", "", Descriptor(kept.as_bytes()))?;
+    match now {
+        Some(now) => writeln!(out, "{:INDENT$}fd {fd} now: {}", "", Descriptor(now.as_bytes())),
+        None => Ok(()),
+    }
+}
+
+/// The name of the exported function that contains a site, in brackets, if there is one.
+struct Function<'a>(&'a Facts, &'a Site<'a>);
+
+impl Display for Function<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match symbols::function(&self.0.map, self.1, self.1.address()) {
+            Some(name) => write!(f, " ({})", Plain(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Text of words, indented, in lines as wide as the terminal.
 struct Wrapped<'a, W: Write> {
     out: &'a mut W,
     column: usize,
     /// A space stands before what comes next.
     is_apart: bool,
+    width: usize,
 }
 
 const INDENT: usize = 11;
@@ -157,7 +186,7 @@ impl<W: Write> Write for Wrapped<'_, W> {
         while !rest.is_empty() {
             let length = rest.bytes().position(|byte| byte == b' ').unwrap_or(rest.len());
             let (word, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
-            if self.column == 0 || self.column + 1 + word.len() > 80 {
+            if self.column == 0 || self.column + 1 + word.len() > self.width {
                 write!(self.out, "{}{:INDENT$}", if self.column == 0 { "" } else { "\n" }, "")?;
                 self.column = INDENT;
                 self.is_apart = false;
@@ -290,7 +319,7 @@ fn calls(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-fn instances(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+fn instances(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let totals = &facts.ledger.totals;
     writeln!(
         out,
@@ -309,7 +338,7 @@ fn instances(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
-fn one_instance(facts: &Facts, instance: &InstanceFacts, out: &mut impl Write) -> fmt::Result {
+fn one_instance(facts: &Facts, instance: &InstanceFacts, out: &mut Buffer<u8>) -> fmt::Result {
     write!(out, "  #{}  fd", instance.id)?;
     for fd in facts.descriptors_of(instance.index).take(8) {
         write!(out, " {fd}")?;
@@ -424,6 +453,13 @@ fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     }
     for (what, count) in rows.iter().filter(|(_, count)| *count != 0) {
         writeln!(out, "  {:>10} {what}", Grouped(*count))?;
+    }
+    let not_judged = crate::census::not_judged();
+    if not_judged != 0 {
+        writeln!(
+            out,
+            "  programs were started with unknown file actions, what they inherit is not judged: {not_judged}"
+        )?;
     }
     forbidden(out)
 }

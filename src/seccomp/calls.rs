@@ -24,6 +24,7 @@ macro_rules! calls {
 
 calls! {
     SYS_rt_sigprocmask "rt_sigprocmask" [SIG_BLOCK as usize, 0, 0, SET, 0, 0];
+    SYS_rt_sigaction "rt_sigaction" [SIGUSR1 as usize, 0, 0, SET, 0, 0];
     SYS_rt_sigpending "rt_sigpending" [0, SET, 0, 0, 0, 0];
     SYS_rt_sigtimedwait "rt_sigtimedwait" [0, 0, 0, SET, 0, 0];
     SYS_mmap "mmap" [0, 4096, BOTH, ANEW, MINUS, 0];
@@ -38,6 +39,7 @@ calls! {
     SYS_getpid "getpid" [0; 6];
     SYS_gettid "gettid" [0; 6];
     SYS_getppid "getppid" [0; 6];
+    SYS_getpgid "getpgid" [0; 6];
     SYS_geteuid "geteuid" [0; 6];
     SYS_openat "openat" [HERE, 0, O_CLOEXEC as usize, 0, 0, 0];
     SYS_close "close" [MINUS, 0, 0, 0, 0, 0];
@@ -66,11 +68,16 @@ calls! {
     #[cfg(not(target_arch = "x86_64"))]
     SYS_mkdirat "mkdirat" [HERE, 0, 0o700, 0, 0, 0];
     SYS_fchmod "fchmod" [MINUS, 0, 0, 0, 0, 0];
+    SYS_fchown "fchown" [MINUS, MINUS, MINUS, 0, 0, 0];
+    SYS_ftruncate "ftruncate" [MINUS, 0, 0, 0, 0, 0];
+    SYS_lseek "lseek" [MINUS, 0, SEEK_CUR as usize, 0, 0, 0];
     SYS_fallocate "fallocate" [MINUS, 0, 0, 0, 0, 0];
     SYS_fcntl "fcntl" [MINUS, F_GETFD as usize, 0, 0, 0, 0];
     SYS_kcmp "kcmp" [0, 0, 0, MINUS, MINUS, 0];
     SYS_epoll_ctl "epoll_ctl" [MINUS, 0, MINUS, 0, 0, 0];
     SYS_getsockopt "getsockopt" [MINUS, SOL_SOCKET as usize, SO_ACCEPTCONN as usize, 0, 0, 0];
+    SYS_getsockname "getsockname" [MINUS, 0, 0, 0, 0, 0];
+    SYS_getpeername "getpeername" [MINUS, 0, 0, 0, 0, 0];
     SYS_ioctl "ioctl" [MINUS, FIONREAD as usize, 0, 0, 0, 0];
     SYS_prlimit64 "prlimit64" [0, RLIMIT_NOFILE as usize, 0, 0, 0, 0];
     SYS_tgkill "tgkill" [0, 0, 0, 0, 0, 0];

@@ -165,7 +165,7 @@ pub fn installed(number: c_long, words: [usize; 3], noted: u64, result: isize) {
 fn prepare_reserve() {
     if !reserve::is_there()
         && let Ok(start) = sys::map_from_kernel(reserve::BYTES)
-        && !reserve::begin(start)
+        && !reserve::begin(start, reserve::BYTES)
     {
         // SAFETY: another thread made the reserve first. No other thread has seen this mapping.
         unsafe { sys::unmap_from_kernel(start, reserve::BYTES) };

@@ -52,7 +52,7 @@ fn each_system_call_that_makes_descriptors_fails_where_strace_makes_it_fail() {
     let seen = seen_by_strace(&strace);
     let mut compared = Vec::new();
     let makes = |role| matches!(role, Role::Create | Role::Instance | Role::Duplicate);
-    let mut calls: Vec<&str> = TABLE.iter().filter(|row| makes(row.role)).map(|row| row.system_call).collect();
+    let mut calls: Vec<&str> = TABLE.iter().filter(|row| makes(row.role)).map(|row| row.system_call()).collect();
     calls.dedup();
     for call in calls {
         let Some(total) = seen.get(call).copied() else { continue };
@@ -122,14 +122,14 @@ fn every_function_fails_by_its_own_name_whichever_way_it_is_called() {
         ("fcntl", &["F_GETFL"]),
     ]);
     let (plain, _) = under_shim("none:error=EMFILE");
-    for row in TABLE.iter().filter(|row| plain.lines().any(|line| line.starts_with(&format!("{} ", row.name)))) {
-        let (printed, _) = under_shim(&format!("{}:error=ELOOP:when=1", row.name));
+    for row in TABLE.iter().filter(|row| plain.lines().any(|line| line.starts_with(&format!("{} ", row.name())))) {
+        let (printed, _) = under_shim(&format!("{}:error=ELOOP:when=1", row.name()));
         let failed = failures(&printed, libc::ELOOP);
         let expected =
-            |name: &&str| *name == row.name || also.get(row.name).is_some_and(|others| others.contains(name));
+            |name: &&str| *name == row.name() || also.get(row.name()).is_some_and(|others| others.contains(name));
         // `listener` makes the first socket, and the program ends up without one.
-        assert!(row.name == "socket" || failed.len() == 1, "{}: {failed:?}", row.name);
-        assert!(failed.iter().all(expected), "{}: {failed:?}", row.name);
+        assert!(row.name() == "socket" || failed.len() == 1, "{}: {failed:?}", row.name());
+        assert!(failed.iter().all(expected), "{}: {failed:?}", row.name());
     }
 }
 
@@ -150,7 +150,7 @@ fn errors_of_error_any_are_documented_for_the_call_and_repeat_with_the_seed() {
     let mut different = std::collections::BTreeSet::new();
     for line in printed.lines() {
         let (name, error) = line.rsplit_once(' ').unwrap();
-        let Some(row) = TABLE.iter().find(|row| row.name == name && row.role == Role::Create) else { continue };
+        let Some(row) = TABLE.iter().find(|row| row.name() == name && row.role == Role::Create) else { continue };
         let error: u8 = error.parse().unwrap();
         assert!(row.errors.all().contains(&error), "{name}: {error}");
         different.insert(error);

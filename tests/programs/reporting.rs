@@ -283,11 +283,21 @@ fn a_stderr_that_is_a_file_gets_the_whole_report() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_one_line_and_no_more() {
+fn a_report_that_cannot_be_written_is_one_line_and_exit_2_before_main() {
     let readable = scratch("unwritable").join("directory");
     std::fs::create_dir(&readable).unwrap();
-    for path in ["/nonexistent/report.json".into(), readable.into_os_string()] {
-        for output in keeps_its_status(|| with("EPOLLSHIM_REPORT", &path)) {
+    let file = readable.with_extension("file");
+    for path in ["/nonexistent/report.%p.json".into(), readable.into_os_string()] {
+        let output = outcome(with("EPOLLSHIM_REPORT", &path).env("FILE", &file).arg("0"));
+        assert_eq!(output.status.code(), Some(2), "{}", show(&output));
+        one_line(&output, &["EPOLLSHIM_REPORT", &path.to_string_lossy()]);
+        assert!(!file.exists(), "main ran");
+        let ignored = || {
+            let mut command = with("EPOLLSHIM_REPORT", &path);
+            command.env("EPOLLSHIM_ON_BAD_CONFIG", "ignore");
+            command
+        };
+        for output in keeps_its_status(ignored) {
             one_line(&output, &[&path.to_string_lossy()]);
         }
     }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 /// Prints a JSON array a sample: name, labels, value. 77: the client is not installed.
 const PARSER: &str = "import json, sys
-try: from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+try: from prometheus_client.parser import text_string_to_metric_families as parse
 except ImportError: sys.exit(77)
 for family in parse(sys.stdin.read()):
     for sample in family.samples: print(json.dumps([sample.name, sample.labels, sample.value]))

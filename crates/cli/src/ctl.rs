@@ -8,13 +8,13 @@
 mod exchange;
 mod target;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use epollshim_format::{control, faults, limits};
-use epollshim_recording::{Format, load};
+use epollshim_recording::{Format, Options, load_with};
 
 use crate::args::{Armed, Ctl, Order};
 use crate::text::printable;
@@ -27,27 +27,64 @@ const NOT_DONE: i32 = 1;
 /// No call of the process has returned in time.
 const STANDS: i32 = 3;
 
-/// Carries out what is asked; the exit status.
+/// Carries out what is asked; the exit status: of several processes the highest.
 pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
-    let wait = seconds(&asked.wait)?;
     let order = asked.order.as_ref().unwrap_or(&Order::Status);
-    // Before the process is looked at: as if every fault were allowed.
+    let wait = asked.wait.as_deref().unwrap_or(if is_for_now(order) { "1" } else { "5" });
+    let wait = seconds(wait)?;
+    // Before a process is looked at: as if every fault were allowed.
     let lines = lines(order, true)?;
-    let target = Target::find(&asked.pid)?;
+    if let [pid] = asked.pids.as_slice() {
+        return one(pid, order, lines, wait);
+    }
+    asked.pids.iter().try_for_each(|word| target::pid(word).map(drop))?;
+    if matches!(order, Order::Snapshot { output: Some(_), .. }) {
+        return Err(Failure::of_use("snapshot -o: a file takes the report of one process"));
+    }
+    let mut highest = 0;
+    for pid in &asked.pids {
+        let status = one(pid, order, lines.clone(), wait).unwrap_or_else(|failure| {
+            say(&failure.text);
+            failure.status
+        });
+        highest = highest.max(status);
+    }
+    Ok(highest)
+}
+
+/// Whether an answer is of use now alone: what nobody waits for is not to be told, or compared, later.
+fn is_for_now(order: &Order) -> bool {
+    matches!(order, Order::Status | Order::Snapshot { .. })
+}
+
+fn one(pid: &OsStr, order: &Order, lines: Vec<Vec<u8>>, wait: Duration) -> Result<i32, Failure> {
+    let target = Target::find(pid)?;
     let mut exchange = Exchange::begin(&target, wait)?;
     if let Order::Inject { rules, .. } = order {
         check_rules(&joined(rules, b";"), exchange.allows_impossible())?;
     }
-    // What nobody waits for is not to be told, or compared, later.
-    let when = if matches!(order, Order::Status | Order::Snapshot { .. }) { When::Now } else { When::Sometime };
+    let when = if is_for_now(order) { When::Now } else { When::Sometime };
     match exchange.request(lines, when)? {
         Outcome::Done(text) => match order {
             Order::Status => status(&target, &text).map(|()| 0),
-            Order::Snapshot { format, output } => snapshot(&target, &text, format, output.as_deref()),
+            Order::Snapshot { format, output } => {
+                let reconciled = text == control::RECONCILED;
+                if !reconciled {
+                    say(&format!(
+                        "{target}: not compared with the kernel: its threads change the descriptors all the time"
+                    ));
+                }
+                snapshot(&target, reconciled, format, output.as_deref())
+            }
             _ => Ok(0),
         },
         Outcome::Refused(text) => Err(failure(NOT_DONE, format!("{target}: {}", printable(&text)))),
-        Outcome::NotTaken => Err(failure(STANDS, not_taken(&target, wait, when, order))),
+        Outcome::NotTaken => {
+            let why = not_taken(&target, wait, when, order);
+            let Order::Snapshot { format, output } = order else { return Err(failure(STANDS, why)) };
+            say(&why);
+            snapshot(&target, false, format, output.as_deref()).map(|_| STANDS)
+        }
     }
 }
 
@@ -106,9 +143,7 @@ fn not_taken(target: &Target, wait: Duration, when: When, order: &Order) -> Stri
     };
     let then = match (when, order) {
         (When::Sometime, _) => "the request stands, and is taken when one does".to_owned(),
-        (When::Now, Order::Snapshot { .. }) => {
-            format!("epollshim report {} tells what it has recorded, not compared with the kernel", target.shown_path())
-        }
+        (When::Now, Order::Snapshot { .. }) => "this is what it has recorded, not compared with the kernel".to_owned(),
         (When::Now, _) => "nothing was asked of it".to_owned(),
     };
     format!("{target}: no epoll call of it has returned within {} s; {why}{then}", wait.as_secs_f64())
@@ -126,8 +161,9 @@ fn status(target: &Target, text: &str) -> Result<(), Failure> {
 }
 
 /// Reports what the recording has now; the exit status.
-fn snapshot(target: &Target, text: &str, format: &str, output: Option<&Path>) -> Result<i32, Failure> {
-    let loaded = load(target.path());
+fn snapshot(target: &Target, reconciled: bool, format: &str, output: Option<&Path>) -> Result<i32, Failure> {
+    let options = Options { is_judged: true, ..Options::default() };
+    let loaded = load_with(target.path(), &options);
     // Asked after the file was read: a name that led elsewhere in between is noticed.
     if !target.has_its_name() {
         let place = target.shown_path();
@@ -137,10 +173,6 @@ fn snapshot(target: &Target, text: &str, format: &str, output: Option<&Path>) ->
         ));
     }
     let mut set = loaded.map_err(|error| failure(NOT_DONE, printable(&error.to_string())))?;
-    let reconciled = text == control::RECONCILED;
-    if !reconciled {
-        say(&format!("{target}: not compared with the kernel: its threads change the descriptors all the time"));
-    }
     set.processes.iter_mut().for_each(|process| process.reconciled = reconciled);
     // The command line knows the formats.
     report::write(&set, Format::named(format).unwrap_or(Format::Text), output)?;

@@ -5,7 +5,7 @@ use epollshim_format::suggest::nearest;
 
 use crate::args::Explain;
 use crate::text::{printable, wrap};
-use crate::{Failure, print};
+use crate::{Failure, markdown, print, terminal};
 
 macro_rules! pages {
     ($($id:ident $name:literal;)*) => {
@@ -42,7 +42,7 @@ pages! {
 
 /// Prints the pages that are asked for, or the list of all; the exit status.
 pub fn explain(asked: &Explain) -> Result<i32, Failure> {
-    let mut text = String::new();
+    let (mut text, look) = (String::new(), terminal::stdout());
     if asked.ids.is_empty() {
         for id in Id::ALL {
             text.push_str(&format!("{:<15}{}\n", id.name(), title(*id)));
@@ -53,13 +53,14 @@ pub fn explain(asked: &Explain) -> Result<i32, Failure> {
         if index > 0 {
             text.push('\n');
         }
-        text.push_str(&laid_out(page(id)));
+        let page = page(id);
+        text.push_str(&if look.is_terminal { markdown::render(page, look) } else { laid_out(page) });
     }
     print(&text)?;
     Ok(0)
 }
 
-/// A page for a terminal: its paragraphs and lists in lines of 80 columns, its examples as they are.
+/// A page for a file or a pipe, as it is written: its paragraphs and lists in lines of 80 columns, its examples as they are.
 fn laid_out(page: &str) -> String {
     let mut out = String::new();
     let mut words = String::new();

@@ -68,6 +68,34 @@ pub fn follow(path: &Path) -> Result<Target, (PathBuf, Unreadable)> {
     Err((path, Unreadable::Format("scripts whose interpreters are scripts, without end")))
 }
 
+/// Whether a program is a shell, by its name.
+pub fn is_shell(path: &Path) -> bool {
+    const SHELLS: [&str; 7] = ["sh", "ash", "bash", "dash", "ksh", "mksh", "zsh"];
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| SHELLS.contains(&name))
+}
+
+/// The program that a script of a shell becomes in the end, as the shims of version managers do: its last line is `exec PROGRAM`,
+/// and the program's name is written out.
+pub fn becomes(script: &Path) -> Option<PathBuf> {
+    /// Longer scripts do more than that.
+    const MOST: u64 = 16 * 1024;
+    let mut text = Vec::new();
+    File::open(script).ok()?.take(MOST + 1).read_to_end(&mut text).ok()?;
+    let text = std::str::from_utf8(&text).ok().filter(|text| text.len() as u64 <= MOST)?;
+    last_exec(text).and_then(find)
+}
+
+/// The word behind the `exec` of the last line, without its quotes. None: it is not written out.
+fn last_exec(text: &str) -> Option<&str> {
+    let last = text.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let words = last.strip_prefix("exec")?.strip_prefix([' ', '\t'])?.trim_start();
+    let word = match words.chars().next()? {
+        quote @ ('"' | '\'') => words.get(1..)?.split(quote).next()?,
+        _ => words.split_ascii_whitespace().next()?,
+    };
+    (!word.starts_with('-') && !word.contains(['$', '`', '*', '~', '\\'])).then_some(word)
+}
+
 fn beginning(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let data = std::fs::metadata(path)?;
     if !data.is_file() {
@@ -97,7 +125,7 @@ fn program_of_env(argument: &[u8]) -> Option<&OsStr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{interpreter, program_of_env};
+    use super::{interpreter, last_exec, program_of_env};
     use std::ffi::OsStr;
 
     #[test]
@@ -113,6 +141,22 @@ mod tests {
             let read =
                 read.map(|(name, argument): (&str, Option<&str>)| (OsStr::new(name), argument.map(str::as_bytes)));
             assert_eq!(interpreter(line), read);
+        }
+    }
+
+    #[test]
+    fn a_script_becomes_what_its_last_line_names() {
+        for (text, word) in [
+            ("#!/bin/sh\nset -e\nexec /usr/bin/redis-server \"$@\"\n", Some("/usr/bin/redis-server")),
+            ("#!/bin/sh\nexec \"/opt/my app/run\" exec \"$name\"\n\n# the end\n", Some("/opt/my app/run")),
+            ("#!/bin/sh\nexec 'python3' -u", Some("python3")),
+            ("#!/bin/sh\nexec \"$program\" \"$@\"\n", None),
+            ("#!/bin/sh\nexec -a name program\n", None),
+            ("#!/bin/sh\nexec server\necho done\n", None),
+            ("#!/bin/sh\nexecute\n", None),
+            ("", None),
+        ] {
+            assert_eq!(last_exec(text), word, "{text}");
         }
     }
 

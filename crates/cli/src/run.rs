@@ -1,68 +1,132 @@
 //! `epollshim run`: a program under the shim.
 //!
-//! The program takes this one's place by exec. No parent remains that would have to pass signals on, hand the terminal
-//! over, stop and continue with its child, and die as it died; the process id, the controlling terminal, ignored
-//! signals, the signal mask, descriptors and limits are those that the caller gave.
+//! It stays as the parent of the program, as perf-stat(1) and strace(1) do, and reports when the
+//! program has ended, however it ended. The program has everything that the caller gave: process
+//! group, terminal, ignored and blocked signals, descriptors, limits.
+//!
+//! With `--exec` the program takes this one's place. No parent remains then; the process id is that
+//! of the command too, as process 1 and supervisors want it.
+//!
+//! ```text
+//! options   flags become variables
+//! shim      where the library is
+//! plan      where it records and what it reports
+//! place     the directory of recordings
+//! watch     signals and job control, until the program ends
+//! family    processes that the program has started
+//! outcome   the report
+//! ```
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
+use std::time::Instant;
 
 use crate::args::Run;
 use crate::check::verdict::{self, Reason, Seen};
 use crate::program::{self, Target};
-use crate::text::{reason, shown};
-use crate::{Failure, elf, privilege, say, sys};
+use crate::sys::child::{self, Change, Child};
+use crate::text::{base, reason, shown};
+use crate::{Failure, elf, privilege, say, sys, take};
 use options::Settled;
+use outcome::Ended;
+use plan::Plan;
 
+mod family;
 mod options;
+mod outcome;
+mod place;
+mod plan;
 mod shim;
+mod watch;
 
 const PRELOAD: &str = "LD_PRELOAD";
 const ASAN_OPTIONS: &str = "ASAN_OPTIONS";
 
-/// Returns only where the program could not be started.
+/// The exit status where the report could not be written, and the program's own was 0.
+const UNWRITTEN: i32 = 2;
+
+/// The program's exit status. With `--exec` it returns only where the program could not be started.
 pub fn run(asked: &Run) -> Result<i32, Failure> {
     let mut environment: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    plan::forget_another_run(&mut environment);
     let settled = options::settle(asked, &mut environment)?;
     if let Settled::Ignored(problem) = settled {
         say(&problem);
         say("the program runs without the shim (on-bad-config: ignore)");
+        return Err(not_started(asked, &sys::execute(&asked.command, &environment)));
+    }
+    let library = shim::find(asked.shim.as_deref())?;
+    let limits = Limits::of(asked.command.first());
+    let old = take(&mut environment, PRELOAD);
+    let preload = if limits.is_foreign() {
+        shim::without(old.as_deref())
     } else {
-        let library = shim::find(asked.shim.as_deref())?;
-        let limits = Limits::of(asked.command.first());
-        let old = take(&mut environment, PRELOAD);
-        let preload = if limits.is_foreign() {
-            shim::without(old.as_deref())
-        } else {
-            let options = take(&mut environment, ASAN_OPTIONS);
-            environment.push((ASAN_OPTIONS.into(), shim::asan_options(options.as_deref())));
-            Some(shim::preload(&library, old.as_deref()))
-        };
-        environment.extend(preload.map(|value| (PRELOAD.into(), value)));
-        if !asked.quiet {
-            limits.warn();
+        let options = take(&mut environment, ASAN_OPTIONS);
+        environment.push((ASAN_OPTIONS.into(), shim::asan_options(options.as_deref())));
+        Some(shim::preload(&library, old.as_deref()))
+    };
+    environment.extend(preload.map(|value| (PRELOAD.into(), value)));
+    let plan = if asked.exec { None } else { Some(Plan::of(asked, &mut environment)?) };
+    if !asked.quiet {
+        limits.warn();
+    }
+    match plan {
+        None => Err(not_started(asked, &sys::execute(&asked.command, &environment))),
+        Some(plan) => stay(asked, &environment, &plan, &limits),
+    }
+}
+
+/// Starts the program as a child, and reports when it has ended.
+fn stay(asked: &Run, environment: &[(OsString, OsString)], plan: &Plan, limits: &Limits) -> Result<i32, Failure> {
+    let place = plan.place.as_ref();
+    let clean_up = || place.map(|place| place.remove());
+    let is_mute = !child::is_open(2);
+    let start = Instant::now();
+    let child = Child::start(&asked.command, environment).map_err(|error| {
+        clean_up();
+        not_started(asked, &error)
+    })?;
+    let began = family::began(child.pid);
+    child::let_go(plan.needs_descriptors());
+    let how = watch::to_its_end(&child).map_err(|error| Failure::of_use(format!("waitpid: {}", reason(&error))))?;
+    let after = start.elapsed();
+    let signals = child.leave(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT]);
+    child::ignore_broken_pipes();
+    if let Some(error) = child.trouble() {
+        clean_up();
+        return Err(not_started(asked, &error));
+    }
+    sys::allow_descriptors();
+    let private = place.filter(|place| place.is_private).map(|place| place.path.clone());
+    outcome::clean_up_at(signals, private);
+    let name = asked.command.first().map(|name| base(name.as_ref())).unwrap_or_default();
+    let is_outside = limits.reasons.iter().any(|reason| reason.seen == Seen::Not);
+    let verdict = outcome::report(plan, &Ended { name, pid: child.pid, began, how, after, is_outside, is_mute });
+    match how {
+        Change::Exited(0) if verdict.is_unwritten => Ok(UNWRITTEN),
+        Change::Exited(0) if verdict.fails => Ok(1),
+        Change::Exited(status) => Ok(status),
+        Change::Killed(signal) | Change::Stopped(signal) => {
+            child::end_by(signal);
+            Ok(128 + signal)
         }
     }
+}
+
+/// Why a program was not executed, with the exit status that env(1) and nohup(1) have then.
+fn not_started(asked: &Run, error: &Error) -> Failure {
     let name = asked.command.first().map(shown).unwrap_or_default();
-    let error = sys::execute(&asked.command, &environment);
     let status = if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
     // exec says ENOENT of a file that is there where its interpreter is not.
     let why = match asked.command.first().and_then(program::find) {
         Some(path) if status == 127 && path.exists() => "its interpreter is missing".to_string(),
-        _ => reason(&error),
+        _ => reason(error),
     };
-    Err(Failure { status, text: format!("{name}: {why}") })
+    Failure { status, text: format!("{name}: {why}") }
 }
 
-/// Removes a variable, and returns its value.
-fn take(environment: &mut Vec<(OsString, OsString)>, name: &str) -> Option<OsString> {
-    let place = environment.iter().position(|(other, _)| other == name)?;
-    let (_, value) = environment.swap_remove(place);
-    environment.retain(|(other, _)| other != name);
-    Some(value)
-}
-
-/// Where the shim will not act in a program. Empty for a file that cannot be read: exec reports what is wrong.
+/// Where the shim will not act in a program. Empty for a file that cannot be read: exec reports
+/// what is wrong.
 #[derive(Default)]
 struct Limits {
     program: String,
@@ -83,8 +147,9 @@ impl Limits {
         Limits { program: format!("{}{through}", shown(&path)), reasons }
     }
 
-    /// Whether the program has another loader than the library is built for. Such a loader fails, or prints a line, when
-    /// LD_PRELOAD names the library. (A static or privileged program ignores LD_PRELOAD, and passes it on to its children.)
+    /// Whether the program has another loader than the library is built for. Such a loader fails,
+    /// or prints a line, when LD_PRELOAD names the library. (A static or privileged program ignores
+    /// LD_PRELOAD, and passes it on to its children.)
     fn is_foreign(&self) -> bool {
         self.reasons.iter().any(|reason| matches!(reason.id, "architecture" | "interpreter"))
     }

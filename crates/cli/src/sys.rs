@@ -9,6 +9,8 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
+pub mod child;
+
 fn c_string(text: &OsStr) -> Result<CString, Error> {
     CString::new(text.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidInput))
 }
@@ -18,16 +20,7 @@ fn c_string(text: &OsStr) -> Result<CString, Error> {
 /// Not `std::os::unix::process::CommandExt::exec`, which sets SIGPIPE to its default: what is ignored stays ignored.
 pub fn execute(words: &[OsString], environment: &[(OsString, OsString)]) -> Error {
     let attempt = || -> Result<Error, Error> {
-        let words = words.iter().map(|word| c_string(word)).collect::<Result<Vec<_>, _>>()?;
-        let entries = environment
-            .iter()
-            .map(|(name, value)| {
-                let mut entry = name.clone();
-                entry.push("=");
-                entry.push(value);
-                c_string(&entry)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let (words, entries) = (words_of(words)?, entries_of(environment)?);
         let file = words.first().ok_or(ErrorKind::InvalidInput)?;
         let (words, entries) = (pointers(&words), pointers(&entries));
         // SAFETY: zero-terminated strings, and arrays of them that end with a null pointer, all alive until here.
@@ -35,6 +28,21 @@ pub fn execute(words: &[OsString], environment: &[(OsString, OsString)]) -> Erro
         Ok(Error::last_os_error())
     };
     attempt().unwrap_or_else(|error| error)
+}
+
+fn words_of(words: &[OsString]) -> Result<Vec<CString>, Error> {
+    words.iter().map(|word| c_string(word)).collect()
+}
+
+/// `NAME=VALUE`, as exec wants them.
+fn entries_of(environment: &[(OsString, OsString)]) -> Result<Vec<CString>, Error> {
+    let entry = |(name, value): &(OsString, OsString)| {
+        let mut entry = name.clone();
+        entry.push("=");
+        entry.push(value);
+        c_string(&entry)
+    };
+    environment.iter().map(entry).collect()
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
@@ -45,6 +53,16 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 pub fn may_execute(path: &Path) -> bool {
     // SAFETY: a zero-terminated string.
     c_string(path.as_os_str()).is_ok_and(|path| unsafe { libc::access(path.as_ptr(), libc::X_OK) } == 0)
+}
+
+/// Whether this process may make files in a directory.
+pub fn may_write(directory: &Path) -> Result<(), Error> {
+    let directory = c_string(directory.as_os_str())?;
+    // SAFETY: a zero-terminated string.
+    match unsafe { libc::access(directory.as_ptr(), libc::W_OK | libc::X_OK) } {
+        0 => Ok(()),
+        _ => Err(Error::last_os_error()),
+    }
 }
 
 /// The real user and group of this process.
@@ -71,6 +89,21 @@ pub fn is_mounted_nosuid(path: &Path) -> bool {
     unsafe {
         libc::statvfs(path.as_ptr(), status.as_mut_ptr()) == 0 && status.assume_init().f_flag & libc::ST_NOSUID != 0
     }
+}
+
+/// What a file system has free for this user: bytes, and files (`u64::MAX` where it does not count them).
+pub fn free(path: &Path) -> Result<(u64, u64), Error> {
+    let path = c_string(path.as_os_str())?;
+    let mut status = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the structure is as large as libc says, and all zeroes are a valid value of it.
+    let status = unsafe {
+        if libc::statvfs(path.as_ptr(), status.as_mut_ptr()) != 0 {
+            return Err(Error::last_os_error());
+        }
+        status.assume_init()
+    };
+    let files = if status.f_files == 0 { u64::MAX } else { status.f_favail };
+    Ok((status.f_bavail.saturating_mul(status.f_frsize), files))
 }
 
 /// Whether two descriptors of a process refer to one open file description (kcmp(2)). None: it cannot be found out.

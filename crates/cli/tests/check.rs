@@ -189,13 +189,39 @@ fn a_script_is_its_interpreter() {
     let (_, json) = judged(two, 0);
     assert_eq!(json["program"]["scripts"].as_array().unwrap().len(), 2);
     assert_eq!(json["program"]["path"], program.to_str().unwrap());
-    let (_, json) = judged(script("env", "#!/usr/bin/env -S A=1 sh -e"), 0);
+    let (line, json) = judged(script("env", "#!/usr/bin/env -S A=1 sh -e"), 1);
     assert!(json["program"]["path"].as_str().unwrap().ends_with("/sh"), "{json}");
+    assert_eq!((&json["verdict"], &json["reasons"][0]["id"]), (&"unknown".into(), &"shell-script".into()), "{json}");
+    assert!(line.starts_with("unknown: ") && line.contains("/env is a shell script"), "{line}");
     let itself = place.join("loop");
     script("loop", &format!("#!{}", itself.display()));
     assert_eq!(check(&itself).status.code(), Some(2));
     let lost = check(script("lost", "#!/no/such/interpreter"));
     assert_eq!(stderr(&lost), "epollshim: /no/such/interpreter: No such file or directory\n");
+}
+
+/// As pyenv's and many packages' are.
+#[test]
+fn a_shell_script_that_becomes_a_program_is_followed() {
+    let place = scratch("becomes");
+    let program = compile("watch", &[]);
+    let script = |name: &str, last: &str| -> PathBuf {
+        let path = place.join(name);
+        fs::write(&path, format!("#!/bin/sh\nset -e\n# {name}\n{last}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let one = script("one", &format!("exec \"{}\" \"$@\"", program.display()));
+    let two = script("two", &format!("exec {} -x", one.display()));
+    let (_, json) = judged(&two, 0);
+    assert_eq!(json["program"]["path"], program.to_str().unwrap());
+    assert_eq!(json["program"]["scripts"], serde_json::json!([two, one]));
+    let (_, json) = judged(script("three", "exec \"$program\" \"$@\""), 1);
+    assert_eq!(json["verdict"], "unknown");
+    // Without end: what it becomes is not known.
+    let itself = place.join("itself");
+    let (_, json) = judged(script("itself", &format!("exec {}", itself.display())), 1);
+    assert_eq!(json["verdict"], "unknown");
 }
 
 #[test]

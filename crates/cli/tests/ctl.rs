@@ -26,7 +26,7 @@ impl Running {
     fn start(program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Running {
         let recordings = scratch("ctl").join("rec");
         let child = epollshim()
-            .args(["run", "--report", "none", "--record"])
+            .args(["run", "--exec", "--report", "none", "--record"])
             .arg(&recordings)
             .arg("--")
             .arg(program)
@@ -342,7 +342,21 @@ fn a_request_to_a_program_that_waits_stands_and_is_taken_when_the_wait_ends() {
     // It waits as long as it was told to; that it does not wait for the call, which comes later, is seen by its end.
     assert!(began.elapsed() >= Duration::from_millis(300));
     // What nobody waits for does not stand; what stood still does, and more is put behind it.
-    refused(&puppet.running.ctl(&["--wait", "0.1", "snapshot"]), 3, "epollshim report /");
+    // A report of what is recorded needs no answer.
+    let output = puppet.running.ctl(&["--wait", "0.1", "snapshot"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("this is what it has recorded, not compared with the kernel"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(stdout(&output).contains("still running after"), "{}", stdout(&output));
+    // Of several processes, one of which is none.
+    let pid = puppet.running.child.id().to_string();
+    let output = epollshim().args(["ctl", "--wait=0.1", &pid, "1999999999", &pid, "status"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("no epoll call of it has returned").count(), 2, "{}", stderr(&output));
+    assert!(stderr(&output).contains("there is no process 1999999999"), "{}", stderr(&output));
     refused(&puppet.running.ctl(&["--wait", "0.1"]), 3, "nothing was asked of it");
     let behind = ["inject", "epoll_ctl:error=ENOMEM:op=ADD:when=2", "--wait=0.1"];
     refused(&puppet.running.ctl(&behind), 3, "the request stands");
@@ -488,7 +502,7 @@ fn a_process_that_cannot_be_steered_is_told_in_one_line_that_says_why() {
     refused(&ctl("4294967294", &[]), 2, "there is no process 4294967294");
     refused(&ctl(&std::process::id().to_string(), &[]), 2, "runs without the shim");
     let mut bare = epollshim();
-    bare.args(["run", "--report=none", "--", "sleep", "60"]);
+    bare.args(["run", "--exec", "--report=none", "--", "sleep", "60"]);
     let mut bare = bare.spawn().unwrap();
     let shimmed = bare.id().to_string();
     until("the shim is in it", || {

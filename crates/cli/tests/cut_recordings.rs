@@ -110,6 +110,15 @@ fn a_directory_of_hundreds_of_recordings_is_reported_without_the_damaged_ones() 
     assert!(stderr(&top).contains("the file is empty") && stderr(&top).contains("no program runs"), "{}", stderr(&top));
 }
 
+/// Says that it is over when it goes.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Changes a file again and again, while `report` reads its directory: a success has everything that the recordings had.
 fn while_it_is_changed(name: &str, change: impl Fn(&Path, &[u8]) + Sync) {
     let (bytes, directory) = (whole(), scratch(name));
@@ -119,6 +128,8 @@ fn while_it_is_changed(name: &str, change: impl Fn(&Path, &[u8]) + Sync) {
     let untouched = calls(&report(&directory));
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        // Also where an assertion fails: the scope waits for its threads.
+        let _over = Over(&is_over);
         let changer = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 paths.iter().step_by(2).for_each(|path| change(path, &bytes));
@@ -181,7 +192,8 @@ impl Puppet {
     fn start() -> Puppet {
         let recordings = scratch("puppet").join("rec");
         let mut command = epollshim();
-        command.args(["run", "--report", "none", "--record"]).arg(&recordings).arg("--").arg(compile("puppet", &[]));
+        command.args(["run", "--exec", "--report", "none", "--record"]).arg(&recordings);
+        command.arg("--").arg(compile("puppet", &[]));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut puppet = Puppet { child, to, from, recording: PathBuf::new() };

@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{run, stderr, stdout};
+mod pty;
+
+use common::{epollshim, run, stderr, stdout, until};
 use epollshim_format::findings::Id;
 
 #[test]
@@ -26,4 +28,25 @@ fn an_unknown_finding_is_an_error_of_use_in_one_line() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(stderr(&output), "epollshim: there is no finding 'gost'; did you mean ghost?\n");
     assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn a_terminal_gets_a_page_without_marks_at_its_width() {
+    for (width, colour) in [(60, ""), (110, "1")] {
+        let mut command = epollshim();
+        command.args(["explain", "ghost"]).env("TERM", "xterm").env("NO_COLOR", colour).env_remove("COLUMNS");
+        let mut terminal = pty::Terminal::with(command, width, 50);
+        assert!(terminal.wait().success());
+        let page = until("the end of the page", || {
+            let text = terminal.text();
+            text.contains("manticoresearch").then(|| text.replace('\r', ""))
+        });
+        assert!(!page.contains("##") && !page.contains('`'), "{page}");
+        assert_eq!(page.contains("\u{1b}[1mghost: a closed descriptor"), colour.is_empty(), "{page}");
+        if !colour.is_empty() {
+            // Examples are as they are; all else fits, and fills the width.
+            let prose = || page.lines().filter(|line| !line.starts_with("    ")).map(|line| line.chars().count());
+            assert!(prose().all(|columns| columns <= width.into()) && prose().max() > Some(100), "{page}");
+        }
+    }
 }

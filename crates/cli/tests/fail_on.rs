@@ -14,13 +14,66 @@ fn the_exit_status_tells_whether_a_named_finding_is_there() {
     let recordings = directory.join("rec");
     let ran = output(epollshim().args(["run", "--report=none", "--record"]).arg(&recordings).arg("--").arg(&program));
     assert!(ran.status.success(), "{}", stderr(&ran));
-    for (named, status) in
-        [("size-lie", 1), ("warning", 1), ("all", 1), ("ghost,size-lie", 1), ("error", 0), ("ghost,leak", 0)]
-    {
+    for (named, status) in [
+        ("size-lie", 1),
+        ("warning", 1),
+        ("all", 1),
+        ("ghost,size-lie", 1),
+        ("error", 0),
+        ("ghost,leak", 0),
+        ("size-lie:info", 1),
+        ("size-lie:warning", 1),
+        ("size-lie:error", 0),
+        ("info", 1),
+    ] {
         let told = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
         assert_eq!(told.status.code(), Some(status), "{named}: {}", stderr(&told));
         let line = if status == 1 { "epollshim: 1 finding that --fail-on names: size-lie\n" } else { "" };
         assert_eq!(stderr(&told), line, "{named}");
+    }
+}
+
+#[test]
+fn an_id_counts_from_warning_up_unless_it_says_otherwise() {
+    let recordings = scratch("info").join("rec");
+    let program = compile("everything", &[]);
+    let ran = output(epollshim().args(["run", "--report=none", "--record"]).arg(&recordings).arg("--").arg(&program));
+    assert!(ran.status.success(), "{}", stderr(&ran));
+    let found = output(epollshim().arg("report").arg(&recordings));
+    assert!(stdout(&found).contains("  info     leak "), "{}", stdout(&found));
+    for (named, status) in [("leak", 0), ("leak:warning", 0), ("leak:error", 0), ("leak:info", 1), ("ctl-error", 1)] {
+        let told = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
+        assert_eq!(told.status.code(), Some(status), "{named}: {}", stderr(&told));
+    }
+}
+
+#[test]
+fn a_recording_that_is_missing_or_partial_fails_and_misuse_is_2() {
+    let program = compile("everything", &[]);
+    let directory = scratch("partial");
+    let (partial, empty) = (directory.join("rec"), directory.join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let report = |place: &std::path::Path, words: &[&str]| {
+        let told = output(epollshim().arg("report").args(words).arg(place));
+        (told.status.code(), stderr(&told))
+    };
+    for place in [&empty, &directory.join("nowhere")] {
+        let (status, said) = report(place, &["--fail-on=error"]);
+        assert_eq!((status, said.lines().count()), (Some(1), 1), "{said}");
+        assert!(said.contains("--fail-on fails without a recording"), "{said}");
+        assert_eq!(report(place, &[]).0, Some(2));
+    }
+    // Each call is kept, and there is no room for all of them.
+    let mut run = epollshim();
+    run.args(["run", "--report=none", "--record-ring=full", "--record-max=64K", "--record"]).arg(&partial);
+    assert!(output(run.arg("--").arg(&program).arg("5000")).status.success());
+    let (status, said) = report(&partial, &["--fail-on=error"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("PARTIAL"), "{said}");
+    assert_eq!(report(&partial, &[]), (Some(0), String::new()));
+    for words in [&["--fail-on=leak:fatal"][..], &["--fail-on=leek"], &["--fail-on=error", "--format=xml"]] {
+        let (status, said) = report(&partial, words);
+        assert_eq!((status, said.lines().count()), (Some(2), 1), "{said}");
     }
 }
 

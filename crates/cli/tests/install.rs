@@ -374,6 +374,9 @@ fn bash_completes_commands_flags_and_the_program() {
         (&["epollshim", "run", "--on-bad-config", ""], &["exit", "ignore"]),
         (&["epollshim", "report", "--format", "p"], &["perfetto", "prometheus"]),
         (&["epollshim", "check", "--format", ""], &["text", "json"]),
+        (&["epollshim", "explain", "gh"], &["ghost"]),
+        (&["epollshim", "report", "--fail-on", "fd-"], &["fd-leak", "fd-inherited"]),
+        (&["epollshim", "diff", "--fail-on", "new:e"], &["new:error"]),
         // The program has flags of its own.
         (&["epollshim", "run", "--", "ls", "--rep"], &[]),
         (&["epollshim", "run", "-q", "ls", "--rep"], &[]),
@@ -384,6 +387,31 @@ fn bash_completes_commands_flags_and_the_program() {
     for before in [&["epollshim", "run"][..], &["epollshim", "run", "-q", "--seed", "1", "--"]] {
         assert_eq!(offered_by_bash(&script, &[before, &["uniquely-n"]].concat()), ["uniquely-named"], "{before:?}");
     }
+}
+
+#[test]
+fn bash_knows_the_processes_that_are_recorded() {
+    if installed("bash").is_none() {
+        return;
+    }
+    let script = assets().join("completions/epollshim");
+    let directory = scratch("pids");
+    let told = directory.join("told");
+    let mut command = common::epollshim();
+    command.args(["run", "--report=none", "--record"]).arg(directory.join("rec")).arg("--");
+    let mut child = command.arg(common::compile("steady", &[])).arg(&told).spawn().unwrap();
+    // By its arguments: it need not be the child itself.
+    let is_ours = |pid: &String| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let program = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        program == "steady\n" && String::from_utf8_lossy(&arguments).contains(told.to_str().unwrap())
+    };
+    let offered = |words: &[&str]| offered_by_bash(&script, words).into_iter().find(is_ours);
+    let pid = common::until("it is offered", || offered(&["epollshim", "ctl", ""]));
+    assert_eq!(offered(&["epollshim", "top", &pid]), Some(pid.clone()));
+    assert_eq!(offered(&["epollshim", "report", ""]), None);
+    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+    child.wait().unwrap();
 }
 
 #[test]
@@ -406,6 +434,7 @@ fn fish_completes_commands_flags_and_the_program() {
         ("epollshim run --rep", &["--report", "--report-format"]),
         ("epollshim run -- ls --rep", &[]),
         ("epollshim report --format p", &["perfetto", "prometheus"]),
+        ("epollshim explain gh", &["ghost"]),
         ("epollshim run --report-format j", &["json"]),
         ("epollshim run uniquely-n", &["uniquely-named"]),
         ("epollshim run -q --seed 1 uniquely-n", &["uniquely-named"]),
@@ -435,6 +464,7 @@ fn zsh_completes_commands_flags_and_the_program() {
         ("epollshim rep", "epollshim report "),
         ("epollshim run --inject-i", "epollshim run --inject-impossible="),
         ("epollshim report --format per", "epollshim report --format perfetto "),
+        ("epollshim explain gho", "epollshim explain ghost "),
         ("epollshim run -q --seed 1 uniquely-n", "epollshim run -q --seed 1 uniquely-named "),
     ] {
         let mut command = Command::new(&zsh);

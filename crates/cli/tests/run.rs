@@ -29,27 +29,37 @@ fn the_exit_status_is_the_program_s() {
         (&["/etc/passwd"], 126),
         (&["/"], 126),
     ] {
-        let output = run(&[&["run", "--"], words].concat());
-        assert_eq!(output.status.code(), Some(status), "{words:?}");
         let told = if status > 125 && status < 128 { 1 } else { 0 };
-        assert_eq!(stderr(&output).lines().count(), told, "{words:?}: {}", stderr(&output));
-        assert!(told == 0 || stderr(&output).starts_with(&format!("epollshim: {}: ", words[0])), "{}", stderr(&output));
+        for flags in [&["run"][..], &["run", "--exec"], &["run", "--report=none"]] {
+            let output = run(&[flags, &["--"], words].concat());
+            assert_eq!(output.status.code(), Some(status), "{words:?}");
+            if told == 1 || flags.len() > 1 {
+                assert_eq!(stderr(&output).lines().count(), told, "{words:?}: {}", stderr(&output));
+                let line = format!("epollshim: {}: ", words[0]);
+                assert!(told == 0 || stderr(&output).starts_with(&line), "{}", stderr(&output));
+            } else {
+                assert!(stderr(&output).contains(": nothing to report\n"), "{words:?}: {}", stderr(&output));
+            }
+        }
     }
 }
 
 #[test]
 fn a_program_that_a_signal_ends_is_seen_to_end_by_it() {
-    let output = run(&["run", "--", "sh", "-c", "kill -TERM $$"]);
-    assert_eq!(output.status.signal(), Some(libc::SIGTERM));
-    let shell = format!("'{}' run -- sh -c 'kill -KILL $$'; echo $?", binary().display());
-    let output = Command::new("sh").args(["-c", &shell]).output().unwrap();
-    assert_eq!(stdout(&output), "137\n");
+    for flag in ["--quiet", "--exec"] {
+        let output = run(&["run", flag, "--", "sh", "-c", "kill -TERM $$"]);
+        assert_eq!(output.status.signal(), Some(libc::SIGTERM));
+        let shell = format!("'{}' run {flag} -- sh -c 'kill -KILL $$'; echo $?", binary().display());
+        let output = Command::new("sh").args(["-c", &shell]).output().unwrap();
+        assert_eq!(stdout(&output), "137\n");
+    }
 }
 
 #[test]
-fn the_program_takes_the_command_s_place_and_gets_its_signals() {
+fn with_exec_the_program_takes_the_command_s_place_and_gets_its_signals() {
     let script = "trap 'exit 7' USR1; echo $$; while :; do sleep 0.05; done";
-    let mut child = epollshim().args(["run", "--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        epollshim().args(["run", "--exec", "--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
     let mut text = String::new();
     let pid = until("it says its pid", || {
@@ -67,9 +77,9 @@ fn the_program_takes_the_command_s_place_and_gets_its_signals() {
 #[test]
 fn ignored_and_blocked_signals_and_closed_descriptors_are_the_caller_s() {
     let program = compile("state", &[]);
-    for ignored in [true, false] {
+    for (ignored, flag) in [(true, "--quiet"), (false, "--quiet"), (true, "--exec"), (false, "--exec")] {
         let mut command = epollshim();
-        command.args(["run", "--"]).arg(&program);
+        command.args(["run", flag, "--"]).arg(&program);
         // SAFETY: only async-signal-safe functions, between fork and exec.
         unsafe {
             command.pre_exec(move || {
@@ -101,50 +111,59 @@ fn the_library_stands_before_what_was_preloaded() {
 
 #[test]
 fn every_flag_becomes_the_variable_of_its_name() {
-    let directory = scratch("flags");
-    let here = fs::canonicalize(&directory).unwrap();
-    let mut command = epollshim();
-    command.current_dir(&directory).env("EPOLLSHIM_SEED", "1").env("EPOLLSHIM_ONLY", "sh").args([
-        "run",
-        "--report=r.%p",
-        "--report-format=json",
-        "--limit=instances=8",
-        "--limit=watches=9",
-        "--inject=epoll_wait:error=EINTR",
-        "--inject=epoll_ctl:retval=7",
-        "--inject-impossible",
-        "--session=s",
-        "--seed=0x2a",
-        "--log=l.%p",
-        "--log-format=json",
-        "--log-time=wall",
-        "--log-filter=failed",
-        "--on-bad-config=ignore",
-        "--",
-        "env",
-    ]);
-    let text = stdout(&output(&mut command));
-    let mut set: Vec<&str> = text.lines().filter(|line| line.starts_with("EPOLLSHIM_")).collect();
-    set.sort_unstable();
-    let here = here.display();
-    assert_eq!(
-        set,
-        [
-            "EPOLLSHIM_INJECT=epoll_wait:error=EINTR;epoll_ctl:retval=7",
-            "EPOLLSHIM_INJECT_IMPOSSIBLE=1",
-            "EPOLLSHIM_LIMIT=instances=8,watches=9",
-            &format!("EPOLLSHIM_LOG={here}/l.%p"),
-            "EPOLLSHIM_LOG_FILTER=failed",
-            "EPOLLSHIM_LOG_FORMAT=json",
-            "EPOLLSHIM_LOG_TIME=wall",
-            "EPOLLSHIM_ONLY=sh",
-            "EPOLLSHIM_ON_BAD_CONFIG=ignore",
-            &format!("EPOLLSHIM_REPORT={here}/r.%p"),
-            "EPOLLSHIM_REPORT_FORMAT=json",
-            "EPOLLSHIM_SEED=0x2a",
-            &format!("EPOLLSHIM_SESSION={here}/s"),
-        ]
-    );
+    for flag in ["--exec", "--quiet"] {
+        let directory = scratch("flags");
+        let here = fs::canonicalize(&directory).unwrap();
+        let mut command = epollshim();
+        command.current_dir(&directory).env("EPOLLSHIM_SEED", "1").env("EPOLLSHIM_ONLY", "sh").args([
+            "run",
+            flag,
+            "--report=r.%p",
+            "--report-format=json",
+            "--limit=instances=8",
+            "--limit=watches=9",
+            "--inject=epoll_wait:error=EINTR",
+            "--inject=epoll_ctl:retval=7",
+            "--inject-impossible",
+            "--session=s",
+            "--seed=0x2a",
+            "--log=l.%p",
+            "--log-format=json",
+            "--log-time=wall",
+            "--log-filter=failed",
+            "--on-bad-config=ignore",
+            "--",
+            "env",
+        ]);
+        let text = stdout(&output(&mut command));
+        let mut set: Vec<&str> = text.lines().filter(|line| line.starts_with("EPOLLSHIM_")).collect();
+        set.sort_unstable();
+        if flag != "--exec" {
+            // What the parent sets for its own report.
+            assert!(set.contains(&"EPOLLSHIM_CENSUS=1"), "{set:?}");
+            assert!(set.iter().any(|one| one.starts_with("EPOLLSHIM_RECORD=/")), "{set:?}");
+            set.retain(|one| !one.starts_with("EPOLLSHIM_CENSUS=") && !one.starts_with("EPOLLSHIM_RECORD="));
+        }
+        let here = here.display();
+        assert_eq!(
+            set,
+            [
+                "EPOLLSHIM_INJECT=epoll_wait:error=EINTR;epoll_ctl:retval=7",
+                "EPOLLSHIM_INJECT_IMPOSSIBLE=1",
+                "EPOLLSHIM_LIMIT=instances=8,watches=9",
+                &format!("EPOLLSHIM_LOG={here}/l.%p"),
+                "EPOLLSHIM_LOG_FILTER=failed",
+                "EPOLLSHIM_LOG_FORMAT=json",
+                "EPOLLSHIM_LOG_TIME=wall",
+                "EPOLLSHIM_ONLY=sh",
+                "EPOLLSHIM_ON_BAD_CONFIG=ignore",
+                &format!("EPOLLSHIM_REPORT={here}/r.%p"),
+                "EPOLLSHIM_REPORT_FORMAT=json",
+                "EPOLLSHIM_SEED=0x2a",
+                &format!("EPOLLSHIM_SESSION={here}/s"),
+            ]
+        );
+    }
 }
 
 #[test]
@@ -290,7 +309,7 @@ fn only_the_shim_is_taken_for_it() {
     // A relative path is as good as any.
     let mut command = epollshim();
     command.current_dir(library().parent().unwrap());
-    let output = output(command.args(["run", "--shim", "libepollshim.so", "--", "true"]));
+    let output = output(command.args(["run", "--exec", "--shim", "libepollshim.so", "--", "true"]));
     assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
 }
 
@@ -323,7 +342,7 @@ fn redis_runs_and_reports() {
     let report = directory.join("report.json");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = epollshim();
-    command.args(["run", "--report-format", "json", "--report"]).arg(&report).arg("--").arg(redis);
+    command.args(["run", "--exec", "--report-format", "json", "--report"]).arg(&report).arg("--").arg(redis);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(&directory);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until("redis listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());

@@ -29,7 +29,12 @@ impl Running {
         let program = PROGRAM.get_or_init(|| compile("steady", &[]));
         let told = scratch("told").join("told");
         let mut command = epollshim();
-        command.args(["run", "--report", "none", "--record"]).arg(directory).arg("--").arg(program).arg(&told);
+        command
+            .args(["run", "--exec", "--report", "none", "--record"])
+            .arg(directory)
+            .arg("--")
+            .arg(program)
+            .arg(&told);
         let running = Running { child: command.spawn().unwrap(), told };
         until("the program works", || (running.word(0) > 10).then_some(()));
         running
@@ -144,7 +149,13 @@ fn a_child_of_a_fork_and_what_an_exec_begins_are_told_by_their_own_recordings() 
     );
     let told = directory.join("pid");
     let mut command = epollshim();
-    command.args(["run", "--report", "none", "--record"]).arg(&directory).arg("--").arg(python).arg("-c").arg(script);
+    command
+        .args(["run", "--exec", "--report", "none", "--record"])
+        .arg(&directory)
+        .arg("--")
+        .arg(python)
+        .arg("-c")
+        .arg(script);
     let parent = Running { child: command.arg(&told).spawn().unwrap(), told: told.clone() };
     let child = until("the child", || fs::read_to_string(&told).ok()?.parse::<u32>().ok());
     // The child has its parent's recording mapped as well.
@@ -177,7 +188,12 @@ fn a_process_whose_exec_failed_is_still_told_of_and_then_as_killed() {
                   try: os.execv(sys.argv[2], ['x'])\nexcept OSError: open(sys.argv[1], 'w').write(str(os.getpid()))\n\
                   while True: e.poll(0.01)\n";
     let mut command = epollshim();
-    command.args(["run", "--report", "none", "--record"]).arg(&recordings).arg("--").arg(python).args(["-c", script]);
+    command
+        .args(["run", "--exec", "--report", "none", "--record"])
+        .arg(&recordings)
+        .arg("--")
+        .arg(python)
+        .args(["-c", script]);
     let mut program = Running { child: command.arg(&told).arg(&not_a_program).spawn().unwrap(), told: told.clone() };
     until("the exec that fails", || fs::read_to_string(&told).ok().filter(|text| !text.is_empty()));
 

@@ -1,4 +1,8 @@
-//! What kinds of descriptors the census tells apart, and when descriptors that only grow in number are a leak.
+//! What kinds of descriptors the census tells apart, and when descriptors that only grow in number are a leak. The library judges at
+//! the end of a process, and the reader of a recording that of a process which had no such end: by the same functions.
+
+use crate::findings::{Finding, Id, Severity};
+use crate::recording::census::place;
 
 /// Defines the kinds: the number that a recording has for each never changes.
 macro_rules! kinds {
@@ -76,6 +80,111 @@ impl Kind {
             None if target.starts_with(b"/") => Kind::File,
             None => Kind::Other,
         }
+    }
+}
+
+/// A row of the census, as plain numbers ([`crate::recording::census::place`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Row {
+    pub key: u64,
+    pub counts: u64,
+    pub more: u64,
+    pub base: u64,
+    pub peak: u64,
+    /// The newest first.
+    pub floors: [u64; 5],
+    pub turned: u64,
+    pub turned_before: u64,
+}
+
+impl Row {
+    /// `word` gives the word at a place of the row.
+    #[must_use]
+    pub fn read(word: impl Fn(usize) -> u64) -> Row {
+        Row {
+            key: word(place::KEY),
+            counts: word(place::COUNTS),
+            more: word(place::MORE),
+            base: word(place::BASE),
+            peak: word(place::PEAK),
+            floors: [0, 8, 16, 24, 32].map(|at| word(place::FLOOR + at)),
+            turned: word(place::TURNED),
+            turned_before: word(place::TURNED_BEFORE),
+        }
+    }
+
+    /// The return address, or a stack's; 0: no hook saw it.
+    #[must_use]
+    pub const fn site(&self) -> u64 {
+        place::site(self.key)
+    }
+
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        place::kind(self.key)
+    }
+
+    #[must_use]
+    pub const fn live(&self) -> u64 {
+        place::live(self.counts)
+    }
+
+    #[must_use]
+    pub const fn closed(&self) -> u64 {
+        self.more.saturating_add(self.counts >> place::CLOSED)
+    }
+
+    /// Created by this process.
+    #[must_use]
+    pub const fn born(&self) -> u64 {
+        self.live().saturating_add(self.closed()).saturating_sub(self.base)
+    }
+
+    /// Whether anything was ever counted here.
+    #[must_use]
+    pub const fn is_used(&self) -> bool {
+        self.counts | self.more != 0
+    }
+
+    /// How its number has grown. `alive`: those created by this process that nobody looks after. `now`: CLOCK_MONOTONIC.
+    #[must_use]
+    pub fn growth(&self, alive: u64, now: u64) -> Growth {
+        let [fourth, third, second, first, _] = self.floors;
+        Growth {
+            born: self.born(),
+            alive,
+            floors: [first, second, third, fourth],
+            span: self.turned.saturating_sub(self.turned_before),
+            since: now.saturating_sub(self.turned),
+        }
+    }
+
+    /// What there is to say of `alive` descriptors, of which `fd` is one, that this process has created here, and that nobody looks
+    /// after. `has_met_the_limit`: it was refused one for lack of room. `is_running`: it has not ended.
+    #[must_use]
+    pub fn judge(&self, alive: u64, fd: i32, now: u64, has_met_the_limit: bool, is_running: bool) -> Option<Finding> {
+        let severity = match self.growth(alive, now).judge() {
+            Leak::Certain => Severity::Error,
+            Leak::Likely if has_met_the_limit => Severity::Error,
+            Leak::Likely => Severity::Warning,
+            // What is open at the end is worth a line. Before the end it is normal.
+            Leak::No if !is_running && self.site() != 0 => Severity::Info,
+            Leak::No => return None,
+        };
+        Some(Finding {
+            id: Id::FdLeak,
+            severity,
+            // Two kinds from one place are two findings.
+            variant: self.kind() as u8,
+            count: 1,
+            epfd: None,
+            fd: Some(fd),
+            site: self.site(),
+            other: 0,
+            detail: [self.kind() as u64, alive, self.born(), 0],
+            first: 0,
+            place: Finding::NO_PLACE,
+        })
     }
 }
 

@@ -13,7 +13,7 @@ pub mod no_cloexec;
 pub mod thresholds;
 
 pub use cause::Cause;
-pub use message::Message;
+pub use message::{Message, Roles};
 
 use core::fmt::{self, Display};
 
@@ -165,13 +165,18 @@ pub struct Finding {
     pub detail: [u64; 4],
     /// CLOCK_MONOTONIC when it was met first, nanoseconds; 0: it is judged at the end, not met.
     pub first: u64,
+    /// Its place in the table: what its descriptor was lies at the same place of [`crate::recording::described`].
+    pub place: u16,
 }
 
 impl Finding {
-    /// What an entry of the table holds; `word` gives the word at a place of [`crate::recording::finding`]. None: it is not in use, is
+    /// The place of one that is in no table.
+    pub const NO_PLACE: u16 = u16::MAX;
+
+    /// What the entry at a place of the table holds; `word` gives the word at a place of [`crate::recording::finding`]. None: it is not in use, is
     /// being filled in, was not met since the table began anew, or is of a later version.
     #[must_use]
-    pub fn read(word: impl Fn(usize) -> u64) -> Option<Finding> {
+    pub fn read(place: usize, word: impl Fn(usize) -> u64) -> Option<Finding> {
         // First: what it is stands there when all else does.
         let what = word(finding::WHAT);
         let descriptors = word(finding::DESCRIPTORS);
@@ -187,6 +192,7 @@ impl Finding {
             other: word(finding::OTHER),
             detail: [0, 8, 16, 24].map(|place| word(finding::DETAIL + place)),
             first: word(finding::FIRST),
+            place: place as u16,
         };
         (found.count != 0).then_some(found)
     }

@@ -25,15 +25,12 @@ macro_rules! functions {
         /// The table, by the functions' numbers.
         pub static TABLE: [Row; Function::COUNT] = [$(Row {
             function: Function::$variant,
-            name: stringify!($name),
-            aliases: concat!($(" ", stringify!($alias)),*),
+            words: concat!(stringify!($name), " ", $system_call, $(" ", stringify!($alias),)* " ", $arguments),
             number: $number,
-            system_call: $system_call,
             role: Role::$role,
             classes: Classes::NONE$(.with(Classes::$class))*,
             is_cancellation_point: yes_or_no!($cancellation),
             takes_descriptor: yes_or_no!($descriptor),
-            arguments: $arguments,
             errors: const { crate::functions::Errors::of(&[$(errno::of_name(stringify!($error))),*]) },
         }),*];
     };
@@ -58,8 +55,8 @@ impl Function {
     }
 
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.row().name
+    pub fn name(self) -> &'static str {
+        self.row().name()
     }
 
     /// Whether `<sys/epoll.h>` declares it.
@@ -78,6 +75,29 @@ impl Function {
     #[must_use]
     pub const fn creates(self) -> bool {
         matches!(self.row().role, Role::Instance)
+    }
+
+    /// Whether it returns an address, and null where it fails: a whole word, where others return an int.
+    #[must_use]
+    pub const fn returns_address(self) -> bool {
+        matches!(self.row().role, Role::Stream | Role::Adopt)
+    }
+
+    /// What it returns where it fails with an error number, and what errno becomes then (0: it is left alone).
+    #[must_use]
+    pub const fn failure(self, error: i32) -> (isize, i32) {
+        match self {
+            // POSIX: the error number is what is returned.
+            Function::PosixSpawn | Function::PosixSpawnp => (error as isize, 0),
+            _ if self.returns_address() => (0, error),
+            _ => (-1, error),
+        }
+    }
+
+    /// Whether a result tells of a failure that errno explains.
+    #[must_use]
+    pub const fn has_failed(self, result: isize) -> bool {
+        if self.returns_address() { result == 0 } else { result == -1 }
     }
 
     /// The function that counts for this one where calls are counted by system call, as strace does: the first with the same.
@@ -208,7 +228,7 @@ macro_rules! numbers {
         const SYSTEM_CALLS: [&str; Function::COUNT] = [$($system_call),*];
         const ROLES: [Role; Function::COUNT] = [$(Role::$role),*];
         const MAKE_DESCRIPTORS: [bool; Function::COUNT] =
-            [$(matches!(Role::$role, Role::Instance | Role::Create | Role::Duplicate)),*];
+            [$(matches!(Role::$role, Role::Instance | Role::Create | Role::Duplicate | Role::Stream)),*];
         const MAKE_PAIRS: [bool; Function::COUNT] = [$(has_word($arguments, "pair=pair")),*];
         /// Functions whose first argument is a descriptor that was there before.
         const TAKE_DESCRIPTORS: [bool; Function::COUNT] = [$(yes_or_no!($descriptor)),*];
@@ -372,7 +392,7 @@ impl Functions {
             b"none" => return Some(Functions::NONE),
             b"%creat" => {
                 return Some(Functions::which(|row| {
-                    matches!(row.role, Role::Create | Role::Instance | Role::Duplicate)
+                    matches!(row.role, Role::Create | Role::Instance | Role::Duplicate | Role::Stream)
                 }));
             }
             b"%desc" | b"desc" => return of_class(Classes::DESC),
@@ -381,17 +401,15 @@ impl Functions {
             b"%signal" | b"signal" => return of_class(Classes::SIGNAL),
             [b'/', pattern @ ..] => {
                 let matched = |name: &str| pattern::matches(pattern, name.as_bytes());
-                let found = Functions::which(|row| matched(row.name) || matched(row.system_call));
+                let found = Functions::which(|row| matched(row.name()) || matched(row.system_call()));
                 return pattern::is_valid(pattern).then_some(found);
             }
             _ => {}
         }
         let found = match number(word) {
             Some(number) => Function::of_number(number).map_or(Functions::NONE, |function| Functions::of(&[function])),
-            None => Functions::which(|row| {
-                let is = |name: &str| name.as_bytes() == word;
-                is(row.name) || is(row.system_call) || row.aliases.split_ascii_whitespace().any(is)
-            }),
+            None if word.contains(&b'=') => return None,
+            None => Functions::which(|row| row.is_named(word)),
         };
         (!found.is_empty()).then_some(found)
     }
@@ -417,10 +435,12 @@ mod tests {
             assert_eq!(function.row().function, function);
             let named = Functions::named(function.name().as_bytes()).unwrap_or_default();
             assert!(named.has(function), "{}", function.name());
-            assert_eq!(TABLE.iter().filter(|row| row.name == function.name()).count(), 1);
+            assert_eq!(TABLE.iter().filter(|row| row.name() == function.name()).count(), 1);
         }
         assert_eq!(Functions::named(b"fcntl64"), Functions::named(b"fcntl"));
-        assert_eq!(Functions::named(b"__close"), Functions::named(b"close"));
+        assert_eq!(Functions::named(b"__close"), Some(Functions::of(&[Function::Close])));
+        assert_eq!(Functions::named(b"freopen64"), Functions::named(b"freopen"));
+        assert_eq!(Functions::named(b"path=path"), None);
         assert_eq!(Functions::named(b"eventfd2"), Functions::named(b"eventfd"));
         assert_eq!(Functions::named(b""), None);
         assert_eq!(Functions::named(b"read"), None);
@@ -429,7 +449,9 @@ mod tests {
     #[test]
     fn a_name_of_a_system_call_is_all_functions_that_it_makes() {
         let named = |word: &[u8]| Functions::named(word).unwrap_or_default();
-        assert_eq!(named(b"pipe2"), Functions::of(&[Function::Pipe, Function::Pipe2]));
+        assert_eq!(named(b"pipe2"), Functions::of(&[Function::Pipe, Function::Pipe2, Function::Popen]));
+        let closes = [Function::Close, Function::Fclose, Function::Closedir, Function::Pclose];
+        assert_eq!(named(b"close"), Functions::of(&closes));
         assert_eq!(named(b"pipe"), Functions::of(&[Function::Pipe]));
         assert!(named(b"openat").has(Function::Open) && named(b"openat").has(Function::Mkstemp));
         assert_eq!(Function::Pipe2.counted_as(), Function::Pipe);
@@ -449,7 +471,7 @@ mod tests {
             assert_eq!(function.is_epoll(), function.name().starts_with("epoll_"));
             assert_eq!(function.waits(), function.name().contains("wait"));
             assert_eq!(function.creates(), row.role == Role::Instance);
-            assert!(!row.errors.all().is_empty(), "{}", row.name);
+            assert!(!row.errors.all().is_empty(), "{}", row.name());
         }
         assert!(set(b"%creat").has(Function::Accept4) && set(b"%creat").has(Function::Dup2));
         assert!(!set(b"%creat").has(Function::Close) && !set(b"%creat").has(Function::EpollWait));

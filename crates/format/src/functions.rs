@@ -22,6 +22,14 @@ pub enum Role {
     Create,
     /// It receives descriptors, if any come with a message.
     Receive,
+    /// It makes a descriptor, and returns the address of the stream or directory that owns it.
+    Stream,
+    /// It returns such an address for a descriptor that was there before.
+    Adopt,
+    /// It ends a stream or directory, and its descriptor.
+    StreamEnd,
+    /// It starts another program.
+    Start,
 }
 
 /// strace's classes of system calls, by which sets are named.
@@ -54,24 +62,55 @@ impl Classes {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub function: Function,
-    /// As glibc names it.
-    pub name: &'static str,
-    /// Other names under which glibc exports it, and which are hooked as well: a space before each.
-    pub aliases: &'static str,
+    /// Its name, that of its system call, its aliases, and its arguments. (In one text, since each pointer costs the library 40 bytes.)
+    pub(crate) words: &'static str,
     /// Its own number among the system calls; -1: it has none.
     pub number: i64,
-    /// The system call by which glibc makes it. A rule for that name is one for this function, and both count together.
-    pub system_call: &'static str,
     pub role: Role,
     pub classes: Classes,
     /// POSIX has a thread cancelled in it (pthreads(7)).
     pub is_cancellation_point: bool,
     /// Its first argument is a descriptor that was there before.
     pub takes_descriptor: bool,
-    /// How the log writes each argument (src/log/arguments.rs), by words; empty: in a way of its own.
-    pub arguments: &'static str,
     /// The errors that its manual page documents: the numbers of x86-64.
     pub errors: Errors,
+}
+
+impl Row {
+    fn words(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.words.split_ascii_whitespace()
+    }
+
+    /// As glibc names it.
+    #[must_use]
+    #[inline(never)]
+    pub fn name(&self) -> &'static str {
+        self.words().next().unwrap_or_default()
+    }
+
+    /// The system call by which glibc makes it. A rule for that name is one for this function, and both count together.
+    #[must_use]
+    #[inline(never)]
+    pub fn system_call(&self) -> &'static str {
+        self.words().nth(1).unwrap_or_default()
+    }
+
+    /// Other names under which glibc exports it, and which are hooked as well.
+    pub fn aliases(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.words().skip(2).filter(|word| !word.contains('='))
+    }
+
+    /// The key of each argument, and how the log writes it (src/log/arguments.rs); none: in a way of its own.
+    pub fn arguments(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        self.words().filter_map(|word| word.split_once('='))
+    }
+
+    /// Whether a word is its name, that of its system call, or an alias.
+    #[must_use]
+    #[inline(never)]
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        self.words().any(|word| word.as_bytes() == name)
+    }
 }
 
 /// Errors that a manual page documents. (In place, since a pointer costs the library 40 bytes.)
@@ -111,9 +150,11 @@ impl Errors {
 /// - What the census notes: `one KIND [FLAGS]`, a descriptor of this kind, whose close-on-exec flag is in that argument (from 0),
 ///   with the value of O_CLOEXEC, or, with `by BIT`, another; `one KIND always`, one that always has it; `pair KIND PAIR [FLAGS]`, two of them, which the call writes to that argument; `opened FLAGS`; `by FUNCTION` of
 ///   src/hooks/creators.rs.
+/// - `stream`, noted by src/hooks/streams.rs; `start`, another program, by src/hooks/starters.rs.
 /// - Of functions that make none of these: `instance [FLAGS]`, an epoll instance; `copy [placed] [FLAGS]`, another number for the first
 ///   argument, which with `placed` is the second; `command`, fcntl's; `close`; `range`, closed; `nothing`.
-/// - Where from: `libc`, or `raw` where some glibc lacks the function: then its system call is made.
+/// - Where from: `libc`, or `raw` where some glibc lacks the function: then its system call is made; `pointer`: as `libc`, and the
+///   function returns an address.
 /// - Arguments, for the log: see src/log/arguments.rs.
 #[macro_export]
 macro_rules! for_each_creator {
@@ -197,6 +238,47 @@ macro_rules! for_each_creator {
             Recvmmsg recvmmsg () 299 "recvmmsg" Receive (NET) yes yes
                 [by after_recvmmsg] libc "fd=int messages=pointer count=unsigned flags=hex timeout=pointer"
                 [EAGAIN EBADF ECONNREFUSED EFAULT EINTR EINVAL ENOMEM ENOTCONN ENOTSOCK];
+            Fopen fopen (fopen64) -1 "openat" Stream (NONE) yes no
+                [stream] pointer "path=path mode=path"
+                [EACCES EDQUOT EEXIST EINTR EINVAL EISDIR ELOOP EMFILE ENAMETOOLONG ENFILE ENODEV ENOENT ENOMEM ENOSPC
+                 ENOTDIR ENXIO EOVERFLOW EPERM EROFS ETXTBSY];
+            Fdopen fdopen () -1 "fdopen" Adopt (NONE) no yes
+                [nothing] pointer "fd=int mode=path"
+                [EBADF EINVAL ENOMEM];
+            Freopen freopen (freopen64) -1 "openat" Stream (NONE) yes no
+                [stream] pointer "path=path mode=path stream=pointer"
+                [EACCES EDQUOT EEXIST EINTR EINVAL EISDIR ELOOP EMFILE ENAMETOOLONG ENFILE ENODEV ENOENT ENOMEM ENOSPC
+                 ENOTDIR ENXIO EOVERFLOW EPERM EROFS ETXTBSY];
+            Tmpfile tmpfile (tmpfile64) -1 "openat" Stream (NONE) yes no
+                [stream] pointer ""
+                [EACCES EEXIST EINTR EMFILE ENFILE ENOSPC EROFS];
+            Fclose fclose () -1 "close" StreamEnd (NONE) yes no
+                [stream] libc "stream=pointer"
+                [EBADF EDQUOT EFBIG EINTR EIO ENOSPC EPIPE];
+            Opendir opendir () -1 "openat" Stream (NONE) yes no
+                [stream] pointer "path=path"
+                [EACCES EMFILE ENFILE ENOENT ENOMEM ENOTDIR];
+            Fdopendir fdopendir () -1 "fdopendir" Adopt (NONE) no yes
+                [nothing] pointer "fd=int"
+                [EBADF ENOMEM ENOTDIR];
+            Closedir closedir () -1 "close" StreamEnd (NONE) yes no
+                [stream] libc "directory=pointer"
+                [EBADF];
+            Popen popen () -1 "pipe2" Stream (NONE) yes no
+                [stream] pointer "command=path mode=path"
+                [EAGAIN EINVAL EMFILE ENFILE ENOMEM];
+            Pclose pclose () -1 "close" StreamEnd (NONE) yes no
+                [stream] libc "stream=pointer"
+                [ECHILD];
+            PosixSpawn posix_spawn () -1 "posix_spawn" Start (NONE) no no
+                [start] libc "pid=pointer path=path actions=pointer attributes=pointer arguments=pointer environment=pointer"
+                [E2BIG EACCES EAGAIN EINVAL ENOENT ENOEXEC ENOMEM];
+            PosixSpawnp posix_spawnp () -1 "posix_spawnp" Start (NONE) no no
+                [start] libc "pid=pointer file=path actions=pointer attributes=pointer arguments=pointer environment=pointer"
+                [E2BIG EACCES EAGAIN EINVAL ENOENT ENOEXEC ENOMEM];
+            System system () -1 "system" Start (NONE) yes no
+                [start] libc "command=path"
+                [EAGAIN ENOMEM];
         }
     };
 }

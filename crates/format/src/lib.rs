@@ -9,6 +9,7 @@
 pub mod call;
 pub mod census;
 pub mod control;
+pub mod descriptor;
 pub mod errno;
 pub mod events;
 pub mod faults;
@@ -22,6 +23,7 @@ pub mod log_filter;
 pub mod options;
 pub mod pattern;
 pub mod problem;
+pub mod quoted;
 pub mod recording;
 pub mod scale;
 mod scan;

@@ -127,7 +127,7 @@ mod tests {
         for (text, filter) in [
             ("epoll", Filter { functions: Functions::EPOLL, ..all }),
             ("all", Filter { functions: Functions::ALL, ..all }),
-            ("epoll_wait,close,epoll_wait", Filter { functions: Functions(0b100_1000), ..all }),
+            ("epoll_wait,__close,epoll_wait", Filter { functions: Functions(0b100_1000), ..all }),
             ("failed,failed", Filter { failed: true, ..all }),
             ("injected,limited", Filter { injected: true, limited: true, ..all }),
             ("slow=10ms", Filter { slow: Some(10_000_000), ..all }),

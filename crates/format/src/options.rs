@@ -19,6 +19,8 @@ pub enum Report<'a> {
     /// Descriptor 2, if it is still the file that it was at load.
     Stderr,
     None,
+    /// A descriptor, if it is still the file that it was at load: `-` (1), `/dev/stdout`, `/dev/fd/N`.
+    Descriptor(i32),
     /// A path with `%p` (pid), `%e` (program name), `%t` (start time), `%%`.
     File(&'a [u8]),
 }
@@ -28,6 +30,8 @@ pub enum Report<'a> {
 pub enum Log<'a> {
     /// Descriptor 2, if it is still the file that it was at load.
     Stderr,
+    /// As of [`Report::Descriptor`].
+    Descriptor(i32),
     /// A path with the patterns of [`Report::File`].
     File(&'a [u8]),
 }
@@ -225,6 +229,7 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             options.report = match destination(value)? {
                 Destination::Stderr => Report::Stderr,
                 Destination::None => Report::None,
+                Destination::Descriptor(number) => Report::Descriptor(number),
                 Destination::File(path) => Report::File(path),
             }
         }
@@ -314,6 +319,7 @@ fn log(value: &[u8]) -> Result<Option<Log<'_>>, Fault<'_>> {
     Ok(match destination(value)? {
         Destination::Stderr => Some(Log::Stderr),
         Destination::None => None,
+        Destination::Descriptor(number) => Some(Log::Descriptor(number)),
         Destination::File(path) => Some(Log::File(path)),
     })
 }
@@ -345,7 +351,24 @@ fn word<'a, T: Copy>(value: &'a [u8], allowed: &'static [&'static str], meanings
 enum Destination<'a> {
     Stderr,
     None,
+    Descriptor(i32),
     File(&'a [u8]),
+}
+
+/// The number that a name of one of the program's own descriptors stands for. Such a name cannot be opened later, by a
+/// thread with another table of descriptors.
+fn descriptor(value: &[u8]) -> Option<i32> {
+    match value {
+        b"-" | b"/dev/stdout" => return Some(1),
+        b"/dev/stderr" => return Some(2),
+        _ => {}
+    }
+    let number = value.strip_prefix(b"/dev/fd/").or_else(|| value.strip_prefix(b"/proc/self/fd/"))?;
+    // Nine digits at most: no sum exceeds an i32.
+    if number.is_empty() || number.len() > 9 || !number.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(number.iter().fold(0, |sum, digit| sum * 10 + i32::from(digit & 15)))
 }
 
 fn destination(value: &[u8]) -> Result<Destination<'_>, Fault<'_>> {
@@ -354,6 +377,11 @@ fn destination(value: &[u8]) -> Result<Destination<'_>, Fault<'_>> {
         b"stderr" => return Ok(Destination::Stderr),
         b"none" => return Ok(Destination::None),
         _ => {}
+    }
+    match descriptor(value) {
+        Some(2) => return Ok(Destination::Stderr),
+        Some(number) => return Ok(Destination::Descriptor(number)),
+        None => {}
     }
     if value.ends_with(b"/") {
         return Err(Fault::Path { path: value, why: "is a directory", wanted: DESTINATIONS });
@@ -376,6 +404,7 @@ mod tests {
     extern crate std;
     use super::{Format, Log, LogTime, OnBadConfig, Options, Report, parse};
     use crate::function::Functions;
+    use std::format;
     use std::string::{String, ToString};
 
     fn read<'a>(entries: &'a [&'a str]) -> (Options<'a>, Option<String>) {
@@ -434,6 +463,16 @@ mod tests {
         assert!(options.census);
         assert_eq!(options.stacks, 64);
         assert_eq!(read(&["EPOLLSHIM_REPORT=none"]).0.report, Report::None);
+        for (word, number) in
+            [("-", 1), ("/dev/stdout", 1), ("/dev/fd/1", 1), ("/dev/fd/17", 17), ("/proc/self/fd/3", 3)]
+        {
+            assert_eq!(read(&[&format!("EPOLLSHIM_REPORT={word}")]).0.report, Report::Descriptor(number), "{word}");
+            assert_eq!(read(&[&format!("EPOLLSHIM_LOG={word}")]).0.log, Some(Log::Descriptor(number)), "{word}");
+        }
+        for word in ["/dev/stderr", "/dev/fd/2"] {
+            assert_eq!(read(&[&format!("EPOLLSHIM_REPORT={word}")]).0.report, Report::Stderr, "{word}");
+        }
+        assert_eq!(read(&["EPOLLSHIM_REPORT=/dev/fd/x"]).0.report, Report::File(b"/dev/fd/x"));
         assert_eq!(read(&["EPOLLSHIM_LOG=stderr"]).0.log, Some(Log::Stderr));
         assert_eq!(read(&["EPOLLSHIM_LOG=none"]).0.log, None);
     }

@@ -98,6 +98,12 @@ pub mod end {
     pub const EXEC: u64 = 3;
     /// A limit aborted it.
     pub const ABORT: u64 = 4;
+    /// By `abort()`.
+    pub const ABORTED: u64 = 5;
+    /// By `syscall(SYS_exit_group)`.
+    pub const EXIT_GROUP: u64 = 6;
+    /// By a signal that it sent to itself. It may have gone on, as after a failed exec.
+    pub const SIGNAL: u64 = 7;
 }
 
 /// Places in an entry of the directory.
@@ -135,8 +141,20 @@ pub mod kind {
     pub const RECORDS: u64 = 7;
     /// A part of the arena of call stacks ([`super::stacks`]), whose address was the entry's EXTRA.
     pub const STACKS: u64 = 9;
-    /// What the census has counted ([`super::census`]), as it was when the process ended.
-    pub const CENSUS: u64 = 10;
+    /// The totals of the census ([`super::census`]). (10 was the census at the end, in an earlier layout.)
+    pub const CENSUS: u64 = 11;
+    /// A part of the census's rows ([`super::census::place`]); EXTRA: the first one's number.
+    pub const PLACES: u64 = 12;
+    /// A part of the words of the descriptor numbers ([`super::census::number`]); EXTRA: the first number.
+    pub const NUMBERS: u64 = 13;
+    /// What is armed: limits and rules of faults ([`super::policy`]).
+    pub const POLICY: u64 = 14;
+    /// A coarse series of the whole run ([`super::series`]).
+    pub const SERIES: u64 = 15;
+    /// What the descriptors of findings were ([`super::described`]).
+    pub const DESCRIBED: u64 = 20;
+    /// Some of the descriptors that were open at the end, with what they were ([`super::open_at_end`]).
+    pub const OPEN_AT_END: u64 = 21;
 }
 
 /// Places in the totals.
@@ -151,6 +169,9 @@ pub mod totals {
     pub const UNSEEN_WATCHES: usize = 56;
     pub const HEALED: usize = 64;
     pub const LOST: usize = 72;
+    /// How many instances each site has created: [`SITES`] pairs of a site (0: free) and a number.
+    pub const CREATIONS: usize = 1024;
+    pub const SITES: usize = 64;
 }
 
 /// Places in a thread's segment. Counters first; they are the shim's own memory (src/ledger/counters.rs asserts the places).
@@ -297,6 +318,33 @@ pub mod finding {
     pub const FIRST: usize = 88;
 }
 
+/// What the descriptors of findings were when these were made. Entry N belongs to entry N of the table of findings.
+pub mod described {
+    pub const SIZE: usize = 8 + crate::descriptor::BYTES;
+    /// The number of the descriptor and one in the lower 32 bits, the length of the list in the upper; written last; 0: none.
+    pub const WHAT: usize = 0;
+    /// The list ([`crate::descriptor`]).
+    pub const FIELDS: usize = 8;
+    pub const ALL: usize = super::findings::ENTRIES * SIZE;
+}
+
+/// Descriptors that were open when the process ended: of each call that made some, the first few. A page, and behind it an entry
+/// for each.
+pub mod open_at_end {
+    /// How many entries follow.
+    pub const COUNT: usize = 0;
+    pub const FIRST: usize = super::PAGE;
+    /// The most of one call, and of all.
+    pub const OF_A_CALL: usize = 8;
+    pub const MOST: usize = 512;
+    pub const SIZE: usize = 16 + super::described::SIZE;
+    /// The call, and what kind it made, as in the census.
+    pub const SITE: usize = 0;
+    pub const KIND: usize = 8;
+    /// An entry as in [`super::described`].
+    pub const DESCRIBED: usize = 16;
+}
+
 /// The arena of call stacks. A site that lies in a part of it stands for a stack: there lie the number of its return addresses,
 /// and these, the innermost first, each a word.
 pub mod stacks {
@@ -306,32 +354,192 @@ pub mod stacks {
     pub const DEEPEST: usize = 64;
 }
 
-/// The census: a page of totals, and behind it a row a place and kind, in no order.
+/// The census, which follows the process from change to change: a page of totals, a row for each place and kind, and a word for
+/// each descriptor number. All other sums follow from the rows.
 pub mod census {
-    pub const LIVE: usize = 0;
-    pub const PEAK: usize = 8;
-    pub const BORN: usize = 16;
-    pub const CLOSED: usize = 24;
-    /// Found open at load; found by comparing with `/proc`.
-    pub const AT_START: usize = 32;
-    pub const HEALED: usize = 40;
-    /// How many rows follow.
-    pub const ROWS: usize = 48;
-    /// Where they begin.
-    pub const FIRST: usize = super::PAGE;
+    use crate::census::Kind;
 
-    /// Places in a row.
-    pub mod row {
-        pub const SIZE: usize = 48;
-        /// The place; 0: out of sight.
-        pub const SITE: usize = 0;
-        /// [`crate::census::Kind`].
-        pub const KIND: usize = 8;
-        pub const LIVE: usize = 16;
-        pub const PEAK: usize = 24;
-        pub const BORN: usize = 32;
-        pub const CLOSED: usize = 40;
+    /// The most descriptors that were open at once.
+    pub const PEAK: usize = 0;
+    /// Found open at load; 0 in the child of a fork.
+    pub const AT_START: usize = 8;
+    /// Creations and ends that were found only by comparing with `/proc`, or by a later creation.
+    pub const CORRECTED: usize = 16;
+    /// How many forks lie between the load and this process, in 8 bits.
+    pub const GENERATION: usize = 24;
+    /// 1: a call that creates descriptors has failed for lack of room (EMFILE, ENFILE).
+    pub const HAS_MET_THE_LIMIT: usize = 32;
+
+    /// Places in a row: what one call of the program has created of one kind. Row 0 is for all that found no row.
+    pub mod place {
+        use super::Kind;
+
+        pub const SIZE: usize = 128;
+        /// Rows of a segment.
+        pub const ENTRIES: usize = 256;
+        /// The site in the lower 48 bits (0: out of sight), the kind in 4 above them, and the highest bit; 0: not in use.
+        pub const KEY: usize = 0;
+        /// Open ones in the lower 28 bits, closed ones above.
+        pub const COUNTS: usize = 8;
+        /// Closed ones besides.
+        pub const MORE: usize = 16;
+        /// Open when this process was forked.
+        pub const BASE: usize = 24;
+        pub const PEAK: usize = 32;
+        /// The fewest that were open since creations reached a power of two; and in the four spans before, the newest first.
+        pub const FLOOR: usize = 40;
+        pub const FLOORS: usize = 48;
+        /// CLOCK_MONOTONIC when creations reached the last power of two, and the one before.
+        pub const TURNED: usize = 80;
+        pub const TURNED_BEFORE: usize = 88;
+        pub const WORDS: usize = 12;
+
+        pub const USED: u64 = 1 << 63;
+        const SITE: u64 = (1 << 48) - 1;
+        const KIND: u32 = 48;
+        /// Where the closed ones begin in [`COUNTS`].
+        pub const CLOSED: u32 = 28;
+
+        #[must_use]
+        pub const fn key(site: u64, kind: Kind) -> u64 {
+            site & SITE | (kind as u64) << KIND | USED
+        }
+
+        #[must_use]
+        pub const fn site(key: u64) -> u64 {
+            key & SITE
+        }
+
+        #[must_use]
+        pub const fn kind(key: u64) -> Kind {
+            Kind::from_number(key >> KIND & 15)
+        }
+
+        #[must_use]
+        pub const fn live(counts: u64) -> u64 {
+            counts & ((1 << CLOSED) - 1)
+        }
     }
+
+    /// What is known of a descriptor number, in a word: from the lowest bit its row (16 bits), the flags (8), the kind (4), the
+    /// generation of the process that created it (8), and a mark of the thread.
+    pub mod number {
+        use super::Kind;
+
+        pub const ALIVE: u64 = 1 << 16;
+        pub const CLOSED: u64 = 1 << 17;
+        /// It closes at exec.
+        pub const CLOEXEC: u64 = 1 << 18;
+        /// Its number was chosen by the program (dup2).
+        pub const PLACED: u64 = 1 << 19;
+        /// Close-on-exec was removed from it.
+        pub const HANDED_ON: u64 = 1 << 20;
+        /// It was open at load.
+        pub const AT_START: u64 = 1 << 21;
+        /// Closed by close_range or closefrom.
+        pub const SWEPT: u64 = 1 << 22;
+        /// `popen` created it: later calls of `popen` do not hand it on.
+        pub const POPENS: u64 = 1 << 23;
+        pub const KIND: u32 = 24;
+        pub const GENERATION: u32 = 28;
+        pub const THREAD: u32 = 36;
+
+        #[must_use]
+        pub const fn place(word: u64) -> u16 {
+            word as u16
+        }
+
+        #[must_use]
+        pub const fn kind(word: u64) -> Kind {
+            Kind::from_number(word >> KIND & 15)
+        }
+
+        #[must_use]
+        pub const fn generation(word: u64) -> u8 {
+            (word >> GENERATION) as u8
+        }
+
+        /// Numbers of the first segment; each further one ends at twice the number where it begins.
+        pub const NEAR: u32 = 4096;
+        /// Numbers from here on are not in the file.
+        pub const END: u32 = NEAR << (SEGMENTS - 1);
+        pub const SEGMENTS: usize = 11;
+
+        /// The segment of a number below [`END`].
+        #[must_use]
+        pub const fn segment(fd: u32) -> usize {
+            if fd < NEAR { 0 } else { (fd.ilog2() - NEAR.ilog2() + 1) as usize }
+        }
+
+        /// The first number of a segment, and how many it has.
+        #[must_use]
+        pub const fn range(segment: usize) -> (u32, u32) {
+            match segment {
+                0 => (0, NEAR),
+                _ => (NEAR << (segment - 1), NEAR << (segment - 1)),
+            }
+        }
+    }
+}
+
+/// A coarse series of the whole run, in the order of time: a head of [`FIRST`](series::FIRST) bytes, and the rows behind it. When all are
+/// taken, each second one is given up, and from then on they come half as often.
+pub mod series {
+    /// How many rows are taken.
+    pub const COUNT: usize = 0;
+    /// Nanoseconds between rows, at least; 0: [`FIRST_STEP`].
+    pub const STEP: usize = 8;
+    pub const FIRST_STEP: u64 = 1_000_000_000;
+    pub const FIRST: usize = 64;
+    pub const ROWS: usize = 256;
+    pub const ROW: usize = 160;
+    pub const SIZE: usize = FIRST + ROWS * ROW;
+    // Words of a row, by number.
+    /// CLOCK_MONOTONIC; 0: the row is none. A process that was killed may have left a row twice.
+    pub const AT: usize = 0;
+    /// Calls of the epoll family and waits by then.
+    pub const CALLS: usize = 1;
+    pub const WAITS: usize = 2;
+    /// Live ones.
+    pub const INSTANCES: usize = 3;
+    pub const WATCHES: usize = 4;
+    /// Open descriptors by the numbers of [`crate::census::Kind`], with a census.
+    pub const KINDS: usize = 5;
+}
+
+const _: () = assert!((series::KINDS + crate::census::Kind::ALL.len()) * 8 <= series::ROW);
+
+/// What is armed, and what it has counted.
+pub mod policy {
+    /// How many rules there are; written last.
+    pub const COUNT: usize = 0;
+    /// The limits, in the order of [`crate::limits::KEYS`].
+    pub const LIMITS: usize = 64;
+    pub const KEYS: usize = 9;
+    pub const LIMIT: usize = 48;
+    /// One more than the limit; 0: there is none.
+    pub const LIMIT_SET: usize = 0;
+    /// The highest count that it has met.
+    pub const LIMIT_PEAK: usize = 8;
+    /// Calls that were refused; calls that were let through.
+    pub const LIMIT_DENIED: usize = 16;
+    pub const LIMIT_LET_THROUGH: usize = 24;
+    /// Of `size`: 1 warn, 2 enforce.
+    pub const LIMIT_MODE: usize = 32;
+
+    /// The rules.
+    pub const FIRST: usize = 1024;
+    pub const RULES: usize = 64;
+    pub const RULE: usize = 32;
+    pub const MATCHED: usize = 0;
+    pub const FIRED: usize = 8;
+    /// 0: a fault that no kernel has.
+    pub const IS_LEGAL: usize = 16;
+    /// Where the rule's text begins, from [`TEXT`] on, in the lower 32 bits, and its length above.
+    pub const WORDS: usize = 24;
+    pub const TEXT: usize = 4096;
+    pub const TEXT_BYTES: usize = 16 * 1024;
+    pub const SIZE: usize = TEXT + TEXT_BYTES;
 }
 
 /// Places in an entry of the table of interests; the table's entry 0 is unused.

@@ -105,21 +105,22 @@ fn every_action_and_every_condition_sets_its_own_field() {
 
 #[test]
 fn calls_are_named_singly_or_together() {
+    let closes = set(&[Function::Close, Function::Fclose, Function::Closedir, Function::Pclose]);
     for (names, functions) in [
         ("epoll", Functions::EPOLL),
         ("all", Functions::ALL),
         ("epoll_create,epoll_create1", set(&[Function::EpollCreate, Function::EpollCreate1])),
-        ("close,dup,dup2,dup3", set(&[Function::Close, Function::Dup, Function::Dup2, Function::Dup3])),
+        ("__close,dup,dup2,dup3", set(&[Function::Close, Function::Dup, Function::Dup2, Function::Dup3])),
         ("fcntl64,close_range", set(&[Function::Fcntl, Function::CloseRange])),
-        ("epoll,close", Functions(0b111_1111)),
-        ("pipe2", set(&[Function::Pipe, Function::Pipe2])),
+        ("epoll,close", Functions(0b111_1111).with(closes)),
+        ("pipe2", set(&[Function::Pipe, Function::Pipe2, Function::Popen])),
         ("!epoll", Functions::EPOLL.inverted()),
-        ("none,close", set(&[Function::Close])),
+        ("none,close", closes),
         ("/^dup,3", set(&[Function::Dup, Function::Dup2, Function::Dup3, Function::Close])),
-        ("inject=close", set(&[Function::Close])),
-        ("fault=close", set(&[Function::Close])),
-        ("-e inject=close", set(&[Function::Close])),
-        ("-einject=close", set(&[Function::Close])),
+        ("inject=close", closes),
+        ("fault=close", closes),
+        ("-e inject=close", closes),
+        ("-einject=close", closes),
     ] {
         assert_eq!(one(&format!("{names}:error=5")).functions, functions, "{names}");
     }

@@ -318,6 +318,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
 
     /// Makes the descriptor's instance the last used one of the caller's thread, if it has an
     /// instance. True: it was not before. Only the holder of the lock calls it.
+    #[inline(always)]
     pub fn set_last_used(&self, epfd: i32, last_used: &LastUsed) -> bool {
         if last_used.instance_of(epfd).is_some() {
             return false;
@@ -425,6 +426,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     }
 
     /// The interest of an instance in a number, whatever the number refers to now.
+    #[inline(always)]
     fn find_by_number(&self, instance: u32, fd: i32) -> Option<u32> {
         let mut index = self.instances.get(instance)?.first.get();
         for _ in 0..self.records.end() {

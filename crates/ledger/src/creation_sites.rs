@@ -32,9 +32,10 @@ impl CreationSites {
         }
     }
 
-    /// How many were created there; None: not known.
-    pub fn at(&self, site: usize) -> Option<u64> {
-        self.0.iter().find(|place| site != 0 && place.address.get() == site as u64).map(|place| place.instances.get())
+    /// The place's number, and how many were created there; None: not known.
+    pub fn at(&self, site: usize) -> Option<(usize, u64)> {
+        let place = self.0.iter().position(|place| site != 0 && place.address.get() == site as u64)?;
+        self.0.get(place).map(|of| (place, of.instances.get()))
     }
 
     /// In the child of a fork, which has created none.

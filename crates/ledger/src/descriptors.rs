@@ -188,6 +188,7 @@ impl<M: Memory> Descriptors<M> {
 
     /// Replaces a word that was read before, unless it has changed. A locked instruction: what the
     /// thread reads later, it reads after the word was written.
+    #[inline(always)]
     fn exchange(&self, fd: i32, from: FdState, to: FdState) -> bool {
         let Some(word) = self.word(fd) else { return false };
         self.reach(fd);
@@ -195,6 +196,7 @@ impl<M: Memory> Descriptors<M> {
     }
 
     /// False: there is no memory for it ([`Descriptors::prepare`]), or the number is none that a descriptor can have.
+    #[inline(always)]
     pub fn set(&self, fd: i32, slot: FdState) -> bool {
         let Some(word) = self.word(fd) else { return slot == FdState::UNKNOWN };
         word.store(slot.0, Ordering::Release);

@@ -225,6 +225,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
 
     /// True: the caller holds the lock, no change waits before its own, and it must call
     /// [`Locked::unlock`].
+    #[inline(always)]
     pub fn lock_for_change(&self, tried: FastPath, hold: Hold) -> bool {
         if tried != FastPath::Locked {
             return self.guarded.lock().is_quiet() && self.lock(hold);

@@ -191,6 +191,7 @@ impl RecentCloses {
     }
 
     /// The last close of a number that this instance watched. None: none is known.
+    #[inline]
     pub fn last(&self, instance: u64, fd: i32) -> Option<RecentClose> {
         self.entry(instance, fd)?.read().filter(|close| close.instance == instance && close.fd == fd)
     }

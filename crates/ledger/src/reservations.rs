@@ -404,6 +404,7 @@ impl<K: Kernel> Reservations<K> {
     }
 
     /// Called while the interest still has its flags.
+    #[inline(always)]
     pub fn removed(&self, index: u32, instance: &Instance, interest: &Interest) {
         if !self.tracks() {
             return;

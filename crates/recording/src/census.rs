@@ -1,14 +1,19 @@
 //! What a recording holds of the census (`epollshim_format::recording::census`).
 
-use epollshim_format::census::Kind;
-use epollshim_format::recording::census::{self, row};
+use std::collections::BTreeMap;
+
+use epollshim_format::census::{Kind, Row as Counted};
+use epollshim_format::recording::census::{self, number, place};
 use serde_json::{Map, Value, json};
 
+use crate::Set;
 use crate::bytes::Bytes;
+use crate::described::{self, Descriptor};
+use crate::json;
 use crate::model::Process;
 use crate::scale::grouped;
 
-/// As it was when the process ended.
+/// As it was when the process ended, or when the file was read.
 #[derive(Clone, Default)]
 pub struct Census {
     pub live: u64,
@@ -17,12 +22,20 @@ pub struct Census {
     pub closed: u64,
     pub at_start: u64,
     pub healed: u64,
+    /// How many forks lie between the load and this process.
+    pub generation: u8,
+    /// It was refused a descriptor for lack of room.
+    pub has_met_the_limit: bool,
     pub rows: Vec<Row>,
+    /// The numbers that are open, in order, with their words (`epollshim_format::recording::census::number`).
+    pub numbers: Vec<(i32, u64)>,
 }
 
 /// What one place has made of one kind.
 #[derive(Clone, Copy)]
 pub struct Row {
+    /// The row's number: that of a descriptor's word.
+    pub index: u16,
     /// 0: out of sight.
     pub site: u64,
     pub kind: Kind,
@@ -30,33 +43,102 @@ pub struct Row {
     pub peak: u64,
     pub born: u64,
     pub closed: u64,
+    /// All that the row has.
+    pub counted: Counted,
 }
 
-/// More places the shim does not keep.
-const ROWS: usize = 8192;
+/// The segments of a file that have it.
+#[derive(Default)]
+pub struct Parts {
+    has_totals: bool,
+    census: Census,
+}
+
+impl Row {
+    fn add(&mut self, other: &Row) {
+        for (sum, more) in [
+            (&mut self.live, other.live),
+            (&mut self.peak, other.peak),
+            (&mut self.born, other.born),
+            (&mut self.closed, other.closed),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// More rows than these the library does not keep.
+const ROWS: u64 = 8192;
+
+impl Parts {
+    pub fn add_totals(&mut self, segment: Bytes) {
+        let census = &mut self.census;
+        self.has_totals = true;
+        census.peak = segment.word(census::PEAK);
+        census.at_start = segment.word(census::AT_START);
+        census.healed = segment.word(census::CORRECTED);
+        census.generation = segment.word(census::GENERATION) as u8;
+        census.has_met_the_limit = segment.word(census::HAS_MET_THE_LIMIT) != 0;
+    }
+
+    pub fn add_places(&mut self, segment: Bytes, first: u64) {
+        for at in 0..segment.0.len().min(place::ENTRIES * place::SIZE) / place::SIZE {
+            let words = segment.part(at * place::SIZE, place::SIZE);
+            let counted = Counted::read(|place| words.word(place));
+            let index = first.saturating_add(at as u64);
+            if let Some(index) = u16::try_from(index).ok().filter(|_| index < ROWS)
+                && counted.is_used()
+            {
+                let site = counted.site();
+                self.census.rows.push(Row {
+                    index,
+                    site,
+                    kind: counted.kind(),
+                    live: counted.live(),
+                    peak: counted.peak,
+                    born: if site == 0 { 0 } else { counted.born() },
+                    closed: counted.closed(),
+                    counted,
+                });
+            }
+        }
+    }
+
+    pub fn add_numbers(&mut self, segment: Bytes, first: u64) {
+        for at in 0..segment.0.len() / 8 {
+            let word = segment.word(at * 8);
+            let fd = first.saturating_add(at as u64);
+            if word & number::ALIVE != 0 && fd < u64::from(number::END) {
+                self.census.numbers.push((fd as i32, word));
+            }
+        }
+    }
+
+    /// None: the file has none.
+    pub fn finish(self) -> Option<Census> {
+        let Parts { has_totals: true, mut census } = self else { return None };
+        let sum = |count: fn(&Row) -> u64| census.rows.iter().fold(0u64, |sum, row| sum.saturating_add(count(row)));
+        (census.live, census.born, census.closed) = (sum(|row| row.live), sum(|row| row.born), sum(|row| row.closed));
+        census.at_start = census.at_start.saturating_add(sum(|row| row.counted.base));
+        census.peak = census.peak.max(census.live);
+        census.rows.sort_by_key(|row| row.index);
+        census.numbers.sort_unstable();
+        Some(census)
+    }
+}
 
 impl Census {
-    pub fn read(segment: Bytes) -> Census {
-        let space = segment.0.len().saturating_sub(census::FIRST) / row::SIZE;
-        let count = usize::try_from(segment.word(census::ROWS)).unwrap_or(usize::MAX).min(space).min(ROWS);
-        Census {
-            live: segment.word(census::LIVE),
-            peak: segment.word(census::PEAK),
-            born: segment.word(census::BORN),
-            closed: segment.word(census::CLOSED),
-            at_start: segment.word(census::AT_START),
-            healed: segment.word(census::HEALED),
-            rows: (0..count)
-                .map(|index| segment.part(census::FIRST + index * row::SIZE, row::SIZE))
-                .map(|words| Row {
-                    site: words.word(row::SITE),
-                    kind: Kind::from_number(words.word(row::KIND)),
-                    live: words.word(row::LIVE),
-                    peak: words.word(row::PEAK),
-                    born: words.word(row::BORN),
-                    closed: words.word(row::CLOSED),
-                })
-                .collect(),
+    /// Peaks are added, too: at most that many at once.
+    fn add(&mut self, other: &Census) {
+        for (sum, more) in [
+            (&mut self.live, other.live),
+            (&mut self.peak, other.peak),
+            (&mut self.born, other.born),
+            (&mut self.closed, other.closed),
+            (&mut self.at_start, other.at_start),
+            (&mut self.healed, other.healed),
+        ] {
+            *sum = sum.saturating_add(more);
         }
     }
 
@@ -65,30 +147,90 @@ impl Census {
     }
 }
 
+/// What some of those were that were open at the end.
+fn described<'a>(process: &'a Process, row: &Row) -> &'a [Descriptor] {
+    process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice)
+}
+
 /// The member `census` of a process's report. None: there was none.
 pub fn json(process: &Process) -> Option<Value> {
     let census = process.census.as_ref()?;
-    let kinds = |count: fn(&Row) -> u64| {
-        let counted = Kind::ALL.iter().map(move |kind| (kind.name().to_owned(), census.of_kind(*kind, count)));
-        counted.filter(|(_, count)| *count != 0).map(|(name, count)| (name, count.into())).collect::<Map<_, _>>()
-    };
     let mut rows: Vec<&Row> = census.rows.iter().collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.live), row.site, row.kind));
-    let sites = rows.iter().take(TOLD).map(|row| {
-        json!({
-            "kind": row.kind.name(),
-            "site": process.site(row.site).map(|site| site.text.clone()),
-            "location": process.site(row.site).and_then(|site| site.location()),
-            "stack": process.stack(row.site).iter().map(|site| site.best()).collect::<Vec<_>>(),
-            "live": row.live, "peak": row.peak, "born": row.born, "closed": row.closed,
-        })
+    let sites = rows.iter().take(TOLD).map(|row| of_row(process, row)).collect();
+    Some(of_census(census, sites))
+}
+
+/// The member `census` of the merged report: sums, and places of one kind and name as one. None: no process has any.
+pub fn merged_json(set: &Set) -> Option<Value> {
+    let mut sum = Census::default();
+    let mut places: BTreeMap<(Kind, String), (&Process, Row)> = BTreeMap::new();
+    let mut has_any = false;
+    for process in &set.processes {
+        let Some(census) = &process.census else { continue };
+        has_any = true;
+        sum.add(census);
+        for row in &census.rows {
+            let name = process.site(row.site).map(|site| site.text.clone()).unwrap_or_default();
+            match places.get_mut(&(row.kind, name.clone())) {
+                Some((_, known)) => known.add(row),
+                None => drop(places.insert((row.kind, name), (process, *row))),
+            }
+        }
+    }
+    let mut places: Vec<(&Process, Row)> = places.into_values().collect();
+    sum.rows = places.iter().map(|(_, row)| *row).collect();
+    places.sort_by_key(|(_, row)| std::cmp::Reverse(row.live));
+    let sites = places.iter().take(TOLD).map(|(process, row)| of_row(process, row)).collect();
+    has_any.then(|| of_census(&sum, sites))
+}
+
+/// What the file does not hold is null: `unseen`.
+fn of_census(census: &Census, sites: Vec<Value>) -> Value {
+    let by_kind = Kind::ALL.iter().map(|kind| {
+        let [live, born, closed] = [|row: &Row| row.live, |row: &Row| row.born, |row: &Row| row.closed]
+            .map(|count| census.of_kind(*kind, count));
+        (kind.name(), live, born, closed)
     });
-    Some(json!({
+    let by_kind: Vec<_> = by_kind.filter(|(_, live, born, closed)| (live | born | closed) != 0).collect();
+    let kinds = by_kind.iter().filter(|(_, live, ..)| *live != 0);
+    json!({
         "live": census.live, "peak": census.peak, "born": census.born, "closed": census.closed,
-        "at_start": census.at_start, "healed": census.healed,
-        "kinds": kinds(|row| row.live),
-        "sites": sites.collect::<Vec<_>>(),
-    }))
+        "at_start": census.at_start, "unseen": null, "healed": census.healed,
+        "kinds": kinds.map(|(name, live, ..)| ((*name).to_owned(), Value::from(*live))).collect::<Map<_, _>>(),
+        "by_kind": by_kind.iter().map(|(kind, live, born, closed)| {
+            json!({ "kind": kind, "live": live, "born": born, "closed": closed })
+        }).collect::<Vec<_>>(),
+        "sites": sites,
+    })
+}
+
+/// The lowest numbers that are open, of those that a row's calls created.
+fn fds(process: &Process, row: &Row) -> Vec<i32> {
+    /// As many as the exit report has.
+    const NUMBERS: usize = 64;
+    let numbers = process.census.iter().flat_map(|census| &census.numbers);
+    numbers.filter(|(_, word)| *word as u16 == row.index).map(|(fd, _)| *fd).take(NUMBERS).collect()
+}
+
+/// How many of a row's descriptors were open before the process was forked.
+fn inherited(process: &Process, row: &Row) -> usize {
+    let Some(census) = &process.census else { return 0 };
+    let is_older = |word: u64| word as u16 == row.index && number::generation(word) != census.generation;
+    census.numbers.iter().filter(|(_, word)| is_older(*word)).count()
+}
+
+fn of_row(process: &Process, row: &Row) -> Value {
+    json!({
+        "kind": row.kind.name(),
+        "site": process.site(row.site).map(|site| site.text.clone()),
+        "location": process.site(row.site).and_then(|site| site.location()),
+        "stack": json::frames(&process.stack(row.site)),
+        "live": row.live, "peak": row.peak, "born": row.born, "closed": row.closed,
+        "fds": fds(process, row),
+        "inherited": inherited(process, row),
+        "descriptors": described(process, row).iter().map(Descriptor::json).collect::<Vec<_>>(),
+    })
 }
 
 /// How many places are told in JSON: a damaged file may have any number, each with a stack.
@@ -96,7 +238,7 @@ const TOLD: usize = 500;
 /// How many places are told one by one in text.
 const LISTED: usize = 12;
 
-/// Lines of at most 80 columns; none without a census.
+/// Lines; none without a census.
 pub fn text(process: &Process) -> Vec<String> {
     let Some(census) = &process.census else { return Vec::new() };
     let mut lines = vec![format!(
@@ -121,10 +263,23 @@ pub fn text(process: &Process) -> Vec<String> {
         lines.push("  Open ones, by the call that made them:".into());
     }
     for row in open.iter().take(LISTED) {
-        let place = process.site(row.site).map(|site| site.best()).unwrap_or_default();
-        lines.push(format!("    {} of {} {}", grouped(row.live), grouped(row.born), row.kind.plural()));
-        lines.push(format!("      at {place}"));
-        lines.extend(process.stack(row.site).iter().skip(1).map(|caller| format!("      by {}", caller.best())));
+        let (live, born, kind) = (grouped(row.live), grouped(row.born), row.kind.plural());
+        lines.push(match row.live.saturating_sub(row.born) {
+            0 => format!("    {live} of {born} {kind}"),
+            before => format!(
+                "    {live} {kind}, at least {} of them from before the fork; {born} made since",
+                grouped(before)
+            ),
+        });
+        lines.extend(
+            described::lines(described(process, row), row.live).into_iter().map(|line| format!("      {line}")),
+        );
+        let site = process.site(row.site);
+        let mut frames = site.iter().flat_map(|site| site.frames());
+        lines.push(format!("      created at {}", frames.next().unwrap_or_default()));
+        let callers = process.stack(row.site);
+        let callers = callers.iter().skip(1).flat_map(|caller| caller.frames());
+        lines.extend(frames.chain(callers).map(|caller| format!("      by {caller}")));
     }
     if open.len() > LISTED {
         lines.push(format!("    and {} more calls", open.len() - LISTED));

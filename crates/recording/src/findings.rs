@@ -4,10 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use epollshim_format::census::Kind;
 use epollshim_format::findings::{Finding, Id, Message};
 use epollshim_format::recording::{finding, findings};
 
 use crate::bytes::Bytes;
+use crate::described::Descriptor;
 use crate::model::Process;
 use crate::sites::Site;
 
@@ -17,7 +19,8 @@ pub(crate) fn read(segment: Bytes<'_>) -> (Vec<Finding>, u64) {
     let found = entries
         .chunks_exact(finding::SIZE)
         .take(findings::ENTRIES)
-        .filter_map(|entry| Finding::read(|place| Bytes(entry).word(place)));
+        .enumerate()
+        .filter_map(|(place, entry)| Finding::read(place, |word| Bytes(entry).word(word)));
     (found.collect(), segment.word(findings::DROPPED))
 }
 
@@ -30,36 +33,75 @@ pub struct Found {
     pub other: Option<Arc<Site>>,
     /// The callers of `site`, itself first, where stacks were kept.
     pub stack: Vec<Arc<Site>>,
+    pub other_stack: Vec<Arc<Site>>,
+    /// Where the descriptor was created, where the finding says so.
+    pub created: Option<Arc<Site>>,
+    pub created_stack: Vec<Arc<Site>>,
+    /// What the descriptor was when it was found.
+    pub descriptor: Option<Descriptor>,
+    /// Of a leak: some of those that were open at the end.
+    pub descriptors: Vec<Descriptor>,
     /// How many processes have it.
     pub processes: u64,
     /// How often the one met it whose numbers these are.
     most: u64,
+    /// The last of these processes, by its place among those that were asked for.
+    last: usize,
 }
 
 impl Found {
-    fn of(process: &Process, finding: &Finding) -> Found {
+    fn of(index: usize, process: &Process, finding: &Finding) -> Found {
         Found {
             finding: *finding,
             site: process.site(finding.site),
             other: process.site(finding.other),
             stack: process.stack(finding.site),
+            other_stack: process.stack(finding.other),
+            created: process.site(finding.created_at()),
+            created_stack: process.stack(finding.created_at()),
+            descriptor: process.described.get(&finding.place).cloned(),
+            descriptors: leaked(process, finding),
             processes: 1,
             most: finding.count,
+            last: index,
         }
     }
 
+    /// The places that it names, each with a word for it, and with the callers where stacks were kept.
+    pub fn places(&self) -> impl Iterator<Item = (&'static str, &Site, &[Arc<Site>])> {
+        let roles = self.finding.roles();
+        let places = [
+            (roles.site, &self.site, &self.stack),
+            (roles.other, &self.other, &self.other_stack),
+            ("created", &self.created, &self.created_stack),
+        ];
+        places.into_iter().filter_map(|(role, site, stack)| {
+            let role = if role.is_empty() { "called" } else { role };
+            Some((role, site.as_deref()?, stack.as_slice()))
+        })
+    }
+
+    /// What happened, and what to do: one sentence.
     pub fn message(&self) -> String {
         Message(&self.finding).to_string()
     }
 }
 
-/// Those of some processes, the worst first and of these the most frequent. What several have at one site is one.
+fn leaked(process: &Process, finding: &Finding) -> Vec<Descriptor> {
+    let [kind, ..] = finding.detail;
+    let key = (finding.site, Kind::from_number(kind));
+    let known = process.open_at_end.get(&key).filter(|_| finding.id == Id::FdLeak);
+    known.cloned().unwrap_or_default()
+}
+
+/// Those of some processes, the worst first and of these the most frequent. What several have at one place is one: a line of an
+/// object, or, where no line is known, an offset. (A line that was inlined or unrolled has several.)
 pub fn of<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Vec<Found> {
     let mut found: BTreeMap<(Id, u8, String, String), Found> = BTreeMap::new();
-    for process in processes {
+    for (index, process) in processes.into_iter().enumerate() {
         for finding in &process.findings {
-            let more = Found::of(process, finding);
-            let place = |site: &Option<Arc<Site>>| site.as_ref().map(|site| site.text.clone()).unwrap_or_default();
+            let more = Found::of(index, process, finding);
+            let place = |site: &Option<Arc<Site>>| site.as_deref().map(place).unwrap_or_default();
             let key = (finding.id, finding.variant, place(&more.site), place(&more.other));
             match found.get_mut(&key) {
                 None => drop(found.insert(key, more)),
@@ -73,14 +115,43 @@ pub fn of<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Vec<Found> {
     found
 }
 
+fn place(site: &Site) -> String {
+    match site.line {
+        Some(_) => format!("{} {}", site.text.split('+').next().unwrap_or_default(), site.best()),
+        None => site.text.clone(),
+    }
+}
+
+/// What a finding counts, as its message has it: of both together. Other numbers are not of a kind that can be added.
+fn added(one: &Finding, other: &Finding) -> Option<[u64; 4]> {
+    let sum = |index: usize| {
+        let [one, other] = [one, other].map(|finding| finding.detail.get(index).copied().unwrap_or(0));
+        one.saturating_add(other)
+    };
+    match one.id {
+        Id::Leak => Some([sum(0), sum(1), sum(2), sum(3)]),
+        // The first is the kind of descriptor.
+        Id::FdLeak if one.detail.first() == other.detail.first() => {
+            Some([one.detail.first().copied().unwrap_or(0), sum(1), sum(2), sum(3)])
+        }
+        _ => None,
+    }
+}
+
 fn add(known: &mut Found, more: Found) {
+    let detail = added(&known.finding, &more.finding);
     let count = known.finding.count.saturating_add(more.finding.count);
     let severity = known.finding.severity.max(more.finding.severity);
-    let processes = known.processes + more.processes;
+    let processes = if known.last == more.last { known.processes } else { known.processes + more.processes };
+    let last = more.last;
     if more.most > known.most {
         *known = more;
     }
     known.finding.count = count;
     known.finding.severity = severity;
     known.processes = processes;
+    known.last = last;
+    if let Some(detail) = detail {
+        known.finding.detail = detail;
+    }
 }

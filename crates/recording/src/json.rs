@@ -1,20 +1,23 @@
-//! Schema `epollshim.report/1`: each process as its own exit report would have it, and all merged. What a recording cannot
-//! know is null or an empty list. Processes are written one by one: memory holds one at a time.
+//! Schema `epollshim.report/1`: each process as its own exit report would have it, and all merged, with the same keys. What a
+//! recording does not hold is null ([`not_recorded`]). Processes are written one by one: memory holds one at a time.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use epollshim_format::call::{Call, FUNCTIONS};
+use epollshim_format::findings::Id;
 use epollshim_format::recording::thread::KIND_NAMES;
 use epollshim_format::{REPORT_SCHEMA, errno, kernel_memory};
 use serde_json::{Map, Value, json};
 
 use crate::Set;
 use crate::census;
+use crate::described::Descriptor;
 use crate::facts::{self, Facts, SiteFacts, Watched};
 use crate::findings::Found;
 use crate::load::shown;
-use crate::model::{CallCounters, Histogram, Instance, Process, Thread};
+use crate::model::{CallCounters, Histogram, Instance, Limit, Process, Rule, Thread};
 use crate::sites::Site;
 
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
@@ -31,6 +34,15 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
         let rules = set.suppressions.iter().map(|one| json!({ "rule": one.rule, "findings": one.findings }));
         write!(out, ",\n\"suppressions\":{}", rules.collect::<Value>())?;
     }
+    let runs = set.runs.iter().map(|run| {
+        json!({
+            "directory": shown(&run.directory),
+            "start_unix_ns": run.began_unix,
+            "processes": run.processes,
+            "left_out": run.left_out,
+        })
+    });
+    write!(out, ",\n\"runs\":{}", runs.collect::<Value>())?;
     write!(out, ",\n\"unread\":{}}}", Value::from(unread))?;
     out.write_all(b"\n")
 }
@@ -58,14 +70,30 @@ fn of_process(process: &Process) -> Value {
             "start_unix_ns": header.began_unix,
             "duration_ns": process.duration,
             "end": process.end(),
+            // Killed: nothing has noted when. The duration is the least that it can have run.
+            "end_is_exact": process.end_is_known(),
+            "signal": process.killed_by(),
             "seed": header.seed,
         },
     });
     if let Some(report) = report.as_object_mut() {
         sums(&facts, instances, report);
+        not_recorded(report);
         if let Some(census) = census::json(process) {
             report.insert("census".into(), census);
         }
+        report.insert("limits".into(), limits(std::slice::from_ref(process)));
+        report.insert("faults".into(), faults(std::slice::from_ref(process)));
+        let series = process.series.iter().map(|moment| {
+            let kinds = moment.kinds.iter().map(|(kind, open)| (kind.name().to_owned(), (*open).into()));
+            json!({
+                "at_ns": moment.at.saturating_sub(header.began),
+                "calls": moment.calls, "waits": moment.waits,
+                "instances": moment.instances, "watches": moment.watches,
+                "descriptors": kinds.collect::<Map<String, Value>>(),
+            })
+        });
+        report.insert("series".into(), series.collect());
         report.insert("threads".into(), process.threads.iter().map(of_thread).collect());
         if process.control.requests > 0 || process.control.damaged > 0 {
             let of = process.control;
@@ -94,9 +122,130 @@ fn of_process(process: &Process) -> Value {
 fn merged(set: &Set) -> Value {
     let facts = Facts::merged(set);
     let mut report = Map::new();
+    report.insert("schema".into(), REPORT_SCHEMA.into());
     report.insert("processes".into(), set.processes.len().into());
-    sums(&facts, Vec::new(), &mut report);
+    report.insert("process".into(), common(&set.processes));
+    sums(&facts, merged_instances(set), &mut report);
+    report.insert("limits".into(), limits(&set.processes));
+    report.insert("faults".into(), faults(&set.processes));
+    not_recorded(&mut report);
+    if let Some(census) = census::merged_json(set) {
+        report.insert("census".into(), census);
+    }
+    let sum = |count: fn(&Process) -> u64| set.processes.iter().map(count).fold(0, u64::saturating_add);
+    let requests = sum(|process| process.control.requests);
+    let damaged = sum(|process| process.control.damaged);
+    if requests > 0 || damaged > 0 {
+        report.insert("control".into(), json!({ "requests": requests, "damaged": damaged }));
+    }
+    let trouble = |error: fn(&Process) -> Option<u32>| set.processes.iter().find_map(error).map(error_name);
+    report.insert(
+        "recording".into(),
+        json!({
+            "file": null,
+            "partial": set.processes.iter().any(Process::partial) || !set.failures.is_empty(),
+            "partial_processes": set.processes.iter().filter(|process| process.partial()).count(),
+            "trouble": trouble(|process| process.header.trouble),
+            "children_lost": sum(|process| process.header.children_lost),
+            "children_trouble": trouble(|process| process.header.children_trouble),
+        }),
+    );
     report.into()
+}
+
+/// What all processes have in common; null where they differ. The time is that from the first beginning to the last end.
+fn common(processes: &[Process]) -> Value {
+    fn same<T: PartialEq>(processes: &[Process], of: impl Fn(&Process) -> T) -> Option<T> {
+        let first = of(processes.first()?);
+        processes.iter().all(|process| of(process) == first).then_some(first)
+    }
+    let began = processes.iter().map(|process| process.header.began_unix).min().unwrap_or(0);
+    let ends = processes.iter().map(|process| process.header.began_unix.saturating_add(process.duration));
+    json!({
+        "pid": same(processes, |process| process.header.pid),
+        "ppid": same(processes, |process| process.header.ppid),
+        "comm": same(processes, |process| text(&process.header.comm)),
+        "exe": same(processes, |process| text(&process.header.exe)),
+        "argv": same(processes, |process| process.header.arguments.iter().map(|one| text(one)).collect::<Vec<_>>()),
+        "start_unix_ns": began,
+        "duration_ns": ends.max().unwrap_or(0).saturating_sub(began),
+        "end": same(processes, Process::end),
+        "signal": same(processes, Process::killed_by).flatten(),
+        "seed": same(processes, |process| process.header.seed).flatten(),
+    })
+}
+
+/// Those of all processes, each with its process's id: at most [`STACKS`].
+fn merged_instances(set: &Set) -> Vec<Value> {
+    let mut list = Vec::new();
+    for process in &set.processes {
+        let instances = facts::by_id(process);
+        let left = STACKS.saturating_sub(list.len()).min(instances.len());
+        let mut watched = if left == 0 { HashMap::new() } else { facts::watched(process) };
+        for instance in instances.into_iter().take(left) {
+            let stack = process.stack(instance.site);
+            let mut one = of_instance(process, instance, &stack, watched.remove(&instance.index));
+            if let Some(one) = one.as_object_mut() {
+                one.insert("pid".into(), process.header.pid.into());
+            }
+            list.push(one);
+        }
+    }
+    list
+}
+
+/// The limits that are set, in some processes: peaks and what was refused are added up, as are their other peaks.
+fn limits(processes: &[Process]) -> Value {
+    let mut sums: Vec<Limit> = Vec::new();
+    for of in processes.iter().flat_map(|process| &process.limits) {
+        match sums.iter_mut().find(|sum| (sum.key, sum.limit, sum.mode) == (of.key, of.limit, of.mode)) {
+            None => sums.push(of.clone()),
+            Some(sum) => {
+                sum.peak = sum.peak.saturating_add(of.peak);
+                sum.denied = sum.denied.saturating_add(of.denied);
+                sum.let_through = sum.let_through.saturating_add(of.let_through);
+            }
+        }
+    }
+    let limits = sums.iter().map(|of| {
+        let mut limit = json!({
+            "key": of.key, "limit": of.limit, "peak": of.peak, "denied": of.denied, "let_through": of.let_through,
+        });
+        if let (Some(mode), Some(limit)) = (of.mode, limit.as_object_mut()) {
+            limit.insert("mode".into(), mode.into());
+        }
+        limit
+    });
+    limits.collect()
+}
+
+/// The rules of faults in some processes, with what they have counted in all of them.
+fn faults(processes: &[Process]) -> Value {
+    let mut sums: Vec<Rule> = Vec::new();
+    for of in processes.iter().flat_map(|process| &process.rules) {
+        match sums.iter_mut().find(|sum| sum.text == of.text) {
+            None => sums.push(of.clone()),
+            Some(sum) => {
+                sum.matched = sum.matched.saturating_add(of.matched);
+                sum.fired = sum.fired.saturating_add(of.fired);
+            }
+        }
+    }
+    let rules =
+        sums.iter().map(|of| json!({ "rule": of.text, "matched": of.matched, "fired": of.fired, "legal": of.legal }));
+    rules.collect()
+}
+
+/// Keys of the exit report whose values no recording holds.
+fn not_recorded(report: &mut Map<String, Value>) {
+    for key in ["log", "suppressions"] {
+        report.entry(key).or_insert(Value::Null);
+    }
+    if let Some(coverage) = report.get_mut("coverage").and_then(Value::as_object_mut) {
+        for key in ["uncompared", "seccomp"] {
+            coverage.entry(key).or_insert(Value::Null);
+        }
+    }
 }
 
 /// What a process and the merged view have in common.
@@ -155,8 +304,6 @@ fn sums(facts: &Facts, instances: Vec<Value>, report: &mut Map<String, Value>) {
             "kernel_memory",
             json!({ "live": facts.memory(), "peak": totals.memory_peak, "source": kernel_memory::SOURCE }),
         ),
-        ("limits", json!([])),
-        ("faults", json!([])),
         ("findings", facts.findings.iter().map(of_finding).collect()),
         (
             "coverage",
@@ -236,7 +383,7 @@ fn of_instance(process: &Process, instance: &Instance, stack: &[Arc<Site>], watc
         "cloexec": instance.cloexec(),
         "inherited": instance.inherited,
         "site": site.as_deref().map(|site| &site.text),
-        "stack": stack.iter().map(|site| site.best()).collect::<Vec<_>>(),
+        "stack": frames(stack),
         "function": site.as_deref().filter(|site| !site.behind).and_then(|site| site.function.as_ref()),
         "location": site.as_deref().and_then(Site::location),
         "watches": instance.watches,
@@ -277,10 +424,15 @@ fn of_thread(thread: &Thread) -> Value {
     })
 }
 
+/// Each frame of a stack, those included that were inlined, the innermost first.
+pub fn frames(stack: &[Arc<Site>]) -> Vec<String> {
+    stack.iter().flat_map(|site| site.frames()).collect()
+}
+
 fn of_finding(found: &Found) -> Value {
     let finding = &found.finding;
     let place = |site: Option<&Site>| site.map(|site| site.text.clone());
-    json!({
+    let mut report = json!({
         "id": finding.id.name(),
         "severity": finding.severity.name(),
         "count": finding.count,
@@ -291,10 +443,28 @@ fn of_finding(found: &Found) -> Value {
         "location": found.site.as_deref().and_then(Site::location),
         "other_site": place(found.other.as_deref()),
         "other_location": found.other.as_deref().and_then(Site::location),
-        "stack": found.stack.iter().map(|site| site.best()).collect::<Vec<_>>(),
+        "stack": frames(&found.stack),
         "message": found.message(),
         "processes": found.processes,
-    })
+        "site_role": finding.roles().site,
+        "other_role": finding.roles().other,
+        "other_stack": frames(&found.other_stack),
+        "inlined_into": found.site.as_deref().map(|site| &site.inlined_into),
+    });
+    if let Some(object) = report.as_object_mut() {
+        if let Some(created) = &found.created {
+            object.insert("created_site".into(), created.text.clone().into());
+            object.insert("created_location".into(), created.location().into());
+            object.insert("created_stack".into(), frames(&found.created_stack).into());
+        }
+        if let Some(descriptor) = &found.descriptor {
+            object.insert("descriptor".into(), descriptor.json());
+        }
+        if finding.id == Id::FdLeak {
+            object.insert("descriptors".into(), found.descriptors.iter().map(Descriptor::json).collect());
+        }
+    }
+    report
 }
 
 fn of_site(site: &SiteFacts) -> Value {

@@ -1,4 +1,4 @@
-//! Recordings from the file system: one file, or all of a directory.
+//! Recordings from the file system: files, and all of directories.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::judged;
 use crate::maps;
 use crate::model::{End, Header, Process};
 use crate::owner::Users;
 use crate::read::{self, Damage};
 use crate::records::HELD;
+use crate::runs::{self, Run};
 use crate::sites::Resolver;
 use crate::source::Opened;
 use crate::suppressions::Suppression;
@@ -29,13 +31,39 @@ const FEWEST: usize = 256;
 /// What a report is made of.
 #[derive(Default)]
 pub struct Set {
-    pub source: PathBuf,
+    /// The files and directories that were asked for.
+    pub sources: Vec<PathBuf>,
     /// By the time they began.
     pub processes: Vec<Process>,
+    /// Of each directory, the oldest first.
+    pub runs: Vec<Run>,
     /// Files of the directory that could not be read.
     pub failures: Vec<Failure>,
+    /// Where and when they were read.
+    pub machine: Machine,
     /// The rules that `suppress` was given.
     pub suppressions: Vec<Suppression>,
+}
+
+/// The machine that reads recordings, and its time. Empty and 0 where it was not asked.
+#[derive(Default, Clone)]
+pub struct Machine {
+    pub host: String,
+    /// Its kernel's release.
+    pub kernel: String,
+    /// Nanoseconds since 1970.
+    pub now_unix: u64,
+}
+
+impl Machine {
+    fn this() -> Machine {
+        let read = |name: &str| {
+            let text = fs::read(Path::new("/proc/sys/kernel").join(name)).unwrap_or_default();
+            crate::modules::plain(text.trim_ascii())
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        Machine { host: read("hostname"), kernel: read("osrelease"), now_unix: u64::try_from(now).unwrap_or(0) }
+    }
 }
 
 pub struct Failure {
@@ -50,6 +78,10 @@ pub struct Options {
     pub debug: Vec<PathBuf>,
     /// Do not look into the objects: sites stay `object+0xoffset`.
     pub raw: bool,
+    /// The library has just judged what it judges at an end.
+    pub is_judged: bool,
+    /// Of each directory, only the run that began last.
+    pub latest: bool,
 }
 
 #[derive(Debug)]
@@ -79,46 +111,121 @@ pub fn shown(path: &Path) -> String {
     crate::modules::plain(path.as_os_str().as_encoded_bytes())
 }
 
+impl Error {
+    /// Whether there is no recording, rather than one that cannot be used.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Error::Nothing { .. } => true,
+            Error::Io { error, .. } => error.kind() == io::ErrorKind::NotFound,
+            Error::Damaged { .. } => false,
+        }
+    }
+}
+
 /// Reads a recording, or all recordings of a directory.
 pub fn load(path: &Path) -> Result<Set, Error> {
     load_with(path, &Options::default())
 }
 
 pub fn load_with(path: &Path, options: &Options) -> Result<Set, Error> {
-    let io = |error| Error::Io { path: path.to_path_buf(), error };
-    let mut set = Set { source: path.to_path_buf(), ..Set::default() };
-    let users = Users::of_this_machine();
-    let facts = fs::metadata(path).map_err(io)?;
-    if !facts.is_dir() {
-        let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        let directory = fs::metadata(parent).map_or(facts.uid(), |facts| facts.uid());
-        set.processes.push(one(path, 0, HELD, &users, directory)?);
-    } else {
-        let mut first = None;
-        let found = recordings(path).map_err(io)?;
-        let mut left = HELD;
-        for (files, path) in (1..=found.len()).rev().zip(found) {
-            // Others may add to the directory: what became a link meanwhile is not followed. Records that one does not hold, the
-            // others may.
-            match one(&path, libc::O_NOFOLLOW, (left / files).max(FEWEST), &users, facts.uid()) {
-                Ok(process) => {
-                    let held: usize = process.threads.iter().map(|thread| thread.records.len()).sum();
-                    left = left.saturating_sub(held);
-                    set.processes.push(process);
-                }
-                Err(error) => {
-                    set.failures.push(Failure { path, what: reason(&error) });
-                    first = first.or(Some(error));
-                }
-            }
-        }
-        if set.processes.is_empty() {
-            return Err(first.unwrap_or(Error::Nothing { path: path.to_path_buf() }));
-        }
+    load_all(&[path], options)
+}
+
+/// Reads recordings, and all recordings of directories. One that is named twice is read once.
+pub fn load_all<P: AsRef<Path>>(paths: &[P], options: &Options) -> Result<Set, Error> {
+    let mut loading =
+        Loading { users: Users::of_this_machine(), left: HELD, seen: BTreeSet::new(), set: Set::default() };
+    for path in paths {
+        loading.add(path.as_ref(), options.latest)?;
+    }
+    let mut set = loading.set;
+    set.machine = Machine::this();
+    if !options.is_judged {
+        set.processes.iter_mut().for_each(judged::judge);
     }
     set.processes.sort_by_key(|process| (process.header.began_unix, process.header.pid));
     resolve(&mut set, options);
     Ok(set)
+}
+
+struct Loading {
+    users: Users,
+    /// Records that may still be held.
+    left: usize,
+    /// Each file that was read, by its path without links. (Not by its inode: a file that is replaced meanwhile
+    /// leaves its inode to another.)
+    seen: BTreeSet<PathBuf>,
+    set: Set,
+}
+
+impl Loading {
+    fn add(&mut self, path: &Path, latest: bool) -> Result<(), Error> {
+        let io = |error| Error::Io { path: path.to_path_buf(), error };
+        let facts = fs::metadata(path).map_err(io)?;
+        self.set.sources.push(path.to_path_buf());
+        if facts.is_dir() {
+            return self.add_directory(path, facts.uid(), latest);
+        }
+        let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let directory = fs::metadata(parent).map_or(facts.uid(), |facts| facts.uid());
+        if self.seen.insert(path.canonicalize().map_err(io)?) {
+            let process = one(path, 0, self.left.max(FEWEST), &self.users, directory)?;
+            self.keep(process);
+        }
+        Ok(())
+    }
+
+    fn add_directory(&mut self, path: &Path, owner: u32, latest: bool) -> Result<(), Error> {
+        let found = recordings(path).map_err(|error| Error::Io { path: path.to_path_buf(), error })?;
+        let (mut first, mut all, mut has_any) = (None, Vec::new(), false);
+        let directory = path.canonicalize().map_err(|error| Error::Io { path: path.to_path_buf(), error })?;
+        for (files, path) in (1..=found.len()).rev().zip(found) {
+            if let Some(name) = path.file_name()
+                && !self.seen.insert(directory.join(name))
+            {
+                has_any = true;
+                continue;
+            }
+            // Others may add to the directory: what became a link meanwhile is not followed. Records that one does not hold, the
+            // others may.
+            match one(&path, libc::O_NOFOLLOW, (self.left / files).max(FEWEST), &self.users, owner) {
+                Ok(process) => {
+                    self.left = self.left.saturating_sub(held(&process));
+                    all.push(process);
+                }
+                Err(error) => {
+                    self.set.failures.push(Failure { path, what: reason(&error) });
+                    first = first.or(Some(error));
+                }
+            }
+        }
+        if all.is_empty() && !has_any {
+            return Err(first.unwrap_or(Error::Nothing { path: path.to_path_buf() }));
+        }
+        let before = self.set.runs.len();
+        let mut runs = runs::tell_apart(path, &mut all);
+        if latest {
+            let last = runs.len().saturating_sub(1);
+            all.retain(|process| process.run == Some(last));
+            let earlier = runs.drain(..last).map(|run| run.processes).sum();
+            runs.iter_mut().for_each(|run| run.left_out = earlier);
+            all.iter_mut().for_each(|process| process.run = Some(0));
+        }
+        all.iter_mut().for_each(|process| process.run = process.run.map(|run| run + before));
+        self.set.runs.append(&mut runs);
+        self.set.processes.append(&mut all);
+        Ok(())
+    }
+
+    fn keep(&mut self, process: Process) {
+        self.left = self.left.saturating_sub(held(&process));
+        self.set.processes.push(process);
+    }
+}
+
+fn held(process: &Process) -> usize {
+    process.threads.iter().map(|thread| thread.records.len()).sum()
 }
 
 fn reason(error: &Error) -> String {
@@ -227,7 +334,7 @@ fn resolve(set: &mut Set, options: &Options) {
         let callers = process.callers.keys().copied();
         let created = process.instances.iter().map(|instance| instance.site);
         let added = process.interests.iter().map(|interest| interest.site);
-        let found = process.findings.iter().flat_map(|finding| [finding.site, finding.other]);
+        let found = process.findings.iter().flat_map(|finding| [finding.site, finding.other, finding.created_at()]);
         let mut addresses = BTreeSet::new();
         let counted = process.census.iter().flat_map(|census| census.rows.iter().map(|row| row.site));
         let stacked = |site: u64| process.stacks.frames(site).map_or(vec![site], <[u64]>::to_vec);

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use epollshim_format::call::Call;
+use epollshim_format::census::Kind;
 use epollshim_format::findings::Finding;
 use epollshim_format::function::Function;
 use epollshim_format::recording::{SEGMENTS, record, stopped, thread};
-use epollshim_format::{errno, histogram};
+use epollshim_format::{errno, histogram, signal};
 
 use crate::census::Census;
+use crate::described::Descriptor;
 use crate::modules::Modules;
 use crate::owner::Owner;
 use crate::records::Caller;
@@ -22,9 +24,13 @@ use crate::stacks::Stacks;
 #[derive(Default)]
 pub struct Process {
     pub path: PathBuf,
+    /// The place of its run among the runs of the set; None: it was named by itself.
+    pub run: Option<usize>,
     pub owner: Owner,
     pub header: Header,
     pub totals: Totals,
+    /// Sites that create instances, with how many each has created.
+    pub creations: Vec<(u64, u64)>,
     pub threads: Vec<Thread>,
     /// The live ones, or those that were alive when it was killed.
     pub instances: Vec<Instance>,
@@ -32,6 +38,10 @@ pub struct Process {
     pub findings: Vec<Finding>,
     /// Findings that found no place in the table.
     pub findings_dropped: u64,
+    /// What their descriptors were, by their places in the table.
+    pub described: BTreeMap<u16, Descriptor>,
+    /// What some of the descriptors were that were open at the end, by the call that made them and their kind.
+    pub open_at_end: BTreeMap<(u64, Kind), Vec<Descriptor>>,
     pub modules: Modules,
     pub control: Control,
     /// By address: the sums of all records, also of those that are not held.
@@ -39,13 +49,20 @@ pub struct Process {
     /// CLOCK_MONOTONIC when the last recorded call ended.
     pub last_record: u64,
     pub stacks: Stacks,
-    /// None: there was none, or the process was killed.
+    /// None: there was none, or it found no space.
     pub census: Option<Census>,
+    /// The whole run, coarsely: by time.
+    pub series: Vec<Moment>,
+    /// What was armed.
+    pub limits: Vec<Limit>,
+    pub rules: Vec<Rule>,
     pub notes: Notes,
     /// Whether the shim has compared its ledger with the kernel's lists for this report (`epollshim ctl PID snapshot`).
     pub reconciled: bool,
     /// Whether it runs: it has the file mapped. Asked of /proc when the file was read.
     pub runs: bool,
+    /// The signal that ended it. Its parent knows it, and the recording does not.
+    pub signal: Option<u8>,
     /// Nanoseconds from the beginning to the end, or to now, or to the last thing known of it.
     pub duration: u64,
     /// Of the addresses in this recording.
@@ -86,16 +103,28 @@ pub enum End {
     Exit,
     UnderscoreExit,
     Exec,
+    /// By a limit.
     Abort,
+    /// By `abort()`.
+    Aborted,
+    /// By `syscall(SYS_exit_group)`.
+    ExitGroup,
+    /// By a signal that it sent to itself.
+    Raised,
     /// A number that this version does not know.
     Other(u64),
 }
 
 impl End {
-    /// Whether a process that still has its recording mapped is at work. (What is noted before an exec stays where the exec fails:
-    /// nothing of ours comes behind it.)
+    /// Whether a process that still has its recording mapped is at work. (What is noted before an exec, or before a signal, stays
+    /// where the exec fails or the signal does not come: nothing of ours comes behind it.)
     pub fn is_open(self) -> bool {
-        matches!(self, End::NotYet | End::Exec)
+        matches!(self, End::NotYet | End::Exec | End::Raised)
+    }
+
+    /// Whether the library has judged what it judges at an end.
+    pub fn is_judged(self) -> bool {
+        self != End::NotYet
     }
 }
 
@@ -141,6 +170,44 @@ impl Totals {
 pub struct Control {
     pub requests: u64,
     pub damaged: u64,
+}
+
+/// A row of the coarse series of the whole run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// CLOCK_MONOTONIC.
+    pub at: u64,
+    /// Calls that make changes or wait, and of these the waits, by then.
+    pub calls: u64,
+    pub waits: u64,
+    /// Live ones.
+    pub instances: u64,
+    pub watches: u64,
+    /// Open descriptors by kind; empty without a census.
+    pub kinds: Vec<(Kind, u64)>,
+}
+
+/// A limit that was set, and what it has counted.
+#[derive(Clone, Copy)]
+pub struct Limit {
+    pub key: &'static str,
+    /// None: of `size`, which each instance has its own of.
+    pub limit: Option<u64>,
+    pub peak: u64,
+    pub denied: u64,
+    pub let_through: u64,
+    /// What was made of a breach, where the key itself says it.
+    pub mode: Option<&'static str>,
+}
+
+/// A rule of faults, and what it has counted.
+#[derive(Clone)]
+pub struct Rule {
+    pub text: String,
+    pub matched: u64,
+    pub fired: u64,
+    /// Kernels have such a fault.
+    pub legal: bool,
 }
 
 #[derive(Default)]
@@ -489,23 +556,48 @@ impl Process {
             End::Exit => "exit",
             End::UnderscoreExit => "_exit",
             End::Exec => "exec",
-            End::Abort | End::Other(_) => "signal",
+            End::Abort | End::Raised | End::Other(_) => "signal",
+            End::Aborted => "abort",
+            End::ExitGroup => "exit_group",
             End::NotYet if self.runs => "running",
             End::NotYet => "signal",
         }
     }
 
     /// The same for people.
-    pub fn ended(&self) -> &'static str {
+    pub fn ended(&self) -> String {
         match self.header.end {
             End::Exit => "ended by exit",
             End::UnderscoreExit => "ended by _exit",
             End::Exec => "replaced itself (exec)",
             End::Abort => "aborted by a limit",
+            End::Aborted => "ended by abort",
+            End::ExitGroup => "ended by syscall(SYS_exit_group)",
+            End::Raised => "ended by a signal that it sent to itself",
             End::Other(_) => "ended in a way unknown to this version",
             End::NotYet if self.runs => "still running",
-            End::NotYet => "killed",
+            End::NotYet => match self.killed_by() {
+                Some(signal) => return format!("killed by {signal}"),
+                None => "killed",
+            },
         }
+        .to_owned()
+    }
+
+    /// The signal that ended it, where that is known: `SIGSEGV`, or `signal 71` of one that has no name.
+    pub fn killed_by(&self) -> Option<String> {
+        let number = match self.header.end {
+            End::Abort => libc::SIGABRT as u8,
+            End::NotYet if !self.runs => self.signal?,
+            _ => return None,
+        };
+        Some(signal::name(number).map_or_else(|| format!("signal {number}"), str::to_owned))
+    }
+
+    /// Whether it is known when it ended. Otherwise [`Process::duration`] is the least that it can have run. A killed
+    /// process notes nothing; its parent knows ([`Process::signal`]).
+    pub fn end_is_known(&self) -> bool {
+        self.header.end != End::NotYet || self.runs || self.signal.is_some()
     }
 
     /// Something is missing: of the file, or of what the writer had space for.
@@ -551,14 +643,17 @@ impl Process {
     /// CLOCK_MONOTONIC of the last thing that it is known to have done.
     pub fn last_seen(&self) -> u64 {
         let ends = self.threads.iter().map(|thread| thread.last_wait_end).chain([self.last_record]);
+        let turned = self.census.iter().flat_map(|census| census.rows.iter().map(|row| row.counted.turned));
+        let found = self.findings.iter().map(|finding| finding.first);
+        let ends = ends.chain(turned).chain(found).chain(self.series.iter().map(|moment| moment.at));
         ends.chain(self.instances.iter().map(|instance| instance.began)).max().unwrap_or(0).max(self.header.began)
     }
 
-    /// Whether it went on for long after what it noted as its end: an exec that failed. (One that succeeds takes the other threads with
-    /// it; what they do meanwhile is no proof.)
+    /// Whether it went on for long after what it noted as its end: an exec that failed, a signal that did not come. (An exec that
+    /// succeeds takes the other threads with it; what they do meanwhile is no proof.)
     pub fn has_outlived_its_exec(&self) -> bool {
         const WHILE: u64 = 1_000_000_000;
-        self.header.end == End::Exec && self.last_seen() > self.header.ended.saturating_add(WHILE)
+        matches!(self.header.end, End::Exec | End::Raised) && self.last_seen() > self.header.ended.saturating_add(WHILE)
     }
 
     pub fn records(&self) -> impl Iterator<Item = (&Thread, &Record)> {

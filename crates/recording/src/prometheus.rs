@@ -1,5 +1,7 @@
-//! OpenMetrics 1.0 text, as node_exporter's textfile collector takes it. One label names the program; no pids, so that the
-//! number of series stays bounded however often programs start.
+//! Prometheus' text format (0.0.4), as node_exporter's textfile collector and `promtool check metrics` read it. One label names
+//! the program; no pids, so that the number of series stays bounded however often programs start.
+//!
+//! Not OpenMetrics, whose counters have a family name without `_total`: the collector's parser would take them for untyped.
 //!
 //! The bounds of the histograms are bounds of the recording's own buckets: nothing is estimated.
 
@@ -15,6 +17,7 @@ use crate::Set;
 use crate::facts::Facts;
 use crate::json::error_name;
 use crate::model::{Counters, Histogram, Process, Totals};
+use crate::modules::plain;
 
 /// The most programs that are told apart; the others are `other`.
 const PROGRAMS: usize = 50;
@@ -70,7 +73,8 @@ impl Program {
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     let mut programs: BTreeMap<String, Program> = BTreeMap::new();
     for process in &set.processes {
-        let mut name = String::from_utf8_lossy(&process.header.comm).into_owned();
+        // As it is printed: two names must not become one label twice.
+        let mut name = plain(&process.header.comm);
         if !programs.contains_key(&name) && programs.len() >= PROGRAMS {
             name = "other".into();
         }
@@ -80,7 +84,6 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     page.all();
     page.family("epollshim_unread_recordings", "gauge", "Files of the directory that could not be read.");
     let _ = writeln!(page.text, "epollshim_unread_recordings {}", set.failures.len());
-    page.text.push_str("# EOF\n");
     out.write_all(page.text.as_bytes())
 }
 
@@ -94,32 +97,28 @@ type Samples<'a> = &'a mut dyn FnMut(&[(&str, &str)], u64);
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.text, "# TYPE {name} {kind}");
-        for (suffix, unit) in [("_seconds", "seconds"), ("_bytes", "bytes")] {
-            if name.ends_with(suffix) {
-                let _ = writeln!(self.text, "# UNIT {name} {unit}");
-            }
-        }
-        let _ = writeln!(self.text, "# HELP {name} {help}");
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn samples(&mut self, name: &str, suffix: &str, of: impl Fn(&Program, Samples)) {
+    fn samples(&mut self, name: &str, of: impl Fn(&Program, Samples)) {
         for (program, facts) in &self.programs {
             let text = &mut self.text;
             of(facts, &mut |labels, value| {
-                let _ = writeln!(text, "{name}{suffix}{} {value}", label_set(program, labels));
+                let _ = writeln!(text, "{name}{} {value}", label_set(program, labels));
             });
         }
     }
 
+    /// `name` without `_total`.
     fn counter(&mut self, name: &str, help: &str, of: impl Fn(&Program, Samples)) {
-        self.family(name, "counter", help);
-        self.samples(name, "_total", of);
+        let name = format!("{name}_total");
+        self.family(&name, "counter", help);
+        self.samples(&name, of);
     }
 
     fn gauge(&mut self, name: &str, help: &str, of: impl Fn(&Program, Samples)) {
         self.family(name, "gauge", help);
-        self.samples(name, "", of);
+        self.samples(name, of);
     }
 
     fn histogram(&mut self, name: &str, help: &str, bounds: &[u64], unit: f64, of: impl Fn(&Program) -> Histogram) {
@@ -134,8 +133,8 @@ impl Page {
             let count = histogram.count();
             let _ = writeln!(self.text, "{name}_bucket{} {count}", label_set(program, &[("le", "+Inf")]));
             let labels = label_set(program, &[]);
-            let _ = writeln!(self.text, "{name}_count{labels} {count}");
             let _ = writeln!(self.text, "{name}_sum{labels} {}", number(histogram.sum as f64 / unit));
+            let _ = writeln!(self.text, "{name}_count{labels} {count}");
         }
     }
 
@@ -245,7 +244,7 @@ fn label_set(program: &str, labels: &[(&str, &str)]) -> String {
     set
 }
 
-/// As OpenMetrics wants it; other control characters have no escape, and no business in a label.
+/// As the format wants it; other control characters have no escape, and no business in a label.
 fn escaped(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for letter in value.chars() {
@@ -260,7 +259,7 @@ fn escaped(value: &str) -> String {
     out
 }
 
-/// A float in the one form that OpenMetrics has for it: `1.0`, `0.065535`, `1.023e-06`.
+/// A float, short and in one form: `1.0`, `0.065535`, `1.023e-06`.
 fn number(value: f64) -> String {
     if value != 0.0 && value < 1e-4 {
         let text = format!("{value:e}");

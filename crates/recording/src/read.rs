@@ -5,22 +5,23 @@ use std::collections::HashMap;
 use std::fmt;
 
 use epollshim_format::call::Call;
+use epollshim_format::census::Kind;
 use epollshim_format::function::Function;
 use epollshim_format::recording::{
     DIRECTORY, FIRST_SEGMENT, MACHINE, MAGIC, PAGE, SEGMENTS, VERSION, area, end, entry, header, instance, interest,
-    kind, record, thread, totals,
+    kind, policy, record, series, thread, totals,
 };
 use epollshim_format::{control, errno, histogram};
 
 use crate::bytes::Bytes;
-use crate::census::Census;
-use crate::findings;
 use crate::model::{
-    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Notes, Origin, Process, Record,
-    Thread, Totals,
+    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Limit, Moment, Notes, Origin, Process,
+    Record, Rule, Thread, Totals,
 };
+use crate::modules::plain;
 use crate::records::{HELD, Records};
 use crate::source::Source;
+use crate::{census, described, findings};
 
 /// Why a file is no recording that can be read, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,7 @@ pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage
         totals: false,
         threads: HashMap::new(),
         records: Records::new(held),
+        census: census::Parts::default(),
     };
     let identity = identity(front);
     reader.directory(front);
@@ -71,8 +73,9 @@ pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage
         reader.process.notes.add_lost(|| "the file was truncated or overwritten while it was read".into());
     }
     reader.check();
-    let Reader { mut process, records, .. } = reader;
+    let Reader { mut process, records, census, .. } = reader;
     records.give(&mut process);
+    process.census = census.finish();
     Ok(process)
 }
 
@@ -124,6 +127,9 @@ pub fn the_header(file: Bytes) -> Header {
             end::UNDERSCORE_EXIT => End::UnderscoreExit,
             end::EXEC => End::Exec,
             end::ABORT => End::Abort,
+            end::ABORTED => End::Aborted,
+            end::EXIT_GROUP => End::ExitGroup,
+            end::SIGNAL => End::Raised,
             other => End::Other(other),
         },
         seed: (file.word(header::HAS_SEED) == 1).then(|| file.word(header::SEED)),
@@ -195,6 +201,7 @@ struct Reader<'a, S: ?Sized> {
     /// Where the thread of a segment is in `process.threads`.
     threads: HashMap<u64, usize>,
     records: Records,
+    census: census::Parts,
 }
 
 impl<S: Source + ?Sized> Reader<'_, S> {
@@ -330,6 +337,9 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             kind::TOTALS => {
                 self.totals = true;
                 self.process.totals = the_totals(segment);
+                let place = |site: usize| totals::CREATIONS + site * 16;
+                let of = |site| (segment.word(place(site)), segment.word(place(site) + 8));
+                self.process.creations = (0..totals::SITES).map(of).filter(|(site, _)| *site != 0).collect();
             }
             kind::INSTANCES => self.process.instances.extend(instances(segment, extra)),
             kind::INTERESTS => self.process.interests.extend(interests(segment, extra)),
@@ -348,9 +358,15 @@ impl<S: Source + ?Sized> Reader<'_, S> {
                 self.process.control =
                     Control { requests: segment.word(control::REQUESTS), damaged: segment.word(control::DAMAGED) };
             }
+            kind::SERIES => self.process.series = series(segment),
+            kind::POLICY => (self.process.limits, self.process.rules) = (limits(segment), rules(segment)),
             kind::STACKS => self.process.stacks.add(extra, segment),
+            kind::CENSUS => self.census.add_totals(segment),
+            kind::PLACES => self.census.add_places(segment, extra),
+            kind::NUMBERS => self.census.add_numbers(segment, extra),
             // The last is the newest.
-            kind::CENSUS => self.process.census = Some(Census::read(segment)),
+            kind::DESCRIBED => self.process.described = described::of_findings(segment),
+            kind::OPEN_AT_END => self.process.open_at_end = described::open_at_end(segment),
             other => self.note(|| format!("segment {index}: left out, this program does not know kind {other}")),
         }
     }
@@ -382,6 +398,11 @@ fn name(kind: u64) -> &'static str {
         kind::RECORDS => "records",
         kind::STACKS => "stacks",
         kind::CENSUS => "the census",
+        kind::PLACES => "rows of the census",
+        kind::NUMBERS => "descriptor numbers",
+        kind::POLICY => "what is armed",
+        kind::SERIES => "the series of the run",
+        kind::DESCRIBED | kind::OPEN_AT_END => "descriptors",
         _ => "of an unknown kind",
     }
 }
@@ -406,6 +427,68 @@ pub fn the_totals(segment: Bytes) -> Totals {
         healed: segment.word(totals::HEALED),
         lost: segment.word(totals::LOST),
     }
+}
+
+fn series(segment: Bytes) -> Vec<Moment> {
+    let count = usize::try_from(segment.word(series::COUNT)).unwrap_or(usize::MAX);
+    let read = |row| {
+        let words = segment.part(series::FIRST + row * series::ROW, series::ROW);
+        let word = |number: usize| words.word(number * 8);
+        let kinds = Kind::ALL.iter().map(|kind| (*kind, word(series::KINDS + *kind as usize)));
+        Moment {
+            at: word(series::AT),
+            calls: word(series::CALLS),
+            waits: word(series::WAITS),
+            instances: word(series::INSTANCES),
+            watches: word(series::WATCHES),
+            kinds: kinds.filter(|(_, open)| *open != 0).collect(),
+        }
+    };
+    // One more than are taken: who was killed amid the last had written its time.
+    let rows = (0..count.saturating_add(1).min(series::ROWS)).map(read);
+    let mut moments: Vec<Moment> = rows.filter(|moment| moment.at != 0).collect();
+    moments.sort_by_key(|moment| moment.at);
+    moments.dedup_by_key(|moment| moment.at);
+    moments
+}
+
+fn limits(segment: Bytes) -> Vec<Limit> {
+    let keys = epollshim_format::limits::KEYS.into_iter().take(policy::KEYS).enumerate();
+    let read = |(index, key)| {
+        let words = segment.part(policy::LIMITS + index * policy::LIMIT, policy::LIMIT);
+        let limit = words.word(policy::LIMIT_SET).checked_sub(1);
+        let mode = match words.word(policy::LIMIT_MODE) {
+            1 => Some("warn"),
+            2 => Some("enforce"),
+            _ => None,
+        };
+        (limit.is_some() || mode.is_some()).then(|| Limit {
+            key,
+            limit,
+            peak: words.word(policy::LIMIT_PEAK),
+            denied: words.word(policy::LIMIT_DENIED),
+            let_through: words.word(policy::LIMIT_LET_THROUGH),
+            mode,
+        })
+    };
+    keys.filter_map(read).collect()
+}
+
+fn rules(segment: Bytes) -> Vec<Rule> {
+    let count = usize::try_from(segment.word(policy::COUNT)).unwrap_or(usize::MAX).min(policy::RULES);
+    let texts = segment.part(policy::TEXT, policy::TEXT_BYTES);
+    let read = |index| {
+        let words = segment.part(policy::FIRST + index * policy::RULE, policy::RULE);
+        let place = words.word(policy::WORDS);
+        let text = texts.part(place as u32 as usize, (place >> 32) as usize);
+        Rule {
+            text: plain(text.0),
+            matched: words.word(policy::MATCHED),
+            fired: words.word(policy::FIRED),
+            legal: words.word(policy::IS_LEGAL) != 0,
+        }
+    };
+    (0..count).map(read).collect()
 }
 
 pub fn counters(segment: Bytes) -> Counters {

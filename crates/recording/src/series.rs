@@ -53,7 +53,11 @@ impl Series {
         // A call's effect is there when it returns.
         calls.sort_by_key(|record| record.end());
         let mut state = State::at_first(process, &calls, began);
-        let mut series = Series { points: vec![(began, state.live())], vague: false };
+        // What came before the records that are left, coarsely.
+        let moments = process.series.iter().filter(|moment| moment.at < began);
+        let before = moments.map(|moment| (moment.at, Live { instances: moment.instances, watches: moment.watches }));
+        let mut series = Series { points: before.collect(), vague: false };
+        series.points.push((began, state.live()));
         for record in &calls {
             state.follow(record);
             let live = state.live();

@@ -37,6 +37,8 @@ pub struct Site {
     pub behind: bool,
     pub file: Option<String>,
     pub line: Option<u32>,
+    /// The functions that the one above was inlined into, the innermost first, and where in them.
+    pub inlined_into: Vec<String>,
 }
 
 impl Site {
@@ -59,11 +61,16 @@ impl Site {
         })
     }
 
+    /// The place, and those that it was inlined into.
+    pub fn frames(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.best()).chain(self.inlined_into.iter().map(|frame| format!("{frame} [inlined]")))
+    }
+
     /// What is known, the best first: `aeApiCreate (src/ae_epoll.c:43)`.
     pub fn best(&self) -> String {
         match (&self.function, self.location()) {
             (Some(function), Some(location)) => format!("{function} ({location})"),
-            (Some(function), None) if self.behind => format!("{} (behind {function})", self.text),
+            (Some(_), None) if self.behind => self.text.clone(),
             (Some(function), None) => format!("{function}+{:#x}", self.offset.unwrap_or(0)),
             (None, Some(location)) => location,
             (None, None) => self.text.clone(),
@@ -205,8 +212,10 @@ impl Known {
     /// `offset`: from the first byte that is mapped.
     fn describe(&self, offset: u64, site: &mut Site) {
         let address = self.base.saturating_add(offset);
-        if let Some((function, file, line)) = self.line(address) {
-            (site.function, site.file, site.line) = (function, file, line);
+        let mut frames = self.lines(address).into_iter();
+        if let Some(innermost) = frames.next() {
+            (site.function, site.file, site.line) = (innermost.function, innermost.file, innermost.line);
+            site.inlined_into = frames.map(|frame| frame.best()).collect();
         }
         if site.function.is_none()
             && let Some((name, distance, behind)) = self.symbol(address)
@@ -217,16 +226,27 @@ impl Known {
         }
     }
 
-    fn line(&self, address: u64) -> Option<(Option<String>, Option<String>, Option<u32>)> {
-        let lines = self.lines.as_ref()?;
-        let mut frames = lines.find_frames(address).skip_all_loads().ok()?;
-        // The innermost: where the call is written, also where that function was inlined.
-        let frame = frames.next().ok()??;
-        let function =
-            frame.function.as_ref().and_then(|function| function.demangle().ok().map(|name| plain(name.as_bytes())));
-        let file = frame.location.as_ref().and_then(|place| place.file).map(|file| plain(file.as_bytes()));
-        let line = frame.location.as_ref().and_then(|place| place.line).filter(|line| *line != 0);
-        (file.is_some() || function.is_some()).then_some((function, file, line))
+    /// The functions that an address lies in by inlining, the innermost first: where the call is written, also where that
+    /// function was inlined.
+    fn lines(&self, address: u64) -> Vec<Site> {
+        /// No program nests more.
+        const MOST: usize = 32;
+        let Some(Ok(mut frames)) = self.lines.as_ref().map(|lines| lines.find_frames(address).skip_all_loads()) else {
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        while let Ok(Some(frame)) = frames.next()
+            && all.len() < MOST
+        {
+            let name = frame.function.as_ref().and_then(|function| function.demangle().ok());
+            let function = name.map(|name| plain(name.as_bytes()));
+            let file = frame.location.as_ref().and_then(|place| place.file).map(|file| plain(file.as_bytes()));
+            let line = frame.location.as_ref().and_then(|place| place.line).filter(|line| *line != 0);
+            if file.is_some() || function.is_some() {
+                all.push(Site { function, file, line, ..Site::default() });
+            }
+        }
+        all
     }
 
     /// The nearest symbol before an address, how far before, and whether it ends before (where its size is known).

@@ -1,23 +1,30 @@
-//! The report in a terminal of 80 columns, in the manner of the shim's own: each process, then all of them.
+//! The report as text: what is wrong first, then what all processes did together, then each process.
+//!
+//! Sentences are wrapped at the width of the terminal ([`Look`]); names and places are never cut.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use epollshim_format::call::{Call, FUNCTIONS};
-use epollshim_format::findings::Tally;
+use epollshim_format::findings::{Severity, Tally};
 use epollshim_format::kernel_memory;
 use epollshim_format::recording::thread::KIND_NAMES;
 
 use crate::Set;
 use crate::census;
+use crate::described;
 use crate::facts::{self, Facts, SiteFacts, Watched};
+use crate::findings::Found;
 use crate::json::error_name;
 use crate::load::shown;
+use crate::look::{Colour, Look};
 use crate::model::{Counters, Histogram, Instance, Process};
 use crate::modules::plain;
-use crate::scale::{bytes, grouped, time};
+use crate::runs;
+use crate::scale::{bytes, count, grouped, time};
+use crate::sites::Site;
 
-const WIDTH: usize = 80;
 /// How many of a kind are listed one by one.
 const LISTED: usize = 20;
 const SITES: usize = 12;
@@ -25,20 +32,78 @@ const FINDINGS: usize = 30;
 /// Where what belongs to a finding begins.
 const INDENT: &str = "           ";
 
-pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
-    for (index, process) in set.processes.iter().enumerate() {
-        if index > 0 {
-            writeln!(out, "\n{}\n", "-".repeat(WIDTH))?;
-        }
-        out.write_all(of_process(process).as_bytes())?;
-    }
+pub fn render(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
     if set.processes.len() > 1 {
-        writeln!(out, "\n{}\n", "=".repeat(WIDTH))?;
-        out.write_all(merged(set).as_bytes())?;
+        out.write_all(together(set, look).as_bytes())?;
+    } else {
+        out.write_all(notes(set, look).as_bytes())?;
     }
-    out.write_all(suppressions(set).as_bytes())?;
+    for (index, process) in set.processes.iter().enumerate() {
+        if set.processes.len() > 1 {
+            let rule = if index == 0 { "=" } else { "-" };
+            writeln!(out, "\n{}\n", rule.repeat(look.width))?;
+        }
+        out.write_all(of_process(process, set.processes.len() > 1, look).as_bytes())?;
+    }
+    out.write_all(suppressions(set, look).as_bytes())?;
+    not_read(set, look, out)
+}
+
+/// How many processes of a family have a page of their own.
+const PAGES: usize = 6;
+
+/// All processes together first, then those that matter, the worst first: with findings above `info`, parts that are missing, a
+/// violent end, or calls.
+pub fn render_family(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
+    if set.processes.len() < 2 {
+        return render(set, look, out);
+    }
+    out.write_all(together(set, look).as_bytes())?;
+    let mut order: Vec<(Weight, &Process)> =
+        set.processes.iter().map(|process| (Weight::of(process), process)).collect();
+    order.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+    let matter = order.iter().take(PAGES).take_while(|(weight, _)| *weight > Weight::default()).count();
+    let (shown, others) = order.split_at_checked(matter).unwrap_or_default();
+    for (_, process) in shown {
+        writeln!(out, "\n{}\n", "-".repeat(look.width))?;
+        out.write_all(of_process(process, true, look).as_bytes())?;
+    }
+    if !others.is_empty() {
+        let mut page = Page::new(look);
+        page.gap();
+        let names: Vec<String> =
+            others.iter().map(|(_, other)| format!("{} ({})", plain(&other.header.comm), other.header.pid)).collect();
+        page.wrapped("", &format!("Not shown one by one: {}", names.join(", ")));
+        out.write_all(page.text.as_bytes())?;
+    }
+    out.write_all(suppressions(set, look).as_bytes())?;
+    not_read(set, look, out)
+}
+
+/// How much a process of a family matters. The default: not at all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Weight {
+    worst: Option<Severity>,
+    is_violent: bool,
+    is_partial: bool,
+    calls: u64,
+}
+
+impl Weight {
+    fn of(process: &Process) -> Weight {
+        let severities = process.findings.iter().map(|finding| finding.severity);
+        Weight {
+            worst: severities.filter(|severity| *severity > Severity::Info).max(),
+            is_violent: process.end() == "signal",
+            is_partial: process.partial(),
+            calls: process.counters().all_calls(),
+        }
+    }
+}
+
+fn not_read(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<()> {
     if !set.failures.is_empty() {
-        writeln!(out, "\nNot read:")?;
+        writeln!(out, "\n{}", look.paint(Colour::Trouble, "Not read:"))?;
         for failure in &set.failures {
             writeln!(out, "  {}\n    {}", shown(&failure.path), plain(failure.what.as_bytes()))?;
         }
@@ -46,9 +111,19 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What has to be known before anything is believed, of one process alone.
+fn notes(set: &Set, look: Look) -> String {
+    let mut page = Page::new(look);
+    if let Some(note) = runs::note(&set.runs) {
+        page.wrapped("", &note);
+        page.gap();
+    }
+    page.text
+}
+
 /// What was kept back: a line a rule.
-fn suppressions(set: &Set) -> String {
-    let mut page = Page::default();
+fn suppressions(set: &Set, look: Look) -> String {
+    let mut page = Page::new(look);
     let used = set.suppressions.iter().filter(|one| one.findings != 0).count();
     if !set.suppressions.is_empty() {
         page.line(format!("\nSuppressions: {used} used, {} not used", set.suppressions.len() - used));
@@ -64,15 +139,19 @@ fn suppressions(set: &Set) -> String {
     page.text
 }
 
-fn of_process(process: &Process) -> String {
+fn of_process(process: &Process, is_one_of_several: bool, look: Look) -> String {
     let facts = Facts::of(process);
-    let mut page = Page::default();
+    let mut page = Page::new(look);
     let header = &process.header;
     let comm = plain(&header.comm);
-    page.line(format!("epollshim: {comm} (pid {}), {} after {}", header.pid, process.ended(), time(process.duration)));
+    let lived = time(process.duration);
+    let after =
+        if process.end_is_known() { format!(" after {lived}") } else { format!(", at the earliest after {lived}") };
+    let heading = format!("epollshim: {comm} (pid {}), {}{after}", header.pid, process.ended());
+    page.line(look.paint(Colour::Heading, &heading));
     if !header.arguments.is_empty() {
         let arguments: Vec<String> = header.arguments.iter().map(|argument| plain(argument)).collect();
-        page.wrapped("  ", &arguments.join(" "), 3);
+        page.wrapped("  ", &arguments.join(" "));
     }
     if process.owner.differs {
         page.line(format!("  recorded by user {}, not by the directory's owner", process.owner.shown()));
@@ -80,13 +159,17 @@ fn of_process(process: &Process) -> String {
     partial(process, &mut page);
     if header.children_lost > 0 {
         let error = header.children_trouble.map_or("?", error_name);
-        page.line(format!(
-            "  MISSING: {} forked processes could make no recording ({error})",
-            grouped(header.children_lost)
-        ));
+        let children = count(header.children_lost, "forked process", "forked processes");
+        page.trouble(format!("  MISSING: {children} could make no recording ({error})"));
     }
     page.gap();
-    findings(&facts, &mut page);
+    if !is_one_of_several {
+        findings(&facts, &mut page);
+    } else if !facts.findings.is_empty() {
+        // They stand above, with those of the other processes.
+        page.line(format!("Findings: {} (above)", tally(&facts)));
+        page.gap();
+    }
     calls(&facts.counters, &mut page);
     page.gap();
     page.line(the_instances(&facts));
@@ -105,32 +188,74 @@ fn of_process(process: &Process) -> String {
     threads(process, &mut page);
     sites(&facts, &mut page);
     records(&facts, &mut page);
+    armed(process, &mut page);
     control(process, &mut page);
     coverage(&facts, &mut page);
     page.text
 }
 
-fn merged(set: &Set) -> String {
+/// Limits and faults, as the exit report has them.
+fn armed(process: &Process, page: &mut Page) {
+    if !process.limits.is_empty() {
+        page.gap();
+        page.line(format!("{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through"));
+        for of in &process.limits {
+            let limit = of.limit.map_or_else(|| of.mode.unwrap_or_default().to_owned(), grouped);
+            let [peak, denied, let_through] = [of.peak, of.denied, of.let_through].map(grouped);
+            page.line(format!("  {:<20}{limit:>14}{peak:>14}{denied:>14}{let_through:>14}", of.key));
+        }
+    }
+    if !process.rules.is_empty() {
+        page.gap();
+        page.line(format!("{:<50}{:>14}{:>14}", "Faults", "matched", "fired"));
+        for of in &process.rules {
+            let [matched, fired] = [of.matched, of.fired].map(grouped);
+            // A long one has a line of its own.
+            let is_long = of.text.chars().count() > 48;
+            if is_long {
+                page.wrapped("  ", &of.text);
+            }
+            page.line(format!("  {:<48}{matched:>14}{fired:>14}", if is_long { "" } else { &of.text }));
+            if !of.legal {
+                page.line("    (impossible: no kernel does this)".into());
+            }
+        }
+        if let Some(seed) = process.header.seed {
+            page.line(format!("  to repeat random choices: EPOLLSHIM_SEED={seed}"));
+        }
+    }
+}
+
+/// Several processes: what was found in any of them, and their sums.
+fn together(set: &Set, look: Look) -> String {
     let facts = Facts::merged(set);
-    let mut page = Page::default();
-    page.line(format!("All {} processes together", set.processes.len()));
+    let mut page = Page::new(look);
+    let heading = format!("epollshim: all {} processes together", set.processes.len());
+    page.line(look.paint(Colour::Heading, &heading));
+    if let Some(note) = runs::note(&set.runs) {
+        page.wrapped("  ", &note);
+    }
+    for line in lacks(set) {
+        page.trouble(format!("  {line}"));
+    }
     page.gap();
-    page.line(format!("{:<26}{:>10}{:>14}{:>10}{:>8}{:>10}", "Processes", "pid", "calls", "watches", "failed", "end"));
+    findings(&facts, &mut page);
+    page.line(format!("{:<26}{:>10}{:>14}{:>10}{:>8}  end", "Processes", "pid", "calls", "watches", "failed"));
     for process in set.processes.iter().take(LISTED) {
         let counters = process.counters();
+        let is_partial = if process.partial() { "  PARTIAL" } else { "" };
         page.line(format!(
-            "  {:<24}{:>10}{:>14}{:>10}{:>8}{:>10}",
-            cut(&plain(&process.header.comm), 24),
+            "  {:<24}{:>10}{:>14}{:>10}{:>8}  {}{is_partial}",
+            plain(&process.header.comm),
             process.header.pid,
             grouped(counters.all_calls()),
             grouped(process.totals.watches),
             grouped(counters.of(&Call::ALL).failures()),
-            process.end(),
+            process.ended(),
         ));
     }
     page.more(set.processes.len().saturating_sub(LISTED));
     page.gap();
-    findings(&facts, &mut page);
     calls(&facts.counters, &mut page);
     page.gap();
     page.line(the_instances(&facts));
@@ -142,36 +267,38 @@ fn merged(set: &Set) -> String {
     page.text
 }
 
+/// Why the sums over all processes are too low; nothing where they are whole.
+pub fn lacks(set: &Set) -> Vec<String> {
+    let mut lines = Vec::new();
+    let partial = set.processes.iter().filter(|process| process.partial()).count();
+    if partial > 0 {
+        let all = count(set.processes.len() as u64, "recording", "recordings");
+        let are = if partial == 1 { "is" } else { "are" };
+        lines.push(format!("PARTIAL: {partial} of {all} {are} not whole, so the sums are too low"));
+    }
+    let lost = set.processes.iter().fold(0, |sum: u64, process| sum.saturating_add(process.header.children_lost));
+    if lost > 0 {
+        lines.push(format!("MISSING: {} could make no recording", count(lost, "forked process", "forked processes")));
+    }
+    if !set.failures.is_empty() {
+        let unread = count(set.failures.len() as u64, "recording", "recordings");
+        lines.push(format!("MISSING: {unread} could not be read (the end of this report names them)"));
+    }
+    lines
+}
+
+fn tally(facts: &Facts) -> Tally {
+    facts.findings.iter().map(|found| &found.finding).collect()
+}
+
 fn findings(facts: &Facts, page: &mut Page) {
     if facts.findings.is_empty() && facts.findings_dropped == 0 {
         return;
     }
-    let tally: Tally = facts.findings.iter().map(|found| &found.finding).collect();
-    page.line(format!("Findings: {}  (epollshim explain ID tells what to do)", tally));
+    let heading = page.look.paint(Colour::Heading, &format!("Findings: {}", tally(facts)));
+    page.line(format!("{heading}  (epollshim explain ID tells what to do)"));
     for found in facts.findings.iter().take(FINDINGS) {
-        let finding = &found.finding;
-        let mut line = format!("  {:<8} {:<13}", finding.severity.name(), finding.id.name());
-        if finding.count > 1 {
-            let _ = write!(line, " {} times", grouped(finding.count));
-        }
-        if found.processes > 1 {
-            let _ = write!(line, " in {} processes", grouped(found.processes));
-        }
-        for (name, fd) in [("epfd", finding.epfd), ("fd", finding.fd)] {
-            if let Some(fd) = fd {
-                let _ = write!(line, "  {name} {fd}");
-            }
-        }
-        page.line(line);
-        for (what, site) in [("at", &found.site), ("and", &found.other)] {
-            if let Some(site) = site {
-                page.line(format!("{INDENT}{what} {}", site.best()));
-            }
-        }
-        for caller in found.stack.iter().skip(1) {
-            page.line(format!("{INDENT}by {}", caller.best()));
-        }
-        page.hanging(INDENT, INDENT, &found.message(), 8);
+        one_finding(found, page);
     }
     page.more(facts.findings.len().saturating_sub(FINDINGS));
     if facts.findings_dropped > 0 {
@@ -180,20 +307,77 @@ fn findings(facts: &Facts, page: &mut Page) {
     page.gap();
 }
 
-/// Lines, none of them wider than the terminal.
-#[derive(Default)]
+/// A finding as `run` and `report` print it: what it is, where, and what to do.
+pub fn finding(found: &Found, look: Look) -> String {
+    let mut page = Page::new(look);
+    one_finding(found, &mut page);
+    page.text
+}
+
+fn one_finding(found: &Found, page: &mut Page) {
+    let finding = &found.finding;
+    let severity = format!("{:<8}", finding.severity.name());
+    let severity = page.look.paint(Colour::of(finding.severity), &severity);
+    let mut line = format!("  {severity} {:<13}", finding.id.name());
+    if finding.count > 1 {
+        let _ = write!(line, " {} times", grouped(finding.count));
+    }
+    if found.processes > 1 {
+        let _ = write!(line, " in {} processes", grouped(found.processes));
+    }
+    for (name, fd) in [("epfd", finding.epfd), ("fd", finding.fd)] {
+        if let Some(fd) = fd {
+            let _ = write!(line, "  {name} {fd}");
+        }
+    }
+    page.line(line);
+    page.hanging(INDENT, INDENT, &found.message());
+    if let Some(of) = found.descriptor.as_ref().filter(|_| found.descriptors.is_empty()) {
+        let watched = if finding.describes_what_is_watched() { ", still watched" } else { "" };
+        page.line(format!("{INDENT}fd {}{watched}: {}", of.fd, of.text()));
+    }
+    let [_, open, ..] = finding.detail;
+    for line in described::lines(&found.descriptors, open) {
+        page.line(format!("{INDENT}{line}"));
+    }
+    for (role, site, stack) in found.places() {
+        page.frames(&format!("{INDENT}{role} at "), site, stack);
+    }
+}
+
+/// Lines for a terminal, or for a file.
 struct Page {
     text: String,
+    look: Look,
 }
 
 impl Page {
+    fn new(look: Look) -> Page {
+        Page { text: String::new(), look }
+    }
+
     fn gap(&mut self) {
         self.text.push('\n');
     }
 
+    /// Nothing of it is cut: a terminal wraps what it has no room for.
     fn line(&mut self, line: String) {
-        self.text.push_str(&cut(line.trim_end(), WIDTH));
+        self.text.push_str(line.trim_end());
         self.text.push('\n');
+    }
+
+    /// A place, what it was inlined into, and its callers.
+    fn frames(&mut self, before: &str, site: &Site, stack: &[Arc<Site>]) {
+        let indent = before.len() - before.trim_start().len();
+        let mut frames = site.frames();
+        self.line(format!("{before}{}", frames.next().unwrap_or_default()));
+        for frame in frames.chain(stack.iter().skip(1).flat_map(|caller| caller.frames())) {
+            self.line(format!("{:indent$}by {frame}", ""));
+        }
+    }
+
+    fn trouble(&mut self, line: String) {
+        self.line(self.look.paint(Colour::Trouble, &line));
     }
 
     fn more(&mut self, more: usize) {
@@ -202,21 +386,16 @@ impl Page {
         }
     }
 
-    /// Words, as many to a line as fit, at most so many lines; each line after the first is indented by two more.
-    fn wrapped(&mut self, indent: &str, words: &str, lines: usize) {
-        self.hanging(indent, &format!("{indent}  "), words, lines);
+    /// Words, as many to a line as fit; each line after the first is indented by two more.
+    fn wrapped(&mut self, indent: &str, words: &str) {
+        self.hanging(indent, &format!("{indent}  "), words);
     }
 
-    fn hanging(&mut self, indent: &str, further: &str, words: &str, lines: usize) {
+    fn hanging(&mut self, indent: &str, further: &str, words: &str) {
+        let width = self.look.width.max(Look::WIDTH / 2);
         let mut line = indent.to_owned();
-        let mut left = lines;
         for word in words.split(' ').filter(|word| !word.is_empty()) {
-            if line.chars().count() + 1 + word.chars().count() > WIDTH && line.trim() != "" {
-                if left == 1 {
-                    line.push_str(" ...");
-                    break;
-                }
-                left -= 1;
+            if line.chars().count() + 1 + word.chars().count() > width && line.trim() != "" {
                 self.line(std::mem::replace(&mut line, further.to_owned()));
             }
             if line.trim() != "" {
@@ -228,22 +407,14 @@ impl Page {
     }
 }
 
-/// At most so many letters; an ellipsis tells that there were more.
-fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most.saturating_sub(3)).chain("...".chars()).collect()
-}
-
 fn partial(process: &Process, page: &mut Page) {
     let header = &process.header;
     if !process.partial() {
         return;
     }
-    page.line("  PARTIAL: this recording does not hold everything".into());
+    page.trouble("  PARTIAL: this recording does not hold everything".into());
     for note in &process.notes.kept {
-        page.wrapped("    - ", note, 3);
+        page.wrapped("    - ", note);
     }
     if process.notes.more > 0 {
         page.line(format!("    - and {} more of that kind", grouped(process.notes.more)));
@@ -263,7 +434,7 @@ fn partial(process: &Process, page: &mut Page) {
     let dropped = process.dropped();
     if dropped > 0 {
         page.line(format!("    - {} records of single calls were dropped:", grouped(dropped)));
-        process.why_dropped().iter().for_each(|why| page.wrapped("      ", why, 3));
+        process.why_dropped().iter().for_each(|why| page.wrapped("      ", why));
     }
 }
 
@@ -280,7 +451,7 @@ fn calls(counters: &Counters, page: &mut Page) {
         let policy = [("injected", counted.injected), ("limited", counted.limited)];
         let policy = policy.iter().filter(|(_, times)| *times != 0);
         for word in errors.chain(policy.map(|(what, times)| format!("({what} {})", grouped(*times)))) {
-            if line.chars().count() + 2 + word.len() > WIDTH {
+            if line.chars().count() + 2 + word.len() > page.look.width {
                 page.line(std::mem::replace(&mut line, format!("{:<43}", "")));
             }
             let _ = write!(line, "  {word}");
@@ -302,10 +473,7 @@ fn one_instance(process: &Process, instance: &Instance, watched: Option<Watched>
     let inherited = if instance.inherited && instance.call().is_some() { "  (inherited)" } else { "" };
     page.line(format!("  #{}  fd {}  {}{inherited}", instance.id, instance.epfd, instance.made_by()));
     if let Some(site) = process.site(instance.site) {
-        page.line(format!("      at {}", site.best()));
-    }
-    for caller in process.stack(instance.site).iter().skip(1) {
-        page.line(format!("      by {}", caller.best()));
+        page.frames("      created at ", &site, &process.stack(instance.site));
     }
     page.line(format!(
         "      watches {} (peak {}), waits {}, events {}",
@@ -325,7 +493,7 @@ fn one_instance(process: &Process, instance: &Instance, watched: Option<Watched>
     let Some(watched) = watched else { return };
     let fds: Vec<String> = watched.fds.iter().take(LISTED).map(ToString::to_string).collect();
     let more = if watched.fds.len() > LISTED { " ..." } else { "" };
-    page.wrapped("      ", &format!("watched: fd {}{more}", fds.join(" ")), 2);
+    page.wrapped("      ", &format!("watched: fd {}{more}", fds.join(" ")));
     for (address, times) in watched.sites.iter().take(3) {
         if let Some(site) = process.site(*address) {
             page.line(format!("        {} added at {}", grouped(*times), site.best()));
@@ -441,7 +609,7 @@ fn one_site(site: &SiteFacts, page: &mut Page) {
             told.push(format!("{} {what}", grouped(count)));
         }
     }
-    page.wrapped("      ", &told.join(", "), 2);
+    page.wrapped("      ", &told.join(", "));
 }
 
 fn records(facts: &Facts, page: &mut Page) {

@@ -3,7 +3,14 @@
 
 mod common;
 
-use epollshim_recording::{Format, Set, read, render};
+use std::fs;
+use std::path::Path;
+
+use epollshim_format::census::Kind;
+use epollshim_format::findings::Finding;
+use epollshim_format::recording::census::number;
+use epollshim_format::recording::{end, kind};
+use epollshim_recording::{Format, Set, load, read, render};
 use serde_json::{Value, json};
 
 fn rendered(bytes: &[u8], format: Format) -> String {
@@ -23,7 +30,7 @@ fn a_site_in_the_arena_is_told_as_its_stack() {
     assert_eq!(instance["site"], "deep+0x1010", "{process:#}");
     assert_eq!(instance["stack"], json!(["deep+0x1010", "deep+0x2020"]));
     let text = rendered(&bytes, Format::Text);
-    assert!(text.contains("      at deep+0x1010\n      by deep+0x2020\n"), "{text}");
+    assert!(text.contains("      created at deep+0x1010\n      by deep+0x2020\n"), "{text}");
     assert_eq!(process["recording"]["notes"], json!([]));
 }
 
@@ -38,9 +45,41 @@ fn the_census_is_told_by_kind_and_by_place() {
     assert_eq!(census["sites"][0]["born"], 7);
     let text = rendered(&bytes, Format::Text);
     assert!(text.contains("Descriptors: 8 open, 9 at the peak; 7 made, 2 closed\n"), "{text}");
-    assert!(text.contains("    5 of 7 sockets\n      at deep+0x3030\n"), "{text}");
+    assert!(text.contains("    5 of 7 sockets\n      created at deep+0x3030\n"), "{text}");
     let page = rendered(&bytes, Format::Html);
     assert!(page.contains("<h2>Descriptors</h2>"), "{page}");
     assert!(page.contains("<td>socket</td><td class=\"n\" data-v=\"5\">5</td>"), "{page}");
     assert!(page.contains("<td><code>deep+0x3030</code></td>"), "{page}");
+}
+
+#[test]
+fn what_nobody_has_judged_is_judged_by_the_reader() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("epollshim.judged.{}.rec", std::process::id()));
+    for (is_killed, expected) in [(true, vec!["fd-leak info 1", "leak info 1"]), (false, Vec::new())] {
+        let mut made = common::with_stacks();
+        // Descriptor 5 is open, and was made by the census's second row.
+        let at = made.segment(kind::NUMBERS, number::NEAR as usize * 8, 0);
+        made.word(at + 5 * 8, 2 | number::ALIVE | (Kind::Socket as u64) << number::KIND);
+        if is_killed {
+            made.ended(0, end::NOT_YET);
+        }
+        fs::write(&path, &made.bytes).unwrap();
+        let set = load(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let told = |one: &Finding| format!("{} {} {}", one.id.name(), one.severity.name(), one.count);
+        let mut found: Vec<String> = set.processes[0].findings.iter().map(told).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn each_number_is_in_one_segment() {
+    let bounds = (0..number::SEGMENTS).map(number::range);
+    let ends = bounds.clone().map(|(first, count)| first + count);
+    assert!(bounds.clone().skip(1).zip(ends).all(|((first, _), end)| first == end));
+    for (segment, (first, count)) in bounds.enumerate() {
+        assert_eq!([first, first + count - 1].map(number::segment), [segment, segment]);
+    }
+    assert_eq!(number::range(number::SEGMENTS - 1).0 * 2, number::END);
 }

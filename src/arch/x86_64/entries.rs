@@ -381,6 +381,31 @@ macro_rules! choosing {
             )
         }
     };
+    // The same for a function that is armed wherever there is a census.
+    ($(#[$attribute:meta])* $name:ident of $function:ident: $real:path, armed at $armed:path;) => {
+        #[unsafe(naked)]
+        $(#[$attribute])*
+        pub unsafe extern "C-unwind" fn $name() -> isize {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "test byte ptr [rip + {armed_for} + {byte}], {bit}",
+                "jnz 3f",
+                // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
+                "jmp qword ptr [rip + {real}]",
+                "3:",
+                "lea r11, [rip + {real}]",
+                "mov r10d, {number}",
+                "jmp {armed}",
+                ".cfi_endproc",
+                armed_for = sym parts::ARMED_FOR,
+                byte = const parts::Function::$function as usize / 8,
+                bit = const 1u8 << (parts::Function::$function as usize % 8),
+                number = const parts::Function::$function as u32,
+                real = sym $real,
+                armed = sym $armed,
+            )
+        }
+    };
     ($(#[$attribute:meta])* $name:ident by number in $hooked:path, close $close:path, creators from $first:expr, $creators:expr,
      noted $noted:path, else $destination:path;) => {
         #[unsafe(naked)]

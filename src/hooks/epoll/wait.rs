@@ -167,6 +167,7 @@ fn begin(call: Call, frame: &mut Frame, now: u64) -> Option<&'static Block> {
 }
 
 /// The thread comes later to its wait than ever before, or late.
+#[inline]
 fn begin_after(frame: &Frame, block: &Block, work: u64) {
     block.counters.work().record(work);
     block.counters.last_wait_end.store(0, Ordering::Relaxed);

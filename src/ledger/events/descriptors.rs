@@ -37,6 +37,7 @@ pub fn closing(fd: i32, at: usize) {
     if !process::is_own() {
         return;
     }
+    let at = crate::stacks::site(at);
     let tried = try_lock_fast();
     if tried != FastPath::Done {
         return closing_slow(fd, at, tried);
@@ -88,7 +89,7 @@ pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
 #[inline(always)]
 pub fn closing_for_now(fd: i32, at: usize) {
     if fd >= 0 && concerns(fd) {
-        closing_range(fd as u32, fd as u32, true, at);
+        closing_range(fd as u32, fd as u32, true, crate::stacks::site(at));
     }
 }
 
@@ -150,6 +151,7 @@ fn duplicated_known(old: i32, new: i32, at: usize) {
 
 /// The kernel says that one of two descriptors is not open. Corrects the one that the ledger
 /// believes to be open.
+#[inline(always)]
 pub(super) fn look_for_dead(epfd: i32, fd: i32) {
     let look = |fd: i32| {
         if CORE.descriptors.get(fd).is_known() {

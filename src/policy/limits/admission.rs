@@ -15,7 +15,7 @@ use epollshim_format::limits::{OnLimit, OnSize};
 use libc::c_int;
 
 use super::super::Above;
-use super::{Key, ON_LIMIT, ON_SIZE, TOLD, limit, tally};
+use super::{Key, ON_LIMIT, ON_SIZE, TOLD, follow, limit, reached, tally};
 use crate::above::Library;
 use crate::frame::Frame;
 use crate::ledger::Sought;
@@ -71,6 +71,8 @@ fn descriptors_of(frame: &Frame, function: Function) -> u32 {
         Function::Fcntl => matches!(frame.int(1), libc::F_DUPFD | libc::F_DUPFD_CLOEXEC),
         // It changes the one that it is given.
         Function::Signalfd => first == -1,
+        // It puts what it opens in the old one's place.
+        Function::Freopen => crate::streams::descriptor_of(frame.word(2)).is_none_or(|fd| !census::is_alive(fd)),
         // Onto a number that is open it makes none.
         Function::Dup2 | Function::Dup3 => first != frame.int(1) && !census::is_alive(frame.int(1)),
         _ => true,
@@ -78,7 +80,8 @@ fn descriptors_of(frame: &Frame, function: Function) -> u32 {
     // The kernel refuses it for a reason of its own (EBADF), before it looks for a number.
     let is_in_vain = Functions::TAKE_DESCRIPTORS.has(function) && first != libc::AT_FDCWD && !sys::is_open(first);
     match is_made && !is_in_vain {
-        true if Functions::MAKE_PAIRS.has(function) => 2,
+        // Of popen's pipe the other end is gone when it returns.
+        true if Functions::MAKE_PAIRS.has(function) || function == Function::Popen => 2,
         is_made => u32::from(is_made),
     }
 }
@@ -101,9 +104,7 @@ pub fn take_room(frame: &Frame, function: Function, block: &Block) -> Result<u32
         }
         Err(()) => return Err(key),
     };
-    if let Some(tally) = tally(key) {
-        tally.peak.fetch_max(sum, Ordering::Relaxed);
-    }
+    reached(key, sum);
     Ok(count)
 }
 
@@ -113,6 +114,7 @@ pub fn most_events(asked: c_int) -> c_int {
     if asked > most && asked <= MAX_EVENTS {
         if let Some(tally) = tally(Key::Events) {
             tally.let_through.fetch_add(1, Ordering::Relaxed);
+            follow();
         }
         return most;
     }
@@ -135,10 +137,8 @@ fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u6
             charge(None).unwrap_or(0)
         }
     };
-    if most.is_some()
-        && let Some(tally) = tally(key)
-    {
-        tally.peak.fetch_max(sum, Ordering::Relaxed);
+    if most.is_some() {
+        reached(key, sum);
     }
     Ok(sum)
 }
@@ -148,6 +148,7 @@ fn ask(key: Key, beyond: Option<&str>, charge: impl Fn(Option<u64>) -> Result<u6
 fn let_through(key: Key, most: u64, name: &str) {
     if let Some(tally) = tally(key) {
         tally.let_through.fetch_add(1, Ordering::Relaxed);
+        follow();
     }
     tell_once(key, most, name, "let through");
 }
@@ -281,9 +282,7 @@ fn charge_to(instance: &Instance, beyond: &impl Fn(Key) -> Option<&'static str>)
         };
         let_through(Key::Size, size, name);
     }
-    if let Some(tally) = tally(Key::Size) {
-        tally.peak.fetch_max(charged, Ordering::Relaxed);
-    }
+    reached(Key::Size, charged);
     Ok(life.get())
 }
 
@@ -334,6 +333,7 @@ fn is_exclusive_in_vain(frame: &Frame) -> bool {
 pub fn refuse(key: Key, function: Function) {
     if let Some(tally) = tally(key) {
         tally.denied.fetch_add(1, Ordering::Relaxed);
+        follow();
     }
     if ON_LIMIT.load(Ordering::Relaxed) == OnLimit::Abort as u8 {
         let name = if function == Function::EpollCtl { AN_ADD } else { function.name() };
@@ -341,6 +341,6 @@ pub fn refuse(key: Key, function: Function) {
         tell_once(key, most, name, "refused, and the program aborted (on-limit=abort)");
         Library::aborts();
         // SAFETY: ends the process, as the option's user asked.
-        unsafe { libc::abort() };
+        unsafe { crate::real::abort()() };
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn is_on_stack(
     }
     let is_pattern = bytes.first() == Some(&b'/');
     let exported = CStr::from_bytes_until_nul(&bytes).ok().filter(|_| !is_pattern && length < LONGEST).map(Name::new);
-    stacks::has(caller, |address| {
+    stacks::has(caller, &mut |address| {
         is_known(address.wrapping_sub(1)) || exported.as_ref().is_some_and(|name| loaded::is_in_function(address, name))
     })
 }

@@ -1,14 +1,16 @@
 //! The shells' completions, by the names of the files that the shells look for.
 //!
 //! The scripts of clap_complete for bash and fish do not know that a command with arguments of its own stands behind
-//! `epollshim run FLAGS`: run.bash and run.fish do.
+//! `epollshim run FLAGS`: run.bash and run.fish do. Nor do they know which processes are recorded, for `ctl` and `top`: those
+//! that have a recording mapped (pids.bash, pids.fish, pids.zsh).
 
 use clap::builder::PossibleValuesParser;
 use clap::{Command, ValueHint};
 use clap_complete::Shell;
+use epollshim_format::findings::Id;
 
 pub fn all(command: &Command) -> Vec<(String, Vec<u8>)> {
-    let zsh = completion(Shell::Zsh, command);
+    let zsh = zsh(command);
     [("epollshim", bash(command)), ("_epollshim", zsh), ("epollshim.fish", fish(command))]
         .map(|(name, text)| (name.to_string(), text.into_bytes()))
         .into()
@@ -16,12 +18,15 @@ pub fn all(command: &Command) -> Vec<(String, Vec<u8>)> {
 
 /// What may stand behind a flag, where the command line itself does not know: the library's parser does.
 fn hinted(command: &Command) -> Command {
+    // `--fail-on` of report; that of diff takes one word.
+    let fail_on: Vec<&'static str> = ["error", "warning", "all"].iter().chain(Id::NAMES).copied().collect();
     let words = |name: &str| -> Option<&'static [&'static str]> {
         Some(match name {
             "report_format" | "log_format" => &["text", "json"],
             "log_time" => &["none", "wall", "relative"],
             "on_bad_config" => &["exit", "ignore"],
             "inject_impossible" => &["0", "1"],
+            "ids" => Id::NAMES,
             _ => return None,
         })
     };
@@ -33,14 +38,18 @@ fn hinted(command: &Command) -> Command {
         "limit" | "inject" | "seed" | "log_filter" | "record_ring" | "stacks" | "only" => Some(ValueHint::Other),
         "command" => Some(ValueHint::CommandWithArguments),
         "subject" => Some(ValueHint::CommandName),
+        "paths" | "a" | "b" => Some(ValueHint::AnyPath),
         _ => None,
     };
     command.clone().mut_subcommands(|command| {
         command.mut_args(|argument| {
             let name = argument.get_id().to_string();
-            let argument = match words(&name) {
-                Some(words) => argument.value_parser(PossibleValuesParser::new(words)),
-                None => argument,
+            let is_list = argument.get_value_delimiter().is_some();
+            let argument = match (name.as_str(), words(&name)) {
+                ("fail_on", _) if is_list => argument.value_parser(PossibleValuesParser::new(fail_on.clone())),
+                ("fail_on", _) => argument.value_parser(PossibleValuesParser::new(["new", "new:info", "new:error"])),
+                (_, Some(words)) => argument.value_parser(PossibleValuesParser::new(words)),
+                (_, None) => argument,
             };
             match hint(&name) {
                 Some(hint) => argument.value_hint(hint),
@@ -65,10 +74,39 @@ fn run_flags(command: &Command) -> Vec<String> {
 
 fn bash(command: &Command) -> String {
     let script = completion(Shell::Bash, command).replace("-F _epollshim ", "-F _epollshim_or_command ");
-    format!("{}{script}", include_str!("run.bash").replace("@FLAGS@", &run_flags(command).join(" | ")))
+    format!(
+        "{}{}{script}",
+        include_str!("pids.bash"),
+        include_str!("run.bash").replace("@FLAGS@", &run_flags(command).join(" | "))
+    )
+}
+
+/// The processes stand where the script of clap_complete has no better idea than a file.
+fn zsh(command: &Command) -> String {
+    let script = completion(Shell::Zsh, command);
+    let mut out = String::new();
+    for line in script.lines() {
+        let is_pid = line.starts_with("':pid -- ") || line.starts_with("'*::subjects -- ");
+        let line = match line.rsplit_once(':').filter(|_| is_pid) {
+            Some((before, _)) => format!("{before}:_epollshim_pids' \\"),
+            None => line.to_owned(),
+        };
+        // The functions of the script stand before its last lines, which call the first one.
+        if line.starts_with("(( $+functions[_epollshim_commands] ))") {
+            out.push_str(include_str!("pids.zsh"));
+        }
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
 }
 
 fn fish(command: &Command) -> String {
-    let script = completion(Shell::Fish, command);
+    // Of words that stand alone, fish's script knows no values.
+    let ids = format!(
+        "complete -c epollshim -n \"__fish_epollshim_using_subcommand explain\" -f -a \"{}\"\n",
+        Id::NAMES.join(" ")
+    );
+    let script = completion(Shell::Fish, command) + &ids + include_str!("pids.fish");
     format!("{script}{}", include_str!("run.fish").replace("@FLAGS@", &run_flags(command).join(" ")))
 }

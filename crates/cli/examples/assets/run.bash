@@ -35,5 +35,8 @@ _epollshim_or_command() {
         fi
     fi
     _epollshim "$@"
+    if [[ ${COMP_WORDS[1]} == ctl || ${COMP_WORDS[1]} == top ]] && [[ ${COMP_WORDS[COMP_CWORD]} != -* ]] && ((COMP_CWORD > 1)); then
+        COMPREPLY=($(compgen -W "$(_epollshim_pids)" -- "${COMP_WORDS[COMP_CWORD]}") "${COMPREPLY[@]}")
+    fi
 }
 

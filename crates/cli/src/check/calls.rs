@@ -48,7 +48,7 @@ pub enum Family {
 }
 
 fn is_named(row: &Row, name: &str) -> bool {
-    row.name == name || row.aliases.split_ascii_whitespace().any(|alias| alias == name)
+    row.name() == name || row.aliases().any(|alias| alias == name)
 }
 
 /// What a function is about. What only makes descriptors of other kinds is nothing to the ledger.
@@ -56,7 +56,7 @@ fn family(role: Role) -> Family {
     match role {
         Role::Instance | Role::Ctl | Role::Wait => Family::Epoll,
         Role::Close | Role::Duplicate => Family::Descriptor,
-        Role::Create | Role::Receive => Family::Other,
+        Role::Create | Role::Receive | Role::Stream | Role::Adopt | Role::StreamEnd | Role::Start => Family::Other,
     }
 }
 
@@ -69,7 +69,7 @@ pub fn system_call(number: u32) -> (Family, Option<&'static str>) {
         426 => (Family::IoUring, Some("io_uring_enter")),
         427 => (Family::IoUring, Some("io_uring_register")),
         number => match Function::of_number(i64::from(number)).map(Function::row) {
-            Some(row) if family(row.role) != Family::Other => (family(row.role), Some(row.name)),
+            Some(row) if family(row.role) != Family::Other => (family(row.role), Some(row.name())),
             _ => (Family::Other, None),
         },
     }

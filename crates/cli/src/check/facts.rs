@@ -68,8 +68,15 @@ fn unreadable(path: &Path, error: &Unreadable) -> Failure {
 }
 
 fn of_file(path: &Path) -> Result<Facts, Failure> {
-    let Target { path: file, header, scripts } =
+    let Target { path: mut file, mut header, mut scripts } =
         program::follow(path).map_err(|(path, error)| unreadable(&path, &error))?;
+    // As often as the kernel follows scripts: two may name each other.
+    for _ in 0..5 {
+        let next = scripts.last().filter(|_| program::is_shell(&file)).and_then(|script| program::becomes(script));
+        let Some(next) = next.and_then(|next| program::follow(&next).ok()) else { break };
+        scripts.extend(next.scripts);
+        (file, header) = (next.path, next.header);
+    }
     if !header.is_loadable() {
         return Err(unreadable(&file, &Unreadable::Format("not a program: an object file or a core file")));
     }

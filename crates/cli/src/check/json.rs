@@ -107,6 +107,7 @@ struct Interest<'a> {
 const fn word(seen: Seen) -> &'static str {
     match seen {
         Seen::All => "seen",
+        Seen::Unknown => "unknown",
         Seen::Partly => "partly",
         Seen::Not => "not",
     }

@@ -4,11 +4,14 @@ use super::calls::{Family, system_call};
 use super::facts::{Facts, Object};
 use crate::elf::{Elf, Header, Kind};
 use crate::privilege::Privilege;
+use crate::program::is_shell;
 use crate::text::{count, printable};
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Seen {
     All,
+    /// What it starts or loads while it runs decides that.
+    Unknown,
     Partly,
     Not,
 }
@@ -18,6 +21,7 @@ impl Seen {
     pub const fn words(self) -> &'static str {
         match self {
             Seen::All => "seen",
+            Seen::Unknown => "unknown",
             Seen::Partly => "partly seen",
             Seen::Not => "not seen",
         }
@@ -121,6 +125,7 @@ pub fn judge(facts: &Facts) -> Verdict {
             let text = format!("{}: cannot be read (needed by {})", missing.name, missing.needed_by);
             reasons.push(reason("missing", Seen::Partly, text));
         }
+        reasons.extend(unknown(facts));
     }
     // A stable sort: of reasons of one weight, those of the program come first.
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.seen));
@@ -131,6 +136,25 @@ pub fn judge(facts: &Facts) -> Verdict {
         Some((first, others)) => format!("{}: {} (and {} more)", seen.words(), first.text, others.len()),
     };
     Verdict { seen, line, reasons, notes: notes(facts, loadable) }
+}
+
+/// What decides only while the program runs: the programs that a script of the shell starts, and what a program loads that has
+/// no epoll call of its own.
+fn unknown(facts: &Facts) -> Option<Reason> {
+    if let Some(script) = facts.scripts.last().filter(|_| is_shell(&facts.path)) {
+        let script = crate::text::shown(script);
+        return Some(reason(
+            "shell-script",
+            Seen::Unknown,
+            format!("{script} is a shell script, and the programs that it starts are not looked at; check those"),
+        ));
+    }
+    let calls_none = facts.objects.iter().all(|object| object.calls.epoll.is_empty());
+    let loads = facts.objects.iter().any(|object| object.calls.dlopen);
+    (facts.process.is_none() && calls_none && loads).then(|| {
+        let text = "it has no epoll call of its own, and what it loads by dlopen while it runs is not looked at";
+        reason("dlopen", Seen::Unknown, format!("{text}; check the process once it runs"))
+    })
 }
 
 fn all_seen(facts: &Facts) -> &'static str {
@@ -197,7 +221,8 @@ fn notes(facts: &Facts, loadable: bool) -> Vec<String> {
     if let Some(script) = facts.scripts.first() {
         let script = crate::text::shown(script);
         all.push(format!(
-            "{script} is a script: this is about its interpreter; programs that it starts are not looked at"
+            "{script} is a script: this is about {}; other programs that it starts are not looked at",
+            crate::text::shown(&facts.path)
         ));
     }
     if loadable && facts.process.is_none() && facts.objects.iter().any(|object| object.calls.dlopen) {
@@ -309,5 +334,13 @@ mod tests {
         assert_eq!(line(&facts), "not seen: setuid (user 0); the loader ignores LD_PRELOAD (AT_SECURE)");
         facts.privilege = Some(Privilege { what: "setuid (user 0)".into(), is_own: true });
         assert_eq!(judge(&facts).seen, Seen::Partly);
+    }
+
+    #[test]
+    fn a_program_that_only_loads_libraries_while_it_runs_is_unknown() {
+        let verdict = judge(&program(&["dlopen"], &[]));
+        assert_eq!((verdict.seen, verdict.reasons.first().map(|reason| reason.id)), (Seen::Unknown, Some("dlopen")));
+        assert_eq!(judge(&program(&["dlopen", "epoll_wait"], &[])).seen, Seen::All);
+        assert_eq!(judge(&program(&[], &[])).seen, Seen::All);
     }
 }

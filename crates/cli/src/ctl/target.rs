@@ -49,10 +49,7 @@ impl fmt::Display for Target {
 impl Target {
     /// The process of a number, if it keeps a recording that the caller may write into. Err: one line that says why not.
     pub fn find(word: &OsStr) -> Result<Target, Failure> {
-        let pid = word.to_str().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
-        let Some(pid) = pid.and_then(|word| word.parse::<u32>().ok()) else {
-            return Err(Failure::of_use(format!("'{}' is no process id; wanted: such as 1234", shown(word))));
-        };
+        let pid = pid(word)?;
         let facts = Facts::of(pid)?;
         facts.check_user(pid)?;
         let name = printable(&facts.name);
@@ -127,6 +124,14 @@ impl Target {
         mapped_by(self.pid).is_ok_and(|mapped| !mapped.iter().any(|one| one.inode == self.inode))
             && fs::read(format!("/proc/{}/maps", self.pid)).is_ok_and(|maps| !maps.is_empty())
     }
+}
+
+/// The number that a word is.
+pub fn pid(word: &OsStr) -> Result<u32, Failure> {
+    let digits = word.to_str().filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
+    digits
+        .and_then(|word| word.parse().ok())
+        .ok_or_else(|| Failure::of_use(format!("'{}' is no process id; wanted: such as 1234", shown(word))))
 }
 
 fn no_process(pid: u32) -> Failure {

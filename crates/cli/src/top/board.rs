@@ -144,6 +144,10 @@ impl Watched {
             End::Exec if self.live.runs() => {}
             End::Exec => self.leave("exec"),
             End::Abort => self.leave("aborted by a limit"),
+            End::Aborted => self.leave("abort"),
+            End::ExitGroup => self.leave("exit_group"),
+            End::Raised if self.live.runs() => {}
+            End::Raised => self.leave("its own signal"),
             End::Other(_) => self.leave("ended"),
             End::NotYet if is_idle && !self.live.runs() => self.leave("killed"),
             End::NotYet => {}

@@ -19,7 +19,7 @@ pub struct Theme {
 
 impl Theme {
     pub fn of_environment() -> Theme {
-        Theme::new(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+        Theme::new(crate::terminal::are_colours_wanted())
     }
 
     pub const fn new(has_colour: bool) -> Theme {

@@ -1,19 +1,22 @@
 //! A program on a pseudo-terminal: what it writes, what is typed, how it leaves the terminal.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::common::{HUNG, until};
 
 pub struct Terminal {
-    /// The side of the terminal itself.
-    master: File,
+    /// The side of the terminal itself. None: it was closed.
+    master: Option<File>,
+    is_closed: Arc<AtomicBool>,
+    closed: std::sync::mpsc::Receiver<()>,
     child: Child,
     written: Arc<Mutex<Vec<u8>>>,
     /// Settings before the program came.
@@ -77,14 +80,26 @@ impl Terminal {
         drop((command, slave));
         let written = Arc::new(Mutex::new(Vec::new()));
         let (to, mut from) = (written.clone(), master.try_clone().unwrap());
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let closing = is_closed.clone();
+        let (closed, heard) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // Ends with EIO when the last one has closed the terminal.
-            while let Ok(length @ 1..) = from.read(&mut bytes) {
+            while !closing.load(Ordering::Relaxed) {
+                let mut one = libc::pollfd { fd: from.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+                // SAFETY: reads and writes the one structure.
+                if unsafe { libc::poll(&raw mut one, 1, 50) } == 0 {
+                    continue;
+                }
+                // Ends with EIO when the last one has closed the terminal.
+                let Ok(length @ 1..) = from.read(&mut bytes) else { break };
                 to.lock().unwrap().extend_from_slice(&bytes[..length]);
             }
+            // Both must be closed, and in this order nobody reads any more.
+            drop(from);
+            let _ = closed.send(());
         });
-        Terminal { master, child, written, before }
+        Terminal { master: Some(master), is_closed, closed: heard, child, written, before }
     }
 
     pub fn text(&self) -> String {
@@ -111,16 +126,47 @@ impl Terminal {
 
     pub fn press(&mut self, keys: &str) {
         self.forget();
-        self.master.write_all(keys.as_bytes()).unwrap();
+        self.master.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
         // Also because an escape that is followed at once is the beginning of another key.
         std::thread::sleep(Duration::from_millis(100));
+    }
+
+    /// Types, and keeps what was written so far.
+    pub fn types(&mut self, keys: &str) {
+        self.master.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until something was written since [`Terminal::forget`]; what follows it in its line.
+    pub fn says(&self, words: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let text = self.text();
+            if let Some((_, rest)) = text.split_once(words)
+                && let Some((line, _)) = rest.split_once('\n')
+            {
+                return line.trim_end().to_owned();
+            }
+            assert!(start.elapsed() < HUNG, "{words:?} is not in {text:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Closes the terminal, as a window of it is closed.
+    pub fn hang_up(&mut self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        let _ = self.closed.recv();
+        self.master = None;
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn resize(&self, width: u16, height: u16) {
         self.forget();
         let size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: reads the one structure.
-        assert_eq!(unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
+        assert_eq!(unsafe { libc::ioctl(self.descriptor(), libc::TIOCSWINSZ, &raw const size) }, 0);
     }
 
     pub fn signal(&self, number: i32) {
@@ -133,14 +179,18 @@ impl Terminal {
         std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap().trim().parse().unwrap()
     }
 
+    fn descriptor(&self) -> i32 {
+        self.master.as_ref().unwrap().as_raw_fd()
+    }
+
     pub fn is_raw(&self) -> bool {
-        settings(&self.master).c_lflag & (libc::ICANON | libc::ECHO) == 0
+        settings(self.master.as_ref().unwrap()).c_lflag & (libc::ICANON | libc::ECHO) == 0
     }
 
     /// Sets the terminal as a shell does.
     pub fn cook(&self) {
         // SAFETY: reads the one structure.
-        assert_eq!(unsafe { libc::tcsetattr(self.master.as_raw_fd(), libc::TCSANOW, &raw const self.before) }, 0);
+        assert_eq!(unsafe { libc::tcsetattr(self.descriptor(), libc::TCSANOW, &raw const self.before) }, 0);
     }
 
     pub fn wait(&mut self) -> ExitStatus {
@@ -155,7 +205,7 @@ impl Terminal {
             let is_back = place("\x1b[?1049l") > place("\x1b[?1049h") && place("\x1b[?25h") > place("\x1b[?25l");
             (is_back && place("\x1b[?1049l").is_some()).then_some(())
         });
-        let now = settings(&self.master);
+        let now = settings(self.master.as_ref().unwrap());
         let of = |settings: &libc::termios| [settings.c_iflag, settings.c_oflag, settings.c_cflag, settings.c_lflag];
         assert_eq!(of(&now), of(&self.before));
     }

@@ -276,6 +276,52 @@ impl Display for Message<'_> {
     }
 }
 
+/// What the program did at the places of a finding, as words before `at`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Roles {
+    pub site: &'static str,
+    pub other: &'static str,
+}
+
+impl Finding {
+    #[must_use]
+    pub fn roles(&self) -> Roles {
+        let [first, ..] = self.detail;
+        let both = match self.id {
+            Id::SizeLie if self.variant != 0 => "called|",
+            Id::Leak | Id::FdLeak | Id::SizeLie => "created|",
+            Id::Ghost => "closed|registered",
+            Id::StaleData if first != 0 => "registered again|first registered",
+            Id::StaleData => "registered again|closed",
+            Id::Herd => "registered|also registered",
+            Id::Spin => "waited on|registered",
+            Id::PollLoop | Id::FullBatch | Id::LateLoop => "waited on|",
+            Id::NoCloexec | Id::FdInherited => "created|exec called",
+            Id::ForkShared => "used|created",
+            Id::CloseInWait => "closed|waited on",
+            Id::DoubleClose => "closed again|first closed",
+            Id::CtlError | Id::IgnoredError | Id::NearLimit => "called|",
+        };
+        // By bytes: no way to panic.
+        let mut words = both.as_bytes().split(|byte| *byte == b'|');
+        let mut next = || core::str::from_utf8(words.next().unwrap_or_default()).unwrap_or_default();
+        Roles { site: next(), other: next() }
+    }
+
+    /// A third place, where the descriptor was created; 0: not known, or not of this finding.
+    #[must_use]
+    pub fn created_at(&self) -> u64 {
+        let [_, created, ..] = self.detail;
+        if self.id == Id::DoubleClose { created } else { 0 }
+    }
+
+    /// What its descriptor is described as: not what has the number, where that was closed and is watched nevertheless.
+    #[must_use]
+    pub const fn describes_what_is_watched(&self) -> bool {
+        matches!(self.id, Id::Ghost | Id::StaleData)
+    }
+}
+
 fn operation(number: u64) -> &'static str {
     match number as i32 {
         1 => "EPOLL_CTL_ADD",

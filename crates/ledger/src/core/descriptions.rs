@@ -9,6 +9,7 @@ use crate::records::{Description, Interest, Watch};
 use crate::{Kernel, Observer};
 
 impl<K: Kernel, O: Observer> Core<K, O> {
+    #[inline(always)]
     pub(super) fn new_description(&self, descriptors: u32) -> Option<(u32, &'static Description)> {
         let (index, record) = self.records.allocate(|| self.look_at_memory())?;
         let description = &record.description;

@@ -88,7 +88,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some(index)
     }
 
-    #[unsafe(link_section = ".text.hot.epollshim.more")]
+    #[inline(always)]
     fn open_instance(&self, description: u32, creation: Creation) -> Option<(u32, &'static Instance)> {
         let (index, instance) = self.instances.allocate(|| self.look_at_memory())?;
         instance.owner.clear();

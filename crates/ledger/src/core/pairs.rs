@@ -64,6 +64,7 @@ impl<M: Memory> Pairs<M> {
         if number < buckets { number } else { hash & (round / 2).wrapping_sub(1) }
     }
 
+    #[inline(always)]
     fn bucket_of(&self, instance: u32, fd: i32) -> Option<&AtomicU32> {
         match self.buckets.get() {
             0 => None,

@@ -4,6 +4,7 @@
 //! (Content-Security-Policy) refuses whatever would be fetched all the same. Plots are SVG by hand (`plot`): their colours
 //! must follow the reader's light or dark scheme, which plotting crates write into each shape.
 
+mod findings;
 mod plot;
 mod table;
 
@@ -13,12 +14,14 @@ use std::io::{self, Write};
 use epollshim_format::call::{Call, FUNCTIONS};
 
 use crate::Set;
+use crate::described;
 use crate::facts::{self, Facts};
 use crate::json::error_name;
 use crate::load::shown;
 use crate::model::Process;
 use crate::modules::plain;
-use crate::scale::{bytes, grouped, time};
+use crate::runs;
+use crate::scale::{bytes, count, date, grouped, time};
 use crate::sites::Site;
 use plot::{Bars, Line};
 use table::{Cell, Table};
@@ -27,18 +30,19 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// The most rows of a table.
 const ROWS: usize = 1000;
+/// How many command lines the head of the page shows.
+const COMMANDS: usize = 4;
 
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
     let facts = Facts::merged(set);
     let mut page = String::new();
     head(set, &mut page);
-    tiles(set, &facts, &mut page);
     troubles(set, &mut page);
+    findings::section(&facts, &mut page);
+    tiles(set, &facts, &mut page);
     plots(set, &facts, &mut page);
     out.write_all(page.as_bytes())?;
-    for table in
-        [findings(&facts), processes(set), calls(&facts), census(set), sites(&facts), instances(set), threads(set)]
-    {
+    for table in [processes(set), calls(&facts), census(set), sites(&facts), instances(set), threads(set)] {
         out.write_all(table.render().as_bytes())?;
     }
     if !set.suppressions.is_empty() {
@@ -76,8 +80,7 @@ fn names(set: &Set) -> String {
 
 fn head(set: &Set, page: &mut String) {
     let names = escaped(&names(set));
-    let count = set.processes.len();
-    let processes = if count == 1 { "1 process".to_owned() } else { format!("{} processes", grouped(count as u64)) };
+    let processes = count(set.processes.len() as u64, "process", "processes");
     let _ = write!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -86,9 +89,57 @@ fn head(set: &Set, page: &mut String) {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n\
          <title>epollshim: {names}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <header>\n<h1>{names}</h1>\n<p class=\"quiet\">epoll use of {processes}, from <code>{}</code></p>\n</header>\n",
-        escaped(&shown(&set.source)),
+         <header>\n<h1>{names}</h1>\n<p class=\"quiet\">what {processes} did with epoll and descriptors</p>\n<dl>\n",
     );
+    for (name, what) in identity(set) {
+        let _ = writeln!(page, "<dt>{name}</dt><dd>{what}</dd>");
+    }
+    page.push_str("</dl>\n</header>\n");
+}
+
+/// When and where this was recorded, of which commands, and by which version it is shown.
+fn identity(set: &Set) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    let began = set.processes.iter().map(|process| process.header.began_unix).min();
+    if let Some(began) = began.filter(|began| *began != 0) {
+        let ends = set.processes.iter().map(|process| process.header.began_unix.saturating_add(process.duration));
+        let length = ends.max().unwrap_or(began).saturating_sub(began);
+        facts.push(("Recorded", format!("{}, for {}", date(began), time(length))));
+    }
+    let mut commands: Vec<String> = Vec::new();
+    for process in &set.processes {
+        let words: Vec<String> = process.header.arguments.iter().map(|argument| plain(argument)).collect();
+        let command = words.join(" ");
+        if !command.is_empty() && !commands.contains(&command) {
+            commands.push(command);
+        }
+    }
+    let more = commands.len().saturating_sub(COMMANDS);
+    let mut shown_commands: Vec<String> =
+        commands.iter().take(COMMANDS).map(|command| format!("<code>{}</code>", escaped(command))).collect();
+    if more > 0 {
+        shown_commands.push(format!("and {more} more, below"));
+    }
+    if !shown_commands.is_empty() {
+        facts.push(("Command", shown_commands.join("<br>")));
+    }
+    if !set.sources.is_empty() {
+        let sources = set.sources.iter().map(|source| format!("<code>{}</code>", escaped(&shown(source))));
+        facts.push(("From", sources.collect::<Vec<_>>().join(", ")));
+    }
+    let machine = &set.machine;
+    let mut made = format!("epollshim {}", env!("CARGO_PKG_VERSION"));
+    if machine.now_unix != 0 {
+        let _ = write!(made, ", {}", date(machine.now_unix));
+    }
+    if !machine.host.is_empty() {
+        let _ = write!(made, ", on {} (Linux {})", escaped(&machine.host), escaped(&machine.kernel));
+    }
+    facts.push(("Report by", made));
+    if let Some(note) = runs::note(&set.runs) {
+        facts.push(("Note", escaped(&note)));
+    }
+    facts
 }
 
 fn tiles(set: &Set, facts: &Facts, page: &mut String) {
@@ -198,45 +249,16 @@ fn suppressions(set: &Set) -> Table {
     table
 }
 
-fn findings(facts: &Facts) -> Table {
-    let mut table = Table::new(
-        "Findings",
-        &["severity", "finding", "times", "processes", "epfd", "fd", "site", "other site", "what"],
-        "<code>epollshim explain</code> tells what each means and how to mend it.",
-    );
-    let descriptor = |fd: Option<i32>| fd.map_or_else(Cell::none, |fd| Cell::bare(u64::try_from(fd).unwrap_or(0)));
-    let place = |site: &Option<std::sync::Arc<Site>>| {
-        site.as_ref().map_or_else(|| Cell::text(""), |site| Cell::code(&site.best()))
-    };
-    for found in facts.findings.iter().take(ROWS) {
-        let finding = &found.finding;
-        table.row(vec![
-            Cell::badge(finding.severity.name()),
-            Cell::text(finding.id.name()),
-            Cell::number(finding.count, grouped),
-            Cell::number(found.processes, grouped),
-            descriptor(finding.epfd),
-            descriptor(finding.fd),
-            place(&found.site),
-            place(&found.other),
-            Cell::text(&found.message()),
-        ]);
-    }
-    table.left_out(facts.findings.len().saturating_sub(ROWS));
-    table
-}
-
 /// What each call made, of each kind, where there was a census.
 fn census(set: &Set) -> Table {
     let mut table = Table::new(
         "Descriptors",
-        &["program", "pid", "kind", "open", "peak", "made", "closed", "made at"],
+        &["program", "pid", "kind", "open", "peak", "made", "closed", "made at", "some that were open"],
         "The census (<code>EPOLLSHIM_CENSUS=1</code>) as it was when each process ended.",
     );
     let counted = set.processes.iter().filter_map(|process| Some((process, process.census.as_ref()?)));
     let rows = counted.flat_map(|(process, census)| census.rows.iter().map(move |row| (process, row)));
     for (process, row) in rows.clone().take(ROWS) {
-        let site = process.site(row.site).map_or_else(|| "out of sight".to_owned(), |site| site.best());
         table.row(vec![
             Cell::text(&plain(&process.header.comm)),
             Cell::bare(process.header.pid),
@@ -245,11 +267,22 @@ fn census(set: &Set) -> Table {
             Cell::number(row.peak, grouped),
             Cell::number(row.born, grouped),
             Cell::number(row.closed, grouped),
-            Cell::code(&site),
+            place(process, row.site),
+            Cell::code(
+                &described::lines(process.open_at_end.get(&(row.site, row.kind)).map_or(&[], Vec::as_slice), row.live)
+                    .join("; "),
+            ),
         ]);
     }
     table.left_out(rows.count().saturating_sub(ROWS));
     table
+}
+
+/// A call, and its callers where stacks were kept.
+fn place(process: &Process, site: u64) -> Cell {
+    let stack = process.stack(site);
+    let callers: Vec<String> = stack.iter().skip(1).map(|caller| caller.best()).collect();
+    Cell::place(&process.site(site).map_or_else(|| "not seen".to_owned(), |site| site.best()), &callers)
 }
 
 fn processes(set: &Set) -> Table {
@@ -279,7 +312,7 @@ fn processes(set: &Set) -> Table {
             Cell::text(&plain(&process.header.comm)),
             Cell::bare(process.header.pid),
             Cell::text(&process.owner.shown()),
-            Cell::text(process.end()),
+            Cell::text(&process.ended()),
             Cell::number(process.duration, time),
             Cell::number(all.calls, grouped),
             Cell::number(all.failures(), grouped),
@@ -331,7 +364,7 @@ fn sites(facts: &Facts) -> Table {
     for site in &facts.sites {
         let at: &Site = &site.site;
         let function = match (&at.function, at.offset) {
-            (Some(function), _) if at.behind => format!("behind {function}"),
+            _ if at.behind => String::new(),
             (Some(function), Some(offset)) => format!("{function}+{offset:#x}"),
             (Some(function), None) => function.clone(),
             (None, _) => String::new(),
@@ -369,7 +402,7 @@ fn instances(set: &Set) -> Table {
                 Cell::bare(instance.id),
                 Cell::text(&instance.epfd.to_string()),
                 Cell::code(&instance.made_by()),
-                Cell::code(&process.site(instance.site).map(|site| site.best()).unwrap_or_default()),
+                place(process, instance.site),
                 Cell::number(instance.watches, grouped),
                 Cell::number(instance.watches_peak, grouped),
                 Cell::number(instance.waits, grouped),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use epollshim_format::histogram;
 
 use crate::Set;
-use crate::model::Histogram;
+use crate::model::{Histogram, Moment, Thread};
 use crate::scale::{grouped, time};
 use crate::series::{Live, Series};
 
@@ -94,8 +94,36 @@ fn thinned(points: Vec<Point>) -> Vec<Point> {
     thin
 }
 
-/// Calls a second, from when every thread's records are there.
+/// Calls a second, by the coarse series of each process: of the whole run.
+fn rate_of_series(set: &Set) -> Vec<Point> {
+    let rows = || set.processes.iter().flat_map(|process| process.series.windows(2));
+    let bounds = |at: fn(&[Moment]) -> Option<&Moment>| rows().filter_map(at).map(|moment| moment.at);
+    let (Some(first), Some(last)) = (bounds(|pair| pair.first()).min(), bounds(|pair| pair.last()).max()) else {
+        return Vec::new();
+    };
+    let width = (last.saturating_sub(first) / BINS as u64).max(1).saturating_add(1);
+    let mut bins = vec![0.0; BINS];
+    for pair in rows() {
+        let [before, after] = pair else { continue };
+        let calls = after.calls.saturating_sub(before.calls) as f64;
+        let lasted = after.at.saturating_sub(before.at).max(1) as f64;
+        for (index, bin) in bins.iter_mut().enumerate() {
+            let begins = first.saturating_add(width.saturating_mul(index as u64));
+            let (from, to) = (before.at.max(begins), after.at.min(begins.saturating_add(width)));
+            *bin += calls * to.saturating_sub(from) as f64 / lasted;
+        }
+    }
+    let rate = |count: f64| count * 1e9 / width as f64;
+    bins.iter().enumerate().map(|(bin, count)| (width.saturating_mul(bin as u64) + width / 2, rate(*count))).collect()
+}
+
+/// Calls a second: from when every thread's records are there, or, where there were more than are left, of the whole run.
 pub fn rate(set: &Set) -> Vec<Point> {
+    let has_series = set.processes.iter().all(|process| process.series.len() > 2);
+    let is_left = set.processes.iter().flat_map(|process| &process.threads).any(Thread::lacks_the_beginning);
+    if has_series && is_left {
+        return rate_of_series(set);
+    }
     let threads = || set.processes.iter().flat_map(|process| &process.threads);
     let all = || threads().flat_map(|thread| &thread.records).map(|record| record.began);
     let wrapped = threads().filter(|thread| thread.lacks_the_beginning());

@@ -37,9 +37,13 @@ impl Cell {
         Cell::number(value, |value| value.to_string())
     }
 
-    /// A word of the page's own that has a colour (page.css).
-    pub fn badge(word: &'static str) -> Cell {
-        Cell { shown: format!("<span class=\"badge {word}\">{word}</span>"), number: None, code: false }
+    /// A call site, and its callers below it.
+    pub fn place(site: &str, callers: &[String]) -> Cell {
+        let mut shown = format!("<code>{}</code>", escaped(site));
+        for caller in callers {
+            let _ = write!(shown, "<br>by <code>{}</code>", escaped(caller));
+        }
+        Cell { shown, number: None, code: false }
     }
 
     /// Not known: the least.

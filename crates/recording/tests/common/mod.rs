@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use epollshim_format::call::Call;
+use epollshim_format::census::Kind;
 use epollshim_format::control;
 use epollshim_format::findings::{Finding, Id, Severity};
 use epollshim_format::function::Function;
@@ -326,7 +327,19 @@ impl Recording {
 
 /// A finding of this kind at a place, without anything else.
 pub fn finding_of(id: Id, severity: Severity, count: u64, site: u64) -> Finding {
-    Finding { id, severity, variant: 0, count, epfd: None, fd: None, site, other: 0, detail: [0; 4], first: 0 }
+    Finding {
+        id,
+        severity,
+        variant: 0,
+        count,
+        epfd: None,
+        fd: None,
+        site,
+        other: 0,
+        detail: [0; 4],
+        first: 0,
+        place: 0,
+    }
 }
 
 /// Where the code of the made programs lies.
@@ -405,21 +418,16 @@ pub fn with_stacks() -> Recording {
     for (index, word) in [2, CODE + 0x1010, CODE + 0x2020, 1, CODE + 0x3030].into_iter().enumerate() {
         made.word(at + index * 8, word);
     }
-    let at = made.segment(kind::CENSUS, census::FIRST + 2 * census::row::SIZE, 0);
-    for (place, value) in [
-        (census::LIVE, 8),
-        (census::PEAK, 9),
-        (census::BORN, 7),
-        (census::CLOSED, 2),
-        (census::AT_START, 3),
-        (census::ROWS, 2),
-    ] {
-        made.word(at + place, value);
-    }
-    for (index, row) in [[0, 1, 3, 3, 0, 0], [ARENA + 24, 3, 5, 6, 7, 2]].into_iter().enumerate() {
-        for (word, value) in row.into_iter().enumerate() {
-            made.word(at + census::FIRST + index * census::row::SIZE + word * 8, value);
-        }
+    let at = made.segment(kind::CENSUS, PAGE, 0);
+    made.word(at + census::PEAK, 9);
+    made.word(at + census::AT_START, 3);
+    let at = made.segment(kind::PLACES, census::place::ENTRIES * census::place::SIZE, 0);
+    for (index, [site, kind, live, peak, closed]) in [[0, 1, 3, 3, 0], [ARENA + 24, 3, 5, 6, 2]].into_iter().enumerate()
+    {
+        let at = at + (index + 1) * census::place::SIZE;
+        made.word(at + census::place::KEY, census::place::key(site, Kind::from_number(kind)));
+        made.word(at + census::place::COUNTS, live | closed << census::place::CLOSED);
+        made.word(at + census::place::PEAK, peak);
     }
     made.modules(&format!("{CODE:x} {:x} - /srv/deep\n", CODE + 0x8000));
     made.ended(SECOND + 1000, 1);

@@ -1,0 +1,15 @@
+// Streams that nobody closes, 100 of them, by MAKE. With -DMENDED each is ended by END.
+#include "finding.h"
+#include <dirent.h>
+
+int main(void)
+{
+    for (int i = 0; i < 100; i++) {
+        void *made = MAKE; /* HERE */
+        must(made != NULL, "made");
+#ifdef MENDED
+        END(made);
+#endif
+    }
+    return found(-1, -1);
+}

@@ -1,0 +1,130 @@
+//! The processes that CMD has started, by what /proc says of them.
+//!
+//! Nothing marks them but what they have anyway: the directory of recordings in their environment
+//! and among their mappings.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::text::printable;
+
+/// A process that runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Running {
+    pub pid: i32,
+    pub name: String,
+}
+
+/// What /proc/PID/stat has.
+struct Stat {
+    state: u8,
+    parent: i32,
+    /// Clock ticks since boot.
+    began: u64,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may have any bytes.
+    let behind = text.iter().rposition(|byte| *byte == b')')?;
+    let text = String::from_utf8_lossy(text.get(behind + 1..)?);
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let state = *fields.first()?.as_bytes().first()?;
+    Some(Stat { state, parent: fields.get(1)?.parse().ok()?, began: fields.get(19)?.parse().ok()? })
+}
+
+/// When a process began, in clock ticks since boot; 0: not known.
+pub fn began(pid: i32) -> u64 {
+    stat(pid).map_or(0, |stat| stat.began)
+}
+
+pub fn is_stopped(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| stat.state == b'T')
+}
+
+/// Whether a process is another, or was started by it, or by one that it has started...
+pub fn descends(pid: i32, from: i32) -> bool {
+    let mut pid = pid;
+    for _ in 0..64 {
+        if pid == from {
+            return true;
+        }
+        match stat(pid) {
+            Some(stat) if stat.parent > 1 => pid = stat.parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// The processes that record into a directory, or will when they make a call that is recorded, and
+/// began when `since` did or later. With them those that only lead such processes.
+pub fn running(directory: &Path, since: u64) -> Vec<Running> {
+    let variable = [b"EPOLLSHIM_RECORD=", directory.as_os_str().as_bytes()].concat();
+    let below = [directory.as_os_str().as_bytes(), b"/epollshim."].concat();
+    let own = std::process::id() as i32;
+    let mut young: BTreeMap<i32, i32> = BTreeMap::new();
+    let mut found: BTreeMap<i32, ()> = BTreeMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(stat) = stat(pid).filter(|stat| stat.began >= since && !matches!(stat.state, b'Z' | b'X')) else {
+            continue;
+        };
+        if pid == own {
+            continue;
+        }
+        young.insert(pid, stat.parent);
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let is_ours = environment.split(|byte| *byte == 0).any(|entry| entry == variable)
+            || fs::read(format!("/proc/{pid}/maps")).is_ok_and(|maps| contains(&maps, &below));
+        if is_ours {
+            found.insert(pid, ());
+        }
+    }
+    // A master whose environment was overwritten by its title, and that makes no call itself.
+    let masters: Vec<i32> = found.keys().filter_map(|pid| young.get(pid)).copied().collect();
+    for mut pid in masters {
+        while let Some(parent) = young.get(&pid) {
+            found.insert(pid, ());
+            pid = *parent;
+        }
+    }
+    let named = found.into_keys().map(|pid| {
+        let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        Running { pid, name: printable(OsStr::from_bytes(name.trim_ascii_end()).to_string_lossy().as_ref()) }
+    });
+    named.filter(|process| !process.name.is_empty()).collect()
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{began, descends, running};
+    use std::path::Path;
+    use std::process::Command;
+
+    #[test]
+    fn a_process_is_known_by_the_directory_in_its_environment() {
+        let directory = format!("/tmp/epollshim-run.test.{}", std::process::id());
+        let own = std::process::id() as i32;
+        let since = began(own);
+        let mut child = Command::new("sleep").arg("60").env("EPOLLSHIM_RECORD", &directory).spawn().unwrap();
+        let pid = child.id() as i32;
+        let found = running(Path::new(&directory), since);
+        assert!(descends(pid, own) && !descends(own, pid));
+        child.kill().unwrap();
+        // Not waited for: it is dead all the same.
+        while !std::fs::read(format!("/proc/{pid}/cmdline")).unwrap().is_empty() {}
+        let none = running(Path::new(&directory), since);
+        child.wait().unwrap();
+        assert_eq!(found.iter().map(|one| (one.pid, one.name.as_str())).collect::<Vec<_>>(), [(pid, "sleep")]);
+        assert_eq!(none, []);
+    }
+}

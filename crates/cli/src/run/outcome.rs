@@ -1,0 +1,269 @@
+//! What is said when CMD has ended: one report of all processes, or why there is none.
+
+use std::io::{Error, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use epollshim_format::signal;
+use epollshim_recording::model::Process;
+use epollshim_recording::{self as recording, Format, Options, Set};
+
+use super::family::{self, Running};
+use super::place::Place;
+use super::plan::Plan;
+use crate::sys::child::Change;
+use crate::terminal;
+use crate::text::{count, printable, reason, shown};
+use crate::{report, say};
+
+/// How long processes that end together with CMD have, before they are said to go on.
+const GRACE: Duration = Duration::from_millis(300);
+const STEP: Duration = Duration::from_millis(25);
+/// How many running processes are named.
+const NAMED: usize = 8;
+
+/// CMD as the report names it.
+pub struct Ended {
+    pub name: String,
+    pub pid: i32,
+    /// When it began, in clock ticks since boot.
+    pub began: u64,
+    pub how: Change,
+    pub after: Duration,
+    /// A warning has said that the library does not act in CMD.
+    pub is_outside: bool,
+    /// Standard error was closed when the command began.
+    pub is_mute: bool,
+}
+
+impl Ended {
+    /// `redis-server (pid 7) was killed by SIGKILL after 1.25 s`.
+    fn sentence(&self) -> String {
+        let Ended { name, pid, .. } = self;
+        let after = recording::duration(u64::try_from(self.after.as_nanos()).unwrap_or(u64::MAX));
+        match self.how {
+            Change::Killed(number) | Change::Stopped(number) => {
+                let signal = u8::try_from(number).ok().and_then(signal::name);
+                let signal = signal.map_or_else(|| format!("signal {number}"), str::to_owned);
+                format!("{name} (pid {pid}) was killed by {signal} after {after}")
+            }
+            Change::Exited(status) => format!("{name} (pid {pid}) exited with status {status} after {after}"),
+        }
+    }
+}
+
+/// What the exit status depends on.
+#[derive(Default)]
+pub struct Verdict {
+    /// `--fail-on` names what was found, or could not be judged.
+    pub fails: bool,
+    /// The report could not be written where it was asked for.
+    pub is_unwritten: bool,
+}
+
+/// Reports. The private directory is gone afterwards, unless processes go on or the report could
+/// not be written.
+pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
+    let Some(place) = &plan.place else { return Verdict::default() };
+    let mut running = family::running(&place.path, ended.began);
+    let mut waited = Duration::ZERO;
+    while !running.is_empty() && waited < GRACE {
+        sleep(STEP);
+        waited += STEP;
+        running = family::running(&place.path, ended.began);
+    }
+    let (set, unread) = load(plan, place, ended);
+    let mut verdict = Verdict::default();
+    let written =
+        if plan.reports { write(plan, place, ended, &set, unread.as_deref(), !running.is_empty()) } else { Ok(()) };
+    if let Err(error) = &written {
+        let to = plan.output.as_deref().map_or_else(|| "stderr".to_owned(), shown);
+        say(&format!("{to}: {}", reason(error)));
+        verdict.is_unwritten = plan.output.is_some();
+    }
+    if !plan.fail_on.is_empty() {
+        verdict.fails = fails(plan, ended, &set, unread.as_deref());
+    }
+    // A reader that has left wants no more; anybody else may still want it.
+    let is_lost = ended.is_mute || written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe);
+    if !place.is_private {
+        if plan.reports && !set.processes.is_empty() {
+            let path = quoted(&place.path);
+            say(&format!("recorded in {path}; another report of it: epollshim report {path} --format html -o FILE"));
+        }
+        if plan.reports && !running.is_empty() {
+            go_on(&running, place);
+        }
+    } else if !running.is_empty() {
+        go_on(&running, place);
+    } else if is_lost && !set.processes.is_empty() {
+        let path = quoted(&place.path);
+        say(&format!("the recordings are kept in {path}: epollshim report {path}"));
+    } else {
+        place.remove();
+    }
+    verdict
+}
+
+/// The recordings of this run of processes that have ended, and why others could not be read.
+fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
+    let options = Options { debug: plan.debug.clone(), ..Options::default() };
+    let mut set = match recording::load_with(&place.path, &options) {
+        Ok(set) => set,
+        Err(recording::Error::Nothing { .. }) => return (Set::default(), None),
+        Err(recording::Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {
+            return (Set::default(), None);
+        }
+        Err(error) => return (Set::default(), Some(printable(&error.to_string()))),
+    };
+    set.processes.retain(|process| place.has(&process.path) && !process.runs);
+    set.failures.retain(|failure| place.has(&failure.path));
+    if let Change::Killed(number) | Change::Stopped(number) = ended.how {
+        // The recording does not know that it was killed, nor when.
+        let is_it = |process: &&mut Process| i32::try_from(process.header.pid) == Ok(ended.pid);
+        for process in set.processes.iter_mut().filter(is_it).filter(|process| !process.end_is_known()) {
+            process.signal = u8::try_from(number).ok();
+            process.duration = process.duration.max(u64::try_from(ended.after.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+    set.suppress(&plan.suppressions);
+    (set, None)
+}
+
+/// Writes the report, or says why there is nothing to report.
+fn write(
+    plan: &Plan,
+    place: &Place,
+    ended: &Ended,
+    set: &Set,
+    unread: Option<&str>,
+    some_go_on: bool,
+) -> Result<(), Error> {
+    let is_text = plan.format == Format::Text;
+    let mut bytes = Vec::new();
+    if set.processes.is_empty() {
+        let why = why_nothing(plan, place, ended, set, unread, some_go_on);
+        if let Some(why) = why {
+            say(&format!("{}: nothing to report", ended.sentence()));
+            say(&why);
+        }
+        if plan.output.is_none() {
+            return Ok(());
+        }
+        if is_text {
+            writeln!(bytes, "epollshim: {}: nothing to report", ended.sentence())?;
+        }
+    } else if is_text {
+        if ended.how != Change::Exited(0) {
+            writeln!(bytes, "epollshim: {}\n", ended.sentence())?;
+        }
+        let look = if plan.output.is_none() { terminal::stderr() } else { recording::Look::default() };
+        recording::render_family(set, look, &mut bytes)?;
+    }
+    if !is_text {
+        recording::render(set, plan.format, &mut bytes)?;
+    }
+    match &plan.output {
+        None => crate::to_stderr(&bytes),
+        Some(path) if path == Path::new("-") => {
+            let mut out = std::io::stdout().lock();
+            out.write_all(&bytes).and_then(|()| out.flush())
+        }
+        Some(path) => {
+            recording::replace_file(path, &|out| out.write_all(&bytes))?;
+            if !set.processes.is_empty() {
+                say(&format!("report written to {} ({})", shown(path), count(set.processes.len(), "recording")));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Why no process has left a recording. None: a warning has said it when CMD was started.
+fn why_nothing(
+    plan: &Plan,
+    place: &Place,
+    ended: &Ended,
+    set: &Set,
+    unread: Option<&str>,
+    some_go_on: bool,
+) -> Option<String> {
+    if let Some(failure) = set.failures.first() {
+        return Some(printable(&format!("its recording cannot be read: {}: {}", failure.path.display(), failure.what)));
+    }
+    if let Some(why) = unread {
+        return Some(format!("its recording cannot be read: {why}"));
+    }
+    if let Some(why) = place.trouble().filter(|_| place.path.exists()) {
+        return Some(format!("no recording could be made in {}: {why}", shown(&place.path)));
+    }
+    if ended.is_outside {
+        return None;
+    }
+    let who = match (plan.has_only, some_go_on) {
+        (true, _) => "no process of a program that --only names",
+        (false, true) => "no process that has ended",
+        (false, false) => "no process",
+    };
+    Some(format!("{who} made an epoll call that the shim could see; epollshim check {} says what it sees", ended.name))
+}
+
+/// Whether `--fail-on` makes the exit status 1. Says why.
+fn fails(plan: &Plan, ended: &Ended, set: &Set, unread: Option<&str>) -> bool {
+    let missing = report::missing(set).or_else(|| report::partial(set)).or_else(|| unread.map(str::to_owned));
+    let outside = "--fail-on: the shim was not in the program, and nothing was checked";
+    let missing = missing.or_else(|| (set.processes.is_empty() && ended.is_outside).then(|| outside.to_owned()));
+    if let Some(what) = &missing {
+        say(what);
+    }
+    report::verdict(set, &plan.fail_on) != 0 || missing.is_some()
+}
+
+/// Says which processes go on, and how to learn of them later.
+fn go_on(running: &[Running], place: &Place) {
+    let mut named: Vec<String> =
+        running.iter().take(NAMED).map(|process| format!("{} (pid {})", process.name, process.pid)).collect();
+    if running.len() > NAMED {
+        named.push(format!("and {} more", running.len() - NAMED));
+    }
+    say(&format!("still running: {}", named.join(", ")));
+    let path = quoted(&place.path);
+    let remove = if place.is_private { format!("; then remove it: rm -r {path}") } else { String::new() };
+    say(&format!("report them at any time: epollshim report {path}{remove}"));
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = shown(path);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte);
+    if text.bytes().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Removes the private directory and ends by the signal, where the user does not wait for the
+/// report.
+pub fn clean_up_at(signals: crate::sys::Signals, directory: Option<PathBuf>) {
+    let watch = move || {
+        if let Some(number) = signals.wait() {
+            if let Some(directory) = directory {
+                let _ = std::fs::remove_dir_all(directory);
+            }
+            crate::sys::child::end_by(number);
+            std::process::exit(128 + number);
+        }
+    };
+    // Without the thread these signals wait for the end of the report.
+    let _ = std::thread::Builder::new().spawn(watch);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+    use std::path::Path;
+
+    #[test]
+    fn a_path_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted(Path::new("/tmp/epollshim-run.7.a")), "/tmp/epollshim-run.7.a");
+        assert_eq!(quoted(Path::new("/a b/it's")), "'/a b/it'\\''s'");
+    }
+}

@@ -1,0 +1,125 @@
+//! What `run` does beside starting CMD: where it records, and what it reports.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use epollshim_recording::Format;
+
+use super::place::{self, Place};
+use crate::args::{FailOn, Run};
+use crate::text::{reason, shown};
+use crate::{Failure, say, suppressions, sys, take};
+
+const RECORD: &str = "EPOLLSHIM_RECORD";
+const REPORT: &str = "EPOLLSHIM_REPORT";
+const CENSUS: &str = "EPOLLSHIM_CENSUS";
+
+pub struct Plan {
+    /// None: nothing is recorded.
+    pub place: Option<Place>,
+    /// Whether a report is written.
+    pub reports: bool,
+    pub format: Format,
+    /// None: standard error.
+    pub output: Option<PathBuf>,
+    pub debug: Vec<PathBuf>,
+    pub fail_on: Vec<FailOn>,
+    /// The text of the file of suppressions.
+    pub suppressions: Vec<u8>,
+    /// EPOLLSHIM_ONLY names some programs.
+    pub has_only: bool,
+}
+
+/// A run in a program that another run has started reports its own processes: what that one has set
+/// for its own is not the user's. (The directory of a `--record` is: both record there.)
+pub fn forget_another_run(environment: &mut Vec<(OsString, OsString)>) {
+    if get(environment, RECORD).is_some_and(place::is_another_run_s)
+        && get(environment, REPORT) == Some("none".as_ref())
+    {
+        take(environment, RECORD);
+        take(environment, REPORT);
+        if get(environment, CENSUS) == Some("1".as_ref()) {
+            take(environment, CENSUS);
+        }
+    }
+}
+
+impl Plan {
+    /// Reads what is asked for, makes the directory, and sets what is not set: options of the
+    /// user's own stay as they are.
+    pub fn of(asked: &Run, environment: &mut Vec<(OsString, OsString)>) -> Result<Plan, Failure> {
+        let report = get(environment, REPORT).unwrap_or(OsStr::new("stderr")).to_owned();
+        let is_file = report != "stderr" && report != "none";
+        let reports = report != "none" || asked.output.is_some();
+        // Where the processes write no reports of their own, --report-format is of this one.
+        let format = match (&asked.format, get(environment, "EPOLLSHIM_REPORT_FORMAT")) {
+            (Some(format), _) => format.as_str(),
+            (None, Some(format)) if !is_file && format == "json" => "json",
+            (None, _) => "text",
+        };
+        let output = asked.output.clone().filter(|output| output != Path::new("-"));
+        if let Some(file) = &output {
+            writable(file).map_err(|why| Failure::of_use(format!("--output: {}: {why}", shown(file))))?;
+        }
+        let known = get(environment, "EPOLLSHIM_SUPPRESSIONS").map(|file| suppressions::read(Path::new(file)));
+        let mut plan = Plan {
+            place: get(environment, RECORD).map(Place::given),
+            reports,
+            format: Format::named(format).unwrap_or(Format::Text),
+            output: asked.output.clone(),
+            debug: asked.debug.clone(),
+            fail_on: asked.fail_on.clone(),
+            suppressions: known.and_then(Result::ok).unwrap_or_default(),
+            has_only: get(environment, "EPOLLSHIM_ONLY").is_some(),
+        };
+        if plan.place.is_none() && (plan.reports || !plan.fail_on.is_empty()) {
+            match Place::private() {
+                Ok(place) => {
+                    environment.push((RECORD.into(), place.path.clone().into()));
+                    plan.place = Some(place);
+                }
+                Err(why) if plan.fail_on.is_empty() && asked.output.is_none() => {
+                    say(&format!("no directory for recordings: {why}; each process reports itself when it exits"));
+                    plan.reports = false;
+                }
+                Err(why) => return Err(Failure::of_use(format!("no directory for recordings: {why}"))),
+            }
+        }
+        if plan.place.is_some() {
+            if !is_file {
+                take(environment, REPORT);
+                environment.push((REPORT.into(), "none".into()));
+            }
+            if get(environment, CENSUS).is_none() && (plan.reports || !plan.fail_on.is_empty()) {
+                environment.push((CENSUS.into(), "1".into()));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Whether the report goes to standard output, or to another descriptor that this process was
+    /// given.
+    pub fn needs_descriptors(&self) -> bool {
+        self.output.as_ref().is_some_and(|path| {
+            path == Path::new("-") || ["/dev", "/proc"].iter().any(|directory| path.starts_with(directory))
+        })
+    }
+}
+
+fn get<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
+    environment.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_os_str())
+}
+
+/// Whether a report can be written there, as far as that can be said beforehand.
+fn writable(file: &Path) -> Result<(), String> {
+    match file.metadata() {
+        Ok(there) if there.is_dir() => return Err("Is a directory".into()),
+        Ok(there) if !there.is_file() => return Ok(()),
+        _ => {}
+    }
+    let directory = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    sys::may_write(directory).map_err(|error| reason(&error))
+}

@@ -1,0 +1,145 @@
+//! What `epollshim run -- PROGRAM` says of programs that people have: never nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+mod pty;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{epollshim, installed, output, scratch, skipped, stderr, until};
+use pty::Terminal;
+
+fn port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn run(directory: &Path) -> Command {
+    let mut command = epollshim();
+    command.env("TMPDIR", directory).args(["run", "--"]);
+    command
+}
+
+/// What is said of a program that ends by itself.
+fn said(program: &Path, words: &[&str]) -> String {
+    let directory = scratch("program");
+    let text = stderr(&output(run(&directory).arg(program).args(words)));
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "{text}");
+    text
+}
+
+/// A report, or that there is nothing to report, and why.
+#[track_caller]
+fn is_explained(text: &str, name: &str) {
+    let is_reported = text.contains("Calls ") && text.contains("Coverage: ");
+    let is_nothing =
+        text.contains(": nothing to report\n") && text.contains("epollshim: no process made an epoll call");
+    assert!(text.contains(&format!("{name} (pid ")) && (is_reported || is_nothing), "{text}");
+}
+
+#[test]
+fn redis_that_is_killed() {
+    let Some(redis) = installed("redis-server") else { return };
+    for signal in [libc::SIGTERM, libc::SIGKILL] {
+        let (directory, port) = (scratch("redis"), port());
+        let mut command = run(&directory);
+        command.arg(&redis).args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        let parent = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        until("redis listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", parent.id())).unwrap();
+        let pid: i32 = if signal == libc::SIGKILL {
+            children.split(' ').next().unwrap().parse().unwrap()
+        } else {
+            parent.id() as i32
+        };
+        // SAFETY: takes numbers; neither was waited for.
+        unsafe { libc::kill(pid, signal) };
+        let text = stderr(&parent.wait_with_output().unwrap());
+        is_explained(&text, "redis-server");
+        assert!(text.contains("Instances: 1 created"), "{text}");
+        assert_eq!(text.contains("was killed by SIGKILL"), signal == libc::SIGKILL, "{text}");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn nginx_with_two_workers_that_an_interrupt_ends() {
+    let Some(nginx) = installed("nginx") else { return };
+    let (directory, temporary, port) = (fs::canonicalize(scratch("nginx")).unwrap(), scratch("nginx-tmp"), port());
+    let at = directory.display();
+    let configuration = format!(
+        "daemon off;\nworker_processes 2;\npid {at}/pid;\nerror_log {at}/error.log notice;\nevents {{ use epoll; }}\n\
+         http {{ access_log off; client_body_temp_path {at}/body; proxy_temp_path {at}/proxy; fastcgi_temp_path {at}/fastcgi; \
+         uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi; server {{ listen 127.0.0.1:{port}; }} }}\n"
+    );
+    let file = directory.join("nginx.conf");
+    fs::write(&file, configuration).unwrap();
+    let mut command = run(&temporary);
+    command.arg(nginx).arg("-p").arg(&directory).arg("-e").arg(directory.join("error.log")).arg("-c").arg(&file);
+    let mut terminal = Terminal::with(command, 80, 24);
+    until("nginx listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+    terminal.types("\x03");
+    assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.text());
+    terminal.says("Coverage: ");
+    let text = terminal.text();
+    assert!(text.contains(" processes together"), "{text}");
+    let workers = text.lines().filter(|line| line.trim_start().starts_with("nginx ")).count();
+    assert!(workers >= 2, "{text}");
+    assert!(!text.contains("MISSING"), "{text}");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "{text}");
+}
+
+#[test]
+fn python_node_curl_git_and_sleep() {
+    let asyncio = "import asyncio\nasyncio.run(asyncio.sleep(0.01))";
+    let closed = format!("http://127.0.0.1:{}/", port());
+    for (name, words, makes_calls) in [
+        ("python3", &["-c", asyncio][..], true),
+        ("node", &["-e", "setTimeout(() => {}, 10)"], true),
+        ("curl", &["-s", &closed], false),
+        ("git", &["--version"], false),
+        ("sleep", &["1"], false),
+    ] {
+        let Some(program) = installed(name) else { continue };
+        let text = said(&program, words);
+        is_explained(&text, name);
+        assert!(!makes_calls || text.contains("Instances: "), "{text}");
+    }
+}
+
+#[test]
+fn a_static_go_program() {
+    let Some(go) = go() else { return skipped("go is not installed", true) };
+    let directory = scratch("go");
+    fs::write(directory.join("main.go"), "package main\nfunc main() {}\n").unwrap();
+    let mut build = Command::new(go);
+    build
+        .current_dir(&directory)
+        .env("CGO_ENABLED", "0")
+        .env("GOCACHE", directory.join("cache"))
+        .env("GO111MODULE", "off");
+    let built = output(build.args(["build", "-o", "program", "main.go"]));
+    assert!(built.status.success(), "{}", stderr(&built));
+    let text = said(&directory.join("program"), &[]);
+    assert!(text.starts_with("epollshim: warning: ") && text.contains("static program (Go)"), "{text}");
+}
+
+fn go() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places =
+        std::env::split_paths(&path).chain([PathBuf::from("/usr/local/go/bin"), PathBuf::from("/usr/lib/go/bin")]);
+    places.map(|place| place.join("go")).find(|file| file.is_file())
+}
+
+#[test]
+fn a_program_for_musl() {
+    let Some(compiler) = installed("musl-gcc") else { return };
+    let program = scratch("musl").join("plain");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/plain.c");
+    let built = output(Command::new(compiler).arg("-o").arg(&program).arg(source));
+    assert!(built.status.success(), "{}", stderr(&built));
+    let text = said(&program, &[]);
+    assert!(text.contains("linked with musl libc") && text.lines().count() == 1, "{text}");
+}

@@ -1,0 +1,109 @@
+//! A coarse series of the whole run: a row a second at most, and fewer as it grows long
+//! (`epollshim_format::recording::series`).
+//!
+//! Whoever has read the clock anyway notices that a row is due ([`look`]): a recorded call, and with a
+//! census some of the creations and ends. So an idle process has no rows; it has not changed either.
+
+use crate::sync::{AtomicU64, Ordering};
+
+use epollshim_format::recording::{kind, series as layout, totals};
+
+use super::file::{State, word};
+use crate::census::places;
+use crate::{clock, process, sigsafe, thread};
+
+/// CLOCK_MONOTONIC when the next row is due. (Not wiped at fork: a child's first row is due when its
+/// parent's next would have been.)
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// It is `now` (CLOCK_MONOTONIC).
+#[inline(always)]
+pub fn look(now: u64) {
+    if now >= NEXT.load(Ordering::Relaxed) {
+        add(now);
+    }
+}
+
+/// Adds a row, at the present stack's cost of a few words.
+#[cold]
+#[inline(never)]
+pub fn add(now: u64) {
+    let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
+    let Some(start) = of_file(state) else { return };
+    // Acquire and Release: one row is written before the next.
+    if state.series_busy.swap(1, Ordering::Acquire) == 0 {
+        let step = write(start, state, now);
+        NEXT.store(now.saturating_add(step), Ordering::Relaxed);
+        state.series_busy.store(0, Ordering::Release);
+    }
+}
+
+/// The last row.
+pub fn end() {
+    add(clock::monotonic());
+}
+
+fn of_file(state: &State) -> Option<*mut u8> {
+    if state.series.load(Ordering::Acquire).is_null() {
+        // Once, at the beginning of the recording. Not in another process's memory.
+        let make = || state.part(kind::SERIES, layout::SIZE, 0, &state.series, &|| ()).is_ok();
+        if !(process::is_owner() && make()) {
+            NEXT.store(u64::MAX, Ordering::Relaxed);
+            return None;
+        }
+    }
+    Some(state.series.load(Ordering::Acquire)).filter(|start| !start.is_null())
+}
+
+/// Returns in how many nanoseconds the next row is due.
+fn write(start: *mut u8, state: &State, now: u64) -> u64 {
+    // SAFETY: words of the part, which is mapped for good: `ROWS` rows behind its head.
+    let at = |place: usize| unsafe { word(start, place) };
+    let of_row = |row: usize, number: usize| at(layout::FIRST + row * layout::ROW + number * 8);
+    let mut count = (at(layout::COUNT).load(Ordering::Relaxed) as usize).min(layout::ROWS);
+    let mut step = at(layout::STEP).load(Ordering::Relaxed).max(layout::FIRST_STEP);
+    if count == layout::ROWS {
+        // Each second row stays. Who is killed meanwhile leaves some rows twice.
+        for row in 0..layout::ROWS / 2 {
+            for number in 0..layout::ROW / 8 {
+                of_row(row, number).store(of_row(row * 2 + 1, number).load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+        count = layout::ROWS / 2;
+        step = step.saturating_mul(2);
+        at(layout::STEP).store(step, Ordering::Relaxed);
+        at(layout::COUNT).store(count as u64, Ordering::Relaxed);
+    }
+    let set = |number: usize, value: u64| of_row(count, number).store(value, Ordering::Relaxed);
+    // Its time is written last: a row without one is none.
+    set(layout::AT, 0);
+    (layout::KINDS..layout::ROW / 8).for_each(|number| set(number, 0));
+    let (mut calls, mut waits) = (0u64, 0u64);
+    for block in thread::all() {
+        calls = calls.wrapping_add(block.counters.waits()).wrapping_add(block.counters.changes());
+        waits = waits.wrapping_add(block.counters.waits());
+    }
+    set(layout::CALLS, calls);
+    set(layout::WAITS, waits);
+    let totals = state.totals.load(Ordering::Acquire);
+    if !totals.is_null() {
+        // SAFETY: words of the totals' page, which is mapped for good.
+        let of = |place| unsafe { word(totals, place) }.load(Ordering::Relaxed);
+        set(layout::INSTANCES, of(totals::INSTANCES));
+        set(layout::WATCHES, of(totals::WATCHES));
+    }
+    if crate::census::is_on() {
+        for (_, place) in places::all() {
+            let of_kind = of_row(count, layout::KINDS + place.kind() as usize);
+            of_kind.store(of_kind.load(Ordering::Relaxed).wrapping_add(place.live()), Ordering::Relaxed);
+        }
+    }
+    of_row(count, layout::AT).store(now, Ordering::Release);
+    at(layout::COUNT).store(count as u64 + 1, Ordering::Relaxed);
+    step
+}
+
+/// The recording has begun: while there is room.
+pub fn begin() {
+    let _ = sigsafe::on_own_stack(|| add(clock::monotonic()));
+}

@@ -1,0 +1,52 @@
+//! Streams and directories of the C library: which descriptor each has.
+//!
+//! Nothing here takes a lock or changes anything, so that hooks may ask at any time, also before the real `fclose`. Layouts are
+//! glibc's. Under another C library there is no census, and nothing asks.
+
+use libc::c_int;
+
+use crate::real;
+
+/// `FILE`, as far as it is read: glibc 2.36 libio/bits/types/struct_FILE.h. Programs have the layout compiled in, so it cannot
+/// change.
+#[repr(C)]
+struct Stream {
+    flags: c_int,
+    /// From `_IO_read_ptr` to `_chain`.
+    pointers: [usize; 13],
+    fileno: c_int,
+}
+
+/// The stream has a descriptor: `_IO_IS_FILEBUF` of glibc 2.36 libio/libio.h. The word is not set in streams of memory
+/// (`open_memstream`), and negative in those of callbacks (`fopencookie`).
+const IS_OF_FILE: c_int = 0x2000;
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(core::mem::offset_of!(Stream, fileno) == 112);
+
+/// The descriptor of a stream, as `fileno` has it, but without errno. None: it has none.
+#[inline(never)]
+pub fn descriptor_of(stream: usize) -> Option<c_int> {
+    if stream == 0 {
+        return None;
+    }
+    // SAFETY: the program's own argument, or what the real function returned: a stream that is open, as the function that the program
+    // calls with it requires. The two words are written when a stream is opened or closed, and the caller is about to close it, or has
+    // just opened it.
+    let (flags, fileno) = unsafe {
+        let stream = stream as *const Stream;
+        ((&raw const (*stream).flags).read_volatile(), (&raw const (*stream).fileno).read_volatile())
+    };
+    (flags & IS_OF_FILE != 0 && fileno >= 0).then_some(fileno)
+}
+
+/// The descriptor of an open directory. The layout is not public, but `dirfd` does nothing but read a member (glibc 2.36
+/// sysdeps/unix/sysv/linux/dirfd.c, dirent/dirfd.c).
+pub fn descriptor_of_directory(directory: usize) -> Option<c_int> {
+    if directory == 0 {
+        return None;
+    }
+    // SAFETY: as for `descriptor_of`: an open directory.
+    let fd = unsafe { real::dirfd()(directory) };
+    (fd >= 0).then_some(fd)
+}

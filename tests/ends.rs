@@ -1,0 +1,248 @@
+//! Nine ways to end, with descriptors to spare and with none: what the recording tells afterwards is the same in all, and it is what
+//! the exit report tells, where there is one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{c_program, c_program_with, report, run, scratch, shim};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The way, and how the recording names it.
+const WAYS: [(&str, &str); 9] = [
+    ("exit", "exit"),
+    ("_exit", "_exit"),
+    ("quick_exit", "exit"),
+    ("pthread_exit", "exit"),
+    ("exit_group", "exit_group"),
+    ("abort", "abort"),
+    ("SIGTERM", "signal"),
+    ("SIGSEGV", "signal"),
+    ("SIGKILL", "signal"),
+];
+/// Those with an exit report: until its descriptors are gone, `pthread_exit` loads libgcc, and aborts then.
+const REPORTED: [&str; 5] = ["exit", "_exit", "quick_exit", "pthread_exit", "exit_group"];
+
+fn recorded(folder: &Path) -> Value {
+    let command = shim().with_file_name("epollshim");
+    let output = Command::new(command).args(["report", "--format", "json"]).arg(folder).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {told}"));
+    assert_eq!(report["processes"].as_array().map(Vec::len), Some(1), "{report:#}");
+    report["processes"][0].clone()
+}
+
+/// What is the same however it ends: of the findings what, how bad, where and how many; of the census the sums, and the rows of
+/// the program's own call sites.
+fn facts(told: &Value) -> Value {
+    let mut findings: Vec<String> = told["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {} {} {}", one["id"], one["severity"], one["site"], one["message"]))
+        .collect();
+    findings.sort();
+    let census = &told["census"];
+    let mut rows: Vec<String> = census["sites"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["site"].as_str().is_some_and(|site| site.starts_with("ways_to_end")))
+        .filter(|row| row["live"] != 0)
+        .map(|row| format!("{} {} {} {}", row["site"], row["kind"], row["live"], row["born"]))
+        .collect();
+    rows.sort();
+    let sums = ["live", "peak", "born", "closed", "at_start"].map(|sum| census[sum].clone());
+    json!({ "findings": findings, "rows": rows, "sums": sums })
+}
+
+fn each_way_tells_the_same(arguments: &[&str]) {
+    let binary = c_program("ways_to_end");
+    let mut first: Option<Value> = None;
+    let mut wrong = Vec::new();
+    for (way, end) in WAYS {
+        let folder = scratch(&format!("ends-{way}-{}", arguments.len()));
+        let (recording, exit) = (folder.join("rec"), folder.join("report"));
+        let run = run(Command::new(&binary)
+            .arg(way)
+            .args(arguments)
+            .env("LD_PRELOAD", shim())
+            .env("EPOLLSHIM_RECORD", &recording)
+            .env("EPOLLSHIM_CENSUS", "1")
+            .env("EPOLLSHIM_REPORT", &exit)
+            .env("EPOLLSHIM_REPORT_FORMAT", "json"));
+        let process = recorded(&recording);
+        let is_full = !arguments.is_empty();
+        let end = if is_full && way == "pthread_exit" && run.status.code().is_none() { "signal" } else { end };
+        assert_eq!(process["process"]["end"], end, "{way}: {}{}", run.stdout, run.stderr);
+        let told = facts(&process);
+        // With a descriptor to spare: the report is another part's where there is none.
+        if REPORTED.contains(&way) && !is_full {
+            let exit = facts(&report(&exit));
+            assert_eq!(exit["findings"], told["findings"], "{way}");
+            assert_eq!(exit["sums"], told["sums"], "{way}");
+        }
+        let expected = first.get_or_insert_with(|| told.clone());
+        if *expected != told {
+            wrong.push(format!("{way}: {told:#}"));
+        }
+        assert_eq!(process["recording"]["partial"], false, "{way}: {process:#}");
+    }
+    let first = first.unwrap();
+    assert!(wrong.is_empty(), "exit: {first:#}\n{}", wrong.join("\n"));
+    let severity = if arguments.is_empty() { "warning" } else { "error" };
+    let leak = format!("\"fd-leak\" \"{severity}\" \"ways_to_end+");
+    assert!(first["findings"].to_string().replace('\\', "").contains(&leak), "{first:#}");
+}
+
+#[test]
+fn with_descriptors_to_spare() {
+    each_way_tells_the_same(&[]);
+}
+
+#[test]
+fn with_no_descriptor_free_and_none_to_be_had() {
+    each_way_tells_the_same(&["full"]);
+}
+
+/// A program of c-tests/survives.c, to be run with a census and a recording in that folder.
+fn surviving(arguments: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new(c_program("survives"));
+    command
+        .args(arguments)
+        .env("LD_PRELOAD", shim())
+        .env("EPOLLSHIM_RECORD", folder)
+        .env("EPOLLSHIM_CENSUS", "1")
+        .env("EPOLLSHIM_REPORT", "none");
+    command
+}
+
+fn finding<'a>(process: &'a Value, id: &str) -> &'a Value {
+    let found = process["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == id);
+    found.unwrap_or_else(|| panic!("no {id}: {:#}", process["findings"]))
+}
+
+#[test]
+fn a_program_that_makes_no_epoll_call_has_a_recording_whatever_ends_it() {
+    let folder = scratch("opens").join("rec");
+    run(&mut surviving(&["opens"], &folder));
+    let process = recorded(&folder);
+    assert_eq!(process["process"]["end"], "signal");
+    let leak = finding(&process, "fd-leak");
+    assert_eq!(leak["severity"], "error", "{leak:#}");
+    assert_eq!(process["census"]["kinds"]["socket"], 200, "{:#}", process["census"]);
+    // Nobody has noted when it was killed: it ran for 200 ms at least, as its census tells.
+    assert_eq!(process["process"]["end_is_exact"], false);
+    assert!(process["process"]["duration_ns"].as_u64().unwrap() > 100_000_000, "{:#}", process["process"]);
+    let command = shim().with_file_name("epollshim");
+    let judged = Command::new(command).args(["report", "--fail-on", "fd-leak"]).arg(&folder).output().unwrap();
+    assert_eq!(judged.status.code(), Some(1), "{judged:?}");
+    assert!(String::from_utf8_lossy(&judged.stdout).contains("killed, at the earliest after"), "{judged:?}");
+}
+
+/// What the command writes to stdout, as JSON; None: nothing that it is.
+fn told(arguments: &[&str]) -> Option<Value> {
+    let output = Command::new(shim().with_file_name("epollshim")).args(arguments).output().unwrap();
+    serde_json::from_slice(&output.stdout).ok()
+}
+
+#[test]
+fn a_leak_is_told_while_the_program_runs_by_a_snapshot_and_after_a_kill() {
+    let folder = scratch("waits").join("rec");
+    let mut child = surviving(&["waits"], &folder).stdout(Stdio::null()).spawn().unwrap();
+    let pid = child.id().to_string();
+    let at = folder.to_str().unwrap();
+    let is_leak = |told: &Option<Value>| {
+        told.as_ref().is_some_and(|told| {
+            let findings = told["processes"][0]["findings"].as_array();
+            findings.is_some_and(|all| all.iter().any(|one| one["id"] == "fd-leak" && one["severity"] == "error"))
+        })
+    };
+    let (mut live, mut snapshot) = (None, None);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(100) && !(is_leak(&live) && is_leak(&snapshot)) {
+        std::thread::sleep(Duration::from_millis(100));
+        live = told(&["report", "--format", "json", at]);
+        snapshot = told(&["ctl", &pid, "snapshot", "--format", "json"]);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(is_leak(&live), "{live:#?}");
+    assert!(is_leak(&snapshot), "{snapshot:#?}");
+    assert_eq!(live.unwrap()["processes"][0]["process"]["end"], "running");
+    let process = recorded(&folder);
+    assert_eq!(finding(&process, "fd-leak")["severity"], "error");
+    assert!(process["census"]["kinds"]["socket"].as_u64() >= Some(64), "{:#}", process["census"]);
+    assert!(process["series"].as_array().is_some_and(|rows| !rows.is_empty()), "{:#}", process["series"]);
+}
+
+#[test]
+fn call_sites_in_a_library_that_was_loaded_late_are_known_after_a_kill() {
+    let library: PathBuf = c_program_with("survives_library", &["-shared", "-fPIC"]);
+    for stacks in ["0", "4"] {
+        let folder = scratch(&format!("late-{stacks}")).join("rec");
+        run(surviving(&["late", library.to_str().unwrap()], &folder).env("EPOLLSHIM_STACKS", stacks));
+        let process = recorded(&folder);
+        let leak = finding(&process, "fd-leak");
+        assert!(leak["site"].as_str().is_some_and(|site| site.starts_with("survives_library")), "{leak:#}");
+    }
+}
+
+#[test]
+fn the_child_of_a_fork_has_a_census_of_its_own() {
+    let folder = scratch("child").join("rec");
+    run(&mut surviving(&["child"], &folder));
+    let report = told(&["report", "--format", "json", folder.to_str().unwrap()]).unwrap();
+    let processes = report["processes"].as_array().unwrap();
+    assert_eq!(processes.len(), 2, "{report:#}");
+    let (mut opened, mut born): (Vec<_>, Vec<_>) = processes
+        .iter()
+        .map(|process| (process["census"]["kinds"]["socket"].as_u64(), process["census"]["born"].as_u64()))
+        .unzip();
+    opened.sort_unstable();
+    born.sort_unstable();
+    assert_eq!(opened, [Some(20), Some(60)], "{report:#}");
+    assert_eq!(born, [Some(20), Some(40)], "{report:#}");
+}
+
+#[test]
+fn what_is_armed_is_in_the_recording_with_its_counts() {
+    let folder = scratch("armed").join("rec");
+    let mut child = surviving(&["waits"], &folder)
+        .env("EPOLLSHIM_INJECT", "epoll_wait:error=EINTR:when=3+3")
+        .env("EPOLLSHIM_LIMIT", "descriptors=40")
+        .spawn()
+        .unwrap();
+    let at = folder.to_str().unwrap();
+    let began = Instant::now();
+    let mut process = Value::Null;
+    while began.elapsed() < Duration::from_secs(100) && process["limits"][0]["denied"].as_u64() < Some(3) {
+        std::thread::sleep(Duration::from_millis(100));
+        process = told(&["report", "--format", "json", at]).map_or(Value::Null, |told| told["processes"][0].clone());
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let process = recorded(&folder);
+    let (limit, rule) = (&process["limits"][0], &process["faults"][0]);
+    assert_eq!((&limit["key"], &limit["limit"]), (&json!("descriptors"), &json!(40)), "{limit:#}");
+    assert!(limit["denied"].as_u64() >= Some(3) && limit["peak"] == 40, "{limit:#}");
+    assert_eq!(rule["rule"], "epoll_wait:error=EINTR:when=3+3");
+    let [matched, fired] = ["matched", "fired"].map(|count| rule[count].as_u64().unwrap());
+    assert!(matched >= 3 && fired == matched / 3, "{rule:#}");
+}
+
+/// Ten million by `EPOLLSHIM_FLAT=10000000` (make soak).
+#[test]
+fn memory_and_the_recording_stay_flat_while_descriptors_come_and_go() {
+    let count = std::env::var("EPOLLSHIM_FLAT").unwrap_or_else(|_| "200000".to_owned());
+    let folder = scratch("flat").join("rec");
+    let run = run(&mut surviving(&["flat", &count], &folder));
+    let lines: Vec<Vec<u64>> =
+        run.stdout.lines().map(|line| line.split(' ').map(|number| number.parse().unwrap()).collect()).collect();
+    let [early, late] = &lines[..] else { panic!("{}{}", run.stdout, run.stderr) };
+    assert!(early[1] > 0 && early[1] == late[1], "bytes of the recording: {early:?}, {late:?}");
+    // The kernel counts pages in batches (proc_pid_statm(5): "inaccurate because of a kernel-internal scalability optimization").
+    assert!(late[0] <= early[0] + 512, "KiB resident: {early:?}, {late:?}");
+}

@@ -1,0 +1,124 @@
+//! What is known of a program survives what ends it: no descriptor is free and none can be had, no address space is left, root's
+//! rights are given up, the report goes to a descriptor of the program's own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+#[path = "programs/installed.rs"]
+mod installed;
+
+use common::recording::only;
+use common::{c_program, report, run, scratch, shim, show};
+use epollshim_format::recording::header;
+use installed::skipped;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+fn program() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| c_program("evidence"))
+}
+
+/// The program with a census, a log, and a recording of each call, below a directory.
+fn watched(words: &[&str], directory: &Path) -> Command {
+    let mut command = Command::new(program());
+    command.args(words).env("LD_PRELOAD", shim()).env("EPOLLSHIM_CENSUS", "1");
+    command.env("EPOLLSHIM_REPORT", directory.join("report")).env("EPOLLSHIM_REPORT_FORMAT", "json");
+    command.env("EPOLLSHIM_LOG", directory.join("log"));
+    command.env("EPOLLSHIM_RECORD", directory.join("rec")).env("EPOLLSHIM_RECORD_RING", "full");
+    command
+}
+
+/// Nothing of the recording, the log and the report is lost, and the report has names.
+fn has_everything(directory: &Path) {
+    let report = report(&directory.join("report"));
+    assert_eq!(report["process"]["comm"], "evidence", "{report}");
+    assert_eq!(report["process"]["exe"], program().to_str().unwrap(), "{report}");
+    assert_eq!(report["coverage"]["reconciled"], true, "{report}");
+    let leak = report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == "leak").unwrap();
+    assert!(leak["site"].as_str().unwrap().starts_with("evidence+0x"), "{leak}");
+    assert_eq!(report["log"]["dropped"], 0, "{report}");
+    records_all(directory);
+}
+
+fn records_all(directory: &Path) {
+    let recording = only(&directory.join("rec"));
+    assert_eq!(recording.word(header::TROUBLE), 0, "errno");
+    assert_eq!(recording.word(header::CALLS_DROPPED), 0);
+    assert_eq!(recording.word(header::RECORDS_STOPPED), 0);
+    let (seen, dropped) = recording.seen_and_dropped();
+    assert_eq!((seen, dropped), (recording.all_calls(), 0));
+}
+
+#[test]
+fn with_every_number_taken_for_good_all_is_told() {
+    let directory = scratch("numbers");
+    let ended = run(&mut watched(&["numbers", "64"], &directory));
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{}{}", ended.stdout, ended.stderr);
+    has_everything(&directory);
+    // The same as text, to stderr.
+    let mut command = watched(&["numbers", "64"], &scratch("numbers-text"));
+    let ended = run(command.env("EPOLLSHIM_REPORT", "stderr").env("EPOLLSHIM_REPORT_FORMAT", "text"));
+    assert!(ended.stderr.starts_with("epollshim: evidence (pid "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("at evidence+0x"), "{}", ended.stderr);
+}
+
+#[test]
+fn with_no_address_space_left_all_is_told() {
+    let directory = scratch("memory");
+    let ended = run(&mut watched(&["memory"], &directory));
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{}{}", ended.stdout, ended.stderr);
+    has_everything(&directory);
+    let report = report(&directory.join("report"));
+    assert_eq!(report["watches"]["live"], 40, "{report}");
+}
+
+#[test]
+fn a_recording_goes_on_when_root_becomes_another_user() {
+    // SAFETY: geteuid cannot fail and has no arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        return skipped("not root: no program can change its user", false);
+    }
+    for words in [&["user"][..], &["user", "raw"], &["user", "chroot"]] {
+        // Not below a build tree, which may be somebody's own.
+        let directory = std::env::temp_dir().join(format!("epollshim-{}-{}", words.join("-"), std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o1777)).unwrap();
+        let ended = run(watched(words, &directory).env("EPOLLSHIM_REPORT", "none").env_remove("EPOLLSHIM_LOG"));
+        assert!(ended.status.success() && ended.stderr.is_empty(), "{}{}", ended.stdout, ended.stderr);
+        records_all(&directory);
+        let recording = common::recording::files(&directory.join("rec")).remove(0);
+        let file = fs::symlink_metadata(recording).unwrap();
+        // In another root directory it has no name, but what is mapped of it.
+        let owner = if words.last() == Some(&"chroot") { 0 } else { 65534 };
+        assert_eq!((file.uid(), file.mode() & 0o777), (owner, 0o600));
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}
+
+#[test]
+fn a_report_goes_to_a_descriptor_of_the_program() {
+    for place in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        let mut command = Command::new(program());
+        command.env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", place).env("EPOLLSHIM_LOG", "none");
+        let output = command.output().unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(stdout.contains("\nepollshim: evidence (pid "), "{place}: {}", show(&output));
+        assert!(output.stderr.is_empty(), "{place}: {}", show(&output));
+    }
+    // One that is given for it, and one that means another file by the end.
+    let script = "exec 7>$PLACE/seven; EPOLLSHIM_REPORT=/dev/fd/7 LD_PRELOAD=$SHIM $PROGRAM";
+    let place = scratch("seven");
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).env("PLACE", &place).env("SHIM", shim()).env("PROGRAM", program());
+    let ended = run(&mut command);
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{}", ended.stderr);
+    assert!(fs::read_to_string(place.join("seven")).unwrap().contains("epoll_create1"));
+    let log = "EPOLLSHIM_REPORT=none EPOLLSHIM_LOG=- LD_PRELOAD=$SHIM $PROGRAM";
+    let mut command = Command::new("sh");
+    let output = command.args(["-c", log]).env("SHIM", shim()).env("PROGRAM", program()).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("] epoll_create1("), "{}", show(&output));
+}
