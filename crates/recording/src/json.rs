@@ -199,7 +199,7 @@ fn limits(processes: &[Process]) -> Value {
     let mut sums: Vec<Limit> = Vec::new();
     for of in processes.iter().flat_map(|process| &process.limits) {
         match sums.iter_mut().find(|sum| (sum.key, sum.limit, sum.mode) == (of.key, of.limit, of.mode)) {
-            None => sums.push(of.clone()),
+            None => sums.push(*of),
             Some(sum) => {
                 sum.peak = sum.peak.saturating_add(of.peak);
                 sum.denied = sum.denied.saturating_add(of.denied);
