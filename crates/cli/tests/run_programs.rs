@@ -67,7 +67,7 @@ fn redis_that_is_killed() {
 #[test]
 fn nginx_with_two_workers_that_an_interrupt_ends() {
     let Some(nginx) = installed("nginx") else { return };
-    let (directory, temporary, port) = (fs::canonicalize(scratch("nginx")).unwrap(), scratch("nginx-tmp"), port());
+    let (directory, temporary, port) = (fs::canonicalize(scratch("nginx")).unwrap(), for_all_users("nginx"), port());
     let at = directory.display();
     let configuration = format!(
         "daemon off;\nworker_processes 2;\npid {at}/pid;\nerror_log {at}/error.log notice;\nevents {{ use epoll; }}\n\
@@ -89,6 +89,14 @@ fn nginx_with_two_workers_that_an_interrupt_ends() {
     assert!(workers >= 2, "{text}");
     assert!(!text.contains("MISSING"), "{text}");
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "{text}");
+    fs::remove_dir(&temporary).unwrap();
+}
+
+/// A directory that the workers, who are another user, can reach as well: the project's may lie below one that they cannot.
+fn for_all_users(name: &str) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("epollshim-{name}-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    directory
 }
 
 #[test]
