@@ -1,0 +1,284 @@
+//! Memory: mappings of the library's own, and reads of the program's memory that cannot fault.
+
+use super::{Result, SignalSet, getpid, permitted, words};
+use crate::filters::{ballast, reserve, verdict};
+use crate::sync::{AtomicBool, Ordering};
+use crate::{image, valgrind};
+
+/// The time at an address; None: it cannot be read.
+pub fn timespec_at(address: usize) -> Option<libc::timespec> {
+    let second = address.wrapping_add(size_of::<i64>());
+    if address == 0 || !is_readable(address) || !is_readable(second.wrapping_sub(4)) {
+        return None;
+    }
+    // SAFETY: the kernel has just read these sixteen bytes. A program that unmaps them at the same
+    // time has a fault of its own.
+    Some(unsafe { (address as *const libc::timespec).read_unaligned() })
+}
+
+/// The word at an address; None: it cannot be read.
+pub fn word_at(address: usize) -> Option<u64> {
+    // SAFETY: the kernel has just read these bytes. A program that unmaps them at the same time has
+    // a fault of its own.
+    is_word_readable(address).then(|| unsafe { (address as *const u64).read_unaligned() })
+}
+
+/// The event at an address; None: it cannot be read.
+pub fn event_at(address: usize) -> Option<libc::epoll_event> {
+    // SAFETY: the kernel has just read these bytes. A program that unmaps them at the same time has
+    // a fault of its own.
+    let mut event = is_readable(address).then(|| unsafe { (address as *const libc::epoll_event).read_unaligned() })?;
+    valgrind::define(&mut event);
+    Some(event)
+}
+
+/// Whether twelve bytes (a `struct epoll_event`) can be read. The kernel checks, so that a bad
+/// address causes no fault: it reads a signal mask before it looks at the operation (Linux v6.1
+/// kernel/signal.c), and the operation is invalid.
+pub fn is_readable(address: usize) -> bool {
+    [address, address.wrapping_add(4)].into_iter().all(is_word_readable)
+}
+
+/// An operation that rt_sigprocmask(2) does not have.
+const NO_OPERATION: i32 = 0x7fff;
+
+/// The same for eight bytes.
+pub fn is_word_readable(address: usize) -> bool {
+    if valgrind::is_running() {
+        return is_readable_under_valgrind(address);
+    }
+    // SAFETY: the kernel checks the address; with an unknown `how` nothing is changed.
+    let answer = unsafe { syscall!(SYS_rt_sigprocmask, NO_OPERATION, address, 0, size_of::<SignalSet>()) };
+    address != 0 && answer == Err(libc::EINVAL)
+}
+
+/// valgrind prints a line about a call like that in [`is_readable`]. memcheck answers itself;
+/// otherwise the kernel copies the bytes (process_vm_readv(2)).
+#[cold]
+fn is_readable_under_valgrind(address: usize) -> bool {
+    if let Some(answer) = valgrind::is_addressable(address) {
+        return answer;
+    }
+    let mut copy = [0u8; 8];
+    copy_readable(address, &mut copy) == copy.len()
+}
+
+/// Copies what can be read from an address on, and returns how many bytes that is
+/// (process_vm_readv(2)). The kernel checks, so that memory which is unmapped at the same time
+/// causes no fault.
+pub fn copy_readable(address: usize, into: &mut [u8]) -> usize {
+    let to = [into.as_mut_ptr() as usize, into.len()];
+    let from = [address, into.len()];
+    // SAFETY: two struct iovec; the kernel checks the second's address, and writes into the slice.
+    unsafe { syscall!(SYS_process_vm_readv, getpid(), to.as_ptr(), 1, from.as_ptr(), 1, 0) }.unwrap_or(0)
+}
+
+/// Whether the kernel answers that question. A filter may prevent it.
+pub fn can_ask_whether_readable() -> bool {
+    let word = 0u64;
+    is_word_readable(&raw const word as usize)
+}
+
+/// A new mapping of this library's.
+#[inline(never)]
+fn own(address: usize, bytes: usize) -> *mut u8 {
+    let start = address as *mut u8;
+    valgrind::ignore(start, bytes);
+    start
+}
+
+/// Fresh zeroed private memory; not reserved, so only touched pages cost anything.
+pub fn map(bytes: usize) -> Result<*mut u8> {
+    reserve::take(bytes).map_or_else(|| map_from_kernel(bytes), Ok)
+}
+
+/// The same from the kernel, though there be a reserve.
+pub fn map_from_kernel(bytes: usize) -> Result<*mut u8> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other
+    // memory.
+    let map = || unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) };
+    let address = match map() {
+        Err(libc::EAGAIN) if unlock_own() => map(),
+        Err(libc::ENOMEM) if begin_reserve() => return reserve::take(bytes).ok_or(libc::ENOMEM),
+        mapped => mapped,
+    }?;
+    if IS_LIMITED.load(Ordering::Relaxed) {
+        unlock(address as *mut u8, bytes);
+    }
+    Ok(own(address, bytes))
+}
+
+/// The program has locked its memory (`mlockall(MCL_FUTURE)`), and has no more that it may lock
+/// (RLIMIT_MEMLOCK). Relaxed: a guess is good enough.
+static IS_LIMITED: AtomicBool = AtomicBool::new(false);
+
+/// Unlocks the library itself, once, so that there is room for what a report needs. (The library's
+/// other memory stays locked: what the program wants of it is that it causes no page faults.)
+/// False: it was done before.
+#[cold]
+fn unlock_own() -> bool {
+    if IS_LIMITED.swap(true, Ordering::Relaxed) {
+        return false;
+    }
+    image::segments().for_each(|(start, bytes, _)| unlock(start, bytes));
+    true
+}
+
+/// Unlocks all memory of a process that ends, where [`map`] had not enough of it. False: that is
+/// not so.
+pub fn unlock_all() -> bool {
+    // SAFETY: takes no pointer.
+    IS_LIMITED.load(Ordering::Relaxed) && unsafe { syscall!(SYS_munlockall) }.is_ok()
+}
+
+#[cold]
+fn unlock(start: *mut u8, bytes: usize) {
+    // SAFETY: memory of this library's own; its content and rights do not change. The kernel takes
+    // whole pages.
+    let _ = unsafe { syscall!(SYS_munlock, start, bytes) };
+}
+
+/// Fresh zeroed memory that the children of forks share.
+pub fn map_shared(bytes: usize) -> Result<*mut u8> {
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other
+    // memory.
+    unsafe { syscall!(SYS_mmap, 0, bytes, protection, flags, -1isize, 0) }.map(|address| own(address, bytes))
+}
+
+/// Grows a mapping made by [`map`]; it may move.
+///
+/// # Safety
+/// `start` and `old` must be a whole mapping of [`map`]'s that nobody else refers to.
+pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
+    if let Some(moved) = reserve::take(new) {
+        // SAFETY: the old memory and the new do not overlap. The caller promises a whole mapping that
+        // nothing refers to.
+        unsafe {
+            moved.copy_from_nonoverlapping(start, old.min(new));
+            unmap(start, old);
+        }
+        return Ok(moved);
+    }
+    if reserve::contains(start) {
+        return Err(libc::ENOMEM);
+    }
+    // SAFETY: the caller promises a whole mapping that nothing refers to.
+    let moved = unsafe { syscall!(SYS_mremap, start, old, new, libc::MREMAP_MAYMOVE) };
+    if matches!(moved, Err(verdict::FORBIDDEN | libc::ENOMEM)) {
+        let copy = map_from_kernel(new)?;
+        // SAFETY: the old memory and the new do not overlap. The caller promises a whole mapping that
+        // nothing refers to.
+        unsafe {
+            copy.copy_from_nonoverlapping(start, old.min(new));
+            unmap_from_kernel(start, old);
+        }
+        return Ok(copy);
+    }
+    moved.map(|address| own(address, new))
+}
+
+/// # Safety
+/// `start` and `bytes` must be a whole mapping of [`map`]'s that nobody refers to any more.
+pub unsafe fn unmap(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller promises a whole mapping of `map` that nothing refers to.
+    if !unsafe { reserve::give_back(start, bytes) } {
+        // SAFETY: the caller promises a whole mapping that nothing refers to. It does not belong to
+        // the reserve, so the kernel mapped it.
+        unsafe { unmap_from_kernel(start, bytes) };
+    }
+}
+
+/// # Safety
+/// As [`unmap`], of memory that [`map_from_kernel`] gave.
+pub unsafe fn unmap_from_kernel(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller promises a whole mapping that nothing refers to.
+    let _ = unsafe { syscall!(SYS_munmap, start, bytes) };
+}
+
+/// Memory of [`map`]'s is to read as zero in the child of a fork (madvise(2), Linux 4.14).
+///
+/// # Safety
+/// `start` and `bytes` must be a whole mapping of [`map`]'s.
+pub unsafe fn wipe_on_fork(start: *mut u8, bytes: usize) -> Result<()> {
+    // SAFETY: the caller promises a whole mapping of `map`. The advice changes nothing in this process.
+    unsafe { syscall!(SYS_madvise, start, bytes, libc::MADV_WIPEONFORK) }.map(drop)
+}
+
+/// Maps a part of a file, shared with all that map it: in place of what is at `fixed`, which must
+/// be memory of the library's own that nothing else refers to, or at an address of the kernel's
+/// choice.
+pub fn map_part(fd: i32, offset: usize, bytes: usize, fixed: Option<*mut u8>) -> Result<*mut u8> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let (address, flags) = match fixed {
+        Some(address) => (address, libc::MAP_SHARED | libc::MAP_FIXED),
+        None => (core::ptr::null_mut(), libc::MAP_SHARED),
+    };
+    // SAFETY: the callers pass as `fixed` only memory of the library's own; otherwise a new mapping
+    // changes no other memory.
+    let mut mapped = unsafe { syscall!(SYS_mmap, address, bytes, protection, flags, fd, offset) };
+    if mapped == Err(libc::ENOMEM)
+        && fixed.is_none()
+        && let Some(held) = ballast::take(bytes)
+    {
+        // SAFETY: address space that the library holds for this, and that nothing refers to.
+        mapped = unsafe { syscall!(SYS_mmap, held, bytes, protection, flags | libc::MAP_FIXED, fd, offset) };
+    }
+    mapped.map(|address| own(address, bytes))
+}
+
+/// Moves a mapping in place of what is there.
+///
+/// # Safety
+/// `start` and `bytes` must be whole pages of the library's own that nothing refers to, and `to` as
+/// much memory of its own.
+pub unsafe fn move_over(start: *mut u8, bytes: usize, to: *mut u8) -> Result<()> {
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: the caller promises pages that nothing refers to, and memory to replace.
+    unsafe { syscall!(SYS_mremap, start, bytes, bytes, flags, to) }.map(drop)
+}
+
+/// Holds address space for when there is none left (src/filters/ballast.rs), if there is so much.
+/// Called once, at load.
+pub fn hold_ballast() {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice disturbs no other
+    // memory.
+    if let Ok(start) = unsafe { syscall!(SYS_mmap, 0, ballast::BYTES, libc::PROT_NONE, flags, -1isize, 0) } {
+        ballast::hold(start as *mut u8);
+    }
+}
+
+/// mmap has found no address space: makes a part of what is held the reserve. False: it is so
+/// already, or nothing is held.
+#[cold]
+fn begin_reserve() -> bool {
+    let Some(start) = ballast::take_reserve() else { return false };
+    // SAFETY: whole pages of a mapping of the library's own, which nothing refers to.
+    let mapped = unsafe { map_over(start, ballast::FOR_RESERVE) };
+    mapped.is_ok() && reserve::begin(start, ballast::FOR_RESERVE)
+}
+
+/// The process ends: the kernel gets address space back that is held for the report.
+pub fn give_ballast_back() {
+    if let Some(start) = ballast::take_report() {
+        // SAFETY: the end of a mapping of the library's own, which nothing refers to.
+        unsafe { unmap_from_kernel(start, ballast::FOR_REPORT) };
+    }
+}
+
+/// Maps zeroed private memory in place of what is there.
+///
+/// # Safety
+/// `start` and `bytes` must be whole pages of the library's own mappings.
+pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: the caller promises whole pages of the library's own.
+    unsafe { syscall!(SYS_mmap, start, bytes, protection, flags, -1isize, 0) }.map(|address| {
+        own(address, bytes);
+    })
+}
