@@ -47,9 +47,6 @@ fn carry_out<'a>(here: Here, order: Order<'a>, is_done: bool, answer: &mut Buffe
             census::mirror::refresh();
             policy::mirror::write();
         }
-        Order::Status => {
-            let _ = report::armed(answer);
-        }
     }
     Ok(())
 }

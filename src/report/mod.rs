@@ -31,7 +31,6 @@ use crate::{environment, output, process, record, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
-pub use text::policy as armed;
 
 /// What an exec call names as the program.
 #[derive(Clone, Copy)]

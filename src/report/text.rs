@@ -205,7 +205,7 @@ impl<W: Write> Write for Wrapped<'_, W> {
 }
 
 /// Limits, faults, requests from outside, the log, and what was not recorded, if there are any.
-pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
+fn policy(out: &mut Buffer<u8>) -> fmt::Result {
     if limits::told().next().is_some() {
         writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;
     }
@@ -250,7 +250,8 @@ pub fn policy(out: &mut Buffer<u8>) -> fmt::Result {
         writeln!(out, "  to repeat random choices: EPOLLSHIM_SEED={seed}")?;
     }
     if let Some((requests, damaged)) = record::requests() {
-        write!(out, "\nControl: {} requests from outside", Grouped(requests))?;
+        let plural = if requests == 1 { "" } else { "s" };
+        write!(out, "\nControl: {} request{plural} from outside", Grouped(requests))?;
         match damaged {
             0 => writeln!(out)?,
             _ => writeln!(out, ", {} IGNORED (control page damaged)", Grouped(damaged))?,

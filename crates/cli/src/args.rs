@@ -544,11 +544,10 @@ steer it, and root.";
 
 const CTL_EXAMPLES: &str = "\
 Exit status: 0 done; 1 refused by the process, it ended before, or its recording
-was truncated, replaced (of snapshot) or overwritten meanwhile; 2 an error of
-use (no such process, no recording, another user's, bad rules); 3 no call has
-returned in time: the request stands (of status: is withdrawn; of snapshot: what
-was recorded is reported, not compared with the kernel). Of several processes
-the highest status.
+was truncated, overwritten or (of status and snapshot) replaced meanwhile; 2 a
+usage error (no such process, no recording, another user's, bad rules); 3 no
+call has returned in time: the request stands (of snapshot: what was recorded is
+reported, not compared with the kernel). Of several processes the highest.
 
 Examples:
   epollshim ctl $(pidof redis-server) inject epoll_ctl:error=ENOSPC:op=ADD
@@ -565,7 +564,7 @@ Examples:
 #[command(override_usage = "epollshim ctl [--wait SECONDS] PID... [ORDER]", subcommand_precedence_over_arg = true)]
 #[command(subcommand_value_name = "ORDER", subcommand_help_heading = "Orders", disable_help_subcommand = true)]
 pub struct Ctl {
-    /// How long to wait (status, snapshot: 1; others: 5)
+    /// How long to wait (snapshot: 1; others: 5)
     #[arg(long, value_name = "SECONDS", global = true)]
     pub wait: Option<String>,
     /// The processes
@@ -577,7 +576,7 @@ pub struct Ctl {
 
 #[derive(Subcommand, Debug)]
 pub enum Order {
-    /// Tell what is armed, and how often it struck
+    /// Print what is armed, and how often it fired
     Status,
     /// Arm faults behind those that are armed: the rules of run --inject
     #[command(override_usage = "epollshim ctl PID inject [--replace] RULES...")]

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use epollshim_format::{control, faults, limits};
-use epollshim_recording::{Format, Options, load_with};
+use epollshim_recording::{Format, Look, Options, Set, armed, load_with};
 
 use crate::args::{Armed, Ctl, Order};
 use crate::text::printable;
@@ -30,7 +30,7 @@ const STANDS: i32 = 3;
 /// Carries out what is asked; the exit status: of several processes the highest.
 pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
     let order = asked.order.as_ref().unwrap_or(&Order::Status);
-    let wait = asked.wait.as_deref().unwrap_or(if is_for_now(order) { "1" } else { "5" });
+    let wait = asked.wait.as_deref().unwrap_or(if is_snapshot(order) { "1" } else { "5" });
     let wait = seconds(wait)?;
     // Before a process is looked at: as if every fault were allowed.
     let lines = lines(order, true)?;
@@ -52,21 +52,23 @@ pub fn ctl(asked: &Ctl) -> Result<i32, Failure> {
     Ok(highest)
 }
 
-/// Whether an answer is of use now alone: what nobody waits for is not to be told, or compared, later.
-fn is_for_now(order: &Order) -> bool {
-    matches!(order, Order::Status | Order::Snapshot { .. })
+/// Whether an order is withdrawn where no call returns in time: nobody waits for its answer later.
+fn is_snapshot(order: &Order) -> bool {
+    matches!(order, Order::Snapshot { .. })
 }
 
 fn one(pid: &OsStr, order: &Order, lines: Vec<Vec<u8>>, wait: Duration) -> Result<i32, Failure> {
     let target = Target::find(pid)?;
+    if matches!(order, Order::Status) {
+        return status(&target).map(|()| 0);
+    }
     let mut exchange = Exchange::begin(&target, wait)?;
     if let Order::Inject { rules, .. } = order {
         check_rules(&joined(rules, b";"), exchange.allows_impossible())?;
     }
-    let when = if is_for_now(order) { When::Now } else { When::Sometime };
+    let when = if is_snapshot(order) { When::Now } else { When::Sometime };
     match exchange.request(lines, when)? {
         Outcome::Done(text) => match order {
-            Order::Status => status(&target, &text).map(|()| 0),
             Order::Snapshot { format, output } => {
                 let reconciled = text == control::RECONCILED;
                 if !reconciled {
@@ -96,7 +98,8 @@ fn failure(status: i32, text: String) -> Failure {
 fn lines(order: &Order, impossible: bool) -> Result<Vec<Vec<u8>>, Failure> {
     let line = |word: &str, text: &[u8]| [word.as_bytes(), b" ", text].concat();
     Ok(match order {
-        Order::Status => vec![b"status".to_vec()],
+        // The recording has it.
+        Order::Status => Vec::new(),
         Order::Snapshot { .. } => vec![b"snapshot".to_vec()],
         Order::Inject { replace, rules } => {
             let rules = joined(rules, b";");
@@ -143,27 +146,25 @@ fn not_taken(target: &Target, wait: Duration, when: When, order: &Order) -> Stri
     };
     let then = match (when, order) {
         (When::Sometime, _) => "the request stands, and is taken when one does".to_owned(),
-        (When::Now, Order::Snapshot { .. }) => "this is what it has recorded, not compared with the kernel".to_owned(),
-        (When::Now, _) => "nothing was asked of it".to_owned(),
+        (When::Now, _) => "this is what it has recorded, not compared with the kernel".to_owned(),
     };
     format!("{target}: no epoll call of it has returned within {} s; {why}{then}", wait.as_secs_f64())
 }
 
-/// What is armed, as the shim tells it in its exit report.
-fn status(target: &Target, text: &str) -> Result<(), Failure> {
-    let is_armed = text.contains("\nLimits") || text.contains("\nFaults") && !text.contains("(none armed now)");
-    let mut page = format!("{target}: {}\n", if is_armed { "armed now" } else { "nothing is armed" });
-    for line in text.lines() {
-        page.push_str(&printable(line));
-        page.push('\n');
+/// Prints what is armed, out of the recording: the process need not answer.
+fn status(target: &Target) -> Result<(), Failure> {
+    let set = loaded(target, &Options::default())?;
+    let (is_armed, text) = set.processes.first().map(|process| armed(process, Look::default())).unwrap_or_default();
+    let mut page = format!("{target}: {}\n{text}", if is_armed { "armed now" } else { "nothing is armed" });
+    if target.is_asked() {
+        page.push_str("\nA request waits for its next recorded call to return.\n");
     }
     print(&page)
 }
 
-/// Reports what the recording has now; the exit status.
-fn snapshot(target: &Target, reconciled: bool, format: &str, output: Option<&Path>) -> Result<i32, Failure> {
-    let options = Options { is_judged: true, ..Options::default() };
-    let loaded = load_with(target.path(), &options);
+/// Reads the recording. Err: it is not the process's any more, or cannot be read.
+fn loaded(target: &Target, options: &Options) -> Result<Set, Failure> {
+    let loaded = load_with(target.path(), options);
     // Asked after the file was read: a name that led elsewhere in between is noticed.
     if !target.has_its_name() {
         let place = target.shown_path();
@@ -172,7 +173,13 @@ fn snapshot(target: &Target, reconciled: bool, format: &str, output: Option<&Pat
             format!("{target}: its recording {place} was replaced or removed: no report of it"),
         ));
     }
-    let mut set = loaded.map_err(|error| failure(NOT_DONE, printable(&error.to_string())))?;
+    loaded.map_err(|error| failure(NOT_DONE, printable(&error.to_string())))
+}
+
+/// Reports what the recording has now; the exit status.
+fn snapshot(target: &Target, reconciled: bool, format: &str, output: Option<&Path>) -> Result<i32, Failure> {
+    let options = Options { is_judged: true, ..Options::default() };
+    let mut set = loaded(target, &options)?;
     set.processes.iter_mut().for_each(|process| process.reconciled = reconciled);
     // The command line knows the formats.
     report::write(&set, Format::named(format).unwrap_or(Format::Text), output)?;
@@ -207,7 +214,7 @@ mod tests {
         );
         assert_eq!(texts(&Order::Off { what: None }), ["off faults", "off limits"]);
         assert_eq!(texts(&Order::Off { what: Some(Armed::Limits) }), ["off limits"]);
-        assert_eq!(texts(&Order::Status), ["status"]);
+        assert!(texts(&Order::Status).is_empty());
         assert_eq!(joined(&["a\nb".into(), "c".into()], b";"), b"a b;c");
     }
 

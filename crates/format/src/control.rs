@@ -83,8 +83,6 @@ pub enum Order<'a> {
     OffLimits,
     /// `snapshot`: compare with the kernel, and have the recording hold what was found.
     Snapshot,
-    /// `status`: tell what is armed.
-    Status,
 }
 
 impl<'a> Order<'a> {
@@ -99,7 +97,6 @@ impl<'a> Order<'a> {
             b"off faults" => Some(Order::OffFaults),
             b"off limits" => Some(Order::OffLimits),
             b"snapshot" => Some(Order::Snapshot),
-            b"status" => Some(Order::Status),
             _ => None,
         }
     }
@@ -116,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_request_is_its_lines_in_order() {
-        let text = b"off faults\ninject epoll_ctl:error=ENOSPC;epoll_wait:timeout\nlimit watches=2\nnonsense\nstatus";
+        let text = b"off faults\ninject epoll_ctl:error=ENOSPC;epoll_wait:timeout\nlimit watches=2\nnonsense\nsnapshot";
         let found: [Option<Order>; 5] = {
             let mut all = orders(text);
             core::array::from_fn(|_| all.next().flatten())
@@ -128,7 +125,7 @@ mod tests {
                 Some(Order::Inject(b"epoll_ctl:error=ENOSPC;epoll_wait:timeout")),
                 Some(Order::Limit(b"watches=2")),
                 None,
-                Some(Order::Status)
+                Some(Order::Snapshot)
             ]
         );
         assert_eq!(orders(b"").next(), Some(None));

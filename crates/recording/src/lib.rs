@@ -111,6 +111,12 @@ pub fn render_family(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<(
     text::render_family(set, look, out)
 }
 
+/// Whether limits or faults are armed in a process, and the text of them and of requests from outside.
+#[must_use]
+pub fn armed(process: &model::Process, look: Look) -> (bool, String) {
+    text::armed_alone(process, look)
+}
+
 /// Nanoseconds as the reports have them: `1.25 s`.
 #[must_use]
 pub fn duration(nanoseconds: u64) -> String {

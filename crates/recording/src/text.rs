@@ -226,6 +226,15 @@ fn armed(process: &Process, page: &mut Page) {
     }
 }
 
+/// Whether limits or faults are armed, and a page of them and of requests alone.
+pub fn armed_alone(process: &Process, look: Look) -> (bool, String) {
+    let mut page = Page::new(look);
+    armed(process, &mut page);
+    let is_armed = !page.text.is_empty();
+    control(process, &mut page);
+    (is_armed, page.text)
+}
+
 /// Several processes: what was found in any of them, and their sums.
 fn together(set: &Set, look: Look) -> String {
     let facts = Facts::merged(set);
@@ -643,7 +652,8 @@ fn control(process: &Process, page: &mut Page) {
             0 => String::new(),
             damaged => format!(", {} IGNORED (control page damaged)", grouped(damaged)),
         };
-        page.line(format!("Control: {} requests from outside{ignored}", grouped(of.requests)));
+        let plural = if of.requests == 1 { "" } else { "s" };
+        page.line(format!("Control: {} request{plural} from outside{ignored}", grouped(of.requests)));
     }
 }
 

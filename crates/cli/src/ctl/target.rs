@@ -114,6 +114,13 @@ impl Target {
             && word(header::BEGAN_UNIX) == Some(self.began_unix)
     }
 
+    /// Whether a request stands that no call has taken yet.
+    pub fn is_asked(&self) -> bool {
+        let mut bell = [0; 8];
+        let place = self.control + control::BELL as u64;
+        self.file.read_exact_at(&mut bell, place).is_ok() && bell != [0; 8]
+    }
+
     /// Whether the recording's name still leads to the file that the process writes.
     pub fn has_its_name(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|data| data.is_file() && data.ino() == self.inode)
