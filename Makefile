@@ -18,7 +18,7 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: help build release assets test test-portable calm demo bench soak fuzz functions header install uninstall toolchain programs
+.PHONY: help build release assets test test-portable calm demo bench soak fuzz functions samples header install uninstall toolchain programs
 
 help:
 	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
@@ -33,6 +33,7 @@ help:
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
 	@echo 'make fuzz       arbitrary bytes for each grammar of the options and for recordings, for FUZZ_SECONDS each (60)'
 	@echo 'make functions  write the lists of functions in docs/ anew from crates/format/src/functions.rs'
+	@echo 'make samples    write the samples of README.md and docs/ anew, as the programs print them now'
 	@echo 'make header     write include/epollshim.h anew from src/capi.rs'
 	@echo 'make install    copy all of it, the header and a pkg-config file below $(DESTDIR)$(PREFIX)'
 	@echo '                (PREFIX=, DESTDIR=, BINDIR=, LIBDIR=, INCLUDEDIR=, DATADIR=, MANDIR=)'
@@ -104,6 +105,9 @@ fuzz:
 
 functions: release
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test functions
+
+samples: release
+	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test docs_samples
 
 header: toolchain
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test header
