@@ -18,7 +18,7 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: help build release assets test test-portable calm demo bench soak fuzz functions header install uninstall toolchain programs
+.PHONY: help build release assets test test-portable calm demo bench soak fuzz functions samples header install uninstall toolchain programs
 
 help:
 	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
@@ -33,6 +33,7 @@ help:
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
 	@echo 'make fuzz       arbitrary bytes for each grammar of the options and for recordings, for FUZZ_SECONDS each (60)'
 	@echo 'make functions  write the lists of functions in docs/ anew from crates/format/src/functions.rs'
+	@echo 'make samples    write the samples of README.md and docs/ anew, as the programs print them now'
 	@echo 'make header     write include/epollshim.h anew from src/capi.rs'
 	@echo 'make install    copy all of it, the header and a pkg-config file below $(DESTDIR)$(PREFIX)'
 	@echo '                (PREFIX=, DESTDIR=, BINDIR=, LIBDIR=, INCLUDEDIR=, DATADIR=, MANDIR=)'
@@ -105,6 +106,9 @@ fuzz:
 functions: release
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test functions
 
+samples: release
+	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test docs_samples
+
 header: toolchain
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test header
 
@@ -121,7 +125,7 @@ install uninstall:
 	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter
+	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \

@@ -22,7 +22,7 @@ const WAYS: [(&str, &str); 9] = [
     ("SIGSEGV", "signal"),
     ("SIGKILL", "signal"),
 ];
-/// Those with an exit report: until its descriptors are gone, `pthread_exit` loads libgcc, and aborts then.
+/// Those with an exit report.
 const REPORTED: [&str; 5] = ["exit", "_exit", "quick_exit", "pthread_exit", "exit_group"];
 
 fn recorded(folder: &Path) -> Value {
@@ -58,6 +58,19 @@ fn facts(told: &Value) -> Value {
     json!({ "findings": findings, "rows": rows, "sums": sums })
 }
 
+/// `epollshim run` with the program in that way: the one process of its report.
+fn by_run(binary: &Path, way: &str, arguments: &[&str]) -> Value {
+    let folder = scratch(&format!("ends-run-{way}-{}", arguments.len()));
+    let place = folder.join("report.json");
+    let mut command = Command::new(shim().with_file_name("epollshim"));
+    command.args(["run", "--format", "json", "-o"]).arg(&place).arg("--").arg(binary);
+    let output = command.arg(way).args(arguments).output().unwrap();
+    let report = std::fs::read(&place).unwrap_or_else(|error| panic!("{way}: {error}: {output:?}"));
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!(report["processes"].as_array().map(Vec::len), Some(1), "{way}: {report:#}");
+    report["processes"][0].clone()
+}
+
 fn each_way_tells_the_same(arguments: &[&str]) {
     let binary = c_program("ways_to_end");
     let mut first: Option<Value> = None;
@@ -74,21 +87,25 @@ fn each_way_tells_the_same(arguments: &[&str]) {
             .env("EPOLLSHIM_REPORT", &exit)
             .env("EPOLLSHIM_REPORT_FORMAT", "json"));
         let process = recorded(&recording);
-        let is_full = !arguments.is_empty();
-        let end = if is_full && way == "pthread_exit" && run.status.code().is_none() { "signal" } else { end };
+        // Until its descriptors are gone, `pthread_exit` loads libgcc, and aborts then.
+        let is_abort = way == "pthread_exit" && run.status.code().is_none();
+        let end = if is_abort { "signal" } else { end };
         assert_eq!(process["process"]["end"], end, "{way}: {}{}", run.stdout, run.stderr);
-        let told = facts(&process);
-        // With a descriptor to spare: the report is another part's where there is none.
-        if REPORTED.contains(&way) && !is_full {
-            let exit = facts(&report(&exit));
-            assert_eq!(exit["findings"], told["findings"], "{way}");
-            assert_eq!(exit["sums"], told["sums"], "{way}");
+        let mut views = vec![("recording", process), ("run", by_run(&binary, way, arguments))];
+        if REPORTED.contains(&way) && !is_abort {
+            views.push(("exit report", report(&exit)));
         }
-        let expected = first.get_or_insert_with(|| told.clone());
-        if *expected != told {
-            wrong.push(format!("{way}: {told:#}"));
+        for (view, told) in views {
+            if view != "exit report" {
+                assert_eq!(told["process"]["end"], end, "{way}, {view}: {told:#}");
+                assert_eq!(told["recording"]["partial"], false, "{way}, {view}: {told:#}");
+            }
+            let facts = facts(&told);
+            let expected = first.get_or_insert_with(|| facts.clone());
+            if *expected != facts {
+                wrong.push(format!("{way}, {view}: {facts:#}"));
+            }
         }
-        assert_eq!(process["recording"]["partial"], false, "{way}: {process:#}");
     }
     let first = first.unwrap();
     assert!(wrong.is_empty(), "exit: {first:#}\n{}", wrong.join("\n"));

@@ -65,6 +65,58 @@ fn with_every_number_taken_for_good_all_is_told() {
     assert!(ended.stderr.contains("at evidence+0x"), "{}", ended.stderr);
 }
 
+/// RLIMIT_NPROC stops the helper, and the table has no number for what the library would open instead.
+#[test]
+fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
+    let open = Open::new("alone");
+    let mut command = watched(&["alone", "64"], &open.0);
+    command.env_remove("EPOLLSHIM_LOG").env("EPOLLSHIM_REPORT", "stderr").env("EPOLLSHIM_REPORT_FORMAT", "text");
+    let ended = run(&mut command);
+    assert!(ended.status.success(), "{}{}", ended.stdout, ended.stderr);
+    for words in [
+        "epollshim: evidence (pid ",
+        "  warning  near-limit ",
+        "\nRecording: PARTIAL, its file could not grow (EMFILE)\n",
+        "\nCoverage: NOT compared with the kernel's own lists",
+    ] {
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    }
+    // `ghost` is none of its findings: it fails for what is missing.
+    let epollshim = || Command::new(shim().with_file_name("epollshim"));
+    let told = epollshim().args(["report", "--fail-on", "ghost"]).arg(open.0.join("rec")).output().unwrap();
+    assert_eq!(told.status.code(), Some(1), "{}", show(&told));
+    assert!(show(&told).contains("the file could not grow: EMFILE"), "{}", show(&told));
+    let mut command = epollshim();
+    command.args(["run", "--record-ring=full", "--fail-on", "ghost", "--"]).arg(program()).args(["alone", "64"]);
+    let told = command.output().unwrap();
+    assert_eq!(told.status.code(), Some(1), "{}", show(&told));
+    assert!(show(&told).contains("PARTIAL"), "{}", show(&told));
+    // A report that goes to a file.
+    let mut command = watched(&["alone", "64"], &open.0);
+    let ended = run(command.env_remove("EPOLLSHIM_LOG").env("EPOLLSHIM_REPORT", open.0.join("text")));
+    assert!(ended.stderr.contains("EMFILE; the report of process "), "{}", ended.stderr);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+}
+
+/// A directory in which all users may make files, gone at the end. Not below a build tree, which may be somebody's own.
+struct Open(PathBuf);
+
+impl Open {
+    fn new(name: &str) -> Open {
+        let path = std::env::temp_dir().join(format!("epollshim-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o1777)).unwrap();
+        Open(path)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 #[test]
 fn with_no_address_space_left_all_is_told() {
     let directory = scratch("memory");
@@ -82,20 +134,16 @@ fn a_recording_goes_on_when_root_becomes_another_user() {
         return skipped("not root: no program can change its user", false);
     }
     for words in [&["user"][..], &["user", "raw"], &["user", "chroot"]] {
-        // Not below a build tree, which may be somebody's own.
-        let directory = std::env::temp_dir().join(format!("epollshim-{}-{}", words.join("-"), std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir(&directory).unwrap();
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o1777)).unwrap();
-        let ended = run(watched(words, &directory).env("EPOLLSHIM_REPORT", "none").env_remove("EPOLLSHIM_LOG"));
+        let open = Open::new(&words.join("-"));
+        let directory = &open.0;
+        let ended = run(watched(words, directory).env("EPOLLSHIM_REPORT", "none").env_remove("EPOLLSHIM_LOG"));
         assert!(ended.status.success() && ended.stderr.is_empty(), "{}{}", ended.stdout, ended.stderr);
-        records_all(&directory);
+        records_all(directory);
         let recording = common::recording::files(&directory.join("rec")).remove(0);
         let file = fs::symlink_metadata(recording).unwrap();
         // In another root directory it has no name, but what is mapped of it.
         let owner = if words.last() == Some(&"chroot") { 0 } else { 65534 };
         assert_eq!((file.uid(), file.mode() & 0o777), (owner, 0o600));
-        fs::remove_dir_all(&directory).unwrap();
     }
 }
 

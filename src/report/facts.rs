@@ -264,7 +264,11 @@ impl Facts {
         super::findings::gather(&map, &mut findings, &mut suppressed);
         let mut comm = [0u8; 16];
         Buffer::lend(|text: &mut Buffer<u8>| {
-            procfs::read_file(c"/proc/self/comm", text);
+            // With no number free and no helper: as the kernel does at exec, from the file's name.
+            if !procfs::read_file(c"/proc/self/comm", text) {
+                let name = exe.as_slice().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+                text.extend(name.get(..15).unwrap_or(name));
+            }
             for (place, byte) in comm.iter_mut().zip(text.as_slice().trim_ascii_end()) {
                 *place = *byte;
             }

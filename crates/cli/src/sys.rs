@@ -65,6 +65,18 @@ pub fn may_write(directory: &Path) -> Result<(), Error> {
     }
 }
 
+/// 128 random bits that nobody can guess.
+pub fn random() -> Result<u128, Error> {
+    let mut bytes = [0u8; 16];
+    // SAFETY: the buffer has the length that is told.
+    let length = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    if usize::try_from(length) == Ok(bytes.len()) {
+        Ok(u128::from_ne_bytes(bytes))
+    } else {
+        Err(Error::last_os_error())
+    }
+}
+
 /// The real user and group of this process.
 pub fn user() -> (u32, u32) {
     // SAFETY: they take nothing and cannot fail.

@@ -78,6 +78,29 @@ fn a_recording_that_is_missing_or_partial_fails_and_misuse_is_2() {
 }
 
 #[test]
+fn with_every_number_taken_for_good_a_finding_still_fails_the_job() {
+    let program = compile("emfile", &[]);
+    for (mode, id) in [("sockets", "fd-leak"), ("closed", "fd-leak"), ("accept", "near-limit")] {
+        let recordings = scratch(mode).join("rec");
+        let run = |flags: &[&str]| output(epollshim().arg("run").args(flags).arg("--").arg(&program).arg(mode));
+        for (named, status) in [("all", 1), ("warning", 1), (id, 1), ("ghost", 0)] {
+            let ran = run(&["--report=none", "--fail-on", named]);
+            assert_eq!(ran.status.code(), Some(status), "{mode} {named}: {}", stderr(&ran));
+            assert_eq!(stderr(&ran).contains(id), status == 1, "{mode} {named}: {}", stderr(&ran));
+        }
+        // The whole report, and a recording that is read later.
+        let ran = run(&["--fail-on=warning"]);
+        assert_eq!(ran.status.code(), Some(1), "{mode}: {}", stderr(&ran));
+        assert!(stderr(&ran).contains("Findings: 1 ") && !stderr(&ran).contains("PARTIAL"), "{mode}: {}", stderr(&ran));
+        assert!(run(&["--report=none", "--census", "--record", recordings.to_str().unwrap()]).status.success());
+        for (named, status) in [("all", 1), ("warning", 1), (id, 1), ("ghost", 0)] {
+            let told = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
+            assert_eq!(told.status.code(), Some(status), "{mode} {named}: {}", stderr(&told));
+        }
+    }
+}
+
+#[test]
 fn a_name_that_is_none_is_an_error_of_use() {
     let told = run(&["report", "--fail-on", "leek", "/nowhere"]);
     assert_eq!(told.status.code(), Some(2));

@@ -249,13 +249,17 @@ fn processes_that_go_on_are_named_with_the_command_that_reports_them() {
     let pid: u32 = told.split(' ').nth(1).unwrap().parse().unwrap();
     assert!(text.contains(&format!("epollshim: still running: job (pid {pid})\n")), "{text}");
     let [kept] = &place.left()[..] else { panic!("{text}") };
+    // SAFETY: takes nothing, cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    // Root's is in a directory that nobody else can list.
+    assert_eq!(mode(kept), if is_root { 0o711 } else { 0o700 });
+    let first = fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
+    assert!(!is_root || mode(&first) == 0o1733, "{}", first.display());
     let command = format!("epollshim report {}", kept.display());
     assert!(text.contains(&format!("{command}; then remove it: rm -r {}\n", kept.display())), "{text}");
     let root = common::epollshim().arg("report").arg(kept).output().unwrap();
     assert!(stdout(&root).contains(&format!("job (pid {pid}), still running")), "{}", stdout(&root));
-    // SAFETY: takes nothing, cannot fail.
-    let mode = if unsafe { libc::geteuid() } == 0 { 0o1733 } else { 0o700 };
-    assert_eq!(fs::metadata(kept).unwrap().permissions().mode() & 0o7777, mode);
     kill(pid, libc::SIGTERM);
     until("it ends", || (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
     let later = common::epollshim().arg("report").arg(kept).output().unwrap();

@@ -119,7 +119,7 @@ fn python_node_curl_git_and_sleep() {
 
 #[test]
 fn a_static_go_program() {
-    let Some(go) = go() else { return skipped("go is not installed", true) };
+    let Some(go) = go() else { return skipped("go is not installed", false) };
     let directory = scratch("go");
     fs::write(directory.join("main.go"), "package main\nfunc main() {}\n").unwrap();
     let mut build = Command::new(go);

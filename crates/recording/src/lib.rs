@@ -46,7 +46,7 @@ pub mod text;
 use std::io::{self, Write};
 use std::path::Path;
 
-pub use load::{Error, Failure, Options, Set, load, load_all, load_with, recordings};
+pub use load::{Error, Failure, OF_RUN, Options, Set, load, load_all, load_with, recordings};
 pub use look::{Colour, Look};
 pub use read::{Damage, process as read};
 pub use runs::Run;

@@ -236,17 +236,26 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// The plain files of a directory that are named as recordings are, in order.
+/// The plain files of a directory that are named as recordings are, in order. `epollshim run` as root
+/// makes a directory in a directory: of the outer one, those of the inner one too.
 pub fn recordings(directory: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let is_of_run = |name: &OsStr| name.as_encoded_bytes().starts_with(OF_RUN.as_bytes());
+    let is_outer = directory.file_name().is_some_and(is_of_run);
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if is_named_as_one(&entry.file_name()) && entry.file_type()?.is_file() {
+        let name = entry.file_name();
+        if is_named_as_one(&name) && entry.file_type()?.is_file() {
             found.insert(entry.path());
+        } else if is_outer && is_of_run(&name) && entry.file_type()?.is_dir() {
+            found.append(&mut recordings(&entry.path())?);
         }
     }
     Ok(found)
 }
+
+/// How the names of the directories begin that `epollshim run` makes.
+pub const OF_RUN: &str = "epollshim-run.";
 
 /// Whether a file is named as recordings are.
 pub fn is_named_as_one(name: &OsStr) -> bool {

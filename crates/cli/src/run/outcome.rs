@@ -98,7 +98,7 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
     } else if !running.is_empty() {
         go_on(&running, place);
     } else if is_lost && !set.processes.is_empty() {
-        let path = quoted(&place.path);
+        let path = quoted(place.top());
         say(&format!("the recordings are kept in {path}: epollshim report {path}"));
     } else {
         place.remove();
@@ -228,7 +228,7 @@ fn go_on(running: &[Running], place: &Place) {
         named.push(format!("and {} more", running.len() - NAMED));
     }
     say(&format!("still running: {}", named.join(", ")));
-    let path = quoted(&place.path);
+    let path = quoted(place.top());
     let remove = if place.is_private { format!("; then remove it: rm -r {path}") } else { String::new() };
     say(&format!("report them at any time: epollshim report {path}{remove}"));
 }

@@ -11,12 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use epollshim_format::options;
+use epollshim_recording::OF_RUN as PREFIX;
 
 use crate::sys;
 use crate::text::{reason, shown};
-
-/// How the names of private directories begin.
-const PREFIX: &str = "epollshim-run.";
 
 /// Bytes that must be free for the first recordings: some take 300 KB.
 const LEAST: u64 = 1 << 20;
@@ -40,8 +38,10 @@ impl Place {
     /// Makes a directory of mode 0700 in `$TMPDIR`, or in /tmp where that cannot be used. Err: why
     /// not, a line.
     ///
-    /// Of root it has mode 1733, as every directory of recordings that root's processes make: a
-    /// server that gives up root makes its recordings as another user.
+    /// Root's is a directory of mode 1733 in one of mode 0711. A server that gives up root, and its
+    /// children, make and open their files by name as another user, which 0700 would refuse. The
+    /// name of the inner directory is random and cannot be listed: only processes that inherit it
+    /// in their environment find it.
     pub fn private() -> Result<Place, String> {
         let wanted = std::env::var_os("TMPDIR").filter(|path| !path.is_empty());
         let mut why = None;
@@ -66,8 +66,14 @@ impl Place {
 
     pub fn remove(&self) {
         if self.is_private {
-            let _ = fs::remove_dir_all(&self.path);
+            let _ = fs::remove_dir_all(self.top());
         }
+    }
+
+    /// What is to be removed when the recordings are not needed any more.
+    pub fn top(&self) -> &Path {
+        let parent = self.path.parent().filter(|parent| self.is_private && is_another_run_s(parent.as_os_str()));
+        parent.unwrap_or(&self.path)
     }
 }
 
@@ -82,7 +88,9 @@ fn make_in(parent: &Path) -> Result<PathBuf, Error> {
     for _ in 0..100 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let path = parent.join(format!("{PREFIX}{}.{now:x}", std::process::id()));
-        let entry = [b"EPOLLSHIM_RECORD=", path.as_os_str().as_bytes()].concat();
+        let is_shared = sys::effective_user() == 0;
+        let inner = if is_shared { path.join(format!("{PREFIX}{:032x}", sys::random()?)) } else { path.clone() };
+        let entry = [b"EPOLLSHIM_RECORD=", inner.as_os_str().as_bytes()].concat();
         if options::parse([entry.as_slice()].into_iter()).1.is_some() {
             return Err(ErrorKind::InvalidFilename.into());
         }
@@ -90,14 +98,23 @@ fn make_in(parent: &Path) -> Result<PathBuf, Error> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
             Ok(()) => {
-                if sys::effective_user() == 0 {
-                    fs::set_permissions(&path, Permissions::from_mode(0o1733))?;
+                if is_shared {
+                    share(&path, &inner).inspect_err(|_| drop(fs::remove_dir_all(&path)))?;
                 }
-                return Ok(path);
+                return Ok(inner);
             }
         }
     }
     Err(ErrorKind::AlreadyExists.into())
+}
+
+/// Makes `inner`, where every user may make files that no other may remove, in root's new directory
+/// `path`, which every user may pass and only root may list.
+fn share(path: &Path, inner: &Path) -> Result<(), Error> {
+    DirBuilder::new().mode(0o700).create(inner)?;
+    // The umask takes bits from the mode of a mkdir.
+    fs::set_permissions(inner, Permissions::from_mode(0o1733))?;
+    fs::set_permissions(path, Permissions::from_mode(0o711))
 }
 
 /// Fails where a file system has no space, or no place for another file.
@@ -109,17 +126,29 @@ fn is_full(path: &Path) -> Result<(), Error> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{is_another_run_s, make_in};
+    use super::{Place, is_another_run_s, make_in};
+    use std::collections::BTreeSet;
     use std::ffi::OsStr;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     #[test]
     fn a_private_directory_is_its_user_s_alone() {
-        let path = make_in(&std::env::temp_dir()).unwrap();
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
-        std::fs::remove_dir(&path).unwrap();
-        assert_eq!(mode, if crate::sys::effective_user() == 0 { 0o1733 } else { 0o700 });
+        let place =
+            || Place { path: make_in(&std::env::temp_dir()).unwrap(), is_private: true, before: BTreeSet::new() };
+        let (place, other) = (place(), place());
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        let (path, top) = (&place.path, place.top());
+        if crate::sys::effective_user() == 0 {
+            assert_eq!((mode(path), mode(top)), (0o1733, 0o711));
+            assert_eq!(path.parent(), Some(top));
+            assert_ne!(path.file_name(), other.path.file_name());
+        } else {
+            assert_eq!((mode(path), path.as_path()), (0o700, top));
+        }
+        place.remove();
+        other.remove();
+        assert!(!top.exists() && !other.top().exists());
         assert!(is_another_run_s(path.as_os_str()));
         assert!(!is_another_run_s(OsStr::new("/home/u/rec")));
     }
