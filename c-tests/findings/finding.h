@@ -55,9 +55,15 @@ static inline void await_call(int tid, int number)
 }
 
 // Tells the test which descriptors the finding must name (-1: none), and gives main's exit status.
+// With STAYS in the environment it waits to be killed.
 static inline int found(int epfd, int fd)
 {
     printf("%d %d\n", epfd, fd);
+    if (getenv("STAYS")) {
+        fflush(stdout);
+        for (;;)
+            pause();
+    }
     return 0;
 }
 

@@ -10,7 +10,7 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;
 
-use super::{Note, herd, note, spin};
+use super::{Note, herd, loops, note, spin};
 use crate::frame::Frame;
 use crate::ledger;
 use crate::ledger::records::Long;
@@ -118,6 +118,9 @@ impl Watch {
         self.late.count.add(1);
         self.late.time.add(work);
         self.late.longest.reach(work);
+        if self.late.count.get() >= thresholds::LATE_TIMES {
+            loops::late();
+        }
     }
 
     /// The next waits with batches like this one are not examined.

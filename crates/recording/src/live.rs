@@ -74,11 +74,10 @@ impl Waiting {
     fn of(place: usize, segment: Bytes, counters: &Counters) -> Waiting {
         let waits = counters.of(&Call::WAITS);
         let blocked = counters.blocked();
-        let ended = counters.empty.saturating_add(counters.batch.count()).saturating_add(waits.failures());
         Waiting {
             place,
             begun: waits.calls,
-            ended,
+            ended: counters.ended(),
             timed: blocked.count(),
             blocked: blocked.sum,
             worked: counters.work.sum,

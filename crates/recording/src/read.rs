@@ -15,7 +15,7 @@ use epollshim_format::{control, errno, histogram};
 
 use crate::bytes::Bytes;
 use crate::model::{
-    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Limit, Moment, Notes, Origin, Process,
+    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Judged, Limit, Moment, Notes, Origin, Process,
     Record, Rule, Thread, Totals,
 };
 use crate::modules::plain;
@@ -246,6 +246,8 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             // Half of all numbers: with what is there, it is still one.
             dropped: segment.word(thread::DROPPED).min(u64::MAX / 2),
             last_wait_end: segment.word(thread::LAST_WAIT_END),
+            processor_time: segment.word(thread::PROCESSOR_TIME),
+            polled_then: segment.word(thread::POLLED_THEN),
             ..Thread::default()
         };
         let behind = source.length().min(start + length).saturating_sub(start + thread::RING);
@@ -337,6 +339,11 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             kind::TOTALS => {
                 self.totals = true;
                 self.process.totals = the_totals(segment);
+                self.process.judged_by = Judged {
+                    marked: segment.word(totals::MARKED),
+                    numbers: segment.word(totals::NUMBERS),
+                    numbers_limit: segment.word(totals::NUMBERS_LIMIT),
+                };
                 let place = |site: usize| totals::CREATIONS + site * 16;
                 let of = |site| (segment.word(place(site)), segment.word(place(site) + 8));
                 self.process.creations = (0..totals::SITES).map(of).filter(|(site, _)| *site != 0).collect();
@@ -494,6 +501,8 @@ fn rules(segment: Bytes) -> Vec<Rule> {
 pub fn counters(segment: Bytes) -> Counters {
     let mut read = Counters {
         empty: segment.word(thread::EMPTY).saturating_add(segment.word(thread::POLLED)),
+        polled: segment.word(thread::POLLED),
+        short: segment.word(thread::SHORT),
         full: segment.word(thread::FULL),
         work: the_histogram(segment, thread::WORK),
         batch: the_histogram(segment, thread::BATCH),
@@ -580,6 +589,7 @@ pub fn instances(segment: Bytes<'_>, first: u64) -> impl Iterator<Item = Instanc
             argument: origin as u32 as i32,
             inherited: origin & instance::INHERITED != 0,
             epfd: words.word(instance::EPFD) as i32,
+            mark: (words.word(instance::EPFD) >> instance::MARK) as u32,
             watches: words.word(instance::WATCHES),
             watches_peak: words.word(instance::WATCHES_PEAK),
             began: words.word(instance::BEGAN),

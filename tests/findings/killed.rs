@@ -1,0 +1,106 @@
+//! What is judged at the end is judged for a process that had none: killed from outside, and while it runs.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::common::{c_program_with, report, run, scratch, shim, under_shim};
+
+type Told = Vec<(String, String, String, i64)>;
+
+/// Of each finding above info the id, severity, place and descriptor.
+fn told(of: &Value) -> Told {
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or("").to_owned();
+    let mut all: Told = of["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["severity"] != "info")
+        .map(|finding| {
+            let site = text(finding, "site");
+            (text(finding, "id"), text(finding, "severity"), site, finding["epfd"].as_i64().unwrap_or(-1))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// What the command tells of a process whose recording is in that folder.
+fn recorded(folder: &Path, pid: u32) -> Value {
+    let command = shim().with_file_name("epollshim");
+    let output = Command::new(command).args(["report", "--format", "json"]).arg(folder).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let all = report["processes"].as_array().unwrap();
+    let own = all.iter().find(|process| process["process"]["pid"] == pid);
+    own.unwrap_or_else(|| panic!("{report:#}")).clone()
+}
+
+/// The program says the same of itself when it exits, and when it is killed at that place; and while it is still there.
+fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
+    let binary = c_program_with(&format!("findings/{program}"), flags);
+    let folder = scratch(&format!("killed-{program}"));
+    let (at, recording) = (folder.join("report"), folder.join("rec"));
+    let of_exit = run(under_shim(Command::new(&binary).envs(options.iter().copied()), &at));
+    assert!(of_exit.status.success(), "{program}: {}", of_exit.stderr);
+    let expected = told(&report(&at));
+    assert_eq!(expected.is_empty(), flags.contains(&"-DMENDED"), "{program}: {expected:#?}");
+    let mut child = Command::new(&binary)
+        .envs(options.iter().copied())
+        .env("LD_PRELOAD", shim())
+        .env("EPOLLSHIM_REPORT", "none")
+        .env("EPOLLSHIM_RECORD", &recording)
+        .env("STAYS", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains(' '), "{program}: {line}");
+    let live = recorded(&recording, child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let dead = recorded(&recording, child.id());
+    assert_eq!(live["process"]["end"], "running", "{program}");
+    assert_eq!(dead["process"]["end"], "signal", "{program}");
+    assert_eq!(told(&live), expected, "{program}, while it runs: {live:#}");
+    assert_eq!(told(&dead), expected, "{program}, killed: {dead:#}");
+}
+
+#[test]
+fn abandoned_loops() {
+    is_told_after_a_kill("leak", &[], &[]);
+    is_told_after_a_kill("leak", &[], &["-DMENDED"]);
+    is_told_after_a_kill("leak_pool", &[], &["-DMENDED"]);
+}
+
+#[test]
+fn limits_that_are_near() {
+    is_told_after_a_kill("near_limit", &[], &[]);
+    is_told_after_a_kill("near_limit", &[], &["-DMENDED"]);
+    is_told_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=3")], &[]);
+    is_told_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=30")], &["-DMENDED"]);
+}
+
+#[test]
+fn loops_that_poll() {
+    is_told_after_a_kill("poll_loop", &[], &[]);
+    is_told_after_a_kill("poll_loop", &[], &["-DMENDED"]);
+    is_told_after_a_kill("poll_loop_short", &[], &[]);
+    is_told_after_a_kill("poll_loop_short", &[], &["-DMENDED"]);
+}
+
+#[test]
+fn loops_that_are_late() {
+    is_told_after_a_kill("late_loop", &[], &[]);
+    is_told_after_a_kill("late_loop", &[], &["-DMENDED"]);
+}
+
+#[test]
+fn what_is_found_as_it_happens_and_what_follows_from_the_census() {
+    for program in ["size_lie", "ghost", "spin_hup", "full_batch", "double_close"] {
+        is_told_after_a_kill(program, &[("EPOLLSHIM_CENSUS", "1")], &[]);
+    }
+    is_told_after_a_kill("fd_leak", &[("EPOLLSHIM_CENSUS", "1")], &[]);
+}
