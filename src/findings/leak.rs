@@ -44,7 +44,8 @@ pub fn evaluate(end: End) {
 }
 
 fn gather(ledger: &Core, groups: &mut Buffer<Group>) {
-    let is_any_used = ledger.live_instances().any(|(_, instance)| leak::is_used(instance.waits(), instance.waits_marked.get()));
+    let is_any_used =
+        ledger.live_instances().any(|(_, instance)| leak::is_used(instance.waits(), instance.waits_marked.get()));
     let now = clock::monotonic();
     // Asked only if an instance looks idle.
     let mut are_waited_on = None;

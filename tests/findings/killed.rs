@@ -39,6 +39,11 @@ fn recorded(folder: &Path, pid: u32) -> Value {
 
 /// The program says the same of itself when it exits, and when it is killed at that place; and while it is still there.
 fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
+    is_told_after_a_kill_and(program, options, flags, "1");
+}
+
+/// The same, with the program's calls before it is killed (`STAYS` of finding.h).
+fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&str], stays: &str) {
     let binary = c_program_with(&format!("findings/{program}"), flags);
     let folder = scratch(&format!("killed-{program}"));
     let (at, recording) = (folder.join("report"), folder.join("rec"));
@@ -51,7 +56,7 @@ fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str])
         .env("LD_PRELOAD", shim())
         .env("EPOLLSHIM_REPORT", "none")
         .env("EPOLLSHIM_RECORD", &recording)
-        .env("STAYS", "1")
+        .env("STAYS", stays)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -103,4 +108,12 @@ fn what_is_found_as_it_happens_and_what_follows_from_the_census() {
         is_told_after_a_kill(program, &[("EPOLLSHIM_CENSUS", "1")], &[]);
     }
     is_told_after_a_kill("fd_leak", &[("EPOLLSHIM_CENSUS", "1")], &[]);
+}
+
+#[test]
+fn what_related_processes_share() {
+    for program in ["no_cloexec", "fork_shared", "herd"] {
+        is_told_after_a_kill_and(program, &[], &[], "calls");
+        is_told_after_a_kill_and(program, &[], &["-DMENDED"], "calls");
+    }
 }

@@ -15,8 +15,8 @@ use epollshim_format::{control, errno, histogram};
 
 use crate::bytes::Bytes;
 use crate::model::{
-    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Judged, Limit, Moment, Notes, Origin, Process,
-    Record, Rule, Thread, Totals,
+    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Judged, Limit, Moment, Notes, Origin,
+    Process, Record, Rule, Thread, Totals,
 };
 use crate::modules::plain;
 use crate::records::{HELD, Records};
@@ -52,6 +52,15 @@ pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
 
 /// Reads a recording; holds so many of its records.
 pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage> {
+    read(source, held, false)
+}
+
+/// Reads of a recording what findings follow from, and no records: so much that it may be done each second.
+pub fn briefly<S: Source + ?Sized>(source: &S) -> Result<Process, Damage> {
+    read(source, 0, true)
+}
+
+fn read<S: Source + ?Sized>(source: &S, held: usize, is_brief: bool) -> Result<Process, Damage> {
     let mut space = Vec::new();
     let front = source.part(0, FIRST_SEGMENT, &mut space);
     check_header(front)?;
@@ -62,6 +71,7 @@ pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage
         threads: HashMap::new(),
         records: Records::new(held),
         census: census::Parts::default(),
+        is_brief,
     };
     let identity = identity(front);
     reader.directory(front);
@@ -202,6 +212,8 @@ struct Reader<'a, S: ?Sized> {
     threads: HashMap<u64, usize>,
     records: Records,
     census: census::Parts,
+    /// Records, and what only names things, are left out.
+    is_brief: bool,
 }
 
 impl<S: Source + ?Sized> Reader<'_, S> {
@@ -219,6 +231,8 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             }
             match kind {
                 _ if has == 0 => {}
+                kind::RECORDS | kind::MODULES | kind::STACKS | kind::DESCRIBED | kind::OPEN_AT_END if self.is_brief => {
+                }
                 kind::RECORDS => self.more_records(index, start, end - start, extra),
                 kind::THREAD => self.thread(index, start, end - start, extra),
                 _ if has > LARGEST => {
@@ -252,7 +266,9 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         };
         let behind = source.length().min(start + length).saturating_sub(start + thread::RING);
         let place = self.process.threads.len();
-        if self.process.header.ring == 0 {
+        if self.is_brief {
+            // Its counters alone.
+        } else if self.process.header.ring == 0 {
             read.begun = read.dropped;
             self.area(place, start + thread::RING, area::IN_THREAD.min(length.saturating_sub(thread::RING)), &mut read);
         } else {
