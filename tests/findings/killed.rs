@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::common::{c_program_with, report, run, scratch, shim, under_shim};
+use super::common::{c_program_with, reports, run, scratch, shim, under_shim};
 
 type Told = Vec<(String, String, String, i64)>;
 
@@ -37,6 +37,21 @@ fn recorded(folder: &Path, pid: u32) -> Value {
     own.unwrap_or_else(|| panic!("{report:#}")).clone()
 }
 
+/// What `top` tells of it.
+fn viewed(folder: &Path, pid: u32) -> Value {
+    let mut command = Command::new(shim().with_file_name("epollshim"));
+    let output = command.args(["top", "--once", "-d", "0.1", "--format", "json"]).arg(folder).output().unwrap();
+    let view: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let all = view["processes"].as_array().unwrap();
+    all.iter().find(|process| process["pid"] == pid).unwrap_or_else(|| panic!("{view:#}")).clone()
+}
+
+/// The report of the process that has forked the others.
+fn of_parent(all: &[Value]) -> Value {
+    let has_child = |one: &&Value| all.iter().any(|other| other["process"]["ppid"] == one["process"]["pid"]);
+    all.iter().find(has_child).unwrap_or(&all[0]).clone()
+}
+
 /// The program says the same of itself when it exits, and when it is killed at that place; and while it is still there.
 fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
     is_told_after_a_kill_and(program, options, flags, "1");
@@ -49,7 +64,7 @@ fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&s
     let (at, recording) = (folder.join("report"), folder.join("rec"));
     let of_exit = run(under_shim(Command::new(&binary).envs(options.iter().copied()), &at));
     assert!(of_exit.status.success(), "{program}: {}", of_exit.stderr);
-    let expected = told(&report(&at));
+    let expected = told(&of_parent(&reports(&at)));
     assert_eq!(expected.is_empty(), flags.contains(&"-DMENDED"), "{program}: {expected:#?}");
     let mut child = Command::new(&binary)
         .envs(options.iter().copied())
@@ -64,12 +79,16 @@ fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&s
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains(' '), "{program}: {line}");
     let live = recorded(&recording, child.id());
+    let view = viewed(&recording, child.id());
     child.kill().unwrap();
     child.wait().unwrap();
     let dead = recorded(&recording, child.id());
     assert_eq!(live["process"]["end"], "running", "{program}");
     assert_eq!(dead["process"]["end"], "signal", "{program}");
     assert_eq!(told(&live), expected, "{program}, while it runs: {live:#}");
+    let known: Vec<_> = expected.iter().map(|(id, severity, ..)| (id.clone(), severity.clone())).collect();
+    let shown: Vec<_> = told(&view).into_iter().map(|(id, severity, ..)| (id, severity)).collect();
+    assert_eq!(shown, known, "{program}, by top: {view:#}");
     assert_eq!(told(&dead), expected, "{program}, killed: {dead:#}");
 }
 
