@@ -15,6 +15,8 @@ use crate::{clock, ledger, process, sys, thread};
 
 /// Loops that often come late to their wait. Those of one place are reported together. Judged with each late work, and with each
 /// report: what came often at first may be rare by then.
+#[cold]
+#[inline(never)]
 pub fn late() {
     withdraw(Id::LateLoop);
     let lived = clock::monotonic().saturating_sub(process::began());

@@ -33,6 +33,7 @@ pub fn shared_by_now() {
     }
 }
 
+#[inline(never)]
 fn of_entries(ledger: &Core) {
     if fork_shared::has_entries() {
         for (_, instance) in ledger.live_instances() {

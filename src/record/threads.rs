@@ -112,6 +112,8 @@ pub fn dropped_of(block: &Block) -> &AtomicU64 {
 }
 
 /// Writes how much processor time a thread has used, for who judges its polls later. The block must be attached.
+#[cold]
+#[inline(never)]
 pub fn note_time(block: &Block) {
     let is_handed_on = block.part::<PerThread>().is_handed_on.load(Ordering::Relaxed) != 0;
     let time = if is_handed_on { sys::processor_time(0) } else { thread::processor_time(block) };

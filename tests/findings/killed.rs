@@ -1,4 +1,5 @@
-//! What is judged at the end is judged for a process that had none: killed from outside, and while it runs.
+//! What is judged at the end is judged for a process that had none: killed from outside, and while it runs. (fd-leak: tests/ends.rs. It
+//! is judged by whether the growth goes on, which it does not while a program waits to be killed.)
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -122,11 +123,10 @@ fn loops_that_are_late() {
 }
 
 #[test]
-fn what_is_found_as_it_happens_and_what_follows_from_the_census() {
+fn what_is_found_as_it_happens() {
     for program in ["size_lie", "ghost", "spin_hup", "full_batch", "double_close"] {
         is_told_after_a_kill(program, &[("EPOLLSHIM_CENSUS", "1")], &[]);
     }
-    is_told_after_a_kill("fd_leak", &[("EPOLLSHIM_CENSUS", "1")], &[]);
 }
 
 #[test]
