@@ -24,30 +24,31 @@ pub fn late() {
         let late = &block.part::<Watch>().late;
         let work = block.counters.work();
         let (count, time) = (late.count.get(), late.time.get());
-        if !loops::is_often_late(count, time, recorded(work), lived) {
+        let works = recorded(work);
+        if !loops::is_often_late(count, time, works, lived) {
             continue;
         }
         let site = late.site.get();
         let of_place = || thread::all().filter(|block| block.part::<Watch>().late.site.get() == site);
-        let all = of_place().map(|block| block.part::<Watch>().late.count.get()).fold(0, u64::wrapping_add);
-        let longest = of_place().map(|block| block.part::<Watch>().late.longest.get()).max().unwrap_or(0);
+        let (all, longest) = of_place().fold((0, 0), |(all, longest): (u64, u64), block| {
+            let late = &block.part::<Watch>().late;
+            (all.wrapping_add(late.count.get()), longest.max(late.longest.get()))
+        });
+        let p99 = histogram::quantile((0..histogram::BUCKETS).map(|index| work.bucket(index)), works, work.max(), 990);
+        let p99 = p99.unwrap_or(0);
         let note = Note {
             epfd: late.epfd.get() as i32,
             site: site as usize,
-            detail: [quantile(work, 990), longest, recorded(work), time],
+            detail: [p99, longest, works, time],
             ..Note::of(Id::LateLoop, Severity::Warning)
         };
         put(&note, all);
     }
 }
 
+#[inline(never)]
 fn recorded(of: Histogram<'_>) -> u64 {
     (0..histogram::BUCKETS).map(|index| of.bucket(index)).fold(0, u64::wrapping_add)
-}
-
-fn quantile(of: Histogram<'_>, per_mille: u64) -> u64 {
-    let counts = (0..histogram::BUCKETS).map(|index| of.bucket(index));
-    histogram::quantile(counts, recorded(of), of.max(), per_mille).unwrap_or(0)
 }
 
 /// Threads that poll: waits that do not block, or hardly, and find nothing, and little else.
