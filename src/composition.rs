@@ -199,6 +199,10 @@ impl ledger::Above for Library {
         record::noted_instance(index, instance, epfd);
     }
 
+    fn instance_marked(index: u32, instance: &Instance) {
+        record::marked_instance(index, instance);
+    }
+
     fn instance_gone(index: u32) {
         record::gone_instance(index);
     }

@@ -9,6 +9,8 @@ mod census;
 mod common;
 #[path = "findings/healthy.rs"]
 mod healthy;
+#[path = "findings/killed.rs"]
+mod killed;
 #[path = "findings/ledger.rs"]
 mod ledger;
 #[path = "findings/lives.rs"]

@@ -15,3 +15,10 @@ pub fn evaluate(end: End) {
     processes::evaluate();
     limits::evaluate();
 }
+
+/// A part of it, at a moment while the process runs (`now`: CLOCK_MONOTONIC), for who is killed before a report: what remains true once it
+/// is, and takes little.
+pub fn at_times(now: u64) {
+    processes::shared_by_now();
+    herd::look(now);
+}

@@ -30,6 +30,8 @@ const EACH: u64 = 600_000_000_000;
 
 /// Looks while the process runs, since listening sockets are closed before it ends: once soon, and
 /// then every ten minutes.
+#[cold]
+#[inline(never)]
 pub fn look(now: u64) {
     let next = NEXT.load(Ordering::Relaxed);
     if now < next {
@@ -58,6 +60,8 @@ struct Listener {
     owner: usize,
 }
 
+#[cold]
+#[inline(never)]
 pub fn evaluate() {
     if seccomp::hinders() {
         return;

@@ -44,7 +44,8 @@ pub fn evaluate(end: End) {
 }
 
 fn gather(ledger: &Core, groups: &mut Buffer<Group>) {
-    let is_any_used = ledger.live_instances().any(|(_, instance)| is_used(instance));
+    let is_any_used =
+        ledger.live_instances().any(|(_, instance)| leak::is_used(instance.waits(), instance.waits_marked.get()));
     let now = clock::monotonic();
     // Asked only if an instance looks idle.
     let mut are_waited_on = None;
@@ -85,22 +86,13 @@ fn read_waited(waited: &mut Buffer<i32>) -> bool {
     procfs::each_waited_epoll(|epfd| complete &= waited.push(epfd)) && complete
 }
 
-/// Whether an instance was waited on since the waits were marked. If none was, the program has done
-/// nothing since.
-fn is_used(instance: &Instance) -> bool {
-    let (waits, marked) = (instance.waits(), instance.waits_marked.get());
-    waits != 0 && waits != marked
-}
-
 /// Whether an instance was not waited on lately, as far as this process's own counts show.
 fn looks_idle(ledger: &Core, instance: &Instance, now: u64) -> bool {
-    let (waits, marked) = (instance.waits(), instance.waits_marked.get());
-    if waits != marked || ledger.is_nested(instance) || fork_shared::entries().any(|entry| entry.is_of(instance)) {
-        // If another instance watches it, or another process uses it, its own waits say nothing.
-        return false;
-    }
-    // An instance that was never waited on may be about to be.
-    waits != 0 || now.saturating_sub(ledger.totals.marked.get()) >= leak::UNUSED
+    let since_mark = now.saturating_sub(ledger.totals.marked.get());
+    // If another instance watches it, or another process uses it, its own waits say nothing.
+    leak::looks_idle(instance.waits(), instance.waits_marked.get(), since_mark)
+        && !ledger.is_nested(instance)
+        && !fork_shared::entries().any(|entry| entry.is_of(instance))
 }
 
 fn report(ledger: &Core, group: &Group, end: End) {

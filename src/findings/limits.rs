@@ -43,17 +43,13 @@ fn report(variant: u8, peak: u64, limit: u64, severity: Severity, denied: u64) {
     put(&note, 1);
 }
 
-/// The kernel allocates the lowest free number, so a number near the limit shows how many were
-/// open. A number that the program chose (dup2) does not. So this is reported only if watches
-/// account for much of them.
 fn descriptors() {
-    let highest = u64::try_from(ledger::view().descriptors.highest()).unwrap_or(0);
+    let numbers = u64::try_from(ledger::view().descriptors.highest() + 1).unwrap_or(0);
     let watches = ledger::view().totals.watches_peak.get();
     if let Ok(limit) = sys::descriptor_limit()
-        && near_limit::is_near(highest + 1, limit.rlim_cur)
-        && watches >= highest / 2
+        && near_limit::has_many_descriptors(numbers, limit.rlim_cur, watches)
     {
-        report(near_limit::DESCRIPTORS, highest + 1, limit.rlim_cur, Severity::Warning, 0);
+        report(near_limit::DESCRIPTORS, numbers, limit.rlim_cur, Severity::Warning, 0);
     }
 }
 
@@ -78,11 +74,8 @@ fn watches() {
 }
 
 /// A limit that the user has set, by its key's number in [`near_limit::KEYS`], if its peak is near.
-/// A refused call is a fact that the program met. A limit that was only approached is the user's
-/// own choice.
 pub fn near_own_limit(key: u8, peak: u64, limit: u64, denied: u64) {
-    if denied != 0 || near_limit::is_near(peak, limit) {
-        let severity = if denied != 0 { Severity::Warning } else { Severity::Info };
+    if let Some(severity) = near_limit::of_own(peak, limit, denied) {
         report(near_limit::SET + key, peak, limit, severity, denied);
     }
 }

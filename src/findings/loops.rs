@@ -3,68 +3,67 @@
 use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
-use epollshim_format::findings::{Id, Severity, thresholds};
+use epollshim_format::findings::loops::{self, Polling, Waits};
+use epollshim_format::findings::{Id, Severity};
 use epollshim_format::histogram;
 
 use super::watch::Watch;
-use super::{Note, put};
+use super::{Note, put, withdraw};
 use crate::counters::{Counters, Histogram};
 use crate::thread::Block;
 use crate::{clock, ledger, process, sys, thread};
 
-/// Loops that often come late to their wait. Those of one place are reported together.
+/// Loops that often come late to their wait. Those of one place are reported together. Judged with each late work, and with each
+/// report: what came often at first may be rare by then.
+#[cold]
+#[inline(never)]
 pub fn late() {
+    withdraw(Id::LateLoop);
     let lived = clock::monotonic().saturating_sub(process::began());
     for block in thread::all() {
         let late = &block.part::<Watch>().late;
         let work = block.counters.work();
         let (count, time) = (late.count.get(), late.time.get());
-        let is_often = count.saturating_mul(thresholds::LATE_SHARE) >= recorded(work)
-            || time.saturating_mul(thresholds::LATE_SHARE) >= lived;
-        if count < thresholds::LATE_TIMES || !is_often {
+        let works = recorded(work);
+        if !loops::is_often_late(count, time, works, lived) {
             continue;
         }
         let site = late.site.get();
         let of_place = || thread::all().filter(|block| block.part::<Watch>().late.site.get() == site);
-        let all = of_place().map(|block| block.part::<Watch>().late.count.get()).fold(0, u64::wrapping_add);
-        let longest = of_place().map(|block| block.part::<Watch>().late.longest.get()).max().unwrap_or(0);
+        let (all, longest) = of_place().fold((0, 0), |(all, longest): (u64, u64), block| {
+            let late = &block.part::<Watch>().late;
+            (all.wrapping_add(late.count.get()), longest.max(late.longest.get()))
+        });
+        let p99 = histogram::quantile((0..histogram::BUCKETS).map(|index| work.bucket(index)), works, work.max(), 990);
+        let p99 = p99.unwrap_or(0);
         let note = Note {
             epfd: late.epfd.get() as i32,
             site: site as usize,
-            detail: [quantile(work, 990), longest, recorded(work), time],
+            detail: [p99, longest, works, time],
             ..Note::of(Id::LateLoop, Severity::Warning)
         };
         put(&note, all);
     }
 }
 
+#[inline(never)]
 fn recorded(of: Histogram<'_>) -> u64 {
     (0..histogram::BUCKETS).map(|index| of.bucket(index)).fold(0, u64::wrapping_add)
-}
-
-fn quantile(of: Histogram<'_>, per_mille: u64) -> u64 {
-    let counts = (0..histogram::BUCKETS).map(|index| of.bucket(index));
-    histogram::quantile(counts, recorded(of), of.max(), per_mille).unwrap_or(0)
 }
 
 /// Threads that poll: waits that do not block, or hardly, and find nothing, and little else.
 pub fn polling() {
     for block in thread::all() {
         let counters = &block.counters;
-        let (polled, short) = (counters.polled.get(), counters.short.get());
-        let is_most = |count: u64| count.saturating_mul(100) >= counters.waits().saturating_mul(thresholds::POLL_SHARE);
-        if polled >= thresholds::POLLS && is_most(polled) {
-            let time = processor_time(block);
-            let is_idle = time < polled.saturating_mul(thresholds::POLL_COST);
-            if time >= thresholds::POLL_TIME && is_idle {
-                report(block, polled, 0, time);
-            }
-        } else if short >= thresholds::SHORT_POLLS && is_most(short.saturating_add(polled)) {
-            let asleep = blocked(counters);
-            // A thread that works for longer than it sleeps looks for events in between.
-            if asleep >= thresholds::POLL_TIME && counters.work().sum() < asleep {
-                report(block, short, 1, processor_time(block));
-            }
+        let waits = Waits {
+            all: counters.waits(),
+            polled: counters.polled.get(),
+            short: counters.short.get(),
+            asleep: blocked(counters),
+            worked: counters.work().sum(),
+        };
+        if let Some(polling) = waits.polling(&|| processor_time(block)) {
+            report(block, polling);
         }
     }
 }
@@ -81,7 +80,7 @@ fn blocked(counters: &Counters) -> u64 {
     Call::WAITS.iter().map(of).fold(0, u64::wrapping_add)
 }
 
-fn report(block: &Block, count: u64, milliseconds: u64, time: u64) {
+fn report(block: &Block, Polling { count, milliseconds, time }: Polling) {
     let owner = block.address();
     // Of its instances the one with the most empty waits.
     let found = ledger::view()

@@ -17,7 +17,7 @@ pub mod ghosts;
 mod herd;
 mod leak;
 pub mod limits;
-mod loops;
+pub mod loops;
 mod processes;
 pub mod sizes;
 mod spin;

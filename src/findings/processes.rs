@@ -14,6 +14,27 @@ pub fn evaluate() {
     withdraw(Id::NoCloexec);
     withdraw(Id::ForkShared);
     let ledger = ledger::view();
+    of_entries(ledger);
+    for (index, instance) in ledger.live_instances() {
+        match instance.inherited.load(Ordering::Relaxed) {
+            0 if fork_shared::has_forked_with(instance) => could_be_handed_on(ledger, index, instance),
+            Instance::FROM_EXEC => came_by_exec(ledger, index, instance),
+            _ => {}
+        }
+    }
+}
+
+/// What related processes have told each other by now: it stays true. Not of very many instances, each of which is looked at.
+pub fn shared_by_now() {
+    const MANY: u64 = 4096;
+    let ledger = ledger::view();
+    if ledger.totals.instances.get() <= MANY {
+        of_entries(ledger);
+    }
+}
+
+#[inline(never)]
+fn of_entries(ledger: &Core) {
     if fork_shared::has_entries() {
         for (_, instance) in ledger.live_instances() {
             fork_shared::compare(instance.id.get(), instance.maker.get(), instance.waits());
@@ -22,13 +43,6 @@ pub fn evaluate() {
     for entry in fork_shared::entries() {
         handed_on(entry);
         shared(ledger, entry);
-    }
-    for (index, instance) in ledger.live_instances() {
-        match instance.inherited.load(Ordering::Relaxed) {
-            0 if fork_shared::has_forked_with(instance) => could_be_handed_on(ledger, index, instance),
-            Instance::FROM_EXEC => came_by_exec(ledger, index, instance),
-            _ => {}
-        }
     }
 }
 

@@ -96,20 +96,20 @@ impl Watch {
 
     /// The thread comes late to its wait. If several threads wait on one instance, another has
     /// waited in its place. An instance that is waited on for the first time has kept nothing
-    /// waiting.
+    /// waiting. True: it has been late so many times that it may be a finding.
     #[cold]
     #[inline(never)]
-    pub fn late(&self, epfd: i32, work: u64, site: usize) {
+    pub fn late(&self, epfd: i32, work: u64, site: usize) -> bool {
         if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.waits != 0 && !crowd.is_shared) || seccomp::hinders() {
-            return;
+            return false;
         }
         // A thread that waited for a processor did not work. When that began is known only up to
         // the last time, so the wait is rather taken to be longer.
-        let Some(Some(queued)) = on_own_stack(procfs::time_in_queue) else { return };
+        let Some(Some(queued)) = on_own_stack(procfs::time_in_queue) else { return false };
         let before = self.late.queued.get();
         self.late.queued.set(queued);
         if queued.wrapping_sub(before) > work / 2 {
-            return;
+            return false;
         }
         if self.late.count.get() == 0 {
             self.late.site.set(site as u64);
@@ -118,6 +118,7 @@ impl Watch {
         self.late.count.add(1);
         self.late.time.add(work);
         self.late.longest.reach(work);
+        self.late.count.get() >= thresholds::LATE_TIMES
     }
 
     /// The next waits with batches like this one are not examined.

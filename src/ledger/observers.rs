@@ -35,6 +35,7 @@ pub trait Above {
     // that is mapped already.
 
     fn instance_noted(index: u32, instance: &Instance, epfd: i32);
+    fn instance_marked(index: u32, instance: &Instance);
     fn instance_gone(index: u32);
     fn interest_noted(index: u32, interest: &Interest, watches: u64);
     fn interest_gone(index: u32, instance: u32, watches: u64);
@@ -62,6 +63,10 @@ pub struct Observers;
 impl Observer for Observers {
     fn instance_noted(index: u32, instance: &Instance, epfd: i32) {
         <Library as Above>::instance_noted(index, instance, epfd);
+    }
+
+    fn instance_marked(index: u32, instance: &Instance) {
+        <Library as Above>::instance_marked(index, instance);
     }
 
     fn instance_gone(index: u32) {

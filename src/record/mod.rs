@@ -66,7 +66,9 @@ use crate::{config, ledger, process, sys};
 static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// The tables follow the ledger (src/composition.rs).
-pub use tables::{changed_totals, gone_instance, gone_interest, instance_waited, noted_instance, noted_interest};
+pub use tables::{
+    changed_totals, gone_instance, gone_interest, instance_waited, marked_instance, noted_instance, noted_interest,
+};
 
 /// Begins the recording, for a process that has created a descriptor and perhaps makes no epoll
 /// call. False: there will be none.

@@ -9,7 +9,9 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::recording::{kind, series as layout, totals};
 
 use super::file::{State, word};
+use super::threads::note_time;
 use crate::census::places;
+use crate::findings::evaluation;
 use crate::{clock, process, sigsafe, thread};
 
 /// CLOCK_MONOTONIC when the next row is due. (Not wiped at fork: a child's first row is due when its
@@ -20,13 +22,18 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 #[inline(always)]
 pub fn look(now: u64) {
     if now >= NEXT.load(Ordering::Relaxed) {
-        add(now);
+        look_closely(now);
     }
 }
 
-/// Adds a row, at the present stack's cost of a few words.
 #[cold]
 #[inline(never)]
+fn look_closely(now: u64) {
+    add(now);
+    evaluation::at_times(now);
+}
+
+/// Adds a row, at the present stack's cost of a few words.
 pub fn add(now: u64) {
     let Some(state) = State::of_this_process().filter(|state| state.is_on()) else { return };
     let Some(start) = of_file(state) else { return };
@@ -82,6 +89,7 @@ fn write(start: *mut u8, state: &State, now: u64) -> u64 {
     for block in thread::all() {
         calls = calls.wrapping_add(block.counters.waits()).wrapping_add(block.counters.changes());
         waits = waits.wrapping_add(block.counters.waits());
+        note_time(block);
     }
     set(layout::CALLS, calls);
     set(layout::WAITS, waits);

@@ -10,6 +10,7 @@
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
+use epollshim_format::findings::near_limit;
 use epollshim_format::recording::{header, instance, interest, kind, totals};
 
 use super::file::{State, word};
@@ -18,7 +19,7 @@ use crate::counters::{CountWait, WaitCounters, WaitEnd};
 use crate::ledger::Rows;
 use crate::ledger::core::Totals;
 use crate::ledger::records::{Instance, Interest, Origin};
-use crate::{clock, ledger};
+use crate::{clock, ledger, sys};
 
 /// Parts of a table, as the file has them; null: none yet. `dropped()`: no space. (The whole table
 /// begins as zero, so that it lies in .bss.)
@@ -185,7 +186,7 @@ pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
     known::meet(of.site.load(Ordering::Relaxed));
     set(entry, instance::SITE, of.site.load(Ordering::Relaxed) as u64);
     set(entry, instance::ORIGIN, origin | if inherited { instance::INHERITED } else { 0 });
-    set(entry, instance::EPFD, epfd as u64);
+    set(entry, instance::EPFD, u64::from(epfd as u32) | of.waits_marked.get() << instance::MARK);
     set(entry, instance::WATCHES, of.watches.get());
     set(entry, instance::WATCHES_PEAK, of.watches.get());
     set(entry, instance::BEGAN, clock::monotonic());
@@ -196,6 +197,15 @@ pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
     }
     set(entry, instance::ID, of.id.get());
     noted_creation(of);
+}
+
+/// The waits of an instance were marked.
+pub fn marked_instance(index: u32, of: &Instance) {
+    if let Some(entry) = kept().and_then(|_| INSTANCES.known(index)) {
+        // SAFETY: as in `set`.
+        let epfd = unsafe { word(entry, instance::EPFD) }.load(Ordering::Relaxed) as u32;
+        set(entry, instance::EPFD, u64::from(epfd) | of.waits_marked.get() << instance::MARK);
+    }
 }
 
 /// The site of an instance has created so many.
@@ -263,6 +273,20 @@ pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
     }
 }
 
+/// The highest number has grown. The limit is asked for when the number is a power of two, and near the limit.
+#[cold]
+#[inline(never)]
+fn changed_numbers(start: *mut u8, numbers: u64) {
+    set(start, totals::NUMBERS, numbers);
+    // SAFETY: as in `set`.
+    let known = unsafe { word(start, totals::NUMBERS_LIMIT) }.load(Ordering::Relaxed);
+    if (known == 0 || near_limit::is_near(numbers, known) || numbers.is_power_of_two())
+        && let Ok(limit) = sys::descriptor_limit()
+    {
+        set(start, totals::NUMBERS_LIMIT, limit.rlim_cur);
+    }
+}
+
 /// The totals have changed. True: there are tables, and they are empty. From now on changes go into
 /// them.
 pub fn changed_totals(of: &Totals, watches: u64, memory: u64) -> bool {
@@ -288,5 +312,11 @@ pub fn changed_totals(of: &Totals, watches: u64, memory: u64) -> bool {
     set(start, totals::UNSEEN_WATCHES, of.unseen_watches.get());
     set(start, totals::HEALED, of.healed.get());
     set(start, totals::LOST, of.lost.get());
+    set(start, totals::MARKED, of.marked.get());
+    let numbers = ledger::view().descriptors.highest().wrapping_add(1) as u64;
+    // SAFETY: as in `set`.
+    if unsafe { word(start, totals::NUMBERS) }.load(Ordering::Relaxed) != numbers {
+        changed_numbers(start, numbers);
+    }
     is_new
 }

@@ -52,12 +52,15 @@ pub struct PerThread {
     ring_mask: AtomicU64,
     /// Where each call is kept.
     pub records: full::Records,
+    /// The block's counts are not all of its owner.
+    is_handed_on: AtomicU64,
 }
 
 impl PerThread {
     /// Another thread owns the block from now on.
     pub fn next_owner(&self) {
         self.records.pass_on();
+        self.is_handed_on.store(1, Ordering::Relaxed);
     }
 }
 
@@ -106,6 +109,21 @@ pub fn dropped_of(block: &Block) -> &AtomicU64 {
     let start = core::ptr::from_ref(block).cast_mut().cast::<u8>();
     // SAFETY: on the page after the block's counters, which is mapped with them for good.
     unsafe { word(start, thread::COUNTERS + layout::DROPPED) }
+}
+
+/// Writes how much processor time a thread has used, for who judges its polls later. The block must be attached.
+#[cold]
+#[inline(never)]
+pub fn note_time(block: &Block) {
+    let is_handed_on = block.part::<PerThread>().is_handed_on.load(Ordering::Relaxed) != 0;
+    let time = if is_handed_on { sys::processor_time(0) } else { thread::processor_time(block) };
+    if let Some(time) = time {
+        let start = core::ptr::from_ref(block).cast_mut().cast::<u8>().wrapping_add(thread::COUNTERS);
+        // SAFETY: on the page after the block's counters, which is mapped with them for good.
+        let set = |place, value| unsafe { word(start, place) }.store(value, Ordering::Relaxed);
+        set(layout::POLLED_THEN, block.counters.polled.get());
+        set(layout::PROCESSOR_TIME, time);
+    }
 }
 
 /// In the child of a fork: the block's counters are no longer the parent's file.

@@ -7,6 +7,7 @@
 mod cause;
 pub mod herd;
 pub mod leak;
+pub mod loops;
 mod message;
 pub mod near_limit;
 pub mod no_cloexec;

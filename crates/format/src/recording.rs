@@ -169,6 +169,11 @@ pub mod totals {
     pub const UNSEEN_WATCHES: usize = 56;
     pub const HEALED: usize = 64;
     pub const LOST: usize = 72;
+    /// CLOCK_MONOTONIC when the waits of all instances were last marked ([`super::instance::MARK`]); 0: they never were.
+    pub const MARKED: usize = 80;
+    /// The highest descriptor number of an instance or a watch, and one; and RLIMIT_NOFILE when it became so (0: not asked).
+    pub const NUMBERS: usize = 88;
+    pub const NUMBERS_LIMIT: usize = 96;
     /// How many instances each site has created: [`SITES`] pairs of a site (0: free) and a number.
     pub const CREATIONS: usize = 1024;
     pub const SITES: usize = 64;
@@ -225,6 +230,10 @@ pub mod thread {
     /// Records that found no place, where each is to be kept. (Then [`BEGUN`] stays zero: begun are those, and the places that
     /// are taken in the thread's areas.)
     pub const DROPPED: usize = BEGUN + 8;
+    /// Nanoseconds of processor time that the thread had used when the last row of the series was written, and [`POLLED`] then. (Of
+    /// the process, where several threads have counted here in turn.)
+    pub const PROCESSOR_TIME: usize = BEGUN + 16;
+    pub const POLLED_THEN: usize = BEGUN + 24;
     /// Where the ring begins, or the first area of records: a page behind.
     pub const RING: usize = BEGUN + super::PAGE;
 }
@@ -276,8 +285,10 @@ pub mod instance {
     /// bit 63: it was there before the fork or exec.
     pub const ORIGIN: usize = 16;
     pub const INHERITED: u64 = 1 << 63;
-    /// The descriptor that it was made under.
+    /// The descriptor that it was made under, in the lower 32 bits. Above: [`MARK`].
     pub const EPFD: usize = 24;
+    /// Where the lower half of its waits begins as they were at the last mark ([`super::totals::MARKED`]).
+    pub const MARK: u32 = 32;
     pub const WATCHES: usize = 32;
     pub const WATCHES_PEAK: usize = 40;
     /// CLOCK_MONOTONIC when it was noted.

@@ -71,6 +71,9 @@ pub trait Observer: 'static {
     /// An instance, or the descriptor that it is known by, is new.
     fn instance_noted(_index: u32, _instance: &Instance, _epfd: i32) {}
 
+    /// The waits of an instance were marked.
+    fn instance_marked(_index: u32, _instance: &Instance) {}
+
     /// An instance has ended. Its entry is free.
     fn instance_gone(_index: u32) {}
 

@@ -3,25 +3,47 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use epollshim_format::findings::{Finding, Id, Severity};
+use epollshim_format::call::Call;
+use epollshim_format::findings::{Finding, Id, Severity, leak, loops, near_limit};
 use epollshim_format::kernel_memory;
 use epollshim_format::recording::census::number;
 
-use crate::model::{Instance, Process};
+use crate::model::{Instance, Judged, Process, Thread};
 
-/// Judges, if the library has not.
-pub fn judge(process: &mut Process) {
-    if process.header.end.is_judged() {
-        return;
+/// Judges those for which the library has not.
+pub fn judge(processes: &mut [Process]) {
+    let used: Vec<HashSet<u64>> = processes.iter().map(|process| used_by_children(process, processes)).collect();
+    for (process, used) in processes.iter_mut().zip(used).filter(|(process, _)| !process.header.end.is_judged()) {
+        let mut found = descriptors(process);
+        found.extend(instances(process, &used));
+        found.extend(sizes(process));
+        found.extend(limits(process));
+        found.extend(process.threads.iter().filter_map(|thread| polling(thread, process)));
+        // An earlier judgement (for `epollshim_report`, or a snapshot) is of its own time.
+        process.findings.retain(|earlier| match earlier.id {
+            Id::FdLeak => process.census.is_none(),
+            Id::Leak => process.judged_by.marked == 0,
+            _ => !found.iter().any(|finding| is_same(finding, earlier)),
+        });
+        process.findings.extend(found);
+        late(process);
     }
-    let mut found = descriptors(process);
-    found.extend(instances(process));
-    found.extend(sizes(process));
-    // An earlier judgement (for `epollshim_report`, or a snapshot) is of its own time.
-    if process.census.is_some() {
-        process.findings.retain(|finding| finding.id != Id::FdLeak);
-    }
-    process.findings.extend(found);
+}
+
+fn is_same(one: &Finding, other: &Finding) -> bool {
+    let key = |finding: &Finding| (finding.id, finding.variant, finding.site);
+    key(one) == key(other)
+}
+
+/// The sites of instances that forked children of a process have and may wait on.
+fn used_by_children(process: &Process, all: &[Process]) -> HashSet<u64> {
+    let is_child = |other: &&Process| {
+        other.header.ppid == process.header.pid
+            && other.header.began >= process.header.began
+            && other.counters().of(&Call::WAITS).calls != 0
+    };
+    let instances = all.iter().filter(is_child).flat_map(|child| &child.instances);
+    instances.filter(|instance| instance.inherited).map(|instance| instance.site).collect()
 }
 
 /// Places whose descriptors only grow in number, and descriptors that are open at the end.
@@ -46,29 +68,119 @@ fn descriptors(process: &Process) -> Vec<Finding> {
     judged.collect()
 }
 
-/// Instances that are open at the end, by the site that made them. (Whether some of them were abandoned only the process can tell: which
-/// are waited on at the moment, and which belong to a child, is not in the file.)
-fn instances(process: &Process) -> Vec<Finding> {
-    if process.runs {
-        return Vec::new();
-    }
+/// Instances that are open, by the site that made them: a leak where some of them look idle. Which one a thread waits on at the moment is
+/// not in the file: as many of those that look idle as threads wait are taken for waited on.
+fn instances(process: &Process, used_by_children: &HashSet<u64>) -> Vec<Finding> {
+    let Judged { marked, .. } = process.judged_by;
+    let since_mark = process.header.began.saturating_add(process.duration).saturating_sub(marked);
+    let mark = |instance: &Instance| instance.waits & !u64::from(u32::MAX) | u64::from(instance.mark);
+    let is_any_used = process.instances.iter().any(|instance| leak::is_used(instance.waits, mark(instance)));
+    let watched: HashSet<i32> = process.interests.iter().map(|interest| interest.fd).collect();
+    let is_idle = |instance: &&&Instance| {
+        is_any_used
+            && marked != 0
+            && leak::looks_idle(instance.waits, mark(instance), since_mark)
+            && !watched.contains(&instance.epfd)
+            && !used_by_children.contains(&instance.site)
+    };
+    let waiting = process.threads.iter().filter(|thread| thread.is_in_wait()).count() as u64;
     let mut by_site: BTreeMap<u64, Vec<&Instance>> = BTreeMap::new();
     for instance in process.instances.iter().filter(|instance| instance.site != 0 && !instance.inherited) {
         by_site.entry(instance.site).or_default().push(instance);
     }
-    by_site.retain(|site, _| !is_found(process, Id::Leak, *site));
-    let judged = by_site.into_iter().map(|(site, alive)| {
+    if marked == 0 {
+        by_site.retain(|site, _| !is_found(process, Id::Leak, *site));
+    }
+    let judged = by_site.into_iter().filter_map(|(site, alive)| {
         let count = alive.len() as u64;
+        let idle = (alive.iter().filter(is_idle).count() as u64).saturating_sub(waiting);
+        let severity = leak::severity(count, idle);
+        if severity == Severity::Info && process.runs {
+            return None;
+        }
         let made = process.creations.iter().find(|(of, _)| *of == site).map_or(0, |(_, made)| *made).max(count);
         let watches = alive.iter().fold(0, |sum: u64, instance| sum.saturating_add(instance.watches));
-        Finding {
+        let idle = if severity == Severity::Info { 0 } else { idle };
+        let one = alive.iter().find(is_idle).or(alive.first());
+        Some(Finding {
             count,
-            epfd: alive.first().map(|instance| instance.epfd),
-            detail: [made, count, 0, kernel_memory::estimate(count, watches)],
-            ..plain(Id::Leak, Severity::Info, site)
-        }
+            epfd: one.map(|instance| instance.epfd),
+            detail: [made, count, idle, kernel_memory::estimate(count, watches)],
+            ..plain(Id::Leak, severity, site)
+        })
     });
     judged.collect()
+}
+
+/// Close to a limit: of descriptors, or one that the user has set. (How many watches a user may have, the machine knows on which the
+/// process ran.)
+fn limits(process: &Process) -> Vec<Finding> {
+    let near = |variant, peak, limit, severity, denied| Finding {
+        variant,
+        detail: [peak, limit, denied, 0],
+        ..plain(Id::NearLimit, severity, 0)
+    };
+    let Judged { numbers, numbers_limit, .. } = process.judged_by;
+    let mut found = Vec::new();
+    if near_limit::has_many_descriptors(numbers, numbers_limit, process.totals.watches_peak) {
+        found.push(near(near_limit::DESCRIPTORS, numbers, numbers_limit, Severity::Warning, 0));
+    }
+    // A wait that gets fewer events is no loss.
+    for told in process.limits.iter().filter(|told| told.key != "events") {
+        let key = (0..).zip(near_limit::KEYS).find(|(_, key)| *key == told.key);
+        if let (Some((key, _)), Some(limit)) = (key, told.limit)
+            && let Some(severity) = near_limit::of_own(told.peak, limit, told.denied)
+        {
+            found.push(near(near_limit::SET + key, told.peak, limit, severity, told.denied));
+        }
+    }
+    found
+}
+
+/// A thread that polls. Where it waits is told by its calls.
+fn polling(thread: &Thread, process: &Process) -> Option<Finding> {
+    let counters = &thread.counters;
+    let waits = loops::Waits {
+        all: counters.of(&Call::WAITS).calls,
+        polled: counters.polled,
+        short: counters.short,
+        asleep: counters.blocked().sum,
+        worked: counters.work.sum,
+    };
+    // It has cost what it cost until the series was last written to.
+    let time = u128::from(thread.processor_time) * u128::from(counters.polled) / u128::from(thread.polled_then.max(1));
+    let time = u64::try_from(time).unwrap_or(u64::MAX).max(thread.processor_time);
+    let polling = waits.polling(&|| time)?;
+    let mut places: BTreeMap<(u64, i32), u64> = BTreeMap::new();
+    for record in thread.records.iter().filter(|record| record.waits() && record.result == 0) {
+        *places.entry((record.caller, record.first)).or_default() += 1;
+    }
+    let most = places.into_iter().max_by_key(|(_, times)| *times).map(|(place, _)| place);
+    let busiest = || process.instances.iter().max_by_key(|instance| instance.empty).map(|instance| instance.epfd);
+    Some(Finding {
+        variant: polling.milliseconds as u8,
+        count: polling.count,
+        epfd: most.map(|(_, epfd)| epfd).or_else(busiest),
+        detail: [polling.milliseconds, polling.time, waits.all, 0],
+        ..plain(Id::PollLoop, Severity::Warning, most.map_or(0, |(site, _)| site))
+    })
+}
+
+/// Loops that were late often when they were last late may be late seldom by now.
+fn late(process: &mut Process) {
+    let (threads, lived) = (&process.threads, process.duration);
+    process.findings.retain_mut(|finding| {
+        let [p99, longest, works, time] = &mut finding.detail;
+        if finding.id != Id::LateLoop {
+            return true;
+        }
+        let is_its_own = |thread: &&Thread| thread.counters.work.max >= *longest;
+        if let Some(work) = threads.iter().find(is_its_own).map(|thread| thread.counters.work.summary()) {
+            *works = work.count;
+            *p99 = work.quantiles.map_or(*p99, |quantiles| quantiles.p99);
+        }
+        loops::is_often_late(finding.count, *time, *works, lived)
+    });
 }
 
 /// Instances that exist, and have held more than their `size` promised.

@@ -3,21 +3,25 @@
 //!
 //! Nothing is asked of the program: its file is read, and `/proc/PID/maps` where the file does not tell whether it still runs.
 
+use std::cmp::Reverse;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use epollshim_format::call::Call;
+use epollshim_format::findings::Finding;
 use epollshim_format::recording::{FIRST_SEGMENT, PAGE, header, kind, thread, totals};
 
 use crate::bytes::Bytes;
+use crate::judged;
 use crate::load::{Error, Options, open};
 use crate::maps;
 use crate::model::{Counters, End, Header, Instance, Notes, Totals};
 use crate::modules::{Module, Modules, Place, plain};
 use crate::read::{self, Damage, Segment};
 use crate::sites::{Resolver, Site};
+use crate::source::Opened;
 use crate::stacks::Stacks;
 
 /// The most bytes of the table of instances, and of the maps of modules, that are read at a time.
@@ -74,11 +78,10 @@ impl Waiting {
     fn of(place: usize, segment: Bytes, counters: &Counters) -> Waiting {
         let waits = counters.of(&Call::WAITS);
         let blocked = counters.blocked();
-        let ended = counters.empty.saturating_add(counters.batch.count()).saturating_add(waits.failures());
         Waiting {
             place,
             begun: waits.calls,
-            ended,
+            ended: counters.ended(),
             timed: blocked.count(),
             blocked: blocked.sum,
             worked: counters.work.sum,
@@ -164,6 +167,25 @@ impl Live {
             || header.calls_dropped != 0
             || header.entries_dropped != 0;
         Ok(reading)
+    }
+
+    /// What was found wrong by now, the worst first: as a report would tell, but that records of single calls are not looked at.
+    /// `now`: CLOCK_MONOTONIC.
+    pub fn findings(&self, now: u64) -> Result<Vec<Finding>, Error> {
+        let io = |error| Error::Io { path: self.path.clone(), error };
+        let length = usize::try_from(self.file.metadata().map_err(io)?.len()).unwrap_or(usize::MAX);
+        let source = Opened::new(self.file.try_clone().map_err(io)?, length);
+        let read = read::briefly(&source);
+        let mut process = read.map_err(|damage| Error::Damaged { path: self.path.clone(), damage })?;
+        process.runs = process.header.end.is_open() && self.runs();
+        if process.runs {
+            process.header.end = End::NotYet;
+        }
+        process.duration = now.saturating_sub(process.header.began);
+        judged::judge(std::slice::from_mut(&mut process));
+        let mut found = process.findings;
+        found.sort_by_key(|finding| (Reverse(finding.severity), finding.id, Reverse(finding.count)));
+        Ok(found)
     }
 
     /// Whether the program still runs: asked of /proc, for some microseconds. (A recording that still counts tells it as well.)

@@ -142,7 +142,7 @@ pub fn load_all<P: AsRef<Path>>(paths: &[P], options: &Options) -> Result<Set, E
     let mut set = loading.set;
     set.machine = Machine::this();
     if !options.is_judged {
-        set.processes.iter_mut().for_each(judged::judge);
+        judged::judge(&mut set.processes);
     }
     set.processes.sort_by_key(|process| (process.header.began_unix, process.header.pid));
     resolve(&mut set, options);

@@ -29,6 +29,7 @@ pub struct Process {
     pub owner: Owner,
     pub header: Header,
     pub totals: Totals,
+    pub judged_by: Judged,
     /// Sites that create instances, with how many each has created.
     pub creations: Vec<(u64, u64)>,
     pub threads: Vec<Thread>,
@@ -142,6 +143,16 @@ pub struct Totals {
     pub lost: u64,
 }
 
+/// What is judged by, and not told.
+#[derive(Clone, Copy, Default)]
+pub struct Judged {
+    /// CLOCK_MONOTONIC when the waits of all instances were last marked; 0: never.
+    pub marked: u64,
+    /// The highest descriptor number of an instance or a watch, and one; and RLIMIT_NOFILE then.
+    pub numbers: u64,
+    pub numbers_limit: u64,
+}
+
 impl Totals {
     fn fields(&mut self) -> [&mut u64; 10] {
         [
@@ -223,8 +234,11 @@ pub struct Thread {
     pub dropped: u64,
     /// Begun and never ended: the thread was in the call, or the file is damaged there.
     pub unfinished: u64,
-    /// CLOCK_MONOTONIC at the end of the last wait that could block.
+    /// CLOCK_MONOTONIC at the end of the last wait that could block; 0: it is in one, or one that cannot block came since.
     pub last_wait_end: u64,
+    /// Nanoseconds of processor time when the last row of the series was written, and `Counters::polled` then.
+    pub processor_time: u64,
+    pub polled_then: u64,
     /// By time: the last ones, where there are more than are held ([`crate::records::HELD`]).
     pub records: Vec<Record>,
 }
@@ -233,6 +247,10 @@ impl Thread {
     /// Calls that were counted and of which no record was begun: under way, or left by a cancellation or a jump.
     pub fn left(&self) -> u64 {
         self.counters.all_calls().saturating_sub(self.begun)
+    }
+
+    pub fn is_in_wait(&self) -> bool {
+        self.last_wait_end == 0 && self.counters.of(&Call::WAITS).calls > self.counters.ended()
     }
 
     /// There were records before the first one that is held.
@@ -246,6 +264,9 @@ impl Thread {
 pub struct Counters {
     pub calls: [CallCounters; Call::COUNT],
     pub empty: u64,
+    /// Of the empty ones: those that could not block, and those that came after 1 ms.
+    pub polled: u64,
+    pub short: u64,
     pub full: u64,
     pub kinds: [u64; thread::KIND_NAMES.len()],
     pub blocked: [Histogram; Call::WAITS.len()],
@@ -285,6 +306,8 @@ impl Counters {
     pub fn add(&mut self, other: &Counters) {
         self.calls.iter_mut().zip(&other.calls).for_each(|(sum, more)| sum.add(more));
         self.empty = self.empty.saturating_add(other.empty);
+        self.polled = self.polled.saturating_add(other.polled);
+        self.short = self.short.saturating_add(other.short);
         self.full = self.full.saturating_add(other.full);
         for (sum, more) in self.kinds.iter_mut().zip(other.kinds) {
             *sum = sum.saturating_add(more);
@@ -324,6 +347,11 @@ impl Counters {
 
     pub fn interrupted(&self) -> u64 {
         self.of(&Call::WAITS).errors.get(&errno::number("EINTR").unwrap_or(4)).copied().unwrap_or(0)
+    }
+
+    /// Waits that have returned.
+    pub fn ended(&self) -> u64 {
+        self.empty.saturating_add(self.batch.count()).saturating_add(self.of(&Call::WAITS).failures())
     }
 
     pub fn all_calls(&self) -> u64 {
@@ -459,6 +487,8 @@ pub struct Instance {
     pub watches: u64,
     pub watches_peak: u64,
     pub began: u64,
+    /// The lower half of its waits when all were last marked; all ones: not yet.
+    pub mark: u32,
     pub waits: u64,
     pub events: u64,
     pub empty: u64,

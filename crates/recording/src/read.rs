@@ -15,8 +15,8 @@ use epollshim_format::{control, errno, histogram};
 
 use crate::bytes::Bytes;
 use crate::model::{
-    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Limit, Moment, Notes, Origin, Process,
-    Record, Rule, Thread, Totals,
+    CallCounters, Control, Counters, End, Header, Histogram, Instance, Interest, Judged, Limit, Moment, Notes, Origin,
+    Process, Record, Rule, Thread, Totals,
 };
 use crate::modules::plain;
 use crate::records::{HELD, Records};
@@ -52,6 +52,15 @@ pub fn process(bytes: &[u8]) -> Result<Process, Damage> {
 
 /// Reads a recording; holds so many of its records.
 pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage> {
+    read(source, held, false)
+}
+
+/// Reads of a recording what findings follow from, and no records: so much that it may be done each second.
+pub fn briefly<S: Source + ?Sized>(source: &S) -> Result<Process, Damage> {
+    read(source, 0, true)
+}
+
+fn read<S: Source + ?Sized>(source: &S, held: usize, is_brief: bool) -> Result<Process, Damage> {
     let mut space = Vec::new();
     let front = source.part(0, FIRST_SEGMENT, &mut space);
     check_header(front)?;
@@ -62,6 +71,7 @@ pub fn of<S: Source + ?Sized>(source: &S, held: usize) -> Result<Process, Damage
         threads: HashMap::new(),
         records: Records::new(held),
         census: census::Parts::default(),
+        is_brief,
     };
     let identity = identity(front);
     reader.directory(front);
@@ -202,6 +212,8 @@ struct Reader<'a, S: ?Sized> {
     threads: HashMap<u64, usize>,
     records: Records,
     census: census::Parts,
+    /// Records, and what only names things, are left out.
+    is_brief: bool,
 }
 
 impl<S: Source + ?Sized> Reader<'_, S> {
@@ -219,6 +231,8 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             }
             match kind {
                 _ if has == 0 => {}
+                kind::RECORDS | kind::MODULES | kind::STACKS | kind::DESCRIBED | kind::OPEN_AT_END if self.is_brief => {
+                }
                 kind::RECORDS => self.more_records(index, start, end - start, extra),
                 kind::THREAD => self.thread(index, start, end - start, extra),
                 _ if has > LARGEST => {
@@ -246,11 +260,15 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             // Half of all numbers: with what is there, it is still one.
             dropped: segment.word(thread::DROPPED).min(u64::MAX / 2),
             last_wait_end: segment.word(thread::LAST_WAIT_END),
+            processor_time: segment.word(thread::PROCESSOR_TIME),
+            polled_then: segment.word(thread::POLLED_THEN),
             ..Thread::default()
         };
         let behind = source.length().min(start + length).saturating_sub(start + thread::RING);
         let place = self.process.threads.len();
-        if self.process.header.ring == 0 {
+        if self.is_brief {
+            // Its counters alone.
+        } else if self.process.header.ring == 0 {
             read.begun = read.dropped;
             self.area(place, start + thread::RING, area::IN_THREAD.min(length.saturating_sub(thread::RING)), &mut read);
         } else {
@@ -337,6 +355,11 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             kind::TOTALS => {
                 self.totals = true;
                 self.process.totals = the_totals(segment);
+                self.process.judged_by = Judged {
+                    marked: segment.word(totals::MARKED),
+                    numbers: segment.word(totals::NUMBERS),
+                    numbers_limit: segment.word(totals::NUMBERS_LIMIT),
+                };
                 let place = |site: usize| totals::CREATIONS + site * 16;
                 let of = |site| (segment.word(place(site)), segment.word(place(site) + 8));
                 self.process.creations = (0..totals::SITES).map(of).filter(|(site, _)| *site != 0).collect();
@@ -494,6 +517,8 @@ fn rules(segment: Bytes) -> Vec<Rule> {
 pub fn counters(segment: Bytes) -> Counters {
     let mut read = Counters {
         empty: segment.word(thread::EMPTY).saturating_add(segment.word(thread::POLLED)),
+        polled: segment.word(thread::POLLED),
+        short: segment.word(thread::SHORT),
         full: segment.word(thread::FULL),
         work: the_histogram(segment, thread::WORK),
         batch: the_histogram(segment, thread::BATCH),
@@ -580,6 +605,7 @@ pub fn instances(segment: Bytes<'_>, first: u64) -> impl Iterator<Item = Instanc
             argument: origin as u32 as i32,
             inherited: origin & instance::INHERITED != 0,
             epfd: words.word(instance::EPFD) as i32,
+            mark: (words.word(instance::EPFD) >> instance::MARK) as u32,
             watches: words.word(instance::WATCHES),
             watches_peak: words.word(instance::WATCHES_PEAK),
             began: words.word(instance::BEGAN),

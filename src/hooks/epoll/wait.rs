@@ -171,8 +171,8 @@ fn begin(call: Call, frame: &mut Frame, now: u64) -> Option<&'static Block> {
 fn begin_after(frame: &Frame, block: &Block, work: u64) {
     block.counters.work().record(work);
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
-    if work >= thresholds::LATE {
-        block.part::<Watch>().late(frame.int(0), work, frame.caller);
+    if work >= thresholds::LATE && block.part::<Watch>().late(frame.int(0), work, frame.caller) {
+        findings::loops::late();
     }
 }
 

@@ -172,6 +172,8 @@ fn row(live: &Live, header: &Header, reading: &Reading, rates: Option<Rates>) ->
         watches: reading.totals.watches,
         threads: reading.threads.len() as u64,
         is_partial: reading.is_partial,
+        // A file that cannot be read has been told of by then.
+        findings: live.findings(reading.at).unwrap_or_default(),
         ended: None,
         rates,
     }

@@ -24,6 +24,7 @@ pub enum Column {
     Threads,
     Instances,
     Watches,
+    Findings,
     Age,
     Program,
 }
@@ -40,7 +41,7 @@ pub struct Facts {
 
 impl Column {
     /// In the order in which they stand. The last one takes the space that is left.
-    pub const ALL: [Column; 18] = [
+    pub const ALL: [Column; 19] = [
         Column::Pid,
         Column::Calls,
         Column::Waits,
@@ -57,6 +58,7 @@ impl Column {
         Column::Threads,
         Column::Instances,
         Column::Watches,
+        Column::Findings,
         Column::Age,
         Column::Program,
     ];
@@ -78,7 +80,8 @@ impl Column {
             Column::Work => ("P99 WORK", 8, 2, "p99-work"),
             Column::Threads => ("THR", 4, 7, "threads"),
             Column::Instances => ("INST", 4, 0, "instances"),
-            Column::Watches => ("WATCH", 6, 0, "watches"),
+            Column::Watches => ("WATCH", 5, 0, "watches"),
+            Column::Findings => ("BAD", 3, 0, "findings"),
             Column::Age => ("AGE", 7, 6, "age"),
             Column::Program => ("PROGRAM", 8, 0, "program"),
         };
@@ -90,7 +93,7 @@ impl Column {
     }
 
     /// What one may sort by.
-    pub const SORTS: [Column; 15] = [
+    pub const SORTS: [Column; 16] = [
         Column::Calls,
         Column::Waits,
         Column::Events,
@@ -102,6 +105,7 @@ impl Column {
         Column::Errors,
         Column::Instances,
         Column::Watches,
+        Column::Findings,
         Column::Threads,
         Column::Age,
         Column::Pid,
@@ -135,6 +139,7 @@ impl Column {
             Column::Threads => row.threads.to_string(),
             Column::Instances => count(row.instances),
             Column::Watches => count(row.watches),
+            Column::Findings => row.serious().min(999).to_string(),
             Column::Age => age(row.age),
             Column::Program => match row.ended {
                 Some(how) => format!("{} ({how})", row.name),
@@ -173,6 +178,7 @@ impl Column {
             Column::Threads => row.threads as f64,
             Column::Instances => row.instances as f64,
             Column::Watches => row.watches as f64,
+            Column::Findings => row.serious() as f64,
             Column::Age => row.age as f64,
             Column::Pid | Column::Program => 0.0,
         }

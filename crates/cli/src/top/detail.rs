@@ -1,5 +1,6 @@
 //! Draws one process: its calls by rate, with the times of its waits, and its instances.
 
+use epollshim_format::findings::{Finding, Message, Severity};
 use epollshim_recording::model::Quantiles;
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
@@ -15,9 +16,13 @@ pub fn draw(frame: &mut Frame, body: Rect, app: &App, row: &Row, theme: Theme) {
     let rates = row.rates.clone().unwrap_or_default();
     // A line for each function, one for the titles, one for the work, one for batches.
     let calls = u16::try_from(rates.functions.len()).unwrap_or(0) + 3;
-    let [head, calls, _, instances] =
-        Layout::vertical([Constraint::Length(3), Constraint::Length(calls), Constraint::Length(1), Constraint::Min(2)])
+    let found = findings(row, theme);
+    // A blank line behind those that there are.
+    let lines = u16::try_from(found.len()).map_or(0, |lines| if lines == 0 { 0 } else { lines + 1 });
+    let [head, bad, calls, _, instances] =
+        Layout::vertical([3, lines, calls, 1].map(Constraint::Length).into_iter().chain([Constraint::Min(2)]))
             .areas(body);
+    frame.render_widget(Paragraph::new(found), bad);
     frame.render_widget(Paragraph::new(heading(row, &rates, theme)), head);
     frame.render_widget(functions(&rates, calls.width, theme), calls);
     frame.render_widget(instance_table(app, row, instances, theme), instances);
@@ -50,6 +55,23 @@ fn heading(row: &Row, rates: &Rates, theme: Theme) -> Vec<Line<'static>> {
             kinds.join(" ")
         )),
     ]
+}
+
+/// The most findings that are told.
+const FINDINGS: usize = 6;
+
+/// A line for each of the worst findings.
+fn findings(row: &Row, theme: Theme) -> Vec<Line<'static>> {
+    let line = |finding: &Finding| {
+        let number = |name, fd: Option<i32>| fd.map_or_else(String::new, |fd| format!(" {name} {fd}"));
+        let of = format!("{}{}", number("epfd", finding.epfd), number("fd", finding.fd));
+        let text = format!("{:<8} {}{of}: {}", finding.severity.name(), finding.id.name(), Message(finding));
+        let is_serious = finding.severity != Severity::Info;
+        Line::from(text).style(if is_serious { theme.bad() } else { ratatui::style::Style::new() })
+    };
+    let more = row.findings.len().saturating_sub(FINDINGS);
+    let more = (more != 0).then(|| Line::from(format!("and {more} more: epollshim report tells all")));
+    row.findings.iter().take(FINDINGS).map(line).chain(more).collect()
 }
 
 fn right(text: impl Into<String>) -> Cell<'static> {

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
+use epollshim_format::findings::Message;
 use epollshim_recording::model::Quantiles;
 use serde_json::{Value, json};
 
 use super::row::{Rates, Row};
 use crate::text::printable;
 
-const TITLES: [&str; 15] = [
+const TITLES: [&str; 16] = [
     "PID",
     "CALLS/S",
     "WAITS/S",
@@ -22,13 +23,14 @@ const TITLES: [&str; 15] = [
     "LIM/S",
     "INST",
     "WATCHES",
+    "FINDINGS",
     "STATE",
     "PROGRAM",
 ];
 
 /// A line a process, words between blanks. Numbers are written out; `-`: there is none. The name comes last, since it may have blanks.
 pub fn text(rows: &[Row]) -> String {
-    let lines: Vec<[String; 15]> = rows.iter().map(line).collect();
+    let lines: Vec<[String; 16]> = rows.iter().map(line).collect();
     let widths: Vec<usize> = (0..TITLES.len())
         .map(|column| {
             let cells = lines.iter().filter_map(|line| line.get(column)).map(String::len);
@@ -46,7 +48,7 @@ pub fn text(rows: &[Row]) -> String {
     out
 }
 
-fn line(row: &Row) -> [String; 15] {
+fn line(row: &Row) -> [String; 16] {
     let rates = row.rates.as_ref();
     let number = |number: Option<f64>| number.map_or_else(|| "-".into(), |number| format!("{number:.1}"));
     let of = |number_of: fn(&Rates) -> f64| number(rates.map(number_of));
@@ -67,6 +69,7 @@ fn line(row: &Row) -> [String; 15] {
         of(|rates| rates.limited),
         row.instances.to_string(),
         row.watches.to_string(),
+        row.serious().to_string(),
         row.ended.map_or_else(|| "running".into(), |how| how.replace(' ', "-")),
         printable(&row.name),
     ]
@@ -108,6 +111,17 @@ fn process(row: &Row) -> Value {
             "functions": functions.collect::<serde_json::Map<_, _>>(),
         })
     });
+    let findings = row.findings.iter().map(|finding| {
+        json!({
+            "id": finding.id.name(),
+            "severity": finding.severity.name(),
+            "count": finding.count,
+            "epfd": finding.epfd,
+            "fd": finding.fd,
+            "message": Message(finding).to_string(),
+        })
+    });
+    let findings: Vec<Value> = findings.collect();
     json!({
         "pid": row.pid,
         "comm": row.name,
@@ -119,6 +133,7 @@ fn process(row: &Row) -> Value {
         "instances": row.instances,
         "watches": row.watches,
         "partial": row.is_partial,
+        "findings": findings,
         "rates": rates,
     })
 }

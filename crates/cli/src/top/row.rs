@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use epollshim_format::call::{Call, FUNCTIONS};
 use epollshim_format::errno;
+use epollshim_format::findings::{Finding, Severity};
 use epollshim_recording::interval::Interval;
 use epollshim_recording::live::Reading;
 use epollshim_recording::model::{Histogram, Instance, Quantiles};
@@ -27,8 +28,17 @@ pub struct Row {
     pub is_partial: bool,
     /// How it ended; None: it runs.
     pub ended: Option<&'static str>,
+    /// What was found wrong, the worst first.
+    pub findings: Vec<Finding>,
     /// None: it was read once.
     pub rates: Option<Rates>,
+}
+
+impl Row {
+    /// Findings that are worse than info.
+    pub fn serious(&self) -> usize {
+        self.findings.iter().filter(|finding| finding.severity != Severity::Info).count()
+    }
 }
 
 /// What a process did in an interval. Rates are a second.

@@ -14,6 +14,19 @@ pub const MANY: u64 = 8;
 /// last look); a pool of busy instances may have a few that nobody needs at the moment.
 pub const PART: u64 = 3;
 
+/// Whether an instance was waited on since the waits were marked: `marked` is how often it had been by then. If none was, the program
+/// has done nothing since.
+#[must_use]
+pub const fn is_used(waits: u64, marked: u64) -> bool {
+    waits != 0 && waits != marked
+}
+
+/// Whether it was not, and may be taken for idle: one that was never waited on is after [`UNUSED`] nanoseconds since the mark.
+#[must_use]
+pub const fn looks_idle(waits: u64, marked: u64, since_mark: u64) -> bool {
+    waits == marked && (waits != 0 || since_mark >= UNUSED)
+}
+
 /// How bad it is that of `alive` instances of one site `idle` ones are not used any more.
 #[must_use]
 pub const fn severity(alive: u64, idle: u64) -> Severity {

@@ -1,5 +1,7 @@
 //! What is close to a limit, and the variants of `near-limit`. (The others are errno: what the kernel refused, and why.)
 
+use super::Severity;
+
 /// RLIMIT_NOFILE.
 pub const DESCRIPTORS: u8 = 200;
 /// `/proc/sys/fs/epoll/max_user_watches`.
@@ -13,4 +15,25 @@ pub use crate::limits::KEYS;
 #[must_use]
 pub const fn is_near(peak: u64, limit: u64) -> bool {
     limit != 0 && peak >= limit - limit / 10
+}
+
+/// Whether `numbers` (the highest descriptor number that was known, and one) are near RLIMIT_NOFILE. The kernel allocates the lowest free
+/// number, so a number near the limit shows how many were open. A number that the program chose (dup2) does not: so watches must
+/// account for much of them.
+#[must_use]
+pub const fn has_many_descriptors(numbers: u64, limit: u64, watches_peak: u64) -> bool {
+    is_near(numbers, limit) && watches_peak >= numbers.saturating_sub(1) / 2
+}
+
+/// How bad it is what a limit that the user has set has met. A refused call is a fact that the program met. A limit that was only
+/// approached is the user's own choice. None: it was not near.
+#[must_use]
+pub const fn of_own(peak: u64, limit: u64, denied: u64) -> Option<Severity> {
+    if denied != 0 {
+        Some(Severity::Warning)
+    } else if is_near(peak, limit) {
+        Some(Severity::Info)
+    } else {
+        None
+    }
 }

@@ -134,8 +134,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             return;
         }
         self.totals.marked.set(K::now());
-        for (_, instance) in self.live_instances() {
+        for (index, instance) in self.live_instances() {
             instance.waits_marked.set(instance.waits());
+            O::instance_marked(index, instance);
         }
     }
 

@@ -1,0 +1,138 @@
+//! What is judged at the end is judged for a process that had none: killed from outside, and while it runs. (fd-leak: tests/ends.rs. It
+//! is judged by whether the growth goes on, which it does not while a program waits to be killed.)
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::common::{c_program_with, reports, run, scratch, shim, under_shim};
+
+type Told = Vec<(String, String, String, i64)>;
+
+/// Of each finding above info the id, severity, place and descriptor.
+fn told(of: &Value) -> Told {
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or("").to_owned();
+    let mut all: Told = of["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["severity"] != "info")
+        .map(|finding| {
+            let site = text(finding, "site");
+            (text(finding, "id"), text(finding, "severity"), site, finding["epfd"].as_i64().unwrap_or(-1))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+/// What the command tells of a process whose recording is in that folder.
+fn recorded(folder: &Path, pid: u32) -> Value {
+    let command = shim().with_file_name("epollshim");
+    let output = Command::new(command).args(["report", "--format", "json"]).arg(folder).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let all = report["processes"].as_array().unwrap();
+    let own = all.iter().find(|process| process["process"]["pid"] == pid);
+    own.unwrap_or_else(|| panic!("{report:#}")).clone()
+}
+
+/// What `top` tells of it.
+fn viewed(folder: &Path, pid: u32) -> Value {
+    let mut command = Command::new(shim().with_file_name("epollshim"));
+    let output = command.args(["top", "--once", "-d", "0.1", "--format", "json"]).arg(folder).output().unwrap();
+    let view: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let all = view["processes"].as_array().unwrap();
+    all.iter().find(|process| process["pid"] == pid).unwrap_or_else(|| panic!("{view:#}")).clone()
+}
+
+/// The report of the process that has forked the others.
+fn of_parent(all: &[Value]) -> Value {
+    let has_child = |one: &&Value| all.iter().any(|other| other["process"]["ppid"] == one["process"]["pid"]);
+    all.iter().find(has_child).unwrap_or(&all[0]).clone()
+}
+
+/// The program says the same of itself when it exits, and when it is killed at that place; and while it is still there.
+fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
+    is_told_after_a_kill_and(program, options, flags, "1");
+}
+
+/// The same, with the program's calls before it is killed (`STAYS` of finding.h).
+fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&str], stays: &str) {
+    let binary = c_program_with(&format!("findings/{program}"), flags);
+    let folder = scratch(&format!("killed-{program}"));
+    let (at, recording) = (folder.join("report"), folder.join("rec"));
+    let of_exit = run(under_shim(Command::new(&binary).envs(options.iter().copied()), &at));
+    assert!(of_exit.status.success(), "{program}: {}", of_exit.stderr);
+    let expected = told(&of_parent(&reports(&at)));
+    assert_eq!(expected.is_empty(), flags.contains(&"-DMENDED"), "{program}: {expected:#?}");
+    let mut child = Command::new(&binary)
+        .envs(options.iter().copied())
+        .env("LD_PRELOAD", shim())
+        .env("EPOLLSHIM_REPORT", "none")
+        .env("EPOLLSHIM_RECORD", &recording)
+        .env("STAYS", stays)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains(' '), "{program}: {line}");
+    let live = recorded(&recording, child.id());
+    let view = viewed(&recording, child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let dead = recorded(&recording, child.id());
+    assert_eq!(live["process"]["end"], "running", "{program}");
+    assert_eq!(dead["process"]["end"], "signal", "{program}");
+    assert_eq!(told(&live), expected, "{program}, while it runs: {live:#}");
+    let known: Vec<_> = expected.iter().map(|(id, severity, ..)| (id.clone(), severity.clone())).collect();
+    let shown: Vec<_> = told(&view).into_iter().map(|(id, severity, ..)| (id, severity)).collect();
+    assert_eq!(shown, known, "{program}, by top: {view:#}");
+    assert_eq!(told(&dead), expected, "{program}, killed: {dead:#}");
+}
+
+#[test]
+fn abandoned_loops() {
+    is_told_after_a_kill("leak", &[], &[]);
+    is_told_after_a_kill("leak", &[], &["-DMENDED"]);
+    is_told_after_a_kill("leak_pool", &[], &["-DMENDED"]);
+}
+
+#[test]
+fn limits_that_are_near() {
+    is_told_after_a_kill("near_limit", &[], &[]);
+    is_told_after_a_kill("near_limit", &[], &["-DMENDED"]);
+    is_told_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=3")], &[]);
+    is_told_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=30")], &["-DMENDED"]);
+}
+
+#[test]
+fn loops_that_poll() {
+    is_told_after_a_kill("poll_loop", &[], &[]);
+    is_told_after_a_kill("poll_loop", &[], &["-DMENDED"]);
+    is_told_after_a_kill("poll_loop_short", &[], &[]);
+    is_told_after_a_kill("poll_loop_short", &[], &["-DMENDED"]);
+}
+
+#[test]
+fn loops_that_are_late() {
+    is_told_after_a_kill("late_loop", &[], &[]);
+    is_told_after_a_kill("late_loop", &[], &["-DMENDED"]);
+}
+
+#[test]
+fn what_is_found_as_it_happens() {
+    for program in ["size_lie", "ghost", "spin_hup", "full_batch", "double_close"] {
+        is_told_after_a_kill(program, &[("EPOLLSHIM_CENSUS", "1")], &[]);
+    }
+}
+
+#[test]
+fn what_related_processes_share() {
+    for program in ["no_cloexec", "fork_shared", "herd"] {
+        is_told_after_a_kill_and(program, &[], &[], "calls");
+        is_told_after_a_kill_and(program, &[], &["-DMENDED"], "calls");
+    }
+}
