@@ -542,7 +542,7 @@ Examples:
   epollshim inspect --format json 4711 | jq '.processes[].findings'";
 
 #[derive(Args, Debug)]
-#[command(about = "Look at a running process: what it watches, who waits, what is wrong")]
+#[command(about = "Look at a running process: who waits for what, and what is wrong")]
 #[command(long_about = ABOUT_INSPECT, after_help = INSPECT_EXAMPLES)]
 #[command(next_line_help = true)]
 pub struct Inspect {

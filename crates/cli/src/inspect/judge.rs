@@ -105,7 +105,8 @@ fn times_asleep(thread: &Thread, epfds: &BTreeSet<i32>) -> usize {
 /// An interest with something to read that nobody will be told of again.
 fn stalled(process: &Process, instance: &Instance, interest: &Interest) -> Option<Finding> {
     let is_disarmed = interest.is_disarmed();
-    if !is_disarmed && !(interest.is_edge_triggered() && interest.events & IN != 0) {
+    let is_edge = interest.is_edge_triggered() && interest.events & IN != 0;
+    if !is_disarmed && !is_edge {
         return None;
     }
     let descriptor = process.watched(interest)?;
@@ -386,4 +387,117 @@ fn near(process: &Process) -> Option<Finding> {
 
 pub fn shown(descriptor: &Descriptor) -> String {
     Shown(descriptor.what.as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use epollshim_format::census::Kind;
+    use epollshim_format::descriptor::Kept;
+    use epollshim_format::findings::Severity;
+
+    use super::super::model::{
+        Descriptor, Doing, EDGE, IN, Instance, Interest, ONESHOT, Process, Sample, State, Thread, Wait,
+    };
+    use super::judge;
+
+    const MS: u64 = 1_000_000;
+
+    fn descriptor(kind: Kind, looks: &[State]) -> Descriptor {
+        Descriptor { kind, inode: 7, what: Kept::new(), looks: looks.to_vec(), table: None }
+    }
+
+    /// Looks 20 ms apart at a socket with these bytes in it, of which so many have come.
+    fn looks(of: &[(u64, u64)]) -> Vec<State> {
+        let look = |(index, (unread, received)): (usize, &(u64, u64))| State {
+            at: index as u64 * 20 * MS,
+            ready: IN,
+            unread: Some(*unread),
+            received: Some(*received),
+            ..State::default()
+        };
+        of.iter().enumerate().map(look).collect()
+    }
+
+    fn thread(tid: u32, wait: Option<i32>, busy: bool) -> Thread {
+        let sample = |index: u64| Sample {
+            at: index * 20 * MS,
+            state: if wait.is_some() { 'S' } else { 'R' },
+            doing: if wait.is_some() { Doing::Call(232) } else { Doing::Runs },
+            wait: wait.map(|epfd| Wait { epfd, call: "epoll_wait", timeout: Some(-1) }),
+            cpu: Some(if busy { index * 20 * MS } else { 0 }),
+            turns: Some(1),
+            queued: 0,
+            system_ticks: 0,
+        };
+        Thread { tid, name: String::new(), samples: (0..6).map(sample).collect(), asleep_since: Some(0) }
+    }
+
+    fn process(events: u32, kind: Kind, seen: &[State], threads: Vec<Thread>) -> Process {
+        let interest = Interest { fd: 5, events, data: 5, pos: 0, inode: 7, device: 8, ghost: None };
+        Process {
+            descriptors: BTreeMap::from([(5, descriptor(kind, seen))]),
+            instances: vec![Instance { epfds: vec![3], interests: vec![interest], ready: vec![false; 6] }],
+            threads,
+            ..Process::default()
+        }
+    }
+
+    fn found(process: &Process) -> Vec<(&'static str, Severity)> {
+        judge(process).iter().map(|one| (one.id, one.severity)).collect()
+    }
+
+    #[test]
+    fn an_edge_is_lost_where_nothing_changes_and_the_loop_sleeps() {
+        let same = looks(&[(72, 80); 6]);
+        let waits = || vec![thread(1, Some(3), false)];
+        let stalled = |severity| vec![("stalled", severity)];
+        assert_eq!(found(&process(EDGE | IN, Kind::Socket, &same, waits())), stalled(Severity::Warning));
+        // It will be told of again.
+        assert_eq!(found(&process(IN, Kind::Socket, &same, waits())), []);
+        // As many bytes, and other ones: a client that sends requests of one size.
+        let other = looks(&[(45, 45), (45, 90), (45, 135), (45, 180), (45, 225), (45, 270)]);
+        assert_eq!(found(&process(EDGE | IN, Kind::Socket, &other, waits())), []);
+        // Nothing to read: its end, or something that does not say.
+        assert_eq!(found(&process(EDGE | IN, Kind::Socket, &looks(&[(0, 80); 6]), waits())), []);
+        // Nobody waits, or elsewhere: nobody can be asleep over it.
+        assert_eq!(found(&process(EDGE | IN, Kind::Socket, &same, vec![thread(1, Some(4), false)])), []);
+        assert_eq!(found(&process(EDGE | IN, Kind::Socket, &same, vec![thread(1, None, true)])), []);
+        // A worker may have it.
+        let worker = vec![thread(1, Some(3), false), thread(2, None, true)];
+        assert_eq!(found(&process(EDGE | IN, Kind::Socket, &same, worker)), stalled(Severity::Info));
+        // One look proves nothing.
+        assert_eq!(found(&process(EDGE | IN, Kind::Socket, &looks(&[(72, 80)]), waits())), []);
+    }
+
+    #[test]
+    fn a_disarmed_interest_is_stalled_while_its_data_only_grows() {
+        let waits = || vec![thread(1, Some(3), false)];
+        let grows = looks(&[(3, 3), (6, 6), (9, 9)]);
+        assert_eq!(found(&process(ONESHOT, Kind::Socket, &grows, waits())), [("stalled", Severity::Warning)]);
+        let is_read = looks(&[(3, 3), (3, 6), (6, 12)]);
+        assert_eq!(found(&process(ONESHOT, Kind::Socket, &is_read, waits())), []);
+        // Armed: the event comes.
+        assert_eq!(found(&process(ONESHOT | IN, Kind::Socket, &grows, waits())), []);
+    }
+
+    #[test]
+    fn one_connection_in_close_wait_is_no_leak_and_eight_are() {
+        let close_wait = |ms| State {
+            tcp: State::CLOSE_WAIT,
+            last_ack: ms,
+            ready: IN | 0x2000,
+            unread: Some(0),
+            ..State::default()
+        };
+        let of = |number: i32, ms| Process {
+            descriptors: (0..number).map(|fd| (fd, descriptor(Kind::Socket, &[close_wait(ms); 2]))).collect(),
+            ..Process::default()
+        };
+        assert_eq!(found(&of(8, 999)), []);
+        assert_eq!(found(&of(7, 1_000)), [("fd-leak", Severity::Info)]);
+        assert_eq!(found(&of(8, 1_000)), [("fd-leak", Severity::Warning)]);
+        assert_eq!(found(&of(1, 60_000)), [("fd-leak", Severity::Warning)]);
+    }
 }
