@@ -338,3 +338,36 @@ fn a_process_in_namespaces_of_its_own_is_looked_at_there() {
     let found = finding(pid, "stalled", |_| true);
     assert_eq!((found["tid"].as_u64(), &found["fds"][0]), (Some(pid.into()), &program.fd.into()), "{found:#}");
 }
+
+#[test]
+fn what_is_refused_is_named_and_the_rest_is_shown() {
+    let refused = |pid: u32| {
+        let inspector = common::shim().with_file_name("epollshim");
+        let mut command = Command::new(common::c_program("inspect/refused"));
+        let output = command.arg(inspector).args(["inspect", "--format", "json", &pid.to_string()]).output().unwrap();
+        assert!(output.status.success(), "{}", common::show(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["processes"][0].take()
+    };
+    let program = Stuck::start("healthy", &[]);
+    let process = refused(program.pid);
+    let missing: Vec<&str> = process["not_looked_at"].as_array().unwrap().iter().map(text).collect();
+    for what in ["pidfd_getfd is refused", "kcmp is refused"] {
+        let line = missing.iter().find(|line| line.contains(what));
+        assert!(line.is_some_and(|line| line.contains("CAP_SYS_PTRACE")), "{missing:?}");
+    }
+    // Each number by itself; sockets by the tables of the network.
+    assert_eq!(process["instances"].as_array().unwrap().len(), 3, "{process:#}");
+    let interests = process["instances"][0]["interests"].as_array().unwrap();
+    let connection = interests.iter().find(|interest| interest["fd"] == program.fd).unwrap();
+    assert_eq!((&connection["ready"], &connection["descriptor"]["state"]), (&Value::Null, &"ESTABLISHED".into()));
+    assert_ne!(connection["descriptor"]["peer"], Value::Null, "{connection:#}");
+    assert_eq!(process["findings"], serde_json::json!([]), "{process:#}");
+    // What needs no copies is found.
+    let program = Stuck::start("close_wait", &[]);
+    let process = refused(program.pid);
+    assert_eq!(process["findings"][0]["id"], "fd-leak", "{process:#}");
+    assert_eq!(process["findings"][0]["fds"].as_array().unwrap().len(), 10, "{process:#}");
+    let program = Stuck::start("ghosts", &["other"]);
+    let process = refused(program.pid);
+    assert_eq!(process["findings"][0]["id"], "ghost", "{process:#}");
+}

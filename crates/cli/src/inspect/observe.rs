@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use epollshim_format::census::Kind;
 use epollshim_format::descriptor::Kept;
@@ -64,7 +64,7 @@ pub fn observe(pid: u32) -> Result<Process, Refusal> {
     });
     let wanted: Vec<_> = wanted.map(|(fd, one)| (*fd, one.kind, one.inode)).collect();
     let copies = foreign::Process::open(pid).and_then(|copies| {
-        take(&mut process.descriptors, ready::ask(&copies, &wanted, true)?);
+        take(&mut process.descriptors, ready::ask(&copies, &wanted)?);
         Ok(copies)
     });
     let copies = match copies {
@@ -77,10 +77,10 @@ pub fn observe(pid: u32) -> Result<Process, Refusal> {
             None
         }
     };
-    name_sockets(pid, &mut process.descriptors);
     look_at_threads(&mut process);
     look_at_instances(&mut process);
     look_again(&mut process, copies.as_ref());
+    name_sockets(pid, &mut process.descriptors);
     confirm_ghosts(&mut process);
     since(&mut process.threads);
     if process.threads.iter().any(|thread| thread.last().is_some_and(|last| last.doing == super::model::Doing::Unknown))
@@ -186,9 +186,6 @@ fn take(descriptors: &mut BTreeMap<i32, Descriptor>, answers: Vec<ready::Answer>
     for answer in answers {
         if let Some(descriptor) = descriptors.get_mut(&answer.fd) {
             descriptor.looks.push(answer.state);
-            if let Some(what) = answer.what {
-                descriptor.what = what;
-            }
         }
     }
 }
@@ -252,9 +249,20 @@ fn in_doubt(process: &Process) -> Vec<(i32, Kind, u64)> {
 
 fn look_again(process: &mut Process, copies: Option<&foreign::Process>) {
     let doubt = in_doubt(process);
+    // What each socket is can be asked meanwhile.
+    let sockets = process.descriptors.iter().filter(|(_, one)| one.kind == Kind::Socket && !one.looks.is_empty());
+    let sockets: Vec<(i32, u64)> = sockets.map(|(fd, one)| (*fd, one.inode)).collect();
+    let mut parts = sockets.chunks(sockets.len() / LOOKS + 1);
     for look in 1..=LOOKS_AT_SPIN {
-        std::thread::sleep(DISTANCE);
-        if let Some(Ok(answers)) = copies.map(|copies| ready::ask(copies, &doubt, false)) {
+        let began = Instant::now();
+        for (fd, inode) in parts.next().unwrap_or_default() {
+            let what = copies.and_then(|copies| ready::describe(copies, *fd, *inode));
+            if let (Some(what), Some(descriptor)) = (what, process.descriptors.get_mut(fd)) {
+                descriptor.what = what;
+            }
+        }
+        std::thread::sleep(DISTANCE.saturating_sub(began.elapsed()));
+        if let Some(Ok(answers)) = copies.map(|copies| ready::ask(copies, &doubt)) {
             take(&mut process.descriptors, answers);
             look_at_instances(process);
         }

@@ -16,8 +16,6 @@ const BATCH: usize = 256;
 pub struct Answer {
     pub fd: i32,
     pub state: State,
-    /// Of a socket, where it was asked.
-    pub what: Option<Kept>,
 }
 
 /// Whether a descriptor is copied. `is_watched`: by an instance.
@@ -34,9 +32,9 @@ pub fn may_be_copied(descriptor: &Descriptor, target: &[u8], is_watched: bool) -
     }
 }
 
-/// Copies descriptors, asks, and closes the copies. `is_first`: what a socket is, too. What is closed is left out, and what
-/// is another file by now: `inode` is 0 where that cannot be told. Err: copies are refused.
-pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)], is_first: bool) -> Result<Vec<Answer>, Error> {
+/// Copies descriptors, asks, and closes the copies. What is closed is left out, and what is another file by now: `inode` is 0 where
+/// that cannot be told. Err: copies are refused.
+pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)]) -> Result<Vec<Answer>, Error> {
     let mut answers = Vec::with_capacity(wanted.len());
     for batch in wanted.chunks(BATCH) {
         let mut copies: Vec<(i32, Kind, Copy)> = Vec::with_capacity(batch.len());
@@ -63,11 +61,17 @@ pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)], is_first: bool) -> Re
                 received: tcp.received,
                 last_ack: tcp.last_ack,
             };
-            let what = (is_first && *kind == Kind::Socket).then(|| socket(copy, tcp.state));
-            answers.push(Answer { fd: *fd, state, what });
+            answers.push(Answer { fd: *fd, state });
         }
     }
     Ok(answers)
+}
+
+/// What a socket is. None: it is closed, or another file by now.
+pub fn describe(process: &Process, fd: i32, inode: u64) -> Option<Kept> {
+    let copy = process.copy(fd).ok().filter(|copy| copy.inode() == Some(inode))?;
+    let tcp = copy.tcp_info().unwrap_or_default();
+    Some(socket(&copy, tcp.state))
 }
 
 fn socket(copy: &Copy, state: u8) -> Kept {
