@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use epollshim_format::descriptor::{Descriptor as Shown, Json};
+use epollshim_format::descriptor::{Descriptor as Shown, Json, field};
 use epollshim_format::events::Mask;
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ fn descriptor(fd: i32, descriptor: &Descriptor, out: &mut String) {
     let look = descriptor.looks.last();
     let table = descriptor.table;
     let unread = look.map_or(table.map(|(_, unread, _)| unread), |look| look.unread);
-    let unsent = look.map_or(table.map(|(.., unsent)| unsent), |look| look.unsent);
+    let unsent = descriptor.unsent.or(table.map(|(.., unsent)| unsent));
     let backlog = look.map(|look| u64::from(look.backlog)).filter(|_| is_listener(descriptor));
     out.push_str(what.strip_suffix('}').unwrap_or(&what));
     for (key, number) in [("unread", unread), ("unsent", unsent), ("backlog", backlog)] {
@@ -126,8 +126,7 @@ fn descriptor(fd: i32, descriptor: &Descriptor, out: &mut String) {
 }
 
 fn is_listener(descriptor: &Descriptor) -> bool {
-    const LISTEN: u8 = 10;
-    descriptor.looks.last().is_some_and(|look| look.tcp == LISTEN)
+    Shown(descriptor.what.as_bytes()).field(field::STATE) == Some(b"LISTEN")
 }
 
 fn thread(thread: &Thread, now: u64) -> Value {

@@ -295,14 +295,15 @@ fn unchanging<'a>(process: &'a Process, interest: &Interest) -> Option<(&'a Desc
     if descriptor.kind == Kind::Epoll {
         return None;
     }
-    let first = descriptor.looks.first()?;
+    // At the first one not everything is asked.
+    let (_, looks) = descriptor.looks.split_first()?;
+    let first = looks.first()?;
     let asked = interest.events | EPOLLERR | EPOLLHUP;
     let is_same = |look: &State| {
-        let of = |look: &State| (look.ready & asked, look.unread, look.unsent, look.backlog, look.received);
+        let of = |look: &State| (look.ready & asked, look.unread, look.unsent, look.backlog, look.received, look.acked);
         look.ready & asked != 0 && of(look) == of(first)
     };
-    (descriptor.looks.len() > ASLEEP && descriptor.looks.iter().all(is_same))
-        .then_some((descriptor, first.ready & asked))
+    (looks.len() >= ASLEEP && looks.iter().all(is_same)).then_some((descriptor, first.ready & asked))
 }
 
 /// Connections that the other end has closed, and this one has not.
@@ -405,7 +406,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn descriptor(kind: Kind, looks: &[State]) -> Descriptor {
-        Descriptor { kind, inode: 7, what: Kept::new(), looks: looks.to_vec(), table: None }
+        Descriptor { kind, inode: 7, what: Kept::new(), looks: looks.to_vec(), unsent: None, table: None }
     }
 
     /// Looks 20 ms apart at a socket with these bytes in it, of which so many have come.

@@ -65,6 +65,8 @@ pub struct Descriptor {
     pub what: Kept,
     /// What was asked of copies of it, in the order of time; empty: it was not asked, or may not be.
     pub looks: Vec<State>,
+    /// Bytes of a socket that the other end has not acknowledged, at some time between the looks.
+    pub unsent: Option<u64>,
     /// Where it was not asked: what /proc/PID/net has of a socket: the state of TCP, bytes to read, bytes not acknowledged.
     pub table: Option<(u8, u64, u64)>,
 }
@@ -78,7 +80,7 @@ pub struct State {
     pub ready: u32,
     /// Bytes to read; None: it cannot say.
     pub unread: Option<u64>,
-    /// Bytes that the other end has not acknowledged.
+    /// Bytes that the other end has not acknowledged; not asked at the first look while more can be written.
     pub unsent: Option<u64>,
     /// Connections to accept.
     pub backlog: u32,
@@ -86,6 +88,8 @@ pub struct State {
     pub tcp: u8,
     /// Bytes that came since the connection began.
     pub received: Option<u64>,
+    /// Bytes that the other end has acknowledged.
+    pub acked: Option<u64>,
     /// Milliseconds since the other end was heard of.
     pub last_ack: u32,
 }

@@ -64,7 +64,7 @@ pub fn observe(pid: u32) -> Result<Process, Refusal> {
     });
     let wanted: Vec<_> = wanted.map(|(fd, one)| (*fd, one.kind, one.inode)).collect();
     let copies = foreign::Process::open(pid).and_then(|copies| {
-        take(&mut process.descriptors, ready::ask(&copies, &wanted)?);
+        take(&mut process.descriptors, ready::ask(&copies, &wanted, true)?);
         Ok(copies)
     });
     let copies = match copies {
@@ -257,12 +257,13 @@ fn look_again(process: &mut Process, copies: Option<&foreign::Process>) {
         let began = Instant::now();
         for (fd, inode) in parts.next().unwrap_or_default() {
             let what = copies.and_then(|copies| ready::describe(copies, *fd, *inode));
-            if let (Some(what), Some(descriptor)) = (what, process.descriptors.get_mut(fd)) {
+            if let (Some((what, unsent)), Some(descriptor)) = (what, process.descriptors.get_mut(fd)) {
+                descriptor.unsent = unsent;
                 descriptor.what = what;
             }
         }
         std::thread::sleep(DISTANCE.saturating_sub(began.elapsed()));
-        if let Some(Ok(answers)) = copies.map(|copies| ready::ask(copies, &doubt)) {
+        if let Some(Ok(answers)) = copies.map(|copies| ready::ask(copies, &doubt, false)) {
             take(&mut process.descriptors, answers);
             look_at_instances(process);
         }

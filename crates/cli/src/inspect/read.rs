@@ -46,7 +46,7 @@ pub fn descriptor(pid: u32, fd: i32, target: &[u8]) -> Descriptor {
         });
         what.name(target, of_file, data.is_some_and(|data| data.nlink() == 0));
     }
-    Descriptor { kind, inode: inode_in(target).unwrap_or(0), what, looks: Vec::new(), table: None }
+    Descriptor { kind, inode: inode_in(target).unwrap_or(0), what, looks: Vec::new(), unsent: None, table: None }
 }
 
 /// The interests of an instance, in the kernel's order.

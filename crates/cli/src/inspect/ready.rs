@@ -5,7 +5,7 @@ use std::io::Error;
 use epollshim_format::census::Kind;
 use epollshim_format::descriptor::{Kept, Socket};
 
-use super::model::{Descriptor, State};
+use super::model::{Descriptor, OUT, State};
 use crate::sys;
 use crate::sys::foreign::{Copy, Process, readiness};
 
@@ -33,8 +33,8 @@ pub fn may_be_copied(descriptor: &Descriptor, target: &[u8], is_watched: bool) -
 }
 
 /// Copies descriptors, asks, and closes the copies. What is closed is left out, and what is another file by now: `inode` is 0 where
-/// that cannot be told. Err: copies are refused.
-pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)]) -> Result<Vec<Answer>, Error> {
+/// that cannot be told. `is_first`: what an idle socket cannot have is not asked. Err: copies are refused.
+pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)], is_first: bool) -> Result<Vec<Answer>, Error> {
     let mut answers = Vec::with_capacity(wanted.len());
     for batch in wanted.chunks(BATCH) {
         let mut copies: Vec<(i32, Kind, Copy)> = Vec::with_capacity(batch.len());
@@ -49,16 +49,23 @@ pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)]) -> Result<Vec<Answer>
         let at = sys::monotonic();
         let ready = readiness(&copies.iter().map(|(.., copy)| copy).collect::<Vec<_>>());
         for ((fd, kind, copy), ready) in copies.iter().zip(ready) {
-            let tcp = if *kind == Kind::Socket { copy.tcp_info() } else { None }.unwrap_or_default();
+            // Data, connections to accept, and an end of the other side all make it readable.
+            let is_idle = is_first && ready & !OUT == 0;
+            let tcp = if *kind == Kind::Socket && !is_idle { copy.tcp_info() } else { None }.unwrap_or_default();
             let is_asked = matches!(kind, Kind::Socket | Kind::Pipe | Kind::Inotify | Kind::File | Kind::Other);
             let state = State {
                 at,
                 ready,
-                unread: if is_asked { copy.unread() } else { None },
-                unsent: if *kind == Kind::Socket { copy.unsent() } else { None },
+                unread: match is_asked {
+                    true if is_idle && *kind == Kind::Socket => Some(0),
+                    true => copy.unread(),
+                    false => None,
+                },
+                unsent: if *kind == Kind::Socket && !(is_first && ready & OUT != 0) { copy.unsent() } else { None },
                 backlog: tcp.backlog,
                 tcp: tcp.state,
                 received: tcp.received,
+                acked: tcp.acked,
                 last_ack: tcp.last_ack,
             };
             answers.push(Answer { fd: *fd, state });
@@ -67,11 +74,11 @@ pub fn ask(process: &Process, wanted: &[(i32, Kind, u64)]) -> Result<Vec<Answer>
     Ok(answers)
 }
 
-/// What a socket is. None: it is closed, or another file by now.
-pub fn describe(process: &Process, fd: i32, inode: u64) -> Option<Kept> {
+/// What a socket is, and how many bytes of it the other end has not acknowledged. None: it is closed, or another file by now.
+pub fn describe(process: &Process, fd: i32, inode: u64) -> Option<(Kept, Option<u64>)> {
     let copy = process.copy(fd).ok().filter(|copy| copy.inode() == Some(inode))?;
     let tcp = copy.tcp_info().unwrap_or_default();
-    Some(socket(&copy, tcp.state))
+    Some((socket(&copy, tcp.state), copy.unsent()))
 }
 
 fn socket(copy: &Copy, state: u8) -> Kept {

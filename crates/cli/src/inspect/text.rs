@@ -140,7 +140,7 @@ fn state(process: &Process, interest: &Interest) -> String {
     let look = descriptor.and_then(|one| one.looks.last());
     let table = descriptor.and_then(|one| one.table);
     let unread = look.map_or(table.map(|(_, unread, _)| unread), |look| look.unread).unwrap_or(0);
-    let unsent = look.map_or(table.map(|(.., unsent)| unsent), |look| look.unsent).unwrap_or(0);
+    let unsent = descriptor.and_then(|one| one.unsent).or(table.map(|(.., unsent)| unsent)).unwrap_or(0);
     for (number, what) in [(unread, "unread"), (unsent, "unsent")].into_iter().filter(|(number, _)| *number != 0) {
         let _ = write!(text, ", {} B {what}", Grouped(number));
     }

@@ -58,6 +58,8 @@ pub struct TcpInfo {
     pub backlog: u32,
     /// Bytes that came in order, since the connection began; None: Linux before 4.1.
     pub received: Option<u64>,
+    /// Bytes that the other end has acknowledged; None: likewise.
+    pub acked: Option<u64>,
 }
 
 impl Copy {
@@ -103,14 +105,18 @@ impl Copy {
         let length = self.option_bytes(libc::IPPROTO_TCP, libc::TCP_INFO, &mut bytes)?;
         let word =
             |at: usize| bytes.get(at..at + 4).and_then(<[u8]>::first_chunk).map(|word| u32::from_ne_bytes(*word));
-        let received = bytes.get(128..136).and_then(<[u8]>::first_chunk).map(|word| u64::from_ne_bytes(*word));
+        let long = |at: usize| {
+            let bytes = bytes.get(at..at + 8).filter(|_| length >= at + 8)?;
+            bytes.first_chunk().map(|word| u64::from_ne_bytes(*word))
+        };
         let state = bytes.first().copied()?;
         const LISTEN: u8 = 10;
         Some(TcpInfo {
             state,
             last_ack: word(56)?,
             backlog: if state == LISTEN { word(24)? } else { 0 },
-            received: received.filter(|_| length >= 136),
+            received: long(128),
+            acked: long(120),
         })
     }
 
