@@ -31,6 +31,7 @@ Examples:
   epollshim diff before after               what is new, gone, or more
   epollshim top rec                         watches those that still run
   epollshim check ./app                     what would the shim see of it?
+  epollshim inspect 123                     why does it hang, burn or leak?
   epollshim explain ghost                   what does that finding mean?
   epollshim ctl 123 inject epoll_ctl:error=ENOSPC
                                             steers a process that is recorded
@@ -47,6 +48,7 @@ enum Command {
     Diff(Diff),
     Top(Top),
     Check(Check),
+    Inspect(Inspect),
     Explain(Explain),
     Ctl(Ctl),
 }
@@ -508,6 +510,97 @@ pub struct Check {
     pub subject: OsString,
 }
 
+const ABOUT_INSPECT: &str = "\
+Look at a running process from outside: its epoll instances, what each watches
+and whether that is ready now, which thread waits on which, and what is wrong.
+
+The process needs no library of epollshim. It is not stopped, gets no signal,
+and nothing in it is changed. Its descriptors are copied (pidfd_getfd), asked,
+and the copies closed at once. It is looked at for a tenth of a second, or 0.3
+where a thread uses up its processor: what is found is so at each look.
+
+What may not be looked at is listed. Each process of the same user can be looked
+at where kernel.yama.ptrace_scope is 0; else root and CAP_SYS_PTRACE can.";
+
+const INSPECT_EXAMPLES: &str = "\
+Findings:
+  stalled     data waits, and no event will come for it: an edge-triggered
+              interest that was not read until EAGAIN, or a one-shot interest
+              that was not armed again, while the loop sleeps
+  ghost       the descriptor of an interest is closed, or another file now
+  fd-leak     TCP sockets in CLOSE_WAIT
+  near-limit  few descriptors are left
+  spin        a thread uses up its processor on a descriptor that stays ready
+
+Exit status: 0; 1 if something was found that --fail-on names; 2 for a usage
+error, or a process that does not exist or may not be looked at.
+
+Examples:
+  epollshim inspect $(pidof redis-server)
+  epollshim inspect --fail-on warning $(pgrep nginx)
+  epollshim inspect --watch=5 4711
+  epollshim inspect --format json 4711 | jq '.processes[].findings'";
+
+#[derive(Args, Debug)]
+#[command(about = "Look at a running process: who waits for what, and what is wrong")]
+#[command(long_about = ABOUT_INSPECT, after_help = INSPECT_EXAMPLES)]
+#[command(next_line_help = true)]
+pub struct Inspect {
+    /// Text for people, or one JSON object (schema epollshim.inspect/1)
+    #[arg(long, value_enum, default_value = "text", hide_possible_values = true, value_name = "text|json")]
+    pub format: Format,
+    /// Look again and again until the processes have ended, with so many
+    /// seconds in between (1)
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        value_parser = crate::inspect::interval,
+        verbatim_doc_comment
+    )]
+    pub watch: Option<std::time::Duration>,
+    /// Exit with 1 if one of these was found: ids, or error, warning, all.
+    /// An id counts from warning up; ghost:info and ghost:error say otherwise
+    #[arg(
+        long,
+        value_name = "ID[:SEVERITY],...",
+        value_delimiter = ',',
+        value_parser = FailOnSeen::parse,
+        verbatim_doc_comment
+    )]
+    pub fail_on: Vec<FailOnSeen>,
+    /// The processes
+    #[arg(value_name = "PID", required = true)]
+    pub pids: Vec<OsString>,
+}
+
+/// What `--fail-on` of `inspect` names: a kind of finding, or all, of a severity or a higher one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FailOnSeen {
+    pub id: Option<String>,
+    pub least: Severity,
+}
+
+impl FailOnSeen {
+    /// Other kinds of findings are known, and not found from outside.
+    fn parse(text: &str) -> Result<FailOnSeen, String> {
+        let id = text.split_once(':').map_or(text, |(id, _)| id);
+        if !crate::inspect::IDS.contains(&id) {
+            return Ok(match FailOn::parse(text)? {
+                FailOn::Id(id, least) => FailOnSeen { id: Some(id.name().to_owned()), least },
+                FailOn::Severity(least) => FailOnSeen { id: None, least },
+            });
+        }
+        let least = match text.split_once(':') {
+            None => Severity::Warning,
+            Some((_, least)) => severity(least).ok_or("a severity is info, warning or error")?,
+        };
+        Ok(FailOnSeen { id: Some(id.to_owned()), least })
+    }
+}
+
 const ABOUT_EXPLAIN: &str = "\
 Say what a finding of the report means, what it costs, and how to mend it.
 Without an ID: list all findings, a line each.";
@@ -639,6 +732,7 @@ pub enum Asked {
     Diff(Diff),
     Top(Top),
     Check(Check),
+    Inspect(Inspect),
     Explain(Explain),
     Ctl(Ctl),
     /// Help or the version, asked for.
@@ -660,6 +754,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure
         Ok(Cli { command: Command::Diff(asked) }) => Ok(Asked::Diff(asked)),
         Ok(Cli { command: Command::Top(asked) }) => Ok(Asked::Top(asked)),
         Ok(Cli { command: Command::Check(asked) }) => Ok(Asked::Check(asked)),
+        Ok(Cli { command: Command::Inspect(asked) }) => Ok(Asked::Inspect(asked)),
         Ok(Cli { command: Command::Explain(asked) }) => Ok(Asked::Explain(asked)),
         Ok(Cli { command: Command::Ctl(asked) }) => Ok(Asked::Ctl(asked)),
         Err(error) => match error.kind() {

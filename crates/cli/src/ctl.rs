@@ -20,6 +20,7 @@ use crate::args::{Armed, Ctl, Order};
 use crate::text::printable;
 use crate::{Failure, print, report, say};
 use exchange::{Exchange, Outcome, When};
+pub use target::pid;
 use target::{State, Target};
 
 /// The process has not done it.

@@ -8,6 +8,7 @@
 //! ctl         epollshim ctl: finds the recording of a process, and talks to it through its control pages
 //! top         epollshim top: recordings of running programs, again and again
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
+//! inspect     epollshim inspect: a process from outside: what its epoll instances watch, who waits, what is wrong
 //! explain     epollshim explain: the pages of docs/findings
 //! markdown    such a page for a terminal
 //! suppressions  the file of findings that are not told, read and checked
@@ -32,6 +33,7 @@ pub mod ctl;
 pub mod diff;
 pub mod elf;
 pub mod explain;
+pub mod inspect;
 pub mod markdown;
 pub mod privilege;
 pub mod program;
@@ -71,6 +73,7 @@ pub fn main() -> i32 {
         args::Asked::Diff(asked) => diff::diff(&asked),
         args::Asked::Top(asked) => top::top(&asked),
         args::Asked::Check(asked) => check::check(&asked),
+        args::Asked::Inspect(asked) => inspect::inspect(&asked),
         args::Asked::Explain(asked) => explain::explain(&asked),
         args::Asked::Ctl(asked) => ctl::ctl(&asked),
         args::Asked::Text(text) => print(&text).map(|()| 0),

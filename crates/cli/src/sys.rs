@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 pub mod child;
+pub mod foreign;
 
 fn c_string(text: &OsStr) -> Result<CString, Error> {
     CString::new(text.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidInput))
@@ -120,11 +121,23 @@ pub fn free(path: &Path) -> Result<(u64, u64), Error> {
 
 /// Whether two descriptors of a process refer to one open file description (kcmp(2)). None: it cannot be found out.
 pub fn are_one(pid: u32, one: i32, other: i32) -> Option<bool> {
+    order_of(pid, one, other).ok().map(std::cmp::Ordering::is_eq)
+}
+
+/// How the kernel orders the open file descriptions of two descriptors of a process (kcmp(2)): an order that sorts them. Err: it may
+/// not be asked, or one is closed.
+pub fn order_of(pid: u32, one: i32, other: i32) -> Result<std::cmp::Ordering, Error> {
     const KCMP_FILE: libc::c_long = 0;
     let (pid, one, other) = (libc::c_long::from(pid), libc::c_long::from(one), libc::c_long::from(other));
     // SAFETY: kcmp takes numbers alone.
     let order = unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_FILE, one, other) };
-    if order < 0 { None } else { Some(order == 0) }
+    // kcmp(2): 0 is equal, 1 is less, 2 is greater.
+    match order {
+        0 => Ok(std::cmp::Ordering::Equal),
+        1 => Ok(std::cmp::Ordering::Less),
+        2 => Ok(std::cmp::Ordering::Greater),
+        _ => Err(Error::last_os_error()),
+    }
 }
 
 /// CLOCK_MONOTONIC, nanoseconds: the clock of recordings.

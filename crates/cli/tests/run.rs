@@ -385,6 +385,7 @@ fn help_and_the_version_are_on_stdout_and_errors_of_use_are_one_line() {
         &["run", "--help"],
         &["report", "--help"],
         &["check", "--help"],
+        &["inspect", "--help"],
         &["ctl", "--help"],
         &["explain", "--help"],
         &["help", "run"],

@@ -1,0 +1,152 @@
+//! `epollshim inspect`: a running process from outside, as it is now.
+//!
+//! ```text
+//! observe   the looks at it, in their order
+//! read      reading /proc/PID
+//! network   sockets by /proc/PID/net, where they may not be copied
+//! ready     copies of its descriptors: whether each is ready
+//! model     what was seen
+//! judge     what is wrong with it; pure
+//! text      as text; json: as JSON
+//! ```
+//!
+//! The process needs no shim, is not stopped, gets no signal, and none of its descriptors is changed, read or written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::time::Duration;
+
+use crate::args::{FailOnSeen, Format, Inspect};
+use crate::text::{count, reason};
+use crate::{Failure, USE, ctl, say, sys, terminal};
+
+mod json;
+mod judge;
+mod model;
+mod network;
+mod observe;
+mod read;
+mod ready;
+mod text;
+
+use judge::Finding;
+pub use judge::IDS;
+use model::Process;
+use observe::{REMEDY, Refusal, observe};
+
+/// The exit status where --fail-on names what was found.
+const FOUND: i32 = 1;
+
+/// The exit status.
+pub fn inspect(asked: &Inspect) -> Result<i32, Failure> {
+    sys::allow_descriptors();
+    let mut pids = asked.pids.iter().map(|word| ctl::pid(word)).collect::<Result<Vec<u32>, Failure>>()?;
+    let mut known = BTreeMap::new();
+    // Each finding once, however many rounds meet it.
+    let mut named: BTreeSet<(u32, &'static str, Option<i32>, Vec<i32>)> = BTreeSet::new();
+    let mut status = 0;
+    let mut rounds = 0;
+    while !pids.is_empty() {
+        let (mut processes, mut errors) = (Vec::new(), BTreeMap::new());
+        for pid in std::mem::take(&mut pids) {
+            match observe(pid) {
+                Ok(mut process) => {
+                    remember(&mut process, &mut known);
+                    let findings = judge::judge(&process);
+                    processes.push((process, findings));
+                    pids.push(pid);
+                }
+                // It was there.
+                Err(Refusal::None | Refusal::Ended(_)) if rounds > 0 => say(&format!("process {pid} has ended")),
+                Err(refusal) => {
+                    let why = why_not(pid, &refusal);
+                    say(&why);
+                    errors.insert(pid.to_string(), why);
+                    status = USE;
+                }
+            }
+        }
+        let found = processes.iter().flat_map(|(process, findings)| findings.iter().map(|one| (process.pid, one)));
+        let found = found.filter(|(_, one)| asked.fail_on.iter().any(|fail_on| fail_on.names(one)));
+        named.extend(found.map(|(pid, one)| (pid, one.id, one.epfd, one.fds.clone())));
+        if !processes.is_empty() || rounds == 0 && asked.format == Format::Json {
+            write(&processes, &errors, asked.format, rounds)?;
+        }
+        rounds += 1;
+        match asked.watch {
+            Some(interval) if !pids.is_empty() => std::thread::sleep(interval),
+            _ => break,
+        }
+    }
+    if !named.is_empty() {
+        let ids: BTreeSet<&str> = named.iter().map(|(_, id, ..)| *id).collect();
+        let ids: Vec<&str> = ids.into_iter().collect();
+        say(&format!("{} that --fail-on names: {}", count(named.len(), "finding"), ids.join(", ")));
+        status = status.max(FOUND);
+    }
+    Ok(status)
+}
+
+fn write(
+    processes: &[(Process, Vec<Finding>)],
+    errors: &BTreeMap<String, String>,
+    format: Format,
+    round: u64,
+) -> Result<(), Failure> {
+    let text = match format {
+        Format::Json => json::json(processes, errors),
+        Format::Text => {
+            let look = terminal::stdout();
+            let pages: Vec<String> = processes.iter().map(|(one, found)| text::text(one, found, look)).collect();
+            let gap = if round == 0 { "" } else { "\n" };
+            format!("{gap}{}", pages.join("\n"))
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // `epollshim inspect PID | head`
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::of_use(format!("stdout: {}", reason(&error)))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// A thread that has not run since the last round has slept all the time.
+fn remember(process: &mut Process, known: &mut BTreeMap<u32, (u64, u64)>) {
+    for thread in &mut process.threads {
+        let turns = thread.last().and_then(|last| last.turns);
+        match (thread.asleep_since, turns) {
+            (Some(since), Some(turns)) => {
+                let entry = known.entry(thread.tid).or_insert((turns, since));
+                if entry.0 != turns {
+                    *entry = (turns, since);
+                }
+                thread.asleep_since = Some(entry.1);
+            }
+            _ => drop(known.remove(&thread.tid)),
+        }
+    }
+}
+
+fn why_not(pid: u32, refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::None => format!("there is no process {pid}"),
+        Refusal::Thread(process) => format!("{pid} is a thread of process {process}: name that"),
+        Refusal::Ended(name) => format!("{name} (pid {pid}) has ended; its parent has not waited for it yet"),
+        Refusal::Refused(name, error) => {
+            format!("{name} (pid {pid}) may not be looked at ({}): {REMEDY}", reason(error))
+        }
+    }
+}
+
+/// Seconds from one round to the next, as they are written on the command line.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    crate::top::interval(text)
+}
+
+impl FailOnSeen {
+    /// Whether it names a finding.
+    fn names(&self, finding: &Finding) -> bool {
+        self.id.as_deref().is_none_or(|id| id == finding.id) && finding.severity >= self.least
+    }
+}

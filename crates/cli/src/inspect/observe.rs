@@ -1,0 +1,311 @@
+//! The looks at a process, in their order: everything once, then what is in doubt again and again for some 100 ms.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Error, ErrorKind};
+use std::time::{Duration, Instant};
+
+use epollshim_format::census::Kind;
+use epollshim_format::descriptor::Kept;
+
+use super::model::{Descriptor, Ghost, IN, Instance, Interest, Process, RDHUP, State, Thread};
+use super::{network, read, ready};
+use crate::sys;
+use crate::sys::foreign;
+use crate::text::{printable, reason};
+
+/// What is in doubt is looked at so often after the first time, at this distance.
+const LOOKS: usize = 5;
+const DISTANCE: Duration = Duration::from_millis(20);
+/// Where a thread uses up its processor, so often: its time in the kernel is counted in ticks of 10 ms.
+const LOOKS_AT_SPIN: usize = 15;
+/// More than these are not looked at again: where so many are in doubt, some say it all.
+const IN_DOUBT: usize = 512;
+/// kcmp finds an interest by walking over those of its instance: the steps that all of it may take, some 20 ms.
+const STEPS: usize = 2_000_000;
+
+/// Why a process cannot be looked at.
+pub enum Refusal {
+    None,
+    Thread(u32),
+    Ended(String),
+    Refused(String, Error),
+}
+
+/// Looks at a process for some 100 ms.
+pub fn observe(pid: u32) -> Result<Process, Refusal> {
+    let status = std::fs::read(format!("/proc/{pid}/status")).map_err(|_| Refusal::None)?;
+    let status = String::from_utf8_lossy(&status);
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let name = printable(field("Name:"));
+    match field("Tgid:").parse::<u32>() {
+        Ok(process) if process != pid => return Err(Refusal::Thread(process)),
+        _ => {}
+    }
+    if field("State:").starts_with(['Z', 'X']) {
+        return Err(Refusal::Ended(name));
+    }
+    let targets = read::targets(pid).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Refusal::None,
+        _ => Refusal::Refused(name.clone(), error),
+    })?;
+    let mut process = Process { pid, name, began: sys::monotonic(), limit: read::limit(pid), ..Process::default() };
+    process.descriptors = targets.iter().map(|(fd, target)| (*fd, read::descriptor(pid, *fd, target))).collect();
+    process.instances = instances(pid, &process.descriptors, &mut process.missing);
+    find_ghosts(pid, &process.descriptors, &mut process.instances, &mut process.missing);
+    process.threads = read::threads(pid)
+        .into_iter()
+        .map(|tid| Thread { tid, name: read::thread_name(pid, tid), samples: Vec::new(), asleep_since: None })
+        .collect();
+
+    let watched: BTreeSet<i32> = interests(&process.instances).map(|interest| interest.fd).collect();
+    let wanted = process.descriptors.iter().filter(|(fd, one)| {
+        targets.get(fd).is_some_and(|target| ready::may_be_copied(one, target, watched.contains(fd)))
+    });
+    let wanted: Vec<_> = wanted.map(|(fd, one)| (*fd, one.kind, one.inode)).collect();
+    let copies = foreign::Process::open(pid).and_then(|copies| {
+        take(&mut process.descriptors, ready::ask(&copies, &wanted, true)?);
+        Ok(copies)
+    });
+    let copies = match copies {
+        Ok(copies) => Some(copies),
+        Err(error) => {
+            process.missing.push(format!(
+                "whether descriptors are ready was not asked: pidfd_getfd is refused ({}); {REMEDY}",
+                reason(&error)
+            ));
+            None
+        }
+    };
+    look_at_threads(&mut process);
+    look_at_instances(&mut process);
+    look_again(&mut process, copies.as_ref());
+    name_sockets(pid, &mut process.descriptors);
+    confirm_ghosts(&mut process);
+    since(&mut process.threads);
+    if process.threads.iter().any(|thread| thread.last().is_some_and(|last| last.doing == super::model::Doing::Unknown))
+    {
+        process.missing.push(format!(
+            "which call a thread sleeps in was not asked: /proc/{pid}/task/TID/syscall is refused; {REMEDY}"
+        ));
+    }
+    process.ended = sys::monotonic();
+    Ok(process)
+}
+
+/// What gives the right to trace.
+pub const REMEDY: &str =
+    "run this as root or with CAP_SYS_PTRACE, or, as the same user, with kernel.yama.ptrace_scope 0";
+
+fn interests(instances: &[Instance]) -> impl Iterator<Item = &Interest> {
+    instances.iter().flat_map(|instance| &instance.interests)
+}
+
+/// The instances, each with the numbers that refer to it.
+fn instances(pid: u32, descriptors: &BTreeMap<i32, Descriptor>, missing: &mut Vec<String>) -> Vec<Instance> {
+    let mut epfds: Vec<i32> =
+        descriptors.iter().filter(|(_, one)| one.kind == Kind::Epoll).map(|(fd, _)| *fd).collect();
+    // kcmp has an order: the same ones come to lie beside each other.
+    let mut refused = None;
+    epfds.sort_by(|one, other| {
+        sys::order_of(pid, *one, *other).unwrap_or_else(|error| {
+            if error.raw_os_error() != Some(libc::EBADF) {
+                refused = Some(error);
+            }
+            Ordering::Equal
+        })
+    });
+    if let Some(error) = &refused {
+        epfds.sort_unstable();
+        missing.push(format!(
+            "which numbers are copies of one instance was not asked: kcmp is refused ({}); {REMEDY}",
+            reason(error)
+        ));
+    }
+    let is_one = |one: i32, other: i32| refused.is_none() && sys::are_one(pid, one, other) == Some(true);
+    let mut instances: Vec<Instance> = epfds
+        .chunk_by(|one, other| is_one(*one, *other))
+        .map(|epfds| {
+            let mut epfds = epfds.to_vec();
+            epfds.sort_unstable();
+            let interests = epfds.first().map(|epfd| read::interests(pid, *epfd)).unwrap_or_default();
+            Instance { epfds, interests, ready: Vec::new() }
+        })
+        .collect();
+    instances.sort_by(|one, other| one.epfds.cmp(&other.epfds));
+    instances
+}
+
+/// Marks the interests whose number is closed, or another file's.
+fn find_ghosts(
+    pid: u32,
+    descriptors: &BTreeMap<i32, Descriptor>,
+    instances: &mut [Instance],
+    missing: &mut Vec<String>,
+) {
+    let (mut steps, mut left_out) = (0, 0);
+    for instance in instances.iter_mut() {
+        let length = instance.interests.len();
+        let mut met: BTreeMap<i32, u32> = BTreeMap::new();
+        for interest in &mut instance.interests {
+            let times = met.entry(interest.fd).or_default();
+            let nth = std::mem::replace(times, *times + 1);
+            let Some(descriptor) = descriptors.get(&interest.fd) else {
+                interest.ghost = Some(Ghost::Closed);
+                continue;
+            };
+            // The number of a socket is its own; those of other files are shared: of all eventfds, of two opens of a file.
+            let now = if descriptor.inode != 0 { Some(descriptor.inode) } else { read::inode_of(pid, interest.fd) };
+            let is_other = interest.inode != 0 && now.is_some_and(|now| now != interest.inode);
+            let is_sure = is_other || descriptor.kind == Kind::Socket && interest.inode != 0;
+            if is_sure {
+                interest.ghost = is_other.then_some(Ghost::Other);
+                continue;
+            }
+            steps += length;
+            if steps > STEPS {
+                left_out += 1;
+                continue;
+            }
+            let epfd = instance.epfds.first().copied().unwrap_or(-1);
+            if foreign::is_watched_file(pid, epfd, interest.fd, nth).is_ok_and(|is_it| !is_it) {
+                interest.ghost = Some(Ghost::Other);
+            }
+        }
+        // The kernel lists them by the addresses of their files.
+        instance.interests.sort_by_key(|interest| interest.fd);
+    }
+    if left_out > 0 {
+        missing.push(format!(
+            "{left_out} interests were compared with their numbers by inode alone: they are too many for kcmp"
+        ));
+    }
+}
+
+fn take(descriptors: &mut BTreeMap<i32, Descriptor>, answers: Vec<ready::Answer>) {
+    for answer in answers {
+        if let Some(descriptor) = descriptors.get_mut(&answer.fd) {
+            descriptor.looks.push(answer.state);
+        }
+    }
+}
+
+/// Sockets that were not copied.
+fn name_sockets(pid: u32, descriptors: &mut BTreeMap<i32, Descriptor>) {
+    let is_unnamed = |one: &Descriptor| one.kind == Kind::Socket && one.what.as_bytes().is_empty();
+    let wanted = descriptors.values().filter(|one| is_unnamed(one)).map(|one| one.inode).collect();
+    let rows = network::rows(pid, &wanted);
+    for one in descriptors.values_mut().filter(|one| is_unnamed(one)) {
+        match rows.get(&one.inode) {
+            Some(row) => {
+                one.what = row.what;
+                one.table = Some((row.tcp, row.unread, row.unsent));
+            }
+            None => {
+                let mut what = Kept::new();
+                what.name(format!("socket:[{}]", one.inode).as_bytes(), None, false);
+                one.what = what;
+            }
+        }
+    }
+}
+
+fn look_at_threads(process: &mut Process) {
+    for thread in &mut process.threads {
+        thread.samples.extend(read::sample(process.pid, thread.tid));
+    }
+    process.threads.retain(|thread| !thread.samples.is_empty());
+}
+
+/// A copy of the instance's own descriptor says whether it is ready.
+fn look_at_instances(process: &mut Process) {
+    for instance in &mut process.instances {
+        let look = instance.epfds.first().and_then(|epfd| process.descriptors.get(epfd)?.looks.last());
+        instance.ready.extend(look.map(|look| look.ready & IN != 0));
+    }
+}
+
+/// What may turn out to be wrong: ready for a wait that does not come, or that comes again and again; the other end is gone.
+fn in_doubt(process: &Process) -> Vec<(i32, Kind, u64)> {
+    let is_suspect = |interest: &Interest| {
+        let Some(look) = process.watched(interest).and_then(|one| one.looks.last()) else { return false };
+        let asked = if interest.is_disarmed() { IN | RDHUP } else { interest.events | 0x18 };
+        look.ready & asked != 0
+    };
+    let watched = interests(&process.instances).filter(|interest| is_suspect(interest)).map(|interest| interest.fd);
+    let is_left = |one: &Descriptor| one.looks.last().is_some_and(|look| look.tcp == State::CLOSE_WAIT);
+    let left = process.descriptors.iter().filter(|(_, one)| is_left(one)).map(|(fd, _)| *fd);
+    let instances = process.instances.iter().filter_map(|instance| instance.epfds.first().copied());
+    // Instances first: there are few. Then what has data, before what could be written to.
+    let waits = |fd: &i32| {
+        process.descriptors.get(fd).is_some_and(|one| one.looks.last().is_some_and(|look| look.waiting() > 0))
+    };
+    let suspects: BTreeSet<i32> = watched.chain(left).collect();
+    let (first, second): (Vec<i32>, Vec<i32>) = suspects.into_iter().partition(waits);
+    let all = instances.take(IN_DOUBT).chain(first).chain(second).take(2 * IN_DOUBT);
+    let fds: BTreeSet<i32> = all.collect();
+    fds.into_iter().filter_map(|fd| process.descriptors.get(&fd).map(|one| (fd, one.kind, one.inode))).collect()
+}
+
+fn look_again(process: &mut Process, copies: Option<&foreign::Process>) {
+    let doubt = in_doubt(process);
+    // What each socket is can be asked meanwhile.
+    let sockets = process.descriptors.iter().filter(|(_, one)| one.kind == Kind::Socket && !one.looks.is_empty());
+    let sockets: Vec<(i32, u64)> = sockets.map(|(fd, one)| (*fd, one.inode)).collect();
+    let mut parts = sockets.chunks(sockets.len() / LOOKS + 1);
+    for look in 1..=LOOKS_AT_SPIN {
+        let began = Instant::now();
+        for (fd, inode) in parts.next().unwrap_or_default() {
+            let what = copies.and_then(|copies| ready::describe(copies, *fd, *inode));
+            if let (Some((what, unsent)), Some(descriptor)) = (what, process.descriptors.get_mut(fd)) {
+                descriptor.unsent = unsent;
+                descriptor.what = what;
+            }
+        }
+        std::thread::sleep(DISTANCE.saturating_sub(began.elapsed()));
+        if let Some(Ok(answers)) = copies.map(|copies| ready::ask(copies, &doubt, false)) {
+            take(&mut process.descriptors, answers);
+            look_at_instances(process);
+        }
+        look_at_threads(process);
+        if look >= LOOKS && !process.threads.iter().any(super::judge::is_busy) {
+            break;
+        }
+    }
+}
+
+/// An interest is one in something else than its number only if it still is at the end: a program may have closed the number, or
+/// made it anew, between two reads.
+fn confirm_ghosts(process: &mut Process) {
+    let pid = process.pid;
+    if !interests(&process.instances).any(|interest| interest.ghost.is_some()) {
+        return;
+    }
+    let targets = read::targets(pid).unwrap_or_default();
+    for instance in process.instances.iter_mut().filter(|one| one.interests.iter().any(|one| one.ghost.is_some())) {
+        let now = instance.epfds.first().map(|epfd| read::interests(pid, *epfd)).unwrap_or_default();
+        let is_same = |one: &Interest, other: &Interest| {
+            (one.fd, one.inode, one.device, one.data) == (other.fd, other.inode, other.device, other.data)
+        };
+        instance.interests.retain(|interest| match interest.ghost {
+            None => true,
+            Some(Ghost::Closed) => {
+                now.iter().any(|other| is_same(interest, other)) && !targets.contains_key(&interest.fd)
+            }
+            // The same file, opened again, has the same target: kcmp said that it is another.
+            Some(Ghost::Other) => {
+                now.iter().any(|other| is_same(interest, other)) && targets.contains_key(&interest.fd)
+            }
+        });
+    }
+}
+
+/// How long each thread has slept, as far as it was looked at.
+fn since(threads: &mut [Thread]) {
+    for thread in threads {
+        let last = thread.last().copied();
+        let is_same = |turns: Option<u64>| last.is_some_and(|last| turns.is_some() && turns == last.turns);
+        let asleep = thread.samples.iter().rev().take_while(|one| one.state == 'S' && is_same(one.turns)).last();
+        thread.asleep_since = asleep.map(|one| one.at);
+    }
+}

@@ -1,0 +1,194 @@
+//! A process as text: first what is wrong, then its instances, threads, and what could not be looked at.
+
+use std::fmt::Write;
+
+use epollshim_format::events::{EPOLLERR, EPOLLHUP, Mask};
+use epollshim_format::scale::{Grouped, Scaled};
+use epollshim_recording::{Colour, Look};
+
+use super::judge::{Finding, LISTED, shown};
+use super::model::{Doing, EDGE, Ghost, Instance, Interest, ONESHOT, Process, Thread};
+use super::read::call_name;
+use crate::text::{count, wrap};
+
+/// More interests of an instance, and more threads, are counted. JSON has all.
+const LINES: usize = 100;
+const INDENT: usize = 11;
+
+pub fn text(process: &Process, findings: &[Finding], look: Look) -> String {
+    let mut out = String::new();
+    let limit = process.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("limit {}", Grouped(limit)));
+    let _ = writeln!(
+        out,
+        "{} (pid {}): {} ({limit}), {}, {}; looked at for {}",
+        look.paint(Colour::Heading, &process.name),
+        process.pid,
+        count(process.descriptors.len(), "descriptor"),
+        count(process.instances.len(), "epoll instance"),
+        count(process.threads.len(), "thread"),
+        Scaled::time(process.span()),
+    );
+    let _ = writeln!(out);
+    let heading = match findings.len() {
+        0 => "Nothing wrong was found".to_owned(),
+        some => format!("Findings: {some}"),
+    };
+    let _ = writeln!(out, "{}", look.paint(Colour::Heading, &heading));
+    for finding in findings {
+        one_finding(&mut out, finding, look);
+    }
+    for instance in &process.instances {
+        let _ = writeln!(out);
+        one_instance(&mut out, process, instance, look);
+    }
+    let _ = writeln!(out);
+    let _ = writeln!(out, "{}", look.paint(Colour::Heading, &format!("Threads: {}", process.threads.len())));
+    for thread in process.threads.iter().take(LINES) {
+        let _ = writeln!(out, "  {:<8} {:<16} {}", thread.tid, thread.name, doing(thread, process.ended));
+    }
+    more(&mut out, process.threads.len());
+    if !process.missing.is_empty() {
+        let _ = writeln!(out);
+        let _ = writeln!(out, "{}", look.paint(Colour::Trouble, "Not looked at"));
+        for what in &process.missing {
+            wrap(&mut out, "  ", 2, what);
+        }
+    }
+    out
+}
+
+fn more(out: &mut String, all: usize) {
+    if all > LINES {
+        let _ = writeln!(out, "  and {} more (--format json has all)", Grouped((all - LINES) as u64));
+    }
+}
+
+fn one_finding(out: &mut String, finding: &Finding, look: Look) {
+    let severity = look.paint(Colour::of(finding.severity), &format!("{:<8}", finding.severity.name()));
+    let mut line = format!("  {severity} {:<13}", finding.id);
+    if let Some(epfd) = finding.epfd {
+        let _ = write!(line, "  epfd {epfd}");
+    }
+    if !finding.fds.is_empty() {
+        let numbers: Vec<String> = finding.fds.iter().take(LISTED).map(ToString::to_string).collect();
+        let _ = write!(line, "  fd {}", numbers.join(", "));
+        if finding.fds.len() > LISTED {
+            let _ = write!(line, " and {} more", finding.fds.len() - LISTED);
+        }
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
+    wrap(out, &" ".repeat(INDENT), INDENT, &finding.message);
+    if let (Some(what), Some(fd)) = (&finding.what, finding.fds.first()) {
+        let _ = writeln!(out, "{:INDENT$}fd {fd}: {what}", "");
+    }
+}
+
+fn one_instance(out: &mut String, process: &Process, instance: &Instance, look: Look) {
+    let numbers: Vec<String> = instance.epfds.iter().map(ToString::to_string).collect();
+    let waiters: Vec<String> = process
+        .threads
+        .iter()
+        .filter(|thread| process.waits_on(thread).is_some_and(|one| one.epfds == instance.epfds))
+        .map(|thread| thread.tid.to_string())
+        .collect();
+    let waiters = match waiters.as_slice() {
+        [] => "no thread waits on it".to_owned(),
+        [one] => format!("thread {one} waits on it"),
+        some => format!("threads {} wait on it", some.join(", ")),
+    };
+    let ready = match instance.ready.last() {
+        None => "",
+        Some(true) => ", events are ready",
+        Some(false) => ", no events are ready",
+    };
+    let heading = look.paint(Colour::Heading, &format!("Instance fd {}", numbers.join(", ")));
+    let _ = writeln!(out, "{heading}: {}; {waiters}{ready}", count(instance.interests.len(), "interest"));
+    for interest in instance.interests.iter().take(LINES) {
+        let _ = writeln!(out, "  fd {:<5} {}  {}", interest.fd, mask(interest), state(process, interest));
+    }
+    more(out, instance.interests.len());
+}
+
+/// What an interest asks for, in words.
+fn mask(interest: &Interest) -> String {
+    if interest.is_disarmed() {
+        let edge = if interest.events & EDGE != 0 { "|EPOLLET" } else { "" };
+        return format!("{}{edge} (disarmed)", Mask(interest.events & ONESHOT));
+    }
+    // The kernel adds these two to each.
+    Mask(interest.events & !(EPOLLERR | EPOLLHUP)).to_string()
+}
+
+fn state(process: &Process, interest: &Interest) -> String {
+    let now = process.descriptors.get(&interest.fd).map(shown);
+    let mut text = match (interest.ghost, now) {
+        (Some(Ghost::Closed), _) | (None, None) => return "closed, and still watched".to_owned(),
+        (Some(Ghost::Other), now) => {
+            return format!("another file, still watched; the number is now {}", now.unwrap_or_default());
+        }
+        (None, Some(now)) => now,
+    };
+    match process.ready(interest) {
+        _ if interest.is_disarmed() => {}
+        Some(0) => text.push_str(", not ready"),
+        Some(ready) => {
+            let _ = write!(text, ", ready: {}", Mask(ready));
+        }
+        None => {}
+    }
+    let descriptor = process.descriptors.get(&interest.fd);
+    let look = descriptor.and_then(|one| one.looks.last());
+    let table = descriptor.and_then(|one| one.table);
+    let unread = look.map_or(table.map(|(_, unread, _)| unread), |look| look.unread).unwrap_or(0);
+    let unsent = descriptor.and_then(|one| one.unsent).or(table.map(|(.., unsent)| unsent)).unwrap_or(0);
+    for (number, what) in [(unread, "unread"), (unsent, "unsent")].into_iter().filter(|(number, _)| *number != 0) {
+        let _ = write!(text, ", {} B {what}", Grouped(number));
+    }
+    match look.map_or(0, |look| look.backlog) {
+        0 => {}
+        some => {
+            let _ = write!(text, ", {} to accept", count(some as usize, "connection"));
+        }
+    }
+    text
+}
+
+/// What a thread does, and since when as far as that is known.
+fn doing(thread: &Thread, now: u64) -> String {
+    let Some(last) = thread.last() else { return String::new() };
+    let mut text = match (last.wait, last.doing) {
+        (Some(wait), _) => {
+            let timeout = match wait.timeout {
+                None => String::new(),
+                Some(-1) => ", without a timeout".to_owned(),
+                Some(timeout) => format!(", timeout {timeout} ms"),
+            };
+            format!("waits in {} on fd {}{timeout}", wait.call, wait.epfd)
+        }
+        (None, Doing::Runs) => "runs".to_owned(),
+        (None, Doing::Call(-1)) => "is blocked outside of a system call".to_owned(),
+        (None, Doing::Call(number)) => match call_name(number) {
+            Some(name) => format!("sleeps in {name}"),
+            None => format!("sleeps in system call {number}"),
+        },
+        (None, Doing::Unknown) => match last.state {
+            'R' => "runs".to_owned(),
+            'S' | 'D' => "sleeps".to_owned(),
+            _ => "unknown".to_owned(),
+        },
+    };
+    match last.state {
+        'T' | 't' => text.push_str(", stopped"),
+        _ if last.doing == Doing::Runs || last.state == 'R' => {}
+        _ => match thread.asleep_since {
+            Some(since) => {
+                let _ = write!(text, "; for at least {}", Scaled::time(now.saturating_sub(since)));
+            }
+            None => text.push_str("; since when is unknown"),
+        },
+    }
+    if let Some(used) = thread.used().filter(|used| *used > 0) {
+        let _ = write!(text, "; {} of processor time while looked at", Scaled::time(used));
+    }
+    text
+}
