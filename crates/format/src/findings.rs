@@ -74,7 +74,7 @@ ids! {
     CloseInWait = 10 "close-in-wait";
     /// `epoll_ctl` failed as no correct program makes it fail.
     CtlError = 11 "ctl-error";
-    /// A call with -1 for a descriptor, after an error that nobody looked at.
+    /// A call with -1 for a descriptor, or waits that fail in a row: an error that nobody looked at.
     IgnoredError = 12 "ignored-error";
     /// More watches than `epoll_create(size)` promised, or a size that is not positive.
     SizeLie = 13 "size-lie";
@@ -137,6 +137,16 @@ pub mod double_close {
     pub const SWEPT: u8 = 2;
     /// By nobody that was seen.
     pub const OUT_OF_SIGHT: u8 = 3;
+}
+
+/// Variants of `ignored-error`; 0: a call with -1 for a descriptor. The others are of waits that fail in a row.
+pub mod ignored_error {
+    /// EBADF: the epoll descriptor is not open.
+    pub const CLOSED: u8 = 1;
+    /// EINVAL: it is no epoll descriptor.
+    pub const NO_INSTANCE: u8 = 2;
+    /// EINVAL: `maxevents` is not positive.
+    pub const NO_ROOM: u8 = 3;
 }
 
 /// Variants of `fd-inherited`; 0: by a child.

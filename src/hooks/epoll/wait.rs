@@ -8,6 +8,7 @@ use libc::{c_int, epoll_event};
 
 use super::opaque;
 use crate::counters::{self, Counter, OwnCounter, WaitEnd};
+use crate::findings::errors::FailedWait;
 use crate::findings::watch::Watch;
 use crate::hooks::entry::Frame;
 #[cfg(not(test))]
@@ -424,9 +425,10 @@ fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, count: isi
     if error == libc::EBADF {
         // No instance was waited on: if the ledger has one there, it is gone.
         ledger::waited_on_bad(epfd);
-        findings::errors::wait_failed(epfd, frame.caller);
     } else {
         ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, block, &frame.caller);
     }
+    let call = FailedWait { epfd, maxevents: frame.int(2), error, site: frame.caller };
+    findings::errors::wait_failed(block, &call);
     opaque(count)
 }

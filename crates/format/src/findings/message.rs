@@ -2,7 +2,9 @@
 
 use core::fmt::{self, Display};
 
-use super::{Cause, Finding, Id, Severity, double_close, fd_inherited, herd, near_limit, no_cloexec, thresholds};
+use super::{
+    Cause, Finding, Id, Severity, double_close, fd_inherited, herd, ignored_error, near_limit, no_cloexec, thresholds,
+};
 use crate::census::Kind;
 use crate::errno;
 use crate::events::{EPOLLERR, EPOLLHUP, Mask};
@@ -38,6 +40,24 @@ impl Display for Message<'_> {
                 errno::name(second as u32).unwrap_or("an error"),
                 if Cause::from_number(finding.variant).is_some() { ": " } else { "" },
                 Cause::from_number(finding.variant).map_or("", Cause::sentence)
+            ),
+            Id::IgnoredError if finding.variant == ignored_error::NO_ROOM => write!(
+                f,
+                "waits fail in a row with EINVAL, since maxevents is {}: the loop gets no event and never sleeps; give \
+                 epoll_wait room for at least one event",
+                third as i64
+            ),
+            Id::IgnoredError if finding.variant != 0 => write!(
+                f,
+                "waits fail in a row with {}, since {}: the loop gets no event and never sleeps; look at what the wait \
+                 returned, and end the loop or create its instance again",
+                errno::name(first as u32).unwrap_or("an error"),
+                match (finding.variant, finding.other | second) {
+                    (ignored_error::CLOSED, 0) => "the epoll descriptor is not open",
+                    (ignored_error::CLOSED, _) => "the epoll descriptor was closed",
+                    (_, 0) => "the number is no epoll descriptor (0: it was never set)",
+                    _ => "the epoll descriptor was closed, and the number is another file's now",
+                }
             ),
             Id::IgnoredError => f.write_str(
                 "called with -1 for a descriptor: the call that should have given one failed before, and nobody looked; or \
@@ -300,7 +320,8 @@ impl Finding {
             Id::ForkShared => "used|created",
             Id::CloseInWait => "closed|waited on",
             Id::DoubleClose => "closed again|first closed",
-            Id::CtlError | Id::IgnoredError | Id::NearLimit => "called|",
+            Id::IgnoredError => "called|closed",
+            Id::CtlError | Id::NearLimit => "called|",
         };
         // By bytes: no way to panic.
         let mut words = both.as_bytes().split(|byte| *byte == b'|');
@@ -312,7 +333,7 @@ impl Finding {
     #[must_use]
     pub fn created_at(&self) -> u64 {
         let [_, created, ..] = self.detail;
-        if self.id == Id::DoubleClose { created } else { 0 }
+        if matches!(self.id, Id::DoubleClose | Id::IgnoredError) { created } else { 0 }
     }
 
     /// What its descriptor is described as: not what has the number, where that was closed and is watched nevertheless.

@@ -6,6 +6,7 @@ use crate::answers::Ring;
 use crate::descriptors::{FdState, RING};
 use crate::events::Event;
 use crate::records::{Description, Interest, Watch};
+use crate::sync::Ordering;
 use crate::{Kernel, Observer};
 
 impl<K: Kernel, O: Observer> Core<K, O> {
@@ -123,8 +124,11 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             if description.interests() != 0 {
                 self.remember(description, fd, at, left > 0);
             }
-            if description.instance() != 0 && self.is_timely() && O::is_waited_on(fd) {
-                self.note_event(Event::InstanceClosed { epfd: fd, at });
+            if let Some(instance) = self.instances.get(description.instance()) {
+                self.instance_closes.note(fd, at as u64, instance.site.load(Ordering::Relaxed) as u64);
+                if self.is_timely() && O::is_waited_on(fd) {
+                    self.note_event(Event::InstanceClosed { epfd: fd, at });
+                }
             }
         }
         if left > 0 {
