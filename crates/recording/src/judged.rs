@@ -19,7 +19,9 @@ pub fn judge(process: &mut Process) {
     found.extend(sizes(process));
     // An earlier judgement (for `epollshim_report`, or a snapshot) is of its own time.
     if process.census.is_some() {
-        process.findings.retain(|finding| finding.id != Id::FdLeak);
+        // What was judged when no descriptor was left stays.
+        process.findings.retain(|finding| finding.id != Id::FdLeak || finding.first != 0);
+        found.retain(|finding| finding.id != Id::FdLeak || !is_found(process, Id::FdLeak, finding.site));
     }
     process.findings.extend(found);
 }

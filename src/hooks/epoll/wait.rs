@@ -3,7 +3,7 @@
 use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
-use epollshim_format::findings::thresholds;
+use epollshim_format::findings::{thresholds, use_after_close};
 use libc::{c_int, epoll_event};
 
 use super::opaque;
@@ -16,7 +16,7 @@ use crate::hooks::entry::{BLOCK, go_on};
 #[cfg(not(test))]
 use crate::real::Real;
 use crate::thread::Block;
-use crate::{clock, findings, ledger, real, sys, thread};
+use crate::{census, clock, findings, ledger, real, sys, thread};
 
 #[cfg(not(any(test, portable)))]
 mod exports {
@@ -425,6 +425,7 @@ fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, count: isi
     if error == libc::EBADF {
         // No instance was waited on: if the ledger has one there, it is gone.
         ledger::waited_on_bad(epfd);
+        census::used(epfd, use_after_close::WAIT, frame.caller);
     } else {
         ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, block, &frame.caller);
     }
