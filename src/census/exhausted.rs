@@ -51,6 +51,9 @@ pub fn met(error: i32, site: usize) {
 
 /// For a report: no call was seen to fail, and no number is free.
 pub fn evaluate() {
+    if seccomp::hinders() {
+        return;
+    }
     let Ok(limit) = sys::descriptor_limit() else { return };
     let is_out = || (0..limit.rlim_cur as i32).rev().all(sys::is_open);
     if SEVERITY.load(Ordering::Acquire) == 0 && (1..=LOOKED_AT as u64).contains(&limit.rlim_cur) && is_out() {
@@ -83,13 +86,17 @@ impl Count {
 }
 
 fn judge(error: i32) {
-    let limit = sys::descriptor_limit().map_or(0, |limit| limit.rlim_cur);
+    // A filter of the program's own may end it for the calls that ask.
+    let may_ask = !seccomp::hinders();
+    let limit = if may_ask { sys::descriptor_limit().map_or(0, |limit| limit.rlim_cur) } else { 0 };
     let mut count = Count::default();
     let mut top = None;
-    if census::is_on() {
+    if !may_ask {
+        // Nothing is known but the error.
+    } else if census::is_on() {
         table::each_alive().take(LOOKED_AT as usize).for_each(|(fd, entry)| count.add(fd, entry.kind()));
         top = places::all().map(|(_, place)| place).filter(|place| place.site() != 0).max_by_key(|place| place.live());
-    } else if !seccomp::hinders() {
+    } else {
         let end = LOOKED_AT.min(i32::try_from(limit).unwrap_or(LOOKED_AT));
         on_own_stack(|| {
             for fd in 0..end {

@@ -317,7 +317,10 @@ fn exhausted(f: &mut fmt::Formatter<'_>, held: &Held) -> fmt::Result {
     if i32::from(held.error) == 23 {
         f.write_str("ENFILE: the system has no file left (fs.file-max)")?;
     } else {
-        write!(f, "EMFILE: the process has no descriptor left, of {} (RLIMIT_NOFILE)", Grouped(held.limit))?;
+        f.write_str("EMFILE: the process has no descriptor left")?;
+        if held.limit != 0 {
+            write!(f, ", of {} (RLIMIT_NOFILE)", Grouped(held.limit))?;
+        }
     }
     if held.open != 0 {
         write!(f, "; {} were open", Grouped(held.open))?;
