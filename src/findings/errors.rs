@@ -225,14 +225,13 @@ fn fails_in_a_row(row: u64, call: &FailedWait) {
         () if maxevents <= 0 => ignored_error::NO_ROOM,
         () => ignored_error::NO_INSTANCE,
     };
-    let (closed_at, created_at) =
-        if variant == ignored_error::NO_ROOM { (0, 0) } else { ledger::last_close_of_instance(epfd) };
+    let closed_at = if variant == ignored_error::NO_ROOM { None } else { ledger::last_close_of_instance(epfd) };
     let found = Note {
         variant,
         epfd,
         site,
-        other: closed_at,
-        detail: [error as u64, created_at as u64, i64::from(maxevents) as u64, 0],
+        other: closed_at.unwrap_or(0),
+        detail: [error as u64, u64::from(closed_at.is_some()), i64::from(maxevents) as u64, 0],
         ..Note::of(Id::IgnoredError, Severity::Error)
     };
     // Those before, which were no row yet, are counted with the first.

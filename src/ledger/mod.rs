@@ -92,11 +92,10 @@ pub fn made_at(site: usize) -> Option<(usize, u64)> {
     CORE.creation_sites.at(site)
 }
 
-/// Where a closed number was closed that was an instance's, and where the instance was created; 0:
-/// not known.
-pub fn last_close_of_instance(epfd: i32) -> (usize, usize) {
-    let (closed_at, created_at) = CORE.instance_closes.last(epfd);
-    (closed_at as usize, created_at as usize)
+/// Where a number was closed that was an instance's; 0: it is not known where. None: no such close is
+/// known.
+pub fn last_close_of_instance(epfd: i32) -> Option<usize> {
+    CORE.instance_closes.last(epfd).map(|at| at as usize)
 }
 
 /// The last close of each watched descriptor.

@@ -53,7 +53,7 @@ impl Display for Message<'_> {
                 "waits fail in a row with {}, since {}: the loop gets no event and never sleeps; look at what the wait \
                  returned, and end the loop or create its instance again",
                 errno::name(first as u32).unwrap_or("an error"),
-                match (finding.variant, finding.other | second) {
+                match (finding.variant, second) {
                     (ignored_error::CLOSED, 0) => "the epoll descriptor is not open",
                     (ignored_error::CLOSED, _) => "the epoll descriptor was closed",
                     (_, 0) => "the number is no epoll descriptor (0: it was never set)",
@@ -384,7 +384,7 @@ impl Finding {
     #[must_use]
     pub fn created_at(&self) -> u64 {
         let [_, created, ..] = self.detail;
-        if matches!(self.id, Id::DoubleClose | Id::IgnoredError | Id::UseAfterClose) { created } else { 0 }
+        if matches!(self.id, Id::DoubleClose | Id::UseAfterClose) { created } else { 0 }
     }
 
     /// What its descriptor is described as: not what has the number, where that was closed and is watched nevertheless.

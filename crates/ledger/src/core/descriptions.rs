@@ -6,7 +6,6 @@ use crate::answers::Ring;
 use crate::descriptors::{FdState, RING};
 use crate::events::Event;
 use crate::records::{Description, Interest, Watch};
-use crate::sync::Ordering;
 use crate::{Kernel, Observer};
 
 impl<K: Kernel, O: Observer> Core<K, O> {
@@ -124,8 +123,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             if description.interests() != 0 {
                 self.remember(description, fd, at, left > 0);
             }
-            if let Some(instance) = self.instances.get(description.instance()) {
-                self.instance_closes.note(fd, at as u64, instance.site.load(Ordering::Relaxed) as u64);
+            if description.instance() != 0 {
+                self.instance_closes.note(fd, at as u64);
                 if self.is_timely() && O::is_waited_on(fd) {
                     self.note_event(Event::InstanceClosed { epfd: fd, at });
                 }
