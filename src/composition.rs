@@ -18,7 +18,7 @@ use libc::epoll_event;
 use crate::above::{Has, Library};
 use crate::buffer::Buffer;
 use crate::counters::WaitEnd;
-use crate::findings::errors::Pending;
+use crate::findings::errors::{FailedWaits, Pending};
 use crate::findings::watch::Watch;
 use crate::frame::Handlers;
 use crate::ledger::core::{Registration, Totals};
@@ -49,6 +49,7 @@ pub struct OfThread {
     pending: Pending,
     /// Its first word is read at every wait that brings events.
     watch: Watch,
+    failed_waits: FailedWaits,
     room: census::room::OfThread,
     ordinals: Ordinals,
     recorder: record::PerThread,
@@ -62,6 +63,7 @@ const _: () = assert!(
 has! {
     OfThread.pending: Pending,
     OfThread.watch: Watch,
+    OfThread.failed_waits: FailedWaits,
     OfThread.room: census::room::OfThread,
     OfThread.ordinals: Ordinals,
     OfThread.recorder: record::PerThread,

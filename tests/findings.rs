@@ -23,6 +23,8 @@ mod sums;
 mod suppressions;
 #[path = "findings/told.rs"]
 mod told;
+#[path = "findings/unusable.rs"]
+mod unusable;
 #[path = "findings/waits.rs"]
 mod waits;
 

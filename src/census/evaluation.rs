@@ -4,10 +4,10 @@
 use epollshim_format::census::Kind;
 use epollshim_format::findings::{Id, Severity, fd_inherited};
 
-use super::{Entry, places};
+use super::{Entry, exhausted, places};
 use crate::buffer::Buffer;
 use crate::census;
-use crate::findings::{Note, note, put, withdraw};
+use crate::findings::{Note, note, put, withdraw_evaluated};
 use crate::process::End;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{clock, ledger, process, sys};
@@ -87,8 +87,9 @@ pub fn ends_now() {
     ENDING.store(clock::monotonic(), Ordering::Relaxed);
 }
 
-/// Places whose descriptors only grow in number.
+/// Places whose descriptors only grow in number, and who holds them all where none is left.
 pub fn evaluate(end: End) {
+    exhausted::evaluate();
     if !census::is_on() {
         return;
     }
@@ -96,7 +97,8 @@ pub fn evaluate(end: End) {
         began if began != 0 && !matches!(end, End::Running | End::Exec) => began,
         _ => clock::monotonic(),
     };
-    withdraw(Id::FdLeak);
+    // What was judged when no descriptor was left stays.
+    withdraw_evaluated(Id::FdLeak);
     Buffer::lend(|unattended: &mut Buffer<(u16, i32)>| {
         // One walk of the table, and not one for each place.
         for (fd, entry) in census::each_alive() {
@@ -132,6 +134,6 @@ fn evaluate_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End
 }
 
 /// Whether an epoll instance watches it, and its peer exists: a server's connections.
-fn is_looked_after(fd: i32) -> bool {
+pub(super) fn is_looked_after(fd: i32) -> bool {
     ledger::is_known(fd) && !sys::is_hung_up(fd)
 }

@@ -5,6 +5,7 @@
 //! table.rs      the state of each number: open or closed, by which call
 //! places.rs     the calls that create descriptors, each with what it created
 //! evaluation.rs its findings, for each report
+//! exhausted.rs  who holds the descriptors when none is left
 //! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
 //! room.rs       what is open and what is being opened, for a limit
@@ -21,6 +22,7 @@
 //! parent's, and is not noted.
 
 pub mod evaluation;
+pub mod exhausted;
 pub mod local;
 pub mod mirror;
 pub mod places;
@@ -31,7 +33,7 @@ mod table;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::census::Kind;
-use epollshim_format::findings::{Id, Severity, double_close};
+use epollshim_format::findings::{Id, Severity, double_close, use_after_close};
 
 use crate::findings::{self, Note};
 use crate::thread::Block;
@@ -84,6 +86,7 @@ pub fn begin() {
 /// In the child of a fork, once: it has its parent's descriptors, and has created and closed none
 /// itself.
 pub fn after_fork() {
+    exhausted::after_fork();
     if is_on() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
         places::after_fork();
@@ -262,6 +265,38 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
     };
     findings::note(&note);
     local::has_noted(&note);
+}
+
+/// A call has failed with EBADF on a number, maybe because it was closed. `call` is a variant of
+/// `use-after-close`. True: it was, and is noted.
+#[cold]
+#[inline(never)]
+pub fn used(fd: i32, call: u8, site: usize) -> bool {
+    if fd < 0 || !is_on() || local::is_borrowed() {
+        return false;
+    }
+    let entry = table::get(fd);
+    if entry.is_alive() || !entry.was_closed() {
+        return false;
+    }
+    let closer = table::last_close(fd);
+    let is_swept = entry.has(Entry::SWEPT) && call != use_after_close::WAIT;
+    let severity = match call {
+        // Programs ask so whether a number is open, and take out what the close has taken out.
+        use_after_close::PROBE | use_after_close::DEL => Severity::Info,
+        _ if is_swept || entry.generation() != generation() => Severity::Info,
+        _ if closer.thread != table::mark(registers::token()) => Severity::Error,
+        _ => Severity::Warning,
+    };
+    findings::note(&Note {
+        variant: call,
+        fd,
+        site,
+        other: closer.site,
+        detail: [entry.kind() as u64, places::at(entry.place()).site() as u64, 0, 0],
+        ..Note::of(Id::UseAfterClose, severity)
+    });
+    true
 }
 
 /// Before a range is closed, both ends included.

@@ -53,7 +53,7 @@ fn look(note: &Note, kept: &mut Kept) {
             }
         }
         // It is closed. The census knows what kind it was.
-        Id::DoubleClose => {
+        Id::DoubleClose | Id::UseAfterClose => {
             let [kind, ..] = note.detail;
             kept.add(field::KIND, Kind::from_number(kind).name().as_bytes());
             kept.add(field::CLOSED, b"1");

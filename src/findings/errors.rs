@@ -8,12 +8,14 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-use epollshim_format::findings::{Cause, Id, Severity};
+use epollshim_format::findings::{Cause, Id, Severity, ignored_error, thresholds};
 use libc::c_int;
 
 use super::{Note, again, descriptors, ghosts, note, retract};
 use crate::frame::Frame;
 use crate::ledger::core::Registration;
+use crate::ledger::records::Long;
+use crate::thread::Block;
 use crate::{ledger, sys, thread};
 
 /// What a thread's last `epoll_ctl` has left open. Only that thread and its signal handlers read
@@ -172,12 +174,69 @@ fn cause(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> Option<Cause
     })
 }
 
-/// A wait has failed with EBADF.
-#[inline(always)]
-pub fn wait_failed(epfd: c_int, site: usize) {
-    if epfd == -1 && !again(Id::IgnoredError, 0, site, 0) {
-        ignored(epfd, -1, site);
+/// A thread's waits that fail in a row. All zero: none has failed.
+pub struct FailedWaits {
+    /// One more than epfd, and the error above it.
+    which: Long,
+    /// How many waits the thread had made when the last one failed.
+    waits: Long,
+    row: Long,
+}
+
+/// A wait that has failed.
+pub struct FailedWait {
+    pub epfd: c_int,
+    pub maxevents: c_int,
+    pub error: c_int,
+    pub site: usize,
+}
+
+/// A wait has failed: with EBADF, EINVAL, or as a wait may fail in a correct program.
+pub fn wait_failed(block: &Block, call: &FailedWait) {
+    let &FailedWait { epfd, error, site, .. } = call;
+    if !matches!(error, libc::EBADF | libc::EINVAL) {
+        return;
     }
+    if epfd == -1 {
+        if error == libc::EBADF && !again(Id::IgnoredError, 0, site, 0) {
+            ignored(epfd, -1, site);
+        }
+        return;
+    }
+    let failed: &FailedWaits = block.part();
+    let which = u64::from((epfd as u32).wrapping_add(1)) | (error as u64) << 32;
+    let waits = block.counters.waits();
+    let goes_on = failed.which.get() == which && waits == failed.waits.get().wrapping_add(1);
+    failed.which.set(which);
+    failed.waits.set(waits);
+    failed.row.set(if goes_on { failed.row.get().wrapping_add(1) } else { 1 });
+    if failed.row.get() >= thresholds::FAILED_WAITS {
+        fails_in_a_row(failed.row.get(), call);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn fails_in_a_row(row: u64, call: &FailedWait) {
+    let &FailedWait { epfd, maxevents, error, site } = call;
+    let is_closed = error == libc::EBADF;
+    let variant = match () {
+        () if is_closed => ignored_error::CLOSED,
+        () if maxevents <= 0 => ignored_error::NO_ROOM,
+        () => ignored_error::NO_INSTANCE,
+    };
+    let closed_at = if variant == ignored_error::NO_ROOM { None } else { ledger::last_close_of_instance(epfd) };
+    let found = Note {
+        variant,
+        epfd,
+        site,
+        other: closed_at.unwrap_or(0),
+        detail: [error as u64, u64::from(closed_at.is_some()), i64::from(maxevents) as u64, 0],
+        ..Note::of(Id::IgnoredError, Severity::Error)
+    };
+    // Those before, which were no row yet, are counted with the first.
+    let count = if row == thresholds::FAILED_WAITS { row } else { 1 };
+    (0..count).for_each(|_| note(&found));
 }
 
 #[cold]

@@ -92,7 +92,8 @@ fn report(block: &Block, Polling { count, milliseconds, time }: Polling) {
         epfd: found.map_or(-1, |(index, _)| ledger::view().descriptor_of(index)),
         site: found.map_or(0, |(_, instance)| instance.waiter.load(Ordering::Relaxed)),
         detail: [milliseconds, time, block.counters.waits(), 0],
-        ..Note::of(Id::PollLoop, Severity::Warning)
+        // A timer of less than a millisecond is rounded up to one: such a loop makes the same calls.
+        ..Note::of(Id::PollLoop, if milliseconds == 0 { Severity::Warning } else { Severity::Info })
     };
     put(&note, count);
 }

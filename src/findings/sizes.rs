@@ -10,7 +10,7 @@ use crate::ledger;
 /// An instance with this descriptor has held more than its size: where it was created, and the most
 /// that it held.
 pub fn outgrown(epfd: i32, site: usize, peak: u64, size: u64) {
-    note(&Note { epfd, site, detail: [peak, size, 0, 0], ..Note::of(Id::SizeLie, Severity::Warning) });
+    note(&Note { epfd, site, detail: [peak, size, 0, 0], ..Note::of(Id::SizeLie, Severity::Info) });
 }
 
 /// Those that exist, each once in its life.

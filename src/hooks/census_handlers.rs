@@ -2,6 +2,7 @@
 //! own or after it. They are armed for it, so that without a census nothing asks.
 
 use epollshim_format::census::Kind;
+use epollshim_format::findings::use_after_close;
 use epollshim_format::for_each_function;
 use epollshim_format::function::Function;
 use libc::{c_int, c_uint};
@@ -125,6 +126,7 @@ extern "C-unwind" fn before_close_range_with_census(frame: &mut Frame) -> usize 
 /// Of `old`, by a call that returned `new`.
 fn note_duplicate(frame: &Frame, new: isize, is_cloexec: bool, is_placed: bool) {
     if new < 0 {
+        used(frame, use_after_close::DUP);
         return census::failed();
     }
     let birth = Birth { kind: Kind::Other, site: stacks::site(frame.caller), is_cloexec, is_placed };
@@ -136,7 +138,16 @@ extern "C-unwind" fn after_fcntl_with_census(frame: &mut Frame, result: isize) -
         libc::F_DUPFD => note_duplicate(frame, result, false, false),
         libc::F_DUPFD_CLOEXEC => note_duplicate(frame, result, true, false),
         libc::F_SETFD if result == 0 => census::set_flags(frame.int(0), frame.int(2)),
+        libc::F_GETFD | libc::F_GETFL if result < 0 => used(frame, use_after_close::PROBE),
+        _ if result < 0 => used(frame, use_after_close::FCNTL),
         _ => {}
     }
     after_fcntl(frame, result)
+}
+
+/// The call has failed on its first argument.
+fn used(frame: &Frame, call: u8) {
+    if sys::errno() == libc::EBADF {
+        census::used(frame.int(0), call, frame.caller);
+    }
 }

@@ -82,11 +82,18 @@ fn birth(frame: &Frame, kind: Kind, is_cloexec: bool) -> Birth {
     Birth { kind, site: stacks::site(frame.caller), is_cloexec, is_placed: false }
 }
 
+/// The call has failed.
+#[cold]
+fn refused(frame: &Frame) {
+    census::failed();
+    census::exhausted::met(crate::sys::errno(), frame.caller);
+}
+
 /// What a call returned, where that is a descriptor or -1. (Once, for size: who ends in it jumps here.)
 #[inline(never)]
 pub fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize {
     if result < 0 {
-        census::failed();
+        refused(frame);
     } else {
         census::born(result as c_int, birth(frame, kind, is_cloexec));
     }
@@ -97,7 +104,7 @@ pub fn one(frame: &Frame, result: isize, kind: Kind, is_cloexec: bool) -> isize 
 #[inline(never)]
 fn two(frame: &Frame, result: isize, pair: usize, kind: Kind, is_cloexec: bool) -> isize {
     if result < 0 {
-        census::failed();
+        refused(frame);
     } else {
         // SAFETY: the kernel has just written two descriptors there.
         let pair = unsafe { (pair as *const [c_int; 2]).read_unaligned() };

@@ -11,7 +11,7 @@
 use libc::{c_int, c_uint};
 
 use super::entry::Frame;
-use crate::ledger;
+use crate::{census, ledger, sys};
 
 #[cfg(not(test))]
 mod closefrom {
@@ -48,6 +48,9 @@ pub extern "C-unwind" fn after_dup(frame: &mut Frame, new: isize) -> isize {
 #[cold]
 #[inline(never)]
 extern "C-unwind" fn after_new_dup(frame: &mut Frame, new: isize) -> isize {
+    if new < 0 {
+        census::exhausted::met(sys::errno(), frame.caller);
+    }
     note_duplicate(frame.int(0), new as c_int, &frame.caller);
     new
 }

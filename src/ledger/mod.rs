@@ -92,6 +92,12 @@ pub fn made_at(site: usize) -> Option<(usize, u64)> {
     CORE.creation_sites.at(site)
 }
 
+/// Where a number was closed that was an instance's; 0: it is not known where. None: no such close is
+/// known.
+pub fn last_close_of_instance(epfd: i32) -> Option<usize> {
+    CORE.instance_closes.last(epfd).map(|at| at as usize)
+}
+
 /// The last close of each watched descriptor.
 pub fn recent_closes() -> &'static RecentCloses {
     &CORE.recent_closes

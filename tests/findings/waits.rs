@@ -49,7 +49,7 @@ fn a_loop_that_never_waits_polls() {
 
 #[test]
 fn a_loop_that_waits_a_millisecond_at_a_time_polls_and_one_that_draws_frames_does_not() {
-    let finding = is_found("poll_loop_short", "poll-loop", "warning");
+    let finding = is_found("poll_loop_short", "poll-loop", "info");
     assert!(message(&finding).contains("timeout of 1 ms"), "{finding:#}");
     is_mended("poll_loop_short");
 }

@@ -38,6 +38,8 @@ pages! {
     FdLeak "fd-leak";
     DoubleClose "double-close";
     FdInherited "fd-inherited";
+    UseAfterClose "use-after-close";
+    Exhausted "exhausted";
 }
 
 /// Prints the pages that are asked for, or the list of all; the exit status.

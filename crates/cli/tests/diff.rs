@@ -61,7 +61,7 @@ fn what_b_has_and_a_has_not_is_new_and_the_other_way_round_gone() {
     let files = entry(&told["descriptors"], &[("site", "leave_files (everything.c)")]);
     assert_eq!((&files["state"], &files["b"]), (&"new".into(), &3.into()));
     let text = stdout(&diff(&a, &b, &[]));
-    for line in ["\n  new   warning  ctl-error", "\n  gone  warning  size-lie", "epoll_ctl EEXIST\n"] {
+    for line in ["\n  new   warning  ctl-error", "\n  gone  info     size-lie", "epoll_ctl EEXIST\n"] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
 }

@@ -179,7 +179,7 @@ fn fail_on_makes_the_exit_status_1_where_it_was_0() {
     let (lies, plain) = (compile("size_lie", &[]), compile("plain", &[]));
     let lies = lies.to_str().unwrap();
     for (fail_on, script, status) in [
-        ("size-lie", lies, 1),
+        ("size-lie:info", lies, 1),
         ("ghost", lies, 0),
         ("all", &format!("{lies}; exit 3"), 3),
         ("all", &plain.display().to_string(), 0),
@@ -189,11 +189,11 @@ fn fail_on_makes_the_exit_status_1_where_it_was_0() {
     }
     let line = "epollshim: 1 finding that --fail-on names: size-lie\n";
     // Also where no report is wanted.
-    let ended = output(place.run(&["--report=none", "--fail-on=size-lie"]).arg(lies));
+    let ended = output(place.run(&["--report=none", "--fail-on=size-lie:info"]).arg(lies));
     assert_eq!((ended.status.code(), stderr(&ended).as_str()), (Some(1), line));
     let rules = scratch("rules").join("known.supp");
     fs::write(&rules, "size-lie:^main$\n").unwrap();
-    let flags = ["--report=none", "--fail-on=size-lie", "--suppressions", rules.to_str().unwrap()];
+    let flags = ["--report=none", "--fail-on=size-lie:info", "--suppressions", rules.to_str().unwrap()];
     let ended = output(place.run(&flags).arg(lies));
     assert_eq!((ended.status.code(), stderr(&ended).as_str()), (Some(0), ""));
     // A program that cannot be checked is no success.

@@ -75,7 +75,7 @@ ids! {
     CloseInWait = 10 "close-in-wait";
     /// `epoll_ctl` failed as no correct program makes it fail.
     CtlError = 11 "ctl-error";
-    /// A call with -1 for a descriptor, after an error that nobody looked at.
+    /// A call with -1 for a descriptor, or waits that fail in a row: an error that nobody looked at.
     IgnoredError = 12 "ignored-error";
     /// More watches than `epoll_create(size)` promised, or a size that is not positive.
     SizeLie = 13 "size-lie";
@@ -89,6 +89,10 @@ ids! {
     DoubleClose = 17 "double-close";
     /// A descriptor reached another program by accident (census).
     FdInherited = 18 "fd-inherited";
+    /// A number was used that was closed (census).
+    UseAfterClose = 19 "use-after-close";
+    /// No descriptor was left.
+    Exhausted = 20 "exhausted";
 }
 
 impl Id {
@@ -138,6 +142,75 @@ pub mod double_close {
     pub const SWEPT: u8 = 2;
     /// By nobody that was seen.
     pub const OUT_OF_SIGHT: u8 = 3;
+}
+
+/// Variants of `ignored-error`; 0: a call with -1 for a descriptor. The others are of waits that fail in a row.
+pub mod ignored_error {
+    /// EBADF: the epoll descriptor is not open.
+    pub const CLOSED: u8 = 1;
+    /// EINVAL: it is no epoll descriptor.
+    pub const NO_INSTANCE: u8 = 2;
+    /// EINVAL: `maxevents` is not positive.
+    pub const NO_ROOM: u8 = 3;
+}
+
+/// Variants of `use-after-close`: the call.
+pub mod use_after_close {
+    pub const WAIT: u8 = 0;
+    pub const CTL: u8 = 1;
+    /// EPOLL_CTL_DEL, of the descriptor that it takes out.
+    pub const DEL: u8 = 2;
+    pub const DUP: u8 = 3;
+    pub const FCNTL: u8 = 4;
+    /// fcntl with a command that only asks.
+    pub const PROBE: u8 = 5;
+}
+
+/// Who held the descriptors when none was left: the numbers of an `exhausted`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Held {
+    pub error: u8,
+    /// The soft limit (RLIMIT_NOFILE).
+    pub limit: u64,
+    /// How many were open; 0: it is not known.
+    pub open: u64,
+    /// How many of them one call had created, and their kind's number; 0: it is not known.
+    pub of_one: u64,
+    pub kind: u8,
+    /// The kinds with the most, by number, and how many of each.
+    pub kinds: [(u8, u64); 4],
+}
+
+impl Held {
+    const COUNT: u64 = (1 << 24) - 1;
+
+    #[must_use]
+    pub fn to_detail(&self) -> [u64; 4] {
+        let pair = |(kind, count): (u8, u64)| u64::from(kind) | count.min(Self::COUNT) << 8;
+        let [first, second, third, fourth] = self.kinds;
+        [
+            u64::from(self.error) | self.limit.min(u64::MAX >> 8) << 8,
+            self.open.min(Self::COUNT) | pair((self.kind, self.of_one)) << 32,
+            pair(first) | pair(second) << 32,
+            pair(third) | pair(fourth) << 32,
+        ]
+    }
+
+    #[must_use]
+    pub const fn of_detail(&[first, second, third, fourth]: &[u64; 4]) -> Held {
+        const fn pair(word: u64) -> (u8, u64) {
+            (word as u8, word >> 8 & Held::COUNT)
+        }
+        let (kind, of_one) = pair(second >> 32);
+        Held {
+            error: first as u8,
+            limit: first >> 8,
+            open: second & Self::COUNT,
+            of_one,
+            kind,
+            kinds: [pair(third), pair(third >> 32), pair(fourth), pair(fourth >> 32)],
+        }
+    }
 }
 
 /// Variants of `fd-inherited`; 0: by a child.

@@ -44,6 +44,7 @@ use crate::answers::{Answers, Lent, Ring};
 use crate::creation_sites::CreationSites;
 use crate::descriptors::{Descriptors, FdState};
 use crate::events::{Event, Events, Pending};
+use crate::instance_closes::InstanceCloses;
 use crate::lock::{Lock, flags};
 use crate::pool::Pool;
 use crate::recent_closes::RecentCloses;
@@ -135,6 +136,7 @@ pub struct Core<K: Kernel, O: Observer> {
     _to_the_line: [u64; 2],
     pub recent_closes: RecentCloses,
     pub creation_sites: CreationSites,
+    pub instance_closes: InstanceCloses,
     /// A change that waited in the queue is being applied: its numbers may refer to something else
     /// by now. Only the holder writes it.
     pub late: AtomicBool,
@@ -171,6 +173,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             _to_the_line: [0; 2],
             recent_closes: RecentCloses::new(),
             creation_sites: CreationSites::new(),
+            instance_closes: InstanceCloses::new(),
             late: AtomicBool::new(false),
             events: Pending::new(),
             answers: Lent::new(),

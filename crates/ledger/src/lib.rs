@@ -18,6 +18,7 @@
 //! | `correction.rs` | the ledger beside what the kernel says |
 //! | `reservations.rs` | what limits count |
 //! | `recent_closes.rs`, `creation_sites.rs` | for findings: where a watched descriptor was closed, where instances are created |
+//! | `instance_closes.rs` | for findings: where the descriptors of instances were closed |
 //! | `sync.rs`, `model.rs` | the atomics, and the models that step through them |
 //!
 //! Any thread reads the records without the lock. Only the holder of the lock calls what changes
@@ -35,6 +36,7 @@ mod correction;
 mod creation_sites;
 pub mod descriptors;
 mod events;
+pub mod instance_closes;
 mod kernel;
 pub mod list;
 pub mod lock;

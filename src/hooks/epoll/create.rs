@@ -8,7 +8,7 @@ use crate::hooks::entry::Frame;
 use crate::ledger::core::Creation;
 use crate::ledger::records::Origin;
 use crate::thread::Block;
-use crate::{findings, ledger, stacks, sys, thread};
+use crate::{census, findings, ledger, stacks, sys, thread};
 
 // The types that frames are read by are those that libc gives to glibc's functions.
 const _: crate::real::EpollCreate = libc::epoll_create;
@@ -44,5 +44,6 @@ fn note_failure(block: &Block, call: Call, origin: Origin, frame: &Frame) {
         findings::errors::create_failed(frame.int(0), error, frame.caller);
     }
     findings::limits::creation_refused(error, frame.caller);
+    census::exhausted::met(error, frame.caller);
     block.counters.failed(call, error);
 }

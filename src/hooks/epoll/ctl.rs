@@ -3,6 +3,7 @@
 use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
+use epollshim_format::findings::use_after_close;
 use libc::c_int;
 
 use super::opaque;
@@ -12,7 +13,7 @@ use crate::hooks::entry::{BLOCK, Frame, go_on};
 use crate::ledger::FastPath;
 use crate::ledger::core::{Registration, Ticket};
 use crate::thread::Block;
-use crate::{findings, ledger, real, stacks, sys, thread};
+use crate::{census, findings, ledger, real, stacks, sys, thread};
 
 #[cfg(not(any(test, portable)))]
 mod exports {
@@ -219,6 +220,11 @@ fn after_failed_ctl(frame: &mut Frame, result: isize) -> isize {
     };
     block.counters.failed(call, error);
     findings::errors::ctl_failed(block.part(), frame, error, is_ghost);
+    if error == libc::EBADF {
+        let of_fd = if call == Call::CtlDel { use_after_close::DEL } else { use_after_close::CTL };
+        let _ = census::used(frame.int(0), use_after_close::CTL, frame.caller)
+            || census::used(frame.int(2), of_fd, frame.caller);
+    }
     if matches!(error, libc::ENOSPC | libc::ENOMEM) {
         note_refusal(frame, error);
     }

@@ -3,11 +3,12 @@
 use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
-use epollshim_format::findings::thresholds;
+use epollshim_format::findings::{thresholds, use_after_close};
 use libc::{c_int, epoll_event};
 
 use super::opaque;
 use crate::counters::{self, Counter, OwnCounter, WaitEnd};
+use crate::findings::errors::FailedWait;
 use crate::findings::watch::Watch;
 use crate::hooks::entry::Frame;
 #[cfg(not(test))]
@@ -15,7 +16,7 @@ use crate::hooks::entry::{BLOCK, go_on};
 #[cfg(not(test))]
 use crate::real::Real;
 use crate::thread::Block;
-use crate::{clock, findings, ledger, real, sys, thread};
+use crate::{census, clock, findings, ledger, real, sys, thread};
 
 #[cfg(not(any(test, portable)))]
 mod exports {
@@ -424,9 +425,11 @@ fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, count: isi
     if error == libc::EBADF {
         // No instance was waited on: if the ledger has one there, it is gone.
         ledger::waited_on_bad(epfd);
-        findings::errors::wait_failed(epfd, frame.caller);
+        census::used(epfd, use_after_close::WAIT, frame.caller);
     } else {
         ledger::waited(epfd, WaitEnd::Failed { interrupted: error == libc::EINTR }, block, &frame.caller);
     }
+    let call = FailedWait { epfd, maxevents: frame.int(2), error, site: frame.caller };
+    findings::errors::wait_failed(block, &call);
     opaque(count)
 }

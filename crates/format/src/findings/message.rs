@@ -2,7 +2,10 @@
 
 use core::fmt::{self, Display};
 
-use super::{Cause, Finding, Id, Severity, double_close, fd_inherited, herd, near_limit, no_cloexec, thresholds};
+use super::{
+    Cause, Finding, Held, Id, Severity, double_close, fd_inherited, herd, ignored_error, near_limit, no_cloexec,
+    thresholds, use_after_close,
+};
 use crate::census::Kind;
 use crate::errno;
 use crate::events::{EPOLLERR, EPOLLHUP, Mask};
@@ -38,6 +41,24 @@ impl Display for Message<'_> {
                 errno::name(second as u32).unwrap_or("an error"),
                 if Cause::from_number(finding.variant).is_some() { ": " } else { "" },
                 Cause::from_number(finding.variant).map_or("", Cause::sentence)
+            ),
+            Id::IgnoredError if finding.variant == ignored_error::NO_ROOM => write!(
+                f,
+                "waits fail in a row with EINVAL, since maxevents is {}: the loop gets no event and never sleeps; give \
+                 epoll_wait room for at least one event",
+                third as i64
+            ),
+            Id::IgnoredError if finding.variant != 0 => write!(
+                f,
+                "waits fail in a row with {}, since {}: the loop gets no event and never sleeps; look at what the wait \
+                 returned, and end the loop or create its instance again",
+                errno::name(first as u32).unwrap_or("an error"),
+                match (finding.variant, second) {
+                    (ignored_error::CLOSED, 0) => "the epoll descriptor is not open",
+                    (ignored_error::CLOSED, _) => "the epoll descriptor was closed",
+                    (_, 0) => "the number is no epoll descriptor (0: it was never set)",
+                    _ => "the epoll descriptor was closed, and the number is another file's now",
+                }
             ),
             Id::IgnoredError => f.write_str(
                 "called with -1 for a descriptor: the call that should have given one failed before, and nobody looked; or \
@@ -262,6 +283,22 @@ impl Display for Message<'_> {
                     _ => "close failed with EBADF: the number was closed before",
                 }
             ),
+            Id::UseAfterClose => write!(
+                f,
+                "{} failed with EBADF: the number was closed before, and may be another's descriptor the next time; {}",
+                match finding.variant {
+                    use_after_close::WAIT => "a wait",
+                    use_after_close::CTL | use_after_close::DEL => "epoll_ctl",
+                    use_after_close::DUP => "dup",
+                    _ => "fcntl",
+                },
+                if finding.variant == use_after_close::DEL {
+                    "use EPOLL_CTL_DEL before close"
+                } else {
+                    "close it after its last use, and forget the number with the close"
+                }
+            ),
+            Id::Exhausted => exhausted(f, &Held::of_detail(&finding.detail)),
             Id::FdInherited => write!(
                 f,
                 "{} was left open in a program that was started by exec: {}",
@@ -273,6 +310,39 @@ impl Display for Message<'_> {
                 }
             ),
         }
+    }
+}
+
+fn exhausted(f: &mut fmt::Formatter<'_>, held: &Held) -> fmt::Result {
+    if i32::from(held.error) == 23 {
+        f.write_str("ENFILE: the system has no file left (fs.file-max)")?;
+    } else {
+        f.write_str("EMFILE: the process has no descriptor left")?;
+        if held.limit != 0 {
+            write!(f, ", of {} (RLIMIT_NOFILE)", Grouped(held.limit))?;
+        }
+    }
+    if held.open != 0 {
+        write!(f, "; {} were open", Grouped(held.open))?;
+        let mut before = ": ";
+        for (kind, count) in held.kinds.into_iter().filter(|(_, count)| *count != 0) {
+            write!(f, "{before}{}", Counted(kind, count))?;
+            before = ", ";
+        }
+    }
+    if held.of_one != 0 {
+        write!(f, "; {} came from one call", Counted(held.kind, held.of_one))?;
+    }
+    f.write_str("; close each when it is done with, or raise the limit if all are needed")
+}
+
+/// So many descriptors of a kind.
+struct Counted(u8, u64);
+
+impl Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = Kind::from_number(u64::from(self.0));
+        write!(f, "{} {}", Grouped(self.1), if self.1 == 1 { kind.name() } else { kind.plural() })
     }
 }
 
@@ -300,7 +370,9 @@ impl Finding {
             Id::ForkShared => "used|created",
             Id::CloseInWait => "closed|waited on",
             Id::DoubleClose => "closed again|first closed",
-            Id::CtlError | Id::IgnoredError | Id::NearLimit => "called|",
+            Id::IgnoredError | Id::UseAfterClose => "called|closed",
+            Id::Exhausted => "called|created",
+            Id::CtlError | Id::NearLimit => "called|",
         };
         // By bytes: no way to panic.
         let mut words = both.as_bytes().split(|byte| *byte == b'|');
@@ -312,7 +384,7 @@ impl Finding {
     #[must_use]
     pub fn created_at(&self) -> u64 {
         let [_, created, ..] = self.detail;
-        if self.id == Id::DoubleClose { created } else { 0 }
+        if matches!(self.id, Id::DoubleClose | Id::UseAfterClose) { created } else { 0 }
     }
 
     /// What its descriptor is described as: not what has the number, where that was closed and is watched nevertheless.

@@ -64,6 +64,12 @@ pub const FULL_ROWS: u64 = 3;
 /// a round is so long that the program is short of processor time, not of room: haproxy's 200, nginx's 512.
 pub const FULL_LIMIT: i32 = 128;
 
+// ---- ignored-error ----
+
+/// So many waits of a thread that fail in a row with one error are not looked at. (A loop that looks ends at the first, or makes its
+/// instance again.)
+pub const FAILED_WAITS: u64 = 16;
+
 // ---- herd, of threads on one instance ----
 
 /// Two threads that come back with one event within this, while the first has not waited again, have it both. (To wake a thread

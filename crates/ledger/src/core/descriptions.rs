@@ -123,8 +123,11 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             if description.interests() != 0 {
                 self.remember(description, fd, at, left > 0);
             }
-            if description.instance() != 0 && self.is_timely() && O::is_waited_on(fd) {
-                self.note_event(Event::InstanceClosed { epfd: fd, at });
+            if description.instance() != 0 {
+                self.instance_closes.note(fd, at as u64);
+                if self.is_timely() && O::is_waited_on(fd) {
+                    self.note_event(Event::InstanceClosed { epfd: fd, at });
+                }
             }
         }
         if left > 0 {

@@ -1,0 +1,148 @@
+//! Who holds the descriptors when none is left: judged at the first call that fails with EMFILE or
+//! ENFILE, and kept. Later, when they have been closed or the process is gone, nothing shows it.
+//!
+//! With a census every call that creates descriptors comes here. Without one it is those that the
+//! ledger hears of (`epoll_create`, `dup`, `fcntl`), and a report that finds no number free. A fault
+//! or a limit of the library's own that answers in the kernel's place does not come here.
+
+use epollshim_format::census::Kind;
+use epollshim_format::findings::{Held, Id, Severity};
+
+use super::{evaluation::is_looked_after, places, table};
+use crate::findings::{Note, note};
+use crate::sigsafe::on_own_stack;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::{census, procfs, seccomp, sys};
+
+/// The judgement. Its severity is written last; 0: no call has failed yet.
+static SEVERITY: AtomicU64 = AtomicU64::new(0);
+static CREATED_AT: AtomicUsize = AtomicUsize::new(0);
+static DETAIL: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+
+/// So many numbers are looked at: a readlink for each takes a microsecond.
+const LOOKED_AT: i32 = 16_384;
+const KINDS: usize = 16;
+
+/// In the child of a fork: it has met no limit itself.
+pub fn after_fork() {
+    SEVERITY.store(0, Ordering::Relaxed);
+}
+
+/// A call that creates a descriptor has failed, by the kernel's own answer.
+#[cold]
+#[inline(never)]
+pub fn met(error: i32, site: usize) {
+    if !matches!(error, libc::EMFILE | libc::ENFILE) || census::local::is_borrowed() {
+        return;
+    }
+    // Acquire: pairs with the Release in `judge`. The rest was written before.
+    if SEVERITY.load(Ordering::Acquire) == 0 {
+        judge(error);
+    }
+    let [first, second, third, fourth] = &DETAIL;
+    note(&Note {
+        variant: error as u8,
+        site,
+        other: CREATED_AT.load(Ordering::Relaxed),
+        detail: [first, second, third, fourth].map(|word| word.load(Ordering::Relaxed)),
+        ..Note::of(Id::Exhausted, Severity::from_number(SEVERITY.load(Ordering::Relaxed)).unwrap_or(Severity::Info))
+    });
+}
+
+/// For a report: no call was seen to fail, and no number is free.
+pub fn evaluate() {
+    if seccomp::hinders() {
+        return;
+    }
+    let Ok(limit) = sys::descriptor_limit() else { return };
+    let is_out = || (0..limit.rlim_cur as i32).rev().all(sys::is_open);
+    if SEVERITY.load(Ordering::Acquire) == 0 && (1..=LOOKED_AT as u64).contains(&limit.rlim_cur) && is_out() {
+        met(libc::EMFILE, 0);
+    }
+}
+
+/// What is open: of each kind how many, and how many of these no epoll instance watches.
+#[derive(Default)]
+struct Count {
+    open: [u32; KINDS],
+    unattended: [u32; KINDS],
+}
+
+impl Count {
+    fn add(&mut self, fd: i32, kind: Kind) {
+        if let (Some(open), Some(unattended)) =
+            (self.open.get_mut(kind as usize), self.unattended.get_mut(kind as usize))
+        {
+            *open += 1;
+            *unattended += u32::from(!is_looked_after(fd));
+        }
+    }
+
+    /// Takes the kind of which most are open.
+    fn take_most(&mut self) -> (u8, u64) {
+        let most = self.open.iter_mut().enumerate().max_by_key(|(_, count)| **count);
+        most.map_or((0, 0), |(kind, count)| (kind as u8, u64::from(core::mem::take(count))))
+    }
+}
+
+fn judge(error: i32) {
+    // A filter of the program's own may end it for the calls that ask.
+    let may_ask = !seccomp::hinders();
+    let limit = if may_ask { sys::descriptor_limit().map_or(0, |limit| limit.rlim_cur) } else { 0 };
+    let mut count = Count::default();
+    let mut top = None;
+    if !may_ask {
+        // Nothing is known but the error.
+    } else if census::is_on() {
+        table::each_alive().take(LOOKED_AT as usize).for_each(|(fd, entry)| count.add(fd, entry.kind()));
+        top = places::all().map(|(_, place)| place).filter(|place| place.site() != 0).max_by_key(|place| place.live());
+    } else {
+        let end = LOOKED_AT.min(i32::try_from(limit).unwrap_or(LOOKED_AT));
+        on_own_stack(|| {
+            for fd in 0..end {
+                let mut space = [0; 32];
+                if let Some(target) = procfs::target_of(fd, &mut space) {
+                    count.add(fd, Kind::of_target(target));
+                }
+            }
+        });
+    }
+    let open = count.open.iter().fold(0, |sum, count| sum + u64::from(*count));
+    let unattended = count.unattended.iter().copied().max().unwrap_or(0);
+    // A server's connections fill it where too many clients come. What nobody watches, or what has
+    // hung up, is a leak.
+    let leaks = open != 0 && u64::from(unattended) * 2 >= open;
+    let severity = if leaks { Severity::Error } else { Severity::Info };
+    let held = Held {
+        error: error as u8,
+        limit,
+        open,
+        of_one: top.map_or(0, places::Place::live),
+        kind: top.map_or(0, |place| place.kind() as u8),
+        kinds: [count.take_most(), count.take_most(), count.take_most(), count.take_most()],
+    };
+    for (word, value) in DETAIL.iter().zip(held.to_detail()) {
+        word.store(value, Ordering::Relaxed);
+    }
+    CREATED_AT.store(top.map_or(0, places::Place::site), Ordering::Relaxed);
+    SEVERITY.store(severity as u64, Ordering::Release);
+    if let Some(place) = top
+        && leaks
+        && place.live() * 2 >= open
+    {
+        leaked(place);
+    }
+}
+
+/// The descriptors of this place have used up all that there are.
+fn leaked(place: &places::Place) {
+    let is_one = |entry: &table::Entry| core::ptr::eq(places::at(entry.place()), place);
+    let one = table::each_alive().find(|(_, entry)| is_one(entry));
+    note(&Note {
+        variant: place.kind() as u8,
+        fd: one.map_or(-1, |(fd, _)| fd),
+        site: place.site(),
+        detail: [place.kind() as u64, place.live(), place.born(), 0],
+        ..Note::of(Id::FdLeak, Severity::Error)
+    });
+}
