@@ -64,8 +64,14 @@ fn by_run(binary: &Path, way: &str, arguments: &[&str]) -> Value {
     let place = folder.join("report.json");
     let mut command = Command::new(shim().with_file_name("epollshim"));
     command.args(["run", "--format", "json", "-o"]).arg(&place).arg("--").arg(binary);
-    let output = command.arg(way).args(arguments).output().unwrap();
-    let report = std::fs::read(&place).unwrap_or_else(|error| panic!("{way}: {error}: {output:?}"));
+    // Files, as the other views have them: findings say of what kind the open descriptors are.
+    let said = std::fs::File::create(folder.join("said")).unwrap();
+    command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said);
+    let status = command.arg(way).args(arguments).status().unwrap();
+    let report = std::fs::read(&place).unwrap_or_else(|error| {
+        let said = std::fs::read_to_string(folder.join("said")).unwrap_or_default();
+        panic!("{way}: {error}: {status}: {said}")
+    });
     let report: Value = serde_json::from_slice(&report).unwrap();
     assert_eq!(report["processes"].as_array().map(Vec::len), Some(1), "{way}: {report:#}");
     report["processes"][0].clone()

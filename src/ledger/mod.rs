@@ -61,6 +61,11 @@ pub fn view() -> &'static Core {
     CORE
 }
 
+/// When the waits of all instances were marked last, in nanoseconds of CLOCK_MONOTONIC; 0: never.
+pub fn waits_marked_at() -> u64 {
+    CORE.totals.marked.get()
+}
+
 /// What a descriptor refers to.
 pub fn fd_state(fd: i32) -> FdState {
     CORE.descriptors.get(fd)

@@ -180,7 +180,11 @@ fn begin_tables(state: &State) -> bool {
 
 /// An instance was noted, or its watches changed.
 pub fn noted_instance(index: u32, of: &Instance, epfd: i32) {
-    let Some(entry) = kept().and_then(|_| INSTANCES.entry(index)) else { return };
+    let Some(state) = kept() else { return };
+    if epfd >= 0 {
+        reach_number(state, epfd);
+    }
+    let Some(entry) = INSTANCES.entry(index) else { return };
     let origin = u64::from(of.argument.get() as u32) | u64::from(of.origin.load(Ordering::Relaxed)) << 32;
     let inherited = of.inherited.load(Ordering::Relaxed) != 0 && !matches!(of.origin(), Origin::Unseen);
     known::meet(of.site.load(Ordering::Relaxed));
@@ -205,6 +209,11 @@ pub fn marked_instance(index: u32, of: &Instance) {
         // SAFETY: as in `set`.
         let epfd = unsafe { word(entry, instance::EPFD) }.load(Ordering::Relaxed) as u32;
         set(entry, instance::EPFD, u64::from(epfd) | of.waits_marked.get() << instance::MARK);
+        // Acquire: pairs with the Release in `State::part`.
+        let start = State::of_this_process().map(|state| state.totals.load(Ordering::Acquire));
+        if let Some(start) = start.filter(|start| !start.is_null()) {
+            set(start, totals::MARKED, ledger::waits_marked_at());
+        }
     }
 }
 
@@ -227,9 +236,8 @@ pub fn gone_instance(index: u32) {
 }
 
 pub fn noted_interest(index: u32, of: &Interest, watches: u64) {
-    if kept().is_none() {
-        return;
-    }
+    let Some(state) = kept() else { return };
+    reach_number(state, of.fd());
     watched(of.instance(), watches);
     let Some(entry) = INTERESTS.entry(index) else { return };
     known::meet(of.site() as usize);
@@ -273,11 +281,23 @@ pub fn instance_waited(index: u32, end: WaitEnd, is_alone: bool) {
     }
 }
 
-/// The highest number has grown. The limit is asked for when the number is a power of two, and near the limit.
+/// A number is an instance's, or is watched: keeps the highest.
+#[inline(always)]
+fn reach_number(state: &State, number: i32) {
+    // Acquire: pairs with the Release in `State::part`.
+    let start = state.totals.load(Ordering::Acquire);
+    // SAFETY: as in `set`.
+    if !start.is_null() && number as u64 >= unsafe { word(start, totals::NUMBERS) }.load(Ordering::Relaxed) {
+        reach_further(start, number as u64 + 1);
+    }
+}
+
+/// The limit is asked for when the number is a power of two, and near the limit.
 #[cold]
 #[inline(never)]
-fn changed_numbers(start: *mut u8, numbers: u64) {
+fn reach_further(start: *mut u8, numbers: u64) {
     set(start, totals::NUMBERS, numbers);
+    set(start, totals::MARKED, ledger::waits_marked_at());
     // SAFETY: as in `set`.
     let known = unsafe { word(start, totals::NUMBERS_LIMIT) }.load(Ordering::Relaxed);
     if (known == 0 || near_limit::is_near(numbers, known) || numbers.is_power_of_two())
@@ -312,11 +332,5 @@ pub fn changed_totals(of: &Totals, watches: u64, memory: u64) -> bool {
     set(start, totals::UNSEEN_WATCHES, of.unseen_watches.get());
     set(start, totals::HEALED, of.healed.get());
     set(start, totals::LOST, of.lost.get());
-    set(start, totals::MARKED, of.marked.get());
-    let numbers = ledger::view().descriptors.highest().wrapping_add(1) as u64;
-    // SAFETY: as in `set`.
-    if unsafe { word(start, totals::NUMBERS) }.load(Ordering::Relaxed) != numbers {
-        changed_numbers(start, numbers);
-    }
     is_new
 }

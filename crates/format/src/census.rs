@@ -61,6 +61,19 @@ kinds! {
 }
 
 impl Kind {
+    /// The noun for one of it.
+    #[must_use]
+    pub const fn singular(self) -> &'static str {
+        match self {
+            Kind::Pipe => "end of a pipe",
+            Kind::Inotify => "inotify instance",
+            Kind::Epoll => "epoll instance",
+            Kind::Other => "other descriptor",
+            Kind::Received => "received descriptor",
+            _ => self.name(),
+        }
+    }
+
     /// Of what `/proc/PID/fd/N` points to (Linux v6.1: `d_path` of sockfs, pipefs and anon_inodefs).
     #[must_use]
     pub fn of_target(target: &[u8]) -> Kind {

@@ -342,7 +342,7 @@ struct Counted(u8, u64);
 impl Display for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = Kind::from_number(u64::from(self.0));
-        write!(f, "{} {}", Grouped(self.1), if self.1 == 1 { kind.name() } else { kind.plural() })
+        write!(f, "{} {}", Grouped(self.1), if self.1 == 1 { kind.singular() } else { kind.plural() })
     }
 }
 
