@@ -80,7 +80,8 @@ fn blocked(counters: &Counters) -> u64 {
     Call::WAITS.iter().map(of).fold(0, u64::wrapping_add)
 }
 
-fn report(block: &Block, Polling { count, milliseconds, time }: Polling) {
+fn report(block: &Block, polling: Polling) {
+    let Polling { count, milliseconds, time } = polling;
     let owner = block.address();
     // Of its instances the one with the most empty waits.
     let found = ledger::view()
@@ -92,8 +93,7 @@ fn report(block: &Block, Polling { count, milliseconds, time }: Polling) {
         epfd: found.map_or(-1, |(index, _)| ledger::view().descriptor_of(index)),
         site: found.map_or(0, |(_, instance)| instance.waiter.load(Ordering::Relaxed)),
         detail: [milliseconds, time, block.counters.waits(), 0],
-        // A timer of less than a millisecond is rounded up to one: such a loop makes the same calls.
-        ..Note::of(Id::PollLoop, if milliseconds == 0 { Severity::Warning } else { Severity::Info })
+        ..Note::of(Id::PollLoop, polling.severity())
     };
     put(&note, count);
 }

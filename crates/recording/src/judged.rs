@@ -164,7 +164,7 @@ fn polling(thread: &Thread, process: &Process) -> Option<Finding> {
         count: polling.count,
         epfd: most.map(|(_, epfd)| epfd).or_else(busiest),
         detail: [polling.milliseconds, polling.time, waits.all, 0],
-        ..plain(Id::PollLoop, Severity::Warning, most.map_or(0, |(site, _)| site))
+        ..plain(Id::PollLoop, polling.severity(), most.map_or(0, |(site, _)| site))
     })
 }
 

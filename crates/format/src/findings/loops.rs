@@ -1,6 +1,6 @@
 //! How threads run their loops, as their counts tell. Times are nanoseconds.
 
-use super::thresholds;
+use super::{Severity, thresholds};
 
 /// Whether a loop comes late to its wait often: so many times of so many works, and with so much time in these of what the process has
 /// lived.
@@ -32,6 +32,14 @@ pub struct Polling {
     pub milliseconds: u64,
     /// Processor time of the thread.
     pub time: u64,
+}
+
+impl Polling {
+    /// Waits of 1 ms are info: a loop whose timers are shorter than that has them too, and is no defect.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        if self.milliseconds == 0 { Severity::Warning } else { Severity::Info }
+    }
 }
 
 impl Waits {
