@@ -602,7 +602,7 @@ impl FailOnSeen {
 }
 
 const ABOUT_EXPLAIN: &str = "\
-Say what a finding of the report means, what it costs, and how to mend it.
+Say what a finding of the report means, what it costs, and how to fix it.
 Without an ID: list all findings, a line each.";
 
 const EXPLAIN_EXAMPLES: &str = "\
@@ -616,7 +616,7 @@ Examples:
   epollshim explain ghost | less";
 
 #[derive(Args, Debug)]
-#[command(about = "Say what a finding means, and how to mend it")]
+#[command(about = "Say what a finding means, and how to fix it")]
 #[command(long_about = ABOUT_EXPLAIN, after_help = EXPLAIN_EXAMPLES)]
 #[command(next_line_help = true)]
 pub struct Explain {
@@ -637,7 +637,7 @@ steer it, and root.";
 
 const CTL_EXAMPLES: &str = "\
 Exit status: 0 done; 1 refused by the process, it ended before, or its recording
-was truncated, overwritten or (of status and snapshot) replaced meanwhile; 2 a
+was truncated, overwritten or (of snapshot) replaced meanwhile; 2 a
 usage error (no such process, no recording, another user's, bad rules); 3 no
 call has returned in time: the request stands (of snapshot: what was recorded is
 reported, not compared with the kernel). Of several processes the highest.

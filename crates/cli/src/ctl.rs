@@ -9,12 +9,13 @@ mod exchange;
 mod target;
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use epollshim_format::{control, faults, limits};
-use epollshim_recording::{Format, Look, Options, Set, armed, load_with};
+use epollshim_recording::{Format, Look, Options, armed, load_with};
 
 use crate::args::{Armed, Ctl, Order};
 use crate::text::printable;
@@ -152,9 +153,12 @@ fn not_taken(target: &Target, wait: Duration, when: When, order: &Order) -> Stri
     format!("{target}: no epoll call of it has returned within {} s; {why}{then}", wait.as_secs_f64())
 }
 
-/// Prints what is armed, out of the recording: the process need not answer.
+/// Prints what is armed, out of the recording: the process need not answer. Read through the open file, which
+/// is the process's whatever has become of its name.
 fn status(target: &Target) -> Result<(), Failure> {
-    let set = loaded(target, &Options::default())?;
+    let path = format!("/proc/self/fd/{}", target.file.as_raw_fd());
+    let set = load_with(Path::new(&path), &Options::default())
+        .map_err(|error| failure(NOT_DONE, format!("{}: {error}", target.shown_path())))?;
     let (is_armed, text) = set.processes.first().map(|process| armed(process, Look::default())).unwrap_or_default();
     let mut page = format!("{target}: {}\n{text}", if is_armed { "armed now" } else { "nothing is armed" });
     if target.is_asked() {
@@ -163,9 +167,10 @@ fn status(target: &Target) -> Result<(), Failure> {
     print(&page)
 }
 
-/// Reads the recording. Err: it is not the process's any more, or cannot be read.
-fn loaded(target: &Target, options: &Options) -> Result<Set, Failure> {
-    let loaded = load_with(target.path(), options);
+/// Reports what the recording has now; the exit status.
+fn snapshot(target: &Target, reconciled: bool, format: &str, output: Option<&Path>) -> Result<i32, Failure> {
+    let options = Options { is_judged: true, ..Options::default() };
+    let loaded = load_with(target.path(), &options);
     // Asked after the file was read: a name that led elsewhere in between is noticed.
     if !target.has_its_name() {
         let place = target.shown_path();
@@ -174,13 +179,7 @@ fn loaded(target: &Target, options: &Options) -> Result<Set, Failure> {
             format!("{target}: its recording {place} was replaced or removed: no report of it"),
         ));
     }
-    loaded.map_err(|error| failure(NOT_DONE, printable(&error.to_string())))
-}
-
-/// Reports what the recording has now; the exit status.
-fn snapshot(target: &Target, reconciled: bool, format: &str, output: Option<&Path>) -> Result<i32, Failure> {
-    let options = Options { is_judged: true, ..Options::default() };
-    let mut set = loaded(target, &options)?;
+    let mut set = loaded.map_err(|error| failure(NOT_DONE, printable(&error.to_string())))?;
     set.processes.iter_mut().for_each(|process| process.reconciled = reconciled);
     // The command line knows the formats.
     report::write(&set, Format::named(format).unwrap_or(Format::Text), output)?;

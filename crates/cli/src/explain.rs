@@ -1,4 +1,4 @@
-//! `epollshim explain`: what a finding means, and how to mend it. The pages are those of docs/findings.
+//! `epollshim explain`: what a finding means, and how to fix it. The pages are those of docs/findings.
 
 use epollshim_format::findings::Id;
 use epollshim_format::suggest::nearest;
@@ -112,12 +112,12 @@ mod tests {
     use super::{Id, laid_out, page, title};
 
     #[test]
-    fn each_finding_has_a_page_of_80_columns_that_says_how_to_mend_it() {
+    fn each_finding_has_a_page_of_80_columns_that_says_how_to_fix_it() {
         for id in Id::ALL {
             let page = laid_out(page(*id));
             assert!(page.starts_with(&format!("# {}: ", id.name())), "{}", id.name());
             assert!(!title(*id).is_empty() && title(*id).len() <= 65, "{}: {}", id.name(), title(*id));
-            assert!(page.contains("\n## How to mend it\n"), "{}", id.name());
+            assert!(page.contains("\n## How to fix it\n"), "{}", id.name());
             for line in page.lines() {
                 assert!(line.chars().count() <= 80, "{}: {line}", id.name());
             }

@@ -256,7 +256,7 @@ fn control_pages(file: &File) -> u64 {
 fn ctl_says_so_when_the_recording_is_truncated_while_it_waits() {
     for pages in [0, 1, 5] {
         let mut puppet = Puppet::start();
-        let told = puppet.told(&["status"], |puppet| {
+        let told = puppet.told(&["snapshot"], |puppet| {
             let file = puppet.file();
             let length = if pages == 0 { 0 } else { control_pages(&file) + pages * PAGE as u64 };
             file.set_len(length).unwrap();
@@ -295,7 +295,7 @@ fn ctl_survives_a_loop_of_truncations() {
         });
         for _ in 0..60 {
             // No call is made: it is never done.
-            let told = run(&["ctl", "--wait", "0.02", &puppet.child.id().to_string()]);
+            let told = run(&["ctl", "--wait", "0.02", &puppet.child.id().to_string(), "off"]);
             let status = told.status.code();
             assert!(matches!(status, Some(1..=3)), "{}: {}", told.status, stderr(&told));
             assert_eq!(stderr(&told).lines().count(), 1, "{}", stderr(&told));
@@ -305,7 +305,7 @@ fn ctl_survives_a_loop_of_truncations() {
     file.set_len(bytes.len() as u64).unwrap();
     file.write_all_at(&bytes, 0).unwrap();
     // It is whole again, at the same place: the program has made no call, and noticed nothing.
-    let told = puppet.told(&["status"], Puppet::calls);
+    let told = puppet.told(&["snapshot"], Puppet::calls);
     assert_eq!(told.status.code(), Some(0), "{}", stderr(&told));
 }
 
@@ -326,8 +326,8 @@ fn a_snapshot_of_a_recording_that_was_replaced_or_removed_is_refused() {
         let told = Puppet::start().told(&["snapshot"], way);
         ends(&told, 1, &["was replaced or removed"]);
         assert_eq!(stdout(&told), "");
-        // What is armed is asked of the process, which has the file.
-        let told = Puppet::start().told(&["status"], way);
+        // Orders reach the process, which has the file.
+        let told = Puppet::start().told(&["off"], way);
         assert_eq!(told.status.code(), Some(0), "{}", stderr(&told));
     }
 }
