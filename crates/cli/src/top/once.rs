@@ -23,8 +23,8 @@ const TITLES: [&str; 16] = [
     "LIM/S",
     "INST",
     "WATCHES",
-    "FINDINGS",
     "STATE",
+    "FINDINGS",
     "PROGRAM",
 ];
 
@@ -69,8 +69,8 @@ fn line(row: &Row) -> [String; 16] {
         of(|rates| rates.limited),
         row.instances.to_string(),
         row.watches.to_string(),
-        row.serious().to_string(),
         row.ended.map_or_else(|| "running".into(), |how| how.replace(' ', "-")),
+        row.serious().to_string(),
         printable(&row.name),
     ]
 }
