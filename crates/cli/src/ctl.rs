@@ -159,7 +159,10 @@ fn status(target: &Target) -> Result<(), Failure> {
     let path = format!("/proc/self/fd/{}", target.file.as_raw_fd());
     let set = load_with(Path::new(&path), &Options::default())
         .map_err(|error| failure(NOT_DONE, format!("{}: {error}", target.shown_path())))?;
-    let (is_armed, text) = set.processes.first().map(|process| armed(process, Look::default())).unwrap_or_default();
+    let Some(process) = set.processes.first() else {
+        return Err(failure(NOT_DONE, format!("{target}: its recording {} cannot be read", target.shown_path())));
+    };
+    let (is_armed, text) = armed(process, Look::default());
     let mut page = format!("{target}: {}\n{text}", if is_armed { "armed now" } else { "nothing is armed" });
     if target.is_asked() {
         page.push_str("\nA request waits for its next recorded call to return.\n");
