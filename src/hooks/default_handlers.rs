@@ -27,9 +27,8 @@ fn default_or_census(function: Function, operation: usize) -> Handlers {
 
 #[inline(always)]
 fn without_census(function: Function, operation: usize) -> Handlers {
-    let of_ctl = of_ctl(operation);
     if function == Function::EpollCtl {
-        of_ctl
+        of_ctl(operation)
     } else {
         DEFAULT_HANDLERS.get(function as usize).copied().unwrap_or(NOTHING)
     }

@@ -250,14 +250,20 @@ extern "C-unwind" fn before(raw: &mut Raw) -> usize {
             (default.before)(&mut raw.frame);
             default.after
         }
-        None => {
-            let [a, b, c, ..] = raw.frame.words;
-            raw.frame.state = seccomp::installing(raw.number as c_long, [a, b, c], config::get().is_some());
-            if raw.number as c_long == libc::SYS_seccomp { after_seccomp } else { after_prctl }
-        }
+        None => before_filter(raw.number, &mut raw.frame),
     };
     raw.after.write(after);
     destination()
+}
+
+/// Before `seccomp` and `prctl`.
+#[cfg(not(test))]
+#[cold]
+#[inline(never)]
+fn before_filter(number: usize, frame: &mut Frame) -> After {
+    let [a, b, c, ..] = frame.words;
+    frame.state = seccomp::installing(number as c_long, [a, b, c], config::get().is_some());
+    if number as c_long == libc::SYS_seccomp { after_seccomp } else { after_prctl }
 }
 
 #[cfg(not(test))]

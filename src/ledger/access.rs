@@ -37,7 +37,8 @@ pub fn is_amid_a_hook(place: Here) -> bool {
 /// Makes a change after those that wait, or queues it.
 pub(super) fn change(change: Change) {
     let numbers = change.numbers();
-    if !CORE.wants_preparation(numbers) {
+    let [first, second] = numbers;
+    if !CORE.wants_preparation(first) && !CORE.wants_preparation(second) {
         return change_prepared(change, None);
     }
     // No memory is mapped under the lock, and the kernel is not asked.

@@ -61,7 +61,7 @@ pub(super) fn used(instance: &Instance, epfd: i32, site: usize) {
 /// The same for a call of `epoll_ctl`.
 #[inline(always)]
 pub(super) fn used_by_ctl(epfd: i32, site: usize) {
-    if is_followed() {
+    if is_followed() && UNUSED.load(Ordering::Relaxed) != 0 {
         used_by_number(epfd, site);
     }
 }

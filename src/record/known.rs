@@ -17,7 +17,8 @@ static LACKS_ONE: AtomicBool = AtomicBool::new(false);
 /// called with the ledger's lock.
 #[inline(always)]
 pub fn meet(site: usize) {
-    let [start, end] = LAST.each_ref().map(|bound| bound.load(Ordering::Relaxed));
+    let [start, end] = &LAST;
+    let (start, end) = (start.load(Ordering::Relaxed), end.load(Ordering::Relaxed));
     if (site as u64).wrapping_sub(start) >= end.wrapping_sub(start) {
         look_for(site as u64);
     }

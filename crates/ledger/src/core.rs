@@ -194,14 +194,12 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.events.take()
     }
 
-    /// Whether a change that makes these numbers known needs [`Core::prepare`] before it. (-1: no number.)
+    /// Whether a change that makes this number known needs [`Core::prepare`] before it.
     #[inline(always)]
-    pub fn wants_preparation(&self, numbers: [i32; 2]) -> bool {
-        numbers.into_iter().any(|fd| {
-            let slot = self.descriptors.get(fd);
-            // What is known has all that it needs.
-            fd >= 0 && !slot.is_known() && (slot.next_alias().is_some() || self.wants_memory_for(fd))
-        })
+    pub fn wants_preparation(&self, fd: i32) -> bool {
+        let slot = self.descriptors.get(fd);
+        // What is known has all that it needs.
+        fd >= 0 && !slot.is_known() && (slot.next_alias().is_some() || self.wants_memory_for(fd))
     }
 
     /// Whether a change that makes this number known may find too little memory: the number is high, or the kernel had no memory

@@ -40,7 +40,7 @@ pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: imp
 #[cold]
 pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
     // Only of the watched descriptor: an interest is noted before the real call only if its instance is known already.
-    if CORE.wants_preparation([registration.fd, -1]) {
+    if CORE.wants_preparation(registration.fd) {
         prepare_and_add(registration, tried, block, keep);
     } else {
         add(registration, tried, block, keep);
