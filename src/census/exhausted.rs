@@ -6,18 +6,27 @@
 //! or a limit of the library's own that answers in the kernel's place does not come here.
 
 use epollshim_format::census::Kind;
+use epollshim_format::findings::thresholds::{EXHAUSTED_PAUSE, EXHAUSTED_ROW};
 use epollshim_format::findings::{Held, Id, Severity};
 
 use super::{evaluation::is_looked_after, places, table};
-use crate::findings::{Note, note};
+use crate::findings::{Note, note, raise};
 use crate::sigsafe::on_own_stack;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
-use crate::{census, procfs, seccomp, sys};
+use crate::{census, clock, procfs, seccomp, sys};
 
 /// The judgement. Its severity is written last; 0: no call has failed yet.
 static SEVERITY: AtomicU64 = AtomicU64::new(0);
 static CREATED_AT: AtomicUsize = AtomicUsize::new(0);
 static DETAIL: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
+
+/// The failures of one call in a row, none long after the one before: the call, when it last failed,
+/// and how many. Threads that fail at the same time may break a row or lengthen it by a few.
+static ROW_SITE: AtomicUsize = AtomicUsize::new(0);
+static ROW_TIME: AtomicU64 = AtomicU64::new(0);
+static ROW: AtomicU64 = AtomicU64::new(0);
+/// The descriptors that had been made and closed when the row began.
+static ROW_CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// So many numbers are looked at: a readlink for each takes a microsecond.
 const LOOKED_AT: i32 = 16_384;
@@ -26,6 +35,7 @@ const KINDS: usize = 16;
 /// In the child of a fork: it has met no limit itself.
 pub fn after_fork() {
     SEVERITY.store(0, Ordering::Relaxed);
+    ROW.store(0, Ordering::Relaxed);
 }
 
 /// A call that creates a descriptor has failed, by the kernel's own answer.
@@ -39,14 +49,52 @@ pub fn met(error: i32, site: usize) {
     if SEVERITY.load(Ordering::Acquire) == 0 {
         judge(error);
     }
-    let [first, second, third, fourth] = &DETAIL;
-    note(&Note {
-        variant: error as u8,
-        site,
-        other: CREATED_AT.load(Ordering::Relaxed),
-        detail: [first, second, third, fourth].map(|word| word.load(Ordering::Relaxed)),
-        ..Note::of(Id::Exhausted, Severity::from_number(SEVERITY.load(Ordering::Relaxed)).unwrap_or(Severity::Info))
-    });
+    let found = || {
+        let [first, second, third, fourth] = &DETAIL;
+        Note {
+            variant: error as u8,
+            site,
+            other: CREATED_AT.load(Ordering::Relaxed),
+            detail: [first, second, third, fourth].map(|word| word.load(Ordering::Relaxed)),
+            ..Note::of(Id::Exhausted, Severity::from_number(SEVERITY.load(Ordering::Relaxed)).unwrap_or(Severity::Info))
+        }
+    };
+    note(&found());
+    if is_called_on_and_on(site) && SEVERITY.swap(Severity::Error as u64, Ordering::Relaxed) != Severity::Error as u64 {
+        raise(&found());
+        let open = Held::of_detail(&found().detail).open;
+        if let Some(place) = most().filter(|place| place.live() * 2 >= open) {
+            leaked(place);
+        }
+    }
+}
+
+/// A program that answers the failure waits a while, or closes something, before it makes the call
+/// again.
+fn is_called_on_and_on(site: usize) -> bool {
+    let now = clock::monotonic();
+    let pause = now.wrapping_sub(ROW_TIME.swap(now, Ordering::Relaxed));
+    let goes_on = ROW_SITE.swap(site, Ordering::Relaxed) == site && pause <= EXHAUSTED_PAUSE;
+    let row = if goes_on { ROW.load(Ordering::Relaxed) } else { 0 };
+    ROW.store(row + 1, Ordering::Relaxed);
+    if row == 0 {
+        ROW_CHANGES.store(changes(), Ordering::Relaxed);
+    }
+    if site == 0 || row + 1 < EXHAUSTED_ROW {
+        return false;
+    }
+    ROW.store(0, Ordering::Relaxed);
+    ROW_CHANGES.load(Ordering::Relaxed) == changes()
+}
+
+/// How many descriptors were ever made and closed.
+fn changes() -> u64 {
+    places::all().fold(0, |sum, (_, place)| sum.wrapping_add(place.live()).wrapping_add(2 * place.closed()))
+}
+
+/// The place with the most live descriptors.
+fn most() -> Option<&'static places::Place> {
+    places::all().map(|(_, place)| place).filter(|place| place.site() != 0).max_by_key(|place| place.live())
 }
 
 /// For a report: no call was seen to fail, and no number is free.
@@ -95,7 +143,7 @@ fn judge(error: i32) {
         // Nothing is known but the error.
     } else if census::is_on() {
         table::each_alive().take(LOOKED_AT as usize).for_each(|(fd, entry)| count.add(fd, entry.kind()));
-        top = places::all().map(|(_, place)| place).filter(|place| place.site() != 0).max_by_key(|place| place.live());
+        top = most();
     } else {
         let end = LOOKED_AT.min(i32::try_from(limit).unwrap_or(LOOKED_AT));
         on_own_stack(|| {

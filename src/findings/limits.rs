@@ -4,7 +4,7 @@
 use epollshim_format::findings::{Id, Severity, near_limit};
 use libc::c_int;
 
-use super::{Note, note, put, withdraw_evaluated};
+use super::{Note, all, note, put, withdraw_evaluated};
 use crate::buffer::Buffer;
 use crate::ledger::core::Registration;
 use crate::{ledger, procfs, sys};
@@ -47,9 +47,10 @@ fn descriptors() {
     let numbers = u64::try_from(ledger::view().descriptors.highest() + 1).unwrap_or(0);
     let watches = ledger::view().totals.watches_peak.get();
     if let Ok(limit) = sys::descriptor_limit()
-        && near_limit::has_many_descriptors(numbers, limit.rlim_cur, watches)
+        && let was_met = all().any(|finding| finding.id == Id::Exhausted)
+        && let Some(severity) = near_limit::of_descriptors(numbers, limit.rlim_cur, watches, was_met)
     {
-        report(near_limit::DESCRIPTORS, numbers, limit.rlim_cur, Severity::Warning, 0);
+        report(near_limit::DESCRIPTORS, numbers, limit.rlim_cur, severity, 0);
     }
 }
 

@@ -152,6 +152,15 @@ pub fn is_known(note: &Note) -> bool {
     known(note).is_some_and(|entry| entry.word(finding::COUNT).load(Ordering::Relaxed) != 0)
 }
 
+/// What was noted is worse than it seemed, and its numbers are these.
+#[cold]
+#[inline(never)]
+pub fn raise(note: &Note) {
+    if let Some(entry) = known(note) {
+        entry.update(note);
+    }
+}
+
 /// The state when a report is made: replaces what an earlier report found.
 pub fn put(note: &Note, count: u64) {
     let Some(entry) = entry(note) else { return };

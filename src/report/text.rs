@@ -186,7 +186,7 @@ impl<W: Write> Write for Wrapped<'_, W> {
         while !rest.is_empty() {
             let length = rest.bytes().position(|byte| byte == b' ').unwrap_or(rest.len());
             let (word, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
-            if self.column == 0 || self.column + 1 + word.len() > self.width {
+            if !word.is_empty() && (self.column == 0 || self.column + 1 + word.len() > self.width) {
                 write!(self.out, "{}{:INDENT$}", if self.column == 0 { "" } else { "\n" }, "")?;
                 self.column = INDENT;
                 self.is_apart = false;
@@ -485,4 +485,21 @@ fn forbidden(out: &mut impl Write) -> fmt::Result {
         column += width;
     }
     writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_never_begins_with_the_space_before_a_word() {
+        for width in 12..40 {
+            let mut text = String::new();
+            let mut out = Wrapped { out: &mut text, column: 0, is_apart: false, width };
+            for piece in ["of 40; ", "41", " were open", ": ", "34", " sockets", ", 3 files"] {
+                out.write_str(piece).unwrap();
+            }
+            assert!(text.lines().all(|line| line.len() - line.trim_start().len() == INDENT), "{width}: {text}");
+        }
+    }
 }

@@ -136,3 +136,25 @@ fn without_a_census_the_kinds_come_from_the_kernel() {
     assert_eq!(line_of(&binary, finding["site"].as_str().unwrap()), line_marked("exhausted", "DUP"), "{finding:#}");
     assert!(finding["other_site"].is_null(), "{finding:#}");
 }
+
+/// The rows of one call that fails again and again: bun #32705.
+#[test]
+fn accepting_on_and_on_at_the_limit_is_an_error_and_backing_off_is_none() {
+    let (binary, report, (epfd, listener)) = examine("cases/bun_32705", "bad", CENSUS);
+    for (id, key) in [("exhausted", "site"), ("exhausted", "other_site"), ("fd-leak", "site")] {
+        let found = of(&report, id);
+        let finding = found.iter().find(|finding| finding["severity"] == "error");
+        let finding = finding.unwrap_or_else(|| panic!("no {id} at error: {found:#?}"));
+        let line = line_of(&binary, finding[key].as_str().unwrap());
+        assert_eq!(line, line_marked("cases/bun_32705", "HERE"), "{id}, {key}: {finding:#}");
+    }
+    let [spin] = of(&report, "spin")[..] else { panic!("{report:#}") };
+    assert_eq!((&spin["severity"], &spin["epfd"], &spin["fd"]), (&"error".into(), &epfd.into(), &listener.into()));
+    let [near] = of(&report, "near-limit")[..] else { panic!("{report:#}") };
+    assert_eq!(near["severity"], "info", "{near:#}");
+    for mode in ["ok", "reserve"] {
+        let (_, report, _) = examine("cases/bun_32705", mode, CENSUS);
+        assert!(serious(&report).is_empty(), "{mode}: {report:#}");
+        assert_eq!(of(&report, "exhausted").len(), 1, "{mode}: {report:#}");
+    }
+}

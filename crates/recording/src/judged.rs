@@ -124,8 +124,10 @@ fn limits(process: &Process) -> Vec<Finding> {
     };
     let Judged { numbers, numbers_limit, .. } = process.judged_by;
     let mut found = Vec::new();
-    if near_limit::has_many_descriptors(numbers, numbers_limit, process.totals.watches_peak) {
-        found.push(near(near_limit::DESCRIPTORS, numbers, numbers_limit, Severity::Warning, 0));
+    let was_met = process.findings.iter().any(|finding| finding.id == Id::Exhausted);
+    let watches = process.totals.watches_peak;
+    if let Some(severity) = near_limit::of_descriptors(numbers, numbers_limit, watches, was_met) {
+        found.push(near(near_limit::DESCRIPTORS, numbers, numbers_limit, severity, 0));
     }
     // A wait that gets fewer events is no loss.
     for told in process.limits.iter().filter(|told| told.key != "events") {

@@ -17,12 +17,19 @@ pub const fn is_near(peak: u64, limit: u64) -> bool {
     limit != 0 && peak >= limit - limit / 10
 }
 
-/// Whether `numbers` (the highest descriptor number that was known, and one) are near RLIMIT_NOFILE. The kernel allocates the lowest free
-/// number, so a number near the limit shows how many were open. A number that the program chose (dup2) does not: so watches must
-/// account for much of them.
+/// How bad it is that `numbers` (the highest descriptor number that was known, and one) are near RLIMIT_NOFILE. None: they are not.
+///
+/// The kernel allocates the lowest free number, so a number near the limit shows how many were open. A number that the program chose
+/// (dup2) does not: so watches must account for much of them. Where the limit was met, `exhausted` judges what the program did then.
 #[must_use]
-pub const fn has_many_descriptors(numbers: u64, limit: u64, watches_peak: u64) -> bool {
-    is_near(numbers, limit) && watches_peak >= numbers.saturating_sub(1) / 2
+pub const fn of_descriptors(numbers: u64, limit: u64, watches_peak: u64, was_met: bool) -> Option<Severity> {
+    if !is_near(numbers, limit) || watches_peak < numbers.saturating_sub(1) / 2 {
+        None
+    } else if was_met {
+        Some(Severity::Info)
+    } else {
+        Some(Severity::Warning)
+    }
 }
 
 /// How bad it is what a limit that the user has set has met. A refused call is a fact that the program met. A limit that was only

@@ -70,6 +70,15 @@ pub const FULL_LIMIT: i32 = 128;
 /// instance again.)
 pub const FAILED_WAITS: u64 = 16;
 
+// ---- exhausted ----
+
+/// A call that fails so many times in a row for want of a descriptor, each soon after the one before, gets no answer from its program.
+/// (One round of a loop makes a call for each connection that waits at the listening socket: a few dozen.)
+pub const EXHAUSTED_ROW: u64 = 64;
+/// What is soon. A server that stops accepting does so for longer: nginx for 500 ms (accept_mutex_delay), asyncio for 1 s
+/// (ACCEPT_RETRY_DELAY), Go's http.Server for 5 ms first, and twice as long with each failure.
+pub const EXHAUSTED_PAUSE: u64 = 10 * MILLISECOND;
+
 // ---- herd, of threads on one instance ----
 
 /// Two threads that come back with one event within this, while the first has not waited again, have it both. (To wake a thread
