@@ -83,6 +83,7 @@ unsafe extern "C-unwind" fn before_exec(first: usize, second: usize, which: u32,
     if census::is_on() && report::is_executable(program) {
         census::evaluation::at_exec(caller);
     }
+    report::note_start(program);
     report::before_exec(program, caller);
     let real = match which {
         0 => &real::EXECVE,

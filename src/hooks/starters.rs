@@ -42,6 +42,7 @@ fn spawn(frame: &Frame, program: Program) -> usize {
     if frame.word(1) == 0 || !report::is_executable(program) {
         return 0;
     }
+    report::note_start(program);
     match Actions::at(frame.word(2)) {
         Some(actions) => evaluation::at_spawn(frame.caller, false, &|fd| actions.replace(fd)),
         None => census::could_not_judge(),

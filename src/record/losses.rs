@@ -34,6 +34,29 @@ pub fn has_no_file(error: i32) {
     let _ = trouble.compare_exchange(0, error as u64, Ordering::Relaxed, Ordering::Relaxed);
 }
 
+/// Whether this process or an ancestor of it has a file.
+pub fn is_near() -> bool {
+    !NEAREST.load(Ordering::Relaxed).is_null()
+}
+
+/// A program was started that the library will not be in.
+pub fn started_unseen(path: &[u8]) {
+    let start = NEAREST.load(Ordering::Acquire);
+    if start.is_null() {
+        return;
+    }
+    // SAFETY: as in `has_no_file`.
+    let word = |place| unsafe { word(start, place) };
+    if word(header::UNSEEN).fetch_add(1, Ordering::Relaxed) != 0 {
+        return;
+    }
+    let length = path.len().min(header::UNSEEN_BYTES);
+    // SAFETY: these bytes of the header are written by whoever counts first alone. A reader sees them when it sees their length.
+    unsafe { start.add(header::UNSEEN_PATH).copy_from_nonoverlapping(path.as_ptr(), length) };
+    // Release: pairs with the reader's Acquire.
+    word(header::UNSEEN_LENGTH).store(length as u64, Ordering::Release);
+}
+
 /// What is known of this process's recording.
 pub struct Losses {
     pub has_file: bool,

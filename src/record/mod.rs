@@ -49,7 +49,7 @@ use control::Above;
 pub use control::{Above as Orders, requests};
 pub use file::{State, path};
 pub use known::List;
-pub use losses::{complain, losses};
+pub use losses::{complain, is_near, losses, started_unseen};
 pub use modules::write as write_modules;
 pub use series::look as look_at_time;
 pub use stacks::wrote_stack;

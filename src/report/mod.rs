@@ -10,6 +10,7 @@ mod facts;
 mod file;
 mod findings;
 mod json;
+mod program;
 mod sites;
 mod symbols;
 mod text;
@@ -24,22 +25,13 @@ use crate::buffer::Buffer;
 use crate::config::{self, Config, Destination};
 use crate::ledger::{self, Here};
 use crate::output::Line;
-use crate::path::Path;
 use crate::process::End;
 use crate::sigsafe::on_own_stack;
-use crate::{environment, output, process, record, sys, thread};
+use crate::{output, process, record, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
-
-/// What an exec call names as the program.
-#[derive(Clone, Copy)]
-pub enum Program {
-    At(i32, *const libc::c_char),
-    /// Looked for in PATH.
-    Searched(*const libc::c_char),
-    Descriptor(i32),
-}
+pub use program::{Program, is_executable, note_start};
 
 /// Makes `exit` and `quick_exit` call the report as their last handler: what is registered before
 /// main runs after everything that is registered later, and after the destructors of libraries.
@@ -196,42 +188,6 @@ fn due(end: End) -> Option<&'static Config> {
     }
     let counted = thread::all().any(|block| facts::calls(block) != 0) || census_reports(end);
     counted.then_some(config)
-}
-
-/// Whether an exec of it can be expected to succeed.
-pub fn is_executable(program: Program) -> bool {
-    match program {
-        Program::Descriptor(fd) => sys::is_open(fd),
-        // SAFETY: the program's own path, zero-terminated as execve(2) requires.
-        Program::At(directory, path) => unsafe { sys::may_execute(directory, path) },
-        Program::Searched(name) => {
-            if name.is_null() {
-                return false;
-            }
-            // SAFETY: the program's own string, zero-terminated as execvp(3) requires.
-            let name = unsafe { core::ffi::CStr::from_ptr(name) };
-            if name.to_bytes().contains(&b'/') {
-                // SAFETY: the program's own string, zero-terminated as execvp(3) requires.
-                return unsafe { sys::may_execute(libc::AT_FDCWD, name.as_ptr()) };
-            }
-            is_in_path(name.to_bytes())
-        }
-    }
-}
-
-fn is_in_path(name: &[u8]) -> bool {
-    let environment = crate::real::environment();
-    let path = environment::variable(environment, b"PATH").unwrap_or(b"/bin:/usr/bin");
-    path.split(|byte| *byte == b':').any(|directory| {
-        let mut file = Path::new();
-        file.push(directory);
-        if !directory.is_empty() {
-            file.push(b"/");
-        }
-        file.push(name);
-        // SAFETY: `Path` keeps its text zero-terminated.
-        file.as_c().is_some_and(|file| unsafe { sys::may_execute(libc::AT_FDCWD, file.as_ptr()) })
-    })
 }
 
 /// With a census every process has something to report, except those that are about to exec another

@@ -198,6 +198,24 @@ pub unsafe fn may_execute(directory: i32, path: *const libc::c_char) -> bool {
     }
 }
 
+/// The user and the group that a file gives to who executes it (the set-ID bits of inode(7)). A set-group-ID bit without
+/// the group's right to execute means locking (Linux 6.1 fs/exec.c, bprm_fill_uid).
+///
+/// # Safety
+/// As of [`may_execute`].
+pub unsafe fn set_id_owner(directory: i32, path: *const libc::c_char) -> [Option<u32>; 2] {
+    let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: as in `may_execute`.
+    let status = unsafe {
+        match syscall!(SYS_newfstatat, directory, path, status.as_mut_ptr(), 0) {
+            Ok(_) => status.assume_init(),
+            Err(_) => return [None, None],
+        }
+    };
+    let has = |bits| status.st_mode & bits == bits;
+    [has(libc::S_ISUID).then_some(status.st_uid), has(libc::S_ISGID | libc::S_IXGRP).then_some(status.st_gid)]
+}
+
 #[cfg(target_arch = "x86_64")]
 fn poll_one(poll: &mut libc::pollfd, milliseconds: i32) -> Result<usize> {
     // SAFETY: one pollfd, as said.

@@ -117,6 +117,23 @@ fn python_node_curl_git_and_sleep() {
     }
 }
 
+/// As squid starts its helpers: root for good, another user for now.
+#[test]
+fn a_program_that_the_loader_starts_without_the_library_is_named() {
+    let Some(python) = installed("python3") else { return };
+    // SAFETY: takes no argument.
+    if unsafe { libc::geteuid() } != 0 {
+        return skipped("only root may become another user", false);
+    }
+    let script = "import os, select, subprocess\nselect.epoll().close()\nos.seteuid(65534)\n\
+                  pid = os.fork()\nif pid == 0: os.execvp('true', ['true'])\nos.waitpid(pid, 0)\n\
+                  subprocess.run(['/bin/true'])\nos.seteuid(0)\nsubprocess.run(['/bin/true'])";
+    let text = said(&python, &["-c", script]);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("NOT SEEN: 2 programs that were started (the first: "), "{text}");
+    assert!(text.contains("the effective user or group was not the real one"), "{text}");
+}
+
 #[test]
 fn a_static_go_program() {
     let Some(go) = go() else { return skipped("go is not installed", false) };

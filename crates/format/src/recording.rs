@@ -74,6 +74,12 @@ pub mod header {
     /// relative's: they count themselves here. And the errno of the first one.
     pub const CHILDREN_LOST: usize = ARGUMENTS + ARGUMENTS_BYTES;
     pub const CHILDREN_TROUBLE: usize = CHILDREN_LOST + 8;
+    /// Programs that this process, or a forked one without a file of its own, has started, and out of which the loader has left
+    /// the library (AT_SECURE): how many, and the path of the first (its length, and at most [`UNSEEN_BYTES`]).
+    pub const UNSEEN: usize = CHILDREN_TROUBLE + 8;
+    pub const UNSEEN_LENGTH: usize = UNSEEN + 8;
+    pub const UNSEEN_PATH: usize = UNSEEN_LENGTH + 8;
+    pub const UNSEEN_BYTES: usize = 256;
     /// Where each record is kept: the bytes up to which the file grows for them, and what they have found in their way
     /// ([`super::stopped`]; bits).
     pub const RECORDS_MOST: usize = 4000;

@@ -18,6 +18,7 @@ use crate::facts::{self, Facts, SiteFacts, Watched};
 use crate::findings::Found;
 use crate::load::shown;
 use crate::model::{CallCounters, Histogram, Instance, Limit, Process, Rule, Thread};
+use crate::modules::plain;
 use crate::sites::Site;
 
 pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
@@ -113,6 +114,8 @@ fn of_process(process: &Process) -> Value {
                 "trouble": header.trouble.map(error_name),
                 "children_lost": header.children_lost,
                 "children_trouble": header.children_trouble.map(error_name),
+                "unseen_programs": header.unseen,
+                "first_unseen_program": (header.unseen > 0).then(|| plain(&header.first_unseen)),
             }),
         );
     }
@@ -148,6 +151,7 @@ fn merged(set: &Set) -> Value {
             "trouble": trouble(|process| process.header.trouble),
             "children_lost": sum(|process| process.header.children_lost),
             "children_trouble": trouble(|process| process.header.children_trouble),
+            "unseen_programs": sum(|process| process.header.unseen),
         }),
     );
     report.into()

@@ -13,10 +13,10 @@ use epollshim_format::{errno, histogram, signal};
 
 use crate::census::Census;
 use crate::described::Descriptor;
-use crate::modules::Modules;
+use crate::modules::{Modules, plain};
 use crate::owner::Owner;
 use crate::records::Caller;
-use crate::scale::bytes;
+use crate::scale::{bytes, grouped};
 use crate::sites::Site;
 use crate::stacks::Stacks;
 
@@ -92,6 +92,9 @@ pub struct Header {
     /// Processes forked from this one that could make no recording, and the errno of the first.
     pub children_lost: u64,
     pub children_trouble: Option<u32>,
+    /// Programs that it started and out of which the loader left the library, and the path of the first.
+    pub unseen: u64,
+    pub first_unseen: Vec<u8>,
     pub comm: Vec<u8>,
     pub exe: Vec<u8>,
     pub arguments: Vec<Vec<u8>>,
@@ -699,4 +702,20 @@ impl Process {
         let known = self.sites.get(&address).cloned();
         Some(known.unwrap_or_else(|| Arc::new(Site::plain(self.modules.place(address).text(address)))))
     }
+}
+
+/// Which programs that these processes started are in no recording, and why; None: no such program is known.
+pub fn what_is_unseen(processes: &[Process]) -> Option<String> {
+    let count = processes.iter().fold(0, |sum: u64, process| sum.saturating_add(process.header.unseen));
+    let first = processes.iter().find(|process| process.header.unseen > 0)?;
+    let path = plain(&first.header.first_unseen);
+    let programs = if count == 1 {
+        format!("1 program that was started ({path})")
+    } else {
+        format!("{} programs that were started (the first: {path})", grouped(count))
+    };
+    Some(format!(
+        "{programs}: the effective user or group was not the real one, and then the loader ignores LD_PRELOAD \
+         (AT_SECURE, ld.so(8))"
+    ))
 }

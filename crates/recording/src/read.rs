@@ -150,6 +150,8 @@ pub fn the_header(file: Bytes) -> Header {
         trouble: error(file.word(header::TROUBLE)),
         children_lost: file.word(header::CHILDREN_LOST),
         children_trouble: error(file.word(header::CHILDREN_TROUBLE)),
+        unseen: file.word(header::UNSEEN),
+        first_unseen: file.text(header::UNSEEN_LENGTH, header::UNSEEN_PATH, header::UNSEEN_BYTES).to_vec(),
         records_most: file.word(header::RECORDS_MOST),
         records_stopped: file.word(header::RECORDS_STOPPED),
         comm: file.part(header::COMM, 16).until_zero().to_vec(),

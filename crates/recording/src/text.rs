@@ -19,7 +19,7 @@ use crate::findings::Found;
 use crate::json::error_name;
 use crate::load::shown;
 use crate::look::{Colour, Look};
-use crate::model::{Counters, Histogram, Instance, Process};
+use crate::model::{Counters, Histogram, Instance, Process, what_is_unseen};
 use crate::modules::plain;
 use crate::runs;
 use crate::scale::{bytes, count, grouped, time};
@@ -162,6 +162,7 @@ fn of_process(process: &Process, is_one_of_several: bool, look: Look) -> String 
         let children = count(header.children_lost, "forked process", "forked processes");
         page.trouble(format!("  MISSING: {children} could make no recording ({error})"));
     }
+    not_seen(std::slice::from_ref(process), &mut page);
     page.gap();
     if !is_one_of_several {
         findings(&facts, &mut page);
@@ -247,6 +248,7 @@ fn together(set: &Set, look: Look) -> String {
     for line in lacks(set) {
         page.trouble(format!("  {line}"));
     }
+    not_seen(&set.processes, &mut page);
     page.gap();
     findings(&facts, &mut page);
     page.line(format!("{:<26}{:>10}{:>14}{:>10}{:>8}  end", "Processes", "pid", "calls", "watches", "failed"));
@@ -413,6 +415,13 @@ impl Page {
             line.push_str(word);
         }
         self.line(line);
+    }
+}
+
+/// Programs that were started without the library.
+fn not_seen(processes: &[Process], page: &mut Page) {
+    if let Some(what) = what_is_unseen(processes) {
+        page.wrapped("  ", &format!("NOT SEEN: {what}"));
     }
 }
 

@@ -165,8 +165,8 @@ fn limits(text: &str) -> [Option<u64>; 2] {
     [numbers.next().flatten(), numbers.next().flatten()]
 }
 
-/// Whether an auxiliary vector says AT_SECURE.
-fn is_secure(auxv: &[u8]) -> bool {
+/// Whether an auxiliary vector (`/proc/PID/auxv`) says AT_SECURE.
+pub fn is_secure(auxv: &[u8]) -> bool {
     const AT_SECURE: u64 = 23;
     let mut words = auxv.chunks_exact(8).filter_map(|word| Some(u64::from_le_bytes(word.try_into().ok()?)));
     while let (Some(kind), Some(value)) = (words.next(), words.next()) {

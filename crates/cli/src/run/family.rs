@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::check::process::is_secure;
 use crate::text::printable;
 
 /// A process that runs.
@@ -61,7 +62,8 @@ pub fn descends(pid: i32, from: i32) -> bool {
 }
 
 /// The processes that record into a directory, or will when they make a call that is recorded, and
-/// began when `since` did or later. With them those that only lead such processes.
+/// began when `since` did or later. With them those that only lead such processes; without those that
+/// the loader has started without the library (AT_SECURE).
 pub fn running(directory: &Path, since: u64) -> Vec<Running> {
     let variable = [b"EPOLLSHIM_RECORD=", directory.as_os_str().as_bytes()].concat();
     let below = [directory.as_os_str().as_bytes(), b"/epollshim."].concat();
@@ -78,7 +80,8 @@ pub fn running(directory: &Path, since: u64) -> Vec<Running> {
         }
         young.insert(pid, stat.parent);
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let is_ours = environment.split(|byte| *byte == 0).any(|entry| entry == variable)
+        let has_library = || !is_secure(&fs::read(format!("/proc/{pid}/auxv")).unwrap_or_default());
+        let is_ours = environment.split(|byte| *byte == 0).any(|entry| entry == variable) && has_library()
             || fs::read(format!("/proc/{pid}/maps")).is_ok_and(|maps| contains(&maps, &below));
         if is_ours {
             found.insert(pid, ());
