@@ -184,9 +184,7 @@ fn troubles(set: &Set, page: &mut String) {
             let error = header.children_trouble.map_or("?", error_name);
             notes.push(format!("{} forked processes could make no recording: {error}", grouped(header.children_lost)));
         }
-        notes.extend(
-            what_is_unseen(std::slice::from_ref(process)).map(|what| format!("not seen: {what}")),
-        );
+        notes.extend(what_is_unseen(std::slice::from_ref(process)).map(|what| format!("not seen: {what}")));
         if process.dropped() > 0 {
             let why = process.why_dropped().join("; ");
             notes.push(format!("{} records of single calls were dropped: {why}", grouped(process.dropped())));
