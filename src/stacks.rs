@@ -5,14 +5,16 @@
 //! kept wherever a return address is. The first address of a stack is that return address.
 //!
 //! libgcc's unwinder walks the stack. It needs no frame pointers, and finds the description of a
-//! frame by `_dl_find_object`, without a lock (glibc 2.35; before that it took the loader's). It
-//! runs on a stack of its own, with signals blocked: a hook may be on a handler's small stack, and
+//! frame by `_dl_find_object`, without a lock (glibc 2.35; before that it took the loader's). What it
+//! has found once need not be walked again (stacks/recalled.rs). It runs on a stack of its own, with signals blocked: a hook may be on a handler's small stack, and
 //! a handler that jumped out of the unwinder would leave it half done (docs/performance.md, "Call
 //! stacks").
 //!
 //! The library's constructor loads the unwinder. A hook that runs before that keeps only the return
 //! address: it may have been called by an allocator that is initialising itself, and the loader
 //! would call that allocator again.
+
+mod recalled;
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use core::ffi::c_void;
@@ -21,6 +23,7 @@ use core::mem::transmute;
 use epollshim_format::recording::stacks::{DEEPEST, PART};
 
 use crate::above::Library;
+use crate::arch::registers::stack_pointer;
 use crate::at_load::AtLoad;
 use crate::elf::Name;
 use crate::{loaded, sigsafe, sys};
@@ -44,9 +47,10 @@ static WANTS_CPP: AtomicBool = AtomicBool::new(false);
 static IS_PAST: AtomicBool = AtomicBool::new(false);
 /// The unwinder is there, and has made its first walk. Release: with the Acquire of [`can_walk`], for the two addresses below.
 static CAN_WALK: AtomicBool = AtomicBool::new(false);
-/// `_Unwind_Backtrace` and `_Unwind_GetIP`.
+/// `_Unwind_Backtrace`, `_Unwind_GetIP` and `_Unwind_GetCFA`.
 static BACKTRACE: AtomicUsize = AtomicUsize::new(0);
 static GET_IP: AtomicUsize = AtomicUsize::new(0);
+static GET_CFA: AtomicUsize = AtomicUsize::new(0);
 
 /// Parts of the arena, each a segment of a recording.
 pub const PARTS: usize = 64;
@@ -129,6 +133,7 @@ pub fn prepare(depth: u32) -> Result<(), Trouble> {
     }
     let start = sys::map(size_of::<Table>()).map_err(|_| Trouble::NoMemory)?;
     TABLE.store(start.cast(), Ordering::Release);
+    recalled::prepare();
     WANTED.store(depth, Ordering::Relaxed);
     Ok(())
 }
@@ -162,6 +167,7 @@ fn load(depth: u32) -> Result<(), Trouble> {
     let symbols = unwinder.and_then(loaded::Object::symbols).ok_or(Trouble::NoUnwinder)?;
     let find = |name| symbols.find(&Name::new(name)).ok_or(Trouble::NoUnwinder);
     GET_IP.store(find(c"_Unwind_GetIP")?, Ordering::Relaxed);
+    GET_CFA.store(find(c"_Unwind_GetCFA")?, Ordering::Relaxed);
     BACKTRACE.store(find(c"_Unwind_Backtrace")?, Ordering::Relaxed);
     // The unwinder initialises itself at its first walk, once and under a lock. That must not
     // happen in a hook later. If the program has loaded it before, with lazy binding, this also
@@ -206,13 +212,31 @@ pub fn site_of(place: usize) -> usize {
 #[inline(never)]
 fn walk(caller: usize) -> usize {
     let depth = DEPTH.load(Ordering::Relaxed) as usize;
+    let here = stack_pointer();
+    if depth <= recalled::MOST {
+        let mut frames = [0; recalled::MOST];
+        let count = recalled::recall(caller, here, depth, &mut frames);
+        if let Some(stack) = count.and_then(|count| keep(frames.get(..count)?)) {
+            return stack;
+        }
+    }
+    walk_slowly(caller, here, depth).unwrap_or(caller)
+}
+
+#[cold]
+#[inline(never)]
+fn walk_slowly(caller: usize, here: usize, depth: usize) -> Option<usize> {
     sigsafe::on_own_stack(|| {
         let walk = Walk::up_to(caller, depth);
         let frames = walk.frames.get(..walk.count).unwrap_or_default();
-        if frames.is_empty() { None } else { keep(frames) }
+        let slots = walk.slots.get(..walk.count).unwrap_or_default();
+        if frames.is_empty() {
+            return None;
+        }
+        recalled::learn(here, frames, slots, walk.count < depth);
+        keep(frames)
     })
     .flatten()
-    .unwrap_or(caller)
 }
 
 /// Where the program called the C++ library, if `caller` lies in it: the first return address of the stack outside of it. The site of
@@ -310,21 +334,26 @@ pub fn hash(caller: usize) -> Option<u64> {
 
 // ---- walking ----
 
-type GetIp = unsafe extern "C-unwind" fn(*mut c_void) -> usize;
+type Get = unsafe extern "C-unwind" fn(*mut c_void) -> usize;
 type Step = extern "C-unwind" fn(*mut c_void, *mut c_void) -> libc::c_int;
 type Backtrace = unsafe extern "C-unwind" fn(Step, *mut c_void) -> libc::c_int;
 
 struct Walk {
     count: usize,
     frames: [usize; DEEPEST],
+    /// Where each lies on the stack, if the processor keeps it there.
+    slots: [usize; DEEPEST],
 }
 
 impl Walk {
     fn up_to(caller: usize, depth: usize) -> Walk {
-        let mut walk = Walk { count: 0, frames: [0; DEEPEST] };
-        each(caller, &mut |address| match walk.frames.get_mut(walk.count) {
-            Some(place) if walk.count < depth => {
-                *place = address;
+        let mut walk = Walk { count: 0, frames: [0; DEEPEST], slots: [0; DEEPEST] };
+        each_with_slot(caller, &mut |address, slot| match (
+            walk.frames.get_mut(walk.count),
+            walk.slots.get_mut(walk.count),
+        ) {
+            (Some(frame), Some(place)) if walk.count < depth => {
+                (*frame, *place) = (address, slot);
                 walk.count += 1;
                 true
             }
@@ -338,11 +367,16 @@ impl Walk {
 struct Steps<'a> {
     /// The frame that the stack begins with; 0: it has begun.
     caller: usize,
-    tell: &'a mut dyn FnMut(usize) -> bool,
+    tell: &'a mut dyn FnMut(usize, usize) -> bool,
 }
 
 /// Tells the return addresses of the stack, from `caller` on (0: all of them), until `tell` returns false.
 fn each(caller: usize, tell: &mut dyn FnMut(usize) -> bool) {
+    each_with_slot(caller, &mut |address, _| tell(address));
+}
+
+/// The same. With each the place on the stack where it lies, on processors whose calls push it there.
+fn each_with_slot(caller: usize, tell: &mut dyn FnMut(usize, usize) -> bool) {
     let mut steps = Steps { caller, tell };
     let backtrace = BACKTRACE.load(Ordering::Relaxed);
     if backtrace != 0 {
@@ -356,12 +390,15 @@ extern "C-unwind" fn step(context: *mut c_void, steps: *mut c_void) -> libc::c_i
     // SAFETY: the pointer that `each` has passed, of what it borrows for as long as the walk lasts.
     let steps = unsafe { &mut *steps.cast::<Steps>() };
     // SAFETY: libgcc's function, of this type, and its own context.
-    let address = unsafe { transmute::<usize, GetIp>(GET_IP.load(Ordering::Relaxed))(context) };
+    let address = unsafe { transmute::<usize, Get>(GET_IP.load(Ordering::Relaxed))(context) };
     if steps.caller != 0 && address != steps.caller {
         return 0;
     }
     steps.caller = 0;
-    libc::c_int::from(address == 0 || !(steps.tell)(address))
+    // Of a frame under way, the stack pointer: behind the `call` that has left the return address below it (x86-64 psABI 3.2.2).
+    // SAFETY: as above.
+    let cfa = unsafe { transmute::<usize, Get>(GET_CFA.load(Ordering::Relaxed))(context) };
+    libc::c_int::from(address == 0 || !(steps.tell)(address, cfa.wrapping_sub(size_of::<usize>())))
 }
 
 // ---- keeping ----

@@ -294,6 +294,19 @@ fn a_recorded_call_costs_few_instructions_more() {
     assert_few(&bounds, &bare, &shimmed);
 }
 
+/// A stack that was walked before is read: some hundred instructions a frame. The unwinder takes 3,000.
+#[test]
+fn a_stack_of_eight_callers_costs_few_instructions_where_it_was_met_before() {
+    if !have("valgrind") {
+        return;
+    }
+    let program = c_program("cost_calls");
+    let bare = instructions(&program, &forwarder());
+    let shimmed = instructions_with(&program, &shim(), "EPOLLSHIM_STACKS", "8");
+    // A tenth more than measured. Both keep a stack a round.
+    assert_few(&[("add_delete", 1310.0), ("create_close", 1770.0)], &bare, &shimmed);
+}
+
 /// 25 ns a birth or a death: some 200 instructions, of which three are locked. (A dup of what no epoll knows is the ledger's too.)
 #[test]
 fn a_birth_or_a_death_costs_few_instructions_with_a_census() {

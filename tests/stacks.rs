@@ -23,7 +23,11 @@ fn lines(binary: &Path, stack: &Value) -> Vec<usize> {
 }
 
 fn marked(mark: &str) -> usize {
-    let text = std::fs::read_to_string(root().join("c-tests/stacks.c")).unwrap();
+    marked_in("stacks", mark)
+}
+
+fn marked_in(program: &str, mark: &str) -> usize {
+    let text = std::fs::read_to_string(root().join(format!("c-tests/{program}.c"))).unwrap();
     text.lines().position(|line| line.contains(&format!("/* {mark} */"))).unwrap() + 1
 }
 
@@ -101,4 +105,25 @@ fn a_recording_has_the_stacks_and_the_census() {
     assert_eq!(process["census"]["kinds"]["epoll"], 3, "{:#}", process["census"]);
     let notes = process["recording"]["notes"].to_string();
     assert!(!notes.contains("kind 9") && !notes.contains("kind 10"), "{notes}");
+}
+
+/// What was walked once is read from then on (src/stacks/recalled.rs).
+#[test]
+fn each_path_to_a_call_keeps_its_own_stack_however_often_it_is_taken() {
+    let binary = c_program_with("stacks_paths", &["-fomit-frame-pointer"]);
+    for depth in ["3", "8", "16", "64"] {
+        let path = scratch("stacks_paths").join("report");
+        let options = [("EPOLLSHIM_STACKS", depth), ("EPOLLSHIM_CENSUS", "1")];
+        let run = run(under_shim(Command::new(&binary).envs(options), &path));
+        assert!(run.status.success(), "{}", run.stderr);
+        let mut born = std::collections::BTreeMap::new();
+        for site in report(&path)["census"]["sites"].as_array().unwrap().iter().filter(|site| site["kind"] == "epoll") {
+            let lines = lines(&binary, &site["stack"]);
+            *born.entry(lines[..3].to_vec()).or_insert(0) += site["born"].as_u64().unwrap();
+        }
+        let path =
+            |name: &str| ["LEAF", name, &format!("RUNS_{name}")].map(|mark| marked_in("stacks_paths", mark)).to_vec();
+        let expected = ["LEFT", "GROWS", "RIGHT"].map(|name| (path(name), 500));
+        assert_eq!(born, expected.into(), "depth {depth}");
+    }
 }
