@@ -303,8 +303,8 @@ fn a_stack_of_eight_callers_costs_few_instructions_where_it_was_met_before() {
     let program = c_program("cost_calls");
     let bare = instructions(&program, &forwarder());
     let shimmed = instructions_with(&program, &shim(), "EPOLLSHIM_STACKS", "8");
-    // A tenth more than measured. Both keep a stack a round.
-    assert_few(&[("add_delete", 1310.0), ("create_close", 1770.0)], &bare, &shimmed);
+    // A tenth more than measured, the first walks among it. Both keep a stack a round.
+    assert_few(&[("add_delete", 1480.0), ("create_close", 2110.0)], &bare, &shimmed);
 }
 
 /// 25 ns a birth or a death: some 200 instructions, of which three are locked. (A dup of what no epoll knows is the ledger's too.)

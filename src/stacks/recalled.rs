@@ -85,7 +85,8 @@ impl Reader {
     }
 
     fn word(&mut self, address: usize) -> Option<usize> {
-        if address % size_of::<usize>() != 0 || address / PAGE != self.page && !sys::is_word_readable(address) {
+        if !address.is_multiple_of(size_of::<usize>()) || address / PAGE != self.page && !sys::is_word_readable(address)
+        {
             return None;
         }
         self.page = address / PAGE;
