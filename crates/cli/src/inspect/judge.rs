@@ -211,4 +211,17 @@ mod tests {
         assert_eq!(found(&of(8, 1_000)), [("fd-leak", Severity::Warning)]);
         assert_eq!(found(&of(1, 60_000)), [("fd-leak", Severity::Warning)]);
     }
+    #[test]
+    fn no_descriptor_left_is_an_error_and_a_limit_that_a_sandbox_lowered_is_not() {
+        let of = |limit| Process {
+            limit: Some(limit),
+            descriptors: (0..20).map(|fd| (fd, descriptor(Kind::File, &[]))).collect(),
+            ..Process::default()
+        };
+        assert_eq!(found(&of(23)), []);
+        assert_eq!(found(&of(22)), [("near-limit", Severity::Warning)]);
+        assert_eq!(found(&of(20)), [("near-limit", Severity::Error)]);
+        assert_eq!(found(&of(1)), [("near-limit", Severity::Info)]);
+        assert_eq!(found(&of(0)), []);
+    }
 }

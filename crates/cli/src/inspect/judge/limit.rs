@@ -1,6 +1,6 @@
 //! Descriptors that are about to run out.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
 use epollshim_format::census::Kind;
@@ -27,21 +27,28 @@ pub fn near(process: &Process) -> Option<Finding> {
         let one = if *kind == Kind::Epoll { "epoll instance" } else { kind.name() };
         format!("{} {}", Grouped(*number), if *number == 1 { one } else { kind.plural() })
     });
-    Some(Finding {
-        id: "near-limit",
-        severity: if open >= limit { Severity::Error } else { Severity::Warning },
-        epfd: None,
-        fds: Vec::new(),
-        tid: None,
-        what: None,
-        message: format!(
-            "{} of the {} descriptors that RLIMIT_NOFILE allows are open ({}){}: close more, or raise it (prlimit --pid {} \
-             --nofile=...; ulimit -n)",
+    let kinds = words.collect::<Vec<_>>().join(", ");
+    let (severity, fails) = match open.cmp(&limit) {
+        Ordering::Less => (Severity::Warning, ""),
+        Ordering::Equal => (Severity::Error, ", and calls that need one fail with EMFILE"),
+        // No call opens more than the limit allows: it was lowered afterwards, as sandboxes do (sshd).
+        Ordering::Greater => (Severity::Info, ""),
+    };
+    let message = if severity == Severity::Info {
+        format!(
+            "{} descriptors are open ({kinds}), and RLIMIT_NOFILE was lowered to {} since, as a sandbox does: calls that need \
+             one more fail with EMFILE",
             Grouped(open),
             Grouped(limit),
-            words.collect::<Vec<_>>().join(", "),
-            if open >= limit { ", and calls that need one fail with EMFILE" } else { "" },
+        )
+    } else {
+        format!(
+            "{} of the {} descriptors that RLIMIT_NOFILE allows are open ({kinds}){fails}: close more, or raise it (prlimit --pid \
+             {} --nofile=...; ulimit -n)",
+            Grouped(open),
+            Grouped(limit),
             process.pid,
-        ),
-    })
+        )
+    };
+    Some(Finding { id: "near-limit", severity, epfd: None, fds: Vec::new(), tid: None, what: None, message })
 }
