@@ -168,12 +168,20 @@ fn php_fpm() {
 #[test]
 #[ignore = "make test-servers"]
 fn puma() {
-    let explained = [(
-        "ctl-error",
-        "EPOLL_CTL_ADD) failed with EEXIST",
-        "true: libev forgets what it watched of a number that was closed and came back at once; on EEXIST it calls EPOLL_CTL_MOD \
-         (epoll_modify)",
-    )];
+    let explained = [
+        (
+            "ctl-error",
+            "EPOLL_CTL_ADD) failed with EEXIST",
+            "true: libev forgets what it watched of a number that was closed and came back at once; on EEXIST it calls \
+             EPOLL_CTL_MOD (epoll_modify)",
+        ),
+        (
+            "close-in-wait",
+            "a descriptor was closed while another thread waits",
+            "true: threads of the pool close connections that the reactor watches; libev keeps a generation in the data of its \
+             events, and passes over one of a number that was closed",
+        ),
+    ];
     is_well("puma", servers::start::puma, &explained, &[]);
 }
 

@@ -237,7 +237,8 @@ pub fn named(place: &Place) -> Option<Serving> {
     );
     let config = place.write("named.conf", &config);
     let mut running = place.start(&server, &["-g", "-u", "bind", "-n", "2", "-c", &config]);
-    running.until("it serves", |running| running.read("stderr").contains(" running").then_some(()));
+    let is_up = |text: String| text.lines().any(|line| line.ends_with(" running"));
+    running.until("it serves", |running| is_up(running.read("stderr")).then_some(()));
     serving(running, move |_| clients::dns(port), libc::SIGTERM, &[0])
 }
 
