@@ -70,11 +70,11 @@ test-portable: toolchain programs
 	LIBRARY_UNDER_TEST=$(abspath $(PORTABLE))/release/libepollshim.so \
 	    $(CARGO) test --profile checks $(addprefix --test ,$(PORTABLE_TESTS))
 
-# As root, which installs the servers that the machine lacks (some 300 MB), and starts them with users of their own. NAMES are those of the
+# As root, which installs the servers that the machine lacks (some 1 GB, most of it wine), and starts them with users of their own. NAMES are those of the
 # tests in tests/healthy_servers.rs. Both runs take a quarter of an hour.
 SERVERS ?=
 test-servers: toolchain programs
-	bash scripts/need node postgres apache2 mosquitto squid unbound named mariadbd php-fpm puma celery
+	bash scripts/need node postgres apache2 mosquitto squid unbound named mariadbd php-fpm puma celery wine
 	$(CARGO) build --release
 	for busy in 0 8; do \
 	    echo "beside $$busy busy processes:"; \

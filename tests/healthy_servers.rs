@@ -172,8 +172,8 @@ fn puma() {
         (
             "ctl-error",
             "EPOLL_CTL_ADD) failed with EEXIST",
-            "true: libev forgets what it watched of a number that was closed and came back at once; on EEXIST it calls \
-             EPOLL_CTL_MOD (epoll_modify)",
+            "true: libev leaves out EPOLL_CTL_DEL before it adds anew; on EEXIST it calls EPOLL_CTL_MOD where the mask differs \
+             (ev_epoll.c)",
         ),
         (
             "close-in-wait",
@@ -200,4 +200,15 @@ fn celery() {
          the descriptors that it watches",
     )];
     is_well("celery", servers::start::celery, &explained, &outside);
+}
+
+#[test]
+#[ignore = "make test-servers"]
+fn wine() {
+    let explained = [(
+        "fd-inherited",
+        "socket was left open in a program that was started by exec",
+        "on purpose: a program is given its socket to the server, whose number is the value of WINESERVERSOCKET",
+    )];
+    is_well("wine", servers::start::wine, &explained, &[]);
 }

@@ -72,23 +72,27 @@ impl Place {
         if !self.is_preloaded {
             return Running::start(Mode::Bare, dir, program, arguments);
         }
-        let (library, report, recording) =
-            (self.text("libepollshim.so"), self.text("reports/%p-%t.json"), self.text("rec"));
-        let options = [
-            ("LD_PRELOAD", &library[..]),
-            ("EPOLLSHIM_REPORT", &report),
-            ("EPOLLSHIM_RECORD", &recording),
-            ("EPOLLSHIM_CENSUS", "1"),
-        ];
+        let options = self.options();
+        let options: Vec<(&str, &str)> = options.iter().map(|(name, value)| (*name, &value[..])).collect();
         Running::start_with(&options, dir, program, arguments)
+    }
+
+    /// The library and its options, as variables of the environment. None of a bare one.
+    pub fn options(&self) -> Vec<(&'static str, String)> {
+        let all = [
+            ("LD_PRELOAD", self.text("libepollshim.so")),
+            ("EPOLLSHIM_REPORT", self.text("reports/%p-%t.json")),
+            ("EPOLLSHIM_REPORT_FORMAT", "json".to_owned()),
+            ("EPOLLSHIM_RECORD", self.text("rec")),
+            ("EPOLLSHIM_CENSUS", "1".to_owned()),
+        ];
+        all.into_iter().filter(|_| self.is_preloaded).collect()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            let _ = std::fs::remove_dir_all(&self.dir);
-        }
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 

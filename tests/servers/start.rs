@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::clients::{self, Client};
 use super::{Place, Serving, run};
@@ -351,6 +351,44 @@ pub fn sshd(place: &Place) -> Option<Serving> {
         clients::program(command, 1, "in\n")
     };
     let mut serving = serving(running, connect, libc::SIGTERM, &[0])?;
+    serving.clients = 2;
+    Some(serving)
+}
+
+/// The server of Windows programs on Linux, and programs that print a line: under the library as well.
+pub fn wine(place: &Place) -> Option<Serving> {
+    let [wine, server] = ["/usr/lib/wine/wine64", "/usr/lib/wine/wineserver64"].map(Path::new);
+    if !wine.exists() || !server.exists() {
+        skipped("wine is not installed (Debian: wine, wine64)", false);
+        return None;
+    }
+    let prefix = format!("WINEPREFIX={}", place.folder("wine", 0o700));
+    let words = ["-u", "DISPLAY", &prefix, "WINEDEBUG=-all", "WINEDLLOVERRIDES=mscoree,mshtml="].map(str::to_owned);
+    let ask = move |options: Vec<(&str, String)>, words: &[String], program: &Path, arguments: &[&str]| {
+        let mut command = Command::new("env");
+        command.args(words).args(options.iter().map(|(name, value)| format!("{name}={value}")));
+        command.arg(program).args(arguments);
+        command
+    };
+    // Its services would hold the pipes of the one that starts them.
+    let silent = |options, program: &Path, arguments: &[&str]| {
+        let mut command = ask(options, &words, program, arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+    };
+    // Its folders are made by a server of their own, which may have ended by itself.
+    assert!(silent(Vec::new(), wine, &["wineboot", "-i"]).success());
+    silent(Vec::new(), server, &["-k"]);
+    silent(Vec::new(), server, &["-w"]);
+    let arguments: Vec<&str> = words.iter().map(String::as_str).chain([server.to_str().unwrap(), "-f", "-p"]).collect();
+    let running = place.start(Path::new("/usr/bin/env"), &arguments);
+    assert!(silent(place.options(), wine, &["wineboot"]).success());
+    let options = place.options();
+    let connect = move |_| {
+        let command = ask(options.clone(), &words, wine, &["cmd", "/c", "echo in"]);
+        clients::program(command, 1, "in\r\n")
+    };
+    // This ends all programs, its services too.
+    let mut serving = serving(running, connect, libc::SIGINT, &[0, 1])?;
     serving.clients = 2;
     Some(serving)
 }
