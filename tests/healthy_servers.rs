@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `SERVERS_SECONDS` | the load on a server before it is looked at; while it is looked at, a quarter of it (1 second at least) |
 //! | `SERVERS_BUSY` | so many processes use up the machine's time beside it |
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
 #[allow(dead_code)]
