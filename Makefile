@@ -71,7 +71,7 @@ test-portable: toolchain programs
 	    $(CARGO) test --profile checks $(addprefix --test ,$(PORTABLE_TESTS))
 
 # As root, which installs the servers that the machine lacks (some 1 GB, most of it wine), and starts them with users of their own. NAMES are those of the
-# tests in tests/healthy_servers.rs. Both runs take a quarter of an hour.
+# tests in tests/healthy_servers.rs. Both runs together take 20 minutes.
 SERVERS ?=
 test-servers: toolchain programs
 	bash scripts/need node postgres apache2 mosquitto squid unbound named mariadbd php-fpm puma celery wine
