@@ -18,7 +18,7 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: help build release assets test test-portable calm demo bench soak fuzz functions samples header install uninstall toolchain programs
+.PHONY: help build release assets test test-portable test-servers calm demo bench soak fuzz functions samples header install uninstall toolchain programs
 
 help:
 	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
@@ -28,6 +28,8 @@ help:
 	@echo '                (EPOLLSHIM_CFLAGS=FLAGS: compile the C programs of the tests with these as well, such as'
 	@echo '                -ftrivial-auto-var-init=pattern)'
 	@echo 'make test-portable  the tests on C programs with entries in plain Rust (cargo build --features portable)'
+	@echo 'make test-servers   19 servers under load, for 20 seconds each, and again beside 8 busy processes: is what is found in them true,'
+	@echo '                and what does epollshim inspect cost them? (SERVERS=NAMES: these alone)'
 	@echo 'make calm       the tests CALM_ROUNDS times (5) beside two busy processes: which of them failed, and how often?'
 	@echo 'make bench      what a call costs under the shim, beside a plain forwarder; what servers pay'
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
@@ -67,6 +69,18 @@ test-portable: toolchain programs
 	$(CARGO) build --release --features portable --target-dir $(PORTABLE)
 	LIBRARY_UNDER_TEST=$(abspath $(PORTABLE))/release/libepollshim.so \
 	    $(CARGO) test --profile checks $(addprefix --test ,$(PORTABLE_TESTS))
+
+# As root, which installs the servers that the machine lacks (some 1 GB, most of it wine), and starts them with users of their own. NAMES are those of the
+# tests in tests/healthy_servers.rs. Both runs together take 20 minutes.
+SERVERS ?=
+test-servers: toolchain programs
+	bash scripts/need node postgres apache2 mosquitto squid unbound named mariadbd php-fpm puma celery wine
+	$(CARGO) build --release
+	for busy in 0 8; do \
+	    echo "beside $$busy busy processes:"; \
+	    SERVERS_SECONDS=20 SERVERS_BUSY=$$busy $(CARGO) test --profile checks --test healthy_servers -- \
+	        --include-ignored --test-threads=2 $(SERVERS) || exit; \
+	done
 
 # What fails here now and then depends on time, on the machine or on another test.
 CALM_ROUNDS ?= 5
@@ -125,7 +139,7 @@ install uninstall:
 	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go
+	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests python-jsonschema man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \

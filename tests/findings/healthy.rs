@@ -4,12 +4,11 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
 use super::common::{report, root, scratch};
-use super::programs::installed::{installed, skipped};
+use super::programs::installed::{installed, tokio_echo};
 use super::programs::{Ended, Mode, Running, free_port, load, nginx_directory, python};
 
 /// A warning that is true of a program that works: id, the words that its message must have, why it is no defect there.
@@ -247,22 +246,4 @@ fn a_tokio_echo_server() {
     let ended = server.end(libc::SIGTERM);
     assert_eq!(ended.status.code(), Some(6), "{}", ended.stderr);
     is_well("tokio", &ended, 1, &[]);
-}
-
-/// Built outside the workspace, so that nothing else needs tokio; None, and it is said, where the registry is out of reach.
-fn tokio_echo() -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tokio-echo");
-    let cargo = |arguments: &[&str]| {
-        let manifest = root().join("tests/programs/tokio-echo/Cargo.toml");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(arguments).args(["--quiet", "--locked", "--manifest-path"]).arg(manifest);
-        cargo.env("CARGO_TARGET_DIR", &target).output().unwrap()
-    };
-    if !cargo(&["fetch"]).status.success() && !cargo(&["fetch", "--offline"]).status.success() {
-        skipped("tokio is not in the cache of cargo, and the registry cannot be reached", true);
-        return None;
-    }
-    let built = cargo(&["build", "--offline", "--release"]);
-    assert!(built.status.success(), "{}", super::common::show(&built));
-    Some(target.join("release/tokio-echo"))
 }

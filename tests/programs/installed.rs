@@ -1,7 +1,7 @@
 //! What this machine has of the programs that a test wants.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Where each of `names` is installed; or nothing, and a line that says why the test did not run. `NO_SKIP=1`, as
@@ -38,6 +38,25 @@ pub fn python_with_tests() -> Option<PathBuf> {
         skipped("no python3 here has its own tests (Debian: libpython3.11-testsuite)", false);
     }
     found
+}
+
+/// Built outside the workspace, so that nothing else needs tokio; None, and it is said, where the registry is out of reach.
+#[allow(dead_code)] // not every file of tests asks for it
+pub fn tokio_echo() -> Option<PathBuf> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tokio-echo");
+    let cargo = |arguments: &[&str]| {
+        let manifest = crate::common::root().join("tests/programs/tokio-echo/Cargo.toml");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(arguments).args(["--quiet", "--locked", "--manifest-path"]).arg(manifest);
+        cargo.env("CARGO_TARGET_DIR", &target).output().unwrap()
+    };
+    if !cargo(&["fetch"]).status.success() && !cargo(&["fetch", "--offline"]).status.success() {
+        skipped("tokio is not in the cache of cargo, and the registry cannot be reached", true);
+        return None;
+    }
+    let built = cargo(&["build", "--offline", "--release"]);
+    assert!(built.status.success(), "{}", crate::common::show(&built));
+    Some(target.join("release/tokio-echo"))
 }
 
 fn find(name: &str) -> Option<PathBuf> {

@@ -194,6 +194,13 @@ impl Running {
         self.ended()
     }
 
+    /// The same, also where a signal made the end.
+    #[allow(dead_code)] // tests/healthy_servers.rs alone
+    pub fn end_anyhow(self, signal: i32) -> Ended {
+        self.send(signal);
+        self.ended_anyhow()
+    }
+
     pub fn send(&self, signal: i32) {
         let pid = self.pid();
         // SAFETY: kill has no memory to get wrong; the process is ours and not yet waited for.

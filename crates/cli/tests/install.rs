@@ -83,6 +83,7 @@ fn expected(bin: &str, lib: &str, share: &str) -> Vec<String> {
         format!("{share}/bash-completion/completions/epollshim"),
         format!("{share}/epollshim/installed"),
         format!("{share}/epollshim/tsan.supp"),
+        format!("{share}/epollshim/inspect.schema.json"),
         format!("{share}/epollshim/valgrind.supp"),
         format!("{share}/fish/vendor_completions.d/epollshim.fish"),
         format!("{share}/man/man1/epollshim.1"),

@@ -1,16 +1,18 @@
 //! What is wrong with a process: decided from what was seen, and nothing else.
 
+mod fd_leak;
+mod ghost;
+mod limit;
+mod spin;
+mod stalled;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use epollshim_format::census::Kind;
 use epollshim_format::descriptor::Descriptor as Shown;
-use epollshim_format::events::{EPOLLERR, EPOLLHUP, Mask};
-use epollshim_format::findings::{Severity, near_limit};
-use epollshim_format::scale::{Grouped, Scaled};
+use epollshim_format::findings::Severity;
 
-use super::model::{Descriptor, Ghost, IN, Instance, Interest, OUT, Process, RDHUP, State, Thread};
-use crate::text::count;
+use super::model::{Descriptor, Instance, Process, Thread};
 
 /// What `inspect` can find.
 pub const IDS: [&str; 5] = ["stalled", "ghost", "fd-leak", "near-limit", "spin"];
@@ -20,15 +22,6 @@ pub const IDS: [&str; 5] = ["stalled", "ghost", "fd-leak", "near-limit", "spin"]
 const ASLEEP: usize = 2;
 /// A thread that uses more of its time than this, as a part of 100, is busy.
 const BUSY: u64 = 80;
-/// Of its processor time a loop of system calls spends at least this in the kernel, as a part of 100. One that computes spends
-/// next to nothing there.
-const IN_KERNEL: u64 = 15;
-const TICK: u64 = 10_000_000;
-/// Sockets in CLOSE_WAIT: one is a connection whose answer is on its way. So many, each for a second, or one for a minute, are
-/// connections that nobody closes.
-const LEFT: usize = 8;
-const LEFT_MS: u32 = 1_000;
-const LEFT_LONG_MS: u32 = 60_000;
 /// The descriptors that a finding lists.
 pub const LISTED: usize = 8;
 
@@ -51,13 +44,12 @@ pub struct Finding {
 pub fn judge(process: &Process) -> Vec<Finding> {
     let mut found = Vec::new();
     for instance in &process.instances {
-        let stalled = instance.interests.iter().filter_map(|interest| stalled(process, instance, interest));
-        found.extend(grouped(stalled.collect()));
-        found.extend(ghosts(process, instance));
+        found.extend(stalled::stalled(process, instance));
+        found.extend(ghost::ghosts(process, instance));
     }
-    found.extend(process.threads.iter().filter_map(|thread| spin(process, thread)));
-    found.extend(left(process));
-    found.extend(near(process));
+    found.extend(process.threads.iter().filter_map(|thread| spin::spin(process, thread)));
+    found.extend(fd_leak::close_wait(process));
+    found.extend(limit::near(process));
     let place = |id: &str| IDS.iter().position(|known| *known == id);
     found.sort_by_key(|one| (Reverse(one.severity), place(one.id), one.epfd));
     found
@@ -96,294 +88,12 @@ fn waited_on(process: &Process, instance: &Instance) -> BTreeSet<i32> {
     }
 }
 
-/// How often a thread of a process was seen asleep in a wait on an instance, the first look left out.
-fn times_asleep(thread: &Thread, epfds: &BTreeSet<i32>) -> usize {
-    let is_there = |sample: &&super::model::Sample| sample.wait.is_some_and(|wait| epfds.contains(&wait.epfd));
-    thread.samples.iter().skip(1).filter(is_there).count()
-}
-
-/// An interest with something to read that nobody will be told of again.
-fn stalled(process: &Process, instance: &Instance, interest: &Interest) -> Option<Finding> {
-    let is_disarmed = interest.is_disarmed();
-    let is_edge = interest.is_edge_triggered() && interest.events & IN != 0;
-    if !is_disarmed && !is_edge {
-        return None;
-    }
-    let descriptor = process.watched(interest)?;
-    let (first, last) = (descriptor.looks.first()?, descriptor.looks.last()?);
-    let is_untouched = |look: &State| {
-        let waits = look.ready & IN != 0 && look.waiting() > 0;
-        // What comes meanwhile is an edge; to a disarmed interest it is nothing.
-        waits
-            && look.read() == first.read()
-            && if is_disarmed { look.waiting() >= first.waiting() } else { look.waiting() == first.waiting() }
-    };
-    if descriptor.looks.len() <= ASLEEP || !descriptor.looks.iter().all(is_untouched) {
-        return None;
-    }
-    let epfds = waited_on(process, instance);
-    let waiters: Vec<&Thread> =
-        process.threads.iter().filter(|thread| times_asleep(thread, &epfds) >= ASLEEP).collect();
-    let waiter = waiters.first()?;
-    let is_waiter = |thread: &Thread| waiters.iter().any(|one| one.tid == thread.tid);
-    let worker =
-        process.threads.iter().find(|thread| !is_waiter(thread) && part(thread, thread.awake()) >= Some(BUSY / 2));
-    let is_held_back = !is_disarmed && process.descriptors.values().any(is_full);
-    let severity = if worker.is_some() || is_held_back { Severity::Info } else { Severity::Warning };
-    let mut message = if last.backlog != 0 {
-        format!("{} to accept", count(last.backlog as usize, "connection"))
-    } else {
-        let (bytes, s) = (last.waiting(), if last.waiting() == 1 { "" } else { "s" });
-        format!("{} unread byte{s}", Grouped(bytes))
-    };
-    let span = last.at.saturating_sub(first.at);
-    message.push_str(&format!(
-        ", and thread {} sleeps in {}: nothing was read for the {} that were looked at, and ",
-        waiter.tid,
-        waiter.samples.iter().rev().find_map(|sample| sample.wait).map_or("epoll_wait", |wait| wait.call),
-        Scaled::time(span)
-    ));
-    message.push_str(if is_disarmed {
-        "no event will come, because the one-shot interest was delivered and is not armed again; use EPOLL_CTL_MOD after each event"
-    } else {
-        "no event will come for what is there already, because the interest is edge-triggered; read until EAGAIN after each event"
-    });
-    if let Some(worker) = worker {
-        message.push_str(&format!(" (thread {} runs, and may be at work on it)", worker.tid));
-    } else if is_held_back {
-        message.push_str(" (another socket cannot send: the reader may pause on purpose)");
-    }
-    Some(Finding {
-        id: "stalled",
-        severity,
-        epfd: instance.epfds.first().copied(),
-        fds: vec![interest.fd],
-        tid: Some(waiter.tid),
-        what: Some(shown(descriptor)),
-        message,
-    })
-}
-
-/// A socket that cannot send, because the other end does not read.
-fn is_full(descriptor: &Descriptor) -> bool {
-    descriptor.looks.last().is_some_and(|look| look.ready & OUT == 0 && look.unsent.is_some_and(|bytes| bytes > 0))
-}
-
-/// Those of one instance, of one severity: one finding with all descriptors.
-fn grouped(found: Vec<Finding>) -> Vec<Finding> {
-    let mut groups: BTreeMap<Severity, Finding> = BTreeMap::new();
-    for one in found {
-        match groups.get_mut(&one.severity) {
-            Some(group) => group.fds.extend(one.fds),
-            None => drop(groups.insert(one.severity, one)),
-        }
-    }
-    let many = |mut one: Finding| {
-        if one.fds.len() > 1 {
-            one.message = format!("{} are stalled; the first has {}", count(one.fds.len(), "descriptor"), one.message);
-        }
-        one
-    };
-    groups.into_values().map(many).collect()
-}
-
-fn ghosts(process: &Process, instance: &Instance) -> Option<Finding> {
-    let ghosts: Vec<&Interest> = instance.interests.iter().filter(|interest| interest.ghost.is_some()).collect();
-    let first = ghosts.first()?;
-    // Whose events are they?
-    let is_awake = instance.ready.len() > ASLEEP && instance.ready.iter().all(|ready| *ready);
-    let living = instance.interests.iter().any(|one| one.ghost.is_none() && process.ready(one) != Some(0));
-    let epfds = waited_on(process, instance);
-    let busy = process.threads.iter().find(|thread| is_busy(thread) && is_its_loop(process, thread, &epfds));
-    let is_cause = is_awake && !living;
-    let severity = match () {
-        () if is_cause => Severity::Error,
-        // A daemon closes these at its start.
-        () if ghosts.iter().all(|one| one.fd <= libc::STDERR_FILENO) => Severity::Info,
-        () => Severity::Warning,
-    };
-    let closed = ghosts.iter().filter(|one| one.ghost == Some(Ghost::Closed)).count();
-    let is_one = ghosts.len() == 1;
-    let mut message = match (is_one, closed) {
-        (true, 1) => "the descriptor is closed, and still watched".to_owned(),
-        (true, _) => "the number is another file's by now, and the file that it was is still watched".to_owned(),
-        (_, closed) => format!(
-            "{} are in files that their numbers do not refer to: {closed} closed, {} another file's by now",
-            count(ghosts.len(), "interest"),
-            ghosts.len() - closed
-        ),
-    };
-    message.push_str(": a dup, a child or another process keeps the old file open");
-    if is_cause {
-        message.push_str(", and its events wake every wait");
-    }
-    if let (true, Some(busy)) = (is_cause, busy) {
-        message.push_str(&format!(", on which thread {} uses {} % of a processor", busy.tid, share(busy).unwrap_or(0)));
-    }
-    message.push_str("; use EPOLL_CTL_DEL before close");
-    let now = process.descriptors.get(&first.fd).filter(|_| is_one).map(|one| format!("now {}", shown(one)));
-    Some(Finding {
-        id: "ghost",
-        severity,
-        epfd: instance.epfds.first().copied(),
-        fds: ghosts.iter().map(|one| one.fd).collect(),
-        tid: None,
-        what: now,
-        message,
-    })
-}
-
 /// Whether a thread that runs may be the loop of an instance: it was seen there, or nowhere, and no other was seen there.
 fn is_its_loop(process: &Process, thread: &Thread, epfds: &BTreeSet<i32>) -> bool {
     let is_seen =
         |thread: &Thread| thread.samples.iter().any(|one| one.wait.is_some_and(|wait| epfds.contains(&wait.epfd)));
     let is_elsewhere = thread.samples.iter().any(|one| one.wait.is_some_and(|wait| !epfds.contains(&wait.epfd)));
     is_seen(thread) || !is_elsewhere && !process.threads.iter().any(is_seen)
-}
-
-/// A thread that uses up its processor on an instance that is ready all the time, by a descriptor with which nothing is done.
-fn spin(process: &Process, thread: &Thread) -> Option<Finding> {
-    let used = thread.used()?;
-    let in_kernel = (thread.system_ticks().saturating_mul(TICK * 100) / used.max(1)).min(100);
-    if !is_busy(thread) || thread.system_ticks() < 2 || in_kernel < IN_KERNEL {
-        return None;
-    }
-    let (instance, interest, descriptor, ready) = process.instances.iter().find_map(|instance| {
-        let is_awake = instance.ready.len() > ASLEEP && instance.ready.iter().all(|ready| *ready);
-        (is_awake && is_its_loop(process, thread, &waited_on(process, instance))).then_some(())?;
-        instance.interests.iter().find_map(|interest| {
-            let (descriptor, ready) = unchanging(process, interest)?;
-            Some((instance, interest, descriptor, ready))
-        })
-    })?;
-    let remedy = if ready & (EPOLLHUP | EPOLLERR) != 0 && interest.events & (IN | OUT | RDHUP) == 0 {
-        "EPOLLHUP and EPOLLERR come with a mask of 0, too: close the descriptor, or take it out by EPOLL_CTL_DEL"
-    } else if ready & (EPOLLHUP | EPOLLERR | RDHUP) != 0 {
-        "its other end is gone: close the descriptor, or take it out by EPOLL_CTL_DEL"
-    } else if ready & IN == 0 {
-        "ask for EPOLLOUT only while there is something to write"
-    } else if descriptor.looks.last().is_some_and(|look| look.backlog > 0) {
-        "it listens: accept, or stop watching it while accept fails"
-    } else {
-        "read until EAGAIN or the end, or take it out of the interests meanwhile"
-    };
-    let span = thread.last()?.at.saturating_sub(thread.samples.first()?.at);
-    Some(Finding {
-        id: "spin",
-        severity: Severity::Error,
-        epfd: instance.epfds.first().copied(),
-        fds: vec![interest.fd],
-        tid: Some(thread.tid),
-        what: Some(shown(descriptor)),
-        message: format!(
-            "thread {} used {} % of a processor for {}, {in_kernel} % of that in the kernel, while the descriptor was ready at \
-             each look ({}) and nothing was done about it: {remedy}",
-            thread.tid,
-            share(thread).unwrap_or(0),
-            Scaled::time(span),
-            Mask(ready),
-        ),
-    })
-}
-
-/// A level-triggered interest that was ready at every look, with the same bytes in it. The events that it is ready for.
-fn unchanging<'a>(process: &'a Process, interest: &Interest) -> Option<(&'a Descriptor, u32)> {
-    if interest.is_disarmed() || interest.is_edge_triggered() {
-        return None;
-    }
-    let descriptor = process.watched(interest)?;
-    if descriptor.kind == Kind::Epoll {
-        return None;
-    }
-    // At the first one not everything is asked.
-    let (_, looks) = descriptor.looks.split_first()?;
-    let first = looks.first()?;
-    let asked = interest.events | EPOLLERR | EPOLLHUP;
-    let is_same = |look: &State| {
-        let of = |look: &State| (look.ready & asked, look.unread, look.unsent, look.backlog, look.received, look.acked);
-        look.ready & asked != 0 && of(look) == of(first)
-    };
-    (looks.len() >= ASLEEP && looks.iter().all(is_same)).then_some((descriptor, first.ready & asked))
-}
-
-/// Connections that the other end has closed, and this one has not.
-fn left(process: &Process) -> Option<Finding> {
-    let is_left = |look: &State| look.tcp == State::CLOSE_WAIT;
-    let asked = process.descriptors.iter().filter(|(_, one)| one.looks.len() > 1 && one.looks.iter().all(is_left));
-    let mut fds: Vec<(i32, u32)> = asked
-        .filter_map(|(fd, one)| Some((*fd, one.looks.last()?.last_ack)))
-        .filter(|(_, ms)| *ms >= LEFT_MS)
-        .collect();
-    let is_known = !fds.is_empty();
-    // Without copies nothing says for how long.
-    let table =
-        process.descriptors.iter().filter(|(_, one)| one.table.is_some_and(|(state, ..)| state == State::CLOSE_WAIT));
-    fds.extend(table.map(|(fd, _)| (*fd, 0)));
-    fds.sort_by_key(|(fd, ms)| (Reverse(*ms), *fd));
-    let (first, longest) = *fds.first()?;
-    let is_leak = fds.len() >= LEFT || longest >= LEFT_LONG_MS;
-    let age = if is_known {
-        format!(", the oldest for {}", Scaled::time(u64::from(longest) * 1_000_000))
-    } else {
-        String::new()
-    };
-    let watched: BTreeSet<i32> = process
-        .instances
-        .iter()
-        .flat_map(|one| &one.interests)
-        .filter(|one| one.ghost.is_none())
-        .map(|one| one.fd)
-        .collect();
-    let still = fds.iter().filter(|(fd, _)| watched.contains(fd)).count();
-    Some(Finding {
-        id: "fd-leak",
-        severity: if is_leak { Severity::Warning } else { Severity::Info },
-        epfd: None,
-        fds: fds.iter().map(|(fd, _)| *fd).collect(),
-        tid: None,
-        what: process.descriptors.get(&first).map(shown),
-        message: format!(
-            "{} in CLOSE_WAIT{age}, of which {still} {} watched: the other end has closed, and this one has not; close the \
-             descriptor when read returns 0",
-            count(fds.len(), "TCP socket"),
-            if still == 1 { "is" } else { "are" },
-        ),
-    })
-}
-
-fn near(process: &Process) -> Option<Finding> {
-    let limit = process.limit?;
-    let open = process.descriptors.len() as u64;
-    if !near_limit::is_near(open, limit) {
-        return None;
-    }
-    let mut kinds: BTreeMap<&str, (u64, Kind)> = BTreeMap::new();
-    for descriptor in process.descriptors.values() {
-        kinds.entry(descriptor.kind.name()).or_insert((0, descriptor.kind)).0 += 1;
-    }
-    let mut kinds: Vec<(u64, Kind)> = kinds.into_values().collect();
-    kinds.sort_by_key(|(number, _)| Reverse(*number));
-    let words = kinds.iter().take(4).map(|(number, kind)| {
-        let one = if *kind == Kind::Epoll { "epoll instance" } else { kind.name() };
-        format!("{} {}", Grouped(*number), if *number == 1 { one } else { kind.plural() })
-    });
-    Some(Finding {
-        id: "near-limit",
-        severity: if open >= limit { Severity::Error } else { Severity::Warning },
-        epfd: None,
-        fds: Vec::new(),
-        tid: None,
-        what: None,
-        message: format!(
-            "{} of the {} descriptors that RLIMIT_NOFILE allows are open ({}){}: close more, or raise it (prlimit --pid {} \
-             --nofile=...; ulimit -n)",
-            Grouped(open),
-            Grouped(limit),
-            words.collect::<Vec<_>>().join(", "),
-            if open >= limit { ", and calls that need one fail with EMFILE" } else { "" },
-            process.pid,
-        ),
-    })
 }
 
 pub fn shown(descriptor: &Descriptor) -> String {
@@ -500,5 +210,18 @@ mod tests {
         assert_eq!(found(&of(7, 1_000)), [("fd-leak", Severity::Info)]);
         assert_eq!(found(&of(8, 1_000)), [("fd-leak", Severity::Warning)]);
         assert_eq!(found(&of(1, 60_000)), [("fd-leak", Severity::Warning)]);
+    }
+    #[test]
+    fn no_descriptor_left_is_an_error_and_a_limit_that_a_sandbox_lowered_is_not() {
+        let of = |limit| Process {
+            limit: Some(limit),
+            descriptors: (0..20).map(|fd| (fd, descriptor(Kind::File, &[]))).collect(),
+            ..Process::default()
+        };
+        assert_eq!(found(&of(23)), []);
+        assert_eq!(found(&of(22)), [("near-limit", Severity::Warning)]);
+        assert_eq!(found(&of(20)), [("near-limit", Severity::Error)]);
+        assert_eq!(found(&of(1)), [("near-limit", Severity::Info)]);
+        assert_eq!(found(&of(0)), []);
     }
 }

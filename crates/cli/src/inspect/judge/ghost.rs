@@ -1,0 +1,54 @@
+//! Interests in files that their numbers do not refer to.
+
+use epollshim_format::findings::Severity;
+
+use super::super::model::{Ghost, Instance, Interest, Process};
+use super::{ASLEEP, Finding, is_busy, is_its_loop, share, shown, waited_on};
+use crate::text::count;
+
+/// The ghosts of an instance: one finding.
+pub fn ghosts(process: &Process, instance: &Instance) -> Option<Finding> {
+    let ghosts: Vec<&Interest> = instance.interests.iter().filter(|interest| interest.ghost.is_some()).collect();
+    let first = ghosts.first()?;
+    // Whose events are they?
+    let is_awake = instance.ready.len() > ASLEEP && instance.ready.iter().all(|ready| *ready);
+    let living = instance.interests.iter().any(|one| one.ghost.is_none() && process.ready(one) != Some(0));
+    let epfds = waited_on(process, instance);
+    let busy = process.threads.iter().find(|thread| is_busy(thread) && is_its_loop(process, thread, &epfds));
+    let is_cause = is_awake && !living;
+    let severity = match () {
+        () if is_cause => Severity::Error,
+        // A daemon closes these at its start.
+        () if ghosts.iter().all(|one| one.fd <= libc::STDERR_FILENO) => Severity::Info,
+        () => Severity::Warning,
+    };
+    let closed = ghosts.iter().filter(|one| one.ghost == Some(Ghost::Closed)).count();
+    let is_one = ghosts.len() == 1;
+    let mut message = match (is_one, closed) {
+        (true, 1) => "the descriptor is closed, and still watched".to_owned(),
+        (true, _) => "the number is another file's by now, and the file that it was is still watched".to_owned(),
+        (_, closed) => format!(
+            "{} are in files that their numbers do not refer to: {closed} closed, {} another file's by now",
+            count(ghosts.len(), "interest"),
+            ghosts.len() - closed
+        ),
+    };
+    message.push_str(": a dup, a child or another process keeps the old file open");
+    if is_cause {
+        message.push_str(", and its events wake every wait");
+    }
+    if let (true, Some(busy)) = (is_cause, busy) {
+        message.push_str(&format!(", on which thread {} uses {} % of a processor", busy.tid, share(busy).unwrap_or(0)));
+    }
+    message.push_str("; use EPOLL_CTL_DEL before close");
+    let now = process.descriptors.get(&first.fd).filter(|_| is_one).map(|one| format!("now {}", shown(one)));
+    Some(Finding {
+        id: "ghost",
+        severity,
+        epfd: instance.epfds.first().copied(),
+        fds: ghosts.iter().map(|one| one.fd).collect(),
+        tid: None,
+        what: now,
+        message,
+    })
+}

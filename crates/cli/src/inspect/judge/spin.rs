@@ -1,0 +1,79 @@
+//! Loops that do not sleep, because of a descriptor with which nothing is done.
+
+use epollshim_format::census::Kind;
+use epollshim_format::events::{EPOLLERR, EPOLLHUP, Mask};
+use epollshim_format::findings::Severity;
+use epollshim_format::scale::Scaled;
+
+use super::super::model::{Descriptor, IN, Interest, OUT, Process, RDHUP, State, Thread};
+use super::{ASLEEP, Finding, is_busy, is_its_loop, share, shown, waited_on};
+
+/// Of its processor time a loop of system calls spends at least this in the kernel, as a part of 100. One that computes spends
+/// next to nothing there.
+const IN_KERNEL: u64 = 15;
+const TICK: u64 = 10_000_000;
+
+/// A thread that uses up its processor on an instance that is ready all the time, by a descriptor with which nothing is done.
+pub fn spin(process: &Process, thread: &Thread) -> Option<Finding> {
+    let used = thread.used()?;
+    let in_kernel = (thread.system_ticks().saturating_mul(TICK * 100) / used.max(1)).min(100);
+    if !is_busy(thread) || thread.system_ticks() < 2 || in_kernel < IN_KERNEL {
+        return None;
+    }
+    let (instance, interest, descriptor, ready) = process.instances.iter().find_map(|instance| {
+        let is_awake = instance.ready.len() > ASLEEP && instance.ready.iter().all(|ready| *ready);
+        (is_awake && is_its_loop(process, thread, &waited_on(process, instance))).then_some(())?;
+        instance.interests.iter().find_map(|interest| {
+            let (descriptor, ready) = unchanging(process, interest)?;
+            Some((instance, interest, descriptor, ready))
+        })
+    })?;
+    let remedy = if ready & (EPOLLHUP | EPOLLERR) != 0 && interest.events & (IN | OUT | RDHUP) == 0 {
+        "EPOLLHUP and EPOLLERR come with a mask of 0, too: close the descriptor, or take it out by EPOLL_CTL_DEL"
+    } else if ready & (EPOLLHUP | EPOLLERR | RDHUP) != 0 {
+        "its other end is gone: close the descriptor, or take it out by EPOLL_CTL_DEL"
+    } else if ready & IN == 0 {
+        "ask for EPOLLOUT only while there is something to write"
+    } else if descriptor.looks.last().is_some_and(|look| look.backlog > 0) {
+        "it listens: accept, or stop watching it while accept fails"
+    } else {
+        "read until EAGAIN or the end, or take it out of the interests meanwhile"
+    };
+    let span = thread.last()?.at.saturating_sub(thread.samples.first()?.at);
+    Some(Finding {
+        id: "spin",
+        severity: Severity::Error,
+        epfd: instance.epfds.first().copied(),
+        fds: vec![interest.fd],
+        tid: Some(thread.tid),
+        what: Some(shown(descriptor)),
+        message: format!(
+            "thread {} used {} % of a processor for {}, {in_kernel} % of that in the kernel, while the descriptor was ready at \
+             each look ({}) and nothing was done about it: {remedy}",
+            thread.tid,
+            share(thread).unwrap_or(0),
+            Scaled::time(span),
+            Mask(ready),
+        ),
+    })
+}
+
+/// A level-triggered interest that was ready at every look, with the same bytes in it. The events that it is ready for.
+fn unchanging<'a>(process: &'a Process, interest: &Interest) -> Option<(&'a Descriptor, u32)> {
+    if interest.is_disarmed() || interest.is_edge_triggered() {
+        return None;
+    }
+    let descriptor = process.watched(interest)?;
+    if descriptor.kind == Kind::Epoll {
+        return None;
+    }
+    // At the first one not everything is asked.
+    let (_, looks) = descriptor.looks.split_first()?;
+    let first = looks.first()?;
+    let asked = interest.events | EPOLLERR | EPOLLHUP;
+    let is_same = |look: &State| {
+        let of = |look: &State| (look.ready & asked, look.unread, look.unsent, look.backlog, look.received, look.acked);
+        look.ready & asked != 0 && of(look) == of(first)
+    };
+    (looks.len() >= ASLEEP && looks.iter().all(is_same)).then_some((descriptor, first.ready & asked))
+}
