@@ -105,11 +105,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use epollshim_format::census::Kind;
-    use epollshim_format::descriptor::Kept;
+    use epollshim_format::descriptor::{Kept, field};
     use epollshim_format::findings::Severity;
 
     use super::super::model::{
-        Descriptor, Doing, EDGE, IN, Instance, Interest, ONESHOT, Process, Sample, State, Thread, Wait,
+        Descriptor, Doing, EDGE, Ghost, IN, Instance, Interest, ONESHOT, Process, Sample, State, Thread, Wait,
     };
     use super::judge;
 
@@ -180,6 +180,39 @@ mod tests {
         assert_eq!(found(&process(EDGE | IN, Kind::Socket, &same, worker)), stalled(Severity::Info));
         // One look proves nothing.
         assert_eq!(found(&process(EDGE | IN, Kind::Socket, &looks(&[(72, 80)]), waits())), []);
+    }
+
+    #[test]
+    fn a_ghost_in_an_instance_that_nobody_here_waits_on_is_the_parents_affair() {
+        let of = |waits: Option<i32>| {
+            let mut process = process(IN, Kind::Socket, &[], vec![thread(1, waits, false)]);
+            process.instances[0].ready = vec![true; 6];
+            process.instances[0].interests[0].ghost = Some(Ghost::Closed);
+            process
+        };
+        assert_eq!(found(&of(Some(3))), [("ghost", Severity::Error)]);
+        assert_eq!(found(&of(Some(4))), [("ghost", Severity::Info)]);
+        let mut unknown = of(Some(4));
+        for sample in &mut unknown.threads[0].samples {
+            (sample.doing, sample.wait) = (Doing::Unknown, None);
+        }
+        assert_eq!(found(&unknown), [("ghost", Severity::Error)]);
+    }
+
+    #[test]
+    fn datagrams_of_one_length_are_no_proof_that_nothing_is_read() {
+        let of = |kind: &[u8]| {
+            let mut busy = thread(1, None, true);
+            for (index, sample) in busy.samples.iter_mut().enumerate() {
+                sample.system_ticks = index as u64;
+            }
+            let mut process = process(IN, Kind::Socket, &looks(&[(24, 24); 6]), vec![busy]);
+            process.instances[0].ready = vec![true; 6];
+            process.descriptors.get_mut(&5).unwrap().what.add(field::TYPE, kind);
+            found(&process)
+        };
+        assert_eq!(of(b"stream"), [("spin", Severity::Error)]);
+        assert_eq!(of(b"dgram"), []);
     }
 
     #[test]

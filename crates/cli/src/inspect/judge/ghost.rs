@@ -2,7 +2,7 @@
 
 use epollshim_format::findings::Severity;
 
-use super::super::model::{Ghost, Instance, Interest, Process};
+use super::super::model::{Doing, Ghost, Instance, Interest, Process, Sample};
 use super::{ASLEEP, Finding, is_busy, is_its_loop, share, shown, waited_on};
 use crate::text::count;
 
@@ -15,11 +15,14 @@ pub fn ghosts(process: &Process, instance: &Instance) -> Option<Finding> {
     let living = instance.interests.iter().any(|one| one.ghost.is_none() && process.ready(one) != Some(0));
     let epfds = waited_on(process, instance);
     let busy = process.threads.iter().find(|thread| is_busy(thread) && is_its_loop(process, thread, &epfds));
-    let is_cause = is_awake && !living;
+    // A child has the instances of the process that forked it, and closes what they watch: that is its parent's affair (celery).
+    let is_here = |one: &Sample| one.doing == Doing::Unknown || one.wait.is_some_and(|wait| epfds.contains(&wait.epfd));
+    let is_used = busy.is_some() || process.threads.iter().any(|thread| thread.samples.iter().any(is_here));
+    let is_cause = is_awake && !living && is_used;
     let severity = match () {
         () if is_cause => Severity::Error,
         // A daemon closes these at its start.
-        () if ghosts.iter().all(|one| one.fd <= libc::STDERR_FILENO) => Severity::Info,
+        () if ghosts.iter().all(|one| one.fd <= libc::STDERR_FILENO) || !is_used => Severity::Info,
         () => Severity::Warning,
     };
     let closed = ghosts.iter().filter(|one| one.ghost == Some(Ghost::Closed)).count();
@@ -40,7 +43,11 @@ pub fn ghosts(process: &Process, instance: &Instance) -> Option<Finding> {
     if let (true, Some(busy)) = (is_cause, busy) {
         message.push_str(&format!(", on which thread {} uses {} % of a processor", busy.tid, share(busy).unwrap_or(0)));
     }
-    message.push_str("; use EPOLL_CTL_DEL before close");
+    message.push_str(if is_used {
+        "; use EPOLL_CTL_DEL before close"
+    } else {
+        "; no thread of this process was seen to wait there: the instance may be that of the process that forked it"
+    });
     let now = process.descriptors.get(&first.fd).filter(|_| is_one).map(|one| format!("now {}", shown(one)));
     Some(Finding {
         id: "ghost",

@@ -1,6 +1,7 @@
 //! Loops that do not sleep, because of a descriptor with which nothing is done.
 
 use epollshim_format::census::Kind;
+use epollshim_format::descriptor::{Descriptor as Shown, field};
 use epollshim_format::events::{EPOLLERR, EPOLLHUP, Mask};
 use epollshim_format::findings::Severity;
 use epollshim_format::scale::Scaled;
@@ -70,6 +71,11 @@ fn unchanging<'a>(process: &'a Process, interest: &Interest) -> Option<(&'a Desc
     // At the first one not everything is asked.
     let (_, looks) = descriptor.looks.split_first()?;
     let first = looks.first()?;
+    // FIONREAD is the length of the first datagram: that of the next one too, where all are questions of one kind (unbound).
+    let is_datagram = Shown(descriptor.what.as_bytes()).field(field::TYPE) == Some(b"dgram");
+    if is_datagram && first.unread.is_some_and(|bytes| bytes > 0) {
+        return None;
+    }
     let asked = interest.events | EPOLLERR | EPOLLHUP;
     let is_same = |look: &State| {
         let of = |look: &State| (look.ready & asked, look.unread, look.unsent, look.backlog, look.received, look.acked);
