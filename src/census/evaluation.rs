@@ -7,7 +7,7 @@ use epollshim_format::findings::{Id, Severity, fd_inherited};
 use super::{Entry, exhausted, lingering, places};
 use crate::buffer::Buffer;
 use crate::census;
-use crate::findings::leak::{self, Standing};
+use crate::findings::leak;
 use crate::findings::{Note, note, put, withdraw_evaluated};
 use crate::process::End;
 use crate::sync::{AtomicU64, Ordering};
@@ -102,26 +102,26 @@ pub fn evaluate(end: End) {
     withdraw_evaluated(Id::FdLeak);
     let has_met_the_limit = census::has_met_the_limit();
     let mut around = Around { now, has_met_the_limit, is_running: end == End::Running, companions: 0 };
-    Buffer::lend(|watchers: &mut Buffer<(u32, u8)>| {
+    Buffer::lend(|watchers: &mut Buffer<u64>| {
         read_watchers(watchers, end);
-        Buffer::lend(|all: &mut Buffer<(u16, u8, i32)>| {
+        Buffer::lend(|all: &mut Buffer<u64>| {
             // One walk of the table, and not one for each place.
             for (fd, entry) in census::each_alive() {
                 let is_own = entry.generation() == census::generation() && !entry.has(Entry::AT_START);
                 if fd > 2 && is_own {
                     match care_of(fd, entry, watchers.as_slice()) {
-                        Some(care) => _ = all.push((entry.place(), care as u8, fd)),
+                        Some(care) => _ = all.push(u64::from(entry.place()) << 40 | (care as u64) << 32 | fd as u64),
                         None => around.companions += 1,
                     }
                 }
             }
-            crate::buffer::sort_by_key(all.as_mut_slice(), |entry| *entry);
+            crate::buffer::sort_by_key(all.as_mut_slice(), |word| *word);
             let mut of_all = all.as_slice().iter().copied().peekable();
             let mut cared = Cared::default();
-            while let Some((index, care, fd)) = of_all.next() {
-                cared.add(CARES[care as usize % CARES.len()], 1, fd);
-                if of_all.peek().is_none_or(|(next, ..)| *next != index) {
-                    evaluate_place(places::at(index), &cared, &around);
+            while let Some(word) = of_all.next() {
+                cared.add(Care::from_number(word >> 32 & 0xff), 1, word as i32);
+                if of_all.peek().is_none_or(|next| next >> 40 != word >> 40) {
+                    evaluate_place(places::at((word >> 40) as u16), &cared, &around);
                     cared = Cared::default();
                 }
             }
@@ -129,40 +129,38 @@ pub fn evaluate(end: End) {
     });
 }
 
-const CARES: [Care; 5] = [Care::None, Care::Gone, Care::Left, Care::Doubtful, Care::Silent];
-
-/// By the number of its description, who watches each watched one: 0: an instance in use; else
-/// [`Care::Left`] or [`Care::Doubtful`]. Nothing where no instance is left behind.
-fn read_watchers(watchers: &mut Buffer<(u32, u8)>, end: End) {
+/// Who watches a description: its number, and in the lowest two bits a [`leak::Standing`], the one
+/// that cares most first. Nothing where no instance is left behind.
+fn read_watchers(watchers: &mut Buffer<u64>, end: End) {
     leak::each_standing(end, &mut |instance, standing| {
-        let care = match standing {
-            Standing::InUse => 0,
-            Standing::Doubtful => Care::Doubtful as u8,
-            Standing::Left => Care::Left as u8,
-        };
         for interest in ledger::records().interests_of(instance) {
-            watchers.push((interest.description(), care));
+            watchers.push(u64::from(interest.description()) << 2 | standing as u64);
         }
     });
-    // Who cares more comes first.
-    let key = |(description, care): &(u32, u8)| (*description, if *care == 0 { 0 } else { u8::MAX - care });
-    crate::buffer::sort_by_key(watchers.as_mut_slice(), key);
+    crate::buffer::sort_by_key(watchers.as_mut_slice(), |word| *word);
 }
 
 /// Who looks after a descriptor; None: an instance that is in use, or it is one.
-fn care_of(fd: i32, entry: Entry, watchers: &[(u32, u8)]) -> Option<Care> {
-    if !ledger::is_known(fd) || sys::is_hung_up(fd) {
+fn care_of(fd: i32, entry: Entry, watchers: &[u64]) -> Option<Care> {
+    let kind = entry.kind();
+    if !ledger::is_known(fd) {
         return Some(Care::None);
     }
-    if has_lost_its_end(fd, entry) {
-        return Some(Care::Gone);
+    if kind == Kind::Epoll {
+        return None;
     }
-    let description = ledger::fd_state(fd).description();
-    let first = watchers.partition_point(|(other, _)| *other < description);
-    let care = watchers.get(first).filter(|(other, _)| *other == description).map_or(0, |(_, care)| *care);
-    match CARES.iter().find(|known| care != 0 && **known as u8 == care) {
-        None if entry.kind().is_silent() => Some(Care::Silent),
-        known => known.copied(),
+    // At the end, the other ends of all sockets may go at once.
+    let has_hung_up = !lingering::concerns(kind) && sys::is_hung_up(fd);
+    if has_hung_up || has_lost_its_end(fd, entry) {
+        return Some(if has_hung_up { Care::None } else { Care::Gone });
+    }
+    let description = u64::from(ledger::fd_state(fd).description());
+    let first = watchers.partition_point(|word| word >> 2 < description);
+    let standing = watchers.get(first).filter(|word| *word >> 2 == description).map_or(0, |word| word & 3);
+    match standing {
+        1 => Some(Care::Doubtful),
+        2 => Some(Care::Left),
+        _ => kind.is_silent().then_some(Care::Silent),
     }
 }
 

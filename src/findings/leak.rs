@@ -47,11 +47,12 @@ pub fn evaluate(end: End) {
 
 /// Who may be left behind.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Standing {
-    InUse,
+    InUse = 0,
     /// Of a site that leaks, and not known to be left.
-    Doubtful,
-    Left,
+    Doubtful = 1,
+    Left = 2,
 }
 
 /// Tells of each instance whether it is left behind. Tells nothing if the last [`evaluate`] has

@@ -134,6 +134,19 @@ pub enum Care {
     Silent = 4,
 }
 
+impl Care {
+    #[must_use]
+    pub const fn from_number(number: u64) -> Care {
+        match number {
+            1 => Care::Gone,
+            2 => Care::Left,
+            3 => Care::Doubtful,
+            4 => Care::Silent,
+            _ => Care::None,
+        }
+    }
+}
+
 /// The open descriptors of one place that this process has created, by who looks after them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cared {
@@ -255,7 +268,6 @@ impl Row {
             floors: [first, second, third, fourth],
             span: self.turned.saturating_sub(self.turned_before),
             since: now.saturating_sub(self.turned),
-            lingers: self.lingers(),
         }
     }
 
@@ -264,12 +276,19 @@ impl Row {
     pub fn judge(&self, cared: &Cared, around: &Around) -> Option<Finding> {
         let (mut alive, mut fd) = cared.unattended(false);
         let mut leak = self.growth(alive, around.now).judge();
-        let [_, gone, _, _, silent] = cared.counts;
-        let all = cared.unattended(true);
+        let ([_, gone, .., silent], [_, highest_gone, ..]) = (cared.counts, cared.highest);
+        if leak == Leak::No && gone >= FEW && self.lingers() {
+            // What has lost its other end serves nobody, whether more come or not.
+            (alive, fd) = (gone, highest_gone);
+            leak = Leak::of(gone, self.born());
+        }
         // One for each connection, loop or thread is common. Many more than these are not.
         if leak == Leak::No && silent >= MANY && silent > around.companions.saturating_mul(2) {
-            leak = self.growth(all.0, around.now).judge().min(Leak::Likely);
-            (alive, fd) = if leak == Leak::No { (alive, fd) } else { all };
+            let (all, highest) = cared.unattended(true);
+            leak = self.growth(all, around.now).judge().min(Leak::Likely);
+            if leak != Leak::No {
+                (alive, fd) = (all, highest);
+            }
         }
         let severity = match leak {
             Leak::Certain => Severity::Error,
@@ -289,7 +308,7 @@ impl Row {
             fd: Some(fd),
             site: self.site(),
             other: 0,
-            detail: [self.kind() as u64, alive, self.born(), if self.lingers() { gone } else { 0 }],
+            detail: [self.kind() as u64, alive, self.born(), gone],
             first: 0,
             place: Finding::NO_PLACE,
         })
@@ -313,8 +332,6 @@ pub struct Growth {
     /// Nanoseconds of the last whole span, and since.
     pub span: u64,
     pub since: u64,
-    /// [`Row::lingers`].
-    pub lingers: bool,
 }
 
 /// How sure it is that they leak.
@@ -323,6 +340,15 @@ pub enum Leak {
     No,
     Likely,
     Certain,
+}
+
+impl Leak {
+    /// A leak of so many, of those that were made.
+    const fn of(alive: u64, born: u64) -> Leak {
+        // Nine of ten.
+        let nearly_all = alive.saturating_mul(10) >= born.saturating_mul(9);
+        if alive >= MANY && nearly_all { Leak::Certain } else { Leak::Likely }
+    }
 }
 
 /// Fewer than these are no evidence: programs have a handful of each kind for life.
@@ -345,13 +371,7 @@ impl Growth {
         let doubles = rises(first, second) && rises(second, third) && rises(third, fourth);
         let goes_on = self.since <= self.span.saturating_mul(STANDSTILL).saturating_add(SLACK);
         let grows = goes_on && (doubles || self.grows_beneath());
-        // What has lost its other end serves nobody, whether more come or not.
-        if self.alive < FEW || !grows && !self.lingers {
-            return Leak::No;
-        }
-        // Nine of ten.
-        let nearly_all = self.alive.saturating_mul(10) >= self.born.saturating_mul(9);
-        if self.alive >= MANY && nearly_all { Leak::Certain } else { Leak::Likely }
+        if self.alive < FEW || !grows { Leak::No } else { Leak::of(self.alive, self.born) }
     }
 
     /// A quiet leak beneath a number that the program works with: what is added doubles, though the sum does not. What nobody looks
@@ -386,7 +406,7 @@ mod tests {
 
     #[test]
     fn only_what_goes_on_growing_is_a_leak() {
-        let leak = Growth { born: 100, alive: 100, floors: [8, 16, 32, 64], span: 1000, since: 500, lingers: false };
+        let leak = Growth { born: 100, alive: 100, floors: [8, 16, 32, 64], span: 1000, since: 500 };
         assert_eq!(leak.judge(), Leak::Certain);
         assert_eq!(Growth { alive: 50, ..leak }.judge(), Leak::Likely);
         assert_eq!(Growth { alive: 15, ..leak }.judge(), Leak::No);
@@ -399,8 +419,7 @@ mod tests {
     #[test]
     fn a_quiet_leak_is_told_from_a_busy_server() {
         // One of a hundred stays, under thirty that are in use.
-        let quiet =
-            Growth { born: 9_000, alive: 90, floors: [40, 50, 70, 110], span: 1000, since: 500, lingers: false };
+        let quiet = Growth { born: 9_000, alive: 90, floors: [40, 50, 70, 110], span: 1000, since: 500 };
         assert_eq!(quiet.judge(), Leak::Likely);
         // A thousand that nobody watches, whose number drifts.
         assert_eq!(Growth { alive: 1_190, floors: [1_000, 1_020, 1_060, 1_140], ..quiet }.judge(), Leak::No);
