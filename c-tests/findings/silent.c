@@ -20,6 +20,8 @@ int main(void)
 #ifdef MENDED
         close(last);
 #endif
+        // So that the end of the program is no standstill, on however busy a machine.
+        usleep(1000);
     }
     return found(-1, last);
 }

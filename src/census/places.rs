@@ -136,8 +136,7 @@ impl Place {
     #[inline(never)]
     fn turn(&self, index: u16, live: u64, born: u64) {
         let mut floor = self.floor.swap(live, Ordering::Relaxed);
-        // What stays open is in the floor.
-        let gone = lingering::look(index, self.kind(), live, born, &self.rounds).min(floor).min(0xffff);
+        let gone = lingering::look(index, self.kind(), live, born, &self.rounds).min(0xffff);
         self.gone.store(self.gone.load(Ordering::Relaxed) << 16 | gone, Ordering::Relaxed);
         for place in &self.floors {
             floor = place.swap(floor, Ordering::Relaxed);

@@ -165,15 +165,19 @@ impl Cared {
         }
     }
 
+    /// Whether those that only left instances may watch are left with them. Of the instances of a leak those that are younger than
+    /// the last look are not known to be left: up to half.
+    const fn are_left(&self) -> bool {
+        let [_, _, left, doubtful, _] = self.counts;
+        left != 0 && left.saturating_mul(4) >= doubtful.saturating_mul(3)
+    }
+
     /// So many that nobody looks after, and the highest of their numbers.
     fn unattended(&self, with_silent: bool) -> (u64, i32) {
-        let [none, gone, left, doubtful, silent] = self.counts;
-        // Of the instances of a leak those that are younger than the last look are not known to be left: up to half.
-        let are_left = left != 0 && left.saturating_mul(4) >= doubtful.saturating_mul(3);
+        let are_left = self.are_left();
         let counted = [true, true, are_left, are_left, with_silent];
-        let sum = none + gone + if are_left { left + doubtful } else { 0 } + if with_silent { silent } else { 0 };
-        let of_counted = self.highest.iter().zip(counted).filter(|(_, is_counted)| *is_counted);
-        (sum, of_counted.fold(-1, |highest, (fd, _)| highest.max(*fd)))
+        let of_counted = self.counts.iter().zip(self.highest).zip(counted).filter(|(_, is_counted)| *is_counted);
+        of_counted.fold((0, -1), |(sum, highest), ((count, fd), _)| (sum + count, fd.max(highest)))
     }
 }
 
@@ -239,23 +243,21 @@ impl Row {
         self.counts | self.more != 0
     }
 
-    /// How many had lost their other end, and were still open, at the last three looks, the oldest first.
-    fn gone(&self) -> [u64; 3] {
-        [32, 16, 0].map(|shift| self.gone >> shift & 0xffff)
-    }
-
     /// Whether descriptors whose other end is gone stay open, and become more.
     #[must_use]
     pub fn lingers(&self) -> bool {
-        let [first, second, third] = self.gone();
+        // As many as were found at the last three looks, but no more than stayed open since the look before.
+        let [_, third, second, first, _] = self.floors;
+        let stayed = |floor: u64, shift: u32| floor.min(self.gone >> shift & 0xffff);
+        let (first, second, third) = (stayed(first, 32), stayed(second, 16), stayed(third, 0));
         third >= FEW && rises(first, second) && rises(second, third)
     }
 
-    /// Of so many that are watched now, those that have lost their other end, if there are as many of them as at the last look.
+    /// Of so many that are watched now, those that have lost their other end, if as many others live as at the last look.
     #[must_use]
     pub fn gone_of(&self, watched: u64) -> u64 {
-        let ([_, _, gone], [_, floor, ..]) = (self.gone(), self.floors);
-        if self.lingers() { watched.min(watched.saturating_mul(gone) / floor.max(gone).max(1)) } else { 0 }
+        let ([floor, ..], gone) = (self.floors, self.gone & 0xffff);
+        if self.lingers() { watched.saturating_sub(floor.saturating_sub(gone)) } else { 0 }
     }
 
     /// How its number has grown. `alive`: those created by this process that nobody looks after. `now`: CLOCK_MONOTONIC.
@@ -275,7 +277,9 @@ impl Row {
     #[must_use]
     pub fn judge(&self, cared: &Cared, around: &Around) -> Option<Finding> {
         let (mut alive, mut fd) = cared.unattended(false);
-        let mut leak = self.growth(alive, around.now).judge();
+        // That the growth goes on is shown by the instances, where these are left.
+        let now = if cared.are_left() { 0 } else { around.now };
+        let mut leak = self.growth(alive, now).judge();
         let ([_, gone, .., silent], [_, highest_gone, ..]) = (cared.counts, cared.highest);
         if leak == Leak::No && gone >= FEW && self.lingers() {
             // What has lost its other end serves nobody, whether more come or not.
@@ -440,29 +444,31 @@ mod tests {
 
     #[test]
     fn what_has_lost_its_other_end_is_a_leak_though_it_is_watched() {
-        let row = row(Kind::Socket, 256, 32 << 32 | 64 << 16 | 128);
+        let row = row(Kind::Socket, 256, 63 << 32 | 127 << 16 | 255);
         let around = Around { now: 1 << 40, is_running: true, ..Around::default() };
-        assert_eq!(row.gone_of(256), 256);
+        assert_eq!(row.gone_of(256), 255);
         let mut cared = Cared::default();
         cared.add(Care::Gone, 250, 300);
         let found = row.judge(&cared, &around).unwrap();
         assert_eq!((found.severity, found.fd, found.detail[3]), (Severity::Error, Some(300), 250));
         // Once looked at, they were few; or they did not become more.
-        assert!(!Row { gone: 64 << 16 | 70, ..row }.lingers());
+        assert!(!Row { gone: 63 << 32 | 64 << 16 | 70, ..row }.lingers());
         assert!(!Row { gone: 3 << 32 | 6 << 16 | 12, ..row }.lingers());
     }
 
     #[test]
     fn timers_are_a_leak_where_nobody_is_there_to_need_them() {
         let row = row(Kind::Timerfd, 256, 0);
-        let severity = |care, companions| {
+        let severity = |care, now, companions| {
             let mut cared = Cared::default();
             cared.add(care, 256, 300);
-            row.judge(&cared, &Around { companions, is_running: true, ..Around::default() }).map(|found| found.severity)
+            row.judge(&cared, &Around { companions, now, is_running: true, ..Around::default() })
+                .map(|found| found.severity)
         };
-        assert_eq!(severity(Care::Left, 300), Some(Severity::Error));
-        assert_eq!(severity(Care::Doubtful, 300), None);
-        assert_eq!(severity(Care::Silent, 2), Some(Severity::Warning));
-        assert_eq!(severity(Care::Silent, 256), None);
+        assert_eq!(severity(Care::Left, 1 << 40, 300), Some(Severity::Error));
+        assert_eq!(severity(Care::Doubtful, 0, 300), None);
+        assert_eq!(severity(Care::Silent, 0, 2), Some(Severity::Warning));
+        assert_eq!(severity(Care::Silent, 1 << 40, 2), None);
+        assert_eq!(severity(Care::Silent, 0, 256), None);
     }
 }
