@@ -449,8 +449,8 @@ mod tests {
         assert_eq!(row.gone_of(256), 255);
         let mut cared = Cared::default();
         cared.add(Care::Gone, 250, 300);
-        let found = row.judge(&cared, &around).unwrap();
-        assert_eq!((found.severity, found.fd, found.detail[3]), (Severity::Error, Some(300), 250));
+        let found = row.judge(&cared, &around).map(|found| (found.severity, found.fd, found.detail[3]));
+        assert_eq!(found, Some((Severity::Error, Some(300), 250)));
         // Once looked at, they were few; or they did not become more.
         assert!(!Row { gone: 63 << 32 | 64 << 16 | 70, ..row }.lingers());
         assert!(!Row { gone: 3 << 32 | 6 << 16 | 12, ..row }.lingers());
