@@ -17,7 +17,7 @@ static int makes(void)
     if (client < 0)
         return -1;
     must(connect(client, (struct sockaddr *)&server, sizeof server) == 0, "connect");
-    int made = accept4(listener, NULL, NULL, SOCK_CLOEXEC); /* HERE */
+    int made = accept4(listener, NULL, NULL, SOCK_CLOEXEC); /* BY_ACCEPT */
     close(client);
 #ifdef WATCHED
     if (made >= 0) {
@@ -28,14 +28,14 @@ static int makes(void)
 #endif
     return made;
 #elif defined BY_OPEN
-    return open("/dev/null", O_RDONLY | O_CLOEXEC); /* HERE */
+    return open("/dev/null", O_RDONLY | O_CLOEXEC); /* BY_OPEN */
 #elif defined BY_DUP
-    return dup(0); /* HERE */
+    return dup(0); /* BY_DUP */
 #elif defined BY_PIPE
     int ends[2];
-    return pipe2(ends, O_CLOEXEC) == 0 ? ends[1] : -1; /* HERE */
+    return pipe2(ends, O_CLOEXEC) == 0 ? ends[1] : -1; /* BY_PIPE */
 #else
-    return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* HERE */
+    return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); /* BY_SOCKET */
 #endif
 }
 

@@ -20,9 +20,9 @@ static int connection(void)
 {
     int ends[2];
 #if defined READERS || defined WRITERS
-    must(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0, "pipe2"); /* HERE */
+    must(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0, "pipe2"); /* PIPE */
 #else
-    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "socketpair"); /* HERE */
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "socketpair"); /* PAIR */
 #endif
 #ifdef WRITERS
     int far = ends[0];

@@ -8,10 +8,10 @@ int main(void)
     int epfd = epoll_create1(EPOLL_CLOEXEC), last = -1;
     for (int i = 0; i < 200; i++) {
 #ifdef EVENTFDS
-        last = eventfd(1, EFD_CLOEXEC); /* HERE */
+        last = eventfd(1, EFD_CLOEXEC); /* EVENTFD */
 #else
         struct itimerspec soon = {.it_value.tv_nsec = 1};
-        last = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC); /* HERE */
+        last = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC); /* TIMER */
         must(timerfd_settime(last, 0, &soon, NULL) == 0, "timerfd_settime");
 #endif
         add(epfd, last, EPOLLIN | EPOLLET);

@@ -25,9 +25,9 @@ fn has_nothing(program: &str, flags: &[&str]) {
 }
 
 /// The program has this one defect, with its descriptor and place, and its mended twin has none.
-fn leaks(program: &str, flags: &[&str], severity: &str) -> Value {
+fn leaks(program: &str, flags: &[&str], severity: &str, mark: &str) -> Value {
     let (binary, report, told) = examine_with(program, flags, CENSUS);
-    let finding = found(&report, &binary, "fd-leak", severity, (program, "HERE"));
+    let finding = found(&report, &binary, "fd-leak", severity, (program, mark));
     assert_eq!(finding["fd"], told.1, "{flags:?}: {finding:#}");
     assert_eq!(serious(&report).len(), 1, "{flags:?}: {report:#}");
     has_nothing(program, &[flags, &["-DMENDED"]].concat());
@@ -52,8 +52,8 @@ fn squeak_684_sockets_in_close_wait_that_are_watched() {
 
 #[test]
 fn unix_sockets_and_pipes_whose_other_end_is_gone() {
-    for flag in ["-DUNIX", "-DREADERS", "-DWRITERS"] {
-        let finding = leaks("lingering", &[flag], "warning");
+    for (flag, mark) in [("-DUNIX", "PAIR"), ("-DREADERS", "PIPE"), ("-DWRITERS", "PIPE")] {
+        let finding = leaks("lingering", &[flag], "warning", mark);
         // Each call made two, of which the far one was closed.
         assert!(message(&finding).starts_with("150 of 300 "), "{finding:#}");
     }
@@ -62,13 +62,16 @@ fn unix_sockets_and_pipes_whose_other_end_is_gone() {
 
 #[test]
 fn one_in_twelve_beside_many_that_live() {
-    let finding = leaks("lingering", &["-DQUIET"], "warning");
+    let finding = leaks("lingering", &["-DQUIET"], "warning", "PAIR");
     assert!(message(&finding).starts_with("350 of 8,800 sockets"), "{finding:#}");
+    let (binary, dead) = told_after_a_kill("lingering", &["-DQUIET"]);
+    let finding = found(&dead, &binary, "fd-leak", "warning", ("lingering", "PAIR"));
+    assert!(message(finding).starts_with("350 of 8,800 sockets"), "{finding:#}");
 }
 
 #[test]
 fn one_in_a_hundred_beneath_some_that_nobody_watches() {
-    let finding = leaks("fd_leak_quiet", &[], "warning");
+    let finding = leaks("fd_leak_quiet", &[], "warning", "HERE");
     assert!(message(&finding).starts_with("140 of 12,020 sockets"), "{finding:#}");
     let (binary, dead) = told_after_a_kill("fd_leak_quiet", &[]);
     found(&dead, &binary, "fd-leak", "warning", ("fd_leak_quiet", "HERE"));
@@ -90,8 +93,8 @@ fn is_told_nothing_after_a_kill(flag: &str) {
 
 #[test]
 fn timers_and_eventfds_that_the_loop_watches_for_nobody() {
-    for flags in [&[][..], &["-DEVENTFDS"]] {
-        let finding = leaks("silent", flags, "warning");
+    for (flags, mark) in [(&[][..], "TIMER"), (&["-DEVENTFDS"], "EVENTFD")] {
+        let finding = leaks("silent", flags, "warning", mark);
         assert!(message(&finding).starts_with("200 of 200 "), "{finding:#}");
     }
 }
@@ -146,9 +149,10 @@ fn the_first_emfile_is_judged_whichever_call_meets_it() {
             let has_met = |report: &&Value| report["findings"].to_string().contains("\"exhausted\"");
             let of: Vec<&Value> = reports.iter().filter(has_met).collect();
             let [report] = of[..] else { panic!("{flags:?}: {reports:#?}") };
-            let exhausted = found(report, &binary, "exhausted", "error", ("emfile", "HERE"));
+            let mark = if way == "-DWATCHED" { "BY_ACCEPT" } else { &way[2..] };
+            let exhausted = found(report, &binary, "exhausted", "error", ("emfile", mark));
             assert!(message(exhausted).contains("of 64 (RLIMIT_NOFILE); 64 were open: "), "{exhausted:#}");
-            found(report, &binary, "fd-leak", "error", ("emfile", "HERE"));
+            found(report, &binary, "fd-leak", "error", ("emfile", mark));
         }
         is_told_after_a_kill("emfile", CENSUS, &[way]);
     }
