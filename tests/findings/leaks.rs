@@ -46,6 +46,7 @@ fn squeak_684_sockets_in_close_wait_that_are_watched() {
         "{finding:#}"
     );
     super::is_mended_with("cases/squeak_684", CENSUS);
+    leaks("cases/squeak_684", &["-DTHREADS"], "error", "HERE");
     is_told_after_a_kill("cases/squeak_684", CENSUS, &[]);
     is_told_after_a_kill("cases/squeak_684", CENSUS, &["-DMENDED"]);
 }
@@ -123,6 +124,7 @@ fn soa_16_instances_that_were_lost_before_they_were_used() {
         let (binary, report, told) = examine_with(program, flags, &[]);
         let finding = found(&report, &binary, "leak", severity, (program, "HERE"));
         assert_eq!(finding["epfd"], told.0, "{flags:?}: {finding:#}");
+        assert!(message(finding).contains(" made here, and 12 of these were never waited on: "), "{finding:#}");
     }
     for flags in [&["-DMENDED"], &["-DAHEAD"]] {
         has_nothing(program, flags);

@@ -52,7 +52,9 @@ impl Group {
             () if self.old < MANY => Severity::Warning,
             () => Severity::Error,
         };
-        if by_unused as u8 > by_idle as u8 { (by_unused, NEVER_USED) } else { (by_idle, 0) }
+        // That they were never used says more.
+        let is_unused = by_unused as u8 > by_idle as u8 || by_unused as u8 == by_idle as u8 && self.unused >= self.idle;
+        if is_unused && by_unused as u8 > Severity::Info as u8 { (by_unused, NEVER_USED) } else { (by_idle, 0) }
     }
 }
 
