@@ -11,6 +11,8 @@ mod common;
 mod healthy;
 #[path = "findings/killed.rs"]
 mod killed;
+#[path = "findings/leaks.rs"]
+mod leaks;
 #[path = "findings/ledger.rs"]
 mod ledger;
 #[path = "findings/lives.rs"]

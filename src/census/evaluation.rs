@@ -1,12 +1,13 @@
 //! Findings of the census: descriptors whose number only grows, and those that reach another
 //! program. (Double closes are noted when they happen, in census/mod.rs.)
 
-use epollshim_format::census::Kind;
+use epollshim_format::census::{Around, Care, Cared, Kind};
 use epollshim_format::findings::{Id, Severity, fd_inherited};
 
-use super::{Entry, exhausted, places};
+use super::{Entry, exhausted, lingering, places};
 use crate::buffer::Buffer;
 use crate::census;
+use crate::findings::leak;
 use crate::findings::{Note, note, put, withdraw_evaluated};
 use crate::process::End;
 use crate::sync::{AtomicU64, Ordering};
@@ -99,32 +100,75 @@ pub fn evaluate(end: End) {
     };
     // What was judged when no descriptor was left stays.
     withdraw_evaluated(Id::FdLeak);
-    Buffer::lend(|unattended: &mut Buffer<(u16, i32)>| {
-        // One walk of the table, and not one for each place.
-        for (fd, entry) in census::each_alive() {
-            let is_own = entry.generation() == census::generation() && !entry.has(Entry::AT_START);
-            if fd > 2 && is_own && !is_looked_after(fd) {
-                unattended.push((entry.place(), fd));
+    let has_met_the_limit = census::has_met_the_limit();
+    let mut around = Around { now, has_met_the_limit, is_running: end == End::Running, companions: 0 };
+    Buffer::lend(|watchers: &mut Buffer<u64>| {
+        read_watchers(watchers, end);
+        Buffer::lend(|all: &mut Buffer<u64>| {
+            // One walk of the table, and not one for each place.
+            for (fd, entry) in census::each_alive() {
+                let is_own = entry.generation() == census::generation() && !entry.has(Entry::AT_START);
+                if fd > 2 && is_own {
+                    match care_of(fd, entry, watchers.as_slice()) {
+                        Some(care) => _ = all.push(u64::from(entry.place()) << 40 | (care as u64) << 32 | fd as u64),
+                        None => around.companions += 1,
+                    }
+                }
             }
-        }
-        crate::buffer::sort_by_key(unattended.as_mut_slice(), |entry| *entry);
-        let mut all = unattended.as_slice().iter().copied().peekable();
-        let mut count = 0;
-        while let Some((index, fd)) = all.next() {
-            count += 1;
-            if all.peek().is_none_or(|(next, _)| *next != index) {
-                evaluate_place(places::at(index), count, fd, now, end);
-                count = 0;
+            crate::buffer::sort_by_key(all.as_mut_slice(), |word| *word);
+            let mut of_all = all.as_slice().iter().copied().peekable();
+            let mut cared = Cared::default();
+            while let Some(word) = of_all.next() {
+                cared.add(Care::from_number(word >> 32 & 0xff), 1, word as i32);
+                if of_all.peek().is_none_or(|next| next >> 40 != word >> 40) {
+                    evaluate_place(places::at((word >> 40) as u16), &cared, &around);
+                    cared = Cared::default();
+                }
             }
-        }
+        });
     });
 }
 
-fn evaluate_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End) {
-    if let Some(found) = place.row().judge(alive, fd, now, census::has_met_the_limit(), end == End::Running) {
+/// Who watches a description: its number, and in the lowest two bits a [`leak::Standing`], the one
+/// that cares most first. Nothing where no instance is left behind.
+fn read_watchers(watchers: &mut Buffer<u64>, end: End) {
+    leak::each_standing(end, &mut |instance, standing| {
+        for interest in ledger::records().interests_of(instance) {
+            watchers.push(u64::from(interest.description()) << 2 | standing as u64);
+        }
+    });
+    crate::buffer::sort_by_key(watchers.as_mut_slice(), |word| *word);
+}
+
+/// Who looks after a descriptor; None: an instance that is in use, or it is one.
+fn care_of(fd: i32, entry: Entry, watchers: &[u64]) -> Option<Care> {
+    let kind = entry.kind();
+    if !ledger::is_known(fd) {
+        return Some(Care::None);
+    }
+    if kind == Kind::Epoll {
+        return None;
+    }
+    // At the end, the other ends of all sockets may go at once.
+    let has_hung_up = !lingering::concerns(kind) && sys::is_hung_up(fd);
+    if has_hung_up || has_lost_its_end(fd, entry) {
+        return Some(if has_hung_up { Care::None } else { Care::Gone });
+    }
+    let description = u64::from(ledger::fd_state(fd).description());
+    let first = watchers.partition_point(|word| word >> 2 < description);
+    let standing = watchers.get(first).filter(|word| *word >> 2 == description).map_or(0, |word| word & 3);
+    match standing {
+        1 => Some(Care::Doubtful),
+        2 => Some(Care::Left),
+        _ => kind.is_silent().then_some(Care::Silent),
+    }
+}
+
+fn evaluate_place(place: &places::Place, cared: &Cared, around: &Around) {
+    if let Some(found) = place.row().judge(cared, around) {
         let note = Note {
             variant: found.variant,
-            fd,
+            fd: found.fd.unwrap_or(-1),
             site: place.site(),
             detail: found.detail,
             ..Note::of(Id::FdLeak, found.severity)
@@ -133,7 +177,14 @@ fn evaluate_place(place: &places::Place, alive: u64, fd: i32, now: u64, end: End
     }
 }
 
+/// Whether its other end is gone, and its place has more and more such.
+fn has_lost_its_end(fd: i32, entry: Entry) -> bool {
+    lingering::concerns(entry.kind())
+        && places::at(entry.place()).row().lingers()
+        && lingering::is_gone(fd, entry.kind())
+}
+
 /// Whether an epoll instance watches it, and its peer exists: a server's connections.
 pub(super) fn is_looked_after(fd: i32) -> bool {
-    ledger::is_known(fd) && !sys::is_hung_up(fd)
+    ledger::is_known(fd) && !sys::is_hung_up(fd) && !has_lost_its_end(fd, census::entry(fd))
 }

@@ -261,7 +261,7 @@ fn part(place: &AtomicPtr<u8>, kind: u64, bytes: usize, first: u64) -> Option<*m
 fn copy_place(index: u16, start: *mut u8) {
     let words = places::at(index).words();
     let at = index as usize % CHUNK * place::SIZE;
-    let [_, counts, more, _, peak, floor, _, _, _, _, turned, _] = words;
+    let [_, counts, more, _, peak, floor, _, _, _, _, turned, ..] = words;
     // SAFETY: as in `follow`.
     let copy = unsafe { word(start, at + place::TURNED) };
     if copy.load(Ordering::Relaxed) != turned.load(Ordering::Acquire) {

@@ -6,6 +6,7 @@
 //! places.rs     the calls that create descriptors, each with what it created
 //! evaluation.rs its findings, for each report
 //! exhausted.rs  who holds the descriptors when none is left
+//! lingering.rs  descriptors that stay open though their other end is gone
 //! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
 //! room.rs       what is open and what is being opened, for a limit
@@ -23,6 +24,7 @@
 
 pub mod evaluation;
 pub mod exhausted;
+mod lingering;
 pub mod local;
 pub mod mirror;
 pub mod places;
@@ -139,7 +141,7 @@ fn note_birth(fd: i32, birth: Birth) {
     if !HAS_SEEN.load(Ordering::Relaxed) {
         HAS_SEEN.store(true, Ordering::Relaxed);
     }
-    place.count_birth();
+    place.count_birth(number);
     if old.is_alive() {
         reused(old, birth.is_placed);
     } else {
@@ -392,6 +394,11 @@ pub fn give_back_room(block: &Block, count: u32) {
 /// The most descriptors that were open at once.
 pub fn peak() -> u64 {
     PEAK.load(Ordering::Relaxed).max(ROOM.alive())
+}
+
+/// What is known of a number.
+pub fn entry(fd: i32) -> Entry {
+    table::get(fd)
 }
 
 /// Whether a number is known to be open.

@@ -6,6 +6,7 @@ use crate::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use epollshim_format::census::{Kind, Row};
 use epollshim_format::recording::census::place;
 
+use super::lingering;
 use super::mirror::{self, Above};
 use crate::above::Library;
 use crate::{clock, sys};
@@ -29,6 +30,10 @@ pub struct Place {
     /// CLOCK_MONOTONIC when creations reached the last two powers of two.
     turned: AtomicU64,
     turned_before: AtomicU64,
+    /// How many had lost their other end then and before: 16 bits each (lingering.rs).
+    gone: AtomicU64,
+    /// Not in recordings: how many waits the process had made by then.
+    rounds: AtomicU64,
 }
 
 const CLOSED: u32 = place::CLOSED;
@@ -44,7 +49,8 @@ const _: () = {
     assert!(offset_of!(Place, peak) == place::PEAK && offset_of!(Place, floor) == place::FLOOR);
     assert!(offset_of!(Place, floors) == place::FLOORS && offset_of!(Place, turned) == place::TURNED);
     assert!(offset_of!(Place, turned_before) == place::TURNED_BEFORE);
-    assert!(place::TURNED_BEFORE + 8 == place::WORDS * 8 && CHUNK == place::ENTRIES);
+    assert!(offset_of!(Place, gone) == place::GONE);
+    assert!(place::GONE + 8 == place::WORDS * 8 && CHUNK == place::ENTRIES);
 };
 
 /// A power of two.
@@ -68,6 +74,8 @@ impl Place {
             floors: [const { AtomicU64::new(0) }; 4],
             turned: AtomicU64::new(0),
             turned_before: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
+            rounds: AtomicU64::new(0),
         }
     }
 
@@ -110,7 +118,7 @@ impl Place {
     }
 
     #[inline(always)]
-    pub fn count_birth(&self) {
+    pub fn count_birth(&self, index: u16) {
         let before = self.counts.fetch_add(1, Ordering::Relaxed);
         let live = (before & ALIVE) + 1;
         if live > self.peak.load(Ordering::Relaxed) {
@@ -119,15 +127,17 @@ impl Place {
         let made = live + (before >> CLOSED) + self.more.load(Ordering::Relaxed);
         let born = made.wrapping_sub(self.base.load(Ordering::Relaxed));
         if born & born.wrapping_sub(1) == 0 {
-            self.turn(live);
+            self.turn(index, live, born);
         }
     }
 
     /// Creations have reached a power of two. Each is reached by one thread.
     #[cold]
     #[inline(never)]
-    fn turn(&self, live: u64) {
+    fn turn(&self, index: u16, live: u64, born: u64) {
         let mut floor = self.floor.swap(live, Ordering::Relaxed);
+        let gone = lingering::look(index, self.kind(), live, born, &self.rounds).min(0xffff);
+        self.gone.store(self.gone.load(Ordering::Relaxed) << 16 | gone, Ordering::Relaxed);
         for place in &self.floors {
             floor = place.swap(floor, Ordering::Relaxed);
         }
@@ -174,7 +184,9 @@ impl Place {
         self.more.store(0, Ordering::Relaxed);
         self.peak.store(live, Ordering::Relaxed);
         self.floor.store(0, Ordering::Relaxed);
-        self.floors.iter().for_each(|floor| floor.store(0, Ordering::Relaxed));
+        for word in self.floors.iter().chain([&self.gone, &self.rounds]) {
+            word.store(0, Ordering::Relaxed);
+        }
     }
 }
 

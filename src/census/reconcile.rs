@@ -63,7 +63,7 @@ pub fn take_stock() {
 fn found(_: i32, target: &[u8]) -> Entry {
     let kind = Kind::of_target(target);
     let (number, place) = places::of(0, kind);
-    place.count_birth();
+    place.count_birth(number);
     ROOM.begin();
     Entry::alive(number, kind, super::generation(), registers::token())
 }

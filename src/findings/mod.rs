@@ -15,7 +15,7 @@ pub mod errors;
 pub mod evaluation;
 pub mod ghosts;
 mod herd;
-mod leak;
+pub mod leak;
 pub mod limits;
 pub mod loops;
 mod processes;

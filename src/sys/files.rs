@@ -231,6 +231,20 @@ fn poll_one(poll: &mut libc::pollfd, milliseconds: i32) -> Result<usize> {
     unsafe { syscall!(SYS_ppoll, core::ptr::from_mut(poll), 1, &raw const time, 0, 0) }
 }
 
+/// Polls some descriptors without waiting. Ok: how many have something to tell.
+#[cfg(target_arch = "x86_64")]
+pub fn poll_now(of: &mut [libc::pollfd]) -> Result<usize> {
+    // SAFETY: as many pollfds as said.
+    unsafe { syscall!(SYS_poll, of.as_mut_ptr(), of.len(), 0) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub fn poll_now(of: &mut [libc::pollfd]) -> Result<usize> {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: as many pollfds as said, a time, and no signal mask.
+    unsafe { syscall!(SYS_ppoll, of.as_mut_ptr(), of.len(), &raw const time, 0, 0) }
+}
+
 /// Waits up to `milliseconds` until a descriptor takes writes. Ok(false): it does not.
 pub fn writable(fd: i32, milliseconds: i32) -> Result<bool> {
     let mut poll = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };

@@ -2,7 +2,7 @@
 //! is judged by whether the growth goes on, which it does not while a program waits to be killed.)
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn of_parent(all: &[Value]) -> Value {
 }
 
 /// The program says the same of itself when it exits, and when it is killed at that place; and while it is still there.
-fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
+pub fn is_told_after_a_kill(program: &str, options: &[(&str, &str)], flags: &[&str]) {
     is_told_after_a_kill_and(program, options, flags, "1");
 }
 
@@ -91,6 +91,26 @@ fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&s
     let shown: Vec<_> = told(&view).into_iter().map(|(id, severity, ..)| (id, severity)).collect();
     assert_eq!(shown, known, "{program}, by top: {view:#}");
     assert_eq!(told(&dead), expected, "{program}, killed: {dead:#}");
+}
+
+/// The program's binary, and what the command tells of it when it was killed at its end.
+pub fn told_after_a_kill(program: &str, flags: &[&str]) -> (PathBuf, Value) {
+    let binary = c_program_with(&format!("findings/{program}"), flags);
+    let recording = scratch(&format!("dead-{program}")).join("rec");
+    let mut child = Command::new(&binary)
+        .env("LD_PRELOAD", shim())
+        .env("EPOLLSHIM_CENSUS", "1")
+        .env("EPOLLSHIM_REPORT", "none")
+        .env("EPOLLSHIM_RECORD", &recording)
+        .env("STAYS", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    (binary, recorded(&recording, child.id()))
 }
 
 #[test]

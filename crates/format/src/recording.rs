@@ -409,7 +409,10 @@ pub mod census {
         /// CLOCK_MONOTONIC when creations reached the last power of two, and the one before.
         pub const TURNED: usize = 80;
         pub const TURNED_BEFORE: usize = 88;
-        pub const WORDS: usize = 12;
+        /// Sockets and pipes that had lost their other end and stayed open: how many there were when creations reached the last
+        /// power of two, in the lowest 16 bits, and the times before, above.
+        pub const GONE: usize = 96;
+        pub const WORDS: usize = 13;
 
         pub const USED: u64 = 1 << 63;
         const SITE: u64 = (1 << 48) - 1;

@@ -1,9 +1,10 @@
 //! What the library judges when a process ends, judged here for a process that had no such end: it runs, or was killed, or ended by
 //! a system call of its own. By the same functions, from what the file has.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use epollshim_format::call::Call;
+use epollshim_format::census::{Around, Care, Cared};
 use epollshim_format::findings::{Finding, Id, Severity, leak, loops, near_limit};
 use epollshim_format::kernel_memory;
 use epollshim_format::recording::census::number;
@@ -14,8 +15,8 @@ use crate::model::{Instance, Judged, Process, Thread};
 pub fn judge(processes: &mut [Process]) {
     let used: Vec<HashSet<u64>> = processes.iter().map(|process| used_by_children(process, processes)).collect();
     for (process, used) in processes.iter_mut().zip(used).filter(|(process, _)| !process.header.end.is_judged()) {
-        let mut found = descriptors(process);
-        found.extend(instances(process, &used));
+        let (mut found, left) = instances(process, &used);
+        found.extend(descriptors(process, &left));
         found.extend(sizes(process));
         found.extend(limits(process));
         found.extend(process.threads.iter().filter_map(|thread| polling(thread, process)));
@@ -49,41 +50,91 @@ fn used_by_children(process: &Process, all: &[Process]) -> HashSet<u64> {
 }
 
 /// Places whose descriptors only grow in number, and descriptors that are open at the end.
-fn descriptors(process: &Process) -> Vec<Finding> {
+fn descriptors(process: &Process, left: &Left) -> Vec<Finding> {
     let Some(census) = &process.census else { return Vec::new() };
-    let now = process.header.began.saturating_add(process.duration);
-    // Watched, or an instance itself: a server's connections. (Whether their peers have hung up is not in the file.)
-    let watched = process.interests.iter().map(|interest| interest.fd);
-    let known: HashSet<i32> = watched.chain(process.instances.iter().map(|instance| instance.epfd)).collect();
-    let unattended = census.numbers.iter().filter(|(fd, word)| {
+    let instances: HashSet<i32> = process.instances.iter().map(|instance| instance.epfd).collect();
+    // Who watches each, the one who cares most. (Whether their peers have hung up now is not in the file.)
+    let mut watched: HashMap<i32, Option<Care>> = HashMap::new();
+    for interest in &process.interests {
+        let care = left.care(interest.instance);
+        watched
+            .entry(interest.fd)
+            .and_modify(|known| *known = known.zip(care).map(|(one, other)| one.max(other)))
+            .or_insert(care);
+    }
+    let own = census.numbers.iter().filter(|(fd, word)| {
         let is_own = number::generation(*word) == census.generation && word & number::AT_START == 0;
-        *fd > 2 && is_own && !known.contains(fd)
+        *fd > 2 && is_own
     });
-    let mut all: Vec<(u16, i32)> = unattended.map(|(fd, word)| (number::place(*word), *fd)).collect();
-    all.sort_unstable();
-    let of_one = all.chunk_by(|(one, _), (other, _)| one == other);
-    let judged = of_one.filter_map(|group| {
-        let (index, fd) = *group.last()?;
-        let row = census.rows.iter().find(|row| row.index == index)?;
-        row.counted.judge(group.len() as u64, fd, now, census.has_met_the_limit, process.runs)
-    });
-    judged.collect()
+    let mut companions = 0;
+    let mut places: BTreeMap<u16, (Cared, u64, i32)> = BTreeMap::new();
+    for (fd, word) in own {
+        let (cared, attended, highest) = places.entry(number::place(*word)).or_default();
+        let kind = number::kind(*word);
+        let care = match watched.get(fd) {
+            _ if instances.contains(fd) => None,
+            None => Some(Care::None),
+            Some(None) if kind.is_silent() => Some(Care::Silent),
+            Some(care) => *care,
+        };
+        match care {
+            Some(care) => cared.add(care, 1, *fd),
+            None => {
+                companions += 1;
+                *attended += 1;
+                *highest = *fd;
+            }
+        }
+    }
+    let now = process.header.began.saturating_add(process.duration);
+    let row_of = |index: u16| census.rows.iter().find(|row| row.index == index);
+    for (index, (cared, attended, highest)) in &mut places {
+        if let Some(row) = row_of(*index) {
+            let gone = row.counted.gone_of(*attended);
+            companions -= gone;
+            if gone != 0 {
+                cared.add(Care::Gone, gone, *highest);
+            }
+        }
+    }
+    let around = Around { now, has_met_the_limit: census.has_met_the_limit, is_running: process.runs, companions };
+    places.into_iter().filter_map(|(index, (cared, ..))| row_of(index)?.counted.judge(&cared, &around)).collect()
+}
+
+/// The instances that are left behind by the judgement of [`instances`]: by their places in the table, and those of the same sites.
+#[derive(Default)]
+struct Left {
+    left: HashSet<u64>,
+    doubtful: HashSet<u64>,
+}
+
+impl Left {
+    /// None: it is in use. That is the most.
+    fn care(&self, instance: u64) -> Option<Care> {
+        match () {
+            () if self.left.contains(&instance) => Some(Care::Left),
+            () if self.doubtful.contains(&instance) => Some(Care::Doubtful),
+            () => None,
+        }
+    }
 }
 
 /// Instances that are open, by the site that made them: a leak where some of them look idle. Which one a thread waits on at the moment is
 /// not in the file: as many of those that look idle as threads wait are taken for waited on.
-fn instances(process: &Process, used_by_children: &HashSet<u64>) -> Vec<Finding> {
+fn instances(process: &Process, used_by_children: &HashSet<u64>) -> (Vec<Finding>, Left) {
     let Judged { marked, .. } = process.judged_by;
     let since_mark = process.header.began.saturating_add(process.duration).saturating_sub(marked);
     let mark = |instance: &Instance| instance.waits & !u64::from(u32::MAX) | u64::from(instance.mark);
     let is_any_used = process.instances.iter().any(|instance| leak::is_used(instance.waits, mark(instance)));
+    let has_waited = process.counters().of(&Call::WAITS).calls != 0;
     let watched: HashSet<i32> = process.interests.iter().map(|interest| interest.fd).collect();
-    let is_idle = |instance: &&&Instance| {
-        is_any_used
+    let is_alone =
+        |instance: &Instance| !watched.contains(&instance.epfd) && !used_by_children.contains(&instance.site);
+    let is_idle = |instance: &Instance| {
+        (if instance.waits == 0 { has_waited } else { is_any_used })
             && marked != 0
             && leak::looks_idle(instance.waits, mark(instance), since_mark)
-            && !watched.contains(&instance.epfd)
-            && !used_by_children.contains(&instance.site)
+            && is_alone(instance)
     };
     let waiting = process.threads.iter().filter(|thread| thread.is_in_wait()).count() as u64;
     let mut by_site: BTreeMap<u64, Vec<&Instance>> = BTreeMap::new();
@@ -93,25 +144,49 @@ fn instances(process: &Process, used_by_children: &HashSet<u64>) -> Vec<Finding>
     if marked == 0 {
         by_site.retain(|site, _| !is_found(process, Id::Leak, *site));
     }
+    let mut left = Left::default();
     let judged = by_site.into_iter().filter_map(|(site, alive)| {
-        let count = alive.len() as u64;
-        let idle = (alive.iter().filter(is_idle).count() as u64).saturating_sub(waiting);
-        let severity = leak::severity(count, idle);
+        let youngest_used = alive.iter().filter(|one| one.waits != 0).map(|one| one.id).max().unwrap_or(0);
+        let is_unused = |instance: &Instance| {
+            let is_forgotten = instance.watches_peak == 0 || instance.id < youngest_used;
+            instance.waits == 0 && has_waited && is_forgotten && is_alone(instance)
+        };
+        let is_left = |instance: &Instance| is_idle(instance) || is_unused(instance);
+        let count = |which: &dyn Fn(&Instance) -> bool| alive.iter().filter(|one| which(one)).count() as u64;
+        let group = leak::Group {
+            alive: alive.len() as u64,
+            idle: count(&is_idle).saturating_sub(waiting),
+            unused: count(&is_unused),
+            old: count(&|one| is_unused(one) && is_idle(one)),
+        };
+        let (severity, variant) = group.judge(!process.runs);
         if severity == Severity::Info && process.runs {
             return None;
         }
-        let made = process.creations.iter().find(|(of, _)| *of == site).map_or(0, |(_, made)| *made).max(count);
+        if severity != Severity::Info {
+            for instance in &alive {
+                let to = if is_left(instance) { &mut left.left } else { &mut left.doubtful };
+                to.insert(instance.index);
+            }
+        }
+        let made = process.creations.iter().find(|(of, _)| *of == site).map_or(0, |(_, made)| *made).max(group.alive);
         let watches = alive.iter().fold(0, |sum: u64, instance| sum.saturating_add(instance.watches));
-        let idle = if severity == Severity::Info { 0 } else { idle };
-        let one = alive.iter().find(is_idle).or(alive.first());
+        let told = match variant {
+            leak::NEVER_USED => group.unused,
+            _ if severity == Severity::Info => 0,
+            _ => group.idle,
+        };
+        let one = alive.iter().find(|one| is_left(one)).or(alive.first());
         Some(Finding {
-            count,
+            variant,
+            count: group.alive,
             epfd: one.map(|instance| instance.epfd),
-            detail: [made, count, idle, kernel_memory::estimate(count, watches)],
+            detail: [made, group.alive, told, kernel_memory::estimate(group.alive, watches)],
             ..plain(Id::Leak, severity, site)
         })
     });
-    judged.collect()
+    let judged = judged.collect();
+    (judged, left)
 }
 
 /// Close to a limit: of descriptors, or one that the user has set. (How many watches a user may have, the machine knows on which the

@@ -3,7 +3,7 @@
 use core::fmt::{self, Display};
 
 use super::{
-    Cause, Finding, Held, Id, Severity, double_close, fd_inherited, herd, ignored_error, near_limit, no_cloexec,
+    Cause, Finding, Held, Id, Severity, double_close, fd_inherited, herd, ignored_error, leak, near_limit, no_cloexec,
     thresholds, use_after_close,
 };
 use crate::census::Kind;
@@ -188,6 +188,15 @@ impl Display for Message<'_> {
                 Instances(second),
                 Grouped(first)
             ),
+            Id::Leak if finding.variant == leak::NEVER_USED => write!(
+                f,
+                "{} open at the end, of {} made here, and {} of these were never waited on: the descriptor was lost, or made \
+                 twice; close each before its variable is set again ({} of kernel memory)",
+                Instances(second),
+                Grouped(first),
+                Grouped(third),
+                Scaled::bytes(fourth)
+            ),
             Id::Leak => write!(
                 f,
                 "{} open, of {} made here, and {} of these were left: newer ones are waited on, they are not; close \
@@ -262,13 +271,19 @@ impl Display for Message<'_> {
                 Kind::from_number(first).plural(),
                 if second == 1 { "is" } else { "are" },
             ),
-            Id::FdLeak => write!(
-                f,
-                "{} of {} {} made here are open, and they only become more: close each when it is done with",
-                Grouped(second),
-                Grouped(third),
-                Kind::from_number(first).plural(),
-            ),
+            Id::FdLeak => {
+                let kind = Kind::from_number(first);
+                write!(f, "{} of {} {} made here are open, and ", Grouped(second), Grouped(third), kind.plural())?;
+                match (fourth, kind) {
+                    (0, _) => f.write_str("they only become more: close each when it is done with"),
+                    (_, Kind::Pipe) => write!(f, "the other end of {} is closed: close each when its other end is", Grouped(fourth)),
+                    _ => write!(
+                        f,
+                        "the other side of {} has closed its end (TCP: CLOSE_WAIT): close each when a read returns 0 or an error",
+                        Grouped(fourth)
+                    ),
+                }
+            }
             Id::DoubleClose => write!(
                 f,
                 "{}: take out one of the two closes; the number may belong to another thread's descriptor by the time of \

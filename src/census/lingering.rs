@@ -1,0 +1,74 @@
+//! Sockets and pipes whose other end is gone, and that stay open. That an epoll instance watches
+//! them says nothing: their event has come, and the program has closed nothing.
+//!
+//! They are looked at each time that the creations of a place reach a power of two. At the end it is
+//! too late: a server whose clients all leave as it ends has no leak, and a process that is killed
+//! makes no look at all.
+
+use epollshim_format::census::{FEW, Kind};
+
+use super::table;
+use crate::sync::{AtomicU64, Ordering};
+use crate::{seccomp, sys, thread};
+
+/// The most that are looked at. A thousand take some 0.1 ms.
+const MOST: u64 = 1024;
+/// So many are asked for in one system call: 256 bytes of the stack.
+const BATCH: usize = 32;
+/// Between two looks the program must have waited once for each so many creations. Connections that
+/// one round accepts may all have been closed by their clients before it reads.
+const CREATIONS_OF_A_ROUND: u64 = 4;
+
+/// Whether these have another end.
+pub fn concerns(kind: Kind) -> bool {
+    matches!(kind, Kind::Socket | Kind::Pipe)
+}
+
+/// How many of the `live` descriptors of a place (its record's number) have lost their other end,
+/// which were there at the last look. `born`: created there, a power of two. `rounds`: how many waits
+/// the process had made by the last look.
+#[cold]
+#[inline(never)]
+pub fn look(index: u16, kind: Kind, live: u64, born: u64, rounds: &AtomicU64) -> u64 {
+    if !concerns(kind) {
+        return 0;
+    }
+    let now = thread::all().fold(0u64, |sum, block| sum.wrapping_add(block.counters.waits()));
+    let waited = now.abs_diff(rounds.swap(now, Ordering::Relaxed));
+    if live < FEW / 2 || waited < born / 2 / CREATIONS_OF_A_ROUND || seccomp::hinders() {
+        return 0;
+    }
+    let stride = live.div_ceil(MOST);
+    let mut batch = [libc::pollfd { fd: -1, events: libc::POLLRDHUP, revents: 0 }; BATCH];
+    let (mut count, mut gone) = (0, 0);
+    let of_place = table::each_alive().filter(|(_, entry)| entry.place() == index);
+    for (fd, _) in of_place.step_by(stride as usize) {
+        if let Some(one) = batch.get_mut(count) {
+            one.fd = fd;
+        }
+        count += 1;
+        if count == BATCH {
+            gone += asked(kind, &mut batch);
+            count = 0;
+        }
+    }
+    gone += batch.get_mut(..count).map_or(0, |batch| asked(kind, batch));
+    gone.saturating_mul(stride)
+}
+
+fn asked(kind: Kind, batch: &mut [libc::pollfd]) -> u64 {
+    match sys::poll_now(batch) {
+        Ok(1..) => batch.iter().filter(|one| one.revents & ends(kind) != 0).count() as u64,
+        _ => 0,
+    }
+}
+
+/// A socket's error may be any; a pipe's is that nobody reads it.
+fn ends(kind: Kind) -> i16 {
+    libc::POLLHUP | libc::POLLRDHUP | if kind == Kind::Pipe { libc::POLLERR } else { 0 }
+}
+
+/// Whether a descriptor has lost its other end.
+pub fn is_gone(fd: i32, kind: Kind) -> bool {
+    asked(kind, &mut [libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 }]) != 0
+}
