@@ -147,6 +147,15 @@ pub fn retract(note: &Note) {
     }
 }
 
+/// Adds to what a finding has cost, if it was noted: its last two numbers.
+pub fn add_cost(note: &Note, waits: u64, time: u64) {
+    if let Some(entry) = known(note) {
+        for (place, amount) in [(16, waits), (24, time)] {
+            entry.word(finding::DETAIL + place).fetch_add(amount, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Whether the same was found before.
 pub fn is_known(note: &Note) -> bool {
     known(note).is_some_and(|entry| entry.word(finding::COUNT).load(Ordering::Relaxed) != 0)

@@ -213,6 +213,31 @@ impl Held {
     }
 }
 
+/// How a `spin` goes on: the last of its numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Spin {
+    /// It is a listening socket, and no descriptor is left to accept with.
+    pub is_refused: bool,
+    /// How often epoll_ctl was called to arm it again; 0: that is not why it comes again.
+    pub rearmed: u64,
+    /// How many instances the thread has created meanwhile.
+    pub rebuilt: u64,
+}
+
+impl Spin {
+    #[must_use]
+    pub fn to_word(self) -> u64 {
+        u64::from(self.is_refused)
+            | self.rearmed.min(u64::from(u32::MAX)) << 8
+            | self.rebuilt.min((1 << 24) - 1) << 40
+    }
+
+    #[must_use]
+    pub const fn of_word(word: u64) -> Spin {
+        Spin { is_refused: word & 1 != 0, rearmed: word >> 8 & u32::MAX as u64, rebuilt: word >> 40 }
+    }
+}
+
 /// Variants of `fd-inherited`; 0: by a child.
 pub mod fd_inherited {
     /// The process itself became the other program.

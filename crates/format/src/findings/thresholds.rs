@@ -48,6 +48,13 @@ pub const SPIN_ROUND: u64 = MILLISECOND;
 /// that another thread is about to close is gone by then.
 pub const SPIN_SAMPLES: u64 = 10;
 pub const SPIN_DISTANCE: u64 = 10 * MILLISECOND;
+/// And the thread must have used so much processor time meanwhile: on a busy machine a thread that is about to close the file gets to
+/// run as late as this one.
+pub const SPIN_TIME: u64 = 50 * MILLISECOND;
+/// So many times as often where an unchanged state may be chance: a peer that answers at once.
+pub const SPIN_UNSURE: u64 = 3;
+/// What a ghost costs is counted again after this.
+pub const SPIN_GHOST_DISTANCE: u64 = 100 * MILLISECOND;
 /// From then on one of so many waits is looked at: that nothing has changed says the rest.
 pub const SPIN_STRIDE: u64 = 251;
 /// The events of a batch of which each is compared.
