@@ -244,11 +244,16 @@ impl Sample {
         if is_datagram && matches!(domain, libc::AF_INET | libc::AF_INET6) {
             return self.datagrams(domain == libc::AF_INET6);
         }
+        let takes = mask & (libc::EPOLLIN | libc::EPOLLPRI) as u32 != 0;
+        let is_unix_stream = domain == libc::AF_UNIX && option(libc::SO_TYPE)? == libc::SOCK_STREAM;
+        if is_unix_stream && !takes && sys::is_shut_for_writing(fd) {
+            // Nothing can be given to it any more.
+            return Some(Kind::Certain);
+        }
         // The peer of a stream may send what is read, and read what is sent, as fast as it goes. That
         // the queues never change, and that this thread never waits for its peer, makes it unlikely.
         // (Of a queue of messages only the first one's length is known.)
-        if domain == libc::AF_UNIX && option(libc::SO_TYPE)? == libc::SOCK_STREAM {
-            let takes = mask & (libc::EPOLLIN | libc::EPOLLPRI) as u32 != 0;
+        if is_unix_stream {
             (self.needs_reads, self.needs_rest) = (true, true);
             return (if takes { incoming != 0 } else { outgoing == 0 }).then_some(Kind::Unclear);
         }

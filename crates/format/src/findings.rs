@@ -5,6 +5,7 @@
 //! `epollshim explain` shows.
 
 mod cause;
+pub mod churn;
 pub mod herd;
 pub mod leak;
 pub mod loops;
@@ -93,6 +94,8 @@ ids! {
     UseAfterClose = 19 "use-after-close";
     /// No descriptor was left.
     Exhausted = 20 "exhausted";
+    /// Instances are made and ended at a rate that a loop does not need.
+    Churn = 22 "churn";
 }
 
 impl Id {

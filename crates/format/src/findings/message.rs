@@ -77,17 +77,13 @@ impl Display for Message<'_> {
                 }
                 f.write_str(
                     ", while a dup, a forked child or a passed copy keeps its file open: it is still watched, and its \
-                     events come for a number that is not it",
+                     events come for a number that is not it; ",
                 )?;
                 if third != 0 {
-                    write!(
-                        f,
-                        " ({} waits returned at once because of them, in {} of processor time)",
-                        Grouped(third),
-                        Scaled::time(fourth)
-                    )?;
+                    let time = Scaled::time(fourth);
+                    write!(f, "{} waits came back at once for them, in {time} of processor time; ", Grouped(third))?;
                 }
-                f.write_str("; use EPOLL_CTL_DEL before close")
+                f.write_str("use EPOLL_CTL_DEL before close")
             }
             Id::StaleData => f.write_str(
                 "the number was closed, its file lives on by a dup, a forked child or a passed copy, and is still watched \
@@ -168,11 +164,10 @@ impl Display for Message<'_> {
             ),
             Id::PollLoop => write!(
                 f,
-                "{} of {} waits had a timeout of {} and returned nothing; the thread has used {} of processor time: wait for \
+                "{} of {} waits had a timeout of 0 and returned nothing; the thread has used {} of processor time: wait for \
                  as long as there is nothing to do (timeout -1), and have other work wake the loop by an eventfd or a timer",
                 Grouped(finding.count),
                 Grouped(third),
-                if first == 0 { "0" } else { "1 ms" },
                 Scaled::time(second)
             ),
             Id::Herd if finding.variant == herd::ONE_INSTANCE => write!(
@@ -320,6 +315,15 @@ impl Display for Message<'_> {
                 }
             ),
             Id::Exhausted => exhausted(f, &Held::of_detail(&finding.detail)),
+            Id::Churn => write!(
+                f,
+                "{} of {} instances made here have ended, in a process that has lived for {} and used {} of processor time: \
+                 keep one instance, and change what it watches by epoll_ctl",
+                Grouped(first),
+                Grouped(second),
+                Scaled::time(fourth),
+                Scaled::time(third)
+            ),
             Id::FdInherited => write!(
                 f,
                 "{} was left open in a program that was started by exec: {}",
@@ -380,7 +384,7 @@ impl Finding {
         let [first, ..] = self.detail;
         let both = match self.id {
             Id::SizeLie if self.variant != 0 => "called|",
-            Id::Leak | Id::FdLeak | Id::SizeLie => "created|",
+            Id::Leak | Id::FdLeak | Id::SizeLie | Id::Churn => "created|",
             Id::Ghost => "closed|registered",
             Id::StaleData if first != 0 => "registered again|first registered",
             Id::StaleData => "registered again|closed",
