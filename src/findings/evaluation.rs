@@ -22,4 +22,5 @@ pub fn evaluate(end: End) {
 pub fn at_times(now: u64) {
     processes::shared_by_now();
     herd::look(now);
+    ghosts::look(now);
 }

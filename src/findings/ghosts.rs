@@ -8,6 +8,7 @@
 //! - when an `epoll_ctl` of its number fails, if a dup is known or the process has one thread, and
 //!   the kernel confirms that it is still watched;
 //! - when its events wake a loop again and again;
+//! - when it has lived for a second or two of a process that is recorded;
 //! - when its number is added again, which is `stale-data`;
 //! - when it exists as a report is made, according to the kernel's own list, and waits continued
 //!   after the close.
@@ -117,6 +118,41 @@ pub fn corrected(epfd: c_int, fd: c_int) {
     {
         retract(&of_closing(&closing, epfd));
         ledger::recent_closes().retract(&closing);
+    }
+}
+
+/// Looks for ghosts while the process runs, for one that is killed before a report. It is called once
+/// a second: a child that executes another program at once keeps nothing that long. `now`:
+/// CLOCK_MONOTONIC.
+pub fn look(now: u64) {
+    /// Of a second's work: instances, and questions of the kernel, each of which takes as long as the
+    /// list.
+    const INSTANCES: usize = 16;
+    const ASKED: usize = 32;
+    const LISTED: u64 = 1024;
+    let closes = ledger::recent_closes();
+    if !process::is_own() || !(closes.any_left_a_dup() || sys::has_children()) {
+        return;
+    }
+    let view = ledger::records();
+    // Another part of the table each time, where there are more.
+    let first = (now >> 30) as usize * ASKED;
+    let mut left = ASKED;
+    for (index, instance) in view.live_instances().take(INSTANCES) {
+        if instance.inherited.load(Ordering::Relaxed) != 0 || instance.watches.get() > LISTED {
+            continue;
+        }
+        let (epfd, waits) = (view.descriptor_of(index), instance.waits());
+        let is_due = |closing: &RecentClose| closing.instance == instance.id.get() && closing.waits != waits;
+        for closing in closes.unreported(first).filter(is_due).take(left) {
+            left -= 1;
+            let is_ghost = is_watched_by_number(epfd, closing.fd)
+                && ledger::site_of(epfd, closing.fd).is_none()
+                && (!sys::is_open(closing.fd) || has_another_file(epfd, closing.fd));
+            if is_ghost && closes.is_still_watched(&closing) && closes.report(&closing) {
+                note(&of_closing(&closing, epfd));
+            }
+        }
     }
 }
 

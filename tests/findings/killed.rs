@@ -131,6 +131,10 @@ fn what_is_found_as_it_happens() {
     for program in ["size_lie", "ghost", "spin_hup", "full_batch", "double_close", "cases/fibers_19"] {
         is_told_after_a_kill(program, &[("EPOLLSHIM_CENSUS", "1")], &[]);
     }
+    for program in ["ghost_quiet", "ghost_forked"] {
+        is_told_after_a_kill_and(program, &[], &[], "calls");
+        is_told_after_a_kill_and(program, &[], &["-DMENDED"], "calls");
+    }
     is_told_after_a_kill("cases/pantavisor_699", &[], &[]);
     is_told_after_a_kill("cases/pantavisor_699", &[], &["-DNO_DEL"]);
 }

@@ -13,7 +13,7 @@ pub fn severity(ended: u64, time: u64, lived: u64) -> Option<Severity> {
         && time != 0
         && is_as_often(thresholds::CHURN_RATE, time)
         && is_as_often(thresholds::CHURN_LEAST, lived);
-    let costs = is_as_often(thresholds::CHURN_COSTLY, time);
+    let costs = ended >= thresholds::CHURN_MANY && is_as_often(thresholds::CHURN_COSTLY, time);
     is_churn.then_some(if costs { Severity::Warning } else { Severity::Info })
 }
 
@@ -29,6 +29,7 @@ mod tests {
         // A machine on which the process gets a tenth of the time.
         assert_eq!(severity(396, SECOND, 17 * SECOND), Some(Severity::Info));
         assert_eq!(severity(20_000, SECOND, SECOND), Some(Severity::Warning));
+        assert_eq!(severity(400, SECOND / 50, SECOND / 50), Some(Severity::Info));
         // A job of a timer's, each minute.
         assert_eq!(severity(1_440, SECOND, 86_400 * SECOND), None);
         // Much work for each.

@@ -77,8 +77,9 @@ pub const CHURN: u64 = 100;
 pub const CHURN_RATE: u64 = 50;
 /// And one a second at least, of all the time that the process has lived: a timer's job may have a loop of its own.
 pub const CHURN_LEAST: u64 = 1;
-/// So many in a second of processor time are a warning: to create an instance, fill it and close it takes 5 to 10 microseconds, a
+/// So many, and so many in a second of processor time, are a warning: fewer may be a burst. To create an instance, fill it and close it takes 5 to 10 microseconds, a
 /// twentieth of the processor by then.
+pub const CHURN_MANY: u64 = 1_000;
 pub const CHURN_COSTLY: u64 = 5_000;
 
 // ---- ignored-error ----
