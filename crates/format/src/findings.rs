@@ -230,9 +230,7 @@ pub struct Spin {
 impl Spin {
     #[must_use]
     pub fn to_word(self) -> u64 {
-        u64::from(self.is_refused)
-            | self.rearmed.min(u64::from(u32::MAX)) << 8
-            | self.rebuilt.min((1 << 24) - 1) << 40
+        u64::from(self.is_refused) | self.rearmed.min(u64::from(u32::MAX)) << 8 | self.rebuilt.min((1 << 24) - 1) << 40
     }
 
     #[must_use]
