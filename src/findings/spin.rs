@@ -240,8 +240,7 @@ impl Sample {
             // No process can send to it any more, so that what was taken would be missing.
             return Some(Kind::Certain);
         }
-        let is_datagram = option(libc::SO_TYPE)? == libc::SOCK_DGRAM;
-        if is_datagram && matches!(domain, libc::AF_INET | libc::AF_INET6) {
+        if matches!(domain, libc::AF_INET | libc::AF_INET6) && protocol == libc::IPPROTO_UDP {
             return self.datagrams(domain == libc::AF_INET6);
         }
         let takes = mask & (libc::EPOLLIN | libc::EPOLLPRI) as u32 != 0;

@@ -17,7 +17,7 @@ use crate::ledger;
 use crate::ledger::records::Long;
 use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
-use crate::{clock, procfs, seccomp, thread};
+use crate::{clock, procfs, seccomp, sys, thread};
 
 /// What is known of one thread's waits, in its block. All zero: nothing yet. A signal handler that
 /// also waits may confuse it: what is found is compared with the kernel before it is reported.
@@ -65,7 +65,7 @@ impl Done {
         self.waits.set(block.counters.waits());
         self.changes.set(block.counters.changes());
         self.creations.set(creations(block));
-        self.time.set(thread::processor_time(block).unwrap_or(0));
+        self.time.set(time(block));
     }
 
     /// What the thread has done since then.
@@ -74,9 +74,14 @@ impl Done {
             waits: block.counters.waits().wrapping_sub(self.waits.get()),
             changes: block.counters.changes().wrapping_sub(self.changes.get()),
             creations: creations(block).wrapping_sub(self.creations.get()),
-            time: thread::processor_time(block).unwrap_or(0).saturating_sub(self.time.get()),
+            time: time(block).saturating_sub(self.time.get()),
         }
     }
+}
+
+/// Processor time of the thread, or of the process where the thread's is not known.
+fn time(block: &Block) -> u64 {
+    thread::processor_time(block).or_else(|| sys::processor_time(0)).unwrap_or(0)
 }
 
 fn creations(block: &Block) -> u64 {

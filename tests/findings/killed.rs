@@ -116,7 +116,7 @@ fn loops_that_poll() {
 
 #[test]
 fn instances_that_end_as_soon_as_they_are_made() {
-    is_told_after_a_kill("cases/gunicorn_churn", &[], &["-DCOSTLY"]);
+    is_told_after_a_kill_and("cases/gunicorn_churn", &[], &["-DCOSTLY"], "calls");
     is_told_after_a_kill("cases/gunicorn_churn", &[], &["-DMENDED"]);
 }
 
