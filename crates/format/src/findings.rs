@@ -337,7 +337,21 @@ impl Display for Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::Id;
+    use super::{Id, Spin};
+
+    #[test]
+    fn how_a_spin_goes_on_fits_into_one_word() {
+        let spins = [
+            Spin::default(),
+            Spin { is_refused: true, rearmed: 52_201, rebuilt: 157 },
+            Spin { is_refused: false, rearmed: u64::from(u32::MAX), rebuilt: (1 << 24) - 1 },
+        ];
+        for spin in spins {
+            assert_eq!(Spin::of_word(spin.to_word()), spin);
+        }
+        // Of a recording of an earlier version.
+        assert!(Spin::of_word(1).is_refused);
+    }
 
     #[test]
     fn every_defect_has_a_name_and_a_number_of_its_own() {
