@@ -19,6 +19,8 @@ mod ledger;
 mod lives;
 #[allow(dead_code)]
 mod programs;
+#[path = "findings/spinning.rs"]
+mod spinning;
 #[path = "findings/sums.rs"]
 mod sums;
 #[path = "findings/suppressions.rs"]

@@ -1,6 +1,6 @@
 //! Findings that follow from sums: evaluated for each report, and when the process ends.
 
-use super::{ghosts, herd, leak, limits, loops, processes, sizes};
+use super::{churn, ghosts, herd, leak, limits, loops, processes, sizes};
 use crate::process::End;
 
 /// Evaluates the ledger and the counters. It may run any number of times: its results replace the
@@ -12,6 +12,7 @@ pub fn evaluate(end: End) {
     loops::polling();
     herd::evaluate();
     leak::evaluate(end);
+    churn::evaluate();
     processes::evaluate();
     limits::evaluate();
 }
@@ -21,4 +22,5 @@ pub fn evaluate(end: End) {
 pub fn at_times(now: u64) {
     processes::shared_by_now();
     herd::look(now);
+    ghosts::look(now);
 }

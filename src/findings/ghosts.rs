@@ -5,8 +5,10 @@
 //! a file open (dups, but not what a forked child or another process has), and a ghost that soon
 //! disappears does no harm. So one is reported:
 //!
-//! - when an `epoll_ctl` of its number fails, if a dup is known and the kernel confirms that it is
-//!   still watched;
+//! - when an `epoll_ctl` of its number fails, if a dup is known or the process has one thread, and
+//!   the kernel confirms that it is still watched;
+//! - when its events wake a loop again and again;
+//! - when it has lived for a second or two of a process that is recorded;
 //! - when its number is added again, which is `stale-data`;
 //! - when it exists as a report is made, according to the kernel's own list, and waits continued
 //!   after the close.
@@ -16,7 +18,8 @@ use crate::sync::Ordering;
 use epollshim_format::findings::{Id, Severity};
 use libc::c_int;
 
-use super::{Note, note, put, retract};
+use super::watch::Since;
+use super::{Note, add_cost, is_known, note, put, retract};
 use crate::buffer::{Buffer, sort_by_key};
 use crate::ledger::records::Instance;
 use crate::{ledger, process, procfs, sys};
@@ -26,7 +29,8 @@ use epollshim_ledger::recent_closes::RecentClose;
 /// ghost.
 #[inline(always)]
 pub fn ctl_failed(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -> bool {
-    ledger::recent_closes().any_left_a_dup() && ctl_failed_of_ghost(epfd, operation, fd, error)
+    let may_be = operation != libc::EPOLL_CTL_ADD || ledger::recent_closes().any_left_a_dup();
+    may_be && ctl_failed_of_ghost(epfd, operation, fd, error)
 }
 
 #[cold]
@@ -40,7 +44,61 @@ fn ctl_failed_of_ghost(epfd: c_int, operation: c_int, fd: c_int, error: c_int) -
     may_be
         && ledger::records()
             .ghost(epfd, fd)
+            .or_else(|| kept_elsewhere(epfd, fd).filter(|_| operation != libc::EPOLL_CTL_ADD))
             .is_some_and(|closing| closing.is_reported || met(&closing, epfd, operation, fd, error))
+}
+
+/// The close of a number under which something is still watched, for another reason than a known
+/// dup: a forked child, a passed copy, a dup that no hook saw.
+fn kept_elsewhere(epfd: c_int, fd: c_int) -> Option<RecentClose> {
+    /// The kernel goes through the list for each question.
+    const MOST: u64 = 1024;
+    let (_, instance) = own_instance(epfd)?;
+    let closing = ledger::recent_closes().last(instance.id.get(), fd)?;
+    let is_asked = instance.watches.get() <= MOST
+        && is_watched_by_number(epfd, fd)
+        // Another thread may be in the middle of the close: the kernel frees the number first.
+        && procfs::has_one_thread();
+    is_asked.then_some(closing)
+}
+
+/// An instance that this process created and other processes do not use under their own numbers.
+fn own_instance(epfd: c_int) -> Option<(u32, &'static Instance)> {
+    let index = ledger::fd_state(epfd).instance();
+    let instance = ledger::records().instance_at(index)?;
+    (instance.inherited.load(Ordering::Relaxed) == 0 && process::is_own()).then_some((index, instance))
+}
+
+/// A loop is woken again and again for what was watched under a number that is closed, or another
+/// file's. `since`: what it has done for nothing. False: it is not so.
+#[cold]
+#[inline(never)]
+pub fn met_in_wait(epfd: c_int, fd: c_int, since: &Since) -> bool {
+    let Some((index, instance)) = own_instance(epfd) else { return false };
+    if !is_watched_by_number(epfd, fd) || sys::is_open(fd) && !has_another_file(epfd, fd) {
+        return false;
+    }
+    let closing = ledger::recent_closes().last(instance.id.get(), fd);
+    let found = match &closing {
+        Some(closing) => of_closing(closing, epfd),
+        None => {
+            let added_at = ledger::view().added_at(index, fd, false) as usize;
+            // Another process that has the instance may have added it, under a number of its own.
+            if added_at == 0 {
+                return false;
+            }
+            Note { epfd, fd, other: added_at, ..Note::of(Id::Ghost, Severity::Error) }
+        }
+    };
+    let is_new = match &closing {
+        Some(closing) => ledger::recent_closes().report(closing),
+        None => !is_known(&found),
+    };
+    if is_new {
+        note(&found);
+    }
+    add_cost(&found, since.waits, since.time);
+    true
 }
 
 #[cold]
@@ -60,6 +118,41 @@ pub fn corrected(epfd: c_int, fd: c_int) {
     {
         retract(&of_closing(&closing, epfd));
         ledger::recent_closes().retract(&closing);
+    }
+}
+
+/// Looks for ghosts while the process runs, for one that is killed before a report. It is called once
+/// a second: a child that executes another program at once keeps nothing that long. `now`:
+/// CLOCK_MONOTONIC.
+pub fn look(now: u64) {
+    /// Of a second's work: instances, and questions of the kernel, each of which takes as long as the
+    /// list.
+    const INSTANCES: usize = 16;
+    const ASKED: usize = 32;
+    const LISTED: u64 = 1024;
+    let closes = ledger::recent_closes();
+    if !process::is_own() || !(closes.any_left_a_dup() || sys::has_children()) {
+        return;
+    }
+    let view = ledger::records();
+    // Another part of the table each time, where there are more.
+    let first = (now >> 30) as usize * ASKED;
+    let mut left = ASKED;
+    for (index, instance) in view.live_instances().take(INSTANCES) {
+        if instance.inherited.load(Ordering::Relaxed) != 0 || instance.watches.get() > LISTED {
+            continue;
+        }
+        let (epfd, waits) = (view.descriptor_of(index), instance.waits());
+        let is_due = |closing: &RecentClose| closing.instance == instance.id.get() && closing.waits != waits;
+        for closing in closes.unreported(first).filter(is_due).take(left) {
+            left -= 1;
+            let is_ghost = is_watched_by_number(epfd, closing.fd)
+                && ledger::site_of(epfd, closing.fd).is_none()
+                && (!sys::is_open(closing.fd) || has_another_file(epfd, closing.fd));
+            if is_ghost && closes.is_still_watched(&closing) && closes.report(&closing) {
+                note(&of_closing(&closing, epfd));
+            }
+        }
     }
 }
 

@@ -2,14 +2,13 @@
 
 use crate::sync::Ordering;
 
-use epollshim_format::call::Call;
 use epollshim_format::findings::loops::{self, Polling, Waits};
 use epollshim_format::findings::{Id, Severity};
 use epollshim_format::histogram;
 
 use super::watch::Watch;
 use super::{Note, put, withdraw};
-use crate::counters::{Counters, Histogram};
+use crate::counters::Histogram;
 use crate::thread::Block;
 use crate::{clock, ledger, process, sys, thread};
 
@@ -51,17 +50,11 @@ fn recorded(of: Histogram<'_>) -> u64 {
     (0..histogram::BUCKETS).map(|index| of.bucket(index)).fold(0, u64::wrapping_add)
 }
 
-/// Threads that poll: waits that do not block, or hardly, and find nothing, and little else.
+/// Threads that poll: waits that do not block and find nothing, and little else.
 pub fn polling() {
     for block in thread::all() {
         let counters = &block.counters;
-        let waits = Waits {
-            all: counters.waits(),
-            polled: counters.polled.get(),
-            short: counters.short.get(),
-            asleep: blocked(counters),
-            worked: counters.work().sum(),
-        };
+        let waits = Waits { all: counters.waits(), polled: counters.polled.get() };
         if let Some(polling) = waits.polling(&|| processor_time(block)) {
             report(block, polling);
         }
@@ -74,14 +67,8 @@ fn processor_time(block: &Block) -> u64 {
     own.or_else(|| sys::processor_time(0)).unwrap_or(0)
 }
 
-/// Nanoseconds in waits that could block.
-fn blocked(counters: &Counters) -> u64 {
-    let of = |call: &Call| counters.blocked(*call).map_or(0, Histogram::sum);
-    Call::WAITS.iter().map(of).fold(0, u64::wrapping_add)
-}
-
 fn report(block: &Block, polling: Polling) {
-    let Polling { count, milliseconds, time } = polling;
+    let Polling { count, time } = polling;
     let owner = block.address();
     // Of its instances the one with the most empty waits.
     let found = ledger::view()
@@ -89,11 +76,10 @@ fn report(block: &Block, polling: Polling) {
         .filter(|(_, instance)| instance.owner.block() == owner)
         .max_by_key(|(_, instance)| instance.alone.empty.get());
     let note = Note {
-        variant: milliseconds as u8,
         epfd: found.map_or(-1, |(index, _)| ledger::view().descriptor_of(index)),
         site: found.map_or(0, |(_, instance)| instance.waiter.load(Ordering::Relaxed)),
-        detail: [milliseconds, time, block.counters.waits(), 0],
-        ..Note::of(Id::PollLoop, polling.severity())
+        detail: [0, time, block.counters.waits(), 0],
+        ..Note::of(Id::PollLoop, Severity::Warning)
     };
     put(&note, count);
 }

@@ -9,6 +9,7 @@
 //! did what it should (docs/performance.md, "Descriptors and the census"). The first finding of a
 //! process maps memory (a system call, or those of a segment of the recording).
 
+mod churn;
 mod described;
 pub mod doubles;
 pub mod errors;
@@ -144,6 +145,15 @@ pub fn retract(note: &Note) {
         let count = entry.word(finding::COUNT);
         // Not below 0, if `restart` came in between.
         let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+    }
+}
+
+/// Adds to what a finding has cost, if it was noted: its last two numbers.
+pub fn add_cost(note: &Note, waits: u64, time: u64) {
+    if let Some(entry) = known(note) {
+        for (place, amount) in [(16, waits), (24, time)] {
+            entry.word(finding::DETAIL + place).fetch_add(amount, Ordering::Relaxed);
+        }
     }
 }
 

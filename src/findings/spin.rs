@@ -5,11 +5,17 @@
 //! that answers so fast that the next request is there already. So an event counts as unhandled
 //! only if it is certain that nothing was taken from the descriptor and nothing given to it. Called
 //! from hooks, in a thread that seems to spin. It reads /proc, on a stack of its own.
+//!
+//! Calls of `epoll_ctl` are no sign of progress: a loop that arms a hung-up descriptor again in each
+//! round, or that creates its instance anew, spins like any other.
+
+use core::ffi::CStr;
 
 use epollshim_format::events::{EPOLLERR, EPOLLHUP};
 use epollshim_format::findings::{Severity, thresholds};
 
-use super::watch::{Wait, mix};
+use super::watch::{Since, Wait, mix};
+use crate::buffer::Buffer;
 use crate::ledger::records::Long;
 use crate::procfs::{self, Listed, Short};
 use crate::sigsafe::on_own_stack;
@@ -18,17 +24,23 @@ use crate::{ledger, process, seccomp, sys};
 /// What was seen last, in a thread's block.
 pub struct Trail {
     samples: Long,
+    /// CLOCK_MONOTONIC at the first sample.
+    began: Long,
     /// CLOCK_MONOTONIC at the last sample.
     last: Long,
     state: Long,
     /// How much this process will have read by read(2) at the next sample, if it reads nothing.
     read: Long,
+    /// How often the thread had given up its processor of its own accord.
+    yields: Long,
 }
 
 pub enum Verdict {
     Changed,
     Unchanged,
     Spins(Found),
+    /// An event is a ghost's, which was watched under this number.
+    Ghost(i32),
 }
 
 #[derive(Clone, Copy)]
@@ -55,43 +67,73 @@ impl Trail {
         now.saturating_sub(self.last.get()) >= thresholds::SPIN_DISTANCE
     }
 
-    /// Takes one more sample.
-    pub fn follow(&self, wait: &Wait) -> Verdict {
-        if seccomp::hinders() || !process::is_own() {
+    /// Takes one more sample. `since`: what the thread has done since the suspicion.
+    pub fn follow(&self, wait: &Wait, since: &Since) -> Verdict {
+        let spent = wait.now.saturating_sub(self.began.get());
+        let is_slow = self.samples.get() != 0 && spent >= since.waits.saturating_mul(thresholds::SPIN_ROUND);
+        if is_slow || seccomp::hinders() || !process::is_own() {
             return Verdict::Changed;
         }
-        let Some(Some((found, sample))) = on_own_stack(|| Sample::of(wait)) else { return Verdict::Changed };
+        let (found, sample) = match on_own_stack(|| Sample::of(wait, since.is_rearmed())) {
+            Some(Some(Sampled::Known(found, sample))) => (found, sample),
+            Some(Some(Sampled::Ghost(fd))) => {
+                self.last.set(wait.now + thresholds::SPIN_GHOST_DISTANCE);
+                return Verdict::Ghost(fd);
+            }
+            _ => return Verdict::Changed,
+        };
         let is_first = self.samples.get() == 0;
         let has_read = sample.needs_reads && sample.read_before != self.read.get();
-        if !is_first && (sample.state != self.state.get() || has_read) {
+        let yields = sample.yields.wrapping_sub(self.yields.get());
+        let has_slept = sample.needs_rest && yields > sample.own_yields();
+        if !is_first && (sample.state != self.state.get() || has_read || has_slept) {
             return Verdict::Changed;
+        }
+        if is_first {
+            self.began.set(wait.now);
         }
         self.state.set(sample.state);
         self.read.set(sample.read_after);
+        self.yields.set(sample.yields);
         self.last.set(wait.now);
         self.samples.add(1);
-        if self.samples.get() < thresholds::SPIN_SAMPLES { Verdict::Unchanged } else { Verdict::Spins(found) }
+        let samples = thresholds::SPIN_SAMPLES * if sample.needs_rest { thresholds::SPIN_UNSURE } else { 1 };
+        let is_enough = self.samples.get() >= samples && since.time >= thresholds::SPIN_TIME;
+        if is_enough { Verdict::Spins(found) } else { Verdict::Unchanged }
     }
+}
+
+/// What a sample shows.
+enum Sampled {
+    Known(Found, Sample),
+    Ghost(i32),
 }
 
 /// The present state of the descriptors of a batch.
 #[derive(Clone, Copy, Default)]
 struct Sample {
     state: u64,
-    /// Only the process's count of bytes read shows whether anything was taken.
+    /// Only the process's count of bytes read and written shows whether anything was taken or given.
     needs_reads: bool,
+    /// And that the thread has never slept: its peer did not have it wait.
+    needs_rest: bool,
     /// That count without what this sample read, and with it.
     read_before: u64,
     read_after: u64,
-    /// Bytes that this sample has read.
+    /// How often the thread has given up its processor of its own accord.
+    yields: u64,
+    /// Bytes that this sample has read, and how many files.
     own: u64,
+    files: u64,
 }
 
 impl Sample {
     /// None: for one of the events it cannot be known whether it is handled.
-    fn of(wait: &Wait) -> Option<(Found, Sample)> {
+    fn of(wait: &Wait, is_rearmed: bool) -> Option<Sampled> {
         /// Reading a longer list holds the instance's lock for long.
         const MOST: u64 = 8192;
+        const EDGE: u32 = libc::EPOLLET as u32;
+        const ONCE: u32 = libc::EPOLLONESHOT as u32;
         if ledger::crowd_of(wait.epfd)?.watches > MOST {
             return None;
         }
@@ -100,17 +142,30 @@ impl Sample {
         for event in wait.events {
             let (data, mask) = (event.u64, event.events);
             let listed = sample.listed(wait.epfd, data)?;
+            let status = sys::status(listed.fd);
+            let is_another = |status: &libc::stat| listed.inode != 0 && status.st_ino != listed.inode;
+            if status.as_ref().map_or_else(|error| *error == libc::EBADF, is_another) {
+                return Some(Sampled::Ghost(listed.fd));
+            }
             // An edge is new: something has happened. And a one-shot event is asked for again.
-            if listed.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 {
+            if listed.events & (EDGE | ONCE) != 0 && !is_rearmed {
                 return None;
             }
             // If this number was closed, it refers to another file, and not to what is watched.
-            let added_at = ledger::site_of(wait.epfd, listed.fd)?;
-            let kind = sample.look_at(listed.fd, mask)?;
+            let Some(added_at) = ledger::site_of(wait.epfd, listed.fd) else {
+                return Some(Sampled::Ghost(listed.fd));
+            };
+            let kind = sample.look_at(listed.fd, mask, &status.ok()?)?;
+            // Many edges may be new.
+            if kind == Kind::Unclear && listed.events & EDGE != 0 {
+                return None;
+            }
+            // The kernel has taken the mask of a one-shot interest away.
+            let is_taken = listed.events & ONCE != 0;
             let found = Found {
                 fd: listed.fd,
                 mask,
-                asked: Some(listed.events & !(EPOLLERR | EPOLLHUP)),
+                asked: (!is_taken).then_some(listed.events & !(EPOLLERR | EPOLLHUP)),
                 added_at,
                 severity: if kind == Kind::Unclear { Severity::Warning } else { Severity::Error },
                 is_refused: kind == Kind::Refused,
@@ -118,22 +173,29 @@ impl Sample {
             first = first.or(Some(found));
         }
         sample.count_reads();
-        Some((first?, sample))
+        sample.count_yields();
+        Some(Sampled::Known(first?, sample))
     }
 
     /// The interest that an event belongs to. None: several have this data.
     fn listed(&mut self, epfd: i32, data: u64) -> Option<Listed> {
         let (listed, bytes) = procfs::the_one_with(epfd, data)?;
         self.own += bytes as u64;
+        self.files += 1;
         Some(listed)
+    }
+
+    /// How often the thread may have given up its processor for the files of two samples: it waits
+    /// for a helper that reads them.
+    fn own_yields(&self) -> u64 {
+        2 * self.files + 2
     }
 
     fn add(&mut self, value: u64) {
         self.state = mix(self.state ^ value).wrapping_add(1);
     }
 
-    fn look_at(&mut self, fd: i32, mask: u32) -> Option<Kind> {
-        let status = sys::status(fd).ok()?;
+    fn look_at(&mut self, fd: i32, mask: u32, status: &libc::stat) -> Option<Kind> {
         self.add(status.st_ino);
         match status.st_mode & libc::S_IFMT {
             libc::S_IFSOCK => self.socket(fd, mask),
@@ -178,7 +240,50 @@ impl Sample {
             // No process can send to it any more, so that what was taken would be missing.
             return Some(Kind::Certain);
         }
+        if matches!(domain, libc::AF_INET | libc::AF_INET6) && protocol == libc::IPPROTO_UDP {
+            return self.datagrams(domain == libc::AF_INET6);
+        }
+        let takes = mask & (libc::EPOLLIN | libc::EPOLLPRI) as u32 != 0;
+        let is_unix_stream = domain == libc::AF_UNIX && option(libc::SO_TYPE)? == libc::SOCK_STREAM;
+        if is_unix_stream && !takes && sys::is_shut_for_writing(fd) {
+            // Nothing can be given to it any more.
+            return Some(Kind::Certain);
+        }
+        // The peer of a stream may send what is read, and read what is sent, as fast as it goes. That
+        // the queues never change, and that this thread never waits for its peer, makes it unlikely.
+        // (Of a queue of messages only the first one's length is known.)
+        if is_unix_stream {
+            (self.needs_reads, self.needs_rest) = (true, true);
+            return (if takes { incoming != 0 } else { outgoing == 0 }).then_some(Kind::Unclear);
+        }
         has_hung_up.then_some(Kind::Unclear)
+    }
+
+    /// No datagram and no error came or went in this whole network namespace: so none did here.
+    /// (Counted when the program takes it: Linux v6.1 net/ipv4/udp.c, `udp_recvmsg`.)
+    fn datagrams(&mut self, has_both: bool) -> Option<Kind> {
+        self.add_lines(c"/proc/thread-self/net/snmp", &[b"Udp:", b"Icmp:"])?;
+        if has_both {
+            self.add_lines(c"/proc/thread-self/net/snmp6", &[b"Udp6", b"Icmp6"])?;
+        }
+        Some(Kind::Certain)
+    }
+
+    /// Adds the lines of a file that begin so.
+    fn add_lines(&mut self, path: &CStr, beginnings: &[&[u8]]) -> Option<()> {
+        self.files += 1;
+        Buffer::lend(|text: &mut Buffer<u8>| {
+            if !procfs::read_file(path, text) {
+                return None;
+            }
+            self.own += text.as_slice().len() as u64;
+            for line in text.as_slice().split(|byte| *byte == b'\n') {
+                if beginnings.iter().any(|beginning| line.starts_with(beginning)) {
+                    line.iter().for_each(|byte| self.add(u64::from(*byte)));
+                }
+            }
+            Some(())
+        })
     }
 
     fn other(&mut self, fd: i32, mask: u32) -> Option<Kind> {
@@ -206,34 +311,54 @@ impl Sample {
         let mut text = [0; 1024];
         let length = procfs::read_short(path.as_c()?, &mut text)?;
         self.own += length as u64;
+        self.files += 1;
         for byte in text.iter().take(length) {
             self.add(u64::from(*byte));
         }
         Some(())
     }
 
-    /// Bytes that this process has read by read(2), where the kernel counts them
-    /// (CONFIG_TASK_IO_ACCOUNTING).
+    /// Bytes that this process has read by read(2) and written by write(2), where the kernel counts
+    /// them (CONFIG_TASK_IO_ACCOUNTING).
     fn count_reads(&mut self) {
         if !self.needs_reads {
             return;
         }
+        self.files += 1;
         let mut text = [0; 64];
         let length = procfs::read_short(c"/proc/self/io", &mut text).unwrap_or(0);
         let mut words = text.split(|byte| matches!(byte, b' ' | b'\n'));
-        let count = match (words.next(), words.next()) {
-            (Some(b"rchar:"), Some(digits)) => decimal(digits),
-            _ => None,
-        };
-        match count {
-            Some(count) => {
+        let mut count = |name: &[u8]| (words.next()? == name).then_some(decimal(words.next()?)?);
+        match (count(b"rchar:"), count(b"wchar:")) {
+            (Some(read), Some(written)) => {
+                let count = read.wrapping_add(if self.needs_rest { written } else { 0 });
                 self.read_before = count.wrapping_sub(self.own);
                 // What this reading read is counted when it is done.
                 self.read_after = count.wrapping_add(length as u64);
             }
             // Never equal: it cannot be known.
-            None => (self.read_before, self.read_after) = (0, 1),
+            _ => (self.read_before, self.read_after) = (0, 1),
         }
+    }
+
+    /// How often the thread has given up its processor of its own accord.
+    fn count_yields(&mut self) {
+        if !self.needs_rest {
+            return;
+        }
+        self.files += 1;
+        let yields = Buffer::lend(|text: &mut Buffer<u8>| {
+            // What was read is not counted yet in `read_after`: reading it is.
+            let is_read = procfs::read_file(c"/proc/thread-self/status", text);
+            self.read_after = self.read_after.wrapping_add(text.as_slice().len() as u64);
+            let mut lines = text.as_slice().split(|byte| *byte == b'\n');
+            let digits = lines.find_map(|line| line.strip_prefix(b"voluntary_ctxt_switches:\t"));
+            digits.filter(|_| is_read).and_then(decimal)
+        });
+        if yields.is_none() {
+            (self.read_before, self.read_after) = (0, 1);
+        }
+        self.yields = yields.unwrap_or(0);
     }
 }
 

@@ -7,16 +7,17 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-use epollshim_format::findings::{Id, Severity, thresholds};
+use epollshim_format::call::Call;
+use epollshim_format::findings::{Id, Severity, Spin, thresholds};
 use libc::epoll_event;
 
-use super::{Note, herd, note, spin};
+use super::{Note, ghosts, herd, note, spin};
 use crate::frame::Frame;
 use crate::ledger;
 use crate::ledger::records::Long;
 use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
-use crate::{clock, procfs, seccomp, thread};
+use crate::{clock, procfs, seccomp, sys, thread};
 
 /// What is known of one thread's waits, in its block. All zero: nothing yet. A signal handler that
 /// also waits may confuse it: what is found is compared with the kernel before it is reported.
@@ -36,10 +37,8 @@ pub struct Watch {
     was_full: Long,
     /// How many waits of the run do not fit.
     odd: Long,
-    /// When it began, and the thread's waits and `changes` at that time.
-    began: Long,
-    waits: Long,
-    changes: Long,
+    /// What the thread had done when it began.
+    began: Done,
     /// How far apart looks are (`thresholds::DOUBLINGS`).
     doublings: Long,
     /// How many runs of full batches were found.
@@ -48,6 +47,65 @@ pub struct Watch {
     pub late: Late,
     /// How many threads this block had before.
     former: Long,
+}
+
+/// What a thread has done until some moment.
+struct Done {
+    waits: Long,
+    /// Calls of epoll_ctl.
+    changes: Long,
+    /// Calls that create an instance.
+    creations: Long,
+    /// Processor time, nanoseconds.
+    time: Long,
+}
+
+impl Done {
+    fn note(&self, block: &Block) {
+        self.waits.set(block.counters.waits());
+        self.changes.set(block.counters.changes());
+        self.creations.set(creations(block));
+        self.time.set(time(block));
+    }
+
+    /// What the thread has done since then.
+    fn since(&self, block: &Block) -> Since {
+        Since {
+            waits: block.counters.waits().wrapping_sub(self.waits.get()),
+            changes: block.counters.changes().wrapping_sub(self.changes.get()),
+            creations: creations(block).wrapping_sub(self.creations.get()),
+            time: time(block).saturating_sub(self.time.get()),
+        }
+    }
+}
+
+/// Processor time of the thread, or of the process where the thread's is not known.
+fn time(block: &Block) -> u64 {
+    thread::processor_time(block).or_else(|| sys::processor_time(0)).unwrap_or(0)
+}
+
+fn creations(block: &Block) -> u64 {
+    [Call::Create, Call::Create1].iter().map(|call| block.counters.calls(*call).get()).fold(0, u64::wrapping_add)
+}
+
+/// What a thread has done between two moments.
+pub struct Since {
+    pub waits: u64,
+    pub changes: u64,
+    pub creations: u64,
+    pub time: u64,
+}
+
+impl Since {
+    /// Every other wait or more was followed by a change of what is watched.
+    pub fn is_rearmed(&self) -> bool {
+        self.changes.saturating_mul(2) >= self.waits
+    }
+
+    /// How often it was armed again, if that is what the thread does; 0: it is not.
+    fn rearmed(&self) -> u64 {
+        if self.is_rearmed() { self.changes } else { 0 }
+    }
 }
 
 /// Late work.
@@ -146,12 +204,10 @@ impl Watch {
     }
 
     /// There is a suspicion.
-    fn begin(&self, suspicion: u64, block: &Block, now: u64) {
+    fn begin(&self, suspicion: u64, block: &Block) {
         self.suspicion.set(suspicion);
         self.odd.set(0);
-        self.began.set(now);
-        self.waits.set(block.counters.waits());
-        self.changes.set(changes());
+        self.began.note(block);
         self.trail.begin();
         self.run.set(1);
         self.due.store(0, Ordering::Relaxed);
@@ -188,7 +244,7 @@ pub fn look(block: &Block, frame: &Frame, batch: usize) {
         maxevents: frame.int(2),
         events,
         batch,
-        signature: signature(frame.int(0), batch, events),
+        signature: signature(batch, events),
         is_at_once: !is_timed || now.saturating_sub(frame.state) < thresholds::at_once(batch),
         now,
     };
@@ -210,9 +266,9 @@ fn glance(block: &Block, wait: &Wait) {
     // What might be either is examined for each in turn.
     let is_turn = !fills || watch.glances.get() & 1 == 0;
     if resembles && is_turn && wait.batch <= thresholds::SPIN_EVENTS {
-        watch.begin(SPIN, block, wait.now);
+        watch.begin(SPIN, block);
     } else if fills {
-        watch.begin(FULL, block, wait.now);
+        watch.begin(FULL, block);
     } else {
         watch.rest(block, wait.batch);
     }
@@ -239,23 +295,30 @@ fn follow_spin(block: &Block, wait: &Wait) {
     if !watch.trail.is_due(wait.now) {
         return;
     }
-    let waits = block.counters.waits().wrapping_sub(watch.waits.get());
-    let spent = wait.now.saturating_sub(watch.began.get());
-    let goes_on = spent < waits.saturating_mul(thresholds::SPIN_ROUND) && changes() == watch.changes.get();
-    match if goes_on { watch.trail.follow(wait) } else { spin::Verdict::Changed } {
+    let since = watch.began.since(block);
+    match watch.trail.follow(wait, &since) {
         spin::Verdict::Unchanged => {}
         spin::Verdict::Changed => watch.give_up(block, wait.batch),
         spin::Verdict::Spins(found) => {
             let asked = found.asked.map_or(u64::MAX, u64::from);
+            let how = Spin { is_refused: found.is_refused, rearmed: since.rearmed(), rebuilt: since.creations };
             note(&Note {
                 epfd: wait.epfd,
                 fd: found.fd,
                 site: wait.site,
                 other: found.added_at,
-                detail: [u64::from(found.mask) | asked << 32, waits, spent, u64::from(found.is_refused)],
+                detail: [u64::from(found.mask) | asked << 32, since.waits, since.time, how.to_word()],
                 ..Note::of(Id::Spin, found.severity)
             });
             watch.rest_long(block, wait.batch);
+        }
+        spin::Verdict::Ghost(fd) => {
+            if ghosts::met_in_wait(wait.epfd, fd, &since) {
+                // What it costs is counted as long as it goes on.
+                watch.began.note(block);
+            } else {
+                watch.give_up(block, wait.batch);
+            }
         }
     }
 }
@@ -303,9 +366,10 @@ impl Wait<'_> {
     }
 }
 
-/// A hash of a batch: never 0.
-fn signature(epfd: i32, batch: usize, events: &[epoll_event]) -> u64 {
-    let start = mix(epfd as u64 ^ (batch as u64) << 32);
+/// A hash of a batch, never 0. Not of the instance: one that is made again for the same descriptors
+/// returns the same events.
+fn signature(batch: usize, events: &[epoll_event]) -> u64 {
+    let start = mix((batch as u64) << 32);
     // The kernel may rotate their order.
     events.iter().fold(start, |sum, event| {
         let (data, mask) = (event.u64, event.events);
@@ -318,9 +382,4 @@ pub fn mix(value: u64) -> u64 {
     let value = (value ^ value >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let value = (value ^ value >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     value ^ value >> 33
-}
-
-/// Calls of epoll_ctl by this process.
-fn changes() -> u64 {
-    thread::all().map(|block| block.counters.changes()).fold(0, u64::wrapping_add)
 }

@@ -78,6 +78,7 @@ calls! {
     SYS_getsockopt "getsockopt" [MINUS, SOL_SOCKET as usize, SO_ACCEPTCONN as usize, 0, 0, 0];
     SYS_getsockname "getsockname" [MINUS, 0, 0, 0, 0, 0];
     SYS_getpeername "getpeername" [MINUS, 0, 0, 0, 0, 0];
+    SYS_sendto "sendto" [MINUS, 0, 0, (MSG_DONTWAIT | MSG_NOSIGNAL) as usize, 0, 0];
     SYS_ioctl "ioctl" [MINUS, FIONREAD as usize, 0, 0, 0, 0];
     SYS_prlimit64 "prlimit64" [0, RLIMIT_NOFILE as usize, 0, 0, 0, 0];
     SYS_tgkill "tgkill" [0, 0, 0, 0, 0, 0];

@@ -50,3 +50,12 @@ pub fn bytes_waiting(fd: i32, request: libc::c_ulong) -> Result<i32> {
     unsafe { syscall!(SYS_ioctl, fd, request, &raw mut bytes) }?;
     Ok(bytes)
 }
+
+/// Whether a unix stream socket was shut down for writing. It is asked by sending nothing: the kernel
+/// looks for the shutdown first (Linux v6.1 net/unix/af_unix.c, `unix_stream_sendmsg`).
+pub fn is_shut_for_writing(fd: i32) -> bool {
+    const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: a message of no bytes: nothing is read.
+    let sent = unsafe { syscall!(SYS_sendto, fd, 0, 0, FLAGS, 0, 0) };
+    sent == Err(libc::EPIPE)
+}

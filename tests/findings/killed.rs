@@ -18,7 +18,7 @@ fn told(of: &Value) -> Told {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|finding| finding["severity"] != "info" || finding["id"] == "size-lie" || finding["id"] == "poll-loop")
+        .filter(|finding| finding["severity"] != "info" || finding["id"] == "size-lie" || finding["id"] == "churn")
         .map(|finding| {
             let site = text(finding, "site");
             (text(finding, "id"), text(finding, "severity"), site, finding["epfd"].as_i64().unwrap_or(-1))
@@ -132,8 +132,12 @@ fn limits_that_are_near() {
 fn loops_that_poll() {
     is_told_after_a_kill("poll_loop", &[], &[]);
     is_told_after_a_kill("poll_loop", &[], &["-DMENDED"]);
-    is_told_after_a_kill("poll_loop_short", &[], &[]);
-    is_told_after_a_kill("poll_loop_short", &[], &["-DMENDED"]);
+}
+
+#[test]
+fn instances_that_end_as_soon_as_they_are_made() {
+    is_told_after_a_kill_and("cases/gunicorn_churn", &[], &["-DCOSTLY"], "calls");
+    is_told_after_a_kill("cases/gunicorn_churn", &[], &["-DMENDED"]);
 }
 
 #[test]
@@ -144,9 +148,15 @@ fn loops_that_are_late() {
 
 #[test]
 fn what_is_found_as_it_happens() {
-    for program in ["size_lie", "ghost", "spin_hup", "full_batch", "double_close"] {
+    for program in ["size_lie", "ghost", "spin_hup", "full_batch", "double_close", "cases/fibers_19"] {
         is_told_after_a_kill(program, &[("EPOLLSHIM_CENSUS", "1")], &[]);
     }
+    for program in ["ghost_quiet", "ghost_forked"] {
+        is_told_after_a_kill_and(program, &[], &[], "calls");
+        is_told_after_a_kill_and(program, &[], &["-DMENDED"], "calls");
+    }
+    is_told_after_a_kill("cases/pantavisor_699", &[], &[]);
+    is_told_after_a_kill("cases/pantavisor_699", &[], &["-DNO_DEL"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Defects of loops that wait, and of what they wait for together.
 
-use super::{is_found, is_mended};
+use super::{examine, is_found, is_mended};
 
 fn message(finding: &serde_json::Value) -> &str {
     finding["message"].as_str().unwrap()
@@ -47,11 +47,12 @@ fn a_loop_that_never_waits_polls() {
     is_mended("poll_loop");
 }
 
+/// A timer that is due within a millisecond makes the same calls.
 #[test]
-fn a_loop_that_waits_a_millisecond_at_a_time_polls_and_one_that_draws_frames_does_not() {
-    let finding = is_found("poll_loop_short", "poll-loop", "info");
-    assert!(message(&finding).contains("timeout of 1 ms"), "{finding:#}");
-    is_mended("poll_loop_short");
+fn a_loop_that_waits_a_millisecond_at_a_time_may_have_a_timer() {
+    let (_, report, _) = examine("poll_loop_short", &[]);
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|finding| finding["id"] != "poll-loop"), "{findings:#?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! `epollshim explain` shows.
 
 mod cause;
+pub mod churn;
 pub mod herd;
 pub mod leak;
 pub mod loops;
@@ -93,6 +94,8 @@ ids! {
     UseAfterClose = 19 "use-after-close";
     /// No descriptor was left.
     Exhausted = 20 "exhausted";
+    /// Instances are made and ended at a rate that a loop does not need.
+    Churn = 22 "churn";
 }
 
 impl Id {
@@ -213,6 +216,29 @@ impl Held {
     }
 }
 
+/// How a `spin` goes on: the last of its numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Spin {
+    /// It is a listening socket, and no descriptor is left to accept with.
+    pub is_refused: bool,
+    /// How often epoll_ctl was called to arm it again; 0: that is not why it comes again.
+    pub rearmed: u64,
+    /// How many instances the thread has created meanwhile.
+    pub rebuilt: u64,
+}
+
+impl Spin {
+    #[must_use]
+    pub fn to_word(self) -> u64 {
+        u64::from(self.is_refused) | self.rearmed.min(u64::from(u32::MAX)) << 8 | self.rebuilt.min((1 << 24) - 1) << 40
+    }
+
+    #[must_use]
+    pub const fn of_word(word: u64) -> Spin {
+        Spin { is_refused: word & 1 != 0, rearmed: word >> 8 & u32::MAX as u64, rebuilt: word >> 40 }
+    }
+}
+
 /// Variants of `fd-inherited`; 0: by a child.
 pub mod fd_inherited {
     /// The process itself became the other program.
@@ -311,7 +337,21 @@ impl Display for Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::Id;
+    use super::{Id, Spin};
+
+    #[test]
+    fn how_a_spin_goes_on_fits_into_one_word() {
+        let spins = [
+            Spin::default(),
+            Spin { is_refused: true, rearmed: 52_201, rebuilt: 157 },
+            Spin { is_refused: false, rearmed: u64::from(u32::MAX), rebuilt: (1 << 24) - 1 },
+        ];
+        for spin in spins {
+            assert_eq!(Spin::of_word(spin.to_word()), spin);
+        }
+        // Of a recording of an earlier version.
+        assert!(Spin::of_word(1).is_refused);
+    }
 
     #[test]
     fn every_defect_has_a_name_and_a_number_of_its_own() {

@@ -38,6 +38,12 @@ impl CreationSites {
         self.0.get(place).map(|of| (place, of.instances.get()))
     }
 
+    /// Each place, and how many were created there.
+    pub fn all(&self) -> impl Iterator<Item = (u64, u64)> {
+        let known = self.0.iter().take_while(|place| place.address.get() != 0);
+        known.map(|place| (place.address.get(), place.instances.get()))
+    }
+
     /// In the child of a fork, which has created none.
     pub fn forget(&self) {
         for place in &self.0 {

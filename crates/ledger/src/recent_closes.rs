@@ -72,7 +72,8 @@ struct Entry {
     added_at: Long,
     closed_at: Long,
     waits: Long,
-    _to_the_next_line: u64,
+    /// The sequence number of the close that [`RecentCloses::is_still_watched`] marked last.
+    watched: Long,
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
@@ -93,7 +94,7 @@ impl Entry {
             added_at: Long::new(),
             closed_at: Long::new(),
             waits: Long::new(),
-            _to_the_next_line: 0,
+            watched: Long::new(),
         }
     }
 
@@ -194,6 +195,21 @@ impl RecentCloses {
     #[inline]
     pub fn last(&self, instance: u64, fd: i32) -> Option<RecentClose> {
         self.entry(instance, fd)?.read().filter(|close| close.instance == instance && close.fd == fd)
+    }
+
+    /// The closes that were not reported, beginning with one entry of the table and then all others.
+    pub fn unreported(&self, first: usize) -> impl Iterator<Item = RecentClose> {
+        let (before, after) = self.entries.split_at(first % ENTRIES);
+        let all = after.iter().chain(before).filter_map(Entry::read);
+        all.filter(|close| close.sequence != 0 && !close.is_reported)
+    }
+
+    /// Marks a close after which the kernel still watches the file. True: it was marked before.
+    pub fn is_still_watched(&self, close: &RecentClose) -> bool {
+        let Some(entry) = self.entry(close.instance, close.fd) else { return false };
+        let before = entry.watched.get();
+        entry.watched.set(close.sequence);
+        before == close.sequence
     }
 
     /// Marks a close as reported. False: it was reported already, or another close has overwritten

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use epollshim_format::call::Call;
 use epollshim_format::census::{Around, Care, Cared};
-use epollshim_format::findings::{Finding, Id, Severity, leak, loops, near_limit};
+use epollshim_format::findings::{Finding, Id, Severity, churn, leak, loops, near_limit};
 use epollshim_format::kernel_memory;
 use epollshim_format::recording::census::number;
 
@@ -17,6 +17,7 @@ pub fn judge(processes: &mut [Process]) {
     for (process, used) in processes.iter_mut().zip(used).filter(|(process, _)| !process.header.end.is_judged()) {
         let (mut found, left) = instances(process, &used);
         found.extend(descriptors(process, &left));
+        found.extend(churn(process));
         found.extend(sizes(process));
         found.extend(limits(process));
         found.extend(process.threads.iter().filter_map(|thread| polling(thread, process)));
@@ -189,6 +190,19 @@ fn instances(process: &Process, used_by_children: &HashSet<u64>) -> (Vec<Finding
     (judged, left)
 }
 
+/// Places whose instances end soon after they were made, again and again.
+fn churn(process: &Process) -> Vec<Finding> {
+    let time = process.threads.iter().fold(0, |sum: u64, thread| sum.saturating_add(thread.processor_time));
+    let judged = process.creations.iter().filter_map(|&(site, made)| {
+        let is_open = |instance: &&Instance| instance.site == site && !instance.inherited;
+        let ended = made.saturating_sub(process.instances.iter().filter(is_open).count() as u64);
+        let severity = churn::severity(ended, time, process.duration)?;
+        let detail = [ended, made, time, process.duration];
+        Some(Finding { count: ended, detail, ..plain(Id::Churn, severity, site) })
+    });
+    judged.collect()
+}
+
 /// Close to a limit: of descriptors, or one that the user has set. (How many watches a user may have, the machine knows on which the
 /// process ran.)
 fn limits(process: &Process) -> Vec<Finding> {
@@ -219,13 +233,7 @@ fn limits(process: &Process) -> Vec<Finding> {
 /// A thread that polls. Where it waits is told by its calls.
 fn polling(thread: &Thread, process: &Process) -> Option<Finding> {
     let counters = &thread.counters;
-    let waits = loops::Waits {
-        all: counters.of(&Call::WAITS).calls,
-        polled: counters.polled,
-        short: counters.short,
-        asleep: counters.blocked().sum,
-        worked: counters.work.sum,
-    };
+    let waits = loops::Waits { all: counters.of(&Call::WAITS).calls, polled: counters.polled };
     // It has cost what it cost until the series was last written to.
     let time = u128::from(thread.processor_time) * u128::from(counters.polled) / u128::from(thread.polled_then.max(1));
     let time = u64::try_from(time).unwrap_or(u64::MAX).max(thread.processor_time);
@@ -237,11 +245,10 @@ fn polling(thread: &Thread, process: &Process) -> Option<Finding> {
     let most = places.into_iter().max_by_key(|(_, times)| *times).map(|(place, _)| place);
     let busiest = || process.instances.iter().max_by_key(|instance| instance.empty).map(|instance| instance.epfd);
     Some(Finding {
-        variant: polling.milliseconds as u8,
         count: polling.count,
         epfd: most.map(|(_, epfd)| epfd).or_else(busiest),
-        detail: [polling.milliseconds, polling.time, waits.all, 0],
-        ..plain(Id::PollLoop, polling.severity(), most.map_or(0, |(site, _)| site))
+        detail: [0, polling.time, waits.all, 0],
+        ..plain(Id::PollLoop, Severity::Warning, most.map_or(0, |(site, _)| site))
     })
 }
 

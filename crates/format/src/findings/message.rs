@@ -3,8 +3,8 @@
 use core::fmt::{self, Display};
 
 use super::{
-    Cause, Finding, Held, Id, Severity, double_close, fd_inherited, herd, ignored_error, leak, near_limit, no_cloexec,
-    thresholds, use_after_close,
+    Cause, Finding, Held, Id, Severity, Spin, double_close, fd_inherited, herd, ignored_error, leak, near_limit,
+    no_cloexec, thresholds, use_after_close,
 };
 use crate::census::Kind;
 use crate::errno;
@@ -77,8 +77,13 @@ impl Display for Message<'_> {
                 }
                 f.write_str(
                     ", while a dup, a forked child or a passed copy keeps its file open: it is still watched, and its \
-                     events come for a number that is not it; use EPOLL_CTL_DEL before close",
-                )
+                     events come for a number that is not it; ",
+                )?;
+                if third != 0 {
+                    let time = Scaled::time(fourth);
+                    write!(f, "{} waits came back at once for them, in {time} of processor time; ", Grouped(third))?;
+                }
+                f.write_str("use EPOLL_CTL_DEL before close")
             }
             Id::StaleData => f.write_str(
                 "the number was closed, its file lives on by a dup, a forked child or a passed copy, and is still watched \
@@ -97,7 +102,7 @@ impl Display for Message<'_> {
                 let (mask, asked) = (first as u32, (first >> 32) as u32);
                 write!(
                     f,
-                    "{} waits in a row returned {} at once ({}), and in all that time nothing {}: ",
+                    "{} waits in a row returned {} at once ({} of processor time), and in all that time nothing {}: ",
                     Grouped(second),
                     Mask(mask),
                     Scaled::time(third),
@@ -108,7 +113,14 @@ impl Display for Message<'_> {
                     }
                 )?;
                 let has_ended = mask & (EPOLLHUP | EPOLLERR) != 0;
-                if fourth != 0 {
+                let Spin { is_refused, rearmed, rebuilt } = Spin::of_word(fourth);
+                if rearmed != 0 {
+                    let state = if mask & EPOLLHUP != 0 { "it stays hung up" } else { "it stays as it is" };
+                    write!(f, "re-armed {} times, and {state}: ", Grouped(rearmed))?;
+                } else if rebuilt > 1 {
+                    write!(f, "{} new instances changed nothing: ", Grouped(rebuilt))?;
+                }
+                if is_refused {
                     f.write_str(
                         "it listens, and accept fails with EMFILE: stop watching it until a descriptor is free, or keep one \
                          to accept and close with",
@@ -117,10 +129,15 @@ impl Display for Message<'_> {
                     f.write_str(
                         "EPOLLHUP and EPOLLERR come with a mask of 0, too: close the descriptor, or take it out by EPOLL_CTL_DEL",
                     )
+                } else if has_ended && mask & (EPOLLHUP | RDHUP) == 0 {
+                    f.write_str(
+                        "take the pending error (getsockopt with SO_ERROR, or recv), or close the descriptor if its other \
+                         end is gone",
+                    )
                 } else if has_ended || mask & RDHUP != 0 {
                     f.write_str("its other end is gone: close the descriptor, or take it out by EPOLL_CTL_DEL")
                 } else if mask & IN == 0 {
-                    f.write_str("ask for EPOLLOUT only while there is something to write")
+                    f.write_str("ask for EPOLLOUT only while there is something to write (after a shutdown there is nothing)")
                 } else {
                     f.write_str("read until EAGAIN or the end, or take it out of the interests meanwhile")
                 }
@@ -147,11 +164,10 @@ impl Display for Message<'_> {
             ),
             Id::PollLoop => write!(
                 f,
-                "{} of {} waits had a timeout of {} and returned nothing; the thread has used {} of processor time: wait for \
+                "{} of {} waits had a timeout of 0 and returned nothing; the thread has used {} of processor time: wait for \
                  as long as there is nothing to do (timeout -1), and have other work wake the loop by an eventfd or a timer",
                 Grouped(finding.count),
                 Grouped(third),
-                if first == 0 { "0" } else { "1 ms" },
                 Scaled::time(second)
             ),
             Id::Herd if finding.variant == herd::ONE_INSTANCE => write!(
@@ -314,6 +330,15 @@ impl Display for Message<'_> {
                 }
             ),
             Id::Exhausted => exhausted(f, &Held::of_detail(&finding.detail)),
+            Id::Churn => write!(
+                f,
+                "{} of {} instances made here have ended, in a process that has lived for {} and used {} of processor time: \
+                 keep one instance, and change what it watches by epoll_ctl",
+                Grouped(first),
+                Grouped(second),
+                Scaled::time(fourth),
+                Scaled::time(third)
+            ),
             Id::FdInherited => write!(
                 f,
                 "{} was left open in a program that was started by exec: {}",
@@ -374,7 +399,7 @@ impl Finding {
         let [first, ..] = self.detail;
         let both = match self.id {
             Id::SizeLie if self.variant != 0 => "called|",
-            Id::Leak | Id::FdLeak | Id::SizeLie => "created|",
+            Id::Leak | Id::FdLeak | Id::SizeLie | Id::Churn => "created|",
             Id::Ghost => "closed|registered",
             Id::StaleData if first != 0 => "registered again|first registered",
             Id::StaleData => "registered again|closed",

@@ -17,15 +17,13 @@ pub const LATE_SHARE: u64 = 100;
 
 /// Of a hundred waits of a thread, so many must have found nothing: who waits otherwise too has some use for it.
 pub const POLL_SHARE: u64 = 95;
-/// Processor time that has gone into it, or time asleep in waits of 1 ms: less is somebody's start or end.
+/// Processor time that has gone into it: less is somebody's start or end.
 pub const POLL_TIME: u64 = SECOND;
 /// Waits that cannot block: a million of them take half a second in the kernel alone.
 pub const POLLS: u64 = 1_000_000;
 /// Processor time for each of them, all that the thread does besides included: where it is more, the thread works, and
 /// looks after events in between (a scheduler between its tasks, a game once a frame).
 pub const POLL_COST: u64 = 5 * MICROSECOND;
-/// Waits of 1 ms.
-pub const SHORT_POLLS: u64 = 1_000;
 
 // ---- spin ----
 
@@ -48,6 +46,13 @@ pub const SPIN_ROUND: u64 = MILLISECOND;
 /// that another thread is about to close is gone by then.
 pub const SPIN_SAMPLES: u64 = 10;
 pub const SPIN_DISTANCE: u64 = 10 * MILLISECOND;
+/// And the thread must have used so much processor time meanwhile: on a busy machine a thread that is about to close the file gets to
+/// run as late as this one.
+pub const SPIN_TIME: u64 = 20 * MILLISECOND;
+/// So many times as often where an unchanged state may be chance: a peer that answers at once.
+pub const SPIN_UNSURE: u64 = 3;
+/// What a ghost costs is counted again after this.
+pub const SPIN_GHOST_DISTANCE: u64 = 100 * MILLISECOND;
 /// From then on one of so many waits is looked at: that nothing has changed says the rest.
 pub const SPIN_STRIDE: u64 = 251;
 /// The events of a batch of which each is compared.
@@ -63,6 +68,19 @@ pub const FULL_ROWS: u64 = 3;
 /// `maxevents` up to this (with 128, mio's users have seen connections that were served a second late: flux #67). With more,
 /// a round is so long that the program is short of processor time, not of room: haproxy's 200, nginx's 512.
 pub const FULL_LIMIT: i32 = 128;
+
+// ---- churn ----
+
+/// So many instances of one place that have ended: a program that runs a loop for each of its tasks, one after the other, may have tens.
+pub const CHURN: u64 = 100;
+/// And in each second of processor time so many: a loop that is good for 20 ms of work is worth its instance.
+pub const CHURN_RATE: u64 = 50;
+/// And one a second at least, of all the time that the process has lived: a timer's job may have a loop of its own.
+pub const CHURN_LEAST: u64 = 1;
+/// So many, and so many in a second of processor time, are a warning: fewer may be a burst. To create an instance, fill it and close it takes 5 to 10 microseconds, a
+/// twentieth of the processor by then.
+pub const CHURN_MANY: u64 = 1_000;
+pub const CHURN_COSTLY: u64 = 5_000;
 
 // ---- ignored-error ----
 

@@ -1,0 +1,28 @@
+//! Instances that are made and ended again and again, grouped by where they were created.
+
+use crate::sync::Ordering;
+
+use epollshim_format::findings::{Id, churn};
+
+use super::{Note, put, withdraw};
+use crate::{clock, ledger, process, sys};
+
+pub fn evaluate() {
+    withdraw(Id::Churn);
+    let time = sys::processor_time(0).unwrap_or(0);
+    let lived = clock::monotonic().saturating_sub(process::began());
+    for (site, made) in ledger::records().creation_sites.all() {
+        // Few are judged: all that is open is counted for each.
+        if churn::severity(made, time, lived).is_none() {
+            continue;
+        }
+        let open = ledger::view().live_instances().filter(|(_, instance)| {
+            instance.site.load(Ordering::Relaxed) as u64 == site && instance.inherited.load(Ordering::Relaxed) == 0
+        });
+        let ended = made.saturating_sub(open.count() as u64);
+        if let Some(severity) = churn::severity(ended, time, lived) {
+            let detail = [ended, made, time, lived];
+            put(&Note { site: site as usize, detail, ..Note::of(Id::Churn, severity) }, ended);
+        }
+    }
+}
