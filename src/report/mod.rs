@@ -102,7 +102,8 @@ pub fn register_fork_handler(_: &AtLoad) {
     // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has its own
     // copy of pthread_atfork. SAFETY: the handler outlives the process (-z nodelete), and makes
     // system calls only. glibc has the function since 2.3.2.
-    unsafe { __register_atfork(None, None, Some(claim), core::ptr::null_mut()) };
+    let before = crate::findings::herd::before_fork;
+    unsafe { __register_atfork(Some(before), None, Some(claim), core::ptr::null_mut()) };
 }
 
 /// Delivers the report, once, if there is something to report. A child in another process's memory
@@ -126,6 +127,7 @@ pub fn at_end(end: End) {
         None => {}
     }
     ledger::fork_shared::leave();
+    crate::findings::listeners::leave();
 }
 
 /// Delivers the report before a signal that is expected to end the process. If the process goes on

@@ -168,6 +168,12 @@ impl Display for Message<'_> {
                      EPOLLEXCLUSIVE"
                 }
             ),
+            Id::Herd if finding.variant == herd::NOT_ASKED => write!(
+                f,
+                "this listening socket was there before a fork, and whether related processes watch it too is unknown: \
+                 {} of them, of another user, may not be asked (kcmp)",
+                Grouped(second)
+            ),
             Id::Herd => {
                 f.write_str("this listening socket is watched by ")?;
                 if first > 1 {
