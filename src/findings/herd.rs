@@ -54,19 +54,14 @@ pub fn look(now: u64) {
         && !seccomp::hinders()
         && process::is_own()
     {
-        on_own_stack(evaluate);
+        evaluate();
     }
 }
 
 /// This process is about to fork. The first time, what it watches is published.
 pub extern "C-unwind" fn before_fork() {
     if listeners::begin() && ledger::records().live_instances().next().is_some() && !seccomp::hinders() {
-        on_own_stack(|| {
-            Buffer::lend(|listeners| {
-                gather(listeners);
-                publish(listeners);
-            });
-        });
+        gather_and(None, &|_| {});
     }
 }
 
@@ -77,17 +72,28 @@ pub extern "C-unwind" fn before_fork() {
 pub fn waited_first(instance: &Instance) {
     const FEW: u64 = 64;
     if listeners::exists() && instance.watches.get() <= FEW && process::is_own() && !seccomp::hinders() {
-        on_own_stack(|| {
-            Buffer::lend(|listeners| {
-                gather_from(instance.index.get(), instance, listeners);
-                publish(listeners);
-            });
-        });
+        gather_and(Some(instance), &|_| {});
     }
 }
 
-fn publish(listeners: &Buffer<Listener>) {
-    for listener in listeners.as_slice().iter().filter(|listener| listener.epfd >= 0) {
+/// Gathers the sockets of one instance, or of all that were waited on; publishes them, and goes on
+/// with them.
+#[inline(never)]
+fn gather_and(of: Option<&Instance>, then: &dyn Fn(&[Listener])) {
+    on_own_stack(|| {
+        Buffer::lend(|listeners| {
+            match of {
+                Some(instance) => _ = gather_from(instance.index.get(), instance, listeners),
+                None => gather(listeners),
+            }
+            publish(listeners.as_slice());
+            then(listeners.as_slice());
+        });
+    });
+}
+
+fn publish(listeners: &[Listener]) {
+    for listener in listeners.iter().filter(|listener| listener.epfd >= 0) {
         if let Ok(cookie) = sys::socket_cookie(listener.fd) {
             listeners::publish(cookie);
         }
@@ -112,15 +118,14 @@ pub fn evaluate() {
     if seccomp::hinders() {
         return;
     }
-    Buffer::lend(|listeners| {
-        gather(listeners);
-        publish(listeners);
+    gather_and(None, &|listeners| {
+        if listeners.is_empty() {
+            return;
+        }
         Buffer::lend(|relatives| {
-            if !listeners.as_slice().is_empty() {
-                gather_relatives(relatives);
-            }
-            for listener in listeners.as_slice() {
-                examine(listener, listeners.as_slice(), relatives.as_slice());
+            gather_relatives(relatives);
+            for listener in listeners {
+                examine(listener, listeners, relatives.as_slice());
             }
         });
     });
