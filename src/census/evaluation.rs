@@ -45,7 +45,9 @@ pub fn at_spawn(caller: usize, by_popen: bool, replaces: &dyn Fn(i32) -> bool, i
     // A child of vfork knows only what it touched itself.
     if process::is_owner() {
         let errno = sys::errno();
-        each_inherited(caller, is_named, &|fd, entry| (!(by_popen && entry.has(Entry::POPENS) || replaces(fd))).then_some(false));
+        each_inherited(caller, is_named, &|fd, entry| {
+            (!(by_popen && entry.has(Entry::POPENS) || replaces(fd))).then_some(false)
+        });
         sys::set_errno(errno);
     }
 }

@@ -219,8 +219,9 @@ fn end(fd: i32, site: usize, is_swept: bool) -> Before {
     let old = ended.old;
     if old.is_alive() {
         places::at(old.place()).died();
-        if !ended.by_its_own && !is_swept {
-            strays::closed_by_another(fd, site, ended);
+        // What the parent of a fork created is closed by the child's one thread.
+        if !ended.by_its_own && !is_swept && old.generation() == generation() {
+            strays::closed_by_another(fd, site, ended, places::at(old.place()).site());
         }
         ROOM.end();
         if mirror::is_followed() {

@@ -10,24 +10,26 @@ use crate::sync::{AtomicU64, Ordering};
 
 use epollshim_format::findings::{Id, Severity, use_after_close};
 
+use super::local;
 use super::table::{self, Ended, Entry};
-use super::{generation, local, places};
 use crate::findings::{self, Note};
 use crate::registers;
 
-/// The places whose descriptors other threads close by way of the program: a bit for each.
-static HANDED_OVER: [AtomicU64; places::PLACES / 64] = [const { AtomicU64::new(0) }; places::PLACES / 64];
+/// The places (by number) whose descriptors other threads close by way of the program: a bit for
+/// each.
+static HANDED_OVER: [AtomicU64; PLACES / 64] = [const { AtomicU64::new(0) }; PLACES / 64];
+/// As many as places.rs has.
+const PLACES: usize = 8192;
 
-/// This thread closes what another one has created.
+/// This thread closes what another one of this process has created, at `created`.
 #[cold]
 #[inline(never)]
-pub fn closed_by_another(fd: i32, site: usize, Ended { old, stray, .. }: Ended) {
-    // What the parent of a fork created is closed by the child's one thread.
+pub fn closed_by_another(fd: i32, site: usize, Ended { old, stray, .. }: Ended, created: usize) {
     let Some(word) = HANDED_OVER.get(usize::from(old.place()) / 64) else { return };
-    if old.generation() != generation() || local::is_sweeping() {
+    if local::is_sweeping() {
         return;
     }
-    let (bit, created) = (1 << (old.place() % 64), places::at(old.place()).site());
+    let bit = 1 << (old.place() % 64);
     let is_handed_over = word.load(Ordering::Relaxed) & bit != 0;
     let Some(before) = stray else {
         if !is_handed_over && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {

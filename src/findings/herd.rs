@@ -13,8 +13,8 @@ use epollshim_format::findings::{Id, Severity, herd};
 
 use super::{Note, listeners, put};
 use crate::buffer::Buffer;
-use crate::procfs::{self, Short};
 use crate::ledger::records::Instance;
+use crate::procfs::{self, Short};
 use crate::sigsafe::on_own_stack;
 use crate::{ledger, process, seccomp, sys};
 
