@@ -71,9 +71,14 @@ pub extern "C-unwind" fn before_fork() {
 #[inline(never)]
 pub fn waited_first(instance: &Instance) {
     const FEW: u64 = 64;
-    if listeners::exists() && instance.watches.get() <= FEW && process::is_own() && !seccomp::hinders() {
+    let is_asked = listeners::exists() && instance.watches.get() <= FEW && process::is_own() && !seccomp::hinders();
+    if is_asked && ledger::records().interests_of(instance).take(FEW as usize).any(|interest| listens(interest.fd())) {
         gather_and(Some(instance), &|_| {});
     }
+}
+
+fn listens(fd: i32) -> bool {
+    sys::socket_option(fd, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens != 0)
 }
 
 /// Gathers the sockets of one instance, or of all that were waited on; publishes them, and goes on
@@ -156,7 +161,7 @@ fn gather_from(index: u32, instance: &Instance, into: &mut Buffer<Listener>) -> 
         asked += 1;
         let fd = interest.fd();
         let is_known = view.descriptors.get(fd).description() == interest.description();
-        if is_known && sys::socket_option(fd, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens != 0) {
+        if is_known && listens(fd) {
             into.push(Listener {
                 fd,
                 epfd: -1,
