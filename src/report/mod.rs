@@ -58,7 +58,7 @@ pub fn register_exit_handlers(_: &AtLoad) {
         at_end(End::Exit);
     }
     // No library of its own (null), so that this one's own termination does not run it early.
-    // SAFETY: the handler outlives the process (-z nodelete); glibc has both functions since 2.2
+    // SAFETY: the handlers outlive the process (-z nodelete); glibc has both functions since 2.2
     // and 2.10.
     unsafe {
         __cxa_atexit(at_exit, core::ptr::null_mut(), core::ptr::null_mut());
@@ -99,10 +99,10 @@ pub fn register_fork_handler(_: &AtLoad) {
     extern "C-unwind" fn claim() {
         process::claim_after_fork();
     }
-    // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has its own
-    // copy of pthread_atfork. SAFETY: the handler outlives the process (-z nodelete), and makes
-    // system calls only. glibc has the function since 2.3.2.
     let before = crate::findings::herd::before_fork;
+    // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has its own
+    // copy of pthread_atfork. SAFETY: the handlers outlive the process (-z nodelete), and make
+    // system calls only. glibc has the function since 2.3.2.
     unsafe { __register_atfork(Some(before), None, Some(claim), core::ptr::null_mut()) };
 }
 
