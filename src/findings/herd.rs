@@ -16,7 +16,7 @@ use crate::buffer::Buffer;
 use crate::ledger::records::Instance;
 use crate::procfs::{self, Short};
 use crate::sigsafe::on_own_stack;
-use crate::{ledger, process, seccomp, sys};
+use crate::{clock, ledger, process, seccomp, sys};
 
 /// Linux 4.5, include/uapi/linux/eventpoll.h.
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
@@ -65,15 +65,29 @@ pub extern "C-unwind" fn before_fork() {
     }
 }
 
+/// Workers that begin within this begin together. (Where a worker takes another one's place, that
+/// one still lives for a while, and watches nothing any more.)
+const TOGETHER: u64 = 10_000_000_000;
+
 /// The first wait on an instance has ended: what it watches is published, for relatives that may not
-/// ask this process. Not the sockets of a long list, which the reports find.
+/// ask this process, and compared with what they have published. (By the time of a report a server
+/// has closed its listening sockets.) Not the sockets of a long list, which the reports find.
 #[cold]
 #[inline(never)]
 pub fn waited_first(instance: &Instance) {
     const FEW: u64 = 64;
     let is_asked = listeners::exists() && instance.watches.get() <= FEW && process::is_own() && !seccomp::hinders();
     if is_asked && ledger::records().interests_of(instance).take(FEW as usize).any(|interest| listens(interest.fd())) {
-        gather_and(Some(instance), &|_| {});
+        gather_and(Some(instance), &|listeners| {
+            let since = clock::monotonic().saturating_sub(TOGETHER);
+            for listener in listeners.iter().filter(|listener| listener.epfd >= 0 && listener.is_own) {
+                let cookie = sys::socket_cookie(listener.fd).unwrap_or(0);
+                let processes = listeners::others(cookie, since).count();
+                if processes != 0 {
+                    report(listener, 0, processes, 0);
+                }
+            }
+        });
     }
 }
 
@@ -98,7 +112,7 @@ fn gather_and(of: Option<&Instance>, then: &dyn Fn(&[Listener])) {
 }
 
 fn publish(listeners: &[Listener]) {
-    for listener in listeners.iter().filter(|listener| listener.epfd >= 0) {
+    for listener in listeners.iter().filter(|listener| listener.epfd >= 0 && listener.is_own) {
         if let Ok(cookie) = sys::socket_cookie(listener.fd) {
             listeners::publish(cookie);
         }
@@ -115,6 +129,8 @@ struct Listener {
     /// What it refers to, and who waits: records of the ledger.
     description: u32,
     owner: usize,
+    /// This process made the instance: an instance from before a fork is everyone's.
+    is_own: bool,
 }
 
 #[cold]
@@ -168,6 +184,7 @@ fn gather_from(index: u32, instance: &Instance, into: &mut Buffer<Listener>) -> 
                 site: interest.site() as usize,
                 description: interest.description(),
                 owner: instance.owner.block(),
+                is_own: instance.forked.load(Ordering::Relaxed) == 0,
             });
         }
     }
@@ -218,12 +235,12 @@ fn examine(listener: &Listener, all: &[Listener], relatives: &[i32]) {
     let threads = all.iter().filter(is_same).filter(|other| other.owner != listener.owner).count();
     let cookie = sys::socket_cookie(listener.fd).unwrap_or(0);
     let (mut processes, mut refused) = (0, 0);
-    let published = || listeners::others(cookie);
+    let published = || listeners::others(cookie, 0);
     let strangers = published().filter(|pid| !relatives.contains(pid));
     for pid in relatives.iter().copied().chain(strangers) {
         match watches_too(pid, listener) {
             Some(watches) => processes += usize::from(watches),
-            None if published().any(|other| other == pid) => processes += 1,
+            None if listener.is_own && published().any(|other| other == pid) => processes += 1,
             None => refused += 1,
         }
     }
@@ -231,15 +248,7 @@ fn examine(listener: &Listener, all: &[Listener], relatives: &[i32]) {
     let is_first = all.iter().find(is_same).is_some_and(|first| first.epfd == listener.epfd);
     if (threads != 0 && is_first) || processes != 0 {
         let other = all.iter().filter(is_same).find(|other| other.owner != listener.owner);
-        let note = Note {
-            epfd: listener.epfd,
-            fd: listener.fd,
-            site: listener.site,
-            other: other.map_or(0, |other| other.site),
-            detail: [threads as u64 + 1, processes as u64 + 1, 0, 0],
-            ..Note::of(Id::Herd, Severity::Warning)
-        };
-        put(&note, 1);
+        report(listener, threads, processes, other.map_or(0, |other| other.site));
     } else if refused != 0 && process::forker() != 0 && !listeners::exists() {
         let note = Note {
             variant: herd::NOT_ASKED,
@@ -251,6 +260,19 @@ fn examine(listener: &Listener, all: &[Listener], relatives: &[i32]) {
         };
         put(&note, 1);
     }
+}
+
+/// So many other threads, and so many other processes, watch it too.
+fn report(listener: &Listener, threads: usize, processes: usize, other: usize) {
+    let note = Note {
+        epfd: listener.epfd,
+        fd: listener.fd,
+        site: listener.site,
+        other,
+        detail: [threads as u64 + 1, processes as u64 + 1, 0, 0],
+        ..Note::of(Id::Herd, Severity::Warning)
+    };
+    put(&note, 1);
 }
 
 /// Whether a process has the same socket under the same number, in an instance of its own, without

@@ -9,13 +9,18 @@
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
-use crate::{process, sys};
+use crate::{clock, process, sys};
 
-const ENTRIES: usize = 512;
+/// All zero: free.
+#[repr(C)]
+struct Entry {
+    /// The process in the upper 22 bits (proc_sys_kernel(5), pid_max), and the rest of the cookie.
+    word: AtomicU64,
+    /// CLOCK_MONOTONIC when it was published.
+    at: AtomicU64,
+}
 
-/// A word each: the process in the upper 22 bits (proc_sys_kernel(5), pid_max), and the rest of the
-/// cookie. 0: free.
-type Page = [AtomicU64; ENTRIES];
+type Page = [Entry; 256];
 
 const BYTES: usize = 4096;
 const _: () = assert!(size_of::<Page>() == BYTES);
@@ -65,26 +70,33 @@ fn is_alive(pid: i32) -> bool {
 /// This process watches a socket.
 pub fn publish(cookie: u64) {
     let (Some(page), own) = (page(), word(process::pid(), cookie)) else { return };
-    if page.iter().any(|entry| entry.load(Ordering::Relaxed) == own) {
+    if page.iter().any(|entry| entry.word.load(Ordering::Relaxed) == own) {
         return;
     }
-    // Relaxed: the word is all that is published. If the page is full of living processes, those
-    // that it has are enough for a finding.
-    let take = |entry: &AtomicU64| {
-        let there = entry.load(Ordering::Relaxed);
+    // Relaxed: each word is a fact of its own. For a moment the time may be that of the process that
+    // had the entry before, which is earlier. If the page is full of living processes, those that it
+    // has are enough for a finding.
+    let take = |entry: &Entry| {
+        let there = entry.word.load(Ordering::Relaxed);
         let is_free = there == 0 || !is_alive(pid_of(there));
-        is_free && entry.compare_exchange(there, own, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let is_taken = is_free && entry.word.compare_exchange(there, own, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_taken {
+            entry.at.store(clock::monotonic(), Ordering::Relaxed);
+        }
+        is_taken
     };
     let _ = page.iter().any(take);
 }
 
-/// The processes that watch a socket, but for this one.
-pub fn others(cookie: u64) -> impl Iterator<Item = i32> {
+/// The processes that watch a socket, but for this one, and have published it since then
+/// (CLOCK_MONOTONIC).
+pub fn others(cookie: u64, since: u64) -> impl Iterator<Item = i32> {
     let own = process::pid();
-    let of = move |entry: &AtomicU64| {
-        let there = entry.load(Ordering::Relaxed);
+    let of = move |entry: &Entry| {
+        let there = entry.word.load(Ordering::Relaxed);
         let pid = pid_of(there);
-        (there != 0 && there == word(pid, cookie) && pid != own && is_alive(pid)).then_some(pid)
+        let is_one = there != 0 && there == word(pid, cookie) && pid != own;
+        (is_one && entry.at.load(Ordering::Relaxed) >= since && is_alive(pid)).then_some(pid)
     };
     page().into_iter().flatten().filter_map(of)
 }
@@ -93,9 +105,9 @@ pub fn others(cookie: u64) -> impl Iterator<Item = i32> {
 pub fn leave() {
     let own = process::pid();
     for entry in page().into_iter().flatten() {
-        let there = entry.load(Ordering::Relaxed);
+        let there = entry.word.load(Ordering::Relaxed);
         if there != 0 && pid_of(there) == own {
-            let _ = entry.compare_exchange(there, 0, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = entry.word.compare_exchange(there, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
