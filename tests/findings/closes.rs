@@ -207,13 +207,16 @@ fn workers_of_different_users_that_wait_for_the_connections_of_one_socket_are_a_
     }
     for mode in ["fork", "session"] {
         let done = examine("apache_event", &[mode], &[]);
-        // The worker that ends first finds the other one alive, and the other is alone by then.
-        let finding = done.one("herd", "warning");
-        assert_eq!(finding["fd"], done.fd, "{mode}: {finding:#}");
-        assert!(finding["epfd"].is_number(), "{mode}: {finding:#}");
-        done.has_places(finding, &[("site", "HERE")]);
-        says(finding, "watched by 2 processes that are related, each with an instance of its own");
-        assert_eq!(done.serious().len(), 1, "{mode}: {:#?}", done.serious());
+        // The worker that ends first finds the other one alive.
+        let found = done.of("herd");
+        assert!(!found.is_empty(), "{mode}: {:#?}", done.reports);
+        for finding in &found {
+            assert_eq!((&finding["severity"], &finding["fd"]), (&"warning".into(), &done.fd.into()), "{finding:#}");
+            assert!(finding["epfd"].is_number(), "{mode}: {finding:#}");
+            done.has_places(finding, &[("site", "HERE")]);
+            says(finding, "watched by 2 processes that are related, each with an instance of its own");
+        }
+        assert_eq!(done.serious().len(), found.len(), "{mode}: {:#?}", done.serious());
     }
     for mode in ["ok", "one"] {
         let done = examine("apache_event", &[mode], &[]);
