@@ -86,12 +86,6 @@ impl Entry {
     fn thread(token: usize) -> u64 {
         (token as u64 >> 6) << layout::THREAD
     }
-
-    /// Whether it is known which thread created it.
-    #[inline(always)]
-    fn has_thread(self) -> bool {
-        self.0 >> layout::THREAD != 0
-    }
 }
 
 /// The second word.
@@ -148,7 +142,7 @@ pub fn put(fd: i32, entry: Entry) -> Option<Entry> {
 pub struct Ended {
     /// What it was: of two threads that close it, one finds it open.
     pub old: Entry,
-    /// The thread that created it closed it, or it is not known which created it.
+    /// The thread that created it closed it.
     pub by_its_own: bool,
     /// It is [`Entry::STRAY`] now. Some: where the same thread had closed the number before.
     pub stray: Option<usize>,
@@ -160,22 +154,27 @@ pub fn end(fd: i32, site: usize, is_swept: bool) -> Ended {
     let nothing = |old| Ended { old, by_its_own: true, stray: None };
     let Some(number) = TABLE.get(fd) else { return nothing(Entry::UNKNOWN) };
     let token = crate::registers::token();
-    let before = last_close_of(number);
     let mut now = number.entry.load(Ordering::Relaxed);
     while Entry(now).is_alive() {
         let mut closed = Entry(now & !Entry::ALIVE | Entry::CLOSED);
         closed.set(Entry::SWEPT, is_swept);
-        let by_its_own = closed.is_by(token) || !closed.has_thread();
-        let is_stray = !by_its_own && closed.has(Entry::BY_ITS_OWN) && before.thread == mark(token) && !is_swept;
+        let by_its_own = closed.is_by(token);
+        let mut stray = None;
+        if !by_its_own {
+            let before = last_close_of(number);
+            if closed.has(Entry::BY_ITS_OWN) && before.thread == mark(token) && !is_swept {
+                closed.set(Entry::STRAY, true);
+                stray = Some(before.site);
+            }
+        }
         closed.set(Entry::BY_ITS_OWN, by_its_own);
-        closed.set(Entry::STRAY, is_stray);
         match number.entry.compare_exchange_weak(now, closed.0, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(old) => {
                 let thread = mark(token);
                 // A call that closes a range would be walked for each descriptor.
                 let site = if is_swept { site } else { crate::stacks::site(site) };
                 number.closed.store(site as u64 & SITE | u64::from(thread) << 48, Ordering::Relaxed);
-                return Ended { old: Entry(old), by_its_own, stray: is_stray.then_some(before.site) };
+                return Ended { old: Entry(old), by_its_own, stray };
             }
             Err(other) => now = other,
         }

@@ -115,8 +115,8 @@ pub fn ctl_failed(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool
         for cause in Cause::OF_ADD {
             let count = count_again(Id::CtlError, cause as u8, frame.caller, pair);
             if count != 0 {
-                // Whether the mask is another this time is asked more and more rarely.
-                let cause = if count.is_power_of_two() { compare_again(frame, cause) } else { cause };
+                // Whether the mask is another this time is asked twice more.
+                let cause = if count == 4 || count == 16 { compare_again(frame, cause) } else { cause };
                 return pending.leave(pair, cause as u64, frame.caller);
             }
         }
