@@ -35,6 +35,8 @@ pub struct Pending {
 const REUSED: u64 = 0x100;
 /// An ADD of a ghost whose number refers to its file again.
 const RETURNED: u64 = 0x200;
+/// Beside the cause: an ADD of what is watched already.
+const EXISTS: u64 = 0x400;
 
 /// An `epoll_ctl`.
 #[derive(Clone, Copy)]
@@ -106,19 +108,28 @@ pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int
     }
 }
 
+/// At the 4th, 16th and 20th failure of a place (no other bits) is asked again whether the mask is
+/// another.
+const LOOKS: u64 = 20;
+
 /// An `epoll_ctl` has failed. A failure because of a ghost is reported already.
 #[inline(always)]
 pub fn ctl_failed(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
-    // A program that adds first does so all the time.
+    // A program that adds first does so all the time, mostly for the same cause as the last time.
     if frame.int(1) == libc::EPOLL_CTL_ADD && error == libc::EEXIST && !is_ghost {
         let pair = descriptors(frame.int(0), frame.int(2));
-        for cause in Cause::OF_ADD {
-            let count = count_again(Id::CtlError, cause as u8, frame.caller, pair);
-            if count != 0 {
-                // Whether the mask is another this time is asked twice more.
-                let cause = if count == 4 || count == 16 { compare_again(frame, cause) } else { cause };
-                return pending.leave(pair, cause as u64, frame.caller);
+        let last = pending.what.load(Ordering::Relaxed);
+        if last & EXISTS != 0 {
+            let count = count_again(Id::CtlError, last as u8, frame.caller, pair);
+            if count & !LOOKS != 0 {
+                return pending.leave(pair, last & 0xffff, frame.caller);
             }
+            if count != 0 {
+                return exists_again(pending, frame, last as u8);
+            }
+        }
+        if exists_for_another_cause(pending, frame, pair) {
+            return;
         }
     }
     ctl_failed_slow(pending, frame, error, is_ghost);
@@ -143,13 +154,32 @@ fn ctl_failed_slow(pending: &Pending, frame: &Frame, error: c_int, is_ghost: boo
     let cause = if error == libc::EEXIST { compared(epfd, fd, frame.word(3)) } else { cause };
     note(&of_ctl(cause, &call, error));
     if cause.mended().is_some() {
-        pending.leave(descriptors(epfd, fd), cause as u64, site);
+        let exists = if cause.is_of_add() { EXISTS } else { 0 };
+        pending.leave(descriptors(epfd, fd), exists | cause as u64, site);
     }
 }
 
-/// What was found at this place before, if the mask is another now, is found as that instead.
+/// An ADD failed before at this place. True: it is counted.
 #[cold]
 #[inline(never)]
+fn exists_for_another_cause(pending: &Pending, frame: &Frame, pair: u64) -> bool {
+    let before = Cause::OF_ADD.into_iter().find(|cause| again(Id::CtlError, *cause as u8, frame.caller, pair));
+    if let Some(cause) = before {
+        pending.leave(pair, EXISTS | cause as u64, frame.caller);
+    }
+    before.is_some()
+}
+
+/// What was found at this place before is compared again.
+#[cold]
+#[inline(never)]
+fn exists_again(pending: &Pending, frame: &Frame, before: u8) {
+    let Some(before) = Cause::from_number(before) else { return };
+    let pair = descriptors(frame.int(0), frame.int(2));
+    pending.leave(pair, EXISTS | compare_again(frame, before) as u64, frame.caller);
+}
+
+/// What was found at this place before, if the mask is another now, is found as that instead.
 fn compare_again(frame: &Frame, before: Cause) -> Cause {
     let now = compared(frame.int(0), frame.int(2), frame.word(3));
     if now == before || now == Cause::WatchedAlready {
