@@ -193,6 +193,10 @@ impl ledger::Above for Library {
         findings::doubles::waited(instance, epfd, first);
     }
 
+    fn waited_first(instance: &Instance) {
+        findings::herd::waited_first(instance);
+    }
+
     fn missed(events: u32) {
         findings::missed(events);
     }

@@ -2,6 +2,25 @@
 
 use core::ffi::{CStr, c_char};
 
+use crate::sync::{AtomicUsize, Ordering};
+
+/// Where the first and the last string lie that the kernel gave this process.
+static FIRST: AtomicUsize = AtomicUsize::new(0);
+static LAST: AtomicUsize = AtomicUsize::new(0);
+
+/// The library is being loaded with this environment. (The kernel puts the strings one behind the
+/// other: Linux v6.1 fs/exec.c, copy_strings.)
+pub fn note_load(environment: *const *const c_char) {
+    let address = |string: &[u8]| string.as_ptr() as usize;
+    FIRST.store(Environment(environment).next().map_or(0, address), Ordering::Relaxed);
+    LAST.store(Environment(environment).last().map_or(0, address), Ordering::Relaxed);
+}
+
+/// Whether a string of an environment was in it when the library was loaded.
+pub fn was_there_at_load(string: usize) -> bool {
+    (FIRST.load(Ordering::Relaxed)..=LAST.load(Ordering::Relaxed)).contains(&string)
+}
+
 /// The `NAME=VALUE` strings of an environment.
 pub struct Environment(pub *const *const c_char);
 

@@ -19,7 +19,7 @@ use crate::buffer::Buffer;
 #[cfg(not(test))]
 use crate::config::ARGUMENTS;
 use crate::config::{self, ACT, CONFIG, Config, Destination, FORWARD_ONLY, LogTo, STATE};
-use crate::environment::{Environment, variable};
+use crate::environment::{self, Environment, variable};
 use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::rules::replay;
@@ -91,6 +91,7 @@ fn decide(environment: *const *const c_char) {
     }
     clock::prepare();
     process::note_load();
+    environment::note_load(environment);
     // SAFETY: the auxiliary vector is the kernel's.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     let (options, problem) = if secure { (Options::default(), None) } else { options::parse(Environment(environment)) };

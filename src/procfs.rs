@@ -263,6 +263,11 @@ pub struct Listed {
 
 /// Tells every interest in an epoll instance's fdinfo. Returns how many bytes that took to read; None: not readable.
 pub fn each_listed(path: &Short, mut tell: impl FnMut(Listed)) -> Option<usize> {
+    tell_each_listed(path, &mut tell)
+}
+
+#[inline(never)] // once, for size
+fn tell_each_listed(path: &Short, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
     Buffer::lend(|text| {
         if !path.as_c().is_some_and(|path| read_file(path, text)) {
             return None;

@@ -21,11 +21,17 @@ pub use files::{Files, read_as_the_loader_does};
 
 /// Runs `work` on a stack of its own. None: the kernel has no memory for the stack.
 pub fn on_own_stack<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let (mut work, mut result) = (Some(work), None);
+    run_on_own_stack(&mut || result = work.take().map(|work| work()));
+    result
+}
+
+#[inline(never)] // once, for size
+fn run_on_own_stack(work: &mut dyn FnMut()) {
     on_own_stack_in_new_room(BYTES, |room| {
-        let mut result = None;
-        on_stack(room, || result = Some(work()));
-        result
-    })
+        on_stack(room, work);
+        Some(())
+    });
 }
 
 /// Runs `work` on a stack of its own, in a descriptor table of its own if possible. None: the

@@ -283,12 +283,12 @@ pub fn processor_time(tid: i32) -> Option<u64> {
 }
 
 /// Whether a descriptor of another process and one of this refer to one open file description
-/// (kcmp(2)).
-pub fn same_description_in(pid: i32, fd: i32, other: i32, other_fd: i32) -> bool {
+/// (kcmp(2)). Err: the kernel does not say; of a process of another user EPERM.
+pub fn same_description_in(pid: i32, fd: i32, other: i32, other_fd: i32) -> Result<bool> {
     const KCMP_FILE: i32 = 0;
     // SAFETY: kcmp takes no pointer.
     let order = unsafe { syscall!(SYS_kcmp, pid, other, KCMP_FILE, fd, other_fd) };
-    order == Ok(0)
+    order.map(|order| order == 0)
 }
 
 /// Ends the process at once. If a filter refuses both calls, by a trap, as glibc's `_exit` does.

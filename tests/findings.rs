@@ -6,6 +6,8 @@
 mod cases;
 #[path = "findings/census.rs"]
 mod census;
+#[path = "findings/closes.rs"]
+mod closes;
 mod common;
 #[path = "findings/healthy.rs"]
 mod healthy;

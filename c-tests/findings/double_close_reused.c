@@ -1,5 +1,5 @@
 // The dangerous case: a thread closes a number twice, and in between another thread has got it. The other's own close, which is right,
-// fails with EBADF: that is certain, and the stray close is named beside it. With -DMENDED the stray one is left away.
+// fails with EBADF: that is certain, and then the stray close is named. With -DMENDED the stray one is left away.
 #include "finding.h"
 #include <pthread.h>
 
@@ -10,11 +10,11 @@ static void *stray(void *unused)
 {
     int fd = eventfd(0, EFD_CLOEXEC);
     number = fd;
-    close(fd);
+    close(fd); /* OTHER */
     pthread_barrier_wait(&turn);
     pthread_barrier_wait(&turn);
 #ifndef MENDED
-    close(fd); /* OTHER */
+    close(fd); /* HERE */
 #endif
     pthread_barrier_wait(&turn);
     return unused;
@@ -30,7 +30,7 @@ int main(void)
     must(fd == number, "the number was given again");
     pthread_barrier_wait(&turn);
     pthread_barrier_wait(&turn);
-    close(fd); /* HERE */
+    close(fd);
     pthread_join(thread, NULL);
     return found(-1, fd);
 }

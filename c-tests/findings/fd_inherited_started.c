@@ -13,7 +13,7 @@ static int has(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1
 
 int main(int count, char **arguments)
 {
-    char script[64];
+    char script[96];
     char *const words[] = {"sh", "-c", script, NULL};
     int status = 0, null = open("/dev/null", O_RDWR | O_CLOEXEC), error = 0;
     pid_t child = 0;
@@ -21,7 +21,8 @@ int main(int count, char **arguments)
     how = count > 1 ? arguments[1] : "";
     int fd = socket(AF_UNIX, SOCK_STREAM | (is("cloexec") ? SOCK_CLOEXEC : 0), 0); /* HERE */
     must(fd >= 0, "socket");
-    snprintf(script, sizeof script, "case $(readlink /proc/$$/fd/%d) in socket*) exit 1;; esac", fd);
+    // Its number does not stand in the arguments: it would be passed on on purpose.
+    snprintf(script, sizeof script, "case $(readlink /proc/$$/fd/$((%d + 1))) in socket*) exit 1;; esac", fd - 1);
     posix_spawn_file_actions_init(&actions);
     if (is("close")) posix_spawn_file_actions_addclose(&actions, fd);
     if (is("dup2")) posix_spawn_file_actions_adddup2(&actions, null, fd);

@@ -21,15 +21,16 @@ const LOOKED_AT: usize = 4096;
 ///
 /// These are meant to reach that program: what the child created itself, what was put at a number
 /// of the program's choice (dup2), what close-on-exec was removed from, and what this process
-/// itself received at its start. `no-cloexec` covers epoll instances.
+/// itself received at its start. `no-cloexec` covers epoll instances. `is_named`: whether a number
+/// stands in that program's arguments or environment.
 #[cold]
 #[inline(never)]
-pub fn at_exec(caller: usize) {
+pub fn at_exec(caller: usize, is_named: &dyn Fn(i32) -> bool) {
     let errno = sys::errno();
     // A fresh child becomes a generation of its own here, if it has not yet.
     let is_borrower = !process::is_owner();
     let generation = census::generation();
-    each_inherited(caller, &|fd, entry| {
+    each_inherited(caller, is_named, &|fd, entry| {
         let by_itself = !is_borrower && entry.generation() == generation;
         let is_childs = by_itself && generation != 0;
         (!(is_childs || is_borrower && census::was_touched_by_a_borrower(fd))).then_some(by_itself)
@@ -38,21 +39,23 @@ pub fn at_exec(caller: usize) {
 }
 
 /// The process is about to start another program in a child that no hook sees (`posix_spawn`, `system`, `popen`). The child creates
-/// nothing itself. `replaces`: which numbers it closes, or gives another meaning.
+/// nothing itself. `replaces`: which numbers it closes, or gives another meaning; `is_named`: as of [`at_exec`].
 #[cold]
 #[inline(never)]
-pub fn at_spawn(caller: usize, by_popen: bool, replaces: &dyn Fn(i32) -> bool) {
+pub fn at_spawn(caller: usize, by_popen: bool, replaces: &dyn Fn(i32) -> bool, is_named: &dyn Fn(i32) -> bool) {
     // A child of vfork knows only what it touched itself.
     if process::is_owner() {
         let errno = sys::errno();
-        each_inherited(caller, &|fd, entry| (!(by_popen && entry.has(Entry::POPENS) || replaces(fd))).then_some(false));
+        each_inherited(caller, is_named, &|fd, entry| {
+            (!(by_popen && entry.has(Entry::POPENS) || replaces(fd))).then_some(false)
+        });
         sys::set_errno(errno);
     }
 }
 
 /// Notes each descriptor that reaches another program by accident, unless `choose` says that it does not (None). Some: whether the
 /// process becomes that program itself.
-fn each_inherited(caller: usize, choose: &dyn Fn(i32, Entry) -> Option<bool>) {
+fn each_inherited(caller: usize, is_named: &dyn Fn(i32) -> bool, choose: &dyn Fn(i32, Entry) -> Option<bool>) {
     let meant = Entry::CLOEXEC | Entry::PLACED | Entry::HANDED_ON | Entry::AT_START;
     for (fd, entry) in census::each_alive().filter(|(fd, _)| *fd > 2).take(LOOKED_AT) {
         if !entry.has(meant)
@@ -60,22 +63,26 @@ fn each_inherited(caller: usize, choose: &dyn Fn(i32, Entry) -> Option<bool>) {
             && let Some(by_itself) = choose(fd, entry)
             && sys::survives_exec(fd)
         {
-            inherited(fd, entry, by_itself, caller);
+            inherited(fd, entry, by_itself, is_named(fd), caller);
         }
     }
 }
 
-fn inherited(fd: i32, entry: Entry, by_itself: bool, caller: usize) {
+fn inherited(fd: i32, entry: Entry, by_itself: bool, is_named: bool, caller: usize) {
     // A file that stays open costs little. The other end of a pipe or connection waits for its end
     // in vain.
     let is_file = matches!(entry.kind(), Kind::File | Kind::Directory);
     note(&Note {
-        variant: if by_itself { fd_inherited::BY_ITSELF } else { 0 },
+        variant: match () {
+            () if is_named => fd_inherited::NAMED,
+            () if by_itself => fd_inherited::BY_ITSELF,
+            () => 0,
+        },
         fd,
         site: places::at(entry.place()).site(),
         other: caller,
         detail: [entry.kind() as u64, 0, 0, 0],
-        ..Note::of(Id::FdInherited, if is_file || by_itself { Severity::Info } else { Severity::Warning })
+        ..Note::of(Id::FdInherited, if is_file || by_itself || is_named { Severity::Info } else { Severity::Warning })
     });
 }
 

@@ -11,6 +11,8 @@ use crate::arch::thread_words;
 use crate::findings::{self, Note};
 use crate::process;
 
+use super::table;
+
 /// All-zero in a new thread. Written by the thread itself and its handlers; a vfork child shares it with its parent.
 #[repr(C)]
 struct Local {
@@ -18,8 +20,11 @@ struct Local {
     run: AtomicU32,
     last_site: AtomicUsize,
     last_fd: AtomicI32,
-    /// The direction of the run.
+    /// The direction of the run: 1, -1, or 0 at its first close.
     step: AtomicI32,
+    /// The first number of the run, and how many of its numbers were not open.
+    start: AtomicI32,
+    misses: AtomicU32,
     /// The double closes that were noted for its first two closes: one more than the numbers; 0:
     /// nothing; and where they were closed before.
     noted: [AtomicI32; 2],
@@ -32,6 +37,11 @@ const _: () = assert!(size_of::<Local>() <= 64);
 /// From the third of them on, closes of neighbouring numbers are a sweep: the program closes
 /// whatever may be open.
 const SWEEP: u32 = 3;
+/// From there on a sweep may leave out so many numbers less one: what the program keeps.
+const GAP: u32 = 8;
+/// So many numbers of a sweep that were not open show that it closes whatever may be open: what it
+/// has closed, its owner may close again. (A loop that ends all connections meets none.)
+const MISSES: u32 = 2;
 
 #[inline(always)]
 fn local() -> &'static Local {
@@ -56,21 +66,58 @@ fn ask() -> bool {
 pub fn closes(fd: i32, site: usize) {
     let local = local();
     let step = fd.wrapping_sub(local.last_fd.swap_plain(fd));
-    if site != local.last_site.swap_plain(site) || (step != 1 && step != -1) {
+    let is_next = step == 1 || step == -1;
+    if site != local.last_site.swap_plain(site) || !is_next && !leaves_out(local, step) {
         local.run.store(1, Ordering::Relaxed);
         local.step.store(0, Ordering::Relaxed);
+        local.start.store(fd, Ordering::Relaxed);
+        local.misses.store(0, Ordering::Relaxed);
         local.noted.iter().for_each(|fd| fd.store(0, Ordering::Relaxed));
         return;
     }
     go_on(local, step, site);
 }
 
+/// Whether a sweep goes on behind numbers that it leaves out.
+#[inline(always)]
+fn leaves_out(local: &Local, step: i32) -> bool {
+    is_sweeping() && step.unsigned_abs() <= GAP && step.signum() == local.step.load(Ordering::Relaxed)
+}
+
+/// What this thread's last close has found.
+#[inline(always)]
+pub fn has_closed(fd: i32, was_open: bool) {
+    let local = local();
+    if !was_open {
+        local.misses.store(local.misses.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
+    }
+    if is_sweeping() {
+        sweeps(local, fd, was_open);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn sweeps(local: &Local, fd: i32, was_open: bool) {
+    let misses = local.misses.load(Ordering::Relaxed);
+    let is_new = !was_open && misses == MISSES || local.run.load(Ordering::Relaxed) == SWEEP;
+    if misses >= MISSES && (was_open || is_new) {
+        let start = if is_new { local.start.load(Ordering::Relaxed) } else { fd };
+        table::swept(start.min(fd), start.max(fd));
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn go_on(local: &Local, step: i32, site: usize) {
     let before = local.step.load(Ordering::Relaxed);
-    let run = if before == 0 || before == step { local.run.load(Ordering::Relaxed).saturating_add(1) } else { 2 };
-    local.step.store(step, Ordering::Relaxed);
+    let is_on = before == 0 || before == step.signum();
+    let run = if is_on { local.run.load(Ordering::Relaxed).saturating_add(1) } else { 2 };
+    if !is_on {
+        local.start.store(local.last_fd.load(Ordering::Relaxed).wrapping_sub(step), Ordering::Relaxed);
+        local.misses.store(0, Ordering::Relaxed);
+    }
+    local.step.store(step.signum(), Ordering::Relaxed);
     local.run.store(run, Ordering::Relaxed);
     if run == SWEEP {
         retract(local, site);

@@ -10,6 +10,7 @@
 //! local.rs      what each thread remembers of its last closes
 //! reconcile.rs  comparing with /proc
 //! room.rs       what is open and what is being opened, for a limit
+//! strays.rs     closes that hit what another thread opened
 //! mirror.rs     all of it in the recording, as it changes
 //! ```
 //!
@@ -30,6 +31,7 @@ pub mod mirror;
 pub mod places;
 mod reconcile;
 pub mod room;
+mod strays;
 mod table;
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -207,16 +209,22 @@ pub fn closing(fd: i32, site: usize) -> u64 {
         table::touch(fd);
         return Before::Nothing as u64;
     }
-    let before = end(fd, site, false);
     local::closes(fd, site);
+    let before = end(fd, site, false);
+    local::has_closed(fd, before == Before::WasAlive);
     before as u64
 }
 
 #[inline(always)]
 fn end(fd: i32, site: usize, is_swept: bool) -> Before {
-    let old = table::end(fd, site, is_swept);
+    let ended = table::end(fd, site, is_swept);
+    let old = ended.old;
     if old.is_alive() {
         places::at(old.place()).died();
+        // What the parent of a fork created is closed by the child's one thread.
+        if !ended.by_its_own && !is_swept && old.generation() == generation() {
+            strays::closed_by_another(fd, site, ended, places::at(old.place()).site());
+        }
         ROOM.end();
         if mirror::is_followed() {
             mirror::changed(fd, old.place());
@@ -241,6 +249,8 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
     }
     let was_alive = before == Before::WasAlive as u64;
     let closer = table::last_close(fd);
+    // The thread that created it is right: the other one's close is the finding.
+    let is_victim = !was_alive && strays::confirmed(fd, closer.site);
     // A child knows from the copy of its parent's memory what the parent closed before the fork.
     // Reporting that does no harm.
     let is_own = table::get(fd).generation() == generation();
@@ -251,7 +261,7 @@ pub fn close_failed(fd: i32, site: usize, before: u64, error: i32) {
         () => 0,
     };
     let severity = match variant {
-        _ if !is_own => Severity::Info,
+        _ if !is_own || is_victim => Severity::Info,
         double_close::SWEPT => Severity::Info,
         double_close::OUT_OF_SIGHT => Severity::Warning,
         0 if !loaded::may_have_threads() => Severity::Warning,
@@ -283,7 +293,9 @@ pub fn used(fd: i32, call: u8, site: usize) -> bool {
     }
     let closer = table::last_close(fd);
     let is_swept = entry.has(Entry::SWEPT) && call != use_after_close::WAIT;
+    let is_victim = strays::confirmed(fd, closer.site);
     let severity = match call {
+        _ if is_victim => Severity::Info,
         // Programs ask so whether a number is open, and take out what the close has taken out.
         use_after_close::PROBE | use_after_close::DEL => Severity::Info,
         _ if is_swept || entry.generation() != generation() => Severity::Info,

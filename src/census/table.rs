@@ -27,6 +27,8 @@ impl Entry {
     pub const AT_START: u64 = layout::AT_START;
     pub const SWEPT: u64 = layout::SWEPT;
     pub const POPENS: u64 = layout::POPENS;
+    const BY_ITS_OWN: u64 = layout::BY_ITS_OWN;
+    pub const STRAY: u64 = layout::STRAY;
 
     #[inline(always)]
     pub fn alive(place: u16, kind: Kind, generation: u8, token: usize) -> Entry {
@@ -35,7 +37,7 @@ impl Entry {
                 | Self::ALIVE
                 | (kind as u64) << layout::KIND
                 | u64::from(generation) << layout::GENERATION
-                | (token as u64 >> 6) << layout::THREAD,
+                | Self::thread(token),
         )
     }
 
@@ -72,6 +74,17 @@ impl Entry {
     #[inline(always)]
     pub fn generation(self) -> u8 {
         layout::generation(self.0)
+    }
+
+    /// Whether a thread created it.
+    #[inline(always)]
+    pub fn is_by(self, token: usize) -> bool {
+        self.0 >> layout::THREAD == Self::thread(token) >> layout::THREAD
+    }
+
+    #[inline(always)]
+    fn thread(token: usize) -> u64 {
+        (token as u64 >> 6) << layout::THREAD
     }
 }
 
@@ -117,37 +130,83 @@ pub fn put(fd: i32, entry: Entry) -> Option<Entry> {
     if fd >= END.load(Ordering::Relaxed) {
         END.fetch_max(fd + 1, Ordering::Relaxed);
     }
+    // Nobody else writes it: the kernel has just given the number to this thread.
+    let before = Entry(number.entry.load(Ordering::Relaxed));
+    let mut entry = entry;
+    entry.set(Entry::BY_ITS_OWN, before.has(Entry::BY_ITS_OWN) && !before.is_alive());
     Some(Entry(number.entry.swap(entry.0, Ordering::Relaxed)))
 }
 
-/// Ends what is open under a number. Returns what it was: of two threads that close it, one finds
-/// it open.
+/// What [`end`] has ended.
+#[derive(Clone, Copy)]
+pub struct Ended {
+    /// What it was: of two threads that close it, one finds it open.
+    pub old: Entry,
+    /// The thread that created it closed it.
+    pub by_its_own: bool,
+    /// It is [`Entry::STRAY`] now. Some: where the same thread had closed the number before.
+    pub stray: Option<usize>,
+}
+
+/// Ends what is open under a number.
 #[inline(always)]
-pub fn end(fd: i32, site: usize, is_swept: bool) -> Entry {
-    let Some(number) = TABLE.get(fd) else { return Entry::UNKNOWN };
+pub fn end(fd: i32, site: usize, is_swept: bool) -> Ended {
+    let nothing = |old| Ended { old, by_its_own: true, stray: None };
+    let Some(number) = TABLE.get(fd) else { return nothing(Entry::UNKNOWN) };
+    let token = crate::registers::token();
     let mut now = number.entry.load(Ordering::Relaxed);
     while Entry(now).is_alive() {
         let mut closed = Entry(now & !Entry::ALIVE | Entry::CLOSED);
         closed.set(Entry::SWEPT, is_swept);
+        let by_its_own = closed.is_by(token);
+        let mut stray = None;
+        if !by_its_own {
+            let before = last_close_of(number);
+            if closed.has(Entry::BY_ITS_OWN) && before.thread == mark(token) && !is_swept {
+                closed.set(Entry::STRAY, true);
+                stray = Some(before.site);
+            }
+        }
+        closed.set(Entry::BY_ITS_OWN, by_its_own);
         match number.entry.compare_exchange_weak(now, closed.0, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(old) => {
-                let thread = mark(crate::registers::token());
+                let thread = mark(token);
                 // A call that closes a range would be walked for each descriptor.
                 let site = if is_swept { site } else { crate::stacks::site(site) };
                 number.closed.store(site as u64 & SITE | u64::from(thread) << 48, Ordering::Relaxed);
-                return Entry(old);
+                return Ended { old: Entry(old), by_its_own, stray };
             }
             Err(other) => now = other,
         }
     }
-    Entry(now)
+    nothing(Entry(now))
 }
 
 const SITE: u64 = (1 << 48) - 1;
 
 pub fn last_close(fd: i32) -> LastClose {
-    let word = TABLE.get(fd).map_or(0, |number| number.closed.load(Ordering::Relaxed));
+    TABLE.get(fd).map_or(LastClose { site: 0, thread: 0 }, last_close_of)
+}
+
+#[inline(always)]
+fn last_close_of(number: &Number) -> LastClose {
+    let word = number.closed.load(Ordering::Relaxed);
     LastClose { site: (word & SITE) as usize, thread: (word >> 48) as u16 }
+}
+
+/// The calling thread closed these numbers, both included, and whatever else was open among them.
+#[cold]
+pub fn swept(first: i32, last: i32) {
+    let own = mark(crate::registers::token());
+    for fd in first..=last.min(highest()) {
+        let Some(number) = TABLE.get(fd) else { continue };
+        let now = Entry(number.entry.load(Ordering::Relaxed));
+        if now.was_closed() && !now.is_alive() && last_close_of(number).thread == own {
+            let swept = Entry(now.0 & !Entry::STRAY | Entry::SWEPT);
+            // Lost if the number is given again at this moment.
+            let _ = number.entry.compare_exchange(now.0, swept.0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Changes the flags of what is open under a number.

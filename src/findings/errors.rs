@@ -11,10 +11,12 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Cause, Id, Severity, ignored_error, thresholds};
 use libc::c_int;
 
-use super::{Note, again, descriptors, ghosts, note, retract};
+use super::{Note, again, count_again, descriptors, ghosts, note, retract};
 use crate::frame::Frame;
 use crate::ledger::core::Registration;
 use crate::ledger::records::Long;
+use crate::procfs::{self, Short};
+use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
 use crate::{ledger, sys, thread};
 
@@ -33,6 +35,8 @@ pub struct Pending {
 const REUSED: u64 = 0x100;
 /// An ADD of a ghost whose number refers to its file again.
 const RETURNED: u64 = 0x200;
+/// Beside the cause: an ADD of what is watched already.
+const EXISTS: u64 = 0x400;
 
 /// An `epoll_ctl`.
 #[derive(Clone, Copy)]
@@ -95,7 +99,7 @@ pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int
         && let Some(mended) = cause.mended()
     {
         let (failed, error) = match cause {
-            Cause::WatchedAlready => (libc::EPOLL_CTL_ADD, libc::EEXIST),
+            cause if cause.is_of_add() => (libc::EPOLL_CTL_ADD, libc::EEXIST),
             _ => (libc::EPOLL_CTL_MOD, libc::ENOENT),
         };
         let call = Ctl { epfd, operation: failed, fd, site };
@@ -104,18 +108,29 @@ pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int
     }
 }
 
+/// At the 4th, 16th and 20th failure of a place (no other bits) is asked again whether the mask is
+/// another.
+const LOOKS: u64 = 20;
+
 /// An `epoll_ctl` has failed. A failure because of a ghost is reported already.
 #[inline(always)]
 pub fn ctl_failed(pending: &Pending, frame: &Frame, error: c_int, is_ghost: bool) {
-    const AGAIN: Cause = Cause::WatchedAlready;
-    let pair = descriptors(frame.int(0), frame.int(2));
-    // A program that adds first does so all the time.
-    if frame.int(1) == libc::EPOLL_CTL_ADD
-        && error == libc::EEXIST
-        && !is_ghost
-        && again(Id::CtlError, AGAIN as u8, frame.caller, pair)
-    {
-        return pending.leave(pair, AGAIN as u64, frame.caller);
+    // A program that adds first does so all the time, mostly for the same cause as the last time.
+    if frame.int(1) == libc::EPOLL_CTL_ADD && error == libc::EEXIST && !is_ghost {
+        let pair = descriptors(frame.int(0), frame.int(2));
+        let last = pending.what.load(Ordering::Relaxed);
+        if last & EXISTS != 0 {
+            let count = count_again(Id::CtlError, last as u8, frame.caller, pair);
+            if count & !LOOKS != 0 {
+                return pending.leave(pair, last & 0xffff, frame.caller);
+            }
+            if count != 0 {
+                return exists_again(pending, frame, last as u8);
+            }
+        }
+        if exists_for_another_cause(pending, frame, pair) {
+            return;
+        }
     }
     ctl_failed_slow(pending, frame, error, is_ghost);
 }
@@ -136,10 +151,69 @@ fn ctl_failed_slow(pending: &Pending, frame: &Frame, error: c_int, is_ghost: boo
         return;
     }
     let Some(cause) = cause(epfd, operation, fd, error) else { return };
+    let cause = if error == libc::EEXIST { compared(epfd, fd, frame.word(3)) } else { cause };
     note(&of_ctl(cause, &call, error));
     if cause.mended().is_some() {
-        pending.leave(descriptors(epfd, fd), cause as u64, site);
+        let exists = if cause.is_of_add() { EXISTS } else { 0 };
+        pending.leave(descriptors(epfd, fd), exists | cause as u64, site);
     }
+}
+
+/// An ADD failed before at this place. True: it is counted.
+#[cold]
+#[inline(never)]
+fn exists_for_another_cause(pending: &Pending, frame: &Frame, pair: u64) -> bool {
+    let before = Cause::OF_ADD.into_iter().find(|cause| again(Id::CtlError, *cause as u8, frame.caller, pair));
+    if let Some(cause) = before {
+        pending.leave(pair, EXISTS | cause as u64, frame.caller);
+    }
+    before.is_some()
+}
+
+/// What was found at this place before is compared again.
+#[cold]
+#[inline(never)]
+fn exists_again(pending: &Pending, frame: &Frame, before: u8) {
+    let Some(before) = Cause::from_number(before) else { return };
+    let pair = descriptors(frame.int(0), frame.int(2));
+    pending.leave(pair, EXISTS | compare_again(frame, before) as u64, frame.caller);
+}
+
+/// What was found at this place before, if the mask is another now, is found as that instead.
+fn compare_again(frame: &Frame, before: Cause) -> Cause {
+    let now = compared(frame.int(0), frame.int(2), frame.word(3));
+    if now == before || now == Cause::WatchedAlready {
+        return before;
+    }
+    let call = Ctl { epfd: frame.int(0), operation: frame.int(1), fd: frame.int(2), site: frame.caller };
+    retract(&of_ctl(before, &call, libc::EEXIST));
+    note(&of_ctl(now, &call, libc::EEXIST));
+    now
+}
+
+/// What an ADD of what is watched already has asked for, beside what is in force. (Every interest
+/// has EPOLLERR and EPOLLHUP. A one-shot interest that has fired shows none of its events.)
+fn compared(epfd: c_int, fd: c_int, event: usize) -> Cause {
+    const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
+    /// Taken away where the process may not block suspend (epoll_ctl(2)).
+    const EPOLLWAKEUP: u32 = 1 << 29;
+    let compare = || {
+        let asked = sys::event_at(event)?;
+        let mut found = None;
+        procfs::each_listed(&Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}")), |listed| {
+            if listed.fd == fd {
+                // Two files that have had the number: which of them this ADD has met is not known.
+                found = if found.is_some() { Some(None) } else { Some(Some((listed.events, listed.data))) };
+            }
+        })?;
+        let (events, data) = found??;
+        Some(match () {
+            () if (events ^ (asked.events | ALWAYS)) & !EPOLLWAKEUP != 0 => Cause::OtherEvents,
+            () if data != asked.u64 => Cause::OtherData,
+            () => Cause::Redundant,
+        })
+    };
+    on_own_stack(compare).flatten().unwrap_or(Cause::WatchedAlready)
 }
 
 #[inline(always)]

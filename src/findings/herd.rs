@@ -3,18 +3,20 @@
 //!
 //! The kernel is asked which of the sockets that this process watches listen, which other instances
 //! of it watch the same socket, and which of its relatives (parent, children, siblings) have the
-//! same socket in an instance of their own.
+//! same socket in an instance of their own. Relatives of another user may not be asked: they say
+//! so themselves (listeners.rs).
 
 use crate::sync::{AtomicU64, Ordering};
 use core::ffi::CStr;
 
-use epollshim_format::findings::{Id, Severity};
+use epollshim_format::findings::{Id, Severity, herd};
 
-use super::{Note, put};
+use super::{Note, listeners, put};
 use crate::buffer::Buffer;
+use crate::ledger::records::Instance;
 use crate::procfs::{self, Short};
 use crate::sigsafe::on_own_stack;
-use crate::{ledger, process, seccomp, sys};
+use crate::{clock, ledger, process, seccomp, sys};
 
 /// Linux 4.5, include/uapi/linux/eventpoll.h.
 const EPOLLEXCLUSIVE: u32 = 1 << 28;
@@ -26,25 +28,94 @@ const MOST_DESCRIPTORS: i32 = 128;
 /// CLOCK_MONOTONIC when the next look may be made.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 const FIRST: u64 = 500_000_000;
+/// A second look soon after the first: by then the relatives have looked once.
+const SECOND: u64 = 2_000_000_000;
 const EACH: u64 = 600_000_000_000;
 
-/// Looks while the process runs, since listening sockets are closed before it ends: once soon, and
-/// then every ten minutes.
+/// Looks while the process runs, since listening sockets are closed before it ends: once soon, once
+/// more, and then every ten minutes.
 #[cold]
 #[inline(never)]
 pub fn look(now: u64) {
+    static LOOKS: AtomicU64 = AtomicU64::new(0);
     let next = NEXT.load(Ordering::Relaxed);
     if now < next {
         return;
     }
-    let wait = if next == 0 { FIRST } else { EACH };
+    let looks = if next == 0 { 0 } else { LOOKS.fetch_add(1, Ordering::Relaxed) + 1 };
+    let wait = match looks {
+        0 => FIRST,
+        1 => SECOND,
+        _ => EACH,
+    };
     // Relaxed: the winner looks, and nothing is published.
     if NEXT.compare_exchange(next, now.saturating_add(wait), Ordering::Relaxed, Ordering::Relaxed).is_ok()
         && next != 0
         && !seccomp::hinders()
         && process::is_own()
     {
-        on_own_stack(evaluate);
+        evaluate();
+    }
+}
+
+/// This process is about to fork. The first time, what it watches is published.
+pub extern "C-unwind" fn before_fork() {
+    if listeners::begin() && ledger::records().live_instances().next().is_some() && !seccomp::hinders() {
+        gather_and(None, &|_| {});
+    }
+}
+
+/// Workers that begin within this begin together. (Where a worker takes another one's place, that
+/// one still lives for a while, and watches nothing any more.)
+const TOGETHER: u64 = 10_000_000_000;
+
+/// The first wait on an instance has ended: what it watches is published, for relatives that may not
+/// ask this process, and compared with what they have published. (By the time of a report a server
+/// has closed its listening sockets.) Not the sockets of a long list, which the reports find.
+#[cold]
+#[inline(never)]
+pub fn waited_first(instance: &Instance) {
+    const FEW: u64 = 64;
+    let is_asked = listeners::exists() && instance.watches.get() <= FEW && process::is_own() && !seccomp::hinders();
+    if is_asked && ledger::records().interests_of(instance).take(FEW as usize).any(|interest| listens(interest.fd())) {
+        gather_and(Some(instance), &|listeners| {
+            let since = clock::monotonic().saturating_sub(TOGETHER);
+            for listener in listeners.iter().filter(|listener| listener.epfd >= 0 && listener.is_own) {
+                let cookie = sys::socket_cookie(listener.fd).unwrap_or(0);
+                let processes = listeners::others(cookie, since).count();
+                if processes != 0 {
+                    report(listener, 0, processes, 0);
+                }
+            }
+        });
+    }
+}
+
+fn listens(fd: i32) -> bool {
+    sys::socket_option(fd, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens != 0)
+}
+
+/// Gathers the sockets of one instance, or of all that were waited on; publishes them, and goes on
+/// with them.
+#[inline(never)]
+fn gather_and(of: Option<&Instance>, then: &dyn Fn(&[Listener])) {
+    on_own_stack(|| {
+        Buffer::lend(|listeners| {
+            match of {
+                Some(instance) => _ = gather_from(instance.index.get(), instance, listeners),
+                None => gather(listeners),
+            }
+            publish(listeners.as_slice());
+            then(listeners.as_slice());
+        });
+    });
+}
+
+fn publish(listeners: &[Listener]) {
+    for listener in listeners.iter().filter(|listener| listener.epfd >= 0 && listener.is_own) {
+        if let Ok(cookie) = sys::socket_cookie(listener.fd) {
+            listeners::publish(cookie);
+        }
     }
 }
 
@@ -58,6 +129,8 @@ struct Listener {
     /// What it refers to, and who waits: records of the ledger.
     description: u32,
     owner: usize,
+    /// This process made the instance: an instance from before a fork is everyone's.
+    is_own: bool,
 }
 
 #[cold]
@@ -66,14 +139,14 @@ pub fn evaluate() {
     if seccomp::hinders() {
         return;
     }
-    Buffer::lend(|listeners| {
-        gather(listeners);
+    gather_and(None, &|listeners| {
+        if listeners.is_empty() {
+            return;
+        }
         Buffer::lend(|relatives| {
-            if !listeners.as_slice().is_empty() {
-                gather_relatives(relatives);
-            }
-            for listener in listeners.as_slice() {
-                examine(listener, listeners.as_slice(), relatives.as_slice());
+            gather_relatives(relatives);
+            for listener in listeners {
+                examine(listener, listeners, relatives.as_slice());
             }
         });
     });
@@ -90,33 +163,42 @@ fn gather(into: &mut Buffer<Listener>) {
         if instance.alone.waits.get() == 0 || is_long || asked > MOST_SOCKETS {
             continue;
         }
-        let epfd = view.descriptor_of(index);
-        let first = into.as_slice().len();
-        for interest in view.interests_of(instance).take(MOST_SOCKETS) {
-            asked += 1;
-            let fd = interest.fd();
-            let is_known = view.descriptors.get(fd).description() == interest.description();
-            if is_known && sys::socket_option(fd, libc::SO_ACCEPTCONN).is_ok_and(|listens| listens != 0) {
-                into.push(Listener {
-                    fd,
-                    epfd: -1,
-                    site: interest.site() as usize,
-                    description: interest.description(),
-                    owner: instance.owner.block(),
-                });
-            }
-        }
-        if into.as_slice().len() > first {
-            let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
-            let _ = procfs::each_listed(&path, |listed| {
-                for listener in into.as_mut_slice().iter_mut().skip(first).filter(|listener| listener.fd == listed.fd) {
-                    if listed.events & EPOLLEXCLUSIVE == 0 {
-                        listener.epfd = epfd;
-                    }
-                }
+        asked += gather_from(index, instance, into);
+    }
+}
+
+/// Those of one instance. Returns how many interests were looked at.
+fn gather_from(index: u32, instance: &Instance, into: &mut Buffer<Listener>) -> usize {
+    let view = ledger::records();
+    let mut asked = 0;
+    let epfd = view.descriptor_of(index);
+    let first = into.as_slice().len();
+    for interest in view.interests_of(instance).take(MOST_SOCKETS) {
+        asked += 1;
+        let fd = interest.fd();
+        let is_known = view.descriptors.get(fd).description() == interest.description();
+        if is_known && listens(fd) {
+            into.push(Listener {
+                fd,
+                epfd: -1,
+                site: interest.site() as usize,
+                description: interest.description(),
+                owner: instance.owner.block(),
+                is_own: instance.forked.load(Ordering::Relaxed) == 0,
             });
         }
     }
+    if into.as_slice().len() > first {
+        let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
+        let _ = procfs::each_listed(&path, |listed| {
+            for listener in into.as_mut_slice().iter_mut().skip(first).filter(|listener| listener.fd == listed.fd) {
+                if listed.events & EPOLLEXCLUSIVE == 0 {
+                    listener.epfd = epfd;
+                }
+            }
+        });
+    }
+    asked
 }
 
 /// Parent, children, siblings.
@@ -151,33 +233,59 @@ fn examine(listener: &Listener, all: &[Listener], relatives: &[i32]) {
     }
     let is_same = |other: &&Listener| other.epfd >= 0 && other.description == listener.description;
     let threads = all.iter().filter(is_same).filter(|other| other.owner != listener.owner).count();
-    let processes = relatives.iter().filter(|pid| watches_too(**pid, listener)).count();
+    let cookie = sys::socket_cookie(listener.fd).unwrap_or(0);
+    let (mut processes, mut refused) = (0, 0);
+    let published = || listeners::others(cookie, 0);
+    let strangers = published().filter(|pid| !relatives.contains(pid));
+    for pid in relatives.iter().copied().chain(strangers) {
+        match watches_too(pid, listener) {
+            Some(watches) => processes += usize::from(watches),
+            None if listener.is_own && published().any(|other| other == pid) => processes += 1,
+            None => refused += 1,
+        }
+    }
     // Of several instances of this process, the first is reported.
     let is_first = all.iter().find(is_same).is_some_and(|first| first.epfd == listener.epfd);
     if (threads != 0 && is_first) || processes != 0 {
         let other = all.iter().filter(is_same).find(|other| other.owner != listener.owner);
+        report(listener, threads, processes, other.map_or(0, |other| other.site));
+    } else if refused != 0 && process::forker() != 0 && !listeners::exists() {
         let note = Note {
+            variant: herd::NOT_ASKED,
             epfd: listener.epfd,
             fd: listener.fd,
             site: listener.site,
-            other: other.map_or(0, |other| other.site),
-            detail: [threads as u64 + 1, processes as u64 + 1, 0, 0],
-            ..Note::of(Id::Herd, Severity::Warning)
+            detail: [0, refused, 0, 0],
+            ..Note::of(Id::Herd, Severity::Info)
         };
         put(&note, 1);
     }
 }
 
+/// So many other threads, and so many other processes, watch it too.
+fn report(listener: &Listener, threads: usize, processes: usize, other: usize) {
+    let note = Note {
+        epfd: listener.epfd,
+        fd: listener.fd,
+        site: listener.site,
+        other,
+        detail: [threads as u64 + 1, processes as u64 + 1, 0, 0],
+        ..Note::of(Id::Herd, Severity::Warning)
+    };
+    put(&note, 1);
+}
+
 /// Whether a process has the same socket under the same number, in an instance of its own, without
-/// EPOLLEXCLUSIVE.
-fn watches_too(pid: i32, listener: &Listener) -> bool {
+/// EPOLLEXCLUSIVE. None: the kernel does not say.
+fn watches_too(pid: i32, listener: &Listener) -> Option<bool> {
     let own = sys::getpid();
-    if !sys::same_description_in(own, listener.fd, pid, listener.fd) {
-        return false;
+    match sys::same_description_in(own, listener.fd, pid, listener.fd) {
+        Ok(true) => {}
+        Err(libc::EPERM | libc::EACCES | libc::ENOSYS) => return None,
+        _ => return Some(false),
     }
-    (0..MOST_DESCRIPTORS).any(|epfd| {
-        is_epoll(pid, epfd) && !sys::same_description_in(own, listener.epfd, pid, epfd) && lists(pid, epfd, listener.fd)
-    })
+    let is_other = |epfd| sys::same_description_in(own, listener.epfd, pid, epfd) != Ok(true);
+    Some((0..MOST_DESCRIPTORS).any(|epfd| is_epoll(pid, epfd) && is_other(epfd) && lists(pid, epfd, listener.fd)))
 }
 
 fn is_epoll(pid: i32, fd: i32) -> bool {

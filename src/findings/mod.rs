@@ -15,9 +15,10 @@ pub mod doubles;
 pub mod errors;
 pub mod evaluation;
 pub mod ghosts;
-mod herd;
+pub mod herd;
 pub mod leak;
 pub mod limits;
+pub mod listeners;
 pub mod loops;
 mod processes;
 pub mod sizes;
@@ -87,15 +88,20 @@ fn key(what: u64, site: usize, other: usize) -> u64 {
 /// was not found before, and nothing is counted.
 #[inline(always)]
 pub fn again(id: Id, variant: u8, site: usize, descriptors: u64) -> bool {
-    let Some(table) = table() else { return false };
+    count_again(id, variant, site, descriptors) != 0
+}
+
+/// The same. Returns how often it was found by now; 0: it was not found before.
+#[inline(always)]
+pub fn count_again(id: Id, variant: u8, site: usize, descriptors: u64) -> u64 {
+    let Some(table) = table() else { return 0 };
     let key = key(id as u64 | u64::from(variant) << 8, site, 0);
     let entry = table.entry((key >> 32) as usize);
     if entry.word(finding::KEY).load(Ordering::Relaxed) != key {
-        return false;
+        return 0;
     }
     entry.word(finding::DESCRIPTORS).store(descriptors, Ordering::Relaxed);
-    entry.word(finding::COUNT).fetch_add(1, Ordering::Relaxed);
-    true
+    entry.word(finding::COUNT).fetch_add(1, Ordering::Relaxed).wrapping_add(1)
 }
 
 /// Two descriptors as a finding keeps them; -1: none.
@@ -187,6 +193,51 @@ pub fn withdraw(id: Id) {
 /// The same for what was evaluated: what was noted as it happened stays.
 pub fn withdraw_evaluated(id: Id) {
     take_back(id, |entry| entry.word(finding::FIRST).load(Ordering::Relaxed) == 0);
+}
+
+/// Something looks like a defect, which [`confirm`] will make an error. It is reported at once, or
+/// (not `is_shown`) kept aside till then.
+#[cold]
+#[inline(never)]
+pub fn suspect(note: &Note, is_shown: bool) {
+    if is_shown {
+        note_slowly(note);
+    } else {
+        let _ = entry(note);
+    }
+}
+
+/// What was suspected at a place has turned out to be an error. False: nothing was.
+#[cold]
+#[inline(never)]
+pub fn confirm(id: Id, variant: u8, site: u64) -> bool {
+    let mut is_known = false;
+    let what = id as u64 | u64::from(variant) << 8;
+    for entry in entries().filter(|entry| entry.word(finding::WHAT).load(Ordering::Acquire) == what) {
+        // The place of a closing is that of a stack where there are stacks.
+        if entry.word(finding::SITE).load(Ordering::Relaxed) == site {
+            entry.word(finding::SEVERITY).store(Severity::Error as u64, Ordering::Relaxed);
+            entry.word(finding::COUNT).fetch_max(1, Ordering::Relaxed);
+            is_known = true;
+        }
+    }
+    is_known
+}
+
+/// What was suspected of descriptors that were created at a place was none.
+#[cold]
+#[inline(never)]
+pub fn withdraw_suspicions(id: Id, variant: u8, created: u64) {
+    take_back(id, |entry| {
+        entry.word(finding::WHAT).load(Ordering::Relaxed) >> 8 == u64::from(variant)
+            && entry.word(finding::DETAIL + 8).load(Ordering::Relaxed) == created
+            && entry.word(finding::SEVERITY).load(Ordering::Relaxed) == Severity::Info as u64
+    });
+}
+
+fn entries() -> impl Iterator<Item = Entry> {
+    let table = table();
+    (0..findings::ENTRIES).filter_map(move |index| Some(table?.entry(index)))
 }
 
 fn take_back(id: Id, which: impl Fn(Entry) -> bool) {

@@ -7,6 +7,7 @@
 
 #![cfg_attr(portable, allow(dead_code, unused_imports, unused_macros))] // what only entries in assembly call
 
+mod arguments;
 pub mod armed;
 #[cfg(not(any(test, portable)))]
 mod assembly;

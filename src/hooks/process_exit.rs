@@ -11,6 +11,7 @@
 
 use libc::{c_int, c_long};
 
+use super::arguments::{Numbers, Strings};
 #[cfg(not(test))]
 use crate::registers;
 use crate::{census, interrupted, process, real, report, sys};
@@ -73,7 +74,12 @@ mod exports {
 }
 
 /// Delivers the report if the call can be expected to succeed, and returns the real function's address.
-unsafe extern "C-unwind" fn before_exec(first: usize, second: usize, which: u32, caller: usize) -> usize {
+///
+/// # Safety
+/// `words` must be the call's arguments, as an entry leaves them (arguments.rs).
+unsafe extern "C-unwind" fn before_exec(words: *const usize, which: u32, caller: usize) -> usize {
+    // SAFETY: by this function's contract: each has at least two arguments, and the registers of six are kept.
+    let [first, second, third, fourth] = unsafe { words.cast::<[usize; 4]>().read() };
     let program = match which {
         7 => report::Program::Descriptor(first as c_int),
         8 => report::Program::At(first as c_int, second as *const libc::c_char),
@@ -81,7 +87,13 @@ unsafe extern "C-unwind" fn before_exec(first: usize, second: usize, which: u32,
         _ => report::Program::At(libc::AT_FDCWD, first as *const libc::c_char),
     };
     if census::is_on() && report::is_executable(program) {
-        census::evaluation::at_exec(caller);
+        let numbers = match which {
+            0 | 5 | 7 => Numbers::of(Strings::Array(second), third),
+            8 => Numbers::of(Strings::Array(third), fourth),
+            2 | 3 | 6 => Numbers::with_own_environment(Strings::Listed(words, 1, which == 3)),
+            _ => Numbers::with_own_environment(Strings::Array(second)),
+        };
+        census::evaluation::at_exec(caller, &|fd| numbers.have(fd));
     }
     report::note_start(program);
     report::before_exec(program, caller);

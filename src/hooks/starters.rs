@@ -5,6 +5,7 @@
 
 use libc::{c_char, c_int};
 
+use super::arguments::{Numbers, Strings};
 use super::entry::Frame;
 use crate::census::{self, evaluation};
 use crate::report::{self, Program};
@@ -27,14 +28,16 @@ pub extern "C-unwind" fn before_posix_spawnp(frame: &mut Frame) -> usize {
 /// `system(NULL)` asks whether there is a shell.
 pub extern "C-unwind" fn before_system(frame: &mut Frame) -> usize {
     if frame.word(0) != 0 {
-        evaluation::at_spawn(frame.caller, false, &|_| false);
+        let numbers = Numbers::with_own_environment(Strings::One(frame.word(0)));
+        evaluation::at_spawn(frame.caller, false, &|_| false, &|fd| numbers.have(fd));
     }
     0
 }
 
 /// The shell does not get the streams of earlier calls of popen (POSIX; glibc 2.36 libio/iopopen.c).
 pub extern "C-unwind" fn before_popen(frame: &mut Frame) -> usize {
-    evaluation::at_spawn(frame.caller, true, &|_| false);
+    let numbers = Numbers::with_own_environment(Strings::One(frame.word(0)));
+    evaluation::at_spawn(frame.caller, true, &|_| false, &|fd| numbers.have(fd));
     0
 }
 
@@ -44,7 +47,10 @@ fn spawn(frame: &Frame, program: Program) -> usize {
     }
     report::note_start(program);
     match Actions::at(frame.word(2)) {
-        Some(actions) => evaluation::at_spawn(frame.caller, false, &|fd| actions.replace(fd)),
+        Some(actions) => {
+            let numbers = Numbers::of(Strings::Array(frame.word(4)), frame.word(5));
+            evaluation::at_spawn(frame.caller, false, &|fd| actions.replace(fd), &|fd| numbers.have(fd));
+        }
         None => census::could_not_judge(),
     }
     0

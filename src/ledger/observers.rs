@@ -28,6 +28,8 @@ pub trait Above {
     /// A wait returned events, of which this is the first, on an instance that several threads wait
     /// on.
     fn waited_amid_others(instance: &Instance, epfd: i32, first: *const epoll_event);
+    /// The first wait on an instance has ended.
+    fn waited_first(instance: &Instance);
     /// How many events were dropped, since there were too many at once.
     fn missed(events: u32);
 

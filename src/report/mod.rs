@@ -50,7 +50,7 @@ pub fn register_exit_handlers(_: &AtLoad) {
         at_end(End::Exit);
     }
     // No library of its own (null), so that this one's own termination does not run it early.
-    // SAFETY: the handler outlives the process (-z nodelete); glibc has both functions since 2.2
+    // SAFETY: the handlers outlive the process (-z nodelete); glibc has both functions since 2.2
     // and 2.10.
     unsafe {
         __cxa_atexit(at_exit, core::ptr::null_mut(), core::ptr::null_mut());
@@ -91,10 +91,11 @@ pub fn register_fork_handler(_: &AtLoad) {
     extern "C-unwind" fn claim() {
         process::claim_after_fork();
     }
+    let before = crate::findings::herd::before_fork;
     // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has its own
-    // copy of pthread_atfork. SAFETY: the handler outlives the process (-z nodelete), and makes
+    // copy of pthread_atfork. SAFETY: the handlers outlive the process (-z nodelete), and make
     // system calls only. glibc has the function since 2.3.2.
-    unsafe { __register_atfork(None, None, Some(claim), core::ptr::null_mut()) };
+    unsafe { __register_atfork(Some(before), None, Some(claim), core::ptr::null_mut()) };
 }
 
 /// Delivers the report, once, if there is something to report. A child in another process's memory
@@ -118,6 +119,7 @@ pub fn at_end(end: End) {
         None => {}
     }
     ledger::fork_shared::leave();
+    crate::findings::listeners::leave();
 }
 
 /// Delivers the report before a signal that is expected to end the process. If the process goes on

@@ -11,6 +11,16 @@ pub fn socket_option(fd: i32, option: i32) -> Result<i32> {
     Ok(value)
 }
 
+/// The number by which the kernel knows a socket, in all processes that have it (socket(7),
+/// SO_COOKIE, Linux 4.12). Err: not a socket, or an older kernel.
+pub fn socket_cookie(fd: i32) -> Result<u64> {
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as u32;
+    // SAFETY: as many bytes are written as is said at most.
+    unsafe { syscall!(SYS_getsockopt, fd, libc::SOL_SOCKET, libc::SO_COOKIE, &raw mut cookie, &raw mut length) }?;
+    Ok(cookie)
+}
+
 /// The address of a socket's own end (getsockname), or of its other end (getpeername), as long as
 /// it is; cut off at the length of `into`. Err: not a socket, or it has none.
 pub fn socket_address(fd: i32, is_peer: bool, into: &mut [u8]) -> Result<&[u8]> {

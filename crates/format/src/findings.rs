@@ -141,7 +141,7 @@ impl Severity {
 /// Variants of `double-close`; 0: the number was closed before, by a hook's own call.
 pub mod double_close {
     pub const BY_ANOTHER_THREAD: u8 = 1;
-    /// By close_range or closefrom.
+    /// By close_range or closefrom, or by a loop of closes.
     pub const SWEPT: u8 = 2;
     /// By nobody that was seen.
     pub const OUT_OF_SIGHT: u8 = 3;
@@ -167,6 +167,9 @@ pub mod use_after_close {
     pub const FCNTL: u8 = 4;
     /// fcntl with a command that only asks.
     pub const PROBE: u8 = 5;
+    /// close, which succeeded: the thread had closed the number before, and another one had opened it
+    /// since.
+    pub const STRAY: u8 = 6;
 }
 
 /// Who held the descriptors when none was left: the numbers of an `exhausted`.
@@ -243,6 +246,8 @@ impl Spin {
 pub mod fd_inherited {
     /// The process itself became the other program.
     pub const BY_ITSELF: u8 = 1;
+    /// The number stands in the other program's arguments or environment.
+    pub const NAMED: u8 = 2;
 }
 
 /// What was found: all that has the same id, variant, site and other site.

@@ -462,7 +462,13 @@ pub mod census {
         pub const POPENS: u64 = 1 << 23;
         pub const KIND: u32 = 24;
         pub const GENERATION: u32 = 28;
-        pub const THREAD: u32 = 36;
+        /// Closed by the thread that created it. While open: what had the number before was.
+        pub const BY_ITS_OWN: u64 = 1 << 36;
+        /// Closed by the thread that had closed what had the number before, and that another thread
+        /// had opened: it may have meant the one before.
+        pub const STRAY: u64 = 1 << 37;
+        /// The thread that created it: 26 bits of its identity.
+        pub const THREAD: u32 = 38;
 
         #[must_use]
         pub const fn place(word: u64) -> u16 {

@@ -2,7 +2,7 @@
 
 /// Entries that are told, and then jump to the function whose address they are given, with registers and stack as the program left them:
 /// a child of `vfork` returns on its parent's stack, and `execl` has arguments without number. `name: what names the function;`. It has the
-/// program's arguments; or, with `telling N`, the first two, the number, and the return address.
+/// program's arguments; or, with `telling N`, where those in registers lie (see hooks/arguments.rs), the number, and the return address.
 macro_rules! passing {
     ($($(#[$attribute:meta])* $name:ident: $choose:path $(, telling $number:literal)?;)*) => {$(
         #[unsafe(naked)]
@@ -21,8 +21,9 @@ macro_rules! passing {
                 "stp x4, x5, [sp, #48]",
                 "stp x6, x7, [sp, #64]",
                 $(
-                    concat!("mov w2, #", $number),
-                    "mov x3, x30",
+                    "add x0, sp, #16",
+                    concat!("mov w1, #", $number),
+                    "mov x2, x30",
                 )?
                 "bl {choose}",
                 // x16: a jump by it may go to where a call may go (branch target identification).

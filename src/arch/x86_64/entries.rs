@@ -453,7 +453,7 @@ macro_rules! choosing {
 
 /// Entries that are told, and then jump to the function whose address they are given, with registers and stack as the program left them:
 /// a child of `vfork` returns on its parent's stack, and `execl` has arguments without number. `name: what names the function;`. It has the
-/// program's arguments; or, with `telling N`, the first two, the number, and the return address.
+/// program's arguments; or, with `telling N`, where those in registers lie (see hooks/arguments.rs), the number, and the return address.
 macro_rules! passing {
     ($($(#[$attribute:meta])* $name:ident: $choose:path $(, telling $number:literal)?;)*) => {$(
         #[unsafe(naked)]
@@ -463,8 +463,9 @@ macro_rules! passing {
                 ".cfi_startproc",
                 $crate::arch::x86_64::pieces::open_frame!(6),
                 $(
-                    concat!("mov edx, ", $number),
-                    "mov rcx, qword ptr [rsp + 56]",
+                    "mov rdi, rsp",
+                    concat!("mov esi, ", $number),
+                    "mov rdx, qword ptr [rsp + 56]",
                 )?
                 "call {choose}",
                 "mov r11, rax",

@@ -136,7 +136,8 @@ fn waited_amid_others(instance: &Instance, epfd: i32, end: WaitEnd, owner: usize
         if instance.forked.load(Ordering::Relaxed) == Instance::FROM_BEFORE {
             used(instance, epfd, site);
         }
-        return instance.alone.count_alone(end);
+        instance.alone.count_alone(end);
+        return <Library as Above>::waited_first(instance);
     }
     if instance.owner.block() == owner {
         instance.alone.count_alone(end);

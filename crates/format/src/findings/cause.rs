@@ -6,7 +6,7 @@ use super::Severity;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Cause {
-    /// ADD, EEXIST.
+    /// ADD, EEXIST. The kernel did not say which events are in force.
     WatchedAlready = 1,
     /// The same, and the thread's next call was one for the pair that succeeded: ADD first, MOD if it is there.
     WatchedAlreadyMended = 2,
@@ -30,6 +30,12 @@ pub enum Cause {
     InItself = 11,
     /// EINVAL otherwise.
     Invalid = 12,
+    /// ADD, EEXIST: it is watched for other events than were asked for.
+    OtherEvents = 13,
+    /// ADD, EEXIST: it is watched for these events, with other data.
+    OtherData = 14,
+    /// ADD, EEXIST: it is watched for these events, with this data.
+    Redundant = 15,
 }
 
 impl Cause {
@@ -46,7 +52,17 @@ impl Cause {
         Cause::NestedTooDeep,
         Cause::InItself,
         Cause::Invalid,
+        Cause::OtherEvents,
+        Cause::OtherData,
+        Cause::Redundant,
     ];
+    /// ADD of what is watched already.
+    pub const OF_ADD: [Cause; 4] = [Cause::Redundant, Cause::OtherEvents, Cause::OtherData, Cause::WatchedAlready];
+
+    #[must_use]
+    pub const fn is_of_add(self) -> bool {
+        matches!(self, Cause::Redundant | Cause::OtherEvents | Cause::OtherData | Cause::WatchedAlready)
+    }
 
     #[must_use]
     pub fn from_number(number: u8) -> Option<Cause> {
@@ -57,9 +73,11 @@ impl Cause {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Cause::WatchedAlreadyMended | Cause::NotWatchedMended | Cause::GoneBeforeDel | Cause::ClosedBeforeDel => {
-                Severity::Info
-            }
+            Cause::WatchedAlreadyMended
+            | Cause::NotWatchedMended
+            | Cause::GoneBeforeDel
+            | Cause::ClosedBeforeDel
+            | Cause::Redundant => Severity::Info,
             _ => Severity::Warning,
         }
     }
@@ -68,7 +86,7 @@ impl Cause {
     #[must_use]
     pub const fn mended(self) -> Option<Cause> {
         match self {
-            Cause::WatchedAlready => Some(Cause::WatchedAlreadyMended),
+            _ if self.is_of_add() => Some(Cause::WatchedAlreadyMended),
             Cause::NotWatched => Some(Cause::NotWatchedMended),
             _ => None,
         }
@@ -78,8 +96,16 @@ impl Cause {
     pub const fn sentence(self) -> &'static str {
         match self {
             Cause::WatchedAlready => {
-                "it is watched already: the events that were asked for are not in force, use EPOLL_CTL_MOD"
+                "it is watched already, and the call has changed nothing: use EPOLL_CTL_MOD where the events are to \
+                 be others"
             }
+            Cause::OtherEvents => {
+                "it is watched already, for other events: those that were asked for are not in force, use EPOLL_CTL_MOD"
+            }
+            Cause::OtherData => {
+                "it is watched already, with other data: its events come with the old data, use EPOLL_CTL_MOD"
+            }
+            Cause::Redundant => "it is watched already, for the same events: the call is not needed",
             Cause::WatchedAlreadyMended => "it was watched already, and the next call changed it",
             Cause::NotWatched => {
                 "it is not watched: it was never added, or it was closed, which removes it, and the number has another \

@@ -4,3 +4,5 @@
 pub const SEVERAL_INSTANCES: u8 = 0;
 /// Several threads on one instance.
 pub const ONE_INSTANCE: u8 = 1;
+/// A listening socket that related processes may watch too, which did not let this one ask.
+pub const NOT_ASKED: u8 = 2;

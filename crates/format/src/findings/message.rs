@@ -184,6 +184,12 @@ impl Display for Message<'_> {
                      EPOLLEXCLUSIVE"
                 }
             ),
+            Id::Herd if finding.variant == herd::NOT_ASKED => write!(
+                f,
+                "this listening socket was there before a fork, and whether related processes watch it too is unknown: \
+                 {} of them, of another user, may not be asked (kcmp)",
+                Grouped(second)
+            ),
             Id::Herd => {
                 f.write_str("this listening socket is watched by ")?;
                 if first > 1 {
@@ -308,11 +314,24 @@ impl Display for Message<'_> {
                     double_close::OUT_OF_SIGHT =>
                         "close failed with EBADF: what was opened under this number was closed \
                                                    before, by fclose or otherwise out of sight",
-                    double_close::SWEPT => "close failed with EBADF: close_range or closefrom had closed the number",
+                    double_close::SWEPT => {
+                        "close failed with EBADF: close_range, closefrom or a loop of closes had closed the number"
+                    }
                     double_close::BY_ANOTHER_THREAD =>
                         "close failed with EBADF: another thread had closed the number, be it the wrong one",
                     _ => "close failed with EBADF: the number was closed before",
                 }
+            ),
+            Id::UseAfterClose if finding.variant == use_after_close::STRAY => f.write_str(
+                if finding.severity == Severity::Error {
+                    "a thread closed the number a second time, and ended what another thread had opened in between: \
+                     the other's next call on it failed with EBADF, and writes and reads go to whatever gets the \
+                     number next; close it once, and set the variable to -1 with the close"
+                } else {
+                    "a thread closed a number that it had closed before, and that another thread has opened since: \
+                     if the descriptor was not handed over, the second close ended another thread's; set the \
+                     variable to -1 with the first close"
+                },
             ),
             Id::UseAfterClose => write!(
                 f,
@@ -338,6 +357,12 @@ impl Display for Message<'_> {
                 Grouped(second),
                 Scaled::time(fourth),
                 Scaled::time(third)
+            ),
+            Id::FdInherited if finding.variant == fd_inherited::NAMED => write!(
+                f,
+                "{} was left open in a program that was started by exec, and the number stands in its arguments or \
+                 environment: it is handed on on purpose",
+                Kind::from_number(first).name(),
             ),
             Id::FdInherited => write!(
                 f,
@@ -410,6 +435,7 @@ impl Finding {
             Id::ForkShared => "used|created",
             Id::CloseInWait => "closed|waited on",
             Id::DoubleClose => "closed again|first closed",
+            Id::UseAfterClose if self.variant == use_after_close::STRAY => "closed again|first closed",
             Id::IgnoredError | Id::UseAfterClose => "called|closed",
             Id::Exhausted => "called|created",
             Id::CtlError | Id::NearLimit => "called|",
