@@ -17,6 +17,8 @@ mod ledger;
 mod lives;
 #[allow(dead_code)]
 mod programs;
+#[path = "findings/stalled.rs"]
+mod stalled;
 #[path = "findings/sums.rs"]
 mod sums;
 #[path = "findings/suppressions.rs"]

@@ -21,6 +21,7 @@ pub mod loops;
 mod processes;
 pub mod sizes;
 mod spin;
+pub mod stalled;
 pub mod suppressions;
 pub mod waiters;
 pub mod watch;
@@ -158,6 +159,34 @@ pub fn put(note: &Note, count: u64) {
     entry.update(note);
     described::note(entry.place(), note);
     entry.word(finding::COUNT).store(count, Ordering::Relaxed);
+}
+
+/// Updates the numbers of what was noted before, and its severity if it rises.
+pub fn refresh(note: &Note) {
+    if let Some(entry) = known(note) {
+        entry.update(note);
+    }
+}
+
+/// The same, if the severity rises.
+pub fn raise(note: &Note) {
+    if known(note).is_some_and(|entry| entry.word(finding::SEVERITY).load(Ordering::Relaxed) < note.severity as u64) {
+        refresh(note);
+    }
+}
+
+/// The numbers of what was noted before.
+pub fn detail_of(note: &Note) -> Option<[u64; 4]> {
+    let entry = known(note)?;
+    Some([0, 8, 16, 24].map(|place| entry.word(finding::DETAIL + place).load(Ordering::Relaxed)))
+}
+
+/// What was noted before turned out to be no defect: `flag` in the last of its numbers says why.
+pub fn ease(note: &Note, flag: u64) {
+    if let Some(entry) = known(note) {
+        entry.word(finding::DETAIL + 24).fetch_or(flag, Ordering::Relaxed);
+        entry.word(finding::SEVERITY).store(Severity::Info as u64, Ordering::Relaxed);
+    }
 }
 
 /// Removes what an earlier report found for an id, before it is evaluated again.

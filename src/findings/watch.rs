@@ -10,7 +10,7 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;
 
-use super::{Note, herd, note, spin};
+use super::{Note, herd, note, spin, waiters};
 use crate::frame::Frame;
 use crate::ledger;
 use crate::ledger::records::Long;
@@ -78,6 +78,11 @@ impl Watch {
         self.run.set(0);
         self.signature.set(0);
         self.was_full.set(0);
+    }
+
+    /// The thread's next wait with events is examined. Any thread may call it.
+    pub fn look_soon(&self) {
+        self.due.store(0, Ordering::Relaxed);
     }
 
     /// Whether everything that the block has counted belongs to its owner.
@@ -192,6 +197,9 @@ pub fn look(block: &Block, frame: &Frame, batch: usize) {
         is_at_once: !is_timed || now.saturating_sub(frame.state) < thresholds::at_once(batch),
         now,
     };
+    if block.part::<waiters::Closed>().is_any() {
+        waiters::event_came(block, wait.epfd, wait.site, events);
+    }
     let watch: &Watch = block.part();
     match (watch.run.get(), watch.suspicion.get()) {
         (0, _) => glance(block, &wait),

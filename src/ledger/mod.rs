@@ -124,6 +124,11 @@ pub fn crowd_of(epfd: i32) -> Option<Crowd> {
     Some(Crowd { watches: instance.watches.get(), waits, is_shared: others != 0 })
 }
 
+/// Whether a block's thread was the first that waited on an instance.
+pub fn is_first_waiter(epfd: i32, block: &crate::thread::Block) -> bool {
+    CORE.instance_of(epfd).is_some_and(|instance| instance.owner.block() == block.address())
+}
+
 /// Peaks and the counts of the ledger restart (epollshim_reset).
 pub fn restart() {
     if lock_or_break(Here::Elsewhere(View::OF_THE_CALLER)) {

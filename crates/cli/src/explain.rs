@@ -40,6 +40,7 @@ pages! {
     FdInherited "fd-inherited";
     UseAfterClose "use-after-close";
     Exhausted "exhausted";
+    Stalled "stalled";
 }
 
 /// Prints the pages that are asked for, or the list of all; the exit status.

@@ -11,6 +11,7 @@ pub mod loops;
 mod message;
 pub mod near_limit;
 pub mod no_cloexec;
+pub mod stalled;
 pub mod thresholds;
 
 pub use cause::Cause;
@@ -93,6 +94,8 @@ ids! {
     UseAfterClose = 19 "use-after-close";
     /// No descriptor was left.
     Exhausted = 20 "exhausted";
+    /// Data waits, and no event will come for it.
+    Stalled = 21 "stalled";
 }
 
 impl Id {
@@ -152,6 +155,15 @@ pub mod ignored_error {
     pub const NO_INSTANCE: u8 = 2;
     /// EINVAL: `maxevents` is not positive.
     pub const NO_ROOM: u8 = 3;
+}
+
+/// How a descriptor that an instance watches was closed while a thread waits: the second number of a `close-in-wait`.
+pub mod close_in_wait {
+    pub const OTHERS_ARE_LEFT: u64 = 0;
+    /// The instance watches nothing any more.
+    pub const LAST: u64 = 1;
+    /// The wait brought an event for the number.
+    pub const EVENT_CAME: u64 = 2;
 }
 
 /// Variants of `use-after-close`: the call.

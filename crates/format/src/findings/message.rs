@@ -3,8 +3,8 @@
 use core::fmt::{self, Display};
 
 use super::{
-    Cause, Finding, Held, Id, Severity, double_close, fd_inherited, herd, ignored_error, near_limit, no_cloexec,
-    thresholds, use_after_close,
+    Cause, Finding, Held, Id, Severity, close_in_wait, double_close, fd_inherited, herd, ignored_error, near_limit, no_cloexec,
+    stalled, thresholds, use_after_close,
 };
 use crate::census::Kind;
 use crate::errno;
@@ -88,10 +88,19 @@ impl Display for Message<'_> {
                 "an epoll descriptor was closed while another thread waits on it: that thread is not woken, and its next \
                  wait fails, or is on what has the number then; wake it and join it before the close",
             ),
-            Id::CloseInWait => f.write_str(
-                "a descriptor was closed while another thread waits on an instance that watches it: that thread is not \
-                 told, and may hold an event for a number that is another file's by then; use EPOLL_CTL_DEL before close, \
-                 or have the waiting thread close it",
+            Id::CloseInWait => write!(
+                f,
+                "a descriptor was closed while another thread waits on an instance that watches it: {}; use EPOLL_CTL_DEL \
+                 before close, or have the waiting thread close it",
+                match second {
+                    close_in_wait::LAST =>
+                        "that thread is not told, and nothing wakes it any more, since the instance watches nothing else",
+                    close_in_wait::EVENT_CAME =>
+                        "that thread was not told, and its wait returned an event for the number, which is closed or \
+                         another file's",
+                    _ =>
+                        "that thread is not told, and may hold an event for a number that is another file's by then",
+                }
             ),
             Id::Spin => {
                 let (mask, asked) = (first as u32, (first >> 32) as u32);
@@ -299,6 +308,14 @@ impl Display for Message<'_> {
                 }
             ),
             Id::Exhausted => exhausted(f, &Held::of_detail(&finding.detail)),
+            Id::Stalled => {
+                let waiting = stalled::Waiting { count: first, are_connections: fourth & stalled::seen::LISTENS != 0 };
+                write!(f, "{waiting}, while the loop slept")?;
+                if second != 0 {
+                    write!(f, " for {}", Scaled::time(second))?;
+                }
+                write!(f, " in its waits: {}{}", stalled::reason(finding.variant), stalled::excuse(fourth))
+            }
             Id::FdInherited => write!(
                 f,
                 "{} was left open in a program that was started by exec: {}",
@@ -372,6 +389,7 @@ impl Finding {
             Id::DoubleClose => "closed again|first closed",
             Id::IgnoredError | Id::UseAfterClose => "called|closed",
             Id::Exhausted => "called|created",
+            Id::Stalled => "delivered|registered",
             Id::CtlError | Id::NearLimit => "called|",
         };
         // By bytes: no way to panic.
