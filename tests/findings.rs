@@ -2,10 +2,14 @@
 //! must be found, with the descriptors and the line that it tells itself, the second must give nothing above `info`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "findings/batch.rs"]
+mod batch;
 #[path = "findings/cases.rs"]
 mod cases;
 #[path = "findings/census.rs"]
 mod census;
+#[path = "findings/close_in_wait.rs"]
+mod close_in_wait;
 mod common;
 #[path = "findings/healthy.rs"]
 mod healthy;
