@@ -18,6 +18,7 @@ use libc::epoll_event;
 use crate::above::{Has, Library};
 use crate::buffer::Buffer;
 use crate::counters::WaitEnd;
+use crate::findings::batch::Batch;
 use crate::findings::errors::{FailedWaits, Pending};
 use crate::findings::stalled::Stalls;
 use crate::findings::waiters::Closed;
@@ -54,6 +55,7 @@ pub struct OfThread {
     failed_waits: FailedWaits,
     stalls: Stalls,
     closed_in_wait: Closed,
+    batch: Batch,
     room: census::room::OfThread,
     ordinals: Ordinals,
     recorder: record::PerThread,
@@ -70,6 +72,7 @@ has! {
     OfThread.failed_waits: FailedWaits,
     OfThread.stalls: Stalls,
     OfThread.closed_in_wait: Closed,
+    OfThread.batch: Batch,
     OfThread.room: census::room::OfThread,
     OfThread.ordinals: Ordinals,
     OfThread.recorder: record::PerThread,
@@ -190,6 +193,10 @@ impl ledger::Above for Library {
 
     fn watched_closed(waiter: &'static Block, instance: u32, fd: i32, at: usize) {
         findings::waiters::watched_closed(waiter, instance, fd, at);
+    }
+
+    fn closing_in_batch(block: &Block, fd: i32, at: usize) {
+        findings::batch::closing(block, fd, at);
     }
 
     fn adding_over_ghost(registration: &Registration) {

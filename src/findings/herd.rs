@@ -190,6 +190,7 @@ fn is_epoll(pid: i32, fd: i32) -> bool {
 fn lists(pid: i32, epfd: i32, fd: i32) -> bool {
     let path = Short::of(format_args!("/proc/{pid}/fdinfo/{epfd}"));
     let mut found = false;
-    let read = procfs::each_listed(&path, &mut |listed| found |= listed.fd == fd && listed.events & EPOLLEXCLUSIVE == 0);
+    let read =
+        procfs::each_listed(&path, &mut |listed| found |= listed.fd == fd && listed.events & EPOLLEXCLUSIVE == 0);
     read.is_some() && found
 }

@@ -9,6 +9,7 @@
 //! did what it should (docs/performance.md, "Descriptors and the census"). The first finding of a
 //! process maps memory (a system call, or those of a segment of the recording).
 
+pub mod batch;
 mod described;
 pub mod doubles;
 pub mod errors;

@@ -411,13 +411,15 @@ pub fn evaluate(end: End) {
 fn look_again(first: &Item) {
     let mut item = *first;
     item.look();
-    let waits = |block: &&Block| {
-        block.waits_on() == Some(item.waited) && (thread::is_own(block) || waiters::is_waiting(block))
-    };
+    let waits =
+        |block: &&Block| block.waits_on() == Some(item.waited) && (thread::is_own(block) || waiters::is_waiting(block));
     let is_armed = || {
         Buffer::lend(|items| {
             list(item.epfd, item.site, items);
-            !items.as_slice().iter().any(|other| other.descriptors() == item.descriptors() && other.variant() == item.variant())
+            !items
+                .as_slice()
+                .iter()
+                .any(|other| other.descriptors() == item.descriptors() && other.variant() == item.variant())
         })
     };
     if item.variant().is_some_and(|variant| stalled::is_untouched(variant, first.seen(), item.seen()))

@@ -58,7 +58,8 @@ pub fn event_came(block: &Block, epfd: i32, site: usize, events: &[epoll_event])
     closed.fd.set(0);
     // A generation, or an address, is not the number.
     if closed.waits.get() == block.counters.waits() && events.iter().any(|event| { event.u64 } == fd) {
-        let found = of_watched(Severity::Warning, epfd, fd as i32, closed.site.get() as usize, site, closed::EVENT_CAME);
+        let found =
+            of_watched(Severity::Warning, epfd, fd as i32, closed.site.get() as usize, site, closed::EVENT_CAME);
         refresh(&found);
     }
 }

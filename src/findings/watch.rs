@@ -10,6 +10,7 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;
 
+use super::batch::Batch;
 use super::{Note, herd, note, spin, waiters};
 use crate::frame::Frame;
 use crate::ledger;
@@ -200,11 +201,21 @@ pub fn look(block: &Block, frame: &Frame, batch: usize) {
     if block.part::<waiters::Closed>().is_any() {
         waiters::event_came(block, wait.epfd, wait.site, events);
     }
-    let watch: &Watch = block.part();
+    let (watch, kept): (&Watch, &Batch) = (block.part(), block.part());
+    if kept.is_kept() {
+        kept.end(block);
+        if block.counters.batch().sum() < kept.due.get() {
+            return watch.due.store(kept.due.get(), Ordering::Relaxed);
+        }
+    }
     match (watch.run.get(), watch.suspicion.get()) {
         (0, _) => glance(block, &wait),
         (_, SPIN) => follow_spin(block, &wait),
         _ => follow_full(block, &wait),
+    }
+    if batch > 1 && watch.run.get() == 0 {
+        kept.keep(block, wait.epfd, wait.site, events);
+        kept.due.set(watch.due.swap(0, Ordering::Relaxed));
     }
 }
 

@@ -32,7 +32,10 @@ fn deliver(event: Event) {
             let owner = unsafe { thread::waiting_block(waiter) };
             // Nobody has come back from a wait on the instance: the first is under way.
             let others = thread::some().filter(|block| waiter == 0 && block.waits_on().is_some());
-            owner.into_iter().chain(others).for_each(|block| <Library as Above>::watched_closed(block, instance, fd, at));
+            owner
+                .into_iter()
+                .chain(others)
+                .for_each(|block| <Library as Above>::watched_closed(block, instance, fd, at));
         }
         Event::AddingOverGhost(registration) => <Library as Above>::adding_over_ghost(&registration),
         Event::Outgrown { epfd, site, peak, size } => <Library as Above>::outgrown(epfd, site, peak, size),

@@ -22,6 +22,9 @@ pub trait Above {
     /// A descriptor is closed, at this return address, that the instance of this index watches. The
     /// thread of this block may wait on the instance.
     fn watched_closed(waiter: &'static Block, instance: u32, fd: i32, at: usize);
+    /// The calling thread, whose block this is, is about to close a watched descriptor, at this
+    /// return address, and its last `epoll_ctl` or wait has left something open.
+    fn closing_in_batch(block: &Block, fd: i32, at: usize);
     /// The calling thread is about to add a number under which a file is still watched whose
     /// descriptor was closed.
     fn adding_over_ghost(registration: &Registration);

@@ -55,7 +55,11 @@ fn an_instance_within_another_is_looked_at() {
     let (binary, report, (epfd, fd)) = examine("cases/davici_4", "nested", &[]);
     let [finding] = of(&report, "stalled")[..] else { panic!("{report:#}") };
     assert_eq!((&finding["epfd"], &finding["fd"]), (&epfd.into(), &fd.into()), "{finding:#}");
-    assert_eq!(line_of(&binary, finding["site"].as_str().unwrap()), line_marked("cases/davici_4", "HERE"), "{finding:#}");
+    assert_eq!(
+        line_of(&binary, finding["site"].as_str().unwrap()),
+        line_marked("cases/davici_4", "HERE"),
+        "{finding:#}"
+    );
 }
 
 #[test]

@@ -157,6 +157,12 @@ pub mod ignored_error {
     pub const NO_ROOM: u8 = 3;
 }
 
+/// Variants of `stale-data`; 0: a ghost's number was registered for another file.
+pub mod stale_data {
+    /// A descriptor was closed whose event of the same batch was not handled yet.
+    pub const IN_A_BATCH: u8 = 1;
+}
+
 /// How a descriptor that an instance watches was closed while a thread waits: the second number of a `close-in-wait`.
 pub mod close_in_wait {
     pub const OTHERS_ARE_LEFT: u64 = 0;

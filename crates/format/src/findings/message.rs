@@ -3,8 +3,8 @@
 use core::fmt::{self, Display};
 
 use super::{
-    Cause, Finding, Held, Id, Severity, close_in_wait, double_close, fd_inherited, herd, ignored_error, near_limit, no_cloexec,
-    stalled, thresholds, use_after_close,
+    Cause, Finding, Held, Id, Severity, close_in_wait, double_close, fd_inherited, herd, ignored_error, near_limit,
+    no_cloexec, stale_data, stalled, thresholds, use_after_close,
 };
 use crate::census::Kind;
 use crate::errno;
@@ -80,6 +80,14 @@ impl Display for Message<'_> {
                      events come for a number that is not it; use EPOLL_CTL_DEL before close",
                 )
             }
+            Id::StaleData if finding.variant == stale_data::IN_A_BATCH => write!(
+                f,
+                "the descriptor was closed{} while an event for it was left in the batch that the wait had returned, with its \
+                 data unread: if the loop goes on to that event, it {}; skip the events of what was closed since the wait, \
+                 or close at the end of the batch",
+                if first != 0 { ", and its number registered for another file," } else { "" },
+                if first != 0 { "takes it for the other file's" } else { "uses a number that is closed" }
+            ),
             Id::StaleData => f.write_str(
                 "the number was closed, its file lives on by a dup, a forked child or a passed copy, and is still watched \
                  under it: events of the old file come beside those of the new one; use EPOLL_CTL_DEL before close",
@@ -378,6 +386,7 @@ impl Finding {
             Id::SizeLie if self.variant != 0 => "called|",
             Id::Leak | Id::FdLeak | Id::SizeLie => "created|",
             Id::Ghost => "closed|registered",
+            Id::StaleData if self.variant == stale_data::IN_A_BATCH => "taken out|delivered",
             Id::StaleData if first != 0 => "registered again|first registered",
             Id::StaleData => "registered again|closed",
             Id::Herd => "registered|also registered",
@@ -408,7 +417,7 @@ impl Finding {
     /// What its descriptor is described as: not what has the number, where that was closed and is watched nevertheless.
     #[must_use]
     pub const fn describes_what_is_watched(&self) -> bool {
-        matches!(self.id, Id::Ghost | Id::StaleData)
+        matches!(self.id, Id::Ghost) || matches!(self.id, Id::StaleData) && self.variant != stale_data::IN_A_BATCH
     }
 }
 
