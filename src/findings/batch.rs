@@ -7,14 +7,18 @@
 //! with all of that unread, was not handled yet. Some handlers leave data unread on purpose, and
 //! some loops pass over the events of what they have closed. So it is worth knowing, and no more.
 //!
-//! The batches that are looked at are those that watch.rs examines, one of a thousand. While one is
-//! handled, [`Pending`] is open, so that hooks behind `epoll_ctl` come here.
+//! The batches that are looked at are those that watch.rs examines, one of a thousand, if they have
+//! two events or more. While one is handled, [`Pending`] is open, so that hooks behind `epoll_ctl`
+//! come here. The wait after it is looked at, too, which ends this.
 
 use epollshim_format::findings::{Id, Severity, stale_data};
 use libc::{c_int, epoll_event};
 
 use super::errors::Pending;
+use super::waiters::{self, Closed};
+use super::watch::{self, Watch};
 use super::{Note, note};
+use crate::frame::Frame;
 use crate::ledger::records::Long;
 use crate::sys;
 use crate::thread::Block;
@@ -34,19 +38,42 @@ pub struct Batch {
     gone: Long,
     inode: Long,
     gone_at: Long,
-    /// When the next batch is looked at by watch.rs.
-    pub due: Long,
+    /// When watch.rs looks next.
+    due: Long,
 }
 
 const MOST: usize = 8;
 
+/// A wait with `count` events, when a look is due.
+#[cold]
+#[inline(never)]
+pub fn look(block: &Block, frame: &Frame, count: usize) {
+    let (watch, batch): (&Watch, &Batch) = (block.part(), block.part());
+    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
+    let events = unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, count.min(MOST)) };
+    if block.part::<Closed>().is_any() {
+        waiters::event_came(block, frame.int(0), frame.caller, events);
+    }
+    if batch.is_kept() {
+        batch.end(block);
+        if watch.look_later(batch.due.get(), block) {
+            return;
+        }
+    }
+    watch::look(block, frame, count);
+    if count > 1 && watch.has_no_suspicion() {
+        batch.keep(block, frame.int(0), frame.caller, events);
+        batch.due.set(watch.look_soon());
+    }
+}
+
 impl Batch {
-    pub fn is_kept(&self) -> bool {
+    fn is_kept(&self) -> bool {
         self.count.get() != 0
     }
 
     /// Several events have come.
-    pub fn keep(&self, block: &Block, epfd: i32, site: usize, events: &[epoll_event]) {
+    fn keep(&self, block: &Block, epfd: i32, site: usize, events: &[epoll_event]) {
         for (place, event) in self.numbers.iter().zip(events) {
             // What has hung up is closed without a read.
             let is_data = event.events == libc::EPOLLIN as u32;
@@ -61,7 +88,7 @@ impl Batch {
     }
 
     /// The batch is handled.
-    pub fn end(&self, block: &Block) {
+    fn end(&self, block: &Block) {
         self.count.set(0);
         block.part::<Pending>().close_for_batch();
         if let Some(fd) = self.gone.get().checked_sub(1)

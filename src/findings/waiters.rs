@@ -97,7 +97,7 @@ fn closed_under(waiter: &Block, severity: Severity, epfd: i32, fd: i32, site: us
             closed.site.set(site as u64);
             closed.waits.set(waiter.counters.waits());
             closed.fd.set(fd as u64 + 1);
-            waiter.part::<Watch>().look_soon();
+            let _ = waiter.part::<Watch>().look_soon();
         }
     }
 }

@@ -10,8 +10,7 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;
 
-use super::batch::Batch;
-use super::{Note, herd, note, spin, waiters};
+use super::{Note, herd, note, spin};
 use crate::frame::Frame;
 use crate::ledger;
 use crate::ledger::records::Long;
@@ -82,8 +81,22 @@ impl Watch {
     }
 
     /// The thread's next wait with events is examined. Any thread may call it.
-    pub fn look_soon(&self) {
-        self.due.store(0, Ordering::Relaxed);
+    pub fn look_soon(&self) -> u64 {
+        self.due.swap(0, Ordering::Relaxed)
+    }
+
+    /// What [`Watch::look_soon`] returned is the next wait to be examined. False: it is reached.
+    pub fn look_later(&self, due: u64, block: &Block) -> bool {
+        let is_later = block.counters.batch().sum() < due;
+        if is_later {
+            self.due.store(due, Ordering::Relaxed);
+        }
+        is_later
+    }
+
+    /// Whether nothing is suspected.
+    pub fn has_no_suspicion(&self) -> bool {
+        self.run.get() == 0
     }
 
     /// Whether everything that the block has counted belongs to its owner.
@@ -198,24 +211,11 @@ pub fn look(block: &Block, frame: &Frame, batch: usize) {
         is_at_once: !is_timed || now.saturating_sub(frame.state) < thresholds::at_once(batch),
         now,
     };
-    if block.part::<waiters::Closed>().is_any() {
-        waiters::event_came(block, wait.epfd, wait.site, events);
-    }
-    let (watch, kept): (&Watch, &Batch) = (block.part(), block.part());
-    if kept.is_kept() {
-        kept.end(block);
-        if block.counters.batch().sum() < kept.due.get() {
-            return watch.due.store(kept.due.get(), Ordering::Relaxed);
-        }
-    }
+    let watch: &Watch = block.part();
     match (watch.run.get(), watch.suspicion.get()) {
         (0, _) => glance(block, &wait),
         (_, SPIN) => follow_spin(block, &wait),
         _ => follow_full(block, &wait),
-    }
-    if batch > 1 && watch.run.get() == 0 {
-        kept.keep(block, wait.epfd, wait.site, events);
-        kept.due.set(watch.due.swap(0, Ordering::Relaxed));
     }
 }
 

@@ -418,7 +418,7 @@ fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, co
     ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
     if counters.batch().sum() >= block.part::<Watch>().due() {
         frame.state = start;
-        findings::watch::look(block, frame, count as usize);
+        findings::batch::look(block, frame, count as usize);
     }
     opaque(count)
 }
