@@ -14,6 +14,7 @@ use epollshim_format::findings::stalled::{self, Look, seen};
 use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;
 
+use super::watch::Watch;
 use super::{Note, detail_of, ease, is_known, note, put, refresh, waiters, withdraw_evaluated};
 use crate::buffer::Buffer;
 use crate::counters::{Counters, Histogram};
@@ -90,7 +91,7 @@ fn list(epfd: i32, site: usize, into: &mut Buffer<Item>) {
 
 #[inline(never)]
 fn list_one(waited: i32, epfd: i32, site: usize, into: &mut Buffer<Item>) {
-    if !ledger::crowd_of(epfd).is_some_and(|crowd| crowd.watches <= MOST) {
+    if ledger::crowd_of(epfd).is_none_or(|crowd| crowd.watches > MOST) {
         return;
     }
     let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
@@ -210,6 +211,10 @@ fn does_any_work() -> bool {
 pub fn slept(block: &Block, frame: &Frame, count: isize, now: u64) {
     let stalls: &Stalls = block.part();
     let time = now.saturating_sub(frame.state);
+    // A thread that seems to spin lost its processor in the wait. Reading /proc would be taken for its own reading.
+    if !block.part::<Watch>().has_no_suspicion() {
+        return;
+    }
     let is_long = time >= thresholds::STALLED_ASLEEP;
     if now < stalls.due.get() && !(is_long && now >= stalls.due_after_long.get()) {
         return;
