@@ -45,29 +45,52 @@ pub struct Batch {
 const MOST: usize = 8;
 
 /// A wait with `count` events, when a look is due.
-#[cold]
-#[inline(never)]
+///
+/// Inlined up to what is rare: a thread that may spin is looked at often.
+#[inline(always)]
 pub fn look(block: &Block, frame: &Frame, count: usize) {
-    let (watch, batch): (&Watch, &Batch) = (block.part(), block.part());
-    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
-    let events = unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, count.min(MOST)) };
-    if block.part::<Closed>().is_any() {
-        waiters::event_came(block, frame.int(0), frame.caller, events);
+    if block.part::<Closed>().is_any() | block.part::<Batch>().is_kept() && !goes_on(block, frame, count) {
+        return;
     }
-    if batch.is_kept() {
-        batch.end(block);
-        if watch.look_later(batch.due.get(), block) {
-            return;
-        }
+    if count > 1 {
+        return look_at_several(block, frame, count);
     }
     watch::look(block, frame, count);
-    if count > 1 && watch.has_no_suspicion() {
-        batch.keep(block, frame.int(0), frame.caller, events);
+}
+
+fn events(frame: &Frame, count: usize) -> &[epoll_event] {
+    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
+    unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, count.min(MOST)) }
+}
+
+/// Ends what was looked at until this wait. False: watch.rs has nothing to look at.
+#[cold]
+#[inline(never)]
+fn goes_on(block: &Block, frame: &Frame, count: usize) -> bool {
+    if block.part::<Closed>().is_any() {
+        waiters::event_came(block, frame.int(0), frame.caller, events(frame, count));
+    }
+    let batch: &Batch = block.part();
+    if !batch.is_kept() {
+        return true;
+    }
+    batch.end(block);
+    !block.part::<Watch>().look_later(batch.due.get(), block)
+}
+
+#[cold]
+#[inline(never)]
+fn look_at_several(block: &Block, frame: &Frame, count: usize) {
+    watch::look(block, frame, count);
+    let (watch, batch): (&Watch, &Batch) = (block.part(), block.part());
+    if watch.has_no_suspicion() {
+        batch.keep(block, frame.int(0), frame.caller, events(frame, count));
         batch.due.set(watch.look_soon());
     }
 }
 
 impl Batch {
+    #[inline(always)]
     fn is_kept(&self) -> bool {
         self.count.get() != 0
     }
