@@ -121,6 +121,8 @@ impl Item {
     /// Asks its descriptor. (What has no number of bytes is not data: an eventfd or a timerfd that
     /// is edge-triggered need not be read.)
     fn look(&mut self) {
+        // What nobody counts may have been read and have come again: not without an event of the instance.
+        self.read = ledger::crowd_of(self.epfd).map_or(0, |crowd| crowd.events);
         match sys::bytes_waiting(self.fd, libc::FIONREAD) {
             Ok(bytes) => {
                 self.waiting = bytes.max(0) as u64;
