@@ -18,7 +18,10 @@ use libc::epoll_event;
 use crate::above::{Has, Library};
 use crate::buffer::Buffer;
 use crate::counters::WaitEnd;
+use crate::findings::batch::Batch;
 use crate::findings::errors::{FailedWaits, Pending};
+use crate::findings::stalled::Stalls;
+use crate::findings::waiters::Closed;
 use crate::findings::watch::Watch;
 use crate::frame::Handlers;
 use crate::ledger::core::{Registration, Totals};
@@ -50,6 +53,9 @@ pub struct OfThread {
     /// Its first word is read at every wait that brings events.
     watch: Watch,
     failed_waits: FailedWaits,
+    stalls: Stalls,
+    closed_in_wait: Closed,
+    batch: Batch,
     room: census::room::OfThread,
     ordinals: Ordinals,
     recorder: record::PerThread,
@@ -64,6 +70,9 @@ has! {
     OfThread.pending: Pending,
     OfThread.watch: Watch,
     OfThread.failed_waits: FailedWaits,
+    OfThread.stalls: Stalls,
+    OfThread.closed_in_wait: Closed,
+    OfThread.batch: Batch,
     OfThread.room: census::room::OfThread,
     OfThread.ordinals: Ordinals,
     OfThread.recorder: record::PerThread,
@@ -112,6 +121,7 @@ unsafe impl thread::Above for Library {
         block.part::<Ordinals>().next_owner();
         block.part::<record::PerThread>().next_owner();
         block.part::<Watch>().next_owner();
+        block.part::<Stalls>().next_owner();
         if !block.pending_release.is_empty() {
             // Its last owner was cancelled in a close.
             ledger::left_closing(block);
@@ -181,8 +191,12 @@ impl ledger::Above for Library {
         findings::waiters::instance_closed(waiter, epfd, at);
     }
 
-    fn watched_closed(waiter: &Block, instance: u32, fd: i32, at: usize) {
+    fn watched_closed(waiter: &'static Block, instance: u32, fd: i32, at: usize) {
         findings::waiters::watched_closed(waiter, instance, fd, at);
+    }
+
+    fn closing_in_batch(block: &Block, fd: i32, at: usize) {
+        findings::batch::closing(block, fd, at);
     }
 
     fn adding_over_ghost(registration: &Registration) {

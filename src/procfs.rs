@@ -246,7 +246,7 @@ pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
 /// The same, with the number of the inode; 0: the kernel does not say (before 4.13).
 pub fn each_target(epfd: i32, mut tell: impl FnMut(i32, u64)) -> bool {
     let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
-    each_listed(&path, |listed| tell(listed.fd, listed.inode)).is_some()
+    each_listed(&path, &mut |listed| tell(listed.fd, listed.inode)).is_some()
 }
 
 /// An interest, as the kernel lists it.
@@ -262,12 +262,8 @@ pub struct Listed {
 }
 
 /// Tells every interest in an epoll instance's fdinfo. Returns how many bytes that took to read; None: not readable.
-pub fn each_listed(path: &Short, mut tell: impl FnMut(Listed)) -> Option<usize> {
-    tell_each_listed(path, &mut tell)
-}
-
 #[inline(never)] // once, for size
-fn tell_each_listed(path: &Short, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
+pub fn each_listed(path: &Short, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
     Buffer::lend(|text| {
         if !path.as_c().is_some_and(|path| read_file(path, text)) {
             return None;
@@ -294,7 +290,7 @@ fn tell_each_listed(path: &Short, tell: &mut dyn FnMut(Listed)) -> Option<usize>
 pub fn the_one_with(epfd: i32, data: u64) -> Option<(Listed, usize)> {
     let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
     let (mut found, mut count) = (None, 0);
-    let bytes = each_listed(&path, |listed| {
+    let bytes = each_listed(&path, &mut |listed| {
         if listed.data == data {
             count += 1;
             found = Some(listed);

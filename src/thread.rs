@@ -378,6 +378,12 @@ pub fn any_used() -> bool {
     BLOCKS.is_used()
 }
 
+/// Some blocks of this process: all, unless there are very many.
+pub fn some() -> impl Iterator<Item = &'static Block> {
+    const LOOKED_AT: usize = 64;
+    BLOCKS.all().take(LOOKED_AT)
+}
+
 /// Every block of this process.
 pub fn all() -> impl Iterator<Item = &'static Block> {
     BLOCKS.all()

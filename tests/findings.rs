@@ -2,10 +2,14 @@
 //! must be found, with the descriptors and the line that it tells itself, the second must give nothing above `info`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "findings/batch.rs"]
+mod batch;
 #[path = "findings/cases.rs"]
 mod cases;
 #[path = "findings/census.rs"]
 mod census;
+#[path = "findings/close_in_wait.rs"]
+mod close_in_wait;
 #[path = "findings/closes.rs"]
 mod closes;
 mod common;
@@ -23,6 +27,8 @@ mod lives;
 mod programs;
 #[path = "findings/spinning.rs"]
 mod spinning;
+#[path = "findings/stalled.rs"]
+mod stalled;
 #[path = "findings/sums.rs"]
 mod sums;
 #[path = "findings/suppressions.rs"]

@@ -1,4 +1,6 @@
-// A descriptor is closed while a thread waits on an instance that watches it. Mended: DEL before the close.
+// A descriptor is closed while a thread waits on an instance that watches it. Its number is another's at once, and the wait returns an
+// event for it. Mended: DEL before the close. With -DFIRST: in the instance's first wait. With -DQUIET: no event for the number comes.
+// With -DLAST: the instance watches nothing else. With -DGENERATION: what the events have for data is no number.
 #include "finding.h"
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -8,10 +10,16 @@ static int epfd, wake, tid;
 static void *wait_for_one(void *nothing)
 {
     struct epoll_event event;
+#ifndef FIRST
     // The instance's first wait: it is this thread's from then on.
     must(epoll_wait(epfd, &event, 1, 0) == 0, "epoll_wait");
+#endif
     __atomic_store_n(&tid, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+#ifdef LAST
+    must(epoll_wait(epfd, &event, 1, 1500) == 0, "epoll_wait"); /* LAST */
+#else
     must(epoll_wait(epfd, &event, 1, -1) == 1, "epoll_wait"); /* WAIT */
+#endif
     return nothing;
 }
 
@@ -21,7 +29,9 @@ int main(void)
     epfd = epoll_create1(EPOLL_CLOEXEC);
     wake = event(0);
     int fd = event(0);
+#ifndef LAST
     add(epfd, wake, EPOLLIN);
+#endif
     add(epfd, fd, EPOLLIN);
     must(pthread_create(&thread, NULL, wait_for_one, NULL) == 0, "pthread_create");
     while (__atomic_load_n(&tid, __ATOMIC_ACQUIRE) == 0)
@@ -33,7 +43,17 @@ int main(void)
 #else
     close(fd); /* HERE */
 #endif
+#if defined QUIET || defined LAST || defined MENDED
     must(eventfd_write(wake, 1) == 0, "eventfd_write");
+#else
+    must(event(0) == fd, "the same number");
+    struct epoll_event interest = {.events = EPOLLIN, .data.u64 = fd};
+#ifdef GENERATION
+    interest.data.u64 |= 1ull << 32;
+#endif
+    must(epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &interest) == 0, "EPOLL_CTL_ADD");
+    must(eventfd_write(fd, 1) == 0, "eventfd_write");
+#endif
     pthread_join(thread, NULL);
     return found(epfd, fd);
 }

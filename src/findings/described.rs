@@ -6,7 +6,7 @@ use crate::sync::Ordering;
 
 use epollshim_format::census::Kind;
 use epollshim_format::descriptor::{Kept, field};
-use epollshim_format::findings::{Finding, Id};
+use epollshim_format::findings::{Finding, Id, stale_data};
 use epollshim_format::recording::{described, findings, kind};
 
 use super::{Entry, Note, Place, ghosts};
@@ -47,6 +47,8 @@ fn look(note: &Note, kept: &mut Kept) {
     match note.id {
         // The number's own file is not what is watched. Nothing is said where the kernel will not
         // say which descriptor has the other.
+        // It is closed, or the number is another's by now.
+        Id::StaleData if note.variant == stale_data::IN_A_BATCH => kept.add(field::CLOSED, b"1"),
         Id::Ghost | Id::StaleData => {
             if let Some(fd) = ghosts::open_elsewhere(note.epfd, note.fd) {
                 describe(fd, kept);

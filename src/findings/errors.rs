@@ -11,7 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Cause, Id, Severity, ignored_error, thresholds};
 use libc::c_int;
 
-use super::{Note, again, count_again, descriptors, ghosts, note, retract};
+use super::{Note, again, batch, count_again, descriptors, ghosts, note, retract};
 use crate::frame::Frame;
 use crate::ledger::core::Registration;
 use crate::ledger::records::Long;
@@ -37,6 +37,8 @@ const REUSED: u64 = 0x100;
 const RETURNED: u64 = 0x200;
 /// Beside the cause: an ADD of what is watched already.
 const EXISTS: u64 = 0x400;
+/// A batch whose events are looked at (batch.rs).
+const BATCH: u64 = 0x800;
 
 /// An `epoll_ctl`.
 #[derive(Clone, Copy)]
@@ -63,6 +65,19 @@ impl Pending {
         self.pair.store(Self::NOTHING, Ordering::Relaxed);
     }
 
+    /// Each success of `epoll_ctl` is noticed from now on, unless something is open already.
+    pub fn open_for_batch(&self) {
+        if !self.is_open() {
+            self.leave(0, BATCH, 0);
+        }
+    }
+
+    pub fn close_for_batch(&self) {
+        if self.is_open() && self.what.load(Ordering::Relaxed) == BATCH {
+            self.forget();
+        }
+    }
+
     #[inline(always)]
     fn leave(&self, pair: u64, what: u64, site: usize) {
         self.what.store((site as u64) << 16 | what, Ordering::Relaxed);
@@ -82,7 +97,14 @@ pub fn adding_over_ghost(registration: &Registration) {
 /// An `epoll_ctl` has succeeded, and the thread had left something open.
 #[cold]
 #[inline(never)]
-pub fn ctl_succeeded(pending: &Pending, epfd: c_int, operation: c_int, fd: c_int) {
+pub fn ctl_succeeded(block: &Block, epfd: c_int, operation: c_int, fd: c_int, caller: usize) {
+    let pending: &Pending = block.part();
+    if pending.what.load(Ordering::Relaxed) == BATCH {
+        if !batch::ctl_succeeded(block, epfd, operation, fd, caller) {
+            pending.forget();
+        }
+        return;
+    }
     let is_same = pending.pair.swap(Pending::NOTHING, Ordering::Relaxed) == descriptors(epfd, fd);
     let word = pending.what.load(Ordering::Relaxed);
     let (what, site) = (word & 0xffff, (word >> 16) as usize);
@@ -200,7 +222,7 @@ fn compared(epfd: c_int, fd: c_int, event: usize) -> Cause {
     let compare = || {
         let asked = sys::event_at(event)?;
         let mut found = None;
-        procfs::each_listed(&Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}")), |listed| {
+        procfs::each_listed(&Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}")), &mut |listed| {
             if listed.fd == fd {
                 // Two files that have had the number: which of them this ADD has met is not known.
                 found = if found.is_some() { Some(None) } else { Some(Some((listed.events, listed.data))) };

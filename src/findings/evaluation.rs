@@ -1,6 +1,6 @@
 //! Findings that follow from sums: evaluated for each report, and when the process ends.
 
-use super::{churn, ghosts, herd, leak, limits, loops, processes, sizes};
+use super::{churn, ghosts, herd, leak, limits, loops, processes, sizes, stalled};
 use crate::process::End;
 
 /// Evaluates the ledger and the counters. It may run any number of times: its results replace the
@@ -15,6 +15,7 @@ pub fn evaluate(end: End) {
     churn::evaluate();
     processes::evaluate();
     limits::evaluate();
+    stalled::evaluate(end);
 }
 
 /// A part of it, at a moment while the process runs (`now`: CLOCK_MONOTONIC), for who is killed before a report: what remains true once it

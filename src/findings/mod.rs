@@ -9,6 +9,7 @@
 //! did what it should (docs/performance.md, "Descriptors and the census"). The first finding of a
 //! process maps memory (a system call, or those of a segment of the recording).
 
+pub mod batch;
 mod churn;
 mod described;
 pub mod doubles;
@@ -23,6 +24,7 @@ pub mod loops;
 mod processes;
 pub mod sizes;
 mod spin;
+pub mod stalled;
 pub mod suppressions;
 pub mod waiters;
 pub mod watch;
@@ -168,21 +170,40 @@ pub fn is_known(note: &Note) -> bool {
     known(note).is_some_and(|entry| entry.word(finding::COUNT).load(Ordering::Relaxed) != 0)
 }
 
-/// What was noted is worse than it seemed, and its numbers are these.
-#[cold]
-#[inline(never)]
-pub fn raise(note: &Note) {
-    if let Some(entry) = known(note) {
-        entry.update(note);
-    }
-}
-
 /// The state when a report is made: replaces what an earlier report found.
 pub fn put(note: &Note, count: u64) {
     let Some(entry) = entry(note) else { return };
     entry.update(note);
     described::note(entry.place(), note);
     entry.word(finding::COUNT).store(count, Ordering::Relaxed);
+}
+
+/// Updates the numbers of what was noted before, and its severity if it rises.
+pub fn refresh(note: &Note) {
+    if let Some(entry) = known(note) {
+        entry.update(note);
+    }
+}
+
+/// The same, if the severity rises.
+pub fn raise(note: &Note) {
+    if known(note).is_some_and(|entry| entry.word(finding::SEVERITY).load(Ordering::Relaxed) < note.severity as u64) {
+        refresh(note);
+    }
+}
+
+/// The numbers of what was noted before.
+pub fn detail_of(note: &Note) -> Option<[u64; 4]> {
+    let entry = known(note)?;
+    Some([0, 8, 16, 24].map(|place| entry.word(finding::DETAIL + place).load(Ordering::Relaxed)))
+}
+
+/// What was noted before turned out to be no defect: `flag` in the last of its numbers says why.
+pub fn ease(note: &Note, flag: u64) {
+    if let Some(entry) = known(note) {
+        entry.word(finding::DETAIL + 24).fetch_or(flag, Ordering::Relaxed);
+        entry.word(finding::SEVERITY).store(Severity::Info as u64, Ordering::Relaxed);
+    }
 }
 
 /// Removes what an earlier report found for an id, before it is evaluated again.

@@ -138,6 +138,25 @@ impl Watch {
         self.was_full.set(0);
     }
 
+    /// The thread's next wait with events is examined. Any thread may call it.
+    pub fn look_soon(&self) -> u64 {
+        self.due.swap(0, Ordering::Relaxed)
+    }
+
+    /// What [`Watch::look_soon`] returned is the next wait to be examined. False: it is reached.
+    pub fn look_later(&self, due: u64, block: &Block) -> bool {
+        let is_later = block.counters.batch().sum() < due;
+        if is_later {
+            self.due.store(due, Ordering::Relaxed);
+        }
+        is_later
+    }
+
+    /// Whether nothing is suspected.
+    pub fn has_no_suspicion(&self) -> bool {
+        self.run.get() == 0
+    }
+
     /// Whether everything that the block has counted belongs to its owner.
     pub fn has_one_owner(&self) -> bool {
         self.former.get() == 0

@@ -28,10 +28,14 @@ fn deliver(event: Event) {
         }
         Event::WatchedClosed { waiter, instance, fd, at } => {
             // SAFETY: the event names the owner of an instance's counters, which is the address of
-            // a block.
-            if let Some(waiter) = unsafe { thread::waiting_block(waiter) } {
-                <Library as Above>::watched_closed(waiter, instance, fd, at);
-            }
+            // a block, or 0.
+            let owner = unsafe { thread::waiting_block(waiter) };
+            // Nobody has come back from a wait on the instance: the first is under way.
+            let others = thread::some().filter(|block| waiter == 0 && block.waits_on().is_some());
+            owner
+                .into_iter()
+                .chain(others)
+                .for_each(|block| <Library as Above>::watched_closed(block, instance, fd, at));
         }
         Event::AddingOverGhost(registration) => <Library as Above>::adding_over_ghost(&registration),
         Event::Outgrown { epfd, site, peak, size } => <Library as Above>::outgrown(epfd, site, peak, size),

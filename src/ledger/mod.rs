@@ -116,12 +116,20 @@ pub struct Crowd {
     pub waits: u64,
     /// Other threads have waited too.
     pub is_shared: bool,
+    /// How many events its waits have brought.
+    pub events: u64,
 }
 
 pub fn crowd_of(epfd: i32) -> Option<Crowd> {
     let instance = CORE.instance_of(epfd)?;
     let (waits, others) = (instance.alone.waits.get(), instance.shared.waits.get());
-    Some(Crowd { watches: instance.watches.get(), waits, is_shared: others != 0 })
+    let events = instance.alone.events.get().wrapping_add(instance.shared.events.get());
+    Some(Crowd { watches: instance.watches.get(), waits, is_shared: others != 0, events })
+}
+
+/// Whether a block's thread was the first that waited on an instance.
+pub fn is_first_waiter(epfd: i32, block: &crate::thread::Block) -> bool {
+    CORE.instance_of(epfd).is_some_and(|instance| instance.owner.block() == block.address())
 }
 
 /// Peaks and the counts of the ledger restart (epollshim_reset).

@@ -21,7 +21,10 @@ pub trait Above {
     fn instance_closed(waiter: &Block, epfd: i32, at: usize);
     /// A descriptor is closed, at this return address, that the instance of this index watches. The
     /// thread of this block may wait on the instance.
-    fn watched_closed(waiter: &Block, instance: u32, fd: i32, at: usize);
+    fn watched_closed(waiter: &'static Block, instance: u32, fd: i32, at: usize);
+    /// The calling thread, whose block this is, is about to close a watched descriptor, at this
+    /// return address, and its last `epoll_ctl` or wait has left something open.
+    fn closing_in_batch(block: &Block, fd: i32, at: usize);
     /// The calling thread is about to add a number under which a file is still watched whose
     /// descriptor was closed.
     fn adding_over_ghost(registration: &Registration);
@@ -62,6 +65,13 @@ pub trait Above {
 /// All observers.
 pub struct Observers;
 
+/// Of an instance that nobody has come back from: any thread may be in its first wait.
+#[cold]
+#[inline(never)]
+fn is_any_waiting() -> bool {
+    thread::some().any(|block| block.waits_on().is_some())
+}
+
 impl Observer for Observers {
     fn instance_noted(index: u32, instance: &Instance, epfd: i32) {
         <Library as Above>::instance_noted(index, instance, epfd);
@@ -92,7 +102,10 @@ impl Observer for Observers {
 
     #[inline(always)]
     fn is_waiting(block: usize) -> bool {
-        // SAFETY: the owner of an instance's counters is the address of a block, or 0.
+        if block == 0 {
+            return is_any_waiting();
+        }
+        // SAFETY: the owner of an instance's counters is the address of a block.
         unsafe { thread::waiting_block(block) }.is_some()
     }
 

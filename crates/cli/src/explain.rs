@@ -40,6 +40,7 @@ pages! {
     FdInherited "fd-inherited";
     UseAfterClose "use-after-close";
     Exhausted "exhausted";
+    Stalled "stalled";
     Churn "churn";
 }
 

@@ -12,6 +12,7 @@ pub mod loops;
 mod message;
 pub mod near_limit;
 pub mod no_cloexec;
+pub mod stalled;
 pub mod thresholds;
 
 pub use cause::Cause;
@@ -94,6 +95,8 @@ ids! {
     UseAfterClose = 19 "use-after-close";
     /// No descriptor was left.
     Exhausted = 20 "exhausted";
+    /// Data waits, and no event will come for it.
+    Stalled = 21 "stalled";
     /// Instances are made and ended at a rate that a loop does not need.
     Churn = 22 "churn";
 }
@@ -155,6 +158,21 @@ pub mod ignored_error {
     pub const NO_INSTANCE: u8 = 2;
     /// EINVAL: `maxevents` is not positive.
     pub const NO_ROOM: u8 = 3;
+}
+
+/// Variants of `stale-data`; 0: a ghost's number was registered for another file.
+pub mod stale_data {
+    /// A descriptor was closed whose event of the same batch was not handled yet.
+    pub const IN_A_BATCH: u8 = 1;
+}
+
+/// How a descriptor that an instance watches was closed while a thread waits: the second number of a `close-in-wait`.
+pub mod close_in_wait {
+    pub const OTHERS_ARE_LEFT: u64 = 0;
+    /// The instance watches nothing any more.
+    pub const LAST: u64 = 1;
+    /// The wait brought an event for the number.
+    pub const EVENT_CAME: u64 = 2;
 }
 
 /// Variants of `use-after-close`: the call.

@@ -181,7 +181,7 @@ fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
     };
     if block.part::<Pending>().is_open() && call != Call::CtlOther {
         // The thread's last `epoll_ctl` has left something open.
-        findings::errors::ctl_succeeded(block.part(), frame.int(0), frame.int(1), frame.int(2));
+        findings::errors::ctl_succeeded(block, frame.int(0), frame.int(1), frame.int(2), frame.caller);
     }
     block.counters.calls(call).bump();
     if call == Call::CtlDel {

@@ -253,7 +253,8 @@ fn end_timed_wait_in(block: &'static Block, call: Call, frame: &mut Frame, count
     block.end_wait();
     let time = now.saturating_sub(frame.state);
     let Some(blocked) = block.counters.blocked(call) else { return count };
-    if !blocked.has_reached(time) {
+    // One of `SLEPT` and more has a timeout of 1 ms or more, if it had one: see `short`.
+    if time >= thresholds::SLEPT || !blocked.has_reached(time) {
         return end_rare_wait(block, call, frame, count, now);
     }
     block.counters.record_blocked_reached(call, time);
@@ -263,13 +264,10 @@ fn end_timed_wait_in(block: &'static Block, call: Call, frame: &mut Frame, count
 #[inline(always)]
 fn end_any_wait(block: &'static Block, call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
     block.counters.last_wait_end.store(now, Ordering::Relaxed);
-    if count == 0 {
-        block.counters.add_short(u64::from(frame.int(3) == 1));
-    }
     note_wait(block, call, frame, frame.state, count, &block.counters.empty)
 }
 
-/// A wait that took longer than any before; or a handler has forked, and this is the child: here too a call returns, as other calls
+/// A wait that slept; or that took longer than any before; or a handler has forked, and this is the child: here too a call returns, as other calls
 /// do, and is counted.
 #[cold]
 #[inline(never)]
@@ -277,10 +275,19 @@ fn end_rare_wait(block: &'static Block, call: Call, frame: &mut Frame, count: is
     if block.is_older(frame.state) {
         block.counters.calls(call).bump();
     }
+    let (time, start) = (now.saturating_sub(frame.state), frame.state);
     if let Some(blocked) = block.counters.blocked(call) {
-        blocked.record(now.saturating_sub(frame.state));
+        blocked.record(time);
     }
-    end_any_wait(block, call, frame, count, now)
+    if count == 0 {
+        block.counters.add_short(u64::from(frame.int(3) == 1));
+    }
+    let count = end_any_wait(block, call, frame, count, now);
+    if time >= thresholds::SLEPT {
+        frame.state = start;
+        findings::stalled::slept(block, frame, count, now);
+    }
+    count
 }
 
 #[inline(always)]
@@ -411,7 +418,7 @@ fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, co
     ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
     if counters.batch().sum() >= block.part::<Watch>().due() {
         frame.state = start;
-        findings::watch::look(block, frame, count as usize);
+        findings::batch::look(block, frame, count as usize);
     }
     opaque(count)
 }

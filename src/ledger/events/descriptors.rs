@@ -3,7 +3,9 @@
 use epollshim_ledger::descriptors::FdState;
 use epollshim_ledger::lock_protocol::FastPath;
 
+use crate::above::Library;
 use crate::ledger::access::{change, change_by, change_on, finish, try_lock_fast, unlock_fast};
+use crate::ledger::observers::Above;
 use crate::ledger::reservations;
 use crate::ledger::state::CORE;
 use crate::thread::Block;
@@ -38,6 +40,9 @@ pub fn closing(fd: i32, at: usize) {
         return;
     }
     let at = crate::stacks::site(at);
+    if thread::block_with_nothing_open().is_none() {
+        closing_amid(fd, at);
+    }
     let tried = try_lock_fast();
     if tried != FastPath::Done {
         return closing_slow(fd, at, tried);
@@ -48,6 +53,14 @@ pub fn closing(fd: i32, at: usize) {
     let tried = unlock_fast();
     if tried != FastPath::Done {
         closing_slow(fd, at, tried);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn closing_amid(fd: i32, at: usize) {
+    if let Some(block) = thread::block_at_hand() {
+        <Library as Above>::closing_in_batch(block, fd, at);
     }
 }
 

@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 use epollshim_format::census::Kind;
 use epollshim_format::descriptor::Kept;
 use epollshim_format::events::{EPOLLERR, EPOLLHUP};
+use epollshim_format::findings::stalled;
 
 pub const IN: u32 = 0x001;
 pub const OUT: u32 = 0x004;
 pub const RDHUP: u32 = 0x2000;
 pub const ONESHOT: u32 = 1 << 30;
 pub const EDGE: u32 = 1 << 31;
-/// The bits that are no events; what is left of a one-shot interest that was delivered (Linux v6.1 fs/eventpoll.c,
-/// EP_PRIVATE_BITS).
-pub const PRIVATE: u32 = EDGE | ONESHOT | 1 << 29 | 1 << 28;
-
 /// A process, looked at for [`Process::span`] nanoseconds.
 #[derive(Default)]
 pub struct Process {
@@ -130,7 +127,7 @@ pub struct Interest {
 impl Interest {
     /// It was delivered, and was not armed again.
     pub fn is_disarmed(&self) -> bool {
-        self.events & ONESHOT != 0 && self.events & !PRIVATE == 0
+        stalled::is_disarmed(self.events)
     }
 
     pub fn is_edge_triggered(&self) -> bool {

@@ -3,8 +3,8 @@
 use core::fmt::{self, Display};
 
 use super::{
-    Cause, Finding, Held, Id, Severity, Spin, double_close, fd_inherited, herd, ignored_error, leak, near_limit,
-    no_cloexec, thresholds, use_after_close,
+    Cause, Finding, Held, Id, Severity, Spin, close_in_wait, double_close, fd_inherited, herd, ignored_error, leak,
+    near_limit, no_cloexec, stale_data, stalled, thresholds, use_after_close,
 };
 use crate::census::Kind;
 use crate::errno;
@@ -85,6 +85,14 @@ impl Display for Message<'_> {
                 }
                 f.write_str("use EPOLL_CTL_DEL before close")
             }
+            Id::StaleData if finding.variant == stale_data::IN_A_BATCH => write!(
+                f,
+                "the descriptor was closed{} while an event for it was left in the batch that the wait had returned, with its \
+                 data unread: if the loop goes on to that event, it {}; skip the events of what was closed since the wait, \
+                 or close at the end of the batch",
+                if first != 0 { ", and its number registered for another file," } else { "" },
+                if first != 0 { "takes it for the other file's" } else { "uses a number that is closed" }
+            ),
             Id::StaleData => f.write_str(
                 "the number was closed, its file lives on by a dup, a forked child or a passed copy, and is still watched \
                  under it: events of the old file come beside those of the new one; use EPOLL_CTL_DEL before close",
@@ -93,10 +101,19 @@ impl Display for Message<'_> {
                 "an epoll descriptor was closed while another thread waits on it: that thread is not woken, and its next \
                  wait fails, or is on what has the number then; wake it and join it before the close",
             ),
-            Id::CloseInWait => f.write_str(
-                "a descriptor was closed while another thread waits on an instance that watches it: that thread is not \
-                 told, and may hold an event for a number that is another file's by then; use EPOLL_CTL_DEL before close, \
-                 or have the waiting thread close it",
+            Id::CloseInWait => write!(
+                f,
+                "a descriptor was closed while another thread waits on an instance that watches it: {}; use EPOLL_CTL_DEL \
+                 before close, or have the waiting thread close it",
+                match second {
+                    close_in_wait::LAST =>
+                        "that thread is not told, and nothing wakes it any more, since the instance watches nothing else",
+                    close_in_wait::EVENT_CAME =>
+                        "that thread was not told, and its wait returned an event for the number, which is closed or \
+                         another file's",
+                    _ =>
+                        "that thread is not told, and may hold an event for a number that is another file's by then",
+                }
             ),
             Id::Spin => {
                 let (mask, asked) = (first as u32, (first >> 32) as u32);
@@ -364,6 +381,14 @@ impl Display for Message<'_> {
                  environment: it is handed on on purpose",
                 Kind::from_number(first).name(),
             ),
+            Id::Stalled => {
+                let waiting = stalled::Waiting { count: first, are_connections: fourth & stalled::seen::LISTENS != 0 };
+                write!(f, "{waiting}, while the loop slept")?;
+                if second != 0 {
+                    write!(f, " for {}", Scaled::time(second))?;
+                }
+                write!(f, " in its waits: {}{}", stalled::reason(finding.variant), stalled::excuse(fourth))
+            }
             Id::FdInherited => write!(
                 f,
                 "{} was left open in a program that was started by exec: {}",
@@ -426,6 +451,7 @@ impl Finding {
             Id::SizeLie if self.variant != 0 => "called|",
             Id::Leak | Id::FdLeak | Id::SizeLie | Id::Churn => "created|",
             Id::Ghost => "closed|registered",
+            Id::StaleData if self.variant == stale_data::IN_A_BATCH => "taken out|delivered",
             Id::StaleData if first != 0 => "registered again|first registered",
             Id::StaleData => "registered again|closed",
             Id::Herd => "registered|also registered",
@@ -438,6 +464,7 @@ impl Finding {
             Id::UseAfterClose if self.variant == use_after_close::STRAY => "closed again|first closed",
             Id::IgnoredError | Id::UseAfterClose => "called|closed",
             Id::Exhausted => "called|created",
+            Id::Stalled => "delivered|registered",
             Id::CtlError | Id::NearLimit => "called|",
         };
         // By bytes: no way to panic.
@@ -456,7 +483,7 @@ impl Finding {
     /// What its descriptor is described as: not what has the number, where that was closed and is watched nevertheless.
     #[must_use]
     pub const fn describes_what_is_watched(&self) -> bool {
-        matches!(self.id, Id::Ghost | Id::StaleData)
+        matches!(self.id, Id::Ghost) || matches!(self.id, Id::StaleData) && self.variant != stale_data::IN_A_BATCH
     }
 }
 

@@ -58,6 +58,24 @@ pub const SPIN_STRIDE: u64 = 251;
 /// The events of a batch of which each is compared.
 pub const SPIN_EVENTS: usize = 8;
 
+// ---- stalled ----
+
+/// A thread that was asleep in a wait for so long has time to look at what nobody reads. (No wait of a busy server is so long.)
+pub const SLEPT: u64 = MILLISECOND;
+/// Two looks at a descriptor are so far apart: a thread that is about to read has had its turn of a processor by then.
+pub const STALLED_DISTANCE: u64 = 100 * MILLISECOND;
+/// What stands while the loop sleeps for so long in all is not about to be read. Readers that pause (a rate limit, a slow disk)
+/// mostly go on before that.
+pub const STALLED_ASLEEP: u64 = 500 * MILLISECOND;
+/// A process that uses one of so many parts of a processor works.
+pub const STALLED_WORKS: u64 = 3;
+/// And one that uses so much, if a thread runs at the moment: a loaded machine leaves a thread a tenth of a processor.
+pub const STALLED_MAY_WORK: u64 = 20;
+/// After a look that found nothing the next is twice as far away, up to this.
+pub const STALLED_REST: u64 = 13 * SECOND;
+/// And a look takes at most one of so many parts of the time.
+pub const STALLED_SHARE: u64 = 1_000;
+
 // ---- full-batch ----
 
 /// The waits that are looked at in a row, and how many of them may come back not full, or only after a while.

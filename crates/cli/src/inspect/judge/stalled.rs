@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use epollshim_format::findings::Severity;
-use epollshim_format::scale::{Grouped, Scaled};
+use epollshim_format::findings::stalled::{self, Look, seen};
+use epollshim_format::findings::{Id, Severity};
+use epollshim_format::scale::Scaled;
 
 use super::super::model::{Descriptor, IN, Instance, Interest, OUT, Process, Sample, State, Thread};
 use super::{ASLEEP, BUSY, Finding, part, shown, waited_on};
@@ -22,20 +23,12 @@ fn times_asleep(thread: &Thread, epfds: &BTreeSet<i32>) -> usize {
 
 /// An interest with something to read that nobody will be told of again.
 fn one(process: &Process, instance: &Instance, interest: &Interest) -> Option<Finding> {
-    let is_disarmed = interest.is_disarmed();
-    let is_edge = interest.is_edge_triggered() && interest.events & IN != 0;
-    if !is_disarmed && !is_edge {
-        return None;
-    }
+    let variant = stalled::variant(interest.events)?;
     let descriptor = process.watched(interest)?;
     let (first, last) = (descriptor.looks.first()?, descriptor.looks.last()?);
-    let is_untouched = |look: &State| {
-        let waits = look.ready & IN != 0 && look.waiting() > 0;
-        // What comes meanwhile is an edge; to a disarmed interest it is nothing.
-        waits
-            && look.read() == first.read()
-            && if is_disarmed { look.waiting() >= first.waiting() } else { look.waiting() == first.waiting() }
-    };
+    let seen_of = |look: &State| Look { waiting: look.waiting(), read: look.read() };
+    let is_untouched =
+        |look: &State| look.ready & IN != 0 && stalled::is_untouched(variant, seen_of(first), seen_of(look));
     if descriptor.looks.len() <= ASLEEP || !descriptor.looks.iter().all(is_untouched) {
         return None;
     }
@@ -46,14 +39,9 @@ fn one(process: &Process, instance: &Instance, interest: &Interest) -> Option<Fi
     let is_waiter = |thread: &Thread| waiters.iter().any(|one| one.tid == thread.tid);
     let worker =
         process.threads.iter().find(|thread| !is_waiter(thread) && part(thread, thread.awake()) >= Some(BUSY / 2));
-    let is_held_back = !is_disarmed && process.descriptors.values().any(is_full);
-    let severity = if worker.is_some() || is_held_back { Severity::Info } else { Severity::Warning };
-    let mut message = if last.backlog != 0 {
-        format!("{} to accept", count(last.backlog as usize, "connection"))
-    } else {
-        let (bytes, s) = (last.waiting(), if last.waiting() == 1 { "" } else { "s" });
-        format!("{} unread byte{s}", Grouped(bytes))
-    };
+    let is_held_back = variant == stalled::EDGE && process.descriptors.values().any(is_full);
+    let seen = if worker.is_some() { seen::AT_WORK } else { 0 } | if is_held_back { seen::HELD_BACK } else { 0 };
+    let mut message = stalled::Waiting { count: last.waiting(), are_connections: last.backlog != 0 }.to_string();
     let span = last.at.saturating_sub(first.at);
     message.push_str(&format!(
         ", and thread {} sleeps in {}: nothing was read for the {} that were looked at, and ",
@@ -61,19 +49,14 @@ fn one(process: &Process, instance: &Instance, interest: &Interest) -> Option<Fi
         waiter.samples.iter().rev().find_map(|sample| sample.wait).map_or("epoll_wait", |wait| wait.call),
         Scaled::time(span)
     ));
-    message.push_str(if is_disarmed {
-        "no event will come, because the one-shot interest was delivered and is not armed again; use EPOLL_CTL_MOD after each event"
-    } else {
-        "no event will come for what is there already, because the interest is edge-triggered; read until EAGAIN after each event"
-    });
-    if let Some(worker) = worker {
-        message.push_str(&format!(" (thread {} runs, and may be at work on it)", worker.tid));
-    } else if is_held_back {
-        message.push_str(" (another socket cannot send: the reader may pause on purpose)");
+    message.push_str(stalled::reason(variant));
+    match worker {
+        Some(worker) => message.push_str(&format!(" (thread {} runs, and may be at work on it)", worker.tid)),
+        None => message.push_str(stalled::excuse(seen)),
     }
     Some(Finding {
-        id: "stalled",
-        severity,
+        id: Id::Stalled.name(),
+        severity: stalled::severity(variant, seen),
         epfd: instance.epfds.first().copied(),
         fds: vec![interest.fd],
         tid: Some(waiter.tid),

@@ -1,0 +1,199 @@
+//! Stale events within one batch: the handler of one event closes the descriptor of another that
+//! came with it. If the loop goes on to that event, it uses a closed number, or takes the event for
+//! that of the file which has the number by then.
+//!
+//! Whether the loop still goes on to the event, no hook sees: reading is not hooked. But what came
+//! with the event is there: a descriptor that was delivered as readable, and is taken out or closed
+//! with all of that unread, was not handled yet. Some handlers leave data unread on purpose, and
+//! some loops pass over the events of what they have closed. So it is worth knowing, and no more.
+//!
+//! The batches that are looked at are those that watch.rs examines, one of a thousand, if they have
+//! two events or more. While one is handled, [`Pending`] is open, so that hooks behind `epoll_ctl`
+//! come here. The wait after it is looked at, too, which ends this.
+
+use epollshim_format::findings::{Id, Severity, stale_data};
+use libc::{c_int, epoll_event};
+
+use super::errors::Pending;
+use super::waiters::{self, Closed};
+use super::watch::{self, Watch};
+use super::{Note, note};
+use crate::frame::Frame;
+use crate::ledger::records::Long;
+use crate::sys;
+use crate::thread::Block;
+
+/// The batch that a thread handles, in its block. All zero: none is looked at.
+#[repr(C)]
+pub struct Batch {
+    /// How many of its events are kept; 0: none.
+    count: Long,
+    numbers: [Long; MOST],
+    epfd: Long,
+    /// The wait that brought it, and how many the thread had begun by then.
+    site: Long,
+    waits: Long,
+    /// One more than the number that was taken out with data unread; 0: none. The inode of its
+    /// file, and where that was.
+    gone: Long,
+    inode: Long,
+    gone_at: Long,
+    /// When watch.rs looks next.
+    due: Long,
+}
+
+const MOST: usize = 8;
+
+/// A wait with `count` events, when a look is due.
+///
+/// Inlined up to what is rare: a thread that may spin is looked at often.
+#[inline(always)]
+pub fn look(block: &Block, frame: &Frame, count: usize) {
+    if block.part::<Closed>().is_any() | block.part::<Batch>().is_kept() && !goes_on(block, frame, count) {
+        return;
+    }
+    if count > 1 {
+        return look_at_several(block, frame, count);
+    }
+    watch::look(block, frame, count);
+}
+
+fn events(frame: &Frame, count: usize) -> &[epoll_event] {
+    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
+    unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, count.min(MOST)) }
+}
+
+/// Ends what was looked at until this wait. False: watch.rs has nothing to look at.
+#[cold]
+#[inline(never)]
+fn goes_on(block: &Block, frame: &Frame, count: usize) -> bool {
+    if block.part::<Closed>().is_any() {
+        waiters::event_came(block, frame.int(0), frame.caller, events(frame, count));
+    }
+    let batch: &Batch = block.part();
+    if !batch.is_kept() {
+        return true;
+    }
+    batch.end(block);
+    !block.part::<Watch>().look_later(batch.due.get(), block)
+}
+
+#[cold]
+#[inline(never)]
+fn look_at_several(block: &Block, frame: &Frame, count: usize) {
+    watch::look(block, frame, count);
+    let (watch, batch): (&Watch, &Batch) = (block.part(), block.part());
+    if watch.has_no_suspicion() {
+        batch.keep(block, frame.int(0), frame.caller, events(frame, count));
+        batch.due.set(watch.look_soon());
+    }
+}
+
+impl Batch {
+    #[inline(always)]
+    fn is_kept(&self) -> bool {
+        self.count.get() != 0
+    }
+
+    /// Several events have come.
+    fn keep(&self, block: &Block, epfd: i32, site: usize, events: &[epoll_event]) {
+        for (place, event) in self.numbers.iter().zip(events) {
+            // What has hung up is closed without a read.
+            let is_data = event.events == libc::EPOLLIN as u32;
+            place.set(if is_data { event.u64 } else { u64::MAX });
+        }
+        self.epfd.set(epfd as u64);
+        self.site.set(site as u64);
+        self.waits.set(block.counters.waits());
+        self.gone.set(0);
+        self.count.set(events.len().min(MOST) as u64);
+        block.part::<Pending>().open_for_batch();
+    }
+
+    /// The batch is handled.
+    fn end(&self, block: &Block) {
+        self.count.set(0);
+        block.part::<Pending>().close_for_batch();
+        if let Some(fd) = self.gone.get().checked_sub(1)
+            && self.is_another(fd as i32)
+        {
+            self.report(fd as i32, false);
+        }
+        self.gone.set(0);
+    }
+
+    fn is_current(&self, block: &Block) -> bool {
+        self.is_kept() && self.waits.get() == block.counters.waits()
+    }
+
+    /// Whether a number is closed, or another file's than that which was taken out.
+    fn is_another(&self, fd: i32) -> bool {
+        match sys::status(fd) {
+            Err(error) => error == libc::EBADF,
+            Ok(status) => status.st_ino != self.inode.get(),
+        }
+    }
+
+    /// A descriptor is taken out, or about to be closed.
+    fn take_out(&self, fd: i32, site: usize) {
+        // The first event of all is handled before any other.
+        let mut later = self.numbers.iter().take(self.count.get() as usize).skip(1);
+        if self.gone.get() == 0
+            && later.any(|number| number.get() == fd as u64)
+            && sys::bytes_waiting(fd, libc::FIONREAD).is_ok_and(|bytes| bytes > 0)
+            && let Ok(status) = sys::status(fd)
+        {
+            self.inode.set(status.st_ino);
+            self.gone_at.set(site as u64);
+            self.gone.set(fd as u64 + 1);
+        }
+    }
+
+    #[inline(never)]
+    fn report(&self, fd: i32, is_reused: bool) {
+        self.gone.set(0);
+        note(&Note {
+            variant: stale_data::IN_A_BATCH,
+            epfd: self.epfd.get() as i32,
+            fd,
+            site: self.gone_at.get() as usize,
+            other: self.site.get() as usize,
+            detail: [u64::from(is_reused), 0, 0, 0],
+            ..Note::of(Id::StaleData, Severity::Info)
+        });
+    }
+}
+
+/// An `epoll_ctl` has succeeded while a batch is looked at. False: it is handled.
+#[cold]
+#[inline(never)]
+pub fn ctl_succeeded(block: &Block, epfd: c_int, operation: c_int, fd: c_int, site: usize) -> bool {
+    let batch: &Batch = block.part();
+    if !batch.is_current(block) {
+        return false;
+    }
+    if epfd as u64 == batch.epfd.get() && fd >= 0 {
+        match operation {
+            libc::EPOLL_CTL_DEL => batch.take_out(fd, site),
+            libc::EPOLL_CTL_ADD if batch.gone.get() == fd as u64 + 1 => {
+                // Else it is the same file, which was taken out for a while.
+                if batch.is_another(fd) {
+                    batch.report(fd, true);
+                }
+                batch.gone.set(0);
+            }
+            _ => {}
+        }
+    }
+    true
+}
+
+/// A watched descriptor is about to be closed, and the thread's `Pending` is open.
+#[cold]
+#[inline(never)]
+pub fn closing(block: &Block, fd: c_int, site: usize) {
+    let batch: &Batch = block.part();
+    if fd >= 0 && batch.is_current(block) {
+        batch.take_out(fd, site);
+    }
+}

@@ -1,0 +1,477 @@
+//! Data that nobody will read: an edge-triggered interest whose event was delivered and not read to
+//! its end, or a one-shot interest that was delivered and not armed again, while the loop sleeps.
+//!
+//! A thread looks when it comes out of a wait in which it slept ([`slept`]): seldom, and the less
+//! often the less it finds. What stands there is kept in the thread's block, and compared at the
+//! next looks. A report looks twice at what threads wait on then ([`evaluate`]). Both read the
+//! instance's list in /proc and ask each descriptor that may stall how much can be read from it.
+//!
+//! A wait that slept and did not bring a descriptor's event has shown that the data was there
+//! before: what comes is an edge, and ends the sleep.
+
+use epollshim_format::call::Call;
+use epollshim_format::findings::stalled::{self, Look, seen};
+use epollshim_format::findings::{Id, Severity, thresholds};
+use libc::epoll_event;
+
+use super::watch::Watch;
+use super::{Note, detail_of, ease, is_known, note, put, refresh, waiters, withdraw_evaluated};
+use crate::buffer::Buffer;
+use crate::counters::{Counters, Histogram};
+use crate::frame::Frame;
+use crate::ledger::records::Long;
+use crate::process::End;
+use crate::procfs::{self, Short};
+use crate::sigsafe::on_own_stack;
+use crate::thread::Block;
+use crate::{clock, ledger, process, seccomp, sys, thread};
+
+/// What is known of the instances that a thread waits on, in its block. All zero: nothing yet.
+#[repr(C)]
+pub struct Stalls {
+    /// CLOCK_MONOTONIC when the next look is due; 0: the thread has not slept yet.
+    due: Long,
+    /// The same for a wait that has slept for `STALLED_ASLEEP`.
+    due_after_long: Long,
+    /// How long the thread rests after a look that finds nothing.
+    rest: Long,
+    suspects: [Suspect; 8],
+}
+
+/// Something that stands there.
+struct Suspect {
+    /// As a finding has them; 0: none.
+    descriptors: Long,
+    events: Long,
+    /// What the first look saw.
+    waiting: Long,
+    read: Long,
+    /// When that was, and for how long the thread had slept until what stands there was there.
+    at: Long,
+    asleep: Long,
+    used: Long,
+    is_noted: Long,
+}
+
+/// An interest that may stall, and what one look at its descriptor saw.
+#[derive(Clone, Copy)]
+struct Item {
+    epfd: i32,
+    fd: i32,
+    events: u32,
+    data: u64,
+    waiting: u64,
+    /// `u64::MAX`: the kernel does not count it.
+    read: u64,
+    is_listening: bool,
+    /// What its loop waits on; -1: on nothing at the moment.
+    waited: i32,
+    /// The wait that should bring it.
+    site: usize,
+    /// For how long its loop has slept meanwhile, as far as it is known.
+    asleep: u64,
+    /// CLOCK_MONOTONIC and the processor time of the process at the first look.
+    at: u64,
+    used: u64,
+}
+
+/// Reading a longer list holds the instance's lock for long.
+const MOST: u64 = 8_192;
+
+/// Lists the one-shot and edge-triggered interests of an instance, and of those that it watches.
+fn list(epfd: i32, site: usize, into: &mut Buffer<Item>) {
+    let from = into.as_slice().len();
+    list_one(epfd, epfd, site, into);
+    for at in from..into.as_slice().len() {
+        if let Some(inner) = into.as_slice().get(at).filter(|item| ledger::is_instance(item.fd)) {
+            list_one(epfd, inner.fd, site, into);
+        }
+    }
+}
+
+#[inline(never)]
+fn list_one(waited: i32, epfd: i32, site: usize, into: &mut Buffer<Item>) {
+    if ledger::crowd_of(epfd).is_none_or(|crowd| crowd.watches > MOST) {
+        return;
+    }
+    let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
+    procfs::each_listed(&path, &mut |one| {
+        if one.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 || ledger::is_instance(one.fd) {
+            into.push(Item { epfd, fd: one.fd, events: one.events, data: one.data, waited, site, ..Item::NOTHING });
+        }
+    });
+}
+
+impl Item {
+    const NOTHING: Item = Item {
+        epfd: -1,
+        fd: -1,
+        events: 0,
+        data: 0,
+        waiting: 0,
+        read: u64::MAX,
+        is_listening: false,
+        waited: -1,
+        site: 0,
+        asleep: 0,
+        at: 0,
+        used: 0,
+    };
+
+    /// Asks its descriptor. (What has no number of bytes is not data: an eventfd or a timerfd that
+    /// is edge-triggered need not be read.)
+    fn look(&mut self) {
+        // What nobody counts may have been read and have come again: not without an event of the instance.
+        self.read = ledger::crowd_of(self.epfd).map_or(0, |crowd| crowd.events);
+        match sys::bytes_waiting(self.fd, libc::FIONREAD) {
+            Ok(bytes) => {
+                self.waiting = bytes.max(0) as u64;
+                if let Ok([.., received]) = sys::tcp_info(self.fd) {
+                    self.read = received.wrapping_sub(bytes as u64);
+                }
+            }
+            // A socket that listens: tcp_ioctl of net/ipv4/tcp.c, Linux 6.1.
+            Err(libc::EINVAL) if sys::socket_option(self.fd, libc::SO_ACCEPTCONN) == Ok(1) => {
+                self.is_listening = true;
+                self.waiting = u64::from(sys::connections_waiting(self.fd).unwrap_or(0));
+            }
+            Err(_) => self.waiting = 0,
+        }
+    }
+
+    fn seen(&self) -> Look {
+        Look { waiting: self.waiting, read: (self.read != u64::MAX).then_some(self.read) }
+    }
+
+    fn variant(&self) -> Option<u8> {
+        stalled::variant(self.events)
+    }
+
+    fn descriptors(&self) -> u64 {
+        super::descriptors(self.epfd, self.fd)
+    }
+
+    /// What is found of it. None: its number is not what is watched, or nobody knows where it was
+    /// registered.
+    fn note(&self) -> Option<Note> {
+        let variant = self.variant()?;
+        let known = Note {
+            variant,
+            epfd: self.epfd,
+            fd: self.fd,
+            site: self.site,
+            other: ledger::site_of(self.epfd, self.fd)?,
+            ..Note::of(Id::Stalled, Severity::Info)
+        };
+        let mut what = detail_of(&known).map_or(0, |[.., what]| what & seen::RESUMED);
+        if self.is_listening {
+            what |= seen::LISTENS;
+        }
+        if variant == stalled::EDGE && is_any_held_back() {
+            what |= seen::HELD_BACK;
+        }
+        let spent = processor_time().saturating_sub(self.used);
+        let share = |part: u64| spent.saturating_mul(part) >= clock::monotonic().saturating_sub(self.at);
+        if share(thresholds::STALLED_WORKS) || share(thresholds::STALLED_MAY_WORK) && does_any_work() {
+            what |= seen::AT_WORK;
+        }
+        let detail = [self.waiting, self.asleep, 0, what];
+        Some(Note { severity: stalled::severity(variant, what), detail, ..known })
+    }
+}
+
+/// Whether a socket cannot send, since its peer does not read.
+fn is_any_held_back() -> bool {
+    const LOOKED_AT: i32 = 4_096;
+    (0..=ledger::records().descriptors.highest().min(LOOKED_AT)).any(|fd| {
+        sys::bytes_waiting(fd, libc::TIOCOUTQ).is_ok_and(|bytes| bytes > 0) && sys::writable(fd, 0) == Ok(false)
+    })
+}
+
+fn processor_time() -> u64 {
+    sys::processor_time(0).unwrap_or(0)
+}
+
+/// Whether a thread runs, or would with a free processor, besides the caller.
+fn does_any_work() -> bool {
+    const LOOKED_AT: u32 = 64;
+    if procfs::has_one_thread() {
+        return false;
+    }
+    let (own, mut looked_at, mut found) = (sys::gettid(), 0, false);
+    procfs::each_thread(|thread| {
+        looked_at += 1;
+        found = found || thread != own && looked_at <= LOOKED_AT && procfs::is_runnable(thread);
+    });
+    found
+}
+
+// ---- when a thread comes out of a wait ----
+
+/// A wait that began at `frame.state` has slept, and is counted: it returned `count`, `now`.
+#[inline(never)]
+pub fn slept(block: &Block, frame: &Frame, count: isize, now: u64) {
+    let stalls: &Stalls = block.part();
+    let time = now.saturating_sub(frame.state);
+    // A thread that seems to spin lost its processor in the wait. Reading /proc would be taken for its own reading.
+    if !block.part::<Watch>().has_no_suspicion() {
+        return;
+    }
+    let is_long = time >= thresholds::STALLED_ASLEEP;
+    if now < stalls.due.get() && !(is_long && now >= stalls.due_after_long.get()) {
+        return;
+    }
+    if stalls.due.get() == 0 && !is_long {
+        // Most loops end soon, or are never left asleep.
+        return stalls.due.set(now + thresholds::STALLED_DISTANCE);
+    }
+    let epfd = frame.int(0);
+    let watches = ledger::crowd_of(epfd).map_or(0, |crowd| crowd.watches);
+    let rest = stalls.rest.get().saturating_mul(2).clamp(thresholds::STALLED_DISTANCE, thresholds::STALLED_REST);
+    stalls.rest.set(rest);
+    stalls.due.set(now + rest);
+    // Some 100 microseconds, and one for each interest.
+    let cost = (100 + watches) * 1_000 * thresholds::STALLED_SHARE;
+    stalls.due_after_long.set(now + cost);
+    // Events that found no room in the array are not delivered yet.
+    let is_full = count > 0 && count == frame.int(2) as isize;
+    if watches == 0 || is_full || !ledger::is_first_waiter(epfd, block) || seccomp::hinders() || !process::is_own() {
+        return;
+    }
+    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
+    let events = unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, count.max(0) as usize) };
+    let wait = Wait { epfd, site: frame.caller, events, asleep: asleep(&block.counters), time, now };
+    if on_own_stack(|| stalls.look(&wait)) == Some(true) {
+        stalls.rest.set(0);
+        stalls.due.set(now + cost.max(thresholds::STALLED_DISTANCE));
+    }
+}
+
+struct Wait<'a> {
+    epfd: i32,
+    site: usize,
+    events: &'a [epoll_event],
+    /// How long the thread has slept until now, and how long in this wait.
+    asleep: u64,
+    time: u64,
+    now: u64,
+}
+
+impl Wait<'_> {
+    fn brings(&self, item: &Item) -> bool {
+        self.events.iter().any(|event| { event.u64 } == item.data)
+    }
+}
+
+/// Nanoseconds in waits that could block.
+fn asleep(counters: &Counters) -> u64 {
+    let of = |call: &Call| counters.blocked(*call).map_or(0, Histogram::sum);
+    Call::WAITS.iter().map(of).fold(0, u64::wrapping_add)
+}
+
+impl Stalls {
+    /// Another thread owns the block from now on.
+    pub fn next_owner(&self) {
+        self.due.set(0);
+        self.suspects.iter().for_each(|suspect| suspect.descriptors.set(0));
+    }
+
+    /// True: something stands there that is not found yet.
+    fn look(&self, wait: &Wait<'_>) -> bool {
+        Buffer::lend(|items| {
+            list(wait.epfd, wait.site, items);
+            for suspect in self.suspects.iter().filter(|suspect| suspect.descriptors.get() != 0) {
+                let at = items.as_slice().iter().position(|item| item.descriptors() == suspect.descriptors.get());
+                match at.and_then(|at| items.as_mut_slice().get_mut(at)) {
+                    Some(item) => {
+                        let is_delivered = wait.brings(item);
+                        suspect.follow(item, wait.asleep, is_delivered);
+                    }
+                    None => suspect.descriptors.set(0),
+                }
+            }
+            for item in items.as_mut_slice() {
+                if item.variant().is_none() || wait.brings(item) || self.of(item).is_some() {
+                    continue;
+                }
+                let Some(free) = self.suspects.iter().find(|suspect| suspect.descriptors.get() == 0) else { break };
+                // What has nothing to read is asked no more.
+                if sys::bytes_waiting(item.fd, libc::FIONREAD) != Ok(0) {
+                    item.look();
+                }
+                if item.waiting > 0 {
+                    free.begin(item, wait);
+                }
+            }
+        });
+        self.suspects.iter().any(|suspect| suspect.descriptors.get() != 0 && suspect.is_noted.get() == 0)
+    }
+
+    fn of(&self, item: &Item) -> Option<&Suspect> {
+        self.suspects.iter().find(|suspect| suspect.descriptors.get() == item.descriptors())
+    }
+}
+
+impl Suspect {
+    fn begin(&self, item: &Item, wait: &Wait<'_>) {
+        self.events.set(u64::from(item.events));
+        self.waiting.set(item.waiting);
+        self.read.set(item.read);
+        self.at.set(wait.now);
+        self.used.set(processor_time());
+        self.asleep.set(wait.asleep.wrapping_sub(wait.time));
+        self.is_noted.set(0);
+        self.descriptors.set(item.descriptors());
+    }
+
+    fn first(&self) -> Look {
+        let read = self.read.get();
+        Look { waiting: self.waiting.get(), read: (read != u64::MAX).then_some(read) }
+    }
+
+    /// One more look at it, when its thread has slept `asleep` in all. `is_delivered`: an event has just come for it.
+    fn follow(&self, item: &mut Item, asleep: u64, is_delivered: bool) {
+        item.look();
+        let Some(variant) = item.variant() else {
+            // Armed again, after all.
+            return self.end(item, true);
+        };
+        if is_delivered || !stalled::is_untouched(variant, self.first(), item.seen()) {
+            // All that has come had come: it was read without an event.
+            let came = |look: Look| look.read.map(|read| read.wrapping_add(look.waiting));
+            let is_resumed = came(item.seen()).is_some() && came(item.seen()) == came(self.first());
+            return self.end(item, is_resumed && !is_delivered);
+        }
+        item.asleep = asleep.wrapping_sub(self.asleep.get());
+        (item.at, item.used) = (self.at.get(), self.used.get());
+        let is_due = clock::monotonic().saturating_sub(item.at) >= thresholds::STALLED_DISTANCE;
+        if is_due
+            && item.asleep >= thresholds::STALLED_ASLEEP
+            && let Some(found) = item.note()
+        {
+            if self.is_noted.get() == 0 {
+                note(&found);
+                self.is_noted.set(1);
+            }
+            refresh(&found);
+        }
+    }
+
+    /// It stands no more.
+    fn end(&self, item: &Item, is_resumed: bool) {
+        self.descriptors.set(0);
+        let variant = if item.events & libc::EPOLLET as u32 != 0 { stalled::EDGE } else { stalled::ONE_SHOT };
+        if is_resumed
+            && self.is_noted.get() != 0
+            && let Some(other) = ledger::site_of(item.epfd, item.fd)
+        {
+            let found = Note { variant, site: item.site, other, ..Note::of(Id::Stalled, Severity::Info) };
+            ease(&found, seen::RESUMED);
+        }
+    }
+}
+
+// ---- when a report is made ----
+
+/// Instances of so many threads that wait are looked at.
+const WAITS: usize = 64;
+
+/// Looks once more at what was found, and twice at what stands in the instances that threads wait
+/// on, or stood there when the calling thread slept last.
+pub fn evaluate(end: End) {
+    withdraw_evaluated(Id::Stalled);
+    if end == End::Exec || seccomp::hinders() || !process::is_own() {
+        return;
+    }
+    Buffer::lend(|items| {
+        thread::all().for_each(|block| block.part::<Stalls>().settle(block, items));
+        let mut seen = [-1; WAITS];
+        for block in thread::all() {
+            match block.waits_on() {
+                Some(epfd) => {
+                    let free = seen.iter_mut().take_while(|one| **one != epfd).find(|one| **one == -1);
+                    if let Some(free) = free {
+                        *free = epfd;
+                        list(epfd, block.waits_at(), items);
+                    }
+                }
+                None if thread::is_own(block) => block.part::<Stalls>().list(block, items),
+                None => {}
+            }
+        }
+        let (mut any, used) = (false, processor_time());
+        for item in items.as_mut_slice() {
+            if item.waiting == 0 && item.variant().is_some() {
+                item.look();
+                (item.at, item.used) = (clock::monotonic(), used);
+            }
+            any |= item.waiting > 0;
+        }
+        if any {
+            sys::sleep(thresholds::STALLED_DISTANCE as i64);
+            items.as_slice().iter().filter(|item| item.waiting > 0).for_each(look_again);
+        }
+    });
+}
+
+#[inline(never)]
+fn look_again(first: &Item) {
+    let mut item = *first;
+    item.look();
+    let waits =
+        |block: &&Block| block.waits_on() == Some(item.waited) && (thread::is_own(block) || waiters::is_waiting(block));
+    let is_armed = || {
+        Buffer::lend(|items| {
+            list(item.epfd, item.site, items);
+            !items
+                .as_slice()
+                .iter()
+                .any(|other| other.descriptors() == item.descriptors() && other.variant() == item.variant())
+        })
+    };
+    if item.variant().is_some_and(|variant| stalled::is_untouched(variant, first.seen(), item.seen()))
+        && (item.waited == -1 || thread::all().any(|block| waits(&block)))
+        && !is_armed()
+        && let Some(found) = item.note()
+        && !is_known(&found)
+    {
+        put(&found, 1);
+    }
+}
+
+impl Stalls {
+    /// Looks once more at what was found.
+    fn settle(&self, block: &Block, items: &mut Buffer<Item>) {
+        for suspect in self.suspects.iter().filter(|suspect| suspect.is_noted.get() != 0) {
+            let descriptors = suspect.descriptors.get();
+            list((descriptors as u32).wrapping_sub(1) as i32, block.waits_at(), items);
+            let found = items.as_mut_slice().iter_mut().find(|item| item.descriptors() == descriptors);
+            if let Some(item) = found {
+                suspect.follow(item, asleep(&block.counters), false);
+            }
+            items.clear();
+        }
+    }
+
+    /// Lists what stood there when the block's thread, the caller, slept last.
+    fn list(&self, block: &Block, into: &mut Buffer<Item>) {
+        let slept = asleep(&block.counters);
+        for suspect in &self.suspects {
+            let (descriptors, asleep) = (suspect.descriptors.get(), slept.wrapping_sub(suspect.asleep.get()));
+            if descriptors != 0 && suspect.is_noted.get() == 0 && asleep >= thresholds::STALLED_ASLEEP {
+                into.push(Item {
+                    epfd: (descriptors as u32).wrapping_sub(1) as i32,
+                    fd: ((descriptors >> 32) as u32).wrapping_sub(1) as i32,
+                    events: suspect.events.get() as u32,
+                    waiting: suspect.waiting.get(),
+                    read: suspect.read.get(),
+                    site: block.waits_at(),
+                    asleep,
+                    at: suspect.at.get(),
+                    used: suspect.used.get(),
+                    ..Item::NOTHING
+                });
+            }
+        }
+    }
+}
