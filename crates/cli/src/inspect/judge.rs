@@ -101,6 +101,7 @@ pub fn shown(descriptor: &Descriptor) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use std::collections::BTreeMap;
 
