@@ -121,7 +121,7 @@ functions: release
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test functions
 
 samples: release
-	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test docs_samples
+	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test docs_samples --test thresholds
 
 header: toolchain
 	EPOLLSHIM_BLESS=1 $(CARGO) test --profile checks --test header

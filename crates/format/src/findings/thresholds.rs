@@ -29,6 +29,7 @@ pub const POLL_COST: u64 = 5 * MICROSECOND;
 
 /// A thousand waits of which each that was looked at, one of three, was the same are a suspicion.
 pub const SPIN_LOOKS: u64 = 334;
+/// One of so many waits is looked at until then: often enough that a change is not missed, seldom enough to cost little.
 pub const SPIN_FIRST_STRIDE: u64 = 3;
 /// A wait that took longer has blocked; a system call that finds something at once takes one or two microseconds.
 pub const AT_ONCE: u64 = 20 * MICROSECOND;
@@ -45,6 +46,7 @@ pub const SPIN_ROUND: u64 = MILLISECOND;
 /// What is watched is compared so often, at this distance, and must never have changed: a tenth of a second in all. A file
 /// that another thread is about to close is gone by then.
 pub const SPIN_SAMPLES: u64 = 10;
+/// The distance of two comparisons.
 pub const SPIN_DISTANCE: u64 = 10 * MILLISECOND;
 /// And the thread must have used so much processor time meanwhile: on a busy machine a thread that is about to close the file gets to
 /// run as late as this one.
@@ -80,6 +82,7 @@ pub const STALLED_SHARE: u64 = 1_000;
 
 /// The waits that are looked at in a row, and how many of them may come back not full, or only after a while.
 pub const FULL_WAITS: u64 = 250;
+/// And how many of these may be odd: a timer, or a moment without work.
 pub const FULL_ODD: u64 = 12;
 /// In how many such rows, with a thousand waits or more between them: one may be a burst.
 pub const FULL_ROWS: u64 = 3;
@@ -98,6 +101,7 @@ pub const CHURN_LEAST: u64 = 1;
 /// So many, and so many in a second of processor time, are a warning: fewer may be a burst. To create an instance, fill it and close it takes 5 to 10 microseconds, a
 /// twentieth of the processor by then.
 pub const CHURN_MANY: u64 = 1_000;
+/// How many in a second of processor time.
 pub const CHURN_COSTLY: u64 = 5_000;
 
 // ---- ignored-error ----
