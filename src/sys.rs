@@ -44,26 +44,27 @@ pub use memory::*;
 pub use signals::*;
 pub use sockets::*;
 
+/// Not on the stack, where each caller would write it.
+static NO_ARGUMENTS: [usize; 6] = [0; 6];
+
 /// What getpid(2) returns: a pid, or a negative error number.
 #[inline(always)]
 pub fn getpid_or_error() -> i32 {
-    let arguments = [0; 6];
-    if !verdict::allows(libc::SYS_getpid, &arguments) {
+    if !verdict::allows(libc::SYS_getpid, &NO_ARGUMENTS) {
         return -verdict::FORBIDDEN;
     }
     // SAFETY: takes no argument.
-    unsafe { call(libc::SYS_getpid, arguments) as i32 }
+    unsafe { call(libc::SYS_getpid, NO_ARGUMENTS) as i32 }
 }
 
 /// 0: a filter keeps the kernel's answer back, or makes up one.
 #[inline(always)]
 pub fn getpid() -> i32 {
-    let arguments = [0; 6];
-    if !verdict::allows(libc::SYS_getpid, &arguments) {
+    if !verdict::allows(libc::SYS_getpid, &NO_ARGUMENTS) {
         return 0;
     }
     // SAFETY: takes no argument.
-    unsafe { call(libc::SYS_getpid, arguments) }.max(0) as i32
+    unsafe { call(libc::SYS_getpid, NO_ARGUMENTS) }.max(0) as i32
 }
 
 pub fn getppid() -> i32 {

@@ -57,7 +57,9 @@ fn after_a_storm_of_threads_forks_and_messages_the_census_equals_the_kernel() {
         // Followed, and not only found at the report.
         assert_eq!((&census["healed"], &census["unseen"]), (&0.into(), &0.into()), "{who}: {census}");
         adds_up(census);
-        assert!(serious(&report).is_empty(), "{who}: {:#?}", report["findings"]);
+        // It makes and ends instances all the time.
+        let others: Vec<&Value> = serious(&report).into_iter().filter(|finding| finding["id"] != "churn").collect();
+        assert!(others.is_empty(), "{who}: {others:#?}");
         println!("{who}: {} made, {} closed, {} open", census["born"], census["closed"], census["live"]);
     }
 }

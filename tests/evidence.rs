@@ -75,7 +75,8 @@ fn with_no_number_and_no_helper_what_is_lost_is_announced_and_no_success() {
     assert!(ended.status.success(), "{}{}", ended.stdout, ended.stderr);
     for words in [
         "epollshim: evidence (pid ",
-        "  warning  near-limit ",
+        "  info     near-limit ",
+        "  info     exhausted ",
         "\nRecording: PARTIAL, its file could not grow (EMFILE)\n",
         "\nCoverage: NOT compared with the kernel's own lists",
     ] {

@@ -4,7 +4,7 @@
 use epollshim_format::census::{Around, Care, Cared, Kind};
 use epollshim_format::findings::{Id, Severity, fd_inherited};
 
-use super::{Entry, exhausted, lingering, places};
+use super::{Entry, lingering, places};
 use crate::buffer::Buffer;
 use crate::census;
 use crate::findings::leak;
@@ -95,9 +95,8 @@ pub fn ends_now() {
     ENDING.store(clock::monotonic(), Ordering::Relaxed);
 }
 
-/// Places whose descriptors only grow in number, and who holds them all where none is left.
+/// Places whose descriptors only grow in number.
 pub fn evaluate(end: End) {
-    exhausted::evaluate();
     if !census::is_on() {
         return;
     }

@@ -387,6 +387,7 @@ impl Wait<'_> {
 
 /// A hash of a batch, never 0. Not of the instance: one that is made again for the same descriptors
 /// returns the same events.
+#[inline(always)]
 fn signature(batch: usize, events: &[epoll_event]) -> u64 {
     let start = mix((batch as u64) << 32);
     // The kernel may rotate their order.

@@ -138,6 +138,8 @@ pub fn before_signal() {
 
 /// Evaluates what follows from sums, including limits that the user has set.
 fn evaluate(end: End) {
+    // What is near a limit depends on whether it was met, and what is lost on what no instance watches any more.
+    crate::census::exhausted::evaluate();
     crate::findings::evaluation::evaluate(end);
     crate::census::evaluation::evaluate(end);
     crate::policy::limits::evaluate();

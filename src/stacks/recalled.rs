@@ -11,18 +11,19 @@
 //! that lies where a frame of the first size would end can be taken for the caller.
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
-use crate::sys;
+use crate::{sys, valgrind};
 
 /// The deepest stack that is read so: its frames lie on the hook's own stack, which may be small.
 pub const MOST: usize = 16;
-/// Return addresses that are kept: a power of two. More replace others.
-const PLACES: usize = 4096;
+/// Return addresses that are kept, and calls of hooks among them. More replace others. (A program that locks its memory locks these too.)
+const PLACES: usize = 2048;
+const CALLS: usize = 512;
 const PROBES: usize = 4;
 const PAGE: usize = 4096;
 
 /// An address (48 bits) and a code (16 bits): one of these, or a distance in words. One word, so that no lock is needed. Relaxed
 /// everywhere: each word says all that it says.
-type Table = [AtomicU64; PLACES];
+type Table = [AtomicU64];
 /// The address is one of a return; how far the next is, is not known.
 const UNKNOWN: u64 = 0;
 /// The stack ends there.
@@ -32,15 +33,20 @@ const VARIES: u64 = 0xffff;
 
 struct Tables {
     /// From a return address to the next one of the stack.
-    next: Table,
+    next: [AtomicU64; PLACES],
     /// From where the library looks to the return address of the hook: it differs between hooks.
-    first: Table,
+    first: [AtomicU64; CALLS],
 }
 
 static TABLES: AtomicPtr<Tables> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Reserves memory. Without it the unwinder walks each time.
+/// Reserves memory. Without it the unwinder walks each time: under memcheck, which reports a look at a word of the stack that was
+/// not written yet.
 pub fn prepare() {
+    let here = 0u8;
+    if valgrind::is_addressable(&raw const here as usize).is_some() {
+        return;
+    }
     if let Ok(start) = sys::map(size_of::<Tables>()) {
         TABLES.store(start.cast(), Ordering::Release);
     }
@@ -53,7 +59,7 @@ fn tables() -> Option<&'static Tables> {
 
 fn places(table: &Table, address: usize) -> impl Iterator<Item = &AtomicU64> {
     let hash = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    (0..PROBES).filter_map(move |step| table.get((hash as usize + step) % PLACES))
+    (0..PROBES).filter_map(move |step| table.get((hash as usize + step) % table.len()))
 }
 
 /// What is known of an address; None: nothing.

@@ -152,8 +152,8 @@ fn accepting_on_and_on_at_the_limit_is_an_error_and_backing_off_is_none() {
     assert_eq!((&spin["severity"], &spin["epfd"], &spin["fd"]), (&"error".into(), &epfd.into(), &listener.into()));
     let [near] = of(&report, "near-limit")[..] else { panic!("{report:#}") };
     assert_eq!(near["severity"], "info", "{near:#}");
-    for mode in ["ok", "reserve"] {
-        let (_, report, _) = examine("cases/bun_32705", mode, CENSUS);
+    for (mode, options) in [("ok", CENSUS), ("ok", &[]), ("reserve", CENSUS), ("reserve", &[])] {
+        let (_, report, _) = examine("cases/bun_32705", mode, options);
         assert!(serious(&report).is_empty(), "{mode}: {report:#}");
         assert_eq!(of(&report, "exhausted").len(), 1, "{mode}: {report:#}");
     }

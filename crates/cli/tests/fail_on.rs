@@ -80,7 +80,7 @@ fn a_recording_that_is_missing_or_partial_fails_and_misuse_is_2() {
 #[test]
 fn with_every_number_taken_for_good_a_finding_still_fails_the_job() {
     let program = compile("emfile", &[]);
-    for (mode, id) in [("sockets", "fd-leak"), ("closed", "fd-leak"), ("accept", "near-limit")] {
+    for (mode, id) in [("sockets", "fd-leak"), ("closed", "fd-leak"), ("accept", "exhausted")] {
         let recordings = scratch(mode).join("rec");
         let run = |flags: &[&str]| output(epollshim().arg("run").args(flags).arg("--").arg(&program).arg(mode));
         for (named, status) in [("all", 1), ("warning", 1), (id, 1), ("ghost", 0)] {

@@ -205,7 +205,7 @@ fn after_failed_ctl(frame: &mut Frame, result: isize) -> isize {
     let call = match frame.int(1) {
         libc::EPOLL_CTL_ADD => {
             block.adding.store(0, Ordering::Relaxed);
-            ledger::not_added(&registration(frame), Ticket::from_word(frame.state), error);
+            ledger::not_added(&registration(frame), frame.state, error);
             Call::CtlAdd
         }
         libc::EPOLL_CTL_MOD => {

@@ -413,7 +413,7 @@ fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, co
     if are_plain(frame, count) {
         counters.delivered_plain(count as u64);
     } else {
-        counters.delivered(masks(frame, count));
+        note_mixed(counters, frame, count);
     }
     ledger::waited(frame.int(0), end_of(frame, count), block, &frame.caller);
     if counters.batch().sum() >= block.part::<Watch>().due() {
@@ -421,6 +421,13 @@ fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, co
         findings::batch::look(block, frame, count as usize);
     }
     opaque(count)
+}
+
+/// Events of several kinds.
+#[cold]
+#[inline(never)]
+fn note_mixed(counters: &counters::Counters, frame: &Frame, count: isize) {
+    counters.delivered(masks(frame, count));
 }
 
 #[cold]

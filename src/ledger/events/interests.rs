@@ -37,7 +37,7 @@ pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: imp
 }
 
 /// The same in every other case.
-#[cold]
+#[inline(always)]
 pub fn adding(registration: &Registration, tried: FastPath, block: &Block, keep: impl FnOnce(u64)) {
     // Only of the watched descriptor: an interest is noted before the real call only if its instance is known already.
     if CORE.wants_preparation(registration.fd) {
@@ -105,23 +105,29 @@ pub fn added_late(registration: &Registration, ticket: Ticket) {
     }
 }
 
-/// After it, if it failed.
+/// After it, if it failed. `ticket`: its word.
 #[cold]
-pub fn not_added(registration: &Registration, ticket: Ticket, error: i32) {
+pub fn not_added(registration: &Registration, ticket: u64, error: i32) {
     used_by_ctl(registration.epfd, registration.site);
-    match (ticket, error) {
-        (Ticket::None, libc::EEXIST) if CORE.find(registration.epfd, registration.fd).is_none() => {
-            if process::is_own() {
-                change(Change::Found(*registration));
-            }
+    if !Ticket::is_any(ticket) {
+        if error == libc::EEXIST && CORE.find(registration.epfd, registration.fd).is_none() && process::is_own() {
+            change(Change::Found(*registration));
         }
-        (Ticket::None, _) => {}
-        (ticket, libc::EEXIST) => change(Change::Existed(*registration, ticket)),
-        (ticket, _) => change(Change::Undone(*registration, ticket)),
+    } else {
+        undo(registration, Ticket::from_word(ticket), error);
     }
     if error == libc::EBADF {
         look_for_dead(registration.epfd, registration.fd);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn undo(registration: &Registration, ticket: Ticket, error: i32) {
+    change(match error {
+        libc::EEXIST => Change::Existed(*registration, ticket),
+        _ => Change::Undone(*registration, ticket),
+    });
 }
 
 /// An `EPOLL_CTL_DEL` succeeded. Unless it returns [`FastPath::Done`], the caller must continue

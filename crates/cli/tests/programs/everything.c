@@ -24,7 +24,7 @@ int main(int argc, char **argv)
     struct epoll_event event = {.events = EPOLLIN, .data.fd = events};
     epoll_ctl(epfd, EPOLL_CTL_ADD, events, &event);
     epoll_ctl(epfd, EPOLL_CTL_ADD, pair[0], &event);
-    epoll_ctl(epfd, EPOLL_CTL_ADD, pair[0], &event);
+    epoll_ctl(epfd, EPOLL_CTL_ADD, pair[0], &(struct epoll_event){.events = EPOLLIN | EPOLLRDHUP});
     struct epoll_event got[4];
     epoll_wait(epfd, got, 4, 0);
     epoll_wait(epfd, got, 4, 1);

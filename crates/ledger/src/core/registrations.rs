@@ -37,6 +37,12 @@ impl Ticket {
         word >> 32 != 0
     }
 
+    /// Whether a word is that of another ticket than [`Ticket::None`].
+    #[inline(always)]
+    pub fn is_any(word: u64) -> bool {
+        word != 0
+    }
+
     #[inline(always)]
     pub fn from_word(word: u64) -> Ticket {
         match ((word >> 32) as u32, word as u32) {
