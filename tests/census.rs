@@ -147,6 +147,8 @@ fn a_process_that_only_opens_files_is_told_of_with_a_census_and_silent_without()
     };
     let text = stderr("1");
     assert!(text.contains("\nDescriptors: ") && text.contains("  sockets "), "{text}");
-    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    // What a descriptor is, is never cut: an inode's number may be long.
+    let fits = |line: &str| line.chars().count() <= 80 || line.trim_start().starts_with("fd ");
+    assert!(text.lines().all(fits), "{text}");
     assert!(!stderr("0").contains("\nDescriptors: "));
 }
