@@ -293,11 +293,13 @@ pub fn used(fd: i32, call: u8, site: usize) -> bool {
     }
     let closer = table::last_close(fd);
     let is_swept = entry.has(Entry::SWEPT) && call != use_after_close::WAIT;
-    let is_victim = strays::confirmed(fd, closer.site);
+    // These two are made after a close on purpose.
+    let proves_nothing = matches!(call, use_after_close::PROBE | use_after_close::DEL);
+    let is_victim = !proves_nothing && strays::confirmed(fd, closer.site);
     let severity = match call {
         _ if is_victim => Severity::Info,
         // Programs ask so whether a number is open, and take out what the close has taken out.
-        use_after_close::PROBE | use_after_close::DEL => Severity::Info,
+        _ if proves_nothing => Severity::Info,
         _ if is_swept || entry.generation() != generation() => Severity::Info,
         _ if closer.thread != table::mark(registers::token()) => Severity::Error,
         _ => Severity::Warning,

@@ -11,6 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Id, Severity, use_after_close};
 
 use super::local;
+use super::places::PLACES;
 use super::table::{self, Ended, Entry};
 use crate::findings::{self, Note};
 use crate::registers;
@@ -18,8 +19,6 @@ use crate::registers;
 /// The places (by number) whose descriptors other threads close by way of the program: a bit for
 /// each.
 static HANDED_OVER: [AtomicU64; PLACES / 64] = [const { AtomicU64::new(0) }; PLACES / 64];
-/// As many as places.rs has.
-const PLACES: usize = 8192;
 
 /// This thread closes what another one of this process has created, at `created`.
 #[cold]

@@ -45,10 +45,10 @@ pub fn note(place: usize, note: &Note) {
 
 fn look(note: &Note, kept: &mut Kept) {
     match note.id {
-        // The number's own file is not what is watched. Nothing is said where the kernel will not
-        // say which descriptor has the other.
         // It is closed, or the number is another's by now.
         Id::StaleData if note.variant == stale_data::IN_A_BATCH => kept.add(field::CLOSED, b"1"),
+        // The number's own file is not what is watched. Nothing is said where the kernel will not
+        // say which descriptor has the other.
         Id::Ghost | Id::StaleData => {
             if let Some(fd) = ghosts::open_elsewhere(note.epfd, note.fd) {
                 describe(fd, kept);

@@ -219,6 +219,11 @@ fn compared(epfd: c_int, fd: c_int, event: usize) -> Cause {
     const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
     /// Taken away where the process may not block suspend (epoll_ctl(2)).
     const EPOLLWAKEUP: u32 = 1 << 29;
+    /// The list of as many interests is read in a few milliseconds.
+    const MOST: u64 = 8_192;
+    if ledger::crowd_of(epfd).is_none_or(|crowd| crowd.watches > MOST) {
+        return Cause::WatchedAlready;
+    }
     let compare = || {
         let asked = sys::event_at(event)?;
         let mut found = None;

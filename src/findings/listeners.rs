@@ -101,7 +101,7 @@ pub fn others(cookie: u64, since: u64) -> impl Iterator<Item = i32> {
     page().into_iter().flatten().filter_map(of)
 }
 
-/// This process watches nothing any more: it ends, or looks again at what it watches.
+/// This process ends.
 pub fn leave() {
     let own = process::pid();
     for entry in page().into_iter().flatten() {

@@ -183,7 +183,9 @@ impl Item {
 /// Whether a socket cannot send, since its peer does not read.
 fn is_any_held_back() -> bool {
     const LOOKED_AT: i32 = 4_096;
-    (0..=ledger::records().descriptors.highest().min(LOOKED_AT)).any(|fd| {
+    // The kernel passes an unknown ioctl of a file on to its file system, which may be a process that does not answer (FUSE).
+    let is_socket = |fd| sys::socket_option(fd, libc::SO_TYPE).is_ok();
+    (0..=ledger::records().descriptors.highest().min(LOOKED_AT)).filter(|fd| is_socket(*fd)).any(|fd| {
         sys::bytes_waiting(fd, libc::TIOCOUTQ).is_ok_and(|bytes| bytes > 0) && sys::writable(fd, 0) == Ok(false)
     })
 }
@@ -375,6 +377,8 @@ impl Suspect {
 
 /// Instances of so many threads that wait are looked at.
 const WAITS: usize = 64;
+/// Of what stands, so much is looked at twice: each look reads the list of its instance.
+const ITEMS: usize = 64;
 
 /// Looks once more at what was found, and twice at what stands in the instances that threads wait
 /// on, or stood there when the calling thread slept last.
@@ -386,8 +390,16 @@ pub fn evaluate(end: End) {
     Buffer::lend(|items| {
         thread::all().for_each(|block| block.part::<Stalls>().settle(block, items));
         let mut seen = [-1; WAITS];
+        // Between two waits, while a snapshot is made, the caller has events that it has not handled yet.
+        let is_amid_events = |epfd| {
+            end == End::Running
+                && thread::block_at_hand()
+                    .is_some_and(|own| own.waits_on().is_none() && own.last_used.instance_of(epfd).is_some())
+        };
         for block in thread::all() {
             match block.waits_on() {
+                // A handler that ends the process inside its thread's wait: the wait would return what is ready.
+                Some(epfd) if is_amid_events(epfd) || thread::is_own(block) && has_events(epfd) => {}
                 Some(epfd) => {
                     let free = seen.iter_mut().take_while(|one| **one != epfd).find(|one| **one == -1);
                     if let Some(free) = free {
@@ -409,9 +421,14 @@ pub fn evaluate(end: End) {
         }
         if any {
             sys::sleep(thresholds::STALLED_DISTANCE as i64);
-            items.as_slice().iter().filter(|item| item.waiting > 0).for_each(look_again);
+            items.as_slice().iter().filter(|item| item.waiting > 0).take(ITEMS).for_each(look_again);
         }
     });
+}
+
+fn has_events(epfd: i32) -> bool {
+    let mut of = [libc::pollfd { fd: epfd, events: libc::POLLIN, revents: 0 }];
+    sys::poll_now(&mut of).is_ok_and(|ready| ready > 0)
 }
 
 #[inline(never)]
