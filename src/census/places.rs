@@ -1,6 +1,7 @@
 //! The calls that create descriptors: a record for each place and kind, with what was created
 //! there, and how its number grew.
 
+pub use super::table::PLACES;
 use crate::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use epollshim_format::census::{Kind, Row};
@@ -52,9 +53,6 @@ const _: () = {
     assert!(offset_of!(Place, gone) == place::GONE);
     assert!(place::GONE + 8 == place::WORDS * 8 && CHUNK == place::ENTRIES);
 };
-
-/// A power of two.
-pub const PLACES: usize = 8192;
 
 /// Records in a chunk. Chunks are mapped when needed, and stay mapped. Release when one is
 /// published, Acquire by readers: the kernel has zeroed it.

@@ -11,8 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Id, Severity, use_after_close};
 
 use super::local;
-use super::places::PLACES;
-use super::table::{self, Ended, Entry};
+use super::table::{self, Ended, Entry, PLACES};
 use crate::findings::{self, Note};
 use crate::registers;
 

@@ -12,6 +12,9 @@ use epollshim_format::recording::census::number as layout;
 use crate::mapped::Mapped;
 use epollshim_ledger::numbers::{self, Numbers};
 
+/// As many places as there may be (places.rs): a power of two.
+pub const PLACES: usize = 8192;
+
 /// The first word (`epollshim_format::recording::census::number`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Entry(u64);
