@@ -126,7 +126,11 @@ fn postgres() {
 #[test]
 #[ignore = "make test-servers"]
 fn apache() {
-    let explained = [("herd", "this listening socket is watched by 2 instances", "X")];
+    let explained = [(
+        "herd",
+        "processes that are related, each with an instance of its own, without EPOLLEXCLUSIVE",
+        "true: each worker of 2.4's event MPM adds the listening socket to an instance of its own",
+    )];
     is_well("apache", servers::start::apache, &explained, &[]);
 }
 
