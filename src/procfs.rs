@@ -245,8 +245,7 @@ pub fn each_interest(epfd: i32, mut tell: impl FnMut(i32)) -> bool {
 
 /// The same, with the number of the inode; 0: the kernel does not say (before 4.13).
 pub fn each_target(epfd: i32, mut tell: impl FnMut(i32, u64)) -> bool {
-    let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
-    each_listed(&path, &mut |listed| tell(listed.fd, listed.inode)).is_some()
+    each_listed(epfd, &mut |listed| tell(listed.fd, listed.inode)).is_some()
 }
 
 /// An interest, as the kernel lists it.
@@ -261,9 +260,14 @@ pub struct Listed {
     pub inode: u64,
 }
 
-/// Tells every interest in an epoll instance's fdinfo. Returns how many bytes that took to read; None: not readable.
+/// Tells every interest of an epoll instance. Returns how many bytes that took to read; None: not readable.
+pub fn each_listed(epfd: i32, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
+    each_listed_in(&Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}")), tell)
+}
+
+/// The same of an instance's fdinfo, which may be another process's.
 #[inline(never)] // once, for size
-pub fn each_listed(path: &Short, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
+pub fn each_listed_in(path: &Short, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
     Buffer::lend(|text| {
         if !path.as_c().is_some_and(|path| read_file(path, text)) {
             return None;
@@ -288,9 +292,8 @@ pub fn each_listed(path: &Short, tell: &mut dyn FnMut(Listed)) -> Option<usize> 
 /// The interest that has this data, and how many bytes the list took to read. None: there is none, there are several, or the list
 /// is not readable.
 pub fn the_one_with(epfd: i32, data: u64) -> Option<(Listed, usize)> {
-    let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
     let (mut found, mut count) = (None, 0);
-    let bytes = each_listed(&path, &mut |listed| {
+    let bytes = each_listed(epfd, &mut |listed| {
         if listed.data == data {
             count += 1;
             found = Some(listed);

@@ -62,10 +62,7 @@ pub fn met(error: i32, site: usize) {
     note(&found());
     if is_called_on_and_on(site) && SEVERITY.swap(Severity::Error as u64, Ordering::Relaxed) != Severity::Error as u64 {
         raise(&found());
-        let open = Held::of_detail(&found().detail).open;
-        if let Some(place) = most().filter(|place| place.live() * 2 >= open) {
-            leaked(place);
-        }
+        blame(most(), Held::of_detail(&found().detail).open);
     }
 }
 
@@ -174,16 +171,14 @@ fn judge(error: i32) {
     }
     CREATED_AT.store(top.map_or(0, places::Place::site), Ordering::Relaxed);
     SEVERITY.store(severity as u64, Ordering::Release);
-    if let Some(place) = top
-        && leaks
-        && place.live() * 2 >= open
-    {
-        leaked(place);
+    if leaks {
+        blame(top, open);
     }
 }
 
-/// The descriptors of this place have used up all that there are.
-fn leaked(place: &places::Place) {
+/// A place that has half of the `open` descriptors has used up all that there are.
+fn blame(place: Option<&places::Place>, open: u64) {
+    let Some(place) = place.filter(|place| place.live() * 2 >= open) else { return };
     let is_one = |entry: &table::Entry| core::ptr::eq(places::at(entry.place()), place);
     let one = table::each_alive().find(|(_, entry)| is_one(entry));
     note(&Note {

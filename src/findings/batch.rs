@@ -16,7 +16,7 @@ use libc::{c_int, epoll_event};
 
 use super::errors::Pending;
 use super::waiters::{self, Closed};
-use super::watch::{self, Watch};
+use super::watch::{self, Watch, events};
 use super::{Note, note};
 use crate::frame::Frame;
 use crate::ledger::records::Long;
@@ -58,17 +58,12 @@ pub fn look(block: &Block, frame: &Frame, count: usize) {
     watch::look(block, frame, count);
 }
 
-fn events(frame: &Frame, count: usize) -> &[epoll_event] {
-    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
-    unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, count.min(MOST)) }
-}
-
 /// Ends what was looked at until this wait. False: watch.rs has nothing to look at.
 #[cold]
 #[inline(never)]
 fn goes_on(block: &Block, frame: &Frame, count: usize) -> bool {
     if block.part::<Closed>().is_any() {
-        waiters::event_came(block, frame.int(0), frame.caller, events(frame, count));
+        waiters::event_came(block, frame.int(0), frame.caller, events(frame, count.min(MOST)));
     }
     let batch: &Batch = block.part();
     if !batch.is_kept() {
@@ -84,7 +79,7 @@ fn look_at_several(block: &Block, frame: &Frame, count: usize) {
     watch::look(block, frame, count);
     let (watch, batch): (&Watch, &Batch) = (block.part(), block.part());
     if watch.has_no_suspicion() {
-        batch.keep(block, frame.int(0), frame.caller, events(frame, count));
+        batch.keep(block, frame.int(0), frame.caller, events(frame, count.min(MOST)));
         batch.due.set(watch.look_soon());
     }
 }

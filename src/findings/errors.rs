@@ -11,11 +11,11 @@ use crate::sync::{AtomicU64, Ordering};
 use epollshim_format::findings::{Cause, Id, Severity, ignored_error, thresholds};
 use libc::c_int;
 
-use super::{Note, again, batch, count_again, descriptors, ghosts, note, retract};
+use super::{Note, again, batch, count_again, descriptors, ghosts, has_short_list, note, retract};
 use crate::frame::Frame;
 use crate::ledger::core::Registration;
 use crate::ledger::records::Long;
-use crate::procfs::{self, Short};
+use crate::procfs;
 use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
 use crate::{ledger, sys, thread};
@@ -219,15 +219,13 @@ fn compared(epfd: c_int, fd: c_int, event: usize) -> Cause {
     const ALWAYS: u32 = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
     /// Taken away where the process may not block suspend (epoll_ctl(2)).
     const EPOLLWAKEUP: u32 = 1 << 29;
-    /// The list of as many interests is read in a few milliseconds.
-    const MOST: u64 = 8_192;
-    if ledger::crowd_of(epfd).is_none_or(|crowd| crowd.watches > MOST) {
+    if !has_short_list(epfd) {
         return Cause::WatchedAlready;
     }
     let compare = || {
         let asked = sys::event_at(event)?;
         let mut found = None;
-        procfs::each_listed(&Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}")), &mut |listed| {
+        procfs::each_listed(epfd, &mut |listed| {
             if listed.fd == fd {
                 // Two files that have had the number: which of them this ADD has met is not known.
                 found = if found.is_some() { Some(None) } else { Some(Some((listed.events, listed.data))) };

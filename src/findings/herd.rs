@@ -189,8 +189,7 @@ fn gather_from(index: u32, instance: &Instance, into: &mut Buffer<Listener>) -> 
         }
     }
     if into.as_slice().len() > first {
-        let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
-        let _ = procfs::each_listed(&path, &mut |listed| {
+        let _ = procfs::each_listed(epfd, &mut |listed| {
             for listener in into.as_mut_slice().iter_mut().skip(first).filter(|listener| listener.fd == listed.fd) {
                 if listed.events & EPOLLEXCLUSIVE == 0 {
                     listener.epfd = epfd;
@@ -299,6 +298,6 @@ fn lists(pid: i32, epfd: i32, fd: i32) -> bool {
     let path = Short::of(format_args!("/proc/{pid}/fdinfo/{epfd}"));
     let mut found = false;
     let read =
-        procfs::each_listed(&path, &mut |listed| found |= listed.fd == fd && listed.events & EPOLLEXCLUSIVE == 0);
+        procfs::each_listed_in(&path, &mut |listed| found |= listed.fd == fd && listed.events & EPOLLEXCLUSIVE == 0);
     read.is_some() && found
 }

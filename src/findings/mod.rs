@@ -112,6 +112,18 @@ pub fn descriptors(epfd: i32, fd: i32) -> u64 {
     u64::from((epfd as u32).wrapping_add(1)) | u64::from((fd as u32).wrapping_add(1)) << 32
 }
 
+/// The two of [`descriptors`].
+pub fn numbers(descriptors: u64) -> (i32, i32) {
+    let number = |word: u64| (word as u32).wrapping_sub(1) as i32;
+    (number(descriptors), number(descriptors >> 32))
+}
+
+/// Whether the kernel lists an instance's interests in a few milliseconds: it holds the instance's lock meanwhile.
+pub fn has_short_list(epfd: i32) -> bool {
+    const MOST: u64 = 8_192;
+    ledger::crowd_of(epfd).is_some_and(|crowd| crowd.watches <= MOST)
+}
+
 /// Something was found once more. If it was found before, only the count and the descriptors are
 /// updated.
 ///

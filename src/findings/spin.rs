@@ -14,6 +14,7 @@ use core::ffi::CStr;
 use epollshim_format::events::{EPOLLERR, EPOLLHUP};
 use epollshim_format::findings::{Severity, thresholds};
 
+use super::has_short_list;
 use super::watch::{Since, Wait, mix};
 use crate::buffer::Buffer;
 use crate::ledger::records::Long;
@@ -130,11 +131,9 @@ struct Sample {
 impl Sample {
     /// None: for one of the events it cannot be known whether it is handled.
     fn of(wait: &Wait, is_rearmed: bool) -> Option<Sampled> {
-        /// Reading a longer list holds the instance's lock for long.
-        const MOST: u64 = 8192;
         const EDGE: u32 = libc::EPOLLET as u32;
         const ONCE: u32 = libc::EPOLLONESHOT as u32;
-        if ledger::crowd_of(wait.epfd)?.watches > MOST {
+        if !has_short_list(wait.epfd) {
             return None;
         }
         let mut sample = Sample::default();

@@ -14,14 +14,16 @@ use epollshim_format::findings::stalled::{self, Look, seen};
 use epollshim_format::findings::{Id, Severity, thresholds};
 use libc::epoll_event;
 
-use super::watch::Watch;
-use super::{Note, detail_of, ease, is_known, note, put, refresh, waiters, withdraw_evaluated};
+use super::watch::{Watch, events};
+use super::{
+    Note, detail_of, ease, has_short_list, is_known, note, numbers, put, refresh, waiters, withdraw_evaluated,
+};
 use crate::buffer::Buffer;
 use crate::counters::{Counters, Histogram};
 use crate::frame::Frame;
 use crate::ledger::records::Long;
 use crate::process::End;
-use crate::procfs::{self, Short};
+use crate::procfs;
 use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
 use crate::{clock, ledger, process, seccomp, sys, thread};
@@ -75,9 +77,6 @@ struct Item {
     used: u64,
 }
 
-/// Reading a longer list holds the instance's lock for long.
-const MOST: u64 = 8_192;
-
 /// Lists the one-shot and edge-triggered interests of an instance, and of those that it watches.
 fn list(epfd: i32, site: usize, into: &mut Buffer<Item>) {
     let from = into.as_slice().len();
@@ -91,11 +90,10 @@ fn list(epfd: i32, site: usize, into: &mut Buffer<Item>) {
 
 #[inline(never)]
 fn list_one(waited: i32, epfd: i32, site: usize, into: &mut Buffer<Item>) {
-    if ledger::crowd_of(epfd).is_none_or(|crowd| crowd.watches > MOST) {
+    if !has_short_list(epfd) {
         return;
     }
-    let path = Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}"));
-    procfs::each_listed(&path, &mut |one| {
+    procfs::each_listed(epfd, &mut |one| {
         if one.events & (libc::EPOLLET | libc::EPOLLONESHOT) as u32 != 0 || ledger::is_instance(one.fd) {
             into.push(Item { epfd, fd: one.fd, events: one.events, data: one.data, waited, site, ..Item::NOTHING });
         }
@@ -140,7 +138,7 @@ impl Item {
     }
 
     fn seen(&self) -> Look {
-        Look { waiting: self.waiting, read: (self.read != u64::MAX).then_some(self.read) }
+        look_of(self.waiting, self.read)
     }
 
     fn variant(&self) -> Option<u8> {
@@ -178,6 +176,11 @@ impl Item {
         let detail = [self.waiting, self.asleep, 0, what];
         Some(Note { severity: stalled::severity(variant, what), detail, ..known })
     }
+}
+
+/// `read`: [`Item::read`].
+fn look_of(waiting: u64, read: u64) -> Look {
+    Look { waiting, read: (read != u64::MAX).then_some(read) }
 }
 
 /// Whether a socket cannot send, since its peer does not read.
@@ -240,8 +243,7 @@ pub fn slept(block: &Block, frame: &Frame, count: isize, now: u64) {
     if watches == 0 || is_full || !ledger::is_first_waiter(epfd, block) || seccomp::hinders() || !process::is_own() {
         return;
     }
-    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
-    let events = unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, count.max(0) as usize) };
+    let events = events(frame, count.max(0) as usize);
     let wait = Wait { epfd, site: frame.caller, events, asleep: asleep(&block.counters), time, now };
     if on_own_stack(|| stalls.look(&wait)) == Some(true) {
         stalls.rest.set(0);
@@ -327,8 +329,7 @@ impl Suspect {
     }
 
     fn first(&self) -> Look {
-        let read = self.read.get();
-        Look { waiting: self.waiting.get(), read: (read != u64::MAX).then_some(read) }
+        look_of(self.waiting.get(), self.read.get())
     }
 
     /// One more look at it, when its thread has slept `asleep` in all. `is_delivered`: an event has just come for it.
@@ -461,7 +462,8 @@ impl Stalls {
     fn settle(&self, block: &Block, items: &mut Buffer<Item>) {
         for suspect in self.suspects.iter().filter(|suspect| suspect.is_noted.get() != 0) {
             let descriptors = suspect.descriptors.get();
-            list((descriptors as u32).wrapping_sub(1) as i32, block.waits_at(), items);
+            let (epfd, _) = numbers(descriptors);
+            list(epfd, block.waits_at(), items);
             let found = items.as_mut_slice().iter_mut().find(|item| item.descriptors() == descriptors);
             if let Some(item) = found {
                 suspect.follow(item, asleep(&block.counters), false);
@@ -476,9 +478,10 @@ impl Stalls {
         for suspect in &self.suspects {
             let (descriptors, asleep) = (suspect.descriptors.get(), slept.wrapping_sub(suspect.asleep.get()));
             if descriptors != 0 && suspect.is_noted.get() == 0 && asleep >= thresholds::STALLED_ASLEEP {
+                let (epfd, fd) = numbers(descriptors);
                 into.push(Item {
-                    epfd: (descriptors as u32).wrapping_sub(1) as i32,
-                    fd: ((descriptors >> 32) as u32).wrapping_sub(1) as i32,
+                    epfd,
+                    fd,
                     events: suspect.events.get() as u32,
                     waiting: suspect.waiting.get(),
                     read: suspect.read.get(),

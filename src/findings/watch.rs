@@ -248,13 +248,18 @@ pub struct Wait<'a> {
     pub now: u64,
 }
 
+/// The first events of a wait that has returned so many or more.
+pub fn events(frame: &Frame, count: usize) -> &[epoll_event] {
+    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
+    unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, count) }
+}
+
 /// A wait with events, when a look is due.
 #[cold]
 #[inline(never)]
 pub fn look(block: &Block, frame: &Frame, batch: usize) {
     let shown = batch.min(thresholds::SPIN_EVENTS);
-    // SAFETY: the kernel has just written that many events there; the type has an alignment of 1.
-    let events = unsafe { core::slice::from_raw_parts(frame.word(1) as *const epoll_event, shown) };
+    let events = events(frame, shown);
     let is_timed = frame.state != 0;
     let now = if is_timed { block.counters.last_wait_end.load(Ordering::Relaxed) } else { clock::monotonic() };
     let wait = Wait {
