@@ -5,7 +5,8 @@
 //! too late: a server whose clients all leave as it ends has no leak, and a process that is killed
 //! makes no look at all.
 
-use epollshim_format::census::{FEW, Kind};
+use epollshim_format::census::Kind;
+use epollshim_format::findings::thresholds::{FD_LEAK_FEW, FD_LEAK_ROUND};
 
 use super::table;
 use crate::sync::{AtomicU64, Ordering};
@@ -15,10 +16,6 @@ use crate::{seccomp, sys, thread};
 const MOST: u64 = 1024;
 /// So many are asked for in one system call: 256 bytes of the stack.
 const BATCH: usize = 32;
-/// Between two looks the program must have waited once for each so many creations. Connections that
-/// one round accepts may all have been closed by their clients before it reads.
-const CREATIONS_OF_A_ROUND: u64 = 4;
-
 /// Whether these have another end.
 pub fn concerns(kind: Kind) -> bool {
     matches!(kind, Kind::Socket | Kind::Pipe)
@@ -35,7 +32,7 @@ pub fn look(index: u16, kind: Kind, live: u64, born: u64, rounds: &AtomicU64) ->
     }
     let now = thread::all().fold(0u64, |sum, block| sum.wrapping_add(block.counters.waits()));
     let waited = now.abs_diff(rounds.swap(now, Ordering::Relaxed));
-    if live < FEW / 2 || waited < born / 2 / CREATIONS_OF_A_ROUND || seccomp::hinders() {
+    if live < FD_LEAK_FEW / 2 || waited < born / 2 / FD_LEAK_ROUND || seccomp::hinders() {
         return 0;
     }
     let stride = live.div_ceil(MOST);

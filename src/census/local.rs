@@ -7,6 +7,8 @@
 
 use crate::sync::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
+use epollshim_format::findings::thresholds::{SWEEP, SWEEP_GAP, SWEEP_MISSES};
+
 use crate::arch::thread_words;
 use crate::findings::{self, Note};
 use crate::process;
@@ -33,15 +35,6 @@ struct Local {
 }
 
 const _: () = assert!(size_of::<Local>() <= 64);
-
-/// From the third of them on, closes of neighbouring numbers are a sweep: the program closes
-/// whatever may be open.
-const SWEEP: u32 = 3;
-/// From there on a sweep may leave out so many numbers less one: what the program keeps.
-const GAP: u32 = 8;
-/// So many numbers of a sweep that were not open show that it closes whatever may be open: what it
-/// has closed, its owner may close again. (A loop that ends all connections meets none.)
-const MISSES: u32 = 2;
 
 #[inline(always)]
 fn local() -> &'static Local {
@@ -81,7 +74,7 @@ pub fn closes(fd: i32, site: usize) {
 /// Whether a sweep goes on behind numbers that it leaves out.
 #[inline(always)]
 fn leaves_out(local: &Local, step: i32) -> bool {
-    is_sweeping() && step.unsigned_abs() <= GAP && step.signum() == local.step.load(Ordering::Relaxed)
+    is_sweeping() && step.unsigned_abs() <= SWEEP_GAP && step.signum() == local.step.load(Ordering::Relaxed)
 }
 
 /// What this thread's last close has found.
@@ -100,8 +93,8 @@ pub fn has_closed(fd: i32, was_open: bool) {
 #[inline(never)]
 fn sweeps(local: &Local, fd: i32, was_open: bool) {
     let misses = local.misses.load(Ordering::Relaxed);
-    let is_new = !was_open && misses == MISSES || local.run.load(Ordering::Relaxed) == SWEEP;
-    if misses >= MISSES && (was_open || is_new) {
+    let is_new = !was_open && misses == SWEEP_MISSES || local.run.load(Ordering::Relaxed) == SWEEP;
+    if misses >= SWEEP_MISSES && (was_open || is_new) {
         let start = if is_new { local.start.load(Ordering::Relaxed) } else { fd };
         table::swept(start.min(fd), start.max(fd));
     }

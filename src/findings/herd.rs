@@ -9,7 +9,7 @@
 use crate::sync::{AtomicU64, Ordering};
 use core::ffi::CStr;
 
-use epollshim_format::findings::{Id, Severity, herd};
+use epollshim_format::findings::{Id, Severity, herd, thresholds};
 
 use super::{Note, listeners, put};
 use crate::buffer::Buffer;
@@ -65,10 +65,6 @@ pub extern "C-unwind" fn before_fork() {
     }
 }
 
-/// Workers that begin within this begin together. (Where a worker takes another one's place, that
-/// one still lives for a while, and watches nothing any more.)
-const TOGETHER: u64 = 10_000_000_000;
-
 /// The first wait on an instance has ended: what it watches is published, for relatives that may not
 /// ask this process, and compared with what they have published. (By the time of a report a server
 /// has closed its listening sockets.) Not the sockets of a long list, which the reports find.
@@ -79,7 +75,7 @@ pub fn waited_first(instance: &Instance) {
     let is_asked = listeners::exists() && instance.watches.get() <= FEW && process::is_own() && !seccomp::hinders();
     if is_asked && ledger::records().interests_of(instance).take(FEW as usize).any(|interest| listens(interest.fd())) {
         gather_and(Some(instance), &|listeners| {
-            let since = clock::monotonic().saturating_sub(TOGETHER);
+            let since = clock::monotonic().saturating_sub(thresholds::HERD_START);
             for listener in listeners.iter().filter(|listener| listener.epfd >= 0 && listener.is_own) {
                 let cookie = sys::socket_cookie(listener.fd).unwrap_or(0);
                 let processes = listeners::others(cookie, since).count();

@@ -1,6 +1,7 @@
 //! What kinds of descriptors the census tells apart, and when descriptors that only grow in number are a leak. The library judges at
 //! the end of a process, and the reader of a recording that of a process which had no such end: by the same functions.
 
+use crate::findings::thresholds::{FD_LEAK_FEW, FD_LEAK_MANY, FD_LEAK_SLACK, FD_LEAK_STANDSTILL, FD_LEAK_STEP};
 use crate::findings::{Finding, Id, Severity};
 use crate::recording::census::place;
 
@@ -250,7 +251,7 @@ impl Row {
         let [_, third, second, first, _] = self.floors;
         let stayed = |floor: u64, shift: u32| floor.min(self.gone >> shift & 0xffff);
         let (first, second, third) = (stayed(first, 32), stayed(second, 16), stayed(third, 0));
-        third >= FEW && rises(first, second) && rises(second, third)
+        third >= FD_LEAK_FEW && rises(first, second) && rises(second, third)
     }
 
     /// Of so many that are watched now, those that have lost their other end, if as many others live as at the last look.
@@ -281,13 +282,13 @@ impl Row {
         let now = if cared.are_left() { 0 } else { around.now };
         let mut leak = self.growth(alive, now).judge();
         let ([_, gone, .., silent], [_, highest_gone, ..]) = (cared.counts, cared.highest);
-        if leak == Leak::No && gone >= FEW && self.lingers() {
+        if leak == Leak::No && gone >= FD_LEAK_FEW && self.lingers() {
             // What has lost its other end serves nobody, whether more come or not.
             (alive, fd) = (gone, highest_gone);
             leak = Leak::of(gone, self.born());
         }
         // One for each connection, loop or thread is common. Many more than these are not.
-        if leak == Leak::No && silent >= MANY && silent > around.companions.saturating_mul(2) {
+        if leak == Leak::No && silent >= FD_LEAK_MANY && silent > around.companions.saturating_mul(2) {
             let (all, highest) = cared.unattended(true);
             leak = self.growth(all, around.now).judge().min(Leak::Likely);
             if leak != Leak::No {
@@ -351,20 +352,9 @@ impl Leak {
     const fn of(alive: u64, born: u64) -> Leak {
         // Nine of ten.
         let nearly_all = alive.saturating_mul(10) >= born.saturating_mul(9);
-        if alive >= MANY && nearly_all { Leak::Certain } else { Leak::Likely }
+        if alive >= FD_LEAK_MANY && nearly_all { Leak::Certain } else { Leak::Likely }
     }
 }
-
-/// Fewer than these are no evidence: programs have a handful of each kind for life.
-pub const FEW: u64 = 16;
-/// From here on a warning becomes an error, if nearly none of them was ever closed.
-pub const MANY: u64 = 64;
-/// Growth that stands still this much longer than the last doubling took has ended: tables that are filled once do that.
-const STANDSTILL: u64 = 4;
-/// The least that the floor has risen by, four doublings ago, where only what is added doubles: fewer are chance.
-const STEP: u64 = 8;
-/// What the end of a program takes is no standstill: 20 ms.
-const SLACK: u64 = 20_000_000;
 
 impl Growth {
     /// A leak's floor rises with every doubling of the births; that of a program that closes what it opens comes to rest, at the
@@ -373,9 +363,9 @@ impl Growth {
     pub fn judge(&self) -> Leak {
         let [first, second, third, fourth] = self.floors;
         let doubles = rises(first, second) && rises(second, third) && rises(third, fourth);
-        let goes_on = self.since <= self.span.saturating_mul(STANDSTILL).saturating_add(SLACK);
+        let goes_on = self.since <= self.span.saturating_mul(FD_LEAK_STANDSTILL).saturating_add(FD_LEAK_SLACK);
         let grows = goes_on && (doubles || self.grows_beneath());
-        if self.alive < FEW || !grows { Leak::No } else { Leak::of(self.alive, self.born) }
+        if self.alive < FD_LEAK_FEW || !grows { Leak::No } else { Leak::of(self.alive, self.born) }
     }
 
     /// A quiet leak beneath a number that the program works with: what is added doubles, though the sum does not. What nobody looks
@@ -384,7 +374,7 @@ impl Growth {
         let [first, second, third, fourth] = self.floors;
         let steps = [second.saturating_sub(first), third.saturating_sub(second), fourth.saturating_sub(third)];
         let [one, two, three] = steps;
-        one >= STEP
+        one >= FD_LEAK_STEP
             && two.saturating_mul(4) >= one.saturating_mul(5)
             && three.saturating_mul(4) >= two.saturating_mul(5)
             && three >= one.saturating_mul(3)

@@ -2,13 +2,12 @@
 
 use super::{Severity, thresholds};
 
-const SECOND: u128 = 1_000_000_000;
-
 /// How bad it is that `ended` instances of one place have ended in a process that has lived for `lived` nanoseconds, and used `time`
 /// nanoseconds of processor time (0: not known). None: it is not.
 #[must_use]
 pub fn severity(ended: u64, time: u64, lived: u64) -> Option<Severity> {
-    let is_as_often = |rate: u64, of: u64| u128::from(ended) * SECOND >= u128::from(rate) * u128::from(of);
+    let is_as_often =
+        |rate: u64, of: u64| u128::from(ended) * u128::from(thresholds::SECOND) >= u128::from(rate) * u128::from(of);
     let is_churn = ended >= thresholds::CHURN
         && time != 0
         && is_as_often(thresholds::CHURN_RATE, time)
@@ -19,9 +18,8 @@ pub fn severity(ended: u64, time: u64, lived: u64) -> Option<Severity> {
 
 #[cfg(test)]
 mod tests {
+    use super::thresholds::SECOND;
     use super::{Severity, severity};
-
-    const SECOND: u64 = 1_000_000_000;
 
     #[test]
     fn the_rate_is_of_processor_time_and_of_a_life() {

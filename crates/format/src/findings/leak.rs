@@ -1,18 +1,7 @@
 //! When instances that are open are a leak.
 
 use super::Severity;
-
-/// An instance that was never waited on counts as idle after this long, in nanoseconds: programs make loops ahead, and start the
-/// threads that will run them in their own time.
-pub const UNUSED: u64 = 10_000_000_000;
-
-/// Idle instances of one site that make a warning: one abandoned loop is an oversight, two are a pattern.
-pub const SOME: u64 = 2;
-/// And an error: a program that has left so many will go on to do so, until it has no descriptor left.
-pub const MANY: u64 = 8;
-/// Of those that are open, one in so many is idle at least. Of a leak nearly half are at any time (the other half is younger than the
-/// last look); a pool of busy instances may have a few that nobody needs at the moment.
-pub const PART: u64 = 3;
+use super::thresholds::{LEAK_MANY, LEAK_PART, LEAK_SOME, LEAK_UNUSED};
 
 /// Whether an instance was waited on since the waits were marked: `marked` is how often it had been by then. If none was, the program
 /// has done nothing since.
@@ -21,10 +10,10 @@ pub const fn is_used(waits: u64, marked: u64) -> bool {
     waits != 0 && waits != marked
 }
 
-/// Whether it was not, and may be taken for idle: one that was never waited on is after [`UNUSED`] nanoseconds since the mark.
+/// Whether it was not, and may be taken for idle: one that was never waited on is after [`LEAK_UNUSED`] nanoseconds since the mark.
 #[must_use]
 pub const fn looks_idle(waits: u64, marked: u64, since_mark: u64) -> bool {
-    waits == marked && (waits != 0 || since_mark >= UNUSED)
+    waits == marked && (waits != 0 || since_mark >= LEAK_UNUSED)
 }
 
 /// Variants of `leak`; 0: nobody waits on them any more.
@@ -37,7 +26,7 @@ pub struct Group {
     /// Those that look idle.
     pub idle: u64,
     /// Those that are certainly forgotten: never waited on, while the process has waited on others; and they never watched anything,
-    /// or a younger one of the same site was waited on. And how many of these are older than [`UNUSED`] nanoseconds.
+    /// or a younger one of the same site was waited on. And how many of these are older than [`LEAK_UNUSED`] nanoseconds.
     pub unused: u64,
     pub old: u64,
 }
@@ -48,8 +37,8 @@ impl Group {
     pub const fn judge(&self, has_ended: bool) -> (Severity, u8) {
         let by_idle = severity(self.alive, self.idle);
         let by_unused = match () {
-            () if !has_ended || self.unused < MANY => Severity::Info,
-            () if self.old < MANY => Severity::Warning,
+            () if !has_ended || self.unused < LEAK_MANY => Severity::Info,
+            () if self.old < LEAK_MANY => Severity::Warning,
             () => Severity::Error,
         };
         // That they were never used says more.
@@ -61,9 +50,9 @@ impl Group {
 /// How bad it is that of `alive` instances of one site `idle` ones are not used any more.
 #[must_use]
 const fn severity(alive: u64, idle: u64) -> Severity {
-    if idle < SOME || idle.saturating_mul(PART) < alive {
+    if idle < LEAK_SOME || idle.saturating_mul(LEAK_PART) < alive {
         Severity::Info
-    } else if idle < MANY {
+    } else if idle < LEAK_MANY {
         Severity::Warning
     } else {
         Severity::Error

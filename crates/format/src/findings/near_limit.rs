@@ -1,6 +1,7 @@
 //! What is close to a limit, and the variants of `near-limit`. (The others are errno: what the kernel refused, and why.)
 
 use super::Severity;
+use super::thresholds::NEAR_LIMIT_PART;
 
 /// RLIMIT_NOFILE.
 pub const DESCRIPTORS: u8 = 200;
@@ -11,10 +12,10 @@ pub const SET: u8 = 210;
 /// The keys by number: those that count come first.
 pub use crate::limits::KEYS;
 
-/// Within 10 % of it: a peak that high is one busy day from the limit. (What has no limit is near none.)
+/// Within [`NEAR_LIMIT_PART`] of it. (What has no limit is near none.)
 #[must_use]
 pub const fn is_near(peak: u64, limit: u64) -> bool {
-    limit != 0 && peak >= limit - limit / 10
+    limit != 0 && peak >= limit - limit / NEAR_LIMIT_PART
 }
 
 /// How bad it is that `numbers` (the highest descriptor number that was known, and one) are near RLIMIT_NOFILE. None: they are not.

@@ -2,7 +2,7 @@
 
 const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000 * MICROSECOND;
-const SECOND: u64 = 1_000 * MILLISECOND;
+pub(super) const SECOND: u64 = 1_000 * MILLISECOND;
 
 // ---- late-loop ----
 
@@ -118,6 +118,56 @@ pub const EXHAUSTED_ROW: u64 = 64;
 /// What is soon. A server that stops accepting does so for longer: nginx for 500 ms (accept_mutex_delay), asyncio for 1 s
 /// (ACCEPT_RETRY_DELAY), Go's http.Server for 5 ms first, and twice as long with each failure.
 pub const EXHAUSTED_PAUSE: u64 = 10 * MILLISECOND;
+
+// ---- leak ----
+
+/// An instance that was never waited on counts as idle after this long: programs make loops ahead, and start the threads that will
+/// run them in their own time.
+pub const LEAK_UNUSED: u64 = 10 * SECOND;
+/// Idle instances of one site that make a warning: one abandoned loop is an oversight, two are a pattern.
+pub const LEAK_SOME: u64 = 2;
+/// And an error: a program that has left so many will go on to do so, until it has no descriptor left.
+pub const LEAK_MANY: u64 = 8;
+/// Of those that are open, one in so many is idle at least. Of a leak nearly half are at any time (the other half is younger than the
+/// last look); a pool of busy instances may have a few that nobody needs at the moment.
+pub const LEAK_PART: u64 = 3;
+
+// ---- fd-leak ----
+
+/// Fewer than these are no evidence: programs have a handful of each kind for life.
+pub const FD_LEAK_FEW: u64 = 16;
+/// From here on a warning becomes an error, if nearly none of them was ever closed.
+pub const FD_LEAK_MANY: u64 = 64;
+/// Growth that stands still this much longer than the last doubling took has ended: tables that are filled once do that.
+pub const FD_LEAK_STANDSTILL: u64 = 4;
+/// The least that the floor has risen by, four doublings ago, where only what is added doubles: fewer are chance.
+pub const FD_LEAK_STEP: u64 = 8;
+/// What the end of a program takes is no standstill.
+pub const FD_LEAK_SLACK: u64 = 20 * MILLISECOND;
+/// Between two looks for other ends that are gone, the program must have waited once for each so many creations. Connections that one
+/// round accepts may all have been closed by their clients before it reads.
+pub const FD_LEAK_ROUND: u64 = 4;
+
+// ---- near-limit ----
+
+/// What is within one of so many parts of a limit is near it: a peak that high is one busy day from the limit.
+pub const NEAR_LIMIT_PART: u64 = 10;
+
+// ---- double-close: when closes are a sweep ----
+
+/// From so many closes of neighbouring numbers on, the program closes whatever may be open.
+pub const SWEEP: u32 = 3;
+/// From there on a sweep may leave out so many numbers less one: what the program keeps.
+pub const SWEEP_GAP: u32 = 8;
+/// So many numbers of a sweep that were not open show that it closes whatever may be open: what it has closed, its owner may close
+/// again. (A loop that ends all connections meets none.)
+pub const SWEEP_MISSES: u32 = 2;
+
+// ---- herd, of processes ----
+
+/// Workers that begin within this begin together. (Where a worker takes another one's place, that one still lives for a while, and
+/// watches nothing any more.)
+pub const HERD_START: u64 = 10 * SECOND;
 
 // ---- herd, of threads on one instance ----
 
