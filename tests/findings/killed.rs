@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -67,18 +67,7 @@ fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&s
     assert!(of_exit.status.success(), "{program}: {}", of_exit.stderr);
     let expected = told(&of_parent(&reports(&at)));
     assert_eq!(expected.is_empty(), flags.contains(&"-DMENDED"), "{program}: {expected:#?}");
-    let mut child = Command::new(&binary)
-        .envs(options.iter().copied())
-        .env("LD_PRELOAD", shim())
-        .env("EPOLLSHIM_REPORT", "none")
-        .env("EPOLLSHIM_RECORD", &recording)
-        .env("STAYS", stays)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.contains(' '), "{program}: {line}");
+    let mut child = started(Command::new(&binary).envs(options.iter().copied()), &recording, stays);
     let live = recorded(&recording, child.id());
     let view = viewed(&recording, child.id());
     child.kill().unwrap();
@@ -93,24 +82,36 @@ fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&s
     assert_eq!(told(&dead), expected, "{program}, killed: {dead:#}");
 }
 
-/// The program's binary, and what the command tells of it when it was killed at its end.
-pub fn told_after_a_kill(program: &str, flags: &[&str]) -> (PathBuf, Value) {
-    let binary = c_program_with(&format!("findings/{program}"), flags);
-    let recording = scratch(&format!("dead-{program}")).join("rec");
-    let mut child = Command::new(&binary)
+/// Starts a program that stays (`STAYS` of finding.h) once it has printed its descriptors, and waits for that.
+fn started(command: &mut Command, recording: &Path, stays: &str) -> Child {
+    let mut child = command
         .env("LD_PRELOAD", shim())
-        .env("EPOLLSHIM_CENSUS", "1")
         .env("EPOLLSHIM_REPORT", "none")
-        .env("EPOLLSHIM_RECORD", &recording)
-        .env("STAYS", "1")
+        .env("EPOLLSHIM_RECORD", recording)
+        .env("STAYS", stays)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains(' '), "{command:?}: {line}");
+    child
+}
+
+/// The program's binary, and what the command tells of it when it was killed at its end.
+pub fn told_after_a_kill(program: &str, flags: &[&str]) -> (PathBuf, Value) {
+    let binary = c_program_with(&format!("findings/{program}"), flags);
+    let dead = dead(program, Command::new(&binary).env("EPOLLSHIM_CENSUS", "1"));
+    (binary, dead)
+}
+
+/// What the command tells of a program that was killed at its end.
+pub fn dead(program: &str, command: &mut Command) -> Value {
+    let recording = scratch(&format!("dead-{program}")).join("rec");
+    let mut child = started(command, &recording, "1");
     child.kill().unwrap();
     child.wait().unwrap();
-    (binary, recorded(&recording, child.id()))
+    recorded(&recording, child.id())
 }
 
 #[test]

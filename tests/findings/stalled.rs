@@ -1,13 +1,12 @@
 //! Data that no event will come for: after public reports, and variants of these.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
+use super::killed::dead;
 use super::unusable::{examine, of};
 use super::{c_program_with, line_marked, line_of, serious};
-use crate::common::{scratch, shim};
 
 /// The program has stalled, and nothing else is wrong: with the descriptors that it says, at its two places.
 #[track_caller]
@@ -104,28 +103,13 @@ fn what_is_read_soon_or_need_not_be_read_is_nothing() {
     }
 }
 
-/// A recording has it after SIGKILL, and so has a snapshot.
+/// A recording has it after SIGKILL.
 #[test]
 fn a_killed_process_has_said_so_while_it_ran() {
     for (program, why) in [("cases/davici_4", EDGE), ("cases/pjsip_3018", ONE_SHOT)] {
         let binary = c_program_with(&format!("findings/{program}"), &[]);
-        let folder = scratch("stalled-killed").join("rec");
-        let mut child = Command::new(&binary)
-            .arg("bad")
-            .envs([("EPOLLSHIM_REPORT", "none"), ("STAYS", "1")])
-            .env("LD_PRELOAD", shim())
-            .env("EPOLLSHIM_RECORD", &folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let command = shim().with_file_name("epollshim");
-        let output = Command::new(command).args(["report", "--format", "json"]).arg(&folder).output().unwrap();
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let [finding] = of(&report["processes"][0], "stalled")[..] else { panic!("{report:#}") };
+        let report = dead(program, Command::new(&binary).arg("bad"));
+        let [finding] = of(&report, "stalled")[..] else { panic!("{report:#}") };
         assert_eq!(finding["severity"], "warning", "{finding:#}");
         assert!(finding["message"].as_str().unwrap().contains(why), "{finding:#}");
         assert!(finding["site"].is_string() && finding["other_site"].is_string(), "{finding:#}");
