@@ -1,4 +1,4 @@
-//! Each defect has a program that has it (`c-tests/findings/NAME.c`) and a mended twin (the same with `-DMENDED`): the first
+//! Each defect has a program that has it (`c-tests/findings/NAME.c`) and a fixed twin (the same with `-DFIXED`): the first
 //! must be found, with the descriptors and the line that it tells itself, the second must give nothing above `info`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -73,15 +73,15 @@ fn is_found_with(program: &str, id: &str, severity: &str, options: &[(&str, &str
     finding.clone()
 }
 
-/// The mended twin does the same work, and is found fault with in nothing.
-fn is_mended(program: &str) {
-    is_mended_with(program, &[]);
+/// The fixed twin does the same work, and is found fault with in nothing.
+fn is_fixed(program: &str) {
+    is_fixed_with(program, &[]);
 }
 
-fn is_mended_with(program: &str, options: &[(&str, &str)]) {
-    let (_, report, _) = examine_with(program, &["-DMENDED"], options);
+fn is_fixed_with(program: &str, options: &[(&str, &str)]) {
+    let (_, report, _) = examine_with(program, &["-DFIXED"], options);
     let serious = serious(&report);
-    assert!(serious.is_empty(), "{program}, mended: {serious:#?}");
+    assert!(serious.is_empty(), "{program}, fixed: {serious:#?}");
 }
 
 /// Runs a program under the shim. Returns the binary, the report, and the descriptors that it says are concerned.

@@ -98,7 +98,7 @@ fn a_stream_that_nobody_closes_is_named_where_the_program_opened_it() {
         ("opendir(\"/\")", "closedir", "directories"),
         ("popen(\"true\",\"re\")", "pclose", "ends of pipes"),
     ] {
-        let flags = [format!("-DMAKE={make}"), format!("-DEND={end}"), "-DMENDED".to_owned()];
+        let flags = [format!("-DMAKE={make}"), format!("-DEND={end}"), "-DFIXED".to_owned()];
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let name = "findings/fd_leak_stream";
         let broken = c_program_with(name, &flags[..2]);
@@ -124,7 +124,7 @@ fn a_stream_whose_descriptor_was_closed_before_it_is_a_double_close() {
     let of = |mark: &str| line_marked("findings/double_close_stream.c", mark);
     assert_eq!(line_of(&program, &serious[0]["site"]), of("HERE"));
     assert_eq!(line_of(&program, &serious[0]["other_site"]), of("OTHER"));
-    let (_, mended) = with_census(&c_program_with("findings/double_close_stream", &["-DMENDED"]), &[], &[]);
+    let (_, mended) = with_census(&c_program_with("findings/double_close_stream", &["-DFIXED"]), &[], &[]);
     assert!(self::serious(&mended).is_empty(), "{:#}", mended["findings"]);
 }
 
@@ -232,7 +232,7 @@ fn popen_hands_no_earlier_stream_on_and_system_does() {
     let of = |mark: &str| line_marked("findings/fd_inherited_popen.c", mark);
     assert_eq!(line_of(&binary, &serious[0]["site"]), of("HERE"));
     assert_eq!(line_of(&binary, &serious[0]["other_site"]), of("OTHER"));
-    for flag in ["-DMENDED", "-DNO_SYSTEM"] {
+    for flag in ["-DFIXED", "-DNO_SYSTEM"] {
         let (_, report) = with_census(&c_program_with(name, &[flag]), &[], &[]);
         assert!(self::serious(&report).is_empty(), "{flag}: {:#}", report["findings"]);
     }

@@ -1,5 +1,5 @@
 // A program that begins with an epoll instance of its parent's at number 20, and has one of its own; the parent is this program too,
-// without the shim. With -DMENDED the parent has set close-on-exec. "used" as argument: it is handed on to be used, and is.
+// without the shim. With -DFIXED the parent has set close-on-exec. "used" as argument: it is handed on to be used, and is.
 #include "finding.h"
 
 int main(int argc, char **argv)
@@ -8,7 +8,7 @@ int main(int argc, char **argv)
     if (strcmp(how, "parent") == 0) {
         int epfd = epoll_create1(EPOLL_CLOEXEC);
         must(dup2(epfd, 20) == 20, "dup2");
-#ifdef MENDED
+#ifdef FIXED
         fcntl(20, F_SETFD, FD_CLOEXEC);
 #endif
         must(setenv("LD_PRELOAD", getenv("PRELOAD_LATER"), 1) == 0, "setenv");

@@ -23,7 +23,7 @@ int main(void)
     while (__atomic_load_n(&tid, __ATOMIC_ACQUIRE) == 0)
         usleep(1000);
     await_call(tid, SYS_epoll_wait);
-#ifdef MENDED
+#ifdef FIXED
     must(eventfd_write(wake, 1) == 0, "eventfd_write");
     pthread_join(thread, NULL);
     close(epfd);

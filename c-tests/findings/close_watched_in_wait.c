@@ -37,13 +37,13 @@ int main(void)
     while (__atomic_load_n(&tid, __ATOMIC_ACQUIRE) == 0)
         usleep(1000);
     await_call(tid, SYS_epoll_wait);
-#ifdef MENDED
+#ifdef FIXED
     must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
     close(fd);
 #else
     close(fd); /* HERE */
 #endif
-#if defined QUIET || defined LAST || defined MENDED
+#if defined QUIET || defined LAST || defined FIXED
     must(eventfd_write(wake, 1) == 0, "eventfd_write");
 #else
     must(event(0) == fd, "the same number");

@@ -6,11 +6,11 @@ int main(void)
     int epfd = epoll_create1(EPOLL_CLOEXEC), fd = event(1);
     struct epoll_event interest = {.events = EPOLLIN | EPOLLOUT, .data.fd = fd};
     add(epfd, fd, EPOLLIN);
-#ifndef MENDED
+#ifndef FIXED
     close(fd);
 #endif
     int result = epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &interest); /* HERE */
-#ifdef MENDED
+#ifdef FIXED
     must(result == 0, "EPOLL_CTL_MOD");
     close(fd);
 #else

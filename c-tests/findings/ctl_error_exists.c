@@ -8,7 +8,7 @@ int main(void)
     add(epfd, fd, EPOLLIN);
     int result = epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &interest); /* HERE */
     must(result == -1 && errno == EEXIST, "EPOLL_CTL_ADD");
-#ifdef MENDED
+#ifdef FIXED
     must(epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &interest) == 0, "EPOLL_CTL_MOD");
 #endif
     return found(epfd, fd);

@@ -8,7 +8,7 @@ int main(void)
     struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};
     struct stat status;
     must(fd >= 0 && fstat(fd, &status) == 0, "open");
-#ifdef MENDED
+#ifdef FIXED
     if (S_ISREG(status.st_mode))
         return found(epfd, fd);
 #endif

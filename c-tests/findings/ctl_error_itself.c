@@ -4,7 +4,7 @@
 int main(void)
 {
     int epfd = epoll_create1(EPOLL_CLOEXEC);
-#ifndef MENDED
+#ifndef FIXED
     struct epoll_event interest = {.events = EPOLLIN, .data.fd = epfd};
     int result = epoll_ctl(epfd, EPOLL_CTL_ADD, epfd, &interest); /* HERE */
     must(result == -1 && errno == EINVAL, "EPOLL_CTL_ADD");

@@ -11,7 +11,7 @@ int main(void)
     must(event(1) == fd, "the number is given again");
     int result = epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &interest); /* HERE */
     must(result == -1 && errno == ENOENT, "EPOLL_CTL_MOD");
-#ifdef MENDED
+#ifdef FIXED
     must(epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &interest) == 0, "EPOLL_CTL_ADD");
 #endif
     return found(epfd, fd);

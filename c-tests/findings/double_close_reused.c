@@ -1,5 +1,5 @@
 // The dangerous case: a thread closes a number twice, and in between another thread has got it. The other's own close, which is right,
-// fails with EBADF: that is certain, and then the stray close is named. With -DMENDED the stray one is left away.
+// fails with EBADF: that is certain, and then the stray close is named. With -DFIXED the stray one is left away.
 #include "finding.h"
 #include <pthread.h>
 
@@ -13,7 +13,7 @@ static void *stray(void *unused)
     close(fd); /* OTHER */
     pthread_barrier_wait(&turn);
     pthread_barrier_wait(&turn);
-#ifndef MENDED
+#ifndef FIXED
     close(fd); /* HERE */
 #endif
     pthread_barrier_wait(&turn);

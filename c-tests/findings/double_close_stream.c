@@ -1,4 +1,4 @@
-// A descriptor is closed, and then the stream that owns it. With -DMENDED the stream alone is.
+// A descriptor is closed, and then the stream that owns it. With -DFIXED the stream alone is.
 #include "finding.h"
 
 int main(void)
@@ -6,7 +6,7 @@ int main(void)
     FILE *file = fopen("/dev/null", "r");
     must(file != NULL, "fopen");
     int fd = fileno(file);
-#ifndef MENDED
+#ifndef FIXED
     must(close(fd) == 0, "close"); /* OTHER */
 #endif
     fclose(file); /* HERE */

@@ -1,4 +1,4 @@
-// A server starts a helper, and its listening socket goes along. With -DMENDED the socket has close-on-exec; what the helper is meant to have
+// A server starts a helper, and its listening socket goes along. With -DFIXED the socket has close-on-exec; what the helper is meant to have
 // is a pipe at number 3, put there by the child, and one that close-on-exec was taken from.
 #include "finding.h"
 #include <sys/socket.h>
@@ -7,7 +7,7 @@
 int main(void)
 {
     int fd = -1, status;
-#ifdef MENDED
+#ifdef FIXED
     int type = SOCK_STREAM | SOCK_CLOEXEC, pair[2], kept;
     must(pipe2(pair, O_CLOEXEC) == 0, "pipe2");
     kept = eventfd(0, EFD_CLOEXEC);
@@ -19,7 +19,7 @@ int main(void)
     must(fd >= 0, "socket");
     pid_t child = vfork();
     if (child == 0) {
-#ifdef MENDED
+#ifdef FIXED
         dup2(pair[1], 30);
 #endif
         execl("/bin/true", "true", (char *)NULL); /* OTHER */

@@ -1,7 +1,7 @@
-// popen closes the streams of earlier calls in its child; system does not. With -DMENDED they have close-on-exec.
+// popen closes the streams of earlier calls in its child; system does not. With -DFIXED they have close-on-exec.
 #include "finding.h"
 
-#ifdef MENDED
+#ifdef FIXED
 #define MODE "re"
 #else
 #define MODE "r"

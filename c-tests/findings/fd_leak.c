@@ -1,4 +1,4 @@
-// A file a request, and none is ever closed. With -DMENDED: each is closed when it is done with, and a table of a hundred is
+// A file a request, and none is ever closed. With -DFIXED: each is closed when it is done with, and a table of a hundred is
 // filled at the start and kept, as caches are.
 #include "finding.h"
 
@@ -8,7 +8,7 @@ static void request(void)
 {
     last = open("/dev/null", O_RDONLY | O_CLOEXEC); /* HERE */
     must(last >= 0, "open");
-#ifdef MENDED
+#ifdef FIXED
     close(last);
 #endif
 }
@@ -16,7 +16,7 @@ static void request(void)
 int main(void)
 {
     int epfd = epoll_create1(EPOLL_CLOEXEC);
-#ifdef MENDED
+#ifdef FIXED
     static int table[100];
     for (int i = 0; i < 100; i++)
         table[i] = eventfd(0, EFD_CLOEXEC);

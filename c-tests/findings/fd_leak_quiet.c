@@ -1,4 +1,4 @@
-// One request in a hundred leaves its socket open, beneath twenty that live, and that no epoll instance watches. With -DMENDED it is
+// One request in a hundred leaves its socket open, beneath twenty that live, and that no epoll instance watches. With -DFIXED it is
 // closed.
 #include "finding.h"
 #include <sys/socket.h>
@@ -20,7 +20,7 @@ int main(void)
         // So that the end of the program is no standstill, on however busy a machine.
         if (i % 10 == 0)
             usleep(200);
-#ifndef MENDED
+#ifndef FIXED
         if (i % 100 == 99) {
             last = fd;
             continue;

@@ -1,4 +1,4 @@
-// One connection in eight is not closed, on a path that errors take. With -DMENDED it is.
+// One connection in eight is not closed, on a path that errors take. With -DFIXED it is.
 #include "finding.h"
 #include <sys/socket.h>
 
@@ -11,7 +11,7 @@ static void connection(int fails)
     close(pair[0]);
     if (fails) {
         last = pair[1];
-#ifndef MENDED
+#ifndef FIXED
         return;
 #endif
     }

@@ -1,4 +1,4 @@
-// Streams that nobody closes, 100 of them, by MAKE. With -DMENDED each is ended by END.
+// Streams that nobody closes, 100 of them, by MAKE. With -DFIXED each is ended by END.
 #include "finding.h"
 #include <dirent.h>
 
@@ -7,7 +7,7 @@ int main(void)
     for (int i = 0; i < 100; i++) {
         void *made = MAKE; /* HERE */
         must(made != NULL, "made");
-#ifdef MENDED
+#ifdef FIXED
         END(made);
 #endif
     }

@@ -1,4 +1,4 @@
-// What the programs with a defect, and their mended twins, have in common. The line of the call to mend ends in the
+// What the programs with a defect, and their fixed twins, have in common. The line of the call to fix ends in the
 // comment HERE, in capitals between slashes and stars.
 #ifndef FINDING_H
 #define FINDING_H

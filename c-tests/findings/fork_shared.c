@@ -1,4 +1,4 @@
-// A loop that a forked child goes on to use, and its parent too. With -DMENDED the child closes it and makes its own.
+// A loop that a forked child goes on to use, and its parent too. With -DFIXED the child closes it and makes its own.
 // "daemon" as argument: the parent ends at once, and the child alone goes on; "prefork": the parent only waits for its children,
 // of which one after the other uses the loop. Neither shares anything.
 #include "finding.h"
@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < (strcmp(how, "prefork") == 0 ? 3 : 1); i++) {
         pid_t child = fork();
         if (child == 0) {
-#ifdef MENDED
+#ifdef FIXED
             if (both) {
                 close(epfd);
                 epfd = epoll_create1(EPOLL_CLOEXEC);

@@ -1,9 +1,9 @@
-// Room for two events, where many more descriptors are ready each time. With -DMENDED: room for all.
+// Room for two events, where many more descriptors are ready each time. With -DFIXED: room for all.
 #include "finding.h"
 #include "clock.h"
 
 enum { WATCHES = 16 };
-#ifdef MENDED
+#ifdef FIXED
 enum { ROOM = WATCHES };
 #else
 enum { ROOM = 2 };

@@ -19,7 +19,7 @@ int main(void)
             ;
         _exit(0);
     }
-#ifdef MENDED
+#ifdef FIXED
     must(epoll_ctl(epfd, EPOLL_CTL_DEL, pair[0], NULL) == 0, "EPOLL_CTL_DEL");
     close(pair[0]);
     must(write(pair[1], "x", 1) == 1 && epoll_wait(epfd, &event, 1, 1) == 0, "epoll_wait");

@@ -24,7 +24,7 @@ int main(void)
     int epfd = epoll_create1(EPOLL_CLOEXEC), fd = eventfd(1, EFD_CLOEXEC);
     add(epfd, fd, EPOLLIN);
     pass(pair[0], fd);
-#ifdef MENDED
+#ifdef FIXED
     must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
     close(fd);
     must(epoll_wait(epfd, &event, 1, 1) == 0, "epoll_wait");

@@ -7,7 +7,7 @@ int main(void)
     struct epoll_event event;
     must(kept >= 0, "dup");
     add(epfd, fd, EPOLLIN);
-#ifdef MENDED
+#ifdef FIXED
     must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
     must(dup2(other, fd) == fd, "dup2");
 #else

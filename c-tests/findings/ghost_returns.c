@@ -7,7 +7,7 @@ int main(void)
     int epfd = epoll_create1(EPOLL_CLOEXEC), file = event(0), fd = dup(file);
     must(fd >= 0, "dup");
     add(epfd, fd, EPOLLIN);
-#ifdef MENDED
+#ifdef FIXED
     must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
     close(fd);
 #else
@@ -16,7 +16,7 @@ int main(void)
     must(dup(file) == fd, "the number is given again");
     struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};
     int added = epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &interest);
-#ifdef MENDED
+#ifdef FIXED
     must(added == 0, "EPOLL_CTL_ADD");
 #else
     must(added == -1 && errno == EEXIST, "EPOLL_CTL_ADD");

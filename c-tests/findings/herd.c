@@ -1,5 +1,5 @@
 // Two workers wait for connections on one listening socket, each on an instance of its own: each connection wakes both
-// (gevent #1536). With -DMENDED: EPOLLEXCLUSIVE.
+// (gevent #1536). With -DFIXED: EPOLLEXCLUSIVE.
 #include "tcp.h"
 #include "clock.h"
 #include <signal.h>
@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#ifdef MENDED
+#ifdef FIXED
 enum { EVENTS = EPOLLIN | EPOLLEXCLUSIVE };
 #else
 enum { EVENTS = EPOLLIN };

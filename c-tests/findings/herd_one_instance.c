@@ -1,10 +1,10 @@
 // Three threads wait on one instance, which watches a listening socket level-triggered: each connection wakes two of them. With
-// -DMENDED: EPOLLET, and each accepts until there is no more.
+// -DFIXED: EPOLLET, and each accepts until there is no more.
 #include "tcp.h"
 #include "clock.h"
 #include <pthread.h>
 
-#ifdef MENDED
+#ifdef FIXED
 enum { EVENTS = EPOLLIN | EPOLLET };
 #else
 enum { EVENTS = EPOLLIN };

@@ -1,10 +1,10 @@
 // Three threads wait on one instance for requests on one connection, level-triggered: while one is at work on a request, the
-// next is woken for it too, and both read. With -DMENDED: EPOLLONESHOT, armed again when the request is done.
+// next is woken for it too, and both read. With -DFIXED: EPOLLONESHOT, armed again when the request is done.
 #include "finding.h"
 #include "clock.h"
 #include <pthread.h>
 
-#ifdef MENDED
+#ifdef FIXED
 enum { EVENTS = EPOLLIN | EPOLLONESHOT };
 #else
 enum { EVENTS = EPOLLIN };
@@ -23,7 +23,7 @@ static void *serve(void *nothing)
         char request;
         if (recv(ends[0], &request, 1, MSG_DONTWAIT) == 1)
             must(send(ends[0], &request, 1, MSG_NOSIGNAL) == 1, "send");
-#ifdef MENDED
+#ifdef FIXED
         struct epoll_event again = {.events = EVENTS, .data.fd = ends[0]};
         must(epoll_ctl(epfd, EPOLL_CTL_MOD, ends[0], &again) == 0, "EPOLL_CTL_MOD");
 #endif

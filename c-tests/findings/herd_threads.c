@@ -1,10 +1,10 @@
 // Two threads wait for connections on one listening socket, each on an instance of its own: each connection wakes both. With
-// -DMENDED: EPOLLEXCLUSIVE.
+// -DFIXED: EPOLLEXCLUSIVE.
 #include "tcp.h"
 #include "clock.h"
 #include <pthread.h>
 
-#ifdef MENDED
+#ifdef FIXED
 enum { EVENTS = EPOLLIN | EPOLLEXCLUSIVE };
 #else
 enum { EVENTS = EPOLLIN };

@@ -8,7 +8,7 @@ int main(int count, char **arguments)
     (void)arguments;
     int epfd = epoll_create1(count == 1 ? -1 : EPOLL_CLOEXEC);
     must(epfd == -1, "epoll_create1 fails");
-#ifdef MENDED
+#ifdef FIXED
     return found(-1, fd);
 #else
     struct epoll_event interest = {.events = EPOLLIN, .data.fd = fd};

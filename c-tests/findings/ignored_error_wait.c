@@ -8,7 +8,7 @@ int main(int count, char **arguments)
     (void)arguments;
     int epfd = epoll_create1(count == 1 ? -1 : EPOLL_CLOEXEC);
     must(epfd == -1, "epoll_create1 fails");
-#ifndef MENDED
+#ifndef FIXED
     long result = syscall(SYS_epoll_wait, epfd, &event, 1, 1); /* HERE */
     must(result == -1 && errno == EBADF, "epoll_wait");
 #else

@@ -1,8 +1,8 @@
-// A loop that does long work between two waits. With -DMENDED: in parts, with a wait between them.
+// A loop that does long work between two waits. With -DFIXED: in parts, with a wait between them.
 #include "finding.h"
 #include "clock.h"
 
-#ifdef MENDED
+#ifdef FIXED
 enum { PARTS = 20 };
 #else
 enum { PARTS = 1 };

@@ -1,5 +1,5 @@
 // A loop for each of sixteen jobs, as asyncio.run would make one, and no loop is closed: each was waited on, and is forgotten.
-// With -DMENDED it is closed with its job, but for the main loop, which is open to the end, as most programs' is.
+// With -DFIXED it is closed with its job, but for the main loop, which is open to the end, as most programs' is.
 #include "finding.h"
 
 static int job(void)
@@ -21,11 +21,11 @@ int main(void)
         int epfd = job();
         if (first < 0)
             first = epfd;
-#ifdef MENDED
+#ifdef FIXED
         close(epfd);
 #endif
     }
-#ifdef MENDED
+#ifdef FIXED
     job();
 #endif
     return found(first, -1);

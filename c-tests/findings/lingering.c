@@ -3,7 +3,7 @@
 //   -DREADERS  reading ends of pipes whose writer is gone
 //   -DWRITERS  writing ends of pipes that nobody reads any more
 //   -DQUIET    unix sockets: one in twelve, and two hundred others live and are watched
-// With -DMENDED they are closed.
+// With -DFIXED they are closed.
 #include "finding.h"
 #include <sys/socket.h>
 
@@ -46,7 +46,7 @@ int main(void)
         close(connection());
         struct epoll_event event;
         must(epoll_wait(epfd, &event, 1, -1) == 1 && event.data.fd == last, "the end");
-#ifndef MENDED
+#ifndef FIXED
         if (i % ONE_IN == 0) {
             lingers = last;
             continue;

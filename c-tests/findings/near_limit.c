@@ -1,4 +1,4 @@
-// Watches up to the last descriptor that RLIMIT_NOFILE allows, and one loop more than there is room for. With -DMENDED: half as many.
+// Watches up to the last descriptor that RLIMIT_NOFILE allows, and one loop more than there is room for. With -DFIXED: half as many.
 #include "finding.h"
 #include <sys/resource.h>
 
@@ -9,7 +9,7 @@ int main(void)
     limit.rlim_cur = 64;
     must(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
     int epfd = epoll_create1(EPOLL_CLOEXEC);
-#ifdef MENDED
+#ifdef FIXED
     for (int i = 0; i < 20; i++)
         add(epfd, eventfd(0, EFD_CLOEXEC), EPOLLIN);
 #else

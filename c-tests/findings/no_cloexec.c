@@ -1,4 +1,4 @@
-// A loop, and a program started beside it by fork and exec: the loop's descriptor goes along. With -DMENDED: EPOLL_CLOEXEC.
+// A loop, and a program started beside it by fork and exec: the loop's descriptor goes along. With -DFIXED: EPOLL_CLOEXEC.
 // "vfork" as argument: started by vfork; "in-place": the program itself becomes another; "failing": there is no such program.
 #include "finding.h"
 #include <sys/wait.h>
@@ -6,7 +6,7 @@
 int main(int argc, char **argv)
 {
     const char *how = argc > 1 ? argv[1] : "fork";
-#ifdef MENDED
+#ifdef FIXED
     int epfd = epoll_create1(EPOLL_CLOEXEC);
 #else
     int epfd = epoll_create1(0); /* HERE */

@@ -1,5 +1,5 @@
 // A timer for each of two hundred requests, watched by the one loop and never closed: no other end tells that it is needed no more.
-// With -DEVENTFDS an eventfd. With -DMENDED it is closed with its request.
+// With -DEVENTFDS an eventfd. With -DFIXED it is closed with its request.
 #include "finding.h"
 #include <sys/timerfd.h>
 
@@ -17,7 +17,7 @@ int main(void)
         add(epfd, last, EPOLLIN | EPOLLET);
         struct epoll_event event;
         must(epoll_wait(epfd, &event, 1, -1) == 1 && event.data.fd == last, "the event");
-#ifdef MENDED
+#ifdef FIXED
         close(last);
 #endif
         // So that the end of the program is no standstill, on however busy a machine.

@@ -1,10 +1,10 @@
-// epoll_create(2) promised two watches; three are added. With -DMENDED: epoll_create1, which promises nothing. With -DCLOSED: and nothing
+// epoll_create(2) promised two watches; three are added. With -DFIXED: epoll_create1, which promises nothing. With -DCLOSED: and nothing
 // else is to be said of it.
 #include "finding.h"
 
 int main(void)
 {
-#ifdef MENDED
+#ifdef FIXED
     int epfd = epoll_create1(EPOLL_CLOEXEC);
 #else
     int epfd = epoll_create(2); /* HERE */

@@ -3,7 +3,7 @@
 
 int main(void)
 {
-#ifdef MENDED
+#ifdef FIXED
     int epfd = epoll_create(3);
 #else
     int epfd = epoll_create(2); /* HERE */

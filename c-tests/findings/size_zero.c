@@ -3,7 +3,7 @@
 
 int main(void)
 {
-#ifdef MENDED
+#ifdef FIXED
     int epfd = epoll_create1(EPOLL_CLOEXEC);
     must(epfd >= 0, "epoll_create1");
 #else

@@ -1,5 +1,5 @@
 // A listening socket whose accept fails for want of descriptors (EMFILE) is ready for ever: the server turns at full speed
-// without serving anybody. With -DMENDED: a descriptor in reserve is given up to accept the connection and close it.
+// without serving anybody. With -DFIXED: a descriptor in reserve is given up to accept the connection and close it.
 #include "tcp.h"
 #include "clock.h"
 #include <sys/resource.h>
@@ -22,7 +22,7 @@ int main(void)
         if (epoll_wait(epfd, events, 8, 50) != 1) /* HERE */
             continue;
         int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-#ifdef MENDED
+#ifdef FIXED
         if (connection < 0 && errno == EMFILE) {
             close(last);
             close(accept4(listener, NULL, NULL, SOCK_CLOEXEC));

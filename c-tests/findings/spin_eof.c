@@ -1,5 +1,5 @@
 // A connection whose peer has sent its end is watched on: it is readable for ever, and each read returns 0 (netty #4082).
-// With -DMENDED: it is closed.
+// With -DFIXED: it is closed.
 #include "tcp.h"
 #include "clock.h"
 
@@ -16,7 +16,7 @@ int main(void)
             continue;
         char byte;
         must(read(events[0].data.fd, &byte, 1) == 0, "the end");
-#ifdef MENDED
+#ifdef FIXED
         close(events[0].data.fd);
 #endif
     }

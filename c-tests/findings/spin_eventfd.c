@@ -1,4 +1,4 @@
-// An eventfd that wakes the loop is never read: it stays readable. With -DMENDED: it is read each time, and another thread
+// An eventfd that wakes the loop is never read: it stays readable. With -DFIXED: it is read each time, and another thread
 // writes it again at once, so that the loop turns as fast, and gets the same event each time.
 #include "finding.h"
 #include "clock.h"
@@ -22,7 +22,7 @@ int main(void)
     int epfd = epoll_create1(EPOLL_CLOEXEC), wakeup = eventfd(1, EFD_CLOEXEC);
     add(epfd, wakeup, EPOLLIN);
     pthread_t thread;
-#ifdef MENDED
+#ifdef FIXED
     must(pthread_create(&thread, NULL, waker, &wakeup) == 0, "pthread_create");
 #else
     (void)thread, (void)waker;
@@ -31,12 +31,12 @@ int main(void)
     for (struct since since = begin(); runs(&since, 600);) {
         if (epoll_wait(epfd, events, 8, 50) != 1) /* HERE */
             continue;
-#ifdef MENDED
+#ifdef FIXED
         eventfd_t count;
         must(eventfd_read(wakeup, &count) == 0 && count == 1, "eventfd_read");
 #endif
     }
-#ifdef MENDED
+#ifdef FIXED
     stops = 1;
     pthread_join(thread, NULL);
 #endif

@@ -1,5 +1,5 @@
 // The other end of a connection is gone, and its descriptor stays in the interests with a mask of 0: EPOLLHUP comes all the
-// same, again and again (cups #4605). With -DMENDED: it is taken out.
+// same, again and again (cups #4605). With -DFIXED: it is taken out.
 #include "finding.h"
 #include "clock.h"
 
@@ -13,7 +13,7 @@ int main(void)
     for (struct since since = begin(); runs(&since, 600);) {
         int n = epoll_wait(epfd, events, 8, 50); /* HERE */
         for (int i = 0; i < n; i++) {
-#ifdef MENDED
+#ifdef FIXED
             must(epoll_ctl(epfd, EPOLL_CTL_DEL, events[i].data.fd, NULL) == 0, "EPOLL_CTL_DEL");
 #endif
         }

@@ -1,4 +1,4 @@
-// EPOLLOUT is asked for though there is nothing to write: a socket is nearly always writable (haproxy #411). With -DMENDED: something is
+// EPOLLOUT is asked for though there is nothing to write: a socket is nearly always writable (haproxy #411). With -DFIXED: something is
 // written each time, as fast as it goes, and the events are the same.
 #include "tcp.h"
 #include "clock.h"
@@ -23,7 +23,7 @@ int main(void)
     struct epoll_event events[8];
     for (struct since since = begin(); runs(&since, 600);) {
         int n = epoll_wait(epfd, events, 8, 50); /* HERE */
-#ifdef MENDED
+#ifdef FIXED
         if (n == 1)
             must(write(connection, "byte", 4) == 4, "write");
 #else

@@ -1,5 +1,5 @@
 // A datagram was sent to a port where nobody listens: the error that came back is pending, EPOLLERR comes in each round, and nobody takes
-// it. With -DSIX: over IPv6. With -DMENDED: it is taken, and another datagram is sent, as fast as it goes.
+// it. With -DSIX: over IPv6. With -DFIXED: it is taken, and another datagram is sent, as fast as it goes.
 #include "cases/burns.h"
 #include <arpa/inet.h>
 
@@ -33,7 +33,7 @@ int main(void)
     struct epoll_event events[8];
     while (goes_on(&since, 800)) {
         int n = epoll_wait(epfd, events, 8, 50); /* HERE */
-#ifdef MENDED
+#ifdef FIXED
         int error = 0;
         socklen_t length = sizeof error;
         must(n == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0, "getsockopt");

@@ -1,9 +1,9 @@
-// A unix socket whose peer lives: what it has sent is never read. With -DOUT: EPOLLOUT is asked for, and nothing is written. With -DMENDED:
+// A unix socket whose peer lives: what it has sent is never read. With -DOUT: EPOLLOUT is asked for, and nothing is written. With -DFIXED:
 // the peer, a thread, sends and takes as fast as it goes, by calls that the kernel does not count (send, recv).
 #include "cases/burns.h"
 #include <pthread.h>
 
-#ifdef MENDED
+#ifdef FIXED
 static void *peer(void *socket)
 {
     static char bytes[4096];
@@ -30,7 +30,7 @@ int main(void)
     must(write(pair[1], "hello", 5) == 5, "write");
 #endif
     must(epoll_ctl(epfd, EPOLL_CTL_ADD, pair[0], &event) == 0, "EPOLL_CTL_ADD"); /* ADDED */
-#ifdef MENDED
+#ifdef FIXED
     pthread_t thread;
     must(pthread_create(&thread, NULL, peer, &pair[1]) == 0, "pthread_create");
 #endif
@@ -38,7 +38,7 @@ int main(void)
     struct epoll_event events[8];
     while (goes_on(&since, 1000)) {
         int n = epoll_wait(epfd, events, 8, 50); /* HERE */
-#ifdef MENDED
+#ifdef FIXED
         char bytes[64] = "";
 #ifdef OUT
         must(n <= 0 || send(pair[0], bytes, sizeof bytes, MSG_NOSIGNAL) == sizeof bytes, "send");
@@ -49,7 +49,7 @@ int main(void)
         (void)n;
 #endif
     }
-#ifdef MENDED
+#ifdef FIXED
     shutdown(pair[0], SHUT_RDWR);
     pthread_join(thread, NULL);
 #endif

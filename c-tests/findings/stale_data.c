@@ -7,7 +7,7 @@ int main(void)
     struct epoll_event events[4];
     must(kept >= 0, "dup");
     add(epfd, fd, EPOLLIN);
-#ifdef MENDED
+#ifdef FIXED
     must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
 #endif
     close(fd);
@@ -16,7 +16,7 @@ int main(void)
     int added = epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &interest); /* HERE */
     must(added == 0, "EPOLL_CTL_ADD");
     int events_of_the_old = epoll_wait(epfd, events, 4, 0);
-#ifdef MENDED
+#ifdef FIXED
     must(events_of_the_old == 0, "epoll_wait");
 #else
     must(events_of_the_old == 1 && events[0].data.fd == fd, "epoll_wait");

@@ -15,7 +15,7 @@ int main(void)
             ;
         _exit(0);
     }
-#ifdef MENDED
+#ifdef FIXED
     must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
 #endif
     close(fd);

@@ -1,6 +1,6 @@
 //! Defects that the census finds (`EPOLLSHIM_CENSUS=1`).
 
-use super::{is_found_with, is_mended_with, line_marked, line_of, serious};
+use super::{is_fixed_with, is_found_with, line_marked, line_of, serious};
 use crate::common::{c_program_with, reports, run, scratch, under_shim};
 use std::process::Command;
 
@@ -10,21 +10,21 @@ const CENSUS: &[(&str, &str)] = &[("EPOLLSHIM_CENSUS", "1")];
 fn descriptors_that_are_never_closed() {
     let finding = is_found_with("fd_leak", "fd-leak", "error", CENSUS);
     assert!(finding["message"].as_str().unwrap().starts_with("100 of 100 files made here are open"), "{finding:#}");
-    is_mended_with("fd_leak", CENSUS);
+    is_fixed_with("fd_leak", CENSUS);
 }
 
 #[test]
 fn descriptors_that_are_closed_but_for_a_few_that_become_more() {
     let finding = is_found_with("fd_leak_slowly", "fd-leak", "warning", CENSUS);
     assert!(finding["message"].as_str().unwrap().starts_with("75 of 1,200 sockets made here"), "{finding:#}");
-    is_mended_with("fd_leak_slowly", CENSUS);
+    is_fixed_with("fd_leak_slowly", CENSUS);
 }
 
 #[test]
 fn a_descriptor_that_is_closed_twice() {
     // Nobody else is there who could get the number in between.
     is_found_with("double_close", "double-close", "warning", CENSUS);
-    is_mended_with("double_close", CENSUS);
+    is_fixed_with("double_close", CENSUS);
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_close_that_hits_anothers_descriptor_is_named_where_the_owner_fails() {
     let broken = c_program_with("findings/double_close_reused", &[]);
     let other = finding["other_site"].as_str().expect("the first close");
     assert_eq!(line_of(&broken, other), line_marked("double_close_reused", "OTHER"));
-    is_mended_with("double_close_reused", CENSUS);
+    is_fixed_with("double_close_reused", CENSUS);
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_descriptor_that_goes_along_to_another_program() {
     let broken = c_program_with("findings/fd_inherited", &[]);
     let other = finding["other_site"].as_str().expect("the exec");
     assert_eq!(line_of(&broken, other), line_marked("fd_inherited", "OTHER"));
-    is_mended_with("fd_inherited", CENSUS);
+    is_fixed_with("fd_inherited", CENSUS);
 }
 
 #[test]

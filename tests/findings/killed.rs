@@ -66,7 +66,7 @@ fn is_told_after_a_kill_and(program: &str, options: &[(&str, &str)], flags: &[&s
     let of_exit = run(under_shim(Command::new(&binary).envs(options.iter().copied()), &at));
     assert!(of_exit.status.success(), "{program}: {}", of_exit.stderr);
     let expected = told(&of_parent(&reports(&at)));
-    assert_eq!(expected.is_empty(), flags.contains(&"-DMENDED"), "{program}: {expected:#?}");
+    assert_eq!(expected.is_empty(), flags.contains(&"-DFIXED"), "{program}: {expected:#?}");
     let mut child = started(Command::new(&binary).envs(options.iter().copied()), &recording, stays);
     let live = recorded(&recording, child.id());
     let view = viewed(&recording, child.id());
@@ -117,34 +117,34 @@ pub fn dead(program: &str, command: &mut Command) -> Value {
 #[test]
 fn abandoned_loops() {
     is_told_after_a_kill("leak", &[], &[]);
-    is_told_after_a_kill("leak", &[], &["-DMENDED"]);
-    is_told_after_a_kill("leak_pool", &[], &["-DMENDED"]);
+    is_told_after_a_kill("leak", &[], &["-DFIXED"]);
+    is_told_after_a_kill("leak_pool", &[], &["-DFIXED"]);
 }
 
 #[test]
 fn limits_that_are_near() {
     is_told_after_a_kill("near_limit", &[], &[]);
-    is_told_after_a_kill("near_limit", &[], &["-DMENDED"]);
+    is_told_after_a_kill("near_limit", &[], &["-DFIXED"]);
     is_told_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=3")], &[]);
-    is_told_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=30")], &["-DMENDED"]);
+    is_told_after_a_kill("limited", &[("EPOLLSHIM_LIMIT", "watches=30")], &["-DFIXED"]);
 }
 
 #[test]
 fn loops_that_poll() {
     is_told_after_a_kill("poll_loop", &[], &[]);
-    is_told_after_a_kill("poll_loop", &[], &["-DMENDED"]);
+    is_told_after_a_kill("poll_loop", &[], &["-DFIXED"]);
 }
 
 #[test]
 fn instances_that_end_as_soon_as_they_are_made() {
     is_told_after_a_kill_and("cases/gunicorn_churn", &[], &["-DCOSTLY"], "calls");
-    is_told_after_a_kill("cases/gunicorn_churn", &[], &["-DMENDED"]);
+    is_told_after_a_kill("cases/gunicorn_churn", &[], &["-DFIXED"]);
 }
 
 #[test]
 fn loops_that_are_late() {
     is_told_after_a_kill("late_loop", &[], &[]);
-    is_told_after_a_kill("late_loop", &[], &["-DMENDED"]);
+    is_told_after_a_kill("late_loop", &[], &["-DFIXED"]);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn what_is_found_as_it_happens() {
     }
     for program in ["ghost_quiet", "ghost_forked"] {
         is_told_after_a_kill_and(program, &[], &[], "calls");
-        is_told_after_a_kill_and(program, &[], &["-DMENDED"], "calls");
+        is_told_after_a_kill_and(program, &[], &["-DFIXED"], "calls");
     }
     is_told_after_a_kill("cases/pantavisor_699", &[], &[]);
     is_told_after_a_kill("cases/pantavisor_699", &[], &["-DNO_DEL"]);
@@ -164,6 +164,6 @@ fn what_is_found_as_it_happens() {
 fn what_related_processes_share() {
     for program in ["no_cloexec", "fork_shared", "herd"] {
         is_told_after_a_kill_and(program, &[], &[], "calls");
-        is_told_after_a_kill_and(program, &[], &["-DMENDED"], "calls");
+        is_told_after_a_kill_and(program, &[], &["-DFIXED"], "calls");
     }
 }

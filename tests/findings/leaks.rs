@@ -24,13 +24,13 @@ fn has_nothing(program: &str, flags: &[&str]) {
     assert!(serious.is_empty(), "{program} {flags:?}: {serious:#?}");
 }
 
-/// The program has this one defect, with its descriptor and place, and its mended twin has none.
+/// The program has this one defect, with its descriptor and place, and its fixed twin has none.
 fn leaks(program: &str, flags: &[&str], severity: &str, mark: &str) -> Value {
     let (binary, report, told) = examine_with(program, flags, CENSUS);
     let finding = found(&report, &binary, "fd-leak", severity, (program, mark));
     assert_eq!(finding["fd"], told.1, "{flags:?}: {finding:#}");
     assert_eq!(serious(&report).len(), 1, "{flags:?}: {report:#}");
-    has_nothing(program, &[flags, &["-DMENDED"]].concat());
+    has_nothing(program, &[flags, &["-DFIXED"]].concat());
     finding.clone()
 }
 
@@ -45,10 +45,10 @@ fn squeak_684_sockets_in_close_wait_that_are_watched() {
         message(&finding).starts_with("200 of 200 sockets made here are open, and the other side of 200"),
         "{finding:#}"
     );
-    super::is_mended_with("cases/squeak_684", CENSUS);
+    super::is_fixed_with("cases/squeak_684", CENSUS);
     leaks("cases/squeak_684", &["-DTHREADS"], "error", "HERE");
     is_told_after_a_kill("cases/squeak_684", CENSUS, &[]);
-    is_told_after_a_kill("cases/squeak_684", CENSUS, &["-DMENDED"]);
+    is_told_after_a_kill("cases/squeak_684", CENSUS, &["-DFIXED"]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn one_in_a_hundred_beneath_some_that_nobody_watches() {
     assert!(message(&finding).starts_with("140 of 12,020 sockets"), "{finding:#}");
     let (binary, dead) = told_after_a_kill("fd_leak_quiet", &[]);
     found(&dead, &binary, "fd-leak", "warning", ("fd_leak_quiet", "HERE"));
-    let (_, dead) = told_after_a_kill("fd_leak_quiet", &["-DMENDED"]);
+    let (_, dead) = told_after_a_kill("fd_leak_quiet", &["-DFIXED"]);
     assert!(serious(&dead).is_empty(), "{dead:#}");
 }
 
@@ -89,7 +89,7 @@ fn living_connections_are_no_leak() {
 }
 
 fn is_told_nothing_after_a_kill(flag: &str) {
-    is_told_after_a_kill("no_lingering", CENSUS, &[flag, "-DMENDED"]);
+    is_told_after_a_kill("no_lingering", CENSUS, &[flag, "-DFIXED"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn pyroscope_126_what_only_a_left_instance_watches_is_left_too() {
         let finding = found(&report, &binary, "fd-leak", "error", (program, mark));
         assert_eq!(finding["fd"], told.1, "{flags:?}: {finding:#}");
         assert!(message(finding).starts_with("150 of 150 "), "{finding:#}");
-        has_nothing(program, &[flags, &["-DMENDED"]].concat());
+        has_nothing(program, &[flags, &["-DFIXED"]].concat());
         let (binary, dead) = told_after_a_kill(program, flags);
         found(&dead, &binary, "leak", "error", (program, "INSTANCE"));
         let finding = found(&dead, &binary, "fd-leak", "error", (program, mark));
@@ -126,7 +126,7 @@ fn soa_16_instances_that_were_lost_before_they_were_used() {
         assert_eq!(finding["epfd"], told.0, "{flags:?}: {finding:#}");
         assert!(message(finding).contains(" made here, and 12 of these were never waited on: "), "{finding:#}");
     }
-    for flags in [&["-DMENDED"], &["-DAHEAD"]] {
+    for flags in [&["-DFIXED"], &["-DAHEAD"]] {
         has_nothing(program, flags);
         let (_, dead) = told_after_a_kill(program, flags);
         assert!(serious(&dead).is_empty(), "{flags:?}: {dead:#}");

@@ -1,41 +1,41 @@
 //! Defects of descriptors and interests: ghosts, stale data, failures, closes under a waiting thread.
 
-use super::{examine, has_nothing_serious, is_found, is_mended, line_marked, line_of, reports_of};
+use super::{examine, has_nothing_serious, is_fixed, is_found, line_marked, line_of, reports_of};
 use crate::common::{c_program_with, report, run, scratch, under_shim};
 use std::process::Command;
 
-fn is_found_and_mended(program: &str, id: &str, severity: &str) {
+fn is_found_and_fixed(program: &str, id: &str, severity: &str) {
     is_found(program, id, severity);
-    is_mended(program);
+    is_fixed(program);
 }
 
 #[test]
 fn a_descriptor_closed_while_a_dup_keeps_its_file_is_a_ghost() {
     let ghost = is_found("ghost", "ghost", "error");
     assert!(ghost["message"].as_str().unwrap().contains("EPOLL_CTL_DEL failed with EBADF"), "{ghost:#}");
-    is_mended("ghost");
+    is_fixed("ghost");
 }
 
 #[test]
 fn a_ghost_that_nobody_calls_for_is_found_at_the_end() {
-    is_found_and_mended("ghost_quiet", "ghost", "error");
+    is_found_and_fixed("ghost_quiet", "ghost", "error");
 }
 
 #[test]
 fn a_forked_child_and_a_passed_copy_keep_ghosts() {
-    is_found_and_mended("ghost_forked", "ghost", "error");
-    is_found_and_mended("ghost_passed", "ghost", "error");
+    is_found_and_fixed("ghost_forked", "ghost", "error");
+    is_found_and_fixed("ghost_passed", "ghost", "error");
 }
 
 #[test]
 fn a_ghost_whose_number_is_its_files_again_cannot_be_added() {
-    is_found_and_mended("ghost_returns", "ghost", "error");
+    is_found_and_fixed("ghost_returns", "ghost", "error");
 }
 
 #[test]
 fn a_ghosts_number_added_for_another_file_is_stale_data() {
-    is_found_and_mended("stale_data", "stale-data", "error");
-    is_found_and_mended("stale_data_forked", "stale-data", "error");
+    is_found_and_fixed("stale_data", "stale-data", "error");
+    is_found_and_fixed("stale_data_forked", "stale-data", "error");
 }
 
 #[test]
@@ -51,14 +51,14 @@ fn failures_of_epoll_ctl_are_found_with_their_cause() {
     ] {
         let found = is_found(program, "ctl-error", "warning");
         assert!(found["message"].as_str().unwrap().contains(cause), "{program}: {found:#}");
-        is_mended(program);
+        is_fixed(program);
     }
 }
 
 #[test]
 fn minus_one_for_a_descriptor_is_an_ignored_error() {
     for program in ["ignored_error_ctl", "ignored_error_wait"] {
-        is_found_and_mended(program, "ignored-error", "error");
+        is_found_and_fixed(program, "ignored-error", "error");
     }
 }
 
@@ -85,8 +85,8 @@ fn it_is_found_after_an_injected_error_too() {
 
 #[test]
 fn sizes_of_epoll_create_that_are_refused_or_exceeded() {
-    is_found_and_mended("size_zero", "size-lie", "warning");
-    is_found_and_mended("size_lie_closed", "size-lie", "info");
+    is_found_and_fixed("size_zero", "size-lie", "warning");
+    is_found_and_fixed("size_lie_closed", "size-lie", "info");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_close_under_a_waiting_thread_is_found_with_both_places() {
         let (binary, ..) = examine(program, &[]);
         let waited = found["other_site"].as_str().unwrap();
         assert_eq!(line_of(&binary, waited), line_marked(program, "WAIT"), "{program}: {found:#}");
-        is_mended(program);
+        is_fixed(program);
     }
 }
 

@@ -1,6 +1,6 @@
 //! How long instances live, who gets them along, and what they are close to.
 
-use super::{c_program_with, is_found, is_mended, line_marked, line_of};
+use super::{c_program_with, is_fixed, is_found, line_marked, line_of};
 use crate::common::{reports, run, scratch, shim, under_shim};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ fn a_loop_a_job_that_nobody_closes() {
     let finding = is_found("leak", "leak", "error");
     let message = finding["message"].as_str().unwrap();
     assert!(message.starts_with("16 instances are open, of 16 made here, and 15 of these were left"), "{message}");
-    is_mended("leak");
+    is_fixed("leak");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn loops_that_are_open_at_the_end_but_were_in_use_are_worth_a_note_only() {
 fn an_instance_without_cloexec_that_an_exec_handed_on() {
     let finding = is_found("no_cloexec", "no-cloexec", "warning");
     assert!(finding["message"].as_str().unwrap().contains("use epoll_create1(EPOLL_CLOEXEC)"), "{finding:#}");
-    is_mended("no_cloexec");
+    is_fixed("no_cloexec");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_program_that_was_handed_an_instance_says_so() {
     let [finding] = of_id(&reports, "no-cloexec")[..] else { panic!("{reports:#?}") };
     assert_eq!((&finding["severity"], &finding["epfd"]), (&"warning".into(), &20.into()));
     // It has close-on-exec, or it is handed on to be used.
-    for (flags, arguments) in [(&["-DMENDED"][..], &[][..]), (&[][..], &["parent", "used"][..])] {
+    for (flags, arguments) in [(&["-DFIXED"][..], &[][..]), (&[][..], &["parent", "used"][..])] {
         let reports = came(flags, arguments);
         assert!(reports.iter().all(|report| super::serious(report).is_empty()), "{reports:#?}");
     }
@@ -102,7 +102,7 @@ fn an_instance_used_on_both_sides_of_a_fork() {
     assert_ne!(finding["other_site"], Value::Null);
     // The parent, which finds it, is the last to end.
     assert_eq!(finding["epfd"], reports[1]["instances"]["list"][0]["epfds"][0]);
-    nothing_serious("fork_shared", &["-DMENDED"], &[]);
+    nothing_serious("fork_shared", &["-DFIXED"], &[]);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn close_to_the_limit_of_descriptors_and_beyond() {
     assert_eq!(line(&binary, &met["site"]), line_marked("near_limit", "HERE"));
     assert!(met["message"].as_str().unwrap().starts_with("epoll_create failed with EMFILE"), "{met:#}");
     assert!(judged["message"].as_str().unwrap().starts_with("descriptors up to number 63 of 64"), "{judged:#}");
-    is_mended("near_limit");
+    is_fixed("near_limit");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_limit_that_the_user_has_set_is_told_if_it_is_close_or_has_refused() {
         ("watches=1", "info", "the limit watches=1: 1 at the peak"),
     ] {
         let (program, flags): (_, &[&str]) =
-            if severity == "info" { ("no_cloexec", &["-DMENDED"]) } else { ("limited", &[]) };
+            if severity == "info" { ("no_cloexec", &["-DFIXED"]) } else { ("limited", &[]) };
         let binary = c_program_with(&format!("findings/{program}"), flags);
         let path = scratch(program).join("report");
         let run = run(under_shim(Command::new(&binary).env("EPOLLSHIM_LIMIT", limit), &path));

@@ -1,5 +1,5 @@
 //! Loops that burn a processor, after public reports (`c-tests/findings/cases/`, which tell what happened there), each with relatives and
-//! its mended twin. They go on by processor time, so that a busy machine finds the same.
+//! its fixed twin. They go on by processor time, so that a busy machine finds the same.
 
 use super::{examine_with, line_marked, line_of, serious};
 use serde_json::Value;
@@ -27,7 +27,7 @@ fn spins(program: &str, flags: &[&str], severity: &str) -> Value {
 
 fn is_well(program: &str, flags: &[&str]) {
     for options in [&[], CENSUS] {
-        let (_, report, _) = examine_with(program, &[&["-DMENDED"], flags].concat(), options);
+        let (_, report, _) = examine_with(program, &[&["-DFIXED"], flags].concat(), options);
         let serious = serious(&report);
         assert!(serious.is_empty(), "{program} {flags:?}: {serious:#?}");
     }
@@ -107,7 +107,7 @@ fn pantavisor_699_a_child_keeps_what_the_parent_closed_before_it_took_it_out() {
 #[test]
 fn smol_109_a_timer_of_less_than_a_millisecond_polls_only_where_it_is_rounded_down() {
     has("cases/smol_109", &[], ("poll-loop", "warning"), ("HERE", ""));
-    let (_, report, _) = examine_with("cases/smol_109", &["-DMENDED"], &[]);
+    let (_, report, _) = examine_with("cases/smol_109", &["-DFIXED"], &[]);
     let findings = report["findings"].as_array().unwrap();
     assert!(findings.iter().all(|finding| finding["id"] != "poll-loop"), "{findings:#?}");
 }
@@ -127,6 +127,6 @@ fn instances_that_are_made_for_each_wait_are_churn() {
     assert_eq!((&one["severity"], &one["count"]), (&"info".into(), &400.into()), "{one:#}");
     assert_eq!(churn(&["-DTHREADS"]).unwrap()["count"], 1600);
     assert_eq!(churn(&["-DCOSTLY"]).unwrap()["severity"], "warning");
-    assert_eq!(churn(&["-DMENDED"]), None);
-    assert_eq!(churn(&["-DMENDED", "-DTHREADS"]), None);
+    assert_eq!(churn(&["-DFIXED"]), None);
+    assert_eq!(churn(&["-DFIXED", "-DTHREADS"]), None);
 }

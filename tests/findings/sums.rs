@@ -1,9 +1,9 @@
 //! Defects that the sums at the end tell.
 
-use super::{is_found, is_mended};
+use super::{is_fixed, is_found};
 
 #[test]
 fn more_watches_than_epoll_create_promised() {
     is_found("size_lie", "size-lie", "info");
-    is_mended("size_lie");
+    is_fixed("size_lie");
 }

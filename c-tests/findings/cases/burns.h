@@ -1,4 +1,4 @@
-// For loops that spin: they go on by processor time, so that a busy machine gives them as many rounds. Mended, they sleep, and go on by
+// For loops that spin: they go on by processor time, so that a busy machine gives them as many rounds. Fixed, they sleep, and go on by
 // the clock.
 #ifndef BURNS_H
 #define BURNS_H
@@ -8,7 +8,7 @@
 
 static inline int goes_on(const struct since *since, long milliseconds)
 {
-#ifdef MENDED
+#ifdef FIXED
     return runs(since, milliseconds);
 #else
     struct timespec used;

@@ -1,6 +1,6 @@
 // wingo/fibers #19: the other end of a pipe hangs up, and the handler, which knows of reading and errors only, arms the one-shot interest
 // again in each round. Nothing is there to read, and the descriptor stays hung up. With -DDEL_ADD: a level-triggered interest is taken out
-// and added again. With -DEDGE: each EPOLL_CTL_MOD makes a new edge. With -DTCP: a connection that was reset. With -DMENDED: it is closed.
+// and added again. With -DEDGE: each EPOLL_CTL_MOD makes a new edge. With -DTCP: a connection that was reset. With -DFIXED: it is closed.
 #include "../tcp.h"
 #include "burns.h"
 
@@ -50,7 +50,7 @@ int main(void)
                 arm_again(epfd, ends[0]);
                 continue;
             }
-#ifdef MENDED
+#ifdef FIXED
             must(epoll_ctl(epfd, EPOLL_CTL_DEL, ends[0], NULL) == 0, "EPOLL_CTL_DEL");
             close(ends[0]);
 #else

@@ -1,5 +1,5 @@
 // GaiaPlatform #723: after shutdown(SHUT_WR) a socket is writable for ever, and its interest in EPOLLOUT is left as it is: the loop turns
-// until the client closes. The client lives and reads nothing meanwhile. With -DTCP: the same of TCP. With -DMENDED: the mask is 0 from
+// until the client closes. The client lives and reads nothing meanwhile. With -DTCP: the same of TCP. With -DFIXED: the mask is 0 from
 // then on.
 #include "../tcp.h"
 #include "burns.h"
@@ -25,7 +25,7 @@ int main(void)
         if (n == 1 && !is_sent) {
             must(write(pair[0], "tuples", 6) == 6 && shutdown(pair[0], SHUT_WR) == 0, "the answer");
             is_sent = 1;
-#ifdef MENDED
+#ifdef FIXED
             event.events = 0;
             must(epoll_ctl(epfd, EPOLL_CTL_MOD, pair[0], &event) == 0, "EPOLL_CTL_MOD");
 #endif

@@ -1,5 +1,5 @@
 // gunicorn's threaded workers created 396 instances in 1.7 seconds: one for each of their short waits. With -DTHREADS: four threads do so.
-// With -DCOSTLY: and nothing else. With -DMENDED: each thread has one, and changes what it watches.
+// With -DCOSTLY: and nothing else. With -DFIXED: each thread has one, and changes what it watches.
 #include "burns.h"
 #include <pthread.h>
 
@@ -21,13 +21,13 @@ static void *serves(void *argument)
 #else
     enum { TIMES = ROUNDS };
 #endif
-#ifdef MENDED
+#ifdef FIXED
     int epfd = epoll_create1(EPOLL_CLOEXEC);
 #endif
     for (int i = 0; i < TIMES; i++) {
         struct epoll_event events[8];
         int fd = event(1);
-#ifndef MENDED
+#ifndef FIXED
         int epfd = epoll_create1(EPOLL_CLOEXEC); /* HERE */
 #endif
         add(epfd, fd, EPOLLIN);
@@ -35,11 +35,11 @@ static void *serves(void *argument)
         works();
         must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
         close(fd);
-#ifndef MENDED
+#ifndef FIXED
         close(epfd);
 #endif
     }
-#ifdef MENDED
+#ifdef FIXED
     close(epfd);
 #endif
     return NULL;

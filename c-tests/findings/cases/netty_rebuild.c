@@ -1,6 +1,6 @@
 // netty's way round an error of the JDK's (SelectorUtil: "returned prematurely 512 times in a row", JDK-6403933): a connection that was reset
 // gives EPOLLHUP and EPOLLERR with a mask of 0, and after 512 rounds (here 2048: less churn) all that is watched moves to a new instance. With -DUNREAD: an eventfd
-// that nobody reads, and the new instance has another number each time. With -DMENDED: the descriptor is closed.
+// that nobody reads, and the new instance has another number each time. With -DFIXED: the descriptor is closed.
 #include "../tcp.h"
 #include "burns.h"
 
@@ -35,7 +35,7 @@ int main(void)
         int n = epoll_wait(epfd, events, 8, 50); /* HERE */
         if (n == 0)
             continue;
-#ifdef MENDED
+#ifdef FIXED
         must(epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0, "EPOLL_CTL_DEL");
         close(fd);
 #else

@@ -1,6 +1,6 @@
 // pantavisor #699 (libevent #560 alike): a child that was started keeps its copy of a pipe's end. The parent closes its own before it takes
 // the interest out: EPOLL_CTL_DEL fails with EBADF, and EPOLLHUP comes in each round. With -DNO_DEL: it is never taken out. With -DSOCKET
-// besides: a unix socket, which the child has as well. With -DMENDED: EPOLL_CTL_DEL comes first.
+// besides: a unix socket, which the child has as well. With -DFIXED: EPOLL_CTL_DEL comes first.
 #include "burns.h"
 #include <signal.h>
 #include <sys/prctl.h>
@@ -34,11 +34,11 @@ int main(void)
         if (n == 1 && is_open) {
             char bytes[8];
             must(read(ends[0], bytes, sizeof bytes) == 3, "read");
-#ifdef MENDED
+#ifdef FIXED
             must(epoll_ctl(epfd, EPOLL_CTL_DEL, ends[0], NULL) == 0, "EPOLL_CTL_DEL");
 #endif
             close(ends[0]); /* HERE */
-#if !defined MENDED && !defined NO_DEL
+#if !defined FIXED && !defined NO_DEL
             must(epoll_ctl(epfd, EPOLL_CTL_DEL, ends[0], NULL) == -1 && errno == EBADF, "EPOLL_CTL_DEL");
 #endif
             is_open = 0;

@@ -1,5 +1,5 @@
 // pyroscope-rs #126 (TDengine #3656): each session makes an epoll instance and a timer, and on an error returns without closing
-// either. With -DEVENTFDS an eventfd instead; with -DTHREADS each session in a thread of its own. With -DMENDED both are closed.
+// either. With -DEVENTFDS an eventfd instead; with -DTHREADS each session in a thread of its own. With -DFIXED both are closed.
 #include "../finding.h"
 #include <pthread.h>
 #include <sys/timerfd.h>
@@ -20,7 +20,7 @@ static void *session(void *unused)
     add(epfd, last, EPOLLIN);
     struct epoll_event event;
     must(epoll_wait(epfd, &event, 1, -1) == 1, "the event");
-#ifdef MENDED
+#ifdef FIXED
     close(last);
     close(epfd);
 #endif

@@ -1,5 +1,5 @@
 // smol #109, mio #1614, bun #34780: the time to the next timer is cut to whole milliseconds. Below one that is 0, and the loop turns until the
-// timer is due. With -DMENDED: it is rounded up.
+// timer is due. With -DFIXED: it is rounded up.
 #include "burns.h"
 
 static long nanoseconds(void)
@@ -21,7 +21,7 @@ int main(void)
         long left = next - nanoseconds();
         if (left < 0)
             left = 0;
-#ifdef MENDED
+#ifdef FIXED
         left += MILLISECOND - 1;
 #endif
         must(epoll_wait(epfd, events, 8, (int)(left / MILLISECOND)) == 0, "epoll_wait"); /* HERE */

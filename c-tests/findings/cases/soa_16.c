@@ -1,6 +1,6 @@
 // datacratic/soa #16: init() is called by the constructor and again by the subclass, and the descriptor of the first epoll instance
 // is lost. At the end the program closes the good ones. -DSECONDS=N: it lives so long. -DWAKES: each instance watches an eventfd of
-// its own, the lost ones too, and nothing is closed. With -DMENDED there is one init; with -DAHEAD nothing is lost: loops are made
+// its own, the lost ones too, and nothing is closed. With -DFIXED there is one init; with -DAHEAD nothing is lost: loops are made
 // ahead, and only the first of them is needed before the program ends.
 #include "../finding.h"
 
@@ -27,7 +27,7 @@ int main(void)
     for (int i = 0; i < ENDPOINTS; i++) {
         init(&epfds[i]);
         first = first < 0 ? epfds[i] : first;
-#if !defined MENDED && !defined AHEAD
+#if !defined FIXED && !defined AHEAD
         init(&epfds[i]);
 #endif
     }

@@ -1,5 +1,5 @@
 // squeak-vm #684, as of many servers: an edge-triggered interest is told once that the client has closed its end. The read returns
-// 0, and the handler does not close: the socket stays in CLOSE_WAIT, and stays watched. With -DMENDED it closes; with -DTHREADS the
+// 0, and the handler does not close: the socket stays in CLOSE_WAIT, and stays watched. With -DFIXED it closes; with -DTHREADS the
 // loop has a thread of its own.
 #include "../tcp.h"
 #include <pthread.h>
@@ -25,7 +25,7 @@ static void round_of_events(void)
         ssize_t got;
         while ((got = read(fd, bytes, sizeof bytes)) > 0)
             ;
-#ifdef MENDED
+#ifdef FIXED
         if (got == 0)
             close(fd);
 #endif
