@@ -268,14 +268,14 @@ pub fn withdraw_suspicions(id: Id, variant: u8, created: u64) {
     });
 }
 
+/// All of the table, in use or not; none if there is no table.
 fn entries() -> impl Iterator<Item = Entry> {
     let table = table();
     (0..findings::ENTRIES).filter_map(move |index| Some(table?.entry(index)))
 }
 
 fn take_back(id: Id, which: impl Fn(Entry) -> bool) {
-    let Some(table) = table() else { return };
-    for entry in (0..findings::ENTRIES).map(|index| table.entry(index)) {
+    for entry in entries() {
         if entry.word(finding::WHAT).load(Ordering::Acquire) as u8 == id as u8 && which(entry) {
             entry.word(finding::COUNT).store(0, Ordering::Relaxed);
             entry.word(finding::SEVERITY).store(0, Ordering::Relaxed);
@@ -285,8 +285,7 @@ fn take_back(id: Id, which: impl Fn(Entry) -> bool) {
 
 /// Everything that was found in this process, in no order.
 pub fn all() -> impl Iterator<Item = Finding> {
-    let table = table();
-    (0..findings::ENTRIES).filter_map(move |index| table.map(|table| table.entry(index))?.read())
+    entries().filter_map(Entry::read)
 }
 
 /// How many were dropped for lack of room.
@@ -304,9 +303,7 @@ pub fn missed(count: u32) {
 /// All counts restart.
 pub fn restart() {
     ledger::recent_closes().restart();
-    if let Some(table) = table() {
-        (0..findings::ENTRIES).for_each(|index| table.entry(index).word(finding::COUNT).store(0, Ordering::Relaxed));
-    }
+    entries().for_each(|entry| entry.word(finding::COUNT).store(0, Ordering::Relaxed));
     thread::all().for_each(|block| block.part::<watch::Watch>().restart());
 }
 
