@@ -124,10 +124,11 @@ fn a_counted_call_makes_no_system_call_of_its_own() {
         "raw_other",
     ] {
         let mut added = added_by_the_shim(&program, path, ROUNDS);
-        // Three of the failures are looked at more closely, by a helper for which the thread waits by one call more or less.
-        added.retain(|name, count| {
-            !(path == "add_failing" && name == "futex" && count.unsigned_abs() < ROUNDS as u64 / 10)
-        });
+        // Three of the failures are looked at more closely, by a helper. For how many calls the thread waits for it depends on the
+        // machine; what it does for each failure would be there a hundred times.
+        let waits = |name: &str| ["futex", "sched_yield", "tgkill"].contains(&name);
+        added
+            .retain(|name, count| !(path == "add_failing" && waits(name) && count.unsigned_abs() < ROUNDS as u64 / 10));
         assert_eq!(added, BTreeMap::new(), "{path}: calls added in {ROUNDS} rounds");
     }
 }
