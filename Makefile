@@ -157,7 +157,7 @@ install uninstall:
 	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests python-jsonschema man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go
+	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests python-jsonschema man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go systemd-analyze python-yaml
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \
