@@ -136,7 +136,7 @@ dist: assets
 # what `make dist` has made last.
 DIST_TESTS := run run_parent run_programs run_terminal check ctl
 test-dist: toolchain programs
-	bash scripts/need lintian rpmbuild
+	bash scripts/need lintian
 	$(MAKE) --no-print-directory dist
 	$(CARGO) build --release
 	$(CARGO) test --profile checks --test dist -- --include-ignored --nocapture
@@ -157,7 +157,7 @@ install uninstall:
 	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests python-jsonschema man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go systemd-analyze python-yaml
+	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests python-jsonschema man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go systemd-analyze python-yaml rpmbuild objcopy dpkg-deb
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \
