@@ -111,3 +111,15 @@ fn a_package_is_installed_used_and_removed(suite: &str) {
 fn on_bookworm_the_deb_is_installed_used_and_removed() {
     a_package_is_installed_used_and_removed("bookworm");
 }
+
+#[test]
+#[ignore = "makes the root of another host: make test-hosts"]
+fn on_trixie_the_deb_is_installed_used_and_removed() {
+    a_package_is_installed_used_and_removed("trixie");
+}
+
+#[test]
+#[ignore = "makes the root of another host: make test-hosts"]
+fn on_sid_the_deb_is_installed_used_and_removed() {
+    a_package_is_installed_used_and_removed("sid");
+}
