@@ -1,0 +1,36 @@
+//! The C programs that a host cannot run even without the library: each with its reason, which the test sees for itself.
+
+pub struct Without {
+    hosts: &'static [&'static str],
+    /// The check's name, or how it begins.
+    check: &'static str,
+    pub why: &'static str,
+    /// What the compiler or the native run says.
+    shown_by: &'static str,
+}
+
+impl Without {
+    /// Is the failure of a compiler, or of the program without the library, and the one that is meant?
+    pub fn is_shown_by(&self, failure: &str) -> bool {
+        let native =
+            failure.starts_with("cc ") || failure.contains("fails natively") || failure.contains("ends natively");
+        native && failure.contains(self.shown_by)
+    }
+}
+
+const ALL: &[Without] = &[];
+
+pub fn without(host: &str, check: &str) -> Option<&'static Without> {
+    ALL.iter().find(|known| known.hosts.contains(&host) && check.starts_with(known.check))
+}
+
+/// Of a host, for docs/hosts.md.
+pub fn of(host: &str) -> impl Iterator<Item = &'static Without> {
+    ALL.iter().filter(move |known| known.hosts.contains(&host))
+}
+
+impl Without {
+    pub fn check(&self) -> &'static str {
+        self.check
+    }
+}
