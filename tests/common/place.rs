@@ -13,6 +13,8 @@ pub trait Place: Sync {
     fn command(&self, program: &Path) -> Command;
     /// The library that is tried there.
     fn library(&self) -> PathBuf;
+    /// Whether call stacks (EPOLLSHIM_STACKS) can be had there; else they are refused.
+    fn has_stacks(&self) -> bool;
 
     /// `command`, with the library preloaded and its report in JSON at `report`.
     fn preload<'a>(&self, command: &'a mut Command, report: &Path) -> &'a mut Command {
@@ -34,5 +36,9 @@ impl Place for Here {
 
     fn library(&self) -> PathBuf {
         shim()
+    }
+
+    fn has_stacks(&self) -> bool {
+        true
     }
 }

@@ -140,6 +140,7 @@ impl Host {
         };
         // Without warnings: they are this machine's compiler's business.
         cc.args(["-std=gnu11", "-O1", "-g", "-w", "-pthread", "-I"]).arg(root().join("include"));
+        cc.arg("-include").arg(root().join("c-tests/older_libc.h"));
         let output = cc.arg("-o").arg(&binary).arg(&source).args(flags).args(["-ldl", "-rdynamic"]).output().unwrap();
         assert!(output.status.success(), "cc {}: {}", source.display(), String::from_utf8_lossy(&output.stderr));
         binary
@@ -163,6 +164,11 @@ impl Place for Host {
 
     fn library(&self) -> PathBuf {
         files().library
+    }
+
+    /// They need glibc and libgcc_s.
+    fn has_stacks(&self) -> bool {
+        !self.is_musl() && self.name != "no-libgcc"
     }
 }
 
