@@ -26,9 +26,10 @@ use crate::policy::rules::replay;
 use crate::policy::{self, limits, rules};
 use crate::session::{self, Trouble};
 use crate::{
-    census, clock, ledger, libc_kind, log, output, place, process, procfs, real, record, registers, seccomp, sigsafe,
-    stacks, sys,
+    census, clock, ledger, log, output, place, process, procfs, real, record, registers, seccomp, sigsafe, stacks, sys,
 };
+#[cfg(not(test))]
+use crate::{libc_kind, loaded};
 
 /// The thread that has read the options, or is reading them, by its token; 0: none has begun.
 static DECIDER: AtomicUsize = AtomicUsize::new(0);
@@ -40,17 +41,18 @@ static IS_DECIDED: AtomicBool = AtomicBool::new(false);
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *const *const c_char) = {
-    extern "C-unwind" fn construct(count: libc::c_int, _: *const *const c_char, environment: *const *const c_char) {
+    extern "C-unwind" fn construct(count: libc::c_int, _: *const *const c_char, _: *const *const c_char) {
         let errno = sys::errno();
         crate::valgrind::ignore_statics();
+        if !loaded::are_listed() {
+            refuse(OnBadConfig::Exit, format_args!("LD_PRELOAD: this program's C library is neither glibc nor musl"));
+        }
         real::resolve_all();
+        // musl's loader calls constructors without arguments.
         if libc_kind::is_glibc() {
             ARGUMENTS.store(count, Ordering::Relaxed);
-            decide(environment);
-        } else {
-            // Other loaders call constructors without arguments.
-            decide(real::environment());
         }
+        decide(real::environment());
         // SAFETY: this is the constructor.
         prepare_for_main(&unsafe { AtLoad::new() });
         settle();
@@ -95,9 +97,6 @@ fn decide(environment: *const *const c_char) {
     // SAFETY: the auxiliary vector is the kernel's.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     let (options, problem) = if secure { (Options::default(), None) } else { options::parse(Environment(environment)) };
-    if !libc_kind::is_glibc() {
-        return stand_aside(&options);
-    }
     if let Some(problem) = problem {
         return refuse(options.on_bad_config, format_args!("{problem}"));
     }
@@ -127,7 +126,9 @@ fn prepare_for_main(at_load: &AtLoad) {
         } else {
             Refusal::Rules(rules::Refusal::Stacks(trouble))
         };
-        refuse(config.on_bad_config, format_args!("{refusal}"));
+        if matches!(refusal, Refusal::Rules(_)) || !has_parent_under_shim() {
+            refuse(config.on_bad_config, format_args!("{refusal}"));
+        }
     }
     // Also while another thread is still reading the options: the handlers check for themselves
     // whether there is something to do.
@@ -156,20 +157,6 @@ fn wait_for_decision() {
         }
         sys::yield_now();
     }
-}
-
-/// In a program with another C library: only forwards, and prints that if the report would go to
-/// stderr.
-#[cold]
-fn stand_aside(options: &Options) {
-    if matches!(options.report, Report::Stderr) {
-        let mut line = output::Line::new();
-        let mut space = [0u8; 4096];
-        let name = procfs::program_name(&mut space).escape_ascii();
-        let _ = writeln!(line, "epollshim: {name}: not built for glibc, so the library does nothing in it");
-        let _ = sys::write(2, line.as_bytes());
-    }
-    forward_only();
 }
 
 fn forward_only() {
@@ -284,7 +271,8 @@ fn write_unwritable(f: &mut core::fmt::Formatter<'_>, what: &str, path: &CStr, e
     write!(f, "{what} '{}': {name}{}", path.to_bytes().escape_ascii(), place::hint(error))
 }
 
-/// Arms what the options ask for.
+/// Arms what the options ask for. A program that another one starts under the library is not refused
+/// for stacks that its C library does not allow: it runs without them.
 fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal<'a>> {
     if options.record.is_some() || options.wants_census() || options.limit.is_some() {
         seccomp::find_inherited();
@@ -317,8 +305,11 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
         rules::arm(faults::parse(inject, options.impossible).filter_map(Result::ok)).map_err(Refusal::Rules)?;
     }
     log::decisions::begin(config, inject).map_err(|error| Refusal::InjectLog(error, config))?;
-    if options.stacks != 0 {
-        stacks::prepare(options.stacks).map_err(Refusal::Stacks)?;
+    if options.stacks != 0
+        && let Err(trouble) = stacks::prepare(options.stacks)
+        && !has_parent_under_shim()
+    {
+        return Err(Refusal::Stacks(trouble));
     }
     if options.wants_census() {
         census::begin();

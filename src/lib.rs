@@ -57,7 +57,7 @@
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!(
-    "epollshim is for Linux with glibc on x86-64, or on aarch64; other processors need a folder in src/arch"
+    "epollshim is for Linux on x86-64 or aarch64, and is built for glibc (it serves musl too); other processors need a folder in src/arch"
 );
 
 // For redhook's `hook!` alone, which speaks of `::std`.

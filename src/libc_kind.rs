@@ -1,11 +1,13 @@
-//! Whether the program's C library is glibc.
+//! Whether the program's C library is glibc; if not, it is musl.
 //!
-//! A program that is built for musl finds the library in its inherited LD_PRELOAD too. musl's loader
-//! takes itself for `libc.so.6`, ignores symbol versions, and ends the program where a symbol is
-//! missing. So what musl lacks is a weak reference, and the library only forwards there.
+//! musl's loader takes itself for `libc.so.6`, ignores symbol versions, and ends the program where a
+//! symbol is missing. So what musl lacks is a weak reference (arch/*/symbols.rs), or is looked up by
+//! name (loaded.rs).
 
 use crate::arch::symbols;
 
+/// By what only glibc's loader has. (Alpine's gcompat has `gnu_get_libc_version` for programs that are
+/// built for glibc and run on musl.)
 pub fn is_glibc() -> bool {
-    symbols::gnu_get_libc_version() != 0
+    symbols::r_debug() != 0
 }

@@ -9,10 +9,13 @@ use core::iter::successors;
 use core::ptr::{self, NonNull, null};
 
 use crate::arch::symbols;
+use crate::at_load::AtLoad;
 use crate::elf::{Dynamic, Name, Symbols};
+use crate::libc_kind;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering};
 
-/// The beginning of `struct link_map` of <link.h>.
+/// The beginning of `struct link_map` of <link.h>, and of musl's `struct dso` (1.1.0 to 1.2.5
+/// ldso/dynlink.c), which is laid out so for debuggers.
 #[repr(C)]
 struct LinkMap {
     slide: usize,
@@ -53,7 +56,14 @@ impl Object {
     }
 
     fn is_libc(self) -> bool {
-        self.symbols().is_some_and(|symbols| symbols.is_named(c"libc.so.6"))
+        self.symbols().is_some_and(|symbols| {
+            // musl's libc, which is its loader too, may have no name (DT_SONAME).
+            if libc_kind::is_glibc() {
+                symbols.is_named(c"libc.so.6")
+            } else {
+                symbols.find(&Name::new(c"_dl_debug_addr")).is_some()
+            }
+        })
     }
 
     fn next(self) -> Option<Object> {
@@ -67,11 +77,25 @@ fn own_dynamic() -> *const Dynamic {
     symbols::dynamic() as *const Dynamic
 }
 
-/// The program itself. The loader sets `_r_debug` before it relocates anything, and never changes the head of the list.
+/// The program itself. Both loaders know it before they relocate anything, and never change the head
+/// of the list.
 fn first() -> Option<Object> {
-    let debug = symbols::r_debug() as *const Debug;
-    // SAFETY: null, or the loader's own structure, which exists as long as the process; its head is the program's entry.
+    let debug = match symbols::r_debug() {
+        0 => {
+            let pointer = symbols::dl_debug_addr() as *const *const Debug;
+            // SAFETY: null, or musl's own variable, which nobody writes.
+            unsafe { pointer.as_ref() }.map_or(null(), |pointer| *pointer)
+        }
+        debug => debug as *const Debug,
+    };
+    // SAFETY: null, or the loader's own structure, which exists as long as the process. Its head is
+    // the program's entry.
     unsafe { debug.as_ref().map_or(null(), |debug| debug.first).as_ref() }.map(Object)
+}
+
+/// Whether the loader's list was found. Without it no function of libc's is.
+pub fn are_listed() -> bool {
+    first().is_some()
 }
 
 /// The objects in which `dlsym(RTLD_NEXT)` looks: those behind this one in the order of search, up to libc. Where this one was
@@ -88,6 +112,16 @@ pub fn behind() -> impl Iterator<Item = Object> {
     successors(start, |object| if object.is_libc() { None } else { object.next() })
 }
 
+/// What `dlsym(RTLD_NEXT)` finds.
+pub fn find_behind(name: &Name) -> Option<usize> {
+    behind().find_map(|object| object.symbols()?.find(name))
+}
+
+/// What `dlsym(RTLD_DEFAULT)` finds. For the constructor: no object is closed meanwhile.
+pub fn find_anywhere(_: &AtLoad, name: &Name) -> Option<usize> {
+    successors(first(), |object| object.next()).find_map(|object| object.symbols()?.find(name))
+}
+
 /// Whether the program came with an object of a certain path. For the constructor: no object is closed meanwhile.
 pub fn has(is_one: impl Fn(&[u8]) -> bool) -> bool {
     successors(first(), |object| object.next()).any(|Object(map)| {
@@ -96,7 +130,8 @@ pub fn has(is_one: impl Fn(&[u8]) -> bool) -> bool {
     })
 }
 
-/// A symbol that older versions of libc lack. (A weak reference would do, but GNU ld demands its version of the host's libc.)
+/// A symbol that older versions of glibc and musl lack. (GNU ld would give a weak reference a version that the loader of an old
+/// host refuses.)
 struct Optional {
     name: &'static CStr,
     /// Once it was looked for: its address, or [`Optional::ABSENT`]. Relaxed: every thread finds the same, and it points to what was
@@ -115,7 +150,7 @@ impl Optional {
         let mut address = self.address.load(Ordering::Relaxed);
         if address == 0 {
             let name = Name::new(self.name);
-            address = behind().find_map(|object| object.symbols()?.find(&name)).unwrap_or(Self::ABSENT);
+            address = find_behind(&name).unwrap_or(Self::ABSENT);
             self.address.store(address, Ordering::Relaxed);
         }
         if address == Self::ABSENT { None } else { NonNull::new(address as *mut c_void) }

@@ -15,7 +15,7 @@ use once_cell::race::OnceNonZeroUsize;
 use epollshim_format::function::Function;
 
 use crate::elf::Name;
-use crate::{libc_kind, loaded, sys};
+use crate::{loaded, sys};
 
 /// A function of the next library in the search order. Its first word is its address, or 0 before it was
 /// looked up: naked hooks (hooks/entry.rs) read it there.
@@ -60,16 +60,6 @@ impl Real {
         Name::new(unsafe { CStr::from_ptr(self.name.0) })
     }
 
-    /// Asks another loader than glibc's, whose list of objects has no known form. In the constructor: musl's calls no hook
-    /// before.
-    fn ask_loader(&self) -> Option<usize> {
-        if libc_kind::is_glibc() {
-            return None;
-        }
-        // SAFETY: a zero-terminated name; RTLD_NEXT looks behind this library, from which this is called.
-        Some(unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.0) } as usize)
-    }
-
     /// Keeps what was found, or else the fallback. Gives what is kept: another thread or a handler may have been first.
     fn keep(&self, found: Option<usize>) -> usize {
         let address = found.and_then(NonZeroUsize::new).or(NonZeroUsize::new(self.stand_in()));
@@ -86,8 +76,7 @@ impl Real {
 #[cold]
 #[inline(never)]
 extern "C" fn resolve(real: &Real) -> usize {
-    let name = real.name();
-    real.keep(loaded::behind().find_map(|object| object.symbols()?.find(&name)).or_else(|| real.ask_loader()))
+    real.keep(loaded::find_behind(&real.name()))
 }
 
 /// Looks all of them up, object by object: the constructor's first work.
@@ -101,7 +90,7 @@ pub fn resolve_all() {
         }
     }
     for real in all().filter(|real| real.address.get().is_none()) {
-        real.keep(real.ask_loader());
+        real.keep(None);
     }
     ARE_KNOWN.store(true, Ordering::Release);
 }
@@ -234,6 +223,8 @@ pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
 pub type Abort = unsafe extern "C-unwind" fn() -> !;
 /// Only jumped to: every glibc that there is for x86-64 has it.
 pub type Birth = unsafe extern "C" fn() -> c_int;
+pub type PthreadKill = unsafe extern "C" fn(usize, c_int) -> c_int;
+pub type TestCancel = unsafe extern "C-unwind" fn();
 pub type DirFd = unsafe extern "C" fn(usize) -> c_int;
 /// Only jumped to, with the caller's registers and stack.
 pub type Exec = unsafe extern "C" fn() -> c_int;
@@ -256,8 +247,10 @@ reals! {
     /// glibc 2.30.
     TGKILL = c"tgkill": Exec, else None;
     /// In libpthread before glibc 2.34.
-    PTHREAD_KILL = c"pthread_kill": Exec, else None;
+    PTHREAD_KILL = c"pthread_kill": PthreadKill, else Some(fallback::pthread_kill);
     ASSERT_FAIL = c"__assert_fail": Exec, else None;
+    /// In libpthread before glibc 2.34. Without it nobody cancels a thread.
+    TEST_CANCEL = c"pthread_testcancel": TestCancel, else Some(fallback::nothing);
     CHROOT = c"chroot": Exec, else None;
     SETUID = c"setuid": Exec, else None;
     SETEUID = c"seteuid": Exec, else None;
@@ -283,6 +276,7 @@ called! {
     prctl = PRCTL: Prctl;
     abort = ABORT: Abort;
     dirfd = DIRFD: DirFd;
+    pthread_testcancel = TEST_CANCEL: TestCancel;
     _exit = EXIT_AT_ONCE: Exit;
     _Exit = EXIT_AT_ONCE_ALIAS: Exit;
 }
@@ -375,6 +369,40 @@ mod fallback {
         // SAFETY: the caller's arguments, for the call that the caller named.
         unsafe { sys::forward(NUMBER, [a, b, c, d, e, f]) }
     }
+
+    pub unsafe extern "C-unwind" fn nothing() {}
+
+    /// Before glibc 2.34 libpthread has it alone, which may have come with a plugin since the library
+    /// was loaded. Asks the loader by libc's own functions, which newer glibcs lack (2.31
+    /// elf/dl-libc.c): libc.so.6 has no dlsym there.
+    pub unsafe extern "C" fn pthread_kill(thread: usize, signal: c_int) -> c_int {
+        type Open = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
+        type Find = unsafe extern "C" fn(*mut c_void, *const c_char) -> usize;
+        let errno = sys::errno();
+        let find = |name| loaded::find_behind(&Name::new(name));
+        let mut found = 0;
+        if let (Some(open), Some(find)) = (find(c"__libc_dlopen_mode"), find(c"__libc_dlsym")) {
+            // SAFETY: the functions of these names have these types; zero-terminated names. With
+            // RTLD_NOLOAD nothing is loaded.
+            unsafe {
+                let open = core::mem::transmute::<usize, Open>(open);
+                let find = core::mem::transmute::<usize, Find>(find);
+                let library = open(c"libpthread.so.0".as_ptr(), RTLD_DLOPEN | libc::RTLD_NOW | libc::RTLD_NOLOAD);
+                if !library.is_null() {
+                    found = find(library, c"pthread_kill".as_ptr());
+                }
+            }
+        }
+        sys::set_errno(errno);
+        if found == 0 {
+            return libc::ENOSYS;
+        }
+        // SAFETY: the function of that name, with the caller's arguments.
+        unsafe { core::mem::transmute::<usize, PthreadKill>(found)(thread, signal) }
+    }
+
+    /// The call is made by libc itself (glibc include/dlfcn.h, `__RTLD_DLOPEN`).
+    const RTLD_DLOPEN: c_int = c_int::MIN;
 
     pub unsafe extern "C" fn absent() -> c_int {
         sys::set_errno(libc::ENOSYS);

@@ -17,7 +17,7 @@
 mod recalled;
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-use core::ffi::c_void;
+use core::ffi::{c_char, c_int, c_void};
 use core::mem::transmute;
 
 use epollshim_format::recording::stacks::{DEEPEST, PART};
@@ -103,7 +103,7 @@ fn words(at: usize, length: usize) -> Option<&'static [AtomicU64]> {
 /// Why there can be no stacks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trouble {
-    /// glibc is older than 2.35.
+    /// glibc is older than 2.35, or the C library is musl.
     OldLibc,
     NoUnwinder,
     /// It is loaded by the constructor, or not at all.
@@ -114,7 +114,7 @@ pub enum Trouble {
 impl core::fmt::Display for Trouble {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Trouble::OldLibc => "stacks cannot be walked without a lock here: that needs glibc 2.35",
+            Trouble::OldLibc => "call stacks need glibc 2.35 or later (_dl_find_object); musl has no such function",
             Trouble::NoUnwinder => "libgcc_s.so.1 cannot be loaded",
             Trouble::TooLate => {
                 "stacks can be walked only where that was asked for at the start: start the program with EPOLLSHIM_STACKS=1"
@@ -149,21 +149,27 @@ pub fn want_walks() -> Result<(), Trouble> {
 
 /// Loads libgcc's unwinder, if [`prepare`] or [`want_walks`] was called, and has stacks kept from here on, if the first was. The
 /// loader allocates, and takes locks.
-pub fn load_unwinder(_: &AtLoad) -> Result<(), Trouble> {
+pub fn load_unwinder(at_load: &AtLoad) -> Result<(), Trouble> {
     IS_PAST.store(true, Ordering::Relaxed);
     let depth = WANTED.load(Ordering::Relaxed);
     let is_asked_for = depth != 0 || WANTS_WALKS.load(Ordering::Relaxed);
     if !is_asked_for && !WANTS_CPP.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let loaded = load(depth);
+    let loaded = load(at_load, depth);
     if is_asked_for { loaded } else { Ok(()) }
 }
 
-fn load(depth: u32) -> Result<(), Trouble> {
+fn load(at_load: &AtLoad, depth: u32) -> Result<(), Trouble> {
+    type Open = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
+    // Every glibc that has _dl_find_object has dlopen in libc.so.6.
+    let open = loaded::find_anywhere(at_load, &Name::new(c"dlopen")).ok_or(Trouble::OldLibc)?;
     // RTLD_NOW: with lazy binding, a hook's walk would look symbols up.
-    // SAFETY: a zero-terminated name; the handle is never closed.
-    let unwinder = unsafe { loaded::Object::of_handle(libc::dlopen(c"libgcc_s.so.1".as_ptr(), libc::RTLD_NOW)) };
+    // SAFETY: the type of <dlfcn.h>; a zero-terminated name; the handle is never closed.
+    let unwinder = unsafe {
+        let open = core::mem::transmute::<usize, Open>(open);
+        loaded::Object::of_handle(open(c"libgcc_s.so.1".as_ptr(), libc::RTLD_NOW))
+    };
     let symbols = unwinder.and_then(loaded::Object::symbols).ok_or(Trouble::NoUnwinder)?;
     let find = |name| symbols.find(&Name::new(name)).ok_or(Trouble::NoUnwinder);
     GET_IP.store(find(c"_Unwind_GetIP")?, Ordering::Relaxed);

@@ -1,13 +1,13 @@
 //! Streams and directories of the C library: which descriptor each has.
 //!
-//! Nothing here takes a lock or changes anything, so that hooks may ask at any time, also before the real `fclose`. Layouts are
-//! glibc's. Under another C library there is no census, and nothing asks.
+//! Nothing here takes a lock or changes anything, so that hooks may ask at any time, also before the
+//! real `fclose`.
 
 use libc::c_int;
 
-use crate::real;
+use crate::{libc_kind, real};
 
-/// `FILE`, as far as it is read: glibc 2.36 libio/bits/types/struct_FILE.h. Programs have the layout compiled in, so it cannot
+/// `FILE` of glibc, as far as it is read: 2.36 libio/bits/types/struct_FILE.h. Programs have the layout compiled in, so it cannot
 /// change.
 #[repr(C)]
 struct Stream {
@@ -24,11 +24,30 @@ const IS_OF_FILE: c_int = 0x2000;
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(core::mem::offset_of!(Stream, fileno) == 112);
 
+/// `FILE` of musl, as far as it is read: 1.1.0 to 1.2.5 src/internal/stdio_impl.h. (`fileno` would
+/// take the stream's lock.)
+#[repr(C)]
+struct MuslStream {
+    flags: c_int,
+    /// From `rpos` to `next`.
+    words: [usize; 14],
+    /// -1: a stream of memory or of callbacks.
+    fd: c_int,
+}
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(core::mem::offset_of!(MuslStream, fd) == 120);
+
 /// The descriptor of a stream, as `fileno` has it, but without errno. None: it has none.
 #[inline(never)]
 pub fn descriptor_of(stream: usize) -> Option<c_int> {
     if stream == 0 {
         return None;
+    }
+    if !libc_kind::is_glibc() {
+        // SAFETY: as below, with musl's layout.
+        let fd = unsafe { (&raw const (*(stream as *const MuslStream)).fd).read_volatile() };
+        return (fd >= 0).then_some(fd);
     }
     // SAFETY: the program's own argument, or what the real function returned: a stream that is open, as the function that the program
     // calls with it requires. The two words are written when a stream is opened or closed, and the caller is about to close it, or has

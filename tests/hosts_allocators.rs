@@ -306,7 +306,7 @@ fn a_sanitizer_behind_the_shim_stays_in_the_chain() {
 // --- What the library may call --------------------------------------------------------------------------------
 
 /// What the library imports that a hook may reach: each with the reason why it is safe there.
-const FROM_ANYWHERE: [(&str, &str); 16] = [
+const FROM_ANYWHERE: [(&str, &str); 14] = [
     ("memcpy", "touches what it is given alone"),
     ("memmove", "the same"),
     ("memset", "the same"),
@@ -318,18 +318,14 @@ const FROM_ANYWHERE: [(&str, &str); 16] = [
     ("environ", "a word of libc's"),
     ("program_invocation_short_name", "a word of libc's"),
     ("_r_debug", "the loader's list of objects (src/loaded.rs)"),
-    (
-        "pthread_testcancel",
-        "a rule of the user's stands in for a cancellation point; ends the thread, if it was cancelled",
-    ),
+    ("_dl_debug_addr", "the same in musl"),
     ("clock_nanosleep", "a rule of the user's delays a call that is a cancellation point"),
     ("abort", "the user's on-limit=abort ends the program"),
-    ("dlsym", "called only where the C library is not glibc (src/libc_kind.rs): musl's allocates nothing"),
-    ("gnu_get_libc_version", "only whether it is there is looked at"),
 ];
 
-/// What it imports that may allocate, load or lock. The constructor alone calls it.
-const FROM_THE_CONSTRUCTOR: [&str; 4] = ["dlopen", "__cxa_atexit", "__cxa_at_quick_exit", "__register_atfork"];
+/// What it imports that may allocate, load or lock. The constructor alone calls it. (Others of that
+/// kind, such as dlopen, it finds by `loaded::find_anywhere`, for which it has an `AtLoad`.)
+const FROM_THE_CONSTRUCTOR: [&str; 1] = ["__cxa_atexit"];
 
 /// What the compiler's start files refer to, and the other names of variables above.
 const FROM_START_FILES: [&str; 6] = [
@@ -385,6 +381,28 @@ fn the_library_needs_libc_alone() {
         .filter_map(|line| line.split(['[', ']']).nth(1))
         .collect();
     assert_eq!(needed, ["libc.so.6"]);
+}
+
+/// The oldest glibc that the library promises to load on.
+const FLOOR: [u32; 2] = [2, 17];
+
+#[test]
+fn the_library_needs_nothing_newer_than_the_oldest_glibc() {
+    let needs = tool(Command::new("objdump").args(["-p"]).arg(shim()));
+    let versions: Vec<&str> = needs
+        .lines()
+        .skip_while(|line| !line.starts_with("Version References"))
+        .filter_map(|line| line.split_whitespace().last())
+        .filter(|word| word.contains('_'))
+        .collect();
+    assert!(versions.contains(&"GLIBC_2.2.5"), "{needs}");
+    for version in versions {
+        // A loader that does not know the version, such as GLIBC_ABI_DT_RELR, refuses the library.
+        let numbers: Option<Vec<u32>> =
+            version.strip_prefix("GLIBC_").and_then(|text| text.split('.').map(|part| part.parse().ok()).collect());
+        let numbers = numbers.unwrap_or_else(|| panic!("{version} is no version of glibc"));
+        assert!(numbers.as_slice() <= FLOOR.as_slice(), "{version}");
+    }
 }
 
 /// Where libgcc_s.so.1 cannot be loaded, stacks are refused before main, as any option that cannot be had.

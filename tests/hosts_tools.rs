@@ -252,21 +252,30 @@ fn musl_program(flags: &[&str]) -> Option<PathBuf> {
     Some(binary)
 }
 
+/// What the program does is in its report as in that of the same program for glibc.
 #[test]
-fn a_program_for_musl_runs_where_the_library_is_preloaded() {
+fn a_program_for_musl_is_seen() {
     let Some(program) = musl_program(&[]) else { return };
     for mode in MODES {
         let directory = scratch("musl");
-        let run = run(mode.preload(&mut Command::new(&program), &directory));
+        // Call stacks are the one option that musl cannot have.
+        let run = run(mode.preload(&mut Command::new(&program), &directory).env_remove("EPOLLSHIM_STACKS"));
         assert_eq!((run.status.code(), run.stdout.as_str()), (Some(7), "child 3, preload yes\n"), "{}", run.stderr);
-        // Its own standard error is left alone where reports go elsewhere.
         assert_eq!(run.stderr, "", "{mode:?}");
+        assert_eq!(calls(&directory, "epoll_create1"), 150, "{mode:?}");
+        assert_eq!(calls(&directory, "epoll_wait"), 150, "{mode:?}");
     }
-    let run = run(Command::new(&program).env("LD_PRELOAD", shim()));
-    assert_eq!(run.status.code(), Some(7), "{}", run.stderr);
-    assert_eq!(run.stderr, "epollshim: foreign: not built for glibc, so the library does nothing in it\n");
 }
 
+#[test]
+fn stacks_for_musl_are_refused_before_main() {
+    let Some(program) = musl_program(&[]) else { return };
+    let run = run(Command::new(&program).env("LD_PRELOAD", shim()).env("EPOLLSHIM_STACKS", "8"));
+    let message = "epollshim: EPOLLSHIM_STACKS: call stacks need glibc 2.35 or later (_dl_find_object); musl has no such function\n";
+    assert_eq!((run.status.code(), run.stdout.as_str(), run.stderr.as_str()), (Some(2), "", message));
+}
+
+/// A child for musl runs where its parent has all options, call stacks included, and is seen too.
 #[test]
 fn children_for_musl_run_and_so_do_their_children() {
     let Some(foreign) = musl_program(&[]) else { return };
@@ -279,7 +288,7 @@ fn children_for_musl_run_and_so_do_their_children() {
         let run = run(mode.preload(command.arg(inner), &directory));
         assert_eq!(run.status.code(), Some(7), "{mode:?}: {}", run.stderr);
         assert_eq!(run.stdout, "child 3, preload yes\n".repeat(3), "{mode:?}: {}", run.stderr);
-        assert_eq!(calls(&directory, "epoll_create1"), 300, "{mode:?}: of both programs for glibc");
+        assert_eq!(calls(&directory, "epoll_create1"), 450, "{mode:?}: of all three programs");
     }
 }
 

@@ -27,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "valgrind",
             "image",
             "elf",
+            "at_load",
             "loaded",
             "libc_kind",
             "sigsafe",
@@ -39,7 +40,6 @@ const LAYERS: [(&str, &[&str]); 8] = [
     (
         "runtime",
         &[
-            "at_load",
             "output",
             "config",
             "frame",

@@ -26,5 +26,6 @@ mod portable;
 mod process_exit;
 mod raw;
 mod sharing;
+mod spawn_actions;
 mod starters;
 mod streams;

@@ -3,10 +3,11 @@
 //! glibc starts it by a child in the caller's memory, out of sight of all hooks. So it is judged here, in the parent and before the real
 //! call, from the census and from what the call says is done to descriptors.
 
-use libc::{c_char, c_int};
+use libc::c_char;
 
 use super::arguments::{Numbers, Strings};
 use super::entry::Frame;
+use super::spawn_actions::Actions;
 use crate::census::{self, evaluation};
 use crate::report::{self, Program};
 
@@ -54,73 +55,4 @@ fn spawn(frame: &Frame, program: Program) -> usize {
         None => census::could_not_judge(),
     }
     0
-}
-
-/// `posix_spawn_file_actions_t` of <spawn.h>.
-#[repr(C)]
-struct FileActions {
-    allocated: c_int,
-    used: c_int,
-    actions: *const Action,
-}
-
-/// `struct __spawn_action` (glibc 2.36 posix/spawn_int.h): the same since 2.2, but that kinds were added behind the others.
-#[repr(C)]
-struct Action {
-    kind: c_int,
-    /// The union begins at a multiple of a pointer.
-    _padding: c_int,
-    /// The number that it closes, copies, opens or begins with; of a chdir half of a pointer.
-    fd: c_int,
-    /// Of a copy, the number that it gets; of an open, padding.
-    second: c_int,
-    _path: *const c_char,
-    _flags: [c_int; 2],
-}
-
-#[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Action>() == 32 && core::mem::offset_of!(Action, fd) == 8);
-
-const CLOSE: c_int = 0;
-const DUP2: c_int = 1;
-const OPEN: c_int = 2;
-const CLOSE_FROM: c_int = 5;
-const LAST: c_int = 6;
-
-/// Most calls have a handful.
-const MOST: usize = 4096;
-
-struct Actions(&'static [Action]);
-
-impl Actions {
-    /// None: they are not as they are known here.
-    fn at(address: usize) -> Option<Actions> {
-        if address == 0 {
-            return Some(Actions(&[]));
-        }
-        // SAFETY: the program's own argument of posix_spawn, which will read it: it was initialised.
-        let all = unsafe { &*(address as *const FileActions) };
-        let count = usize::try_from(all.used).ok().filter(|count| *count <= MOST && all.used <= all.allocated)?;
-        if count == 0 {
-            return Some(Actions(&[]));
-        }
-        if all.actions.is_null() || !all.actions.is_aligned() {
-            return None;
-        }
-        // SAFETY: as above; `used` of them were written. They are not changed while the call lasts, which is longer than this.
-        let actions = Actions(unsafe { core::slice::from_raw_parts(all.actions, count) });
-        let is_known = |action: &Action| (CLOSE..=LAST).contains(&action.kind);
-        actions.0.iter().all(is_known).then_some(actions)
-    }
-
-    /// Whether a number is closed on the way, or becomes something that is meant for the program.
-    fn replace(&self, fd: c_int) -> bool {
-        self.0.iter().any(|action| match action.kind {
-            CLOSE | OPEN => action.fd == fd,
-            // Onto itself it takes close-on-exec away.
-            DUP2 => action.second == fd,
-            CLOSE_FROM => action.fd <= fd,
-            _ => false,
-        })
-    }
 }

@@ -4,7 +4,7 @@ use libc::epoll_event;
 
 use crate::buffer::exchange;
 use crate::frame::Frame;
-use crate::{clock, config, loaded, sys};
+use crate::{clock, config, loaded, real, sys};
 
 /// Stands in for a function that is not called: returns a value, with an errno unless that is 0.
 pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
@@ -16,11 +16,8 @@ pub extern "C-unwind" fn answer(value: isize, error: usize) -> isize {
 
 /// The same for a cancellation point: a thread that only ever gets injected answers can be cancelled.
 pub extern "C-unwind" fn answer_of_a_cancellation_point(value: isize, error: usize) -> isize {
-    unsafe extern "C-unwind" {
-        fn pthread_testcancel();
-    }
     // SAFETY: callable at any time; it may unwind, and nothing here needs to be dropped.
-    unsafe { pthread_testcancel() };
+    unsafe { real::pthread_testcancel()() };
     answer(value, error)
 }
 

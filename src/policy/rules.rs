@@ -251,7 +251,9 @@ impl core::fmt::Display for Refusal {
             Refusal::ManyFunctions => {
                 write!(f, "stack~ names more than {ON_STACK} functions in all; give longer names")
             }
-            Refusal::NoCaller => f.write_str("caller= needs glibc 2.35 or later (_dl_find_object)"),
+            Refusal::NoCaller => {
+                f.write_str("caller= needs glibc 2.35 or later (_dl_find_object); musl has no such function")
+            }
         }
     }
 }

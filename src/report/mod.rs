@@ -23,11 +23,12 @@ use epollshim_format::options::Format;
 use crate::at_load::AtLoad;
 use crate::buffer::Buffer;
 use crate::config::{self, Config, Destination};
+use crate::elf::Name;
 use crate::ledger::{self, Here};
 use crate::output::Line;
 use crate::process::End;
 use crate::sigsafe::on_own_stack;
-use crate::{output, process, record, sys, thread};
+use crate::{libc_kind, loaded, output, process, record, sys, thread};
 
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
@@ -35,67 +36,88 @@ pub use program::{Program, is_executable, note_start};
 
 /// Makes `exit` and `quick_exit` call the report as their last handler: what is registered before
 /// main runs after everything that is registered later, and after the destructors of libraries.
-/// glibc locks and may allocate here (2.36 stdlib/cxa_atexit.c).
-pub fn register_exit_handlers(_: &AtLoad) {
+/// The functions lock, and may allocate here (glibc 2.36 stdlib/cxa_atexit.c).
+pub fn register_exit_handlers(at_load: &AtLoad) {
+    type Handler = extern "C-unwind" fn(*mut libc::c_void);
     unsafe extern "C" {
-        fn __cxa_atexit(
-            handler: extern "C-unwind" fn(*mut libc::c_void),
-            argument: *mut libc::c_void,
-            dso: *mut libc::c_void,
-        ) -> libc::c_int;
-        fn __cxa_at_quick_exit(handler: extern "C-unwind" fn(*mut libc::c_void), dso: *mut libc::c_void)
-        -> libc::c_int;
+        fn __cxa_atexit(handler: Handler, argument: *mut libc::c_void, dso: *mut libc::c_void) -> libc::c_int;
     }
     extern "C-unwind" fn at_exit(_: *mut libc::c_void) {
         at_end(End::Exit);
     }
-    // No library of its own (null), so that this one's own termination does not run it early.
-    // SAFETY: the handlers outlive the process (-z nodelete); glibc has both functions since 2.2
-    // and 2.10.
-    unsafe {
-        __cxa_atexit(at_exit, core::ptr::null_mut(), core::ptr::null_mut());
-        __cxa_at_quick_exit(at_exit, core::ptr::null_mut());
+    extern "C-unwind" fn at_quick_exit() {
+        at_end(End::Exit);
+    }
+    if libc_kind::is_glibc() {
+        // No library of its own (null), so that this one's own termination does not run it early.
+        // SAFETY: the handler outlives the process (-z nodelete); glibc has the function since 2.2.
+        unsafe { __cxa_atexit(at_exit, core::ptr::null_mut(), core::ptr::null_mut()) };
+    }
+    // glibc's since 2.10, which has the public function in each object, and musl's.
+    let find = |name| loaded::find_anywhere(at_load, &Name::new(name));
+    if let Some(register) = find(c"__cxa_at_quick_exit") {
+        type Register = extern "C" fn(Handler, *mut libc::c_void) -> libc::c_int;
+        // SAFETY: the function of that name has this type; the handler outlives the process.
+        unsafe { core::mem::transmute::<usize, Register>(register)(at_exit, core::ptr::null_mut()) };
+    } else if let Some(register) = find(c"at_quick_exit") {
+        type Register = extern "C" fn(extern "C-unwind" fn()) -> libc::c_int;
+        // SAFETY: the type of <stdlib.h>; the handler outlives the process.
+        unsafe { core::mem::transmute::<usize, Register>(register)(at_quick_exit) };
     }
 }
+
+/// musl runs the destructors of libraries after the handlers of `atexit`, in the reverse order of
+/// their constructors (1.2.3 src/exit/exit.c, ldso/dynlink.c): this one's runs last, as its
+/// constructor was the first.
+#[cfg(not(test))]
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static DESTRUCTOR: extern "C-unwind" fn() = {
+    extern "C-unwind" fn destruct() {
+        if !libc_kind::is_glibc() {
+            at_end(End::Exit);
+        }
+    }
+    destruct
+};
 
 /// Makes a sanitizer that ends the program deliver the report first. ASan and LSan end it in their
 /// own destructor, before the exit handlers of others, and by a system call of their own. A
 /// callback that the program sets replaces this one.
-pub fn register_death_callback(_: &AtLoad) {
-    // SAFETY: at load, where the loader may be called; a zero-terminated name.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__sanitizer_set_death_callback".as_ptr()) };
-    if found.is_null() {
-        return;
-    }
+pub fn register_death_callback(at_load: &AtLoad) {
+    let name = Name::new(c"__sanitizer_set_death_callback");
+    let Some(register) = loaded::find_anywhere(at_load, &name) else { return };
     extern "C-unwind" fn at_death() {
         at_end(End::UnderscoreExit);
     }
     // SAFETY: the type of the function in sanitizer/common_interface_defs.h. The callback outlives
     // the process.
-    unsafe { core::mem::transmute::<*mut libc::c_void, extern "C" fn(extern "C-unwind" fn())>(found)(at_death) };
+    unsafe { core::mem::transmute::<usize, extern "C" fn(extern "C-unwind" fn())>(register)(at_death) };
 }
 
 /// Makes the child of a fork claim its memory at once. Otherwise, if it lends the memory to a vfork
 /// child before it has made any call that is counted, that child would be taken for the owner. (A
-/// fork by raw system call claims at its first call.) glibc locks and may allocate here (2.36
-/// posix/register-atfork.c).
-pub fn register_fork_handler(_: &AtLoad) {
-    unsafe extern "C" {
-        fn __register_atfork(
-            before: Option<extern "C-unwind" fn()>,
-            in_parent: Option<extern "C-unwind" fn()>,
-            in_child: Option<extern "C-unwind" fn()>,
-            dso: *mut libc::c_void,
-        ) -> libc::c_int;
-    }
+/// fork by raw system call claims at its first call.) The functions lock, and may allocate here
+/// (glibc 2.36 posix/register-atfork.c).
+pub fn register_fork_handler(at_load: &AtLoad) {
+    type Handler = Option<extern "C-unwind" fn()>;
     extern "C-unwind" fn claim() {
         process::claim_after_fork();
     }
-    let before = crate::findings::herd::before_fork;
-    // The function behind pthread_atfork, which is no symbol of libc.so.6: every object has its own
-    // copy of pthread_atfork. SAFETY: the handlers outlive the process (-z nodelete), and make
-    // system calls only. glibc has the function since 2.3.2.
-    unsafe { __register_atfork(Some(before), None, Some(claim), core::ptr::null_mut()) };
+    let before: Handler = Some(crate::findings::herd::before_fork);
+    let find = |name| loaded::find_anywhere(at_load, &Name::new(name));
+    // The function behind glibc's pthread_atfork since 2.3.2: that one is no symbol of libc.so.6, since
+    // every object has its own copy. In musl it is one.
+    if let Some(register) = find(c"__register_atfork") {
+        type Register = extern "C" fn(Handler, Handler, Handler, *mut libc::c_void) -> libc::c_int;
+        // SAFETY: the function of that name has this type. The handlers outlive the process
+        // (-z nodelete), and make system calls only.
+        unsafe { core::mem::transmute::<usize, Register>(register)(before, None, Some(claim), core::ptr::null_mut()) };
+    } else if let Some(register) = find(c"pthread_atfork") {
+        type Register = extern "C" fn(Handler, Handler, Handler) -> libc::c_int;
+        // SAFETY: the type of <pthread.h>; the handlers as above.
+        unsafe { core::mem::transmute::<usize, Register>(register)(before, None, Some(claim)) };
+    }
 }
 
 /// Delivers the report, once, if there is something to report. A child in another process's memory

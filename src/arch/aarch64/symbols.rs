@@ -1,19 +1,32 @@
 //! Addresses of what the linker and the loader define.
 
-use core::arch::{asm, global_asm};
+use core::arch::asm;
 
-// What glibc has and musl does not. Only `gnu_get_libc_version` is looked at: where it is missing, nothing calls the others.
-global_asm!(".weak gnu_get_libc_version", ".weak __register_atfork", ".weak __cxa_at_quick_exit");
+/// Addresses of what one C library has and the other has not; 0: it is not there. Each is a word of
+/// this library's global offset table, which the loader fills in as it relocates the library: before
+/// any hook can be called. (The references are weak, so that the loader accepts that they are missing.
+/// In Rust the address of a function or static is never null.)
+macro_rules! weak {
+    ($($(#[$attribute:meta])* $name:ident = $symbol:literal;)*) => {$(
+        $(#[$attribute])*
+        pub fn $name() -> usize {
+            let address: usize;
+            // SAFETY: loads a word of this library's own global offset table.
+            unsafe {
+                asm!(concat!(".weak ", $symbol), concat!("adrp {0}, :got:", $symbol),
+                     concat!("ldr {0}, [{0}, :got_lo12:", $symbol, "]"), out(reg) address,
+                     options(nostack, pure, readonly, preserves_flags));
+            }
+            address
+        }
+    )*};
+}
 
-/// The address of glibc's function of this name; 0: there is none.
-pub fn gnu_get_libc_version() -> usize {
-    let address: usize;
-    // SAFETY: loads a word of this library's global offset table. (In Rust the address of a function is never null.)
-    unsafe {
-        asm!("adrp {0}, :got:gnu_get_libc_version", "ldr {0}, [{0}, :got_lo12:gnu_get_libc_version]", out(reg) address,
-             options(nostack, pure, readonly, preserves_flags));
-    }
-    address
+weak! {
+    /// glibc's `struct r_debug` (<link.h>).
+    r_debug = "_r_debug";
+    /// musl's pointer to the same (ldso/dynlink.c).
+    dl_debug_addr = "_dl_debug_addr";
 }
 
 /// The dynamic section of the object that this code is part of.
@@ -25,18 +38,6 @@ pub fn dynamic() -> usize {
              options(pure, nomem, nostack, preserves_flags));
     }
     address
-}
-
-/// The loader's `_r_debug`; 0: there is none.
-pub fn r_debug() -> usize {
-    let debug: usize;
-    // SAFETY: reads a word of the library's own global offset table. The loader fills it in as it relocates the library, so it is
-    // known before any hook can be called. Weak: the loader's symbols are not linked against, and 0 where there is none.
-    unsafe {
-        asm!(".weak _r_debug", "adrp {0}, :got:_r_debug", "ldr {0}, [{0}, :got_lo12:_r_debug]", out(reg) debug,
-             options(pure, readonly, nostack, preserves_flags));
-    }
-    debug
 }
 
 /// Where this library's code lies: its first byte, and the first behind it.
