@@ -49,9 +49,12 @@ static inline void closefrom(int first) {
 static inline int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags) {
     return (int)syscall(SYS_execveat, fd, path, argv, envp, flags);
 }
+/* Nearest to it. */
+#define posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_addclose
 #endif
 
 #if LACKS(2, 35)
+#define EPOLL_PWAIT2_IS_NO_CANCELLATION_POINT
 /* _NSIG / 8: the size of the kernel's signal set. */
 static inline int epoll_pwait2(int epfd, struct epoll_event *events, int most, const struct timespec *timeout, const sigset_t *mask) {
     return (int)syscall(SYS_epoll_pwait2, epfd, events, most, timeout, mask, 8);

@@ -15,6 +15,8 @@ pub trait Place: Sync {
     fn library(&self) -> PathBuf;
     /// Whether call stacks (EPOLLSHIM_STACKS) can be had there; else they are refused.
     fn has_stacks(&self) -> bool;
+    /// Whether its C library has no such function: then the program makes the system call itself (c-tests/older_libc.h).
+    fn lacks(&self, function: &str) -> bool;
 
     /// `command`, with the library preloaded and its report in JSON at `report`.
     fn preload<'a>(&self, command: &'a mut Command, report: &Path) -> &'a mut Command {
@@ -40,5 +42,9 @@ impl Place for Here {
 
     fn has_stacks(&self) -> bool {
         true
+    }
+
+    fn lacks(&self, _: &str) -> bool {
+        false
     }
 }

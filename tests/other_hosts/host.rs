@@ -166,9 +166,15 @@ impl Place for Host {
         files().library
     }
 
-    /// They need glibc and libgcc_s.
+    /// They need glibc 2.35 and libgcc_s.
     fn has_stacks(&self) -> bool {
-        !self.is_musl() && self.name != "no-libgcc"
+        !self.is_musl() && !["bullseye", "no-libgcc"].contains(&self.name)
+    }
+
+    /// glibc 2.31 and musl 1.2 lack what glibc 2.34 and 2.35 brought.
+    fn lacks(&self, function: &str) -> bool {
+        (self.is_musl() || self.name == "bullseye")
+            && ["close_range", "closefrom", "execveat", "epoll_pwait2"].contains(&function)
     }
 }
 

@@ -54,7 +54,11 @@ fn failure(check: &Check, host: &Host) -> Option<String> {
 }
 
 pub fn c_programs(host: &Host) -> Outcome {
-    let checks = all_checks();
+    let mut checks = all_checks();
+    // For whoever looks for a fault: these alone.
+    if let Ok(part) = std::env::var("HOSTS_CHECKS") {
+        checks.retain(|(name, _)| name.contains(&part));
+    }
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let cannot = AtomicUsize::new(0);
     // Most of them wait more than they compute.
@@ -63,7 +67,17 @@ pub fn c_programs(host: &Host) -> Outcome {
             scope.spawn(|| {
                 while let Some((name, check)) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let known = without(host.name, name);
-                    match (failure(check, host), known) {
+                    let start = std::time::Instant::now();
+                    let failed = failure(check, host);
+                    let _ = std::fs::OpenOptions::new().append(true).create(true).open("/tmp/hosts-log").and_then(
+                        |mut f| {
+                            std::io::Write::write_all(
+                                &mut f,
+                                format!("{} {name} {:?} {}\n", host.name, start.elapsed(), failed.is_some()).as_bytes(),
+                            )
+                        },
+                    );
+                    match (failed, known) {
                         (None, None) => {}
                         (None, Some(known)) => {
                             wrong.lock().unwrap().push(format!("{name} passes, though {}", known.why));
@@ -259,7 +273,8 @@ pub fn asyncio(host: &Host) -> Outcome {
 
     let (printed, report) = loopback(host, &[("EPOLLSHIM_CENSUS", "1")]);
     assert_eq!(printed, unlimited, "{}", host.name);
-    assert_eq!(report["instances"]["created"], 2, "{}: {report}", host.name);
+    // One of them by the module selectors, which tries whether there is epoll.
+    assert_eq!(report["instances"]["created"], 3, "{}: {report}", host.name);
     assert_eq!(report["instances"]["live"], 0, "{}: {report}", host.name);
     assert!(errors(&report).is_empty(), "{}: {:?}", host.name, errors(&report));
 
@@ -267,7 +282,7 @@ pub fn asyncio(host: &Host) -> Outcome {
     assert_eq!(printed, refused, "{}", host.name);
     assert_eq!(report["limits"][0]["denied"], 1, "{}: {report}", host.name);
 
-    let (printed, report) = loopback(host, &[("EPOLLSHIM_INJECT", "epoll_create1:error=EMFILE:when=2")]);
+    let (printed, report) = loopback(host, &[("EPOLLSHIM_INJECT", "epoll_create1:error=EMFILE:when=3")]);
     assert_eq!(printed, refused, "{}", host.name);
     assert_eq!(report["faults"][0]["fired"], 1, "{}: {report}", host.name);
     Passed("passes".to_owned())

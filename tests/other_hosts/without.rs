@@ -18,7 +18,38 @@ impl Without {
     }
 }
 
-const ALL: &[Without] = &[];
+const ALL: &[Without] = &[
+    Without {
+        hosts: &["bullseye"],
+        check: "every_hook_has_the_prototype",
+        why: "before glibc 2.34 libpthread has a `fcntl` and a `system` of its own, so that dlsym gives another than a call",
+        shown_by: "FAIL system: expected the loader to find what the program calls, got another",
+    },
+    Without {
+        hosts: &["no-libgcc"],
+        check: "a_cancelled_wait",
+        why: "without libgcc_s.so.1 glibc cancels no thread",
+        shown_by: "libgcc_s.so.1 must be installed for pthread_",
+    },
+    Without {
+        hosts: &["no-libgcc"],
+        check: "cancel_epoll_wait",
+        why: "without libgcc_s.so.1 glibc cancels no thread",
+        shown_by: "libgcc_s.so.1 must be installed for pthread_",
+    },
+    Without {
+        hosts: &["no-libgcc"],
+        check: "a_thread_may_exit_in_a_handler",
+        why: "without libgcc_s.so.1 glibc ends no thread by pthread_exit",
+        shown_by: "libgcc_s.so.1 must be installed for pthread_exit",
+    },
+    Without {
+        hosts: &["no-libgcc"],
+        check: "exit_in_handler",
+        why: "without libgcc_s.so.1 glibc ends no thread by pthread_exit",
+        shown_by: "libgcc_s.so.1 must be installed for pthread_exit",
+    },
+];
 
 pub fn without(host: &str, check: &str) -> Option<&'static Without> {
     ALL.iter().find(|known| known.hosts.contains(&host) && check.starts_with(known.check))
