@@ -21,6 +21,13 @@
 #define LACKS(major, minor) 1
 #define fcntl64 fcntl
 #define open64 open
+#define __close close
+#define __dup2 dup2
+#define __fcntl fcntl
+#define __open open
+#define __pipe pipe
+static inline int __open_2(const char *path, int flags) { return open(path, flags); }
+static inline int __openat_2(int directory, const char *path, int flags) { return openat(directory, path, flags); }
 #endif
 
 /* The number is the same on every processor (Linux 5.9). */

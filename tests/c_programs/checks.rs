@@ -262,6 +262,10 @@ pub fn every_way_to_end(place: &dyn Place) {
         let (run, path) = same(place, &binary, &[way]);
         // By a raw system call that is no exit.
         let end = if place.lacks(way) { None } else { end };
+        // Where glibc ends no thread, it ends the process, past every function that a library could replace.
+        let ends_a_thread = ["thread_after_main", "last_thread"].contains(&way);
+        let (status, end) =
+            if ends_a_thread && place.lacks("pthread_exit") { (128 + libc::SIGABRT, None) } else { (status, end) };
         let got = run.status.code().or(run.status.signal().map(|signal| 128 + signal));
         let ends: Vec<Value> = match path.exists() {
             true => reports(&path).iter().map(|report| report["process"]["end"].clone()).collect(),

@@ -171,10 +171,13 @@ impl Place for Host {
         !self.is_musl() && !["bullseye", "no-libgcc"].contains(&self.name)
     }
 
-    /// glibc 2.31 and musl 1.2 lack what glibc 2.34 and 2.35 brought.
+    /// glibc 2.31 and musl 1.2 lack what glibc 2.34 and 2.35 brought. In glibc `pthread_exit` needs libgcc_s.
     fn lacks(&self, function: &str) -> bool {
-        (self.is_musl() || self.name == "bullseye")
-            && ["close_range", "closefrom", "execveat", "epoll_pwait2"].contains(&function)
+        match function {
+            "close_range" | "closefrom" | "execveat" | "epoll_pwait2" => self.is_musl() || self.name == "bullseye",
+            "pthread_exit" => self.name == "no-libgcc",
+            _ => false,
+        }
     }
 }
 

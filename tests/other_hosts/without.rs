@@ -18,7 +18,51 @@ impl Without {
     }
 }
 
+const MUSL: &[&str] = &["musl", "musl-bullseye", "musl-trixie", "musl-sid"];
+
 const ALL: &[Without] = &[
+    Without {
+        hosts: MUSL,
+        check: "instances_are_created",
+        why: "musl's `epoll_create` takes any size, also 0 and -1",
+        shown_by: "FAIL line 19: epoll_create(0): expected -1",
+    },
+    Without {
+        hosts: MUSL,
+        check: "every_hook_has_the_prototype",
+        why: "musl has neither glibc's own names (`__close`, `fcntl64`) nor the functions that glibc 2.34 brought",
+        shown_by: "FAIL fcntl64: expected the loader to find what the program calls, got none",
+    },
+    Without {
+        hosts: MUSL,
+        check: "an_unwinder_finds_its_way",
+        why: "it is linked with this machine's libgcc_eh, which needs glibc's `_dl_find_object`",
+        shown_by: "undefined reference to `_dl_find_object'",
+    },
+    Without {
+        hosts: MUSL,
+        check: "descriptors_are_born",
+        why: "musl's `dup3` takes flags that glibc refuses",
+        shown_by: "FAIL line 43: dup3(",
+    },
+    Without {
+        hosts: MUSL,
+        check: "descriptors with",
+        why: "musl's `dup3` takes flags that glibc refuses",
+        shown_by: "ends natively with",
+    },
+    Without {
+        hosts: MUSL,
+        check: "epoll_works_before_main",
+        why: "musl has no `on_exit`, and runs no function of `.preinit_array`",
+        shown_by: "undefined reference to `on_exit'",
+    },
+    Without {
+        hosts: MUSL,
+        check: "constructor_user with",
+        why: "musl has no `on_exit`, and runs no function of `.preinit_array`",
+        shown_by: "undefined reference to `on_exit'",
+    },
     Without {
         hosts: &["bullseye"],
         check: "every_hook_has_the_prototype",
