@@ -90,7 +90,8 @@ fn any_frame<const PIECE: usize>(part: Range<usize>, mut is_it: impl FnMut(&Inte
 
 impl Interrupted {
     fn is_in_a_hook(&self, ours: &Range<usize>) -> bool {
-        ours.contains(&self.instruction) || is_in_real_close(self.instruction) || returns_into(self.stack, ours)
+        let is_one = |address: usize| ours.contains(&address) || is_in_real_close(address);
+        is_one(self.instruction) || returns_into(self.stack, is_one)
     }
 
     /// Whether the handler may still run. A frame stays on the stack after `siglongjmp`, until something else is written there.
@@ -119,11 +120,11 @@ pub fn blocks_for_a_handler(signal: i32) -> bool {
     any_frame::<SMALL>(stack..stack + REACH, is_free).0
 }
 
-/// Whether code that was interrupted with that stack pointer returns into a hook.
-fn returns_into(stack: usize, ours: &Range<usize>) -> bool {
+/// Whether code that was interrupted with that stack pointer returns into code of a kind.
+fn returns_into(stack: usize, is_one: impl Fn(usize) -> bool) -> bool {
     const WORDS: usize = 16;
     let mut piece = Piece::<WORDS>::new();
-    (0..SHALLOW / WORDS).any(|part| piece.read(stack + part * WORDS * WORD).iter().any(|word| ours.contains(word)))
+    (0..SHALLOW / WORDS).any(|part| piece.read(stack + part * WORDS * WORD).iter().any(|word| is_one(*word)))
 }
 
 /// A copy of a piece of stack. (Not the stack itself: what lies above a thread's stack may go away meanwhile.)
@@ -166,14 +167,15 @@ fn copy_readable(start: usize, bytes: &mut [u8]) -> usize {
     copied
 }
 
-/// Whether an instruction is in a real function that a hook ends in a jump to, after it has noted the close: there is no frame
-/// of the hook then.
-fn is_in_real_close(instruction: usize) -> bool {
-    /// More than these functions have up to their system call.
+/// Whether an address is in a real function that a hook ends in a jump to, after it has noted the
+/// close: there is no frame of the hook then. The system call itself may be made by a function that
+/// this one calls (musl, and glibc since 2.41).
+fn is_in_real_close(address: usize) -> bool {
+    /// More than these functions have up to their system call or their call of what makes it.
     const LENGTH: usize = 256;
     [&real::function::close, &real::function::__close, &real::function::close_range, &real::CLOSEFROM, &real::SYSCALL]
         .into_iter()
-        .any(|function| instruction.wrapping_sub(function.resolved()) < LENGTH)
+        .any(|function| address.wrapping_sub(function.resolved()) < LENGTH)
 }
 
 /// Where this library's code lies.
