@@ -14,8 +14,11 @@ use crate::text::printable;
 
 const ABOUT: &str = "Shows, limits and breaks the epoll calls of a program that nobody will change";
 
+/// The version and, where it is known, the commit (build.rs).
+const VERSION: &str = env!("VERSION_AND_COMMIT");
+
 #[derive(Parser, Debug)]
-#[command(name = "epollshim", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(name = "epollshim", version = VERSION, about = ABOUT, after_help = EXAMPLES)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 struct Cli {
     #[command(subcommand)]

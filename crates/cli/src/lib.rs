@@ -64,10 +64,10 @@ impl Failure {
     }
 }
 
-/// Runs the command that the arguments of this process ask for; the exit status.
+/// Runs the command that the arguments ask for, the first of which is the command's own name; the exit status.
 #[must_use]
-pub fn main() -> i32 {
-    let done = args::parse(std::env::args_os()).and_then(|command| match command {
+pub fn main(arguments: Vec<OsString>) -> i32 {
+    let done = args::parse(arguments).and_then(|command| match command {
         args::Asked::Run(asked) => run::run(&asked),
         args::Asked::Report(asked) => report::report(&asked),
         args::Asked::Diff(asked) => diff::diff(&asked),

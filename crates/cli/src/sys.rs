@@ -1,6 +1,6 @@
 //! The few system calls that the standard library does not have. The only unsafe code of the command.
 
-use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::os::fd::AsRawFd;
@@ -10,44 +10,20 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 pub mod child;
+mod exec;
 pub mod foreign;
+mod mask;
 
 fn c_string(text: &OsStr) -> Result<CString, Error> {
     CString::new(text.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidInput))
 }
 
 /// Becomes the program `words[0]`, looked for in PATH as a shell does. Returns only where that failed.
-///
-/// Not `std::os::unix::process::CommandExt::exec`, which sets SIGPIPE to its default: what is ignored stays ignored.
 pub fn execute(words: &[OsString], environment: &[(OsString, OsString)]) -> Error {
-    let attempt = || -> Result<Error, Error> {
-        let (words, entries) = (words_of(words)?, entries_of(environment)?);
-        let file = words.first().ok_or(ErrorKind::InvalidInput)?;
-        let (words, entries) = (pointers(&words), pointers(&entries));
-        // SAFETY: zero-terminated strings, and arrays of them that end with a null pointer, all alive until here.
-        unsafe { libc::execvpe(file.as_ptr(), words.as_ptr(), entries.as_ptr()) };
-        Ok(Error::last_os_error())
-    };
-    attempt().unwrap_or_else(|error| error)
-}
-
-fn words_of(words: &[OsString]) -> Result<Vec<CString>, Error> {
-    words.iter().map(|word| c_string(word)).collect()
-}
-
-/// `NAME=VALUE`, as exec wants them.
-fn entries_of(environment: &[(OsString, OsString)]) -> Result<Vec<CString>, Error> {
-    let entry = |(name, value): &(OsString, OsString)| {
-        let mut entry = name.clone();
-        entry.push("=");
-        entry.push(value);
-        c_string(&entry)
-    };
-    environment.iter().map(entry).collect()
-}
-
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    match exec::Ready::new(words, environment) {
+        Ok(mut ready) => Error::from_raw_os_error(ready.exec()),
+        Err(error) => error,
+    }
 }
 
 /// Whether this process may execute a file.
@@ -297,21 +273,10 @@ pub struct Signals(libc::sigset_t);
 impl Signals {
     /// Blocks signals for this thread and those that it starts, but for those that this process was started to ignore.
     pub fn block(numbers: &[i32]) -> Signals {
-        // SAFETY: all zeroes are valid values of both; sigaction without a new action only tells the old one, into its own space; the
-        // sets are initialised before they are used.
-        unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            for number in numbers {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                let is_known = libc::sigaction(*number, std::ptr::null(), &raw mut action) == 0;
-                if is_known && action.sa_sigaction != libc::SIG_IGN {
-                    libc::sigaddset(&raw mut set, *number);
-                }
-            }
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-            Signals(set)
-        }
+        let is_taken = |number: &&i32| mask::is_ignored(**number) == Some(false);
+        let set = numbers.iter().filter(is_taken).fold(0, |set, number| set | mask::bit(*number));
+        mask::change(libc::SIG_BLOCK, set);
+        Signals(mask::of_libc(set))
     }
 
     /// Waits for one. None: there is none to wait for.
@@ -325,16 +290,11 @@ impl Signals {
 /// Has a signal do to this process what it does by default: ends or stops it, unless it is ignored. Returns where it was
 /// stopped and goes on.
 pub fn take(signal: i32) {
-    // SAFETY: the set is initialised before it is used; raise takes a number.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, signal);
-        libc::raise(signal);
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());
-        // Here it was delivered.
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-    }
+    // Where no signal was sent, there is none to be delivered.
+    let _ = mask::raise(signal);
+    mask::change(libc::SIG_UNBLOCK, mask::bit(signal));
+    // Here it was delivered.
+    mask::change(libc::SIG_BLOCK, mask::bit(signal));
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn assets() -> PathBuf {
 fn make<S: AsRef<OsStr>>(words: &[S]) -> Output {
     let target = binary().ancestors().nth(2).unwrap().to_path_buf();
     let mut command = Command::new("make");
-    let given = ["PREFIX", "DESTDIR", "BINDIR", "LIBDIR", "INCLUDEDIR", "DATADIR", "MANDIR"];
+    let given = ["PREFIX", "DESTDIR", "BINDIR", "LIBDIR", "INCLUDEDIR", "DATADIR", "MANDIR", "PKGCONFIGDIR"];
     for name in given.iter().chain(&["MAKEFLAGS", "MAKELEVEL", "MFLAGS"]) {
         command.env_remove(name);
     }
@@ -159,9 +159,14 @@ fn what_was_there_before_stays() {
 #[test]
 fn the_installed_command_runs_a_program_under_the_installed_library() {
     assets();
-    for (place, is_found) in
-        [("lib", true), ("lib64", true), ("lib/x86_64-linux-gnu", true), ("bin", true), ("elsewhere", false)]
-    {
+    for (place, is_found) in [
+        ("lib", true),
+        ("lib64", true),
+        ("lib/x86_64-linux-gnu", true),
+        ("lib/epollshim", true),
+        ("bin", true),
+        ("elsewhere", false),
+    ] {
         let prefix = fs::canonicalize(scratch("prefix")).unwrap();
         let words = [format!("PREFIX={}", prefix.display()), format!("LIBDIR={}", prefix.join(place).display())];
         let told = made(&["install", &words[0], &words[1]]);

@@ -5,7 +5,7 @@ mod common;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -96,6 +96,68 @@ fn ignored_and_blocked_signals_and_closed_descriptors_are_the_caller_s() {
         let sigpipe = if ignored { "ignored" } else { "default" };
         assert!(text.ends_with(&format!("sigpipe {sigpipe} usr1 blocked open 011\n")), "{text}");
     }
+}
+
+#[test]
+fn glibc_s_first_real_time_signal_stays_blocked_and_is_passed_on() {
+    const SIGRTMIN: i32 = 34;
+    for flag in ["--quiet", "--exec"] {
+        let mut command = epollshim();
+        command.args(["run", flag, "--report=none", "--", "grep", "SigBlk", "/proc/self/status"]);
+        // SAFETY: only async-signal-safe functions, between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                let mut mask = std::mem::zeroed();
+                libc::sigemptyset(&mut mask);
+                libc::sigaddset(&mut mask, SIGRTMIN);
+                libc::sigprocmask(libc::SIG_SETMASK, &mask, std::ptr::null_mut());
+                Ok(())
+            });
+        }
+        assert_eq!(stdout(&output(&mut command)), "SigBlk:\t0000000200000000\n", "{flag}");
+    }
+    let script = "trap 'exit 7' 34; echo ready; while :; do sleep 0.05; done";
+    let mut command = epollshim();
+    command.args(["run", "--report=none", "--", "sh", "-c", script]).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // SAFETY: the child is not waited for yet.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, SIGRTMIN) }, 0);
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+}
+
+#[test]
+fn a_script_that_names_no_interpreter_is_given_to_the_shell() {
+    let directory = scratch("plain-script");
+    let script = directory.join("plain-script");
+    fs::write(&script, "echo \"$0 $1\"\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    for flag in ["--quiet", "--exec"] {
+        for name in ["plain-script", script.to_str().unwrap()] {
+            let mut command = epollshim();
+            command.env("PATH", format!("/nowhere:{}:/usr/bin:/bin", directory.display()));
+            let ran = output(command.args(["run", flag, "--report=none", "--", name, "a word"]));
+            assert_eq!(stdout(&ran), format!("{} a word\n", script.display()), "{flag} {name}: {}", stderr(&ran));
+        }
+    }
+}
+
+#[test]
+fn the_version_is_printed_with_the_commit_that_was_checked_out() {
+    let text = stdout(&run(&["--version"]));
+    let words: Vec<&str> = text.trim_end().splitn(3, ' ').collect();
+    assert_eq!(words[..2], ["epollshim", env!("CARGO_PKG_VERSION")]);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    if !root.join(".git").exists() || installed("git").is_none() {
+        assert_eq!(words.len(), 2, "{text}");
+        return;
+    }
+    // Not of necessity the newest one: the command was built before.
+    let told = words[2].trim_matches(['(', ')']);
+    let commit = told.strip_suffix("-changed").unwrap_or(told);
+    let kind = output(Command::new("git").arg("-C").arg(root).args(["cat-file", "-t", commit]));
+    assert!(commit.len() == 12 && stdout(&kind) == "commit\n", "{text}: {}", stderr(&kind));
 }
 
 #[test]
@@ -397,7 +459,6 @@ fn help_and_the_version_are_on_stdout_and_errors_of_use_are_one_line() {
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{words:?}: {text}");
         assert!(!text.contains("epollshim sweep"), "it is not there yet: {text}");
     }
-    assert_eq!(stdout(&run(&["--version"])), format!("epollshim {}\n", env!("CARGO_PKG_VERSION")));
     let nothing: [&str; 0] = [];
     let output = run(&nothing);
     assert_eq!(output.status.code(), Some(2));

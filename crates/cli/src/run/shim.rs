@@ -10,12 +10,14 @@ use crate::{Failure, elf};
 pub const LIBRARY: &str = "libepollshim.so";
 
 /// Where it may lie, seen from the command's own directory.
-const PLACES: [&str; 5] = [
+const PLACES: [&str; 6] = [
     "",
     "../lib",
     // Where Fedora and its kin have libraries.
     "../lib64",
     "../lib/x86_64-linux-gnu",
+    // Where the packages have it: a folder of its own, since programs are not linked with it.
+    "../lib/epollshim",
     // The command of target/debug finds the library that `make` has built.
     "../release",
 ];
@@ -58,7 +60,8 @@ fn beside_this() -> Result<PathBuf, Failure> {
     PLACES.iter().map(|place| plain(&directory.join(place)).join(LIBRARY)).find(|path| path.exists()).ok_or_else(|| {
         let directory = shown(directory);
         Failure::of_use(format!(
-            "{LIBRARY} is not in {directory}, nor in ../lib, ../lib64, ../lib/x86_64-linux-gnu or ../release beside it; \
+            "{LIBRARY} is not in {directory}, nor in ../lib, ../lib64, ../lib/x86_64-linux-gnu, \
+             ../lib/epollshim or ../release beside it; \
              --shim PATH says where it is"
         ))
     })

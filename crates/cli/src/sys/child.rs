@@ -4,16 +4,16 @@
 //! sigwaitinfo(2): no handler runs, and none is lost between two looks at the child. A signal that
 //! was ignored from the start stays ignored in both.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::io::{Error, ErrorKind};
 use std::mem::zeroed;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use super::{entries_of, pointers, words_of};
+use super::{exec, mask};
 
-/// Never blocked: the first two cannot be, and a fault of the parent's own must end it.
-const NEVER: [i32; 8] = [
+/// Never blocked: the first two cannot be, a fault of the parent's own must end it, and the last two belong to the C library.
+const NEVER: [i32; 10] = [
     libc::SIGKILL,
     libc::SIGSTOP,
     libc::SIGSEGV,
@@ -22,6 +22,8 @@ const NEVER: [i32; 8] = [
     libc::SIGILL,
     libc::SIGTRAP,
     libc::SIGSYS,
+    32,
+    33,
 ];
 
 /// Signals of the last real-time number and below.
@@ -31,9 +33,9 @@ const LAST: i32 = 64;
 pub struct Child {
     pub pid: i32,
     /// What is taken by [`Child::signal`].
-    signals: libc::sigset_t,
+    signals: u64,
     /// The mask from before.
-    before: libc::sigset_t,
+    before: u64,
     /// The errno of the exec that failed; 0: it did not. Shared with the child until it execs.
     trouble: *const AtomicI32,
 }
@@ -62,10 +64,7 @@ impl Child {
     ///
     /// An exec that fails is known at the end: [`Child::trouble`].
     pub fn start(words: &[OsString], environment: &[(OsString, OsString)]) -> Result<Child, Error> {
-        let words: Vec<CString> = words_of(words)?;
-        let entries: Vec<CString> = entries_of(environment)?;
-        let file = words.first().ok_or(ErrorKind::InvalidInput)?;
-        let (word_pointers, entry_pointers) = (pointers(&words), pointers(&entries));
+        let mut program = exec::Ready::new(words, environment)?;
         let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
         // SAFETY: the kernel chooses the address; the mapping stays for the life of the process.
         let page = unsafe { libc::mmap(null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
@@ -73,25 +72,21 @@ impl Child {
             return Err(Error::last_os_error());
         }
         let trouble: *const AtomicI32 = page.cast();
-        // SAFETY: the structures are written before they are read; every pointer is to one of them
-        // or to the strings above, all alive until the exec. This process has one thread (`run`
-        // starts none before this), so its child may call whatever it likes; it calls system calls
-        // and `execvpe` alone.
+        // SAFETY: every pointer is to a local, or to the page, which stays. This process has one thread (`run` starts none before
+        // this), so its child may call whatever it likes; it makes system calls alone.
         unsafe {
             let mut death: libc::c_int = 0;
             libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut death);
             let parent = libc::getpid();
-            let mut of_child: libc::sigaction = zeroed();
-            libc::sigaction(libc::SIGCHLD, std::ptr::null(), &raw mut of_child);
-            let is_ignored = of_child.sa_sigaction == libc::SIG_IGN;
+            let is_ignored = mask::is_ignored(libc::SIGCHLD) == Some(true);
             // Ignored, or with SA_NOCLDWAIT, the kernel would forget how the child ended.
             libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-            let (signals, mut before): (_, libc::sigset_t) = (blocked(), zeroed());
-            libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, &raw mut before);
+            let signals = blocked();
+            let before = mask::change(libc::SIG_BLOCK, signals);
             let pid = libc::fork();
             if pid < 0 {
                 let error = Error::last_os_error();
-                libc::sigprocmask(libc::SIG_SETMASK, &raw const before, null_mut());
+                mask::change(libc::SIG_SETMASK, before);
                 return Err(error);
             }
             if pid == 0 {
@@ -104,10 +99,10 @@ impl Child {
                 if is_ignored {
                     libc::signal(libc::SIGCHLD, libc::SIG_IGN);
                 }
-                libc::sigprocmask(libc::SIG_SETMASK, &raw const before, null_mut());
-                libc::execvpe(file.as_ptr(), word_pointers.as_ptr(), entry_pointers.as_ptr());
+                mask::change(libc::SIG_SETMASK, before);
+                let errno = program.exec();
                 // Release: pairs with the Acquire of `trouble`.
-                (*trouble).store(*libc::__errno_location(), Ordering::Release);
+                (*trouble).store(errno, Ordering::Release);
                 libc::_exit(127);
             }
             Ok(Child { pid, signals, before, trouble })
@@ -144,7 +139,8 @@ impl Child {
         // si_code says that there is one.
         unsafe {
             let mut info: libc::siginfo_t = zeroed();
-            let signal = libc::sigwaitinfo(&raw const self.signals, &raw mut info);
+            let signals = mask::of_libc(self.signals);
+            let signal = libc::sigwaitinfo(&raw const signals, &raw mut info);
             let has_sender = matches!(info.si_code, libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE);
             (signal > 0).then(|| Got { signal, sender: has_sender.then(|| info.si_pid()), info })
         }
@@ -193,38 +189,19 @@ impl Child {
     /// Has signals do to this process what they did before it had a child, but for those that came
     /// until now, and for `others`, which can be waited for.
     pub fn leave(&self, others: &[i32]) -> super::Signals {
-        let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: initialised sets and a time; nothing is written. The loop ends when no signal is
-        // pending.
-        unsafe {
-            while libc::sigtimedwait(&raw const self.signals, null_mut(), &raw const none) > 0 {}
-            let signals = super::Signals::block(others);
-            let mut mask = self.before;
-            for other in others.iter().filter(|other| libc::sigismember(&raw const self.signals, **other) == 1) {
-                libc::sigaddset(&raw mut mask, *other);
-            }
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, null_mut());
-            signals
-        }
+        // The loop ends when no signal is pending.
+        while mask::take_pending(self.signals) {}
+        let signals = super::Signals::block(others);
+        let kept = others.iter().fold(0, |set, other| set | mask::bit(*other)) & self.signals;
+        mask::change(libc::SIG_SETMASK, self.before | kept);
+        signals
     }
 }
 
 /// All signals that can be blocked, and that this process was not started to ignore.
-fn blocked() -> libc::sigset_t {
-    // SAFETY: the set is initialised before it is added to; sigaction without a new action only
-    // reads.
-    unsafe {
-        let mut set: libc::sigset_t = zeroed();
-        libc::sigemptyset(&raw mut set);
-        for number in (1..=LAST).filter(|number| !NEVER.contains(number)) {
-            let mut action: libc::sigaction = zeroed();
-            let is_known = libc::sigaction(number, std::ptr::null(), &raw mut action) == 0;
-            if is_known && action.sa_sigaction != libc::SIG_IGN {
-                libc::sigaddset(&raw mut set, number);
-            }
-        }
-        set
-    }
+fn blocked() -> u64 {
+    let is_taken = |number: &i32| !NEVER.contains(number) && mask::is_ignored(*number) == Some(false);
+    (1..=LAST).filter(is_taken).fold(0, |set, number| set | mask::bit(number))
 }
 
 /// A process of this one's group that blocks all signals and does nothing: a signal that is pending

@@ -29,8 +29,14 @@ pub fn epollshim() -> Command {
     command
 }
 
-/// The command as users get it, with the library beside it: `cargo build --release` makes both.
+/// Another build of the command, with the library beside it, that the tests are to run with: `make test-dist`.
+const OTHER_COMMAND: &str = "COMMAND_UNDER_TEST";
+
+/// The command as users get it, with the library beside it: `cargo build --release` makes both. Or that of [`OTHER_COMMAND`].
 pub fn binary() -> PathBuf {
+    if let Some(other) = std::env::var_os(OTHER_COMMAND) {
+        return PathBuf::from(other);
+    }
     // target/PROFILE/epollshim
     let built = Path::new(env!("CARGO_BIN_EXE_epollshim"));
     let binary = built.ancestors().nth(2).unwrap().join("release/epollshim");
