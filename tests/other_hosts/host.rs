@@ -42,15 +42,18 @@ pub fn files() -> Files {
         let found = |name: &str| {
             let output = Command::new("find").arg(&unpacked).args(["-type", "f", "-name", name]).output().unwrap();
             let list = String::from_utf8(output.stdout).unwrap();
-            let mut paths = list.lines().filter(|path| path.ends_with(&format!("lib/{name}")) || path.contains("bin/"));
+            let mut paths = list
+                .lines()
+                .filter(|path| ["lib", "bin"].iter().any(|place| path.ends_with(&format!("/{place}/{name}"))));
             PathBuf::from(paths.next().unwrap_or_else(|| panic!("no {name} below {}", unpacked.display())))
         };
         return Files { library: found("libepollshim.so"), command: Some(found("epollshim")) };
     }
     let library = shim();
     let release = library.with_file_name("epollshim");
-    let built_static = library.ancestors().nth(2).unwrap().join("x86_64-unknown-linux-musl/release/epollshim");
-    let command = [built_static, release].into_iter().find(|path| is_static(path));
+    // What `make dist` has made last, unless it is of an older source.
+    let packaged = library.ancestors().nth(2).unwrap().join("package/files/epollshim");
+    let command = [release, packaged].into_iter().find(|path| is_static(path) && is_newer_than_its_source(path));
     Files { library, command }
 }
 
@@ -58,6 +61,12 @@ pub fn files() -> Files {
 fn is_static(path: &Path) -> bool {
     let Ok(output) = Command::new("readelf").args(["-lW"]).arg(path).output() else { return false };
     output.status.success() && !String::from_utf8_lossy(&output.stdout).contains("INTERP")
+}
+
+fn is_newer_than_its_source(path: &Path) -> bool {
+    let mut newer = Command::new("find");
+    newer.args(["crates", "src", "-name", "*.rs", "-newer"]).arg(path).current_dir(root());
+    newer.output().is_ok_and(|output| output.status.success() && output.stdout.is_empty())
 }
 
 impl Host {

@@ -67,17 +67,7 @@ pub fn c_programs(host: &Host) -> Outcome {
             scope.spawn(|| {
                 while let Some((name, check)) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let known = without(host.name, name);
-                    let start = std::time::Instant::now();
-                    let failed = failure(check, host);
-                    let _ = std::fs::OpenOptions::new().append(true).create(true).open("/tmp/hosts-log").and_then(
-                        |mut f| {
-                            std::io::Write::write_all(
-                                &mut f,
-                                format!("{} {name} {:?} {}\n", host.name, start.elapsed(), failed.is_some()).as_bytes(),
-                            )
-                        },
-                    );
-                    match (failed, known) {
+                    match (failure(check, host), known) {
                         (None, None) => {}
                         (None, Some(known)) => {
                             wrong.lock().unwrap().push(format!("{name} passes, though {}", known.why));

@@ -64,6 +64,36 @@ const ALL: &[Without] = &[
         shown_by: "undefined reference to `on_exit'",
     },
     Without {
+        hosts: MUSL,
+        check: "whatever_makes_descriptors",
+        why: "musl's `recvmsg` itself writes to the address that it is given",
+        shown_by: "ends natively and under the shim with signal: 11",
+    },
+    Without {
+        hosts: MUSL,
+        check: "births with",
+        why: "musl's `recvmsg` itself writes to the address that it is given",
+        shown_by: "ends natively with signal: 11",
+    },
+    Without {
+        hosts: &["no-libgcc"],
+        check: "whatever_makes_descriptors",
+        why: "without libgcc_s.so.1 glibc cancels no thread",
+        shown_by: "libgcc_s.so.1 must be installed for pthread_cancel",
+    },
+    Without {
+        hosts: &["no-libgcc"],
+        check: "births with",
+        why: "without libgcc_s.so.1 glibc cancels no thread",
+        shown_by: "libgcc_s.so.1 must be installed for pthread_cancel",
+    },
+    Without {
+        hosts: &["no-libgcc"],
+        check: "an_unwinder_finds_its_way",
+        why: "it needs libgcc_s.so.1",
+        shown_by: "error while loading shared libraries: libgcc_s.so.1",
+    },
+    Without {
         hosts: &["bullseye"],
         check: "every_hook_has_the_prototype",
         why: "before glibc 2.34 libpthread has a `fcntl` and a `system` of its own, so that dlsym gives another than a call",
@@ -73,7 +103,7 @@ const ALL: &[Without] = &[
         hosts: &["no-libgcc"],
         check: "a_cancelled_wait",
         why: "without libgcc_s.so.1 glibc cancels no thread",
-        shown_by: "libgcc_s.so.1 must be installed for pthread_",
+        shown_by: "libgcc_s.so.1",
     },
     Without {
         hosts: &["no-libgcc"],
