@@ -246,7 +246,8 @@ fn loopback(host: &Host, options: &[(&str, &str)]) -> (String, Value) {
     let script = root().join("tests/programs/loopback.py");
     let ended = run(host.preload(command.arg(script), &path).envs(options.iter().copied()));
     assert!(ended.status.success(), "{} {options:?}: {}\n{}", host.name, ended.status, ended.stderr);
-    assert_eq!(ended.stderr, "", "{} {options:?}", host.name);
+    // python itself complains of a loop that got no instance.
+    assert!(!ended.stderr.contains("epollshim"), "{} {options:?}: {}", host.name, ended.stderr);
     (ended.stdout, crate::common::report(&path))
 }
 
@@ -307,14 +308,16 @@ pub fn command(host: &Host) -> Outcome {
     let checked = run(start("check").arg(&binary));
     assert!(checked.status.success(), "{}: {}{}", host.name, checked.stdout, checked.stderr);
 
-    let recordings = scratch("command").join("recordings");
+    let directory = scratch("command");
+    let (recordings, path) = (directory.join("recordings"), directory.join("report.json"));
     let mut limited = start("run");
     limited.args(["--limit", "instances=1,watches=2", "--inject", "epoll_wait:error=EINTR:when=1", "--record"]);
-    let limited = run(limited.arg(&recordings).args(["--format", "json", "--"]).arg(&binary));
+    limited.arg(&recordings).args(["--format", "json", "--output"]).arg(&path).arg("--");
+    let limited = run(limited.arg(&binary));
     assert!(limited.status.success(), "{}: {}", host.name, limited.stderr);
     is_limited_and_broken(host, &limited.stdout);
-    let first = limited.stderr.lines().find(|line| line.starts_with('{')).expect("a report on stderr");
-    is_reported(host, &serde_json::from_str::<Value>(first).unwrap()["processes"][0]);
+    let first: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    is_reported(host, &first["processes"][0]);
 
     let read = json_of(start("report").args(["--format", "json"]).arg(&recordings));
     assert_eq!(read["processes"][0]["process"]["end"], "exit", "{}: {read}", host.name);
