@@ -123,6 +123,27 @@ impl Host {
         }
     }
 
+    /// Starts a program beside one that runs there: with the same mounts. (`ctl` opens what that one has mapped.)
+    pub fn command_beside(&self, pid: i32, program: &Path) -> Command {
+        let namespace = CString::new(format!("/proc/{pid}/ns/mnt")).unwrap();
+        let new_root = c_string(&self.root);
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let enter = move || {
+            let done = |result: libc::c_int| if result >= 0 { Ok(result) } else { Err(io::Error::last_os_error()) };
+            // SAFETY: each pointer is to a string that the closure owns.
+            unsafe {
+                let descriptor = done(libc::open(namespace.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC))?;
+                done(libc::setns(descriptor, libc::CLONE_NEWNS))?;
+                done(libc::chroot(new_root.as_ptr()))?;
+                done(libc::chdir(c"/".as_ptr())).map(|_| ())
+            }
+        };
+        // SAFETY: between fork and exec it makes system calls alone, with strings that were made before, and allocates nothing.
+        unsafe { command.pre_exec(enter) };
+        command
+    }
+
     pub fn is_musl(&self) -> bool {
         matches!(self.compiler, Compiler::Musl(_))
     }

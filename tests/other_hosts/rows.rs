@@ -1,5 +1,6 @@
 //! What is shown on each host. Each function gives what docs/hosts.md says of it; a failure panics.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -325,12 +326,12 @@ pub fn command(host: &Host) -> Outcome {
     let text = run(start("report").arg(&recordings));
     assert!(text.stdout.contains("limited_and_broken") && text.status.success(), "{}: {}", host.name, text.stdout);
 
-    looked_at_and_steered(host, &start);
+    looked_at_and_steered(host, &start, epollshim);
     Passed("passes".to_owned())
 }
 
 /// A program that runs and is recorded, by the host's own C library.
-fn looked_at_and_steered(host: &Host, start: &impl Fn(&str) -> Command) {
+fn looked_at_and_steered(host: &Host, start: &impl Fn(&str) -> Command, epollshim: &Path) {
     let directory = scratch("steered");
     let recordings = directory.join("recordings");
     let mut command = start("run");
@@ -340,26 +341,32 @@ fn looked_at_and_steered(host: &Host, start: &impl Fn(&str) -> Command) {
     let pid = running.until("it printed its pid", |running| {
         running.read("stdout").lines().find_map(|line| line.strip_prefix("pid ")?.parse::<i32>().ok())
     });
+    let beside = |word: &str| {
+        let mut command = host.command_beside(pid, epollshim);
+        command.arg(word);
+        command
+    };
+    let process = pid;
     let pid = pid.to_string();
 
-    let seen = json_of(start("inspect").args(["--format", "json", &pid]));
+    let seen = json_of(beside("inspect").args(["--format", "json", &pid]));
     let instances = seen["processes"][0]["instances"].as_array().expect("instances");
     assert_eq!(instances.len(), 1, "{}: {seen}", host.name);
 
-    let status = run(start("ctl").args([&pid, "status"]));
+    let status = run(beside("ctl").args([&pid, "status"]));
     assert!(status.status.success(), "{}: {}{}", host.name, status.stdout, status.stderr);
-    let armed = run(start("ctl").args([&pid, "inject", "epoll_ctl:error=ENOSPC:when=1"]));
+    let armed = run(beside("ctl").args([&pid, "inject", "epoll_ctl:error=ENOSPC:op=ADD:when=1"]));
     assert!(armed.status.success(), "{}: {}{}", host.name, armed.stdout, armed.stderr);
     running.until("the fault fired", |running| running.read("stdout").contains("epoll_ctl: No space").then_some(()));
-    let snapshot = run(start("ctl").args([&pid, "snapshot"]));
+    let snapshot = run(beside("ctl").args([&pid, "snapshot"]));
     assert!(snapshot.status.success(), "{}: {}{}", host.name, snapshot.stdout, snapshot.stderr);
     assert!(snapshot.stdout.contains("served_for_ever"), "{}: {}", host.name, snapshot.stdout);
 
-    let pid: i32 = pid.parse().unwrap();
     // SAFETY: kill has no memory to get wrong; the process is a child of ours's, which has not ended.
-    assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
-    let ended = running.ended();
-    assert_eq!(ended.status.code(), Some(128 + libc::SIGKILL), "{}", host.name);
+    assert_eq!(unsafe { libc::kill(process, libc::SIGKILL) }, 0);
+    // As the program did.
+    let ended = running.ended_anyhow();
+    assert_eq!(ended.status.signal(), Some(libc::SIGKILL), "{}: {}", host.name, ended.stderr);
     let read = json_of(start("report").args(["--format", "json"]).arg(&recordings));
     assert_eq!(read["processes"][0]["process"]["end"], "killed", "{}: {read}", host.name);
 }
