@@ -368,5 +368,5 @@ fn looked_at_and_steered(host: &Host, start: &impl Fn(&str) -> Command, epollshi
     let ended = running.ended_anyhow();
     assert_eq!(ended.status.signal(), Some(libc::SIGKILL), "{}: {}", host.name, ended.stderr);
     let read = json_of(start("report").args(["--format", "json"]).arg(&recordings));
-    assert_eq!(read["processes"][0]["process"]["end"], "killed", "{}: {read}", host.name);
+    assert_eq!(read["processes"][0]["process"]["end"], "signal", "{}: {read}", host.name);
 }
