@@ -19,7 +19,7 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: help build release assets dist test test-dist test-portable test-servers calm demo bench soak fuzz functions samples header install uninstall toolchain programs
+.PHONY: help build release assets dist test test-dist test-hosts test-portable test-servers calm demo bench soak fuzz functions samples header install uninstall toolchain programs
 
 help:
 	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
@@ -31,6 +31,7 @@ help:
 	@echo 'make test-portable  the tests on C programs with entries in plain Rust (cargo build --features portable)'
 	@echo 'make test-servers   19 servers under load, for 20 seconds each, and again beside 8 busy processes: is what is found in them true,'
 	@echo '                and what does epollshim inspect cost them? (SERVERS=NAMES: these alone)'
+	@echo 'make test-hosts     the files of make dist on other hosts: Debian bullseye to sid, musl, without libgcc_s (as root; docs/hosts.md)'
 	@echo 'make calm       the tests CALM_ROUNDS times (5) beside two busy processes: which of them failed, and how often?'
 	@echo 'make bench      what a call costs under the shim, beside a plain forwarder; what servers pay'
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
@@ -84,6 +85,15 @@ test-servers: toolchain programs
 	    SERVERS_SECONDS=20 SERVERS_BUSY=$$busy $(CARGO) test --profile checks --test healthy_servers -- \
 	        --include-ignored --test-threads=2 $(SERVERS) || exit; \
 	done
+
+# As root, in root directories of Debian's packages below $(TARGET)/hosts (1.5 GB; once 7 minutes, then 10). EPOLLSHIM_BLESS=1 writes
+# docs/hosts.md.
+test-hosts: export HOSTS_FILES := $(abspath $(TARGET))/hosts/files
+test-hosts: toolchain programs dist
+	$(CARGO) build --release
+	rm -rf '$(HOSTS_FILES)' && mkdir -p '$(HOSTS_FILES)'
+	tar -xzf $(TARGET)/dist/epollshim-*-x86_64-linux.tar.gz -C '$(HOSTS_FILES)'
+	$(CARGO) test --profile checks --test other_hosts --test hosts_packages -- --include-ignored
 
 # What fails here now and then depends on time, on the machine or on another test.
 CALM_ROUNDS ?= 5
@@ -157,7 +167,7 @@ install uninstall:
 	@sh scripts/install $@
 
 programs:
-	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests python-jsonschema man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go systemd-analyze python-yaml rpmbuild objcopy dpkg-deb
+	bash scripts/need redis-server redis-benchmark nginx memcached haproxy wrk strace valgrind jq g++ python-tests python-jsonschema man mandoc pkg-config zsh fish heaptrack libjemalloc.so.2 libtcmalloc_minimal.so.4 libmimalloc.so.2 curl gdb ltrace clang clang-sanitizers musl-gcc setpriv sshd ssh chronyd tor libseccomp.h xmllint promtool prometheus-node-exporter go mmdebstrap systemd-analyze python-yaml rpmbuild objcopy dpkg-deb
 
 toolchain:
 	@for tool in $(CARGO) $(CC); do \

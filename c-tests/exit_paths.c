@@ -213,7 +213,11 @@ int main(int count, char **arguments) {
         FAILS(execvpe("no-such-program-anywhere", script, environment), ENOENT);
         FAILS(execlp("no-such-program-anywhere", "x", (char *)NULL), ENOENT);
         FAILS(execle("/nonexistent/program", "x", (char *)NULL, environment), ENOENT);
+#ifdef __GLIBC__
         FAILS(fexecve(-1, script, environment), EINVAL);
+#else
+        FAILS(fexecve(-1, script, environment), EBADF);
+#endif
         FAILS(execveat(-1, "sh", script, environment, 0), EBADF);
         /* And it goes on. */
         GIVES(events_of(epfd, 0), EPOLLIN);

@@ -4,6 +4,7 @@
 pub mod cc;
 mod inherited;
 pub mod modes;
+pub mod place;
 pub mod recording;
 
 use std::fs::File;

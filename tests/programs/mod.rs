@@ -118,14 +118,19 @@ impl Running {
                 common::under_shim(&mut command, &report);
             }
         }
+        command.args(arguments);
+        Running::of(command, mode, dir)
+    }
+
+    /// A command that is prepared as its mode says.
+    pub fn of(mut command: Command, mode: Mode, dir: PathBuf) -> Running {
         let child = command
-            .args(arguments)
             .stdin(Stdio::null())
             .stdout(File::create(dir.join("stdout")).unwrap())
             .stderr(File::create(dir.join("stderr")).unwrap())
             .process_group(0)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Running { child, mode, dir }
     }
 
@@ -134,15 +139,8 @@ impl Running {
     pub fn start_with(options: &[(&str, &str)], dir: PathBuf, program: &Path, arguments: &[&str]) -> Running {
         let mut command = Command::new(program);
         common::under_shim(&mut command, &dir.join("report-%p.json")).envs(options.iter().copied());
-        let child = command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(File::create(dir.join("stdout")).unwrap())
-            .stderr(File::create(dir.join("stderr")).unwrap())
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        Running { child, mode: Mode::Shim, dir }
+        command.args(arguments);
+        Running::of(command, Mode::Shim, dir)
     }
 
     /// Until `ready` gives something. Fails when the program ends first, or hangs.
