@@ -141,7 +141,10 @@ fn programs_for_other_machines_and_other_c_libraries_are_not_seen() {
     let at = bytes.windows(glibc.len()).position(|part| part == glibc).unwrap();
     let musl = b"/lib/ld-musl-x86_64.so.1\0\0\0\0";
     let line = changed("musl", &|bytes| bytes[at..at + musl.len()].copy_from_slice(musl));
-    assert_eq!(line, "not seen: linked with musl libc; the shim is for glibc");
+    assert_eq!(line, "seen: all of its epoll calls go through libc");
+    let other = b"/lib/ld-uClibc.so.0\0\0\0\0\0\0\0\0\0";
+    let line = changed("other", &|bytes| bytes[at..at + other.len()].copy_from_slice(other));
+    assert!(line.starts_with("not seen: its interpreter /lib/ld-uClibc.so.0 is neither glibc's nor musl's"), "{line}");
 }
 
 #[test]
