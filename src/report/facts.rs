@@ -348,6 +348,17 @@ impl Facts {
         self.ledger.live_instances().map(|(index, instance)| InstanceFacts::of(index, instance))
     }
 
+    /// A descriptor of each live instance that was made by no call that the library saw. Not those
+    /// that an exec is known to have passed on.
+    pub fn unseen(&self) -> impl Iterator<Item = i32> {
+        let is_unseen = |instance: &Instance| {
+            Origin::from_byte(instance.origin.load(Ordering::Relaxed)) == Origin::Unseen
+                && instance.inherited.load(Ordering::Relaxed) != Instance::FROM_EXEC
+        };
+        let unseen = self.ledger.live_instances().filter(move |(_, instance)| is_unseen(instance));
+        unseen.filter_map(|(index, _)| self.descriptors_of(index).next())
+    }
+
     pub fn created(&self) -> u64 {
         self.sums.successes(Call::Create) + self.sums.successes(Call::Create1)
     }

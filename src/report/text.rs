@@ -57,6 +57,7 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         facts.pid,
         Scaled::time(facts.duration)
     )?;
+    not_seen(facts, out)?;
     findings(facts, out)?;
     calls(facts, out)?;
     instances(facts, out)?;
@@ -75,6 +76,25 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     policy(out)?;
     coverage(facts, out)?;
     suppressions(facts, out)
+}
+
+/// Instances that the program, or its runtime, uses where the library does not see it.
+fn not_seen(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    let count = facts.unseen().count();
+    if super::unseen::is_go() {
+        writeln!(out, "NOT SEEN: Go's runtime makes its epoll calls itself\n")?;
+    } else if count != 0 {
+        let (plural, were) = if count == 1 { ("", "was") } else { ("s", "were") };
+        write!(out, "NOT SEEN: {count} epoll instance{plural} (fd")?;
+        facts.unseen().take(LISTED).try_for_each(|fd| write!(out, " {fd}"))?;
+        let more = if count > LISTED { " ..." } else { "" };
+        writeln!(
+            out,
+            "{more}) {were} made by no call that the library saw: the program\n  makes system calls itself, or has \
+             them from another process. What it does so is not counted;\n  strace -f -e trace=/^epoll shows it\n"
+        )?;
+    }
+    Ok(())
 }
 
 /// What was suppressed, with a line for each rule.
