@@ -1,9 +1,15 @@
 //! A program that the process starts, or becomes: whether the call can be expected to succeed, and
 //! whether the library will be in it.
 
+use core::ffi::CStr;
+
+use epollshim_format::recording::unseen;
+
+use super::unseen::is_go_note;
 use crate::buffer::Buffer;
+use crate::elf::number;
 use crate::path::Path;
-use crate::sigsafe::on_own_stack;
+use crate::sigsafe::{self, on_own_stack};
 use crate::{environment, procfs, record, seccomp, sys};
 
 /// What an exec call names as the program.
@@ -33,7 +39,7 @@ fn with_file<R>(program: Program, work: &dyn Fn(i32, *const libc::c_char) -> R) 
         Program::Searched(name) if name.is_null() => None,
         Program::Searched(name) => {
             // SAFETY: the program's own string, zero-terminated as execvp(3) requires.
-            let text = unsafe { core::ffi::CStr::from_ptr(name) }.to_bytes();
+            let text = unsafe { CStr::from_ptr(name) }.to_bytes();
             if text.contains(&b'/') {
                 return with_file(Program::At(libc::AT_FDCWD, name), work);
             }
@@ -52,7 +58,8 @@ fn with_file<R>(program: Program, work: &dyn Fn(i32, *const libc::c_char) -> R) 
 }
 
 /// The process starts a program, or becomes it. Notes it in the recording if the loader will leave the
-/// library out (AT_SECURE, ld.so(8)): then what it does is in no report. In any process's memory.
+/// library out (AT_SECURE, ld.so(8)), or there is no loader, or it is Go's: then what it does is in no
+/// report. In any process's memory.
 pub fn note_start(program: Program) {
     if !record::is_near() || seccomp::hinders() {
         return;
@@ -62,15 +69,60 @@ pub fn note_start(program: Program) {
         let Some(users) = Users::of_this_process() else { return };
         let note = |directory, path: *const libc::c_char| {
             // SAFETY: as in `with_file`.
-            let owner = unsafe { sys::set_id_owner(directory, path) };
-            if users.gain_rights(owner) {
-                // SAFETY: as in `with_file`.
-                record::started_unseen(unsafe { core::ffi::CStr::from_ptr(path) }.to_bytes());
+            let (owner, path) = unsafe { (sys::set_id_owner(directory, path), CStr::from_ptr(path)) };
+            let why = if users.gain_rights(owner) { unseen::SECURE } else { why_unseen(directory, path) };
+            if why != 0 {
+                record::started_unseen(path.to_bytes(), why);
             }
         };
         with_file(program, &note);
     });
     sys::set_errno(errno);
+}
+
+/// Why the library would not see the calls of a program's file; 0: it would, or the file is not
+/// readable. A helper opens the file, so a path that counts from a directory's descriptor is not looked
+/// at.
+fn why_unseen(directory: i32, path: &CStr) -> u64 {
+    let mut start = [0u8; 4096];
+    if directory != libc::AT_FDCWD && !path.to_bytes().starts_with(b"/") {
+        return 0;
+    }
+    let read = sigsafe::unshared(|files| {
+        let fd = files.open(path, libc::O_RDONLY | libc::O_NONBLOCK, 0)?;
+        let read = sys::read(fd, &mut start);
+        files.close(fd);
+        read
+    });
+    let Some(Ok(length)) = read else { return 0 };
+    let is_loader = path.to_bytes().rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.starts_with(b"ld-"));
+    if is_loader { 0 } else { why_unseen_by(start.get(..length).unwrap_or_default()) }
+}
+
+/// The same of the first bytes of a file, which have the program headers and notes.
+fn why_unseen_by(start: &[u8]) -> u64 {
+    const MAGIC: &[u8] = b"\x7fELF\x02\x01";
+    // Offsets in Elf64_Ehdr and Elf64_Phdr of <elf.h>.
+    const PHOFF: usize = 32;
+    const PHNUM: usize = 56;
+    let word = |at, size| number(start, at, size).unwrap_or(0);
+    let (table, count) = (word(PHOFF, 8), word(PHNUM, 2));
+    let size = size_of::<libc::Elf64_Phdr>();
+    if !start.starts_with(MAGIC) || count == 0 || table.saturating_add(count * size) > start.len() {
+        return 0;
+    }
+    let (mut why, mut is_go) = (unseen::STATIC, false);
+    for at in (0..count).map(|index| table + index * size) {
+        match word(at, 4) as u32 {
+            libc::PT_INTERP => why = 0,
+            libc::PT_NOTE => {
+                let (offset, bytes) = (word(at + 8, 8), word(at + 32, 8));
+                is_go |= start.get(offset..offset.saturating_add(bytes)).is_some_and(is_go_note);
+            }
+            _ => {}
+        }
+    }
+    if is_go && why == 0 { unseen::GO } else { why }
 }
 
 /// Who the process is: real and effective.

@@ -87,15 +87,11 @@ fn has_epoll(first: i32) -> bool {
     false
 }
 
-/// Whether a program's notes have the one that Go's linker writes (cmd/link/internal/ld/elf.go,
-/// ELF_NOTE_GO_NAME).
+/// Whether a program has the note that Go's linker writes.
 ///
 /// # Safety
 /// `table` must be 0 or the address of that many program headers of an object that is mapped.
 unsafe fn is_noted_as_go(table: u64, count: u64) -> bool {
-    /// Sizes of name and description, and the type; then the name.
-    const NAME: &[u8] = b"Go\0\0";
-    const HEADER: usize = 12;
     if table == 0 {
         return false;
     }
@@ -106,30 +102,28 @@ unsafe fn is_noted_as_go(table: u64, count: u64) -> bool {
     segments.iter().filter(|segment| segment.p_type == PT_NOTE).any(|segment| {
         let start = slide.wrapping_add(segment.p_vaddr) as *const u8;
         // SAFETY: a segment of notes lies in one that is loaded, and is read-only.
-        let notes = unsafe { core::slice::from_raw_parts(start, segment.p_memsz as usize) };
-        has_name(notes, NAME, HEADER)
+        is_go_note(unsafe { core::slice::from_raw_parts(start, segment.p_memsz as usize) })
     })
 }
 
-/// Whether a note has that name. Notes begin at multiples of 4 bytes.
-fn has_name(notes: &[u8], name: &[u8], header: usize) -> bool {
-    let length = name.len();
-    notes.chunks_exact(4).enumerate().any(|(index, word)| {
-        let at = index * 4;
-        word == name && at >= header && notes.get(at - header) == Some(&(length as u8))
-    })
+/// Whether one of these notes is Go's (cmd/link/internal/ld/elf.go, ELF_NOTE_GO_NAME): the length of the
+/// name, 4, stands three words before it. Notes begin at multiples of 4 bytes.
+pub fn is_go_note(notes: &[u8]) -> bool {
+    const NAME: &[u8] = b"Go\0\0";
+    const BEFORE: usize = 3;
+    let words = || notes.chunks_exact(NAME.len());
+    words().zip(words().skip(BEFORE)).any(|(length, name)| length == [4, 0, 0, 0] && name == NAME)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::has_name;
+    use super::is_go_note;
 
     #[test]
     fn a_note_is_known_by_its_name() {
         let note = |name: &[u8; 4]| [&[4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0][..], name, &[1, 2, 3, 4]].concat();
-        let two = [note(b"GNU\0"), note(b"Go\0\0")].concat();
-        assert!(has_name(&two, b"Go\0\0", 12));
-        assert!(!has_name(&note(b"GNU\0"), b"Go\0\0", 12));
-        assert!(!has_name(b"Go\0\0", b"Go\0\0", 12));
+        assert!(is_go_note(&[note(b"GNU\0"), note(b"Go\0\0")].concat()));
+        assert!(!is_go_note(&note(b"GNU\0")));
+        assert!(!is_go_note(b"Go\0\0"));
     }
 }

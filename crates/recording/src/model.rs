@@ -8,7 +8,7 @@ use epollshim_format::call::Call;
 use epollshim_format::census::Kind;
 use epollshim_format::findings::Finding;
 use epollshim_format::function::Function;
-use epollshim_format::recording::{SEGMENTS, record, stopped, thread};
+use epollshim_format::recording::{SEGMENTS, record, stopped, thread, unseen};
 use epollshim_format::{errno, histogram, signal};
 
 use crate::census::Census;
@@ -92,8 +92,10 @@ pub struct Header {
     /// Processes forked from this one that could make no recording, and the errno of the first.
     pub children_lost: u64,
     pub children_trouble: Option<u32>,
-    /// Programs that it started and out of which the loader left the library, and the path of the first.
+    /// Programs that it started and whose calls the library does not see, why (bits of
+    /// `epollshim_format::recording::unseen`), and the path of the first.
     pub unseen: u64,
+    pub why_unseen: u64,
     pub first_unseen: Vec<u8>,
     pub comm: Vec<u8>,
     pub exe: Vec<u8>,
@@ -714,8 +716,16 @@ pub fn what_is_unseen(processes: &[Process]) -> Option<String> {
     } else {
         format!("{} programs that were started (the first: {path})", grouped(count))
     };
-    Some(format!(
-        "{programs}: the effective user or group was not the real one, and then the loader ignores LD_PRELOAD \
-         (AT_SECURE, ld.so(8))"
-    ))
+    let why = processes.iter().fold(0, |bits, process| bits | process.header.why_unseen);
+    let reasons = [
+        (
+            unseen::SECURE,
+            "the effective user or group was not the real one, and then the loader ignores LD_PRELOAD (AT_SECURE, ld.so(8))",
+        ),
+        (unseen::STATIC, "a static program has no loader that reads LD_PRELOAD"),
+        (unseen::GO, "Go's runtime makes its system calls itself"),
+    ];
+    let why = if why == 0 { unseen::SECURE } else { why };
+    let reasons: Vec<&str> = reasons.iter().filter(|(bit, _)| why & bit != 0).map(|(_, words)| *words).collect();
+    Some(format!("{programs}: {}", reasons.join("; ")))
 }
