@@ -164,7 +164,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         facts.uncompared,
         facts.reconciled,
         OrNull(seccomp::installed_filters().map(Filters)),
-        List(|| facts.unseen()),
+        facts.unseen_epfds(),
         super::unseen::is_go(),
     )
 }

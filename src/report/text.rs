@@ -79,19 +79,20 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
 }
 
 /// Instances that the program, or its runtime, uses where the library does not see it.
+#[inline(never)] // for size
 fn not_seen(facts: &Facts, out: &mut impl Write) -> fmt::Result {
-    let count = facts.unseen().count();
     if super::unseen::is_go() {
-        writeln!(out, "NOT SEEN: Go's runtime makes its epoll calls itself\n")?;
-    } else if count != 0 {
-        let (plural, were) = if count == 1 { ("", "was") } else { ("s", "were") };
-        write!(out, "NOT SEEN: {count} epoll instance{plural} (fd")?;
-        facts.unseen().take(LISTED).try_for_each(|fd| write!(out, " {fd}"))?;
-        let more = if count > LISTED { " ..." } else { "" };
+        out.write_str("NOT SEEN: Go's runtime makes its epoll calls itself\n\n")?;
+    }
+    if facts.unseen() != 0 {
+        let plural = if facts.unseen() == 1 { "" } else { "s" };
         writeln!(
             out,
-            "{more}) {were} made by no call that the library saw: the program\n  makes system calls itself, or has \
-             them from another process. What it does so is not counted;\n  strace -f -e trace=/^epoll shows it\n"
+            "NOT SEEN: no call that the library saw has made {} epoll instance{plural} (fd {}):\n  the program makes \
+             system calls itself, or another process has passed on what it made.\n  strace -f -e trace=/^epoll shows \
+             these calls\n",
+            facts.unseen(),
+            facts.unseen_epfds(),
         )?;
     }
     Ok(())

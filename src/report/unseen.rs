@@ -47,13 +47,11 @@ pub fn look_at_load(_: &AtLoad) {
     match (&config.report, config.format) {
         (Destination::None, _) => {}
         (Destination::Descriptor(2), Format::Text) => output::tell(|line| {
-            let mut space = [0u8; 4096];
-            let name = procfs::program_name(&mut space).escape_ascii();
             let pid = process::pid();
             let _ = writeln!(
                 line,
-                "epollshim: {name} (pid {pid}): NOT SEEN: Go's runtime makes its epoll calls itself, and ends without \
-                 a report; epollshim inspect {pid} shows its instances"
+                "epollshim: process {pid}: NOT SEEN: Go's runtime makes its epoll calls itself, and ends without a \
+                 report; epollshim inspect {pid} shows its instances"
             );
         }),
         _ => deliver(config, End::Running),
