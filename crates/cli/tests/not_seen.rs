@@ -300,6 +300,16 @@ fn children_whose_calls_are_not_seen_are_named() {
     assert_eq!(text.contains("Go's runtime makes its system calls itself"), installed("go").is_some(), "{text}");
 }
 
+#[test]
+fn the_report_of_run_names_a_process_that_made_its_calls_itself() {
+    let text = stderr(&output(&mut raw(&[]).run(&["--quiet"])));
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("had 1 epoll instance (fd 3), and made no epoll call that the library saw; strace"),
+        "{text}"
+    );
+}
+
 /// What `run` looks at while a program runs does not take a child for one that makes calls of its own.
 #[test]
 fn a_forked_child_that_has_its_parent_s_instance_is_not_named() {

@@ -706,6 +706,24 @@ impl Process {
     }
 }
 
+/// Says of a process that made no epoll call which the library saw, and had epoll instances all the
+/// same, that it makes such calls itself.
+pub fn makes_calls_unseen(process: &Process) -> Option<String> {
+    let unseen = process.totals.unseen_instances;
+    if unseen == 0 || process.counters().all_calls() != 0 {
+        return None;
+    }
+    let fds: Vec<String> = process.instances.iter().take(8).map(|instance| instance.epfd.to_string()).collect();
+    let fds = if fds.is_empty() { String::new() } else { format!(" (fd {})", fds.join(", ")) };
+    let instances =
+        if unseen == 1 { "1 epoll instance".into() } else { format!("{} epoll instances", grouped(unseen)) };
+    Some(format!(
+        "process {} had {instances}{fds}, and made no epoll call that the library saw; strace -f -e trace=/^epoll shows \
+         its calls",
+        process.header.pid
+    ))
+}
+
 /// Which programs that these processes started are in no recording, and why; None: no such program is known.
 pub fn what_is_unseen(processes: &[Process]) -> Option<String> {
     let count = processes.iter().fold(0, |sum: u64, process| sum.saturating_add(process.header.unseen));
