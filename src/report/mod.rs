@@ -14,7 +14,7 @@ mod program;
 mod sites;
 mod symbols;
 mod text;
-mod unseen;
+pub mod unseen;
 
 use core::fmt::Write;
 
@@ -33,7 +33,6 @@ use crate::{output, process, record, sys, thread};
 use facts::Facts;
 pub use facts::{InstanceFacts, Sums};
 pub use program::{Program, is_executable, note_start};
-pub use unseen::look_at_load;
 
 /// Makes `exit` and `quick_exit` call the report as their last handler: what is registered before
 /// main runs after everything that is registered later, and after the destructors of libraries.
