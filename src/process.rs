@@ -214,6 +214,12 @@ pub fn is_owner() -> bool {
     page().is_some_and(|page| whose(page, sys::getpid_or_error()) == Verdict::Own)
 }
 
+/// Whether this is the process that the library was loaded in: not the child of a fork, and none that
+/// runs in its memory. Claims nothing.
+pub fn is_as_loaded() -> bool {
+    page().is_some_and(|page| page.owner.load(Ordering::Relaxed) == sys::getpid_or_error() as u32)
+}
+
 /// `answer`: of getpid(2). Never returns `Fresh` or `Abandoned`: such memory is claimed.
 #[cold]
 #[inline(never)]

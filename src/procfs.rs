@@ -17,14 +17,11 @@ use crate::sys;
 /// A path in /proc.
 pub type Short = Path<64>;
 
-/// The path by which a helper of this thread finds what the thread calls by that path.
+/// The path by which a helper of this thread finds what the thread calls by that path. None: by the same.
 #[inline(never)] // for size
-fn for_helper(path: &CStr) -> Path<128> {
+fn for_helper(path: &CStr) -> Option<Path<128>> {
+    let rest = path.to_bytes().strip_prefix(b"/proc/thread-self/")?;
     let mut named = Path::of(format_args!(""));
-    let Some(rest) = path.to_bytes().strip_prefix(b"/proc/thread-self/") else {
-        named.push(path.to_bytes());
-        return named;
-    };
     // PID/task/TID, by the numbers that this /proc uses.
     let mut own = [0u8; 64];
     let own = read_link(c"/proc/thread-self", &mut own).unwrap_or(b"thread-self");
@@ -32,13 +29,16 @@ fn for_helper(path: &CStr) -> Path<128> {
     named.push(own);
     let _ = named.write_str("/");
     named.push(rest);
-    named
+    Some(named)
 }
 
 /// Opens a file for reading, by a helper, and calls `work` there with its descriptor.
 fn with_file<T>(path: &CStr, flags: i32, work: impl FnOnce(Files, i32) -> sys::Result<T>) -> sys::Result<T> {
-    let path = for_helper(path);
-    let path = path.as_c().ok_or(libc::ENAMETOOLONG)?;
+    let named = for_helper(path);
+    let path = match &named {
+        Some(named) => named.as_c().ok_or(libc::ENAMETOOLONG)?,
+        None => path,
+    };
     let done = sigsafe::unshared(|files| {
         let fd = files.open(path, libc::O_RDONLY | flags, 0)?;
         let done = work(files, fd);
@@ -57,13 +57,13 @@ pub fn read_file(path: &CStr, into: &mut Buffer<u8>) -> bool {
     }
 }
 
-/// The beginning of a file, by one read. None: not readable.
+/// The beginning of a file, by one read, which waits for nobody (a named pipe). None: not readable.
 pub fn read_short(path: &CStr, into: &mut [u8]) -> Option<usize> {
     read_once(path, into).ok()
 }
 
 fn read_once(path: &CStr, into: &mut [u8]) -> sys::Result<usize> {
-    with_file(path, 0, |_, fd| sys::read(fd, into))
+    with_file(path, libc::O_NONBLOCK, |_, fd| sys::read(fd, into))
 }
 
 /// What is left to read of a descriptor. False: not readable, or no memory.

@@ -39,14 +39,16 @@ pub fn is_near() -> bool {
     !NEAREST.load(Ordering::Relaxed).is_null()
 }
 
-/// A program was started that the library will not be in.
-pub fn started_unseen(path: &[u8]) {
+/// A program was started whose calls the library will not see (`why`: bits of
+/// `epollshim_format::recording::unseen`).
+pub fn started_unseen(path: &[u8], why: u64) {
     let start = NEAREST.load(Ordering::Acquire);
     if start.is_null() {
         return;
     }
     // SAFETY: as in `has_no_file`.
     let word = |place| unsafe { word(start, place) };
+    word(header::UNSEEN_WHY).fetch_or(why, Ordering::Relaxed);
     if word(header::UNSEEN).fetch_add(1, Ordering::Relaxed) != 0 {
         return;
     }

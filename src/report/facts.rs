@@ -1,6 +1,8 @@
 //! The content of a report, gathered from the threads' counters and the ledger. Both formats and
 //! the C interface render it.
 
+use core::fmt::Display;
+
 use crate::sync::Ordering;
 
 use epollshim_format::call::Call;
@@ -9,6 +11,7 @@ use epollshim_format::findings::Finding;
 use epollshim_format::{errno, histogram, kernel_memory};
 
 use super::End;
+use super::json::List;
 use super::sites::Map;
 use crate::buffer::{Buffer, sort_by_key};
 use crate::counters::{Counters, Histogram, KINDS, WaitCounters};
@@ -235,6 +238,7 @@ pub struct Facts {
     exe: Buffer<u8>,
     arguments: Buffer<u8>,
     descriptors: Buffer<EpollDescriptor>,
+    unseen: Buffer<i32>,
     findings: Buffer<Finding>,
     suppressed: Buffer<u64>,
 }
@@ -259,6 +263,18 @@ impl Facts {
             }
         }
         sort_by_key(descriptors.as_mut_slice(), |(fd, instance)| (*instance, *fd));
+        let mut unseen = Buffer::new();
+        let mut last = 0;
+        for &(fd, index) in descriptors.as_slice() {
+            let is_unseen = |instance: &Instance| {
+                Origin::from_byte(instance.origin.load(Ordering::Relaxed)) == Origin::Unseen
+                    && instance.inherited.load(Ordering::Relaxed) != Instance::FROM_EXEC
+            };
+            if index != last && ledger.instance_of(fd).is_some_and(is_unseen) {
+                unseen.push(fd);
+            }
+            last = index;
+        }
         let map = Map::read();
         let (mut findings, mut suppressed) = (Buffer::new(), Buffer::new());
         super::findings::gather(&map, &mut findings, &mut suppressed);
@@ -289,6 +305,7 @@ impl Facts {
             exe,
             arguments,
             descriptors,
+            unseen,
             findings,
             suppressed,
         }
@@ -299,6 +316,7 @@ impl Facts {
         self.exe.end();
         self.arguments.end();
         self.descriptors.end();
+        self.unseen.end();
         self.findings.end();
         self.suppressed.end();
         self.map.end();
@@ -346,6 +364,17 @@ impl Facts {
 
     pub fn instances(&self) -> impl Iterator<Item = InstanceFacts> {
         self.ledger.live_instances().map(|(index, instance)| InstanceFacts::of(index, instance))
+    }
+
+    /// How many live instances were made by no call that the library saw, without those that an exec is
+    /// known to have passed on.
+    pub fn unseen(&self) -> usize {
+        self.unseen.as_slice().len()
+    }
+
+    /// A descriptor of each of them.
+    pub fn unseen_epfds(&self) -> impl Display {
+        List(|| self.unseen.as_slice().iter())
     }
 
     pub fn created(&self) -> u64 {

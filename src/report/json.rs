@@ -154,7 +154,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         out,
         concat!(
             r#""coverage":{{"unseen_instances":{},"unseen_watches":{},"healed":{},"lost":{},"uncounted":{},"#,
-            r#""uncompared":{},"reconciled":{},"seccomp":{}}}}}"#
+            r#""uncompared":{},"reconciled":{},"seccomp":{},"unseen_epfds":[{}],"go":{}}}}}"#
         ),
         totals.unseen_instances.get(),
         totals.unseen_watches.get(),
@@ -164,6 +164,8 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         facts.uncompared,
         facts.reconciled,
         OrNull(seccomp::installed_filters().map(Filters)),
+        facts.unseen_epfds(),
+        super::unseen::is_go(),
     )
 }
 

@@ -14,6 +14,7 @@ mod program;
 mod sites;
 mod symbols;
 mod text;
+pub mod unseen;
 
 use core::fmt::Write;
 
@@ -124,8 +125,11 @@ pub fn register_fork_handler(at_load: &AtLoad) {
 /// has no report: its owner's report has what it did there.
 #[inline(never)] // for size
 pub fn at_end(end: End) {
-    if !process::is_used() || !process::is_owner() {
+    if !process::is_used() && !unseen::is_there() || !process::is_owner() {
         return;
+    }
+    if !process::is_used() {
+        record::begin_for_census();
     }
     sys::give_ballast_back();
     crate::census::evaluation::ends_now();
@@ -180,6 +184,9 @@ pub fn evaluate_now() {
 fn evaluate_for_recording(end: End) {
     if record::is_on() {
         on_own_stack(|| {
+            if unseen::is_there() {
+                ledger::reconcile(Here::AtEnd);
+            }
             crate::census::reconcile();
             evaluate(end);
         });
@@ -206,13 +213,15 @@ pub fn before_exec(program: Program, caller: usize) {
     }
 }
 
-/// Only a process that made an epoll call has something to report. The caller owns the memory.
+/// Only a process that made an epoll call has something to report, or one that has an instance which
+/// no call that the library saw has made. The caller owns the memory.
 fn due(end: End) -> Option<&'static Config> {
     let config = config::get()?;
     if matches!(config.report, Destination::None) {
         return None;
     }
     let counted = thread::all().any(|block| facts::calls(block) != 0) || census_reports(end);
+    let counted = counted || end != End::Exec && unseen::is_there();
     counted.then_some(config)
 }
 

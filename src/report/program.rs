@@ -1,6 +1,11 @@
 //! A program that the process starts, or becomes: whether the call can be expected to succeed, and
 //! whether the library will be in it.
 
+use core::ffi::CStr;
+
+use epollshim_format::recording::unseen;
+
+use super::unseen::is_go_note;
 use crate::buffer::Buffer;
 use crate::path::Path;
 use crate::sigsafe::on_own_stack;
@@ -33,7 +38,7 @@ fn with_file<R>(program: Program, work: &dyn Fn(i32, *const libc::c_char) -> R) 
         Program::Searched(name) if name.is_null() => None,
         Program::Searched(name) => {
             // SAFETY: the program's own string, zero-terminated as execvp(3) requires.
-            let text = unsafe { core::ffi::CStr::from_ptr(name) }.to_bytes();
+            let text = unsafe { CStr::from_ptr(name) }.to_bytes();
             if text.contains(&b'/') {
                 return with_file(Program::At(libc::AT_FDCWD, name), work);
             }
@@ -52,7 +57,8 @@ fn with_file<R>(program: Program, work: &dyn Fn(i32, *const libc::c_char) -> R) 
 }
 
 /// The process starts a program, or becomes it. Notes it in the recording if the loader will leave the
-/// library out (AT_SECURE, ld.so(8)): then what it does is in no report. In any process's memory.
+/// library out (AT_SECURE, ld.so(8)), or there is no loader, or it is Go's: then what it does is in no
+/// report. In any process's memory.
 pub fn note_start(program: Program) {
     if !record::is_near() || seccomp::hinders() {
         return;
@@ -62,15 +68,62 @@ pub fn note_start(program: Program) {
         let Some(users) = Users::of_this_process() else { return };
         let note = |directory, path: *const libc::c_char| {
             // SAFETY: as in `with_file`.
-            let owner = unsafe { sys::set_id_owner(directory, path) };
-            if users.gain_rights(owner) {
-                // SAFETY: as in `with_file`.
-                record::started_unseen(unsafe { core::ffi::CStr::from_ptr(path) }.to_bytes());
+            let (owner, path) = unsafe { (sys::set_id_owner(directory, path), CStr::from_ptr(path)) };
+            let why = if users.gain_rights(owner) { unseen::SECURE } else { why_unseen(directory, path) };
+            if why != 0 {
+                record::started_unseen(path.to_bytes(), why);
             }
         };
         with_file(program, &note);
     });
     sys::set_errno(errno);
+}
+
+/// Why the library would not see the calls of a program's file; 0: it would, or the file is not
+/// readable. A helper opens the file, so a path that counts from a directory's descriptor is not looked
+/// at.
+fn why_unseen(directory: i32, path: &CStr) -> u64 {
+    let mut start = [0u8; 4096];
+    if directory != libc::AT_FDCWD && !path.to_bytes().starts_with(b"/") {
+        return 0;
+    }
+    let Some(length) = procfs::read_short(path, &mut start) else { return 0 };
+    let is_loader = path.to_bytes().rsplit(|byte| *byte == b'/').next().is_some_and(|name| name.starts_with(b"ld-"));
+    if is_loader { 0 } else { why_unseen_by(start.get(..length).unwrap_or_default()) }
+}
+
+/// The same of the first bytes of a file, which have the program headers and notes.
+fn why_unseen_by(start: &[u8]) -> u64 {
+    const MAGIC: &[u8] = b"\x7fELF\x02\x01";
+    // Offsets in Elf64_Ehdr and Elf64_Phdr of <elf.h>.
+    const PHOFF: usize = 32;
+    const PHNUM: usize = 56;
+    const OFFSET: usize = 8;
+    const FILESZ: usize = 32;
+    let size = size_of::<libc::Elf64_Phdr>();
+    let first = word(start, PHOFF);
+    let end = first.saturating_add((word(start, PHNUM) & 0xffff) * size);
+    if !start.starts_with(MAGIC) || end > start.len() || end == first {
+        return 0;
+    }
+    let (mut has_loader, mut is_go) = (false, false);
+    for at in (first..end).step_by(size) {
+        let kind = word(start, at) as u32;
+        let notes = start.get(word(start, at + OFFSET)..).unwrap_or_default();
+        has_loader |= kind == libc::PT_INTERP;
+        is_go |= kind == libc::PT_NOTE && notes.get(..word(start, at + FILESZ)).is_some_and(is_go_note);
+    }
+    match (has_loader, is_go) {
+        (false, _) => unseen::STATIC,
+        (true, true) => unseen::GO,
+        (true, false) => 0,
+    }
+}
+
+/// Eight bytes; 0: they are not there.
+#[inline(never)] // for size
+fn word(bytes: &[u8], at: usize) -> usize {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_le_bytes(*word) as usize)
 }
 
 /// Who the process is: real and effective.
@@ -116,7 +169,41 @@ impl Users {
 
 #[cfg(test)]
 mod tests {
-    use super::Users;
+    use super::{Users, unseen, why_unseen_by};
+
+    /// A header of a file with these program headers: type, offset, bytes.
+    fn file(segments: &[(u32, u64, u64)], behind: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[32..40].copy_from_slice(&64u64.to_le_bytes());
+        bytes[56..58].copy_from_slice(&(segments.len() as u16).to_le_bytes());
+        for (kind, offset, size) in segments {
+            let mut segment = [0; 56];
+            segment[..4].copy_from_slice(&kind.to_le_bytes());
+            segment[8..16].copy_from_slice(&offset.to_le_bytes());
+            segment[32..40].copy_from_slice(&size.to_le_bytes());
+            bytes.extend(segment);
+        }
+        bytes.extend(behind);
+        bytes
+    }
+
+    #[test]
+    fn a_program_without_an_interpreter_is_static_and_go_has_a_note() {
+        let note = b"\x04\0\0\0\x04\0\0\0\x04\0\0\0Go\0\0abcd";
+        let with_note = |kind| file(&[(kind, 0, 0), (libc::PT_NOTE, 64 + 2 * 56, 20)], note);
+        assert_eq!(why_unseen_by(&file(&[(libc::PT_LOAD, 0, 0)], b"")), unseen::STATIC);
+        assert_eq!(why_unseen_by(&with_note(libc::PT_LOAD)), unseen::STATIC);
+        assert_eq!(why_unseen_by(&with_note(libc::PT_INTERP)), unseen::GO);
+        assert_eq!(why_unseen_by(&file(&[(libc::PT_INTERP, 0, 0)], note)), 0);
+        // What is cut, damaged, or no ELF file is not known.
+        let damaged = file(&[(libc::PT_NOTE, u64::MAX, u64::MAX), (libc::PT_INTERP, 0, 0)], b"");
+        assert_eq!(why_unseen_by(&damaged), 0);
+        for length in 0..64 + 56 {
+            assert_eq!(why_unseen_by(&file(&[(libc::PT_LOAD, 0, 0)], b"")[..length]), 0);
+        }
+        assert_eq!(why_unseen_by(b"#!/bin/sh\n"), 0);
+    }
 
     #[test]
     fn rights_are_gained_where_the_effective_user_or_group_will_not_be_the_real_one() {

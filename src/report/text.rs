@@ -57,6 +57,7 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         facts.pid,
         Scaled::time(facts.duration)
     )?;
+    not_seen(facts, out)?;
     findings(facts, out)?;
     calls(facts, out)?;
     instances(facts, out)?;
@@ -75,6 +76,26 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     policy(out)?;
     coverage(facts, out)?;
     suppressions(facts, out)
+}
+
+/// Instances that the program, or its runtime, uses where the library does not see it.
+#[inline(never)] // for size
+fn not_seen(facts: &Facts, out: &mut impl Write) -> fmt::Result {
+    if super::unseen::is_go() {
+        out.write_str("NOT SEEN: Go's runtime makes its epoll calls itself\n\n")?;
+    }
+    if facts.unseen() != 0 {
+        let plural = if facts.unseen() == 1 { "" } else { "s" };
+        writeln!(
+            out,
+            "NOT SEEN: no call that the library saw has made {} epoll instance{plural} (fd {}):\n  the program makes \
+             system calls itself, or another process has passed on what it made.\n  strace -f -e trace=/^epoll shows \
+             these calls\n",
+            facts.unseen(),
+            facts.unseen_epfds(),
+        )?;
+    }
+    Ok(())
 }
 
 /// What was suppressed, with a line for each rule.

@@ -135,7 +135,7 @@ pub struct Run {
     /// The library to use
     #[arg(long, value_name = "PATH")]
     pub shim: Option<PathBuf>,
-    /// Do not warn where the shim will not act in CMD (check says why)
+    /// Do not warn of what the shim will not see of CMD (check says why)
     #[arg(long, short)]
     pub quiet: bool,
     /// Where processes write reports of their own when they exit: none for

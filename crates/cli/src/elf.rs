@@ -122,6 +122,15 @@ pub struct Elf {
     pub is_shim: bool,
 }
 
+impl Elf {
+    /// Whether its interpreter is musl's loader.
+    #[must_use]
+    pub fn is_for_musl(&self) -> bool {
+        let base = self.interpreter.as_deref().and_then(|path| path.rsplit(|byte| *byte == b'/').next());
+        base.is_some_and(|base| base.starts_with(b"ld-musl-"))
+    }
+}
+
 /// Reads the beginning of a regular file.
 pub fn header(path: &Path) -> Result<Header, Unreadable> {
     let (file, _) = open(path)?;

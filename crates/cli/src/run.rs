@@ -14,6 +14,7 @@
 //! place     the directory of recordings
 //! watch     signals and job control, until the program ends
 //! family    processes that the program has started
+//! looks     which of them have epoll instances
 //! outcome   the report
 //! ```
 
@@ -22,16 +23,19 @@ use std::io::{Error, ErrorKind};
 use std::time::Instant;
 
 use crate::args::Run;
+use crate::check::facts;
 use crate::check::verdict::{self, Reason, Seen};
-use crate::program::{self, Target};
+use crate::program;
 use crate::sys::child::{self, Change, Child};
 use crate::text::{base, reason, shown};
-use crate::{Failure, elf, privilege, say, sys, take};
+use crate::{Failure, say, sys, take};
+use looks::Looks;
 use options::Settled;
 use outcome::Ended;
 use plan::Plan;
 
 mod family;
+mod looks;
 mod options;
 mod outcome;
 mod place;
@@ -58,7 +62,7 @@ pub fn run(asked: &Run) -> Result<i32, Failure> {
     let library = shim::find(asked.shim.as_deref())?;
     let limits = Limits::of(asked.command.first());
     let old = take(&mut environment, PRELOAD);
-    let preload = if limits.is_foreign() {
+    let preload = if limits.is_foreign {
         shim::without(old.as_deref())
     } else {
         let options = take(&mut environment, ASAN_OPTIONS);
@@ -88,7 +92,9 @@ fn stay(asked: &Run, environment: &[(OsString, OsString)], plan: &Plan, limits: 
     })?;
     let began = family::began(child.pid);
     child::let_go(plan.needs_descriptors());
-    let how = watch::to_its_end(&child).map_err(|error| Failure::of_use(format!("waitpid: {}", reason(&error))))?;
+    let mut looks = Looks::new(place.map(|place| place.path.as_path()), began);
+    let how = watch::to_its_end(&child, &mut looks)
+        .map_err(|error| Failure::of_use(format!("waitpid: {}", reason(&error))))?;
     let after = start.elapsed();
     let signals = child.leave(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT]);
     child::ignore_broken_pipes();
@@ -100,8 +106,11 @@ fn stay(asked: &Run, environment: &[(OsString, OsString)], plan: &Plan, limits: 
     let private = place.filter(|place| place.is_private).map(|place| place.path.clone());
     outcome::clean_up_at(signals, private);
     let name = asked.command.first().map(|name| base(name.as_ref())).unwrap_or_default();
-    let is_outside = limits.reasons.iter().any(|reason| reason.seen == Seen::Not);
-    let verdict = outcome::report(plan, &Ended { name, pid: child.pid, began, how, after, is_outside, is_mute });
+    let is_outside = limits.is_outside();
+    let unseen = limits.unseen();
+    let ended =
+        Ended { name, pid: child.pid, began, how, after, is_outside, unseen, looks, is_quiet: asked.quiet, is_mute };
+    let verdict = outcome::report(plan, &ended);
     match how {
         Change::Exited(0) if verdict.is_unwritten => Ok(UNWRITTEN),
         Change::Exited(0) if verdict.fails => Ok(1),
@@ -125,39 +134,52 @@ fn not_started(asked: &Run, error: &Error) -> Failure {
     Failure { status, text: format!("{name}: {why}") }
 }
 
-/// Where the shim will not act in a program. Empty for a file that cannot be read: exec reports
-/// what is wrong.
+/// What the shim will not see of a program. Empty for a file that cannot be read: exec reports what
+/// is wrong.
 #[derive(Default)]
 struct Limits {
     program: String,
-    reasons: Vec<Reason>,
+    /// The weightiest.
+    reason: Option<Reason>,
+    /// The program has another loader than the library is built for. Such a loader fails, or prints a
+    /// line, when LD_PRELOAD names the library. (A static or privileged program ignores LD_PRELOAD,
+    /// and passes it on to its children.)
+    is_foreign: bool,
 }
 
 impl Limits {
     fn of(command: Option<&OsString>) -> Limits {
         let Some(path) = command.and_then(program::find) else { return Limits::default() };
-        let Ok(Target { path: file, header, .. }) = program::follow(&path) else { return Limits::default() };
-        let elf = header.is_native().then(|| elf::read_file(&file).ok()).flatten();
-        let privilege = privilege::of(&file);
-        let mut reasons = verdict::outside(&header, elf.as_ref(), privilege.as_ref());
-        // What is seen when this user starts it is seen now.
-        reasons.retain(|found| found.seen == Seen::Not);
-        reasons.extend(elf.as_ref().and_then(verdict::go));
-        let through = if file == path { String::new() } else { format!(" (by {})", shown(&file)) };
-        Limits { program: format!("{}{through}", shown(&path)), reasons }
+        let Ok(facts) = facts::of_file(&path) else { return Limits::default() };
+        let verdict = verdict::judge(&facts);
+        let through = if facts.path == path { String::new() } else { format!(" (by {})", shown(&facts.path)) };
+        Limits {
+            program: format!("{}{through}", shown(&path)),
+            reason: verdict.unseen_when_started().cloned(),
+            is_foreign: verdict.reasons.iter().any(|reason| matches!(reason.id, "architecture" | "interpreter")),
+        }
     }
 
-    /// Whether the program has another loader than the library is built for. Such a loader fails,
-    /// or prints a line, when LD_PRELOAD names the library. (A static or privileged program ignores
-    /// LD_PRELOAD, and passes it on to its children.)
-    fn is_foreign(&self) -> bool {
-        self.reasons.iter().any(|reason| matches!(reason.id, "architecture" | "interpreter"))
+    /// Whether nothing of the program is seen.
+    fn is_outside(&self) -> bool {
+        self.reason.as_ref().is_some_and(|reason| reason.seen == Seen::Not)
+    }
+
+    /// Why it is not seen, and what shows it. None: nothing is known to stay unseen.
+    fn unseen(&self) -> Option<String> {
+        let Reason { id, text, .. } = self.reason.as_ref()?;
+        let without = if self.is_foreign { "; it and its children run without the shim" } else { "" };
+        let shows = match *id {
+            "architecture" => "strace -f shows its calls",
+            "io-uring" => "epollshim inspect PID shows what it watches by epoll",
+            _ => "epollshim inspect PID, or strace -f -e trace=/^epoll, shows what it does",
+        };
+        Some(format!("{text}{without}; {shows}"))
     }
 
     fn warn(&self) {
-        let without = if self.is_foreign() { "; it and its children run without the shim" } else { "" };
-        for reason in &self.reasons {
-            say(&format!("warning: {}: {}{without}", self.program, reason.text));
+        if let (Some(reason), Some(unseen)) = (&self.reason, self.unseen()) {
+            say(&format!("warning: {}: {}: {unseen}", self.program, reason.seen.words()));
         }
     }
 }

@@ -126,22 +126,25 @@ fn a_static_program_is_not_seen() {
 fn programs_for_other_machines_and_other_c_libraries_are_not_seen() {
     let program = compile("watch", &[]);
     let bytes = fs::read(&program).unwrap();
-    let changed = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+    let changed = |name: &str, status: i32, change: &dyn Fn(&mut Vec<u8>)| {
         let path = program.with_file_name(name);
         let mut bytes = bytes.clone();
         change(&mut bytes);
         fs::write(&path, bytes).unwrap();
-        judged(path, 1).0
+        judged(path, status).0
     };
     // e_machine, EI_CLASS.
-    assert_eq!(changed("arm", &|bytes| bytes[18] = 183), "not seen: a program for aarch64; the shim is for x86-64");
-    let line = changed("i386", &|bytes| (bytes[4], bytes[18]) = (1, 3));
+    assert_eq!(changed("arm", 1, &|bytes| bytes[18] = 183), "not seen: a program for aarch64; the shim is for x86-64");
+    let line = changed("i386", 1, &|bytes| (bytes[4], bytes[18]) = (1, 3));
     assert_eq!(line, "not seen: a program for i386 (32-bit); the shim is for x86-64");
     let glibc = b"/lib64/ld-linux-x86-64.so.2\0";
     let at = bytes.windows(glibc.len()).position(|part| part == glibc).unwrap();
     let musl = b"/lib/ld-musl-x86_64.so.1\0\0\0\0";
-    let line = changed("musl", &|bytes| bytes[at..at + musl.len()].copy_from_slice(musl));
-    assert_eq!(line, "not seen: linked with musl libc; the shim is for glibc");
+    let line = changed("musl", 0, &|bytes| bytes[at..at + musl.len()].copy_from_slice(musl));
+    assert_eq!(line, "seen: all of its epoll calls go through libc");
+    let other = b"/lib/ld-uClibc.so.0\0\0\0\0\0\0\0\0\0";
+    let line = changed("other", 1, &|bytes| bytes[at..at + other.len()].copy_from_slice(other));
+    assert!(line.starts_with("not seen: its interpreter /lib/ld-uClibc.so.0 is neither glibc's nor musl's"), "{line}");
 }
 
 #[test]

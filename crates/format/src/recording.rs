@@ -74,16 +74,27 @@ pub mod header {
     /// relative's: they count themselves here. And the errno of the first one.
     pub const CHILDREN_LOST: usize = ARGUMENTS + ARGUMENTS_BYTES;
     pub const CHILDREN_TROUBLE: usize = CHILDREN_LOST + 8;
-    /// Programs that this process, or a forked one without a file of its own, has started, and out of which the loader has left
-    /// the library (AT_SECURE): how many, and the path of the first (its length, and at most [`UNSEEN_BYTES`]).
+    /// Programs that this process, or a forked one without a file of its own, has started, and whose calls the library does not
+    /// see: how many, the path of the first (its length, and at most [`UNSEEN_BYTES`]), and why ([`super::unseen`], bits of all).
     pub const UNSEEN: usize = CHILDREN_TROUBLE + 8;
     pub const UNSEEN_LENGTH: usize = UNSEEN + 8;
     pub const UNSEEN_PATH: usize = UNSEEN_LENGTH + 8;
     pub const UNSEEN_BYTES: usize = 256;
+    pub const UNSEEN_WHY: usize = UNSEEN_PATH + UNSEEN_BYTES;
     /// Where each record is kept: the bytes up to which the file grows for them, and what they have found in their way
     /// ([`super::stopped`]; bits).
     pub const RECORDS_MOST: usize = 4000;
     pub const RECORDS_STOPPED: usize = 4008;
+}
+
+/// Why a program's calls are not seen.
+pub mod unseen {
+    /// The loader leaves the library out (AT_SECURE). Recordings of before there were others have no bit.
+    pub const SECURE: u64 = 1;
+    /// It has no loader.
+    pub const STATIC: u64 = 2;
+    /// Go's runtime makes its system calls itself.
+    pub const GO: u64 = 4;
 }
 
 /// Why a record found no place.

@@ -246,7 +246,7 @@ fn not_recorded(report: &mut Map<String, Value>) {
         report.entry(key).or_insert(Value::Null);
     }
     if let Some(coverage) = report.get_mut("coverage").and_then(Value::as_object_mut) {
-        for key in ["uncompared", "seccomp"] {
+        for key in ["uncompared", "seccomp", "unseen_epfds", "go"] {
             coverage.entry(key).or_insert(Value::Null);
         }
     }

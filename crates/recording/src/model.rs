@@ -8,7 +8,7 @@ use epollshim_format::call::Call;
 use epollshim_format::census::Kind;
 use epollshim_format::findings::Finding;
 use epollshim_format::function::Function;
-use epollshim_format::recording::{SEGMENTS, record, stopped, thread};
+use epollshim_format::recording::{SEGMENTS, record, stopped, thread, unseen};
 use epollshim_format::{errno, histogram, signal};
 
 use crate::census::Census;
@@ -92,8 +92,10 @@ pub struct Header {
     /// Processes forked from this one that could make no recording, and the errno of the first.
     pub children_lost: u64,
     pub children_trouble: Option<u32>,
-    /// Programs that it started and out of which the loader left the library, and the path of the first.
+    /// Programs that it started and whose calls the library does not see, why (bits of
+    /// `epollshim_format::recording::unseen`), and the path of the first.
     pub unseen: u64,
+    pub why_unseen: u64,
     pub first_unseen: Vec<u8>,
     pub comm: Vec<u8>,
     pub exe: Vec<u8>,
@@ -704,6 +706,24 @@ impl Process {
     }
 }
 
+/// Says of a process that made no epoll call which the library saw, and had epoll instances all the
+/// same, that it makes such calls itself.
+pub fn makes_calls_unseen(process: &Process) -> Option<String> {
+    let unseen = process.totals.unseen_instances;
+    if unseen == 0 || process.counters().all_calls() != 0 {
+        return None;
+    }
+    let fds: Vec<String> = process.instances.iter().take(8).map(|instance| instance.epfd.to_string()).collect();
+    let fds = if fds.is_empty() { String::new() } else { format!(" (fd {})", fds.join(", ")) };
+    let instances =
+        if unseen == 1 { "1 epoll instance".into() } else { format!("{} epoll instances", grouped(unseen)) };
+    Some(format!(
+        "process {} had {instances}{fds}, and made no epoll call that the library saw; strace -f -e trace=/^epoll shows \
+         its calls",
+        process.header.pid
+    ))
+}
+
 /// Which programs that these processes started are in no recording, and why; None: no such program is known.
 pub fn what_is_unseen(processes: &[Process]) -> Option<String> {
     let count = processes.iter().fold(0, |sum: u64, process| sum.saturating_add(process.header.unseen));
@@ -714,8 +734,16 @@ pub fn what_is_unseen(processes: &[Process]) -> Option<String> {
     } else {
         format!("{} programs that were started (the first: {path})", grouped(count))
     };
-    Some(format!(
-        "{programs}: the effective user or group was not the real one, and then the loader ignores LD_PRELOAD \
-         (AT_SECURE, ld.so(8))"
-    ))
+    let why = processes.iter().fold(0, |bits, process| bits | process.header.why_unseen);
+    let reasons = [
+        (
+            unseen::SECURE,
+            "the effective user or group was not the real one, and then the loader ignores LD_PRELOAD (AT_SECURE, ld.so(8))",
+        ),
+        (unseen::STATIC, "a static program has no loader that reads LD_PRELOAD"),
+        (unseen::GO, "Go's runtime makes its system calls itself"),
+    ];
+    let why = if why == 0 { unseen::SECURE } else { why };
+    let reasons: Vec<&str> = reasons.iter().filter(|(bit, _)| why & bit != 0).map(|(_, words)| *words).collect();
+    Some(format!("{programs}: {}", reasons.join("; ")))
 }

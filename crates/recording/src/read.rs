@@ -151,6 +151,7 @@ pub fn the_header(file: Bytes) -> Header {
         children_lost: file.word(header::CHILDREN_LOST),
         children_trouble: error(file.word(header::CHILDREN_TROUBLE)),
         unseen: file.word(header::UNSEEN),
+        why_unseen: file.word(header::UNSEEN_WHY),
         first_unseen: file.text(header::UNSEEN_LENGTH, header::UNSEEN_PATH, header::UNSEEN_BYTES).to_vec(),
         records_most: file.word(header::RECORDS_MOST),
         records_stopped: file.word(header::RECORDS_STOPPED),

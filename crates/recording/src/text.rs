@@ -19,7 +19,7 @@ use crate::findings::Found;
 use crate::json::error_name;
 use crate::load::shown;
 use crate::look::{Colour, Look};
-use crate::model::{Counters, Histogram, Instance, Process, what_is_unseen};
+use crate::model::{Counters, Histogram, Instance, Process, makes_calls_unseen, what_is_unseen};
 use crate::modules::plain;
 use crate::runs;
 use crate::scale::{bytes, count, grouped, time};
@@ -418,9 +418,12 @@ impl Page {
     }
 }
 
-/// Programs that were started without the library.
+/// Programs that were started without the library, and processes that make epoll calls past it.
 fn not_seen(processes: &[Process], page: &mut Page) {
     if let Some(what) = what_is_unseen(processes) {
+        page.wrapped("  ", &format!("NOT SEEN: {what}"));
+    }
+    for what in processes.iter().filter_map(makes_calls_unseen).take(LISTED) {
         page.wrapped("  ", &format!("NOT SEEN: {what}"));
     }
 }

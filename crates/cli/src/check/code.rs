@@ -12,6 +12,7 @@ use iced_x86::{
     Code, CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
     OpKind, Register,
 };
+use memchr::memmem;
 
 /// How far before an instruction decoding starts.
 const STARTS: [usize; 3] = [512, 483, 445];
@@ -52,21 +53,30 @@ pub fn sites(address: u64, code: &[u8]) -> Vec<Site> {
 }
 
 fn next(code: &[u8], from: usize) -> Option<usize> {
-    let rest = code.get(from..)?;
-    rest.windows(SYSCALL.len()).position(|bytes| bytes == SYSCALL).map(|at| from + at)
+    memmem::find(code.get(from..)?, &SYSCALL).map(|at| from + at)
 }
 
-/// Whether code passes both io_uring_setup and io_uring_enter to a function as its first argument, as programs do that
-/// call `syscall()` with them.
+/// What code passes to a function as its first argument, as programs do that call `syscall()`, or a
+/// function of their own that makes any system call.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Passed {
+    /// io_uring_setup and io_uring_enter.
+    pub io_uring: bool,
+    /// epoll_ctl, and epoll_create or epoll_create1.
+    pub epoll: bool,
+}
+
 #[must_use]
-pub fn passes_io_uring(code: &[u8]) -> bool {
-    [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter].into_iter().all(|number| {
+pub fn passed(code: &[u8]) -> Passed {
+    let passes = |number: libc::c_long| {
         // mov edi, number
         let [low, high, ..] = number.to_le_bytes();
-        let load = [0xbf, low, high, 0, 0];
-        let mut places = code.windows(load.len()).enumerate().filter(|(_, bytes)| *bytes == load);
-        places.any(|(at, _)| calls_soon(code.get(at..).unwrap_or_default()))
-    })
+        memmem::find_iter(code, &[0xbf, low, high, 0, 0]).any(|at| calls_soon(code.get(at..).unwrap_or_default()))
+    };
+    Passed {
+        io_uring: passes(libc::SYS_io_uring_setup) && passes(libc::SYS_io_uring_enter),
+        epoll: passes(libc::SYS_epoll_ctl) && (passes(libc::SYS_epoll_create1) || passes(libc::SYS_epoll_create)),
+    }
 }
 
 fn calls_soon(code: &[u8]) -> bool {
@@ -264,7 +274,7 @@ fn value(instruction: &Instruction, known: &Known, pushed: Option<u32>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use super::{Site, passes_io_uring, sites};
+    use super::{Passed, Site, passed, sites};
 
     fn numbers(code: &[u8]) -> Vec<Option<u32>> {
         sites(0, code).into_iter().map(|site| site.number).collect()
@@ -323,7 +333,7 @@ mod tests {
     fn io_uring_by_libc_s_syscall_is_noticed() {
         let setup = [0xbf, 0xa9, 1, 0, 0, 0x31, 0xc0, 0xe8, 0, 0, 0, 0];
         let enter = [0xbf, 0xaa, 1, 0, 0, 0xe9, 0, 0, 0, 0];
-        assert!(passes_io_uring(&[&setup[..], &enter].concat()));
-        assert!(!passes_io_uring(&setup));
+        assert_eq!(passed(&[&setup[..], &enter].concat()), Passed { io_uring: true, epoll: false });
+        assert_eq!(passed(&setup), Passed::default());
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::calls::Calls;
-use super::code::{self, Site};
+use super::code::{self, Passed, Site};
 use super::libraries::{self, Missing};
 use super::process::{self, Process};
 use crate::elf::{self, Elf, Header, Kind, Unreadable};
@@ -41,8 +41,8 @@ pub struct Object {
     pub calls: Calls,
     /// System calls that it makes itself; of the C library none are told.
     pub sites: Vec<Site>,
-    /// Whether it seems to call `syscall()` for io_uring.
-    pub passes_io_uring: bool,
+    /// What it seems to call `syscall()` for, or a function of its own that makes any system call.
+    pub passed: Passed,
     pub needs_liburing: bool,
 }
 
@@ -67,7 +67,8 @@ fn unreadable(path: &Path, error: &Unreadable) -> Failure {
     Failure { status: USE, text: format!("{}: {why}", shown(path)) }
 }
 
-fn of_file(path: &Path) -> Result<Facts, Failure> {
+/// The facts about a file that is to be executed.
+pub fn of_file(path: &Path) -> Result<Facts, Failure> {
     let Target { path: mut file, mut header, mut scripts } =
         program::follow(path).map_err(|(path, error)| unreadable(&path, &error))?;
     // As often as the kernel follows scripts: two may name each other.
@@ -157,19 +158,23 @@ fn of_process(pid: u32) -> Result<Facts, Failure> {
     Ok(facts)
 }
 
-/// The C library's own files, by the beginning of their names.
-const LIBC: [&str; 6] = ["libc.so.", "libc-2.", "ld-linux-x86-64.so.", "ld-2.", "libpthread", "librt"];
+/// The C library's own files, by the beginning of their names: glibc's, and musl's.
+const LIBC: [&str; 8] =
+    ["libc.so.", "libc-2.", "ld-linux-x86-64.so.", "ld-2.", "libpthread", "librt", "ld-musl-", "libc.musl-"];
 
 fn object(name: String, path: &Path, elf: &Elf, is_program: bool) -> Object {
-    let is_libc = !is_program && LIBC.iter().any(|known| name.starts_with(known));
+    let is_libc = !is_program && (name == "libc.so" || LIBC.iter().any(|known| name.starts_with(known)));
     let calls = if is_libc { Calls::default() } else { Calls::of(&elf.imports) };
     let mut sites = Vec::new();
-    let mut passes_io_uring = false;
+    let mut passed = Passed::default();
     if !is_libc {
         // Code that cannot be read has no known system calls; what is wrong with the file is told elsewhere.
         let _ = elf::each_code(path, |address, code| {
             sites.extend(code::sites(address, code));
-            passes_io_uring |= calls.syscall && code::passes_io_uring(code);
+            if calls.syscall || sites.iter().any(|site: &Site| site.number.is_none()) {
+                let here = code::passed(code);
+                passed = Passed { io_uring: passed.io_uring || here.io_uring, epoll: passed.epoll || here.epoll };
+            }
         });
     }
     Object {
@@ -185,6 +190,6 @@ fn object(name: String, path: &Path, elf: &Elf, is_program: bool) -> Object {
             .any(|name| name.starts_with(b"liburing.so") || name.starts_with(b"liburing-ffi")),
         calls,
         sites,
-        passes_io_uring,
+        passed,
     }
 }

@@ -1,5 +1,5 @@
 //! The libraries that a program needs, found as ld.so(8) finds them: DT_RPATH, LD_LIBRARY_PATH, DT_RUNPATH, the
-//! loader's cache, the standard directories.
+//! loader's cache, the standard directories. For musl its list of directories takes the place of the last two.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
@@ -30,7 +30,10 @@ pub struct Missing {
 
 /// All libraries that a program needs, and those that its libraries need.
 pub fn needed(program: &Path, elf: &Elf) -> (Vec<Library>, Vec<Missing>) {
-    let cache = std::fs::read("/etc/ld.so.cache").ok().map(|bytes| cache(&bytes)).unwrap_or_default();
+    let is_for_musl = elf.is_for_musl();
+    let file = if is_for_musl { None } else { std::fs::read("/etc/ld.so.cache").ok() };
+    let cache = file.map(|bytes| cache(&bytes)).unwrap_or_default();
+    let standard: Vec<PathBuf> = if is_for_musl { musl_s() } else { STANDARD.iter().map(PathBuf::from).collect() };
     let environment: Vec<PathBuf> = std::env::var_os("LD_LIBRARY_PATH")
         .map(|value| {
             let parts = value.as_bytes().split(|byte| matches!(byte, b':' | b';'));
@@ -48,7 +51,7 @@ pub fn needed(program: &Path, elf: &Elf) -> (Vec<Library>, Vec<Missing>) {
         rpath.extend(inherited);
         let runpath = directories(elf.runpath.as_deref(), &path);
         for name in &elf.needed {
-            if !seen.insert(name.clone()) || seen.len() > MOST {
+            if !seen.insert(name.clone()) || seen.len() > MOST || is_for_musl && is_loader_itself(name) {
                 continue;
             }
             let file = OsStr::from_bytes(name);
@@ -64,7 +67,7 @@ pub fn needed(program: &Path, elf: &Elf) -> (Vec<Library>, Vec<Missing>) {
                     .chain(&runpath)
                     .map(|directory| directory.join(file))
                     .chain(cached)
-                    .chain(STANDARD.iter().map(|directory| Path::new(directory).join(file)))
+                    .chain(standard.iter().map(|directory| directory.join(file)))
                     .find_map(read)
             };
             let shown = printable(&String::from_utf8_lossy(name));
@@ -78,6 +81,23 @@ pub fn needed(program: &Path, elf: &Elf) -> (Vec<Library>, Vec<Missing>) {
         }
     }
     (found, missing)
+}
+
+/// Where musl's loader looks: the directories that its file names, or three (musl 1.2 ldso/dynlink.c, load_library).
+fn musl_s() -> Vec<PathBuf> {
+    let named = std::fs::read("/etc/ld-musl-x86_64.path").unwrap_or_else(|_| b"/lib:/usr/local/lib:/usr/lib".to_vec());
+    let parts = named.split(|byte| matches!(byte, b':' | b'\n')).filter(|part| !part.is_empty());
+    parts.map(|part| PathBuf::from(OsStr::from_bytes(part))).collect()
+}
+
+/// Whether musl's loader takes itself for a library of that name (the same function, and Alpine's name of it).
+fn is_loader_itself(name: &[u8]) -> bool {
+    const RESERVED: [&[u8]; 7] = [b"c", b"pthread", b"rt", b"m", b"dl", b"util", b"xnet"];
+    name.starts_with(b"libc.musl-")
+        || name
+            .strip_prefix(b"lib")
+            .and_then(|rest| rest.split(|byte| *byte == b'.').next())
+            .is_some_and(|stem| name.len() > b"lib".len() + stem.len() && RESERVED.contains(&stem))
 }
 
 fn read(path: PathBuf) -> Option<(PathBuf, Elf)> {

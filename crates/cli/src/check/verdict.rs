@@ -52,8 +52,7 @@ pub struct Verdict {
 }
 
 /// Why the shim will not come to act in a program at all, or only for some users. No ELF: not for x86-64.
-#[must_use]
-pub fn outside(header: &Header, elf: Option<&Elf>, privilege: Option<&Privilege>) -> Vec<Reason> {
+fn outside(header: &Header, elf: Option<&Elf>, privilege: Option<&Privilege>) -> Vec<Reason> {
     let Some(elf) = elf.filter(|_| header.is_native()) else {
         let text = format!("a program for {}; the shim is for x86-64", header.architecture());
         return vec![reason("architecture", Seen::Not, text)];
@@ -76,10 +75,8 @@ pub fn outside(header: &Header, elf: Option<&Elf>, privilege: Option<&Privilege>
     if let Some(interpreter) = &elf.interpreter {
         let shown = printable(&String::from_utf8_lossy(interpreter));
         let base = interpreter.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        if base.starts_with(b"ld-musl-") {
-            all.push(reason("interpreter", Seen::Not, "linked with musl libc; the shim is for glibc"));
-        } else if !base.starts_with(b"ld-linux-x86-64.so") {
-            let text = format!("its interpreter {shown} is not glibc's; the shim is for glibc");
+        if !elf.is_for_musl() && !base.starts_with(b"ld-linux-x86-64.so") {
+            let text = format!("its interpreter {shown} is neither glibc's nor musl's; the shim is for these");
             all.push(reason("interpreter", Seen::Not, text));
         }
     }
@@ -97,10 +94,31 @@ pub fn outside(header: &Header, elf: Option<&Elf>, privilege: Option<&Privilege>
 }
 
 /// Go's runtime makes its system calls itself, also in a program that a loader starts.
-#[must_use]
-pub fn go(elf: &Elf) -> Option<Reason> {
-    (elf.is_go && matches!(elf.kind, Kind::Dynamic | Kind::Library))
-        .then(|| reason("go", Seen::Partly, "Go's runtime makes its epoll calls itself; only C code in it is seen"))
+fn go(elf: &Elf, through_libc: bool) -> Option<Reason> {
+    let (seen, text) = if through_libc {
+        (Seen::Partly, "Go's runtime makes its epoll calls itself; only C code in it is seen")
+    } else {
+        (Seen::Not, "Go's runtime makes its epoll calls itself, and no C code in it calls epoll")
+    };
+    (elf.is_go && matches!(elf.kind, Kind::Dynamic | Kind::Library)).then(|| reason("go", seen, text))
+}
+
+/// Whether an object calls epoll in a way that the shim sees. An import of `syscall` is no proof: it may be for
+/// other calls (Rust's standard library imports it). Epoll's numbers must be passed to it as well.
+fn calls_through_libc(object: &Object) -> bool {
+    !object.calls.epoll.is_empty() || object.calls.syscall && object.passed.epoll
+}
+
+impl Verdict {
+    /// The weightiest reason why epoll calls that the program makes when this user starts it are not seen. None:
+    /// nothing is known to stay unseen.
+    #[must_use]
+    pub fn unseen_when_started(&self) -> Option<&Reason> {
+        self.reasons.iter().find(|reason| {
+            reason.seen == Seen::Not
+                || reason.seen == Seen::Partly && matches!(reason.id, "direct-epoll" | "go" | "io-uring")
+        })
+    }
 }
 
 #[must_use]
@@ -116,8 +134,8 @@ pub fn judge(facts: &Facts) -> Verdict {
     }
     let loadable = !reasons.iter().any(|reason| reason.seen == Seen::Not);
     if loadable {
-        reasons.extend(facts.elf.as_ref().and_then(go));
-        let through_libc = facts.objects.iter().any(|object| !object.calls.epoll.is_empty() || object.calls.syscall);
+        let through_libc = facts.objects.iter().any(calls_through_libc);
+        reasons.extend(facts.elf.as_ref().and_then(|elf| go(elf, through_libc)));
         for object in &facts.objects {
             reasons.extend(of_object(object, through_libc));
         }
@@ -197,11 +215,15 @@ fn of_object(object: &Object, through_libc: bool) -> Vec<Reason> {
         all.push(reason("direct-descriptors", Seen::Partly, text));
     }
     let unknown = object.sites.iter().filter(|site| site.number.is_none()).count();
-    if unknown > 0 {
+    if unknown > 0 && epoll.is_empty() && object.passed.epoll && !object.calls.syscall {
+        let seen = if through_libc { Seen::Partly } else { Seen::Not };
+        let text = format!("{whose} calls epoll by {} that may be any", count(unknown, "direct system call"));
+        all.push(reason("direct-epoll", seen, text));
+    } else if unknown > 0 {
         let text = format!("{whose} has {} that may be any", count(unknown, "direct system call"));
         all.push(reason("direct-unknown", Seen::Partly, text));
     }
-    let by_number = object.passes_io_uring || !families(Family::IoUring).is_empty();
+    let by_number = object.passed.io_uring || !families(Family::IoUring).is_empty();
     if !object.calls.io_uring.is_empty() || object.needs_liburing || by_number {
         all.push(reason(
             "io-uring",
@@ -235,6 +257,12 @@ fn notes(facts: &Facts, loadable: bool) -> Vec<String> {
                 .to_string(),
         );
     }
+    if loadable && facts.elf.as_ref().is_some_and(Elf::is_for_musl) {
+        all.push(
+            "for musl libc: no call stacks, no report at quick_exit, and no __open_2, which the shim has for glibc alone"
+                .to_string(),
+        );
+    }
     if facts.elf.as_ref().is_some_and(|elf| elf.kind == Kind::Library) {
         all.push("a library: what is said holds for programs that load it".to_string());
     }
@@ -245,7 +273,7 @@ fn notes(facts: &Facts, loadable: bool) -> Vec<String> {
 mod tests {
     use super::{Seen, judge};
     use crate::check::calls::Calls;
-    use crate::check::code::Site;
+    use crate::check::code::{Passed, Site};
     use crate::check::facts::{Facts, Object};
     use crate::elf::{Elf, Header, Kind};
     use crate::privilege::Privilege;
@@ -274,7 +302,7 @@ mod tests {
             has_sections: true,
             calls: Calls::of(&elf.imports),
             sites: numbers.iter().map(|number| Site { address: 0x1000, number: *number }).collect(),
-            passes_io_uring: false,
+            passed: Passed::default(),
             needs_liburing: false,
         };
         Facts {
@@ -312,6 +340,33 @@ mod tests {
     }
 
     #[test]
+    fn an_import_of_syscall_is_no_proof_that_epoll_is_called_through_libc() {
+        let mut some = program(&["syscall"], &[Some(291), Some(233), Some(232)]);
+        assert!(line(&some).starts_with("not seen: it makes epoll_create1, epoll_ctl, epoll_wait as a direct"));
+        some.objects.iter_mut().for_each(|object| object.passed.epoll = true);
+        assert_eq!(judge(&some).seen, Seen::Partly);
+        // A library's calls through libc are seen.
+        let mut two = program(&["syscall"], &[Some(232)]);
+        let mut library = program(&["epoll_wait"], &[]).objects;
+        library.iter_mut().for_each(|object| object.is_program = false);
+        two.objects.append(&mut library);
+        assert_eq!(judge(&two).seen, Seen::Partly);
+        // A function of the program's own that makes any system call, and epoll's numbers.
+        let mut any = program(&[], &[None]);
+        any.objects.iter_mut().for_each(|object| object.passed.epoll = true);
+        assert_eq!(line(&any), "not seen: it calls epoll by 1 direct system call that may be any");
+    }
+
+    #[test]
+    fn a_program_for_musl_is_seen_and_what_glibc_alone_has_is_a_note() {
+        let mut facts = program(&["epoll_wait"], &[]);
+        facts.elf.iter_mut().for_each(|elf| elf.interpreter = Some(b"/lib/ld-musl-x86_64.so.1".to_vec()));
+        let verdict = judge(&facts);
+        assert_eq!(verdict.line, "seen: all of its epoll calls go through libc");
+        assert!(verdict.notes.iter().any(|note| note.contains("no call stacks")), "{:?}", verdict.notes);
+    }
+
+    #[test]
     fn where_the_loader_does_not_load_the_shim_nothing_is_seen() {
         let of = |change: &dyn Fn(&mut Elf)| {
             let mut facts = program(&["epoll_wait"], &[]);
@@ -320,8 +375,11 @@ mod tests {
         };
         assert_eq!(of(&|elf| elf.kind = Kind::Static), "not seen: static program; no loader that reads LD_PRELOAD");
         assert!(of(&|elf| (elf.kind, elf.is_go) = (Kind::Static, true)).contains("static program (Go)"));
-        assert!(of(&|elf| elf.interpreter = Some(b"/lib/ld-musl-x86_64.so.1".to_vec())).contains("musl"));
+        assert!(of(&|elf| elf.interpreter = Some(b"/lib/ld-uClibc.so.0".to_vec())).contains("neither glibc's nor"));
         assert!(of(&|elf| elf.is_go = true).starts_with("partly seen: Go's runtime"));
+        let mut go = program(&["close"], &[]);
+        go.elf.iter_mut().for_each(|elf| elf.is_go = true);
+        assert!(line(&go).starts_with("not seen: Go's runtime"));
         let mut arm = program(&[], &[]);
         (arm.header.machine, arm.elf) = (183, None);
         assert_eq!(line(&arm), "not seen: a program for aarch64; the shim is for x86-64");

@@ -12,6 +12,9 @@ use std::path::Path;
 use crate::check::process::is_secure;
 use crate::text::printable;
 
+/// How the kernel names an epoll instance (Linux v6.1 fs/eventpoll.c, do_epoll_create).
+const EPOLL: &str = "anon_inode:[eventpoll]";
+
 /// A process that runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Running {
@@ -100,6 +103,27 @@ pub fn running(directory: &Path, since: u64) -> Vec<Running> {
         Running { pid, name: printable(OsStr::from_bytes(name.trim_ascii_end()).to_string_lossy().as_ref()) }
     });
     named.filter(|process| !process.name.is_empty()).collect()
+}
+
+/// The descriptors of a process that refer to epoll instances, without those that it has from its
+/// parent: those have the same numbers there.
+pub fn epolls_of_its_own(pid: i32) -> Vec<i32> {
+    let all = epolls(pid);
+    let inherited = match stat(pid) {
+        Some(stat) if !all.is_empty() => epolls(stat.parent),
+        _ => Vec::new(),
+    };
+    all.into_iter().filter(|fd| !inherited.contains(fd)).collect()
+}
+
+fn epolls(pid: i32) -> Vec<i32> {
+    let is_epoll = |path: &Path| fs::read_link(path).is_ok_and(|target| target == Path::new(EPOLL));
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut fds: Vec<i32> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok().filter(|_: &i32| is_epoll(&entry.path())))
+        .collect();
+    fds.sort_unstable();
+    fds
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

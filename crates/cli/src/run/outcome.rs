@@ -10,6 +10,7 @@ use epollshim_recording::model::Process;
 use epollshim_recording::{self as recording, Format, Options, Set};
 
 use super::family::{self, Running};
+use super::looks::Looks;
 use super::place::Place;
 use super::plan::Plan;
 use crate::sys::child::Change;
@@ -31,8 +32,13 @@ pub struct Ended {
     pub began: u64,
     pub how: Change,
     pub after: Duration,
-    /// A warning has said that the library does not act in CMD.
+    /// Nothing of CMD's epoll calls is seen.
     pub is_outside: bool,
+    /// Why, as it was said before the start.
+    pub unseen: Option<String>,
+    /// Nothing was said.
+    pub is_quiet: bool,
+    pub looks: Looks,
     /// Standard error was closed when the command began.
     pub is_mute: bool,
 }
@@ -75,8 +81,13 @@ pub fn report(plan: &Plan, ended: &Ended) -> Verdict {
     }
     let (set, unread) = load(plan, place, ended);
     let mut verdict = Verdict::default();
-    let written =
-        if plan.reports { write(plan, place, ended, &set, unread.as_deref(), !running.is_empty()) } else { Ok(()) };
+    let runs = |pid| running.iter().any(|process| process.pid == pid);
+    let unseen = unseen(ended, &set, &runs);
+    let written = if plan.reports {
+        write(plan, place, ended, &set, unread.as_deref(), !running.is_empty(), &unseen)
+    } else {
+        Ok(())
+    };
     if let Err(error) = &written {
         let to = plan.output.as_deref().map_or_else(|| "stderr".to_owned(), shown);
         say(&format!("{to}: {}", reason(error)));
@@ -131,6 +142,12 @@ fn load(plan: &Plan, place: &Place, ended: &Ended) -> (Set, Option<String>) {
     (set, None)
 }
 
+/// What is known to have happened where the library did not see it, a sentence each.
+fn unseen(ended: &Ended, set: &Set, runs: &dyn Fn(i32) -> bool) -> Vec<String> {
+    let known = ended.unseen.iter().filter(|_| ended.is_outside && !ended.is_quiet);
+    known.map(|why| format!("{}: {why}", ended.name)).chain(ended.looks.unseen(set, runs)).collect()
+}
+
 /// Writes the report, or says why there is nothing to report.
 fn write(
     plan: &Plan,
@@ -139,13 +156,17 @@ fn write(
     set: &Set,
     unread: Option<&str>,
     some_go_on: bool,
+    unseen: &[String],
 ) -> Result<(), Error> {
     let is_text = plan.format == Format::Text;
     let mut bytes = Vec::new();
     if set.processes.is_empty() {
-        let why = why_nothing(plan, place, ended, set, unread, some_go_on);
-        if let Some(why) = why {
+        let why = why_nothing(plan, place, ended, set, unread, some_go_on, !unseen.is_empty());
+        if why.is_some() || !unseen.is_empty() {
             say(&format!("{}: nothing to report", ended.sentence()));
+        }
+        unseen.iter().for_each(|what| say(&format!("NOT SEEN: {what}")));
+        if let Some(why) = why {
             say(&why);
         }
         if plan.output.is_none() {
@@ -157,6 +178,9 @@ fn write(
     } else if is_text {
         if ended.how != Change::Exited(0) {
             writeln!(bytes, "epollshim: {}\n", ended.sentence())?;
+        }
+        for what in unseen {
+            writeln!(bytes, "epollshim: NOT SEEN: {}\n", printable(what))?;
         }
         let look = if plan.output.is_none() { terminal::stderr() } else { recording::Look::default() };
         recording::render_family(set, look, &mut bytes)?;
@@ -180,7 +204,7 @@ fn write(
     }
 }
 
-/// Why no process has left a recording. None: a warning has said it when CMD was started.
+/// Why no process has left a recording. None: it is known what was not seen.
 fn why_nothing(
     plan: &Plan,
     place: &Place,
@@ -188,6 +212,7 @@ fn why_nothing(
     set: &Set,
     unread: Option<&str>,
     some_go_on: bool,
+    is_known: bool,
 ) -> Option<String> {
     if let Some(failure) = set.failures.first() {
         return Some(printable(&format!("its recording cannot be read: {}: {}", failure.path.display(), failure.what)));
@@ -198,7 +223,7 @@ fn why_nothing(
     if let Some(why) = place.trouble().filter(|_| place.path.exists()) {
         return Some(format!("no recording could be made in {}: {why}", shown(&place.path)));
     }
-    if ended.is_outside {
+    if ended.is_outside || is_known {
         return None;
     }
     let who = match (plan.has_only, some_go_on) {
@@ -212,8 +237,9 @@ fn why_nothing(
 /// Whether `--fail-on` makes the exit status 1. Says why.
 fn fails(plan: &Plan, ended: &Ended, set: &Set, unread: Option<&str>) -> bool {
     let missing = report::missing(set).or_else(|| report::partial(set)).or_else(|| unread.map(str::to_owned));
-    let outside = "--fail-on: the shim was not in the program, and nothing was checked";
-    let missing = missing.or_else(|| (set.processes.is_empty() && ended.is_outside).then(|| outside.to_owned()));
+    let outside = "--fail-on: the program's epoll calls were not seen, and nothing was checked";
+    let saw_none = set.processes.iter().all(|process| process.counters().all_calls() == 0);
+    let missing = missing.or_else(|| (saw_none && ended.is_outside).then(|| outside.to_owned()));
     if let Some(what) = &missing {
         say(what);
     }

@@ -10,17 +10,20 @@
 use std::io::Error;
 
 use super::family;
+use super::looks::Looks;
 use crate::sys::child::{self, Change, Child, Got, Witness};
 
-/// Until the child ends; how.
-pub fn to_its_end(child: &Child) -> Result<Change, Error> {
+/// Until the child ends; how. Meanwhile it is looked at.
+pub fn to_its_end(child: &Child, looks: &mut Looks) -> Result<Change, Error> {
     let mut witness = Witness::start();
     loop {
         match child.change()? {
             Some(Change::Stopped(signal)) => stopped(child, signal),
             Some(end) => return Ok(end),
             None => {
-                let Some(got) = child.signal().filter(|got| got.signal != libc::SIGCHLD) else { continue };
+                looks.look();
+                let got = child.signal(looks.wait());
+                let Some(got) = got.filter(|got| got.signal != libc::SIGCHLD) else { continue };
                 let is_group_s = witness.has(got.signal);
                 if got.signal == libc::SIGCONT {
                     // A group is continued as a whole. A child in another, or one that alone is

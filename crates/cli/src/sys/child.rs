@@ -9,6 +9,7 @@ use std::io::{Error, ErrorKind};
 use std::mem::zeroed;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use super::{exec, mask};
 
@@ -133,14 +134,19 @@ impl Child {
         }
     }
 
-    /// Waits for the next signal to this process.
-    pub fn signal(&self) -> Option<Got> {
-        // SAFETY: all zeroes are a valid siginfo_t; the call writes it. A sender is there where
-        // si_code says that there is one.
+    /// Waits for the next signal to this process, at most for that long (None: without end).
+    pub fn signal(&self, at_most: Option<Duration>) -> Option<Got> {
+        let time = at_most.map(|at_most| libc::timespec {
+            tv_sec: libc::time_t::try_from(at_most.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: at_most.subsec_nanos().into(),
+        });
+        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: all zeroes are a valid siginfo_t; the call writes it, and reads the time, which is
+        // null or lives until it returns. A sender is there where si_code says that there is one.
         unsafe {
             let mut info: libc::siginfo_t = zeroed();
             let signals = mask::of_libc(self.signals);
-            let signal = libc::sigwaitinfo(&raw const signals, &raw mut info);
+            let signal = libc::sigtimedwait(&raw const signals, &raw mut info, time);
             let has_sender = matches!(info.si_code, libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE);
             (signal > 0).then(|| Got { signal, sender: has_sender.then(|| info.si_pid()), info })
         }

@@ -18,7 +18,7 @@ use crate::described;
 use crate::facts::{self, Facts};
 use crate::json::error_name;
 use crate::load::shown;
-use crate::model::{Process, what_is_unseen};
+use crate::model::{Process, makes_calls_unseen, what_is_unseen};
 use crate::modules::plain;
 use crate::runs;
 use crate::scale::{bytes, count, date, grouped, time};
@@ -163,7 +163,10 @@ fn tiles(set: &Set, facts: &Facts, page: &mut String) {
 /// What is missing, before anything is believed.
 fn troubles(set: &Set, page: &mut String) {
     let mut lines = Vec::new();
-    let lacks = |process: &&Process| process.partial() || process.header.children_lost > 0 || process.header.unseen > 0;
+    let lacks = |process: &&Process| {
+        let is_unseen = process.header.unseen > 0 || makes_calls_unseen(process).is_some();
+        process.partial() || process.header.children_lost > 0 || is_unseen
+    };
     for process in set.processes.iter().filter(lacks).take(ROWS) {
         let header = &process.header;
         let mut notes = process.notes.kept.clone();
@@ -184,7 +187,8 @@ fn troubles(set: &Set, page: &mut String) {
             let error = header.children_trouble.map_or("?", error_name);
             notes.push(format!("{} forked processes could make no recording: {error}", grouped(header.children_lost)));
         }
-        notes.extend(what_is_unseen(std::slice::from_ref(process)).map(|what| format!("not seen: {what}")));
+        let unseen = what_is_unseen(std::slice::from_ref(process)).into_iter().chain(makes_calls_unseen(process));
+        notes.extend(unseen.map(|what| format!("not seen: {what}")));
         if process.dropped() > 0 {
             let why = process.why_dropped().join("; ");
             notes.push(format!("{} records of single calls were dropped: {why}", grouped(process.dropped())));
