@@ -258,10 +258,7 @@ fn notes(facts: &Facts, loadable: bool) -> Vec<String> {
         );
     }
     if loadable && facts.elf.as_ref().is_some_and(Elf::is_for_musl) {
-        all.push(
-            "for musl libc: no call stacks, no report at quick_exit, and no __open_2, which the shim has for glibc alone"
-                .to_string(),
-        );
+        all.push("for musl libc: no call stacks, which need glibc 2.35 or later".to_string());
     }
     if facts.elf.as_ref().is_some_and(|elf| elf.kind == Kind::Library) {
         all.push("a library: what is said holds for programs that load it".to_string());
