@@ -252,7 +252,7 @@ impl core::fmt::Display for Refusal {
                 write!(f, "stack~ names more than {ON_STACK} functions in all; give longer names")
             }
             Refusal::NoCaller => {
-                f.write_str("caller= needs glibc 2.35 or later (_dl_find_object); musl has no such function")
+                f.write_str("caller= and site= need glibc 2.35 or later (_dl_find_object); musl has no such function")
             }
         }
     }

@@ -7,7 +7,7 @@
 //! ACTION  = error=ERRNO | retval=N | timeout | signal=SIG | delay_enter=T | delay_exit=T
 //!         | batch=N | forge=EVENTS | shuffle
 //! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
-//!         | events=EVENTS | caller=NAME | stack~NAME | stack=HASH | after=T | max=N
+//!         | events=EVENTS | caller=NAME | site=OBJECT+OFFSET | stack~NAME | stack=HASH[/DEPTH] | after=T | max=N
 //! ```
 //!
 //! What strace 6.1 takes for these calls (src/filter_qualify.c, src/basic_filters.c) means the same here, its
@@ -137,12 +137,16 @@ pub struct Rule<'a> {
     pub epfd: Option<i32>,
     /// Event bits that must all be asked for; 0: any.
     pub events: u32,
-    /// The base name of the calling object; empty: any.
+    /// The base name of the calling object; empty: any. A `?` stands for any one byte.
     pub caller: &'a [u8],
+    /// The return address of the call, in the addresses of that object's file.
+    pub site: Option<u64>,
     /// The name of a function that must be on the call stack, or `/` and a pattern for it; empty: any.
     pub stack_name: &'a [u8],
     /// The hash of the call stack.
     pub stack: Option<u64>,
+    /// Of how many callers that hash is made, at most; 0: of 64, and those below a signal handler are among them.
+    pub depth: u8,
     /// Nanoseconds from the start before which the rule is silent.
     pub after: u64,
     /// How often it may fire; u64::MAX: any number of times.
@@ -230,8 +234,10 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         epfd: None,
         events: 0,
         caller: b"",
+        site: None,
         stack_name: b"",
         stack: None,
+        depth: 0,
         after: 0,
         max: u64::MAX,
         legal: true,
@@ -259,6 +265,9 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
     let mut outcomes = KEYS.iter().filter(|entry| entry.key.decides() && seen.has(entry.key));
     if let (Some(one), Some(other)) = (outcomes.next(), outcomes.next()) {
         return Err(Fault::Both { keys: [one.name(), other.name()], at: text });
+    }
+    if seen.has(Key::Caller) && seen.has(Key::Site) {
+        return Err(Fault::Both { keys: ["caller", "site"], at: text });
     }
     if let Some(entry) = KEYS
         .iter()

@@ -4,13 +4,13 @@
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
-use epollshim_format::faults::decisions::Decision;
-use epollshim_format::faults::{COUNTERS, Outcome, RULES};
+use epollshim_format::faults::decisions::{self, Decision};
+use epollshim_format::faults::{COUNTERS, Operation, Outcome, RULES};
 use epollshim_format::function::{Function, Functions};
 
 use super::entry::{
-    BY_CALL, Entry, HAS_CALLER, HAS_CHANCE, HAS_EPFD, HAS_EVENTS, HAS_FD, HAS_STACK, HAS_STACK_NAME, ILLEGAL,
-    IN_THREAD, ONLY_DUPLICATES, OPERATION, SHUFFLES,
+    BY_CALL, DEPTH, Entry, HAS_CALLER, HAS_CHANCE, HAS_EPFD, HAS_EVENTS, HAS_FD, HAS_SITE, HAS_STACK, HAS_STACK_NAME,
+    ILLEGAL, IN_THREAD, ONLY_DUPLICATES, OPERATION, SHUFFLES,
 };
 use super::{Rules, TABLES, Table, on_stack, replay};
 use crate::frame::{Frame, epfd_of, fd_of};
@@ -134,17 +134,37 @@ pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault>
 #[cold]
 #[inline(never)]
 fn tell(fault: &Fault, frame: &Frame, function: Function) {
-    log::decisions::decided(&Decision {
+    let (mut frames, mut count) = ([0; decisions::DEPTH], 0);
+    let stack = stacks::hash(frame.caller, decisions::DEPTH, &mut |address| {
+        if let Some(place) = frames.get_mut(count) {
+            (*place, count) = (address, count + 1);
+        }
+    });
+    if stack.is_none() {
+        (frames[0], count) = (frame.caller, 1);
+    }
+    let decision = Decision {
         pid: 0,
         tid: 0,
         rule: fault.rule,
         function,
+        operation: if function == Function::EpollCtl { operation(frame.int(1)) } else { None },
         thread: fault.thread,
         ordinal: fault.ordinal,
         outcome: fault.outcome,
         shuffle: fault.shuffle,
-        stack: stacks::hash(frame.caller),
-    });
+        stack,
+    };
+    log::decisions::decided(&decision, frames.get(..count).unwrap_or_default());
+}
+
+fn operation(number: i32) -> Option<Operation> {
+    Some(match number {
+        libc::EPOLL_CTL_ADD => Operation::Add,
+        libc::EPOLL_CTL_MOD => Operation::Mod,
+        libc::EPOLL_CTL_DEL => Operation::Del,
+        _ => return None,
+    })
 }
 
 impl Rules {
@@ -252,8 +272,15 @@ impl Entry {
     /// Whether a call's arguments are those that the rule asks for.
     #[inline(always)]
     fn wants(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
-        const CONDITIONS: u64 =
-            HAS_FD | HAS_EPFD | HAS_EVENTS | HAS_CALLER | HAS_STACK_NAME | HAS_STACK | ONLY_DUPLICATES | 3 << OPERATION;
+        const CONDITIONS: u64 = HAS_FD
+            | HAS_EPFD
+            | HAS_EVENTS
+            | HAS_CALLER
+            | HAS_SITE
+            | HAS_STACK_NAME
+            | HAS_STACK
+            | ONLY_DUPLICATES
+            | 3 << OPERATION;
         head & CONDITIONS == 0 || self.wants_these(head, table, frame, function)
     }
 
@@ -279,12 +306,18 @@ impl Entry {
                 return false;
             }
         }
+        if head & HAS_SITE != 0 && !effects::is_at(frame.caller, self.site.load(Ordering::Relaxed)) {
+            return false;
+        }
         let text = |place: &AtomicU64| table.kept(place.load(Ordering::Relaxed));
         if head & HAS_CALLER != 0 && !effects::is_called_by(frame.caller, text(&self.caller)) {
             return false;
         }
         // Last, since it takes the longest.
-        if head & HAS_STACK != 0 && stacks::hash(frame.caller) != Some(self.stack.load(Ordering::Relaxed)) {
+        if head & HAS_STACK != 0
+            && stacks::hash(frame.caller, (head >> DEPTH & 0x7f) as usize, &mut |_| {})
+                != Some(self.stack.load(Ordering::Relaxed))
+        {
             return false;
         }
         let functions = self.on_stack.load(Ordering::Relaxed);

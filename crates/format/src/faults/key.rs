@@ -25,6 +25,7 @@ pub(super) enum Key {
     Epfd,
     Events,
     Caller,
+    Site,
     StackName,
     Stack,
     After,
@@ -74,7 +75,7 @@ const CTL: Functions = Functions::of(&[Function::EpollCtl]);
 const DESCRIPTORS: Functions = CTL.with(Functions::TAKE_DESCRIPTORS);
 
 /// The actions, then the conditions.
-pub(super) static KEYS: [Entry; 21] = [
+pub(super) static KEYS: [Entry; 22] = [
     any(Key::Error, "error", "error=ERRNO"),
     any(Key::Retval, "retval", "retval=N"),
     of_waits(Key::Timeout, "timeout", ""),
@@ -92,8 +93,9 @@ pub(super) static KEYS: [Entry; 21] = [
     of(CTL.with(Functions::WAITS), Key::Epfd, "epfd", "epfd=N"),
     of(CTL, Key::Events, "events", "events=EVENTS"),
     any(Key::Caller, "caller", "caller=NAME"),
+    any(Key::Site, "site", "site=OBJECT+OFFSET"),
     any(Key::StackName, STACK_NAME, "stack~NAME"),
-    any(Key::Stack, "stack", "stack=HASH"),
+    any(Key::Stack, "stack", "stack=HASH[/DEPTH]"),
     any(Key::After, "after", "after=TIME"),
     any(Key::Max, "max", "max=N"),
 ];
@@ -117,7 +119,7 @@ static VOCABULARY: Vocabulary = Vocabulary {
     known: words!(&NAMES),
     prefix: "",
     wanted: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
-             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, stack~, stack=, after=, max=)",
+             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=)",
 };
 
 impl Key {
