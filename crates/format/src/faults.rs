@@ -6,6 +6,7 @@
 //! CALLS   = [!]NAME[,NAME...]               what Functions::named knows; ! is all but those
 //! ACTION  = error=ERRNO | retval=N | timeout | signal=SIG | delay_enter=T | delay_exit=T
 //!         | batch=N | forge=EVENTS | shuffle
+//!         | made                            the call is made, and then fails by error=
 //! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
 //!         | events=EVENTS | caller=NAME | site=OBJECT+OFFSET | stack~NAME | stack=HASH[/DEPTH] | after=T | max=N
 //! ```
@@ -117,6 +118,8 @@ pub struct Rule<'a> {
     pub only_duplicates: bool,
     /// None: the call is made.
     pub outcome: Option<Outcome>,
+    /// The call is made, and the program gets the outcome, an error, in place of what it returns.
+    pub is_made: bool,
     /// The signal to raise; 0: none.
     pub signal: u8,
     /// Nanoseconds.
@@ -220,6 +223,7 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         functions,
         only_duplicates: functions.has(Function::Fcntl) && !explicit.has(Function::Fcntl),
         outcome: None,
+        is_made: false,
         signal: 0,
         delay_enter: 0,
         delay_exit: 0,
@@ -275,11 +279,21 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
     {
         return Err(Fault::Calls { key: entry.name(), at: text, wanted: key::told(entry) });
     }
+    if rule.is_made && !fits_made(&rule) {
+        return Err(Fault::Calls { key: "made", at: text, wanted: key::MADE_CALLS });
+    }
     rule.legal = impossible.is_none();
     match impossible {
         Some(fault) if !impossible_allowed => Err(fault),
         _ => Ok(rule),
     }
+}
+
+/// Whether the rule is of an error that the kernel gives though it has done what was asked.
+fn fits_made(rule: &Rule) -> bool {
+    let is_error = matches!(rule.outcome, Some(Outcome::Error(_) | Outcome::AnyError));
+    let is_del = rule.operation == Some(Operation::Del) || !rule.functions.has(Function::EpollCtl);
+    is_error && is_del && !rule.functions.meets(key::MADE.inverted())
 }
 
 /// A rule as it stands behind the option of strace's that it may have been copied with.

@@ -10,7 +10,7 @@ use epollshim_format::function::{Function, Functions};
 
 use super::entry::{
     BY_CALL, DEPTH, Entry, HAS_CALLER, HAS_CHANCE, HAS_EPFD, HAS_EVENTS, HAS_FD, HAS_SITE, HAS_STACK, HAS_STACK_NAME,
-    ILLEGAL, IN_THREAD, ONLY_DUPLICATES, OPERATION, SHUFFLES,
+    ILLEGAL, IN_THREAD, IS_MADE, ONLY_DUPLICATES, OPERATION, SHUFFLES,
 };
 use super::{Rules, TABLES, Table, on_stack, replay};
 use crate::frame::{Frame, epfd_of, fd_of};
@@ -43,6 +43,8 @@ pub(super) fn counted(word: &AtomicU64, tag: u64) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub outcome: Option<Outcome>,
+    /// The call is made, and fails all the same.
+    pub is_made: bool,
     pub signal: i32,
     pub delay_enter: u64,
     pub delay_exit: u64,
@@ -338,6 +340,7 @@ impl Entry {
         };
         Fault {
             outcome,
+            is_made: head & IS_MADE != 0,
             signal: (batch >> 32) as i32,
             delay_enter: self.delay_enter.load(Ordering::Relaxed),
             delay_exit: self.delay_exit.load(Ordering::Relaxed),

@@ -66,6 +66,8 @@ pub(super) const HAS_STACK: u64 = 1 << 11;
 pub(super) const OPERATION: u32 = 12;
 pub(super) const OUTCOME: u32 = OPERATION + 2;
 pub(super) const HAS_SITE: u64 = 1 << 17;
+/// The call is made, and fails all the same.
+pub(super) const IS_MADE: u64 = 1 << 18;
 /// Of how many callers the hash is made; 0: of all.
 pub(super) const DEPTH: u32 = 24;
 
@@ -127,6 +129,7 @@ impl Entry {
             | (operation as u64) << OPERATION
             | outcome << OUTCOME
             | flag(rule.site.is_some(), HAS_SITE)
+            | flag(rule.is_made, IS_MADE)
             | u64::from(rule.depth) << DEPTH;
         let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let set = |word: &AtomicU64, value| word.store(value, Ordering::Relaxed);

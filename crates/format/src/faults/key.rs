@@ -1,6 +1,7 @@
 //! The actions and conditions of a rule, and what they go with.
 
 use crate::function::{Function, Functions};
+use crate::functions::Role;
 use crate::problem::{Fault, Vocabulary};
 use crate::words::words;
 
@@ -30,6 +31,7 @@ pub(super) enum Key {
     Stack,
     After,
     Max,
+    Made,
 }
 
 /// What is known of a key.
@@ -74,8 +76,12 @@ const CTL: Functions = Functions::of(&[Function::EpollCtl]);
 /// The functions with a descriptor other than an epoll instance's.
 const DESCRIPTORS: Functions = CTL.with(Functions::TAKE_DESCRIPTORS);
 
-/// The actions, then the conditions.
-pub(super) static KEYS: [Entry; 22] = [
+/// Whose failure has done its work all the same: close(2), and a DEL that finds nothing left.
+pub(super) const MADE: Functions =
+    CTL.with(Functions::of(&[Function::Close])).with(Functions::of_roles(&[Role::StreamEnd]));
+
+/// The actions, then the conditions, and what qualifies an action.
+pub(super) static KEYS: [Entry; 23] = [
     any(Key::Error, "error", "error=ERRNO"),
     any(Key::Retval, "retval", "retval=N"),
     of_waits(Key::Timeout, "timeout", ""),
@@ -98,6 +104,7 @@ pub(super) static KEYS: [Entry; 22] = [
     any(Key::Stack, "stack", "stack=HASH[/DEPTH]"),
     any(Key::After, "after", "after=TIME"),
     any(Key::Max, "max", "max=N"),
+    of(MADE, Key::Made, "made", ""),
 ];
 
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
@@ -119,7 +126,7 @@ static VOCABULARY: Vocabulary = Vocabulary {
     known: words!(&NAMES),
     prefix: "",
     wanted: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
-             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=)",
+             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=) or made",
 };
 
 impl Key {
@@ -163,11 +170,15 @@ pub(super) fn find<'a>(word: &'a [u8], value: Option<&[u8]>, at: &'a [u8]) -> Re
     }
 }
 
+/// What `made` goes with.
+pub(super) const MADE_CALLS: &str = "error= of close, or of epoll_ctl with op=DEL, and no other calls";
+
 /// How the functions that a key goes with are told.
 pub(super) fn told(entry: &Entry) -> &'static str {
     match entry.key {
         Key::Op | Key::Events => "epoll_ctl",
         Key::Fd => "a function with a descriptor among its arguments, such as epoll_ctl, close, dup, fcntl or accept",
+        Key::Made => MADE_CALLS,
         Key::Epfd => "epoll_ctl, epoll_wait, epoll_pwait or epoll_pwait2",
         _ => "epoll_wait, epoll_pwait or epoll_pwait2",
     }

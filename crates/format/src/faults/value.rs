@@ -143,6 +143,7 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
             }
         }
         Key::After => rule.after = scan::time(value).map_err(number(TIME))?,
+        Key::Made => rule.is_made = true,
         Key::Max => rule.max = scan::digits(value).map_err(number(TIMES))?,
     }
     Ok(None)
