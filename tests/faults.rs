@@ -21,6 +21,9 @@ mod stack;
 #[path = "faults/replay.rs"]
 mod replay;
 
+#[path = "faults/tree.rs"]
+mod tree;
+
 #[path = "faults/reach.rs"]
 mod reach;
 

@@ -410,8 +410,13 @@ mod tests {
         fn decide(&self) -> Option<u64> {
             let frame = Frame { words: [0; 6], state: 0, caller: 0 };
             let [own, last] = &self.ranks;
-            let tallies =
-                Tallies { process: &self.process, calls: &self.calls, thread: &self.thread, ranks: [own, last] };
+            let tallies = Tallies {
+                process: &self.process,
+                calls: &self.calls,
+                thread: &self.thread,
+                shared: None,
+                ranks: [own, last],
+            };
             let fault = self.rules.decide(tallies, &frame, Function::EpollWait)?;
             let number = u64::from(fault.batch);
             assert_eq!(fault.outcome, Some(Outcome::Error(number as u16)), "a fault of two rules");

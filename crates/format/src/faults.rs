@@ -7,8 +7,9 @@
 //! ACTION  = error=ERRNO | retval=N | timeout | signal=SIG | delay_enter=T | delay_exit=T
 //!         | batch=N | forge=EVENTS | shuffle
 //!         | made                            the call is made, and then fails by error=
-//! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
+//! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread|rule|tree | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
 //!         | events=EVENTS | caller=NAME | site=OBJECT+OFFSET | stack~NAME | stack=HASH[/DEPTH] | after=T | max=N
+//!         | phase=start|serve|stop
 //! ```
 //!
 //! What strace 6.1 takes for these calls (src/filter_qualify.c, src/basic_filters.c) means the same here, its
@@ -28,9 +29,11 @@ use crate::function::{self, Function, Functions};
 use crate::problem::{Fault, Vocabulary};
 use crate::words::words;
 use key::{KEYS, Key, Seen};
+use shared::Phase;
 
 pub mod decisions;
 mod key;
+pub mod shared;
 mod value;
 
 pub(crate) use value::descriptor;
@@ -75,6 +78,8 @@ pub enum Scope {
     Thread,
     /// All calls that match the rule together, in the process.
     Rule,
+    /// The calls of all processes of the session together, each system call by itself.
+    Tree,
 }
 
 /// On which of the matching calls a rule fires.
@@ -152,6 +157,8 @@ pub struct Rule<'a> {
     pub depth: u8,
     /// Nanoseconds from the start before which the rule is silent.
     pub after: u64,
+    /// What the program must be doing, as whoever drives it says; None: anything.
+    pub phase: Option<Phase>,
     /// How often it may fire; u64::MAX: any number of times.
     pub max: u64,
     /// Whether a kernel may do this to any program.
@@ -176,6 +183,12 @@ pub const fn parse(text: &[u8], impossible_allowed: bool) -> Rules<'_> {
 /// How many rules a text has, or its first problem.
 pub fn check(text: &[u8], impossible_allowed: bool) -> Result<usize, Fault<'_>> {
     parse(text, impossible_allowed).try_fold(0, |count, rule| rule.map(|_| count + 1))
+}
+
+/// Whether any rule of a text needs what the processes of a session share ([`shared`]).
+#[must_use]
+pub fn need_session(text: &[u8], impossible_allowed: bool) -> bool {
+    parse(text, impossible_allowed).flatten().any(|rule| rule.scope == Scope::Tree || rule.phase.is_some())
 }
 
 impl<'a> Iterator for Rules<'a> {
@@ -243,6 +256,7 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         stack: None,
         depth: 0,
         after: 0,
+        phase: None,
         max: u64::MAX,
         legal: true,
     };

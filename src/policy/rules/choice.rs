@@ -10,13 +10,14 @@ use epollshim_format::function::{Function, Functions};
 
 use super::entry::{
     BY_CALL, DEPTH, Entry, HAS_CALLER, HAS_CHANCE, HAS_EPFD, HAS_EVENTS, HAS_FD, HAS_SITE, HAS_STACK, HAS_STACK_NAME,
-    ILLEGAL, IN_THREAD, IS_MADE, ONLY_DUPLICATES, OPERATION, SHUFFLES,
+    ILLEGAL, IN_THREAD, IN_TREE, IS_MADE, ONLY_DUPLICATES, OPERATION, PHASE, SHUFFLES,
 };
 use super::{Rules, TABLES, Table, on_stack, replay};
 use crate::frame::{Frame, epfd_of, fd_of};
 use crate::policy::{self, effects};
+use crate::session::faults::Page;
 use crate::thread::Block;
-use crate::{clock, config, log, process, stacks};
+use crate::{clock, config, log, process, session, stacks};
 
 /// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
 #[repr(C)]
@@ -81,6 +82,8 @@ pub(super) struct Tallies<'a> {
     pub(super) calls: &'a [AtomicU64],
     /// Of the thread, for rules with `scope=thread`.
     pub(super) thread: &'a [AtomicU64],
+    /// Of all processes of the session, for rules with `scope=tree`.
+    pub(super) shared: Option<&'a Page>,
     /// The thread's rank, and the last that was given.
     pub(super) ranks: [&'a AtomicU32; 2],
 }
@@ -124,6 +127,7 @@ pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault>
         process: &tally.rules,
         calls: &tally.calls,
         thread: &ordinals.counts,
+        shared: session::faults::page(),
         ranks: [&ordinals.rank, &tally.ranks],
     };
     let fault = TABLES.decide(tallies, frame, function)?;
@@ -221,11 +225,24 @@ impl Rules {
                 continue;
             }
             let Some(tally) = tally(tallies.process, generation, index) else { continue };
+            let shared = if head & IN_TREE != 0 { tallies.shared } else { None };
+            let shared_tally = shared.and_then(|shared| shared.rules.get(index));
+            if head & IN_TREE != 0 && shared_tally.is_none() {
+                continue;
+            }
             let Ok(mut ordinal) = self.count(&tally.matched, generation, u64::MAX) else { continue };
+            if let Some(tally) = shared_tally {
+                ordinal = session::faults::bump(&tally.matched);
+            }
             if head & (IN_THREAD | BY_CALL) != 0 {
                 let rank = functions.system_calls().before(function.counted_as()) as usize;
                 let counter = entry.counters.load(Ordering::Relaxed) as usize + rank;
-                let counter = if head & IN_THREAD != 0 {
+                if let Some(counter) = shared.and_then(|shared| shared.calls.get(counter)) {
+                    ordinal = session::faults::bump(counter);
+                }
+                let counter = if shared.is_some() {
+                    None
+                } else if head & IN_THREAD != 0 {
                     tallies.thread.get(counter)
                 } else {
                     tallies.calls.get((generation as usize % 2) * COUNTERS + counter)
@@ -252,6 +269,12 @@ impl Rules {
             let is_beyond = !fits(entry, frame, function);
             if is_beyond && !config::allows_impossible() {
                 continue;
+            }
+            if let Some(tally) = shared_tally {
+                if !tally.fire(most) {
+                    continue;
+                }
+                most = u64::MAX;
             }
             if self.count(&tally.fired, generation, most).is_err() {
                 continue;
@@ -282,11 +305,17 @@ impl Entry {
             | HAS_STACK_NAME
             | HAS_STACK
             | ONLY_DUPLICATES
-            | 3 << OPERATION;
+            | 3 << OPERATION
+            | 3 << PHASE;
         head & CONDITIONS == 0 || self.wants_these(head, table, frame, function)
     }
 
     fn wants_these(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
+        let phase = head >> PHASE & 3;
+        // Relaxed: whoever drives the program has it wait for nothing that this word stands for.
+        if phase != 0 && session::faults::page().is_none_or(|page| page.phase.load(Ordering::Relaxed) + 1 != phase) {
+            return false;
+        }
         let descriptors = self.descriptors.load(Ordering::Relaxed);
         let is_ctl = function == Function::EpollCtl;
         let operation = (head >> OPERATION & 3) as i32;

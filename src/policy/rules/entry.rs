@@ -68,6 +68,10 @@ pub(super) const OUTCOME: u32 = OPERATION + 2;
 pub(super) const HAS_SITE: u64 = 1 << 17;
 /// The call is made, and fails all the same.
 pub(super) const IS_MADE: u64 = 1 << 18;
+/// Ordinals and `max` are counted in all processes of the session.
+pub(super) const IN_TREE: u64 = 1 << 19;
+/// One more than the phase; 0: any.
+pub(super) const PHASE: u32 = 20;
 /// Of how many callers the hash is made; 0: of all.
 pub(super) const DEPTH: u32 = 24;
 
@@ -130,6 +134,8 @@ impl Entry {
             | outcome << OUTCOME
             | flag(rule.site.is_some(), HAS_SITE)
             | flag(rule.is_made, IS_MADE)
+            | flag(rule.scope == Scope::Tree, IN_TREE)
+            | rule.phase.map_or(0, |phase| phase as u64 + 1) << PHASE
             | u64::from(rule.depth) << DEPTH;
         let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let set = |word: &AtomicU64, value| word.store(value, Ordering::Relaxed);

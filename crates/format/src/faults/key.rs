@@ -31,6 +31,7 @@ pub(super) enum Key {
     Stack,
     After,
     Max,
+    Phase,
     Made,
 }
 
@@ -81,7 +82,7 @@ pub(super) const MADE: Functions =
     CTL.with(Functions::of(&[Function::Close])).with(Functions::of_roles(&[Role::StreamEnd]));
 
 /// The actions, then the conditions, and what qualifies an action.
-pub(super) static KEYS: [Entry; 23] = [
+pub(super) static KEYS: [Entry; 24] = [
     any(Key::Error, "error", "error=ERRNO"),
     any(Key::Retval, "retval", "retval=N"),
     of_waits(Key::Timeout, "timeout", ""),
@@ -92,7 +93,7 @@ pub(super) static KEYS: [Entry; 23] = [
     of_waits(Key::Forge, "forge", "forge=EVENTS"),
     of_waits(Key::Shuffle, "shuffle", ""),
     any(Key::When, "when", "when=FIRST[..LAST][+[STEP]]"),
-    any(Key::Scope, "scope", "scope=process, scope=thread or scope=rule"),
+    any(Key::Scope, "scope", "scope=process, scope=thread, scope=rule or scope=tree"),
     any(Key::Prob, "prob", "prob=P, from 0 to 1"),
     of(CTL, Key::Op, "op", "op=ADD, op=MOD or op=DEL"),
     of(DESCRIPTORS, Key::Fd, "fd", "fd=N"),
@@ -104,6 +105,7 @@ pub(super) static KEYS: [Entry; 23] = [
     any(Key::Stack, "stack", "stack=HASH[/DEPTH]"),
     any(Key::After, "after", "after=TIME"),
     any(Key::Max, "max", "max=N"),
+    any(Key::Phase, "phase", "phase=start, phase=serve or phase=stop"),
     of(MADE, Key::Made, "made", ""),
 ];
 
@@ -126,7 +128,7 @@ static VOCABULARY: Vocabulary = Vocabulary {
     known: words!(&NAMES),
     prefix: "",
     wanted: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
-             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=) or made",
+             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=, phase=) or made",
 };
 
 impl Key {

@@ -1,6 +1,7 @@
 //! The values of a rule's actions and conditions.
 
 use super::key::{self, Key};
+use super::shared::Phase;
 use super::{MAX_EVENTS, Operation, Outcome, Rule, Scope, When};
 use crate::function::{Function, Functions};
 use crate::functions::Role;
@@ -40,9 +41,15 @@ static EVENT_NAMES: Vocabulary =
     Vocabulary { noun: "event", known: words!(&events::NAMES), prefix: events::PREFIX, wanted: EVENTS };
 static SCOPES: Vocabulary = Vocabulary {
     noun: "scope",
-    known: words!(&["process", "thread", "rule"]),
+    known: words!(&["process", "thread", "rule", "tree"]),
     prefix: "",
-    wanted: "process, thread or rule",
+    wanted: "process, thread, rule or tree",
+};
+static PHASES: Vocabulary = Vocabulary {
+    noun: "phase",
+    known: words!(&["start", "serve", "stop"]),
+    prefix: "",
+    wanted: "start, serve or stop",
 };
 static OPERATIONS: Vocabulary = Vocabulary {
     noun: "operation",
@@ -93,6 +100,7 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
                 b"process" => Scope::Process,
                 b"thread" => Scope::Thread,
                 b"rule" => Scope::Rule,
+                b"tree" => Scope::Tree,
                 _ => return Err(name(&SCOPES)),
             }
         }
@@ -143,6 +151,14 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
             }
         }
         Key::After => rule.after = scan::time(value).map_err(number(TIME))?,
+        Key::Phase => {
+            rule.phase = Some(match value {
+                b"start" => Phase::Start,
+                b"serve" => Phase::Serve,
+                b"stop" => Phase::Stop,
+                _ => return Err(name(&PHASES)),
+            });
+        }
         Key::Made => rule.is_made = true,
         Key::Max => rule.max = scan::digits(value).map_err(number(TIMES))?,
     }
