@@ -379,7 +379,7 @@ impl Trouble {
                     Trouble::NotNamed => {
                         f.write_str("not set; scope=tree and phase= need a new directory for each run")
                     }
-                    Trouble::Foreign => write!(f, "'{directory}' has a file of another version; remove it"),
+                    Trouble::Foreign => write!(f, "'{directory}' has another version's file; remove it"),
                 }
             }
         }

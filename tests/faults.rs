@@ -21,6 +21,9 @@ mod stack;
 #[path = "faults/replay.rs"]
 mod replay;
 
+#[path = "faults/servers.rs"]
+mod servers;
+
 #[path = "faults/tree.rs"]
 mod tree;
 
