@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -52,6 +53,20 @@ fn a_tree_of_processes_counts_once_and_otherwise_each_process_counts_by_itself()
             assert!(!session.exists(), "{rule}");
         }
     }
+}
+
+#[test]
+fn counts_and_the_point_that_fired_are_there_though_the_fault_kills_the_process() {
+    let session = common::scratch("session");
+    let log = session.join("log");
+    let mut command = command("work", "dup:signal=KILL:when=7:scope=tree", Some(&session));
+    let run = run(command.env("EPOLLSHIM_INJECT_LOG", &log).env("EPOLLSHIM_STACKS", "1"));
+    assert_eq!(run.status.signal(), Some(9), "{}", run.stderr);
+    let tally = |at| word(&session, shared::TALLIES + at);
+    assert_eq!((tally(shared::MATCHED), tally(shared::FIRED)), (7, 1));
+    let text = std::fs::read_to_string(log).unwrap();
+    let line = text.lines().nth(1).unwrap();
+    assert!(line.contains(" rule=1 call=dup ordinal=7 stack=") && line.contains("/8 frames=fault_tree+0x"), "{text}");
 }
 
 #[test]
