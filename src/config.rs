@@ -122,6 +122,12 @@ pub fn learn_file_name() {
     FILE_NAME.length.store(name.len().min(FILE_NAME.bytes.len()), Ordering::Release);
 }
 
+/// The name of the program's file; empty until [`learn_file_name`] was called.
+pub fn file_name() -> impl Iterator<Item = u8> {
+    let length = FILE_NAME.length.load(Ordering::Acquire);
+    FILE_NAME.bytes.iter().take(length).map(|byte| byte.load(Ordering::Relaxed))
+}
+
 /// Whether one of the program's names is as wanted.
 pub fn is_named(wanted: impl Fn(&[u8]) -> bool) -> bool {
     let length = FILE_NAME.length.load(Ordering::Acquire);

@@ -303,6 +303,11 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
     }
     if !inject.is_empty() {
         seed();
+        if let Err(trouble) = share(inject, options.impossible, config)
+            && !has_parent_under_shim()
+        {
+            return Err(Refusal::Session(trouble, config));
+        }
         rules::arm(faults::parse(inject, options.impossible).filter_map(Result::ok)).map_err(Refusal::Rules)?;
     }
     log::decisions::begin(config, inject).map_err(|error| Refusal::InjectLog(error, config))?;
@@ -361,6 +366,11 @@ fn has_parent_under_shim() -> bool {
         let is_read = maps.as_c().is_some_and(|path| procfs::read_file(path, text));
         !is_read || text.as_slice().windows(NAME.len()).any(|part| part == NAME)
     })
+}
+
+/// Has rules count with the other processes of the session, where one of them needs that.
+pub fn share(rules: &[u8], impossible: bool, config: &Config) -> Result<(), Trouble> {
+    if faults::need_session(rules, impossible) { session::faults::open(config) } else { Ok(()) }
 }
 
 /// Draws a seed, unless one was given or drawn before: 32 bits, short enough to type again.

@@ -66,6 +66,11 @@ impl Object {
         })
     }
 
+    fn path(self) -> &'static [u8] {
+        // SAFETY: null, or zero-terminated (<link.h>).
+        if self.0.name.is_null() { b"" } else { unsafe { CStr::from_ptr(self.0.name) }.to_bytes() }
+    }
+
     fn next(self) -> Option<Object> {
         // SAFETY: null, or the next entry of the loader's list.
         unsafe { self.0.next.as_ref() }.map(Object)
@@ -205,10 +210,14 @@ pub fn path_of(caller: usize) -> Option<&'static [u8]> {
 
 /// The same, and how far the call lies behind the object's beginning.
 pub fn place_of(caller: usize) -> Option<(&'static [u8], usize)> {
-    let (Object(map), start) = object_of(caller)?;
-    // SAFETY: null, or zero-terminated (<link.h>).
-    let path = if map.name.is_null() { b"" } else { unsafe { CStr::from_ptr(map.name) }.to_bytes() };
-    Some((path, caller.wrapping_sub(start)))
+    let (object, start) = object_of(caller)?;
+    Some((object.path(), caller.wrapping_sub(start)))
+}
+
+/// The same, and `caller` in the addresses of the object's file.
+pub fn place_in_file(caller: usize) -> Option<(&'static [u8], usize)> {
+    let (object, _) = object_of(caller)?;
+    Some((object.path(), caller.wrapping_sub(object.0.slide)))
 }
 
 /// Whether the call that returns to `caller` lies in a function of this name that its object exports.

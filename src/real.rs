@@ -137,6 +137,9 @@ macro_rules! stand_in {
     (epoll_pwait2 $from:ident $variant:ident) => {
         fallback::epoll_pwait2 as *const c_void
     };
+    (pthread_create $from:ident $variant:ident) => {
+        fallback::pthread_create as *const c_void
+    };
     ($name:ident raw $variant:ident) => {
         fallback::system_call::<{ epollshim_format::function::Function::$variant.number() }> as *const c_void
     };
@@ -376,6 +379,27 @@ mod fallback {
     /// was loaded. Asks the loader by libc's own functions, which newer glibcs lack (2.31
     /// elf/dl-libc.c): libc.so.6 has no dlsym there.
     pub unsafe extern "C" fn pthread_kill(thread: usize, signal: c_int) -> c_int {
+        let found = in_libpthread(c"pthread_kill");
+        if found == 0 {
+            return libc::ENOSYS;
+        }
+        // SAFETY: the function of that name, with the caller's arguments.
+        unsafe { core::mem::transmute::<usize, PthreadKill>(found)(thread, signal) }
+    }
+
+    /// The same. A program that has no libpthread gets what the kernel says where it can make no thread.
+    pub unsafe extern "C-unwind" fn pthread_create(a: usize, b: usize, c: usize, d: usize) -> c_int {
+        type Create = unsafe extern "C-unwind" fn(usize, usize, usize, usize) -> c_int;
+        let found = in_libpthread(c"pthread_create");
+        if found == 0 {
+            return libc::EAGAIN;
+        }
+        // SAFETY: as above.
+        unsafe { core::mem::transmute::<usize, Create>(found)(a, b, c, d) }
+    }
+
+    /// Its function of that name; 0: it is not loaded.
+    fn in_libpthread(name: &CStr) -> usize {
         type Open = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
         type Find = unsafe extern "C" fn(*mut c_void, *const c_char) -> usize;
         let errno = sys::errno();
@@ -389,16 +413,12 @@ mod fallback {
                 let find = core::mem::transmute::<usize, Find>(find);
                 let library = open(c"libpthread.so.0".as_ptr(), RTLD_DLOPEN | libc::RTLD_NOW | libc::RTLD_NOLOAD);
                 if !library.is_null() {
-                    found = find(library, c"pthread_kill".as_ptr());
+                    found = find(library, name.as_ptr());
                 }
             }
         }
         sys::set_errno(errno);
-        if found == 0 {
-            return libc::ENOSYS;
-        }
-        // SAFETY: the function of that name, with the caller's arguments.
-        unsafe { core::mem::transmute::<usize, PthreadKill>(found)(thread, signal) }
+        found
     }
 
     /// The call is made by libc itself (glibc include/dlfcn.h, `__RTLD_DLOPEN`).

@@ -17,6 +17,7 @@
 //! in the same pid namespace, or if it is a zombie. Processes in other namespaces count as alive.
 
 mod default;
+pub mod faults;
 
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use core::ffi::CStr;
@@ -357,6 +358,8 @@ pub enum Trouble {
     File(i32),
     /// The file belongs to another version, or to no session.
     Foreign,
+    /// The options name none, and counts for one program alone are wanted.
+    NotNamed,
 }
 
 impl Trouble {
@@ -372,8 +375,11 @@ impl Trouble {
                     Trouble::NotOwned => {
                         write!(f, "'{directory}' must be this user's own, and nobody else may write in it (chmod 700)")
                     }
-                    Trouble::File(error) => write!(f, "cannot map '{directory}/limits.1': {}", name(error)),
-                    Trouble::Foreign => write!(f, "'{directory}/limits.1' is another version's; remove it"),
+                    Trouble::File(error) => write!(f, "cannot map a file in '{directory}': {}", name(error)),
+                    Trouble::NotNamed => {
+                        f.write_str("not set; scope=tree and phase= need a new directory for each run")
+                    }
+                    Trouble::Foreign => write!(f, "'{directory}' has another version's file; remove it"),
                 }
             }
         }
@@ -389,28 +395,12 @@ pub fn open(config: &Config) -> Result<(), Trouble> {
     }
 }
 
-/// Maps the file of a session, and creates it if it does not exist. The descriptor is closed again.
-/// With `makes`, creates the directory (0700) if its parent exists.
+/// Opens a session in a directory, of which it is the first.
 fn attach(directory: &CStr, makes: bool) -> Result<(), Trouble> {
     if file().is_some() {
         return Ok(());
     }
-    if makes {
-        match sys::make_directory(directory, 0o700) {
-            Ok(()) | Err(libc::EEXIST) => {}
-            Err(error) => return Err(Trouble::Directory(error)),
-        }
-    }
-    let mapped = sigsafe::unshared(|files| {
-        let at = place::open_directory(files, directory).map_err(|error| match error {
-            place::FOREIGN => Trouble::NotOwned,
-            error => Trouble::Directory(error),
-        })?;
-        let mapped = map_in(files, at);
-        files.close(at);
-        mapped
-    });
-    let start = mapped.unwrap_or(Err(Trouble::Directory(libc::ENOMEM)))?;
+    let start = map_private(directory, makes, c"limits.1", size_of::<File>())?.cast::<File>();
     static FIRST: AtomicBool = AtomicBool::new(true);
     // Before any thread can claim: later, a slot of this process could be mistaken for the former
     // image's.
@@ -422,30 +412,52 @@ fn attach(directory: &CStr, makes: bool) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn map_in(files: Files, directory: i32) -> Result<*mut File, Trouble> {
+/// Maps a file of a session, and creates it if it does not exist. The descriptor is closed again.
+/// With `makes`, creates the directory (0700) if its parent exists.
+fn map_private(directory: &CStr, makes: bool, name: &CStr, bytes: usize) -> Result<*mut u8, Trouble> {
+    if makes {
+        match sys::make_directory(directory, 0o700) {
+            Ok(()) | Err(libc::EEXIST) => {}
+            Err(error) => return Err(Trouble::Directory(error)),
+        }
+    }
+    let mapped = sigsafe::unshared(|files| {
+        let at = place::open_directory(files, directory).map_err(|error| match error {
+            place::FOREIGN => Trouble::NotOwned,
+            error => Trouble::Directory(error),
+        })?;
+        let mapped = map_in(files, at, name, bytes);
+        files.close(at);
+        mapped
+    });
+    mapped.unwrap_or(Err(Trouble::Directory(libc::ENOMEM)))
+}
+
+fn map_in(files: Files, directory: i32, name: &CStr, bytes: usize) -> Result<*mut u8, Trouble> {
     let status = sys::status(directory).map_err(Trouble::Directory)?;
     if !place::is_private(&status, libc::S_IFDIR) {
         return Err(Trouble::NotOwned);
     }
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW;
-    let fd = files.open_at(directory, c"limits.1", flags, 0o600).map_err(Trouble::File)?;
-    let mapped = map_file(fd);
+    let fd = files.open_at(directory, name, flags, 0o600).map_err(Trouble::File)?;
+    let mapped = map_file(fd, bytes);
     files.close(fd);
     mapped
 }
 
-fn map_file(fd: i32) -> Result<*mut File, Trouble> {
+/// `bytes`: of a structure of integers that begins with two words: magic, layout version.
+fn map_file(fd: i32, bytes: usize) -> Result<*mut u8, Trouble> {
     let status = sys::status(fd).map_err(Trouble::File)?;
     if !place::is_private(&status, libc::S_IFREG) {
         return Err(Trouble::NotOwned);
     }
     // The file system reserves every block before it is touched: a full disk is an error here, not
-    // a signal later. (New blocks read as zero, which is a valid File except for its header.)
-    sys::allocate(fd, 0, size_of::<File>()).map_err(Trouble::File)?;
-    let start = sys::map_part(fd, 0, size_of::<File>(), None).map_err(Trouble::File)?.cast::<File>();
-    // SAFETY: the mapping is as long as a File, which is made of integers that may have any value.
-    let file = unsafe { &*start };
-    for (word, value) in [(&file.magic, MAGIC), (&file.version, VERSION)] {
+    // a signal later. (New blocks read as zero, which is valid except for the header.)
+    sys::allocate(fd, 0, bytes).map_err(Trouble::File)?;
+    let start = sys::map_part(fd, 0, bytes, None).map_err(Trouble::File)?;
+    // SAFETY: the mapping is longer than two integers, which may have any value.
+    let [magic, version] = unsafe { &*start.cast::<[AtomicU64; 2]>() };
+    for (word, value) in [(magic, MAGIC), (version, VERSION)] {
         // The first process writes it. All that come at the same time write the same.
         if word.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire).is_err_and(|found| found != value) {
             return Err(Trouble::Foreign);

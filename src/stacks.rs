@@ -47,7 +47,7 @@ static WANTS_CPP: AtomicBool = AtomicBool::new(false);
 static IS_PAST: AtomicBool = AtomicBool::new(false);
 /// The unwinder is there, and has made its first walk. Release: with the Acquire of [`can_walk`], for the two addresses below.
 static CAN_WALK: AtomicBool = AtomicBool::new(false);
-/// `_Unwind_Backtrace`, `_Unwind_GetIP` and `_Unwind_GetCFA`.
+/// `_Unwind_Backtrace`, `_Unwind_GetIPInfo` and `_Unwind_GetCFA`.
 static BACKTRACE: AtomicUsize = AtomicUsize::new(0);
 static GET_IP: AtomicUsize = AtomicUsize::new(0);
 static GET_CFA: AtomicUsize = AtomicUsize::new(0);
@@ -172,7 +172,7 @@ fn load(at_load: &AtLoad, depth: u32) -> Result<(), Trouble> {
     };
     let symbols = unwinder.and_then(loaded::Object::symbols).ok_or(Trouble::NoUnwinder)?;
     let find = |name| symbols.find(&Name::new(name)).ok_or(Trouble::NoUnwinder);
-    GET_IP.store(find(c"_Unwind_GetIP")?, Ordering::Relaxed);
+    GET_IP.store(find(c"_Unwind_GetIPInfo")?, Ordering::Relaxed);
     GET_CFA.store(find(c"_Unwind_GetCFA")?, Ordering::Relaxed);
     BACKTRACE.store(find(c"_Unwind_Backtrace")?, Ordering::Relaxed);
     // The unwinder initialises itself at its first walk, once and under a lock. That must not
@@ -303,6 +303,12 @@ pub fn first(site: usize) -> usize {
 #[cold]
 #[inline(never)]
 pub fn has(caller: usize, is_one: &mut dyn FnMut(usize) -> bool) -> bool {
+    has_within(caller, false, is_one)
+}
+
+/// `is_cut`: the stack ends where a signal handler begins.
+#[inline(never)]
+fn has_within(caller: usize, is_cut: bool, is_one: &mut dyn FnMut(usize) -> bool) -> bool {
     /// A recursion without end is not followed to its end.
     const MOST: usize = 4096;
     let mut is_found = false;
@@ -313,34 +319,40 @@ pub fn has(caller: usize, is_one: &mut dyn FnMut(usize) -> bool) -> bool {
             left -= 1;
             !is_found && left != 0
         };
-        sigsafe::on_own_stack(|| each(caller, &mut look));
+        sigsafe::on_own_stack(|| each(caller, is_cut, &mut |address, _| look(address)));
     }
     is_found
 }
 
-/// A number for the stack that begins with `caller`, of at most [`DEEPEST`] frames: the same in each run, wherever objects are loaded.
+/// A number for the stack that begins with `caller`: the same in each run, wherever objects are loaded. Of at most `depth` frames,
+/// and none from below a signal handler; 0: of at most [`DEEPEST`], whatever they are. `tell` is told of each frame.
+///
 /// Made of the base names of the frames' objects, of the program's that is empty, and of the places in them (FNV-1a). None: stacks
 /// cannot be walked.
 #[cold]
 #[inline(never)]
-pub fn hash(caller: usize) -> Option<u64> {
+pub fn hash(caller: usize, depth: usize, tell: &mut dyn FnMut(usize)) -> Option<u64> {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut left = DEEPEST;
+    let is_cut = depth != 0;
+    let depth = if is_cut { depth } else { DEEPEST };
+    let mut left = depth;
     let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let is_done = can_walk()
-        && has(caller, &mut |address| {
+        && has_within(caller, is_cut, &mut |address| {
+            tell(address);
             let (path, place) = loaded::place_of(address).unwrap_or_default();
             path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().iter().for_each(|byte| add(*byte));
             place.to_le_bytes().into_iter().for_each(&mut add);
             left -= 1;
             left == 0
         });
-    (is_done || left != DEEPEST).then_some(hash)
+    (is_done || left != depth).then_some(hash)
 }
 
 // ---- walking ----
 
 type Get = unsafe extern "C-unwind" fn(*mut c_void) -> usize;
+type GetInfo = unsafe extern "C-unwind" fn(*mut c_void, *mut c_int) -> usize;
 type Step = extern "C-unwind" fn(*mut c_void, *mut c_void) -> libc::c_int;
 type Backtrace = unsafe extern "C-unwind" fn(Step, *mut c_void) -> libc::c_int;
 
@@ -354,17 +366,18 @@ struct Walk {
 impl Walk {
     fn up_to(caller: usize, depth: usize) -> Walk {
         let mut walk = Walk { count: 0, frames: [0; DEEPEST], slots: [0; DEEPEST] };
-        each_with_slot(caller, &mut |address, slot| match (
-            walk.frames.get_mut(walk.count),
-            walk.slots.get_mut(walk.count),
-        ) {
-            (Some(frame), Some(place)) if walk.count < depth => {
-                (*frame, *place) = (address, slot);
-                walk.count += 1;
-                true
-            }
-            _ => false,
-        });
+        each(
+            caller,
+            false,
+            &mut |address, slot| match (walk.frames.get_mut(walk.count), walk.slots.get_mut(walk.count)) {
+                (Some(frame), Some(place)) if walk.count < depth => {
+                    (*frame, *place) = (address, slot);
+                    walk.count += 1;
+                    true
+                }
+                _ => false,
+            },
+        );
         walk
     }
 }
@@ -373,17 +386,15 @@ impl Walk {
 struct Steps<'a> {
     /// The frame that the stack begins with; 0: it has begun.
     caller: usize,
+    /// It ends before a frame that a signal has interrupted.
+    is_cut: bool,
     tell: &'a mut dyn FnMut(usize, usize) -> bool,
 }
 
-/// Tells the return addresses of the stack, from `caller` on (0: all of them), until `tell` returns false.
-fn each(caller: usize, tell: &mut dyn FnMut(usize) -> bool) {
-    each_with_slot(caller, &mut |address, _| tell(address));
-}
-
-/// The same. With each the place on the stack where it lies, on processors whose calls push it there.
-fn each_with_slot(caller: usize, tell: &mut dyn FnMut(usize, usize) -> bool) {
-    let mut steps = Steps { caller, tell };
+/// Tells the return addresses of the stack, from `caller` on (0: all of them), until `tell` returns false. With each the place on
+/// the stack where it lies, on processors whose calls push it there.
+fn each(caller: usize, is_cut: bool, tell: &mut dyn FnMut(usize, usize) -> bool) {
+    let mut steps = Steps { caller, is_cut, tell };
     let backtrace = BACKTRACE.load(Ordering::Relaxed);
     if backtrace != 0 {
         // SAFETY: libgcc's function, of this type (unwind.h); it calls `step` with the pointer that it is given.
@@ -395,10 +406,16 @@ fn each_with_slot(caller: usize, tell: &mut dyn FnMut(usize, usize) -> bool) {
 extern "C-unwind" fn step(context: *mut c_void, steps: *mut c_void) -> libc::c_int {
     // SAFETY: the pointer that `each` has passed, of what it borrows for as long as the walk lasts.
     let steps = unsafe { &mut *steps.cast::<Steps>() };
+    let mut is_interrupted = 0;
     // SAFETY: libgcc's function, of this type, and its own context.
-    let address = unsafe { transmute::<usize, Get>(GET_IP.load(Ordering::Relaxed))(context) };
+    let address =
+        unsafe { transmute::<usize, GetInfo>(GET_IP.load(Ordering::Relaxed))(context, &raw mut is_interrupted) };
     if steps.caller != 0 && address != steps.caller {
         return 0;
+    }
+    // The address is not behind a call: a signal came there.
+    if steps.is_cut && steps.caller == 0 && is_interrupted != 0 {
+        return 1;
     }
     steps.caller = 0;
     // Of a frame under way, the stack pointer: behind the `call` that has left the return address below it (x86-64 psABI 3.2.2).

@@ -15,7 +15,7 @@ use crate::config::{self, Config};
 use crate::ledger::Here;
 use crate::policy::{self, rules};
 use crate::session::Trouble;
-use crate::{census, init, ledger, record, report};
+use crate::{census, init, ledger, record, report, sigsafe};
 
 /// Carries an order of the control page's out: see [`crate::record::Orders`].
 pub fn obey(here: Here, order: Order, is_done: bool, answer: &mut Buffer<u8>) -> Result<(), u64> {
@@ -83,8 +83,12 @@ impl fmt::Display for Refusal<'_> {
             Refusal::Rules(refusal) => refusal.fmt(f),
             Refusal::Limits => f.write_str("another thread has the ledger"),
             Refusal::Session(trouble, config) => {
-                let directory = config.session_directory();
-                trouble.of(directory.as_c().unwrap_or_default()).fmt(f)
+                // A path is too much for a handler's stack.
+                let written = sigsafe::on_own_stack(|| {
+                    let directory = config.session_directory();
+                    trouble.of(directory.as_c().unwrap_or_default()).fmt(f)
+                });
+                written.unwrap_or(Err(fmt::Error))
             }
             Refusal::NoCensus => {
                 f.write_str("descriptors= counts by a census: start the program with EPOLLSHIM_CENSUS=1, or with a limit of descriptors")
@@ -102,6 +106,9 @@ pub fn check_rules(text: &[u8]) -> Result<(), Refusal<'_>> {
 /// Arms rules behind those that are armed; all or none.
 pub fn inject(text: &[u8]) -> Result<(), Refusal<'_>> {
     check_rules(text)?;
+    if let Some(config) = config::get() {
+        init::share(text, config.impossible, config).map_err(|trouble| Refusal::Session(trouble, config))?;
+    }
     init::seed();
     if let Some(seed) = config::seed() {
         record::note_seed(seed);

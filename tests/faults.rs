@@ -21,6 +21,12 @@ mod stack;
 #[path = "faults/replay.rs"]
 mod replay;
 
+#[path = "faults/servers.rs"]
+mod servers;
+
+#[path = "faults/tree.rs"]
+mod tree;
+
 #[path = "faults/reach.rs"]
 mod reach;
 

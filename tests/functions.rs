@@ -46,7 +46,10 @@ fn the_documents_name_each_function() {
         &filled(TABLE.iter().map(|row| format!("`{}`", row.name()))),
     );
     let creators = TABLE.iter().filter(|row| {
-        matches!(row.role, Role::Create | Role::Receive | Role::Stream | Role::Adopt | Role::StreamEnd | Role::Start)
+        matches!(
+            row.role,
+            Role::Create | Role::Receive | Role::Stream | Role::Adopt | Role::StreamEnd | Role::Start | Role::Plain
+        )
     });
     let lines: String = creators.map(|row| format!(".BR {} ,\n", row.name())).collect();
     has("docs/libepollshim.7", [".\\\" creators", ".\\\" end"], &lines);

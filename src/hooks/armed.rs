@@ -92,6 +92,7 @@ pub mod exports {
         (Adopt $name:ident $variant:ident) => {};
         (StreamEnd $name:ident $variant:ident) => {};
         (Start $name:ident $variant:ident) => {};
+        (Plain $name:ident $variant:ident) => {};
         (Ctl $name:ident $variant:ident) => {
             entry!(recorded $name $variant);
         };

@@ -100,6 +100,10 @@ macro_rules! export {
     (Start $function:ident $variant:ident $name:ident) => {
         export!(armed creator $variant $name);
     };
+    // What faults and the log alone look at.
+    (Plain $function:ident $variant:ident $name:ident) => {
+        export!(armed creator $variant $name);
+    };
     (armed $entry:ident $variant:ident $name:ident) => {
         crate::arch::x86_64::entries::choosing! {
             #[unsafe(no_mangle)]

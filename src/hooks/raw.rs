@@ -84,6 +84,10 @@ numbers! {
     FanotifyInit SYS_fanotify_init;
     Recvmsg SYS_recvmsg;
     Recvmmsg SYS_recvmmsg;
+    Bind SYS_bind;
+    Listen SYS_listen;
+    Connect SYS_connect;
+    Setsockopt SYS_setsockopt;
 }
 
 /// The function of a system call's number.

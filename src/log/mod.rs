@@ -134,7 +134,7 @@ pub fn call(call: &Call, result: isize, error: c_int) {
         return;
     }
     let error = if failed { error } else { 0 };
-    let stack = if stacks::are_kept() { stacks::hash(call.caller) } else { None };
+    let stack = if stacks::are_kept() { stacks::hash(call.caller, 0, &mut |_| {}) } else { None };
     let render = |out: &mut output::Bytes| {
         let line = Line { call, pid: own_pid(), tid: sys::gettid(), result, error, duration, stack };
         render(config, &line, out)

@@ -94,11 +94,16 @@ pub fn is_called_by(caller: usize, name: impl Iterator<Item = u8> + Clone) -> bo
     }
 }
 
+/// Whether a return address is this one of its file's addresses.
+pub fn is_at(caller: usize, address: u64) -> bool {
+    loaded::place_in_file(caller).is_some_and(|(_, at)| at as u64 == address)
+}
+
 fn has_name(path: &[u8], name: impl Iterator<Item = u8>) -> bool {
     let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     let mut rest = base.iter();
     for byte in name {
-        if rest.next() != Some(&byte) {
+        if rest.next().is_none_or(|found| *found != byte && byte != b'?') {
             return false;
         }
     }
@@ -119,6 +124,9 @@ mod tests {
         assert!(!is("/usr/lib/libuv.so.1", "libuv.so.10"));
         assert!(!is("/usr/lib/libuvx.so", "libuv"));
         assert!(!is("/libuv.so/libc.so.6", "libuv.so"));
+        assert!(is("/usr/lib/my lib.so", "my?lib.so"));
+        assert!(!is("/usr/lib/mylib.so", "my?lib.so"));
+        assert!(!is("/usr/lib/my", "my?"));
     }
 
     #[test]

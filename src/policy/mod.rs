@@ -413,7 +413,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
     }
     match fault.outcome? {
         // POSIX: after fclose and its like the stream is gone, whatever they return.
-        Outcome::Error(error) if plan.function.row().role == Role::StreamEnd => {
+        Outcome::Error(error) if fault.is_made || plan.function.row().role == Role::StreamEnd => {
             plan.error = c_int::from(error);
             None
         }
@@ -527,7 +527,8 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
             Way::Real | Way::Instead => result = after_real(plan, frame, block, result, counted),
         }
     }
-    if plan.is_overruled() {
+    // A call that has failed by itself keeps its error.
+    if plan.is_overruled() && !plan.function.has_failed(result) {
         result = -1;
         sys::set_errno(plan.error);
     }

@@ -252,7 +252,7 @@ impl core::fmt::Display for Refusal {
                 write!(f, "stack~ names more than {ON_STACK} functions in all; give longer names")
             }
             Refusal::NoCaller => {
-                f.write_str("caller= needs glibc 2.35 or later (_dl_find_object); musl has no such function")
+                f.write_str("caller= and site= need glibc 2.35 or later (_dl_find_object); musl has no such function")
             }
         }
     }
@@ -410,8 +410,13 @@ mod tests {
         fn decide(&self) -> Option<u64> {
             let frame = Frame { words: [0; 6], state: 0, caller: 0 };
             let [own, last] = &self.ranks;
-            let tallies =
-                Tallies { process: &self.process, calls: &self.calls, thread: &self.thread, ranks: [own, last] };
+            let tallies = Tallies {
+                process: &self.process,
+                calls: &self.calls,
+                thread: &self.thread,
+                shared: None,
+                ranks: [own, last],
+            };
             let fault = self.rules.decide(tallies, &frame, Function::EpollWait)?;
             let number = u64::from(fault.batch);
             assert_eq!(fault.outcome, Some(Outcome::Error(number as u16)), "a fault of two rules");

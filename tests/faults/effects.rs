@@ -248,6 +248,50 @@ fn choices_of_two_rules_and_of_neighbouring_ordinals_are_independent() {
     assert!((24_200..=25_800).contains(&even), "{even} even ones");
 }
 
+// ---- calls that are made, and then fail ----
+
+#[test]
+fn a_call_that_is_made_and_fails_has_done_its_work_and_the_ledger_knows() {
+    for census in ["0", "1"] {
+        let run = run(Command::new(program("fault_made"))
+            .env("LD_PRELOAD", common::shim())
+            .env("EPOLLSHIM_REPORT_FORMAT", "json")
+            .env("EPOLLSHIM_CENSUS", census));
+        assert!(run.status.success(), "{}\n{}{}", run.status, run.stdout, run.stderr);
+        let report: Value = serde_json::from_str(&run.stderr).unwrap_or_else(|error| panic!("{error}: {}", run.stderr));
+        let findings: Vec<&str> =
+            report["findings"].as_array().unwrap().iter().filter_map(|finding| finding["id"].as_str()).collect();
+        // The close of what was closed is found, and nothing leaks.
+        assert_eq!(findings.contains(&"double-close"), census == "1", "{findings:?}");
+        let leaks = |id: &&str| ["leak", "fd-leak", "ghost", "stale-data"].contains(id);
+        assert!(!findings.iter().any(leaks), "{findings:?}");
+        let ctl = &report["calls"]["epoll_ctl"];
+        // What was done: one DEL has failed by itself, and one has deleted.
+        assert_eq!((&ctl["calls"], &ctl["injected"], &ctl["errors"]["ENOENT"]), (&json!(5), &json!(1), &json!(1)));
+        assert_eq!(report["watches"]["deleted"], 1, "{report:#}");
+    }
+}
+
+#[test]
+fn made_goes_with_what_a_kernel_makes_and_fails_alone() {
+    for (rule, is_refused) in [
+        ("close:error=EIO:made", false),
+        ("close,fclose:error=any:made:when=2", false),
+        ("epoll_ctl:error=ENOENT:op=DEL:made", false),
+        ("close:made", true),
+        ("close:retval=0:made", true),
+        ("close:delay_exit=1:made", true),
+        ("close:error=EIO:made=1", true),
+        ("epoll_ctl:error=ENOENT:made", true),
+        ("epoll_ctl:error=ENOENT:op=ADD:made", true),
+        ("close,dup:error=EIO:made", true),
+    ] {
+        let run = run(Command::new("true").env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_INJECT", rule));
+        assert_eq!(run.status.code(), Some(if is_refused { 2 } else { 0 }), "{rule}: {}", run.stderr);
+        assert_eq!(run.stderr.is_empty(), !is_refused, "{rule}: {}", run.stderr);
+    }
+}
+
 // ---- who calls, and when ----
 
 /// A library of `c-tests/`, and a program that is linked with it.

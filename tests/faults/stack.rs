@@ -88,6 +88,99 @@ fn a_call_stack_has_one_hash_in_every_run_and_a_rule_finds_it() {
     assert_eq!(under(&binary, "stack=0123456789abcdef"), "main 1 hidden 1 shown 1 deep 1 handler 1 thread 1\n");
 }
 
+/// The points of `eventfd` in `fault_stack` as the log of faults has them: hash and depth, and frames.
+fn points(binary: &Path, environment: &[(&str, &str)]) -> Vec<(String, Vec<String>)> {
+    let log = common::scratch("points").join("log");
+    let mut command = Command::new(binary);
+    command.env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_INJECT", "eventfd:delay_enter=0");
+    let run = run(command.env("EPOLLSHIM_INJECT_LOG", &log).envs(environment.iter().copied()));
+    assert!(run.status.success() && run.stderr.is_empty(), "{}", run.stderr);
+    let value =
+        |line: &str, key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)).unwrap_or_default().to_owned();
+    let text = std::fs::read_to_string(log).unwrap();
+    let point = |line: &str| (value(line, "stack="), value(line, "frames=").split(',').map(str::to_owned).collect());
+    text.lines().skip(1).map(point).collect()
+}
+
+/// The function at a place of the program, by `addr2line`.
+fn function_at(binary: &Path, frame: &str) -> String {
+    let (object, offset) = frame.rsplit_once('+').unwrap();
+    assert_eq!(object, binary.file_name().unwrap().to_str().unwrap());
+    let address = u64::from_str_radix(offset.strip_prefix("0x").unwrap(), 16).unwrap() - 1;
+    let mut command = Command::new("addr2line");
+    let output = command.args(["-f", "-e"]).arg(binary).arg(format!("{address:#x}")).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn a_point_of_the_log_is_the_same_in_each_run_and_hit_by_its_stack_and_by_its_site() {
+    for flags in [&["-pie"][..], &["-no-pie", "-fno-pie"]] {
+        let binary = common::c_program_with("fault_stack", flags);
+        let all = points(&binary, &[("EPOLLSHIM_STACKS", "1")]);
+        assert_eq!(all.len(), 6, "{all:#?}");
+        assert_eq!(points(&binary, &[("EPOLLSHIM_STACKS", "1")]), all);
+        assert!(all.iter().all(|(hash, frames)| hash.ends_with("/8") && frames.len() <= 8), "{all:#?}");
+        let names: Vec<String> = all[2].1.iter().take(4).map(|frame| function_at(&binary, frame)).collect();
+        assert_eq!(names, ["leaf", "hidden", "shown", "main"], "{all:#?}");
+        assert_eq!(all[3].1.len(), 8);
+        // Of a handler: nothing of what it has interrupted.
+        let handlers: Vec<&String> = all[4].1.iter().filter(|frame| frame.starts_with("fault_stack+")).collect();
+        let handlers: Vec<String> = handlers.into_iter().map(|frame| function_at(&binary, frame)).collect();
+        assert_eq!(handlers, ["leaf", "handler"], "{all:#?}");
+        for (place, expected) in [
+            (2, "main 1 hidden 1 shown 0 deep 1 handler 1 thread 1\n"),
+            (3, "main 1 hidden 1 shown 1 deep 0 handler 1 thread 1\n"),
+            (4, "main 1 hidden 1 shown 1 deep 1 handler 0 thread 1\n"),
+        ] {
+            assert_eq!(under(&binary, &format!("stack={}", all[place].0)), expected, "{place}");
+        }
+        // The innermost caller is the same for all of them.
+        let site = &all[0].1[0];
+        assert_eq!(under(&binary, &format!("site={site}")), "main 0 hidden 0 shown 0 deep 0 handler 0 thread 0\n");
+        let all_there = "main 1 hidden 1 shown 1 deep 1 handler 1 thread 1\n";
+        assert_eq!(under(&binary, &format!("site={}", all[1].1[1])), all_there);
+        assert_eq!(under(&binary, &format!("site=other{}", &site[11..])), all_there);
+        // Where stacks cannot be walked, a line still has the site.
+        let unwalked: Vec<_> = all.iter().map(|(_, frames)| (String::new(), vec![frames[0].clone()])).collect();
+        assert_eq!(points(&binary, &[]), unwalked);
+    }
+}
+
+#[test]
+fn a_hash_of_fewer_callers_is_one_for_all_stacks_that_begin_so() {
+    let binary = program("fault_stack");
+    let frames = points(&binary, &[("EPOLLSHIM_STACKS", "1")]).swap_remove(1).1;
+    // FNV-1a over base names, of the program's that is empty, and places behind the object's beginning.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for frame in &frames[..2] {
+        let offset = u64::from_str_radix(frame.rsplit_once("+0x").unwrap().1, 16).unwrap();
+        for byte in offset.to_le_bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    assert_eq!(under(&binary, &format!("stack={hash:x}/2")), "main 1 hidden 0 shown 0 deep 1 handler 1 thread 0\n");
+}
+
+#[test]
+fn a_site_in_a_library_is_found_wherever_it_is_loaded() {
+    // A name that a rule could not have as it is.
+    let odd = common::scratch("odd").join("plug in:1.so");
+    std::fs::copy(common::c_program_with("fault_stack_library", &["-shared", "-fPIC"]), &odd).unwrap();
+    let log = odd.with_extension("log");
+    let mut command = Command::new(program("fault_stack"));
+    command.arg(&odd).env("EPOLLSHIM_INJECT_LOG", &log);
+    assert!(under_with(&mut command, "stack~none_of_these").ends_with("plugin 1\n"));
+    command.env("EPOLLSHIM_STACKS", "1");
+    assert!(under_with(&mut command, "stack~plugin_call").ends_with("plugin 0\n"));
+    let text = std::fs::read_to_string(&log).unwrap();
+    let frames = text.lines().last().unwrap().split_once("frames=").unwrap().1;
+    let site = frames.split(',').next().unwrap();
+    assert!(site.starts_with("plug?in?1.so+0x"), "{text}");
+    let mut command = Command::new(program("fault_stack"));
+    let printed = under_with(command.arg(&odd), &format!("site={site}"));
+    assert_eq!(printed, "main 1 hidden 1 shown 1 deep 1 handler 1 thread 1 plugin 0\n");
+}
+
 #[test]
 fn a_rule_that_comes_too_late_to_walk_stacks_is_refused_with_what_to_do() {
     let output = Command::new(program("fault_late"))

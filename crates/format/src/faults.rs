@@ -6,8 +6,10 @@
 //! CALLS   = [!]NAME[,NAME...]               what Functions::named knows; ! is all but those
 //! ACTION  = error=ERRNO | retval=N | timeout | signal=SIG | delay_enter=T | delay_exit=T
 //!         | batch=N | forge=EVENTS | shuffle
-//! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
-//!         | events=EVENTS | caller=NAME | stack~NAME | stack=HASH | after=T | max=N
+//!         | made                            the call is made, and then fails by error=
+//! CONDITION = when=FIRST[..LAST][+[STEP]] | scope=process|thread|rule|tree | prob=P | op=ADD|MOD|DEL | fd=N | epfd=N
+//!         | events=EVENTS | caller=NAME | site=OBJECT+OFFSET | stack~NAME | stack=HASH[/DEPTH] | after=T | max=N
+//!         | phase=start|serve|stop
 //! ```
 //!
 //! What strace 6.1 takes for these calls (src/filter_qualify.c, src/basic_filters.c) means the same here, its
@@ -27,9 +29,11 @@ use crate::function::{self, Function, Functions};
 use crate::problem::{Fault, Vocabulary};
 use crate::words::words;
 use key::{KEYS, Key, Seen};
+use shared::Phase;
 
 pub mod decisions;
 mod key;
+pub mod shared;
 mod value;
 
 pub(crate) use value::descriptor;
@@ -74,6 +78,8 @@ pub enum Scope {
     Thread,
     /// All calls that match the rule together, in the process.
     Rule,
+    /// The calls of all processes of the session together, each system call by itself.
+    Tree,
 }
 
 /// On which of the matching calls a rule fires.
@@ -117,6 +123,8 @@ pub struct Rule<'a> {
     pub only_duplicates: bool,
     /// None: the call is made.
     pub outcome: Option<Outcome>,
+    /// The call is made, and the program gets the outcome, an error, in place of what it returns.
+    pub is_made: bool,
     /// The signal to raise; 0: none.
     pub signal: u8,
     /// Nanoseconds.
@@ -137,14 +145,20 @@ pub struct Rule<'a> {
     pub epfd: Option<i32>,
     /// Event bits that must all be asked for; 0: any.
     pub events: u32,
-    /// The base name of the calling object; empty: any.
+    /// The base name of the calling object; empty: any. A `?` stands for any one byte.
     pub caller: &'a [u8],
+    /// The return address of the call, in the addresses of that object's file.
+    pub site: Option<u64>,
     /// The name of a function that must be on the call stack, or `/` and a pattern for it; empty: any.
     pub stack_name: &'a [u8],
     /// The hash of the call stack.
     pub stack: Option<u64>,
+    /// Of how many callers that hash is made, at most; 0: of 64, and those below a signal handler are among them.
+    pub depth: u8,
     /// Nanoseconds from the start before which the rule is silent.
     pub after: u64,
+    /// What the program must be doing, as whoever drives it says; None: anything.
+    pub phase: Option<Phase>,
     /// How often it may fire; u64::MAX: any number of times.
     pub max: u64,
     /// Whether a kernel may do this to any program.
@@ -169,6 +183,12 @@ pub const fn parse(text: &[u8], impossible_allowed: bool) -> Rules<'_> {
 /// How many rules a text has, or its first problem.
 pub fn check(text: &[u8], impossible_allowed: bool) -> Result<usize, Fault<'_>> {
     parse(text, impossible_allowed).try_fold(0, |count, rule| rule.map(|_| count + 1))
+}
+
+/// Whether any rule of a text needs what the processes of a session share ([`shared`]).
+#[must_use]
+pub fn need_session(text: &[u8], impossible_allowed: bool) -> bool {
+    parse(text, impossible_allowed).flatten().any(|rule| rule.scope == Scope::Tree || rule.phase.is_some())
 }
 
 impl<'a> Iterator for Rules<'a> {
@@ -216,6 +236,7 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         functions,
         only_duplicates: functions.has(Function::Fcntl) && !explicit.has(Function::Fcntl),
         outcome: None,
+        is_made: false,
         signal: 0,
         delay_enter: 0,
         delay_exit: 0,
@@ -230,9 +251,12 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         epfd: None,
         events: 0,
         caller: b"",
+        site: None,
         stack_name: b"",
         stack: None,
+        depth: 0,
         after: 0,
+        phase: None,
         max: u64::MAX,
         legal: true,
     };
@@ -260,17 +284,30 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
     if let (Some(one), Some(other)) = (outcomes.next(), outcomes.next()) {
         return Err(Fault::Both { keys: [one.name(), other.name()], at: text });
     }
+    if seen.has(Key::Caller) && seen.has(Key::Site) {
+        return Err(Fault::Both { keys: ["caller", "site"], at: text });
+    }
     if let Some(entry) = KEYS
         .iter()
         .find(|entry| seen.has(entry.key) && !rule.functions.is_empty() && !rule.functions.meets(entry.calls))
     {
         return Err(Fault::Calls { key: entry.name(), at: text, wanted: key::told(entry) });
     }
+    if rule.is_made && !fits_made(&rule) {
+        return Err(Fault::Calls { key: "made", at: text, wanted: key::MADE_CALLS });
+    }
     rule.legal = impossible.is_none();
     match impossible {
         Some(fault) if !impossible_allowed => Err(fault),
         _ => Ok(rule),
     }
+}
+
+/// Whether the rule is of an error that the kernel gives though it has done what was asked.
+fn fits_made(rule: &Rule) -> bool {
+    let is_error = matches!(rule.outcome, Some(Outcome::Error(_) | Outcome::AnyError));
+    let is_del = rule.operation == Some(Operation::Del) || !rule.functions.has(Function::EpollCtl);
+    is_error && is_del && !rule.functions.meets(key::MADE.inverted())
 }
 
 /// A rule as it stands behind the option of strace's that it may have been copied with.

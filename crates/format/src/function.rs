@@ -88,7 +88,7 @@ impl Function {
     pub const fn failure(self, error: i32) -> (isize, i32) {
         match self {
             // POSIX: the error number is what is returned.
-            Function::PosixSpawn | Function::PosixSpawnp => (error as isize, 0),
+            Function::PosixSpawn | Function::PosixSpawnp | Function::PthreadCreate => (error as isize, 0),
             _ if self.returns_address() => (0, error),
             _ => (-1, error),
         }
@@ -181,7 +181,7 @@ const fn is_same(one: &str, other: &str) -> bool {
 /// include/uapi/asm-generic/unistd.h).
 #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
 const fn generic_number(name: &str) -> i64 {
-    const GENERIC: [(&str, i64); 26] = [
+    const GENERIC: [(&str, i64); 30] = [
         ("epoll_create1", 20),
         ("epoll_ctl", 21),
         ("epoll_pwait", 22),
@@ -208,6 +208,10 @@ const fn generic_number(name: &str) -> i64 {
         ("fanotify_init", 262),
         ("recvmsg", 212),
         ("recvmmsg", 243),
+        ("bind", 200),
+        ("listen", 201),
+        ("connect", 203),
+        ("setsockopt", 208),
     ];
     let mut at = 0;
     while at < GENERIC.len() {

@@ -30,6 +30,8 @@ pub enum Role {
     StreamEnd,
     /// It starts another program.
     Start,
+    /// It makes and ends no descriptor: only faults and the log look at it.
+    Plain,
 }
 
 /// strace's classes of system calls, by which sets are named.
@@ -279,6 +281,26 @@ macro_rules! for_each_creator {
             System system () -1 "system" Start (NONE) yes no
                 [start] libc "command=path"
                 [EAGAIN ENOMEM];
+            Bind bind () 49 "bind" Plain (NET) no yes
+                [nothing] libc "fd=int address=pointer length=unsigned"
+                [EACCES EADDRINUSE EADDRNOTAVAIL EBADF EFAULT EINVAL ELOOP ENAMETOOLONG ENOENT ENOMEM ENOTDIR ENOTSOCK
+                 EROFS];
+            Listen listen () 50 "listen" Plain (NET) no yes
+                [nothing] libc "fd=int backlog=int"
+                [EADDRINUSE EBADF ENOTSOCK EOPNOTSUPP];
+            Connect connect () 42 "connect" Plain (NET) yes yes
+                [nothing] libc "fd=int address=pointer length=unsigned"
+                [EACCES EADDRINUSE EADDRNOTAVAIL EAFNOSUPPORT EAGAIN EALREADY EBADF ECONNREFUSED EFAULT EINPROGRESS
+                 EINTR EISCONN ENETUNREACH ENOTSOCK EPERM EPROTOTYPE ETIMEDOUT];
+            Setsockopt setsockopt () 54 "setsockopt" Plain (NET) no yes
+                [nothing] libc "fd=int level=int option=int value=pointer length=unsigned"
+                [EBADF EFAULT EINVAL ENOPROTOOPT ENOTSOCK];
+            Fork fork () -1 "fork" Plain (NONE) no no
+                [nothing] libc ""
+                [EAGAIN ENOMEM ENOSYS];
+            PthreadCreate pthread_create () -1 "pthread_create" Plain (NONE) no no
+                [nothing] libc "thread=pointer attributes=pointer function=pointer argument=pointer"
+                [EAGAIN EINVAL EPERM];
         }
     };
 }

@@ -1,6 +1,7 @@
 //! What well-formed rules mean.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use epollshim_format::faults::shared::Phase;
 use epollshim_format::faults::{Operation, Outcome, RULES, Rule, Scope, When, check, parse};
 use epollshim_format::function::{Function, Functions};
 
@@ -18,6 +19,7 @@ fn plain(text: &str) -> Rule<'_> {
         functions: set(&[Function::EpollWait]),
         only_duplicates: false,
         outcome: None,
+        is_made: false,
         signal: 0,
         delay_enter: 0,
         delay_exit: 0,
@@ -32,8 +34,11 @@ fn plain(text: &str) -> Rule<'_> {
         epfd: None,
         events: 0,
         caller: b"",
+        site: None,
         stack_name: b"",
         stack: None,
+        depth: 0,
+        phase: None,
         after: 0,
         max: u64::MAX,
         legal: true,
@@ -78,6 +83,16 @@ fn every_action_and_every_condition_sets_its_own_field() {
     expect("epoll_wait:shuffle:prob=1", &|rule| rule.shuffle = true);
     expect("epoll_wait:shuffle:prob=0", &|rule| (rule.shuffle, rule.chance) = (true, Some(0)));
     expect("epoll_wait:shuffle:epfd=3", &|rule| (rule.shuffle, rule.epfd) = (true, Some(3)));
+    expect("epoll_wait:shuffle:stack=0123456789abcdef/8", &|rule| {
+        (rule.shuffle, rule.stack, rule.depth) = (true, Some(0x0123_4567_89ab_cdef), 8);
+    });
+    for text in ["epoll_wait:shuffle:site=libstdc++.so.6+0x1F", "epoll_wait:shuffle:site=libstdc++.so.6+1f"] {
+        expect(text, &|rule| {
+            (rule.shuffle, rule.caller, rule.site) = (true, b"libstdc++.so.6", Some(0x1f));
+        });
+    }
+    expect("epoll_wait:shuffle:scope=tree", &|rule| (rule.shuffle, rule.scope) = (true, Scope::Tree));
+    expect("epoll_wait:shuffle:phase=stop", &|rule| (rule.shuffle, rule.phase) = (true, Some(Phase::Stop)));
     expect("epoll_wait:shuffle:caller=libuv.so.1", &|rule| (rule.shuffle, rule.caller) = (true, b"libuv.so.1"));
     expect("epoll_wait:shuffle:stack~main", &|rule| (rule.shuffle, rule.stack_name) = (true, b"main"));
     expect("epoll_wait:shuffle:stack~/^a=b", &|rule| (rule.shuffle, rule.stack_name) = (true, b"/^a=b"));
@@ -227,4 +242,26 @@ fn a_rule_fires_on_the_calls_that_strace_tampers_with() {
     }
     let far = When { first: u64::MAX - 1, last: u64::MAX, step: u64::MAX };
     assert!(far.holds(u64::MAX - 1) && !far.holds(u64::MAX) && !far.holds(0));
+}
+
+#[test]
+fn a_wrong_place_or_phase_is_refused() {
+    for text in [
+        "dup:error=5:stack=0123456789abcdef/0",
+        "dup:error=5:stack=0123456789abcdef/65",
+        "dup:error=5:stack=0123456789abcdef/",
+        "dup:error=5:stack=0123456789abcde/8",
+        "dup:error=5:site=app",
+        "dup:error=5:site=app+",
+        "dup:error=5:site=app+0x",
+        "dup:error=5:site=app+g",
+        "dup:error=5:site=+1",
+        "dup:error=5:site=/bin/app+1",
+        "dup:error=5:site=app+11112222333344445",
+        "dup:error=5:site=app+1:caller=app",
+        "dup:error=5:phase=begin",
+        "dup:error=5:scope=session",
+    ] {
+        assert!(check(text.as_bytes(), true).is_err(), "{text}");
+    }
 }

@@ -4,19 +4,20 @@
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
-use epollshim_format::faults::decisions::Decision;
-use epollshim_format::faults::{COUNTERS, Outcome, RULES};
+use epollshim_format::faults::decisions::{self, Decision};
+use epollshim_format::faults::{COUNTERS, Operation, Outcome, RULES};
 use epollshim_format::function::{Function, Functions};
 
 use super::entry::{
-    BY_CALL, Entry, HAS_CALLER, HAS_CHANCE, HAS_EPFD, HAS_EVENTS, HAS_FD, HAS_STACK, HAS_STACK_NAME, ILLEGAL,
-    IN_THREAD, ONLY_DUPLICATES, OPERATION, SHUFFLES,
+    BY_CALL, DEPTH, Entry, HAS_CALLER, HAS_CHANCE, HAS_EPFD, HAS_EVENTS, HAS_FD, HAS_SITE, HAS_STACK, HAS_STACK_NAME,
+    ILLEGAL, IN_THREAD, IN_TREE, IS_MADE, ONLY_DUPLICATES, OPERATION, PHASE, SHUFFLES,
 };
 use super::{Rules, TABLES, Table, on_stack, replay};
 use crate::frame::{Frame, epfd_of, fd_of};
 use crate::policy::{self, effects};
+use crate::session::faults::Page;
 use crate::thread::Block;
-use crate::{clock, config, log, process, stacks};
+use crate::{clock, config, log, process, session, stacks};
 
 /// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
 #[repr(C)]
@@ -43,6 +44,8 @@ pub(super) fn counted(word: &AtomicU64, tag: u64) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub outcome: Option<Outcome>,
+    /// The call is made, and fails all the same.
+    pub is_made: bool,
     pub signal: i32,
     pub delay_enter: u64,
     pub delay_exit: u64,
@@ -79,6 +82,8 @@ pub(super) struct Tallies<'a> {
     pub(super) calls: &'a [AtomicU64],
     /// Of the thread, for rules with `scope=thread`.
     pub(super) thread: &'a [AtomicU64],
+    /// Of all processes of the session, for rules with `scope=tree`.
+    pub(super) shared: Option<&'a Page>,
     /// The thread's rank, and the last that was given.
     pub(super) ranks: [&'a AtomicU32; 2],
 }
@@ -122,6 +127,7 @@ pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault>
         process: &tally.rules,
         calls: &tally.calls,
         thread: &ordinals.counts,
+        shared: session::faults::page(),
         ranks: [&ordinals.rank, &tally.ranks],
     };
     let fault = TABLES.decide(tallies, frame, function)?;
@@ -134,17 +140,37 @@ pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault>
 #[cold]
 #[inline(never)]
 fn tell(fault: &Fault, frame: &Frame, function: Function) {
-    log::decisions::decided(&Decision {
+    let (mut frames, mut count) = ([0; decisions::DEPTH], 0);
+    let stack = stacks::hash(frame.caller, decisions::DEPTH, &mut |address| {
+        if let Some(place) = frames.get_mut(count) {
+            (*place, count) = (address, count + 1);
+        }
+    });
+    if stack.is_none() {
+        (frames[0], count) = (frame.caller, 1);
+    }
+    let decision = Decision {
         pid: 0,
         tid: 0,
         rule: fault.rule,
         function,
+        operation: if function == Function::EpollCtl { operation(frame.int(1)) } else { None },
         thread: fault.thread,
         ordinal: fault.ordinal,
         outcome: fault.outcome,
         shuffle: fault.shuffle,
-        stack: stacks::hash(frame.caller),
-    });
+        stack,
+    };
+    log::decisions::decided(&decision, frames.get(..count).unwrap_or_default());
+}
+
+fn operation(number: i32) -> Option<Operation> {
+    Some(match number {
+        libc::EPOLL_CTL_ADD => Operation::Add,
+        libc::EPOLL_CTL_MOD => Operation::Mod,
+        libc::EPOLL_CTL_DEL => Operation::Del,
+        _ => return None,
+    })
 }
 
 impl Rules {
@@ -199,11 +225,24 @@ impl Rules {
                 continue;
             }
             let Some(tally) = tally(tallies.process, generation, index) else { continue };
+            let shared = if head & IN_TREE != 0 { tallies.shared } else { None };
+            let shared_tally = shared.and_then(|shared| shared.rules.get(index));
+            if head & IN_TREE != 0 && shared_tally.is_none() {
+                continue;
+            }
             let Ok(mut ordinal) = self.count(&tally.matched, generation, u64::MAX) else { continue };
+            if let Some(tally) = shared_tally {
+                ordinal = session::faults::bump(&tally.matched);
+            }
             if head & (IN_THREAD | BY_CALL) != 0 {
                 let rank = functions.system_calls().before(function.counted_as()) as usize;
                 let counter = entry.counters.load(Ordering::Relaxed) as usize + rank;
-                let counter = if head & IN_THREAD != 0 {
+                if let Some(counter) = shared.and_then(|shared| shared.calls.get(counter)) {
+                    ordinal = session::faults::bump(counter);
+                }
+                let counter = if shared.is_some() {
+                    None
+                } else if head & IN_THREAD != 0 {
                     tallies.thread.get(counter)
                 } else {
                     tallies.calls.get((generation as usize % 2) * COUNTERS + counter)
@@ -231,6 +270,12 @@ impl Rules {
             if is_beyond && !config::allows_impossible() {
                 continue;
             }
+            if let Some(tally) = shared_tally {
+                if !tally.fire(most) {
+                    continue;
+                }
+                most = u64::MAX;
+            }
             if self.count(&tally.fired, generation, most).is_err() {
                 continue;
             }
@@ -252,12 +297,25 @@ impl Entry {
     /// Whether a call's arguments are those that the rule asks for.
     #[inline(always)]
     fn wants(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
-        const CONDITIONS: u64 =
-            HAS_FD | HAS_EPFD | HAS_EVENTS | HAS_CALLER | HAS_STACK_NAME | HAS_STACK | ONLY_DUPLICATES | 3 << OPERATION;
+        const CONDITIONS: u64 = HAS_FD
+            | HAS_EPFD
+            | HAS_EVENTS
+            | HAS_CALLER
+            | HAS_SITE
+            | HAS_STACK_NAME
+            | HAS_STACK
+            | ONLY_DUPLICATES
+            | 3 << OPERATION
+            | 3 << PHASE;
         head & CONDITIONS == 0 || self.wants_these(head, table, frame, function)
     }
 
     fn wants_these(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
+        let phase = head >> PHASE & 3;
+        // Relaxed: whoever drives the program has it wait for nothing that this word stands for.
+        if phase != 0 && session::faults::page().is_none_or(|page| page.phase.load(Ordering::Relaxed) + 1 != phase) {
+            return false;
+        }
         let descriptors = self.descriptors.load(Ordering::Relaxed);
         let is_ctl = function == Function::EpollCtl;
         let operation = (head >> OPERATION & 3) as i32;
@@ -279,12 +337,18 @@ impl Entry {
                 return false;
             }
         }
+        if head & HAS_SITE != 0 && !effects::is_at(frame.caller, self.site.load(Ordering::Relaxed)) {
+            return false;
+        }
         let text = |place: &AtomicU64| table.kept(place.load(Ordering::Relaxed));
         if head & HAS_CALLER != 0 && !effects::is_called_by(frame.caller, text(&self.caller)) {
             return false;
         }
         // Last, since it takes the longest.
-        if head & HAS_STACK != 0 && stacks::hash(frame.caller) != Some(self.stack.load(Ordering::Relaxed)) {
+        if head & HAS_STACK != 0
+            && stacks::hash(frame.caller, (head >> DEPTH & 0x7f) as usize, &mut |_| {})
+                != Some(self.stack.load(Ordering::Relaxed))
+        {
             return false;
         }
         let functions = self.on_stack.load(Ordering::Relaxed);
@@ -305,6 +369,7 @@ impl Entry {
         };
         Fault {
             outcome,
+            is_made: head & IS_MADE != 0,
             signal: (batch >> 32) as i32,
             delay_enter: self.delay_enter.load(Ordering::Relaxed),
             delay_exit: self.delay_exit.load(Ordering::Relaxed),

@@ -34,6 +34,8 @@ pub(super) struct Entry {
     pub(super) on_stack: AtomicU64,
     /// The hash of the call stack.
     pub(super) stack: AtomicU64,
+    /// The return address, in the addresses of its file.
+    pub(super) site: AtomicU64,
 }
 
 /// Where a table keeps what a rule borrows.
@@ -63,6 +65,15 @@ pub(super) const HAS_STACK_NAME: u64 = 1 << 10;
 pub(super) const HAS_STACK: u64 = 1 << 11;
 pub(super) const OPERATION: u32 = 12;
 pub(super) const OUTCOME: u32 = OPERATION + 2;
+pub(super) const HAS_SITE: u64 = 1 << 17;
+/// The call is made, and fails all the same.
+pub(super) const IS_MADE: u64 = 1 << 18;
+/// Ordinals and `max` are counted in all processes of the session.
+pub(super) const IN_TREE: u64 = 1 << 19;
+/// One more than the phase; 0: any.
+pub(super) const PHASE: u32 = 20;
+/// Of how many callers the hash is made; 0: of all.
+pub(super) const DEPTH: u32 = 24;
 
 impl Entry {
     pub(super) const fn new() -> Self {
@@ -87,6 +98,7 @@ impl Entry {
             stack_name: AtomicU64::new(0),
             on_stack: AtomicU64::new(0),
             stack: AtomicU64::new(0),
+            site: AtomicU64::new(0),
         }
     }
 
@@ -119,7 +131,12 @@ impl Entry {
             | flag(rule.shuffle, SHUFFLES)
             | flag(!rule.legal, ILLEGAL)
             | (operation as u64) << OPERATION
-            | outcome << OUTCOME;
+            | outcome << OUTCOME
+            | flag(rule.site.is_some(), HAS_SITE)
+            | flag(rule.is_made, IS_MADE)
+            | flag(rule.scope == Scope::Tree, IN_TREE)
+            | rule.phase.map_or(0, |phase| phase as u64 + 1) << PHASE
+            | u64::from(rule.depth) << DEPTH;
         let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let set = |word: &AtomicU64, value| word.store(value, Ordering::Relaxed);
         set(&self.head, head);
@@ -142,6 +159,7 @@ impl Entry {
         set(&self.stack_name, kept.stack_name);
         set(&self.on_stack, kept.on_stack);
         set(&self.stack, rule.stack.unwrap_or(0));
+        set(&self.site, rule.site.unwrap_or(0));
     }
 
     pub(super) fn outcome(&self) -> Option<Outcome> {

@@ -3,17 +3,23 @@
 //! ```text
 //! epollshim.inject/1 version=0.1.0 pid=71 program=app seed=42 rules=epoll_wait:error=any:prob=0.05;close:error=EIO:scope=thread
 //! pid=71 tid=71 rule=1 call=epoll_wait ordinal=17 error=EBADF
-//! pid=71 tid=73 rule=2 call=close thread=3 ordinal=4 error=EIO stack=0123456789abcdef
+//! pid=71 tid=73 rule=2 call=close thread=3 ordinal=4 error=EIO stack=0123456789abcdef/8 frames=app+0x11f2,libuv.so.1+0x2e40
 //! ```
 //!
 //! Rules are counted from 1. An ordinal is that of the rule's own count, in its scope: that which `when=` goes by. Where the scope
 //! is the thread, `thread` is there: threads are numbered from 1, in the order of their first calls that match such a rule.
+//!
+//! `frames` are the return addresses of the innermost callers, at most [`DEPTH`] and none from below a signal handler: the base
+//! name of the object, and the place in the addresses of its file, as `addr2line` takes it. `stack` is their hash.
 
 use core::fmt::{self, Display, Formatter, Write};
 
-use super::Outcome;
+use super::{Operation, Outcome};
 use crate::function::Function;
 use crate::{errno, scan};
+
+/// How many callers a line has.
+pub const DEPTH: usize = 8;
 
 const SCHEMA: &str = "epollshim.inject/1";
 
@@ -35,6 +41,8 @@ pub struct Decision {
     /// Its place among the rules, from 0.
     pub rule: u32,
     pub function: Function,
+    /// Of `epoll_ctl`.
+    pub operation: Option<Operation>,
     /// 0: the rule counts in the process.
     pub thread: u32,
     /// From 1.
@@ -43,8 +51,13 @@ pub struct Decision {
     pub outcome: Option<Outcome>,
     /// The random number that decided an order.
     pub shuffle: Option<u64>,
-    /// The hash of the call stack, where stacks can be walked.
+    /// The hash of the innermost [`DEPTH`] callers, where stacks can be walked.
     pub stack: Option<u64>,
+}
+
+/// How an object's name stands in a line and in a rule: a byte that separates words there is a `?`.
+pub fn object(name: impl Iterator<Item = u8>) -> impl Iterator<Item = u8> {
+    name.map(|byte| if byte.is_ascii_graphic() && !b",:;".contains(&byte) { byte } else { b'?' })
 }
 
 /// The bytes by which a program's name stands in a line.
@@ -73,9 +86,17 @@ impl Display for Header<'_> {
     }
 }
 
+/// The line, up to where its frames stand.
 impl Display for Decision {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "pid={} tid={} rule={} call={}", self.pid, self.tid, self.rule + 1, self.function.name())?;
+        if let Some(operation) = self.operation {
+            f.write_str(match operation {
+                Operation::Add => " op=ADD",
+                Operation::Mod => " op=MOD",
+                Operation::Del => " op=DEL",
+            })?;
+        }
         if self.thread != 0 {
             write!(f, " thread={}", self.thread)?;
         }
@@ -93,9 +114,9 @@ impl Display for Decision {
             write!(f, " shuffle={random}")?;
         }
         if let Some(hash) = self.stack {
-            write!(f, " stack={hash:016x}")?;
+            write!(f, " stack={hash:016x}/{DEPTH}")?;
         }
-        f.write_str("\n")
+        Ok(())
     }
 }
 
@@ -172,6 +193,7 @@ fn decision(line: &[u8]) -> Option<Decision> {
         tid: number(line, b"tid")?,
         rule: number::<u32>(line, b"rule")?.checked_sub(1)?,
         function: Function::ALL.into_iter().find(|function| function.name().as_bytes() == name)?,
+        operation: None,
         thread: number(line, b"thread").unwrap_or(0),
         ordinal: number(line, b"ordinal").filter(|ordinal| *ordinal != 0)?,
         outcome: error.and_then(|error| Some(Outcome::Error(u16::try_from(error).ok()?))),
@@ -186,6 +208,7 @@ mod tests {
     use super::{Decision, Header, Unfit, read};
     use crate::faults::Outcome;
     use crate::function::Function;
+    use std::borrow::ToOwned;
     use std::string::{String, ToString};
     use std::vec::Vec;
 
@@ -202,6 +225,7 @@ mod tests {
             tid: 73,
             rule: 1,
             function: Function::OpenAt,
+            operation: None,
             thread: 2,
             ordinal,
             outcome: Some(Outcome::Error(24)),
@@ -220,7 +244,8 @@ mod tests {
     }
 
     fn join(parts: &[&dyn core::fmt::Display]) -> String {
-        parts.iter().map(ToString::to_string).collect()
+        let line = |part: &&dyn core::fmt::Display| part.to_string().trim_end().to_owned() + "\n";
+        parts.iter().map(line).collect()
     }
 
     #[test]
@@ -253,7 +278,7 @@ mod tests {
         let text = join(&[&HEADER, &fired(1), &HEADER]);
         assert_eq!(taken(&text, "my app"), Err(Unfit::SeveralProcesses));
         for bad in ["hello", "pid=71 tid=71 rule=0 call=close ordinal=1", "pid=71 tid=71 rule=1 call=clos ordinal=1"] {
-            assert_eq!(taken(&join(&[&HEADER, &bad, &"\n"]), "my app"), Err(Unfit::Line(2)), "{bad}");
+            assert_eq!(taken(&join(&[&HEADER, &bad]), "my app"), Err(Unfit::Line(2)), "{bad}");
         }
         assert_eq!(taken("epollshim.inject/1 pid=71\n", "my app"), Err(Unfit::Line(1)));
     }

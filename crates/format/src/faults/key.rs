@@ -1,6 +1,7 @@
 //! The actions and conditions of a rule, and what they go with.
 
 use crate::function::{Function, Functions};
+use crate::functions::Role;
 use crate::problem::{Fault, Vocabulary};
 use crate::words::words;
 
@@ -25,10 +26,13 @@ pub(super) enum Key {
     Epfd,
     Events,
     Caller,
+    Site,
     StackName,
     Stack,
     After,
     Max,
+    Phase,
+    Made,
 }
 
 /// What is known of a key.
@@ -73,8 +77,12 @@ const CTL: Functions = Functions::of(&[Function::EpollCtl]);
 /// The functions with a descriptor other than an epoll instance's.
 const DESCRIPTORS: Functions = CTL.with(Functions::TAKE_DESCRIPTORS);
 
-/// The actions, then the conditions.
-pub(super) static KEYS: [Entry; 21] = [
+/// Whose failure has done its work all the same: close(2), and a DEL that finds nothing left.
+pub(super) const MADE: Functions =
+    CTL.with(Functions::of(&[Function::Close])).with(Functions::of_roles(&[Role::StreamEnd]));
+
+/// The actions, then the conditions, and what qualifies an action.
+pub(super) static KEYS: [Entry; 24] = [
     any(Key::Error, "error", "error=ERRNO"),
     any(Key::Retval, "retval", "retval=N"),
     of_waits(Key::Timeout, "timeout", ""),
@@ -85,17 +93,20 @@ pub(super) static KEYS: [Entry; 21] = [
     of_waits(Key::Forge, "forge", "forge=EVENTS"),
     of_waits(Key::Shuffle, "shuffle", ""),
     any(Key::When, "when", "when=FIRST[..LAST][+[STEP]]"),
-    any(Key::Scope, "scope", "scope=process, scope=thread or scope=rule"),
+    any(Key::Scope, "scope", "scope=process, scope=thread, scope=rule or scope=tree"),
     any(Key::Prob, "prob", "prob=P, from 0 to 1"),
     of(CTL, Key::Op, "op", "op=ADD, op=MOD or op=DEL"),
     of(DESCRIPTORS, Key::Fd, "fd", "fd=N"),
     of(CTL.with(Functions::WAITS), Key::Epfd, "epfd", "epfd=N"),
     of(CTL, Key::Events, "events", "events=EVENTS"),
     any(Key::Caller, "caller", "caller=NAME"),
+    any(Key::Site, "site", "site=OBJECT+OFFSET"),
     any(Key::StackName, STACK_NAME, "stack~NAME"),
-    any(Key::Stack, "stack", "stack=HASH"),
+    any(Key::Stack, "stack", "stack=HASH[/DEPTH]"),
     any(Key::After, "after", "after=TIME"),
     any(Key::Max, "max", "max=N"),
+    any(Key::Phase, "phase", "phase=start, phase=serve or phase=stop"),
+    of(MADE, Key::Made, "made", ""),
 ];
 
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
@@ -117,7 +128,7 @@ static VOCABULARY: Vocabulary = Vocabulary {
     known: words!(&NAMES),
     prefix: "",
     wanted: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
-             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, stack~, stack=, after=, max=)",
+             condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=, phase=) or made",
 };
 
 impl Key {
@@ -161,11 +172,15 @@ pub(super) fn find<'a>(word: &'a [u8], value: Option<&[u8]>, at: &'a [u8]) -> Re
     }
 }
 
+/// What `made` goes with.
+pub(super) const MADE_CALLS: &str = "error= of close, or of epoll_ctl with op=DEL, and no other calls";
+
 /// How the functions that a key goes with are told.
 pub(super) fn told(entry: &Entry) -> &'static str {
     match entry.key {
         Key::Op | Key::Events => "epoll_ctl",
         Key::Fd => "a function with a descriptor among its arguments, such as epoll_ctl, close, dup, fcntl or accept",
+        Key::Made => MADE_CALLS,
         Key::Epfd => "epoll_ctl, epoll_wait, epoll_pwait or epoll_pwait2",
         _ => "epoll_wait, epoll_pwait or epoll_pwait2",
     }

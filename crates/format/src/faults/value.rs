@@ -1,10 +1,12 @@
 //! The values of a rule's actions and conditions.
 
 use super::key::{self, Key};
+use super::shared::Phase;
 use super::{MAX_EVENTS, Operation, Outcome, Rule, Scope, When};
 use crate::function::{Function, Functions};
 use crate::functions::Role;
 use crate::problem::{Bad, Fault, Vocabulary};
+use crate::recording::stacks::DEEPEST;
 use crate::words::words;
 use crate::{errno, events, pattern, scan, signal};
 
@@ -20,7 +22,8 @@ const ERRNO: &str = "a name such as EMFILE, a number from 1 to 4095, or any";
 const CALLER: &str = "the base name of a program or library, such as libuv.so.1";
 
 const FUNCTION: &str = "the name of a function in a symbol table, or /REGEX";
-const HASH: &str = "the 16 hex digits that the log has behind stack=";
+const HASH: &str = "the 16 hex digits that the log has behind stack=, and /DEPTH from 1 to 64 if it has one";
+const SITE: &str = "the base name of a program or library, and a hex offset in it, such as libuv.so.1+0x1f2e";
 
 /// The highest descriptor, and the most events of one call (`int`).
 const INT_MAX: u64 = i32::MAX as u64;
@@ -38,9 +41,15 @@ static EVENT_NAMES: Vocabulary =
     Vocabulary { noun: "event", known: words!(&events::NAMES), prefix: events::PREFIX, wanted: EVENTS };
 static SCOPES: Vocabulary = Vocabulary {
     noun: "scope",
-    known: words!(&["process", "thread", "rule"]),
+    known: words!(&["process", "thread", "rule", "tree"]),
     prefix: "",
-    wanted: "process, thread or rule",
+    wanted: "process, thread, rule or tree",
+};
+static PHASES: Vocabulary = Vocabulary {
+    noun: "phase",
+    known: words!(&["start", "serve", "stop"]),
+    prefix: "",
+    wanted: "start, serve or stop",
 };
 static OPERATIONS: Vocabulary = Vocabulary {
     noun: "operation",
@@ -91,6 +100,7 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
                 b"process" => Scope::Process,
                 b"thread" => Scope::Thread,
                 b"rule" => Scope::Rule,
+                b"tree" => Scope::Tree,
                 _ => return Err(name(&SCOPES)),
             }
         }
@@ -112,6 +122,16 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
             }
             rule.caller = value;
         }
+        Key::Site => {
+            let at_plus = value.iter().rposition(|byte| *byte == b'+').unwrap_or(0);
+            let (object, offset) = value.split_at(at_plus);
+            let offset = offset.strip_prefix(b"+").unwrap_or_default();
+            rule.site = hexadecimal(offset.strip_prefix(b"0x").unwrap_or(offset));
+            rule.caller = object;
+            if rule.site.is_none() || object.is_empty() || object.contains(&b'/') {
+                return Err(Fault::Unfit { key: "site", word: value, at, wanted: SITE });
+            }
+        }
         Key::StackName => {
             if value.strip_prefix(b"/").is_some_and(|regex| !pattern::is_valid(regex)) {
                 return Err(Fault::Unfit { key: key::STACK_NAME, word: value, at, wanted: FUNCTION });
@@ -119,15 +139,27 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
             rule.stack_name = value;
         }
         Key::Stack => {
-            let digit = |digit: u8| char::from(digit).to_digit(16).map(u64::from);
-            let hash = if value.len() == 16 {
-                value.iter().try_fold(0, |hash: u64, at| Some(hash << 4 | digit(*at)?))
-            } else {
-                None
+            let unfit = Fault::Unfit { key: "stack", word: value, at, wanted: HASH };
+            let (hash, depth) = match value.split_at_checked(16) {
+                Some((hash, [b'/', depth @ ..])) => (hash, scan::between(depth, 1, DEEPEST as u64).map_err(|_| unfit)?),
+                _ => (value, 0),
             };
-            rule.stack = Some(hash.ok_or(Fault::Unfit { key: "stack", word: value, at, wanted: HASH })?);
+            rule.stack = hexadecimal(hash).filter(|_| hash.len() == 16);
+            rule.depth = u8::try_from(depth).unwrap_or(0);
+            if rule.stack.is_none() {
+                return Err(unfit);
+            }
         }
         Key::After => rule.after = scan::time(value).map_err(number(TIME))?,
+        Key::Phase => {
+            rule.phase = Some(match value {
+                b"start" => Phase::Start,
+                b"serve" => Phase::Serve,
+                b"stop" => Phase::Stop,
+                _ => return Err(name(&PHASES)),
+            });
+        }
+        Key::Made => rule.is_made = true,
         Key::Max => rule.max = scan::digits(value).map_err(number(TIMES))?,
     }
     Ok(None)
@@ -140,7 +172,7 @@ const PAIRS: Functions = Functions::of(&[Function::Socketpair, Function::Pipe, F
 fn returns(function: Function, value: i64) -> bool {
     let most = match function.row().role {
         // Of what returns an address, null alone is known to be one.
-        Role::Ctl | Role::Close | Role::Stream | Role::Adopt | Role::StreamEnd | Role::Start => 0,
+        Role::Ctl | Role::Close | Role::Stream | Role::Adopt | Role::StreamEnd | Role::Start | Role::Plain => 0,
         Role::Wait => i64::from(MAX_EVENTS),
         Role::Create if PAIRS.has(function) => 0,
         // A new descriptor, or how much has come.
@@ -168,6 +200,13 @@ fn error<'a>(value: &'a [u8], at: &'a [u8]) -> Result<u16, Fault<'a>> {
         Ok(number) if u64::from(number) <= MAX_ERRNO => Ok(number),
         _ => Err(fault(Bad::TooLarge)),
     }
+}
+
+/// A number of 1 to 16 hex digits.
+fn hexadecimal(digits: &[u8]) -> Option<u64> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).map(u64::from);
+    let number = digits.iter().try_fold(0, |number: u64, at| Some(number << 4 | digit(*at)?));
+    number.filter(|_| (1..=16).contains(&digits.len()))
 }
 
 /// The bits of event names, of which there is at least one.
