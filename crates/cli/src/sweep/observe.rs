@@ -23,6 +23,8 @@ pub struct Observation {
     pub output: Vec<u8>,
     /// What else it printed, as it is.
     pub messages: Vec<u8>,
+    /// What the workload said of itself.
+    pub work_messages: Vec<u8>,
     /// Masked, by name; of a program that ends by itself.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Open when the processes that exited did so.
@@ -58,6 +60,7 @@ impl Observation {
             output: masks.output(&output, folder),
             outcome,
             messages,
+            work_messages: read(&format!("{}.err", WORK[0])),
             files,
             descriptors: 0,
             instances: 0,
@@ -118,7 +121,6 @@ pub struct Clean {
     pub at_rest: u64,
     pub idle_percent: u64,
     pub most_descriptors: u64,
-    pub most_processes: u64,
     /// The longest of each part.
     pub times: Times,
     pub total: u64,
@@ -169,7 +171,6 @@ impl Clean {
             at_rest: most(|run| run.outcome.at_rest),
             idle_percent: most(|run| run.outcome.idle_percent),
             most_descriptors: most(|run| run.outcome.most_descriptors),
-            most_processes: most(|run| run.outcome.most_processes),
             times,
             total: times.start + times.work + times.stop,
         })

@@ -52,11 +52,13 @@ pub fn below(root: i32, except: &[i32]) -> Vec<i32> {
     found
 }
 
-/// Processor time of all threads that live, in nanoseconds.
-pub fn processor_time(pids: &[i32]) -> u64 {
+/// The time that all threads which live have run or waited for a processor, in nanoseconds: a thread that never sleeps has all of
+/// it, also on a machine that is busy.
+pub fn busy_time(pids: &[i32]) -> u64 {
     let of_thread = |pid: i32, tid: i32| -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat")).ok()?;
-        text.split_ascii_whitespace().next()?.parse().ok()
+        let mut fields = text.split_ascii_whitespace().map(str::parse::<u64>);
+        Some(fields.next()?.ok()? + fields.next()?.ok()?)
     };
     let of_process =
         |pid: &i32| numbers(&format!("/proc/{pid}/task")).into_iter().filter_map(|tid| of_thread(*pid, tid)).sum::<u64>();
@@ -120,7 +122,7 @@ fn call_named(number: i64) -> Option<&'static str> {
     })
 }
 
-/// TCP ports that something listens on in this network, and how many Unix sockets do.
+/// TCP ports that something listens on in this network.
 pub fn listening() -> BTreeSet<u16> {
     const LISTEN: &str = "0A";
     let mut ports = BTreeSet::new();

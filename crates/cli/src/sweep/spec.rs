@@ -96,7 +96,7 @@ pub struct Stuck {
     pub percent: u64,
     /// Where each thread stands.
     pub threads: Vec<String>,
-    /// It wrote without end.
+    /// It printed, or made the call that fails, without end.
     pub floods: bool,
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use regex::bytes::Regex;
 
 use super::procfs;
-use super::spec::{ERR, How, OUT, Outcome, Part, Ready, Server, Spec, Stuck, WORK};
+use super::spec::{ERR, FAULTS, How, OUT, Outcome, Part, Ready, Server, Spec, Stuck, WORK};
 use crate::sys::sandbox::{self, Taken};
 
 /// Milliseconds between two looks.
@@ -20,7 +20,7 @@ const IDLE_WINDOW: Duration = Duration::from_millis(60);
 const REST: Duration = Duration::from_millis(100);
 /// Percent of a processor from which on a process that should wait is busy.
 pub const BUSY: u64 = 60;
-/// What a run may print.
+/// What a run may print, and what the log of its faults may have: bytes.
 const MOST_OUTPUT: u64 = 16 << 20;
 /// How long the program's other processes may take to end after it.
 const AFTERMATH: Duration = Duration::from_millis(200);
@@ -175,14 +175,14 @@ impl<'a> Stage<'a> {
         Stuck { part, percent, threads: procfs::threads(&self.processes()), floods: self.is_over }
     }
 
-    /// Processor time of the program's processes in a window from now on.
+    /// How busy the program's processes are in a window from now on.
     fn percent_in(&mut self, window: Duration) -> u64 {
         let pids = self.processes();
-        let (begin, before) = (Instant::now(), procfs::processor_time(&pids));
+        let (begin, before) = (Instant::now(), procfs::busy_time(&pids));
         while begin.elapsed() < window {
             self.pause();
         }
-        let spent = procfs::processor_time(&pids).saturating_sub(before);
+        let spent = procfs::busy_time(&pids).saturating_sub(before);
         spent.saturating_mul(100) / (begin.elapsed().as_nanos() as u64).max(1)
     }
 
@@ -206,7 +206,7 @@ impl<'a> Stage<'a> {
             self.outcome.most_descriptors = self.outcome.most_descriptors.max(most);
             self.outcome.most_processes = self.outcome.most_processes.max(pids.len() as u64);
             let size = |name: &str| fs::metadata(self.spec.folder.join(name)).map_or(0, |facts| facts.len());
-            self.is_over |= size(OUT) + size(ERR) > MOST_OUTPUT;
+            self.is_over |= size(OUT) + size(ERR) + self.faults() > MOST_OUTPUT;
         }
     }
 
@@ -239,6 +239,12 @@ impl<'a> Stage<'a> {
             }
             self.outcome.at_rest = self.outcome.at_rest.min(look(self));
         }
+    }
+
+    /// Bytes of the logs of faults.
+    fn faults(&self) -> u64 {
+        let files = fs::read_dir(self.spec.folder.join(FAULTS)).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|facts| facts.len()).sum()
     }
 
     fn has_printed(&self, line: &Regex) -> bool {

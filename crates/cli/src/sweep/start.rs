@@ -9,8 +9,11 @@ use crate::text::{printable, shown};
 pub fn failure(asked: &Sweep, seen: &Observation) -> Option<String> {
     let name = asked.command.first().map(shown).unwrap_or_default();
     let outcome = &seen.outcome;
-    let said = last_line(&seen.messages);
-    let said = if said.is_empty() { String::new() } else { format!(": {}", printable(&said)) };
+    let after = |text: &[u8]| match last_line(text) {
+        line if line.is_empty() => String::new(),
+        line => format!(": {}", printable(&line)),
+    };
+    let said = after(&seen.messages);
     if let Some(trouble) = &outcome.trouble {
         return Some(format!("{name}: cannot be started: {trouble}"));
     }
@@ -37,6 +40,7 @@ pub fn failure(asked: &Sweep, seen: &Observation) -> Option<String> {
                 end_text(outcome.end)
             ));
         }
+        let said = after(if seen.work_messages.is_empty() { &seen.messages } else { &seen.work_messages });
         return match outcome.work.first() {
             Some(Some(How::Exited(0))) => None,
             Some(Some(end)) => Some(format!("the workload fails without any fault: it {}{said}", end_text(Some(*end)))),

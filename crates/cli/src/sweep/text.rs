@@ -65,8 +65,8 @@ fn one(swept: &Swept, find: &Find, place: usize, out: &mut String) {
     let _ = writeln!(out, "\n{place}. {}: {} ({often})", tried.judged.verdict.name(), failure(tried));
     if let Some((point, _)) = &tried.trial.point {
         match swept.names.get(&point.stack) {
-            Some(frames) => frames.iter().for_each(|frame| drop(writeln!(out, "     at {}", printable(frame)))),
-            None => drop(writeln!(out, "     at stack {}", point.stack)),
+            Some(frames) => frames.iter().for_each(|frame| frame_line(out, frame)),
+            None => frame_line(out, &format!("stack {}", point.stack)),
         }
     }
     for line in tried.judged.evidence.iter().take(MOST_EVIDENCE) {
@@ -94,4 +94,8 @@ fn failure(tried: &Tried) -> String {
         (None, Some(number)) => format!("{number} descriptors"),
         (None, None) => String::new(),
     }
+}
+
+fn frame_line(out: &mut String, frame: &str) {
+    let _ = writeln!(out, "     at {}", printable(frame));
 }

@@ -135,13 +135,13 @@ fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String
         };
         let mut evidence = one(format!("{part}; {} % of a processor", stuck.percent));
         if stuck.floods {
-            evidence.push("it prints without end".into());
+            evidence.push("it prints, or makes the call that fails, without end".into());
         }
         evidence.extend(stuck.threads.iter().cloned());
         let verdict = if stuck.percent >= BUSY || stuck.floods { Verdict::Spin } else { Verdict::Hang };
         return (verdict, evidence);
     }
-    if let Some((verdict, evidence)) = served(clean, run, said) {
+    if let Some((verdict, evidence)) = served(run, said) {
         return (verdict, evidence);
     }
     if outcome.idle_percent >= BUSY && clean.idle_percent < BUSY {
@@ -153,7 +153,7 @@ fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String
         return (Verdict::CleanFailure, one(format!("{}{silent}", end_text(outcome.end))));
     }
     if run.lost.len() > clean.lost || outcome.orphans.iter().any(|(_, signal)| OF_CRASHES.contains(signal)) {
-        let mut evidence = one(format!("a process of it was ended by a signal: {}", run.lost.join(", ")));
+        let mut evidence = one(format!("ended without exiting: {}", run.lost.join(", ")));
         evidence.extend(outcome.orphans.iter().map(|(name, signal)| format!("{name}: {}", signal_name(*signal))));
         return (Verdict::ProcessLost, evidence);
     }
@@ -180,7 +180,7 @@ fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String
 }
 
 /// What a server's workload met.
-fn served(clean: &Clean, run: &Observation, said: &[String]) -> Option<(Verdict, Vec<String>)> {
+fn served(run: &Observation, said: &[String]) -> Option<(Verdict, Vec<String>)> {
     let outcome = &run.outcome;
     let first = outcome.work.first()?;
     if *first == Some(How::Exited(0)) {
@@ -199,7 +199,6 @@ fn served(clean: &Clean, run: &Observation, said: &[String]) -> Option<(Verdict,
         let silent = if said.is_empty() { ", without a message" } else { "" };
         return Some((verdict, vec![format!("the server {}{silent}", end_text(outcome.end)), workload]));
     }
-    let _ = clean;
     let serves_again = outcome.work.get(1) == Some(&Some(How::Exited(0)));
     match (serves_again, first) {
         (false, _) => Some((
