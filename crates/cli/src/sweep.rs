@@ -158,9 +158,8 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     let clean = clean_runs(asked, runner, &points::rules())?;
     let (mut found, mut names): (Vec<(Point, usize)>, Names) = (Vec::new(), Names::new());
     for (_, folder) in &clean.runs {
-        let points = points::of_run(&folder.0.join(FAULTS)).map_err(|what| {
-            Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed"))
-        })?;
+        let points = points::of_run(&folder.0.join(FAULTS))
+            .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))?;
         for point in points {
             match found.iter_mut().find(|(known, _)| *known == point) {
                 Some((_, runs)) => *runs += 1,
@@ -171,9 +170,7 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     }
     if clean.runs.iter().all(|(seen, _)| seen.processes == 0) {
         let name = asked.command.first().map(shown).unwrap_or_default();
-        return Err(Failure::of_use(format!(
-            "{name}: the library was not loaded; `epollshim check {name}` says why"
-        )));
+        return Err(Failure::of_use(format!("{name}: the library was not loaded; `epollshim check {name}` says why")));
     }
     let points: Vec<(Point, usize, Vec<&'static str>)> = found
         .into_iter()

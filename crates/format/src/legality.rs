@@ -23,11 +23,7 @@ pub struct Legal {
     pub others: &'static [&'static str],
 }
 
-const fn row(
-    function: &'static str,
-    resources: &'static [&'static str],
-    others: &'static [&'static str],
-) -> Legal {
+const fn row(function: &'static str, resources: &'static [&'static str], others: &'static [&'static str]) -> Legal {
     Legal { function, operation: "", resources, others }
 }
 
@@ -116,7 +112,13 @@ mod tests {
             let row = function.row();
             let makes = matches!(
                 row.role,
-                Role::Instance | Role::Duplicate | Role::Create | Role::Receive | Role::Stream | Role::Adopt | Role::Start
+                Role::Instance
+                    | Role::Duplicate
+                    | Role::Create
+                    | Role::Receive
+                    | Role::Stream
+                    | Role::Adopt
+                    | Role::Start
             );
             assert!(!makes || of(row.name(), "").is_some(), "{}", row.name());
         }

@@ -17,7 +17,7 @@ use crate::owner::Users;
 use crate::read::{self, Damage};
 use crate::records::HELD;
 use crate::runs::{self, Run};
-use crate::sites::Resolver;
+use crate::sites::{Resolver, segments_with_gaps};
 use crate::source::Opened;
 use crate::suppressions::Suppression;
 
@@ -362,5 +362,11 @@ fn resolve(set: &mut Set, options: &Options) {
             (address, Arc::new(resolver.site(place, address, process.header.began_unix)))
         });
         process.sites = sites.collect();
+        if options.all_stacks {
+            let paths = process.modules.all().map(|module| module.path.clone()).collect::<BTreeSet<_>>();
+            let segments = paths.into_iter().map(|path| (segments_with_gaps(&path), path));
+            process.segments =
+                segments.filter(|(starts, _)| !starts.is_empty()).map(|(starts, path)| (path, starts)).collect();
+        }
     }
 }

@@ -76,7 +76,12 @@ impl Process {
         frames.iter().fold(0xcbf2_9ce4_8422_2325, |hash, address| {
             let module = self.modules.place(*address).module;
             let name = module.filter(|module| module.path != self.header.exe).map_or(&[][..], Module::name);
-            let place = module.map_or(0, |module| address.wrapping_sub(module.start));
+            let place = module.map_or(0, |module| {
+                let offset = address.wrapping_sub(module.start);
+                let starts = self.segments.get(&module.path).into_iter().flatten();
+                // A return address: the call is right before it.
+                offset - starts.filter(|start| **start < offset).max().unwrap_or(&0)
+            });
             name.iter().chain(&place.to_le_bytes()).fold(hash, add)
         })
     }

@@ -6,11 +6,7 @@ use std::path::Path;
 use regex::bytes::Regex;
 
 /// Of output, which is compared as it is but for these: addresses, dates, times of day.
-const IN_OUTPUT: [&str; 3] = [
-    r"0x[0-9a-fA-F]{6,16}",
-    r"\d{4}[-/]\d\d[-/]\d\d",
-    r"\d\d:\d\d:\d\d([.,]\d+)?",
-];
+const IN_OUTPUT: [&str; 3] = [r"0x[0-9a-fA-F]{6,16}", r"\d{4}[-/]\d\d[-/]\d\d", r"\d\d:\d\d:\d\d([.,]\d+)?"];
 
 /// Of messages, of which only the words count.
 const IN_MESSAGES: &str = r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8,}|\d+";

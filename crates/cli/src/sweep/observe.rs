@@ -194,7 +194,9 @@ pub fn signal_name(signal: i32) -> String {
 pub fn first_difference(one: &[u8], other: &[u8]) -> String {
     let lines = |text: &[u8]| -> Vec<String> {
         let lines = text.split(|byte| *byte == b'\n');
-        lines.map(|line| String::from_utf8_lossy(line.get(..line.len().min(200)).unwrap_or(line)).into_owned()).collect()
+        lines
+            .map(|line| String::from_utf8_lossy(line.get(..line.len().min(200)).unwrap_or(line)).into_owned())
+            .collect()
     };
     let (one, other) = (lines(one), lines(other));
     let at = one.iter().zip(&other).take_while(|(one, other)| one == other).count();

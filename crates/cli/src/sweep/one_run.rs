@@ -70,7 +70,8 @@ pub const UNMOUNTED: &str = "mount /proc: ";
 
 /// Moves this process into new namespaces, as far as it may. A user namespace lends it the right to the others.
 fn isolate(spec: &Spec, outcome: &mut Outcome) {
-    let wanted = if spec.shares_processes { 0 } else { NEW_PROCESSES } | if spec.shares_network { 0 } else { NEW_NETWORK };
+    let wanted =
+        if spec.shares_processes { 0 } else { NEW_PROCESSES } | if spec.shares_network { 0 } else { NEW_NETWORK };
     let (user, group) = crate::sys::user();
     let mut tried = sandbox::unshare(wanted);
     if tried.is_err() {

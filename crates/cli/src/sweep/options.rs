@@ -38,9 +38,8 @@ impl Settled {
     pub fn of(asked: &Sweep) -> Result<Settled, Failure> {
         let mut plain: Vec<(OsString, OsString)> = std::env::vars_os().collect();
         // The sweep's own options are the only ones.
-        let is_kept = |name: &OsStr| {
-            name == "EPOLLSHIM_ONLY" || !name.as_encoded_bytes().starts_with(options::PREFIX.as_bytes())
-        };
+        let is_kept =
+            |name: &OsStr| name == "EPOLLSHIM_ONLY" || !name.as_encoded_bytes().starts_with(options::PREFIX.as_bytes());
         plain.retain(|(name, _)| is_kept(name));
         let mut preloaded = plain.clone();
         if !asked.limits {

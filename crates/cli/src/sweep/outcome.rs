@@ -103,13 +103,9 @@ mod tests {
 
     #[test]
     fn a_word_is_quoted_where_a_shell_would_change_it() {
-        for (word, text) in [
-            ("--port=1", "--port=1"),
-            ("", "''"),
-            ("a b", "'a b'"),
-            ("it's", "'it'\\''s'"),
-            ("a;b", "'a;b'"),
-        ] {
+        for (word, text) in
+            [("--port=1", "--port=1"), ("", "''"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("a;b", "'a;b'")]
+        {
             assert_eq!(quoted(word), text);
         }
     }

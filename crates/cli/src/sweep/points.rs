@@ -65,9 +65,7 @@ pub fn rules() -> String {
 /// library's constructor has run). Err: no call has one.
 pub fn of_run(folder: &Path) -> Result<Vec<Point>, &'static str> {
     let mut files: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    files.sort_by_key(|path| {
-        path.extension().and_then(|pid| pid.to_str()?.parse::<u64>().ok()).unwrap_or(u64::MAX)
-    });
+    files.sort_by_key(|path| path.extension().and_then(|pid| pid.to_str()?.parse::<u64>().ok()).unwrap_or(u64::MAX));
     let (mut points, mut lacking) = (Vec::new(), 0);
     for file in files {
         let text = fs::read(&file).unwrap_or_default();
@@ -105,11 +103,12 @@ fn of_log(text: &str, points: &mut Vec<Point>) -> usize {
 /// How many calls a rule has failed in a run.
 pub fn fired(folder: &Path) -> usize {
     let files = fs::read_dir(folder).into_iter().flatten().flatten();
-    files.map(|file| {
-        let text = fs::read(file.path()).unwrap_or_default();
-        text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"pid=")).count()
-    })
-    .sum()
+    files
+        .map(|file| {
+            let text = fs::read(file.path()).unwrap_or_default();
+            text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"pid=")).count()
+        })
+        .sum()
 }
 
 #[cfg(test)]

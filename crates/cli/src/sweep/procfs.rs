@@ -60,8 +60,9 @@ pub fn busy_time(pids: &[i32]) -> u64 {
         let mut fields = text.split_ascii_whitespace().map(str::parse::<u64>);
         Some(fields.next()?.ok()? + fields.next()?.ok()?)
     };
-    let of_process =
-        |pid: &i32| numbers(&format!("/proc/{pid}/task")).into_iter().filter_map(|tid| of_thread(*pid, tid)).sum::<u64>();
+    let of_process = |pid: &i32| {
+        numbers(&format!("/proc/{pid}/task")).into_iter().filter_map(|tid| of_thread(*pid, tid)).sum::<u64>()
+    };
     pids.iter().map(of_process).sum()
 }
 

@@ -50,7 +50,8 @@ pub fn failure(asked: &Sweep, seen: &Observation) -> Option<String> {
     match outcome.end {
         Some(How::Exited(0)) => None,
         end => {
-            let hint = if asked.dir.is_none() { "; it runs in an empty folder, unless --dir names another" } else { "" };
+            let hint =
+                if asked.dir.is_none() { "; it runs in an empty folder, unless --dir names another" } else { "" };
             Some(format!("{name}: {} without any fault{hint}{said}", end_text(end)))
         }
     }

@@ -92,8 +92,7 @@ pub struct Judged {
 }
 
 /// Signals that end a program which has gone wrong.
-const OF_CRASHES: [i32; 6] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+const OF_CRASHES: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
 pub fn judge(clean: &Clean, run: &Observation, masks: &Masks, folder: &Path, needs_fault: bool) -> Judged {
     if needs_fault && run.fired == 0 {
@@ -145,7 +144,10 @@ fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String
         return (verdict, evidence);
     }
     if outcome.idle_percent >= BUSY && clean.idle_percent < BUSY {
-        return (Verdict::Spin, one(format!("{} % of a processor, though nobody asks it anything", outcome.idle_percent)));
+        return (
+            Verdict::Spin,
+            one(format!("{} % of a processor, though nobody asks it anything", outcome.idle_percent)),
+        );
     }
     let has_failed = outcome.end != clean.end && outcome.end != Some(How::Exited(0));
     if has_failed {
@@ -201,10 +203,9 @@ fn served(run: &Observation, said: &[String]) -> Option<(Verdict, Vec<String>)> 
     }
     let serves_again = outcome.work.get(1) == Some(&Some(How::Exited(0)));
     match (serves_again, first) {
-        (false, _) => Some((
-            Verdict::Deaf,
-            vec![workload, "the server lives, and a second workload fails as well".into()],
-        )),
+        (false, _) => {
+            Some((Verdict::Deaf, vec![workload, "the server lives, and a second workload fails as well".into()]))
+        }
         (true, None) => Some((
             Verdict::Deaf,
             vec![workload, "one client was accepted and never answered; a second workload was served".into()],
@@ -227,12 +228,16 @@ fn leak(clean: &Clean, run: &Observation) -> Option<Vec<String>> {
     let outcome = &run.outcome;
     if !outcome.work.is_empty() {
         return (outcome.at_rest > clean.at_rest).then(|| {
-            vec![format!("{} descriptors are open after the workload, {} in clean runs", outcome.at_rest, clean.at_rest)]
+            vec![format!(
+                "{} descriptors are open after the workload, {} in clean runs",
+                outcome.at_rest, clean.at_rest
+            )]
         });
     }
     let mut evidence = Vec::new();
     if run.descriptors > clean.descriptors {
-        evidence.push(format!("{} descriptors are open at the end, {} in clean runs", run.descriptors, clean.descriptors));
+        evidence
+            .push(format!("{} descriptors are open at the end, {} in clean runs", run.descriptors, clean.descriptors));
         for (kind, count) in &run.open {
             let usual = clean.open.get(kind).copied().unwrap_or(0);
             if *count > usual {
@@ -241,7 +246,8 @@ fn leak(clean: &Clean, run: &Observation) -> Option<Vec<String>> {
         }
     }
     if run.instances > clean.instances {
-        evidence.push(format!("{} epoll instances are open at the end, {} in clean runs", run.instances, clean.instances));
+        evidence
+            .push(format!("{} epoll instances are open at the end, {} in clean runs", run.instances, clean.instances));
     }
     (!evidence.is_empty()).then_some(evidence)
 }
