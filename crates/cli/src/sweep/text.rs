@@ -32,6 +32,9 @@ pub fn render(swept: &Swept) -> String {
             let _ = writeln!(out, "{} not in every clean run", count(swept.unsteady, "point"));
         }
     }
+    if swept.planned == 0 {
+        out.push_str("It makes no call that was to fail.\n");
+    }
     if swept.tried.len() < swept.planned {
         let _ = writeln!(out, "NOT ALL: {} more were to be tried", swept.planned - swept.tried.len());
     }
