@@ -24,8 +24,8 @@ Each run has an empty folder as working directory and as TMPDIR, and, where the
 system allows it, a network and processes of its own. Nothing is left behind.";
 
 const EXAMPLES: &str = "\
-Exit status: 0 if CMD survives everything that was tried; 1 if it does not; 2 for
-a usage error, or if CMD or its workload fails before anything is tried.
+Exit status: 0 if CMD survives everything that was tried; 1 if it does not; 2
+for a usage error, or if CMD or its workload fails before anything is tried.
 
 Verdicts: crash, sanitizer report, hang, spin (it burns a processor), deaf (it
 lives, and serves nobody), exit 0 with lost output, wrong output, other process
@@ -34,8 +34,8 @@ so, same. Not reached: that run never came to the call.
 
 Examples:
   epollshim sweep -- ./app
-  epollshim sweep --workload 'redis-cli -p 7000 ping' --ready-when 'port 7000' \\
-      -- redis-server --port 7000
+  epollshim sweep --workload 'redis-cli -p 7000 ping' \\
+      --ready-when 'port 7000' -- redis-server --port 7000
   epollshim sweep --calls epoll_ctl,accept4 --all-errors -- ./app
   epollshim sweep --persistent -- ./app     the call fails for ever
   epollshim sweep --limits -- ./app         fewer and fewer descriptors";
@@ -45,12 +45,12 @@ Examples:
 #[command(long_about = ABOUT, after_help = EXAMPLES, next_line_help = true)]
 #[command(override_usage = "epollshim sweep [FLAGS] [--] CMD [ARGUMENT]...")]
 pub struct Sweep {
-    /// The functions to fail: names, %creat (all that make descriptors), epoll.
-    /// Without it: all that can fail for want of a resource
+    /// The functions to fail: names, %creat (all that make descriptors),
+    /// epoll. Without it: all that can fail for want of a resource
     #[arg(long, value_name = "CALL,...", value_delimiter = ',', verbatim_doc_comment)]
     pub calls: Vec<String>,
-    /// The errors to try, of those that are legal for a function (EMFILE,ENOMEM).
-    /// Without it: the one that is most likely
+    /// The errors to try, of those that are legal for a function:
+    /// EMFILE,ENOMEM. Without it: the one that is most likely
     #[arg(long, value_name = "ERRNO,...", value_delimiter = ',', conflicts_with = "all_errors", verbatim_doc_comment)]
     pub errors: Vec<String>,
     /// Try every legal error of each function
@@ -59,12 +59,13 @@ pub struct Sweep {
     /// The call fails that time and every time after
     #[arg(long)]
     pub persistent: bool,
-    /// Do not fail any call: lower the limit of open descriptors (RLIMIT_NOFILE)
-    /// step by step, without the library
+    /// Do not fail any call: lower the limit of open descriptors
+    /// (RLIMIT_NOFILE) step by step, without the library
     #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent"], verbatim_doc_comment)]
     pub limits: bool,
-    /// A shell command that uses the server CMD, and exits with 0 if all is well
-    #[arg(long, value_name = "COMMAND")]
+    /// A shell command that uses the server CMD, and exits with 0 if all is
+    /// well
+    #[arg(long, value_name = "COMMAND", verbatim_doc_comment)]
     pub workload: Option<String>,
     /// When the workload may begin: 'port N' (something listens there), or
     /// 'line REGEX' (CMD prints one). Without it: when anything listens
@@ -76,8 +77,8 @@ pub struct Sweep {
     /// What CMD reads as standard input; without it nothing
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
-    /// The working directory of CMD, of all runs. What is written there is not
-    /// compared
+    /// The working directory of CMD, of all runs. What is written there is
+    /// not compared
     #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
     pub dir: Option<PathBuf>,
     /// What differs from run to run in the output: it is not compared. May be
