@@ -13,10 +13,14 @@ use serde_json::Value;
 
 /// Compiles `c-tests/sweep/NAME.c`.
 fn program(name: &str) -> PathBuf {
+    program_with(name, &[])
+}
+
+fn program_with(name: &str, flags: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../c-tests/sweep/{name}.c"));
     let program = scratch("sweep").join(name);
     let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(source);
+    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(source).args(flags);
     let output = cc.output().unwrap();
     assert!(output.status.success(), "{name}.c: {}", stderr(&output));
     program
@@ -95,6 +99,39 @@ fn a_crash_is_found_where_it_begins() {
     let text = stdout(&run(&["sweep", "--", program.to_str().unwrap()]));
     assert!(text.contains("1. crash: epoll_create1 fails with EMFILE (3 of 3 runs)\n     at make ("), "{text}");
     assert!(text.contains("\n   SIGSEGV\n"), "{text}");
+}
+
+#[test]
+fn a_place_has_its_name_also_in_an_object_with_gaps_between_its_segments() {
+    for flags in [&["-Wl,--section-start=.far=0x900000"][..], &["-no-pie", "-Wl,--section-start=.far=0x900000"]] {
+        let program = program_with("far", flags);
+        let (all, _) = swept(&["--calls", "epoll_create1"], &[program.to_str().unwrap()]);
+        let frame = all["finds"][0]["frames"][0].as_str();
+        assert!(frame.is_some_and(|frame| frame.starts_with("make_far (sweep/far.c:6)")), "{flags:?}: {all}");
+    }
+}
+
+/// Root's runs have namespaces by right, others' by a user namespace; the result says where there are none.
+#[test]
+fn an_unprivileged_user_gets_the_same_result() {
+    // SAFETY: takes nothing, and cannot fail.
+    if unsafe { libc::geteuid() } != 0 || common::installed("setpriv").is_none() {
+        return;
+    }
+    // Where others may read it: the test's own folders may be below root's home.
+    let place = PathBuf::from(format!("/tmp/epollshim-sweep-test.{}", std::process::id()));
+    fs::create_dir(&place).unwrap();
+    for (from, to) in [(program("null_loop"), "null_loop"), (binary(), "epollshim"), (common::library(), "lib.so")] {
+        common::copy(from, place.join(to));
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(place.join("epollshim"));
+    command.args(["sweep", "--format", "json", "--shim"]).arg(place.join("lib.so")).arg(place.join("null_loop"));
+    let output = output(command.env_remove("LD_PRELOAD").env_remove("TMPDIR").stdin(Stdio::null()));
+    fs::remove_dir_all(&place).unwrap();
+    let all: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+    assert_eq!((finds(&all).len(), finds(&all)[0].0.as_str()), (1, "crash"), "{all}");
+    assert_eq!(all["not_reached"], 0, "{all}");
 }
 
 #[test]
