@@ -105,6 +105,16 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, pr
     done.into_inner().unwrap_or_default()
 }
 
+/// What is believed of a suspicious run, of which `same` in all have its verdict. Descriptors are counted at one moment, at which one
+/// more may be about to be closed: a leak that does not come again is none.
+fn settled(first: Judged, same: u32, again: Vec<Judged>) -> Judged {
+    let is_doubtful = first.verdict == Verdict::Leak && same == 1;
+    match again.into_iter().next_back() {
+        Some(last) if is_doubtful => last,
+        _ => first,
+    }
+}
+
 fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String> {
     let begin = Instant::now();
     let needs_fault = trial.point.is_some();
@@ -126,15 +136,31 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String
         Ok(judge(clean, &seen, &runner.settled.masks, &folder.0, needs_fault))
     };
     // What is slow is not hung: three times the limit the first time.
-    let judged = one(FACTOR)?;
+    let mut judged = one(FACTOR)?;
     let took = begin.elapsed().as_millis() as u64;
     let (mut same, mut runs) = (1, 1);
     if judged.verdict.is_find() {
-        for _ in 0..AGAIN {
-            let again = one(1)?;
-            runs += 1;
-            same += u32::from(again.verdict == judged.verdict);
-        }
+        let again = (0..AGAIN).map(|_| one(1)).collect::<Result<Vec<_>, _>>()?;
+        runs += AGAIN;
+        same += again.iter().filter(|again| again.verdict == judged.verdict).count() as u32;
+        judged = settled(judged, same, again);
     }
     Ok(Tried { trial, judged, same, runs, took })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settled;
+    use crate::sweep::verdict::{Judged, Verdict};
+
+    #[test]
+    fn a_leak_that_does_not_come_again_is_none_and_a_crash_is_one() {
+        let judged = |verdict| Judged { verdict, evidence: Vec::new() };
+        for (first, same, believed) in
+            [(Verdict::Leak, 1, Verdict::Same), (Verdict::Leak, 2, Verdict::Leak), (Verdict::Crash, 1, Verdict::Crash)]
+        {
+            let again = vec![judged(Verdict::Leak), judged(Verdict::Same)];
+            assert_eq!(settled(judged(first), same, again).verdict, believed, "{first:?} {same}");
+        }
+    }
 }
