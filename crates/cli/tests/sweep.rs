@@ -236,13 +236,20 @@ fn a_start_that_cannot_work_says_so_before_anything_is_tried() {
 
 #[test]
 fn nothing_is_left_of_a_sweep_that_is_interrupted_or_killed() {
-    let program = program("lost_count");
+    // A run that would not end by itself before this test has failed.
+    let program = scratch("left").join("sleeps");
+    std::os::unix::fs::symlink(common::installed("sleep").unwrap(), &program).unwrap();
     for signal in [libc::SIGINT, libc::SIGKILL] {
         let place = scratch("left");
         let mut child = epollshim();
-        child.arg("sweep").arg(&program).env("TMPDIR", &place).stdout(Stdio::null()).stderr(Stdio::null());
+        child
+            .args(["sweep", "--timeout", "86400", "--"])
+            .arg(&program)
+            .arg("86400")
+            .env("TMPDIR", &place)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut child = child.spawn().unwrap();
-        // A run that hangs.
         let is_ours = |command: &[u8]| command.starts_with(program.as_os_str().as_encoded_bytes());
         let running = || {
             let all = fs::read_dir("/proc").unwrap().flatten();
