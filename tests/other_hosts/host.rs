@@ -72,7 +72,8 @@ fn is_newer_than_its_source(path: &Path) -> bool {
 impl Host {
     /// None, and a line that says why, where it cannot be made: not root, no mmdebstrap, no mirror.
     pub fn get(name: &'static str) -> Option<&'static Host> {
-        static MADE: Mutex<Vec<(&'static str, &'static OnceLock<Result<Host, String>>)>> = Mutex::new(Vec::new());
+        type Made = (&'static str, &'static OnceLock<Result<Host, String>>);
+        static MADE: Mutex<Vec<Made>> = Mutex::new(Vec::new());
         let cell = {
             let mut made = MADE.lock().unwrap();
             match made.iter().find(|(other, _)| *other == name) {

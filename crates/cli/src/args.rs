@@ -12,6 +12,10 @@ use epollshim_format::suggest::nearest;
 use crate::Failure;
 use crate::text::printable;
 
+mod sweep;
+
+pub use sweep::Sweep;
+
 const ABOUT: &str = "Shows, limits and breaks the epoll calls of a program that nobody will change";
 
 /// The version and, where it is known, the commit (build.rs).
@@ -36,6 +40,7 @@ Examples:
   epollshim check ./app                     what would the shim see of it?
   epollshim inspect 123                     why does it hang, burn or leak?
   epollshim explain ghost                   what does that finding mean?
+  epollshim sweep -- ./app                  which failures does it not survive?
   epollshim ctl 123 inject epoll_ctl:error=ENOSPC
                                             steers a process that is recorded
 
@@ -54,6 +59,7 @@ enum Command {
     Inspect(Inspect),
     Explain(Explain),
     Ctl(Ctl),
+    Sweep(Box<Sweep>),
 }
 
 const ABOUT_RUN: &str = "\
@@ -738,6 +744,7 @@ pub enum Asked {
     Inspect(Inspect),
     Explain(Explain),
     Ctl(Ctl),
+    Sweep(Box<Sweep>),
     /// Help or the version, asked for.
     Text(String),
     /// Help, where nothing was asked for.
@@ -760,6 +767,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure
         Ok(Cli { command: Command::Inspect(asked) }) => Ok(Asked::Inspect(asked)),
         Ok(Cli { command: Command::Explain(asked) }) => Ok(Asked::Explain(asked)),
         Ok(Cli { command: Command::Ctl(asked) }) => Ok(Asked::Ctl(asked)),
+        Ok(Cli { command: Command::Sweep(asked) }) => Ok(Asked::Sweep(asked)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Asked::Text(help(&error))),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Asked::Help(help(&error))),

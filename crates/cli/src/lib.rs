@@ -10,6 +10,7 @@
 //! check       epollshim check: gathers facts, judges them, prints them as text or JSON
 //! inspect     epollshim inspect: a process from outside: what its epoll instances watch, who waits, what is wrong
 //! explain     epollshim explain: the pages of docs/findings
+//! sweep       epollshim sweep: fails each call of a program in turn, and says what it does not survive
 //! markdown    such a page for a terminal
 //! suppressions  the file of findings that are not told, read and checked
 //! program     which file a command is: PATH, scripts and their interpreters
@@ -40,6 +41,7 @@ pub mod program;
 pub mod report;
 pub mod run;
 pub mod suppressions;
+pub mod sweep;
 #[allow(unsafe_code)]
 mod sys;
 pub mod terminal;
@@ -67,6 +69,9 @@ impl Failure {
 /// Runs the command that the arguments ask for, the first of which is the command's own name; the exit status.
 #[must_use]
 pub fn main(arguments: Vec<OsString>) -> i32 {
+    if let Some(status) = sweep::as_one_run(&arguments) {
+        return status;
+    }
     let done = args::parse(arguments).and_then(|command| match command {
         args::Asked::Run(asked) => run::run(&asked),
         args::Asked::Report(asked) => report::report(&asked),
@@ -76,6 +81,7 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
         args::Asked::Inspect(asked) => inspect::inspect(&asked),
         args::Asked::Explain(asked) => explain::explain(&asked),
         args::Asked::Ctl(asked) => ctl::ctl(&asked),
+        args::Asked::Sweep(asked) => sweep::sweep(&asked),
         args::Asked::Text(text) => print(&text).map(|()| 0),
         args::Asked::Help(text) => {
             let _ = std::io::stderr().write_all(text.as_bytes());

@@ -40,7 +40,7 @@ mod options;
 mod outcome;
 mod place;
 mod plan;
-mod shim;
+pub(crate) mod shim;
 mod watch;
 
 const PRELOAD: &str = "LD_PRELOAD";

@@ -13,6 +13,7 @@ pub mod child;
 mod exec;
 pub mod foreign;
 mod mask;
+pub mod sandbox;
 
 fn c_string(text: &OsStr) -> Result<CString, Error> {
     CString::new(text.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidInput))

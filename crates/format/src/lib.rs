@@ -18,6 +18,7 @@ pub mod function;
 pub mod functions;
 pub mod histogram;
 pub mod kernel_memory;
+pub mod legality;
 pub mod limits;
 pub mod log_filter;
 pub mod options;

@@ -31,11 +31,14 @@ fn hinted(command: &Command) -> Command {
         })
     };
     let hint = |name: &str| match name {
-        "report" | "log" | "inject_log" | "inject_replay" | "output" | "shim" | "suppressions" => {
+        "report" | "log" | "inject_log" | "inject_replay" | "output" | "shim" | "suppressions" | "input" => {
             Some(ValueHint::FilePath)
         }
-        "session" | "record" | "debug" => Some(ValueHint::DirPath),
+        "session" | "record" | "debug" | "dir" => Some(ValueHint::DirPath),
         "limit" | "inject" | "seed" | "log_filter" | "record_ring" | "stacks" | "only" => Some(ValueHint::Other),
+        "calls" | "errors" | "workload" | "ready_when" | "stop_with" | "mask" | "clean_runs" | "jobs" | "timeout" => {
+            Some(ValueHint::Other)
+        }
         "command" => Some(ValueHint::CommandWithArguments),
         "subject" => Some(ValueHint::CommandName),
         "paths" | "a" | "b" => Some(ValueHint::AnyPath),

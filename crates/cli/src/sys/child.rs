@@ -137,7 +137,7 @@ impl Child {
     /// Waits for the next signal to this process, at most for that long (None: without end).
     pub fn signal(&self, at_most: Option<Duration>) -> Option<Got> {
         let time = at_most.map(|at_most| libc::timespec {
-            tv_sec: libc::time_t::try_from(at_most.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_sec: at_most.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: at_most.subsec_nanos().into(),
         });
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);

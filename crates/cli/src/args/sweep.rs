@@ -1,0 +1,117 @@
+//! The command line of `epollshim sweep`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Format;
+
+const ABOUT: &str = "\
+Find out which failing calls a program does not survive.
+
+Clean runs under the library find each place where CMD makes a call that can
+fail: a function, its call stack, and which time it was. Then CMD is run once
+for each of them, with that one call failing as the kernel might let it fail.
+What happens is compared with the clean runs. Anything suspicious is run twice
+again, and listed at the end with a line that repeats it.
+
+A program that ends by itself is its own workload: what it prints and the files
+that it writes must stay the same. For a server, --workload names a shell
+command that uses it and exits with 0; --ready-when says when it may begin.
+
+Each run has an empty folder as working directory and as TMPDIR, and, where the
+system allows it, a network and processes of its own. Nothing is left behind.";
+
+const EXAMPLES: &str = "\
+Exit status: 0 if CMD survives everything that was tried; 1 if it does not; 2
+for a usage error, or if CMD or its workload fails before anything is tried.
+
+Verdicts: crash, sanitizer report, hang, spin (it burns a processor), deaf (it
+lives, and serves nobody), exit 0 with lost output, wrong output, other process
+lost, abort, and leak are finds. It survives with: clean failure, same but said
+so, same. Not reached: that run never came to the call.
+
+Examples:
+  epollshim sweep -- ./app
+  epollshim sweep --workload 'redis-cli -p 7000 ping' \\
+      --ready-when 'port 7000' -- redis-server --port 7000
+  epollshim sweep --calls epoll_ctl,accept4 --all-errors -- ./app
+  epollshim sweep --persistent -- ./app     the call fails for ever
+  epollshim sweep --limits -- ./app         fewer and fewer descriptors";
+
+#[derive(Args, Debug)]
+#[command(about = "Fail every call of a program in turn, and say what it does not survive")]
+#[command(long_about = ABOUT, after_help = EXAMPLES, next_line_help = true)]
+#[command(override_usage = "epollshim sweep [FLAGS] [--] CMD [ARGUMENT]...")]
+pub struct Sweep {
+    /// The functions to fail: names, %creat (all that make descriptors),
+    /// epoll. Without it: all that can fail for want of a resource
+    #[arg(long, value_name = "CALL,...", value_delimiter = ',', verbatim_doc_comment)]
+    pub calls: Vec<String>,
+    /// The errors to try, of those that are legal for a function:
+    /// EMFILE,ENOMEM. Without it: the one that is most likely
+    #[arg(long, value_name = "ERRNO,...", value_delimiter = ',', conflicts_with = "all_errors", verbatim_doc_comment)]
+    pub errors: Vec<String>,
+    /// Try every legal error of each function
+    #[arg(long)]
+    pub all_errors: bool,
+    /// The call fails that time and every time after
+    #[arg(long)]
+    pub persistent: bool,
+    /// Do not fail any call: lower the limit of open descriptors
+    /// (RLIMIT_NOFILE) step by step, without the library
+    #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent"], verbatim_doc_comment)]
+    pub limits: bool,
+    /// A shell command that uses the server CMD, and exits with 0 if all is
+    /// well
+    #[arg(long, value_name = "COMMAND", verbatim_doc_comment)]
+    pub workload: Option<String>,
+    /// When the workload may begin: 'port N' (something listens there), or
+    /// 'line REGEX' (CMD prints one). Without it: when anything listens
+    #[arg(long, value_name = "CONDITION", requires = "workload", verbatim_doc_comment)]
+    pub ready_when: Option<String>,
+    /// The signal that ends the server
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM", requires = "workload")]
+    pub stop_with: String,
+    /// What CMD reads as standard input; without it nothing
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// The working directory of CMD, of all runs. What is written there is
+    /// not compared
+    #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
+    pub dir: Option<PathBuf>,
+    /// What differs from run to run in the output: it is not compared. May be
+    /// given several times
+    #[arg(long, value_name = "REGEX", verbatim_doc_comment)]
+    pub mask: Vec<String>,
+    /// How many clean runs are made first
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub clean_runs: u32,
+    /// How many runs are made at the same time; without it: one for each
+    /// processor, and one alone for a server without a network of its own
+    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024), verbatim_doc_comment)]
+    pub jobs: Option<u32>,
+    /// Seconds that each part of a clean run may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Leave CMD in the network of this machine
+    #[arg(long)]
+    pub share_network: bool,
+    /// What the result is written as
+    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true, value_name = "text|json")]
+    pub format: Format,
+    /// The file to write: whole, or not at all. Without it: stdout
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// A directory of debug files by build id, beside /usr/lib/debug. May be
+    /// given several times
+    #[arg(long, value_name = "DIRECTORY", verbatim_doc_comment)]
+    pub debug: Vec<PathBuf>,
+    /// The library to use
+    #[arg(long, value_name = "PATH")]
+    pub shim: Option<PathBuf>,
+    /// The program, and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}

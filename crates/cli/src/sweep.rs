@@ -1,0 +1,226 @@
+//! `epollshim sweep`: which failing calls does a program not survive?
+//!
+//! Clean runs find the points at which the program makes a call that can fail. Each is then failed in a run of its own, and what happens
+//! is compared with the clean runs.
+//!
+//! ```text
+//! options   the flags, checked
+//! points    where calls can fail, by the logs of clean runs
+//! names     the functions on their call stacks
+//! plan      which failure is tried when; runs that are made again
+//! runner    makes runs, several at a time, and ends them all
+//! folder    the folders that they have
+//! spec      what is asked of the process that makes a run, and its answer
+//! one_run   that process
+//! start     why a clean run is none
+//! stage     it watches the program, and has the workload run
+//! procfs    what /proc says of the program's processes
+//! mask      what differs from run to run
+//! observe   what a run left; what clean runs have in common
+//! verdict   what became of the program
+//! outcome   all of it, by causes
+//! text, json, progress
+//! ```
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::args::{Format, Sweep};
+use crate::report::write_with;
+use crate::sys::{Signals, child};
+use crate::text::{printable, shown};
+use crate::{Failure, say};
+use folder::Folder;
+use names::Names;
+use observe::{Clean, Observation};
+use options::Settled;
+use outcome::Swept;
+use plan::Trial;
+use points::Point;
+use progress::Progress;
+use runner::{Ask, Runner};
+use spec::{FAULTS, RECORDINGS, Times};
+
+mod folder;
+mod json;
+mod mask;
+mod names;
+mod observe;
+mod one_run;
+mod options;
+mod outcome;
+mod plan;
+mod points;
+mod procfs;
+mod progress;
+mod runner;
+mod spec;
+mod stage;
+mod start;
+mod text;
+mod verdict;
+
+/// Callers that clean runs record: as many as the name of a stack is made of.
+const WHOLE_STACKS: u32 = 64;
+/// Steps of --limits.
+const MOST_STEPS: u64 = 64;
+/// Standard input, output and error.
+const LEAST_DESCRIPTORS: u64 = 3;
+/// Steps above the most descriptors that were seen.
+const MARGIN: u64 = 4;
+
+/// If this process was started to make one run: its exit status.
+#[must_use]
+pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
+    let [name, folder, parent, ..] = arguments else { return None };
+    if name != one_run::NAME {
+        return None;
+    }
+    let parent = parent.to_str()?.parse().ok()?;
+    Some(one_run::main(Path::new(folder), parent))
+}
+
+/// Writes what was found; the exit status.
+pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
+    let settled = Settled::of(asked)?;
+    let signals = Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
+    let top = Folder::of_sweep()?;
+    let runner = Arc::new(Runner::new(settled, &top.0, asked.share_network));
+    let interrupted = Arc::clone(&runner);
+    // It waits until this process ends.
+    std::thread::spawn(move || signals.wait().inspect(|signal| interrupted.end(*signal)));
+    let swept = if asked.limits { limits(asked, &runner) } else { faults(asked, &runner) };
+    drop(top);
+    if let Some(signal) = runner.ended_by() {
+        if let Ok(swept) = &swept {
+            let _ = crate::to_stderr(text::render(swept).as_bytes());
+        }
+        say("interrupted");
+        child::end_by(signal);
+        return Ok(128 + signal);
+    }
+    let swept = swept?;
+    let text = match asked.format {
+        Format::Text => text::render(&swept),
+        Format::Json => json::render(&swept),
+    };
+    write_with(asked.output.as_deref(), &|out| out.write_all(text.as_bytes()))?;
+    Ok(i32::from(swept.tried.iter().any(|tried| tried.judged.verdict.is_find())))
+}
+
+/// The clean runs of a sweep, and where they are.
+struct CleanRuns {
+    runs: Vec<(Observation, Folder)>,
+    clean: Clean,
+    lacks: Option<String>,
+    has_network: bool,
+}
+
+/// Makes clean runs. Err: one fails, or they differ.
+fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, Failure> {
+    let limit = asked.timeout * 1000;
+    let ask = Ask {
+        rules: rules.to_owned(),
+        stacks: WHOLE_STACKS,
+        times: Times { start: limit, work: limit, stop: limit },
+        ..Ask::default()
+    };
+    let mut runs = Vec::new();
+    while runs.len() < asked.clean_runs as usize {
+        let (seen, folder) = runner.run(&ask).map_err(Failure::of_use)?;
+        let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
+        if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
+            continue;
+        }
+        if let Some(why) = start::failure(asked, &seen) {
+            return Err(Failure::of_use(why));
+        }
+        runs.push((seen, folder));
+    }
+    let seen: Vec<(&Observation, &Path)> = runs.iter().map(|(seen, folder)| (seen, folder.0.as_path())).collect();
+    let clean = Clean::of(&seen, &runner.settled.masks).map_err(|difference| {
+        Failure::of_use(format!(
+            "two clean runs differ: {}; --mask REGEX leaves out what may differ",
+            printable(&difference)
+        ))
+    })?;
+    let first = runs.first().map(|(seen, _)| &seen.outcome);
+    let lacks = first.and_then(|outcome| outcome.lacks.clone());
+    let has_network = first.is_some_and(|outcome| outcome.has_network);
+    Ok(CleanRuns { runs, clean, lacks, has_network })
+}
+
+/// Fails each call in turn.
+fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+    let begin = Instant::now();
+    let clean = clean_runs(asked, runner, &points::rules())?;
+    let (mut found, mut names): (Vec<(Point, usize)>, Names) = (Vec::new(), Names::new());
+    for (_, folder) in &clean.runs {
+        let points = points::of_run(&folder.0.join(FAULTS))
+            .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))?;
+        for point in points {
+            match found.iter_mut().find(|(known, _)| *known == point) {
+                Some((_, runs)) => *runs += 1,
+                None => found.push((point, 1)),
+            }
+        }
+        names::add(&folder.0.join(RECORDINGS), &asked.debug, &mut names);
+    }
+    if clean.runs.iter().all(|(seen, _)| seen.processes == 0) {
+        let name = asked.command.first().map(shown).unwrap_or_default();
+        return Err(Failure::of_use(format!("{name}: the library was not loaded; `epollshim check {name}` says why")));
+    }
+    let points: Vec<(Point, usize, Vec<&'static str>)> = found
+        .into_iter()
+        .map(|(point, runs)| (runner.settled.errors_of(&point), point, runs))
+        .filter(|(errors, ..)| !errors.is_empty())
+        .map(|(errors, point, runs)| (point, runs, errors))
+        .collect();
+    let unsteady = points.iter().filter(|(_, runs, _)| *runs < clean.runs.len()).count();
+    let with_errors: Vec<_> = points.iter().map(|(point, _, errors)| (point.clone(), errors.clone())).collect();
+    let trials = plan::trials(&with_errors, runner.settled.is_persistent);
+    let mut swept = try_all(asked, runner, &clean, trials, begin);
+    swept.unsteady = unsteady;
+    swept.points = points.into_iter().map(|(point, ..)| point).collect();
+    swept.names = names;
+    Ok(swept)
+}
+
+/// Lowers the limit of descriptors from what the program needs on, with no library.
+fn limits(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+    let begin = Instant::now();
+    let clean = clean_runs(asked, runner, "")?;
+    // Looks are taken now and then: the peak may have been higher.
+    let most = clean.clean.most_descriptors.max(LEAST_DESCRIPTORS) + MARGIN;
+    let step = (most - LEAST_DESCRIPTORS).div_ceil(MOST_STEPS).max(1);
+    let numbers = (LEAST_DESCRIPTORS..=most).rev().step_by(step as usize);
+    let trial = |number| Trial { rules: String::new(), point: None, descriptors: Some(number) };
+    Ok(try_all(asked, runner, &clean, numbers.map(trial).collect(), begin))
+}
+
+fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>, begin: Instant) -> Swept {
+    let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u32);
+    // Two servers cannot have one port.
+    let is_alone = runner.settled.server.is_some() && !clean.has_network;
+    let jobs = asked.jobs.unwrap_or(if is_alone { 1 } else { processors });
+    let progress = Progress::new(trials.len());
+    let planned = trials.len();
+    let tried = plan::try_all(runner, &clean.clean, trials, jobs, &progress);
+    Swept {
+        command: asked.command.clone(),
+        workload: asked.workload.clone(),
+        clean_runs: asked.clean_runs,
+        clean_took: clean.clean.total,
+        took: begin.elapsed().as_millis() as u64,
+        jobs,
+        points: Vec::new(),
+        unsteady: 0,
+        names: Names::new(),
+        tried,
+        planned,
+        lost: progress.lost_runs(),
+        lacks: clean.lacks.clone(),
+    }
+}

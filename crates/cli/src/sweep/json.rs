@@ -1,0 +1,65 @@
+//! The result of a sweep as JSON: schema `epollshim.sweep/1`. Keys are added, never renamed or removed, within one schema number.
+
+use serde_json::{Map, Value, json};
+
+use super::outcome::Swept;
+use super::plan::Tried;
+use super::verdict::Verdict;
+
+pub fn render(swept: &Swept) -> String {
+    let finds: Vec<Value> = swept
+        .finds()
+        .iter()
+        .map(|find| {
+            let mut one = tried(swept, find.first);
+            let others = find.others.iter().map(|other| swept.line(&other.trial).into()).collect();
+            one.insert("others".into(), Value::Array(others));
+            one.into()
+        })
+        .collect();
+    let verdicts: Map<String, Value> =
+        Verdict::ALL.iter().map(|verdict| (verdict.name().to_owned(), swept.count(*verdict).into())).collect();
+    let never = swept.count(Verdict::NotReached);
+    let all = json!({
+        "schema": "epollshim.sweep/1",
+        "command": swept.command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>(),
+        "workload": swept.workload,
+        "clean_runs": swept.clean_runs,
+        "clean_ms": swept.clean_took,
+        "took_ms": swept.took,
+        "jobs": swept.jobs,
+        "points": swept.points.len(),
+        "unsteady_points": swept.unsteady,
+        "planned": swept.planned,
+        "tried": swept.tried.len(),
+        "reached": swept.tried.len() - never,
+        "not_reached": never,
+        "lost": swept.lost,
+        "lacks": swept.lacks,
+        "verdicts": verdicts,
+        "finds": finds,
+        "trials": swept.tried.iter().map(|one| tried(swept, one).into()).collect::<Vec<Value>>(),
+    });
+    format!("{all}\n")
+}
+
+fn tried(swept: &Swept, tried: &Tried) -> Map<String, Value> {
+    let mut one = Map::new();
+    let mut put = |key: &str, value: Value| drop(one.insert(key.into(), value));
+    put("verdict", tried.judged.verdict.name().into());
+    if let Some((point, error)) = &tried.trial.point {
+        put("function", point.function.as_str().into());
+        put("operation", Some(&point.operation).filter(|operation| !operation.is_empty()).cloned().into());
+        put("error", (*error).into());
+        put("stack", point.stack.as_str().into());
+        put("occurrence", point.occurrence.into());
+        put("frames", swept.names.get(&point.stack).cloned().unwrap_or_default().into());
+    }
+    put("descriptors", tried.trial.descriptors.into());
+    put("evidence", tried.judged.evidence.clone().into());
+    put("same", tried.same.into());
+    put("runs", tried.runs.into());
+    put("ms", tried.took.into());
+    put("line", swept.line(&tried.trial).into());
+    one
+}

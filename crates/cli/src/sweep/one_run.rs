@@ -1,0 +1,138 @@
+//! The process that makes one run: it shuts the program off from the machine, starts it, watches it, and ends all that is left.
+//!
+//! `epollshim sweep` starts itself for each run, under the name [`NAME`], so that this process has one thread and may fork, and so that
+//! the end of the sweep, SIGKILL included, ends the run: the kernel sends this process SIGTERM then. In a process namespace the program's
+//! first ancestor is that namespace's process 1, whose end ends everything in it.
+
+use std::fs::{self, File};
+use std::io::Error;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::procfs;
+use super::spec::{ERR, OUT, OUTCOME, Outcome, SPEC, Spec};
+use super::stage::Stage;
+use crate::sys::sandbox::{self, NEW_NETWORK, NEW_PROCESSES, NEW_USER, Taken};
+use crate::text::reason;
+
+/// argv[0] of such a process.
+pub const NAME: &str = "epollshim-sweep-run";
+
+/// Makes the run whose folder is given; the exit status. What happened is in the folder.
+pub fn main(folder: &Path, parent: u32) -> i32 {
+    let taken = Taken::block(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
+    if sandbox::end_with_parent(libc::SIGTERM, parent).is_err() {
+        return 1;
+    }
+    sandbox::pass_on_no_descriptors();
+    let spec = fs::read(folder.join(SPEC)).ok().and_then(|text| serde_json::from_slice::<Spec>(&text).ok());
+    let Some(spec) = spec else { return 1 };
+    let mut outcome = Outcome::default();
+    isolate(&spec, &mut outcome);
+    if !outcome.has_processes {
+        sandbox::adopt_orphans();
+        run(&spec, outcome, &taken);
+        end_all(std::process::id() as i32);
+        return 0;
+    }
+    match sandbox::fork() {
+        Ok(0) => {
+            // The parent is outside of this namespace, and reads as process 0.
+            let _ = sandbox::end_with_parent(libc::SIGKILL, 0);
+            if let Err(error) = sandbox::mount_proc() {
+                // /proc shows the processes of another namespace, so that neither the library nor this process can use it.
+                outcome.trouble = Some(format!("{UNMOUNTED}{}", reason(&error)));
+                write(&spec, &outcome);
+            } else {
+                run(&spec, outcome, &taken);
+            }
+            sandbox::leave(0)
+        }
+        Ok(first) => {
+            loop {
+                match taken.next(60_000) {
+                    Some(libc::SIGCHLD) => break,
+                    Some(_) => {
+                        sandbox::send(first, libc::SIGKILL);
+                        break;
+                    }
+                    None => {}
+                }
+            }
+            i32::from(sandbox::wait_for(first).is_err())
+        }
+        Err(_) => 1,
+    }
+}
+
+/// What `trouble` begins with where a process namespace is of no use.
+pub const UNMOUNTED: &str = "mount /proc: ";
+
+/// Moves this process into new namespaces, as far as it may. A user namespace lends it the right to the others.
+fn isolate(spec: &Spec, outcome: &mut Outcome) {
+    let wanted =
+        if spec.shares_processes { 0 } else { NEW_PROCESSES } | if spec.shares_network { 0 } else { NEW_NETWORK };
+    let (user, group) = crate::sys::user();
+    let mut tried = sandbox::unshare(wanted);
+    if tried.is_err() {
+        tried = sandbox::unshare(wanted | NEW_USER);
+        if tried.is_ok() {
+            let _ = fs::write("/proc/self/setgroups", "deny");
+            let _ = fs::write("/proc/self/uid_map", format!("{user} {user} 1"));
+            let _ = fs::write("/proc/self/gid_map", format!("{group} {group} 1"));
+        }
+    }
+    match tried {
+        Ok(()) => {
+            outcome.has_processes = !spec.shares_processes;
+            outcome.has_network = !spec.shares_network && sandbox::start_loopback().is_ok();
+        }
+        Err(error) => outcome.lacks = Some(format!("no namespaces (unshare: {})", reason(&error))),
+    }
+}
+
+fn run(spec: &Spec, outcome: Outcome, taken: &Taken) {
+    let outcome = match start(spec, &outcome) {
+        Ok(pid) => Stage::new(spec, outcome, taken, pid).play(),
+        Err(error) => Outcome { trouble: Some(reason(&error)), ..outcome },
+    };
+    write(spec, &outcome);
+}
+
+fn write(spec: &Spec, outcome: &Outcome) {
+    if let Ok(text) = serde_json::to_vec(outcome) {
+        let _ = fs::write(spec.folder.join(OUTCOME), text);
+    }
+}
+
+/// Starts the program; its number.
+fn start(spec: &Spec, outcome: &Outcome) -> Result<i32, Error> {
+    let (program, arguments) = spec.command.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(spec.environment.iter().cloned()).current_dir(&spec.directory);
+    command.stdin(match &spec.input {
+        Some(file) => Stdio::from(File::open(file)?),
+        None => Stdio::null(),
+    });
+    command.stdout(File::create(spec.folder.join(OUT))?).stderr(File::create(spec.folder.join(ERR))?);
+    let limits = sandbox::Start {
+        descriptors: spec.descriptors,
+        processes: spec.processes,
+        ends_with_parent: !outcome.has_processes,
+    };
+    sandbox::in_own_session(&mut command, limits);
+    command.spawn().map(|child| child.id() as i32)
+}
+
+/// Kills every process below one, until there is none.
+fn end_all(root: i32) {
+    for _ in 0..1000 {
+        let left = procfs::below(root, &[]);
+        left.iter().for_each(|pid| sandbox::send(*pid, libc::SIGKILL));
+        while sandbox::reap().is_some() {}
+        if left.is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,150 @@
+//! What the flags of `epollshim sweep` mean, checked before anything is started.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use epollshim_format::errno;
+use epollshim_format::function::Functions;
+use epollshim_format::legality::Legal;
+use epollshim_format::{options, signal};
+use regex::bytes::Regex;
+
+use super::mask::Masks;
+use super::points::Point;
+use super::spec::{Ready, Server};
+use crate::args::Sweep;
+use crate::program;
+use crate::run::shim;
+use crate::text::{printable, reason, shown};
+use crate::{Failure, take};
+
+pub struct Settled {
+    pub command: Vec<OsString>,
+    /// Of the program without the library.
+    pub plain: Vec<(OsString, OsString)>,
+    /// With it.
+    pub preloaded: Vec<(OsString, OsString)>,
+    pub server: Option<Server>,
+    pub input: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
+    pub masks: Masks,
+    calls: Option<Functions>,
+    errors: Vec<String>,
+    all_errors: bool,
+    pub is_persistent: bool,
+}
+
+impl Settled {
+    pub fn of(asked: &Sweep) -> Result<Settled, Failure> {
+        let mut plain: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        // The sweep's own options are the only ones.
+        let is_kept =
+            |name: &OsStr| name == "EPOLLSHIM_ONLY" || !name.as_encoded_bytes().starts_with(options::PREFIX.as_bytes());
+        plain.retain(|(name, _)| is_kept(name));
+        let mut preloaded = plain.clone();
+        if !asked.limits {
+            let library = shim::find(asked.shim.as_deref())?;
+            let old = take(&mut preloaded, "LD_PRELOAD");
+            preloaded.push(("LD_PRELOAD".into(), shim::preload(&library, old.as_deref())));
+            let old = take(&mut preloaded, "ASAN_OPTIONS");
+            preloaded.push(("ASAN_OPTIONS".into(), shim::asan_options(old.as_deref())));
+        }
+        let absolute = |path: &Path, flag: &str| {
+            path.canonicalize().map_err(|error| Failure::of_use(format!("{flag}: {}: {}", shown(path), reason(&error))))
+        };
+        let masks = Masks::new(&asked.mask)
+            .map_err(|text| Failure::of_use(format!("--mask: not a regular expression: {}", printable(&text))))?;
+        Ok(Settled {
+            command: command(&asked.command)?,
+            plain,
+            preloaded,
+            server: server(asked)?,
+            input: asked.input.as_deref().map(|path| absolute(path, "--input")).transpose()?,
+            directory: asked.dir.as_deref().map(|path| absolute(path, "--dir")).transpose()?,
+            masks,
+            calls: calls(&asked.calls)?,
+            errors: errors(&asked.errors)?,
+            all_errors: asked.all_errors,
+            is_persistent: asked.persistent,
+        })
+    }
+
+    /// The errors to try at a point.
+    pub fn errors_of(&self, point: &Point) -> Vec<&'static str> {
+        let Some(legal) = point.legal() else { return Vec::new() };
+        let own = Functions::named(point.function.as_bytes()).unwrap_or_default();
+        if self.calls.is_some_and(|calls| !calls.meets(own)) {
+            return Vec::new();
+        }
+        let all = |legal: &'static Legal| legal.resources.iter().chain(legal.others).copied();
+        match () {
+            () if self.all_errors => all(legal).collect(),
+            () if !self.errors.is_empty() => {
+                all(legal).filter(|error| self.errors.iter().any(|asked| asked == error)).collect()
+            }
+            // Who asks for a function asks for a failure of it.
+            () if self.calls.is_some() => all(legal).take(1).collect(),
+            () => legal.resources.iter().copied().take(1).collect(),
+        }
+    }
+}
+
+/// The command, which must be found from another working directory too.
+fn command(words: &[OsString]) -> Result<Vec<OsString>, Failure> {
+    let mut words = words.to_vec();
+    if let Some(first) = words.first_mut() {
+        let found = program::find(&*first).filter(|path| path.is_file());
+        let Some(path) = found else { return Err(Failure::of_use(format!("{}: no such program", shown(&*first)))) };
+        let path = std::path::absolute(&path)
+            .map_err(|error| Failure::of_use(format!("{}: {}", shown(&path), reason(&error))))?;
+        if !crate::sys::may_execute(&path) {
+            return Err(Failure::of_use(format!("{}: may not be executed", shown(&*first))));
+        }
+        *first = path.into_os_string();
+    }
+    Ok(words)
+}
+
+fn server(asked: &Sweep) -> Result<Option<Server>, Failure> {
+    let Some(workload) = asked.workload.clone() else { return Ok(None) };
+    let wrong = |text: &str| {
+        Err(Failure::of_use(format!("--ready-when: {}; wanted: 'port N' or 'line REGEX'", printable(text))))
+    };
+    let ready = match asked.ready_when.as_deref().map(|text| (text, text.split_once(' '))) {
+        None if asked.share_network => return wrong("missing, and in a shared network others listen too"),
+        None => Ready::Listens,
+        Some((text, Some(("port", port)))) => match port.trim().parse() {
+            Ok(port) => Ready::Port(port),
+            Err(_) => return wrong(text),
+        },
+        Some((text, Some(("line", line)))) => match Regex::new(line) {
+            Ok(_) => Ready::Line(line.to_owned()),
+            Err(_) => return wrong(text),
+        },
+        Some((text, _)) => return wrong(text),
+    };
+    match signal::number(asked.stop_with.as_bytes()) {
+        Some(stop) => Ok(Some(Server { ready, workload, stop: i32::from(stop) })),
+        None => Err(Failure::of_use(format!("--stop-with: no signal is called {}", printable(&asked.stop_with)))),
+    }
+}
+
+fn calls(words: &[String]) -> Result<Option<Functions>, Failure> {
+    let mut all = Functions::NONE;
+    for word in words {
+        match Functions::named(word.as_bytes()) {
+            Some(functions) => all = all.with(functions),
+            None => {
+                return Err(Failure::of_use(format!("--calls: no call is named {}", printable(word))));
+            }
+        }
+    }
+    Ok((!words.is_empty()).then_some(all))
+}
+
+fn errors(words: &[String]) -> Result<Vec<String>, Failure> {
+    match words.iter().find(|word| errno::number(word).is_none()) {
+        Some(word) => Err(Failure::of_use(format!("--errors: no error is named {}", printable(word)))),
+        None => Ok(words.to_vec()),
+    }
+}

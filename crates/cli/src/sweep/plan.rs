@@ -1,0 +1,166 @@
+//! Which failure is tried when, and what came of each.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use super::observe::Clean;
+use super::points::Point;
+use super::progress::Progress;
+use super::runner::{Ask, Runner, held};
+use super::spec::Times;
+use super::verdict::{Judged, Verdict, judge};
+
+/// How often a suspicious run is made again.
+const AGAIN: u32 = 2;
+/// The least limit of a part, milliseconds, and how often what it took in clean runs.
+const LEAST: u64 = 2000;
+const FACTOR: u64 = 3;
+
+/// A failure to try.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub rules: String,
+    /// None: no call is failed, but the limit of descriptors is this.
+    pub point: Option<(Point, &'static str)>,
+    pub descriptors: Option<u64>,
+}
+
+impl Trial {
+    /// Trials of one function are siblings.
+    fn family(&self) -> String {
+        self.point.as_ref().map_or_else(String::new, |(point, _)| point.call())
+    }
+}
+
+pub struct Tried {
+    pub trial: Trial,
+    pub judged: Judged,
+    /// Runs with this verdict, of how many.
+    pub same: u32,
+    pub runs: u32,
+    /// Milliseconds of the first run.
+    pub took: u64,
+}
+
+/// The trials of points: the first error of each point's first occurrence, then of the second, then other errors.
+pub fn trials(points: &[(Point, Vec<&'static str>)], is_persistent: bool) -> Vec<Trial> {
+    let mut ordered = Vec::new();
+    for (place, (point, errors)) in points.iter().enumerate() {
+        for (rank, error) in errors.iter().enumerate() {
+            ordered.push((rank, point.occurrence, place, point, *error));
+        }
+    }
+    ordered.sort_by_key(|(rank, occurrence, place, ..)| (*rank, *occurrence, *place));
+    ordered
+        .into_iter()
+        .map(|(.., point, error)| Trial {
+            rules: point.rule(error, is_persistent),
+            point: Some((point.clone(), error)),
+            descriptors: None,
+        })
+        .collect()
+}
+
+pub fn limits_of(clean: &Times) -> Times {
+    let limit = |took: u64| (took * FACTOR).max(LEAST);
+    Times { start: limit(clean.start), work: limit(clean.work), stop: limit(clean.stop) }
+}
+
+/// Makes all trials, several at a time. What was not tried for an interrupt is left out.
+pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, progress: &Progress) -> Vec<Tried> {
+    let queue = Mutex::new(VecDeque::from(trials));
+    let done = Mutex::new(Vec::new());
+    let hangs = Mutex::new(BTreeMap::<String, u32>::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let next = held(&queue).pop_front();
+                    let Some(trial) = next else { break };
+                    let Ok(tried) = try_one(runner, clean, trial) else {
+                        if runner.is_over() {
+                            break;
+                        }
+                        progress.lost();
+                        continue;
+                    };
+                    if matches!(tried.judged.verdict, Verdict::Hang | Verdict::Deaf) {
+                        let family = tried.trial.family();
+                        *held(&hangs).entry(family.clone()).or_default() += 1;
+                        // Its siblings will hang as well, and take long.
+                        let mut queue = held(&queue);
+                        let (last, first): (Vec<_>, Vec<_>) =
+                            queue.drain(..).partition(|trial| trial.family() == family);
+                        queue.extend(first);
+                        queue.extend(last);
+                    }
+                    progress.one(tried.judged.verdict);
+                    held(&done).push(tried);
+                }
+            });
+        }
+    });
+    progress.end();
+    done.into_inner().unwrap_or_default()
+}
+
+/// What is believed of a suspicious run, of which `same` in all have its verdict. Descriptors are counted at one moment, at which one
+/// more may be about to be closed: a leak that does not come again is none.
+fn settled(first: Judged, same: u32, again: Vec<Judged>) -> Judged {
+    let is_doubtful = first.verdict == Verdict::Leak && same == 1;
+    match again.into_iter().next_back() {
+        Some(last) if is_doubtful => last,
+        _ => first,
+    }
+}
+
+fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String> {
+    let begin = Instant::now();
+    let needs_fault = trial.point.is_some();
+    let one = |patience: u64| -> Result<Judged, String> {
+        let ask = Ask {
+            rules: trial.rules.clone(),
+            stacks: 0,
+            times: limits_of(&clean.times),
+            patience,
+            at_rest: Some(clean.at_rest),
+            descriptors: trial.descriptors,
+        };
+        let (seen, folder) = runner.run(&ask)?;
+        if let Some(trouble) = &seen.outcome.trouble {
+            // Of a limit: the program cannot even be started.
+            let evidence = vec![format!("it cannot be started: {trouble}")];
+            return Ok(Judged { verdict: Verdict::CleanFailure, evidence });
+        }
+        Ok(judge(clean, &seen, &runner.settled.masks, &folder.0, needs_fault))
+    };
+    // What is slow is not hung: three times the limit the first time.
+    let mut judged = one(FACTOR)?;
+    let took = begin.elapsed().as_millis() as u64;
+    let (mut same, mut runs) = (1, 1);
+    if judged.verdict.is_find() {
+        let again = (0..AGAIN).map(|_| one(1)).collect::<Result<Vec<_>, _>>()?;
+        runs += AGAIN;
+        same += again.iter().filter(|again| again.verdict == judged.verdict).count() as u32;
+        judged = settled(judged, same, again);
+    }
+    Ok(Tried { trial, judged, same, runs, took })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settled;
+    use crate::sweep::verdict::{Judged, Verdict};
+
+    #[test]
+    fn a_leak_that_does_not_come_again_is_none_and_a_crash_is_one() {
+        let judged = |verdict| Judged { verdict, evidence: Vec::new() };
+        for (first, same, believed) in
+            [(Verdict::Leak, 1, Verdict::Same), (Verdict::Leak, 2, Verdict::Leak), (Verdict::Crash, 1, Verdict::Crash)]
+        {
+            let again = vec![judged(Verdict::Leak), judged(Verdict::Same)];
+            assert_eq!(settled(judged(first), same, again).verdict, believed, "{first:?} {same}");
+        }
+    }
+}

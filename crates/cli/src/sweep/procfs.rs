@@ -1,0 +1,139 @@
+//! What /proc says of the processes of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+/// A line of /proc/PID/stat (proc(5)).
+struct Stat {
+    name: String,
+    state: char,
+    parent: i32,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (before, rest) = text.rsplit_once(')')?;
+    let name = before.split_once('(')?.1.to_owned();
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    Some(Stat { name, state, parent })
+}
+
+fn numbers(directory: &str) -> Vec<i32> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+pub fn name(pid: i32) -> String {
+    stat(pid).map_or_else(|| "?".into(), |stat| stat.name)
+}
+
+/// The processes below one that have not ended, but for those below `except`.
+pub fn below(root: i32, except: &[i32]) -> Vec<i32> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    let mut ended = BTreeSet::new();
+    for pid in numbers("/proc") {
+        let Some(stat) = stat(pid) else { continue };
+        children.entry(stat.parent).or_default().push(pid);
+        if matches!(stat.state, 'Z' | 'X') {
+            ended.insert(pid);
+        }
+    }
+    let (mut found, mut open) = (Vec::new(), vec![root]);
+    while let Some(pid) = open.pop() {
+        for child in children.get(&pid).into_iter().flatten().filter(|child| !except.contains(child)) {
+            open.push(*child);
+            if !ended.contains(child) {
+                found.push(*child);
+            }
+        }
+    }
+    found
+}
+
+/// The time that all threads which live have run or waited for a processor, in nanoseconds: a thread that never sleeps has all of
+/// it, also on a machine that is busy.
+pub fn busy_time(pids: &[i32]) -> u64 {
+    let of_thread = |pid: i32, tid: i32| -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat")).ok()?;
+        let mut fields = text.split_ascii_whitespace().map(str::parse::<u64>);
+        Some(fields.next()?.ok()? + fields.next()?.ok()?)
+    };
+    let of_process = |pid: &i32| {
+        numbers(&format!("/proc/{pid}/task")).into_iter().filter_map(|tid| of_thread(*pid, tid)).sum::<u64>()
+    };
+    pids.iter().map(of_process).sum()
+}
+
+/// Descriptors that each has.
+pub fn descriptors(pids: &[i32]) -> Vec<u64> {
+    pids.iter().map(|pid| numbers(&format!("/proc/{pid}/fd")).len() as u64).collect()
+}
+
+/// Where each thread stands: program, thread, and the system call that it is in.
+pub fn threads(pids: &[i32]) -> Vec<String> {
+    const MOST: usize = 64;
+    let mut lines = Vec::new();
+    for pid in pids {
+        for tid in numbers(&format!("/proc/{pid}/task")) {
+            let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).unwrap_or_default();
+            let call = read("syscall");
+            let at = match call.split_ascii_whitespace().next() {
+                Some("running") => "runs".to_owned(),
+                Some("-1") => "waits outside of a system call".to_owned(),
+                Some(number) => match number.parse().ok().and_then(call_named) {
+                    Some(name) => format!("in {name}"),
+                    None => format!("in system call {number}"),
+                },
+                None => "state unknown".to_owned(),
+            };
+            lines.push(format!("{} (pid {pid}, thread {tid}): {at}", name(*pid)));
+        }
+    }
+    lines.truncate(MOST);
+    lines
+}
+
+/// System calls in which threads wait.
+fn call_named(number: i64) -> Option<&'static str> {
+    Some(match number {
+        libc::SYS_read => "read",
+        libc::SYS_write => "write",
+        libc::SYS_poll => "poll",
+        libc::SYS_ppoll => "ppoll",
+        libc::SYS_select => "select",
+        libc::SYS_pselect6 => "pselect6",
+        libc::SYS_epoll_wait => "epoll_wait",
+        libc::SYS_epoll_pwait => "epoll_pwait",
+        libc::SYS_epoll_pwait2 => "epoll_pwait2",
+        libc::SYS_accept | libc::SYS_accept4 => "accept",
+        libc::SYS_connect => "connect",
+        libc::SYS_recvfrom => "recvfrom",
+        libc::SYS_recvmsg => "recvmsg",
+        libc::SYS_futex => "futex",
+        libc::SYS_wait4 | libc::SYS_waitid => "wait",
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => "nanosleep",
+        libc::SYS_pause => "pause",
+        libc::SYS_rt_sigsuspend => "sigsuspend",
+        libc::SYS_rt_sigtimedwait => "sigtimedwait",
+        libc::SYS_flock => "flock",
+        libc::SYS_io_uring_enter => "io_uring_enter",
+        _ => return None,
+    })
+}
+
+/// TCP ports that something listens on in this network.
+pub fn listening() -> BTreeSet<u16> {
+    const LISTEN: &str = "0A";
+    let mut ports = BTreeSet::new();
+    for file in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+        for line in fs::read_to_string(file).unwrap_or_default().lines().skip(1) {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let (Some(local), Some(_), Some(LISTEN)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let port = local.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+            ports.extend(port);
+        }
+    }
+    ports
+}

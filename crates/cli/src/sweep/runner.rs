@@ -1,0 +1,157 @@
+//! Makes runs, and ends them all when the sweep is interrupted.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::folder::Folder;
+use super::observe::Observation;
+use super::one_run;
+use super::options::Settled;
+use super::spec::{FAULTS, HOME, RECORDINGS, Spec, TMP, Times};
+use crate::sys::sandbox;
+use crate::text::reason;
+
+/// What one run has that others of the sweep do not.
+#[derive(Clone, Default)]
+pub struct Ask {
+    /// Rules; empty: no library at all.
+    pub rules: String,
+    /// Callers that its recording keeps.
+    pub stacks: u32,
+    pub times: Times,
+    pub patience: u64,
+    pub at_rest: Option<u64>,
+    pub descriptors: Option<u64>,
+}
+
+pub struct Runner {
+    pub settled: Settled,
+    top: PathBuf,
+    serial: AtomicU64,
+    shares_network: bool,
+    shares_processes: AtomicBool,
+    running: Mutex<BTreeSet<i32>>,
+    is_over: AtomicBool,
+    signal: AtomicI32,
+}
+
+/// What a thread that panicked left is as good as before.
+pub fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Runner {
+    pub fn new(settled: Settled, top: &Path, shares_network: bool) -> Runner {
+        Runner {
+            settled,
+            top: top.to_path_buf(),
+            serial: AtomicU64::new(0),
+            shares_network,
+            shares_processes: AtomicBool::new(false),
+            running: Mutex::new(BTreeSet::new()),
+            is_over: AtomicBool::new(false),
+            signal: AtomicI32::new(0),
+        }
+    }
+
+    /// Makes a run, whose folder is there until it is dropped. Err: the run could not be made, or the sweep is over.
+    pub fn run(&self, ask: &Ask) -> Result<(Observation, Folder), String> {
+        let name = format!("run{}", self.serial.fetch_add(1, Ordering::Relaxed));
+        let settled = &self.settled;
+        let made = Folder::of_run(&self.top, &name, |folder| self.spec(folder, ask));
+        let (folder, spec) = made.map_err(|error| format!("{}: {}", self.top.display(), reason(&error)))?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0(one_run::NAME).arg(&folder.0).arg(std::process::id().to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env_remove("LD_PRELOAD");
+        let mut child = {
+            // Whoever ends the sweep finds each child here.
+            let mut running = held(&self.running);
+            if self.is_over() {
+                return Err("interrupted".into());
+            }
+            let child = command.spawn().map_err(|error| format!("/proc/self/exe: {}", reason(&error)))?;
+            running.insert(child.id() as i32);
+            child
+        };
+        let ended = child.wait();
+        held(&self.running).remove(&(child.id() as i32));
+        if self.is_over() {
+            return Err("interrupted".into());
+        }
+        ended.map_err(|error| reason(&error))?;
+        let compares_files = settled.directory.is_none();
+        let seen = Observation::of(&folder.0, &settled.masks, spec.server.is_some(), compares_files);
+        seen.map(|seen| (seen, folder)).ok_or_else(|| "the process that makes the run has ended".into())
+    }
+
+    fn spec(&self, folder: &Path, ask: &Ask) -> Spec {
+        let settled = &self.settled;
+        let with_tmp = |environment: &[(OsString, OsString)]| -> Vec<(OsString, OsString)> {
+            let mut environment = environment.to_vec();
+            environment.retain(|(name, _)| name != "TMPDIR" && name != "PWD");
+            environment.push(("TMPDIR".into(), folder.join(TMP).into()));
+            environment
+        };
+        let plain = with_tmp(&settled.plain);
+        let environment = if ask.rules.is_empty() {
+            plain.clone()
+        } else {
+            let mut environment = with_tmp(&settled.preloaded);
+            let mut set = |name: &str, value: &OsStr| environment.push((name.into(), value.to_owned()));
+            set("EPOLLSHIM_REPORT", "none".as_ref());
+            set("EPOLLSHIM_CENSUS", "1".as_ref());
+            set("EPOLLSHIM_RECORD", folder.join(RECORDINGS).as_os_str());
+            set("EPOLLSHIM_RECORD_RING", "16".as_ref());
+            set("EPOLLSHIM_INJECT", ask.rules.as_ref());
+            set("EPOLLSHIM_INJECT_LOG", folder.join(FAULTS).join("faults.%p").as_os_str());
+            if ask.stacks != 0 {
+                set("EPOLLSHIM_STACKS", ask.stacks.to_string().as_ref());
+            }
+            environment
+        };
+        Spec {
+            command: settled.command.clone(),
+            environment,
+            plain,
+            directory: settled.directory.clone().unwrap_or_else(|| folder.join(HOME)),
+            folder: folder.to_path_buf(),
+            input: settled.input.clone(),
+            server: settled.server.clone(),
+            times: ask.times,
+            patience: ask.patience.max(1),
+            descriptors: ask.descriptors,
+            processes: None,
+            at_rest: ask.at_rest,
+            shares_network: self.shares_network,
+            shares_processes: self.shares_processes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Leaves further runs among the machine's processes; false: they are already.
+    pub fn share_processes(&self) -> bool {
+        !self.shares_processes.swap(true, Ordering::Relaxed)
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// The signal that ended the sweep.
+    pub fn ended_by(&self) -> Option<i32> {
+        Some(self.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
+    }
+
+    /// Ends all runs, and lets none begin.
+    pub fn end(&self, signal: i32) {
+        let running = held(&self.running);
+        self.signal.store(signal, Ordering::Relaxed);
+        self.is_over.store(true, Ordering::Relaxed);
+        running.iter().for_each(|pid| sandbox::send(*pid, libc::SIGTERM));
+    }
+}

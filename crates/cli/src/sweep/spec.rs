@@ -1,0 +1,127 @@
+//! One run: what is asked of the process that makes it, and what that process answers. Both are JSON in the run's own folder.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::child::Change;
+
+/// Files of a run's folder.
+pub const SPEC: &str = "spec.json";
+pub const OUTCOME: &str = "outcome.json";
+pub const OUT: &str = "out";
+pub const ERR: &str = "err";
+/// What the workload prints, the first time and the second.
+pub const WORK: [&str; 2] = ["work", "again"];
+/// The folder that the program is started in, unless the user names another; and TMPDIR.
+pub const HOME: &str = "cwd";
+pub const TMP: &str = "tmp";
+pub const RECORDINGS: &str = "recordings";
+pub const FAULTS: &str = "faults";
+
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Spec {
+    pub command: Vec<OsString>,
+    /// Of the program; the workload has `plain`.
+    pub environment: Vec<(OsString, OsString)>,
+    pub plain: Vec<(OsString, OsString)>,
+    pub directory: PathBuf,
+    pub folder: PathBuf,
+    pub input: Option<PathBuf>,
+    pub server: Option<Server>,
+    pub times: Times,
+    /// How many times each limit is waited for before what does not end is killed.
+    pub patience: u64,
+    pub descriptors: Option<u64>,
+    pub processes: Option<u64>,
+    /// Descriptors that the program's processes have at rest; more are looked at twice.
+    pub at_rest: Option<u64>,
+    pub shares_network: bool,
+    pub shares_processes: bool,
+}
+
+/// A program that ends when it is told to.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Server {
+    pub ready: Ready,
+    pub workload: String,
+    pub stop: i32,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Any of its processes listens.
+    Listens,
+    Port(u16),
+    Line(String),
+}
+
+/// Limits of the parts of a run, or what they took, in milliseconds.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Until it is ready; of a program that ends by itself, until then.
+    pub start: u64,
+    pub work: u64,
+    pub stop: u64,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    Exited(i32),
+    Killed(i32),
+}
+
+impl From<Change> for How {
+    fn from(change: Change) -> How {
+        match change {
+            Change::Exited(status) => How::Exited(status),
+            Change::Killed(signal) | Change::Stopped(signal) => How::Killed(signal),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Start,
+    Work,
+    Stop,
+}
+
+/// What did not end within its limit.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Stuck {
+    pub part: Part,
+    /// Of one processor, in the window after the limit.
+    pub percent: u64,
+    /// Where each thread stands.
+    pub threads: Vec<String>,
+    /// It printed, or made the call that fails, without end.
+    pub floods: bool,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, Default)]
+pub struct Outcome {
+    /// Why the run could not be made at all.
+    pub trouble: Option<String>,
+    /// Which namespaces it had, and what is missing.
+    pub has_network: bool,
+    pub has_processes: bool,
+    pub lacks: Option<String>,
+    /// None: it was killed, since it did not end.
+    pub end: Option<How>,
+    /// It ended before it was told to.
+    pub ended_early: bool,
+    pub stuck: Option<Stuck>,
+    pub times: Times,
+    /// The workload's ends, the first time and the second; None: it was killed at its limit.
+    pub work: Vec<Option<How>>,
+    /// Descriptors of all its processes after the workload, and the most of one process at any look.
+    pub at_rest: u64,
+    pub most_descriptors: u64,
+    pub most_processes: u64,
+    /// It was busy after the workload: percent of a processor.
+    pub idle_percent: u64,
+    /// Processes that a signal ended, and that the program had left to others.
+    pub orphans: Vec<(String, i32)>,
+}

@@ -1,0 +1,289 @@
+//! Watches a program from its start to its end: until it is ready, while the workload runs, until it has stopped.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use regex::bytes::Regex;
+
+use super::procfs;
+use super::spec::{ERR, FAULTS, How, OUT, Outcome, Part, Ready, Server, Spec, Stuck, WORK};
+use crate::sys::sandbox::{self, Taken};
+
+/// Milliseconds between two looks.
+const TICK: u64 = 10;
+/// In which processor time is measured: after a limit, and after the workload.
+const WINDOW: Duration = Duration::from_millis(300);
+const IDLE_WINDOW: Duration = Duration::from_millis(60);
+/// Between two looks at descriptors.
+const REST: Duration = Duration::from_millis(100);
+/// Percent of a processor from which on a process that should wait is busy.
+pub const BUSY: u64 = 60;
+/// What a run may print, and what the log of its faults may have: bytes.
+const MOST_OUTPUT: u64 = 16 << 20;
+/// How long the program's other processes may take to end after it.
+const AFTERMATH: Duration = Duration::from_millis(200);
+
+pub struct Stage<'a> {
+    spec: &'a Spec,
+    outcome: Outcome,
+    taken: &'a Taken,
+    pid: i32,
+    /// The workload that runs.
+    work: Option<i32>,
+    work_end: Option<How>,
+    own: i32,
+    looks: u64,
+    is_over: bool,
+    is_reaped: bool,
+}
+
+impl<'a> Stage<'a> {
+    pub fn new(spec: &'a Spec, outcome: Outcome, taken: &'a Taken, pid: i32) -> Stage<'a> {
+        let own = std::process::id() as i32;
+        Stage { spec, outcome, taken, pid, work: None, work_end: None, own, looks: 0, is_over: false, is_reaped: false }
+    }
+
+    pub fn play(mut self) -> Outcome {
+        match &self.spec.server {
+            None => self.until_it_ends(Part::Start, self.spec.times.start),
+            Some(server) => self.serve(server),
+        }
+        self.settle();
+        self.outcome
+    }
+
+    fn serve(&mut self, server: &Server) {
+        let begin = Instant::now();
+        let line = match &server.ready {
+            Ready::Line(line) => Regex::new(line).ok(),
+            _ => None,
+        };
+        let is_ready = |stage: &mut Stage| match &server.ready {
+            Ready::Listens => !procfs::listening().is_empty(),
+            Ready::Port(port) => procfs::listening().contains(port),
+            Ready::Line(_) => line.as_ref().is_some_and(|line| stage.has_printed(line)),
+        };
+        let was_ready = self.wait(Part::Start, self.spec.times.start, is_ready);
+        self.outcome.times.start = millis(begin);
+        if !was_ready {
+            self.outcome.ended_early = self.outcome.end.is_some();
+            return;
+        }
+        let begin = Instant::now();
+        if self.work(server, WORK[0]) != Some(How::Exited(0)) && self.outcome.end.is_none() && !self.is_over {
+            // Does it serve the next one?
+            self.work(server, WORK[1]);
+        }
+        self.outcome.times.work = millis(begin);
+        if self.outcome.end.is_none() && !self.is_over {
+            self.look_at_rest();
+        }
+        self.outcome.ended_early = self.outcome.end.is_some();
+        if !self.outcome.ended_early && !self.is_over {
+            let begin = Instant::now();
+            sandbox::send(self.pid, server.stop);
+            self.until_it_ends(Part::Stop, self.spec.times.stop);
+            self.outcome.times.stop = millis(begin);
+        }
+    }
+
+    fn until_it_ends(&mut self, part: Part, limit: u64) {
+        let begin = Instant::now();
+        self.wait(part, limit, |_| false);
+        if part == Part::Start {
+            self.outcome.times.start = millis(begin);
+        }
+        if self.outcome.end.is_some() {
+            // What it has started may still be writing.
+            let begin = Instant::now();
+            while begin.elapsed() < AFTERMATH && !procfs::below(self.own, &[]).is_empty() {
+                self.pause();
+            }
+        }
+    }
+
+    /// Runs the workload once; how it ended. None: it was killed at its limit, or the program ended meanwhile.
+    fn work(&mut self, server: &Server, name: &str) -> Option<How> {
+        let file = |suffix: &str| File::create(self.spec.folder.join(format!("{name}.{suffix}"))).map(Stdio::from);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &server.workload]).env_clear().envs(self.spec.plain.iter().cloned());
+        command.current_dir(&self.spec.directory).stdin(Stdio::null());
+        command.stdout(file("out").unwrap_or_else(|_| Stdio::null()));
+        command.stderr(file("err").unwrap_or_else(|_| Stdio::null()));
+        sandbox::in_own_session(&mut command, sandbox::Start { ends_with_parent: true, ..Default::default() });
+        let Ok(child) = command.spawn() else { return None };
+        let pid = child.id() as i32;
+        (self.work, self.work_end) = (Some(pid), None);
+        let patience = if name == WORK[0] { self.spec.patience } else { 1 };
+        let limit = Duration::from_millis(self.spec.times.work * patience);
+        let begin = Instant::now();
+        // The workload of a program that has died is waited for too: what it got before counts.
+        while self.work_end.is_none() && begin.elapsed() < limit && !self.is_over {
+            self.pause();
+        }
+        if self.work_end.is_none() {
+            let percent = self.percent_in(WINDOW);
+            if percent >= BUSY {
+                let threads = procfs::threads(&self.processes());
+                self.outcome.stuck = Some(Stuck { part: Part::Work, percent, threads, floods: self.is_over });
+            }
+            sandbox::send(-pid, libc::SIGKILL);
+            while self.work_end.is_none() {
+                self.pause();
+            }
+            self.work_end = None;
+        }
+        self.work = None;
+        self.outcome.work.push(self.work_end);
+        self.work_end
+    }
+
+    /// Waits until something holds; false: the program ended, or took too long and was killed.
+    fn wait(&mut self, part: Part, limit: u64, mut holds: impl FnMut(&mut Stage<'a>) -> bool) -> bool {
+        let limit = Duration::from_millis(limit);
+        let begin = Instant::now();
+        let mut stuck = None;
+        loop {
+            if self.outcome.end.is_some() {
+                return false;
+            }
+            if holds(self) {
+                return true;
+            }
+            if self.is_over {
+                self.outcome.stuck = Some(self.stuck(part));
+                self.kill();
+                return false;
+            }
+            if begin.elapsed() >= limit * self.spec.patience as u32 {
+                let now = stuck.take().unwrap_or_else(|| self.stuck(part));
+                self.outcome.stuck = Some(now);
+                self.kill();
+                return false;
+            }
+            if stuck.is_none() && begin.elapsed() >= limit {
+                stuck = Some(self.stuck(part));
+            }
+            self.pause();
+        }
+    }
+
+    fn stuck(&mut self, part: Part) -> Stuck {
+        let percent = self.percent_in(WINDOW);
+        Stuck { part, percent, threads: procfs::threads(&self.processes()), floods: self.is_over }
+    }
+
+    /// How busy the program's processes are in a window from now on.
+    fn percent_in(&mut self, window: Duration) -> u64 {
+        let pids = self.processes();
+        let (begin, before) = (Instant::now(), procfs::busy_time(&pids));
+        while begin.elapsed() < window {
+            self.pause();
+        }
+        let spent = procfs::busy_time(&pids).saturating_sub(before);
+        spent.saturating_mul(100) / (begin.elapsed().as_nanos() as u64).max(1)
+    }
+
+    /// The program's own: not those of the workload.
+    fn processes(&self) -> Vec<i32> {
+        let work: Vec<i32> = self.work.into_iter().collect();
+        procfs::below(self.own, &work)
+    }
+
+    /// One tick, or less if a child ends.
+    fn pause(&mut self) {
+        match self.taken.next(TICK) {
+            None | Some(libc::SIGCHLD) => {}
+            Some(_) => self.is_over = true,
+        }
+        self.reap();
+        self.looks += 1;
+        if self.looks % 5 == 1 {
+            let pids = self.processes();
+            let most = procfs::descriptors(&pids).into_iter().max().unwrap_or(0);
+            self.outcome.most_descriptors = self.outcome.most_descriptors.max(most);
+            self.outcome.most_processes = self.outcome.most_processes.max(pids.len() as u64);
+            let size = |name: &str| fs::metadata(self.spec.folder.join(name)).map_or(0, |facts| facts.len());
+            self.is_over |= size(OUT) + size(ERR) + self.faults() > MOST_OUTPUT;
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, how)) = sandbox::reap() {
+            let how = How::from(how);
+            if pid == self.pid {
+                self.is_reaped = true;
+                self.outcome.end = Some(how);
+            } else if Some(pid) == self.work {
+                self.work_end = Some(how);
+            } else if let How::Killed(signal) = how {
+                self.outcome.orphans.push((format!("pid {pid}"), signal));
+            }
+        }
+    }
+
+    fn look_at_rest(&mut self) {
+        let pids = self.processes();
+        self.outcome.idle_percent = self.percent_in(IDLE_WINDOW);
+        if self.outcome.idle_percent >= BUSY {
+            self.outcome.idle_percent = self.percent_in(WINDOW);
+        }
+        let look = |stage: &Stage| procfs::descriptors(&stage.processes()).into_iter().sum();
+        self.outcome.at_rest = look(self);
+        if self.spec.at_rest.is_none_or(|usual| self.outcome.at_rest > usual) && !pids.is_empty() {
+            let begin = Instant::now();
+            while begin.elapsed() < REST {
+                self.pause();
+            }
+            self.outcome.at_rest = self.outcome.at_rest.min(look(self));
+        }
+    }
+
+    /// Bytes of the logs of faults.
+    fn faults(&self) -> u64 {
+        let files = fs::read_dir(self.spec.folder.join(FAULTS)).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|facts| facts.len()).sum()
+    }
+
+    fn has_printed(&self, line: &Regex) -> bool {
+        [OUT, ERR].iter().any(|name| {
+            let mut text = Vec::new();
+            let file = File::open(self.spec.folder.join(name));
+            let _ = file.map(|file| file.take(MOST_OUTPUT).read_to_end(&mut text));
+            text.split(|byte| *byte == b'\n').any(|text| line.is_match(text))
+        })
+    }
+
+    fn kill(&mut self) {
+        for pid in procfs::below(self.own, &[]) {
+            sandbox::send(pid, libc::SIGKILL);
+        }
+        let begin = Instant::now();
+        while !self.is_reaped && begin.elapsed() < Duration::from_secs(5) {
+            self.pause();
+        }
+        self.outcome.end = None;
+    }
+
+    /// Ends what is left, so that nothing writes any more when the run is judged.
+    fn settle(&mut self) {
+        if self.outcome.end.is_none() {
+            self.kill();
+        }
+        for _ in 0..500 {
+            let left = procfs::below(self.own, &[]);
+            if left.is_empty() {
+                return;
+            }
+            left.iter().for_each(|pid| sandbox::send(*pid, libc::SIGKILL));
+            let _ = self.taken.next(2);
+            while sandbox::reap().is_some() {}
+        }
+    }
+}
+
+fn millis(begin: Instant) -> u64 {
+    begin.elapsed().as_millis() as u64
+}

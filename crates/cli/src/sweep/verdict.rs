@@ -1,0 +1,253 @@
+//! What became of a program in which a call failed: a verdict, and the evidence for it.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::mask::Masks;
+use super::observe::{Clean, Observation, end_text, first_difference, signal_name};
+use super::spec::{How, Part};
+use super::stage::BUSY;
+
+/// The worst first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Crash,
+    Sanitizer,
+    Hang,
+    Spin,
+    Deaf,
+    LostOutput,
+    WrongOutput,
+    ProcessLost,
+    Abort,
+    Leak,
+    CleanFailure,
+    SameButSaidSo,
+    Same,
+    NotReached,
+}
+
+impl Verdict {
+    pub const ALL: [Verdict; 14] = [
+        Verdict::Crash,
+        Verdict::Sanitizer,
+        Verdict::Hang,
+        Verdict::Spin,
+        Verdict::Deaf,
+        Verdict::LostOutput,
+        Verdict::WrongOutput,
+        Verdict::ProcessLost,
+        Verdict::Abort,
+        Verdict::Leak,
+        Verdict::CleanFailure,
+        Verdict::SameButSaidSo,
+        Verdict::Same,
+        Verdict::NotReached,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Crash => "crash",
+            Verdict::Sanitizer => "sanitizer report",
+            Verdict::Hang => "hang",
+            Verdict::Spin => "spin",
+            Verdict::Deaf => "deaf",
+            Verdict::LostOutput => "exit 0 with lost output",
+            Verdict::WrongOutput => "wrong output",
+            Verdict::ProcessLost => "other process lost",
+            Verdict::Abort => "abort",
+            Verdict::Leak => "leak",
+            Verdict::CleanFailure => "clean failure",
+            Verdict::SameButSaidSo => "same, but said so",
+            Verdict::Same => "same",
+            Verdict::NotReached => "not reached",
+        }
+    }
+
+    /// Whether the program did not survive the failure.
+    pub const fn is_find(self) -> bool {
+        matches!(
+            self,
+            Verdict::Crash
+                | Verdict::Sanitizer
+                | Verdict::Hang
+                | Verdict::Spin
+                | Verdict::Deaf
+                | Verdict::LostOutput
+                | Verdict::WrongOutput
+                | Verdict::ProcessLost
+                | Verdict::Abort
+                | Verdict::Leak
+        )
+    }
+}
+
+/// A verdict with what speaks for it, a line each.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub evidence: Vec<String>,
+}
+
+/// Signals that end a program which has gone wrong.
+const OF_CRASHES: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+
+pub fn judge(clean: &Clean, run: &Observation, masks: &Masks, folder: &Path, needs_fault: bool) -> Judged {
+    if needs_fault && run.fired == 0 {
+        return Judged { verdict: Verdict::NotReached, evidence: Vec::new() };
+    }
+    let said = masks.new_messages(&run.messages, folder, &clean.known);
+    let (verdict, mut evidence) = of(clean, run, &said);
+    if said.is_empty() {
+        if verdict.is_find() {
+            evidence.push("no message".into());
+        }
+    } else {
+        evidence.extend(said.iter().map(|line| format!("message: {line}")));
+    }
+    Judged { verdict, evidence }
+}
+
+fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String>) {
+    let outcome = &run.outcome;
+    let one = |text: String| vec![text];
+    if said.iter().any(|line| line.contains("Sanitizer: ") || line.contains("runtime error: ")) {
+        return (Verdict::Sanitizer, one(end_text(outcome.end)));
+    }
+    // A stop signal may end a program by its default action: then it did so in clean runs.
+    if let Some(How::Killed(signal)) = outcome.end.filter(|end| Some(*end) != clean.end) {
+        return match signal {
+            libc::SIGABRT => (Verdict::Abort, one("SIGABRT".into())),
+            _ if OF_CRASHES.contains(&signal) => (Verdict::Crash, one(signal_name(signal))),
+            _ => (Verdict::Crash, one(format!("ended by {}", signal_name(signal)))),
+        };
+    }
+    if let Some(stuck) = &outcome.stuck
+        && (stuck.part != Part::Work || outcome.end.is_none())
+    {
+        let part = match stuck.part {
+            Part::Start => "it did not end or become ready",
+            Part::Work => "while it was to serve",
+            Part::Stop => "it did not end when it was told to",
+        };
+        let mut evidence = one(format!("{part}; {} % of a processor", stuck.percent));
+        if stuck.floods {
+            evidence.push("it prints, or makes the call that fails, without end".into());
+        }
+        evidence.extend(stuck.threads.iter().cloned());
+        let verdict = if stuck.percent >= BUSY || stuck.floods { Verdict::Spin } else { Verdict::Hang };
+        return (verdict, evidence);
+    }
+    if let Some((verdict, evidence)) = served(run, said) {
+        return (verdict, evidence);
+    }
+    if outcome.idle_percent >= BUSY && clean.idle_percent < BUSY {
+        return (
+            Verdict::Spin,
+            one(format!("{} % of a processor, though nobody asks it anything", outcome.idle_percent)),
+        );
+    }
+    let has_failed = outcome.end != clean.end && outcome.end != Some(How::Exited(0));
+    if has_failed {
+        let silent = if said.is_empty() { ", without a message" } else { "" };
+        return (Verdict::CleanFailure, one(format!("{}{silent}", end_text(outcome.end))));
+    }
+    if run.lost.len() > clean.lost || outcome.orphans.iter().any(|(_, signal)| OF_CRASHES.contains(signal)) {
+        let mut evidence = one(format!("ended without exiting: {}", run.lost.join(", ")));
+        evidence.extend(outcome.orphans.iter().map(|(name, signal)| format!("{name}: {}", signal_name(*signal))));
+        return (Verdict::ProcessLost, evidence);
+    }
+    if run.output != clean.output {
+        let what = first_difference(&clean.output, &run.output);
+        let is_less = is_part_of(&run.output, &clean.output);
+        return (if is_less { Verdict::LostOutput } else { Verdict::WrongOutput }, one(format!("output: {what}")));
+    }
+    for (name, text) in &clean.files {
+        match run.files.get(name) {
+            None => return (Verdict::LostOutput, one(format!("file {name} was not written"))),
+            Some(other) if other != text => {
+                let what = first_difference(text, other);
+                let verdict = if is_part_of(other, text) { Verdict::LostOutput } else { Verdict::WrongOutput };
+                return (verdict, one(format!("file {name}: {what}")));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(evidence) = leak(clean, run) {
+        return (Verdict::Leak, evidence);
+    }
+    (if said.is_empty() { Verdict::Same } else { Verdict::SameButSaidSo }, Vec::new())
+}
+
+/// What a server's workload met.
+fn served(run: &Observation, said: &[String]) -> Option<(Verdict, Vec<String>)> {
+    let outcome = &run.outcome;
+    let first = outcome.work.first()?;
+    if *first == Some(How::Exited(0)) {
+        return None;
+    }
+    let workload = match first {
+        None => "the workload got no answer within its limit".to_owned(),
+        Some(end) => format!("the workload {}", end_text(Some(*end))),
+    };
+    if outcome.ended_early {
+        // Judged by how the program ended.
+        let verdict = match outcome.end {
+            Some(How::Exited(0)) => Verdict::LostOutput,
+            _ => Verdict::CleanFailure,
+        };
+        let silent = if said.is_empty() { ", without a message" } else { "" };
+        return Some((verdict, vec![format!("the server {}{silent}", end_text(outcome.end)), workload]));
+    }
+    let serves_again = outcome.work.get(1) == Some(&Some(How::Exited(0)));
+    match (serves_again, first) {
+        (false, _) => {
+            Some((Verdict::Deaf, vec![workload, "the server lives, and a second workload fails as well".into()]))
+        }
+        (true, None) => Some((
+            Verdict::Deaf,
+            vec![workload, "one client was accepted and never answered; a second workload was served".into()],
+        )),
+        (true, Some(_)) => Some((Verdict::CleanFailure, vec![workload, "a second workload was served".into()])),
+    }
+}
+
+/// Whether all lines of one text are in another, in order: nothing was made up.
+fn is_part_of(less: &[u8], more: &[u8]) -> bool {
+    if more.starts_with(less) {
+        return true;
+    }
+    let mut lines = more.split(|byte| *byte == b'\n');
+    less.split(|byte| *byte == b'\n').all(|line| line.is_empty() || lines.any(|other| other == line))
+}
+
+/// More is open than in any clean run.
+fn leak(clean: &Clean, run: &Observation) -> Option<Vec<String>> {
+    let outcome = &run.outcome;
+    if !outcome.work.is_empty() {
+        return (outcome.at_rest > clean.at_rest).then(|| {
+            vec![format!(
+                "{} descriptors are open after the workload, {} in clean runs",
+                outcome.at_rest, clean.at_rest
+            )]
+        });
+    }
+    let mut evidence = Vec::new();
+    if run.descriptors > clean.descriptors {
+        evidence
+            .push(format!("{} descriptors are open at the end, {} in clean runs", run.descriptors, clean.descriptors));
+        for (kind, count) in &run.open {
+            let usual = clean.open.get(kind).copied().unwrap_or(0);
+            if *count > usual {
+                evidence.push(format!("{kind}: {count}, not {usual}"));
+            }
+        }
+    }
+    if run.instances > clean.instances {
+        evidence
+            .push(format!("{} epoll instances are open at the end, {} in clean runs", run.instances, clean.instances));
+    }
+    (!evidence.is_empty()).then_some(evidence)
+}

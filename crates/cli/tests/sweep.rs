@@ -1,0 +1,267 @@
+//! `epollshim sweep`: programs with one mistake on an error path each (c-tests/sweep), and one without any.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use common::{binary, epollshim, output, run, scratch, stderr, stdout, until};
+use serde_json::Value;
+
+/// Compiles `c-tests/sweep/NAME.c`.
+fn program(name: &str) -> PathBuf {
+    program_with(name, &[])
+}
+
+fn program_with(name: &str, flags: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../c-tests/sweep/{name}.c"));
+    let program = scratch("sweep").join(name);
+    let mut cc = Command::new("cc");
+    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(source).args(flags);
+    let output = cc.output().unwrap();
+    assert!(output.status.success(), "{name}.c: {}", stderr(&output));
+    program
+}
+
+fn sweep(flags: &[&str], command: &[&str]) -> Output {
+    output(epollshim().args(["sweep", "--format", "json"]).args(flags).arg("--").args(command))
+}
+
+/// What a sweep found, and its exit status.
+fn swept(flags: &[&str], command: &[&str]) -> (Value, i32) {
+    let output = sweep(flags, command);
+    let value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+    (value, output.status.code().unwrap())
+}
+
+fn finds(all: &Value) -> Vec<(String, String)> {
+    let finds = all["finds"].as_array().unwrap();
+    let text = |find: &Value, key: &str| find[key].as_str().unwrap().to_owned();
+    finds.iter().map(|find| (text(find, "verdict"), text(find, "line"))).collect()
+}
+
+/// Runs the line of a find in a shell, with this command in PATH.
+fn repeat(line: &str, directory: &Path) -> Command {
+    let path = format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec {line}")]).env("PATH", path).current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+/// One find of this verdict, which its line repeats.
+fn has_one_find(name: &str, flags: &[&str], verdict: &str, shows: impl Fn(&Output) -> bool) {
+    let program = program(name);
+    let (all, status) = swept(flags, &[program.to_str().unwrap()]);
+    let found = finds(&all);
+    assert_eq!(found.len(), 1, "{name}: {found:?}");
+    assert_eq!((found[0].0.as_str(), status), (verdict, 1), "{name}");
+    assert_eq!(all["finds"][0]["same"], 3, "{name}: each time: {}", all["finds"][0]);
+    assert_eq!(all["not_reached"], 0, "{name}");
+    let output = output(&mut repeat(&found[0].1, &scratch("repeat")));
+    assert!(shows(&output), "{name}: {}: {:?} {}{}", found[0].1, output.status, stdout(&output), stderr(&output));
+}
+
+/// Of a line whose program does not end: it is there after this long, and is killed.
+fn stays(name: &str, flags: &[&str], verdict: &str) {
+    let program = program(name);
+    let (all, status) = swept(flags, &[program.to_str().unwrap()]);
+    let found = finds(&all);
+    assert_eq!(found.len(), 1, "{name}: {found:?}");
+    assert_eq!((found[0].0.as_str(), status), (verdict, 1), "{name}");
+    let mut command = repeat(&format!("timeout -s KILL 2 {}", found[0].1), &scratch("repeat"));
+    assert_eq!(output(&mut command).status.code().or(Some(137)), Some(137), "{}", found[0].1);
+}
+
+#[test]
+fn a_program_that_fails_cleanly_has_no_find() {
+    let program = program("whole");
+    let (all, status) = swept(&[], &[program.to_str().unwrap()]);
+    assert_eq!((finds(&all).len(), status), (0, 0), "{all}");
+    assert_eq!(all["schema"], "epollshim.sweep/1");
+    // socketpair, epoll_create1 and the ADD.
+    assert_eq!((&all["points"], &all["verdicts"]["clean failure"]), (&3.into(), &3.into()), "{all}");
+    let functions: Vec<&str> =
+        all["trials"].as_array().unwrap().iter().map(|trial| trial["function"].as_str().unwrap()).collect();
+    for function in ["socketpair", "epoll_create1", "epoll_ctl"] {
+        assert!(functions.contains(&function), "{functions:?}");
+    }
+    let text = stdout(&run(&["sweep", "--", program.to_str().unwrap()]));
+    assert!(text.ends_with("\nNo finds.\n") && text.contains("\n3 points, 3 reached, 0 never\n"), "{text}");
+}
+
+#[test]
+fn a_crash_is_found_where_it_begins() {
+    has_one_find("null_loop", &[], "crash", |output| output.status.signal() == Some(libc::SIGSEGV));
+    let program = program("null_loop");
+    let text = stdout(&run(&["sweep", "--", program.to_str().unwrap()]));
+    assert!(text.contains("1. crash: epoll_create1 fails with EMFILE (3 of 3 runs)\n     at make ("), "{text}");
+    assert!(text.contains("\n   SIGSEGV\n"), "{text}");
+}
+
+#[test]
+fn a_place_has_its_name_also_in_an_object_with_gaps_between_its_segments() {
+    for flags in [&["-Wl,--section-start=.far=0x900000"][..], &["-no-pie", "-Wl,--section-start=.far=0x900000"]] {
+        let program = program_with("far", flags);
+        let (all, _) = swept(&["--calls", "epoll_create1"], &[program.to_str().unwrap()]);
+        let frame = all["finds"][0]["frames"][0].as_str();
+        assert!(frame.is_some_and(|frame| frame.starts_with("make_far (sweep/far.c:6)")), "{flags:?}: {all}");
+    }
+}
+
+/// Root's runs have namespaces by right, others' by a user namespace; the result says where there are none.
+#[test]
+fn an_unprivileged_user_gets_the_same_result() {
+    // SAFETY: takes nothing, and cannot fail.
+    if unsafe { libc::geteuid() } != 0 || common::installed("setpriv").is_none() {
+        return;
+    }
+    // Where others may read it: the test's own folders may be below root's home.
+    let place = PathBuf::from(format!("/tmp/epollshim-sweep-test.{}", std::process::id()));
+    fs::create_dir(&place).unwrap();
+    for (from, to) in [(program("null_loop"), "null_loop"), (binary(), "epollshim"), (common::library(), "lib.so")] {
+        common::copy(from, place.join(to));
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(place.join("epollshim"));
+    command.args(["sweep", "--format", "json", "--shim"]).arg(place.join("lib.so")).arg(place.join("null_loop"));
+    let output = output(command.env_remove("LD_PRELOAD").env_remove("TMPDIR").stdin(Stdio::null()));
+    fs::remove_dir_all(&place).unwrap();
+    let all: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+    assert_eq!((finds(&all).len(), finds(&all)[0].0.as_str()), (1, "crash"), "{all}");
+    assert_eq!(all["not_reached"], 0, "{all}");
+}
+
+#[test]
+fn an_abort_is_found() {
+    has_one_find("gives_up", &[], "abort", |output| output.status.signal() == Some(libc::SIGABRT));
+}
+
+#[test]
+fn status_0_without_the_output_is_found() {
+    has_one_find("says_success", &[], "exit 0 with lost output", |output| {
+        output.status.code() == Some(0) && !stdout(output).contains("all done")
+    });
+}
+
+#[test]
+fn a_file_that_is_not_written_is_found() {
+    has_one_find("closed_twice", &[], "exit 0 with lost output", |output| {
+        output.status.code() == Some(0) && stderr(output).contains("without events")
+    });
+}
+
+#[test]
+fn a_forgotten_descriptor_is_found() {
+    has_one_find("forgotten", &[], "leak", |output| {
+        output.status.code() == Some(0) && stderr(output).contains("skipped: No space left on device")
+    });
+}
+
+#[test]
+fn a_child_that_crashes_is_found_though_its_parent_is_content() {
+    has_one_find("lost_child", &[], "other process lost", |output| output.status.code() == Some(0));
+}
+
+#[test]
+fn a_wait_for_what_never_comes_is_found() {
+    stays("lost_count", &[], "hang");
+}
+
+#[test]
+fn endless_retries_are_found_by_a_failure_that_stays() {
+    let program = program("again_and_again");
+    let (all, status) = swept(&[], &[program.to_str().unwrap()]);
+    assert_eq!((finds(&all).len(), status), (0, 0), "one failure is survived: {all}");
+    stays("again_and_again", &["--persistent"], "spin");
+}
+
+#[test]
+fn a_server_that_serves_nobody_is_found() {
+    let program = program("server");
+    let program = program.to_str().unwrap();
+    let workload = format!("{program} 7000 ask");
+    let flags = ["--calls", "epoll_ctl", "--workload", &workload, "--ready-when", "line ^ready"];
+    let (all, status) = swept(&flags, &[program, "7000", "serve"]);
+    assert_eq!((finds(&all)[0].0.as_str(), status), ("deaf", 1), "{all}");
+    assert_eq!(finds(&all).len(), 1, "{all}");
+    let (all, status) = swept(&flags, &[program, "7000", "strict"]);
+    assert_eq!((finds(&all).len(), status), (0, 0), "{all}");
+    assert_eq!(all["verdicts"]["clean failure"], 1, "{all}");
+}
+
+#[test]
+fn fewer_descriptors_find_the_same_mistakes_without_a_fault() {
+    let crashes = program("null_loop");
+    let (all, status) = swept(&["--limits"], &[crashes.to_str().unwrap()]);
+    let found = finds(&all);
+    assert_eq!((found.len(), found[0].0.as_str(), status), (1, "crash", 1), "{all}");
+    let output = output(&mut repeat(&found[0].1, &scratch("repeat")));
+    assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{}", found[0].1);
+    let whole = program("whole");
+    assert_eq!(swept(&["--limits"], &[whole.to_str().unwrap()]).1, 0);
+}
+
+#[test]
+fn a_start_that_cannot_work_says_so_before_anything_is_tried() {
+    let server = program("server");
+    let server = server.to_str().unwrap();
+    let differs = "echo $$ $(od -An -N8 -tx8 /dev/urandom)";
+    for (flags, command, line) in [
+        (&[][..], &["/no/such/program"][..], "/no/such/program: no such program"),
+        (&[], &["/etc/passwd"], "/etc/passwd: may not be executed"),
+        (&[], &["sh", "-c", "echo why >&2; exit 3"], "sh: exits with status 3 without any fault; it runs in an empty"),
+        (&["--timeout", "1"], &["sleep", "100"], "sleep: without any fault, in 1 s it does not end by itself"),
+        (&[], &["sh", "-c", differs], "two clean runs differ: line 1 is"),
+        (&["--workload", "exit 4"], &[server, "7000", "strict"], "the workload fails without any fault: it exits with"),
+        (&["--workload", "true", "--ready-when", "x"], &["true"], "--ready-when: x; wanted: 'port N' or 'line REGEX'"),
+        (&["--calls", "nope"], &["true"], "--calls: no call is named nope"),
+        (&["--errors", "ENOPE"], &["true"], "--errors: no error is named ENOPE"),
+        (&["--mask", "("], &["true"], "--mask: not a regular expression: ("),
+    ] {
+        let output = sweep(flags, command);
+        let text = stderr(&output);
+        assert!(text.starts_with(&format!("epollshim: {line}")) && text.lines().count() == 1, "{command:?}: {text}");
+        assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{command:?}");
+    }
+    let (all, status) = swept(&["--mask", "[0-9a-f]+", "--calls", "epoll_ctl"], &["sh", "-c", differs]);
+    assert_eq!(
+        (status, &all["points"], &all["tried"]),
+        (0, &0.into(), &0.into()),
+        "masked, and it makes no such call: {all}"
+    );
+}
+
+#[test]
+fn nothing_is_left_of_a_sweep_that_is_interrupted_or_killed() {
+    // A run that would not end by itself before this test has failed.
+    let program = scratch("left").join("sleeps");
+    std::os::unix::fs::symlink(common::installed("sleep").unwrap(), &program).unwrap();
+    for signal in [libc::SIGINT, libc::SIGKILL] {
+        let place = scratch("left");
+        let mut child = epollshim();
+        child
+            .args(["sweep", "--timeout", "86400", "--"])
+            .arg(&program)
+            .arg("86400")
+            .env("TMPDIR", &place)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = child.spawn().unwrap();
+        let is_ours = |command: &[u8]| command.starts_with(program.as_os_str().as_encoded_bytes());
+        let running = || {
+            let all = fs::read_dir("/proc").unwrap().flatten();
+            all.filter(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| is_ours(&line))).count()
+        };
+        until("a run", || (running() > 0).then_some(()));
+        // SAFETY: the child is not waited for yet.
+        assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
+        assert_eq!(child.wait().unwrap().signal(), Some(signal));
+        until("its end", || (running() == 0).then_some(()));
+        if signal == libc::SIGINT {
+            assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+        }
+    }
+}
