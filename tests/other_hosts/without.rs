@@ -19,12 +19,15 @@ impl Without {
 }
 
 const MUSL: &[&str] = &["musl", "musl-bullseye", "musl-trixie", "musl-sid"];
+/// musl 1.2.2 and 1.2.3; 1.2.5 and 1.2.6.
+const OLDER_MUSL: &[&str] = &["musl-bullseye", "musl"];
+const NEWER_MUSL: &[&str] = &["musl-trixie", "musl-sid"];
 
 const ALL: &[Without] = &[
     Without {
-        hosts: MUSL,
+        hosts: OLDER_MUSL,
         check: "instances_are_created",
-        why: "musl's `epoll_create` takes any size, also 0 and -1",
+        why: "before musl 1.2.5 `epoll_create` takes any size, also 0 and -1",
         shown_by: "FAIL line 19: epoll_create(0): expected -1",
     },
     Without {
@@ -40,15 +43,15 @@ const ALL: &[Without] = &[
         shown_by: "undefined reference to `_dl_find_object'",
     },
     Without {
-        hosts: MUSL,
+        hosts: OLDER_MUSL,
         check: "descriptors_are_born",
-        why: "musl's `dup3` takes flags that glibc refuses",
+        why: "before musl 1.2.5 `dup3` takes flags that glibc refuses",
         shown_by: "FAIL line 43: dup3(",
     },
     Without {
-        hosts: MUSL,
+        hosts: OLDER_MUSL,
         check: "descriptors with",
-        why: "musl's `dup3` takes flags that glibc refuses",
+        why: "before musl 1.2.5 `dup3` takes flags that glibc refuses",
         shown_by: "ends natively with",
     },
     Without {
@@ -74,6 +77,30 @@ const ALL: &[Without] = &[
         check: "births with",
         why: "musl's `recvmsg` itself writes to the address that it is given",
         shown_by: "ends natively with signal: 11",
+    },
+    Without {
+        hosts: NEWER_MUSL,
+        check: "a_thread_with_storage_of_its_own",
+        why: "since musl 1.2.5 `clone` refuses the flags of threads",
+        shown_by: "own_tls fails natively",
+    },
+    Without {
+        hosts: NEWER_MUSL,
+        check: "own_tls with",
+        why: "since musl 1.2.5 `clone` refuses the flags of threads",
+        shown_by: "own_tls: ends natively with",
+    },
+    Without {
+        hosts: &["musl-bullseye"],
+        check: "a_cancelled_wait",
+        why: "before musl 1.2.3 `epoll_wait` is no cancellation point",
+        shown_by: "FAIL epoll_wait: expected PTHREAD_CANCELED",
+    },
+    Without {
+        hosts: &["musl-bullseye"],
+        check: "cancel_epoll_wait with",
+        why: "before musl 1.2.3 `epoll_wait` is no cancellation point",
+        shown_by: "cancel_epoll_wait: ends natively with",
     },
     Without {
         hosts: &["no-libgcc"],
