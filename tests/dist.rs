@@ -21,7 +21,7 @@ fn done(command: &mut Command) -> Output {
 }
 
 fn text(command: &mut Command) -> String {
-    String::from_utf8(done(command).stdout).unwrap()
+    String::from_utf8_lossy(&done(command).stdout).into_owned()
 }
 
 /// Whether a tool is there. NO_SKIP=1 makes it a failure if not.

@@ -114,6 +114,12 @@ fn on_bookworm_the_deb_is_installed_used_and_removed() {
 
 #[test]
 #[ignore = "makes the root of another host: make test-hosts"]
+fn on_bullseye_the_deb_is_installed_used_and_removed() {
+    a_package_is_installed_used_and_removed("bullseye");
+}
+
+#[test]
+#[ignore = "makes the root of another host: make test-hosts"]
 fn on_trixie_the_deb_is_installed_used_and_removed() {
     a_package_is_installed_used_and_removed("trixie");
 }

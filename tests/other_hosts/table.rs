@@ -70,7 +70,9 @@ fn versions(host: &Host) -> [String; 4] {
 }
 
 fn kernel() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned()
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    // Without what a distribution or a machine's owner puts behind the version.
+    release.split(['-', '+', '\n']).next().unwrap().to_owned()
 }
 
 /// None: some host could not be made, or a row of it failed.
