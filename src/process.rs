@@ -214,10 +214,11 @@ pub fn is_owner() -> bool {
     page().is_some_and(|page| whose(page, sys::getpid_or_error()) == Verdict::Own)
 }
 
-/// Whether this is the process that the library was loaded in: not the child of a fork, and none that
-/// runs in its memory. Claims nothing.
+/// Whether this is the process that the library was loaded in: not the child of a fork, which has
+/// claimed its memory, and none that runs in its parent's. Claims nothing.
 pub fn is_as_loaded() -> bool {
-    page().is_some_and(|page| page.owner.load(Ordering::Relaxed) == sys::getpid_or_error() as u32)
+    FORKER.load(Ordering::Relaxed) == 0
+        && page().is_some_and(|page| page.owner.load(Ordering::Relaxed) == sys::getpid_or_error() as u32)
 }
 
 /// `answer`: of getpid(2). Never returns `Fresh` or `Abandoned`: such memory is claimed.
