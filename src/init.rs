@@ -136,7 +136,7 @@ fn prepare_for_main(at_load: &AtLoad) {
         crate::report::register_exit_handlers(at_load);
         crate::report::register_fork_handler(at_load);
         crate::report::register_death_callback(at_load);
-        crate::report::unseen::look_at_load(at_load);
+        crate::report::look_at_load(at_load);
     }
 }
 

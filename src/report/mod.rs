@@ -14,7 +14,7 @@ mod program;
 mod sites;
 mod symbols;
 mod text;
-pub mod unseen;
+mod unseen;
 
 use core::fmt::Write;
 
@@ -118,6 +118,26 @@ pub fn register_fork_handler(at_load: &AtLoad) {
         type Register = extern "C" fn(Handler, Handler, Handler) -> libc::c_int;
         // SAFETY: the type of <pthread.h>; the handlers as above.
         unsafe { core::mem::transmute::<usize, Register>(register)(before, None, Some(claim)) };
+    }
+}
+
+/// Notes what the program begins with. Go's runtime ends the process by a system call of its own: so
+/// the report of a Go program is made now, and says what it will not see. For stderr one line is
+/// enough.
+pub fn look_at_load(at_load: &AtLoad) {
+    unseen::note_load(at_load);
+    let Some(config) = config::get().filter(|_| unseen::is_go()) else { return };
+    match (&config.report, config.format) {
+        (Destination::None, _) => {}
+        (Destination::Descriptor(2), Format::Text) => output::tell(|line| {
+            let pid = process::pid();
+            let _ = writeln!(
+                line,
+                "epollshim: process {pid}: NOT SEEN: Go's runtime makes its epoll calls itself, and ends without a \
+                 report; epollshim inspect {pid} shows its instances"
+            );
+        }),
+        _ => deliver(config, End::Running),
     }
 }
 

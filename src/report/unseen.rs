@@ -5,17 +5,12 @@
 //! the exit handler looks at the lowest descriptors. It opens nothing: a program that has no instance
 //! pays a few fstat(2).
 
-use core::fmt::Write;
-
 use libc::{Elf64_Phdr, PT_NOTE, PT_PHDR};
 
-use super::deliver;
 use crate::at_load::AtLoad;
-use crate::config::{self, Destination};
-use crate::process::{self, End};
+use crate::process;
 use crate::sync::{AtomicBool, Ordering};
-use crate::{output, procfs, seccomp, sys};
-use epollshim_format::options::Format;
+use crate::{procfs, seccomp, sys};
 
 /// The kernel gives out the lowest number that is free: behind so many closed numbers in a row none
 /// is looked for.
@@ -33,29 +28,12 @@ pub fn is_go() -> bool {
     IS_GO.load(Ordering::Relaxed)
 }
 
-/// Notes what the program begins with. Go's runtime ends the process by a system call of its own: so
-/// the report of a Go program is made now, and says what it will not see. For stderr one line is
-/// enough.
-pub fn look_at_load(_: &AtLoad) {
+/// Notes what the program begins with.
+pub fn note_load(_: &AtLoad) {
     WAS_HANDED_ON.store(has_epoll(3), Ordering::Relaxed);
     // SAFETY: the kernel's addresses of the program's headers, which stay mapped.
-    if !unsafe { is_noted_as_go(libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM)) } {
-        return;
-    }
-    IS_GO.store(true, Ordering::Relaxed);
-    let Some(config) = config::get() else { return };
-    match (&config.report, config.format) {
-        (Destination::None, _) => {}
-        (Destination::Descriptor(2), Format::Text) => output::tell(|line| {
-            let pid = process::pid();
-            let _ = writeln!(
-                line,
-                "epollshim: process {pid}: NOT SEEN: Go's runtime makes its epoll calls itself, and ends without a \
-                 report; epollshim inspect {pid} shows its instances"
-            );
-        }),
-        _ => deliver(config, End::Running),
-    }
+    let is_go = unsafe { is_noted_as_go(libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM)) };
+    IS_GO.store(is_go, Ordering::Relaxed);
 }
 
 /// Whether this process has an epoll instance and was neither forked nor started with one. What a
