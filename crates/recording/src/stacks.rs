@@ -63,11 +63,13 @@ impl Process {
         self.stacks.frames(site).into_iter().flatten().filter_map(|address| self.site(*address)).collect()
     }
 
-    /// The stacks that were recorded whole (`EPOLLSHIM_STACKS=64`), each by the number that the library has for it in logs and in
-    /// `stack=` (src/stacks.rs of the library, `hash`). Their frames are resolved if `Options::all_stacks` was set.
-    pub fn stacks_by_hash(&self) -> BTreeMap<u64, Vec<Arc<Site>>> {
+    /// The stacks that were recorded whole (`EPOLLSHIM_STACKS=64`), each by the number that the library has for its innermost
+    /// `depth` callers in logs and in `stack=HASH/DEPTH` (src/stacks.rs of the library, `hash`). Their frames are resolved if
+    /// `Options::all_stacks` was set.
+    pub fn stacks_by_hash(&self, depth: usize) -> BTreeMap<u64, Vec<Arc<Site>>> {
         let of = |frames: &[u64]| frames.iter().filter_map(|address| self.site(*address)).collect();
-        self.stacks.all().map(|frames| (self.hash(frames), of(frames))).collect()
+        let innermost = |frames: &[u64]| self.hash(frames.get(..depth).unwrap_or(frames));
+        self.stacks.all().map(|frames| (innermost(frames), of(frames))).collect()
     }
 
     /// FNV-1a of the base names of the frames' objects, of which the program's is empty, and of the places in them.

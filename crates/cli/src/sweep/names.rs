@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use epollshim_recording::{Options, Site, load_all};
 
+/// How many callers the log of faults names a stack by (docs/faults.md, "stack=HASH/8").
+const DEPTH: usize = 8;
 /// Frames that are shown of a stack.
 const MOST: usize = 4;
 /// What starts programs and threads says nothing of a place.
@@ -19,8 +21,8 @@ pub fn add(recordings: &Path, debug: &[PathBuf], names: &mut Names) {
     let options = Options { debug: debug.to_vec(), all_stacks: true, ..Options::default() };
     let Ok(set) = load_all(&[recordings], &options) else { return };
     for process in &set.processes {
-        for (hash, frames) in process.stacks_by_hash() {
-            names.entry(format!("{hash:016x}")).or_insert_with(|| shown(&frames));
+        for (hash, frames) in process.stacks_by_hash(DEPTH) {
+            names.entry(format!("{hash:016x}/{DEPTH}")).or_insert_with(|| shown(&frames));
         }
     }
 }
