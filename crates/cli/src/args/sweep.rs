@@ -41,7 +41,7 @@ Examples:
   epollshim sweep --limits -- ./app         fewer and fewer descriptors";
 
 #[derive(Args, Debug)]
-#[command(about = "Fail every call of a program in turn, and say what it does not survive")]
+#[command(about = "Fail each call of a program in turn, and say what it does not survive")]
 #[command(long_about = ABOUT, after_help = EXAMPLES, next_line_help = true)]
 #[command(override_usage = "epollshim sweep [FLAGS] [--] CMD [ARGUMENT]...")]
 pub struct Sweep {
