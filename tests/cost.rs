@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{c_program, c_program_with, root, scratch, shim, show};
+use common::{c_program, c_program_with, have, root, scratch, shim, show};
 use epollshim_format::function::TABLE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,16 +14,6 @@ use std::process::{Command, Output};
 fn skip(why: &str) {
     assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
     eprintln!("skipped: {why}");
-}
-
-/// Whether `tool` is there.
-fn have(tool: &str) -> bool {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()));
-    if !found {
-        skip(&format!("{tool} is not installed"));
-    }
-    found
 }
 
 fn run(command: &mut Command) -> Output {

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{c_program, root, scratch, show};
+use common::{c_program, have, root, scratch, show};
 use packages::{LIBRARY, VERSION, deb, debug_tarball, dist, made, rpm, tarball, unpacked};
 
 fn done(command: &mut Command) -> Output {
@@ -22,17 +22,6 @@ fn done(command: &mut Command) -> Output {
 
 fn text(command: &mut Command) -> String {
     String::from_utf8_lossy(&done(command).stdout).into_owned()
-}
-
-/// Whether a tool is there. NO_SKIP=1 makes it a failure if not.
-fn have(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());
-    if !is_there {
-        eprintln!("skipped: {tool} is not installed");
-        assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {tool} is not installed");
-    }
-    is_there
 }
 
 /// Every file below a directory, from there.

@@ -12,24 +12,13 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use common::modes::{MODES, Mode};
-use common::{Run, c_program, c_program_with, reports, root, run, scratch, shim};
+use common::{Run, c_program, c_program_with, have, reports, root, run, scratch, shim};
 
 /// The command, as `cargo build --release` makes it.
 fn command() -> PathBuf {
     let command = shim().with_file_name("epollshim");
     assert!(command.exists(), "{} is not there: cargo build --release first", command.display());
     command
-}
-
-/// Whether a tool is there. NO_SKIP=1 makes it a failure if not.
-fn have(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());
-    if !is_there {
-        eprintln!("skipped: {tool} is not installed");
-        assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {tool} is not installed");
-    }
-    is_there
 }
 
 fn words(line: &str) -> Command {

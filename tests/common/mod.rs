@@ -111,6 +111,17 @@ pub fn c_program_with(name: &str, flags: &[&str]) -> PathBuf {
     binary
 }
 
+/// Whether a tool is there. NO_SKIP=1 makes it a failure if not.
+pub fn have(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());
+    if !is_there {
+        eprintln!("skipped: {tool} is not installed");
+        assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {tool} is not installed");
+    }
+    is_there
+}
+
 /// Copies a file that will be executed, by a process of its own: a descriptor of this one that writes it would be in the children
 /// that other tests start meanwhile, and no file is executed that somebody may write (ETXTBSY).
 #[allow(dead_code)]
