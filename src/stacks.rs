@@ -325,7 +325,7 @@ fn has_within(caller: usize, is_cut: bool, is_one: &mut dyn FnMut(usize) -> bool
 }
 
 /// A number for the stack that begins with `caller`: the same in each run, wherever objects are loaded. Of at most `depth` frames,
-/// and none from below a signal handler; 0: of at most [`DEEPEST`], whatever they are. `tell` is told of each frame.
+/// and none from below a signal handler; 0: of at most [`DEEPEST`], whatever they are. `tell` is called for each frame.
 ///
 /// Made of the base names of the frames' objects, of the program's that is empty, and of the places in them (FNV-1a). None: stacks
 /// cannot be walked.

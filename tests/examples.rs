@@ -165,6 +165,6 @@ fn systemd_accepts_the_drop_in() {
         told.lines().filter(|line| line.contains("epollshim.conf")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(verify(&example("systemd/epollshim.conf")), [""; 0]);
-    // A drop-in that it does not accept is told.
+    // It names a drop-in that it does not accept.
     assert_eq!(verify("[Service]\nEnvironmnt=A=b\n").len(), 1);
 }

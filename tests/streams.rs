@@ -108,9 +108,9 @@ fn a_stream_that_nobody_closes_is_named_where_the_program_opened_it() {
         let message = leaks[0]["message"].as_str().unwrap();
         assert!(message.starts_with(&format!("100 of 100 {kind} made here")), "{make}: {message}");
         assert_eq!(line_of(&broken, &leaks[0]["site"]), line_marked("findings/fd_leak_stream.c", "HERE"), "{make}");
-        let (_, mended) = with_census(&c_program_with(name, &flags), &[], &[]);
-        assert!(self::leaks(&mended).is_empty(), "{make}: {:#}", mended["findings"]);
-        assert_eq!((&mended["census"]["healed"], &mended["census"]["unseen"]), (&0.into(), &0.into()), "{make}");
+        let (_, fixed) = with_census(&c_program_with(name, &flags), &[], &[]);
+        assert!(self::leaks(&fixed).is_empty(), "{make}: {:#}", fixed["findings"]);
+        assert_eq!((&fixed["census"]["healed"], &fixed["census"]["unseen"]), (&0.into(), &0.into()), "{make}");
     }
 }
 
@@ -124,8 +124,8 @@ fn a_stream_whose_descriptor_was_closed_before_it_is_a_double_close() {
     let of = |mark: &str| line_marked("findings/double_close_stream.c", mark);
     assert_eq!(line_of(&program, &serious[0]["site"]), of("HERE"));
     assert_eq!(line_of(&program, &serious[0]["other_site"]), of("OTHER"));
-    let (_, mended) = with_census(&c_program_with("findings/double_close_stream", &["-DFIXED"]), &[], &[]);
-    assert!(self::serious(&mended).is_empty(), "{:#}", mended["findings"]);
+    let (_, fixed) = with_census(&c_program_with("findings/double_close_stream", &["-DFIXED"]), &[], &[]);
+    assert!(self::serious(&fixed).is_empty(), "{:#}", fixed["findings"]);
 }
 
 /// A C++ program of c-tests/. None: there is no compiler.

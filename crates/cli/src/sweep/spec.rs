@@ -41,7 +41,7 @@ pub struct Spec {
     pub shares_processes: bool,
 }
 
-/// A program that ends when it is told to.
+/// A program that serves until the stop signal ends it.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct Server {
     pub ready: Ready,

@@ -22,7 +22,7 @@ pub fn failure(asked: &Sweep, seen: &Observation) -> Option<String> {
             (Part::Start, false) => "does not end by itself; a server needs --workload COMMAND",
             (Part::Start, true) => "is not ready; --ready-when says what to wait for",
             (Part::Work, _) => "is busy, and the workload gets no answer",
-            (Part::Stop, _) => "does not end when it is told to; --stop-with SIGNAL names another signal",
+            (Part::Stop, _) => "does not end after the stop signal; --stop-with SIGNAL names another one",
         };
         return Some(format!("{name}: without any fault, in {} s it {what}{said}", asked.timeout));
     }
