@@ -6,6 +6,7 @@
 //! ```text
 //! options   the flags, checked
 //! points    where calls can fail, by the logs of clean runs
+//! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
 //! plan      which failure is tried when; runs that are made again
 //! runner    makes runs, several at a time, and ends them all
@@ -37,11 +38,11 @@ use names::Names;
 use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
-use plan::Trial;
 use points::Point;
 use progress::Progress;
 use runner::{Ask, Runner};
 use spec::{FAULTS, RECORDINGS, Times};
+use trial::Trial;
 
 mod folder;
 mod json;
@@ -60,6 +61,7 @@ mod spec;
 mod stage;
 mod start;
 mod text;
+mod trial;
 mod verdict;
 
 /// Callers that clean runs record: as many as the name of a stack is made of.
@@ -196,7 +198,7 @@ fn limits(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     let most = clean.clean.most_descriptors.max(LEAST_DESCRIPTORS) + MARGIN;
     let step = (most - LEAST_DESCRIPTORS).div_ceil(MOST_STEPS).max(1);
     let numbers = (LEAST_DESCRIPTORS..=most).rev().step_by(step as usize);
-    let trial = |number| Trial { rules: String::new(), point: None, descriptors: Some(number) };
+    let trial = |number| Trial { rules: String::new(), failure: trial::Failure::Descriptors(number) };
     Ok(try_all(asked, runner, &clean, numbers.map(trial).collect(), begin))
 }
 

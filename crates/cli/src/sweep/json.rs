@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::outcome::Swept;
-use super::plan::Tried;
+use super::trial::{Failure, Tried};
 use super::verdict::Verdict;
 
 pub fn render(swept: &Swept) -> String {
@@ -47,15 +47,16 @@ fn tried(swept: &Swept, tried: &Tried) -> Map<String, Value> {
     let mut one = Map::new();
     let mut put = |key: &str, value: Value| drop(one.insert(key.into(), value));
     put("verdict", tried.judged.verdict.name().into());
-    if let Some((point, error)) = &tried.trial.point {
+    if let Failure::Call { point, failure } = &tried.trial.failure {
         put("function", point.function.as_str().into());
         put("operation", Some(&point.operation).filter(|operation| !operation.is_empty()).cloned().into());
-        put("error", (*error).into());
+        put("error", failure.as_str().into());
         put("stack", point.stack.as_str().into());
         put("occurrence", point.occurrence.into());
         put("frames", swept.names.get(&point.stack).cloned().unwrap_or_default().into());
     }
-    put("descriptors", tried.trial.descriptors.into());
+    put("descriptors", tried.trial.descriptors().into());
+    put("processes", tried.trial.processes().into());
     put("evidence", tried.judged.evidence.clone().into());
     put("same", tried.same.into());
     put("runs", tried.runs.into());

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::names::Names;
-use super::plan::{Trial, Tried};
 use super::points::Point;
+use super::trial::{Failure, Trial, Tried};
 use super::verdict::Verdict;
 
 pub struct Swept {
@@ -41,8 +41,8 @@ impl Swept {
     pub fn finds(&self) -> Vec<Find<'_>> {
         let mut groups: BTreeMap<(Verdict, String, String), Vec<&Tried>> = BTreeMap::new();
         for tried in self.tried.iter().filter(|tried| tried.judged.verdict.is_find()) {
-            let key = match &tried.trial.point {
-                Some((point, _)) => (tried.judged.verdict, point.call(), self.site(point)),
+            let key = match tried.trial.point() {
+                Some(point) => (tried.judged.verdict, point.call(), self.site(point)),
                 None => (tried.judged.verdict, String::new(), String::new()),
             };
             groups.entry(key).or_default().push(tried);
@@ -73,18 +73,19 @@ impl Swept {
     pub fn line(&self, trial: &Trial) -> String {
         let command: Vec<String> = self.command.iter().map(|word| quoted(&word.to_string_lossy())).collect();
         let command = command.join(" ");
-        match trial.descriptors {
-            Some(number) => format!("prlimit --nofile={number} {command}"),
-            None => format!("epollshim run --inject {} -- {command}", quoted(&trial.rules)),
+        match trial.failure {
+            Failure::Descriptors(number) => format!("prlimit --nofile={number} {command}"),
+            Failure::Processes(number) => format!("prlimit --nproc={number} {command}"),
+            Failure::Call { .. } => format!("epollshim run --inject {} -- {command}", quoted(&trial.rules)),
         }
     }
 }
 
 impl Tried {
     fn order(&self) -> (u64, u64) {
-        let occurrence = self.trial.point.as_ref().map_or(0, |(point, _)| point.occurrence);
+        let occurrence = self.trial.point().map_or(0, |point| point.occurrence);
         // Of limits, the highest that fails.
-        (occurrence, u64::MAX - self.trial.descriptors.unwrap_or(0))
+        (occurrence, u64::MAX - self.trial.descriptors().or(self.trial.processes()).unwrap_or(0))
     }
 }
 

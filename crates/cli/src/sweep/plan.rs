@@ -9,6 +9,7 @@ use super::points::Point;
 use super::progress::Progress;
 use super::runner::{Ask, Runner, held};
 use super::spec::Times;
+use super::trial::{Failure, Trial, Tried};
 use super::verdict::{Judged, Verdict, judge};
 
 /// How often a suspicious run is made again.
@@ -16,32 +17,6 @@ const AGAIN: u32 = 2;
 /// The least limit of a part, milliseconds, and how often what it took in clean runs.
 const LEAST: u64 = 2000;
 const FACTOR: u64 = 3;
-
-/// A failure to try.
-#[derive(Clone, Debug)]
-pub struct Trial {
-    pub rules: String,
-    /// None: no call is failed, but the limit of descriptors is this.
-    pub point: Option<(Point, &'static str)>,
-    pub descriptors: Option<u64>,
-}
-
-impl Trial {
-    /// Trials of one function are siblings.
-    fn family(&self) -> String {
-        self.point.as_ref().map_or_else(String::new, |(point, _)| point.call())
-    }
-}
-
-pub struct Tried {
-    pub trial: Trial,
-    pub judged: Judged,
-    /// Runs with this verdict, of how many.
-    pub same: u32,
-    pub runs: u32,
-    /// Milliseconds of the first run.
-    pub took: u64,
-}
 
 /// The trials of points: the first error of each point's first occurrence, then of the second, then other errors.
 pub fn trials(points: &[(Point, Vec<&'static str>)], is_persistent: bool) -> Vec<Trial> {
@@ -56,8 +31,7 @@ pub fn trials(points: &[(Point, Vec<&'static str>)], is_persistent: bool) -> Vec
         .into_iter()
         .map(|(.., point, error)| Trial {
             rules: point.rule(error, is_persistent),
-            point: Some((point.clone(), error)),
-            descriptors: None,
+            failure: Failure::Call { point: point.clone(), failure: error.to_owned() },
         })
         .collect()
 }
@@ -117,7 +91,7 @@ fn settled(first: Judged, same: u32, again: Vec<Judged>) -> Judged {
 
 fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String> {
     let begin = Instant::now();
-    let needs_fault = trial.point.is_some();
+    let needs_fault = trial.point().is_some();
     let one = |patience: u64| -> Result<Judged, String> {
         let ask = Ask {
             rules: trial.rules.clone(),
@@ -125,7 +99,8 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String
             times: limits_of(&clean.times),
             patience,
             at_rest: Some(clean.at_rest),
-            descriptors: trial.descriptors,
+            descriptors: trial.descriptors(),
+            processes: trial.processes(),
         };
         let (seen, folder) = runner.run(&ask)?;
         if let Some(trouble) = &seen.outcome.trouble {

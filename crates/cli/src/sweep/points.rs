@@ -6,13 +6,14 @@ use std::path::Path;
 
 use epollshim_format::function::Functions;
 use epollshim_format::legality::{self, Legal};
+use serde::{Deserialize, Serialize};
 
 /// Occurrences of one stack that are points: a second fork in a loop differs from the first.
 const OCCURRENCES: u64 = 2;
 /// The operations of `epoll_ctl` that have rows.
 const OPERATIONS: [&str; 2] = ["ADD", "MOD"];
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Point {
     pub function: String,
     /// Of `epoll_ctl`; else empty.

@@ -27,6 +27,7 @@ pub struct Ask {
     pub patience: u64,
     pub at_rest: Option<u64>,
     pub descriptors: Option<u64>,
+    pub processes: Option<u64>,
 }
 
 pub struct Runner {
@@ -126,7 +127,7 @@ impl Runner {
             times: ask.times,
             patience: ask.patience.max(1),
             descriptors: ask.descriptors,
-            processes: None,
+            processes: ask.processes,
             at_rest: ask.at_rest,
             shares_network: self.shares_network,
             shares_processes: self.shares_processes.load(Ordering::Relaxed),

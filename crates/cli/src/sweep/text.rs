@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::outcome::{Find, Swept};
-use super::plan::Tried;
 use super::verdict::Verdict;
 use crate::text::{count, printable, shown};
 
@@ -65,8 +64,8 @@ pub fn render(swept: &Swept) -> String {
 fn one(swept: &Swept, find: &Find, place: usize, out: &mut String) {
     let tried = find.first;
     let often = format!("{} of {} runs", tried.same, tried.runs);
-    let _ = writeln!(out, "\n{place}. {}: {} ({often})", tried.judged.verdict.name(), failure(tried));
-    if let Some((point, _)) = &tried.trial.point {
+    let _ = writeln!(out, "\n{place}. {}: {} ({often})", tried.judged.verdict.name(), tried.trial.text());
+    if let Some(point) = tried.trial.point() {
         match swept.names.get(&point.stack) {
             Some(frames) => frames.iter().for_each(|frame| frame_line(out, frame)),
             None => frame_line(out, &format!("stack {}", point.stack)),
@@ -76,7 +75,7 @@ fn one(swept: &Swept, find: &Find, place: usize, out: &mut String) {
         let _ = writeln!(out, "   {}", printable(line));
     }
     for other in find.others.iter().take(MOST_OTHERS) {
-        let _ = writeln!(out, "   also: {}", failure(other));
+        let _ = writeln!(out, "   also: {}", other.trial.text());
     }
     if let Some(more) = find.others.len().checked_sub(MOST_OTHERS).filter(|more| *more > 0) {
         let _ = writeln!(out, "   and {more} more");
@@ -84,18 +83,6 @@ fn one(swept: &Swept, find: &Find, place: usize, out: &mut String) {
     let _ = writeln!(out, "   {}", swept.line(&tried.trial));
     if let Some(workload) = &swept.workload {
         let _ = writeln!(out, "   then: {}", printable(workload));
-    }
-}
-
-/// `epoll_ctl(ADD) fails with ENOSPC, the 2nd time`
-fn failure(tried: &Tried) -> String {
-    match (&tried.trial.point, tried.trial.descriptors) {
-        (Some((point, error)), _) => {
-            let time = if point.occurrence > 1 { ", the second time" } else { "" };
-            format!("{} fails with {error}{time}", point.call())
-        }
-        (None, Some(number)) => format!("{number} descriptors"),
-        (None, None) => String::new(),
     }
 }
 

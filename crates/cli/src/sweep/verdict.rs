@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::mask::Masks;
 use super::observe::{Clean, Observation, end_text, first_difference, signal_name};
@@ -10,7 +10,7 @@ use super::spec::{How, Part};
 use super::stage::BUSY;
 
 /// The worst first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     Crash,
@@ -85,7 +85,7 @@ impl Verdict {
 }
 
 /// A verdict with what speaks for it, a line each.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judged {
     pub verdict: Verdict,
     pub evidence: Vec<String>,

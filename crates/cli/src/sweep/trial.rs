@@ -1,0 +1,76 @@
+//! One trial: what is done to the program, and what came of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::points::Point;
+use super::verdict::Judged;
+
+/// What is done to the program.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Failure {
+    /// A call at a point fails with this errno, or otherwise as `failure` says.
+    Call { point: Point, failure: String },
+    /// RLIMIT_NOFILE.
+    Descriptors(u64),
+    /// RLIMIT_NPROC.
+    Processes(u64),
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Trial {
+    /// The rules of EPOLLSHIM_INJECT; empty: no library at all.
+    pub rules: String,
+    pub failure: Failure,
+}
+
+impl Trial {
+    pub fn point(&self) -> Option<&Point> {
+        match &self.failure {
+            Failure::Call { point, .. } => Some(point),
+            Failure::Descriptors(_) | Failure::Processes(_) => None,
+        }
+    }
+
+    pub fn descriptors(&self) -> Option<u64> {
+        match self.failure {
+            Failure::Descriptors(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub fn processes(&self) -> Option<u64> {
+        match self.failure {
+            Failure::Processes(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Trials of one function are siblings.
+    pub fn family(&self) -> String {
+        self.point().map_or_else(String::new, Point::call)
+    }
+
+    /// What is done, for a reader.
+    pub fn text(&self) -> String {
+        match &self.failure {
+            Failure::Call { point, failure } => {
+                let time = if point.occurrence > 1 { ", the second time" } else { "" };
+                format!("{} fails with {failure}{time}", point.call())
+            }
+            Failure::Descriptors(number) => format!("{number} descriptors"),
+            Failure::Processes(number) => format!("{number} processes"),
+        }
+    }
+}
+
+/// A trial that was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tried {
+    pub trial: Trial,
+    pub judged: Judged,
+    /// Runs with this verdict, of how many.
+    pub same: u32,
+    pub runs: u32,
+    /// Milliseconds of the first run.
+    pub took: u64,
+}
