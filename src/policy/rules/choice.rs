@@ -4,7 +4,7 @@
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
-use epollshim_format::faults::decisions::{self, Decision};
+use epollshim_format::faults::decisions::{self, Decision, On};
 use epollshim_format::faults::{COUNTERS, Operation, Outcome, RULES};
 use epollshim_format::function::{Function, Functions};
 
@@ -17,7 +17,7 @@ use crate::frame::{Frame, epfd_of, fd_of};
 use crate::policy::{self, effects};
 use crate::session::faults::Page;
 use crate::thread::Block;
-use crate::{clock, config, log, process, session, stacks};
+use crate::{clock, config, log, process, procfs, session, stacks, sys};
 
 /// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
 #[repr(C)]
@@ -155,6 +155,7 @@ fn tell(fault: &Fault, frame: &Frame, function: Function) {
         rule: fault.rule,
         function,
         operation: if function == Function::EpollCtl { operation(frame.int(1)) } else { None },
+        on: fd_of(function, &frame.words).and_then(on),
         thread: fault.thread,
         ordinal: fault.ordinal,
         outcome: fault.outcome,
@@ -162,6 +163,12 @@ fn tell(fault: &Fault, frame: &Frame, function: Function) {
         stack,
     };
     log::decisions::decided(&decision, frames.get(..count).unwrap_or_default());
+}
+
+/// What a descriptor is; None: it is not open. Asked of the kernel, without a descriptor.
+fn on(fd: i32) -> Option<On> {
+    let is_nonblocking = sys::status_flags(fd).is_ok_and(|flags| flags & libc::O_NONBLOCK as usize != 0);
+    Some(On { kind: procfs::kind_of(fd)?, is_nonblocking })
 }
 
 fn operation(number: i32) -> Option<Operation> {
