@@ -1,8 +1,9 @@
-/* fault_points DIRECTORY: makes each call that closes, copies or changes descriptors, from a function of its own that has the call's name. Each is
- * given a descriptor of another kind, where it takes one. */
+/* fault_points DIRECTORY [killed]: makes each call that closes, copies or changes descriptors, from a function of its own that has the call's name. Each is
+ * given a descriptor of another kind, where it takes one. Then it kills itself, if that is asked for. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -65,5 +66,5 @@ int main(int count, char **arguments) {
     of_close(timer);
     of_close(instance);
     of_close(instance);
-    return 0;
+    return count > 2 ? kill(getpid(), SIGKILL) : 0;
 }

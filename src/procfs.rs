@@ -261,6 +261,7 @@ pub struct Listed {
 }
 
 /// Tells every interest of an epoll instance. Returns how many bytes that took to read; None: not readable.
+#[inline(never)] // for size
 pub fn each_listed(epfd: i32, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
     each_listed_in(&Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}")), tell)
 }
