@@ -10,7 +10,7 @@ use core::ptr::{self, NonNull, null};
 
 use crate::arch::symbols;
 use crate::at_load::AtLoad;
-use crate::elf::{Dynamic, Name, Symbols};
+use crate::elf::{self, Dynamic, Name, Symbols};
 use crate::libc_kind;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering};
 
@@ -125,6 +125,27 @@ pub fn find_behind(name: &Name) -> Option<usize> {
 /// What `dlsym(RTLD_DEFAULT)` finds. For the constructor: no object is closed meanwhile.
 pub fn find_anywhere(_: &AtLoad, name: &Name) -> Option<usize> {
     successors(first(), |object| object.next()).find_map(|object| object.symbols()?.find(name))
+}
+
+/// Tells the words by which the program's objects refer to others' symbols ([`elf::each_reference`]), and of each whether it lies in
+/// the same object as an address. Not those of this one, of libc, of the loader, and of the unwinder, which this one calls. For the
+/// constructor: no object is closed meanwhile.
+pub fn each_reference(_: &AtLoad, tell: &mut dyn FnMut(&CStr, *mut usize, bool, &dyn Fn(usize) -> bool)) {
+    for object in successors(first(), |object| object.next()) {
+        let is_other = object.symbols().is_some_and(|symbols| {
+            symbols.find(&Name::new(c"_r_debug")).is_none() && !symbols.is_named(c"libgcc_s.so.1")
+        });
+        if is_other && !object.is_own() && !object.is_libc() {
+            let holds =
+                |address: usize| object_of(address.wrapping_add(1)).is_some_and(|(of, _)| ptr::eq(of.0, object.0));
+            // SAFETY: as in `symbols`.
+            unsafe {
+                elf::each_reference(object.0.slide, object.0.dynamic, &mut |name, place, is_lazy| {
+                    tell(name, place, is_lazy, &holds);
+                });
+            }
+        }
+    }
 }
 
 /// Whether the program came with an object of a certain path. For the constructor: no object is closed meanwhile.
