@@ -57,11 +57,19 @@ const ABSOLUTE: u32 = if cfg!(target_arch = "x86_64") { 1 } else { 257 };
 const GLOB_DAT: u32 = if cfg!(target_arch = "x86_64") { 6 } else { 1025 };
 const JUMP_SLOT: u32 = if cfg!(target_arch = "x86_64") { 7 } else { 1026 };
 
-/// Tells the words that the loader fills in with a symbol's address: the symbol's name, the word, and whether it may not have done so yet.
+/// A word that the loader fills in with a symbol's address.
+pub struct Reference<'a> {
+    pub name: &'a CStr,
+    pub place: *mut usize,
+    /// It may be filled in when it is first called by.
+    pub is_lazy: bool,
+}
+
+/// Tells the words of an object that the loader fills in.
 ///
 /// # Safety
 /// As for [`Symbols::of`].
-pub unsafe fn each_reference(slide: usize, dynamic: *const Dynamic, tell: &mut dyn FnMut(&CStr, *mut usize, bool)) {
+pub unsafe fn each_reference(slide: usize, dynamic: *const Dynamic, tell: &mut dyn FnMut(&Reference)) {
     // SAFETY: by this function's contract.
     let Some(symbols) = (unsafe { Symbols::of(slide, dynamic) }) else { return };
     let value = |wanted: u64| {
@@ -91,7 +99,8 @@ pub unsafe fn each_reference(slide: usize, dynamic: *const Dynamic, tell: &mut d
                 let symbol = &*symbols.symbols.wrapping_add((relocation.r_info >> 32) as usize);
                 CStr::from_ptr(symbols.strings.wrapping_add(symbol.st_name as usize))
             };
-            tell(name, slide.wrapping_add(relocation.r_offset as usize) as *mut usize, kind == JUMP_SLOT);
+            let place = slide.wrapping_add(relocation.r_offset as usize) as *mut usize;
+            tell(&Reference { name, place, is_lazy: kind == JUMP_SLOT });
         }
     }
 }

@@ -44,16 +44,20 @@ pub fn hook(at_load: &AtLoad) {
     if requested.is_empty() {
         return;
     }
-    loaded::each_reference(at_load, &mut |name, place, is_lazy, holds| {
-        let Some((_, real, entry)) = entry_of(name).filter(|(function, ..)| requested.has(*function)) else { return };
+    loaded::each_reference(at_load, &mut |object, reference| {
+        let Some((_, real, entry)) = entry_of(reference.name).filter(|(function, ..)| requested.has(*function)) else {
+            return;
+        };
         // SAFETY: the loader has filled it in, or will when it is first called by.
-        let now = unsafe { place.read_volatile() };
+        let now = unsafe { reference.place.read_volatile() };
         // Not bound yet: it leads to the object's own code that has it bound, to what the order of search finds first.
         let is_its = now == real.address()
-            || is_lazy && holds(now) && loaded::find_anywhere(at_load, &Name::new(name)) == Some(real.address());
+            || reference.is_lazy
+                && object.holds(now)
+                && loaded::find_anywhere(at_load, &Name::new(reference.name)) == Some(real.address());
         if is_its {
             // SAFETY: the entry does what the function does, for whoever calls it.
-            let _ = unsafe { sys::write_word(place, entry) };
+            let _ = unsafe { sys::write_word(reference.place, entry) };
         }
     });
 }
