@@ -95,10 +95,11 @@ pub fn expect_locked_memory() {
 #[inline(never)]
 fn own(address: usize, bytes: usize) -> *mut u8 {
     let start = address as *mut u8;
+    // First of all: valgrind lets other threads run at the next system call.
+    valgrind::ignore(start, bytes);
     if MAY_BE_LOCKED.load(Ordering::Relaxed) {
         unlock(start, bytes);
     }
-    valgrind::ignore(start, bytes);
     start
 }
 
