@@ -104,6 +104,7 @@ fn own(address: usize, bytes: usize) -> *mut u8 {
 }
 
 /// Fresh zeroed private memory; not reserved, so only touched pages cost anything.
+#[inline(never)] // for size
 pub fn map(bytes: usize) -> Result<*mut u8> {
     reserve::take(bytes).map_or_else(|| map_from_kernel(bytes), Ok)
 }
