@@ -20,7 +20,12 @@
 //! observe   what a run left; what clean runs have in common
 //! verdict   what became of the program
 //! outcome   all of it, by causes
-//! text, json, progress
+//! text, json, junit, html
+//! notes     what is noted while trials are made
+//! progress  how far a sweep is
+//! accept    the finds that are accepted
+//! resume    what an interrupted sweep has done, for the next one
+//! identity  which program that was
 //! ```
 
 use std::ffi::OsString;
@@ -28,34 +33,42 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::args::{Format, Sweep};
-use crate::report::write_with;
+use crate::args::Sweep;
 use crate::sys::{Signals, child};
 use crate::text::{printable, shown};
 use crate::{Failure, say};
+use accept::Accepted;
 use folder::Folder;
 use names::Names;
 use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
+use output::Output;
 use points::Point;
-use progress::Progress;
+use notes::Notes;
 use runner::{Ask, Runner};
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
+mod accept;
 mod folder;
+mod html;
+mod identity;
 mod json;
+mod junit;
 mod mask;
 mod names;
+mod notes;
 mod observe;
 mod one_run;
 mod options;
 mod outcome;
+mod output;
 mod plan;
 mod points;
 mod procfs;
 mod progress;
+mod resume;
 mod runner;
 mod spec;
 mod stage;
@@ -87,29 +100,31 @@ pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
 /// Writes what was found; the exit status.
 pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
     let settled = Settled::of(asked)?;
+    let accepted = Accepted::read(&asked.accept)?;
+    let output = Output::open(asked)?;
+    // Before the first thread.
     let signals = Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
+    let notes = Notes::open(asked, &settled)?;
     let top = Folder::of_sweep()?;
     let runner = Arc::new(Runner::new(settled, &top.0, asked.share_network));
     let interrupted = Arc::clone(&runner);
     // It waits until this process ends.
     std::thread::spawn(move || signals.wait().inspect(|signal| interrupted.end(*signal)));
-    let swept = if asked.limits { limits(asked, &runner) } else { faults(asked, &runner) };
+    let mut swept = if asked.limits { limits(asked, &runner, &notes) } else { faults(asked, &runner, &notes) };
+    notes.progress.end();
+    if let Ok(swept) = &mut swept {
+        swept.accepted = accepted;
+    }
     drop(top);
     if let Some(signal) = runner.ended_by() {
         if let Ok(swept) = &swept {
             let _ = crate::to_stderr(text::render(swept).as_bytes());
         }
-        say("interrupted");
+        say(&output.interrupted());
         child::end_by(signal);
         return Ok(128 + signal);
     }
-    let swept = swept?;
-    let text = match asked.format {
-        Format::Text => text::render(&swept),
-        Format::Json => json::render(&swept),
-    };
-    write_with(asked.output.as_deref(), &|out| out.write_all(text.as_bytes()))?;
-    Ok(i32::from(swept.tried.iter().any(|tried| tried.judged.verdict.is_find())))
+    output.write(&swept?)
 }
 
 /// The clean runs of a sweep, and where they are.
@@ -121,7 +136,7 @@ struct CleanRuns {
 }
 
 /// Makes clean runs. Err: one fails, or they differ.
-fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, Failure> {
+fn clean_runs(asked: &Sweep, runner: &Runner, notes: &Notes, rules: &str) -> Result<CleanRuns, Failure> {
     let limit = asked.timeout * 1000;
     let ask = Ask {
         rules: rules.to_owned(),
@@ -131,6 +146,7 @@ fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, 
     };
     let mut runs = Vec::new();
     while runs.len() < asked.clean_runs as usize {
+        notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
         let (seen, folder) = runner.run(&ask).map_err(Failure::of_use)?;
         let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
         if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
@@ -155,9 +171,9 @@ fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, 
 }
 
 /// Fails each call in turn.
-fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
-    let clean = clean_runs(asked, runner, &points::rules())?;
+    let clean = clean_runs(asked, runner, notes, &points::rules())?;
     let (mut found, mut names): (Vec<(Point, usize)>, Names) = (Vec::new(), Names::new());
     for (_, folder) in &clean.runs {
         let points = points::of_run(&folder.0.join(FAULTS))
@@ -183,7 +199,7 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     let unsteady = points.iter().filter(|(_, runs, _)| *runs < clean.runs.len()).count();
     let with_errors: Vec<_> = points.iter().map(|(point, _, errors)| (point.clone(), errors.clone())).collect();
     let trials = plan::trials(&with_errors, runner.settled.is_persistent);
-    let mut swept = try_all(asked, runner, &clean, trials, begin);
+    let mut swept = try_all(asked, runner, notes, &clean, trials, begin);
     swept.unsteady = unsteady;
     swept.points = points.into_iter().map(|(point, ..)| point).collect();
     swept.names = names;
@@ -191,25 +207,35 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
 }
 
 /// Lowers the limit of descriptors from what the program needs on, with no library.
-fn limits(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+fn limits(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
-    let clean = clean_runs(asked, runner, "")?;
+    let clean = clean_runs(asked, runner, notes, "")?;
     // Looks are taken now and then: the peak may have been higher.
     let most = clean.clean.most_descriptors.max(LEAST_DESCRIPTORS) + MARGIN;
     let step = (most - LEAST_DESCRIPTORS).div_ceil(MOST_STEPS).max(1);
     let numbers = (LEAST_DESCRIPTORS..=most).rev().step_by(step as usize);
     let trial = |number| Trial { rules: String::new(), failure: trial::Failure::Descriptors(number) };
-    Ok(try_all(asked, runner, &clean, numbers.map(trial).collect(), begin))
+    Ok(try_all(asked, runner, notes, &clean, numbers.map(trial).collect(), begin))
 }
 
-fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>, begin: Instant) -> Swept {
+fn try_all(
+    asked: &Sweep,
+    runner: &Runner,
+    notes: &Notes,
+    clean: &CleanRuns,
+    trials: Vec<Trial>,
+    begin: Instant,
+) -> Swept {
     let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u32);
     // Two servers cannot have one port.
     let is_alone = runner.settled.server.is_some() && !clean.has_network;
     let jobs = asked.jobs.unwrap_or(if is_alone { 1 } else { processors });
-    let progress = Progress::new(trials.len());
     let planned = trials.len();
-    let tried = plan::try_all(runner, &clean.clean, trials, jobs, &progress);
+    let (mut tried, open) = notes.begin(asked, &runner.settled, &trials);
+    let resumed = tried.len();
+    tried.extend(plan::try_all(runner, &clean.clean, open, jobs, notes));
+    // Not by which job was the first to end.
+    tried.sort_by_cached_key(|tried| trials.iter().position(|trial| trial.key() == tried.trial.key()));
     Swept {
         command: asked.command.clone(),
         workload: asked.workload.clone(),
@@ -220,9 +246,11 @@ fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>
         points: Vec::new(),
         unsteady: 0,
         names: Names::new(),
+        accepted: Accepted::default(),
         tried,
         planned,
-        lost: progress.lost_runs(),
+        resumed,
+        lost: notes.progress.lost_runs(),
         lacks: clean.lacks.clone(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::observe::Clean;
 use super::points::Point;
-use super::progress::Progress;
+use super::notes::Notes;
 use super::runner::{Ask, Runner, held};
 use super::spec::Times;
 use super::trial::{Failure, Trial, Tried};
@@ -42,7 +42,7 @@ pub fn limits_of(clean: &Times) -> Times {
 }
 
 /// Makes all trials, several at a time. What was not tried for an interrupt is left out.
-pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, progress: &Progress) -> Vec<Tried> {
+pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, notes: &Notes) -> Vec<Tried> {
     let queue = Mutex::new(VecDeque::from(trials));
     let done = Mutex::new(Vec::new());
     let hangs = Mutex::new(BTreeMap::<String, u32>::new());
@@ -56,7 +56,7 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, pr
                         if runner.is_over() {
                             break;
                         }
-                        progress.lost();
+                        notes.progress.lost();
                         continue;
                     };
                     if matches!(tried.judged.verdict, Verdict::Hang | Verdict::Deaf) {
@@ -69,13 +69,12 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, pr
                         queue.extend(first);
                         queue.extend(last);
                     }
-                    progress.one(tried.judged.verdict);
+                    notes.add(&tried);
                     held(&done).push(tried);
                 }
             });
         }
     });
-    progress.end();
     done.into_inner().unwrap_or_default()
 }
 
