@@ -9,6 +9,7 @@
 //! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
 //! plan      which failure is tried when; runs that are made again
+//! slots     how many runs work at a time
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
 //! spec      what is asked of the process that makes a run, and its answer
@@ -41,6 +42,7 @@ use outcome::Swept;
 use points::Point;
 use progress::Progress;
 use runner::{Ask, Runner};
+use slots::Slots;
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
@@ -57,6 +59,7 @@ mod points;
 mod procfs;
 mod progress;
 mod runner;
+mod slots;
 mod spec;
 mod stage;
 mod start;
@@ -129,9 +132,9 @@ fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, 
         times: Times { start: limit, work: limit, stop: limit },
         ..Ask::default()
     };
-    let mut runs = Vec::new();
+    let (mut runs, slots) = (Vec::new(), Slots::new(1));
     while runs.len() < asked.clean_runs as usize {
-        let (seen, folder) = runner.run(&ask).map_err(Failure::of_use)?;
+        let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
         let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
         if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
             continue;
