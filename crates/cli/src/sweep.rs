@@ -5,10 +5,15 @@
 //!
 //! ```text
 //! options   the flags, checked
+//! phases    what a server does: it starts, serves, stops
 //! points    where calls can fail, by the logs of clean runs
+//! found     the points of all of them
+//! failures  what is tried at a point
+//! only      one failure, as a user names it
 //! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
 //! plan      which failure is tried when; runs that are made again
+//! slots     how many runs work at a time
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
 //! spec      what is asked of the process that makes a run, and its answer
@@ -20,7 +25,13 @@
 //! observe   what a run left; what clean runs have in common
 //! verdict   what became of the program
 //! outcome   all of it, by causes
-//! text, json, progress
+//! repeat    the line that makes a trial again
+//! text, json, junit, html
+//! notes     what is noted while trials are made
+//! progress  how far a sweep is
+//! accept    the finds that are accepted
+//! resume    what an interrupted sweep has done, for the next one
+//! identity  which program that was
 //! ```
 
 use std::ffi::OsString;
@@ -28,35 +39,52 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::args::{Format, Sweep};
-use crate::report::write_with;
+use crate::args::Sweep;
 use crate::sys::{Signals, child};
 use crate::text::{printable, shown};
 use crate::{Failure, say};
+use accept::Accepted;
 use folder::Folder;
+use found::Found;
 use names::Names;
+use notes::Notes;
 use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
-use points::Point;
-use progress::Progress;
+use output::Output;
+use points::{Aim, Counting, OCCURRENCES};
+use repeat::Repeat;
 use runner::{Ask, Runner};
+use slots::Slots;
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
+mod accept;
+mod failures;
 mod folder;
+mod found;
+mod html;
+mod identity;
 mod json;
+mod junit;
 mod mask;
 mod names;
+mod notes;
 mod observe;
 mod one_run;
+mod only;
 mod options;
 mod outcome;
+mod output;
+mod phases;
 mod plan;
 mod points;
 mod procfs;
 mod progress;
+mod repeat;
+mod resume;
 mod runner;
+mod slots;
 mod spec;
 mod stage;
 mod start;
@@ -64,6 +92,8 @@ mod text;
 mod trial;
 mod verdict;
 
+/// Clean runs are enough if so many in a row bring nothing new.
+const SAME_RUNS: u32 = 2;
 /// Callers that clean runs record: as many as the name of a stack is made of.
 const WHOLE_STACKS: u32 = 64;
 /// Steps of --limits.
@@ -87,29 +117,31 @@ pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
 /// Writes what was found; the exit status.
 pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
     let settled = Settled::of(asked)?;
+    let accepted = Accepted::read(&asked.accept)?;
+    let output = Output::open(asked)?;
+    // Before the first thread.
     let signals = Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
+    let notes = Notes::open(asked, &settled)?;
     let top = Folder::of_sweep()?;
     let runner = Arc::new(Runner::new(settled, &top.0, asked.share_network));
     let interrupted = Arc::clone(&runner);
     // It waits until this process ends.
     std::thread::spawn(move || signals.wait().inspect(|signal| interrupted.end(*signal)));
-    let swept = if asked.limits { limits(asked, &runner) } else { faults(asked, &runner) };
+    let mut swept = if asked.limits { limits(asked, &runner, &notes) } else { faults(asked, &runner, &notes) };
+    notes.progress.end();
+    if let Ok(swept) = &mut swept {
+        swept.accepted = accepted;
+    }
     drop(top);
     if let Some(signal) = runner.ended_by() {
         if let Ok(swept) = &swept {
             let _ = crate::to_stderr(text::render(swept).as_bytes());
         }
-        say("interrupted");
+        say(&output.interrupted());
         child::end_by(signal);
         return Ok(128 + signal);
     }
-    let swept = swept?;
-    let text = match asked.format {
-        Format::Text => text::render(&swept),
-        Format::Json => json::render(&swept),
-    };
-    write_with(asked.output.as_deref(), &|out| out.write_all(text.as_bytes()))?;
-    Ok(i32::from(swept.tried.iter().any(|tried| tried.judged.verdict.is_find())))
+    output.write(&swept?)
 }
 
 /// The clean runs of a sweep, and where they are.
@@ -120,8 +152,14 @@ struct CleanRuns {
     has_network: bool,
 }
 
-/// Makes clean runs. Err: one fails, or they differ.
-fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, Failure> {
+/// Makes clean runs, until two in a row show nothing new. Err: one fails, or they differ.
+fn clean_runs(
+    asked: &Sweep,
+    runner: &Runner,
+    notes: &Notes,
+    rules: &str,
+    mut shows_more: impl FnMut(&Folder) -> Result<bool, Failure>,
+) -> Result<CleanRuns, Failure> {
     let limit = asked.timeout * 1000;
     let ask = Ask {
         rules: rules.to_owned(),
@@ -129,9 +167,10 @@ fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, 
         times: Times { start: limit, work: limit, stop: limit },
         ..Ask::default()
     };
-    let mut runs = Vec::new();
-    while runs.len() < asked.clean_runs as usize {
-        let (seen, folder) = runner.run(&ask).map_err(Failure::of_use)?;
+    let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
+    while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
+        notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
+        let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
         let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
         if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
             continue;
@@ -139,6 +178,7 @@ fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, 
         if let Some(why) = start::failure(asked, &seen) {
             return Err(Failure::of_use(why));
         }
+        same = if shows_more(&folder)? { 0 } else { same + 1 };
         runs.push((seen, folder));
     }
     let seen: Vec<(&Observation, &Path)> = runs.iter().map(|(seen, folder)| (seen, folder.0.as_path())).collect();
@@ -155,74 +195,91 @@ fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, 
 }
 
 /// Fails each call in turn.
-fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
-    let clean = clean_runs(asked, runner, &points::rules())?;
-    let (mut found, mut names): (Vec<(Point, usize)>, Names) = (Vec::new(), Names::new());
-    for (_, folder) in &clean.runs {
-        let points = points::of_run(&folder.0.join(FAULTS))
-            .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))?;
-        for point in points {
-            match found.iter_mut().find(|(known, _)| *known == point) {
-                Some((_, runs)) => *runs += 1,
-                None => found.push((point, 1)),
-            }
-        }
-        names::add(&folder.0.join(RECORDINGS), &asked.debug, &mut names);
+    let settled = &runner.settled;
+    let only = settled.only.as_ref();
+    let functions = only.map_or_else(|| settled.choice.functions(), |(_, functions)| *functions);
+    if functions.is_empty() {
+        return Err(Failure::of_use("--errors: none is legal for a call that was to fail"));
     }
+    let has_phases = settled.server.is_some();
+    let counting = Counting { in_each_process: asked.each_process, most: OCCURRENCES };
+    let mut found = Found::default();
+    let clean = clean_runs(asked, runner, notes, &points::rules(functions, has_phases), |folder| {
+        let points = points::of_run(&folder.0.join(FAULTS), counting);
+        points
+            .map(|points| found.add_run(points))
+            .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
+    })?;
     if clean.runs.iter().all(|(seen, _)| seen.processes == 0) {
         let name = asked.command.first().map(shown).unwrap_or_default();
         return Err(Failure::of_use(format!("{name}: the library was not loaded; `epollshim check {name}` says why")));
     }
-    let points: Vec<(Point, usize, Vec<&'static str>)> = found
-        .into_iter()
-        .map(|(point, runs)| (runner.settled.errors_of(&point), point, runs))
-        .filter(|(errors, ..)| !errors.is_empty())
-        .map(|(errors, point, runs)| (point, runs, errors))
-        .collect();
-    let unsteady = points.iter().filter(|(_, runs, _)| *runs < clean.runs.len()).count();
-    let with_errors: Vec<_> = points.iter().map(|(point, _, errors)| (point.clone(), errors.clone())).collect();
-    let trials = plan::trials(&with_errors, runner.settled.is_persistent);
-    let mut swept = try_all(asked, runner, &clean, trials, begin);
+    let mut names = Names::new();
+    clean.runs.iter().for_each(|(_, folder)| names::add(&folder.0.join(RECORDINGS), &asked.debug, &mut names));
+    let has_several = clean.runs.iter().any(|(seen, _)| seen.processes > 1);
+    let aim = Aim { is_persistent: asked.persistent, in_tree: has_several && !asked.each_process, has_phases };
+    found.0.retain(|(point, _)| !settled.choice.at(point).is_empty());
+    let unsteady = found.unsteady(clean.runs.len());
+    let points = found.points();
+    let trials = match only {
+        Some((trial, _)) => vec![trial.clone()],
+        None => plan::trials(&points, &settled.choice, aim),
+    };
+    let mut swept = try_all(asked, runner, notes, &clean, trials, begin);
     swept.unsteady = unsteady;
-    swept.points = points.into_iter().map(|(point, ..)| point).collect();
+    swept.points = points;
     swept.names = names;
     Ok(swept)
 }
 
 /// Lowers the limit of descriptors from what the program needs on, with no library.
-fn limits(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+fn limits(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
-    let clean = clean_runs(asked, runner, "")?;
+    let clean = clean_runs(asked, runner, notes, "", |_| Ok(false))?;
     // Looks are taken now and then: the peak may have been higher.
     let most = clean.clean.most_descriptors.max(LEAST_DESCRIPTORS) + MARGIN;
     let step = (most - LEAST_DESCRIPTORS).div_ceil(MOST_STEPS).max(1);
     let numbers = (LEAST_DESCRIPTORS..=most).rev().step_by(step as usize);
     let trial = |number| Trial { rules: String::new(), failure: trial::Failure::Descriptors(number) };
-    Ok(try_all(asked, runner, &clean, numbers.map(trial).collect(), begin))
+    Ok(try_all(asked, runner, notes, &clean, numbers.map(trial).collect(), begin))
 }
 
-fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>, begin: Instant) -> Swept {
+fn try_all(
+    asked: &Sweep,
+    runner: &Runner,
+    notes: &Notes,
+    clean: &CleanRuns,
+    trials: Vec<Trial>,
+    begin: Instant,
+) -> Swept {
     let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u32);
     // Two servers cannot have one port.
     let is_alone = runner.settled.server.is_some() && !clean.has_network;
     let jobs = asked.jobs.unwrap_or(if is_alone { 1 } else { processors });
-    let progress = Progress::new(trials.len());
     let planned = trials.len();
-    let tried = plan::try_all(runner, &clean.clean, trials, jobs, &progress);
+    let (mut tried, open) = notes.begin(asked, &runner.settled, &trials);
+    let resumed = tried.len();
+    tried.extend(plan::try_all(runner, &clean.clean, open, jobs, notes));
+    // Not by which job was the first to end.
+    tried.sort_by_cached_key(|tried| trials.iter().position(|trial| trial.key() == tried.trial.key()));
     Swept {
         command: asked.command.clone(),
         workload: asked.workload.clone(),
-        clean_runs: asked.clean_runs,
+        clean_runs: clean.runs.len() as u32,
         clean_took: clean.clean.total,
         took: begin.elapsed().as_millis() as u64,
         jobs,
         points: Vec::new(),
         unsteady: 0,
         names: Names::new(),
+        repeat: Repeat::of(asked),
+        accepted: Accepted::default(),
         tried,
         planned,
-        lost: progress.lost_runs(),
+        resumed,
+        lost: notes.progress.lost_runs(),
         lacks: clean.lacks.clone(),
     }
 }

@@ -3,9 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
-
-use super::Format;
+use clap::{Args, ValueEnum};
 
 const ABOUT: &str = "\
 Find out which failing calls a program does not survive.
@@ -40,6 +38,14 @@ Examples:
   epollshim sweep --persistent -- ./app     the call fails for ever
   epollshim sweep --limits -- ./app         fewer and fewer descriptors";
 
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SweepFormat {
+    Text,
+    Json,
+    Junit,
+    Html,
+}
+
 #[derive(Args, Debug)]
 #[command(about = "Fail each call of a program in turn, and say what it does not survive")]
 #[command(long_about = ABOUT, after_help = EXAMPLES, next_line_help = true)]
@@ -59,9 +65,21 @@ pub struct Sweep {
     /// The call fails that time and every time after
     #[arg(long)]
     pub persistent: bool,
+    /// The call fails once in each process; without it once in all of them
+    /// together
+    #[arg(long, verbatim_doc_comment)]
+    pub each_process: bool,
+    /// Fail only calls that a server makes until it is ready (start), until it
+    /// is told to stop (serve), and after that (stop)
+    #[arg(long, value_name = "start,serve,stop", value_delimiter = ',', requires = "workload", verbatim_doc_comment)]
+    #[arg(value_parser = ["start", "serve", "stop"], hide_possible_values = true)]
+    pub phase: Vec<String>,
+    /// Try one failure: RULE is that of a find, or any of EPOLLSHIM_INJECT
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase"])]
+    pub only: Option<String>,
     /// Do not fail any call: lower the limit of open descriptors
     /// (RLIMIT_NOFILE) step by step, without the library
-    #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent"], verbatim_doc_comment)]
+    #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "only"], verbatim_doc_comment)]
     pub limits: bool,
     /// A shell command that uses the server CMD, and exits with 0 if all is
     /// well
@@ -85,8 +103,9 @@ pub struct Sweep {
     /// given several times
     #[arg(long, value_name = "REGEX", verbatim_doc_comment)]
     pub mask: Vec<String>,
-    /// How many clean runs are made first
-    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// The most clean runs that are made first. Fewer are enough if two in a
+    /// row bring no new point
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100), verbatim_doc_comment)]
     pub clean_runs: u32,
     /// How many runs are made at the same time; without it: one for each
     /// processor, and one alone for a server without a network of its own
@@ -98,11 +117,31 @@ pub struct Sweep {
     /// Leave CMD in the network of this machine
     #[arg(long)]
     pub share_network: bool,
+    /// A list of finds that are accepted, in lines such as
+    /// crash:^epoll_create1 EMFILE make$, with the reason in a comment above
+    /// each: they do not count. May be given several times
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub accept: Vec<PathBuf>,
+    /// Add the finds of this sweep to such a list, and leave what is there.
+    /// The reasons are to be filled in
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub write_accept: Option<PathBuf>,
+    /// Keep each finished trial in this file, and leave out those that it
+    /// already has: a sweep that was cut off goes on
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub resume: Option<PathBuf>,
     /// What the result is written as
-    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true, value_name = "text|json")]
-    pub format: Format,
-    /// The file to write: whole, or not at all. Without it: stdout
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = SweepFormat::Text,
+        hide_possible_values = true,
+        value_name = "text|json|junit|html"
+    )]
+    pub format: SweepFormat,
+    /// The file to write: whole, or not at all. Without it: stdout. The text
+    /// is printed on stderr where the file has another format
+    #[arg(long, short, value_name = "FILE", verbatim_doc_comment)]
     pub output: Option<PathBuf>,
     /// A directory of debug files by build id, beside /usr/lib/debug. May be
     /// given several times

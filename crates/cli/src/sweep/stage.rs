@@ -1,14 +1,15 @@
 //! Watches a program from its start to its end: until it is ready, while the workload runs, until it has stopped.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
 
+use super::phases::{self, Phase};
 use super::procfs;
-use super::spec::{ERR, FAULTS, How, OUT, Outcome, Part, Ready, Server, Spec, Stuck, WORK};
+use super::spec::{ERR, FAULTS, How, OUT, Outcome, Part, Ready, SESSION, Server, Spec, Stuck, WORK};
 use crate::sys::sandbox::{self, Taken};
 
 /// Milliseconds between two looks.
@@ -16,12 +17,17 @@ const TICK: u64 = 10;
 /// In which processor time is measured: after a limit, and after the workload.
 const WINDOW: Duration = Duration::from_millis(300);
 const IDLE_WINDOW: Duration = Duration::from_millis(60);
+/// A program rests if it has done nothing between so many looks; at most so many are taken.
+const QUIET_LOOKS: u32 = 2;
+const MOST_LOOKS: u32 = 30;
 /// Between two looks at descriptors.
 const REST: Duration = Duration::from_millis(100);
 /// Percent of a processor from which on a process that should wait is busy.
 pub const BUSY: u64 = 60;
 /// What a run may print, and what the log of its faults may have: bytes.
 const MOST_OUTPUT: u64 = 16 << 20;
+/// Percent of a processor up to which a run only waits.
+const IDLE: u64 = 10;
 /// How long the program's other processes may take to end after it.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
@@ -35,6 +41,10 @@ pub struct Stage<'a> {
     work_end: Option<How>,
     own: i32,
     looks: u64,
+    /// When this run gives its place to another one, if it only waits then; None: it has.
+    lends: Option<Instant>,
+    /// The processor time that its processes had at the last look, and when that was.
+    busy: (Instant, u64),
     is_over: bool,
     is_reaped: bool,
 }
@@ -42,7 +52,22 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     pub fn new(spec: &'a Spec, outcome: Outcome, taken: &'a Taken, pid: i32) -> Stage<'a> {
         let own = std::process::id() as i32;
-        Stage { spec, outcome, taken, pid, work: None, work_end: None, own, looks: 0, is_over: false, is_reaped: false }
+        let now = Instant::now();
+        let lends = Some(now + usual(spec.times.start));
+        Stage {
+            spec,
+            outcome,
+            taken,
+            pid,
+            work: None,
+            work_end: None,
+            own,
+            looks: 0,
+            lends,
+            busy: (now, 0),
+            is_over: false,
+            is_reaped: false,
+        }
     }
 
     pub fn play(mut self) -> Outcome {
@@ -71,6 +96,9 @@ impl<'a> Stage<'a> {
             self.outcome.ended_early = self.outcome.end.is_some();
             return;
         }
+        self.until_quiet();
+        self.begin(Phase::Serve);
+        self.expect(self.spec.times.work);
         let begin = Instant::now();
         if self.work(server, WORK[0]) != Some(How::Exited(0)) && self.outcome.end.is_none() && !self.is_over {
             // Does it serve the next one?
@@ -82,10 +110,31 @@ impl<'a> Stage<'a> {
         }
         self.outcome.ended_early = self.outcome.end.is_some();
         if !self.outcome.ended_early && !self.is_over {
+            self.begin(Phase::Stop);
             let begin = Instant::now();
+            self.expect(self.spec.times.stop);
             sandbox::send(self.pid, server.stop);
             self.until_it_ends(Part::Stop, self.spec.times.stop);
             self.outcome.times.stop = millis(begin);
+        }
+    }
+
+    /// Says to the program's processes what begins now. (Where that cannot be said, the run does not come to its point.)
+    fn begin(&self, phase: Phase) {
+        let _ = phases::begin(&self.spec.folder.join(SESSION), phase);
+    }
+
+    /// A program that listens may not have started all of itself yet: waits until it rests, but not for long.
+    fn until_quiet(&mut self) {
+        let (mut before, mut quiet) = (u64::MAX, 0);
+        for _ in 0..MOST_LOOKS {
+            let now = procfs::busy_time(&self.processes());
+            quiet = if now == before { quiet + 1 } else { 0 };
+            if quiet == QUIET_LOOKS || self.outcome.end.is_some() || self.is_over {
+                return;
+            }
+            before = now;
+            self.pause();
         }
     }
 
@@ -207,6 +256,24 @@ impl<'a> Stage<'a> {
             self.outcome.most_processes = self.outcome.most_processes.max(pids.len() as u64);
             let size = |name: &str| fs::metadata(self.spec.folder.join(name)).map_or(0, |facts| facts.len());
             self.is_over |= size(OUT) + size(ERR) + self.faults() > MOST_OUTPUT;
+            self.lend();
+        }
+    }
+
+    /// A part of the run begins, which takes as long as in the clean runs, or else likely to its limit.
+    fn expect(&mut self, limit: u64) {
+        self.lends = self.lends.and(Some(Instant::now() + usual(limit)));
+    }
+
+    /// Lets another run begin if this one has taken longer than usual, and has only waited since the last look.
+    fn lend(&mut self) {
+        let Some(from) = self.lends.filter(|from| Instant::now() >= *from) else { return };
+        let (last, before) = self.busy;
+        self.busy = (Instant::now(), procfs::busy_time(&procfs::below(self.own, &[])));
+        let waited = (self.busy.0 - last).as_nanos() as u64;
+        let was_idle = last >= from && self.busy.1.saturating_sub(before) * 100 <= waited * IDLE;
+        if was_idle && std::io::stdout().write_all(b".").and_then(|()| std::io::stdout().flush()).is_ok() {
+            self.lends = None;
         }
     }
 
@@ -282,6 +349,11 @@ impl<'a> Stage<'a> {
             while sandbox::reap().is_some() {}
         }
     }
+}
+
+/// What a part of a run took in the clean runs, or a little more: its limit is at least three times that.
+fn usual(limit: u64) -> Duration {
+    Duration::from_millis(limit / 3)
 }
 
 fn millis(begin: Instant) -> u64 {
