@@ -424,3 +424,21 @@ fn stacks_without_an_unwinder_are_refused_before_main() {
     let ignored = with("ignore");
     assert_eq!((ignored.status.code(), ignored.stderr.as_str()), (Some(0), message));
 }
+
+#[test]
+fn memory_is_failed_whichever_allocator_gives_it_and_wherever_that_is_loaded() {
+    let binary = c_program("fault_memory");
+    for name in ["libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2"] {
+        let Some(allocator) = library(name) else { continue };
+        for place in PLACES {
+            let mut command = Command::new(&binary);
+            command.env("LD_PRELOAD", beside(&allocator, place)).env("EPOLLSHIM_REPORT", "none");
+            let rules = "malloc,posix_memalign:error=ENOMEM:when=2";
+            let failed = run(command.env("EPOLLSHIM_STACKS", "8").env("EPOLLSHIM_INJECT", rules));
+            assert!(failed.status.success() && failed.stderr.is_empty(), "{name} {place:?}: {}", failed.stderr);
+            let lines: Vec<&str> = failed.stdout.lines().filter(|line| !line.ends_with(" got")).collect();
+            assert_eq!(lines, ["malloc ENOMEM", "posix_memalign ENOMEM"], "{name} {place:?}");
+            assert_eq!(failed.stdout.lines().count(), 18, "{name} {place:?}");
+        }
+    }
+}
