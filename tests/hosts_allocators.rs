@@ -442,3 +442,21 @@ fn memory_is_failed_whichever_allocator_gives_it_and_wherever_that_is_loaded() {
         }
     }
 }
+
+#[test]
+fn memory_is_failed_around_and_within_an_allocator_that_must_not_be_re_entered() {
+    let allocator = preload("strict_allocator", &[]);
+    for place in PLACES {
+        let folder = scratch("strict");
+        let mut command = Command::new(c_program("fault_memory"));
+        command.arg("threads").env("LD_PRELOAD", beside(&allocator, place)).env("EPOLLSHIM_REPORT", "none");
+        command.env("EPOLLSHIM_STACKS", "8").env("EPOLLSHIM_INJECT_LOG", folder.join("log"));
+        // The allocator makes descriptor calls with its lock held, and takes pages.
+        let rules = "malloc,realloc:error=ENOMEM:prob=0.05;mmap,close,eventfd:delay_enter=0:max=300";
+        let failed = run(command.env("EPOLLSHIM_RECORD", folder.join("rec")).env("EPOLLSHIM_INJECT", rules));
+        assert_eq!(failed.stdout, "done\n", "{place:?}: {}\n{}", failed.status, failed.stderr);
+        let log = std::fs::read_to_string(folder.join("log")).unwrap();
+        let told = |call: &str| log.lines().filter(|line| line.contains(&format!(" call={call} "))).count();
+        assert!(told("malloc") > 50 && told("realloc") > 50 && told("mmap") > 0, "{place:?}: {log:.1000}");
+    }
+}
