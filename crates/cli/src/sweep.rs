@@ -9,10 +9,13 @@
 //! points    where calls can fail, by the logs of clean runs
 //! found     the points of all of them
 //! failures  what is tried at a point
+//! at        points with a place on their stacks
+//! sample    some of the points, by a seed
 //! only      one failure, as a user names it
 //! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
-//! plan      which failure is tried when; runs that are made again
+//! plan      all trials; runs that are made again
+//! order     which trial is made when
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
 //! spec      what is asked of the process that makes a run, and its answer
@@ -36,7 +39,7 @@ use std::time::Instant;
 use crate::args::{Format, Sweep};
 use crate::report::write_with;
 use crate::sys::{Signals, child};
-use crate::text::{printable, shown};
+use crate::text::{printable, reason, shown};
 use crate::{Failure, say};
 use folder::Folder;
 use found::Found;
@@ -44,13 +47,14 @@ use names::Names;
 use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
-use points::{Aim, Counting, OCCURRENCES};
+use points::{Aim, Counting, MOST_OCCURRENCES, OCCURRENCES, Point};
 use progress::Progress;
 use repeat::Repeat;
 use runner::{Ask, Runner};
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
+mod at;
 mod failures;
 mod folder;
 mod found;
@@ -61,6 +65,7 @@ mod observe;
 mod one_run;
 mod only;
 mod options;
+mod order;
 mod outcome;
 mod phases;
 mod plan;
@@ -69,6 +74,7 @@ mod procfs;
 mod progress;
 mod repeat;
 mod runner;
+mod sample;
 mod spec;
 mod stage;
 mod start;
@@ -76,6 +82,8 @@ mod text;
 mod trial;
 mod verdict;
 
+/// Seeds that are drawn are short enough to be typed.
+const MOST_SEED: u64 = 1_000_000;
 /// Clean runs are enough if so many in a row bring nothing new.
 const SAME_RUNS: u32 = 2;
 /// Callers that clean runs record: as many as the name of a stack is made of.
@@ -184,12 +192,13 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
         return Err(Failure::of_use("--errors: none is legal for a call that was to fail"));
     }
     let has_phases = settled.server.is_some();
-    let counting = Counting { in_each_process: asked.each_process, most: OCCURRENCES };
+    let most = if asked.every_call { MOST_OCCURRENCES } else { OCCURRENCES };
+    let counting = Counting { in_each_process: asked.each_process, most };
     let mut found = Found::default();
     let clean = clean_runs(asked, runner, &points::rules(functions, has_phases), |folder| {
         let points = points::of_run(&folder.0.join(FAULTS), counting);
         points
-            .map(|points| found.add_run(points))
+            .map(|points| found.add_run(points.into_iter().filter(|point| !settled.choice.at(point).is_empty())))
             .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
     })?;
     if clean.runs.iter().all(|(seen, _)| seen.processes == 0) {
@@ -200,18 +209,32 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     clean.runs.iter().for_each(|(_, folder)| names::add(&folder.0.join(RECORDINGS), &asked.debug, &mut names));
     let has_several = clean.runs.iter().any(|(seen, _)| seen.processes > 1);
     let aim = Aim { is_persistent: asked.persistent, in_tree: has_several && !asked.each_process, has_phases };
-    found.0.retain(|(point, _)| !settled.choice.at(point).is_empty());
+    if let Some(site) = &asked.at {
+        let frames = |point: &Point| names.get(&point.stack).map(Vec::as_slice).unwrap_or_default();
+        found.0.retain(|(point, _)| at::is_on_stack(site, point, frames(point)));
+    }
     let unsteady = found.unsteady(clean.runs.len());
-    let points = found.points();
+    let mut points = found.points();
+    let sample = match asked.shallow {
+        Some(number) => Some(sample::draw(&mut points, number as usize, seed(asked.seed)?)),
+        None => None,
+    };
     let trials = match only {
         Some((trial, _)) => vec![trial.clone()],
         None => plan::trials(&points, &settled.choice, aim),
     };
     let mut swept = try_all(asked, runner, &clean, trials, begin);
     swept.unsteady = unsteady;
-    swept.points = points;
+    swept.sample = sample;
+    swept.points = only.and_then(|(trial, _)| trial.point()).map_or(points, |point| vec![point.clone()]);
     swept.names = names;
     Ok(swept)
+}
+
+/// The seed that is asked for, or one that nobody has chosen.
+fn seed(asked: Option<u64>) -> Result<u64, Failure> {
+    let drawn = || crate::sys::random().map(|number| number as u64 % MOST_SEED);
+    asked.map_or_else(drawn, Ok).map_err(|error| Failure::of_use(format!("--seed: {}", reason(&error))))
 }
 
 /// Lowers the limit of descriptors from what the program needs on, with no library.
@@ -243,6 +266,7 @@ fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>
         jobs,
         points: Vec::new(),
         unsteady: 0,
+        sample: None,
         names: Names::new(),
         repeat: Repeat::of(asked),
         tried,

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use super::names::Names;
 use super::points::Point;
 use super::repeat::Repeat;
+use super::sample::Sample;
 use super::trial::{Trial, Tried};
 use super::verdict::Verdict;
 
@@ -21,6 +22,8 @@ pub struct Swept {
     pub points: Vec<Point>,
     /// Of them, those that not every clean run came to.
     pub unsteady: usize,
+    /// Which of the points were tried; None: all.
+    pub sample: Option<Sample>,
     pub names: Names,
     pub repeat: Repeat,
     pub tried: Vec<Tried>,

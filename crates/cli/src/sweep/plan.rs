@@ -1,11 +1,11 @@
 //! Which failure is tried when, and what came of each.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Instant;
 
 use super::failures::Choice;
 use super::observe::Clean;
+use super::order::Order;
 use super::points::{Aim, Point};
 use super::progress::Progress;
 use super::runner::{Ask, Runner, held};
@@ -44,14 +44,13 @@ pub fn limits_of(clean: &Times) -> Times {
 
 /// Makes all trials, several at a time. What was not tried for an interrupt is left out.
 pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, progress: &Progress) -> Vec<Tried> {
-    let queue = Mutex::new(VecDeque::from(trials));
+    let queue = Mutex::new(Order::new(trials));
     let done = Mutex::new(Vec::new());
-    let hangs = Mutex::new(BTreeMap::<String, u32>::new());
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 loop {
-                    let next = held(&queue).pop_front();
+                    let next = held(&queue).next();
                     let Some(trial) = next else { break };
                     let Ok(tried) = try_one(runner, clean, trial) else {
                         if runner.is_over() {
@@ -61,14 +60,7 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, pr
                         continue;
                     };
                     if matches!(tried.judged.verdict, Verdict::Hang | Verdict::Deaf) {
-                        let family = tried.trial.family();
-                        *held(&hangs).entry(family.clone()).or_default() += 1;
-                        // Its siblings will hang as well, and take long.
-                        let mut queue = held(&queue);
-                        let (last, first): (Vec<_>, Vec<_>) =
-                            queue.drain(..).partition(|trial| trial.family() == family);
-                        queue.extend(first);
-                        queue.extend(last);
+                        held(&queue).has_hung(&tried.trial);
                     }
                     progress.one(tried.judged.verdict);
                     held(&done).push(tried);

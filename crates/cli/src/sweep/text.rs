@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::outcome::{Find, Swept};
+use super::sample::Sample;
 use super::verdict::Verdict;
 use crate::text::{count, printable, shown};
 
@@ -27,6 +28,9 @@ pub fn render(swept: &Swept) -> String {
     if !swept.points.is_empty() {
         let reached = swept.tried.len() - never;
         let _ = writeln!(out, "{}, {reached} reached, {never} never", count(swept.points.len(), "point"));
+        if let Some(Sample { number, seed, of }) = swept.sample {
+            let _ = writeln!(out, "A sample of {of} points: --shallow {number} --seed {seed}");
+        }
         if swept.unsteady > 0 {
             let _ = writeln!(out, "{} not in every clean run", count(swept.unsteady, "point"));
         }

@@ -46,9 +46,9 @@ impl Trial {
         }
     }
 
-    /// Trials of one function are siblings.
-    pub fn family(&self) -> String {
-        self.point().map_or_else(String::new, Point::call)
+    /// What is called, and where. Trials of one function are siblings, and those of one place more so.
+    pub fn place(&self) -> (String, String) {
+        self.point().map(|point| (point.call(), point.site().to_owned())).unwrap_or_default()
     }
 
     /// What is done, for a reader.
