@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::failures::Choice;
+use super::notes::Notes;
 use super::observe::Clean;
 use super::order::Order;
 use super::points::{Aim, Point};
-use super::progress::Progress;
 use super::runner::{Ask, Runner, held};
 use super::spec::Times;
 use super::trial::{Failure, Trial, Tried};
@@ -43,7 +43,7 @@ pub fn limits_of(clean: &Times) -> Times {
 }
 
 /// Makes all trials, several at a time. What was not tried for an interrupt is left out.
-pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, progress: &Progress) -> Vec<Tried> {
+pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, notes: &Notes) -> Vec<Tried> {
     let queue = Mutex::new(Order::new(trials));
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -56,19 +56,18 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, pr
                         if runner.is_over() {
                             break;
                         }
-                        progress.lost();
+                        notes.progress.lost();
                         continue;
                     };
                     if matches!(tried.judged.verdict, Verdict::Hang | Verdict::Deaf) {
                         held(&queue).has_hung(&tried.trial);
                     }
-                    progress.one(tried.judged.verdict);
+                    notes.add(&tried);
                     held(&done).push(tried);
                 }
             });
         }
     });
-    progress.end();
     done.into_inner().unwrap_or_default()
 }
 

@@ -46,7 +46,17 @@ impl Trial {
         }
     }
 
-    /// What is called, and where. Trials of one function are siblings, and those of one place more so.
+    /// What tells a trial from the others of a sweep, also in a later one.
+    pub fn key(&self) -> (&str, Option<u64>, Option<u64>) {
+        (&self.rules, self.descriptors(), self.processes())
+    }
+
+    /// What is called: trials of one function are siblings.
+    pub fn family(&self) -> String {
+        self.point().map_or_else(String::new, Point::call)
+    }
+
+    /// What is called, and where.
     pub fn place(&self) -> (String, String) {
         self.point().map(|point| (point.call(), point.site().to_owned())).unwrap_or_default()
     }
