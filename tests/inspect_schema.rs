@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod common;
-#[path = "common/schema.rs"]
-mod schema;
 #[path = "programs/installed.rs"]
 #[allow(dead_code)]
 mod installed;
+#[path = "common/schema.rs"]
+mod schema;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -3,6 +3,8 @@
 
 mod common;
 mod pty;
+#[path = "../../../tests/common/schema.rs"]
+mod schema;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -97,7 +99,8 @@ fn a_bad_list_is_refused_before_anything_is_tried() {
         fs::write(&list, content).unwrap();
         let output = sweep(&[flag, path], &["true"]);
         let told = stderr(&output);
-        let place = if what.ends_with("directory") && flag == "--write-accept" { path.trim_end_matches("/list") } else { path };
+        let place =
+            if what.ends_with("directory") && flag == "--write-accept" { path.trim_end_matches("/list") } else { path };
         assert!(told.starts_with(&format!("epollshim: {flag}: {place}{what}")), "{what}: {told}");
         assert_eq!((output.status.code(), told.lines().count()), (Some(2), 1), "{told}");
     }
@@ -122,7 +125,11 @@ fn a_sweep_that_was_killed_goes_on_and_makes_no_trial_twice() {
     let (program, kept, noted) = (program("many"), directory.join("kept"), directory.join("runs"));
     let command = || {
         let mut command = epollshim();
-        command.args(["sweep", "--format", "json", "-j", "1", "--calls", "eventfd", "--resume"]).arg(&kept).arg("--").arg(&program);
+        command
+            .args(["sweep", "--format", "json", "-j", "1", "--calls", "eventfd", "--resume"])
+            .arg(&kept)
+            .arg("--")
+            .arg(&program);
         command.env("RUNS", &noted).env("TMPDIR", &directory);
         command
     };
@@ -183,7 +190,11 @@ fn trials_of_another_program_or_another_command_are_refused() {
     let good = fs::read_to_string(&kept).unwrap();
     assert_eq!(sweep(&["--resume", name, "-j", "1"], &[program, script]).status.code(), Some(0), "the same");
     assert_eq!(fs::read_to_string(&kept).unwrap(), good, "and nothing is added");
-    refused(&[], &[program, script, "more"], &format!("of another command: {program} {script}; remove it to begin again"));
+    refused(
+        &[],
+        &[program, script, "more"],
+        &format!("of another command: {program} {script}; remove it to begin again"),
+    );
     refused(&["--mask", "x"], &[program, script], "--mask differs: it was made without it; remove it");
     refused(&["--limits"], &[program, script], "--limits differs: it was made without it");
     fs::write(script, "echo two\n").unwrap();
@@ -196,7 +207,10 @@ fn trials_of_another_program_or_another_command_are_refused() {
     common::copy(&one, program);
 
     for (content, what) in [
-        (good.replacen("sweep-trials/1", "sweep-trials/9", 1), "written by another version: epollshim.sweep-trials/9 of "),
+        (
+            good.replacen("sweep-trials/1", "sweep-trials/9", 1),
+            "written by another version: epollshim.sweep-trials/9 of ",
+        ),
         (good.replacen("\"version\":\"", "\"version\":\"0.0-", 1), "written by another version: "),
         (good.replacen("\"judged\"", "\"judge\"", 1), "line 2 is damaged; remove the line to make its trial again"),
         ("{}\n".to_owned(), "not a file of epollshim sweep --resume"),
@@ -224,7 +238,8 @@ fn a_terminal_shows_how_far_a_sweep_is_and_a_log_does_not() {
     let drawn: Vec<&str> = text.split('\r').filter(|line| line.ends_with("\x1b[K")).collect();
     assert!(drawn.iter().all(|line| line.trim_end_matches("\x1b[K").len() < 80), "{drawn:?}");
     assert!(drawn.iter().any(|line| line.starts_with("clean run ") && line.contains(" of 5")), "{text:?}");
-    let is_bar = |line: &&&str| line.starts_with('[') && line.contains(" of 12 trials, ") && line.contains(" a second, ");
+    let is_bar =
+        |line: &&&str| line.starts_with('[') && line.contains(" of 12 trials, ") && line.contains(" a second, ");
     assert!(drawn.iter().any(|line| is_bar(&line)), "{text:?}");
     let bar_ends = text.rfind("\x1b[K").unwrap();
     assert!(text.find("Finds: 1").unwrap() > bar_ends, "the result stands below: {text:?}");
@@ -253,4 +268,89 @@ fn an_interrupt_prints_what_was_found_and_ends_by_the_signal() {
     assert!(told.contains("\nNOT ALL: ") && told.contains("\nNo finds.\n"), "{told}");
     let last = format!("epollshim: interrupted; the same command goes on where {} ends\n", kept.display());
     assert!(told.ends_with(&last), "{told}");
+}
+
+/// A list that accepts the crash of null_loop.
+fn accepting() -> String {
+    let list = scratch("accept").join("list");
+    fs::write(&list, "# as <known>\ncrash:^epoll_create1 EMFILE make$\n").unwrap();
+    list.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_test_case_for_each_trial_has_a_name_that_stays() {
+    let program = program("null_loop");
+    let program = program.to_str().unwrap();
+    let junit = |flags: &[&str]| stdout(&text(&[&["--format", "junit"], flags].concat(), &[program]));
+    let all = junit(&[]);
+    assert!(all.contains("\n<testsuites name=\"epollshim\" tests=\"4\" failures=\"1\" errors=\"0\">\n"), "{all}");
+    assert!(
+        all.contains("<testsuite name=\"null_loop\" tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"0\" "),
+        "{all}"
+    );
+    let crash =
+        "<testcase classname=\"null_loop\" name=\"epoll_create1 fails with EMFILE, in make &lt; main\" time=\"0.";
+    let (_, rest) = all.split_once(crash).unwrap_or_else(|| panic!("{all}"));
+    let (case, _) = rest.split_once("</testcase>").unwrap();
+    assert!(case.contains("<failure type=\"crash\" message=\"SIGSEGV\">\ncrash, 3 of 3 runs\n"), "{case}");
+    assert!(case.contains("\nepollshim run --inject epoll_create1:error=EMFILE:stack="), "{case}");
+    let accepted = junit(&["--accept", &accepting()]);
+    assert!(accepted.contains(" tests=\"4\" failures=\"0\""), "{accepted}");
+    let skipped = "<skipped message=\"accepted: crash: epoll_create1 fails with EMFILE, in make: as &lt;known&gt;\"/>";
+    assert!(accepted.contains(skipped), "{accepted}");
+    [&all, &accepted].into_iter().for_each(|xml| common::is_valid_for_jenkins(xml));
+}
+
+#[test]
+fn a_page_has_the_finds_and_what_was_tried_and_needs_nothing_else() {
+    let program = program("null_loop");
+    let program = program.to_str().unwrap();
+    let file = scratch("html").join("sweep.html");
+    let name = file.to_str().unwrap();
+    let output = text(&["--format", "html", "-o", name, "--errors", "EMFILE,ENFILE"], &[program]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+    assert!(stderr(&output).contains("\n1. crash: epoll_create1 fails with EMFILE"), "the text: {}", stderr(&output));
+    let page = fs::read_to_string(&file).unwrap();
+    for part in [
+        "<title>epollshim: sweep of null_loop</title>",
+        "<h2>Finds: 1</h2>",
+        "<span class=\"badge error\">crash</span> epoll_create1 fails with EMFILE",
+        "<code class=\"paste\">epollshim run --inject epoll_create1:error=EMFILE:stack=",
+        "<th scope=\"row\">epoll_create1<small>in make</small></th><td class=\"bad\"><span class=\"verdict\">crash</span></td>",
+        "<td class=\"good\"><span class=\"verdict\">clean failure</span></td>",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    for foreign in ["http:", "https:", "src=", "<script", "@import", "url("] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    let page = stdout(&text(&["--format", "html", "--accept", &accepting()], &[program]));
+    let cell = "<td class=\"taken\"><span class=\"verdict\">crash</span>, accepted</td>";
+    assert!(page.contains(cell) && page.contains(": as &lt;known&gt;</li>"), "{page}");
+}
+
+#[test]
+fn what_is_written_as_json_is_in_the_schema() {
+    let python = match schema::python() {
+        Ok(python) => python,
+        Err(why) => return common::skipped(why, false),
+    };
+    let (crashes, serves) = (program("null_loop"), program("server"));
+    let (crashes, serves) = (crashes.to_str().unwrap(), serves.to_str().unwrap());
+    let calls = "--calls=epoll_create1,epoll_ctl";
+    let server: &[&str] = &[serves, "7000", "strict"];
+    let workload = format!("{serves} 7000 ask");
+    for (flags, command) in [
+        (&["--all-errors"][..], &[crashes][..]),
+        (&["--accept", &accepting()], &[crashes]),
+        (&["--limits"], &[crashes]),
+        (&["--workload", &workload, "--ready-when", "port 7000", calls], server),
+    ] {
+        let (all, _) = swept(flags, command);
+        assert_ne!(all["trials"], Value::Array(Vec::new()), "{flags:?}");
+        schema::is_valid(python, "sweep", &format!("{all}\n"));
+    }
+    let (mut all, _) = swept(&[], &[crashes]);
+    all["trials"][0]["runs"] = "3".into();
+    assert!(!schema::validate(python, "sweep", "as-shipped", &format!("{all}\n")).status.success());
 }

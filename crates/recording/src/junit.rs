@@ -45,8 +45,8 @@ fn of_program(name: &str, processes: &[&Process]) -> Suite {
         // The worst first.
         let of_kind: Vec<&Found> = found.iter().filter(|found| found.finding.id == *id).collect();
         let worst = of_kind.first().filter(|found| found.finding.severity >= Severity::Warning);
-        let outcome =
-            worst.map_or(Outcome::Passed, |worst| Outcome::Failed(worst.finding.severity.name().into(), worst.message()));
+        let outcome = worst
+            .map_or(Outcome::Passed, |worst| Outcome::Failed(worst.finding.severity.name().into(), worst.message()));
         let text = of_kind.iter().map(|found| line(found) + "\n").collect();
         Case { name: id.name().into(), time: 0.0, outcome, text }
     };
@@ -66,7 +66,8 @@ fn of_recordings(set: &Set) -> Suite {
         format!("{}: {}{lost}\n", shown(&process.path), process.notes.kept.join("; "))
     });
     let case = |name: &str, message: &str, text: String| {
-        let outcome = if text.is_empty() { Outcome::Passed } else { Outcome::Error(name.to_owned(), message.to_owned()) };
+        let outcome =
+            if text.is_empty() { Outcome::Passed } else { Outcome::Error(name.to_owned(), message.to_owned()) };
         Case { name: name.to_owned(), time: 0.0, outcome, text }
     };
     let cases = vec![

@@ -32,9 +32,7 @@ fn hinted(command: &Command) -> Command {
     };
     let hint = |name: &str| match name {
         "report" | "log" | "inject_log" | "inject_replay" | "output" | "shim" | "suppressions" | "input" | "accept"
-        | "write_accept" | "resume" => {
-            Some(ValueHint::FilePath)
-        }
+        | "write_accept" | "resume" => Some(ValueHint::FilePath),
         "session" | "record" | "debug" | "dir" => Some(ValueHint::DirPath),
         "limit" | "inject" | "seed" | "log_filter" | "record_ring" | "stacks" | "only" => Some(ValueHint::Other),
         "calls" | "errors" | "workload" | "ready_when" | "stop_with" | "mask" | "clean_runs" | "jobs" | "timeout" => {

@@ -70,11 +70,7 @@ fn tiles(swept: &Swept, page: &mut String) {
             verdict if verdict.is_find() => "bad",
             _ => "good",
         };
-        let _ = writeln!(
-            page,
-            "<div><b class=\"{class}\">{number}</b><span>{}</span></div>",
-            escaped(verdict.name())
-        );
+        let _ = writeln!(page, "<div><b class=\"{class}\">{number}</b><span>{}</span></div>", escaped(verdict.name()));
     }
     page.push_str("</div>\n");
 }
@@ -108,7 +104,11 @@ fn card(swept: &Swept, find: &Find, page: &mut String) {
         ("also", pasted(others)),
     ] {
         if !lines.is_empty() {
-            let _ = writeln!(page, "<dt>{name}</dt><dd>{}</dd>", lines.join(if name == "at" || name == "what" { "<br>" } else { "" }));
+            let _ = writeln!(
+                page,
+                "<dt>{name}</dt><dd>{}</dd>",
+                lines.join(if name == "at" || name == "what" { "<br>" } else { "" })
+            );
         }
     }
     page.push_str("</dl>\n</article>\n");

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use super::accept::{Accepted, Entry};
 use super::names::Names;
 use super::points::Point;
+use super::repeat::Repeat;
 use super::trial::{Failure, Trial, Tried};
 use super::verdict::Verdict;
 use crate::text::base;
@@ -24,6 +25,7 @@ pub struct Swept {
     pub unsteady: usize,
     pub names: Names,
     pub accepted: Accepted,
+    pub repeat: Repeat,
     pub tried: Vec<Tried>,
     /// Trials that were to be made.
     pub planned: usize,
@@ -92,9 +94,10 @@ impl Swept {
     }
 
     /// The function in which a point is, or the object of one without a name.
-    pub fn place(&self, point: &Point) -> &str {
-        let frames = self.names.get(&point.stack);
-        frames.and_then(|frames| frames.places.first()).map_or("unknown", String::as_str)
+    pub fn place<'a>(&'a self, point: &'a Point) -> &'a str {
+        let named = self.names.get(&point.stack).and_then(|frames| frames.places.first());
+        let object = || point.frames.first().and_then(|frame| Some(frame.split_once("+0x")?.0));
+        named.map(String::as_str).or_else(object).unwrap_or("unknown")
     }
 
     /// The functions of a trial's call, the innermost first; of those without a name, the objects.
@@ -112,7 +115,8 @@ impl Swept {
     pub fn frames(&self, trial: &Trial) -> Vec<String> {
         let frames = trial.point().map(|point| match self.names.get(&point.stack) {
             Some(frames) => frames.shown.clone(),
-            None => vec![format!("stack {}", point.stack)],
+            None if point.frames.is_empty() => vec![format!("stack {}", point.stack)],
+            None => point.frames.clone(),
         });
         frames.unwrap_or_default()
     }
@@ -129,13 +133,7 @@ impl Swept {
 
     /// The command line that repeats a trial, for a shell.
     pub fn line(&self, trial: &Trial) -> String {
-        let command: Vec<String> = self.command.iter().map(|word| quoted(&word.to_string_lossy())).collect();
-        let command = command.join(" ");
-        match trial.failure {
-            Failure::Descriptors(number) => format!("prlimit --nofile={number} {command}"),
-            Failure::Processes(number) => format!("prlimit --nproc={number} {command}"),
-            Failure::Call { .. } => format!("epollshim run --inject {} -- {command}", quoted(&trial.rules)),
-        }
+        self.repeat.line(trial)
     }
 }
 
@@ -144,28 +142,5 @@ impl Tried {
         let occurrence = self.trial.point().map_or(0, |point| point.occurrence);
         // Of limits, the highest that fails.
         (occurrence, u64::MAX - self.trial.descriptors().or(self.trial.processes()).unwrap_or(0))
-    }
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn a_word_is_quoted_where_a_shell_would_change_it() {
-        for (word, text) in
-            [("--port=1", "--port=1"), ("", "''"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("a;b", "'a;b'")]
-        {
-            assert_eq!(quoted(word), text);
-        }
     }
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::observe::Clean;
-use super::points::Point;
+use super::failures::Choice;
 use super::notes::Notes;
+use super::observe::Clean;
+use super::points::{Aim, Point};
 use super::runner::{Ask, Runner, held};
 use super::spec::Times;
 use super::trial::{Failure, Trial, Tried};
@@ -19,19 +20,19 @@ const LEAST: u64 = 2000;
 const FACTOR: u64 = 3;
 
 /// The trials of points: the first error of each point's first occurrence, then of the second, then other errors.
-pub fn trials(points: &[(Point, Vec<&'static str>)], is_persistent: bool) -> Vec<Trial> {
+pub fn trials(points: &[Point], choice: &Choice, aim: Aim) -> Vec<Trial> {
     let mut ordered = Vec::new();
-    for (place, (point, errors)) in points.iter().enumerate() {
-        for (rank, error) in errors.iter().enumerate() {
-            ordered.push((rank, point.occurrence, place, point, *error));
+    for (place, point) in points.iter().enumerate() {
+        for (rank, error) in choice.at(point).into_iter().enumerate() {
+            ordered.push((rank, point.occurrence, place, point, error));
         }
     }
     ordered.sort_by_key(|(rank, occurrence, place, ..)| (*rank, *occurrence, *place));
     ordered
         .into_iter()
         .map(|(.., point, error)| Trial {
-            rules: point.rule(error, is_persistent),
-            failure: Failure::Call { point: point.clone(), failure: error.to_owned() },
+            rules: point.rule(&error, aim),
+            failure: Failure::Call { point: point.clone(), failure: error },
         })
         .collect()
 }

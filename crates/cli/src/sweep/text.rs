@@ -117,7 +117,4 @@ fn one(swept: &Swept, find: &Find, place: usize, out: &mut String) {
     }
     // Lines to paste are never broken.
     let _ = writeln!(out, "   {}", swept.line(&tried.trial));
-    if let Some(workload) = &swept.workload {
-        let _ = writeln!(out, "   then: {}", printable(workload));
-    }
 }

@@ -56,7 +56,10 @@ pub fn section(swept: &Swept, page: &mut String) {
 /// Where a trial stands: its row and its column.
 fn place<'a>(swept: &Swept, trial: &'a Trial) -> (Row, &'a str) {
     match &trial.failure {
-        Failure::Call { point, failure } => ((point.call(), format!("in {}", swept.place(point))), failure),
+        Failure::Call { point, failure } => {
+            let phase = swept.workload.as_ref().map(|_| format!(", {}", point.phase.name())).unwrap_or_default();
+            ((point.call(), format!("in {}{phase}", swept.place(point))), failure)
+        }
         // The numbers in their order.
         Failure::Descriptors(number) => ((format!("{number:>9} descriptors"), String::new()), "outcome"),
         Failure::Processes(number) => ((format!("{number:>9} processes"), String::new()), "outcome"),
