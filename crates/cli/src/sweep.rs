@@ -13,6 +13,7 @@
 //! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
 //! plan      which failure is tried when; runs that are made again
+//! slots     how many runs work at a time
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
 //! spec      what is asked of the process that makes a run, and its answer
@@ -54,6 +55,7 @@ use output::Output;
 use points::{Aim, Counting, OCCURRENCES};
 use repeat::Repeat;
 use runner::{Ask, Runner};
+use slots::Slots;
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
@@ -82,6 +84,7 @@ mod progress;
 mod repeat;
 mod resume;
 mod runner;
+mod slots;
 mod spec;
 mod stage;
 mod start;
@@ -164,10 +167,10 @@ fn clean_runs(
         times: Times { start: limit, work: limit, stop: limit },
         ..Ask::default()
     };
-    let (mut runs, mut same) = (Vec::new(), 0);
+    let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
     while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
         notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
-        let (seen, folder) = runner.run(&ask).map_err(Failure::of_use)?;
+        let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
         let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
         if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
             continue;
@@ -271,8 +274,8 @@ fn try_all(
         points: Vec::new(),
         unsteady: 0,
         names: Names::new(),
-        accepted: Accepted::default(),
         repeat: Repeat::of(asked),
+        accepted: Accepted::default(),
         tried,
         planned,
         resumed,

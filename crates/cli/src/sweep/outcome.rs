@@ -24,8 +24,8 @@ pub struct Swept {
     /// Of them, those that not every clean run came to.
     pub unsteady: usize,
     pub names: Names,
-    pub accepted: Accepted,
     pub repeat: Repeat,
+    pub accepted: Accepted,
     pub tried: Vec<Tried>,
     /// Trials that were to be made.
     pub planned: usize,
@@ -94,10 +94,9 @@ impl Swept {
     }
 
     /// The function in which a point is, or the object of one without a name.
-    pub fn place<'a>(&'a self, point: &'a Point) -> &'a str {
-        let named = self.names.get(&point.stack).and_then(|frames| frames.places.first());
-        let object = || point.frames.first().and_then(|frame| Some(frame.split_once("+0x")?.0));
-        named.map(String::as_str).or_else(object).unwrap_or("unknown")
+    pub fn place(&self, point: &Point) -> &str {
+        let frames = self.names.get(&point.stack);
+        frames.and_then(|frames| frames.places.first()).map_or("unknown", String::as_str)
     }
 
     /// The functions of a trial's call, the innermost first; of those without a name, the objects.
@@ -115,8 +114,7 @@ impl Swept {
     pub fn frames(&self, trial: &Trial) -> Vec<String> {
         let frames = trial.point().map(|point| match self.names.get(&point.stack) {
             Some(frames) => frames.shown.clone(),
-            None if point.frames.is_empty() => vec![format!("stack {}", point.stack)],
-            None => point.frames.clone(),
+            None => vec![format!("stack {}", point.stack)],
         });
         frames.unwrap_or_default()
     }
