@@ -12,6 +12,7 @@
 //! only      one failure, as a user names it
 //! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
+//! limits    fewer descriptors and tasks, with no fault
 //! plan      which failure is tried when; runs that are made again
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
@@ -26,6 +27,7 @@
 //! outcome   all of it, by causes
 //! repeat    the line that makes a trial again
 //! text, json, progress
+//! calm      tests that runs without a fault are not suspicious
 //! ```
 
 use std::ffi::OsString;
@@ -51,10 +53,13 @@ use runner::{Ask, Runner};
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
+#[cfg(test)]
+mod calm;
 mod failures;
 mod folder;
 mod found;
 mod json;
+mod limits;
 mod mask;
 mod names;
 mod observe;
@@ -80,12 +85,6 @@ mod verdict;
 const SAME_RUNS: u32 = 2;
 /// Callers that clean runs record: as many as the name of a stack is made of.
 const WHOLE_STACKS: u32 = 64;
-/// Steps of --limits.
-const MOST_STEPS: u64 = 64;
-/// Standard input, output and error.
-const LEAST_DESCRIPTORS: u64 = 3;
-/// Steps above the most descriptors that were seen.
-const MARGIN: u64 = 4;
 
 /// If this process was started to make one run: its exit status.
 #[must_use]
@@ -107,7 +106,7 @@ pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
     let interrupted = Arc::clone(&runner);
     // It waits until this process ends.
     std::thread::spawn(move || signals.wait().inspect(|signal| interrupted.end(*signal)));
-    let swept = if asked.limits { limits(asked, &runner) } else { faults(asked, &runner) };
+    let swept = if asked.limits { limits::limits(asked, &runner) } else { faults(asked, &runner) };
     drop(top);
     if let Some(signal) = runner.ended_by() {
         if let Ok(swept) = &swept {
@@ -138,16 +137,11 @@ struct CleanRuns {
 fn clean_runs(
     asked: &Sweep,
     runner: &Runner,
-    rules: &str,
+    ask: Ask,
     mut shows_more: impl FnMut(&Folder) -> Result<bool, Failure>,
 ) -> Result<CleanRuns, Failure> {
     let limit = asked.timeout * 1000;
-    let ask = Ask {
-        rules: rules.to_owned(),
-        stacks: WHOLE_STACKS,
-        times: Times { start: limit, work: limit, stop: limit },
-        ..Ask::default()
-    };
+    let ask = Ask { stacks: WHOLE_STACKS, times: Times { start: limit, work: limit, stop: limit }, ..ask };
     let (mut runs, mut same) = (Vec::new(), 0);
     while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
         let (seen, folder) = runner.run(&ask).map_err(Failure::of_use)?;
@@ -186,7 +180,8 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     let has_phases = settled.server.is_some();
     let counting = Counting { in_each_process: asked.each_process, most: OCCURRENCES };
     let mut found = Found::default();
-    let clean = clean_runs(asked, runner, &points::rules(functions, has_phases), |folder| {
+    let ask = Ask { rules: points::rules(functions, has_phases), ..Ask::default() };
+    let clean = clean_runs(asked, runner, ask, |folder| {
         let points = points::of_run(&folder.0.join(FAULTS), counting);
         points
             .map(|points| found.add_run(points))
@@ -214,18 +209,6 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     Ok(swept)
 }
 
-/// Lowers the limit of descriptors from what the program needs on, with no library.
-fn limits(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
-    let begin = Instant::now();
-    let clean = clean_runs(asked, runner, "", |_| Ok(false))?;
-    // Looks are taken now and then: the peak may have been higher.
-    let most = clean.clean.most_descriptors.max(LEAST_DESCRIPTORS) + MARGIN;
-    let step = (most - LEAST_DESCRIPTORS).div_ceil(MOST_STEPS).max(1);
-    let numbers = (LEAST_DESCRIPTORS..=most).rev().step_by(step as usize);
-    let trial = |number| Trial { rules: String::new(), failure: trial::Failure::Descriptors(number) };
-    Ok(try_all(asked, runner, &clean, numbers.map(trial).collect(), begin))
-}
-
 fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>, begin: Instant) -> Swept {
     let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u32);
     // Two servers cannot have one port.
@@ -249,5 +232,6 @@ fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>
         planned,
         lost: progress.lost_runs(),
         lacks: clean.lacks.clone(),
+        left_out: None,
     }
 }

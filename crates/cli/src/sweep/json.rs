@@ -36,6 +36,7 @@ pub fn render(swept: &Swept) -> String {
         "not_reached": never,
         "lost": swept.lost,
         "lacks": swept.lacks,
+        "left_out": swept.left_out,
         "verdicts": verdicts,
         "finds": finds,
         "trials": swept.tried.iter().map(|one| tried(swept, one).into()).collect::<Vec<Value>>(),

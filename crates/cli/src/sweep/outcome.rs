@@ -30,6 +30,8 @@ pub struct Swept {
     pub lost: usize,
     /// Why runs were not shut off.
     pub lacks: Option<String>,
+    /// Why RLIMIT_NPROC was not lowered.
+    pub left_out: Option<String>,
 }
 
 /// Suspicious trials with one cause.
@@ -45,7 +47,7 @@ impl Swept {
         for tried in self.tried.iter().filter(|tried| tried.judged.verdict.is_find()) {
             let key = match tried.trial.point() {
                 Some(point) => (tried.judged.verdict, point.call(), self.site(point)),
-                None => (tried.judged.verdict, String::new(), String::new()),
+                None => (tried.judged.verdict, tried.trial.limit().into(), String::new()),
             };
             groups.entry(key).or_default().push(tried);
         }

@@ -102,6 +102,7 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String
             at_rest: Some(clean.at_rest),
             descriptors: trial.descriptors(),
             processes: trial.processes(),
+            counts_tasks: trial.processes().is_some(),
         };
         let (seen, folder) = runner.run(&ask)?;
         if let Some(trouble) = &seen.outcome.trouble {

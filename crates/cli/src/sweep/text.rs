@@ -43,6 +43,9 @@ pub fn render(swept: &Swept) -> String {
     if let Some(lacks) = &swept.lacks {
         let _ = writeln!(out, "Runs were not shut off from this machine: {lacks}");
     }
+    if let Some(why) = &swept.left_out {
+        let _ = writeln!(out, "RLIMIT_NPROC was not lowered: {}", printable(why));
+    }
     for verdict in Verdict::ALL {
         let number = swept.count(verdict);
         if number > 0 {

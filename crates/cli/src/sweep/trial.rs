@@ -46,6 +46,15 @@ impl Trial {
         }
     }
 
+    /// Which limit is lowered.
+    pub fn limit(&self) -> &'static str {
+        match self.failure {
+            Failure::Call { .. } => "",
+            Failure::Descriptors(_) => "RLIMIT_NOFILE",
+            Failure::Processes(_) => "RLIMIT_NPROC",
+        }
+    }
+
     /// Trials of one function are siblings.
     pub fn family(&self) -> String {
         self.point().map_or_else(String::new, Point::call)
@@ -73,7 +82,7 @@ impl Trial {
                 format!("{} {what}{phase}{time}", point.call())
             }
             Failure::Descriptors(number) => format!("{number} descriptors"),
-            Failure::Processes(number) => format!("{number} processes"),
+            Failure::Processes(number) => format!("{number} processes and threads"),
         }
     }
 }
