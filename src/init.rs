@@ -114,6 +114,7 @@ fn decide(environment: *const *const c_char) {
     }
     STATE.store(ACT, Ordering::Relaxed);
     policy::arm();
+    sys::expect_locked_memory();
     IS_DECIDED.store(true, Ordering::Release);
 }
 

@@ -209,12 +209,14 @@ pub fn path_of(caller: usize) -> Option<&'static [u8]> {
 }
 
 /// The same, and how far the call lies behind the object's beginning.
+#[inline(never)] // for size
 pub fn place_of(caller: usize) -> Option<(&'static [u8], usize)> {
     let (object, start) = object_of(caller)?;
     Some((object.path(), caller.wrapping_sub(start)))
 }
 
 /// The same, and `caller` in the addresses of the object's file.
+#[inline(never)] // for size
 pub fn place_in_file(caller: usize) -> Option<(&'static [u8], usize)> {
     let (object, _) = object_of(caller)?;
     Some((object.path(), caller.wrapping_sub(object.0.slide)))

@@ -18,6 +18,9 @@ mod effects;
 #[path = "faults/stack.rs"]
 mod stack;
 
+#[path = "faults/points.rs"]
+mod points;
+
 #[path = "faults/replay.rs"]
 mod replay;
 

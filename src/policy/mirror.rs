@@ -8,7 +8,7 @@ use epollshim_format::faults::RULES;
 use epollshim_format::recording::{kind, policy as layout};
 
 use super::limits::{self, Key};
-use super::{recorded, rules, tally, word};
+use super::{firings, recorded, rules, tally, word};
 use crate::record;
 
 const _: () = assert!(Key::COUNT == layout::KEYS && RULES == layout::RULES);
@@ -43,6 +43,8 @@ pub fn write() {
         set(at + layout::WORDS, first as u64 | ((end - first) as u64) << 32);
         count += 1;
     }
+    set(layout::GENERATION, rules::generation());
+    firings::copy_all();
     word(start, layout::COUNT).store(count as u64, Ordering::Release);
     limits::follow();
 }

@@ -12,6 +12,7 @@
 //! ```
 
 mod effects;
+pub mod firings;
 pub mod limits;
 pub mod mirror;
 pub mod rules;
@@ -176,6 +177,7 @@ pub struct Tally {
     /// Threads whose calls have matched a rule with `scope=thread`.
     pub ranks: AtomicU32,
     pub limits: [LimitTally; Key::COUNT],
+    pub firings: firings::Firings,
     /// Where the recording has what is armed; null: nowhere yet (mirror.rs).
     pub mirror: AtomicPtr<u8>,
 }

@@ -327,6 +327,11 @@ pub fn functions() -> Functions {
     named.fold(Functions::NONE, Functions::with)
 }
 
+/// How often all rules were taken back, as the recording has it: the lowest byte.
+pub fn generation() -> u64 {
+    u64::from(TABLES.generation.load(Ordering::Acquire) as u8)
+}
+
 /// The rules that are armed now.
 pub fn armed() -> impl Iterator<Item = RuleStatus> {
     armed_where(None).map(|(_, status)| status)

@@ -5,7 +5,11 @@
 //!
 //! ```text
 //! options   the flags, checked
+//! phases    what a server does: it starts, serves, stops
 //! points    where calls can fail, by the logs of clean runs
+//! found     the points of all of them
+//! failures  what is tried at a point
+//! only      one failure, as a user names it
 //! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
 //! plan      which failure is tried when; runs that are made again
@@ -21,6 +25,7 @@
 //! observe   what a run left; what clean runs have in common
 //! verdict   what became of the program
 //! outcome   all of it, by causes
+//! repeat    the line that makes a trial again
 //! text, json, progress
 //! ```
 
@@ -35,29 +40,36 @@ use crate::sys::{Signals, child};
 use crate::text::{printable, shown};
 use crate::{Failure, say};
 use folder::Folder;
+use found::Found;
 use names::Names;
 use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
-use points::Point;
+use points::{Aim, Counting, OCCURRENCES};
 use progress::Progress;
+use repeat::Repeat;
 use runner::{Ask, Runner};
 use slots::Slots;
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
+mod failures;
 mod folder;
+mod found;
 mod json;
 mod mask;
 mod names;
 mod observe;
 mod one_run;
+mod only;
 mod options;
 mod outcome;
+mod phases;
 mod plan;
 mod points;
 mod procfs;
 mod progress;
+mod repeat;
 mod runner;
 mod slots;
 mod spec;
@@ -67,6 +79,8 @@ mod text;
 mod trial;
 mod verdict;
 
+/// Clean runs are enough if so many in a row bring nothing new.
+const SAME_RUNS: u32 = 2;
 /// Callers that clean runs record: as many as the name of a stack is made of.
 const WHOLE_STACKS: u32 = 64;
 /// Steps of --limits.
@@ -123,8 +137,13 @@ struct CleanRuns {
     has_network: bool,
 }
 
-/// Makes clean runs. Err: one fails, or they differ.
-fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, Failure> {
+/// Makes clean runs, until two in a row show nothing new. Err: one fails, or they differ.
+fn clean_runs(
+    asked: &Sweep,
+    runner: &Runner,
+    rules: &str,
+    mut shows_more: impl FnMut(&Folder) -> Result<bool, Failure>,
+) -> Result<CleanRuns, Failure> {
     let limit = asked.timeout * 1000;
     let ask = Ask {
         rules: rules.to_owned(),
@@ -132,8 +151,8 @@ fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, 
         times: Times { start: limit, work: limit, stop: limit },
         ..Ask::default()
     };
-    let (mut runs, slots) = (Vec::new(), Slots::new(1));
-    while runs.len() < asked.clean_runs as usize {
+    let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
+    while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
         let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
         let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
         if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
@@ -142,6 +161,7 @@ fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, 
         if let Some(why) = start::failure(asked, &seen) {
             return Err(Failure::of_use(why));
         }
+        same = if shows_more(&folder)? { 0 } else { same + 1 };
         runs.push((seen, folder));
     }
     let seen: Vec<(&Observation, &Path)> = runs.iter().map(|(seen, folder)| (seen, folder.0.as_path())).collect();
@@ -160,35 +180,39 @@ fn clean_runs(asked: &Sweep, runner: &Runner, rules: &str) -> Result<CleanRuns, 
 /// Fails each call in turn.
 fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     let begin = Instant::now();
-    let clean = clean_runs(asked, runner, &points::rules())?;
-    let (mut found, mut names): (Vec<(Point, usize)>, Names) = (Vec::new(), Names::new());
-    for (_, folder) in &clean.runs {
-        let points = points::of_run(&folder.0.join(FAULTS))
-            .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))?;
-        for point in points {
-            match found.iter_mut().find(|(known, _)| *known == point) {
-                Some((_, runs)) => *runs += 1,
-                None => found.push((point, 1)),
-            }
-        }
-        names::add(&folder.0.join(RECORDINGS), &asked.debug, &mut names);
+    let settled = &runner.settled;
+    let only = settled.only.as_ref();
+    let functions = only.map_or_else(|| settled.choice.functions(), |(_, functions)| *functions);
+    if functions.is_empty() {
+        return Err(Failure::of_use("--errors: none is legal for a call that was to fail"));
     }
+    let has_phases = settled.server.is_some();
+    let counting = Counting { in_each_process: asked.each_process, most: OCCURRENCES };
+    let mut found = Found::default();
+    let clean = clean_runs(asked, runner, &points::rules(functions, has_phases), |folder| {
+        let points = points::of_run(&folder.0.join(FAULTS), counting);
+        points
+            .map(|points| found.add_run(points))
+            .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
+    })?;
     if clean.runs.iter().all(|(seen, _)| seen.processes == 0) {
         let name = asked.command.first().map(shown).unwrap_or_default();
         return Err(Failure::of_use(format!("{name}: the library was not loaded; `epollshim check {name}` says why")));
     }
-    let points: Vec<(Point, usize, Vec<&'static str>)> = found
-        .into_iter()
-        .map(|(point, runs)| (runner.settled.errors_of(&point), point, runs))
-        .filter(|(errors, ..)| !errors.is_empty())
-        .map(|(errors, point, runs)| (point, runs, errors))
-        .collect();
-    let unsteady = points.iter().filter(|(_, runs, _)| *runs < clean.runs.len()).count();
-    let with_errors: Vec<_> = points.iter().map(|(point, _, errors)| (point.clone(), errors.clone())).collect();
-    let trials = plan::trials(&with_errors, runner.settled.is_persistent);
+    let mut names = Names::new();
+    clean.runs.iter().for_each(|(_, folder)| names::add(&folder.0.join(RECORDINGS), &asked.debug, &mut names));
+    let has_several = clean.runs.iter().any(|(seen, _)| seen.processes > 1);
+    let aim = Aim { is_persistent: asked.persistent, in_tree: has_several && !asked.each_process, has_phases };
+    found.0.retain(|(point, _)| !settled.choice.at(point).is_empty());
+    let unsteady = found.unsteady(clean.runs.len());
+    let points = found.points();
+    let trials = match only {
+        Some((trial, _)) => vec![trial.clone()],
+        None => plan::trials(&points, &settled.choice, aim),
+    };
     let mut swept = try_all(asked, runner, &clean, trials, begin);
     swept.unsteady = unsteady;
-    swept.points = points.into_iter().map(|(point, ..)| point).collect();
+    swept.points = points;
     swept.names = names;
     Ok(swept)
 }
@@ -196,7 +220,7 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
 /// Lowers the limit of descriptors from what the program needs on, with no library.
 fn limits(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     let begin = Instant::now();
-    let clean = clean_runs(asked, runner, "")?;
+    let clean = clean_runs(asked, runner, "", |_| Ok(false))?;
     // Looks are taken now and then: the peak may have been higher.
     let most = clean.clean.most_descriptors.max(LEAST_DESCRIPTORS) + MARGIN;
     let step = (most - LEAST_DESCRIPTORS).div_ceil(MOST_STEPS).max(1);
@@ -216,13 +240,14 @@ fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>
     Swept {
         command: asked.command.clone(),
         workload: asked.workload.clone(),
-        clean_runs: asked.clean_runs,
+        clean_runs: clean.runs.len() as u32,
         clean_took: clean.clean.total,
         took: begin.elapsed().as_millis() as u64,
         jobs,
         points: Vec::new(),
         unsteady: 0,
         names: Names::new(),
+        repeat: Repeat::of(asked),
         tried,
         planned,
         lost: progress.lost_runs(),

@@ -5,75 +5,12 @@ mod common;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
+use common::sweep::{finds, has_one_find, program, program_with, repeat, stays, sweep, swept};
 use common::{binary, epollshim, output, run, scratch, stderr, stdout, until};
 use serde_json::Value;
-
-/// Compiles `c-tests/sweep/NAME.c`.
-fn program(name: &str) -> PathBuf {
-    program_with(name, &[])
-}
-
-fn program_with(name: &str, flags: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../c-tests/sweep/{name}.c"));
-    let program = scratch("sweep").join(name);
-    let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(source).args(flags);
-    let output = cc.output().unwrap();
-    assert!(output.status.success(), "{name}.c: {}", stderr(&output));
-    program
-}
-
-fn sweep(flags: &[&str], command: &[&str]) -> Output {
-    output(epollshim().args(["sweep", "--format", "json"]).args(flags).arg("--").args(command))
-}
-
-/// What a sweep found, and its exit status.
-fn swept(flags: &[&str], command: &[&str]) -> (Value, i32) {
-    let output = sweep(flags, command);
-    let value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
-    (value, output.status.code().unwrap())
-}
-
-fn finds(all: &Value) -> Vec<(String, String)> {
-    let finds = all["finds"].as_array().unwrap();
-    let text = |find: &Value, key: &str| find[key].as_str().unwrap().to_owned();
-    finds.iter().map(|find| (text(find, "verdict"), text(find, "line"))).collect()
-}
-
-/// Runs the line of a find in a shell, with this command in PATH.
-fn repeat(line: &str, directory: &Path) -> Command {
-    let path = format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("exec {line}")]).env("PATH", path).current_dir(directory).stdin(Stdio::null());
-    command
-}
-
-/// One find of this verdict, which its line repeats.
-fn has_one_find(name: &str, flags: &[&str], verdict: &str, shows: impl Fn(&Output) -> bool) {
-    let program = program(name);
-    let (all, status) = swept(flags, &[program.to_str().unwrap()]);
-    let found = finds(&all);
-    assert_eq!(found.len(), 1, "{name}: {found:?}");
-    assert_eq!((found[0].0.as_str(), status), (verdict, 1), "{name}");
-    assert_eq!(all["finds"][0]["same"], 3, "{name}: each time: {}", all["finds"][0]);
-    assert_eq!(all["not_reached"], 0, "{name}");
-    let output = output(&mut repeat(&found[0].1, &scratch("repeat")));
-    assert!(shows(&output), "{name}: {}: {:?} {}{}", found[0].1, output.status, stdout(&output), stderr(&output));
-}
-
-/// Of a line whose program does not end: it is there after this long, and is killed.
-fn stays(name: &str, flags: &[&str], verdict: &str) {
-    let program = program(name);
-    let (all, status) = swept(flags, &[program.to_str().unwrap()]);
-    let found = finds(&all);
-    assert_eq!(found.len(), 1, "{name}: {found:?}");
-    assert_eq!((found[0].0.as_str(), status), (verdict, 1), "{name}");
-    let mut command = repeat(&format!("timeout -s KILL 2 {}", found[0].1), &scratch("repeat"));
-    assert_eq!(output(&mut command).status.code().or(Some(137)), Some(137), "{}", found[0].1);
-}
 
 #[test]
 fn a_program_that_fails_cleanly_has_no_find() {

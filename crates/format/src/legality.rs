@@ -7,8 +7,11 @@
 //!   of a row is the most likely; programs treat the others alike.
 //! - **others**: what the world beside the program may cause (a file that is gone, a client that has hung up).
 //!
-//! Left out with intent, though manual pages have them: `EINTR` and `EAGAIN` (whether a call may block is not in this table),
-//! `EPERM` of an ADD (the kind of descriptor decides it), and whatever else follows from the arguments.
+//! Some errors are given only to descriptors of some kinds, or only to those that may block: [`LIMITS`]. Where it is not known what the
+//! descriptor is, these errors are not tried.
+//!
+//! Left out with intent, though manual pages have them: what follows from other arguments. `EAGAIN` of `connect` depends on the family,
+//! `EINTR` of a wait on its timeout. `closedir` closes a directory, and no file system of Linux v6.1 fails that.
 //!
 //! Sources: man-pages 6.03, section 2 and 3, by the function's name; Linux v6.1 where a row names a file of it.
 
@@ -17,20 +20,33 @@
 pub struct Legal {
     /// The function, as glibc names it.
     pub function: &'static str,
-    /// Of `epoll_ctl`: `ADD`, `MOD`; else empty.
+    /// Of `epoll_ctl`: `ADD`, `MOD`, `DEL`; else empty.
     pub operation: &'static str,
     pub resources: &'static [&'static str],
     pub others: &'static [&'static str],
+    /// The call has done its work also where it fails (the rules' `made`).
+    pub is_made: bool,
 }
 
 const fn row(function: &'static str, resources: &'static [&'static str], others: &'static [&'static str]) -> Legal {
-    Legal { function, operation: "", resources, others }
+    Legal { function, operation: "", resources, others, is_made: false }
+}
+
+const fn ctl(operation: &'static str, resources: &'static [&'static str], others: &'static [&'static str]) -> Legal {
+    Legal { operation, ..row("epoll_ctl", resources, others) }
+}
+
+const fn made(legal: Legal) -> Legal {
+    Legal { is_made: true, ..legal }
 }
 
 const DESCRIPTORS: &[&str] = &["EMFILE", "ENFILE"];
 const OBJECT: &[&str] = &["EMFILE", "ENFILE", "ENOMEM"];
 const FILE: &[&str] = &["EMFILE", "ENFILE", "ENOMEM", "ENOSPC"];
 const PATH: &[&str] = &["ENOENT", "EACCES", "EROFS"];
+const ACCEPTED: &[&str] = &["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
+const ACCEPT: &[&str] = &["ECONNABORTED", "EPROTO", "EPERM", "EAGAIN", "EINTR"];
+const RECEIVE: &[&str] = &["ENOMEM", "ECONNREFUSED", "EAGAIN", "EINTR"];
 const PROCESS: &[&str] = &["EAGAIN", "ENOMEM"];
 
 /// All of it. A function that the library does not hook yet is skipped by whoever looks for it there.
@@ -38,9 +54,17 @@ pub const TABLE: &[Legal] = &[
     row("epoll_create", OBJECT, &[]),
     row("epoll_create1", OBJECT, &[]),
     // fs/eventpoll.c ep_insert: the user's quota of watches; no memory.
-    Legal { function: "epoll_ctl", operation: "ADD", resources: &["ENOSPC", "ENOMEM"], others: &[] },
+    ctl("ADD", &["ENOSPC", "ENOMEM"], &["EPERM"]),
     // fs/eventpoll.c ep_modify needs memory for EPOLLWAKEUP alone: not one of the failures that any call may meet.
-    Legal { function: "epoll_ctl", operation: "MOD", resources: &[], others: &["ENOMEM"] },
+    ctl("MOD", &[], &["ENOMEM"]),
+    // Another thread has deleted the interest, or closed the descriptor.
+    made(ctl("DEL", &[], &["ENOENT"])),
+    // close(2), "Dealing with error returns from close()": Linux has released the descriptor all the same.
+    made(row("close", &[], &["EIO", "ENOSPC", "EDQUOT"])),
+    // fclose(3): what close(2) and write(2) fail with, since it writes what is buffered. The stream is gone (POSIX).
+    made(row("fclose", &[], &["EIO", "ENOSPC", "EDQUOT"])),
+    // pclose(3): the child's status cannot be had, since the program ignores SIGCHLD or has waited for all its children.
+    made(row("pclose", &[], &["ECHILD"])),
     row("dup", &["EMFILE"], &[]),
     // fs/file.c ksys_dup3: the table of descriptors grows; EBUSY: another thread is opening that number.
     row("dup2", &["ENOMEM"], &["EBUSY"]),
@@ -57,8 +81,8 @@ pub const TABLE: &[Legal] = &[
     // socket(2): "The socket cannot be created until sufficient resources are freed."
     row("socket", &["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"], &["EAFNOSUPPORT", "EACCES"]),
     row("socketpair", DESCRIPTORS, &[]),
-    row("accept", &["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"], &["ECONNABORTED", "EPROTO", "EPERM"]),
-    row("accept4", &["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"], &["ECONNABORTED", "EPROTO", "EPERM"]),
+    row("accept", ACCEPTED, ACCEPT),
+    row("accept4", ACCEPTED, ACCEPT),
     row("pipe", DESCRIPTORS, &[]),
     row("pipe2", DESCRIPTORS, &[]),
     row("eventfd", OBJECT, &["ENODEV"]),
@@ -70,8 +94,8 @@ pub const TABLE: &[Legal] = &[
     row("pidfd_open", OBJECT, &["ESRCH"]),
     row("pidfd_getfd", DESCRIPTORS, &["ESRCH"]),
     row("fanotify_init", &["EMFILE", "ENOMEM"], &[]),
-    row("recvmsg", &[], &["ENOMEM", "ECONNREFUSED"]),
-    row("recvmmsg", &[], &["ENOMEM", "ECONNREFUSED"]),
+    row("recvmsg", &[], RECEIVE),
+    row("recvmmsg", &[], RECEIVE),
     row("fopen", FILE, PATH),
     row("freopen", FILE, PATH),
     row("tmpfile", FILE, &["EACCES", "EROFS"]),
@@ -84,7 +108,7 @@ pub const TABLE: &[Legal] = &[
     row("system", PROCESS, &[]),
     row("bind", &["ENOMEM"], &["EADDRINUSE", "EACCES"]),
     row("listen", &[], &["EADDRINUSE"]),
-    row("connect", &[], &["ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH"]),
+    row("connect", &[], &["ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "EINTR"]),
     row("setsockopt", &["ENOBUFS", "ENOMEM"], &[]),
     // fork(2): RLIMIT_NPROC, and the limits of the machine and of the control group.
     row("fork", PROCESS, &[]),
@@ -99,9 +123,62 @@ pub fn of(function: &str, operation: &str) -> Option<&'static Legal> {
     TABLE.iter().find(|row| row.function == function && row.operation == operation)
 }
 
+/// Errors that a call may get only if its descriptor (of `epoll_ctl`, its target) is of a certain nature.
+struct Limit {
+    functions: &'static [&'static str],
+    errors: &'static [&'static str],
+    needs: Needs,
+}
+
+enum Needs {
+    /// One of these kinds, as the log of faults names them.
+    Kind(&'static [&'static str]),
+    /// It has no `O_NONBLOCK`.
+    Blocking,
+    Nonblocking,
+}
+
+const LIMITS: &[Limit] = &[
+    // accept(2), connect(2), recvmsg(2): a signal interrupts the call before there is a connection or data: while it waits.
+    Limit {
+        functions: &["accept", "accept4", "connect", "recvmsg", "recvmmsg"],
+        errors: &["EINTR"],
+        needs: Needs::Blocking,
+    },
+    // accept(2), recvmsg(2): "The socket is marked nonblocking".
+    Limit { functions: &["accept", "accept4", "recvmsg", "recvmmsg"], errors: &["EAGAIN"], needs: Needs::Nonblocking },
+    // fs/eventpoll.c do_epoll_ctl: what has no poll operation. (Some devices have none; which, the kind does not say.)
+    Limit { functions: &["epoll_ctl"], errors: &["EPERM"], needs: Needs::Kind(&["file", "directory"]) },
+    // fs/open.c filp_close: only what has a flush operation can fail: files of NFS, FUSE and others.
+    Limit { functions: &["close"], errors: &["EIO", "ENOSPC", "EDQUOT"], needs: Needs::Kind(&["file"]) },
+];
+
+impl Legal {
+    /// Whether the kernel may give one of the row's errors to a call whose descriptor is `on`: a kind, and `,nonblock` if it does not
+    /// block; empty: not known.
+    #[must_use]
+    pub fn may_be(&self, error: &str, on: &str) -> bool {
+        let (kind, is_nonblocking) = match on.split_once(',') {
+            Some((kind, flag)) => (kind, flag == "nonblock"),
+            None => (on, false),
+        };
+        let limits =
+            LIMITS.iter().filter(|limit| limit.functions.contains(&self.function) && limit.errors.contains(&error));
+        limits.into_iter().all(|limit| {
+            !on.is_empty()
+                && match limit.needs {
+                    Needs::Kind(kinds) => kinds.contains(&kind),
+                    Needs::Blocking => !is_nonblocking,
+                    Needs::Nonblocking => is_nonblocking,
+                }
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{TABLE, of};
+    extern crate std;
+    use super::{LIMITS, TABLE, of};
     use crate::errno;
     use crate::function::Function;
     use crate::functions::Role;
@@ -133,6 +210,54 @@ mod tests {
             for error in all() {
                 assert!(errno::number(error).is_some(), "{error}");
                 assert_eq!(all().filter(|other| *other == error).count(), 1, "{}: {error}", row.function);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_descriptor_is_decides_some_errors() {
+        for (function, operation, error, on, may_be) in [
+            ("accept4", "", "EINTR", "socket", true),
+            ("accept4", "", "EINTR", "socket,nonblock", false),
+            ("accept4", "", "EAGAIN", "socket,nonblock", true),
+            ("accept", "", "EAGAIN", "socket", false),
+            ("accept", "", "EAGAIN", "", false),
+            ("accept", "", "EMFILE", "", true),
+            ("connect", "", "EINTR", "socket", true),
+            ("epoll_ctl", "ADD", "EPERM", "file", true),
+            ("epoll_ctl", "ADD", "EPERM", "socket,nonblock", false),
+            ("epoll_ctl", "ADD", "ENOSPC", "socket", true),
+            ("close", "", "EIO", "file", true),
+            ("close", "", "EDQUOT", "socket", false),
+            ("close", "", "EIO", "", false),
+            ("fclose", "", "EIO", "", true),
+        ] {
+            assert_eq!(
+                of(function, operation).map(|row| row.may_be(error, on)),
+                Some(may_be),
+                "{function} {error} {on}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_limit_is_of_errors_that_rows_have() {
+        for limit in LIMITS {
+            for function in limit.functions {
+                let mut rows = TABLE.iter().filter(|row| row.function == *function);
+                assert!(rows.any(|row| limit.errors.iter().all(|error| row.others.contains(error))), "{function}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_made_and_then_fails_is_what_rules_allow() {
+        for row in TABLE.iter().filter(|row| row.is_made) {
+            let operation = if row.operation.is_empty() { "" } else { ":op=DEL" };
+            for error in row.others {
+                let entry = std::format!("EPOLLSHIM_INJECT={}:error={error}:made{operation}", row.function);
+                let (_, problem) = crate::options::parse([entry.as_bytes()].into_iter());
+                assert!(problem.is_none(), "{entry}");
             }
         }
     }

@@ -16,6 +16,7 @@ pub mod described;
 pub mod diff;
 mod facts;
 pub mod findings;
+mod firings;
 mod folded;
 mod html;
 pub mod interval;

@@ -349,7 +349,8 @@ fn resolve(set: &mut Set, options: &Options) {
         let mut addresses = BTreeSet::new();
         let counted = process.census.iter().flat_map(|census| census.rows.iter().map(|row| row.site));
         let stacked = |site: u64| process.stacks.frames(site).map_or(vec![site], <[u64]>::to_vec);
-        let all = found.chain(created).chain(added).chain(counted).flat_map(stacked).chain(callers);
+        let fired = process.rules.iter().flat_map(|rule| &rule.firings).map(|firing| firing.site);
+        let all = found.chain(fired).chain(created).chain(added).chain(counted).flat_map(stacked).chain(callers);
         let more = process.stacks.all().filter(|_| options.all_stacks).flatten().copied();
         for address in all.chain(more).filter(|address| *address != 0) {
             if addresses.len() == ADDRESSES {

@@ -13,6 +13,7 @@ use epollshim_format::{errno, histogram, signal};
 
 use crate::census::Census;
 use crate::described::Descriptor;
+use crate::firings::Firing;
 use crate::modules::{Modules, plain};
 use crate::owner::Owner;
 use crate::records::Caller;
@@ -226,6 +227,8 @@ pub struct Rule {
     pub fired: u64,
     /// Kernels have such a fault.
     pub legal: bool,
+    /// Where it fired last, the oldest first. (A recording has the last of all rules together.)
+    pub firings: Vec<Firing>,
 }
 
 #[derive(Default)]

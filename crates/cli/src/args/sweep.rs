@@ -59,9 +59,21 @@ pub struct Sweep {
     /// The call fails that time and every time after
     #[arg(long)]
     pub persistent: bool,
+    /// The call fails once in each process; without it once in all of them
+    /// together
+    #[arg(long, verbatim_doc_comment)]
+    pub each_process: bool,
+    /// Fail only calls that a server makes until it is ready (start), until it
+    /// is told to stop (serve), and after that (stop)
+    #[arg(long, value_name = "start,serve,stop", value_delimiter = ',', requires = "workload", verbatim_doc_comment)]
+    #[arg(value_parser = ["start", "serve", "stop"], hide_possible_values = true)]
+    pub phase: Vec<String>,
+    /// Try one failure: RULE is that of a find, or any of EPOLLSHIM_INJECT
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase"])]
+    pub only: Option<String>,
     /// Do not fail any call: lower the limit of open descriptors
     /// (RLIMIT_NOFILE) step by step, without the library
-    #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent"], verbatim_doc_comment)]
+    #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "only"], verbatim_doc_comment)]
     pub limits: bool,
     /// A shell command that uses the server CMD, and exits with 0 if all is
     /// well
@@ -85,8 +97,9 @@ pub struct Sweep {
     /// given several times
     #[arg(long, value_name = "REGEX", verbatim_doc_comment)]
     pub mask: Vec<String>,
-    /// How many clean runs are made first
-    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    /// The most clean runs that are made first. Fewer are enough if two in a
+    /// row bring no new point
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100), verbatim_doc_comment)]
     pub clean_runs: u32,
     /// How many runs are made at the same time; without it: one for each
     /// processor, and one alone for a server without a network of its own

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use epollshim_format::faults::need_session;
 use epollshim_recording::Format;
 
 use super::place::{self, Place};
@@ -12,6 +13,7 @@ use crate::{Failure, say, suppressions, sys, take};
 
 const RECORD: &str = "EPOLLSHIM_RECORD";
 const REPORT: &str = "EPOLLSHIM_REPORT";
+const SESSION: &str = "EPOLLSHIM_SESSION";
 const CENSUS: &str = "EPOLLSHIM_CENSUS";
 
 pub struct Plan {
@@ -76,6 +78,9 @@ impl Plan {
             match Place::private() {
                 Ok(place) => {
                     environment.push((RECORD.into(), place.path.clone().into()));
+                    if needs_session(environment) {
+                        environment.push((SESSION.into(), place.top().join("session").into()));
+                    }
                     plan.place = Some(place);
                 }
                 Err(why) if plan.fail_on.is_empty() && asked.output.is_none() => {
@@ -108,6 +113,12 @@ impl Plan {
 
 fn get<'a>(environment: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
     environment.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_os_str())
+}
+
+/// Whether rules need a directory of all processes, and the user names none.
+fn needs_session(environment: &[(OsString, OsString)]) -> bool {
+    let rules = get(environment, "EPOLLSHIM_INJECT").map(OsStr::as_encoded_bytes).unwrap_or_default();
+    get(environment, SESSION).is_none() && need_session(rules, true)
 }
 
 /// Whether a report can be written there, as far as that can be said beforehand.

@@ -5,7 +5,8 @@ use std::io::Error;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::spec::{FAULTS, HOME, RECORDINGS, SPEC, Spec, TMP};
+use super::phases;
+use super::spec::{FAULTS, HOME, RECORDINGS, SESSION, SPEC, Spec, TMP};
 use crate::Failure;
 use crate::sys;
 use crate::text::{reason, shown};
@@ -40,6 +41,8 @@ impl Folder {
         for name in [HOME, TMP, RECORDINGS, FAULTS] {
             directory(&folder.0.join(name), shared)?;
         }
+        directory(&folder.0.join(SESSION), 0o700)?;
+        phases::make(&folder.0.join(SESSION))?;
         let spec = make(&folder.0);
         fs::write(folder.0.join(SPEC), serde_json::to_vec(&spec).map_err(Error::other)?)?;
         Ok((folder, spec))

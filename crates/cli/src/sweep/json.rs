@@ -50,6 +50,9 @@ fn tried(swept: &Swept, tried: &Tried) -> Map<String, Value> {
     if let Failure::Call { point, failure } = &tried.trial.failure {
         put("function", point.function.as_str().into());
         put("operation", Some(&point.operation).filter(|operation| !operation.is_empty()).cloned().into());
+        put("phase", swept.workload.as_ref().map(|_| point.phase.name()).into());
+        put("on", Some(&point.on).filter(|on| !on.is_empty()).cloned().into());
+        put("made", failure.ends_with(":made").into());
         put("error", failure.as_str().into());
         put("stack", point.stack.as_str().into());
         put("occurrence", point.occurrence.into());

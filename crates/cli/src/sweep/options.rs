@@ -3,15 +3,15 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use epollshim_format::errno;
 use epollshim_format::function::Functions;
-use epollshim_format::legality::Legal;
 use epollshim_format::{options, signal};
 use regex::bytes::Regex;
 
+use super::failures::Choice;
 use super::mask::Masks;
-use super::points::Point;
+use super::only;
 use super::spec::{Ready, Server};
+use super::trial::Trial;
 use crate::args::Sweep;
 use crate::program;
 use crate::run::shim;
@@ -28,10 +28,9 @@ pub struct Settled {
     pub input: Option<PathBuf>,
     pub directory: Option<PathBuf>,
     pub masks: Masks,
-    calls: Option<Functions>,
-    errors: Vec<String>,
-    all_errors: bool,
-    pub is_persistent: bool,
+    pub choice: Choice,
+    /// The one trial that was asked for, and its functions.
+    pub only: Option<(Trial, Functions)>,
 }
 
 impl Settled {
@@ -62,30 +61,9 @@ impl Settled {
             input: asked.input.as_deref().map(|path| absolute(path, "--input")).transpose()?,
             directory: asked.dir.as_deref().map(|path| absolute(path, "--dir")).transpose()?,
             masks,
-            calls: calls(&asked.calls)?,
-            errors: errors(&asked.errors)?,
-            all_errors: asked.all_errors,
-            is_persistent: asked.persistent,
+            choice: Choice::of(asked)?,
+            only: asked.only.as_deref().map(|rule| only::parse(rule, asked.workload.is_some())).transpose()?,
         })
-    }
-
-    /// The errors to try at a point.
-    pub fn errors_of(&self, point: &Point) -> Vec<&'static str> {
-        let Some(legal) = point.legal() else { return Vec::new() };
-        let own = Functions::named(point.function.as_bytes()).unwrap_or_default();
-        if self.calls.is_some_and(|calls| !calls.meets(own)) {
-            return Vec::new();
-        }
-        let all = |legal: &'static Legal| legal.resources.iter().chain(legal.others).copied();
-        match () {
-            () if self.all_errors => all(legal).collect(),
-            () if !self.errors.is_empty() => {
-                all(legal).filter(|error| self.errors.iter().any(|asked| asked == error)).collect()
-            }
-            // Who asks for a function asks for a failure of it.
-            () if self.calls.is_some() => all(legal).take(1).collect(),
-            () => legal.resources.iter().copied().take(1).collect(),
-        }
     }
 }
 
@@ -126,25 +104,5 @@ fn server(asked: &Sweep) -> Result<Option<Server>, Failure> {
     match signal::number(asked.stop_with.as_bytes()) {
         Some(stop) => Ok(Some(Server { ready, workload, stop: i32::from(stop) })),
         None => Err(Failure::of_use(format!("--stop-with: no signal is called {}", printable(&asked.stop_with)))),
-    }
-}
-
-fn calls(words: &[String]) -> Result<Option<Functions>, Failure> {
-    let mut all = Functions::NONE;
-    for word in words {
-        match Functions::named(word.as_bytes()) {
-            Some(functions) => all = all.with(functions),
-            None => {
-                return Err(Failure::of_use(format!("--calls: no call is named {}", printable(word))));
-            }
-        }
-    }
-    Ok((!words.is_empty()).then_some(all))
-}
-
-fn errors(words: &[String]) -> Result<Vec<String>, Failure> {
-    match words.iter().find(|word| errno::number(word).is_none()) {
-        Some(word) => Err(Failure::of_use(format!("--errors: no error is named {}", printable(word)))),
-        None => Ok(words.to_vec()),
     }
 }

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 
 use super::names::Names;
 use super::points::Point;
-use super::trial::{Failure, Trial, Tried};
+use super::repeat::Repeat;
+use super::trial::{Trial, Tried};
 use super::verdict::Verdict;
 
 pub struct Swept {
@@ -21,6 +22,7 @@ pub struct Swept {
     /// Of them, those that not every clean run came to.
     pub unsteady: usize,
     pub names: Names,
+    pub repeat: Repeat,
     pub tried: Vec<Tried>,
     /// Trials that were to be made.
     pub planned: usize,
@@ -71,13 +73,7 @@ impl Swept {
 
     /// The command line that repeats a trial, for a shell.
     pub fn line(&self, trial: &Trial) -> String {
-        let command: Vec<String> = self.command.iter().map(|word| quoted(&word.to_string_lossy())).collect();
-        let command = command.join(" ");
-        match trial.failure {
-            Failure::Descriptors(number) => format!("prlimit --nofile={number} {command}"),
-            Failure::Processes(number) => format!("prlimit --nproc={number} {command}"),
-            Failure::Call { .. } => format!("epollshim run --inject {} -- {command}", quoted(&trial.rules)),
-        }
+        self.repeat.line(trial)
     }
 }
 
@@ -86,28 +82,5 @@ impl Tried {
         let occurrence = self.trial.point().map_or(0, |point| point.occurrence);
         // Of limits, the highest that fails.
         (occurrence, u64::MAX - self.trial.descriptors().or(self.trial.processes()).unwrap_or(0))
-    }
-}
-
-/// A word as a shell reads it.
-fn quoted(word: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./=:,+@%".contains(letter);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn a_word_is_quoted_where_a_shell_would_change_it() {
-        for (word, text) in
-            [("--port=1", "--port=1"), ("", "''"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("a;b", "'a;b'")]
-        {
-            assert_eq!(quoted(word), text);
-        }
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use super::failures::Choice;
 use super::observe::Clean;
-use super::points::Point;
+use super::points::{Aim, Point};
 use super::progress::Progress;
 use super::runner::{Ask, Runner, held};
 use super::slots::{Slot, Slots};
@@ -22,19 +23,19 @@ const FACTOR: u64 = 3;
 const RUNS_OF_A_JOB: u32 = 8;
 
 /// The trials of points: the first error of each point's first occurrence, then of the second, then other errors.
-pub fn trials(points: &[(Point, Vec<&'static str>)], is_persistent: bool) -> Vec<Trial> {
+pub fn trials(points: &[Point], choice: &Choice, aim: Aim) -> Vec<Trial> {
     let mut ordered = Vec::new();
-    for (place, (point, errors)) in points.iter().enumerate() {
-        for (rank, error) in errors.iter().enumerate() {
-            ordered.push((rank, point.occurrence, place, point, *error));
+    for (place, point) in points.iter().enumerate() {
+        for (rank, error) in choice.at(point).into_iter().enumerate() {
+            ordered.push((rank, point.occurrence, place, point, error));
         }
     }
     ordered.sort_by_key(|(rank, occurrence, place, ..)| (*rank, *occurrence, *place));
     ordered
         .into_iter()
         .map(|(.., point, error)| Trial {
-            rules: point.rule(error, is_persistent),
-            failure: Failure::Call { point: point.clone(), failure: error.to_owned() },
+            rules: point.rule(&error, aim),
+            failure: Failure::Call { point: point.clone(), failure: error },
         })
         .collect()
 }

@@ -8,20 +8,39 @@ use epollshim_format::function::Functions;
 use epollshim_format::legality::{self, Legal};
 use serde::{Deserialize, Serialize};
 
-/// Occurrences of one stack that are points: a second fork in a loop differs from the first.
-const OCCURRENCES: u64 = 2;
-/// The operations of `epoll_ctl` that have rows.
-const OPERATIONS: [&str; 2] = ["ADD", "MOD"];
+use super::failures::function;
+use super::found::Found;
+use super::phases::Phase;
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+/// Occurrences of one stack that are points: a second fork in a loop differs from the first.
+pub const OCCURRENCES: u64 = 2;
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Point {
+    /// Of a program that ends by itself always the first.
+    pub phase: Phase,
     pub function: String,
     /// Of `epoll_ctl`; else empty.
     pub operation: String,
     /// As the library names it.
     pub stack: String,
-    /// From 1, in each process.
+    /// From 1, within the phase: in the tree of processes, or with --each-process in each process.
     pub occurrence: u64,
+    /// What the descriptor is that the call gets: `socket,nonblock`; empty: it gets none, or that is not known.
+    pub on: String,
+    /// The callers, the innermost first: `app+0x11f2`.
+    pub frames: Vec<String>,
+}
+
+/// What all rules of a sweep have alike.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Aim {
+    /// The call fails that time and every time after.
+    pub is_persistent: bool,
+    /// Calls are counted in the whole tree of processes.
+    pub in_tree: bool,
+    /// Points have phases: the program is a server.
+    pub has_phases: bool,
 }
 
 impl Point {
@@ -29,76 +48,118 @@ impl Point {
         legality::of(&self.function, &self.operation)
     }
 
+    /// Whether it is the same point, also where what the descriptor is differs from run to run.
+    pub fn is(&self, other: &Point) -> bool {
+        self.key() == other.key()
+    }
+
+    fn key(&self) -> (Phase, &str, &str, &str, u64) {
+        (self.phase, &self.function, &self.operation, &self.stack, self.occurrence)
+    }
+
     /// `epoll_ctl(ADD)`
     pub fn call(&self) -> String {
         if self.operation.is_empty() { self.function.clone() } else { format!("{}({})", self.function, self.operation) }
     }
 
-    /// The rule that fails it.
-    pub fn rule(&self, errno: &str, is_persistent: bool) -> String {
+    /// The rule by which it fails: with an errno (`EMFILE`, `EIO:made`), or by another action (`batch=1`).
+    pub fn rule(&self, failure: &str, aim: Aim) -> String {
         // Of fcntl, the commands that make a descriptor alone.
         let calls = if self.function == "fcntl" { "%creat" } else { &self.function };
+        let action = if failure.contains('=') { failure.to_owned() } else { format!("error={failure}") };
         let operation = if self.operation.is_empty() { String::new() } else { format!(":op={}", self.operation) };
-        let on = if is_persistent { "+" } else { "" };
-        format!("{calls}:error={errno}{operation}:stack={}:when={}{on}", self.stack, self.occurrence)
+        let on = if aim.is_persistent { "+" } else { "" };
+        let phase = if aim.has_phases { format!(":phase={}", self.phase.name()) } else { String::new() };
+        let scope = if aim.in_tree { ":scope=tree" } else { "" };
+        format!("{calls}:{action}{operation}:stack={}:when={}{on}{phase}{scope}", self.stack, self.occurrence)
     }
 }
 
-/// The rules of a clean run: they delay every call by nothing, so that the log has it with its stack.
-pub fn rules() -> String {
+/// The rules of a clean run: they delay every call of these functions by nothing, so that the log has it with its stack. Of a server,
+/// one for each phase.
+pub fn rules(functions: Functions, has_phases: bool) -> String {
     let creators = Functions::named(b"%creat").unwrap_or_default();
-    let mut calls = vec!["%creat"];
-    for row in legality::TABLE.iter().filter(|row| row.operation.is_empty() && row.function != "fcntl") {
-        // A newer table may have functions that this library does not know.
-        let named = Functions::named(row.function.as_bytes()).unwrap_or_default();
-        if !named.is_empty() && named.0 & !creators.0 != 0 {
+    let mut calls = Vec::new();
+    if functions.meets(creators) {
+        calls.push("%creat");
+    }
+    for row in legality::TABLE.iter().filter(|row| row.function != "fcntl") {
+        let own = function(row);
+        if own.meets(functions) && !own.meets(creators) && !calls.contains(&row.function) {
             calls.push(row.function);
         }
     }
-    let mut rules = format!("{}:delay_enter=0", calls.join(","));
-    for operation in OPERATIONS {
-        rules.push_str(&format!(";epoll_ctl:delay_enter=0:op={operation}"));
+    if calls.is_empty() {
+        return String::new();
     }
-    rules
+    let rule = format!("{}:delay_enter=0", calls.join(","));
+    if !has_phases {
+        return rule;
+    }
+    Phase::ALL.map(|phase| format!("{rule}:phase={}", phase.name())).join(";")
 }
 
 /// The points of a run, in the order of their calls, process by process. Calls without a stack are left out (those before the
 /// library's constructor has run). Err: no call has one.
-pub fn of_run(folder: &Path) -> Result<Vec<Point>, &'static str> {
+pub fn of_run(folder: &Path, counting: Counting) -> Result<Vec<Point>, &'static str> {
     let mut files: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.sort_by_key(|path| path.extension().and_then(|pid| pid.to_str()?.parse::<u64>().ok()).unwrap_or(u64::MAX));
-    let (mut points, mut lacking) = (Vec::new(), 0);
+    let mut log = Log { counting, ..Log::default() };
     for file in files {
-        let text = fs::read(&file).unwrap_or_default();
-        lacking += of_log(&String::from_utf8_lossy(&text), &mut points);
+        log.add(&String::from_utf8_lossy(&fs::read(&file).unwrap_or_default()));
     }
-    if points.is_empty() && lacking > 0 { Err("call stacks cannot be walked") } else { Ok(points) }
+    if log.found.0.is_empty() && log.lacking > 0 { Err("call stacks cannot be walked") } else { Ok(log.found.points()) }
 }
 
-/// Adds the points of a log; how many calls have no stack.
-fn of_log(text: &str, points: &mut Vec<Point>) -> usize {
-    let mut lacking = 0;
-    let mut counts: BTreeMap<(String, String, String, String), u64> = BTreeMap::new();
-    for line in text.lines().filter(|line| line.starts_with("pid=")) {
-        let value = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-        let (Some(pid), Some(rule), Some(call)) = (value("pid"), value("rule"), value("call")) else { continue };
-        let operation = match rule.parse::<usize>().ok().and_then(|rule| rule.checked_sub(2)) {
-            Some(at) => OPERATIONS.get(at).copied().unwrap_or_default(),
-            None => "",
-        };
-        let Some(stack) = value("stack") else {
-            lacking += 1;
-            continue;
-        };
-        let [function, operation, stack] = [call, operation, stack].map(str::to_owned);
-        let count = counts.entry((pid.to_owned(), function.clone(), operation.clone(), stack.clone())).or_default();
-        *count += 1;
-        let point = Point { function, operation, stack, occurrence: *count };
-        if *count <= OCCURRENCES && point.legal().is_some() && !points.contains(&point) {
-            points.push(point);
+/// Which calls of one stack are points.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counting {
+    /// Calls are counted in each process by itself.
+    pub in_each_process: bool,
+    /// So many of them are points.
+    pub most: u64,
+}
+
+/// The points of the logs that were read.
+#[derive(Default)]
+struct Log {
+    counting: Counting,
+    found: Found,
+    /// Calls without a stack.
+    lacking: usize,
+    /// By process and point.
+    counts: BTreeMap<(String, Point), u64>,
+}
+
+impl Log {
+    fn add(&mut self, text: &str) {
+        for line in text.lines().filter(|line| line.starts_with("pid=")) {
+            let value = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+            let (Some(pid), Some(rule), Some(call)) = (value("pid"), value("rule"), value("call")) else { continue };
+            let Some(stack) = value("stack") else {
+                self.lacking += 1;
+                continue;
+            };
+            let phase = rule.parse::<usize>().ok().and_then(|rule| Phase::ALL.get(rule.checked_sub(1)?));
+            let mut point = Point {
+                phase: phase.copied().unwrap_or_default(),
+                function: call.to_owned(),
+                operation: value("op").unwrap_or_default().to_owned(),
+                stack: stack.to_owned(),
+                ..Point::default()
+            };
+            let pid = if self.counting.in_each_process { pid.to_owned() } else { String::new() };
+            let count = self.counts.entry((pid, point.clone())).or_default();
+            *count += 1;
+            if *count > self.counting.most || point.legal().is_none() {
+                continue;
+            }
+            point.occurrence = *count;
+            point.on = value("on").unwrap_or_default().to_owned();
+            point.frames = value("frames").unwrap_or_default().split(',').map(str::to_owned).collect();
+            self.found.add(point);
         }
     }
-    lacking
 }
 
 /// How many calls a rule has failed in a run.
@@ -114,43 +175,107 @@ pub fn fired(folder: &Path) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Point, of_log, rules};
+    use epollshim_format::function::Functions;
+
+    use super::{Aim, Counting, Log, Point, rules};
+    use crate::sweep::phases::Phase;
 
     const LOG: &str = "\
 epollshim.inject/1 version=0.1.0 pid=7 program=app rules=x
-pid=7 tid=7 rule=1 call=dup ordinal=1 stack=aa
-pid=7 tid=7 rule=2 call=epoll_ctl ordinal=1 stack=bb
-pid=7 tid=8 rule=1 call=dup ordinal=2 stack=aa
-pid=7 tid=7 rule=1 call=dup ordinal=3 stack=aa
-pid=9 tid=9 rule=1 call=dup ordinal=1 stack=aa
-pid=9 tid=9 rule=1 call=close ordinal=1 stack=cc
+pid=7 tid=7 rule=1 call=dup on=socket ordinal=1 stack=aa frames=app+0x10,libc.so.6+0x20
+pid=7 tid=7 rule=1 call=epoll_ctl op=ADD on=socket,nonblock ordinal=1 stack=bb frames=app+0x30
+pid=7 tid=8 rule=1 call=dup on=socket ordinal=2 stack=aa frames=app+0x10
+pid=7 tid=7 rule=1 call=dup on=file ordinal=3 stack=aa frames=app+0x10
+pid=9 tid=9 rule=1 call=dup on=file ordinal=1 stack=aa frames=app+0x10
+pid=9 tid=9 rule=2 call=dup on=file ordinal=1 stack=aa frames=app+0x10
+pid=9 tid=9 rule=1 call=close_range ordinal=1 stack=cc frames=app+0x40
 ";
 
+    fn points(counting: Counting) -> Vec<String> {
+        let mut log = Log { counting, ..Log::default() };
+        log.add(LOG);
+        assert_eq!(log.lacking, 0);
+        let text = |point: &Point| {
+            format!("{} {} {} {} {}", point.phase.name(), point.call(), point.stack, point.occurrence, point.on)
+        };
+        log.found.points().iter().map(text).collect()
+    }
+
     #[test]
-    fn a_point_is_function_operation_stack_and_one_of_two_occurrences() {
-        let mut points = Vec::new();
-        assert_eq!(of_log(LOG, &mut points), 0);
-        let texts: Vec<String> =
-            points.iter().map(|point| format!("{} {} {}", point.call(), point.stack, point.occurrence)).collect();
-        assert_eq!(texts, ["dup aa 1", "epoll_ctl(ADD) bb 1", "dup aa 2"]);
-        assert_eq!(of_log("pid=7 tid=7 rule=1 call=dup ordinal=1\n", &mut points), 1);
+    fn a_point_is_phase_function_operation_stack_and_occurrence() {
+        let tree = points(Counting { in_each_process: false, most: 2 });
+        assert_eq!(
+            tree,
+            [
+                "start dup aa 1 socket",
+                "start epoll_ctl(ADD) bb 1 socket,nonblock",
+                "start dup aa 2 socket",
+                "serve dup aa 1 file"
+            ]
+        );
+        // The first call of another process is of another kind: then no kind is known.
+        let each = points(Counting { in_each_process: true, most: 3 });
+        assert_eq!(
+            each,
+            [
+                "start dup aa 1 ",
+                "start epoll_ctl(ADD) bb 1 socket,nonblock",
+                "start dup aa 2 socket",
+                "start dup aa 3 file",
+                "serve dup aa 1 file"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_call_without_a_stack_is_no_point() {
+        let mut log = Log { counting: Counting { in_each_process: false, most: 2 }, ..Log::default() };
+        log.add("pid=7 tid=7 rule=1 call=dup ordinal=1\n");
+        assert_eq!((log.lacking, log.found.0.len()), (1, 0));
     }
 
     #[test]
     fn a_rule_fails_one_call_or_all_from_there_on() {
         let point = |function: &str, operation: &str| Point {
+            phase: Phase::Serve,
             function: function.into(),
             operation: operation.into(),
-            stack: "0123456789abcdef".into(),
+            stack: "0123456789abcdef/8".into(),
             occurrence: 2,
+            ..Point::default()
         };
-        let add = point("epoll_ctl", "ADD");
-        assert_eq!(add.rule("ENOSPC", false), "epoll_ctl:error=ENOSPC:op=ADD:stack=0123456789abcdef:when=2");
-        assert_eq!(point("fcntl", "").rule("EMFILE", true), "%creat:error=EMFILE:stack=0123456789abcdef:when=2+");
-        for rules in [rules(), add.rule("ENOSPC", false), add.rule("ENOSPC", true)] {
-            let entry = format!("EPOLLSHIM_INJECT={rules}");
-            let (_, problem) = epollshim_format::options::parse([entry.as_bytes()].into_iter());
-            assert!(problem.is_none(), "{rules}");
+        let (once, always) = (Aim::default(), Aim { is_persistent: true, ..Aim::default() });
+        let served = Aim { in_tree: true, has_phases: true, ..Aim::default() };
+        let of_tree = ":stack=0123456789abcdef/8:when=2:phase=serve:scope=tree";
+        for (point, failure, aim, rule) in [
+            (
+                point("epoll_ctl", "ADD"),
+                "ENOSPC",
+                once,
+                "epoll_ctl:error=ENOSPC:op=ADD:stack=0123456789abcdef/8:when=2",
+            ),
+            (point("fcntl", ""), "EMFILE", always, "%creat:error=EMFILE:stack=0123456789abcdef/8:when=2+"),
+            (point("close", ""), "EIO:made", served, &format!("close:error=EIO:made{of_tree}")),
+            (point("epoll_ctl", "DEL"), "ENOENT:made", served, &format!("epoll_ctl:error=ENOENT:made:op=DEL{of_tree}")),
+            (point("epoll_wait", ""), "batch=1", served, &format!("epoll_wait:batch=1{of_tree}")),
+        ] {
+            assert_eq!(point.rule(failure, aim), rule);
+            is_understood(rule);
         }
+        for has_phases in [false, true] {
+            let all = rules(Functions::ALL, has_phases);
+            is_understood(&all);
+            assert_eq!(all.split(';').count(), if has_phases { 3 } else { 1 });
+            assert!(all.starts_with("%creat,") && all.contains(",epoll_ctl"), "{all}");
+            let calls = Functions::named(b"epoll_ctl").unwrap_or_default();
+            assert!(rules(calls, has_phases).starts_with("epoll_ctl:delay_enter=0"), "only what is asked for");
+            assert_eq!(rules(Functions::NONE, has_phases), "");
+        }
+    }
+
+    fn is_understood(rules: &str) {
+        let entry = format!("EPOLLSHIM_INJECT={rules}");
+        let (_, problem) = epollshim_format::options::parse([entry.as_bytes()].into_iter());
+        assert!(problem.is_none(), "{rules}");
     }
 }

@@ -14,7 +14,7 @@ use super::observe::Observation;
 use super::one_run;
 use super::options::Settled;
 use super::slots::Slot;
-use super::spec::{FAULTS, HOME, RECORDINGS, Spec, TMP, Times};
+use super::spec::{FAULTS, HOME, RECORDINGS, SESSION, Spec, TMP, Times};
 use crate::sys::sandbox;
 use crate::text::reason;
 
@@ -117,6 +117,7 @@ impl Runner {
             set("EPOLLSHIM_RECORD_RING", "16".as_ref());
             set("EPOLLSHIM_INJECT", ask.rules.as_ref());
             set("EPOLLSHIM_INJECT_LOG", folder.join(FAULTS).join("faults.%p").as_os_str());
+            set("EPOLLSHIM_SESSION", folder.join(SESSION).as_os_str());
             if ask.stacks != 0 {
                 set("EPOLLSHIM_STACKS", ask.stacks.to_string().as_ref());
             }

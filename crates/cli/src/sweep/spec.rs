@@ -19,6 +19,8 @@ pub const HOME: &str = "cwd";
 pub const TMP: &str = "tmp";
 pub const RECORDINGS: &str = "recordings";
 pub const FAULTS: &str = "faults";
+/// The directory of EPOLLSHIM_SESSION.
+pub const SESSION: &str = "session";
 
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct Spec {

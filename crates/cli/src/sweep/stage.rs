@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
 
+use super::phases::{self, Phase};
 use super::procfs;
-use super::spec::{ERR, FAULTS, How, OUT, Outcome, Part, Ready, Server, Spec, Stuck, WORK};
+use super::spec::{ERR, FAULTS, How, OUT, Outcome, Part, Ready, SESSION, Server, Spec, Stuck, WORK};
 use crate::sys::sandbox::{self, Taken};
 
 /// Milliseconds between two looks.
@@ -16,6 +17,9 @@ const TICK: u64 = 10;
 /// In which processor time is measured: after a limit, and after the workload.
 const WINDOW: Duration = Duration::from_millis(300);
 const IDLE_WINDOW: Duration = Duration::from_millis(60);
+/// A program rests if it has done nothing between so many looks; at most so many are taken.
+const QUIET_LOOKS: u32 = 2;
+const MOST_LOOKS: u32 = 30;
 /// Between two looks at descriptors.
 const REST: Duration = Duration::from_millis(100);
 /// Percent of a processor from which on a process that should wait is busy.
@@ -92,6 +96,8 @@ impl<'a> Stage<'a> {
             self.outcome.ended_early = self.outcome.end.is_some();
             return;
         }
+        self.until_quiet();
+        self.begin(Phase::Serve);
         self.expect(self.spec.times.work);
         let begin = Instant::now();
         if self.work(server, WORK[0]) != Some(How::Exited(0)) && self.outcome.end.is_none() && !self.is_over {
@@ -104,11 +110,31 @@ impl<'a> Stage<'a> {
         }
         self.outcome.ended_early = self.outcome.end.is_some();
         if !self.outcome.ended_early && !self.is_over {
+            self.begin(Phase::Stop);
             let begin = Instant::now();
             self.expect(self.spec.times.stop);
             sandbox::send(self.pid, server.stop);
             self.until_it_ends(Part::Stop, self.spec.times.stop);
             self.outcome.times.stop = millis(begin);
+        }
+    }
+
+    /// Says to the program's processes what begins now. (Where that cannot be said, the run does not come to its point.)
+    fn begin(&self, phase: Phase) {
+        let _ = phases::begin(&self.spec.folder.join(SESSION), phase);
+    }
+
+    /// A program that listens may not have started all of itself yet: waits until it rests, but not for long.
+    fn until_quiet(&mut self) {
+        let (mut before, mut quiet) = (u64::MAX, 0);
+        for _ in 0..MOST_LOOKS {
+            let now = procfs::busy_time(&self.processes());
+            quiet = if now == before { quiet + 1 } else { 0 };
+            if quiet == QUIET_LOOKS || self.outcome.end.is_some() || self.is_over {
+                return;
+            }
+            before = now;
+            self.pause();
         }
     }
 

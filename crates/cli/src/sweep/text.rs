@@ -81,9 +81,6 @@ fn one(swept: &Swept, find: &Find, place: usize, out: &mut String) {
         let _ = writeln!(out, "   and {more} more");
     }
     let _ = writeln!(out, "   {}", swept.line(&tried.trial));
-    if let Some(workload) = &swept.workload {
-        let _ = writeln!(out, "   then: {}", printable(workload));
-    }
 }
 
 fn frame_line(out: &mut String, frame: &str) {

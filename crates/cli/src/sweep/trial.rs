@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::phases::Phase;
 use super::points::Point;
 use super::verdict::Judged;
 
@@ -54,8 +55,22 @@ impl Trial {
     pub fn text(&self) -> String {
         match &self.failure {
             Failure::Call { point, failure } => {
-                let time = if point.occurrence > 1 { ", the second time" } else { "" };
-                format!("{} fails with {failure}{time}", point.call())
+                let time = match point.occurrence {
+                    0 | 1 => String::new(),
+                    2 => ", the second time".into(),
+                    number => format!(", call {number}"),
+                };
+                let phase = match point.phase {
+                    Phase::Start => "",
+                    Phase::Serve => " while it serves",
+                    Phase::Stop => " while it stops",
+                };
+                let what = match failure.split_once(":made") {
+                    Some((error, _)) => format!("is made, and fails with {error}"),
+                    None if failure.contains('=') => format!("with {failure}"),
+                    None => format!("fails with {failure}"),
+                };
+                format!("{} {what}{phase}{time}", point.call())
             }
             Failure::Descriptors(number) => format!("{number} descriptors"),
             Failure::Processes(number) => format!("{number} processes"),

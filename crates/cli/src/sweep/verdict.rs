@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mask::Masks;
 use super::observe::{Clean, Observation, end_text, first_difference, signal_name};
-use super::spec::{How, Part};
+use super::spec::{How, Part, Stuck};
 use super::stage::BUSY;
 
 /// The worst first.
@@ -132,13 +132,9 @@ fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String
             Part::Work => "while it was to serve",
             Part::Stop => "it did not end when it was told to",
         };
-        let mut evidence = one(format!("{part}; {} % of a processor", stuck.percent));
-        if stuck.floods {
-            evidence.push("it prints, or makes the call that fails, without end".into());
-        }
-        evidence.extend(stuck.threads.iter().cloned());
-        let verdict = if stuck.percent >= BUSY || stuck.floods { Verdict::Spin } else { Verdict::Hang };
-        return (verdict, evidence);
+        let mut evidence = one(part.to_owned());
+        evidence.extend(standing(stuck));
+        return (if is_busy(stuck) { Verdict::Spin } else { Verdict::Hang }, evidence);
     }
     if let Some((verdict, evidence)) = served(run, said) {
         return (verdict, evidence);
@@ -181,36 +177,57 @@ fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String
     (if said.is_empty() { Verdict::Same } else { Verdict::SameButSaidSo }, Vec::new())
 }
 
+fn is_busy(stuck: &Stuck) -> bool {
+    stuck.percent >= BUSY || stuck.floods
+}
+
+/// What a program does that is stuck.
+fn standing(stuck: &Stuck) -> Vec<String> {
+    let mut evidence = vec![format!("{} % of a processor", stuck.percent)];
+    if stuck.floods {
+        evidence.push("it prints, or makes the call that fails, without end".into());
+    }
+    evidence.extend(stuck.threads.iter().cloned());
+    evidence
+}
+
 /// What a server's workload met.
 fn served(run: &Observation, said: &[String]) -> Option<(Verdict, Vec<String>)> {
     let outcome = &run.outcome;
-    let first = outcome.work.first()?;
-    if *first == Some(How::Exited(0)) {
-        return None;
-    }
-    let workload = match first {
-        None => "the workload got no answer within its limit".to_owned(),
-        Some(end) => format!("the workload {}", end_text(Some(*end))),
-    };
+    let first = outcome.work.first();
     if outcome.ended_early {
-        // Judged by how the program ended.
+        // Whoever comes next is not served, even where the workload was.
         let verdict = match outcome.end {
             Some(How::Exited(0)) => Verdict::LostOutput,
             _ => Verdict::CleanFailure,
         };
         let silent = if said.is_empty() { ", without a message" } else { "" };
-        return Some((verdict, vec![format!("the server {}{silent}", end_text(outcome.end)), workload]));
+        let mut evidence = vec![format!("the server {}{silent}", end_text(outcome.end))];
+        evidence.extend(first.map(work_text));
+        return Some((verdict, evidence));
     }
+    let first = first.filter(|end| **end != Some(How::Exited(0)))?;
+    let workload = work_text(first);
     let serves_again = outcome.work.get(1) == Some(&Some(How::Exited(0)));
     match (serves_again, first) {
         (false, _) => {
-            Some((Verdict::Deaf, vec![workload, "the server lives, and a second workload fails as well".into()]))
+            let mut evidence = vec![workload, "the server lives, and a second workload fails as well".into()];
+            let Some(stuck) = &outcome.stuck else { return Some((Verdict::Deaf, evidence)) };
+            evidence.extend(standing(stuck));
+            Some((if is_busy(stuck) { Verdict::Spin } else { Verdict::Deaf }, evidence))
         }
         (true, None) => Some((
             Verdict::Deaf,
             vec![workload, "one client was accepted and never answered; a second workload was served".into()],
         )),
         (true, Some(_)) => Some((Verdict::CleanFailure, vec![workload, "a second workload was served".into()])),
+    }
+}
+
+fn work_text(end: &Option<How>) -> String {
+    match end {
+        None => "the workload got no answer within its limit".to_owned(),
+        Some(_) => format!("the workload {}", end_text(*end)),
     }
 }
 

@@ -5,6 +5,7 @@
 mod cc;
 #[path = "../../../../tests/common/inherited.rs"]
 mod inherited;
+pub mod sweep;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

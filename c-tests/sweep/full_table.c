@@ -1,0 +1,25 @@
+/* A level-triggered listening socket stays ready while accept has no descriptor to give: with a shortage that stays, spin. */
+#include "listener.h"
+
+int main(int count, char **arguments) {
+    if (count != 3)
+        return 2;
+    if (strcmp(arguments[2], "ask") == 0)
+        return ask(arguments[1]);
+    int socket_ = listen_at(arguments[1]), loop = new_loop();
+    if (watch(loop, socket_) != 0)
+        return fail("watch");
+    fprintf(stderr, "ready\n");
+    for (;;) {
+        struct epoll_event event;
+        if (epoll_wait(loop, &event, 1, -1) != 1)
+            continue;
+        int client = accept(socket_, NULL, NULL);
+        if (client >= 0)
+            answer(client);
+#ifdef FIXED
+        else
+            return fail("accept");
+#endif
+    }
+}

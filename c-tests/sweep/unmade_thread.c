@@ -1,0 +1,25 @@
+/* Nobody asks whether the thread was made, and what it was to make is used: crash. */
+#include "event_loop.h"
+#include <pthread.h>
+
+static int *made;
+
+static void *make(void *nothing) {
+    made = ends;
+    return nothing;
+}
+
+int main(void) {
+    pthread_t worker;
+    int error = pthread_create(&worker, NULL, make, NULL);
+#ifdef FIXED
+    if (error != 0) {
+        fprintf(stderr, "pthread_create: %s\n", strerror(error));
+        return 1;
+    }
+#endif
+    if (error == 0)
+        pthread_join(worker, NULL);
+    printf("made %d\n", *made);
+    return 0;
+}

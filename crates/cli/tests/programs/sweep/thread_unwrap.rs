@@ -1,0 +1,14 @@
+//! A thread's `unwrap` ends that thread alone, and nobody asks how it ended: lost output behind status 0.
+use std::thread;
+
+fn main() {
+    let worker = thread::spawn(|| {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        println!("bound {}", socket.local_addr().is_ok());
+    });
+    let ended = worker.join();
+    if cfg!(fixed) && ended.is_err() {
+        std::process::exit(1);
+    }
+    println!("done");
+}

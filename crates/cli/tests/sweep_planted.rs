@@ -1,0 +1,203 @@
+//! `epollshim sweep` on programs with one mistake each on an error path (`c-tests/sweep`, `programs/sweep`): it is found, with its right
+//! verdict, and its line repeats it. The same program without the mistake (`-DFIXED`, `--cfg fixed`, `fixed`) has no find.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use common::sweep::{finds, program_with, repeat, swept};
+use common::{installed, output, scratch, skipped, stderr, stdout, until};
+
+/// What a repeated failure looks like from outside.
+#[derive(Clone, Copy)]
+enum Shows {
+    Signal(i32),
+    /// It has not ended after two seconds.
+    Stays,
+    /// Status 0, and this is not printed.
+    Lacks(&'static str),
+    /// Status 0, and no file of this name has this text.
+    NoFile(&'static str, &'static str),
+    /// This is printed, to either output.
+    Says(&'static str),
+    /// The server's own client gets nothing.
+    NoAnswer,
+}
+
+use Shows::{Lacks, NoAnswer, NoFile, Says, Signal, Stays};
+
+/// A program: its file, flags of the sweep, its verdict, and what its line shows. A server has a port.
+type Planted = (&'static str, &'static [&'static str], Option<u16>, &'static str, Shows);
+
+const PLANTED: &[Planted] = &[
+    ("unmade_thread.c", &[], None, "crash", Signal(libc::SIGSEGV)),
+    ("missing_worker.c", &["--calls", "pthread_create"], None, "hang", Stays),
+    ("taken_for_child.c", &[], None, "exit 0 with lost output", Lacks("both have worked")),
+    ("counted_children.c", &[], None, "spin", Stays),
+    ("open_end.c", &["--calls", "fork"], None, "hang", Stays),
+    ("helper_value.c", &["--calls", "popen"], None, "wrong output", Says("value 0")),
+    ("unasked_helper.c", &["--calls", "posix_spawn"], None, "exit 0 with lost output", NoFile("result", "precious\n")),
+    ("other_number.c", &["--calls", "epoll_create1"], None, "wrong output", Says("2 ready")),
+    ("out_of_bounds.c", &[], None, "sanitizer report", Says("runtime error: index -1 out of bounds")),
+    ("after_free.c", &["--calls", "epoll_ctl"], None, "sanitizer report", Says("heap-use-after-free")),
+    ("half_file.c", &["--calls", "memfd_create"], None, "exit 0 with lost output", NoFile("saved", "head\nbody\n")),
+    ("late_errno.c", &[], None, "abort", Signal(libc::SIGABRT)),
+    ("written_nowhere.c", &[], None, "exit 0 with lost output", NoFile("log", "precious\n")),
+    ("grandchild.c", &["--calls", "epoll_create1"], None, "other process lost", Lacks("SIGSEGV")),
+    ("unserved_client.c", &["--calls", "epoll_ctl"], Some(7101), "deaf", NoAnswer),
+    ("full_table.c", &["--calls", "accept", "--persistent"], Some(7102), "spin", NoAnswer),
+    ("content_server.c", &["--calls", "accept"], Some(7103), "exit 0 with lost output", NoAnswer),
+    ("any_port.c", &["--calls", "bind"], Some(7104), "hang", NoAnswer),
+    ("thread_unwrap.rs", &["--calls", "socket"], None, "exit 0 with lost output", Lacks("bound")),
+    ("forgets.rs", &["--calls", "socketpair"], None, "leak", Says("skipped")),
+    ("lost_sender.rs", &["--calls", "pthread_create"], None, "hang", Stays),
+    ("no_sockets.py", &["--calls", "socket", "--ready-when", "line ^ready"], Some(7105), "deaf", NoAnswer),
+    ("lost_worker.py", &["--calls", "pthread_create"], None, "hang", Stays),
+    ("ignored_helper.py", &["--calls", "pipe2"], None, "exit 0 with lost output", Lacks("precious")),
+];
+
+/// Sweeps at the same time: those of hangs sleep.
+const AT_ONCE: usize = 6;
+
+/// Debian's python3, since a version manager's is a script that starts the real one. Only up to 3.11 has a server without sockets.
+fn python() -> Option<PathBuf> {
+    let python =
+        Some(PathBuf::from("/usr/bin/python3")).filter(|python| python.exists()).or_else(|| installed("python3"))?;
+    let old = output(Command::new(&python).args(["-c", "import sys; sys.exit(sys.version_info >= (3, 12))"]));
+    if !old.status.success() {
+        skipped("python3 is newer than 3.11", true);
+        return None;
+    }
+    Some(python)
+}
+
+/// The command of a program, with its mistake or without it. None: what it needs is not installed.
+fn command(file: &str, is_fixed: bool) -> Option<Vec<String>> {
+    let (name, language) = file.rsplit_once('.').unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/sweep").join(file);
+    let text = |path: PathBuf| path.into_os_string().into_string().unwrap();
+    match language {
+        "c" => {
+            let mut flags = vec!["-pthread"];
+            flags.extend(is_fixed.then_some("-DFIXED"));
+            flags.extend((name == "out_of_bounds").then_some("-fsanitize=undefined"));
+            flags.extend((name == "after_free").then_some("-fsanitize=address"));
+            flags.extend((name == "after_free").then_some("-Wno-use-after-free"));
+            Some(vec![text(program_with(name, &flags))])
+        }
+        "rs" => {
+            let program = scratch("sweep").join(name);
+            let mut rustc = Command::new("rustc");
+            rustc.args(["--edition", "2024", "-g", "--check-cfg", "cfg(fixed)", "-o"]).arg(&program).arg(&source);
+            let output = output(rustc.args(if is_fixed { &["--cfg", "fixed"][..] } else { &[] }));
+            assert!(output.status.success(), "{file}: {}", stderr(&output));
+            Some(vec![text(program)])
+        }
+        _ => Some(vec![text(python()?), text(source)]),
+    }
+}
+
+/// What is wrong with what the sweep says of a program; empty: nothing.
+fn tried(planted: &Planted, is_fixed: bool) -> String {
+    let (file, flags, port, verdict, shows) = planted;
+    let Some(mut command) = command(file, is_fixed) else { return String::new() };
+    let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+    let mut asks = None;
+    if let Some(port) = port {
+        command.push(port.to_string());
+        let workload = format!("{} ask", command.join(" "));
+        flags.extend(["--workload".into(), workload.clone()]);
+        if !flags.contains(&"--ready-when".to_owned()) {
+            flags.extend(["--ready-when".into(), format!("port {port}")]);
+        }
+        asks = Some(workload);
+        command.push(if is_fixed { "fixed" } else { "serve" }.into());
+    } else if is_fixed && file.ends_with(".py") {
+        command.push("fixed".into());
+    }
+    let words = |all: &[String]| -> Vec<&'static str> { all.iter().map(|word| &*word.clone().leak()).collect() };
+    let (all, status) = swept(&words(&flags), &words(&command));
+    let found = finds(&all);
+    if all["reached"] == 0 {
+        return format!("{file}: nothing was reached: {all}\n");
+    }
+    if is_fixed {
+        return if found.is_empty() && status == 0 { String::new() } else { format!("{file}, fixed: {all}\n") };
+    }
+    match &found[..] {
+        [(one, line)] if one == verdict && status == 1 && all["finds"][0]["same"] == 3 => {
+            let seen = repeated(line, *shows, asks.as_deref());
+            if seen.is_empty() { seen } else { format!("{file}: {line}: {seen}\n") }
+        }
+        _ => format!("{file}: not one find, {verdict}, 3 of 3: {all}\n"),
+    }
+}
+
+/// What the line of a find does that it should not.
+fn repeated(line: &str, shows: Shows, asks: Option<&str>) -> String {
+    let folder = scratch("repeat");
+    if let (NoAnswer, Some(asks)) = (shows, asks) {
+        return answered(line, asks, &folder);
+    }
+    let limit = if matches!(shows, Stays) { 2 } else { 60 };
+    let ended = output(&mut repeat(&format!("timeout -s KILL {limit} {line}"), &folder));
+    let all = format!("{:?} {}{}", ended.status, stdout(&ended), stderr(&ended));
+    let is_killed = ended.status.code() == Some(137) || ended.status.signal() == Some(libc::SIGKILL);
+    let is_right = match shows {
+        Stays => is_killed,
+        Signal(signal) => ended.status.code() == Some(128 + signal) || ended.status.signal() == Some(signal),
+        Says(text) => !is_killed && all.contains(text),
+        Lacks(text) => ended.status.success() && !stdout(&ended).contains(text),
+        NoFile(name, text) => {
+            ended.status.success() && fs::read_to_string(folder.join(name)).unwrap_or_default() != text
+        }
+        NoAnswer => false,
+    };
+    if is_right { String::new() } else { all }
+}
+
+/// A server that the line starts: its client is to get no answer within two seconds.
+fn answered(line: &str, asks: &str, folder: &Path) -> String {
+    let mut server = repeat(&format!("timeout -s KILL 60 {line}"), folder);
+    let log = fs::File::create(folder.join("log")).unwrap();
+    let mut server = server.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    // Some never become ready.
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(2) && !fs::read_to_string(folder.join("log")).unwrap().contains("ready")
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let asked = Command::new("timeout").args(["2", "sh", "-c", asks]).stdin(Stdio::null()).output().unwrap();
+    // timeout(1) has made a process group of itself, the command and the server.
+    // SAFETY: takes numbers; the child is not waited for yet.
+    unsafe { libc::kill(-(server.id() as i32), libc::SIGKILL) };
+    until("the server's end", || server.try_wait().unwrap());
+    if asked.status.success() { fs::read_to_string(folder.join("log")).unwrap() + "answered" } else { String::new() }
+}
+
+#[test]
+fn each_planted_mistake_is_found_and_repeated_and_its_fixed_twin_has_none() {
+    let queue: Vec<(&Planted, bool)> =
+        [false, true].iter().flat_map(|fixed| PLANTED.iter().map(move |one| (one, *fixed))).collect();
+    let (queue, wrong) = (Mutex::new(queue), Mutex::new(String::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap().pop();
+                    let Some((planted, is_fixed)) = next else { break };
+                    let found = tried(planted, is_fixed);
+                    wrong.lock().unwrap().push_str(&found);
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{wrong}");
+}
