@@ -26,7 +26,12 @@
 //! verdict   what became of the program
 //! outcome   all of it, by causes
 //! repeat    the line that makes a trial again
-//! text, json, progress
+//! text, json, junit, html
+//! notes     what is noted while trials are made
+//! progress  how far a sweep is
+//! accept    the finds that are accepted
+//! resume    what an interrupted sweep has done, for the next one
+//! identity  which program that was
 //! ```
 
 use std::ffi::OsString;
@@ -34,42 +39,50 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::args::{Format, Sweep};
-use crate::report::write_with;
+use crate::args::Sweep;
 use crate::sys::{Signals, child};
 use crate::text::{printable, shown};
 use crate::{Failure, say};
+use accept::Accepted;
 use folder::Folder;
 use found::Found;
 use names::Names;
+use notes::Notes;
 use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
+use output::Output;
 use points::{Aim, Counting, OCCURRENCES};
-use progress::Progress;
 use repeat::Repeat;
 use runner::{Ask, Runner};
 use slots::Slots;
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
+mod accept;
 mod failures;
 mod folder;
 mod found;
+mod html;
+mod identity;
 mod json;
+mod junit;
 mod mask;
 mod names;
+mod notes;
 mod observe;
 mod one_run;
 mod only;
 mod options;
 mod outcome;
+mod output;
 mod phases;
 mod plan;
 mod points;
 mod procfs;
 mod progress;
 mod repeat;
+mod resume;
 mod runner;
 mod slots;
 mod spec;
@@ -104,29 +117,31 @@ pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
 /// Writes what was found; the exit status.
 pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
     let settled = Settled::of(asked)?;
+    let accepted = Accepted::read(&asked.accept)?;
+    let output = Output::open(asked)?;
+    // Before the first thread.
     let signals = Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
+    let notes = Notes::open(asked, &settled)?;
     let top = Folder::of_sweep()?;
     let runner = Arc::new(Runner::new(settled, &top.0, asked.share_network));
     let interrupted = Arc::clone(&runner);
     // It waits until this process ends.
     std::thread::spawn(move || signals.wait().inspect(|signal| interrupted.end(*signal)));
-    let swept = if asked.limits { limits(asked, &runner) } else { faults(asked, &runner) };
+    let mut swept = if asked.limits { limits(asked, &runner, &notes) } else { faults(asked, &runner, &notes) };
+    notes.progress.end();
+    if let Ok(swept) = &mut swept {
+        swept.accepted = accepted;
+    }
     drop(top);
     if let Some(signal) = runner.ended_by() {
         if let Ok(swept) = &swept {
             let _ = crate::to_stderr(text::render(swept).as_bytes());
         }
-        say("interrupted");
+        say(&output.interrupted());
         child::end_by(signal);
         return Ok(128 + signal);
     }
-    let swept = swept?;
-    let text = match asked.format {
-        Format::Text => text::render(&swept),
-        Format::Json => json::render(&swept),
-    };
-    write_with(asked.output.as_deref(), &|out| out.write_all(text.as_bytes()))?;
-    Ok(i32::from(swept.tried.iter().any(|tried| tried.judged.verdict.is_find())))
+    output.write(&swept?)
 }
 
 /// The clean runs of a sweep, and where they are.
@@ -141,6 +156,7 @@ struct CleanRuns {
 fn clean_runs(
     asked: &Sweep,
     runner: &Runner,
+    notes: &Notes,
     rules: &str,
     mut shows_more: impl FnMut(&Folder) -> Result<bool, Failure>,
 ) -> Result<CleanRuns, Failure> {
@@ -153,6 +169,7 @@ fn clean_runs(
     };
     let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
     while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
+        notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
         let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
         let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
         if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
@@ -178,7 +195,7 @@ fn clean_runs(
 }
 
 /// Fails each call in turn.
-fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
     let settled = &runner.settled;
     let only = settled.only.as_ref();
@@ -189,7 +206,7 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     let has_phases = settled.server.is_some();
     let counting = Counting { in_each_process: asked.each_process, most: OCCURRENCES };
     let mut found = Found::default();
-    let clean = clean_runs(asked, runner, &points::rules(functions, has_phases), |folder| {
+    let clean = clean_runs(asked, runner, notes, &points::rules(functions, has_phases), |folder| {
         let points = points::of_run(&folder.0.join(FAULTS), counting);
         points
             .map(|points| found.add_run(points))
@@ -210,7 +227,7 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
         Some((trial, _)) => vec![trial.clone()],
         None => plan::trials(&points, &settled.choice, aim),
     };
-    let mut swept = try_all(asked, runner, &clean, trials, begin);
+    let mut swept = try_all(asked, runner, notes, &clean, trials, begin);
     swept.unsteady = unsteady;
     swept.points = points;
     swept.names = names;
@@ -218,25 +235,35 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
 }
 
 /// Lowers the limit of descriptors from what the program needs on, with no library.
-fn limits(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+fn limits(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
-    let clean = clean_runs(asked, runner, "", |_| Ok(false))?;
+    let clean = clean_runs(asked, runner, notes, "", |_| Ok(false))?;
     // Looks are taken now and then: the peak may have been higher.
     let most = clean.clean.most_descriptors.max(LEAST_DESCRIPTORS) + MARGIN;
     let step = (most - LEAST_DESCRIPTORS).div_ceil(MOST_STEPS).max(1);
     let numbers = (LEAST_DESCRIPTORS..=most).rev().step_by(step as usize);
     let trial = |number| Trial { rules: String::new(), failure: trial::Failure::Descriptors(number) };
-    Ok(try_all(asked, runner, &clean, numbers.map(trial).collect(), begin))
+    Ok(try_all(asked, runner, notes, &clean, numbers.map(trial).collect(), begin))
 }
 
-fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>, begin: Instant) -> Swept {
+fn try_all(
+    asked: &Sweep,
+    runner: &Runner,
+    notes: &Notes,
+    clean: &CleanRuns,
+    trials: Vec<Trial>,
+    begin: Instant,
+) -> Swept {
     let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u32);
     // Two servers cannot have one port.
     let is_alone = runner.settled.server.is_some() && !clean.has_network;
     let jobs = asked.jobs.unwrap_or(if is_alone { 1 } else { processors });
-    let progress = Progress::new(trials.len());
     let planned = trials.len();
-    let tried = plan::try_all(runner, &clean.clean, trials, jobs, &progress);
+    let (mut tried, open) = notes.begin(asked, &runner.settled, &trials);
+    let resumed = tried.len();
+    tried.extend(plan::try_all(runner, &clean.clean, open, jobs, notes));
+    // Not by which job was the first to end.
+    tried.sort_by_cached_key(|tried| trials.iter().position(|trial| trial.key() == tried.trial.key()));
     Swept {
         command: asked.command.clone(),
         workload: asked.workload.clone(),
@@ -248,9 +275,11 @@ fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>
         unsteady: 0,
         names: Names::new(),
         repeat: Repeat::of(asked),
+        accepted: Accepted::default(),
         tried,
         planned,
-        lost: progress.lost_runs(),
+        resumed,
+        lost: notes.progress.lost_runs(),
         lacks: clean.lacks.clone(),
     }
 }

@@ -41,12 +41,14 @@ mod series;
 mod sites;
 mod source;
 mod stacks;
+pub mod suites;
 mod suppressions;
 pub mod text;
 
 use std::io::{self, Write};
 use std::path::Path;
 
+pub use html::page;
 pub use load::{Error, Failure, OF_RUN, Options, Set, load, load_all, load_with, recordings};
 pub use look::{Colour, Look};
 pub use read::{Damage, process as read};

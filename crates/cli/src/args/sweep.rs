@@ -3,9 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
-
-use super::Format;
+use clap::{Args, ValueEnum};
 
 const ABOUT: &str = "\
 Find out which failing calls a program does not survive.
@@ -39,6 +37,14 @@ Examples:
   epollshim sweep --calls epoll_ctl,accept4 --all-errors -- ./app
   epollshim sweep --persistent -- ./app     the call fails for ever
   epollshim sweep --limits -- ./app         fewer and fewer descriptors";
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SweepFormat {
+    Text,
+    Json,
+    Junit,
+    Html,
+}
 
 #[derive(Args, Debug)]
 #[command(about = "Fail each call of a program in turn, and say what it does not survive")]
@@ -111,11 +117,31 @@ pub struct Sweep {
     /// Leave CMD in the network of this machine
     #[arg(long)]
     pub share_network: bool,
+    /// A list of finds that are accepted, in lines such as
+    /// crash:^epoll_create1 EMFILE make$, with the reason in a comment above
+    /// each: they do not count. May be given several times
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub accept: Vec<PathBuf>,
+    /// Add the finds of this sweep to such a list, and leave what is there.
+    /// The reasons are to be filled in
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub write_accept: Option<PathBuf>,
+    /// Keep each finished trial in this file, and leave out those that it
+    /// already has: a sweep that was cut off goes on
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub resume: Option<PathBuf>,
     /// What the result is written as
-    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true, value_name = "text|json")]
-    pub format: Format,
-    /// The file to write: whole, or not at all. Without it: stdout
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = SweepFormat::Text,
+        hide_possible_values = true,
+        value_name = "text|json|junit|html"
+    )]
+    pub format: SweepFormat,
+    /// The file to write: whole, or not at all. Without it: stdout. The text
+    /// is printed on stderr where the file has another format
+    #[arg(long, short, value_name = "FILE", verbatim_doc_comment)]
     pub output: Option<PathBuf>,
     /// A directory of debug files by build id, beside /usr/lib/debug. May be
     /// given several times

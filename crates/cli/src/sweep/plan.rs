@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::failures::Choice;
+use super::notes::Notes;
 use super::observe::Clean;
 use super::points::{Aim, Point};
-use super::progress::Progress;
 use super::runner::{Ask, Runner, held};
 use super::slots::{Slot, Slots};
 use super::spec::Times;
@@ -46,7 +46,7 @@ pub fn limits_of(clean: &Times) -> Times {
 }
 
 /// Makes all trials; `jobs` of their runs work at a time. What was not tried for an interrupt is left out.
-pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, progress: &Progress) -> Vec<Tried> {
+pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, notes: &Notes) -> Vec<Tried> {
     let queue = Mutex::new(VecDeque::from(trials));
     let done = Mutex::new(Vec::new());
     let hangs = Mutex::new(BTreeMap::<String, u32>::new());
@@ -62,7 +62,7 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, pr
                         if runner.is_over() {
                             break;
                         }
-                        progress.lost();
+                        notes.progress.lost();
                         continue;
                     };
                     if matches!(tried.judged.verdict, Verdict::Hang | Verdict::Deaf) {
@@ -75,13 +75,12 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, pr
                         queue.extend(first);
                         queue.extend(last);
                     }
-                    progress.one(tried.judged.verdict);
+                    notes.add(&tried);
                     held(&done).push(tried);
                 }
             });
         }
     });
-    progress.end();
     done.into_inner().unwrap_or_default()
 }
 
@@ -123,7 +122,8 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
     if judged.verdict.is_find() {
         let again = std::thread::scope(|scope| {
             let runs: Vec<_> = (0..AGAIN).map(|_| scope.spawn(|| one(1, slots.take()))).collect();
-            let no_panic = |run: std::thread::ScopedJoinHandle<_>| run.join().unwrap_or_else(|_| Err("panicked".into()));
+            let no_panic =
+                |run: std::thread::ScopedJoinHandle<_>| run.join().unwrap_or_else(|_| Err("panicked".into()));
             runs.into_iter().map(no_panic).collect::<Result<Vec<_>, _>>()
         })?;
         runs += AGAIN;

@@ -46,6 +46,11 @@ impl Trial {
         }
     }
 
+    /// What tells a trial from the others of a sweep, also in a later one.
+    pub fn key(&self) -> (&str, Option<u64>, Option<u64>) {
+        (&self.rules, self.descriptors(), self.processes())
+    }
+
     /// Trials of one function are siblings.
     pub fn family(&self) -> String {
         self.point().map_or_else(String::new, Point::call)
