@@ -9,10 +9,13 @@
 //! points    where calls can fail, by the logs of clean runs
 //! found     the points of all of them
 //! failures  what is tried at a point
+//! at        points with a place on their stacks
+//! sample    some of the points, by a seed
 //! only      one failure, as a user names it
 //! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
-//! plan      which failure is tried when; runs that are made again
+//! plan      all trials; runs that are made again
+//! order     which trial is made when
 //! slots     how many runs work at a time
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
@@ -41,7 +44,7 @@ use std::time::Instant;
 
 use crate::args::Sweep;
 use crate::sys::{Signals, child};
-use crate::text::{printable, shown};
+use crate::text::{printable, reason, shown};
 use crate::{Failure, say};
 use accept::Accepted;
 use folder::Folder;
@@ -52,7 +55,7 @@ use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
 use output::Output;
-use points::{Aim, Counting, OCCURRENCES};
+use points::{Aim, Counting, MOST_OCCURRENCES, OCCURRENCES, Point};
 use repeat::Repeat;
 use runner::{Ask, Runner};
 use slots::Slots;
@@ -60,6 +63,7 @@ use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
 mod accept;
+mod at;
 mod failures;
 mod folder;
 mod found;
@@ -74,6 +78,7 @@ mod observe;
 mod one_run;
 mod only;
 mod options;
+mod order;
 mod outcome;
 mod output;
 mod phases;
@@ -84,6 +89,7 @@ mod progress;
 mod repeat;
 mod resume;
 mod runner;
+mod sample;
 mod slots;
 mod spec;
 mod stage;
@@ -92,10 +98,12 @@ mod text;
 mod trial;
 mod verdict;
 
+/// Seeds that are drawn are short enough to be typed.
+const MOST_SEED: u64 = 1_000_000;
 /// Clean runs are enough if so many in a row bring nothing new.
 const SAME_RUNS: u32 = 2;
-/// Callers that clean runs record: as many as the name of a stack is made of.
-const WHOLE_STACKS: u32 = 64;
+/// Callers that clean runs record: enough to have stacks walked, which the names of points need.
+const STACKS: u32 = 1;
 /// Steps of --limits.
 const MOST_STEPS: u64 = 64;
 /// Standard input, output and error.
@@ -163,7 +171,7 @@ fn clean_runs(
     let limit = asked.timeout * 1000;
     let ask = Ask {
         rules: rules.to_owned(),
-        stacks: WHOLE_STACKS,
+        stacks: STACKS,
         times: Times { start: limit, work: limit, stop: limit },
         ..Ask::default()
     };
@@ -204,34 +212,50 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
         return Err(Failure::of_use("--errors: none is legal for a call that was to fail"));
     }
     let has_phases = settled.server.is_some();
-    let counting = Counting { in_each_process: asked.each_process, most: OCCURRENCES };
+    let most = if asked.every_call { MOST_OCCURRENCES } else { OCCURRENCES };
+    let counting = Counting { in_each_process: asked.each_process, most };
     let mut found = Found::default();
     let clean = clean_runs(asked, runner, notes, &points::rules(functions, has_phases), |folder| {
         let points = points::of_run(&folder.0.join(FAULTS), counting);
+        let is_tried = |point: &Point| only.is_some() || !settled.choice.at(point).is_empty();
         points
-            .map(|points| found.add_run(points))
+            .map(|points| found.add_run(points.into_iter().filter(is_tried)))
             .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
     })?;
     if clean.runs.iter().all(|(seen, _)| seen.processes == 0) {
         let name = asked.command.first().map(shown).unwrap_or_default();
         return Err(Failure::of_use(format!("{name}: the library was not loaded; `epollshim check {name}` says why")));
     }
-    let mut names = Names::new();
-    clean.runs.iter().for_each(|(_, folder)| names::add(&folder.0.join(RECORDINGS), &asked.debug, &mut names));
+    let recordings = clean.runs.iter().map(|(_, folder)| folder.0.join(RECORDINGS));
+    let names = names::of(found.0.iter().map(|(point, _)| point), recordings, &asked.debug);
     let has_several = clean.runs.iter().any(|(seen, _)| seen.processes > 1);
     let aim = Aim { is_persistent: asked.persistent, in_tree: has_several && !asked.each_process, has_phases };
-    found.0.retain(|(point, _)| !settled.choice.at(point).is_empty());
+    if let Some(site) = &asked.at {
+        let frames = |point: &Point| names.get(&point.stack).map(|frames| frames.all.as_slice()).unwrap_or_default();
+        found.0.retain(|(point, _)| at::is_on_stack(site, point, frames(point)));
+    }
     let unsteady = found.unsteady(clean.runs.len());
-    let points = found.points();
+    let mut points = found.points();
+    let sample = match asked.shallow {
+        Some(number) => Some(sample::draw(&mut points, number as usize, seed(asked.seed)?)),
+        None => None,
+    };
     let trials = match only {
         Some((trial, _)) => vec![trial.clone()],
         None => plan::trials(&points, &settled.choice, aim),
     };
     let mut swept = try_all(asked, runner, notes, &clean, trials, begin);
     swept.unsteady = unsteady;
-    swept.points = points;
+    swept.sample = sample;
+    swept.points = only.and_then(|(trial, _)| trial.point()).map_or(points, |point| vec![point.clone()]);
     swept.names = names;
     Ok(swept)
+}
+
+/// The seed that is asked for, or one that nobody has chosen.
+fn seed(asked: Option<u64>) -> Result<u64, Failure> {
+    let drawn = || crate::sys::random().map(|number| number as u64 % MOST_SEED);
+    asked.map_or_else(drawn, Ok).map_err(|error| Failure::of_use(format!("--seed: {}", reason(&error))))
 }
 
 /// Lowers the limit of descriptors from what the program needs on, with no library.
@@ -273,6 +297,7 @@ fn try_all(
         jobs,
         points: Vec::new(),
         unsteady: 0,
+        sample: None,
         names: Names::new(),
         repeat: Repeat::of(asked),
         accepted: Accepted::default(),

@@ -29,6 +29,7 @@ pub fn render(swept: &Swept) -> String {
         "jobs": swept.jobs,
         "points": swept.points.len(),
         "unsteady_points": swept.unsteady,
+        "sample": swept.sample.map(|sample| json!({ "shallow": sample.number, "seed": sample.seed, "of": sample.of })),
         "planned": swept.planned,
         "tried": swept.tried.len(),
         "resumed": swept.resumed,

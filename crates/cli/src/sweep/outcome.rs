@@ -7,6 +7,7 @@ use super::accept::{Accepted, Entry};
 use super::names::Names;
 use super::points::Point;
 use super::repeat::Repeat;
+use super::sample::Sample;
 use super::trial::{Failure, Trial, Tried};
 use super::verdict::Verdict;
 use crate::text::base;
@@ -23,6 +24,8 @@ pub struct Swept {
     pub points: Vec<Point>,
     /// Of them, those that not every clean run came to.
     pub unsteady: usize,
+    /// Which of the points were tried; None: all.
+    pub sample: Option<Sample>,
     pub names: Names,
     pub repeat: Repeat,
     pub accepted: Accepted,

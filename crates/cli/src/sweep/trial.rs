@@ -51,9 +51,14 @@ impl Trial {
         (&self.rules, self.descriptors(), self.processes())
     }
 
-    /// Trials of one function are siblings.
+    /// What is called: trials of one function are siblings.
     pub fn family(&self) -> String {
         self.point().map_or_else(String::new, Point::call)
+    }
+
+    /// What is called, and where.
+    pub fn place(&self) -> (String, String) {
+        self.point().map(|point| (point.call(), point.site().to_owned())).unwrap_or_default()
     }
 
     /// What is done, for a reader.
