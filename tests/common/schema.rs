@@ -17,7 +17,7 @@ Draft202012Validator.check_schema(schema)
 def close(part):
     if isinstance(part, dict):
         if part.get("type") == "object":
-            part["additionalProperties"] = False
+            part.setdefault("additionalProperties", False)
         for inner in part.values():
             close(inner)
     elif isinstance(part, list):

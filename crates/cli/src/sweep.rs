@@ -16,6 +16,7 @@
 //! names     the functions on their call stacks
 //! plan      all trials; runs that are made again
 //! order     which trial is made when
+//! slots     how many runs work at a time
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
 //! spec      what is asked of the process that makes a run, and its answer
@@ -57,6 +58,7 @@ use output::Output;
 use points::{Aim, Counting, MOST_OCCURRENCES, OCCURRENCES, Point};
 use repeat::Repeat;
 use runner::{Ask, Runner};
+use slots::Slots;
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
@@ -88,6 +90,7 @@ mod repeat;
 mod resume;
 mod runner;
 mod sample;
+mod slots;
 mod spec;
 mod stage;
 mod start;
@@ -172,10 +175,10 @@ fn clean_runs(
         times: Times { start: limit, work: limit, stop: limit },
         ..Ask::default()
     };
-    let (mut runs, mut same) = (Vec::new(), 0);
+    let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
     while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
         notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
-        let (seen, folder) = runner.run(&ask).map_err(Failure::of_use)?;
+        let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
         let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
         if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
             continue;

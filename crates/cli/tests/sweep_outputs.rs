@@ -3,6 +3,8 @@
 
 mod common;
 mod pty;
+#[path = "../../../tests/common/schema.rs"]
+mod schema;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -266,4 +268,89 @@ fn an_interrupt_prints_what_was_found_and_ends_by_the_signal() {
     assert!(told.contains("\nNOT ALL: ") && told.contains("\nNo finds.\n"), "{told}");
     let last = format!("epollshim: interrupted; the same command goes on where {} ends\n", kept.display());
     assert!(told.ends_with(&last), "{told}");
+}
+
+/// A list that accepts the crash of null_loop.
+fn accepting() -> String {
+    let list = scratch("accept").join("list");
+    fs::write(&list, "# as <known>\ncrash:^epoll_create1 EMFILE make$\n").unwrap();
+    list.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_test_case_for_each_trial_has_a_name_that_stays() {
+    let program = program("null_loop");
+    let program = program.to_str().unwrap();
+    let junit = |flags: &[&str]| stdout(&text(&[&["--format", "junit"], flags].concat(), &[program]));
+    let all = junit(&[]);
+    assert!(all.contains("\n<testsuites name=\"epollshim\" tests=\"4\" failures=\"1\" errors=\"0\">\n"), "{all}");
+    assert!(
+        all.contains("<testsuite name=\"null_loop\" tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"0\" "),
+        "{all}"
+    );
+    let crash =
+        "<testcase classname=\"null_loop\" name=\"epoll_create1 fails with EMFILE, in make &lt; main\" time=\"0.";
+    let (_, rest) = all.split_once(crash).unwrap_or_else(|| panic!("{all}"));
+    let (case, _) = rest.split_once("</testcase>").unwrap();
+    assert!(case.contains("<failure type=\"crash\" message=\"SIGSEGV\">\ncrash, 3 of 3 runs\n"), "{case}");
+    assert!(case.contains("\nepollshim run --inject epoll_create1:error=EMFILE:stack="), "{case}");
+    let accepted = junit(&["--accept", &accepting()]);
+    assert!(accepted.contains(" tests=\"4\" failures=\"0\""), "{accepted}");
+    let skipped = "<skipped message=\"accepted: crash: epoll_create1 fails with EMFILE, in make: as &lt;known&gt;\"/>";
+    assert!(accepted.contains(skipped), "{accepted}");
+    [&all, &accepted].into_iter().for_each(|xml| common::is_valid_for_jenkins(xml));
+}
+
+#[test]
+fn a_page_has_the_finds_and_what_was_tried_and_needs_nothing_else() {
+    let program = program("null_loop");
+    let program = program.to_str().unwrap();
+    let file = scratch("html").join("sweep.html");
+    let name = file.to_str().unwrap();
+    let output = text(&["--format", "html", "-o", name, "--errors", "EMFILE,ENFILE"], &[program]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+    assert!(stderr(&output).contains("\n1. crash: epoll_create1 fails with EMFILE"), "the text: {}", stderr(&output));
+    let page = fs::read_to_string(&file).unwrap();
+    for part in [
+        "<title>epollshim: sweep of null_loop</title>",
+        "<h2>Finds: 1</h2>",
+        "<span class=\"badge error\">crash</span> epoll_create1 fails with EMFILE",
+        "<code class=\"paste\">epollshim run --inject epoll_create1:error=EMFILE:stack=",
+        "<th scope=\"row\">epoll_create1<small>in make</small></th><td class=\"bad\"><span class=\"verdict\">crash</span></td>",
+        "<td class=\"good\"><span class=\"verdict\">clean failure</span></td>",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    for foreign in ["http:", "https:", "src=", "<script", "@import", "url("] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    let page = stdout(&text(&["--format", "html", "--accept", &accepting()], &[program]));
+    let cell = "<td class=\"taken\"><span class=\"verdict\">crash</span>, accepted</td>";
+    assert!(page.contains(cell) && page.contains(": as &lt;known&gt;</li>"), "{page}");
+}
+
+#[test]
+fn what_is_written_as_json_is_in_the_schema() {
+    let python = match schema::python() {
+        Ok(python) => python,
+        Err(why) => return common::skipped(why, false),
+    };
+    let (crashes, serves) = (program("null_loop"), program("server"));
+    let (crashes, serves) = (crashes.to_str().unwrap(), serves.to_str().unwrap());
+    let calls = "--calls=epoll_create1,epoll_ctl";
+    let server: &[&str] = &[serves, "7000", "strict"];
+    let workload = format!("{serves} 7000 ask");
+    for (flags, command) in [
+        (&["--all-errors"][..], &[crashes][..]),
+        (&["--accept", &accepting()], &[crashes]),
+        (&["--limits"], &[crashes]),
+        (&["--workload", &workload, "--ready-when", "port 7000", calls], server),
+    ] {
+        let (all, _) = swept(flags, command);
+        assert_ne!(all["trials"], Value::Array(Vec::new()), "{flags:?}");
+        schema::is_valid(python, "sweep", &format!("{all}\n"));
+    }
+    let (mut all, _) = swept(&[], &[crashes]);
+    all["trials"][0]["runs"] = "3".into();
+    assert!(!schema::validate(python, "sweep", "as-shipped", &format!("{all}\n")).status.success());
 }

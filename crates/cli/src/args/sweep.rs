@@ -22,8 +22,9 @@ Each run has an empty folder as working directory and as TMPDIR, and, where the
 system allows it, a network and processes of its own. Nothing is left behind.";
 
 const EXAMPLES: &str = "\
-Exit status: 0 if CMD survives everything that was tried; 1 if it does not; 2
-for a usage error, or if CMD or its workload fails before anything is tried.
+Exit status: 0 if CMD survives everything that was tried, but for what --accept
+names; 1 if it does not; 2 for a usage error, or if CMD or its workload fails
+before anything is tried. If a signal ends the sweep, it is that signal.
 
 Verdicts: crash, sanitizer report, hang, spin (it burns a processor), deaf (it
 lives, and serves nobody), exit 0 with lost output, wrong output, other process

@@ -9,6 +9,7 @@ use super::observe::Clean;
 use super::order::Order;
 use super::points::{Aim, Point};
 use super::runner::{Ask, Runner, held};
+use super::slots::{Slot, Slots};
 use super::spec::Times;
 use super::trial::{Failure, Trial, Tried};
 use super::verdict::{Judged, Verdict, judge};
@@ -18,6 +19,8 @@ const AGAIN: u32 = 2;
 /// The least limit of a part, milliseconds, and how often what it took in clean runs.
 const LEAST: u64 = 2000;
 const FACTOR: u64 = 3;
+/// Runs for each job, most of which wait.
+const RUNS_OF_A_JOB: u32 = 8;
 
 /// The trials of points: the first error of each point's first occurrence, then of the second, then other errors.
 pub fn trials(points: &[Point], choice: &Choice, aim: Aim) -> Vec<Trial> {
@@ -42,17 +45,19 @@ pub fn limits_of(clean: &Times) -> Times {
     Times { start: limit(clean.start), work: limit(clean.work), stop: limit(clean.stop) }
 }
 
-/// Makes all trials, several at a time. What was not tried for an interrupt is left out.
+/// Makes all trials; `jobs` of their runs work at a time. What was not tried for an interrupt is left out.
 pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, notes: &Notes) -> Vec<Tried> {
     let queue = Mutex::new(Order::new(trials));
     let done = Mutex::new(Vec::new());
+    let slots = Slots::new(jobs);
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..jobs * RUNS_OF_A_JOB {
             scope.spawn(|| {
                 loop {
+                    let slot = slots.take();
                     let next = held(&queue).next();
                     let Some(trial) = next else { break };
-                    let Ok(tried) = try_one(runner, clean, trial) else {
+                    let Ok(tried) = try_one(runner, clean, trial, &slots, slot) else {
                         if runner.is_over() {
                             break;
                         }
@@ -81,10 +86,10 @@ fn settled(first: Judged, same: u32, again: Vec<Judged>) -> Judged {
     }
 }
 
-fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String> {
+fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Slot) -> Result<Tried, String> {
     let begin = Instant::now();
     let needs_fault = trial.point().is_some();
-    let one = |patience: u64| -> Result<Judged, String> {
+    let one = |patience: u64, slot: Slot| -> Result<Judged, String> {
         let ask = Ask {
             rules: trial.rules.clone(),
             stacks: 0,
@@ -94,7 +99,7 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String
             descriptors: trial.descriptors(),
             processes: trial.processes(),
         };
-        let (seen, folder) = runner.run(&ask)?;
+        let (seen, folder) = runner.run(&ask, slot)?;
         if let Some(trouble) = &seen.outcome.trouble {
             // Of a limit: the program cannot even be started.
             let evidence = vec![format!("it cannot be started: {trouble}")];
@@ -103,11 +108,16 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String
         Ok(judge(clean, &seen, &runner.settled.masks, &folder.0, needs_fault))
     };
     // What is slow is not hung: three times the limit the first time.
-    let mut judged = one(FACTOR)?;
+    let mut judged = one(FACTOR, slot)?;
     let took = begin.elapsed().as_millis() as u64;
     let (mut same, mut runs) = (1, 1);
     if judged.verdict.is_find() {
-        let again = (0..AGAIN).map(|_| one(1)).collect::<Result<Vec<_>, _>>()?;
+        let again = std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..AGAIN).map(|_| scope.spawn(|| one(1, slots.take()))).collect();
+            let no_panic =
+                |run: std::thread::ScopedJoinHandle<_>| run.join().unwrap_or_else(|_| Err("panicked".into()));
+            runs.into_iter().map(no_panic).collect::<Result<Vec<_>, _>>()
+        })?;
         runs += AGAIN;
         same += again.iter().filter(|again| again.verdict == judged.verdict).count() as u32;
         judged = settled(judged, same, again);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +13,7 @@ use super::folder::Folder;
 use super::observe::Observation;
 use super::one_run;
 use super::options::Settled;
+use super::slots::Slot;
 use super::spec::{FAULTS, HOME, RECORDINGS, SESSION, Spec, TMP, Times};
 use crate::sys::sandbox;
 use crate::text::reason;
@@ -60,15 +62,16 @@ impl Runner {
         }
     }
 
-    /// Makes a run, whose folder is there until it is dropped. Err: the run could not be made, or the sweep is over.
-    pub fn run(&self, ask: &Ask) -> Result<(Observation, Folder), String> {
+    /// Makes a run, whose folder is there until it is dropped. Once it only waits, its slot is given to another one.
+    /// Err: the run could not be made, or the sweep is over.
+    pub fn run(&self, ask: &Ask, slot: Slot) -> Result<(Observation, Folder), String> {
         let name = format!("run{}", self.serial.fetch_add(1, Ordering::Relaxed));
         let settled = &self.settled;
         let made = Folder::of_run(&self.top, &name, |folder| self.spec(folder, ask));
         let (folder, spec) = made.map_err(|error| format!("{}: {}", self.top.display(), reason(&error)))?;
         let mut command = Command::new("/proc/self/exe");
         command.arg0(one_run::NAME).arg(&folder.0).arg(std::process::id().to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.env_remove("LD_PRELOAD");
         let mut child = {
             // Whoever ends the sweep finds each child here.
@@ -80,6 +83,9 @@ impl Runner {
             running.insert(child.id() as i32);
             child
         };
+        // It says that it only waits, or closes this when it ends.
+        let _ = child.stdout.take().map(|mut said| said.read(&mut [0]));
+        drop(slot);
         let ended = child.wait();
         held(&self.running).remove(&(child.id() as i32));
         if self.is_over() {

@@ -15,17 +15,18 @@ type Row = (String, String);
 
 pub fn section(swept: &Swept, page: &mut String) {
     let mut rows: BTreeMap<Row, BTreeMap<&str, Vec<&Tried>>> = BTreeMap::new();
-    let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut columns: BTreeMap<&str, (Verdict, usize)> = BTreeMap::new();
     for tried in &swept.tried {
         let (row, column) = place(swept, &tried.trial);
         rows.entry(row).or_default().entry(column).or_default().push(tried);
-        *columns.entry(column).or_default() += 1;
+        let (worst, number) = columns.entry(column).or_insert((Verdict::NotReached, 0));
+        (*worst, *number) = ((*worst).min(tried.judged.verdict), *number + 1);
     }
     if rows.is_empty() {
         return;
     }
-    let mut columns: Vec<(&str, usize)> = columns.into_iter().collect();
-    columns.sort_by_key(|(name, number)| (std::cmp::Reverse(*number), *name));
+    let mut columns: Vec<(&str, (Verdict, usize))> = columns.into_iter().collect();
+    columns.sort_by_key(|(name, (worst, number))| (*worst, std::cmp::Reverse(*number), *name));
     let worst = |cells: &BTreeMap<&str, Vec<&Tried>>| {
         let all = cells.values().flatten().map(|tried| tried.judged.verdict);
         all.min().unwrap_or(Verdict::NotReached)
@@ -34,7 +35,8 @@ pub fn section(swept: &Swept, page: &mut String) {
     rows.sort_by_key(|(_, cells)| worst(cells));
 
     page.push_str(
-        "<section>\n<h2>What was tried</h2>\n<p class=\"quiet\">A row for each place of a call, a column for each failure. \
+        "<section>\n<h2>What was tried</h2>\n<p class=\"quiet\">A row for each place of a call, a column for each failure, \
+         the worst first. \
          A number stands where several stacks or times have the same outcome.</p>\n\
          <div class=\"wide\"><table class=\"matrix\">\n<thead><tr><th scope=\"col\">call</th>",
     );
@@ -56,7 +58,10 @@ pub fn section(swept: &Swept, page: &mut String) {
 /// Where a trial stands: its row and its column.
 fn place<'a>(swept: &Swept, trial: &'a Trial) -> (Row, &'a str) {
     match &trial.failure {
-        Failure::Call { point, failure } => ((point.call(), format!("in {}", swept.place(point))), failure),
+        Failure::Call { point, failure } => {
+            let phase = swept.workload.as_ref().map(|_| format!(", {}", point.phase.name())).unwrap_or_default();
+            ((point.call(), format!("in {}{phase}", swept.place(point))), failure)
+        }
         // The numbers in their order.
         Failure::Descriptors(number) => ((format!("{number:>9} descriptors"), String::new()), "outcome"),
         Failure::Processes(number) => ((format!("{number:>9} processes"), String::new()), "outcome"),
