@@ -48,6 +48,7 @@ const NEW_PATH: &[&str] = &["ENOENT", "EACCES", "EROFS"];
 const ACCEPTED: &[&str] = &["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
 const ACCEPT: &[&str] = &["ECONNABORTED", "EPROTO", "EPERM", "EAGAIN", "EINTR"];
 const RECEIVE: &[&str] = &["ENOMEM", "ECONNREFUSED", "EAGAIN", "EINTR"];
+const MEMORY: &[&str] = &["ENOMEM"];
 const PROCESS: &[&str] = &["EAGAIN", "ENOMEM"];
 
 /// All of it. A function that the library does not hook yet is skipped by whoever looks for it there.
@@ -118,6 +119,13 @@ pub const TABLE: &[Legal] = &[
     row("vfork", PROCESS, &[]),
     row("clone", PROCESS, &[]),
     row("pthread_create", &["EAGAIN"], &[]),
+    // malloc(3), posix_memalign(3), mmap(2): "Out of memory": also by RLIMIT_AS and RLIMIT_DATA. Tried only where --calls names them.
+    row("malloc", &[], MEMORY),
+    row("calloc", &[], MEMORY),
+    row("realloc", &[], MEMORY),
+    row("posix_memalign", &[], MEMORY),
+    row("aligned_alloc", &[], MEMORY),
+    row("mmap", &[], MEMORY),
 ];
 
 /// The row of a function, and of `epoll_ctl` that of an operation.
