@@ -18,6 +18,9 @@ mod effects;
 #[path = "faults/stack.rs"]
 mod stack;
 
+#[path = "faults/memory.rs"]
+mod memory;
+
 #[path = "faults/points.rs"]
 mod points;
 

@@ -8,7 +8,7 @@ use epollshim_format::faults::RULES;
 use epollshim_format::recording::{kind, policy as layout};
 
 use super::limits::{self, Key};
-use super::{firings, recorded, rules, tally, word};
+use super::{recorded, rules, tally, word};
 use crate::record;
 
 const _: () = assert!(Key::COUNT == layout::KEYS && RULES == layout::RULES);
@@ -44,7 +44,9 @@ pub fn write() {
         count += 1;
     }
     set(layout::GENERATION, rules::generation());
-    firings::copy_all();
+    if let Some(tally) = tally() {
+        tally.firings.copy_all(&|place| word(start, place));
+    }
     word(start, layout::COUNT).store(count as u64, Ordering::Release);
     limits::follow();
 }

@@ -73,6 +73,29 @@ pub fn copy_readable(address: usize, into: &mut [u8]) -> usize {
     unsafe { syscall!(SYS_process_vm_readv, getpid(), to.as_ptr(), 1, from.as_ptr(), 1, 0) }.unwrap_or(0)
 }
 
+/// Writes a word, and leaves memory that may only be read as it was (`PROT_READ`).
+///
+/// # Safety
+/// The word's page must be mapped, and whoever reads the word must be able to do with the value.
+pub unsafe fn write_word(place: *mut usize, value: usize) -> Result<()> {
+    let from = [&raw const value as usize, size_of::<usize>()];
+    let to = [place as usize, size_of::<usize>()];
+    // SAFETY: two struct iovec; the kernel checks the second's address, and its rights.
+    let written = unsafe { syscall!(SYS_process_vm_writev, getpid(), from.as_ptr(), 1, to.as_ptr(), 1, 0) };
+    if written != Err(libc::EFAULT) {
+        return written.map(drop);
+    }
+    // SAFETY: the auxiliary vector is the kernel's.
+    let page = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
+    let start = place as usize & page.wrapping_neg();
+    // SAFETY: the word's page, which nobody else writes to while its rights are others (this function's contract).
+    unsafe {
+        syscall!(SYS_mprotect, start, page, libc::PROT_READ | libc::PROT_WRITE)?;
+        place.write_volatile(value);
+        syscall!(SYS_mprotect, start, page, libc::PROT_READ).map(drop)
+    }
+}
+
 /// Whether the kernel answers that question. A filter may prevent it.
 pub fn can_ask_whether_readable() -> bool {
     let word = 0u64;

@@ -9,11 +9,15 @@
 //! points    where calls can fail, by the logs of clean runs
 //! found     the points of all of them
 //! failures  what is tried at a point
+//! at        points with a place on their stacks
+//! sample    some of the points, by a seed
 //! only      one failure, as a user names it
 //! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
-//! plan      which failure is tried when; runs that are made again
+//! plan      all trials; runs that are made again
+//! order     which trial is made when
 //! slots     how many runs work at a time
+//! limits    fewer descriptors and tasks, with no fault
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
 //! spec      what is asked of the process that makes a run, and its answer
@@ -32,6 +36,7 @@
 //! accept    the finds that are accepted
 //! resume    what an interrupted sweep has done, for the next one
 //! identity  which program that was
+//! calm      tests that runs without a fault are not suspicious
 //! ```
 
 use std::ffi::OsString;
@@ -41,7 +46,7 @@ use std::time::Instant;
 
 use crate::args::Sweep;
 use crate::sys::{Signals, child};
-use crate::text::{printable, shown};
+use crate::text::{printable, reason, shown};
 use crate::{Failure, say};
 use accept::Accepted;
 use folder::Folder;
@@ -52,7 +57,7 @@ use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
 use output::Output;
-use points::{Aim, Counting, OCCURRENCES};
+use points::{Aim, Counting, MOST_OCCURRENCES, OCCURRENCES, Point};
 use repeat::Repeat;
 use runner::{Ask, Runner};
 use slots::Slots;
@@ -60,6 +65,9 @@ use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
 mod accept;
+mod at;
+#[cfg(test)]
+mod calm;
 mod failures;
 mod folder;
 mod found;
@@ -67,6 +75,7 @@ mod html;
 mod identity;
 mod json;
 mod junit;
+mod limits;
 mod mask;
 mod names;
 mod notes;
@@ -74,6 +83,7 @@ mod observe;
 mod one_run;
 mod only;
 mod options;
+mod order;
 mod outcome;
 mod output;
 mod phases;
@@ -84,6 +94,7 @@ mod progress;
 mod repeat;
 mod resume;
 mod runner;
+mod sample;
 mod slots;
 mod spec;
 mod stage;
@@ -92,17 +103,12 @@ mod text;
 mod trial;
 mod verdict;
 
+/// Seeds that are drawn are short enough to be typed.
+const MOST_SEED: u64 = 1_000_000;
 /// Clean runs are enough if so many in a row bring nothing new.
 const SAME_RUNS: u32 = 2;
-/// Callers that clean runs record: as many as the name of a stack is made of.
-const WHOLE_STACKS: u32 = 64;
-/// Steps of --limits.
-const MOST_STEPS: u64 = 64;
-/// Standard input, output and error.
-const LEAST_DESCRIPTORS: u64 = 3;
-/// Steps above the most descriptors that were seen.
-const MARGIN: u64 = 4;
-
+/// Callers that clean runs record: enough to have stacks walked, which the names of points need.
+const STACKS: u32 = 1;
 /// If this process was started to make one run: its exit status.
 #[must_use]
 pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
@@ -127,7 +133,7 @@ pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
     let interrupted = Arc::clone(&runner);
     // It waits until this process ends.
     std::thread::spawn(move || signals.wait().inspect(|signal| interrupted.end(*signal)));
-    let mut swept = if asked.limits { limits(asked, &runner, &notes) } else { faults(asked, &runner, &notes) };
+    let mut swept = if asked.limits { limits::limits(asked, &runner, &notes) } else { faults(asked, &runner, &notes) };
     notes.progress.end();
     if let Ok(swept) = &mut swept {
         swept.accepted = accepted;
@@ -157,16 +163,11 @@ fn clean_runs(
     asked: &Sweep,
     runner: &Runner,
     notes: &Notes,
-    rules: &str,
+    ask: Ask,
     mut shows_more: impl FnMut(&Folder) -> Result<bool, Failure>,
 ) -> Result<CleanRuns, Failure> {
     let limit = asked.timeout * 1000;
-    let ask = Ask {
-        rules: rules.to_owned(),
-        stacks: WHOLE_STACKS,
-        times: Times { start: limit, work: limit, stop: limit },
-        ..Ask::default()
-    };
+    let ask = Ask { stacks: STACKS, times: Times { start: limit, work: limit, stop: limit }, ..ask };
     let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
     while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
         notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
@@ -204,46 +205,51 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
         return Err(Failure::of_use("--errors: none is legal for a call that was to fail"));
     }
     let has_phases = settled.server.is_some();
-    let counting = Counting { in_each_process: asked.each_process, most: OCCURRENCES };
+    let most = if asked.every_call { MOST_OCCURRENCES } else { OCCURRENCES };
+    let counting = Counting { in_each_process: asked.each_process, most };
     let mut found = Found::default();
-    let clean = clean_runs(asked, runner, notes, &points::rules(functions, has_phases), |folder| {
+    let ask = Ask { rules: points::rules(functions, has_phases), ..Ask::default() };
+    let clean = clean_runs(asked, runner, notes, ask, |folder| {
         let points = points::of_run(&folder.0.join(FAULTS), counting);
+        let is_tried = |point: &Point| only.is_some() || !settled.choice.at(point).is_empty();
         points
-            .map(|points| found.add_run(points))
+            .map(|points| found.add_run(points.into_iter().filter(is_tried)))
             .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
     })?;
     if clean.runs.iter().all(|(seen, _)| seen.processes == 0) {
         let name = asked.command.first().map(shown).unwrap_or_default();
         return Err(Failure::of_use(format!("{name}: the library was not loaded; `epollshim check {name}` says why")));
     }
-    let mut names = Names::new();
-    clean.runs.iter().for_each(|(_, folder)| names::add(&folder.0.join(RECORDINGS), &asked.debug, &mut names));
+    let recordings = clean.runs.iter().map(|(_, folder)| folder.0.join(RECORDINGS));
+    let names = names::of(found.0.iter().map(|(point, _)| point), recordings, &asked.debug);
     let has_several = clean.runs.iter().any(|(seen, _)| seen.processes > 1);
     let aim = Aim { is_persistent: asked.persistent, in_tree: has_several && !asked.each_process, has_phases };
-    found.0.retain(|(point, _)| !settled.choice.at(point).is_empty());
+    if let Some(site) = &asked.at {
+        let frames = |point: &Point| names.get(&point.stack).map(|frames| frames.all.as_slice()).unwrap_or_default();
+        found.0.retain(|(point, _)| at::is_on_stack(site, point, frames(point)));
+    }
     let unsteady = found.unsteady(clean.runs.len());
-    let points = found.points();
+    let mut points = found.points();
+    let sample = match asked.shallow {
+        Some(number) => Some(sample::draw(&mut points, number as usize, seed(asked.seed)?)),
+        None => None,
+    };
     let trials = match only {
         Some((trial, _)) => vec![trial.clone()],
         None => plan::trials(&points, &settled.choice, aim),
     };
     let mut swept = try_all(asked, runner, notes, &clean, trials, begin);
     swept.unsteady = unsteady;
-    swept.points = points;
+    swept.sample = sample;
+    swept.points = only.and_then(|(trial, _)| trial.point()).map_or(points, |point| vec![point.clone()]);
     swept.names = names;
     Ok(swept)
 }
 
-/// Lowers the limit of descriptors from what the program needs on, with no library.
-fn limits(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
-    let begin = Instant::now();
-    let clean = clean_runs(asked, runner, notes, "", |_| Ok(false))?;
-    // Looks are taken now and then: the peak may have been higher.
-    let most = clean.clean.most_descriptors.max(LEAST_DESCRIPTORS) + MARGIN;
-    let step = (most - LEAST_DESCRIPTORS).div_ceil(MOST_STEPS).max(1);
-    let numbers = (LEAST_DESCRIPTORS..=most).rev().step_by(step as usize);
-    let trial = |number| Trial { rules: String::new(), failure: trial::Failure::Descriptors(number) };
-    Ok(try_all(asked, runner, notes, &clean, numbers.map(trial).collect(), begin))
+/// The seed that is asked for, or one that nobody has chosen.
+fn seed(asked: Option<u64>) -> Result<u64, Failure> {
+    let drawn = || crate::sys::random().map(|number| number as u64 % MOST_SEED);
+    asked.map_or_else(drawn, Ok).map_err(|error| Failure::of_use(format!("--seed: {}", reason(&error))))
 }
 
 fn try_all(
@@ -273,6 +279,7 @@ fn try_all(
         jobs,
         points: Vec::new(),
         unsteady: 0,
+        sample: None,
         names: Names::new(),
         repeat: Repeat::of(asked),
         accepted: Accepted::default(),
@@ -281,5 +288,6 @@ fn try_all(
         resumed,
         lost: notes.progress.lost_runs(),
         lacks: clean.lacks.clone(),
+        left_out: None,
     }
 }

@@ -69,8 +69,6 @@ pub struct Process {
     pub duration: u64,
     /// Of the addresses in this recording.
     pub sites: BTreeMap<u64, Arc<Site>>,
-    /// Of objects whose segments have gaps between them: where each is mapped, behind the object's start. By path.
-    pub segments: BTreeMap<Vec<u8>, Vec<u64>>,
 }
 
 #[derive(Default)]

@@ -177,7 +177,7 @@ fn keep(fault: &Fault, frame: &Frame, function: Function, stack: Option<u64>) {
     let [rule, generation] = [fault.rule, super::generation() as u32].map(|number| number as u8);
     let what = u32::from_le_bytes([rule, function as u8, operation, generation]);
     record::new_site(frame.caller);
-    policy::firings::keep([
+    let words = [
         u64::from(what) | (sys::gettid() as u64) << 32,
         clock::monotonic(),
         fault.ordinal,
@@ -185,7 +185,12 @@ fn keep(fault: &Fault, frame: &Frame, function: Function, stack: Option<u64>) {
         stacks::site(frame.caller) as u64,
         0,
         0,
-    ]);
+    ];
+    let Some(tally) = policy::tally() else { return };
+    match policy::recorded() {
+        Some(start) => tally.firings.keep(words, Some(&|place| policy::word(start, place))),
+        None => tally.firings.keep(words, None),
+    }
 }
 
 /// What a descriptor is; None: it is not open. Asked of the kernel, without a descriptor.

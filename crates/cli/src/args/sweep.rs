@@ -70,17 +70,35 @@ pub struct Sweep {
     /// together
     #[arg(long, verbatim_doc_comment)]
     pub each_process: bool,
+    /// Fail every call of a call stack (100 at most); without it the first and
+    /// the second
+    #[arg(long, verbatim_doc_comment)]
+    pub every_call: bool,
+    /// Fail only calls with this on their call stacks: a function, FILE:LINE,
+    /// or OBJECT+OFFSET
+    #[arg(long, value_name = "SITE", verbatim_doc_comment)]
+    pub at: Option<String>,
+    /// Fail calls at this many points only, drawn by --seed
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub shallow: Option<u32>,
+    /// Draw the same sample again
+    #[arg(long, value_name = "NUMBER", requires = "shallow")]
+    pub seed: Option<u64>,
+    /// Let calls succeed, but unkindly, in place of errors: waits with one event
+    /// at a time, interrupted waits, and delays of waits, accept and connect
+    #[arg(long, conflicts_with_all = ["errors", "all_errors", "persistent"], verbatim_doc_comment)]
+    pub success_faults: bool,
     /// Fail only calls that a server makes until it is ready (start), until it
     /// is told to stop (serve), and after that (stop)
     #[arg(long, value_name = "start,serve,stop", value_delimiter = ',', requires = "workload", verbatim_doc_comment)]
     #[arg(value_parser = ["start", "serve", "stop"], hide_possible_values = true)]
     pub phase: Vec<String>,
     /// Try one failure: RULE is that of a find, or any of EPOLLSHIM_INJECT
-    #[arg(long, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase"])]
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "every_call", "at", "shallow", "success_faults"])]
     pub only: Option<String>,
     /// Do not fail any call: lower the limit of open descriptors
     /// (RLIMIT_NOFILE) step by step, without the library
-    #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "only"], verbatim_doc_comment)]
+    #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "only", "every_call", "at", "shallow", "success_faults"], verbatim_doc_comment)]
     pub limits: bool,
     /// A shell command that uses the server CMD, and exits with 0 if all is
     /// well

@@ -1,12 +1,12 @@
-//! Names of points: the functions on their call stacks, by the recordings of a clean run.
+//! Names of points: the functions on their call stacks.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use epollshim_recording::{Options, Site, load_all};
+use epollshim_recording::{Options, Places, Site, load_all};
 
-/// How many callers the log of faults names a stack by (docs/faults.md, "stack=HASH/8").
-const DEPTH: usize = 8;
+use super::points::Point;
+
 /// Frames that are shown of a stack.
 const MOST: usize = 4;
 /// What starts programs and threads says nothing of a place.
@@ -19,28 +19,39 @@ pub type Names = BTreeMap<String, Frames>;
 /// The innermost first.
 #[derive(Clone, Default)]
 pub struct Frames {
-    /// With their lines.
+    /// With their lines; those that are shown.
     pub shown: Vec<String>,
+    /// All that the log has.
+    pub all: Vec<String>,
     /// The functions alone, or the objects of functions without a name: what a new build still has.
     pub places: Vec<String>,
 }
 
-/// Adds those that a run has recorded.
-pub fn add(recordings: &Path, debug: &[PathBuf], names: &mut Names) {
-    let options = Options { debug: debug.to_vec(), all_stacks: true, ..Options::default() };
-    let Ok(set) = load_all(&[recordings], &options) else { return };
-    for process in &set.processes {
-        for (hash, frames) in process.stacks_by_hash(DEPTH) {
-            names.entry(format!("{hash:016x}/{DEPTH}")).or_insert_with(|| of(&frames));
-        }
+/// The names of points, by the objects that clean runs had mapped.
+pub fn of<'a>(
+    points: impl Iterator<Item = &'a Point>,
+    recordings: impl Iterator<Item = PathBuf>,
+    debug: &[PathBuf],
+) -> Names {
+    let (raw, options) =
+        (Options { raw: true, ..Options::default() }, Options { debug: debug.to_vec(), ..Options::default() });
+    let mut places = Places::new(&options);
+    recordings.filter_map(|folder| load_all(&[folder.as_path()], &raw).ok()).for_each(|set| places.add(&set));
+    let mut names = Names::new();
+    for point in points {
+        let mut sites = || point.frames.iter().map(|frame| places.site(frame)).collect::<Vec<_>>();
+        names.entry(point.stack.clone()).or_insert_with(|| frames(&sites()));
     }
+    names
 }
 
-fn of(sites: &[std::sync::Arc<Site>]) -> Frames {
+fn frames(sites: &[Site]) -> Frames {
     let is_of_libc = |text: &String| OF_LIBC.iter().any(|name| text.starts_with(name));
     let all = sites.iter().flat_map(|site| site.frames().zip(places(site)).collect::<Vec<_>>());
-    let (shown, places) = all.filter(|(shown, _)| !is_of_libc(shown)).take(MOST).unzip();
-    Frames { shown, places }
+    let (all, mut places): (Vec<_>, Vec<_>) = all.filter(|(shown, _)| !is_of_libc(shown)).unzip();
+    let shown = all.iter().take(MOST).cloned().collect();
+    places.truncate(MOST);
+    Frames { shown, all, places }
 }
 
 /// The function of each frame of a site; of one without a name, its object.

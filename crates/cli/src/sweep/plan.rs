@@ -1,12 +1,12 @@
 //! Which failure is tried when, and what came of each.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Instant;
 
 use super::failures::Choice;
 use super::notes::Notes;
 use super::observe::Clean;
+use super::order::Order;
 use super::points::{Aim, Point};
 use super::runner::{Ask, Runner, held};
 use super::slots::{Slot, Slots};
@@ -47,16 +47,15 @@ pub fn limits_of(clean: &Times) -> Times {
 
 /// Makes all trials; `jobs` of their runs work at a time. What was not tried for an interrupt is left out.
 pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, notes: &Notes) -> Vec<Tried> {
-    let queue = Mutex::new(VecDeque::from(trials));
+    let queue = Mutex::new(Order::new(trials));
     let done = Mutex::new(Vec::new());
-    let hangs = Mutex::new(BTreeMap::<String, u32>::new());
     let slots = Slots::new(jobs);
     std::thread::scope(|scope| {
         for _ in 0..jobs * RUNS_OF_A_JOB {
             scope.spawn(|| {
                 loop {
                     let slot = slots.take();
-                    let next = held(&queue).pop_front();
+                    let next = held(&queue).next();
                     let Some(trial) = next else { break };
                     let Ok(tried) = try_one(runner, clean, trial, &slots, slot) else {
                         if runner.is_over() {
@@ -66,14 +65,7 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, no
                         continue;
                     };
                     if matches!(tried.judged.verdict, Verdict::Hang | Verdict::Deaf) {
-                        let family = tried.trial.family();
-                        *held(&hangs).entry(family.clone()).or_default() += 1;
-                        // Its siblings will hang as well, and take long.
-                        let mut queue = held(&queue);
-                        let (last, first): (Vec<_>, Vec<_>) =
-                            queue.drain(..).partition(|trial| trial.family() == family);
-                        queue.extend(first);
-                        queue.extend(last);
+                        held(&queue).has_hung(&tried.trial);
                     }
                     notes.add(&tried);
                     held(&done).push(tried);
@@ -106,6 +98,7 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
             at_rest: Some(clean.at_rest),
             descriptors: trial.descriptors(),
             processes: trial.processes(),
+            counts_tasks: trial.processes().is_some(),
         };
         let (seen, folder) = runner.run(&ask, slot)?;
         if let Some(trouble) = &seen.outcome.trouble {

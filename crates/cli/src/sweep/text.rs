@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::accept::Entry;
 use super::outcome::{Find, Swept};
+use super::sample::Sample;
 use super::trial::Tried;
 use super::verdict::Verdict;
 use crate::text::{count, printable, shown, wrap};
@@ -55,6 +56,9 @@ pub fn summary(swept: &Swept) -> Vec<String> {
     if !swept.points.is_empty() {
         let reached = swept.tried.len() - never;
         lines.push(format!("{}, {reached} reached, {never} never", count(swept.points.len(), "point")));
+        if let Some(Sample { number, seed, of }) = swept.sample {
+            lines.push(format!("A sample of {of} points: --shallow {number} --seed {seed}"));
+        }
         if swept.unsteady > 0 {
             lines.push(format!("{} not in every clean run", count(swept.unsteady, "point")));
         }
@@ -73,6 +77,9 @@ pub fn summary(swept: &Swept) -> Vec<String> {
     }
     if let Some(lacks) = &swept.lacks {
         lines.push(format!("Runs were not shut off from this machine: {}", printable(lacks)));
+    }
+    if let Some(why) = &swept.left_out {
+        lines.push(format!("RLIMIT_NPROC was not lowered: {}", printable(why)));
     }
     lines
 }

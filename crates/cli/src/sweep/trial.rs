@@ -51,9 +51,23 @@ impl Trial {
         (&self.rules, self.descriptors(), self.processes())
     }
 
-    /// Trials of one function are siblings.
+    /// Which limit is lowered.
+    pub fn limit(&self) -> &'static str {
+        match self.failure {
+            Failure::Call { .. } => "",
+            Failure::Descriptors(_) => "RLIMIT_NOFILE",
+            Failure::Processes(_) => "RLIMIT_NPROC",
+        }
+    }
+
+    /// What is called: trials of one function are siblings.
     pub fn family(&self) -> String {
         self.point().map_or_else(String::new, Point::call)
+    }
+
+    /// What is called, and where.
+    pub fn place(&self) -> (String, String) {
+        self.point().map(|point| (point.call(), point.site().to_owned())).unwrap_or_default()
     }
 
     /// What is done, for a reader.
@@ -78,7 +92,7 @@ impl Trial {
                 format!("{} {what}{phase}{time}", point.call())
             }
             Failure::Descriptors(number) => format!("{number} descriptors"),
-            Failure::Processes(number) => format!("{number} processes"),
+            Failure::Processes(number) => format!("{number} processes and threads"),
         }
     }
 }
