@@ -205,6 +205,8 @@ fn a_start_that_cannot_work_says_so_before_anything_is_tried() {
         assert!(text.starts_with(&format!("epollshim: {line}")) && text.lines().count() == 1, "{command:?}: {text}");
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{command:?}");
     }
+    let (all, status) = swept(&["--calls", "socketpair"], &["true"]);
+    assert_eq!((status, &all["points"], &all["planned"]), (0, &0.into(), &0.into()), "it calls nothing: {all}");
     let (all, status) = swept(&["--mask", "[0-9a-f]+", "--calls", "epoll_ctl"], &["sh", "-c", differs]);
     assert_eq!(
         (status, &all["points"], &all["tried"]),

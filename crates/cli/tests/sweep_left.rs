@@ -17,7 +17,7 @@ const AS_NOBODY: &[&str] = &["setpriv", "--reuid", "65534", "--regid", "65534", 
 const WITHOUT_NAMESPACES: &[&str] = &[
     "unshare",
     "--user",
-    "--map-current-user",
+    "--map-root-user",
     "sh",
     "-c",
     "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all \"$@\"",
