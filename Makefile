@@ -19,7 +19,7 @@ COMMAND := $(TARGET)/release/epollshim
 ASSETS := $(TARGET)/release/assets
 
 .DEFAULT_GOAL := build
-.PHONY: help build release assets dist test test-dist test-hosts test-portable test-servers test-sweep-calm calm demo bench soak fuzz functions samples header install uninstall toolchain programs
+.PHONY: help sweeps build release assets dist test test-dist test-hosts test-portable test-servers test-sweep-calm calm demo bench soak fuzz functions samples header install uninstall toolchain programs
 
 help:
 	@echo 'make            build the library and the command: $(LIBRARY), $(COMMAND);'
@@ -34,6 +34,7 @@ help:
 	@echo 'make test-sweep-calm  500 runs of small programs and servers in which nothing fails, two and eight at a time, beside a busy process,'
 	@echo '                judged as if a call had failed: none may be suspicious (SWEEP_CALM_RUNS=NUMBER)'
 	@echo 'make test-hosts     the files of make dist on other hosts: Debian bullseye to sid, musl, without libgcc_s (as root; docs/hosts.md)'
+	@echo 'make sweeps     epollshim sweep on ten programs, and docs/sweeps.md anew (SWEEPS=NAMES: these alone, the others as they were)'
 	@echo 'make calm       the tests CALM_ROUNDS times (5) beside two busy processes: which of them failed, and how often?'
 	@echo 'make bench      what a call costs under the shim, beside a plain forwarder; what servers pay'
 	@echo 'make soak       a crowd of threads and signal handlers, again and again: is every step followed?'
@@ -101,6 +102,13 @@ test-hosts: toolchain programs dist
 	rm -rf '$(HOSTS_FILES)' && mkdir -p '$(HOSTS_FILES)'
 	tar -xzf $(TARGET)/dist/epollshim-*-x86_64-linux.tar.gz -C '$(HOSTS_FILES)'
 	$(CARGO) test --profile checks --test other_hosts --test hosts_packages -- --include-ignored
+
+# Four minutes. It says which programs are not installed, and which finds have no reason in examples/sweeps yet.
+SWEEPS ?=
+sweeps: toolchain
+	bash scripts/need redis-server redis-cli nginx memcached lighttpd haproxy mosquitto mosquitto_pub unbound dnsmasq dig node curl
+	$(CARGO) build --release
+	EPOLLSHIM='$(abspath $(COMMAND))' scripts/sweeps $(SWEEPS)
 
 # What fails here now and then depends on time, on the machine or on another test.
 CALM_ROUNDS ?= 5

@@ -70,6 +70,7 @@ impl<T: Copy> Buffer<T> {
         true
     }
 
+    #[inline(never)] // for size
     fn grow(&mut self) -> bool {
         let grown = grow(self.start, self.bytes);
         if let Some((start, bytes)) = grown {

@@ -6,7 +6,7 @@ use core::ffi::{CStr, c_char};
 use core::ops::Range;
 use core::ptr::null;
 
-use libc::{Elf64_Ehdr, Elf64_Phdr, Elf64_Sym};
+use libc::{Elf64_Ehdr, Elf64_Phdr, Elf64_Rela, Elf64_Sym};
 
 /// An entry of a dynamic section (`Elf64_Dyn` of <elf.h>).
 #[repr(C)]
@@ -21,9 +21,13 @@ const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const DT_NULL: u64 = 0;
 const DT_HASH: u64 = 4;
+const DT_PLTRELSZ: u64 = 2;
 const DT_STRTAB: u64 = 5;
 const DT_SYMTAB: u64 = 6;
+const DT_RELA: u64 = 7;
+const DT_RELASZ: u64 = 8;
 const DT_SONAME: u64 = 14;
+const DT_JMPREL: u64 = 23;
 const DT_VERSYM: u64 = 0x6fff_fff0;
 const DT_GNU_HASH: u64 = 0x6fff_fef5;
 const SHN_UNDEF: u16 = 0;
@@ -45,6 +49,60 @@ const HIDDEN: u16 = 0x8000;
 pub fn number(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
     let bytes = bytes.get(at..at.checked_add(size)?)?;
     Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))
+}
+
+/// The kinds of relocations by which a word is filled in with a symbol's address (x86-64 psABI table 4.9; AAELF64): a word of data, an
+/// entry of the global offset table, and one that may be filled in when it is first called by.
+const ABSOLUTE: u32 = if cfg!(target_arch = "x86_64") { 1 } else { 257 };
+const GLOB_DAT: u32 = if cfg!(target_arch = "x86_64") { 6 } else { 1025 };
+const JUMP_SLOT: u32 = if cfg!(target_arch = "x86_64") { 7 } else { 1026 };
+
+/// A word that the loader fills in with a symbol's address.
+pub struct Reference<'a> {
+    pub name: &'a CStr,
+    pub place: *mut usize,
+    /// It may be filled in when it is first called by.
+    pub is_lazy: bool,
+}
+
+/// Tells the words of an object that the loader fills in.
+///
+/// # Safety
+/// As for [`Symbols::of`].
+pub unsafe fn each_reference(slide: usize, dynamic: *const Dynamic, tell: &mut dyn FnMut(&Reference)) {
+    // SAFETY: by this function's contract.
+    let Some(symbols) = (unsafe { Symbols::of(slide, dynamic) }) else { return };
+    let value = |wanted: u64| {
+        let mut entry = dynamic;
+        // SAFETY: the caller's section ends with DT_NULL.
+        while let Some(&Dynamic { tag, value }) = unsafe { entry.as_ref() }
+            && tag != DT_NULL
+        {
+            if tag == wanted {
+                return value as usize;
+            }
+            entry = entry.wrapping_add(1);
+        }
+        0
+    };
+    for (table, bytes) in [(value(DT_RELA), value(DT_RELASZ)), (value(DT_JMPREL), value(DT_PLTRELSZ))] {
+        let table = if table < slide { table.wrapping_add(slide) } else { table };
+        for at in (0..bytes / size_of::<Elf64_Rela>()).filter(|_| table != 0) {
+            // SAFETY: within the table, by its own size.
+            let Some(relocation) = (unsafe { (table as *const Elf64_Rela).wrapping_add(at).as_ref() }) else { return };
+            let kind = relocation.r_info as u32;
+            if !matches!(kind, ABSOLUTE | GLOB_DAT | JUMP_SLOT) || relocation.r_addend != 0 {
+                continue;
+            }
+            // SAFETY: a place in the object's table of symbols, whose names are zero-terminated.
+            let name = unsafe {
+                let symbol = &*symbols.symbols.wrapping_add((relocation.r_info >> 32) as usize);
+                CStr::from_ptr(symbols.strings.wrapping_add(symbol.st_name as usize))
+            };
+            let place = slide.wrapping_add(relocation.r_offset as usize) as *mut usize;
+            tell(&Reference { name, place, is_lazy: kind == JUMP_SLOT });
+        }
+    }
 }
 
 /// A symbol's name, with its hash.

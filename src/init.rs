@@ -114,6 +114,7 @@ fn decide(environment: *const *const c_char) {
     }
     STATE.store(ACT, Ordering::Relaxed);
     policy::arm();
+    sys::expect_locked_memory();
     IS_DECIDED.store(true, Ordering::Release);
 }
 
@@ -137,6 +138,7 @@ fn prepare_for_main(at_load: &AtLoad) {
         crate::report::register_fork_handler(at_load);
         crate::report::register_death_callback(at_load);
         crate::report::look_at_load(at_load);
+        crate::hooks::memory::hook(at_load);
     }
 }
 

@@ -10,7 +10,7 @@ use core::ptr::{self, NonNull, null};
 
 use crate::arch::symbols;
 use crate::at_load::AtLoad;
-use crate::elf::{Dynamic, Name, Symbols};
+use crate::elf::{self, Dynamic, Name, Reference, Symbols};
 use crate::libc_kind;
 use crate::sync::{AtomicU8, AtomicUsize, Ordering};
 
@@ -71,6 +71,11 @@ impl Object {
         if self.0.name.is_null() { b"" } else { unsafe { CStr::from_ptr(self.0.name) }.to_bytes() }
     }
 
+    /// Whether an address lies in it. False where this glibc cannot tell.
+    pub fn holds(self, address: usize) -> bool {
+        object_of(address.wrapping_add(1)).is_some_and(|(object, _)| ptr::eq(object.0, self.0))
+    }
+
     fn next(self) -> Option<Object> {
         // SAFETY: null, or the next entry of the loader's list.
         unsafe { self.0.next.as_ref() }.map(Object)
@@ -125,6 +130,20 @@ pub fn find_behind(name: &Name) -> Option<usize> {
 /// What `dlsym(RTLD_DEFAULT)` finds. For the constructor: no object is closed meanwhile.
 pub fn find_anywhere(_: &AtLoad, name: &Name) -> Option<usize> {
     successors(first(), |object| object.next()).find_map(|object| object.symbols()?.find(name))
+}
+
+/// Tells the words by which the program's objects refer to others' symbols. Not those of this one, of libc, of the loader, and of the
+/// unwinder, which this one calls. For the constructor: no object is closed meanwhile.
+pub fn each_reference(_: &AtLoad, tell: &mut dyn FnMut(Object, &Reference)) {
+    for object in successors(first(), |object| object.next()) {
+        let is_other = object.symbols().is_some_and(|symbols| {
+            symbols.find(&Name::new(c"_r_debug")).is_none() && !symbols.is_named(c"libgcc_s.so.1")
+        });
+        if is_other && !object.is_own() && !object.is_libc() {
+            // SAFETY: as in `symbols`.
+            unsafe { elf::each_reference(object.0.slide, object.0.dynamic, &mut |reference| tell(object, reference)) };
+        }
+    }
 }
 
 /// Whether the program came with an object of a certain path. For the constructor: no object is closed meanwhile.
@@ -209,12 +228,14 @@ pub fn path_of(caller: usize) -> Option<&'static [u8]> {
 }
 
 /// The same, and how far the call lies behind the object's beginning.
+#[inline(never)] // for size
 pub fn place_of(caller: usize) -> Option<(&'static [u8], usize)> {
     let (object, start) = object_of(caller)?;
     Some((object.path(), caller.wrapping_sub(start)))
 }
 
 /// The same, and `caller` in the addresses of the object's file.
+#[inline(never)] // for size
 pub fn place_in_file(caller: usize) -> Option<(&'static [u8], usize)> {
     let (object, _) = object_of(caller)?;
     Some((object.path(), caller.wrapping_sub(object.0.slide)))

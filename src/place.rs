@@ -76,6 +76,7 @@ pub fn is_foreign(path: &CStr) -> bool {
 }
 
 /// Whether a descriptor's file is this user's own, of that kind, and no one else may write it.
+#[inline(never)] // for size
 pub fn is_private(status: &libc::stat, kind: libc::mode_t) -> bool {
     is_kind(status, kind) && status.st_uid == sys::geteuid() && status.st_mode & 0o022 == 0
 }

@@ -261,6 +261,7 @@ pub struct Listed {
 }
 
 /// Tells every interest of an epoll instance. Returns how many bytes that took to read; None: not readable.
+#[inline(never)] // for size
 pub fn each_listed(epfd: i32, tell: &mut dyn FnMut(Listed)) -> Option<usize> {
     each_listed_in(&Short::of(format_args!("/proc/thread-self/fdinfo/{epfd}")), tell)
 }
@@ -362,13 +363,14 @@ pub fn program_name(into: &mut [u8; 4096]) -> &[u8] {
     target.rsplit(|byte| *byte == b'/').next().unwrap_or(target)
 }
 
-/// A word for what a descriptor refers to, as the log shows it; None: it is not open.
+/// A word for what a descriptor refers to, as the logs show it; None: it is not open.
 pub fn kind_of(fd: i32) -> Option<&'static str> {
     match sys::status(fd).ok()?.st_mode & libc::S_IFMT {
         libc::S_IFSOCK => return Some("socket"),
         libc::S_IFIFO => return Some("pipe"),
-        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => return Some("file"),
-        libc::S_IFCHR => return Some("device"),
+        libc::S_IFREG => return Some("file"),
+        libc::S_IFDIR => return Some("directory"),
+        libc::S_IFCHR | libc::S_IFBLK => return Some("device"),
         _ => {}
     }
     // The anonymous inodes have no type but their name.

@@ -224,8 +224,6 @@ pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usiz
 pub type Prctl = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
 pub type Abort = unsafe extern "C-unwind" fn() -> !;
-/// Only jumped to: every glibc that there is for x86-64 has it.
-pub type Birth = unsafe extern "C" fn() -> c_int;
 pub type PthreadKill = unsafe extern "C" fn(usize, c_int) -> c_int;
 pub type TestCancel = unsafe extern "C-unwind" fn();
 pub type DirFd = unsafe extern "C" fn(usize) -> c_int;
@@ -235,10 +233,6 @@ pub type Exec = unsafe extern "C" fn() -> c_int;
 reals! {
     /// glibc 2.34.
     CLOSEFROM = c"closefrom": CloseFrom, else Some(fallback::closefrom);
-    VFORK = c"vfork": Birth, else None;
-    VFORK_ALIAS = c"__vfork": Birth, else None;
-    CLONE = c"clone": Birth, else None;
-    CLONE_ALIAS = c"__clone": Birth, else None;
     SYSCALL = c"syscall": Syscall, else Some(fallback::syscall);
     PRCTL = c"prctl": Prctl, else Some(fallback::prctl);
     EXIT_AT_ONCE = c"_exit": Exit, else Some(fallback::exit);

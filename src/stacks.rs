@@ -364,6 +364,7 @@ struct Walk {
 }
 
 impl Walk {
+    #[inline(never)] // for size
     fn up_to(caller: usize, depth: usize) -> Walk {
         let mut walk = Walk { count: 0, frames: [0; DEEPEST], slots: [0; DEEPEST] };
         each(

@@ -332,6 +332,12 @@ pub fn set_errno(value: i32) {
     unsafe { *libc::__errno_location() = value }
 }
 
+/// How a descriptor was opened, with its status flags: `O_RDWR`, `O_NONBLOCK`.
+pub fn status_flags(fd: i32) -> Result<usize> {
+    // SAFETY: F_GETFL takes no argument.
+    unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFL) }
+}
+
 /// Whether a descriptor is an epoll instance that does not watch `other`, an open descriptor: a
 /// change of that interest, which does not exist, fails with ENOENT, and with EINVAL if the
 /// descriptor is something else (Linux v6.1 fs/eventpoll.c, do_epoll_ctl).
@@ -339,9 +345,7 @@ pub fn set_errno(value: i32) {
 /// A descriptor that is not opened for reading and writing and nothing else, as an epoll is, is not
 /// tried: the call would appear in a trace of the program.
 pub fn is_epoll_without(fd: i32, other: i32) -> bool {
-    // SAFETY: F_GETFL takes no argument.
-    let flags = unsafe { syscall!(SYS_fcntl, fd, libc::F_GETFL) };
-    if flags != Ok(libc::O_RDWR as usize) {
+    if status_flags(fd) != Ok(libc::O_RDWR as usize) {
         return false;
     }
     let event = libc::epoll_event { events: 0, u64: 0 };

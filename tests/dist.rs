@@ -79,6 +79,7 @@ fn the_tarball_has_what_is_installed_and_its_documents() {
         "share/zsh/site-functions/_epollshim",
         "share/fish/vendor_completions.d/epollshim.fish",
         "share/epollshim/inspect.schema.json",
+        "share/epollshim/sweep.schema.json",
         "share/epollshim/tsan.supp",
         "share/epollshim/valgrind.supp",
         "share/man/man1/epollshim.1",

@@ -18,6 +18,12 @@ mod effects;
 #[path = "faults/stack.rs"]
 mod stack;
 
+#[path = "faults/memory.rs"]
+mod memory;
+
+#[path = "faults/points.rs"]
+mod points;
+
 #[path = "faults/replay.rs"]
 mod replay;
 

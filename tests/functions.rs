@@ -48,7 +48,14 @@ fn the_documents_name_each_function() {
     let creators = TABLE.iter().filter(|row| {
         matches!(
             row.role,
-            Role::Create | Role::Receive | Role::Stream | Role::Adopt | Role::StreamEnd | Role::Start | Role::Plain
+            Role::Create
+                | Role::Receive
+                | Role::Stream
+                | Role::Adopt
+                | Role::StreamEnd
+                | Role::Start
+                | Role::Plain
+                | Role::Birth
         )
     });
     let lines: String = creators.map(|row| format!(".BR {} ,\n", row.name())).collect();

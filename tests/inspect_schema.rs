@@ -5,68 +5,17 @@ mod common;
 #[path = "programs/installed.rs"]
 #[allow(dead_code)]
 mod installed;
+#[path = "common/schema.rs"]
+mod schema;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// Reads lines of JSON, each to be a document of the schema. With `strict`, no key may be there that the schema does not name: it
-/// has all keys that are printed.
-const VALIDATE: &str = r#"
-import json, sys
-from jsonschema import Draft202012Validator
-
-schema = json.load(open(sys.argv[1]))
-Draft202012Validator.check_schema(schema)
-
-def close(part):
-    if isinstance(part, dict):
-        if part.get("type") == "object":
-            part["additionalProperties"] = False
-        for inner in part.values():
-            close(inner)
-    elif isinstance(part, list):
-        for inner in part:
-            close(inner)
-
-if sys.argv[2] == "strict":
-    close(schema)
-wrong = 0
-for line in sys.stdin:
-    for error in Draft202012Validator(schema).iter_errors(json.loads(line)):
-        wrong += 1
-        print(error.json_path, error.message[:500])
-sys.exit(1 if wrong else 0)
-"#;
-
-/// Debian's python3, which has jsonschema if that is installed.
 fn python() -> Option<&'static str> {
-    let python = "/usr/bin/python3";
-    let has = Command::new(python).args(["-c", "from jsonschema import Draft202012Validator"]).output();
-    if has.is_ok_and(|output| output.status.success()) {
-        return Some(python);
-    }
-    installed::skipped("/usr/bin/python3 has no jsonschema (Debian: python3-jsonschema)", false);
-    None
-}
-
-fn validate(python: &str, mode: &str, lines: &str) -> Output {
-    let schema = common::root().join("share/inspect.schema.json");
-    let mut command = Command::new(python);
-    command.args(["-c", VALIDATE]).arg(schema).arg(mode);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-#[track_caller]
-fn is_valid(python: &str, lines: &str) {
-    for mode in ["strict", "as-shipped"] {
-        let output = validate(python, mode, lines);
-        assert!(output.status.success() && output.stderr.is_empty(), "{mode}: {}\n{lines}", common::show(&output));
-    }
+    schema::python().map_err(|why| installed::skipped(why, false)).ok()
 }
 
 /// A program of c-tests/inspect that has come to where it stays; killed in the end.
@@ -124,7 +73,7 @@ fn all_that_is_printed_is_in_the_schema() {
     let processes = document["processes"].as_array().unwrap();
     assert_eq!((processes.len(), document["errors"].as_array().unwrap().len()), (KINDS.len() + 1, 1), "{document:#}");
     assert!(processes.iter().any(|one| !one["findings"].as_array().unwrap().is_empty()), "{document:#}");
-    is_valid(python, &(whole + &refused));
+    schema::is_valid(python, "inspect", &(whole + &refused));
 }
 
 #[test]
@@ -143,15 +92,15 @@ fn what_is_not_in_the_schema_is_refused() {
     ] {
         let mut wrong = right.clone();
         *wrong.pointer_mut(&place).unwrap_or_else(|| panic!("no {place}: {right:#}")) = value;
-        let output = validate(python, "as-shipped", &wrong.to_string());
+        let output = schema::validate(python, "inspect", "as-shipped", &wrong.to_string());
         let told = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.code() == Some(1) && told.starts_with("$."), "{place}: {told}");
     }
     // A key more is a later version's; a key less is an error.
     let mut later = right.clone();
     later["processes"][0]["later"] = json!(1);
-    assert!(validate(python, "as-shipped", &later.to_string()).status.success());
-    assert_eq!(validate(python, "strict", &later.to_string()).status.code(), Some(1));
+    assert!(schema::validate(python, "inspect", "as-shipped", &later.to_string()).status.success());
+    assert_eq!(schema::validate(python, "inspect", "strict", &later.to_string()).status.code(), Some(1));
     later["processes"][0].as_object_mut().unwrap().remove("threads");
-    assert_eq!(validate(python, "as-shipped", &later.to_string()).status.code(), Some(1));
+    assert_eq!(schema::validate(python, "inspect", "as-shipped", &later.to_string()).status.code(), Some(1));
 }

@@ -224,6 +224,7 @@ pub fn withdraw(id: Id) {
 }
 
 /// The same for what was evaluated: what was noted as it happened stays.
+#[inline(never)] // for size
 pub fn withdraw_evaluated(id: Id) {
     take_back(id, |entry| entry.word(finding::FIRST).load(Ordering::Relaxed) == 0);
 }

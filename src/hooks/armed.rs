@@ -93,6 +93,8 @@ pub mod exports {
         (StreamEnd $name:ident $variant:ident) => {};
         (Start $name:ident $variant:ident) => {};
         (Plain $name:ident $variant:ident) => {};
+        (Birth $name:ident $variant:ident) => {};
+        (Memory $name:ident $variant:ident) => {};
         (Ctl $name:ident $variant:ident) => {
             entry!(recorded $name $variant);
         };

@@ -104,6 +104,19 @@ macro_rules! export {
     (Plain $function:ident $variant:ident $name:ident) => {
         export!(armed creator $variant $name);
     };
+    // Those of sharing.rs.
+    (Birth $function:ident $variant:ident $name:ident) => {};
+    // What a rule asks for (memory.rs). It is exported by no name.
+    (Memory posix_memalign $variant:ident $name:ident) => {
+        crate::arch::x86_64::entries::choosing! {
+            $name of $variant: real::function::$name, armed at armed::creator;
+        }
+    };
+    (Memory $function:ident $variant:ident $name:ident) => {
+        crate::arch::x86_64::entries::choosing! {
+            $name of $variant: real::function::$name, armed at armed::pointer;
+        }
+    };
     (armed $entry:ident $variant:ident $name:ident) => {
         crate::arch::x86_64::entries::choosing! {
             #[unsafe(no_mangle)]

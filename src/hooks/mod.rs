@@ -19,6 +19,8 @@ mod entry;
 mod epoll;
 mod filters;
 mod identity;
+#[cfg(not(test))]
+pub mod memory;
 #[cfg(not(any(test, portable)))]
 mod parts;
 #[cfg(all(portable, not(test)))]

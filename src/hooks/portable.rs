@@ -67,13 +67,19 @@ extern "C-unwind" fn run_close_range(frame: &mut Frame, real: &'static Real) -> 
 /// `entry!(is-cancellation-point Role function Variant name)`, where the name is the function's own or an alias.
 macro_rules! entry {
     ($cancellation:ident Close close $variant:ident $name:ident) => {
-        cancellable!($name, run_close, &real::function::$name);
+        cancellable!(#[unsafe(no_mangle)] $name, run_close, &real::function::$name);
     };
     ($cancellation:ident Close close_range $variant:ident $name:ident) => {
         not_cancellable!($name, run_close_range: fn(&'static Real), &real::function::$name);
     };
-    (yes $role:ident $function:ident $variant:ident $name:ident) => {
+    // Those of sharing.rs.
+    (no Birth $function:ident $variant:ident $name:ident) => {};
+    // What a rule asks for (memory.rs). It is exported by no name.
+    (no Memory $function:ident $variant:ident $name:ident) => {
         cancellable!($name, run, Function::$variant, &real::function::$name);
+    };
+    (yes $role:ident $function:ident $variant:ident $name:ident) => {
+        cancellable!(#[unsafe(no_mangle)] $name, run, Function::$variant, &real::function::$name);
     };
     (no $role:ident $function:ident $variant:ident $name:ident) => {
         not_cancellable!($name, run: fn(Function, &'static Real), Function::$variant, &real::function::$name);

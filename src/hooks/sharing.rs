@@ -5,60 +5,58 @@
 //! parent's stack, and a child of `clone` may find on its own stack what only the real function
 //! knows. So nothing of ours may lie there.
 
+#[cfg(not(test))]
+use epollshim_format::function::Function;
 use libc::c_long;
 
 use crate::arch::system_call;
 #[cfg(not(test))]
-use crate::real;
+use crate::frame::Frame;
+#[cfg(not(test))]
+use crate::{policy, real};
 use crate::{process, sys};
 
 #[cfg(not(test))]
 mod exports {
     crate::arch::passing! {
         #[unsafe(no_mangle)]
-        vfork: super::before_vfork;
+        vfork: super::before_birth, telling 0;
         #[unsafe(no_mangle)]
-        __vfork: super::before_alias_of_vfork;
+        __vfork: super::before_birth, telling 1;
         #[unsafe(no_mangle)]
-        clone: super::before_clone;
+        clone: super::before_birth, telling 2;
         #[unsafe(no_mangle)]
-        __clone: super::before_alias_of_clone;
+        __clone: super::before_birth, telling 3;
     }
 }
 
 const VFORK: u64 = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
 
-/// Each returns the function that starts the child.
+/// Returns the function that starts the child, or one that fails in its place: before there is a child, and with nothing of ours on the
+/// stack. `words`: the registers for arguments, of clone(function, stack, flags, argument, parent_tid, tls, child_tid).
 #[cfg(not(test))]
-extern "C-unwind" fn before_vfork() -> usize {
-    process::about_to_clone(VFORK, 0);
-    real::VFORK.address()
+extern "C-unwind" fn before_birth(words: *const [usize; 6], number: u32, caller: usize) -> usize {
+    // SAFETY: the entry keeps so many registers there.
+    let words = unsafe { words.read() };
+    let (function, real) = match number {
+        0 => (Function::Vfork, &real::function::vfork),
+        1 => (Function::Vfork, &real::function::__vfork),
+        2 => (Function::Clone, &real::function::clone),
+        _ => (Function::Clone, &real::function::__clone),
+    };
+    if policy::is_armed_for(function) && policy::fails_at_once(function, &Frame { words, state: 0, caller }) {
+        return failed as *const () as usize;
+    }
+    let [_, _, flags, _, _, storage] = words;
+    let (flags, storage) = if function == Function::Vfork { (VFORK, 0) } else { (flags as u32 as u64, storage) };
+    process::about_to_clone(flags, storage);
+    real.address()
 }
 
+/// In place of a call that fails; errno is set.
 #[cfg(not(test))]
-extern "C-unwind" fn before_alias_of_vfork() -> usize {
-    process::about_to_clone(VFORK, 0);
-    real::VFORK_ALIAS.address()
-}
-
-/// clone(function, stack, flags, argument, parent_tid, tls, child_tid).
-#[cfg(not(test))]
-extern "C-unwind" fn before_clone(_: usize, _: usize, flags: usize, _: usize, _: usize, storage: usize) -> usize {
-    process::about_to_clone(flags as u32 as u64, storage);
-    real::CLONE.address()
-}
-
-#[cfg(not(test))]
-extern "C-unwind" fn before_alias_of_clone(
-    _: usize,
-    _: usize,
-    flags: usize,
-    _: usize,
-    _: usize,
-    storage: usize,
-) -> usize {
-    process::about_to_clone(flags as u32 as u64, storage);
-    real::CLONE_ALIAS.address()
+extern "C-unwind" fn failed() -> isize {
+    -1
 }
 
 /// The system calls that [`before_raw`] is for.

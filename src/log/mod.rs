@@ -73,6 +73,7 @@ impl Line<'_> {
     }
 
     /// CLOCK_REALTIME when the call began.
+    #[inline(never)] // for size
     fn wall(&self) -> u64 {
         clock::realtime().saturating_sub(clock::monotonic().saturating_sub(self.call.began))
     }

@@ -43,6 +43,10 @@ pub fn write() {
         set(at + layout::WORDS, first as u64 | ((end - first) as u64) << 32);
         count += 1;
     }
+    set(layout::GENERATION, rules::generation());
+    if let Some(tally) = tally() {
+        tally.firings.copy_all(&|place| word(start, place));
+    }
     word(start, layout::COUNT).store(count as u64, Ordering::Release);
     limits::follow();
 }

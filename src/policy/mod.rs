@@ -12,6 +12,7 @@
 //! ```
 
 mod effects;
+mod firings;
 pub mod limits;
 pub mod mirror;
 pub mod rules;
@@ -176,6 +177,7 @@ pub struct Tally {
     /// Threads whose calls have matched a rule with `scope=thread`.
     pub ranks: AtomicU32,
     pub limits: [LimitTally; Key::COUNT],
+    pub firings: firings::Firings,
     /// Where the recording has what is armed; null: nowhere yet (mirror.rs).
     pub mirror: AtomicPtr<u8>,
 }
@@ -351,6 +353,42 @@ pub fn before<'plan>(
     let plan = plan.write(Plan::new(function, frame));
     let address = before_planned(plan, frame, fault, block, default.before);
     (address, Some(plan))
+}
+
+/// Before a call that nothing can be done behind. True: a fault has it fail, by the errno that is set.
+#[cold]
+#[inline(never)]
+pub fn fails_at_once(function: Function, frame: &Frame) -> bool {
+    let Some(block) = thread::block() else { return false };
+    let began = clock::monotonic();
+    let armed = ARMED.load(Ordering::Relaxed);
+    let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
+    if armed & (FAULTS | RECORD) == FAULTS | RECORD {
+        rules::follow(function);
+    }
+    let Some(fault) = fault else { return false };
+    if fault.delay_enter != 0 {
+        effects::pause_fully(fault.delay_enter);
+    }
+    let Some(Outcome::Error(error)) = fault.outcome else { return false };
+    let error = c_int::from(error);
+    if armed & LOG != 0 {
+        let told = log::Call {
+            function,
+            words: frame.words,
+            began,
+            is_made: false,
+            is_made_up: true,
+            is_delayed: fault.delay_enter != 0,
+            is_signalled: false,
+            is_injected: true,
+            is_limited: false,
+            caller: frame.caller,
+        };
+        log::call(&told, -1, error);
+    }
+    sys::set_errno(error);
+    true
 }
 
 #[cold]

@@ -10,7 +10,7 @@ mod entry;
 mod on_stack;
 pub mod replay;
 
-use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use epollshim_format::faults::{COUNTERS, RULES, Rule};
 use epollshim_format::function::{Function, Functions};
@@ -167,6 +167,7 @@ impl Rules {
                 if !rule.stack_name.is_empty() || rule.stack.is_some() {
                     stacks::want_walks().map_err(Refusal::Stacks)?;
                 }
+                request(rule.functions)?;
                 let entry = table.entries.get(length as usize).ok_or(Refusal::Full)?;
                 let mut keep = |bytes| table.keep(&mut text_end, bytes).ok_or(Refusal::Full);
                 let kept = Kept {
@@ -238,6 +239,8 @@ pub enum Refusal {
     Stacks(stacks::Trouble),
     /// `stack~` names more than [`ON_STACK`] functions.
     ManyFunctions,
+    /// A function that is hooked on request alone, and no rule of the start has asked for it.
+    NotHooked,
 }
 
 impl core::fmt::Display for Refusal {
@@ -251,11 +254,37 @@ impl core::fmt::Display for Refusal {
             Refusal::ManyFunctions => {
                 write!(f, "stack~ names more than {ON_STACK} functions in all; give longer names")
             }
+            Refusal::NotHooked => f.write_str(
+                "functions that take memory are hooked at the start alone: start the program with a rule for them",
+            ),
             Refusal::NoCaller => {
                 f.write_str("caller= and site= need glibc 2.35 or later (_dl_find_object); musl has no such function")
             }
         }
     }
+}
+
+/// Those functions of [`Functions::ON_REQUEST`] that rules of the start have asked for. Relaxed: the thread that arms them hooks them.
+static REQUESTED: AtomicU64 = AtomicU64::new(0);
+/// They are hooked: it is too late to ask for more.
+static IS_STARTED: AtomicBool = AtomicBool::new(false);
+
+/// Asks for the functions that are hooked on request alone.
+fn request(functions: Functions) -> Result<(), Refusal> {
+    let asked = functions.0 & Functions::ON_REQUEST.0;
+    if IS_STARTED.load(Ordering::Relaxed) && asked & !REQUESTED.load(Ordering::Relaxed) != 0 {
+        return Err(Refusal::NotHooked);
+    }
+    if asked != 0 {
+        REQUESTED.fetch_or(asked, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Those that are to be hooked, which the caller does; no more are from now on.
+pub fn requested() -> Functions {
+    IS_STARTED.store(true, Ordering::Relaxed);
+    Functions(REQUESTED.load(Ordering::Relaxed))
 }
 
 /// Adds rules behind those that are armed. None of them is armed if one cannot be.
@@ -325,6 +354,11 @@ pub fn functions() -> Functions {
     let length = table.length.load(Ordering::Acquire) as usize;
     let named = table.entries.iter().take(length).map(|entry| Functions(entry.functions.load(Ordering::Relaxed)));
     named.fold(Functions::NONE, Functions::with)
+}
+
+/// How often all rules were taken back, as the recording has it: the lowest byte.
+pub fn generation() -> u64 {
+    u64::from(TABLES.generation.load(Ordering::Acquire) as u8)
 }
 
 /// The rules that are armed now.

@@ -19,6 +19,7 @@ const LISTED: usize = 12;
 /// How many descriptors of a place are listed by their numbers.
 const NUMBERS: usize = 64;
 
+#[inline(never)] // for size
 fn of_kind(kind: Kind, count: fn(&Place) -> u64) -> u64 {
     places::all().filter(|(_, place)| place.kind() == kind).map(|(_, place)| count(place)).sum()
 }

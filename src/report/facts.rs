@@ -159,6 +159,7 @@ pub struct InstanceFacts {
 }
 
 impl InstanceFacts {
+    #[inline(never)] // for size
     pub fn of(index: u32, instance: &Instance) -> Self {
         let sum = |part: fn(&WaitCounters) -> u64| part(&instance.alone) + part(&instance.shared);
         InstanceFacts {

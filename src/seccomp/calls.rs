@@ -34,6 +34,8 @@ calls! {
     SYS_munlock "munlock" [0, 0, 0, 0, 0, 0];
     SYS_munlockall "munlockall" [0; 6];
     SYS_process_vm_readv "process_vm_readv" [0; 6];
+    SYS_process_vm_writev "process_vm_writev" [0; 6];
+    SYS_mprotect "mprotect" [0, 0, BOTH, 0, 0, 0];
     SYS_sigaltstack "sigaltstack" [0; 6];
     SYS_get_robust_list "get_robust_list" [0; 6];
     SYS_getpid "getpid" [0; 6];

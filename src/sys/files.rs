@@ -125,6 +125,7 @@ pub fn directory_entries(fd: i32, into: &mut [u8]) -> Result<usize> {
 
 /// The target of a symbolic link relative to a directory's descriptor, cut off at the length of
 /// `into`.
+#[inline(never)] // for size
 pub fn read_link_at(directory: i32, path: &CStr, into: &mut [u8]) -> Result<usize> {
     // SAFETY: the path is zero-terminated, the slice bounds what the kernel writes.
     unsafe { syscall!(SYS_readlinkat, directory, path.as_ptr(), into.as_mut_ptr(), into.len()) }

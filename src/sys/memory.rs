@@ -73,21 +73,61 @@ pub fn copy_readable(address: usize, into: &mut [u8]) -> usize {
     unsafe { syscall!(SYS_process_vm_readv, getpid(), to.as_ptr(), 1, from.as_ptr(), 1, 0) }.unwrap_or(0)
 }
 
+/// Writes a word, and leaves memory that may only be read as it was (`PROT_READ`).
+///
+/// # Safety
+/// The word's page must be mapped, and whoever reads the word must be able to do with the value.
+pub unsafe fn write_word(place: *mut usize, value: usize) -> Result<()> {
+    let from = [&raw const value as usize, size_of::<usize>()];
+    let to = [place as usize, size_of::<usize>()];
+    // SAFETY: two struct iovec; the kernel checks the second's address, and its rights.
+    let written = unsafe { syscall!(SYS_process_vm_writev, getpid(), from.as_ptr(), 1, to.as_ptr(), 1, 0) };
+    if written != Err(libc::EFAULT) {
+        return written.map(drop);
+    }
+    // SAFETY: the auxiliary vector is the kernel's.
+    let page = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
+    let start = place as usize & page.wrapping_neg();
+    // SAFETY: the word's page, which nobody else writes to while its rights are others (this function's contract).
+    unsafe {
+        syscall!(SYS_mprotect, start, page, libc::PROT_READ | libc::PROT_WRITE)?;
+        place.write_volatile(value);
+        syscall!(SYS_mprotect, start, page, libc::PROT_READ).map(drop)
+    }
+}
+
 /// Whether the kernel answers that question. A filter may prevent it.
 pub fn can_ask_whether_readable() -> bool {
     let word = 0u64;
     is_word_readable(&raw const word as usize)
 }
 
-/// A new mapping of this library's.
+/// The program may have called mlockall(2): main has begun, or is about to. Relaxed: a guess is good
+/// enough.
+static MAY_BE_LOCKED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the library unlocks what it maps. (Before that, the start of a program would take a
+/// system call more for each mapping.)
+pub fn expect_locked_memory() {
+    MAY_BE_LOCKED.store(true, Ordering::Relaxed);
+}
+
+/// A new mapping of this library's. It is not locked: after `mlockall(MCL_FUTURE)` every mapping
+/// counts towards RLIMIT_MEMLOCK (mlock(2)), and what the program may lock is for its own memory.
+/// The pages stay in memory until the kernel needs them for something else.
 #[inline(never)]
 fn own(address: usize, bytes: usize) -> *mut u8 {
     let start = address as *mut u8;
+    // First of all: valgrind lets other threads run at the next system call.
     valgrind::ignore(start, bytes);
+    if MAY_BE_LOCKED.load(Ordering::Relaxed) {
+        unlock(start, bytes);
+    }
     start
 }
 
 /// Fresh zeroed private memory; not reserved, so only touched pages cost anything.
+#[inline(never)] // for size
 pub fn map(bytes: usize) -> Result<*mut u8> {
     reserve::take(bytes).map_or_else(|| map_from_kernel(bytes), Ok)
 }
@@ -104,9 +144,6 @@ pub fn map_from_kernel(bytes: usize) -> Result<*mut u8> {
         Err(libc::ENOMEM) if begin_reserve() => return reserve::take(bytes).ok_or(libc::ENOMEM),
         mapped => mapped,
     }?;
-    if IS_LIMITED.load(Ordering::Relaxed) {
-        unlock(address as *mut u8, bytes);
-    }
     Ok(own(address, bytes))
 }
 
@@ -114,9 +151,8 @@ pub fn map_from_kernel(bytes: usize) -> Result<*mut u8> {
 /// (RLIMIT_MEMLOCK). Relaxed: a guess is good enough.
 static IS_LIMITED: AtomicBool = AtomicBool::new(false);
 
-/// Unlocks the library itself, once, so that there is room for what a report needs. (The library's
-/// other memory stays locked: what the program wants of it is that it causes no page faults.)
-/// False: it was done before.
+/// Unlocks the library's image, once, so that there is room for a mapping. (What was mapped before
+/// the program's `mlockall` stays locked.) False: it was done before.
 #[cold]
 fn unlock_own() -> bool {
     if IS_LIMITED.swap(true, Ordering::Relaxed) {
@@ -133,7 +169,6 @@ pub fn unlock_all() -> bool {
     IS_LIMITED.load(Ordering::Relaxed) && unsafe { syscall!(SYS_munlockall) }.is_ok()
 }
 
-#[cold]
 fn unlock(start: *mut u8, bytes: usize) {
     // SAFETY: memory of this library's own; its content and rights do not change. The kernel takes
     // whole pages.

@@ -103,7 +103,7 @@ fn points(binary: &Path, environment: &[(&str, &str)]) -> Vec<(String, Vec<Strin
 }
 
 /// The function at a place of the program, by `addr2line`.
-fn function_at(binary: &Path, frame: &str) -> String {
+pub fn function_at(binary: &Path, frame: &str) -> String {
     let (object, offset) = frame.rsplit_once('+').unwrap();
     assert_eq!(object, binary.file_name().unwrap().to_str().unwrap());
     let address = u64::from_str_radix(offset.strip_prefix("0x").unwrap(), 16).unwrap() - 1;

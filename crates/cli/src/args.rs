@@ -14,7 +14,7 @@ use crate::text::printable;
 
 mod sweep;
 
-pub use sweep::Sweep;
+pub use sweep::{Sweep, SweepFormat};
 
 const ABOUT: &str = "Shows, limits and breaks the epoll calls of a program that nobody will change";
 

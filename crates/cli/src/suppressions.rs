@@ -9,6 +9,15 @@ use crate::text::{reason, shown};
 
 /// The text of a file whose lines are all good; else what is the matter, with the file's name and the line.
 pub fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let text = read_text(path)?;
+    match check(&text) {
+        Ok(_) => Ok(text),
+        Err(wrong) => Err(format!("{}:{wrong}", shown(path))),
+    }
+}
+
+/// The text of a plain file, unless it is longer than such files are.
+pub fn read_text(path: &Path) -> Result<Vec<u8>, String> {
     let said = |what: &str| format!("{}: {what}", shown(path));
     let unreadable = |error: std::io::Error| said(&reason(&error));
     if !path.metadata().map_err(unreadable)?.is_file() {
@@ -20,8 +29,5 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     if text.len() > LONGEST_FILE {
         return Err(said(&format!("longer than {LONGEST_FILE} bytes")));
     }
-    match check(&text) {
-        Ok(_) => Ok(text),
-        Err(wrong) => Err(format!("{}:{wrong}", shown(path))),
-    }
+    Ok(text)
 }

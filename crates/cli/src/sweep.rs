@@ -9,11 +9,15 @@
 //! points    where calls can fail, by the logs of clean runs
 //! found     the points of all of them
 //! failures  what is tried at a point
+//! at        points with a place on their stacks
+//! sample    some of the points, by a seed
 //! only      one failure, as a user names it
 //! trial     what is done to the program in one run, and what came of it
 //! names     the functions on their call stacks
+//! plan      all trials; runs that are made again
+//! order     which trial is made when
+//! slots     how many runs work at a time
 //! limits    fewer descriptors and tasks, with no fault
-//! plan      which failure is tried when; runs that are made again
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
 //! spec      what is asked of the process that makes a run, and its answer
@@ -26,7 +30,12 @@
 //! verdict   what became of the program
 //! outcome   all of it, by causes
 //! repeat    the line that makes a trial again
-//! text, json, progress
+//! text, json, junit, html
+//! notes     what is noted while trials are made
+//! progress  how far a sweep is
+//! accept    the finds that are accepted
+//! resume    what an interrupted sweep has done, for the next one
+//! identity  which program that was
 //! calm      tests that runs without a fault are not suspicious
 //! ```
 
@@ -35,45 +44,58 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::args::{Format, Sweep};
-use crate::report::write_with;
+use crate::args::Sweep;
 use crate::sys::{Signals, child};
-use crate::text::{printable, shown};
+use crate::text::{printable, reason, shown};
 use crate::{Failure, say};
+use accept::Accepted;
 use folder::Folder;
 use found::Found;
 use names::Names;
+use notes::Notes;
 use observe::{Clean, Observation};
 use options::Settled;
 use outcome::Swept;
-use points::{Aim, Counting, OCCURRENCES};
-use progress::Progress;
+use output::Output;
+use points::{Aim, Counting, MOST_OCCURRENCES, OCCURRENCES, Point};
 use repeat::Repeat;
 use runner::{Ask, Runner};
+use slots::Slots;
 use spec::{FAULTS, RECORDINGS, Times};
 use trial::Trial;
 
+mod accept;
+mod at;
 #[cfg(test)]
 mod calm;
 mod failures;
 mod folder;
 mod found;
+mod html;
+mod identity;
 mod json;
+mod junit;
 mod limits;
 mod mask;
 mod names;
+mod notes;
 mod observe;
 mod one_run;
 mod only;
 mod options;
+mod order;
 mod outcome;
+mod output;
 mod phases;
 mod plan;
 mod points;
 mod procfs;
 mod progress;
 mod repeat;
+mod resume;
 mod runner;
+mod sample;
+mod slots;
 mod spec;
 mod stage;
 mod start;
@@ -81,11 +103,12 @@ mod text;
 mod trial;
 mod verdict;
 
+/// Seeds that are drawn are short enough to be typed.
+const MOST_SEED: u64 = 1_000_000;
 /// Clean runs are enough if so many in a row bring nothing new.
 const SAME_RUNS: u32 = 2;
-/// Callers that clean runs record: as many as the name of a stack is made of.
-const WHOLE_STACKS: u32 = 64;
-
+/// Callers that clean runs record: enough to have stacks walked, which the names of points need.
+const STACKS: u32 = 1;
 /// If this process was started to make one run: its exit status.
 #[must_use]
 pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
@@ -100,29 +123,31 @@ pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
 /// Writes what was found; the exit status.
 pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
     let settled = Settled::of(asked)?;
+    let accepted = Accepted::read(&asked.accept)?;
+    let output = Output::open(asked)?;
+    // Before the first thread.
     let signals = Signals::block(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP]);
+    let notes = Notes::open(asked, &settled)?;
     let top = Folder::of_sweep()?;
     let runner = Arc::new(Runner::new(settled, &top.0, asked.share_network));
     let interrupted = Arc::clone(&runner);
     // It waits until this process ends.
     std::thread::spawn(move || signals.wait().inspect(|signal| interrupted.end(*signal)));
-    let swept = if asked.limits { limits::limits(asked, &runner) } else { faults(asked, &runner) };
+    let mut swept = if asked.limits { limits::limits(asked, &runner, &notes) } else { faults(asked, &runner, &notes) };
+    notes.progress.end();
+    if let Ok(swept) = &mut swept {
+        swept.accepted = accepted;
+    }
     drop(top);
     if let Some(signal) = runner.ended_by() {
         if let Ok(swept) = &swept {
             let _ = crate::to_stderr(text::render(swept).as_bytes());
         }
-        say("interrupted");
+        say(&output.interrupted());
         child::end_by(signal);
         return Ok(128 + signal);
     }
-    let swept = swept?;
-    let text = match asked.format {
-        Format::Text => text::render(&swept),
-        Format::Json => json::render(&swept),
-    };
-    write_with(asked.output.as_deref(), &|out| out.write_all(text.as_bytes()))?;
-    Ok(i32::from(swept.tried.iter().any(|tried| tried.judged.verdict.is_find())))
+    output.write(&swept?)
 }
 
 /// The clean runs of a sweep, and where they are.
@@ -137,14 +162,16 @@ struct CleanRuns {
 fn clean_runs(
     asked: &Sweep,
     runner: &Runner,
+    notes: &Notes,
     ask: Ask,
     mut shows_more: impl FnMut(&Folder) -> Result<bool, Failure>,
 ) -> Result<CleanRuns, Failure> {
     let limit = asked.timeout * 1000;
-    let ask = Ask { stacks: WHOLE_STACKS, times: Times { start: limit, work: limit, stop: limit }, ..ask };
-    let (mut runs, mut same) = (Vec::new(), 0);
+    let ask = Ask { stacks: STACKS, times: Times { start: limit, work: limit, stop: limit }, ..ask };
+    let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
     while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
-        let (seen, folder) = runner.run(&ask).map_err(Failure::of_use)?;
+        notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
+        let (seen, folder) = runner.run(&ask, slots.take()).map_err(Failure::of_use)?;
         let is_unmounted = |trouble: &String| trouble.starts_with(one_run::UNMOUNTED);
         if seen.outcome.trouble.as_ref().is_some_and(is_unmounted) && runner.share_processes() {
             continue;
@@ -169,7 +196,7 @@ fn clean_runs(
 }
 
 /// Fails each call in turn.
-fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
     let settled = &runner.settled;
     let only = settled.only.as_ref();
@@ -178,45 +205,71 @@ fn faults(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
         return Err(Failure::of_use("--errors: none is legal for a call that was to fail"));
     }
     let has_phases = settled.server.is_some();
-    let counting = Counting { in_each_process: asked.each_process, most: OCCURRENCES };
+    let most = if asked.every_call { MOST_OCCURRENCES } else { OCCURRENCES };
+    let counting = Counting { in_each_process: asked.each_process, most };
     let mut found = Found::default();
     let ask = Ask { rules: points::rules(functions, has_phases), ..Ask::default() };
-    let clean = clean_runs(asked, runner, ask, |folder| {
+    let clean = clean_runs(asked, runner, notes, ask, |folder| {
         let points = points::of_run(&folder.0.join(FAULTS), counting);
+        let is_tried = |point: &Point| only.is_some() || !settled.choice.at(point).is_empty();
         points
-            .map(|points| found.add_run(points))
+            .map(|points| found.add_run(points.into_iter().filter(is_tried)))
             .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
     })?;
     if !clean.runs.iter().any(|(seen, _)| seen.is_loaded) {
         let name = asked.command.first().map(shown).unwrap_or_default();
         return Err(Failure::of_use(format!("{name}: the library was not loaded; `epollshim check {name}` says why")));
     }
-    let mut names = Names::new();
-    clean.runs.iter().for_each(|(_, folder)| names::add(&folder.0.join(RECORDINGS), &asked.debug, &mut names));
+    let recordings = clean.runs.iter().map(|(_, folder)| folder.0.join(RECORDINGS));
+    let names = names::of(found.0.iter().map(|(point, _)| point), recordings, &asked.debug);
     let has_several = clean.runs.iter().any(|(seen, _)| seen.processes > 1);
     let aim = Aim { is_persistent: asked.persistent, in_tree: has_several && !asked.each_process, has_phases };
-    found.0.retain(|(point, _)| !settled.choice.at(point).is_empty());
+    if let Some(site) = &asked.at {
+        let frames = |point: &Point| names.get(&point.stack).map(|frames| frames.all.as_slice()).unwrap_or_default();
+        found.0.retain(|(point, _)| at::is_on_stack(site, point, frames(point)));
+    }
     let unsteady = found.unsteady(clean.runs.len());
-    let points = found.points();
+    let mut points = found.points();
+    let sample = match asked.shallow {
+        Some(number) => Some(sample::draw(&mut points, number as usize, seed(asked.seed)?)),
+        None => None,
+    };
     let trials = match only {
         Some((trial, _)) => vec![trial.clone()],
         None => plan::trials(&points, &settled.choice, aim),
     };
-    let mut swept = try_all(asked, runner, &clean, trials, begin);
+    let mut swept = try_all(asked, runner, notes, &clean, trials, begin);
     swept.unsteady = unsteady;
-    swept.points = points;
+    swept.sample = sample;
+    swept.points = only.and_then(|(trial, _)| trial.point()).map_or(points, |point| vec![point.clone()]);
     swept.names = names;
     Ok(swept)
 }
 
-fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>, begin: Instant) -> Swept {
+/// The seed that is asked for, or one that nobody has chosen.
+fn seed(asked: Option<u64>) -> Result<u64, Failure> {
+    let drawn = || crate::sys::random().map(|number| number as u64 % MOST_SEED);
+    asked.map_or_else(drawn, Ok).map_err(|error| Failure::of_use(format!("--seed: {}", reason(&error))))
+}
+
+fn try_all(
+    asked: &Sweep,
+    runner: &Runner,
+    notes: &Notes,
+    clean: &CleanRuns,
+    trials: Vec<Trial>,
+    begin: Instant,
+) -> Swept {
     let processors = std::thread::available_parallelism().map_or(1, |number| number.get() as u32);
     // Two servers cannot have one port.
     let is_alone = runner.settled.server.is_some() && !clean.has_network;
     let jobs = asked.jobs.unwrap_or(if is_alone { 1 } else { processors });
-    let progress = Progress::new(trials.len());
     let planned = trials.len();
-    let tried = plan::try_all(runner, &clean.clean, trials, jobs, &progress);
+    let (mut tried, open) = notes.begin(asked, &runner.settled, &trials);
+    let resumed = tried.len();
+    tried.extend(plan::try_all(runner, &clean.clean, open, jobs, notes));
+    // Not by which job was the first to end.
+    tried.sort_by_cached_key(|tried| trials.iter().position(|trial| trial.key() == tried.trial.key()));
     Swept {
         command: asked.command.clone(),
         workload: asked.workload.clone(),
@@ -226,11 +279,14 @@ fn try_all(asked: &Sweep, runner: &Runner, clean: &CleanRuns, trials: Vec<Trial>
         jobs,
         points: Vec::new(),
         unsteady: 0,
+        sample: None,
         names: Names::new(),
         repeat: Repeat::of(asked),
+        accepted: Accepted::default(),
         tried,
         planned,
-        lost: progress.lost_runs(),
+        resumed,
+        lost: notes.progress.lost_runs(),
         lacks: clean.lacks.clone(),
         left_out: None,
     }

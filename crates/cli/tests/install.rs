@@ -84,6 +84,7 @@ fn expected(bin: &str, lib: &str, share: &str) -> Vec<String> {
         format!("{share}/epollshim/installed"),
         format!("{share}/epollshim/tsan.supp"),
         format!("{share}/epollshim/inspect.schema.json"),
+        format!("{share}/epollshim/sweep.schema.json"),
         format!("{share}/epollshim/valgrind.supp"),
         format!("{share}/fish/vendor_completions.d/epollshim.fish"),
         format!("{share}/man/man1/epollshim.1"),
@@ -386,11 +387,20 @@ fn bash_completes_commands_flags_and_the_program() {
         // The program has flags of its own.
         (&["epollshim", "run", "--", "ls", "--rep"], &[]),
         (&["epollshim", "run", "-q", "ls", "--rep"], &[]),
+        (&["epollshim", "run", "-o", "file", "ls", "--rep"], &[]),
+        (&["epollshim", "sweep", "--wr"], &["--write-accept"]),
+        (&["epollshim", "sweep", "--format", "ju"], &["junit"]),
+        (&["epollshim", "sweep", "--persistent", "ls", "--wr"], &[]),
         (&["epollshim", "run", "--report", "=", "none", "--limit", "watches=1", "ls", "--rep"], &[]),
     ] {
         assert_eq!(offered_by_bash(&script, words), offered, "{words:?}");
     }
-    for before in [&["epollshim", "run"][..], &["epollshim", "run", "-q", "--seed", "1", "--"]] {
+    for before in [
+        &["epollshim", "run"][..],
+        &["epollshim", "run", "-q", "--seed", "1", "--"],
+        &["epollshim", "sweep", "-j", "2", "--persistent", "--workload", "true"],
+        &["epollshim", "sweep", "--"],
+    ] {
         assert_eq!(offered_by_bash(&script, &[before, &["uniquely-n"]].concat()), ["uniquely-named"], "{before:?}");
     }
 }
@@ -444,6 +454,10 @@ fn fish_completes_commands_flags_and_the_program() {
         ("epollshim run --report-format j", &["json"]),
         ("epollshim run uniquely-n", &["uniquely-named"]),
         ("epollshim run -q --seed 1 uniquely-n", &["uniquely-named"]),
+        ("epollshim sweep --wr", &["--write-accept"]),
+        ("epollshim sweep --format ju", &["junit"]),
+        ("epollshim sweep -- ls --wr", &[]),
+        ("epollshim sweep -j 2 --persistent --workload true uniquely-n", &["uniquely-named"]),
     ] {
         assert_eq!(offered(line), words, "{line}");
     }
@@ -472,6 +486,9 @@ fn zsh_completes_commands_flags_and_the_program() {
         ("epollshim report --format per", "epollshim report --format perfetto "),
         ("epollshim explain gho", "epollshim explain ghost "),
         ("epollshim run -q --seed 1 uniquely-n", "epollshim run -q --seed 1 uniquely-named "),
+        ("epollshim sweep --write-a", "epollshim sweep --write-accept "),
+        ("epollshim sweep --format ju", "epollshim sweep --format junit "),
+        ("epollshim sweep -j 2 --persistent uniquely-n", "epollshim sweep -j 2 --persistent uniquely-named "),
     ] {
         let mut command = Command::new(&zsh);
         command.env("HOME", &home).env("PATH", &path).env("TERM", "xterm");

@@ -246,6 +246,7 @@ impl Row {
 
     /// Whether descriptors whose other end is gone stay open, and become more.
     #[must_use]
+    #[inline(never)] // for size
     pub fn lingers(&self) -> bool {
         // As many as were found at the last three looks, but no more than stayed open since the look before.
         let [_, third, second, first, _] = self.floors;

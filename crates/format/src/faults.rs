@@ -343,7 +343,7 @@ fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<(Functions, Functions), Fa
         }
     }
     if is_inverted && may_be_empty {
-        functions = functions.inverted();
+        functions = functions.inverted().without(Functions::ON_REQUEST);
         explicit = functions;
     }
     if functions.is_empty() && !may_be_empty {

@@ -77,10 +77,16 @@ impl Function {
         matches!(self.row().role, Role::Instance)
     }
 
-    /// Whether it returns an address, and null where it fails: a whole word, where others return an int.
+    /// Whether it returns an address: a whole word, where others return an int. Null where it fails, but for `mmap`.
     #[must_use]
     pub const fn returns_address(self) -> bool {
-        matches!(self.row().role, Role::Stream | Role::Adopt)
+        matches!(self.row().role, Role::Stream | Role::Adopt | Role::Memory) && !matches!(self, Function::PosixMemalign)
+    }
+
+    /// Whether it is hooked only where a rule names it.
+    #[must_use]
+    pub const fn is_on_request(self) -> bool {
+        Functions::ON_REQUEST.has(self)
     }
 
     /// What it returns where it fails with an error number, and what errno becomes then (0: it is left alone).
@@ -88,7 +94,10 @@ impl Function {
     pub const fn failure(self, error: i32) -> (isize, i32) {
         match self {
             // POSIX: the error number is what is returned.
-            Function::PosixSpawn | Function::PosixSpawnp | Function::PthreadCreate => (error as isize, 0),
+            Function::PosixSpawn | Function::PosixSpawnp | Function::PthreadCreate | Function::PosixMemalign => {
+                (error as isize, 0)
+            }
+            Function::Mmap => (-1, error),
             _ if self.returns_address() => (0, error),
             _ => (-1, error),
         }
@@ -97,7 +106,7 @@ impl Function {
     /// Whether a result tells of a failure that errno explains.
     #[must_use]
     pub const fn has_failed(self, result: isize) -> bool {
-        if self.returns_address() { result == 0 } else { result == -1 }
+        if self.returns_address() && !matches!(self, Function::Mmap) { result == 0 } else { result == -1 }
     }
 
     /// The function that counts for this one where calls are counted by system call, as strace does: the first with the same.
@@ -267,6 +276,8 @@ impl Functions {
     pub const WAITS: Functions = Functions::of_roles(&[Role::Wait]);
     pub const ALL: Functions = Functions((1 << Function::COUNT) - 1);
     pub const NONE: Functions = Functions(0);
+    /// Those that are hooked only where a rule names them, and that no set has.
+    pub const ON_REQUEST: Functions = Functions::of_roles(&[Role::Memory]);
     /// Those that make a descriptor, or two. (What receives one is not of them: where there is no room, the kernel leaves it out of the
     /// message.)
     pub const MAKE_DESCRIPTORS: Functions = Functions::of_rows(&MAKE_DESCRIPTORS);
@@ -331,6 +342,12 @@ impl Functions {
         Functions(!self.0 & Functions::ALL.0)
     }
 
+    /// Those that the other set has not.
+    #[must_use]
+    pub const fn without(self, other: Functions) -> Functions {
+        Functions(self.0 & !other.0)
+    }
+
     /// Whether any function is in both.
     #[must_use]
     pub const fn meets(self, other: Functions) -> bool {
@@ -386,13 +403,15 @@ impl Functions {
     /// - `/REGEX`: the names in which this POSIX extended regular expression matches ([`pattern`]);
     /// - the number of a system call.
     ///
+    /// What is hooked on request alone is named by its name alone.
+    ///
     /// None: nothing that is known.
     #[must_use]
     pub fn named(word: &[u8]) -> Option<Functions> {
         let of_class = |class: Classes| Some(Functions::which(|row| row.classes.meets(class)));
         match word {
             b"epoll" => return Some(Functions::EPOLL),
-            b"all" | b"%all" => return Some(Functions::ALL),
+            b"all" | b"%all" => return Some(Functions::ALL.without(Functions::ON_REQUEST)),
             b"none" => return Some(Functions::NONE),
             b"%creat" => {
                 return Some(Functions::which(|row| {
@@ -406,7 +425,7 @@ impl Functions {
             [b'/', pattern @ ..] => {
                 let matched = |name: &str| pattern::matches(pattern, name.as_bytes());
                 let found = Functions::which(|row| matched(row.name()) || matched(row.system_call()));
-                return pattern::is_valid(pattern).then_some(found);
+                return pattern::is_valid(pattern).then_some(found.without(Functions::ON_REQUEST));
             }
             _ => {}
         }
@@ -483,6 +502,8 @@ mod tests {
         assert!(set(b"%net").has(Function::Socket) && set(b"network") == set(b"%net"));
         assert_eq!(set(b"/^epoll_p"), Functions::of(&[Function::EpollPwait, Function::EpollPwait2]));
         assert_eq!(Functions::named(b"none"), Some(Functions::NONE));
+        assert!(!set(b"all").meets(Functions::ON_REQUEST) && set(b"all").with(Functions::ON_REQUEST) == Functions::ALL);
+        assert!(!set(b"/.").meets(Functions::ON_REQUEST) && set(b"malloc") == Functions::of(&[Function::Malloc]));
         assert_eq!(Functions::named(b"/("), None);
         assert_eq!(set(b"epoll").inverted().with(Functions::EPOLL), Functions::ALL);
         assert!(NAMES.contains(&"close_range") && NAMES.contains(&"%creat"));

@@ -30,6 +30,10 @@ pub enum Role {
     StreamEnd,
     /// It starts another program.
     Start,
+    /// It starts a child in the caller's own memory, which may return on the caller's stack: it is jumped to, and nothing is done behind it.
+    Birth,
+    /// It takes memory. It is hooked only where a rule names it, and in no set: `all` is without it.
+    Memory,
     /// It makes and ends no descriptor: only faults and the log look at it.
     Plain,
 }
@@ -301,6 +305,30 @@ macro_rules! for_each_creator {
             PthreadCreate pthread_create () -1 "pthread_create" Plain (NONE) no no
                 [nothing] libc "thread=pointer attributes=pointer function=pointer argument=pointer"
                 [EAGAIN EINVAL EPERM];
+            Vfork vfork (__vfork) -1 "vfork" Birth (NONE) no no
+                [nothing] libc ""
+                [EAGAIN ENOMEM];
+            Clone clone (__clone) -1 "clone" Birth (NONE) no no
+                [nothing] libc "function=pointer stack=pointer flags=hex argument=pointer"
+                [EAGAIN ENOMEM];
+            Malloc malloc () -1 "malloc" Memory (NONE) no no
+                [nothing] pointer "size=unsigned"
+                [ENOMEM];
+            Calloc calloc () -1 "calloc" Memory (NONE) no no
+                [nothing] pointer "count=unsigned size=unsigned"
+                [ENOMEM];
+            Realloc realloc () -1 "realloc" Memory (NONE) no no
+                [nothing] pointer "memory=pointer size=unsigned"
+                [ENOMEM];
+            PosixMemalign posix_memalign () -1 "posix_memalign" Memory (NONE) no no
+                [nothing] libc "memory=pointer alignment=unsigned size=unsigned"
+                [ENOMEM];
+            AlignedAlloc aligned_alloc () -1 "aligned_alloc" Memory (NONE) no no
+                [nothing] pointer "alignment=unsigned size=unsigned"
+                [ENOMEM];
+            Mmap mmap () -1 "mmap" Memory (NONE) no no
+                [nothing] pointer "address=pointer length=unsigned protection=hex flags=hex fd=int offset=unsigned"
+                [ENOMEM];
         }
     };
 }

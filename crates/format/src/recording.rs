@@ -550,6 +550,8 @@ const _: () = assert!((series::KINDS + crate::census::Kind::ALL.len()) * 8 <= se
 pub mod policy {
     /// How many rules there are; written last.
     pub const COUNT: usize = 0;
+    /// How often all rules were taken back, modulo 256.
+    pub const GENERATION: usize = 8;
     /// The limits, in the order of [`crate::limits::KEYS`].
     pub const LIMITS: usize = 64;
     pub const KEYS: usize = 9;
@@ -574,9 +576,28 @@ pub mod policy {
     pub const IS_LEGAL: usize = 16;
     /// Where the rule's text begins, from [`TEXT`] on, in the lower 32 bits, and its length above.
     pub const WORDS: usize = 24;
+
+    /// The faults that fired last, each in the place of its number modulo their count.
+    pub const LAST: usize = FIRST + RULES * RULE;
+    pub const FIRINGS: usize = 16;
+    pub const FIRING: usize = 64;
+    /// One more than how many had fired before it; 0: none. Written last.
+    pub const NUMBER: usize = 0;
+    /// From the lowest byte: the rule's place from 0, the function's number, the operation of `epoll_ctl` (0: none), the
+    /// [`GENERATION`]; above 32 bits, the thread.
+    pub const WHAT: usize = 8;
+    /// CLOCK_MONOTONIC.
+    pub const AT: usize = 16;
+    /// The rule's count that `when=` goes by.
+    pub const ORDINAL: usize = 24;
+    /// The hash of the innermost [`crate::faults::decisions::DEPTH`] callers; 0: stacks could not be walked.
+    pub const STACK: usize = 32;
+    pub const SITE: usize = 40;
+
     pub const TEXT: usize = 4096;
     pub const TEXT_BYTES: usize = 16 * 1024;
     pub const SIZE: usize = TEXT + TEXT_BYTES;
+    const _: () = assert!(LAST + FIRINGS * FIRING <= TEXT);
 }
 
 /// Places in an entry of the table of interests; the table's entry 0 is unused.

@@ -84,7 +84,8 @@ impl Rule<'_> {
 }
 
 /// Whether a pattern is found in a name.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
+#[must_use]
+pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (pattern, mut is_held) = match pattern.strip_prefix(b"^") {
         Some(rest) => (rest, true),
         None => (pattern, false),

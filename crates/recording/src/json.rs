@@ -225,18 +225,21 @@ fn limits(processes: &[Process]) -> Value {
 
 /// The rules of faults in some processes, with what they have counted in all of them.
 fn faults(processes: &[Process]) -> Value {
-    let mut sums: Vec<Rule> = Vec::new();
-    for of in processes.iter().flat_map(|process| &process.rules) {
-        match sums.iter_mut().find(|sum| sum.text == of.text) {
-            None => sums.push(of.clone()),
-            Some(sum) => {
+    let mut sums: Vec<(Rule, Vec<Value>)> = Vec::new();
+    for (process, of) in processes.iter().flat_map(|process| process.rules.iter().map(move |rule| (process, rule))) {
+        let firings = of.firings.iter().map(|firing| firing.json(process));
+        match sums.iter_mut().find(|(sum, _)| sum.text == of.text) {
+            None => sums.push((of.clone(), firings.collect())),
+            Some((sum, all)) => {
                 sum.matched = sum.matched.saturating_add(of.matched);
                 sum.fired = sum.fired.saturating_add(of.fired);
+                all.extend(firings);
             }
         }
     }
-    let rules =
-        sums.iter().map(|of| json!({ "rule": of.text, "matched": of.matched, "fired": of.fired, "legal": of.legal }));
+    let rules = sums.into_iter().map(|(of, firings)| {
+        json!({ "rule": of.text, "matched": of.matched, "fired": of.fired, "legal": of.legal, "firings": firings })
+    });
     rules.collect()
 }
 

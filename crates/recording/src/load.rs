@@ -17,7 +17,7 @@ use crate::owner::Users;
 use crate::read::{self, Damage};
 use crate::records::HELD;
 use crate::runs::{self, Run};
-use crate::sites::{Resolver, segments_with_gaps};
+use crate::sites::Resolver;
 use crate::source::Opened;
 use crate::suppressions::Suppression;
 
@@ -76,8 +76,6 @@ pub struct Failure {
 pub struct Options {
     /// Directories of debug files, beside `/usr/lib/debug`: `.build-id/xx/yyyy.debug` in each.
     pub debug: Vec<PathBuf>,
-    /// Look up the frames of every stack that was recorded, not only of what a report shows.
-    pub all_stacks: bool,
     /// Do not look into the objects: sites stay `object+0xoffset`.
     pub raw: bool,
     /// The library has just judged what it judges at an end.
@@ -349,9 +347,9 @@ fn resolve(set: &mut Set, options: &Options) {
         let mut addresses = BTreeSet::new();
         let counted = process.census.iter().flat_map(|census| census.rows.iter().map(|row| row.site));
         let stacked = |site: u64| process.stacks.frames(site).map_or(vec![site], <[u64]>::to_vec);
-        let all = found.chain(created).chain(added).chain(counted).flat_map(stacked).chain(callers);
-        let more = process.stacks.all().filter(|_| options.all_stacks).flatten().copied();
-        for address in all.chain(more).filter(|address| *address != 0) {
+        let fired = process.rules.iter().flat_map(|rule| &rule.firings).map(|firing| firing.site);
+        let all = found.chain(fired).chain(created).chain(added).chain(counted).flat_map(stacked).chain(callers);
+        for address in all.filter(|address| *address != 0) {
             if addresses.len() == ADDRESSES {
                 break;
             }
@@ -362,11 +360,5 @@ fn resolve(set: &mut Set, options: &Options) {
             (address, Arc::new(resolver.site(place, address, process.header.began_unix)))
         });
         process.sites = sites.collect();
-        if options.all_stacks {
-            let paths = process.modules.all().map(|module| module.path.clone()).collect::<BTreeSet<_>>();
-            let segments = paths.into_iter().map(|path| (segments_with_gaps(&path), path));
-            process.segments =
-                segments.filter(|(starts, _)| !starts.is_empty()).map(|(starts, path)| (path, starts)).collect();
-        }
     }
 }

@@ -13,6 +13,7 @@ use epollshim_format::{errno, histogram, signal};
 
 use crate::census::Census;
 use crate::described::Descriptor;
+use crate::firings::Firing;
 use crate::modules::{Modules, plain};
 use crate::owner::Owner;
 use crate::records::Caller;
@@ -68,8 +69,6 @@ pub struct Process {
     pub duration: u64,
     /// Of the addresses in this recording.
     pub sites: BTreeMap<u64, Arc<Site>>,
-    /// Of objects whose segments have gaps between them: where each is mapped, behind the object's start. By path.
-    pub segments: BTreeMap<Vec<u8>, Vec<u64>>,
 }
 
 #[derive(Default)]
@@ -226,6 +225,8 @@ pub struct Rule {
     pub fired: u64,
     /// Kernels have such a fault.
     pub legal: bool,
+    /// Where it fired last, the oldest first. (A recording has the last of all rules together.)
+    pub firings: Vec<Firing>,
 }
 
 #[derive(Default)]

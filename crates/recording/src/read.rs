@@ -21,7 +21,7 @@ use crate::model::{
 use crate::modules::plain;
 use crate::records::{HELD, Records};
 use crate::source::Source;
-use crate::{census, described, findings};
+use crate::{census, described, findings, firings};
 
 /// Why a file is no recording that can be read, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -503,6 +503,7 @@ fn limits(segment: Bytes) -> Vec<Limit> {
 fn rules(segment: Bytes) -> Vec<Rule> {
     let count = usize::try_from(segment.word(policy::COUNT)).unwrap_or(usize::MAX).min(policy::RULES);
     let texts = segment.part(policy::TEXT, policy::TEXT_BYTES);
+    let fired = firings::read(segment);
     let read = |index| {
         let words = segment.part(policy::FIRST + index * policy::RULE, policy::RULE);
         let place = words.word(policy::WORDS);
@@ -512,6 +513,7 @@ fn rules(segment: Bytes) -> Vec<Rule> {
             matched: words.word(policy::MATCHED),
             fired: words.word(policy::FIRED),
             legal: words.word(policy::IS_LEGAL) != 0,
+            firings: fired.iter().filter(|(rule, _)| *rule == index).map(|(_, firing)| *firing).collect(),
         }
     };
     (0..count).map(read).collect()

@@ -129,6 +129,15 @@ impl Resolver<'_> {
         site
     }
 
+    /// The same of an address as the object's file has it.
+    pub fn site_in_file(&mut self, module: &Module, address: u64, began: u64, mut site: Site) -> Site {
+        let key = (module.path.clone(), module.build_id.clone());
+        if let Some(known) = self.object(module, &key, began) {
+            known.describe(address.saturating_sub(1).saturating_sub(known.base), &mut site);
+        }
+        site
+    }
+
     fn object(&mut self, module: &Module, key: &Key, began: u64) -> Option<Rc<Known>> {
         if let Some(known) = self.objects.get(key) {
             return known.clone();
@@ -174,34 +183,6 @@ impl Resolver<'_> {
         }
         places.iter().find_map(|place| self.read(place, Some(build_id)))
     }
-}
-
-/// Where the segments of an object are mapped, behind its start, if there are gaps between them: glibc then takes each for an object
-/// of its own (2.36 elf/dl-find_object.c, `_dlfo_process_initial`; elf/rtld.c, `rtld_setup_main_map`). Empty: there is no gap.
-pub fn segments_with_gaps(path: &[u8]) -> Vec<u64> {
-    use std::io::Read;
-    use std::os::unix::ffi::OsStrExt;
-    /// Program headers stand right behind the file's header.
-    const HEADERS: u64 = 64 * 1024;
-    let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    let mut bytes = Vec::new();
-    let read = crate::load::open(path).and_then(|(file, _)| file.take(HEADERS).read_to_end(&mut bytes));
-    let loads = || -> Option<Vec<(u64, u64)>> {
-        use object::read::elf::{FileHeader, ProgramHeader};
-        let header = object::elf::FileHeader64::<object::Endianness>::parse(&*bytes).ok()?;
-        let endian = header.endian().ok()?;
-        let all = header.program_headers(endian, &*bytes).ok()?.iter();
-        let loads = all.filter(|segment| segment.p_type(endian) == object::elf::PT_LOAD);
-        let range = |segment: &object::elf::ProgramHeader64<_>| {
-            let start = segment.p_vaddr(endian);
-            (start & !0xfff, start.saturating_add(segment.p_memsz(endian)).saturating_add(0xfff) & !0xfff)
-        };
-        Some(loads.map(range).collect())
-    };
-    let Some(loads) = read.ok().and_then(|_| loads()) else { return Vec::new() };
-    let has_gap = loads.windows(2).any(|pair| matches!(pair, [(_, end), (start, _)] if end != start));
-    let base = loads.iter().map(|(start, _)| *start).min().unwrap_or(0);
-    if has_gap { loads.iter().map(|(start, _)| start - base).collect() } else { Vec::new() }
 }
 
 /// An object of which no build id was recorded is believed if nobody has touched its file since the process began: its

@@ -220,6 +220,12 @@ fn armed(process: &Process, page: &mut Page) {
             if !of.legal {
                 page.line("    (impossible: no kernel does this)".into());
             }
+            if let Some(last) = of.firings.last() {
+                page.line(format!("    last: {}", last.said(process)));
+                if let Some(site) = process.site(last.site) {
+                    page.frames("      called at ", &site, &process.stack(last.site));
+                }
+            }
         }
         if let Some(seed) = process.header.seed {
             page.line(format!("  to repeat random choices: EPOLLSHIM_SEED={seed}"));

@@ -33,10 +33,10 @@ pub unsafe fn call(address: usize, words: [usize; 6]) -> isize {
 /// Whoever uses the templates has [`Frame`](crate::frame::Frame) in scope.
 ///
 /// `cancellable!(name, run, arguments...)`: the entry `name`, which passes its frame and these arguments to `run`. Nothing catches what
-/// unwinds: a thread may be cancelled in the real function.
+/// unwinds: a thread may be cancelled in the real function. With `#[unsafe(no_mangle)]` before the name it is exported.
 macro_rules! cancellable {
-    ($name:ident, $run:path $(, $told:expr)*) => {
-        #[unsafe(no_mangle)]
+    ($(#[$attribute:meta])* $name:ident, $run:path $(, $told:expr)*) => {
+        $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
             let frame = Frame { words: [a, b, c, d, e, f], state: 0, caller: 0 };
             let mut frame = $crate::arch::portable::entries::Anchor(frame);

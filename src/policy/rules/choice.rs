@@ -4,7 +4,7 @@
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
-use epollshim_format::faults::decisions::{self, Decision};
+use epollshim_format::faults::decisions::{self, Decision, On};
 use epollshim_format::faults::{COUNTERS, Operation, Outcome, RULES};
 use epollshim_format::function::{Function, Functions};
 
@@ -17,7 +17,7 @@ use crate::frame::{Frame, epfd_of, fd_of};
 use crate::policy::{self, effects};
 use crate::session::faults::Page;
 use crate::thread::Block;
-use crate::{clock, config, log, process, session, stacks};
+use crate::{clock, config, log, process, procfs, record, session, stacks, sys};
 
 /// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
 #[repr(C)]
@@ -131,7 +131,7 @@ pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault>
         ranks: [&ordinals.rank, &tally.ranks],
     };
     let fault = TABLES.decide(tallies, frame, function)?;
-    if log::decisions::are_wanted() {
+    if log::decisions::are_wanted() || record::is_wanted() {
         tell(&fault, frame, function);
     }
     Some(fault)
@@ -146,6 +146,12 @@ fn tell(fault: &Fault, frame: &Frame, function: Function) {
             (*place, count) = (address, count + 1);
         }
     });
+    if record::is_wanted() {
+        keep(fault, frame, function, stack);
+    }
+    if !log::decisions::are_wanted() {
+        return;
+    }
     if stack.is_none() {
         (frames[0], count) = (frame.caller, 1);
     }
@@ -155,6 +161,7 @@ fn tell(fault: &Fault, frame: &Frame, function: Function) {
         rule: fault.rule,
         function,
         operation: if function == Function::EpollCtl { operation(frame.int(1)) } else { None },
+        on: fd_of(function, &frame.words).and_then(on),
         thread: fault.thread,
         ordinal: fault.ordinal,
         outcome: fault.outcome,
@@ -162,6 +169,34 @@ fn tell(fault: &Fault, frame: &Frame, function: Function) {
         stack,
     };
     log::decisions::decided(&decision, frames.get(..count).unwrap_or_default());
+}
+
+/// Has the process and its recording keep that a fault fired, and where.
+fn keep(fault: &Fault, frame: &Frame, function: Function, stack: Option<u64>) {
+    let operation = if function == Function::EpollCtl { frame.int(1) as u8 } else { 0 };
+    let [rule, generation] = [fault.rule, super::generation() as u32].map(|number| number as u8);
+    let what = u32::from_le_bytes([rule, function as u8, operation, generation]);
+    record::new_site(frame.caller);
+    let words = [
+        u64::from(what) | (sys::gettid() as u64) << 32,
+        clock::monotonic(),
+        fault.ordinal,
+        stack.unwrap_or(0),
+        stacks::site(frame.caller) as u64,
+        0,
+        0,
+    ];
+    let Some(tally) = policy::tally() else { return };
+    match policy::recorded() {
+        Some(start) => tally.firings.keep(words, Some(&|place| policy::word(start, place))),
+        None => tally.firings.keep(words, None),
+    }
+}
+
+/// What a descriptor is; None: it is not open. Asked of the kernel, without a descriptor.
+fn on(fd: i32) -> Option<On> {
+    let is_nonblocking = sys::status_flags(fd).is_ok_and(|flags| flags & libc::O_NONBLOCK as usize != 0);
+    Some(On { kind: procfs::kind_of(fd)?, is_nonblocking })
 }
 
 fn operation(number: i32) -> Option<Operation> {

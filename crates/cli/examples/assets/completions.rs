@@ -1,11 +1,11 @@
 //! The shells' completions, by the names of the files that the shells look for.
 //!
 //! The scripts of clap_complete for bash and fish do not know that a command with arguments of its own stands behind
-//! `epollshim run FLAGS`: run.bash and run.fish do. Nor do they know which processes are recorded, for `ctl` and `top`: those
+//! `epollshim run FLAGS` and `epollshim sweep FLAGS`: run.bash and run.fish do. Nor do they know which processes are recorded, for `ctl` and `top`: those
 //! that have a recording mapped (pids.bash, pids.fish, pids.zsh).
 
 use clap::builder::PossibleValuesParser;
-use clap::{Command, ValueHint};
+use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 use epollshim_format::findings::Id;
 
@@ -31,9 +31,8 @@ fn hinted(command: &Command) -> Command {
         })
     };
     let hint = |name: &str| match name {
-        "report" | "log" | "inject_log" | "inject_replay" | "output" | "shim" | "suppressions" | "input" => {
-            Some(ValueHint::FilePath)
-        }
+        "report" | "log" | "inject_log" | "inject_replay" | "output" | "shim" | "suppressions" | "input" | "accept"
+        | "write_accept" | "resume" => Some(ValueHint::FilePath),
         "session" | "record" | "debug" | "dir" => Some(ValueHint::DirPath),
         "limit" | "inject" | "seed" | "log_filter" | "record_ring" | "stacks" | "only" => Some(ValueHint::Other),
         "calls" | "errors" | "workload" | "ready_when" | "stop_with" | "mask" | "clean_runs" | "jobs" | "timeout" => {
@@ -68,11 +67,18 @@ fn completion(shell: Shell, command: &Command) -> String {
     String::from_utf8(text).expect("a script in UTF-8")
 }
 
-/// The flags of `epollshim run` whose value is the next word.
-fn run_flags(command: &Command) -> Vec<String> {
-    let run = command.find_subcommand("run").expect("epollshim run");
-    let flags = run.get_arguments().filter(|flag| flag.get_action().takes_values() && !flag.is_require_equals_set());
-    flags.filter_map(|flag| Some(format!("--{}", flag.get_long()?))).collect()
+/// The flags whose value is the next word, of the subcommands behind which a command stands: `"run --limit"`.
+fn flags_with_values(command: &Command) -> Vec<String> {
+    let mut all = Vec::new();
+    for name in ["run", "sweep"] {
+        let subcommand = command.find_subcommand(name).expect("a subcommand that starts a command");
+        let has_value = |flag: &&Arg| flag.get_action().takes_values() && !flag.is_require_equals_set();
+        for flag in subcommand.get_arguments().filter(has_value) {
+            all.extend(flag.get_long().map(|long| format!("\"{name} --{long}\"")));
+            all.extend(flag.get_short().map(|short| format!("\"{name} -{short}\"")));
+        }
+    }
+    all
 }
 
 fn bash(command: &Command) -> String {
@@ -80,7 +86,7 @@ fn bash(command: &Command) -> String {
     format!(
         "{}{}{script}",
         include_str!("pids.bash"),
-        include_str!("run.bash").replace("@FLAGS@", &run_flags(command).join(" | "))
+        include_str!("run.bash").replace("@FLAGS@", &flags_with_values(command).join(" | "))
     )
 }
 
@@ -111,5 +117,5 @@ fn fish(command: &Command) -> String {
         Id::NAMES.join(" ")
     );
     let script = completion(Shell::Fish, command) + &ids + include_str!("pids.fish");
-    format!("{script}{}", include_str!("run.fish").replace("@FLAGS@", &run_flags(command).join(" ")))
+    format!("{script}{}", include_str!("run.fish").replace("@FLAGS@", &flags_with_values(command).join(" ")))
 }

@@ -1,10 +1,10 @@
-# Behind `epollshim run FLAGS` stands a command with arguments of its own.
+# Behind `epollshim run FLAGS` and `epollshim sweep FLAGS` stands a command with arguments of its own.
 _epollshim_or_command() {
     local at=2 is_command=
-    if [[ ${COMP_WORDS[1]} == run ]]; then
+    if [[ ${COMP_WORDS[1]} == run || ${COMP_WORDS[1]} == sweep ]]; then
         while ((at < COMP_CWORD)); do
-            case ${COMP_WORDS[at]} in
-            --)
+            case "${COMP_WORDS[1]} ${COMP_WORDS[at]}" in
+            *" --")
                 is_command=yes
                 ((at += 1))
                 break
@@ -14,7 +14,7 @@ _epollshim_or_command() {
                 [[ ${COMP_WORDS[at + 1]} == = ]] && ((at += 1))
                 ((at += 2))
                 ;;
-            -* | =*) ((at += 1)) ;;
+            *" -"* | *" ="*) ((at += 1)) ;;
             *)
                 is_command=yes
                 break

@@ -1,17 +1,18 @@
 
-# Behind `epollshim run FLAGS` stands a command with arguments of its own.
-function __fish_epollshim_run_command
+# Behind `epollshim run FLAGS` and `epollshim sweep FLAGS` stands a command with arguments of its own.
+function __fish_epollshim_command_behind_flags
     set -l words (commandline -opc) (commandline -ct)
+    set -l subcommand $words[2]
     set -e words[1..2]
     while set -q words[1]
-        switch $words[1]
-            case --
+        switch "$subcommand $words[1]"
+            case '* --'
                 set -e words[1]
                 break
             case @FLAGS@
                 set -e words[1]
                 set -e words[1]
-            case '-*'
+            case '* -*'
                 set -e words[1]
             case '*'
                 break
@@ -21,4 +22,4 @@ function __fish_epollshim_run_command
     and complete -C "$words"
 end
 
-complete -c epollshim -n "__fish_epollshim_using_subcommand run" -x -a "(__fish_epollshim_run_command)"
+complete -c epollshim -n "__fish_epollshim_using_subcommand run sweep" -x -a "(__fish_epollshim_command_behind_flags)"

@@ -3,9 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
-
-use super::Format;
+use clap::{Args, ValueEnum};
 
 const ABOUT: &str = "\
 Find out which failing calls a program does not survive.
@@ -24,8 +22,9 @@ Each run has an empty folder as working directory and as TMPDIR, and, where the
 system allows it, a network and processes of its own. Nothing is left behind.";
 
 const EXAMPLES: &str = "\
-Exit status: 0 if CMD survives everything that was tried; 1 if it does not; 2
-for a usage error, or if CMD or its workload fails before anything is tried.
+Exit status: 0 if CMD survives everything that was tried, but for what --accept
+names; 1 if it does not; 2 for a usage error, or if CMD or its workload fails
+before anything is tried. If a signal ends the sweep, it is that signal.
 
 Verdicts: crash, sanitizer report, hang, spin (it burns a processor), deaf (it
 lives, and serves nobody), exit 0 with lost output, wrong output, other process
@@ -39,6 +38,14 @@ Examples:
   epollshim sweep --calls epoll_ctl,accept4 --all-errors -- ./app
   epollshim sweep --persistent -- ./app     the call fails for ever
   epollshim sweep --limits -- ./app         fewer and fewer descriptors";
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SweepFormat {
+    Text,
+    Json,
+    Junit,
+    Html,
+}
 
 #[derive(Args, Debug)]
 #[command(about = "Fail each call of a program in turn, and say what it does not survive")]
@@ -63,17 +70,35 @@ pub struct Sweep {
     /// together
     #[arg(long, verbatim_doc_comment)]
     pub each_process: bool,
+    /// Fail every call of a call stack (100 at most); without it the first and
+    /// the second
+    #[arg(long, verbatim_doc_comment)]
+    pub every_call: bool,
+    /// Fail only calls with this on their call stacks: a function, FILE:LINE,
+    /// or OBJECT+OFFSET
+    #[arg(long, value_name = "SITE", verbatim_doc_comment)]
+    pub at: Option<String>,
+    /// Fail calls at this many points only, drawn by --seed
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub shallow: Option<u32>,
+    /// Draw the same sample again
+    #[arg(long, value_name = "NUMBER", requires = "shallow")]
+    pub seed: Option<u64>,
+    /// Let calls succeed, but unkindly, in place of errors: waits with one event
+    /// at a time, interrupted waits, and delays of waits, accept and connect
+    #[arg(long, conflicts_with_all = ["errors", "all_errors", "persistent"], verbatim_doc_comment)]
+    pub success_faults: bool,
     /// Fail only calls that a server makes until it is ready (start), until it
     /// is told to stop (serve), and after that (stop)
     #[arg(long, value_name = "start,serve,stop", value_delimiter = ',', requires = "workload", verbatim_doc_comment)]
     #[arg(value_parser = ["start", "serve", "stop"], hide_possible_values = true)]
     pub phase: Vec<String>,
     /// Try one failure: RULE is that of a find, or any of EPOLLSHIM_INJECT
-    #[arg(long, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase"])]
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "every_call", "at", "shallow", "success_faults"])]
     pub only: Option<String>,
     /// Do not fail any call: lower the limit of open descriptors
     /// (RLIMIT_NOFILE) step by step, without the library
-    #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "only"], verbatim_doc_comment)]
+    #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "only", "every_call", "at", "shallow", "success_faults"], verbatim_doc_comment)]
     pub limits: bool,
     /// A shell command that uses the server CMD, and exits with 0 if all is
     /// well
@@ -111,11 +136,31 @@ pub struct Sweep {
     /// Leave CMD in the network of this machine
     #[arg(long)]
     pub share_network: bool,
+    /// A list of finds that are accepted, in lines such as
+    /// crash:^epoll_create1 EMFILE make$, with the reason in a comment above
+    /// each: they do not count. May be given several times
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub accept: Vec<PathBuf>,
+    /// Add the finds of this sweep to such a list, and leave what is there.
+    /// The reasons are to be filled in
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub write_accept: Option<PathBuf>,
+    /// Keep each finished trial in this file, and leave out those that it
+    /// already has: a sweep that was cut off goes on
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub resume: Option<PathBuf>,
     /// What the result is written as
-    #[arg(long, value_enum, default_value_t = Format::Text, hide_possible_values = true, value_name = "text|json")]
-    pub format: Format,
-    /// The file to write: whole, or not at all. Without it: stdout
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = SweepFormat::Text,
+        hide_possible_values = true,
+        value_name = "text|json|junit|html"
+    )]
+    pub format: SweepFormat,
+    /// The file to write: whole, or not at all. Without it: stdout. The text
+    /// is printed on stderr where the file has another format
+    #[arg(long, short, value_name = "FILE", verbatim_doc_comment)]
     pub output: Option<PathBuf>,
     /// A directory of debug files by build id, beside /usr/lib/debug. May be
     /// given several times

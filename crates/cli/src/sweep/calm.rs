@@ -12,8 +12,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::folder::Folder;
+use super::notes::Notes;
 use super::options::Settled;
 use super::runner::{Ask, Runner};
+use super::slots::Slots;
 use super::verdict::judge;
 use super::{clean_runs, plan};
 use crate::args::{self, Asked};
@@ -96,7 +98,8 @@ fn alarms(calm: &Calm, jobs: usize, runs: usize) -> usize {
     let mut runner = Runner::new(Settled::of(&asked).unwrap(), &top.0, false);
     runner.own = built("epollshim");
     let rules = NEVER.to_owned();
-    let clean = clean_runs(&asked, &runner, Ask { rules: rules.clone(), ..Ask::default() }, |_| Ok(false));
+    let notes = Notes::open(&asked, &runner.settled).unwrap();
+    let clean = clean_runs(&asked, &runner, &notes, Ask { rules: rules.clone(), ..Ask::default() }, |_| Ok(false));
     let clean = clean.unwrap_or_else(|failure| panic!("{name}: {}", failure.text)).clean;
     let ask = Ask {
         rules,
@@ -105,12 +108,12 @@ fn alarms(calm: &Calm, jobs: usize, runs: usize) -> usize {
         at_rest: Some(clean.at_rest),
         ..Ask::default()
     };
-    let (next, found) = (AtomicUsize::new(0), Mutex::new(0));
+    let (next, found, slots) = (AtomicUsize::new(0), Mutex::new(0), Slots::new(jobs as u32));
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 while next.fetch_add(1, Ordering::Relaxed) < runs {
-                    let (seen, folder) = runner.run(&ask).unwrap_or_else(|why| panic!("{name}: {why}"));
+                    let (seen, folder) = runner.run(&ask, slots.take()).unwrap_or_else(|why| panic!("{name}: {why}"));
                     let judged = judge(&clean, &seen, &runner.settled.masks, &folder.0, false);
                     if judged.verdict.is_find() || seen.outcome.trouble.is_some() {
                         eprintln!("{name}: {judged:?} {:?}", seen.outcome);

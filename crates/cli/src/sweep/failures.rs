@@ -1,7 +1,7 @@
 //! Which failures are tried at a point: those that the kernel may give there, as far as they were asked for.
 
 use epollshim_format::errno;
-use epollshim_format::function::Functions;
+use epollshim_format::function::{Function, Functions};
 use epollshim_format::legality::{self, Legal};
 
 use super::phases::Phase;
@@ -10,6 +10,28 @@ use crate::Failure;
 use crate::args::Sweep;
 use crate::text::printable;
 
+/// What else may happen to a call that succeeds: it must make no difference to a program.
+struct Unkind {
+    functions: Functions,
+    /// As rules have them.
+    actions: &'static [&'static str],
+}
+
+/// - `batch=1`: epoll_wait(2) returns any number of events that are ready, up to `maxevents`.
+/// - `signal=SIGCONT`: a wait ends early. signal(7): it fails with EINTR after a stop and SIGCONT, also where the program handles no
+///   signal. (It may not return 0 before its time: fs/eventpoll.c ep_poll, Linux v6.1.)
+/// - delays: a thread may lose its processor at any instruction.
+const UNKIND: [Unkind; 2] = [
+    Unkind {
+        functions: Functions::WAITS,
+        actions: &["batch=1", "signal=SIGCONT", "delay_enter=50ms", "delay_exit=50ms"],
+    },
+    Unkind {
+        functions: Functions::of(&[Function::Accept, Function::Accept4, Function::Connect]),
+        actions: &["delay_enter=50ms", "delay_exit=50ms"],
+    },
+];
+
 pub struct Choice {
     /// None: every function that can fail for want of a resource.
     calls: Option<Functions>,
@@ -17,6 +39,8 @@ pub struct Choice {
     errors: Vec<String>,
     all_errors: bool,
     is_persistent: bool,
+    /// Calls succeed, but unkindly.
+    is_unkind: bool,
     /// Empty: all.
     phases: Vec<Phase>,
 }
@@ -28,29 +52,44 @@ impl Choice {
             errors: errors(&asked.errors)?,
             all_errors: asked.all_errors,
             is_persistent: asked.persistent,
+            is_unkind: asked.success_faults,
             phases: asked.phase.iter().filter_map(|name| Phase::named(name)).collect(),
         })
     }
 
     /// Functions at whose points anything may be tried.
     pub fn functions(&self) -> Functions {
+        if self.is_unkind {
+            let all = UNKIND.iter().fold(Functions::NONE, |all, unkind| all.with(unkind.functions));
+            return Functions(all.0 & self.calls.unwrap_or(Functions::ALL).0);
+        }
         let rows = legality::TABLE.iter().filter(|row| !self.of_row(row, |_| true).is_empty());
-        rows.fold(Functions::NONE, |all, row| all.with(function(row)))
+        rows.fold(Functions::NONE, |all, row| all.with(named(row.function)))
     }
 
     /// What is tried at a point: errnos, as its rule has them.
     pub fn at(&self, point: &Point) -> Vec<String> {
-        let Some(legal) = point.legal() else { return Vec::new() };
         if !self.phases.is_empty() && !self.phases.contains(&point.phase) {
             return Vec::new();
         }
+        if self.is_unkind {
+            return self.unkind_at(point);
+        }
+        let Some(legal) = point.legal() else { return Vec::new() };
         let suffix = if legal.is_made { ":made" } else { "" };
         let errors = self.of_row(legal, |error| legal.may_be(error, &point.on));
         errors.into_iter().map(|error| format!("{error}{suffix}")).collect()
     }
 
+    fn unkind_at(&self, point: &Point) -> Vec<String> {
+        let own = named(&point.function);
+        let is_asked = self.calls.is_none_or(|calls| calls.meets(own));
+        let unkind = UNKIND.iter().filter(|unkind| is_asked && unkind.functions.meets(own));
+        unkind.flat_map(|unkind| unkind.actions).map(|action| (*action).to_owned()).collect()
+    }
+
     fn of_row(&self, legal: &'static Legal, may_be: impl Fn(&str) -> bool) -> Vec<&'static str> {
-        if self.calls.is_some_and(|calls| !calls.meets(function(legal))) {
+        if self.calls.is_some_and(|calls| !calls.meets(named(legal.function))) {
             return Vec::new();
         }
         // What says "try again" is not said for ever.
@@ -70,9 +109,9 @@ impl Choice {
     }
 }
 
-/// The function of a row; none where the library does not hook it.
-pub fn function(legal: &Legal) -> Functions {
-    Functions::which(|row| row.name() == legal.function)
+/// The function of this very name; none where the library does not hook it.
+fn named(name: &str) -> Functions {
+    Functions::which(|row| row.name() == name)
 }
 
 fn calls(words: &[String]) -> Result<Option<Functions>, Failure> {

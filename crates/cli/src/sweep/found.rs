@@ -22,7 +22,7 @@ impl Found {
     }
 
     /// Adds all points of a run; whether one is new.
-    pub fn add_run(&mut self, points: Vec<Point>) -> bool {
+    pub fn add_run(&mut self, points: impl Iterator<Item = Point>) -> bool {
         let mut has_new = false;
         for point in points {
             has_new |= self.add(point);

@@ -2,21 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
-use super::outcome::Swept;
+use super::outcome::{Find, Swept};
 use super::trial::{Failure, Tried};
 use super::verdict::Verdict;
 
 pub fn render(swept: &Swept) -> String {
-    let finds: Vec<Value> = swept
-        .finds()
-        .iter()
-        .map(|find| {
+    let grouped = |finds: &[Find]| -> Vec<Value> {
+        let one = |find: &Find| {
             let mut one = tried(swept, find.first);
             let others = find.others.iter().map(|other| swept.line(&other.trial).into()).collect();
             one.insert("others".into(), Value::Array(others));
             one.into()
-        })
-        .collect();
+        };
+        finds.iter().map(one).collect()
+    };
     let verdicts: Map<String, Value> =
         Verdict::ALL.iter().map(|verdict| (verdict.name().to_owned(), swept.count(*verdict).into())).collect();
     let never = swept.count(Verdict::NotReached);
@@ -30,15 +29,18 @@ pub fn render(swept: &Swept) -> String {
         "jobs": swept.jobs,
         "points": swept.points.len(),
         "unsteady_points": swept.unsteady,
+        "sample": swept.sample.map(|sample| json!({ "shallow": sample.number, "seed": sample.seed, "of": sample.of })),
         "planned": swept.planned,
         "tried": swept.tried.len(),
+        "resumed": swept.resumed,
         "reached": swept.tried.len() - never,
         "not_reached": never,
         "lost": swept.lost,
         "lacks": swept.lacks,
         "left_out": swept.left_out,
         "verdicts": verdicts,
-        "finds": finds,
+        "finds": grouped(&swept.finds()),
+        "accepted": grouped(&swept.accepted_finds()),
         "trials": swept.tried.iter().map(|one| tried(swept, one).into()).collect::<Vec<Value>>(),
     });
     format!("{all}\n")
@@ -57,10 +59,12 @@ fn tried(swept: &Swept, tried: &Tried) -> Map<String, Value> {
         put("error", failure.as_str().into());
         put("stack", point.stack.as_str().into());
         put("occurrence", point.occurrence.into());
-        put("frames", swept.names.get(&point.stack).cloned().unwrap_or_default().into());
+        put("frames", swept.names.get(&point.stack).map(|frames| frames.shown.clone()).unwrap_or_default().into());
+        put("place", swept.place(point).into());
     }
     put("descriptors", tried.trial.descriptors().into());
     put("processes", tried.trial.processes().into());
+    put("reason", swept.entry(tried).map(|entry| entry.reason.as_str()).into());
     put("evidence", tried.judged.evidence.clone().into());
     put("same", tried.same.into());
     put("runs", tried.runs.into());

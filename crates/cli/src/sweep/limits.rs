@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::notes::Notes;
 use super::outcome::Swept;
 use super::runner::{Ask, Runner};
 use super::trial::{Failure as What, Trial};
@@ -31,16 +32,16 @@ pub fn counted(serial: u64) -> Counted {
 }
 
 /// Lowers RLIMIT_NOFILE, then RLIMIT_NPROC, from what the program needs on.
-pub fn limits(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
+pub fn limits(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
     let begin = Instant::now();
-    let clean = clean_runs(asked, runner, Ask::default(), |_| Ok(false))?;
+    let clean = clean_runs(asked, runner, notes, Ask::default(), |_| Ok(false))?;
     let most = clean.clean.most_descriptors;
-    let mut swept = try_all(asked, runner, &clean, steps(LEAST_DESCRIPTORS, most, What::Descriptors), begin);
+    let mut swept = try_all(asked, runner, notes, &clean, steps(LEAST_DESCRIPTORS, most, What::Descriptors), begin);
     if runner.is_over() {
         return Ok(swept);
     }
-    match clean_runs(asked, runner, Ask { counts_tasks: true, ..Ask::default() }, |_| Ok(false)) {
-        Ok(clean) => add_tasks(asked, runner, &clean, &mut swept, begin),
+    match clean_runs(asked, runner, notes, Ask { counts_tasks: true, ..Ask::default() }, |_| Ok(false)) {
+        Ok(clean) => add_tasks(asked, runner, notes, &clean, &mut swept, begin),
         Err(failure) => {
             let how = match counted(0) {
                 Counted::AsUser(_) => "it does not bind root, and under another user",
@@ -52,8 +53,8 @@ pub fn limits(asked: &Sweep, runner: &Runner) -> Result<Swept, Failure> {
     Ok(swept)
 }
 
-fn add_tasks(asked: &Sweep, runner: &Runner, clean: &CleanRuns, swept: &mut Swept, begin: Instant) {
-    let more = try_all(asked, runner, clean, steps(LEAST_TASKS, clean.clean.most_tasks, What::Processes), begin);
+fn add_tasks(asked: &Sweep, runner: &Runner, notes: &Notes, clean: &CleanRuns, swept: &mut Swept, begin: Instant) {
+    let more = try_all(asked, runner, notes, clean, steps(LEAST_TASKS, clean.clean.most_tasks, What::Processes), begin);
     swept.clean_runs += more.clean_runs;
     swept.planned += more.planned;
     swept.lost += more.lost;

@@ -24,6 +24,8 @@ pub struct Settled {
     pub plain: Vec<(OsString, OsString)>,
     /// With it.
     pub preloaded: Vec<(OsString, OsString)>,
+    /// None: without it.
+    pub library: Option<PathBuf>,
     pub server: Option<Server>,
     pub input: Option<PathBuf>,
     pub directory: Option<PathBuf>,
@@ -41,10 +43,10 @@ impl Settled {
             |name: &OsStr| name == "EPOLLSHIM_ONLY" || !name.as_encoded_bytes().starts_with(options::PREFIX.as_bytes());
         plain.retain(|(name, _)| is_kept(name));
         let mut preloaded = plain.clone();
-        if !asked.limits {
-            let library = shim::find(asked.shim.as_deref())?;
+        let library = if asked.limits { None } else { Some(shim::find(asked.shim.as_deref())?) };
+        if let Some(library) = &library {
             let old = take(&mut preloaded, "LD_PRELOAD");
-            preloaded.push(("LD_PRELOAD".into(), shim::preload(&library, old.as_deref())));
+            preloaded.push(("LD_PRELOAD".into(), shim::preload(library, old.as_deref())));
             let old = take(&mut preloaded, "ASAN_OPTIONS");
             preloaded.push(("ASAN_OPTIONS".into(), shim::asan_options(old.as_deref())));
         }
@@ -57,6 +59,7 @@ impl Settled {
             command: command(&asked.command)?,
             plain,
             preloaded,
+            library,
             server: server(asked)?,
             input: asked.input.as_deref().map(|path| readable(absolute(path, "--input")?)).transpose()?,
             directory: asked.dir.as_deref().map(|path| absolute(path, "--dir")).transpose()?,

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use super::accept::{Accepted, Entry};
 use super::names::Names;
 use super::points::Point;
 use super::repeat::Repeat;
-use super::trial::{Trial, Tried};
+use super::sample::Sample;
+use super::trial::{Failure, Trial, Tried};
 use super::verdict::Verdict;
+use crate::text::base;
 
 pub struct Swept {
     /// As it was given.
@@ -21,11 +24,16 @@ pub struct Swept {
     pub points: Vec<Point>,
     /// Of them, those that not every clean run came to.
     pub unsteady: usize,
+    /// Which of the points were tried; None: all.
+    pub sample: Option<Sample>,
     pub names: Names,
     pub repeat: Repeat,
+    pub accepted: Accepted,
     pub tried: Vec<Tried>,
     /// Trials that were to be made.
     pub planned: usize,
+    /// Of them, those that an earlier sweep has made (`--resume`).
+    pub resumed: usize,
     /// Runs that could not be made.
     pub lost: usize,
     /// Why runs were not shut off.
@@ -36,36 +44,91 @@ pub struct Swept {
 
 /// Suspicious trials with one cause.
 pub struct Find<'a> {
+    /// What accepts them all.
+    pub accepted: Option<&'a Entry>,
     pub first: &'a Tried,
     pub others: Vec<&'a Tried>,
 }
 
 impl Swept {
-    /// The worst first; then those that came again most often.
+    /// What counts: the worst first; then those that came again most often.
     pub fn finds(&self) -> Vec<Find<'_>> {
-        let mut groups: BTreeMap<(Verdict, String, String), Vec<&Tried>> = BTreeMap::new();
+        self.grouped().into_iter().filter(|find| find.accepted.is_none()).collect()
+    }
+
+    /// What a list accepts, in the same order.
+    pub fn accepted_finds(&self) -> Vec<Find<'_>> {
+        self.grouped().into_iter().filter(|find| find.accepted.is_some()).collect()
+    }
+
+    fn grouped(&self) -> Vec<Find<'_>> {
+        type Cause<'a> = (Verdict, String, String, Option<&'a str>);
+        let mut groups: BTreeMap<Cause, (Option<&Entry>, Vec<&Tried>)> = BTreeMap::new();
         for tried in self.tried.iter().filter(|tried| tried.judged.verdict.is_find()) {
-            let key = match tried.trial.point() {
-                Some(point) => (tried.judged.verdict, point.call(), self.site(point)),
-                None => (tried.judged.verdict, tried.trial.limit().into(), String::new()),
+            let (call, site) = match tried.trial.point() {
+                Some(point) => (point.call(), self.site(point)),
+                None => (tried.trial.limit().into(), String::new()),
             };
-            groups.entry(key).or_default().push(tried);
+            let entry = self.entry(tried);
+            let cause = (tried.judged.verdict, call, site, entry.map(|entry| entry.place.as_str()));
+            groups.entry(cause).or_insert((entry, Vec::new())).1.push(tried);
         }
         let mut finds: Vec<Find> = groups
             .into_values()
-            .filter_map(|mut all| {
+            .filter_map(|(accepted, mut all)| {
                 all.sort_by_key(|tried| (std::cmp::Reverse(tried.same), tried.order()));
                 let (first, others) = all.split_first()?;
-                Some(Find { first, others: others.to_vec() })
+                Some(Find { accepted, first, others: others.to_vec() })
             })
             .collect();
         finds.sort_by_key(|find| (find.first.judged.verdict, std::cmp::Reverse(find.first.same)));
         finds
     }
 
+    /// What accepts a find.
+    pub fn entry(&self, tried: &Tried) -> Option<&Entry> {
+        let is_find = tried.judged.verdict.is_find();
+        is_find.then(|| self.accepted.entry(tried.judged.verdict, &self.name(&tried.trial))).flatten()
+    }
+
+    /// What lists know a find by, besides its verdict: the call, the failure and the innermost place, which a new build still has.
+    pub fn name(&self, trial: &Trial) -> String {
+        match &trial.failure {
+            Failure::Call { point, failure } => format!("{} {failure} {}", point.call(), self.place(point)),
+            Failure::Descriptors(number) => format!("RLIMIT_NOFILE {number}"),
+            Failure::Processes(number) => format!("RLIMIT_NPROC {number}"),
+        }
+    }
+
+    /// The function in which a point is, or the object of one without a name.
+    pub fn place(&self, point: &Point) -> &str {
+        let frames = self.names.get(&point.stack);
+        frames.and_then(|frames| frames.places.first()).map_or("unknown", String::as_str)
+    }
+
+    /// The functions of a trial's call, the innermost first; of those without a name, the objects.
+    pub fn places(&self, trial: &Trial) -> &[String] {
+        let frames = trial.point().and_then(|point| self.names.get(&point.stack));
+        frames.map_or(&[], |frames| &frames.places)
+    }
+
+    /// The name of the program, without its folder.
+    pub fn program(&self) -> String {
+        self.command.first().map(|command| base(command.as_ref())).unwrap_or_default()
+    }
+
+    /// The frames of a trial's call, as they are shown.
+    pub fn frames(&self, trial: &Trial) -> Vec<String> {
+        let frames = trial.point().map(|point| match self.names.get(&point.stack) {
+            Some(frames) => frames.shown.clone(),
+            None => vec![format!("stack {}", point.stack)],
+        });
+        frames.unwrap_or_default()
+    }
+
     /// The innermost place of a point.
     fn site(&self, point: &Point) -> String {
-        let frame = self.names.get(&point.stack).and_then(|frames| frames.first());
+        let frame = self.names.get(&point.stack).and_then(|frames| frames.shown.first());
         frame.cloned().unwrap_or_else(|| point.stack.clone())
     }
 

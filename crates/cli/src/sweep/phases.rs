@@ -70,7 +70,7 @@ mod tests {
         for phase in Phase::ALL {
             begin(&folder.0, phase).unwrap();
             let page = fs::read(folder.0.join("faults.1")).unwrap();
-            assert_eq!((page.len(), page[16..24].to_vec()), (4096, (phase as u64).to_ne_bytes().to_vec()));
+            assert_eq!((page.len(), page.get(16..24)), (4096, Some(&(phase as u64).to_ne_bytes()[..])));
             assert_eq!(Phase::named(phase.name()), Some(phase));
         }
     }

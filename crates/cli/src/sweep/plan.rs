@@ -1,14 +1,15 @@
 //! Which failure is tried when, and what came of each.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Instant;
 
 use super::failures::Choice;
+use super::notes::Notes;
 use super::observe::Clean;
+use super::order::Order;
 use super::points::{Aim, Point};
-use super::progress::Progress;
 use super::runner::{Ask, Runner, held};
+use super::slots::{Slot, Slots};
 use super::spec::Times;
 use super::trial::{Failure, Trial, Tried};
 use super::verdict::{Judged, Verdict, judge};
@@ -18,6 +19,8 @@ const AGAIN: u32 = 2;
 /// The least limit of a part, milliseconds, and how often what it took in clean runs.
 const LEAST: u64 = 2000;
 const FACTOR: u64 = 3;
+/// Runs for each job, most of which wait.
+const RUNS_OF_A_JOB: u32 = 8;
 
 /// The trials of points: the first error of each point's first occurrence, then of the second, then other errors.
 pub fn trials(points: &[Point], choice: &Choice, aim: Aim) -> Vec<Trial> {
@@ -42,41 +45,34 @@ pub fn limits_of(clean: &Times) -> Times {
     Times { start: limit(clean.start), work: limit(clean.work), stop: limit(clean.stop) }
 }
 
-/// Makes all trials, several at a time. What was not tried for an interrupt is left out.
-pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, progress: &Progress) -> Vec<Tried> {
-    let queue = Mutex::new(VecDeque::from(trials));
+/// Makes all trials; `jobs` of their runs work at a time. What was not tried for an interrupt is left out.
+pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, notes: &Notes) -> Vec<Tried> {
+    let queue = Mutex::new(Order::new(trials));
     let done = Mutex::new(Vec::new());
-    let hangs = Mutex::new(BTreeMap::<String, u32>::new());
+    let slots = Slots::new(jobs);
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
+        for _ in 0..jobs * RUNS_OF_A_JOB {
             scope.spawn(|| {
                 loop {
-                    let next = held(&queue).pop_front();
+                    let slot = slots.take();
+                    let next = held(&queue).next();
                     let Some(trial) = next else { break };
-                    let Ok(tried) = try_one(runner, clean, trial) else {
+                    let Ok(tried) = try_one(runner, clean, trial, &slots, slot) else {
                         if runner.is_over() {
                             break;
                         }
-                        progress.lost();
+                        notes.progress.lost();
                         continue;
                     };
                     if matches!(tried.judged.verdict, Verdict::Hang | Verdict::Deaf) {
-                        let family = tried.trial.family();
-                        *held(&hangs).entry(family.clone()).or_default() += 1;
-                        // Its siblings will hang as well, and take long.
-                        let mut queue = held(&queue);
-                        let (last, first): (Vec<_>, Vec<_>) =
-                            queue.drain(..).partition(|trial| trial.family() == family);
-                        queue.extend(first);
-                        queue.extend(last);
+                        held(&queue).has_hung(&tried.trial);
                     }
-                    progress.one(tried.judged.verdict);
+                    notes.add(&tried);
                     held(&done).push(tried);
                 }
             });
         }
     });
-    progress.end();
     done.into_inner().unwrap_or_default()
 }
 
@@ -90,10 +86,10 @@ fn settled(first: Judged, same: u32, again: Vec<Judged>) -> Judged {
     }
 }
 
-fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String> {
+fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Slot) -> Result<Tried, String> {
     let begin = Instant::now();
     let needs_fault = trial.point().is_some();
-    let one = |patience: u64| -> Result<Judged, String> {
+    let one = |patience: u64, slot: Slot| -> Result<Judged, String> {
         let ask = Ask {
             rules: trial.rules.clone(),
             stacks: 0,
@@ -104,7 +100,7 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String
             processes: trial.processes(),
             counts_tasks: trial.processes().is_some(),
         };
-        let (seen, folder) = runner.run(&ask)?;
+        let (seen, folder) = runner.run(&ask, slot)?;
         if let Some(trouble) = &seen.outcome.trouble {
             // Of a limit: the program cannot even be started.
             let evidence = vec![format!("it cannot be started: {trouble}")];
@@ -113,11 +109,16 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial) -> Result<Tried, String
         Ok(judge(clean, &seen, &runner.settled.masks, &folder.0, needs_fault))
     };
     // What is slow is not hung: three times the limit the first time.
-    let mut judged = one(FACTOR)?;
+    let mut judged = one(FACTOR, slot)?;
     let took = begin.elapsed().as_millis() as u64;
     let (mut same, mut runs) = (1, 1);
     if judged.verdict.is_find() {
-        let again = (0..AGAIN).map(|_| one(1)).collect::<Result<Vec<_>, _>>()?;
+        let again = std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..AGAIN).map(|_| scope.spawn(|| one(1, slots.take()))).collect();
+            let no_panic =
+                |run: std::thread::ScopedJoinHandle<_>| run.join().unwrap_or_else(|_| Err("panicked".into()));
+            runs.into_iter().map(no_panic).collect::<Result<Vec<_>, _>>()
+        })?;
         runs += AGAIN;
         same += again.iter().filter(|again| again.verdict == judged.verdict).count() as u32;
         judged = settled(judged, same, again);

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use epollshim_format::function::Functions;
+use epollshim_format::function::{Function, Functions};
 use epollshim_format::legality::{self, Legal};
 use serde::{Deserialize, Serialize};
 
-use super::failures::function;
 use super::found::Found;
 use super::phases::Phase;
 
 /// Occurrences of one stack that are points: a second fork in a loop differs from the first.
 pub const OCCURRENCES: u64 = 2;
+
+/// Occurrences that are points with --every-call.
+pub const MOST_OCCURRENCES: u64 = 100;
+/// Calls of a process that its log has: it must not become too long.
+const MOST_CALLS: u64 = 20_000;
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Point {
@@ -57,6 +61,11 @@ impl Point {
         (self.phase, &self.function, &self.operation, &self.stack, self.occurrence)
     }
 
+    /// The innermost place.
+    pub fn site(&self) -> &str {
+        self.frames.first().map_or(&self.stack, String::as_str)
+    }
+
     /// `epoll_ctl(ADD)`
     pub fn call(&self) -> String {
         if self.operation.is_empty() { self.function.clone() } else { format!("{}({})", self.function, self.operation) }
@@ -68,7 +77,8 @@ impl Point {
         let calls = if self.function == "fcntl" { "%creat" } else { &self.function };
         let action = if failure.contains('=') { failure.to_owned() } else { format!("error={failure}") };
         let operation = if self.operation.is_empty() { String::new() } else { format!(":op={}", self.operation) };
-        let on = if aim.is_persistent { "+" } else { "" };
+        // One short batch is seldom noticed.
+        let on = if aim.is_persistent || failure.starts_with("batch=") { "+" } else { "" };
         let phase = if aim.has_phases { format!(":phase={}", self.phase.name()) } else { String::new() };
         let scope = if aim.in_tree { ":scope=tree" } else { "" };
         format!("{calls}:{action}{operation}:stack={}:when={}{on}{phase}{scope}", self.stack, self.occurrence)
@@ -83,16 +93,12 @@ pub fn rules(functions: Functions, has_phases: bool) -> String {
     if functions.meets(creators) {
         calls.push("%creat");
     }
-    for row in legality::TABLE.iter().filter(|row| row.function != "fcntl") {
-        let own = function(row);
-        if own.meets(functions) && !own.meets(creators) && !calls.contains(&row.function) {
-            calls.push(row.function);
-        }
-    }
+    let others = Function::ALL.into_iter().filter(|function| functions.has(*function) && !creators.has(*function));
+    calls.extend(others.map(Function::name));
     if calls.is_empty() {
         return String::new();
     }
-    let rule = format!("{}:delay_enter=0", calls.join(","));
+    let rule = format!("{}:delay_enter=0:max={MOST_CALLS}", calls.join(","));
     if !has_phases {
         return rule;
     }
@@ -151,7 +157,7 @@ impl Log {
             let pid = if self.counting.in_each_process { pid.to_owned() } else { String::new() };
             let count = self.counts.entry((pid, point.clone())).or_default();
             *count += 1;
-            if *count > self.counting.most || point.legal().is_none() {
+            if *count > self.counting.most {
                 continue;
             }
             point.occurrence = *count;
@@ -257,7 +263,12 @@ pid=9 tid=9 rule=1 call=close_range ordinal=1 stack=cc frames=app+0x40
             (point("fcntl", ""), "EMFILE", always, "%creat:error=EMFILE:stack=0123456789abcdef/8:when=2+"),
             (point("close", ""), "EIO:made", served, &format!("close:error=EIO:made{of_tree}")),
             (point("epoll_ctl", "DEL"), "ENOENT:made", served, &format!("epoll_ctl:error=ENOENT:made:op=DEL{of_tree}")),
-            (point("epoll_wait", ""), "batch=1", served, &format!("epoll_wait:batch=1{of_tree}")),
+            (
+                point("epoll_wait", ""),
+                "batch=1",
+                served,
+                &format!("epoll_wait:batch=1{}", of_tree.replace("when=2", "when=2+")),
+            ),
         ] {
             assert_eq!(point.rule(failure, aim), rule);
             is_understood(rule);
@@ -266,9 +277,9 @@ pid=9 tid=9 rule=1 call=close_range ordinal=1 stack=cc frames=app+0x40
             let all = rules(Functions::ALL, has_phases);
             is_understood(&all);
             assert_eq!(all.split(';').count(), if has_phases { 3 } else { 1 });
-            assert!(all.starts_with("%creat,") && all.contains(",epoll_ctl"), "{all}");
+            assert!(all.starts_with("%creat,") && all.contains(",epoll_ctl") && all.contains(",fork"), "{all}");
             let calls = Functions::named(b"epoll_ctl").unwrap_or_default();
-            assert!(rules(calls, has_phases).starts_with("epoll_ctl:delay_enter=0"), "only what is asked for");
+            assert!(rules(calls, has_phases).starts_with("epoll_ctl:delay_enter=0:max="), "only what is asked for");
             assert_eq!(rules(Functions::NONE, has_phases), "");
         }
     }

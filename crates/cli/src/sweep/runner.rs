@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +14,7 @@ use super::limits;
 use super::observe::Observation;
 use super::one_run;
 use super::options::Settled;
+use super::slots::Slot;
 use super::spec::{FAULTS, HOME, RECORDINGS, SESSION, Spec, TMP, Times};
 use crate::sys::sandbox;
 use crate::text::reason;
@@ -66,8 +68,9 @@ impl Runner {
         }
     }
 
-    /// Makes a run, whose folder is there until it is dropped. Err: the run could not be made, or the sweep is over.
-    pub fn run(&self, ask: &Ask) -> Result<(Observation, Folder), String> {
+    /// Makes a run, whose folder is there until it is dropped. Once it only waits, its slot is given to another one.
+    /// Err: the run could not be made, or the sweep is over.
+    pub fn run(&self, ask: &Ask, slot: Slot) -> Result<(Observation, Folder), String> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let name = format!("run{serial}");
         let settled = &self.settled;
@@ -75,7 +78,7 @@ impl Runner {
         let (folder, spec) = made.map_err(|error| format!("{}: {}", self.top.display(), reason(&error)))?;
         let mut command = Command::new(&self.own);
         command.arg0(one_run::NAME).arg(&folder.0).arg(std::process::id().to_string());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.env_remove("LD_PRELOAD");
         let mut child = {
             // Whoever ends the sweep finds each child here.
@@ -87,6 +90,9 @@ impl Runner {
             running.insert(child.id() as i32);
             child
         };
+        // It says that it only waits, or closes this when it ends.
+        let _ = child.stdout.take().map(|mut said| said.read(&mut [0]));
+        drop(slot);
         let ended = child.wait();
         held(&self.running).remove(&(child.id() as i32));
         if self.is_over() {

@@ -1,7 +1,7 @@
 //! Watches a program from its start to its end: until it is ready, while the workload runs, until it has stopped.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ const REST: Duration = Duration::from_millis(100);
 pub const BUSY: u64 = 60;
 /// What a run may print, and what the log of its faults may have: bytes.
 const MOST_OUTPUT: u64 = 16 << 20;
+/// Percent of a processor up to which a run only waits.
+const IDLE: u64 = 10;
 /// How long the program's other processes may take to end after it.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
@@ -39,6 +41,10 @@ pub struct Stage<'a> {
     work_end: Option<How>,
     own: i32,
     looks: u64,
+    /// When this run gives its place to another one, if it only waits then; None: it has.
+    lends: Option<Instant>,
+    /// The processor time that its processes had at the last look, and when that was.
+    busy: (Instant, u64),
     is_over: bool,
     is_reaped: bool,
 }
@@ -46,7 +52,22 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     pub fn new(spec: &'a Spec, outcome: Outcome, taken: &'a Taken, pid: i32) -> Stage<'a> {
         let own = std::process::id() as i32;
-        Stage { spec, outcome, taken, pid, work: None, work_end: None, own, looks: 0, is_over: false, is_reaped: false }
+        let now = Instant::now();
+        let lends = Some(now + usual(spec.times.start));
+        Stage {
+            spec,
+            outcome,
+            taken,
+            pid,
+            work: None,
+            work_end: None,
+            own,
+            looks: 0,
+            lends,
+            busy: (now, 0),
+            is_over: false,
+            is_reaped: false,
+        }
     }
 
     pub fn play(mut self) -> Outcome {
@@ -77,6 +98,7 @@ impl<'a> Stage<'a> {
         }
         self.until_quiet();
         self.begin(Phase::Serve);
+        self.expect(self.spec.times.work);
         let begin = Instant::now();
         if self.work(server, WORK[0]) != Some(How::Exited(0)) && self.outcome.end.is_none() && !self.is_over {
             // Does it serve the next one?
@@ -90,6 +112,7 @@ impl<'a> Stage<'a> {
         if !self.outcome.ended_early && !self.is_over {
             self.begin(Phase::Stop);
             let begin = Instant::now();
+            self.expect(self.spec.times.stop);
             sandbox::send(self.pid, server.stop);
             self.until_it_ends(Part::Stop, self.spec.times.stop);
             self.outcome.times.stop = millis(begin);
@@ -233,6 +256,24 @@ impl<'a> Stage<'a> {
             self.outcome.most_tasks = self.outcome.most_tasks.max(procfs::tasks(&pids));
             let size = |name: &str| fs::metadata(self.spec.folder.join(name)).map_or(0, |facts| facts.len());
             self.is_over |= size(OUT) + size(ERR) + self.faults() > MOST_OUTPUT;
+            self.lend();
+        }
+    }
+
+    /// A part of the run begins, which takes as long as in the clean runs, or else likely to its limit.
+    fn expect(&mut self, limit: u64) {
+        self.lends = self.lends.and(Some(Instant::now() + usual(limit)));
+    }
+
+    /// Lets another run begin if this one has taken longer than usual, and has only waited since the last look.
+    fn lend(&mut self) {
+        let Some(from) = self.lends.filter(|from| Instant::now() >= *from) else { return };
+        let (last, before) = self.busy;
+        self.busy = (Instant::now(), procfs::busy_time(&procfs::below(self.own, &[])));
+        let waited = (self.busy.0 - last).as_nanos() as u64;
+        let was_idle = last >= from && self.busy.1.saturating_sub(before) * 100 <= waited * IDLE;
+        if was_idle && std::io::stdout().write_all(b".").and_then(|()| std::io::stdout().flush()).is_ok() {
+            self.lends = None;
         }
     }
 
@@ -312,6 +353,11 @@ impl<'a> Stage<'a> {
             while sandbox::reap().is_some() {}
         }
     }
+}
+
+/// What a part of a run took in the clean runs, or a little more: its limit is at least three times that.
+fn usual(limit: u64) -> Duration {
+    Duration::from_millis(limit / 3)
 }
 
 fn millis(begin: Instant) -> u64 {

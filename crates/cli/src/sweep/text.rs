@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
+use super::accept::Entry;
 use super::outcome::{Find, Swept};
+use super::sample::Sample;
+use super::trial::Tried;
 use super::verdict::Verdict;
-use crate::text::{count, printable, shown};
+use crate::text::{count, printable, shown, wrap};
 
 /// Lines of evidence that are shown of a find.
 const MOST_EVIDENCE: usize = 8;
@@ -13,79 +16,112 @@ const MOST_OTHERS: usize = 4;
 
 pub fn render(swept: &Swept) -> String {
     let mut out = String::new();
+    summary(swept).iter().for_each(|line| wrap(&mut out, "", 4, line));
+    for (verdict, number) in verdicts(swept) {
+        let _ = writeln!(out, "  {:<26}{number:>6}", verdict.name());
+    }
+    let finds = swept.finds();
+    if finds.is_empty() {
+        out.push_str("\nNo finds.\n");
+    } else {
+        let _ = writeln!(out, "\nFinds: {}", finds.len());
+    }
+    for (place, find) in finds.iter().enumerate() {
+        one(swept, find, place + 1, &mut out);
+    }
+    let accepted = swept.accepted_finds();
+    if !accepted.is_empty() {
+        out.push('\n');
+    }
+    for find in accepted {
+        if let Some(entry) = find.accepted {
+            wrap(&mut out, "", 4, &accepted_line(swept, find.first, find.others.len(), entry));
+        }
+    }
+    out
+}
+
+/// What was done, a sentence each.
+pub fn summary(swept: &Swept) -> Vec<String> {
     let name = swept.command.first().map(shown).unwrap_or_default();
-    let _ = writeln!(
-        out,
+    let mut lines = vec![format!(
         "{name}: {} of {} ms, {} in {:.1} s, {} at a time",
         count(swept.clean_runs as usize, "clean run"),
         swept.clean_took,
         count(swept.tried.len(), "failure") + " tried",
         swept.took as f64 / 1000.0,
         swept.jobs
-    );
+    )];
     let never = swept.count(Verdict::NotReached);
     if !swept.points.is_empty() {
         let reached = swept.tried.len() - never;
-        let _ = writeln!(out, "{}, {reached} reached, {never} never", count(swept.points.len(), "point"));
-        if swept.unsteady > 0 {
-            let _ = writeln!(out, "{} not in every clean run", count(swept.unsteady, "point"));
+        lines.push(format!("{}, {reached} reached, {never} never", count(swept.points.len(), "point")));
+        if let Some(Sample { number, seed, of }) = swept.sample {
+            lines.push(format!("A sample of {of} points: --shallow {number} --seed {seed}"));
         }
+        if swept.unsteady > 0 {
+            lines.push(format!("{} not in every clean run", count(swept.unsteady, "point")));
+        }
+    }
+    if swept.resumed > 0 {
+        lines.push(format!("{} of {} were done before", swept.resumed, count(swept.planned, "trial")));
     }
     if swept.planned == 0 {
-        out.push_str("It makes no call that was to fail.\n");
+        lines.push("It makes no call that was to fail.".into());
     }
     if swept.tried.len() < swept.planned {
-        let _ = writeln!(out, "NOT ALL: {} more were to be tried", swept.planned - swept.tried.len());
+        lines.push(format!("NOT ALL: {} more were to be tried", swept.planned - swept.tried.len()));
     }
     if swept.lost > 0 {
-        let _ = writeln!(out, "{} could not be made", count(swept.lost, "run"));
+        lines.push(format!("{} could not be made", count(swept.lost, "run")));
     }
     if let Some(lacks) = &swept.lacks {
-        let _ = writeln!(out, "Runs were not shut off from this machine: {lacks}");
+        lines.push(format!("Runs were not shut off from this machine: {}", printable(lacks)));
     }
     if let Some(why) = &swept.left_out {
-        let _ = writeln!(out, "RLIMIT_NPROC was not lowered: {}", printable(why));
+        lines.push(format!("RLIMIT_NPROC was not lowered: {}", printable(why)));
     }
-    for verdict in Verdict::ALL {
-        let number = swept.count(verdict);
-        if number > 0 {
-            let _ = writeln!(out, "  {:<26}{number:>6}", verdict.name());
-        }
-    }
-    let finds = swept.finds();
-    if finds.is_empty() {
-        out.push_str("\nNo finds.\n");
-        return out;
-    }
-    let _ = writeln!(out, "\nFinds: {}", finds.len());
-    for (place, find) in finds.iter().enumerate() {
-        one(swept, find, place + 1, &mut out);
-    }
-    out
+    lines
+}
+
+/// How many trials have each verdict that one has.
+pub fn verdicts(swept: &Swept) -> Vec<(Verdict, usize)> {
+    let all = Verdict::ALL.into_iter().map(|verdict| (verdict, swept.count(verdict)));
+    all.filter(|(_, number)| *number > 0).collect()
+}
+
+/// `crash: epoll_create1 fails with EMFILE (3 of 3 runs)`
+pub fn title(find: &Find) -> String {
+    let tried = find.first;
+    let often = format!("{} of {} runs", tried.same, tried.runs);
+    format!("{}: {} ({often})", tried.judged.verdict.name(), tried.trial.text())
+}
+
+/// `accepted: crash: epoll_create1 fails with EMFILE, in make, and 2 more: why`
+pub fn accepted_line(swept: &Swept, tried: &Tried, others: usize, entry: &Entry) -> String {
+    let place = tried.trial.point().map(|point| format!(", in {}", swept.place(point))).unwrap_or_default();
+    let more = if others == 0 { String::new() } else { format!(", and {others} more") };
+    let reason = &entry.reason;
+    let verdict = tried.judged.verdict.name();
+    printable(&format!("accepted: {verdict}: {}{place}{more}: {reason}", tried.trial.text()))
 }
 
 fn one(swept: &Swept, find: &Find, place: usize, out: &mut String) {
     let tried = find.first;
-    let often = format!("{} of {} runs", tried.same, tried.runs);
-    let _ = writeln!(out, "\n{place}. {}: {} ({often})", tried.judged.verdict.name(), tried.trial.text());
-    if let Some(point) = tried.trial.point() {
-        match swept.names.get(&point.stack) {
-            Some(frames) => frames.iter().for_each(|frame| frame_line(out, frame)),
-            None => frame_line(out, &format!("stack {}", point.stack)),
-        }
+    out.push('\n');
+    wrap(out, &format!("{place}. "), 3, &title(find));
+    for frame in swept.frames(&tried.trial) {
+        wrap(out, "     at ", 9, &printable(&frame));
     }
     for line in tried.judged.evidence.iter().take(MOST_EVIDENCE) {
-        let _ = writeln!(out, "   {}", printable(line));
+        wrap(out, "   ", 5, &printable(line));
     }
     for other in find.others.iter().take(MOST_OTHERS) {
-        let _ = writeln!(out, "   also: {}", other.trial.text());
+        wrap(out, "   also: ", 9, &other.trial.text());
     }
     if let Some(more) = find.others.len().checked_sub(MOST_OTHERS).filter(|more| *more > 0) {
         let _ = writeln!(out, "   and {more} more");
     }
+    // Lines to paste are never broken.
     let _ = writeln!(out, "   {}", swept.line(&tried.trial));
-}
-
-fn frame_line(out: &mut String, frame: &str) {
-    let _ = writeln!(out, "     at {}", printable(frame));
 }

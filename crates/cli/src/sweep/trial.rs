@@ -46,6 +46,11 @@ impl Trial {
         }
     }
 
+    /// What tells a trial from the others of a sweep, also in a later one.
+    pub fn key(&self) -> (&str, Option<u64>, Option<u64>) {
+        (&self.rules, self.descriptors(), self.processes())
+    }
+
     /// Which limit is lowered.
     pub fn limit(&self) -> &'static str {
         match self.failure {
@@ -55,9 +60,14 @@ impl Trial {
         }
     }
 
-    /// Trials of one function are siblings.
+    /// What is called: trials of one function are siblings.
     pub fn family(&self) -> String {
         self.point().map_or_else(String::new, Point::call)
+    }
+
+    /// What is called, and where.
+    pub fn place(&self) -> (String, String) {
+        self.point().map(|point| (point.call(), point.site().to_owned())).unwrap_or_default()
     }
 
     /// What is done, for a reader.

@@ -147,6 +147,16 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// JUnit's XML, by Jenkins' schema, if xmllint is installed.
+pub fn is_valid_for_jenkins(xml: &str) {
+    let Some(xmllint) = installed("xmllint") else { return };
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/junit-10.xsd");
+    let file = scratch("xmllint").join("junit.xml");
+    std::fs::write(&file, xml).unwrap();
+    let checked = output(Command::new(&xmllint).args(["--noout", "--nonet", "--schema"]).arg(&schema).arg(&file));
+    assert!(checked.status.success(), "{}\n{xml}", stderr(&checked));
+}
+
 /// Until `ready` gives something.
 pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();

@@ -3,11 +3,13 @@
 //! ```text
 //! epollshim.inject/1 version=0.1.0 pid=71 program=app seed=42 rules=epoll_wait:error=any:prob=0.05;close:error=EIO:scope=thread
 //! pid=71 tid=71 rule=1 call=epoll_wait ordinal=17 error=EBADF
-//! pid=71 tid=73 rule=2 call=close thread=3 ordinal=4 error=EIO stack=0123456789abcdef/8 frames=app+0x11f2,libuv.so.1+0x2e40
+//! pid=71 tid=73 rule=2 call=close on=socket,nonblock thread=3 ordinal=4 error=EIO stack=0123456789abcdef/8 frames=app+0x11f2
 //! ```
 //!
 //! Rules are counted from 1. An ordinal is that of the rule's own count, in its scope: that which `when=` goes by. Where the scope
 //! is the thread, `thread` is there: threads are numbered from 1, in the order of their first calls that match such a rule.
+//!
+//! `on` is what the descriptor is that the call was given (of `epoll_ctl`, its target), and `nonblock` that it has `O_NONBLOCK`.
 //!
 //! `frames` are the return addresses of the innermost callers, at most [`DEPTH`] and none from below a signal handler: the base
 //! name of the object, and the place in the addresses of its file, as `addr2line` takes it. `stack` is their hash.
@@ -33,6 +35,15 @@ pub struct Header<'a> {
     pub rules: &'a [u8],
 }
 
+/// What a descriptor is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct On {
+    /// A word for its kind: `socket`, `file`.
+    pub kind: &'static str,
+    /// It has `O_NONBLOCK`.
+    pub is_nonblocking: bool,
+}
+
 /// That a rule fired on a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decision {
@@ -43,6 +54,8 @@ pub struct Decision {
     pub function: Function,
     /// Of `epoll_ctl`.
     pub operation: Option<Operation>,
+    /// What the descriptor is that it was given.
+    pub on: Option<On>,
     /// 0: the rule counts in the process.
     pub thread: u32,
     /// From 1.
@@ -96,6 +109,9 @@ impl Display for Decision {
                 Operation::Mod => " op=MOD",
                 Operation::Del => " op=DEL",
             })?;
+        }
+        if let Some(on) = self.on {
+            write!(f, " on={}{}", on.kind, if on.is_nonblocking { ",nonblock" } else { "" })?;
         }
         if self.thread != 0 {
             write!(f, " thread={}", self.thread)?;
@@ -194,6 +210,7 @@ fn decision(line: &[u8]) -> Option<Decision> {
         rule: number::<u32>(line, b"rule")?.checked_sub(1)?,
         function: Function::ALL.into_iter().find(|function| function.name().as_bytes() == name)?,
         operation: None,
+        on: None,
         thread: number(line, b"thread").unwrap_or(0),
         ordinal: number(line, b"ordinal").filter(|ordinal| *ordinal != 0)?,
         outcome: error.and_then(|error| Some(Outcome::Error(u16::try_from(error).ok()?))),
@@ -205,7 +222,7 @@ fn decision(line: &[u8]) -> Option<Decision> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{Decision, Header, Unfit, read};
+    use super::{Decision, Header, On, Unfit, read};
     use crate::faults::Outcome;
     use crate::function::Function;
     use std::borrow::ToOwned;
@@ -226,6 +243,7 @@ mod tests {
             rule: 1,
             function: Function::OpenAt,
             operation: None,
+            on: None,
             thread: 2,
             ordinal,
             outcome: Some(Outcome::Error(24)),
@@ -251,7 +269,10 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again() {
         let other = Decision { outcome: Some(Outcome::Error(4000)), thread: 0, shuffle: None, ..fired(9) };
-        let text = join(&[&HEADER, &fired(1), &other, &Decision { stack: Some(1), ..fired(u64::MAX) }]);
+        let on = Some(On { kind: "socket", is_nonblocking: true });
+        let last = Decision { stack: Some(1), on, ..fired(u64::MAX) };
+        assert!(last.to_string().contains(" call=openat on=socket,nonblock thread=2 "), "{last}");
+        let text = join(&[&HEADER, &fired(1), &other, &last]);
         assert_eq!(taken(&text, "my app"), Ok(std::vec![fired(1), other, fired(u64::MAX)]));
         let header = read(text.as_bytes(), b"my app", &mut |_| true);
         assert_eq!(header, Ok(Header { program: b"my?app", ..HEADER }));

@@ -77,6 +77,9 @@ const CTL: Functions = Functions::of(&[Function::EpollCtl]);
 /// The functions with a descriptor other than an epoll instance's.
 const DESCRIPTORS: Functions = CTL.with(Functions::TAKE_DESCRIPTORS);
 
+/// Those whose return can be waited for.
+const RETURNING: Functions = Functions::of_roles(&[Role::Birth]).inverted();
+
 /// Whose failure has done its work all the same: close(2), and a DEL that finds nothing left.
 pub(super) const MADE: Functions =
     CTL.with(Functions::of(&[Function::Close])).with(Functions::of_roles(&[Role::StreamEnd]));
@@ -84,11 +87,11 @@ pub(super) const MADE: Functions =
 /// The actions, then the conditions, and what qualifies an action.
 pub(super) static KEYS: [Entry; 24] = [
     any(Key::Error, "error", "error=ERRNO"),
-    any(Key::Retval, "retval", "retval=N"),
+    of(RETURNING, Key::Retval, "retval", "retval=N"),
     of_waits(Key::Timeout, "timeout", ""),
-    any(Key::Signal, "signal", "signal=SIG"),
+    of(RETURNING, Key::Signal, "signal", "signal=SIG"),
     any(Key::DelayEnter, "delay_enter", "delay_enter=TIME"),
-    any(Key::DelayExit, "delay_exit", "delay_exit=TIME"),
+    of(RETURNING, Key::DelayExit, "delay_exit", "delay_exit=TIME"),
     of_waits(Key::Batch, "batch", "batch=N"),
     of_waits(Key::Forge, "forge", "forge=EVENTS"),
     of_waits(Key::Shuffle, "shuffle", ""),

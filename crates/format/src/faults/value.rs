@@ -173,6 +173,7 @@ fn returns(function: Function, value: i64) -> bool {
     let most = match function.row().role {
         // Of what returns an address, null alone is known to be one.
         Role::Ctl | Role::Close | Role::Stream | Role::Adopt | Role::StreamEnd | Role::Start | Role::Plain => 0,
+        Role::Birth | Role::Memory => 0,
         Role::Wait => i64::from(MAX_EVENTS),
         Role::Create if PAIRS.has(function) => 0,
         // A new descriptor, or how much has come.

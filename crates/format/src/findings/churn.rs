@@ -5,6 +5,7 @@ use super::{Severity, thresholds};
 /// How bad it is that `ended` instances of one place have ended in a process that has lived for `lived` nanoseconds, and used `time`
 /// nanoseconds of processor time (0: not known). None: it is not.
 #[must_use]
+#[inline(never)] // for size
 pub fn severity(ended: u64, time: u64, lived: u64) -> Option<Severity> {
     let is_as_often =
         |rate: u64, of: u64| u128::from(ended) * u128::from(thresholds::SECOND) >= u128::from(rate) * u128::from(of);

@@ -5,6 +5,7 @@
 //! must follow the reader's light or dark scheme, which plotting crates write into each shape.
 
 mod findings;
+pub mod page;
 mod plot;
 mod table;
 
@@ -23,10 +24,10 @@ use crate::modules::plain;
 use crate::runs;
 use crate::scale::{bytes, count, date, grouped, time};
 use crate::sites::Site;
+use page::escaped;
 use plot::{Bars, Line};
 use table::{Cell, Table};
 
-const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// The most rows of a table.
 const ROWS: usize = 1000;
@@ -49,24 +50,7 @@ pub fn render(set: &Set, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(suppressions(set).render().as_bytes())?;
     }
     out.write_all(coverage(&facts).as_bytes())?;
-    write!(out, "</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
-}
-
-/// Text for a page: nothing in it is markup, nothing commands.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            letter if letter.is_control() => out.push('?'),
-            letter => out.push(letter),
-        }
-    }
-    out
+    out.write_all(page::end(SCRIPT).as_bytes())
 }
 
 fn names(set: &Set) -> String {
@@ -81,15 +65,10 @@ fn names(set: &Set) -> String {
 fn head(set: &Set, page: &mut String) {
     let names = escaped(&names(set));
     let processes = count(set.processes.len() as u64, "process", "processes");
+    page::begin(page, &names, "");
     let _ = write!(
         page,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
-         script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<link rel=\"icon\" href=\"data:,\">\n\
-         <title>epollshim: {names}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <header>\n<h1>{names}</h1>\n<p class=\"quiet\">what {processes} did with epoll and descriptors</p>\n<dl>\n",
+        "<header>\n<h1>{names}</h1>\n<p class=\"quiet\">what {processes} did with epoll and descriptors</p>\n<dl>\n",
     );
     for (name, what) in identity(set) {
         let _ = writeln!(page, "<dt>{name}</dt><dd>{what}</dd>");

@@ -1,0 +1,39 @@
+/* A server that copies a descriptor in each turn of its loop: as it starts, as it serves and as it stops, from one place. It gives up
+ * (SIGABRT) where that fails while it serves. */
+#include "listener.h"
+
+#include <signal.h>
+
+static volatile sig_atomic_t ends_now;
+
+static void on_stop(int unused) {
+    (void)unused;
+    ends_now = 1;
+}
+
+int main(int count, char **arguments) {
+    if (count != 3)
+        return 2;
+    if (strcmp(arguments[2], "ask") == 0)
+        return ask(arguments[1]);
+    sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_stop}, NULL);
+    int listening = -1;
+    for (int turn = 0;; turn++) {
+        int copy = dup(2);
+        if (copy < 0 && listening >= 0 && !ends_now)
+            abort();
+        if (copy >= 0)
+            close(copy);
+        if (ends_now)
+            return 0;
+        if (turn < 2)
+            continue;
+        if (turn == 2) {
+            listening = listen_at(arguments[1]);
+            fprintf(stderr, "ready\n");
+        }
+        int client = accept(listening, NULL, NULL);
+        if (client >= 0)
+            answer(client);
+    }
+}

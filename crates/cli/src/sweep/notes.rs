@@ -1,0 +1,47 @@
+//! What is noted while trials are made: how far the sweep is, and for `--resume` what each trial gave.
+
+use super::options::Settled;
+use super::progress::Progress;
+use super::resume::Journal;
+use super::trial::{Trial, Tried};
+use crate::args::Sweep;
+use crate::text::count;
+use crate::{Failure, say};
+
+pub struct Notes {
+    pub progress: Progress,
+    journal: Option<Journal>,
+}
+
+impl Notes {
+    /// Reads the file of `--resume`.
+    pub fn open(asked: &Sweep, settled: &Settled) -> Result<Notes, Failure> {
+        let journal = asked.resume.as_deref().map(|path| Journal::open(path, asked, settled)).transpose()?;
+        Ok(Notes { progress: Progress::new(), journal })
+    }
+
+    /// Those of the trials that an earlier sweep has made, and those that are to be made now.
+    pub fn begin(&self, asked: &Sweep, settled: &Settled, trials: &[Trial]) -> (Vec<Tried>, Vec<Trial>) {
+        let (made, open) = match &self.journal {
+            None => (Vec::new(), trials.to_vec()),
+            Some(journal) => {
+                journal.begin(asked, settled);
+                journal.split(trials)
+            }
+        };
+        if !made.is_empty() {
+            self.progress.clear();
+            say(&format!("{} of {} were done before", made.len(), count(trials.len(), "trial")));
+        }
+        self.progress.begin(&made, &open);
+        (made, open)
+    }
+
+    /// A trial is finished.
+    pub fn add(&self, tried: &Tried) {
+        if let Some(journal) = &self.journal {
+            journal.add(tried);
+        }
+        self.progress.one(tried);
+    }
+}

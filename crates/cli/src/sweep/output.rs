@@ -1,0 +1,54 @@
+//! What a sweep gives: a report, a list of accepted finds, an exit status.
+
+use super::accept::Written;
+use super::outcome::Swept;
+use super::{html, json, junit, text};
+use crate::args::{Sweep, SweepFormat};
+use crate::report::write_with;
+use crate::text::{count, printable, shown};
+use crate::{Failure, say, to_stderr};
+
+pub struct Output<'a> {
+    asked: &'a Sweep,
+    written: Option<Written>,
+}
+
+impl Output<'_> {
+    /// Reads the lists, so that a bad one is refused before anything is tried.
+    pub fn open(asked: &Sweep) -> Result<Output<'_>, Failure> {
+        let written = asked.write_accept.as_deref().map(Written::open).transpose()?;
+        Ok(Output { asked, written })
+    }
+
+    /// Writes what is asked for; the exit status.
+    pub fn write(&self, swept: &Swept) -> Result<i32, Failure> {
+        let report = match self.asked.format {
+            SweepFormat::Text => text::render(swept),
+            SweepFormat::Json => json::render(swept),
+            SweepFormat::Junit => junit::render(swept),
+            SweepFormat::Html => html::render(swept),
+        };
+        write_with(self.asked.output.as_deref(), &|out| out.write_all(report.as_bytes()))?;
+        if self.asked.output.is_some() && self.asked.format != SweepFormat::Text {
+            let _ = to_stderr(text::render(swept).as_bytes());
+        }
+        let unused = if swept.tried.len() < swept.planned { Vec::new() } else { swept.accepted.unused(swept) };
+        for entry in unused {
+            say(&format!("--accept: {}: accepts nothing: {}", entry.place, printable(&entry.text)));
+        }
+        if let (Some(list), Some(path)) = (&self.written, &self.asked.write_accept) {
+            let added = list.add(swept)?;
+            let what = if added == 0 { "" } else { "; replace each WHY? by the reason" };
+            say(&format!("{}: {} added{what}", shown(path), count(added, "find")));
+        }
+        Ok(i32::from(!swept.finds().is_empty()))
+    }
+
+    /// What is said after an interrupt.
+    pub fn interrupted(&self) -> String {
+        match &self.asked.resume {
+            Some(path) => format!("interrupted; the same command goes on where {} ends", shown(path)),
+            None => "interrupted".into(),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! From a place in an object's file to a function and a line: `app+0x11f2`, as the log of faults has the frames of its calls.
+
+use std::collections::BTreeMap;
+
+use epollshim_format::faults::decisions;
+
+use crate::load::{Options, Set};
+use crate::modules::Module;
+use crate::sites::{Resolver, Site};
+
+/// The objects that the processes of recordings had mapped.
+pub struct Places<'a> {
+    resolver: Resolver<'a>,
+    /// By the name that it has in the log; and when a process began that had it, in nanoseconds since 1970.
+    objects: BTreeMap<Vec<u8>, (Module, u64)>,
+}
+
+impl<'a> Places<'a> {
+    pub fn new(options: &'a Options) -> Places<'a> {
+        Places { resolver: Resolver::new(options), objects: BTreeMap::new() }
+    }
+
+    /// Adds the objects of all processes of a set.
+    pub fn add(&mut self, set: &Set) {
+        for process in &set.processes {
+            for module in process.modules.all() {
+                let name = decisions::object(module.name().iter().copied()).collect();
+                self.objects.entry(name).or_insert_with(|| (module.clone(), process.header.began_unix));
+            }
+        }
+    }
+
+    /// A return address in the addresses of an object's file. What is not known stays as it is.
+    pub fn site(&mut self, frame: &str) -> Site {
+        let site = Site::plain(frame.to_owned());
+        let halves = frame.rsplit_once("+0x").map(|(name, offset)| (name, u64::from_str_radix(offset, 16)));
+        match halves {
+            Some((name, Ok(address))) => match self.objects.get(name.as_bytes()) {
+                Some((module, began)) => self.resolver.site_in_file(module, address, *began, site),
+                None => site,
+            },
+            _ => site,
+        }
+    }
+}

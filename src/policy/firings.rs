@@ -1,0 +1,53 @@
+//! The faults that fired last: kept in the process, and in its recording as soon as there is one
+//! (`epollshim_format::recording::policy`). They are there before the call goes on.
+
+use crate::sync::{AtomicU64, Ordering};
+
+use epollshim_format::recording::policy as layout;
+
+const WORDS: usize = layout::FIRING / size_of::<u64>();
+
+/// In the page that the kernel wipes at fork. All-zero is valid: none has fired.
+#[repr(C)]
+pub struct Firings {
+    begun: AtomicU64,
+    ring: [[AtomicU64; WORDS]; layout::FIRINGS],
+}
+
+/// A word of the recording's part, by its place in it.
+pub type Word<'a> = &'a dyn Fn(usize) -> &'a AtomicU64;
+
+impl Firings {
+    /// Keeps one, in the place of the oldest: the words behind its number. Also in a recording.
+    #[inline(never)]
+    pub fn keep(&self, words: [u64; WORDS - 1], recorded: Option<Word>) {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let place = number as usize % layout::FIRINGS;
+        let Some([first, others @ ..]) = self.ring.get(place) else { return };
+        first.store(0, Ordering::Relaxed);
+        others.iter().zip(words).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+        // Release: pairs with the Acquire in `copy`.
+        first.store(number + 1, Ordering::Release);
+        if let Some(word) = recorded {
+            self.copy(place, word);
+        }
+    }
+
+    /// Copies one into the recording, its number last: who is killed amid it leaves none.
+    fn copy(&self, place: usize, word: Word) {
+        let Some([first, others @ ..]) = self.ring.get(place) else { return };
+        let at = layout::LAST + place * layout::FIRING;
+        // Acquire: whoever finds the number finds what it is of.
+        let number = first.load(Ordering::Acquire);
+        word(at).store(0, Ordering::Relaxed);
+        for (index, value) in others.iter().enumerate() {
+            word(at + (index + 1) * 8).store(value.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        word(at).store(number, Ordering::Release);
+    }
+
+    /// Copies all into a recording that begins.
+    pub fn copy_all(&self, word: Word) {
+        (0..layout::FIRINGS).for_each(|place| self.copy(place, word));
+    }
+}
