@@ -31,13 +31,19 @@ lives, and serves nobody), exit 0 with lost output, wrong output, other process
 lost, abort, and leak are finds. It survives with: clean failure, same but said
 so, same. Not reached: that run never came to the call.
 
+Finds: the last line of one repeats it, in a shell or with a debugger before
+the command in it. Fix what it names and sweep again: after a change the stack
+has another name. What is meant to be so goes into a file for --accept, with
+its reason; --write-accept makes one.
+
 Examples:
   epollshim sweep -- ./app
   epollshim sweep --workload 'redis-cli -p 7000 ping' \\
       --ready-when 'port 7000' -- redis-server --port 7000
   epollshim sweep --calls epoll_ctl,accept4 --all-errors -- ./app
   epollshim sweep --persistent -- ./app     the call fails for ever
-  epollshim sweep --limits -- ./app         fewer and fewer descriptors";
+  epollshim sweep --limits -- ./app         fewer and fewer descriptors
+  epollshim sweep --accept accepted --format junit -o sweep.xml -- ./app";
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SweepFormat {
