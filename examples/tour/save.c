@@ -1,20 +1,26 @@
-/* Counts the lines of its input, and saves the number: in "lines", and in "history" with those of before. */
+/* Counts the lines of its input, and saves the number in "lines" and behind those of before in "history". */
 #include <stdio.h>
+
+static void save(int lines) {
+    FILE *file = fopen("lines", "w");
+    fprintf(file, "%d\n", lines);
+    fclose(file);
+}
+
+static void remember(int lines) {
+    FILE *file = fopen("history", "a");
+    if (file == NULL)
+        return;
+    fprintf(file, "%d\n", lines);
+    fclose(file);
+}
 
 int main(void) {
     int lines = 0;
     for (int letter; (letter = getchar()) != EOF;)
         lines += letter == '\n';
-
-    FILE *file = fopen("lines", "w");
-    fprintf(file, "%d\n", lines);
-    fclose(file);
-
-    FILE *history = fopen("history", "a");
-    if (history != NULL) {
-        fprintf(history, "%d\n", lines);
-        fclose(history);
-    }
+    save(lines);
+    remember(lines);
     puts("saved");
     return 0;
 }

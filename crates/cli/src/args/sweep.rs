@@ -31,13 +31,19 @@ lives, and serves nobody), exit 0 with lost output, wrong output, other process
 lost, abort, and leak are finds. It survives with: clean failure, same but said
 so, same. Not reached: that run never came to the call.
 
+Finds: the last line of one repeats it, in a shell or with a debugger before
+the command in it. Fix what it names and sweep again: after a change the stack
+has another name. What is meant to be so goes into a file for --accept, with
+its reason; --write-accept makes one.
+
 Examples:
   epollshim sweep -- ./app
   epollshim sweep --workload 'redis-cli -p 7000 ping' \\
       --ready-when 'port 7000' -- redis-server --port 7000
   epollshim sweep --calls epoll_ctl,accept4 --all-errors -- ./app
   epollshim sweep --persistent -- ./app     the call fails for ever
-  epollshim sweep --limits -- ./app         fewer and fewer descriptors";
+  epollshim sweep --limits -- ./app         fewer and fewer descriptors
+  epollshim sweep --accept accepted --format junit -o sweep.xml -- ./app";
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SweepFormat {
@@ -70,8 +76,8 @@ pub struct Sweep {
     /// together
     #[arg(long, verbatim_doc_comment)]
     pub each_process: bool,
-    /// Fail every call of a call stack (100 at most); without it the first and
-    /// the second
+    /// Fail every call of a call stack (100 at most); without it the first
+    /// and the second
     #[arg(long, verbatim_doc_comment)]
     pub every_call: bool,
     /// Fail only calls with this on their call stacks: a function, FILE:LINE,
@@ -84,17 +90,17 @@ pub struct Sweep {
     /// Draw the same sample again
     #[arg(long, value_name = "NUMBER", requires = "shallow")]
     pub seed: Option<u64>,
-    /// Let calls succeed, but unkindly, in place of errors: waits with one event
-    /// at a time, interrupted waits, and delays of waits, accept and connect
+    /// Let calls succeed, but unkindly, in place of errors: waits with one
+    /// event at a time, interrupted waits, delayed waits, accept and connect
     #[arg(long, conflicts_with_all = ["errors", "all_errors", "persistent"], verbatim_doc_comment)]
     pub success_faults: bool,
-    /// Fail only calls that a server makes until it is ready (start), until it
-    /// is told to stop (serve), and after that (stop)
+    /// Fail only calls that a server makes until it is ready (start), until
+    /// it is told to stop (serve), and after that (stop)
     #[arg(long, value_name = "start,serve,stop", value_delimiter = ',', requires = "workload", verbatim_doc_comment)]
     #[arg(value_parser = ["start", "serve", "stop"], hide_possible_values = true)]
     pub phase: Vec<String>,
     /// Try one failure: RULE is that of a find, or any of EPOLLSHIM_INJECT
-    #[arg(long, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "every_call", "at", "shallow", "success_faults"])]
+    #[arg(long, verbatim_doc_comment, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "every_call", "at", "shallow", "success_faults"])]
     pub only: Option<String>,
     /// Do not fail any call: lower the limit of open descriptors
     /// (RLIMIT_NOFILE) step by step, without the library
