@@ -17,6 +17,7 @@
 //! plan      all trials; runs that are made again
 //! order     which trial is made when
 //! slots     how many runs work at a time
+//! limits    fewer descriptors and tasks, with no fault
 //! runner    makes runs, several at a time, and ends them all
 //! folder    the folders that they have
 //! spec      what is asked of the process that makes a run, and its answer
@@ -35,6 +36,7 @@
 //! accept    the finds that are accepted
 //! resume    what an interrupted sweep has done, for the next one
 //! identity  which program that was
+//! calm      tests that runs without a fault are not suspicious
 //! ```
 
 use std::ffi::OsString;
@@ -64,6 +66,8 @@ use trial::Trial;
 
 mod accept;
 mod at;
+#[cfg(test)]
+mod calm;
 mod failures;
 mod folder;
 mod found;
@@ -71,6 +75,7 @@ mod html;
 mod identity;
 mod json;
 mod junit;
+mod limits;
 mod mask;
 mod names;
 mod notes;
@@ -104,13 +109,6 @@ const MOST_SEED: u64 = 1_000_000;
 const SAME_RUNS: u32 = 2;
 /// Callers that clean runs record: enough to have stacks walked, which the names of points need.
 const STACKS: u32 = 1;
-/// Steps of --limits.
-const MOST_STEPS: u64 = 64;
-/// Standard input, output and error.
-const LEAST_DESCRIPTORS: u64 = 3;
-/// Steps above the most descriptors that were seen.
-const MARGIN: u64 = 4;
-
 /// If this process was started to make one run: its exit status.
 #[must_use]
 pub fn as_one_run(arguments: &[OsString]) -> Option<i32> {
@@ -135,7 +133,7 @@ pub fn sweep(asked: &Sweep) -> Result<i32, Failure> {
     let interrupted = Arc::clone(&runner);
     // It waits until this process ends.
     std::thread::spawn(move || signals.wait().inspect(|signal| interrupted.end(*signal)));
-    let mut swept = if asked.limits { limits(asked, &runner, &notes) } else { faults(asked, &runner, &notes) };
+    let mut swept = if asked.limits { limits::limits(asked, &runner, &notes) } else { faults(asked, &runner, &notes) };
     notes.progress.end();
     if let Ok(swept) = &mut swept {
         swept.accepted = accepted;
@@ -165,16 +163,11 @@ fn clean_runs(
     asked: &Sweep,
     runner: &Runner,
     notes: &Notes,
-    rules: &str,
+    ask: Ask,
     mut shows_more: impl FnMut(&Folder) -> Result<bool, Failure>,
 ) -> Result<CleanRuns, Failure> {
     let limit = asked.timeout * 1000;
-    let ask = Ask {
-        rules: rules.to_owned(),
-        stacks: STACKS,
-        times: Times { start: limit, work: limit, stop: limit },
-        ..Ask::default()
-    };
+    let ask = Ask { stacks: STACKS, times: Times { start: limit, work: limit, stop: limit }, ..ask };
     let (mut runs, mut same, slots) = (Vec::new(), 0, Slots::new(1));
     while runs.len() < asked.clean_runs as usize && same < SAME_RUNS {
         notes.progress.clean_run(runs.len() + 1, asked.clean_runs as usize);
@@ -215,7 +208,8 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
     let most = if asked.every_call { MOST_OCCURRENCES } else { OCCURRENCES };
     let counting = Counting { in_each_process: asked.each_process, most };
     let mut found = Found::default();
-    let clean = clean_runs(asked, runner, notes, &points::rules(functions, has_phases), |folder| {
+    let ask = Ask { rules: points::rules(functions, has_phases), ..Ask::default() };
+    let clean = clean_runs(asked, runner, notes, ask, |folder| {
         let points = points::of_run(&folder.0.join(FAULTS), counting);
         let is_tried = |point: &Point| only.is_some() || !settled.choice.at(point).is_empty();
         points
@@ -258,18 +252,6 @@ fn seed(asked: Option<u64>) -> Result<u64, Failure> {
     asked.map_or_else(drawn, Ok).map_err(|error| Failure::of_use(format!("--seed: {}", reason(&error))))
 }
 
-/// Lowers the limit of descriptors from what the program needs on, with no library.
-fn limits(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failure> {
-    let begin = Instant::now();
-    let clean = clean_runs(asked, runner, notes, "", |_| Ok(false))?;
-    // Looks are taken now and then: the peak may have been higher.
-    let most = clean.clean.most_descriptors.max(LEAST_DESCRIPTORS) + MARGIN;
-    let step = (most - LEAST_DESCRIPTORS).div_ceil(MOST_STEPS).max(1);
-    let numbers = (LEAST_DESCRIPTORS..=most).rev().step_by(step as usize);
-    let trial = |number| Trial { rules: String::new(), failure: trial::Failure::Descriptors(number) };
-    Ok(try_all(asked, runner, notes, &clean, numbers.map(trial).collect(), begin))
-}
-
 fn try_all(
     asked: &Sweep,
     runner: &Runner,
@@ -306,5 +288,6 @@ fn try_all(
         resumed,
         lost: notes.progress.lost_runs(),
         lacks: clean.lacks.clone(),
+        left_out: None,
     }
 }

@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 pub mod child;
+pub mod counted;
 mod exec;
 pub mod foreign;
 mod mask;

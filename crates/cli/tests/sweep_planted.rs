@@ -7,12 +7,11 @@ mod common;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use common::sweep::{finds, program_with, repeat, swept};
-use common::{installed, output, scratch, skipped, stderr, stdout, until};
+use common::{installed, output, scratch, skipped, stderr, stdout};
 
 /// What a repeated failure looks like from outside.
 #[derive(Clone, Copy)]
@@ -26,11 +25,11 @@ enum Shows {
     NoFile(&'static str, &'static str),
     /// This is printed, to either output.
     Says(&'static str),
-    /// The server's own client gets nothing.
-    NoAnswer,
+    /// The sweep's own verdict: the line starts a sweep of this failure alone.
+    Verdict,
 }
 
-use Shows::{Lacks, NoAnswer, NoFile, Says, Signal, Stays};
+use Shows::{Lacks, NoFile, Says, Signal, Stays};
 
 /// A program: its file, flags of the sweep, its verdict, and what its line shows. A server has a port.
 type Planted = (&'static str, &'static [&'static str], Option<u16>, &'static str, Shows);
@@ -50,14 +49,14 @@ const PLANTED: &[Planted] = &[
     ("late_errno.c", &[], None, "abort", Signal(libc::SIGABRT)),
     ("written_nowhere.c", &[], None, "exit 0 with lost output", NoFile("log", "precious\n")),
     ("grandchild.c", &["--calls", "epoll_create1"], None, "other process lost", Lacks("SIGSEGV")),
-    ("unserved_client.c", &["--calls", "epoll_ctl"], Some(7101), "deaf", NoAnswer),
-    ("full_table.c", &["--calls", "accept", "--persistent"], Some(7102), "spin", NoAnswer),
-    ("content_server.c", &["--calls", "accept"], Some(7103), "exit 0 with lost output", NoAnswer),
-    ("any_port.c", &["--calls", "bind"], Some(7104), "hang", NoAnswer),
+    ("unserved_client.c", &["--calls", "epoll_ctl"], Some(7101), "deaf", Shows::Verdict),
+    ("full_table.c", &["--calls", "accept", "--persistent"], Some(7102), "spin", Shows::Verdict),
+    ("content_server.c", &["--calls", "accept"], Some(7103), "exit 0 with lost output", Shows::Verdict),
+    ("any_port.c", &["--calls", "bind"], Some(7104), "hang", Shows::Verdict),
     ("thread_unwrap.rs", &["--calls", "socket"], None, "exit 0 with lost output", Lacks("bound")),
     ("forgets.rs", &["--calls", "socketpair"], None, "leak", Says("skipped")),
     ("lost_sender.rs", &["--calls", "pthread_create"], None, "hang", Stays),
-    ("no_sockets.py", &["--calls", "socket", "--ready-when", "line ^ready"], Some(7105), "deaf", NoAnswer),
+    ("no_sockets.py", &["--calls", "socket", "--ready-when", "line ^ready"], Some(7105), "deaf", Shows::Verdict),
     ("lost_worker.py", &["--calls", "pthread_create"], None, "hang", Stays),
     ("ignored_helper.py", &["--calls", "pipe2"], None, "exit 0 with lost output", Lacks("precious")),
 ];
@@ -108,15 +107,13 @@ fn tried(planted: &Planted, is_fixed: bool) -> String {
     let (file, flags, port, verdict, shows) = planted;
     let Some(mut command) = command(file, is_fixed) else { return String::new() };
     let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-    let mut asks = None;
     if let Some(port) = port {
         command.push(port.to_string());
         let workload = format!("{} ask", command.join(" "));
-        flags.extend(["--workload".into(), workload.clone()]);
+        flags.extend(["--workload".into(), workload]);
         if !flags.contains(&"--ready-when".to_owned()) {
             flags.extend(["--ready-when".into(), format!("port {port}")]);
         }
-        asks = Some(workload);
         command.push(if is_fixed { "fixed" } else { "serve" }.into());
     } else if is_fixed && file.ends_with(".py") {
         command.push("fixed".into());
@@ -132,7 +129,7 @@ fn tried(planted: &Planted, is_fixed: bool) -> String {
     }
     match &found[..] {
         [(one, line)] if one == verdict && status == 1 && all["finds"][0]["same"] == 3 => {
-            let seen = repeated(line, *shows, asks.as_deref());
+            let seen = repeated(line, verdict, *shows, port.is_some());
             if seen.is_empty() { seen } else { format!("{file}: {line}: {seen}\n") }
         }
         _ => format!("{file}: not one find, {verdict}, 3 of 3: {all}\n"),
@@ -140,10 +137,14 @@ fn tried(planted: &Planted, is_fixed: bool) -> String {
 }
 
 /// What the line of a find does that it should not.
-fn repeated(line: &str, shows: Shows, asks: Option<&str>) -> String {
+fn repeated(line: &str, verdict: &str, shows: Shows, is_server: bool) -> String {
     let folder = scratch("repeat");
-    if let (NoAnswer, Some(asks)) = (shows, asks) {
-        return answered(line, asks, &folder);
+    if is_server {
+        // It starts the server, and its client, as the sweep did.
+        let again = output(&mut repeat(line, &folder));
+        let text = stdout(&again);
+        let is_right = again.status.code() == Some(1) && text.contains(&format!("\n1. {verdict}: "));
+        return if is_right { String::new() } else { format!("{:?} {text}{}", again.status, stderr(&again)) };
     }
     let limit = if matches!(shows, Stays) { 2 } else { 60 };
     let ended = output(&mut repeat(&format!("timeout -s KILL {limit} {line}"), &folder));
@@ -157,28 +158,9 @@ fn repeated(line: &str, shows: Shows, asks: Option<&str>) -> String {
         NoFile(name, text) => {
             ended.status.success() && fs::read_to_string(folder.join(name)).unwrap_or_default() != text
         }
-        NoAnswer => false,
+        Shows::Verdict => false,
     };
     if is_right { String::new() } else { all }
-}
-
-/// A server that the line starts: its client is to get no answer within two seconds.
-fn answered(line: &str, asks: &str, folder: &Path) -> String {
-    let mut server = repeat(&format!("timeout -s KILL 60 {line}"), folder);
-    let log = fs::File::create(folder.join("log")).unwrap();
-    let mut server = server.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-    // Some never become ready.
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(2) && !fs::read_to_string(folder.join("log")).unwrap().contains("ready")
-    {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let asked = Command::new("timeout").args(["2", "sh", "-c", asks]).stdin(Stdio::null()).output().unwrap();
-    // timeout(1) has made a process group of itself, the command and the server.
-    // SAFETY: takes numbers; the child is not waited for yet.
-    unsafe { libc::kill(-(server.id() as i32), libc::SIGKILL) };
-    until("the server's end", || server.try_wait().unwrap());
-    if asked.status.success() { fs::read_to_string(folder.join("log")).unwrap() + "answered" } else { String::new() }
 }
 
 #[test]

@@ -56,15 +56,7 @@ fn family(role: Role) -> Family {
     match role {
         Role::Instance | Role::Ctl | Role::Wait => Family::Epoll,
         Role::Close | Role::Duplicate => Family::Descriptor,
-        Role::Create
-        | Role::Receive
-        | Role::Stream
-        | Role::Adopt
-        | Role::StreamEnd
-        | Role::Start
-        | Role::Birth
-        | Role::Memory
-        | Role::Plain => Family::Other,
+        _ => Family::Other,
     }
 }
 

@@ -37,6 +37,7 @@ pub fn render(swept: &Swept) -> String {
         "not_reached": never,
         "lost": swept.lost,
         "lacks": swept.lacks,
+        "left_out": swept.left_out,
         "verdicts": verdicts,
         "finds": grouped(&swept.finds()),
         "accepted": grouped(&swept.accepted_finds()),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use epollshim_format::findings::{Id, Severity};
 use epollshim_recording::model::{End, Process};
 
 use super::mask::Masks;
@@ -35,6 +36,8 @@ pub struct Observation {
     /// Processes that ended without exiting, by name.
     pub lost: Vec<String>,
     pub processes: usize,
+    /// Descriptors that were closed when they were closed already: what is known of each, and how often.
+    pub closed_twice: Vec<(String, u64)>,
 }
 
 impl Observation {
@@ -67,11 +70,17 @@ impl Observation {
             open: BTreeMap::new(),
             lost: Vec::new(),
             processes: 0,
+            closed_twice: Vec::new(),
         };
         let options = epollshim_recording::Options { raw: true, ..Default::default() };
         if let Ok(set) = epollshim_recording::load_all(&[folder.join(RECORDINGS)], &options) {
             seen.processes = set.processes.len();
             set.processes.iter().for_each(|process| seen.add(process));
+            let all = epollshim_recording::findings::of(&set.processes);
+            let twice = all
+                .iter()
+                .filter(|found| found.finding.id == Id::DoubleClose && found.finding.severity > Severity::Info);
+            seen.closed_twice = twice.map(|found| (found.message(), found.finding.count)).collect();
         }
         Some(seen)
     }
@@ -120,7 +129,10 @@ pub struct Clean {
     pub lost: usize,
     pub at_rest: u64,
     pub idle_percent: u64,
+    pub open_at_rest: BTreeMap<String, u64>,
     pub most_descriptors: u64,
+    pub most_tasks: u64,
+    pub closed_twice: u64,
     /// The longest of each part.
     pub times: Times,
     pub total: u64,
@@ -152,13 +164,6 @@ impl Clean {
             work: most(|run| run.outcome.times.work),
             stop: most(|run| run.outcome.times.stop),
         };
-        let mut open = first.open.clone();
-        for run in all() {
-            for (kind, count) in &run.open {
-                let most = open.entry(kind.clone()).or_default();
-                *most = (*most).max(*count);
-            }
-        }
         Ok(Clean {
             end: first.outcome.end,
             output: first.output.clone(),
@@ -166,15 +171,28 @@ impl Clean {
             known,
             descriptors: most(|run| run.descriptors),
             instances: most(|run| run.instances),
-            open,
+            open: most_of_each(all().map(|run| &run.open)),
             lost: all().map(|run| run.lost.len()).max().unwrap_or(0),
             at_rest: most(|run| run.outcome.at_rest),
             idle_percent: most(|run| run.outcome.idle_percent),
+            open_at_rest: most_of_each(all().map(|run| &run.outcome.open_at_rest)),
             most_descriptors: most(|run| run.outcome.most_descriptors),
+            most_tasks: most(|run| run.outcome.most_tasks),
+            closed_twice: most(|run| run.closed_twice.iter().map(|(_, times)| times).sum()),
             times,
             total: times.start + times.work + times.stop,
         })
     }
+}
+
+/// The highest number of each kind.
+fn most_of_each<'a>(runs: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::<String, u64>::new();
+    for (kind, count) in runs.flatten() {
+        let most = all.entry(kind.clone()).or_default();
+        *most = (*most).max(*count);
+    }
+    all
 }
 
 pub fn end_text(end: Option<How>) -> String {

@@ -118,6 +118,7 @@ fn start(spec: &Spec, outcome: &Outcome) -> Result<i32, Error> {
     let limits = sandbox::Start {
         descriptors: spec.descriptors,
         processes: spec.processes,
+        counted: spec.counted,
         ends_with_parent: !outcome.has_processes,
     };
     sandbox::in_own_session(&mut command, limits);

@@ -61,12 +61,25 @@ impl Settled {
             preloaded,
             library,
             server: server(asked)?,
-            input: asked.input.as_deref().map(|path| absolute(path, "--input")).transpose()?,
+            input: asked.input.as_deref().map(|path| readable(absolute(path, "--input")?)).transpose()?,
             directory: asked.dir.as_deref().map(|path| absolute(path, "--dir")).transpose()?,
             masks,
             choice: Choice::of(asked)?,
             only: asked.only.as_deref().map(|rule| only::parse(rule, asked.workload.is_some())).transpose()?,
         })
+    }
+}
+
+/// What a program can read as its standard input.
+fn readable(path: PathBuf) -> Result<PathBuf, Failure> {
+    let wrong = |why: &str| Failure::of_use(format!("--input: {}: {why}", shown(&path)));
+    // A pipe gives what it has to one run alone.
+    if !path.is_file() && path != Path::new("/dev/null") {
+        return Err(wrong("is no file"));
+    }
+    match std::fs::File::open(&path) {
+        Ok(_) => Ok(path),
+        Err(error) => Err(wrong(&reason(&error))),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Swept {
     pub lost: usize,
     /// Why runs were not shut off.
     pub lacks: Option<String>,
+    /// Why RLIMIT_NPROC was not lowered.
+    pub left_out: Option<String>,
 }
 
 /// Suspicious trials with one cause.
@@ -63,8 +65,10 @@ impl Swept {
         type Cause<'a> = (Verdict, String, String, Option<&'a str>);
         let mut groups: BTreeMap<Cause, (Option<&Entry>, Vec<&Tried>)> = BTreeMap::new();
         for tried in self.tried.iter().filter(|tried| tried.judged.verdict.is_find()) {
-            let (call, site) =
-                tried.trial.point().map_or_else(Default::default, |point| (point.call(), self.site(point)));
+            let (call, site) = match tried.trial.point() {
+                Some(point) => (point.call(), self.site(point)),
+                None => (tried.trial.limit().into(), String::new()),
+            };
             let entry = self.entry(tried);
             let cause = (tried.judged.verdict, call, site, entry.map(|entry| entry.place.as_str()));
             groups.entry(cause).or_insert((entry, Vec::new())).1.push(tried);

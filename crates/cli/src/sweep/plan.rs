@@ -98,6 +98,7 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
             at_rest: Some(clean.at_rest),
             descriptors: trial.descriptors(),
             processes: trial.processes(),
+            counts_tasks: trial.processes().is_some(),
         };
         let (seen, folder) = runner.run(&ask, slot)?;
         if let Some(trouble) = &seen.outcome.trouble {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
 /// A line of /proc/PID/stat (proc(5)).
 struct Stat {
@@ -71,29 +72,69 @@ pub fn descriptors(pids: &[i32]) -> Vec<u64> {
     pids.iter().map(|pid| numbers(&format!("/proc/{pid}/fd")).len() as u64).collect()
 }
 
-/// Where each thread stands: program, thread, and the system call that it is in.
+/// Threads of all of them.
+pub fn tasks(pids: &[i32]) -> u64 {
+    pids.iter().map(|pid| numbers(&format!("/proc/{pid}/task")).len() as u64).sum()
+}
+
+/// What a descriptor is, as its link in /proc/PID/fd says: `socket`, `eventpoll`, or a path.
+fn what(link: &Path) -> String {
+    let text = link.to_string_lossy();
+    let text = text.strip_prefix("anon_inode:").unwrap_or(&text).trim_matches(['[', ']']);
+    if text.starts_with('/') { text.to_owned() } else { text.split(':').next().unwrap_or(text).to_owned() }
+}
+
+/// How many descriptors all of them have, by what they are. Paths in `folder` are told from there.
+pub fn kinds(pids: &[i32], folder: &Path) -> BTreeMap<String, u64> {
+    let mut kinds = BTreeMap::new();
+    for pid in pids {
+        for fd in numbers(&format!("/proc/{pid}/fd")) {
+            let Ok(link) = fs::read_link(format!("/proc/{pid}/fd/{fd}")) else { continue };
+            *kinds.entry(what(link.strip_prefix(folder).unwrap_or(&link))).or_default() += 1;
+        }
+    }
+    kinds
+}
+
+/// Where each thread stands: program, thread, the system call that it is in, and on which descriptor.
 pub fn threads(pids: &[i32]) -> Vec<String> {
     const MOST: usize = 64;
     let mut lines = Vec::new();
     for pid in pids {
+        let program = name(*pid);
         for tid in numbers(&format!("/proc/{pid}/task")) {
             let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).unwrap_or_default();
-            let call = read("syscall");
-            let at = match call.split_ascii_whitespace().next() {
-                Some("running") => "runs".to_owned(),
-                Some("-1") => "waits outside of a system call".to_owned(),
-                Some(number) => match number.parse().ok().and_then(call_named) {
-                    Some(name) => format!("in {name}"),
-                    None => format!("in system call {number}"),
-                },
-                None => "state unknown".to_owned(),
-            };
-            lines.push(format!("{} (pid {pid}, thread {tid}): {at}", name(*pid)));
+            let own = read("comm");
+            let own =
+                Some(own.trim_end()).filter(|own| *own != program).map(|own| format!(", {own}")).unwrap_or_default();
+            lines.push(format!("{program} (pid {pid}, thread {tid}{own}): {}", place(*pid, &read("syscall"))));
         }
     }
     lines.truncate(MOST);
     lines
 }
+
+/// What /proc/PID/task/TID/syscall says: a number and the arguments in hexadecimal (proc(5)).
+fn place(pid: i32, call: &str) -> String {
+    let mut words = call.split_ascii_whitespace();
+    let number = match words.next() {
+        Some("running") => return "runs".into(),
+        Some("-1") => return "waits outside of a system call".into(),
+        Some(number) => number,
+        None => return "state unknown".into(),
+    };
+    let Some(name) = number.parse().ok().and_then(call_named) else { return format!("in system call {number}") };
+    let fd = words.next().and_then(|word| i32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    let link = fd.filter(|_| ON_DESCRIPTOR.contains(&name));
+    match link.and_then(|fd| Some((fd, fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?))) {
+        Some((fd, link)) => format!("in {name} of fd {fd} ({})", what(&link)),
+        None => format!("in {name}"),
+    }
+}
+
+/// Those of [`call_named`] whose first argument is a descriptor.
+const ON_DESCRIPTOR: [&str; 10] =
+    ["read", "write", "epoll_wait", "epoll_pwait", "epoll_pwait2", "accept", "connect", "recvfrom", "recvmsg", "flock"];
 
 /// System calls in which threads wait.
 fn call_named(number: i64) -> Option<&'static str> {

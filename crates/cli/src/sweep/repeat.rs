@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::limits;
 use super::trial::{Failure, Trial};
 use crate::args::Sweep;
+use crate::sys::counted::Counted;
 
 /// What the lines of a sweep have alike.
 #[derive(Default)]
@@ -35,7 +37,7 @@ impl Repeat {
         let rules = quoted(&trial.rules);
         match trial.failure {
             Failure::Descriptors(number) => format!("prlimit --nofile={number} {command}"),
-            Failure::Processes(number) => format!("prlimit --nproc={number} {command}"),
+            Failure::Processes(number) => format!("{} prlimit --nproc={number} {command}", apart()),
             Failure::Call { .. } => match &self.server {
                 Some(flags) => {
                     let (input, directory) = (flag("input", &self.input), flag("dir", &self.directory));
@@ -48,6 +50,17 @@ impl Repeat {
                 }
             },
         }
+    }
+}
+
+/// What starts a command whose tasks are counted apart, as in a run.
+fn apart() -> String {
+    match limits::counted(0) {
+        Counted::AsUser(user) => {
+            let kept = "+all,-sys_admin,-sys_resource";
+            format!("setpriv --reuid {user} --inh-caps {kept} --ambient-caps {kept}")
+        }
+        Counted::InNamespace(..) => "unshare --user --map-current-user".into(),
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::folder::Folder;
+use super::limits;
 use super::observe::Observation;
 use super::one_run;
 use super::options::Settled;
@@ -30,10 +31,14 @@ pub struct Ask {
     pub at_rest: Option<u64>,
     pub descriptors: Option<u64>,
     pub processes: Option<u64>,
+    /// Its tasks are counted apart from those of others.
+    pub counts_tasks: bool,
 }
 
 pub struct Runner {
     pub settled: Settled,
+    /// This command.
+    pub own: PathBuf,
     top: PathBuf,
     serial: AtomicU64,
     shares_network: bool,
@@ -52,6 +57,7 @@ impl Runner {
     pub fn new(settled: Settled, top: &Path, shares_network: bool) -> Runner {
         Runner {
             settled,
+            own: "/proc/self/exe".into(),
             top: top.to_path_buf(),
             serial: AtomicU64::new(0),
             shares_network,
@@ -65,11 +71,12 @@ impl Runner {
     /// Makes a run, whose folder is there until it is dropped. Once it only waits, its slot is given to another one.
     /// Err: the run could not be made, or the sweep is over.
     pub fn run(&self, ask: &Ask, slot: Slot) -> Result<(Observation, Folder), String> {
-        let name = format!("run{}", self.serial.fetch_add(1, Ordering::Relaxed));
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let name = format!("run{serial}");
         let settled = &self.settled;
-        let made = Folder::of_run(&self.top, &name, |folder| self.spec(folder, ask));
+        let made = Folder::of_run(&self.top, &name, |folder| self.spec(folder, ask, serial));
         let (folder, spec) = made.map_err(|error| format!("{}: {}", self.top.display(), reason(&error)))?;
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(&self.own);
         command.arg0(one_run::NAME).arg(&folder.0).arg(std::process::id().to_string());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.env_remove("LD_PRELOAD");
@@ -79,7 +86,7 @@ impl Runner {
             if self.is_over() {
                 return Err("interrupted".into());
             }
-            let child = command.spawn().map_err(|error| format!("/proc/self/exe: {}", reason(&error)))?;
+            let child = command.spawn().map_err(|error| format!("{}: {}", self.own.display(), reason(&error)))?;
             running.insert(child.id() as i32);
             child
         };
@@ -97,7 +104,7 @@ impl Runner {
         seen.map(|seen| (seen, folder)).ok_or_else(|| "the process that makes the run has ended".into())
     }
 
-    fn spec(&self, folder: &Path, ask: &Ask) -> Spec {
+    fn spec(&self, folder: &Path, ask: &Ask, serial: u64) -> Spec {
         let settled = &self.settled;
         let with_tmp = |environment: &[(OsString, OsString)]| -> Vec<(OsString, OsString)> {
             let mut environment = environment.to_vec();
@@ -135,6 +142,7 @@ impl Runner {
             patience: ask.patience.max(1),
             descriptors: ask.descriptors,
             processes: ask.processes,
+            counted: ask.counts_tasks.then(|| limits::counted(serial)),
             at_rest: ask.at_rest,
             shares_network: self.shares_network,
             shares_processes: self.shares_processes.load(Ordering::Relaxed),

@@ -1,11 +1,13 @@
 //! One run: what is asked of the process that makes it, and what that process answers. Both are JSON in the run's own folder.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::sys::child::Change;
+use crate::sys::counted::Counted;
 
 /// Files of a run's folder.
 pub const SPEC: &str = "spec.json";
@@ -37,6 +39,7 @@ pub struct Spec {
     pub patience: u64,
     pub descriptors: Option<u64>,
     pub processes: Option<u64>,
+    pub counted: Option<Counted>,
     /// Descriptors that the program's processes have at rest; more are looked at twice.
     pub at_rest: Option<u64>,
     pub shares_network: bool,
@@ -120,8 +123,11 @@ pub struct Outcome {
     pub work: Vec<Option<How>>,
     /// Descriptors of all its processes after the workload, and the most of one process at any look.
     pub at_rest: u64,
+    /// The former, by what they are.
+    pub open_at_rest: BTreeMap<String, u64>,
     pub most_descriptors: u64,
-    pub most_processes: u64,
+    /// Threads of all its processes, the most at any look.
+    pub most_tasks: u64,
     /// It was busy after the workload: percent of a processor.
     pub idle_percent: u64,
     /// Processes that a signal ended, and that the program had left to others.

@@ -253,7 +253,7 @@ impl<'a> Stage<'a> {
             let pids = self.processes();
             let most = procfs::descriptors(&pids).into_iter().max().unwrap_or(0);
             self.outcome.most_descriptors = self.outcome.most_descriptors.max(most);
-            self.outcome.most_processes = self.outcome.most_processes.max(pids.len() as u64);
+            self.outcome.most_tasks = self.outcome.most_tasks.max(procfs::tasks(&pids));
             let size = |name: &str| fs::metadata(self.spec.folder.join(name)).map_or(0, |facts| facts.len());
             self.is_over |= size(OUT) + size(ERR) + self.faults() > MOST_OUTPUT;
             self.lend();
@@ -278,7 +278,10 @@ impl<'a> Stage<'a> {
     }
 
     fn reap(&mut self) {
-        while let Some((pid, how)) = sandbox::reap() {
+        while let Some(ended) = sandbox::ended() {
+            // A process that is not reaped has its name still.
+            let name = procfs::name(ended);
+            let Some((pid, how)) = sandbox::reap_one(ended) else { return };
             let how = How::from(how);
             if pid == self.pid {
                 self.is_reaped = true;
@@ -286,7 +289,7 @@ impl<'a> Stage<'a> {
             } else if Some(pid) == self.work {
                 self.work_end = Some(how);
             } else if let How::Killed(signal) = how {
-                self.outcome.orphans.push((format!("pid {pid}"), signal));
+                self.outcome.orphans.push((name, signal));
             }
         }
     }
@@ -306,6 +309,7 @@ impl<'a> Stage<'a> {
             }
             self.outcome.at_rest = self.outcome.at_rest.min(look(self));
         }
+        self.outcome.open_at_rest = procfs::kinds(&self.processes(), &self.spec.folder);
     }
 
     /// Bytes of the logs of faults.

@@ -78,6 +78,9 @@ pub fn summary(swept: &Swept) -> Vec<String> {
     if let Some(lacks) = &swept.lacks {
         lines.push(format!("Runs were not shut off from this machine: {}", printable(lacks)));
     }
+    if let Some(why) = &swept.left_out {
+        lines.push(format!("RLIMIT_NPROC was not lowered: {}", printable(why)));
+    }
     lines
 }
 

@@ -51,6 +51,15 @@ impl Trial {
         (&self.rules, self.descriptors(), self.processes())
     }
 
+    /// Which limit is lowered.
+    pub fn limit(&self) -> &'static str {
+        match self.failure {
+            Failure::Call { .. } => "",
+            Failure::Descriptors(_) => "RLIMIT_NOFILE",
+            Failure::Processes(_) => "RLIMIT_NPROC",
+        }
+    }
+
     /// What is called: trials of one function are siblings.
     pub fn family(&self) -> String {
         self.point().map_or_else(String::new, Point::call)
@@ -83,7 +92,7 @@ impl Trial {
                 format!("{} {what}{phase}{time}", point.call())
             }
             Failure::Descriptors(number) => format!("{number} descriptors"),
-            Failure::Processes(number) => format!("{number} processes"),
+            Failure::Processes(number) => format!("{number} processes and threads"),
         }
     }
 }

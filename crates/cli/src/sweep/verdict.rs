@@ -1,5 +1,6 @@
 //! What became of a program in which a call failed: a verdict, and the evidence for it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ pub enum Verdict {
     ProcessLost,
     Abort,
     Leak,
+    ClosedTwice,
     CleanFailure,
     SameButSaidSo,
     Same,
@@ -30,7 +32,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    pub const ALL: [Verdict; 14] = [
+    pub const ALL: [Verdict; 15] = [
         Verdict::Crash,
         Verdict::Sanitizer,
         Verdict::Hang,
@@ -41,6 +43,7 @@ impl Verdict {
         Verdict::ProcessLost,
         Verdict::Abort,
         Verdict::Leak,
+        Verdict::ClosedTwice,
         Verdict::CleanFailure,
         Verdict::SameButSaidSo,
         Verdict::Same,
@@ -59,6 +62,7 @@ impl Verdict {
             Verdict::ProcessLost => "other process lost",
             Verdict::Abort => "abort",
             Verdict::Leak => "leak",
+            Verdict::ClosedTwice => "closed twice",
             Verdict::CleanFailure => "clean failure",
             Verdict::SameButSaidSo => "same, but said so",
             Verdict::Same => "same",
@@ -80,6 +84,7 @@ impl Verdict {
                 | Verdict::ProcessLost
                 | Verdict::Abort
                 | Verdict::Leak
+                | Verdict::ClosedTwice
         )
     }
 }
@@ -99,7 +104,11 @@ pub fn judge(clean: &Clean, run: &Observation, masks: &Masks, folder: &Path, nee
         return Judged { verdict: Verdict::NotReached, evidence: Vec::new() };
     }
     let said = masks.new_messages(&run.messages, folder, &clean.known);
-    let (verdict, mut evidence) = of(clean, run, &said);
+    let (mut verdict, mut evidence) = of(clean, run, &said);
+    if !verdict.is_find() && run.closed_twice.iter().map(|(_, times)| times).sum::<u64>() > clean.closed_twice {
+        verdict = Verdict::ClosedTwice;
+        evidence.extend(run.closed_twice.iter().map(|(what, _)| what.clone()));
+    }
     if said.is_empty() {
         if verdict.is_find() {
             evidence.push("no message".into());
@@ -145,15 +154,19 @@ fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String
             one(format!("{} % of a processor, though nobody asks it anything", outcome.idle_percent)),
         );
     }
+    // A process that crashed counts whatever became of its parent; one that was ended in another way may have been so by a parent
+    // that failed, as it should.
+    let crashed = outcome.orphans.iter().any(|(_, signal)| OF_CRASHES.contains(signal));
     let has_failed = outcome.end != clean.end && outcome.end != Some(How::Exited(0));
+    if crashed || (!has_failed && run.lost.len() > clean.lost) {
+        let mut evidence = Vec::new();
+        evidence.extend((!run.lost.is_empty()).then(|| format!("ended without exiting: {}", run.lost.join(", "))));
+        evidence.extend(outcome.orphans.iter().map(|(name, signal)| format!("{name}: {}", signal_name(*signal))));
+        return (Verdict::ProcessLost, evidence);
+    }
     if has_failed {
         let silent = if said.is_empty() { ", without a message" } else { "" };
         return (Verdict::CleanFailure, one(format!("{}{silent}", end_text(outcome.end))));
-    }
-    if run.lost.len() > clean.lost || outcome.orphans.iter().any(|(_, signal)| OF_CRASHES.contains(signal)) {
-        let mut evidence = one(format!("ended without exiting: {}", run.lost.join(", ")));
-        evidence.extend(outcome.orphans.iter().map(|(name, signal)| format!("{name}: {}", signal_name(*signal))));
-        return (Verdict::ProcessLost, evidence);
     }
     if run.output != clean.output {
         let what = first_difference(&clean.output, &run.output);
@@ -240,27 +253,31 @@ fn is_part_of(less: &[u8], more: &[u8]) -> bool {
     less.split(|byte| *byte == b'\n').all(|line| line.is_empty() || lines.any(|other| other == line))
 }
 
+/// The kinds of which there are more.
+fn more_of<'a>(
+    now: &'a BTreeMap<String, u64>,
+    usual: &'a BTreeMap<String, u64>,
+) -> impl Iterator<Item = String> + use<'a> {
+    now.iter().filter_map(|(kind, count)| {
+        let usual = usual.get(kind).copied().unwrap_or(0);
+        (*count > usual).then(|| format!("{kind}: {count}, not {usual}"))
+    })
+}
+
 /// More is open than in any clean run.
 fn leak(clean: &Clean, run: &Observation) -> Option<Vec<String>> {
     let outcome = &run.outcome;
     if !outcome.work.is_empty() {
-        return (outcome.at_rest > clean.at_rest).then(|| {
-            vec![format!(
-                "{} descriptors are open after the workload, {} in clean runs",
-                outcome.at_rest, clean.at_rest
-            )]
-        });
+        let (now, usual) = (outcome.at_rest, clean.at_rest);
+        let mut evidence = vec![format!("{now} descriptors are open after the workload, {usual} in clean runs")];
+        evidence.extend(more_of(&outcome.open_at_rest, &clean.open_at_rest));
+        return (now > usual).then_some(evidence);
     }
     let mut evidence = Vec::new();
     if run.descriptors > clean.descriptors {
         evidence
             .push(format!("{} descriptors are open at the end, {} in clean runs", run.descriptors, clean.descriptors));
-        for (kind, count) in &run.open {
-            let usual = clean.open.get(kind).copied().unwrap_or(0);
-            if *count > usual {
-                evidence.push(format!("{kind}: {count}, not {usual}"));
-            }
-        }
+        evidence.extend(more_of(&run.open, &clean.open));
     }
     if run.instances > clean.instances {
         evidence

@@ -9,13 +9,14 @@ use std::process::Command;
 use std::ptr::{null, null_mut};
 
 use super::child::Change;
+use super::counted::{Counted, Prepared};
 
 pub const NEW_USER: i32 = libc::CLONE_NEWUSER;
 /// Mounts, processes, System V objects.
 pub const NEW_PROCESSES: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
 pub const NEW_NETWORK: i32 = libc::CLONE_NEWNET;
 
-fn checked(result: i32) -> Result<i32, Error> {
+pub(super) fn checked(result: i32) -> Result<i32, Error> {
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
 }
 
@@ -115,11 +116,27 @@ impl Taken {
     }
 }
 
+/// A child that has ended, and is not reaped yet; None: none has.
+pub fn ended() -> Option<i32> {
+    // SAFETY: all zeros are a valid siginfo_t, which it writes; of no child, nothing or zeros.
+    unsafe {
+        let mut facts: libc::siginfo_t = zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        checked(libc::waitid(libc::P_ALL, 0, &raw mut facts, flags)).ok()?;
+        Some(facts.si_pid()).filter(|pid| *pid > 0)
+    }
+}
+
 /// A child that has ended, and how; None: none has. Its number is free from here on.
 pub fn reap() -> Option<(i32, Change)> {
+    reap_one(-1)
+}
+
+/// As [`reap`], of this child.
+pub fn reap_one(child: i32) -> Option<(i32, Change)> {
     let mut status = 0;
     // SAFETY: it writes the one number.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    let pid = unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) };
     (pid > 0).then(|| (pid, change(status)))
 }
 
@@ -156,12 +173,15 @@ pub struct Start {
     /// RLIMIT_NOFILE and RLIMIT_NPROC, both soft and hard.
     pub descriptors: Option<u64>,
     pub processes: Option<u64>,
+    /// Its tasks are counted apart.
+    pub counted: Option<Counted>,
     /// It is killed when its parent ends.
     pub ends_with_parent: bool,
 }
 
 /// Has a command start in a session of its own, with no signal blocked.
 pub fn in_own_session(command: &mut Command, start: Start) {
+    let counted = start.counted.map(Prepared::new);
     let prepare = move || {
         // SAFETY: they take numbers, and structures of this closure's own. All are system calls or may be called in the child of a
         // fork (signal-safety(7)).
@@ -170,6 +190,10 @@ pub fn in_own_session(command: &mut Command, start: Start) {
             let mut none: libc::sigset_t = zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, null_mut());
+            if let Some(counted) = &counted {
+                counted.apply()?;
+            }
+            // Behind that: the kernel forgets this where a process becomes another user.
             if start.ends_with_parent {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
             }
