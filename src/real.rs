@@ -12,7 +12,7 @@ use core::ptr::null;
 use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
 use once_cell::race::OnceNonZeroUsize;
 
-use epollshim_format::function::Function;
+use epollshim_format::function::{Function, Functions};
 
 use crate::elf::Name;
 use crate::{loaded, sys};
@@ -193,8 +193,17 @@ pub fn of(function: Function) -> &'static Real {
     FUNCTIONS.get(function as usize).copied().unwrap_or(&SYSCALL)
 }
 
+/// But for those that are hooked on request alone, the last of the table ([`resolve_as`]).
 fn all() -> impl Iterator<Item = &'static Real> {
-    ALL.iter().chain(&FUNCTIONS).chain(ALIASES).copied()
+    ALL.iter().chain(FUNCTIONS.iter().take(Function::Malloc as usize)).chain(ALIASES).copied()
+}
+
+const _: () = assert!(Functions::ON_REQUEST.before(Function::Malloc) == 0);
+
+/// Has it be what the order of search finds first, which may come before this library: for a function that this one does not export.
+#[cfg(not(test))]
+pub fn resolve_as(real: &Real, found: Option<usize>) -> usize {
+    real.keep(found)
 }
 
 /// The functions that hooks call by type; the others are only jumped to, with the program's registers.

@@ -424,3 +424,39 @@ fn stacks_without_an_unwinder_are_refused_before_main() {
     let ignored = with("ignore");
     assert_eq!((ignored.status.code(), ignored.stderr.as_str()), (Some(0), message));
 }
+
+#[test]
+fn memory_is_failed_whichever_allocator_gives_it_and_wherever_that_is_loaded() {
+    let binary = c_program("fault_memory");
+    for name in ["libjemalloc.so.2", "libtcmalloc_minimal.so.4", "libmimalloc.so.2"] {
+        let Some(allocator) = library(name) else { continue };
+        for place in PLACES {
+            let mut command = Command::new(&binary);
+            command.env("LD_PRELOAD", beside(&allocator, place)).env("EPOLLSHIM_REPORT", "none");
+            let rules = "malloc,posix_memalign:error=ENOMEM:when=2";
+            let failed = run(command.env("EPOLLSHIM_STACKS", "8").env("EPOLLSHIM_INJECT", rules));
+            assert!(failed.status.success() && failed.stderr.is_empty(), "{name} {place:?}: {}", failed.stderr);
+            let lines: Vec<&str> = failed.stdout.lines().filter(|line| !line.ends_with(" got")).collect();
+            assert_eq!(lines, ["malloc ENOMEM", "posix_memalign ENOMEM"], "{name} {place:?}");
+            assert_eq!(failed.stdout.lines().count(), 18, "{name} {place:?}");
+        }
+    }
+}
+
+#[test]
+fn memory_is_failed_around_and_within_an_allocator_that_must_not_be_re_entered() {
+    let allocator = preload("strict_allocator", &[]);
+    for place in PLACES {
+        let folder = scratch("strict");
+        let mut command = Command::new(c_program("fault_memory"));
+        command.arg("threads").env("LD_PRELOAD", beside(&allocator, place)).env("EPOLLSHIM_REPORT", "none");
+        command.env("EPOLLSHIM_STACKS", "8").env("EPOLLSHIM_INJECT_LOG", folder.join("log"));
+        // The allocator makes descriptor calls with its lock held, and takes pages.
+        let rules = "malloc,realloc:error=ENOMEM:prob=0.05;mmap,close,eventfd:delay_enter=0:max=300";
+        let failed = run(command.env("EPOLLSHIM_RECORD", folder.join("rec")).env("EPOLLSHIM_INJECT", rules));
+        assert_eq!(failed.stdout, "done\n", "{place:?}: {}\n{}", failed.status, failed.stderr);
+        let log = std::fs::read_to_string(folder.join("log")).unwrap();
+        let told = |call: &str| log.lines().filter(|line| line.contains(&format!(" call={call} "))).count();
+        assert!(told("malloc") > 50 && told("realloc") > 50 && told("mmap") > 0, "{place:?}: {log:.1000}");
+    }
+}

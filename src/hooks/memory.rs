@@ -2,8 +2,9 @@
 //! program without such a rule pays nothing.
 //!
 //! Where there is one, the constructor writes the entry's address into the words by which the loaded objects refer to the function.
-//! Only into those that hold the one function that the entry goes on to, or will hold it: a program with an allocator of its own keeps it.
-//! libc's own calls, those of objects that are loaded later, and addresses that `dlsym` gives are not seen.
+//! The entry goes on to the one that the order of search finds first: an allocator of the program's own, or a library's. Words that lead
+//! elsewhere are left alone. libc's own calls, those within an object that defines the function, those of objects that are loaded later, and
+//! addresses that `dlsym` gives are not seen.
 
 use core::ffi::CStr;
 
@@ -48,14 +49,11 @@ pub fn hook(at_load: &AtLoad) {
         let Some((_, real, entry)) = entry_of(reference.name).filter(|(function, ..)| requested.has(*function)) else {
             return;
         };
+        let real = real::resolve_as(real, loaded::find_anywhere(at_load, &Name::new(reference.name)));
         // SAFETY: the loader has filled it in, or will when it is first called by.
         let now = unsafe { reference.place.read_volatile() };
-        // Not bound yet: it leads to the object's own code that has it bound, to what the order of search finds first.
-        let is_its = now == real.address()
-            || reference.is_lazy
-                && object.holds(now)
-                && loaded::find_anywhere(at_load, &Name::new(reference.name)) == Some(real.address());
-        if is_its {
+        // Not bound yet: it leads to the object's own code, which has it bound to what the order of search finds first.
+        if now == real || reference.is_lazy && object.holds(now) {
             // SAFETY: the entry does what the function does, for whoever calls it.
             let _ = unsafe { sys::write_word(reference.place, entry) };
         }

@@ -216,7 +216,7 @@ fn faults(asked: &Sweep, runner: &Runner, notes: &Notes) -> Result<Swept, Failur
             .map(|points| found.add_run(points.into_iter().filter(is_tried)))
             .map_err(|what| Failure::of_use(format!("{what}: glibc 2.35 or later and libgcc_s.so.1 are needed")))
     })?;
-    if clean.runs.iter().all(|(seen, _)| seen.processes == 0) {
+    if !clean.runs.iter().any(|(seen, _)| seen.is_loaded) {
         let name = asked.command.first().map(shown).unwrap_or_default();
         return Err(Failure::of_use(format!("{name}: the library was not loaded; `epollshim check {name}` says why")));
     }

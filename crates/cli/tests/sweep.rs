@@ -4,12 +4,13 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use common::sweep::{finds, has_one_find, program, program_with, repeat, stays, sweep, swept};
-use common::{binary, epollshim, output, run, scratch, stderr, stdout, until};
+use common::{binary, output, run, scratch, stderr, stdout};
 use serde_json::Value;
 
 #[test]
@@ -142,9 +143,46 @@ fn fewer_descriptors_find_the_same_mistakes_without_a_fault() {
 }
 
 #[test]
+fn fewer_tasks_find_a_worker_that_is_waited_for_and_was_not_made() {
+    let program = program_with("missing_worker", &["-pthread"]);
+    let (all, status) = swept(&["--limits", "--jobs", "6"], &[program.to_str().unwrap()]);
+    let hang = all["finds"].as_array().unwrap().iter().find(|find| find["verdict"] == "hang");
+    let hang = hang.unwrap_or_else(|| panic!("{all}"));
+    assert_eq!((&hang["processes"], &hang["same"], status), (&2.into(), &3.into(), 1), "{all}");
+    let evidence = hang["evidence"].as_array().unwrap();
+    assert!(evidence.iter().any(|line| line.as_str().unwrap().ends_with("in futex")), "{evidence:?}");
+    let line = hang["line"].as_str().unwrap();
+    let ended = output(&mut repeat(&format!("timeout -s KILL 2 {line}"), &scratch("repeat")));
+    assert!(matches!(ended.status.code(), None | Some(137)), "{line}: {:?}", ended.status);
+    let enough = line.replace("--nproc=2", "--nproc=3");
+    let ended = output(&mut repeat(&enough, &scratch("repeat")));
+    assert_eq!(stdout(&ended), "all ready\n", "{enough}: {}", stderr(&ended));
+    let fixed = program_with("missing_worker", &["-pthread", "-DFIXED"]);
+    let (all, status) = swept(&["--limits"], &[fixed.to_str().unwrap()]);
+    assert_eq!((status, &all["left_out"]), (0, &Value::Null), "{all}");
+}
+
+#[test]
 fn a_start_that_cannot_work_says_so_before_anything_is_tried() {
     let server = program("server");
     let server = server.to_str().unwrap();
+    let place = scratch("start");
+    let once = format!("mkdir {}/done", place.display());
+    let mut unloaded = vec![program_with("whole", &["-static"])];
+    // SAFETY: takes nothing, and cannot fail.
+    if unsafe { libc::geteuid() } == 0 {
+        let own = place.join("set_user");
+        common::copy(program("whole"), &own);
+        std::os::unix::fs::chown(&own, Some(65534), None).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o4755)).unwrap();
+        unloaded.push(own);
+    }
+    for program in &unloaded {
+        let output = sweep(&[], &[program.to_str().unwrap()]);
+        let name = program.display();
+        let line = format!("epollshim: {name}: the library was not loaded; `epollshim check {name}` says why\n");
+        assert_eq!((output.status.code(), stderr(&output)), (Some(2), line));
+    }
     let differs = "echo $$ $(od -An -N8 -tx8 /dev/urandom)";
     for (flags, command, line) in [
         (&[][..], &["/no/such/program"][..], "/no/such/program: no such program"),
@@ -154,6 +192,10 @@ fn a_start_that_cannot_work_says_so_before_anything_is_tried() {
         (&[], &["sh", "-c", differs], "two clean runs differ: line 1 is"),
         (&["--workload", "exit 4"], &[server, "7000", "strict"], "the workload fails without any fault: it exits with"),
         (&["--workload", "true", "--ready-when", "x"], &["true"], "--ready-when: x; wanted: 'port N' or 'line REGEX'"),
+        (&["--workload", &once], &[server, "7000", "strict"], "the workload fails without any fault: it exits with"),
+        (&["--input", "/"], &["true"], "--input: /: is no file"),
+        (&["--input", "/no/such"], &["true"], "--input: /no/such: No such file or directory"),
+        (&["--dir", "/etc/passwd"], &["true"], "true: cannot be started: Not a directory"),
         (&["--calls", "nope"], &["true"], "--calls: no call is named nope"),
         (&["--errors", "ENOPE"], &["true"], "--errors: no error is named ENOPE"),
         (&["--mask", "("], &["true"], "--mask: not a regular expression: ("),
@@ -163,42 +205,12 @@ fn a_start_that_cannot_work_says_so_before_anything_is_tried() {
         assert!(text.starts_with(&format!("epollshim: {line}")) && text.lines().count() == 1, "{command:?}: {text}");
         assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(2), ""), "{command:?}");
     }
+    let (all, status) = swept(&["--calls", "socketpair"], &["true"]);
+    assert_eq!((status, &all["points"], &all["planned"]), (0, &0.into(), &0.into()), "it calls nothing: {all}");
     let (all, status) = swept(&["--mask", "[0-9a-f]+", "--calls", "epoll_ctl"], &["sh", "-c", differs]);
     assert_eq!(
         (status, &all["points"], &all["tried"]),
         (0, &0.into(), &0.into()),
         "masked, and it makes no such call: {all}"
     );
-}
-
-#[test]
-fn nothing_is_left_of_a_sweep_that_is_interrupted_or_killed() {
-    // A run that would not end by itself before this test has failed.
-    let program = scratch("left").join("sleeps");
-    std::os::unix::fs::symlink(common::installed("sleep").unwrap(), &program).unwrap();
-    for signal in [libc::SIGINT, libc::SIGKILL] {
-        let place = scratch("left");
-        let mut child = epollshim();
-        child
-            .args(["sweep", "--timeout", "86400", "--"])
-            .arg(&program)
-            .arg("86400")
-            .env("TMPDIR", &place)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut child = child.spawn().unwrap();
-        let is_ours = |command: &[u8]| command.starts_with(program.as_os_str().as_encoded_bytes());
-        let running = || {
-            let all = fs::read_dir("/proc").unwrap().flatten();
-            all.filter(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| is_ours(&line))).count()
-        };
-        until("a run", || (running() > 0).then_some(()));
-        // SAFETY: the child is not waited for yet.
-        assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
-        assert_eq!(child.wait().unwrap().signal(), Some(signal));
-        until("its end", || (running() == 0).then_some(()));
-        if signal == libc::SIGINT {
-            assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
-        }
-    }
 }

@@ -31,34 +31,85 @@ enum Shows {
 
 use Shows::{Lacks, NoFile, Says, Signal, Stays};
 
-/// A program: its file, flags of the sweep, its verdict, and what its line shows. A server has a port.
-type Planted = (&'static str, &'static [&'static str], Option<u16>, &'static str, Shows);
+/// A program: its file, flags of the sweep, its port if it is a server, its verdict, what its line shows, and some of the evidence.
+type Planted = (&'static str, &'static [&'static str], Option<u16>, &'static str, Shows, &'static str);
 
 const PLANTED: &[Planted] = &[
-    ("unmade_thread.c", &[], None, "crash", Signal(libc::SIGSEGV)),
-    ("missing_worker.c", &["--calls", "pthread_create"], None, "hang", Stays),
-    ("taken_for_child.c", &[], None, "exit 0 with lost output", Lacks("both have worked")),
-    ("counted_children.c", &[], None, "spin", Stays),
-    ("open_end.c", &["--calls", "fork"], None, "hang", Stays),
-    ("helper_value.c", &["--calls", "popen"], None, "wrong output", Says("value 0")),
-    ("unasked_helper.c", &["--calls", "posix_spawn"], None, "exit 0 with lost output", NoFile("result", "precious\n")),
-    ("other_number.c", &["--calls", "epoll_create1"], None, "wrong output", Says("2 ready")),
-    ("out_of_bounds.c", &[], None, "sanitizer report", Says("runtime error: index -1 out of bounds")),
-    ("after_free.c", &["--calls", "epoll_ctl"], None, "sanitizer report", Says("heap-use-after-free")),
-    ("half_file.c", &["--calls", "memfd_create"], None, "exit 0 with lost output", NoFile("saved", "head\nbody\n")),
-    ("late_errno.c", &[], None, "abort", Signal(libc::SIGABRT)),
-    ("written_nowhere.c", &[], None, "exit 0 with lost output", NoFile("log", "precious\n")),
-    ("grandchild.c", &["--calls", "epoll_create1"], None, "other process lost", Lacks("SIGSEGV")),
-    ("unserved_client.c", &["--calls", "epoll_ctl"], Some(7101), "deaf", Shows::Verdict),
-    ("full_table.c", &["--calls", "accept", "--persistent"], Some(7102), "spin", Shows::Verdict),
-    ("content_server.c", &["--calls", "accept"], Some(7103), "exit 0 with lost output", Shows::Verdict),
-    ("any_port.c", &["--calls", "bind"], Some(7104), "hang", Shows::Verdict),
-    ("thread_unwrap.rs", &["--calls", "socket"], None, "exit 0 with lost output", Lacks("bound")),
-    ("forgets.rs", &["--calls", "socketpair"], None, "leak", Says("skipped")),
-    ("lost_sender.rs", &["--calls", "pthread_create"], None, "hang", Stays),
-    ("no_sockets.py", &["--calls", "socket", "--ready-when", "line ^ready"], Some(7105), "deaf", Shows::Verdict),
-    ("lost_worker.py", &["--calls", "pthread_create"], None, "hang", Stays),
-    ("ignored_helper.py", &["--calls", "pipe2"], None, "exit 0 with lost output", Lacks("precious")),
+    ("unmade_thread.c", &[], None, "crash", Signal(libc::SIGSEGV), "SIGSEGV"),
+    ("missing_worker.c", &["--calls", "pthread_create"], None, "hang", Stays, "in futex"),
+    ("taken_for_child.c", &[], None, "exit 0 with lost output", Lacks("both have worked"), ""),
+    ("counted_children.c", &[], None, "spin", Stays, "% of a processor"),
+    ("open_end.c", &["--calls", "fork"], None, "hang", Stays, "in read of fd 3 (pipe)"),
+    ("helper_value.c", &["--calls", "popen"], None, "wrong output", Says("value 0"), "\"value 42\""),
+    (
+        "unasked_helper.c",
+        &["--calls", "posix_spawn"],
+        None,
+        "exit 0 with lost output",
+        NoFile("result", "precious\n"),
+        "file result was not written",
+    ),
+    ("other_number.c", &["--calls", "epoll_create1"], None, "wrong output", Says("2 ready"), ""),
+    ("out_of_bounds.c", &[], None, "sanitizer report", Says("runtime error: index -1 out of bounds"), "runtime error"),
+    (
+        "after_free.c",
+        &["--calls", "epoll_ctl"],
+        None,
+        "sanitizer report",
+        Says("heap-use-after-free"),
+        "AddressSanitizer",
+    ),
+    (
+        "half_file.c",
+        &["--calls", "memfd_create"],
+        None,
+        "exit 0 with lost output",
+        NoFile("saved", "head\nbody\n"),
+        "file saved",
+    ),
+    ("late_errno.c", &[], None, "abort", Signal(libc::SIGABRT), "SIGABRT"),
+    ("written_nowhere.c", &[], None, "exit 0 with lost output", NoFile("log", "precious\n"), ""),
+    (
+        "grandchild.c",
+        &["--calls", "epoll_create1"],
+        None,
+        "other process lost",
+        Lacks("SIGSEGV"),
+        "grandchild: SIGSEGV",
+    ),
+    (
+        "twice.c",
+        &["--calls", "epoll_ctl"],
+        None,
+        "closed twice",
+        Says("watch: No space"),
+        "the number was closed before",
+    ),
+    ("kept_events.c", &["--calls", "epoll_ctl"], Some(7106), "leak", Shows::Verdict, "eventfd: 1, not 0"),
+    (
+        "unserved_client.c",
+        &["--calls", "epoll_ctl"],
+        Some(7101),
+        "deaf",
+        Shows::Verdict,
+        "a second workload was served",
+    ),
+    ("full_table.c", &["--calls", "accept", "--persistent"], Some(7102), "spin", Shows::Verdict, "% of a processor"),
+    (
+        "content_server.c",
+        &["--calls", "accept"],
+        Some(7103),
+        "exit 0 with lost output",
+        Shows::Verdict,
+        "the server exits with status 0",
+    ),
+    ("any_port.c", &["--calls", "bind"], Some(7104), "hang", Shows::Verdict, ""),
+    ("thread_unwrap.rs", &["--calls", "socket"], None, "exit 0 with lost output", Lacks("bound"), ""),
+    ("forgets.rs", &["--calls", "socketpair"], None, "leak", Says("skipped"), "socket: 1, not 0"),
+    ("lost_sender.rs", &["--calls", "pthread_create"], None, "hang", Stays, "in futex"),
+    ("no_sockets.py", &["--calls", "socket", "--ready-when", "line ^ready"], Some(7105), "deaf", Shows::Verdict, ""),
+    ("lost_worker.py", &["--calls", "pthread_create"], None, "hang", Stays, "in futex"),
+    ("ignored_helper.py", &["--calls", "pipe2"], None, "exit 0 with lost output", Lacks("precious"), ""),
 ];
 
 /// Sweeps at the same time: those of hangs sleep.
@@ -104,7 +155,7 @@ fn command(file: &str, is_fixed: bool) -> Option<Vec<String>> {
 
 /// What is wrong with what the sweep says of a program; empty: nothing.
 fn tried(planted: &Planted, is_fixed: bool) -> String {
-    let (file, flags, port, verdict, shows) = planted;
+    let (file, flags, port, verdict, shows, evidence) = planted;
     let Some(mut command) = command(file, is_fixed) else { return String::new() };
     let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
     if let Some(port) = port {
@@ -126,6 +177,9 @@ fn tried(planted: &Planted, is_fixed: bool) -> String {
     }
     if is_fixed {
         return if found.is_empty() && status == 0 { String::new() } else { format!("{file}, fixed: {all}\n") };
+    }
+    if !all["finds"][0]["evidence"].to_string().replace("\\\"", "\"").contains(evidence) {
+        return format!("{file}: no evidence \"{evidence}\": {}\n", all["finds"][0]);
     }
     match &found[..] {
         [(one, line)] if one == verdict && status == 1 && all["finds"][0]["same"] == 3 => {

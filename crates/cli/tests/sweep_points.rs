@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
 
 use common::sweep::{finds, has_one_find, program, program_with, repeat, stays, sweep, swept};
 use common::{output, run, scratch, stderr, stdout};
@@ -123,6 +124,16 @@ fn a_close_fails_only_on_what_the_kernel_may_fail_it_on() {
     assert!(trials(&all).iter().all(|trial| text(trial, "on") == "file"), "{all}");
     let (all, status) = swept(&["--calls", "close", "--all-errors"], &[program("whole").to_str().unwrap()]);
     assert_eq!((&all["points"], status), (&0.into(), 0), "it closes an epoll instance: {all}");
+}
+
+#[test]
+fn memory_is_refused_only_on_request() {
+    let program = program("unasked_memory");
+    let (all, status) = swept(&["--all-errors"], &[program.to_str().unwrap()]);
+    assert_eq!((&all["points"], status), (&0.into(), 0), "{all}");
+    has_one_find("unasked_memory", &["--calls", "malloc"], "crash", |output| {
+        output.status.signal() == Some(libc::SIGSEGV)
+    });
 }
 
 #[test]

@@ -76,8 +76,8 @@ pub struct Sweep {
     /// together
     #[arg(long, verbatim_doc_comment)]
     pub each_process: bool,
-    /// Fail every call of a call stack (100 at most); without it the first and
-    /// the second
+    /// Fail every call of a call stack (100 at most); without it the first
+    /// and the second
     #[arg(long, verbatim_doc_comment)]
     pub every_call: bool,
     /// Fail only calls with this on their call stacks: a function, FILE:LINE,
@@ -90,17 +90,17 @@ pub struct Sweep {
     /// Draw the same sample again
     #[arg(long, value_name = "NUMBER", requires = "shallow")]
     pub seed: Option<u64>,
-    /// Let calls succeed, but unkindly, in place of errors: waits with one event
-    /// at a time, interrupted waits, and delays of waits, accept and connect
+    /// Let calls succeed, but unkindly, in place of errors: waits with one
+    /// event at a time, interrupted waits, delayed waits, accept and connect
     #[arg(long, conflicts_with_all = ["errors", "all_errors", "persistent"], verbatim_doc_comment)]
     pub success_faults: bool,
-    /// Fail only calls that a server makes until it is ready (start), until it
-    /// is told to stop (serve), and after that (stop)
+    /// Fail only calls that a server makes until it is ready (start), until
+    /// it is told to stop (serve), and after that (stop)
     #[arg(long, value_name = "start,serve,stop", value_delimiter = ',', requires = "workload", verbatim_doc_comment)]
     #[arg(value_parser = ["start", "serve", "stop"], hide_possible_values = true)]
     pub phase: Vec<String>,
     /// Try one failure: RULE is that of a find, or any of EPOLLSHIM_INJECT
-    #[arg(long, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "every_call", "at", "shallow", "success_faults"])]
+    #[arg(long, verbatim_doc_comment, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "every_call", "at", "shallow", "success_faults"])]
     pub only: Option<String>,
     /// Do not fail any call: lower the limit of open descriptors
     /// (RLIMIT_NOFILE) step by step, without the library

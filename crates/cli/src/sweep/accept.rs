@@ -93,10 +93,7 @@ impl Written {
     pub fn open(path: &Path) -> Result<Written, Failure> {
         let wrong = |what: String| Failure::of_use(format!("--write-accept: {what}"));
         if !path.exists() {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            if !parent.is_dir() {
-                return Err(wrong(format!("{}: no such directory", shown(parent))));
-            }
+            has_folder(path).map_err(wrong)?;
             return Ok(Written { path: path.to_path_buf(), text: String::new(), entries: Vec::new() });
         }
         let text = read(path).map_err(wrong)?;
@@ -130,6 +127,12 @@ impl Written {
         written.map_err(|error| Failure::of_use(format!("{}: {}", shown(&self.path), reason(&error))))?;
         Ok(added.len())
     }
+}
+
+/// Whether a file can be made there. Err: its folder does not exist.
+pub fn has_folder(path: &Path) -> Result<(), String> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if parent.is_dir() { Ok(()) } else { Err(format!("{}: no such directory", shown(parent))) }
 }
 
 /// Each find's verdict, its name, and what happened.

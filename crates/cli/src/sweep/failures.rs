@@ -89,7 +89,9 @@ impl Choice {
     }
 
     fn of_row(&self, legal: &'static Legal, may_be: impl Fn(&str) -> bool) -> Vec<&'static str> {
-        if self.calls.is_some_and(|calls| !calls.meets(named(legal.function))) {
+        let own = named(legal.function);
+        // What takes memory is called too often to be tried unasked.
+        if self.calls.map_or(own.meets(Functions::ON_REQUEST), |calls| !calls.meets(own)) {
             return Vec::new();
         }
         // What says "try again" is not said for ever.

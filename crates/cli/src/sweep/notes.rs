@@ -4,9 +4,9 @@ use super::options::Settled;
 use super::progress::Progress;
 use super::resume::Journal;
 use super::trial::{Trial, Tried};
+use crate::Failure;
 use crate::args::Sweep;
 use crate::text::count;
-use crate::{Failure, say};
 
 pub struct Notes {
     pub progress: Progress,
@@ -30,8 +30,7 @@ impl Notes {
             }
         };
         if !made.is_empty() {
-            self.progress.clear();
-            say(&format!("{} of {} were done before", made.len(), count(trials.len(), "trial")));
+            self.progress.say(&format!("{} of {} were done before", made.len(), count(trials.len(), "trial")));
         }
         self.progress.begin(&made, &open);
         (made, open)

@@ -36,6 +36,8 @@ pub struct Observation {
     /// Processes that ended without exiting, by name.
     pub lost: Vec<String>,
     pub processes: usize,
+    /// A process had the library: it has made its log of faults, whatever it called.
+    pub is_loaded: bool,
     /// Descriptors that were closed when they were closed already: what is known of each, and how often.
     pub closed_twice: Vec<(String, u64)>,
 }
@@ -70,6 +72,7 @@ impl Observation {
             open: BTreeMap::new(),
             lost: Vec::new(),
             processes: 0,
+            is_loaded: fs::read_dir(folder.join(FAULTS)).is_ok_and(|mut logs| logs.next().is_some()),
             closed_twice: Vec::new(),
         };
         let options = epollshim_recording::Options { raw: true, ..Default::default() };

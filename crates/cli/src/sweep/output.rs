@@ -1,6 +1,6 @@
 //! What a sweep gives: a report, a list of accepted finds, an exit status.
 
-use super::accept::Written;
+use super::accept::{Written, has_folder};
 use super::outcome::Swept;
 use super::{html, json, junit, text};
 use crate::args::{Sweep, SweepFormat};
@@ -14,8 +14,11 @@ pub struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Reads the lists, so that a bad one is refused before anything is tried.
+    /// Looks at the files, so that a bad one is refused before anything is tried.
     pub fn open(asked: &Sweep) -> Result<Output<'_>, Failure> {
+        if let Some(path) = &asked.output {
+            has_folder(path).map_err(|what| Failure::of_use(format!("--output: {what}")))?;
+        }
         let written = asked.write_accept.as_deref().map(Written::open).transpose()?;
         Ok(Output { asked, written })
     }
@@ -28,10 +31,11 @@ impl Output<'_> {
             SweepFormat::Junit => junit::render(swept),
             SweepFormat::Html => html::render(swept),
         };
-        write_with(self.asked.output.as_deref(), &|out| out.write_all(report.as_bytes()))?;
-        if self.asked.output.is_some() && self.asked.format != SweepFormat::Text {
+        let written = write_with(self.asked.output.as_deref(), &|out| out.write_all(report.as_bytes()));
+        if self.asked.output.is_some() && (self.asked.format != SweepFormat::Text || written.is_err()) {
             let _ = to_stderr(text::render(swept).as_bytes());
         }
+        written?;
         let unused = if swept.tried.len() < swept.planned { Vec::new() } else { swept.accepted.unused(swept) };
         for entry in unused {
             say(&format!("--accept: {}: accepts nothing: {}", entry.place, printable(&entry.text)));

@@ -97,11 +97,12 @@ impl Progress {
         held(&self.0.state).trials.lost
     }
 
-    /// Makes room for a line.
-    pub fn clear(&self) {
-        if std::io::stderr().is_terminal() {
-            let _ = to_stderr(b"\r\x1b[K");
-        }
+    /// Prints a line, which stays.
+    pub fn say(&self, line: &str) {
+        // What is drawn needs the lock.
+        let _state = held(&self.0.state);
+        clear();
+        say(line);
     }
 
     pub fn end(&self) {
@@ -109,7 +110,14 @@ impl Progress {
         state.is_over = true;
         self.0.ended.notify_all();
         // Nothing is drawn behind this: that needs the lock, and looks first.
-        self.clear();
+        clear();
+    }
+}
+
+/// Makes room for a line.
+fn clear() {
+    if std::io::stderr().is_terminal() {
+        let _ = to_stderr(b"\r\x1b[K");
     }
 }
 

@@ -31,8 +31,14 @@ pub fn end_with_parent(signal: i32, parent: u32) -> Result<(), Error> {
     // SAFETY: they take numbers.
     unsafe {
         checked(libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong))?;
-        if parent != 0 && libc::getppid() as u32 != parent { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
+        if parent != 0 && self::parent() != parent { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
+}
+
+/// The process that started this one; another one if that has ended.
+pub fn parent() -> u32 {
+    // SAFETY: takes nothing, and cannot fail.
+    unsafe { libc::getppid() as u32 }
 }
 
 /// Orphans below this process become its children.

@@ -1,5 +1,5 @@
-//! The HTML report before a browser. Used by the tests of the whole, too.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! Pages before a browser. Used by the tests of the whole and of the command, too.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,10 +25,22 @@ pub fn is_self_contained(page: &str) {
     }
 }
 
-/// Opens a page: no error, no request, each plot drawn, each column sorted at a click, nothing wider than the window. False: there
-/// is no browser here. `at`: a directory for what that takes.
+/// Opens a report: as [`opens_with`], and each plot is drawn, each column sorted at a click.
 #[track_caller]
 pub fn opens(page: &str, at: &Path) -> bool {
+    opens_with(page, at, |found| {
+        assert_eq!(found["svgs"], 6, "{found}");
+        for key in ["empty", "unsorted"] {
+            assert_eq!(found[key], json!([]), "{key}: {found}");
+        }
+        assert!(found["columns"].as_u64().unwrap() > 40, "{found}");
+    })
+}
+
+/// Opens a page: no error, no request, nothing wider than the window, and what is found there is right. False: there is no browser
+/// here. `at`: a directory for what that takes.
+#[track_caller]
+pub fn opens_with(page: &str, at: &Path, is_right: impl Fn(&Value)) -> bool {
     let Some(browser) = browser() else { return false };
     let read = at.join("read.html");
     std::fs::write(&read, page.replace("</body>", &format!("{READER}</body>"))).unwrap();
@@ -45,11 +57,8 @@ pub fn opens(page: &str, at: &Path) -> bool {
         let dom = String::from_utf8_lossy(&run.stdout);
         let found = dom.split("<pre id=\"found\">").nth(1).and_then(|rest| rest.split("</pre>").next());
         let found: Value = serde_json::from_str(found.unwrap_or_else(|| panic!("no result\n{errors}\n{dom}"))).unwrap();
-        assert_eq!(found["svgs"], 6, "{found}");
-        for key in ["empty", "unsorted", "requests"] {
-            assert_eq!(found[key], json!([]), "{key}: {found}");
-        }
-        assert!(found["columns"].as_u64().unwrap() > 40, "{found}");
+        is_right(&found);
+        assert_eq!(found["requests"], json!([]), "{found}");
         assert!(found["wide"].as_i64().unwrap() <= 0, "at {width} px the page is wider than the window: {found}");
     }
     true

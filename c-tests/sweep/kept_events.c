@@ -1,0 +1,24 @@
+/* The server serves its client, and forgets what it has made for it where that cannot be watched: leak. */
+#include "listener.h"
+
+#include <sys/eventfd.h>
+
+int main(int count, char **arguments) {
+    if (count != 3)
+        return 2;
+    if (strcmp(arguments[2], "ask") == 0)
+        return ask(arguments[1]);
+    int socket_ = listen_at(arguments[1]), loop = new_loop(), client;
+    fprintf(stderr, "ready\n");
+    while ((client = accept(socket_, NULL, NULL)) >= 0) {
+        int events = eventfd(0, EFD_CLOEXEC);
+        if (events >= 0 && watch(loop, events) == 0)
+            close(events);
+#ifdef FIXED
+        else if (events >= 0)
+            close(events);
+#endif
+        answer(client);
+    }
+    return fail("accept");
+}
