@@ -1,5 +1,5 @@
-/* Twelve places that make a descriptor. Eleven fail cleanly, one ignores the failure and crashes. Each run appends its rules to
-   the file that RUNS names, so that a test can tell which runs were made. */
+/* Twelve places that make a descriptor. Eleven fail cleanly, one ignores the failure and crashes. Each run appends its rules to the
+   file that RUNS names, so that a test can tell which runs were made, and waits for PAUSE milliseconds, so that it can watch them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -47,6 +47,8 @@ static void note_run(void) {
 int main(void) {
     int (*places[])(void) = {one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve};
     note_run();
+    if (getenv("PAUSE") != NULL)
+        usleep((useconds_t)atoi(getenv("PAUSE")) * 1000);
     for (unsigned place = 0; place < sizeof places / sizeof *places; place++) {
         int made = places[place]();
         if (write(made, "12345678", 8) != 8)

@@ -233,7 +233,8 @@ fn trials_of_another_program_or_another_command_are_refused() {
 fn a_terminal_shows_how_far_a_sweep_is_and_a_log_does_not() {
     let program = program("many");
     let mut command = epollshim();
-    command.args(["sweep", "-j", "1", "--clean-runs", "5", "--"]).arg(&program);
+    // Longer than the time between two lines.
+    command.args(["sweep", "-j", "1", "--clean-runs", "5", "--"]).arg(&program).env("PAUSE", "400");
     let mut terminal = pty::Terminal::with(command, 80, 24);
     assert_eq!(terminal.wait().code(), Some(1));
     until("the last line", || terminal.text().contains("-- /").then_some(()));
