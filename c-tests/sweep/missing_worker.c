@@ -4,19 +4,21 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static int ready;
+static int ready, wanted = 2;
 
 static void *work(void *nothing) {
     pthread_mutex_lock(&lock);
     ready++;
-    pthread_cond_signal(&changed);
+    pthread_cond_broadcast(&changed);
+    /* None ends before all are there: then they are so many at a time. */
+    while (ready < wanted)
+        pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
     return nothing;
 }
 
 int main(void) {
     pthread_t workers[2];
-    int wanted = 2;
     for (int i = 0; i < 2; i++) {
         int error = pthread_create(&workers[i], NULL, work, NULL);
         if (error != 0) {

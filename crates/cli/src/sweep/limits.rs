@@ -21,12 +21,16 @@ const LEAST_TASKS: u64 = 1;
 const MARGIN: u64 = 4;
 /// The first of the users that nobody is. System accounts, those of systemd and of containers are below
 /// (systemd's docs/UIDS-GIDS.md).
-pub const FIRST_USER: u32 = 2_000_000_000;
+const FIRST_USER: u32 = 2_000_000_000;
+/// Users of one sweep; another sweep at the same time has others.
+const USERS: u32 = 1024;
+const SWEEPS: u32 = 1 << 17;
 
 /// How the tasks of a run are counted apart from those of all others, runs at the same time among them.
 pub fn counted(serial: u64) -> Counted {
+    let first = FIRST_USER + std::process::id() % SWEEPS * USERS;
     match sys::user() {
-        _ if sys::effective_user() == 0 => Counted::AsUser(FIRST_USER + (serial % 1_000_000) as u32),
+        _ if sys::effective_user() == 0 => Counted::AsUser(first + (serial % u64::from(USERS)) as u32),
         (user, group) => Counted::InNamespace(user, group),
     }
 }

@@ -44,6 +44,8 @@ pub fn repeat(line: &str, directory: &Path) -> Command {
     let path = format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("sh");
     command.args(["-c", &format!("exec {line}")]).env("PATH", path).current_dir(directory).stdin(Stdio::null());
+    // What a command that is killed leaves goes with the folder.
+    command.env("TMPDIR", directory);
     command
 }
 
