@@ -177,3 +177,36 @@ loop.close()
     command.args(["-c", script]).env("LD_PRELOAD", shim()).env("EPOLLSHIM_REPORT", "stderr");
     is_real("README.md", "epollshim: python3 (pid ", &run(&mut command).stderr);
 }
+
+/// The names of stacks, which each build has of its own, in the order in which they come.
+fn stacks(text: &str) -> Vec<&str> {
+    let mut found: Vec<&str> = Vec::new();
+    for (at, key) in text.match_indices("stack=") {
+        let name = text.get(at + key.len()..at + key.len() + 16).unwrap_or_default();
+        if !found.contains(&name) && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            found.push(name);
+        }
+    }
+    found
+}
+
+#[test]
+fn the_tour_of_the_sweep() {
+    let tour = scratch("sweep").join("tour");
+    std::fs::create_dir(&tour).unwrap();
+    std::fs::copy(root().join("examples/tour/save.c"), tour.join("save.c")).unwrap();
+    std::fs::write(tour.join("text"), "one\ntwo\n").unwrap();
+    let compiled = Command::new("cc").args(["-g", "-o", "save", "save.c"]).current_dir(&tour).output().unwrap();
+    assert!(compiled.status.success(), "{}", show(&compiled));
+    let swept = epollshim().args(["sweep", "--input", "text", "--", "./save"]).current_dir(&tour).output().unwrap();
+    assert_eq!(swept.status.code(), Some(1), "{}", show(&swept));
+    let printed = String::from_utf8_lossy(&swept.stdout);
+    for document in ["docs/tour-sweep.md", "README.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        let mut printed = printed.to_string();
+        for (here, there) in stacks(&printed.clone()).into_iter().zip(stacks(&text)) {
+            printed = printed.replace(here, there);
+        }
+        is_real(document, "$ epollshim sweep --input text -- ./save", &printed);
+    }
+}

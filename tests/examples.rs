@@ -168,3 +168,31 @@ fn systemd_accepts_the_drop_in() {
     // It names a drop-in that it does not accept.
     assert_eq!(verify("[Service]\nEnvironmnt=A=b\n").len(), 1);
 }
+
+/// `make sweeps` itself takes minutes.
+#[test]
+fn each_sweep_has_a_workload_and_is_made() {
+    let script = fs::read_to_string(root().join("scripts/sweeps")).unwrap();
+    let made = script.lines().find_map(|line| line.strip_prefix("ORDER = \"")?.split('"').next());
+    let mut made: Vec<&str> = made.unwrap().split(' ').collect();
+    made.sort_unstable();
+    let folders = fs::read_dir(root().join("examples/sweeps")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut folders: Vec<String> = folders.map(|name| name.into_string().unwrap()).collect();
+    folders.sort_unstable();
+    assert_eq!(made, folders);
+    for name in folders {
+        for file in ["sweep", "workload"] {
+            let path = root().join("examples/sweeps").join(&name).join(file);
+            let checked = Command::new("bash").arg("-n").arg(&path).output().unwrap();
+            assert!(checked.status.success(), "{name}/{file}: {}", show(&checked));
+        }
+        let sweep = example(&format!("sweeps/{name}/sweep"));
+        assert!(sweep.contains("\n# needs: ") && sweep.contains("\"$@\""), "{name}");
+        // Each entry: a pattern, and below it what people say.
+        for entry in example(&format!("sweeps/{name}/reasons")).split("\n\n") {
+            let lines: Vec<&str> = entry.trim().lines().filter(|line| !line.starts_with('#')).collect();
+            let is_said = |line: &&str| line.starts_with("bug: ") || line.starts_with("accepted: ");
+            assert!(lines.is_empty() || lines.get(1).is_some_and(is_said), "{name}: {entry}");
+        }
+    }
+}
