@@ -32,7 +32,7 @@ help:
 	@echo 'make test-servers   19 servers under load, for 20 seconds each, and again beside 8 busy processes: is what is found in them true,'
 	@echo '                and what does epollshim inspect cost them? (SERVERS=NAMES: these alone)'
 	@echo 'make test-sweep-calm  500 runs of small programs and servers in which nothing fails, two and eight at a time, beside a busy process,'
-	@echo '                judged as if a call had failed: none may be suspicious (SWEEP_CALM_RUNS=NUMBER)'
+	@echo '                judged as if a call had failed: none may be suspicious (SWEEP_CALM_RUNS=NUMBER); and what the sweep itself costs'
 	@echo 'make test-hosts     the files of make dist on other hosts: Debian bullseye to sid, musl, without libgcc_s (as root; docs/hosts.md)'
 	@echo 'make sweeps     epollshim sweep on ten programs, and docs/sweeps.md anew (SWEEPS=NAMES: these alone, the others as they were)'
 	@echo 'make calm       the tests CALM_ROUNDS times (5) beside two busy processes: which of them failed, and how often?'
@@ -92,7 +92,7 @@ test-servers: toolchain programs
 SWEEP_CALM_RUNS ?= 500
 test-sweep-calm: toolchain programs
 	$(CARGO) build --release
-	SWEEP_CALM_RUNS=$(SWEEP_CALM_RUNS) $(CARGO) test --profile checks --package epollshim-cli --lib calm -- --include-ignored --nocapture
+	SWEEP_CALM_RUNS=$(SWEEP_CALM_RUNS) $(CARGO) test --profile checks --package epollshim-cli --lib sweep::c -- --include-ignored --nocapture
 
 # As root, in root directories of Debian's packages below $(TARGET)/hosts (1.5 GB; once 7 minutes, then 10). EPOLLSHIM_BLESS=1 writes
 # docs/hosts.md.

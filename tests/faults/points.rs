@@ -1,9 +1,10 @@
 //! What the log of faults says of each point, so that a program's calls can be listed and failed one by one.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -82,15 +83,20 @@ fn of_epoll_ctl_the_target_is_told() {
     assert_eq!(told("accept4:delay_enter=0"), ["accept4 from of_accept4 on socket,nonblock"]);
 }
 
-/// The recording of `fault_points` that killed itself under these rules, and its log of faults.
+/// The recording of `fault_points` that was killed under these rules, from outside, and its log of faults.
 fn killed(rules: &str, stacks: &str) -> (PathBuf, String) {
     let directory = common::scratch("killed");
     let (log, recording) = (directory.join("log"), directory.join("rec"));
     let mut command = Command::new(program("fault_points"));
-    command.arg(&directory).arg("killed").env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_STACKS", stacks);
+    command.arg(&directory).arg("waits").env("LD_PRELOAD", common::shim()).env("EPOLLSHIM_STACKS", stacks);
     command.env("EPOLLSHIM_REPORT", "none").env("EPOLLSHIM_RECORD", &recording);
-    let run = run(command.env("EPOLLSHIM_INJECT", rules).env("EPOLLSHIM_INJECT_LOG", &log));
-    assert_eq!(run.status.signal(), Some(libc::SIGKILL), "{}", run.stderr);
+    command.env("EPOLLSHIM_INJECT", rules).env("EPOLLSHIM_INJECT_LOG", &log).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "done\n");
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
     (recording, std::fs::read_to_string(log).unwrap())
 }
 

@@ -37,6 +37,7 @@
 //! resume    what an interrupted sweep has done, for the next one
 //! identity  which program that was
 //! calm      tests that runs without a fault are not suspicious
+//! cost      tests what all of this costs beside the runs themselves
 //! ```
 
 use std::ffi::OsString;
@@ -68,6 +69,8 @@ mod accept;
 mod at;
 #[cfg(test)]
 mod calm;
+#[cfg(test)]
+mod cost;
 mod failures;
 mod folder;
 mod found;

@@ -486,7 +486,7 @@ fn zsh_completes_commands_flags_and_the_program() {
         ("epollshim report --format per", "epollshim report --format perfetto "),
         ("epollshim explain gho", "epollshim explain ghost "),
         ("epollshim run -q --seed 1 uniquely-n", "epollshim run -q --seed 1 uniquely-named "),
-        ("epollshim sweep --write-a", "epollshim sweep --write-accept "),
+        ("epollshim sweep --write-a", "epollshim sweep --write-accept="),
         ("epollshim sweep --format ju", "epollshim sweep --format junit "),
         ("epollshim sweep -j 2 --persistent uniquely-n", "epollshim sweep -j 2 --persistent uniquely-named "),
     ] {

@@ -35,9 +35,8 @@ fn hinted(command: &Command) -> Command {
         | "write_accept" | "resume" => Some(ValueHint::FilePath),
         "session" | "record" | "debug" | "dir" => Some(ValueHint::DirPath),
         "limit" | "inject" | "seed" | "log_filter" | "record_ring" | "stacks" | "only" => Some(ValueHint::Other),
-        "calls" | "errors" | "workload" | "ready_when" | "stop_with" | "mask" | "clean_runs" | "jobs" | "timeout" => {
-            Some(ValueHint::Other)
-        }
+        "calls" | "errors" | "at" | "shallow" | "workload" | "ready_when" | "stop_with" | "mask" | "clean_runs"
+        | "jobs" | "timeout" => Some(ValueHint::Other),
         "command" => Some(ValueHint::CommandWithArguments),
         "subject" => Some(ValueHint::CommandName),
         "paths" | "a" | "b" => Some(ValueHint::AnyPath),

@@ -28,8 +28,8 @@ before anything is tried. If a signal ends the sweep, it is that signal.
 
 Verdicts: crash, sanitizer report, hang, spin (it burns a processor), deaf (it
 lives, and serves nobody), exit 0 with lost output, wrong output, other process
-lost, abort, and leak are finds. It survives with: clean failure, same but said
-so, same. Not reached: that run never came to the call.
+lost, abort, leak and closed twice are finds. It survives with: clean failure,
+same but said so, same. Not reached: that run never came to the call.
 
 Finds: the last line of one repeats it, in a shell or with a debugger before
 the command in it. Fix what it names and sweep again: after a change the stack
@@ -103,7 +103,8 @@ pub struct Sweep {
     #[arg(long, verbatim_doc_comment, value_name = "RULE", conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "every_call", "at", "shallow", "success_faults"])]
     pub only: Option<String>,
     /// Do not fail any call: lower the limit of open descriptors
-    /// (RLIMIT_NOFILE) step by step, without the library
+    /// (RLIMIT_NOFILE) step by step, then that of processes and threads
+    /// (RLIMIT_NPROC), without the library
     #[arg(long, conflicts_with_all = ["calls", "errors", "all_errors", "persistent", "each_process", "phase", "only", "every_call", "at", "shallow", "success_faults"], verbatim_doc_comment)]
     pub limits: bool,
     /// A shell command that uses the server CMD, and exits with 0 if all is

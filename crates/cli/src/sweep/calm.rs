@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::folder::Folder;
 use super::notes::Notes;
+use super::observe::Clean;
 use super::options::Settled;
 use super::runner::{Ask, Runner};
 use super::slots::Slots;
@@ -21,10 +22,16 @@ use super::{clean_runs, plan};
 use crate::args::{self, Asked};
 
 /// No stack has this name.
-const NEVER: &str = "%creat,epoll_ctl,fork,pthread_create:error=ENOMEM:stack=0123456789abcdef/8:when=1";
+pub(super) const NEVER: &str = "%creat,epoll_ctl,fork,pthread_create:error=ENOMEM:stack=0123456789abcdef/8:when=1";
 
 /// What is run: a name, flags of the sweep, and the command.
-struct Calm(&'static str, Vec<String>, Vec<String>);
+pub(super) struct Calm(&'static str, Vec<String>, Vec<String>);
+
+impl Calm {
+    pub(super) fn name(&self) -> &str {
+        self.0
+    }
+}
 
 fn texts(all: &[&str]) -> Vec<String> {
     all.iter().map(ToString::to_string).collect()
@@ -48,7 +55,7 @@ fn compiled(folder: &Path, name: &str) -> String {
     program.to_str().unwrap().to_owned()
 }
 
-fn small(folder: &Path) -> Vec<Calm> {
+pub(super) fn small(folder: &Path) -> Vec<Calm> {
     let server = compiled(folder, "unserved_client");
     let workload = format!("{server} 7110 ask && {server} 7110 ask");
     let flags = texts(&["--workload", &workload, "--ready-when", "port 7110"]);
@@ -84,9 +91,8 @@ fn real(folder: &Path) -> Vec<Calm> {
     servers.filter(|Calm(name, ..)| crate::program::find(name).is_some()).collect()
 }
 
-/// How many runs of a program were suspicious, of how many; why is printed.
-fn alarms(calm: &Calm, jobs: usize, runs: usize) -> usize {
-    let Calm(name, flags, command) = calm;
+/// What makes the runs of a program, what it notes, and what its clean runs have in common.
+pub(super) fn prepared(Calm(name, flags, command): &Calm, top: &Path) -> (Runner, Notes, Clean) {
     let mut words = texts(&["epollshim", "sweep", "--shim", built("libepollshim.so").to_str().unwrap()]);
     words.extend(flags.iter().cloned());
     words.push("--".into());
@@ -94,15 +100,21 @@ fn alarms(calm: &Calm, jobs: usize, runs: usize) -> usize {
     let Ok(Asked::Sweep(asked)) = args::parse(words.into_iter().map(OsString::from)) else {
         panic!("{name}: no command line")
     };
-    let top = Folder::of_sweep().unwrap();
-    let mut runner = Runner::new(Settled::of(&asked).unwrap(), &top.0, false);
+    let mut runner = Runner::new(Settled::of(&asked).unwrap(), top, false);
     runner.own = built("epollshim");
-    let rules = NEVER.to_owned();
     let notes = Notes::open(&asked, &runner.settled).unwrap();
-    let clean = clean_runs(&asked, &runner, &notes, Ask { rules: rules.clone(), ..Ask::default() }, |_| Ok(false));
+    let clean = clean_runs(&asked, &runner, &notes, Ask { rules: NEVER.into(), ..Ask::default() }, |_| Ok(false));
     let clean = clean.unwrap_or_else(|failure| panic!("{name}: {}", failure.text)).clean;
+    (runner, notes, clean)
+}
+
+/// How many runs of a program were suspicious, of how many; why is printed.
+fn alarms(calm: &Calm, jobs: usize, runs: usize) -> usize {
+    let name = calm.name();
+    let top = Folder::of_sweep().unwrap();
+    let (runner, _, clean) = prepared(calm, &top.0);
     let ask = Ask {
-        rules,
+        rules: NEVER.into(),
         times: plan::limits_of(&clean.times),
         patience: 3,
         at_rest: Some(clean.at_rest),

@@ -57,7 +57,9 @@ fn add_tasks(asked: &Sweep, runner: &Runner, notes: &Notes, clean: &CleanRuns, s
     let more = try_all(asked, runner, notes, clean, steps(LEAST_TASKS, clean.clean.most_tasks, What::Processes), begin);
     swept.clean_runs += more.clean_runs;
     swept.planned += more.planned;
-    swept.lost += more.lost;
+    // Lost runs are counted over all of it.
+    swept.lost = more.lost;
+    swept.resumed += more.resumed;
     swept.took = more.took;
     swept.tried.extend(more.tried);
 }

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,7 @@ pub struct Journal {
     name: String,
     file: Mutex<File>,
     head: Head,
-    is_new: bool,
+    is_new: AtomicBool,
     done: Vec<Tried>,
 }
 
@@ -81,13 +82,14 @@ impl Journal {
                 .and_then(|()| file.seek(SeekFrom::End(0)))
                 .map_err(|error| wrong(reason(&error)))?;
         }
-        Ok(Journal { name: shown(path), file: Mutex::new(file), head, is_new, done })
+        Ok(Journal { name: shown(path), file: Mutex::new(file), head, is_new: AtomicBool::new(is_new), done })
     }
 
     /// Before the first trial of all. A file that the program or its workload has changed in the clean runs says nothing of which
     /// program it is.
     pub fn begin(&self, asked: &Sweep, settled: &Settled) {
-        if self.is_new {
+        // With --limits there are two sets of trials.
+        if self.is_new.swap(false, Ordering::Relaxed) {
             let now = identity::files(settled, asked.workload.as_deref());
             let mut head = self.head.clone();
             head.files.retain(|path, what| now.get(path) == Some(what));
