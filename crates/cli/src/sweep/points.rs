@@ -194,7 +194,6 @@ pid=7 tid=8 rule=1 call=dup on=socket ordinal=2 stack=aa frames=app+0x10
 pid=7 tid=7 rule=1 call=dup on=file ordinal=3 stack=aa frames=app+0x10
 pid=9 tid=9 rule=1 call=dup on=file ordinal=1 stack=aa frames=app+0x10
 pid=9 tid=9 rule=2 call=dup on=file ordinal=1 stack=aa frames=app+0x10
-pid=9 tid=9 rule=1 call=close_range ordinal=1 stack=cc frames=app+0x40
 ";
 
     fn points(counting: Counting) -> Vec<String> {
