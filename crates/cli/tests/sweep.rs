@@ -130,6 +130,17 @@ fn a_server_that_serves_nobody_is_found() {
     assert_eq!(all["verdicts"]["clean failure"], 1, "{all}");
 }
 
+/// A client with a time limit of its own gives up by itself, and fails like one that was refused.
+#[test]
+fn a_client_that_gives_up_got_no_answer() {
+    let program = program("unserved_client");
+    let program = program.to_str().unwrap();
+    let workload = format!("timeout 4 {program} 7000 ask");
+    let flags = ["--calls", "epoll_ctl", "--phase", "serve", "--workload", &workload, "--ready-when", "line ^ready"];
+    let (all, status) = swept(&flags, &[program, "7000", "serve"]);
+    assert_eq!((finds(&all)[0].0.as_str(), finds(&all).len(), status), ("deaf", 1, 1), "{all}");
+}
+
 #[test]
 fn fewer_descriptors_find_the_same_mistakes_without_a_fault() {
     let crashes = program("null_loop");

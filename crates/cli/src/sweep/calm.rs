@@ -17,7 +17,7 @@ use super::observe::Clean;
 use super::options::Settled;
 use super::runner::{Ask, Runner};
 use super::slots::Slots;
-use super::verdict::judge;
+use super::verdict::{Done, judge};
 use super::{clean_runs, plan};
 use crate::args::{self, Asked};
 
@@ -116,6 +116,7 @@ fn alarms(calm: &Calm, jobs: usize, runs: usize) -> usize {
     let ask = Ask {
         rules: NEVER.into(),
         times: plan::limits_of(&clean.times),
+        again: 1,
         patience: 3,
         at_rest: Some(clean.at_rest),
         ..Ask::default()
@@ -126,7 +127,7 @@ fn alarms(calm: &Calm, jobs: usize, runs: usize) -> usize {
             scope.spawn(|| {
                 while next.fetch_add(1, Ordering::Relaxed) < runs {
                     let (seen, folder) = runner.run(&ask, slots.take()).unwrap_or_else(|why| panic!("{name}: {why}"));
-                    let judged = judge(&clean, &seen, &runner.settled.masks, &folder.0, false);
+                    let judged = judge(&clean, &seen, &runner.settled.masks, &folder.0, Done::Nothing);
                     if judged.verdict.is_find() || seen.outcome.trouble.is_some() {
                         eprintln!("{name}: {judged:?} {:?}", seen.outcome);
                         *found.lock().unwrap() += 1;

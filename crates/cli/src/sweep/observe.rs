@@ -16,6 +16,7 @@ const MOST_FILES: usize = 1000;
 const MOST_BYTES: u64 = 4 << 20;
 
 /// One run, read.
+#[derive(Default)]
 pub struct Observation {
     pub outcome: Outcome,
     /// Calls that the rule failed.
@@ -120,6 +121,7 @@ fn collect(top: &Path, directory: &Path, files: &mut BTreeMap<String, Vec<u8>>) 
 }
 
 /// What clean runs have in common.
+#[derive(Default)]
 pub struct Clean {
     pub end: Option<How>,
     pub output: Vec<u8>,
@@ -130,6 +132,7 @@ pub struct Clean {
     pub instances: u64,
     pub open: BTreeMap<String, u64>,
     pub lost: usize,
+    pub processes: u64,
     pub at_rest: u64,
     pub idle_percent: u64,
     pub open_at_rest: BTreeMap<String, u64>,
@@ -176,6 +179,7 @@ impl Clean {
             instances: most(|run| run.instances),
             open: most_of_each(all().map(|run| &run.open)),
             lost: all().map(|run| run.lost.len()).max().unwrap_or(0),
+            processes: most(|run| run.processes as u64),
             at_rest: most(|run| run.outcome.at_rest),
             idle_percent: most(|run| run.outcome.idle_percent),
             open_at_rest: most_of_each(all().map(|run| &run.outcome.open_at_rest)),

@@ -12,7 +12,7 @@ use super::runner::{Ask, Runner, held};
 use super::slots::{Slot, Slots};
 use super::spec::Times;
 use super::trial::{Failure, Trial, Tried};
-use super::verdict::{Judged, Verdict, judge};
+use super::verdict::{Done, Judged, Verdict, judge};
 
 /// How often a suspicious run is made again.
 const AGAIN: u32 = 2;
@@ -76,6 +76,13 @@ pub fn try_all(runner: &Runner, clean: &Clean, trials: Vec<Trial>, jobs: u32, no
     done.into_inner().unwrap_or_default()
 }
 
+/// How often the workload is made again after one that failed. Where the call fails once in each process, each of them may fail one client
+/// before the server serves again.
+fn workloads(clean: &Clean, trial: &Trial) -> u32 {
+    const MOST: u64 = 8;
+    if trial.rules.contains(":scope=tree") { 1 } else { clean.processes.clamp(1, MOST) as u32 }
+}
+
 /// What is believed of a suspicious run, of which `same` in all have its verdict. Descriptors are counted at one moment, at which one
 /// more may be about to be closed: a leak that does not come again is none.
 fn settled(first: Judged, same: u32, again: Vec<Judged>) -> Judged {
@@ -88,12 +95,13 @@ fn settled(first: Judged, same: u32, again: Vec<Judged>) -> Judged {
 
 fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Slot) -> Result<Tried, String> {
     let begin = Instant::now();
-    let needs_fault = trial.point().is_some();
+    let done = if trial.point().is_some() { Done::Fault } else { Done::Limit };
     let one = |patience: u64, slot: Slot| -> Result<Judged, String> {
         let ask = Ask {
             rules: trial.rules.clone(),
             stacks: 0,
             times: limits_of(&clean.times),
+            again: workloads(clean, &trial),
             patience,
             at_rest: Some(clean.at_rest),
             descriptors: trial.descriptors(),
@@ -106,7 +114,7 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
             let evidence = vec![format!("it cannot be started: {trouble}")];
             return Ok(Judged { verdict: Verdict::CleanFailure, evidence });
         }
-        Ok(judge(clean, &seen, &runner.settled.masks, &folder.0, needs_fault))
+        Ok(judge(clean, &seen, &runner.settled.masks, &folder.0, done))
     };
     // What is slow is not hung: three times the limit the first time.
     let mut judged = one(FACTOR, slot)?;

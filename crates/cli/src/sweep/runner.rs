@@ -27,6 +27,8 @@ pub struct Ask {
     /// Callers that its recording keeps.
     pub stacks: u32,
     pub times: Times,
+    /// See [`Spec::again`].
+    pub again: u32,
     pub patience: u64,
     pub at_rest: Option<u64>,
     pub descriptors: Option<u64>,
@@ -139,6 +141,7 @@ impl Runner {
             input: settled.input.clone(),
             server: settled.server.clone(),
             times: ask.times,
+            again: ask.again,
             patience: ask.patience.max(1),
             descriptors: ask.descriptors,
             processes: ask.processes,

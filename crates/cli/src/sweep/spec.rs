@@ -14,7 +14,7 @@ pub const SPEC: &str = "spec.json";
 pub const OUTCOME: &str = "outcome.json";
 pub const OUT: &str = "out";
 pub const ERR: &str = "err";
-/// What the workload prints, the first time and the second.
+/// What the workload prints, the first time and the last time after it.
 pub const WORK: [&str; 2] = ["work", "again"];
 /// The folder that the program is started in, unless the user names another; and TMPDIR.
 pub const HOME: &str = "cwd";
@@ -35,6 +35,8 @@ pub struct Spec {
     pub input: Option<PathBuf>,
     pub server: Option<Server>,
     pub times: Times,
+    /// How often the workload is made again after one that failed.
+    pub again: u32,
     /// How many times each limit is waited for before what does not end is killed.
     pub patience: u64,
     pub descriptors: Option<u64>,

@@ -100,9 +100,13 @@ impl<'a> Stage<'a> {
         self.begin(Phase::Serve);
         self.expect(self.spec.times.work);
         let begin = Instant::now();
-        if self.work(server, WORK[0]) != Some(How::Exited(0)) && self.outcome.end.is_none() && !self.is_over {
+        let mut end = self.work(server, WORK[0]);
+        for _ in 0..self.spec.again {
+            if end == Some(How::Exited(0)) || self.outcome.end.is_some() || self.is_over {
+                break;
+            }
             // Does it serve the next one?
-            self.work(server, WORK[1]);
+            end = self.work(server, WORK[1]);
         }
         self.outcome.times.work = millis(begin);
         if self.outcome.end.is_none() && !self.is_over {
@@ -153,7 +157,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Runs the workload once; how it ended. None: it was killed at its limit, or the program ended meanwhile.
+    /// Runs the workload once; how it ended. None: it was killed at its limit, or it failed after as long (a client with a time limit
+    /// of its own), or the program ended meanwhile.
     fn work(&mut self, server: &Server, name: &str) -> Option<How> {
         let file = |suffix: &str| File::create(self.spec.folder.join(format!("{name}.{suffix}"))).map(Stdio::from);
         let mut command = Command::new("/bin/sh");
@@ -182,6 +187,8 @@ impl<'a> Stage<'a> {
             while self.work_end.is_none() {
                 self.pause();
             }
+            self.work_end = None;
+        } else if self.work_end != Some(How::Exited(0)) && begin.elapsed().as_millis() >= self.spec.times.work.into() {
             self.work_end = None;
         }
         self.work = None;

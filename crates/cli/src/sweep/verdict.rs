@@ -99,12 +99,23 @@ pub struct Judged {
 /// Signals that end a program which has gone wrong.
 const OF_CRASHES: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
-pub fn judge(clean: &Clean, run: &Observation, masks: &Masks, folder: &Path, needs_fault: bool) -> Judged {
-    if needs_fault && run.fired == 0 {
+/// What was done to the program in a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// A call was to fail: the run counts only if one did.
+    Fault,
+    /// A limit was lowered, and stays so.
+    Limit,
+    #[cfg(test)]
+    Nothing,
+}
+
+pub fn judge(clean: &Clean, run: &Observation, masks: &Masks, folder: &Path, done: Done) -> Judged {
+    if done == Done::Fault && run.fired == 0 {
         return Judged { verdict: Verdict::NotReached, evidence: Vec::new() };
     }
     let said = masks.new_messages(&run.messages, folder, &clean.known);
-    let (mut verdict, mut evidence) = of(clean, run, &said);
+    let (mut verdict, mut evidence) = of(clean, run, &said, done);
     if !verdict.is_find() && run.closed_twice.iter().map(|(_, times)| times).sum::<u64>() > clean.closed_twice {
         verdict = Verdict::ClosedTwice;
         evidence.extend(run.closed_twice.iter().map(|(what, _)| what.clone()));
@@ -119,7 +130,7 @@ pub fn judge(clean: &Clean, run: &Observation, masks: &Masks, folder: &Path, nee
     Judged { verdict, evidence }
 }
 
-fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String>) {
+fn of(clean: &Clean, run: &Observation, said: &[String], done: Done) -> (Verdict, Vec<String>) {
     let outcome = &run.outcome;
     let one = |text: String| vec![text];
     if said.iter().any(|line| line.contains("Sanitizer: ") || line.contains("runtime error: ")) {
@@ -141,11 +152,17 @@ fn of(clean: &Clean, run: &Observation, said: &[String]) -> (Verdict, Vec<String
             Part::Work => "while it was to serve",
             Part::Stop => "it did not end when it was told to",
         };
+        // What its clients met comes first.
+        let served = served(run, said, done).filter(|(verdict, _)| stuck.part == Part::Stop && verdict.is_find());
+        if let Some((verdict, mut evidence)) = served {
+            evidence.push(part.to_owned());
+            return (verdict, evidence);
+        }
         let mut evidence = one(part.to_owned());
         evidence.extend(standing(stuck));
         return (if is_busy(stuck) { Verdict::Spin } else { Verdict::Hang }, evidence);
     }
-    if let Some((verdict, evidence)) = served(run, said) {
+    if let Some((verdict, evidence)) = served(run, said, done) {
         return (verdict, evidence);
     }
     if outcome.idle_percent >= BUSY && clean.idle_percent < BUSY {
@@ -204,8 +221,8 @@ fn standing(stuck: &Stuck) -> Vec<String> {
     evidence
 }
 
-/// What a server's workload met.
-fn served(run: &Observation, said: &[String]) -> Option<(Verdict, Vec<String>)> {
+/// What a server's workloads met.
+fn served(run: &Observation, said: &[String], done: Done) -> Option<(Verdict, Vec<String>)> {
     let outcome = &run.outcome;
     let first = outcome.work.first();
     if outcome.ended_early {
@@ -221,10 +238,16 @@ fn served(run: &Observation, said: &[String]) -> Option<(Verdict, Vec<String>)> 
     }
     let first = first.filter(|end| **end != Some(How::Exited(0)))?;
     let workload = work_text(first);
-    let serves_again = outcome.work.get(1) == Some(&Some(How::Exited(0)));
+    let others = outcome.work.get(1..).unwrap_or_default();
+    let serves_again = others.contains(&Some(How::Exited(0)));
+    let each_has_an_end = outcome.work.iter().all(Option::is_some);
     match (serves_again, first) {
+        // With so few descriptors it cannot serve; it answers each client, and says why.
+        (false, _) if done == Done::Limit && each_has_an_end && !said.is_empty() => {
+            Some((Verdict::CleanFailure, vec![workload, "so does a second one, and the server says why".into()]))
+        }
         (false, _) => {
-            let mut evidence = vec![workload, "the server lives, and a second workload fails as well".into()];
+            let mut evidence = vec![workload, "the server lives, and the next workload fails as well".into()];
             let Some(stuck) = &outcome.stuck else { return Some((Verdict::Deaf, evidence)) };
             evidence.extend(standing(stuck));
             Some((if is_busy(stuck) { Verdict::Spin } else { Verdict::Deaf }, evidence))
@@ -284,4 +307,50 @@ fn leak(clean: &Clean, run: &Observation) -> Option<Vec<String>> {
             .push(format!("{} epoll instances are open at the end, {} in clean runs", run.instances, clean.instances));
     }
     (!evidence.is_empty()).then_some(evidence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Done, Verdict, of};
+    use crate::sweep::observe::{Clean, Observation};
+    use crate::sweep::spec::{How, Outcome, Part, Stuck};
+
+    const SERVED: Option<How> = Some(How::Exited(0));
+    const FAILED: Option<How> = Some(How::Exited(1));
+    const NO_ANSWER: Option<How> = None;
+
+    fn verdict(outcome: Outcome, said: &[&str], done: Done) -> Verdict {
+        let run = Observation { outcome, ..Observation::default() };
+        let said: Vec<String> = said.iter().map(|line| (*line).to_owned()).collect();
+        of(&Clean::default(), &run, &said, done).0
+    }
+
+    #[test]
+    fn a_server_that_serves_nobody_and_does_not_stop_is_deaf() {
+        let stop = || Some(Stuck { part: Part::Stop, percent: 0, threads: Vec::new(), floods: false });
+        let of_work = |work: &[Option<How>]| {
+            verdict(Outcome { stuck: stop(), work: work.to_vec(), ..Outcome::default() }, &[], Done::Fault)
+        };
+        assert_eq!(of_work(&[NO_ANSWER, NO_ANSWER]), Verdict::Deaf);
+        assert_eq!(of_work(&[NO_ANSWER, SERVED]), Verdict::Deaf);
+        assert_eq!(of_work(&[FAILED, SERVED]), Verdict::Hang);
+        assert_eq!(of_work(&[SERVED]), Verdict::Hang);
+    }
+
+    #[test]
+    fn a_server_that_serves_again_after_several_clients_failed_is_not_deaf() {
+        let outcome = |work: &[Option<How>]| Outcome { work: work.to_vec(), ..Outcome::default() };
+        assert_eq!(verdict(outcome(&[FAILED, FAILED, SERVED]), &[], Done::Fault), Verdict::CleanFailure);
+        assert_eq!(verdict(outcome(&[FAILED, FAILED, FAILED]), &[], Done::Fault), Verdict::Deaf);
+    }
+
+    #[test]
+    fn under_a_limit_a_server_that_answers_with_errors_and_says_why_is_not_deaf() {
+        let outcome = |work: &[Option<How>]| Outcome { work: work.to_vec(), ..Outcome::default() };
+        let refused = [FAILED, FAILED];
+        assert_eq!(verdict(outcome(&refused), &["too many open files"], Done::Limit), Verdict::CleanFailure);
+        assert_eq!(verdict(outcome(&refused), &[], Done::Limit), Verdict::Deaf);
+        assert_eq!(verdict(outcome(&refused), &["too many open files"], Done::Fault), Verdict::Deaf);
+        assert_eq!(verdict(outcome(&[FAILED, NO_ANSWER]), &["too many open files"], Done::Limit), Verdict::Deaf);
+    }
 }
