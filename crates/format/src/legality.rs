@@ -109,11 +109,13 @@ pub const TABLE: &[Legal] = &[
     row("posix_spawn", PROCESS, &["ENOENT", "EACCES"]),
     row("posix_spawnp", PROCESS, &["ENOENT", "EACCES"]),
     row("system", PROCESS, &[]),
-    row("bind", &["ENOMEM"], &["EADDRINUSE", "EACCES"]),
+    // net/ipv4/af_inet.c __inet_bind has EADDRINUSE also where memory is lacking; net/unix/af_unix.c unix_bind has ENOMEM.
+    row("bind", &[], &["EADDRINUSE", "EACCES", "ENOMEM"]),
     row("listen", &[], &["EADDRINUSE"]),
     row("connect", &[], &["ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "EINTR"]),
-    // kernel/bpf/cgroup.c __cgroup_bpf_run_filter_setsockopt: a control group's program gets a copy of any option.
-    row("setsockopt", &["ENOMEM"], &[]),
+    // net/core/sock.c sk_setsockopt needs memory for few options. kernel/bpf/cgroup.c __cgroup_bpf_run_filter_setsockopt: for any, where the
+    // control group has such a program.
+    row("setsockopt", &[], &["ENOMEM"]),
     // fork(2): RLIMIT_NPROC, and the limits of the machine and of the control group.
     row("fork", PROCESS, &[]),
     row("vfork", PROCESS, &[]),
