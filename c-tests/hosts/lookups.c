@@ -3,6 +3,8 @@
  * that stands in for a missing one. */
 #include "../check.h"
 #include <link.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
 struct real {
     void *address;
@@ -17,8 +19,22 @@ static int shim_base(struct dl_phdr_info *info, size_t size, void *base) {
     return 1;
 }
 
+static void *volatile kept;
+
+/* What is hooked only on request is looked up where a rule names it and an object calls it. */
+static void call_what_is_hooked_on_request(void) {
+    void *aligned = NULL;
+    kept = malloc(1);
+    kept = calloc(1, 1);
+    kept = realloc(kept, 2);
+    if (posix_memalign(&aligned, 64, 64) == 0) kept = aligned;
+    kept = aligned_alloc(64, 64);
+    kept = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
 int main(int count, char **arguments) {
     uintptr_t base = 0;
+    call_what_is_hooked_on_request();
     dl_iterate_phdr(shim_base, &base);
     void *(*witness_next)(const char *) = (void *(*)(const char *))(uintptr_t)dlsym(RTLD_DEFAULT, "witness_next");
     FILE *places = count == 2 ? fopen(arguments[1], "r") : NULL;
