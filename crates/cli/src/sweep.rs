@@ -24,6 +24,8 @@
 //! one_run   that process
 //! start     why a clean run is none
 //! stage     it watches the program, and has the workload run
+//! callers   where its threads stand
+//! tracer    where it crashes
 //! procfs    what /proc says of the program's processes
 //! mask      what differs from run to run
 //! observe   what a run left; what clean runs have in common
@@ -67,6 +69,7 @@ use trial::Trial;
 
 mod accept;
 mod at;
+mod callers;
 #[cfg(test)]
 mod calm;
 #[cfg(test)]
@@ -103,6 +106,7 @@ mod spec;
 mod stage;
 mod start;
 mod text;
+mod tracer;
 mod trial;
 mod verdict;
 

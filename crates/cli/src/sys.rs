@@ -15,6 +15,7 @@ mod exec;
 pub mod foreign;
 mod mask;
 pub mod sandbox;
+pub mod trace;
 
 fn c_string(text: &OsStr) -> Result<CString, Error> {
     CString::new(text.as_bytes()).map_err(|_| Error::from(ErrorKind::InvalidInput))

@@ -36,7 +36,7 @@ fn a_crash_is_found_where_it_begins() {
     let program = program("null_loop");
     let text = stdout(&run(&["sweep", "--", program.to_str().unwrap()]));
     assert!(text.contains("1. crash: epoll_create1 fails with EMFILE (3 of 3 runs)\n     at make ("), "{text}");
-    assert!(text.contains("\n   SIGSEGV\n"), "{text}");
+    assert!(text.contains("\n   SIGSEGV\n   in main (sweep/null_loop.c:"), "{text}");
 }
 
 #[test]
@@ -105,7 +105,8 @@ fn a_child_that_crashes_is_found_though_its_parent_is_content() {
 
 #[test]
 fn a_wait_for_what_never_comes_is_found() {
-    stays("lost_count", &[], "hang");
+    let evidence = stays("lost_count", &[], "hang");
+    assert!(evidence.contains("main (sweep/lost_count.c:22)"), "where it waits: {evidence}");
 }
 
 #[test]
@@ -161,7 +162,8 @@ fn fewer_tasks_find_a_worker_that_is_waited_for_and_was_not_made() {
     let hang = hang.unwrap_or_else(|| panic!("{all}"));
     assert_eq!((&hang["processes"], &hang["same"], status), (&2.into(), &3.into(), 1), "{all}");
     let evidence = hang["evidence"].as_array().unwrap();
-    assert!(evidence.iter().any(|line| line.as_str().unwrap().ends_with("in futex")), "{evidence:?}");
+    let waits = |line: &str| line.contains(": in futex: ") && line.ends_with("main (sweep/missing_worker.c:33)");
+    assert!(evidence.iter().any(|line| waits(line.as_str().unwrap())), "{evidence:?}");
     let line = hang["line"].as_str().unwrap();
     // What hung and was killed counts until it is reaped: this first.
     let enough = line.replace("--nproc=2", "--nproc=3");

@@ -1,6 +1,7 @@
 //! From a place in an object's file to a function and a line: `app+0x11f2`, as the log of faults has the frames of its calls.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use epollshim_format::faults::decisions;
 
@@ -28,6 +29,16 @@ impl<'a> Places<'a> {
                 self.objects.entry(name).or_insert_with(|| (module.clone(), process.header.began_unix));
             }
         }
+    }
+
+    /// Adds a file, under the name that is given back. It must not have changed since it was mapped.
+    pub fn add_file(&mut self, path: &Path) -> String {
+        let path = path.as_os_str().as_encoded_bytes().to_vec();
+        let module = Module { start: 0, end: 0, build_id: None, path };
+        let name: Vec<u8> = decisions::object(module.name().iter().copied()).collect();
+        let text = String::from_utf8_lossy(&name).into_owned();
+        self.objects.insert(name, (module, u64::MAX));
+        text
     }
 
     /// A return address in the addresses of an object's file. What is not known stays as it is.

@@ -45,10 +45,14 @@ pub fn of<'a>(
     names
 }
 
+/// Whether a frame is of what starts a program or a thread.
+pub fn starts_programs(frame: &str) -> bool {
+    OF_LIBC.iter().any(|name| frame.starts_with(name))
+}
+
 fn frames(sites: &[Site]) -> Frames {
-    let is_of_libc = |text: &String| OF_LIBC.iter().any(|name| text.starts_with(name));
     let all = sites.iter().flat_map(|site| site.frames().zip(places(site)).collect::<Vec<_>>());
-    let (all, mut places): (Vec<_>, Vec<_>) = all.filter(|(shown, _)| !is_of_libc(shown)).unzip();
+    let (all, mut places): (Vec<_>, Vec<_>) = all.filter(|(shown, _)| !starts_programs(shown)).unzip();
     let shown = all.iter().take(MOST).cloned().collect();
     places.truncate(MOST);
     Frames { shown, all, places }

@@ -30,6 +30,7 @@ pub struct Settled {
     pub input: Option<PathBuf>,
     pub directory: Option<PathBuf>,
     pub masks: Masks,
+    pub debug: Vec<PathBuf>,
     pub choice: Choice,
     /// The one trial that was asked for, and its functions.
     pub only: Option<(Trial, Functions)>,
@@ -64,6 +65,7 @@ impl Settled {
             input: asked.input.as_deref().map(|path| readable(absolute(path, "--input")?)).transpose()?,
             directory: asked.dir.as_deref().map(|path| absolute(path, "--dir")).transpose()?,
             masks,
+            debug: asked.debug.clone(),
             choice: Choice::of(asked)?,
             only: asked.only.as_deref().map(|rule| only::parse(rule, asked.workload.is_some())).transpose()?,
         })

@@ -85,18 +85,24 @@ fn workloads(clean: &Clean, trial: &Trial) -> u32 {
 
 /// What is believed of a suspicious run, of which `same` in all have its verdict. Descriptors are counted at one moment, at which one
 /// more may be about to be closed: a leak that does not come again is none.
-fn settled(first: Judged, same: u32, again: Vec<Judged>) -> Judged {
+fn settled(first: Judged, same: u32, again: &[Judged]) -> Judged {
     let is_doubtful = first.verdict == Verdict::Leak && same == 1;
-    match again.into_iter().next_back() {
-        Some(last) if is_doubtful => last,
-        _ => first,
+    // One that was traced knows where it crashed.
+    let has_more = |run: &Judged| {
+        matches!(first.verdict, Verdict::Crash | Verdict::Abort)
+            && run.verdict == first.verdict
+            && run.evidence.len() > first.evidence.len()
+    };
+    match again.iter().find(|run| has_more(run)).or(again.last().filter(|_| is_doubtful)) {
+        Some(better) => better.clone(),
+        None => first,
     }
 }
 
 fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Slot) -> Result<Tried, String> {
     let begin = Instant::now();
     let done = if trial.point().is_some() { Done::Fault } else { Done::Limit };
-    let one = |patience: u64, slot: Slot| -> Result<Judged, String> {
+    let one = |patience: u64, traces: bool, slot: Slot| -> Result<Judged, String> {
         let ask = Ask {
             rules: trial.rules.clone(),
             stacks: 0,
@@ -104,6 +110,7 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
             again: workloads(clean, &trial),
             patience,
             at_rest: Some(clean.at_rest),
+            traces,
             descriptors: trial.descriptors(),
             processes: trial.processes(),
             counts_tasks: trial.processes().is_some(),
@@ -117,19 +124,22 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
         Ok(judge(clean, &seen, &runner.settled.masks, &folder.0, done))
     };
     // What is slow is not hung: three times the limit the first time.
-    let mut judged = one(FACTOR, slot)?;
+    let mut judged = one(FACTOR, false, slot)?;
     let took = begin.elapsed().as_millis() as u64;
     let (mut same, mut runs) = (1, 1);
     if judged.verdict.is_find() {
         let again = std::thread::scope(|scope| {
-            let runs: Vec<_> = (0..AGAIN).map(|_| scope.spawn(|| one(1, slots.take()))).collect();
+            // One of them is traced, which may change what happens; so not both.
+            let is_crash = matches!(judged.verdict, Verdict::Crash | Verdict::Abort);
+            let runs: Vec<_> =
+                (0..AGAIN).map(|run| scope.spawn(move || one(1, run == 0 && is_crash, slots.take()))).collect();
             let no_panic =
                 |run: std::thread::ScopedJoinHandle<_>| run.join().unwrap_or_else(|_| Err("panicked".into()));
             runs.into_iter().map(no_panic).collect::<Result<Vec<_>, _>>()
         })?;
         runs += AGAIN;
         same += again.iter().filter(|again| again.verdict == judged.verdict).count() as u32;
-        judged = settled(judged, same, again);
+        judged = settled(judged, same, &again);
     }
     Ok(Tried { trial, judged, same, runs, took })
 }
@@ -146,7 +156,7 @@ mod tests {
             [(Verdict::Leak, 1, Verdict::Same), (Verdict::Leak, 2, Verdict::Leak), (Verdict::Crash, 1, Verdict::Crash)]
         {
             let again = vec![judged(Verdict::Leak), judged(Verdict::Same)];
-            assert_eq!(settled(judged(first), same, again).verdict, believed, "{first:?} {same}");
+            assert_eq!(settled(judged(first), same, &again).verdict, believed, "{first:?} {same}");
         }
     }
 }

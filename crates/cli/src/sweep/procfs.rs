@@ -96,8 +96,8 @@ pub fn kinds(pids: &[i32], folder: &Path) -> BTreeMap<String, u64> {
     kinds
 }
 
-/// Where each thread stands: program, thread, the system call that it is in, and on which descriptor.
-pub fn threads(pids: &[i32]) -> Vec<String> {
+/// Each thread, and where it stands: program, thread, the system call that it is in, and on which descriptor.
+pub fn threads(pids: &[i32]) -> Vec<(i32, String)> {
     const MOST: usize = 64;
     let mut lines = Vec::new();
     for pid in pids {
@@ -107,7 +107,8 @@ pub fn threads(pids: &[i32]) -> Vec<String> {
             let own = read("comm");
             let own =
                 Some(own.trim_end()).filter(|own| *own != program).map(|own| format!(", {own}")).unwrap_or_default();
-            lines.push(format!("{program} (pid {pid}, thread {tid}{own}): {}", place(*pid, &read("syscall"))));
+            let place = place(*pid, &read("syscall"));
+            lines.push((tid, format!("{program} (pid {pid}, thread {tid}{own}): {place}")));
         }
     }
     lines.truncate(MOST);

@@ -31,6 +31,8 @@ pub struct Ask {
     pub again: u32,
     pub patience: u64,
     pub at_rest: Option<u64>,
+    /// See [`Spec::traces`].
+    pub traces: bool,
     pub descriptors: Option<u64>,
     pub processes: Option<u64>,
     /// Its tasks are counted apart from those of others.
@@ -147,6 +149,8 @@ impl Runner {
             processes: ask.processes,
             counted: ask.counts_tasks.then(|| limits::counted(serial)),
             at_rest: ask.at_rest,
+            debug: settled.debug.clone(),
+            traces: ask.traces,
             shares_network: self.shares_network,
             shares_processes: self.shares_processes.load(Ordering::Relaxed),
         }

@@ -44,6 +44,10 @@ pub struct Spec {
     pub counted: Option<Counted>,
     /// Descriptors that the program's processes have at rest; more are looked at twice.
     pub at_rest: Option<u64>,
+    /// Directories of debug files.
+    pub debug: Vec<PathBuf>,
+    /// Where the program crashes is looked at (ptrace(2)).
+    pub traces: bool,
     pub shares_network: bool,
     pub shares_processes: bool,
 }
@@ -117,6 +121,8 @@ pub struct Outcome {
     pub lacks: Option<String>,
     /// None: it was killed, since it did not end.
     pub end: Option<How>,
+    /// The stack of the thread that got the signal of a crash; empty: not known.
+    pub crashed_in: String,
     /// It ended before it was told to.
     pub ended_early: bool,
     pub stuck: Option<Stuck>,

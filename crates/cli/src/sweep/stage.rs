@@ -7,10 +7,15 @@ use std::time::{Duration, Instant};
 
 use regex::bytes::Regex;
 
+use epollshim_recording::Options;
+
+use super::callers::Objects;
 use super::phases::{self, Phase};
 use super::procfs;
 use super::spec::{ERR, FAULTS, How, OUT, Outcome, Part, Ready, SESSION, Server, Spec, Stuck, WORK};
+use super::tracer::Tracer;
 use crate::sys::sandbox::{self, Taken};
+use crate::sys::trace;
 
 /// Milliseconds between two looks.
 const TICK: u64 = 10;
@@ -28,6 +33,8 @@ pub const BUSY: u64 = 60;
 const MOST_OUTPUT: u64 = 16 << 20;
 /// Percent of a processor up to which a run only waits.
 const IDLE: u64 = 10;
+/// Threads of a process whose stacks are read.
+const MOST_STACKS: usize = 16;
 /// How long the program's other processes may take to end after it.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
@@ -47,6 +54,9 @@ pub struct Stage<'a> {
     busy: (Instant, u64),
     is_over: bool,
     is_reaped: bool,
+    /// None: it is not traced.
+    tracer: Option<Tracer>,
+    options: Options,
 }
 
 impl<'a> Stage<'a> {
@@ -67,6 +77,8 @@ impl<'a> Stage<'a> {
             busy: (now, 0),
             is_over: false,
             is_reaped: false,
+            tracer: spec.traces.then(|| Tracer::of(pid)).flatten(),
+            options: Options { debug: spec.debug.clone(), ..Options::default() },
         }
     }
 
@@ -180,7 +192,7 @@ impl<'a> Stage<'a> {
         if self.work_end.is_none() {
             let percent = self.percent_in(WINDOW);
             if percent >= BUSY {
-                let threads = procfs::threads(&self.processes());
+                let threads = self.threads();
                 self.outcome.stuck = Some(Stuck { part: Part::Work, percent, threads, floods: self.is_over });
             }
             sandbox::send(-pid, libc::SIGKILL);
@@ -214,7 +226,11 @@ impl<'a> Stage<'a> {
                 return false;
             }
             if begin.elapsed() >= limit * self.spec.patience as u32 {
-                let now = stuck.take().unwrap_or_else(|| self.stuck(part));
+                let mut now = stuck.take().unwrap_or_else(|| self.stuck(part));
+                if self.spec.patience > 1 {
+                    // Only now: a look may wake a thread from a system call.
+                    now.threads = self.standing();
+                }
                 self.outcome.stuck = Some(now);
                 self.kill();
                 return false;
@@ -228,7 +244,24 @@ impl<'a> Stage<'a> {
 
     fn stuck(&mut self, part: Part) -> Stuck {
         let percent = self.percent_in(WINDOW);
-        Stuck { part, percent, threads: procfs::threads(&self.processes()), floods: self.is_over }
+        Stuck { part, percent, threads: self.threads(), floods: self.is_over }
+    }
+
+    fn threads(&self) -> Vec<String> {
+        procfs::threads(&self.processes()).into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// Where each thread stands, with the functions on its stack.
+    fn standing(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for pid in self.processes() {
+            let mut objects = Objects::of(pid, &self.options);
+            for (tid, line) in procfs::threads(&[pid]).into_iter().take(MOST_STACKS) {
+                let stack = trace::look(tid).map(|registers| objects.text(registers)).unwrap_or_default();
+                lines.push(if stack.is_empty() { line } else { format!("{line}: {stack}") });
+            }
+        }
+        lines
     }
 
     /// How busy the program's processes are in a window from now on.
@@ -253,6 +286,11 @@ impl<'a> Stage<'a> {
         match self.taken.next(TICK) {
             None | Some(libc::SIGCHLD) => {}
             Some(_) => self.is_over = true,
+        }
+        if let Some(tracer) = &mut self.tracer
+            && let Some(place) = tracer.go_on(self.pid, &self.options)
+        {
+            self.outcome.crashed_in = place;
         }
         self.reap();
         self.looks += 1;
@@ -295,6 +333,8 @@ impl<'a> Stage<'a> {
                 self.outcome.end = Some(how);
             } else if Some(pid) == self.work {
                 self.work_end = Some(how);
+            } else if self.tracer.as_ref().is_some_and(|tracer| tracer.has(pid)) {
+                // A thread of it.
             } else if let How::Killed(signal) = how {
                 self.outcome.orphans.push((name, signal));
             }

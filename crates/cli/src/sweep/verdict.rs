@@ -97,7 +97,7 @@ pub struct Judged {
 }
 
 /// Signals that end a program which has gone wrong.
-const OF_CRASHES: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+pub const OF_CRASHES: [i32; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
 /// What was done to the program in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,11 +138,13 @@ fn of(clean: &Clean, run: &Observation, said: &[String], done: Done) -> (Verdict
     }
     // A stop signal may end a program by its default action: then it did so in clean runs.
     if let Some(How::Killed(signal)) = outcome.end.filter(|end| Some(*end) != clean.end) {
-        return match signal {
-            libc::SIGABRT => (Verdict::Abort, one("SIGABRT".into())),
-            _ if OF_CRASHES.contains(&signal) => (Verdict::Crash, one(signal_name(signal))),
-            _ => (Verdict::Crash, one(format!("ended by {}", signal_name(signal)))),
+        let (verdict, text) = match signal {
+            libc::SIGABRT => (Verdict::Abort, "SIGABRT".into()),
+            _ if OF_CRASHES.contains(&signal) => (Verdict::Crash, signal_name(signal)),
+            _ => (Verdict::Crash, format!("ended by {}", signal_name(signal))),
         };
+        let place = Some(&outcome.crashed_in).filter(|place| !place.is_empty());
+        return (verdict, one(text).into_iter().chain(place.map(|place| format!("in {place}"))).collect());
     }
     if let Some(stuck) = &outcome.stuck
         && (stuck.part != Part::Work || outcome.end.is_none())

@@ -62,8 +62,8 @@ pub fn has_one_find(name: &str, flags: &[&str], verdict: &str, shows: impl Fn(&O
     assert!(shows(&output), "{name}: {}: {:?} {}{}", found[0].1, output.status, stdout(&output), stderr(&output));
 }
 
-/// Of a line whose program does not end: it is there after this long, and is killed.
-pub fn stays(name: &str, flags: &[&str], verdict: &str) {
+/// Of a line whose program does not end: it is there after this long, and is killed. The find's evidence.
+pub fn stays(name: &str, flags: &[&str], verdict: &str) -> String {
     let program = program(name);
     let (all, status) = swept(flags, &[program.to_str().unwrap()]);
     let found = finds(&all);
@@ -71,4 +71,5 @@ pub fn stays(name: &str, flags: &[&str], verdict: &str) {
     assert_eq!((found[0].0.as_str(), status), (verdict, 1), "{name}");
     let mut command = repeat(&format!("timeout -s KILL 2 {}", found[0].1), &scratch("repeat"));
     assert_eq!(output(&mut command).status.code().or(Some(137)), Some(137), "{}", found[0].1);
+    all["finds"][0]["evidence"].to_string()
 }

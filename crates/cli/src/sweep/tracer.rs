@@ -1,0 +1,40 @@
+//! Follows a program by ptrace(2), to see where it is when it gets the signal of a crash. Its children are not followed.
+
+use std::collections::BTreeSet;
+
+use epollshim_recording::Options;
+
+use super::callers::Objects;
+use super::verdict::OF_CRASHES;
+use crate::sys::trace::{self, Stop};
+
+/// The threads that are followed.
+pub struct Tracer(BTreeSet<i32>);
+
+impl Tracer {
+    /// None: the program may not be traced, or is traced by another one.
+    pub fn of(pid: i32) -> Option<Tracer> {
+        trace::seize(pid, true).ok().map(|()| Tracer([pid].into()))
+    }
+
+    /// Whether a number is that of a thread, whose end is not that of a process.
+    pub fn has(&self, tid: i32) -> bool {
+        self.0.contains(&tid)
+    }
+
+    /// Has all threads go on that have stopped. Some: one of them got the signal of a crash; its stack.
+    pub fn go_on(&mut self, pid: i32, options: &Options) -> Option<String> {
+        let mut place = None;
+        while let Some((tid, stop)) = trace::stopped() {
+            self.0.insert(tid);
+            if let Stop::Signal(signal) = stop
+                && (signal == libc::SIGABRT || OF_CRASHES.contains(&signal))
+                && let Ok(registers) = trace::registers(tid)
+            {
+                place = Some(Objects::of(pid, options).text(registers));
+            }
+            trace::go_on(tid, stop);
+        }
+        place
+    }
+}
