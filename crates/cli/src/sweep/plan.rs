@@ -83,6 +83,11 @@ fn workloads(clean: &Clean, trial: &Trial) -> u32 {
     if trial.rules.contains(":scope=tree") { 1 } else { clean.processes.clamp(1, MOST) as u32 }
 }
 
+/// A rule by which the call fails a moment later: a program that has just been started is traced by then.
+fn held_back(rule: &str) -> String {
+    if rule.is_empty() || rule.contains("delay") { rule.to_owned() } else { format!("{rule}:delay_enter=50ms") }
+}
+
 /// What is believed of a suspicious run, of which `same` in all have its verdict. Descriptors are counted at one moment, at which one
 /// more may be about to be closed: a leak that does not come again is none.
 fn settled(first: Judged, same: u32, again: &[Judged]) -> Judged {
@@ -104,7 +109,7 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
     let done = if trial.point().is_some() { Done::Fault } else { Done::Limit };
     let one = |patience: u64, traces: bool, slot: Slot| -> Result<Judged, String> {
         let ask = Ask {
-            rules: trial.rules.clone(),
+            rules: if traces { held_back(&trial.rules) } else { trial.rules.clone() },
             stacks: 0,
             times: limits_of(&clean.times),
             again: workloads(clean, &trial),
