@@ -2,10 +2,7 @@
 #include "listener.h"
 
 int main(int count, char **arguments) {
-    if (count != 3)
-        return 2;
-    if (strcmp(arguments[2], "ask") == 0)
-        return ask(arguments[1]);
+    serve_or_ask(count, arguments);
     struct sockaddr_in address = address_of(arguments[1]);
     int socket_ = new_socket(), yes = 1, client;
     setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);

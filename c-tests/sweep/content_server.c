@@ -2,10 +2,7 @@
 #include "listener.h"
 
 int main(int count, char **arguments) {
-    if (count != 3)
-        return 2;
-    if (strcmp(arguments[2], "ask") == 0)
-        return ask(arguments[1]);
+    serve_or_ask(count, arguments);
     int socket_ = listen_at(arguments[1]), client;
     fprintf(stderr, "ready\n");
     while ((client = accept(socket_, NULL, NULL)) >= 0)

@@ -4,10 +4,7 @@
 #include <sys/eventfd.h>
 
 int main(int count, char **arguments) {
-    if (count != 3)
-        return 2;
-    if (strcmp(arguments[2], "ask") == 0)
-        return ask(arguments[1]);
+    serve_or_ask(count, arguments);
     int socket_ = listen_at(arguments[1]), loop = new_loop(), client;
     fprintf(stderr, "ready\n");
     while ((client = accept(socket_, NULL, NULL)) >= 0) {

@@ -12,10 +12,7 @@ static void on_stop(int unused) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 3)
-        return 2;
-    if (strcmp(arguments[2], "ask") == 0)
-        return ask(arguments[1]);
+    serve_or_ask(count, arguments);
     sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_stop}, NULL);
     int listening = -1;
     for (int turn = 0;; turn++) {

@@ -1,4 +1,4 @@
-/* A log that could not be opened is written all the same, to descriptor -1: the file is missing, and nobody is told. */
+/* A log that could not be opened is written to descriptor -1 all the same: the file is missing, without a message. */
 #include "event_loop.h"
 
 int main(void) {

@@ -95,7 +95,7 @@ pub struct Sweep {
     #[arg(long, conflicts_with_all = ["errors", "all_errors", "persistent"], verbatim_doc_comment)]
     pub success_faults: bool,
     /// Fail only calls that a server makes until it is ready (start), until
-    /// it is told to stop (serve), and after that (stop)
+    /// the stop signal (serve), and after it (stop)
     #[arg(long, value_name = "start,serve,stop", value_delimiter = ',', requires = "workload", verbatim_doc_comment)]
     #[arg(value_parser = ["start", "serve", "stop"], hide_possible_values = true)]
     pub phase: Vec<String>,

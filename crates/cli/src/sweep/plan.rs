@@ -94,9 +94,7 @@ fn settled(first: Judged, same: u32, again: &[Judged]) -> Judged {
     let is_doubtful = first.verdict == Verdict::Leak && same == 1;
     // One that was traced knows where it crashed.
     let has_more = |run: &Judged| {
-        matches!(first.verdict, Verdict::Crash | Verdict::Abort)
-            && run.verdict == first.verdict
-            && run.evidence.len() > first.evidence.len()
+        first.verdict.is_crash() && run.verdict == first.verdict && run.evidence.len() > first.evidence.len()
     };
     match again.iter().find(|run| has_more(run)).or(again.last().filter(|_| is_doubtful)) {
         Some(better) => better.clone(),
@@ -135,7 +133,7 @@ fn try_one(runner: &Runner, clean: &Clean, trial: Trial, slots: &Slots, slot: Sl
     if judged.verdict.is_find() {
         let again = std::thread::scope(|scope| {
             // One of them is traced, which may change what happens; so not both.
-            let is_crash = matches!(judged.verdict, Verdict::Crash | Verdict::Abort);
+            let is_crash = judged.verdict.is_crash();
             let runs: Vec<_> =
                 (0..AGAIN).map(|run| scope.spawn(move || one(1, run == 0 && is_crash, slots.take()))).collect();
             let no_panic =

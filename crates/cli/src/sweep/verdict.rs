@@ -70,6 +70,11 @@ impl Verdict {
         }
     }
 
+    /// Whether a signal ended the program in the middle of a function.
+    pub const fn is_crash(self) -> bool {
+        matches!(self, Verdict::Crash | Verdict::Abort)
+    }
+
     /// Whether the program did not survive the failure.
     pub const fn is_find(self) -> bool {
         matches!(
