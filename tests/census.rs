@@ -1,13 +1,11 @@
 //! The census (`EPOLLSHIM_CENSUS=1`): what it counts is what the kernel has, and what valgrind says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::{c_program, report, run, scratch, shim, under_shim};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use testkit::{c_program, report, run, scratch, shim, under_shim};
 
 /// The descriptors that the census has, by their numbers.
 fn numbers(census: &Value) -> BTreeSet<i64> {

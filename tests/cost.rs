@@ -2,13 +2,11 @@
 //! exports. Times are the business of `make bench`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::{c_program, c_program_with, have, root, scratch, shim, show};
 use epollshim_format::function::TABLE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use testkit::{c_program, c_program_with, have, root, scratch, shim, show};
 
 /// Says why a test does not run; with `NO_SKIP=1` it shall.
 fn skip(why: &str) {
@@ -540,7 +538,7 @@ fn the_same_library_has_the_same_code() {
     if !have("objdump") {
         return;
     }
-    let script = common::root().join("scripts/same-code");
+    let script = testkit::root().join("scripts/same-code");
     let library = shim();
     let same = Command::new(&script).args([&library, &library]).output().unwrap();
     let said = String::from_utf8_lossy(&same.stdout).into_owned();

@@ -1,14 +1,12 @@
 //! The examples for containers, systemd and Kubernetes name options, files and places that exist.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
-use common::{root, scratch, shim, show};
 use epollshim_format::options::NAMES;
+use testkit::{root, scratch, shim, show};
 
 /// Where packages put the library (scripts/dist).
 const LIBRARY: &str = "/usr/lib/epollshim/libepollshim.so";

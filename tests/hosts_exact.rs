@@ -2,13 +2,11 @@
 //! ledger costs grows with the number of interests, however many instances share files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
-use common::modes::{MODES, Mode};
-use common::{c_program, reports, run, scratch, under_shim};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
+use testkit::modes::{MODES, Mode};
+use testkit::{c_program, reports, run, scratch, under_shim};
 
 /// Runs a program of c-tests/hosts/ whose checks all hold.
 #[track_caller]
@@ -60,7 +58,7 @@ fn a_report_says_what_it_could_not_compare_where_kcmp_is_refused() {
     assert_eq!((&unknown["uncompared"], &unknown["reconciled"]), (&Value::from(2), &Value::from(false)), "{unknown}");
     assert_eq!(unknown["healed"], 0, "{unknown}");
 
-    let result = run(Command::new(&program).arg("2").env("LD_PRELOAD", common::shim()));
+    let result = run(Command::new(&program).arg("2").env("LD_PRELOAD", testkit::shim()));
     let line = "NOT all compared with the kernel: whether 2 epoll descriptors are different instances is unknown";
     assert!(result.stderr.contains(line), "{}", result.stderr);
 }

@@ -2,7 +2,6 @@
 //! Debian's mirror.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
 #[path = "dist/packages.rs"]
 mod packages;
 
@@ -10,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{root, scratch, show};
+use testkit::{root, scratch, show};
 
 /// The root directory of a Debian with redis-server, or why there is none. It is shared by tests: nothing is written there.
 fn host(suite: &str) -> Result<PathBuf, String> {
@@ -30,7 +29,7 @@ fn on(host: &Path, files: &[PathBuf], script: &str) -> Output {
     let place = scratch("host");
     let given = place.join("given");
     fs::create_dir_all(&given).unwrap();
-    files.iter().for_each(|file| common::copy(file, &given));
+    files.iter().for_each(|file| testkit::copy(file, &given));
     fs::write(given.join("script"), script).unwrap();
     let enter = r#"set -e
         mount -t tmpfs none "$1"

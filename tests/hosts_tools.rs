@@ -2,8 +2,6 @@
 //! programs that are built for another C library.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod common;
-
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,8 +9,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use common::modes::{MODES, Mode};
-use common::{Run, c_program, c_program_with, have, reports, root, run, scratch, shim};
+use testkit::modes::{MODES, Mode};
+use testkit::{Run, c_program, c_program_with, have, reports, root, run, scratch, shim};
 
 /// The command, as `cargo build --release` makes it.
 fn command() -> PathBuf {
@@ -432,7 +430,7 @@ fn for_everybody() -> &'static (PathBuf, PathBuf) {
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
         for file in [shim(), c_program("hosts/tools_locked")] {
-            common::copy(&file, directory.join(file.file_name().unwrap()));
+            testkit::copy(&file, directory.join(file.file_name().unwrap()));
         }
         (directory.join("libepollshim.so"), directory.join("tools_locked"))
     })

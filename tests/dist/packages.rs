@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::common::{root, scratch};
+use testkit::{root, scratch};
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const LIBRARY: &str = "libepollshim.so";

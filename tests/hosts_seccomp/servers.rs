@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::common::modes::{MODES, Mode};
-use super::installed;
+use testkit::installed;
+use testkit::modes::{MODES, Mode};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the programs are. None: the test cannot run, and says why.
 fn root_and<const N: usize>(programs: [&str; N]) -> Option<[PathBuf; N]> {
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-        installed::skipped("servers that drop root are started by root", true);
+        testkit::skipped("servers that drop root are started by root", true);
         return None;
     }
-    installed::installed(programs)
+    installed(programs)
 }
 
 /// A directory that a server's own user can reach, with a short name: addresses of sockets are. Removed at the end.

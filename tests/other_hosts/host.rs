@@ -10,9 +10,9 @@ use std::process::Command;
 use std::ptr;
 use std::sync::{Mutex, OnceLock};
 
-use crate::common::place::Place;
-use crate::common::{root, scratch, shim, show};
-use crate::programs::installed::{installed, skipped};
+use testkit::place::Place;
+use testkit::{installed, skipped};
+use testkit::{root, scratch, shim, show};
 
 pub struct Host {
     pub name: &'static str,

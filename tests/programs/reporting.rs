@@ -1,5 +1,3 @@
-use crate::common::cc::extra_flags;
-use crate::common::{reports, root, scratch, shim, show};
 use crate::programs::outcome;
 use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions, read_to_string};
@@ -10,6 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use testkit::extra_flags;
+use testkit::{reports, root, scratch, shim, show};
 
 /// tests/programs/one_wait.c: uses epoll, and exits with the status it is given.
 fn one_wait() -> Command {

@@ -12,7 +12,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use common::{compile, epollshim, installed, output, scratch, skipped, stderr, stdout, until};
+use common::{compile, epollshim, output, scratch, skipped, stderr, stdout, tool, until};
 use serde_json::Value;
 
 /// `epollshim run FLAGS... --`, with a directory for temporary files of its own.
@@ -558,7 +558,7 @@ fn nothing_to_report_is_explained() {
     }
     let told = stderr(&output(place.run(&["--only", "other"]).arg(compile("size_lie", &[]))));
     assert!(told.contains("no process of a program that --only names made an epoll call"), "{told}");
-    if let Some(shell) = installed("bash") {
+    if let Some(shell) = tool("bash") {
         // A setuid program of another user.
         // SAFETY: takes nothing, cannot fail.
         if unsafe { libc::getuid() } != 0 {
