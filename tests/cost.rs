@@ -8,12 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use testkit::{c_program, c_program_with, have, root, scratch, shim, show};
 
-/// Says why a test does not run; with `NO_SKIP=1` it shall.
-fn skip(why: &str) {
-    assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {why}");
-    eprintln!("skipped: {why}");
-}
-
 fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", show(&output));
@@ -128,7 +122,7 @@ fn a_wait_that_can_block_makes_no_system_call_of_its_own_where_the_clock_makes_n
     }
     let program = c_program("cost_calls");
     if census(&system_calls(&program, &["clock_read", "100"], None)).contains_key("clock_gettime") {
-        skip("reading the clock is a system call on this machine");
+        testkit::skipped("reading the clock is a system call on this machine", false);
         return;
     }
     assert_eq!(added_by_the_shim(&program, "wait_blocking", ROUNDS), BTreeMap::new());

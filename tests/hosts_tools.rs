@@ -139,8 +139,7 @@ fn sanitized(compiler: &str, flags: &str, program: &str) -> Option<PathBuf> {
     std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
     let tried = build(&source, &nothing);
     if !tried.status.success() || !run(&mut Command::new(&nothing)).status.success() {
-        eprintln!("skipped: {compiler} {flags}: {}", String::from_utf8_lossy(&tried.stderr));
-        assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and {compiler} has no {flags}");
+        testkit::skipped(&format!("{compiler} has no {flags}: {}", String::from_utf8_lossy(&tried.stderr)), false);
         return None;
     }
     let binary = directory.join(program);
@@ -230,13 +229,8 @@ fn musl_program(flags: &[&str]) -> Option<PathBuf> {
     if !have("musl-gcc") {
         return None;
     }
-    let binary = scratch("musl").join("foreign");
     let source = root().join("c-tests/hosts/tools_foreign.c");
-    let output =
-        Command::new("musl-gcc").args(["-O1", "-pthread", "-o"]).arg(&binary).arg(&source).args(flags).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "musl-gcc: {}", String::from_utf8_lossy(&output.stderr));
-    Some(binary)
+    Some(testkit::compile::program("musl-gcc", &["-O1", "-pthread"], &source, flags).unwrap())
 }
 
 /// What the program does is in its report as in that of the same program for glibc.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use epollshim_format::errno;
 use epollshim_format::function::Function;
@@ -276,11 +276,7 @@ fn a_disk_that_fills_midway_stops_the_recording_and_counts_what_it_drops() {
 
 /// Waits until something holds.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(300), "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    testkit::until(what, || holds().then_some(()));
 }
 
 fn end_of_input(mut child: Child) {

@@ -128,15 +128,8 @@ fn a_stream_whose_descriptor_was_closed_before_it_is_a_double_close() {
 
 /// A C++ program of c-tests/. None: there is no compiler.
 fn cpp_program(name: &str) -> Option<PathBuf> {
-    let binary = scratch("cpp").join(name);
     let source = root().join("c-tests").join(format!("{name}.cc"));
-    let Ok(output) = Command::new("g++").args(["-O1", "-g", "-o"]).arg(&binary).arg(source).output() else {
-        assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and g++ is not installed");
-        eprintln!("skipped: g++ is not installed");
-        return None;
-    };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(binary)
+    testkit::have("g++").then(|| testkit::compile::program("g++", &["-O1", "-g"], &source, &[]).unwrap())
 }
 
 /// The lines of a call in the program itself: its own, which may be one of the C++ library's headers, and those that it was inlined at.

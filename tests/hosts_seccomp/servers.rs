@@ -8,10 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use testkit::installed;
 use testkit::modes::{MODES, Mode};
+use testkit::{installed, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -83,17 +83,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "for a minute not so: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -345,8 +345,7 @@ fn without_a_place_in_tmpdir_another_is_taken_and_without_any_processes_report_t
     let script = r#"mount --bind "$4" /mnt && mount -t tmpfs -o size=64k none "$1" && mount -t tmpfs -o size=64k none /tmp &&
         cd / && TMPDIR="$1" && export TMPDIR && exec "/mnt/$0" run $3 -- "/mnt/$2""#;
     let mount = scratch("full");
-    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let built = tmp.parent().unwrap();
+    let built = &testkit::target();
     let bound = |path: &Path| path.strip_prefix(built).unwrap().to_path_buf();
     let in_full = |flag: &str| {
         let mut command = Command::new("unshare");
