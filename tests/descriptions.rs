@@ -51,7 +51,7 @@ fn done(arguments: &[&str], stacks: &str, format: &str) -> Done {
 
 /// What `epollshim report` makes of a recording.
 fn recorded(folder: &Path, format: &str) -> String {
-    let command = root().join("target/release/epollshim");
+    let command = testkit::binary();
     let output = Command::new(command).args(["report", "--format", format]).arg(folder.join("rec")).output().unwrap();
     assert!(output.status.success(), "{}", testkit::show(&output));
     String::from_utf8(output.stdout).unwrap()

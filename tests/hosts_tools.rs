@@ -15,7 +15,7 @@ use testkit::{Run, c_program, c_program_with, have, reports, root, run, scratch,
 /// The command, as `cargo build --release` makes it.
 fn command() -> PathBuf {
     let command = shim().with_file_name("epollshim");
-    assert!(command.exists(), "{} is not there: cargo build --release first", command.display());
+    assert!(command.exists(), "{} does not exist: run make tested", command.display());
     command
 }
 

@@ -14,7 +14,7 @@ use testkit::show;
 /// The command as users get it.
 pub fn command() -> PathBuf {
     let command = testkit::shim().with_file_name("epollshim");
-    assert!(command.exists(), "{} is not there: cargo build --release first", command.display());
+    assert!(command.exists(), "{} does not exist: run make tested", command.display());
     command
 }
 
