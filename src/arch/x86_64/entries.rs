@@ -26,6 +26,9 @@
 //! A template names what it reads of other parts of the library as `parts::NAME`: whoever uses it has such a module in scope
 //! (hooks/entry.rs).
 
+#[cfg(not(portable))]
+mod dispatch;
+
 /// Functions that go `go` → real → `after`, written `name(words): go, after;`, with `or armed` before the colon where the function is
 /// the program's own entry: the way of armed.rs. `go` ends in a jump to the real function ([`go_on`]). `words`: of how many registers
 /// it has its arguments, five at most; only these are kept. `go` and `after` are told the time, each as it begins: who called a clock
@@ -288,169 +291,6 @@ macro_rules! armed {
     )*};
 }
 
-/// Entries that choose another by a word or two, and jump there: of `epoll_ctl` by its operation, of a wait by its timeout, of `fcntl` by
-/// its command, of a function that makes descriptors by what is armed, of `syscall` by the number.
-macro_rules! choosing {
-    ($(#[$attribute:meta])* $name:ident $(or $armed:ident)? by operation $other:path, $add:path, $del:path, $modify:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                $($crate::arch::x86_64::pieces::unless_armed!($armed),)?
-                $crate::arch::x86_64::pieces::by_operation!(),
-                ".cfi_endproc",
-                $(concat!(".p2align 6 /* ", stringify!($armed), " */"),)?
-                $(
-                    armed_for = sym parts::ARMED_FOR,
-                    bit = const parts::bits::$armed,
-                    armed = sym parts::armed::$armed,
-                )?
-                other = sym $other,
-                add = sym $add,
-                del = sym $del,
-                modify = sym $modify,
-            )
-        }
-    };
-    ($(#[$attribute:meta])* $name:ident by timeout $timed:path, $untimed:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                $crate::arch::x86_64::pieces::by_timeout!(),
-                ".cfi_endproc",
-                timed = sym $timed,
-                untimed = sym $untimed,
-            )
-        }
-    };
-    ($(#[$attribute:meta])* $name:ident or $armed:ident by command $duplicate:path, else $real:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                $crate::arch::x86_64::pieces::unless_armed!($armed),
-                $crate::arch::x86_64::pieces::by_command!(),
-                "jmp qword ptr [rip + {real}]",
-                ".cfi_endproc",
-                ".p2align 6",
-                armed_for = sym parts::ARMED_FOR,
-                bit = const parts::bits::$armed,
-                armed = sym parts::armed::$armed,
-                cloexec = const libc::F_DUPFD_CLOEXEC,
-                duplicate = sym $duplicate,
-                real = sym $real,
-            )
-        }
-    };
-    // Leaves for where it jumps: in r11 the real function's `Real`, in r10 what notes the result with a census, or the function's number.
-    ($(#[$attribute:meta])* $name:ident of $function:ident: $real:path, with a census $with_census:path, $after:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                "test byte ptr [rip + {armed_for} + {byte}], {bit}",
-                "jnz 3f",
-                "cmp byte ptr [rip + {state}], {off}",
-                "jne 2f",
-                // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
-                "jmp qword ptr [rip + {real}]",
-                "2:",
-                "lea r11, [rip + {real}]",
-                "lea r10, [rip + {after}]",
-                "jmp {with_census}",
-                "3:",
-                "lea r11, [rip + {real}]",
-                "mov r10d, {number}",
-                "jmp {armed}",
-                ".cfi_endproc",
-                armed_for = sym parts::ARMED_FOR,
-                byte = const parts::Function::$function as usize / 8,
-                bit = const 1u8 << (parts::Function::$function as usize % 8),
-                number = const parts::Function::$function as u32,
-                state = sym parts::CENSUS,
-                off = const parts::NO_CENSUS,
-                real = sym $real,
-                after = sym $after,
-                with_census = sym $with_census,
-                armed = sym parts::armed::creator,
-            )
-        }
-    };
-    // The same for a function that is armed wherever there is a census.
-    ($(#[$attribute:meta])* $name:ident of $function:ident: $real:path, armed at $armed:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name() -> isize {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                "test byte ptr [rip + {armed_for} + {byte}], {bit}",
-                "jnz 3f",
-                // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
-                "jmp qword ptr [rip + {real}]",
-                "3:",
-                "lea r11, [rip + {real}]",
-                "mov r10d, {number}",
-                "jmp {armed}",
-                ".cfi_endproc",
-                armed_for = sym parts::ARMED_FOR,
-                byte = const parts::Function::$function as usize / 8,
-                bit = const 1u8 << (parts::Function::$function as usize % 8),
-                number = const parts::Function::$function as u32,
-                real = sym $real,
-                armed = sym $armed,
-            )
-        }
-    };
-    ($(#[$attribute:meta])* $name:ident by number in $hooked:path, close $close:path, creators from $first:expr, $creators:expr,
-     noted $noted:path, else $destination:path;) => {
-        #[unsafe(naked)]
-        $(#[$attribute])*
-        pub unsafe extern "C-unwind" fn $name(number: libc::c_long) -> libc::c_long {
-            core::arch::naked_asm!(
-                ".cfi_startproc",
-                "cmp rdi, {numbers}",
-                "jae 2f",
-                "lea r11, [rip + {hooked}]",
-                "cmp byte ptr [r11 + rdi], 0",
-                "je 2f",
-                "cmp qword ptr [rip + {armed_for}], 0",
-                "jne {armed}",
-                "cmp edi, {close_number}",
-                "jne 3f",
-                "jmp {close}",
-                // What only makes descriptors is nothing to the ledger.
-                "3:",
-                "movzx r10d, byte ptr [r11 + rdi]",
-                "sub r10d, {first_creator}",
-                "cmp r10d, {creators}",
-                "jae {noted}",
-                "2:",
-                // Any other number: keep what the real function will read while its address is looked up.
-                $crate::arch::x86_64::pieces::open_frame!(6),
-                "call {destination}",
-                $crate::arch::x86_64::pieces::close_frame!(6),
-                "jmp rax",
-                ".cfi_endproc",
-                armed_for = sym parts::ARMED_FOR,
-                armed = sym parts::armed::syscall,
-                numbers = const $hooked.len(),
-                hooked = sym $hooked,
-                close_number = const libc::SYS_close,
-                first_creator = const $first,
-                creators = const $creators,
-                close = sym $close,
-                noted = sym $noted,
-                destination = sym $destination,
-            )
-        }
-    };
-}
-
 /// Entries that are told, and then jump to the function whose address they are given, with registers and stack as the program left them:
 /// a child of `vfork` returns on its parent's stack, and `execl` has arguments without number. `name: what names the function;`. It has the
 /// program's arguments; or, with `telling N`, where those in registers lie (see hooks/arguments.rs), the number, and the return address.
@@ -500,4 +340,4 @@ macro_rules! passing {
 
 pub(crate) use passing;
 #[cfg(not(portable))]
-pub(crate) use {armed, behind, choosing, timed};
+pub(crate) use {armed, behind, dispatch::choosing, timed};
