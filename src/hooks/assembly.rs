@@ -16,7 +16,7 @@ type Entry = unsafe extern "C-unwind" fn() -> isize;
 /// `export!(Role function [what the census notes] Variant name)`, where the name is the function's own or an alias.
 macro_rules! export {
     (Instance $function:ident $variant:ident $name:ident) => {
-        crate::arch::x86_64::entries::behind! {
+        crate::arch::x86_64::entries::with_after! {
             #[unsafe(no_mangle)]
             $name(1) or $function: real::function::$name, epoll::after::$function;
         }
@@ -31,7 +31,7 @@ macro_rules! export {
         }
     };
     (Duplicate $function:ident $variant:ident $name:ident) => {
-        crate::arch::x86_64::entries::behind! {
+        crate::arch::x86_64::entries::with_after! {
             #[unsafe(no_mangle)]
             $name(1) or $function: real::function::$name, descriptors::after_dup;
         }
@@ -141,11 +141,11 @@ macro_rules! exports {
 }
 for_each_function!(exports);
 
-crate::arch::x86_64::entries::behind! {
+crate::arch::x86_64::entries::with_after! {
     duplicate(1): real::function::fcntl, descriptors::after_dup;
 }
 
 // With a census: the real function (a `Real` in r11), and behind it what notes the result (in r10).
-crate::arch::x86_64::entries::behind! {
-    told: with_census;
+crate::arch::x86_64::entries::with_after! {
+    census: with_census;
 }

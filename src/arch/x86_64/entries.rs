@@ -103,7 +103,7 @@ macro_rules! timed {
 /// before` stands before the colon: what looks it up, and is called if that has not been done.
 ///
 /// Two forms more, for an ADD and for what a census follows: see there.
-macro_rules! behind {
+macro_rules! with_after {
     // `go` goes on to the real function, and its success is counted in the block that it has left in the frame.
     (going: $(#[$attribute:meta])* $name:ident($words:tt): $go:path, $after:path, counting $call:ident;) => {
         #[unsafe(naked)]
@@ -135,7 +135,7 @@ macro_rules! behind {
         }
     };
     // Whoever jumps here has left the real function's `Real` in r11, and in r10 what notes the result.
-    (told: $name:ident;) => {
+    (census: $name:ident;) => {
         #[unsafe(naked)]
         unsafe extern "C-unwind" fn $name() -> isize {
             core::arch::naked_asm!(
@@ -340,4 +340,4 @@ macro_rules! passing {
 
 pub(crate) use passing;
 #[cfg(not(portable))]
-pub(crate) use {armed, behind, dispatch::choosing, timed};
+pub(crate) use {armed, dispatch::choosing, timed, with_after};

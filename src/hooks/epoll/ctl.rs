@@ -20,13 +20,13 @@ mod exports {
     use crate::hooks::parts;
 
     // `add` goes on to the real function, whose success is but counted, mostly.
-    crate::arch::x86_64::entries::behind! {
+    crate::arch::x86_64::entries::with_after! {
         going:
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         ctl_add(4): super::add, super::after_add, counting CtlAdd;
     }
 
-    crate::arch::x86_64::entries::behind! {
+    crate::arch::x86_64::entries::with_after! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         ctl_del(4): crate::real::function::epoll_ctl, super::after_del;
         #[unsafe(link_section = ".text.hot.epollshim.entries")]

@@ -33,7 +33,7 @@ mod exports {
     }
 
     // A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
-    crate::arch::x86_64::entries::behind! {
+    crate::arch::x86_64::entries::with_after! {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         epoll_wait(4) or epoll_wait unless wait_timed: crate::real::function::epoll_wait, super::after_untimed_wait;
