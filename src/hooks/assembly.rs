@@ -25,7 +25,7 @@ macro_rules! export {
     (Wait $function:ident $variant:ident $name:ident) => {};
     // Only two commands of fcntl give a new number; every other is a jump to the real function.
     (Duplicate fcntl $variant:ident $name:ident) => {
-        crate::arch::x86_64::entries::choosing! {
+        crate::arch::x86_64::entries::dispatch! {
             #[unsafe(no_mangle)]
             $name or fcntl by command duplicate, else real::function::$name;
         }
@@ -108,24 +108,24 @@ macro_rules! export {
     (Birth $function:ident $variant:ident $name:ident) => {};
     // What a rule asks for (memory.rs). It is exported by no name.
     (Memory posix_memalign $variant:ident $name:ident) => {
-        crate::arch::x86_64::entries::choosing! {
+        crate::arch::x86_64::entries::dispatch! {
             $name of $variant: real::function::$name, armed at armed::creator;
         }
     };
     (Memory $function:ident $variant:ident $name:ident) => {
-        crate::arch::x86_64::entries::choosing! {
+        crate::arch::x86_64::entries::dispatch! {
             $name of $variant: real::function::$name, armed at armed::pointer;
         }
     };
     (armed $entry:ident $variant:ident $name:ident) => {
-        crate::arch::x86_64::entries::choosing! {
+        crate::arch::x86_64::entries::dispatch! {
             #[unsafe(no_mangle)]
             $name of $variant: real::function::$name, armed at armed::$entry;
         }
     };
     // What makes descriptors, or receives them.
     ($role:ident $function:ident $variant:ident $name:ident) => {
-        crate::arch::x86_64::entries::choosing! {
+        crate::arch::x86_64::entries::dispatch! {
             #[unsafe(no_mangle)]
             $name of $variant: real::function::$name, with a census with_census, creators::after::$function;
         }

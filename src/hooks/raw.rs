@@ -127,7 +127,7 @@ mod exports {
         }
     }
 
-    crate::arch::x86_64::entries::choosing! {
+    crate::arch::x86_64::entries::dispatch! {
         #[unsafe(no_mangle)]
         syscall by number in super::HOOKED, close super::close,
             creators from creators::FIRST as u8 + 1, super::Function::COUNT - creators::FIRST as usize,

@@ -340,4 +340,4 @@ macro_rules! passing {
 
 pub(crate) use passing;
 #[cfg(not(portable))]
-pub(crate) use {armed, dispatch::choosing, timed, with_after};
+pub(crate) use {armed, dispatch::dispatch, timed, with_after};

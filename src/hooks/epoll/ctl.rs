@@ -34,7 +34,7 @@ mod exports {
         ctl_other(4): crate::real::function::epoll_ctl, super::after_other;
     }
 
-    crate::arch::x86_64::entries::choosing! {
+    crate::arch::x86_64::entries::dispatch! {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         epoll_ctl or epoll_ctl by operation ctl_other, ctl_add, ctl_del, ctl_mod;

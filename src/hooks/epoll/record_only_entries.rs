@@ -28,15 +28,15 @@ pub mod exports {
         epoll_pwait2(5): super::wait::go_pwait2, super::after_timed_pwait2;
     }
 
-    crate::arch::x86_64::entries::choosing! {
+    crate::arch::x86_64::entries::dispatch! {
         #[unsafe(link_section = ".text.hot.epollshim.recorded")]
         epoll_ctl by operation other, add, del, modify;
     }
-    crate::arch::x86_64::entries::choosing! {
+    crate::arch::x86_64::entries::dispatch! {
         #[unsafe(link_section = ".text.hot.epollshim.recorded")]
         epoll_wait by timeout wait_timed, wait_untimed;
     }
-    crate::arch::x86_64::entries::choosing! {
+    crate::arch::x86_64::entries::dispatch! {
         #[unsafe(link_section = ".text.hot.epollshim.recorded")]
         epoll_pwait by timeout pwait_timed, pwait_untimed;
     }

@@ -2,7 +2,7 @@
 
 /// Entries that choose another by a word or two, and jump there: of `epoll_ctl` by its operation, of a wait by its timeout, of `fcntl` by
 /// its command, of a function that makes descriptors by what is armed, of `syscall` by the number.
-macro_rules! choosing {
+macro_rules! dispatch {
     ($(#[$attribute:meta])* $name:ident $(or $armed:ident)? by operation $other:path, $add:path, $del:path, $modify:path;) => {
         #[unsafe(naked)]
         $(#[$attribute])*
@@ -163,4 +163,4 @@ macro_rules! choosing {
     };
 }
 
-pub(crate) use choosing;
+pub(crate) use dispatch;
