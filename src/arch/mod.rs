@@ -26,7 +26,7 @@ use x86_64 as processor;
 pub use x86_64::counters;
 
 #[cfg(not(test))]
-pub(crate) use processor::entries::passing;
+pub(crate) use processor::entries::tail_jump;
 #[cfg(all(portable, not(test)))]
 pub use processor::registers::return_address;
 pub use processor::{registers, signal_frame, stack, symbols, system_call, thread_slot, thread_words, valgrind};

@@ -41,7 +41,7 @@ macro_rules! export {
             use super::*;
 
             // The entry jumps here, so that the program's return address lies where it lay.
-            crate::arch::x86_64::entries::passing! {
+            crate::arch::x86_64::entries::tail_jump! {
                 one: noted: before;
             }
 

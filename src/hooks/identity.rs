@@ -11,7 +11,7 @@ use crate::record;
 
 #[cfg(not(test))]
 mod exports {
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
         setuid: super::before_setuid;
         #[unsafe(no_mangle)]

@@ -34,28 +34,28 @@ mod exports {
         unsafe { crate::real::_Exit()(status) }
     }
 
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
-        execve: super::before_exec, telling 0;
+        execve: super::before_exec, numbered 0;
         #[unsafe(no_mangle)]
-        execv: super::before_exec, telling 1;
+        execv: super::before_exec, numbered 1;
         #[unsafe(no_mangle)]
-        execl: super::before_exec, telling 2;
+        execl: super::before_exec, numbered 2;
         #[unsafe(no_mangle)]
-        execle: super::before_exec, telling 3;
+        execle: super::before_exec, numbered 3;
         #[unsafe(no_mangle)]
-        execvp: super::before_exec, telling 4;
+        execvp: super::before_exec, numbered 4;
         #[unsafe(no_mangle)]
-        execvpe: super::before_exec, telling 5;
+        execvpe: super::before_exec, numbered 5;
         #[unsafe(no_mangle)]
-        execlp: super::before_exec, telling 6;
+        execlp: super::before_exec, numbered 6;
         #[unsafe(no_mangle)]
-        fexecve: super::before_exec, telling 7;
+        fexecve: super::before_exec, numbered 7;
         #[unsafe(no_mangle)]
-        execveat: super::before_exec, telling 8;
+        execveat: super::before_exec, numbered 8;
     }
 
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
         abort: super::before_abort;
         #[unsafe(no_mangle)]

@@ -141,7 +141,7 @@ mod exports {
 
 #[cfg(all(portable, not(test)))]
 mod exports {
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
         syscall: super::any_destination;
     }

@@ -18,15 +18,15 @@ use crate::{process, sys};
 
 #[cfg(not(test))]
 mod exports {
-    crate::arch::passing! {
+    crate::arch::tail_jump! {
         #[unsafe(no_mangle)]
-        vfork: super::before_birth, telling 0;
+        vfork: super::before_birth, numbered 0;
         #[unsafe(no_mangle)]
-        __vfork: super::before_birth, telling 1;
+        __vfork: super::before_birth, numbered 1;
         #[unsafe(no_mangle)]
-        clone: super::before_birth, telling 2;
+        clone: super::before_birth, numbered 2;
         #[unsafe(no_mangle)]
-        __clone: super::before_birth, telling 3;
+        __clone: super::before_birth, numbered 3;
     }
 }
 

@@ -293,9 +293,9 @@ macro_rules! armed {
 
 /// Entries that are told, and then jump to the function whose address they are given, with registers and stack as the program left them:
 /// a child of `vfork` returns on its parent's stack, and `execl` has arguments without number. `name: what names the function;`. It has the
-/// program's arguments; or, with `telling N`, where those in registers lie (see hooks/arguments.rs), the number, and the return address.
-macro_rules! passing {
-    ($($(#[$attribute:meta])* $name:ident: $choose:path $(, telling $number:literal)?;)*) => {$(
+/// program's arguments; or, with `numbered N`, where those in registers lie (see hooks/arguments.rs), the number, and the return address.
+macro_rules! tail_jump {
+    ($($(#[$attribute:meta])* $name:ident: $choose:path $(, numbered $number:literal)?;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
@@ -338,6 +338,6 @@ macro_rules! passing {
     )*};
 }
 
-pub(crate) use passing;
+pub(crate) use tail_jump;
 #[cfg(not(portable))]
 pub(crate) use {armed, dispatch::dispatch, timed, with_after};
