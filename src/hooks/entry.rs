@@ -5,15 +5,15 @@
 
 pub use crate::frame::{After, Before, Frame, Handlers};
 
-/// The word of its frame in which a function that goes on to the real one ([`go_on`]) leaves the thread's block, or
+/// The word of its frame in which a function that goes on to the real one ([`jump_to_real`]) leaves the thread's block, or
 /// [`crate::thread::nobody`], for what comes behind it.
 pub const BLOCK: usize = 5;
 
 /// What does the same and calls it, without coming back in between.
 #[cfg(not(test))]
-pub type Go = extern "C-unwind" fn(&mut Frame) -> libc::c_int;
+pub type Enter = extern "C-unwind" fn(&mut Frame) -> libc::c_int;
 /// The same where it is told the time, in nanoseconds of CLOCK_MONOTONIC.
-pub type TimedGo = extern "C-unwind" fn(&mut Frame, u64) -> libc::c_int;
+pub type TimedEnter = extern "C-unwind" fn(&mut Frame, u64) -> libc::c_int;
 pub type TimedAfter = extern "C-unwind" fn(&mut Frame, isize, u64) -> isize;
 /// The same that is told when the call began, too, behind when it ended.
 pub type RecordedAfter = extern "C-unwind" fn(&mut Frame, isize, u64, u64) -> isize;
@@ -23,7 +23,7 @@ pub type RecordedAfter = extern "C-unwind" fn(&mut Frame, isize, u64, u64) -> is
 /// # Safety
 /// It must be the function that the frame's words are the arguments of, and have so many of them.
 #[inline(always)]
-pub unsafe fn go_on<const WORDS: usize>(frame: &Frame, address: usize) -> libc::c_int {
+pub unsafe fn jump_to_real<const WORDS: usize>(frame: &Frame, address: usize) -> libc::c_int {
     const { assert!(WORDS == 4 || WORDS == 5) };
     let [a, b, c, d, ..] = frame.words;
     if WORDS == 4 {

@@ -4,7 +4,7 @@ pub use epollshim_format::call::Call;
 pub use epollshim_format::function::Function;
 
 pub use super::armed::{PLAN, bits, exports as armed};
-pub use super::entry::{After, BLOCK, Frame, Go, RecordedAfter, TimedAfter, TimedGo};
+pub use super::entry::{After, BLOCK, Enter, Frame, RecordedAfter, TimedAfter, TimedEnter};
 pub use crate::census::{OFF as NO_CENSUS, STATE as CENSUS};
 pub use crate::clock::CLOCK;
 pub use crate::policy::{ARMED_FOR, RECORDED_ALONE};

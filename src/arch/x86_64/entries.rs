@@ -7,7 +7,7 @@
 //! program ◀── jump ─────┘
 //! ```
 //!
-//! Where a call and its return before the real function would be felt, `go` stands for `before`: it ends in a jump to the real
+//! Where a call and its return before the real function would be felt, `enter` stands for `before`: it ends in a jump to the real
 //! function, which comes back to the entry. (That compilers make a jump of the last call of a function is a promise of none. Where it
 //! were a call, all would be as right, and some nanoseconds dearer: tests/cost.rs counts the instructions.)
 //!
@@ -29,20 +29,20 @@
 #[cfg(not(portable))]
 mod dispatch;
 
-/// Functions that go `go` → real → `after`, written `name(words): go, after;`, with `or armed` before the colon where the function is
-/// the program's own entry: the way of armed.rs. `go` ends in a jump to the real function ([`go_on`]). `words`: of how many registers
-/// it has its arguments, five at most; only these are kept. `go` and `after` are told the time, each as it begins: who called a clock
+/// Functions that go `enter` → real → `after`, written `name(words): go, after;`, with `or armed` before the colon where the function is
+/// the program's own entry: the way of armed.rs. `enter` ends in a jump to the real function ([`jump_to_real`]). `words`: of how many registers
+/// it has its arguments, five at most; only these are kept. `enter` and `after` are told the time, each as it begins: who called a clock
 /// in the midst would have to keep what it knows over the call. The entry itself reads it, below the frame: each function more behind
 /// a system call is a line of code more, and a return.
 ///
 /// Behind `recorded:`, `after` also gets the time at which the call began. Below the frame lie the 16 bytes of a clock reading, then the result and
 /// the beginning.
 macro_rules! timed {
-    (recorded: $($name:ident($words:tt): $go:path, $after:path;)*) => {$(
+    (recorded: $($name:ident($words:tt): $enter:path, $after:path;)*) => {$(
         #[unsafe(naked)]
         #[unsafe(link_section = ".text.hot.epollshim.recorded")]
         pub unsafe extern "C-unwind" fn $name() -> isize {
-            const _: parts::TimedGo = $go;
+            const _: parts::TimedEnter = $enter;
             const _: parts::RecordedAfter = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
@@ -59,16 +59,16 @@ macro_rules! timed {
                 block = const parts::BLOCK * size_of::<usize>(),
                 counters = const parts::COUNTERS,
                 clock = sym parts::CLOCK,
-                go = sym $go,
+                enter = sym $enter,
                 after = sym $after,
             )
         }
     )*};
-    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $go:path, $after:path;)*) => {$(
+    ($($(#[$attribute:meta])* $name:ident($words:tt) $(or $armed:ident)?: $enter:path, $after:path;)*) => {$(
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
-            const _: parts::TimedGo = $go;
+            const _: parts::TimedEnter = $enter;
             const _: parts::TimedAfter = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
@@ -88,7 +88,7 @@ macro_rules! timed {
                 clock = sym parts::CLOCK,
                 // The fifth argument is not needed any more then.
                 result = const 4 * size_of::<usize>(),
-                go = sym $go,
+                enter = sym $enter,
                 after = sym $after,
             )
         }
@@ -104,19 +104,19 @@ macro_rules! timed {
 ///
 /// Two forms more, for an ADD and for what a census follows: see there.
 macro_rules! with_after {
-    // `go` goes on to the real function, and its success is counted in the block that it has left in the frame.
-    (going: $(#[$attribute:meta])* $name:ident($words:tt): $go:path, $after:path, counting $call:ident;) => {
+    // `enter` goes on to the real function, and its success is counted in the block that it has left in the frame.
+    (entering: $(#[$attribute:meta])* $name:ident($words:tt): $enter:path, $after:path, counting $call:ident;) => {
         #[unsafe(naked)]
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name() -> isize {
-            const _: parts::Go = $go;
+            const _: parts::Enter = $enter;
             const _: parts::After = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
                 $crate::arch::x86_64::pieces::open_frame!($words),
                 "mov rdi, rsp",
-                $crate::arch::x86_64::pieces::call_real!("{go}"),
-                // It was noted by `go`, and is not under way any more.
+                $crate::arch::x86_64::pieces::call_real!("{enter}"),
+                // It was noted by `enter`, and is not under way any more.
                 $crate::arch::x86_64::pieces::unless_rare!(
                     "mov rcx, qword ptr [rsp + {block}]\n",
                     "mov qword ptr [rcx + {adding}], 0\n"
@@ -124,7 +124,7 @@ macro_rules! with_after {
                 $crate::arch::x86_64::pieces::note_result!(),
                 ".cfi_endproc",
                 ".p2align 6",
-                go = sym $go,
+                enter = sym $enter,
                 after = sym $after,
                 block = const core::mem::offset_of!(parts::Frame, words) + parts::BLOCK * size_of::<usize>(),
                 adding = const parts::ADDING,

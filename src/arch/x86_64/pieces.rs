@@ -29,7 +29,7 @@ core::arch::global_asm!(
     ".pushsection .text.hot.epollshim.entries, \"ax\", @progbits",
     ".p2align 12,,1",
     ".popsection",
-    ".irp name, add, del, untimed_wait, go_wait, timed_wait, untimed_pwait, go_pwait, timed_pwait, go_pwait2, timed_pwait2, more, recorded",
+    ".irp name, add, del, untimed_wait, enter_wait, timed_wait, untimed_pwait, enter_pwait, timed_pwait, enter_pwait2, timed_pwait2, more, recorded",
     ".pushsection .text.hot.epollshim.\\name, \"ax\", @progbits",
     ".p2align 6,,1",
     ".popsection",
@@ -223,7 +223,7 @@ macro_rules! read_clock {
 }
 const _: () = assert!(libc::CLOCK_MONOTONIC == 1);
 
-/// What goes `go` → real → `after`, each told the time: the stack has `size` bytes below the return address, the [`Frame`] lies `frame`
+/// What goes `enter` → real → `after`, each told the time: the stack has `size` bytes below the return address, the [`Frame`] lies `frame`
 /// above its end, and the result is kept at `result` while the clock is read. `keep` and `tell`: what is done besides with the beginning,
 /// in rsi, and before `after` is called.
 macro_rules! amid_clock_readings {
@@ -240,7 +240,7 @@ macro_rules! amid_clock_readings {
             "lea rdi, [rsp + ",
             $frame,
             "0]\n",
-            $crate::arch::x86_64::pieces::call_real!("{go}"),
+            $crate::arch::x86_64::pieces::call_real!("{enter}"),
             $crate::arch::x86_64::pieces::fetch_block!($frame),
             "mov dword ptr [rsp + ",
             $result,

@@ -9,7 +9,7 @@ use libc::c_int;
 use super::opaque;
 use crate::counters::OwnCounter;
 use crate::findings::errors::Pending;
-use crate::hooks::entry::{BLOCK, Frame, go_on};
+use crate::hooks::entry::{BLOCK, Frame, jump_to_real};
 use crate::ledger::FastPath;
 use crate::ledger::core::{Registration, Ticket};
 use crate::thread::Block;
@@ -21,7 +21,7 @@ mod exports {
 
     // `add` goes on to the real function, whose success is but counted, mostly.
     crate::arch::x86_64::entries::with_after! {
-        going:
+        entering:
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
         ctl_add(4): super::add, super::after_add, counting CtlAdd;
     }
@@ -52,7 +52,7 @@ extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
     frame.words[BLOCK] = block.address();
     match add_at_once(frame, block) {
         // SAFETY: the program's own call of epoll_ctl.
-        FastPath::Done => unsafe { go_on::<4>(frame, real::function::epoll_ctl.resolved()) },
+        FastPath::Done => unsafe { jump_to_real::<4>(frame, real::function::epoll_ctl.resolved()) },
         tried => add_otherwise(frame, tried),
     }
 }
@@ -64,7 +64,7 @@ fn add_otherwise(frame: &mut Frame, tried: FastPath) -> c_int {
     frame.words[BLOCK] = thread::nobody();
     let address = before_add_otherwise(frame, tried);
     // SAFETY: the program's own call of epoll_ctl.
-    unsafe { go_on::<4>(frame, address) }
+    unsafe { jump_to_real::<4>(frame, address) }
 }
 
 /// The same for who makes the real call itself.

@@ -8,7 +8,7 @@ use libc::c_int;
 
 use super::{ctl, wait};
 use crate::counters::WaitEnd;
-use crate::hooks::entry::{BLOCK, Frame, go_on};
+use crate::hooks::entry::{BLOCK, Frame, jump_to_real};
 use crate::record::CallRecord;
 use crate::{ledger, real, record, sys, thread};
 
@@ -17,15 +17,15 @@ pub mod exports {
 
     crate::arch::x86_64::entries::timed! {
         recorded:
-        add(4): super::go_add, super::after_add;
-        del(4): super::go_ctl, super::after_del;
-        modify(4): super::go_ctl, super::after_mod;
-        other(4): super::go_ctl, super::after_other;
-        wait_timed(4): super::wait::go_wait, super::after_timed_wait;
-        wait_untimed(4): super::go_untimed_wait, super::after_untimed_wait;
-        pwait_timed(5): super::wait::go_pwait, super::after_timed_pwait;
-        pwait_untimed(5): super::go_untimed_pwait, super::after_untimed_pwait;
-        epoll_pwait2(5): super::wait::go_pwait2, super::after_timed_pwait2;
+        add(4): super::enter_add, super::after_add;
+        del(4): super::enter_ctl, super::after_del;
+        modify(4): super::enter_ctl, super::after_mod;
+        other(4): super::enter_ctl, super::after_other;
+        wait_timed(4): super::wait::enter_wait, super::after_timed_wait;
+        wait_untimed(4): super::enter_untimed_wait, super::after_untimed_wait;
+        pwait_timed(5): super::wait::enter_pwait, super::after_timed_pwait;
+        pwait_untimed(5): super::enter_untimed_pwait, super::after_untimed_pwait;
+        epoll_pwait2(5): super::wait::enter_pwait2, super::after_timed_pwait2;
     }
 
     crate::arch::x86_64::entries::dispatch! {
@@ -43,32 +43,32 @@ pub mod exports {
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
-extern "C-unwind" fn go_add(frame: &mut Frame, _: u64) -> c_int {
+extern "C-unwind" fn enter_add(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     let address = ctl::before_add(frame);
     // SAFETY: the program's own call of epoll_ctl.
-    unsafe { go_on::<4>(frame, address) }
+    unsafe { jump_to_real::<4>(frame, address) }
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
-extern "C-unwind" fn go_ctl(frame: &mut Frame, _: u64) -> c_int {
+extern "C-unwind" fn enter_ctl(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     // SAFETY: as above.
-    unsafe { go_on::<4>(frame, real::function::epoll_ctl.resolved()) }
+    unsafe { jump_to_real::<4>(frame, real::function::epoll_ctl.resolved()) }
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
-extern "C-unwind" fn go_untimed_wait(frame: &mut Frame, _: u64) -> c_int {
+extern "C-unwind" fn enter_untimed_wait(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     // SAFETY: the program's own call.
-    unsafe { go_on::<4>(frame, real::function::epoll_wait.resolved()) }
+    unsafe { jump_to_real::<4>(frame, real::function::epoll_wait.resolved()) }
 }
 
 #[unsafe(link_section = ".text.hot.epollshim.recorded")]
-extern "C-unwind" fn go_untimed_pwait(frame: &mut Frame, _: u64) -> c_int {
+extern "C-unwind" fn enter_untimed_pwait(frame: &mut Frame, _: u64) -> c_int {
     note_block(frame);
     // SAFETY: the program's own call.
-    unsafe { go_on::<5>(frame, real::function::epoll_pwait.resolved()) }
+    unsafe { jump_to_real::<5>(frame, real::function::epoll_pwait.resolved()) }
 }
 
 /// For the entry to fetch it.
@@ -95,11 +95,11 @@ after! {
     after_del = EpollCtl: |frame, result, _| ctl::after_del(frame, result);
     after_mod = EpollCtl: |frame, result, _| ctl::after_mod(frame, result);
     after_other = EpollCtl: |frame, result, _| ctl::after_other(frame, result);
-    after_timed_wait = EpollWait: |frame, result, now| wait::end_gone_wait(Call::Wait, frame, result, now);
+    after_timed_wait = EpollWait: |frame, result, now| wait::end_entered_wait(Call::Wait, frame, result, now);
     after_untimed_wait = EpollWait: |frame, result, _| wait::end_untimed_wait(Call::Wait, frame, result);
-    after_timed_pwait = EpollPwait: |frame, result, now| wait::end_gone_wait(Call::Pwait, frame, result, now);
+    after_timed_pwait = EpollPwait: |frame, result, now| wait::end_entered_wait(Call::Pwait, frame, result, now);
     after_untimed_pwait = EpollPwait: |frame, result, _| wait::end_untimed_wait(Call::Pwait, frame, result);
-    after_timed_pwait2 = EpollPwait2: |frame, result, now| wait::end_gone_wait(Call::Pwait2, frame, result, now);
+    after_timed_pwait2 = EpollPwait2: |frame, result, now| wait::end_entered_wait(Call::Pwait2, frame, result, now);
 }
 
 /// Keeps the record of a call that the program has made as it is, and that is counted.

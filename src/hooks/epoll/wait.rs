@@ -12,7 +12,7 @@ use crate::findings::errors::FailedWait;
 use crate::findings::watch::Watch;
 use crate::hooks::entry::Frame;
 #[cfg(not(test))]
-use crate::hooks::entry::{BLOCK, go_on};
+use crate::hooks::entry::{BLOCK, jump_to_real};
 #[cfg(not(test))]
 use crate::real::Real;
 use crate::thread::Block;
@@ -24,12 +24,12 @@ mod exports {
 
     crate::arch::x86_64::entries::timed! {
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        wait_timed(4): super::go_wait, super::after_timed_wait;
+        wait_timed(4): super::enter_wait, super::after_timed_wait;
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        pwait_timed(5): super::go_pwait, super::after_timed_pwait;
+        pwait_timed(5): super::enter_pwait, super::after_timed_pwait;
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
-        epoll_pwait2(5) or epoll_pwait2: super::go_pwait2, super::after_timed_pwait2;
+        epoll_pwait2(5) or epoll_pwait2: super::enter_pwait2, super::after_timed_pwait2;
     }
 
     // A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
@@ -57,9 +57,9 @@ pub extern "C-unwind" fn before_wait(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim.go_wait")]
-pub(super) extern "C-unwind" fn go_wait(frame: &mut Frame, now: u64) -> c_int {
-    go::<4>(Call::Wait, &real::function::epoll_wait, frame, now)
+#[unsafe(link_section = ".text.hot.epollshim.enter_wait")]
+pub(super) extern "C-unwind" fn enter_wait(frame: &mut Frame, now: u64) -> c_int {
+    enter::<4>(Call::Wait, &real::function::epoll_wait, frame, now)
 }
 
 pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
@@ -69,7 +69,7 @@ pub extern "C-unwind" fn after_wait(frame: &mut Frame, count: isize) -> isize {
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.timed_wait")]
 extern "C-unwind" fn after_timed_wait(frame: &mut Frame, count: isize, now: u64) -> isize {
-    end_gone_wait(Call::Wait, frame, count, now)
+    end_entered_wait(Call::Wait, frame, count, now)
 }
 
 #[cfg(not(test))]
@@ -87,9 +87,9 @@ pub extern "C-unwind" fn before_pwait(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim.go_pwait")]
-pub(super) extern "C-unwind" fn go_pwait(frame: &mut Frame, now: u64) -> c_int {
-    go::<5>(Call::Pwait, &real::function::epoll_pwait, frame, now)
+#[unsafe(link_section = ".text.hot.epollshim.enter_pwait")]
+pub(super) extern "C-unwind" fn enter_pwait(frame: &mut Frame, now: u64) -> c_int {
+    enter::<5>(Call::Pwait, &real::function::epoll_pwait, frame, now)
 }
 
 pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
@@ -99,7 +99,7 @@ pub extern "C-unwind" fn after_pwait(frame: &mut Frame, count: isize) -> isize {
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.timed_pwait")]
 extern "C-unwind" fn after_timed_pwait(frame: &mut Frame, count: isize, now: u64) -> isize {
-    end_gone_wait(Call::Pwait, frame, count, now)
+    end_entered_wait(Call::Pwait, frame, count, now)
 }
 
 #[cfg(not(test))]
@@ -115,15 +115,15 @@ pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
 }
 
 #[cfg(not(test))]
-#[unsafe(link_section = ".text.hot.epollshim.go_pwait2")]
-pub(super) extern "C-unwind" fn go_pwait2(frame: &mut Frame, now: u64) -> c_int {
-    go::<5>(Call::Pwait2, &real::function::epoll_pwait2, frame, now)
+#[unsafe(link_section = ".text.hot.epollshim.enter_pwait2")]
+pub(super) extern "C-unwind" fn enter_pwait2(frame: &mut Frame, now: u64) -> c_int {
+    enter::<5>(Call::Pwait2, &real::function::epoll_pwait2, frame, now)
 }
 
 #[cfg(not(test))]
 #[unsafe(link_section = ".text.hot.epollshim.timed_pwait2")]
 extern "C-unwind" fn after_timed_pwait2(frame: &mut Frame, count: isize, now: u64) -> isize {
-    end_gone_wait(Call::Pwait2, frame, count, now)
+    end_entered_wait(Call::Pwait2, frame, count, now)
 }
 
 pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize {
@@ -188,32 +188,32 @@ fn begin_wait(call: Call, frame: &mut Frame) {
 /// The whole way to the real function of a wait that can block: it has so many arguments.
 #[cfg(not(test))]
 #[inline(always)]
-pub(super) fn go<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
-    let Some(block) = thread::block_at_hand() else { return go_first::<WORDS>(call, real, frame, now) };
+pub(super) fn enter<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
+    let Some(block) = thread::block_at_hand() else { return enter_first::<WORDS>(call, real, frame, now) };
     frame.words[BLOCK] = block.address();
     match begin_at_once(block, call, frame, now) {
         // SAFETY: the program's own call.
-        Begun::Wholly => unsafe { go_on::<WORDS>(frame, real.resolved()) },
-        Begun::After(work) => go_after::<WORDS>(real, frame, block, work),
+        Begun::Wholly => unsafe { jump_to_real::<WORDS>(frame, real.resolved()) },
+        Begun::After(work) => enter_after_work::<WORDS>(real, frame, block, work),
     }
 }
 
 #[cfg(not(test))]
 #[cold]
 #[inline(never)]
-fn go_after<const WORDS: usize>(real: &Real, frame: &Frame, block: &Block, work: u64) -> c_int {
+fn enter_after_work<const WORDS: usize>(real: &Real, frame: &Frame, block: &Block, work: u64) -> c_int {
     begin_after(frame, block, work);
     // SAFETY: the program's own call.
-    unsafe { go_on::<WORDS>(frame, real.resolved()) }
+    unsafe { jump_to_real::<WORDS>(frame, real.resolved()) }
 }
 
 #[cfg(not(test))]
 #[cold]
 #[inline(never)]
-fn go_first<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
+fn enter_first<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
     frame.words[BLOCK] = begin(call, frame, now).map_or(thread::nobody(), Block::address);
     // SAFETY: the program's own call.
-    unsafe { go_on::<WORDS>(frame, real.resolved()) }
+    unsafe { jump_to_real::<WORDS>(frame, real.resolved()) }
 }
 
 #[inline(always)]
@@ -230,11 +230,11 @@ fn end_timed_wait_now(call: Call, frame: &mut Frame, count: isize) -> isize {
     end_timed_wait(call, frame, count, clock::monotonic())
 }
 
-/// Of a wait that [`go`] has begun.
+/// Of a wait that [`enter`] has begun.
 #[cfg(not(test))]
 #[inline(always)]
-pub(super) fn end_gone_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
-    // SAFETY: `go` has written that word.
+pub(super) fn end_entered_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+    // SAFETY: `enter` has written that word.
     match unsafe { thread::block_since(frame.words[BLOCK], frame.state) } {
         Some(block) => end_timed_wait_in(block, call, frame, count, now),
         None => end_timed_wait_otherwise(call, frame, count, now),
