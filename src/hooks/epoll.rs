@@ -3,7 +3,7 @@
 //! After the real call the thread's block is looked up again: a signal handler may have forked meanwhile, and this may be
 //! the child. The waits are cancellation points; entry.rs lets the unwinder through.
 //!
-//! What is rare behind a call, and whatever calls something else, is a function of its own to its end (`..._otherwise`), which the
+//! What is rare behind a call, and whatever calls something else, is a function of its own to its end (`..._slow`), which the
 //! common way jumps to: it keeps no register for it, and has no branch to take around it.
 
 mod create;

@@ -48,21 +48,21 @@ mod exports {
 /// comes second in the ledger too. The kernel may still refuse it.
 #[unsafe(link_section = ".text.hot.epollshim.add")]
 extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
-    let Some(block) = thread::block_at_hand() else { return add_otherwise(frame, FastPath::NotTried) };
+    let Some(block) = thread::block_at_hand() else { return add_slow(frame, FastPath::NotTried) };
     frame.words[BLOCK] = block.address();
-    match add_at_once(frame, block) {
+    match add_fast(frame, block) {
         // SAFETY: the program's own call of epoll_ctl.
         FastPath::Done => unsafe { jump_to_real::<4>(frame, real::function::epoll_ctl.resolved()) },
-        tried => add_otherwise(frame, tried),
+        tried => add_slow(frame, tried),
     }
 }
 
 /// The entry does not count it.
 #[cold]
 #[inline(never)]
-fn add_otherwise(frame: &mut Frame, tried: FastPath) -> c_int {
+fn add_slow(frame: &mut Frame, tried: FastPath) -> c_int {
     frame.words[BLOCK] = thread::nobody();
-    let address = before_add_otherwise(frame, tried);
+    let address = before_add_slow(frame, tried);
     // SAFETY: the program's own call of epoll_ctl.
     unsafe { jump_to_real::<4>(frame, address) }
 }
@@ -70,24 +70,24 @@ fn add_otherwise(frame: &mut Frame, tried: FastPath) -> c_int {
 /// The same for who makes the real call itself.
 pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
     let tried = match thread::block_at_hand() {
-        Some(block) if !stacks::are_kept() => add_at_once(frame, block),
+        Some(block) if !stacks::are_kept() => add_fast(frame, block),
         _ => FastPath::NotTried,
     };
-    before_add_otherwise(frame, tried)
+    before_add_slow(frame, tried)
 }
 
 #[inline(always)]
-fn add_at_once(frame: &mut Frame, block: &Block) -> FastPath {
-    ledger::adding_at_once(frame.int(0), frame.int(2), &frame.caller, block, |ticket| {
+fn add_fast(frame: &mut Frame, block: &Block) -> FastPath {
+    ledger::adding_fast(frame.int(0), frame.int(2), &frame.caller, block, |ticket| {
         block.adding.store(ticket, Ordering::Relaxed);
         frame.state = ticket;
     })
 }
 
-/// What is rare before an ADD; and see [`after_ctl_otherwise`].
+/// What is rare before an ADD; and see [`after_ctl_slow`].
 #[cold]
 #[inline(never)]
-fn before_add_otherwise(frame: &mut Frame, tried: FastPath) -> usize {
+fn before_add_slow(frame: &mut Frame, tried: FastPath) -> usize {
     match tried {
         FastPath::Done => {}
         FastPath::DoneSlowPathPending => ledger::finish(tried),
@@ -114,9 +114,9 @@ pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
-    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
+    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_slow(frame, result) };
     if !Ticket::is_noted(frame.state) {
-        return after_ctl_otherwise(frame, result);
+        return after_ctl_slow(frame, result);
     }
     block.adding.store(0, Ordering::Relaxed);
     block.counters.calls(Call::CtlAdd).bump();
@@ -129,7 +129,7 @@ pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
-    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
+    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_slow(frame, result) };
     block.counters.calls(Call::CtlMod).bump();
     result
 }
@@ -139,30 +139,30 @@ pub extern "C-unwind" fn after_del(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
         return after_failed_ctl(frame, result);
     }
-    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_otherwise(frame, result) };
+    let Some(block) = thread::block_with_nothing_open() else { return after_ctl_slow(frame, result) };
     block.counters.calls(Call::CtlDel).bump();
-    match ledger::deleted_at_once(frame.int(0), frame.int(2), block) {
+    match ledger::deleted_fast(frame.int(0), frame.int(2), block) {
         FastPath::Done => result,
-        tried => after_del_otherwise(frame, result, block, tried),
+        tried => after_del_slow(frame, result, block, tried),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn after_del_otherwise(frame: &mut Frame, result: isize, block: &Block, tried: FastPath) -> isize {
+fn after_del_slow(frame: &mut Frame, result: isize, block: &Block, tried: FastPath) -> isize {
     ledger::deleted(frame.int(0), frame.int(2), frame.caller, block, tried);
     opaque(result)
 }
 
 /// Of an operation that there is none of.
 pub extern "C-unwind" fn after_other(frame: &mut Frame, result: isize) -> isize {
-    after_ctl_otherwise(frame, result)
+    after_ctl_slow(frame, result)
 }
 
 /// What is rare behind an `epoll_ctl`, in a function of its own to its end, which the common way jumps to.
 #[cold]
 #[inline(never)]
-fn after_ctl_otherwise(frame: &mut Frame, result: isize) -> isize {
+fn after_ctl_slow(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block() else { return opaque(result) };
     if result < 0 {
         return after_failed_ctl(frame, result);

@@ -132,15 +132,15 @@ pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize 
 
 /// How far the beginning of a wait has come without anything rare.
 enum Begun {
-    Wholly,
+    Done,
     /// But for the time that the thread has worked since its last wait, in nanoseconds.
-    After(u64),
+    WorkPending(u64),
 }
 
 /// A wait that can block begins `now`: it is counted, since it may never come back (cancelled, or left by siglongjmp), and timed:
 /// the frame's `state` is when it began, or 0.
 #[inline(always)]
-fn begin_at_once(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begun {
+fn begin_fast(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begun {
     let counters = &block.counters;
     counters.bump_wait(call);
     block.begin_wait(frame.int(0), frame.caller);
@@ -149,19 +149,19 @@ fn begin_at_once(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begu
     if last != 0 {
         let work = now.saturating_sub(last);
         if work >= thresholds::LATE || !counters.work().has_reached(work) {
-            return Begun::After(work);
+            return Begun::WorkPending(work);
         }
         counters.record_work_reached(work);
         counters.last_wait_end.store(0, Ordering::Relaxed);
     }
-    Begun::Wholly
+    Begun::Done
 }
 
 /// The same of whatever thread.
 fn begin(call: Call, frame: &mut Frame, now: u64) -> Option<&'static Block> {
     frame.state = 0;
     let block = thread::block()?;
-    if let Begun::After(work) = begin_at_once(block, call, frame, now) {
+    if let Begun::WorkPending(work) = begin_fast(block, call, frame, now) {
         begin_after(frame, block, work);
     }
     Some(block)
@@ -191,10 +191,10 @@ fn begin_wait(call: Call, frame: &mut Frame) {
 pub(super) fn enter<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
     let Some(block) = thread::block_at_hand() else { return enter_first::<WORDS>(call, real, frame, now) };
     frame.words[BLOCK] = block.address();
-    match begin_at_once(block, call, frame, now) {
+    match begin_fast(block, call, frame, now) {
         // SAFETY: the program's own call.
-        Begun::Wholly => unsafe { jump_to_real::<WORDS>(frame, real.resolved()) },
-        Begun::After(work) => enter_after_work::<WORDS>(real, frame, block, work),
+        Begun::Done => unsafe { jump_to_real::<WORDS>(frame, real.resolved()) },
+        Begun::WorkPending(work) => enter_after_work::<WORDS>(real, frame, block, work),
     }
 }
 
@@ -237,14 +237,14 @@ pub(super) fn end_entered_wait(call: Call, frame: &mut Frame, count: isize, now:
     // SAFETY: `enter` has written that word.
     match unsafe { thread::block_since(frame.words[BLOCK], frame.state) } {
         Some(block) => end_timed_wait_in(block, call, frame, count, now),
-        None => end_timed_wait_otherwise(call, frame, count, now),
+        None => end_timed_wait_slow(call, frame, count, now),
     }
 }
 
 fn end_timed_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
     match thread::block_at_hand() {
         Some(block) if !block.is_older(frame.state) => end_timed_wait_in(block, call, frame, count, now),
-        _ => end_timed_wait_otherwise(call, frame, count, now),
+        _ => end_timed_wait_slow(call, frame, count, now),
     }
 }
 
@@ -308,7 +308,7 @@ fn end_first_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize 
 /// The thread had no block when it began, or has none now, or another.
 #[cold]
 #[inline(never)]
-fn end_timed_wait_otherwise(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
+fn end_timed_wait_slow(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
     match thread::block() {
         Some(_) if frame.state == 0 => end_untimed_wait(call, frame, count),
         Some(block) => {

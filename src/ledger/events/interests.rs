@@ -22,7 +22,7 @@ use epollshim_ledger::Change;
 /// Unless it returns [`FastPath::Done`] or [`FastPath::DoneSlowPathPending`], the caller must
 /// continue with [`adding`].
 #[inline(always)]
-pub fn adding_at_once(epfd: i32, fd: i32, site: &usize, block: &Block, keep: impl FnOnce(u64)) -> FastPath {
+pub fn adding_fast(epfd: i32, fd: i32, site: &usize, block: &Block, keep: impl FnOnce(u64)) -> FastPath {
     // Written out, and not as a closure of a common function: the compiler may leave a closure out
     // of line, and the call costs more than the change (docs/performance.md, "Branches after a
     // system call").
@@ -133,7 +133,7 @@ fn undo(registration: &Registration, ticket: Ticket, error: i32) {
 /// An `EPOLL_CTL_DEL` succeeded. Unless it returns [`FastPath::Done`], the caller must continue
 /// with [`deleted`].
 #[inline(always)]
-pub fn deleted_at_once(epfd: i32, fd: i32, block: &Block) -> FastPath {
+pub fn deleted_fast(epfd: i32, fd: i32, block: &Block) -> FastPath {
     CORE.descriptors.approach(fd);
     let tried = try_lock_fast();
     if tried != FastPath::Done {
