@@ -77,13 +77,13 @@ macro_rules! default_handlers {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
         /// By the functions' numbers: those that the ledger hears of.
-        static DEFAULT_HANDLERS: [Handlers; creators::FIRST as usize] = heard_of([$(handlers!($role $name)),*]);
+        static DEFAULT_HANDLERS: [Handlers; creators::FIRST as usize] = ledger_rows([$(handlers!($role $name)),*]);
     };
 }
 for_each_function!(default_handlers);
 
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
-const fn heard_of(all: [Handlers; Function::COUNT]) -> [Handlers; creators::FIRST as usize] {
+const fn ledger_rows(all: [Handlers; Function::COUNT]) -> [Handlers; creators::FIRST as usize] {
     let mut handlers = [NOTHING; creators::FIRST as usize];
     let mut at = 0;
     while at < handlers.len() {

@@ -67,13 +67,13 @@ pub unsafe fn or_of_pairs(first: *const epoll_event, end: *const epoll_event, bi
 
 /// Adds to the counter that lies so many bytes behind a base, or one to that which lies `index` counters further. To be called where
 /// there is a counter, which is its safety.
-macro_rules! add_behind {
+macro_rules! add_at_offset {
     ($base:expr, $place:expr, $amount:expr) => {
         $crate::arch::counters::add(($base as usize + $place) as *mut u64, $amount)
     };
 }
 
-macro_rules! bump_behind {
+macro_rules! bump_at_offset {
     ($base:expr, $place:expr) => {
         $crate::arch::counters::bump(($base as usize + $place) as *mut u64)
     };
@@ -82,4 +82,4 @@ macro_rules! bump_behind {
     };
 }
 
-pub(crate) use {add_behind, bump_behind};
+pub(crate) use {add_at_offset, bump_at_offset};

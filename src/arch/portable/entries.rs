@@ -35,13 +35,13 @@ pub unsafe fn call(address: usize, words: [usize; 6]) -> isize {
 /// `cancellable!(name, run, arguments...)`: the entry `name`, which passes its frame and these arguments to `run`. Nothing catches what
 /// unwinds: a thread may be cancelled in the real function. With `#[unsafe(no_mangle)]` before the name it is exported.
 macro_rules! cancellable {
-    ($(#[$attribute:meta])* $name:ident, $run:path $(, $told:expr)*) => {
+    ($(#[$attribute:meta])* $name:ident, $run:path $(, $argument:expr)*) => {
         $(#[$attribute])*
         pub unsafe extern "C-unwind" fn $name(a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
             let frame = Frame { words: [a, b, c, d, e, f], state: 0, caller: 0 };
             let mut frame = $crate::arch::portable::entries::Anchor(frame);
             frame.0.caller = $crate::arch::return_address(&mut frame);
-            $run(&mut frame.0 $(, $told)*)
+            $run(&mut frame.0 $(, $argument)*)
         }
     };
 }
@@ -50,7 +50,7 @@ macro_rules! cancellable {
 /// says that nothing unwinds out of it, so that the compiler leaves `catch_unwind` away, and with it all of std's panicking.
 /// redhook's own look-up of the real function is not used: std's `Once` would deadlock in a signal handler.
 macro_rules! not_cancellable {
-    ($name:ident, $run:path: fn($($type:ty),*) $(, $told:expr)*) => {
+    ($name:ident, $run:path: fn($($type:ty),*) $(, $argument:expr)*) => {
         mod $name {
             #[allow(unused_imports)]
             use super::*;
@@ -64,7 +64,7 @@ macro_rules! not_cancellable {
                     let frame = Frame { words: [a, b, c, d, e, f], state: 0, caller: 0 };
                     let mut frame = $crate::arch::portable::entries::Anchor(frame);
                     frame.0.caller = $crate::arch::return_address(&mut frame);
-                    run(&mut frame.0 $(, $told)*)
+                    run(&mut frame.0 $(, $argument)*)
                 }
             }
         }

@@ -80,14 +80,14 @@ pub unsafe fn or_of_pairs(first: *const epoll_event, end: *const epoll_event, bi
 
 /// Adds to the counter that lies so many bytes behind a base, or one to that which lies `index` counters further: as [`add`] and [`bump`], by a register that the caller has already. (What takes a counter's own address has it computed first: an
 /// instruction and a register each.) To be called where there is a counter, which is its safety.
-macro_rules! add_behind {
+macro_rules! add_at_offset {
     ($base:expr, $place:expr, $amount:expr) => {
         core::arch::asm!("add qword ptr [{base} + {place}], {amount}", base = in(reg) $base, place = const $place, amount = in(reg) $amount,
              options(nostack))
     };
 }
 
-macro_rules! bump_behind {
+macro_rules! bump_at_offset {
     ($base:expr, $place:expr) => {
         core::arch::asm!("add qword ptr [{base} + {place}], 1", base = in(reg) $base, place = const $place, options(nostack))
     };
@@ -97,4 +97,4 @@ macro_rules! bump_behind {
     };
 }
 
-pub(crate) use {add_behind, bump_behind};
+pub(crate) use {add_at_offset, bump_at_offset};
