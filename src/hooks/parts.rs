@@ -1,4 +1,5 @@
-//! What entries in assembly read of other parts of the library, by the names that the templates have for it.
+//! What the entries in assembly read of other parts of the library, under the names that the
+//! templates use.
 
 pub use epollshim_format::call::Call;
 pub use epollshim_format::function::Function;
