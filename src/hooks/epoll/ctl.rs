@@ -19,7 +19,7 @@ use crate::{census, findings, ledger, real, stacks, sys, thread};
 mod exports {
     use crate::hooks::parts;
 
-    // `add` goes on to the real function, whose success is but counted, mostly.
+    // `add` jumps to the real function. Most successes are then only counted, by the entry itself.
     crate::arch::x86_64::entries::with_after! {
         entering:
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
@@ -40,34 +40,37 @@ mod exports {
         epoll_ctl or epoll_ctl by operation ctl_other, ctl_add, ctl_del, ctl_mod;
     }
 
-    // The type that frames are read by is that which libc gives to glibc's function.
+    // Frames are read with the same type that libc gives to glibc's function.
     const _: crate::real::EpollCtl = libc::epoll_ctl;
 }
 
-/// An ADD is noted before it is made, so that a thread that already gets its events and closes the descriptor
-/// comes second in the ledger too. The kernel may still refuse it.
+/// Runs before an ADD. The interest is noted before the real call: another thread may get its
+/// events and close the descriptor before this call returns, and the ledger must record the ADD
+/// before that close. The kernel may still refuse the ADD.
 #[unsafe(link_section = ".text.hot.epollshim.add")]
 extern "C-unwind" fn add(frame: &mut Frame) -> c_int {
     let Some(block) = thread::block_at_hand() else { return add_slow(frame, FastPath::NotTried) };
     frame.words[BLOCK] = block.address();
     match add_fast(frame, block) {
-        // SAFETY: the program's own call of epoll_ctl.
+        // SAFETY: the address is that of the real epoll_ctl, and the frame has the four arguments
+        // that the program passed to it.
         FastPath::Done => unsafe { jump_to_real::<4>(frame, real::function::epoll_ctl.resolved()) },
         tried => add_slow(frame, tried),
     }
 }
 
-/// The entry does not count it.
+/// Slow path of [`add`]. The entry does not count the call: it finds `nobody` instead of a block.
 #[cold]
 #[inline(never)]
 fn add_slow(frame: &mut Frame, tried: FastPath) -> c_int {
     frame.words[BLOCK] = thread::nobody();
     let address = before_add_slow(frame, tried);
-    // SAFETY: the program's own call of epoll_ctl.
+    // SAFETY: `before_add_slow` returns the address of the real epoll_ctl, and the frame has the
+    // four arguments that the program passed to it.
     unsafe { jump_to_real::<4>(frame, address) }
 }
 
-/// The same for who makes the real call itself.
+/// The same for callers that make the real call themselves.
 pub extern "C-unwind" fn before_add(frame: &mut Frame) -> usize {
     let tried = match thread::block_at_hand() {
         Some(block) if !stacks::are_kept() => add_fast(frame, block),
@@ -84,7 +87,7 @@ fn add_fast(frame: &mut Frame, block: &Block) -> FastPath {
     })
 }
 
-/// What is rare before an ADD; and see [`after_ctl_slow`].
+/// Slow path before an ADD. See the module epoll for why it is a function of its own.
 #[cold]
 #[inline(never)]
 fn before_add_slow(frame: &mut Frame, tried: FastPath) -> usize {
@@ -101,7 +104,7 @@ fn before_add_slow(frame: &mut Frame, tried: FastPath) -> usize {
                         frame.state = ticket;
                     });
                 }
-                // A handler has forked, and the child gets no memory.
+                // A signal handler has forked, and the child gets no memory.
                 None => ledger::unlock_unapplied(tried),
             }
         }
@@ -123,7 +126,8 @@ pub extern "C-unwind" fn after_add(frame: &mut Frame, result: isize) -> isize {
     result
 }
 
-/// Nothing changes in what is watched; that the kernel had it is compared at the report.
+/// A MOD does not change what is watched. Reports compare with the kernel whether the interest
+/// existed.
 #[unsafe(link_section = ".text.hot.epollshim.more")]
 pub extern "C-unwind" fn after_mod(frame: &mut Frame, result: isize) -> isize {
     if result < 0 {
@@ -154,12 +158,12 @@ fn after_del_slow(frame: &mut Frame, result: isize, block: &Block, tried: FastPa
     opaque(result)
 }
 
-/// Of an operation that there is none of.
+/// For an unknown operation.
 pub extern "C-unwind" fn after_other(frame: &mut Frame, result: isize) -> isize {
     after_ctl_slow(frame, result)
 }
 
-/// What is rare behind an `epoll_ctl`, in a function of its own to its end, which the common way jumps to.
+/// Slow path after an `epoll_ctl`. See the module epoll for why it is a function of its own.
 #[cold]
 #[inline(never)]
 fn after_ctl_slow(frame: &mut Frame, result: isize) -> isize {
@@ -180,7 +184,7 @@ fn after_ctl_slow(frame: &mut Frame, result: isize) -> isize {
         _ => Call::CtlOther,
     };
     if block.part::<Pending>().is_open() && call != Call::CtlOther {
-        // The thread's last `epoll_ctl` has left something open.
+        // The thread's last `epoll_ctl` has left something for findings to complete.
         findings::errors::ctl_succeeded(block, frame.int(0), frame.int(1), frame.int(2), frame.caller);
     }
     block.counters.calls(call).bump();
@@ -200,7 +204,7 @@ fn registration(frame: &Frame) -> Registration {
 fn after_failed_ctl(frame: &mut Frame, result: isize) -> isize {
     let Some(block) = thread::block() else { return opaque(result) };
     let error = sys::errno();
-    // Before the ledger hears of it, and forgets what it believed.
+    // Asked before the ledger records the failure, because it then forgets the interest.
     let is_ghost = findings::ghosts::ctl_failed(frame.int(0), frame.int(1), frame.int(2), error);
     let call = match frame.int(1) {
         libc::EPOLL_CTL_ADD => {

@@ -32,7 +32,8 @@ mod exports {
         epoll_pwait2(5) or epoll_pwait2: super::enter_pwait2, super::after_timed_pwait2;
     }
 
-    // A wait that can block is timed, and has a way of its own: what is decided before the call need not be asked behind it.
+    // A wait that can block is timed by an entry of its own. What is decided before the call is not
+    // tested again after it.
     crate::arch::x86_64::entries::with_after! {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = ".text.hot.epollshim.entries")]
@@ -42,7 +43,7 @@ mod exports {
         epoll_pwait(4) or epoll_pwait unless pwait_timed: crate::real::function::epoll_pwait, super::after_untimed_pwait;
     }
 
-    // The types that frames are read by are those that libc gives to glibc's functions.
+    // Frames are read with the same types that libc gives to glibc's functions.
     const _: unsafe extern "C" fn(i32, *mut libc::epoll_event, i32, i32) -> i32 = libc::epoll_wait;
     const _: unsafe extern "C" fn(i32, *mut libc::epoll_event, i32, i32, *const libc::sigset_t) -> i32 =
         libc::epoll_pwait;
@@ -108,7 +109,8 @@ extern "C-unwind" fn after_untimed_pwait(frame: &mut Frame, count: isize) -> isi
     end_untimed_wait(Call::Pwait, frame, count)
 }
 
-/// A timeout may point to zero, but only the kernel may look: the address may be bad, which is EFAULT.
+/// Always timed: the timeout may point to zero, but only the kernel may read it, since a bad
+/// address must give EFAULT.
 pub extern "C-unwind" fn before_pwait2(frame: &mut Frame) -> usize {
     begin_wait(Call::Pwait2, frame);
     real::function::epoll_pwait2.address()
@@ -130,15 +132,17 @@ pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize 
     end_timed_wait(Call::Pwait2, frame, count, clock::monotonic())
 }
 
-/// How far the beginning of a wait has come without anything rare.
+/// What is left to do before a wait.
 enum Begun {
     Done,
-    /// But for the time that the thread has worked since its last wait, in nanoseconds.
+    /// The work of the thread since its last wait, in nanoseconds, must be recorded by
+    /// [`begin_after`].
     WorkPending(u64),
 }
 
-/// A wait that can block begins `now`: it is counted, since it may never come back (cancelled, or left by siglongjmp), and timed:
-/// the frame's `state` is when it began, or 0.
+/// Fast path at the beginning of a wait that can block. The wait is counted now, since it may never
+/// return: it may be cancelled, or left by siglongjmp. It is timed as well: the frame's `state`
+/// becomes its beginning.
 #[inline(always)]
 fn begin_fast(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begun {
     let counters = &block.counters;
@@ -157,7 +161,7 @@ fn begin_fast(block: &Block, call: Call, frame: &mut Frame, now: u64) -> Begun {
     Begun::Done
 }
 
-/// The same of whatever thread.
+/// The same for any thread. If it has no block and gets none, `state` is 0.
 fn begin(call: Call, frame: &mut Frame, now: u64) -> Option<&'static Block> {
     frame.state = 0;
     let block = thread::block()?;
@@ -167,7 +171,7 @@ fn begin(call: Call, frame: &mut Frame, now: u64) -> Option<&'static Block> {
     Some(block)
 }
 
-/// The thread comes later to its wait than ever before, or late.
+/// The thread has worked longer between two waits than ever before, or longer than `LATE`.
 #[inline]
 fn begin_after(frame: &Frame, block: &Block, work: u64) {
     block.counters.work().record(work);
@@ -177,7 +181,7 @@ fn begin_after(frame: &Frame, block: &Block, work: u64) {
     }
 }
 
-/// The same in all cases.
+/// The same, if the entry has not read the clock.
 #[cold]
 #[inline(never)]
 fn begin_wait(call: Call, frame: &mut Frame) {
@@ -185,14 +189,15 @@ fn begin_wait(call: Call, frame: &mut Frame) {
     begin(call, frame, now);
 }
 
-/// The whole way to the real function of a wait that can block: it has so many arguments.
+/// Runs before a wait that can block, and jumps to the real function, which has `WORDS` arguments.
 #[cfg(not(test))]
 #[inline(always)]
 pub(super) fn enter<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
     let Some(block) = thread::block_at_hand() else { return enter_first::<WORDS>(call, real, frame, now) };
     frame.words[BLOCK] = block.address();
     match begin_fast(block, call, frame, now) {
-        // SAFETY: the program's own call.
+        // SAFETY: `real` is the function that the program called, and the frame has its arguments,
+        // of which there are `WORDS`.
         Begun::Done => unsafe { jump_to_real::<WORDS>(frame, real.resolved()) },
         Begun::WorkPending(work) => enter_after_work::<WORDS>(real, frame, block, work),
     }
@@ -203,7 +208,8 @@ pub(super) fn enter<const WORDS: usize>(call: Call, real: &Real, frame: &mut Fra
 #[inline(never)]
 fn enter_after_work<const WORDS: usize>(real: &Real, frame: &Frame, block: &Block, work: u64) -> c_int {
     begin_after(frame, block, work);
-    // SAFETY: the program's own call.
+    // SAFETY: `real` is the function that the program called, and the frame has its arguments, of
+    // which there are `WORDS`.
     unsafe { jump_to_real::<WORDS>(frame, real.resolved()) }
 }
 
@@ -212,7 +218,8 @@ fn enter_after_work<const WORDS: usize>(real: &Real, frame: &Frame, block: &Bloc
 #[inline(never)]
 fn enter_first<const WORDS: usize>(call: Call, real: &Real, frame: &mut Frame, now: u64) -> c_int {
     frame.words[BLOCK] = begin(call, frame, now).map_or(thread::nobody(), Block::address);
-    // SAFETY: the program's own call.
+    // SAFETY: `real` is the function that the program called, and the frame has its arguments, of
+    // which there are `WORDS`.
     unsafe { jump_to_real::<WORDS>(frame, real.resolved()) }
 }
 
@@ -230,11 +237,12 @@ fn end_timed_wait_now(call: Call, frame: &mut Frame, count: isize) -> isize {
     end_timed_wait(call, frame, count, clock::monotonic())
 }
 
-/// Of a wait that [`enter`] has begun.
+/// For a wait that began with [`enter`].
 #[cfg(not(test))]
 #[inline(always)]
 pub(super) fn end_entered_wait(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
-    // SAFETY: `enter` has written that word.
+    // SAFETY: `enter` ran before the real call, and stored the address of a block or of `nobody` in
+    // that word. Nothing writes the word in between.
     match unsafe { thread::block_since(frame.words[BLOCK], frame.state) } {
         Some(block) => end_timed_wait_in(block, call, frame, count, now),
         None => end_timed_wait_slow(call, frame, count, now),
@@ -253,7 +261,8 @@ fn end_timed_wait_in(block: &'static Block, call: Call, frame: &mut Frame, count
     block.end_wait();
     let time = now.saturating_sub(frame.state);
     let Some(blocked) = block.counters.blocked(call) else { return count };
-    // One of `SLEPT` and more has a timeout of 1 ms or more, if it had one: see `short`.
+    // A wait that ended by a timeout of 1 ms has lasted for `SLEPT` at least: only `end_rare_wait`
+    // counts it as `short`.
     if time >= thresholds::SLEPT || !blocked.has_reached(time) {
         return end_rare_wait(block, call, frame, count, now);
     }
@@ -267,8 +276,8 @@ fn end_any_wait(block: &'static Block, call: Call, frame: &mut Frame, count: isi
     note_wait(block, call, frame, frame.state, count, &block.counters.empty)
 }
 
-/// A wait that slept; or that took longer than any before; or a handler has forked, and this is the child: here too a call returns, as other calls
-/// do, and is counted.
+/// A wait that slept, or that took longer than any before. Or a handler has forked and this is the
+/// child: the call returns here as others do, and is counted.
 #[cold]
 #[inline(never)]
 fn end_rare_wait(block: &'static Block, call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
@@ -298,14 +307,14 @@ pub(super) fn end_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> i
     note_wait(block, call, frame, 0, count, &block.counters.polled)
 }
 
-/// The thread has no block, and may get one. (The frame's `state` says nothing: nobody has written it.)
+/// The thread has no block yet, and may get one. `state` is not read: nothing has written it.
 #[cold]
 #[inline(never)]
 fn end_first_untimed_wait(call: Call, frame: &mut Frame, count: isize) -> isize {
     if thread::block().is_some() { end_untimed_wait(call, frame, count) } else { opaque(count) }
 }
 
-/// The thread had no block when it began, or has none now, or another.
+/// The thread had no block when the wait began, or has none now, or has another one.
 #[cold]
 #[inline(never)]
 fn end_timed_wait_slow(call: Call, frame: &mut Frame, count: isize, now: u64) -> isize {
@@ -319,8 +328,9 @@ fn end_timed_wait_slow(call: Call, frame: &mut Frame, count: isize, now: u64) ->
     }
 }
 
-/// What came of a wait that began at `start` (0: it was not timed); `empty` counts it if that is nothing. What is rare, and
-/// what calls something, has a function of its own to its end, as behind an `epoll_ctl`.
+/// Counts the result of a wait that began at `start` (0: not timed). `empty` is the counter for no
+/// events. The slow paths, and everything that calls a function, are separate functions, as after
+/// an `epoll_ctl`.
 #[inline(always)]
 fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, count: isize, empty: &Counter) -> isize {
     if count == 0 {
@@ -331,7 +341,7 @@ fn note_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, c
         return count;
     }
     let batch = block.counters.batch();
-    // (A failure is no small number.)
+    // A failure, as an unsigned number, is not small.
     if !batch.has_reached_small(count as u64) || batch.sum().wrapping_add(count as u64) >= block.part::<Watch>().due() {
         return note_other_wait(block, call, frame, start, count);
     }
@@ -354,16 +364,18 @@ fn is_full(frame: &Frame, count: isize) -> bool {
     count as c_int == frame.int(2)
 }
 
-/// What the events that a wait returned are.
+/// The event masks that a wait returned.
 fn masks(frame: &Frame, count: isize) -> impl Iterator<Item = u32> {
     let events = frame.word(1) as *const epoll_event;
-    // SAFETY: the kernel has just written that many events there.
+    // SAFETY: the wait returned `count`, so the kernel has written that many events to the
+    // program's buffer.
     (0..count as usize).map(move |index| unsafe { (&raw const (*events.wrapping_add(index)).events).read_unaligned() })
 }
 
 #[inline(always)]
 fn are_plain(frame: &Frame, count: isize) -> bool {
-    // SAFETY: as above.
+    // SAFETY: the wait returned `count`, so the kernel has written that many events to the
+    // program's buffer.
     unsafe { counters::are_plain(frame.word(1) as *const epoll_event, count as usize) }
 }
 
@@ -378,7 +390,7 @@ fn end_of(frame: &Frame, count: isize) -> WaitEnd {
     }
 }
 
-/// The rest, where several threads wait on an instance, or for the first time.
+/// Slow path: several threads wait on this instance, or this is its first wait.
 #[cold]
 #[inline(never)]
 fn note_rare_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
@@ -386,7 +398,7 @@ fn note_rare_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
     opaque(count)
 }
 
-/// The rest, where other events than the plain ones have come.
+/// Slow path: some events are of other kinds than the plain ones.
 #[inline(never)]
 fn note_mixed_wait(block: &'static Block, frame: &Frame, count: isize) -> isize {
     block.counters.delivered(masks(frame, count));
@@ -394,8 +406,8 @@ fn note_mixed_wait(block: &'static Block, frame: &Frame, count: isize) -> isize 
     opaque(count)
 }
 
-/// Of a wait that failed, or that returned events, with whatever that brings: as many as never before, or many, or as many as a look
-/// was due at.
+/// Slow path: the wait failed; or it returned more events than any before, or many; or the batch
+/// detector is due.
 #[cold]
 #[inline(never)]
 fn note_other_wait(block: &'static Block, call: Call, frame: &mut Frame, start: u64, count: isize) -> isize {
@@ -423,7 +435,7 @@ fn note_events_and_look(block: &'static Block, frame: &mut Frame, start: u64, co
     opaque(count)
 }
 
-/// Events of several kinds.
+/// Counts events of several kinds.
 #[cold]
 #[inline(never)]
 fn note_mixed(counters: &counters::Counters, frame: &Frame, count: isize) {
@@ -437,7 +449,7 @@ fn note_failed_wait(block: &'static Block, call: Call, frame: &Frame, count: isi
     let error = sys::errno();
     block.counters.error(call, error);
     if error == libc::EBADF {
-        // No instance was waited on: if the ledger has one there, it is gone.
+        // The descriptor is not open. If the ledger has an instance there, it no longer exists.
         ledger::waited_on_bad(epfd);
         census::used(epfd, use_after_close::WAIT, frame.caller);
     } else {
