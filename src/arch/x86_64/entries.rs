@@ -1,42 +1,53 @@
-//! The five templates of entries in assembly. What they do is written in plain Rust in ../portable/entries.rs.
+//! The templates of entries in assembly; the fifth is in entries/dispatch.rs. The same in plain
+//! Rust is in ../portable/entries.rs.
 //!
 //! ```text
-//! program ── call ──▶ entry ── before(frame) ──▶ which function to call (left out where there is nothing to do)
+//! program ── call ──▶ entry ── before(frame) ──▶ the function to call (if there is a `before`)
 //!                       │ ───── the real function, with the program's own registers
 //!                       │ ───── after(frame, result) ──▶ what the program gets
 //! program ◀── jump ─────┘
 //! ```
 //!
-//! Where a call and its return before the real function would be felt, `enter` stands for `before`: it ends in a jump to the real
-//! function, which comes back to the entry. (That compilers make a jump of the last call of a function is a promise of none. Where it
-//! were a call, all would be as right, and some nanoseconds dearer: tests/cost.rs counts the instructions.)
+//! Some entries have an `enter` instead of a `before`, which saves a call and its return before the
+//! real function. `enter` ends in a jump to the real function, which returns to the entry. (No
+//! compiler guarantees that the last call of a function becomes a jump. A call would be as correct,
+//! and a little slower. tests/cost.rs counts the instructions.)
 //!
-//! Why this is written out and not left to the compiler: an ordinary function ends in a second `ret` behind the real function's own. Coming
-//! out of the kernel, the processor's stack of predicted returns is spoilt (the mitigations of Retbleed and SRSO rewrite it), so that every
-//! `ret` is predicted wrong, which costs more than all counting. A jump to the popped address is predicted as any indirect jump is.
+//! There are two reasons for writing entries in assembly:
 //!
-//! Where predictions do outlive a system call, a `call` without a `ret` of its own would leave one prediction too many, and every `ret`
-//! above the hook would go wrong, one after another. So the real function is not called either: its return address is pushed, and it is
-//! jumped to. Its `ret` uses up the prediction of the program's own `call`, and is the only one that goes wrong.
+//! - An ordinary function would have its own `ret` after the real function's. When a system call
+//!   returns, the processor's return stack buffer is invalid, because the mitigations of Retbleed
+//!   and SRSO overwrite it. Every `ret` is then mispredicted, which costs more than all the
+//!   counting. So the entry pops the return address and jumps to it: that is predicted like any
+//!   indirect jump.
+//! - If the buffer does survive a system call, a `call` without its `ret` would leave one entry too
+//!   many in it, and every later `ret` above the hook would be mispredicted. So the entry does not
+//!   `call` the real function. It pushes a return address and jumps. The real function's `ret` uses
+//!   up the entry of the program's own `call`, and is the only `ret` that is mispredicted.
 //!
-//! (A shadow stack would object; glibc enables it only where every loaded library asks for it, and we do not.)
+//! A shadow stack would fault here. glibc enables one only if every loaded library asks for it, and
+//! this one does not.
 //!
-//! The frame is described to unwinders, has no personality and no destructors: pthread_cancel passes through.
+//! Unwinders find the frame described. It has no personality and no destructors, so pthread_cancel
+//! unwinds through it.
 //!
-//! A template names what it reads of other parts of the library as `parts::NAME`: whoever uses it has such a module in scope
-//! (hooks/entry.rs).
+//! A template refers to other parts of the library as `parts::NAME`. Its user must have such a
+//! module in scope (hooks/parts.rs).
 
 #[cfg(not(portable))]
 mod dispatch;
 
-/// Functions that go `enter` → real → `after`, written `name(words): go, after;`, with `or armed` before the colon where the function is
-/// the program's own entry: the way of armed.rs. `enter` ends in a jump to the real function ([`jump_to_real`]). `words`: of how many registers
-/// it has its arguments, five at most; only these are kept. `enter` and `after` are told the time, each as it begins: who called a clock
-/// in the midst would have to keep what it knows over the call. The entry itself reads it, below the frame: each function more behind
-/// a system call is a line of code more, and a return.
+/// Entries that run `enter`, the real function and `after`, written `name(words): enter, after;`.
+/// `words` is the number of arguments in registers, at most five; only these are kept. `enter` ends
+/// in a jump to the real function (`jump_to_real`). With `or armed` before the colon, the entry is
+/// exported, and jumps to the one in armed.rs if the function is armed.
 ///
-/// Behind `recorded:`, `after` also gets the time at which the call began. Below the frame lie the 16 bytes of a clock reading, then the result and
-/// the beginning.
+/// `enter` and `after` are passed the time. The entry itself reads the clock, below the frame: if
+/// they called the clock, they would have to save their registers across the call. Each further
+/// function after a system call costs a cache line of code and a return.
+///
+/// After `recorded:`, `after` is also passed the time at which the call began. Below the frame are
+/// the 16 bytes of a clock reading, then the result and the beginning.
 macro_rules! timed {
     (recorded: $($name:ident($words:tt): $enter:path, $after:path;)*) => {$(
         #[unsafe(naked)]
@@ -86,7 +97,7 @@ macro_rules! timed {
                 block = const parts::BLOCK * size_of::<usize>(),
                 counters = const parts::COUNTERS,
                 clock = sym parts::CLOCK,
-                // The fifth argument is not needed any more then.
+                // The fifth argument is no longer needed by then.
                 result = const 4 * size_of::<usize>(),
                 enter = sym $enter,
                 after = sym $after,
@@ -95,16 +106,19 @@ macro_rules! timed {
     )*};
 }
 
-/// The same for functions where there is something to do behind the real one alone, written `name(words): REAL, after;`. `words`: how
-/// many `after` reads. With `unless timed` before the colon, a call whose timeout (in ecx) is not 0 goes that way. With
-/// `counting Call` behind it, a success is but counted, mostly ([`unless_rare`]).
+/// Entries that have something to do only after the real function, written `name(words): REAL,
+/// after;`. `words` is how many arguments `after` reads. `unless timed` before the colon: if the
+/// timeout (in ecx) is not 0, the entry jumps to `timed`. `counting Call` at the end: most
+/// successes are only counted, by the entry itself ([`unless_rare`]).
 ///
-/// The real function was looked up by then: `ARMED_FOR` was looked at ([`crate::real::Real::resolved`]). Where it was not, `first
-/// before` stands before the colon: what looks it up, and is called if that has not been done.
+/// The real function has been looked up, since the entry has tested `ARMED_FOR`
+/// ([`crate::real::Real::resolved`]). An entry that does not test it has `first before` before the
+/// colon: it calls `before` if the function has not been looked up.
 ///
-/// Two forms more, for an ADD and for what a census follows: see there.
+/// There are two more forms: for an ADD, and for functions that a census follows.
 macro_rules! with_after {
-    // `enter` goes on to the real function, and its success is counted in the block that it has left in the frame.
+    // `enter` jumps to the real function. A success is counted in the block whose address `enter`
+    // has left in the frame.
     (entering: $(#[$attribute:meta])* $name:ident($words:tt): $enter:path, $after:path, counting $call:ident;) => {
         #[unsafe(naked)]
         $(#[$attribute])*
@@ -116,7 +130,7 @@ macro_rules! with_after {
                 $crate::arch::x86_64::pieces::open_frame!($words),
                 "mov rdi, rsp",
                 $crate::arch::x86_64::pieces::call_real!("{enter}"),
-                // It was noted by `enter`, and is not under way any more.
+                // `enter` has noted it, and it is no longer under way.
                 $crate::arch::x86_64::pieces::unless_rare!(
                     "mov rcx, qword ptr [rsp + {block}]\n",
                     "mov qword ptr [rcx + {adding}], 0\n"
@@ -134,7 +148,8 @@ macro_rules! with_after {
             )
         }
     };
-    // Whoever jumps here has left the real function's `Real` in r11, and in r10 what notes the result.
+    // The caller jumps here with the real function's `Real` in r11 and the address of `after` in
+    // r10.
     (census: $name:ident;) => {
         #[unsafe(naked)]
         unsafe extern "C-unwind" fn $name() -> isize {
@@ -212,12 +227,14 @@ macro_rules! with_after {
     )*};
 }
 
-/// Entries with a plan below their frame, written `name(instruction that widens the result) = instructions that give `before` its other
-/// arguments, before;`: `before` names the function to call, which may be another than the real one, and leaves in the plan's first word
-/// what is called behind it. With `unless recorded` there is a way of its own for what is but recorded.
+/// Entries with a plan below their frame, written `name(instruction that widens the result) =
+/// instructions that set the other arguments of before, before;`. `before` returns the function to
+/// call, which may be another than the real one. It writes the function that is called afterwards
+/// to the plan's first word. With `unless recorded`, calls that are only recorded jump to that
+/// entry instead.
 ///
-/// Behind `raw:`, an entry of `syscall`: its frame lies one word further, since the call's number is none of the named function's
-/// arguments; and its plan is two words.
+/// After `raw:`, an entry of `syscall`. Its frame begins one word later, because the number of the
+/// call is not an argument of the named function; and its plan is two words long.
 macro_rules! armed {
     (raw: $name:ident = $before:path;) => {
         #[unsafe(naked)]
@@ -263,7 +280,8 @@ macro_rules! armed {
                 $number,
                 "call {before}",
                 $crate::arch::x86_64::pieces::give_words!(6 "{plan} + "),
-                // syscall() reads a seventh word above its return address; the others do not look.
+                // syscall() reads a seventh word, above its return address. Other functions do not
+                // read it.
                 "sub rsp, 8",
                 ".cfi_adjust_cfa_offset 8",
                 "push qword ptr [rsp + {plan} + 72]",
@@ -273,8 +291,9 @@ macro_rules! armed {
                 ".cfi_adjust_cfa_offset -16",
                 $widen,
                 "lea rdi, [rsp + {plan}]",
-                // Straight to what counts the call, where nothing else is to be done: a return behind a system call is predicted
-                // wrong.
+                // If nothing else is to be done, this word is the function that counts the call:
+                // there is no function in between, whose return would be mispredicted after a
+                // system call.
                 "call qword ptr [rsp]",
                 $crate::arch::x86_64::pieces::leave!("{plan} + 56"),
                 ".cfi_endproc",
@@ -291,9 +310,12 @@ macro_rules! armed {
     )*};
 }
 
-/// Entries that are told, and then jump to the function whose address they are given, with registers and stack as the program left them:
-/// a child of `vfork` returns on its parent's stack, and `execl` has arguments without number. `name: what names the function;`. It has the
-/// program's arguments; or, with `numbered N`, where those in registers lie (see hooks/arguments.rs), the number, and the return address.
+/// Entries that call a function of ours, and then jump to the address that it returns, with
+/// registers and stack as the program left them. That is necessary because a child of `vfork`
+/// returns on its parent's stack, and `execl` is variadic. Written `name: choose;`. `choose` is
+/// called with the program's arguments. With `numbered N` it is called with the address at which
+/// the registers for arguments are kept (see hooks/arguments.rs), the number N, and the return
+/// address.
 macro_rules! tail_jump {
     ($($(#[$attribute:meta])* $name:ident: $choose:path $(, numbered $number:literal)?;)*) => {$(
         #[unsafe(naked)]
@@ -310,7 +332,8 @@ macro_rules! tail_jump {
                 "call {choose}",
                 "mov r11, rax",
                 $crate::arch::x86_64::pieces::close_frame!(6),
-                // al: the number of vector registers in a variadic call, of which these have none in use.
+                // al: the number of vector registers that a variadic call uses. These functions use
+                // none.
                 "xor eax, eax",
                 "jmp r11",
                 ".cfi_endproc",
@@ -318,7 +341,8 @@ macro_rules! tail_jump {
             )
         }
     )*};
-    // Of a function with one argument, which is all that is kept: `choose` has it, and the return address.
+    // For a function with one argument, which is all that is kept. `choose` is called with it and
+    // the return address.
     (one: $($name:ident: $choose:path;)*) => {$(
         #[unsafe(naked)]
         unsafe extern "C-unwind" fn $name() -> isize {

@@ -1,7 +1,8 @@
-//! The template of the entries that dispatch: each tests a word or two, and jumps to another entry or to the real function.
+//! The template of entries that dispatch: they test a word or two, and jump to another entry or to
+//! the real function.
 
-/// Entries that choose another by a word or two, and jump there: of `epoll_ctl` by its operation, of a wait by its timeout, of `fcntl` by
-/// its command, of a function that makes descriptors by what is armed, of `syscall` by the number.
+/// Dispatches `epoll_ctl` by its operation, a wait by its timeout, `fcntl` by its command, a
+/// function that creates descriptors by what is armed, and `syscall` by the number.
 macro_rules! dispatch {
     ($(#[$attribute:meta])* $name:ident $(or $armed:ident)? by operation $other:path, $add:path, $del:path, $modify:path;) => {
         #[unsafe(naked)]
@@ -58,7 +59,8 @@ macro_rules! dispatch {
             )
         }
     };
-    // Leaves for where it jumps: in r11 the real function's `Real`, in r10 what notes the result with a census, or the function's number.
+    // Where it jumps, r11 is the address of the real function's `Real`. r10 is the address of
+    // `after` if there is a census, and the function's number if the function is armed.
     ($(#[$attribute:meta])* $name:ident of $function:ident: $real:path, with a census $with_census:path, $after:path;) => {
         #[unsafe(naked)]
         $(#[$attribute])*
@@ -69,7 +71,8 @@ macro_rules! dispatch {
                 "jnz 3f",
                 "cmp byte ptr [rip + {state}], {off}",
                 "jne 2f",
-                // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
+                // Not armed: all real functions have been looked up
+                // ([`crate::real::Real::resolved`]).
                 "jmp qword ptr [rip + {real}]",
                 "2:",
                 "lea r11, [rip + {real}]",
@@ -93,7 +96,7 @@ macro_rules! dispatch {
             )
         }
     };
-    // The same for a function that is armed wherever there is a census.
+    // The same for a function that is always armed while there is a census.
     ($(#[$attribute:meta])* $name:ident of $function:ident: $real:path, armed at $armed:path;) => {
         #[unsafe(naked)]
         $(#[$attribute])*
@@ -102,7 +105,8 @@ macro_rules! dispatch {
                 ".cfi_startproc",
                 "test byte ptr [rip + {armed_for} + {byte}], {bit}",
                 "jnz 3f",
-                // Not armed: all real functions are known ([`crate::real::Real::resolved`]).
+                // Not armed: all real functions have been looked up
+                // ([`crate::real::Real::resolved`]).
                 "jmp qword ptr [rip + {real}]",
                 "3:",
                 "lea r11, [rip + {real}]",
@@ -135,14 +139,15 @@ macro_rules! dispatch {
                 "cmp edi, {close_number}",
                 "jne 3f",
                 "jmp {close}",
-                // What only makes descriptors is nothing to the ledger.
+                // The ledger does not record functions that only create descriptors.
                 "3:",
                 "movzx r10d, byte ptr [r11 + rdi]",
                 "sub r10d, {first_creator}",
                 "cmp r10d, {creators}",
                 "jae {noted}",
                 "2:",
-                // Any other number: keep what the real function will read while its address is looked up.
+                // Any other number. The registers are kept while the address of the real function
+                // is looked up.
                 $crate::arch::x86_64::pieces::open_frame!(6),
                 "call {destination}",
                 $crate::arch::x86_64::pieces::close_frame!(6),
