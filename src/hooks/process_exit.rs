@@ -1,13 +1,13 @@
-//! The ends of a process that run no exit handler: `_exit`, `_Exit`, `exec*`, `abort`, a failed
-//! assertion, `syscall(SYS_exit_group)`, and a signal that the process sends to itself. (`exit` and
-//! `quick_exit` run the handlers that the constructor registered.)
+//! The ways in which a process ends without running exit handlers: `_exit`, `_Exit`, `exec*`,
+//! `abort`, a failed assertion, `syscall(SYS_exit_group)`, and a signal that the process sends to
+//! itself. (`exit` and `quick_exit` run the handlers that the constructor registered.)
 //!
-//! Some of them are variadic, so all but the first two go through one trampoline: it keeps the
-//! arguments' registers, delivers the report, and jumps to the real function with stack and
-//! registers as they came.
+//! Some of these functions are variadic. So all but the first two use one entry: it keeps the
+//! argument registers, delivers the report, and jumps to the real function with the original stack
+//! and registers.
 //!
 //! A server that ends by a signal often cleans up in a handler, restores the default action and
-//! sends itself the signal again. The sending is then the last thing that can be seen of it.
+//! sends itself the signal again. The library can see nothing of the process after that.
 
 use libc::{c_int, c_long};
 
@@ -23,14 +23,14 @@ mod exports {
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn _exit(status: c_int) -> ! {
         crate::report::at_end(crate::process::End::UnderscoreExit);
-        // SAFETY: the program's own call.
+        // SAFETY: the real function may be called with any status, and does not return.
         unsafe { crate::real::_exit()(status) }
     }
 
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn _Exit(status: c_int) -> ! {
         crate::report::at_end(crate::process::End::UnderscoreExit);
-        // SAFETY: the program's own call.
+        // SAFETY: the real function may be called with any status, and does not return.
         unsafe { crate::real::_Exit()(status) }
     }
 
@@ -73,12 +73,14 @@ mod exports {
     }
 }
 
-/// Delivers the report if the call can be expected to succeed, and returns the real function's address.
+/// Delivers the report if the call can be expected to succeed, and returns the real function's
+/// address.
 ///
 /// # Safety
-/// `words` must be the call's arguments, as an entry leaves them (arguments.rs).
+/// `words` must be the address of the call's arguments, as an entry stores them (arguments.rs).
 unsafe extern "C-unwind" fn before_exec(words: *const usize, which: u32, caller: usize) -> usize {
-    // SAFETY: by this function's contract: each has at least two arguments, and the registers of six are kept.
+    // SAFETY: the caller promises the arguments as an entry stores them, which is at least six
+    // registers.
     let [first, second, third, fourth] = unsafe { words.cast::<[usize; 4]>().read() };
     let program = match which {
         7 => report::Program::Descriptor(first as c_int),
@@ -123,7 +125,7 @@ extern "C-unwind" fn before_assert_fail() -> usize {
     real::ASSERT_FAIL.address()
 }
 
-/// A handler of SIGABRT may leave by a jump, so that the process goes on. If it returns, the
+/// A handler of SIGABRT may leave by siglongjmp, so that the process continues. If it returns, the
 /// process ends without a report.
 #[cold]
 fn aborts() {
@@ -157,7 +159,7 @@ extern "C-unwind" fn before_tgkill(pid: c_int, thread: c_int, signal: c_int) -> 
 }
 
 /// A `pthread_t` of glibc is the thread pointer on x86-64. On aarch64 it is another address, and
-/// the signal is not seen.
+/// the signal is not noticed.
 #[cfg(not(test))]
 extern "C-unwind" fn before_pthread_kill(thread: usize, signal: c_int) -> usize {
     if thread == registers::token() {
@@ -166,10 +168,10 @@ extern "C-unwind" fn before_pthread_kill(thread: usize, signal: c_int) -> usize 
     real::PTHREAD_KILL.address()
 }
 
-/// The system calls that [`before_raw`] is for.
+/// The system calls that [`before_raw`] handles.
 pub const NOTED: [c_long; 4] = [libc::SYS_exit_group, libc::SYS_kill, libc::SYS_tkill, libc::SYS_tgkill];
 
-/// Before a system call that no other hook looks at: its number and its first arguments.
+/// Runs before a system call that is not hooked, with its number and its first arguments.
 pub fn before_raw(number: usize, [first, second, third, ..]: [usize; 5]) {
     match number as c_long {
         libc::SYS_exit_group => report::at_end(process::End::ExitGroup),
@@ -203,19 +205,20 @@ fn sends_itself(signal: c_int) {
     }
 }
 
-/// Whether a signal's default action ends the process (signal(7)). (32 and 33 are glibc's own.)
+/// Whether the default action of a signal ends the process (signal(7)). glibc uses 32 and 33
+/// itself.
 fn is_fatal(signal: c_int) -> bool {
     use libc::{SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
     let others = [SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH, 32, 33];
     (1..=64).contains(&signal) && !others.contains(&signal)
 }
 
-/// Whether such a signal has its default action, and will be delivered. The kernel spares pid 1 of
-/// a pid namespace (Linux v6.1 kernel/signal.c, sig_task_ignored).
+/// Whether a fatal signal has its default action, and will be delivered. The kernel ignores it for
+/// pid 1 of a pid namespace (Linux v6.1 kernel/signal.c, sig_task_ignored).
 fn ends_by(signal: c_int) -> bool {
     let is_delivered = || match sys::blocked_signals() {
         Ok(mask) if mask & 1 << (signal - 1) == 0 => true,
-        // It waits until the handler returns.
+        // It is pending until the handler returns.
         Ok(_) => interrupted::blocks_for_a_handler(signal),
         Err(_) => false,
     };
