@@ -13,7 +13,7 @@
 //! | `linux.rs` | what it asks of the kernel |
 //! | `observers.rs`, `delivery.rs`, `followers.rs` | who is notified of a change: findings, limits, a recording, first uses after a fork |
 //! | `reservations.rs`, `limits.rs` | what limits count, and what they ask |
-//! | `reconcile.rs`, `reading.rs`, `turns.rs` | the comparison with the kernel, what the kernel says, and the time that other threads need for it |
+//! | `reconcile.rs`, `reading.rs`, `grace_period.rs` | the comparison with the kernel, what the kernel says, and the time that other threads need for it |
 //! | `fork_shared.rs` | for findings: what related processes do with the instances that they share |
 //!
 //! This file has what findings and reports read, and what restarts with them.
@@ -23,6 +23,7 @@ pub mod delivery;
 mod events;
 mod followers;
 pub mod fork_shared;
+mod grace_period;
 mod limits;
 mod linux;
 mod observers;
@@ -30,7 +31,6 @@ mod reading;
 mod reconcile;
 pub mod reservations;
 mod state;
-mod turns;
 
 use epollshim_ledger::descriptors::FdState;
 use epollshim_ledger::recent_closes::RecentCloses;

@@ -19,9 +19,9 @@ use epollshim_ledger::list::List;
 use epollshim_ledger::lock_protocol::Here;
 
 use super::access::{drain, is_amid_a_hook, is_interrupted, lock_or_break, unlock_out_of_line};
+use super::grace_period::{self, Progress};
 use super::reading::{Answer, Reading};
 use super::state::CORE;
-use super::turns::{self, Turn};
 use crate::buffer::Buffer;
 use crate::procfs;
 use crate::{sys, thread};
@@ -59,15 +59,15 @@ type Room = epollshim_ledger::Room<Buffer<i32>, Buffer<Unmatched>, Buffer<u32>>;
 pub fn reconcile(here: Here) -> Compared {
     let (mut reading, mut before) = (Reading::new(), Reading::new());
     let mut room = Room { numbers: Buffer::new(), unmatched: Buffer::new(), claims: Buffer::new() };
-    let mut turns = Buffer::new();
-    let agrees = reconcile_with(here, &mut reading, &mut before, &mut room, &mut turns);
+    let mut noted = Buffer::new();
+    let agrees = reconcile_with(here, &mut reading, &mut before, &mut room, &mut noted);
     let unknown = reading.unknown;
     reading.end();
     before.end();
     room.numbers.end();
     room.unmatched.end();
     room.claims.end();
-    turns.end();
+    noted.end();
     Compared { agrees, unknown }
 }
 
@@ -76,7 +76,7 @@ fn reconcile_with(
     reading: &mut Reading,
     before: &mut Reading,
     room: &mut Room,
-    turns: &mut Buffer<Turn>,
+    noted: &mut Buffer<Progress>,
 ) -> bool {
     // While a hook below is half done the two may differ, and neither is wrong.
     let may_correct_now = !is_amid_a_hook(here);
@@ -138,15 +138,15 @@ fn reconcile_with(
             }
             return true;
         }
-        differed_at = (unchanged && stays_as_it_is(version, turns)).then_some(version);
+        differed_at = (unchanged && stays_as_it_is(version, noted)).then_some(version);
     }
     false
 }
 
 /// Waits for other threads. False: the ledger has changed, or a thread was ready to run all the
 /// time and did not run.
-fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
-    turns::note(noted);
+fn stays_as_it_is(version: u64, noted: &mut Buffer<Progress>) -> bool {
+    grace_period::note(noted);
     for _ in 0..PAUSES {
         for _ in 0..PAUSE {
             sys::sleep(1_000_000);
@@ -154,7 +154,7 @@ fn stays_as_it_is(version: u64, noted: &mut Buffer<Turn>) -> bool {
                 return false;
             }
         }
-        if turns::were_had(noted.as_slice()) {
+        if grace_period::have_all_run(noted.as_slice()) {
             return true;
         }
     }

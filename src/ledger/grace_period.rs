@@ -9,13 +9,13 @@ const MOST: usize = 512;
 
 /// How far a thread had run.
 #[derive(Clone, Copy)]
-pub struct Turn {
+pub struct Progress {
     thread: i32,
     progress: u64,
 }
 
 /// Notes how far each other thread has run by now.
-pub fn note(into: &mut Buffer<Turn>) {
+pub fn note(into: &mut Buffer<Progress>) {
     into.clear();
     let own = sys::gettid();
     procfs::each_thread(|thread| {
@@ -23,12 +23,14 @@ pub fn note(into: &mut Buffer<Turn>) {
             && into.as_slice().len() < MOST
             && let Some(progress) = procfs::progress(thread)
         {
-            into.push(Turn { thread, progress });
+            into.push(Progress { thread, progress });
         }
     });
 }
 
 /// Whether all have run since then, except those that sleep or are stopped.
-pub fn were_had(noted: &[Turn]) -> bool {
-    noted.iter().all(|turn| procfs::progress(turn.thread) != Some(turn.progress) || !procfs::is_runnable(turn.thread))
+pub fn have_all_run(noted: &[Progress]) -> bool {
+    noted
+        .iter()
+        .all(|before| procfs::progress(before.thread) != Some(before.progress) || !procfs::is_runnable(before.thread))
 }
