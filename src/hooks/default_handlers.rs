@@ -108,7 +108,7 @@ pub extern "C-unwind" fn nothing_after(_: &mut Frame, result: isize) -> isize {
 }
 
 pub extern "C-unwind" fn before_close(frame: &mut Frame) -> usize {
-    ledger::closing_for_now(frame.int(0), frame.caller);
+    ledger::closing_deferred(frame.int(0), frame.caller);
     real::function::close.address()
 }
 

@@ -25,13 +25,13 @@ mod closefrom {
     /// `closefrom(3)`. There are no descriptors below zero.
     #[unsafe(no_mangle)]
     pub unsafe extern "C-unwind" fn closefrom(first: c_int) {
-        let for_now = policy::is_armed_for(Function::CloseRange);
+        let is_deferred = policy::is_armed_for(Function::CloseRange);
         // Programs call this once at most, and the return address is not known here.
         crate::census::closing_range(first.max(0) as c_uint, c_uint::MAX, 0);
-        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, for_now, 0);
+        super::note_range(first.max(0) as c_uint, c_uint::MAX, 0, is_deferred, 0);
         // SAFETY: the argument is the one that the program passed to closefrom.
         unsafe { crate::real::closefrom()(first) };
-        if for_now {
+        if is_deferred {
             crate::ledger::closed();
         }
     }
@@ -75,11 +75,11 @@ pub fn gives_a_number(command: c_int) -> bool {
 /// fs/file.c). A range that ends before it begins, and an unknown flag, is EINVAL.
 /// CLOSE_RANGE_CLOEXEC closes nothing.
 ///
-/// `for_now`: the caller will call `ledger::closed` after the close. `caller` is 0 if it is not
+/// `is_deferred`: the caller will call `ledger::closed` after the close. `caller` is 0 if it is not
 /// known.
-pub extern "C-unwind" fn note_range(first: c_uint, last: c_uint, flags: c_int, for_now: bool, caller: usize) {
+pub extern "C-unwind" fn note_range(first: c_uint, last: c_uint, flags: c_int, is_deferred: bool, caller: usize) {
     if closes(first, last, flags) {
-        ledger::closing_range(first, last, for_now, caller);
+        ledger::closing_range(first, last, is_deferred, caller);
     }
 }
 

@@ -40,10 +40,10 @@ fn deliver(event: Event) {
         Event::AddingOverGhost(registration) => <Library as Above>::adding_over_ghost(&registration),
         Event::Outgrown { epfd, site, peak, size } => <Library as Above>::outgrown(epfd, site, peak, size),
         Event::Ended { id, maker, waits } => fork_shared::compare(id, maker, waits),
-        Event::EndedUnused => followers::expect_one_use_less(),
+        Event::EndedUnused => followers::first_use_done(),
         Event::FirstUse { id, maker, epfd, made_at, waits, at } => {
             fork_shared::note_use(&Shared { id, maker, made_at, waits_before: waits }, epfd, at);
-            followers::expect_one_use_less();
+            followers::first_use_done();
         }
     }
 }

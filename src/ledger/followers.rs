@@ -41,7 +41,7 @@ pub(super) fn expect_uses(count: u32) {
 }
 
 #[cold]
-pub(super) fn expect_one_use_less() {
+pub(super) fn first_use_done() {
     let _ = UNUSED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
     if UNUSED.load(Ordering::Relaxed) == 0 {
         expect_uses(0);
@@ -54,7 +54,7 @@ pub(super) fn expect_one_use_less() {
 pub(super) fn used(instance: &Instance, epfd: i32, site: usize) {
     if instance.is_first_use() {
         fork_shared::note_use(&Shared::of(instance), epfd, site);
-        expect_one_use_less();
+        first_use_done();
     }
 }
 

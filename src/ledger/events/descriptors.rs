@@ -83,14 +83,14 @@ fn closing_slow(fd: i32, at: usize, tried: FastPath) {
     }
 }
 
-/// Before the real close of a range of descriptors, both ends included. `for_now`: limits count
+/// Before the real close of a range of descriptors, both ends included. `is_deferred`: limits count
 /// what it ends until the caller calls `closed`. `at`: the call's return address; 0: not known.
-pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
+pub fn closing_range(first: u32, last: u32, is_deferred: bool, at: usize) {
     let bound = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let (first, last) = (bound(first), bound(last));
     if (!CORE.lock.is_quiet() || first <= CORE.descriptors.highest()) && process::is_own() {
         match thread::block() {
-            Some(block) if for_now && reservations::tracks() => {
+            Some(block) if is_deferred && reservations::tracks() => {
                 change(Change::ClosedFor { first, last, at, closer: &block.pending_release });
             }
             _ => change(Change::ClosedRange { first, last, at }),
@@ -100,7 +100,7 @@ pub fn closing_range(first: u32, last: u32, for_now: bool, at: usize) {
 
 /// Before the real close of a descriptor, whose caller will call `closed`.
 #[inline(always)]
-pub fn closing_for_now(fd: i32, at: usize) {
+pub fn closing_deferred(fd: i32, at: usize) {
     if fd >= 0 && concerns(fd) {
         closing_range(fd as u32, fd as u32, true, crate::stacks::site(at));
     }
@@ -165,10 +165,10 @@ fn duplicated_known(old: i32, new: i32, at: usize) {
 /// The kernel says that one of two descriptors is not open. Corrects the one that the ledger
 /// believes to be open.
 #[inline(always)]
-pub(super) fn look_for_dead(epfd: i32, fd: i32) {
+pub(super) fn forget_closed(epfd: i32, fd: i32) {
     let look = |fd: i32| {
         if CORE.descriptors.get(fd).is_known() {
-            look_whether_dead(fd);
+            forget_if_closed(fd);
         }
     };
     look(epfd);
@@ -177,7 +177,7 @@ pub(super) fn look_for_dead(epfd: i32, fd: i32) {
 
 #[cold]
 #[inline(never)]
-fn look_whether_dead(fd: i32) {
+fn forget_if_closed(fd: i32) {
     if process::is_own() {
         forget_if_gone(fd, |_| !sys::is_open(fd));
     }

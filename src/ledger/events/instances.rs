@@ -5,7 +5,7 @@ use epollshim_ledger::records::Instance;
 
 use crate::sync::Ordering;
 
-use super::descriptors::look_for_dead;
+use super::descriptors::forget_closed;
 use crate::above::Library;
 use crate::counters::{CountWait, WaitEnd};
 use crate::ledger::access::{change, change_by};
@@ -34,7 +34,7 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
     };
     change_by(make, || Change::Created { fd, creation, prepaid });
     if is_first {
-        look_for_handed_on(fd);
+        adopt_inherited(fd);
     }
 }
 
@@ -42,7 +42,7 @@ pub fn created(block: &Block, fd: i32, creation: Creation) {
 /// passed on has no close-on-exec flag. Only low numbers are examined, and only in calls that the
 /// program makes itself.
 #[cold]
-fn look_for_handed_on(fd: i32) {
+fn adopt_inherited(fd: i32) {
     const LOW: i32 = 128;
     for other in (3..LOW).filter(|other| *other != fd) {
         if sys::passes_exec(other)
@@ -168,5 +168,5 @@ fn waited_on_unknown(epfd: i32, end: WaitEnd, block: &'static Block, site: &usiz
 /// A wait failed with EBADF.
 #[cold]
 pub fn waited_on_bad(epfd: i32) {
-    look_for_dead(epfd, -1);
+    forget_closed(epfd, -1);
 }

@@ -5,7 +5,7 @@ use epollshim_ledger::lock_protocol::FastPath;
 
 use crate::sync::{AtomicU32, Ordering};
 
-use super::descriptors::look_for_dead;
+use super::descriptors::forget_closed;
 use crate::ledger::access::{
     change, enqueue, finish, lock_for_change, try_lock_fast, unlock, unlock_fast, unlock_out_of_line, unlock_unapplied,
 };
@@ -117,7 +117,7 @@ pub fn not_added(registration: &Registration, ticket: u64, error: i32) {
         undo(registration, Ticket::from_word(ticket), error);
     }
     if error == libc::EBADF {
-        look_for_dead(registration.epfd, registration.fd);
+        forget_closed(registration.epfd, registration.fd);
     }
 }
 
@@ -192,7 +192,7 @@ pub fn not_changed(epfd: i32, fd: i32, error: i32, site: usize) {
         // The kernel does not know the pair that the ledger knows: the number refers to another
         // file now.
         libc::ENOENT if CORE.find(epfd, fd).is_some() && process::is_own() => change(Change::Gone { epfd, fd }),
-        libc::EBADF => look_for_dead(epfd, fd),
+        libc::EBADF => forget_closed(epfd, fd),
         _ => {}
     }
 }
