@@ -1,4 +1,4 @@
-//! Delivers the events of the ledger to those that follow them. The lock is free.
+//! Delivers the events of the ledger to their observers. The lock is free.
 
 use epollshim_ledger::{Event, Events};
 
@@ -30,7 +30,8 @@ fn deliver(event: Event) {
             // SAFETY: the event names the owner of an instance's counters, which is the address of
             // a block, or 0.
             let owner = unsafe { thread::waiting_block(waiter) };
-            // Nobody has come back from a wait on the instance: the first is under way.
+            // No wait on the instance has returned yet. Any thread that waits may be in the first
+            // one.
             let others = thread::some().filter(|block| waiter == 0 && block.waits_on().is_some());
             owner
                 .into_iter()

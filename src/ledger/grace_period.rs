@@ -1,10 +1,11 @@
-//! Whether the other threads have run since. A thread that was preempted in the middle of a hook
-//! has then finished it.
+//! Whether the other threads have run since a given time. A thread that was preempted in the middle
+//! of a hook has finished the hook by then.
 
 use crate::buffer::Buffer;
 use crate::{procfs, sys};
 
-/// The most threads that are asked about. (For more, asking would take longer than they need.)
+/// The most threads that are asked about. Asking about more would take longer than they need to
+/// run.
 const MOST: usize = 512;
 
 /// How far a thread had run.
@@ -14,7 +15,7 @@ pub struct Progress {
     progress: u64,
 }
 
-/// Notes how far each other thread has run by now.
+/// Notes how far each other thread has run.
 pub fn note(into: &mut Buffer<Progress>) {
     into.clear();
     let own = sys::gettid();
@@ -28,7 +29,7 @@ pub fn note(into: &mut Buffer<Progress>) {
     });
 }
 
-/// Whether all have run since then, except those that sleep or are stopped.
+/// Whether all of them have run since, except those that sleep or are stopped.
 pub fn have_all_run(noted: &[Progress]) -> bool {
     noted
         .iter()
