@@ -122,8 +122,8 @@ fn a_process_that_shares_its_table_sees_no_descriptor_of_the_other_s_log() {
 fn a_sweep_of_all_unused_numbers_costs_no_line_and_no_record() {
     for mode in MODES {
         let log = unseen(Work::Log, "sweep", 20_000, mode);
-        let told = &report(&log.join("report.json"))["log"];
-        assert!(told["written"].as_u64().unwrap() > 100 && told["dropped"] == 0, "{told}");
+        let counts = &report(&log.join("report.json"))["log"];
+        assert!(counts["written"].as_u64().unwrap() > 100 && counts["dropped"] == 0, "{counts}");
         let recorded = unseen(Work::Recording, "sweep", 20_000, mode);
         let [file] = &files(&recorded.join("recordings"))[..] else { panic!("one recording") };
         let recording = Recording::read(file);
@@ -244,7 +244,7 @@ fn a_stop_amid_lines_of_the_log_is_told_to_the_parent() {
     let mut child = command.args(["calls", "rest", "20000"]).stdout(Stdio::null()).spawn().unwrap();
     let pid = child.id() as i32;
     std::thread::sleep(Duration::from_millis(100));
-    let mut told = 0;
+    let mut stops = 0;
     for _ in 0..200 {
         // SAFETY: takes no pointer. The child has not been waited for, so the pid is still its own.
         unsafe { libc::kill(pid, libc::SIGSTOP) };
@@ -256,14 +256,14 @@ fn a_stop_amid_lines_of_the_log_is_told_to_the_parent() {
         {
             std::thread::sleep(Duration::from_micros(100));
         }
-        told += i32::from(libc::WIFSTOPPED(status));
+        stops += i32::from(libc::WIFSTOPPED(status));
         // SAFETY: takes no pointer. The child has not been waited for, so the pid is still its own.
         unsafe { libc::kill(pid, libc::SIGCONT) };
         std::thread::sleep(Duration::from_micros(700));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(told, 200);
+    assert_eq!(stops, 200);
 }
 
 // --- other users ----------------------------------------------------------------------------

@@ -20,9 +20,9 @@ fn same(binary: &Path, arguments: &[&str], mode: Mode) -> (Run, Run) {
     let bare = run(Command::new(binary).args(arguments));
     assert!(bare.status.success(), "bare: {}\n{}", bare.status, bare.stdout);
     let preloaded = run(mode.preload(Command::new(binary).args(arguments), &scratch("halfway")));
-    let told = format!("{arguments:?} in {mode:?}: {}\n{}{}", preloaded.status, preloaded.stdout, preloaded.stderr);
-    assert_eq!(bare.status, preloaded.status, "{told}");
-    assert_eq!(bare.stdout, preloaded.stdout, "{told}");
+    let output = format!("{arguments:?} in {mode:?}: {}\n{}{}", preloaded.status, preloaded.stdout, preloaded.stderr);
+    assert_eq!(bare.status, preloaded.status, "{output}");
+    assert_eq!(bare.stdout, preloaded.stdout, "{output}");
     (bare, preloaded)
 }
 

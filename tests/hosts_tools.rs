@@ -63,8 +63,8 @@ fn ends_alike(command: impl Fn() -> Command, creations: u64) {
 /// addresses, and the library's frames between the program's and libc's.
 const SUMS: [&str; 5] =
     ["total heap usage", "in use at exit", "still reachable:", "possibly lost:", "All heap blocks were freed"];
-/// drd prints these for programs that use stacks of their own, and has no way to learn of such stacks
-/// (src/valgrind.rs).
+/// drd prints these for programs that use stacks of their own, and has no way to learn of such
+/// stacks (src/valgrind.rs).
 const OF_STACKS: [&str; 3] = ["client switching stacks", "--max-stackframe", "further instances of this message"];
 
 fn findings_of(stderr: &str) -> Vec<String> {

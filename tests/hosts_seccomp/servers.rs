@@ -169,14 +169,14 @@ fn a_login_by_key_and_a_copy_work_through_sshd() {
         let log = place.text("err");
         let status = server.terminate();
         assert!(!log.contains("terminated by signal"), "{mode:?}: {log}");
-        let told = format!("login {}, copy {} the same: {is_same}, sshd {status}", lines(&login, 9), copy.status);
+        let answers = format!("login {}, copy {} the same: {is_same}, sshd {status}", lines(&login, 9), copy.status);
         if mode.is_none() {
             assert!(
-                told.starts_with("login exit status: 7 [\"in\"], copy exit status: 0 the same: true"),
-                "{told}\n{log}"
+                answers.starts_with("login exit status: 7 [\"in\"], copy exit status: 0 the same: true"),
+                "{answers}\n{log}"
             );
         }
-        told
+        answers
     });
 }
 
@@ -202,13 +202,13 @@ fn chronyd_serves_and_ends_in_its_sandbox() {
         let server = Server::start(chronyd.args(["-F", "1", "-x", "-d", "-f"]).arg(place.file("conf")), mode, &place);
         until("chronyd has its socket", || place.file("run/socket").exists().then_some(()));
         let ask = |what: &str| output(Command::new(&chronyc).arg("-h").arg(place.file("run/socket")).arg(what));
-        let tracking = until("chronyd answers", || Some(ask("tracking")).filter(|told| told.status.success()));
-        let told = format!("{} {} ", lines(&tracking, 2), lines(&ask("activity"), 2));
+        let tracking = until("chronyd answers", || Some(ask("tracking")).filter(|answers| answers.status.success()));
+        let answers = format!("{} {} ", lines(&tracking, 2), lines(&ask("activity"), 2));
         let status = server.terminate();
         let log = place.text("err");
         assert!(log.contains("Loaded seccomp filter (level 1)") && log.contains("chronyd exiting"), "{mode:?}: {log}");
         assert!(mode.is_some() || status.success(), "{status}: {log}");
-        format!("{told}{status}")
+        format!("{answers}{status}")
     });
 }
 
@@ -223,7 +223,7 @@ fn tor_runs_and_ends_in_its_sandbox() {
         // are starting.
         let mut ends = (0..3).map(|_| one_life_of_tor(&tor, mode));
         ends.find(|(status, _)| status.signal() != Some(11))
-            .map(|(status, told)| format!("{status} {told}"))
+            .map(|(status, answers)| format!("{status} {answers}"))
             .expect("one of three lives ends as it should")
     });
 }
