@@ -127,7 +127,7 @@ pub unsafe extern "C-unwind" fn syscall_noted(
         // program passed to it.
         return unsafe { call_syscall(real::SYSCALL.resolved(), frame.words, f) };
     }
-    raw::before_alone(frame);
+    raw::before_unarmed(frame);
     // SAFETY: the address is that of the real `syscall`, and the words are all seven that the
     // program passed to it.
     let result = unsafe { call_syscall(real::SYSCALL.address(), frame.words, f) };

@@ -115,20 +115,20 @@ unsafe extern "C-unwind" fn before_exec(words: *const usize, which: u32, caller:
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_abort() -> usize {
-    aborts();
+    note_abort();
     real::ABORT.address()
 }
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_assert_fail() -> usize {
-    aborts();
+    note_abort();
     real::ASSERT_FAIL.address()
 }
 
 /// A handler of SIGABRT may leave by siglongjmp, so that the process continues. If it returns, the
 /// process ends without a report.
 #[cold]
-fn aborts() {
+fn note_abort() {
     if matches!(sys::disposition(libc::SIGABRT), Ok(libc::SIG_DFL | libc::SIG_IGN)) {
         report::at_end(process::End::Aborted);
     }
@@ -136,25 +136,25 @@ fn aborts() {
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_raise(signal: c_int) -> usize {
-    sends_itself(signal);
+    note_signal_to_self(signal);
     real::RAISE.address()
 }
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_kill(pid: c_int, signal: c_int) -> usize {
-    sends(pid, signal);
+    note_signal(pid, signal);
     real::KILL.address()
 }
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_killpg(group: c_int, signal: c_int) -> usize {
-    sends(group.wrapping_neg(), signal);
+    note_signal(group.wrapping_neg(), signal);
     real::KILLPG.address()
 }
 
 #[cfg(not(test))]
 extern "C-unwind" fn before_tgkill(pid: c_int, thread: c_int, signal: c_int) -> usize {
-    sends_thread(pid, thread, signal);
+    note_signal_to_thread(pid, thread, signal);
     real::TGKILL.address()
 }
 
@@ -163,7 +163,7 @@ extern "C-unwind" fn before_tgkill(pid: c_int, thread: c_int, signal: c_int) -> 
 #[cfg(not(test))]
 extern "C-unwind" fn before_pthread_kill(thread: usize, signal: c_int) -> usize {
     if thread == registers::token() {
-        sends_itself(signal);
+        note_signal_to_self(signal);
     }
     real::PTHREAD_KILL.address()
 }
@@ -175,32 +175,32 @@ pub const NOTED: [c_long; 4] = [libc::SYS_exit_group, libc::SYS_kill, libc::SYS_
 pub fn before_raw(number: usize, [first, second, third, ..]: [usize; 5]) {
     match number as c_long {
         libc::SYS_exit_group => report::at_end(process::End::ExitGroup),
-        libc::SYS_kill => sends(first as c_int, second as c_int),
-        libc::SYS_tkill => sends_thread(sys::getpid(), first as c_int, second as c_int),
-        libc::SYS_tgkill => sends_thread(first as c_int, second as c_int, third as c_int),
+        libc::SYS_kill => note_signal(first as c_int, second as c_int),
+        libc::SYS_tkill => note_signal_to_thread(sys::getpid(), first as c_int, second as c_int),
+        libc::SYS_tgkill => note_signal_to_thread(first as c_int, second as c_int, third as c_int),
         _ => {}
     }
 }
 
 /// kill(2).
 #[inline(never)] // for size
-fn sends(pid: c_int, signal: c_int) {
+fn note_signal(pid: c_int, signal: c_int) {
     if is_fatal(signal) && (pid == 0 || pid == sys::getpid() || pid < -1 && pid.wrapping_neg() == sys::process_group())
     {
-        sends_itself(signal);
+        note_signal_to_self(signal);
     }
 }
 
-fn sends_thread(pid: c_int, thread: c_int, signal: c_int) {
+fn note_signal_to_thread(pid: c_int, thread: c_int, signal: c_int) {
     if is_fatal(signal) && pid == sys::getpid() && thread == sys::gettid() {
-        sends_itself(signal);
+        note_signal_to_self(signal);
     }
 }
 
 #[cold]
 #[inline(never)] // for size
-fn sends_itself(signal: c_int) {
-    if is_fatal(signal) && ends_by(signal) {
+fn note_signal_to_self(signal: c_int) {
+    if is_fatal(signal) && will_end_by(signal) {
         report::before_signal();
     }
 }
@@ -215,7 +215,7 @@ fn is_fatal(signal: c_int) -> bool {
 
 /// Whether a fatal signal has its default action, and will be delivered. The kernel ignores it for
 /// pid 1 of a pid namespace (Linux v6.1 kernel/signal.c, sig_task_ignored).
-fn ends_by(signal: c_int) -> bool {
+fn will_end_by(signal: c_int) -> bool {
     let is_delivered = || match sys::blocked_signals() {
         Ok(mask) if mask & 1 << (signal - 1) == 0 => true,
         // It is pending until the handler returns.

@@ -134,7 +134,7 @@ mod exports {
         #[unsafe(no_mangle)]
         syscall by number in super::HOOKED, close super::close,
             creators from creators::FIRST as u8 + 1, super::Function::COUNT - creators::FIRST as usize,
-            noted syscall_noted, else super::other_destination;
+            noted syscall_noted, else super::unhooked_destination;
     }
 
     crate::arch::x86_64::entries::armed! {
@@ -177,7 +177,7 @@ static NOTED: [u64; NUMBERS / 64] = {
 #[cfg(not(test))]
 #[cold]
 #[inline(never)]
-fn other_noted(number: usize, arguments: [usize; 5]) {
+fn before_unhooked(number: usize, arguments: [usize; 5]) {
     sharing::before_raw(number, arguments);
     process_exit::before_raw(number, arguments);
     identity::before_raw(number, arguments);
@@ -185,11 +185,11 @@ fn other_noted(number: usize, arguments: [usize; 5]) {
 
 /// For a number that is not hooked.
 #[cfg(not(test))]
-extern "C-unwind" fn other_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
+extern "C-unwind" fn unhooked_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
     // A negative number is beyond the table too.
     let is_noted = NOTED.get(number / 64).is_some_and(|bits| bits >> (number % 64) & 1 != 0);
     if is_noted {
-        other_noted(number, [a, b, c, d, e]);
+        before_unhooked(number, [a, b, c, d, e]);
     }
     destination()
 }
@@ -198,7 +198,7 @@ extern "C-unwind" fn other_destination(number: usize, a: usize, b: usize, c: usi
 #[cfg(all(portable, not(test)))]
 extern "C-unwind" fn any_destination(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> usize {
     match HOOKED.get(number) {
-        None | Some(0) => other_destination(number, a, b, c, d, e),
+        None | Some(0) => unhooked_destination(number, a, b, c, d, e),
         Some(_) => super::portable::syscall_noted as *const () as usize,
     }
 }
@@ -216,7 +216,7 @@ pub fn is_noted(number: usize, first: usize) -> bool {
 
 /// Runs before a call of a hooked number when nothing is armed. The frame begins with the number.
 #[cfg(portable)]
-pub fn before_alone(frame: &mut Frame) {
+pub fn before_unarmed(frame: &mut Frame) {
     let Some(function) = named(frame.word(0)) else { return before_unnamed(frame) };
     let mut own = shifted(frame);
     (default_handlers(function, own.word(1)).before)(&mut own);

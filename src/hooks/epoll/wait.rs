@@ -139,7 +139,7 @@ pub extern "C-unwind" fn after_pwait2(frame: &mut Frame, count: isize) -> isize 
 enum Begun {
     Done,
     /// The work of the thread since its last wait, in nanoseconds, must be recorded by
-    /// [`begin_after`].
+    /// [`begin_after_work`].
     WorkPending(u64),
 }
 
@@ -169,14 +169,14 @@ fn begin(call: Call, frame: &mut Frame, now: u64) -> Option<&'static Block> {
     frame.state = 0;
     let block = thread::block()?;
     if let Begun::WorkPending(work) = begin_fast(block, call, frame, now) {
-        begin_after(frame, block, work);
+        begin_after_work(frame, block, work);
     }
     Some(block)
 }
 
 /// The thread has worked longer between two waits than ever before, or longer than `LATE`.
 #[inline]
-fn begin_after(frame: &Frame, block: &Block, work: u64) {
+fn begin_after_work(frame: &Frame, block: &Block, work: u64) {
     block.counters.work().record(work);
     block.counters.last_wait_end.store(0, Ordering::Relaxed);
     if work >= thresholds::LATE && block.part::<Watch>().late(frame.int(0), work, frame.caller) {
@@ -210,7 +210,7 @@ pub(super) fn enter<const WORDS: usize>(call: Call, real: &Real, frame: &mut Fra
 #[cold]
 #[inline(never)]
 fn enter_after_work<const WORDS: usize>(real: &Real, frame: &Frame, block: &Block, work: u64) -> c_int {
-    begin_after(frame, block, work);
+    begin_after_work(frame, block, work);
     // SAFETY: `real` is the function that the program called, and the frame has its arguments, of
     // which there are `WORDS`.
     unsafe { jump_to_real::<WORDS>(frame, real.resolved()) }

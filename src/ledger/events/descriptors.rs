@@ -41,7 +41,7 @@ pub fn closing(fd: i32, at: usize) {
     }
     let at = crate::stacks::site(at);
     if thread::block_with_nothing_open().is_none() {
-        closing_amid(fd, at);
+        closing_in_batch(fd, at);
     }
     let tried = try_lock_fast();
     if tried != FastPath::Done {
@@ -58,7 +58,7 @@ pub fn closing(fd: i32, at: usize) {
 
 #[cold]
 #[inline(never)]
-fn closing_amid(fd: i32, at: usize) {
+fn closing_in_batch(fd: i32, at: usize) {
     if let Some(block) = thread::block_at_hand() {
         <Library as Above>::closing_in_batch(block, fd, at);
     }
