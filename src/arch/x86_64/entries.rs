@@ -57,7 +57,7 @@ macro_rules! timed {
             const _: parts::RecordedAfter = $after;
             core::arch::naked_asm!(
                 ".cfi_startproc",
-                $crate::arch::x86_64::pieces::amid_clock_readings!(
+                $crate::arch::x86_64::pieces::between_clock_readings!(
                     $words,
                     "88",
                     "32 + ",
@@ -86,7 +86,7 @@ macro_rules! timed {
                 $(
                     $crate::arch::x86_64::pieces::unless_armed!($armed),
                 )?
-                $crate::arch::x86_64::pieces::amid_clock_readings!($words, "72", "16 + ", "16 + {result}", "", ""),
+                $crate::arch::x86_64::pieces::between_clock_readings!($words, "72", "16 + ", "16 + {result}", "", ""),
                 ".cfi_endproc",
                 ".p2align 6",
                 $(
@@ -109,7 +109,7 @@ macro_rules! timed {
 /// Entries that have something to do only after the real function, written `name(words): REAL,
 /// after;`. `words` is how many arguments `after` reads. `unless timed` before the colon: if the
 /// timeout (in ecx) is not 0, the entry jumps to `timed`. `counting Call` at the end: most
-/// successes are only counted, by the entry itself ([`unless_rare`]).
+/// successes are only counted, by the entry itself ([`count_success`]).
 ///
 /// The real function has been looked up, since the entry has tested `ARMED_FOR`
 /// ([`crate::real::Real::resolved`]). An entry that does not test it has `first before` before the
@@ -131,7 +131,7 @@ macro_rules! with_after {
                 "mov rdi, rsp",
                 $crate::arch::x86_64::pieces::call_real!("{enter}"),
                 // `enter` has noted it, and it is no longer under way.
-                $crate::arch::x86_64::pieces::unless_rare!(
+                $crate::arch::x86_64::pieces::count_success!(
                     "mov rcx, qword ptr [rsp + {block}]\n",
                     "mov qword ptr [rcx + {adding}], 0\n"
                 ),
@@ -193,17 +193,17 @@ macro_rules! with_after {
                 $crate::arch::x86_64::pieces::call_real!("qword ptr [rip + {real}]"),
                 $(
                     concat!("/* ", stringify!($call), " */"),
-                    $crate::arch::x86_64::pieces::unless_rare!(),
+                    $crate::arch::x86_64::pieces::count_success!(),
                 )?
                 $crate::arch::x86_64::pieces::note_result!(),
                 $(
                     concat!("3: /* ", stringify!($before), " */"),
                     ".cfi_def_cfa rsp, 64",
                     ".cfi_offset rip, -8",
-                    $crate::arch::x86_64::pieces::keep_words!(6),
+                    $crate::arch::x86_64::pieces::store_words!(6),
                     "mov rdi, rsp",
                     "call {before}",
-                    $crate::arch::x86_64::pieces::give_words!(6),
+                    $crate::arch::x86_64::pieces::load_words!(6),
                     "jmp 5b",
                 )?
                 ".cfi_endproc",
@@ -243,10 +243,10 @@ macro_rules! armed {
                 ".cfi_startproc",
                 "sub rsp, 72",
                 ".cfi_adjust_cfa_offset 72",
-                $crate::arch::x86_64::pieces::keep_words!(6 "8 + "),
+                $crate::arch::x86_64::pieces::store_words!(6 "8 + "),
                 "mov rdi, rsp",
                 "call {before}",
-                $crate::arch::x86_64::pieces::give_words!(6 "8 + "),
+                $crate::arch::x86_64::pieces::load_words!(6 "8 + "),
                 "sub rsp, 8",
                 ".cfi_adjust_cfa_offset 8",
                 "push qword ptr [rsp + 88]",
@@ -274,12 +274,12 @@ macro_rules! armed {
                 )?
                 "sub rsp, {plan} + 56",
                 ".cfi_adjust_cfa_offset {plan} + 56",
-                $crate::arch::x86_64::pieces::keep_words!(6 "{plan} + "),
+                $crate::arch::x86_64::pieces::store_words!(6 "{plan} + "),
                 "mov qword ptr [rsp + {plan} + 48], 0",
                 "mov rdi, rsp",
                 $number,
                 "call {before}",
-                $crate::arch::x86_64::pieces::give_words!(6 "{plan} + "),
+                $crate::arch::x86_64::pieces::load_words!(6 "{plan} + "),
                 // syscall() reads a seventh word, above its return address. Other functions do not
                 // read it.
                 "sub rsp, 8",

@@ -51,40 +51,40 @@ core::arch::global_asm!(
 
 /// Stores the registers of the first 1, 4, 5 or 6 arguments as the words of a [`Frame`], which
 /// begins `at` bytes above rsp. `at` is a sum in assembly that ends in a plus, or nothing.
-macro_rules! keep_words {
+macro_rules! store_words {
     (1 $($at:literal)?) => { concat!("mov qword ptr [rsp + ", $($at,)? "0], rdi\n") };
     (4 $($at:literal)?) => {
         concat!(
-            $crate::arch::x86_64::pieces::keep_words!(1 $($at)?),
+            $crate::arch::x86_64::pieces::store_words!(1 $($at)?),
             "mov qword ptr [rsp + ", $($at,)? "8], rsi\n",
             "mov qword ptr [rsp + ", $($at,)? "16], rdx\n",
             "mov qword ptr [rsp + ", $($at,)? "24], rcx\n",
         )
     };
     (5 $($at:literal)?) => {
-        concat!($crate::arch::x86_64::pieces::keep_words!(4 $($at)?), "mov qword ptr [rsp + ", $($at,)? "32], r8\n")
+        concat!($crate::arch::x86_64::pieces::store_words!(4 $($at)?), "mov qword ptr [rsp + ", $($at,)? "32], r8\n")
     };
     (6 $($at:literal)?) => {
-        concat!($crate::arch::x86_64::pieces::keep_words!(5 $($at)?), "mov qword ptr [rsp + ", $($at,)? "40], r9\n")
+        concat!($crate::arch::x86_64::pieces::store_words!(5 $($at)?), "mov qword ptr [rsp + ", $($at,)? "40], r9\n")
     };
 }
 
 /// Loads these registers again.
-macro_rules! give_words {
+macro_rules! load_words {
     (1 $($at:literal)?) => { concat!("mov rdi, qword ptr [rsp + ", $($at,)? "0]\n") };
     (4 $($at:literal)?) => {
         concat!(
-            $crate::arch::x86_64::pieces::give_words!(1 $($at)?),
+            $crate::arch::x86_64::pieces::load_words!(1 $($at)?),
             "mov rsi, qword ptr [rsp + ", $($at,)? "8]\n",
             "mov rdx, qword ptr [rsp + ", $($at,)? "16]\n",
             "mov rcx, qword ptr [rsp + ", $($at,)? "24]\n",
         )
     };
     (5 $($at:literal)?) => {
-        concat!($crate::arch::x86_64::pieces::give_words!(4 $($at)?), "mov r8, qword ptr [rsp + ", $($at,)? "32]\n")
+        concat!($crate::arch::x86_64::pieces::load_words!(4 $($at)?), "mov r8, qword ptr [rsp + ", $($at,)? "32]\n")
     };
     (6 $($at:literal)?) => {
-        concat!($crate::arch::x86_64::pieces::give_words!(5 $($at)?), "mov r9, qword ptr [rsp + ", $($at,)? "40]\n")
+        concat!($crate::arch::x86_64::pieces::load_words!(5 $($at)?), "mov r9, qword ptr [rsp + ", $($at,)? "40]\n")
     };
 }
 
@@ -92,14 +92,14 @@ macro_rules! give_words {
 /// `state`, are not written.
 macro_rules! open_frame {
     ($words:tt) => {
-        concat!("sub rsp, 56\n", ".cfi_adjust_cfa_offset 56\n", $crate::arch::x86_64::pieces::keep_words!($words))
+        concat!("sub rsp, 56\n", ".cfi_adjust_cfa_offset 56\n", $crate::arch::x86_64::pieces::store_words!($words))
     };
 }
 
 /// Removes the frame, for a jump to another function: the registers are the program's again.
 macro_rules! close_frame {
     ($words:tt) => {
-        concat!($crate::arch::x86_64::pieces::give_words!($words), "add rsp, 56\n", ".cfi_adjust_cfa_offset -56\n")
+        concat!($crate::arch::x86_64::pieces::load_words!($words), "add rsp, 56\n", ".cfi_adjust_cfa_offset -56\n")
     };
 }
 
@@ -192,7 +192,7 @@ macro_rules! note_result {
 
 /// Prefetches the cache lines of the thread's block in which a wait is counted. The block's address
 /// is in the word [`BLOCK`] of the frame, which begins `frame` bytes above rsp, as in
-/// [`keep_words`]. The kernel may have evicted these lines; they arrive while the clock is read.
+/// [`store_words`]. The kernel may have evicted these lines; they arrive while the clock is read.
 macro_rules! fetch_block {
     ($frame:literal) => {
         concat!(
@@ -237,7 +237,7 @@ const _: () = assert!(libc::CLOCK_MONOTONIC == 1);
 /// of them. The stack has `size` bytes below the return address, and the [`Frame`] begins `frame`
 /// bytes above rsp. The result is kept at `result` while the clock is read. `keep` stores the
 /// beginning (in rsi), and `tell` loads it again before `after` is called.
-macro_rules! amid_clock_readings {
+macro_rules! between_clock_readings {
     ($words:tt, $size:literal, $frame:literal, $result:literal, $keep:literal, $tell:literal) => {
         concat!(
             "sub rsp, ",
@@ -245,7 +245,7 @@ macro_rules! amid_clock_readings {
             "\n.cfi_adjust_cfa_offset ",
             $size,
             "\n",
-            $crate::arch::x86_64::pieces::keep_words!($words $frame),
+            $crate::arch::x86_64::pieces::store_words!($words $frame),
             $crate::arch::x86_64::pieces::read_clock!("rsi"),
             $keep,
             "lea rdi, [rsp + ",
@@ -276,9 +276,9 @@ macro_rules! amid_clock_readings {
 /// the call: after an ADD, each line of code is one that the kernel has evicted. `find` loads the
 /// address of the thread's block, or of `nobody`, into rcx. `also` is inserted before the count.
 /// Operands: `pending`, `nothing` and `count`, of [`crate::thread::Block`].
-macro_rules! unless_rare {
+macro_rules! count_success {
     () => {
-        $crate::arch::x86_64::pieces::unless_rare!(
+        $crate::arch::x86_64::pieces::count_success!(
             "mov rcx, qword ptr [rip + epollshim_thread_slot@GOTTPOFF]\nmov rcx, qword ptr fs:[rcx]\n\
              lea rdx, [rip + epollshim_nobody]\nadd rcx, rdx\n",
             ""
@@ -320,6 +320,6 @@ macro_rules! by_command {
 const _: () = assert!(libc::F_DUPFD == 0);
 
 pub(crate) use {
-    amid_clock_readings, by_command, by_operation, by_timeout, call_real, close_frame, fetch_block, give_words,
-    keep_words, leave, note_result, open_frame, read_clock, unless_armed, unless_rare,
+    between_clock_readings, by_command, by_operation, by_timeout, call_real, close_frame, count_success, fetch_block,
+    leave, load_words, note_result, open_frame, read_clock, store_words, unless_armed,
 };
