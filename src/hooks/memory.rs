@@ -4,9 +4,9 @@
 //!
 //! The constructor writes the entry's address into the words by which the loaded objects refer to
 //! the function. The entry calls the function that the loader's search order finds first: that of
-//! libc, of the program or of another library. References to other functions are left alone. The
-//! library does not see libc's own calls, calls within an object that defines the function, calls
-//! of objects that are loaded later, and calls by an address from `dlsym`.
+//! libc, of the program or of another library. References that are bound to something else are left
+//! alone. The library does not see libc's own calls, calls within an object that defines the
+//! function, calls of objects that are loaded later, and calls through an address from `dlsym`.
 
 use core::ffi::CStr;
 
