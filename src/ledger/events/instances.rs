@@ -66,8 +66,8 @@ fn is_being_made(epfd: i32) -> bool {
     const MOST: u32 = 10_000;
     const TURNS: u32 = 20;
     for turn in 0..MOST {
-        // The order matters: an instance that is noted between these two lines is known to the
-        // descriptors.
+        // Read first: an instance that another thread notes after this is found in the descriptors
+        // below.
         let known = CORE.totals.instances.get();
         let is_one_due = reservations::tracks() && reservations::charged().0 > known;
         if CORE.descriptors.get(epfd).is_known() {
