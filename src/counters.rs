@@ -9,7 +9,7 @@ use crate::arch;
 use crate::sync::{AtomicU64, Ordering};
 use core::mem::offset_of;
 
-use crate::arch::counters::{add_behind, bump_behind};
+use crate::arch::counters::{add_at_offset, bump_at_offset};
 
 use epollshim_format::call::Call;
 use epollshim_format::recording::thread;
@@ -259,8 +259,12 @@ impl Counters {
         const { assert!(NUMBER < thread::HISTOGRAMS) };
         // SAFETY: asserted; and the caller's bucket is one of them.
         unsafe {
-            bump_behind!(self.base(), BEFORE + offset_of!(Counters, buckets) + NUMBER * size_of::<Buckets>(), bucket);
-            add_behind!(
+            bump_at_offset!(
+                self.base(),
+                BEFORE + offset_of!(Counters, buckets) + NUMBER * size_of::<Buckets>(),
+                bucket
+            );
+            add_at_offset!(
                 self.base(),
                 BEFORE + offset_of!(Counters, tops) + NUMBER * size_of::<Top>() + offset_of!(Top, sum),
                 value
@@ -297,9 +301,9 @@ impl Counters {
         // SAFETY: counters of this set.
         unsafe {
             match call {
-                Call::Pwait => bump_behind!(self.base(), WAITS + size_of::<Counter>()),
-                Call::Pwait2 => bump_behind!(self.base(), WAITS + 2 * size_of::<Counter>()),
-                _ => bump_behind!(self.base(), WAITS),
+                Call::Pwait => bump_at_offset!(self.base(), WAITS + size_of::<Counter>()),
+                Call::Pwait2 => bump_at_offset!(self.base(), WAITS + 2 * size_of::<Counter>()),
+                _ => bump_at_offset!(self.base(), WAITS),
             }
         }
     }
@@ -308,14 +312,14 @@ impl Counters {
     #[inline(always)]
     pub fn add_short(&self, waits: u64) {
         // SAFETY: a counter of this set.
-        unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, short), waits) }
+        unsafe { add_at_offset!(self.base(), BEFORE + offset_of!(Counters, short), waits) }
     }
 
     /// Waits that returned `maxevents` events.
     #[inline(always)]
     pub fn add_full(&self, waits: u64) {
         // SAFETY: a counter of this set.
-        unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, full), waits) }
+        unsafe { add_at_offset!(self.base(), BEFORE + offset_of!(Counters, full), waits) }
     }
 
     #[inline(always)]
@@ -362,7 +366,7 @@ impl Counters {
     pub fn delivered_plain(&self, count: u64) {
         const { assert!(KINDS[0].1 == PLAIN) };
         // SAFETY: a counter of this set.
-        unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, kinds), count) }
+        unsafe { add_at_offset!(self.base(), BEFORE + offset_of!(Counters, kinds), count) }
     }
 
     /// Resets everything but the time of the last wait. Calls that other threads count at the same
@@ -433,14 +437,14 @@ impl CountWait for WaitCounters {
         let base = core::ptr::from_ref(self);
         // SAFETY: counters of this set.
         unsafe {
-            bump_behind!(base, offset_of!(Self, waits));
+            bump_at_offset!(base, offset_of!(Self, waits));
             match end {
                 WaitEnd::Events { count, full, .. } => {
-                    add_behind!(base, offset_of!(Self, events), count);
-                    add_behind!(base, offset_of!(Self, full), u64::from(full));
+                    add_at_offset!(base, offset_of!(Self, events), count);
+                    add_at_offset!(base, offset_of!(Self, full), u64::from(full));
                 }
-                WaitEnd::Empty => bump_behind!(base, offset_of!(Self, empty)),
-                WaitEnd::Failed { interrupted: true } => bump_behind!(base, offset_of!(Self, interrupted)),
+                WaitEnd::Empty => bump_at_offset!(base, offset_of!(Self, empty)),
+                WaitEnd::Failed { interrupted: true } => bump_at_offset!(base, offset_of!(Self, interrupted)),
                 WaitEnd::Failed { interrupted: false } => {}
             }
         }

@@ -32,7 +32,7 @@ weak! {
 /// The dynamic section of the object that this code is part of.
 pub fn dynamic() -> usize {
     let address: usize;
-    // SAFETY: computes the address of what the linker defines in every object that is linked dynamically.
+    // SAFETY: computes an address that the linker defines in every dynamically linked object.
     unsafe {
         asm!(".hidden _DYNAMIC", "adrp {0}, _DYNAMIC", "add {0}, {0}, :lo12:_DYNAMIC", out(reg) address,
              options(pure, nomem, nostack, preserves_flags));
@@ -40,11 +40,12 @@ pub fn dynamic() -> usize {
     address
 }
 
-/// Where this library's code lies: its first byte, and the first behind it.
+/// The address range of this library's code: its first byte, and the first one after it.
 #[cfg(not(test))]
 pub fn own_code() -> (usize, usize) {
     let (start, end): (usize, usize);
-    // SAFETY: takes two addresses that the linker defines (GNU ld, "PROVIDE_HIDDEN (__ehdr_start)" and "etext").
+    // SAFETY: computes two addresses that the linker defines (GNU ld, "PROVIDE_HIDDEN
+    // (__ehdr_start)" and "etext").
     unsafe {
         asm!("adrp {0}, __ehdr_start", "add {0}, {0}, :lo12:__ehdr_start", "adrp {1}, etext", "add {1}, {1}, :lo12:etext",
              out(reg) start, out(reg) end, options(nostack, nomem, preserves_flags, pure));
