@@ -5,115 +5,25 @@
 //! any thread read it. All-zero memory is a valid, empty set of counters (the kernel wipes the
 //! blocks at fork).
 
+mod histogram;
+mod own;
+mod waits;
+
 use crate::arch;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
 use core::mem::offset_of;
 
 use crate::arch::counters::{add_behind, bump_behind};
 
 use epollshim_format::call::Call;
 use epollshim_format::recording::thread;
-use epollshim_format::{errno, histogram};
+use epollshim_format::{errno, histogram as buckets};
 use libc::epoll_event;
 
 pub use epollshim_ledger::records::{Counter, WaitCounters};
-
-/// A count with one writing thread.
-///
-/// The addition is one instruction without a lock prefix. One instruction: a signal handler on the same
-/// thread comes before or after it, never between its read and its write. No lock prefix: no other thread
-/// writes. Readers see some value that it had (an aligned 8-byte store is never torn), which is all that a
-/// counter promises; they need no ordering with other memory, hence Relaxed loads.
-pub trait OwnCounter {
-    fn bump(&self);
-    fn add(&self, amount: u64);
-}
-
-impl OwnCounter for Counter {
-    #[inline(always)]
-    fn bump(&self) {
-        // SAFETY: this counter's word, which the thread of its block alone writes.
-        unsafe { arch::counters::bump(self.as_ptr()) }
-    }
-
-    #[inline(always)]
-    fn add(&self, amount: u64) {
-        // SAFETY: as in `bump`.
-        unsafe { arch::counters::add(self.as_ptr(), amount) }
-    }
-}
-
-/// A log-linear histogram (buckets of `epollshim_format::histogram`) with one writing thread. Its two parts lie apart: what each
-/// value changes lies with what other values change.
-#[derive(Clone, Copy)]
-pub struct Histogram<'counters> {
-    top: &'counters Top,
-    buckets: &'counters Buckets,
-}
-
-/// The sum of a histogram's values, and the highest.
-#[repr(C)]
-pub struct Top {
-    sum: Counter,
-    max: AtomicU64,
-}
-
-const _: () = assert!(histogram::bucket(u64::MAX) < histogram::BUCKETS);
-
-pub type Buckets = [Counter; histogram::BUCKETS];
-
-impl Histogram<'_> {
-    pub fn record(self, value: u64) {
-        // SAFETY: the bucket of any value exists: it grows with the value, and that of the highest
-        // value is the last (asserted).
-        unsafe { self.buckets.get_unchecked(histogram::bucket(value)) }.bump();
-        self.top.sum.add(value);
-        if !self.has_reached(value) {
-            self.reach(value);
-        }
-    }
-
-    /// Whether [`Counters::record_batch`] accepts a value.
-    #[inline(always)]
-    pub fn has_reached_small(self, value: u64) -> bool {
-        value < histogram::EXACT && self.has_reached(value)
-    }
-
-    /// Whether a value as great as this one, or greater, was recorded.
-    #[inline(always)]
-    pub fn has_reached(self, value: u64) -> bool {
-        value <= self.top.max.load(Ordering::Relaxed)
-    }
-
-    /// A read-modify-write, since a handler may interrupt between the test and the store. It is
-    /// rare.
-    #[cold]
-    #[inline(never)]
-    fn reach(self, value: u64) {
-        self.top.max.fetch_max(value, Ordering::Relaxed);
-    }
-
-    pub fn bucket(self, index: usize) -> u64 {
-        self.buckets.get(index).map_or(0, Counter::get)
-    }
-
-    #[inline(always)]
-    pub fn sum(self) -> u64 {
-        self.top.sum.get()
-    }
-
-    pub fn max(self) -> u64 {
-        self.top.max.load(Ordering::Relaxed)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn clear(self) {
-        self.buckets.iter().for_each(Counter::clear);
-        self.top.sum.clear();
-        self.top.max.store(0, Ordering::Relaxed);
-    }
-}
+pub use histogram::{Buckets, Histogram, Top};
+pub use own::OwnCounter;
+pub use waits::{CountWait, WaitEnd};
 
 /// What rarely changes for a call: how it failed, and what was done to it.
 #[repr(C)]
@@ -251,7 +161,7 @@ impl Counters {
     /// As [`Histogram::record`] does, of a value that the histogram [has reached](Histogram::has_reached).
     #[inline(always)]
     fn record_reached<const NUMBER: usize>(&self, value: u64) {
-        self.record_in_bucket::<NUMBER>(value, histogram::bucket(value));
+        self.record_in_bucket::<NUMBER>(value, buckets::bucket(value));
     }
 
     #[inline(always)]
@@ -391,90 +301,20 @@ impl CallCounters {
     }
 }
 
-/// How a wait ended, as far as it is counted.
-#[derive(Clone, Copy)]
-pub enum WaitEnd {
-    /// `first`: where the events lie; null if that does not matter.
-    Events {
-        count: u64,
-        full: bool,
-        first: *const epoll_event,
-    },
-    Empty,
-    Failed {
-        interrupted: bool,
-    },
-}
-
-impl WaitEnd {
-    /// For a wait that asked for `most` events and returned `result`, with `error` if it failed. It
-    /// does not read the events.
-    #[inline(always)]
-    pub fn of(result: isize, most: i32, error: i32) -> WaitEnd {
-        match result {
-            0 => WaitEnd::Empty,
-            1.. => WaitEnd::Events { count: result as u64, full: result as i32 == most, first: core::ptr::null() },
-            _ => WaitEnd::Failed { interrupted: error == libc::EINTR },
-        }
-    }
-}
-
-/// Counts a wait on an instance.
-pub trait CountWait {
-    /// Called only by the thread that owns this set.
-    fn count_alone(&self, end: WaitEnd);
-    /// Any thread may call it.
-    fn count_shared(&self, end: WaitEnd);
-}
-
-impl CountWait for WaitCounters {
-    #[inline(always)]
-    fn count_alone(&self, end: WaitEnd) {
-        let base = core::ptr::from_ref(self);
-        // SAFETY: counters of this set.
-        unsafe {
-            bump_behind!(base, offset_of!(Self, waits));
-            match end {
-                WaitEnd::Events { count, full, .. } => {
-                    add_behind!(base, offset_of!(Self, events), count);
-                    add_behind!(base, offset_of!(Self, full), u64::from(full));
-                }
-                WaitEnd::Empty => bump_behind!(base, offset_of!(Self, empty)),
-                WaitEnd::Failed { interrupted: true } => bump_behind!(base, offset_of!(Self, interrupted)),
-                WaitEnd::Failed { interrupted: false } => {}
-            }
-        }
-    }
-
-    fn count_shared(&self, end: WaitEnd) {
-        self.waits.add_shared(1);
-        match end {
-            WaitEnd::Events { count, full, .. } => {
-                self.events.add_shared(count);
-                self.full.add_shared(u64::from(full));
-            }
-            WaitEnd::Empty => self.empty.add_shared(1),
-            WaitEnd::Failed { interrupted } => self.interrupted.add_shared(u64::from(interrupted)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::{
-        Call, CountWait, Counters, Histogram, PLAIN, WaitCounters, WaitEnd, are_plain, epoll_event, histogram,
-    };
+    use super::{Call, Counters, Histogram, PLAIN, are_plain, buckets, epoll_event};
 
     /// All zero.
-    fn new<T>() -> std::boxed::Box<T> {
+    pub fn new<T>() -> std::boxed::Box<T> {
         // SAFETY: asked for of types of atomics alone, for which zero is a valid value.
         unsafe { std::boxed::Box::new_zeroed().assume_init() }
     }
 
     /// The buckets that were hit, and how often.
     fn hit(histogram: Histogram<'_>) -> std::vec::Vec<(usize, u64)> {
-        let buckets = (0..histogram::BUCKETS).map(|bucket| (bucket, histogram.bucket(bucket)));
+        let buckets = (0..buckets::BUCKETS).map(|bucket| (bucket, histogram.bucket(bucket)));
         buckets.filter(|(_, times)| *times != 0).collect()
     }
 
@@ -499,12 +339,12 @@ mod tests {
             counters.bump_wait(call);
             counters.record_blocked_reached(call, time);
             expected.1[place] = 1;
-            expected.0[super::thread::BLOCKED + place] = (time, [(histogram::bucket(time), 1)].into());
+            expected.0[super::thread::BLOCKED + place] = (time, [(buckets::bucket(time), 1)].into());
             assert_eq!(all(), expected, "{call:?}");
             assert_eq!(counters.blocked(call).map(Histogram::sum), Some(time));
         }
         counters.record_work_reached(u64::MAX);
-        expected.0[super::thread::WORK] = (u64::MAX, [(histogram::BUCKETS - 1, 1)].into());
+        expected.0[super::thread::WORK] = (u64::MAX, [(buckets::BUCKETS - 1, 1)].into());
         assert_eq!(all(), expected);
         counters.record_batch(15);
         counters.record_batch(3);
@@ -515,19 +355,6 @@ mod tests {
         counters.delivered_plain(3);
         (expected.2, expected.3, expected.4[0]) = (1, 2, 3);
         assert_eq!(all(), expected);
-    }
-
-    #[test]
-    fn a_thread_alone_counts_its_waits_as_any_thread_does() {
-        let (alone, shared) = (new::<WaitCounters>(), new::<WaitCounters>());
-        let all =
-            |of: &WaitCounters| [&of.waits, &of.events, &of.empty, &of.full, &of.interrupted].map(super::Counter::get);
-        for (result, error) in [(0, 0), (3, 0), (8, 0), (-1, libc::EINTR), (-1, libc::EBADF)] {
-            alone.count_alone(WaitEnd::of(result, 8, error));
-            shared.count_shared(WaitEnd::of(result, 8, error));
-            assert_eq!(all(&alone), all(&shared), "{result}");
-        }
-        assert_eq!(all(&alone), [5, 11, 1, 1, 1]);
     }
 
     #[test]
