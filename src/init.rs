@@ -5,12 +5,14 @@
 //! are copied out of the environment, which programs overwrite (setproctitle), into a mapping of
 //! their own.
 
+mod kept;
+mod refusal;
+
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use core::ffi::CStr;
 use core::fmt::Write;
 
 use epollshim_format::faults;
-use epollshim_format::options::{self, Log, OnBadConfig, Options, Report};
+use epollshim_format::options::{self, OnBadConfig, Options};
 use libc::c_char;
 
 #[cfg(not(test))]
@@ -19,7 +21,7 @@ use crate::buffer::Buffer;
 #[cfg(not(test))]
 use crate::config::ARGUMENTS;
 use crate::config::{self, ACT, CONFIG, Config, Destination, FORWARD_ONLY, LogTo, STATE};
-use crate::environment::{self, Environment, variable};
+use crate::environment::{self, Environment};
 use crate::findings::suppressions;
 use crate::path::Path;
 use crate::policy::rules::replay;
@@ -30,6 +32,9 @@ use crate::{
 };
 #[cfg(not(test))]
 use crate::{libc_kind, loaded};
+
+use kept::{Names, keep};
+use refusal::Refusal;
 
 /// The thread that has read the options, or is reading them, by its token; 0: none has begun.
 static DECIDER: AtomicUsize = AtomicUsize::new(0);
@@ -222,58 +227,6 @@ fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
     }
 }
 
-/// Why an option that is well written cannot be had.
-enum Refusal<'a> {
-    Rules(rules::Refusal),
-    Replay(replay::Refusal, &'a [u8]),
-    ReplayRules(options::Fault<'static>),
-    InjectLog(i32, &'static Config),
-    Session(Trouble, &'static Config),
-    Limits,
-    Stacks(stacks::Trouble),
-    Record(i32, &'static CStr),
-    /// An option, its pattern, and why that cannot be written.
-    Place(&'static str, &'static CStr, i32),
-    Suppressions(suppressions::Refusal, &'static CStr),
-}
-
-impl core::fmt::Display for Refusal<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Refusal::Rules(refusal) => write!(f, "EPOLLSHIM_INJECT: {refusal}"),
-            Refusal::Replay(refusal, path) => {
-                write!(f, "EPOLLSHIM_INJECT_REPLAY: '{}': {refusal}", path.escape_ascii())
-            }
-            Refusal::ReplayRules(fault) => write!(f, "EPOLLSHIM_INJECT_REPLAY: {fault}"),
-            Refusal::InjectLog(error, config) => {
-                let path = if let LogTo::File(path) = config.inject_log { path } else { c"stderr" };
-                write_unwritable(f, "EPOLLSHIM_INJECT_LOG: cannot write", path, *error)
-            }
-            Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
-            Refusal::Stacks(trouble) => write!(f, "EPOLLSHIM_STACKS: {trouble}"),
-            Refusal::Session(trouble, config) => {
-                let directory = config.session_directory();
-                write!(f, "EPOLLSHIM_SESSION: {}", trouble.of(directory.as_c().unwrap_or_default()))
-            }
-            Refusal::Suppressions(refusal, file) => {
-                write!(f, "EPOLLSHIM_SUPPRESSIONS: {}{refusal}", file.to_bytes().escape_ascii())
-            }
-            Refusal::Record(error, directory) => {
-                write_unwritable(f, "EPOLLSHIM_RECORD: cannot write in", directory, *error)
-            }
-            Refusal::Place(option, path, error) => {
-                f.write_str(option)?;
-                write_unwritable(f, ": cannot write", path, *error)
-            }
-        }
-    }
-}
-
-fn write_unwritable(f: &mut core::fmt::Formatter<'_>, what: &str, path: &CStr, error: i32) -> core::fmt::Result {
-    let name = epollshim_format::errno::name(error as u32).unwrap_or("?");
-    write!(f, "{what} '{}': {name}{}", path.to_bytes().escape_ascii(), place::hint(error))
-}
-
 /// Arms what the options ask for. A program that another one starts under the library is not refused
 /// for stacks that its C library does not allow: it runs without them.
 fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal<'a>> {
@@ -395,143 +348,4 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
         sigsafe::on_own_stack(|| ledger::reconcile(here));
     }
     if limits::set(limits) { Ok(()) } else { Err(None) }
-}
-
-/// Copies the options to memory that lasts: they lie in the environment, which programs overwrite.
-fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> Option<&'static Config> {
-    if let Some(config) = CONFIG.get() {
-        return Some(config);
-    }
-    let (mut for_report, mut for_log, mut for_inject_log) = (Path::new(), Path::new(), Path::new());
-    let mut for_record = Path::new();
-    let report = if let Report::File(path) = options.report { from_root(path, true, &mut for_report) } else { b"" };
-    let log = if let Some(Log::File(path)) = options.log { from_root(path, true, &mut for_log) } else { b"" };
-    let inject_log = match options.inject_log {
-        Some(Log::File(path)) => from_root(path, true, &mut for_inject_log),
-        _ => b"",
-    };
-    let record = options.record.map_or(&b""[..], |path| from_root(path, false, &mut for_record));
-    let session = options.session.unwrap_or_default();
-    let runtime = variable(environment, b"XDG_RUNTIME_DIR").unwrap_or_default();
-    let suppressions = options.suppressions.unwrap_or_default();
-    let texts = [report, log, inject_log, record, session, runtime, suppressions, names.called, names.short];
-    let start = sys::map(size_of::<Config>() + texts.iter().map(|text| text.len() + 1).sum::<usize>()).ok()?;
-    let mut at = start.wrapping_add(size_of::<Config>());
-    let [report, log, inject_log, record, session, runtime, suppressions, called, short] = texts.map(|text| {
-        // SAFETY: the mapping has room for a Config and, behind it, every text and its final zero (the kernel's own zero).
-        let kept = unsafe {
-            at.copy_from_nonoverlapping(text.as_ptr(), text.len());
-            CStr::from_ptr(at.cast())
-        };
-        at = at.wrapping_add(text.len() + 1);
-        kept
-    });
-    let config = Config {
-        format: options.format,
-        report: match options.report {
-            Report::Stderr => Destination::Descriptor(2),
-            Report::Descriptor(fd) => Destination::Descriptor(fd),
-            Report::None => Destination::None,
-            Report::File(_) => Destination::File(report),
-        },
-        log: log_to(options.log, log),
-        inject_log: log_to(options.inject_log, inject_log),
-        log_format: options.log_format,
-        log_time: options.log_time,
-        log_filter: options.log_filter,
-        impossible: options.impossible,
-        record: options.record.map(|_| record),
-        ring: options.ring,
-        record_max: options.record_max,
-        suppressions: options.suppressions.map(|_| suppressions),
-        session: options.session.map(|_| session),
-        runtime,
-        names: [called, short],
-        on_bad_config: options.on_bad_config,
-        stderr: file_of(2),
-        named: [
-            if let Report::Descriptor(fd) = options.report { fd } else { 0 },
-            if let Some(Log::Descriptor(fd)) = options.log { fd } else { 0 },
-            if let Some(Log::Descriptor(fd)) = options.inject_log { fd } else { 0 },
-        ]
-        .map(|fd| (fd, if fd > 0 { file_of(fd) } else { None })),
-    };
-    // SAFETY: page-aligned, and large enough.
-    let config = unsafe {
-        start.cast::<Config>().write(config);
-        &*start.cast::<Config>()
-    };
-    let _ = CONFIG.set(config);
-    CONFIG.get()
-}
-
-/// Device and inode of a descriptor. None: it is closed.
-#[inline(never)] // for size
-fn file_of(fd: i32) -> Option<(u64, u64)> {
-    sys::status(fd).ok().map(|status| (status.st_dev, status.st_ino))
-}
-
-fn log_to(asked: Option<Log>, path: &'static CStr) -> LogTo {
-    match asked {
-        None => LogTo::Off,
-        Some(Log::Stderr) => LogTo::Descriptor(2),
-        Some(Log::Descriptor(fd)) => LogTo::Descriptor(fd),
-        Some(Log::File(_)) => LogTo::File(path),
-    }
-}
-
-/// A file's pattern, below the working directory of now if it is relative: the program may go elsewhere, as daemons do.
-/// As it was given, where that directory is not to be had, or would make it too long.
-fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'a [u8] {
-    if pattern.starts_with(b"/") {
-        return pattern;
-    }
-    let mut directory = [0u8; 4096];
-    let Ok(directory) = sys::working_directory(&mut directory) else { return pattern };
-    for &byte in directory {
-        // A percent sign in the directory's name stands for itself.
-        space.push(if byte == b'%' && is_pattern { b"%%" } else { core::slice::from_ref(&byte) });
-    }
-    space.push(b"/");
-    space.push(pattern);
-    space.as_c().map_or(pattern, CStr::to_bytes)
-}
-
-/// What this program is called, except its file's name, which only /proc knows.
-struct Names {
-    /// By its caller: the last part of what exec was given.
-    called: &'static [u8],
-    /// By libc: the last part of argv[0].
-    short: &'static [u8],
-}
-
-fn base(path: &[u8]) -> &[u8] {
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
-}
-
-impl Names {
-    fn read() -> Names {
-        // SAFETY: AT_EXECFN is 0 or a zero-terminated string that the kernel laid out.
-        let called = unsafe {
-            let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
-            if path.is_null() { b"" } else { base(CStr::from_ptr(path).to_bytes()) }
-        };
-        // SAFETY: glibc sets it from argv[0] before any constructor; a zero-terminated string or
-        // null.
-        let short = unsafe {
-            unsafe extern "C" {
-                static program_invocation_short_name: *const c_char;
-            }
-            let name = program_invocation_short_name;
-            if name.is_null() { &b""[..] } else { CStr::from_ptr(name).to_bytes() }
-        };
-        Names { called, short }
-    }
-
-    /// Whether one of them, or the file's name, is in a comma-separated list.
-    fn are_among(&self, list: &[u8]) -> bool {
-        let mut space = [0u8; 4096];
-        let file = procfs::program_name(&mut space);
-        list.split(|byte| *byte == b',').any(|name| name == self.called || name == self.short || name == file)
-    }
 }
