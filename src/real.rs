@@ -4,18 +4,20 @@
 //! loader's lock and without allocating (loaded.rs). What the host's glibc does not have is done by the raw system call,
 //! so that the shim runs on an older glibc than it was built on.
 
+mod fallback;
+
 use crate::sync::{AtomicBool, Ordering};
 use core::ffi::{CStr, c_void};
 use core::num::NonZeroUsize;
 use core::ptr::null;
 
-use libc::{c_char, c_int, c_long, c_uint, epoll_event, sigset_t, timespec};
+use libc::{c_char, c_int, c_long, c_uint, epoll_event};
 use once_cell::race::OnceNonZeroUsize;
 
 use epollshim_format::function::{Function, Functions};
 
 use crate::elf::Name;
-use crate::{loaded, sys};
+use crate::loaded;
 
 /// A function of the next library in the search order. Its first word is its address, or 0 before it was
 /// looked up: naked hooks (hooks/entry.rs) read it there.
@@ -285,157 +287,6 @@ called! {
     pthread_testcancel = TEST_CANCEL: TestCancel;
     _exit = EXIT_AT_ONCE: Exit;
     _Exit = EXIT_AT_ONCE_ALIAS: Exit;
-}
-
-/// The system calls themselves, with glibc's signatures and glibc's way of telling an error.
-mod fallback {
-    use super::*;
-
-    macro_rules! raw {
-        ($($name:ident = $number:ident($($argument:ident: $type:ty),*) $abi:literal;)*) => {$(
-            pub unsafe extern $abi fn $name($($argument: $type),*) -> c_int {
-                let mut words = [0usize; 6];
-                for (word, argument) in words.iter_mut().zip([$($argument as usize),*]) {
-                    *word = argument;
-                }
-                // SAFETY: the caller's arguments, for the call that the caller named.
-                unsafe { sys::forward(libc::$number, words) }
-            }
-        )*};
-    }
-
-    raw! {
-        prctl = SYS_prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) "C";
-    }
-
-    /// The kernel's signal set is eight bytes, of glibc's 128.
-    const KERNEL_SIGSET: usize = 8;
-
-    pub unsafe extern "C-unwind" fn epoll_pwait(
-        epfd: c_int,
-        events: *mut epoll_event,
-        max: c_int,
-        timeout: c_int,
-        mask: *const sigset_t,
-    ) -> c_int {
-        let words = [epfd as usize, events as usize, max as usize, timeout as usize, mask as usize, KERNEL_SIGSET];
-        // SAFETY: the caller's arguments.
-        unsafe { sys::forward(libc::SYS_epoll_pwait, words) }
-    }
-
-    /// Linux 5.11; ENOSYS before.
-    pub unsafe extern "C-unwind" fn epoll_pwait2(
-        epfd: c_int,
-        events: *mut epoll_event,
-        max: c_int,
-        timeout: *const timespec,
-        mask: *const sigset_t,
-    ) -> c_int {
-        let words = [epfd as usize, events as usize, max as usize, timeout as usize, mask as usize, KERNEL_SIGSET];
-        // SAFETY: the caller's arguments.
-        unsafe { sys::forward(libc::SYS_epoll_pwait2, words) }
-    }
-
-    pub unsafe extern "C" fn closefrom(first: c_int) {
-        let words = [first.max(0) as usize, c_uint::MAX as usize, 0, 0, 0, 0];
-        // SAFETY: takes no pointer.
-        unsafe { sys::forward(libc::SYS_close_range, words) };
-    }
-
-    pub unsafe extern "C-unwind" fn syscall(
-        number: c_long,
-        a: usize,
-        b: usize,
-        c: usize,
-        d: usize,
-        e: usize,
-        f: usize,
-    ) -> c_long {
-        // SAFETY: the caller's arguments.
-        c_long::from(unsafe { sys::forward(number, [a, b, c, d, e, f]) })
-    }
-
-    pub unsafe extern "C-unwind" fn exit(status: c_int) -> ! {
-        sys::exit_group(status)
-    }
-
-    pub unsafe extern "C-unwind" fn abort() -> ! {
-        sys::exit_group(128 + libc::SIGABRT)
-    }
-
-    /// The system call with the arguments of a function that has the same.
-    pub unsafe extern "C-unwind" fn system_call<const NUMBER: i64>(
-        a: usize,
-        b: usize,
-        c: usize,
-        d: usize,
-        e: usize,
-        f: usize,
-    ) -> c_int {
-        // SAFETY: the caller's arguments, for the call that the caller named.
-        unsafe { sys::forward(NUMBER, [a, b, c, d, e, f]) }
-    }
-
-    pub unsafe extern "C-unwind" fn nothing() {}
-
-    /// Before glibc 2.34 libpthread has it alone, which may have come with a plugin since the library
-    /// was loaded. Asks the loader by libc's own functions, which newer glibcs lack (2.31
-    /// elf/dl-libc.c): libc.so.6 has no dlsym there.
-    pub unsafe extern "C" fn pthread_kill(thread: usize, signal: c_int) -> c_int {
-        let found = in_libpthread(c"pthread_kill");
-        if found == 0 {
-            return libc::ENOSYS;
-        }
-        // SAFETY: the function of that name, with the caller's arguments.
-        unsafe { core::mem::transmute::<usize, PthreadKill>(found)(thread, signal) }
-    }
-
-    /// The same. A program that has no libpthread gets what the kernel says where it can make no thread.
-    pub unsafe extern "C-unwind" fn pthread_create(a: usize, b: usize, c: usize, d: usize) -> c_int {
-        type Create = unsafe extern "C-unwind" fn(usize, usize, usize, usize) -> c_int;
-        let found = in_libpthread(c"pthread_create");
-        if found == 0 {
-            return libc::EAGAIN;
-        }
-        // SAFETY: as above.
-        unsafe { core::mem::transmute::<usize, Create>(found)(a, b, c, d) }
-    }
-
-    /// Its function of that name; 0: it is not loaded.
-    fn in_libpthread(name: &CStr) -> usize {
-        type Open = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
-        type Find = unsafe extern "C" fn(*mut c_void, *const c_char) -> usize;
-        let errno = sys::errno();
-        let find = |name| loaded::find_behind(&Name::new(name));
-        let mut found = 0;
-        if let (Some(open), Some(find)) = (find(c"__libc_dlopen_mode"), find(c"__libc_dlsym")) {
-            // SAFETY: the functions of these names have these types; zero-terminated names. With
-            // RTLD_NOLOAD nothing is loaded.
-            unsafe {
-                let open = core::mem::transmute::<usize, Open>(open);
-                let find = core::mem::transmute::<usize, Find>(find);
-                let library = open(c"libpthread.so.0".as_ptr(), RTLD_DLOPEN | libc::RTLD_NOW | libc::RTLD_NOLOAD);
-                if !library.is_null() {
-                    found = find(library, name.as_ptr());
-                }
-            }
-        }
-        sys::set_errno(errno);
-        found
-    }
-
-    /// The call is made by libc itself (glibc include/dlfcn.h, `__RTLD_DLOPEN`).
-    const RTLD_DLOPEN: c_int = c_int::MIN;
-
-    pub unsafe extern "C" fn absent() -> c_int {
-        sys::set_errno(libc::ENOSYS);
-        -1
-    }
-
-    pub unsafe extern "C" fn absent_pointer() -> *const c_void {
-        sys::set_errno(libc::ENOSYS);
-        core::ptr::null()
-    }
 }
 
 /// The environment as libc has it; null before libc's own initialisation.
