@@ -164,7 +164,7 @@ pub unsafe extern "C-unwind" fn epollshim_instance_stats(
     }
     let index = ledger::view().descriptors.get(epfd).instance();
     let Some(instance) = ledger::view().instance_of(epfd) else {
-        return fail(libc::EBADF, format_args!("no epoll instance is known by this descriptor"));
+        return fail(libc::EBADF, format_args!("epollshim knows no epoll instance with this descriptor"));
     };
     let facts = InstanceFacts::of(index, instance);
     let stats = epollshim_instance_stats {
@@ -320,9 +320,7 @@ fn usable(size: usize, is_null: bool) -> Result<(), c_int> {
     if thread::block().is_none() || !process::is_own() {
         return Err(fail(
             libc::ENOTSUP,
-            format_args!(
-                "the shim only forwards in this process (EPOLLSHIM_ONLY, bad configuration, Linux before 4.14)"
-            ),
+            format_args!("epollshim is inactive in this process (EPOLLSHIM_ONLY, a bad option, or Linux before 4.14)"),
         ));
     }
     Ok(())

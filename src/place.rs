@@ -16,7 +16,7 @@ pub const FOREIGN: i32 = libc::EPERM;
 /// What a message says behind the error's name.
 pub fn hint(error: i32) -> &'static str {
     if error == FOREIGN {
-        " (it, or a symbolic link to it, belongs to another user; use a place of your own)"
+        " (it, or a symbolic link to it, belongs to another user; use a directory of your own)"
     } else {
         ""
     }

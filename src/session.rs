@@ -79,13 +79,18 @@ impl Trouble {
                 match self.0 {
                     Trouble::Directory(error) => write!(f, "cannot use the directory '{directory}': {}", name(error)),
                     Trouble::NotOwned => {
-                        write!(f, "'{directory}' must be this user's own, and nobody else may write in it (chmod 700)")
+                        write!(
+                            f,
+                            "'{directory}' must belong to this user, and no other user may write in it (chmod 700)"
+                        )
                     }
                     Trouble::File(error) => write!(f, "cannot map a file in '{directory}': {}", name(error)),
                     Trouble::NotNamed => {
                         f.write_str("not set; scope=tree and phase= need a new directory for each run")
                     }
-                    Trouble::Foreign => write!(f, "'{directory}' has another version's file; remove it"),
+                    Trouble::Foreign => {
+                        write!(f, "'{directory}' holds a file of another epollshim version; remove that file")
+                    }
                 }
             }
         }

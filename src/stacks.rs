@@ -59,9 +59,7 @@ impl core::fmt::Display for Trouble {
         f.write_str(match self {
             Trouble::OldLibc => "call stacks need glibc 2.35 or later (_dl_find_object); musl has no such function",
             Trouble::NoUnwinder => "libgcc_s.so.1 cannot be loaded",
-            Trouble::TooLate => {
-                "stacks can be walked only where that was asked for at the start: start the program with EPOLLSHIM_STACKS=1"
-            }
+            Trouble::TooLate => "call stacks were not requested at start: restart the program with EPOLLSHIM_STACKS=1",
             Trouble::NoMemory => "no memory",
         })
     }

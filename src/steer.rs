@@ -81,7 +81,7 @@ impl fmt::Display for Refusal<'_> {
         match self {
             Refusal::Fault(fault) => fault.fmt(f),
             Refusal::Rules(refusal) => refusal.fmt(f),
-            Refusal::Limits => f.write_str("another thread has the ledger"),
+            Refusal::Limits => f.write_str("another thread is changing the counts; try again"),
             Refusal::Session(trouble, config) => {
                 // A path is too much for a handler's stack.
                 let written = sigsafe::on_own_stack(|| {
@@ -91,9 +91,9 @@ impl fmt::Display for Refusal<'_> {
                 written.unwrap_or(Err(fmt::Error))
             }
             Refusal::NoCensus => {
-                f.write_str("descriptors= counts by a census: start the program with EPOLLSHIM_CENSUS=1, or with a limit of descriptors")
+                f.write_str("descriptors= needs a census: start the program with EPOLLSHIM_CENSUS=1 or EPOLLSHIM_LIMIT=descriptors=N")
             }
-            Refusal::Unread => f.write_str("the shim has not read its options yet"),
+            Refusal::Unread => f.write_str("epollshim has not read its options yet"),
         }
     }
 }

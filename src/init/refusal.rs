@@ -37,7 +37,7 @@ impl core::fmt::Display for Refusal<'_> {
                 let path = if let LogTo::File(path) = config.inject_log { path } else { c"stderr" };
                 write_unwritable(f, "EPOLLSHIM_INJECT_LOG: cannot write", path, *error)
             }
-            Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: the counts are being changed by another thread"),
+            Refusal::Limits => f.write_str("EPOLLSHIM_LIMIT: another thread is changing the counts; try again"),
             Refusal::Stacks(trouble) => write!(f, "EPOLLSHIM_STACKS: {trouble}"),
             Refusal::Session(trouble, config) => {
                 let directory = config.session_directory();

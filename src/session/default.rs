@@ -66,7 +66,7 @@ fn say(config: &Config, name: &CStr) {
     let mut line = output::Line::new();
     let _ = writeln!(
         line,
-        "epollshim: EPOLLSHIM_SESSION: '{}' is not this user's alone; counting in '{}' instead",
+        "epollshim: EPOLLSHIM_SESSION: '{}' is not private to this user; counting in '{}' instead",
         usual.as_c().unwrap_or_default().to_bytes().escape_ascii(),
         name.to_bytes().escape_ascii()
     );
