@@ -1,9 +1,14 @@
-//! What is counted for each thread: plain additions into memory that one thread writes and reports
-//! read.
+//! Counters for each thread: one thread adds to them without a lock prefix, and reports read them.
 //!
-//! Hooks on the counting thread write it, and so do signal handlers that interrupt it. Reports on
-//! any thread read it. All-zero memory is a valid, empty set of counters (the kernel wipes the
-//! blocks at fork).
+//! Hooks on the counting thread write the counters, and so do signal handlers that interrupt them.
+//! Reports on any thread read them. All-zero memory is a valid, empty set of counters (the kernel
+//! wipes the blocks at fork).
+//!
+//! ```text
+//! counters/own.rs        a counter with one writer
+//! counters/histogram.rs  a histogram with one writer
+//! counters/waits.rs      how waits on an instance end
+//! ```
 
 mod histogram;
 mod own;
@@ -25,17 +30,17 @@ pub use histogram::{Buckets, Histogram, Top};
 pub use own::OwnCounter;
 pub use waits::{CountWait, WaitEnd};
 
-/// What rarely changes for a call: how it failed, and what was done to it.
+/// What rarely changes for a call: its failures, and what the library did to it.
 #[repr(C)]
 pub struct CallCounters {
-    /// A fault fired.
+    /// Calls for which a fault fired.
     pub injected: Counter,
-    /// A limit refused it.
+    /// Calls that a limit refused.
     pub limited: Counter,
-    /// By error number. Index 0 counts numbers without a name.
+    /// Failures by error number. Index 0 counts error numbers without a name.
     pub errors: [Counter; errno::NAMED],
-    /// Of the calls for which a fault fired: how many returned a value without being made. That is
-    /// no failure, and has no effect.
+    /// Calls for which a fault returned a value without making the call. Such a call is no failure,
+    /// and has no effect.
     pub made_up: Counter,
 }
 
@@ -49,22 +54,21 @@ pub const KINDS: [(&str, u32); 6] = [
     ("PRI", libc::EPOLLPRI as u32),
 ];
 
-/// Most events of most programs are only of this kind.
+/// The mask of most events in most programs.
 const PLAIN: u32 = libc::EPOLLIN as u32;
 
-/// Whether all of `count` events, one or more, are of the plain kind. Each event has some bit: the
-/// kernel delivers none without (Linux v6.1 fs/eventpoll.c, ep_send_events). So the union of all
-/// bits suffices.
+/// Whether each of `count` (at least 1) events is EPOLLIN and nothing else. The kernel delivers no
+/// event without any bit (Linux v6.1 fs/eventpoll.c, ep_send_events), so the union of all bits
+/// decides.
 ///
-/// # Safety
-/// That many events must lie at `first`.
+/// # Safety There must be `count` events at `first`.
 #[inline(always)]
 pub unsafe fn are_plain(first: *const epoll_event, count: usize) -> bool {
     // SAFETY: the caller promises the events. They may be unaligned.
     let mut all = unsafe { (&raw const (*first).events).read_unaligned() };
     if count != 1 {
         let (pair, end) = (first.wrapping_add(count % 2), first.wrapping_add(count));
-        // SAFETY: reads what is between the two, as above.
+        // SAFETY: reads the events between the two pointers, which the caller promises.
         all = unsafe { arch::counters::or_of_pairs(pair, end, all) };
     }
     all == PLAIN
@@ -72,24 +76,24 @@ pub unsafe fn are_plain(first: *const epoll_event, count: usize) -> bool {
 
 const _: () = assert!(core::mem::offset_of!(epoll_event, events) == 0);
 
-/// Everything that a thread counts for its process. What a common call touches comes first, in few
-/// cache lines.
+/// Everything that a thread counts for its process. The fields that common calls change come first,
+/// in few cache lines.
 #[repr(C)]
 pub struct Counters {
-    /// CLOCK_MONOTONIC at the end of this thread's last wait that could block; 0: none, or a wait
-    /// that could not block came since.
+    /// CLOCK_MONOTONIC at the end of this thread's last wait that could block. 0: there was none,
+    /// or a wait that could not block came after it.
     pub last_wait_end: AtomicU64,
-    /// Waits that could not block, and returned no event.
+    /// Waits that could not block and returned no event.
     pub polled: Counter,
     /// Waits that returned no event, except those that could not block (see `polled`).
     pub empty: Counter,
-    /// Of `empty`: after a timeout of 1 ms.
+    /// Those of `empty` that had a timeout of 1 ms.
     pub short: Counter,
     /// Waits that returned `maxevents` events.
     pub full: Counter,
-    /// Events delivered by kind; one event may be of several.
+    /// Delivered events by kind. One event may have several kinds.
     pub kinds: [Counter; KINDS.len()],
-    /// How often each was called.
+    /// The number of calls of each function.
     pub calls: [Counter; Call::COUNT],
     pub tops: [Top; thread::HISTOGRAMS],
     pub buckets: [Buckets; thread::HISTOGRAMS],
@@ -115,13 +119,13 @@ impl Counters {
         Call::WAITS.iter().map(|call| self.calls(*call).get()).fold(0, u64::wrapping_add)
     }
 
-    /// Calls that change what is watched.
+    /// Calls of `epoll_ctl`.
     pub fn changes(&self) -> u64 {
         let calls = [Call::CtlAdd, Call::CtlMod, Call::CtlDel, Call::CtlOther];
         calls.iter().map(|call| self.calls(*call).get()).fold(0, u64::wrapping_add)
     }
 
-    /// How often this was called.
+    /// How often a function was called.
     #[inline(always)]
     pub fn calls(&self, call: Call) -> &Counter {
         // SAFETY: a Call's number is below Call::COUNT by its definition.
@@ -133,32 +137,33 @@ impl Counters {
         unsafe { self.of_calls.get_unchecked(call as usize) }
     }
 
-    /// The number of events of a wait that returned any.
+    /// The number of events of each wait that returned any.
     #[inline(always)]
     pub fn batch(&self) -> Histogram<'_> {
         self.histogram::<{ thread::BATCH }>()
     }
 
-    /// Nanoseconds from the end of one wait that could block to the beginning of the thread's next.
+    /// Nanoseconds from the end of one wait that could block to the start of the thread's next one.
     #[inline(always)]
     pub fn work(&self) -> Histogram<'_> {
         self.histogram::<{ thread::WORK }>()
     }
 
-    /// Nanoseconds in a wait that could block, by call; None: the call does not wait.
+    /// Nanoseconds spent in waits that could block, by call. None: the call does not wait.
     #[inline(always)]
     pub fn blocked(&self, call: Call) -> Option<Histogram<'_>> {
         let number = thread::BLOCKED + (call as usize).checked_sub(Call::Wait as usize)?;
         Some(Histogram { top: self.tops.get(number)?, buckets: self.buckets.get(number)? })
     }
 
-    /// Where the thread's block begins, which the hooks have in a register. Nothing but these counters is reached by it.
+    /// The start of the thread's block, whose address hooks have in a register. Only these counters
+    /// are accessed through it.
     #[inline(always)]
     fn base(&self) -> *const u8 {
         core::ptr::from_ref(self).cast::<u8>().wrapping_sub(BEFORE)
     }
 
-    /// As [`Histogram::record`] does, of a value that the histogram [has reached](Histogram::has_reached).
+    /// [`Histogram::record`] for a value that the histogram [has reached](Histogram::has_reached).
     #[inline(always)]
     fn record_reached<const NUMBER: usize>(&self, value: u64) {
         self.record_in_bucket::<NUMBER>(value, buckets::bucket(value));
@@ -167,7 +172,8 @@ impl Counters {
     #[inline(always)]
     fn record_in_bucket<const NUMBER: usize>(&self, value: u64, bucket: usize) {
         const { assert!(NUMBER < thread::HISTOGRAMS) };
-        // SAFETY: asserted; and the caller's bucket is one of them.
+        // SAFETY: NUMBER is asserted to name one of the histograms, and callers pass one of its
+        // buckets.
         unsafe {
             bump_behind!(self.base(), BEFORE + offset_of!(Counters, buckets) + NUMBER * size_of::<Buckets>(), bucket);
             add_behind!(
@@ -178,13 +184,13 @@ impl Counters {
         }
     }
 
-    /// A time of work: see [`Histogram::record`].
+    /// Records a time of work that the histogram has reached: see [`Histogram::record`].
     #[inline(always)]
     pub fn record_work_reached(&self, nanoseconds: u64) {
         self.record_reached::<{ thread::WORK }>(nanoseconds);
     }
 
-    /// The time that a wait was blocked.
+    /// Records the time for which a wait was blocked, which the histogram has reached.
     #[inline(always)]
     pub fn record_blocked_reached(&self, call: Call, nanoseconds: u64) {
         match call {
@@ -194,17 +200,18 @@ impl Counters {
         }
     }
 
-    /// A batch that is less than `histogram::EXACT`, too: its bucket need not be computed.
+    /// Records a batch that the histogram has reached and that is smaller than `histogram::EXACT`,
+    /// so its bucket need not be computed.
     #[inline(always)]
     pub fn record_batch(&self, events: u64) {
         self.record_in_bucket::<{ thread::BATCH }>(events, events as usize);
     }
 
-    /// Waits by this call, which is one of the three: see [`Counters::calls`].
+    /// Counts a call of one of the three functions that wait: see [`Counters::calls`].
     #[inline(always)]
     pub fn bump_wait(&self, call: Call) {
         const WAITS: usize = BEFORE + offset_of!(Counters, calls) + Call::Wait as usize * size_of::<Counter>();
-        // SAFETY: counters of this set.
+        // SAFETY: these are counters of this set.
         unsafe {
             match call {
                 Call::Pwait => bump_behind!(self.base(), WAITS + size_of::<Counter>()),
@@ -214,24 +221,24 @@ impl Counters {
         }
     }
 
-    /// Waits of 1 ms that returned no event.
+    /// Adds waits with a timeout of 1 ms that returned no event.
     #[inline(always)]
     pub fn add_short(&self, waits: u64) {
-        // SAFETY: a counter of this set.
+        // SAFETY: this is a counter of this set.
         unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, short), waits) }
     }
 
     /// Waits that returned `maxevents` events.
     #[inline(always)]
     pub fn add_full(&self, waits: u64) {
-        // SAFETY: a counter of this set.
+        // SAFETY: this is a counter of this set.
         unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, full), waits) }
     }
 
     #[inline(always)]
     fn histogram<const NUMBER: usize>(&self) -> Histogram<'_> {
         const { assert!(NUMBER < thread::HISTOGRAMS) };
-        // SAFETY: asserted.
+        // SAFETY: NUMBER is asserted to be below the length of both arrays.
         unsafe { Histogram { top: self.tops.get_unchecked(NUMBER), buckets: self.buckets.get_unchecked(NUMBER) } }
     }
 
@@ -239,7 +246,7 @@ impl Counters {
         self.tops.iter().zip(&self.buckets).map(|(top, buckets)| Histogram { top, buckets })
     }
 
-    /// Counts a call that failed, and its errno as the real function left it.
+    /// Counts a failed call, and its errno as the real function set it.
     #[cold]
     pub fn failed(&self, call: Call, error: i32) {
         self.calls(call).bump();
@@ -271,12 +278,12 @@ impl Counters {
     #[inline(always)]
     pub fn delivered_plain(&self, count: u64) {
         const { assert!(KINDS[0].1 == PLAIN) };
-        // SAFETY: a counter of this set.
+        // SAFETY: this is a counter of this set.
         unsafe { add_behind!(self.base(), BEFORE + offset_of!(Counters, kinds), count) }
     }
 
-    /// Resets everything but the time of the last wait. Calls that other threads count at the same
-    /// time may be kept or lost, as the documentation of `epollshim_reset` says.
+    /// Resets everything except the time of the last wait. Calls that other threads make at the
+    /// same time are kept or lost, as the documentation of `epollshim_reset` says.
     #[cold]
     #[inline(never)]
     pub fn clear(&self) {
@@ -306,13 +313,13 @@ mod tests {
     extern crate std;
     use super::{Call, Counters, Histogram, PLAIN, are_plain, buckets, epoll_event};
 
-    /// All zero.
+    /// An all-zero value.
     pub fn new<T>() -> std::boxed::Box<T> {
-        // SAFETY: asked for of types of atomics alone, for which zero is a valid value.
+        // SAFETY: used only for types that consist of atomics, for which zero is a valid value.
         unsafe { std::boxed::Box::new_zeroed().assume_init() }
     }
 
-    /// The buckets that were hit, and how often.
+    /// The buckets that were hit, with their counts.
     fn hit(histogram: Histogram<'_>) -> std::vec::Vec<(usize, u64)> {
         let buckets = (0..buckets::BUCKETS).map(|bucket| (bucket, histogram.bucket(bucket)));
         buckets.filter(|(_, times)| *times != 0).collect()

@@ -1,9 +1,13 @@
-//! Initialises the library: in the constructor, or in the first hook if another library's
-//! constructor came before.
+//! Initialises the library: in the constructor, or in the first hook if that runs before the
+//! constructor (another library's constructor may call it).
 //!
-//! It may run on two threads at once: the first one decides. Nothing here allocates. The options
-//! are copied out of the environment, which programs overwrite (setproctitle), into a mapping of
-//! their own.
+//! Two threads may run this at once: the first one decides. Nothing here allocates. The options are
+//! copied out of the environment, which programs overwrite (setproctitle), into a separate mapping.
+//!
+//! ```text
+//! init/kept.rs     copies the options, and reads the program's names
+//! init/refusal.rs  messages about options that cannot be put into force
+//! ```
 
 mod kept;
 mod refusal;
@@ -36,12 +40,13 @@ use crate::{libc_kind, loaded};
 use kept::{Names, keep};
 use refusal::Refusal;
 
-/// The thread that has read the options, or is reading them, by its token; 0: none has begun.
+/// The thread that has read the options or is reading them, by its thread pointer
+/// (`registers::token`). 0: none has begun.
 static DECIDER: AtomicUsize = AtomicUsize::new(0);
-/// What was decided is in force. Release and Acquire: a thread that continues sees all of it.
+/// The decision is in force. Release and Acquire: a thread that continues sees all of it.
 static IS_DECIDED: AtomicBool = AtomicBool::new(false);
 
-/// Run by the loader with main's arguments, before main.
+/// The loader calls it with main's arguments, before main.
 #[cfg(not(test))]
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -67,7 +72,7 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
     construct
 };
 
-/// Whether to count in this process. Initialises the library if that has not happened yet.
+/// Whether to count in this process. Initialises the library if that has not happened.
 pub fn acts() -> bool {
     if !IS_DECIDED.load(Ordering::Acquire) {
         let errno = sys::errno();
@@ -78,7 +83,7 @@ pub fn acts() -> bool {
         say_inactive();
         return false;
     }
-    // Still undecided: libc is not ready (preinit). Count: nothing else can be known yet.
+    // If it is still undecided, libc is not ready (preinit). Then count: nothing else is known yet.
     seccomp::find_inherited();
     process::prepare().is_ok()
 }
@@ -87,8 +92,8 @@ fn decide(environment: *const *const c_char) {
     if environment.is_null() {
         return;
     }
-    // One thread decides, so that rules are armed once. Relaxed: what it decides is published by
-    // its own words.
+    // One thread decides, so that rules are armed once. Relaxed: other words publish the decision
+    // (`IS_DECIDED`, `CONFIG`).
     let own = registers::token();
     if let Err(other) = DECIDER.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
         if other != own {
@@ -99,7 +104,8 @@ fn decide(environment: *const *const c_char) {
     clock::prepare();
     process::note_load();
     environment::note_load(environment);
-    // SAFETY: the auxiliary vector is the kernel's.
+    // SAFETY: getauxval takes no pointer, and the kernel laid out the auxiliary vector that it
+    // reads.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     let (options, problem) = if secure { (Options::default(), None) } else { options::parse(Environment(environment)) };
     if let Some(problem) = problem {
@@ -123,7 +129,7 @@ fn decide(environment: *const *const c_char) {
     IS_DECIDED.store(true, Ordering::Release);
 }
 
-/// The part of the initialisation that a hook cannot do.
+/// The part of the initialisation that a hook may not do.
 #[cfg(not(test))]
 fn prepare_for_main(at_load: &AtLoad) {
     if let (Err(trouble), Some(config)) = (stacks::load_unwinder(at_load), config::get()) {
@@ -147,7 +153,7 @@ fn prepare_for_main(at_load: &AtLoad) {
     }
 }
 
-/// All real functions are known: from here on hooks may take their fast paths, if nothing is armed.
+/// All real functions are known. From now on hooks may take their fast paths if nothing is armed.
 #[cfg(not(test))]
 fn settle() {
     if IS_DECIDED.load(Ordering::Acquire) {
@@ -155,9 +161,9 @@ fn settle() {
     }
 }
 
-/// Another library's constructor has started threads, and one of them is reading the options, which
-/// takes less than a millisecond. This is before main and once in a thread's life. The wait is
-/// bounded, in case that thread is gone.
+/// Waits for another thread that is reading the options, which takes less than a millisecond. This
+/// happens if another library's constructor has started threads: before main, and once in a
+/// thread's life. The wait is bounded, in case the other thread is gone.
 fn wait_for_decision() {
     for _ in 0..10_000 {
         if IS_DECIDED.load(Ordering::Acquire) {
@@ -173,16 +179,16 @@ fn forward_only() {
     IS_DECIDED.store(true, Ordering::Release);
 }
 
-/// Why the library is inactive though the options ask for it (a [`Trouble`](process::Trouble) in
-/// [`INACTIVE`]'s words); 0: there is no reason, or it was printed.
+/// Why the library is inactive although the options ask for it: a [`Trouble`](process::Trouble) as
+/// an error number, with [`CANNOT_WIPE`] or without. 0: there is no reason, or it was printed.
 static INACTIVE: AtomicU32 = AtomicU32::new(0);
-/// Above the error number, which is below 4096: the memory was mapped, and the kernel would not
-/// wipe it at fork.
+/// A bit above the error numbers, which are below 4096: the memory was mapped, but the kernel would
+/// not wipe it at fork.
 const CANNOT_WIPE: u32 = 1 << 16;
 
-/// There is no memory that a fork wipes: a child's calls could not be distinguished from its
-/// parent's. Nothing is counted, and the program runs as without the library. Programs that have
-/// nothing to report get no message, as they get no report.
+/// Without memory that a fork wipes, a child's calls could not be distinguished from its parent's.
+/// So nothing is counted, and the program runs as without the library. A program that has nothing
+/// to report gets no message, just as it gets no report.
 fn be_inactive(trouble: process::Trouble, is_told_now: bool) {
     let reason = match trouble {
         process::Trouble::Map(error) => error as u32,
@@ -200,7 +206,7 @@ fn asks_for_more_than_a_report(options: &Options) -> bool {
     options.wants_census() || options.record.is_some()
 }
 
-/// Prints the line about it, once in a process.
+/// Prints why the library is inactive, once in a process.
 #[cold]
 fn say_inactive() {
     let reason = INACTIVE.load(Ordering::Relaxed);
@@ -216,7 +222,8 @@ fn say_inactive() {
     });
 }
 
-/// A bad option: prints that, and ends the program before main, or forwards everything.
+/// Handles a bad option: prints the problem, and ends the program before main or forwards all
+/// calls.
 fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
     let mut line = output::Line::new();
     let _ = writeln!(line, "epollshim: {problem}");
@@ -227,8 +234,8 @@ fn refuse(on_bad_config: OnBadConfig, problem: core::fmt::Arguments) {
     }
 }
 
-/// Arms what the options ask for. A program that another one starts under the library is not refused
-/// for stacks that its C library does not allow: it runs without them.
+/// Puts the options into force. If another program under the library started this one, missing call
+/// stacks are no reason to refuse: it runs without them.
 fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal<'a>> {
     if options.record.is_some() || options.wants_census() || options.limit.is_some() {
         seccomp::find_inherited();
@@ -240,7 +247,7 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
     if let Some(directory) = config.record {
         record::prepare(directory).map_err(|error| Refusal::Record(error, directory))?;
     }
-    // Also for rules that the program arms later (epollshim_inject).
+    // Also used for rules that the program arms later (epollshim_inject).
     if let Some(given) = options.seed {
         config::set_seed(given);
     }
@@ -285,9 +292,11 @@ fn arm<'a>(options: &Options<'a>, config: &'static Config) -> Result<(), Refusal
     }
 }
 
-/// Whether the files of the report and of the log can be written, as far as that can be known now.
-/// Nothing is asked under a filter from before this program. A program that another one starts under the library is not
-/// refused: it may have another user, or see other directories (a server's child, a sandbox).
+/// Checks whether the files of the report and of the log can be written, as far as that can be
+/// known now. Checks nothing under a seccomp filter that is older than this program.
+///
+/// If another program under the library started this one, this refuses nothing: the new program may
+/// run as another user or see other directories (a server's child, a sandbox).
 #[cold]
 #[inline(never)] // for size
 fn check_places(config: &'static Config) -> Result<(), Refusal<'static>> {
@@ -295,7 +304,8 @@ fn check_places(config: &'static Config) -> Result<(), Refusal<'static>> {
     let log = if let LogTo::File(pattern) = config.log { Some(pattern) } else { None };
     for (option, pattern) in [("EPOLLSHIM_REPORT", report), ("EPOLLSHIM_LOG", log)] {
         let Some(pattern) = pattern else { continue };
-        // Before the first call that a filter from before this program may kill for.
+        // This must come before the first call for which a filter that is older than this program
+        // may kill.
         seccomp::find_inherited();
         if seccomp::is_inherited() {
             return Ok(());
@@ -312,7 +322,8 @@ fn check_places(config: &'static Config) -> Result<(), Refusal<'static>> {
     Ok(())
 }
 
-/// Whether the parent has the library loaded, or must not be asked.
+/// Whether the parent process has loaded the library. Also true if the kernel does not let us read
+/// that.
 #[cold]
 fn has_parent_under_shim() -> bool {
     const NAME: &[u8] = b"/libepollshim.so";
@@ -323,12 +334,12 @@ fn has_parent_under_shim() -> bool {
     })
 }
 
-/// Has rules count with the other processes of the session, where one of them needs that.
+/// Opens the session if one of the rules counts together with other processes.
 pub fn share(rules: &[u8], impossible: bool, config: &Config) -> Result<(), Trouble> {
     if faults::need_session(rules, impossible) { session::faults::open(config) } else { Ok(()) }
 }
 
-/// Draws a seed, unless one was given or drawn before: 32 bits, short enough to type again.
+/// Draws a seed unless one was given or drawn before. It has 32 bits, short enough to type.
 pub fn seed() {
     if config::seed().is_none() {
         let random = sys::random().unwrap_or_else(|| clock::realtime() ^ u64::from(sys::getpid() as u32) << 16);
@@ -342,7 +353,8 @@ pub fn set_limits(limits: &epollshim_format::limits::Limits, config: &'static Co
     if limits.user_instances.is_some() || limits.user_watches.is_some() {
         session::open(config).map_err(Some)?;
     }
-    // What came through exec counts. What other calls open where no hook sees it does not.
+    // What this process received through exec counts. What it opens by calls that no hook sees does
+    // not.
     if limits::count_something(limits) {
         let here = ledger::place();
         sigsafe::on_own_stack(|| ledger::reconcile(here));

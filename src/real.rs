@@ -1,8 +1,9 @@
-//! The real functions: what the program would have called without the shim.
+//! The real functions: those that the program would have called without the library.
 //!
-//! Each is looked up once, by the constructor or by a hook that runs before it: what `dlsym(RTLD_NEXT)` finds, without the
-//! loader's lock and without allocating (loaded.rs). What the host's glibc does not have is done by the raw system call,
-//! so that the shim runs on an older glibc than it was built on.
+//! Each is looked up once, by the constructor or by a hook that runs before it. The look-up finds
+//! what `dlsym(RTLD_NEXT)` finds, without the loader's lock and without allocating (loaded.rs). If
+//! the host's glibc lacks a function, the raw system call replaces it (real/fallback.rs), so the
+//! library runs on older glibcs than the one it was built with.
 
 mod fallback;
 
@@ -19,22 +20,24 @@ use epollshim_format::function::{Function, Functions};
 use crate::elf::Name;
 use crate::loaded;
 
-/// A function of the next library in the search order. Its first word is its address, or 0 before it was
-/// looked up: naked hooks (hooks/entry.rs) read it there.
+/// A function of the next library in the search order. The first word is its address, or 0 before
+/// it was looked up: hooks in assembly (hooks/entry.rs) read it there.
 #[repr(C)]
 pub struct Real {
-    /// Non-blocking, first wins: a signal handler that interrupts the look-up looks up by itself.
+    /// Never blocks; the first result wins. A signal handler that interrupts the look-up looks up
+    /// by itself.
     address: OnceNonZeroUsize,
     name: Constant<c_char>,
-    /// Null: [`fallback::absent`]. (An address costs the library 24 bytes more.)
+    /// Null stands for [`fallback::absent`]. (Its address would cost a relocation of 24 bytes.)
     fallback: Constant<c_void>,
 }
 
 const _: () = assert!(size_of::<OnceNonZeroUsize>() == size_of::<usize>());
 
-/// The address of what never changes: a name (zero-terminated), or a function that stands in for a missing one.
+/// The address of something that never changes: a zero-terminated name, or a function that replaces
+/// a missing one.
 struct Constant<T>(*const T);
-// SAFETY: it points to what nobody writes.
+// SAFETY: no thread writes what it points to.
 unsafe impl<T> Sync for Constant<T> {}
 
 impl Real {
@@ -42,8 +45,8 @@ impl Real {
         Real { address: OnceNonZeroUsize::new(), name: Constant(name.as_ptr()), fallback: Constant(fallback) }
     }
 
-    /// The same where it is known to have been looked up: behind a look at `policy::ARMED_FOR`, in which all functions are armed until
-    /// [`are_known`].
+    /// The address of a function that is known to have been looked up: `policy::ARMED_FOR`, which
+    /// the caller has tested, marks all functions as armed until [`are_known`].
     #[inline(always)]
     pub fn resolved(&self) -> usize {
         self.address.get().map_or(0, NonZeroUsize::get)
@@ -58,30 +61,32 @@ impl Real {
     }
 
     fn name(&self) -> Name<'static> {
-        // SAFETY: `new` took it from a zero-terminated string that lasts.
+        // SAFETY: `new` took the pointer from a `&'static CStr`.
         Name::new(unsafe { CStr::from_ptr(self.name.0) })
     }
 
-    /// Keeps what was found, or else the fallback. Gives what is kept: another thread or a handler may have been first.
+    /// Stores the address that was found, or else the fallback's. Returns the stored one: another
+    /// thread or a handler may have been first.
     fn keep(&self, found: Option<usize>) -> usize {
         let address = found.and_then(NonZeroUsize::new).or(NonZeroUsize::new(self.stand_in()));
         self.address.get_or_init(|| address.unwrap_or(NonZeroUsize::MIN)).get()
     }
 
-    /// What is called where libc lacks the function.
+    /// What is called if libc lacks the function.
     fn stand_in(&self) -> usize {
         if self.fallback.0.is_null() { fallback::absent as *const () as usize } else { self.fallback.0 as usize }
     }
 }
 
-/// Cold, and `extern "C"`: it cannot unwind, so that redhook's `catch_unwind` around a hook compiles to nothing.
+/// Cold, and `extern "C"`: it cannot unwind, so redhook's `catch_unwind` around a hook compiles to
+/// nothing.
 #[cold]
 #[inline(never)]
 extern "C" fn resolve(real: &Real) -> usize {
     real.keep(loaded::find_behind(&real.name()))
 }
 
-/// Looks all of them up, object by object: the constructor's first work.
+/// Looks all functions up, object by object. The constructor calls this first.
 #[cfg(not(test))]
 pub fn resolve_all() {
     for symbols in loaded::behind().filter_map(loaded::Object::symbols) {
@@ -97,10 +102,10 @@ pub fn resolve_all() {
     ARE_KNOWN.store(true, Ordering::Release);
 }
 
-/// Release and Acquire: who finds it set finds all addresses.
+/// Release and Acquire: a thread that finds it set also finds all addresses.
 static ARE_KNOWN: AtomicBool = AtomicBool::new(false);
 
-/// Whether all of them were looked up.
+/// Whether all functions were looked up.
 pub fn are_known() -> bool {
     ARE_KNOWN.load(Ordering::Acquire)
 }
@@ -121,7 +126,7 @@ macro_rules! reals {
     };
 }
 
-/// The constant of a name.
+/// A name as a C string.
 macro_rules! c_name {
     ($name:ident) => {
         match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
@@ -131,7 +136,7 @@ macro_rules! c_name {
     };
 }
 
-/// What stands in for a function that a glibc may lack, or that every one has.
+/// The function to call if glibc lacks this one; null for [`fallback::absent`].
 macro_rules! stand_in {
     (epoll_pwait $from:ident $variant:ident) => {
         fallback::epoll_pwait as *const c_void
@@ -153,8 +158,8 @@ macro_rules! stand_in {
     };
 }
 
-/// Where a function's `Real` lies: that of hot calls in the section of what they read (policy::ARMED_FOR), with which two of them fit into
-/// one cache line.
+/// Declares a function's `Real`. Those of hot calls lie in the section of the data that hot calls
+/// read (policy::ARMED_FOR), where two of them share a cache line with it.
 macro_rules! real {
     (epoll_ctl, $real:expr) => {
         #[unsafe(link_section = ".data.hot.epollshim")]
@@ -172,7 +177,8 @@ macro_rules! real {
 macro_rules! functions {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// The functions of the table (crates/format/src/functions.rs), and their aliases: by their names in glibc.
+        /// The functions of the table (crates/format/src/functions.rs) and their aliases, by their
+        /// names in glibc.
         #[allow(non_upper_case_globals)]
         pub mod function {
             use super::{CStr, Real, c_void, fallback, null};
@@ -182,40 +188,44 @@ macro_rules! functions {
             )*
         }
 
-        /// By the functions' numbers.
+        /// Indexed by the functions' numbers.
         static FUNCTIONS: [&Real; Function::COUNT] = [$(&function::$name),*];
         static ALIASES: &[&Real] = &[$($(&function::$alias,)*)*];
     };
 }
 epollshim_format::for_each_function!(functions);
 
-/// Of a function by its own name.
+/// The real function behind a function's own name.
 #[cfg(not(any(test, portable)))]
 pub fn of(function: Function) -> &'static Real {
     FUNCTIONS.get(function as usize).copied().unwrap_or(&SYSCALL)
 }
 
-/// But for those that are hooked on request alone, the last of the table ([`resolve_as`]).
+/// All functions except those that are hooked on request, which are last in the table
+/// ([`resolve_as`]).
 fn all() -> impl Iterator<Item = &'static Real> {
     ALL.iter().chain(FUNCTIONS.iter().take(Function::Malloc as usize)).chain(ALIASES).copied()
 }
 
 const _: () = assert!(Functions::ON_REQUEST.before(Function::Malloc) == 0);
 
-/// Has it be what the order of search finds first, which may come before this library: for a function that this one does not export.
+/// Sets a function that this library does not export to what the whole search order finds first,
+/// which may lie before this library.
 #[cfg(not(test))]
 pub fn resolve_as(real: &Real, found: Option<usize>) -> usize {
     real.keep(found)
 }
 
-/// The functions that hooks call by type; the others are only jumped to, with the program's registers.
+/// The functions that hooks call by type. The others are only jumped to, with the program's
+/// registers.
 macro_rules! called {
     ($($(#[$attribute:meta])* $name:ident = $static:path: $type:ty;)*) => {$(
         $(#[$attribute])*
         #[inline(always)]
         #[allow(non_snake_case)]
         pub fn $name() -> $type {
-            // SAFETY: the symbol has this type in glibc's headers, and so has the fallback.
+            // SAFETY: the symbol has this type in glibc's headers, and the fallback has the same
+            // type.
             unsafe { core::mem::transmute::<usize, $type>($static.address()) }
         }
     )*};
@@ -229,9 +239,10 @@ pub type Close = unsafe extern "C-unwind" fn(c_int) -> c_int;
 #[cfg(not(portable))]
 pub type CloseRange = unsafe extern "C" fn(c_uint, c_uint, c_int) -> c_int;
 pub type CloseFrom = unsafe extern "C" fn(c_int);
-/// Variadic in C. Its caller puts its arguments where fixed ones go (x86-64 psABI 3.5.7, AAPCS64 6.8.2).
+/// Variadic in C. Its caller puts its arguments where fixed ones go (x86-64 psABI 3.5.7, AAPCS64
+/// 6.8.2).
 pub type Syscall = unsafe extern "C-unwind" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
-/// Variadic in C, as syscall.
+/// Variadic in C, as `syscall`.
 pub type Prctl = unsafe extern "C" fn(c_int, usize, usize, usize, usize) -> c_int;
 pub type Exit = unsafe extern "C-unwind" fn(c_int) -> !;
 pub type Abort = unsafe extern "C-unwind" fn() -> !;
@@ -257,7 +268,7 @@ reals! {
     /// In libpthread before glibc 2.34.
     PTHREAD_KILL = c"pthread_kill": PthreadKill, else Some(fallback::pthread_kill);
     ASSERT_FAIL = c"__assert_fail": Exec, else None;
-    /// In libpthread before glibc 2.34. Without it nobody cancels a thread.
+    /// In libpthread before glibc 2.34. Without libpthread no thread is ever cancelled.
     TEST_CANCEL = c"pthread_testcancel": TestCancel, else Some(fallback::nothing);
     CHROOT = c"chroot": Exec, else None;
     SETUID = c"setuid": Exec, else None;
@@ -289,12 +300,12 @@ called! {
     _Exit = EXIT_AT_ONCE_ALIAS: Exit;
 }
 
-/// The environment as libc has it; null before libc's own initialisation.
+/// The environment as libc stores it; null before libc's own initialisation.
 pub fn environment() -> *const *const c_char {
     unsafe extern "C" {
         static environ: *const *const c_char;
     }
-    // SAFETY: one word, read before the program's main can change it from another thread.
+    // SAFETY: reads one word, before the program's main could change it from another thread.
     unsafe { environ }
 }
 

@@ -1,17 +1,17 @@
-//! What the processes of one user count together: a file in the session's directory that all of
+//! Counts that the processes of one user share, in a file of the session's directory that all of
 //! them map.
 //!
 //! ```text
 //! header   magic, layout version
 //! sums     for instances and for watches, one word each: the sum, and the last change to it
-//! slots    one for each process: who (pid, start, pid namespace), and its share of each sum
+//! slots    one per process: its identity (pid, start, pid namespace) and its share of each sum
 //! ```
 //!
 //! ```text
 //! session/sums.rs     changes the sums and the shares
-//! session/slots.rs    which process has which slot, and which of them are dead
-//! session/default.rs  the directory of a session that the options do not name
-//! session/faults.rs   what the processes of a session share of faults
+//! session/slots.rs    which process has which slot, and which processes are dead
+//! session/default.rs  the directory of the session if the options name none
+//! session/faults.rs   what the processes of a session share about faults
 //! ```
 
 mod default;
@@ -35,14 +35,14 @@ use sums::{COUNT, Change, FILE, File, apply, file, of_kind};
 const MAGIC: u64 = 0x6570_6f6c_6c73_686d;
 const VERSION: u64 = 1;
 
-/// Counts one more, unless that would exceed `limit`. Dead processes count until they are
-/// [`reclaim`]ed. Ok: the sum of all the user's processes; 0 if no session is open.
+/// Adds one to the counts, unless that would exceed `limit`. Dead processes count until [`reclaim`]
+/// removes them. Ok: the sum over all processes of the user; 0 if no session is open.
 pub fn claim(kind: Kind, limit: Option<u64>) -> Result<u64, ()> {
     let (Some(file), Some(slot)) = (file(), slot_of_this_process()) else { return Ok(0) };
     apply(file, kind, slot, Change::Claim, limit)
 }
 
-/// Counts one less.
+/// Subtracts one from the counts.
 pub fn release(kind: Kind) {
     let slot = own_slot().load(Ordering::Relaxed);
     if let (Some(file), Some(slot)) = (file(), slot.checked_sub(1)) {
@@ -50,7 +50,7 @@ pub fn release(kind: Kind) {
     }
 }
 
-/// The sum of all the user's processes.
+/// The sum over all processes of the user.
 pub fn sum(kind: Kind) -> u64 {
     file().map_or(0, |file| of_kind(&file.sums, kind).load(Ordering::Relaxed) & COUNT)
 }
@@ -58,18 +58,20 @@ pub fn sum(kind: Kind) -> u64 {
 /// Why a session could not be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trouble {
-    /// It is not a directory that this user owns and that only this user may write.
+    /// The directory cannot be used, by an error number.
     Directory(i32),
+    /// It belongs to another user, or other users may write in it.
     NotOwned,
+    /// A file in it cannot be mapped, by an error number.
     File(i32),
-    /// The file belongs to another version, or to no session.
+    /// The file belongs to another version, or is no session's file.
     Foreign,
-    /// The options name none, and counts for one program alone are wanted.
+    /// The options name no directory, and counts that the processes of one run share are wanted.
     NotNamed,
 }
 
 impl Trouble {
-    /// As a message about a directory.
+    /// The message about this trouble with a directory.
     pub fn of(self, directory: &CStr) -> impl core::fmt::Display + '_ {
         struct Message<'a>(Trouble, &'a CStr);
         impl core::fmt::Display for Message<'_> {
@@ -106,25 +108,25 @@ pub fn open(config: &Config) -> Result<(), Trouble> {
     }
 }
 
-/// Opens a session in a directory, of which it is the first.
+/// Opens the session in a directory. Only the first session that is opened counts.
 fn attach(directory: &CStr, makes: bool) -> Result<(), Trouble> {
     if file().is_some() {
         return Ok(());
     }
     let start = map_private(directory, makes, c"limits.1", size_of::<File>())?.cast::<File>();
     static FIRST: AtomicBool = AtomicBool::new(true);
-    // Before any thread can claim: later, a slot of this process could be mistaken for the former
-    // image's.
+    // This must happen before any thread can claim. Later, a slot that this process takes could be
+    // mistaken for the slot that it had before exec.
     if FIRST.swap(false, Ordering::Relaxed) {
-        // SAFETY: the mapping that was just made.
+        // SAFETY: the mapping was just made, has the size of a `File`, and is never unmapped.
         vacate_the_former(unsafe { &*start });
     }
     let _ = FILE.compare_exchange(core::ptr::null_mut(), start, Ordering::Release, Ordering::Relaxed);
     Ok(())
 }
 
-/// Maps a file of a session, and creates it if it does not exist. The descriptor is closed again.
-/// With `makes`, creates the directory (0700) if its parent exists.
+/// Maps a file of a session, and creates it if it does not exist. With `makes`, creates the
+/// directory (0700) if its parent exists. Leaves no descriptor open.
 fn map_private(directory: &CStr, makes: bool, name: &CStr, bytes: usize) -> Result<*mut u8, Trouble> {
     if makes {
         match sys::make_directory(directory, 0o700) {
@@ -156,20 +158,22 @@ fn map_in(files: Files, directory: i32, name: &CStr, bytes: usize) -> Result<*mu
     mapped
 }
 
-/// `bytes`: of a structure of integers that begins with two words: magic, layout version.
+/// `bytes` is the size of a structure of integers that begins with two words: magic and layout
+/// version.
 fn map_file(fd: i32, bytes: usize) -> Result<*mut u8, Trouble> {
     let status = sys::status(fd).map_err(Trouble::File)?;
     if !place::is_private(&status, libc::S_IFREG) {
         return Err(Trouble::NotOwned);
     }
-    // The file system reserves every block before it is touched: a full disk is an error here, not
-    // a signal later. (New blocks read as zero, which is valid except for the header.)
+    // Makes the file system reserve every block before any is touched: a full disk is then an error
+    // here and not a signal later. (New blocks read as zero, which is valid except in the header.)
     sys::allocate(fd, 0, bytes).map_err(Trouble::File)?;
     let start = sys::map_part(fd, 0, bytes, None).map_err(Trouble::File)?;
-    // SAFETY: the mapping is longer than two integers, which may have any value.
+    // SAFETY: the mapping is longer than two integers, and any value of an integer is valid.
     let [magic, version] = unsafe { &*start.cast::<[AtomicU64; 2]>() };
     for (word, value) in [(magic, MAGIC), (version, VERSION)] {
-        // The first process writes it. All that come at the same time write the same.
+        // The first process writes the word. Processes that arrive at the same time write the same
+        // value.
         if word.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire).is_err_and(|found| found != value) {
             return Err(Trouble::Foreign);
         }

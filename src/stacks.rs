@@ -1,18 +1,20 @@
-//! Call stacks of what creates instances, interests and, with a census, descriptors
+//! Call stacks of the calls that create instances, interests and, with a census, descriptors
 //! (`EPOLLSHIM_STACKS=N`).
 //!
-//! A stack is kept once, in an arena. A site that lies in the arena stands for it: a stack can be
-//! kept wherever a return address is. The first address of a stack is that return address.
+//! Each stack is kept once, in an arena (stacks/arena.rs). A site that lies in the arena represents
+//! the stack there, so a stack can be kept wherever a return address can. The first address of a
+//! stack is that return address.
 //!
-//! libgcc's unwinder walks the stack. It needs no frame pointers, and finds the description of a
-//! frame by `_dl_find_object`, without a lock (glibc 2.35; before that it took the loader's). What it
-//! has found once need not be walked again (stacks/recalled.rs). It runs on a stack of its own, with signals blocked: a hook may be on a handler's small stack, and
+//! libgcc's unwinder walks the stack (stacks/walk.rs). It needs no frame pointers, and finds the
+//! description of a frame by `_dl_find_object`, without a lock (since glibc 2.35; before that it
+//! took the loader's lock). What it has found once need not be walked again (stacks/recalled.rs).
+//! It runs on a separate stack with signals blocked: a hook may be on a handler's small stack, and
 //! a handler that jumped out of the unwinder would leave it half done (docs/performance.md, "Call
 //! stacks").
 //!
-//! The library's constructor loads the unwinder. A hook that runs before that keeps only the return
-//! address: it may have been called by an allocator that is initialising itself, and the loader
-//! would call that allocator again.
+//! The library's constructor loads the unwinder. A hook that runs earlier keeps only the return
+//! address: its caller may be an allocator that is initialising itself, and the loader would call
+//! that allocator again.
 
 mod arena;
 mod recalled;
@@ -32,24 +34,27 @@ pub use walk::can_walk;
 use arena::keep;
 use walk::{Walk, each};
 
-/// How many callers are kept; 0: no stacks, or not yet.
+/// How many callers are kept; 0: no stacks are kept, or not yet.
 static DEPTH: AtomicU32 = AtomicU32::new(0);
 /// How many will be kept once the unwinder is loaded. Relaxed: the constructor reads it after
-/// `prepare`, which it called itself or whose end it has waited for (init.rs).
+/// `prepare`, which it either called itself or waited for (init.rs).
 static WANTED: AtomicU32 = AtomicU32::new(0);
-/// The unwinder is wanted though no stacks are kept. Relaxed: as WANTED.
+/// The unwinder is wanted although no stacks are kept. Relaxed: as for WANTED, the constructor
+/// reads it after the call that stores it.
 static WANTS_WALKS: AtomicBool = AtomicBool::new(false);
-/// The same, but nothing is lost without it that was asked for. Relaxed: as WANTED.
+/// The unwinder is wanted to find callers of the C++ library. Nothing that the options ask for
+/// fails without it. Relaxed: as for WANTED, the constructor reads it after the call that stores
+/// it.
 static WANTS_CPP: AtomicBool = AtomicBool::new(false);
-/// The constructor has loaded the unwinder, or will not.
+/// The constructor has loaded the unwinder, or will not load it.
 static IS_PAST: AtomicBool = AtomicBool::new(false);
-/// Why there can be no stacks.
+/// Why stacks cannot be walked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Trouble {
     /// glibc is older than 2.35, or the C library is musl.
     OldLibc,
     NoUnwinder,
-    /// It is loaded by the constructor, or not at all.
+    /// Only the constructor may load the unwinder, and it has finished.
     TooLate,
     NoMemory,
 }
@@ -65,7 +70,7 @@ impl core::fmt::Display for Trouble {
     }
 }
 
-/// Reserves memory for stacks of that many callers. They are kept once [`load_unwinder`] has run
+/// Reserves memory for stacks of that many callers. They are kept once [`load_unwinder`] has run,
 /// too.
 #[cold]
 pub fn prepare(depth: u32) -> Result<(), Trouble> {
@@ -78,7 +83,8 @@ pub fn prepare(depth: u32) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Asks that stacks can be walked, though none are kept. They can be once the constructor has run.
+/// Requests that stacks can be walked, although none are kept. They can be once the constructor has
+/// run.
 pub fn want_walks() -> Result<(), Trouble> {
     if !loaded::can_find_objects() {
         return Err(Trouble::OldLibc);
@@ -87,8 +93,8 @@ pub fn want_walks() -> Result<(), Trouble> {
     if IS_PAST.load(Ordering::Relaxed) && !can_walk() { Err(Trouble::TooLate) } else { Ok(()) }
 }
 
-/// Loads libgcc's unwinder, if [`prepare`] or [`want_walks`] was called, and has stacks kept from here on, if the first was. The
-/// loader allocates, and takes locks.
+/// Loads libgcc's unwinder if [`prepare`] or [`want_walks`] was called. If `prepare` was, stacks
+/// are kept from now on. The loader allocates and takes locks.
 pub fn load_unwinder(at_load: &AtLoad) -> Result<(), Trouble> {
     IS_PAST.store(true, Ordering::Relaxed);
     let depth = WANTED.load(Ordering::Relaxed);
@@ -100,7 +106,7 @@ pub fn load_unwinder(at_load: &AtLoad) -> Result<(), Trouble> {
     if is_asked_for { loaded } else { Ok(()) }
 }
 
-/// Whether a place is more than a return address.
+/// Whether a call's place is more than a return address.
 #[inline(always)]
 pub fn are_kept() -> bool {
     DEPTH.load(Ordering::Relaxed) != 0
@@ -111,14 +117,14 @@ pub fn are_wanted() -> bool {
     WANTED.load(Ordering::Relaxed) != 0
 }
 
-/// What stands for the place of a call: its return address, or the stack that it heads.
+/// The site of a call: its return address, or the stack that begins with it.
 #[inline(always)]
 pub fn site(caller: usize) -> usize {
     if are_kept() { walk(caller) } else { caller }
 }
 
-/// The same for a place that may be none (0), or a stack already, or of another call than the
-/// present one: that stays what it is.
+/// The site of a place that may be none (0), a stack already, or the return address of another call
+/// than the current one: those stay unchanged.
 #[cold]
 #[inline(never)]
 pub fn site_of(place: usize) -> usize {
@@ -156,9 +162,11 @@ fn walk_slowly(caller: usize, here: usize, depth: usize) -> Option<usize> {
     .flatten()
 }
 
-/// Where the program called the C++ library, if `caller` lies in it: the first return address of the stack outside of it. The site of
-/// a C++ stream is the program's own call (libstdc++ opens a file by `fopen`, config/io/basic_file_stdio.cc). `caller` itself where
-/// that does not lie there, or stacks cannot be walked.
+/// Where the program called the C++ library, if `caller` lies in that library: the first return
+/// address of the stack outside of it. Otherwise, and if stacks cannot be walked, `caller` itself.
+///
+/// The site of a C++ stream should be the program's call: libstdc++ opens a file by `fopen`
+/// (config/io/basic_file_stdio.cc).
 pub fn caller_of_cpp_library(caller: usize) -> usize {
     let mut outside = caller;
     if can_walk() && is_in_cpp_library(caller) {
@@ -182,14 +190,15 @@ fn is_cpp_library(path: &[u8]) -> bool {
     path.rsplit(|byte| *byte == b'/').next().is_some_and(|base| base.starts_with(b"libstdc++.so"))
 }
 
-/// Has the constructor load the unwinder where the program came with a C++ library, which has it loaded anyway.
+/// Makes the constructor load the unwinder if the program came with a C++ library, which has loaded
+/// the unwinder anyway.
 pub fn want_callers_of_cpp_library() {
     if loaded::has(is_cpp_library) && loaded::can_find_objects() {
         WANTS_CPP.store(true, Ordering::Relaxed);
     }
 }
 
-/// The return addresses of a site: itself, or those of the stack that it stands for.
+/// The return addresses of a site: the site itself, or those of the stack that it represents.
 pub fn frames(site: usize) -> impl Iterator<Item = usize> {
     let words = parts().find_map(|(_, part)| {
         let at = site.wrapping_sub(part.as_ptr() as usize) / 8;
@@ -200,7 +209,7 @@ pub fn frames(site: usize) -> impl Iterator<Item = usize> {
     alone.into_iter().chain(words.into_iter().flatten().map(|word| word.load(Ordering::Relaxed) as usize))
 }
 
-/// Whether a site stands for a stack.
+/// Whether a site represents a stack.
 pub fn is_stack(site: usize) -> bool {
     parts().any(|(_, part)| part.as_ptr_range().contains(&core::ptr::without_provenance(site)))
 }
@@ -210,17 +219,18 @@ pub fn first(site: usize) -> usize {
     frames(site).next().unwrap_or(0)
 }
 
-/// Whether any of the return addresses of the stack that begins with `caller` is one. False where stacks cannot be walked.
+/// Whether `is_one` is true for one of the return addresses of the stack that begins with `caller`.
+/// False if stacks cannot be walked.
 #[cold]
 #[inline(never)]
 pub fn has(caller: usize, is_one: &mut dyn FnMut(usize) -> bool) -> bool {
     has_within(caller, false, is_one)
 }
 
-/// `is_cut`: the stack ends where a signal handler begins.
+/// With `is_cut`, the stack ends where a signal handler begins.
 #[inline(never)]
 fn has_within(caller: usize, is_cut: bool, is_one: &mut dyn FnMut(usize) -> bool) -> bool {
-    /// A recursion without end is not followed to its end.
+    /// Bounds the walk of an endless recursion.
     const MOST: usize = 4096;
     let mut is_found = false;
     if can_walk() {
@@ -235,11 +245,12 @@ fn has_within(caller: usize, is_cut: bool, is_one: &mut dyn FnMut(usize) -> bool
     is_found
 }
 
-/// A number for the stack that begins with `caller`: the same in each run, wherever objects are loaded. Of at most `depth` frames,
-/// and none from below a signal handler; 0: of at most [`DEEPEST`], whatever they are. `tell` is called for each frame.
+/// A number for the stack that begins with `caller`. It is the same in each run, wherever objects
+/// are loaded. Calls `tell` for each frame. None: stacks cannot be walked.
 ///
-/// Made of the base names of the frames' objects, of the program's that is empty, and of the places in them (FNV-1a). None: stacks
-/// cannot be walked.
+/// It covers at most `depth` frames, and none from below a signal handler. A `depth` of 0 stands
+/// for at most [`DEEPEST`] frames of any kind. It is made (FNV-1a) of the base names of the frames'
+/// objects, where the program's is empty, and of the places in these objects.
 #[cold]
 #[inline(never)]
 pub fn hash(caller: usize, depth: usize, tell: &mut dyn FnMut(usize)) -> Option<u64> {

@@ -7,15 +7,15 @@ use epollshim_ledger::records::Counter;
 
 use super::own::OwnCounter;
 
-/// A log-linear histogram (buckets of `epollshim_format::histogram`) with one writing thread. Its two parts lie apart: what each
-/// value changes lies with what other values change.
+/// A log-linear histogram (buckets of `epollshim_format::histogram`) that one thread writes. Its
+/// two parts lie apart: what each value changes lies next to what other values change.
 #[derive(Clone, Copy)]
 pub struct Histogram<'counters> {
     pub(super) top: &'counters Top,
     pub(super) buckets: &'counters Buckets,
 }
 
-/// The sum of a histogram's values, and the highest.
+/// The sum of a histogram's values, and the highest one.
 #[repr(C)]
 pub struct Top {
     pub(super) sum: Counter,
@@ -28,8 +28,8 @@ pub type Buckets = [Counter; histogram::BUCKETS];
 
 impl Histogram<'_> {
     pub fn record(self, value: u64) {
-        // SAFETY: the bucket of any value exists: it grows with the value, and that of the highest
-        // value is the last (asserted).
+        // SAFETY: the bucket of any value exists. The bucket's index grows with the value, and the
+        // bucket of the highest value exists (asserted).
         unsafe { self.buckets.get_unchecked(histogram::bucket(value)) }.bump();
         self.top.sum.add(value);
         if !self.has_reached(value) {
@@ -37,20 +37,20 @@ impl Histogram<'_> {
         }
     }
 
-    /// Whether [`Counters::record_batch`] accepts a value.
+    /// Whether [`Counters::record_batch`](super::Counters::record_batch) accepts a value.
     #[inline(always)]
     pub fn has_reached_small(self, value: u64) -> bool {
         value < histogram::EXACT && self.has_reached(value)
     }
 
-    /// Whether a value as great as this one, or greater, was recorded.
+    /// Whether this value or a greater one was recorded.
     #[inline(always)]
     pub fn has_reached(self, value: u64) -> bool {
         value <= self.top.max.load(Ordering::Relaxed)
     }
 
-    /// A read-modify-write, since a handler may interrupt between the test and the store. It is
-    /// rare.
+    /// An atomic read-modify-write, because a handler may interrupt between the test and the store.
+    /// It is rare.
     #[cold]
     #[inline(never)]
     fn reach(self, value: u64) {

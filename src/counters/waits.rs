@@ -9,7 +9,7 @@ use libc::epoll_event;
 /// How a wait ended, as far as it is counted.
 #[derive(Clone, Copy)]
 pub enum WaitEnd {
-    /// `first`: where the events lie; null if that does not matter.
+    /// `first` is the address of the events; null if it does not matter.
     Events {
         count: u64,
         full: bool,
@@ -22,8 +22,8 @@ pub enum WaitEnd {
 }
 
 impl WaitEnd {
-    /// For a wait that asked for `most` events and returned `result`, with `error` if it failed. It
-    /// does not read the events.
+    /// The end of a wait that asked for `most` events and returned `result`, with `error` if it
+    /// failed. Does not read the events.
     #[inline(always)]
     pub fn of(result: isize, most: i32, error: i32) -> WaitEnd {
         match result {
@@ -36,7 +36,7 @@ impl WaitEnd {
 
 /// Counts a wait on an instance.
 pub trait CountWait {
-    /// Called only by the thread that owns this set.
+    /// Only the thread that owns this set may call it.
     fn count_alone(&self, end: WaitEnd);
     /// Any thread may call it.
     fn count_shared(&self, end: WaitEnd);
@@ -46,7 +46,8 @@ impl CountWait for WaitCounters {
     #[inline(always)]
     fn count_alone(&self, end: WaitEnd) {
         let base = core::ptr::from_ref(self);
-        // SAFETY: counters of this set.
+        // SAFETY: these are counters of this set, which only the calling thread writes, by this
+        // trait's rule.
         unsafe {
             bump_behind!(base, offset_of!(Self, waits));
             match end {

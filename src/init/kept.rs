@@ -1,4 +1,4 @@
-//! Copies the options to memory that lasts, and reads what the program is called.
+//! Copies the options to memory that lasts, and reads the program's names.
 
 use core::ffi::CStr;
 
@@ -10,7 +10,7 @@ use crate::environment::variable;
 use crate::path::Path;
 use crate::{procfs, sys};
 
-/// Copies the options to memory that lasts: they lie in the environment, which programs overwrite.
+/// Copies the options to memory that lasts. They lie in the environment, which programs overwrite.
 pub fn keep(options: &Options, names: &Names, environment: *const *const c_char) -> Option<&'static Config> {
     if let Some(config) = CONFIG.get() {
         return Some(config);
@@ -31,7 +31,8 @@ pub fn keep(options: &Options, names: &Names, environment: *const *const c_char)
     let start = sys::map(size_of::<Config>() + texts.iter().map(|text| text.len() + 1).sum::<usize>()).ok()?;
     let mut at = start.wrapping_add(size_of::<Config>());
     let [report, log, inject_log, record, session, runtime, suppressions, called, short] = texts.map(|text| {
-        // SAFETY: the mapping has room for a Config and, behind it, every text and its final zero (the kernel's own zero).
+        // SAFETY: the mapping has room for a Config followed by each text and a final zero. The
+        // kernel zeroed the mapping, so each text ends with a zero.
         let kept = unsafe {
             at.copy_from_nonoverlapping(text.as_ptr(), text.len());
             CStr::from_ptr(at.cast())
@@ -69,7 +70,7 @@ pub fn keep(options: &Options, names: &Names, environment: *const *const c_char)
         ]
         .map(|fd| (fd, if fd > 0 { file_of(fd) } else { None })),
     };
-    // SAFETY: page-aligned, and large enough.
+    // SAFETY: the mapping is page-aligned and large enough for a Config.
     let config = unsafe {
         start.cast::<Config>().write(config);
         &*start.cast::<Config>()
@@ -78,7 +79,7 @@ pub fn keep(options: &Options, names: &Names, environment: *const *const c_char)
     CONFIG.get()
 }
 
-/// Device and inode of a descriptor. None: it is closed.
+/// Device and inode of the file that a descriptor refers to. None: the descriptor is closed.
 #[inline(never)] // for size
 fn file_of(fd: i32) -> Option<(u64, u64)> {
     sys::status(fd).ok().map(|status| (status.st_dev, status.st_ino))
@@ -93,8 +94,9 @@ fn log_to(asked: Option<Log>, path: &'static CStr) -> LogTo {
     }
 }
 
-/// A file's pattern, below the working directory of now if it is relative: the program may go elsewhere, as daemons do.
-/// As it was given, where that directory is not to be had, or would make it too long.
+/// Makes a file's pattern absolute by putting the current directory before it: the program may
+/// change its directory later, as daemons do. Returns the pattern unchanged if the directory cannot
+/// be read or makes the path too long.
 fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'a [u8] {
     if pattern.starts_with(b"/") {
         return pattern;
@@ -102,7 +104,7 @@ fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'
     let mut directory = [0u8; 4096];
     let Ok(directory) = sys::working_directory(&mut directory) else { return pattern };
     for &byte in directory {
-        // A percent sign in the directory's name stands for itself.
+        // Escape percent signs in the directory's name, which would otherwise start a placeholder.
         space.push(if byte == b'%' && is_pattern { b"%%" } else { core::slice::from_ref(&byte) });
     }
     space.push(b"/");
@@ -110,11 +112,11 @@ fn from_root<'a>(pattern: &'a [u8], is_pattern: bool, space: &'a mut Path) -> &'
     space.as_c().map_or(pattern, CStr::to_bytes)
 }
 
-/// What this program is called, except its file's name, which only /proc knows.
+/// The program's names, except the name of its file, which only /proc knows.
 pub struct Names {
-    /// By its caller: the last part of what exec was given.
+    /// The last part of the path that was passed to exec.
     called: &'static [u8],
-    /// By libc: the last part of argv[0].
+    /// libc's name for it: the last part of argv[0].
     short: &'static [u8],
 }
 
@@ -124,13 +126,14 @@ fn base(path: &[u8]) -> &[u8] {
 
 impl Names {
     pub fn read() -> Names {
-        // SAFETY: AT_EXECFN is 0 or a zero-terminated string that the kernel laid out.
+        // SAFETY: AT_EXECFN is 0 or the address of a zero-terminated string that the kernel laid
+        // out.
         let called = unsafe {
             let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
             if path.is_null() { b"" } else { base(CStr::from_ptr(path).to_bytes()) }
         };
-        // SAFETY: glibc sets it from argv[0] before any constructor; a zero-terminated string or
-        // null.
+        // SAFETY: null, or a zero-terminated string: glibc sets it from argv[0] before any
+        // constructor runs.
         let short = unsafe {
             unsafe extern "C" {
                 static program_invocation_short_name: *const c_char;
@@ -141,7 +144,7 @@ impl Names {
         Names { called, short }
     }
 
-    /// Whether one of them, or the file's name, is in a comma-separated list.
+    /// Whether one of these names, or the name of the program's file, is in a comma-separated list.
     pub fn are_among(&self, list: &[u8]) -> bool {
         let mut space = [0u8; 4096];
         let file = procfs::program_name(&mut space);

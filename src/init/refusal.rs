@@ -1,4 +1,4 @@
-//! Messages about options that are well written, and cannot be had.
+//! Messages about options that are well-formed but cannot be put into force.
 
 use core::ffi::CStr;
 
@@ -10,7 +10,7 @@ use crate::policy::rules::{self, replay};
 use crate::session::Trouble;
 use crate::{place, stacks};
 
-/// Why an option that is well written cannot be had.
+/// Why an option that is well-formed cannot be put into force.
 pub enum Refusal<'a> {
     Rules(rules::Refusal),
     Replay(replay::Refusal, &'a [u8]),
@@ -20,7 +20,7 @@ pub enum Refusal<'a> {
     Limits,
     Stacks(stacks::Trouble),
     Record(i32, &'static CStr),
-    /// An option, its pattern, and why that cannot be written.
+    /// An option, its pattern, and the error number of the attempt to write there.
     Place(&'static str, &'static CStr, i32),
     Suppressions(suppressions::Refusal, &'static CStr),
 }

@@ -1,5 +1,5 @@
-//! What stands in for a function that libc lacks: the system calls themselves, with glibc's
-//! signatures and glibc's way of telling an error.
+//! Replacements for functions that libc lacks: the system calls themselves, with glibc's signatures
+//! and glibc's convention for errors.
 
 use core::ffi::{CStr, c_void};
 
@@ -15,7 +15,8 @@ macro_rules! raw {
             for (word, argument) in words.iter_mut().zip([$($argument as usize),*]) {
                 *word = argument;
             }
-            // SAFETY: the caller's arguments, for the call that the caller named.
+            // SAFETY: the program calls this function with the arguments that the system call
+            // needs.
             unsafe { sys::forward(libc::$number, words) }
         }
     )*};
@@ -25,7 +26,7 @@ raw! {
     prctl = SYS_prctl(option: c_int, a: usize, b: usize, c: usize, d: usize) "C";
 }
 
-/// The kernel's signal set is eight bytes, of glibc's 128.
+/// The kernel's signal set is the first 8 of the 128 bytes of glibc's.
 const KERNEL_SIGSET: usize = 8;
 
 pub unsafe extern "C-unwind" fn epoll_pwait(
@@ -36,11 +37,11 @@ pub unsafe extern "C-unwind" fn epoll_pwait(
     mask: *const sigset_t,
 ) -> c_int {
     let words = [epfd as usize, events as usize, max as usize, timeout as usize, mask as usize, KERNEL_SIGSET];
-    // SAFETY: the caller's arguments.
+    // SAFETY: the program calls this function with the arguments that the system call needs.
     unsafe { sys::forward(libc::SYS_epoll_pwait, words) }
 }
 
-/// Linux 5.11; ENOSYS before.
+/// Linux 5.11; ENOSYS on older kernels.
 pub unsafe extern "C-unwind" fn epoll_pwait2(
     epfd: c_int,
     events: *mut epoll_event,
@@ -49,7 +50,7 @@ pub unsafe extern "C-unwind" fn epoll_pwait2(
     mask: *const sigset_t,
 ) -> c_int {
     let words = [epfd as usize, events as usize, max as usize, timeout as usize, mask as usize, KERNEL_SIGSET];
-    // SAFETY: the caller's arguments.
+    // SAFETY: the program calls this function with the arguments that the system call needs.
     unsafe { sys::forward(libc::SYS_epoll_pwait2, words) }
 }
 
@@ -68,7 +69,7 @@ pub unsafe extern "C-unwind" fn syscall(
     e: usize,
     f: usize,
 ) -> c_long {
-    // SAFETY: the caller's arguments.
+    // SAFETY: the program calls this function with the arguments that the system call needs.
     c_long::from(unsafe { sys::forward(number, [a, b, c, d, e, f]) })
 }
 
@@ -80,7 +81,7 @@ pub unsafe extern "C-unwind" fn abort() -> ! {
     sys::exit_group(128 + libc::SIGABRT)
 }
 
-/// The system call with the arguments of a function that has the same.
+/// A system call that takes the same arguments as the function.
 pub unsafe extern "C-unwind" fn system_call<const NUMBER: i64>(
     a: usize,
     b: usize,
@@ -89,37 +90,40 @@ pub unsafe extern "C-unwind" fn system_call<const NUMBER: i64>(
     e: usize,
     f: usize,
 ) -> c_int {
-    // SAFETY: the caller's arguments, for the call that the caller named.
+    // SAFETY: the program calls this function with the arguments that the system call needs.
     unsafe { sys::forward(NUMBER, [a, b, c, d, e, f]) }
 }
 
 pub unsafe extern "C-unwind" fn nothing() {}
 
-/// Before glibc 2.34 libpthread has it alone, which may have come with a plugin since the library
-/// was loaded. Asks the loader by libc's own functions, which newer glibcs lack (2.31
-/// elf/dl-libc.c): libc.so.6 has no dlsym there.
+/// Before glibc 2.34 only libpthread defines it, and a plugin may have brought libpthread after the
+/// library was loaded. This asks the loader by libc's internal functions, which newer glibcs lack
+/// (2.31 elf/dl-libc.c), because libc.so.6 of those versions has no dlsym.
 pub unsafe extern "C" fn pthread_kill(thread: usize, signal: c_int) -> c_int {
     type Kill = unsafe extern "C" fn(usize, c_int) -> c_int;
     let found = in_libpthread(c"pthread_kill");
     if found == 0 {
         return libc::ENOSYS;
     }
-    // SAFETY: the function of that name, with the caller's arguments.
+    // SAFETY: the function of that name has this type. The program calls this one with the
+    // arguments that it needs.
     unsafe { core::mem::transmute::<usize, Kill>(found)(thread, signal) }
 }
 
-/// The same. A program that has no libpthread gets what the kernel says where it can make no thread.
+/// Before glibc 2.34 only libpthread defines it. A program without libpthread gets the error that
+/// the kernel returns if it cannot create a thread.
 pub unsafe extern "C-unwind" fn pthread_create(a: usize, b: usize, c: usize, d: usize) -> c_int {
     type Create = unsafe extern "C-unwind" fn(usize, usize, usize, usize) -> c_int;
     let found = in_libpthread(c"pthread_create");
     if found == 0 {
         return libc::EAGAIN;
     }
-    // SAFETY: as above.
+    // SAFETY: libpthread's pthread_create has this type. The program calls this function with the
+    // arguments that pthread_create needs.
     unsafe { core::mem::transmute::<usize, Create>(found)(a, b, c, d) }
 }
 
-/// Its function of that name; 0: it is not loaded.
+/// The address of libpthread's function of that name. 0: libpthread is not loaded.
 fn in_libpthread(name: &CStr) -> usize {
     type Open = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
     type Find = unsafe extern "C" fn(*mut c_void, *const c_char) -> usize;
@@ -127,8 +131,8 @@ fn in_libpthread(name: &CStr) -> usize {
     let find = |name| loaded::find_behind(&Name::new(name));
     let mut found = 0;
     if let (Some(open), Some(find)) = (find(c"__libc_dlopen_mode"), find(c"__libc_dlsym")) {
-        // SAFETY: the functions of these names have these types; zero-terminated names. With
-        // RTLD_NOLOAD nothing is loaded.
+        // SAFETY: the functions of these names have these types, and the names are zero-terminated.
+        // RTLD_NOLOAD loads nothing.
         unsafe {
             let open = core::mem::transmute::<usize, Open>(open);
             let find = core::mem::transmute::<usize, Find>(find);
@@ -142,7 +146,7 @@ fn in_libpthread(name: &CStr) -> usize {
     found
 }
 
-/// The call is made by libc itself (glibc include/dlfcn.h, `__RTLD_DLOPEN`).
+/// Marks a call that libc itself makes (glibc include/dlfcn.h, `__RTLD_DLOPEN`).
 const RTLD_DLOPEN: c_int = c_int::MIN;
 
 pub unsafe extern "C" fn absent() -> c_int {

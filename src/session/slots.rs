@@ -1,6 +1,7 @@
-//! The processes that take part in a session: each has a slot, which others free when it is dead.
+//! The processes that take part in a session. Each has a slot, which another process frees when its
+//! owner is dead.
 //!
-//! A process is dead if there is no process of that pid and start time (proc(5), field 22 of stat)
+//! A process is dead if no process with its pid and start time (proc(5), field 22 of stat) exists
 //! in the same pid namespace, or if it is a zombie. Processes in other namespaces count as alive.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -11,8 +12,8 @@ use epollshim_ledger::reservations::Kind;
 
 use super::sums::{COUNT, File, READY, SLOTS, Slot, complete, empty, file, of_kind};
 
-/// One more than this process's slot; 0: none yet. In the page that the kernel wipes at fork: a
-/// child has its own.
+/// This process's slot, plus one; 0: none yet. The word lies in the page that the kernel wipes at
+/// fork, so a child gets a slot of its own.
 pub fn own_slot() -> &'static AtomicU32 {
     static NOWHERE: AtomicU32 = AtomicU32::new(0);
     process::session_slot().unwrap_or(&NOWHERE)
@@ -20,9 +21,9 @@ pub fn own_slot() -> &'static AtomicU32 {
 
 /// What `/proc/PID/stat` says of a process.
 struct Life {
-    /// When it began, in clock ticks after the boot.
+    /// When the process began, in clock ticks after boot.
     start: u64,
-    /// It is a zombie: it holds no descriptors any more.
+    /// The process is a zombie, which holds no descriptors any more.
     has_ended: bool,
 }
 
@@ -32,19 +33,21 @@ fn life_of(pid: i32) -> Option<Life> {
     let mut text = [0u8; 1024];
     let length = procfs::read_short(path.as_c()?, &mut text)?;
     let text = text.get(..length)?;
-    // The name, in parentheses, may contain anything: count from its end. State is field 3.
+    // The name, in parentheses, may contain anything, so count fields from its end. State is field
+    // 3.
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let mut fields = text.get(end + 2..)?.split(|byte| *byte == b' ');
     let state = fields.next()?;
     let mut number = |skipped| core::str::from_utf8(fields.nth(skipped)?).ok()?.parse::<u64>().ok();
-    // num_threads, field 20: a first thread that ended before the others is a zombie as well.
+    // num_threads is field 20. A first thread that ended before the others is also listed as a
+    // zombie.
     let threads = number(20 - 4)?;
-    // starttime, field 22.
+    // starttime is field 22.
     let start = number(22 - 21)?;
     Some(Life { start, has_ended: threads <= 1 && matches!(state, b"Z" | b"X") })
 }
 
-/// The inode of this process's pid namespace; 0: not known.
+/// The inode of this process's pid namespace; 0: unknown.
 fn namespace() -> u64 {
     let mut target = [0u8; 64];
     procfs::read_link(c"/proc/self/ns/pid", &mut target)
@@ -56,7 +59,7 @@ fn namespace() -> u64 {
 fn is_dead(slot: &Slot, owner: u64, start: u64, here: u64) -> bool {
     let pid = owner as u32 as i32;
     if owner & READY == 0 {
-        // Being filled in or emptied, or left so by a process that was killed in the meantime.
+        // The slot is being filled in or emptied, or a process was killed while it did that.
         return pid != 0 && !sys::process_exists(pid);
     }
     slot.namespace.load(Ordering::Relaxed) == here
@@ -64,9 +67,9 @@ fn is_dead(slot: &Slot, owner: u64, start: u64, here: u64) -> bool {
             || life_of(pid).is_some_and(|life| life.has_ended || start != 0 && life.start != start))
 }
 
-/// Subtracts the shares of dead processes from the sums. True: there was one.
+/// Subtracts the shares of dead processes from the sums. True: there was a dead process.
 pub fn reclaim() -> bool {
-    // The present stack may be a signal handler's.
+    // The current stack may be a signal handler's.
     file().is_some_and(|file| sigsafe::on_own_stack(|| reclaim_the_dead(file)) == Some(true))
 }
 
@@ -79,16 +82,16 @@ fn reclaim_the_dead(file: &File) -> bool {
         let owner = slot.owner.load(Ordering::Acquire);
         let start = slot.start.load(Ordering::Relaxed);
         if owner != 0 && is_dead(slot, owner, start, here) {
-            // A successor of the same pid has another `start`.
+            // A successor with the same pid has another `start`.
             found |= vacate(file, index as u32, slot, owner, || slot.start.load(Ordering::Relaxed) == start);
         }
     }
     found
 }
 
-/// Frees a slot whose owner will not use it any more. One process at a time: while it is emptied it
-/// belongs to this process, and if this process is killed in the meantime, it belongs to a dead one
-/// again.
+/// Frees a slot whose owner will not use it any more. Only one process can do that at a time: while
+/// the slot is emptied it belongs to this process, and if this process is killed meanwhile, it
+/// again belongs to a dead process.
 fn vacate(file: &File, index: u32, slot: &Slot, owner: u64, is_still_his: impl Fn() -> bool) -> bool {
     let me = sys::getpid() as u64;
     if slot.owner.compare_exchange(owner, me, Ordering::AcqRel, Ordering::Relaxed).is_err() {
@@ -103,8 +106,8 @@ fn vacate(file: &File, index: u32, slot: &Slot, owner: u64, is_still_his: impl F
     true
 }
 
-/// Frees the slot that this process had before it called exec. The next comparison finds what it
-/// held and did not close. What it had claimed is kept ([`take_former`]).
+/// Frees the slot that this process had before it called exec, and stores what it had claimed
+/// ([`take_former`]). The next comparison with the kernel finds what the process still holds.
 pub fn vacate_the_former(file: &File) {
     let pid = sys::getpid();
     let owner = pid as u64 | READY;
@@ -126,7 +129,7 @@ pub fn vacate_the_former(file: &File) {
     }
 }
 
-/// What this process had claimed before an exec, of each kind, and has not claimed again.
+/// What this process had claimed of each kind before an exec, and has not claimed again.
 static FORMER: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
 pub fn set_former(kind: Kind, count: u64) {
@@ -145,14 +148,15 @@ pub fn slot_of_this_process() -> Option<u32> {
     }
 }
 
-/// A slot for this process. Two threads that come here together take two. The second is released.
+/// Takes a slot for this process. If two threads do this at the same time, each takes a slot, and
+/// the second one is freed.
 #[cold]
 #[inline(never)]
 fn take_slot() -> Option<u32> {
-    // The present stack may be a signal handler's.
+    // The current stack may be a signal handler's.
     sigsafe::on_own_stack(|| {
         let file = file()?;
-        // The pid of the memory's owner: a child of vfork claims what its parent will release.
+        // The pid of the memory's owner: what a child of vfork claims, its parent will release.
         let pid = process::pid();
         let (start, here) = (life_of(pid).map_or(0, |life| life.start), namespace());
         let find = || find_slot(file, pid, start, here, own_slot());
@@ -160,7 +164,7 @@ fn take_slot() -> Option<u32> {
     })?
 }
 
-/// Takes a free slot for a process, and notes it in `own`.
+/// Takes a free slot for a process, and stores its number in `own`.
 fn find_slot(file: &File, pid: i32, start: u64, here: u64, own: &AtomicU32) -> Option<u32> {
     let begin = pid as usize % SLOTS;
     for step in 0..SLOTS {

@@ -1,10 +1,10 @@
 //! The sums that processes count together, and each process's share of them.
 //!
-//! No process waits for another, and a process may be killed at any instruction. A sum is changed
-//! by one exchange of its word, which also says whose share must change, by what, and under which
-//! number. The next process brings that share up to date before it changes the sum itself. So at
-//! any moment at most one share of a kind is behind its sum, and any process can correct it. The
-//! share of a dead process is subtracted from the sum in the same way.
+//! No process waits for another, and a process may be killed at any instruction. One exchange of a
+//! sum's word changes the sum. The same word also says whose share must change, by what, and under
+//! which number. The next process updates that share before it changes the sum itself. So at any
+//! moment at most one share of a kind is behind its sum, and any process can update it. The share
+//! of a dead process is subtracted from the sum in the same way.
 
 use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
@@ -24,10 +24,10 @@ pub struct File {
 
 #[repr(C)]
 pub struct Slot {
-    /// Pid in the lower half; 0: free, and the shares are zero. [`READY`] is set once the rest is
-    /// filled in, until it is emptied.
+    /// The pid in the lower half; 0: the slot is free, and its shares are zero. [`READY`] is set
+    /// from when the other fields are filled in until the slot is emptied.
     pub owner: AtomicU64,
-    /// Field 22 of `/proc/PID/stat`: clock ticks after the boot.
+    /// When the process began, in clock ticks after boot: field 22 of `/proc/PID/stat`.
     pub start: AtomicU64,
     /// The inode of the pid namespace.
     pub namespace: AtomicU64,
@@ -51,7 +51,7 @@ pub enum Change {
     None = 0,
     Claim = 1,
     Release = 2,
-    /// The whole share is subtracted: its process is dead.
+    /// Subtracts the whole share: its process is dead.
     Reclaim = 3,
 }
 
@@ -71,7 +71,7 @@ pub fn file() -> Option<&'static File> {
     unsafe { FILE.load(Ordering::Acquire).as_ref() }
 }
 
-/// The count of a kind.
+/// The word for one kind.
 pub fn of_kind(pair: &[AtomicU64; 2], kind: Kind) -> &AtomicU64 {
     let [instances, watches] = pair;
     match kind {
@@ -80,7 +80,7 @@ pub fn of_kind(pair: &[AtomicU64; 2], kind: Kind) -> &AtomicU64 {
     }
 }
 
-/// Brings the share that the last change of a sum names up to date.
+/// Updates the share that the last change of a sum names.
 pub fn complete(file: &File, kind: Kind, sum: u64) {
     let change = change_of(sum);
     let Some(slot) = file.slots.get((sum >> SLOT_SHIFT & SLOT_MASK) as usize) else { return };
@@ -95,7 +95,7 @@ pub fn complete(file: &File, kind: Kind, sum: u64) {
         Change::Release => (now & COUNT).saturating_sub(1),
         _ => 0,
     };
-    // A thread that comes late finds the share changed, and its exchange fails.
+    // If another thread has done the same first, the share has changed and this exchange fails.
     let _ = share.compare_exchange(
         now,
         count & COUNT | number.wrapping_add(1) << SLOT_SHIFT,
@@ -104,7 +104,7 @@ pub fn complete(file: &File, kind: Kind, sum: u64) {
     );
 }
 
-/// Changes a sum on behalf of a slot. Err: that would exceed `limit`. Ok: the new sum.
+/// Changes a sum on behalf of a slot. Ok: the new sum. Err: the change would exceed `limit`.
 pub fn apply(file: &File, kind: Kind, slot: u32, change: Change, limit: Option<u64>) -> Result<u64, ()> {
     let word = of_kind(&file.sums, kind);
     let Some(own) = file.slots.get(slot as usize) else { return Err(()) };
@@ -112,8 +112,8 @@ pub fn apply(file: &File, kind: Kind, slot: u32, change: Change, limit: Option<u
     loop {
         let sum = word.load(Ordering::Acquire);
         complete(file, kind, sum);
-        // Read after the last change was completed: it is up to date if the exchange below finds
-        // the sum unchanged.
+        // Reads the share after the last change was completed. So the share is up to date if the
+        // exchange below finds the sum unchanged.
         let mine = share.load(Ordering::Acquire);
         let count = match change {
             Change::Claim => (sum & COUNT) + 1,

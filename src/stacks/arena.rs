@@ -1,6 +1,6 @@
-//! The arena of stacks, where each is kept once, and the table by which it is found.
+//! The arena in which each stack is kept once, and the hash table that finds it.
 //!
-//! Both are written without a lock, by any thread.
+//! Any thread writes both, without a lock.
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
@@ -9,26 +9,27 @@ use epollshim_format::recording::stacks::PART;
 use crate::above::Library;
 use crate::sys;
 
-/// What this module needs of those above it.
+/// What this module needs of the layers above it.
 pub trait Above {
-    /// A stack was written into the part of the arena with that number. A recording mirrors it.
+    /// Called after a stack was written into the part of the arena with that number. A recording
+    /// mirrors it.
     fn wrote_stack(stack: &[AtomicU64], number: usize);
 }
 
-/// Parts of the arena, each a segment of a recording.
+/// The parts of the arena. Each is a segment of a recording.
 pub const PARTS: usize = 64;
 const WORDS: usize = PARTS * PART / 8;
 const PART_WORDS: usize = PART / 8;
-/// A power of two. It is more than the stacks that have room.
+/// Places of the hash table: a power of two, and more than the stacks that fit into the arena.
 const PLACES: usize = 1 << 17;
 
-/// The table by which a stack is found: one more than its place in words of the arena; 0: free.
+/// The hash table: each place holds a stack's offset in the arena in words, plus one. 0: free.
 type Table = [AtomicU32; PLACES];
 
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(core::ptr::null_mut());
-/// The arena's parts. Each is mapped when the first stack is written there.
+/// The arena's parts. Each is mapped when the first stack is written into it.
 static ARENA: [AtomicPtr<[AtomicU64; PART_WORDS]>; PARTS] = [const { AtomicPtr::new(core::ptr::null_mut()) }; PARTS];
-/// Words in use.
+/// How many words of the arena are in use.
 static END: AtomicUsize = AtomicUsize::new(0);
 
 pub fn prepare() -> Result<(), i32> {
@@ -38,15 +39,15 @@ pub fn prepare() -> Result<(), i32> {
 }
 
 fn table() -> Option<&'static Table> {
-    // SAFETY: null, or the mapping that `prepare` made, which is never unmapped. Acquire: the
-    // kernel has zeroed it.
+    // SAFETY: null, or the mapping that `prepare` made, which is never unmapped. Acquire: pairs
+    // with the Release in `prepare`. The kernel has zeroed the mapping.
     unsafe { TABLE.load(Ordering::Acquire).as_ref() }
 }
 
-/// A part of the arena, if there is a stack in it.
+/// A part of the arena, if it holds a stack.
 pub fn part(number: usize) -> Option<&'static [AtomicU64]> {
-    // SAFETY: null, or a mapping that `map_part` made, which is never unmapped. Acquire: the kernel
-    // has zeroed it.
+    // SAFETY: null, or a mapping that `map_part` made, which is never unmapped. Acquire: pairs with
+    // the Release in `map_part`. The kernel has zeroed the mapping.
     unsafe { ARENA.get(number)?.load(Ordering::Acquire).as_ref() }.map(<[_; PART_WORDS]>::as_slice)
 }
 
@@ -55,21 +56,22 @@ pub fn part(number: usize) -> Option<&'static [AtomicU64]> {
 fn map_part(number: usize) -> Option<&'static [AtomicU64]> {
     let start = sys::map(PART).ok()?;
     let place = ARENA.get(number)?;
-    // Release: pairs with the Acquire in `part`. A thread that finds the part finds it zeroed.
+    // Release: pairs with the Acquire in `part`. A thread that finds the part also finds it zeroed.
     if place.compare_exchange(core::ptr::null_mut(), start.cast(), Ordering::Release, Ordering::Relaxed).is_err() {
-        // SAFETY: another thread mapped it first. No other thread has seen this one.
+        // SAFETY: another thread mapped the part first. No other thread has the address of this
+        // mapping.
         unsafe { sys::unmap(start, PART) };
     }
     part(number)
 }
 
-/// Some words of one part.
+/// Words of one part.
 fn words(at: usize, length: usize) -> Option<&'static [AtomicU64]> {
     let first = at % PART_WORDS;
     part(at / PART_WORDS)?.get(first..first.checked_add(length)?)
 }
 
-/// The address of a stack in the arena. None: it is full.
+/// Keeps a stack and returns its address in the arena. None: the arena is full.
 pub fn keep(frames: &[usize]) -> Option<usize> {
     let table = table()?;
     let hash = frames.iter().fold(frames.len() as u64, |hash, frame| {
@@ -86,7 +88,8 @@ pub fn keep(frames: &[usize]) -> Option<usize> {
                 None => write(frames)?,
             };
             written = Some(at);
-            // Release: a reader that finds the place sees the stack.
+            // Release: pairs with the Acquire loads of `place` here. A thread that finds the place
+            // also finds the stack.
             match place.compare_exchange(0, at as u32 + 1, Ordering::Release, Ordering::Acquire) {
                 Ok(_) => return address(at),
                 Err(other) => there = other,
@@ -107,7 +110,7 @@ fn is_at(at: usize, frames: &[usize]) -> bool {
     })
 }
 
-/// Appends a stack to the arena, within one part. Returns its place in words.
+/// Appends a stack to the arena, within one part. Returns its offset in words.
 fn write(frames: &[usize]) -> Option<usize> {
     let length = frames.len() + 1;
     let mut end = END.load(Ordering::Relaxed);
@@ -130,14 +133,14 @@ fn write(frames: &[usize]) -> Option<usize> {
         word.store(*frame as u64, Ordering::Relaxed);
     }
     first.store(frames.len() as u64, Ordering::Release);
-    // Before the look at the part's segment: either this thread or the thread that makes the
-    // segment sees what the other has done.
+    // The fence comes before `wrote_stack` looks at the part's segment: either this thread or the
+    // thread that makes the segment sees what the other has done.
     fence(Ordering::SeqCst);
     Library::wrote_stack(stack, number);
     Some(at)
 }
 
-/// The parts in use, for a recording: each with its number.
+/// The parts in use with their numbers, for a recording.
 pub fn parts() -> impl Iterator<Item = (usize, &'static [AtomicU64])> {
     let used = END.load(Ordering::Relaxed).div_ceil(PART_WORDS);
     (0..used).filter_map(|number| Some((number, part(number)?)))
