@@ -151,7 +151,8 @@ const char *epollshim_error(void);
  - `EINVAL`: `out` is null, or `size` is smaller than the first field;
  - `ENOTSUP`: the library is inactive in this process.
 
- # Safety `out` must be null or point to `size` writable bytes.
+ # Safety
+ `out` must be null or point to `size` writable bytes.
  */
 int epollshim_stats(size_t size, struct epollshim_stats *out);
 
@@ -165,7 +166,8 @@ int epollshim_stats(size_t size, struct epollshim_stats *out);
  - `EBADF`: the library knows no epoll instance with this descriptor;
  - `ENOTSUP`: the library is inactive in this process.
 
- # Safety `out` must be null or point to `size` writable bytes.
+ # Safety
+ `out` must be null or point to `size` writable bytes.
  */
 int epollshim_instance_stats(size_t size, int epfd, struct epollshim_instance_stats *out);
 
@@ -195,7 +197,8 @@ int epollshim_report(int fd);
  - `EACCES`: the session that the rules need cannot be used;
  - `ENOTSUP`: the library is inactive in this process.
 
- # Safety `rules` must be null or zero-terminated.
+ # Safety
+ `rules` must be null or zero-terminated.
  */
 int epollshim_inject(const char *rules);
 
@@ -222,7 +225,8 @@ int epollshim_inject_clear(void);
  - `ENOTSUP`: `descriptors=` needs a census and there is none, or the library is inactive in this
    process.
 
- # Safety `limits` must be null or zero-terminated.
+ # Safety
+ `limits` must be null or zero-terminated.
  */
 int epollshim_limit(const char *limits);
 

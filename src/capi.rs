@@ -110,7 +110,8 @@ pub extern "C-unwind" fn epollshim_error() -> *const c_char {
 /// - `EINVAL`: `out` is null, or `size` is smaller than the first field;
 /// - `ENOTSUP`: the library is inactive in this process.
 ///
-/// # Safety `out` must be null or point to `size` writable bytes.
+/// # Safety
+/// `out` must be null or point to `size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim_stats) -> c_int {
     if let Err(error) = usable(size, out.is_null()) {
@@ -165,7 +166,8 @@ pub unsafe extern "C-unwind" fn epollshim_stats(size: usize, out: *mut epollshim
 /// - `EBADF`: the library knows no epoll instance with this descriptor;
 /// - `ENOTSUP`: the library is inactive in this process.
 ///
-/// # Safety `out` must be null or point to `size` writable bytes.
+/// # Safety
+/// `out` must be null or point to `size` writable bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn epollshim_instance_stats(
     size: usize,
@@ -230,7 +232,8 @@ pub extern "C-unwind" fn epollshim_report(fd: c_int) -> c_int {
 /// - `EACCES`: the session that the rules need cannot be used;
 /// - `ENOTSUP`: the library is inactive in this process.
 ///
-/// # Safety `rules` must be null or zero-terminated.
+/// # Safety
+/// `rules` must be null or zero-terminated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn epollshim_inject(rules: *const c_char) -> c_int {
     if let Err(error) = usable(usize::MAX, false) {
@@ -274,7 +277,8 @@ fn done(steered: Result<(), steer::Refusal>) -> c_int {
 /// - `ENOTSUP`: `descriptors=` needs a census and there is none, or the library is inactive in this
 ///   process.
 ///
-/// # Safety `limits` must be null or zero-terminated.
+/// # Safety
+/// `limits` must be null or zero-terminated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn epollshim_limit(limits: *const c_char) -> c_int {
     if let Err(error) = usable(usize::MAX, false) {

@@ -111,13 +111,13 @@ pub fn heed_filters() {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_clock_that_is_not_there_tells_a_moment_in_the_far_future() {
+    fn a_missing_clock_returns_a_moment_in_the_far_future() {
         let never = super::read(-1000);
         assert!(never > 1 << 62 && never < 1 << 63, "{never:#x}");
     }
 
     #[test]
-    fn the_vdso_and_the_kernel_tell_the_same_time() {
+    fn the_vdso_and_the_kernel_return_the_same_time() {
         let asked = || {
             let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             super::ask(libc::CLOCK_MONOTONIC, &raw mut time);

@@ -61,7 +61,8 @@ const PLAIN: u32 = libc::EPOLLIN as u32;
 /// event without any bit (Linux v6.1 fs/eventpoll.c, ep_send_events), so the union of all bits
 /// decides.
 ///
-/// # Safety There must be `count` events at `first`.
+/// # Safety
+/// There must be `count` events at `first`.
 #[inline(always)]
 pub unsafe fn are_plain(first: *const epoll_event, count: usize) -> bool {
     // SAFETY: the caller promises the events. They may be unaligned.
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_hot_ways_count_by_the_blocks_address_is_what_is_read_by_name() {
+    fn fast_paths_count_in_the_same_places_as_named_fields() {
         let counters = new::<Counters>();
         let all = || {
             let histograms: std::vec::Vec<_> =

@@ -70,7 +70,8 @@ pub struct Reference<'a> {
 
 /// Passes to `tell` each word of an object that the loader fills in.
 ///
-/// # Safety As for [`Symbols::of`].
+/// # Safety
+/// As for [`Symbols::of`].
 pub unsafe fn each_reference(slide: usize, dynamic: *const Dynamic, tell: &mut dyn FnMut(&Reference)) {
     // SAFETY: the caller promises what `Symbols::of` needs.
     let Some(symbols) = (unsafe { Symbols::of(slide, dynamic) }) else { return };
@@ -187,8 +188,9 @@ impl Symbols {
 
     /// The symbols of a complete ELF image.
     ///
-    /// # Safety `base` must be the address of an ELF64 image that is mapped as it is in its file,
-    /// and stays mapped.
+    /// # Safety
+    /// `base` must be the address of an ELF64 image that is mapped as it is in its file, and stays
+    /// mapped.
     pub unsafe fn of_image(base: usize) -> Option<Symbols> {
         // SAFETY: the caller promises a complete image, in which the headers and what they describe
         // lie.

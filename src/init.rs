@@ -80,7 +80,7 @@ pub fn acts() -> bool {
         sys::set_errno(errno);
     }
     if STATE.load(Ordering::Relaxed) == FORWARD_ONLY {
-        say_inactive();
+        print_inactive();
         return false;
     }
     // If it is still undecided, libc is not ready (preinit). Then count: nothing else is known yet.
@@ -189,15 +189,15 @@ const CANNOT_WIPE: u32 = 1 << 16;
 /// Without memory that a fork wipes, a child's calls could not be distinguished from its parent's.
 /// So nothing is counted, and the program runs as without the library. A program that has nothing
 /// to report gets no message, just as it gets no report.
-fn be_inactive(trouble: process::Trouble, is_told_now: bool) {
+fn be_inactive(trouble: process::Trouble, prints_now: bool) {
     let reason = match trouble {
         process::Trouble::Map(error) => error as u32,
         process::Trouble::Wipe(error) => error as u32 | CANNOT_WIPE,
     };
     INACTIVE.store(reason, Ordering::Relaxed);
     forward_only();
-    if is_told_now {
-        say_inactive();
+    if prints_now {
+        print_inactive();
     }
 }
 
@@ -208,7 +208,7 @@ fn asks_for_more_than_a_report(options: &Options) -> bool {
 
 /// Prints why the library is inactive, once in a process.
 #[cold]
-fn say_inactive() {
+fn print_inactive() {
     let reason = INACTIVE.load(Ordering::Relaxed);
     if reason == 0 || INACTIVE.compare_exchange(reason, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
         return;

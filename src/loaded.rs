@@ -40,7 +40,8 @@ impl Object {
     /// The object for a handle that `dlopen` returned: in glibc the handle is the object's entry in
     /// the list.
     ///
-    /// # Safety `handle` must be null or come from `dlopen`, and never be passed to `dlclose`.
+    /// # Safety
+    /// `handle` must be null or come from `dlopen`, and never be passed to `dlclose`.
     pub unsafe fn of_handle(handle: *mut c_void) -> Option<Object> {
         // SAFETY: the caller promises null or a handle, which in glibc points to a `LinkMap` that
         // stays valid.

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_library_has_is_done_by_its_fallback() {
+    fn a_missing_function_is_replaced_by_its_fallback() {
         static ABSENT: super::Real =
             super::Real::new(c"epollshim_has_no_such_function", super::fallback::absent as *const _);
         assert_eq!(ABSENT.address(), super::fallback::absent as *const () as usize);

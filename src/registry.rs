@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_comes_again_gets_its_own_block() {
+    fn a_thread_that_returns_gets_its_own_block() {
         let state = State::new();
         let block = state.acquire(7);
         assert!(core::ptr::eq(state.acquire(7), block));

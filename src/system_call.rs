@@ -22,7 +22,8 @@ pub fn words<const N: usize>(given: [usize; N]) -> [usize; 6] {
 
 /// A system call made without consulting the program's filters.
 ///
-/// # Safety As for the system call itself. A filter that forbids the call kills the process.
+/// # Safety
+/// As for the system call itself. A filter that forbids the call kills the process.
 pub unsafe fn unasked(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> {
     // SAFETY: the caller promises what the system call needs.
     checked(unsafe { call(number, arguments) })

@@ -106,14 +106,14 @@ fn acquire() -> Option<&'static Block> {
 /// place in the file, which the interrupted frame would then not use.
 fn take() -> Option<&'static Block> {
     let quiet = Library::is_recorded().then(sigsafe::Quiet::new);
-    let block = take_disturbed();
+    let block = take_interruptible();
     if let Some(quiet) = quiet {
         quiet.end();
     }
     block
 }
 
-fn take_disturbed() -> Option<&'static Block> {
+fn take_interruptible() -> Option<&'static Block> {
     // A child of vfork or clone(CLONE_VM) usually runs on its parent's slot, so the block becomes
     // the parent thread's. That thread's id cannot be known here, and the child's own id names no
     // thread of the owner. The id is also unknown if a filter hides it.
@@ -163,7 +163,7 @@ fn reuse(tid: u32) -> Option<&'static Block> {
 
 fn map(tid: u32) -> Option<&'static Block> {
     let behind = Library::bytes_behind_block();
-    let start = process::map_wiped(size_of::<Block>() + behind).map_err(say_uncounted).ok()?;
+    let start = process::map_wiped(size_of::<Block>() + behind).map_err(print_uncounted).ok()?;
     // SAFETY: the new mapping is page-aligned, large enough and zeroed, which is a valid `Block`.
     // It is never unmapped.
     let block = unsafe { &*start.cast::<Block>() };
@@ -174,7 +174,7 @@ fn map(tid: u32) -> Option<&'static Block> {
 }
 
 /// Prints once that a seccomp filter of the program keeps a thread's calls from being counted.
-fn say_uncounted(trouble: Trouble) {
+fn print_uncounted(trouble: Trouble) {
     static IS_PRINTED: AtomicBool = AtomicBool::new(false);
     if matches!(trouble, Trouble::Wipe(_)) && !IS_PRINTED.swap(true, Ordering::Relaxed) {
         output::tell(|line| {
@@ -235,7 +235,8 @@ pub fn is_own(block: &Block) -> bool {
 /// The block at an address, if it is in use and was in use at a moment (CLOCK_MONOTONIC): see
 /// [`Block::is_older`].
 ///
-/// # Safety The address must be that of a block, or [`nobody`].
+/// # Safety
+/// The address must be that of a block, or [`nobody`].
 #[inline(always)]
 pub unsafe fn block_since(address: usize, moment: u64) -> Option<&'static Block> {
     // SAFETY: neither a block nor `nobody` lies at address 0. (Without this the compiler tests for
@@ -251,7 +252,8 @@ pub unsafe fn block_since(address: usize, moment: u64) -> Option<&'static Block>
 /// The block at an address, if its thread waits on an instance. Address 0 stands for no block. (No
 /// branch tests for 0: it would be mispredicted.)
 ///
-/// # Safety The address must be that of a block of this process or of an ancestor, or 0.
+/// # Safety
+/// The address must be that of a block of this process or of an ancestor, or 0.
 #[inline(always)]
 pub unsafe fn waiting_block(address: usize) -> Option<&'static Block> {
     let block = if address == 0 { nobody() } else { address } as *const Block;
@@ -264,7 +266,8 @@ pub unsafe fn waiting_block(address: usize) -> Option<&'static Block> {
 
 /// The block at an address.
 ///
-/// # Safety The address must be that of a block of this process or of an ancestor.
+/// # Safety
+/// The address must be that of a block of this process or of an ancestor.
 pub unsafe fn block_at(address: usize) -> &'static Block {
     // SAFETY: the caller promises a block. Blocks are never unmapped, and a block that a fork has
     // wiped is valid.

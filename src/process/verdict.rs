@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn no_question_is_asked_twice_whatever_is_answered() {
+    fn no_question_is_asked_twice_for_any_answers() {
         let notes = [NONE, VFORK, FILES, BOTH, RAW_THREAD];
         // Three answers to each of five questions, and three to the pid.
         for answers in 0..3usize.pow(6) {

@@ -44,7 +44,7 @@ pub fn attach(config: &Config) -> Result<(), Trouble> {
             match super::attach(name, makes) {
                 Ok(()) => {
                     if !is_first {
-                        say(config, name);
+                        print_directory(config, name);
                     }
                     return Ok(());
                 }
@@ -61,7 +61,7 @@ pub fn attach(config: &Config) -> Result<(), Trouble> {
 }
 
 /// Prints that the usual directory is not in use, and which one is.
-fn say(config: &Config, name: &CStr) {
+fn print_directory(config: &Config, name: &CStr) {
     let Some(usual) = directory(config.runtime, 0) else { return };
     let mut line = output::Line::new();
     let _ = writeln!(

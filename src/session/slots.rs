@@ -198,7 +198,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_slot_that_two_vacate_is_its_next_owners_whoever_that_is() {
+    fn a_slot_that_two_processes_vacate_belongs_to_its_next_owner() {
         const DEAD: u64 = 77 | READY;
         // The next owner has another pid, or the same again.
         for (pid, search) in [(88, Search::Random(1500)), (77, Search::Random(1500)), (77, Search::Suspending(1500))] {

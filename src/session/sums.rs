@@ -224,7 +224,7 @@ pub mod tests {
     }
 
     #[test]
-    fn who_has_nothing_gives_nothing_back() {
+    fn a_process_without_a_share_releases_nothing() {
         let file = new_file();
         for change in [Change::Claim, Change::Release, Change::Release] {
             assert!(apply(&file, KIND, 1, change, None).is_ok());

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_walked_is_read_and_what_differs_is_not() {
+    fn a_walked_stack_is_read_and_a_different_one_is_not() {
         prepare();
         let mut into = [0; MOST];
         let (words, frames, slots) = stack(&[(0x5001, 9), (0x5002, 4), (0x5003, 30), (0x5004, 7)]);

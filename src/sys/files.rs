@@ -185,7 +185,8 @@ pub fn lock(fd: i32) -> Result<()> {
 
 /// Whether a path leads to a regular file that the user may execute.
 ///
-/// # Safety `path` must point to a zero-terminated string, or be null (then the answer is no).
+/// # Safety
+/// `path` must point to a zero-terminated string, or be null (then the answer is no).
 pub unsafe fn may_execute(directory: i32, path: *const libc::c_char) -> bool {
     let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: the caller promises a zero-terminated string or null; all-zero is a valid struct
@@ -201,7 +202,8 @@ pub unsafe fn may_execute(directory: i32, path: *const libc::c_char) -> bool {
 /// inode(7)). A set-group-ID bit without the group's right to execute means locking (Linux 6.1
 /// fs/exec.c, bprm_fill_uid).
 ///
-/// # Safety As for [`may_execute`].
+/// # Safety
+/// As for [`may_execute`].
 pub unsafe fn set_id_owner(directory: i32, path: *const libc::c_char) -> [Option<u32>; 2] {
     let mut status = core::mem::MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: the caller promises a zero-terminated string or null; all-zero is a valid struct

@@ -76,7 +76,8 @@ pub fn copy_readable(address: usize, into: &mut [u8]) -> usize {
 
 /// Writes a word. Memory that may only be read (`PROT_READ`) has the same rights afterwards.
 ///
-/// # Safety The word's page must be mapped, and all readers of the word must accept the value.
+/// # Safety
+/// The word's page must be mapped, and all readers of the word must accept the value.
 pub unsafe fn write_word(place: *mut usize, value: usize) -> Result<()> {
     let from = [&raw const value as usize, size_of::<usize>()];
     let to = [place as usize, size_of::<usize>()];
@@ -189,7 +190,8 @@ pub fn map_shared(bytes: usize) -> Result<*mut u8> {
 
 /// Grows a mapping that [`map`] made. It may move.
 ///
-/// # Safety `start` and `old` must be a whole mapping of [`map`] that nothing else refers to.
+/// # Safety
+/// `start` and `old` must be a whole mapping of [`map`] that nothing else refers to.
 pub unsafe fn remap(start: *mut u8, old: usize, new: usize) -> Result<*mut u8> {
     if let Some(moved) = reserve::take(new) {
         // SAFETY: the old memory and the new do not overlap. The caller promises a whole mapping
@@ -238,7 +240,8 @@ pub unsafe fn unmap_from_kernel(start: *mut u8, bytes: usize) {
 
 /// Makes memory of [`map`] read as zero in the child of a fork (madvise(2), Linux 4.14).
 ///
-/// # Safety `start` and `bytes` must be a whole mapping of [`map`].
+/// # Safety
+/// `start` and `bytes` must be a whole mapping of [`map`].
 pub unsafe fn wipe_on_fork(start: *mut u8, bytes: usize) -> Result<()> {
     // SAFETY: the caller promises a whole mapping of `map`. The advice changes nothing in this
     // process.
@@ -270,8 +273,9 @@ pub fn map_part(fd: i32, offset: usize, bytes: usize, fixed: Option<*mut u8>) ->
 
 /// Moves a mapping, which replaces what is at `to`.
 ///
-/// # Safety `start` and `bytes` must be whole pages of the library's own that nothing refers to,
-/// and `to` the same amount of its own memory.
+/// # Safety
+/// `start` and `bytes` must be whole pages of the library's own that nothing refers to, and `to`
+/// the same amount of its own memory.
 pub unsafe fn move_over(start: *mut u8, bytes: usize, to: *mut u8) -> Result<()> {
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
     // SAFETY: the caller promises pages that nothing refers to, and memory to replace.
@@ -309,7 +313,8 @@ pub fn give_ballast_back() {
 
 /// Maps zeroed private memory, which replaces what is there.
 ///
-/// # Safety `start` and `bytes` must be whole pages of the library's own mappings.
+/// # Safety
+/// `start` and `bytes` must be whole pages of the library's own mappings.
 pub unsafe fn map_over(start: *mut u8, bytes: usize) -> Result<()> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
     let protection = libc::PROT_READ | libc::PROT_WRITE;

@@ -28,7 +28,8 @@ pub unsafe trait Above {
     /// Whether the block is in use and its thread's last `epoll_ctl` has left nothing open. False
     /// for zeros.
     ///
-    /// # Safety The part of `Parts` in the first cache line of a block must be mapped.
+    /// # Safety
+    /// The part of `Parts` in the first cache line of a block must be mapped.
     unsafe fn has_nothing_open(parts: *const Self::Parts) -> bool;
     /// Whether hooks count anything in this process.
     fn acts() -> bool;
@@ -101,12 +102,12 @@ impl Block {
     pub fn take_prepaid(&self) -> u64 {
         match self.prepaid.load(Ordering::Relaxed) {
             0 => 0,
-            _ => self.take_what_is_prepaid(),
+            _ => self.take_prepaid_slow(),
         }
     }
 
     #[cold]
-    fn take_what_is_prepaid(&self) -> u64 {
+    fn take_prepaid_slow(&self) -> u64 {
         self.prepaid.swap(0, Ordering::Relaxed)
     }
 
