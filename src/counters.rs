@@ -101,7 +101,7 @@ pub struct Counters {
     pub of_calls: [CallCounters; Call::COUNT],
 }
 
-/// The size of a thread's block before its counters. src/thread.rs asserts it.
+/// The size of a thread's block before its counters. src/thread/block.rs asserts it.
 pub const BEFORE: usize = 4096;
 const _: () = assert!(
     thread::HISTOGRAMS == 5
@@ -115,7 +115,7 @@ impl Counters {
         self.empty.get().wrapping_add(self.polled.get())
     }
 
-    /// Calls that wait.
+    /// The number of calls that wait.
     pub fn waits(&self) -> u64 {
         Call::WAITS.iter().map(|call| self.calls(*call).get()).fold(0, u64::wrapping_add)
     }
@@ -275,7 +275,7 @@ impl Counters {
         }
     }
 
-    /// Counts events of the plain kind.
+    /// Counts events that are EPOLLIN and nothing else.
     #[inline(always)]
     pub fn delivered_plain(&self, count: u64) {
         const { assert!(KINDS[0].1 == PLAIN) };
@@ -370,7 +370,7 @@ mod tests {
         for count in 1..40 {
             let mut events = [epoll_event { events: PLAIN, u64: 0x0202_0202_0202_0202 }; 40];
             events[count].events = libc::EPOLLOUT as u32;
-            // SAFETY: there are as many, and more.
+            // SAFETY: the array has more than `count` events.
             let are_plain = |events: &[epoll_event; 40]| unsafe { are_plain(events.as_ptr(), count) };
             assert!(are_plain(&events), "{count}");
             for other in 0..count {

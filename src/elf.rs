@@ -227,7 +227,7 @@ impl Symbols {
         Some(choose())
     }
 
-    /// Where a function lies.
+    /// The addresses of a function's code.
     pub fn find_function(&self, name: &Name) -> Option<Range<usize>> {
         let symbol = self.find_symbol(name).filter(|symbol| symbol.st_info & 15 == STT_FUNC)?;
         let start = self.address_of(symbol);

@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn each_function_is_found_where_dlsym_finds_it() {
         for real in super::all() {
-            // SAFETY: zero-terminated names.
+            // SAFETY: the names are zero-terminated.
             let (name, expected) = unsafe { (CStr::from_ptr(real.name.0), libc::dlsym(libc::RTLD_NEXT, real.name.0)) };
             let expected = if expected.is_null() { real.stand_in() } else { expected as usize };
             assert_eq!(real.address(), expected, "{name:?}");

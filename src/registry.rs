@@ -203,7 +203,7 @@ mod tests {
             Arc::new(State { registry: Registry::new(), ended: Plain::new(0), counted: Plain::new(0) })
         }
 
-        /// What a thread's first hook does.
+        /// Does what a thread's first hook does.
         fn acquire(&self, tid: u32) -> &'static Block {
             let is_alive = |tid: u32| tid != KEPT && self.ended.load(Unordered) & 1 << tid == 0;
             self.registry.reuse(tid, is_alive).unwrap_or_else(|| {
@@ -217,7 +217,7 @@ mod tests {
         fn count(&self, block: &Block, tid: u32) {
             let other = block.counting.swap(u64::from(tid), Unordered);
             assert!(other == 0 || other == u64::from(tid), "threads {other} and {tid} count in one block");
-            // One instruction, as `Counter::bump`.
+            // This is one step, as `Counter::bump` is one instruction.
             block.count.fetch_add(1, Ordering::Relaxed);
             block.counting.store(0, Unordered);
             self.counted.fetch_add(1, Unordered);
@@ -270,7 +270,7 @@ mod tests {
                         thread.join().unwrap();
                     }
                     let (sum, counted) = (state.sum(), state.counted.load(Unordered));
-                    // A frame that stopped may have counted without saying so.
+                    // A frame that stopped may have counted without updating `counted`.
                     assert!(sum == counted || stops && sum == counted + 1, "{sum} in the list, of {counted}");
                     assert!(state.registry.all().count() <= 5);
                 });
@@ -409,7 +409,7 @@ mod tests {
                 let others = [thread(&state, 1, 0, None), thread(&state, 2, 0, None)];
                 let in_child = state.clone();
                 let fork = Event::Fork(Box::new(move || {
-                    // The kernel wipes the blocks.
+                    // Does what the kernel does: wipes the blocks.
                     for block in in_child.registry.all() {
                         block.owner.store(0, Ordering::Relaxed);
                         block.place.store(0, Ordering::Relaxed);

@@ -119,7 +119,7 @@ pub fn process_exists(pid: i32) -> bool {
 /// Eight random bytes. None: the kernel has none yet.
 pub fn random() -> Option<u64> {
     let mut value = 0u64;
-    // SAFETY: eight bytes are written at most.
+    // SAFETY: the kernel writes at most eight bytes.
     let got = unsafe { syscall!(SYS_getrandom, &raw mut value, size_of::<u64>(), libc::GRND_NONBLOCK) };
     (got == Ok(size_of::<u64>())).then_some(value)
 }

@@ -66,7 +66,7 @@ pub fn block_with_nothing_open() -> Option<&'static Block> {
     has_nothing_open.then(|| unsafe { &*block })
 }
 
-/// Whether the thread of a frame is known to have ended.
+/// Whether the thread that a [`Hold`] names is known to have ended.
 pub fn has_owner_ended(hold: Hold) -> bool {
     let mut blocks = all().filter(|block| hold.is_of(block.control.load(Ordering::Relaxed))).peekable();
     blocks.peek().is_some() && blocks.all(has_ended)

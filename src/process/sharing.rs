@@ -65,7 +65,7 @@ pub fn may_be_child() -> bool {
 /// Whether the calling thread has a note.
 #[inline(always)]
 pub fn is_noted() -> bool {
-    // `Local::bits`
+    // This word is `Local::bits`.
     thread_words::sharing::first() != 0
 }
 

@@ -19,7 +19,7 @@ pub fn own_slot() -> &'static AtomicU32 {
     process::session_slot().unwrap_or(&NOWHERE)
 }
 
-/// What `/proc/PID/stat` says of a process.
+/// What `/proc/PID/stat` says about a process.
 struct Life {
     /// When the process began, in clock ticks after boot.
     start: u64,
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_slot_that_two_processes_vacate_belongs_to_its_next_owner() {
         const DEAD: u64 = 77 | READY;
-        // The next owner has another pid, or the same again.
+        // The next owner has another pid, or the same pid.
         for (pid, search) in [(88, Search::Random(1500)), (77, Search::Random(1500)), (77, Search::Suspending(1500))] {
             check(search, move || {
                 let file = new_file();

@@ -162,8 +162,8 @@ pub mod tests {
         of_kind(&file.slots[slot].shares, KIND).load(Ordering::Relaxed) & super::COUNT
     }
 
-    /// A process that claims twice and releases once. What has returned gives the least and the
-    /// most that it has counted.
+    /// A process that claims twice and releases once. Its thread returns whether the process
+    /// survived.
     fn process(file: &Arc<File>, slot: u32, at: usize, event: Option<Event>) -> shuttle::thread::JoinHandle<bool> {
         let file = file.clone();
         shuttle::thread::spawn(move || {
@@ -202,7 +202,7 @@ pub mod tests {
 
     #[test]
     fn a_thread_that_is_suspended_at_any_step_undoes_nothing_that_others_did() {
-        // Of its own process, and of another.
+        // Changes by its own process, and by another one.
         const OTHERS: [(u32, Change); 5] =
             [(1, Change::Claim), (2, Change::Claim), (1, Change::Claim), (1, Change::Release), (2, Change::Claim)];
         check_each_step(Search::Exhaustive(1), |at| {

@@ -19,7 +19,7 @@ const _: () = assert!(core::mem::offset_of!(Block, waiting_on) < HEAD);
 ///
 /// # Safety
 /// Zero bytes must be a valid `Parts`: the kernel zeroes a block at each fork, at any instruction
-/// of its thread. And `has_nothing_open` must be true only of a block in use.
+/// of its thread. `has_nothing_open` must be true only for a block in use.
 pub unsafe trait Above {
     /// The parts of other modules in each thread's block.
     type Parts: Sync + 'static;
