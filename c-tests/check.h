@@ -109,7 +109,7 @@ __attribute__((unused)) static int verdict(void) {
     return checks_failed ? 1 : 0;
 }
 
-/* Whether two sets have the same signals. The kernel fills in 8 bytes of the 128 that a sigset_t has. */
+/* Whether two sets have the same signals. The kernel fills in 8 of a sigset_t's 128 bytes. */
 __attribute__((unused)) static int same_signals(const sigset_t *one, const sigset_t *other) {
     for (int number = 1; number < _NSIG; number++) {
         if (sigismember(one, number) != sigismember(other, number)) return 0;
