@@ -232,7 +232,7 @@ static void events(void) {
             for (int i = 0; i < count; i++) sum += seen[got[i].data.u64]++ == 0;
             QUIETLY(got[count > 0 ? count : 0].events == 0x55555555);
         }
-        check_equal(sum, 10, "different descriptors heard of", __LINE__);
+        check_equal(sum, 10, "different descriptors reported", __LINE__);
         FAILS(epoll_wait(epfd, got, (int)descriptors_open() * 0, 0), EINVAL);
         FAILS(epoll_wait(epfd, got, descriptors_open() * -1, 0), EINVAL);
         for (int fd = 3; fd < 64; fd++) close(fd);

@@ -1,5 +1,4 @@
-/* Threads and forked children call from the same places, equally often, and print failures. No
- * bug. */
+/* Threads and forked children call from the same places equally often, and print failures. */
 #include "event_loop.h"
 
 #include <pthread.h>
