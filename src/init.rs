@@ -63,7 +63,7 @@ static CONSTRUCTOR: extern "C-unwind" fn(libc::c_int, *const *const c_char, *con
             ARGUMENTS.store(count, Ordering::Relaxed);
         }
         decide(real::environment());
-        // SAFETY: this is the constructor.
+        // SAFETY: this function is the constructor, which only the loader calls.
         prepare_for_main(&unsafe { AtLoad::new() });
         settle();
         census::settle();
