@@ -315,7 +315,7 @@ fn what_another_user_put_in_the_place_of_a_log_recording_or_session_is_refused()
     let (mine, link) = (scratch("mine"), directory.join("directory"));
     link_of_somebody(&link, &mine);
     refused("EPOLLSHIM_RECORD", &link, &[], "belongs to another user");
-    refused("EPOLLSHIM_SESSION", &link, &[("EPOLLSHIM_LIMIT", "user-instances=3")], "must be this user's own");
+    refused("EPOLLSHIM_SESSION", &link, &[("EPOLLSHIM_LIMIT", "user-instances=3")], "must belong to this user");
     assert_eq!(fs::read_dir(&mine).unwrap().count(), 0);
 }
 

@@ -16,6 +16,7 @@
 mod aarch64;
 #[cfg(portable)]
 pub mod portable;
+pub mod symbols;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 
@@ -32,4 +33,4 @@ pub use x86_64::counters;
 pub(crate) use processor::entries::tail_jump;
 #[cfg(all(portable, not(test)))]
 pub use processor::registers::return_address;
-pub use processor::{registers, signal_frame, stack, symbols, system_call, thread_slot, thread_words, valgrind};
+pub use processor::{registers, signal_frame, stack, system_call, thread_slot, thread_words, valgrind};

@@ -88,11 +88,11 @@ fn another_users_directory_is_refused_before_main() {
     }
     let directory = scratch("session");
     std::os::unix::fs::chown(&directory, Some(65534), None).unwrap();
-    refused(&in_session(&directory), "must be this user's own");
+    refused(&in_session(&directory), "must belong to this user");
     let directory = scratch("session");
     fs::write(directory.join("limits.1"), "").unwrap();
     std::os::unix::fs::chown(directory.join("limits.1"), Some(65534), None).unwrap();
-    refused(&in_session(&directory), "must be this user's own");
+    refused(&in_session(&directory), "must belong to this user");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_file_of_another_kind_is_a_message_and_no_crash() {
     for content in [&b"this is no session of epollshim's"[..], &[0xff; 600_000], &[0, 0, 0, 0, 0, 0, 0, 1]] {
         let directory = scratch("session");
         fs::write(directory.join("limits.1"), content).unwrap();
-        refused(&in_session(&directory), "another version's");
+        refused(&in_session(&directory), "another epollshim version");
     }
     let directory = scratch("session");
     std::os::unix::fs::symlink("/dev/null", directory.join("limits.1")).unwrap();
