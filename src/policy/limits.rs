@@ -8,11 +8,12 @@ use epollshim_format::limits::{Limits, OnLimit, OnSize};
 use epollshim_format::recording::policy as layout;
 use libc::c_int;
 
+use super::tally;
 use crate::ledger::reservations;
 use crate::session::{self, Kind};
 use crate::{census, findings, ledger};
 
-pub use self::admission::{Verdict, admit, concern, most_events, refuse, take_room};
+pub use self::admission::{Above, Verdict, admit, concern, most_events, refuse, take_room};
 
 /// The limits that count something, in the order of the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,7 +109,7 @@ pub fn on_size() -> Option<&'static str> {
 }
 
 pub fn tally(key: Key) -> Option<&'static LimitTally> {
-    super::tally()?.limits.get(key as usize)
+    tally::of_this_process()?.limits.get(key as usize)
 }
 
 /// The highest count that a limit has met, what is there now included.
@@ -167,7 +168,7 @@ fn reached(key: Key, sum: u64) {
 /// A limit has counted: the recording hears of it.
 #[cold]
 pub fn follow() {
-    let Some(start) = super::recorded() else { return };
+    let Some(start) = tally::recorded() else { return };
     for (index, key) in Key::ALL.into_iter().enumerate() {
         let at = layout::LIMITS + index * layout::LIMIT;
         let status = status(key);
@@ -183,13 +184,13 @@ pub fn follow() {
             (layout::LIMIT_LET_THROUGH, status.let_through),
             (layout::LIMIT_MODE, mode),
         ];
-        values.into_iter().for_each(|(place, value)| super::word(start, at + place).store(value, Ordering::Relaxed));
+        values.into_iter().for_each(|(place, value)| tally::word(start, at + place).store(value, Ordering::Relaxed));
     }
 }
 
 /// Counts begin anew; peaks at what is there.
 pub fn restart() {
-    if let Some(tally) = super::tally() {
+    if let Some(tally) = tally::of_this_process() {
         tally.limits.iter().for_each(LimitTally::clear);
     }
 }

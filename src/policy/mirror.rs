@@ -8,7 +8,8 @@ use epollshim_format::faults::RULES;
 use epollshim_format::recording::{kind, policy as layout};
 
 use super::limits::{self, Key};
-use super::{recorded, rules, tally, word};
+use super::rules;
+use super::tally::{self, recorded, word};
 use crate::record;
 
 const _: () = assert!(Key::COUNT == layout::KEYS && RULES == layout::RULES);
@@ -16,7 +17,7 @@ const _: () = assert!(Key::COUNT == layout::KEYS && RULES == layout::RULES);
 /// Writes all of it, if there is a recording and something is armed or was. Not for hooks on their way.
 #[cold]
 pub fn write() {
-    let Some(place) = tally().map(|tally| &tally.mirror) else { return };
+    let Some(place) = tally::of_this_process().map(|tally| &tally.mirror) else { return };
     let is_armed = limits::are_set() || rules::armed().next().is_some();
     if !record::is_on() || !is_armed && place.load(Ordering::Acquire).is_null() {
         return;
@@ -44,7 +45,7 @@ pub fn write() {
         count += 1;
     }
     set(layout::GENERATION, rules::generation());
-    if let Some(tally) = tally() {
+    if let Some(tally) = tally::of_this_process() {
         tally.firings.copy_all(&|place| word(start, place));
     }
     word(start, layout::COUNT).store(count as u64, Ordering::Release);

@@ -14,7 +14,6 @@ use epollshim_format::kernel_memory;
 use epollshim_format::limits::{OnLimit, OnSize};
 use libc::c_int;
 
-use super::super::Above;
 use super::{Key, ON_LIMIT, ON_SIZE, TOLD, follow, limit, reached, tally};
 use crate::above::Library;
 use crate::frame::Frame;
@@ -24,6 +23,12 @@ use crate::ledger::reservations::{self, Prepaid};
 use crate::session::{self, Kind};
 use crate::thread::Block;
 use crate::{census, ledger, output, sys};
+
+/// What this module needs of the layers above it.
+pub trait Above {
+    /// A limit is about to abort the process.
+    fn aborts();
+}
 
 /// What comes of asking.
 pub enum Verdict {

@@ -11,7 +11,7 @@ use epollshim_format::faults::Outcome;
 use epollshim_format::faults::decisions::{self, Header, Unfit};
 use epollshim_format::function::Function;
 
-use super::Fault;
+use super::fault::Fault;
 use crate::buffer::{Buffer, sort_by_key};
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use crate::{process, procfs};
