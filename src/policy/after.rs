@@ -6,7 +6,7 @@ use epollshim_format::function::Function;
 use libc::c_int;
 
 use super::effects;
-use super::plan::{Plan, Way, call_of, count};
+use super::plan::{Plan, Target, call_of, count};
 use crate::counters::{OwnCounter, WaitEnd};
 use crate::frame::{After, Frame};
 use crate::ledger::reservations::{self, Prepaid};
@@ -14,25 +14,27 @@ use crate::record::CallRecord;
 use crate::thread::Block;
 use crate::{census, clock, ledger, log, record, sys, thread};
 
-/// After the call, or the answer. Returns what the program gets.
+/// Does what comes after the call or the answer. `counted` is the handler that counts the call.
+/// Returns what the program gets.
 pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) -> isize {
-    // What syscall() gives is a word; a function in its place gives an int, whose upper half is undefined.
-    let mut result = if plan.way == Way::Instead { result as c_int as isize } else { result };
-    // Looked up again: a signal handler may have forked meanwhile, and this may be the child.
+    // The program may have called `syscall`, whose result is a word. The function that ran instead
+    // returns an int, and the upper half of the register is undefined.
+    let mut result = if plan.target == Target::Instead { result as c_int as isize } else { result };
+    // Looked up again: a signal handler may have forked in the meantime, and this may be the child.
     let block = thread::block();
-    if plan.is_interrupted && plan.way != Way::Answer && result == 0 && !asked_for_no_time(plan) {
+    if plan.is_interrupted && plan.target != Target::Answer && result == 0 && !asked_for_no_time(plan) {
         sys::set_errno(libc::EINTR);
         result = -1;
     }
     let room = block.map_or(0, census::room::of);
     if let Some(block) = block {
-        match plan.way {
-            Way::Answer if plan.is_counted => {}
-            Way::Answer => count(plan, block),
-            Way::Real | Way::Instead => result = after_real(plan, frame, block, result, counted),
+        match plan.target {
+            Target::Answer if plan.is_counted => {}
+            Target::Answer => count(plan, block),
+            Target::Real | Target::Instead => result = after_real(plan, frame, block, result, counted),
         }
     }
-    // A call that has failed by itself keeps its error.
+    // A call that failed in the kernel keeps its errno.
     if plan.is_overruled() && !plan.function.has_failed(result) {
         result = -1;
         sys::set_errno(plan.error);
@@ -46,7 +48,7 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
         census::give_back_room(block, plan.room.saturating_sub(taken_by_births));
     }
     if plan.is_pending {
-        // Now it is delivered, if the wait did not let it in.
+        // If the wait did not deliver the signal, this does.
         sys::set_signal_mask(plan.mask);
     } else if plan.signal != 0 {
         sys::raise(plan.signal);
@@ -55,7 +57,7 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
         effects::pause_fully(plan.delay_exit);
     }
     if plan.is_logged {
-        let told = log::Call {
+        let call = log::Call {
             function: plan.function,
             words: plan.words,
             began: plan.began,
@@ -67,35 +69,35 @@ pub fn after(plan: &mut Plan, frame: &mut Frame, result: isize, counted: After) 
             is_limited: plan.is_limited,
             caller: frame.caller,
         };
-        log::call(&told, result, error);
+        log::call(&call, result, error);
     }
     if plan.is_recorded
         && let Some(block) = block
     {
-        tell_recording(plan, frame, block, result, error);
+        record_call(plan, frame, block, result, error);
     }
     sys::set_errno(error);
     result
 }
 
-/// After a call that is recorded, and nothing else.
+/// The same for a call that is recorded, and nothing else.
 #[inline(always)]
 pub fn after_recorded(plan: &Plan, frame: &mut Frame, result: isize, counted: After) -> isize {
     let result = counted(frame, result);
     if let Some(block) = thread::block() {
-        tell_recording(plan, frame, block, result, sys::errno());
+        record_call(plan, frame, block, result, sys::errno());
     }
     result
 }
 
 #[inline(always)]
-fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, error: c_int) {
+fn record_call(plan: &Plan, frame: &Frame, block: &Block, result: isize, error: c_int) {
     let waits = plan.function.waits();
-    // A wait that was timed has read the clock, and left it there.
+    // The handler has read the clock after a timed wait, and has left the time there.
     let left = if waits && frame.state != 0 { block.counters.last_wait_end.load(Ordering::Relaxed) } else { 0 };
     let ended = if left != 0 { left } else { clock::monotonic() };
     let [_, _, _, fourth, ..] = plan.words;
-    let told = CallRecord {
+    let call = CallRecord {
         function: plan.function,
         words: plan.words,
         began: plan.began,
@@ -111,13 +113,14 @@ fn tell_recording(plan: &Plan, frame: &Frame, block: &Block, result: isize, erro
     if waits && plan.is_made() {
         ledger::recorded_wait(frame.int(0), WaitEnd::of(result, frame.int(2), error), block);
     }
-    record::keep(block, &told);
+    record::keep(block, &call);
 }
 
-/// Changes what a wait has delivered, where that is wanted, and has the call counted.
+/// Changes the events of a wait if the fault asks for that, and counts the call.
 fn after_real(plan: &mut Plan, frame: &mut Frame, block: &Block, result: isize, counted: After) -> isize {
     if result > 0 && plan.function.waits() && (plan.forge != 0 || plan.shuffle.is_some()) {
-        // SAFETY: a wait that returned `result` has written as many events.
+        // SAFETY: the call is a wait that returned `result` > 0, so the kernel has written that
+        // many events to the buffer of its second argument.
         let events = unsafe { effects::delivered(frame, result as usize) };
         events.iter_mut().for_each(|event| event.events |= plan.forge);
         if let Some(random) = plan.shuffle {
@@ -132,12 +135,13 @@ fn after_real(plan: &mut Plan, frame: &mut Frame, block: &Block, result: isize, 
     settle(plan, frame, block, result, counted)
 }
 
-/// Has the call counted, with what was charged for it in hand, and gives back what is left of that.
+/// Counts the call while its reservation is in the thread's block, where the ledger takes what it
+/// needs. Releases the rest.
 fn settle(plan: &mut Plan, frame: &mut Frame, block: &Block, result: isize, counted: After) -> isize {
     if plan.prepaid == 0 {
         return counted(frame, result);
     }
-    // A child that was forked meanwhile has charged nothing.
+    // A child that was forked in the meantime has reserved nothing.
     let prepaid = if plan.epoch == reservations::epoch() { plan.prepaid } else { 0 };
     let own = block.prepaid.swap(prepaid, Ordering::Relaxed);
     let result = counted(frame, result);
@@ -146,7 +150,7 @@ fn settle(plan: &mut Plan, frame: &mut Frame, block: &Block, result: isize, coun
     result
 }
 
-/// Whether a wait was not to block in any case.
+/// Whether the program asked for a wait that does not block.
 fn asked_for_no_time(plan: &Plan) -> bool {
     let [_, _, _, timeout, ..] = plan.words;
     match plan.function {

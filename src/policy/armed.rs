@@ -1,4 +1,4 @@
-//! Which functions' calls come to this module, and for what.
+//! For which functions something is armed, and what is armed.
 
 use crate::sync::{AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
 
@@ -10,57 +10,69 @@ use super::rules;
 use crate::ledger::reservations;
 use crate::{census, log, real, record, stacks};
 
-/// The functions whose calls come here, by the bits of [`Functions`]; 0: nothing is armed for any of them, and the hooks go
-/// their short way. Relaxed, and read by assembly: what it stands for is published by its own words.
+/// The functions whose calls go through [`super::before()`] and [`super::after()`], by the bits of
+/// [`Functions`]. All other functions take their fast path.
 ///
-/// Begins with all of them, so that the very first call of the process comes here and has the options read; and so it stays until all real
-/// functions are known, which the short ways rely upon.
+/// Assembly reads it with a plain load. The settings that its bits stand for are published by
+/// atomics of their own.
 ///
-/// In the section of what hot calls read, which is one cache line.
+/// It starts with all bits set, because the first call of the process must read the options. All
+/// bits stay set until the real functions are known, which the fast paths rely on.
+///
+/// It lies in the section of data that hot calls read, which is one cache line.
 #[unsafe(link_section = ".data.hot.epollshim")]
 pub static ARMED_FOR: AtomicU64 = AtomicU64::new(EVERY.0);
-/// Those of them whose calls are recorded, where nothing else is armed for them: they have a way of their own (hooks/epoll/record_only_entries.rs).
-/// As [`ARMED_FOR`], behind which it is read. (Not beside it: the one cache line is full.)
+/// Those of them whose calls are only recorded: nothing else is armed for them, and they have
+/// entries of their own (hooks/epoll/record_only_entries.rs).
+///
+/// Assembly reads it after [`ARMED_FOR`]. It is not in the section of `ARMED_FOR`, whose one cache
+/// line is full.
 pub static RECORDED_ALONE: AtomicU16 = AtomicU16::new(0);
 const _: () = assert!(Functions::EPOLL.0 <= u16::MAX as u64);
-/// What is armed, by bit.
+/// What is armed, by the bits below.
 pub(super) static ARMED: AtomicU8 = AtomicU8::new(0);
 pub(super) const FAULTS: u8 = 1;
 pub(super) const LIMITS: u8 = 2;
 pub(super) const LOG: u8 = 4;
 pub(super) const RECORD: u8 = 8;
-/// What hooks/census_handlers.rs does is all in what counts the call.
+/// A census needs no plan: the handlers of hooks/census_handlers.rs do all of its work.
 const CENSUS: u8 = 16;
 
-/// What a census follows. (What only makes descriptors asks by itself whether there is a census.)
-const FOLLOWED: Functions =
+/// The functions that a census follows, without those that only create descriptors: these check by
+/// themselves whether a census is on.
+const CENSUSED: Functions =
     Functions::of_roles(&[Role::Instance, Role::Close, Role::Duplicate, Role::Stream, Role::StreamEnd, Role::Start]);
 
-/// What limits look at, and what gives back what they count.
+/// The functions that limits check, and those that release what limits have reserved.
 const LIMITED: Functions = Functions::EPOLL.with(Functions::of_roles(&[Role::Close]));
 
-/// Acquire: who finds that it is not finds the real functions ([`crate::real::Real::resolved`]).
+/// Whether something is armed for a function. Acquire pairs with the Release stores in [`arm`] and
+/// [`disarm`]: a thread that finds the bit clear also finds the real functions
+/// ([`crate::real::Real::resolved`]).
 #[inline(always)]
 pub fn is_armed_for(function: Function) -> bool {
     Functions(ARMED_FOR.load(Ordering::Acquire)).has(function)
 }
 
-/// The same for any function.
+/// Whether something is armed for any function. Acquire: as for [`is_armed_for`].
 #[cfg(portable)]
 #[inline(always)]
 pub fn is_anything_armed() -> bool {
     ARMED_FOR.load(Ordering::Acquire) != 0
 }
 
-/// Looks at what is set, and has the hooks come here or not. Called when the options were read, and after each change.
+/// Updates [`ARMED_FOR`] to what options, rules and limits say. Called when the options were read,
+/// and after each change.
 pub fn arm() {
     loop {
         let set = what_is_set();
-        // In this order: who comes by the last finds the others.
+        // `ARMED_FOR` is stored last: its Release pairs with the Acquire in `is_armed_for`, so that
+        // a thread which sees the new bits also sees the other two words.
         ARMED.store(set.armed, Ordering::Release);
         RECORDED_ALONE.store(set.recorded_alone.0 as u16, Ordering::Release);
         ARMED_FOR.store(set.functions.0, Ordering::Release);
-        // Of two threads that arm at once, the last to store sees, behind the fence, what both have set.
+        // Two threads may run this at once. Each has stored its setting before it came here. After
+        // the fence, the thread that stores last sees the settings of both.
         fence(Ordering::SeqCst);
         if what_is_set() == set {
             return;
@@ -84,7 +96,8 @@ fn what_is_set() -> Set {
     if limits::limit(Key::Descriptors).is_some() {
         functions = functions.with(Functions::MAKE_DESCRIPTORS);
     }
-    // Once limits count, closes are followed to their end.
+    // Once a limit was set, reservations are tracked, and closes must release them even after the
+    // limit is gone.
     if limits::are_set() || reservations::tracks() {
         armed |= LIMITS;
         functions = functions.with(LIMITED);
@@ -94,18 +107,18 @@ fn what_is_set() -> Set {
         functions = functions.with(wanted);
     }
     if stacks::are_kept() {
-        // The short way of an ADD keeps none.
+        // The fast path of an ADD keeps no stack.
         functions = functions.with(Functions::of(&[Function::EpollCtl]));
     }
     let mut recorded_alone = Functions(0);
     if record::is_wanted() {
         armed |= RECORD;
-        recorded_alone = Functions(RECORDED.0 & !functions.0);
+        recorded_alone = Functions(HAVE_RECORD_ONLY_ENTRIES.0 & !functions.0);
         functions = functions.with(Functions::EPOLL);
     }
     if census::is_on() {
         armed |= CENSUS;
-        functions = functions.with(FOLLOWED);
+        functions = functions.with(CENSUSED);
     }
     if real::are_known() {
         Set { armed, functions, recorded_alone }
@@ -114,23 +127,24 @@ fn what_is_set() -> Set {
     }
 }
 
-/// What there is a way of its own for, where it is but recorded.
-const RECORDED: Functions = Functions::of_roles(&[Role::Ctl, Role::Wait]);
+/// The functions that have record-only entries.
+const HAVE_RECORD_ONLY_ENTRIES: Functions = Functions::of_roles(&[Role::Ctl, Role::Wait]);
 
 const EVERY: Functions = Functions(u64::MAX);
 
-/// Whether calls come here for the census, and for nothing else.
+/// Whether a census is all that is armed.
 #[inline(always)]
 pub fn is_census_alone() -> bool {
     ARMED.load(Ordering::Relaxed) == CENSUS
 }
 
-/// Forwarding only: nothing is armed.
+/// Makes all hooks forward only: nothing is armed.
 pub fn disarm() {
     ARMED.store(0, Ordering::Relaxed);
     RECORDED_ALONE.store(0, Ordering::Relaxed);
     if real::are_known() {
-        // Release: who finds it finds the real functions.
+        // Release: pairs with the Acquire in `is_armed_for`. A thread that finds 0 also finds the
+        // real functions.
         ARMED_FOR.store(0, Ordering::Release);
     }
 }

@@ -11,7 +11,7 @@ use libc::c_int;
 use super::armed::{ARMED, FAULTS, LIMITS, LOG, RECORD};
 use super::effects;
 use super::limits::{self, Key, Verdict};
-use super::plan::{Plan, Way, count};
+use super::plan::{Plan, Target, count};
 use super::rules;
 use crate::frame::{Before, Frame, Handlers};
 use crate::ledger::reservations;
@@ -20,10 +20,13 @@ use crate::{census, clock, findings, ledger, log, real, sys, thread};
 
 const _: () = assert!(MAX_EVENTS as usize == i32::MAX as usize / size_of::<libc::epoll_event>());
 
-/// Before the call. Has it counted as ever, and returns the function to call. Some: there is more to do after it, by
-/// [`after`]; the plan is written. None: only what counts it.
+/// Decides what is done to a call, and does what comes before it. Calls `default.before`, which
+/// counts the call, unless an answer is made up. Returns the address of the function to call.
 ///
-/// Most calls that come here are none of any rule's: they pay for the look at the rules, and for nothing else.
+/// Some: the plan is written, and [`super::after()`] (or [`super::after_recorded`]) must run after
+/// the call. None: `default.after` suffices. The plan is not written then.
+///
+/// Most calls match no rule: they pay for the look at the rules, and for nothing else.
 #[inline(always)]
 pub fn before<'plan>(
     plan: &'plan mut MaybeUninit<Plan>,
@@ -32,12 +35,13 @@ pub fn before<'plan>(
     default: Handlers,
 ) -> (usize, Option<&'plan Plan>) {
     frame.state = 0;
-    // It may be the first call of all, that has the options read: ARMED says the truth after it.
+    // This may be the first call of the process, in which the options are read. `ARMED` is valid
+    // after it.
     let Some(block) = thread::block() else { return ((default.before)(frame), None) };
     let armed = ARMED.load(Ordering::Relaxed);
     let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
     if armed & (FAULTS | RECORD) == FAULTS | RECORD {
-        rules::follow(function);
+        rules::mirror_counts(function);
     }
     if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
         if armed & RECORD == 0 || !function.is_epoll() {
@@ -47,7 +51,7 @@ pub fn before<'plan>(
         plan.is_recorded = true;
         plan.is_only_recorded = true;
         let address = (default.before)(frame);
-        // A wait that is timed has read the clock.
+        // `default.before` has read the clock for a timed wait.
         plan.began = if function.waits() && frame.state != 0 { frame.state } else { clock::monotonic() };
         return (address, Some(plan));
     }
@@ -56,7 +60,8 @@ pub fn before<'plan>(
     (address, Some(plan))
 }
 
-/// Before a call that nothing can be done behind. True: a fault has it fail, by the errno that is set.
+/// Decides about a call whose entry keeps no frame, so that nothing can be done after it
+/// (hooks/sharing.rs). True: a fault makes it fail, and errno is set.
 #[cold]
 #[inline(never)]
 pub fn fails_at_once(function: Function, frame: &Frame) -> bool {
@@ -65,7 +70,7 @@ pub fn fails_at_once(function: Function, frame: &Frame) -> bool {
     let armed = ARMED.load(Ordering::Relaxed);
     let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
     if armed & (FAULTS | RECORD) == FAULTS | RECORD {
-        rules::follow(function);
+        rules::mirror_counts(function);
     }
     let Some(fault) = fault else { return false };
     if fault.delay_enter != 0 {
@@ -74,7 +79,7 @@ pub fn fails_at_once(function: Function, frame: &Frame) -> bool {
     let Some(Outcome::Error(error)) = fault.outcome else { return false };
     let error = c_int::from(error);
     if armed & LOG != 0 {
-        let told = log::Call {
+        let call = log::Call {
             function,
             words: frame.words,
             began,
@@ -86,7 +91,7 @@ pub fn fails_at_once(function: Function, frame: &Frame) -> bool {
             is_limited: false,
             caller: frame.caller,
         };
-        log::call(&told, -1, error);
+        log::call(&call, -1, error);
     }
     sys::set_errno(error);
     true
@@ -119,7 +124,7 @@ fn before_planned(
     }
     let own = block.prepaid.swap(plan.prepaid, Ordering::Relaxed);
     let address = counted(frame);
-    // What the ledger has taken is the record's.
+    // The ledger has taken what its record now owns. The rest still belongs to this call.
     plan.prepaid = block.prepaid.swap(own, Ordering::Relaxed);
     if plan.signal != 0 && plan.function.waits() {
         return send_ahead(plan, frame).unwrap_or(address);
@@ -127,7 +132,7 @@ fn before_planned(
     address
 }
 
-/// What a rule that has fired does first. Some: the function to call instead of the real one.
+/// Does what a fired rule does before the call. Some: the function to call instead of the real one.
 fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Option<usize> {
     plan.is_injected = true;
     plan.signal = fault.signal;
@@ -137,12 +142,14 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
     plan.shuffle = fault.shuffle;
     if plan.function.waits() {
         if fault.delay_enter != 0 && !effects::pause(fault.delay_enter) {
-            // A handler ran: the wait takes what is ready, and else ends with EINTR, as the kernel's own.
+            // A signal handler ran. The wait collects what is ready, and ends with EINTR if that is
+            // nothing, as a wait of the kernel does.
             plan.is_interrupted = true;
             let no_time = if plan.function == Function::EpollPwait2 { &raw const plan.no_time as usize } else { 0 };
             set(frame, 3, no_time);
         }
-        // A wait that asks for more than there can be is refused (EINVAL), and not to be made valid.
+        // The kernel refuses a wait with a larger `maxevents` (EINVAL), and lowering it would make
+        // the wait valid.
         if fault.batch != 0 && (fault.batch as c_int..=MAX_EVENTS).contains(&frame.int(2)) {
             set(frame, 2, fault.batch as usize);
             plan.is_shortened = true;
@@ -151,7 +158,7 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
         effects::pause_fully(fault.delay_enter);
     }
     match fault.outcome? {
-        // POSIX: after fclose and its like the stream is gone, whatever they return.
+        // POSIX: after fclose and similar calls the stream is gone, whatever they return.
         Outcome::Error(error) if fault.is_made || plan.function.row().role == Role::StreamEnd => {
             plan.error = c_int::from(error);
             None
@@ -159,12 +166,12 @@ fn begin_fault(plan: &mut Plan, frame: &mut Frame, fault: rules::Fault) -> Optio
         Outcome::Error(error) => Some(fail(plan, frame, c_int::from(error))),
         Outcome::Value(value) => Some(answer(plan, frame, value as isize, 0)),
         Outcome::Timeout => Some(answer(plan, frame, 0, 0)),
-        // A rule has drawn one before it came here.
+        // The rule has replaced it by one of its errors (rules/fault.rs).
         Outcome::AnyError => None,
     }
 }
 
-/// Asks the limits. Some: the function to call instead of the real one.
+/// Checks the limits. Some: the function to call instead of the real one.
 fn limit(plan: &mut Plan, frame: &mut Frame, block: &Block) -> Option<usize> {
     if plan.function.waits() {
         let asked = frame.int(2);
@@ -208,7 +215,7 @@ fn set(frame: &mut Frame, index: usize, value: usize) {
     }
 }
 
-/// The call is not made, and fails.
+/// Plans a failure instead of the call.
 fn fail(plan: &mut Plan, frame: &mut Frame, error: c_int) -> usize {
     let (value, errno) = plan.function.failure(error);
     let address = answer(plan, frame, value, errno);
@@ -216,34 +223,38 @@ fn fail(plan: &mut Plan, frame: &mut Frame, error: c_int) -> usize {
     address
 }
 
-/// The call is not made: its frame becomes that of an answer.
+/// Plans an answer instead of the call. The frame's words become the arguments of the function that
+/// answers.
 fn answer(plan: &mut Plan, frame: &mut Frame, value: isize, error: c_int) -> usize {
-    plan.way = Way::Answer;
+    plan.target = Target::Answer;
     plan.error = error;
     set(frame, 0, value as usize);
     set(frame, 1, error as usize);
     let row = plan.function.row();
-    // (close and fcntl have no such answer: a program that is cancelled in one has not closed the descriptor.)
+    // An answer to close or fcntl is no cancellation point: a thread that is cancelled in one would
+    // leave the descriptor open.
     let is_cancellable = row.is_cancellation_point && !matches!(row.role, Role::Close | Role::Duplicate);
     let answer = if is_cancellable { effects::answer_of_a_cancellation_point } else { effects::answer };
     answer as *const () as usize
 }
 
-/// A wait that begins with a signal pending, as under strace: the signal is sent while it is blocked, and the kernel
-/// lets it in with the wait's own mask. Some: the function to call instead of the real one.
+/// Has a wait begin with the signal pending, as under strace: the signal is sent while it is
+/// blocked, and the kernel unblocks it with the signal mask of the wait. Some: the function to call
+/// instead of the real one.
 fn send_ahead(plan: &mut Plan, frame: &mut Frame) -> Option<usize> {
-    // Where a filter of the program's forbids that, the signal is raised after the wait.
+    // If a seccomp filter of the program forbids that, the signal is raised after the wait.
     plan.mask = sys::block_signal(plan.signal).ok()?;
     plan.is_pending = true;
     sys::raise(plan.signal);
     let instead = match plan.function {
         Function::EpollWait => real::function::epoll_pwait.address(),
-        // syscall() would pass on what the program gave as the size of a set where it gave none.
+        // The program may have called `syscall`, which would pass its sixth argument on as the size
+        // of the signal set. Without a set, that argument may have any value.
         Function::EpollPwait if frame.word(4) == 0 => real::function::epoll_pwait.address(),
         Function::EpollPwait2 if frame.word(4) == 0 => real::function::epoll_pwait2.address(),
         _ => return None,
     };
     set(frame, 4, &raw const plan.mask as usize);
-    plan.way = Way::Instead;
+    plan.target = Target::Instead;
     Some(instead)
 }

@@ -1,15 +1,19 @@
-//! What is done to a call besides counting it: faults, limits, the log.
+//! What is done to a call besides counting it: faults, limits, the log, recordings.
 //!
-//! While nothing is armed for a function its hook looks at one bit and passes by. Otherwise they come here before the real call and after it
-//! (hooks/armed.rs), with a plan on the stack that says what was decided:
+//! The entry of each hooked function tests one bit ([`ARMED_FOR`]). If it is clear, nothing in this
+//! module runs. If it is set, hooks/armed.rs calls [`before()`] ahead of the real call and
+//! [`after()`] behind it. Both share a [`Plan`] on the stack, which holds what was decided:
 //!
 //! ```text
 //! before   a rule of faults is chosen (rules.rs) → delay → an answer instead of the call?
 //!          limits (limits.rs) → an errno instead of the call?
 //!          maxevents lowered, a signal made pending
 //! ──────── the real call, or the answer
-//! after    events forged or shuffled → counted as ever → charges given back → signal → delay → a line for the log
+//! after    events forged or shuffled → counted → reservations released → signal → delay
+//!          → a line of the log, a record
 //! ```
+//!
+//! `ARMED_FOR` is set by [`arm`], each time after options, rules or limits have changed.
 
 mod after;
 mod armed;

@@ -1,4 +1,4 @@
-//! The plan of a call: what was decided about it.
+//! The plan of a call: what `before` has decided about it, for `after`.
 
 use crate::sync::Ordering;
 
@@ -11,14 +11,14 @@ use crate::frame::Frame;
 use crate::sys;
 use crate::thread::Block;
 
-/// What was decided about a call, from before it to after it.
+/// What was decided about a call. It lies on the stack of the call, below its frame.
 #[repr(C, align(16))]
 pub struct Plan {
-    /// What the entry calls after the real call (an [`After`](crate::frame::After)): what counts it, unless there is more to do. Read by assembly:
-    /// the first field.
+    /// The function that the entry calls after the real call, an [`After`](crate::frame::After).
+    /// Assembly reads it: it must be the first field.
     pub after: usize,
     pub function: Function,
-    pub(super) way: Way,
+    pub(super) target: Target,
     pub is_injected: bool,
     pub is_limited: bool,
     /// A fault held the call back.
@@ -28,41 +28,43 @@ pub struct Plan {
     pub(super) is_logged: bool,
     pub(super) is_recorded: bool,
     pub(super) is_only_recorded: bool,
-    /// An answer that was counted when it was decided: the program may be aborted for it.
+    /// The answer was already counted when it was decided, because the program may be aborted for
+    /// it.
     pub(super) is_counted: bool,
     /// The delay before a wait was cut short by a signal handler.
     pub(super) is_interrupted: bool,
-    /// The signal waits for this thread: `mask` was its mask.
+    /// The signal is pending for this thread, and blocked. `mask` is the signal mask to restore.
     pub(super) is_pending: bool,
     pub(super) signal: c_int,
-    /// The errno of an answer, or of a call that is made and fails all the same; 0: none.
+    /// The errno of an answer, or of a call that is made and is reported as failed. 0: none.
     pub(super) error: c_int,
-    /// What the program asked for.
+    /// The arguments that the program passed.
     pub(super) words: [usize; 6],
-    /// CLOCK_MONOTONIC before the call; 0: not wanted.
+    /// CLOCK_MONOTONIC before the call. 0: nothing needs it.
     pub(super) began: u64,
     pub(super) delay_exit: u64,
     pub(super) shuffle: Option<u64>,
     pub(super) forge: u32,
-    /// In which the charge was made (`reservations::epoch`).
+    /// The epoch of the reservation (`reservations::epoch`).
     pub(super) epoch: u32,
-    /// What was charged ahead (`Prepaid::to_word`).
+    /// What limits have reserved for the call (`Prepaid::to_word`).
     pub(super) prepaid: u64,
-    /// Room for descriptors that was taken, and the generation of processes that has taken it (`census::generation`).
+    /// The room for descriptors that was reserved, and the generation of processes that reserved it
+    /// (`census::generation`).
     pub(super) room: u32,
     pub(super) generation: u8,
     pub(super) mask: sys::SignalSet,
-    /// Zero, for a wait that is not to block.
+    /// The timeout of a wait that must not block: zero.
     pub(super) no_time: libc::timespec,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
+pub(super) enum Target {
     /// The function that the program called.
     Real,
-    /// Another real function in its place.
+    /// Another real function, which is called instead.
     Instead,
-    /// None.
+    /// No function of the kernel: the answer was made up (effects.rs).
     Answer,
 }
 
@@ -71,7 +73,7 @@ impl Plan {
         Plan {
             after: 0,
             function,
-            way: Way::Real,
+            target: Target::Real,
             is_injected: false,
             is_limited: false,
             is_delayed: false,
@@ -98,9 +100,9 @@ impl Plan {
         }
     }
 
-    /// Whether the function that the program called is what is called.
+    /// Whether the function that the program called is the one that runs.
     pub fn is_real(&self) -> bool {
-        self.way == Way::Real
+        self.target == Target::Real
     }
 
     /// Whether the call is recorded, and nothing else is done to it.
@@ -108,15 +110,15 @@ impl Plan {
         self.is_only_recorded
     }
 
-    /// Whether a fault made up what the program got, or a part of it.
+    /// Whether a fault made up the result of the call, or a part of it.
     pub fn is_made_up(&self) -> bool {
         let is_altered = self.forge != 0 || self.shuffle.is_some() || self.is_interrupted || self.is_shortened;
-        self.is_injected && (self.way == Way::Answer || is_altered || self.is_overruled())
+        self.is_injected && (self.target == Target::Answer || is_altered || self.is_overruled())
     }
 
-    /// Whether the call was made, and then fails by a fault: `error`.
+    /// Whether the call is made, and its success is replaced by the errno `error`.
     pub(super) fn is_overruled(&self) -> bool {
-        self.way == Way::Real && self.error != 0
+        self.target == Target::Real && self.error != 0
     }
 
     /// Whether a fault sent the thread a signal.
@@ -124,13 +126,14 @@ impl Plan {
         self.signal != 0
     }
 
-    /// Whether the kernel was asked.
+    /// Whether a real function is called.
     pub fn is_made(&self) -> bool {
-        self.way != Way::Answer
+        self.target != Target::Answer
     }
 }
 
-/// The counted call that a plan is about; None: of descriptors, which are not counted.
+/// The counter of the planned call. None: the function works on descriptors of any kind, and is not
+/// counted.
 pub(super) fn call_of(plan: &Plan) -> Option<Call> {
     Some(match plan.function {
         Function::EpollCreate => Call::Create,
@@ -148,7 +151,7 @@ pub(super) fn call_of(plan: &Plan) -> Option<Call> {
     })
 }
 
-/// Counts a call that was not made. The ledger and the instances hear nothing of it.
+/// Counts a call that was not made. Neither the ledger nor the counters of the instance change.
 pub(super) fn count(plan: &mut Plan, block: &Block) {
     plan.is_counted = true;
     let Some(call) = call_of(plan) else { return };

@@ -1,9 +1,14 @@
-//! The rules of faults that are armed, and how they change. choice.rs: the choice among them at a call.
+//! The rules of faults that are armed, and how they change. Which of them fires on a call:
+//! rules/choice.rs.
 //!
-//! There are two tables, of which one is current. New rules are appended to it. To clear them, the other table is emptied and
-//! becomes current: the next generation. A call reads a rule word by word, whatever happens to the tables meanwhile, and then
-//! looks whether the generation is still the same; if not, it begins again. So nobody waits, not even in a signal handler,
-//! and no memory is given back.
+//! There are two tables, one of which is current. New rules are appended to the current table. To
+//! clear the rules, the other table is emptied and becomes current, which begins the next
+//! generation.
+//!
+//! A call reads a rule word by word while another thread may change the tables. Afterwards it
+//! checks that the generation is still the same. If it is not, the call starts again. So no thread
+//! waits, not even in a signal handler, and no memory is freed.
+
 mod choice;
 mod condition;
 pub(super) mod counts;
@@ -33,17 +38,19 @@ pub use self::choice::decide;
 pub use self::counts::Ordinals;
 pub use self::fault::Fault;
 pub use self::refusal::Refusal;
-pub use self::status::{RuleStatus, armed, follow};
+pub use self::status::{RuleStatus, armed, mirror_counts};
 
-/// The tables, and who changes them.
+/// The tables, and the lock of the frame that changes them.
 struct Rules {
     tables: [Table; 2],
-    /// The lowest bit tells which table is current.
+    /// The number of times that all rules were cleared. The lowest bit selects the current table.
     generation: AtomicU32,
-    /// Held by the frame that changes the tables. Others are refused, and do not wait.
+    /// Held by the frame that changes the tables. Other frames are refused instead of waiting.
     arming: Lock,
 }
+
 static TABLES: Rules = Rules::new();
+
 impl Rules {
     const fn new() -> Rules {
         Rules { tables: [const { Table::new() }; 2], generation: AtomicU32::new(0), arming: Lock::new() }
@@ -54,7 +61,7 @@ impl Rules {
         if generation.is_multiple_of(2) { even } else { odd }
     }
 
-    /// Adds rules behind those that are armed. None of them is armed if one cannot be.
+    /// Appends rules to those that are armed: all of them, or none.
     fn arm<'a>(&self, hold: Hold, rules: impl Iterator<Item = Rule<'a>>) -> Result<(), Refusal> {
         self.exclusively(hold, || {
             let table = self.table(self.generation.load(Ordering::Relaxed));
@@ -86,25 +93,28 @@ impl Rules {
                 }
                 length += 1;
             }
-            // Release: whoever reads the length finds the rules complete.
+            // Release: pairs with the Acquire loads of `length`. A call that reads it finds the
+            // rules complete.
             table.length.store(length, Ordering::Release);
             Ok(())
         })
     }
 
-    /// Takes all rules back.
+    /// Clears all rules.
     fn clear(&self, hold: Hold) -> Result<(), Refusal> {
         self.exclusively(hold, || {
             let next = self.generation.load(Ordering::Relaxed).wrapping_add(1);
             self.table(next).length.store(0, Ordering::Relaxed);
-            // Release: whoever reads the new generation finds its table empty.
+            // Release: pairs with the Acquire loads of `generation`. A call that reads the new one
+            // finds its table empty.
             self.generation.store(next, Ordering::Release);
             Ok(())
         })
     }
 
-    /// One change is whole before the next begins. A frame that stopped in the middle of one has published nothing: the next
-    /// one takes its place.
+    /// Runs `work` under the lock, so that one change is complete before the next begins. A frame
+    /// that was left in the middle of a change has published nothing: the next frame takes its
+    /// lock.
     fn exclusively(&self, hold: Hold, work: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
         if !self.arming.try_lock(hold) {
             let holder = self.arming.holder().ok_or(Refusal::Busy)?;
@@ -118,7 +128,8 @@ impl Rules {
         result
     }
 
-    /// In the child of a fork: a thread of the parent's that was arming is not here to end it.
+    /// In the child of a fork. A thread of the parent that held the lock does not exist here: the
+    /// lock is taken from it.
     fn after_fork(&self, hold: Hold) {
         if let Some(holder) = self.arming.holder().filter(|holder| !holder.is_beside(hold))
             && self.arming.break_lock(holder, hold)
@@ -127,12 +138,13 @@ impl Rules {
         }
     }
 }
-/// Those functions of [`Functions::ON_REQUEST`] that rules of the start have asked for. Relaxed: the thread that arms them hooks them.
+/// The functions of [`Functions::ON_REQUEST`] that rules have named so far. Relaxed: the thread
+/// that arms the first rules also hooks these functions.
 static REQUESTED: AtomicU64 = AtomicU64::new(0);
-/// They are hooked: it is too late to ask for more.
+/// Set when those were hooked. Others cannot be hooked any more.
 static IS_STARTED: AtomicBool = AtomicBool::new(false);
 
-/// Asks for the functions that are hooked on request alone.
+/// Has functions hooked that are only hooked on request. Err: it is too late.
 fn request(functions: Functions) -> Result<(), Refusal> {
     let asked = functions.0 & Functions::ON_REQUEST.0;
     if IS_STARTED.load(Ordering::Relaxed) && asked & !REQUESTED.load(Ordering::Relaxed) != 0 {
@@ -144,28 +156,28 @@ fn request(functions: Functions) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Those that are to be hooked, which the caller does; no more are from now on.
+/// The functions that the caller must hook now. Later rules cannot name others.
 pub fn requested() -> Functions {
     IS_STARTED.store(true, Ordering::Relaxed);
     Functions(REQUESTED.load(Ordering::Relaxed))
 }
 
-/// Adds rules behind those that are armed. None of them is armed if one cannot be.
+/// Appends rules to those that are armed: all of them, or none.
 pub fn arm<'a>(rules: impl Iterator<Item = Rule<'a>>) -> Result<(), Refusal> {
     TABLES.arm(ledger::here(), rules)
 }
 
-/// Takes all rules back.
+/// Clears all rules.
 pub fn clear() -> Result<(), Refusal> {
     TABLES.clear(ledger::here())
 }
 
-/// In the child of a fork.
+/// Makes the rules of the child of a fork usable.
 pub fn after_fork() {
     TABLES.after_fork(ledger::here());
 }
 
-/// Counts begin anew.
+/// Resets all counts to zero.
 pub fn restart() {
     if let Some(tally) = tally::of_this_process() {
         for rule in &tally.rules {
@@ -180,7 +192,7 @@ pub fn restart() {
     }
 }
 
-/// The functions that rules name.
+/// The functions that armed rules name.
 pub fn functions() -> Functions {
     let table = TABLES.table(TABLES.generation.load(Ordering::Acquire));
     let length = table.length.load(Ordering::Acquire) as usize;
@@ -188,7 +200,7 @@ pub fn functions() -> Functions {
     named.fold(Functions::NONE, Functions::with)
 }
 
-/// How often all rules were taken back, as the recording has it: the lowest byte.
+/// The generation as the recording has it: its lowest byte.
 pub fn generation() -> u64 {
     u64::from(TABLES.generation.load(Ordering::Acquire) as u8)
 }

@@ -1,4 +1,4 @@
-//! What rules and limits have counted in this process.
+//! What rules and limits have counted in this process, and where its recording has a copy.
 
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
@@ -9,34 +9,36 @@ use super::limits::{Key, LimitTally};
 use super::rules::counts::RuleTally;
 use crate::process;
 
-/// What rules and limits have counted in one process; wiped by the kernel at fork (process.rs). All-zero is valid.
+/// The counts of one process. It lies in the page that the kernel wipes at fork (process.rs), so
+/// all-zero must be valid.
 #[repr(C)]
 pub struct Tally {
     pub rules: [RuleTally; 2 * RULES],
     /// Ordinals of rules that name several system calls.
     pub calls: [AtomicU64; 2 * COUNTERS],
-    /// Threads whose calls have matched a rule with `scope=thread`.
+    /// How many threads have made calls that matched a rule with `scope=thread`.
     pub ranks: AtomicU32,
     pub limits: [LimitTally; Key::COUNT],
     pub firings: Firings,
-    /// Where the recording has what is armed; null: nowhere yet (mirror.rs).
+    /// Where the recording holds what is armed (mirror.rs). Null: nowhere yet.
     pub mirror: AtomicPtr<u8>,
 }
 
-/// What rules and limits have counted in this process.
+/// [`Tally`] of this process. None: there is no page that the kernel wipes at fork.
 pub fn of_this_process() -> Option<&'static Tally> {
     process::part()
 }
 
-/// Where the recording has what is armed. None: nowhere.
+/// Where the recording holds what is armed. None: nowhere yet.
 pub(super) fn recorded() -> Option<*mut u8> {
-    // Acquire: pairs with the Release of the one who has mapped it.
+    // Acquire: pairs with the Release store in `record::part`, which has mapped it.
     let start = of_this_process()?.mirror.load(Ordering::Acquire);
     (!start.is_null()).then_some(start)
 }
 
-/// A word of that part, at a place within it.
+/// A word of that part of the recording, `place` bytes from its `start`.
 pub(super) fn word<'a>(start: *mut u8, place: usize) -> &'a AtomicU64 {
-    // SAFETY: the part is mapped for good, and the callers' places are within it.
+    // SAFETY: `start` is what `recorded` returned: a part that stays mapped for good. All callers
+    // pass aligned places within its layout (`epollshim_format::recording::policy`).
     unsafe { &*start.wrapping_add(place).cast::<AtomicU64>() }
 }

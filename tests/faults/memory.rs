@@ -73,7 +73,7 @@ fn memory_fails_in_threads_handlers_and_children_amid_walks_of_the_stack() {
 
 #[test]
 fn a_rule_for_them_that_comes_later_is_refused() {
-    let refused = "functions that take memory are hooked at the start alone: start the program with a rule for them";
+    let refused = "functions that take memory are only hooked at start: start the program with a rule for them";
     let printed = |rules: &str| {
         let mut command = Command::new(program("fault_late"));
         command.args(["malloc:error=ENOMEM:when=1000000"]).env("LD_PRELOAD", common::shim());

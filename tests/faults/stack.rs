@@ -205,5 +205,5 @@ fn a_rule_that_comes_too_late_to_walk_stacks_is_refused_with_what_to_do() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert_eq!(said, "epollshim: EPOLLSHIM_INJECT: stack~ names more than 4096 functions in all; give longer names\n");
+    assert_eq!(said, "epollshim: EPOLLSHIM_INJECT: stack~ names more than 4096 functions; give longer names\n");
 }

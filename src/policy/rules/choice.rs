@@ -1,4 +1,4 @@
-//! The choice among the armed rules at a call.
+//! Which of the armed rules fires on a call.
 
 use crate::sync::{AtomicU64, Ordering, fence};
 
@@ -6,7 +6,7 @@ use epollshim_format::faults::{COUNTERS, Outcome};
 use epollshim_format::function::{Function, Functions};
 
 use super::counts::{NUMBER, Ordinals, Tallies, tag, tally};
-use super::decision::tell;
+use super::decision::report;
 use super::entry::{BY_CALL, Entry, ILLEGAL, IN_THREAD, IN_TREE};
 use super::fault::Fault;
 use super::{Rules, TABLES, replay};
@@ -15,7 +15,8 @@ use crate::policy;
 use crate::thread::Block;
 use crate::{config, log, record, session};
 
-/// The first rule that fires on a call. All rules that match count it, also those behind.
+/// The first rule that fires on a call. All matching rules count the call, including those after
+/// the first that fires.
 pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault> {
     let tally = policy::tally::of_this_process()?;
     let ordinals = block.part::<Ordinals>();
@@ -28,7 +29,7 @@ pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault>
     };
     let fault = TABLES.decide(tallies, frame, function)?;
     if log::decisions::are_wanted() || record::is_wanted() {
-        tell(&fault, frame, function);
+        report(&fault, frame, function);
     }
     Some(fault)
 }
@@ -36,10 +37,12 @@ pub fn decide(block: &Block, frame: &Frame, function: Function) -> Option<Fault>
 impl Rules {
     pub(super) fn decide(&self, tallies: Tallies, frame: &Frame, function: Function) -> Option<Fault> {
         loop {
-            // Acquire: pairs with the Release in `clear`.
+            // Acquire: pairs with the Release store in `Rules::clear`. A call that reads the new
+            // generation finds its table empty.
             let generation = self.generation.load(Ordering::Acquire);
             let fault = self.decide_by(generation, tallies, frame, function);
-            // What was read is of this generation if the generation has not changed since.
+            // Acquire fence: the loads above come before this load. If the generation has not
+            // changed, all that was read belongs to it.
             fence(Ordering::Acquire);
             if self.generation.load(Ordering::Relaxed) == generation {
                 return fault;
@@ -47,7 +50,8 @@ impl Rules {
         }
     }
 
-    /// Counts one more, up to `most`. Ok: the new count. Err: it is `most` already, or the generation is over.
+    /// Adds 1 to a count, up to `most`. Ok: the new count. Err: it is `most` already, or another
+    /// generation has begun.
     fn count(&self, word: &AtomicU64, generation: u32, most: u64) -> Result<u64, ()> {
         let tag = tag(generation);
         let mut now = word.load(Ordering::Relaxed);
@@ -55,7 +59,8 @@ impl Rules {
             let before = if now & !NUMBER == tag {
                 now & NUMBER
             } else {
-                // An earlier generation's count is replaced. A slow call may find a later one's here, and must leave it.
+                // A count of an earlier generation is replaced. A slow call may find the count of a
+                // later generation here, which it must leave.
                 fence(Ordering::Acquire);
                 if self.generation.load(Ordering::Relaxed) != generation {
                     return Err(());
@@ -65,7 +70,8 @@ impl Rules {
             if before >= most {
                 return Err(());
             }
-            // Relaxed: one word has one order for all threads, and an ordinal is all that is wanted of it.
+            // Relaxed: all threads see the changes of one word in the same order, and an ordinal
+            // needs nothing more.
             match word.compare_exchange_weak(now, tag | (before + 1) & NUMBER, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(before + 1),
                 Err(found) => now = found,
@@ -153,7 +159,8 @@ impl Rules {
     }
 }
 
-/// A legal rule does not return more events than a wait has asked for.
+/// Whether a call could return the rule's value. A wait cannot return more events than it asked
+/// for.
 fn fits(entry: &Entry, frame: &Frame, function: Function) -> bool {
     match entry.outcome() {
         Some(Outcome::Value(value)) if function.waits() => {

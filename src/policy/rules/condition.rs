@@ -1,4 +1,4 @@
-//! Whether a rule's conditions are true for a call.
+//! Whether the conditions of a rule hold for a call.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -15,7 +15,7 @@ use crate::policy::effects;
 use crate::{session, stacks};
 
 impl Entry {
-    /// Whether a call's arguments are those that the rule asks for.
+    /// Whether a call fulfils all conditions of the rule.
     #[inline(always)]
     pub(super) fn wants(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
         const CONDITIONS: u64 = HAS_FD
@@ -33,7 +33,8 @@ impl Entry {
 
     fn wants_these(&self, head: u64, table: &Table, frame: &Frame, function: Function) -> bool {
         let phase = head >> PHASE & 3;
-        // Relaxed: whoever drives the program has it wait for nothing that this word stands for.
+        // Relaxed: the driver that sets the phase synchronizes with the program by other means, and
+        // nothing else depends on this word.
         if phase != 0 && session::faults::page().is_none_or(|page| page.phase.load(Ordering::Relaxed) + 1 != phase) {
             return false;
         }
@@ -65,7 +66,7 @@ impl Entry {
         if head & HAS_CALLER != 0 && !effects::is_called_by(frame.caller, text(&self.caller)) {
             return false;
         }
-        // Last, since it takes the longest.
+        // Last, because it takes the longest.
         if head & HAS_STACK != 0
             && stacks::hash(frame.caller, (head >> DEPTH & 0x7f) as usize, &mut |_| {})
                 != Some(self.stack.load(Ordering::Relaxed))
@@ -80,7 +81,7 @@ impl Entry {
     }
 }
 
-/// Whether a command of fcntl makes a descriptor.
+/// Whether a command of fcntl creates a descriptor.
 fn is_duplication(command: i32) -> bool {
     command == libc::F_DUPFD || command == libc::F_DUPFD_CLOEXEC
 }

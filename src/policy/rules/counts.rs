@@ -1,6 +1,6 @@
 //! What rules have counted: in the process, in each thread, and in all processes of the session.
 //!
-//! Counts carry the number of their generation (a tag): a count of an earlier generation reads as zero.
+//! Each count carries a tag of its generation. A count of an earlier generation reads as zero.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -8,12 +8,14 @@ use epollshim_format::faults::{COUNTERS, RULES};
 
 use crate::session::faults::Page;
 
-/// What a rule counts in a process, each with the tag of its table's generation above 48 bits.
+/// What a rule has counted in a process. Above its lowest 48 bits, each word has the tag of its
+/// generation.
 #[repr(C)]
 pub struct RuleTally {
     pub(super) matched: AtomicU64,
     pub(super) fired: AtomicU64,
-    /// Of those that fired: beyond what this very call could return, which only an impossible fault does.
+    /// How many of those that fired gave the call a result that it could not have returned, which
+    /// only an impossible fault does.
     pub(super) beyond: AtomicU64,
 }
 
@@ -29,18 +31,19 @@ pub(super) fn counted(word: &AtomicU64, tag: u64) -> u64 {
     if now & !NUMBER == tag { now & NUMBER } else { 0 }
 }
 
-/// What a call of a thread counts in.
+/// The counts that a call of a thread may change.
 #[derive(Clone, Copy)]
 pub(super) struct Tallies<'a> {
-    /// Of the process: those of both tables.
+    /// The counts of this process for each rule, of both tables.
     pub(super) process: &'a [RuleTally],
-    /// Of the process, for rules that name several system calls: those of both tables.
+    /// The counts of this process for each system call, of both tables. For rules that name
+    /// several.
     pub(super) calls: &'a [AtomicU64],
-    /// Of the thread, for rules with `scope=thread`.
+    /// The counts of this thread, for rules with `scope=thread`.
     pub(super) thread: &'a [AtomicU64],
-    /// Of all processes of the session, for rules with `scope=tree`.
+    /// The counts of all processes of the session, for rules with `scope=tree`.
     pub(super) shared: Option<&'a Page>,
-    /// The thread's rank, and the last that was given.
+    /// The rank of this thread, and the last rank that was given to any.
     pub(super) ranks: [&'a AtomicU32; 2],
 }
 
@@ -54,28 +57,29 @@ impl Tallies<'_> {
     }
 }
 
-/// How many calls have matched each rule, by one thread: in its block.
+/// How many calls of one thread have matched each rule. It lies in the thread's block.
 #[repr(C)]
 pub struct Ordinals {
     pub(super) counts: [AtomicU64; COUNTERS],
-    /// The thread's place among those whose calls have matched a rule with `scope=thread`, from 1; 0: none has.
+    /// The rank of the thread: its place, from 1, among the threads whose calls have matched a rule
+    /// with `scope=thread`. 0: it has none.
     pub(super) rank: AtomicU32,
 }
 
 impl Ordinals {
-    /// No rule that is armed has matched a call of this thread.
+    /// Resets the counts to zero.
     pub(super) fn forget_counts(&self) {
         self.counts.iter().for_each(|ordinal| ordinal.store(0, Ordering::Relaxed));
     }
 
-    /// The block has another thread.
+    /// The block now belongs to another thread.
     pub fn next_owner(&self) {
         self.forget_counts();
         self.rank.store(0, Ordering::Relaxed);
     }
 }
 
-/// The count of a rule in a process.
+/// The counts of a rule in a process.
 pub(super) fn tally(tallies: &[RuleTally], generation: u32, rule: usize) -> Option<&RuleTally> {
     tallies.get((generation as usize % 2) * RULES + rule)
 }

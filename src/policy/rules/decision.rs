@@ -1,4 +1,4 @@
-//! Passes on that a rule fired: to the log of decisions, and to the recording.
+//! Reports that a rule fired: to the log of decisions, and to the recording.
 
 use epollshim_format::faults::Operation;
 use epollshim_format::faults::decisions::{self, Decision, On};
@@ -11,7 +11,7 @@ use crate::{clock, log, procfs, record, stacks, sys};
 
 #[cold]
 #[inline(never)]
-pub(super) fn tell(fault: &Fault, frame: &Frame, function: Function) {
+pub(super) fn report(fault: &Fault, frame: &Frame, function: Function) {
     let (mut frames, mut count) = ([0; decisions::DEPTH], 0);
     let stack = stacks::hash(frame.caller, decisions::DEPTH, &mut |address| {
         if let Some(place) = frames.get_mut(count) {
@@ -19,7 +19,7 @@ pub(super) fn tell(fault: &Fault, frame: &Frame, function: Function) {
         }
     });
     if record::is_wanted() {
-        keep(fault, frame, function, stack);
+        keep_firing(fault, frame, function, stack);
     }
     if !log::decisions::are_wanted() {
         return;
@@ -43,8 +43,8 @@ pub(super) fn tell(fault: &Fault, frame: &Frame, function: Function) {
     log::decisions::decided(&decision, frames.get(..count).unwrap_or_default());
 }
 
-/// Has the process and its recording keep that a fault fired, and where.
-fn keep(fault: &Fault, frame: &Frame, function: Function, stack: Option<u64>) {
+/// Keeps that a fault fired, and where, in the process and in its recording.
+fn keep_firing(fault: &Fault, frame: &Frame, function: Function, stack: Option<u64>) {
     let operation = if function == Function::EpollCtl { frame.int(1) as u8 } else { 0 };
     let [rule, generation] = [fault.rule, super::generation() as u32].map(|number| number as u8);
     let what = u32::from_le_bytes([rule, function as u8, operation, generation]);
@@ -65,7 +65,8 @@ fn keep(fault: &Fault, frame: &Frame, function: Function, stack: Option<u64>) {
     }
 }
 
-/// What a descriptor is; None: it is not open. Asked of the kernel, without a descriptor.
+/// What kind of file a descriptor refers to. None: it is not open. The kernel is asked without
+/// opening another descriptor.
 fn on(fd: i32) -> Option<On> {
     let is_nonblocking = sys::status_flags(fd).is_ok_and(|flags| flags & libc::O_NONBLOCK as usize != 0);
     Some(On { kind: procfs::kind_of(fd)?, is_nonblocking })

@@ -12,23 +12,24 @@ use crate::{clock, config, process};
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
     pub outcome: Option<Outcome>,
-    /// The call is made, and fails all the same.
+    /// The call is made, and is then reported as failed.
     pub is_made: bool,
     pub signal: i32,
     pub delay_enter: u64,
     pub delay_exit: u64,
     pub batch: u32,
     pub forge: u32,
-    /// A random number that decides the order; None: leave it.
+    /// A random number that decides the order of events. None: the order stays.
     pub shuffle: Option<u64>,
-    /// The rule's place.
+    /// The index of the rule.
     pub rule: u32,
-    /// The thread's rank, where the rule counts in each thread; else 0.
+    /// The rank of the thread if the rule counts in each thread. Otherwise 0.
     pub thread: u32,
     pub ordinal: u64,
 }
 
-/// A uniform number from the seed, a rule and an ordinal alone (the finalizer of splitmix64, twice).
+/// A uniformly distributed number that depends only on the seed, a rule and an ordinal. It is the
+/// finalizer of splitmix64, applied twice.
 fn draw(rule: usize, ordinal: u64) -> u64 {
     let mix = |value: u64| {
         let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -42,7 +43,7 @@ fn draw(rule: usize, ordinal: u64) -> u64 {
 }
 
 impl Entry {
-    /// What the rule does to a call.
+    /// The fault that the rule causes.
     pub(super) fn fault(&self, head: u64, function: Function, index: usize, ordinal: u64) -> Fault {
         let batch = self.batch.load(Ordering::Relaxed);
         let is_wait = function.waits();
@@ -66,7 +67,7 @@ impl Entry {
         }
     }
 
-    /// Whether the rule fires on this ordinal, at this time.
+    /// Whether the rule fires on this ordinal, now.
     pub(super) fn fires(&self, head: u64, index: usize, ordinal: u64) -> bool {
         if !self.holds(ordinal) || head & HAS_CHANCE != 0 && draw(index, ordinal) >= self.chance.load(Ordering::Relaxed)
         {
@@ -86,10 +87,10 @@ impl Entry {
     }
 }
 
-/// Has other random numbers drawn for errors than for chances and orders.
+/// Flips a bit of the rule's index, so that errors are drawn independently of chances and orders.
 const ERRORS: usize = 1 << 32;
 
-/// One of the errors that the manual page documents for a call.
+/// One of the errors that the manual page of a function documents.
 fn any_error(function: Function, random: u64) -> Option<Outcome> {
     let errors = function.row().errors.all();
     let place = random.checked_rem(errors.len() as u64)? as usize;

@@ -1,4 +1,4 @@
-//! The rules that are armed, and what they have counted: for reports and recordings.
+//! The armed rules and their counts, for reports and recordings.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use super::counts::{self, RuleTally, counted, tag};
 use super::entry::{Entry, ILLEGAL};
 use crate::policy::tally;
 
-/// A rule, for the report.
+/// The state of an armed rule.
 pub struct RuleStatus {
     generation: u32,
     text: u64,
@@ -25,28 +25,30 @@ impl RuleStatus {
     }
 }
 
-/// A call of a function has been looked at by the rules: what they count for it.
+/// Copies the counts of the rules that name a function into the recording. Called after each call
+/// that they were checked for.
 #[inline(never)]
-pub fn follow(function: Function) {
+pub fn mirror_counts(function: Function) {
     let Some(start) = tally::recorded() else { return };
     for (index, rule) in armed_for(function) {
         let at = layout::FIRST + index * layout::RULE;
         for (place, count) in [(layout::MATCHED, rule.matched), (layout::FIRED, rule.fired)] {
             let copy = tally::word(start, at + place);
             if copy.load(Ordering::Relaxed) < count {
-                // The highest of what several threads have read: it only grows.
+                // Several threads may copy at once. A count only grows, so the highest is the
+                // newest.
                 copy.fetch_max(count, Ordering::Relaxed);
             }
         }
     }
 }
 
-/// The rules that are armed now.
+/// The armed rules.
 pub fn armed() -> impl Iterator<Item = RuleStatus> {
     armed_where(None).map(|(_, status)| status)
 }
 
-/// Those that name a function, with their places among all.
+/// The armed rules that name a function, with their indexes.
 pub fn armed_for(function: Function) -> impl Iterator<Item = (usize, RuleStatus)> {
     armed_where(Some(function))
 }

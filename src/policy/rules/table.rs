@@ -1,4 +1,4 @@
-//! A table of rules, with what they borrow: their texts, and the functions that `stack~` names.
+//! A table of rules, with what they refer to: their texts, and the functions that `stack~` names.
 
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
@@ -10,25 +10,27 @@ use super::on_stack;
 use super::refusal::Refusal;
 use crate::sys;
 
-/// Bytes of rules that one table keeps for the report.
+/// How many bytes of text of rules one table holds.
 pub(super) const TEXT: usize = 16 * 1024;
 
-/// The functions of `stack~` that one table knows.
+/// How many functions of `stack~` conditions one table holds.
 pub(super) const ON_STACK: usize = 4096;
 
-/// Of each the first and the last address.
+/// The first and the last address of each function.
 type OnStack = [[AtomicUsize; 2]; ON_STACK];
 
 pub(super) struct Table {
-    /// Rules that are complete. Release by the arming thread, Acquire by calls.
+    /// How many rules are complete. The arming thread stores it with Release, and calls load it
+    /// with Acquire.
     pub(super) length: AtomicU32,
     pub(super) entries: [Entry; RULES],
     pub(super) text: [AtomicU8; TEXT],
-    /// Null: no rule has needed it. Release by the arming thread, Acquire by calls: the kernel has zeroed it.
+    /// Null until a rule needs it. The arming thread stores it with Release, and calls load it with
+    /// Acquire: they find the kernel's zeroes at least.
     pub(super) on_stack: AtomicPtr<OnStack>,
 }
 
-/// What lies behind a place whose beginning is in the lower half, and its length in the upper.
+/// Where a part ends that begins at the lower half of `place`, and whose length is the upper half.
 fn end(place: u64) -> usize {
     place as u32 as usize + (place >> 32) as usize
 }
@@ -43,7 +45,8 @@ impl Table {
         }
     }
 
-    /// Keeps bytes from `at` on, which it moves behind them, and returns where they are. None: no room.
+    /// Copies bytes to `at`, moves `at` behind them, and returns their place and length. None: no
+    /// room.
     pub(super) fn keep(&self, at: &mut usize, bytes: &[u8]) -> Option<u64> {
         let places = self.text.get(*at..*at + bytes.len())?;
         for (place, byte) in places.iter().zip(bytes) {
@@ -54,14 +57,14 @@ impl Table {
         Some(kept)
     }
 
-    /// Where the text of the first so many rules ends. (It is not a count of its own: whoever stops while it fills in a rule
-    /// leaves nothing behind.)
+    /// Where the text of the first `length` rules ends. It is computed from the last of them: a
+    /// frame that is left while it fills in a rule has changed no count.
     pub(super) fn text_end(&self, length: u32) -> usize {
         let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
         last.map_or(0, |entry| end(entry.stack_name.load(Ordering::Relaxed)))
     }
 
-    /// How many counters the first so many rules have.
+    /// How many counters the first `length` rules have.
     pub(super) fn counters_end(&self, length: u32) -> usize {
         let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
         last.map_or(0, |entry| {
@@ -70,13 +73,13 @@ impl Table {
         })
     }
 
-    /// How many functions of `stack~` the first so many rules have.
+    /// How many functions of `stack~` the first `length` rules have.
     pub(super) fn on_stack_end(&self, length: u32) -> usize {
         let last = length.checked_sub(1).and_then(|last| self.entries.get(last as usize));
         last.map_or(0, |entry| end(entry.on_stack.load(Ordering::Relaxed)))
     }
 
-    /// Finds the functions that a rule names, and keeps where they lie from `at` on.
+    /// Finds the functions that a rule names, and stores their addresses from `at` on.
     pub(super) fn find_functions(&self, at: &mut usize, name: &[u8]) -> Result<u64, Refusal> {
         let first = *at;
         if !name.is_empty() {
@@ -84,7 +87,9 @@ impl Table {
                 let start = sys::map(size_of::<OnStack>()).map_err(|_| Refusal::Full)?;
                 self.on_stack.store(start.cast(), Ordering::Release);
             }
-            // SAFETY: the mapping made here, now or for an earlier rule, which nobody unmaps; zero bytes are valid.
+            // SAFETY: the pointer is the mapping that was stored above, now or for an earlier rule.
+            // It is large enough for `OnStack`, is never unmapped, and its zero bytes are valid
+            // atomics.
             let functions = unsafe { self.on_stack.load(Ordering::Acquire).as_ref() };
             let has_room = on_stack::find(name, |start, end| {
                 let Some([first, last]) = functions.and_then(|functions| functions.get(*at)) else { return false };
@@ -100,9 +105,10 @@ impl Table {
         Ok(first as u64 | ((*at - first) as u64) << 32)
     }
 
-    /// Whether an address lies in one of these functions.
+    /// Whether an address lies in one of the functions at `place`.
     pub(super) fn has_function_at(&self, place: u64, address: usize) -> bool {
-        // SAFETY: null, or the mapping that `find_functions` made and nobody unmaps.
+        // SAFETY: the pointer is null, or the mapping that `find_functions` stored, which is never
+        // unmapped. Its words are atomics.
         let functions = unsafe { self.on_stack.load(Ordering::Acquire).as_ref() };
         let functions = functions.and_then(|functions| functions.get(place as u32 as usize..end(place)));
         functions
