@@ -1,4 +1,5 @@
-//! The file: its header, its directory, and segments that are reserved before they are touched.
+//! The file: its header, its directory, and its segments, which are reserved before they are
+//! touched.
 
 mod drop_box;
 mod head;
@@ -19,59 +20,64 @@ pub use self::drop_box::prepare_directory;
 pub use self::head::word;
 pub use self::open::path;
 
-/// This process's recording. In the page that the kernel wipes at fork: all-zero is a process that
-/// has none yet.
+/// The recording of this process. It lies in the page that the kernel wipes at fork. All-zero: the
+/// process has no recording yet.
 #[repr(C)]
 pub struct State {
-    /// [`BEGINNING`], [`ON`], [`OFF`]; 0: not begun.
+    /// [`BEGINNING`], [`ON`] or [`OFF`]. 0: not begun.
     phase: AtomicU32,
-    /// One segment is made at a time: [`FREE`], [`MAKING`], [`AWAITED`].
+    /// Only one segment is created at a time: [`segments::FREE`], [`segments::MAKING`] or
+    /// [`segments::AWAITED`].
     making: AtomicU32,
-    /// How often a segment was finished: by it a waiting thread knows that others make progress.
+    /// How many segments were finished. By it, a waiting thread sees that others make progress.
     turns: AtomicU32,
     /// How many segments the directory has.
     segments: AtomicU32,
     /// The errno of the first reservation that failed.
     trouble: AtomicU32,
-    /// Where the file ends.
+    /// The length of the file.
     end: AtomicU64,
-    /// The file's device and inode. A file of that name may later be another.
+    /// The device and the inode of the file. Its name may later belong to another file.
     identity: [AtomicU64; 2],
-    /// Space of the file that is mapped for later segments: its address, its place in the file, its
-    /// length. Changed by the thread that makes a segment.
+    /// Space of the file that is mapped for later segments: its address, its offset in the file,
+    /// and its length. Only the thread that creates a segment changes these.
     spare: AtomicPtr<u8>,
     spare_at: AtomicU64,
     spare_bytes: AtomicU64,
-    /// Calls that were dropped before there was a header to count them in.
+    /// How many calls were dropped before there was a header to count them in.
     early: AtomicU64,
-    /// CLOCK_MONOTONIC from which on the file may be asked again to grow for records.
+    /// CLOCK_MONOTONIC from when on the file may be asked again to grow for records.
     pub again: AtomicU64,
-    /// Header and directory. Release when they are complete, Acquire by readers.
+    /// The header and the directory. `make` stores it with SeqCst when they are complete, and
+    /// readers load it with Acquire.
     start: AtomicPtr<u8>,
-    /// The totals, under the ledger's lock.
+    /// The totals. Changed under the ledger's lock.
     pub totals: AtomicPtr<u8>,
     /// The state of the tables of instances and interests (tables.rs).
     pub tables: AtomicU32,
     pub control: super::control::Steered,
-    /// The series of the run; and a thread writes a row of it.
+    /// The series of the run, and whether a thread is writing a row of it.
     pub series: AtomicPtr<u8>,
     pub series_busy: AtomicU32,
-    /// Where the parts of the arena of stacks are mapped; null: nowhere yet.
+    /// Where the parts of the arena of stacks are mapped. Null: not yet.
     pub stacks: [AtomicPtr<u8>; crate::stacks::PARTS],
 }
 
 /// Why there is no room for more records.
 pub enum NoRoom {
-    /// The file has its largest size, or the most segments. Neither shrinks.
+    /// The file has its largest size, or the largest number of segments. Neither shrinks.
     ForGood,
-    /// By an errno.
+    /// Because of this errno.
     ForNow(i32),
 }
+
+// Values of `State::phase`.
 const BEGINNING: u32 = 1;
 const ON: u32 = 2;
 const OFF: u32 = 3;
+
 impl State {
-    /// None: there is no page.
+    /// None: there is no page that the kernel wipes at fork.
     #[inline(always)]
     pub fn of_this_process() -> Option<&'static State> {
         process::part()
@@ -82,20 +88,19 @@ impl State {
         self.phase.load(Ordering::Acquire) == ON
     }
 
-    /// The file could not be made.
+    /// Whether the file could not be created.
     pub fn is_off(&self) -> bool {
         self.phase.load(Ordering::Acquire) == OFF
     }
 
-    /// Makes the file, unless another thread has begun to. True: this call has made it.
+    /// Creates the file, unless another thread has begun to. True: this call has created it.
     pub fn begin(&self) -> bool {
         let is_first = || self.phase.compare_exchange(0, BEGINNING, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if self.phase.load(Ordering::Relaxed) == 0 {
-            // On a stack of its own, before the word says that a thread makes the file: a handler
-            // that came in between would wait for the frame below it, all other threads for both,
-            // and none of them would get its place in the file. (The present stack may be a
-            // handler's small one. And a frame that is jumped out of must not leave a descriptor
-            // open.)
+            // On a stack of its own, and before `phase` says that a thread creates the file.
+            // Otherwise a handler that interrupted the thread in between would wait for the frame
+            // below it, and all other threads for both. The present stack may also be a handler's
+            // small one, and a frame that is left by a jump would leave a descriptor open.
             match sigsafe::on_own_stack(|| is_first().then(|| self.settle(self.make()))) {
                 Some(Some(is_made)) => return is_made,
                 Some(None) => {}
@@ -103,7 +108,7 @@ impl State {
                 None => {}
             }
         }
-        // Another thread makes the file (docs/performance.md, "Recorded calls").
+        // Another thread creates the file (docs/performance.md, "Recorded calls").
         for _ in 0..2000 {
             if self.phase.load(Ordering::Acquire) != BEGINNING {
                 break;
@@ -113,21 +118,22 @@ impl State {
         false
     }
 
-    /// Stores the result of the beginning. True: there is a file.
+    /// Stores whether the file could be created. True: there is a file.
     fn settle(&self, made: sys::Result<()>) -> bool {
         if let Err(error) = made {
             self.note_trouble(error);
             losses::has_no_file(error);
         }
         super::tables::want_tables();
-        // Release: a thread that finds it on sees header and directory.
+        // Release: pairs with the Acquire in `is_on`. A thread that finds it on sees header and
+        // directory.
         self.phase.store(if made.is_ok() { ON } else { OFF }, Ordering::Release);
         made.is_ok()
     }
 
     fn make(&self) -> sys::Result<()> {
-        // The control pages too, through the descriptor that made the file. The name might refer to
-        // another file by now.
+        // The control pages are mapped through the same descriptor. The name might refer to another
+        // file by now.
         let bytes = FIRST_SEGMENT + control::BYTES;
         let start = with_file(libc::O_CREAT | libc::O_EXCL, |fd| {
             let status = sys::status(fd)?;
@@ -137,7 +143,8 @@ impl State {
             sys::allocate(fd, 0, bytes)?;
             sys::map_part(fd, 0, bytes, None)
         })?;
-        // SAFETY: the pages lie behind the directory, in the same mapping.
+        // SAFETY: the mapping has FIRST_SEGMENT + control::BYTES bytes, so that this aligned word
+        // lies in it, and it is never unmapped.
         unsafe { word(start, FIRST_SEGMENT + control::IMPOSSIBLE) }
             .store(u64::from(config::allows_impossible()), Ordering::Relaxed);
         enter(start, 0, FIRST_SEGMENT as u64, control::BYTES as u64, 0, kind::CONTROL);
@@ -150,19 +157,20 @@ impl State {
         Ok(())
     }
 
-    /// The control pages, mapped for good; None: there is no file.
+    /// The control pages, which are never unmapped. None: there is no file.
     pub fn control_pages(&self) -> Option<*mut u8> {
         let start = self.start.load(Ordering::Acquire);
         (self.is_on() && !start.is_null()).then(|| start.wrapping_add(FIRST_SEGMENT))
     }
 
-    /// Faults have been given a seed after the file was made.
+    /// Notes a seed that faults got after the file was created.
     pub fn note_seed(&self, seed: u64) {
         if let (Some(place), Some(has)) = (self.header(header::SEED), self.header(header::HAS_SEED)) {
             place.store(seed, Ordering::Relaxed);
             has.store(1, Ordering::Relaxed);
         }
     }
+
     fn note_trouble(&self, error: i32) {
         let _ = self.trouble.compare_exchange(0, error as u32, Ordering::Relaxed, Ordering::Relaxed);
         self.add(header::TROUBLE, 0);
@@ -173,7 +181,8 @@ impl State {
 
     fn header(&self, place: usize) -> Option<&'static AtomicU64> {
         let start = self.start.load(Ordering::Acquire);
-        // SAFETY: places in the header are aligned, and the header is mapped for good.
+        // SAFETY: the places that callers pass are the aligned offsets of the header, which is
+        // never unmapped.
         (!start.is_null()).then(|| unsafe { word(start, place) })
     }
 
@@ -201,11 +210,12 @@ impl State {
         }
     }
 
-    /// Counts calls of which the file has nothing: in the header, as soon as there is one.
+    /// Counts calls that are missing in the file. They are counted in the header as soon as there
+    /// is one.
     pub fn drop_calls(&self, calls: u64) {
         self.early.fetch_add(calls, Ordering::SeqCst);
-        // SeqCst: of the thread that counts and the thread that makes the header, the later one
-        // sees what the other has done.
+        // SeqCst, as the store of `start` in `make`, which then calls this too: whichever of the
+        // two threads is later sees what the other has stored.
         if !self.start.load(Ordering::SeqCst).is_null() {
             self.add(header::CALLS_DROPPED, self.early.swap(0, Ordering::SeqCst));
         }

@@ -1,18 +1,18 @@
-//! The directory of recordings.
+//! Prepares the directory of recordings.
 
 use core::ffi::CStr;
 
 use crate::sigsafe::Files;
 use crate::{place, seccomp, sigsafe, sys};
 
-/// For a directory that root makes: every user may add files to it and open their own by name, only
-/// root may list it, and no user may remove another's (the sticky bit). A server that gives up
-/// root's rights writes its recordings as its new user.
+/// The mode of a directory that root creates. Every user may add files and open their own by name.
+/// Only root may list it, and no user may remove another's file (the sticky bit). So a server that
+/// gives up root's rights records as its new user.
 const DROP_BOX: u32 = 0o1733;
 
-/// Whether a directory can take recordings, as far as that can be known. Creates it if it does not
-/// exist. An inherited filter's refusal is no answer: then the first call of the program shows it,
-/// and the report says so.
+/// Checks whether recordings can be created in a directory, as far as that can be known. Creates
+/// the directory if it does not exist. If an inherited seccomp filter refuses the check, nothing is
+/// known: the first call of the program will show it, and the report says so.
 pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
     let is_answer = |error: &i32| !(seccomp::is_inherited() && matches!(*error, libc::EPERM | libc::ENOSYS));
     let is_new = match sys::make_directory(directory, 0o700) {
@@ -25,7 +25,8 @@ pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
         if is_new && sys::geteuid() == 0 {
             open_to_all(files, directory);
         }
-        // Opened for lookups only: a process that writes into a drop box cannot read it.
+        // Opened only for lookups: a process may be able to write into a drop box, but not to read
+        // it.
         let fd = place::open_directory(files, directory)?;
         let prepared = sys::may_write_in(fd);
         files.close(fd);
@@ -34,8 +35,8 @@ pub fn prepare_directory(directory: &CStr) -> sys::Result<()> {
     prepared.unwrap_or(Err(libc::ENOMEM)).or_else(|error| if is_answer(&error) { Err(error) } else { Ok(()) })
 }
 
-/// Done afterwards, since the program's umask removes bits from the mode of a mkdir. On a file
-/// system that has no such modes it stays root's own.
+/// Sets the mode after the mkdir, which applies the program's umask. On a file system without such
+/// modes the directory remains root's own.
 fn open_to_all(files: Files, directory: &CStr) {
     if let Ok(fd) = files.open(directory, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0) {
         let _ = sys::set_mode(fd, DROP_BOX);

@@ -1,4 +1,4 @@
-//! The header of the file, and the directory of its segments: how they are written.
+//! Writes the header of the file, and the directory of its segments.
 
 use crate::sync::{AtomicU64, Ordering, compiler_fence};
 
@@ -11,24 +11,26 @@ use crate::{config, process, procfs, sys};
 /// # Safety
 /// `start + place` must be an aligned word of a mapping that lasts.
 pub unsafe fn word<'a>(start: *mut u8, place: usize) -> &'a AtomicU64 {
-    // SAFETY: the caller promises such a word.
+    // SAFETY: by this function's contract, `start + place` is such a word.
     unsafe { &*start.wrapping_add(place).cast::<AtomicU64>() }
 }
 
 /// Enters a segment into the directory.
 pub(super) fn enter(file: *mut u8, index: usize, at: u64, length: u64, extra: u64, kind: u64) {
     let place = DIRECTORY + index * entry::SIZE;
-    // SAFETY: within the directory, which is mapped for good.
+    // SAFETY: callers pass an index below SEGMENTS, so the entry lies within the directory, which
+    // is never unmapped.
     let set = |field, value, order| unsafe { word(file, place + field).store(value, order) };
     set(entry::START, at, Ordering::Relaxed);
     set(entry::LENGTH, length, Ordering::Relaxed);
     set(entry::EXTRA, extra, Ordering::Relaxed);
-    // Release: the kind is last, so that a reader that sees it sees the segment.
+    // Release: pairs with the Acquire of a reader, which finds the segment complete if it sees its
+    // kind.
     set(entry::KIND, kind, Ordering::Release);
 }
 
 pub(super) fn write_header(start: *mut u8, ring_length: usize) {
-    // SAFETY: places in the header are aligned, and it was mapped just now.
+    // SAFETY: the offsets of the header are aligned, and the header was just mapped, for good.
     let set = |place, value| unsafe { word(start, place).store(value, Ordering::Relaxed) };
     set(header::VERSION, VERSION);
     set(header::MACHINE, MACHINE);
@@ -48,20 +50,20 @@ pub(super) fn write_header(start: *mut u8, ring_length: usize) {
         set(header::EXE_LENGTH, exe.len() as u64);
     }
     write_names(start);
-    // It comes last: a file without it is not valid. SAFETY: places in the header are aligned, and
-    // it was mapped just now.
+    // Last, because a file without it is not valid. SAFETY: the offset is aligned, and the header
+    // was just mapped, for good.
     unsafe { word(start, header::MAGIC).store(MAGIC, Ordering::Release) };
 }
 
-/// Writes the program's name and its arguments: at the beginning, and at the end, since many
-/// programs change them once they know what they are ("nginx: worker process").
+/// Writes the program's name and its arguments. Called at the beginning and at the end, because
+/// many programs change them once they know their role ("nginx: worker process").
 #[inline(never)] // for size
 pub(super) fn write_names(start: *mut u8) {
-    // SAFETY: places in the header are aligned, and it is mapped for good.
+    // SAFETY: the offset is aligned, and the header is never unmapped.
     let length_word = unsafe { word(start, header::ARGUMENTS_LENGTH) };
     let mut comm = [0u8; 17];
     if let Some(length) = procfs::read_short(c"/proc/self/comm", &mut comm) {
-        // With its terminating zero, in case it is shorter than the last one.
+        // Written with its terminating zero, because the earlier name may be longer.
         if let Some(newline) = comm.get_mut(length.saturating_sub(1)..) {
             newline.fill(0);
         }
@@ -70,7 +72,7 @@ pub(super) fn write_names(start: *mut u8) {
     let mut space = [0u8; header::ARGUMENTS_BYTES];
     if let Some(length) = procfs::read_short(c"/proc/self/cmdline", &mut space) {
         let arguments = only_arguments(space.get(..length).unwrap_or_default());
-        // A reader in the meantime, or after a kill, must not find half of each text.
+        // A concurrent reader, or one after a kill, must not find a mixture of two texts.
         length_word.store(0, Ordering::Relaxed);
         compiler_fence(Ordering::Release);
         write_text(start, header::ARGUMENTS, arguments);
@@ -80,11 +82,13 @@ pub(super) fn write_names(start: *mut u8) {
 }
 
 fn write_text(start: *mut u8, place: usize, text: &[u8]) {
-    // SAFETY: within the header, which has room for the longest; only this process writes there.
+    // SAFETY: callers pass a field of the header and at most as many bytes as it has. The header is
+    // never unmapped, and only this process writes there.
     unsafe { start.wrapping_add(place).copy_from_nonoverlapping(text.as_ptr(), text.len()) };
 }
 
-/// As many as the program was called with. What follows them is what setproctitle left.
+/// The arguments that the program was called with. What follows them is left over from
+/// setproctitle.
 fn only_arguments(text: &[u8]) -> &[u8] {
     let count = config::arguments();
     let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(place, _)| place + 1);

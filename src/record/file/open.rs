@@ -3,7 +3,8 @@
 use crate::path::Path;
 use crate::{config, place, process, sigsafe, sys};
 
-/// Runs `work` in a helper with this process's file, opened for reading and writing.
+/// Runs `work` with this process's file, opened for reading and writing: in a descriptor table of
+/// its own, if possible (sigsafe.rs).
 pub(super) fn with_file(flags: i32, work: impl FnOnce(i32) -> sys::Result<*mut u8>) -> sys::Result<*mut u8> {
     let directory = config::get().and_then(|config| config.record).ok_or(libc::ENOENT)?;
     let name = name();
@@ -20,7 +21,7 @@ pub(super) fn with_file(flags: i32, work: impl FnOnce(i32) -> sys::Result<*mut u
     done.unwrap_or(Err(libc::ENOMEM))
 }
 
-/// The name of this process's file.
+/// The path of this process's file.
 #[inline(never)] // for size
 pub fn path() -> Option<Path> {
     let directory = config::get()?.record?;
@@ -31,7 +32,7 @@ pub fn path() -> Option<Path> {
     Some(path)
 }
 
-/// The same within the directory.
+/// Its name within the directory.
 fn name() -> Path<64> {
     Path::of(format_args!("epollshim.{}.{}.rec", process::pid(), process::began_unix()))
 }

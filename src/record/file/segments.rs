@@ -1,4 +1,5 @@
-//! Segments: space that is reserved at the end of the file before it is touched, one segment at a time.
+//! Segments: parts of the file, which are reserved at its end before they are touched. Only one is
+//! created at a time.
 
 use crate::sync::{AtomicPtr, Ordering};
 
@@ -11,21 +12,21 @@ use crate::{config, sigsafe, sys};
 
 /// The smallest segment of records.
 const LEAST: usize = PAGE;
-/// What is mapped for later where the file may become unreachable.
+/// How many bytes are mapped ahead if the file may become unreachable.
 const SPARE: usize = 1 << 20;
-/// Records leave these places of the directory to new threads, to tables and modules.
+/// Records leave so many places of the directory to new threads, tables and modules.
 const PLACES_LEFT: usize = SEGMENTS / 8;
 
-// Values of `State::making`. No thread makes a segment.
+// Values of `State::making`. `FREE`: no thread creates a segment.
 const FREE: u32 = 0;
 const MAKING: u32 = 1;
-/// A thread makes one, and others sleep until it is done.
+/// A thread creates one, and others sleep until it is done.
 const AWAITED: u32 = 2;
 
 impl State {
     /// Reserves a segment at the end of the file and maps it: at `fixed`, in place of what is
-    /// there, or anywhere. Calls `fill` before the segment is entered into the directory. None: no
-    /// space; nothing is mapped.
+    /// there, or anywhere. Calls `fill` before the segment is entered into the directory. None:
+    /// there is no space, and nothing is mapped.
     pub fn segment(
         &self,
         kind: u64,
@@ -43,9 +44,9 @@ impl State {
         made.unwrap_or(Err(libc::ENOMEM)).map_err(|error| self.note_trouble(error)).ok()
     }
 
-    /// The same for a segment that only one thread makes: `place` gets its address as soon as it is
-    /// mapped. Calls `first` before it is made. Ok(false): it existed. Err: the error number, also
-    /// noted in the header.
+    /// The same for a segment that must exist only once. `place` gets its address as soon as it is
+    /// mapped. Calls `first` before the segment is created. Ok(false): it existed. Err: the errno,
+    /// which is also noted in the header.
     pub fn part(
         &self,
         kind: u64,
@@ -59,7 +60,8 @@ impl State {
                 return Ok(false);
             }
             first();
-            // Release: a thread that reads the address finds the segment mapped.
+            // Release: pairs with Acquire loads of `place`. A thread that reads the address finds
+            // the segment mapped.
             let fill = |start| place.store(start, Ordering::Release);
             self.segment_alone(directory, kind, bytes, extra, None, fill).map(|_| true)
         };
@@ -67,9 +69,9 @@ impl State {
         made.inspect_err(|error| self.note_trouble(*error))
     }
 
-    /// Makes and maps a segment of records, of `wanted` bytes or of another power of two, for the
-    /// thread in that place of the directory. Its first record has the number `first`. Called on a
-    /// stack of its own (`sigsafe.rs`).
+    /// Creates and maps a segment of records for the thread whose segment has the place `thread` in
+    /// the directory. It has `wanted` bytes, or another power of two. Its first record has the
+    /// number `first`. Must be called on a stack of its own (`sigsafe.rs`).
     pub fn grow(&self, thread: u32, wanted: usize, first: u64) -> Result<(*mut u8, usize), NoRoom> {
         let most = config::get().map_or(0, |config| config.record_max);
         let made = self.alone(|directory| {
@@ -77,8 +79,8 @@ impl State {
             if places + PLACES_LEFT >= SEGMENTS {
                 return Ok(Err(stopped::PLACES));
             }
-            // Where half of the directory is in use, each segment adds a 32nd to the file at least:
-            // 384 of them make it 100,000 times as large.
+            // Once half of the directory is in use, each segment adds at least a 32nd to the file.
+            // 384 such segments make it 100,000 times as large.
             let least = if places < SEGMENTS / 2 { 0 } else { (end as usize / 32).next_power_of_two() };
             let mut bytes = wanted.max(least);
             while end + bytes as u64 > most {
@@ -89,13 +91,13 @@ impl State {
             }
             let make = |bytes| {
                 let fill = |start: *mut u8| {
-                    // SAFETY: the segment's head, mapped just now.
+                    // SAFETY: the aligned head of a segment that was just mapped, for good.
                     unsafe { word(start, area::FIRST).store(first, Ordering::Relaxed) };
                 };
                 let made = self.segment_alone(directory, kind::RECORDS, bytes, u64::from(thread), None, fill);
                 made.map(|start| (start, bytes))
             };
-            // A disk that is nearly full may have a little left.
+            // A nearly full disk may have a little space left.
             make(bytes)
                 .or_else(|error| if bytes > area::IN_THREAD { make(area::IN_THREAD) } else { Err(error) })
                 .map(Ok)
@@ -115,8 +117,9 @@ impl State {
         Err(why)
     }
 
-    /// Runs `work` with header and directory, while no other thread makes a segment. Called on a
-    /// stack of its own (`sigsafe.rs`), so that the thread that has the turn is not interrupted.
+    /// Runs `work` with the address of header and directory, while no other thread creates a
+    /// segment. Must be called on a stack of its own (`sigsafe.rs`), so that no handler interrupts
+    /// the thread whose turn it is.
     fn alone<T>(&self, work: impl FnOnce(*mut u8) -> sys::Result<T>) -> sys::Result<T> {
         let directory = self.start.load(Ordering::Acquire);
         if directory.is_null() {
@@ -131,12 +134,13 @@ impl State {
     }
 
     /// Waits for the caller's turn. A thousand threads may begin at once, and each may wait for a
-    /// processor, or for a slow disk. If no turn ends in two seconds, the thread that has it is
-    /// gone (a child of vfork that was killed). It never waits longer than half a minute.
+    /// processor or a slow disk. If no turn ends within two seconds, the thread whose turn it is
+    /// has gone: a child of vfork that was killed. It never waits longer than half a minute.
     fn wait_for_turn(&self) -> bool {
         const NAP: i64 = 100_000_000;
         const EACH: usize = 20;
-        // Acquire and Release: one segment is in the directory before the next is made.
+        // Acquire pairs with the Release in `end_turn`: one segment is in the directory before the
+        // next is created.
         if self.making.compare_exchange(FREE, MAKING, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             return true;
         }
@@ -148,7 +152,7 @@ impl State {
             match sys::futex_wait(&self.making, AWAITED, NAP) {
                 Ok(()) | Err(libc::EAGAIN | libc::EINTR) => continue,
                 Err(libc::ETIMEDOUT) => {}
-                // A filter of the program forbids the futex.
+                // A seccomp filter of the program forbids the futex.
                 Err(_) => sys::sleep(NAP),
             }
             naps += 1;
@@ -166,7 +170,7 @@ impl State {
         }
     }
 
-    /// The place in the directory of the segment that is being made: for its `fill`.
+    /// The place in the directory of the segment that is being created. Only for its `fill`.
     pub fn next_place(&self) -> u32 {
         self.segments.load(Ordering::Relaxed)
     }
@@ -208,12 +212,12 @@ impl State {
         if (status.st_dev, status.st_ino) == (device, inode) { Ok(()) } else { Err(libc::ESTALE) }
     }
 
-    /// Makes the file another user's (`u32::MAX`: it stays as it is), and maps space for later
-    /// segments, for when the file cannot be opened any more.
+    /// Gives the file to another user (`u32::MAX`: it keeps its owner), and maps space for later
+    /// segments, because the file may not be opened again.
     #[cold]
     #[inline(never)]
     pub fn prepare_to_leave(&self, user: u32) {
-        // What fails shows where the file is to grow.
+        // A failure shows up when the file must grow.
         let prepare = |_: *mut u8| {
             let at = self.end.load(Ordering::Relaxed);
             let start = with_file(0, |fd| {
@@ -234,8 +238,8 @@ impl State {
         sigsafe::on_own_stack(|| self.alone(prepare));
     }
 
-    /// Takes a segment from the space that was mapped before: its address, and its place in the
-    /// file. None: there is not enough.
+    /// Takes a segment from the space that was mapped ahead. Returns its address and its offset in
+    /// the file. None: too little is left.
     #[cold]
     fn take_spare(&self, bytes: usize, fixed: Option<*mut u8>) -> Option<(*mut u8, u64)> {
         let left = self.spare_bytes.load(Ordering::Relaxed).checked_sub(bytes as u64)?;
@@ -244,8 +248,8 @@ impl State {
         self.spare_at.store(at + bytes as u64, Ordering::Relaxed);
         self.spare_bytes.store(left, Ordering::Relaxed);
         if let Some(place) = fixed {
-            // SAFETY: whole pages of the spare mapping, which nothing refers to, in place of memory
-            // that the caller of `segment` gives for it.
+            // SAFETY: `start` is whole pages of the spare mapping, which nothing refers to yet. The
+            // caller of `segment` gives the memory at `place` to be replaced.
             unsafe { sys::move_over(start, bytes, place) }.ok()?;
             start = place;
         }
