@@ -38,11 +38,7 @@ pub fn before<'plan>(
     // This may be the first call of the process, in which the options are read. `ARMED` is valid
     // after it.
     let Some(block) = thread::block() else { return ((default.before)(frame), None) };
-    let armed = ARMED.load(Ordering::Relaxed);
-    let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
-    if armed & (FAULTS | RECORD) == FAULTS | RECORD {
-        rules::mirror_counts(function);
-    }
+    let (armed, fault) = decide(block, frame, function);
     if fault.is_none() && armed & LOG == 0 && (armed & LIMITS == 0 || !limits::concern(frame, function)) {
         if armed & RECORD == 0 || !function.is_epoll() {
             return ((default.before)(frame), None);
@@ -60,6 +56,17 @@ pub fn before<'plan>(
     (address, Some(plan))
 }
 
+/// What is armed, and the fault of the first rule that fires on a call.
+#[inline(always)]
+fn decide(block: &Block, frame: &Frame, function: Function) -> (u8, Option<rules::Fault>) {
+    let armed = ARMED.load(Ordering::Relaxed);
+    let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
+    if armed & (FAULTS | RECORD) == FAULTS | RECORD {
+        rules::mirror_counts(function);
+    }
+    (armed, fault)
+}
+
 /// Decides about a call whose entry keeps no frame, so that nothing can be done after it
 /// (hooks/sharing.rs). True: a fault makes it fail, and errno is set.
 #[cold]
@@ -67,11 +74,7 @@ pub fn before<'plan>(
 pub fn fails_at_once(function: Function, frame: &Frame) -> bool {
     let Some(block) = thread::block() else { return false };
     let began = clock::monotonic();
-    let armed = ARMED.load(Ordering::Relaxed);
-    let fault = if armed & FAULTS != 0 { rules::decide(block, frame, function) } else { None };
-    if armed & (FAULTS | RECORD) == FAULTS | RECORD {
-        rules::mirror_counts(function);
-    }
+    let (armed, fault) = decide(block, frame, function);
     let Some(fault) = fault else { return false };
     if fault.delay_enter != 0 {
         effects::pause_fully(fault.delay_enter);

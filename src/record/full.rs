@@ -2,7 +2,7 @@
 //! area is reserved before it is touched.
 //!
 //! ```text
-//! block.area ──▶ head: taken, first │ record │ record │ ...   (first area: in the thread's segment)
+//! block.area ──▶ head: taken, first │ record │ record │ ...  (first area: in the thread's segment)
 //!                  │
 //!                  └─ one instruction takes a place: a handler runs before or after it
 //! ```

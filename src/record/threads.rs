@@ -213,8 +213,8 @@ unsafe fn append(ring: *mut u8, mask: u64, call: &CallRecord, time: u64) {
     let begun = unsafe { word(ring, 0) };
     let number = own_increment(begun);
     let place = RING_EXTRA + (number & mask) as usize * record::SIZE;
-    // SAFETY: by this function's contract, the ring has `mask` + 1 records, so this is one of them. It
-    // belongs to this thread.
+    // SAFETY: by this function's contract, the ring has `mask` + 1 records, so this is one of them.
+    // It belongs to this thread.
     unsafe { put(ring.wrapping_add(place), number, call, time) };
 }
 

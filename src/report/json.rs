@@ -135,7 +135,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     if suppressions::are_there() {
         write!(out, r#""suppressions":[{}],"#, List(|| facts.suppressed().map(OfSuppression)))?;
     }
-    if let Some((written, dropped)) = log::told() {
+    if let Some((written, dropped)) = log::counts() {
         write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
     }
     if let Some(losses) = record::losses() {

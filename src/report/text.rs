@@ -278,7 +278,7 @@ fn policy(out: &mut Buffer<u8>) -> fmt::Result {
             _ => writeln!(out, ", {} IGNORED (control page damaged)", Grouped(damaged))?,
         }
     }
-    match log::told() {
+    match log::counts() {
         Some((written, dropped)) if dropped > 0 => {
             writeln!(out, "\nLog: {} lines written, {} DROPPED (not writable)", Grouped(written), Grouped(dropped))
         }
