@@ -1,5 +1,6 @@
-//! The log: what its lines say is what strace says of the same calls; none is lost uncounted, none is torn or mixed; and
-//! whatever trouble it is in, the program does what it does without it.
+//! The log. Its lines read as those of strace for the same calls. No line is lost without being
+//! counted, torn, or mixed with another. Whatever happens to the log, the program behaves as
+//! without it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
@@ -53,10 +54,11 @@ built_once! {
     known_counts: "known_counts";
 }
 
-/// Much longer than any program here takes, and than what it waits once (2 s); much shorter than if it waited at each line.
+/// Much longer than any program here needs, including the one wait of 2 s for a reader. Much
+/// shorter than such a wait at each line.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// A program with a log, and where its report goes.
+/// A program with a log, and the place of its report.
 struct Logged {
     command: Command,
     report: PathBuf,
@@ -75,7 +77,7 @@ impl Logged {
         self
     }
 
-    /// Runs to the end, and gives the reports as well.
+    /// Runs the program until it ends. Returns its reports as well.
     fn run(mut self) -> (Output, Vec<Value>) {
         let output = self.command.output().unwrap();
         (output, reports(&self.report))
@@ -95,13 +97,13 @@ fn read(path: &Path) -> String {
     String::from_utf8(std::fs::read(path).unwrap_or_default()).unwrap()
 }
 
-/// Lines written and dropped, and the epoll calls that were made, by a report.
+/// How many lines a report counts as written and as dropped, and how many epoll calls.
 fn tally(report: &Value) -> (u64, u64, u64) {
     let calls = report["calls"].as_object().unwrap().values().map(|call| call["calls"].as_u64().unwrap()).sum();
     (report["log"]["written"].as_u64().unwrap(), report["log"]["dropped"].as_u64().unwrap(), calls)
 }
 
-/// The same status and the same words on standard output.
+/// Asserts that both runs have the same status, and printed the same on standard output.
 #[track_caller]
 fn same_as_bare(bare: &Output, logged: &Output) {
     assert!(!String::from_utf8_lossy(&bare.stdout).contains("FAIL"), "{}", show(bare));
@@ -113,7 +115,7 @@ fn same_as_bare(bare: &Output, logged: &Output) {
     assert_eq!(shimmed.lines().count(), bare.lines().count());
 }
 
-/// A line of the text log, taken apart: `[pid P tid T] CALL(ARGUMENTS) = RESULT<duration>`, and marks.
+/// A parsed line of the text log: `[pid P tid T] CALL(ARGUMENTS) = RESULT<duration>`, and marks.
 #[derive(Debug)]
 struct Line {
     pid: u64,
@@ -125,7 +127,7 @@ struct Line {
     limited: bool,
 }
 
-/// None: it is no whole line of one call.
+/// Parses a line. None: it is not one complete line of one call.
 fn line(text: &str) -> Option<Line> {
     let rest = text.strip_prefix("[pid ")?;
     if rest.contains("[pid ") || rest.contains(|letter: char| !letter.is_ascii() || letter.is_ascii_control()) {
@@ -165,14 +167,15 @@ fn line(text: &str) -> Option<Line> {
     Some(Line { pid: pid.parse().ok()?, call: call.to_owned(), said: rest.to_owned(), has_duration, injected, limited })
 }
 
-/// Every line of a log, each whole.
+/// Parses all lines of a log, which must be complete.
 #[track_caller]
 fn lines(log: &str) -> Vec<Line> {
     assert!(log.is_empty() || log.ends_with('\n'), "the last line is cut");
     log.lines().map(|text| line(text).unwrap_or_else(|| panic!("no line of one call: {text:?}"))).collect()
 }
 
-/// A line for each call, each whole, where nothing is in the way: by process what the reports say.
+/// Asserts that each call has one complete line, as the report of its process counts them. Nothing
+/// may have hindered the log.
 #[track_caller]
 fn one_line_per_call(log: &str, reports: &[Value]) {
     let mut by_process: BTreeMap<u64, u64> = BTreeMap::new();
@@ -188,7 +191,7 @@ fn one_line_per_call(log: &str, reports: &[Value]) {
     assert!(by_process.is_empty(), "of processes without a report: {by_process:?}");
 }
 
-/// The program does what it does without a log, however the log fares. Gives the reports.
+/// Asserts that the program behaves as without a log. Returns the reports.
 #[track_caller]
 fn undisturbed(steps: &[&str], log: impl AsRef<OsStr>) -> Vec<Value> {
     let plain = bare(troubles(), steps).output().unwrap();

@@ -1,4 +1,5 @@
-//! Functions beyond descriptors that decide the fate of servers: `bind`, `listen`, `connect`, `setsockopt`, `fork`, `pthread_create`.
+//! Functions whose failure decides the fate of servers: `bind`, `listen`, `connect`, `setsockopt`,
+//! `fork`, `pthread_create`.
 
 use std::process::Command;
 

@@ -19,7 +19,7 @@ fn each_call_is_a_whole_line_in_a_pipe_with_threads_and_handlers() {
         let (output, reports) = Logged::new(known_counts(), arguments, "stderr").run();
         assert!(output.status.success());
         let log = String::from_utf8(output.stderr).unwrap();
-        // A reader that is slow for a moment may cost lines: none may go uncounted.
+        // A reader that is slow for a moment may cost lines, but each lost line must be counted.
         let (written, dropped, calls) = tally(&reports[0]);
         assert_eq!((lines(&log).len() as u64, written + dropped), (written, calls), "{}", reports[0]);
     }

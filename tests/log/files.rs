@@ -1,9 +1,9 @@
 //! Files that cannot be written, full disks, and a full table of descriptors.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use super::common::recording::Small;
 use super::common::{root, scratch, shim};
 use super::{Logged, bare, installed, line, lines, read, same_as_bare, tally, troubles, undisturbed};
 
@@ -55,33 +55,16 @@ fn a_limit_on_the_size_of_files_does_not_kill_the_program() {
     let log = scratch("fsize").join("log");
     let (written, dropped, _) = tally(&undisturbed(&["small-files", "calls=5"], &log)[0]);
     assert!(written > 10 && dropped > 50, "{written} written, {dropped} dropped");
-    // What was left of a line is removed.
+    // The partial line was removed.
     let text = read(&log);
     let whole = text.lines().filter(|text| line(text).is_some()).count() as u64;
     assert_eq!(whole, written, "{text}");
     assert_eq!(text.lines().count() as u64, written, "{text}");
 }
 
-/// A small file system of its own, where this test may mount one.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount() -> Option<Small> {
-        let dir = scratch("small");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16k", "none"]).arg(&dir).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Small(dir))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_disk_that_is_full_for_a_while_tears_no_line() {
-    let Some(small) = Small::mount() else {
+    let Some(small) = Small::mount("small", "16k") else {
         return installed::skipped("no tmpfs can be mounted here", true);
     };
     let (log, ballast) = (small.0.join("log"), small.0.join("ballast"));

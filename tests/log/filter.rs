@@ -19,7 +19,7 @@ fn a_filter_asks_for_names_and_outcomes_and_descriptors() {
         assert_eq!(tally(&reports[0]).1, 0, "{filter}");
         lines
     };
-    // Addresses differ from run to run; all else is the same.
+    // Addresses differ from run to run. Everything else is the same.
     let stable = |lines: &[Line]| -> Vec<String> {
         let word =
             |text: &str| if text.starts_with("0x") && text.len() > 12 { "ADDRESS".into() } else { text.to_owned() };
@@ -64,7 +64,7 @@ fn a_filter_asks_for_names_and_outcomes_and_descriptors() {
     for (filter, of) in [("injected", &(|line: &Line| line.injected) as Of), ("limited", &|line| line.limited)] {
         assert!(!with(of).is_empty(), "nothing is {filter}");
     }
-    // Waits of 2 ms with nothing ready, and no call that is quick on any machine.
+    // This includes waits of 2 ms without events, and excludes calls that are quick on any machine.
     let slow = run("slow=1ms");
     assert!(slow.iter().any(|line| line.said == "epoll_wait(3, [], 3, 2) = 0"), "{slow:?}");
 }

@@ -42,7 +42,7 @@ fn a_time_stands_before_a_line_where_that_is_asked_for() {
     assert!(relative[0] < relative[relative.len() - 1], "{relative:?}");
 }
 
-/// Every line of a log in JSON, each with every key of the schema.
+/// Parses all lines of a log in JSON, each of which must have every key of the schema.
 #[track_caller]
 fn json_lines(log: &str) -> Vec<Value> {
     log.lines()

@@ -25,7 +25,7 @@ fn an_image_that_follows_by_exec_goes_on_in_the_same_file() {
     assert_eq!(reports.len(), 2, "{reports:?}");
     let sum: u64 = reports.iter().map(|report| tally(report).2).sum();
     assert_eq!(lines(&read(&log)).len() as u64, sum);
-    // And so does the next run: a log is not begun anew.
+    // The next run appends as well: a log is never truncated.
     undisturbed(&["calls=3"], &log);
     assert!(lines(&read(&log)).len() as u64 > sum);
 }

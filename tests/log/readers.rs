@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::common::{reports, scratch, show};
 use super::{Logged, PATIENCE, bare, known_counts, lines, read, same_as_bare, tally, troubles};
 
-/// The same with another descriptor 2.
+/// Asserts that the program behaves as without a log on this descriptor 2. Returns the reports and
+/// the time that it took.
 #[track_caller]
 fn undisturbed_with_stderr(steps: &[&str], stderr: impl Into<Stdio>) -> (Vec<Value>, Duration) {
     let plain = bare(troubles(), steps).output().unwrap();
@@ -21,7 +22,7 @@ fn undisturbed_with_stderr(steps: &[&str], stderr: impl Into<Stdio>) -> (Vec<Val
     logged.command.stderr(stderr).stdout(Stdio::piped());
     let start = Instant::now();
     let output = within(logged.command.spawn().unwrap(), PATIENCE);
-    // The command holds the test's own end of what is now descriptor 2.
+    // The command still holds the test's own end of descriptor 2.
     drop(logged.command);
     same_as_bare(&plain, &output);
     let reports = reports(&logged.report);
@@ -32,7 +33,7 @@ fn undisturbed_with_stderr(steps: &[&str], stderr: impl Into<Stdio>) -> (Vec<Val
     (reports, start.elapsed())
 }
 
-/// Until it ends, and not longer.
+/// Waits until the program ends, and panics if that takes longer than `patience`.
 #[track_caller]
 fn within(mut child: Child, patience: Duration) -> Output {
     let start = Instant::now();
@@ -60,7 +61,7 @@ fn a_reader_that_has_gone_costs_lines_alone() {
 
 #[test]
 fn a_reader_that_sleeps_holds_the_program_up_once_and_not_a_line() {
-    // Long lines and short ones: a pipe takes 64 KiB.
+    // Short lines and long ones: a pipe holds 64 KiB.
     for steps in [&["calls=2000"][..], &["masks=300"]] {
         let (reader, writer) = pipe().unwrap();
         let (reports, took) = undisturbed_with_stderr(steps, writer);
@@ -121,7 +122,7 @@ fn a_descriptor_2_that_became_something_else_gets_no_byte() {
         assert_eq!((written, dropped), (7, 54), "{step}");
     }
     let mut closed = Logged::new(troubles(), &["calls=9", "forks=2"], "stderr");
-    // SAFETY: close is safe after fork; descriptor 2 is the child's to close.
+    // SAFETY: close is async-signal-safe, and the child alone uses its descriptor 2.
     unsafe {
         closed.command.pre_exec(|| {
             libc::close(2);

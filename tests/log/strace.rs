@@ -7,16 +7,16 @@ use super::common::{scratch, shim, show};
 use super::installed::installed;
 use super::{Line, bare, corners, lines, read, walk};
 
-/// strace's lines of the calls that this log tells of, in the log's own words:
+/// Converts strace's lines into the form of the log:
 ///
 /// | strace | the log |
 /// |---|---|
-/// | `10 call`, ` <0.000010>` (-f, -T) | left away here; its own `[pid P tid T]` and `<...>` too |
+/// | `10 call`, ` <0.000010>` (-f, -T) | removed here, like the log's `[pid P tid T]` and `<...>` |
 /// | `data={u32=5, u64=5}` | `data=0x5` |
-/// | `epoll_pwait(..., mask, 8)`: the size of the kernel's mask | told where the program gave another |
-/// | a time or a mask of a call that failed: its address | its value, where it can be read |
+/// | `epoll_pwait(..., mask, 8)`: the size of the mask | written only if it is another |
+/// | the address of the time or mask of a failed call | its value, if it can be read |
 /// | all events of a wait | the first 16, and `...` |
-/// | a plain number | the same with `<kind>` behind the descriptor of an epoll_ctl, left away here |
+/// | a plain number | `<kind>` after the descriptor of an epoll_ctl, removed here |
 fn strace_as_our_log(log: &str) -> Vec<String> {
     log.lines()
         .filter_map(|line| {
@@ -50,14 +50,16 @@ fn without_kinds(said: &str) -> String {
     out + rest
 }
 
-/// Runs a program under the shim and strace at once. What strace says, and what the log says.
+/// Runs a program under the shim and strace at the same time. Returns the lines of strace and of
+/// the log.
 fn traced(program: &Path, arguments: &[&str], calls: &str) -> Option<(Vec<String>, Vec<Line>)> {
     let [strace] = installed(["strace"])?;
     let dir = scratch("traced");
     let (trace, log) = (dir.join("strace"), dir.join("log"));
     let mut command = bare(&strace, &["-f", "-T", "-v", "-e", "signal=none", "-e", &format!("trace={calls}"), "-o"]);
     command.arg(&trace);
-    // To descriptor 2: a file would be opened and closed for each line, and strace would see that too.
+    // The log goes to descriptor 2. A file would be opened and closed for each line, which strace
+    // would see too.
     for (name, value) in [
         ("LD_PRELOAD", shim().to_str().unwrap()),
         ("EPOLLSHIM_REPORT", "none"),
@@ -68,13 +70,13 @@ fn traced(program: &Path, arguments: &[&str], calls: &str) -> Option<(Vec<String
     }
     let output = command.arg(program).args(arguments).stderr(File::create(&log).unwrap()).output().unwrap();
     assert!(output.status.success(), "{}{}", show(&output), read(&log));
-    // strace itself complains there of addresses that it cannot read.
+    // strace prints its own messages about addresses that it cannot read there.
     let said: String =
         read(&log).lines().filter(|line| line.starts_with("[pid ")).map(|line| format!("{line}\n")).collect();
     Some((strace_as_our_log(&read(&trace)), lines(&said)))
 }
 
-/// A line with a star in place of each time, mask and address behind the third argument.
+/// A line with a star in place of each time, mask and address after the third argument.
 fn without_values(line: &str) -> String {
     let mut arguments = line.splitn(4, ", ");
     let first: Vec<&str> = arguments.by_ref().take(3).collect();
@@ -85,7 +87,7 @@ fn without_values(line: &str) -> String {
     format!("{}, {}) = {result}", first.join(", "), rest.join(", "))
 }
 
-/// What strace says of one call is what the log says.
+/// Asserts that strace and the log agree about one call.
 #[track_caller]
 fn agree(strace: &str, log: &Line) {
     let said = without_kinds(&log.said);
@@ -123,7 +125,7 @@ fn a_line_of_a_descriptor_call_reads_as_strace_writes_it() {
     let Some((mut strace, log)) = traced(walk(), &["descriptors"], "close,dup,dup2,dup3,fcntl,close_range") else {
         return;
     };
-    // What the loader closed before the program began.
+    // The loader's calls come before those of the program.
     strace.drain(..strace.len() - log.len());
     for (strace, log) in strace.iter().zip(&log) {
         agree(strace, log);
