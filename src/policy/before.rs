@@ -24,9 +24,9 @@ const _: () = assert!(MAX_EVENTS as usize == i32::MAX as usize / size_of::<libc:
 /// counts the call, unless an answer is made up. Returns the address of the function to call.
 ///
 /// Some: the plan is written, and [`super::after()`] (or [`super::after_recorded`]) must run after
-/// the call. None: `default.after` suffices. The plan is not written then.
+/// the call. None: `default.after` suffices, and the plan is not written.
 ///
-/// Most calls match no rule: they pay for the look at the rules, and for nothing else.
+/// Most calls match no rule. For them, only the rules are checked.
 #[inline(always)]
 pub fn before<'plan>(
     plan: &'plan mut MaybeUninit<Plan>,

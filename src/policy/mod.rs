@@ -1,8 +1,8 @@
 //! What is done to a call besides counting it: faults, limits, the log, recordings.
 //!
 //! The entry of each hooked function tests one bit ([`ARMED_FOR`]). If it is clear, nothing in this
-//! module runs. If it is set, hooks/armed.rs calls [`before()`] ahead of the real call and
-//! [`after()`] behind it. Both share a [`Plan`] on the stack, which holds what was decided:
+//! module runs. If it is set, hooks/armed.rs calls [`before()`] before the real call, and
+//! [`after()`] after it. Both share a [`Plan`] on the stack, which holds what was decided:
 //!
 //! ```text
 //! before   a rule of faults is chosen (rules.rs) → delay → an answer instead of the call?

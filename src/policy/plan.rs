@@ -64,7 +64,7 @@ pub(super) enum Target {
     Real,
     /// Another real function, which is called instead.
     Instead,
-    /// No function of the kernel: the answer was made up (effects.rs).
+    /// No real function: the answer is made up (effects.rs).
     Answer,
 }
 

@@ -173,8 +173,8 @@ fn a_file_that_does_not_fit_is_refused_before_main() {
     for (file, rules, says) in [
         (missing, "", "/missing': cannot be read"),
         (with("hello\n".to_owned()), "", "/changed': line 1 is not one that EPOLLSHIM_INJECT_LOG writes"),
-        (with(text.clone() + "pid=1 tid=1 rule=x\n"), "", "line 3 is none"),
-        (with(text.replace("program=fault_replay", "program=other")), "", "no decisions of 'fault_replay' are in it"),
+        (with(text.clone() + "pid=1 tid=1 rule=x\n"), "", "line 3 is not one"),
+        (with(text.replace("program=fault_replay", "program=other")), "", "it has no decisions of 'fault_replay'"),
         (with(text.clone() + &text), "", "decisions of several processes"),
         (with(text.replace("close:error", "close:eror")), "", "did you mean error"),
         (log.clone(), "close:error=EIO:when=4", "made with other rules"),

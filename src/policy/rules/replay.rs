@@ -72,15 +72,15 @@ impl fmt::Display for Refusal {
                 let program = procfs::program_name(&mut space).escape_ascii();
                 write!(
                     f,
-                    "no decisions of '{program}' are in it (EPOLLSHIM_ONLY names the programs to act in; \
+                    "it has no decisions of '{program}' (EPOLLSHIM_ONLY names the programs to act in; \
                      those of a forked child cannot be repeated)"
                 )
             }
             Refusal::Unfit(Unfit::SeveralProcesses) => f.write_str(
-                "decisions of several processes of this program are in it; record with %p in EPOLLSHIM_INJECT_LOG",
+                "it has decisions of several processes of this program; record with %p in EPOLLSHIM_INJECT_LOG",
             ),
             Refusal::OtherRules => {
-                f.write_str("made with other rules than those of EPOLLSHIM_INJECT; leave these out to have its own")
+                f.write_str("made with other rules than EPOLLSHIM_INJECT has; unset that to use those of the file")
             }
         }
     }
