@@ -1,13 +1,13 @@
 //! Models of rules that change while calls are decided by them.
 
 extern crate std;
-use super::counts::{NUMBER, Tallies};
-use super::{COUNTERS, RULES, Refusal, RuleTally, Rules};
+use super::counts::{NUMBER, RuleTally, Tallies};
+use super::{Refusal, Rules};
 use crate::frame::Frame;
 use crate::ledger::Hold;
 use crate::model::{self, Event, Search, check, check_each_step, participate};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use epollshim_format::faults::{self, Outcome};
+use epollshim_format::faults::{self, COUNTERS, Outcome, RULES};
 use epollshim_format::function::Function;
 use std::boxed::Box;
 use std::format;
