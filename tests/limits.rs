@@ -146,7 +146,7 @@ fn a_wait_is_given_at_most_so_many_events_and_none_is_lost() {
 }
 
 #[test]
-fn a_breach_that_only_warns_is_let_through_told_once_and_counted() {
+fn a_breach_that_only_warns_is_let_through_printed_once_and_counted() {
     let run = row("instances=2,watches=2,on-limit=warn", "warn");
     let report = run.report();
     // A call that the kernel refuses is not counted as let through.
@@ -161,7 +161,7 @@ fn a_breach_that_only_warns_is_let_through_told_once_and_counted() {
 }
 
 #[test]
-fn a_breach_that_aborts_is_told_reported_and_ends_with_sigabrt() {
+fn a_breach_that_aborts_is_printed_reported_and_ends_with_sigabrt() {
     use std::os::unix::process::ExitStatusExt as _;
     let binary = c_program("limit_rows");
     for (limits, row, key, call) in [

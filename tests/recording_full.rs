@@ -376,7 +376,7 @@ fn a_handler_that_makes_a_thread_s_first_call_within_another_loses_neither() {
 }
 
 #[test]
-fn a_ring_of_sixteen_tells_how_many_it_has_overwritten() {
+fn a_ring_of_sixteen_counts_how_many_it_has_overwritten() {
     let directory = scratch("ring-sums");
     let (counts, rec) = (directory.join("counts"), directory.join("rec"));
     let mut command = recorded(&c_program("record_calls"), &rec);

@@ -59,13 +59,13 @@ hold! {
     rules_armed_and_cleared_10_000_times_are_seen_whole: "fault_threads" "storm";
     counts_hold_while_rules_come_and_go: "fault_threads" "counts_in_a_storm";
     a_child_forked_amid_arming_can_arm: "fault_threads" "children_arm";
-    two_threads_that_arm_leave_armed_what_they_were_told: "fault_threads" "racing_arms";
+    two_threads_that_arm_leave_the_rules_of_both_armed: "fault_threads" "racing_arms";
 }
 
 /// Programs that are not written for faults, with rules for all of their calls. No rule fires, or
 /// the rule that fires changes no result.
 #[test]
-fn programs_whose_calls_no_rule_changes_are_as_natively() {
+fn programs_whose_calls_no_rule_changes_behave_as_natively() {
     let quiet = "all:error=EIO:when=999999999;all:signal=KILL:max=0;epoll_ctl,epoll_wait:error=EIO:epfd=1000000:scope=thread;\
                  all:delay_enter=5s:prob=0;epoll_wait,epoll_pwait:batch=100000000;all:delay_exit=1ns:fd=1000000";
     for (name, rules) in [

@@ -115,7 +115,7 @@ fn failures(printed: &str, error: i32) -> Vec<&str> {
 }
 
 #[test]
-fn every_function_fails_by_its_own_name_whichever_way_it_is_called() {
+fn every_function_fails_by_its_own_name_however_it_is_called() {
     let also: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("open", &["open64"][..]),
         ("openat", &["creat", "mkstemp", "mkostemp", "open", "open64", "posix_openpt", "syscall(openat)"]),
@@ -136,7 +136,7 @@ fn every_function_fails_by_its_own_name_whichever_way_it_is_called() {
 }
 
 #[test]
-fn a_program_without_free_descriptors_is_had_without_a_limit() {
+fn a_rule_has_a_program_run_out_of_descriptors_without_a_limit() {
     let (printed, _) = under_shim("%creat:error=EMFILE:when=3+");
     let failed = failures(&printed, libc::EMFILE);
     // Everything that creates a descriptor in the third round fails, and nothing else: not
