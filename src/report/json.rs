@@ -124,7 +124,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         facts.ledger.memory(),
         totals.memory_peak.get(),
         kernel_memory::SOURCE,
-        List(|| limits::told().map(OfLimit)),
+        List(|| limits::in_force().map(OfLimit)),
         List(|| rules::armed().map(OfRule)),
         List(|| facts.findings().iter().map(|finding| OfFinding { facts, finding })),
     )?;
@@ -135,7 +135,7 @@ pub fn render(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     if suppressions::are_there() {
         write!(out, r#""suppressions":[{}],"#, List(|| facts.suppressed().map(OfSuppression)))?;
     }
-    if let Some((written, dropped)) = log::told() {
+    if let Some((written, dropped)) = log::counts() {
         write!(out, r#""log":{{"written":{written},"dropped":{dropped}}},"#)?;
     }
     if let Some(losses) = record::losses() {

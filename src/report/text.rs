@@ -227,10 +227,10 @@ impl<W: Write> Write for Wrapped<'_, W> {
 
 /// Limits, faults, requests from outside, the log, and what was not recorded, if there are any.
 fn policy(out: &mut Buffer<u8>) -> fmt::Result {
-    if limits::told().next().is_some() {
+    if limits::in_force().next().is_some() {
         writeln!(out, "\n{:<22}{:>14}{:>14}{:>14}{:>14}", "Limits", "limit", "peak", "refused", "let through")?;
     }
-    for status in limits::told() {
+    for status in limits::in_force() {
         write!(out, "  {:<20}", status.key.name())?;
         match (status.limit, status.mode) {
             (Some(limit), _) if status.key == limits::Key::Memory => write!(out, "{:>14}", Scaled::bytes(limit))?,
@@ -278,7 +278,7 @@ fn policy(out: &mut Buffer<u8>) -> fmt::Result {
             _ => writeln!(out, ", {} IGNORED (control page damaged)", Grouped(damaged))?,
         }
     }
-    match log::told() {
+    match log::counts() {
         Some((written, dropped)) if dropped > 0 => {
             writeln!(out, "\nLog: {} lines written, {} DROPPED (not writable)", Grouped(written), Grouped(dropped))
         }
