@@ -1,9 +1,14 @@
 //! What kinds of descriptors the census tells apart, and when descriptors that only grow in number are a leak. The library judges at
 //! the end of a process, and the reader of a recording that of a process which had no such end: by the same functions.
 
-use crate::findings::thresholds::{FD_LEAK_FEW, FD_LEAK_MANY, FD_LEAK_SLACK, FD_LEAK_STANDSTILL, FD_LEAK_STEP};
+mod growth;
+
+use self::growth::rises;
+use crate::findings::thresholds::{FD_LEAK_FEW, FD_LEAK_MANY};
 use crate::findings::{Finding, Id, Severity};
 use crate::recording::census::place;
+
+pub use growth::{Growth, Leak};
 
 /// Defines the kinds: the number that a recording has for each never changes.
 macro_rules! kinds {
@@ -321,145 +326,5 @@ impl Row {
     }
 }
 
-/// Half as many again, and more.
-fn rises(before: u64, after: u64) -> bool {
-    after >= before.saturating_mul(3) / 2 && after > before
-}
-
-/// What is known of the descriptors of one place when it is judged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Growth {
-    /// Made there.
-    pub born: u64,
-    /// Of these, alive and not looked after by anybody.
-    pub alive: u64,
-    /// The lowest number alive in each of the last four spans from one power of two of births to the next, the oldest first.
-    pub floors: [u64; 4],
-    /// Nanoseconds of the last whole span, and since.
-    pub span: u64,
-    pub since: u64,
-}
-
-/// How sure it is that they leak.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Leak {
-    No,
-    Likely,
-    Certain,
-}
-
-impl Leak {
-    /// A leak of so many, of those that were made.
-    const fn of(alive: u64, born: u64) -> Leak {
-        // Nine of ten.
-        let nearly_all = alive.saturating_mul(10) >= born.saturating_mul(9);
-        if alive >= FD_LEAK_MANY && nearly_all { Leak::Certain } else { Leak::Likely }
-    }
-}
-
-impl Growth {
-    /// A leak's floor rises with every doubling of the births; that of a program that closes what it opens comes to rest, at the
-    /// number that it works with.
-    #[must_use]
-    pub fn judge(&self) -> Leak {
-        let [first, second, third, fourth] = self.floors;
-        let doubles = rises(first, second) && rises(second, third) && rises(third, fourth);
-        let goes_on = self.since <= self.span.saturating_mul(FD_LEAK_STANDSTILL).saturating_add(FD_LEAK_SLACK);
-        let grows = goes_on && (doubles || self.grows_beneath());
-        if self.alive < FD_LEAK_FEW || !grows { Leak::No } else { Leak::of(self.alive, self.born) }
-    }
-
-    /// A quiet leak beneath a number that the program works with: what is added doubles, though the sum does not. What nobody looks
-    /// after must be mostly what was added: a number that is as high at any time is no leak.
-    fn grows_beneath(&self) -> bool {
-        let [first, second, third, fourth] = self.floors;
-        let steps = [second.saturating_sub(first), third.saturating_sub(second), fourth.saturating_sub(third)];
-        let [one, two, three] = steps;
-        one >= FD_LEAK_STEP
-            && two.saturating_mul(4) >= one.saturating_mul(5)
-            && three.saturating_mul(4) >= two.saturating_mul(5)
-            && three >= one.saturating_mul(3)
-            && self.alive <= fourth.saturating_sub(first).saturating_mul(2)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::{Around, Care, Cared, Growth, Kind, Leak, Row};
-    use crate::findings::Severity;
-    use crate::recording::census::place;
-
-    #[test]
-    fn a_kind_has_its_number_and_is_known_by_what_proc_says() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::from_number(*kind as u64), *kind);
-        }
-        assert_eq!(Kind::of_target(b"socket:[123]"), Kind::Socket);
-        assert_eq!(Kind::of_target(b"/dev/null"), Kind::File);
-        assert_eq!(Kind::of_target(b"anon_inode:[io_uring]"), Kind::Other);
-    }
-
-    #[test]
-    fn only_what_goes_on_growing_is_a_leak() {
-        let leak = Growth { born: 100, alive: 100, floors: [8, 16, 32, 64], span: 1000, since: 500 };
-        assert_eq!(leak.judge(), Leak::Certain);
-        assert_eq!(Growth { alive: 50, ..leak }.judge(), Leak::Likely);
-        assert_eq!(Growth { alive: 15, ..leak }.judge(), Leak::No);
-        // Filled at the start, and kept.
-        assert_eq!(Growth { since: 1_000_000_000, ..leak }.judge(), Leak::No);
-        // A server under a steady load, at its end.
-        assert_eq!(Growth { born: 100_000, floors: [60, 64, 62, 61], ..leak }.judge(), Leak::No);
-    }
-
-    #[test]
-    fn a_quiet_leak_is_told_from_a_busy_server() {
-        // One of a hundred stays, under thirty that are in use.
-        let quiet = Growth { born: 9_000, alive: 90, floors: [40, 50, 70, 110], span: 1000, since: 500 };
-        assert_eq!(quiet.judge(), Leak::Likely);
-        // A thousand that nobody watches, whose number drifts.
-        assert_eq!(Growth { alive: 1_190, floors: [1_000, 1_020, 1_060, 1_140], ..quiet }.judge(), Leak::No);
-        assert_eq!(Growth { floors: [40, 50, 60, 70], ..quiet }.judge(), Leak::No);
-        assert_eq!(Growth { floors: [40, 44, 52, 68], ..quiet }.judge(), Leak::No);
-    }
-
-    /// A row whose creations have reached a power of two, and of which all are open.
-    fn row(kind: Kind, live: u64, gone: u64) -> Row {
-        Row {
-            key: place::key(0x1000, kind),
-            counts: live,
-            floors: [live, live / 2, live / 4, live / 8, live / 16],
-            gone,
-            ..Row::default()
-        }
-    }
-
-    #[test]
-    fn what_has_lost_its_other_end_is_a_leak_though_it_is_watched() {
-        let row = row(Kind::Socket, 256, 63 << 32 | 127 << 16 | 255);
-        let around = Around { now: 1 << 40, is_running: true, ..Around::default() };
-        assert_eq!(row.gone_of(256), 255);
-        let mut cared = Cared::default();
-        cared.add(Care::Gone, 250, 300);
-        let found = row.judge(&cared, &around).map(|found| (found.severity, found.fd, found.detail[3]));
-        assert_eq!(found, Some((Severity::Error, Some(300), 250)));
-        // Once looked at, they were few; or they did not become more.
-        assert!(!Row { gone: 63 << 32 | 64 << 16 | 70, ..row }.lingers());
-        assert!(!Row { gone: 3 << 32 | 6 << 16 | 12, ..row }.lingers());
-    }
-
-    #[test]
-    fn timers_are_a_leak_where_nobody_is_there_to_need_them() {
-        let row = row(Kind::Timerfd, 256, 0);
-        let severity = |care, now, companions| {
-            let mut cared = Cared::default();
-            cared.add(care, 256, 300);
-            row.judge(&cared, &Around { companions, now, is_running: true, ..Around::default() })
-                .map(|found| found.severity)
-        };
-        assert_eq!(severity(Care::Left, 1 << 40, 300), Some(Severity::Error));
-        assert_eq!(severity(Care::Doubtful, 0, 300), None);
-        assert_eq!(severity(Care::Silent, 0, 2), Some(Severity::Warning));
-        assert_eq!(severity(Care::Silent, 1 << 40, 2), None);
-        assert_eq!(severity(Care::Silent, 0, 256), None);
-    }
-}
+mod tests;

@@ -14,8 +14,9 @@
 //!
 //! Written on x86-64 only: `MACHINE` says so.
 
-use crate::call::Call;
-use crate::{errno, histogram};
+pub mod census;
+pub mod policy;
+pub mod thread;
 
 /// `EPOLLREC`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"EPOLLREC");
@@ -196,65 +197,6 @@ pub mod totals {
     pub const SITES: usize = 64;
 }
 
-/// Places in a thread's segment. Counters first; they are the shim's own memory (src/ledger/counters.rs asserts the places).
-pub mod thread {
-    use super::{Call, errno, histogram};
-
-    // What a common call touches comes first, in few cache lines.
-
-    /// CLOCK_MONOTONIC at the end of the last wait that could block.
-    pub const LAST_WAIT_END: usize = 0;
-    /// Waits that could not block and returned nothing; waits that could; of these, after a timeout of 1 ms; waits that returned
-    /// `maxevents`.
-    pub const POLLED: usize = 8;
-    pub const EMPTY: usize = 16;
-    pub const SHORT: usize = 24;
-    pub const FULL: usize = 32;
-    /// Events by kind: IN, OUT, RDHUP, HUP, ERR, PRI.
-    pub const KINDS: usize = 40;
-    pub const KIND_NAMES: [&str; 6] = ["IN", "OUT", "RDHUP", "HUP", "ERR", "PRI"];
-    /// Calls, [`Call::COUNT`] words in the order of `Call`.
-    pub const CALLS: usize = KINDS + KIND_NAMES.len() * 8;
-
-    /// Histograms by number: events in a batch; nanoseconds of work between two waits; nanoseconds blocked, by call, in the order
-    /// of `Call::WAITS`.
-    pub const BATCH: usize = 0;
-    pub const WORK: usize = 1;
-    pub const BLOCKED: usize = 2;
-    pub const HISTOGRAMS: usize = BLOCKED + Call::WAITS.len();
-    /// Of each its sum and its highest value.
-    pub const TOPS: usize = CALLS + Call::COUNT * 8;
-    pub const TOP_SIZE: usize = 16;
-    pub const TOP_SUM: usize = 0;
-    pub const TOP_MAX: usize = 8;
-    /// Of each [`histogram::BUCKETS`] buckets.
-    pub const BUCKETS: usize = TOPS + HISTOGRAMS * TOP_SIZE;
-    pub const BUCKETS_SIZE: usize = histogram::BUCKETS * 8;
-
-    /// One call's other counters: injected, limited, failures by errno (0: without a name), and those that returned a value
-    /// by a fault, without being made: they are no failures, and made nothing.
-    pub const CALL_SIZE: usize = (3 + errno::NAMED) * 8;
-    pub const CALL_INJECTED: usize = 0;
-    pub const CALL_LIMITED: usize = 8;
-    pub const CALL_ERRORS: usize = 16;
-    pub const CALL_MADE_UP: usize = CALL_ERRORS + errno::NAMED * 8;
-    /// [`Call::COUNT`] of them, in the order of `Call`.
-    pub const OF_CALLS: usize = BUCKETS + HISTOGRAMS * BUCKETS_SIZE;
-    pub const COUNTERS_SIZE: usize = OF_CALLS + Call::COUNT * CALL_SIZE;
-    /// Records begun since the thread began. Record number N (from 0) lies in place N modulo the ring's length; those that were
-    /// overwritten are `begun - length`, where that is positive.
-    pub const BEGUN: usize = COUNTERS_SIZE.next_multiple_of(super::PAGE);
-    /// Records that found no place, where each is to be kept. (Then [`BEGUN`] stays zero: begun are those, and the places that
-    /// are taken in the thread's areas.)
-    pub const DROPPED: usize = BEGUN + 8;
-    /// Nanoseconds of processor time that the thread had used when the last row of the series was written, and [`POLLED`] then. (Of
-    /// the process, where several threads have counted here in turn.)
-    pub const PROCESSOR_TIME: usize = BEGUN + 16;
-    pub const POLLED_THEN: usize = BEGUN + 24;
-    /// Where the ring begins, or the first area of records: a page behind.
-    pub const RING: usize = BEGUN + super::PAGE;
-}
-
 /// Places in an area of records, where each record is kept: the first lies in the thread's segment, each other is a segment
 /// ([`kind::RECORDS`]). Behind a head of 64 bytes lie records, in the order in which they were begun.
 pub mod area {
@@ -382,143 +324,6 @@ pub mod stacks {
     pub const DEEPEST: usize = 64;
 }
 
-/// The census, which follows the process from change to change: a page of totals, a row for each place and kind, and a word for
-/// each descriptor number. All other sums follow from the rows.
-pub mod census {
-    use crate::census::Kind;
-
-    /// The most descriptors that were open at once.
-    pub const PEAK: usize = 0;
-    /// Found open at load; 0 in the child of a fork.
-    pub const AT_START: usize = 8;
-    /// Creations and ends that were found only by comparing with `/proc`, or by a later creation.
-    pub const CORRECTED: usize = 16;
-    /// How many forks lie between the load and this process, in 8 bits.
-    pub const GENERATION: usize = 24;
-    /// 1: a call that creates descriptors has failed for lack of room (EMFILE, ENFILE).
-    pub const HAS_MET_THE_LIMIT: usize = 32;
-
-    /// Places in a row: what one call of the program has created of one kind. Row 0 is for all that found no row.
-    pub mod place {
-        use super::Kind;
-
-        pub const SIZE: usize = 128;
-        /// Rows of a segment.
-        pub const ENTRIES: usize = 256;
-        /// The site in the lower 48 bits (0: out of sight), the kind in 4 above them, and the highest bit; 0: not in use.
-        pub const KEY: usize = 0;
-        /// Open ones in the lower 28 bits, closed ones above.
-        pub const COUNTS: usize = 8;
-        /// Closed ones besides.
-        pub const MORE: usize = 16;
-        /// Open when this process was forked.
-        pub const BASE: usize = 24;
-        pub const PEAK: usize = 32;
-        /// The fewest that were open since creations reached a power of two; and in the four spans before, the newest first.
-        pub const FLOOR: usize = 40;
-        pub const FLOORS: usize = 48;
-        /// CLOCK_MONOTONIC when creations reached the last power of two, and the one before.
-        pub const TURNED: usize = 80;
-        pub const TURNED_BEFORE: usize = 88;
-        /// Sockets and pipes that had lost their other end and stayed open: how many there were when creations reached the last
-        /// power of two, in the lowest 16 bits, and the times before, above.
-        pub const GONE: usize = 96;
-        pub const WORDS: usize = 13;
-
-        pub const USED: u64 = 1 << 63;
-        const SITE: u64 = (1 << 48) - 1;
-        const KIND: u32 = 48;
-        /// Where the closed ones begin in [`COUNTS`].
-        pub const CLOSED: u32 = 28;
-
-        #[must_use]
-        pub const fn key(site: u64, kind: Kind) -> u64 {
-            site & SITE | (kind as u64) << KIND | USED
-        }
-
-        #[must_use]
-        pub const fn site(key: u64) -> u64 {
-            key & SITE
-        }
-
-        #[must_use]
-        pub const fn kind(key: u64) -> Kind {
-            Kind::from_number(key >> KIND & 15)
-        }
-
-        #[must_use]
-        pub const fn live(counts: u64) -> u64 {
-            counts & ((1 << CLOSED) - 1)
-        }
-    }
-
-    /// What is known of a descriptor number, in a word: from the lowest bit its row (16 bits), the flags (8), the kind (4), the
-    /// generation of the process that created it (8), and a mark of the thread.
-    pub mod number {
-        use super::Kind;
-
-        pub const ALIVE: u64 = 1 << 16;
-        pub const CLOSED: u64 = 1 << 17;
-        /// It closes at exec.
-        pub const CLOEXEC: u64 = 1 << 18;
-        /// Its number was chosen by the program (dup2).
-        pub const PLACED: u64 = 1 << 19;
-        /// Close-on-exec was removed from it.
-        pub const HANDED_ON: u64 = 1 << 20;
-        /// It was open at load.
-        pub const AT_START: u64 = 1 << 21;
-        /// Closed by close_range or closefrom.
-        pub const SWEPT: u64 = 1 << 22;
-        /// `popen` created it: later calls of `popen` do not hand it on.
-        pub const POPENS: u64 = 1 << 23;
-        pub const KIND: u32 = 24;
-        pub const GENERATION: u32 = 28;
-        /// Closed by the thread that created it. While open: what had the number before was.
-        pub const BY_ITS_OWN: u64 = 1 << 36;
-        /// Closed by the thread that had closed what had the number before, and that another thread
-        /// had opened: it may have meant the one before.
-        pub const STRAY: u64 = 1 << 37;
-        /// The thread that created it: 26 bits of its identity.
-        pub const THREAD: u32 = 38;
-
-        #[must_use]
-        pub const fn place(word: u64) -> u16 {
-            word as u16
-        }
-
-        #[must_use]
-        pub const fn kind(word: u64) -> Kind {
-            Kind::from_number(word >> KIND & 15)
-        }
-
-        #[must_use]
-        pub const fn generation(word: u64) -> u8 {
-            (word >> GENERATION) as u8
-        }
-
-        /// Numbers of the first segment; each further one ends at twice the number where it begins.
-        pub const NEAR: u32 = 4096;
-        /// Numbers from here on are not in the file.
-        pub const END: u32 = NEAR << (SEGMENTS - 1);
-        pub const SEGMENTS: usize = 11;
-
-        /// The segment of a number below [`END`].
-        #[must_use]
-        pub const fn segment(fd: u32) -> usize {
-            if fd < NEAR { 0 } else { (fd.ilog2() - NEAR.ilog2() + 1) as usize }
-        }
-
-        /// The first number of a segment, and how many it has.
-        #[must_use]
-        pub const fn range(segment: usize) -> (u32, u32) {
-            match segment {
-                0 => (0, NEAR),
-                _ => (NEAR << (segment - 1), NEAR << (segment - 1)),
-            }
-        }
-    }
-}
-
 /// A coarse series of the whole run, in the order of time: a head of [`FIRST`](series::FIRST) bytes, and the rows behind it. When all are
 /// taken, each second one is given up, and from then on they come half as often.
 pub mod series {
@@ -545,60 +350,6 @@ pub mod series {
 }
 
 const _: () = assert!((series::KINDS + crate::census::Kind::ALL.len()) * 8 <= series::ROW);
-
-/// What is armed, and what it has counted.
-pub mod policy {
-    /// How many rules there are; written last.
-    pub const COUNT: usize = 0;
-    /// How often all rules were taken back, modulo 256.
-    pub const GENERATION: usize = 8;
-    /// The limits, in the order of [`crate::limits::KEYS`].
-    pub const LIMITS: usize = 64;
-    pub const KEYS: usize = 9;
-    pub const LIMIT: usize = 48;
-    /// One more than the limit; 0: there is none.
-    pub const LIMIT_SET: usize = 0;
-    /// The highest count that it has met.
-    pub const LIMIT_PEAK: usize = 8;
-    /// Calls that were refused; calls that were let through.
-    pub const LIMIT_DENIED: usize = 16;
-    pub const LIMIT_LET_THROUGH: usize = 24;
-    /// Of `size`: 1 warn, 2 enforce.
-    pub const LIMIT_MODE: usize = 32;
-
-    /// The rules.
-    pub const FIRST: usize = 1024;
-    pub const RULES: usize = 64;
-    pub const RULE: usize = 32;
-    pub const MATCHED: usize = 0;
-    pub const FIRED: usize = 8;
-    /// 0: a fault that no kernel has.
-    pub const IS_LEGAL: usize = 16;
-    /// Where the rule's text begins, from [`TEXT`] on, in the lower 32 bits, and its length above.
-    pub const WORDS: usize = 24;
-
-    /// The faults that fired last, each in the place of its number modulo their count.
-    pub const LAST: usize = FIRST + RULES * RULE;
-    pub const FIRINGS: usize = 16;
-    pub const FIRING: usize = 64;
-    /// One more than how many had fired before it; 0: none. Written last.
-    pub const NUMBER: usize = 0;
-    /// From the lowest byte: the rule's place from 0, the function's number, the operation of `epoll_ctl` (0: none), the
-    /// [`GENERATION`]; above 32 bits, the thread.
-    pub const WHAT: usize = 8;
-    /// CLOCK_MONOTONIC.
-    pub const AT: usize = 16;
-    /// The rule's count that `when=` goes by.
-    pub const ORDINAL: usize = 24;
-    /// The hash of the innermost [`crate::faults::decisions::DEPTH`] callers; 0: stacks could not be walked.
-    pub const STACK: usize = 32;
-    pub const SITE: usize = 40;
-
-    pub const TEXT: usize = 4096;
-    pub const TEXT_BYTES: usize = 16 * 1024;
-    pub const SIZE: usize = TEXT + TEXT_BYTES;
-    const _: () = assert!(LAST + FIRINGS * FIRING <= TEXT);
-}
 
 /// Places in an entry of the table of interests; the table's entry 0 is unused.
 pub mod interest {
