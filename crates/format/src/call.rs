@@ -46,7 +46,8 @@ impl Call {
     }
 }
 
-/// The functions in the order in which a report lists them, each with the counted calls it stands for.
+/// The functions in the order in which a report lists them, each with the counted calls it stands
+/// for.
 pub const FUNCTIONS: [(&str, &[Call]); 6] = [
     ("epoll_create", &[Call::Create]),
     ("epoll_create1", &[Call::Create1]),

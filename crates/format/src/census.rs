@@ -1,5 +1,6 @@
-//! What kinds of descriptors the census tells apart, and when descriptors that only grow in number are a leak. The library judges at
-//! the end of a process, and the reader of a recording that of a process which had no such end: by the same functions.
+//! What kinds of descriptors the census tells apart, and when descriptors that only grow in number
+//! are a leak. The library judges at the end of a process, and the reader of a recording that of a
+//! process which had no such end: by the same functions.
 
 mod growth;
 
@@ -86,7 +87,8 @@ impl Kind {
         matches!(self, Kind::Eventfd | Kind::Timerfd | Kind::Inotify | Kind::Signalfd | Kind::Pidfd)
     }
 
-    /// Of what `/proc/PID/fd/N` points to (Linux v6.1: `d_path` of sockfs, pipefs and anon_inodefs).
+    /// Of what `/proc/PID/fd/N` points to (Linux v6.1: `d_path` of sockfs, pipefs and
+    /// anon_inodefs).
     #[must_use]
     pub fn of_target(target: &[u8]) -> Kind {
         let named: [(&[u8], Kind); 9] = [
@@ -171,8 +173,8 @@ impl Cared {
         }
     }
 
-    /// Whether those that only left instances may watch are left with them. Of the instances of a leak those that are younger than
-    /// the last look are not known to be left: up to half.
+    /// Whether those that only left instances may watch are left with them. Of the instances of a
+    /// leak those that are younger than the last look are not known to be left: up to half.
     const fn are_left(&self) -> bool {
         let [_, _, left, doubtful, _] = self.counts;
         left != 0 && left.saturating_mul(4) >= doubtful.saturating_mul(3)
@@ -195,7 +197,8 @@ pub struct Around {
     /// A call that creates descriptors has failed for lack of room.
     pub has_met_the_limit: bool,
     pub is_running: bool,
-    /// Instances, and watched sockets and pipes that have another end: each may have an eventfd and a timer of its own.
+    /// Instances, and watched sockets and pipes that have another end: each may have an eventfd and
+    /// a timer of its own.
     pub companions: u64,
 }
 
@@ -253,21 +256,24 @@ impl Row {
     #[must_use]
     #[inline(never)] // for size
     pub fn lingers(&self) -> bool {
-        // As many as were found at the last three looks, but no more than stayed open since the look before.
+        // As many as were found at the last three looks, but no more than stayed open since the
+        // look before.
         let [_, third, second, first, _] = self.floors;
         let stayed = |floor: u64, shift: u32| floor.min(self.gone >> shift & 0xffff);
         let (first, second, third) = (stayed(first, 32), stayed(second, 16), stayed(third, 0));
         third >= FD_LEAK_FEW && rises(first, second) && rises(second, third)
     }
 
-    /// Of so many that are watched now, those that have lost their other end, if as many others live as at the last look.
+    /// Of so many that are watched now, those that have lost their other end, if as many others
+    /// live as at the last look.
     #[must_use]
     pub fn gone_of(&self, watched: u64) -> u64 {
         let ([floor, ..], gone) = (self.floors, self.gone & 0xffff);
         if self.lingers() { watched.saturating_sub(floor.saturating_sub(gone)) } else { 0 }
     }
 
-    /// How its number has grown. `alive`: those created by this process that nobody looks after. `now`: CLOCK_MONOTONIC.
+    /// How its number has grown. `alive`: those created by this process that nobody looks after.
+    /// `now`: CLOCK_MONOTONIC.
     #[must_use]
     pub fn growth(&self, alive: u64, now: u64) -> Growth {
         let [fourth, third, second, first, _] = self.floors;

@@ -1,4 +1,5 @@
-//! The control pages of a recording: how a running program is steered from outside, and what it answers.
+//! The control pages of a recording: how a running program is steered from outside, and what it
+//! answers.
 //!
 //! ```text
 //! page 0        bell, checksum and length of the request │ what the shim says: taken, answered, status, counts
@@ -6,9 +7,10 @@
 //! pages 4 to 7  the answer: text
 //! ```
 //!
-//! The command writes text, length and checksum, and then the request's number to [`BELL`]. The shim looks at that one word when
-//! a recorded call returns; the thread that changes it back to 0 has taken the request. It answers by text, status and
-//! checksum, and then the request's number in [`ANSWERED`]. Numbers only grow: an old request whose number comes back is none.
+//! The command writes text, length and checksum, and then the request's number to [`BELL`]. The
+//! shim looks at that one word when a recorded call returns; the thread that changes it back to 0
+//! has taken the request. It answers by text, status and checksum, and then the request's number in
+//! [`ANSWERED`]. Numbers only grow: an old request whose number comes back is none.
 //!
 //! Whatever else is found there is damage: it is not carried out, and counted.
 
@@ -22,7 +24,8 @@ pub const BELL: usize = 0;
 /// [`checksum`] of the request.
 pub const CHECK: usize = 8;
 pub const LENGTH: usize = 16;
-/// The number of the request that was made last, written before the bell: while it is not answered its text stays.
+/// The number of the request that was made last, written before the bell: while it is not answered
+/// its text stays.
 pub const MADE: usize = 24;
 
 /// The number of the request that was taken last.
@@ -61,8 +64,8 @@ pub mod status {
     pub const DAMAGED: u64 = 3;
 }
 
-/// Ties a text to its number, to the process (its own id for itself) and to the moment when that began: FNV-1a of all of
-/// these. A text in which one bit has changed never has the same.
+/// Ties a text to its number, to the process (its own id for itself) and to the moment when that
+/// began: FNV-1a of all of these. A text in which one bit has changed never has the same.
 #[must_use]
 pub fn checksum(pid: u64, began_unix: u64, number: u64, text: &[u8]) -> u64 {
     let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);

@@ -1,8 +1,8 @@
 //! What a descriptor refers to, as `strace -yy` and `lsof` show it: a path, addresses, a state.
 //!
-//! It is kept as a list of fields: a letter, a value, a zero byte. No path and no name of a file has
-//! a zero byte, so a value is never taken for more than it is. The library makes the list from what
-//! the kernel says ([`Kept::name`], [`Kept::socket`]); reports print it ([`Descriptor`]).
+//! It is kept as a list of fields: a letter, a value, a zero byte. No path and no name of a file
+//! has a zero byte, so a value is never taken for more than it is. The library makes the list from
+//! what the kernel says ([`Kept::name`], [`Kept::socket`]); reports print it ([`Descriptor`]).
 
 mod socket;
 
@@ -18,7 +18,8 @@ pub const BYTES: usize = 184;
 
 /// The letters of the fields, in the order in which they are kept.
 pub mod field {
-    /// What kind it is: `socket`, `file`, `directory`, `device`, or a name of [`Kind`](crate::census::Kind).
+    /// What kind it is: `socket`, `file`, `directory`, `device`, or a name of
+    /// [`Kind`](crate::census::Kind).
     pub const KIND: u8 = b'k';
     /// The path of a file.
     pub const PATH: u8 = b'f';
@@ -127,8 +128,9 @@ impl Kept {
         self.as_bytes().chunks(8).map(|bytes| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
     }
 
-    /// Adds what `/proc/PID/fd/N` points to. `kind`: what `fstat` says, where it says more. `is_gone`: the file has no link
-    /// any more. (Without that, ` (deleted)` may be a part of the name.)
+    /// Adds what `/proc/PID/fd/N` points to. `kind`: what `fstat` says, where it says more.
+    /// `is_gone`: the file has no link any more. (Without that, ` (deleted)` may be a part of the
+    /// name.)
     #[inline(never)] // for size, as the others
     pub fn name(&mut self, target: &[u8], kind: Option<&str>, is_gone: bool) {
         let by_name = Kind::of_target(target);

@@ -5,7 +5,8 @@ use crate::words::{Words, words};
 /// One more than the highest error number that has a name: x86-64 Linux names 1 to 133.
 pub const NAMED: usize = 134;
 
-/// Index 0 stands for error 1. The two numbers that Linux never gave out (41, 58) have an empty name.
+/// Index 0 stands for error 1. The two numbers that Linux never gave out (41, 58) have an empty
+/// name.
 const LIST: [&str; NAMED - 1] = [
     "EPERM",
     "ENOENT",
@@ -142,7 +143,8 @@ const LIST: [&str; NAMED - 1] = [
     "EHWPOISON",
 ];
 
-/// What glibc's strerror(3) says of each, in English (glibc 2.36, sysdeps/gnu/errlist.h). Index 0 stands for error 1.
+/// What glibc's strerror(3) says of each, in English (glibc 2.36, sysdeps/gnu/errlist.h). Index 0
+/// stands for error 1.
 const TEXT_LIST: [&str; NAMED - 1] = [
     "Operation not permitted",
     "No such file or directory",
@@ -279,7 +281,8 @@ const TEXT_LIST: [&str; NAMED - 1] = [
     "Memory page has hardware error",
 ];
 
-/// Errors that the kernel keeps to itself (include/linux/errno.h), by the names under which strace injects them.
+/// Errors that the kernel keeps to itself (include/linux/errno.h), by the names under which strace
+/// injects them.
 const INTERNAL: [(&str, u32); 17] = [
     ("ERESTARTSYS", 512),
     ("ERESTARTNOINTR", 513),
@@ -337,7 +340,8 @@ pub const fn of_name(name: &str) -> u16 {
     panic!("no error has this name")
 }
 
-/// The error number of a name in any case; also of a name that the kernel keeps to itself, such as `ERESTARTSYS`.
+/// The error number of a name in any case; also of a name that the kernel keeps to itself, such as
+/// `ERESTARTSYS`.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<u32> {
     let mut upper = [0u8; 32];

@@ -5,8 +5,8 @@ use core::fmt;
 /// What the names begin with; it may be left out where a name is read.
 pub const PREFIX: &str = "EPOLL";
 
-/// In the order in which they are printed (Linux 6.x, include/uapi/linux/eventpoll.h). EPOLLNVAL is no bit of `<sys/epoll.h>`, but the
-/// kernel has the name, and strace writes it.
+/// In the order in which they are printed (Linux 6.x, include/uapi/linux/eventpoll.h). EPOLLNVAL is
+/// no bit of `<sys/epoll.h>`, but the kernel has the name, and strace writes it.
 pub const NAMES: [&str; 16] = [
     "EPOLLIN",
     "EPOLLPRI",
@@ -67,8 +67,8 @@ fn pairs() -> impl Iterator<Item = (u32, &'static str)> {
     BITS.into_iter().zip(NAMES)
 }
 
-/// The bits of names joined by `|`; a number in hex may stand for bits without a name. On failure, the word that
-/// stands for nothing (it may be empty).
+/// The bits of names joined by `|`; a number in hex may stand for bits without a name. On failure,
+/// the word that stands for nothing (it may be empty).
 pub fn mask(text: &[u8]) -> Result<u32, &[u8]> {
     text.split(|byte| *byte == b'|').try_fold(0, |mask, word| Ok(mask | bit(word).or_else(|| hex(word)).ok_or(word)?))
 }
@@ -79,7 +79,8 @@ fn hex(word: &[u8]) -> Option<u32> {
     if digits.starts_with('+') { None } else { u32::from_str_radix(digits, 16).ok() }
 }
 
-/// Prints a mask as a C program would write it: `EPOLLIN|EPOLLET`, unknown bits in hex, no bit as `0`.
+/// Prints a mask as a C program would write it: `EPOLLIN|EPOLLET`, unknown bits in hex, no bit as
+/// `0`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mask(pub u32);
 

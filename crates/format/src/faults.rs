@@ -12,16 +12,18 @@
 //!         | phase=start|serve|stop
 //! ```
 //!
-//! What strace 6.1 takes for these calls (src/filter_qualify.c, src/basic_filters.c) means the same here, its
-//! laxities too: an empty name among CALLS and an empty token are passed over; names of errors and signals are
-//! known in any case; white space and a sign may stand before a number; a `?` before a name forgives a name that is
-//! not known; of several `when` the last one holds. Any other key may stand once.
+//! What strace 6.1 takes for these calls (src/filter_qualify.c, src/basic_filters.c) means the same
+//! here, its laxities too: an empty name among CALLS and an empty token are passed over; names of
+//! errors and signals are known in any case; white space and a sign may stand before a number; a
+//! `?` before a name forgives a name that is not known; of several `when` the last one holds. Any
+//! other key may stand once.
 //!
-//! Not taken over: `syscall=`, `poke_enter=`, `poke_exit=`, classes of system calls that no function here belongs to, and
-//! `@` (a personality). A `retval` of -4095 to -1 is the kernel's way to say
-//! an error, and means one. One that no kernel returns needs `EPOLLSHIM_INJECT_IMPOSSIBLE=1`; strace takes it.
-//! strace counts the ordinals of `when` per thread; here they count in the process or, with `scope=thread`, in the thread.
-//! Both count each system call of a set by itself; with `scope=rule`, all calls that match the rule count together.
+//! Not taken over: `syscall=`, `poke_enter=`, `poke_exit=`, classes of system calls that no
+//! function here belongs to, and `@` (a personality). A `retval` of -4095 to -1 is the kernel's way
+//! to say an error, and means one. One that no kernel returns needs
+//! `EPOLLSHIM_INJECT_IMPOSSIBLE=1`; strace takes it. strace counts the ordinals of `when` per
+//! thread; here they count in the process or, with `scope=thread`, in the thread. Both count each
+//! system call of a set by itself; with `scope=rule`, all calls that match the rule count together.
 //!
 //! A rule borrows from its text; nothing is allocated.
 
@@ -44,8 +46,8 @@ pub const RULES: usize = 64;
 /// The most counters of all rules together: a rule has one for each system call that it names.
 pub const COUNTERS: usize = 256;
 
-/// The most events that one wait may ask for: EP_MAX_EVENTS of fs/eventpoll.c, INT_MAX / sizeof(struct epoll_event).
-/// (struct epoll_event has 12 bytes on x86-64, and 16 elsewhere.)
+/// The most events that one wait may ask for: EP_MAX_EVENTS of fs/eventpoll.c, INT_MAX /
+/// sizeof(struct epoll_event). (struct epoll_event has 12 bytes on x86-64, and 16 elsewhere.)
 pub const MAX_EVENTS: i32 = i32::MAX / if cfg!(target_arch = "x86_64") { 12 } else { 16 };
 
 /// What the program gets in place of the call.
@@ -119,7 +121,8 @@ pub struct Rule<'a> {
     /// As written.
     pub text: &'a [u8],
     pub functions: Functions,
-    /// `fcntl` is among them as one that makes descriptors (`%creat`): of its commands only those that do.
+    /// `fcntl` is among them as one that makes descriptors (`%creat`): of its commands only those
+    /// that do.
     pub only_duplicates: bool,
     /// None: the call is made.
     pub outcome: Option<Outcome>,
@@ -149,11 +152,13 @@ pub struct Rule<'a> {
     pub caller: &'a [u8],
     /// The return address of the call, in the addresses of that object's file.
     pub site: Option<u64>,
-    /// The name of a function that must be on the call stack, or `/` and a pattern for it; empty: any.
+    /// The name of a function that must be on the call stack, or `/` and a pattern for it; empty:
+    /// any.
     pub stack_name: &'a [u8],
     /// The hash of the call stack.
     pub stack: Option<u64>,
-    /// Of how many callers that hash is made, at most; 0: of 64, and those below a signal handler are among them.
+    /// Of how many callers that hash is made, at most; 0: of 64, and those below a signal handler
+    /// are among them.
     pub depth: u8,
     /// Nanoseconds from the start before which the rule is silent.
     pub after: u64,
@@ -353,7 +358,8 @@ fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<(Functions, Functions), Fa
     }
 }
 
-/// Whether strace takes it for a set of calls that has no place here: another number, another class, a personality.
+/// Whether strace takes it for a set of calls that has no place here: another number, another
+/// class, a personality.
 fn foreign(name: &[u8]) -> bool {
     const CLASSES: [&[u8]; 3] = [b"memory", b"process", b"ipc"];
     match name {

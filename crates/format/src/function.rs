@@ -11,7 +11,8 @@ pub use set::{Functions, SETS};
 macro_rules! functions {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// A function that the library interposes. The numbers of the first twelve are those of recordings.
+        /// A function that the library interposes. The numbers of the first twelve are those of
+        /// recordings.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u8)]
         pub enum Function {
@@ -19,7 +20,8 @@ macro_rules! functions {
         }
 
         impl Function {
-            /// How many of them recordings know, the first ones: [`crate::recording::record::CALL`].
+            /// How many of them recordings know, the first ones:
+            /// [`crate::recording::record::CALL`].
             pub const RECORDED: usize = 12;
             pub const ALL: [Function; Function::COUNT] = [$(Function::$variant),*];
             pub const COUNT: usize = [$(stringify!($variant)),*].len();
@@ -80,7 +82,8 @@ impl Function {
         matches!(self.row().role, Role::Instance)
     }
 
-    /// Whether it returns an address: a whole word, where others return an int. Null where it fails, but for `mmap`.
+    /// Whether it returns an address: a whole word, where others return an int. Null where it
+    /// fails, but for `mmap`.
     #[must_use]
     pub const fn returns_address(self) -> bool {
         matches!(self.row().role, Role::Stream | Role::Adopt | Role::Memory) && !matches!(self, Function::PosixMemalign)
@@ -92,7 +95,8 @@ impl Function {
         Functions::ON_REQUEST.has(self)
     }
 
-    /// What it returns where it fails with an error number, and what errno becomes then (0: it is left alone).
+    /// What it returns where it fails with an error number, and what errno becomes then (0: it is
+    /// left alone).
     #[must_use]
     pub const fn failure(self, error: i32) -> (isize, i32) {
         match self {
@@ -112,7 +116,8 @@ impl Function {
         if self.returns_address() && !matches!(self, Function::Mmap) { result == 0 } else { result == -1 }
     }
 
-    /// The function that counts for this one where calls are counted by system call, as strace does: the first with the same.
+    /// The function that counts for this one where calls are counted by system call, as strace
+    /// does: the first with the same.
     #[must_use]
     pub const fn counted_as(self) -> Function {
         #[allow(clippy::indexing_slicing, reason = "an entry for each number")]
@@ -126,8 +131,8 @@ impl Function {
         TABLE_OF_NUMBERS[self as usize]
     }
 
-    /// The function of a system call's number; None: none is interposed. (eventfd and signalfd without flags have numbers of their
-    /// own, 284 and 282, which glibc does not use.)
+    /// The function of a system call's number; None: none is interposed. (eventfd and signalfd
+    /// without flags have numbers of their own, 284 and 282, which glibc does not use.)
     #[must_use]
     pub const fn of_number(number: i64) -> Option<Function> {
         let mut at = 0;
@@ -189,8 +194,8 @@ const fn is_same(one: &str, other: &str) -> bool {
     at == one.len() && at == other.len()
 }
 
-/// The number of a function's system call where processors have Linux's generic table, as aarch64 does; -1: it has none (Linux v6.1
-/// include/uapi/asm-generic/unistd.h).
+/// The number of a function's system call where processors have Linux's generic table, as aarch64
+/// does; -1: it has none (Linux v6.1 include/uapi/asm-generic/unistd.h).
 #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
 const fn generic_number(name: &str) -> i64 {
     const GENERIC: [(&str, i64); 30] = [

@@ -1,10 +1,13 @@
-//! The table of interposed functions: one row for each, and all that faults, limits, the log and the command know of it.
+//! The table of interposed functions: one row for each, and all that faults, limits, the log and
+//! the command know of it.
 //!
-//! A row is a call of the macro that [`for_each_function`] is given. The library makes its entries and look-ups of the same rows
-//! (src/hooks/creators.rs): a function that makes descriptors is added here, and nowhere else.
+//! A row is a call of the macro that [`for_each_function`] is given. The library makes its entries
+//! and look-ups of the same rows (src/hooks/creators.rs): a function that makes descriptors is
+//! added here, and nowhere else.
 //!
-//! Sources: the manual pages of section 2 (man-pages 6.03) for errors; Linux v6.1 arch/x86/entry/syscalls/syscall_64.tbl for
-//! numbers; strace 6.1 src/linux/64/syscallent.h for classes; glibc 2.36 for the system call behind a function.
+//! Sources: the manual pages of section 2 (man-pages 6.03) for errors; Linux v6.1
+//! arch/x86/entry/syscalls/syscall_64.tbl for numbers; strace 6.1 src/linux/64/syscallent.h for
+//! classes; glibc 2.36 for the system call behind a function.
 
 use crate::function::Function;
 
@@ -30,9 +33,11 @@ pub enum Role {
     StreamEnd,
     /// It starts another program.
     Start,
-    /// It starts a child in the caller's own memory, which may return on the caller's stack: it is jumped to, and nothing is done behind it.
+    /// It starts a child in the caller's own memory, which may return on the caller's stack: it is
+    /// jumped to, and nothing is done behind it.
     Birth,
-    /// It takes memory. It is hooked only where a rule names it, and in no set: `all` is without it.
+    /// It takes memory. It is hooked only where a rule names it, and in no set: `all` is without
+    /// it.
     Memory,
     /// It makes and ends no descriptor: only faults and the log look at it.
     Plain,
@@ -68,7 +73,8 @@ impl Classes {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub function: Function,
-    /// Its name, that of its system call, its aliases, and its arguments. (In one text, since each pointer costs the library 40 bytes.)
+    /// Its name, that of its system call, its aliases, and its arguments. (In one text, since each
+    /// pointer costs the library 40 bytes.)
     pub(crate) words: &'static str,
     /// Its own number among the system calls; -1: it has none.
     pub number: i64,
@@ -94,7 +100,8 @@ impl Row {
         self.words().next().unwrap_or_default()
     }
 
-    /// The system call by which glibc makes it. A rule for that name is one for this function, and both count together.
+    /// The system call by which glibc makes it. A rule for that name is one for this function, and
+    /// both count together.
     #[must_use]
     #[inline(never)]
     pub fn system_call(&self) -> &'static str {
@@ -106,7 +113,8 @@ impl Row {
         self.words().skip(2).filter(|word| !word.contains('='))
     }
 
-    /// The key of each argument, and how the log writes it (src/log/arguments.rs); none: in a way of its own.
+    /// The key of each argument, and how the log writes it (src/log/arguments.rs); none: in a way
+    /// of its own.
     pub fn arguments(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
         self.words().filter_map(|word| word.split_once('='))
     }
@@ -146,21 +154,24 @@ impl Errors {
     }
 }
 
-/// Gives the rows of functions that make descriptors, other than epoll's, to a macro: behind what is put before them. Each row is
+/// Gives the rows of functions that make descriptors, other than epoll's, to a macro: behind what
+/// is put before them. Each row is
 ///
 /// ```text
 /// Variant name (aliases) number "system call" Role (CLASSES) is-cancellation-point takes-descriptor
 ///     [what the census notes] where-from "arguments" [errors];
 /// ```
 ///
-/// - What the census notes: `one KIND [FLAGS]`, a descriptor of this kind, whose close-on-exec flag is in that argument (from 0),
-///   with the value of O_CLOEXEC, or, with `by BIT`, another; `one KIND always`, one that always has it; `pair KIND PAIR [FLAGS]`, two of them, which the call writes to that argument; `opened FLAGS`; `by FUNCTION` of
-///   src/hooks/creators.rs.
+/// - What the census notes: `one KIND [FLAGS]`, a descriptor of this kind, whose close-on-exec flag
+///   is in that argument (from 0), with the value of O_CLOEXEC, or, with `by BIT`, another; `one
+///   KIND always`, one that always has it; `pair KIND PAIR [FLAGS]`, two of them, which the call
+///   writes to that argument; `opened FLAGS`; `by FUNCTION` of src/hooks/creators.rs.
 /// - `stream`, noted by src/hooks/streams.rs; `start`, another program, by src/hooks/starters.rs.
-/// - Of functions that make none of these: `instance [FLAGS]`, an epoll instance; `copy [placed] [FLAGS]`, another number for the first
-///   argument, which with `placed` is the second; `command`, fcntl's; `close`; `range`, closed; `nothing`.
-/// - Where from: `libc`, or `raw` where some glibc lacks the function: then its system call is made; `pointer`: as `libc`, and the
-///   function returns an address.
+/// - Of functions that make none of these: `instance [FLAGS]`, an epoll instance; `copy [placed]
+///   [FLAGS]`, another number for the first argument, which with `placed` is the second; `command`,
+///   fcntl's; `close`; `range`, closed; `nothing`.
+/// - Where from: `libc`, or `raw` where some glibc lacks the function: then its system call is
+///   made; `pointer`: as `libc`, and the function returns an address.
 /// - Arguments, for the log: see src/log/arguments.rs.
 #[macro_export]
 macro_rules! for_each_creator {

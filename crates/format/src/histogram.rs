@@ -1,7 +1,8 @@
 //! Log-linear buckets: exact to 8, then eight buckets for each power of two (at most 12.5 % wide).
 //!
-//! The recording side bumps `bucket(value)`; the reading side asks for quantiles. A quantile is told as
-//! the highest value of its bucket, as HdrHistogram does, and never above the recorded maximum.
+//! The recording side bumps `bucket(value)`; the reading side asks for quantiles. A quantile is
+//! told as the highest value of its bucket, as HdrHistogram does, and never above the recorded
+//! maximum.
 
 /// log2 of the number of buckets in each power of two.
 const FINE: u32 = 3;
@@ -15,7 +16,8 @@ pub const EXACT: u64 = 2 << FINE;
 #[inline]
 #[must_use]
 pub const fn bucket(value: u64) -> usize {
-    // No branch (it would be a guess): below 8 the shift is 0, above the highest bit left counts for one more octave.
+    // No branch (it would be a guess): below 8 the shift is 0, above the highest bit left counts
+    // for one more octave.
     let shift = (value | 1 << FINE).ilog2() - FINE;
     ((shift as usize) << FINE) + (value >> shift) as usize
 }
@@ -38,8 +40,8 @@ const fn mask(value: u64, shift: u32) -> u64 {
     if value.leading_zeros() < shift { 0 } else { u64::MAX }
 }
 
-/// The value below or at which `per_mille` of the recorded values lie, from bucket counts that sum to
-/// `total`. None where nothing was recorded.
+/// The value below or at which `per_mille` of the recorded values lie, from bucket counts that sum
+/// to `total`. None where nothing was recorded.
 #[must_use]
 pub fn quantile(counts: impl Iterator<Item = u64>, total: u64, max: u64, per_mille: u64) -> Option<u64> {
     if total == 0 {

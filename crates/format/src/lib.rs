@@ -33,7 +33,8 @@ pub mod suggest;
 pub mod suppressions;
 pub mod words;
 
-/// The schema that the exit report's JSON follows. Keys are added, never renamed or removed, within it.
+/// The schema that the exit report's JSON follows. Keys are added, never renamed or removed, within
+/// it.
 pub const REPORT_SCHEMA: &str = "epollshim.report/1";
 
 /// The schema that the lines of a JSON log follow, by the same rule.

@@ -1,7 +1,7 @@
 //! Limits: `EPOLLSHIM_LIMIT=key=value,...`.
 //!
-//! Each key may stand once; a number is written in digits alone. See section 5 of the contract for what a key counts
-//! and what a refused call gets.
+//! Each key may stand once; a number is written in digits alone. See section 5 of the contract for
+//! what a key counts and what a refused call gets.
 
 use crate::problem::{Fault, Vocabulary};
 use crate::scan;

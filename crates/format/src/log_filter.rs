@@ -1,7 +1,8 @@
 //! Which calls are logged: `EPOLLSHIM_LOG_FILTER`, comma-separated words.
 //!
-//! Names of functions and sets of them ([`Functions::named`]), `failed`, `injected`, `limited`, `slow=TIME`,
-//! `epfd=N`, `fd=N`. A number may be asked for as often as there is room; a word said twice is said once.
+//! Names of functions and sets of them ([`Functions::named`]), `failed`, `injected`, `limited`,
+//! `slow=TIME`, `epfd=N`, `fd=N`. A number may be asked for as often as there is room; a word said
+//! twice is said once.
 
 use crate::faults;
 use crate::function::{self, Functions};

@@ -1,7 +1,8 @@
 //! The options that the shim reads from the environment, and what is said of a bad one.
 //!
-//! Parsing borrows from its input and allocates nothing. The first problem found is the one told; all
-//! other options still hold, so that `EPOLLSHIM_ON_BAD_CONFIG=ignore` is known whatever its place.
+//! Parsing borrows from its input and allocates nothing. The first problem found is the one told;
+//! all other options still hold, so that `EPOLLSHIM_ON_BAD_CONFIG=ignore` is known whatever its
+//! place.
 
 use crate::limits::{self, Limits};
 use crate::log_filter::{self, Filter};
@@ -19,7 +20,8 @@ pub enum Report<'a> {
     /// Descriptor 2, if it is still the file that it was at load.
     Stderr,
     None,
-    /// A descriptor, if it is still the file that it was at load: `-` (1), `/dev/stdout`, `/dev/fd/N`.
+    /// A descriptor, if it is still the file that it was at load: `-` (1), `/dev/stdout`,
+    /// `/dev/fd/N`.
     Descriptor(i32),
     /// A path with `%p` (pid), `%e` (program name), `%t` (start time), `%%`.
     File(&'a [u8]),
@@ -46,7 +48,8 @@ pub enum Format {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogTime {
     None,
-    /// The date and the time of day at the beginning of the call, in UTC (RFC 3339), with microseconds.
+    /// The date and the time of day at the beginning of the call, in UTC (RFC 3339), with
+    /// microseconds.
     Wall,
     /// Seconds from the start of the process to the beginning of the call, with microseconds.
     Relative,
@@ -93,7 +96,8 @@ pub struct Options<'a> {
     pub suppressions: Option<&'a [u8]>,
     /// Whether the birth and death of every descriptor is followed.
     pub census: bool,
-    /// Callers that are kept of each create, ADD and birth of a descriptor; 0: the direct one alone.
+    /// Callers that are kept of each create, ADD and birth of a descriptor; 0: the direct one
+    /// alone.
     pub stacks: u32,
 }
 
@@ -355,8 +359,8 @@ enum Destination<'a> {
     File(&'a [u8]),
 }
 
-/// The number that a name of one of the program's own descriptors stands for. Such a name cannot be opened later, by a
-/// thread with another table of descriptors.
+/// The number that a name of one of the program's own descriptors stands for. Such a name cannot be
+/// opened later, by a thread with another table of descriptors.
 fn descriptor(value: &[u8]) -> Option<i32> {
     match value {
         b"-" | b"/dev/stdout" => return Some(1),

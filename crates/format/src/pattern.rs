@@ -1,7 +1,8 @@
 //! Patterns for names: the part of POSIX extended regular expressions that names of functions need.
 //!
-//! `.`, `[abc]`, `[^a-z]`, `^`, `$`, `(one|other)`, `*`, `+`, `?`, and `\` before any of them. No `{m,n}`, no `[:class:]`.
-//! Nothing is allocated, and the work is bounded: a pattern is read where signal handlers may run.
+//! `.`, `[abc]`, `[^a-z]`, `^`, `$`, `(one|other)`, `*`, `+`, `?`, and `\` before any of them. No
+//! `{m,n}`, no `[:class:]`. Nothing is allocated, and the work is bounded: a pattern is read where
+//! signal handlers may run.
 
 use core::cell::Cell;
 

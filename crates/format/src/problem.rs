@@ -1,6 +1,8 @@
-//! What is said of a bad option: one line that names the variable, the word, the element it stands in, the remedy.
+//! What is said of a bad option: one line that names the variable, the word, the element it stands
+//! in, the remedy.
 //!
-//! It borrows from the option's text and shows no more of it than fits into a line, in printable ASCII.
+//! It borrows from the option's text and shows no more of it than fits into a line, in printable
+//! ASCII.
 
 use core::fmt;
 
@@ -72,7 +74,8 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// The known word nearest to a mistyped one, without the prefix where the mistyped one has none.
+    /// The known word nearest to a mistyped one, without the prefix where the mistyped one has
+    /// none.
     fn nearest(&self, word: &[u8]) -> Option<&'static str> {
         let word = core::str::from_utf8(word).ok()?;
         let mut same = [0u8; 64];

@@ -1,4 +1,5 @@
-//! The layout of a recording: one file a process, mapped by it, readable at any moment, also after SIGKILL.
+//! The layout of a recording: one file a process, mapped by it, readable at any moment, also after
+//! SIGKILL.
 //!
 //! ```text
 //! page 0        header: who, since when, how it ended, what was dropped
@@ -6,10 +7,11 @@
 //! then          segments, each of whole pages: control, totals, threads, instances, interests, modules, records
 //! ```
 //!
-//! All numbers are little-endian words of 64 bits at multiples of 8 unless said otherwise; places are bytes from the
-//! beginning of what they are in. Words that were never written are zero. The writer reserves the blocks of a segment before it
-//! enters it into the directory, and writes an entry's kind last: so a reader that finds a kind finds a whole
-//! segment in the file. Numbers change while a reader looks, each by itself: a reader of a running process copies, and does not
+//! All numbers are little-endian words of 64 bits at multiples of 8 unless said otherwise; places
+//! are bytes from the beginning of what they are in. Words that were never written are zero. The
+//! writer reserves the blocks of a segment before it enters it into the directory, and writes an
+//! entry's kind last: so a reader that finds a kind finds a whole segment in the file. Numbers
+//! change while a reader looks, each by itself: a reader of a running process copies, and does not
 //! expect two numbers to agree.
 //!
 //! Written on x86-64 only: `MACHINE` says so.
@@ -20,8 +22,8 @@ pub mod thread;
 
 /// `EPOLLREC`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"EPOLLREC");
-/// Grows when something is moved or means something else. What is only added (words that were zero, kinds of segments) does not
-/// change it.
+/// Grows when something is moved or means something else. What is only added (words that were zero,
+/// kinds of segments) does not change it.
 pub const VERSION: u64 = 2;
 /// ELF's number of x86-64 (EM_X86_64).
 pub const MACHINE: u64 = 62;
@@ -41,7 +43,8 @@ pub mod header {
     pub const MACHINE: usize = 16;
     pub const PID: usize = 24;
     pub const PPID: usize = 32;
-    /// CLOCK_MONOTONIC and CLOCK_REALTIME when the process was first seen (load, or after a fork), nanoseconds.
+    /// CLOCK_MONOTONIC and CLOCK_REALTIME when the process was first seen (load, or after a fork),
+    /// nanoseconds.
     pub const BEGAN: usize = 40;
     pub const BEGAN_UNIX: usize = 48;
     /// CLOCK_MONOTONIC when it ended; 0: it runs, or was killed.
@@ -51,13 +54,15 @@ pub mod header {
     /// Seed of faults, and whether there is one (0 or 1).
     pub const SEED: usize = 72;
     pub const HAS_SEED: usize = 80;
-    /// Threads that have no segment, for want of space or of places in the directory: their calls are not in this file.
+    /// Threads that have no segment, for want of space or of places in the directory: their calls
+    /// are not in this file.
     pub const THREADS_DROPPED: usize = 88;
     /// Calls of such threads.
     pub const CALLS_DROPPED: usize = 96;
     /// Entries of the tables that found no space.
     pub const ENTRIES_DROPPED: usize = 104;
-    /// Records that a ring holds (the same for all threads); 0: there are no rings, each record is kept ([`super::area`]).
+    /// Records that a ring holds (the same for all threads); 0: there are no rings, each record is
+    /// kept ([`super::area`]).
     pub const RING: usize = 112;
     /// An errno of the first reservation that failed; 0: none did.
     pub const TROUBLE: usize = 120;
@@ -67,30 +72,34 @@ pub mod header {
     pub const EXE_LENGTH: usize = 144;
     pub const EXE: usize = 152;
     pub const EXE_BYTES: usize = 1024;
-    /// Length of the arguments, and their bytes as `/proc/self/cmdline` has them, at most [`ARGUMENTS_BYTES`].
+    /// Length of the arguments, and their bytes as `/proc/self/cmdline` has them, at most
+    /// [`ARGUMENTS_BYTES`].
     pub const ARGUMENTS_LENGTH: usize = 1176;
     pub const ARGUMENTS: usize = 1184;
     pub const ARGUMENTS_BYTES: usize = 2048;
-    /// Processes of this one's family (forked, without an exec) that could make no file of their own and found no nearer
-    /// relative's: they count themselves here. And the errno of the first one.
+    /// Processes of this one's family (forked, without an exec) that could make no file of their
+    /// own and found no nearer relative's: they count themselves here. And the errno of the first
+    /// one.
     pub const CHILDREN_LOST: usize = ARGUMENTS + ARGUMENTS_BYTES;
     pub const CHILDREN_TROUBLE: usize = CHILDREN_LOST + 8;
-    /// Programs that this process, or a forked one without a file of its own, has started, and whose calls the library does not
-    /// see: how many, the path of the first (its length, and at most [`UNSEEN_BYTES`]), and why ([`super::unseen`], bits of all).
+    /// Programs that this process, or a forked one without a file of its own, has started, and
+    /// whose calls the library does not see: how many, the path of the first (its length, and at
+    /// most [`UNSEEN_BYTES`]), and why ([`super::unseen`], bits of all).
     pub const UNSEEN: usize = CHILDREN_TROUBLE + 8;
     pub const UNSEEN_LENGTH: usize = UNSEEN + 8;
     pub const UNSEEN_PATH: usize = UNSEEN_LENGTH + 8;
     pub const UNSEEN_BYTES: usize = 256;
     pub const UNSEEN_WHY: usize = UNSEEN_PATH + UNSEEN_BYTES;
-    /// Where each record is kept: the bytes up to which the file grows for them, and what they have found in their way
-    /// ([`super::stopped`]; bits).
+    /// Where each record is kept: the bytes up to which the file grows for them, and what they have
+    /// found in their way ([`super::stopped`]; bits).
     pub const RECORDS_MOST: usize = 4000;
     pub const RECORDS_STOPPED: usize = 4008;
 }
 
 /// Why a program's calls are not seen.
 pub mod unseen {
-    /// The loader leaves the library out (AT_SECURE). Recordings of before there were others have no bit.
+    /// The loader leaves the library out (AT_SECURE). Recordings of before there were others have
+    /// no bit.
     pub const SECURE: u64 = 1;
     /// It has no loader.
     pub const STATIC: u64 = 2;
@@ -133,8 +142,8 @@ pub mod entry {
     pub const START: usize = 8;
     /// Bytes, a multiple of [`super::PAGE`].
     pub const LENGTH: usize = 16;
-    /// Of a thread: its kernel thread id when it began. Of a table: the index of its first entry. Of records: the place in
-    /// this directory, from 0, of their thread.
+    /// Of a thread: its kernel thread id when it began. Of a table: the index of its first entry.
+    /// Of records: the place in this directory, from 0, of their thread.
     pub const EXTRA: usize = 24;
 }
 
@@ -142,28 +151,32 @@ pub mod entry {
 pub mod kind {
     /// What is counted once a process ([`super::totals`]).
     pub const TOTALS: u64 = 1;
-    /// A thread's counters, and behind them its ring or the first area of its records ([`super::thread`]).
+    /// A thread's counters, and behind them its ring or the first area of its records
+    /// ([`super::thread`]).
     pub const THREAD: u64 = 2;
     /// A part of the table of instances ([`super::instance`]).
     pub const INSTANCES: u64 = 3;
     /// A part of the table of interests ([`super::interest`]).
     pub const INTERESTS: u64 = 4;
-    /// Text: the objects that were mapped, one line each: start (hexadecimal), end, build id (hexadecimal, or -), path. The
-    /// last such segment is the newest.
+    /// Text: the objects that were mapped, one line each: start (hexadecimal), end, build id
+    /// (hexadecimal, or -), path. The last such segment is the newest.
     pub const MODULES: u64 = 5;
     /// What was found wrong ([`super::findings`], [`super::finding`]).
     pub const FINDINGS: u64 = 8;
-    /// How the program is steered while it runs ([`crate::control`]). The first segment, made with the file.
+    /// How the program is steered while it runs ([`crate::control`]). The first segment, made with
+    /// the file.
     pub const CONTROL: u64 = 6;
     /// Records of a thread that has filled those it has ([`super::area`]).
     pub const RECORDS: u64 = 7;
     /// A part of the arena of call stacks ([`super::stacks`]), whose address was the entry's EXTRA.
     pub const STACKS: u64 = 9;
-    /// The totals of the census ([`super::census`]). (10 was the census at the end, in an earlier layout.)
+    /// The totals of the census ([`super::census`]). (10 was the census at the end, in an earlier
+    /// layout.)
     pub const CENSUS: u64 = 11;
     /// A part of the census's rows ([`super::census::place`]); EXTRA: the first one's number.
     pub const PLACES: u64 = 12;
-    /// A part of the words of the descriptor numbers ([`super::census::number`]); EXTRA: the first number.
+    /// A part of the words of the descriptor numbers ([`super::census::number`]); EXTRA: the first
+    /// number.
     pub const NUMBERS: u64 = 13;
     /// What is armed: limits and rules of faults ([`super::policy`]).
     pub const POLICY: u64 = 14;
@@ -171,7 +184,8 @@ pub mod kind {
     pub const SERIES: u64 = 15;
     /// What the descriptors of findings were ([`super::described`]).
     pub const DESCRIBED: u64 = 20;
-    /// Some of the descriptors that were open at the end, with what they were ([`super::open_at_end`]).
+    /// Some of the descriptors that were open at the end, with what they were
+    /// ([`super::open_at_end`]).
     pub const OPEN_AT_END: u64 = 21;
 }
 
@@ -187,9 +201,11 @@ pub mod totals {
     pub const UNSEEN_WATCHES: usize = 56;
     pub const HEALED: usize = 64;
     pub const LOST: usize = 72;
-    /// CLOCK_MONOTONIC when the waits of all instances were last marked ([`super::instance::MARK`]); 0: they never were.
+    /// CLOCK_MONOTONIC when the waits of all instances were last marked
+    /// ([`super::instance::MARK`]); 0: they never were.
     pub const MARKED: usize = 80;
-    /// The highest descriptor number of an instance or a watch, and one; and RLIMIT_NOFILE when it became so (0: not asked).
+    /// The highest descriptor number of an instance or a watch, and one; and RLIMIT_NOFILE when it
+    /// became so (0: not asked).
     pub const NUMBERS: usize = 88;
     pub const NUMBERS_LIMIT: usize = 96;
     /// How many instances each site has created: [`SITES`] pairs of a site (0: free) and a number.
@@ -197,8 +213,9 @@ pub mod totals {
     pub const SITES: usize = 64;
 }
 
-/// Places in an area of records, where each record is kept: the first lies in the thread's segment, each other is a segment
-/// ([`kind::RECORDS`]). Behind a head of 64 bytes lie records, in the order in which they were begun.
+/// Places in an area of records, where each record is kept: the first lies in the thread's segment,
+/// each other is a segment ([`kind::RECORDS`]). Behind a head of 64 bytes lie records, in the order
+/// in which they were begun.
 pub mod area {
     /// How many places are taken. More than there are: who asked further found it full.
     pub const TAKEN: usize = 0;
@@ -217,15 +234,18 @@ pub mod record {
     /// CLOCK_MONOTONIC when the call began, nanoseconds.
     pub const BEGAN: usize = 8;
     pub const DURATION: usize = 16;
-    /// From the lowest byte: `Function`, flags ([`INJECTED`], [`LIMITED`]), operation of epoll_ctl (16 bits); errno in the upper 32.
+    /// From the lowest byte: `Function`, flags ([`INJECTED`], [`LIMITED`]), operation of epoll_ctl
+    /// (16 bits); errno in the upper 32.
     pub const CALL: usize = 24;
     pub const INJECTED: u64 = 1;
     pub const LIMITED: u64 = 2;
     /// The result, signed.
     pub const RESULT: usize = 32;
-    /// The first argument (epfd, size, flags) in the lower 32 bits; fd of epoll_ctl, or maxevents of a wait, above.
+    /// The first argument (epfd, size, flags) in the lower 32 bits; fd of epoll_ctl, or maxevents
+    /// of a wait, above.
     pub const ARGUMENTS: usize = 40;
-    /// Of a wait: the timeout in nanoseconds, or [`NO_TIMEOUT`], or [`UNKNOWN_TIMEOUT`]. Of epoll_ctl: the event mask asked for.
+    /// Of a wait: the timeout in nanoseconds, or [`NO_TIMEOUT`], or [`UNKNOWN_TIMEOUT`]. Of
+    /// epoll_ctl: the event mask asked for.
     pub const EXTRA: usize = 48;
     pub const NO_TIMEOUT: u64 = u64::MAX;
     /// Of an epoll_pwait2 whose timeout the kernel did not read.
@@ -240,13 +260,14 @@ pub mod instance {
     /// 1 for the process's first; 0: not in use.
     pub const ID: usize = 0;
     pub const SITE: usize = 8;
-    /// `size` of epoll_create or `flags` of epoll_create1 in the lower 32 bits; above: 1 create, 2 create1, 3 out of sight;
-    /// bit 63: it was there before the fork or exec.
+    /// `size` of epoll_create or `flags` of epoll_create1 in the lower 32 bits; above: 1 create, 2
+    /// create1, 3 out of sight; bit 63: it was there before the fork or exec.
     pub const ORIGIN: usize = 16;
     pub const INHERITED: u64 = 1 << 63;
     /// The descriptor that it was made under, in the lower 32 bits. Above: [`MARK`].
     pub const EPFD: usize = 24;
-    /// Where the lower half of its waits begins as they were at the last mark ([`super::totals::MARKED`]).
+    /// Where the lower half of its waits begins as they were at the last mark
+    /// ([`super::totals::MARKED`]).
     pub const MARK: u32 = 32;
     pub const WATCHES: usize = 32;
     pub const WATCHES_PEAK: usize = 40;
@@ -274,7 +295,8 @@ pub mod finding {
     pub const SIZE: usize = 128;
     /// What tells it from the others; 0: not in use.
     pub const KEY: usize = 0;
-    /// [`crate::findings::Id`] in the lowest byte, above it the variant; written last: 0: it is being filled in.
+    /// [`crate::findings::Id`] in the lowest byte, above it the variant; written last: 0: it is
+    /// being filled in.
     pub const WHAT: usize = 8;
     /// [`crate::findings::Severity`].
     pub const SEVERITY: usize = 16;
@@ -288,18 +310,20 @@ pub mod finding {
     pub const FIRST: usize = 88;
 }
 
-/// What the descriptors of findings were when these were made. Entry N belongs to entry N of the table of findings.
+/// What the descriptors of findings were when these were made. Entry N belongs to entry N of the
+/// table of findings.
 pub mod described {
     pub const SIZE: usize = 8 + crate::descriptor::BYTES;
-    /// The number of the descriptor and one in the lower 32 bits, the length of the list in the upper; written last; 0: none.
+    /// The number of the descriptor and one in the lower 32 bits, the length of the list in the
+    /// upper; written last; 0: none.
     pub const WHAT: usize = 0;
     /// The list ([`crate::descriptor`]).
     pub const FIELDS: usize = 8;
     pub const ALL: usize = super::findings::ENTRIES * SIZE;
 }
 
-/// Descriptors that were open when the process ended: of each call that made some, the first few. A page, and behind it an entry
-/// for each.
+/// Descriptors that were open when the process ended: of each call that made some, the first few. A
+/// page, and behind it an entry for each.
 pub mod open_at_end {
     /// How many entries follow.
     pub const COUNT: usize = 0;
@@ -315,8 +339,8 @@ pub mod open_at_end {
     pub const DESCRIBED: usize = 16;
 }
 
-/// The arena of call stacks. A site that lies in a part of it stands for a stack: there lie the number of its return addresses,
-/// and these, the innermost first, each a word.
+/// The arena of call stacks. A site that lies in a part of it stands for a stack: there lie the
+/// number of its return addresses, and these, the innermost first, each a word.
 pub mod stacks {
     /// Bytes of a part, which is a segment; a stack lies in one part.
     pub const PART: usize = 64 * 1024;
@@ -324,8 +348,9 @@ pub mod stacks {
     pub const DEEPEST: usize = 64;
 }
 
-/// A coarse series of the whole run, in the order of time: a head of [`FIRST`](series::FIRST) bytes, and the rows behind it. When all are
-/// taken, each second one is given up, and from then on they come half as often.
+/// A coarse series of the whole run, in the order of time: a head of [`FIRST`](series::FIRST)
+/// bytes, and the rows behind it. When all are taken, each second one is given up, and from then on
+/// they come half as often.
 pub mod series {
     /// How many rows are taken.
     pub const COUNT: usize = 0;

@@ -1,7 +1,8 @@
 //! Numbers, times and probabilities, each from the whole of a word.
 //!
-//! What strace 6.1 takes is read as strace reads it: [`leading`] is its `string_to_uint_ex` (strtoll in base 10),
-//! [`time`] its `parse_ts`, [`wide`] strtoull in base 0. The shim's own keys take digits alone.
+//! What strace 6.1 takes is read as strace reads it: [`leading`] is its `string_to_uint_ex`
+//! (strtoll in base 10), [`time`] its `parse_ts`, [`wide`] strtoull in base 0. The shim's own keys
+//! take digits alone.
 
 use crate::problem::Bad;
 
@@ -71,7 +72,8 @@ pub(crate) fn wide(word: &[u8]) -> Result<u64, Bad> {
     }
 }
 
-/// The digits at the beginning: their number (None: more than 64 bits hold) and what follows. None without a digit.
+/// The digits at the beginning: their number (None: more than 64 bits hold) and what follows. None
+/// without a digit.
 fn take(text: &[u8], base: u32) -> Option<(Option<u64>, &[u8])> {
     let digit = |byte: u8| char::from(byte).to_digit(base);
     let count = text.iter().take_while(|byte| digit(**byte).is_some()).count();
@@ -94,8 +96,9 @@ fn sign(text: &[u8]) -> (bool, &[u8]) {
 /// The longest time, about 292 years: a clock's reading and a time together still fit into 64 bits.
 pub(crate) const LONGEST: u64 = i64::MAX as u64;
 
-/// A time in nanoseconds: a decimal number, which may have a fraction and an exponent, in microseconds or in `s`,
-/// `ms`, `us`, `ns`. What is finer than a nanosecond is cut off; what is longer than [`LONGEST`] is that.
+/// A time in nanoseconds: a decimal number, which may have a fraction and an exponent, in
+/// microseconds or in `s`, `ms`, `us`, `ns`. What is finer than a nanosecond is cut off; what is
+/// longer than [`LONGEST`] is that.
 pub(crate) fn time(word: &[u8]) -> Result<u64, Bad> {
     if word.is_empty() {
         return Err(Bad::Missing);
@@ -135,7 +138,8 @@ fn figures(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at_checked(count).unwrap_or((text, b""))
 }
 
-/// `e`, a sign, digits: the exponent and what follows. None where a digit is missing: then it is no exponent.
+/// `e`, a sign, digits: the exponent and what follows. None where a digit is missing: then it is no
+/// exponent.
 fn exponent(text: &[u8]) -> Option<(i64, &[u8])> {
     // No text is long enough for its digits to stand in a place beyond this.
     const MOST: u64 = 1 << 40;
@@ -146,8 +150,8 @@ fn exponent(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((if negative { -exponent } else { exponent }, rest))
 }
 
-/// The decimal `whole.fraction` times 10^`exponent`, without what is left behind the point; u128::MAX where it has
-/// more than 19 digits.
+/// The decimal `whole.fraction` times 10^`exponent`, without what is left behind the point;
+/// u128::MAX where it has more than 19 digits.
 fn shifted(whole: &[u8], fraction: &[u8], exponent: i64) -> u128 {
     let first = exponent.saturating_add(i64::try_from(whole.len()).unwrap_or(i64::MAX));
     let mut sum = 0u128;
@@ -163,8 +167,8 @@ fn shifted(whole: &[u8], fraction: &[u8], exponent: i64) -> u128 {
     sum
 }
 
-/// A probability from 0 to 1 as a threshold: an event happens where a uniform number of 64 bits is below it. None
-/// stands for 1. Exact: 2^64 times the probability, rounded down.
+/// A probability from 0 to 1 as a threshold: an event happens where a uniform number of 64 bits is
+/// below it. None stands for 1. Exact: 2^64 times the probability, rounded down.
 pub(crate) fn probability(word: &[u8]) -> Result<Option<u64>, Bad> {
     let (negative, text) = match word {
         [] => return Err(Bad::Missing),

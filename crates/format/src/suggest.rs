@@ -1,7 +1,7 @@
 //! "Did you mean": the known word nearest to a mistyped one.
 
-/// The known word that is at most two edits (insert, delete, replace) away. Of two that are equally near, the one that
-/// begins more like the mistyped word: few slips happen at the beginning.
+/// The known word that is at most two edits (insert, delete, replace) away. Of two that are equally
+/// near, the one that begins more like the mistyped word: few slips happen at the beginning.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let mut best: Option<(usize, usize, &str)> = None;

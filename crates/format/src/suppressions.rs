@@ -1,4 +1,5 @@
-//! Findings that are not to be told: `EPOLLSHIM_SUPPRESSIONS` names a file of lines `id:pattern`, as the sanitizers have them.
+//! Findings that are not to be told: `EPOLLSHIM_SUPPRESSIONS` names a file of lines `id:pattern`,
+//! as the sanitizers have them.
 //!
 //! ```text
 //! # an instance that libfoo keeps for the life of the process
@@ -6,9 +7,10 @@
 //! spin:^main_loop$
 //! ```
 //!
-//! A pattern is looked for anywhere in a name; `*` stands for any text, `^` at its beginning and `$` at its end hold it to
-//! the name's beginning and end. Names are those of the finding's two places: the object's path, its file name, the function.
-//! Empty lines, those that begin with `#`, and space around a line are passed over.
+//! A pattern is looked for anywhere in a name; `*` stands for any text, `^` at its beginning and
+//! `$` at its end hold it to the name's beginning and end. Names are those of the finding's two
+//! places: the object's path, its file name, the function. Empty lines, those that begin with `#`,
+//! and space around a line are passed over.
 
 use core::fmt;
 
@@ -97,7 +99,8 @@ pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let mut rest = name;
     let mut parts = pattern.split(|byte| *byte == b'*').peekable();
     while let Some(part) = parts.next() {
-        // The first place is the best for what follows, except at the end, which the last part is held to.
+        // The first place is the best for what follows, except at the end, which the last part is
+        // held to.
         let found = match (is_held, is_whole && parts.peek().is_none()) {
             (true, true) => (rest == part).then_some(&b""[..]),
             (true, false) => rest.strip_prefix(part),

@@ -1,4 +1,5 @@
-//! Lists of words, each of which is one text in the library. A list of `&str` would take a relocation for each word: 40 bytes more.
+//! Lists of words, each of which is one text in the library. A list of `&str` would take a
+//! relocation for each word: 40 bytes more.
 
 /// A list of words, none of which has a newline in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

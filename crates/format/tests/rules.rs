@@ -207,8 +207,9 @@ fn every_form_of_when_is_understood() {
     }
 }
 
-/// What strace 6.1 does at each call (tamper_with_syscall_entering of src/syscall.c): it counts FIRST and LAST down,
-/// and starts again at STEP. Whether the call numbered 1, 2, ... is tampered with.
+/// What strace 6.1 does at each call (tamper_with_syscall_entering of src/syscall.c): it counts
+/// FIRST and LAST down, and starts again at STEP. Whether the call numbered 1, 2, ... is tampered
+/// with.
 fn strace(when: When, calls: usize) -> Vec<bool> {
     let (mut first, mut last) = (when.first, when.last);
     let tampers = |_| {

@@ -1,4 +1,5 @@
-//! strace itself is asked: what it takes is taken here, but for what `faults` says is not taken over.
+//! strace itself is asked: what it takes is taken here, but for what `faults` says is not taken
+//! over.
 
 use std::process::Command;
 

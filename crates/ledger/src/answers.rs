@@ -73,7 +73,8 @@ impl<const NUMBERS: usize> Answers<NUMBERS> {
 /// So many rings are lent at most.
 pub const MOST: usize = 16;
 
-/// The answers that the change which is being made has brought. Atomics, as all that the holder of the lock writes.
+/// The answers that the change which is being made has brought. Atomics, as all that the holder of
+/// the lock writes.
 pub struct Lent {
     rings: [[Long; 4]; MOST],
     count: Word,

@@ -78,7 +78,8 @@ pub enum Change {
         epfd: i32,
         fd: i32,
     },
-    /// The kernel does not have what this word stands for, as it said when this was the ledger's version.
+    /// The kernel does not have what this word stands for, as it said when this was the ledger's
+    /// version.
     NotThere {
         fd: i32,
         slot: FdState,
@@ -130,8 +131,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             Change::Duplicated { old, new, at } => self.duplicated(old, new, at),
             Change::Gone { epfd, fd } => self.gone(epfd, fd),
             Change::NotThere { fd, slot, version } => {
-                // Whoever closes a number that the ledger knows says so first, so that one which is known here, and not there, was
-                // closed out of sight; unless anything has changed since the kernel was asked.
+                // Whoever closes a number that the ledger knows says so first, so that one which is
+                // known here, and not there, was closed out of sight; unless anything has changed
+                // since the kernel was asked.
                 if self.descriptors.get(fd) == slot && version == before {
                     self.heal(fd);
                 }

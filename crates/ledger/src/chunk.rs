@@ -5,8 +5,8 @@ use core::ptr::null_mut;
 use crate::Memory;
 use crate::sync::{AtomicPtr, Ordering};
 
-/// Makes a chunk of zeroed entries where there is none yet. Of several threads the first stores its chunk, and the others give
-/// theirs back. False: there is no memory.
+/// Makes a chunk of zeroed entries where there is none yet. Of several threads the first stores its
+/// chunk, and the others give theirs back. False: there is no memory.
 pub fn make<T, M: Memory>(chunk: &AtomicPtr<T>, entries: usize) -> bool {
     if !chunk.load(Ordering::Relaxed).is_null() {
         return true;

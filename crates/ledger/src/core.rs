@@ -105,7 +105,8 @@ pub struct Core<K: Kernel, O: Observer> {
     events: Pending,
     /// What the kernel said before the lock was taken. Written by the holder.
     answers: Lent,
-    /// Lower numbers have all the memory that they need. 0: there was none for more records when it was last asked for.
+    /// Lower numbers have all the memory that they need. 0: there was none for more records when it
+    /// was last asked for.
     ready_below: AtomicI32,
     observer: PhantomData<fn() -> O>,
 }
@@ -155,7 +156,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.events.take()
     }
 
-    /// Makes a change, with the kernel's answers about its numbers, if it was asked. Only the holder of the lock calls it.
+    /// Makes a change, with the kernel's answers about its numbers, if it was asked. Only the
+    /// holder of the lock calls it.
     #[inline(always)]
     pub fn with_answers<T>(&self, answers: Option<&[Ring]>, make: impl FnOnce() -> T) -> T {
         if let Some(answers) = answers {
@@ -168,8 +170,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         result
     }
 
-    /// Whether the change that is being made happens now, and did not wait in the queue. Relaxed: the
-    /// caller is the holder, which alone writes it.
+    /// Whether the change that is being made happens now, and did not wait in the queue. Relaxed:
+    /// the caller is the holder, which alone writes it.
     pub(crate) fn is_timely(&self) -> bool {
         !self.late.load(Ordering::Relaxed)
     }

@@ -56,8 +56,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
             && self.compare_lists(picture, notepad, false, is_under_way)
     }
 
-    /// Gets memory for what a correction may need, and asks the kernel about duplicates. Not under the lock. (Only the answers
-    /// about the first few numbers are kept.)
+    /// Gets memory for what a correction may need, and asks the kernel about duplicates. Not under
+    /// the lock. (Only the answers about the first few numbers are kept.)
     pub fn prepare_for(&self, picture: Picture<'_>) -> Answers<{ answers::MOST }> {
         self.grow();
         let mut answers = Answers::NONE;

@@ -183,8 +183,8 @@ impl<M: Memory> Descriptors<M> {
         if fd as u32 >= self.low_end.load(Ordering::Relaxed) {
             return None;
         }
-        // SAFETY: `low_end` is at most IN_PLACE (`reach_further` keeps it so). (For `get_unchecked` the
-        // compiler would mask the number twice.)
+        // SAFETY: `low_end` is at most IN_PLACE (`reach_further` keeps it so). (For `get_unchecked`
+        // the compiler would mask the number twice.)
         Some(Place(unsafe { &*self.low.as_ptr().add(fd as u32 as usize) }))
     }
 
@@ -241,7 +241,8 @@ impl<M: Memory> Descriptors<M> {
         self.may_be_missing(one | other)
     }
 
-    /// Gets memory for a number. Not under the lock. False: there is none, or the number is none that a descriptor can have.
+    /// Gets memory for a number. Not under the lock. False: there is none, or the number is none
+    /// that a descriptor can have.
     #[cold]
     #[inline(never)]
     pub fn prepare(&self, fd: i32) -> bool {

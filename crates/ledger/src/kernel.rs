@@ -24,8 +24,8 @@ pub trait Memory: 'static {
 
 /// What the ledger must ask the kernel.
 pub trait Kernel: Memory {
-    /// Whether two descriptors refer to one open file description (kcmp(2)); None: the kernel does not say. A number that is
-    /// not open is nobody's duplicate. Not called under the lock.
+    /// Whether two descriptors refer to one open file description (kcmp(2)); None: the kernel does
+    /// not say. A number that is not open is nobody's duplicate. Not called under the lock.
     fn are_aliases(fd: i32, other: i32) -> Option<bool>;
 
     /// CLOCK_MONOTONIC, in nanoseconds.

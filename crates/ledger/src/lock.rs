@@ -17,7 +17,8 @@ use crate::sync::{AtomicU64, Ordering};
 const QUEUED: u64 = 1;
 const FLAGS: u32 = 32;
 
-/// Has a cache line fetched, of whatever address, while the processor goes on. Elsewhere than on x86-64 nothing is done.
+/// Has a cache line fetched, of whatever address, while the processor goes on. Elsewhere than on
+/// x86-64 nothing is done.
 #[inline(always)]
 pub fn fetch<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]

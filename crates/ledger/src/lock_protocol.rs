@@ -12,9 +12,10 @@
 //! | a thread that has ended | at once |
 //! | another thread | after [`MOST_STUCK`] changes found it at the same entry and yielded their processor, and [`LONG`] has passed |
 //!
-//! The third and the last judgement may be wrong: the frame may be suspended, by handlers that follow each other without a
-//! break, or by the scheduler. A frame that continues nevertheless notices that when it unlocks, and has the records rebuilt once
-//! more. But the change that it was making may be lost. So neither judgement rests on a count alone, which passes fast: it also
+//! The third and the last judgement may be wrong: the frame may be suspended, by handlers that
+//! follow each other without a break, or by the scheduler. A frame that continues nevertheless
+//! notices that when it unlocks, and has the records rebuilt once more. But the change that it was
+//! making may be lost. So neither judgement rests on a count alone, which passes fast: it also
 //! needs more time than a frame is suspended for that will continue.
 
 mod gone;
@@ -52,8 +53,8 @@ pub struct Locked<G, T: 'static, M: Memory> {
     waited: AtomicU32,
     /// When the first of these changes had to wait.
     waited_since: AtomicU64,
-    /// One more than how many changes had been consumed at the last look (0: there was none), and how
-    /// many looks have found the same number since.
+    /// One more than how many changes had been consumed at the last look (0: there was none), and
+    /// how many looks have found the same number since.
     consumed: AtomicU32,
     looks: AtomicU32,
     /// When the first of these looks was made.
@@ -300,7 +301,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         true
     }
 
-    /// Applies every change that waits, oldest first. By the holder; it stops where the lock was broken, or memory is short.
+    /// Applies every change that waits, oldest first. By the holder; it stops where the lock was
+    /// broken, or memory is short.
     pub fn drain(&self, hold: Hold) {
         self.guarded.late().store(true, Ordering::Relaxed);
         while self.guarded.lock().is_held_beside(hold) && !self.guarded.is_nearly_out() {

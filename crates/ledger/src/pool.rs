@@ -1,9 +1,9 @@
 //! Records in chunks of memory that is never unmapped: an index stays valid for ever.
 //!
-//! Allocation and release happen under the ledger's lock, and find their memory there; [`Pool::grow`] asks for more, without
-//! the lock. `get` may be called by any thread at any time.
-//! Type-stable memory of atomics is what makes that sound: a reader that lost a race reads a record that means
-//! something else by now, never memory that is something else.
+//! Allocation and release happen under the ledger's lock, and find their memory there;
+//! [`Pool::grow`] asks for more, without the lock. `get` may be called by any thread at any time.
+//! Type-stable memory of atomics is what makes that sound: a reader that lost a race reads a record
+//! that means something else by now, never memory that is something else.
 
 use core::marker::PhantomData;
 
@@ -92,8 +92,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         self.free.store(record.link().load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// A record for a new purpose, with the content that it had when it was released. `extends` is called where it was never
-    /// given out before. Under the lock only.
+    /// A record for a new purpose, with the content that it had when it was released. `extends` is
+    /// called where it was never given out before. Under the lock only.
     #[inline(always)]
     pub fn allocate(&self, extends: impl FnOnce()) -> Option<(u32, &'static T)> {
         let index = self.free.load(Ordering::Relaxed);
@@ -129,7 +129,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
         self.ready.load(Ordering::Relaxed).saturating_sub(self.end())
     }
 
-    /// Gets memory for more records, where few are left. Not under the lock. False: there is no memory, or the pool is full.
+    /// Gets memory for more records, where few are left. Not under the lock. False: there is no
+    /// memory, or the pool is full.
     pub fn grow(&self) -> bool {
         while self.is_short() {
             let ready = self.ready.load(Ordering::Relaxed);
@@ -137,7 +138,8 @@ impl<T: Record, M: Memory, const CHUNKS: usize, const CHUNK: u32> Pool<T, M, CHU
             if !chunk::make::<T, M>(chunk, CHUNK as usize) {
                 return false;
             }
-            // Relaxed: who needs the record finds its chunk by `get`. Whoever comes second finds it done.
+            // Relaxed: who needs the record finds its chunk by `get`. Whoever comes second finds it
+            // done.
             let _ = self.ready.compare_exchange(ready, ready + CHUNK, Ordering::Relaxed, Ordering::Relaxed);
         }
         true

@@ -197,7 +197,8 @@ impl RecentCloses {
         self.entry(instance, fd)?.read().filter(|close| close.instance == instance && close.fd == fd)
     }
 
-    /// The closes that were not reported, beginning with one entry of the table and then all others.
+    /// The closes that were not reported, beginning with one entry of the table and then all
+    /// others.
     pub fn unreported(&self, first: usize) -> impl Iterator<Item = RecentClose> {
         let (before, after) = self.entries.split_at(first % ENTRIES);
         let all = after.iter().chain(before).filter_map(Entry::read);

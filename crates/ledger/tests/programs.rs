@@ -1,9 +1,10 @@
-//! The ledger beside a plain model of the kernel (`reference`), over random programs. What differs is shrunk to the shortest
-//! program that shows it.
+//! The ledger beside a plain model of the kernel (`reference`), over random programs. What differs
+//! is shrunk to the shortest program that shows it.
 //!
-//! The ledger sees what hooks see: the calls of one process, and nothing else. If the hooks see all that happens, the ledger
-//! equals the kernel at each step. If something escaped them (a descriptor in a message, another process that keeps a file
-//! open or removes an interest, an exec), one correction by the kernel's lists makes it equal again.
+//! The ledger sees what hooks see: the calls of one process, and nothing else. If the hooks see all
+//! that happens, the ledger equals the kernel at each step. If something escaped them (a descriptor
+//! in a message, another process that keeps a file open or removes an interest, an exec), one
+//! correction by the kernel's lists makes it equal again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod reference;
@@ -141,7 +142,8 @@ impl Observer for Nobody {}
 
 type Ledger = Core<Host, Nobody>;
 
-/// A ledger that has seen nothing. Its memory is never given back: records are referred to for ever.
+/// A ledger that has seen nothing. Its memory is never given back: records are referred to for
+/// ever.
 fn begin() -> &'static Ledger {
     Box::leak(Box::new(Ledger::new()))
 }
@@ -192,7 +194,8 @@ fn look_for_dead(ledger: &Ledger, numbers: &[i32], error: Errno) {
     }
 }
 
-/// Makes a step in the kernel, and tells the ledger what hooks would. Returns the ledger of who goes on.
+/// Makes a step in the kernel, and tells the ledger what hooks would. Returns the ledger of who
+/// goes on.
 fn make(ledger: &'static Ledger, step: Step) -> &'static Ledger {
     match step {
         Step::Open { close_on_exec } => _ = kernel(|kernel| kernel.open(close_on_exec)),
@@ -356,7 +359,8 @@ fn run(steps: &[Step], is_all_seen: bool) {
         assert!(!is_all_seen);
         correct(ledger);
         if !agrees(ledger) {
-            // Numbers that were duplicates of each other in the ledger were compared with one of them alone.
+            // Numbers that were duplicates of each other in the ledger were compared with one of
+            // them alone.
             correct(ledger);
         }
         assert!(agrees(ledger), "one correction, and one of what it uncovered, are enough");

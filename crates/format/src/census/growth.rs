@@ -14,7 +14,8 @@ pub struct Growth {
     pub born: u64,
     /// Of these, alive and not looked after by anybody.
     pub alive: u64,
-    /// The lowest number alive in each of the last four spans from one power of two of births to the next, the oldest first.
+    /// The lowest number alive in each of the last four spans from one power of two of births to
+    /// the next, the oldest first.
     pub floors: [u64; 4],
     /// Nanoseconds of the last whole span, and since.
     pub span: u64,
@@ -39,8 +40,8 @@ impl Leak {
 }
 
 impl Growth {
-    /// A leak's floor rises with every doubling of the births; that of a program that closes what it opens comes to rest, at the
-    /// number that it works with.
+    /// A leak's floor rises with every doubling of the births; that of a program that closes what
+    /// it opens comes to rest, at the number that it works with.
     #[must_use]
     pub fn judge(&self) -> Leak {
         let [first, second, third, fourth] = self.floors;
@@ -50,8 +51,9 @@ impl Growth {
         if self.alive < FD_LEAK_FEW || !grows { Leak::No } else { Leak::of(self.alive, self.born) }
     }
 
-    /// A quiet leak beneath a number that the program works with: what is added doubles, though the sum does not. What nobody looks
-    /// after must be mostly what was added: a number that is as high at any time is no leak.
+    /// A quiet leak beneath a number that the program works with: what is added doubles, though the
+    /// sum does not. What nobody looks after must be mostly what was added: a number that is as
+    /// high at any time is no leak.
     fn grows_beneath(&self) -> bool {
         let [first, second, third, fourth] = self.floors;
         let steps = [second.saturating_sub(first), third.saturating_sub(second), fourth.saturating_sub(third)];

@@ -1,4 +1,5 @@
-//! The file of `EPOLLSHIM_INJECT_LOG`: which rule fired on which call. A header for each process, and a line for each decision.
+//! The file of `EPOLLSHIM_INJECT_LOG`: which rule fired on which call. A header for each process,
+//! and a line for each decision.
 //!
 //! ```text
 //! epollshim.inject/1 version=0.1.0 pid=71 program=app seed=42 rules=epoll_wait:error=any:prob=0.05;close:error=EIO:scope=thread
@@ -6,13 +7,16 @@
 //! pid=71 tid=73 rule=2 call=close on=socket,nonblock thread=3 ordinal=4 error=EIO stack=0123456789abcdef/8 frames=app+0x11f2
 //! ```
 //!
-//! Rules are counted from 1. An ordinal is that of the rule's own count, in its scope: that which `when=` goes by. Where the scope
-//! is the thread, `thread` is there: threads are numbered from 1, in the order of their first calls that match such a rule.
+//! Rules are counted from 1. An ordinal is that of the rule's own count, in its scope: that which
+//! `when=` goes by. Where the scope is the thread, `thread` is there: threads are numbered from 1,
+//! in the order of their first calls that match such a rule.
 //!
-//! `on` is what the descriptor is that the call was given (of `epoll_ctl`, its target), and `nonblock` that it has `O_NONBLOCK`.
+//! `on` is what the descriptor is that the call was given (of `epoll_ctl`, its target), and
+//! `nonblock` that it has `O_NONBLOCK`.
 //!
-//! `frames` are the return addresses of the innermost callers, at most [`DEPTH`] and none from below a signal handler: the base
-//! name of the object, and the place in the addresses of its file, as `addr2line` takes it. `stack` is their hash.
+//! `frames` are the return addresses of the innermost callers, at most [`DEPTH`] and none from
+//! below a signal handler: the base name of the object, and the place in the addresses of its file,
+//! as `addr2line` takes it. `stack` is their hash.
 
 use core::fmt::{self, Display, Formatter, Write};
 
@@ -60,7 +64,8 @@ pub struct Decision {
     pub thread: u32,
     /// From 1.
     pub ordinal: u64,
-    /// What the program gets in place of the call. For [`Outcome::AnyError`], the error that was drawn.
+    /// What the program gets in place of the call. For [`Outcome::AnyError`], the error that was
+    /// drawn.
     pub outcome: Option<Outcome>,
     /// The random number that decided an order.
     pub shuffle: Option<u64>,
@@ -147,11 +152,13 @@ pub enum Unfit {
     SeveralProcesses,
 }
 
-/// Reads the decisions of the one process of this program that a text is about. `each` returns false to stop.
+/// Reads the decisions of the one process of this program that a text is about. `each` returns
+/// false to stop.
 #[inline(never)]
 pub fn read<'a>(text: &'a [u8], program: &[u8], each: &mut dyn FnMut(Decision) -> bool) -> Result<Header<'a>, Unfit> {
     let mut found: Option<Header> = None;
-    // A process that executes another program keeps its number: its lines end with the other header.
+    // A process that executes another program keeps its number: its lines end with the other
+    // header.
     let mut is_open = false;
     // What stands behind the last line break was cut off as it was written.
     let lines = text.split(|byte| *byte == b'\n').rev().skip(1);

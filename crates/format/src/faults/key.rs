@@ -38,7 +38,8 @@ pub(super) enum Key {
 /// What is known of a key.
 pub(super) struct Entry {
     pub key: Key,
-    /// How it is written, with its value if it has one. (One text, since a pointer costs the library 40 bytes.)
+    /// How it is written, with its value if it has one. (One text, since a pointer costs the
+    /// library 40 bytes.)
     written: &'static str,
     /// Bytes of its name, with which that begins.
     length: u8,
@@ -70,7 +71,8 @@ const fn of_waits(key: Key, name: &'static str, written: &'static str) -> Entry 
     of(Functions::WAITS, key, name, written)
 }
 
-/// The one condition that is not written with `=`: a function's name is matched, not compared with one value.
+/// The one condition that is not written with `=`: a function's name is matched, not compared with
+/// one value.
 pub(super) const STACK_NAME: &str = "stack~";
 
 const CTL: Functions = Functions::of(&[Function::EpollCtl]);
@@ -160,7 +162,8 @@ impl Seen {
     }
 }
 
-/// The key that a token's word names, if the token has a value where the key needs one, and none where not.
+/// The key that a token's word names, if the token has a value where the key needs one, and none
+/// where not.
 pub(super) fn find<'a>(word: &'a [u8], value: Option<&[u8]>, at: &'a [u8]) -> Result<&'static Entry, Fault<'a>> {
     let Some(entry) = KEYS.iter().find(|entry| entry.name().as_bytes() == word) else {
         return Err(match word {

@@ -1,4 +1,5 @@
-//! The page that the processes of a session share for faults: the file [`NAME`] in the directory of `EPOLLSHIM_SESSION`.
+//! The page that the processes of a session share for faults: the file [`NAME`] in the directory of
+//! `EPOLLSHIM_SESSION`.
 //!
 //! ```text
 //! 0      magic, layout version (written by the first process that maps it)
@@ -7,8 +8,8 @@
 //! 1088   ordinals of rules that name several system calls
 //! ```
 //!
-//! Whoever drives the program may make the file before it starts: zero bytes are valid. Rules are told apart by their places alone: all
-//! processes of the session must have the same.
+//! Whoever drives the program may make the file before it starts: zero bytes are valid. Rules are
+//! told apart by their places alone: all processes of the session must have the same.
 
 use super::{COUNTERS, RULES};
 

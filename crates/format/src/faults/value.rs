@@ -27,7 +27,8 @@ const SITE: &str = "the base name of a program or library, and a hex offset in i
 
 /// The highest descriptor, and the most events of one call (`int`).
 const INT_MAX: u64 = i32::MAX as u64;
-/// The highest errno: beyond it the kernel takes a return value for a result (MAX_ERRNO of include/linux/err.h).
+/// The highest errno: beyond it the kernel takes a return value for a result (MAX_ERRNO of
+/// include/linux/err.h).
 const MAX_ERRNO: u64 = 4095;
 
 static ERRNO_NAMES: Vocabulary = Vocabulary { noun: "errno", known: errno::NAMES, prefix: "", wanted: ERRNO };
@@ -58,7 +59,8 @@ static OPERATIONS: Vocabulary = Vocabulary {
     wanted: "ADD, MOD or DEL",
 };
 
-/// Puts one token into a rule. The answer is what would be said of it where impossible faults are not allowed.
+/// Puts one token into a rule. The answer is what would be said of it where impossible faults are
+/// not allowed.
 pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<Option<Fault<'a>>, Fault<'a>> {
     let at = rule.text;
     let number = |wanted| move |bad| Fault::Number { bad, word: value, at, wanted };
@@ -68,7 +70,8 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
         Key::Error => rule.outcome = Some(Outcome::Error(error(value, at)?)),
         Key::Retval => {
             let returned = scan::wide(value).map_err(number(RETURNED))?.cast_signed();
-            // As under strace, where it is the kernel's answer: that libc turns it into -1 and an errno.
+            // As under strace, where it is the kernel's answer: that libc turns it into -1 and an
+            // errno.
             if let Some(error) = errno_of(returned) {
                 rule.outcome = Some(Outcome::Error(error));
                 return Ok(None);
@@ -223,8 +226,8 @@ pub(crate) fn descriptor(value: &[u8]) -> Result<i32, Bad> {
     i32::try_from(scan::between(value, 0, INT_MAX)?).map_err(|_| Bad::TooLarge)
 }
 
-/// strace's ordinals: `F` is F alone, `F+` from F on, `F+S` every S-th from F on; `F..L`, `F..L+` and `F..L+S` are
-/// each, each, and every S-th from F to L. (strace's own numbers end at 65535.)
+/// strace's ordinals: `F` is F alone, `F+` from F on, `F+S` every S-th from F on; `F..L`, `F..L+`
+/// and `F..L+S` are each, each, and every S-th from F to L. (strace's own numbers end at 65535.)
 fn when(value: &[u8]) -> Result<When, Bad> {
     let (first, rest) = at_least_one(value)?;
     let (last, rest) = match rest {

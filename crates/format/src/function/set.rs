@@ -20,8 +20,8 @@ impl Functions {
     pub const NONE: Functions = Functions(0);
     /// Those that are hooked only where a rule names them, and that no set has.
     pub const ON_REQUEST: Functions = Functions::of_roles(&[Role::Memory]);
-    /// Those that make a descriptor, or two. (What receives one is not of them: where there is no room, the kernel leaves it out of the
-    /// message.)
+    /// Those that make a descriptor, or two. (What receives one is not of them: where there is no
+    /// room, the kernel leaves it out of the message.)
     pub const MAKE_DESCRIPTORS: Functions = Functions::of_rows(&MAKE_DESCRIPTORS);
     /// Those of them that make two, which they write to an argument.
     pub const MAKE_PAIRS: Functions = Functions::of_rows(&MAKE_PAIRS);
@@ -111,7 +111,8 @@ impl Functions {
         (self.0 & ((1 << function as u8) - 1)).count_ones()
     }
 
-    /// The functions that count for those of the set ([`Function::counted_as`]): one for each system call.
+    /// The functions that count for those of the set ([`Function::counted_as`]): one for each
+    /// system call.
     #[must_use]
     #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
     pub const fn system_calls(self) -> Functions {
@@ -140,8 +141,9 @@ impl Functions {
     /// What a word of a list of calls stands for:
     ///
     /// - a function's name, an alias's, or that of the system call that makes it;
-    /// - `epoll` (the six of `<sys/epoll.h>`), `all`, `none`, `%creat` (what makes descriptors), and strace's classes `%desc`,
-    ///   `%file`, `%net` (`%network`), `%signal`, of which the `%` may be left out where strace does so;
+    /// - `epoll` (the six of `<sys/epoll.h>`), `all`, `none`, `%creat` (what makes descriptors),
+    ///   and strace's classes `%desc`, `%file`, `%net` (`%network`), `%signal`, of which the `%`
+    ///   may be left out where strace does so;
     /// - `/REGEX`: the names in which this POSIX extended regular expression matches ([`pattern`]);
     /// - the number of a system call.
     ///

@@ -1,5 +1,5 @@
-//! The census, which follows the process from change to change: a page of totals, a row for each place and kind, and a word for
-//! each descriptor number. All other sums follow from the rows.
+//! The census, which follows the process from change to change: a page of totals, a row for each
+//! place and kind, and a word for each descriptor number. All other sums follow from the rows.
 
 use crate::census::Kind;
 
@@ -14,14 +14,16 @@ pub const GENERATION: usize = 24;
 /// 1: a call that creates descriptors has failed for lack of room (EMFILE, ENFILE).
 pub const HAS_MET_THE_LIMIT: usize = 32;
 
-/// Places in a row: what one call of the program has created of one kind. Row 0 is for all that found no row.
+/// Places in a row: what one call of the program has created of one kind. Row 0 is for all that
+/// found no row.
 pub mod place {
     use super::Kind;
 
     pub const SIZE: usize = 128;
     /// Rows of a segment.
     pub const ENTRIES: usize = 256;
-    /// The site in the lower 48 bits (0: out of sight), the kind in 4 above them, and the highest bit; 0: not in use.
+    /// The site in the lower 48 bits (0: out of sight), the kind in 4 above them, and the highest
+    /// bit; 0: not in use.
     pub const KEY: usize = 0;
     /// Open ones in the lower 28 bits, closed ones above.
     pub const COUNTS: usize = 8;
@@ -30,14 +32,15 @@ pub mod place {
     /// Open when this process was forked.
     pub const BASE: usize = 24;
     pub const PEAK: usize = 32;
-    /// The fewest that were open since creations reached a power of two; and in the four spans before, the newest first.
+    /// The fewest that were open since creations reached a power of two; and in the four spans
+    /// before, the newest first.
     pub const FLOOR: usize = 40;
     pub const FLOORS: usize = 48;
     /// CLOCK_MONOTONIC when creations reached the last power of two, and the one before.
     pub const TURNED: usize = 80;
     pub const TURNED_BEFORE: usize = 88;
-    /// Sockets and pipes that had lost their other end and stayed open: how many there were when creations reached the last
-    /// power of two, in the lowest 16 bits, and the times before, above.
+    /// Sockets and pipes that had lost their other end and stayed open: how many there were when
+    /// creations reached the last power of two, in the lowest 16 bits, and the times before, above.
     pub const GONE: usize = 96;
     pub const WORDS: usize = 13;
 
@@ -68,8 +71,9 @@ pub mod place {
     }
 }
 
-/// What is known of a descriptor number, in a word: from the lowest bit its row (16 bits), the flags (8), the kind (4), the
-/// generation of the process that created it (8), and a mark of the thread.
+/// What is known of a descriptor number, in a word: from the lowest bit its row (16 bits), the
+/// flags (8), the kind (4), the generation of the process that created it (8), and a mark of the
+/// thread.
 pub mod number {
     use super::Kind;
 

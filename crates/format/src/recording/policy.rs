@@ -35,14 +35,15 @@ pub const FIRINGS: usize = 16;
 pub const FIRING: usize = 64;
 /// One more than how many had fired before it; 0: none. Written last.
 pub const NUMBER: usize = 0;
-/// From the lowest byte: the rule's place from 0, the function's number, the operation of `epoll_ctl` (0: none), the
-/// [`GENERATION`]; above 32 bits, the thread.
+/// From the lowest byte: the rule's place from 0, the function's number, the operation of
+/// `epoll_ctl` (0: none), the [`GENERATION`]; above 32 bits, the thread.
 pub const WHAT: usize = 8;
 /// CLOCK_MONOTONIC.
 pub const AT: usize = 16;
 /// The rule's count that `when=` goes by.
 pub const ORDINAL: usize = 24;
-/// The hash of the innermost [`crate::faults::decisions::DEPTH`] callers; 0: stacks could not be walked.
+/// The hash of the innermost [`crate::faults::decisions::DEPTH`] callers; 0: stacks could not be
+/// walked.
 pub const STACK: usize = 32;
 pub const SITE: usize = 40;
 

@@ -1,5 +1,5 @@
-//! What holds whatever bytes are parsed. The fuzzer runs these on its own inputs (fuzz/targets), `corpus.rs` on the
-//! inputs that it kept.
+//! What holds whatever bytes are parsed. The fuzzer runs these on its own inputs (fuzz/targets),
+//! `corpus.rs` on the inputs that it kept.
 
 use core::fmt::Display;
 

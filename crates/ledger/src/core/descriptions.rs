@@ -83,7 +83,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         let others = || aliases.into_iter().filter(|alias| *alias >= 0 && *alias != fd);
         let mut ring = Ring::of(fd);
         others().for_each(|alias| ring.push(alias, None));
-        // The kernel was asked before the lock was taken. Its answer says nothing about a change that waited in the queue.
+        // The kernel was asked before the lock was taken. Its answer says nothing about a change
+        // that waited in the queue.
         let asked = if self.is_timely() { self.answers.find(&ring) } else { None };
         self.descriptors.part(fd);
         for (place, alias) in (0..).zip(others()) {

@@ -15,14 +15,15 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         fd >= 0 && !slot.is_known() && (slot.next_alias().is_some() || self.wants_memory_for(fd))
     }
 
-    /// Whether a change that makes this number known may find too little memory: the number is high, or the kernel had no memory
-    /// when it was last asked, or has not been asked yet.
+    /// Whether a change that makes this number known may find too little memory: the number is
+    /// high, or the kernel had no memory when it was last asked, or has not been asked yet.
     #[inline(always)]
     pub fn wants_memory_for(&self, fd: i32) -> bool {
         fd >= self.ready_below.load(Ordering::Relaxed)
     }
 
-    /// Gets memory for what a change may need, and asks the kernel about duplicates of these numbers. Not under the lock.
+    /// Gets memory for what a change may need, and asks the kernel about duplicates of these
+    /// numbers. Not under the lock.
     #[cold]
     #[inline(never)]
     pub fn prepare(&self, numbers: &[i32]) -> Answers<2> {
@@ -34,7 +35,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         answers
     }
 
-    /// Gets memory for a number, and asks the kernel about its duplicates. `keep` is given the answers, if it may have any.
+    /// Gets memory for a number, and asks the kernel about its duplicates. `keep` is given the
+    /// answers, if it may have any.
     #[cold]
     #[inline(never)]
     pub(crate) fn prepare_one(&self, fd: i32, keep: &mut dyn FnMut(Ring)) {
@@ -58,19 +60,22 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.ready_below.store(if has_all { descriptors::LOW } else { 0 }, Ordering::Relaxed);
     }
 
-    /// Whether so little memory is left that the waiting changes may need more. If so, they go on waiting, and the thread that
-    /// unlocks gets memory. If the kernel has none, the changes are made all the same, and those that do not fit are lost.
+    /// Whether so little memory is left that the waiting changes may need more. If so, they go on
+    /// waiting, and the thread that unlocks gets memory. If the kernel has none, the changes are
+    /// made all the same, and those that do not fit are lost.
     pub(crate) fn is_nearly_out(&self) -> bool {
         let is_nearly_out = self.ready_below.load(Ordering::Relaxed) != 0
             && (self.records.is_nearly_out() || self.instances.is_nearly_out());
         if is_nearly_out {
-            // Again: the thread that was about to get memory may not exist in the child of a fork, or may have left for ever.
+            // Again: the thread that was about to get memory may not exist in the child of a fork,
+            // or may have left for ever.
             self.lock.set_slow_path(flags::MEMORY);
         }
         is_nearly_out
     }
 
-    /// Called when a record is used for the first time. If little memory is left, the thread that unlocks gets more.
+    /// Called when a record is used for the first time. If little memory is left, the thread that
+    /// unlocks gets more.
     #[cold]
     #[inline(never)]
     pub(super) fn look_at_memory(&self) {

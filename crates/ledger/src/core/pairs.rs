@@ -77,7 +77,8 @@ impl<M: Memory> Pairs<M> {
         self.bucket(self.buckets.get().saturating_add(CHUNK / 4)).is_none()
     }
 
-    /// Gets memory for more buckets, where few are left. Not under the lock. False: there is no memory, or no room.
+    /// Gets memory for more buckets, where few are left. Not under the lock. False: there is no
+    /// memory, or no room.
     pub fn grow(&self) -> bool {
         while self.is_short() {
             let number = self.buckets.get().saturating_add(CHUNK / 4);

@@ -1,5 +1,5 @@
-//! ADD and DEL. An interest is noted before the kernel is asked to add it, and struck out after the kernel has removed it;
-//! what the kernel answers otherwise is right, and the ledger follows.
+//! ADD and DEL. An interest is noted before the kernel is asked to add it, and struck out after the
+//! kernel has removed it; what the kernel answers otherwise is right, and the ledger follows.
 
 use super::Core;
 use crate::events::Event;
@@ -62,8 +62,8 @@ pub struct Registration {
 }
 
 impl<K: Kernel, O: Observer> Core<K, O> {
-    /// Notes an interest before the kernel is asked, if the instance is known and the pair is not. Returns the word of
-    /// its ticket.
+    /// Notes an interest before the kernel is asked, if the instance is known and the pair is not.
+    /// Returns the word of its ticket.
     pub fn reserve(&self, registration: &Registration) -> u64 {
         self.changes();
         let serial = self.churn.changes.get() as u32 & !QUEUED;
@@ -88,7 +88,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.insert_into((index, instance), description, registration, serial, 0)
     }
 
-    /// The record of an interest that was noted before the real call; None: it is gone again, closed meanwhile.
+    /// The record of an interest that was noted before the real call; None: it is gone again,
+    /// closed meanwhile.
     fn noted(&self, registration: &Registration, ticket: Ticket) -> Option<u32> {
         let (index, serial) = match ticket {
             Ticket::None => return None,
@@ -117,8 +118,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// An ADD succeeded about which a note was left in the queue. If its record is not there any more, or another's is
-    /// in its place, then the descriptor was closed meanwhile, and perhaps its number added anew: nothing to do.
+    /// An ADD succeeded about which a note was left in the queue. If its record is not there any
+    /// more, or another's is in its place, then the descriptor was closed meanwhile, and perhaps
+    /// its number added anew: nothing to do.
     pub fn confirmed(&self, registration: &Registration) {
         if self.instance_of(registration.epfd).is_none() {
             self.added(registration);
@@ -145,8 +147,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// The kernel does not know a pair that the ledger knows. It keys an interest by number and description: the
-    /// number has another file now; or, of an epoll, which is known by its own calls, another process removed it.
+    /// The kernel does not know a pair that the ledger knows. It keys an interest by number and
+    /// description: the number has another file now; or, of an epoll, which is known by its own
+    /// calls, another process removed it.
     pub fn gone(&self, epfd: i32, fd: i32) {
         let Some((index, _)) = self.find(epfd, fd) else { return };
         if self.descriptors.get(fd).instance() == 0 {
@@ -175,8 +178,9 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// It was there, or the kernel would not have removed it: under another description that is the same (the number
-    /// was given up, and came back by a dup of what the ledger did not know to be a alias), or unseen.
+    /// It was there, or the kernel would not have removed it: under another description that is the
+    /// same (the number was given up, and came back by a dup of what the ledger did not know to be
+    /// a alias), or unseen.
     #[cold]
     #[inline(never)]
     fn deleted_by_number(&self, instance: u32, fd: i32) {

@@ -13,10 +13,10 @@ impl<M: Memory> Descriptors<M> {
         word.compare_exchange(from.0, to.0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// False: there is no memory for it ([`Descriptors::prepare`]), or the number is none that a descriptor can have.
-    /// Notes that `new` is a dup of `old`, without the lock. False: they are known, or became known
-    /// in the meantime, or belong to two rings. Then the caller does everything again under the
-    /// lock, where what was done here does no harm.
+    /// False: there is no memory for it ([`Descriptors::prepare`]), or the number is none that a
+    /// descriptor can have. Notes that `new` is a dup of `old`, without the lock. False: they are
+    /// known, or became known in the meantime, or belong to two rings. Then the caller does
+    /// everything again under the lock, where what was done here does no harm.
     ///
     /// The caller has found the lock idle, after the real dup. `is_idle` looks whether it still is.
     /// A repeated dup writes nothing, and needs no second look: a thread that locks later, and asks

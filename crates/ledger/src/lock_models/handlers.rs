@@ -36,7 +36,8 @@ fn signals_that_keep_a_frame_from_going_on_do_not_take_its_lock() {
     check_each_step(Search::Exhaustive(1), |at| {
         let ledger = new_ledger(PATIENT);
         let in_handler = ledger.clone();
-        // One handler after the other, or one that is long. Each asks for answers of the ledger, too, as limits do.
+        // One handler after the other, or one that is long. Each asks for answers of the ledger,
+        // too, as limits do.
         let work = Box::new(move || {
             for _ in 0..MANY {
                 change(&in_handler, handler(1), 3);
@@ -50,8 +51,8 @@ fn signals_that_keep_a_frame_from_going_on_do_not_take_its_lock() {
     });
 }
 
-/// Changes and answers, of which a reader's count for more, that are more than a thread waits for under a frame of its own, and
-/// fewer than the queue is nearly full with.
+/// Changes and answers, of which a reader's count for more, that are more than a thread waits for
+/// under a frame of its own, and fewer than the queue is nearly full with.
 const MANY: usize = 100;
 
 #[test]
@@ -79,7 +80,8 @@ fn a_frame_that_no_handler_has_interrupted_is_found_gone_at_once() {
     check(Search::Exhaustive(1), || {
         let ledger = new_ledger(PATIENT);
         assert!(ledger.guarded.lock.try_lock(frame(1)));
-        // A handler above it makes two changes and jumps away; the thread goes on far deeper on its stack.
+        // A handler above it makes two changes and jumps away; the thread goes on far deeper on its
+        // stack.
         change(&ledger, handler(1), 3);
         change(&ledger, handler(1), 4);
         assert!(!ledger.guarded.lock.is_idle(), "the lock was taken from a live frame");

@@ -57,7 +57,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         if self.consumed.load(Ordering::Acquire) != consumed {
             self.looks.store(0, Ordering::Relaxed);
             self.since.store(self.guarded.now(), Ordering::Relaxed);
-            // Release: who finds this finds the two stores above, or what was counted since; and who does not begins anew itself.
+            // Release: who finds this finds the two stores above, or what was counted since; and
+            // who does not begins anew itself.
             self.consumed.store(consumed, Ordering::Release);
         }
         let is_long = || self.is_long_since(&self.since);
@@ -86,7 +87,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         let Some(holder) = self.guarded.lock().holder().filter(|holder| holder.is_beside(hold)) else { return false };
         let is_gone = match here {
             Here::In(hold, view) => {
-                // A change looks again now and then: the handler that was found may have jumped away.
+                // A change looks again now and then: the handler that was found may have jumped
+                // away.
                 let looks = |waited: u32| weight == OF_A_READER || waited.is_power_of_two();
                 self.is_gone(holder, hold)
                     || looks(self.wait_under(holder, weight)) && self.was_left(holder, hold, view)
@@ -111,7 +113,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         if self.waited_under.load(Ordering::Relaxed) != this {
             self.waited.store(0, Ordering::Relaxed);
             self.waited_since.store(self.guarded.now(), Ordering::Relaxed);
-            // Release: a handler that interrupts this finds the two stores above, or begins anew itself.
+            // Release: a handler that interrupts this finds the two stores above, or begins anew
+            // itself.
             self.waited_under.store(this, Ordering::Release);
         }
         self.waited.fetch_add(weight, Ordering::Relaxed).saturating_add(weight)
@@ -124,8 +127,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             && (self.queue.len() > NEARLY_FULL || self.is_long_since(&self.waited_since))
     }
 
-    /// Whether the `holder`'s frame was left, although a handler that interrupted it would lie where
-    /// the frame `hold` lies: nothing between the two has interrupted a hook.
+    /// Whether the `holder`'s frame was left, although a handler that interrupted it would lie
+    /// where the frame `hold` lies: nothing between the two has interrupted a hook.
     fn was_left(&self, holder: Hold, hold: Hold, view: View) -> bool {
         !self.guarded.is_on_another_stack() && !self.guarded.is_amid_a_hook(view, holder.height_above(hold))
     }

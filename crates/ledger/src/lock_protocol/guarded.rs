@@ -24,7 +24,8 @@ pub trait Guarded<T> {
     fn before_unlock(&self);
     /// Takes what the holder has noted.
     fn take_events(&self) -> Self::Events;
-    /// Whether so little memory is left that the changes that wait may need more: whoever unlocks gets it before they are made.
+    /// Whether so little memory is left that the changes that wait may need more: whoever unlocks
+    /// gets it before they are made.
     fn is_nearly_out(&self) -> bool;
     /// By who was the holder, when the lock is free: others hear of it.
     fn deliver(&self, events: Self::Events);

@@ -1,5 +1,6 @@
-//! A plain reference model of the kernel: open file descriptions, the descriptor tables of a few processes, and interest
-//! lists, after fs/file.c, fs/eventpoll.c and net/unix/garbage.c of Linux 6.1. As simple as it can be, and slow.
+//! A plain reference model of the kernel: open file descriptions, the descriptor tables of a few
+//! processes, and interest lists, after fs/file.c, fs/eventpoll.c and net/unix/garbage.c of Linux
+//! 6.1. As simple as it can be, and slow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
