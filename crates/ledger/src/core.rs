@@ -18,8 +18,8 @@
 //! | `comparison.rs` | comparison with the kernel: each instance's interest list |
 //!
 //! Only the holder of the lock calls a method that changes something. The kernel is asked in one
-//! place, where a duplicated number becomes known (`descriptions.rs`). All walks are bounded, so
-//! that they end even in a ledger that an abandoned holder has damaged.
+//! place, before the lock is taken (`memory.rs`). All walks are bounded, so that they end even in a
+//! ledger that an abandoned holder has damaged.
 
 mod comparison;
 mod descriptions;
@@ -69,7 +69,7 @@ type Many<T, K> = Pool<T, K, 2048, 4096>;
 /// programs have few instances.
 type Some_<T, K> = Pool<T, K, 4096, 256>;
 
-/// What each ADD and DEL changes.
+/// The counts that each ADD and DEL changes.
 #[repr(C)]
 pub struct Churn {
     pub watches: Long,
@@ -103,10 +103,10 @@ pub struct Core<K: Kernel, O: Observer> {
     pub late: AtomicBool,
     /// Events to deliver. Only the holder writes them.
     events: Pending,
-    /// What the kernel said before the lock was taken. Written by the holder.
+    /// What the kernel answered before the lock was taken. Only the holder writes it.
     answers: Lent,
-    /// Lower numbers have all the memory that they need. 0: there was none for more records when it
-    /// was last asked for.
+    /// Lower numbers have all the memory that they need. 0: the kernel had no memory for more
+    /// records when it was last asked.
     ready_below: AtomicI32,
     observer: PhantomData<fn() -> O>,
 }

@@ -1,16 +1,17 @@
 //! The state of each descriptor number: one word, found by two loads.
 //!
 //! ```text
-//! unknown   0                                  no epoll knows it, and no dup of it was seen
-//! alias      1 << 63 | next << 32 | leader     no epoll knows it, but a dup was seen: one of a ring of numbers
-//! known     instance << 32 | description       watched, or an epoll, or an alias of such a number
+//! unknown   0                                no epoll knows it, and no dup of it was seen
+//! alias     1 << 63 | next << 32 | leader    no epoll knows it, but a dup was seen (a ring)
+//! known     instance << 32 | description     watched, or an epoll, or an alias of such a number
 //! ```
 //!
 //! Hooks read the words without a lock. The words of known numbers are written under the ledger's
-//! lock. The rings of aliases are not: a dup of what no epoll knows costs two loads, and the first
-//! dup an exchange (see `join`). A close of it costs nothing. So a ring is a hint: it keeps numbers
-//! that were closed since, and those that a vfork child closed in its own table. Code whose result
-//! depends on a ring asks the kernel about each number (core/descriptions.rs, `recognise_aliases`).
+//! lock. The rings of aliases are written without it: a dup of a number that no epoll knows costs
+//! two loads, and its first dup an exchange (see `join`). A close of such a number does nothing. So
+//! a ring is a hint: it keeps numbers that were closed since, and those that a vfork child closed
+//! in its own table. Code whose result depends on a ring asks the kernel about each number
+//! (core/descriptions.rs, `recognise_aliases`).
 //!
 //! Words are stored by Release and loaded by Acquire: a thread that reads an index sees the memory
 //! of its record (pool.rs), with or without the lock.
@@ -105,15 +106,15 @@ impl Place<'_> {
     }
 }
 
-/// The longest ring whose numbers are all asked about.
+/// The longest ring about all of whose numbers the kernel is asked.
 pub const RING: usize = 64;
 /// The longest ring that is relabelled when two become one, which happens once for each pair.
 const RELABELLED: usize = 1 << 16;
 
-/// Their words are part of the library's memory. A program that locks its memory locks them as
+/// How many words are part of the library's memory. A program that locks its memory locks them as
 /// well.
 const IN_PLACE: usize = 1 << 14;
-/// Numbers below lie in place.
+/// Numbers below this one lie in place.
 pub(crate) const LOW: i32 = IN_PLACE as i32;
 
 /// The words of all descriptor numbers: the first 16,384 in place, the others in chunks that are
@@ -151,7 +152,7 @@ impl<M: Memory> Descriptors<M> {
     pub fn get(&self, fd: i32) -> FdState {
         match self.low.get(fd as u32 as usize) {
             Some(word) => FdState(word.load(Ordering::Acquire)),
-            // No descriptor at all: close(-1) is not rare.
+            // Not a descriptor: close(-1) is not rare.
             None if fd < 0 => FdState::UNKNOWN,
             None => self.get_high(fd),
         }
@@ -204,7 +205,7 @@ impl<M: Memory> Descriptors<M> {
         self.end.load(Ordering::Relaxed) - 1
     }
 
-    /// `fd` has a word other than zero.
+    /// Notes that `fd` has a word other than zero.
     #[inline(always)]
     pub fn reach(&self, fd: i32) {
         if fd >= self.end.load(Ordering::Relaxed) {
@@ -234,15 +235,15 @@ impl<M: Memory> Descriptors<M> {
         fd >= IN_PLACE as i32
     }
 
-    /// The same of either of two, neither of which is negative.
+    /// The same for either of two numbers, neither of which is negative.
     #[inline(always)]
     pub fn may_miss_either(&self, one: i32, other: i32) -> bool {
         // IN_PLACE is a power of two: one comparison is enough.
         self.may_be_missing(one | other)
     }
 
-    /// Gets memory for a number. Not under the lock. False: there is none, or the number is none
-    /// that a descriptor can have.
+    /// Gets memory for a number. Not under the lock. False: there is no memory, or no descriptor
+    /// can have the number.
     #[cold]
     #[inline(never)]
     pub fn prepare(&self, fd: i32) -> bool {

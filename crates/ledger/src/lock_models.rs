@@ -1,5 +1,6 @@
-//! Models of the lock and its queue. Every participant stops for ever, is interrupted by a handler,
-//! or is copied by a fork, at each of its steps.
+//! Models of the lock and its queue. A participant stops for ever, is interrupted by a handler, or
+//! is copied by a fork, at each of its steps. Here is what the models share; the cases are in
+//! threads.rs and handlers.rs.
 
 extern crate std;
 
@@ -22,13 +23,13 @@ const CHANGES: usize = 12;
 /// Records with two derived counts, as the ledger has lists and counts beside its records.
 #[derive(Default)]
 struct Records {
-    /// The records: which changes were made.
+    /// Which changes were made: the records.
     made: [AtomicU64; CHANGES],
-    /// What must always agree with them, and is changed after them.
+    /// A derived count, which is changed after the records and must agree with them.
     count: AtomicU64,
     same_count: AtomicU64,
-    /// How often each was applied, and its position in the order, from 1; rebuilds and losses, as
-    /// the model sees them.
+    /// How often each change was applied, and its position in the order, from 1. Rebuilds and
+    /// losses, as the model sees them.
     applied: [Plain; CHANGES],
     turns: [Plain; CHANGES],
     turn: Plain,
@@ -37,14 +38,14 @@ struct Records {
     /// Changes and rebuilds for which the lock was wrong about whether they had waited.
     misjudged: Plain,
     times: Plain,
-    /// Seconds, where the time does not pass by itself.
+    /// The time in seconds, unless `is_hasty`.
     clock: Plain,
-    /// Time passes: a holder that is only slow is judged gone.
+    /// Time passes at each look: a holder that is only slow is judged gone.
     is_hasty: bool,
     ledger: OnceLock<Weak<Ledger>>,
     late: AtomicBool,
     lock: Lock,
-    /// Threads that have ended, a bit each.
+    /// Threads that have ended, one bit for each.
     ended: Plain,
     /// No handler lies above the frame that holds the lock.
     is_left: AtomicFlag,
@@ -129,7 +130,7 @@ impl Guarded<usize> for Records {
         !self.is_left.load(Unordered)
     }
 
-    /// Long after the last time, or the same.
+    /// A time long after the last one, or the same time.
     fn now(&self) -> u64 {
         let seconds = if self.is_hasty { self.times.fetch_add(4, Unordered) } else { self.clock.load(Unordered) };
         u64::from(seconds) * 1_000_000_000
@@ -156,7 +157,7 @@ fn handler(thread: u32) -> Hold {
     Hold::new(token(thread), STACK - 4096)
 }
 
-/// A change as hooks make it: on the fast path, or else on the slow one.
+/// A change as hooks make it: on the fast path, or else on the slow path.
 fn change(ledger: &Ledger, hold: Hold, number: usize) {
     let tried = match ledger.try_lock_fast(hold) {
         FastPath::Done => {
@@ -171,15 +172,15 @@ fn change(ledger: &Ledger, hold: Hold, number: usize) {
     }
 }
 
-/// What holds in the end: every change that returned was made, those of one thread in its order,
-/// and records and counts agree.
+/// Checks what holds at the end: every change that returned was made, those of one thread in its
+/// order, and records and counts agree.
 fn settle_and_check(ledger: &Ledger, threads: &[&[usize]]) {
     let made = settle_and_check_made(ledger, threads);
     let records = &ledger.guarded;
     assert_eq!(records.count.load(Ordering::Relaxed), made, "the records and the first count disagree");
     assert_eq!(records.same_count.load(Ordering::Relaxed), made, "the records and the second count disagree");
     if !records.is_hasty {
-        assert_eq!(records.misjudged.load(Unordered), 0, "a change was taken for one that waited, or the other way");
+        assert_eq!(records.misjudged.load(Unordered), 0, "a change was taken for one that waited, or the reverse");
     }
 }
 
@@ -219,7 +220,7 @@ fn join<const THREADS: usize>(threads: [shuttle::thread::JoinHandle<Vec<usize>>;
     threads.map(|thread| thread.join().unwrap())
 }
 
-/// Makes changes as one thread, and says which of them returned.
+/// Makes changes as one thread, and returns those that returned.
 fn thread(
     ledger: &Arc<Ledger>,
     number: u32,

@@ -1,22 +1,8 @@
 //! How a change is made under the ledger's lock. A thread that gets the lock makes its change at
 //! once. Otherwise the change waits in the queue, and the holder makes it.
 //!
-//! The next thread that needs the lock notices a holder that never comes back. It breaks the lock
-//! and has the records rebuilt ([`Guarded::rebuild`]). The changes in the queue stay.
-//!
-//! | the holder is | judged gone |
-//! |---|---|
-//! | the caller's own thread, in a frame that is not deeper | at once: a handler's frame would be deeper (lock.rs) |
-//! | the same, in a frame that is deeper | at once, if no signal handler in between has interrupted a hook; else as below |
-//! | the same, or the caller is on another stack | after [`MOST_OWN`] of its changes had to wait, and [`LONG`] has passed or the queue is nearly full; at the end of the process at once |
-//! | a thread that has ended | at once |
-//! | another thread | after [`MOST_STUCK`] changes found it at the same entry and yielded their processor, and [`LONG`] has passed |
-//!
-//! The third and the last judgement may be wrong: the frame may be suspended, by handlers that
-//! follow each other without a break, or by the scheduler. A frame that continues nevertheless
-//! notices that when it unlocks, and has the records rebuilt once more. But the change that it was
-//! making may be lost. So neither judgement rests on a count alone, which passes fast: it also
-//! needs more time than a frame is suspended for that will continue.
+//! A holder may never come back. The next thread that needs the lock notices that and breaks the
+//! lock (gone.rs). The changes in the queue stay.
 
 mod gone;
 mod guarded;
@@ -29,8 +15,8 @@ use crate::queue::Queue;
 
 pub use guarded::{Guarded, View};
 
-/// How often a thread looks at the lock before it queues its change. A plain change is shorter than
-/// that (docs/performance.md, "The ledger's lock").
+/// How often a thread tries the lock before it queues its change. A plain change takes less time
+/// than that (docs/performance.md, "The ledger's lock").
 const SPINS: u32 = if cfg!(test) { 1 } else { 100 };
 /// The same while many changes wait: the holder is not about to unlock.
 const SPINS_WHILE_STUCK: u32 = 4;
@@ -42,26 +28,28 @@ const CROWDED: u32 = if cfg!(test) { 0 } else { 4096 };
 
 /// What the lock guards, and the changes that wait for it. Readers need not lock.
 ///
-/// It begins a page, so that its place in the caches does not depend on the rest of the library.
+/// It is aligned to a page, so that its place in the caches does not depend on the rest of the
+/// library.
 #[repr(C, align(4096))]
 pub struct Locked<G, T: 'static, M: Memory> {
     pub guarded: G,
     queue: Queue<T, M>,
-    /// For which hold of the lock changes of the holder's own thread had to wait, and how many.
-    /// Only that thread writes them.
+    /// The hold of the lock under which changes of the holder's own thread had to wait, and how
+    /// many had to. Only that thread writes these two.
     waited_under: AtomicU64,
     waited: AtomicU32,
     /// When the first of these changes had to wait.
     waited_since: AtomicU64,
-    /// One more than how many changes had been consumed at the last look (0: there was none), and
-    /// how many looks have found the same number since.
+    /// `consumed` is one more than the number of changes that had been consumed at the last look;
+    /// 0: there was no look. `looks` counts the looks that have found the same number since.
     consumed: AtomicU32,
     looks: AtomicU32,
-    /// When the first of these looks was made.
+    /// When the first of these looks was made, in CLOCK_MONOTONIC nanoseconds.
     since: AtomicU64,
 }
 
-/// Who judges whether a frame of the calling thread that holds the lock is gone.
+/// The caller's place on the stack, from which it judges whether a frame of its own thread that
+/// holds the lock is gone.
 #[derive(Clone, Copy)]
 pub enum Here {
     /// A call of the program: its frame, and what it sees of the stack.
@@ -292,17 +280,17 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         if !self.queue.push(change, hold) {
             return false;
         }
-        // `drain` may have found the queue empty in between, and have cleared the flag. SeqCst here
-        // and in `drain`: either this look sees the cleared flag, or the look of `drain` at the
-        // queue sees the entry.
+        // `drain` may have found the queue empty in between, and cleared the flag. SeqCst here and
+        // in `drain`: either this look sees the cleared flag, or the look of `drain` at the queue
+        // sees the entry.
         if !self.guarded.lock().is_marked_queued() {
             self.guarded.lock().mark_queued();
         }
         true
     }
 
-    /// Applies every change that waits, oldest first. By the holder; it stops where the lock was
-    /// broken, or memory is short.
+    /// Applies every change that waits, oldest first. Only the holder calls it. It stops if the
+    /// lock was broken, or if memory is short.
     pub fn drain(&self, hold: Hold) {
         self.guarded.late().store(true, Ordering::Relaxed);
         while self.guarded.lock().is_held_beside(hold) && !self.guarded.is_nearly_out() {

@@ -1,7 +1,7 @@
 //! The changes that wait for the ledger's lock. A participant may stop at any step.
 //!
 //! It is the queue of Michael and Scott (PODC 1996), with one consumer at a time, the holder of the
-//! lock. An entry is filled in before anybody can see it, and becomes visible by one
+//! lock. An entry is filled in before any other thread can see it, and becomes visible by one
 //! compare-exchange. So there is no half-written entry. A writer that stops before that instruction
 //! has appended nothing. One that stops after it has appended everything. The same holds in the
 //! child of a fork.
@@ -28,8 +28,8 @@ use crate::lock::Hold;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 use crate::{Memory, chunk};
 
-/// Nodes in a chunk of 40 KiB. The kernel provides chunks as they are needed. (The models have few
-/// nodes, so that nodes are reused at once.)
+/// Nodes in a chunk of 40 KiB. The kernel provides chunks as they are needed. (In the models there
+/// are few nodes, so that nodes are reused at once.)
 const CHUNK: u32 = if cfg!(test) { 2 } else { 512 };
 const CHUNKS: usize = 128;
 /// The most entries that wait. It covers what other threads may do while the holder waits some tens
@@ -44,21 +44,23 @@ type Content = [MaybeUninit<u64>; WORDS];
 
 // A node's owner is a frame, or one of these.
 const FREE: u64 = 0;
-/// Found to belong to nobody. It is free once it is known not to be in the queue.
+/// Its frame is gone. It is free once it is known not to be in the queue.
 const UNREACHED: u64 = 1;
-/// In the queue. Its writer may be gone.
+/// The node is in the queue. Its writer may be gone.
 const IN_QUEUE: u64 = 2;
 
 #[repr(C)]
 struct Node {
-    /// How often this node was used in the upper half, and the index of the next node; 0: none.
+    /// The upper half counts the uses of this node. The lower half is the index of the next node;
+    /// 0: none.
     next: AtomicU64,
     owner: AtomicU64,
     content: UnsafeCell<Content>,
 }
 
 pub struct Queue<T: 'static, M: Memory> {
-    /// The index of the node that was consumed last, and above it how many were consumed.
+    /// The lower half is the index of the node that was consumed last. The upper half counts the
+    /// consumed entries.
     head: AtomicU64,
     /// The newest node, or an older one, in the same form.
     tail: AtomicU64,
@@ -66,9 +68,9 @@ pub struct Queue<T: 'static, M: Memory> {
     /// queue begins as zero.
     first: Node,
     chunks: [AtomicPtr<Node>; CHUNKS],
-    /// How many nodes the mapped chunks have.
+    /// How many nodes the mapped chunks contain.
     extent: AtomicU32,
-    /// Where the next search for a free node begins.
+    /// The place where the next search for a free node begins.
     cursor: AtomicU32,
     holds: PhantomData<fn(T, M) -> T>,
 }
@@ -82,7 +84,7 @@ const fn index_of(word: u64) -> u32 {
     word as u32
 }
 
-/// The word that follows, with another index.
+/// The word that follows `word`: the count is one more, and the index another.
 const fn after(word: u64, index: u32) -> u64 {
     (word >> 32).wrapping_add(1) << 32 | index as u64
 }
@@ -109,10 +111,11 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
 
     fn node(&self, index: u32) -> Option<&Node> {
         let Some(place) = index.checked_sub(1) else { return Some(&self.first) };
-        // Acquire: pairs with the Release in `extend`. The kernel zeroed the chunk before its
+        // Acquire: pairs with the Release in `chunk::make`. The kernel zeroed the chunk before its
         // address was stored.
         let chunk = self.chunks.get((place / CHUNK) as usize)?.load(Ordering::Acquire);
-        // SAFETY: a chunk has CHUNK nodes, for which zero is valid, and is never unmapped.
+        // SAFETY: a chunk has CHUNK nodes, for which zero bytes are valid, and is never unmapped
+        // while the queue exists.
         (!chunk.is_null()).then(|| unsafe { &*chunk.add((place % CHUNK) as usize) })
     }
 
@@ -187,14 +190,16 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
         if self.tail.load(Ordering::Acquire) == head {
             self.advance(&self.tail, head, next);
         }
-        // SAFETY: this is a copy. It is used only if the node was not reused in the meantime, and a
-        // node is reused only after `head` has passed it.
+        // SAFETY: `node.content` is a node's content. The copy is used only if `head` shows below
+        // that the node was not reused while it was read: a node is reused only after `head` has
+        // passed it.
         let content = unsafe { read::<T>(node.content.get()) };
         fence(Ordering::Acquire);
         if self.head.load(Ordering::Relaxed) != head {
             return false;
         }
-        // SAFETY: the node was published, and so its content is a T.
+        // SAFETY: the node was published, so `push` had written a T to it. `head` has not moved, so
+        // the node was not reused while it was copied.
         apply(unsafe { content.assume_init() });
         if self.advance(&self.head, head, next) && index_of(head) != 0 {
             // Release: pairs with the Acquire in `claim`. This consumer has finished reading the
@@ -233,7 +238,7 @@ impl<T: Copy + Send + 'static, M: Memory> Queue<T, M> {
         if !chunk::make::<Node, M>(chunk, CHUNK as usize) {
             return false;
         }
-        // The frame that comes second finds it done.
+        // If another frame has counted the chunk first, the exchange fails.
         let _ = self.extent.compare_exchange(extent, extent + CHUNK, Ordering::Release, Ordering::Relaxed);
         true
     }
@@ -290,7 +295,8 @@ impl<T: 'static, M: Memory> Drop for Queue<T, M> {
         for chunk in &self.chunks {
             let start = chunk.load(Ordering::Relaxed);
             if !start.is_null() {
-                // SAFETY: `extend` mapped it, and nothing uses the queue any more.
+                // SAFETY: `extend` mapped this chunk, and `&mut self` proves that nothing else uses
+                // the queue.
                 unsafe { M::unmap(start.cast(), CHUNK as usize * size_of::<Node>()) };
             }
         }
@@ -309,7 +315,7 @@ unsafe fn write<T: Copy>(place: *mut Content, value: T) {
     for (at, word) in words.iter().enumerate() {
         #[cfg(test)]
         crate::model::step();
-        // SAFETY: within the content.
+        // SAFETY: `at` is below WORDS, so the word is within the content.
         unsafe { place.cast::<MaybeUninit<u64>>().add(at).write_volatile(*word) };
     }
 }
@@ -323,7 +329,7 @@ unsafe fn read<T: Copy>(place: *const Content) -> MaybeUninit<T> {
     for (at, word) in words.iter_mut().enumerate() {
         #[cfg(test)]
         crate::model::step();
-        // SAFETY: within the content.
+        // SAFETY: `at` is below WORDS, so the word is within the content.
         *word = unsafe { place.cast::<MaybeUninit<u64>>().add(at).read_volatile() };
     }
     // SAFETY: a T fits (`Queue::FITS`). The caller knows whether it is initialised.

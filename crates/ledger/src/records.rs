@@ -1,6 +1,6 @@
 //! The ledger's three kinds of records. Every field is an atomic, or half of one (see pool.rs). The
 //! lock orders the writers, so Relaxed suffices everywhere: readers without the lock need single
-//! fields, not consistent sets.
+//! fields, not consistent sets of them.
 
 mod fields;
 mod instance;
@@ -52,8 +52,8 @@ impl Description {
         interests, set_interests: u32 = uses.high, set_high;
         /// The epoll instance that it is; 0: none.
         instance, set_instance: u32 = being.low, set_low;
-        /// When it was noted: in this process, or before the fork; bit 0: it may have descriptors
-        /// that are not counted here. 0: not in use.
+        /// When it was noted: in this process, or before the fork. Bit 0 is set if it may have
+        /// descriptors that are not counted here. 0: not in use.
         epoch, set_epoch: u32 = being.high, set_high;
     }
 }
@@ -88,8 +88,8 @@ impl Interest {
         sibling, set_sibling: u32 = file.high, set_high;
     }
 
-    /// The interest before it in its description's list. For the first one the number is
-    /// meaningless.
+    /// The interest before it in its description's list. The value is meaningless for the first
+    /// one.
     #[inline(always)]
     pub fn previous_sibling(&self) -> u32 {
         self.link.load(Ordering::Relaxed)
@@ -124,7 +124,7 @@ impl Watch {
     pub fn next_pair(&self) -> u32 {
         self.description.uses.low()
     }
-    /// Readers without the lock find no interests in the description half.
+    /// Sets the link. Readers without the lock find no interests in the description half.
     pub fn set_next_pair(&self, index: u32) {
         self.description.uses.set(index, 0);
     }
@@ -138,7 +138,7 @@ impl Interest {
     pub const SEEN: u64 = 1 << 2;
     /// In use.
     pub const LIVE: u64 = 1;
-    /// It counts against the user's limit (of the session).
+    /// It counts against the user's limit in the session.
     pub const PAID: u64 = 1 << 3;
 
     #[inline(always)]
@@ -167,7 +167,7 @@ impl Interest {
 /// bytes.
 const _: () = assert!(size_of::<Watch>() + size_of::<u64>() <= 64);
 
-// SAFETY: it is made of atomics only, for which zero is valid.
+// SAFETY: a `Watch` consists of atomics only, for which zero is valid.
 unsafe impl Record for Watch {
     fn link(&self) -> &AtomicU32 {
         &self.interest.link

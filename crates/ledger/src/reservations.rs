@@ -1,13 +1,14 @@
 //! What limits count: what exists, what is being created, and what is being closed.
 //!
-//! The ledger's own totals are not enough for a limit. A change may still wait in the queue, and a
+//! The ledger's own totals are not enough for a limit: a change may still wait in the queue, and a
 //! close is noted before the kernel has made it. So a hook reserves what is limited before the real
-//! call that creates it, and it is released after the real call that ends it. A reservation that
-//! was made ahead goes to the ledger with the change, and belongs to the record from then on. What
-//! the record does not need is released at once. The sum is never less than what the kernel holds.
+//! call that creates it, and the reservation is released after the real call that ends it. A
+//! reservation that was made before the call goes to the ledger with the change, and belongs to the
+//! record from then on. What the record does not need is released at once. The sum is never less
+//! than what the kernel holds.
 //!
-//! Reservations are kept once a limit was set (`tracks`), and from then on for good. Any thread
-//! reserves, without the lock. Everything else here happens under the lock.
+//! Reservations are kept from the moment when the first limit is set (`tracks`). Any thread
+//! reserves, without the lock. Only the holder of the lock does the rest (held.rs).
 
 mod held;
 
@@ -21,7 +22,7 @@ use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 pub use held::PendingRelease;
 
-/// What processes of one user count together.
+/// What the processes of one user count together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Instances = 0,
@@ -39,32 +40,33 @@ pub struct Reservations<K> {
     watches: AtomicU64,
     bytes: AtomicU64,
     tracks: AtomicU8,
-    /// Differs in the child of a fork: what was reserved ahead before the fork is not reserved
+    /// Differs in the child of a fork: nothing that a call reserved before the fork is reserved
     /// there.
     epoch: AtomicU32,
-    /// What was reserved ahead for the change that is being applied (`Prepaid::to_word`). Under the
-    /// lock.
+    /// What the call reserved for the change that is being applied (`Prepaid::to_word`). Only the
+    /// holder of the lock uses it.
     prepaid: AtomicU64,
-    /// The thread that closes, if the change that is being applied is a close that the kernel has
-    /// yet to make. Under the lock.
+    /// What the closing thread releases later, if the change that is being applied is a close that
+    /// the kernel has yet to make. Only the holder of the lock uses it.
     closer: AtomicPtr<PendingRelease>,
     kernel: PhantomData<fn() -> K>,
 }
 
-// Of `tracks`.
+// Values of `tracks`.
 const NOTHING: u8 = 0;
 const PROCESS: u8 = 1;
 const USER_TOO: u8 = 2;
 
-/// What a call has reserved before it was made. In one word, in the thread's block; 0: nothing.
+/// What a call has reserved before it was made. The thread's block keeps it in one word; 0:
+/// nothing.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Prepaid {
     pub instance: bool,
     pub watch: bool,
-    /// It is also in the user's count, in the session.
+    /// It is also in the session's count of the user.
     pub user: bool,
-    /// For a watch: the record of its instance, against whose own count it was reserved, and which
-    /// use of that record it was (the low bits of the instance's id); 0: no instance.
+    /// For a watch: the record of the instance against whose own count it was reserved, and which
+    /// use of that record it was (the low bits of the instance's id). 0: no instance.
     pub of: u32,
     pub life: u32,
 }
@@ -108,8 +110,8 @@ fn give_back(count: &AtomicU64, amount: u64) {
     let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_sub(amount)));
 }
 
-/// Begins an instance's own count. No reservation of the record's former instance counts here, and
-/// none of them is released here.
+/// Begins an instance's own count. Reservations of the record's former instance do not count in it,
+/// and are not released from it.
 pub fn begin_count(instance: &Instance, watches: u64) {
     instance.charged.store((instance.id.get() & LIFE) << LIFE_SHIFT | watches & COUNT, Ordering::Relaxed);
 }
@@ -150,7 +152,7 @@ impl<K: Kernel> Reservations<K> {
         }
     }
 
-    /// Whether a limit was ever set.
+    /// Whether a limit was ever set in this process.
     #[inline(always)]
     pub fn tracks(&self) -> bool {
         self.tracks.load(Ordering::Relaxed) != NOTHING
@@ -195,7 +197,7 @@ impl<K: Kernel> Reservations<K> {
         give_back(&self.bytes, amount);
     }
 
-    /// Releases what was reserved ahead and is not needed. `of` is the instance that a watch was
+    /// Releases what a call reserved and does not need. `of` is the instance that a watch was
     /// reserved for.
     pub fn give_back_prepaid(&self, prepaid: Prepaid, of: Option<&Instance>) {
         if prepaid.instance {

@@ -21,7 +21,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         Some((index, description))
     }
 
-    /// From now on descriptions that exist are shared with other processes.
+    /// Called in the child of a fork: the descriptions that exist are shared with other processes
+    /// from now on.
     #[cold]
     pub(super) fn next_epoch(&self) {
         self.mark.add(1 << 33);
@@ -89,7 +90,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.descriptors.part(fd);
         for (place, alias) in (0..).zip(others()) {
             if self.descriptors.get(alias).is_known() {
-                // Seen before: threads that dup at the same moment can tie a ring into a loop that
+                // Seen before: threads that dup at the same moment can make a ring into a loop that
                 // leaves `fd` out.
                 continue;
             }

@@ -11,7 +11,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     #[inline(always)]
     pub fn wants_preparation(&self, fd: i32) -> bool {
         let slot = self.descriptors.get(fd);
-        // What is known has all that it needs.
+        // A known number has all that it needs.
         fd >= 0 && !slot.is_known() && (slot.next_alias().is_some() || self.wants_memory_for(fd))
     }
 
@@ -35,8 +35,8 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         answers
     }
 
-    /// Gets memory for a number, and asks the kernel about its duplicates. `keep` is given the
-    /// answers, if it may have any.
+    /// Gets memory for a number, and asks the kernel about its duplicates. Passes the answers to
+    /// `keep`, unless the number has no aliases.
     #[cold]
     #[inline(never)]
     pub(crate) fn prepare_one(&self, fd: i32, keep: &mut dyn FnMut(Ring)) {
@@ -60,15 +60,15 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         self.ready_below.store(if has_all { descriptors::LOW } else { 0 }, Ordering::Relaxed);
     }
 
-    /// Whether so little memory is left that the waiting changes may need more. If so, they go on
-    /// waiting, and the thread that unlocks gets memory. If the kernel has none, the changes are
-    /// made all the same, and those that do not fit are lost.
+    /// Whether so little memory is left that the waiting changes may need more. If so, they
+    /// continue to wait, and the thread that unlocks gets memory. If the kernel has none, the
+    /// changes are made all the same, and those that do not fit are lost.
     pub(crate) fn is_nearly_out(&self) -> bool {
         let is_nearly_out = self.ready_below.load(Ordering::Relaxed) != 0
             && (self.records.is_nearly_out() || self.instances.is_nearly_out());
         if is_nearly_out {
-            // Again: the thread that was about to get memory may not exist in the child of a fork,
-            // or may have left for ever.
+            // Set again: the thread that was about to get memory may not exist in the child of a
+            // fork, or its frame may have been jumped out of.
             self.lock.set_slow_path(flags::MEMORY);
         }
         is_nearly_out

@@ -97,10 +97,10 @@ impl<M: Memory> Descriptors<M> {
         Some(linked)
     }
 
-    /// The same under the lock. Rings only grow together here.
+    /// The same under the lock. Only this function merges two rings.
     pub fn join_held(&self, old: i32, new: i32) {
-        // A few times, since other threads may dup `old` at the same moment. A link that fails then
-        // is given up.
+        // It tries a few times, since other threads may dup `old` at the same moment. After that
+        // the link is given up.
         for _ in 0..8 {
             let (of_old, of_new) = (self.get(old), self.get(new));
             match (of_old.next_alias(), of_new.next_alias()) {

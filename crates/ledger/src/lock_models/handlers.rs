@@ -36,8 +36,8 @@ fn signals_that_keep_a_frame_from_going_on_do_not_take_its_lock() {
     check_each_step(Search::Exhaustive(1), |at| {
         let ledger = new_ledger(PATIENT);
         let in_handler = ledger.clone();
-        // One handler after the other, or one that is long. Each asks for answers of the ledger,
-        // too, as limits do.
+        // One handler after the other, or one that is long. Each also asks the ledger for counts,
+        // as limits do.
         let work = Box::new(move || {
             for _ in 0..MANY {
                 change(&in_handler, handler(1), 3);
@@ -51,8 +51,9 @@ fn signals_that_keep_a_frame_from_going_on_do_not_take_its_lock() {
     });
 }
 
-/// Changes and answers, of which a reader's count for more, that are more than a thread waits for
-/// under a frame of its own, and fewer than the queue is nearly full with.
+/// How many changes and reads a handler makes. Since a read counts for several changes, this is
+/// more than a thread queues under a frame of its own before that frame is judged gone. It is fewer
+/// changes than make the queue nearly full.
 const MANY: usize = 100;
 
 #[test]
@@ -61,7 +62,7 @@ fn a_frame_that_was_left_for_good_is_found_in_time_and_before_the_queue_is_full(
         check(Search::Exhaustive(1), move || {
             let ledger = new_ledger(is_hasty);
             assert!(ledger.guarded.lock.try_lock(frame(1)));
-            // The thread goes on far deeper on its stack.
+            // The thread continues far deeper on its stack.
             for _ in 0..times {
                 change(&ledger, handler(1), 3);
                 if is_hasty {
@@ -80,8 +81,8 @@ fn a_frame_that_no_handler_has_interrupted_is_found_gone_at_once() {
     check(Search::Exhaustive(1), || {
         let ledger = new_ledger(PATIENT);
         assert!(ledger.guarded.lock.try_lock(frame(1)));
-        // A handler above it makes two changes and jumps away; the thread goes on far deeper on its
-        // stack.
+        // A handler above it makes two changes and jumps out. The thread continues far deeper on
+        // its stack.
         change(&ledger, handler(1), 3);
         change(&ledger, handler(1), 4);
         assert!(!ledger.guarded.lock.is_idle(), "the lock was taken from a live frame");
@@ -166,7 +167,7 @@ fn a_child_of_another_thread_has_what_was_done_and_nothing_half_done() {
             check(search, move || {
                 let ledger = new_ledger(PATIENT);
                 let in_child = ledger.clone();
-                // Not in a handler: the forking thread's own frame is between two hooks.
+                // Not in a handler: the forking thread is between two hooks.
                 let forker = {
                     let ledger = ledger.clone();
                     shuttle::thread::spawn(move || {

@@ -137,7 +137,7 @@ fn a_holder_that_was_broken_applies_only_what_it_has_in_hand() {
         let noted = before.clone();
         let work = Box::new(move || {
             noted.store(applied(&other), Unordered);
-            // It may have unlocked.
+            // The holder may have unlocked.
             let _ = other.guarded.lock.break_lock(frame(1), frame(3)) || other.guarded.lock.try_lock(frame(3));
         });
         participate(at, Some(Event::Handler(work)), || ledger.unlock(frame(1)));
@@ -170,7 +170,7 @@ fn what_a_broken_holder_changes_while_another_rebuilds_is_seen() {
         ledger.unlock(frame(2));
         let other = ledger.clone();
         let work = Box::new(move || {
-            // So was another, and continues in the middle of its change.
+            // Another holder was broken too, and continues in the middle of its change.
             other.guarded.made[3].store(1, Ordering::Relaxed);
             other.unlock(frame(3));
         });
@@ -240,12 +240,12 @@ fn a_node_that_a_jump_has_lost_is_found_when_the_lock_is_broken() {
             if model::any_event_met() {
                 one.push(3);
             }
-            // It jumps out once more, and holds the lock.
+            // The thread jumps out once more, now while it holds the lock.
             assert!(ledger.guarded.lock.try_lock(frame(1)));
             change(&ledger, frame(1), 4);
             one.push(4);
             settle_and_check(&ledger, &[&one, &two]);
-            // The one that was consumed last may be its own.
+            // The node that was consumed last may be its own.
             assert!(ledger.nodes_of(frame(1)) <= 1, "a node was lost");
         });
     }

@@ -1,4 +1,24 @@
-//! Holders that are gone: who judges that, and how the lock is taken from them.
+//! Holders that never come back: when a holder is judged gone, and how the lock is taken from it.
+//! The thread that breaks the lock has the records rebuilt ([`Guarded::rebuild`]).
+//!
+//! When a holder is judged gone:
+//!
+//! - It is a frame of the caller's own thread and stack, and the caller is not deeper: at once. A
+//!   handler that interrupted the holder would be deeper (lock.rs).
+//! - It is such a frame, and the caller is deeper: at once, if no signal handler in between has
+//!   interrupted a hook. Otherwise as in the next case.
+//! - It is a frame of the caller's own thread, on another stack or in doubt: after [`MOST_OWN`] of
+//!   the thread's changes had to wait, and [`LONG`] has passed or the queue is nearly full. When
+//!   the process ends: at once.
+//! - Its thread has ended: at once.
+//! - It is a frame of another thread: after [`MOST_STUCK`] changes found it at the same entry and
+//!   yielded their processor, and [`LONG`] has passed.
+//!
+//! The third and the last judgement may be wrong: the frame may be suspended, by handlers that
+//! follow each other without a break, or by the scheduler. A frame that continues nevertheless
+//! notices that when it unlocks, and has the records rebuilt once more. But the change that it was
+//! making may be lost. So neither judgement rests on a count alone, which is reached fast. Each
+//! also needs more time than a frame is suspended that will continue.
 
 use super::{Guarded, Here, Locked, View};
 use crate::Memory;
@@ -7,16 +27,16 @@ use crate::queue;
 use crate::sync::{AtomicU64, Ordering};
 
 /// How many changes a thread queues above its own, perhaps suspended, frame before that frame is
-/// judged gone. (The models have few, here and below, so that frames that continue are judged gone
-/// as well.)
+/// judged gone. (The numbers are small in the models, here and below, so that frames that continue
+/// are judged gone as well.)
 const MOST_OWN: u32 = if cfg!(test) { 200 } else { 4096 };
-/// A read that had to do without the lock counts as this many changes.
+/// A read that could not get the lock counts as this many changes.
 const OF_A_READER: u32 = 64;
 const MOST_STUCK: u32 = if cfg!(test) { 1 } else { 8192 };
-/// 3 s, in nanoseconds: longer than a thread waits for a processor, even where a thousand others
-/// are ready to run, and longer than signals keep a frame from each instruction.
+/// 3 s, in nanoseconds. That is longer than a thread waits for a processor, even if a thousand
+/// others are ready to run, and longer than signals keep a frame from executing an instruction.
 const LONG: u64 = 3_000_000_000;
-/// From so many waiting changes on, the queue is nearly full, and changes are about to be lost.
+/// From this many waiting changes on the queue is nearly full, and changes are about to be lost.
 const NEARLY_FULL: u32 = queue::ENTRIES - queue::ENTRIES / 8;
 
 impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
@@ -33,9 +53,9 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         }
     }
 
-    /// Has the waiting changes made, by this thread or by the holder. For callers that try
-    /// repeatedly: eventually it breaks the lock. False: a frame below the caller holds the lock,
-    /// and continues only when the caller has returned.
+    /// Has the waiting changes made, by this thread or by the holder. A caller that tries
+    /// repeatedly breaks the lock eventually. False: a frame below the caller holds the lock, and
+    /// continues only when the caller has returned.
     pub fn settle(&self, hold: Hold) -> bool {
         if self.lock(hold) || self.own_hold_is_gone(Here::In(hold, View::OF_THE_CALLER), hold, OF_A_READER) {
             self.unlock(hold);
@@ -48,7 +68,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         !is_ours
     }
 
-    /// Many changes wait: the holder needs a processor, or will never come back.
+    /// Called when many changes wait: the holder needs a processor, or will never come back.
     #[cold]
     #[inline(never)]
     pub(super) fn give_way(&self, hold: Hold) {
@@ -57,8 +77,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         if self.consumed.load(Ordering::Acquire) != consumed {
             self.looks.store(0, Ordering::Relaxed);
             self.since.store(self.guarded.now(), Ordering::Relaxed);
-            // Release: who finds this finds the two stores above, or what was counted since; and
-            // who does not begins anew itself.
+            // Release: a thread that loads this value sees the two stores above, or what was
+            // counted since. A thread that does not restarts the count itself.
             self.consumed.store(consumed, Ordering::Release);
         }
         let is_long = || self.is_long_since(&self.since);
@@ -87,8 +107,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         let Some(holder) = self.guarded.lock().holder().filter(|holder| holder.is_beside(hold)) else { return false };
         let is_gone = match here {
             Here::In(hold, view) => {
-                // A change looks again now and then: the handler that was found may have jumped
-                // away.
+                // A change searches the stack only now and then. A handler that was found may have
+                // jumped away since.
                 let looks = |waited: u32| weight == OF_A_READER || waited.is_power_of_two();
                 self.is_gone(holder, hold)
                     || looks(self.wait_under(holder, weight)) && self.was_left(holder, hold, view)
@@ -100,21 +120,21 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             }
             Here::AtEnd => true,
         };
-        // A frame of this thread does nothing while this one runs.
+        // The holder's frame does nothing while this one runs: both belong to one thread.
         is_gone && self.break_lock(holder, hold, true)
     }
 
-    /// One more change of the calling thread has to wait for its own `holder`, or as many as
-    /// `weight` says. Returns how many have waited, of changes and of reads.
+    /// Counts `weight` more changes of the calling thread that have to wait for its own `holder`.
+    /// Returns how many changes and reads have waited.
     fn wait_under(&self, holder: Hold, weight: u32) -> u32 {
-        // One thread's frames lie at the same places again and again. The count of changes
-        // distinguishes them. Relaxed: only the holder's own thread comes here.
+        // One thread's frames lie at the same places repeatedly. The version of the records
+        // distinguishes them. Relaxed: only the holder's own thread calls this.
         let this = holder.to_word() ^ self.guarded.version().rotate_right(20);
         if self.waited_under.load(Ordering::Relaxed) != this {
             self.waited.store(0, Ordering::Relaxed);
             self.waited_since.store(self.guarded.now(), Ordering::Relaxed);
-            // Release: a handler that interrupts this finds the two stores above, or begins anew
-            // itself.
+            // Release: a handler that interrupts this function sees the two stores above, or
+            // restarts the count itself.
             self.waited_under.store(this, Ordering::Release);
         }
         self.waited.fetch_add(weight, Ordering::Relaxed).saturating_add(weight)
@@ -133,8 +153,8 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
         !self.guarded.is_on_another_stack() && !self.guarded.is_amid_a_hook(view, holder.height_above(hold))
     }
 
-    /// Takes the lock from a holder that was judged gone. `is_still`: nothing that its thread does
-    /// at this place of its stack continues at the same time.
+    /// Takes the lock from a holder that was judged gone. `is_still`: no frame of its thread at
+    /// this place of the stack continues at the same time.
     #[cold]
     #[inline(never)]
     fn break_lock(&self, holder: Hold, hold: Hold, is_still: bool) -> bool {
@@ -166,7 +186,7 @@ impl<G: Guarded<T>, T: Copy + Send + 'static, M: Memory> Locked<G, T, M> {
             None => self.lock(hold),
         };
         if !is_locked {
-            // A thread that was created in the child came first. It holds the lock for a moment.
+            // A thread that was created in the child got the lock first. It holds it for a moment.
             return child();
         }
         self.guarded.late().store(false, Ordering::Relaxed);

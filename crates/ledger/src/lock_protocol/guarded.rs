@@ -1,4 +1,4 @@
-//! What the lock guards, as the lock's protocol sees it.
+//! What the lock protocol needs of the records that the lock guards.
 
 use crate::lock::{Hold, Lock};
 use crate::sync::AtomicBool;
@@ -17,17 +17,17 @@ pub trait Guarded<T> {
     /// Set while a change that waited is being applied: its numbers may refer to something else
     /// since it was queued. Only the holder writes it.
     fn late(&self) -> &AtomicBool;
-    /// What the holder notes while it holds the lock, and what is delivered when the lock is free.
-    /// A holder that notes something sets [`flags::EVENTS`].
+    /// The events that the holder notes while it holds the lock, and that are delivered when the
+    /// lock is free. A holder that notes one sets [`flags::EVENTS`](crate::lock::flags::EVENTS).
     type Events;
     /// The holder calls it before it unlocks, except on the fast path.
     fn before_unlock(&self);
     /// Takes what the holder has noted.
     fn take_events(&self) -> Self::Events;
-    /// Whether so little memory is left that the changes that wait may need more: whoever unlocks
-    /// gets it before they are made.
+    /// Whether so little memory is left that the waiting changes may need more. If so, they wait
+    /// until the thread that unlocks has got memory.
     fn is_nearly_out(&self) -> bool;
-    /// By who was the holder, when the lock is free: others hear of it.
+    /// Delivers the events. The former holder calls it when the lock is free.
     fn deliver(&self, events: Self::Events);
     /// Called after each unlock that was not on the fast path, for work that takes longer than
     /// others may wait for the lock.
@@ -43,10 +43,10 @@ pub trait Guarded<T> {
     fn is_amid_a_hook(&self, view: View, bytes: usize) -> bool;
     /// CLOCK_MONOTONIC, in nanoseconds.
     fn now(&self) -> u64;
-    /// Yields the processor; for longer if the queue `is_nearly_full`.
+    /// Yields the processor, for longer if the queue `is_nearly_full`.
     fn give_way(&self, is_nearly_full: bool);
 }
-/// A frame from which the stack above is searched for signal handlers that run.
+/// A frame, from which the stack above it is searched for running signal handlers.
 #[derive(Clone, Copy)]
 pub struct View {
     /// Its stack pointer; 0: that of the caller.

@@ -6,15 +6,15 @@ use std::boxed::Box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32 as Plain, Ordering::Relaxed as Unordered};
 
-/// All of its words follow from one number.
+/// All words of an entry follow from one number.
 type Entry = [u64; 3];
 
 const ENTRIES: usize = 16;
 /// The entry of the frame that stops or is suspended.
 const ITS_OWN: usize = 15;
 const A_THIRDS: usize = 14;
-/// What other frames do in the meantime, a bit for each step. They push an entry where it is
-/// set, and consume one where it is not.
+/// The steps of other frames in the meantime, one bit for each. They push an entry if the bit is
+/// set, and consume one if it is not.
 const DEEDS: u32 = 7;
 
 struct State {
@@ -108,7 +108,7 @@ fn a_writer_that_is_suspended_at_any_step_appends_its_entry_once() {
     });
 }
 
-/// What a frame appends does not depend on a third frame that stopped.
+/// A frame's entry is appended even if a third frame stops in the middle of its own push.
 #[test]
 fn a_writer_that_is_suspended_while_another_stops_appends_its_entry_once() {
     for stops_at in 0..24 {
@@ -155,7 +155,7 @@ fn a_consumer_that_stops_at_any_step_leaves_what_it_has_not_applied() {
     });
 }
 
-/// It was judged gone: there are two consumers.
+/// The consumer was judged gone, so there are two consumers.
 #[test]
 fn a_consumer_that_is_suspended_at_any_step_applies_what_was_an_entry_then() {
     for_each_step_and_deeds(DEEDS, |at, deeds| {

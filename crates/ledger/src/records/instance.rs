@@ -43,11 +43,12 @@ impl WaitCounters {
     }
 }
 
-/// Events of an instance that two threads were given. It is kept from the second thread's first
-/// wait, which [`clear`](Doubles::clear)s it. Threads write without order. A mix of two writes is
-/// inconsistent, and is discarded.
+/// Counts events of an instance that two threads received. It is kept from the second thread's
+/// first wait on, which [`clear`](Doubles::clear)s it. Threads write without order. A reader
+/// discards a mix of two writes, which is inconsistent.
 pub struct Doubles {
-    /// The block of the thread that was last given an event, the event, and when (CLOCK_MONOTONIC).
+    /// The block of the thread that received the last event, that event, and when it received it
+    /// (CLOCK_MONOTONIC).
     pub by: AtomicUsize,
     pub data: AtomicU64,
     pub at: AtomicU64,
@@ -55,20 +56,21 @@ pub struct Doubles {
     /// still handling.
     pub waits: AtomicU64,
     pub doubled: AtomicU64,
-    /// How many of these are needed before the next evaluation; 0: the least that is reported.
+    /// How many of these are needed before the next evaluation; 0: the lowest number that is
+    /// reported.
     pub due: AtomicU64,
-    /// The listening socket that is examined: its descriptor and its data; 0: none.
+    /// The listening socket that is being examined: its descriptor and its data; 0: none.
     pub listener: AtomicI32,
     pub listener_data: AtomicU64,
-    /// `waits` when that began; of its events those with two threads, and how many found more than
-    /// one connection.
+    /// The value of `waits` when the examination began; how many of the socket's events went to two
+    /// threads; and how many of these found more than one connection.
     pub waits_before: AtomicU64,
     pub looks: AtomicU64,
     pub rich: AtomicU64,
 }
 
 impl Doubles {
-    /// Nothing is known yet.
+    /// Forgets everything.
     pub fn clear(&self) {
         self.by.store(0, Ordering::Relaxed);
         self.listener.store(0, Ordering::Relaxed);
@@ -78,7 +80,7 @@ impl Doubles {
     }
 }
 
-/// The block of the first thread that waited on an instance, by its address; and whether other
+/// The address of the block of the first thread that waited on an instance, and whether other
 /// threads have waited since.
 #[repr(transparent)]
 pub struct Owner(AtomicUsize);
@@ -103,7 +105,7 @@ impl Owner {
     pub fn has_company(&self) -> bool {
         self.0.load(Ordering::Relaxed) & Self::HAS_COMPANY != 0
     }
-    /// A second thread waits.
+    /// Notes that a second thread waits.
     pub fn join(&self) {
         let owner = self.block();
         let _ = self.0.compare_exchange(owner, owner | Self::HAS_COMPANY, Ordering::Relaxed, Ordering::Relaxed);
@@ -119,20 +121,20 @@ pub struct Instance {
     /// The thread that counts in `alone`. Every other thread counts in `shared`.
     pub owner: Owner,
     pub alone: WaitCounters,
-    /// The return address of the first wait of the owner.
+    /// The return address of the owner's first wait.
     pub waiter: AtomicUsize,
-    /// A number for reports: 1 for the first instance of the process. 0: not in use.
+    /// Its number in reports: 1 for the first instance of the process. 0: not in use.
     pub id: Long,
     // The next cache line begins here: what ADD and DEL touch.
-    /// One of the numbers that refer to it, if there is one in this process: the last that was
-    /// created or looked up.
+    /// One of the numbers of this process that refer to it: the last one that was created or looked
+    /// up. [`Instance::NO_NUMBER`]: none.
     number: Long,
     pub watches: Long,
     pub first: Word,
-    /// The most `watches` there were at a time, as far as it was taken: see [`Instance::reach`].
-    /// (Interests have indices of 32 bits: there are no more of them.)
+    /// The highest value of `watches` at the last [`Instance::reach`]. (It fits: interests have
+    /// indices of 32 bits.)
     peak: Word,
-    /// Its own index.
+    /// Its index in the pool.
     pub index: Word,
     pub description: Word,
     pub shared: WaitCounters,
@@ -140,13 +142,13 @@ pub struct Instance {
     /// `size` of epoll_create, or `flags` of epoll_create1.
     pub argument: Number,
     pub origin: AtomicU8,
-    /// Found by the reconciliation that is under way.
+    /// Found in the kernel by the comparison that is under way.
     pub seen: AtomicU8,
     /// It existed before this process was forked.
     pub inherited: AtomicU8,
-    /// It counts against the user's limit (of the session).
+    /// It counts against the user's limit in the session.
     pub paid: AtomicU8,
-    /// It was reported that it holds more than its size promised.
+    /// The finding that it holds more interests than its size was reported.
     pub is_size_reported: AtomicU8,
     /// Watches, including those that are being added: what limits count (reservations.rs).
     pub charged: AtomicU64,
@@ -154,20 +156,20 @@ pub struct Instance {
     /// The process that created it; 0: not known.
     pub maker: Word,
     /// How often it had been waited on when [`Core::mark_waits`](crate::core::Core) last ran;
-    /// [`Instance::UNMARKED`]: not yet.
+    /// [`Instance::UNMARKED`]: that has not run yet.
     pub waits_marked: Long,
     /// How often the parent process had waited on it before the fork.
     pub waits_before: Long,
-    /// Whether it was there before this process was forked: [`Instance::FROM_BEFORE`],
-    /// [`Instance::USED_SINCE`].
+    /// 0, or [`Instance::FROM_BEFORE`] or [`Instance::USED_SINCE`] if it existed before this
+    /// process was forked.
     pub forked: AtomicU8,
-    /// Events that two threads were given. It is cleared when a second thread waits. Until then it
-    /// holds what another instance left.
+    /// Events that two threads received. It is cleared when a second thread waits. Until then it
+    /// holds values of the record's former instance.
     pub doubles: Doubles,
 }
 
 impl Instance {
-    /// A value that is no descriptor number, and that no program passes as one.
+    /// A value that is not a descriptor number, and that no program passes as one.
     const NO_NUMBER: u64 = u64::MAX;
 
     /// Whether a descriptor is this instance's first number. If so, the descriptor refers to this
@@ -183,13 +185,13 @@ impl Instance {
         i32::try_from(self.number.get()).ok()
     }
 
-    /// A descriptor refers to this instance.
+    /// Notes that `fd` refers to this instance.
     #[inline(always)]
     pub fn appear_at(&self, fd: i32) {
         self.number.set(u64::from(fd as u32));
     }
 
-    /// No descriptor does, or none that is known here.
+    /// Notes that no known descriptor refers to this instance.
     #[inline(always)]
     pub fn disappear(&self) {
         self.number.set(Self::NO_NUMBER);

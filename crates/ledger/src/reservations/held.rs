@@ -9,8 +9,8 @@ use crate::Kernel;
 use crate::records::{Instance, Interest};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// The most instances whose own counts are released when the close is done. Those beyond are
-/// released at once.
+/// The most instances whose own counts are released when the close is done. The counts of further
+/// ones are released at once.
 const LIST: usize = 32;
 
 /// What a thread releases when the close that it is making is done.
@@ -21,7 +21,8 @@ pub struct PendingRelease {
     user_instances: AtomicU64,
     user_watches: AtomicU64,
     length: AtomicU64,
-    /// When it was noted (`Reservations::epoch`). In a child of a fork nothing of it is reserved.
+    /// The epoch in which it was noted (`Reservations::epoch`). In the child of a fork none of it
+    /// is reserved.
     epoch: AtomicU32,
     /// Records of instances, each with its use at that time in the upper half.
     list: [AtomicU64; LIST],
@@ -38,7 +39,7 @@ impl PendingRelease {
         self.instances.load(Ordering::Relaxed) == 0 && self.watches.load(Ordering::Relaxed) == 0
     }
 
-    /// How many instances and watches of the user's count are released with it.
+    /// How many instances and watches it releases from the user's count.
     pub fn of_user(&self) -> (u64, u64) {
         (self.user_instances.load(Ordering::Relaxed), self.user_watches.load(Ordering::Relaxed))
     }
@@ -82,7 +83,7 @@ impl<K: Kernel> Reservations<K> {
         }
     }
 
-    /// Applies a change with what was reserved ahead for it.
+    /// Applies a change for which a call has reserved `prepaid`.
     #[cold]
     #[inline(never)]
     pub fn with<T>(
@@ -110,11 +111,11 @@ impl<K: Kernel> Reservations<K> {
     }
 
     fn closer(&self) -> Option<&'static PendingRelease> {
-        // SAFETY: it is null, or what `on_behalf_of` was given, which lives for ever.
+        // SAFETY: the pointer is null, or `on_behalf_of` stored a `&'static` reference in it.
         unsafe { self.closer.load(Ordering::Relaxed).as_ref() }
     }
 
-    /// Takes what was reserved ahead for this change, if it is what is wanted.
+    /// Takes what was reserved for this change, if it is what is wanted.
     fn take_prepaid(&self, wanted: impl Fn(Prepaid) -> bool) -> Option<Prepaid> {
         let prepaid = Prepaid::from_word(self.prepaid.load(Ordering::Relaxed));
         wanted(prepaid).then(|| {
@@ -178,7 +179,7 @@ impl<K: Kernel> Reservations<K> {
         let paid = match self.take_prepaid(|prepaid| prepaid.watch) {
             Some(prepaid) => {
                 // It may have been reserved for another instance, if the number was reused since,
-                // or for none.
+                // or for no instance.
                 if prepaid.of != index || prepaid.life != life_of(instance) {
                     if let Some(other) = find(prepaid.of) {
                         give_back_to(other, prepaid.life);
@@ -219,8 +220,8 @@ impl<K: Kernel> Reservations<K> {
         }
     }
 
-    /// Begins to track with these counts, or restarts (in the child of a fork, after everything was
-    /// forgotten).
+    /// Begins the counts with these values. In the child of a fork they restart, after everything
+    /// was forgotten.
     pub fn begin(&self, instances: u64, watches: u64) {
         self.instances.store(instances, Ordering::Relaxed);
         self.watches.store(watches, Ordering::Relaxed);
@@ -231,7 +232,7 @@ impl<K: Kernel> Reservations<K> {
         self.tracks.fetch_max(PROCESS, Ordering::Release);
     }
 
-    /// From now on the user's counts as well.
+    /// From now on the user's counts are kept as well.
     pub fn track_user_too(&self) {
         self.tracks.store(USER_TOO, Ordering::Release);
     }
@@ -246,7 +247,7 @@ impl<K: Kernel> Reservations<K> {
         is_own
     }
 
-    /// In the child of a fork.
+    /// Called in the child of a fork.
     pub fn next_epoch(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
     }
