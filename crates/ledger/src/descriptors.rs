@@ -189,7 +189,8 @@ impl<M: Memory> Descriptors<M> {
         Some(Place(unsafe { &*self.low.as_ptr().add(fd as u32 as usize) }))
     }
 
-    /// Replaces a word that was read before, unless it has changed. A locked instruction: what the
+    /// Writes the word of a number. False: there is no memory for it ([`Descriptors::prepare`]), or
+    /// no descriptor can have the number.
     #[inline(always)]
     pub fn set(&self, fd: i32, slot: FdState) -> bool {
         let Some(word) = self.word(fd) else { return slot == FdState::UNKNOWN };

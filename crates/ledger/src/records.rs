@@ -14,7 +14,6 @@ pub use fields::{Counter, Long, Number, Pair, Word};
 pub use instance::{Doubles, Instance, Origin, Owner, WaitCounters};
 pub use last_used::LastUsed;
 
-/// A 32-bit field.
 /// Names for the halves of a record's pairs. The setter's name is left out where both are only set
 /// together.
 macro_rules! halves {

@@ -5,7 +5,8 @@ use crate::Memory;
 use crate::sync::Ordering;
 
 impl<M: Memory> Descriptors<M> {
-    /// thread reads later, it reads after the word was written.
+    /// Replaces a word that was read before, unless it has changed. It is a locked instruction:
+    /// what the thread reads later, it reads after the word was written.
     #[inline(always)]
     fn exchange(&self, fd: i32, from: FdState, to: FdState) -> bool {
         let Some(word) = self.word(fd) else { return false };
@@ -13,23 +14,22 @@ impl<M: Memory> Descriptors<M> {
         word.compare_exchange(from.0, to.0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// False: there is no memory for it ([`Descriptors::prepare`]), or the number is none that a
-    /// descriptor can have. Notes that `new` is a dup of `old`, without the lock. False: they are
-    /// known, or became known in the meantime, or belong to two rings. Then the caller does
-    /// everything again under the lock, where what was done here does no harm.
+    /// Notes that `new` is a dup of `old`, without the lock. False: they are known, or became known
+    /// in the meantime, or belong to two rings. Then the caller notes the dup again under the lock.
+    /// What was done here does no harm there.
     ///
-    /// The caller has found the lock idle, after the real dup. `is_idle` looks whether it still is.
-    /// A repeated dup writes nothing, and needs no second look: a thread that locks later, and asks
-    /// the kernel, learns of the dup.
+    /// The caller has found the lock idle after the real dup. `is_idle` checks whether it still is.
+    /// A repeated dup writes nothing and needs no second check: a thread that locks later, and asks
+    /// the kernel, sees the dup.
     ///
     /// A new link needs one. An ADD of `old` may read the word of `old` before the link is written,
     /// and write it as known afterwards. So the link is written by an exchange, which never
-    /// overwrites a known word, and then the lock is looked at again. The exchange is a locked
-    /// instruction, so that this look does not happen before every thread can see the link. (A
-    /// plain store could wait in the store buffer while this look finds the lock free and an ADD
+    /// overwrites a known word, and then the lock is checked again. The exchange is a locked
+    /// instruction, so that the check does not happen before every thread can see the link. (A
+    /// plain store could wait in the store buffer while the check finds the lock free and an ADD
     /// finds no link.) A thread that read the word before the exchange held the lock at that time.
-    /// Either this look finds it holding the lock, or it has unlocked, and what it wrote over the
-    /// link is seen in the link's place. (The figures: docs/performance.md, "dup".)
+    /// Either the check finds that it still holds the lock, or it has unlocked, and then its word
+    /// is found in place of the link. (Figures: docs/performance.md, "dup".)
     #[inline(always)]
     pub fn join(&self, old: i32, new: i32, is_idle: impl Fn() -> bool) -> bool {
         let (of_old, of_new) = (self.get(old), self.get(new));

@@ -2,6 +2,7 @@
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
+/// A 32-bit field.
 #[repr(transparent)]
 pub struct Word(AtomicU32);
 
