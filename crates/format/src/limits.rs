@@ -70,13 +70,13 @@ static KEY_NAMES: Vocabulary = Vocabulary {
              descriptors= or on-limit=",
 };
 static SIZES: Vocabulary = Vocabulary {
-    noun: "word",
+    noun: "value",
     known: words!(&["ignore", "warn", "enforce"]),
     prefix: "",
     wanted: "size=ignore, size=warn or size=enforce",
 };
 static BREACHES: Vocabulary = Vocabulary {
-    noun: "word",
+    noun: "value",
     known: words!(&["deny", "warn", "abort"]),
     prefix: "",
     wanted: "on-limit=deny, on-limit=warn or on-limit=abort",

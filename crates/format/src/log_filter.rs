@@ -58,7 +58,7 @@ const ALL_WORDS: [&str; function::NAMES.len() + OWN.len()] = {
 };
 
 static WORDS: Vocabulary = Vocabulary {
-    noun: "word",
+    noun: "filter",
     known: words!(&ALL_WORDS),
     prefix: "",
     wanted: "names such as epoll_wait or openat, epoll, %creat, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",

@@ -191,8 +191,8 @@ const LONGEST_DIRECTORY: usize = 4000;
 const DESTINATIONS: &str = "stderr, none or a file name";
 const SESSION_DIRECTORY: &str = "a directory of at most 4000 bytes";
 const SUPPRESSION_FILE: &str = "a file of lines such as leak:libfoo.so";
-const REPLAY_FILE: &str = "a file that EPOLLSHIM_INJECT_LOG has made";
-const SEEDS: &str = "a number from 0 to 18446744073709551615, or one in hex behind 0x";
+const REPLAY_FILE: &str = "a file written by EPOLLSHIM_INJECT_LOG";
+const SEEDS: &str = "a number from 0 to 18446744073709551615, or one in hex after 0x";
 
 /// Reads the options out of `NAME=VALUE` entries; other variables are passed over.
 ///
@@ -280,17 +280,13 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
         RECORD_RING if value == b"full" => options.ring = 0,
         RECORD_RING => {
             let wanted = "full, or a number of calls from 16 to 1048576";
-            let most = scan::between(value, 16, 1 << 20).map_err(|bad| Fault::Number {
-                bad,
-                word: value,
-                at: value,
-                wanted,
-            })?;
+            let most =
+                scan::between(value, 16, 1 << 20).map_err(|bad| Fault::Number { bad, word: value, at: b"", wanted })?;
             options.ring = u32::try_from(most).unwrap_or(1024).next_power_of_two();
         }
         RECORD_MAX => {
             let wanted = "a number of bytes, or one with K, M or G, from 64K to 64G";
-            let fault = |bad| Fault::Number { bad, word: value, at: value, wanted };
+            let fault = |bad| Fault::Number { bad, word: value, at: b"", wanted };
             options.record_max = scan::bytes(value, 64 << 10, 64 << 30).map_err(fault)?;
         }
         SUPPRESSIONS => options.suppressions = Some(path(value, SUPPRESSION_FILE)?),

@@ -123,7 +123,7 @@ impl fmt::Display for Fault<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Fault::Word { word, allowed } => {
-                write!(f, "unknown word {}; allowed: ", Quoted(word))?;
+                write!(f, "unknown value {}; allowed: ", Quoted(word))?;
                 for (index, known) in allowed.iter().enumerate() {
                     write!(f, "{}{known}", if index == 0 { "" } else { ", " })?;
                 }
@@ -133,21 +133,21 @@ impl fmt::Display for Fault<'_> {
                     None => Ok(()),
                 }
             }
-            Fault::Empty { wanted } => write!(f, "empty; wanted: {wanted}"),
+            Fault::Empty { wanted } => write!(f, "empty; expected {wanted}"),
             Fault::Pattern { at } => write!(
                 f,
                 "unknown pattern at {}; allowed: %p (pid), %e (program name), %t (start time), %% (a percent sign)",
                 Quoted(at)
             ),
-            Fault::Path { path, why, wanted } => write!(f, "{} {why}; wanted: {wanted}", Quoted(path)),
+            Fault::Path { path, why, wanted } => write!(f, "{} {why}; expected {wanted}", Quoted(path)),
             Fault::Unknown { meant } => write!(f, "no such option; did you mean {meant}?"),
-            Fault::Nothing { what, place, wanted } => write!(f, "{what} {place} is empty; wanted: {wanted}"),
+            Fault::Nothing { what, place, wanted } => write!(f, "{what} {place} is empty; expected {wanted}"),
             Fault::Name { of, word, at } => {
                 let around = if word == at { b"" } else { at };
                 write!(f, "unknown {} {}{}; ", of.noun, Quoted(word), At(around))?;
                 match of.nearest(word) {
                     Some(meant) => write!(f, "did you mean {meant}?"),
-                    None => write!(f, "wanted: {}", of.wanted),
+                    None => write!(f, "expected {}", of.wanted),
                 }
             }
             Fault::Number { bad, word, at, wanted } => {
@@ -161,32 +161,30 @@ impl fmt::Display for Fault<'_> {
                     Bad::Unit => write!(f, "{} has an unknown unit", Quoted(word)),
                     Bad::TooFine => write!(f, "{} has too many digits", Quoted(word)),
                 }?;
-                write!(f, "{}; wanted: {wanted}", At(at))
+                write!(f, "{}; expected {wanted}", At(at))
             }
-            Fault::Value { key, at, wanted } => write!(f, "{key} has no value{}; wanted: {wanted}", At(at)),
-            Fault::Alone { key, at } => write!(f, "{key} takes no value{}; wanted: {key} alone", At(at)),
+            Fault::Value { key, at, wanted } => write!(f, "{key} has no value{}; expected {wanted}", At(at)),
+            Fault::Alone { key, at } => write!(f, "{key} takes no value{}; write {key} alone", At(at)),
             Fault::Unfit { key, word, at, wanted } => {
-                write!(f, "{key} cannot be {}{}; wanted: {wanted}", Quoted(word), At(at))
+                write!(f, "{key} cannot be {}{}; expected {wanted}", Quoted(word), At(at))
             }
-            Fault::Twice { key, at } => write!(f, "{key} stands twice{}; wanted: once", At(at)),
+            Fault::Twice { key, at } => write!(f, "{key} is given twice{}; remove one", At(at)),
             Fault::Both { keys: [one, other], at } => {
-                write!(f, "{one} and {other} exclude one another{}; wanted: one of them", At(at))
+                write!(f, "{one} and {other} cannot be combined{}; keep one of them", At(at))
             }
-            Fault::NoAction { at, wanted } => write!(f, "no action{}; wanted: {wanted}", At(at)),
-            Fault::NoCall { at, wanted } => write!(f, "no call is named{}; wanted: {wanted}", At(at)),
-            Fault::Calls { key, at, wanted } => {
-                write!(f, "{key} does not go with these calls{}; wanted: {wanted} among them", At(at))
-            }
+            Fault::NoAction { at, wanted } => write!(f, "no action{}; add {wanted}", At(at)),
+            Fault::NoCall { at, wanted } => write!(f, "no call is named{}; expected {wanted}", At(at)),
+            Fault::Calls { key, at, wanted } => write!(f, "{key}{} applies only to {wanted}", At(at)),
             Fault::Strace { word, at, wanted } => {
-                write!(f, "{} of strace is not supported{}; wanted: {wanted}", Quoted(word), At(at))
+                write!(f, "{} of strace is not supported{}; expected {wanted}", Quoted(word), At(at))
             }
             Fault::Impossible { word, call, at } => {
                 write!(f, "no kernel returns {} from {call}{}; {ALLOW}", Cut(word, LONGEST_WORD), At(at))
             }
             Fault::Unasked { word, at } => {
-                write!(f, "no kernel reports {} unasked{}; {ALLOW}", Cut(word, LONGEST_WORD), At(at))
+                write!(f, "no kernel reports {} unless asked to{}; {ALLOW}", Cut(word, LONGEST_WORD), At(at))
             }
-            Fault::TooMany { what, most } => write!(f, "too many {what}; wanted: at most {most}"),
+            Fault::TooMany { what, most } => write!(f, "too many {what}; at most {most} are allowed"),
         }
     }
 }
@@ -210,7 +208,7 @@ struct At<'a>(&'a [u8]);
 
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, " at '{}'", Cut(self.0, LONGEST_ELEMENT)) }
+        if self.0.is_empty() { Ok(()) } else { write!(f, " in '{}'", Cut(self.0, LONGEST_ELEMENT)) }
     }
 }
 

@@ -147,15 +147,15 @@ mod tests {
     #[test]
     fn a_bad_line_is_told_with_its_number() {
         for (text, wanted) in [
-            ("leak:a\nleek:b", "2: unknown finding 'leek' at 'leek:b'; did you mean leak?"),
-            ("\n\nlibfoo.so", "3: unknown finding 'libfoo.so'; wanted: id:pattern, such as leak:libfoo.so"),
-            ("leak", "1: leak has no value at 'leak'; wanted: id:pattern, such as leak:libfoo.so"),
-            ("spin: ", "1: spin has no value at 'spin:'; wanted: id:pattern, such as leak:libfoo.so"),
-            ("spin:^$", "1: spin has no value at 'spin:^$'; wanted: id:pattern, such as leak:libfoo.so"),
-            ("LEAK:a", "1: unknown finding 'LEAK' at 'LEAK:a'; did you mean leak?"),
+            ("leak:a\nleek:b", "2: unknown finding 'leek' in 'leek:b'; did you mean leak?"),
+            ("\n\nlibfoo.so", "3: unknown finding 'libfoo.so'; expected id:pattern, such as leak:libfoo.so"),
+            ("leak", "1: leak has no value in 'leak'; expected id:pattern, such as leak:libfoo.so"),
+            ("spin: ", "1: spin has no value in 'spin:'; expected id:pattern, such as leak:libfoo.so"),
+            ("spin:^$", "1: spin has no value in 'spin:^$'; expected id:pattern, such as leak:libfoo.so"),
+            ("LEAK:a", "1: unknown finding 'LEAK' in 'LEAK:a'; did you mean leak?"),
             (
                 "interceptor_via_lib:x",
-                "1: unknown finding 'interceptor_via_lib' at 'interceptor_via_lib:x'; wanted: \
+                "1: unknown finding 'interceptor_via_lib' in 'interceptor_via_lib:x'; expected \
               id:pattern, such as leak:libfoo.so",
             ),
         ] {

@@ -16,13 +16,13 @@ const DESCRIPTOR: &str = "a number from 0 to 2147483647";
 const COUNT: &str = "a number from 1 to 2147483647";
 const WHEN: &str = "FIRST[..LAST][+[STEP]], each at least 1, LAST at least FIRST";
 const TIMES: &str = "a number from 0 to 18446744073709551615";
-const RETURNED: &str = "a number, in hex behind 0x, in octal behind 0";
-const PROBABILITY: &str = "a decimal from 0 to 1, with at most 19 digits behind the point";
+const RETURNED: &str = "a number, in hex after 0x, in octal after 0";
+const PROBABILITY: &str = "a decimal from 0 to 1, with at most 19 digits after the point";
 const ERRNO: &str = "a name such as EMFILE, a number from 1 to 4095, or any";
 const CALLER: &str = "the base name of a program or library, such as libuv.so.1";
 
 const FUNCTION: &str = "the name of a function in a symbol table, or /REGEX";
-const HASH: &str = "the 16 hex digits that the log has behind stack=, and /DEPTH from 1 to 64 if it has one";
+const HASH: &str = "the 16 hex digits that follow stack= in the log, and /DEPTH from 1 to 64 if it is there";
 const SITE: &str = "the base name of a program or library, and a hex offset in it, such as libuv.so.1+0x1f2e";
 
 /// The highest descriptor, and the most events of one call (`int`).

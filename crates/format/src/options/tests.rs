@@ -102,22 +102,22 @@ fn impossible_faults_are_allowed_wherever_that_is_said() {
 fn a_complaint_names_the_variable_the_word_and_what_is_allowed() {
     assert_eq!(
         complaint("EPOLLSHIM_REPORT_FORMAT=xml"),
-        "EPOLLSHIM_REPORT_FORMAT: unknown word 'xml'; allowed: text, json"
+        "EPOLLSHIM_REPORT_FORMAT: unknown value 'xml'; allowed: text, json"
     );
     assert_eq!(
         complaint("EPOLLSHIM_REPORT_FORMAT=jsn"),
-        "EPOLLSHIM_REPORT_FORMAT: unknown word 'jsn'; allowed: text, json; did you mean json?"
+        "EPOLLSHIM_REPORT_FORMAT: unknown value 'jsn'; allowed: text, json; did you mean json?"
     );
-    assert_eq!(complaint("EPOLLSHIM_ONLY=a,,b"), "EPOLLSHIM_ONLY: empty; wanted: program names, separated by commas");
+    assert_eq!(complaint("EPOLLSHIM_ONLY=a,,b"), "EPOLLSHIM_ONLY: empty; expected program names, separated by commas");
     assert!(complaint("EPOLLSHIM_REPORT=/tmp/%q").contains("unknown pattern at '%q'"));
     assert!(complaint("EPOLLSHIM_REPORT=/tmp/x%").contains("unknown pattern at '%'"));
     assert!(complaint("EPOLLSHIM_REPORT=/tmp/").contains("is a directory"));
     assert!(complaint("EPOLLSHIM_REPORT=").contains("empty"));
     assert_eq!(complaint("EPOLLSHIM_REPROT=x"), "EPOLLSHIM_REPROT: no such option; did you mean EPOLLSHIM_REPORT?");
-    assert_eq!(complaint("EPOLLSHIM_CENSUS=yes"), "EPOLLSHIM_CENSUS: unknown word 'yes'; allowed: 0, 1");
+    assert_eq!(complaint("EPOLLSHIM_CENSUS=yes"), "EPOLLSHIM_CENSUS: unknown value 'yes'; allowed: 0, 1");
     assert_eq!(
         complaint("EPOLLSHIM_REPORT_FORMAT=\u{1b}[31m"),
-        "EPOLLSHIM_REPORT_FORMAT: unknown word '\\x1b[31m'; allowed: text, json"
+        "EPOLLSHIM_REPORT_FORMAT: unknown value '\\x1b[31m'; allowed: text, json"
     );
 }
 

@@ -149,5 +149,7 @@ fn is_a_line(complaint: impl Display) {
     let line = complaint.to_string();
     assert!(line.len() < 1000, "{line}");
     assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
-    assert!(line.contains("wanted: ") || line.contains(" allow") || line.ends_with('?'), "it tells the remedy: {line}");
+    let remedies = ["; expected ", " allow", "; add ", "; write ", "; remove ", "; keep ", " applies only to "];
+    let has_remedy = line.ends_with('?') || remedies.iter().any(|remedy| line.contains(remedy));
+    assert!(has_remedy, "it says what to write instead: {line}");
 }
