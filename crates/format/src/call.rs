@@ -1,6 +1,6 @@
 //! The epoll calls that are counted, by the names that `<sys/epoll.h>` gives them.
 
-/// A counted call. The operations of `epoll_ctl` are counted apart, and reported together.
+/// A counted call. The operations of `epoll_ctl` are counted separately, and reported together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Call {
@@ -46,8 +46,8 @@ impl Call {
     }
 }
 
-/// The functions in the order in which a report lists them, each with the counted calls it stands
-/// for.
+/// The functions in the order in which a report lists them, each with the counted calls that it
+/// covers.
 pub const FUNCTIONS: [(&str, &[Call]); 6] = [
     ("epoll_create", &[Call::Create]),
     ("epoll_create1", &[Call::Create1]),

@@ -5,7 +5,7 @@ use crate::words::{Words, words};
 /// One more than the highest error number that has a name: x86-64 Linux names 1 to 133.
 pub const NAMED: usize = 134;
 
-/// Index 0 stands for error 1. The two numbers that Linux never gave out (41, 58) have an empty
+/// Index 0 stands for error 1. The two numbers that Linux has never used (41, 58) have an empty
 /// name.
 const LIST: [&str; NAMED - 1] = [
     "EPERM",
@@ -281,8 +281,8 @@ const TEXT_LIST: [&str; NAMED - 1] = [
     "Memory page has hardware error",
 ];
 
-/// Errors that the kernel keeps to itself (include/linux/errno.h), by the names under which strace
-/// injects them.
+/// Errors that the kernel uses only internally (include/linux/errno.h), by the names under which
+/// strace injects them.
 const INTERNAL: [(&str, u32); 17] = [
     ("ERESTARTSYS", 512),
     ("ERESTARTNOINTR", 513),
@@ -320,7 +320,7 @@ pub fn text(number: u32) -> Option<&'static str> {
     TEXTS.get(index).filter(|text| !text.is_empty())
 }
 
-/// The number of a name, for constants. No such name does not compile.
+/// The number of a name, for constants. An unknown name does not compile.
 #[must_use]
 #[allow(clippy::indexing_slicing, clippy::panic, reason = "the compiler evaluates it")]
 pub const fn of_name(name: &str) -> u16 {
@@ -340,8 +340,8 @@ pub const fn of_name(name: &str) -> u16 {
     panic!("no error has this name")
 }
 
-/// The error number of a name in any case; also of a name that the kernel keeps to itself, such as
-/// `ERESTARTSYS`.
+/// The error number of a name in any case, including one that the kernel uses only internally, such
+/// as `ERESTARTSYS`.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<u32> {
     let mut upper = [0u8; 32];
@@ -352,7 +352,8 @@ pub fn find(name: &[u8]) -> Option<u32> {
     number(name).or_else(|| INTERNAL.iter().find(|(known, _)| *known == name).map(|(_, number)| *number))
 }
 
-/// The error number of a name. The aliases `EWOULDBLOCK`, `EDEADLOCK` and `ENOTSUP` are known too.
+/// The error number of a name. The aliases `EWOULDBLOCK`, `EDEADLOCK` and `ENOTSUP` are accepted
+/// too.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
     let name = match name {

@@ -20,14 +20,14 @@ macro_rules! functions {
         }
 
         impl Function {
-            /// How many of them recordings know, the first ones:
+            /// Recordings contain the calls of this many functions, the first ones:
             /// [`crate::recording::record::CALL`].
             pub const RECORDED: usize = 12;
             pub const ALL: [Function; Function::COUNT] = [$(Function::$variant),*];
             pub const COUNT: usize = [$(stringify!($variant)),*].len();
         }
 
-        /// The table, by the functions' numbers.
+        /// The table, indexed by the functions' numbers.
         pub static TABLE: [Row; Function::COUNT] = [$(Row {
             function: Function::$variant,
             words: concat!(stringify!($name), " ", $system_call, $(" ", stringify!($alias),)* " ", $arguments),
@@ -76,31 +76,31 @@ impl Function {
         Functions::WAITS.has(self)
     }
 
-    /// Whether it makes an epoll instance.
+    /// Whether it creates an epoll instance.
     #[must_use]
     pub const fn creates(self) -> bool {
         matches!(self.row().role, Role::Instance)
     }
 
-    /// Whether it returns an address: a whole word, where others return an int. Null where it
-    /// fails, but for `mmap`.
+    /// Whether it returns an address: a whole word, where others return an int. The address is null
+    /// if it fails, except for `mmap`.
     #[must_use]
     pub const fn returns_address(self) -> bool {
         matches!(self.row().role, Role::Stream | Role::Adopt | Role::Memory) && !matches!(self, Function::PosixMemalign)
     }
 
-    /// Whether it is hooked only where a rule names it.
+    /// Whether it is hooked only if a rule names it.
     #[must_use]
     pub const fn is_on_request(self) -> bool {
         Functions::ON_REQUEST.has(self)
     }
 
-    /// What it returns where it fails with an error number, and what errno becomes then (0: it is
-    /// left alone).
+    /// What it returns if it fails with an error number, and the new value of errno (0: errno is
+    /// not changed).
     #[must_use]
     pub const fn failure(self, error: i32) -> (isize, i32) {
         match self {
-            // POSIX: the error number is what is returned.
+            // POSIX: these return the error number.
             Function::PosixSpawn | Function::PosixSpawnp | Function::PthreadCreate | Function::PosixMemalign => {
                 (error as isize, 0)
             }
@@ -110,29 +110,29 @@ impl Function {
         }
     }
 
-    /// Whether a result tells of a failure that errno explains.
+    /// Whether a result is a failure that errno explains.
     #[must_use]
     pub const fn has_failed(self, result: isize) -> bool {
         if self.returns_address() && !matches!(self, Function::Mmap) { result == 0 } else { result == -1 }
     }
 
-    /// The function that counts for this one where calls are counted by system call, as strace
-    /// does: the first with the same.
+    /// The function under which this one is counted when calls are counted by system call, as
+    /// strace does: the first one in the table with the same system call.
     #[must_use]
     pub const fn counted_as(self) -> Function {
         #[allow(clippy::indexing_slicing, reason = "an entry for each number")]
         COUNTED_AS[self as usize]
     }
 
-    /// Its own number among the system calls; -1: it has none.
+    /// Its system call number; -1: it is not a system call.
     #[must_use]
     pub const fn number(self) -> i64 {
         #[allow(clippy::indexing_slicing, reason = "an entry for each number")]
         TABLE_OF_NUMBERS[self as usize]
     }
 
-    /// The function of a system call's number; None: none is interposed. (eventfd and signalfd
-    /// without flags have numbers of their own, 284 and 282, which glibc does not use.)
+    /// The function with this system call number. None: no interposed function has it. (The system
+    /// calls eventfd and signalfd without flags, 284 and 282, are not used by glibc.)
     #[must_use]
     pub const fn of_number(number: i64) -> Option<Function> {
         let mut at = 0;
@@ -149,7 +149,7 @@ impl Function {
     }
 }
 
-/// Whether a word is among those of a text. For the compiler.
+/// Whether a word is among those of a text. Evaluated at compile time.
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
 const fn has_word(text: &str, word: &str) -> bool {
     let (text, word) = (text.as_bytes(), word.as_bytes());
@@ -194,8 +194,8 @@ const fn is_same(one: &str, other: &str) -> bool {
     at == one.len() && at == other.len()
 }
 
-/// The number of a function's system call where processors have Linux's generic table, as aarch64
-/// does; -1: it has none (Linux v6.1 include/uapi/asm-generic/unistd.h).
+/// The system call number of a function on processors with Linux's generic table, such as aarch64;
+/// -1: it is not in the table (Linux v6.1 include/uapi/asm-generic/unistd.h).
 #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
 const fn generic_number(name: &str) -> i64 {
     const GENERIC: [(&str, i64); 30] = [
@@ -243,7 +243,7 @@ const fn generic_number(name: &str) -> i64 {
 macro_rules! numbers {
     ($($variant:ident $name:ident ($($alias:ident)*) $number:literal $system_call:literal $role:ident ($($class:ident)*)
        $cancellation:ident $descriptor:ident [$($note:tt)*] $from:ident $arguments:literal [$($error:ident)*];)*) => {
-        /// For constants, which may not read a static.
+        /// The numbers by function, for constants, which may not read a static.
         const TABLE_OF_NUMBERS: [i64; Function::COUNT] =
             [$(if cfg!(target_arch = "x86_64") { $number } else { generic_number(stringify!($name)) }),*];
         const SYSTEM_CALLS: [&str; Function::COUNT] = [$($system_call),*];
@@ -251,9 +251,9 @@ macro_rules! numbers {
         const MAKE_DESCRIPTORS: [bool; Function::COUNT] =
             [$(matches!(Role::$role, Role::Instance | Role::Create | Role::Duplicate | Role::Stream)),*];
         const MAKE_PAIRS: [bool; Function::COUNT] = [$(has_word($arguments, "pair=pair")),*];
-        /// Functions whose first argument is a descriptor that was there before.
+        /// Functions whose first argument is a descriptor that existed before the call.
         const TAKE_DESCRIPTORS: [bool; Function::COUNT] = [$(yes_or_no!($descriptor)),*];
-        /// What a user may write where a function is wanted: names, then sets.
+        /// What a user may write where a function is expected: names, then sets.
         pub const NAMES: [&str; Function::COUNT + SETS.len()] = with_sets([$(stringify!($name)),*]);
     };
 }

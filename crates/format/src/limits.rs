@@ -1,31 +1,31 @@
 //! Limits: `EPOLLSHIM_LIMIT=key=value,...`.
 //!
-//! Each key may stand once; a number is written in digits alone. See section 5 of the contract for
-//! what a key counts and what a refused call gets.
+//! Each key may be given once. A number consists of digits only. docs/limits.md says what a key
+//! counts and what a refused call gets.
 
 use crate::problem::{Fault, Vocabulary};
 use crate::scan;
 use crate::words::words;
 
-/// What a breach does.
+/// What happens to a call that would exceed a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnLimit {
     /// The call fails with the limit's errno.
     #[default]
     Deny,
-    /// The call is let through, and reported.
+    /// The call is made, and reported.
     Warn,
-    /// It is reported, and the program aborted.
+    /// The call is reported, and the program is aborted.
     Abort,
 }
 
-/// What is made of the promise to `epoll_create(size)`.
+/// How the `size` of `epoll_create(size)` is treated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnSize {
     #[default]
     Ignore,
     Warn,
-    /// An ADD beyond it fails with ENOSPC.
+    /// An ADD beyond that size fails with ENOSPC.
     Enforce,
 }
 
@@ -49,7 +49,7 @@ pub struct Limits {
 /// The highest number that a limit may have.
 pub const MOST: u64 = 1 << 40;
 
-/// In this order: findings in recordings name a key by its number, and `on-limit` has none.
+/// The order matters: findings in recordings name a key by its place here. `on-limit` has none.
 pub const KEYS: [&str; 10] = [
     "instances",
     "user-instances",

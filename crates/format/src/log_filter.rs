@@ -1,8 +1,8 @@
 //! Which calls are logged: `EPOLLSHIM_LOG_FILTER`, comma-separated words.
 //!
-//! Names of functions and sets of them ([`Functions::named`]), `failed`, `injected`, `limited`,
-//! `slow=TIME`, `epfd=N`, `fd=N`. A number may be asked for as often as there is room; a word said
-//! twice is said once.
+//! The words are names of functions and of sets of them ([`Functions::named`]), `failed`,
+//! `injected`, `limited`, `slow=TIME`, `epfd=N` and `fd=N`. `epfd=` and `fd=` may be given up to
+//! [`NUMBERS`] times each. A word that is repeated counts once.
 
 use crate::faults;
 use crate::function::{self, Functions};
@@ -10,13 +10,13 @@ use crate::problem::{Fault, Vocabulary};
 use crate::scan;
 use crate::words::words;
 
-/// The most numbers of one kind.
+/// The most `epfd=` or `fd=` elements.
 pub const NUMBERS: usize = 16;
 
 /// What a call must be to be logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Filter {
-    /// Empty: all that `<sys/epoll.h>` declares.
+    /// Empty: the functions of `<sys/epoll.h>`.
     pub functions: Functions,
     pub failed: bool,
     pub injected: bool,
@@ -43,7 +43,7 @@ impl Default for Filter {
     }
 }
 
-/// Words that are no functions.
+/// Words that are not functions.
 const OWN: [&str; 6] = ["failed", "injected", "limited", "slow", "epfd", "fd"];
 
 #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]

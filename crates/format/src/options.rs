@@ -1,8 +1,7 @@
-//! The options that the shim reads from the environment, and what is said of a bad one.
+//! The options that the library reads from the environment.
 //!
-//! Parsing borrows from its input and allocates nothing. The first problem found is the one told;
-//! all other options still hold, so that `EPOLLSHIM_ON_BAD_CONFIG=ignore` is known whatever its
-//! place.
+//! Parsing borrows from its input and allocates nothing. It reports the first problem, and applies
+//! all other options, so that `EPOLLSHIM_ON_BAD_CONFIG=ignore` works in any place.
 
 use crate::limits::{self, Limits};
 use crate::log_filter::{self, Filter};
@@ -11,7 +10,7 @@ use crate::{faults, scan, suggest};
 
 pub use crate::problem::{Fault, Problem};
 
-/// What every option's name begins with.
+/// The beginning of every option's name.
 pub const PREFIX: &str = "EPOLLSHIM_";
 
 /// Where the exit report goes.
@@ -32,7 +31,7 @@ pub enum Report<'a> {
 pub enum Log<'a> {
     /// Descriptor 2, if it is still the file that it was at load.
     Stderr,
-    /// As of [`Report::Descriptor`].
+    /// As in [`Report::Descriptor`].
     Descriptor(i32),
     /// A path with the patterns of [`Report::File`].
     File(&'a [u8]),
@@ -44,7 +43,7 @@ pub enum Format {
     Json,
 }
 
-/// What time stands before a line of the text log.
+/// Which time begins a line of the text log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogTime {
     None,
@@ -65,44 +64,45 @@ pub enum OnBadConfig {
 pub struct Options<'a> {
     pub report: Report<'a>,
     pub format: Format,
-    /// Program names to act in, comma-separated; None: in all.
+    /// The names of programs in which the library is active, comma-separated; None: it is active in
+    /// every program.
     pub only: Option<&'a [u8]>,
     pub on_bad_config: OnBadConfig,
     /// None: the variable is not set.
     pub limit: Option<Limits>,
-    /// Rules without a problem, for [`faults::parse`]; empty: none.
+    /// Valid rules for [`faults::parse`]; empty: none.
     pub inject: &'a [u8],
-    /// Whether faults that no kernel gives are allowed.
+    /// Whether faults that no kernel causes are allowed.
     pub impossible: bool,
-    /// Where a line for each decision of a rule goes.
+    /// Where the log of the rules' decisions goes.
     pub inject_log: Option<Log<'a>>,
-    /// A file of such lines, whose decisions are to be made again.
+    /// A log of decisions to repeat.
     pub inject_replay: Option<&'a [u8]>,
-    /// None: to be drawn.
+    /// None: a random seed is drawn.
     pub seed: Option<u64>,
     pub log: Option<Log<'a>>,
     pub log_format: Format,
     pub log_time: LogTime,
     pub log_filter: Filter,
-    /// The directory that processes share; None: the user's own.
+    /// The directory that the processes of a session share; None: the user's own.
     pub session: Option<&'a [u8]>,
     /// The directory of recordings; None: no recording.
     pub record: Option<&'a [u8]>,
-    /// Calls of each thread that a recording holds: a power of two; 0: all of them.
+    /// The number of calls of each thread that a recording holds: a power of two; 0: all calls.
     pub ring: u32,
-    /// Bytes up to which a recording that holds all calls grows for them.
+    /// The size in bytes up to which a recording grows that holds all calls.
     pub record_max: u64,
     /// A file for [`crate::suppressions::parse`].
     pub suppressions: Option<&'a [u8]>,
-    /// Whether the birth and death of every descriptor is followed.
+    /// Whether the census follows every descriptor from its creation to its close.
     pub census: bool,
-    /// Callers that are kept of each create, ADD and birth of a descriptor; 0: the direct one
-    /// alone.
+    /// How many callers are kept of each epoll_create, ADD and creation of a descriptor; 0: only
+    /// the direct caller.
     pub stacks: u32,
 }
 
 impl Options<'_> {
-    /// Whether every descriptor is followed: for its own sake, or for a limit.
+    /// Whether the census is needed: it was requested, or a limit needs it.
     #[must_use]
     pub fn wants_census(&self) -> bool {
         self.census || self.limit.is_some_and(|limits| limits.descriptors.is_some())
@@ -158,7 +158,7 @@ const RECORD_MAX: &str = "EPOLLSHIM_RECORD_MAX";
 const SUPPRESSIONS: &str = "EPOLLSHIM_SUPPRESSIONS";
 const CENSUS: &str = "EPOLLSHIM_CENSUS";
 const STACKS: &str = "EPOLLSHIM_STACKS";
-/// The options that there are. Each has a flag of `epollshim run` of the same name.
+/// The names of all options. Each has a flag of `epollshim run` with the same name.
 pub const NAMES: [&str; 21] = [
     REPORT,
     REPORT_FORMAT,
@@ -183,9 +183,9 @@ pub const NAMES: [&str; 21] = [
     STACKS,
 ];
 
-/// The longest path that the system takes (PATH_MAX of limits.h, without the final zero byte).
+/// The longest path that the system accepts (PATH_MAX of limits.h, without the final zero byte).
 const LONGEST_PATH: usize = 4095;
-/// The same for a directory in which the shim names files of its own.
+/// The same for a directory in which the library creates files.
 const LONGEST_DIRECTORY: usize = 4000;
 
 const DESTINATIONS: &str = "stderr, none or a file name";
@@ -194,9 +194,11 @@ const SUPPRESSION_FILE: &str = "a file of lines such as leak:libfoo.so";
 const REPLAY_FILE: &str = "a file written by EPOLLSHIM_INJECT_LOG";
 const SEEDS: &str = "a number from 0 to 18446744073709551615, or one in hex after 0x";
 
-/// Reads the options out of `NAME=VALUE` entries; other variables are passed over.
+/// Reads the options from `NAME=VALUE` entries, and ignores other variables. Returns the first
+/// problem as well.
 ///
-/// Of the faults a problem is told last: whether they are allowed may stand behind them.
+/// A problem in the rules of faults is reported last, because the variable that allows impossible
+/// faults may come after them.
 pub fn parse<'a>(environment: impl Iterator<Item = &'a [u8]>) -> (Options<'a>, Option<Problem<'a>>) {
     let mut options = Options::default();
     let mut first = None;
@@ -306,7 +308,7 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
     Ok(())
 }
 
-/// A file that is to be read.
+/// The path of a file to read.
 fn path<'a>(value: &'a [u8], wanted: &'static str) -> Result<&'a [u8], Fault<'a>> {
     match value {
         b"" => Err(Fault::Empty { wanted }),
@@ -331,7 +333,7 @@ fn inject(text: &[u8], impossible_allowed: bool) -> Result<(), Fault<'_>> {
     faults::check(text, impossible_allowed).map(|_| ())
 }
 
-/// A number in digits, or in hex digits behind `0x`.
+/// A number in decimal digits, or in hex digits after `0x`.
 fn seed(value: &[u8]) -> Result<u64, Bad> {
     match value {
         [b'0', b'x' | b'X', ..] => scan::wide(value),
@@ -355,8 +357,8 @@ enum Destination<'a> {
     File(&'a [u8]),
 }
 
-/// The number that a name of one of the program's own descriptors stands for. Such a name cannot be
-/// opened later, by a thread with another table of descriptors.
+/// The descriptor that a name such as `/dev/fd/3` stands for. A thread with another descriptor
+/// table could not open it later by this name.
 fn descriptor(value: &[u8]) -> Option<i32> {
     match value {
         b"-" | b"/dev/stdout" => return Some(1),

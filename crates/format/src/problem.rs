@@ -1,7 +1,7 @@
-//! What is said of a bad option: one line that names the variable, the word, the element it stands
-//! in, the remedy.
+//! Messages about bad options. Each is one line that names the variable, the bad word, the element
+//! around it, and what to write instead.
 //!
-//! It borrows from the option's text and shows no more of it than fits into a line, in printable
+//! It borrows from the option's text, and shows no more of it than fits into a line, in printable
 //! ASCII.
 
 use core::fmt;
@@ -9,7 +9,8 @@ use core::fmt;
 use crate::suggest;
 use crate::words::Words;
 
-/// A fault and the variable it is in. (The C interface shows the same faults without a variable.)
+/// A fault and the variable that contains it. (The C interface shows the same faults without a
+/// variable.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Problem<'a> {
     pub variable: &'a [u8],
@@ -22,17 +23,17 @@ pub enum Fault<'a> {
     Word { word: &'a [u8], allowed: &'static [&'static str] },
     /// The value, or an element of the list, is empty.
     Empty { wanted: &'static str },
-    /// A `%` that stands for nothing.
+    /// A `%` with an unknown letter.
     Pattern { at: &'a [u8] },
-    /// A file name that ends in a slash, or is longer than the system takes.
+    /// A file name that ends in a slash, or is longer than the system accepts.
     Path { path: &'a [u8], why: &'static str, wanted: &'static str },
-    /// A name that is nearly an option's.
+    /// An unknown variable whose name is nearly that of an option.
     Unknown { meant: &'static str },
-    /// The element in this place (from 1) is empty.
+    /// The element at this place (from 1) is empty.
     Nothing { what: &'static str, place: usize, wanted: &'static str },
-    /// A word that its vocabulary does not have.
+    /// A word that is not in its vocabulary.
     Name { of: &'static Vocabulary, word: &'a [u8], at: &'a [u8] },
-    /// A number that is none, or out of range.
+    /// A number that is malformed or out of range.
     Number { bad: Bad, word: &'a [u8], at: &'a [u8], wanted: &'static str },
     /// A key without its value.
     Value { key: &'static str, at: &'a [u8], wanted: &'static str },
@@ -40,48 +41,47 @@ pub enum Fault<'a> {
     Alone { key: &'static str, at: &'a [u8] },
     /// A value that its key cannot take.
     Unfit { key: &'static str, word: &'a [u8], at: &'a [u8], wanted: &'static str },
-    /// A key that stands twice in one element.
+    /// A key that is given twice in one element.
     Twice { key: &'static str, at: &'a [u8] },
-    /// Two keys that exclude one another.
+    /// Two keys that cannot be combined.
     Both { keys: [&'static str; 2], at: &'a [u8] },
-    /// A rule that does nothing.
+    /// A rule without an action.
     NoAction { at: &'a [u8], wanted: &'static str },
     /// A rule that names no call.
     NoCall { at: &'a [u8], wanted: &'static str },
-    /// A key that says nothing about the calls that its rule names.
+    /// A key that applies to none of the calls that its rule names.
     Calls { key: &'static str, at: &'a [u8], wanted: &'static str },
-    /// What strace has and the shim has not.
+    /// A feature of strace that the library does not have.
     Strace { word: &'a [u8], at: &'a [u8], wanted: &'static str },
-    /// A return value that no kernel gives to this call.
+    /// A return value that no kernel returns from this call.
     Impossible { word: &'a [u8], call: &'static str, at: &'a [u8] },
-    /// Events that no kernel reports unasked.
+    /// Events that no kernel reports unless asked to.
     Unasked { word: &'a [u8], at: &'a [u8] },
-    /// More elements than there is room for.
+    /// More elements than are allowed.
     TooMany { what: &'static str, most: usize },
 }
 
-/// The words that are known in one place.
+/// The words that are valid in one place.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Vocabulary {
-    /// What a word of it is called.
+    /// The noun for such a word in a message.
     pub noun: &'static str,
-    /// An empty word is passed over.
+    /// The words. Empty ones are ignored.
     pub known: Words,
-    /// What a user may leave out at the beginning of a known word.
+    /// A prefix of the words that a user may leave out.
     pub prefix: &'static str,
-    /// What is said where no known word is near.
+    /// What the message expects if no known word is near.
     pub wanted: &'static str,
 }
 
 impl Vocabulary {
-    /// The known word nearest to a mistyped one, without the prefix where the mistyped one has
-    /// none.
+    /// The known word nearest to a mistyped one, without the prefix if the mistyped one has none.
     fn nearest(&self, word: &[u8]) -> Option<&'static str> {
         let word = core::str::from_utf8(word).ok()?;
         let mut same = [0u8; 64];
         let same = same.get_mut(..word.len())?;
         same.copy_from_slice(word.as_bytes());
-        // The known words are all in one case: the other one is not what is mistyped.
+        // The known words are all in one case. A word in the other case is not a typing error.
         if self.known.iter().any(|known| known.bytes().any(|byte| byte.is_ascii_lowercase())) {
             same.make_ascii_lowercase();
         } else {
@@ -102,14 +102,14 @@ impl Vocabulary {
 pub enum Bad {
     Missing,
     NotNumber,
-    /// Numbers that are not put together as wanted.
+    /// Several numbers in an invalid combination.
     Malformed,
     Negative,
     TooLarge,
     TooSmall,
     /// The unit of a time or of a size is not known.
     Unit,
-    /// More digits behind the point than can be told apart.
+    /// More digits after the point than can be distinguished.
     TooFine,
 }
 
@@ -191,7 +191,7 @@ impl fmt::Display for Fault<'_> {
 
 const ALLOW: &str = "EPOLLSHIM_INJECT_IMPOSSIBLE=1 allows it";
 
-/// How much of a word, and of the element around it, is shown.
+/// The most bytes of a word, and of the element around it, that are shown.
 const LONGEST_WORD: usize = 40;
 const LONGEST_ELEMENT: usize = 80;
 
@@ -203,7 +203,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// The element that a word stands in; nothing where there is no element around it.
+/// The element that contains the bad word; empty if there is none.
 struct At<'a>(&'a [u8]);
 
 impl fmt::Display for At<'_> {

@@ -183,7 +183,7 @@ fn rules_come_in_order_and_as_many_as_there_is_room_for() {
     let more = full + ";close:error=EIO";
     assert_eq!(check(more.as_bytes(), false).unwrap_err().to_string(), "too many rules; at most 64 are allowed");
     assert_eq!(parse(more.as_bytes(), false).count(), RULES + 1);
-    // Nothing is told after the first problem.
+    // Nothing follows the first problem.
     assert_eq!(parse(b"close:error=EIO;;close:error=EIO", false).count(), 2);
 }
 

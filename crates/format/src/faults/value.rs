@@ -27,7 +27,7 @@ const SITE: &str = "the base name of a program or library, and a hex offset in i
 
 /// The highest descriptor, and the most events of one call (`int`).
 const INT_MAX: u64 = i32::MAX as u64;
-/// The highest errno: beyond it the kernel takes a return value for a result (MAX_ERRNO of
+/// The highest errno: the negation of a higher number is a result, not an error (MAX_ERRNO of
 /// include/linux/err.h).
 const MAX_ERRNO: u64 = 4095;
 
@@ -59,8 +59,8 @@ static OPERATIONS: Vocabulary = Vocabulary {
     wanted: "ADD, MOD or DEL",
 };
 
-/// Puts one token into a rule. The answer is what would be said of it where impossible faults are
-/// not allowed.
+/// Puts one token into a rule. Returns the fault that is reported if impossible faults are not
+/// allowed.
 pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<Option<Fault<'a>>, Fault<'a>> {
     let at = rule.text;
     let number = |wanted| move |bad| Fault::Number { bad, word: value, at, wanted };
@@ -70,8 +70,8 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
         Key::Error => rule.outcome = Some(Outcome::Error(error(value, at)?)),
         Key::Retval => {
             let returned = scan::wide(value).map_err(number(RETURNED))?.cast_signed();
-            // As under strace, where it is the kernel's answer: that libc turns it into -1 and an
-            // errno.
+            // As under strace, where the value is the kernel's result, which libc turns into -1 and
+            // an errno.
             if let Some(error) = errno_of(returned) {
                 rule.outcome = Some(Outcome::Error(error));
                 return Ok(None);
@@ -168,18 +168,18 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
     Ok(None)
 }
 
-/// What writes two descriptors, and returns 0.
+/// The functions that write two descriptors, and return 0.
 const PAIRS: Functions = Functions::of(&[Function::Socketpair, Function::Pipe, Function::Pipe2]);
 
 /// Whether a kernel may return this value from a call.
 fn returns(function: Function, value: i64) -> bool {
     let most = match function.row().role {
-        // Of what returns an address, null alone is known to be one.
+        // Of a function that returns an address only null is known to be valid.
         Role::Ctl | Role::Close | Role::Stream | Role::Adopt | Role::StreamEnd | Role::Start | Role::Plain => 0,
         Role::Birth | Role::Memory => 0,
         Role::Wait => i64::from(MAX_EVENTS),
         Role::Create if PAIRS.has(function) => 0,
-        // A new descriptor, or how much has come.
+        // A new descriptor, or how much was received.
         Role::Instance | Role::Duplicate | Role::Create | Role::Receive => i64::from(i32::MAX),
     };
     (0..=most).contains(&value)
@@ -213,7 +213,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
     number.filter(|_| (1..=16).contains(&digits.len()))
 }
 
-/// The bits of event names, of which there is at least one.
+/// The bits of event names. Not having any is an error.
 fn bits<'a>(value: &'a [u8], key: &'static str, at: &'a [u8]) -> Result<u32, Fault<'a>> {
     match events::mask(value) {
         Ok(0) => Err(Fault::Unfit { key, word: value, at, wanted: EVENTS }),
@@ -226,8 +226,9 @@ pub(crate) fn descriptor(value: &[u8]) -> Result<i32, Bad> {
     i32::try_from(scan::between(value, 0, INT_MAX)?).map_err(|_| Bad::TooLarge)
 }
 
-/// strace's ordinals: `F` is F alone, `F+` from F on, `F+S` every S-th from F on; `F..L`, `F..L+`
-/// and `F..L+S` are each, each, and every S-th from F to L. (strace's own numbers end at 65535.)
+/// strace's ordinals: `F` is the F-th call alone, `F+` every call from the F-th on, `F+S` every
+/// S-th from the F-th on. `F..L` and `F..L+` are every call from the F-th to the L-th, `F..L+S`
+/// every S-th of these. (strace's numbers end at 65535.)
 fn when(value: &[u8]) -> Result<When, Bad> {
     let (first, rest) = at_least_one(value)?;
     let (last, rest) = match rest {

@@ -18,17 +18,17 @@ impl Functions {
     pub const WAITS: Functions = Functions::of_roles(&[Role::Wait]);
     pub const ALL: Functions = Functions((1 << Function::COUNT) - 1);
     pub const NONE: Functions = Functions(0);
-    /// Those that are hooked only where a rule names them, and that no set has.
+    /// Those that are hooked only if a rule names them. They belong to no named set.
     pub const ON_REQUEST: Functions = Functions::of_roles(&[Role::Memory]);
-    /// Those that make a descriptor, or two. (What receives one is not of them: where there is no
-    /// room, the kernel leaves it out of the message.)
+    /// Those that create a descriptor, or two. (Those that receive one are not among them: if there
+    /// is no room, the kernel drops the descriptor from the message.)
     pub const MAKE_DESCRIPTORS: Functions = Functions::of_rows(&MAKE_DESCRIPTORS);
-    /// Those of them that make two, which they write to an argument.
+    /// Those that create two, which they write to an argument.
     pub const MAKE_PAIRS: Functions = Functions::of_rows(&MAKE_PAIRS);
-    /// Those whose first argument is a descriptor that was there before.
+    /// Those whose first argument is a descriptor that existed before the call.
     pub const TAKE_DESCRIPTORS: Functions = Functions::of_rows(&TAKE_DESCRIPTORS);
 
-    /// Those of some roles.
+    /// The functions with one of these roles.
     #[must_use]
     #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
     pub const fn of_roles(roles: &[Role]) -> Functions {
@@ -43,7 +43,7 @@ impl Functions {
         set
     }
 
-    /// Those whose row says so.
+    /// The functions at whose number `says_so` is true.
     #[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
     const fn of_rows(says_so: &[bool; Function::COUNT]) -> Functions {
         let (mut set, mut at) = (Functions(0), 0);
@@ -84,13 +84,13 @@ impl Functions {
         Functions(!self.0 & Functions::ALL.0)
     }
 
-    /// Those that the other set has not.
+    /// The functions that are not in the other set.
     #[must_use]
     pub const fn without(self, other: Functions) -> Functions {
         Functions(self.0 & !other.0)
     }
 
-    /// Whether any function is in both.
+    /// Whether any function is in both sets.
     #[must_use]
     pub const fn meets(self, other: Functions) -> bool {
         self.0 & other.0 != 0
@@ -105,14 +105,14 @@ impl Functions {
         self.0 == 0
     }
 
-    /// How many functions of the set come before one in the table.
+    /// How many functions of the set come before `function` in the table.
     #[must_use]
     pub const fn before(self, function: Function) -> u32 {
         (self.0 & ((1 << function as u8) - 1)).count_ones()
     }
 
-    /// The functions that count for those of the set ([`Function::counted_as`]): one for each
-    /// system call.
+    /// The functions under which those of the set are counted ([`Function::counted_as`]): one for
+    /// each system call.
     #[must_use]
     #[allow(clippy::indexing_slicing, reason = "the loop's condition")]
     pub const fn system_calls(self) -> Functions {
@@ -132,7 +132,7 @@ impl Functions {
         self.0.count_ones()
     }
 
-    /// Those of the table of which something is true.
+    /// The functions whose rows satisfy a condition.
     #[must_use]
     pub fn which(is: impl Fn(&Row) -> bool) -> Functions {
         TABLE.iter().filter(|row| is(row)).fold(Functions::NONE, |set, row| set.with(Functions::of(&[row.function])))
@@ -140,16 +140,17 @@ impl Functions {
 
     /// What a word of a list of calls stands for:
     ///
-    /// - a function's name, an alias's, or that of the system call that makes it;
-    /// - `epoll` (the six of `<sys/epoll.h>`), `all`, `none`, `%creat` (what makes descriptors),
-    ///   and strace's classes `%desc`, `%file`, `%net` (`%network`), `%signal`, of which the `%`
-    ///   may be left out where strace does so;
-    /// - `/REGEX`: the names in which this POSIX extended regular expression matches ([`pattern`]);
+    /// - the name of a function, of an alias, or of a function's system call;
+    /// - `epoll` (the six functions of `<sys/epoll.h>`), `all`, `none`, `%creat` (the functions
+    ///   that create descriptors), and strace's classes `%desc`, `%file`, `%net` (`%network`),
+    ///   `%signal`, without the `%` too where strace allows that;
+    /// - `/REGEX`: the functions whose names this POSIX extended regular expression matches
+    ///   ([`pattern`]);
     /// - the number of a system call.
     ///
-    /// What is hooked on request alone is named by its name alone.
+    /// Functions that are hooked only on request are named only by their names.
     ///
-    /// None: nothing that is known.
+    /// None: the word is not known.
     #[must_use]
     pub fn named(word: &[u8]) -> Option<Functions> {
         let of_class = |class: Classes| Some(Functions::which(|row| row.classes.meets(class)));
@@ -182,7 +183,7 @@ impl Functions {
     }
 }
 
-/// A word of digits alone.
+/// The number that a word of digits stands for.
 fn number(word: &[u8]) -> Option<i64> {
     if word.is_empty() || word.len() > 9 {
         return None;

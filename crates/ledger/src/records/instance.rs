@@ -266,7 +266,7 @@ impl Instance {
 /// An instance that no number refers to.
 pub(super) static NONE: Instance = Instance {
     number: Long::of(Instance::NO_NUMBER),
-    // SAFETY: an instance is made of atomics, for which zero is a valid value.
+    // SAFETY: an `Instance` consists of atomics only, for which zero is valid.
     ..unsafe { core::mem::zeroed() }
 };
 
@@ -275,7 +275,7 @@ pub(super) static NONE: Instance = Instance {
 const _: () = assert!(size_of::<Instance>() + size_of::<Watch>() + size_of::<u64>() <= 512);
 const _: () = assert!(core::mem::offset_of!(Instance, number).is_multiple_of(64));
 
-// SAFETY: it is made of atomics only, for which zero is valid.
+// SAFETY: an `Instance` consists of atomics only, for which zero is valid.
 unsafe impl Record for Instance {
     fn link(&self) -> &AtomicU32 {
         &self.link
