@@ -1,8 +1,8 @@
 //! What a descriptor refers to, as `strace -yy` and `lsof` show it: a path, addresses, a state.
 //!
-//! It is kept as a list of fields: a letter, a value, a zero byte. No path and no name of a file
-//! has a zero byte, so a value is never taken for more than it is. The library makes the list from
-//! what the kernel says ([`Kept::name`], [`Kept::socket`]); reports print it ([`Descriptor`]).
+//! It is stored as a list of fields: a letter, a value, a zero byte. No path and no file name
+//! contains a zero byte, so a value always ends where it should. The library creates the list from
+//! the kernel's answers ([`Kept::name`], [`Kept::socket`]). Reports print it ([`Descriptor`]).
 
 mod socket;
 
@@ -18,12 +18,12 @@ pub const BYTES: usize = 184;
 
 /// The letters of the fields, in the order in which they are kept.
 pub mod field {
-    /// What kind it is: `socket`, `file`, `directory`, `device`, or a name of
+    /// Its kind: `socket`, `file`, `directory`, `device`, or a name of
     /// [`Kind`](crate::census::Kind).
     pub const KIND: u8 = b'k';
     /// The path of a file.
     pub const PATH: u8 = b'f';
-    /// The kernel's name for what has no path: `pipe:[123]`, `anon_inode:[eventfd]`.
+    /// The kernel's name for a descriptor without a path: `pipe:[123]`, `anon_inode:[eventfd]`.
     pub const NAME: u8 = b'n';
     pub const FAMILY: u8 = b'a';
     pub const TYPE: u8 = b't';
@@ -31,32 +31,32 @@ pub mod field {
     /// The address of this end, and of the other.
     pub const LOCAL: u8 = b'l';
     pub const PEER: u8 = b'p';
-    /// The process that made the other end of a Unix connection.
+    /// The process that created the other end of a Unix connection.
     pub const PEER_PID: u8 = b'q';
     pub const STATE: u8 = b's';
     pub const INODE: u8 = b'i';
-    /// The file has no name any more.
+    /// The file was deleted.
     pub const DELETED: u8 = b'd';
-    /// A value was too long: its end is kept, behind three dots.
+    /// A value was too long: its end is kept, after three dots.
     pub const CUT: u8 = b'c';
-    /// The number was not open when it was looked at.
+    /// The number was not open when it was examined.
     pub const CLOSED: u8 = b'x';
 }
 
-/// What a field's value is in JSON.
+/// The type of a field's value in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Value {
     Text,
     Number,
-    /// `true`, where the field is there.
+    /// `true` if the field is there.
     Flag,
 }
 
-/// The key of a field in JSON, and what its value is. None: it is of a later version.
+/// The key of a field in JSON, and the type of its value. None: a later version wrote the field.
 #[must_use]
 pub fn key(letter: u8) -> Option<(&'static str, Value)> {
-    // One text, and not one for each: each would be a relocation of the library's.
-    // (By bytes: no way to panic.)
+    // One text, since each pointer would need a relocation in the library. It is split by bytes,
+    // which cannot panic.
     const KEYS: &[u8] =
         b"kkind fpath nname afamily ttype oprotocol llocal ppeer qpeer_pid sstate iinode ddeleted ccut xclosed";
     let (_, key) =
@@ -69,7 +69,7 @@ pub fn key(letter: u8) -> Option<(&'static str, Value)> {
     })
 }
 
-/// A list of fields being made.
+/// A list of fields that is being built.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
     bytes: [u8; BYTES],
@@ -88,10 +88,11 @@ impl Kept {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// Adds a field. What has no room is left out, or its end is kept.
+    /// Adds a field. If there is not enough room, only the end of the value is kept, or the field
+    /// is left out.
     #[inline(never)]
     pub fn add(&mut self, letter: u8, value: &[u8]) {
-        // A letter, a zero byte, and the field that says that it was cut.
+        // A letter, a zero byte, and the field CUT.
         const AROUND: usize = 2 + 3;
         const DOTS: &[u8] = b"...";
         let room = BYTES.saturating_sub(self.length + AROUND);
@@ -112,7 +113,7 @@ impl Kept {
         }
     }
 
-    /// A list that lies in words, as a recording has it.
+    /// Reads a list from words, as a recording has it.
     #[must_use]
     pub fn read(length: usize, word: impl Fn(usize) -> u64) -> Kept {
         let mut kept = Kept::new();
@@ -123,14 +124,14 @@ impl Kept {
         kept
     }
 
-    /// The list in words, the last of which ends in zeros.
+    /// The list as words. The last word is filled with zeros.
     pub fn words(&self) -> impl Iterator<Item = u64> {
         self.as_bytes().chunks(8).map(|bytes| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))
     }
 
-    /// Adds what `/proc/PID/fd/N` points to. `kind`: what `fstat` says, where it says more.
-    /// `is_gone`: the file has no link any more. (Without that, ` (deleted)` may be a part of the
-    /// name.)
+    /// Adds what `/proc/PID/fd/N` points to. `kind`: the kind according to `fstat`, if that is more
+    /// exact. `is_gone`: the file has no link any more. (Otherwise ` (deleted)` may be a part of
+    /// the name.)
     #[inline(never)] // for size, as the others
     pub fn name(&mut self, target: &[u8], kind: Option<&str>, is_gone: bool) {
         let by_name = Kind::of_target(target);
@@ -158,12 +159,12 @@ impl Default for Kept {
     }
 }
 
-/// A list of fields, to be printed: `tcp 127.0.0.1:80 -> 127.0.0.1:50000 CLOSE_WAIT`.
+/// A list of fields, for printing: `tcp 127.0.0.1:80 -> 127.0.0.1:50000 CLOSE_WAIT`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Descriptor<'a>(pub &'a [u8]);
 
 impl<'a> Descriptor<'a> {
-    /// Letters and values. What is damaged is left out.
+    /// Letters and values. Damaged fields are left out.
     pub fn fields(self) -> impl Iterator<Item = (u8, &'a [u8])> + Clone {
         self.0.split(|byte| *byte == 0).filter_map(|field| field.split_first().map(|(letter, value)| (*letter, value)))
     }
@@ -174,7 +175,7 @@ impl<'a> Descriptor<'a> {
     }
 }
 
-/// Without anything that a terminal would interpret.
+/// Prints the fields, without control characters that a terminal would interpret.
 impl Display for Descriptor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has = |letter| self.field(letter).is_some();

@@ -1,28 +1,28 @@
-//! When descriptors of one place that only grow in number are a leak.
+//! When the descriptors of one call site are a leak: how their number grows.
 
 use crate::findings::thresholds::{FD_LEAK_FEW, FD_LEAK_MANY, FD_LEAK_SLACK, FD_LEAK_STANDSTILL, FD_LEAK_STEP};
 
-/// Half as many again, and more.
+/// Whether `after` is at least one and a half times `before`.
 pub(super) fn rises(before: u64, after: u64) -> bool {
     after >= before.saturating_mul(3) / 2 && after > before
 }
 
-/// What is known of the descriptors of one place when it is judged.
+/// The descriptors of one call site when they are judged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Growth {
-    /// Made there.
+    /// How many were created there.
     pub born: u64,
-    /// Of these, alive and not looked after by anybody.
+    /// How many of these are open, and nothing takes care of them.
     pub alive: u64,
-    /// The lowest number alive in each of the last four spans from one power of two of births to
-    /// the next, the oldest first.
+    /// The lowest number that was open at a time in each of the last four spans, the oldest first.
+    /// A span ends when the number of creations reaches a power of two.
     pub floors: [u64; 4],
-    /// Nanoseconds of the last whole span, and since.
+    /// Nanoseconds of the last complete span, and since its end.
     pub span: u64,
     pub since: u64,
 }
 
-/// How sure it is that they leak.
+/// How certain it is that they leak.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Leak {
     No,
@@ -31,17 +31,17 @@ pub enum Leak {
 }
 
 impl Leak {
-    /// A leak of so many, of those that were made.
+    /// How certain a leak of `alive` descriptors is, of `born` that were created.
     pub(super) const fn of(alive: u64, born: u64) -> Leak {
-        // Nine of ten.
+        // At least nine of ten.
         let nearly_all = alive.saturating_mul(10) >= born.saturating_mul(9);
         if alive >= FD_LEAK_MANY && nearly_all { Leak::Certain } else { Leak::Likely }
     }
 }
 
 impl Growth {
-    /// A leak's floor rises with every doubling of the births; that of a program that closes what
-    /// it opens comes to rest, at the number that it works with.
+    /// The floor of a leak rises with every doubling of the creations. The floor of a program that
+    /// closes what it opens stops rising at its working set.
     #[must_use]
     pub fn judge(&self) -> Leak {
         let [first, second, third, fourth] = self.floors;
@@ -51,9 +51,9 @@ impl Growth {
         if self.alive < FD_LEAK_FEW || !grows { Leak::No } else { Leak::of(self.alive, self.born) }
     }
 
-    /// A quiet leak beneath a number that the program works with: what is added doubles, though the
-    /// sum does not. What nobody looks after must be mostly what was added: a number that is as
-    /// high at any time is no leak.
+    /// A slow leak in addition to a working set: the increments double, though the sum does not.
+    /// The descriptors that nothing takes care of must be mostly what was added: a number that is
+    /// always as high is not a leak.
     fn grows_beneath(&self) -> bool {
         let [first, second, third, fourth] = self.floors;
         let steps = [second.saturating_sub(first), third.saturating_sub(second), fourth.saturating_sub(third)];

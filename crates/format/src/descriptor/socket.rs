@@ -1,10 +1,10 @@
-//! What is kept of a socket: its family, type, addresses and state.
+//! The fields of a socket: its family, type, addresses and state.
 
 use core::fmt::{self, Write};
 
 use super::{Kept, field};
 
-/// What the kernel says of a socket.
+/// The kernel's answers about a socket.
 #[derive(Clone, Copy, Default)]
 pub struct Socket<'a> {
     /// `SO_TYPE` and `SO_PROTOCOL`; -1: not known.
@@ -29,7 +29,7 @@ const UNIX: u16 = 1;
 const NETLINK: u16 = 16;
 
 impl Kept {
-    /// Adds what is known of a socket.
+    /// Adds the fields of a socket.
     #[inline(never)]
     pub fn socket(&mut self, of: &Socket<'_>) {
         let family = of.local.and_then(family_of);
@@ -48,7 +48,7 @@ impl Kept {
         match of.protocol {
             6 if is_inet => self.add(field::PROTOCOL, b"tcp"),
             17 if is_inet => self.add(field::PROTOCOL, b"udp"),
-            // Its state is that of the connection below it.
+            // Its state is that of the TCP connection beneath it.
             262 if is_inet => self.add(field::PROTOCOL, b"mptcp"),
             other if is_inet && other > 0 => self.add_number(field::PROTOCOL, other as u32),
             _ => {}
@@ -75,7 +75,7 @@ impl Kept {
         }
     }
 
-    /// Adds a word of a list, counted from 1, if there is one.
+    /// Adds the word with this number (from 1) of a list, if there is one.
     #[inline(never)]
     fn add_word(&mut self, letter: u8, words: &[u8], number: i32) {
         let mut words = words.split(|byte| *byte == b' ');
@@ -96,7 +96,7 @@ impl Kept {
         match family_of(address) {
             Some(UNIX) => match address.get(2..).unwrap_or_default() {
                 [] => self.add(letter, b"unnamed"),
-                // An abstract name may have zero bytes; `ss` shows them as this one does.
+                // An abstract name may contain zero bytes. They are shown as `@`, as `ss` does.
                 [0, name @ ..] => {
                     let mut shown = [b'@'; 108];
                     let length = name.len().min(shown.len() - 1);
@@ -138,7 +138,8 @@ fn dotted(text: &mut Text, bytes: &[u8]) -> fmt::Result {
     })
 }
 
-/// RFC 5952: the longest run of two or more zeros, the first of several, is left out.
+/// An IPv6 address in brackets. RFC 5952: the longest run of two or more zero groups is left out,
+/// the first one if several are equally long.
 #[inline(never)]
 fn bracketed(text: &mut Text, bytes: &[u8; 16]) -> fmt::Result {
     let mut groups = [0u16; 8];
@@ -172,7 +173,7 @@ fn bracketed(text: &mut Text, bytes: &[u8; 16]) -> fmt::Result {
     text.write_str("]")
 }
 
-/// Room for an address.
+/// A buffer for an address.
 struct Text {
     bytes: [u8; 56],
     length: usize,

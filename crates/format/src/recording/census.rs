@@ -1,53 +1,55 @@
-//! The census, which follows the process from change to change: a page of totals, a row for each
-//! place and kind, and a word for each descriptor number. All other sums follow from the rows.
+//! The census, which is updated at every change: a page of totals, a row for each call site and
+//! kind, and a word for each descriptor number. All other sums follow from the rows.
 
 use crate::census::Kind;
 
-/// The most descriptors that were open at once.
+/// The most descriptors that were open at a time.
 pub const PEAK: usize = 0;
-/// Found open at load; 0 in the child of a fork.
+/// How many descriptors were open at load; 0 in the child of a fork.
 pub const AT_START: usize = 8;
-/// Creations and ends that were found only by comparing with `/proc`, or by a later creation.
+/// How many creations and closes were found only by a comparison with `/proc`, or by a later
+/// creation.
 pub const CORRECTED: usize = 16;
-/// How many forks lie between the load and this process, in 8 bits.
+/// How many forks lie between the load and this process, modulo 256.
 pub const GENERATION: usize = 24;
-/// 1: a call that creates descriptors has failed for lack of room (EMFILE, ENFILE).
+/// 1: a call that creates descriptors has failed with EMFILE or ENFILE.
 pub const HAS_MET_THE_LIMIT: usize = 32;
 
-/// Places in a row: what one call of the program has created of one kind. Row 0 is for all that
-/// found no row.
+/// Places in a row: the descriptors of one kind that one call site has created. Row 0 is for all
+/// for which there was no row.
 pub mod place {
     use super::Kind;
 
     pub const SIZE: usize = 128;
-    /// Rows of a segment.
+    /// The number of rows of a segment.
     pub const ENTRIES: usize = 256;
-    /// The site in the lower 48 bits (0: out of sight), the kind in 4 above them, and the highest
-    /// bit; 0: not in use.
+    /// The site in the lower 48 bits (0: no hook saw the creation), the kind in the next 4, and
+    /// [`USED`]. 0: not in use.
     pub const KEY: usize = 0;
-    /// Open ones in the lower 28 bits, closed ones above.
+    /// How many are open in the lower 28 bits, how many were closed above them.
     pub const COUNTS: usize = 8;
-    /// Closed ones besides.
+    /// How many more were closed: added to the count in [`COUNTS`].
     pub const MORE: usize = 16;
-    /// Open when this process was forked.
+    /// How many were open when this process was forked.
     pub const BASE: usize = 24;
     pub const PEAK: usize = 32;
-    /// The fewest that were open since creations reached a power of two; and in the four spans
-    /// before, the newest first.
+    /// The fewest that were open at a time since the number of creations last reached a power of
+    /// two. Then the same for the four spans before, the newest first.
     pub const FLOOR: usize = 40;
     pub const FLOORS: usize = 48;
-    /// CLOCK_MONOTONIC when creations reached the last power of two, and the one before.
+    /// CLOCK_MONOTONIC when the number of creations reached the last power of two, and the one
+    /// before.
     pub const TURNED: usize = 80;
     pub const TURNED_BEFORE: usize = 88;
-    /// Sockets and pipes that had lost their other end and stayed open: how many there were when
-    /// creations reached the last power of two, in the lowest 16 bits, and the times before, above.
+    /// How many sockets and pipes were open whose other end is gone, when the number of creations
+    /// reached the last power of two (lowest 16 bits) and the powers before (the bits above).
     pub const GONE: usize = 96;
     pub const WORDS: usize = 13;
 
     pub const USED: u64 = 1 << 63;
     const SITE: u64 = (1 << 48) - 1;
     const KIND: u32 = 48;
-    /// Where the closed ones begin in [`COUNTS`].
+    /// The bit at which the number of closed ones begins in [`COUNTS`].
     pub const CLOSED: u32 = 28;
 
     #[must_use]
@@ -71,32 +73,33 @@ pub mod place {
     }
 }
 
-/// What is known of a descriptor number, in a word: from the lowest bit its row (16 bits), the
-/// flags (8), the kind (4), the generation of the process that created it (8), and a mark of the
-/// thread.
+/// The word of a descriptor number. From the lowest bit: its row (16 bits), flags (8), kind (4),
+/// the generation of the process that created it (8), two more flags, and the thread that created
+/// it (26).
 pub mod number {
     use super::Kind;
 
     pub const ALIVE: u64 = 1 << 16;
     pub const CLOSED: u64 = 1 << 17;
-    /// It closes at exec.
+    /// It is closed at exec.
     pub const CLOEXEC: u64 = 1 << 18;
-    /// Its number was chosen by the program (dup2).
+    /// The program chose its number (dup2).
     pub const PLACED: u64 = 1 << 19;
-    /// Close-on-exec was removed from it.
+    /// Its close-on-exec flag was removed.
     pub const HANDED_ON: u64 = 1 << 20;
     /// It was open at load.
     pub const AT_START: u64 = 1 << 21;
-    /// Closed by close_range or closefrom.
+    /// It was closed by close_range or closefrom.
     pub const SWEPT: u64 = 1 << 22;
-    /// `popen` created it: later calls of `popen` do not hand it on.
+    /// `popen` created it: later calls of `popen` do not pass it to their children.
     pub const POPENS: u64 = 1 << 23;
     pub const KIND: u32 = 24;
     pub const GENERATION: u32 = 28;
-    /// Closed by the thread that created it. While open: what had the number before was.
+    /// It was closed by the thread that created it. While the number is open: that is true of its
+    /// former descriptor.
     pub const BY_ITS_OWN: u64 = 1 << 36;
-    /// Closed by the thread that had closed what had the number before, and that another thread
-    /// had opened: it may have meant the one before.
+    /// Another thread had opened it, and it was closed by the thread that had closed the number's
+    /// former descriptor: that thread may have meant the former one.
     pub const STRAY: u64 = 1 << 37;
     /// The thread that created it: 26 bits of its identity.
     pub const THREAD: u32 = 38;
@@ -116,9 +119,10 @@ pub mod number {
         (word >> GENERATION) as u8
     }
 
-    /// Numbers of the first segment; each further one ends at twice the number where it begins.
+    /// The first segment has this many numbers. Each further one ends at twice the number at which
+    /// it begins.
     pub const NEAR: u32 = 4096;
-    /// Numbers from here on are not in the file.
+    /// Numbers from this one on are not in the file.
     pub const END: u32 = NEAR << (SEGMENTS - 1);
     pub const SEGMENTS: usize = 11;
 
@@ -128,7 +132,7 @@ pub mod number {
         if fd < NEAR { 0 } else { (fd.ilog2() - NEAR.ilog2() + 1) as usize }
     }
 
-    /// The first number of a segment, and how many it has.
+    /// The first number of a segment, and how many numbers it has.
     #[must_use]
     pub const fn range(segment: usize) -> (u32, u32) {
         match segment {
