@@ -41,8 +41,6 @@ mod key;
 pub mod shared;
 mod value;
 
-pub(crate) use value::descriptor;
-
 /// The most rules at a time. More are an error.
 pub const RULES: usize = 64;
 

@@ -4,7 +4,6 @@
 //! `injected`, `limited`, `slow=TIME`, `epfd=N` and `fd=N`. `epfd=` and `fd=` may be given up to
 //! [`NUMBERS`] times each. A word that is repeated counts once.
 
-use crate::faults;
 use crate::function::{self, Functions};
 use crate::problem::{Fault, Vocabulary};
 use crate::scan;
@@ -63,8 +62,6 @@ static WORDS: Vocabulary = Vocabulary {
     prefix: "",
     wanted: "names such as epoll_wait or openat, epoll, %creat, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",
 };
-const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
-const DESCRIPTOR: &str = "a number from 0 to 2147483647";
 
 /// The filter of a text, or its first problem.
 pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
@@ -83,11 +80,11 @@ pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
             return Err(Fault::Name { of: &WORDS, word, at });
         };
         match (key, value) {
-            ("slow", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: TIME }),
-            ("epfd" | "fd", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: DESCRIPTOR }),
+            ("slow", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: scan::TIME }),
+            ("epfd" | "fd", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: scan::DESCRIPTOR }),
             ("slow", Some(_)) if filter.slow.is_some() => return Err(Fault::Twice { key, at }),
             ("slow", Some(word)) => {
-                let fault = |bad| Fault::Number { bad, word, at, wanted: TIME };
+                let fault = |bad| Fault::Number { bad, word, at, wanted: scan::TIME };
                 filter.slow = Some(scan::time(word).map_err(fault)?);
             }
             ("epfd", Some(word)) => add(&mut filter.epfds, word, at, "epfd= elements")?,
@@ -105,8 +102,8 @@ pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
 }
 
 fn add<'a>(numbers: &mut [i32], word: &'a [u8], at: &'a [u8], what: &'static str) -> Result<(), Fault<'a>> {
-    let fault = |bad| Fault::Number { bad, word, at, wanted: DESCRIPTOR };
-    let number = faults::descriptor(word).map_err(fault)?;
+    let fault = |bad| Fault::Number { bad, word, at, wanted: scan::DESCRIPTOR };
+    let number = scan::descriptor(word).map_err(fault)?;
     if numbers.contains(&number) {
         return Ok(());
     }

@@ -189,7 +189,7 @@ const LONGEST_PATH: usize = 4095;
 const LONGEST_DIRECTORY: usize = 4000;
 
 const DESTINATIONS: &str = "stderr, none or a file name";
-const SESSION_DIRECTORY: &str = "a directory of at most 4000 bytes";
+const DIRECTORY: &str = "a directory of at most 4000 bytes";
 const SUPPRESSION_FILE: &str = "a file of lines such as leak:libfoo.so";
 const REPLAY_FILE: &str = "a file written by EPOLLSHIM_INJECT_LOG";
 const SEEDS: &str = "a number from 0 to 18446744073709551615, or one in hex after 0x";
@@ -269,16 +269,8 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             return Err(Fault::Empty { wanted: "names of calls, failed, injected, limited, slow=TIME, epfd=N, fd=N" });
         }
         LOG_FILTER => options.log_filter = log_filter::parse(value)?,
-        SESSION if value.is_empty() => return Err(Fault::Empty { wanted: SESSION_DIRECTORY }),
-        SESSION if value.len() > LONGEST_DIRECTORY => {
-            return Err(Fault::Path { path: value, why: "is too long", wanted: SESSION_DIRECTORY });
-        }
-        SESSION => options.session = Some(value),
-        RECORD if value.is_empty() => return Err(Fault::Empty { wanted: "a directory" }),
-        RECORD if value.len() > LONGEST_DIRECTORY => {
-            return Err(Fault::Path { path: value, why: "is too long", wanted: SESSION_DIRECTORY });
-        }
-        RECORD => options.record = Some(value),
+        SESSION => options.session = Some(directory(value)?),
+        RECORD => options.record = Some(directory(value)?),
         RECORD_RING if value == b"full" => options.ring = 0,
         RECORD_RING => {
             let wanted = "full, or a number of calls from 16 to 1048576";
@@ -313,6 +305,15 @@ fn path<'a>(value: &'a [u8], wanted: &'static str) -> Result<&'a [u8], Fault<'a>
     match value {
         b"" => Err(Fault::Empty { wanted }),
         path if path.len() > LONGEST_PATH => Err(Fault::Path { path, why: "is longer than 4095 bytes", wanted }),
+        path => Ok(path),
+    }
+}
+
+/// The path of a directory in which the library creates files.
+fn directory(value: &[u8]) -> Result<&[u8], Fault<'_>> {
+    match value {
+        b"" => Err(Fault::Empty { wanted: DIRECTORY }),
+        path if path.len() > LONGEST_DIRECTORY => Err(Fault::Path { path, why: "is too long", wanted: DIRECTORY }),
         path => Ok(path),
     }
 }

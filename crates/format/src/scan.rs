@@ -94,6 +94,17 @@ fn sign(text: &[u8]) -> (bool, &[u8]) {
     }
 }
 
+/// What is expected of a descriptor's number.
+pub(crate) const DESCRIPTOR: &str = "a number from 0 to 2147483647";
+
+/// The number of a descriptor.
+pub(crate) fn descriptor(word: &[u8]) -> Result<i32, Bad> {
+    i32::try_from(between(word, 0, i32::MAX as u64)?).map_err(|_| Bad::TooLarge)
+}
+
+/// What is expected of a time.
+pub(crate) const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
+
 /// The longest time, about 292 years: the sum of a clock's reading and a time fits into 64 bits.
 pub(crate) const LONGEST: u64 = i64::MAX as u64;
 

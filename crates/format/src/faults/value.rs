@@ -11,8 +11,6 @@ use crate::words::words;
 use crate::{errno, events, pattern, scan, signal};
 
 const EVENTS: &str = "names such as EPOLLIN, joined by |";
-const TIME: &str = "a number of microseconds, or one with s, ms, us or ns";
-const DESCRIPTOR: &str = "a number from 0 to 2147483647";
 const COUNT: &str = "a number from 1 to 2147483647";
 const WHEN: &str = "FIRST[..LAST][+[STEP]], each at least 1, LAST at least FIRST";
 const TIMES: &str = "a number from 0 to 18446744073709551615";
@@ -25,7 +23,7 @@ const FUNCTION: &str = "the name of a function in a symbol table, or /REGEX";
 const HASH: &str = "the 16 hex digits that follow stack= in the log, and /DEPTH from 1 to 64 if it is there";
 const SITE: &str = "the base name of a program or library, and a hex offset in it, such as libuv.so.1+0x1f2e";
 
-/// The highest descriptor, and the most events of one call (`int`).
+/// The most events of one call (`int`).
 const INT_MAX: u64 = i32::MAX as u64;
 /// The highest errno: the negation of a higher number is a result, not an error (MAX_ERRNO of
 /// include/linux/err.h).
@@ -84,8 +82,8 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
         }
         Key::Timeout => rule.outcome = Some(Outcome::Timeout),
         Key::Signal => rule.signal = signal::number(value).ok_or(name(&SIGNAL_NAMES))?,
-        Key::DelayEnter => rule.delay_enter = scan::time(value).map_err(number(TIME))?,
-        Key::DelayExit => rule.delay_exit = scan::time(value).map_err(number(TIME))?,
+        Key::DelayEnter => rule.delay_enter = scan::time(value).map_err(number(scan::TIME))?,
+        Key::DelayExit => rule.delay_exit = scan::time(value).map_err(number(scan::TIME))?,
         Key::Batch => {
             let most = scan::between(value, 1, INT_MAX).map_err(number(COUNT))?;
             rule.batch = u32::try_from(most).unwrap_or(u32::MAX);
@@ -116,8 +114,8 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
                 _ => return Err(name(&OPERATIONS)),
             });
         }
-        Key::Fd => rule.fd = Some(descriptor(value).map_err(number(DESCRIPTOR))?),
-        Key::Epfd => rule.epfd = Some(descriptor(value).map_err(number(DESCRIPTOR))?),
+        Key::Fd => rule.fd = Some(scan::descriptor(value).map_err(number(scan::DESCRIPTOR))?),
+        Key::Epfd => rule.epfd = Some(scan::descriptor(value).map_err(number(scan::DESCRIPTOR))?),
         Key::Events => rule.events = bits(value, "events", at)?,
         Key::Caller => {
             if value.contains(&b'/') {
@@ -153,7 +151,7 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
                 return Err(unfit);
             }
         }
-        Key::After => rule.after = scan::time(value).map_err(number(TIME))?,
+        Key::After => rule.after = scan::time(value).map_err(number(scan::TIME))?,
         Key::Phase => {
             rule.phase = Some(match value {
                 b"start" => Phase::Start,
@@ -220,10 +218,6 @@ fn bits<'a>(value: &'a [u8], key: &'static str, at: &'a [u8]) -> Result<u32, Fau
         Ok(bits) => Ok(bits),
         Err(word) => Err(Fault::Name { of: &EVENT_NAMES, word, at }),
     }
-}
-
-pub(crate) fn descriptor(value: &[u8]) -> Result<i32, Bad> {
-    i32::try_from(scan::between(value, 0, INT_MAX)?).map_err(|_| Bad::TooLarge)
 }
 
 /// strace's ordinals: `F` is the F-th call alone, `F+` every call from the F-th on, `F+S` every
