@@ -62,7 +62,7 @@ mod tests {
     use super::{Call, FUNCTIONS};
 
     #[test]
-    fn every_call_stands_under_its_own_function_once() {
+    fn every_call_belongs_to_its_function_once() {
         for call in Call::ALL {
             let mut times = 0;
             for (name, calls) in FUNCTIONS {

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_knows_every_bit_of_what_it_ties_together() {
+    fn a_checksum_depends_on_every_bit() {
         let mut text = *b"inject epoll_ctl:error=ENOSPC";
         let whole = checksum(1, 2, 3, &text);
         for bit in 0..64 {

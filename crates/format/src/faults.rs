@@ -151,7 +151,7 @@ pub struct Rule<'a> {
     pub events: u32,
     /// The base name of the calling object; empty: any. A `?` stands for any one byte.
     pub caller: &'a [u8],
-    /// The return address of the call, relative to that object's file.
+    /// The return address of the call, as an address in that object's file.
     pub site: Option<u64>,
     /// The name of a function that must be on the call stack, or `/` and a pattern for it; empty:
     /// any.

@@ -276,7 +276,7 @@ mod tests {
     use crate::functions::Role;
 
     #[test]
-    fn a_function_has_its_place_and_its_name_alone() {
+    fn each_function_has_its_own_number_and_name() {
         for (place, function) in Function::ALL.into_iter().enumerate() {
             assert_eq!(function as usize, place);
             assert_eq!(function.row().function, function);

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_has_a_name_that_rules_know_and_stands_once() {
+    fn every_error_has_a_name_that_rules_know_and_is_listed_once() {
         for row in TABLE {
             let all = || row.resources.iter().chain(row.others);
             assert!(all().count() > 0, "{}", row.function);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_descriptor_is_decides_some_errors() {
+    fn some_errors_depend_on_the_descriptors_kind() {
         for (function, operation, error, on, may_be) in [
             ("accept4", "", "EINTR", "socket", true),
             ("accept4", "", "EINTR", "socket,nonblock", false),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_and_then_fails_is_what_rules_allow() {
+    fn errors_of_calls_that_had_an_effect_are_those_that_rules_allow() {
         for row in TABLE.iter().filter(|row| row.is_made) {
             let operation = if row.operation.is_empty() { "" } else { ":op=DEL" };
             for error in row.others {

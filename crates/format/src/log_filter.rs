@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_take_the_places_that_there_are() {
+    fn numbers_are_accepted_up_to_the_maximum() {
         let filter = parse(b"epfd=5,fd=0,fd=2147483647,fd=0").unwrap_or_default();
         assert_eq!(filter.epfds[..2], [5, -1]);
         assert_eq!(filter.fds[..3], [0, i32::MAX, -1]);

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_matches_nothing() {
+    fn an_invalid_pattern_matches_nothing() {
         for pattern in ["", "(", ")", "a(b", "[a", "*a", "+", "(*a)", "a|*", "a{2}", "\\", "((((((a))))))", "a**"] {
             assert!(!is_valid(pattern.as_bytes()) && !matches(pattern.as_bytes(), b"aa"), "{pattern}");
         }

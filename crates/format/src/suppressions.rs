@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_told_with_its_number() {
+    fn a_bad_line_is_reported_with_its_number() {
         for (text, wanted) in [
             ("leak:a\nleek:b", "2: unknown finding 'leek' in 'leek:b'; did you mean leak?"),
             ("\n\nlibfoo.so", "3: unknown finding 'libfoo.so'; expected id:pattern, such as leak:libfoo.so"),

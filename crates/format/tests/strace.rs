@@ -206,7 +206,7 @@ fn strace(expression: &str) -> bool {
 }
 
 #[test]
-fn what_strace_takes_is_taken() {
+fn rules_that_strace_accepts_are_accepted() {
     let Ok(answer) = Command::new("strace").arg("-V").output() else {
         assert!(std::env::var_os("NO_SKIP").is_none(), "NO_SKIP is set, and strace is not installed");
         return eprintln!("skipped: strace is not installed");

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_of_a_ring_is_found_while_the_ring_is_the_same() {
+    fn answers_about_a_ring_are_found_while_the_ring_is_unchanged() {
         let asked = ring([(4, Some(true)), (1 << 30, Some(false)), (5, None)]);
         let mut answers = Answers::<1>::NONE;
         answers.keep(asked);

@@ -64,10 +64,10 @@ pub use registrations::{QUEUED, Registration, Ticket};
 pub use totals::Totals;
 
 /// 2,048 chunks of 4,096: eight million watches, more than max_user_watches of a 24 GiB machine.
-type Many<T, K> = Pool<T, K, 2048, 4096>;
+type LargePool<T, K> = Pool<T, K, 2048, 4096>;
 /// 4,096 chunks of 256: a million instances, which is `fs.nr_open`. A chunk is 80 KiB, since most
 /// programs have few instances.
-type Some_<T, K> = Pool<T, K, 4096, 256>;
+type SmallPool<T, K> = Pool<T, K, 4096, 256>;
 
 /// The counts that each ADD and DEL changes.
 #[repr(C)]
@@ -88,9 +88,9 @@ pub struct Core<K: Kernel, O: Observer> {
     /// Marks the descriptions that are made now (see `Description::being`). The child of a fork has
     /// another mark. 0: none has been made.
     mark: Long,
-    records: Many<Watch, K>,
+    records: LargePool<Watch, K>,
     pub descriptors: Descriptors<K>,
-    instances: Some_<Instance, K>,
+    instances: SmallPool<Instance, K>,
     pub totals: Totals,
     pairs: Pairs<K>,
     pub reservations: Reservations<K>,

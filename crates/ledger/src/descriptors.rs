@@ -28,7 +28,8 @@ use crate::numbers::Numbers;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FdState(u64);
 
-const TWIN: u64 = 1 << 63;
+/// The bit of a word that marks an alias.
+const ALIAS: u64 = 1 << 63;
 
 impl FdState {
     pub const UNKNOWN: FdState = FdState(0);
@@ -41,13 +42,13 @@ impl FdState {
     /// A member of a ring: `leader` is the same for all members.
     #[inline(always)]
     fn alias(next: i32, leader: u32) -> FdState {
-        FdState(TWIN | (next as u64 & 0x7fff_ffff) << 32 | u64::from(leader))
+        FdState(ALIAS | (next as u64 & 0x7fff_ffff) << 32 | u64::from(leader))
     }
 
     /// Index of the open file description; 0: unknown to every epoll.
     #[inline(always)]
     pub fn description(self) -> u32 {
-        if self.0 & TWIN == 0 { self.0 as u32 } else { 0 }
+        if self.0 & ALIAS == 0 { self.0 as u32 } else { 0 }
     }
 
     /// The same if the description is no instance. None: it is one, or the number is unknown, or an
@@ -60,7 +61,7 @@ impl FdState {
     /// Index of the epoll instance that the description is; 0: none is known.
     #[inline(always)]
     pub fn instance(self) -> u32 {
-        if self.0 & TWIN == 0 { (self.0 >> 32) as u32 } else { 0 }
+        if self.0 & ALIAS == 0 { (self.0 >> 32) as u32 } else { 0 }
     }
 
     #[inline(always)]
@@ -79,13 +80,13 @@ impl FdState {
     /// Whether both are in one ring.
     #[inline(always)]
     fn is_in_ring_of(self, other: FdState) -> bool {
-        self.0 & other.0 & TWIN != 0 && self.leader() == other.leader()
+        self.0 & other.0 & ALIAS != 0 && self.leader() == other.leader()
     }
 
     /// The next number of a ring of aliases.
     #[inline(always)]
     pub fn next_alias(self) -> Option<i32> {
-        (self.0 & TWIN != 0).then_some((self.0 >> 32) as i32 & 0x7fff_ffff)
+        (self.0 & ALIAS != 0).then_some((self.0 >> 32) as i32 & 0x7fff_ffff)
     }
 }
 

@@ -271,7 +271,7 @@ mod tests {
     const TOKEN: usize = 0x7f12_3456_7740;
 
     #[test]
-    fn a_hold_knows_its_thread_and_nobody_elses() {
+    fn a_hold_names_its_thread_and_no_other() {
         let hold = Hold::new(TOKEN, 0x7ffe_0000_1234);
         assert!(hold.is_of(TOKEN) && !hold.is_of(TOKEN + 8) && !hold.is_of(TOKEN + (1 << 46)));
         assert_eq!(Hold::from_word(hold.to_word()), Some(hold));
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_left_behind_unless_a_handler_may_lie_above_it() {
+    fn a_frame_is_gone_unless_a_handler_may_lie_above_it() {
         let at = |stack| Hold::new(TOKEN, stack);
         // Also where the stored bits of the stack pointer wrap around.
         for holder in [0x7ffe_1234_5000, 0x7ffe_0000_0100] {

@@ -403,12 +403,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
-    fn a_ledger_that_hears_all_is_the_kernel_at_each_step(steps in prop::collection::vec(seen(), 1..60)) {
+    fn a_ledger_that_sees_everything_equals_the_kernel_at_each_step(steps in prop::collection::vec(seen(), 1..60)) {
         run(&steps, true);
     }
 
     #[test]
-    fn one_that_does_not_is_the_kernel_after_a_correction(steps in prop::collection::vec(any_step(), 1..60)) {
+    fn a_ledger_that_misses_something_equals_the_kernel_after_a_correction(steps in prop::collection::vec(any_step(), 1..60)) {
         run(&steps, false);
     }
 }

@@ -13,7 +13,7 @@ fn a_kind_has_its_number_and_is_known_by_what_proc_says() {
 }
 
 #[test]
-fn only_what_goes_on_growing_is_a_leak() {
+fn only_a_number_that_keeps_growing_is_a_leak() {
     let leak = Growth { born: 100, alive: 100, floors: [8, 16, 32, 64], span: 1000, since: 500 };
     assert_eq!(leak.judge(), Leak::Certain);
     assert_eq!(Growth { alive: 50, ..leak }.judge(), Leak::Likely);
@@ -25,7 +25,7 @@ fn only_what_goes_on_growing_is_a_leak() {
 }
 
 #[test]
-fn a_quiet_leak_is_told_from_a_busy_server() {
+fn a_slow_leak_is_distinguished_from_a_busy_server() {
     // One of a hundred stays, under thirty that are in use.
     let quiet = Growth { born: 9_000, alive: 90, floors: [40, 50, 70, 110], span: 1000, since: 500 };
     assert_eq!(quiet.judge(), Leak::Likely);
@@ -47,7 +47,7 @@ fn row(kind: Kind, live: u64, gone: u64) -> Row {
 }
 
 #[test]
-fn what_has_lost_its_other_end_is_a_leak_though_it_is_watched() {
+fn a_descriptor_that_has_lost_its_other_end_is_a_leak_even_if_watched() {
     let row = row(Kind::Socket, 256, 63 << 32 | 127 << 16 | 255);
     let around = Around { now: 1 << 40, is_running: true, ..Around::default() };
     assert_eq!(row.gone_of(256), 255);
@@ -61,7 +61,7 @@ fn what_has_lost_its_other_end_is_a_leak_though_it_is_watched() {
 }
 
 #[test]
-fn timers_are_a_leak_where_nobody_is_there_to_need_them() {
+fn timers_are_a_leak_if_nothing_needs_them() {
     let row = row(Kind::Timerfd, 256, 0);
     let severity = |care, now, companions| {
         let mut cared = Cared::default();

@@ -96,7 +96,7 @@ fn sockets_are_shown_by_their_addresses_and_state() {
 }
 
 #[test]
-fn what_is_not_known_is_not_guessed() {
+fn unknown_fields_are_not_guessed() {
     assert!(Descriptor(b"").to_string().starts_with("not known"));
     assert_eq!(Descriptor(b"x1\0").to_string(), "closed");
     assert_eq!(Descriptor(b"ksocket\0x1\0").to_string(), "socket closed");

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_again() {
+    fn decisions_that_were_written_are_read_again() {
         let other = Decision { outcome: Some(Outcome::Error(4000)), thread: 0, shuffle: None, ..fired(9) };
         let on = Some(On { kind: "socket", is_nonblocking: true });
         let last = Decision { stack: Some(1), on, ..fired(u64::MAX) };
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_file_is_told_by_its_line() {
+    fn a_bad_file_is_reported_by_its_line() {
         let text = join(&[&HEADER, &fired(1), &HEADER]);
         assert_eq!(taken(&text, "my app"), Err(Unfit::SeveralProcesses));
         for bad in ["hello", "pid=71 tid=71 rule=0 call=close ordinal=1", "pid=71 tid=71 rule=1 call=clos ordinal=1"] {

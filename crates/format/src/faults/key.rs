@@ -197,7 +197,7 @@ pub(super) fn applies_to(entry: &Entry) -> &'static str {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_key_stands_in_its_place() {
+    fn every_key_is_at_its_place() {
         for (place, entry) in super::KEYS.iter().enumerate() {
             assert_eq!(entry.key as usize, place, "{}", entry.name());
             assert!(entry.written.starts_with(entry.name()));

@@ -86,7 +86,7 @@ fn a_seed_is_decimal_or_hex() {
 }
 
 #[test]
-fn impossible_faults_are_allowed_wherever_that_is_said() {
+fn impossible_faults_are_allowed_by_a_variable_in_any_place() {
     let rule = "EPOLLSHIM_INJECT=epoll_ctl:retval=7";
     let allowed = "EPOLLSHIM_INJECT_IMPOSSIBLE=1";
     for entries in [[rule, allowed], [allowed, rule]] {
@@ -99,7 +99,7 @@ fn impossible_faults_are_allowed_wherever_that_is_said() {
 }
 
 #[test]
-fn a_complaint_names_the_variable_the_word_and_what_is_allowed() {
+fn a_message_names_the_variable_the_word_and_what_is_allowed() {
     assert_eq!(
         complaint("EPOLLSHIM_REPORT_FORMAT=xml"),
         "EPOLLSHIM_REPORT_FORMAT: unknown value 'xml'; allowed: text, json"
@@ -122,12 +122,12 @@ fn a_complaint_names_the_variable_the_word_and_what_is_allowed() {
 }
 
 #[test]
-fn variables_of_a_users_own_are_left_alone() {
+fn unrelated_variables_are_ignored() {
     assert_eq!(complaint("EPOLLSHIM_MY_HARNESS=1"), "");
 }
 
 #[test]
-fn ignore_is_known_wherever_it_stands() {
+fn ignore_works_in_any_place() {
     let (options, problem) = read(&["EPOLLSHIM_REPORT_FORMAT=xml", "EPOLLSHIM_ON_BAD_CONFIG=ignore"]);
     assert_eq!(options.on_bad_config, OnBadConfig::Ignore);
     assert!(problem.is_some());

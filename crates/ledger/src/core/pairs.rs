@@ -20,7 +20,7 @@ use crate::{Kernel, Memory, Observer, chunk};
 
 /// Buckets in a chunk. The first chunk is in use as a whole.
 const CHUNK: u32 = 4096;
-/// As many buckets as there can be interests (`super::Many`).
+/// As many buckets as there can be interests (`super::LargePool`).
 const CHUNKS: usize = 2048;
 
 /// Each bucket holds the index of its first record; 0: none.

@@ -1,4 +1,4 @@
-//! What is counted of all instances and watches, and their peaks.
+//! The totals of all instances and watches, and their peaks.
 
 use epollshim_format::kernel_memory;
 
@@ -6,7 +6,8 @@ use super::Core;
 use crate::records::Long;
 use crate::{Kernel, Observer};
 
-/// What else is counted under the lock. The fields that a creation changes are adjacent.
+/// Counts that are kept under the lock, besides those in [`Churn`](super::Churn). The fields that a
+/// creation changes are adjacent.
 #[repr(C)]
 pub struct Totals {
     pub instances: Long,
@@ -75,7 +76,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
         }
     }
 
-    /// The same without the lock. The holder may update peaks at the same time.
+    /// Updates the peaks without the lock. The holder may update them at the same time.
     pub fn reach_beside(&self) {
         let (instances, watches) = (self.totals.instances.get(), self.churn.watches.get());
         self.totals.watches_peak.raise(watches);

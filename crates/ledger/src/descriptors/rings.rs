@@ -177,13 +177,13 @@ impl<M: Memory> Descriptors<M> {
     }
 
     /// The other numbers of a ring. False: the ring is too long, or damaged, and there may be more.
-    pub fn aliases(&self, fd: i32, mut tell: impl FnMut(i32)) -> bool {
+    pub fn aliases(&self, fd: i32, mut each: impl FnMut(i32)) -> bool {
         let mut at = self.get(fd).next_alias();
         for _ in 0..RING {
             match at {
                 Some(number) if number == fd => return true,
                 Some(number) => {
-                    tell(number);
+                    each(number);
                     at = self.get(number).next_alias();
                 }
                 None => return false,
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn two_rings_become_one_under_the_lock_alone() {
+    fn two_rings_become_one_only_under_the_lock() {
         static TABLE: Descriptors<Heap> = Descriptors::new();
         assert!(TABLE.join(3, 4, || true) && TABLE.join(5, 6, || true));
         assert!(!TABLE.join(4, 6, || true));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_somebody_wrote_over_is_not_taken_for_made() {
+    fn a_link_that_was_overwritten_counts_as_not_made() {
         static TABLE: Descriptors<Heap> = Descriptors::new();
         assert!(!TABLE.join(3, 4, || TABLE.set(3, FdState::known(7, 0))));
         assert!(!TABLE.join(5, 6, || false));
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_its_ring_does_not_lead_to_is_not_looked_for_without_end() {
+    fn the_search_for_a_number_that_is_not_in_its_ring_ends() {
         static TABLE: Descriptors<Heap> = Descriptors::new();
         TABLE.join(3, 4, || true);
         TABLE.set(5, TABLE.get(3));

@@ -32,7 +32,7 @@ fn a_handler_at_any_step_makes_its_changes_and_takes_nothing_from_the_frame_belo
 }
 
 #[test]
-fn signals_that_keep_a_frame_from_going_on_do_not_take_its_lock() {
+fn signals_that_keep_a_frame_from_continuing_do_not_take_its_lock() {
     check_each_step(Search::Exhaustive(1), |at| {
         let ledger = new_ledger(PATIENT);
         let in_handler = ledger.clone();
@@ -134,7 +134,7 @@ fn a_handler_that_jumps_out_from_above_a_hook_leaves_nothing_stuck() {
 }
 
 #[test]
-fn a_child_forked_by_a_handler_goes_on_in_the_interrupted_frame() {
+fn a_child_forked_by_a_handler_continues_in_the_interrupted_frame() {
     for search in SEARCHES {
         check_each_step(search, move |at| {
             let ledger = new_ledger(PATIENT);

@@ -23,7 +23,7 @@ fn without_events_every_change_is_made_once() {
 }
 
 #[test]
-fn a_holder_that_was_only_slow_finds_out_that_it_was_taken_for_gone() {
+fn a_slow_holder_that_was_judged_gone_notices_it() {
     static BROKEN: Plain = Plain::new(0);
     for search in [Search::Random(8000), Search::Suspending(20_000)] {
         BROKEN.store(0, Unordered);
@@ -43,7 +43,7 @@ fn a_holder_that_was_only_slow_finds_out_that_it_was_taken_for_gone() {
 }
 
 #[test]
-fn the_first_crowd_of_all_waits_as_long_as_any_other() {
+fn the_first_waiting_threads_wait_as_long_as_later_ones() {
     check(Search::Exhaustive(1), || {
         let ledger = new_ledger(PATIENT);
         ledger.guarded.clock.store(4, Unordered);
@@ -58,7 +58,7 @@ fn the_first_crowd_of_all_waits_as_long_as_any_other() {
 }
 
 #[test]
-fn what_a_crowd_has_counted_long_ago_is_not_held_against_a_new_holder() {
+fn an_old_count_of_waiting_threads_does_not_affect_a_new_holder() {
     check_each_step(Search::Exhaustive(1), |at| {
         let ledger = new_ledger(PATIENT);
         assert!(ledger.guarded.lock.try_lock(frame(4)));
@@ -150,7 +150,7 @@ fn a_holder_that_was_broken_applies_only_what_it_has_in_hand() {
 }
 
 #[test]
-fn what_a_frame_has_queued_before_it_stops_is_made_by_the_holder() {
+fn a_change_that_a_frame_queued_before_it_stopped_is_made_by_the_holder() {
     check_each_step(Search::Exhaustive(1), |at| {
         let ledger = new_ledger(PATIENT);
         assert!(ledger.guarded.lock.try_lock(frame(2)));
@@ -162,7 +162,7 @@ fn what_a_frame_has_queued_before_it_stops_is_made_by_the_holder() {
 }
 
 #[test]
-fn what_a_broken_holder_changes_while_another_rebuilds_is_seen() {
+fn a_change_by_a_broken_holder_during_a_rebuild_is_seen() {
     check_each_step(Search::Exhaustive(1), |at| {
         let ledger = new_ledger(HASTY);
         // One holder was broken, and has noticed it.
@@ -207,7 +207,7 @@ fn of_two_threads_that_break_a_lock_one_holds_it() {
 }
 
 #[test]
-fn a_thread_that_jumps_out_of_any_step_goes_on() {
+fn a_thread_that_jumps_out_of_any_step_continues() {
     for search in SEARCHES {
         check_each_step(search, move |at| {
             let ledger = new_ledger(PATIENT);

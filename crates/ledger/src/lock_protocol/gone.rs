@@ -17,8 +17,9 @@
 //! The third and the last judgement may be wrong: the frame may be suspended, by handlers that
 //! follow each other without a break, or by the scheduler. A frame that continues nevertheless
 //! notices that when it unlocks, and has the records rebuilt once more. But the change that it was
-//! making may be lost. So neither judgement rests on a count alone, which is reached fast. Each
-//! also needs more time than a frame is suspended that will continue.
+//! making may be lost. So neither judgement rests on a count alone, which is reached fast: unless
+//! the queue is nearly full, each also requires more time than any frame that will continue stays
+//! suspended.
 
 use super::{Guarded, Here, Locked, View};
 use crate::Memory;

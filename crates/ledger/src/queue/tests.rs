@@ -128,7 +128,7 @@ fn a_writer_that_is_suspended_while_another_stops_appends_its_entry_once() {
 }
 
 #[test]
-fn a_writer_that_stops_at_any_step_takes_nothing_along() {
+fn a_writer_that_stops_at_any_step_loses_nothing() {
     for reclaimed_at in [0, 2, DEEDS] {
         for_each_step_and_deeds(DEEDS, move |at, deeds| {
             let state = State::new();
