@@ -1,9 +1,9 @@
 //! The table of interposed functions. Each function has one row, which holds all that faults,
 //! limits, the log and the command know of it.
 //!
-//! [`for_each_function`] passes the rows to a macro. The library makes its entries and look-ups
-//! from the same rows (src/hooks/creators.rs). So a function that creates descriptors is added
-//! here, and nowhere else.
+//! [`for_each_function`](crate::for_each_function) passes the rows to a macro. The library makes
+//! its entries and look-ups from the same rows (src/hooks/creators.rs). So a function that creates
+//! descriptors is added here, and nowhere else.
 //!
 //! Sources: the manual pages of section 2 (man-pages 6.03) for errors; Linux v6.1
 //! arch/x86/entry/syscalls/syscall_64.tbl for numbers; strace 6.1 src/linux/64/syscallent.h for

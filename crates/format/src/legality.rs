@@ -12,7 +12,7 @@
 //!   that has hung up).
 //!
 //! Some errors occur only for descriptors of some kinds, or only for those that may block:
-//! [`LIMITS`]. If the descriptor's kind is not known, these errors are not tried.
+//! `LIMITS`. If the descriptor's kind is not known, these errors are not tried.
 //!
 //! Some errors of the manual pages are left out deliberately: those that follow from other
 //! arguments, such as `ENOSPC` of an `open` that creates a file. `EAGAIN` of `connect` depends on

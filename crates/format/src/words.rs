@@ -9,7 +9,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Use [`words!`].
+    /// Use `words!`.
     #[must_use]
     pub const fn of(joined: &'static [u8]) -> Words {
         Words { joined }

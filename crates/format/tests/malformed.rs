@@ -1,5 +1,5 @@
-//! What is said of a bad option, word for word: `malformed.txt` has an entry of the environment,
-//! and below it the line.
+//! The messages about bad options, word for word: `malformed.txt` has an entry of the environment,
+//! and below it the message.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

@@ -57,7 +57,7 @@ impl<K: Kernel, O: Observer> Core<K, O> {
     }
 
     /// Gets memory for what a correction may need, and asks the kernel about duplicates. Not under
-    /// the lock. (It keeps only the answers about the first [`answers::MOST`] rings.)
+    /// the lock. (It keeps only the answers about the first 16 rings.)
     pub fn prepare_for(&self, picture: Picture<'_>) -> Answers<{ answers::MOST }> {
         self.grow();
         let mut answers = Answers::NONE;

@@ -18,7 +18,7 @@ fn only_a_number_that_keeps_growing_is_a_leak() {
     assert_eq!(leak.judge(), Leak::Certain);
     assert_eq!(Growth { alive: 50, ..leak }.judge(), Leak::Likely);
     assert_eq!(Growth { alive: 15, ..leak }.judge(), Leak::No);
-    // Filled at the start, and kept.
+    // Filled at the start, and then constant.
     assert_eq!(Growth { since: 1_000_000_000, ..leak }.judge(), Leak::No);
     // A server under a steady load, at its end.
     assert_eq!(Growth { born: 100_000, floors: [60, 64, 62, 61], ..leak }.judge(), Leak::No);
@@ -26,16 +26,17 @@ fn only_a_number_that_keeps_growing_is_a_leak() {
 
 #[test]
 fn a_slow_leak_is_distinguished_from_a_busy_server() {
-    // One of a hundred stays, under thirty that are in use.
+    // One of a hundred stays open, while thirty are in use.
     let quiet = Growth { born: 9_000, alive: 90, floors: [40, 50, 70, 110], span: 1000, since: 500 };
     assert_eq!(quiet.judge(), Leak::Likely);
-    // A thousand that nobody watches, whose number drifts.
+    // A thousand that no instance watches, whose number drifts.
     assert_eq!(Growth { alive: 1_190, floors: [1_000, 1_020, 1_060, 1_140], ..quiet }.judge(), Leak::No);
     assert_eq!(Growth { floors: [40, 50, 60, 70], ..quiet }.judge(), Leak::No);
     assert_eq!(Growth { floors: [40, 44, 52, 68], ..quiet }.judge(), Leak::No);
 }
 
-/// A row whose creations have reached a power of two, and of which all are open.
+/// A row whose number of creations has just reached a power of two, and whose descriptors are all
+/// open.
 fn row(kind: Kind, live: u64, gone: u64) -> Row {
     Row {
         key: place::key(0x1000, kind),
@@ -55,7 +56,7 @@ fn a_descriptor_that_has_lost_its_other_end_is_a_leak_even_if_watched() {
     cared.add(Care::Gone, 250, 300);
     let found = row.judge(&cared, &around).map(|found| (found.severity, found.fd, found.detail[3]));
     assert_eq!(found, Some((Severity::Error, Some(300), 250)));
-    // Once looked at, they were few; or they did not become more.
+    // At one look they were few, or their number did not grow.
     assert!(!Row { gone: 63 << 32 | 64 << 16 | 70, ..row }.lingers());
     assert!(!Row { gone: 3 << 32 | 6 << 16 | 12, ..row }.lingers());
 }

@@ -76,7 +76,7 @@ fn sockets_are_shown_by_their_addresses_and_state() {
         let address = v6(groups, 443);
         assert_eq!(shown(&Socket { local: Some(&address), ..tcp }), std::format!("tcp {text}:443"));
     }
-    // The longest of all has room.
+    // There is room for the longest addresses.
     let long = v6([0x1111; 8], 65535);
     let both = Socket { local: Some(&long), peer: Some(&long), state: 1, ..tcp };
     assert!(shown(&both).ends_with("65535 ESTABLISHED"), "{}", shown(&both));
@@ -100,7 +100,7 @@ fn unknown_fields_are_not_guessed() {
     assert!(Descriptor(b"").to_string().starts_with("not known"));
     assert_eq!(Descriptor(b"x1\0").to_string(), "closed");
     assert_eq!(Descriptor(b"ksocket\0x1\0").to_string(), "socket closed");
-    // A later version's field, and one that was cut off.
+    // A field of a later version, and one that was cut off.
     assert_eq!(Descriptor(b"z9\0\0f/a").to_string(), "/a");
     let json = |of| Json { fd: 3, of: Descriptor(of) }.to_string();
     assert_eq!(json(b""), r#"{"fd":3,"kind":null}"#);

@@ -7,7 +7,7 @@ use crate::sync::{AtomicUsize, Ordering};
 /// same instance finds it by two loads. The table of descriptors needs four, each of which depends
 /// on the one before (docs/performance.md, "Where code and data lie").
 ///
-/// It is stored as the distance from [`NONE`], so that zero is valid: a fork may wipe the thread's
+/// It is stored as the distance from `NONE`, so that zero is valid: a fork may wipe the thread's
 /// block in the middle of a hook, and the hook continues in the child.
 #[repr(transparent)]
 pub struct LastUsed(AtomicUsize);
