@@ -324,15 +324,15 @@ pub fn text(number: u32) -> Option<&'static str> {
 #[must_use]
 #[allow(clippy::indexing_slicing, clippy::panic, reason = "the compiler evaluates it")]
 pub const fn of_name(name: &str) -> u16 {
-    let wanted = name.as_bytes();
+    let expected = name.as_bytes();
     let mut number = 0;
     while number < LIST.len() {
         let known = LIST[number].as_bytes();
         let mut at = 0;
-        while at < wanted.len() && at < known.len() && known[at] == wanted[at] {
+        while at < expected.len() && at < known.len() && known[at] == expected[at] {
             at += 1;
         }
-        if at == wanted.len() && at == known.len() {
+        if at == expected.len() && at == known.len() {
             return number as u16 + 1;
         }
         number += 1;

@@ -228,11 +228,12 @@ const CALLS: &str =
 
 const PATTERN: &str = "an extended regular expression of . [a-z] ^ $ (a|b) * + ? and \\ in at most 128 bytes";
 
-static CALL_NAMES: Vocabulary = Vocabulary { noun: "call", known: words!(&function::NAMES), prefix: "", wanted: CALLS };
+static CALL_NAMES: Vocabulary =
+    Vocabulary { noun: "call", known: words!(&function::NAMES), prefix: "", expected: CALLS };
 
 fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>, Fault<'_>> {
     if text.is_empty() {
-        return Err(Fault::Nothing { what: "rule", place, wanted: RULE });
+        return Err(Fault::Nothing { what: "rule", place, expected: RULE });
     }
     let (names, tokens) = split(without_option(text), b':');
     let (functions, explicit) = calls(names, text)?;
@@ -283,7 +284,7 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         }
     }
     if !KEYS.iter().any(|entry| entry.key.acts() && seen.has(entry.key)) {
-        return Err(Fault::NoAction { at: text, wanted: key::ACTIONS });
+        return Err(Fault::NoAction { at: text, expected: key::ACTIONS });
     }
     let mut outcomes = KEYS.iter().filter(|entry| entry.key.decides() && seen.has(entry.key));
     if let (Some(one), Some(other)) = (outcomes.next(), outcomes.next()) {
@@ -296,10 +297,10 @@ fn rule(text: &[u8], place: usize, impossible_allowed: bool) -> Result<Rule<'_>,
         .iter()
         .find(|entry| seen.has(entry.key) && !rule.functions.is_empty() && !rule.functions.meets(entry.calls))
     {
-        return Err(Fault::Calls { key: entry.name(), at: text, wanted: key::applies_to(entry) });
+        return Err(Fault::Calls { key: entry.name(), at: text, expected: key::applies_to(entry) });
     }
     if rule.is_made && !fits_made(&rule) {
-        return Err(Fault::Calls { key: "made", at: text, wanted: key::MADE_CALLS });
+        return Err(Fault::Calls { key: "made", at: text, expected: key::MADE_CALLS });
     }
     rule.legal = impossible.is_none();
     match impossible {
@@ -340,9 +341,9 @@ fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<(Functions, Functions), Fa
                 may_be_empty |= name == b"none" || is_inverted && !named.is_empty();
                 explicit = if name == b"%creat" { explicit } else { explicit.with(named) };
             }
-            None if foreign(name) => return Err(Fault::Strace { word: written, at, wanted: CALLS }),
+            None if foreign(name) => return Err(Fault::Strace { word: written, at, expected: CALLS }),
             None if name.first() == Some(&b'/') => {
-                return Err(Fault::Unfit { key: "/REGEX", word: written, at, wanted: PATTERN });
+                return Err(Fault::Unfit { key: "/REGEX", word: written, at, expected: PATTERN });
             }
             None if name.len() < written.len() => {}
             None => return Err(Fault::Name { of: &CALL_NAMES, word: written, at }),
@@ -353,7 +354,7 @@ fn calls<'a>(names: &'a [u8], at: &'a [u8]) -> Result<(Functions, Functions), Fa
         explicit = functions;
     }
     if functions.is_empty() && !may_be_empty {
-        Err(Fault::NoCall { at, wanted: CALLS })
+        Err(Fault::NoCall { at, expected: CALLS })
     } else {
         Ok((functions, explicit))
     }

@@ -60,7 +60,7 @@ static WORDS: Vocabulary = Vocabulary {
     noun: "filter",
     known: words!(&ALL_WORDS),
     prefix: "",
-    wanted: "names such as epoll_wait or openat, epoll, %creat, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",
+    expected: "names such as epoll_wait or openat, epoll, %creat, all, failed, injected, limited, slow=TIME, epfd=N or fd=N",
 };
 
 /// The filter of a text, or its first problem.
@@ -68,7 +68,7 @@ pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
     let mut filter = Filter::default();
     for (index, at) in text.split(|byte| *byte == b',').enumerate() {
         if at.is_empty() {
-            return Err(Fault::Nothing { what: "element", place: index + 1, wanted: WORDS.wanted });
+            return Err(Fault::Nothing { what: "element", place: index + 1, expected: WORDS.expected });
         }
         let equals = at.iter().position(|byte| *byte == b'=');
         let (word, value) = at.split_at_checked(equals.unwrap_or(at.len())).unwrap_or((at, b""));
@@ -80,11 +80,11 @@ pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
             return Err(Fault::Name { of: &WORDS, word, at });
         };
         match (key, value) {
-            ("slow", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: scan::TIME }),
-            ("epfd" | "fd", None | Some(b"")) => return Err(Fault::Value { key, at, wanted: scan::DESCRIPTOR }),
+            ("slow", None | Some(b"")) => return Err(Fault::Value { key, at, expected: scan::TIME }),
+            ("epfd" | "fd", None | Some(b"")) => return Err(Fault::Value { key, at, expected: scan::DESCRIPTOR }),
             ("slow", Some(_)) if filter.slow.is_some() => return Err(Fault::Twice { key, at }),
             ("slow", Some(word)) => {
-                let fault = |bad| Fault::Number { bad, word, at, wanted: scan::TIME };
+                let fault = |bad| Fault::Number { bad, word, at, expected: scan::TIME };
                 filter.slow = Some(scan::time(word).map_err(fault)?);
             }
             ("epfd", Some(word)) => add(&mut filter.epfds, word, at, "epfd= elements")?,
@@ -102,7 +102,7 @@ pub fn parse(text: &[u8]) -> Result<Filter, Fault<'_>> {
 }
 
 fn add<'a>(numbers: &mut [i32], word: &'a [u8], at: &'a [u8], what: &'static str) -> Result<(), Fault<'a>> {
-    let fault = |bad| Fault::Number { bad, word, at, wanted: scan::DESCRIPTOR };
+    let fault = |bad| Fault::Number { bad, word, at, expected: scan::DESCRIPTOR };
     let number = scan::descriptor(word).map_err(fault)?;
     if numbers.contains(&number) {
         return Ok(());

@@ -245,16 +245,16 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
         }
         ONLY => {
             if value.split(|byte| *byte == b',').any(<[u8]>::is_empty) {
-                return Err(Fault::Empty { wanted: "program names, separated by commas" });
+                return Err(Fault::Empty { expected: "program names, separated by commas" });
             }
             options.only = Some(value);
         }
-        LIMIT if value.is_empty() => return Err(Fault::Empty { wanted: "key=value, such as instances=8" }),
+        LIMIT if value.is_empty() => return Err(Fault::Empty { expected: "key=value, such as instances=8" }),
         LIMIT => options.limit = Some(limits::parse(value)?),
         INJECT_IMPOSSIBLE => options.impossible = word(value, &["0", "1"], &[false, true])?,
-        SEED if value.is_empty() => return Err(Fault::Empty { wanted: SEEDS }),
+        SEED if value.is_empty() => return Err(Fault::Empty { expected: SEEDS }),
         SEED => {
-            let fault = |bad| Fault::Number { bad, word: value, at: b"", wanted: SEEDS };
+            let fault = |bad| Fault::Number { bad, word: value, at: b"", expected: SEEDS };
             options.seed = Some(seed(value).map_err(fault)?);
         }
         LOG => options.log = log(value)?,
@@ -266,29 +266,35 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
             options.log_time = word(value, &["none", "wall", "relative"], &TIMES)?;
         }
         LOG_FILTER if value.is_empty() => {
-            return Err(Fault::Empty { wanted: "names of calls, failed, injected, limited, slow=TIME, epfd=N, fd=N" });
+            return Err(Fault::Empty {
+                expected: "names of calls, failed, injected, limited, slow=TIME, epfd=N, fd=N",
+            });
         }
         LOG_FILTER => options.log_filter = log_filter::parse(value)?,
         SESSION => options.session = Some(directory(value)?),
         RECORD => options.record = Some(directory(value)?),
         RECORD_RING if value == b"full" => options.ring = 0,
         RECORD_RING => {
-            let wanted = "full, or a number of calls from 16 to 1048576";
-            let most =
-                scan::between(value, 16, 1 << 20).map_err(|bad| Fault::Number { bad, word: value, at: b"", wanted })?;
+            let expected = "full, or a number of calls from 16 to 1048576";
+            let most = scan::between(value, 16, 1 << 20).map_err(|bad| Fault::Number {
+                bad,
+                word: value,
+                at: b"",
+                expected,
+            })?;
             options.ring = u32::try_from(most).unwrap_or(1024).next_power_of_two();
         }
         RECORD_MAX => {
-            let wanted = "a number of bytes, or one with K, M or G, from 64K to 64G";
-            let fault = |bad| Fault::Number { bad, word: value, at: b"", wanted };
+            let expected = "a number of bytes, or one with K, M or G, from 64K to 64G";
+            let fault = |bad| Fault::Number { bad, word: value, at: b"", expected };
             options.record_max = scan::bytes(value, 64 << 10, 64 << 30).map_err(fault)?;
         }
         SUPPRESSIONS => options.suppressions = Some(path(value, SUPPRESSION_FILE)?),
         CENSUS => options.census = word(value, &["0", "1"], &[false, true])?,
         STACKS => {
-            let wanted = "a number of callers from 0 to 64";
+            let expected = "a number of callers from 0 to 64";
             let most =
-                scan::between(value, 0, 64).map_err(|bad| Fault::Number { bad, word: value, at: b"", wanted })?;
+                scan::between(value, 0, 64).map_err(|bad| Fault::Number { bad, word: value, at: b"", expected })?;
             options.stacks = u32::try_from(most).unwrap_or(0);
         }
         other => {
@@ -301,10 +307,10 @@ fn set<'a>(options: &mut Options<'a>, name: &[u8], value: &'a [u8]) -> Result<()
 }
 
 /// The path of a file to read.
-fn path<'a>(value: &'a [u8], wanted: &'static str) -> Result<&'a [u8], Fault<'a>> {
+fn path<'a>(value: &'a [u8], expected: &'static str) -> Result<&'a [u8], Fault<'a>> {
     match value {
-        b"" => Err(Fault::Empty { wanted }),
-        path if path.len() > LONGEST_PATH => Err(Fault::Path { path, why: "is longer than 4095 bytes", wanted }),
+        b"" => Err(Fault::Empty { expected }),
+        path if path.len() > LONGEST_PATH => Err(Fault::Path { path, why: "is longer than 4095 bytes", expected }),
         path => Ok(path),
     }
 }
@@ -312,8 +318,8 @@ fn path<'a>(value: &'a [u8], wanted: &'static str) -> Result<&'a [u8], Fault<'a>
 /// The path of a directory in which the library creates files.
 fn directory(value: &[u8]) -> Result<&[u8], Fault<'_>> {
     match value {
-        b"" => Err(Fault::Empty { wanted: DIRECTORY }),
-        path if path.len() > LONGEST_DIRECTORY => Err(Fault::Path { path, why: "is too long", wanted: DIRECTORY }),
+        b"" => Err(Fault::Empty { expected: DIRECTORY }),
+        path if path.len() > LONGEST_DIRECTORY => Err(Fault::Path { path, why: "is too long", expected: DIRECTORY }),
         path => Ok(path),
     }
 }
@@ -329,7 +335,7 @@ fn log(value: &[u8]) -> Result<Option<Log<'_>>, Fault<'_>> {
 
 fn inject(text: &[u8], impossible_allowed: bool) -> Result<(), Fault<'_>> {
     if text.is_empty() {
-        return Err(Fault::Empty { wanted: "rules such as epoll_wait:error=EINTR:when=3, separated by semicolons" });
+        return Err(Fault::Empty { expected: "rules such as epoll_wait:error=EINTR:when=3, separated by semicolons" });
     }
     faults::check(text, impossible_allowed).map(|_| ())
 }
@@ -376,7 +382,7 @@ fn descriptor(value: &[u8]) -> Option<i32> {
 
 fn destination(value: &[u8]) -> Result<Destination<'_>, Fault<'_>> {
     match value {
-        b"" => return Err(Fault::Empty { wanted: DESTINATIONS }),
+        b"" => return Err(Fault::Empty { expected: DESTINATIONS }),
         b"stderr" => return Ok(Destination::Stderr),
         b"none" => return Ok(Destination::None),
         _ => {}
@@ -387,10 +393,10 @@ fn destination(value: &[u8]) -> Result<Destination<'_>, Fault<'_>> {
         None => {}
     }
     if value.ends_with(b"/") {
-        return Err(Fault::Path { path: value, why: "is a directory", wanted: DESTINATIONS });
+        return Err(Fault::Path { path: value, why: "is a directory", expected: DESTINATIONS });
     }
     if value.len() > LONGEST_PATH {
-        return Err(Fault::Path { path: value, why: "is longer than 4095 bytes", wanted: DESTINATIONS });
+        return Err(Fault::Path { path: value, why: "is longer than 4095 bytes", expected: DESTINATIONS });
     }
     let mut rest = value;
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {

@@ -22,37 +22,37 @@ pub enum Fault<'a> {
     /// The value is not one of the words that the option knows.
     Word { word: &'a [u8], allowed: &'static [&'static str] },
     /// The value, or an element of the list, is empty.
-    Empty { wanted: &'static str },
+    Empty { expected: &'static str },
     /// A `%` with an unknown letter.
     Pattern { at: &'a [u8] },
     /// A file name that ends in a slash, or is longer than the system accepts.
-    Path { path: &'a [u8], why: &'static str, wanted: &'static str },
+    Path { path: &'a [u8], why: &'static str, expected: &'static str },
     /// An unknown variable whose name is nearly that of an option.
     Unknown { meant: &'static str },
     /// The element at this place (from 1) is empty.
-    Nothing { what: &'static str, place: usize, wanted: &'static str },
+    Nothing { what: &'static str, place: usize, expected: &'static str },
     /// A word that is not in its vocabulary.
     Name { of: &'static Vocabulary, word: &'a [u8], at: &'a [u8] },
     /// A number that is malformed or out of range.
-    Number { bad: Bad, word: &'a [u8], at: &'a [u8], wanted: &'static str },
+    Number { bad: Bad, word: &'a [u8], at: &'a [u8], expected: &'static str },
     /// A key without its value.
-    Value { key: &'static str, at: &'a [u8], wanted: &'static str },
+    Value { key: &'static str, at: &'a [u8], expected: &'static str },
     /// A word that takes no value.
     Alone { key: &'static str, at: &'a [u8] },
     /// A value that its key cannot take.
-    Unfit { key: &'static str, word: &'a [u8], at: &'a [u8], wanted: &'static str },
+    Unfit { key: &'static str, word: &'a [u8], at: &'a [u8], expected: &'static str },
     /// A key that is given twice in one element.
     Twice { key: &'static str, at: &'a [u8] },
     /// Two keys that cannot be combined.
     Both { keys: [&'static str; 2], at: &'a [u8] },
     /// A rule without an action.
-    NoAction { at: &'a [u8], wanted: &'static str },
+    NoAction { at: &'a [u8], expected: &'static str },
     /// A rule that names no call.
-    NoCall { at: &'a [u8], wanted: &'static str },
+    NoCall { at: &'a [u8], expected: &'static str },
     /// A key that applies to none of the calls that its rule names.
-    Calls { key: &'static str, at: &'a [u8], wanted: &'static str },
+    Calls { key: &'static str, at: &'a [u8], expected: &'static str },
     /// A feature of strace that the library does not have.
-    Strace { word: &'a [u8], at: &'a [u8], wanted: &'static str },
+    Strace { word: &'a [u8], at: &'a [u8], expected: &'static str },
     /// A return value that no kernel returns from this call.
     Impossible { word: &'a [u8], call: &'static str, at: &'a [u8] },
     /// Events that no kernel reports unless asked to.
@@ -71,7 +71,7 @@ pub struct Vocabulary {
     /// A prefix of the words that a user may leave out.
     pub prefix: &'static str,
     /// What the message expects if no known word is near.
-    pub wanted: &'static str,
+    pub expected: &'static str,
 }
 
 impl Vocabulary {
@@ -133,24 +133,24 @@ impl fmt::Display for Fault<'_> {
                     None => Ok(()),
                 }
             }
-            Fault::Empty { wanted } => write!(f, "empty; expected {wanted}"),
+            Fault::Empty { expected } => write!(f, "empty; expected {expected}"),
             Fault::Pattern { at } => write!(
                 f,
                 "unknown pattern at {}; allowed: %p (pid), %e (program name), %t (start time), %% (a percent sign)",
                 Quoted(at)
             ),
-            Fault::Path { path, why, wanted } => write!(f, "{} {why}; expected {wanted}", Quoted(path)),
+            Fault::Path { path, why, expected } => write!(f, "{} {why}; expected {expected}", Quoted(path)),
             Fault::Unknown { meant } => write!(f, "no such option; did you mean {meant}?"),
-            Fault::Nothing { what, place, wanted } => write!(f, "{what} {place} is empty; expected {wanted}"),
+            Fault::Nothing { what, place, expected } => write!(f, "{what} {place} is empty; expected {expected}"),
             Fault::Name { of, word, at } => {
                 let around = if word == at { b"" } else { at };
                 write!(f, "unknown {} {}{}; ", of.noun, Quoted(word), At(around))?;
                 match of.nearest(word) {
                     Some(meant) => write!(f, "did you mean {meant}?"),
-                    None => write!(f, "expected {}", of.wanted),
+                    None => write!(f, "expected {}", of.expected),
                 }
             }
-            Fault::Number { bad, word, at, wanted } => {
+            Fault::Number { bad, word, at, expected } => {
                 match bad {
                     Bad::Missing => write!(f, "a number is missing"),
                     Bad::NotNumber => write!(f, "{} is not a number", Quoted(word)),
@@ -161,22 +161,22 @@ impl fmt::Display for Fault<'_> {
                     Bad::Unit => write!(f, "{} has an unknown unit", Quoted(word)),
                     Bad::TooFine => write!(f, "{} has too many digits", Quoted(word)),
                 }?;
-                write!(f, "{}; expected {wanted}", At(at))
+                write!(f, "{}; expected {expected}", At(at))
             }
-            Fault::Value { key, at, wanted } => write!(f, "{key} has no value{}; expected {wanted}", At(at)),
+            Fault::Value { key, at, expected } => write!(f, "{key} has no value{}; expected {expected}", At(at)),
             Fault::Alone { key, at } => write!(f, "{key} takes no value{}; write {key} alone", At(at)),
-            Fault::Unfit { key, word, at, wanted } => {
-                write!(f, "{key} cannot be {}{}; expected {wanted}", Quoted(word), At(at))
+            Fault::Unfit { key, word, at, expected } => {
+                write!(f, "{key} cannot be {}{}; expected {expected}", Quoted(word), At(at))
             }
             Fault::Twice { key, at } => write!(f, "{key} is given twice{}; remove one", At(at)),
             Fault::Both { keys: [one, other], at } => {
                 write!(f, "{one} and {other} cannot be combined{}; keep one of them", At(at))
             }
-            Fault::NoAction { at, wanted } => write!(f, "no action{}; add {wanted}", At(at)),
-            Fault::NoCall { at, wanted } => write!(f, "no call is named{}; expected {wanted}", At(at)),
-            Fault::Calls { key, at, wanted } => write!(f, "{key}{} applies only to {wanted}", At(at)),
-            Fault::Strace { word, at, wanted } => {
-                write!(f, "{} of strace is not supported{}; expected {wanted}", Quoted(word), At(at))
+            Fault::NoAction { at, expected } => write!(f, "no action{}; add {expected}", At(at)),
+            Fault::NoCall { at, expected } => write!(f, "no call is named{}; expected {expected}", At(at)),
+            Fault::Calls { key, at, expected } => write!(f, "{key}{} applies only to {expected}", At(at)),
+            Fault::Strace { word, at, expected } => {
+                write!(f, "{} of strace is not supported{}; expected {expected}", Quoted(word), At(at))
             }
             Fault::Impossible { word, call, at } => {
                 write!(f, "no kernel returns {} from {call}{}; {ALLOW}", Cut(word, LONGEST_WORD), At(at))

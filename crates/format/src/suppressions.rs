@@ -22,7 +22,7 @@ use crate::words::words;
 pub const LONGEST_FILE: usize = 1 << 20;
 
 const PATTERN: &str = "id:pattern, such as leak:libfoo.so";
-static IDS: Vocabulary = Vocabulary { noun: "finding", known: words!(Id::NAMES), prefix: "", wanted: PATTERN };
+static IDS: Vocabulary = Vocabulary { noun: "finding", known: words!(Id::NAMES), prefix: "", expected: PATTERN };
 
 /// One line of the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +72,7 @@ fn rule(text: &[u8]) -> Result<Rule<'_>, Fault<'_>> {
     };
     match rest.strip_prefix(b":").map(<[u8]>::trim_ascii) {
         // A reader might expect `leak:` to match every name, and `leak:^$` none.
-        None | Some(b"" | b"^" | b"$" | b"^$") => Err(Fault::Value { key: id.name(), at: text, wanted: PATTERN }),
+        None | Some(b"" | b"^" | b"$" | b"^$") => Err(Fault::Value { key: id.name(), at: text, expected: PATTERN }),
         Some(pattern) => Ok(Rule { id, pattern, text }),
     }
 }
@@ -139,14 +139,14 @@ mod tests {
     fn lines_are_read_as_the_sanitizers_read_them() {
         let text = b"# a comment\n\n  leak:libfoo.so  \r\n\tspin:main_loop\n#leak:x\nfd-leak:a:b # c";
         let rules: Vec<_> = parse(text).map(|rule| rule.map(|rule| (rule.id, rule.pattern))).collect();
-        let wanted: [(Id, &[u8]); 3] = [(Id::Leak, b"libfoo.so"), (Id::Spin, b"main_loop"), (Id::FdLeak, b"a:b # c")];
-        assert_eq!(rules, wanted.map(Ok));
+        let expected: [(Id, &[u8]); 3] = [(Id::Leak, b"libfoo.so"), (Id::Spin, b"main_loop"), (Id::FdLeak, b"a:b # c")];
+        assert_eq!(rules, expected.map(Ok));
         assert_eq!(check(b""), Ok(0));
     }
 
     #[test]
     fn a_bad_line_is_reported_with_its_number() {
-        for (text, wanted) in [
+        for (text, expected) in [
             ("leak:a\nleek:b", "2: unknown finding 'leek' in 'leek:b'; did you mean leak?"),
             ("\n\nlibfoo.so", "3: unknown finding 'libfoo.so'; expected id:pattern, such as leak:libfoo.so"),
             ("leak", "1: leak has no value in 'leak'; expected id:pattern, such as leak:libfoo.so"),
@@ -159,7 +159,7 @@ mod tests {
               id:pattern, such as leak:libfoo.so",
             ),
         ] {
-            assert_eq!(check(text.as_bytes()).map_err(|wrong| wrong.to_string()), Err(wanted.to_string()), "{text}");
+            assert_eq!(check(text.as_bytes()).map_err(|wrong| wrong.to_string()), Err(expected.to_string()), "{text}");
         }
     }
 

@@ -133,7 +133,7 @@ static VOCABULARY: Vocabulary = Vocabulary {
     noun: "action or condition",
     known: words!(&NAMES),
     prefix: "",
-    wanted: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
+    expected: "an action (error=, retval=, timeout, signal=, delay_enter=, delay_exit=, batch=, forge=, shuffle) or a \
              condition (when=, scope=, prob=, op=, fd=, epfd=, events=, caller=, site=, stack~, stack=, after=, max=, phase=) or made",
 };
 
@@ -169,13 +169,13 @@ impl Seen {
 pub(super) fn find<'a>(word: &'a [u8], value: Option<&[u8]>, at: &'a [u8]) -> Result<&'static Entry, Fault<'a>> {
     let Some(entry) = KEYS.iter().find(|entry| entry.name().as_bytes() == word) else {
         return Err(match word {
-            b"syscall" | b"poke_enter" | b"poke_exit" => Fault::Strace { word, at, wanted: ACTIONS },
+            b"syscall" | b"poke_enter" | b"poke_exit" => Fault::Strace { word, at, expected: ACTIONS },
             _ => Fault::Name { of: &VOCABULARY, word, at },
         });
     };
     match value {
         Some(_) if !entry.has_value => Err(Fault::Alone { key: entry.name(), at }),
-        None | Some(b"") if entry.has_value => Err(Fault::Value { key: entry.name(), at, wanted: entry.written }),
+        None | Some(b"") if entry.has_value => Err(Fault::Value { key: entry.name(), at, expected: entry.written }),
         _ => Ok(entry),
     }
 }

@@ -29,39 +29,39 @@ const INT_MAX: u64 = i32::MAX as u64;
 /// include/linux/err.h).
 const MAX_ERRNO: u64 = 4095;
 
-static ERRNO_NAMES: Vocabulary = Vocabulary { noun: "errno", known: errno::NAMES, prefix: "", wanted: ERRNO };
+static ERRNO_NAMES: Vocabulary = Vocabulary { noun: "errno", known: errno::NAMES, prefix: "", expected: ERRNO };
 static SIGNAL_NAMES: Vocabulary = Vocabulary {
     noun: "signal",
     known: signal::NAMES,
     prefix: signal::PREFIX,
-    wanted: "a name such as SIGUSR1, or a number from 1 to 64",
+    expected: "a name such as SIGUSR1, or a number from 1 to 64",
 };
 static EVENT_NAMES: Vocabulary =
-    Vocabulary { noun: "event", known: words!(&events::NAMES), prefix: events::PREFIX, wanted: EVENTS };
+    Vocabulary { noun: "event", known: words!(&events::NAMES), prefix: events::PREFIX, expected: EVENTS };
 static SCOPES: Vocabulary = Vocabulary {
     noun: "scope",
     known: words!(&["process", "thread", "rule", "tree"]),
     prefix: "",
-    wanted: "process, thread, rule or tree",
+    expected: "process, thread, rule or tree",
 };
 static PHASES: Vocabulary = Vocabulary {
     noun: "phase",
     known: words!(&["start", "serve", "stop"]),
     prefix: "",
-    wanted: "start, serve or stop",
+    expected: "start, serve or stop",
 };
 static OPERATIONS: Vocabulary = Vocabulary {
     noun: "operation",
     known: words!(&["ADD", "MOD", "DEL"]),
     prefix: "EPOLL_CTL_",
-    wanted: "ADD, MOD or DEL",
+    expected: "ADD, MOD or DEL",
 };
 
 /// Puts one token into a rule. Returns the fault that is reported if impossible faults are not
 /// allowed.
 pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<Option<Fault<'a>>, Fault<'a>> {
     let at = rule.text;
-    let number = |wanted| move |bad| Fault::Number { bad, word: value, at, wanted };
+    let number = |expected| move |bad| Fault::Number { bad, word: value, at, expected };
     let name = |of| Fault::Name { of, word: value, at };
     match key {
         Key::Error if value == b"any" => rule.outcome = Some(Outcome::AnyError),
@@ -119,7 +119,7 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
         Key::Events => rule.events = bits(value, "events", at)?,
         Key::Caller => {
             if value.contains(&b'/') {
-                return Err(Fault::Unfit { key: "caller", word: value, at, wanted: CALLER });
+                return Err(Fault::Unfit { key: "caller", word: value, at, expected: CALLER });
             }
             rule.caller = value;
         }
@@ -130,17 +130,17 @@ pub(super) fn set<'a>(rule: &mut Rule<'a>, key: Key, value: &'a [u8]) -> Result<
             rule.site = hexadecimal(offset.strip_prefix(b"0x").unwrap_or(offset));
             rule.caller = object;
             if rule.site.is_none() || object.is_empty() || object.contains(&b'/') {
-                return Err(Fault::Unfit { key: "site", word: value, at, wanted: SITE });
+                return Err(Fault::Unfit { key: "site", word: value, at, expected: SITE });
             }
         }
         Key::StackName => {
             if value.strip_prefix(b"/").is_some_and(|regex| !pattern::is_valid(regex)) {
-                return Err(Fault::Unfit { key: key::STACK_NAME, word: value, at, wanted: FUNCTION });
+                return Err(Fault::Unfit { key: key::STACK_NAME, word: value, at, expected: FUNCTION });
             }
             rule.stack_name = value;
         }
         Key::Stack => {
-            let unfit = Fault::Unfit { key: "stack", word: value, at, wanted: HASH };
+            let unfit = Fault::Unfit { key: "stack", word: value, at, expected: HASH };
             let (hash, depth) = match value.split_at_checked(16) {
                 Some((hash, [b'/', depth @ ..])) => (hash, scan::between(depth, 1, DEEPEST as u64).map_err(|_| unfit)?),
                 _ => (value, 0),
@@ -191,7 +191,7 @@ fn errno_of(returned: i64) -> Option<u16> {
 
 /// The errno of a name, in any case, or of a number.
 fn error<'a>(value: &'a [u8], at: &'a [u8]) -> Result<u16, Fault<'a>> {
-    let fault = |bad| Fault::Number { bad, word: value, at, wanted: ERRNO };
+    let fault = |bad| Fault::Number { bad, word: value, at, expected: ERRNO };
     let number = match scan::leading(value) {
         Ok((number, [])) => number,
         Err(bad @ (Bad::Negative | Bad::TooLarge)) => return Err(fault(bad)),
@@ -214,7 +214,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u64> {
 /// The bits of event names. Not having any is an error.
 fn bits<'a>(value: &'a [u8], key: &'static str, at: &'a [u8]) -> Result<u32, Fault<'a>> {
     match events::mask(value) {
-        Ok(0) => Err(Fault::Unfit { key, word: value, at, wanted: EVENTS }),
+        Ok(0) => Err(Fault::Unfit { key, word: value, at, expected: EVENTS }),
         Ok(bits) => Ok(bits),
         Err(word) => Err(Fault::Name { of: &EVENT_NAMES, word, at }),
     }
