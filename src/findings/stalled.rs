@@ -1,13 +1,14 @@
-//! Data that nobody will read: an edge-triggered interest whose event was delivered and not read to
-//! its end, or a one-shot interest that was delivered and not armed again, while the loop sleeps.
+//! Data that the program will not read: an edge-triggered interest was delivered and not read until
+//! EAGAIN, or a one-shot interest was delivered and not re-armed, while the loop sleeps.
 //!
-//! A thread looks when it comes out of a wait in which it slept ([`slept`]): seldom, and the less
-//! often the less it finds. What stands there is kept in the thread's block, and compared at the
-//! next looks. A report looks twice at what threads wait on then ([`evaluate`]). Both read the
-//! instance's list in /proc and ask each descriptor that may stall how much can be read from it.
+//! A thread looks when it returns from a wait in which it slept ([`slept`]): rarely, and the more
+//! rarely the less it finds. Data that it finds waiting is noted in the thread's block, and
+//! compared at the next looks. A report looks twice at the instances that threads wait on then
+//! ([`evaluate`]). Both read the instance's list in /proc, and ask each descriptor that may stall
+//! how much can be read from it.
 //!
-//! A wait that slept and did not bring a descriptor's event has shown that the data was there
-//! before: what comes is an edge, and ends the sleep.
+//! If a wait slept and did not return a descriptor's event, the data was there before: new data is
+//! an edge, and ends the sleep.
 
 use epollshim_format::call::Call;
 use epollshim_format::findings::stalled::{self, Look, seen};
@@ -28,34 +29,35 @@ use crate::sigsafe::on_own_stack;
 use crate::thread::Block;
 use crate::{clock, ledger, process, seccomp, sys, thread};
 
-/// What is known of the instances that a thread waits on, in its block. All zero: nothing yet.
+/// What is known about the instances that a thread waits on, in its block. All zero: nothing yet.
 #[repr(C)]
 pub struct Stalls {
     /// CLOCK_MONOTONIC when the next look is due; 0: the thread has not slept yet.
     due: Long,
-    /// The same for a wait that has slept for `STALLED_ASLEEP`.
+    /// CLOCK_MONOTONIC when it is due after a wait that has slept for `STALLED_ASLEEP`.
     due_after_long: Long,
-    /// How long the thread rests after a look that finds nothing.
+    /// The pause after a look that finds nothing.
     rest: Long,
     suspects: [Suspect; 8],
 }
 
-/// Something that stands there.
+/// A descriptor with data that waits.
 struct Suspect {
-    /// As a finding has them; 0: none.
+    /// The two numbers, as a finding has them; 0: not in use.
     descriptors: Long,
     events: Long,
     /// What the first look saw.
     waiting: Long,
     read: Long,
-    /// When that was, and for how long the thread had slept until what stands there was there.
+    /// CLOCK_MONOTONIC of the first look, how long the thread had slept in total before the data
+    /// was there, and the processor time of the process.
     at: Long,
     asleep: Long,
     used: Long,
     is_noted: Long,
 }
 
-/// An interest that may stall, and what one look at its descriptor saw.
+/// An interest that may stall, and the result of one look at its descriptor.
 #[derive(Clone, Copy)]
 struct Item {
     epfd: i32,
@@ -63,14 +65,14 @@ struct Item {
     events: u32,
     data: u64,
     waiting: u64,
-    /// `u64::MAX`: the kernel does not count it.
+    /// Bytes that the program has read; `u64::MAX`: the kernel does not count them.
     read: u64,
     is_listening: bool,
-    /// What its loop waits on; -1: on nothing at the moment.
+    /// The instance that its loop waits on; -1: the loop does not wait at the moment.
     waited: i32,
-    /// The wait that should bring it.
+    /// The call site of the wait that should return its event.
     site: usize,
-    /// For how long its loop has slept meanwhile, as far as it is known.
+    /// How long its loop has slept meanwhile, as far as known.
     asleep: u64,
     /// CLOCK_MONOTONIC and the processor time of the process at the first look.
     at: u64,
@@ -116,10 +118,11 @@ impl Item {
         used: 0,
     };
 
-    /// Asks its descriptor. (What has no number of bytes is not data: an eventfd or a timerfd that
-    /// is edge-triggered need not be read.)
+    /// Asks how much its descriptor has to read. (One that gives no number of bytes has no data: an
+    /// edge-triggered eventfd or timerfd need not be read.)
     fn look(&mut self) {
-        // What nobody counts may have been read and have come again: not without an event of the instance.
+        // If the kernel does not count what was read, the same amount may be new data. But then the
+        // instance has returned an event in between, so its count of events serves instead.
         self.read = ledger::crowd_of(self.epfd).map_or(0, |crowd| crowd.events);
         match sys::bytes_waiting(self.fd, libc::FIONREAD) {
             Ok(bytes) => {
@@ -149,8 +152,8 @@ impl Item {
         super::descriptors(self.epfd, self.fd)
     }
 
-    /// What is found of it. None: its number is not what is watched, or nobody knows where it was
-    /// registered.
+    /// The finding about it. None: it cannot stall, or it is not known where it was registered (its
+    /// number may not refer to the watched file).
     fn note(&self) -> Option<Note> {
         let variant = self.variant()?;
         let known = Note {
@@ -178,15 +181,16 @@ impl Item {
     }
 }
 
-/// `read`: [`Item::read`].
+/// The values of a look. `read` is as in [`Item::read`].
 fn look_of(waiting: u64, read: u64) -> Look {
     Look { waiting, read: (read != u64::MAX).then_some(read) }
 }
 
-/// Whether a socket cannot send, since its peer does not read.
+/// Whether a socket of the process cannot send, because its peer does not read.
 fn is_any_held_back() -> bool {
     const LOOKED_AT: i32 = 4_096;
-    // The kernel passes an unknown ioctl of a file on to its file system, which may be a process that does not answer (FUSE).
+    // Ask sockets only. The kernel passes an ioctl of another file to its file system, which may be
+    // a process that does not answer (FUSE).
     let is_socket = |fd| sys::socket_option(fd, libc::SO_TYPE).is_ok();
     (0..=ledger::records().descriptors.highest().min(LOOKED_AT)).filter(|fd| is_socket(*fd)).any(|fd| {
         sys::bytes_waiting(fd, libc::TIOCOUTQ).is_ok_and(|bytes| bytes > 0) && sys::writable(fd, 0) == Ok(false)
@@ -197,7 +201,7 @@ fn processor_time() -> u64 {
     sys::processor_time(0).unwrap_or(0)
 }
 
-/// Whether a thread runs, or would with a free processor, besides the caller.
+/// Whether another thread than the caller runs, or is ready to run.
 fn does_any_work() -> bool {
     const LOOKED_AT: u32 = 64;
     if procfs::has_one_thread() {
@@ -211,14 +215,16 @@ fn does_any_work() -> bool {
     found
 }
 
-// ---- when a thread comes out of a wait ----
+// ---- when a thread returns from a wait ----
 
-/// A wait that began at `frame.state` has slept, and is counted: it returned `count`, `now`.
+/// Called after a wait that slept was counted. It began at `frame.state`, and returned `count` at
+/// `now`.
 #[inline(never)]
 pub fn slept(block: &Block, frame: &Frame, count: isize, now: u64) {
     let stalls: &Stalls = block.part();
     let time = now.saturating_sub(frame.state);
-    // A thread that seems to spin lost its processor in the wait. Reading /proc would be taken for its own reading.
+    // A thread that seems to spin did not sleep, but lost its processor. spin.rs would take the
+    // bytes read from /proc for the program's.
     if !block.part::<Watch>().has_no_suspicion() {
         return;
     }
@@ -227,7 +233,7 @@ pub fn slept(block: &Block, frame: &Frame, count: isize, now: u64) {
         return;
     }
     if stalls.due.get() == 0 && !is_long {
-        // Most loops end soon, or are never left asleep.
+        // Most loops end soon, or never sleep for long.
         return stalls.due.set(now + thresholds::STALLED_DISTANCE);
     }
     let epfd = frame.int(0);
@@ -235,10 +241,10 @@ pub fn slept(block: &Block, frame: &Frame, count: isize, now: u64) {
     let rest = stalls.rest.get().saturating_mul(2).clamp(thresholds::STALLED_DISTANCE, thresholds::STALLED_REST);
     stalls.rest.set(rest);
     stalls.due.set(now + rest);
-    // Some 100 microseconds, and one for each interest.
+    // A look takes some 100 microseconds, and one more for each interest.
     let cost = (100 + watches) * 1_000 * thresholds::STALLED_SHARE;
     stalls.due_after_long.set(now + cost);
-    // Events that found no room in the array are not delivered yet.
+    // If the array is full, other events may not be delivered yet.
     let is_full = count > 0 && count == frame.int(2) as isize;
     if watches == 0 || is_full || !ledger::is_first_waiter(epfd, block) || seccomp::hinders() || !process::is_own() {
         return;
@@ -255,7 +261,7 @@ struct Wait<'a> {
     epfd: i32,
     site: usize,
     events: &'a [epoll_event],
-    /// How long the thread has slept until now, and how long in this wait.
+    /// How long the thread has slept in total, and how long in this wait.
     asleep: u64,
     time: u64,
     now: u64,
@@ -274,13 +280,13 @@ fn asleep(counters: &Counters) -> u64 {
 }
 
 impl Stalls {
-    /// Another thread owns the block from now on.
+    /// Called when another thread takes over the block.
     pub fn next_owner(&self) {
         self.due.set(0);
         self.suspects.iter().for_each(|suspect| suspect.descriptors.set(0));
     }
 
-    /// True: something stands there that is not found yet.
+    /// True: data waits that is not a finding yet.
     fn look(&self, wait: &Wait<'_>) -> bool {
         Buffer::lend(|items| {
             list(wait.epfd, wait.site, items);
@@ -299,7 +305,7 @@ impl Stalls {
                     continue;
                 }
                 let Some(free) = self.suspects.iter().find(|suspect| suspect.descriptors.get() == 0) else { break };
-                // What has nothing to read is asked no more.
+                // Skip the other questions if there is nothing to read.
                 if sys::bytes_waiting(item.fd, libc::FIONREAD) != Ok(0) {
                     item.look();
                 }
@@ -332,15 +338,17 @@ impl Suspect {
         look_of(self.waiting.get(), self.read.get())
     }
 
-    /// One more look at it, when its thread has slept `asleep` in all. `is_delivered`: an event has just come for it.
+    /// Looks at it again. `asleep` is how long its thread has slept in total. `is_delivered`: an
+    /// event for it was just returned.
     fn follow(&self, item: &mut Item, asleep: u64, is_delivered: bool) {
         item.look();
         let Some(variant) = item.variant() else {
-            // Armed again, after all.
+            // The program has re-armed it.
             return self.end(item, true);
         };
         if is_delivered || !stalled::is_untouched(variant, self.first(), item.seen()) {
-            // All that has come had come: it was read without an event.
+            // The total of bytes that arrived is the same: no new data, so it was read without an
+            // event.
             let came = |look: Look| look.read.map(|read| read.wrapping_add(look.waiting));
             let is_resumed = came(item.seen()).is_some() && came(item.seen()) == came(self.first());
             return self.end(item, is_resumed && !is_delivered);
@@ -360,7 +368,7 @@ impl Suspect {
         }
     }
 
-    /// It stands no more.
+    /// Ends the suspicion: the data no longer waits.
     fn end(&self, item: &Item, is_resumed: bool) {
         self.descriptors.set(0);
         let variant = if item.events & libc::EPOLLET as u32 != 0 { stalled::EDGE } else { stalled::ONE_SHOT };
@@ -376,13 +384,13 @@ impl Suspect {
 
 // ---- when a report is made ----
 
-/// Instances of so many threads that wait are looked at.
+/// The most instances with waiting threads that are examined.
 const WAITS: usize = 64;
-/// Of what stands, so much is looked at twice: each look reads the list of its instance.
+/// The most interests that are looked at twice: each look reads the list of its instance.
 const ITEMS: usize = 64;
 
-/// Looks once more at what was found, and twice at what stands in the instances that threads wait
-/// on, or stood there when the calling thread slept last.
+/// Looks again at the findings. Looks twice at data that waits in the instances that threads wait
+/// on, or that waited when the calling thread last slept.
 pub fn evaluate(end: End) {
     withdraw_evaluated(Id::Stalled);
     if end == End::Exec || seccomp::hinders() || !process::is_own() {
@@ -391,7 +399,7 @@ pub fn evaluate(end: End) {
     Buffer::lend(|items| {
         thread::all().for_each(|block| block.part::<Stalls>().settle(block, items));
         let mut seen = [-1; WAITS];
-        // Between two waits, while a snapshot is made, the caller has events that it has not handled yet.
+        // The caller of a snapshot is between two waits, and has not handled all events yet.
         let is_amid_events = |epfd| {
             end == End::Running
                 && thread::block_at_hand()
@@ -399,7 +407,8 @@ pub fn evaluate(end: End) {
         };
         for block in thread::all() {
             match block.waits_on() {
-                // A handler that ends the process inside its thread's wait: the wait would return what is ready.
+                // A signal handler ends the process inside its thread's wait. The wait would have
+                // returned the ready events.
                 Some(epfd) if is_amid_events(epfd) || thread::is_own(block) && has_events(epfd) => {}
                 Some(epfd) => {
                     let free = seen.iter_mut().take_while(|one| **one != epfd).find(|one| **one == -1);
@@ -458,7 +467,7 @@ fn look_again(first: &Item) {
 }
 
 impl Stalls {
-    /// Looks once more at what was found.
+    /// Looks again at the findings of this thread.
     fn settle(&self, block: &Block, items: &mut Buffer<Item>) {
         for suspect in self.suspects.iter().filter(|suspect| suspect.is_noted.get() != 0) {
             let descriptors = suspect.descriptors.get();
@@ -472,7 +481,7 @@ impl Stalls {
         }
     }
 
-    /// Lists what stood there when the block's thread, the caller, slept last.
+    /// Lists the suspects of the block's thread, which is the caller, from when it last slept.
     fn list(&self, block: &Block, into: &mut Buffer<Item>) {
         let slept = asleep(&block.counters);
         for suspect in &self.suspects {
