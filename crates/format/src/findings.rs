@@ -6,17 +6,21 @@
 
 mod cause;
 pub mod churn;
+mod exhausted;
 pub mod herd;
 pub mod leak;
 pub mod loops;
 mod message;
 pub mod near_limit;
 pub mod no_cloexec;
+mod roles;
 pub mod stalled;
 pub mod thresholds;
 
 pub use cause::Cause;
-pub use message::{Message, Roles};
+pub use exhausted::Held;
+pub use message::Message;
+pub use roles::Roles;
 
 use core::fmt::{self, Display};
 
@@ -192,53 +196,6 @@ pub mod use_after_close {
     /// close, which succeeded: the thread had closed the number before, and another thread had
     /// opened it since.
     pub const STRAY: u8 = 6;
-}
-
-/// What the open descriptors were when none was free: the numbers of an `exhausted`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Held {
-    pub error: u8,
-    /// The soft limit (RLIMIT_NOFILE).
-    pub limit: u64,
-    /// How many were open; 0: not known.
-    pub open: u64,
-    /// How many of them one call had created, and the number of their kind; 0: not known.
-    pub of_one: u64,
-    pub kind: u8,
-    /// The kinds with the most, by number, and how many of each.
-    pub kinds: [(u8, u64); 4],
-}
-
-impl Held {
-    const COUNT: u64 = (1 << 24) - 1;
-
-    #[must_use]
-    pub fn to_detail(&self) -> [u64; 4] {
-        let pair = |(kind, count): (u8, u64)| u64::from(kind) | count.min(Self::COUNT) << 8;
-        let [first, second, third, fourth] = self.kinds;
-        [
-            u64::from(self.error) | self.limit.min(u64::MAX >> 8) << 8,
-            self.open.min(Self::COUNT) | pair((self.kind, self.of_one)) << 32,
-            pair(first) | pair(second) << 32,
-            pair(third) | pair(fourth) << 32,
-        ]
-    }
-
-    #[must_use]
-    pub const fn of_detail(&[first, second, third, fourth]: &[u64; 4]) -> Held {
-        const fn pair(word: u64) -> (u8, u64) {
-            (word as u8, word >> 8 & Held::COUNT)
-        }
-        let (kind, of_one) = pair(second >> 32);
-        Held {
-            error: first as u8,
-            limit: first >> 8,
-            open: second & Self::COUNT,
-            of_one,
-            kind,
-            kinds: [pair(third), pair(third >> 32), pair(fourth), pair(fourth >> 32)],
-        }
-    }
 }
 
 /// Details of a `spin`: the last of its numbers.

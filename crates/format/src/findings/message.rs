@@ -1,10 +1,12 @@
 //! The message of a finding, one sentence: what happened, with its numbers, and how to fix it.
+//!
+//! Long because it has the messages of all ids, which are easier to keep alike side by side.
 
 use core::fmt::{self, Display};
 
 use super::{
-    Cause, Finding, Held, Id, Severity, Spin, close_in_wait, double_close, fd_inherited, herd, ignored_error, leak,
-    near_limit, no_cloexec, stale_data, stalled, thresholds, use_after_close,
+    Cause, Finding, Held, Id, Severity, Spin, close_in_wait, double_close, exhausted, fd_inherited, herd,
+    ignored_error, leak, near_limit, no_cloexec, stale_data, stalled, thresholds, use_after_close,
 };
 use crate::census::Kind;
 use crate::errno;
@@ -362,7 +364,7 @@ impl Display for Message<'_> {
                     "close it after its last use, and set the variable to -1"
                 }
             ),
-            Id::Exhausted => exhausted(f, &Held::of_detail(&finding.detail)),
+            Id::Exhausted => exhausted::message(f, &Held::of_detail(&finding.detail)),
             Id::Churn => write!(
                 f,
                 "{} of {} instances made here were closed, in a process that ran for {} and used {} of processor time: keep \
@@ -397,90 +399,6 @@ impl Display for Message<'_> {
                 }
             ),
         }
-    }
-}
-
-fn exhausted(f: &mut fmt::Formatter<'_>, held: &Held) -> fmt::Result {
-    if i32::from(held.error) == 23 {
-        f.write_str("ENFILE: the system has too many open files (fs.file-max)")?;
-    } else {
-        f.write_str("EMFILE: the process has no descriptor left")?;
-        if held.limit != 0 {
-            write!(f, ", of {} (RLIMIT_NOFILE)", Grouped(held.limit))?;
-        }
-    }
-    if held.open != 0 {
-        write!(f, "; {} were open", Grouped(held.open))?;
-        let mut before = ": ";
-        for (kind, count) in held.kinds.into_iter().filter(|(_, count)| *count != 0) {
-            write!(f, "{before}{}", Counted(kind, count))?;
-            before = ", ";
-        }
-    }
-    if held.of_one != 0 {
-        write!(f, "; {} came from one call", Counted(held.kind, held.of_one))?;
-    }
-    f.write_str("; close each after its last use, or raise the limit if all are needed")
-}
-
-/// A count of descriptors of one kind: `1 socket`, `60 sockets`.
-struct Counted(u8, u64);
-
-impl Display for Counted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = Kind::from_number(u64::from(self.0));
-        write!(f, "{} {}", Grouped(self.1), if self.1 == 1 { kind.singular() } else { kind.plural() })
-    }
-}
-
-/// What the program did at the places of a finding: the words before `at`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Roles {
-    pub site: &'static str,
-    pub other: &'static str,
-}
-
-impl Finding {
-    #[must_use]
-    pub fn roles(&self) -> Roles {
-        let [first, ..] = self.detail;
-        let both = match self.id {
-            Id::SizeLie if self.variant != 0 => "called|",
-            Id::Leak | Id::FdLeak | Id::SizeLie | Id::Churn => "created|",
-            Id::Ghost => "closed|registered",
-            Id::StaleData if self.variant == stale_data::IN_A_BATCH => "removed|delivered",
-            Id::StaleData if first != 0 => "registered again|first registered",
-            Id::StaleData => "registered again|closed",
-            Id::Herd => "registered|also registered",
-            Id::Spin => "waited on|registered",
-            Id::PollLoop | Id::FullBatch | Id::LateLoop => "waited on|",
-            Id::NoCloexec | Id::FdInherited => "created|exec called",
-            Id::ForkShared => "used|created",
-            Id::CloseInWait => "closed|waited on",
-            Id::DoubleClose => "closed again|first closed",
-            Id::UseAfterClose if self.variant == use_after_close::STRAY => "closed again|first closed",
-            Id::IgnoredError | Id::UseAfterClose => "called|closed",
-            Id::Exhausted => "called|created",
-            Id::Stalled => "delivered|registered",
-            Id::CtlError | Id::NearLimit => "called|",
-        };
-        // Split by bytes, because this cannot panic.
-        let mut words = both.as_bytes().split(|byte| *byte == b'|');
-        let mut next = || core::str::from_utf8(words.next().unwrap_or_default()).unwrap_or_default();
-        Roles { site: next(), other: next() }
-    }
-
-    /// A third place, where the descriptor was created; 0: not known, or not part of this finding.
-    #[must_use]
-    pub fn created_at(&self) -> u64 {
-        let [_, created, ..] = self.detail;
-        if matches!(self.id, Id::DoubleClose | Id::UseAfterClose) { created } else { 0 }
-    }
-
-    /// Whether to describe the file that is still watched, and not the one that has the number now.
-    #[must_use]
-    pub const fn describes_what_is_watched(&self) -> bool {
-        matches!(self.id, Id::Ghost) || matches!(self.id, Id::StaleData) && self.variant != stale_data::IN_A_BATCH
     }
 }
 
