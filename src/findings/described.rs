@@ -10,7 +10,8 @@ use epollshim_format::descriptor::{Kept, field};
 use epollshim_format::findings::{Finding, Id, stale_data};
 use epollshim_format::recording::{described, findings, kind};
 
-use super::{Entry, Note, Place, ghosts};
+use super::table::{self, Entry, Place};
+use super::{Note, ghosts};
 use crate::describe::describe;
 use crate::process;
 use crate::sigsafe::on_own_stack;
@@ -29,7 +30,7 @@ pub fn note(place: usize, note: &Note) {
     let Some(of) = process::part::<Place>().map(|place| &place.described) else { return };
     // Acquire: pairs with the Release in `make`, after the table was mapped.
     let there = Some(of.load(Ordering::Acquire)).filter(|start| !start.is_null());
-    let Some(start) = there.or_else(|| super::make(of, kind::DESCRIBED, described::ALL)) else { return };
+    let Some(start) = there.or_else(|| table::make(of, kind::DESCRIBED, described::ALL)) else { return };
     on_own_stack(|| {
         let mut kept = Kept::new();
         look(note, &mut kept);
