@@ -130,8 +130,8 @@ impl Watcher<'_> {
 
 /// Whether the thread that received an event at that time has not waited again.
 fn is_at_work(by: usize, at: u64) -> bool {
-    // SAFETY: the caller passes a `by` that is not 0. `waited` stores only addresses of blocks in it,
-    // and blocks are never unmapped.
+    // SAFETY: the caller passes a `by` that is not 0. `waited` stores only addresses of blocks in
+    // it, and blocks are never unmapped.
     let block = unsafe { thread::block_at(by) };
     block.waits_on().is_none() && block.counters.last_wait_end.load(Ordering::Relaxed) == at
 }

@@ -4,8 +4,8 @@
 //! A thread looks when it returns from a wait in which it slept ([`slept`]): rarely, and the more
 //! rarely the less it finds. Data that it finds waiting is noted in the thread's block, and
 //! compared at the next looks. A report looks twice at the instances that threads wait on then
-//! ([`report::evaluate`]). Both read the instance's list in /proc, and ask each descriptor that may stall
-//! how much can be read from it.
+//! ([`report::evaluate`]). Both read the instance's list in /proc, and ask each descriptor that may
+//! stall how much can be read from it.
 //!
 //! If a wait slept and did not return a descriptor's event, the data was there before: new data is
 //! an edge, and ends the sleep.

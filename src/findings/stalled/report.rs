@@ -1,4 +1,5 @@
-//! What a report finds: it looks again at each thread's findings, and twice at what threads wait on.
+//! What a report finds: it looks again at each thread's findings, and twice at what threads wait
+//! on.
 
 use epollshim_format::findings::{Id, stalled, thresholds};
 
