@@ -126,7 +126,7 @@ fn findings(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     if all.is_empty() && dropped == 0 {
         return Ok(());
     }
-    writeln!(out, "Findings: {}  (epollshim explain ID tells what to do)", all.iter().collect::<Tally>())?;
+    writeln!(out, "Findings: {}\nRun `epollshim explain ID` for how to fix one.", all.iter().collect::<Tally>())?;
     for finding in all.iter().take(FINDINGS_LISTED) {
         write!(out, "  {:<8} {:<13}", finding.severity.name(), finding.id.name())?;
         if finding.count > 1 {

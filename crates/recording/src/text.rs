@@ -313,7 +313,8 @@ fn findings(facts: &Facts, page: &mut Page) {
         return;
     }
     let heading = page.look.paint(Colour::Heading, &format!("Findings: {}", tally(facts)));
-    page.line(format!("{heading}  (epollshim explain ID tells what to do)"));
+    page.line(heading);
+    page.line("Run `epollshim explain ID` for how to fix one.".into());
     for found in facts.findings.iter().take(FINDINGS) {
         one_finding(found, page);
     }

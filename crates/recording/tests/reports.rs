@@ -397,7 +397,7 @@ fn suppressed_findings_are_in_no_format_and_each_rule_tells_what_it_did() {
     assert_eq!(told, [("ghost:^/srv/server$", 1), ("ctl-error:libloop.so", 0), ("size-lie:serv*r", 2)]);
     for format in Format::ALL {
         let text = rendered(&set, format);
-        for gone in ["where epoll_create promised", "error: ghost", "\"ghost\",severity", "type=\"error\""] {
+        for gone in ["but epoll_create promised", "error: ghost", "\"ghost\",severity", "type=\"error\""] {
             assert!(!text.contains(gone), "{format:?}: {gone} in\n{text}");
         }
     }

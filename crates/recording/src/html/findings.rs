@@ -15,9 +15,7 @@ pub fn section(facts: &Facts, page: &mut String) {
     let counted = if facts.findings.is_empty() { "none".to_owned() } else { tally.to_string() };
     let _ = writeln!(page, "<section>\n<h2>Findings: {counted}</h2>");
     if !facts.findings.is_empty() {
-        page.push_str(
-            "<p class=\"quiet\"><code>epollshim explain ID</code> says what each means and how to fix it.</p>\n",
-        );
+        page.push_str("<p class=\"quiet\">Run <code>epollshim explain ID</code> for how to fix one.</p>\n");
     }
     facts.findings.iter().take(ROWS).for_each(|found| card(found, page));
     let left_out = (facts.findings.len().saturating_sub(ROWS) as u64).saturating_add(facts.findings_dropped);
