@@ -34,7 +34,7 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let Some(census) = Census::of_now() else { return Ok(()) };
     writeln!(
         out,
-        "\nDescriptors: {} open now, {} at the peak; {} made, {} closed",
+        "\nDescriptors: {} open, {} at the peak; {} created, {} closed",
         Grouped(census.live),
         Grouped(census.peak),
         Grouped(census.born),
@@ -42,12 +42,12 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "  {} were there at the beginning, {} were made out of sight; mended: {}",
+        "  {} open at the start, {} created unseen; repaired: {}",
         Grouped(census.at_start),
         Grouped(census.unseen),
         Grouped(census.corrected)
     )?;
-    writeln!(out, "  {:<24}{:>12}{:>14}{:>14}", "", "open", "made", "closed")?;
+    writeln!(out, "  {:<24}{:>12}{:>14}{:>14}", "", "open", "created", "closed")?;
     for kind in Kind::ALL.iter().copied() {
         let row = [of_kind(kind, Place::live), of_kind(kind, born), of_kind(kind, Place::closed)];
         let [live, made, closed] = row.map(Grouped);
@@ -61,7 +61,7 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         }
         sort_by_key(open.as_mut_slice(), |index| (u64::MAX - places::at(*index).live(), *index));
         if !open.as_slice().is_empty() {
-            writeln!(out, "  Open ones, by the call that made them:")?;
+            writeln!(out, "  Open descriptors, by the call that created them:")?;
         }
         for index in open.as_slice().iter().take(LISTED) {
             let place = places::at(*index);
@@ -71,7 +71,7 @@ pub fn text(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
                 before => {
                     write!(
                         out,
-                        "    {live} {kind}, {} of them from before the fork; {made} made since",
+                        "    {live} {kind}, {} of them from before the fork; {made} created since",
                         Grouped(before)
                     )?;
                 }

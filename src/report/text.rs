@@ -67,7 +67,7 @@ pub fn render(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let totals = &facts.ledger.totals;
     writeln!(
         out,
-        "\nKernel memory (estimate): {} now, {} at the peak\n  ({} B an instance, {} B a watch)",
+        "\nKernel memory (estimate): {} now, {} at the peak\n  ({} B per instance, {} B per watch)",
         Scaled::bytes(facts.ledger.memory()),
         Scaled::bytes(totals.memory_peak.get()),
         kernel_memory::INSTANCE,
@@ -88,8 +88,8 @@ fn not_seen(facts: &Facts, out: &mut impl Write) -> fmt::Result {
         let plural = if facts.unseen() == 1 { "" } else { "s" };
         writeln!(
             out,
-            "NOT SEEN: no call that the library saw has made {} epoll instance{plural} (fd {}):\n  the program makes \
-             system calls itself, or another process has passed on what it made.\n  strace -f -e trace=/^epoll shows \
+            "NOT SEEN: no call that the library saw created {} epoll instance{plural} (fd {}):\n  the program makes \
+             system calls itself, or received them from another process.\n  strace -f -e trace=/^epoll shows \
              these calls\n",
             facts.unseen(),
             facts.unseen_epfds(),
@@ -160,7 +160,7 @@ fn findings(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
         writeln!(out, "  and {} more (EPOLLSHIM_REPORT_FORMAT=json lists all)", all.len() - FINDINGS_LISTED)?;
     }
     if dropped != 0 {
-        writeln!(out, "  {} more found no place in the table of findings", Grouped(dropped))?;
+        writeln!(out, "  {} more did not fit in the table of findings", Grouped(dropped))?;
     }
     writeln!(out)
 }
@@ -280,9 +280,9 @@ fn policy(out: &mut Buffer<u8>) -> fmt::Result {
     }
     match log::told() {
         Some((written, dropped)) if dropped > 0 => {
-            writeln!(out, "\nLog: {} lines written, {} DROPPED (not writable)", Grouped(written), Grouped(dropped))
+            writeln!(out, "\nLog lines: {} written, {} DROPPED (not writable)", Grouped(written), Grouped(dropped))
         }
-        Some((written, _)) => writeln!(out, "\nLog: {} lines written, none dropped", Grouped(written)),
+        Some((written, _)) => writeln!(out, "\nLog lines: {} written, none dropped", Grouped(written)),
         None => Ok(()),
     }?;
     not_recorded(out)
@@ -293,12 +293,12 @@ fn not_recorded(out: &mut impl Write) -> fmt::Result {
     let name = |error| errno::name(error as u32).unwrap_or("?");
     match (losses.has_file, losses.trouble) {
         (_, 0) => {}
-        (true, error) => writeln!(out, "\nRecording: PARTIAL, its file could not grow ({})", name(error))?,
-        (false, error) => writeln!(out, "\nRecording: NONE, its file could not be made ({})", name(error))?,
+        (true, error) => writeln!(out, "\nRecording: PARTIAL, the file could not grow ({})", name(error))?,
+        (false, error) => writeln!(out, "\nRecording: NONE, the file could not be created ({})", name(error))?,
     }
     if losses.children > 0 {
         let (count, error) = (Grouped(losses.children), name(losses.children_trouble));
-        writeln!(out, "\nRecording: {count} forked processes could make NONE ({error})")?;
+        writeln!(out, "\nRecording: MISSING of forked processes: {count} ({error})")?;
     }
     Ok(())
 }
@@ -345,7 +345,7 @@ fn instances(facts: &Facts, out: &mut Buffer<u8>) -> fmt::Result {
     let totals = &facts.ledger.totals;
     writeln!(
         out,
-        "\nInstances: {} created, {} alive now, {} at the peak",
+        "\nInstances: {} created, {} alive, {} at the peak",
         Grouped(facts.created()),
         Grouped(totals.instances.get()),
         Grouped(totals.instances_peak.get())
@@ -370,7 +370,7 @@ fn one_instance(facts: &Facts, instance: &InstanceFacts, out: &mut Buffer<u8>) -
         (Some(call), None) if instance.argument == 0 => write!(out, "  {call}(0)")?,
         (Some(call), None) if instance.argument == libc::EPOLL_CLOEXEC => write!(out, "  {call}(EPOLL_CLOEXEC)")?,
         (Some(call), None) => write!(out, "  {call}({:#x})", instance.argument)?,
-        (None, _) => write!(out, "  made out of sight")?,
+        (None, _) => write!(out, "  creation not seen")?,
     }
     if let Some(site) = facts.map.site(instance.site) {
         write!(out, "  at {site}")?;
@@ -403,7 +403,7 @@ fn watches(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let totals = &facts.ledger.totals;
     writeln!(
         out,
-        "\nWatches: {} alive now, {} at the peak\n  added {}, modified {}, deleted {}, vanished at a close {}",
+        "\nWatches: {} alive, {} at the peak\n  added {}, modified {}, deleted {}, removed by close {}",
         Grouped(facts.ledger.live_watches()),
         Grouped(totals.watches_peak.get()),
         Grouped(facts.sums.successes(Call::CtlAdd)),
@@ -433,11 +433,11 @@ fn waits(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     writeln!(out)?;
     type Row = (&'static str, Distribution, fn(u64) -> Scaled);
     let rows: [Row; 3] = [
-        ("blocked in a wait", facts.sums.blocked(None), Scaled::time),
-        ("work between two", facts.sums.work(), Scaled::time),
-        ("events in a batch", facts.sums.batch(), |value| Scaled::new(value, &[(1, "")])),
+        ("blocked per wait", facts.sums.blocked(None), Scaled::time),
+        ("work between waits", facts.sums.work(), Scaled::time),
+        ("events per batch", facts.sums.batch(), |value| Scaled::new(value, &[(1, "")])),
     ];
-    writeln!(out, "  {:<18}{:>11}{:>11}{:>11}{:>11}{:>11}", "", "p50", "p90", "p99", "max", "in all")?;
+    writeln!(out, "  {:<18}{:>11}{:>11}{:>11}{:>11}{:>11}", "", "p50", "p90", "p99", "max", "total")?;
     for (name, row, scale) in rows.iter().filter(|(_, row, _)| row.count != 0) {
         write!(out, "  {name:<18}")?;
         for value in [row.p50, row.p90, row.p99, row.max, row.sum] {
@@ -452,36 +452,33 @@ fn coverage(facts: &Facts, out: &mut impl Write) -> fmt::Result {
     let totals = &facts.ledger.totals;
     let uncounted = crate::thread::uncounted();
     let rows = [
-        ("instances made or inherited out of sight", totals.unseen_instances.get()),
-        ("watches changed out of sight", totals.unseen_watches.get()),
-        ("entries of the ledger mended", totals.healed.get()),
-        ("changes that could not be noted", totals.lost.get()),
-        ("calls that could not be counted (no memory)", uncounted),
+        ("instances created or inherited unseen", totals.unseen_instances.get()),
+        ("watches changed unseen", totals.unseen_watches.get()),
+        ("wrong records repaired", totals.healed.get()),
+        ("changes not noted", totals.lost.get()),
+        ("calls not counted (no memory)", uncounted),
     ];
     let clean = rows.iter().all(|(_, count)| *count == 0);
     match (facts.reconciled, clean) {
-        (true, true) => writeln!(out, "\nCoverage: complete; the kernel's own lists agree")?,
-        (true, false) => writeln!(out, "\nCoverage: brought in line with the kernel's own lists; seen by comparing:")?,
+        (true, true) => writeln!(out, "\nCoverage: complete; the kernel's lists agree")?,
+        (true, false) => writeln!(out, "\nCoverage: corrected from the kernel's lists, which showed:")?,
         (false, _) if facts.uncompared != 0 => writeln!(
             out,
-            "\nCoverage: NOT all compared with the kernel: whether {} epoll descriptors are different instances is unknown\n  \
-             (kcmp(2) is refused or missing; where a seccomp filter refuses it, allow kcmp)",
+            "\nCoverage: NOT fully compared with the kernel: kcmp(2) is refused or missing.\n  {} epoll descriptors may be \
+             one instance or several.\n  If a seccomp filter refuses it, allow kcmp.",
             facts.uncompared
         )?,
         (false, _) => {
             let why = if seccomp::left_out().next().is_some() { "seccomp" } else { "no /proc, or busy threads" };
-            writeln!(out, "\nCoverage: NOT compared with the kernel's own lists ({why})")?
+            writeln!(out, "\nCoverage: NOT compared with the kernel's lists ({why})")?
         }
     }
     for (what, count) in rows.iter().filter(|(_, count)| *count != 0) {
-        writeln!(out, "  {:>10} {what}", Grouped(*count))?;
+        writeln!(out, "  {what}: {}", Grouped(*count))?;
     }
     let not_judged = crate::census::not_judged();
     if not_judged != 0 {
-        writeln!(
-            out,
-            "  programs were started with unknown file actions, what they inherit is not judged: {not_judged}"
-        )?;
+        writeln!(out, "  programs started with unknown file actions (what they inherit is not checked): {not_judged}")?;
     }
     forbidden(out)
 }
@@ -493,7 +490,7 @@ fn forbidden(out: &mut impl Write) -> fmt::Result {
     if names.peek().is_none() {
         return Ok(());
     }
-    write!(out, "  The program's seccomp filter forbids what the shim would have asked with:\n   ")?;
+    write!(out, "  The program's seccomp filter forbids system calls that the report needs:\n   ")?;
     let mut column = 3;
     while let Some(name) = names.next() {
         let comma = if names.peek().is_some() { "," } else { "" };

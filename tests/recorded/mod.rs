@@ -104,7 +104,7 @@ fn readable(text: &str, told: &Value) {
     for (what, number) in [
         ("Instances: ", &told["merged"]["instances"]["created"]),
         ("Watches: ", &told["merged"]["watches"]["live"]),
-        ("Records of single calls: ", &told["merged"]["records"]["seen"]),
+        ("Call records: ", &told["merged"]["records"]["seen"]),
     ] {
         let wanted = format!("{what}{}", grouped(count(number)));
         assert!(last.contains(&wanted), "{wanted}\n{last}");

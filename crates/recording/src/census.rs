@@ -242,13 +242,13 @@ const LISTED: usize = 12;
 pub fn text(process: &Process) -> Vec<String> {
     let Some(census) = &process.census else { return Vec::new() };
     let mut lines = vec![format!(
-        "Descriptors: {} open, {} at the peak; {} made, {} closed",
+        "Descriptors: {} open, {} at the peak; {} created, {} closed",
         grouped(census.live),
         grouped(census.peak),
         grouped(census.born),
         grouped(census.closed)
     )];
-    lines.push(format!("  {:<24}{:>12}{:>14}{:>14}", "", "open", "made", "closed"));
+    lines.push(format!("  {:<24}{:>12}{:>14}{:>14}", "", "open", "created", "closed"));
     for kind in Kind::ALL {
         let row = [|row: &Row| row.live, |row: &Row| row.born, |row: &Row| row.closed]
             .map(|count| census.of_kind(*kind, count));
@@ -260,14 +260,14 @@ pub fn text(process: &Process) -> Vec<String> {
     let mut open: Vec<&Row> = census.rows.iter().filter(|row| row.live != 0 && row.site != 0).collect();
     open.sort_by_key(|row| (std::cmp::Reverse(row.live), row.site));
     if !open.is_empty() {
-        lines.push("  Open ones, by the call that made them:".into());
+        lines.push("  Open descriptors, by the call that created them:".into());
     }
     for row in open.iter().take(LISTED) {
         let (live, born, kind) = (grouped(row.live), grouped(row.born), row.kind.plural());
         lines.push(match row.live.saturating_sub(row.born) {
             0 => format!("    {live} of {born} {kind}"),
             before => format!(
-                "    {live} {kind}, at least {} of them from before the fork; {born} made since",
+                "    {live} {kind}, at least {} of them from before the fork; {born} created since",
                 grouped(before)
             ),
         });

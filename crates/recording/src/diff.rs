@@ -282,13 +282,13 @@ impl Diff {
         }
         more(told.count(), out)?;
         for (title, changes) in [
-            ("Instances alive, by the call that made them", Some(&self.instances)),
-            ("Open descriptors, by kind and the call that made them", self.descriptors.as_ref()),
+            ("Instances alive, by the call that created them", Some(&self.instances)),
+            ("Open descriptors, by kind and the call that created them", self.descriptors.as_ref()),
             ("Calls", Some(&self.calls)),
             ("Failed calls", Some(&self.failures)),
         ] {
             let Some(changes) = changes else {
-                writeln!(out, "{}", heading(title, "not known (EPOLLSHIM_CENSUS=1 counts them in both)".into()))?;
+                writeln!(out, "{}", heading(title, "not known (record both with EPOLLSHIM_CENSUS=1)".into()))?;
                 continue;
             };
             writeln!(out, "{}", heading(title, states(&mut changes.iter().map(Change::state))))?;

@@ -61,7 +61,7 @@ fn of_recordings(set: &Set) -> Suite {
     let partial = set.processes.iter().filter(lacks).map(|process| {
         let lost = match process.header.children_lost {
             0 => String::new(),
-            lost => format!(" ({lost} forked processes could make no recording)"),
+            lost => format!(" (forked processes that could not create a recording: {lost})"),
         };
         format!("{}: {}{lost}\n", shown(&process.path), process.notes.kept.join("; "))
     });
@@ -72,7 +72,7 @@ fn of_recordings(set: &Set) -> Suite {
     };
     let cases = vec![
         case("read", "recordings could not be read", unread.collect()),
-        case("whole", "recordings do not hold everything", partial.collect()),
+        case("whole", "recordings are incomplete", partial.collect()),
     ];
     Suite { name: "recordings".into(), time: 0.0, cases }
 }

@@ -326,7 +326,7 @@ fn open_up_to(path: &Path, flags: i32, largest: u64) -> io::Result<(fs::File, Me
         return Err(io::Error::other("not a plain file"));
     }
     if facts.len() > largest {
-        return Err(io::Error::other(format!("{} bytes; the most that is read is {largest}", facts.len())));
+        return Err(io::Error::other(format!("too large: {} bytes, the maximum is {largest}", facts.len())));
     }
     Ok((file, facts))
 }

@@ -542,7 +542,7 @@ impl Instance {
             Origin::Create1 if self.argument == 0 => "epoll_create1(0)".into(),
             Origin::Create1 if self.argument == libc::EPOLL_CLOEXEC => "epoll_create1(EPOLL_CLOEXEC)".into(),
             Origin::Create1 => format!("epoll_create1({:#x})", self.argument),
-            Origin::Unseen => "made out of sight".into(),
+            Origin::Unseen => "creation not seen".into(),
         }
     }
 }
@@ -661,15 +661,15 @@ impl Process {
         [
             (
                 stopped::MOST,
-                format!("the file has the size that it may have, {most}: raise EPOLLSHIM_RECORD_MAX, or keep the last calls alone (EPOLLSHIM_RECORD_RING=1024)"),
+                format!("the file has reached its maximum size, {most}: raise EPOLLSHIM_RECORD_MAX, or keep only the last calls (EPOLLSHIM_RECORD_RING=1024)"),
             ),
             (
                 stopped::SPACE,
-                "the file could not grow: record to a disk with more space, or keep the last calls alone (EPOLLSHIM_RECORD_RING=1024)".into(),
+                "the file could not grow: record to a disk with more space, or keep only the last calls (EPOLLSHIM_RECORD_RING=1024)".into(),
             ),
             (
                 stopped::PLACES,
-                format!("the file has no more than {SEGMENTS} segments, for all threads: keep the last calls alone (EPOLLSHIM_RECORD_RING=1024)"),
+                format!("all {SEGMENTS} segments of the file are in use: keep only the last calls (EPOLLSHIM_RECORD_RING=1024)"),
             ),
         ]
         .into_iter()
@@ -721,8 +721,8 @@ pub fn makes_calls_unseen(process: &Process) -> Option<String> {
     let instances =
         if unseen == 1 { "1 epoll instance".into() } else { format!("{} epoll instances", grouped(unseen)) };
     Some(format!(
-        "process {} had {instances}{fds}, and made no epoll call that the library saw; strace -f -e trace=/^epoll shows \
-         its calls",
+        "process {} had {instances}{fds}, but the library saw none of its epoll calls; strace -f -e trace=/^epoll \
+         shows them",
         process.header.pid
     ))
 }
@@ -733,15 +733,15 @@ pub fn what_is_unseen(processes: &[Process]) -> Option<String> {
     let first = processes.iter().find(|process| process.header.unseen > 0)?;
     let path = plain(&first.header.first_unseen);
     let programs = if count == 1 {
-        format!("1 program that was started ({path})")
+        format!("1 started program ({path})")
     } else {
-        format!("{} programs that were started (the first: {path})", grouped(count))
+        format!("{} started programs (the first: {path})", grouped(count))
     };
     let why = processes.iter().fold(0, |bits, process| bits | process.header.why_unseen);
     let reasons = [
         (
             unseen::SECURE,
-            "the effective user or group was not the real one, and then the loader ignores LD_PRELOAD (AT_SECURE, ld.so(8))",
+            "the loader ignores LD_PRELOAD where the effective user or group is not the real one (AT_SECURE, ld.so(8))",
         ),
         (unseen::STATIC, "a static program has no loader that reads LD_PRELOAD"),
         (unseen::GO, "Go's runtime makes its system calls itself"),

@@ -139,13 +139,13 @@ impl Page {
     }
 
     fn all(&mut self) {
-        self.gauge("epollshim_processes", "Processes that were recorded, by how they ended.", |program, sample| {
+        self.gauge("epollshim_processes", "Recorded processes, by how they ended.", |program, sample| {
             program.ends.iter().for_each(|(end, count)| sample(&[("end", end)], *count));
         });
-        self.gauge("epollshim_partial_recordings", "Recordings that do not hold everything.", |program, sample| {
+        self.gauge("epollshim_partial_recordings", "Recordings that are incomplete.", |program, sample| {
             sample(&[], program.partial);
         });
-        self.counter("epollshim_calls", "Calls, failed ones included.", |program, sample| {
+        self.counter("epollshim_calls", "Calls, including failed ones.", |program, sample| {
             for (name, of) in FUNCTIONS {
                 sample(&[("call", name)], program.counters.of(of).calls);
             }
@@ -171,10 +171,14 @@ impl Page {
             let counters = &program.counters;
             sample(&[], counters.successes(Call::Create).saturating_add(counters.successes(Call::Create1)));
         });
-        self.gauge("epollshim_instances", "Epoll instances alive, or alive at the end.", |program, sample| {
-            sample(&[], program.totals.instances);
-        });
-        self.gauge("epollshim_watches", "Interests alive, or alive at the end.", |program, sample| {
+        self.gauge(
+            "epollshim_instances",
+            "Epoll instances alive now, or at the end of the process.",
+            |program, sample| {
+                sample(&[], program.totals.instances);
+            },
+        );
+        self.gauge("epollshim_watches", "Interests alive now, or at the end of the process.", |program, sample| {
             sample(&[], program.totals.watches);
         });
         self.counter("epollshim_watch_changes", "Changes of interest lists, by kind.", |program, sample| {
@@ -184,12 +188,16 @@ impl Page {
             sample(&[("change", "deleted")], successes(Call::CtlDel));
             sample(&[("change", "vanished")], program.totals.vanished);
         });
-        self.counter("epollshim_waits", "Waits that ended in a special way.", |program, sample| {
-            sample(&[("end", "empty")], program.counters.empty);
-            sample(&[("end", "full")], program.counters.full);
-            sample(&[("end", "interrupted")], program.counters.interrupted());
-        });
-        self.counter("epollshim_events", "Events delivered, by kind; one may be of several.", |program, sample| {
+        self.counter(
+            "epollshim_waits",
+            "Waits that returned no events, maxevents events, or EINTR.",
+            |program, sample| {
+                sample(&[("end", "empty")], program.counters.empty);
+                sample(&[("end", "full")], program.counters.full);
+                sample(&[("end", "interrupted")], program.counters.interrupted());
+            },
+        );
+        self.counter("epollshim_events", "Events delivered, by kind; an event may have several.", |program, sample| {
             for (name, count) in KIND_NAMES.iter().zip(program.counters.kinds) {
                 sample(&[("kind", name)], count);
             }
@@ -197,22 +205,22 @@ impl Page {
         const NANOSECONDS: f64 = 1e9;
         self.histogram(
             "epollshim_wait_blocked_seconds",
-            "Time in waits that could block.",
+            "Time blocked per wait, for waits that could block.",
             &TIMES,
             NANOSECONDS,
             |program| program.counters.blocked(),
         );
         self.histogram(
             "epollshim_work_seconds",
-            "Time of a thread between two waits.",
+            "Time that a thread worked between two waits.",
             &TIMES,
             NANOSECONDS,
             |program| program.counters.work.clone(),
         );
-        self.histogram("epollshim_batch_events", "Events of a wait that returned any.", &BATCHES, 1.0, |program| {
+        self.histogram("epollshim_batch_events", "Events per wait that returned any.", &BATCHES, 1.0, |program| {
             program.counters.batch.clone()
         });
-        self.gauge("epollshim_findings", "Findings, a site each, by id and severity.", |program, sample| {
+        self.gauge("epollshim_findings", "Findings, one per call site, by id and severity.", |program, sample| {
             for ((id, severity), count) in &program.findings {
                 sample(&[("id", id), ("severity", severity)], *count);
             }
@@ -220,16 +228,20 @@ impl Page {
         self.gauge("epollshim_kernel_memory_bytes", "Kernel memory of epoll objects, estimated.", |program, sample| {
             sample(&[], kernel_memory::estimate(program.totals.instances, program.totals.watches));
         });
-        self.counter("epollshim_records", "Records of single calls, by what became of them.", |program, sample| {
+        self.counter("epollshim_records", "Call records, by what became of them.", |program, sample| {
             sample(&[("state", "seen")], program.seen);
             sample(&[("state", "overwritten")], program.overwritten);
             sample(&[("state", "dropped")], program.dropped);
             sample(&[("state", "unfinished")], program.unfinished);
         });
-        self.counter("epollshim_calls_uncounted", "Calls of threads that found no space.", |program, sample| {
-            sample(&[], program.calls_dropped);
-        });
-        self.counter("epollshim_healed", "Entries of the ledger that were mended.", |program, sample| {
+        self.counter(
+            "epollshim_calls_uncounted",
+            "Calls not counted, because there was no space for their threads.",
+            |program, sample| {
+                sample(&[], program.calls_dropped);
+            },
+        );
+        self.counter("epollshim_healed", "Wrong records of the shim that it repaired.", |program, sample| {
             sample(&[], program.totals.healed);
         });
     }

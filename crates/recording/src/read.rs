@@ -76,7 +76,7 @@ fn read<S: Source + ?Sized>(source: &S, held: usize, is_brief: bool) -> Result<P
     let identity = identity(front);
     reader.directory(front);
     if let Some(trouble) = source.trouble() {
-        reader.process.notes.add_lost(|| format!("the file cannot be read to its end: {trouble}"));
+        reader.process.notes.add_lost(|| format!("the file cannot be read completely: {trouble}"));
     }
     // Looked at last: whoever truncated the file since it was opened, and let it grow again, left zeros here.
     if self::identity(source.part(0, PAGE, &mut Vec::new())) != identity {
@@ -116,7 +116,7 @@ pub fn check_header(file: Bytes) -> Result<(), Damage> {
         let machine = file.word(header::MACHINE);
         return damage(
             header::MACHINE,
-            format!("written on a machine of ELF number {machine}, not {MACHINE} (x86-64)"),
+            format!("written for ELF machine {machine}; this program reads {MACHINE} (x86-64)"),
         );
     }
     Ok(())
@@ -194,11 +194,11 @@ pub fn segments(head: Bytes, notes: &mut Notes) -> Vec<Segment> {
         }
         let (start, length) = (words.word(entry::START), words.word(entry::LENGTH));
         let Some((start, end)) = range(start, length) else {
-            notes.add(|| format!("segment {index}: left out, it cannot begin at {start} with {length} bytes"));
+            notes.add(|| format!("segment {index}: skipped, it cannot begin at {start} and have {length} bytes"));
             continue;
         };
         if taken.iter().any(|other| start < other.end && other.start < end) {
-            notes.add(|| format!("segment {index}: left out, it overlaps another"));
+            notes.add(|| format!("segment {index}: skipped, it overlaps another"));
             continue;
         }
         taken.push(Segment { index, kind, start, end, extra });
@@ -239,7 +239,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
                 kind::RECORDS => self.more_records(index, start, end - start, extra),
                 kind::THREAD => self.thread(index, start, end - start, extra),
                 _ if has > LARGEST => {
-                    self.note(|| format!("segment {index} ({}): left out, it is too large", name(kind)))
+                    self.note(|| format!("segment {index} ({}): skipped, it is too large", name(kind)))
                 }
                 _ => {
                     let mut space = Vec::new();
@@ -254,7 +254,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         let (mut space, source) = (Vec::new(), self.source);
         let segment = source.part(start, thread::RING.min(length), &mut space);
         if segment.0.len() < thread::COUNTERS_SIZE {
-            return self.note(|| format!("segment {index}: left out, too short for a thread's counters"));
+            return self.note(|| format!("segment {index}: skipped, too short for a thread's counters"));
         }
         let mut read = Thread {
             tid,
@@ -289,7 +289,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         let places = match usize::try_from(ring) {
             Ok(ring) if ring <= space => ring,
             _ => {
-                self.note(|| format!("thread {tid}: of the {ring} places of its ring, {space} are in the file"));
+                self.note(|| format!("thread {tid}: the file holds {space} of the {ring} slots of its ring"));
                 space
             }
         };
@@ -308,7 +308,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
         let Some((thread, mut of)) =
             thread.and_then(|thread| Some((thread, std::mem::take(self.process.threads.get_mut(thread)?))))
         else {
-            return self.note(|| format!("segment {index}: left out, there is no thread that these records are of"));
+            return self.note(|| format!("segment {index}: skipped, no thread has these records"));
         };
         self.area(thread, start, length, &mut of);
         if let Some(place) = self.process.threads.get_mut(thread) {
@@ -354,7 +354,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
 
     fn segment(&mut self, index: usize, kind: u64, segment: Bytes, extra: u64) {
         match kind {
-            kind::TOTALS if self.totals => self.note(|| format!("segment {index}: left out, totals are there already")),
+            kind::TOTALS if self.totals => self.note(|| format!("segment {index}: skipped, there are totals already")),
             kind::TOTALS => {
                 self.totals = true;
                 self.process.totals = the_totals(segment);
@@ -377,7 +377,7 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             kind::MODULES => {
                 let unread = self.process.modules.add(segment.until_zero());
                 if unread > 0 {
-                    self.note(|| format!("segment {index}: {unread} lines of the map of modules cannot be read"));
+                    self.note(|| format!("segment {index}: unreadable lines in the map of modules: {unread}"));
                 }
             }
             kind::CONTROL => {
@@ -393,21 +393,21 @@ impl<S: Source + ?Sized> Reader<'_, S> {
             // The last is the newest.
             kind::DESCRIBED => self.process.described = described::of_findings(segment),
             kind::OPEN_AT_END => self.process.open_at_end = described::open_at_end(segment),
-            other => self.note(|| format!("segment {index}: left out, this program does not know kind {other}")),
+            other => self.note(|| format!("segment {index}: skipped, this program does not know kind {other}")),
         }
     }
 
     /// What a whole file has.
     fn check(&mut self) {
         if !self.totals {
-            self.note(|| "there are no totals: live and peak numbers are not known".into());
+            self.note(|| "no totals: live and peak numbers are not known".into());
         }
         let mut known: Vec<u64> = self.process.instances.iter().map(|instance| instance.index).collect();
         known.sort_unstable();
         let lost = |interest: &&Interest| known.binary_search(&interest.instance).is_err();
         let orphans = self.process.interests.iter().filter(lost).count();
         if orphans > 0 && !self.process.instances.is_empty() {
-            self.note(|| format!("{orphans} watches name an instance that is not in the table"));
+            self.note(|| format!("watches of an instance that is not in the table: {orphans}"));
         }
     }
 }

@@ -99,7 +99,9 @@ impl Records {
         let uncalled = self.uncalled;
         if uncalled > 0 {
             process.notes.add(|| {
-                format!("{uncalled} records are of none of the first {CALLERS} callers: not in the call sites")
+                format!(
+                    "call records of callers beyond the first {CALLERS}, which are not among the call sites: {uncalled}"
+                )
             });
         }
     }

@@ -94,8 +94,7 @@ pub fn note(runs: &[Run]) -> Option<String> {
         {
             let latest = count(last.processes as u64, "process", "processes");
             notes.push(format!(
-                "{name} was used by {} runs, and all of them are reported together; --latest takes the newest alone \
-                 ({latest}).",
+                "{name} was used by {} runs, reported together; use --latest for the newest alone ({latest}).",
                 of.len()
             ));
         }

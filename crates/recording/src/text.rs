@@ -73,7 +73,7 @@ pub fn render_family(set: &Set, look: Look, out: &mut dyn Write) -> io::Result<(
         page.gap();
         let names: Vec<String> =
             others.iter().map(|(_, other)| format!("{} ({})", plain(&other.header.comm), other.header.pid)).collect();
-        page.wrapped("", &format!("Not shown one by one: {}", names.join(", ")));
+        page.wrapped("", &format!("Not shown individually: {}", names.join(", ")));
         out.write_all(page.text.as_bytes())?;
     }
     out.write_all(suppressions(set, look).as_bytes())?;
@@ -145,8 +145,7 @@ fn of_process(process: &Process, is_one_of_several: bool, look: Look) -> String 
     let header = &process.header;
     let comm = plain(&header.comm);
     let lived = time(process.duration);
-    let after =
-        if process.end_is_known() { format!(" after {lived}") } else { format!(", at the earliest after {lived}") };
+    let after = if process.end_is_known() { format!(" after {lived}") } else { format!(" after at least {lived}") };
     let heading = format!("epollshim: {comm} (pid {}), {}{after}", header.pid, process.ended());
     page.line(look.paint(Colour::Heading, &heading));
     if !header.arguments.is_empty() {
@@ -160,7 +159,7 @@ fn of_process(process: &Process, is_one_of_several: bool, look: Look) -> String 
     if header.children_lost > 0 {
         let error = header.children_trouble.map_or("?", error_name);
         let children = count(header.children_lost, "forked process", "forked processes");
-        page.trouble(format!("  MISSING: {children} could make no recording ({error})"));
+        page.trouble(format!("  MISSING: {children} could not create a recording ({error})"));
     }
     not_seen(std::slice::from_ref(process), &mut page);
     page.gap();
@@ -257,12 +256,12 @@ fn together(set: &Set, look: Look) -> String {
     not_seen(&set.processes, &mut page);
     page.gap();
     findings(&facts, &mut page);
-    page.line(format!("{:<26}{:>10}{:>14}{:>10}{:>8}  end", "Processes", "pid", "calls", "watches", "failed"));
+    page.line(format!("{:<22}{:>9}{:>14}{:>10}{:>8}  end", "Processes", "pid", "calls", "watches", "failed"));
     for process in set.processes.iter().take(LISTED) {
         let counters = process.counters();
         let is_partial = if process.partial() { "  PARTIAL" } else { "" };
         page.line(format!(
-            "  {:<24}{:>10}{:>14}{:>10}{:>8}  {}{is_partial}",
+            "  {:<20}{:>9}{:>14}{:>10}{:>8}  {}{is_partial}",
             plain(&process.header.comm),
             process.header.pid,
             grouped(counters.all_calls()),
@@ -276,7 +275,7 @@ fn together(set: &Set, look: Look) -> String {
     calls(&facts.counters, &mut page);
     page.gap();
     page.line(the_instances(&facts));
-    page.line("  (peaks are sums of the processes' own peaks: at most that many at once)".into());
+    page.line("  (peaks are added over the processes: the true peak may be lower)".into());
     sums(&facts, &mut page);
     sites(&facts, &mut page);
     records(&facts, &mut page);
@@ -291,15 +290,18 @@ pub fn lacks(set: &Set) -> Vec<String> {
     if partial > 0 {
         let all = count(set.processes.len() as u64, "recording", "recordings");
         let are = if partial == 1 { "is" } else { "are" };
-        lines.push(format!("PARTIAL: {partial} of {all} {are} not whole, so the sums are too low"));
+        lines.push(format!("PARTIAL: {partial} of {all} {are} incomplete, so the totals are too low"));
     }
     let lost = set.processes.iter().fold(0, |sum: u64, process| sum.saturating_add(process.header.children_lost));
     if lost > 0 {
-        lines.push(format!("MISSING: {} could make no recording", count(lost, "forked process", "forked processes")));
+        lines.push(format!(
+            "MISSING: {} could not create a recording",
+            count(lost, "forked process", "forked processes")
+        ));
     }
     if !set.failures.is_empty() {
         let unread = count(set.failures.len() as u64, "recording", "recordings");
-        lines.push(format!("MISSING: {unread} could not be read (the end of this report names them)"));
+        lines.push(format!("MISSING: {unread} could not be read (listed at the end of this report)"));
     }
     lines
 }
@@ -319,7 +321,7 @@ fn findings(facts: &Facts, page: &mut Page) {
     }
     page.more(facts.findings.len().saturating_sub(FINDINGS));
     if facts.findings_dropped > 0 {
-        page.line(format!("  {} more found no place in the table of findings", grouped(facts.findings_dropped)));
+        page.line(format!("  {} more did not fit in the table of findings", grouped(facts.findings_dropped)));
     }
     page.gap();
 }
@@ -439,28 +441,28 @@ fn partial(process: &Process, page: &mut Page) {
     if !process.partial() {
         return;
     }
-    page.trouble("  PARTIAL: this recording does not hold everything".into());
+    page.trouble("  PARTIAL: this recording is incomplete".into());
     for note in &process.notes.kept {
         page.wrapped("    - ", note);
     }
     if process.notes.more > 0 {
-        page.line(format!("    - and {} more of that kind", grouped(process.notes.more)));
+        page.line(format!("    - and {} more notes", grouped(process.notes.more)));
     }
     if let Some(error) = header.trouble {
         page.line(format!("    - the file could not grow: {}", error_name(error)));
     }
     for (count, what) in [
-        (header.threads_dropped, "threads found no space"),
-        (header.calls_dropped, "calls of such threads are not counted"),
-        (header.entries_dropped, "instances or watches found no space in the tables"),
+        (header.threads_dropped, "threads not recorded (no space)"),
+        (header.calls_dropped, "calls of these threads, not counted"),
+        (header.entries_dropped, "instances or watches not recorded (no space)"),
     ] {
         if count > 0 {
-            page.line(format!("    - {} {what}", grouped(count)));
+            page.line(format!("    - {what}: {}", grouped(count)));
         }
     }
     let dropped = process.dropped();
     if dropped > 0 {
-        page.line(format!("    - {} records of single calls were dropped:", grouped(dropped)));
+        page.line(format!("    - {} dropped:", count(dropped, "call record", "call records")));
         process.why_dropped().iter().for_each(|why| page.wrapped("      ", why));
     }
 }
@@ -533,7 +535,7 @@ fn sums(facts: &Facts, page: &mut Page) {
     page.gap();
     page.line(format!("Watches: {} alive, {} at the peak", grouped(totals.watches), grouped(totals.watches_peak)));
     page.line(format!(
-        "  added {}, modified {}, deleted {}, vanished at a close {}",
+        "  added {}, modified {}, deleted {}, removed by close {}",
         grouped(counters.successes(Call::CtlAdd)),
         grouped(counters.successes(Call::CtlMod)),
         grouped(counters.successes(Call::CtlDel)),
@@ -552,10 +554,10 @@ fn sums(facts: &Facts, page: &mut Page) {
         let kinds = KIND_NAMES.iter().zip(counters.kinds).filter(|(_, count)| *count != 0);
         let kinds: String = kinds.map(|(name, count)| format!(" {name} {}", grouped(count))).collect();
         page.line(format!("  {} events:{kinds}", grouped(counters.batch.sum)));
-        page.line(format!("  {:<18}{:>11}{:>11}{:>11}{:>11}{:>11}", "", "p50", "p90", "p99", "max", "in all"));
-        row("blocked in a wait", &counters.blocked(), time, page);
-        row("work between two", &counters.work, time, page);
-        row("events in a batch", &counters.batch, grouped, page);
+        page.line(format!("  {:<18}{:>11}{:>11}{:>11}{:>11}{:>11}", "", "p50", "p90", "p99", "max", "total"));
+        row("blocked per wait", &counters.blocked(), time, page);
+        row("work between waits", &counters.work, time, page);
+        row("events per batch", &counters.batch, grouped, page);
     }
     page.gap();
     page.line(format!(
@@ -563,7 +565,7 @@ fn sums(facts: &Facts, page: &mut Page) {
         bytes(facts.memory()),
         bytes(totals.memory_peak)
     ));
-    page.line(format!("  ({} B an instance, {} B a watch)", kernel_memory::INSTANCE, kernel_memory::INTEREST));
+    page.line(format!("  ({} B per instance, {} B per watch)", kernel_memory::INSTANCE, kernel_memory::INTEREST));
 }
 
 fn row(name: &str, histogram: &Histogram, scale: fn(u64) -> String, page: &mut Page) {
@@ -607,8 +609,8 @@ fn sites(facts: &Facts, page: &mut Page) {
         return;
     }
     page.gap();
-    let of = if facts.has_rings { "the last records of each thread" } else { "the records of all calls" };
-    page.line(format!("Call sites (calls: of {of})"));
+    let of = if facts.has_rings { "the last call records of each thread" } else { "all call records" };
+    page.line(format!("Call sites (calls counted in {of})"));
     for site in facts.sites.iter().take(SITES) {
         one_site(site, page);
     }
@@ -624,7 +626,7 @@ fn one_site(site: &SiteFacts, page: &mut Page) {
     let mut told = Vec::new();
     if !site.calls.is_empty() {
         told.push(site.what());
-        told.push(format!("{} in all", time(site.time)));
+        told.push(format!("{} total", time(site.time)));
     }
     for (count, what) in [
         (site.failed, "failed"),
@@ -650,15 +652,18 @@ fn records(facts: &Facts, page: &mut Page) {
     } else {
         format!("{} overwritten", grouped(records.overwritten))
     };
-    page.line(format!("Records of single calls: {} left, {lost}", grouped(records.seen)));
+    page.line(format!("Call records: {} kept, {lost}", grouped(records.seen)));
     if records.held < records.seen {
-        page.line(format!("  (html and perfetto tell the last {} one by one)", grouped(records.held)));
+        page.line(format!("  (html and perfetto show only the last {})", grouped(records.held)));
     }
     if records.unfinished > 0 {
-        page.line(format!("  {} begun and not ended, or damaged", grouped(records.unfinished)));
+        page.line(format!("  unfinished or damaged: {}", grouped(records.unfinished)));
     }
     if records.left > 0 {
-        page.line(format!("  {} calls without a record: under way, cancelled, left by a jump", grouped(records.left)));
+        page.line(format!(
+            "  calls without a record (in progress, cancelled or left by a jump): {}",
+            grouped(records.left)
+        ));
     }
 }
 
@@ -679,17 +684,17 @@ fn coverage(facts: &Facts, page: &mut Page) {
     let totals = &facts.totals;
     page.gap();
     page.line(match facts.reconciled {
-        true => "Coverage: the kernel's own lists were compared for this report".into(),
-        false => "Coverage: as the shim saw it; a recording is not compared with the kernel".into(),
+        true => "Coverage: compared with the kernel's lists for this report".into(),
+        false => "Coverage: as recorded; not compared with the kernel's lists".into(),
     });
     for (count, what) in [
-        (totals.unseen_instances, "instances made or inherited out of sight"),
-        (totals.unseen_watches, "watches changed out of sight"),
-        (totals.healed, "entries of the ledger mended"),
-        (totals.lost, "changes that could not be noted"),
+        (totals.unseen_instances, "instances created or inherited unseen"),
+        (totals.unseen_watches, "watches changed unseen"),
+        (totals.healed, "wrong records repaired"),
+        (totals.lost, "changes not noted"),
     ] {
         if count > 0 {
-            page.line(format!("  {:>10} {what}", grouped(count)));
+            page.line(format!("  {what}: {}", grouped(count)));
         }
     }
 }

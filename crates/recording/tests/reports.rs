@@ -192,8 +192,8 @@ fn where_each_call_is_kept_all_areas_are_one_and_what_is_dropped_is_told_with_it
     render(&set, Format::Text, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     for line in [
-        "    - 40 records of single calls were dropped:\n      the file has the size that it may have, 1.00 MiB: raise\n",
-        "Records of single calls: 1,233 left, 40 dropped\n",
+        "    - 40 call records dropped:\n      the file has reached its maximum size, 1.00 MiB: raise\n",
+        "Call records: 1,233 kept, 40 dropped\n",
     ] {
         assert!(text.contains(line), "{text}");
     }
@@ -219,7 +219,7 @@ fn records_that_are_not_whole_or_belong_to_no_thread_are_told() {
     let process = read(&made.bytes).unwrap();
     let thread = &process.threads[0];
     assert_eq!((thread.begun, thread.seen, thread.unfinished, thread.left()), (1100, 1098, 2, 1));
-    assert_eq!(process.notes.kept, ["segment 3: left out, there is no thread that these records are of"]);
+    assert_eq!(process.notes.kept, ["segment 3: skipped, no thread has these records"]);
     // Cut within the second area.
     let process = read(&made.bytes[..areas[1] + area::RECORDS + 10 * record::SIZE + 30]).unwrap();
     assert_eq!((process.threads[0].begun, process.threads[0].seen), (1100, 1022 + 9));
@@ -252,7 +252,7 @@ fn what_is_no_recording_is_told_with_file_and_place() {
         ("zeros.rec", vec![0; 9000], "at byte 0: the header was never written"),
         ("short.rec", small().bytes[..100].to_vec(), "at byte 100: the file ends within its header"),
         ("newer.rec", newer.bytes, "at byte 8: layout version 3"),
-        ("other.rec", other.bytes, "at byte 16: written on a machine of ELF number 183"),
+        ("other.rec", other.bytes, "at byte 16: written for ELF machine 183"),
     ] {
         let path = directory.put(name, &bytes);
         let error = load(&path).err().unwrap().to_string();
@@ -299,11 +299,11 @@ fn segments_that_overlap_or_leave_the_file_are_left_out_and_noted() {
     for wanted in [
         "too short",
         "kind 99",
-        "segment 4: left out, it overlaps",
-        "segment 5: left out, it cannot",
-        "segment 6: left out, it cannot",
+        "segment 4: skipped, it overlaps",
+        "segment 5: skipped, it cannot",
+        "segment 6: skipped, it cannot",
         "segment 7 (a thread): the file holds 0",
-        "segment 8: left out, it cannot",
+        "segment 8: skipped, it cannot",
     ] {
         assert!(notes.contains(wanted), "{wanted} in\n{notes}");
     }
@@ -374,7 +374,7 @@ fn findings_are_in_every_format_and_those_of_one_site_are_one() {
     assert_eq!((&merged[0]["epfd"], &merged[0]["fd"], &merged[2]["fd"]), (&5.into(), &7.into(), &Value::Null));
     for (format, wanted) in [
         (Format::Text, "Findings: 1 error, 2 warnings"),
-        (Format::Text, "1 more found no place in the table of findings"),
+        (Format::Text, "1 more did not fit in the table of findings"),
         (Format::Html, "epoll_ctl(EPOLL_CTL_ADD) failed with EEXIST"),
         (Format::Perfetto, "\"error: ghost\""),
         (Format::Prometheus, "epollshim_findings{program=\"server\",id=\"ghost\",severity=\"error\"} 1\n"),

@@ -44,7 +44,7 @@ fn the_census_is_told_by_kind_and_by_place() {
     assert_eq!(census["sites"][0]["site"], "deep+0x3030");
     assert_eq!(census["sites"][0]["born"], 7);
     let text = rendered(&bytes, Format::Text);
-    assert!(text.contains("Descriptors: 8 open, 9 at the peak; 7 made, 2 closed\n"), "{text}");
+    assert!(text.contains("Descriptors: 8 open, 9 at the peak; 7 created, 2 closed\n"), "{text}");
     assert!(text.contains("    5 of 7 sockets\n      created at deep+0x3030\n"), "{text}");
     let page = rendered(&bytes, Format::Html);
     assert!(page.contains("<h2>Descriptors</h2>"), "{page}");

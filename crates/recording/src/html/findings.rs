@@ -16,13 +16,13 @@ pub fn section(facts: &Facts, page: &mut String) {
     let _ = writeln!(page, "<section>\n<h2>Findings: {counted}</h2>");
     if !facts.findings.is_empty() {
         page.push_str(
-            "<p class=\"quiet\"><code>epollshim explain ID</code> says what each means and how to fix it.</p>\n",
+            "<p class=\"quiet\"><code>epollshim explain ID</code> explains each one and how to fix it.</p>\n",
         );
     }
     facts.findings.iter().take(ROWS).for_each(|found| card(found, page));
     let left_out = (facts.findings.len().saturating_sub(ROWS) as u64).saturating_add(facts.findings_dropped);
     if left_out > 0 {
-        let _ = writeln!(page, "<p class=\"quiet\">{} more are not shown.</p>", grouped(left_out));
+        let _ = writeln!(page, "<p class=\"quiet\">Not shown: {} more.</p>", grouped(left_out));
     }
     page.push_str("</section>\n");
 }

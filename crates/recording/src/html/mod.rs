@@ -104,7 +104,7 @@ fn identity(set: &Set) -> Vec<(&'static str, String)> {
     }
     if !set.sources.is_empty() {
         let sources = set.sources.iter().map(|source| format!("<code>{}</code>", escaped(&shown(source))));
-        facts.push(("From", sources.collect::<Vec<_>>().join(", ")));
+        facts.push(("Recordings", sources.collect::<Vec<_>>().join(", ")));
     }
     let machine = &set.machine;
     let mut made = format!("epollshim {}", env!("CARGO_PKG_VERSION"));
@@ -114,7 +114,7 @@ fn identity(set: &Set) -> Vec<(&'static str, String)> {
     if !machine.host.is_empty() {
         let _ = write!(made, ", on {} (Linux {})", escaped(&machine.host), escaped(&machine.kernel));
     }
-    facts.push(("Report by", made));
+    facts.push(("Report made by", made));
     if let Some(note) = runs::note(&set.runs) {
         facts.push(("Note", escaped(&note)));
     }
@@ -153,24 +153,25 @@ fn troubles(set: &Set, page: &mut String) {
             notes.push(format!("the file could not grow: {}", error_name(error)));
         }
         for (count, what) in [
-            (process.notes.more, "more notes of that kind"),
-            (header.threads_dropped, "threads found no space"),
-            (header.calls_dropped, "calls of such threads are not counted"),
-            (header.entries_dropped, "instances or watches found no space in the tables"),
+            (process.notes.more, "more notes"),
+            (header.threads_dropped, "threads not recorded (no space)"),
+            (header.calls_dropped, "calls of these threads, not counted"),
+            (header.entries_dropped, "instances or watches not recorded (no space)"),
         ] {
             if count > 0 {
-                notes.push(format!("{} {what}", grouped(count)));
+                notes.push(format!("{what}: {}", grouped(count)));
             }
         }
         if header.children_lost > 0 {
             let error = header.children_trouble.map_or("?", error_name);
-            notes.push(format!("{} forked processes could make no recording: {error}", grouped(header.children_lost)));
+            let children = count(header.children_lost, "forked process", "forked processes");
+            notes.push(format!("{children} could not create a recording: {error}"));
         }
         let unseen = what_is_unseen(std::slice::from_ref(process)).into_iter().chain(makes_calls_unseen(process));
         notes.extend(unseen.map(|what| format!("not seen: {what}")));
         if process.dropped() > 0 {
             let why = process.why_dropped().join("; ");
-            notes.push(format!("{} records of single calls were dropped: {why}", grouped(process.dropped())));
+            notes.push(format!("{} dropped: {why}", count(process.dropped(), "call record", "call records")));
         }
         let name = format!("{} (pid {})", plain(&header.comm), header.pid);
         lines.push(format!("{}: {}", escaped(&name), escaped(&notes.join("; "))));
@@ -181,7 +182,7 @@ fn troubles(set: &Set, page: &mut String) {
     if lines.is_empty() {
         return;
     }
-    page.push_str("<section class=\"warning\"><h2>Partial: not everything is here</h2>\n<ul>\n");
+    page.push_str("<section class=\"warning\"><h2>Partial: this report is incomplete</h2>\n<ul>\n");
     for line in lines {
         let _ = writeln!(page, "<li>{line}</li>");
     }
@@ -190,8 +191,8 @@ fn troubles(set: &Set, page: &mut String) {
 
 fn plots(set: &Set, facts: &Facts, page: &mut String) {
     let lives = plot::lives(set);
-    let left = format!("from the last {} records", grouped(facts.records.held));
-    let vague = if lives.vague { "; not exact: what vanished at a close has no record" } else { "" };
+    let left = format!("from the last {}", count(facts.records.held, "call record", "call records"));
+    let vague = if lives.vague { "; approximate: watches removed by a close have no record" } else { "" };
     let counters = &facts.counters;
     page.push_str("<div class=\"plots\">\n");
     for plot in [
@@ -215,9 +216,9 @@ fn plots(set: &Set, facts: &Facts, page: &mut String) {
         .render(),
         Line { title: "Call rate", note: left, unit: "/s", steps: false, points: &plot::rate(set), class: "c" }
             .render(),
-        Bars::times("Blocked in a wait", &counters.blocked(), "a").render(),
-        Bars::times("Work between two waits", &counters.work, "b").render(),
-        Bars::sizes("Events in a batch", &counters.batch, "c").render(),
+        Bars::times("Time blocked per wait", &counters.blocked(), "a").render(),
+        Bars::times("Work between waits", &counters.work, "b").render(),
+        Bars::sizes("Events per batch", &counters.batch, "c").render(),
     ] {
         page.push_str(&plot);
     }
@@ -225,7 +226,8 @@ fn plots(set: &Set, facts: &Facts, page: &mut String) {
 }
 
 fn suppressions(set: &Set) -> Table {
-    let mut table = Table::new("Suppressions", &["rule", "findings"], "Findings that are not told, by rule.");
+    let mut table =
+        Table::new("Suppressions", &["rule", "findings"], "Findings that these rules removed from the report.");
     for one in set.suppressions.iter().take(ROWS) {
         table.row(vec![Cell::code(&one.rule), Cell::number(one.findings, grouped)]);
     }
@@ -237,8 +239,8 @@ fn suppressions(set: &Set) -> Table {
 fn census(set: &Set) -> Table {
     let mut table = Table::new(
         "Descriptors",
-        &["program", "pid", "kind", "open", "peak", "made", "closed", "made at", "some that were open"],
-        "The census (<code>EPOLLSHIM_CENSUS=1</code>) as it was when each process ended.",
+        &["program", "pid", "kind", "open", "peak", "created", "closed", "created at", "examples left open"],
+        "The census (<code>EPOLLSHIM_CENSUS=1</code>) at the end of each process.",
     );
     let counted = set.processes.iter().filter_map(|process| Some((process, process.census.as_ref()?)));
     let rows = counted.flat_map(|(process, census)| census.rows.iter().map(move |row| (process, row)));
@@ -342,8 +344,8 @@ fn calls(facts: &Facts) -> Table {
 fn sites(facts: &Facts) -> Table {
     let mut table = Table::new(
         "Call sites",
-        &["function", "at", "object", "calls", "failed", "time", "events", "watches", "what"],
-        "Calls, times and events are those of the records that are left: the last ones of each thread, or all.",
+        &["function", "at", "object", "calls", "failed", "time", "events", "watches", "calls by function"],
+        "Calls, times and events are counted in the call records of the file: all, or the last ones of each thread.",
     );
     for site in &facts.sites {
         let at: &Site = &site.site;
@@ -372,8 +374,8 @@ fn sites(facts: &Facts) -> Table {
 fn instances(set: &Set) -> Table {
     let mut table = Table::new(
         "Instances",
-        &["program", "pid", "#", "fd", "made by", "at", "watches", "peak", "waits", "events", "empty", "full"],
-        "Those that were alive at the end, or are alive now.",
+        &["program", "pid", "#", "fd", "created by", "at", "watches", "peak", "waits", "events", "empty", "full"],
+        "Instances alive at the end of the process, or now if it still runs.",
     );
     let mut left = ROWS;
     let mut more = 0;
@@ -432,13 +434,12 @@ fn threads(set: &Set) -> Table {
 
 fn coverage(facts: &Facts) -> String {
     let totals = &facts.totals;
-    let mut told =
-        String::from("<footer class=\"quiet\"><p>As the shim saw it; a recording is not compared with the kernel.");
+    let mut told = String::from("<footer class=\"quiet\"><p>As recorded; not compared with the kernel's lists.");
     for (count, what) in [
-        (totals.unseen_instances, "instances made or inherited out of sight"),
-        (totals.unseen_watches, "watches changed out of sight"),
-        (totals.healed, "entries of the ledger mended"),
-        (totals.lost, "changes that could not be noted"),
+        (totals.unseen_instances, "instances created or inherited unseen"),
+        (totals.unseen_watches, "watches changed unseen"),
+        (totals.healed, "wrong records repaired"),
+        (totals.lost, "changes not noted"),
     ] {
         if count > 0 {
             let _ = write!(told, " {} {what}.", grouped(count));
@@ -447,7 +448,7 @@ fn coverage(facts: &Facts) -> String {
     let records = &facts.records;
     let _ = writeln!(
         told,
-        " Records of single calls: {} left, {} overwritten, {} dropped, {} unfinished.</p></footer>",
+        " Call records: {} kept, {} overwritten, {} dropped, {} unfinished.</p></footer>",
         grouped(records.seen),
         grouped(records.overwritten),
         grouped(records.dropped),

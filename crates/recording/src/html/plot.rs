@@ -367,7 +367,7 @@ impl Bars {
         let summary = of.summary();
         let note = summary.quantiles.map_or(String::new(), |told| {
             format!(
-                "{} in all; half up to {}, 99 % up to {}, at most {}",
+                "{} total; half up to {}, 99 % up to {}, maximum {}",
                 grouped(summary.count),
                 scale(told.p50),
                 scale(told.p99),

@@ -98,7 +98,7 @@ impl Table {
         if self.left_out > 0 {
             let _ = writeln!(
                 page,
-                "<p class=\"quiet\">{} more are in --format json.</p>",
+                "<p class=\"quiet\">More rows in --format json: {}.</p>",
                 crate::scale::grouped(self.left_out as u64)
             );
         }
